@@ -1,0 +1,72 @@
+"""The errors that every room raises and the gRPC edge translates.
+
+    OblixdError
+    ├── InvalidArgumentError     the request is wrong whatever the state
+    ├── NotFoundError            well-formed, but there is no such thing
+    ├── AlreadyExistsError       it would be made twice
+    ├── FailedPreconditionError  wrong now: something else must happen first
+    ├── AbortedError             somebody else was faster; read again and retry
+    ├── ResourceExhaustedError   a limit or the disk is full
+    ├── UnavailableError         a model or the daemon can't be reached just now
+    ├── DeadlineExceededError    the time that was given is over
+    ├── DataLossError            what is on disk is damaged
+    └── InternalError            a defect of ours
+
+Each carries a sentence for a person (what is wrong and what to do next), an
+UPPER_SNAKE reason for a program, and the dynamic values as metadata.
+"""
+
+from __future__ import annotations
+
+
+class OblixdError(Exception):
+    """An error with a reason code. Raise one of the subclasses."""
+
+    def __init__(self, reason: str, message: str, **metadata: object) -> None:
+        super().__init__(message)
+        self.reason = reason
+        """Stable, UPPER_SNAKE, at most 63 characters."""
+        self.message = message
+        """What is wrong and what to do next, for a person."""
+        self.metadata = {key: str(value) for key, value in metadata.items()}
+        """The dynamic values of the message, for a program."""
+
+
+class InvalidArgumentError(OblixdError):
+    """The request is wrong whatever the state. Metadata names the `field`."""
+
+
+class NotFoundError(OblixdError):
+    """There is no such thing."""
+
+
+class AlreadyExistsError(OblixdError):
+    """It exists already."""
+
+
+class FailedPreconditionError(OblixdError):
+    """Something else must happen first."""
+
+
+class AbortedError(OblixdError):
+    """Somebody else changed it in between."""
+
+
+class ResourceExhaustedError(OblixdError):
+    """A limit is reached, or the disk is full."""
+
+
+class UnavailableError(OblixdError):
+    """It can't be reached just now; the same call may go through later."""
+
+
+class DeadlineExceededError(OblixdError):
+    """The time that was given is over."""
+
+
+class DataLossError(OblixdError):
+    """What is on disk is damaged."""
+
+
+class InternalError(OblixdError):
+    """A defect of ours."""

@@ -1,0 +1,168 @@
+"""What a connection to a model is, whoever serves the model.
+
+A connection makes one stream of one request and nothing more: retry, fallback
+and cooldown are the execution room's. A provider is one file beside this one.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from oblix.v1 import messages_pb2 as pb
+
+
+class Location(enum.Enum):
+    """Where a model runs, as seen from this machine."""
+
+    LOCAL = "local"
+    CLOUD = "cloud"
+
+
+class State(enum.Enum):
+    """Whether a model can answer."""
+
+    UNKNOWN = "unknown"
+    """Nothing was tried yet."""
+    READY = "ready"
+    """It can answer now."""
+    IDLE = "idle"
+    """It can answer, but has to be loaded first."""
+    LOADING = "loading"
+    """It is being loaded."""
+    UNAVAILABLE = "unavailable"
+    """It can't answer; the status says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A model's state, and the reason for a person where it can't answer."""
+
+    state: State = State.UNKNOWN
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a model is to write. None leaves it to the model's server."""
+
+    temperature: float | None = None
+    max_tokens: int | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One request to a model: the whole context, oldest message first.
+
+    A provider whose server wants it joins neighbours of one role; an empty
+    message is left out; reasoning parts are never sent.
+    """
+
+    messages: Sequence[pb.Message]
+    options: Options = field(default_factory=Options)
+
+
+class ContentKind(enum.Enum):
+    """What a piece of an answer is a piece of."""
+
+    TEXT = "text"
+    REASONING = "reasoning"
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A piece of an answer: everything of one kind that arrived together. Never empty."""
+
+    kind: ContentKind
+    text: str
+
+
+class Finish(enum.Enum):
+    """Why a model stopped."""
+
+    STOP = "stop"
+    LENGTH = "length"
+    TOOL_CALLS = "tool_calls"
+    CONTENT_FILTER = "content_filter"
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The terminal signal: always the last thing of a stream that ended well."""
+
+    reason: Finish
+    input_tokens: int | None = None
+    """None where the server did not say."""
+    output_tokens: int | None = None
+
+
+class ModelErrorKind(enum.Enum):
+    """What went wrong at a model. The value is the reason code that a client sees."""
+
+    UNREACHABLE = "MODEL_UNREACHABLE"
+    """Refused, no such host, connection lost, timed out before the first content."""
+    NOT_PULLED = "MODEL_NOT_FOUND"
+    """The server is there and does not have this model."""
+    UNAUTHENTICATED = "MODEL_KEY_REFUSED"
+    RATE_LIMITED = "MODEL_RATE_LIMITED"
+    OVERLOADED = "MODEL_OVERLOADED"
+    CONTEXT_OVERFLOW = "CONTEXT_OVERFLOW"
+    REFUSED = "MODEL_REFUSED_REQUEST"
+    """The server calls our request wrong."""
+    BROKEN_STREAM = "MODEL_STREAM_BROKEN"
+    """It ended without a terminal signal, or sent what can't be read."""
+    STALLED = "MODEL_STALLED"
+    """Nothing came for too long."""
+    FAILED = "MODEL_FAILED"
+    """The server reports an error of its own, or the worker died."""
+
+
+class ModelError(Exception):
+    """A model could not answer, or not to the end. The message says what to do next; it never holds a key."""
+
+    def __init__(
+        self, kind: ModelErrorKind, message: str, *, endpoint: str = "", retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.endpoint = endpoint
+        """Where the model's server listens. Empty for the embedded one."""
+        self.retry_after_s = retry_after_s
+        """When the server wants to be asked again, in seconds."""
+
+
+class Connection(Protocol):
+    """A connection to one model: warm, shared by all executions, closed by its registry."""
+
+    provider: str
+    """embedded, ollama, openai, claude or custom."""
+    name: str
+    """The provider's name for the model."""
+    endpoint: str
+    """A URL; empty for the embedded model."""
+    location: Location
+    context_window: int | None
+    """In tokens; None while it is not known."""
+
+    def status(self) -> Status:
+        """What is known now. Asks nobody."""
+
+    async def probe(self) -> Status:
+        """Ask the server, within a few seconds. Never raises: a failure is a status."""
+
+    def stream(self, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
+        """Send the request and yield the answer, then exactly one Finished.
+
+        Raises ModelError; a stream that ends without its terminal signal is one.
+        Closing the generator (or cancelling the task that reads it) closes the
+        connection to the server at once, so that it stops working.
+        """
+
+    async def close(self) -> None:
+        """Let go of sockets and processes. A running stream fails with ModelError."""
