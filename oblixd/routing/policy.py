@@ -1,0 +1,90 @@
+"""The thresholds that a machine's and a network's values are held against."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import TypeVar
+
+from oblixd.errors import InvalidArgumentError
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceThresholds:
+    """At or over a threshold the machine is constrained, at or over a critical one critical."""
+
+    cpu_threshold: float = 80.0
+    """Percent, 0 to 100."""
+    memory_threshold: float = 85.0
+    """Percent, 0 to 100."""
+    load_threshold: float = 4.0
+    """Load average over one minute, 0 or more."""
+    gpu_threshold: float = 85.0
+    """Percent, 0 to 100."""
+    critical_cpu: float = 90.0
+    """Percent, 0 to 100. Wins over `cpu_threshold`, also where it is the lower one."""
+    critical_memory: float = 95.0
+    """Percent, 0 to 100."""
+    critical_gpu: float = 95.0
+    """Percent, 0 to 100."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectivityThresholds:
+    """A value beyond its threshold makes the network degraded."""
+
+    latency_threshold: float = 200.0
+    """Milliseconds, 0 or more. Degraded above it."""
+    packet_loss_threshold: float = 10.0
+    """Percent, 0 to 100. Degraded above it."""
+    bandwidth_threshold: float = 5.0
+    """Megabits a second, 0 or more. Degraded below it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How a request wants to be routed."""
+
+    resources: ResourceThresholds = ResourceThresholds()
+    connectivity: ConnectivityThresholds = ConnectivityThresholds()
+
+
+_UNBOUNDED = frozenset({"load_threshold", "latency_threshold", "bandwidth_threshold"})
+_LARGEST = sys.float_info.max
+
+_Thresholds = TypeVar("_Thresholds", ResourceThresholds, ConnectivityThresholds)
+
+
+def policy_from(resources: Mapping[str, object], connectivity: Mapping[str, object]) -> Policy:
+    """A policy of the given thresholds by name, the defaults for the rest.
+
+    Raises InvalidArgumentError INVALID_THRESHOLD for a name that is unknown or
+    a value that is not a finite number in its range. 0 is legal.
+    """
+    return Policy(
+        _thresholds(ResourceThresholds, "policy.resources", resources),
+        _thresholds(ConnectivityThresholds, "policy.connectivity", connectivity),
+    )
+
+
+def _thresholds(kind: type[_Thresholds], path: str, given: Mapping[str, object]) -> _Thresholds:
+    known = [field.name for field in fields(kind)]
+    return kind(**{name: _checked(f"{path}.{name}", name, known, value) for name, value in given.items()})
+
+
+def _checked(path: str, name: str, known: list[str], value: object) -> float:
+    if name not in known:
+        raise _refusal(path, f"one of {', '.join(known)}", name)
+    top = _LARGEST if name in _UNBOUNDED else 100.0
+    # A bool is an int to Python, and no threshold to a person.
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= top:
+        return float(value)
+    limit = "a finite number, 0 or more" if top == _LARGEST else "a number from 0 to 100"
+    raise _refusal(path, limit, value)
+
+
+def _refusal(path: str, limit: str, given: object) -> InvalidArgumentError:
+    shown = repr(given)[:100]
+    message = f"{path} must be {limit}; {shown} was given."
+    return InvalidArgumentError("INVALID_THRESHOLD", message, field=path, limit=limit, given=shown)
