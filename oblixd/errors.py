@@ -4,6 +4,7 @@
     ├── InvalidArgumentError     the request is wrong whatever the state
     ├── NotFoundError            well-formed, but there is no such thing
     ├── AlreadyExistsError       it would be made twice
+    ├── PermissionDeniedError    this caller may not
     ├── FailedPreconditionError  wrong now: something else must happen first
     ├── AbortedError             somebody else was faster; read again and retry
     ├── ResourceExhaustedError   a limit or the disk is full
@@ -42,6 +43,10 @@ class NotFoundError(OblixdError):
 
 class AlreadyExistsError(OblixdError):
     """It exists already."""
+
+
+class PermissionDeniedError(OblixdError):
+    """This caller may not."""
 
 
 class FailedPreconditionError(OblixdError):

@@ -1,0 +1,5 @@
+"""One turn of a conversation: context, route, stream, record."""
+
+from oblixd.execution.executions import Executions
+
+__all__ = ["Executions"]

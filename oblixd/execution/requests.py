@@ -1,0 +1,87 @@
+"""What an Execute request may hold, checked before anything is done with it."""
+
+from __future__ import annotations
+
+import math
+import uuid
+
+from oblix.v1 import executions_pb2 as pb
+from oblix.v1 import messages_pb2
+from oblixd.errors import InvalidArgumentError
+from oblixd.models.base import Options
+
+MAX_ID = 128
+MAX_CANDIDATES = 100
+MAX_CHECKS = 32
+MAX_INPUT = 1000
+MAX_TOKENS = 1_000_000
+MAX_STOPS = 16
+MAX_STOP_CHARACTERS = 256
+
+
+def checked(request: pb.ExecuteRequest) -> pb.ExecuteRequest:
+    """Return a copy with a request_id, or raise InvalidArgumentError naming the field."""
+    result = pb.ExecuteRequest()
+    result.CopyFrom(request)
+    result.request_id = result.request_id or str(uuid.uuid4())
+    _check_id(result.request_id)
+    _check_input(result)
+    _at_most("candidates", len(result.candidates), MAX_CANDIDATES)
+    _at_most("agent_checks", len(result.agent_checks), MAX_CHECKS)
+    options(result.options)
+    return result
+
+
+def _check_id(request_id: str) -> None:
+    if len(request_id) > MAX_ID or not all(" " <= character <= "~" for character in request_id):
+        raise _invalid(
+            "request_id",
+            f"1 to {MAX_ID} printable ASCII characters",
+            f"{len(request_id)} characters: {request_id[:40]!r}",
+        )
+
+
+def _check_input(request: pb.ExecuteRequest) -> None:
+    if not request.input:
+        raise _invalid("input", f"1 to {MAX_INPUT} messages", "none: there is no prompt")
+    _at_most("input", len(request.input), MAX_INPUT)
+    last = request.input[-1]
+    if last.role not in (messages_pb2.ROLE_USER, messages_pb2.ROLE_TOOL):
+        given = messages_pb2.Role.Name(last.role) if last.role in messages_pb2.Role.values() else last.role
+        raise _invalid("input", "a last message with ROLE_USER or ROLE_TOOL", given)
+    if all(part.WhichOneof("kind") == "text" and not part.text.strip() for part in last.parts):
+        raise _invalid("input", "a prompt that is not empty", "an empty one")
+
+
+def options(given: pb.GenerationOptions) -> Options:
+    """The generation options as models take them, each within its range."""
+    result = Options(
+        temperature=given.temperature if given.HasField("temperature") else None,
+        max_tokens=given.max_tokens if given.HasField("max_tokens") else None,
+        top_p=given.top_p if given.HasField("top_p") else None,
+        seed=given.seed if given.HasField("seed") else None,
+        stop=tuple(given.stop),
+    )
+    _in_range("options.temperature", result.temperature, 0, 2)
+    _in_range("options.max_tokens", result.max_tokens, 1, MAX_TOKENS)
+    _in_range("options.top_p", result.top_p, 0, 1)
+    _at_most("options.stop", len(result.stop), MAX_STOPS)
+    for text in result.stop:
+        if not 1 <= len(text) <= MAX_STOP_CHARACTERS:
+            raise _invalid("options.stop", f"texts of 1 to {MAX_STOP_CHARACTERS} characters", f"{len(text)}")
+    return result
+
+
+def _in_range(field: str, value: float | None, low: float, high: float) -> None:
+    if value is not None and not (math.isfinite(value) and low <= value <= high):
+        raise _invalid(field, f"{low} to {high}", value)
+
+
+def _at_most(field: str, count: int, limit: int) -> None:
+    if count > limit:
+        raise _invalid(field, f"at most {limit}", count)
+
+
+def _invalid(field: str, limit: str, given: object) -> InvalidArgumentError:
+    message = f"{field} takes {limit}; given: {given}"
+    return InvalidArgumentError("INVALID_REQUEST", message, field=field, limit=limit, given=given)

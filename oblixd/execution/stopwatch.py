@@ -1,0 +1,44 @@
+"""How long an answer took, on the monotonic clock."""
+
+from __future__ import annotations
+
+import time
+
+from google.protobuf.duration_pb2 import Duration
+
+from oblix.v1 import messages_pb2 as pb
+
+
+class Stopwatch:
+    """Runs from the request's arrival."""
+
+    def __init__(self) -> None:
+        self._received = time.monotonic()
+        self._started: float | None = None
+        self._first: float | None = None
+
+    def start(self) -> None:
+        """The turn has come."""
+        self._started = time.monotonic()
+
+    def content(self) -> None:
+        """Content has come; only the first counts."""
+        if self._first is None:
+            self._first = time.monotonic()
+
+    def timings(self, output_tokens: int | None) -> pb.Timings:
+        """What was measured up to now."""
+        now = time.monotonic()
+        started = self._started if self._started is not None else now
+        result = pb.Timings(queued=_duration(started - self._received), total=_duration(now - self._received))
+        if self._first is not None:
+            result.time_to_first_token.CopyFrom(_duration(self._first - started))
+            if output_tokens and now > self._first:
+                result.tokens_per_second = output_tokens / (now - self._first)
+        return result
+
+
+def _duration(seconds: float) -> Duration:
+    result = Duration()
+    result.FromMicroseconds(round(seconds * 1e6))
+    return result
