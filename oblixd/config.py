@@ -1,0 +1,198 @@
+"""Every setting in one place: name, type, range, default and meaning.
+
+`load` reads one TOML file and the environment, which wins: `daemon.grace_s` is
+`OBLIX_DAEMON_GRACE_S` there. `python -m oblixd.config` prints
+`docs/configuration.md`. No secret is a setting: keys come with a client's hook.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any
+
+from oblixd.errors import InvalidArgumentError
+from oblixd.settings import Between, Matches, Setting, reference, settings_of
+
+_HOUR_S = 3600.0
+_MONTH_S = 30 * 24 * _HOUR_S
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """The process itself."""
+
+    grace_s: Annotated[float, Between(0, _HOUR_S)] = 10.0
+    """Seconds that running answers may take to finish when the daemon is told to end."""
+    idle_exit_s: Annotated[float, Between(0, _MONTH_S)] = 0.0
+    """Seconds without a call after which the daemon ends by itself. 0: never."""
+    log_level: Annotated[str, Matches("debug|info|warning|error", "debug, info, warning or error")] = "info"
+    """How much is logged. Prompts, answers and keys never are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The database of the conversations."""
+
+    map_size_gib: Annotated[int, Between(1, 65536)] = 64
+    """The most that it may grow to, in GiB. That is address space: the file is as large as what is in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """The model that comes with Oblix: a GGUF file, served by a process of the daemon's own."""
+
+    enabled: bool = True
+    """Whether it serves where no model was hooked."""
+    path: Annotated[str, Matches("(/.*)?", "an absolute path, or empty")] = ""
+    """The GGUF file. Empty: the packaged one."""
+    threads: Annotated[int, Between(0, 1024)] = 0
+    """Threads that compute. 0: as many as there are cores."""
+    context: Annotated[int, Between(512, 1048576)] = 8192
+    """Context window of one answer, in tokens."""
+    parallel: Annotated[int, Between(1, 64)] = 1
+    """Answers that are written at once. Each takes memory for a context of its own."""
+    idle_unload_s: Annotated[float, Between(0, _MONTH_S)] = 600.0
+    """Seconds without a prompt after which the model leaves the memory. 0: never."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ollama:
+    """An Ollama server."""
+
+    endpoint: Annotated[
+        str,
+        Matches(r"https?://[^\s/?#@]+(/[^\s?#]*)?", "an http or https URL without user, query or fragment"),
+    ] = "http://localhost:11434"
+    """Where it listens. A client's hook may name another one."""
+    models: Annotated[tuple[str, ...], Matches(r"\S{1,256}", "names of 1 to 256 characters")] = ()
+    """Models, by Ollama's names, that serve where none was hooked, after the embedded one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Monitor:
+    """The sampling of CPU, memory and load."""
+
+    interval_s: Annotated[float, Between(0.1, _HOUR_S)] = 1.0
+    """Seconds between two samples while somebody uses them; it slows down when nobody does."""
+
+
+class Source(Enum):
+    """Where a setting's value comes from."""
+
+    DEFAULT = "default"
+    FILE = "file"
+    ENVIRONMENT = "environment"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All settings."""
+
+    daemon: Daemon = Daemon()
+    store: Store = Store()
+    embedded: Embedded = Embedded()
+    ollama: Ollama = Ollama()
+    monitor: Monitor = Monitor()
+    sources: Mapping[str, Source] = field(default_factory=lambda: MappingProxyType({}))
+    """Where each value comes from, by `section.name`. What is not in it is a default."""
+
+
+class ConfigError(InvalidArgumentError):
+    """A setting is unknown or its value is not possible. Says where it was given and what is expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A checked value, and where it was said."""
+
+    setting: Setting
+    value: Any
+    source: Source
+
+
+SETTINGS = tuple(settings_of(Config))
+_BY_KEY = {setting.key: setting for setting in SETTINGS}
+_BY_VARIABLE = {setting.variable: setting for setting in SETTINGS}
+_SECTIONS = tuple(dict.fromkeys(setting.section for setting in SETTINGS))
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Config:
+    """The settings out of a file, which need not exist, and the environment.
+
+    Raises ConfigError for what is unknown, has the wrong type or is out of
+    range, and for a file that can't be read.
+    """
+    given = [*_from_file(path), *_from_environment(environ)]
+    config = Config()
+    for section in _SECTIONS:
+        values = {g.setting.name: g.value for g in given if g.setting.section == section}
+        config = replace(config, **{section: replace(getattr(config, section), **values)})
+    return replace(config, sources=MappingProxyType({g.setting.key: g.source for g in given}))
+
+
+def _from_file(path: Path) -> Iterator[_Given]:
+    for section, values in _read(path).items():
+        if section not in _SECTIONS or not isinstance(values, dict):
+            raise _unknown(f"{path}: [{section}]", section, _SECTIONS)
+        names = [setting.name for setting in SETTINGS if setting.section == section]
+        for name, value in values.items():
+            if name not in names:
+                raise _unknown(f"{path}: {section}.{name}", name, names)
+            setting = _BY_KEY[f"{section}.{name}"]
+            yield _Given(setting, _checked(setting, f"{path}: {setting.key}", value), Source.FILE)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ConfigError("CONFIG_UNREADABLE", f"{path} can't be read: {error}", file=path) from error
+
+
+def _from_environment(environ: Mapping[str, str]) -> Iterator[_Given]:
+    prefixes = tuple(f"OBLIX_{section.upper()}_" for section in _SECTIONS)
+    for variable in sorted(name for name in environ if name.startswith(prefixes)):
+        if variable not in _BY_VARIABLE:
+            raise _unknown(variable, variable, list(_BY_VARIABLE))
+        setting = _BY_VARIABLE[variable]
+        yield _Given(setting, _parsed(setting, variable, environ[variable]), Source.ENVIRONMENT)
+
+
+def _checked(setting: Setting, where: str, value: Any) -> Any:
+    try:
+        return setting.checked(value)
+    except (ValueError, OverflowError):
+        raise _refused(setting, where, value) from None
+
+
+def _parsed(setting: Setting, where: str, text: str) -> Any:
+    try:
+        return setting.parsed(text)
+    except (ValueError, OverflowError):
+        raise _refused(setting, where, text) from None
+
+
+def _refused(setting: Setting, where: str, given: Any) -> ConfigError:
+    shown = repr(given)[:100]
+    message = f"{where} must be {setting.expected}; {shown} was given."
+    return ConfigError("CONFIG_INVALID", message, field=setting.key, limit=setting.expected, given=shown)
+
+
+def _unknown(where: str, name: str, known: Sequence[str]) -> ConfigError:
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f" Did you mean {close[0]}?" if close else ""
+    message = f"{where} is not a setting.{hint} There are: {', '.join(known)}."
+    return ConfigError("CONFIG_UNKNOWN", message, field=name, known=", ".join(known))
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference(SETTINGS, Path(__file__).read_text("utf-8")))
