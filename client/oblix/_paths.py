@@ -1,0 +1,90 @@
+"""Where this user's daemon listens and logs. Computes what the daemon does (`oblixd.paths`), on its own."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pwd
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from oblix.errors import FailedPreconditionError, InvalidArgumentError
+
+_LONGEST_RUNTIME_DIR = 78
+_LONGEST_SOCKET = 103
+
+
+def socket_path(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where the daemon listens, running or not. Ask anew after starting one.
+
+    Raises InvalidArgumentError for an OBLIX_HOME that is not absolute, and
+    FailedPreconditionError DIRECTORY_UNSAFE where somebody else could listen.
+    """
+    data, runtime_dir = _directories(environ)
+    socket = _told(data) or runtime_dir / "oblixd.sock"
+    _check(socket.parent)
+    return socket
+
+
+def log_path(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where a daemon logs that a client started. Raises as `socket_path` does for OBLIX_HOME."""
+    return _directories(environ)[0] / "oblixd.log"
+
+
+def _directories(environ: Mapping[str, str]) -> tuple[Path, Path]:
+    """Data, sockets."""
+    if given := environ.get("OBLIX_HOME"):
+        home = Path(given)
+        if not home.is_absolute():
+            message = f"OBLIX_HOME must be an absolute path; {given!r} was given."
+            metadata = {"field": "OBLIX_HOME", "given": given}
+            raise InvalidArgumentError(message, reason="OBLIX_HOME_RELATIVE", metadata=metadata)
+        return home, _short(home)
+    state = _xdg(environ, "XDG_STATE_HOME") or _home(environ) / ".local" / "state"
+    runtime = _xdg(environ, "XDG_RUNTIME_DIR")
+    return state / "oblix", _short(runtime / "oblix") if runtime else _temporary()
+
+
+def _xdg(environ: Mapping[str, str], name: str) -> Path | None:
+    path = Path(environ.get(name, ""))
+    return path if path.is_absolute() else None
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    home = Path(environ.get("HOME", ""))
+    return home if home.is_absolute() else Path(pwd.getpwuid(os.getuid()).pw_dir)
+
+
+def _temporary() -> Path:
+    return Path(f"/tmp/oblix-{os.getuid()}")  # noqa: S108 - its owner and mode are checked before it is used
+
+
+def _short(runtime_dir: Path) -> Path:
+    """The directory itself, or a short one where a socket's path would be too long."""
+    name = os.fsencode(runtime_dir)
+    if len(name) <= _LONGEST_RUNTIME_DIR:
+        return runtime_dir
+    return _temporary() / hashlib.sha256(name).hexdigest()[:16]
+
+
+def _told(data: Path) -> Path | None:
+    """What the running daemon says. Its environment may differ from ours, as under cron."""
+    try:
+        told = (data / "socket").read_bytes().rstrip(b"\n")
+    except OSError:
+        return None
+    path = Path(os.fsdecode(told))
+    return path if path.is_absolute() and len(told) <= _LONGEST_SOCKET else None
+
+
+def _check(directory: Path) -> None:
+    """Nobody else may listen in the daemon's name. A directory that is missing harms nobody."""
+    for path in (_temporary(), directory) if directory.is_relative_to(_temporary()) else (directory,):
+        try:
+            found = path.lstat()
+        except FileNotFoundError:
+            return
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+            message = f"{path} is not a directory that only you can write to: remove it, or set OBLIX_HOME."
+            raise FailedPreconditionError(message, reason="DIRECTORY_UNSAFE", metadata={"path": str(path)})
