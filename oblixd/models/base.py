@@ -150,6 +150,10 @@ class Connection(Protocol):
     context_window: int | None
     """In tokens; None while it is not known."""
 
+    @property
+    def running(self) -> int:
+        """Streams that run now."""
+
     def status(self) -> Status:
         """What is known now. Asks nobody."""
 
@@ -163,6 +167,9 @@ class Connection(Protocol):
         Closing the generator (or cancelling the task that reads it) closes the
         connection to the server at once, so that it stops working.
         """
+
+    async def retire(self) -> None:
+        """Let the running streams end, then close."""
 
     async def close(self) -> None:
         """Let go of sockets and processes. A running stream fails with ModelError."""

@@ -1,0 +1,131 @@
+"""Reads a model's streamed answer: what all wire formats have in common.
+
+A provider brings a `Decoder` for its format; `answer` drives it over the HTTP
+seam and holds the rules of every stream: what arrives together leaves
+together, and an answer without its terminal signal is a failure.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Protocol
+
+from oblixd.models.base import Content, ContentKind, Finished, ModelError
+from oblixd.models.failures import Peer
+from oblixd.models.framing import LONGEST_LINE, TooLongError
+from oblixd.models.http import HttpClient
+
+if TYPE_CHECKING:
+    from oblixd.models.transport import Reply
+
+AFTER_STOP_S = 5.0
+"""How long the counts are waited for once the model said why it stopped."""
+
+Piece = tuple[ContentKind, str]
+
+
+class Decoder(Protocol):
+    """Reads one answer in one wire format."""
+
+    complete: bool
+    """The format's last word was read: nothing more will come."""
+    stopped: bool
+    """The model said why it stopped. Its text is whole, though the stream may go on."""
+
+    def pieces(self, read: bytes) -> Iterator[Piece]:
+        """Take a read and give its content; nothing read means that the stream ended. Raises ModelError."""
+
+    def finished(self) -> Finished:
+        """Give the terminal signal, once `stopped` or `complete`."""
+
+
+async def answer(
+    http: HttpClient, path: str, body: Mapping[str, Any], decoder: Decoder
+) -> AsyncGenerator[Content | Finished, None]:
+    """Post a request and yield the answer, as `Connection.stream` promises it."""
+    peer = http.server.peer
+    async with http.request("POST", path, body) as reply:
+        if reply.status != HTTPStatus.OK:
+            raise peer.answered(reply.status, reply.headers, await reply.excerpt())
+        while not decoder.complete:
+            read = await _read(reply, decoder)
+            contents, failure = gather(decoder.pieces(read), peer)
+            if contents:
+                reply.progress()
+            for content in contents:
+                yield content
+            if failure is not None:
+                raise failure
+            if not read:
+                break
+        if not (decoder.complete or decoder.stopped):
+            raise peer.broken(_unfinished(reply))
+        reply.complete = True
+        yield decoder.finished()
+
+
+def gather(pieces: Iterator[Piece], peer: Peer) -> tuple[list[Content], ModelError | None]:
+    """Join neighbouring pieces of one kind. A failure comes after what came before it."""
+    runs: list[tuple[ContentKind, list[str]]] = []
+    failure = None
+    try:
+        for kind, text in pieces:
+            if not runs or runs[-1][0] is not kind:
+                runs.append((kind, []))
+            runs[-1][1].append(text)
+    except TooLongError:
+        failure = peer.broken(f"a single piece of it is longer than {LONGEST_LINE} bytes")
+    except ModelError as error:
+        failure = error
+    return [Content(kind, _sound("".join(texts))) for kind, texts in runs], failure
+
+
+def read_object(data: bytes, peer: Peer) -> dict[str, Any]:
+    """Read one JSON object off the wire. Bytes that are no UTF-8 become U+FFFD. Raises ModelError."""
+    try:
+        value = json.loads(data.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise peer.broken(f"it sent what is not a JSON object ({_start(data)})")
+    return value
+
+
+def text_of(holder: Mapping[str, Any], *keys: str) -> str:
+    """Give the first of these that is a text and not empty."""
+    return next((text for key in keys if isinstance(text := holder.get(key), str) and text), "")
+
+
+def count_of(holder: Mapping[str, Any], key: str) -> int | None:
+    """Give a count of tokens, or None where the server did not say."""
+    count = holder.get(key)
+    return count if isinstance(count, int) and not isinstance(count, bool) and count >= 0 else None
+
+
+async def _read(reply: Reply, decoder: Decoder) -> bytes:
+    if not decoder.stopped:
+        return await reply.read()
+    reply.hurry(AFTER_STOP_S)
+    try:
+        return await reply.read()
+    except ModelError:
+        # The model's text is whole: what failed is only the counts that follow it.
+        return b""
+
+
+def _unfinished(reply: Reply) -> str:
+    kind = reply.headers.get("Content-Type", "")
+    if kind.startswith("text/html"):
+        return "it sent a web page, so the endpoint is wrong or a portal is in between"
+    return "it ended without saying that it was done"
+
+
+def _sound(text: str) -> str:
+    """Replace half characters: JSON can write them, nothing else can hold them."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _start(data: bytes) -> str:
+    return repr(data[:60].decode("utf-8", "replace"))

@@ -1,0 +1,142 @@
+"""What the connections over HTTP share: they count, remember and probe alike."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
+from http import HTTPStatus
+from typing import Any
+
+from oblixd.models.answers import Decoder, answer, read_object
+from oblixd.models.base import (
+    ChatRequest,
+    Content,
+    Finished,
+    Location,
+    ModelError,
+    ModelErrorKind,
+    State,
+    Status,
+)
+from oblixd.models.hooks import HookSpec, derived_location
+from oblixd.models.http import HttpClient, Patience, Server
+
+PROBE_PATIENCE = Patience(connect_s=2.0, first_s=3.0, stall_s=3.0)
+REMEMBERED_S = 5.0
+"""How long a failure is held against a server. Afterwards it is worth a try again."""
+_READY = Status(State.READY)
+_LASTING = {ModelErrorKind.UNREACHABLE, ModelErrorKind.NOT_PULLED, ModelErrorKind.UNAUTHENTICATED}
+
+
+class HttpConnection(ABC):
+    """A model behind an HTTP server. A provider writes requests and reads answers in its own format."""
+
+    path: str
+    """Where requests are posted."""
+
+    def __init__(self, spec: HookSpec, server: Server) -> None:
+        self.provider = spec.provider
+        self.name = spec.name
+        self.endpoint = spec.endpoint
+        self.location: Location = derived_location(spec)
+        self.context_window: int | None = spec.count("context_window")
+        self._spec = spec
+        self._peer = server.peer
+        self._http = HttpClient(server)
+        self._status = Status()
+        self._status_time_s = time.monotonic()
+        self._streams = Streams()
+
+    @abstractmethod
+    def body(self, request: ChatRequest) -> dict[str, Any]:
+        """Write a request. Raises ModelError where the provider can't do what is asked."""
+
+    @abstractmethod
+    def decoder(self) -> Decoder:
+        """Make a reader for one answer."""
+
+    @abstractmethod
+    async def ask(self) -> Status:
+        """Ask the server whether it can answer. Raises ModelError."""
+
+    @property
+    def running(self) -> int:
+        """See `Connection.running`."""
+        return self._streams.running
+
+    def status(self) -> Status:
+        """See `Connection.status`."""
+        expired = time.monotonic() - self._status_time_s > REMEMBERED_S
+        return Status() if expired and self._status.state is State.UNAVAILABLE else self._status
+
+    async def probe(self) -> Status:
+        """See `Connection.probe`."""
+        try:
+            return self._remember(await self.ask())
+        except ModelError as error:
+            return self._remember(Status(State.UNAVAILABLE, error.message))
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
+        """See `Connection.stream`."""
+        with self._streams.one():
+            try:
+                async with aclosing(self._answer(request)) as items:
+                    async for item in items:
+                        self._remember(_READY)
+                        yield item
+            except ModelError as error:
+                if error.kind in _LASTING:
+                    self._remember(Status(State.UNAVAILABLE, error.message))
+                raise
+
+    async def retire(self) -> None:
+        """See `Connection.retire`."""
+        await self._streams.none()
+        await self.close()
+
+    async def close(self) -> None:
+        """See `Connection.close`."""
+        await self._http.close()
+
+    async def get(self, path: str) -> dict[str, Any]:
+        """Read a small JSON object of the server's. Raises ModelError."""
+        async with self._http.request("GET", path, patience=PROBE_PATIENCE) as reply:
+            if reply.status != HTTPStatus.OK:
+                raise self._peer.answered(reply.status, reply.headers, await reply.excerpt())
+            return read_object(await reply.document(), self._peer)
+
+    def _answer(self, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
+        return answer(self._http, self.path, self.body(request), self.decoder())
+
+    def _remember(self, status: Status) -> Status:
+        self._status = status
+        self._status_time_s = time.monotonic()
+        return status
+
+
+class Streams:
+    """Counts the streams of a connection, so that it can go when none is left."""
+
+    def __init__(self) -> None:
+        self.running = 0
+        self._none = asyncio.Event()
+        self._none.set()
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Count one stream for as long as the block lasts."""
+        self.running += 1
+        self._none.clear()
+        try:
+            yield
+        finally:
+            self.running -= 1
+            if not self.running:
+                self._none.set()
+
+    async def none(self) -> None:
+        """Return once no stream runs."""
+        await self._none.wait()

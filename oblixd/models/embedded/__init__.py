@@ -1,0 +1,1 @@
+"""The embedded model: a GGUF file, served by llama.cpp in a supervised process of its own."""

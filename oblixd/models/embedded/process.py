@@ -1,0 +1,166 @@
+"""One process of the embedded model, from its start to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from oblixd.models.failures import Peer
+from oblixd.models.http import HttpClient, Patience, Server
+
+START_S = 300.0
+"""How long loading may take: large files come from slow disks."""
+STOP_S = 2.0
+"""How long a process may take to end before it is killed."""
+_PATIENCE = Patience(connect_s=5.0, first_s=600.0, stall_s=120.0)
+_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
+_LAST_LINES = 20
+_LONGEST_LINE = 500
+_log = logging.getLogger(__name__)
+Stream = TypeVar("Stream")
+
+
+class WorkerError(Exception):
+    """The process did not get as far as serving. The message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """How the process is to serve."""
+
+    model: Path
+    socket_path: Path
+    """In a directory of ours with mode 0700; ends in .sock."""
+    context: int
+    """Tokens for each slot."""
+    slots: int
+    """Answers at the same time."""
+    threads: int
+    """0: one for each processor."""
+
+
+class Worker:
+    """A process that serves, and the connections to it."""
+
+    def __init__(
+        self, process: asyncio.subprocess.Process, http: HttpClient, errors: asyncio.Task[None]
+    ) -> None:
+        self.http = http
+        self._process = process
+        self._errors = errors
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self._process.returncode is None
+
+    async def ended(self, within_s: float) -> str:
+        """Say how it ended, as in `signal 9`; empty where it still runs after so long."""
+        try:
+            async with asyncio.timeout(within_s):
+                code = await self._process.wait()
+        except TimeoutError:
+            return ""
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+    async def stop(self) -> None:
+        """End it and wait for that. Running answers fail."""
+        await self.http.close()
+        await _end(self._process)
+        await self._errors
+
+
+async def start(settings: WorkerSettings, peer: Peer) -> Worker:
+    """Start a process and wait until it serves. Raises WorkerError; cancelled, it leaves nothing behind."""
+    settings.socket_path.unlink(missing_ok=True)
+    process = await asyncio.create_subprocess_exec(
+        *_command(settings),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+        cwd="/",
+        start_new_session=True,
+    )
+    last: deque[str] = deque(maxlen=_LAST_LINES)
+    errors = asyncio.create_task(_relay(process, last))
+    try:
+        await _serving(process, last, errors)
+    except BaseException:
+        await _end(process)
+        await errors
+        raise
+    server = Server(peer, "http://embedded", socket_path=settings.socket_path, patience=_PATIENCE)
+    return Worker(process, HttpClient(server), errors)
+
+
+def _command(settings: WorkerSettings) -> list[str]:
+    options = {
+        "--model": settings.model,
+        "--socket": settings.socket_path,
+        "--context": settings.context,
+        "--slots": settings.slots,
+        "--threads": settings.threads or os.cpu_count() or 1,
+    }
+    flat = [str(word) for pair in options.items() for word in pair]
+    return [sys.executable, "-P", "-m", "oblixd.models.embedded.worker", *flat]
+
+
+async def _serving(process: asyncio.subprocess.Process, last: deque[str], errors: asyncio.Task[None]) -> None:
+    try:
+        async with asyncio.timeout(START_S):
+            line = await _pipe(process.stdout).readline()
+    except TimeoutError:
+        raise WorkerError(f"it was not loaded within {START_S:g} s") from None
+    if not line.startswith(b"ready"):
+        await asyncio.shield(errors)
+        raise WorkerError(_cause(last))
+
+
+async def _relay(process: asyncio.subprocess.Process, last: deque[str]) -> None:
+    """Pass on what it writes to standard error, line by line and bounded."""
+    while True:
+        try:
+            line = await _pipe(process.stderr).readline()
+        except ValueError:
+            # Longer than the reader's limit; it has been dropped.
+            continue
+        if not line:
+            return
+        text = line.decode("utf-8", "replace").strip()[:_LONGEST_LINE]
+        last.append(text)
+        _log.info("embedded model: %s", text)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    _pipe(process.stdin).close()
+    try:
+        async with asyncio.timeout(STOP_S):
+            await process.wait()
+    except TimeoutError:
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+
+
+def _pipe(stream: Stream | None) -> Stream:
+    if stream is None:
+        raise WorkerError("its streams are not connected to us")
+    return stream
+
+
+def _cause(last: deque[str]) -> str:
+    """Give the first error that it wrote: the later ones follow from it."""
+    errors = (line.partition(" E ")[2] for line in last if " E " in line)
+    return next(errors, last[-1] if last else "it said nothing")

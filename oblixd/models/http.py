@@ -1,0 +1,92 @@
+"""The one way from here to a model's server over HTTP, whoever the provider is.
+
+This side of the seam knows no HTTP library: `oblixd.models.transport` is the
+other side, and is imported when the first request is made (or by `warm`), so
+that the daemon serves before it has loaded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from oblixd.models.failures import Peer
+
+if TYPE_CHECKING:
+    from oblixd.models.transport import Reply, Transport
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait for a server, in seconds. There is no limit to a whole answer."""
+
+    connect_s: float = 5.0
+    """For the connection, TLS included."""
+    first_s: float = 300.0
+    """From the request to the first content: a server may load the model and read a long prompt."""
+    stall_s: float = 120.0
+    """From content to content."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where a server is and how it is spoken to."""
+
+    peer: Peer
+    base_url: str
+    """Without a slash at its end."""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Sent with every request. May hold a key."""
+    socket_path: Path | None = None
+    """The Unix socket that it listens on; the URL's host is then only a name."""
+    patience: Patience = Patience()
+    max_connections: int = 64
+    """Open at once. A request beyond waits for a place."""
+
+
+class HttpClient:
+    """A pool of warm connections to one server. Belongs to one event loop."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self._transport: Transport | None = None
+        self._closed = False
+
+    @asynccontextmanager
+    async def request(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, patience: Patience | None = None
+    ) -> AsyncIterator[Reply]:
+        """Send a request and give its reply once the head is there, whatever its status.
+
+        Leaving the block closes the connection at once, unless the reply was
+        read to its end or said to be `complete`. Raises ModelError.
+        """
+        transport = await self._open()
+        async with transport.request(method, path, body, patience or self.server.patience) as reply:
+            yield reply
+
+    async def close(self) -> None:
+        """Close every connection. A request under way fails with ModelError; a later one, too."""
+        self._closed = True
+        if self._transport is not None:
+            await self._transport.close()
+
+    async def _open(self) -> Transport:
+        if self._transport is None:
+            module = await warm()
+            # Somebody else may have opened it while this one waited for the import.
+            self._transport = self._transport or module.Transport(self.server)
+        if self._closed:
+            raise self.server.peer.unreachable("the connection was closed here")
+        return self._transport
+
+
+async def warm() -> ModuleType:
+    """Import the HTTP library, beside the event loop. Later calls return at once."""
+    return await asyncio.to_thread(importlib.import_module, "oblixd.models.transport")

@@ -1,0 +1,155 @@
+"""OpenAI's chat completions, and every other server that speaks them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from oblixd.models.answers import Decoder, Piece, count_of, read_object, text_of
+from oblixd.models.base import ChatRequest, ContentKind, Finish, Finished, Options, State, Status
+from oblixd.models.connection import HttpConnection
+from oblixd.models.failures import Peer
+from oblixd.models.framing import Events
+from oblixd.models.hooks import HookSpec
+from oblixd.models.http import Server
+from oblixd.models.prompts import Said, in_base64, said
+
+_FINISHES = {
+    "length": Finish.LENGTH,
+    "tool_calls": Finish.TOOL_CALLS,
+    "function_call": Finish.TOOL_CALLS,
+    "content_filter": Finish.CONTENT_FILTER,
+}
+
+
+class OpenAIConnection(HttpConnection):
+    """A model of OpenAI's, or of a custom endpoint."""
+
+    path = "/chat/completions"
+
+    def __init__(self, spec: HookSpec) -> None:
+        peer = Peer(
+            title="OpenAI" if spec.provider == "openai" else "The endpoint",
+            endpoint=spec.endpoint,
+            missing=f"Check the model's name: {spec.name} is not known there",
+            api_key=spec.api_key,
+        )
+        headers = {"Authorization": f"Bearer {spec.api_key}"} if spec.api_key else {}
+        super().__init__(spec, Server(peer, _base_url(spec.endpoint), headers))
+        # OpenAI's newer models refuse the older name; other servers know only the older one.
+        self._limit = "max_completion_tokens" if spec.provider == "openai" else "max_tokens"
+
+    def body(self, request: ChatRequest) -> dict[str, Any]:
+        """Write the request in OpenAI's words."""
+        return completion_body(self.name, said(request.messages), request.options, limit=self._limit)
+
+    def decoder(self) -> Decoder:
+        """Read the chunks of a completion."""
+        return CompletionDecoder(self._peer)
+
+    async def ask(self) -> Status:
+        """Look the model up in the server's list of models."""
+        listed = (await self.get("/models")).get("data")
+        names = (
+            {text_of(one, "id") for one in listed if isinstance(one, dict)}
+            if isinstance(listed, list)
+            else set()
+        )
+        if names and self.name not in names:
+            return Status(
+                State.UNAVAILABLE, f"{self._peer.title} at {self.endpoint} does not list {self.name}."
+            )
+        return Status(State.READY)
+
+
+class CompletionDecoder:
+    """Reads server-sent chunks: content, then a finish reason, then the counts, then [DONE]."""
+
+    def __init__(self, peer: Peer) -> None:
+        self.complete = False
+        self.stopped = False
+        self._peer = peer
+        self._events = Events()
+        self._reason = Finish.STOP
+        self._usage: Mapping[str, Any] = {}
+
+    def pieces(self, read: bytes) -> Iterator[Piece]:
+        """See `Decoder.pieces`."""
+        for data in self._events.feed(read) if read else self._events.rest():
+            if data.strip() == b"[DONE]":
+                self.complete = True
+            elif not self.complete:
+                yield from self._chunk(read_object(data, self._peer))
+
+    def finished(self) -> Finished:
+        """See `Decoder.finished`."""
+        usage = self._usage
+        return Finished(self._reason, count_of(usage, "prompt_tokens"), count_of(usage, "completion_tokens"))
+
+    def _chunk(self, chunk: dict[str, Any]) -> Iterator[Piece]:
+        if chunk.get("error") or chunk.get("object") == "error" or "choices" not in chunk:
+            raise self._peer.reported(chunk)
+        if isinstance(usage := chunk.get("usage"), dict):
+            self._usage = usage
+        choices = chunk["choices"]
+        if isinstance(choices, list) and choices and isinstance(choices[0], dict):
+            yield from self._choice(choices[0])
+
+    def _choice(self, choice: dict[str, Any]) -> Iterator[Piece]:
+        delta = choice.get("delta")
+        if isinstance(delta, dict):
+            if reasoning := text_of(delta, "reasoning_content", "reasoning"):
+                yield ContentKind.REASONING, reasoning
+            if content := text_of(delta, "content"):
+                yield ContentKind.TEXT, content
+        if reason := text_of(choice, "finish_reason"):
+            self._reason = _FINISHES.get(reason, Finish.STOP)
+            self.stopped = True
+
+
+def completion_body(name: str, context: Sequence[Said], options: Options, *, limit: str) -> dict[str, Any]:
+    """Write a streamed chat completion. `limit` is what this server calls the most tokens of an answer."""
+    body = {
+        "model": name,
+        "messages": [message for one in context for message in _messages(one)],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "temperature": options.temperature,
+        limit: options.max_tokens,
+        "top_p": options.top_p,
+        "seed": options.seed,
+        "stop": list(options.stop) or None,
+    }
+    return {key: value for key, value in body.items() if value is not None}
+
+
+def _messages(one: Said) -> Iterator[dict[str, Any]]:
+    for result in one.results:
+        yield {"role": "tool", "tool_call_id": result.call_id, "content": result.content}
+    if not (one.text or one.images or one.calls):
+        return
+    message: dict[str, Any] = {"role": one.role, "content": _content(one)}
+    if one.calls:
+        message["tool_calls"] = [
+            {
+                "id": call.call_id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments_json},
+            }
+            for call in one.calls
+        ]
+    yield message
+
+
+def _content(one: Said) -> str | list[dict[str, Any]]:
+    if not one.images:
+        return one.text
+    urls = (f"data:{image.media_type};base64,{in_base64(image)}" for image in one.images)
+    pictures: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+    return [{"type": "text", "text": one.text}, *pictures] if one.text else pictures
+
+
+def _base_url(endpoint: str) -> str:
+    """Where no path is given, it is /v1: both habits are common, and servers know only the one."""
+    return endpoint if urlsplit(endpoint).path else f"{endpoint}/v1"

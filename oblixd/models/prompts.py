@@ -1,0 +1,86 @@
+"""What every provider needs of a context before it puts it into its own words."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any
+
+from oblix.v1 import messages_pb2 as pb
+
+_ROLES = {
+    pb.ROLE_SYSTEM: "system",
+    pb.ROLE_USER: "user",
+    pb.ROLE_ASSISTANT: "assistant",
+    pb.ROLE_TOOL: "tool",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One message as models see it: without its reasoning, its time and its status."""
+
+    role: str
+    """system, user, assistant or tool."""
+    text: str = ""
+    images: tuple[pb.ImagePart, ...] = ()
+    calls: tuple[pb.ToolCallPart, ...] = ()
+    results: tuple[pb.ToolResultPart, ...] = ()
+
+
+def said(messages: Iterable[pb.Message]) -> list[Said]:
+    """Read a context, oldest first; what is empty without its reasoning is left out."""
+    everything = (_said(message) for message in messages)
+    return [one for one in everything if one.text or one.images or one.calls or one.results]
+
+
+def joined(context: Sequence[Said]) -> list[Said]:
+    """Join neighbours of one role, for models that were taught strict turns."""
+    return [_join(list(neighbours)) for _, neighbours in groupby(context, key=lambda one: one.role)]
+
+
+def in_base64(image: pb.ImagePart) -> str:
+    """Give a picture's bytes as the wire formats carry them."""
+    return base64.b64encode(image.data).decode()
+
+
+def arguments_of(call: pb.ToolCallPart) -> dict[str, Any]:
+    """Read a call's arguments, for formats that want an object and not its text."""
+    try:
+        arguments = json.loads(call.arguments_json or "{}")
+    except (ValueError, RecursionError):
+        arguments = None
+    # A model can write broken JSON. The conversation goes on, and it sees what it wrote.
+    return arguments if isinstance(arguments, dict) else {"invalid_json": call.arguments_json}
+
+
+def tool_names(context: Sequence[Said]) -> dict[str, str]:
+    """Map each call's id to its tool, for formats that name a result by the tool."""
+    return {call.call_id: call.name for one in context for call in one.calls}
+
+
+def _said(message: pb.Message) -> Said:
+    return Said(
+        role=_ROLES[message.role],
+        text="".join(part.text for part in _parts(message, "text")),
+        images=tuple(part.image for part in _parts(message, "image")),
+        calls=tuple(part.tool_call for part in _parts(message, "tool_call")),
+        results=tuple(part.tool_result for part in _parts(message, "tool_result")),
+    )
+
+
+def _parts(message: pb.Message, kind: str) -> Iterator[pb.Part]:
+    return (part for part in message.parts if part.WhichOneof("kind") == kind)
+
+
+def _join(neighbours: list[Said]) -> Said:
+    return replace(
+        neighbours[0],
+        text="\n\n".join(one.text for one in neighbours if one.text),
+        images=tuple(image for one in neighbours for image in one.images),
+        calls=tuple(call for one in neighbours for call in one.calls),
+        results=tuple(result for one in neighbours for result in one.results),
+    )

@@ -1,0 +1,26 @@
+"""Who can serve a model: one entry a provider. Adding one is a file beside this and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from oblixd.models.base import Connection
+from oblixd.models.claude import ClaudeConnection
+from oblixd.models.embedded.connection import EmbeddedModels
+from oblixd.models.hooks import HookSpec
+from oblixd.models.ollama import OllamaConnection
+from oblixd.models.openai import OpenAIConnection
+
+Factory = Callable[[HookSpec], Connection]
+"""Makes a connection without touching the network. Must not fail for a spec that `hooks.checked` made."""
+
+
+def providers(embedded: EmbeddedModels) -> Mapping[str, Factory]:
+    """Map each provider's name to what makes its connections."""
+    return {
+        "embedded": embedded.connect,
+        "ollama": OllamaConnection,
+        "openai": OpenAIConnection,
+        "claude": ClaudeConnection,
+        "custom": OpenAIConnection,
+    }

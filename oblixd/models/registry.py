@@ -1,0 +1,163 @@
+"""The models that can be asked: those of the configuration, and those that clients hooked."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from oblixd.errors import FailedPreconditionError, NotFoundError
+from oblixd.models.base import Connection
+from oblixd.models.hooks import HookSpec
+from oblixd.models.providers import Factory
+
+SILENCE_S = 3600.0
+"""A client that did not call for so long lets go of its handles."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A connection that somebody asked for."""
+
+    handle: str
+    """Random. Empty for a model of the configuration."""
+    spec: HookSpec
+    connection: Connection
+
+    @property
+    def id(self) -> str:
+        """provider:name."""
+        return self.spec.id
+
+
+@dataclass(slots=True)
+class _Client:
+    called_s: float
+    handles: dict[str, None] = field(default_factory=dict)
+    """In the order of hooking."""
+
+
+class Registry:
+    """Which client holds which connection. Belongs to one event loop; no call here touches the network."""
+
+    def __init__(
+        self,
+        providers: Mapping[str, Factory],
+        configured: Sequence[HookSpec],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._providers = providers
+        self._clock = clock
+        self._configured = [Hook("", spec, providers[spec.provider](spec)) for spec in configured]
+        self._hooks: dict[str, Hook] = {}
+        self._by_spec: dict[HookSpec, Hook] = {}
+        self._clients: dict[str, _Client] = {}
+        self._retiring: dict[asyncio.Task[None], Connection] = {}
+
+    def hook(self, client: str, spec: HookSpec) -> Hook:
+        """Give the client the connection of this spec, making it where nobody holds it."""
+        self.touch(client)
+        hook = self._by_spec.get(spec) or self._make(spec)
+        self._clients.setdefault(client, _Client(self._clock())).handles[hook.handle] = None
+        return hook
+
+    def unhook(self, client: str, handle: str) -> None:
+        """Let go of one handle of the client's, or of all ("").
+
+        A connection that nobody holds closes when its last stream has ended.
+        Raises FailedPreconditionError HANDLE_UNKNOWN.
+        """
+        self.touch(client)
+        held = self._clients[client].handles if client in self._clients else {}
+        if handle and handle not in held:
+            raise _unknown(handle)
+        for gone in [handle] if handle else list(held):
+            del held[gone]
+        self._forget_unheld()
+
+    def touch(self, client: str) -> None:
+        """Note that the client called, and let go of what silent ones held."""
+        self.sweep()
+        if client in self._clients:
+            self._clients[client].called_s = self._clock()
+
+    def sweep(self) -> None:
+        """Forget the clients that were silent for `SILENCE_S`, and those that hold nothing."""
+        oldest = self._clock() - SILENCE_S
+        silent = [
+            name for name, client in self._clients.items() if client.called_s < oldest or not client.handles
+        ]
+        for name in silent:
+            del self._clients[name]
+        if silent:
+            self._forget_unheld()
+
+    def resolve(self, handles: Iterable[str]) -> list[Hook]:
+        """Give the hooks of these handles, in their order; of none, the models of the configuration.
+
+        Raises FailedPreconditionError HANDLE_UNKNOWN.
+        """
+        hooks = [self._known(handle) for handle in dict.fromkeys(handles)]
+        return hooks or list(self._configured)
+
+    def listed(self, client: str) -> list[Hook]:
+        """List the models of the configuration, then those that the client holds, in the order of hooking."""
+        held = self._clients[client].handles if client in self._clients else {}
+        return [*self._configured, *(self._hooks[handle] for handle in held)]
+
+    def find(self, client: str, model: str) -> Hook:
+        """Find a model by a handle, or by provider:name among those that the client can use.
+
+        Raises NotFoundError MODEL_NOT_FOUND.
+        """
+        named = (hook for hook in self.listed(client) if hook.id == model)
+        hook = self._hooks.get(model) or next(named, None)
+        if hook is None:
+            raise NotFoundError("MODEL_NOT_FOUND", f"There is no model {model}: hook it first.", model=model)
+        return hook
+
+    async def close(self) -> None:
+        """Close every connection. Running streams fail."""
+        for task in self._retiring:
+            task.cancel()
+        hooks = [*self._configured, *self._hooks.values()]
+        connections = {
+            id(one): one for one in [*(hook.connection for hook in hooks), *self._retiring.values()]
+        }
+        self._hooks.clear()
+        self._by_spec.clear()
+        self._clients.clear()
+        await asyncio.gather(*(connection.close() for connection in connections.values()))
+
+    def _make(self, spec: HookSpec) -> Hook:
+        ready = next((hook.connection for hook in self._configured if hook.spec == spec), None)
+        hook = Hook(secrets.token_urlsafe(), spec, ready or self._providers[spec.provider](spec))
+        self._hooks[hook.handle] = self._by_spec[spec] = hook
+        return hook
+
+    def _known(self, handle: str) -> Hook:
+        if handle not in self._hooks:
+            raise _unknown(handle)
+        return self._hooks[handle]
+
+    def _forget_unheld(self) -> None:
+        held = {handle for client in self._clients.values() for handle in client.handles}
+        for handle in self._hooks.keys() - held:
+            hook = self._hooks.pop(handle)
+            del self._by_spec[hook.spec]
+            self._retire(hook.connection)
+
+    def _retire(self, connection: Connection) -> None:
+        if any(hook.connection is connection for hook in self._configured):
+            return
+        task = asyncio.get_running_loop().create_task(connection.retire())
+        self._retiring[task] = connection
+        task.add_done_callback(self._retiring.pop)
+
+
+def _unknown(handle: str) -> FailedPreconditionError:
+    message = "The daemon does not know this handle, perhaps because it was restarted: hook the model again."
+    return FailedPreconditionError("HANDLE_UNKNOWN", message, handle=handle)
