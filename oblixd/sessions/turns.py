@@ -1,0 +1,194 @@
+"""One turn of a conversation: the question, and the answer while it is being written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+
+from oblix.v1 import messages_pb2 as pb
+from oblix.v1 import sessions_pb2
+
+from oblixd.errors import FailedPreconditionError
+from oblixd.sessions.catalog import Entry, Ref
+from oblixd.sessions.ids import new_id, pack, unpack
+from oblixd.sessions.intake import recorded_messages, taken
+from oblixd.sessions.ledger import Ledger
+from oblixd.sessions.records import joined, message_from, message_record, part_records
+from oblixd.sessions.tables import number_key
+from oblixd.sessions.validation import check_message, check_messages, check_parts, check_request_id
+from oblixd.store import Transaction
+from oblixd.store.v1 import records_pb2 as records
+
+
+class Turn:
+    """A turn that runs. Ended by `finish`; one that the daemon's end cut off is folded at the next start."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        ref: Ref,
+        running: records.RunningTurn,
+        session: sessions_pb2.Session,
+        recorded: list[pb.Message],
+    ) -> None:
+        self._ledger = ledger
+        self._ref = ref
+        self._running = running
+        self._pieces = 0
+        self.session = session
+        """The header as of the begin."""
+        self.input = recorded
+        """The question's messages as they were recorded."""
+        self.answer_id = unpack(running.answer_id)
+        """The id that the answer will have."""
+        self.answer_sequence = running.answer_sequence
+        """The place that is kept for the answer."""
+
+    async def checkpoint(self, parts: Sequence[pb.Part]) -> None:
+        """Adds parts to the answer, durably. The first call makes the message, status STREAMING.
+
+        NotFoundError once the session was deleted, FailedPreconditionError TURN_ENDED
+        once the turn was finished.
+        """
+        check_parts(parts, "parts")
+        piece = records.PieceRecord(parts=part_records(parts))
+        place = self._pieces
+        self._pieces += 1
+        begun = begun_record(self._running, self._ledger.clock(), records.STATUS_RECORD_STREAMING)
+
+        def write(txn: Transaction) -> None:
+            transcript, number = self._ledger.transcript, self._ref.number
+            progress = self._progress(txn)
+            if transcript.get(txn, number, self.answer_sequence) is None:
+                transcript.put(txn, number, self.answer_sequence, begun)
+                progress.message_count += 1
+                self._ledger.catalog.put_progress(txn, self._ref, progress)
+            transcript.put_piece(txn, number, self.answer_sequence, place, piece)
+
+        await self._ledger.store.write(write)
+
+    async def finish(self, message: pb.Message) -> pb.Message:
+        """Puts the final record in place of the checkpoints and ends the turn, in one transaction.
+
+        parts, status (unset: COMPLETE), model, usage, timings and decision are taken;
+        create_time where it is set, else that of the first checkpoint, else now. The rest
+        is the turn's. Returns the message as recorded. Errors as `checkpoint`.
+        """
+        final = self._final(message)
+        check_message(final, "message")
+        record = message_record(final)
+        now_us = self._ledger.clock()
+
+        def write(txn: Transaction) -> None:
+            progress = self._progress(txn)
+            if not final.HasField("create_time"):
+                begun = self._ledger.transcript.get(txn, self._ref.number, self.answer_sequence)
+                record.create_us = begun.create_us if begun else now_us
+            self._ledger.end_turn(txn, self._ref, progress, record)
+
+        await self._ledger.store.write(write)
+        return message_from(record, self.answer_sequence)
+
+    def _final(self, message: pb.Message) -> pb.Message:
+        final = pb.Message()
+        final.CopyFrom(message)
+        final.id, final.request_id, final.role = self.answer_id, self._running.request_id, pb.ROLE_ASSISTANT
+        final.status = message.status or pb.MESSAGE_STATUS_COMPLETE
+        final.source_session_id = ""
+        return final
+
+    def _progress(self, txn: Transaction) -> records.ProgressRecord:
+        progress = self._ledger.catalog.progress(txn, self._ref)
+        if progress.running != self._running:
+            raise FailedPreconditionError(
+                "TURN_ENDED",
+                f"The turn of {self._running.request_id} has ended; nothing can be added to its answer.",
+                session_id=self._ref.id,
+                request_id=self._running.request_id,
+            )
+        return progress
+
+
+def begun_record(
+    running: records.RunningTurn, create_us: int, status: records.StatusRecord.ValueType
+) -> records.MessageRecord:
+    """The record of a turn's answer, without its parts."""
+    return records.MessageRecord(
+        id=running.answer_id,
+        role=records.ROLE_RECORD_ASSISTANT,
+        create_us=create_us,
+        status=status,
+        request_id=pack(running.request_id),
+    )
+
+
+def interrupt(ledger: Ledger, number: int, txn: Transaction) -> None:
+    """Ends a turn that nobody runs any more: its answer is what was checkpointed, INTERRUPTED."""
+    entry = ledger.catalog.numbered(txn, number)
+    running = entry.progress.running
+    record = ledger.transcript.get(txn, number, running.answer_sequence)
+    if record is None:
+        record = begun_record(running, ledger.clock(), records.STATUS_RECORD_INTERRUPTED)
+    record.parts.extend(joined(ledger.transcript.pieces(txn, number, running.answer_sequence)))
+    record.status = records.STATUS_RECORD_INTERRUPTED
+    ledger.end_turn(txn, entry.ref, entry.progress, record)
+
+
+async def begin(ledger: Ledger, session_id: str, request_id: str, question: Sequence[pb.Message]) -> Turn:
+    """Records the question and keeps a place for the answer. See `Sessions.begin_turn`."""
+    ref = ledger.ref(session_id)
+    check_request_id(request_id)
+    check_messages(question, "input")
+    now = ledger.clock()
+    new = taken(question, now, request_id)
+    payloads = [record.SerializeToString() for record in new]
+    running = records.RunningTurn(request_id=request_id, answer_id=pack(new_id()))
+
+    def write(txn: Transaction) -> tuple[int, sessions_pb2.Session]:
+        entry = ledger.catalog.entry(txn, ref)
+        _check_free(entry)
+        first = ledger.transcript.append(txn, ref.number, entry.progress, payloads)
+        ledger.begin_turn(txn, ref, entry.progress, running)
+        ledger.catalog.touch(txn, ref, entry.progress, now)
+        return first, entry.session()
+
+    try:
+        first, session = await ledger.store.write(write)
+    except asyncio.CancelledError:
+        _give_up(ledger, ref, running)
+        raise
+    return Turn(ledger, ref, running, session, recorded_messages(new, first))
+
+
+async def recover(ledger: Ledger) -> int:
+    """Ends every turn that nobody runs any more. Says how many there were."""
+    with ledger.store.read() as txn:
+        numbers = [int.from_bytes(key, "big") for key, _ in ledger.tables.running.ascending(txn, b"")]
+    for number in numbers:
+        await ledger.store.write(partial(interrupt, ledger, number))
+    return len(numbers)
+
+
+def _check_free(entry: Entry) -> None:
+    if entry.progress.HasField("running"):
+        raise FailedPreconditionError(
+            "TURN_RUNNING",
+            f"Session {entry.header.id} is answering {entry.progress.running.request_id} already. "
+            "Wait for its end, or cancel it.",
+            session_id=entry.header.id,
+            request_id=entry.progress.running.request_id,
+        )
+
+
+def _give_up(ledger: Ledger, ref: Ref, running: records.RunningTurn) -> None:
+    """Ends a turn whose beginner went away while its question was being written."""
+
+    def write(txn: Transaction) -> None:
+        found = ledger.tables.progress.get(txn, number_key(ref.number))
+        progress = records.ProgressRecord.FromString(found or b"")
+        # The answer's id tells this turn from any other; it did not begin where it isn't there.
+        if progress.running.answer_id == running.answer_id:
+            ledger.end_turn(txn, ref, progress, None)
+
+    ledger.store.write(write)

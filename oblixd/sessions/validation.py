@@ -1,0 +1,196 @@
+"""What may come in. Each refusal names the field, the limit and what was given."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from oblix.v1 import messages_pb2 as pb
+
+from oblixd.errors import InvalidArgumentError
+
+MAX_TITLE_CHARACTERS = 1024
+MAX_MESSAGES = 1000
+MAX_PARTS = 256
+MAX_MESSAGE_BYTES = 8 * 2**20
+MAX_ID_CHARACTERS = 128
+MAX_PAGE_SIZE = 1000
+MAX_NAME_CHARACTERS = 128
+MAX_MEDIA_TYPE_CHARACTERS = 127
+
+_SESSION_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_REQUEST_ID = re.compile(r"[ -~]{1,128}")
+_YEAR_1, _YEAR_10000 = -62_135_596_800, 253_402_300_800
+"""Seconds since 1970 between which a Timestamp is an instant."""
+_SECOND_NS = 1_000_000_000
+_GIVEN_CHARACTERS = 64
+
+
+def invalid(
+    reason: str, field: str, problem: str, *, limit: object = "", given: object = ""
+) -> InvalidArgumentError:
+    """The error for a bad value: `field problem`, and the numbers as metadata."""
+    told = str(given)
+    if len(told) > _GIVEN_CHARACTERS:
+        told = told[:_GIVEN_CHARACTERS] + "…"
+    return InvalidArgumentError(reason, f"{field} {problem}", field=field, limit=limit, given=told)
+
+
+def check_session_id(session_id: str, field: str = "session_id") -> None:
+    """1 to 128 characters of A-Z a-z 0-9 . _ -."""
+    if not _SESSION_ID.fullmatch(session_id):
+        raise invalid(
+            "INVALID_SESSION_ID",
+            field,
+            f"must be 1 to 128 characters of A-Z a-z 0-9 . _ -, not {_shown(session_id)}.",
+            limit="[A-Za-z0-9._-]{1,128}",
+            given=session_id,
+        )
+
+
+def check_request_id(request_id: str, field: str = "request_id") -> None:
+    """1 to 128 printable ASCII characters."""
+    if not _REQUEST_ID.fullmatch(request_id):
+        raise invalid(
+            "INVALID_REQUEST_ID",
+            field,
+            f"must be 1 to 128 printable ASCII characters, not {_shown(request_id)}.",
+            limit="1 to 128 printable ASCII characters",
+            given=request_id,
+        )
+
+
+def check_title(title: str, field: str = "session.title") -> None:
+    """At most 1,024 characters."""
+    _check_length(title, field, MAX_TITLE_CHARACTERS, "TITLE_TOO_LONG")
+
+
+def check_ids(session_ids: Sequence[str]) -> list[str]:
+    """1 to 1,000 session ids; each once, in the order of their first naming."""
+    if not 1 <= len(session_ids) <= MAX_MESSAGES:
+        raise invalid(
+            "INVALID_SESSION_COUNT",
+            "session_ids",
+            f"must name 1 to {MAX_MESSAGES:,} sessions, not {len(session_ids):,}.",
+            limit=MAX_MESSAGES,
+            given=len(session_ids),
+        )
+    for place, session_id in enumerate(session_ids):
+        check_session_id(session_id, f"session_ids[{place}]")
+    return list(dict.fromkeys(session_ids))
+
+
+def check_page_size(page_size: int, default: int) -> int:
+    """The size to use: 0 is the default, more than 1,000 is 1,000, negative is refused."""
+    if page_size < 0:
+        raise invalid(
+            "INVALID_PAGE_SIZE",
+            "page_size",
+            f"must be 0 (for {default}) or more, not {page_size}.",
+            limit=f"0 to {MAX_PAGE_SIZE}",
+            given=page_size,
+        )
+    return min(page_size or default, MAX_PAGE_SIZE)
+
+
+def check_messages(messages: Sequence[pb.Message], field: str = "messages") -> None:
+    """1 to 1,000 messages, each within its limits."""
+    if not 1 <= len(messages) <= MAX_MESSAGES:
+        raise invalid(
+            "INVALID_MESSAGE_COUNT",
+            field,
+            f"must be 1 to {MAX_MESSAGES:,} messages, not {len(messages):,}.",
+            limit=MAX_MESSAGES,
+            given=len(messages),
+        )
+    for place, message in enumerate(messages):
+        check_message(message, f"{field}[{place}]")
+
+
+def check_message(message: pb.Message, field: str) -> None:
+    """A known role and status, at most 256 parts of at most 8 MiB in all, an instant that exists."""
+    if message.role == pb.ROLE_UNSPECIFIED or message.role not in pb.Role.values():
+        raise invalid(
+            "INVALID_ROLE",
+            f"{field}.role",
+            "must be ROLE_SYSTEM, ROLE_USER, ROLE_ASSISTANT or ROLE_TOOL.",
+            given=message.role,
+        )
+    if message.status not in pb.MessageStatus.values():
+        raise invalid("INVALID_STATUS", f"{field}.status", "is not a known status.", given=message.status)
+    check_parts(message.parts, f"{field}.parts")
+    _check_length(message.model, f"{field}.model", MAX_TITLE_CHARACTERS, "MODEL_TOO_LONG")
+    if message.HasField("create_time"):
+        check_time(message.create_time, f"{field}.create_time")
+
+
+def check_parts(parts: Sequence[pb.Part], field: str) -> None:
+    """At most 256 parts, 8 MiB in all, each with one kind set."""
+    if len(parts) > MAX_PARTS:
+        raise invalid(
+            "TOO_MANY_PARTS",
+            field,
+            f"must be at most {MAX_PARTS} parts, not {len(parts):,}.",
+            limit=MAX_PARTS,
+            given=len(parts),
+        )
+    size = sum(part.ByteSize() for part in parts)
+    if size > MAX_MESSAGE_BYTES:
+        raise invalid(
+            "MESSAGE_TOO_LARGE",
+            field,
+            f"must be at most {MAX_MESSAGE_BYTES:,} bytes (8 MiB) in all, not {size:,}.",
+            limit=MAX_MESSAGE_BYTES,
+            given=size,
+        )
+    for place, part in enumerate(parts):
+        _check_part(part, f"{field}[{place}]")
+
+
+def check_time(time: Timestamp, field: str) -> None:
+    """An instant between the years 1 and 9999."""
+    if not (_YEAR_1 <= time.seconds < _YEAR_10000 and 0 <= time.nanos < _SECOND_NS):
+        raise invalid(
+            "INVALID_TIME",
+            field,
+            "must be an instant between the years 1 and 9999, with 0 to 999,999,999 nanoseconds.",
+            given=f"{time.seconds} s, {time.nanos} ns",
+        )
+
+
+def _check_part(part: pb.Part, field: str) -> None:
+    match part.WhichOneof("kind"):
+        case None:
+            raise invalid("EMPTY_PART", field, "must have a kind: text, image, tool_call, tool_result …")
+        case "image" if not 1 <= len(part.image.media_type) <= MAX_MEDIA_TYPE_CHARACTERS:
+            raise invalid(
+                "INVALID_MEDIA_TYPE",
+                f"{field}.image.media_type",
+                "must be an IANA media type of 1 to 127 characters, for example image/png.",
+                limit=MAX_MEDIA_TYPE_CHARACTERS,
+                given=part.image.media_type,
+            )
+        case "tool_call" if not 1 <= len(part.tool_call.name) <= MAX_NAME_CHARACTERS:
+            raise invalid(
+                "INVALID_TOOL_NAME",
+                f"{field}.tool_call.name",
+                "must be 1 to 128 characters.",
+                limit=MAX_NAME_CHARACTERS,
+                given=part.tool_call.name,
+            )
+
+
+def _check_length(text: str, field: str, limit: int, reason: str) -> None:
+    if len(text) > limit:
+        raise invalid(
+            reason,
+            field,
+            f"must be at most {limit:,} characters, not {len(text):,}.",
+            limit=limit,
+            given=len(text),
+        )
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _GIVEN_CHARACTERS else text[:_GIVEN_CHARACTERS] + "…")

@@ -1,0 +1,113 @@
+"""One named database whose every value carries a checksum."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, TypeAlias
+
+from oblixd.errors import DataLossError
+
+if TYPE_CHECKING:
+    import lmdb
+
+Transaction: TypeAlias = "lmdb.Transaction[bytes]"
+
+CHECKSUM_BYTES = 4
+
+
+def seal(key: bytes, payload: bytes) -> bytes:
+    """The value to store: a CRC-32 over key and payload, then the payload.
+
+    The key is in it, so that a value that stands under another key is damage, too.
+    """
+    return zlib.crc32(payload, zlib.crc32(key)).to_bytes(CHECKSUM_BYTES, "big") + payload
+
+
+class Table:
+    """One named database in the store. Keys are at most 511 bytes, and not empty."""
+
+    def __init__(self, name: str, database: lmdb._Database) -> None:
+        self.name = name
+        self._database = database
+
+    def get(self, txn: Transaction, key: bytes) -> bytes | None:
+        """The payload under a key, or None. DataLossError where it is damaged."""
+        value = txn.get(key, db=self._database)
+        return None if value is None else self._open(key, value)
+
+    def put(self, txn: Transaction, key: bytes, payload: bytes) -> None:
+        """Writes a payload, over what is there."""
+        txn.put(key, seal(key, payload), db=self._database)
+
+    def put_all(self, txn: Transaction, items: Iterable[tuple[bytes, bytes]]) -> None:
+        """Writes many payloads, each over what is there."""
+        sealed = [(key, seal(key, payload)) for key, payload in items]
+        with txn.cursor(self._database) as cursor:
+            cursor.putmulti(sealed)
+
+    def delete(self, txn: Transaction, key: bytes) -> bool:
+        """Removes a key. False where it was not there."""
+        return txn.delete(key, db=self._database)
+
+    def count(self, txn: Transaction) -> int:
+        """How many keys there are. Costs nothing."""
+        return txn.stat(self._database)["entries"]
+
+    def ascending(self, txn: Transaction, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Keys and payloads under a prefix, from `start` (inclusive), in order of key."""
+        with txn.cursor(self._database) as cursor:
+            more = cursor.set_range(max(prefix, start)) if prefix or start else cursor.first()
+            while more:
+                key, value = cursor.item()
+                if not key.startswith(prefix):
+                    return
+                yield key, self._open(key, value)
+                more = cursor.next()
+
+    def descending(
+        self, txn: Transaction, prefix: bytes, before: bytes = b""
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Keys and payloads under a prefix, last first, from before `before` (exclusive)."""
+        with txn.cursor(self._database) as cursor:
+            beyond = before or _after(prefix)
+            more = cursor.prev() if beyond and cursor.set_range(beyond) else cursor.last()
+            while more:
+                key, value = cursor.item()
+                if not key.startswith(prefix):
+                    return
+                yield key, self._open(key, value)
+                more = cursor.prev()
+
+    def delete_all(self, txn: Transaction, prefix: bytes, limit: int | None = None) -> int:
+        """Removes the keys under a prefix, unread, up to `limit` of them. Says how many."""
+        removed = 0
+        with txn.cursor(self._database) as cursor:
+            found = cursor.set_range(prefix)
+            while found and removed != limit and cursor.key().startswith(prefix):
+                cursor.delete()
+                removed += 1
+                found = cursor.set_range(prefix)
+        return removed
+
+    def damaged(self, key: bytes) -> DataLossError:
+        """The error that names a damaged record."""
+        return DataLossError(
+            "RECORD_DAMAGED",
+            f"The record {key.hex()} in {self.name} is damaged on disk: its checksum does not hold. "
+            "Nothing of it is served. Restore the store from a backup, or delete what it belongs to.",
+            table=self.name,
+            key=key.hex(),
+        )
+
+    def _open(self, key: bytes, value: bytes) -> bytes:
+        payload = value[CHECKSUM_BYTES:]
+        if zlib.crc32(payload, zlib.crc32(key)).to_bytes(CHECKSUM_BYTES, "big") != value[:CHECKSUM_BYTES]:
+            raise self.damaged(key)
+        return payload
+
+
+def _after(prefix: bytes) -> bytes:
+    """The least key that is greater than every key under a prefix. Empty: there is none."""
+    kept = prefix.rstrip(b"\xff")
+    return kept[:-1] + bytes([kept[-1] + 1]) if kept else b""

@@ -1,0 +1,214 @@
+"""The one thread that writes. It commits what waits in groups: many operations, one sync."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import lmdb
+
+from oblixd.errors import (
+    DataLossError,
+    OblixdError,
+    ResourceExhaustedError,
+    UnavailableError,
+)
+from oblixd.store.table import Transaction
+
+logger = logging.getLogger(__name__)
+
+Operation: TypeAlias = Callable[[Transaction], Any]
+
+GROUP_SECONDS = 0.01
+"""A group is closed after this time, so that who waits in it does not wait for all who came later."""
+
+
+@dataclass(slots=True)
+class _Write:
+    operation: Operation
+    done: asyncio.Future[Any]
+    result: Any = None
+    error: BaseException | None = None
+
+
+class Writer:
+    """Runs write operations on a thread of its own, in the order of their coming.
+
+    An operation may be run more than once: when one of a group fails, the group is
+    aborted and each of its operations runs alone, so that a bad one hurts nobody.
+    What was handed over is carried out also when nobody waits for it any more.
+    """
+
+    def __init__(self, open_environment: Callable[[], lmdb.Environment]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._waiting: list[_Write] = []
+        self._queue: queue.SimpleQueue[Sequence[_Write] | Operation | None] = queue.SimpleQueue()
+        self._backlog: deque[_Write] = deque()
+        self._idle: deque[Operation] = deque()
+        self._stopping = False
+        self._opened: asyncio.Future[lmdb.Environment] = self._loop.create_future()
+        self._closed: asyncio.Future[None] = self._loop.create_future()
+        # A daemon thread: a process that forgets to close must still be able to end.
+        self._thread = threading.Thread(
+            target=self._run, args=(open_environment,), name="store-writer", daemon=True
+        )
+
+    async def start(self) -> lmdb.Environment:
+        """Opens the environment on the writer's thread, which alone may close it."""
+        self._thread.start()
+        return await self._opened
+
+    def submit(self, operation: Operation) -> asyncio.Future[Any]:
+        """Queues an operation. The result is there once it is durable."""
+        if self._stopping:
+            raise closed()
+        write = _Write(operation, self._loop.create_future())
+        # What comes in one round of the loop is handed over together: one group, one sync.
+        if not self._waiting:
+            self._loop.call_soon(self._hand_over)
+        self._waiting.append(write)
+        return write.done
+
+    def submit_idle(self, operation: Operation) -> None:
+        """Queues work for when nothing else waits. It runs again for as long as it returns True."""
+        self._queue.put(operation)
+
+    async def stop(self) -> None:
+        """Carries out what is queued, closes the environment and ends the thread."""
+        self._stopping = True
+        self._hand_over()
+        self._queue.put(None)
+        await self._closed
+        self._thread.join()
+
+    def _hand_over(self) -> None:
+        if self._waiting:
+            self._queue.put(self._waiting)
+            self._waiting = []
+
+    def _run(self, open_environment: Callable[[], lmdb.Environment]) -> None:
+        try:
+            environment = open_environment()
+        except (OblixdError, lmdb.Error, OSError) as error:
+            self._loop.call_soon_threadsafe(_settle, self._opened, None, translated(error))
+            return
+        self._loop.call_soon_threadsafe(_settle, self._opened, environment, None)
+        while self._receive():
+            self._write_group(environment)
+        environment.close()
+        self._loop.call_soon_threadsafe(_settle, self._closed, None, None)
+
+    def _receive(self) -> bool:
+        """Takes in what has come; waits only where there is nothing to do. False: stop."""
+        block = not self._backlog and not self._idle
+        try:
+            while True:
+                item = self._queue.get(block=block)
+                block = False
+                if item is None:
+                    self._idle.clear()
+                    self._queue.put(None)
+                    return bool(self._backlog)
+                self._sort_in(item)
+        except queue.Empty:
+            return True
+
+    def _sort_in(self, item: Sequence[_Write] | Operation) -> None:
+        if callable(item):
+            self._idle.append(item)
+        else:
+            self._backlog.extend(item)
+
+    def _write_group(self, environment: lmdb.Environment) -> None:
+        if not self._backlog:
+            self._run_idle(environment)
+            return
+        group = [self._backlog.popleft()]
+        try:
+            self._commit_group(environment, group)
+        except Exception:  # noqa: BLE001  whatever an operation raised is told to its caller below
+            for write in group:
+                _commit_alone(environment, write)
+        self._loop.call_soon_threadsafe(_settle_all, group)
+
+    def _commit_group(self, environment: lmdb.Environment, group: list[_Write]) -> None:
+        until = time.monotonic() + GROUP_SECONDS
+        with environment.begin(write=True) as txn:
+            group[0].result = group[0].operation(txn)
+            while self._backlog and time.monotonic() < until:
+                group.append(write := self._backlog.popleft())
+                write.result = write.operation(txn)
+
+    def _run_idle(self, environment: lmdb.Environment) -> None:
+        if not self._idle:
+            return
+        operation = self._idle.popleft()
+        try:
+            with environment.begin(write=True) as txn:
+                again = operation(txn)
+        except Exception:
+            logger.exception("housekeeping in the store failed; it is tried again after the next start")
+            return
+        if again:
+            self._idle.append(operation)
+
+
+def _commit_alone(environment: lmdb.Environment, write: _Write) -> None:
+    write.result = None
+    try:
+        with environment.begin(write=True) as txn:
+            write.result = write.operation(txn)
+    except Exception as error:  # noqa: BLE001  it goes to who waits for the operation
+        write.error = translated(error)
+
+
+def _settle_all(group: Sequence[_Write]) -> None:
+    for write in group:
+        _settle(write.done, write.result, write.error)
+
+
+def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(result)
+    else:
+        future.set_exception(error)
+
+
+def translated(error: Exception) -> Exception:
+    """liblmdb's error in our words."""
+    match error:
+        case lmdb.MapFullError():
+            return ResourceExhaustedError(
+                "STORE_FULL",
+                "The store has reached its size limit. Delete sessions, or raise map_size_gib in the "
+                "[store] section of the configuration and restart the daemon.",
+            )
+        case lmdb.DiskError():
+            return ResourceExhaustedError(
+                "DISK_FULL", "The disk that holds the store is full. Free some space; nothing was changed."
+            )
+        case lmdb.CorruptedError() | lmdb.PageNotFoundError() | lmdb.InvalidError():
+            return DataLossError(
+                "STORE_DAMAGED", f"The store's file is damaged ({error}). Restore it from a backup."
+            )
+        case lmdb.Error() | OSError():
+            return UnavailableError(
+                "STORE_FAILED",
+                f"The store can't be written ({error}). Look at the disk, then restart the daemon.",
+            )
+        case _:
+            return error
+
+
+def closed() -> UnavailableError:
+    """The error of a call that comes after the close."""
+    return UnavailableError("STORE_CLOSED", "The daemon is stopping. Call again once it has restarted.")
