@@ -12,6 +12,7 @@ import io
 from typing import Protocol
 
 from oblix.v1 import messages_pb2 as pb
+
 from oblixd.models.base import Content, ContentKind
 
 CHECKPOINT_S = 0.25
@@ -54,7 +55,7 @@ class Answer:
         return self._texts.parts()
 
     async def settle(self) -> None:
-        """Wait until no checkpoint is being written; none begins afterwards. Raises what a checkpoint raised."""
+        """Wait for the checkpoint being written; none begins afterwards. Raises what one raised."""
         self._checkpoints = None
         if self._timer is not None:
             self._timer.cancel()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from oblix.v1 import executions_pb2, messages_pb2, sessions_pb2
+
 from oblixd.models.base import ChatRequest, Options
 
 BYTES_PER_TOKEN = 3
@@ -27,7 +28,7 @@ def build(
     options: Options,
     window: int | None,
 ) -> tuple[ChatRequest, executions_pb2.ContextReport]:
-    """Put a context together. `history` comes newest first; `window` is in tokens, None where it is not known."""
+    """Put a context together. `history` comes newest first; `window` is in tokens, None: not known."""
     head = [_text_message(system)] if system else []
     fixed = sum(tokens(message) for message in (*head, *given))
     room = None if window is None else window - (options.max_tokens or window // ANSWER_SHARE) - fixed

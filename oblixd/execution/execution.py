@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from dataclasses import dataclass
 
 from oblix.v1 import executions_pb2 as pb
 from oblix.v1 import messages_pb2
+
 from oblixd.errors import InternalError, NotFoundError, OblixdError, UnavailableError
 from oblixd.execution import context, failures, route
 from oblixd.execution.answer import Answer
@@ -89,7 +90,7 @@ class Execution:
             error = self._end_unstarted(stopped.stop)
         except OblixdError as problem:
             error = problem
-        except Exception as problem:
+        except Exception as problem:  # noqa: BLE001 - those who are attached must hear of any end
             _log.exception("execution %s failed", self.request.request_id)
             error = InternalError("INTERNAL", f"A defect in oblixd: {problem!r}. The log has the details.")
         if error is not None:
@@ -201,7 +202,9 @@ class Execution:
 
     async def _end_stopped(self, answer: Answer, stop: Stop) -> None:
         interrupted = stop is Stop.INTERRUPTED
-        status = messages_pb2.MESSAGE_STATUS_INTERRUPTED if interrupted else messages_pb2.MESSAGE_STATUS_CANCELLED
+        status = (
+            messages_pb2.MESSAGE_STATUS_INTERRUPTED if interrupted else messages_pb2.MESSAGE_STATUS_CANCELLED
+        )
         try:
             message = await self._keep(answer, status)
         except NotFoundError:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from oblix.v1 import executions_pb2 as pb
 from oblix.v1 import routing_pb2
+
 from oblixd.errors import AlreadyExistsError, NotFoundError, UnavailableError
 from oblixd.execution import route
 from oblixd.execution.execution import Execution, Rooms
@@ -100,7 +101,9 @@ class Executions:
 
     def _start(self, request: pb.ExecuteRequest) -> Execution:
         if self._draining:
-            raise UnavailableError("DAEMON_STOPPING", "oblixd is stopping: send the prompt again in a moment.")
+            raise UnavailableError(
+                "DAEMON_STOPPING", "oblixd is stopping: send the prompt again in a moment."
+            )
         known = self._known.get(request.request_id)
         if known is not None:
             return _same(known, request)
@@ -120,8 +123,8 @@ class Executions:
         if execution is None:
             raise NotFoundError(
                 "EXECUTION_NOT_FOUND",
-                f"No execution {request_id[:128]!r} runs or ended within the last {REMEMBERED_S / 60:.0f} minutes. "
-                "What it recorded is in its session.",
+                f"No execution {request_id[:128]!r} runs or ended within the last "
+                f"{REMEMBERED_S / 60:.0f} minutes. What it recorded is in its session.",
                 request_id=request_id[:128],
             )
         return execution

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from oblix.v1 import executions_pb2 as pb
+
 from oblixd.errors import (
     FailedPreconditionError,
     InvalidArgumentError,

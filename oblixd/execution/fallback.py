@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
 from oblix.v1 import executions_pb2 as pb
+
 from oblixd.execution.failures import attempt
 from oblixd.models.base import ChatRequest, Content, Finished, ModelError
 from oblixd.models.registry import Hook

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
 from oblix.v1 import executions_pb2 as pb
+
 from oblixd.errors import InvalidArgumentError, OblixdError
 
 MAX_DELTA_BYTES = 1 << 20
@@ -23,6 +24,12 @@ class _Text:
     kind: pb.DeltaKind
     start: int
     data: bytearray = field(default_factory=bytearray)
+
+    def splits_character(self, offset: int) -> bool:
+        """Whether the offset, counted over all deltas, is inside one of this text's characters."""
+        return self.start < offset < self.start + len(self.data) and _continues(
+            self.data[offset - self.start]
+        )
 
 
 @dataclass(slots=True)
@@ -108,15 +115,13 @@ class EventLog:
                 limit=self.size,
                 given=offset,
             )
-        for entry in self._entries:
-            if isinstance(entry, _Text) and entry.start < offset < entry.start + len(entry.data):
-                if entry.data[offset - entry.start] & 0xC0 == 0x80:
-                    raise InvalidArgumentError(
-                        "OFFSET_INSIDE_CHARACTER",
-                        f"offset {offset} is inside a character: offsets count bytes of UTF-8 of whole deltas",
-                        field="offset",
-                        given=offset,
-                    )
+        if any(isinstance(entry, _Text) and entry.splits_character(offset) for entry in self._entries):
+            raise InvalidArgumentError(
+                "OFFSET_INSIDE_CHARACTER",
+                f"offset {offset} is inside a character: it counts bytes of UTF-8 of whole deltas",
+                field="offset",
+                given=offset,
+            )
 
     def _wake(self) -> None:
         waiters, self._waiters = self._waiters, []
@@ -140,6 +145,11 @@ def _delta(kind: pb.DeltaKind, data: bytes, offset: int) -> pb.ExecuteResponse:
 
 def _whole_characters(data: bytearray, start: int) -> bytes:
     end = min(len(data), start + MAX_DELTA_BYTES)
-    while end < len(data) and data[end] & 0xC0 == 0x80:
+    while end < len(data) and _continues(data[end]):
         end -= 1
     return bytes(data[start:end])
+
+
+def _continues(byte: int) -> bool:
+    """Whether a byte of UTF-8 is not the first of its character (RFC 3629)."""
+    return byte & 0b1100_0000 == 0b1000_0000  # noqa: PLR2004 - the format's own mark

@@ -7,6 +7,7 @@ import uuid
 
 from oblix.v1 import executions_pb2 as pb
 from oblix.v1 import messages_pb2
+
 from oblixd.errors import InvalidArgumentError
 from oblixd.models.base import Options
 

@@ -7,16 +7,41 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from google.protobuf.message import Message as ProtoMessage
-
 from oblix.v1 import executions_pb2, routing_pb2
+
 from oblixd.errors import FailedPreconditionError
 from oblixd.models.base import Connection, State
 from oblixd.models.registry import Hook
 from oblixd.monitor import Snapshot
-from oblixd.routing import Candidate, Decision, Location, Machine, Needs, Policy, decide, policy_from
-from oblixd.routing.types import Reading, Verdict
+from oblixd.routing import (
+    Candidate,
+    ConnectivityState,
+    Decision,
+    Location,
+    Machine,
+    Needs,
+    Policy,
+    Reading,
+    ResourceState,
+    Verdict,
+    decide,
+    policy_from,
+)
+from oblixd.routing.assess import assess
 
 _LOCATION = {Location.LOCAL: routing_pb2.LOCATION_LOCAL, Location.CLOUD: routing_pb2.LOCATION_CLOUD}
+_RESOURCES = {
+    ResourceState.UNKNOWN: routing_pb2.RESOURCE_STATE_UNSPECIFIED,
+    ResourceState.AVAILABLE: routing_pb2.RESOURCE_STATE_AVAILABLE,
+    ResourceState.CONSTRAINED: routing_pb2.RESOURCE_STATE_CONSTRAINED,
+    ResourceState.CRITICAL: routing_pb2.RESOURCE_STATE_CRITICAL,
+}
+_CONNECTIVITY = {
+    ConnectivityState.UNKNOWN: routing_pb2.CONNECTIVITY_STATE_UNSPECIFIED,
+    ConnectivityState.OPTIMAL: routing_pb2.CONNECTIVITY_STATE_OPTIMAL,
+    ConnectivityState.DEGRADED: routing_pb2.CONNECTIVITY_STATE_DEGRADED,
+    ConnectivityState.DISCONNECTED: routing_pb2.CONNECTIVITY_STATE_DISCONNECTED,
+}
 MAX_TOLD = 10
 """Candidates that a refusal tells of; ExplainRoute tells of all."""
 
@@ -28,7 +53,9 @@ class Snapshots(Protocol):
         """What was measured last. Measures nothing."""
 
 
-def route(request: executions_pb2.ExecuteRequest, local_only: bool, hooks: Sequence[Hook], now: Snapshot) -> Decision:
+def route(
+    request: executions_pb2.ExecuteRequest, local_only: bool, hooks: Sequence[Hook], now: Snapshot
+) -> Decision:
     """Decide where a request goes. `local_only` is the session's; the request's own counts too."""
     needs = Needs(local_only=local_only or request.local_only, pin=request.model)
     return decide(needs, [_candidate(hook) for hook in hooks], _machine(now), policy_of(request.policy))
@@ -68,13 +95,19 @@ def to_wire(decision: Decision, hooks: Sequence[Hook]) -> routing_pb2.RoutingDec
         model=first,
         rule=decision.rule,
         reason=decision.reason,
-        resource_state=routing_pb2.ResourceState.Name(decision.resource_state.value),
+        resource_state=_RESOURCES[decision.resource_state],
         resource_target=decision.resource_target,
-        connectivity_state=routing_pb2.ConnectivityState.Name(decision.connectivity_state.value),
+        connectivity_state=_CONNECTIVITY[decision.connectivity_state],
         connectivity_target=decision.connectivity_target,
         readings=[_reading(reading) for reading in decision.readings],
         candidates=[_verdict(verdict, handles[verdict.key]) for verdict in decision.ranked],
     )
+
+
+def assessed(now: Snapshot) -> tuple[routing_pb2.ResourceState, routing_pb2.ConnectivityState]:
+    """The machine's and the network's state under the default thresholds."""
+    situation = assess(_machine(now), Policy())
+    return _RESOURCES[situation.resources], _CONNECTIVITY[situation.connectivity]
 
 
 def _candidate(hook: Hook) -> Candidate:
@@ -91,11 +124,15 @@ def _candidate(hook: Hook) -> Candidate:
 
 def _machine(now: Snapshot) -> Machine:
     resources, network = now.resources, now.connectivity
+    own_cores = None
+    if resources.own_cpu_percent is not None and resources.cpu_count:
+        own_cores = resources.own_cpu_percent / 100 * resources.cpu_count
     return Machine(
         cpu_percent=resources.cpu_percent,
         memory_percent=resources.memory_percent,
         load_average=resources.load_average,
         own_cpu_percent=resources.own_cpu_percent,
+        own_load_average=own_cores,
         age_s=None if now.time_s is None else time.monotonic() - now.monotonic_s,
         reachable=network.reachable,
         latency_ms=network.latency_ms,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 from google.protobuf.duration_pb2 import Duration
-
 from oblix.v1 import messages_pb2 as pb
 
 

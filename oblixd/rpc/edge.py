@@ -62,21 +62,25 @@ class Edge:
             return grpc.unary_stream_rpc_method_handler(self._stream(handler.unary_stream), read, write)
         return grpc.stream_stream_rpc_method_handler(self._stream(handler.stream_stream), read, write)
 
-    def _unary(self, call: Callable[[Any, Context], Awaitable[Any]]) -> Callable[[Any, Context], Awaitable[Any]]:
+    def _unary(
+        self, call: Callable[[Any, Context], Awaitable[Any]]
+    ) -> Callable[[Any, Context], Awaitable[Any]]:
         async def handle(request: object, context: Context) -> object:
             try:
                 return await call(self._admitted(request, context), context)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - every failure becomes a status with a reason
                 await _abort(context, error)
 
         return handle
 
-    def _stream(self, call: Callable[[Any, Context], AsyncIterator[Any]]) -> Callable[[Any, Context], AsyncIterator[Any]]:
+    def _stream(
+        self, call: Callable[[Any, Context], AsyncIterator[Any]]
+    ) -> Callable[[Any, Context], AsyncIterator[Any]]:
         async def handle(request: object, context: Context) -> AsyncIterator[object]:
             try:
                 async for response in call(self._admitted(request, context), context):
                     yield response
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - every failure becomes a status with a reason
                 await _abort(context, error)
 
         return handle

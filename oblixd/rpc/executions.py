@@ -7,6 +7,7 @@ from contextlib import aclosing
 
 from oblix.v1 import executions_pb2 as pb
 from oblix.v1 import executions_pb2_grpc
+
 from oblixd.execution import Executions
 from oblixd.rpc.edge import Context
 
@@ -17,7 +18,9 @@ class ExecutionServicer(executions_pb2_grpc.ExecutionServiceServicer):
     def __init__(self, executions: Executions) -> None:
         self._executions = executions
 
-    async def Execute(self, request: pb.ExecuteRequest, context: Context) -> AsyncIterator[pb.ExecuteResponse]:
+    async def Execute(
+        self, request: pb.ExecuteRequest, context: Context
+    ) -> AsyncIterator[pb.ExecuteResponse]:
         async with aclosing(self._executions.execute(request)) as events:
             async for event in events:
                 yield event
@@ -34,8 +37,12 @@ class ExecutionServicer(executions_pb2_grpc.ExecutionServiceServicer):
     ) -> pb.CancelExecutionResponse:
         return pb.CancelExecutionResponse(execution=await self._executions.cancel(request.request_id))
 
-    async def ListExecutions(self, request: pb.ListExecutionsRequest, context: Context) -> pb.ListExecutionsResponse:
+    async def ListExecutions(
+        self, request: pb.ListExecutionsRequest, context: Context
+    ) -> pb.ListExecutionsResponse:
         return pb.ListExecutionsResponse(executions=self._executions.list(request.session_id))
 
-    async def ExplainRoute(self, request: pb.ExplainRouteRequest, context: Context) -> pb.ExplainRouteResponse:
+    async def ExplainRoute(
+        self, request: pb.ExplainRouteRequest, context: Context
+    ) -> pb.ExplainRouteResponse:
         return pb.ExplainRouteResponse(decision=self._executions.explain(request.request))

@@ -7,6 +7,7 @@ from contextlib import aclosing
 
 from oblix.v1 import sessions_pb2 as pb
 from oblix.v1 import sessions_pb2_grpc
+
 from oblixd.rpc.edge import Context, Malformed, malformed
 from oblixd.sessions import Sessions
 
@@ -17,30 +18,44 @@ class SessionServicer(sessions_pb2_grpc.SessionServiceServicer):
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
 
-    async def CreateSession(self, request: pb.CreateSessionRequest, context: Context) -> pb.CreateSessionResponse:
+    async def CreateSession(
+        self, request: pb.CreateSessionRequest, context: Context
+    ) -> pb.CreateSessionResponse:
         return pb.CreateSessionResponse(session=await self._sessions.create(request.session))
 
     async def GetSession(self, request: pb.GetSessionRequest, context: Context) -> pb.GetSessionResponse:
         return pb.GetSessionResponse(session=self._sessions.get(request.session_id))
 
-    async def ListSessions(self, request: pb.ListSessionsRequest, context: Context) -> pb.ListSessionsResponse:
+    async def ListSessions(
+        self, request: pb.ListSessionsRequest, context: Context
+    ) -> pb.ListSessionsResponse:
         sessions, token = self._sessions.list(
             page_size=request.page_size, page_token=request.page_token, filter=request.filter
         )
         return pb.ListSessionsResponse(sessions=sessions, next_page_token=token)
 
-    async def UpdateSession(self, request: pb.UpdateSessionRequest, context: Context) -> pb.UpdateSessionResponse:
+    async def UpdateSession(
+        self, request: pb.UpdateSessionRequest, context: Context
+    ) -> pb.UpdateSessionResponse:
         session = await self._sessions.update(request.session, request.update_mask.paths)
         return pb.UpdateSessionResponse(session=session)
 
-    async def DeleteSession(self, request: pb.DeleteSessionRequest, context: Context) -> pb.DeleteSessionResponse:
+    async def DeleteSession(
+        self, request: pb.DeleteSessionRequest, context: Context
+    ) -> pb.DeleteSessionResponse:
         await self._sessions.delete(request.session_id)
         return pb.DeleteSessionResponse()
 
-    async def AppendMessages(self, request: pb.AppendMessagesRequest, context: Context) -> pb.AppendMessagesResponse:
-        return pb.AppendMessagesResponse(messages=await self._sessions.append(request.session_id, request.messages))
+    async def AppendMessages(
+        self, request: pb.AppendMessagesRequest, context: Context
+    ) -> pb.AppendMessagesResponse:
+        return pb.AppendMessagesResponse(
+            messages=await self._sessions.append(request.session_id, request.messages)
+        )
 
-    async def ListMessages(self, request: pb.ListMessagesRequest, context: Context) -> pb.ListMessagesResponse:
+    async def ListMessages(
+        self, request: pb.ListMessagesRequest, context: Context
+    ) -> pb.ListMessagesResponse:
         messages, token = self._sessions.messages(
             request.session_id,
             page_size=request.page_size,
@@ -53,7 +68,9 @@ class SessionServicer(sessions_pb2_grpc.SessionServiceServicer):
         title = request.title if request.HasField("title") else None
         return pb.CopySessionResponse(session=await self._sessions.copy(request.session_id, title))
 
-    async def MergeSessions(self, request: pb.MergeSessionsRequest, context: Context) -> pb.MergeSessionsResponse:
+    async def MergeSessions(
+        self, request: pb.MergeSessionsRequest, context: Context
+    ) -> pb.MergeSessionsResponse:
         title = request.title if request.HasField("title") else None
         return pb.MergeSessionsResponse(session=await self._sessions.merge(request.session_ids, title))
 
@@ -71,7 +88,9 @@ class SessionServicer(sessions_pb2_grpc.SessionServiceServicer):
             yield item
 
 
-async def _readable(items: AsyncIterator[pb.ImportSessionsRequest]) -> AsyncIterator[pb.ImportSessionsRequest]:
+async def _readable(
+    items: AsyncIterator[pb.ImportSessionsRequest],
+) -> AsyncIterator[pb.ImportSessionsRequest]:
     async for item in items:
         if isinstance(item, Malformed):
             raise malformed()

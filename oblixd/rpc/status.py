@@ -33,7 +33,7 @@ Trailers = tuple[tuple[str, bytes], ...]
 
 def to_status(error: errors.OblixdError) -> tuple[grpc.StatusCode, str, Trailers]:
     """The code, the message for a person, and the trailing metadata that carries the details."""
-    code = _CODES[type(error)]
+    code = next(_CODES[kind] for kind in type(error).__mro__ if kind in _CODES)
     message = _cut(error.message, MAX_MESSAGE)
     info = ErrorInfo(reason=error.reason, domain=DOMAIN)
     for key, value in error.metadata.items():

@@ -1,0 +1,72 @@
+"""The command `oblixd`.
+
+Exit codes: 0 it was told to end and has drained, 1 it can't start, 2 usage, 75
+another daemon of this user runs, 78 the configuration is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+
+from oblixd import __version__
+from oblixd.config import ConfigError, load
+from oblixd.errors import OblixdError
+from oblixd.lock import AlreadyRunningError, Lock
+from oblixd.paths import Paths
+
+EXIT_FAILED = 1
+EXIT_ALREADY_RUNNING = 75
+EXIT_CONFIG = 78
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the daemon until it is told to end."""
+    _parser().parse_args(argv)
+    try:
+        return _run()
+    except ConfigError as error:
+        return _refused(str(error), EXIT_CONFIG)
+    except AlreadyRunningError as error:
+        return _refused(f"already running: {error}", EXIT_ALREADY_RUNNING)
+    except OblixdError as error:
+        return _refused(error.message, EXIT_FAILED)
+    except OSError as error:
+        return _refused(str(error), EXIT_FAILED)
+
+
+def _run() -> int:
+    paths = Paths.find(os.environ)
+    config = load(paths.config, os.environ)
+    paths.prepare()
+    with Lock(paths.lock).held(f"pid {os.getpid()}, version {__version__}, socket {paths.socket}"):
+        # Only who holds the lock pays for these: ten clients may start ten of us at once.
+        from oblixd import logs  # noqa: PLC0415
+        from oblixd.daemon import Daemon  # noqa: PLC0415
+
+        logs.set_up(config.daemon.log_level)
+        asyncio.run(Daemon(config, paths).run())
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="oblixd",
+        description="The Oblix daemon: one per user. Clients start it by themselves; SIGTERM drains it.",
+        epilog="Settings: $XDG_CONFIG_HOME/oblix/config.toml and OBLIX_* in the environment; "
+        "OBLIX_HOME puts everything under one directory.",
+    )
+    parser.add_argument("--version", action="version", version=f"oblixd {__version__}")
+    return parser
+
+
+def _refused(why: str, code: int) -> int:
+    sys.stderr.write(f"oblixd: {why}\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+"""The composition root: builds the parts, wires their callbacks, serves, drains."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from oblix.v1 import daemon_pb2
+
+from oblixd import __version__, notify
+from oblixd.callers import Callers
+from oblixd.config import Config
+from oblixd.execution import Executions
+from oblixd.models import http
+from oblixd.models.embedded.connection import EmbeddedModels, EmbeddedSettings
+from oblixd.models.hooks import HookSpec
+from oblixd.models.providers import providers
+from oblixd.models.registry import Registry
+from oblixd.monitor import Monitor
+from oblixd.paths import Paths
+from oblixd.rpc.daemon import About, DaemonServicer
+from oblixd.rpc.executions import ExecutionServicer
+from oblixd.rpc.models import ModelServicer
+from oblixd.rpc.monitor import MonitorServicer
+from oblixd.rpc.server import Server
+from oblixd.rpc.sessions import SessionServicer
+from oblixd.sessions import Sessions
+
+_log = logging.getLogger(__name__)
+
+GIB = 1 << 30
+LINGER_S = 1.0
+"""How long the last events may take to leave the server once every execution has ended."""
+
+
+class Daemon:
+    """One daemon's life: `run` returns when it was told to end and has drained.
+
+    The caller holds the lock.
+    """
+
+    def __init__(self, config: Config, paths: Paths) -> None:
+        self._config = config
+        self._paths = paths
+        self._ending = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._grace_s = config.daemon.grace_s
+        self._started_s = time.time()
+
+    async def run(self) -> None:
+        """Serve until told to end. Raises OblixdError where it can't start."""
+        async with AsyncExitStack() as cleanup:
+            server, executions = await self._serve(cleanup)
+            await self._ending.wait()
+            await self._drain(server, executions)
+        _log.info("ended")
+
+    def end(self, grace_s: float | None = None) -> None:
+        """Begin to drain; `grace_s` None is the configured grace. A second call ends the grace at once."""
+        if self._ending.is_set():
+            self._hurry.set()
+        elif grace_s is not None:
+            self._grace_s = grace_s
+        self._ending.set()
+
+    async def _serve(self, cleanup: AsyncExitStack) -> tuple[Server, Executions]:
+        sessions = await Sessions.open(
+            self._paths.data / "store", map_size=self._config.store.map_size_gib * GIB
+        )
+        cleanup.push_async_callback(sessions.close)
+        if interrupted := await sessions.recover():
+            _log.warning(
+                "%d answers were interrupted when the last daemon died; their parts are kept", interrupted
+            )
+        embedded = EmbeddedModels(self._embedded_settings())
+        registry = Registry(providers(embedded), self._configured_models(embedded))
+        cleanup.push_async_callback(registry.close)
+        monitor = Monitor(interval_s=self._config.monitor.interval_s, own_pids=embedded.pids)
+        await monitor.start()
+        cleanup.push_async_callback(monitor.close)
+        executions = Executions(registry, sessions, monitor)
+        sessions.on_deleted = executions.session_deleted
+        callers = Callers(registry.touch)
+        server = Server(callers.called)
+        server.add(
+            ExecutionServicer(executions),
+            SessionServicer(sessions),
+            ModelServicer(registry),
+            MonitorServicer(monitor),
+            DaemonServicer(self._about(sessions, executions, callers), self.end),
+        )
+        await self._open_doors(server, cleanup)
+        self._keep(asyncio.create_task(http.warm()), cleanup)
+        self._keep(asyncio.create_task(self._end_when_idle(callers, executions)), cleanup)
+        return server, executions
+
+    async def _open_doors(self, server: Server, cleanup: AsyncExitStack) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.end)
+        socket = self._paths.socket
+        await server.start(socket)
+        cleanup.callback(socket.unlink, missing_ok=True)
+        self._paths.publish()
+        cleanup.callback(self._paths.retract)
+        notify.ready(f"serving on {socket}")
+        _log.info("serving on %s (version %s, pid %d)", socket, __version__, os.getpid())
+
+    async def _drain(self, server: Server, executions: Executions) -> None:
+        _log.info("draining: %d executions have at most %.1f s", executions.running_count, self._grace_s)
+        notify.stopping()
+        await server.refuse()
+        draining = asyncio.create_task(executions.drain(self._grace_s))
+        hurry = asyncio.create_task(self._hurry.wait())
+        await asyncio.wait([draining, hurry], return_when=asyncio.FIRST_COMPLETED)
+        if not draining.done():
+            await executions.drain(0)
+        hurry.cancel()
+        await draining
+        await server.stop(LINGER_S)
+
+    async def _end_when_idle(self, callers: Callers, executions: Executions) -> None:
+        idle_exit_s = self._config.daemon.idle_exit_s
+        while idle_exit_s:
+            idle_s = 0.0 if executions.running_count else time.monotonic() - callers.last_s
+            if idle_s >= idle_exit_s:
+                _log.info("nobody called for %.0f s", idle_s)
+                return self.end()
+            await asyncio.sleep(idle_exit_s - idle_s)
+        return None
+
+    def _embedded_settings(self) -> EmbeddedSettings:
+        given = self._config.embedded
+        return EmbeddedSettings(
+            runtime_dir=self._paths.runtime_dir,
+            state_dir=self._paths.data,
+            gguf=Path(given.path) if given.path else None,
+            context=given.context,
+            slots=given.parallel,
+            threads=given.threads,
+            idle_unload_s=given.idle_unload_s,
+        )
+
+    def _configured_models(self, embedded: EmbeddedModels) -> list[HookSpec]:
+        ollama = self._config.ollama
+        specs = [HookSpec("ollama", name, ollama.endpoint) for name in ollama.models]
+        return [HookSpec("embedded", embedded.name), *specs] if self._config.embedded.enabled else specs
+
+    def _about(self, sessions: Sessions, executions: Executions, callers: Callers) -> About:
+        paths = self._paths
+        return About(
+            started_s=self._started_s,
+            paths=daemon_pb2.DaemonPaths(
+                data=str(paths.data), config=str(paths.config), socket=str(paths.socket), log=str(paths.log)
+            ),
+            session_count=sessions.count,
+            running_count=lambda: executions.running_count,
+            client_count=callers.count,
+        )
+
+    @staticmethod
+    def _keep(task: asyncio.Task[object], cleanup: AsyncExitStack) -> None:
+        """Hold a background task until the end, then let go of it."""
+
+        async def drop() -> None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        cleanup.push_async_callback(drop)

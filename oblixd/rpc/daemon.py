@@ -1,0 +1,64 @@
+"""DaemonService."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from oblix.v1 import daemon_pb2 as pb
+from oblix.v1 import daemon_pb2_grpc
+
+from oblixd import __version__
+from oblixd.rpc.edge import Context
+from oblixd.sessions.limits import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, MAX_TITLE
+
+CAPABILITIES = ("executions", "executions.attach", "models", "monitor", "sessions", "sessions.import")
+"""Lower-case words, stable: a client asks for one before it relies on it."""
+
+MAX_REQUEST_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What the daemon says of itself; the counts are asked for at each call."""
+
+    started_s: float
+    """Seconds since the Unix epoch."""
+    paths: pb.DaemonPaths
+    session_count: Callable[[], int]
+    running_count: Callable[[], int]
+    client_count: Callable[[], int]
+
+
+class DaemonServicer(daemon_pb2_grpc.DaemonServiceServicer):
+    """Tells what runs here, and ends it."""
+
+    def __init__(self, about: About, shut_down: Callable[[float | None], None]) -> None:
+        self._about = about
+        self._shut_down = shut_down
+
+    async def GetInfo(self, request: pb.GetInfoRequest, context: Context) -> pb.GetInfoResponse:
+        about = self._about
+        result = pb.GetInfoResponse(
+            version=__version__,
+            pid=os.getpid(),
+            capabilities=CAPABILITIES,
+            paths=about.paths,
+            limits=pb.DaemonLimits(
+                request_bytes=MAX_REQUEST_BYTES,
+                message_bytes=MAX_MESSAGE_BYTES,
+                metadata_bytes=MAX_METADATA_BYTES,
+                title_characters=MAX_TITLE,
+            ),
+            session_count=about.session_count(),
+            running_count=about.running_count(),
+            client_count=about.client_count(),
+        )
+        result.start_time.FromMicroseconds(round(about.started_s * 1e6))
+        return result
+
+    async def Shutdown(self, request: pb.ShutdownRequest, context: Context) -> pb.ShutdownResponse:
+        grace = request.grace.ToMicroseconds() / 1e6 if request.HasField("grace") else None
+        self._shut_down(grace)
+        return pb.ShutdownResponse()

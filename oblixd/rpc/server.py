@@ -1,0 +1,91 @@
+"""The gRPC server: our services, health and reflection on one Unix socket."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health
+from grpc_reflection.v1alpha import reflection
+from oblix.v1 import (
+    daemon_pb2_grpc,
+    executions_pb2_grpc,
+    models_pb2_grpc,
+    monitor_pb2_grpc,
+    sessions_pb2_grpc,
+)
+
+from oblixd.rpc.daemon import MAX_REQUEST_BYTES, DaemonServicer
+from oblixd.rpc.edge import Edge, OnCall
+from oblixd.rpc.executions import ExecutionServicer
+from oblixd.rpc.models import ModelServicer
+from oblixd.rpc.monitor import MonitorServicer
+from oblixd.rpc.sessions import SessionServicer
+
+_OPTIONS = (
+    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.so_reuseport", 0),
+)
+_OWNER_ONLY = 0o077
+
+
+class Server:
+    """Serves on a socket that only this user can open."""
+
+    def __init__(self, on_call: OnCall) -> None:
+        self._server = grpc.aio.server(options=_OPTIONS)
+        self._edge = Edge(self._server, on_call)
+        self._health = health.HealthServicer()
+
+    def add(
+        self,
+        executions: ExecutionServicer,
+        sessions: SessionServicer,
+        models: ModelServicer,
+        monitor: MonitorServicer,
+        daemon: DaemonServicer,
+    ) -> None:
+        """Register the services."""
+        executions_pb2_grpc.add_ExecutionServiceServicer_to_server(executions, self._edge)
+        sessions_pb2_grpc.add_SessionServiceServicer_to_server(sessions, self._edge)
+        models_pb2_grpc.add_ModelServiceServicer_to_server(models, self._edge)
+        monitor_pb2_grpc.add_MonitorServiceServicer_to_server(monitor, self._edge)
+        daemon_pb2_grpc.add_DaemonServiceServicer_to_server(daemon, self._edge)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = [*self._edge.services, health.SERVICE_NAME, reflection.SERVICE_NAME]
+        reflection.enable_server_reflection(names, self._server)
+
+    async def start(self, socket: Path) -> None:
+        """Listen, and say so by health. A socket that a dead daemon left is replaced.
+
+        The caller holds the daemon's lock: whoever left the socket is gone.
+        """
+        _remove_stale(socket)
+        before = os.umask(_OWNER_ONLY)
+        try:
+            self._server.add_insecure_port(f"unix:{socket}")
+            await self._server.start()
+        finally:
+            os.umask(before)
+        await self._serving(health_pb2.HealthCheckResponse.SERVING)
+
+    async def refuse(self) -> None:
+        """Say by health that the daemon ends."""
+        await self._serving(health_pb2.HealthCheckResponse.NOT_SERVING)
+
+    async def stop(self, grace_s: float) -> None:
+        """Refuse new calls, let the others end within the grace."""
+        await self._server.stop(grace_s)
+
+    async def _serving(self, status: health_pb2.HealthCheckResponse.ServingStatus.ValueType) -> None:
+        for service in ("", *self._edge.services):
+            await self._health.set(service, status)
+
+
+def _remove_stale(socket: Path) -> None:
+    if socket.exists() and stat.S_ISSOCK(socket.lstat().st_mode):
+        socket.unlink()
