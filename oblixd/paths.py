@@ -20,7 +20,10 @@ from oblixd.errors import FailedPreconditionError, InvalidArgumentError
 
 LONGEST_RUNTIME_DIR = 78
 """Bytes. A socket's path may have 103 on macOS (107 on Linux); 24 are for the names of the sockets in it."""
-OUR_FILES = ("config.toml", "oblixd.lock", "oblixd.log", "oblixd.sock", "socket")
+OUR_MARKS = frozenset({"config.toml", "oblixd.lock"})
+"""A directory that holds one of them is Oblix's."""
+BY_A_CLIENT = frozenset({"launch.lock", "oblixd.log"})
+"""What a client that starts the daemon leaves in any directory: tells nothing about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +141,8 @@ def _make_private(directory: Path, *, may_be_link: bool = False) -> None:
 
 def _tighten(directory: Path, mode: int) -> None:
     """Close a directory to others, unless it seems to be used for something else than Oblix."""
-    names = [path.name for path in directory.iterdir()]
-    if names and not any(name in OUR_FILES for name in names):
+    names = {path.name for path in directory.iterdir()}
+    if names - BY_A_CLIENT and not names & OUR_MARKS:
         raise _unsafe(directory, f"others may open it (mode {mode:04o}): chmod 700 {directory}")
     directory.chmod(0o700)
 

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from oblix import _paths as client
-from oblix import errors
 
 from oblixd.errors import FailedPreconditionError, InvalidArgumentError
 from oblixd.paths import Paths
@@ -57,7 +56,7 @@ def test_the_home_directory_and_tmp_serve_where_those_are_unset_or_relative(envi
 def test_a_relative_home_is_refused_by_daemon_and_client():
     with pytest.raises(InvalidArgumentError, match="'here'"):
         Paths.find({"OBLIX_HOME": "here"})
-    with pytest.raises(errors.InvalidArgumentError, match="'here'"):
+    with pytest.raises(client.PathError, match="'here'"):
         client.socket_path({"OBLIX_HOME": "here"})
 
 
@@ -80,7 +79,7 @@ def test_daemon_and_client_find_the_same(environ):
     try:
         paths = Paths.find(environ)
     except InvalidArgumentError:
-        with pytest.raises(errors.InvalidArgumentError):
+        with pytest.raises(client.PathError):
             client.log_path(environ)
         return
     assert client.log_path(environ) == paths.log
@@ -94,19 +93,25 @@ def test_directories_are_made_for_this_user_alone(tmp_path):
     paths.prepare()
 
 
-def test_a_directory_of_ours_that_others_may_open_is_closed(tmp_path):
+@pytest.mark.parametrize(
+    "names", [[], ["config.toml"], ["oblixd.lock", "store"], ["launch.lock", "oblixd.log"]]
+)
+def test_a_directory_of_ours_that_others_may_open_is_closed(tmp_path, names):
     home = tmp_path / "home"
     home.mkdir()
-    (home / "config.toml").touch()
+    for name in names:
+        (home / name).touch()
     home.chmod(0o755)
     Paths.find({"OBLIX_HOME": str(home)}).prepare()
     assert mode_of(home) == 0o700
 
 
-def test_a_directory_of_something_else_is_not_touched_but_refused(tmp_path):
+@pytest.mark.parametrize("by_the_client", [[], ["launch.lock", "oblixd.log"]])
+def test_a_directory_of_something_else_is_not_touched_but_refused(tmp_path, by_the_client):
     home = tmp_path / "home"
     home.mkdir()
-    (home / "letters").touch()
+    for name in ["letters", *by_the_client]:
+        (home / name).touch()
     home.chmod(0o755)
     with pytest.raises(FailedPreconditionError, match="chmod 700") as caught:
         Paths.find({"OBLIX_HOME": str(home)}).prepare()
@@ -119,7 +124,7 @@ def test_a_symbolic_link_in_the_sockets_place_is_refused(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "real")
     with pytest.raises(FailedPreconditionError, match="symbolic link"):
         Paths.find({"OBLIX_HOME": str(tmp_path / "link")}).prepare()
-    with pytest.raises(errors.FailedPreconditionError):
+    with pytest.raises(client.PathError):
         client.socket_path({"OBLIX_HOME": str(tmp_path / "link")})
 
 
@@ -144,7 +149,7 @@ def foreign(tmp_path):
 def test_somebody_else_s_directory_is_refused(foreign):
     with pytest.raises(FailedPreconditionError, match=r"belongs to user \d+"):
         Paths.find({"OBLIX_HOME": str(foreign)}).prepare()
-    with pytest.raises(errors.FailedPreconditionError, match="only you"):
+    with pytest.raises(client.PathError, match="only you"):
         client.socket_path({"OBLIX_HOME": str(foreign)})
 
 
@@ -152,7 +157,7 @@ def test_a_directory_that_others_may_write_to_is_refused_by_the_client(tmp_path)
     home = tmp_path / "home"
     home.mkdir()
     home.chmod(0o770)
-    with pytest.raises(errors.FailedPreconditionError, match="only you"):
+    with pytest.raises(client.PathError, match="only you"):
         client.socket_path({"OBLIX_HOME": str(home)})
 
 

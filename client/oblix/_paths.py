@@ -9,17 +9,19 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from oblix.errors import FailedPreconditionError, InvalidArgumentError
-
 _LONGEST_RUNTIME_DIR = 78
 _LONGEST_SOCKET = 103
+
+
+class PathError(Exception):
+    """The environment names a place that can't be used. The message says why and what to do."""
 
 
 def socket_path(environ: Mapping[str, str] = os.environ) -> Path:
     """Where the daemon listens, running or not. Ask anew after starting one.
 
-    Raises InvalidArgumentError for an OBLIX_HOME that is not absolute, and
-    FailedPreconditionError DIRECTORY_UNSAFE where somebody else could listen.
+    Raises PathError for an OBLIX_HOME that is not absolute, and where somebody
+    else could be the one who listens.
     """
     data, runtime_dir = _directories(environ)
     socket = _told(data) or runtime_dir / "oblixd.sock"
@@ -28,7 +30,7 @@ def socket_path(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def log_path(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where a daemon logs that a client started. Raises as `socket_path` does for OBLIX_HOME."""
+    """Where a daemon logs that a client started. Raises PathError for an OBLIX_HOME that is not absolute."""
     return _directories(environ)[0] / "oblixd.log"
 
 
@@ -37,9 +39,7 @@ def _directories(environ: Mapping[str, str]) -> tuple[Path, Path]:
     if given := environ.get("OBLIX_HOME"):
         home = Path(given)
         if not home.is_absolute():
-            message = f"OBLIX_HOME must be an absolute path; {given!r} was given."
-            metadata = {"field": "OBLIX_HOME", "given": given}
-            raise InvalidArgumentError(message, reason="OBLIX_HOME_RELATIVE", metadata=metadata)
+            raise PathError(f"OBLIX_HOME must be an absolute path; {given!r} was given.")
         return home, _short(home)
     state = _xdg(environ, "XDG_STATE_HOME") or _home(environ) / ".local" / "state"
     runtime = _xdg(environ, "XDG_RUNTIME_DIR")
@@ -86,5 +86,4 @@ def _check(directory: Path) -> None:
         except FileNotFoundError:
             return
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
-            message = f"{path} is not a directory that only you can write to: remove it, or set OBLIX_HOME."
-            raise FailedPreconditionError(message, reason="DIRECTORY_UNSAFE", metadata={"path": str(path)})
+            raise PathError(f"{path} is not a directory that only you can write to: set OBLIX_HOME to one.")
