@@ -1,0 +1,89 @@
+"""`oblix chat`: a conversation at the terminal."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib
+import sys
+
+from oblix import OblixClient, OblixError
+from oblix.cli import answers, hooks
+
+EXAMPLES = """examples:
+  oblix chat
+  oblix chat --local-model ollama:llama2 --cloud-model openai:gpt-4o-mini
+
+Ctrl-C ends the answer, not the chat; exit, quit or Ctrl-D end the chat.
+A key is better given by OPENAI_API_KEY or ANTHROPIC_API_KEY: others can read a command line."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.epilog = EXAMPLES
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    local, cloud = "PROVIDER:NAME", "PROVIDER:NAME"
+    parser.add_argument("--local-model", metavar=local, type=hooks.model_id, help="a model on this machine")
+    parser.add_argument("--cloud-model", metavar=cloud, type=hooks.model_id, help="a model somewhere else")
+    parser.add_argument("--local-endpoint", metavar="URL", help="where the local model's server listens")
+    parser.add_argument("--cloud-endpoint", metavar="URL", help="where the cloud model's server listens")
+    parser.add_argument("--cloud-api-key", metavar="KEY", help="the key of the cloud model")
+    parser.add_argument("--session", metavar="ID", help="go on with this session instead of a new one")
+    parser.add_argument("--local-only", action="store_true", help="let no cloud model see it")
+    parser.add_argument("--no-metrics", action="store_true", help="print the answers and nothing else")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Talk until `exit`, `quit` or the end of the input."""
+    if sys.stdin.isatty():
+        importlib.import_module("readline")  # gives input() a line that can be edited, and a history
+    client = OblixClient()
+    # One runner for all turns: while an answer comes, Ctrl-C cancels it and nothing else.
+    with asyncio.Runner() as runner:
+        try:
+            session_id = runner.run(_begin(client, arguments))
+            while (line := _read_line()) is not None:
+                if line:
+                    _turn(runner, client, session_id, line, arguments)
+        finally:
+            runner.run(client.shutdown())
+
+
+async def _begin(client: OblixClient, arguments: argparse.Namespace) -> str:
+    if arguments.local_model:
+        await client.hook_model(*arguments.local_model, endpoint=arguments.local_endpoint)
+    if arguments.cloud_model:
+        endpoint, key = arguments.cloud_endpoint, arguments.cloud_api_key
+        await client.hook_model(*arguments.cloud_model, endpoint=endpoint, api_key=key)
+    session_id = arguments.session
+    if session_id is None:
+        session_id = await client.create_session(title="Chat", local_only=arguments.local_only)
+    if not arguments.no_metrics:
+        print(f"Session {session_id}. Ctrl-C ends an answer, exit ends the chat.", file=sys.stderr)
+    return str(session_id)
+
+
+def _turn(
+    runner: asyncio.Runner, client: OblixClient, session_id: str, line: str, arguments: argparse.Namespace
+) -> None:
+    """One question and its answer. Neither Ctrl-C nor a failing model ends the chat."""
+    events = client.stream(line, session_id=session_id, local_only=arguments.local_only)
+    try:
+        runner.run(answers.show(events, summary=not arguments.no_metrics))
+    except KeyboardInterrupt:
+        print("\n[cancelled; the part above is kept]", file=sys.stderr)
+    except OblixError as error:
+        print(f"\noblix: {error}", file=sys.stderr)
+
+
+def _read_line() -> str | None:
+    """What the person says; None at the end. Ctrl-C drops the line."""
+    try:
+        line = input("> " if sys.stdin.isatty() else "").strip()
+    except EOFError:
+        return None
+    except KeyboardInterrupt:
+        print("\n[exit or Ctrl-D end the chat]", file=sys.stderr)
+        return ""
+    return None if line in {"exit", "quit"} else line

@@ -1,0 +1,24 @@
+"""Calls to the daemon that the Python surface has no name for."""
+
+from __future__ import annotations
+
+from oblix._address import UserSocket
+from oblix._transport import Transport
+from oblix.cli.errors import CommandError
+
+
+class _Running(UserSocket):
+    """This user's daemon, where it runs already."""
+
+    def ensure_daemon(self) -> None:
+        raise CommandError("no daemon runs. `oblix ask` and every other use of the client start one.")
+
+
+def running() -> Transport:
+    """A way to the daemon that starts none: without one, calls raise CommandError."""
+    return Transport(_Running())
+
+
+def any_daemon() -> Transport:
+    """A way to the daemon that starts one where none runs."""
+    return Transport(UserSocket())

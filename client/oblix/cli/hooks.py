@@ -1,0 +1,37 @@
+"""The options that name a model, and the hooking of what they name."""
+
+from __future__ import annotations
+
+import argparse
+
+from oblix import ModelType, OblixClient
+from oblix.cli.errors import CommandError
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Declare `--model` and `--endpoint`."""
+    parser.add_argument(
+        "--model", metavar="PROVIDER:NAME", type=model_id, help="this model, wherever it would go"
+    )
+    parser.add_argument("--endpoint", metavar="URL", help="where the model's server listens, if not as usual")
+
+
+def model_id(text: str) -> tuple[ModelType, str]:
+    """`ollama:llama2` as (ModelType.OLLAMA, "llama2"). Raises argparse.ArgumentTypeError."""
+    provider, _, name = text.partition(":")
+    if provider not in set(ModelType) or not name:
+        expected = f"PROVIDER:NAME with one of the providers {', '.join(ModelType)}"
+        raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
+    return ModelType(provider), name
+
+
+async def hook(client: OblixClient, arguments: argparse.Namespace) -> str | None:
+    """Hook what `--model` names. Returns the id to pin, or None where routing is to choose."""
+    if arguments.model is None:
+        if arguments.endpoint:
+            raise CommandError("--endpoint belongs to a model: name it with --model.")
+        return None
+    provider, name = arguments.model
+    if provider is not ModelType.EMBEDDED:
+        await client.hook_model(provider, name, endpoint=arguments.endpoint)
+    return f"{provider}:{name}"

@@ -1,0 +1,116 @@
+"""`oblix sessions`: the conversations that the daemon keeps."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from typing import Any
+
+from oblix import OblixClient
+from oblix.cli import output
+from oblix.cli.errors import CommandError
+
+COLUMNS = {"id": "ID", "updated": "UPDATED", "message_count": "MESSAGES", "title": "TITLE"}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the subcommands."""
+    actions = parser.add_subparsers(title="subcommands", metavar="SUBCOMMAND", required=True)
+    _configure_list(actions.add_parser("list", help="list sessions, the one that changed last first"))
+    view = actions.add_parser("view", help="print a session's messages")
+    view.add_argument("id", metavar="ID")
+    view.add_argument("--json", action="store_true", help="print the session as JSON")
+    view.set_defaults(run=_view)
+    create = actions.add_parser("create", help="make an empty session and print its id")
+    create.add_argument("title", nargs="?", metavar="TITLE")
+    create.add_argument("--metadata", **_pairs("set this key of the metadata"))
+    create.add_argument("--local-only", action="store_true", help="never let a cloud model see it")
+    create.set_defaults(run=_create)
+    delete = actions.add_parser("delete", help="delete sessions and their messages")
+    delete.add_argument("ids", nargs="+", metavar="ID")
+    delete.set_defaults(run=_delete)
+    export = actions.add_parser("export", help="write a session to a file")
+    export.add_argument("id", metavar="ID")
+    export.add_argument("file", metavar="FILE")
+    export.set_defaults(run=_export)
+    import_ = actions.add_parser("import", help="take in a session from a file and print its id")
+    import_.add_argument("file", metavar="FILE")
+    import_.add_argument("--keep-id", action="store_true", help="keep the id that the file names")
+    import_.set_defaults(run=_import)
+
+
+def _configure_list(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--limit", type=int, default=50, metavar="N", help="at most this many (default 50)")
+    parser.add_argument("--filter", **_pairs("only where the metadata has this value"))
+    parser.add_argument("--json", action="store_true", help="print them as JSON")
+    parser.set_defaults(run=_list)
+
+
+def _pairs(meaning: str) -> dict[str, Any]:
+    """A repeatable option KEY=VALUE."""
+    usage = f"{meaning}; VALUE is JSON, or else text; may be repeated"
+    return {"action": "append", "default": [], "type": _pair, "metavar": "KEY=VALUE", "help": usage}
+
+
+def _pair(text: str) -> tuple[str, object]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    filter_metadata = dict(arguments.filter) or None
+    found = OblixClient().list_sessions(limit=arguments.limit, filter_metadata=filter_metadata)
+    if arguments.json:
+        output.show_json(found)
+        return
+    rows = [session | {"updated": output.local_time(session["updated_at"])} for session in found]
+    output.show_rows(rows, COLUMNS)
+
+
+def _view(arguments: argparse.Namespace) -> None:
+    session = OblixClient().load_session(arguments.id)
+    if session is None:
+        raise _unknown(arguments.id)
+    if arguments.json:
+        output.show_json(session)
+        return
+    print(output.for_terminal(session["title"] or "(no title)"))
+    for message in session["messages"]:
+        note = f" ({message['status']})" if "status" in message else ""
+        print(f"\n[{message['role']} {output.local_time(message['timestamp'])}{note}]")
+        print(output.for_terminal(message["content"]))
+
+
+def _create(arguments: argparse.Namespace) -> None:
+    client = OblixClient()
+    metadata = dict(arguments.metadata)
+    print(
+        asyncio.run(
+            client.create_session(arguments.title, metadata=metadata, local_only=arguments.local_only)
+        )
+    )
+
+
+def _delete(arguments: argparse.Namespace) -> None:
+    client = OblixClient()
+    unknown = [session_id for session_id in arguments.ids if not client.delete_session(session_id)]
+    if unknown:
+        raise _unknown(", ".join(unknown))
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    asyncio.run(OblixClient().export_session(arguments.id, arguments.file))
+
+
+def _import(arguments: argparse.Namespace) -> None:
+    print(asyncio.run(OblixClient().import_session(arguments.file, new_id=not arguments.keep_id)))
+
+
+def _unknown(session_id: str) -> CommandError:
+    return CommandError(f"there is no session {session_id}. `oblix sessions list` shows which there are.")
