@@ -47,7 +47,7 @@ def _run() -> int:
         from oblixd import logs  # noqa: PLC0415
         from oblixd.daemon import Daemon  # noqa: PLC0415
 
-        logs.set_up(config.daemon.log_level)
+        logs.set_up(config.daemon.log_level, paths.log)
         asyncio.run(Daemon(config, paths).run())
     return 0
 

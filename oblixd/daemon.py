@@ -29,7 +29,8 @@ from oblixd.rpc.models import ModelServicer
 from oblixd.rpc.monitor import MonitorServicer
 from oblixd.rpc.server import Server
 from oblixd.rpc.sessions import SessionServicer
-from oblixd.sessions import Sessions
+from oblixd.sessions import TABLE_NAMES, Sessions
+from oblixd.store import Store
 
 _log = logging.getLogger(__name__)
 
@@ -69,10 +70,10 @@ class Daemon:
         self._ending.set()
 
     async def _serve(self, cleanup: AsyncExitStack) -> tuple[Server, Executions]:
-        sessions = await Sessions.open(
-            self._paths.data / "store", map_size=self._config.store.map_size_gib * GIB
-        )
-        cleanup.push_async_callback(sessions.close)
+        map_size = self._config.store.map_size_gib * GIB
+        store = await Store.open(self._paths.data / "store", TABLE_NAMES, map_size=map_size)
+        cleanup.push_async_callback(store.close)
+        sessions = Sessions(store)
         if interrupted := await sessions.recover():
             _log.warning(
                 "%d answers were interrupted when the last daemon died; their parts are kept", interrupted

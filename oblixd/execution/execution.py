@@ -171,7 +171,7 @@ class Execution:
         return chat
 
     async def _keep(
-        self, answer: Answer, status: messages_pb2.MessageStatus, finished: Finished | None = None
+        self, answer: Answer, status: messages_pb2.MessageStatus.ValueType, finished: Finished | None = None
     ) -> messages_pb2.Message:
         message = self._message(answer, status, finished)
         if self._turn is None:
@@ -183,7 +183,7 @@ class Execution:
         return message
 
     def _message(
-        self, answer: Answer, status: messages_pb2.MessageStatus, finished: Finished | None
+        self, answer: Answer, status: messages_pb2.MessageStatus.ValueType, finished: Finished | None
     ) -> messages_pb2.Message:
         message = messages_pb2.Message(
             role=messages_pb2.ROLE_ASSISTANT,
@@ -220,7 +220,7 @@ class Execution:
         self._complete(messages_pb2.Message(), pb.FINISH_REASON_CANCELLED)
         return None
 
-    def _complete(self, message: messages_pb2.Message, reason: pb.FinishReason) -> None:
+    def _complete(self, message: messages_pb2.Message, reason: pb.FinishReason.ValueType) -> None:
         cancelled = reason == pb.FINISH_REASON_CANCELLED
         self.state = pb.EXECUTION_STATE_CANCELLED if cancelled else pb.EXECUTION_STATE_COMPLETED
         completed = pb.ExecutionCompleted(

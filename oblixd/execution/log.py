@@ -21,7 +21,7 @@ MAX_DELTA_BYTES = 1 << 20
 
 @dataclass(slots=True)
 class _Text:
-    kind: pb.DeltaKind
+    kind: pb.DeltaKind.ValueType
     start: int
     data: bytearray = field(default_factory=bytearray)
 
@@ -59,7 +59,7 @@ class EventLog:
         self._entries.append(event)
         self._wake()
 
-    def append_text(self, kind: pb.DeltaKind, data: bytes) -> None:
+    def append_text(self, kind: pb.DeltaKind.ValueType, data: bytes) -> None:
         """Add a piece of the answer, as UTF-8 of whole characters."""
         last = self._entries[-1] if self._entries else None
         if not isinstance(last, _Text) or last.kind != kind:
@@ -139,7 +139,7 @@ class EventLog:
                 self._waiters.remove(waiter)
 
 
-def _delta(kind: pb.DeltaKind, data: bytes, offset: int) -> pb.ExecuteResponse:
+def _delta(kind: pb.DeltaKind.ValueType, data: bytes, offset: int) -> pb.ExecuteResponse:
     return pb.ExecuteResponse(delta=pb.ExecutionDelta(kind=kind, text=data.decode(), offset=offset))
 
 

@@ -104,7 +104,9 @@ def to_wire(decision: Decision, hooks: Sequence[Hook]) -> routing_pb2.RoutingDec
     )
 
 
-def assessed(now: Snapshot) -> tuple[routing_pb2.ResourceState, routing_pb2.ConnectivityState]:
+def assessed(
+    now: Snapshot,
+) -> tuple[routing_pb2.ResourceState.ValueType, routing_pb2.ConnectivityState.ValueType]:
     """The machine's and the network's state under the default thresholds."""
     situation = assess(_machine(now), Policy())
     return _RESOURCES[situation.resources], _CONNECTIVITY[situation.connectivity]

@@ -11,7 +11,8 @@ from oblix.v1 import daemon_pb2_grpc
 
 from oblixd import __version__
 from oblixd.rpc.edge import Context
-from oblixd.sessions.limits import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, MAX_TITLE
+from oblixd.sessions.structs import MAX_JSON_BYTES
+from oblixd.sessions.validation import MAX_MESSAGE_BYTES, MAX_TITLE_CHARACTERS
 
 CAPABILITIES = ("executions", "executions.attach", "models", "monitor", "sessions", "sessions.import")
 """Lower-case words, stable: a client asks for one before it relies on it."""
@@ -48,8 +49,8 @@ class DaemonServicer(daemon_pb2_grpc.DaemonServiceServicer):
             limits=pb.DaemonLimits(
                 request_bytes=MAX_REQUEST_BYTES,
                 message_bytes=MAX_MESSAGE_BYTES,
-                metadata_bytes=MAX_METADATA_BYTES,
-                title_characters=MAX_TITLE,
+                metadata_bytes=MAX_JSON_BYTES,
+                title_characters=MAX_TITLE_CHARACTERS,
             ),
             session_count=about.session_count(),
             running_count=about.running_count(),

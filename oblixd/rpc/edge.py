@@ -20,6 +20,8 @@ from oblixd.rpc.status import to_status
 _log = logging.getLogger(__name__)
 
 Context = grpc.aio.ServicerContext[Any, Any]
+Handler = Any
+"""A grpc.RpcMethodHandler. Its published types know only the synchronous server's handlers."""
 OnCall = Callable[[str], None]
 """Hears who calls: the caller's name for itself, empty where it gave none."""
 
@@ -43,9 +45,7 @@ class Edge:
     def add_generic_rpc_handlers(self, handlers: object) -> None:
         """Not needed: add_registered_method_handlers brings the same ones by name."""
 
-    def add_registered_method_handlers(
-        self, service: str, handlers: Mapping[str, grpc.RpcMethodHandler[Any, Any]]
-    ) -> None:
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
         """Wrap a service's handlers and register them. A service that is there already is a defect."""
         if service in self.services:
             raise ValueError(f"{service} is registered twice")
@@ -53,7 +53,7 @@ class Edge:
         wrapped = {name: self._wrapped(handler) for name, handler in handlers.items()}
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, wrapped),))
 
-    def _wrapped(self, handler: grpc.RpcMethodHandler[Any, Any]) -> grpc.RpcMethodHandler[Any, Any]:
+    def _wrapped(self, handler: Handler) -> Handler:
         read = _lenient(handler.request_deserializer)
         write = handler.response_serializer
         if handler.unary_unary:

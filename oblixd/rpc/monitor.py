@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import asdict
 
 from oblix.v1 import monitor_pb2 as pb
 from oblix.v1 import monitor_pb2_grpc
 
 from oblixd.execution.route import assessed
-from oblixd.monitor import Monitor, Snapshot
+from oblixd.monitor import Monitor, Resources, Snapshot
 from oblixd.rpc.edge import Context
 
 
@@ -33,16 +32,12 @@ def _snapshot(snapshot: Snapshot) -> pb.Snapshot:
     network = snapshot.connectivity
     resource_state, connectivity_state = assessed(snapshot)
     result = pb.Snapshot(
-        resources=pb.ResourceSample(**_known(asdict(snapshot.resources))),
+        resources=_resources(snapshot.resources),
         connectivity=pb.ConnectivitySample(
             state=connectivity_state,
-            **_known(
-                {
-                    "latency": network.latency_ms,
-                    "packet_loss": network.packet_loss_percent,
-                    "bandwidth": network.bandwidth_mbps,
-                }
-            ),
+            latency=network.latency_ms,
+            packet_loss=network.packet_loss_percent,
+            bandwidth=network.bandwidth_mbps,
         ),
         resource_state=resource_state,
     )
@@ -51,5 +46,12 @@ def _snapshot(snapshot: Snapshot) -> pb.Snapshot:
     return result
 
 
-def _known(values: dict[str, float | int | None]) -> dict[str, float | int]:
-    return {name: value for name, value in values.items() if value is not None}
+def _resources(resources: Resources) -> pb.ResourceSample:
+    return pb.ResourceSample(
+        cpu_percent=resources.cpu_percent,
+        memory_percent=resources.memory_percent,
+        memory_available_bytes=resources.memory_available_bytes,
+        load_average=resources.load_average,
+        cpu_count=resources.cpu_count,
+        own_cpu_percent=resources.own_cpu_percent,
+    )

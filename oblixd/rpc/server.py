@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import cast
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -31,6 +32,7 @@ _OPTIONS = (
     ("grpc.so_reuseport", 0),
 )
 _OWNER_ONLY = 0o077
+_HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
 
 class Server:
@@ -50,13 +52,15 @@ class Server:
         daemon: DaemonServicer,
     ) -> None:
         """Register the services."""
-        executions_pb2_grpc.add_ExecutionServiceServicer_to_server(executions, self._edge)
-        sessions_pb2_grpc.add_SessionServiceServicer_to_server(sessions, self._edge)
-        models_pb2_grpc.add_ModelServiceServicer_to_server(models, self._edge)
-        monitor_pb2_grpc.add_MonitorServiceServicer_to_server(monitor, self._edge)
-        daemon_pb2_grpc.add_DaemonServiceServicer_to_server(daemon, self._edge)
+        # Generated code wants a server, and calls only what the edge has.
+        registrar = cast("grpc.aio.Server", self._edge)
+        executions_pb2_grpc.add_ExecutionServiceServicer_to_server(executions, registrar)
+        sessions_pb2_grpc.add_SessionServiceServicer_to_server(sessions, registrar)
+        models_pb2_grpc.add_ModelServiceServicer_to_server(models, registrar)
+        monitor_pb2_grpc.add_MonitorServiceServicer_to_server(monitor, registrar)
+        daemon_pb2_grpc.add_DaemonServiceServicer_to_server(daemon, registrar)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = [*self._edge.services, health.SERVICE_NAME, reflection.SERVICE_NAME]
+        names = [*self._edge.services, _HEALTH, reflection.SERVICE_NAME]
         reflection.enable_server_reflection(names, self._server)
 
     async def start(self, socket: Path) -> None:
