@@ -31,7 +31,7 @@ _OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.so_reuseport", 0),
 )
-_OWNER_ONLY = 0o077
+_OWNER_ONLY = 0o177
 _HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
 

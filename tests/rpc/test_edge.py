@@ -9,10 +9,9 @@ from pathlib import Path
 import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
-from support.daemon import RunningDaemon, running
-
 from oblix.v1 import sessions_pb2 as pb
 from oblix.v1 import sessions_pb2_grpc
+from support.daemon import RunningDaemon, running
 
 GET = "/oblix.v1.SessionService/GetSession"
 
