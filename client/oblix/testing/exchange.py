@@ -1,0 +1,127 @@
+"""One request on one connection, on the server's side."""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import struct
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+
+class GoneError(Exception):
+    """The client closed the connection, or the server is being closed: nobody waits any more."""
+
+
+@dataclass
+class Received:
+    """A request that a test server got."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    """With names in lower case."""
+    body: Any
+    """The JSON value; None where there was no body."""
+    done: threading.Event = field(default_factory=threading.Event)
+    """Set once the server is finished with it, however it ended."""
+    abandoned: threading.Event = field(default_factory=threading.Event)
+    """Set once the server saw the client go before the answer was whole."""
+
+
+class Exchange:
+    """Answers one request. Knows when the client goes away while it waits."""
+
+    def __init__(self, handler: BaseHTTPRequestHandler, closing: socket.socket) -> None:
+        self.received = _receive(handler)
+        self.slice: int | None = None
+        """Bytes to send at once; None: all of a frame."""
+        self._handler = handler
+        self._socket = handler.connection
+        self._closing = closing
+
+    def send(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
+        """Answer with a whole response."""
+        head = {"Content-Type": "application/json", "Content-Length": str(len(body)), **(headers or {})}
+        self._head(status, head)
+        self._write(body)
+
+    def send_json(self, status: int, value: Any) -> None:
+        """Answer with a JSON document."""
+        self.send(status, json.dumps(value).encode())
+
+    def start(self, content_type: str) -> None:
+        """Begin a streamed body."""
+        self._head(200, {"Content-Type": content_type, "Transfer-Encoding": "chunked"})
+
+    def chunk(self, data: bytes) -> None:
+        """Send a piece of a streamed body, in slices where that was asked for."""
+        size = self.slice or len(data)
+        for start in range(0, len(data), size):
+            piece = data[start : start + size]
+            self._write(b"%x\r\n%s\r\n" % (len(piece), piece))
+
+    def end(self) -> None:
+        """End a streamed body as HTTP wants it."""
+        self._write(b"0\r\n\r\n")
+
+    def wait(self, seconds: float | None) -> None:
+        """Wait so long; None: for ever. Raises GoneError when the client or the test goes."""
+        until = None if seconds is None else time.monotonic() + seconds
+        watched = [self._socket, self._closing]
+        while until is None or time.monotonic() < until:
+            left = None if until is None else max(0.0, until - time.monotonic())
+            readable, _, _ = select.select(watched, [], [], left)
+            if self._closing in readable or (readable and self._at_end()):
+                raise GoneError
+            if readable:
+                # It sent more already, and is there.
+                watched = [self._closing]
+
+    def cut(self, *, reset: bool) -> None:
+        """Close the connection, with a TCP reset or without."""
+        if reset:
+            # Lingering for no time at all is how a reset is asked for.
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        else:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._handler.close_connection = True
+        # The reader shares the descriptor: only when both are closed is the connection.
+        self._handler.rfile.close()
+        self._socket.close()
+
+    def _at_end(self) -> bool:
+        try:
+            return not self._socket.recv(1, socket.MSG_PEEK)
+        except ConnectionError:
+            return True
+
+    def _head(self, status: int, headers: Mapping[str, str]) -> None:
+        self._handler.send_response(status)
+        for name, value in headers.items():
+            self._handler.send_header(name, value)
+        try:
+            self._handler.end_headers()
+        except OSError as error:
+            raise GoneError from error
+
+    def _write(self, data: bytes) -> None:
+        try:
+            self._handler.wfile.write(data)
+        except OSError as error:
+            raise GoneError from error
+
+
+def _receive(handler: BaseHTTPRequestHandler) -> Received:
+    body = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
+    return Received(
+        method=handler.command,
+        path=handler.path,
+        headers={name.lower(): value for name, value in handler.headers.items()},
+        body=json.loads(body) if body else None,
+    )
