@@ -109,11 +109,7 @@ class Catalog:
         """Makes a session seen. AlreadyExistsError where its id is taken."""
         tables, key = self.tables, number_key(entry.number)
         if self.find(txn, entry.header.id) is not None:
-            raise AlreadyExistsError(
-                "SESSION_EXISTS",
-                f"There is a session {entry.header.id} already. Import under a new id, or delete that one.",
-                session_id=entry.header.id,
-            )
+            raise taken_id(entry.header.id)
         tables.ids.put(txn, entry.header.id.encode(), key)
         tables.garbage.delete(txn, key)
         self._label(txn, entry)
@@ -195,5 +191,14 @@ def not_found(session_id: str) -> NotFoundError:
     return NotFoundError(
         "SESSION_NOT_FOUND",
         f"There is no session {session_id}. List the sessions to see which there are.",
+        session_id=session_id,
+    )
+
+
+def taken_id(session_id: str) -> AlreadyExistsError:
+    """The error for an id that another session has."""
+    return AlreadyExistsError(
+        "SESSION_EXISTS",
+        f"There is a session {session_id} already. Import under a new id, or delete that one.",
         session_id=session_id,
     )

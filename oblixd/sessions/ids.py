@@ -33,3 +33,18 @@ def unpack(packed: bytes) -> str:
 def _text(uuid: bytes) -> str:
     digits = uuid.hex()
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+class UniqueIds:
+    """Sees to it that no two messages of one session have the same id."""
+
+    def __init__(self) -> None:
+        # Hashes take a fraction of the ids' room; two that meet by chance only cost a new id.
+        self._seen: set[int] = set()
+
+    def claim(self, packed: bytes) -> bytes:
+        """The id, or a new one where it is empty or was claimed before."""
+        if not packed or hash(packed) in self._seen:
+            packed = pack(new_id())
+        self._seen.add(hash(packed))
+        return packed

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import TypeAlias
 
 from google.protobuf.struct_pb2 import Struct
 from oblix.v1.messages_pb2 import Message
-from oblix.v1.sessions_pb2 import Session
+from oblix.v1.sessions_pb2 import (
+    ExportSessionsResponse,
+    ImportSessionsRequest,
+    ImportSessionsResponse,
+    Session,
+)
 
 from oblixd.sessions import listing
 from oblixd.sessions.catalog import Entry
+from oblixd.sessions.copying import copy
+from oblixd.sessions.exporting import export_sessions
 from oblixd.sessions.garbage import sweep, sweep_leftovers
 from oblixd.sessions.ids import new_id
+from oblixd.sessions.importing import import_sessions
 from oblixd.sessions.intake import recorded_messages, taken
 from oblixd.sessions.ledger import Ledger
+from oblixd.sessions.merging import merge
 from oblixd.sessions.structs import check_struct
 from oblixd.sessions.times import now_us
 from oblixd.sessions.turns import Turn, begin, recover
@@ -162,6 +171,41 @@ class Sessions:
         caller is cancelled meanwhile, the question stays and the turn is ended.
         """
         return await begin(self._ledger, session_id, request_id, input)
+
+    async def copy(self, session_id: str, title: str | None) -> Session:
+        """A new session with the messages that are there now. title None: the source's.
+
+        A running answer is copied as far as it was checkpointed, as INTERRUPTED. The copy
+        is built unseen in small transactions: other writers do not wait for it.
+        """
+        return await copy(self._ledger, session_id, title)
+
+    async def merge(self, session_ids: Sequence[str], title: str | None) -> Session:
+        """A new session of 1 to 1,000 sessions' messages in order of time; a repeated id counts once.
+
+        Each session's own order is kept, also where its clock stepped back. Metadata and
+        context are united, the session named first wins; local_only if one was. title
+        None: "Merged: " and the first one's. NotFoundError names a missing one.
+        Running answers and other writers: as `copy`.
+        """
+        return await merge(self._ledger, session_ids, title)
+
+    def import_(self, items: AsyncIterator[ImportSessionsRequest]) -> AsyncIterator[ImportSessionsResponse]:
+        """Takes in sessions, each whole or not at all: one result for each header, then the totals.
+
+        An answer that was exported while it was written comes in as INTERRUPTED; a
+        message's id that is empty or comes again in its session is made anew.
+        InvalidArgumentError HEADER_MISSING where messages come before any header.
+        """
+        return import_sessions(self._ledger, items)
+
+    def export(self, session_ids: Sequence[str]) -> AsyncIterator[ExportSessionsResponse]:
+        """Each session's header, then its messages in steps of at most 1,000 and about 4 MiB.
+
+        All ids are checked here, before anything is sent. NotFoundError also in the
+        middle, where a session is deleted meanwhile.
+        """
+        return export_sessions(self._ledger, session_ids)
 
 
 def _header(session: Session, now: int) -> records.SessionRecord:

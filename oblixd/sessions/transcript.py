@@ -56,6 +56,16 @@ class Transcript:
             record.parts.extend(joined(self.pieces(txn, number, sequence)))
         return record
 
+    def settled(self, txn: Transaction, number: int, sequence: int) -> records.MessageRecord | None:
+        """A message as it stands, for a session in which nobody writes on: a running answer is cut off."""
+        payload = self._tables.messages.get(txn, message_key(number, sequence))
+        if payload is None:
+            return None
+        record = self.whole(txn, number, sequence, payload)
+        if record.status == records.STATUS_RECORD_STREAMING:
+            record.status = records.STATUS_RECORD_INTERRUPTED
+        return record
+
     def message(self, txn: Transaction, number: int, sequence: int, payload: bytes) -> pb.Message:
         """The message of a serialised record, as far as it has been checkpointed."""
         return message_from(self.whole(txn, number, sequence, payload), sequence)

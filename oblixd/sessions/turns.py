@@ -16,7 +16,13 @@ from oblixd.sessions.intake import recorded_messages, taken
 from oblixd.sessions.ledger import Ledger
 from oblixd.sessions.records import joined, message_from, message_record, part_records
 from oblixd.sessions.tables import number_key
-from oblixd.sessions.validation import check_message, check_messages, check_parts, check_request_id
+from oblixd.sessions.validation import (
+    check_durations,
+    check_message,
+    check_messages,
+    check_parts,
+    check_request_id,
+)
 from oblixd.store import Transaction
 from oblixd.store.v1 import records_pb2 as records
 
@@ -77,6 +83,7 @@ class Turn:
         """
         final = self._final(message)
         check_message(final, "message")
+        check_durations(final, "message")
         record = message_record(final)
         now_us = self._ledger.clock()
 

@@ -23,6 +23,9 @@ _SESSION_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _REQUEST_ID = re.compile(r"[ -~]{1,128}")
 _YEAR_1, _YEAR_10000 = -62_135_596_800, 253_402_300_800
 """Seconds since 1970 between which a Timestamp is an instant."""
+_ROLES = frozenset(pb.Role.values()) - {pb.ROLE_UNSPECIFIED}
+_STATUSES = frozenset(pb.MessageStatus.values()) - {pb.MESSAGE_STATUS_STREAMING}
+_MAX_DURATION_SECONDS = 315_576_000_000
 _SECOND_NS = 1_000_000_000
 _GIVEN_CHARACTERS = 64
 
@@ -96,33 +99,69 @@ def check_page_size(page_size: int, default: int) -> int:
 
 def check_messages(messages: Sequence[pb.Message], field: str = "messages") -> None:
     """1 to 1,000 messages, each within its limits."""
-    if not 1 <= len(messages) <= MAX_MESSAGES:
-        raise invalid(
-            "INVALID_MESSAGE_COUNT",
-            field,
-            f"must be 1 to {MAX_MESSAGES:,} messages, not {len(messages):,}.",
-            limit=MAX_MESSAGES,
-            given=len(messages),
-        )
+    check_count(len(messages), field)
     for place, message in enumerate(messages):
         check_message(message, f"{field}[{place}]")
 
 
+def check_count(count: int, field: str, least: int = 1) -> None:
+    """`least` to 1,000 messages."""
+    if not least <= count <= MAX_MESSAGES:
+        raise invalid(
+            "INVALID_MESSAGE_COUNT",
+            field,
+            f"must be {least} to {MAX_MESSAGES:,} messages, not {count:,}.",
+            limit=MAX_MESSAGES,
+            given=count,
+        )
+
+
 def check_message(message: pb.Message, field: str) -> None:
     """A known role and status, at most 256 parts of at most 8 MiB in all, an instant that exists."""
-    if message.role == pb.ROLE_UNSPECIFIED or message.role not in pb.Role.values():
+    if message.role not in _ROLES:
         raise invalid(
             "INVALID_ROLE",
             f"{field}.role",
             "must be ROLE_SYSTEM, ROLE_USER, ROLE_ASSISTANT or ROLE_TOOL.",
             given=message.role,
         )
-    if message.status not in pb.MessageStatus.values():
-        raise invalid("INVALID_STATUS", f"{field}.status", "is not a known status.", given=message.status)
+    if message.status not in _STATUSES:
+        raise invalid(
+            "INVALID_STATUS",
+            f"{field}.status",
+            "must be COMPLETE, CANCELLED, FAILED or INTERRUPTED; only a running turn's answer is STREAMING.",
+            given=message.status,
+        )
     check_parts(message.parts, f"{field}.parts")
     _check_length(message.model, f"{field}.model", MAX_TITLE_CHARACTERS, "MODEL_TOO_LONG")
     if message.HasField("create_time"):
         check_time(message.create_time, f"{field}.create_time")
+
+
+def check_provenance(message: pb.Message, field: str) -> None:
+    """What only imported messages bring along: ids, and how long things took."""
+    _check_length(message.id, f"{field}.id", MAX_ID_CHARACTERS, "MESSAGE_ID_TOO_LONG")
+    if message.request_id:
+        check_request_id(message.request_id, f"{field}.request_id")
+    if message.source_session_id:
+        check_session_id(message.source_session_id, f"{field}.source_session_id")
+    check_durations(message, field)
+
+
+def check_durations(message: pb.Message, field: str) -> None:
+    """Durations within what a Duration may hold."""
+    timings = message.timings
+    durations = [timings.queued, timings.time_to_first_token, timings.total]
+    durations += [reading.age for reading in message.decision.readings]
+    for duration in durations:
+        if abs(duration.seconds) > _MAX_DURATION_SECONDS or abs(duration.nanos) >= _SECOND_NS:
+            raise invalid(
+                "INVALID_DURATION",
+                f"{field}.timings",
+                "must hold durations of at most 10,000 years.",
+                limit=_MAX_DURATION_SECONDS,
+                given=duration.seconds,
+            )
 
 
 def check_parts(parts: Sequence[pb.Part], field: str) -> None:

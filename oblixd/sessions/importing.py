@@ -1,0 +1,198 @@
+"""Imports: sessions as they come in, each kept whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Self
+
+from oblix.v1 import messages_pb2
+from oblix.v1 import sessions_pb2 as pb
+
+from oblixd.errors import AlreadyExistsError, InvalidArgumentError
+from oblixd.sessions.catalog import taken_id
+from oblixd.sessions.drafts import Draft
+from oblixd.sessions.ids import UniqueIds, new_id, pack
+from oblixd.sessions.ledger import Ledger
+from oblixd.sessions.records import message_record
+from oblixd.sessions.structs import check_struct
+from oblixd.sessions.times import timestamp, timestamp_us
+from oblixd.sessions.validation import (
+    check_count,
+    check_message,
+    check_provenance,
+    check_session_id,
+    check_time,
+    check_title,
+    invalid,
+)
+from oblixd.store.v1 import records_pb2 as records
+
+Refusal = InvalidArgumentError | AlreadyExistsError
+
+MAX_BATCH_BYTES = 4 * 2**20
+
+
+async def import_sessions(
+    ledger: Ledger, items: AsyncIterator[pb.ImportSessionsRequest]
+) -> AsyncIterator[pb.ImportSessionsResponse]:
+    """Answers one result for each header, in order, then the totals. See `Sessions.import_`."""
+    with _Import(ledger) as run:
+        async for item in items:
+            if item.HasField("header"):
+                if run.incoming is not None:
+                    yield await run.close(run.incoming)
+                run.open(item.header)
+            else:
+                await run.add(item.messages)
+        if run.incoming is not None:
+            yield await run.close(run.incoming)
+    yield pb.ImportSessionsResponse(totals=run.totals)
+
+
+class _Import:
+    """One stream of sessions. Left by an error, the session that was coming in is dropped."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._opened = 0
+        self.incoming: _Incoming | None = None
+        self.totals = pb.ImportTotals()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.incoming is not None:
+            self.incoming.drop()
+
+    def open(self, header: pb.ImportHeader) -> None:
+        """The next session comes in."""
+        self.incoming = _Incoming(self._ledger, header)
+        self._opened += 1
+
+    async def add(self, batch: pb.MessageBatch) -> None:
+        """Messages of the session that is open."""
+        if self.incoming is None:
+            raise invalid("HEADER_MISSING", "item", "must be a header before any messages.")
+        await self.incoming.add(batch)
+
+    async def close(self, incoming: _Incoming) -> pb.ImportSessionsResponse:
+        """Publishes the session that is open, or says why not; counts it."""
+        session, refusal = await incoming.close()
+        self.incoming = None
+        result = pb.ImportResult(index=self._opened - 1, session=session)
+        if refusal is None:
+            self.totals.imported_count += 1
+            self.totals.message_count += result.session.message_count
+        else:
+            self.totals.refused_count += 1
+            result.reason, result.detail = refusal.reason, refusal.message
+        return pb.ImportSessionsResponse(result=result)
+
+
+class _Incoming:
+    """One session that is coming in. After a refusal the rest of it is passed over."""
+
+    def __init__(self, ledger: Ledger, header: pb.ImportHeader) -> None:
+        self._ledger = ledger
+        self._draft = Draft(ledger)
+        self._unique = UniqueIds()
+        self._now_us = ledger.clock()
+        self._header = records.SessionRecord()
+        self._update_us = self._now_us
+        self._refusal: Refusal | None = None
+        try:
+            self._open(header.session, header.keep_id)
+        except (InvalidArgumentError, AlreadyExistsError) as error:
+            self._refusal = error
+
+    async def add(self, batch: pb.MessageBatch) -> None:
+        """Takes in the next messages."""
+        if self._refusal is not None:
+            return
+        try:
+            _check_batch(batch)
+            for message in batch.messages:
+                record = self._record(message, f"messages[{self._draft.message_count}]")
+                await self._draft.add(record.SerializeToString())
+        except InvalidArgumentError as error:
+            self._refuse(error)
+
+    async def close(self) -> tuple[pb.Session | None, Refusal | None]:
+        """Publishes the session: it, or why not."""
+        if self._refusal is None:
+            try:
+                return await self._draft.publish(self._header, self._update_us), None
+            except AlreadyExistsError as error:
+                self._refuse(error)
+        return None, self._refusal
+
+    def drop(self) -> None:
+        """Gives up on it."""
+        self._draft.drop()
+
+    def _refuse(self, error: Refusal) -> None:
+        self._refusal = error
+        self._draft.drop()
+
+    def _open(self, session: pb.Session, keep_id: bool) -> None:
+        _check_header(session)
+        if keep_id:
+            check_session_id(session.id, "session.id")
+            with self._ledger.store.read() as txn:
+                if self._ledger.catalog.find(txn, session.id) is not None:
+                    raise taken_id(session.id)
+        self._header = records.SessionRecord(
+            id=session.id if keep_id else new_id(),
+            title=session.title,
+            create_us=timestamp_us(session.create_time) if session.HasField("create_time") else self._now_us,
+            metadata=session.metadata,
+            context=session.context,
+            local_only=session.local_only,
+            archived=session.archived,
+            parent_session_id=session.parent_session_id,
+        )
+        if session.HasField("update_time"):
+            self._update_us = timestamp_us(session.update_time)
+
+    def _record(self, message: messages_pb2.Message, field: str) -> records.MessageRecord:
+        if not message.HasField("create_time"):
+            message.create_time.CopyFrom(timestamp(self._now_us))
+        if message.status == messages_pb2.MESSAGE_STATUS_UNSPECIFIED:
+            message.status = messages_pb2.MESSAGE_STATUS_COMPLETE
+        # It was exported in the middle of its turn; here nobody writes it on.
+        if message.status == messages_pb2.MESSAGE_STATUS_STREAMING:
+            message.status = messages_pb2.MESSAGE_STATUS_INTERRUPTED
+        check_message(message, field)
+        check_provenance(message, field)
+        record = message_record(message)
+        record.id = self._unique.claim(pack(message.id))
+        return record
+
+
+def _check_header(session: pb.Session) -> None:
+    check_title(session.title)
+    check_struct(session.metadata, "session.metadata")
+    check_struct(session.context, "session.context")
+    for field in ("create_time", "update_time"):
+        if session.HasField(field):
+            check_time(getattr(session, field), f"session.{field}")
+    if session.parent_session_id:
+        check_session_id(session.parent_session_id, "session.parent_session_id")
+
+
+def _check_batch(batch: pb.MessageBatch) -> None:
+    check_count(len(batch.messages), "messages", least=0)
+    size = batch.ByteSize()
+    # A message alone may be as large as any.
+    if len(batch.messages) > 1 and size > MAX_BATCH_BYTES:
+        raise invalid(
+            "BATCH_TOO_LARGE",
+            "messages",
+            f"must be at most {MAX_BATCH_BYTES:,} bytes (4 MiB) a step, not {size:,}.",
+            limit=MAX_BATCH_BYTES,
+            given=size,
+        )

@@ -1,0 +1,39 @@
+"""Whole sessions, read in blocks: each block is one short read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from oblixd.sessions.catalog import Entry
+from oblixd.sessions.ledger import Ledger
+
+BLOCK_MESSAGES = 500
+BLOCK_BYTES = 2**20
+"""Where a block ends, so that neither the event loop nor the memory has much of it."""
+
+
+def blocks(ledger: Ledger, entry: Entry) -> Iterator[list[tuple[int, bytes]]]:
+    """Sequences and serialised records of the messages that were there when `entry` was read.
+
+    NotFoundError where the session is deleted in between.
+    """
+    at, end = 0, entry.progress.next_sequence
+    while True:
+        block = _block(ledger, entry, at, end)
+        if not block:
+            return
+        at = block[-1][0] + 1
+        yield block
+
+
+def _block(ledger: Ledger, entry: Entry, at: int, end: int) -> list[tuple[int, bytes]]:
+    block: list[tuple[int, bytes]] = []
+    room = BLOCK_BYTES
+    with ledger.store.read() as txn:
+        ledger.catalog.progress(txn, entry.ref)
+        for sequence, payload in ledger.transcript.scan(txn, entry.number, at):
+            if sequence >= end or len(block) == BLOCK_MESSAGES or room <= 0:
+                break
+            room -= len(payload)
+            block.append((sequence, payload))
+    return block
