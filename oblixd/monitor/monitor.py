@@ -1,0 +1,99 @@
+"""Keeps the latest snapshot at hand."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+
+from oblixd.monitor.sampler import Sampler
+from oblixd.monitor.types import Connectivity, Resources, Snapshot
+
+FIRST_PAUSE_S = 0.1
+"""CPU use over a shorter time means nothing."""
+IDLE_AFTER_S = 30.0
+IDLE_SLOWDOWN = 5.0
+
+
+def _nobody() -> Sequence[int]:
+    return ()
+
+
+class Monitor:
+    """Samples in the background: every `interval_s` while somebody reads, a fifth as often when nobody does.
+
+    Nobody reads when for 30 seconds nothing asked for a snapshot or watched.
+    The next one who asks has it sampled anew at once, and gets what is there.
+    Used on its event loop only.
+    """
+
+    def __init__(self, *, interval_s: float = 1.0, own_pids: Callable[[], Sequence[int]] = _nobody) -> None:
+        self._interval_s = max(interval_s, FIRST_PAUSE_S)
+        self._sampler = Sampler(own_pids)
+        self._snapshot = Snapshot(None, time.monotonic(), Resources(), Connectivity())
+        self._changed = asyncio.Event()
+        self._wanted = asyncio.Event()
+        self._wanted_s = time.monotonic()
+        self._watchers = 0
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def start(self) -> None:
+        """Take the first sample and go on in the background."""
+        self._sample()
+        self._task = asyncio.create_task(self._run(), name="monitor")
+
+    def latest(self) -> Snapshot:
+        """What was measured last. Measures nothing."""
+        self._want()
+        return self._snapshot
+
+    async def watch(self) -> AsyncGenerator[Snapshot, None]:
+        """The latest snapshot, then each new one until `close`. Who is slow misses some, never the last."""
+        self._watchers += 1
+        try:
+            while not self._closed:
+                self._want()
+                seen, changed = self._snapshot, self._changed
+                yield seen
+                if self._snapshot is seen:
+                    await changed.wait()
+        finally:
+            self._watchers -= 1
+
+    async def close(self) -> None:
+        """Stop sampling and end every watch."""
+        self._closed = True
+        self._changed.set()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        await asyncio.sleep(FIRST_PAUSE_S)
+        while True:
+            self._sample()
+            await self._pause()
+
+    async def _pause(self) -> None:
+        self._wanted.clear()
+        if self._is_used():
+            await asyncio.sleep(self._interval_s)
+            return
+        await asyncio.sleep(FIRST_PAUSE_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._interval_s * IDLE_SLOWDOWN):
+                await self._wanted.wait()
+
+    def _sample(self) -> None:
+        self._snapshot = self._sampler.sample()
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    def _want(self) -> None:
+        self._wanted_s = time.monotonic()
+        self._wanted.set()
+
+    def _is_used(self) -> bool:
+        return self._watchers > 0 or time.monotonic() - self._wanted_s < IDLE_AFTER_S

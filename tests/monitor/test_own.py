@@ -1,0 +1,52 @@
+"""How CPU time of real processes is accounted for."""
+
+from __future__ import annotations
+
+import psutil
+import pytest
+
+from oblixd.monitor.own import OwnUse
+
+
+def burn(process, seconds):
+    """Return once a process has used that much CPU time."""
+    times = psutil.Process(process.pid).cpu_times
+    while sum(times()[:2]) < seconds:
+        process.poll()
+
+
+def test_a_new_process_counts_from_its_start(busy):
+    own = OwnUse()
+    own._before_wall_s = psutil.Process(busy.pid).create_time()
+    burn(busy, 0.2)
+    own.measure([busy.pid])
+    assert own.cores > 0.0
+    assert 0.0 < own.load_average < own.cores
+
+
+def test_a_process_that_is_met_late_counts_from_then_on(busy):
+    burn(busy, 0.2)
+    own = OwnUse()
+    own.measure([busy.pid])
+    assert own.cores == 0.0
+    burn(busy, 0.4)
+    own.measure([busy.pid])
+    assert own.cores > 0.0
+
+
+def test_a_process_that_is_not_ours_any_more_counts_no_more(busy):
+    own = OwnUse()
+    own.measure([busy.pid])
+    burn(busy, 0.2)
+    own.measure([busy.pid])
+    load_average = own.load_average
+    own.measure([])
+    assert own.cores == 0.0
+    assert 0.0 < own.load_average < load_average
+
+
+@pytest.mark.parametrize("pids", [[], [2**22 + 1]])
+def test_nobody_uses_nothing(pids):
+    own = OwnUse()
+    own.measure(pids)
+    assert (own.cores, own.load_average) == (0.0, 0.0)
