@@ -40,6 +40,8 @@ _FINISH = {
     Finish.TOOL_CALLS: pb.FINISH_REASON_TOOL_CALLS,
     Finish.CONTENT_FILTER: pb.FINISH_REASON_CONTENT_FILTER,
 }
+_NOTHING_TO_KEEP = (messages_pb2.MESSAGE_STATUS_CANCELLED, messages_pb2.MESSAGE_STATUS_FAILED)
+"""An answer that ended so before anything of it came leaves no message: whoever waited was told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +177,9 @@ class Execution:
     ) -> messages_pb2.Message:
         message = self._message(answer, status, finished)
         if self._turn is None:
+            return message
+        if not answer.size and status in _NOTHING_TO_KEEP:
+            await self._turn.abandon()
             return message
         try:
             await answer.settle()

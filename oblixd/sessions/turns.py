@@ -97,6 +97,14 @@ class Turn:
         await self._ledger.store.write(write)
         return message_from(record, self.answer_sequence)
 
+    async def abandon(self) -> None:
+        """Ends the turn without an answer, where nothing of one came. Errors as `checkpoint`."""
+
+        def write(txn: Transaction) -> None:
+            self._ledger.end_turn(txn, self._ref, self._progress(txn), None)
+
+        await self._ledger.store.write(write)
+
     def _final(self, message: pb.Message) -> pb.Message:
         final = pb.Message()
         final.CopyFrom(message)

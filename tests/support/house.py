@@ -1,0 +1,67 @@
+"""Executions on real parts: LMDB, the registry, connections over HTTP, and a server that speaks Ollama."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from oblix.testing import OllamaServer
+from oblix.v1 import executions_pb2 as pb
+from oblix.v1 import messages_pb2, sessions_pb2
+
+from oblixd.execution import Executions
+from oblixd.models import hooks
+from oblixd.models.embedded.connection import EmbeddedModels, EmbeddedSettings
+from oblixd.models.providers import providers
+from oblixd.models.registry import Registry
+from oblixd.monitor import Monitor
+from oblixd.sessions import TABLE_NAMES, Sessions
+from oblixd.store import Store
+
+CLIENT = "test"
+
+
+@dataclass
+class House:
+    """The rooms that an execution needs."""
+
+    sessions: Sessions
+    registry: Registry
+    executions: Executions
+
+    def hook(self, server: OllamaServer, name: str = "llama2") -> str:
+        return self.hook_at(server.url, name)
+
+    def hook_at(self, url: str, name: str = "llama2") -> str:
+        return self.registry.hook(CLIENT, hooks.checked("ollama", name, endpoint=url)).handle
+
+    async def session(self, **fields: object) -> str:
+        return (await self.sessions.create(sessions_pb2.Session(**fields))).id
+
+    def said(self, session_id: str) -> list[tuple[int, str, int]]:
+        """Role, text and status of each message."""
+        messages, _ = self.sessions.messages(session_id, page_size=0, page_token="", newest_first=False)
+        return [(m.role, "".join(part.text for part in m.parts), m.status) for m in messages]
+
+
+def prompt(text: str, *candidates: str, **fields: object) -> pb.ExecuteRequest:
+    """A request with one user message."""
+    given = messages_pb2.Message(role=messages_pb2.ROLE_USER, parts=[messages_pb2.Part(text=text)])
+    return pb.ExecuteRequest(input=[given], candidates=candidates, **fields)
+
+
+@asynccontextmanager
+async def house_in(tmp_path: Path) -> AsyncIterator[House]:
+    """The rooms on a store in a directory of the test's own."""
+    store = await Store.open(tmp_path / "store", TABLE_NAMES, map_size=1 << 28)
+    sessions = Sessions(store)
+    embedded = EmbeddedModels(EmbeddedSettings(runtime_dir=tmp_path, state_dir=tmp_path))
+    registry = Registry(providers(embedded), [])
+    executions = Executions(registry, sessions, Monitor())
+    sessions.on_deleted = executions.session_deleted
+    yield House(sessions, registry, executions)
+    await executions.drain(0)
+    await registry.close()
+    await store.close()
