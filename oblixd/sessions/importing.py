@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from types import TracebackType
 from typing import Self
 
@@ -35,7 +35,7 @@ MAX_BATCH_BYTES = 4 * 2**20
 
 async def import_sessions(
     ledger: Ledger, items: AsyncIterator[pb.ImportSessionsRequest]
-) -> AsyncIterator[pb.ImportSessionsResponse]:
+) -> AsyncGenerator[pb.ImportSessionsResponse, None]:
     """Answers one result for each header, in order, then the totals. See `Sessions.import_`."""
     with _Import(ledger) as run:
         async for item in items:

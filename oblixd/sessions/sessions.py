@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from typing import TypeAlias
 
 from google.protobuf.struct_pb2 import Struct
@@ -190,7 +190,9 @@ class Sessions:
         """
         return await merge(self._ledger, session_ids, title)
 
-    def import_(self, items: AsyncIterator[ImportSessionsRequest]) -> AsyncIterator[ImportSessionsResponse]:
+    def import_(
+        self, items: AsyncIterator[ImportSessionsRequest]
+    ) -> AsyncGenerator[ImportSessionsResponse, None]:
         """Takes in sessions, each whole or not at all: one result for each header, then the totals.
 
         An answer that was exported while it was written comes in as INTERRUPTED; a
