@@ -25,7 +25,7 @@ class State(enum.Enum):
     """Whether a model can answer."""
 
     UNKNOWN = "unknown"
-    """Nothing was tried yet."""
+    """Worth a try: nothing was tried yet, or the last try failed and the status says how."""
     READY = "ready"
     """It can answer now."""
     IDLE = "idle"
@@ -38,7 +38,7 @@ class State(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A model's state, and the reason for a person where it can't answer."""
+    """A model's state, and the reason for a person where it can't answer or did not lately."""
 
     state: State = State.UNKNOWN
     reason: str = ""

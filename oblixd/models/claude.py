@@ -21,7 +21,7 @@ from oblixd.models.connection import HttpConnection
 from oblixd.models.failures import Peer
 from oblixd.models.framing import Events
 from oblixd.models.hooks import HookSpec
-from oblixd.models.http import Server
+from oblixd.models.http import PATIENCE, Patience, Server
 from oblixd.models.prompts import Said, arguments_of, in_base64, joined, said
 
 API_VERSION = "2023-06-01"
@@ -36,7 +36,7 @@ class ClaudeConnection(HttpConnection):
 
     path = "/v1/messages"
 
-    def __init__(self, spec: HookSpec) -> None:
+    def __init__(self, spec: HookSpec, *, patience: Patience = PATIENCE) -> None:
         peer = Peer(
             title="Claude",
             endpoint=spec.endpoint,
@@ -44,7 +44,7 @@ class ClaudeConnection(HttpConnection):
             api_key=spec.api_key,
         )
         headers = {"anthropic-version": API_VERSION, "x-api-key": spec.api_key}
-        super().__init__(spec, Server(peer, spec.endpoint.removesuffix("/v1"), headers))
+        super().__init__(spec, Server(peer, spec.endpoint.removesuffix("/v1"), headers, patience=patience))
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
         """Write the request in Claude's words. Raises ModelError where a seed is asked for: there is none."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
@@ -17,7 +16,6 @@ from oblixd.models.base import (
     Finished,
     Location,
     ModelError,
-    ModelErrorKind,
     State,
     Status,
 )
@@ -25,10 +23,7 @@ from oblixd.models.hooks import HookSpec, derived_location
 from oblixd.models.http import HttpClient, Patience, Server
 
 PROBE_PATIENCE = Patience(connect_s=2.0, first_s=3.0, stall_s=3.0)
-REMEMBERED_S = 5.0
-"""How long a failure is held against a server. Afterwards it is worth a try again."""
 _READY = Status(State.READY)
-_LASTING = {ModelErrorKind.UNREACHABLE, ModelErrorKind.NOT_PULLED, ModelErrorKind.UNAUTHENTICATED}
 
 
 class HttpConnection(ABC):
@@ -47,7 +42,6 @@ class HttpConnection(ABC):
         self._peer = server.peer
         self._http = HttpClient(server)
         self._status = Status()
-        self._status_time_s = time.monotonic()
         self._streams = Streams()
 
     @abstractmethod
@@ -69,15 +63,16 @@ class HttpConnection(ABC):
 
     def status(self) -> Status:
         """See `Connection.status`."""
-        expired = time.monotonic() - self._status_time_s > REMEMBERED_S
-        return Status() if expired and self._status.state is State.UNAVAILABLE else self._status
+        return self._status
 
     async def probe(self) -> Status:
         """See `Connection.probe`."""
         try:
-            return self._remember(await self.ask())
+            status = await self.ask()
         except ModelError as error:
-            return self._remember(Status(State.UNAVAILABLE, error.message))
+            status = Status(State.UNAVAILABLE, error.message)
+        self._status = status if status.state is State.READY else _last_try(status.reason)
+        return status
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
         """See `Connection.stream`."""
@@ -85,11 +80,10 @@ class HttpConnection(ABC):
             try:
                 async with aclosing(self._answer(request)) as items:
                     async for item in items:
-                        self._remember(_READY)
+                        self._status = _READY
                         yield item
             except ModelError as error:
-                if error.kind in _LASTING:
-                    self._remember(Status(State.UNAVAILABLE, error.message))
+                self._status = _last_try(error.message)
                 raise
 
     async def retire(self) -> None:
@@ -111,10 +105,10 @@ class HttpConnection(ABC):
     def _answer(self, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
         return answer(self._http, self.path, self.body(request), self.decoder())
 
-    def _remember(self, status: Status) -> Status:
-        self._status = status
-        self._status_time_s = time.monotonic()
-        return status
+
+def _last_try(reason: str) -> Status:
+    # The server may be back with the next prompt: only that can tell.
+    return Status(State.UNKNOWN, reason)
 
 
 class Streams:

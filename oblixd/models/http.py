@@ -34,6 +34,9 @@ class Patience:
     """From content to content."""
 
 
+PATIENCE = Patience()
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """Where a server is and how it is spoken to."""
@@ -45,7 +48,7 @@ class Server:
     """Sent with every request. May hold a key."""
     socket_path: Path | None = None
     """The Unix socket that it listens on; the URL's host is then only a name."""
-    patience: Patience = Patience()
+    patience: Patience = PATIENCE
     max_connections: int = 64
     """Open at once. A request beyond waits for a place."""
 

@@ -11,7 +11,7 @@ from oblixd.models.connection import HttpConnection
 from oblixd.models.failures import Peer
 from oblixd.models.framing import Lines
 from oblixd.models.hooks import HookSpec
-from oblixd.models.http import Server
+from oblixd.models.http import PATIENCE, Patience, Server
 from oblixd.models.prompts import Said, arguments_of, in_base64, said, tool_names
 
 _FINISHES = {"length": Finish.LENGTH}
@@ -22,7 +22,7 @@ class OllamaConnection(HttpConnection):
 
     path = "/api/chat"
 
-    def __init__(self, spec: HookSpec) -> None:
+    def __init__(self, spec: HookSpec, *, patience: Patience = PATIENCE) -> None:
         peer = Peer(
             title="Ollama",
             endpoint=spec.endpoint,
@@ -31,7 +31,7 @@ class OllamaConnection(HttpConnection):
             api_key=spec.api_key,
         )
         headers = {"Authorization": f"Bearer {spec.api_key}"} if spec.api_key else {}
-        super().__init__(spec, Server(peer, spec.endpoint, headers))
+        super().__init__(spec, Server(peer, spec.endpoint, headers, patience=patience))
         # The server's own default changes by machine and version: only what we fixed is known.
         self.context_window = spec.count("context_window") or spec.count("num_ctx")
 

@@ -12,7 +12,7 @@ from oblixd.models.connection import HttpConnection
 from oblixd.models.failures import Peer
 from oblixd.models.framing import Events
 from oblixd.models.hooks import HookSpec
-from oblixd.models.http import Server
+from oblixd.models.http import PATIENCE, Patience, Server
 from oblixd.models.prompts import Said, in_base64, said
 
 _FINISHES = {
@@ -28,7 +28,7 @@ class OpenAIConnection(HttpConnection):
 
     path = "/chat/completions"
 
-    def __init__(self, spec: HookSpec) -> None:
+    def __init__(self, spec: HookSpec, *, patience: Patience = PATIENCE) -> None:
         peer = Peer(
             title="OpenAI" if spec.provider == "openai" else "The endpoint",
             endpoint=spec.endpoint,
@@ -36,7 +36,7 @@ class OpenAIConnection(HttpConnection):
             api_key=spec.api_key,
         )
         headers = {"Authorization": f"Bearer {spec.api_key}"} if spec.api_key else {}
-        super().__init__(spec, Server(peer, _base_url(spec.endpoint), headers))
+        super().__init__(spec, Server(peer, _base_url(spec.endpoint), headers, patience=patience))
         # OpenAI's newer models refuse the older name; other servers know only the older one.
         self._limit = "max_completion_tokens" if spec.provider == "openai" else "max_tokens"
 

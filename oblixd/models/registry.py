@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from oblixd.errors import FailedPreconditionError, NotFoundError
+from oblixd.errors import FailedPreconditionError
 from oblixd.models.base import Connection
 from oblixd.models.hooks import HookSpec
 from oblixd.models.providers import Factory
@@ -107,17 +107,6 @@ class Registry:
         """List the models of the configuration, then those that the client holds, in the order of hooking."""
         held = self._clients[client].handles if client in self._clients else {}
         return [*self._configured, *(self._hooks[handle] for handle in held)]
-
-    def find(self, client: str, model: str) -> Hook:
-        """Find a model by a handle, or by provider:name among those that the client can use.
-
-        Raises NotFoundError MODEL_NOT_FOUND.
-        """
-        named = (hook for hook in self.listed(client) if hook.id == model)
-        hook = self._hooks.get(model) or next(named, None)
-        if hook is None:
-            raise NotFoundError("MODEL_NOT_FOUND", f"There is no model {model}: hook it first.", model=model)
-        return hook
 
     async def close(self) -> None:
         """Close every connection. Running streams fail."""

@@ -28,6 +28,8 @@ class Received:
     """With names in lower case."""
     body: Any
     """The JSON value; None where there was no body."""
+    port: int
+    """The client's port: two requests with the same one came over one connection."""
     done: threading.Event = field(default_factory=threading.Event)
     """Set once the server is finished with it, however it ended."""
     abandoned: threading.Event = field(default_factory=threading.Event)
@@ -124,4 +126,5 @@ def _receive(handler: BaseHTTPRequestHandler) -> Received:
         path=handler.path,
         headers={name.lower(): value for name, value in handler.headers.items()},
         body=json.loads(body) if body else None,
+        port=handler.client_address[1],
     )

@@ -159,6 +159,7 @@ class EmbeddedConnection:
                 context=self.context_window or settings.context,
                 slots=settings.slots,
                 threads=settings.threads,
+                temperature=found.temperature,
             ),
             self._peer,
         )

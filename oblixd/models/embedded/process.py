@@ -44,6 +44,8 @@ class WorkerSettings:
     """Answers at the same time."""
     threads: int
     """0: one for each processor."""
+    temperature: float | None = None
+    """For requests that do not say. None: llama.cpp's own default."""
 
 
 class Worker:
@@ -107,13 +109,15 @@ async def start(settings: WorkerSettings, peer: Peer) -> Worker:
 
 
 def _command(settings: WorkerSettings) -> list[str]:
-    options = {
+    options: dict[str, object] = {
         "--model": settings.model,
         "--socket": settings.socket_path,
         "--context": settings.context,
         "--slots": settings.slots,
         "--threads": settings.threads or os.cpu_count() or 1,
     }
+    if settings.temperature is not None:
+        options["--temperature"] = settings.temperature
     flat = [str(word) for pair in options.items() for word in pair]
     return [sys.executable, "-P", "-m", "oblixd.models.embedded.worker", *flat]
 

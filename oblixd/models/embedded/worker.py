@@ -52,6 +52,8 @@ def _parameters(options: argparse.Namespace) -> xllamacpp.CommonParams:
     parameters.cpuparams_batch.n_threads = options.threads
     parameters.cache_ram_mib = PROMPT_CACHE_MIB
     parameters.verbosity = ERRORS
+    if options.temperature is not None:
+        parameters.sampling.temp = options.temperature
     parameters.offline = True
     parameters.ui = False
     return parameters
@@ -72,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--context", type=int, required=True, help="tokens of context for each slot")
     parser.add_argument("--slots", type=int, required=True, help="answers at the same time")
     parser.add_argument("--threads", type=int, required=True, help="threads to compute with")
+    parser.add_argument("--temperature", type=float, help="for requests that do not say")
     return parser
 
 
