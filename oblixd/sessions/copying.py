@@ -28,7 +28,7 @@ def _as_it_stands(ledger: Ledger, entry: Entry, sequence: int, payload: bytes) -
     # Only the running turn's answer can be unfinished; all other bytes move unread.
     if sequence != entry.progress.running.answer_sequence:
         return payload
-    with ledger.store.read() as txn:
+    with ledger.read(entry.ref) as txn:
         record = ledger.transcript.settled(txn, entry.number, sequence)
     if record is None:
         raise not_found(entry.header.id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from oblix.v1 import sessions_pb2 as pb
 
@@ -13,18 +13,20 @@ from oblixd.sessions.reading import blocks
 from oblixd.sessions.validation import check_ids
 
 
-def export_sessions(ledger: Ledger, session_ids: Sequence[str]) -> AsyncIterator[pb.ExportSessionsResponse]:
+def export_sessions(
+    ledger: Ledger, session_ids: Sequence[str]
+) -> AsyncGenerator[pb.ExportSessionsResponse, None]:
     """Checks every id, then streams. See `Sessions.export`."""
     return _export(ledger, [ledger.ref(session_id) for session_id in check_ids(session_ids)])
 
 
-async def _export(ledger: Ledger, refs: Sequence[Ref]) -> AsyncIterator[pb.ExportSessionsResponse]:
+async def _export(ledger: Ledger, refs: Sequence[Ref]) -> AsyncGenerator[pb.ExportSessionsResponse, None]:
     for ref in refs:
-        with ledger.store.read() as txn:
+        with ledger.read(ref) as txn:
             entry = ledger.catalog.entry(txn, ref)
         yield pb.ExportSessionsResponse(session=entry.session())
         for block in blocks(ledger, entry):
-            with ledger.store.read() as txn:
+            with ledger.read(ref) as txn:
                 messages = [
                     ledger.transcript.message(txn, ref.number, sequence, payload)
                     for sequence, payload in block

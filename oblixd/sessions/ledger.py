@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
+from oblixd.errors import DataLossError
 from oblixd.sessions.catalog import Catalog, Entry, Ref
-from oblixd.sessions.tables import Tables, number_key
+from oblixd.sessions.tables import Tables, number_key, sequence_of
 from oblixd.sessions.times import now_us
 from oblixd.sessions.transcript import Transcript
 from oblixd.sessions.validation import check_session_id
 from oblixd.store import Store, Transaction
 from oblixd.store.v1 import records_pb2 as records
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +36,30 @@ class Ledger:
         tables = Tables.of(store)
         return cls(store, tables, Catalog(tables), Transcript(tables), clock)
 
+    @contextmanager
+    def read(self, ref: Ref) -> Iterator[Transaction]:
+        """A snapshot to read one session from. Damage is named as that session's."""
+        with _named(ref.id), self.store.read() as txn:
+            yield txn
+
+    async def write(self, ref: Ref, operation: Callable[[Transaction], T]) -> T:
+        """Writes to one session. Damage is named as that session's."""
+        with _named(ref.id):
+            return await self.store.write(operation)
+
     def ref(self, session_id: str, field: str = "session_id") -> Ref:
         """The session of an id, in a read of its own.
 
         InvalidArgumentError where the id is malformed, NotFoundError where it is unknown.
         """
         check_session_id(session_id, field)
-        with self.store.read() as txn:
+        with _named(session_id), self.store.read() as txn:
             return self.catalog.ref(txn, session_id)
 
     def entry(self, session_id: str, field: str = "session_id") -> Entry:
         """The session's records, in a read of their own. Errors as `ref`."""
         check_session_id(session_id, field)
-        with self.store.read() as txn:
+        with _named(session_id), self.store.read() as txn:
             return self.catalog.entry(txn, self.catalog.ref(txn, session_id))
 
     def begin_turn(
@@ -72,3 +88,21 @@ class Ledger:
         progress.ClearField("running")
         self.tables.running.delete(txn, number_key(ref.number))
         self.catalog.touch(txn, ref, progress, self.clock())
+
+
+@contextmanager
+def _named(session_id: str) -> Iterator[None]:
+    """Says of damage whose it is: the tables know numbers only."""
+    try:
+        yield
+    except DataLossError as error:
+        raise damage_of(session_id, error) from error
+
+
+def damage_of(session_id: str, error: DataLossError) -> DataLossError:
+    """The error of a table, told as one of a session."""
+    what = f"Session {session_id}"
+    if error.metadata.get("table") == "messages":
+        what = f"Message {sequence_of(bytes.fromhex(error.metadata['key']))} of session {session_id}"
+    told = {**error.metadata, "session_id": session_id}
+    return DataLossError(error.reason, f"{what}: {error.message}", **told)

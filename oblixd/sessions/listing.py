@@ -100,7 +100,7 @@ def message_page(
     at = int.from_bytes(place, "big") if place else _LAST_SEQUENCE if newest_first else 0
     messages: list[messages_pb2.Message] = []
     room = MAX_PAGE_BYTES
-    with ledger.store.read() as txn:
+    with ledger.read(ref) as txn:
         scan = ledger.transcript.scan(txn, ref.number, at, backwards=newest_first)
         for sequence, payload in scan:
             room -= len(payload)
@@ -115,7 +115,7 @@ def message_page(
 def history(ledger: Ledger, ref: Ref, before: int) -> Iterator[messages_pb2.Message]:
     """The messages before a sequence, newest first, each in a read of its own."""
     while True:
-        with ledger.store.read() as txn:
+        with ledger.read(ref) as txn:
             ledger.catalog.progress(txn, ref)
             found = next(ledger.transcript.scan(txn, ref.number, before, backwards=True), None)
             if found is None:

@@ -10,13 +10,15 @@ from operator import itemgetter
 from google.protobuf.struct_pb2 import Struct
 from oblix.v1.sessions_pb2 import Session
 
+from oblixd.errors import DataLossError
 from oblixd.sessions.catalog import Entry, not_found
 from oblixd.sessions.drafts import Draft
 from oblixd.sessions.ids import UniqueIds, new_id, pack
-from oblixd.sessions.ledger import Ledger
+from oblixd.sessions.ledger import Ledger, damage_of
 from oblixd.sessions.reading import blocks
 from oblixd.sessions.structs import check_struct
 from oblixd.sessions.validation import MAX_TITLE_CHARACTERS, check_ids, check_title
+from oblixd.store import Transaction
 from oblixd.store.v1 import records_pb2 as records
 
 Moment = tuple[int, Entry, int]
@@ -51,14 +53,22 @@ def _moments(ledger: Ledger, source: Entry) -> Iterator[Moment]:
 
 def _payloads(ledger: Ledger, moments: list[Moment], unique: UniqueIds) -> Iterator[bytes]:
     with ledger.store.read() as txn:
-        found = [ledger.transcript.settled(txn, source.number, sequence) for _, source, sequence in moments]
+        found = [_settled(ledger, txn, source, sequence) for _, source, sequence in moments]
     for (_, source, _), record in zip(moments, found, strict=True):
-        if record is None:
-            raise not_found(source.header.id)
         # What came out of a merge before keeps the session that it was said in.
         record.source_session_id = record.source_session_id or pack(source.header.id)
         record.id = unique.claim(record.id)
         yield record.SerializeToString()
+
+
+def _settled(ledger: Ledger, txn: Transaction, source: Entry, sequence: int) -> records.MessageRecord:
+    try:
+        record = ledger.transcript.settled(txn, source.number, sequence)
+    except DataLossError as error:
+        raise damage_of(source.header.id, error) from error
+    if record is None:
+        raise not_found(source.header.id)
+    return record
 
 
 def _header(ledger: Ledger, sources: list[Entry], title: str | None) -> records.SessionRecord:

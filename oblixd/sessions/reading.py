@@ -29,7 +29,7 @@ def blocks(ledger: Ledger, entry: Entry) -> Iterator[list[tuple[int, bytes]]]:
 def _block(ledger: Ledger, entry: Entry, at: int, end: int) -> list[tuple[int, bytes]]:
     block: list[tuple[int, bytes]] = []
     room = BLOCK_BYTES
-    with ledger.store.read() as txn:
+    with ledger.read(entry.ref) as txn:
         ledger.catalog.progress(txn, entry.ref)
         for sequence, payload in ledger.transcript.scan(txn, entry.number, at):
             if sequence >= end or len(block) == BLOCK_MESSAGES or room <= 0:

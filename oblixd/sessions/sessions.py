@@ -27,7 +27,7 @@ from oblixd.sessions.merging import merge
 from oblixd.sessions.structs import check_struct
 from oblixd.sessions.times import now_us
 from oblixd.sessions.turns import Turn, begin, recover
-from oblixd.sessions.updates import apply, check_etag, check_paths
+from oblixd.sessions.updates import apply, check_paths
 from oblixd.sessions.validation import check_messages, check_title
 from oblixd.store import Store, Transaction
 from oblixd.store.v1 import records_pb2 as records
@@ -99,16 +99,18 @@ class Sessions:
         AbortedError ETAG_MISMATCH, FailedPreconditionError LOCAL_ONLY_STAYS.
         """
         check_paths(paths)
-        ref = self._ledger.ref(session.id, "session.id")
+        found = self._ledger.entry(session.id, "session.id")
+        # Tried here first: what fails in the writer makes it repeat the whole group's work.
+        apply(found, session, paths)
+        ref = found.ref
 
         def write(txn: Transaction) -> Session:
             entry = self._ledger.catalog.entry(txn, ref)
-            check_etag(entry, session.etag)
             apply(entry, session, paths)
             self._ledger.catalog.rewrite(txn, entry, self._ledger.clock())
             return entry.session()
 
-        return await self._ledger.store.write(write)
+        return await self._ledger.write(ref, write)
 
     async def delete(self, session_id: str) -> None:
         """Removes a session; the room of its messages is given back bit by bit.
@@ -122,7 +124,7 @@ class Sessions:
             self._ledger.catalog.remove(txn, entry)
             return entry.progress.running.request_id
 
-        request_id = await self._ledger.store.write(write)
+        request_id = await self._ledger.write(ref, write)
         sweep(self._ledger, ref.number)
         if request_id:
             self.on_deleted(session_id, request_id)
@@ -144,7 +146,7 @@ class Sessions:
             self._ledger.catalog.touch(txn, ref, progress, now)
             return first
 
-        return recorded_messages(new, await self._ledger.store.write(write))
+        return recorded_messages(new, await self._ledger.write(ref, write))
 
     def messages(
         self, session_id: str, *, page_size: int, page_token: str, newest_first: bool
@@ -201,7 +203,7 @@ class Sessions:
         """
         return import_sessions(self._ledger, items)
 
-    def export(self, session_ids: Sequence[str]) -> AsyncIterator[ExportSessionsResponse]:
+    def export(self, session_ids: Sequence[str]) -> AsyncGenerator[ExportSessionsResponse, None]:
         """Each session's header, then its messages in steps of at most 1,000 and about 4 MiB.
 
         All ids are checked here, before anything is sent. NotFoundError also in the

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from functools import partial
 
 from oblix.v1 import messages_pb2 as pb
 from oblix.v1 import sessions_pb2
 
-from oblixd.errors import FailedPreconditionError
+from oblixd.errors import DataLossError, FailedPreconditionError
 from oblixd.sessions.catalog import Entry, Ref
 from oblixd.sessions.ids import new_id, pack, unpack
 from oblixd.sessions.intake import recorded_messages, taken
@@ -25,6 +26,8 @@ from oblixd.sessions.validation import (
 )
 from oblixd.store import Transaction
 from oblixd.store.v1 import records_pb2 as records
+
+logger = logging.getLogger(__name__)
 
 
 class Turn:
@@ -72,7 +75,7 @@ class Turn:
                 self._ledger.catalog.put_progress(txn, self._ref, progress)
             transcript.put_piece(txn, number, self.answer_sequence, place, piece)
 
-        await self._ledger.store.write(write)
+        await self._ledger.write(self._ref, write)
 
     async def finish(self, message: pb.Message) -> pb.Message:
         """Puts the final record in place of the checkpoints and ends the turn, in one transaction.
@@ -94,7 +97,7 @@ class Turn:
                 record.create_us = begun.create_us if begun else now_us
             self._ledger.end_turn(txn, self._ref, progress, record)
 
-        await self._ledger.store.write(write)
+        await self._ledger.write(self._ref, write)
         return message_from(record, self.answer_sequence)
 
     async def abandon(self) -> None:
@@ -103,7 +106,7 @@ class Turn:
         def write(txn: Transaction) -> None:
             self._ledger.end_turn(txn, self._ref, self._progress(txn), None)
 
-        await self._ledger.store.write(write)
+        await self._ledger.write(self._ref, write)
 
     def _final(self, message: pb.Message) -> pb.Message:
         final = pb.Message()
@@ -152,7 +155,9 @@ def interrupt(ledger: Ledger, number: int, txn: Transaction) -> None:
 
 async def begin(ledger: Ledger, session_id: str, request_id: str, question: Sequence[pb.Message]) -> Turn:
     """Records the question and keeps a place for the answer. See `Sessions.begin_turn`."""
-    ref = ledger.ref(session_id)
+    found = ledger.entry(session_id)
+    _check_free(found)
+    ref = found.ref
     check_request_id(request_id)
     check_messages(question, "input")
     now = ledger.clock()
@@ -169,7 +174,7 @@ async def begin(ledger: Ledger, session_id: str, request_id: str, question: Sequ
         return first, entry.session()
 
     try:
-        first, session = await ledger.store.write(write)
+        first, session = await ledger.write(ref, write)
     except asyncio.CancelledError:
         _give_up(ledger, ref, running)
         raise
@@ -181,7 +186,11 @@ async def recover(ledger: Ledger) -> int:
     with ledger.store.read() as txn:
         numbers = [int.from_bytes(key, "big") for key, _ in ledger.tables.running.ascending(txn, b"")]
     for number in numbers:
-        await ledger.store.write(partial(interrupt, ledger, number))
+        try:
+            await ledger.store.write(partial(interrupt, ledger, number))
+        except DataLossError:
+            # One damaged session must not keep all others from being served.
+            logger.exception("the turn of session number %d can't be ended", number)
     return len(numbers)
 
 

@@ -15,10 +15,19 @@ from oblixd.store.v1 import records_pb2 as records
 
 _FIELDS = ("title", "metadata", "context", "local_only", "archived")
 _STRUCTS = ("metadata", "context")
+MAX_PATHS = 1000
 
 
 def check_paths(paths: Sequence[str]) -> None:
     """InvalidArgumentError where a path names nothing that can be changed."""
+    if len(paths) > MAX_PATHS:
+        raise invalid(
+            "TOO_MANY_PATHS",
+            "update_mask",
+            f"must name at most {MAX_PATHS:,} paths, not {len(paths):,}.",
+            limit=MAX_PATHS,
+            given=len(paths),
+        )
     for path in paths:
         root, dot, key = path.partition(".")
         if path not in _FIELDS and not (root in _STRUCTS and dot and key):
@@ -32,8 +41,20 @@ def check_paths(paths: Sequence[str]) -> None:
             )
 
 
-def check_etag(entry: Entry, etag: str) -> None:
-    """AbortedError where an etag is given and is not the current one."""
+def apply(entry: Entry, session: pb.Session, paths: Sequence[str]) -> None:
+    """Puts the new values into the entry's header, and checks the etag and the outcome."""
+    _check_etag(entry, session.etag)
+    if paths:
+        for path in paths:
+            _replace(entry.header, session, path)
+    else:
+        _merge(entry.header, session)
+    check_title(entry.header.title)
+    check_struct(entry.header.metadata, "session.metadata")
+    check_struct(entry.header.context, "session.context")
+
+
+def _check_etag(entry: Entry, etag: str) -> None:
     current = entry.session().etag
     if etag and etag != current:
         raise AbortedError(
@@ -43,18 +64,6 @@ def check_etag(entry: Entry, etag: str) -> None:
             given=etag,
             current=current,
         )
-
-
-def apply(entry: Entry, session: pb.Session, paths: Sequence[str]) -> None:
-    """Puts the new values into the entry's header, and checks the outcome."""
-    if paths:
-        for path in paths:
-            _replace(entry.header, session, path)
-    else:
-        _merge(entry.header, session)
-    check_title(entry.header.title)
-    check_struct(entry.header.metadata, "session.metadata")
-    check_struct(entry.header.context, "session.context")
 
 
 def _replace(header: records.SessionRecord, session: pb.Session, path: str) -> None:

@@ -12,6 +12,7 @@ from oblixd.errors import InvalidArgumentError
 
 MAX_TITLE_CHARACTERS = 1024
 MAX_MESSAGES = 1000
+MAX_SESSIONS = 1000
 MAX_PARTS = 256
 MAX_MESSAGE_BYTES = 8 * 2**20
 MAX_ID_CHARACTERS = 128
@@ -71,12 +72,12 @@ def check_title(title: str, field: str = "session.title") -> None:
 
 def check_ids(session_ids: Sequence[str]) -> list[str]:
     """1 to 1,000 session ids; each once, in the order of their first naming."""
-    if not 1 <= len(session_ids) <= MAX_MESSAGES:
+    if not 1 <= len(session_ids) <= MAX_SESSIONS:
         raise invalid(
             "INVALID_SESSION_COUNT",
             "session_ids",
-            f"must name 1 to {MAX_MESSAGES:,} sessions, not {len(session_ids):,}.",
-            limit=MAX_MESSAGES,
+            f"must name 1 to {MAX_SESSIONS:,} sessions, not {len(session_ids):,}.",
+            limit=MAX_SESSIONS,
             given=len(session_ids),
         )
     for place, session_id in enumerate(session_ids):

@@ -11,7 +11,7 @@ process; after an unclean death a child process reads it first, so that a page
 that makes liblmdb crash crashes the child.
 """
 
-from oblixd.store.store import Operation, Store, Transaction
-from oblixd.store.table import Table
+from oblixd.store.store import Store
+from oblixd.store.table import Table, Transaction
 
-__all__ = ["Operation", "Store", "Table", "Transaction"]
+__all__ = ["Store", "Table", "Transaction"]

@@ -45,14 +45,17 @@ class Claim:
         os.fsync(self._descriptor)
 
     def release(self) -> None:
-        """The store is closed."""
+        """The store is closed: gives the lock back."""
         os.ftruncate(self._descriptor, 0)
         os.fsync(self._descriptor)
-        self.leave()
-
-    def leave(self) -> None:
-        """Gives the lock back without saying that the store is well."""
         os.close(self._descriptor)
+
+    def give_up(self) -> None:
+        """The store could not be opened: gives the lock back and leaves the text as it was found."""
+        if self.unclean:
+            os.close(self._descriptor)
+        else:
+            self.release()
 
 
 def _lock(descriptor: int, directory: Path) -> None:

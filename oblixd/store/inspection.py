@@ -20,11 +20,14 @@ import sys
 from pathlib import Path
 
 from oblixd.errors import DataLossError
+from oblixd.store import walk
 
 DATA_FILE = "data.mdb"
 MAGIC = 0xBEEFC0DE
 WALK_SECONDS = 1.0
 """How long a file that was not closed is read before it is opened."""
+WALK_LIMIT_SECONDS = 600.0
+"""When a walk is given up: pages that point in a circle have no end."""
 
 _META = struct.Struct("=16x I 20x I 92x Q Q")
 """In a meta page: magic, page size, last page, transaction."""
@@ -63,15 +66,23 @@ def _meta(path: Path, page: bytes) -> tuple[int, int, int, int]:
 async def _walk(directory: Path, seconds: float) -> None:
     walker = await asyncio.create_subprocess_exec(
         sys.executable,
-        "-m",
-        "oblixd.store.walk",
+        "-I",
+        walk.__file__,
         str(directory),
         str(seconds),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
     )
-    _, complaint = await walker.communicate()
+    try:
+        async with asyncio.timeout(WALK_LIMIT_SECONDS):
+            _, complaint = await walker.communicate()
+    except TimeoutError:
+        raise damaged(directory / DATA_FILE, "reading it does not end") from None
+    finally:
+        if walker.returncode is None:
+            walker.kill()
+            await walker.wait()
     if walker.returncode != 0:
         said = complaint.decode(errors="replace").strip().splitlines()
         raise damaged(directory / DATA_FILE, said[-1] if said else "reading it crashes")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,9 +14,7 @@ import lmdb
 from oblixd.store import inspection, schema
 from oblixd.store.claim import Claim
 from oblixd.store.table import Table, Transaction
-from oblixd.store.writer import Operation, Writer, closed, translated
-
-__all__ = ["Operation", "Store", "Transaction"]
+from oblixd.store.writer import Writer, closed, translated
 
 T = TypeVar("T")
 
@@ -25,12 +24,13 @@ MAX_TABLES = 64
 class Store:
     """One open environment. Made by `Store.open`, used on the event loop that opened it."""
 
-    def __init__(self, claim: Claim, path: Path) -> None:
+    def __init__(
+        self, claim: Claim, writer: Writer, environment: lmdb.Environment, tables: Mapping[str, Table]
+    ) -> None:
         self._claim = claim
-        self._path = path
-        self._writer: Writer
-        self._environment: lmdb.Environment | None = None
-        self._tables: dict[str, Table] = {}
+        self._writer = writer
+        self._environment: lmdb.Environment | None = environment
+        self._tables = tables
 
     @classmethod
     async def open(cls, directory: Path, tables: tuple[str, ...], *, map_size: int) -> Store:
@@ -39,29 +39,20 @@ class Store:
         `map_size` is the most bytes that the file can grow to; it is reserved as
         address space, not on disk. FailedPreconditionError where another process has
         it open or a newer daemon wrote it, DataLossError where it is damaged,
-        ResourceExhaustedError where there is no room.
+        ResourceExhaustedError where there is no room, UnavailableError where the
+        directory can't be used.
         """
         claim = Claim.take(directory)
         try:
             await inspection.inspect(directory, suspicious=claim.unclean)
-            store = cls(claim, directory)
-            await store._start(tables, map_size)
+            claim.mark()
+            writer = Writer(partial(_open, directory, tables, map_size))
+            environment = await writer.start()
         except BaseException:
-            claim.leave()
+            claim.give_up()
             raise
-        return store
-
-    async def _start(self, tables: tuple[str, ...], map_size: int) -> None:
-        self._claim.mark()
-
-        def open_environment() -> lmdb.Environment:
-            environment = _open(self._path, map_size)
-            schema.check(environment)
-            self._tables = {name: Table(name, environment.open_db(name.encode())) for name in tables}
-            return environment
-
-        self._writer = Writer(open_environment)
-        self._environment = await self._writer.start()
+        handles = {name: Table(name, environment.open_db(name.encode())) for name in tables}
+        return cls(claim, writer, environment, handles)
 
     def table(self, name: str) -> Table:
         """One of the tables that were named at the open."""
@@ -100,13 +91,16 @@ class Store:
         self._claim.release()
 
 
-def _open(path: Path, map_size: int) -> lmdb.Environment:
+def _open(directory: Path, tables: tuple[str, ...], map_size: int) -> lmdb.Environment:
     # readahead is for scans; ours are point reads in a file that may be larger than the memory.
-    return lmdb.open(
-        str(path),
-        map_size=map_size,
-        max_dbs=MAX_TABLES,
-        mode=0o600,
-        readahead=False,
-        max_spare_txns=4,
+    environment = lmdb.open(
+        str(directory), map_size=map_size, max_dbs=MAX_TABLES, mode=0o600, readahead=False, max_spare_txns=4
     )
+    try:
+        schema.check(environment)
+        for name in tables:
+            environment.open_db(name.encode())
+    except BaseException:
+        environment.close()
+        raise
+    return environment

@@ -95,7 +95,7 @@ class Table:
         return DataLossError(
             "RECORD_DAMAGED",
             f"The record {key.hex()} in {self.name} is damaged on disk: its checksum does not hold. "
-            "Nothing of it is served. Restore the store from a backup, or delete what it belongs to.",
+            "It is not served. Restore the store from a backup.",
             table=self.name,
             key=key.hex(),
         )

@@ -1,4 +1,4 @@
-"""Reads a store's file in a process of its own: `python -m oblixd.store.walk DIRECTORY SECONDS`.
+"""Reads a store's file in a process of its own: `python walk.py DIRECTORY SECONDS`.
 
 Exit 0: liblmdb can read it. Exit 1: the last line on standard error says what is
 wrong. Killed by a signal: liblmdb crashed on it. SECONDS 0: read all of it.
@@ -11,10 +11,12 @@ from __future__ import annotations
 import sys
 import time
 from itertools import chain, islice
+from typing import TYPE_CHECKING
 
 import lmdb
 
-from oblixd.store.table import Transaction
+if TYPE_CHECKING:  # the child loads nothing but lmdb
+    from oblixd.store.table import Transaction
 
 END_RECORDS = 200
 """How many records are read at each table's ends before the rest."""
