@@ -1,0 +1,88 @@
+"""Talk to language models through `oblixd`, the daemon that all programs of a workstation share.
+
+>>> from oblix import OblixClient
+>>> client = OblixClient()
+>>> answer = await client.execute("Why is the sky blue?")
+
+Importing this package loads nothing else: each name is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from oblix.agents import BaseAgent, ConnectivityAgent, ResourceMonitor
+    from oblix.client import OblixClient
+    from oblix.errors import (
+        AbortedError,
+        AgentRefusedError,
+        AlreadyExistsError,
+        CallCancelledError,
+        DaemonStartError,
+        DataLossError,
+        DeadlineExceededError,
+        FailedPreconditionError,
+        InternalError,
+        InvalidArgumentError,
+        NotFoundError,
+        OblixError,
+        PermissionDeniedError,
+        ResourceExhaustedError,
+        UnauthenticatedError,
+        UnavailableError,
+        UnimplementedError,
+    )
+    from oblix.events import Completed, Delta, Event, Queued, Rerouted, Started
+    from oblix.models import ModelType
+
+__all__ = [
+    "AbortedError",
+    "AgentRefusedError",
+    "AlreadyExistsError",
+    "BaseAgent",
+    "CallCancelledError",
+    "Completed",
+    "ConnectivityAgent",
+    "DaemonStartError",
+    "DataLossError",
+    "DeadlineExceededError",
+    "Delta",
+    "Event",
+    "FailedPreconditionError",
+    "InternalError",
+    "InvalidArgumentError",
+    "ModelType",
+    "NotFoundError",
+    "OblixClient",
+    "OblixError",
+    "PermissionDeniedError",
+    "Queued",
+    "Rerouted",
+    "ResourceExhaustedError",
+    "ResourceMonitor",
+    "Started",
+    "UnauthenticatedError",
+    "UnavailableError",
+    "UnimplementedError",
+]
+
+_HOMES = {
+    "OblixClient": "client",
+    "ModelType": "models",
+    **dict.fromkeys(["BaseAgent", "ConnectivityAgent", "ResourceMonitor"], "agents"),
+    **dict.fromkeys(["Completed", "Delta", "Event", "Queued", "Rerouted", "Started"], "events"),
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

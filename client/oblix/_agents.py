@@ -1,0 +1,106 @@
+"""The agents that a client hooked: who is asked, and which thresholds travel."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import Any
+
+from oblix._checks import invalid, shown
+from oblix._values import from_struct, to_struct
+from oblix.agents import BaseAgent, ConnectivityAgent, ResourceMonitor
+from oblix.agents.base import PolicyAgent
+from oblix.errors import AgentRefusedError, DeadlineExceededError
+from oblix.v1 import routing_pb2
+
+
+class Agents:
+    """Agents by name, in the order in which they were hooked. One that is hooked under a name replaces it."""
+
+    def __init__(self) -> None:
+        self._agents: dict[str, BaseAgent] = {}
+        self._ready: dict[BaseAgent, Future[None]] = {}
+
+    def add(self, agent: object) -> None:
+        """Hook an agent. Raises InvalidArgumentError for anything else."""
+        if not isinstance(agent, BaseAgent):
+            raise invalid("agent", "an instance of oblix.agents.BaseAgent", shown(agent))
+        self._agents[agent.name] = agent
+
+    def policy(self) -> routing_pb2.RoutingPolicy:
+        """The thresholds of the hooked policy agents. Without one, the defaults."""
+        policy = routing_pb2.RoutingPolicy()
+        for agent in list(self._agents.values()):
+            if isinstance(agent, ResourceMonitor):
+                policy.resources.CopyFrom(routing_pb2.ResourcePolicy(**agent.thresholds))
+            elif isinstance(agent, ConnectivityAgent):
+                policy.connectivity.CopyFrom(_connectivity_policy(agent))
+        return policy
+
+    async def check(self, **about: Any) -> list[routing_pb2.AgentCheck]:
+        """Ask the program's own agents, in order. Raises AgentRefusedError where one says no."""
+        asked = [agent for agent in self._agents.values() if not isinstance(agent, PolicyAgent)]
+        return [await self._check(agent, about) for agent in asked]
+
+    def report(
+        self, routing_decision: Mapping[str, Any], checks: list[routing_pb2.AgentCheck]
+    ) -> list[dict[str, Any]]:
+        """What every agent said: its own check, or what its thresholds made of the daemon's measurements."""
+        own = {check.agent: from_struct(check.result) for check in checks}
+        policies = [agent for agent in self._agents.values() if isinstance(agent, PolicyAgent)]
+        results = own | {agent.name: agent.assess(routing_decision) for agent in policies}
+        return [{"agent": name, "result": results[name]} for name in self._agents if name in results]
+
+    async def shutdown(self) -> None:
+        """Shut down the agents that were initialized."""
+        while self._ready:
+            agent, _ = self._ready.popitem()
+            await agent.shutdown()
+
+    async def _check(self, agent: BaseAgent, about: Mapping[str, Any]) -> routing_pb2.AgentCheck:
+        try:
+            async with asyncio.timeout(agent.check_timeout):
+                await self._initialize(agent)
+                result = await agent.check(**about)
+        except TimeoutError:
+            raise _too_slow(agent) from None
+        struct = to_struct(result, f"agent_checks.{agent.name}")
+        if not result.get("proceed", True):
+            raise _refused(agent, result.get("reason") or "it gave no reason")
+        return routing_pb2.AgentCheck(agent=agent.name, result=struct)
+
+    async def _initialize(self, agent: BaseAgent) -> None:
+        """Once for each agent, whichever event loop comes first; the others wait."""
+        mine: Future[None] = Future()
+        ready = self._ready.setdefault(agent, mine)
+        if ready is not mine:
+            await asyncio.shield(asyncio.wrap_future(ready))
+            return
+        try:
+            await agent.initialize()
+        except BaseException as error:
+            del self._ready[agent]
+            mine.set_exception(error)
+            raise
+        mine.set_result(None)
+
+
+def _refused(agent: BaseAgent, why: str) -> AgentRefusedError:
+    message = f"The agent {agent.name} stopped the execution: {why}"
+    return AgentRefusedError(message, reason="AGENT_REFUSED", metadata={"agent": agent.name})
+
+
+def _too_slow(agent: BaseAgent) -> DeadlineExceededError:
+    message = (
+        f"The agent {agent.name} did not answer within its check_timeout, {agent.check_timeout:g} seconds."
+    )
+    return DeadlineExceededError(message, reason="AGENT_TIMEOUT", metadata={"agent": agent.name})
+
+
+def _connectivity_policy(agent: ConnectivityAgent) -> routing_pb2.ConnectivityPolicy:
+    return routing_pb2.ConnectivityPolicy(
+        latency_threshold=agent.latency_threshold,
+        packet_loss_threshold=agent.packet_loss_threshold,
+        bandwidth_threshold=agent.bandwidth_threshold,
+    )

@@ -1,0 +1,138 @@
+"""An execution's events as Python sees them, and the response that sums them up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from google.protobuf.descriptor import EnumDescriptor
+
+from oblix import events
+from oblix._agents import Agents
+from oblix._records import text_of
+from oblix._times import seconds_of
+from oblix.v1 import executions_pb2, routing_pb2
+
+NETWORK_READINGS = {"reachable", "latency_ms", "packet_loss_percent", "bandwidth_mbps"}
+
+
+class Answer:
+    """Translates one execution's events. Remembers of the first what the last has to repeat."""
+
+    def __init__(self, agents: Agents, checks: list[routing_pb2.AgentCheck]) -> None:
+        self._agents = agents
+        self._checks = checks
+        self._decision = decision_of(routing_pb2.RoutingDecision())
+        self._said: list[dict[str, Any]] = []
+
+    def event(self, response: executions_pb2.ExecuteResponse) -> events.Event | None:
+        """The event, or None for one of a kind that this client does not know."""
+        match response.WhichOneof("event"):
+            case "queued":
+                return events.Queued(response.queued.request_id, response.queued.place)
+            case "started":
+                return self._started(response.started)
+            case "delta":
+                return _delta(response.delta)
+            case "rerouted":
+                moved = response.rerouted
+                return events.Rerouted(moved.from_model, moved.to_model, moved.reason, moved.detail)
+            case "completed":
+                return self._completed(response.completed)
+        return None
+
+    def _started(self, started: executions_pb2.ExecutionStarted) -> events.Started:
+        self._decision = decision_of(started.decision)
+        self._said = self._agents.report(self._decision, self._checks)
+        session_id = started.session_id or None
+        model_id = started.decision.model
+        return events.Started(started.request_id, session_id, model_id, self._decision, self._said)
+
+    def _completed(self, completed: executions_pb2.ExecutionCompleted) -> events.Completed:
+        failed = [
+            {"model": attempt.model, "reason": attempt.reason, "detail": attempt.detail}
+            for attempt in completed.failed_attempts
+        ]
+        model_routing = self._decision["model_routing"] | {"failed_attempts": failed}
+        response = {
+            "request_id": completed.request_id,
+            "model_id": completed.message.model,
+            "response": text_of(completed.message),
+            "metrics": _metrics(completed),
+            "routing_decision": self._decision | {"model_routing": model_routing},
+            "agent_checks": self._said,
+        }
+        finish_reason = name_of(executions_pb2.FinishReason.DESCRIPTOR, completed.finish_reason)
+        return events.Completed(completed.request_id, completed.session_id or None, finish_reason, response)
+
+
+def decision_of(decision: routing_pb2.RoutingDecision) -> dict[str, dict[str, Any]]:
+    """A routing decision: what machine and network asked for, and what became of every candidate."""
+    resources = name_of(routing_pb2.ResourceState.DESCRIPTOR, decision.resource_state)
+    network = name_of(routing_pb2.ConnectivityState.DESCRIPTOR, decision.connectivity_state)
+    of_network = [reading for reading in decision.readings if reading.name in NETWORK_READINGS]
+    of_machine = [reading for reading in decision.readings if reading.name not in NETWORK_READINGS]
+    return {
+        "resource_routing": _routing(resources, decision.resource_target, of_machine),
+        "connectivity_routing": _routing(network, decision.connectivity_target, of_network),
+        "model_routing": {
+            "state": decision.rule,
+            "target": decision.model,
+            "reason": decision.reason,
+            "candidates": [_candidate(verdict) for verdict in decision.candidates],
+            "failed_attempts": [],
+        },
+    }
+
+
+def _routing(state: str, target: str, readings: Sequence[routing_pb2.Reading]) -> dict[str, Any]:
+    numbers = [f"{reading.name} {reading.value:g} (threshold {reading.threshold:g})" for reading in readings]
+    return {
+        "state": state,
+        "target": target,
+        "reason": ", ".join(numbers) or "Nothing was measured yet.",
+        "metrics": {reading.name: reading.value for reading in readings},
+    }
+
+
+def _candidate(verdict: routing_pb2.CandidateVerdict) -> dict[str, Any]:
+    return {
+        "model": verdict.model,
+        "location": name_of(routing_pb2.Location.DESCRIPTOR, verdict.location),
+        "rank": verdict.rank,
+        "rule": verdict.rule,
+        "reason": verdict.reason,
+    }
+
+
+def _delta(delta: executions_pb2.ExecutionDelta) -> events.Delta:
+    is_reasoning = delta.kind == executions_pb2.DELTA_KIND_REASONING
+    return events.Delta(delta.text, "reasoning" if is_reasoning else "text", delta.offset)
+
+
+def _metrics(completed: executions_pb2.ExecutionCompleted) -> dict[str, Any]:
+    message, context = completed.message, completed.context
+    timings = message.timings
+    usage = message.usage if message.HasField("usage") else None
+    has_content = timings.HasField("time_to_first_token")
+    return {
+        "time_to_first_token": seconds_of(timings.time_to_first_token) if has_content else None,
+        "tokens_per_second": timings.tokens_per_second or None,
+        "latency": seconds_of(timings.total),
+        "queued": seconds_of(timings.queued),
+        "input_tokens": usage.input_tokens if usage else None,
+        "output_tokens": usage.output_tokens if usage else None,
+        "finish_reason": name_of(executions_pb2.FinishReason.DESCRIPTOR, completed.finish_reason),
+        "sent_messages": context.sent_messages,
+        "omitted_messages": context.omitted_messages,
+        "omitted_tokens": context.omitted_tokens,
+    }
+
+
+def name_of(kind: EnumDescriptor, number: int) -> str:
+    """A value's name as Python shows it: in lower case, without what all of its kind begin with."""
+    value = kind.values_by_number.get(number)
+    if value is None or number == 0:
+        return "unknown"
+    prefix = kind.values_by_number[0].name.removesuffix("UNSPECIFIED")
+    return value.name.removeprefix(prefix).lower()

@@ -1,0 +1,114 @@
+"""The models that a client hooked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from oblix._checks import invalid, shown, text
+from oblix._transport import Transport
+from oblix._values import from_struct, to_struct
+from oblix.models import ModelType
+from oblix.v1 import models_pb2, routing_pb2
+
+PROVIDERS = {
+    ModelType.EMBEDDED: models_pb2.PROVIDER_EMBEDDED,
+    ModelType.OLLAMA: models_pb2.PROVIDER_OLLAMA,
+    ModelType.OPENAI: models_pb2.PROVIDER_OPENAI,
+    ModelType.CLAUDE: models_pb2.PROVIDER_CLAUDE,
+    ModelType.CUSTOM: models_pb2.PROVIDER_CUSTOM,
+}
+LOCATIONS = {"local": routing_pb2.LOCATION_LOCAL, "cloud": routing_pb2.LOCATION_CLOUD}
+KEY_VARIABLES = {ModelType.OPENAI: "OPENAI_API_KEY", ModelType.CLAUDE: "ANTHROPIC_API_KEY"}
+
+_TYPES = {number: model_type for model_type, number in PROVIDERS.items()}
+_LOCATION_NAMES = {number: name for name, number in LOCATIONS.items()}
+
+
+class Hooks:
+    """What this client hooked, and how to hook it again at a daemon that has forgotten it."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        # By the request that hooks it. It holds the key, and is shown to nobody.
+        self._models: dict[bytes, models_pb2.Model] = {}
+
+    async def add(self, request: models_pb2.HookModelRequest) -> None:
+        """Hook a model. Doing it again changes nothing."""
+        answer = await self._transport.acall(lambda link: link.models.HookModel, request, repeatable=True)
+        self._models[request.SerializeToString(deterministic=True)] = answer.model
+
+    async def renew(self) -> None:
+        """Hook everything again."""
+        for request in list(self._models):
+            await self.add(models_pb2.HookModelRequest.FromString(request))
+
+    async def remove(self) -> None:
+        """Let go of everything."""
+        self._models.clear()
+        await self._transport.acall(lambda link: link.models.UnhookModel, models_pb2.UnhookModelRequest())
+
+    def models(self) -> list[models_pb2.Model]:
+        """The models as they were when they were hooked, in that order."""
+        return list(self._models.values())
+
+    def handles(self) -> list[str]:
+        """What executions choose from. Empty: the daemon's own models."""
+        return [model.handle for model in self._models.values()]
+
+
+def hook_request(
+    model_type: object, name: object, endpoint: object, api_key: object, options: Mapping[str, Any]
+) -> models_pb2.HookModelRequest:
+    """The request that hooks a model, with the key from the environment where none is given."""
+    kind = type_of(model_type)
+    rest = dict(options)
+    request = models_pb2.HookModelRequest(
+        provider=PROVIDERS[kind],
+        name=text(name, "model_name"),
+        endpoint=text(endpoint or "", "endpoint"),
+        api_key=_key(api_key) or os.environ.get(KEY_VARIABLES.get(kind, ""), ""),
+        location=_location(rest.pop("location", None)),
+    )
+    if rest:
+        request.options.CopyFrom(to_struct(rest, "options"))
+    return request
+
+
+def type_of(value: object) -> ModelType:
+    """The model type, also of its name in lower case. Raises InvalidArgumentError."""
+    try:
+        return ModelType(str(value))
+    except ValueError:
+        raise invalid("model_type", f"one of {', '.join(ModelType)}", shown(value)) from None
+
+
+def configuration_of(model: models_pb2.Model) -> dict[str, Any]:
+    """A model's configuration. The key itself is never in it."""
+    return {
+        "model_type": _TYPES[model.provider].value,
+        "model_name": model.name,
+        "model_id": model.id,
+        "endpoint": model.endpoint or None,
+        "location": _LOCATION_NAMES.get(model.location),
+        "has_api_key": model.has_api_key,
+        "context_window": model.context_window or None,
+        "options": from_struct(model.options),
+    }
+
+
+def _key(value: object) -> str:
+    if not value:
+        return ""
+    if not isinstance(value, str) or not value.isascii():  # not shown: it may well be a key
+        raise invalid("api_key", "a text of ASCII characters", type(value).__name__)
+    return value
+
+
+def _location(value: object) -> routing_pb2.Location.ValueType:
+    if value is None:
+        return routing_pb2.LOCATION_UNSPECIFIED
+    if not isinstance(value, str) or value not in LOCATIONS:
+        raise invalid("location", "local or cloud", shown(value))
+    return LOCATIONS[value]

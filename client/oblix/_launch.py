@@ -1,0 +1,160 @@
+"""Starting the daemon.
+
+Many programs may find at the same moment that none runs. A lock lets one of
+them start it while the others wait; the daemon's own lock sees to it that there
+is never more than one, whatever happens here.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from oblix import _paths, _systemd
+from oblix._health import is_serving
+from oblix.errors import DaemonStartError
+
+PATIENCE_S = 30.0
+"""How long a daemon may take until it serves. Usually it is less than a second."""
+
+ALREADY_RUNNING = 75
+"""A daemon ends with this code where another one runs, be it just starting or just ending."""
+
+OTHER_PATIENCE_S = 1.0
+"""How long another daemon may take until it serves, or has ended, before starting one is tried again."""
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.01, 0.2
+REASON_BYTES = 4096
+REASON_CHARACTERS = 500
+PASSED_ON = ("PATH", "HOME", "LANG")
+PASSED_ON_PREFIXES = ("XDG_", "OBLIX_")
+SECRETS = ("OBLIX_API_KEY",)
+
+Target = Callable[[], str]
+
+
+class _FailedError(Exception):
+    """A daemon ended before it served. The message is why, in one line."""
+
+
+def ensure_daemon(target: Target) -> None:
+    """Return once a daemon serves at the target, which is asked anew each time. Raises DaemonStartError."""
+    try:
+        log = _paths.log_path()
+        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _ensure(target, log)
+    except (OSError, _paths.PathError) as error:
+        raise DaemonStartError(f"oblixd could not be started: {error}.", reason="UNUSABLE_PLACE") from error
+    except _FailedError as error:
+        message = f"oblixd could not be started: {error} Its log is {log}."
+        raise DaemonStartError(message, reason="DAEMON_FAILED", metadata={"log": str(log)}) from None
+
+
+def _ensure(target: Target, log: Path) -> None:
+    began = time.time()
+    for _ in _pauses(PATIENCE_S):
+        if is_serving(target()):
+            return
+        with _launch_lock(log.with_name("launch.lock")) as lock:
+            if lock is None or is_serving(target()):
+                continue
+            _check_failure(lock, began)
+            if not _systemd.start():
+                _start_here(lock, log, target)
+    raise _FailedError(f"it did not serve within {PATIENCE_S:g} seconds.")
+
+
+def _pauses(patience: float) -> Iterator[None]:
+    """Ever longer ones, until the patience (seconds) is over."""
+    pause, end = FIRST_PAUSE_S, time.monotonic() + patience
+    while time.monotonic() < end:
+        yield
+        time.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE_S)
+
+
+@contextmanager
+def _launch_lock(path: Path) -> Iterator[int | None]:
+    """The lock's file descriptor, or None while somebody else holds it."""
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        yield lock if _is_taken(lock) else None
+    finally:
+        os.close(lock)
+
+
+def _is_taken(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _check_failure(lock: int, began: float) -> None:
+    """What failed for others while this caller waited has failed for it, too: no storm of attempts."""
+    if os.fstat(lock).st_mtime > began and (reason := os.pread(lock, REASON_BYTES, 0)):
+        raise _FailedError(reason.decode(errors="replace"))
+
+
+def _start_here(lock: int, log: Path, target: Target) -> None:
+    """Start a daemon, and watch it until it serves, or ends because another one is in the way."""
+    size_before = log.stat().st_size if log.exists() else 0
+    daemon = _spawn(log)
+    for _ in _pauses(PATIENCE_S):
+        if is_serving(target()) or daemon.poll() is not None:
+            break
+    if daemon.poll() is None:
+        # Whoever started it must take note of its end, or it stays in the process table.
+        threading.Thread(target=daemon.wait, name="oblixd-end", daemon=True).start()
+    elif daemon.returncode == ALREADY_RUNNING:
+        any(is_serving(target()) for _ in _pauses(OTHER_PATIENCE_S))
+    else:
+        raise _failure(lock, _last_line(log, size_before) or f"it ended with code {daemon.returncode}.")
+
+
+def _failure(lock: int, reason: str) -> _FailedError:
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, reason.encode(), 0)
+    return _FailedError(reason)
+
+
+def _spawn(log: Path) -> subprocess.Popen[bytes]:
+    """Detached: in a session of its own, without our pipes and terminal, and little of our environment."""
+    output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "oblixd"],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd="/",
+            env=_passed_on(os.environ),
+            umask=0o077,
+            start_new_session=True,
+        )
+    finally:
+        os.close(output)
+
+
+def _passed_on(environ: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in environ.items()
+        if (name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)) and name not in SECRETS
+    }
+
+
+def _last_line(log: Path, start: int) -> str:
+    """The last line that was written behind a place: with it, a daemon that can't start says why."""
+    with log.open("rb") as file:
+        file.seek(start)
+        lines = file.read()[-REASON_BYTES:].decode(errors="replace").split("\n")
+    return next((line.strip()[:REASON_CHARACTERS] for line in reversed(lines) if line.strip()), "")

@@ -1,0 +1,148 @@
+"""The prompting half of a client."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from oblix._answers import Answer
+from oblix._requests import Prompt, request_of
+from oblix._sessions import SessionCalls
+from oblix._statuses import LOST
+from oblix._terminal import Printer, converse
+from oblix.errors import FailedPreconditionError, OblixError, UnavailableError
+from oblix.events import Event
+from oblix.v1 import executions_pb2
+
+HANDLE_UNKNOWN = "HANDLE_UNKNOWN"
+Responses = AsyncGenerator[executions_pb2.ExecuteResponse, None]
+
+
+class PromptCalls(SessionCalls):
+    """Everything that asks a model."""
+
+    async def execute(  # noqa: PLR0917 - the documented signature
+        self,
+        prompt: str,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        request_id: str | None = None,
+        display_metrics: bool = True,
+        session_id: str | None = None,
+        stream: bool = True,
+        chat: bool = False,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """Ask, and return the answer once it is whole.
+
+        The session is `session_id`, else the current one; without either nothing
+        is recorded. `stream` writes the answer to standard output as it arrives
+        and, with `display_metrics`, a line about it; without `stream` nothing is
+        written. `chat` goes on as a conversation at the terminal until `exit`,
+        in a new session where there is none; the response is then the last one,
+        with `session_id`.
+
+        `temperature`: 0 to 2. `max_tokens`: from 1. `request_id`: 1 to 128
+        printable ASCII characters; the same again gives the same answer. Further:
+        `top_p` (over 0 to 1), `seed`, `stop` (a text, or up to 16), `model` (pins
+        `provider:name`), `local_only` (no cloud model may see it) and
+        `on_disconnect` (`cancel`, or `continue` when this program goes away).
+
+        The response has `request_id`, `model_id`, `response` (the text),
+        `metrics` (in seconds and tokens; also what the context left out),
+        `routing_decision` and `agent_checks`.
+
+        Raises InvalidArgumentError; AgentRefusedError; NotFoundError for an
+        unknown session; FailedPreconditionError where no model may answer;
+        UnavailableError where none can be reached, or the daemon ended in the
+        middle: the question, and the part that had come, are in the session.
+        """
+        session_id = session_id or self.current_session_id
+        if chat and session_id is None:
+            session_id = await self.create_session()
+        is_shown = stream or chat
+        printer = Printer(live=stream, whole=is_shown and not stream, metrics=is_shown and display_metrics)
+
+        async def ask(said: str, request_id: str | None = None) -> dict[str, Any]:
+            events = self.stream(said, temperature, max_tokens, request_id, session_id, **kwargs)
+            return await printer.response_of(events)
+
+        response = await ask(prompt, request_id)
+        if chat:
+            return (await converse(ask) or response) | {"session_id": session_id}
+        return response
+
+    async def stream(
+        self,
+        prompt: str,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        request_id: str | None = None,
+        session_id: str | None = None,
+        **kwargs: Any,
+    ) -> AsyncGenerator[Event, None]:
+        """Ask, and yield what happens: Queued, Started, Delta, Rerouted, and Completed at the end.
+
+        Takes what `execute` takes, raises what it raises, and writes nothing.
+        Closing the generator, or cancelling the task that reads it, cancels the
+        answer; the part that had come is kept.
+        """
+        session_id = session_id or self.current_session_id
+        request = request_of(Prompt(prompt, session_id, request_id, temperature, max_tokens, kwargs))
+        checks = await self._agents.check(
+            prompt=prompt,
+            session_id=session_id,
+            request_id=request.request_id,
+            temperature=temperature,
+            max_tokens=max_tokens,
+        )
+        request.policy.CopyFrom(self._agents.policy())
+        request.agent_checks.extend(checks)
+        answer = Answer(self._agents, checks)
+        async with aclosing(self._responses(request)) as responses:
+            async for response in responses:
+                if (event := answer.event(response)) is not None:
+                    yield event
+
+    async def _responses(self, request: executions_pb2.ExecuteRequest) -> Responses:
+        """Run a request. A daemon that has forgotten the hooked models is told again, unseen."""
+        try:
+            async with aclosing(self._attempt(request)) as responses:
+                async for response in responses:
+                    yield response
+        except FailedPreconditionError as error:
+            if error.reason != HANDLE_UNKNOWN:
+                raise
+        else:
+            return
+        await self._hooks.renew()
+        async with aclosing(self._attempt(request)) as responses:
+            async for response in responses:
+                yield response
+
+    async def _attempt(self, request: executions_pb2.ExecuteRequest) -> Responses:
+        # The request's id makes it safe to send it again: it is never run twice.
+        request.candidates[:] = self._hooks.handles()
+        answers = self._transport.stream(
+            lambda link: link.executions.Execute(request, metadata=link.metadata), repeatable=True
+        )
+        try:
+            async with aclosing(answers):
+                async for answer in answers:
+                    yield answer
+        except OblixError as error:
+            if error.reason != LOST:
+                raise
+            raise _interrupted(request) from error
+
+
+def _interrupted(request: executions_pb2.ExecuteRequest) -> UnavailableError:
+    kept = "Nothing was recorded"
+    if request.session_id:
+        kept = f"Session {request.session_id} holds the question and the part that had been kept"
+    return UnavailableError(
+        f"oblixd ended in the middle of the answer. {kept}; ask again.",
+        reason="ANSWER_INTERRUPTED",
+        metadata={"session_id": request.session_id, "request_id": request.request_id},
+    )

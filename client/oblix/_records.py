@@ -1,0 +1,92 @@
+"""Sessions and messages as the dicts that programs and files see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from google.protobuf import json_format
+
+from oblix import _times
+from oblix._checks import invalid, shown
+from oblix._values import from_struct
+from oblix.v1 import messages_pb2, sessions_pb2
+
+ROLES = {
+    "system": messages_pb2.ROLE_SYSTEM,
+    "user": messages_pb2.ROLE_USER,
+    "assistant": messages_pb2.ROLE_ASSISTANT,
+    "tool": messages_pb2.ROLE_TOOL,
+}
+STATUSES = {
+    "complete": messages_pb2.MESSAGE_STATUS_COMPLETE,
+    "streaming": messages_pb2.MESSAGE_STATUS_STREAMING,
+    "cancelled": messages_pb2.MESSAGE_STATUS_CANCELLED,
+    "failed": messages_pb2.MESSAGE_STATUS_FAILED,
+    "interrupted": messages_pb2.MESSAGE_STATUS_INTERRUPTED,
+}
+_ROLE_NAMES = {number: name for name, number in ROLES.items()}
+_STATUS_NAMES = {number: name for name, number in STATUSES.items()}
+
+
+def role_of(name: object, field: str = "role") -> messages_pb2.Role.ValueType:
+    """The role of this name, or InvalidArgumentError."""
+    if not isinstance(name, str) or name not in ROLES:
+        raise invalid(field, f"one of {', '.join(ROLES)}", shown(name))
+    return ROLES[name]
+
+
+def summary_of(session: sessions_pb2.Session) -> dict[str, Any]:
+    """A session's header, as `list_sessions` shows it."""
+    return {
+        "id": session.id,
+        "title": session.title,
+        "created_at": _times.to_text(session.create_time),
+        "updated_at": _times.to_text(session.update_time),
+        "message_count": session.message_count,
+        "metadata": from_struct(session.metadata),
+    }
+
+
+def document_of(session: sessions_pb2.Session, messages: Iterable[messages_pb2.Message]) -> dict[str, Any]:
+    """A whole session, as `load_session` shows it and a file holds it. A flag is there where it is set."""
+    document: dict[str, Any] = {
+        "id": session.id,
+        "title": session.title,
+        "created_at": _times.to_text(session.create_time),
+        "updated_at": _times.to_text(session.update_time),
+        "messages": [message_of(message) for message in messages],
+        "context": from_struct(session.context),
+        "metadata": from_struct(session.metadata),
+    }
+    flags = {"local_only": session.local_only, "archived": session.archived}
+    return document | {name: flag for name, flag in flags.items() if flag}
+
+
+def message_of(message: messages_pb2.Message) -> dict[str, Any]:
+    """A message. Of the last keys there is what it has: a status that is not complete, parts beside text."""
+    shape: dict[str, Any] = {
+        "id": message.id,
+        "role": _ROLE_NAMES.get(message.role, ""),
+        "content": text_of(message),
+        "timestamp": _times.to_text(message.create_time),
+    }
+    if message.status not in (messages_pb2.MESSAGE_STATUS_UNSPECIFIED, messages_pb2.MESSAGE_STATUS_COMPLETE):
+        shape["status"] = _STATUS_NAMES[message.status]
+    if any(part.WhichOneof("kind") != "text" for part in message.parts):
+        shape["parts"] = [_plain(part) for part in message.parts]
+    if message.model:
+        shape["model"] = message.model
+    if message.HasField("usage"):
+        usage = message.usage
+        shape["usage"] = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
+    return shape
+
+
+def _plain(part: messages_pb2.Part) -> dict[str, Any]:
+    return json_format.MessageToDict(part, preserving_proto_field_name=True)
+
+
+def text_of(message: messages_pb2.Message) -> str:
+    """The text of a message: its text parts, joined."""
+    return "".join(part.text for part in message.parts)

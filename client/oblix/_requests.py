@@ -1,0 +1,99 @@
+"""A prompt and its options as the request that runs it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from oblix._checks import invalid, shown, text
+from oblix.v1 import executions_pb2, messages_pb2
+
+ON_DISCONNECT = {
+    "cancel": executions_pb2.ON_DISCONNECT_CANCEL,
+    "continue": executions_pb2.ON_DISCONNECT_CONTINUE,
+}
+OPTIONS = ("local_only", "model", "model_id", "on_disconnect", "seed", "stop", "top_p")
+MAX_WHOLE = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a program asks, as it came in."""
+
+    prompt: object
+    session_id: object
+    request_id: object
+    temperature: object
+    max_tokens: object
+    options: Mapping[str, Any]
+
+
+def request_of(prompt: Prompt) -> executions_pb2.ExecuteRequest:
+    """The request for a prompt. Raises InvalidArgumentError for what can't be one."""
+    for name in prompt.options:
+        if name not in OPTIONS:
+            raise invalid(name, f"nothing: it is not known here; known are {', '.join(OPTIONS)}", "it was")
+    said = text(prompt.prompt, "prompt")
+    if not said.strip():
+        raise invalid("prompt", "text that is not empty", shown(said))
+    message = messages_pb2.Message(role=messages_pb2.ROLE_USER, parts=[messages_pb2.Part(text=said)])
+    return executions_pb2.ExecuteRequest(
+        request_id=text(prompt.request_id or str(uuid.uuid4()), "request_id"),
+        session_id=text(prompt.session_id or "", "session_id"),
+        input=[message],
+        options=_generation(prompt),
+        model=text(prompt.options.get("model") or prompt.options.get("model_id") or "", "model"),
+        local_only=_flag(prompt.options.get("local_only", False), "local_only"),
+        on_disconnect=_on_disconnect(prompt.options.get("on_disconnect", "cancel")),
+    )
+
+
+def _generation(prompt: Prompt) -> executions_pb2.GenerationOptions:
+    given = prompt.options
+    return executions_pb2.GenerationOptions(
+        temperature=_number(prompt.temperature, "temperature"),
+        max_tokens=_whole(prompt.max_tokens, "max_tokens", 2**31 - 1),
+        top_p=_number(given.get("top_p"), "top_p"),
+        seed=_whole(given.get("seed"), "seed", MAX_WHOLE),
+        stop=_texts(given.get("stop"), "stop"),
+    )
+
+
+def _number(value: object, field: str) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise invalid(field, "a number", shown(value))
+    return float(value)
+
+
+def _whole(value: object, field: str, most: int) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > most:
+        raise invalid(field, f"a whole number from -{most} to {most}", shown(value))
+    return value
+
+
+def _texts(value: object, field: str) -> list[str]:
+    if value is None:
+        return []
+    if isinstance(value, str):
+        return [text(value, field)]
+    if not isinstance(value, Sequence):
+        raise invalid(field, "a text or a list of texts", shown(value))
+    return [text(item, f"{field}[{index}]") for index, item in enumerate(value)]
+
+
+def _flag(value: object, field: str) -> bool:
+    if not isinstance(value, bool):
+        raise invalid(field, "True or False", shown(value))
+    return value
+
+
+def _on_disconnect(value: object) -> executions_pb2.OnDisconnect.ValueType:
+    if not isinstance(value, str) or value not in ON_DISCONNECT:
+        raise invalid("on_disconnect", "cancel or continue", shown(value))
+    return ON_DISCONNECT[value]

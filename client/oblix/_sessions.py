@@ -1,0 +1,229 @@
+"""The session half of a client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import aclosing
+from os import PathLike
+from typing import Any
+
+from oblix import _files
+from oblix._checks import invalid, shown, text
+from oblix._core import Core
+from oblix._imports import import_one
+from oblix._records import document_of, summary_of
+from oblix._streams import in_thread
+from oblix._values import from_struct, to_struct
+from oblix.errors import NotFoundError
+from oblix.formats import json
+from oblix.v1 import messages_pb2, sessions_pb2
+
+LARGEST_PAGE = 1000
+
+
+class SessionCalls(Core):
+    """Everything about sessions. What was acknowledged is on disk."""
+
+    async def create_session(
+        self,
+        title: str | None = None,
+        initial_context: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        local_only: bool = False,
+    ) -> str:
+        """Make an empty session and return its id.
+
+        `title`: at most 1,024 characters. `metadata`: labels to filter by.
+        `initial_context`: the program's own data; models see none of it but the
+        text under the key `system`. Both: JSON values, 16 levels, 256 keys,
+        64 KiB. `local_only`: no cloud model ever sees the session; it can't be
+        taken back. Raises InvalidArgumentError.
+        """
+        session = sessions_pb2.Session(
+            title=text(title or "", "title"),
+            metadata=to_struct(metadata or {}, "metadata"),
+            context=to_struct(initial_context or {}, "initial_context"),
+            local_only=local_only,
+        )
+        request = sessions_pb2.CreateSessionRequest(session=session)
+        answer = await self._transport.acall(lambda link: link.sessions.CreateSession, request)
+        return answer.session.id
+
+    async def create_and_use_session(
+        self,
+        title: str | None = None,
+        initial_context: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        local_only: bool = False,
+    ) -> str:
+        """Make a session, as `create_session` does, and make it the current one."""
+        return self._use(await self.create_session(title, initial_context, metadata, local_only), True)
+
+    def use_session(self, session_id: str) -> bool:
+        """Make a session the current one. False, and nothing changes, where there is none of that id."""
+        if self._header(session_id) is None:
+            return False
+        self.current_session_id = session_id
+        return True
+
+    def list_sessions(
+        self, limit: int = 50, filter_metadata: Mapping[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
+        """List sessions, the most recently changed first.
+
+        `filter_metadata`: equalities that must all hold, at most 16; a key is a
+        metadata key or a dotted path, a value is text, a number, a bool or None.
+        Each dict has `id`, `title`, `created_at`, `updated_at`, `message_count`
+        and `metadata`. Raises InvalidArgumentError.
+        """
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
+            raise invalid("limit", "a whole number of 0 or more", shown(limit))
+        wanted = to_struct(filter_metadata or {}, "filter_metadata")
+        return [summary_of(session) for session in self._headers(limit, wanted)]
+
+    def load_session(self, session_id: str) -> dict[str, Any] | None:
+        """Read a whole session, or None where there is none of that id.
+
+        The dict has `id`, `title`, `created_at`, `updated_at`, `messages`,
+        `context` and `metadata`; a message has `id`, `role`, `content` and
+        `timestamp`, and where there is more to say `status`, `parts`, `model`
+        and `usage`. A running answer is there as far as it was checkpointed.
+        """
+        session = self._header(session_id)
+        try:
+            return document_of(session, self._messages(session_id)) if session else None
+        except NotFoundError:  # deleted in between
+            return None
+
+    def delete_session(self, session_id: str) -> bool:
+        """Delete a session with its messages, and cancel its running answer. False where there is none."""
+        request = sessions_pb2.DeleteSessionRequest(session_id=text(session_id, "session_id"))
+        try:
+            self._transport.call(lambda link: link.sessions.DeleteSession, request)
+        except NotFoundError:
+            return False
+        if self.current_session_id == session_id:
+            self.current_session_id = None
+        return True
+
+    def update_session_metadata(self, session_id: str, metadata: Mapping[str, Any]) -> bool:
+        """Merge keys into a session's metadata; the other keys stay. False where there is none of that id."""
+        session = sessions_pb2.Session(
+            id=text(session_id, "session_id"), metadata=to_struct(metadata, "metadata")
+        )
+        request = sessions_pb2.UpdateSessionRequest(session=session)
+        try:
+            self._transport.call(lambda link: link.sessions.UpdateSession, request, repeatable=True)
+        except NotFoundError:
+            return False
+        return True
+
+    def get_session_metadata(self, session_id: str) -> dict[str, Any] | None:
+        """A session's metadata, or None where there is none of that id. Reads no messages."""
+        session = self._header(session_id)
+        return None if session is None else dict(from_struct(session.metadata))
+
+    async def export_session(self, session_id: str, file_path: str | PathLike[str]) -> bool:
+        """Write a session to a JSON file, which only its owner can read, and return True.
+
+        The file is there whole or not at all; missing directories are made.
+        Raises NotFoundError, and InvalidArgumentError for a path that can't be written.
+        """
+        path = _files.path_of(file_path)
+        session, messages = await self._exported(session_id)
+        await in_thread(lambda: _files.write(path, json.dump(session, messages)))
+        return True
+
+    async def import_session(
+        self, file_path: str | PathLike[str], new_id: bool = True, use_immediately: bool = False
+    ) -> str:
+        """Read a session from a JSON file, also one that the first Oblix wrote, and return its id.
+
+        `new_id=False` keeps the file's id; one that exists is AlreadyExistsError.
+        Raises NotFoundError for a missing file, InvalidArgumentError with the
+        file and the problem for one that is no session or over 128 MiB.
+        """
+        path = _files.path_of(file_path)
+        session, messages = await in_thread(lambda: json.load(_files.read(path, json.MAX_BYTES), str(path)))
+        imported = await import_one(self._transport, session, messages, keep_id=not new_id)
+        return self._use(imported.id, use_immediately)
+
+    async def copy_session(
+        self, session_id: str, new_title: str | None = None, use_immediately: bool = False
+    ) -> str:
+        """Copy a session with its messages, metadata and context, and return the copy's id.
+
+        Without a new title it has the old one. Raises NotFoundError.
+        """
+        request = sessions_pb2.CopySessionRequest(session_id=text(session_id, "session_id"))
+        if new_title is not None:
+            request.title = text(new_title, "new_title")
+        answer = await self._transport.acall(lambda link: link.sessions.CopySession, request, timeout_s=None)
+        return self._use(answer.session.id, use_immediately)
+
+    async def merge_sessions(
+        self, session_ids: Sequence[str], title: str | None = None, use_immediately: bool = False
+    ) -> str:
+        """Make a new session of the messages of several, in order of time, and return its id.
+
+        1 to 1,000 sessions. Metadata and context are united; of two values for
+        a key, that of the session named first stays. Raises NotFoundError.
+        """
+        if isinstance(session_ids, str) or not isinstance(session_ids, Sequence):
+            raise invalid("session_ids", "a list of ids", shown(session_ids))
+        request = sessions_pb2.MergeSessionsRequest(
+            session_ids=[text(session_id, "session_ids") for session_id in session_ids]
+        )
+        if title is not None:
+            request.title = text(title, "title")
+        answer = await self._transport.acall(
+            lambda link: link.sessions.MergeSessions, request, timeout_s=None
+        )
+        return self._use(answer.session.id, use_immediately)
+
+    def _use(self, session_id: str, use_immediately: bool) -> str:
+        if use_immediately:
+            self.current_session_id = session_id
+        return session_id
+
+    def _header(self, session_id: str) -> sessions_pb2.Session | None:
+        request = sessions_pb2.GetSessionRequest(session_id=text(session_id, "session_id"))
+        try:
+            return self._transport.call(
+                lambda link: link.sessions.GetSession, request, repeatable=True
+            ).session
+        except NotFoundError:
+            return None
+
+    def _headers(self, limit: int, wanted: Any) -> Iterator[sessions_pb2.Session]:
+        request = sessions_pb2.ListSessionsRequest(filter=wanted)
+        while limit > 0:
+            request.page_size = min(limit, LARGEST_PAGE)
+            page = self._transport.call(lambda link: link.sessions.ListSessions, request, repeatable=True)
+            yield from page.sessions[:limit]
+            limit -= len(page.sessions)
+            request.page_token = page.next_page_token
+            if not page.next_page_token:
+                return
+
+    def _messages(self, session_id: str) -> Iterator[messages_pb2.Message]:
+        request = sessions_pb2.ListMessagesRequest(session_id=session_id, page_size=LARGEST_PAGE)
+        while True:
+            page = self._transport.call(lambda link: link.sessions.ListMessages, request, repeatable=True)
+            yield from page.messages
+            request.page_token = page.next_page_token
+            if not page.next_page_token:
+                return
+
+    async def _exported(self, session_id: str) -> tuple[sessions_pb2.Session, list[messages_pb2.Message]]:
+        request = sessions_pb2.ExportSessionsRequest(session_ids=[text(session_id, "session_id")])
+        session, messages = sessions_pb2.Session(), list[messages_pb2.Message]()
+        steps = self._transport.stream(
+            lambda link: link.sessions.ExportSessions(request, metadata=link.metadata), repeatable=True
+        )
+        async with aclosing(steps):
+            async for step in steps:
+                messages.extend(step.messages.messages)
+                if step.HasField("session"):
+                    session = step.session
+        return session, messages

@@ -1,0 +1,81 @@
+"""gRPC statuses as our errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import grpc
+
+from oblix import errors
+
+CLASSES: dict[grpc.StatusCode, type[errors.OblixError]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: errors.InvalidArgumentError,
+    grpc.StatusCode.NOT_FOUND: errors.NotFoundError,
+    grpc.StatusCode.ALREADY_EXISTS: errors.AlreadyExistsError,
+    grpc.StatusCode.PERMISSION_DENIED: errors.PermissionDeniedError,
+    grpc.StatusCode.UNAUTHENTICATED: errors.UnauthenticatedError,
+    grpc.StatusCode.FAILED_PRECONDITION: errors.FailedPreconditionError,
+    grpc.StatusCode.ABORTED: errors.AbortedError,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: errors.ResourceExhaustedError,
+    grpc.StatusCode.UNAVAILABLE: errors.UnavailableError,
+    grpc.StatusCode.DEADLINE_EXCEEDED: errors.DeadlineExceededError,
+    grpc.StatusCode.CANCELLED: errors.CallCancelledError,
+    grpc.StatusCode.UNIMPLEMENTED: errors.UnimplementedError,
+    grpc.StatusCode.DATA_LOSS: errors.DataLossError,
+    grpc.StatusCode.INTERNAL: errors.InternalError,
+}
+
+DOMAIN = "oblix"
+UNREACHABLE = "DAEMON_UNREACHABLE"
+"""No connection was made: the call was certainly not sent."""
+LOST = "CONNECTION_LOST"
+"""The connection ended during the call: it may or may not have been carried out."""
+
+NOT_DONE = {UNREACHABLE, "DAEMON_STOPPING", "STORE_CLOSED"}
+"""Reasons after which the same call may go to the next daemon, whatever it does."""
+
+# What gRPC says when it could not connect. It has no code of its own for that.
+_NOT_CONNECTED = "failed to connect to all addresses"
+
+
+@contextmanager
+def our_errors() -> Iterator[None]:
+    """Raise a failed call as an OblixError."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        if not isinstance(error, grpc.Call):
+            raise
+        raise to_error(error) from error
+
+
+def to_error(call: grpc.Call) -> errors.OblixError:
+    """The error of a failed call, with the daemon's reason and metadata where it gave them."""
+    reason, metadata = _info(call)
+    details = call.details() or ""
+    if call.code() is grpc.StatusCode.UNAVAILABLE and not reason:
+        return _disconnected(details)
+    kind = CLASSES.get(call.code(), errors.OblixError)
+    return kind(details or call.code().name, reason=reason, metadata=metadata)
+
+
+def _disconnected(details: str) -> errors.UnavailableError:
+    if details.startswith(_NOT_CONNECTED):
+        return errors.UnavailableError(f"oblixd can't be reached: {details}.", reason=UNREACHABLE)
+    message = f"The connection to oblixd was lost; whether the call was carried out is not known ({details})."
+    return errors.UnavailableError(message, reason=LOST)
+
+
+def _info(call: grpc.Call) -> tuple[str, dict[str, str]]:
+    from google.rpc import error_details_pb2, status_pb2  # noqa: PLC0415 - only failures need them
+
+    status = status_pb2.Status()
+    info = error_details_pb2.ErrorInfo()
+    for key, value in call.trailing_metadata() or ():
+        if key == "grpc-status-details-bin":
+            status.ParseFromString(value)
+    for detail in status.details:
+        if detail.Unpack(info) and info.domain == DOMAIN:
+            return info.reason, dict(info.metadata)
+    return "", {}

@@ -1,0 +1,176 @@
+"""Calls to the daemon: from any thread, any event loop and any forked process."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+
+import grpc
+
+from oblix._address import Address
+from oblix._statuses import LOST, NOT_DONE, our_errors
+from oblix._streams import Reader, Stream, answer_of, in_thread
+from oblix.errors import FailedPreconditionError, OblixError
+from oblix.v1 import (
+    daemon_pb2_grpc,
+    executions_pb2_grpc,
+    models_pb2_grpc,
+    monitor_pb2_grpc,
+    sessions_pb2_grpc,
+)
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+CALL_TIMEOUT_S = 60.0
+"""For calls that the daemon answers at once. It is there for a daemon that hangs."""
+
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+
+CHANNEL_OPTIONS = (
+    # Every channel has its own connections: made after a fork or a failure, it shares no broken state.
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
+)
+
+
+class Link:
+    """One channel of one process, and a stub for each service. Making one connects nothing."""
+
+    def __init__(self, target: str, client: str) -> None:
+        self.channel = grpc.insecure_channel(target, CHANNEL_OPTIONS)
+        self.metadata = (("oblix-client", client), ("oblix-program", _program()))
+        self.daemon = daemon_pb2_grpc.DaemonServiceStub(self.channel)
+        self.executions = executions_pb2_grpc.ExecutionServiceStub(self.channel)
+        self.models = models_pb2_grpc.ModelServiceStub(self.channel)
+        self.monitor = monitor_pb2_grpc.MonitorServiceStub(self.channel)
+        self.sessions = sessions_pb2_grpc.SessionServiceStub(self.channel)
+
+
+Method: TypeAlias = "Callable[[Link], grpc.UnaryUnaryMultiCallable[Q, A]]"
+Opener = Callable[[Link], Stream[A]]
+
+
+class Transport:
+    """A client's way to its daemon: connects at the first call, starts a daemon where none runs.
+
+    A daemon that was restarted in between goes unnoticed: what was not sent is
+    sent again, once. What may have been sent is repeated only where that is safe.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._name = secrets.token_hex(8)
+        # By process id. A parent's link stays where it is: closing it in a child would disturb the parent.
+        self._links: dict[int, Link] = {}
+        self._is_closed = False
+
+    def call(
+        self,
+        method: Method[Q, A],
+        request: Q,
+        *,
+        repeatable: bool = False,
+        timeout_s: float | None = CALL_TIMEOUT_S,
+    ) -> A:
+        """Make a unary call and wait for it, also inside a running event loop."""
+        link = self._link()
+        try:
+            return _answer(link, method, request, timeout_s)
+        except OblixError as error:
+            if not _may_repeat(error, repeatable):
+                raise
+        return _answer(self._renewed(link), method, request, timeout_s)
+
+    async def acall(
+        self,
+        method: Method[Q, A],
+        request: Q,
+        *,
+        repeatable: bool = False,
+        timeout_s: float | None = CALL_TIMEOUT_S,
+    ) -> A:
+        """Make a unary call and await it. Cancelling the task cancels the call."""
+        link = self._link()
+        try:
+            return await answer_of(_future(link, method, request, timeout_s))
+        except OblixError as error:
+            if not _may_repeat(error, repeatable):
+                raise
+        link = await in_thread(lambda: self._renewed(link))
+        return await answer_of(_future(link, method, request, timeout_s))
+
+    async def stream(self, opener: Opener[A], *, repeatable: bool = False) -> AsyncGenerator[A, None]:
+        """Open a stream and yield its answers. Closing the generator cancels the call."""
+        link = self._link()
+        has_begun = False
+        try:
+            async with aclosing(Reader(opener(link))) as answers:
+                async for answer in answers:
+                    has_begun = True
+                    yield answer
+        except OblixError as error:
+            if has_begun or not _may_repeat(error, repeatable):
+                raise
+        else:
+            return
+        link = await in_thread(lambda: self._renewed(link))
+        async with aclosing(Reader(opener(link))) as answers:
+            async for answer in answers:
+                yield answer
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether this process has called the daemon."""
+        return os.getpid() in self._links
+
+    def close(self) -> None:
+        """Close the channel. Later calls raise FailedPreconditionError."""
+        self._is_closed = True
+        link = self._links.pop(os.getpid(), None)
+        if link is not None:
+            link.channel.close()
+
+    def _link(self) -> Link:
+        if self._is_closed:
+            raise FailedPreconditionError(
+                "This client was shut down: make a new OblixClient.", reason="CLIENT_CLOSED"
+            )
+        pid = os.getpid()
+        return self._links.get(pid) or self._links.setdefault(pid, self._new_link())
+
+    def _renewed(self, failed: Link) -> Link:
+        """A link to a daemon that answers, unless another thread has made one since."""
+        link = self._link()
+        if link is failed:
+            self._address.ensure_daemon()
+            link = self._links[os.getpid()] = self._new_link()
+        return link
+
+    def _new_link(self) -> Link:
+        return Link(self._address.target(), f"{self._name}-{os.getpid()}")
+
+
+def _answer(link: Link, method: Method[Q, A], request: Q, timeout_s: float | None) -> A:
+    with our_errors():
+        return method(link)(request, timeout=timeout_s, metadata=link.metadata)
+
+
+def _future(link: Link, method: Method[Q, A], request: Q, timeout_s: float | None) -> grpc.Future[A]:
+    return method(link).future(request, timeout=timeout_s, metadata=link.metadata)
+
+
+def _may_repeat(error: OblixError, repeatable: bool) -> bool:
+    return error.reason in NOT_DONE or (repeatable and error.reason == LOST)
+
+
+def _program() -> str:
+    name = Path(sys.argv[0]).name or "python"
+    printable = "".join(letter if " " <= letter <= "~" else "?" for letter in name)
+    return f"{printable[:100]}/{os.getpid()}"

@@ -1,0 +1,124 @@
+"""The client: what most programs need of Oblix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from oblix import _machine
+from oblix._address import address_of
+from oblix._chat import ChatCalls
+from oblix._hooks import configuration_of, hook_request, type_of
+from oblix.agents import BaseAgent
+from oblix.errors import UnavailableError
+from oblix.models import ModelType
+from oblix.v1 import models_pb2, monitor_pb2
+
+
+class OblixClient(ChatCalls):
+    """A program's way to its models and conversations.
+
+    It holds no connection to a model and no conversation: `oblixd` does, and is
+    started by the first call where it does not run. One client may be used from
+    any number of threads and event loops, and after a fork; calls that are not
+    `async` work inside a running event loop, and block it for as long as they take.
+
+    Every call may raise OblixError: InvalidArgumentError for arguments that are
+    wrong, UnavailableError where there is no daemon (DaemonStartError says why),
+    and what its own description names.
+    """
+
+    def __init__(
+        self,
+        oblix_api_key: str | None = None,
+        host: str | None = None,
+        port: int | None = None,
+        config_path: str | None = None,
+    ) -> None:
+        """Make a client. Nothing is connected yet.
+
+        Without `host` and `port`, or with the documented localhost and 4321, it
+        is this user's daemon. `oblix_api_key` and `config_path` are accepted for
+        older programs and not used: the daemon has a configuration of its own.
+        """
+        super().__init__(address_of(host, port))
+
+    async def hook_model(
+        self,
+        model_type: ModelType | str,
+        model_name: str,
+        endpoint: str | None = None,
+        api_key: str | None = None,
+        **kwargs: Any,
+    ) -> bool:
+        """Add a model to those that this client's prompts may go to, and return True.
+
+        Also a model that can't be reached now is hooked; prompts then say so.
+        `endpoint`: an http or https URL where it is not the provider's own.
+        `api_key`: else from OPENAI_API_KEY or ANTHROPIC_API_KEY; it stays in
+        memory, here and in the daemon. `location`: `local` or `cloud`, where it
+        is not to be derived (required for ModelType.CUSTOM). Further options:
+        `num_ctx`, `keep_alive`, `context_window`. Raises InvalidArgumentError.
+        """
+        await self._hooks.add(hook_request(model_type, model_name, endpoint, api_key, kwargs))
+        return True
+
+    def hook_agent(self, agent: BaseAgent) -> bool:
+        """Add an agent, and return True. One of the same name is replaced. Raises InvalidArgumentError."""
+        self._agents.add(agent)
+        return True
+
+    def list_models(self) -> dict[str, list[str]]:
+        """The models that this client's prompts may go to, by provider: `{"ollama": ["llama2"]}`.
+
+        They are those it hooked, or the daemon's own where it hooked none.
+        """
+        models: dict[str, list[str]] = {}
+        for model in self._models():
+            provider, _, name = model.id.partition(":")
+            models.setdefault(provider, []).append(name)
+        return models
+
+    def get_model(self, model_type: ModelType | str, model_name: str) -> dict[str, Any] | None:
+        """The configuration of one of `list_models`, or None. It never has the key."""
+        model_id = f"{type_of(model_type)}:{model_name}"
+        return next((configuration_of(model) for model in self._models() if model.id == model_id), None)
+
+    async def get_resource_metrics(self) -> dict[str, Any]:
+        """This machine's load as the daemon measured it last. What could not be measured is None.
+
+        `cpu_percent`, `memory_percent` and `own_cpu_percent` (our local models):
+        0 to 100; `memory_available_bytes`; `load_average` over one minute;
+        `cpu_count`; `state` under the default thresholds; `sampled_at`.
+        """
+        return _machine.resources_of(await self._snapshot())
+
+    async def get_connectivity_metrics(self) -> dict[str, Any]:
+        """The network to cloud models as the daemon measured it last. What could not be measured is None.
+
+        `latency` in milliseconds, `packet_loss` in percent, `bandwidth` in
+        megabits a second; `state` under the default thresholds; `sampled_at`.
+        """
+        return _machine.connectivity_of(await self._snapshot())
+
+    async def shutdown(self) -> None:
+        """Let go of what this client hooked, and close it. The daemon lives on. Harmless when done twice."""
+        await self._agents.shutdown()
+        try:
+            if self._hooks.handles() and self._transport.is_connected:
+                await self._hooks.remove()
+        except UnavailableError:  # a daemon that is gone has let go of everything
+            pass
+        self._transport.close()
+
+    def _models(self) -> list[models_pb2.Model]:
+        if hooked := self._hooks.models():
+            return hooked
+        request = models_pb2.ListModelsRequest()
+        return list(
+            self._transport.call(lambda link: link.models.ListModels, request, repeatable=True).models
+        )
+
+    async def _snapshot(self) -> monitor_pb2.Snapshot:
+        request = monitor_pb2.GetSnapshotRequest()
+        answer = await self._transport.acall(lambda link: link.monitor.GetSnapshot, request, repeatable=True)
+        return answer.snapshot

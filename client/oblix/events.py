@@ -1,0 +1,72 @@
+"""What happens while a prompt is answered, in the order in which it comes.
+
+Queued*  Started  (Delta | Rerouted)*  Completed
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """The prompt waits for its turn in its session, or for its model. Comes again when the place changes."""
+
+    request_id: str
+    place: int
+    """Turns before this one, from 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Its turn has come: the question is recorded, a model is chosen."""
+
+    request_id: str
+    session_id: str | None
+    """None where nothing is recorded."""
+    model_id: str
+    """The model that was ranked first, as `provider:name`."""
+    routing_decision: dict[str, Any]
+    """As in the response of `OblixClient.execute`."""
+    agent_checks: list[dict[str, Any]]
+    """As in the response of `OblixClient.execute`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of the answer."""
+
+    text: str
+    kind: Literal["text", "reasoning"]
+    """`reasoning` is the model's thinking; it is no part of the response."""
+    offset: int
+    """Bytes of UTF-8 of all deltas before this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rerouted:
+    """The answer starts anew on another model: forget the deltas so far."""
+
+    from_model: str
+    to_model: str
+    reason: str
+    """UPPER_SNAKE."""
+    detail: str
+    """The same for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The end. Nothing follows."""
+
+    request_id: str
+    session_id: str | None
+    """None where nothing is recorded."""
+    finish_reason: str
+    """`stop`, `length`, `tool_calls`, `content_filter` or `cancelled`."""
+    response: dict[str, Any]
+    """What `OblixClient.execute` returns."""
+
+
+Event = Queued | Started | Delta | Rerouted | Completed

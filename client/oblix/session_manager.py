@@ -1,0 +1,30 @@
+"""Messages that no model wrote."""
+
+from __future__ import annotations
+
+from oblix._checks import text
+from oblix._records import role_of
+from oblix._transport import Transport
+from oblix.v1 import messages_pb2, sessions_pb2
+
+
+class SessionManager:
+    """Writes into sessions. Every client has one, as `session_manager`."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def save_message(self, session_id: str, content: str, role: str = "user") -> bool:
+        """Append a message to a session, and return True once it is on disk.
+
+        `role` is user, assistant, system or tool; `content` has at most 8 MiB.
+        While an answer is being written, the message comes after it. Raises
+        NotFoundError, InvalidArgumentError.
+        """
+        part = messages_pb2.Part(text=text(content, "content"))
+        message = messages_pb2.Message(role=role_of(role), parts=[part])
+        request = sessions_pb2.AppendMessagesRequest(
+            session_id=text(session_id, "session_id"), messages=[message]
+        )
+        self._transport.call(lambda link: link.sessions.AppendMessages, request)
+        return True
