@@ -57,8 +57,7 @@ class Monitor:
                 self._want()
                 seen, changed = self._snapshot, self._changed
                 yield seen
-                if self._snapshot is seen:
-                    await changed.wait()
+                await changed.wait()
         finally:
             self._watchers -= 1
 
