@@ -185,13 +185,22 @@ def test_a_broken_notice_is_not_followed(home, told):
     assert client.socket_path({"OBLIX_HOME": str(home)}) == home / "oblixd.sock"
 
 
-def test_the_short_directory_comes_and_goes_with_the_daemon(tmp_path):
+@pytest.fixture
+def temporary():
+    """The directory that is shared by all short ones. Taken away again where the test made it."""
+    was_there = TEMPORARY.exists()
+    yield TEMPORARY
+    if not was_there:
+        TEMPORARY.rmdir()
+
+
+def test_the_short_directory_comes_and_goes_with_the_daemon(tmp_path, temporary):
     long = tmp_path / ("x" * 100)
     paths = Paths.find({"OBLIX_HOME": str(long)})
     assert paths.runtime_dir.name == hashlib.sha256(os.fsencode(long)).hexdigest()[:16]
     paths.prepare()
     paths.publish()
-    assert (mode_of(paths.runtime_dir), mode_of(TEMPORARY)) == (0o700, 0o700)
+    assert (mode_of(paths.runtime_dir), mode_of(temporary)) == (0o700, 0o700)
     assert client.socket_path({"OBLIX_HOME": str(long)}) == paths.socket
     paths.retract()
     assert not paths.runtime_dir.exists()
