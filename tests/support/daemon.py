@@ -15,6 +15,8 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 PATIENCE_S = 15.0
+SOON = (("grpc.initial_reconnect_backoff_ms", 20), ("grpc.max_reconnect_backoff_ms", 50))
+"""A daemon that is just starting is looked for often."""
 
 
 class RunningDaemon:
@@ -32,7 +34,7 @@ class RunningDaemon:
                 stdout=errors,
                 stderr=errors,
             )
-        self.channel = grpc.insecure_channel(f"unix:{self.socket}")
+        self.channel = grpc.insecure_channel(f"unix:{self.socket}", options=SOON)
 
     def wait_until_serving(self) -> None:
         """Returns once health says SERVING; fails with what the daemon wrote if it ends before."""
@@ -60,7 +62,7 @@ class RunningDaemon:
 
     def _check_health(self) -> None:
         request = health_pb2.HealthCheckRequest()
-        reply = health_pb2_grpc.HealthStub(self.channel).Check(request, timeout=1, wait_for_ready=True)
+        reply = health_pb2_grpc.HealthStub(self.channel).Check(request, timeout=1)
         if reply.status != health_pb2.HealthCheckResponse.SERVING:
             raise AssertionError(reply)
 
