@@ -80,11 +80,11 @@ class Ledger:
     ) -> None:
         """Writes the answer over its checkpoints and clears the running turn. None: leaves no answer."""
         sequence = progress.running.answer_sequence
+        if self.transcript.delete(txn, ref.number, sequence):
+            progress.message_count -= 1
         if record is not None:
-            if self.transcript.get(txn, ref.number, sequence) is None:
-                progress.message_count += 1
             self.transcript.put(txn, ref.number, sequence, record)
-        self.transcript.drop_pieces(txn, ref.number, sequence)
+            progress.message_count += 1
         progress.ClearField("running")
         self.tables.running.delete(txn, number_key(ref.number))
         self.catalog.touch(txn, ref, progress, self.clock())

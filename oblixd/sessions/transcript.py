@@ -77,9 +77,11 @@ class Transcript:
         key = message_key(number, sequence) + place.to_bytes(_PLACE_BYTES, "big")
         self._tables.pieces.put(txn, key, piece.SerializeToString())
 
-    def drop_pieces(self, txn: Transaction, number: int, sequence: int) -> None:
-        """Removes the checkpoints of an answer."""
-        self._tables.pieces.delete_all(txn, message_key(number, sequence))
+    def delete(self, txn: Transaction, number: int, sequence: int) -> bool:
+        """Removes an answer and its checkpoints. False where it had no record."""
+        key = message_key(number, sequence)
+        self._tables.pieces.delete_all(txn, key)
+        return self._tables.messages.delete(txn, key)
 
     def pieces(self, txn: Transaction, number: int, sequence: int) -> Iterator[records.PartRecord]:
         """The checkpointed parts of an answer, in order."""

@@ -1,0 +1,183 @@
+"""Opening a store: alone, with care, and refusing what can't be read."""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import lmdb
+import pytest
+from support.conversations import store_in
+
+from oblixd.errors import DataLossError, FailedPreconditionError, ResourceExhaustedError, UnavailableError
+from oblixd.store import schema
+from oblixd.store.claim import CLAIM_FILE
+from oblixd.store.inspection import DATA_FILE
+from oblixd.store.table import Table
+from oblixd.store.v1 import records_pb2 as records
+
+TABLES = ("things",)
+PAGE = 4096
+LAST_PAGE_AT = 136
+
+
+@pytest.fixture
+async def filled(tmp_path: Path) -> Path:
+    """A closed store with a thousand values, some pages deep."""
+    async with store_in(tmp_path / "store", TABLES) as store:
+        things = store.table("things")
+        items = [(b"%04d" % n, b"value" * 20) for n in range(1000)]
+        await store.write(lambda txn: things.put_all(txn, items))
+    return tmp_path / "store"
+
+
+def _not_closed(directory: Path) -> None:
+    """Makes it look as if its daemon had died."""
+    (directory / CLAIM_FILE).write_text("1\n")
+
+
+async def _count(directory: Path) -> int:
+    async with store_in(directory, TABLES) as store:
+        with store.read() as txn:
+            return store.table("things").count(txn)
+
+
+def _mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+async def test_only_the_owner_can_read_it(filled: Path) -> None:
+    assert _mode(filled) == 0o700
+    assert {name: _mode(filled / name) for name in os.listdir(filled)} == dict.fromkeys(
+        (DATA_FILE, "lock.mdb", CLAIM_FILE), 0o600
+    )
+
+
+async def test_a_second_opener_is_told_and_the_first_goes_on(tmp_path: Path) -> None:
+    async with store_in(tmp_path / "store", TABLES) as store:
+        with pytest.raises(FailedPreconditionError, match="Another process") as caught:
+            await _count(tmp_path / "store")
+        assert caught.value.reason == "STORE_IN_USE"
+        await store.write(lambda txn: store.table("things").put(txn, b"k", b"v"))
+    assert await _count(tmp_path / "store") == 1
+
+
+async def test_a_file_that_is_shorter_than_its_pages_is_refused(filled: Path) -> None:
+    data = filled / DATA_FILE
+    os.truncate(data, data.stat().st_size // 2 // PAGE * PAGE)
+    with pytest.raises(DataLossError, match=f"{DATA_FILE} is damaged.*backup") as caught:
+        await _count(filled)
+    assert caught.value.reason == "STORE_DAMAGED"
+
+
+async def test_a_short_file_that_lacks_only_pages_that_nobody_uses_is_opened(filled: Path) -> None:
+    """liblmdb leaves pages unwritten that one transaction took and gave back."""
+    _claim_one_page_more(filled / DATA_FILE)
+    assert await _count(filled) == 1000
+
+
+def _claim_one_page_more(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    for meta in (0, PAGE):
+        (last_page,) = struct.unpack_from("=Q", content, meta + LAST_PAGE_AT)
+        struct.pack_into("=Q", content, meta + LAST_PAGE_AT, last_page + 1)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("content", [b"not a store", b"\0" * 3 * PAGE])
+async def test_a_foreign_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / DATA_FILE).write_bytes(content)
+    with pytest.raises(DataLossError, match="not a store's file"):
+        await _count(tmp_path)
+    assert (tmp_path / DATA_FILE).read_bytes() == content
+
+
+async def test_an_empty_file_is_a_new_store(tmp_path: Path) -> None:
+    (tmp_path / DATA_FILE).touch()
+    assert await _count(tmp_path) == 0
+
+
+async def test_after_an_unclean_death_it_is_read_and_opened(filled: Path) -> None:
+    _not_closed(filled)
+    assert await _count(filled) == 1000
+
+
+async def test_after_an_unclean_death_a_page_that_crashes_liblmdb_is_found(filled: Path) -> None:
+    _not_closed(filled)
+    _scramble(filled / DATA_FILE)
+    with pytest.raises(DataLossError, match="damaged"):
+        await _count(filled)
+    # It stays unclean: the next start looks again.
+    with pytest.raises(DataLossError, match="damaged"):
+        await _count(filled)
+
+
+def _scramble(path: Path) -> None:
+    """Overwrites every page but the first two, keeping the size."""
+    content = path.read_bytes()
+    path.write_bytes(content[: 2 * PAGE] + b"\xff" * (len(content) - 2 * PAGE))
+
+
+async def test_a_newer_schema_is_refused_and_left_as_it_is(filled: Path) -> None:
+    newer = records.SchemaRecord(version=schema.VERSION + 1).SerializeToString()
+    with lmdb.open(str(filled), max_dbs=4) as environment:
+        table = Table(schema.TABLE, environment.open_db(schema.TABLE.encode()))
+        with environment.begin(write=True) as txn:
+            table.put(txn, schema.KEY, newer)
+    for _ in range(2):
+        with pytest.raises(FailedPreconditionError, match="newer daemon") as caught:
+            await _count(filled)
+        assert caught.value.reason == "SCHEMA_TOO_NEW"
+
+
+async def test_a_directory_that_can_not_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UnavailableError, match="can't be written") as caught:
+        await _count(tmp_path / "file" / "store")
+    assert caught.value.reason == "STORE_UNREACHABLE"
+
+
+async def test_a_map_too_small_for_the_first_pages_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ResourceExhaustedError, match="map_size_gib"):
+        async with store_in(tmp_path / "store", tuple(f"t{n}" for n in range(30)), map_size=4 * PAGE):
+            pass
+
+
+def test_a_kill_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    """The child prints a number once it is durable; then it is killed in the middle of the next."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", _CHILD, str(tmp_path / "store")], stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    with child:
+        acknowledged = [int(child.stdout.readline()) for _ in range(300)]
+        child.kill()
+        acknowledged += [int(line) for line in child.stdout.read().split()]
+    with lmdb.open(str(tmp_path / "store"), max_dbs=4) as environment:
+        things = environment.open_db(b"things")
+        with environment.begin() as txn:
+            there = [int(key) for key, _ in txn.cursor(things)]
+    assert set(acknowledged) <= set(there)
+
+
+_CHILD = """
+import asyncio, itertools, sys
+from pathlib import Path
+from oblixd.store import Store
+
+async def main():
+    store = await Store.open(Path(sys.argv[1]), ("things",), map_size=1 << 30)
+    things = store.table("things")
+    numbers = itertools.count()
+    async def write():
+        for number in numbers:
+            await store.write(lambda txn, number=number: things.put(txn, b"%08d" % number, b"v"))
+            print(number, flush=True)
+    await asyncio.gather(*(write() for _ in range(8)))
+
+asyncio.run(main())
+"""

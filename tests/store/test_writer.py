@@ -1,0 +1,178 @@
+"""The writer: groups, order, failures that hurt nobody, work for idle moments."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import lmdb
+import pytest
+from support.conversations import store_in
+
+from oblixd.errors import (
+    DataLossError,
+    NotFoundError,
+    OblixdError,
+    ResourceExhaustedError,
+    UnavailableError,
+)
+from oblixd.store import Store, Table, Transaction
+from oblixd.store.writer import translated
+
+TABLES = ("things",)
+
+
+def _put(things: Table, key: bytes) -> Callable[[Transaction], None]:
+    return lambda txn: things.put(txn, key, b"v")
+
+
+def _keys(store: Store) -> list[bytes]:
+    with store.read() as txn:
+        return [key for key, _ in store.table("things").ascending(txn, b"")]
+
+
+async def test_writes_of_one_moment_share_a_transaction(tmp_path: Path) -> None:
+    async with store_in(tmp_path / "store", TABLES) as store:
+        things = store.table("things")
+
+        def write(txn: Transaction) -> int:
+            things.put(txn, b"k", b"v")
+            return txn.id()
+
+        together = await asyncio.gather(*(store.write(write) for _ in range(20)))
+        alone = await store.write(write)
+    assert len(set(together)) == 1
+    assert alone == together[0] + 1
+
+
+async def test_operations_run_in_order_on_one_other_thread(tmp_path: Path) -> None:
+    ran: list[tuple[int, int]] = []
+    async with store_in(tmp_path / "store", TABLES) as store:
+        writes = [store.write(lambda txn, n=n: ran.append((n, threading.get_ident()))) for n in range(50)]
+        await asyncio.gather(*writes)
+    assert [n for n, _ in ran] == list(range(50))
+    threads = {thread for _, thread in ran}
+    assert len(threads) == 1
+    assert threads != {threading.get_ident()}
+
+
+async def test_a_failing_operation_hurts_nobody(tmp_path: Path) -> None:
+    async with store_in(tmp_path / "store", TABLES) as store:
+        things = store.table("things")
+
+        def fail(txn: Transaction) -> None:
+            things.put(txn, b"half done", b"v")
+            raise NotFoundError("NOT_THERE", "It is not there.")
+
+        writes = [
+            store.write(_put(things, b"before")),
+            store.write(fail),
+            store.write(_put(things, b"after")),
+        ]
+        before, failed, after = await asyncio.gather(*writes, return_exceptions=True)
+        assert (before, after) == (None, None)
+        assert isinstance(failed, NotFoundError)
+        assert _keys(store) == [b"after", b"before"]
+
+
+async def test_a_defect_in_an_operation_reaches_its_caller_and_the_writer_lives(tmp_path: Path) -> None:
+    async with store_in(tmp_path / "store", TABLES) as store:
+        with pytest.raises(ZeroDivisionError):
+            await store.write(lambda txn: 1 // 0)
+        assert await store.write(lambda txn: 7) == 7
+
+
+async def test_what_was_handed_over_is_carried_out_though_nobody_waits(tmp_path: Path) -> None:
+    async with store_in(tmp_path / "store", TABLES) as store:
+        store.write(_put(store.table("things"), b"k")).cancel()
+        await store.write(lambda txn: None)
+        assert _keys(store) == [b"k"]
+
+
+async def test_the_close_carries_out_what_waits(tmp_path: Path) -> None:
+    async with store_in(tmp_path / "store", TABLES) as store:
+        waiting = [store.write(_put(store.table("things"), b"%04d" % n)) for n in range(1000)]
+    await asyncio.gather(*waiting)
+    async with store_in(tmp_path / "store", TABLES) as store:
+        assert len(_keys(store)) == 1000
+
+
+async def test_after_the_close_calls_say_that_the_daemon_stops(tmp_path: Path) -> None:
+    async with store_in(tmp_path / "store", TABLES) as store:
+        pass
+    with pytest.raises(UnavailableError, match="restarted"):
+        store.write(lambda txn: None)
+    with pytest.raises(UnavailableError, match="restarted"), store.read():
+        pass
+
+
+async def test_idle_work_goes_on_until_it_is_done_and_lets_writes_pass(tmp_path: Path) -> None:
+    passed = threading.Event()
+    steps: list[bool] = []
+    over = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    async with store_in(tmp_path / "store", TABLES) as store:
+
+        def step(txn: Transaction) -> bool:
+            steps.append(passed.is_set())
+            if passed.is_set():
+                loop.call_soon_threadsafe(over.set)
+            return not passed.is_set()
+
+        store.write_idle(step)
+        await store.write(lambda txn: None)
+        passed.set()
+        await over.wait()
+    assert steps[-1]
+    assert steps.count(True) == 1
+
+
+async def test_failing_idle_work_is_logged_and_given_up(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ran = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def fail(txn: Transaction) -> bool:
+        raise DataLossError("RECORD_DAMAGED", "It is damaged.")
+
+    def other(txn: Transaction) -> bool:
+        loop.call_soon_threadsafe(ran.set)
+        return False
+
+    async with store_in(tmp_path / "store", TABLES) as store:
+        store.write_idle(fail)
+        store.write_idle(other)
+        await ran.wait()
+    assert "housekeeping" in caplog.text
+
+
+async def test_a_full_map_is_told_and_what_was_there_can_be_read(tmp_path: Path) -> None:
+    async with store_in(tmp_path / "store", TABLES, map_size=1 << 20) as store:
+        things = store.table("things")
+        await store.write(_put(things, b"k"))
+        with pytest.raises(ResourceExhaustedError, match="map_size_gib") as caught:
+            await store.write(lambda txn: things.put(txn, b"large", b"x" * (2 << 20)))
+        assert caught.value.reason == "STORE_FULL"
+        assert _keys(store) == [b"k"]
+        await store.write(_put(things, b"small"))
+        assert _keys(store) == [b"k", b"small"]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "reason"),
+    [
+        (lmdb.DiskError("No space left on device"), ResourceExhaustedError, "DISK_FULL"),
+        (lmdb.CorruptedError("mdb_get"), DataLossError, "STORE_DAMAGED"),
+        (lmdb.PanicError("mdb_txn_begin"), UnavailableError, "STORE_FAILED"),
+        (OSError(5, "Input/output error"), UnavailableError, "STORE_FAILED"),
+    ],
+)
+def test_errors_of_the_disk_are_told_in_our_words(
+    error: Exception, kind: type[OblixdError], reason: str
+) -> None:
+    told = translated(error)
+    assert isinstance(told, kind)
+    assert told.reason == reason
