@@ -26,6 +26,7 @@ EXIT_CONFIG = 78
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the daemon until it is told to end."""
     _parser().parse_args(argv)
+    os.umask(0o077)
     try:
         return _run()
     except ConfigError as error:

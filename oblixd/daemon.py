@@ -155,6 +155,7 @@ class Daemon:
     def _about(self, sessions: Sessions, executions: Executions, callers: Callers) -> About:
         paths = self._paths
         return About(
+            version=__version__,
             started_s=self._started_s,
             paths=daemon_pb2.DaemonPaths(
                 data=str(paths.data), config=str(paths.config), socket=str(paths.socket), log=str(paths.log)

@@ -126,15 +126,12 @@ def _candidate(hook: Hook) -> Candidate:
 
 def _machine(now: Snapshot) -> Machine:
     resources, network = now.resources, now.connectivity
-    own_cores = None
-    if resources.own_cpu_percent is not None and resources.cpu_count:
-        own_cores = resources.own_cpu_percent / 100 * resources.cpu_count
     return Machine(
         cpu_percent=resources.cpu_percent,
         memory_percent=resources.memory_percent,
         load_average=resources.load_average,
         own_cpu_percent=resources.own_cpu_percent,
-        own_load_average=own_cores,
+        own_load_average=now.own_load_average,
         age_s=None if now.time_s is None else time.monotonic() - now.monotonic_s,
         reachable=network.reachable,
         latency_ms=network.latency_ms,

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from oblix.v1 import daemon_pb2 as pb
 from oblix.v1 import daemon_pb2_grpc
 
-from oblixd import __version__
 from oblixd.rpc.edge import Context
 from oblixd.sessions.structs import MAX_JSON_BYTES
 from oblixd.sessions.validation import MAX_MESSAGE_BYTES, MAX_TITLE_CHARACTERS
@@ -24,6 +23,7 @@ MAX_REQUEST_BYTES = 16 << 20
 class About:
     """What the daemon says of itself; the counts are asked for at each call."""
 
+    version: str
     started_s: float
     """Seconds since the Unix epoch."""
     paths: pb.DaemonPaths
@@ -42,7 +42,7 @@ class DaemonServicer(daemon_pb2_grpc.DaemonServiceServicer):
     async def GetInfo(self, request: pb.GetInfoRequest, context: Context) -> pb.GetInfoResponse:
         about = self._about
         result = pb.GetInfoResponse(
-            version=__version__,
+            version=about.version,
             pid=os.getpid(),
             capabilities=CAPABILITIES,
             paths=about.paths,
