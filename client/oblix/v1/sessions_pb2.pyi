@@ -10,6 +10,7 @@ from google.protobuf import message as message
 from google.protobuf import struct_pb2 as struct_pb2
 from google.protobuf import timestamp_pb2 as timestamp_pb2
 from google.protobuf.internal import containers as containers
+from google.protobuf.internal import enum_type_wrapper as enum_type_wrapper
 from oblix.v1 import messages_pb2 as messages_pb2
 import builtins as builtins
 import sys
@@ -21,6 +22,56 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: descriptor.FileDescriptor
+
+class _RetentionAction:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RetentionActionEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_RetentionAction.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    RETENTION_ACTION_UNSPECIFIED: _RetentionAction.ValueType  # 0
+    """Not set: RETENTION_ACTION_ARCHIVE."""
+    RETENTION_ACTION_ARCHIVE: _RetentionAction.ValueType  # 1
+    """It is put away."""
+    RETENTION_ACTION_DELETE: _RetentionAction.ValueType  # 2
+    """It is deleted, and can be brought back for as long as deleted ones are kept."""
+
+class RetentionAction(_RetentionAction, metaclass=_RetentionActionEnumTypeWrapper):
+    """What a retention does."""
+
+RETENTION_ACTION_UNSPECIFIED: RetentionAction.ValueType  # 0
+"""Not set: RETENTION_ACTION_ARCHIVE."""
+RETENTION_ACTION_ARCHIVE: RetentionAction.ValueType  # 1
+"""It is put away."""
+RETENTION_ACTION_DELETE: RetentionAction.ValueType  # 2
+"""It is deleted, and can be brought back for as long as deleted ones are kept."""
+
+class _ArchivedFilter:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ArchivedFilterEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ArchivedFilter.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    ARCHIVED_FILTER_UNSPECIFIED: _ArchivedFilter.ValueType  # 0
+    """Not set: ARCHIVED_FILTER_EXCLUDE."""
+    ARCHIVED_FILTER_EXCLUDE: _ArchivedFilter.ValueType  # 1
+    """Only those that are not put away."""
+    ARCHIVED_FILTER_ONLY: _ArchivedFilter.ValueType  # 2
+    """Only those that are."""
+    ARCHIVED_FILTER_INCLUDE: _ArchivedFilter.ValueType  # 3
+    """Both."""
+
+class ArchivedFilter(_ArchivedFilter, metaclass=_ArchivedFilterEnumTypeWrapper):
+    """Which sessions a list shows by whether they are put away."""
+
+ARCHIVED_FILTER_UNSPECIFIED: ArchivedFilter.ValueType  # 0
+"""Not set: ARCHIVED_FILTER_EXCLUDE."""
+ARCHIVED_FILTER_EXCLUDE: ArchivedFilter.ValueType  # 1
+"""Only those that are not put away."""
+ARCHIVED_FILTER_ONLY: ArchivedFilter.ValueType  # 2
+"""Only those that are."""
+ARCHIVED_FILTER_INCLUDE: ArchivedFilter.ValueType  # 3
+"""Both."""
 
 @typing.final
 class Session(message.Message):
@@ -40,6 +91,11 @@ class Session(message.Message):
     PARENT_SESSION_ID_FIELD_NUMBER: builtins.int
     MESSAGE_COUNT_FIELD_NUMBER: builtins.int
     RUNNING_REQUEST_ID_FIELD_NUMBER: builtins.int
+    PARENT_SEQUENCE_FIELD_NUMBER: builtins.int
+    DELETE_TIME_FIELD_NUMBER: builtins.int
+    PURGE_TIME_FIELD_NUMBER: builtins.int
+    RETENTION_FIELD_NUMBER: builtins.int
+    SOURCE_ID_FIELD_NUMBER: builtins.int
     id: builtins.str
     """1 to 128 characters of A-Z a-z 0-9 . _ -. Made by the daemon (a UUIDv7)
     unless an import brings one. Never changes.
@@ -62,6 +118,14 @@ class Session(message.Message):
     """How many messages it has. Output only."""
     running_request_id: builtins.str
     """The execution whose answer is being written. Empty: none. Output only."""
+    parent_sequence: builtins.int
+    """The last message that was copied from the parent. 0: there is no parent.
+    Output only.
+    """
+    source_id: builtins.str
+    """What an import called it where it came from: importing the same again is
+    noticed by it. At most 512 characters. Set by imports only.
+    """
     @builtins.property
     def create_time(self) -> timestamp_pb2.Timestamp:
         """When it was made. Output only, but for imports."""
@@ -82,6 +146,20 @@ class Session(message.Message):
         the text under the key "system": that is the system message.
         """
 
+    @builtins.property
+    def delete_time(self) -> timestamp_pb2.Timestamp:
+        """When it was deleted. Unset: it is not. Output only."""
+
+    @builtins.property
+    def purge_time(self) -> timestamp_pb2.Timestamp:
+        """When a deleted session is gone for good. Output only."""
+
+    @builtins.property
+    def retention(self) -> Retention:
+        """What becomes of it when nothing is added for long. Unset: what the
+        configuration says.
+        """
+
     def __init__(
         self,
         *,
@@ -97,10 +175,39 @@ class Session(message.Message):
         parent_session_id: builtins.str = ...,
         message_count: builtins.int = ...,
         running_request_id: builtins.str = ...,
+        parent_sequence: builtins.int = ...,
+        delete_time: timestamp_pb2.Timestamp | None = ...,
+        purge_time: timestamp_pb2.Timestamp | None = ...,
+        retention: Retention | None = ...,
+        source_id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["context", b"context", "create_time", b"create_time", "metadata", b"metadata", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["context", b"context", "create_time", b"create_time", "delete_time", b"delete_time", "metadata", b"metadata", "purge_time", b"purge_time", "retention", b"retention", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["archived", b"archived", "context", b"context", "create_time", b"create_time", "etag", b"etag", "id", b"id", "local_only", b"local_only", "message_count", b"message_count", "metadata", b"metadata", "parent_session_id", b"parent_session_id", "running_request_id", b"running_request_id", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["archived", b"archived", "context", b"context", "create_time", b"create_time", "delete_time", b"delete_time", "etag", b"etag", "id", b"id", "local_only", b"local_only", "message_count", b"message_count", "metadata", b"metadata", "parent_sequence", b"parent_sequence", "parent_session_id", b"parent_session_id", "purge_time", b"purge_time", "retention", b"retention", "running_request_id", b"running_request_id", "source_id", b"source_id", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class Retention(message.Message):
+    """What becomes of a session to which nothing is added for long."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    DAYS_FIELD_NUMBER: builtins.int
+    ACTION_FIELD_NUMBER: builtins.int
+    days: builtins.int
+    """Days after the last change, 1 to 36,500. 0: it stays for ever."""
+    action: RetentionAction.ValueType
+    """What then becomes of it."""
+    def __init__(
+        self,
+        *,
+        days: builtins.int = ...,
+        action: RetentionAction.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["action", b"action", "days", b"days"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -199,6 +306,10 @@ class ListSessionsRequest(message.Message):
     PAGE_SIZE_FIELD_NUMBER: builtins.int
     PAGE_TOKEN_FIELD_NUMBER: builtins.int
     FILTER_FIELD_NUMBER: builtins.int
+    UPDATED_FROM_FIELD_NUMBER: builtins.int
+    UPDATED_BEFORE_FIELD_NUMBER: builtins.int
+    ARCHIVED_FIELD_NUMBER: builtins.int
+    DELETED_FIELD_NUMBER: builtins.int
     page_size: builtins.int
     """How many at most. 0 means 50; more than 1,000 counts as 1,000; a negative
     size is INVALID_ARGUMENT.
@@ -206,6 +317,12 @@ class ListSessionsRequest(message.Message):
     page_token: builtins.str
     """Where to go on: next_page_token of the page before. Empty: the start. A
     token of another filter is INVALID_ARGUMENT.
+    """
+    archived: ArchivedFilter.ValueType
+    """Which by whether they are put away. Default: those that are not."""
+    deleted: builtins.bool
+    """True: the deleted ones instead, last deleted first. Default false. filter
+    must be empty then.
     """
     @builtins.property
     def filter(self) -> struct_pb2.Struct:
@@ -215,16 +332,28 @@ class ListSessionsRequest(message.Message):
         16 keys.
         """
 
+    @builtins.property
+    def updated_from(self) -> timestamp_pb2.Timestamp:
+        """Only sessions that changed at or after this moment."""
+
+    @builtins.property
+    def updated_before(self) -> timestamp_pb2.Timestamp:
+        """Only sessions that changed before this moment."""
+
     def __init__(
         self,
         *,
         page_size: builtins.int = ...,
         page_token: builtins.str = ...,
         filter: struct_pb2.Struct | None = ...,
+        updated_from: timestamp_pb2.Timestamp | None = ...,
+        updated_before: timestamp_pb2.Timestamp | None = ...,
+        archived: ArchivedFilter.ValueType = ...,
+        deleted: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["filter", b"filter"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["filter", b"filter", "updated_before", b"updated_before", "updated_from", b"updated_from"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["filter", b"filter", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["archived", b"archived", "deleted", b"deleted", "filter", b"filter", "page_size", b"page_size", "page_token", b"page_token", "updated_before", b"updated_before", "updated_from", b"updated_from"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -346,6 +475,48 @@ class DeleteSessionResponse(message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
+class UndeleteSessionRequest(message.Message):
+    """Request of UndeleteSession."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: builtins.int
+    session_id: builtins.str
+    """The session's id."""
+    def __init__(
+        self,
+        *,
+        session_id: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class UndeleteSessionResponse(message.Message):
+    """Response of UndeleteSession."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SESSION_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def session(self) -> Session:
+        """The header."""
+
+    def __init__(
+        self,
+        *,
+        session: Session | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["session", b"session"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["session", b"session"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
 class AppendMessagesRequest(message.Message):
     """Request of AppendMessages."""
 
@@ -405,6 +576,7 @@ class ListMessagesRequest(message.Message):
     PAGE_SIZE_FIELD_NUMBER: builtins.int
     PAGE_TOKEN_FIELD_NUMBER: builtins.int
     NEWEST_FIRST_FIELD_NUMBER: builtins.int
+    FROM_SEQUENCE_FIELD_NUMBER: builtins.int
     session_id: builtins.str
     """The session's id."""
     page_size: builtins.int
@@ -417,6 +589,10 @@ class ListMessagesRequest(message.Message):
     """
     newest_first: builtins.bool
     """True: newest first. Default false: in order."""
+    from_sequence: builtins.int
+    """Where to begin: messages from this sequence number on, in the order asked
+    for. 0: the start. Ignored with a page_token.
+    """
     def __init__(
         self,
         *,
@@ -424,10 +600,11 @@ class ListMessagesRequest(message.Message):
         page_size: builtins.int = ...,
         page_token: builtins.str = ...,
         newest_first: builtins.bool = ...,
+        from_sequence: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["newest_first", b"newest_first", "page_size", b"page_size", "page_token", b"page_token", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["from_sequence", b"from_sequence", "newest_first", b"newest_first", "page_size", b"page_size", "page_token", b"page_token", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -465,19 +642,23 @@ class CopySessionRequest(message.Message):
 
     SESSION_ID_FIELD_NUMBER: builtins.int
     TITLE_FIELD_NUMBER: builtins.int
+    UP_TO_SEQUENCE_FIELD_NUMBER: builtins.int
     session_id: builtins.str
     """The session to copy."""
     title: builtins.str
     """The copy's title. Unset: the source's title."""
+    up_to_sequence: builtins.int
+    """The last message to copy: a fork. 0: all. Past the end is INVALID_ARGUMENT."""
     def __init__(
         self,
         *,
         session_id: builtins.str = ...,
         title: builtins.str | None = ...,
+        up_to_sequence: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["_title", b"_title", "title", b"title"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_title", b"_title", "session_id", b"session_id", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_title", b"_title", "session_id", b"session_id", "title", b"title", "up_to_sequence", b"up_to_sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__title: _TypeAlias = typing.Literal["title"]  # noqa: Y015
     _WhichOneofArgType__title: _TypeAlias = typing.Literal["_title", b"_title"]  # noqa: Y015
@@ -598,9 +779,15 @@ class ImportHeader(message.Message):
 
     SESSION_FIELD_NUMBER: builtins.int
     KEEP_ID_FIELD_NUMBER: builtins.int
+    SKIP_EXISTING_FIELD_NUMBER: builtins.int
     keep_id: builtins.bool
     """True: keep session.id; one that exists already is refused with
     SESSION_EXISTS. False: a new id is made.
+    """
+    skip_existing: builtins.bool
+    """True: a session whose session.source_id is here already with the same
+    content is skipped, not taken twice. The content is compared by a hash
+    over title, metadata, context and messages as they were sent.
     """
     @builtins.property
     def session(self) -> Session:
@@ -611,10 +798,11 @@ class ImportHeader(message.Message):
         *,
         session: Session | None = ...,
         keep_id: builtins.bool = ...,
+        skip_existing: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["session", b"session"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["keep_id", b"keep_id", "session", b"session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["keep_id", b"keep_id", "session", b"session", "skip_existing", b"skip_existing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -683,12 +871,16 @@ class ImportResult(message.Message):
     index: builtins.int
     """The place of its header in the stream, from 0."""
     reason: builtins.str
-    """UPPER_SNAKE reason of the refusal. Empty where it was recorded."""
+    """UPPER_SNAKE reason why it was not recorded: ALREADY_IMPORTED where it was
+    skipped, else that of the refusal. Empty where it was recorded.
+    """
     detail: builtins.str
-    """The refusal for a person."""
+    """The reason for a person."""
     @builtins.property
     def session(self) -> Session:
-        """The session as it was recorded. Unset where it was refused."""
+        """The session as it was recorded, or as it is here already. Unset where it
+        was refused.
+        """
 
     def __init__(
         self,
@@ -713,22 +905,26 @@ class ImportTotals(message.Message):
     IMPORTED_COUNT_FIELD_NUMBER: builtins.int
     REFUSED_COUNT_FIELD_NUMBER: builtins.int
     MESSAGE_COUNT_FIELD_NUMBER: builtins.int
+    SKIPPED_COUNT_FIELD_NUMBER: builtins.int
     imported_count: builtins.int
     """Sessions that were recorded."""
     refused_count: builtins.int
     """Sessions that were refused."""
     message_count: builtins.int
     """Messages that were recorded."""
+    skipped_count: builtins.int
+    """Sessions that were skipped because they are here already."""
     def __init__(
         self,
         *,
         imported_count: builtins.int = ...,
         refused_count: builtins.int = ...,
         message_count: builtins.int = ...,
+        skipped_count: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["imported_count", b"imported_count", "message_count", b"message_count", "refused_count", b"refused_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["imported_count", b"imported_count", "message_count", b"message_count", "refused_count", b"refused_count", "skipped_count", b"skipped_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -785,3 +981,458 @@ class ExportSessionsResponse(message.Message):
     _WhichOneofReturnType_item: _TypeAlias = typing.Literal["session", "messages"]  # noqa: Y015
     _WhichOneofArgType_item: _TypeAlias = typing.Literal["item", b"item"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_item) -> _WhichOneofReturnType_item | None: ...
+
+@typing.final
+class SearchMessagesRequest(message.Message):
+    """Request of SearchMessages."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    QUERY_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    FILTER_FIELD_NUMBER: builtins.int
+    SESSION_ID_FIELD_NUMBER: builtins.int
+    ARCHIVED_FIELD_NUMBER: builtins.int
+    query: builtins.str
+    """Words, all of which must be in the message or title; "a phrase" in double
+    quotes; pre* for a beginning. 1 to 1,000 characters. Nothing else has a
+    meaning: any text is a query.
+    """
+    page_size: builtins.int
+    """How many at most. 0 means 20; more than 200 counts as 200; a negative size
+    is INVALID_ARGUMENT.
+    """
+    page_token: builtins.str
+    """Where to go on: next_page_token of the page before. Empty: the start. A
+    token of another query is INVALID_ARGUMENT.
+    """
+    session_id: builtins.str
+    """Only in this session. Empty: in all."""
+    archived: ArchivedFilter.ValueType
+    """Which sessions by whether they are put away. Default: those that are not."""
+    @builtins.property
+    def filter(self) -> struct_pb2.Struct:
+        """Only in sessions that match, as in ListSessions."""
+
+    def __init__(
+        self,
+        *,
+        query: builtins.str = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+        filter: struct_pb2.Struct | None = ...,
+        session_id: builtins.str = ...,
+        archived: ArchivedFilter.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["filter", b"filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["archived", b"archived", "filter", b"filter", "page_size", b"page_size", "page_token", b"page_token", "query", b"query", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class SearchMessagesResponse(message.Message):
+    """Response of SearchMessages."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    HITS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    INDEXING_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Where the next page starts. Empty: there is none."""
+    indexing: builtins.bool
+    """True while the index is being built: what is not indexed yet is missing."""
+    @builtins.property
+    def hits(self) -> containers.RepeatedCompositeFieldContainer[SearchHit]:
+        """What was found, best first (BM25)."""
+
+    def __init__(
+        self,
+        *,
+        hits: abc.Iterable[SearchHit] | None = ...,
+        next_page_token: builtins.str = ...,
+        indexing: builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["hits", b"hits", "indexing", b"indexing", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class SearchHit(message.Message):
+    """One message or title that was found."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: builtins.int
+    TITLE_FIELD_NUMBER: builtins.int
+    SEQUENCE_FIELD_NUMBER: builtins.int
+    MESSAGE_ID_FIELD_NUMBER: builtins.int
+    ROLE_FIELD_NUMBER: builtins.int
+    CREATE_TIME_FIELD_NUMBER: builtins.int
+    SNIPPET_FIELD_NUMBER: builtins.int
+    SPANS_FIELD_NUMBER: builtins.int
+    SCORE_FIELD_NUMBER: builtins.int
+    session_id: builtins.str
+    """The session's id."""
+    title: builtins.str
+    """The session's title."""
+    sequence: builtins.int
+    """The message's place in the session. 0: it is the title that was found."""
+    message_id: builtins.str
+    """The message's id. Empty for a title."""
+    role: messages_pb2.Role.ValueType
+    """Who said it. Unset for a title."""
+    snippet: builtins.str
+    """The text around the best place, at most about 200 characters."""
+    score: builtins.float
+    """The rank by BM25: higher is better. To be compared within one answer only."""
+    @builtins.property
+    def create_time(self) -> timestamp_pb2.Timestamp:
+        """When it was said; for a title when the session last changed."""
+
+    @builtins.property
+    def spans(self) -> containers.RepeatedCompositeFieldContainer[SnippetSpan]:
+        """Where in the snippet the words are."""
+
+    def __init__(
+        self,
+        *,
+        session_id: builtins.str = ...,
+        title: builtins.str = ...,
+        sequence: builtins.int = ...,
+        message_id: builtins.str = ...,
+        role: messages_pb2.Role.ValueType = ...,
+        create_time: timestamp_pb2.Timestamp | None = ...,
+        snippet: builtins.str = ...,
+        spans: abc.Iterable[SnippetSpan] | None = ...,
+        score: builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "message_id", b"message_id", "role", b"role", "score", b"score", "sequence", b"sequence", "session_id", b"session_id", "snippet", b"snippet", "spans", b"spans", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class SnippetSpan(message.Message):
+    """A place in a snippet."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    START_FIELD_NUMBER: builtins.int
+    LENGTH_FIELD_NUMBER: builtins.int
+    start: builtins.int
+    """Where it begins, in Unicode characters from the snippet's start."""
+    length: builtins.int
+    """How many Unicode characters it has."""
+    def __init__(
+        self,
+        *,
+        start: builtins.int = ...,
+        length: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["length", b"length", "start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class WatchSessionsRequest(message.Message):
+    """Request of WatchSessions."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    FROM_REVISION_FIELD_NUMBER: builtins.int
+    FILTER_FIELD_NUMBER: builtins.int
+    from_revision: builtins.int
+    """Go on after this revision: only changes since. Unset: begin with the
+    matching headers. A revision of the future is INVALID_ARGUMENT.
+    """
+    @builtins.property
+    def filter(self) -> struct_pb2.Struct:
+        """Only sessions that match, as in ListSessions."""
+
+    def __init__(
+        self,
+        *,
+        from_revision: builtins.int | None = ...,
+        filter: struct_pb2.Struct | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["_from_revision", b"_from_revision", "filter", b"filter", "from_revision", b"from_revision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_from_revision", b"_from_revision", "filter", b"filter", "from_revision", b"from_revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__from_revision: _TypeAlias = typing.Literal["from_revision"]  # noqa: Y015
+    _WhichOneofArgType__from_revision: _TypeAlias = typing.Literal["_from_revision", b"_from_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__from_revision) -> _WhichOneofReturnType__from_revision | None: ...
+
+@typing.final
+class WatchSessionsResponse(message.Message):
+    """One event of WatchSessions."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SESSION_FIELD_NUMBER: builtins.int
+    REMOVED_FIELD_NUMBER: builtins.int
+    SYNCED_FIELD_NUMBER: builtins.int
+    RESYNC_REQUIRED_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def session(self) -> WatchedSession:
+        """A header, new or changed. Several changes in a row may arrive as one."""
+
+    @builtins.property
+    def removed(self) -> RemovedSession:
+        """A session was deleted or left the filter."""
+
+    @builtins.property
+    def synced(self) -> Synced:
+        """Everything up to here has been sent. Sent once after the headers (or
+        what was missed), and again whenever a reader that was behind caught up.
+        """
+
+    @builtins.property
+    def resync_required(self) -> ResyncRequired:
+        """The changes since from_revision are no longer kept, or this reader fell
+        too far behind: forget what you have and watch again without one. Nothing
+        follows.
+        """
+
+    def __init__(
+        self,
+        *,
+        session: WatchedSession | None = ...,
+        removed: RemovedSession | None = ...,
+        synced: Synced | None = ...,
+        resync_required: ResyncRequired | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["event", b"event", "removed", b"removed", "resync_required", b"resync_required", "session", b"session", "synced", b"synced"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["event", b"event", "removed", b"removed", "resync_required", b"resync_required", "session", b"session", "synced", b"synced"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_event: _TypeAlias = typing.Literal["session", "removed", "synced", "resync_required"]  # noqa: Y015
+    _WhichOneofArgType_event: _TypeAlias = typing.Literal["event", b"event"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
+
+@typing.final
+class WatchedSession(message.Message):
+    """A session as it is at a revision."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SESSION_FIELD_NUMBER: builtins.int
+    REVISION_FIELD_NUMBER: builtins.int
+    revision: builtins.int
+    """The revision that it is of."""
+    @builtins.property
+    def session(self) -> Session:
+        """The header."""
+
+    def __init__(
+        self,
+        *,
+        session: Session | None = ...,
+        revision: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["session", b"session"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["revision", b"revision", "session", b"session"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class RemovedSession(message.Message):
+    """A session that a watcher no longer sees."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: builtins.int
+    REVISION_FIELD_NUMBER: builtins.int
+    session_id: builtins.str
+    """The session's id."""
+    revision: builtins.int
+    """The revision of its removal."""
+    def __init__(
+        self,
+        *,
+        session_id: builtins.str = ...,
+        revision: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["revision", b"revision", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class Synced(message.Message):
+    """A point at which a watcher has seen everything."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: builtins.int
+    revision: builtins.int
+    """The revision to go on from after a lost stream."""
+    def __init__(
+        self,
+        *,
+        revision: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ResyncRequired(message.Message):
+    """A watcher that has to begin anew."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    OLDEST_REVISION_FIELD_NUMBER: builtins.int
+    oldest_revision: builtins.int
+    """The oldest revision that can be gone on from."""
+    def __init__(
+        self,
+        *,
+        oldest_revision: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["oldest_revision", b"oldest_revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class PruneSessionsRequest(message.Message):
+    """Request of PruneSessions."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    DAYS_FIELD_NUMBER: builtins.int
+    ACTION_FIELD_NUMBER: builtins.int
+    FILTER_FIELD_NUMBER: builtins.int
+    DRY_RUN_FIELD_NUMBER: builtins.int
+    days: builtins.int
+    """Sessions to which nothing was added for so many days, 1 to 36,500. 0: apply
+    the retention of the configuration and of each session instead.
+    """
+    action: RetentionAction.ValueType
+    """What becomes of them. Only with days."""
+    dry_run: builtins.bool
+    """True: only say which it would be."""
+    @builtins.property
+    def filter(self) -> struct_pb2.Struct:
+        """Only sessions that match, as in ListSessions. Only with days."""
+
+    def __init__(
+        self,
+        *,
+        days: builtins.int = ...,
+        action: RetentionAction.ValueType = ...,
+        filter: struct_pb2.Struct | None = ...,
+        dry_run: builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["filter", b"filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["action", b"action", "days", b"days", "dry_run", b"dry_run", "filter", b"filter"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class PruneSessionsResponse(message.Message):
+    """Response of PruneSessions."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SESSIONS_FIELD_NUMBER: builtins.int
+    TOTAL_COUNT_FIELD_NUMBER: builtins.int
+    total_count: builtins.int
+    """How many there were or would be in all."""
+    @builtins.property
+    def sessions(self) -> containers.RepeatedCompositeFieldContainer[PrunedSession]:
+        """The sessions that were, or would be, archived or deleted: the first 1,000."""
+
+    def __init__(
+        self,
+        *,
+        sessions: abc.Iterable[PrunedSession] | None = ...,
+        total_count: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["sessions", b"sessions", "total_count", b"total_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class PrunedSession(message.Message):
+    """What a prune does with one session."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SESSION_FIELD_NUMBER: builtins.int
+    ACTION_FIELD_NUMBER: builtins.int
+    action: RetentionAction.ValueType
+    """What became, or would become, of it."""
+    @builtins.property
+    def session(self) -> Session:
+        """The header before."""
+
+    def __init__(
+        self,
+        *,
+        session: Session | None = ...,
+        action: RetentionAction.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["session", b"session"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["action", b"action", "session", b"session"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class BackupStoreRequest(message.Message):
+    """Request of BackupStore."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class BackupStoreResponse(message.Message):
+    """A piece of a backup."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: builtins.int
+    ESTIMATED_SIZE_FIELD_NUMBER: builtins.int
+    data: builtins.bytes
+    """The next bytes of the file, at most 1 MiB."""
+    estimated_size: builtins.int
+    """Bytes that the whole file will have at most. In the first piece only: for
+    a progress bar.
+    """
+    def __init__(
+        self,
+        *,
+        data: builtins.bytes = ...,
+        estimated_size: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["data", b"data", "estimated_size", b"estimated_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...

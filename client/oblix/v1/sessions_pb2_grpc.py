@@ -63,6 +63,11 @@ class SessionServiceStub:
                 request_serializer=oblix_dot_v1_dot_sessions__pb2.DeleteSessionRequest.SerializeToString,
                 response_deserializer=oblix_dot_v1_dot_sessions__pb2.DeleteSessionResponse.FromString,
                 _registered_method=True)
+        self.UndeleteSession = channel.unary_unary(
+                '/oblix.v1.SessionService/UndeleteSession',
+                request_serializer=oblix_dot_v1_dot_sessions__pb2.UndeleteSessionRequest.SerializeToString,
+                response_deserializer=oblix_dot_v1_dot_sessions__pb2.UndeleteSessionResponse.FromString,
+                _registered_method=True)
         self.AppendMessages = channel.unary_unary(
                 '/oblix.v1.SessionService/AppendMessages',
                 request_serializer=oblix_dot_v1_dot_sessions__pb2.AppendMessagesRequest.SerializeToString,
@@ -92,6 +97,26 @@ class SessionServiceStub:
                 '/oblix.v1.SessionService/ExportSessions',
                 request_serializer=oblix_dot_v1_dot_sessions__pb2.ExportSessionsRequest.SerializeToString,
                 response_deserializer=oblix_dot_v1_dot_sessions__pb2.ExportSessionsResponse.FromString,
+                _registered_method=True)
+        self.SearchMessages = channel.unary_unary(
+                '/oblix.v1.SessionService/SearchMessages',
+                request_serializer=oblix_dot_v1_dot_sessions__pb2.SearchMessagesRequest.SerializeToString,
+                response_deserializer=oblix_dot_v1_dot_sessions__pb2.SearchMessagesResponse.FromString,
+                _registered_method=True)
+        self.WatchSessions = channel.unary_stream(
+                '/oblix.v1.SessionService/WatchSessions',
+                request_serializer=oblix_dot_v1_dot_sessions__pb2.WatchSessionsRequest.SerializeToString,
+                response_deserializer=oblix_dot_v1_dot_sessions__pb2.WatchSessionsResponse.FromString,
+                _registered_method=True)
+        self.PruneSessions = channel.unary_unary(
+                '/oblix.v1.SessionService/PruneSessions',
+                request_serializer=oblix_dot_v1_dot_sessions__pb2.PruneSessionsRequest.SerializeToString,
+                response_deserializer=oblix_dot_v1_dot_sessions__pb2.PruneSessionsResponse.FromString,
+                _registered_method=True)
+        self.BackupStore = channel.unary_stream(
+                '/oblix.v1.SessionService/BackupStore',
+                request_serializer=oblix_dot_v1_dot_sessions__pb2.BackupStoreRequest.SerializeToString,
+                response_deserializer=oblix_dot_v1_dot_sessions__pb2.BackupStoreResponse.FromString,
                 _registered_method=True)
 
 
@@ -131,7 +156,16 @@ class SessionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteSession(self, request, context):
-        """Removes a session and its messages, and cancels its running turn.
+        """Removes a session and its messages, and cancels its running turn. It can
+        be brought back for as long as the configuration keeps deleted sessions.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndeleteSession(self, request, context):
+        """Brings a deleted session back as it was. One that is not deleted is
+        FAILED_PRECONDITION SESSION_NOT_DELETED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -181,6 +215,36 @@ class SessionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SearchMessages(self, request, context):
+        """Finds messages and titles by their words, best first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchSessions(self, request, context):
+        """Streams what happens to sessions: first the matching headers as they are
+        now (or what was missed since from_revision), then each change.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PruneSessions(self, request, context):
+        """Archives or deletes the sessions that a rule names, or says which it would.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BackupStore(self, request, context):
+        """Streams a copy of the whole store as it is at one moment, while writing
+        goes on. The chunks in order are a file that `oblixd restore` takes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SessionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -208,6 +272,11 @@ def add_SessionServiceServicer_to_server(servicer, server):
                     servicer.DeleteSession,
                     request_deserializer=oblix_dot_v1_dot_sessions__pb2.DeleteSessionRequest.FromString,
                     response_serializer=oblix_dot_v1_dot_sessions__pb2.DeleteSessionResponse.SerializeToString,
+            ),
+            'UndeleteSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndeleteSession,
+                    request_deserializer=oblix_dot_v1_dot_sessions__pb2.UndeleteSessionRequest.FromString,
+                    response_serializer=oblix_dot_v1_dot_sessions__pb2.UndeleteSessionResponse.SerializeToString,
             ),
             'AppendMessages': grpc.unary_unary_rpc_method_handler(
                     servicer.AppendMessages,
@@ -238,6 +307,26 @@ def add_SessionServiceServicer_to_server(servicer, server):
                     servicer.ExportSessions,
                     request_deserializer=oblix_dot_v1_dot_sessions__pb2.ExportSessionsRequest.FromString,
                     response_serializer=oblix_dot_v1_dot_sessions__pb2.ExportSessionsResponse.SerializeToString,
+            ),
+            'SearchMessages': grpc.unary_unary_rpc_method_handler(
+                    servicer.SearchMessages,
+                    request_deserializer=oblix_dot_v1_dot_sessions__pb2.SearchMessagesRequest.FromString,
+                    response_serializer=oblix_dot_v1_dot_sessions__pb2.SearchMessagesResponse.SerializeToString,
+            ),
+            'WatchSessions': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchSessions,
+                    request_deserializer=oblix_dot_v1_dot_sessions__pb2.WatchSessionsRequest.FromString,
+                    response_serializer=oblix_dot_v1_dot_sessions__pb2.WatchSessionsResponse.SerializeToString,
+            ),
+            'PruneSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.PruneSessions,
+                    request_deserializer=oblix_dot_v1_dot_sessions__pb2.PruneSessionsRequest.FromString,
+                    response_serializer=oblix_dot_v1_dot_sessions__pb2.PruneSessionsResponse.SerializeToString,
+            ),
+            'BackupStore': grpc.unary_stream_rpc_method_handler(
+                    servicer.BackupStore,
+                    request_deserializer=oblix_dot_v1_dot_sessions__pb2.BackupStoreRequest.FromString,
+                    response_serializer=oblix_dot_v1_dot_sessions__pb2.BackupStoreResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -379,6 +468,33 @@ class SessionService:
             '/oblix.v1.SessionService/DeleteSession',
             oblix_dot_v1_dot_sessions__pb2.DeleteSessionRequest.SerializeToString,
             oblix_dot_v1_dot_sessions__pb2.DeleteSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndeleteSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oblix.v1.SessionService/UndeleteSession',
+            oblix_dot_v1_dot_sessions__pb2.UndeleteSessionRequest.SerializeToString,
+            oblix_dot_v1_dot_sessions__pb2.UndeleteSessionResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -541,6 +657,114 @@ class SessionService:
             '/oblix.v1.SessionService/ExportSessions',
             oblix_dot_v1_dot_sessions__pb2.ExportSessionsRequest.SerializeToString,
             oblix_dot_v1_dot_sessions__pb2.ExportSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SearchMessages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oblix.v1.SessionService/SearchMessages',
+            oblix_dot_v1_dot_sessions__pb2.SearchMessagesRequest.SerializeToString,
+            oblix_dot_v1_dot_sessions__pb2.SearchMessagesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/oblix.v1.SessionService/WatchSessions',
+            oblix_dot_v1_dot_sessions__pb2.WatchSessionsRequest.SerializeToString,
+            oblix_dot_v1_dot_sessions__pb2.WatchSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PruneSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oblix.v1.SessionService/PruneSessions',
+            oblix_dot_v1_dot_sessions__pb2.PruneSessionsRequest.SerializeToString,
+            oblix_dot_v1_dot_sessions__pb2.PruneSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BackupStore(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/oblix.v1.SessionService/BackupStore',
+            oblix_dot_v1_dot_sessions__pb2.BackupStoreRequest.SerializeToString,
+            oblix_dot_v1_dot_sessions__pb2.BackupStoreResponse.FromString,
             options,
             channel_credentials,
             insecure,

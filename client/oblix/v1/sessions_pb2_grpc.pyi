@@ -46,7 +46,13 @@ class SessionServiceStub:
     UpdateSession: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.UpdateSessionRequest, _sessions_pb2.UpdateSessionResponse]
     """Changes a session's header."""
     DeleteSession: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.DeleteSessionRequest, _sessions_pb2.DeleteSessionResponse]
-    """Removes a session and its messages, and cancels its running turn."""
+    """Removes a session and its messages, and cancels its running turn. It can
+    be brought back for as long as the configuration keeps deleted sessions.
+    """
+    UndeleteSession: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.UndeleteSessionRequest, _sessions_pb2.UndeleteSessionResponse]
+    """Brings a deleted session back as it was. One that is not deleted is
+    FAILED_PRECONDITION SESSION_NOT_DELETED.
+    """
     AppendMessages: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.AppendMessagesRequest, _sessions_pb2.AppendMessagesResponse]
     """Adds messages at a session's end: all of them or none."""
     ListMessages: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.ListMessagesRequest, _sessions_pb2.ListMessagesResponse]
@@ -62,6 +68,18 @@ class SessionServiceStub:
     """
     ExportSessions: _grpc.UnaryStreamMultiCallable[_sessions_pb2.ExportSessionsRequest, _sessions_pb2.ExportSessionsResponse]
     """Streams sessions, one after another: a header, then its messages."""
+    SearchMessages: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.SearchMessagesRequest, _sessions_pb2.SearchMessagesResponse]
+    """Finds messages and titles by their words, best first."""
+    WatchSessions: _grpc.UnaryStreamMultiCallable[_sessions_pb2.WatchSessionsRequest, _sessions_pb2.WatchSessionsResponse]
+    """Streams what happens to sessions: first the matching headers as they are
+    now (or what was missed since from_revision), then each change.
+    """
+    PruneSessions: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.PruneSessionsRequest, _sessions_pb2.PruneSessionsResponse]
+    """Archives or deletes the sessions that a rule names, or says which it would."""
+    BackupStore: _grpc.UnaryStreamMultiCallable[_sessions_pb2.BackupStoreRequest, _sessions_pb2.BackupStoreResponse]
+    """Streams a copy of the whole store as it is at one moment, while writing
+    goes on. The chunks in order are a file that `oblixd restore` takes.
+    """
 
 @_typing.type_check_only
 class SessionServiceAsyncStub(SessionServiceStub):
@@ -81,7 +99,13 @@ class SessionServiceAsyncStub(SessionServiceStub):
     UpdateSession: _aio.UnaryUnaryMultiCallable[_sessions_pb2.UpdateSessionRequest, _sessions_pb2.UpdateSessionResponse]  # type: ignore[assignment]
     """Changes a session's header."""
     DeleteSession: _aio.UnaryUnaryMultiCallable[_sessions_pb2.DeleteSessionRequest, _sessions_pb2.DeleteSessionResponse]  # type: ignore[assignment]
-    """Removes a session and its messages, and cancels its running turn."""
+    """Removes a session and its messages, and cancels its running turn. It can
+    be brought back for as long as the configuration keeps deleted sessions.
+    """
+    UndeleteSession: _aio.UnaryUnaryMultiCallable[_sessions_pb2.UndeleteSessionRequest, _sessions_pb2.UndeleteSessionResponse]  # type: ignore[assignment]
+    """Brings a deleted session back as it was. One that is not deleted is
+    FAILED_PRECONDITION SESSION_NOT_DELETED.
+    """
     AppendMessages: _aio.UnaryUnaryMultiCallable[_sessions_pb2.AppendMessagesRequest, _sessions_pb2.AppendMessagesResponse]  # type: ignore[assignment]
     """Adds messages at a session's end: all of them or none."""
     ListMessages: _aio.UnaryUnaryMultiCallable[_sessions_pb2.ListMessagesRequest, _sessions_pb2.ListMessagesResponse]  # type: ignore[assignment]
@@ -97,6 +121,18 @@ class SessionServiceAsyncStub(SessionServiceStub):
     """
     ExportSessions: _aio.UnaryStreamMultiCallable[_sessions_pb2.ExportSessionsRequest, _sessions_pb2.ExportSessionsResponse]  # type: ignore[assignment]
     """Streams sessions, one after another: a header, then its messages."""
+    SearchMessages: _aio.UnaryUnaryMultiCallable[_sessions_pb2.SearchMessagesRequest, _sessions_pb2.SearchMessagesResponse]  # type: ignore[assignment]
+    """Finds messages and titles by their words, best first."""
+    WatchSessions: _aio.UnaryStreamMultiCallable[_sessions_pb2.WatchSessionsRequest, _sessions_pb2.WatchSessionsResponse]  # type: ignore[assignment]
+    """Streams what happens to sessions: first the matching headers as they are
+    now (or what was missed since from_revision), then each change.
+    """
+    PruneSessions: _aio.UnaryUnaryMultiCallable[_sessions_pb2.PruneSessionsRequest, _sessions_pb2.PruneSessionsResponse]  # type: ignore[assignment]
+    """Archives or deletes the sessions that a rule names, or says which it would."""
+    BackupStore: _aio.UnaryStreamMultiCallable[_sessions_pb2.BackupStoreRequest, _sessions_pb2.BackupStoreResponse]  # type: ignore[assignment]
+    """Streams a copy of the whole store as it is at one moment, while writing
+    goes on. The chunks in order are a file that `oblixd restore` takes.
+    """
 
 class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps conversations. What a call has acknowledged survives a crash.
@@ -143,7 +179,19 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _sessions_pb2.DeleteSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_sessions_pb2.DeleteSessionResponse, _abc.Awaitable[_sessions_pb2.DeleteSessionResponse]]:
-        """Removes a session and its messages, and cancels its running turn."""
+        """Removes a session and its messages, and cancels its running turn. It can
+        be brought back for as long as the configuration keeps deleted sessions.
+        """
+
+    @_abc_1.abstractmethod
+    def UndeleteSession(
+        self,
+        request: _sessions_pb2.UndeleteSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sessions_pb2.UndeleteSessionResponse, _abc.Awaitable[_sessions_pb2.UndeleteSessionResponse]]:
+        """Brings a deleted session back as it was. One that is not deleted is
+        FAILED_PRECONDITION SESSION_NOT_DELETED.
+        """
 
     @_abc_1.abstractmethod
     def AppendMessages(
@@ -195,5 +243,41 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_sessions_pb2.ExportSessionsResponse], _abc.AsyncIterator[_sessions_pb2.ExportSessionsResponse]]:
         """Streams sessions, one after another: a header, then its messages."""
+
+    @_abc_1.abstractmethod
+    def SearchMessages(
+        self,
+        request: _sessions_pb2.SearchMessagesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sessions_pb2.SearchMessagesResponse, _abc.Awaitable[_sessions_pb2.SearchMessagesResponse]]:
+        """Finds messages and titles by their words, best first."""
+
+    @_abc_1.abstractmethod
+    def WatchSessions(
+        self,
+        request: _sessions_pb2.WatchSessionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_sessions_pb2.WatchSessionsResponse], _abc.AsyncIterator[_sessions_pb2.WatchSessionsResponse]]:
+        """Streams what happens to sessions: first the matching headers as they are
+        now (or what was missed since from_revision), then each change.
+        """
+
+    @_abc_1.abstractmethod
+    def PruneSessions(
+        self,
+        request: _sessions_pb2.PruneSessionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sessions_pb2.PruneSessionsResponse, _abc.Awaitable[_sessions_pb2.PruneSessionsResponse]]:
+        """Archives or deletes the sessions that a rule names, or says which it would."""
+
+    @_abc_1.abstractmethod
+    def BackupStore(
+        self,
+        request: _sessions_pb2.BackupStoreRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_sessions_pb2.BackupStoreResponse], _abc.AsyncIterator[_sessions_pb2.BackupStoreResponse]]:
+        """Streams a copy of the whole store as it is at one moment, while writing
+        goes on. The chunks in order are a file that `oblixd restore` takes.
+        """
 
 def add_SessionServiceServicer_to_server(servicer: SessionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
