@@ -12,8 +12,8 @@ from support import guide
 
 @pytest.fixture
 def write(tmp_path: Path):
-    def write(text: str) -> Path:
-        path = tmp_path / "guide.md"
+    def write(text: str, name: str = "guide.md") -> Path:
+        path = tmp_path / name
         path.write_text(textwrap.dedent(text))
         return path
 
@@ -88,7 +88,15 @@ def test_a_prelude_provides_what_the_guide_assumes(write) -> None:
         answer = await ask(question)
         ```
     """)
-    prelude = "async def ask(text): return text.upper()\nquestion = await ask('why')"
+    prelude = write(
+        """
+        ```python
+        async def ask(text): return text.upper()
+        question = await ask('why')
+        ```
+        """,
+        "prelude.md",
+    )
     assert guide.run(path, prelude)["answer"] == "WHY"
 
 

@@ -1,6 +1,6 @@
 """Runs the Python blocks of Markdown guides, so that documentation can't rot.
 
-    python -m support.guide [--prelude FILE.py] GUIDE.md [GUIDE.md ...]
+    python -m support.guide [--prelude GUIDE.md] GUIDE.md [GUIDE.md ...]
 
 The blocks of a guide run in order, in one namespace, as one program whose
 `__name__` is `__main__`. `await` may stand at the top level of a block: such
@@ -8,8 +8,9 @@ blocks share one event loop for the guide. A block that is indented, as inside
 a list, is taken without its indentation. Tracebacks show the guide's lines.
 
 A guide often leaves out what its reader is assumed to have: a client, a name
-from an earlier page. A prelude is Python source that is run first, in the same
-namespace and under the same rules, and provides just that.
+from an earlier page. A prelude provides just that: a guide whose blocks are run
+first, in the same namespace, and whose prose says what is assumed and why. It
+finds a `contextlib.ExitStack` under the name `cleanup`, closed at the end.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,13 +58,13 @@ def _body(lines: Iterator[tuple[int, str]], fence: str) -> Iterator[str]:
         yield line
 
 
-def run(path: Path, prelude: str = "") -> dict[str, object]:
+def run(path: Path, prelude: Path | None = None) -> dict[str, object]:
     """Run a guide's blocks. Returns the namespace that they leave; raises what they raise."""
     namespace: dict[str, object] = {"__name__": "__main__", "__builtins__": __builtins__}
-    with asyncio.Runner() as runner:
-        _run_block(Block(Path("prelude"), 1, prelude), namespace, runner)
-        for block in blocks(path):
-            _run_block(block, namespace, runner)
+    with ExitStack() as namespace["cleanup"], asyncio.Runner() as runner:
+        for guide in (prelude, path) if prelude else (path,):
+            for block in blocks(guide):
+                _run_block(block, namespace, runner)
     return namespace
 
 
@@ -83,11 +85,10 @@ def main() -> None:
     """Run the guides that the command line names."""
     parser = argparse.ArgumentParser(description="Run the Python blocks of Markdown guides.")
     parser.add_argument("guides", nargs="+", type=Path, metavar="GUIDE.md")
-    parser.add_argument("--prelude", type=Path, metavar="FILE.py", help="run first in each guide's namespace")
+    parser.add_argument("--prelude", type=Path, metavar="GUIDE.md", help="run before each guide")
     arguments = parser.parse_args()
-    prelude = arguments.prelude.read_text() if arguments.prelude else ""
     for guide in arguments.guides:
-        run(guide, prelude)
+        run(guide, arguments.prelude)
         print(f"{guide}: {len(list(blocks(guide)))} blocks ran")
 
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from oblix import Completed, Delta, Event, Queued, Rerouted
 from oblix.cli import output
 from oblix.cli.errors import CommandError
 
 
-async def show(events: AsyncIterator[Event], *, text: bool = True, summary: bool = True) -> Completed:
+async def show(events: AsyncGenerator[Event, None], *, text: bool = True, summary: bool = True) -> Completed:
     """Print the answer's text on standard output and a summary on standard error; return the end."""
-    async for event in events:
-        if isinstance(event, Completed):
-            _finish(event, text, summary)
-            return event
-        if text:
-            _print(event)
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, Completed):
+                _finish(event, text, summary)
+                return event
+            if text:
+                _print(event)
     raise CommandError("the answer broke off without an end. Ask again; `oblix status` shows the log.")
 
 
@@ -40,7 +42,8 @@ def _finish(completed: Completed, text: bool, summary: bool) -> None:
 
 def _summary(completed: Completed) -> list[tuple[str, str]]:
     response = completed.response
-    lines = [("model", str(response["model_id"])), ("why", str(response["routing_decision"]["reason"]))]
+    routing = response["routing_decision"]["model_routing"]
+    lines = [("model", response["model_id"]), ("why", routing["reason"])]
     if completed.session_id:
         lines.append(("session", completed.session_id))
     if completed.finish_reason not in {"stop", ""}:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.metadata
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -43,6 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: Sequence[str]) -> int:
+    for stream in (sys.stdout, sys.stderr):
+        # An answer may hold what the terminal's encoding has no sign for.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     arguments = _parser(words).parse_args(words)
     code: int = arguments.run(arguments) or 0
     sys.stdout.flush()

@@ -52,10 +52,11 @@ def run(arguments: argparse.Namespace) -> None:
 
 async def _begin(client: OblixClient, arguments: argparse.Namespace) -> str:
     if arguments.local_model:
-        await client.hook_model(*arguments.local_model, endpoint=arguments.local_endpoint)
+        provider, name = arguments.local_model
+        await client.hook_model(provider, name, arguments.local_endpoint)
     if arguments.cloud_model:
-        endpoint, key = arguments.cloud_endpoint, arguments.cloud_api_key
-        await client.hook_model(*arguments.cloud_model, endpoint=endpoint, api_key=key)
+        provider, name = arguments.cloud_model
+        await client.hook_model(provider, name, arguments.cloud_endpoint, arguments.cloud_api_key)
     session_id = arguments.session
     if session_id is None:
         session_id = await client.create_session(title="Chat", local_only=arguments.local_only)

