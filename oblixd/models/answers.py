@@ -49,6 +49,8 @@ async def answer(
     async with http.request("POST", path, body) as reply:
         if reply.status != HTTPStatus.OK:
             raise peer.answered(reply.status, reply.headers, await reply.excerpt())
+        if reply.headers.get("Content-Type", "").startswith("text/html"):
+            raise peer.broken("it sent a web page, so the endpoint is wrong or a portal is in between")
         while not decoder.complete:
             read = await _read(reply, decoder)
             contents, failure = gather(decoder.pieces(read), peer)
@@ -61,7 +63,7 @@ async def answer(
             if not read:
                 break
         if not (decoder.complete or decoder.stopped):
-            raise peer.broken(_unfinished(reply))
+            raise peer.broken("it ended without saying that it was done")
         reply.complete = True
         yield decoder.finished()
 
@@ -113,13 +115,6 @@ async def _read(reply: Reply, decoder: Decoder) -> bytes:
     except ModelError:
         # The model's text is whole: what failed is only the counts that follow it.
         return b""
-
-
-def _unfinished(reply: Reply) -> str:
-    kind = reply.headers.get("Content-Type", "")
-    if kind.startswith("text/html"):
-        return "it sent a web page, so the endpoint is wrong or a portal is in between"
-    return "it ended without saying that it was done"
 
 
 def _sound(text: str) -> str:

@@ -105,7 +105,7 @@ class MessageDecoder:
                 self._stop(text_of(_object(event, "delta"), "stop_reason"))
             case "message_stop":
                 self.stopped = self.complete = True
-            case "error":
+            case _ if event.get("error"):
                 raise self._peer.reported(event)
 
     def _count(self, usage: Mapping[str, Any]) -> None:

@@ -144,7 +144,7 @@ def retry_after_s(value: str | None) -> float | None:
     """Read a Retry-After header, seconds or a date. None where it is absent or absurd."""
     if value is None:
         return None
-    seconds = float(value) if value.strip().isdecimal() else _until(value)
+    seconds = float(value) if value.isascii() and value.strip().isdecimal() else _until(value)
     return seconds if seconds is not None and 0 <= seconds <= LONGEST_RETRY_AFTER_S else None
 
 

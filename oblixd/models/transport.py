@@ -31,8 +31,8 @@ LONGEST_EXCERPT = 64 * 1024
 """Bytes that are read of an error's body."""
 EXCERPT_S = 5.0
 """How long an error's body is waited for."""
-DRAIN_S = 1.0
-"""How long a connection is read on after a complete answer, to keep it for the next."""
+DRAIN_S = 0.1
+"""How long the end of the body may follow a complete answer, for the connection to be kept."""
 KEPT_S = 60.0
 """How long an idle connection is kept open."""
 _IN_ONE_PIECE = 512 * 1024
@@ -44,8 +44,8 @@ class Transport:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._session = _session(server)
+        self._replies: set[Reply] = set()
         self._places = asyncio.Semaphore(server.max_connections)
-        self._drains: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def request(
@@ -54,16 +54,18 @@ class Transport:
         """See `HttpClient.request`."""
         async with self._places:
             reply = await self._send(method, path, body, patience)
+            self._replies.add(reply)
             try:
                 reply.refuse_compression()
                 yield reply
             finally:
-                self._let_go(reply)
+                self._replies.discard(reply)
+                await reply.let_go()
 
     async def close(self) -> None:
         """Close every connection, also those in use."""
-        for drain in self._drains:
-            drain.cancel()
+        for reply in self._replies:
+            reply.abort()
         await self._session.close()
 
     async def _send(
@@ -85,6 +87,8 @@ class Transport:
     async def _once_more(
         self, method: str, path: str, body: Mapping[str, Any] | None, patience: Patience
     ) -> aiohttp.ClientResponse:
+        if self._session.closed:
+            raise self._server.peer.unreachable("the connection was closed here")
         try:
             return await self._head(method, path, body, patience, SimpleNamespace())
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -108,14 +112,6 @@ class Transport:
                 trace_request_ctx=kept,
             )
 
-    def _let_go(self, reply: Reply) -> None:
-        if not reply.complete or reply.response.content.at_eof():
-            reply.response.close()
-            return
-        drain = asyncio.create_task(_drain(reply.response))
-        self._drains.add(drain)
-        drain.add_done_callback(self._drains.discard)
-
 
 class Reply:
     """The head of a server's answer, and its body read by read."""
@@ -123,7 +119,7 @@ class Reply:
     def __init__(
         self, peer: Peer, response: aiohttp.ClientResponse, patience: Patience, left_s: float
     ) -> None:
-        self.response = response
+        self._response = response
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
         self.complete = False
@@ -150,10 +146,11 @@ class Reply:
         started = time.monotonic()
         try:
             async with asyncio.timeout(self._left_s):
-                return await self.response.content.readany()
+                return await self._response.content.readany()
         except TimeoutError:
             raise self._late() from None
-        except aiohttp.ClientError as error:
+        except (aiohttp.ClientError, RuntimeError) as error:
+            # aiohttp has no error of its own for a connection that we closed ourselves.
             raise self._lost(error) from None
         finally:
             self._left_s -= time.monotonic() - started
@@ -179,6 +176,23 @@ class Reply:
             return bytes(excerpt)
         return bytes(excerpt[:LONGEST_EXCERPT])
 
+    def abort(self) -> None:
+        """Close the connection and wake who waits: closing the session alone does not always do that."""
+        self._response.close()
+
+    async def let_go(self) -> None:
+        """Keep the connection where the answer is complete and its body ends now; close it otherwise."""
+        try:
+            if self.complete:
+                async with asyncio.timeout(DRAIN_S):
+                    while await self._response.content.readany():
+                        pass
+        except (TimeoutError, aiohttp.ClientError, RuntimeError):
+            # Nobody waits for the rest of a complete answer: all that is lost is the connection.
+            return
+        finally:
+            self._response.close()
+
     def refuse_compression(self) -> None:
         """Raise ModelError where the body is compressed: it was not asked for, and can be a bomb."""
         encoding = self.headers.get("Content-Encoding", "identity")
@@ -190,7 +204,7 @@ class Reply:
             return self._peer.stalled(self._patience.stall_s)
         return self._peer.silent(self._patience.first_s)
 
-    def _lost(self, error: aiohttp.ClientError) -> ModelError:
+    def _lost(self, error: Exception) -> ModelError:
         if self._begun or isinstance(error, aiohttp.ClientPayloadError):
             return self._peer.broken("the connection was lost in the middle")
         return self._peer.unreachable("the connection was lost before an answer came")
@@ -262,15 +276,3 @@ def _failed(peer: Peer, error: Exception, patience: Patience) -> ModelError:
 def _reason(error: Exception) -> str:
     os_error = getattr(error, "os_error", None) or getattr(error, "certificate_error", None) or error
     return str(getattr(os_error, "strerror", None) or type(os_error).__name__)
-
-
-async def _drain(response: aiohttp.ClientResponse) -> None:
-    try:
-        async with asyncio.timeout(DRAIN_S):
-            while await response.content.readany():
-                pass
-    except (TimeoutError, aiohttp.ClientError):
-        # Nobody waits for the rest of a complete answer; the connection is closed below.
-        return
-    finally:
-        response.close()

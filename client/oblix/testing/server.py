@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import select
 import socket
 import threading
 from abc import ABC, abstractmethod
@@ -58,7 +59,7 @@ class ModelServer(ABC):
         self._open: set[socket.socket] = set()
         self._closed = False
         self._http = _Listener((host, port), functools.partial(_Handler, self))
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
+        self._thread = threading.Thread(target=self._serve, daemon=True)
 
     @property
     def port(self) -> int:
@@ -79,8 +80,7 @@ class ModelServer(ABC):
         """Stop serving; connections that are open are closed."""
         self._closed = True
         self._closer.close()
-        if self._thread.is_alive():
-            self._http.shutdown()
+        if self._thread.ident is not None:
             self._thread.join()
         for connection in list(self._open):
             _shut(connection)
@@ -162,6 +162,11 @@ class ModelServer(ABC):
     def disconnected(self, connection: socket.socket) -> None:
         """Forget a connection."""
         self._open.discard(connection)
+
+    def _serve(self) -> None:
+        watched: list[socket.socket] = [self._http.socket, self._closing]
+        while self._closing not in select.select(watched, [], [])[0]:
+            self._http.handle_request()
 
     def _goes_on(self, exchange: Exchange, fault: InStream) -> bool:
         return fault.strike(exchange, self.error_in_stream(fault.message))

@@ -1,0 +1,53 @@
+"""Connections to servers of a test's own, whichever provider."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+from oblix.testing import ModelServer
+from support.providers import KINDS, Kind
+
+from oblixd.models.base import Connection
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """Each provider in turn."""
+    return KINDS[request.param]
+
+
+@pytest.fixture
+def servers() -> Iterator[Callable[[ModelServer], ModelServer]]:
+    """Starts servers, and stops them after the test."""
+    with ExitStack() as running:
+        yield running.enter_context
+
+
+@pytest.fixture
+def server(kind: Kind, servers: Callable[[ModelServer], ModelServer]) -> ModelServer:
+    """A server of the provider's."""
+    return servers(kind.server())
+
+
+@pytest.fixture
+async def connections() -> AsyncIterator[Callable[[Connection], Connection]]:
+    """Keeps connections, and closes them after the test."""
+    kept: list[Connection] = []
+
+    def keep(connection: Connection) -> Connection:
+        kept.append(connection)
+        return connection
+
+    yield keep
+    for connection in kept:
+        await connection.close()
+
+
+@pytest.fixture
+def connection(
+    kind: Kind, server: ModelServer, connections: Callable[[Connection], Connection]
+) -> Connection:
+    """A connection to `server`."""
+    return connections(kind.connect(kind.spec(server.url)))

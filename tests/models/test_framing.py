@@ -1,0 +1,74 @@
+"""Lines and events come out the same, wherever the network cut them."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oblixd.models import framing
+from oblixd.models.framing import Events, Lines, TooLongError
+
+PLAIN = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]))
+
+
+def cut(data: bytes, places: list[int]) -> list[bytes]:
+    """The data in reads that end at these places."""
+    edges = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
+    return [data[start:end] for start, end in pairwise(edges)]
+
+
+@given(st.lists(PLAIN), st.sampled_from(["\n", "\r\n"]), PLAIN, st.lists(st.integers(0)))
+def test_lines_do_not_depend_on_the_reads(lines: list[str], end: str, rest: str, places: list[int]) -> None:
+    cutter = Lines()
+    data = ("".join(line + end for line in lines) + rest).encode()
+    seen = [line for read in cut(data, places) for line in cutter.feed(read)]
+    assert [line.decode() for line in seen] == lines
+    assert cutter.rest().decode() == rest
+
+
+@given(st.lists(PLAIN.filter(bool), min_size=1), st.sampled_from(["\n", "\r\n"]), st.lists(st.integers(0)))
+def test_events_do_not_depend_on_the_reads(texts: list[str], end: str, places: list[int]) -> None:
+    cutter = Events()
+    wire = "".join(f": ping{end}event: x{end}data: {text}{end}{end}" for text in texts).encode()
+    seen = [event for read in cut(wire, places) for event in cutter.feed(read)]
+    assert [event.decode() for event in seen] == texts
+    assert cutter.rest() == []
+
+
+@pytest.mark.parametrize(
+    ("wire", "events"),
+    [
+        (b"data: a\ndata: b\n\n", [b"a\nb"]),
+        (b"data:a\n\n", [b"a"]),
+        (b"data:  a\n\n", [b" a"]),
+        (b"data\n\n", [b""]),
+        (b"\n\n\n", []),
+        (b": only a comment\n\n", []),
+        (b"id: 1\nretry: 5\nunknown: x\n\n", []),
+        (b'{"error":"unframed"}\n', [b'{"error":"unframed"}']),
+        (b'error: {"code":500}\n\n', [b'{"code":500}']),
+        (b"data: no empty line behind", [b"no empty line behind"]),
+        (b"data: no empty line behind\n", [b"no empty line behind"]),
+    ],
+)
+def test_events_as_servers_write_them(wire: bytes, events: list[bytes]) -> None:
+    cutter = Events()
+    assert [*cutter.feed(wire), *cutter.rest()] == events
+
+
+def test_what_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(framing, "LONGEST_LINE", 100)
+    lines = Lines()
+    assert lines.feed(b"x" * 100 + b"\n" + b"y" * 60) == [b"x" * 100]
+    with pytest.raises(TooLongError):
+        lines.feed(b"y" * 41)
+
+
+def test_an_event_of_many_lines_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(framing, "LONGEST_LINE", 100)
+    events = Events()
+    with pytest.raises(TooLongError):
+        events.feed(b"data: 0123456789\n" * 11)

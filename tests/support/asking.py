@@ -1,0 +1,54 @@
+"""Requests to a model, and the whole of its answer."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from oblix.v1 import messages_pb2 as pb
+
+from oblixd.models.base import ChatRequest, Connection, Content, ContentKind, Finished, ModelError, Options
+
+
+@dataclass
+class Heard:
+    """What a stream gave until it ended, and how it ended."""
+
+    contents: list[Content] = field(default_factory=list)
+    finished: Finished | None = None
+    error: ModelError | None = None
+
+    @property
+    def text(self) -> str:
+        return "".join(one.text for one in self.contents if one.kind is ContentKind.TEXT)
+
+    @property
+    def reasoning(self) -> str:
+        return "".join(one.text for one in self.contents if one.kind is ContentKind.REASONING)
+
+
+def message(role: pb.Role.ValueType, *parts: str | pb.Part) -> pb.Message:
+    """A message of texts and other parts."""
+    made = [pb.Part(text=part) if isinstance(part, str) else part for part in parts]
+    return pb.Message(role=role, parts=made)
+
+
+def question(text: str = "What is up?", **options: object) -> ChatRequest:
+    """One question of a user's."""
+    return ChatRequest([message(pb.ROLE_USER, text)], Options(**options))
+
+
+async def ask(connection: Connection, request: ChatRequest | None = None) -> Heard:
+    """Ask and collect everything. A ModelError is part of what was heard."""
+    heard = Heard()
+    try:
+        async with aclosing(connection.stream(request or question())) as items:
+            async for item in items:
+                assert heard.finished is None, "something came after the end"
+                if isinstance(item, Finished):
+                    heard.finished = item
+                else:
+                    heard.contents.append(item)
+    except ModelError as error:
+        heard.error = error
+    return heard
