@@ -9,7 +9,7 @@ from oblixd.sessions.ledger import Ledger
 
 BLOCK_MESSAGES = 500
 BLOCK_BYTES = 2**20
-"""Where a block ends, so that neither the event loop nor the memory has much of it."""
+"""Where a block ends, so that the event loop is soon free again. A message alone may be larger."""
 
 
 def blocks(ledger: Ledger, entry: Entry) -> Iterator[list[tuple[int, bytes]]]:
@@ -32,8 +32,8 @@ def _block(ledger: Ledger, entry: Entry, at: int, end: int) -> list[tuple[int, b
     with ledger.read(entry.ref) as txn:
         ledger.catalog.progress(txn, entry.ref)
         for sequence, payload in ledger.transcript.scan(txn, entry.number, at):
-            if sequence >= end or len(block) == BLOCK_MESSAGES or room <= 0:
-                break
             room -= len(payload)
+            if sequence >= end or len(block) == BLOCK_MESSAGES or (block and room < 0):
+                break
             block.append((sequence, payload))
     return block

@@ -5,7 +5,7 @@ from __future__ import annotations
 import lmdb
 
 from oblixd.errors import FailedPreconditionError
-from oblixd.store.table import Table
+from oblixd.store.table import Table, Transaction
 from oblixd.store.v1 import records_pb2 as records
 
 VERSION = 1
@@ -15,14 +15,13 @@ TABLE = "schema"
 KEY = b"version"
 
 
-def check(environment: lmdb.Environment) -> None:
+def check(environment: lmdb.Environment, txn: Transaction) -> None:
     """Writes the version into a new file; refuses one that a newer daemon wrote."""
-    table = Table(TABLE, environment.open_db(TABLE.encode()))
-    with environment.begin(write=True) as txn:
-        payload = table.get(txn, KEY)
-        if payload is None:
-            table.put(txn, KEY, records.SchemaRecord(version=VERSION).SerializeToString())
-            return
+    table = Table(TABLE, environment.open_db(TABLE.encode(), txn=txn))
+    payload = table.get(txn, KEY)
+    if payload is None:
+        table.put(txn, KEY, records.SchemaRecord(version=VERSION).SerializeToString())
+        return
     found = records.SchemaRecord.FromString(payload).version
     if found > VERSION:
         raise FailedPreconditionError(

@@ -46,12 +46,12 @@ class Store:
         try:
             await inspection.inspect(directory, suspicious=claim.unclean)
             claim.mark()
-            writer = Writer(partial(_open, directory, tables, map_size))
+            handles: dict[str, Table] = {}
+            writer = Writer(partial(_open, directory, map_size, tables, handles))
             environment = await writer.start()
         except BaseException:
             claim.give_up()
             raise
-        handles = {name: Table(name, environment.open_db(name.encode())) for name in tables}
         return cls(claim, writer, environment, handles)
 
     def table(self, name: str) -> Table:
@@ -91,15 +91,18 @@ class Store:
         self._claim.release()
 
 
-def _open(directory: Path, tables: tuple[str, ...], map_size: int) -> lmdb.Environment:
+def _open(
+    directory: Path, map_size: int, names: tuple[str, ...], tables: dict[str, Table]
+) -> lmdb.Environment:
     # readahead is for scans; ours are point reads in a file that may be larger than the memory.
     environment = lmdb.open(
         str(directory), map_size=map_size, max_dbs=MAX_TABLES, mode=0o600, readahead=False, max_spare_txns=4
     )
     try:
-        schema.check(environment)
-        for name in tables:
-            environment.open_db(name.encode())
+        with environment.begin(write=True) as txn:
+            schema.check(environment, txn)
+            for name in names:
+                tables[name] = Table(name, environment.open_db(name.encode(), txn=txn))
     except BaseException:
         environment.close()
         raise

@@ -46,15 +46,13 @@ async def _count(directory: Path) -> int:
             return store.table("things").count(txn)
 
 
-def _mode(path: Path) -> int:
-    return stat.S_IMODE(path.stat().st_mode)
-
-
 async def test_only_the_owner_can_read_it(filled: Path) -> None:
-    assert _mode(filled) == 0o700
-    assert {name: _mode(filled / name) for name in os.listdir(filled)} == dict.fromkeys(
-        (DATA_FILE, "lock.mdb", CLAIM_FILE), 0o600
-    )
+    files = (DATA_FILE, "lock.mdb", CLAIM_FILE)
+    assert _modes(filled) == {"store": 0o700} | dict.fromkeys(files, 0o600)
+
+
+def _modes(directory: Path) -> dict[str, int]:
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in (directory, *directory.iterdir())}
 
 
 async def test_a_second_opener_is_told_and_the_first_goes_on(tmp_path: Path) -> None:

@@ -1,0 +1,203 @@
+"""Copies and merges: complete, in order, unseen until they are done."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from pathlib import Path
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from oblix.v1 import messages_pb2 as pb
+from oblix.v1.sessions_pb2 import Session
+from support.conversations import all_messages, all_sessions, say, sessions_in, struct, texts
+
+from oblixd.errors import InvalidArgumentError, NotFoundError
+from oblixd.sessions import Sessions, drafts
+
+
+async def _session(sessions: Sessions, *said: str | tuple[str, int], **header: object) -> Session:
+    """A session with texts, each at a second where one is given."""
+    made = await sessions.create(Session(**header))
+    if said:
+        await sessions.append(made.id, [_say(what) for what in said])
+    return sessions.get(made.id)
+
+
+def _say(what: str | tuple[str, int]) -> pb.Message:
+    if isinstance(what, str):
+        return say(what)
+    return say(what[0], create_time=Timestamp(seconds=what[1]))
+
+
+async def _running(sessions: Sessions, session_id: str) -> None:
+    turn = await sessions.begin_turn(session_id, "request", [say("question")])
+    await turn.checkpoint([pb.Part(text="par")])
+    await turn.checkpoint([pb.Part(text="t")])
+    await sessions.append(session_id, [say("meanwhile")])
+
+
+async def test_a_copy_has_all_and_goes_its_own_way(sessions: Sessions) -> None:
+    source = await _session(
+        sessions, "a", "b", title="T", metadata=struct(k=1), context=struct(system="s"), local_only=True
+    )
+    await sessions.update(Session(id=source.id, archived=True), [])
+    copy = await sessions.copy(source.id, None)
+    assert copy == sessions.get(copy.id)
+    assert (copy.title, copy.metadata, copy.context) == (source.title, source.metadata, source.context)
+    assert (copy.local_only, copy.archived, copy.parent_session_id) == (True, False, source.id)
+    assert all_messages(sessions, copy.id) == all_messages(sessions, source.id)
+    await sessions.append(copy.id, [say("c")])
+    await sessions.delete(source.id)
+    assert texts(all_messages(sessions, copy.id)) == ["a", "b", "c"]
+    assert [session.id for session in all_sessions(sessions, k=1)] == [copy.id]
+
+
+@pytest.mark.parametrize("title", ["", "New"])
+async def test_a_copy_can_have_a_title_of_its_own(sessions: Sessions, title: str) -> None:
+    source = await _session(sessions, title="Old")
+    assert (await sessions.copy(source.id, title)).title == title
+
+
+async def test_a_running_answer_is_copied_as_it_stands(sessions: Sessions) -> None:
+    source = await _session(sessions, "before")
+    await _running(sessions, source.id)
+    for made in (await sessions.copy(source.id, None), await sessions.merge([source.id], None)):
+        copied = all_messages(sessions, made.id)
+        assert texts(copied) == ["before", "question", "part", "meanwhile"]
+        assert copied[2].status == pb.MESSAGE_STATUS_INTERRUPTED
+        assert made.running_request_id == ""
+    assert all_messages(sessions, source.id)[2].status == pb.MESSAGE_STATUS_STREAMING
+
+
+async def test_a_large_copy_is_made_of_small_transactions_that_let_others_in(sessions: Sessions) -> None:
+    source = await _session(sessions, *(f"{n}" for n in range(1000)))
+    for _ in range(2):
+        await sessions.append(source.id, [say(f"{n}") for n in range(1000)])
+    other = await _session(sessions)
+    copying = asyncio.create_task(sessions.copy(source.id, None))
+    unseen = 0
+    while not copying.done():
+        await sessions.append(other.id, [say("meanwhile")])
+        counts = {session.id: session.message_count for session in all_sessions(sessions)}
+        assert sorted(counts.values())[-2:] in ([counts[other.id], 3000], [3000, 3000])
+        unseen += len(counts) == 2
+    assert unseen >= 3
+    copy = await copying
+    assert all_messages(sessions, copy.id) == all_messages(sessions, source.id)
+
+
+async def test_what_was_built_and_not_published_is_swept(tmp_path: Path) -> None:
+    async with sessions_in(tmp_path) as sessions:
+        source = await _session(sessions, *(f"{n}" for n in range(1000)))
+        copying = asyncio.create_task(sessions.copy(source.id, None))
+        while _entries(sessions, "garbage") == 0:
+            await sessions._ledger.store.write(lambda txn: None)
+        copying.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await copying
+        while _entries(sessions, "garbage"):
+            await sessions._ledger.store.write(lambda txn: None)
+        assert _entries(sessions, "messages") == 1000
+        assert sessions.count() == 1
+
+
+async def test_what_a_crash_left_of_a_copy_is_swept_after_the_start(tmp_path: Path) -> None:
+    async with sessions_in(tmp_path) as sessions:
+        draft = drafts.Draft(sessions._ledger)
+        for n in range(drafts.CHUNK_MESSAGES):
+            await draft.add(b"%d" % n)
+        assert _entries(sessions, "messages") == drafts.CHUNK_MESSAGES
+    async with sessions_in(tmp_path) as sessions:
+        while _entries(sessions, "garbage"):
+            await sessions._ledger.store.write(lambda txn: None)
+        assert _entries(sessions, "messages") == 0
+
+
+def _entries(sessions: Sessions, table: str) -> int:
+    store = sessions._ledger.store
+    with store.read() as txn:
+        return store.table(table).count(txn)
+
+
+async def test_a_merge_is_in_order_of_time_and_keeps_each_sources_order(sessions: Sessions) -> None:
+    one = await _session(sessions, ("a", 1), ("stepped back", 0), ("d", 4))
+    two = await _session(sessions, ("b", 2), ("c", 3), ("same", 4))
+    merged = await sessions.merge([one.id, two.id], "Both")
+    messages = all_messages(sessions, merged.id)
+    assert texts(messages) == ["a", "stepped back", "b", "c", "d", "same"]
+    assert [message.source_session_id for message in messages] == [
+        (two if text in {"b", "c", "same"} else one).id for text in texts(messages)
+    ]
+    assert [message.sequence for message in messages] == list(range(1, 7))
+    assert messages[1].create_time.seconds == 0
+    assert (merged.title, merged.message_count, merged.parent_session_id) == ("Both", 6, "")
+
+
+async def test_a_merge_unites_what_the_headers_say(sessions: Sessions) -> None:
+    one = await _session(sessions, title="One", metadata=struct(a=1, b=1), context=struct(system="s"))
+    two = await _session(
+        sessions, metadata=struct(b=2, c=2), context=struct(system="t", x=1), local_only=True
+    )
+    merged = await sessions.merge([one.id, two.id], None)
+    assert merged.metadata == struct(a=1, b=1, c=2)
+    assert merged.context == struct(system="s", x=1)
+    assert (merged.title, merged.local_only) == ("Merged: One", True)
+    assert not (await sessions.merge([one.id], None)).local_only
+
+
+async def test_a_long_title_still_fits_when_merged(sessions: Sessions) -> None:
+    one = await _session(sessions, title="x" * 1024)
+    assert len((await sessions.merge([one.id], None)).title) == 1024
+
+
+async def test_a_source_that_is_named_twice_counts_once(sessions: Sessions) -> None:
+    one, two = await _session(sessions, ("a", 1)), await _session(sessions, ("b", 2))
+    merged = await sessions.merge([one.id, two.id, one.id], None)
+    assert texts(all_messages(sessions, merged.id)) == ["a", "b"]
+
+
+async def test_a_merge_of_copies_and_merges_keeps_ids_unique_and_the_first_source(sessions: Sessions) -> None:
+    one = await _session(sessions, ("a", 1), ("b", 2))
+    copy = await sessions.copy(one.id, None)
+    merged = await sessions.merge([one.id, copy.id], None)
+    again = await sessions.merge([merged.id, one.id], None)
+    messages = all_messages(sessions, again.id)
+    assert texts(messages) == ["a", "a", "a", "b", "b", "b"]
+    assert len({message.id for message in messages}) == 6
+    assert [message.source_session_id for message in messages] == [one.id, copy.id, one.id] * 2
+
+
+async def test_a_missing_source_is_named_and_nothing_is_made(sessions: Sessions) -> None:
+    one = await _session(sessions, "a")
+    with pytest.raises(NotFoundError) as caught:
+        await sessions.merge([one.id, "gone"], None)
+    assert caught.value.metadata == {"session_id": "gone"}
+    assert sessions.count() == 1
+
+
+@pytest.mark.parametrize("ids", [[], ["x"] * 1001, ["a b"]])
+async def test_a_merge_of_nothing_or_too_much_is_refused(sessions: Sessions, ids: list[str]) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        await sessions.merge(ids, None)
+    assert caught.value.metadata["field"].startswith("session_ids")
+
+
+async def test_metadata_that_grows_too_large_in_a_merge_is_refused(sessions: Sessions) -> None:
+    sources = [
+        await _session(sessions, metadata=struct(**{f"{letter}{n}": n for n in range(150)}))
+        for letter in "ab"
+    ]
+    with pytest.raises(InvalidArgumentError, match=r"united.*256 keys"):
+        await sessions.merge([source.id for source in sources], None)
+
+
+async def test_a_long_merge_keeps_every_message_once(sessions: Sessions) -> None:
+    clock = itertools.count(1)
+    sources = []
+    for _ in range(3):
+        source = await _session(sessions, *((f"{next(clock)}", n) for n in range(700)))
+        sources.append(source.id)
+    merged = await sessions.merge(sources, None)
+    found = [int(text) for text in texts(all_messages(sessions, merged.id))]
+    assert found == [first + n for n in range(700) for first in (1, 701, 1401)]
