@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from typing import Protocol
-from urllib.parse import quote
 
 from oblix import _paths
 from oblix._checks import invalid, shown, text
 from oblix._launch import ensure_daemon
+from oblix._peer import to_target
 from oblix.errors import DaemonStartError
 
 DEFAULT_HOST = "localhost"
@@ -31,8 +31,8 @@ class UserSocket:
 
     def target(self) -> str:
         try:
-            return f"unix:{quote(str(_paths.socket_path()))}"
-        except _paths.PathError as error:
+            return to_target(_paths.socket_path())
+        except (OSError, _paths.PathError) as error:
             raise DaemonStartError(str(error), reason="UNUSABLE_PLACE") from error
 
     def ensure_daemon(self) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import socket
-from urllib.parse import unquote
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from oblix._peer import to_path
 
 TIMEOUT_S = 2.0
 
 
 def is_serving(target: str) -> bool:
     """Ask for the health of what listens at `unix:PATH`. False where nothing does, or it does not serve."""
-    return _accepts(unquote(target.removeprefix("unix:"))) and _is_healthy(target)
+    return _accepts(to_path(target)) and _is_healthy(target)
 
 
 def _accepts(path: str) -> bool:

@@ -45,9 +45,10 @@ class Hooks:
             await self.add(models_pb2.HookModelRequest.FromString(request))
 
     async def remove(self) -> None:
-        """Let go of everything."""
+        """Let go of everything. Raises UnavailableError where no daemon runs: then there is nothing to do."""
         self._models.clear()
-        await self._transport.acall(lambda link: link.models.UnhookModel, models_pb2.UnhookModelRequest())
+        request = models_pb2.UnhookModelRequest()
+        await self._transport.acall(lambda link: link.models.UnhookModel, request, starts_daemon=False)
 
     def models(self) -> list[models_pb2.Model]:
         """The models as they were when they were hooked, in that order."""

@@ -4,54 +4,23 @@ from __future__ import annotations
 
 import os
 import secrets
-import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 import grpc
 
 from oblix._address import Address
+from oblix._link import Link
 from oblix._statuses import LOST, NOT_DONE, our_errors
 from oblix._streams import Reader, Stream, answer_of, in_thread
 from oblix.errors import FailedPreconditionError, OblixError
-from oblix.v1 import (
-    daemon_pb2_grpc,
-    executions_pb2_grpc,
-    models_pb2_grpc,
-    monitor_pb2_grpc,
-    sessions_pb2_grpc,
-)
 
 Q = TypeVar("Q")
 A = TypeVar("A")
 
 CALL_TIMEOUT_S = 60.0
 """For calls that the daemon answers at once. It is there for a daemon that hangs."""
-
-MAX_ANSWER_BYTES = 64 * 1024 * 1024
-
-CHANNEL_OPTIONS = (
-    # Every channel has its own connections: made after a fork or a failure, it shares no broken state.
-    ("grpc.use_local_subchannel_pool", 1),
-    ("grpc.enable_http_proxy", 0),
-    ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
-)
-
-
-class Link:
-    """One channel of one process, and a stub for each service. Making one connects nothing."""
-
-    def __init__(self, target: str, client: str) -> None:
-        self.channel = grpc.insecure_channel(target, CHANNEL_OPTIONS)
-        self.metadata = (("oblix-client", client), ("oblix-program", _program()))
-        self.daemon = daemon_pb2_grpc.DaemonServiceStub(self.channel)
-        self.executions = executions_pb2_grpc.ExecutionServiceStub(self.channel)
-        self.models = models_pb2_grpc.ModelServiceStub(self.channel)
-        self.monitor = monitor_pb2_grpc.MonitorServiceStub(self.channel)
-        self.sessions = sessions_pb2_grpc.SessionServiceStub(self.channel)
-
 
 Method: TypeAlias = "Callable[[Link], grpc.UnaryUnaryMultiCallable[Q, A]]"
 Opener = Callable[[Link], Stream[A]]
@@ -94,6 +63,7 @@ class Transport:
         request: Q,
         *,
         repeatable: bool = False,
+        starts_daemon: bool = True,
         timeout_s: float | None = CALL_TIMEOUT_S,
     ) -> A:
         """Make a unary call and await it. Cancelling the task cancels the call."""
@@ -101,7 +71,7 @@ class Transport:
         try:
             return await answer_of(_future(link, method, request, timeout_s))
         except OblixError as error:
-            if not _may_repeat(error, repeatable):
+            if not (starts_daemon and _may_repeat(error, repeatable)):
                 raise
         link = await in_thread(lambda: self._renewed(link))
         return await answer_of(_future(link, method, request, timeout_s))
@@ -111,7 +81,7 @@ class Transport:
         link = self._link()
         has_begun = False
         try:
-            async with aclosing(Reader(opener(link))) as answers:
+            async with aclosing(_reader(link, opener)) as answers:
                 async for answer in answers:
                     has_begun = True
                     yield answer
@@ -121,7 +91,7 @@ class Transport:
         else:
             return
         link = await in_thread(lambda: self._renewed(link))
-        async with aclosing(Reader(opener(link))) as answers:
+        async with aclosing(_reader(link, opener)) as answers:
             async for answer in answers:
                 yield answer
 
@@ -158,19 +128,20 @@ class Transport:
 
 
 def _answer(link: Link, method: Method[Q, A], request: Q, timeout_s: float | None) -> A:
+    link.check()
     with our_errors():
         return method(link)(request, timeout=timeout_s, metadata=link.metadata)
 
 
 def _future(link: Link, method: Method[Q, A], request: Q, timeout_s: float | None) -> grpc.Future[A]:
+    link.check()
     return method(link).future(request, timeout=timeout_s, metadata=link.metadata)
+
+
+def _reader(link: Link, opener: Opener[A]) -> Reader[A]:
+    link.check()
+    return Reader(opener(link))
 
 
 def _may_repeat(error: OblixError, repeatable: bool) -> bool:
     return error.reason in NOT_DONE or (repeatable and error.reason == LOST)
-
-
-def _program() -> str:
-    name = Path(sys.argv[0]).name or "python"
-    printable = "".join(letter if " " <= letter <= "~" else "?" for letter in name)
-    return f"{printable[:100]}/{os.getpid()}"

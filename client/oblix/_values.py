@@ -42,8 +42,8 @@ def to_struct(value: object, field: str) -> Struct:
 
 
 def from_struct(struct: Struct) -> dict[str, Json]:
-    """Read a Struct as a dict. Whole numbers come back as `int`."""
-    return {key: _from_value(value) for key, value in struct.fields.items()}
+    """Read a Struct as a dict. Whole numbers come back as `int`. It kept no order: keys are sorted."""
+    return {key: _from_value(struct.fields[key]) for key in sorted(struct.fields)}
 
 
 class _Checker:

@@ -1,0 +1,67 @@
+"""The process at the other end of a Unix socket.
+
+gRPC notices a moment late that a daemon has died, and cannot say of a call made
+in that moment whether it was carried out. Asking the kernel first tells at once.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import struct
+import weakref
+from pathlib import Path
+from urllib.parse import quote, unquote_to_bytes
+
+_SCHEME = "unix:"
+_CREDENTIALS = struct.Struct("3i")  # pid, user, group
+
+
+class Peer:
+    """Watches the process that listens at a target. Where the kernel can't tell, it counts as alive."""
+
+    def __init__(self, target: str) -> None:
+        self._process = _open_process(_listener_at(target))
+        if self._process is not None:
+            weakref.finalize(self, os.close, self._process)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is gone. One system call."""
+        if self._process is None:
+            return False
+        poll = select.poll()
+        poll.register(self._process, select.POLLIN)
+        return bool(poll.poll(0))
+
+
+def to_target(path: Path) -> str:
+    """A socket's path as gRPC names it."""
+    return f"{_SCHEME}{quote(os.fsencode(path))}"
+
+
+def to_path(target: str) -> str:
+    """The path of the socket that gRPC names so."""
+    return os.fsdecode(unquote_to_bytes(target.removeprefix(_SCHEME)))
+
+
+def _listener_at(target: str) -> int:
+    """The process id of who listens; 0 where nobody does, or the kernel does not say."""
+    if not target.startswith(_SCHEME):
+        return 0
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(0)
+        try:
+            probe.connect(to_path(target))
+            found = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        except (OSError, AttributeError):  # AttributeError: not on this system
+            return 0
+    return int(_CREDENTIALS.unpack(found)[0])
+
+
+def _open_process(pid: int) -> int | None:
+    try:
+        return os.pidfd_open(pid) if pid else None
+    except (OSError, AttributeError):  # AttributeError: not on this system
+        return None
