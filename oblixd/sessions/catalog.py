@@ -140,18 +140,18 @@ class Catalog:
 
     def rewrite(self, txn: Transaction, entry: Entry, update_us: int) -> None:
         """Writes a changed header, and the indexes anew."""
-        self._unindex(txn, entry)
+        self._unindex(txn, entry.ref, entry.progress)
         entry.progress.update_us = update_us
         self._label(txn, entry)
         self._index(txn, entry)
         self.put_header(txn, entry)
         self.put_progress(txn, entry.ref, entry.progress)
 
-    def remove(self, txn: Transaction, entry: Entry) -> None:
-        """Makes a session unseen at once; its messages are swept later."""
-        tables, key = self.tables, number_key(entry.number)
-        self._unindex(txn, entry)
-        tables.ids.delete(txn, entry.header.id.encode())
+    def remove(self, txn: Transaction, ref: Ref, progress: records.ProgressRecord) -> None:
+        """Makes a session unseen at once, also one whose header is damaged; its messages are swept later."""
+        tables, key = self.tables, number_key(ref.number)
+        self._unindex(txn, ref, progress)
+        tables.ids.delete(txn, ref.id.encode())
         tables.sessions.delete(txn, key)
         tables.progress.delete(txn, key)
         tables.running.delete(txn, key)
@@ -167,10 +167,10 @@ class Catalog:
             self.tables.labels.put(txn, label + place, value)
             self._count(txn, label, 1)
 
-    def _unindex(self, txn: Transaction, entry: Entry) -> None:
-        place = recency_key(entry.progress.update_us, entry.header.id)
+    def _unindex(self, txn: Transaction, ref: Ref, progress: records.ProgressRecord) -> None:
+        place = recency_key(progress.update_us, ref.id)
         self.tables.recency.delete(txn, place)
-        for label in split(entry.progress.labels):
+        for label in split(progress.labels):
             self.tables.labels.delete(txn, label + place)
             self._count(txn, label, -1)
 

@@ -101,8 +101,14 @@ def _named(session_id: str) -> Iterator[None]:
 
 def damage_of(session_id: str, error: DataLossError) -> DataLossError:
     """The error of a table, told as one of a session."""
-    what = f"Session {session_id}"
-    if error.metadata.get("table") == "messages":
-        what = f"Message {sequence_of(bytes.fromhex(error.metadata['key']))} of session {session_id}"
-    told = {**error.metadata, "session_id": session_id}
-    return DataLossError(error.reason, f"{what}: {error.message}", **told)
+    table, key = error.metadata.get("table"), error.metadata.get("key")
+    if key is None:
+        return error
+    what = f"Message {sequence_of(bytes.fromhex(key))} of session" if table == "messages" else "Session"
+    return DataLossError(
+        error.reason,
+        f"{what} {session_id} is damaged on disk: the checksum of {key} in {table} does not hold. "
+        "It is not served. Restore the store from a backup, or delete the session.",
+        **error.metadata,
+        session_id=session_id,
+    )

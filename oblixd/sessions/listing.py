@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from google.protobuf.struct_pb2 import Struct
 from oblix.v1 import messages_pb2, sessions_pb2
 
+from oblixd.errors import DataLossError
 from oblixd.sessions.catalog import Ref
 from oblixd.sessions.labels import is_scalar, label
-from oblixd.sessions.ledger import Ledger
+from oblixd.sessions.ledger import Ledger, damage_of
 from oblixd.sessions.structs import MAX_FILTER_KEYS, check_number
-from oblixd.sessions.tables import Tables, number_key
+from oblixd.sessions.tables import Tables, number_key, session_id_of
 from oblixd.sessions.tokens import page_place, page_token
 from oblixd.sessions.validation import check_page_size, invalid
 from oblixd.store import Transaction
@@ -40,7 +41,7 @@ def session_page(
             if len(sessions) == size or room < 0 or examined == MAX_EXAMINED:
                 return sessions, page_token(query, place)
             if number is not None:
-                sessions.append(ledger.catalog.numbered(txn, number).session())
+                sessions.append(_session(ledger, txn, Ref(number, session_id_of(key))))
                 room -= sessions[-1].ByteSize()
             place = key
     return sessions, ""
@@ -88,6 +89,13 @@ def _checked(
 ) -> tuple[bytes, int | None]:
     there = all(tables.labels.get(txn, label + place) is not None for label in labels)
     return place, int.from_bytes(value, "big") if there else None
+
+
+def _session(ledger: Ledger, txn: Transaction, ref: Ref) -> sessions_pb2.Session:
+    try:
+        return ledger.catalog.entry(txn, ref).session()
+    except DataLossError as error:
+        raise damage_of(ref.id, error) from error
 
 
 def message_page(

@@ -120,9 +120,9 @@ class Sessions:
         ref = self._ledger.ref(session_id)
 
         def write(txn: Transaction) -> str:
-            entry = self._ledger.catalog.entry(txn, ref)
-            self._ledger.catalog.remove(txn, entry)
-            return entry.progress.running.request_id
+            progress = self._ledger.catalog.progress(txn, ref)
+            self._ledger.catalog.remove(txn, ref, progress)
+            return progress.running.request_id
 
         request_id = await self._ledger.write(ref, write)
         sweep(self._ledger, ref.number)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
+from json.encoder import encode_basestring
 
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 
@@ -66,11 +66,11 @@ class _Measure:
         self._add(2 + max(children - 1, 0))
 
     def _text(self, text: str) -> None:
-        self._add(len(json.dumps(text, ensure_ascii=False).encode()))
+        self._add(len(encode_basestring(text).encode()))
 
     def _number(self, number: float, path: str) -> None:
         check_number(number, f"{self._field}{path}")
-        self._add(len(json.dumps(int(number) if number.is_integer() else number)))
+        self._add(len(repr(int(number) if number.is_integer() else number)))
 
     def _add(self, size: int) -> None:
         self._bytes += size

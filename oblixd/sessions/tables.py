@@ -81,3 +81,8 @@ def sequence_of(key: bytes) -> int:
 def recency_key(update_us: int, session_id: str) -> bytes:
     """A session's place in the order (updated, id)."""
     return number_key(update_us + _TIME_SHIFT) + session_id.encode()
+
+
+def session_id_of(recency_key: bytes) -> str:
+    """The session's id in a place."""
+    return recency_key[NUMBER_BYTES:].decode()

@@ -1,0 +1,248 @@
+"""Random operations and restarts against a plain-Python model of what sessions are."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import tempfile
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from google.protobuf.json_format import MessageToDict
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    rule,
+)
+from oblix.v1 import messages_pb2 as pb
+from oblix.v1.sessions_pb2 import Session
+from support.conversations import MAP_SIZE, all_messages, all_sessions, say, struct, texts
+
+from oblixd.sessions import TABLE_NAMES, Sessions, Turn
+from oblixd.store import Store
+
+T = TypeVar("T")
+
+KEYS = st.sampled_from(["a", "b", "c"])
+VALUES = st.sampled_from([1, True, None, "x"])
+METADATA = st.dictionaries(KEYS, VALUES, max_size=3)
+SAID = st.lists(st.sampled_from(["one", "two", "", "drei\0"]), min_size=1, max_size=3)
+
+
+@dataclass
+class Said:
+    """A message as the model knows it: its place, its text, when it was said."""
+
+    place: int
+    text: str
+    time: int
+
+
+@dataclass
+class Model:
+    """A session as the model knows it."""
+
+    title: str
+    metadata: dict[str, Any]
+    updated: int
+    messages: list[Said] = field(default_factory=list)
+    next_place: int = 1
+    answer: Said | None = None
+    """The running turn's answer: its place, and its text as far as it was checkpointed."""
+
+    def say(self, texts: list[str], time: int) -> None:
+        for text in texts:
+            self.messages.append(Said(self.next_place, text, time))
+            self.next_place += 1
+        self.updated = time
+
+    def told(self) -> list[str]:
+        begun = [self.answer] if self.answer is not None and self.answer.time else []
+        return [said.text for said in sorted([*self.messages, *begun], key=lambda said: said.place)]
+
+    def end(self, text: str | None, time: int) -> None:
+        assert self.answer is not None
+        if text is not None:
+            self.messages.append(Said(self.answer.place, text, self.answer.time or time))
+            self.messages.sort(key=lambda said: said.place)
+        self.answer, self.updated = None, time
+
+
+class Conversations(RuleBasedStateMachine):
+    """Every operation on the store and on the model; what they tell must be the same."""
+
+    known = Bundle("known")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._runner = asyncio.Runner()
+        self._directory = tempfile.TemporaryDirectory()
+        self._ticks = itertools.count(1)
+        self._now = 0
+        self._models: dict[str, Model] = {}
+        self._turns: dict[str, Turn] = {}
+        self._open()
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Every operation happens at an instant of its own."""
+        self._now = next(self._ticks) * 1_000_000
+        return self._runner.run(work)
+
+    def _open(self) -> None:
+        async def opened() -> tuple[Store, Sessions, int]:
+            store = await Store.open(Path(self._directory.name), TABLE_NAMES, map_size=MAP_SIZE)
+            sessions = Sessions(store, clock=lambda: self._now)
+            return store, sessions, await sessions.recover()
+
+        self._store, self._sessions, recovered = self._run(opened())
+        running = [model for model in self._models.values() if model.answer is not None]
+        assert recovered == len(running)
+        for model in running:
+            assert model.answer is not None
+            model.end(model.answer.text, self._now)
+        self._turns.clear()
+
+    def teardown(self) -> None:
+        self._runner.run(self._store.close())
+        self._runner.close()
+        self._directory.cleanup()
+
+    @initialize(target=known)
+    def begin(self) -> str:
+        return self.create("", {})
+
+    @rule(target=known, title=st.sampled_from(["", "t"]), metadata=METADATA)
+    def create(self, title: str, metadata: dict[str, Any]) -> str:
+        made = self._run(self._sessions.create(Session(title=title, metadata=struct(**metadata))))
+        self._models[made.id] = Model(title, metadata, self._now)
+        return made.id
+
+    @rule(session_id=known, said=SAID)
+    def append(self, session_id: str, said: list[str]) -> None:
+        self._run(self._sessions.append(session_id, [say(text) for text in said]))
+        self._models[session_id].say(said, self._now)
+
+    @rule(session_id=known, metadata=METADATA)
+    def merge_metadata(self, session_id: str, metadata: dict[str, Any]) -> None:
+        self._run(self._sessions.update(Session(id=session_id, metadata=struct(**metadata)), []))
+        model = self._models[session_id]
+        model.metadata, model.updated = model.metadata | metadata, self._now
+
+    @rule(session_id=known, metadata=METADATA, key=KEYS)
+    def set_or_delete_key(self, session_id: str, metadata: dict[str, Any], key: str) -> None:
+        session = Session(id=session_id, metadata=struct(**metadata))
+        self._run(self._sessions.update(session, [f"metadata.{key}"]))
+        model = self._models[session_id]
+        model.metadata = {name: value for name, value in model.metadata.items() if name != key}
+        model.metadata |= {key: metadata[key]} if key in metadata else {}
+        model.updated = self._now
+
+    @rule(session_id=consumes(known))
+    def delete(self, session_id: str) -> None:
+        self._run(self._sessions.delete(session_id))
+        del self._models[session_id]
+        self._turns.pop(session_id, None)
+
+    @rule(target=known, session_id=known)
+    def copy(self, session_id: str) -> str:
+        copy = self._run(self._sessions.copy(session_id, None))
+        source = self._models[session_id]
+        model = Model(source.title, source.metadata, self._now)
+        self._take(model, [source])
+        self._models[copy.id] = model
+        return copy.id
+
+    @rule(target=known, one=known, other=known)
+    def merge(self, one: str, other: str) -> str:
+        merged = self._run(self._sessions.merge([one, other], "merged"))
+        sources = [self._models[session_id] for session_id in dict.fromkeys([one, other])]
+        metadata = self._models[other].metadata | self._models[one].metadata
+        model = Model("merged", metadata, self._now)
+        self._take(model, sources)
+        self._models[merged.id] = model
+        return merged.id
+
+    def _take(self, model: Model, sources: list[Model]) -> None:
+        """All messages of the sources, by the latest time so far in their source."""
+        moments = []
+        for source in sources:
+            begun = [source.answer] if source.answer is not None and source.answer.time else []
+            said = sorted([*source.messages, *begun], key=lambda said: said.place)
+            latest = itertools.accumulate((what.time for what in said), max)
+            moments += [(time, what) for time, what in zip(latest, said, strict=True)]
+        for _, what in sorted(moments, key=lambda moment: moment[0]):
+            model.messages.append(Said(model.next_place, what.text, what.time))
+            model.next_place += 1
+
+    @rule(session_id=known)
+    def ask(self, session_id: str) -> None:
+        if session_id in self._turns:
+            return
+        begin = self._sessions.begin_turn(session_id, "request", [say("question")])
+        self._turns[session_id] = self._run(begin)
+        model = self._models[session_id]
+        model.say(["question"], self._now)
+        model.answer = Said(model.next_place, "", 0)
+        model.next_place += 1
+
+    @rule(session_id=known)
+    def checkpoint(self, session_id: str) -> None:
+        if session_id not in self._turns:
+            return
+        self._run(self._turns[session_id].checkpoint([pb.Part(text="piece ")]))
+        answer = self._models[session_id].answer
+        assert answer is not None
+        answer.text, answer.time = answer.text + "piece ", answer.time or self._now
+
+    @rule(session_id=known, text=st.sampled_from([None, "", "answer"]))
+    def finish(self, session_id: str, text: str | None) -> None:
+        if session_id not in self._turns:
+            return
+        turn = self._turns.pop(session_id)
+        self._run(turn.abandon() if text is None else turn.finish(pb.Message(parts=[pb.Part(text=text)])))
+        self._models[session_id].end(text, self._now)
+
+    @rule()
+    def restart(self) -> None:
+        self._run(self._store.close())
+        self._open()
+
+    @rule(wanted=METADATA, page_size=st.integers(1, 3))
+    def filter(self, wanted: dict[str, Any], page_size: int) -> None:
+        found = [session.id for session in all_sessions(self._sessions, page_size, **wanted)]
+        assert found == [
+            session_id
+            for session_id in self._in_order()
+            if all(_same(self._models[session_id].metadata, key, value) for key, value in wanted.items())
+        ]
+
+    def _in_order(self) -> list[str]:
+        return sorted(self._models, key=lambda found: (self._models[found].updated, found), reverse=True)
+
+    @invariant()
+    def every_session_is_as_the_model_says(self) -> None:
+        listed = all_sessions(self._sessions, 3)
+        assert [session.id for session in listed] == self._in_order()
+        assert self._sessions.count() == len(self._models)
+        for session in listed:
+            model = self._models[session.id]
+            assert session == self._sessions.get(session.id)
+            assert (session.title, MessageToDict(session.metadata)) == (model.title, model.metadata)
+            assert texts(all_messages(self._sessions, session.id, 2)) == model.told()
+            assert session.message_count == len(model.told())
+            assert bool(session.running_request_id) == (session.id in self._turns)
+
+
+def _same(metadata: dict[str, Any], key: str, value: Any) -> bool:
+    return key in metadata and type(metadata[key]) is type(value) and metadata[key] == value
+
+
+TestConversations = Conversations.TestCase
+TestConversations.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
