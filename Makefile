@@ -4,7 +4,7 @@
 MAKEFLAGS += --no-print-directory
 unexport PYTHONPATH PYTHONHOME
 
-PROMPT ?= What can you do for me? Answer in two sentences.
+PROMPT ?= What is the capital of France?
 VENV   := .venv
 PY     := $(VENV)/bin/python
 PIP     = $(1)/bin/python -m pip install -qq --disable-pip-version-check --no-input
@@ -68,15 +68,18 @@ $(PROTOS):
 ##@ Use
 .PHONY: run
 run: $(RUN) ## Install what is locked and ask the embedded model a question (PROMPT="...")
-	@$(VENV)/bin/oblix ask --new "$(PROMPT)"
+	@$(VENV)/bin/oblix ask --new --max-tokens 200 "$(PROMPT)" 2>&1
 
 ##@ Check
-.PHONY: test test-floors check lint types protos-lint check-protos
+.PHONY: test test-floors bench check lint types protos-lint check-protos
 test: $(DEV) ## Run the suite (ARGS="tests/store -k name")
 	@$(PY) -m pytest $(ARGS)
 
 test-floors: $(FLOORS) ## Run the suite on the oldest protobuf and grpcio that are allowed
 	@.venv-floors/bin/python -m pytest $(ARGS)
+
+bench: $(DEV) ## Measure, and hold the numbers against their limits
+	@for bench in tests/benchmarks/bench_*.py; do PYTHONPATH=tests $(PY) $$bench || failed=1; done; [ -z "$$failed" ]
 
 check: lint types protos-lint check-protos ## Everything that reads the code without running it
 

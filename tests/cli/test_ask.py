@@ -51,6 +51,14 @@ def test_json_is_the_whole_response_and_nothing_else(ask) -> None:
     assert done.stderr == ""
 
 
+def test_what_the_model_writes_can_be_bounded(ask, ollama: OllamaServer) -> None:
+    ollama.script("one two three")
+    done = ask("--max-tokens", "2", "--temperature", "0.5", "Count")
+    assert done.stdout == "one two\n"
+    assert re.search(r"^ended +length$", done.stderr, re.MULTILINE)
+    assert ollama.requests[-1].body["options"]["temperature"] == 0.5
+
+
 def test_a_session_goes_on(ask, ollama: OllamaServer) -> None:
     first = session_in(ask("One").stderr)
     assert session_in(ask("--session", first, "Two").stderr) == first

@@ -33,6 +33,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     session.add_argument("--new", action="store_true", help="begin a new session (the default)")
     session.add_argument("--no-session", action="store_true", help="record nothing")
     hooks.add_model(parser)
+    parser.add_argument("--max-tokens", metavar="N", type=int, help="the most that the model may write")
+    parser.add_argument("--temperature", metavar="X", type=float, help="0 (always the same) to 2 (wild)")
     parser.add_argument("--local-only", action="store_true", help="let no cloud model see it")
     parser.add_argument("--json", action="store_true", help="print the whole response as JSON at the end")
     parser.add_argument("--no-metrics", action="store_true", help="print the answer and nothing else")
@@ -52,7 +54,14 @@ async def _ask(prompt: str, arguments: argparse.Namespace) -> Completed:
     try:
         model = await hooks.hook(client, arguments)
         session_id = await _session(client, prompt, arguments)
-        events = client.stream(prompt, session_id=session_id, model=model, local_only=arguments.local_only)
+        events = client.stream(
+            prompt,
+            session_id=session_id,
+            model=model,
+            temperature=arguments.temperature,
+            max_tokens=arguments.max_tokens,
+            local_only=arguments.local_only,
+        )
         is_quiet = arguments.json or arguments.no_metrics
         return await answers.show(events, text=not arguments.json, summary=not is_quiet)
     finally:
