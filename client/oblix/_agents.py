@@ -59,9 +59,9 @@ class Agents:
             await agent.shutdown()
 
     async def _check(self, agent: BaseAgent, about: Mapping[str, Any]) -> routing_pb2.AgentCheck:
+        await self._initialize(agent)
         try:
             async with asyncio.timeout(agent.check_timeout):
-                await self._initialize(agent)
                 result = await agent.check(**about)
         except TimeoutError:
             raise _too_slow(agent) from None

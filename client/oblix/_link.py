@@ -42,9 +42,14 @@ class Link:
         self.sessions = sessions_pb2_grpc.SessionServiceStub(self.channel)
         self._peer = Peer(target)
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the daemon is known to be gone."""
+        return self._peer.has_ended
+
     def check(self) -> None:
-        """Raise UnavailableError where the daemon is known to have ended. Ask before a call is sent."""
-        if self._peer.has_ended:
+        """Raise UnavailableError where the daemon is gone. Ask before a call is sent."""
+        if self.has_ended:
             raise UnavailableError("oblixd has ended.", reason=UNREACHABLE)
 
 

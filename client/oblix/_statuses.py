@@ -35,6 +35,13 @@ LOST = "CONNECTION_LOST"
 NOT_DONE = {UNREACHABLE, "DAEMON_STOPPING", "STORE_CLOSED"}
 """Reasons after which the same call may go to the next daemon, whatever it does."""
 
+# What to make of a status that gRPC itself gave.
+_EXPLAINED = {
+    grpc.StatusCode.DEADLINE_EXCEEDED: "oblixd did not answer in time. It may be stopped or overloaded ({}).",
+    grpc.StatusCode.UNIMPLEMENTED: "oblixd does not know this call: it is older than this client. "
+    "End it with `oblix stop`; the next call starts the one that is installed ({}).",
+}
+
 # What gRPC says when it could not connect. It has no code of its own for that.
 _NOT_CONNECTED = "failed to connect to all addresses"
 
@@ -53,11 +60,11 @@ def our_errors() -> Iterator[None]:
 def to_error(call: grpc.Call) -> errors.OblixError:
     """The error of a failed call, with the daemon's reason and metadata where it gave them."""
     reason, metadata = _info(call)
-    details = call.details() or ""
+    details = call.details() or call.code().name
     if call.code() is grpc.StatusCode.UNAVAILABLE and not reason:
         return _disconnected(details)
-    kind = CLASSES.get(call.code(), errors.OblixError)
-    return kind(details or call.code().name, reason=reason, metadata=metadata)
+    message = details if reason else _EXPLAINED.get(call.code(), "{}").format(details)
+    return CLASSES.get(call.code(), errors.OblixError)(message, reason=reason, metadata=metadata)
 
 
 def _disconnected(details: str) -> errors.UnavailableError:

@@ -116,9 +116,9 @@ class Transport:
         return self._links.get(pid) or self._links.setdefault(pid, self._new_link())
 
     def _renewed(self, failed: Link) -> Link:
-        """A link to a daemon that answers, unless another thread has made one since."""
+        """A link to a daemon that answers: one that another thread has made since, or a new one."""
         link = self._link()
-        if link is failed:
+        if link is failed or link.has_ended:
             self._address.ensure_daemon()
             link = self._links[os.getpid()] = self._new_link()
         return link

@@ -72,11 +72,11 @@ class OblixClient(ChatCalls):
 
         They are those it hooked, or the daemon's own where it hooked none.
         """
-        models: dict[str, list[str]] = {}
-        for model in self._models():
-            provider, _, name = model.id.partition(":")
-            models.setdefault(provider, []).append(name)
-        return models
+        names: dict[str, list[str]] = {}
+        for model_id in dict.fromkeys(model.id for model in self._models()):
+            provider, _, name = model_id.partition(":")
+            names.setdefault(provider, []).append(name)
+        return names
 
     def get_model(self, model_type: ModelType | str, model_name: str) -> dict[str, Any] | None:
         """The configuration of one of `list_models`, or None. It never has the key."""

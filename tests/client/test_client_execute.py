@@ -15,6 +15,7 @@ from oblix import (
     InvalidArgumentError,
     NotFoundError,
     OblixClient,
+    Queued,
     Started,
     UnavailableError,
 )
@@ -230,6 +231,36 @@ async def test_cancelling_the_task_frees_the_model_and_keeps_the_part(
         return session["messages"][-1]["content"], session["messages"][-1].get("status")
 
     await eventually(lambda: answer() == ("one two", "cancelled"))
+
+
+async def test_prompts_of_one_session_wait_for_each_other(hooked: OblixClient, ollama: OllamaServer) -> None:
+    ollama.script(Answer("one two", fault=Stall(after=1)))
+    session_id = await hooked.create_session()
+    first = hooked.stream("First", session_id=session_id)
+    assert isinstance(await anext(first), Started)
+    second = hooked.stream("Second", session_id=session_id, request_id="second")
+    assert await anext(second) == Queued("second", 1)
+    await first.aclose()
+    rest = [event async for event in second]
+    assert isinstance(rest[-1], Completed)
+    assert rest[-1].response["response"] == "You said: Second"
+
+
+async def test_an_answer_can_go_on_without_its_program(hooked: OblixClient, ollama: OllamaServer) -> None:
+    ollama.script(Answer("one two three", tokens_per_second=30))
+    session_id = await hooked.create_session()
+    events = hooked.stream("Hello", session_id=session_id, on_disconnect="continue")
+    async for event in events:
+        if isinstance(event, Delta):
+            break
+    await events.aclose()
+
+    def answer() -> tuple[str, str | None]:
+        session = hooked.load_session(session_id)
+        assert session is not None
+        return session["messages"][-1]["content"], session["messages"][-1].get("status")
+
+    await eventually(lambda: answer() == ("one two three", None))
 
 
 async def test_a_pin_beats_the_routing(hooked: OblixClient, ollama: OllamaServer) -> None:

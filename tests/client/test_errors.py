@@ -67,7 +67,9 @@ class FailedCall(grpc.RpcError, grpc.Call):
     ("code", "details", "kind", "reason"),
     [
         (grpc.StatusCode.UNKNOWN, "what?", OblixError, ""),
-        (grpc.StatusCode.UNIMPLEMENTED, "", oblix.UnimplementedError, ""),
+        (grpc.StatusCode.ABORTED, "", oblix.AbortedError, ""),
+        (grpc.StatusCode.UNIMPLEMENTED, "Method not found!", oblix.UnimplementedError, ""),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded", oblix.DeadlineExceededError, ""),
         (
             grpc.StatusCode.UNAVAILABLE,
             "failed to connect to all addresses; no",

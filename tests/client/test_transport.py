@@ -15,6 +15,7 @@ import oblix
 import psutil
 import pytest
 from oblix import Delta, OblixClient, UnavailableError
+from oblix._streams import MAX_WAITING, Reader
 from oblix.testing import Answer, OllamaServer, Stall
 from support import processes
 from support.waiting import eventually
@@ -177,19 +178,22 @@ async def test_a_daemon_that_was_restarted_in_between_goes_unnoticed(
 ) -> None:
     session_id = await launching.create_and_use_session()
     await launching.execute("Before", stream=False)
-    for stop in (end, kill):
-        stop(home)
-        assert (await launching.execute("After", stream=False))["response"] == "You said: After"
-        stop(home)
-        assert launching.session_manager.save_message(session_id, "Sync") is True
-        stop(home)
-        assert launching.load_session(session_id) is not None
-        stop(home)
-        assert await launching.create_session()
+    end(home)
+    assert (await launching.execute("After", stream=False))["response"] == "You said: After"
+    kill(home)
+    assert launching.session_manager.save_message(session_id, "Sync") is True
+    kill(home)
+    assert await launching.create_session()
+    kill(home)
+    assert (await launching.execute("At last", stream=False))["response"] == "You said: At last"
     assert [content for content, _ in said(launching, session_id)] == [
         "Before",
         "You said: Before",
-        *["After", "You said: After", "Sync"] * 2,
+        "After",
+        "You said: After",
+        "Sync",
+        "At last",
+        "You said: At last",
     ]
 
 
@@ -244,6 +248,32 @@ async def test_prompts_wait_for_a_daemon_that_drains(
     assert other["response"] == "You said: Other"
     assert (await slow)["response"] == "one two three"
     assert daemon_of(home) != before
+
+
+async def test_a_loop_that_is_slow_is_not_buried() -> None:
+    class Endless:
+        """A stream that never ends."""
+
+        def __init__(self) -> None:
+            self.given = 0
+            self.is_cancelled = False
+
+        def __next__(self) -> int:
+            if self.is_cancelled:
+                raise StopIteration
+            self.given += 1
+            return self.given
+
+        def cancel(self) -> bool:
+            self.is_cancelled = True
+            return True
+
+    stream = Endless()
+    reader = Reader(stream)
+    await eventually(lambda: stream.given == MAX_WAITING)
+    assert [await anext(reader) for _ in range(3)] == [1, 2, 3]
+    await eventually(lambda: stream.given == MAX_WAITING + 3)
+    await reader.aclose()
 
 
 async def test_shutdown_without_a_daemon_starts_none(launching: OblixClient, home: Path) -> None:
