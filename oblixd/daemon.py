@@ -144,6 +144,7 @@ class Daemon:
             context=given.context,
             slots=given.parallel,
             threads=given.threads,
+            max_tokens=given.max_tokens,
             idle_unload_s=given.idle_unload_s,
         )
 

@@ -39,7 +39,7 @@ class Paths:
     socket: Path
     log: Path
     lock: Path
-    """Whoever holds an flock on it is this user's daemon."""
+    """Whoever holds an flock on it is this user's daemon. Beside the socket, so that no two share one."""
 
     @classmethod
     def find(cls, environ: Mapping[str, str]) -> Paths:
@@ -49,14 +49,14 @@ class Paths:
         """
         data, config, runtime_dir = _directories(environ)
         if len(os.fsencode(runtime_dir)) > LONGEST_RUNTIME_DIR:
-            runtime_dir = _temporary() / hashlib.sha256(os.fsencode(runtime_dir)).hexdigest()[:16]
+            runtime_dir = _hashed(runtime_dir)
         return cls(
             data=data,
             config=config / "config.toml",
             runtime_dir=runtime_dir,
             socket=runtime_dir / "oblixd.sock",
             log=data / "oblixd.log",
-            lock=data / "oblixd.lock",
+            lock=runtime_dir / "oblixd.lock",
         )
 
     @property
@@ -106,7 +106,19 @@ def _directories(environ: Mapping[str, str]) -> tuple[Path, Path, Path]:
     state = _xdg(environ, "XDG_STATE_HOME") or _home(environ) / ".local" / "state"
     config = _xdg(environ, "XDG_CONFIG_HOME") or _home(environ) / ".config"
     runtime = _xdg(environ, "XDG_RUNTIME_DIR")
-    return state / "oblix", config / "oblix", runtime / "oblix" if runtime else _temporary()
+    data = state / "oblix"
+    return data, config / "oblix", runtime / "oblix" if runtime else _fallback(data)
+
+
+def _fallback(data: Path) -> Path:
+    """Where sockets go without XDG_RUNTIME_DIR. Who moved their data elsewhere meets no other daemon there."""
+    if data == Path(pwd.getpwuid(os.getuid()).pw_dir) / ".local" / "state" / "oblix":
+        return _temporary()
+    return _hashed(data)
+
+
+def _hashed(directory: Path) -> Path:
+    return _temporary() / hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]
 
 
 def _xdg(environ: Mapping[str, str], name: str) -> Path | None:

@@ -46,11 +46,20 @@ def test_the_xdg_directories_hold_without_it():
 @pytest.mark.parametrize(
     "environ", [{"HOME": "/h"}, {"HOME": "/h", "XDG_STATE_HOME": "s", "XDG_RUNTIME_DIR": ""}]
 )
-def test_the_home_directory_and_tmp_serve_where_those_are_unset_or_relative(environ):
+def test_the_home_directory_serves_where_those_are_unset_or_relative(environ):
     paths = Paths.find(environ)
     assert paths.data == Path("/h/.local/state/oblix")
     assert paths.config == Path("/h/.config/oblix/config.toml")
-    assert paths.socket == TEMPORARY / "oblixd.sock"
+
+
+def test_without_a_runtime_directory_the_socket_is_in_tmp():
+    assert Paths.find({}).socket == TEMPORARY / "oblixd.sock"
+
+
+def test_who_moved_their_home_meets_no_other_daemon_there():
+    sockets = {Paths.find({"HOME": home}).socket for home in ("/h", "/i")} | {Paths.find({}).socket}
+    assert len(sockets) == 3
+    assert all(socket.is_relative_to(TEMPORARY) for socket in sockets)
 
 
 def test_a_relative_home_is_refused_by_daemon_and_client():

@@ -43,7 +43,15 @@ def _directories(environ: Mapping[str, str]) -> tuple[Path, Path]:
         return home, _short(home)
     state = _xdg(environ, "XDG_STATE_HOME") or _home(environ) / ".local" / "state"
     runtime = _xdg(environ, "XDG_RUNTIME_DIR")
-    return state / "oblix", _short(runtime / "oblix") if runtime else _temporary()
+    data = state / "oblix"
+    return data, _short(runtime / "oblix") if runtime else _fallback(data)
+
+
+def _fallback(data: Path) -> Path:
+    """Without XDG_RUNTIME_DIR. Who moved their data elsewhere meets no other daemon there."""
+    if data == Path(pwd.getpwuid(os.getuid()).pw_dir) / ".local" / "state" / "oblix":
+        return _temporary()
+    return _hashed(data)
 
 
 def _xdg(environ: Mapping[str, str], name: str) -> Path | None:
@@ -62,10 +70,12 @@ def _temporary() -> Path:
 
 def _short(runtime_dir: Path) -> Path:
     """The directory itself, or a short one where a socket's path would be too long."""
-    name = os.fsencode(runtime_dir)
-    if len(name) <= _LONGEST_RUNTIME_DIR:
-        return runtime_dir
-    return _temporary() / hashlib.sha256(name).hexdigest()[:16]
+    too_long = len(os.fsencode(runtime_dir)) > _LONGEST_RUNTIME_DIR
+    return _hashed(runtime_dir) if too_long else runtime_dir
+
+
+def _hashed(directory: Path) -> Path:
+    return _temporary() / hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]
 
 
 def _told(data: Path) -> Path | None:

@@ -7,7 +7,7 @@ import itertools
 import weakref
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from oblixd.models.answers import answer
@@ -50,7 +50,9 @@ class EmbeddedSettings:
     slots: int = 1
     """Answers at the same time."""
     threads: int = 0
-    """Threads to compute with. 0: one for each processor."""
+    """Threads to compute with. 0: half of the processors."""
+    max_tokens: int = 1024
+    """The longest answer where the request names no limit: a small model may not find an end by itself."""
     idle_unload_s: float = 600.0
     """Seconds without an answer after which the process is ended."""
 
@@ -135,7 +137,10 @@ class EmbeddedConnection:
         await self._supervisor.close()
 
     def _answer(self, worker: Worker, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
-        body = completion_body(self.name, joined(said(request.messages)), request.options, limit="max_tokens")
+        options = request.options
+        if options.max_tokens is None:
+            options = replace(options, max_tokens=self._settings.max_tokens)
+        body = completion_body(self.name, joined(said(request.messages)), options, limit="max_tokens")
         return answer(worker.http, "/v1/chat/completions", body, CompletionDecoder(self._peer))
 
     async def _explained(self, worker: Worker, error: ModelError) -> ModelError:
