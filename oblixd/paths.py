@@ -111,7 +111,7 @@ def _directories(environ: Mapping[str, str]) -> tuple[Path, Path, Path]:
 
 
 def _fallback(data: Path) -> Path:
-    """Where sockets go without XDG_RUNTIME_DIR. Who moved their data elsewhere meets no other daemon there."""
+    """Where sockets go without XDG_RUNTIME_DIR. Who moved their data meets no other daemon there."""
     if data == Path(pwd.getpwuid(os.getuid()).pw_dir) / ".local" / "state" / "oblix":
         return _temporary()
     return _hashed(data)
