@@ -124,12 +124,14 @@ def _endpoint(provider: str, endpoint: str) -> str:
 
 
 def _url(endpoint: str) -> SplitResult:
+    # urlsplit drops line ends and tabs without a word.
+    sound = endpoint.isascii() and endpoint.isprintable() and " " not in endpoint
     try:
         url = urlsplit(endpoint)
-        sound = url.port != 0 and bool(url.hostname)
+        sound = sound and url.port != 0 and bool(url.hostname) and url.scheme in {"http", "https"}
     except ValueError:
         sound = False
-    if not sound or url.scheme not in {"http", "https"} or not endpoint.isascii() or " " in endpoint:
+    if not sound:
         raise _invalid("endpoint", "An endpoint is a URL such as http://localhost:11434.")
     if url.username is not None or url.password is not None or "?" in endpoint or "#" in endpoint:
         raise _invalid("endpoint", "An endpoint has no user, query or fragment: send a key as api_key.")

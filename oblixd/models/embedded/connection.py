@@ -145,11 +145,7 @@ class EmbeddedConnection:
 
     async def _explained(self, worker: Worker, error: ModelError) -> ModelError:
         how = await worker.ended(NOTICED_S) if error.kind in _LOST else ""
-        if not how:
-            return error
-        self._supervisor.crashed()
-        message = f"The embedded model's process died ({how}); it is restarted with the next prompt."
-        return self._peer.error(ModelErrorKind.FAILED, message)
+        return self._supervisor.died(how) if how else error
 
     async def _start(self) -> Worker:
         try:

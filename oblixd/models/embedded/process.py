@@ -43,7 +43,7 @@ class WorkerSettings:
     slots: int
     """Answers at the same time."""
     threads: int
-    """0: one for each processor."""
+    """0: half of the processors. Threads in lockstep crawl where each does not have one to itself."""
     temperature: float | None = None
     """For requests that do not say. None: llama.cpp's own default."""
 
@@ -114,7 +114,7 @@ def _command(settings: WorkerSettings) -> list[str]:
         "--socket": settings.socket_path,
         "--context": settings.context,
         "--slots": settings.slots,
-        "--threads": settings.threads or os.cpu_count() or 1,
+        "--threads": settings.threads or max(1, (os.cpu_count() or 1) // 2),
     }
     if settings.temperature is not None:
         options["--temperature"] = settings.temperature

@@ -17,6 +17,7 @@ CRASHES = 3
 CRASH_WINDOW_S = 60.0
 REST_S = 30.0
 """How long it is then left alone after the last."""
+_SHUT_DOWN = "is shut down with the daemon"
 _log = logging.getLogger(__name__)
 
 
@@ -69,9 +70,12 @@ class Supervisor:
             self._users -= 1
             self._start_timer()
 
-    def crashed(self) -> None:
-        """Note that the process died unasked."""
+    def died(self, how: str) -> ModelError:
+        """Note that the process ended under a running answer, and say so."""
+        if self._closed:
+            return _failed(_SHUT_DOWN)
         self._crashes.append(self._clock())
+        return _failed(f"broke off: its process died ({how}); it is restarted with the next prompt")
 
     async def close(self) -> None:
         """End the process. Running answers fail."""
@@ -91,12 +95,12 @@ class Supervisor:
         # Whoever stops waiting does not stop the loading: others wait for it, too.
         await asyncio.wait([loading])
         if loading.cancelled():
-            raise _failed("is shut down with the daemon")
+            raise _failed(_SHUT_DOWN)
         return loading.result()
 
     def _begin_loading(self) -> asyncio.Task[Worker]:
         if self._closed:
-            raise _failed("is shut down with the daemon")
+            raise _failed(_SHUT_DOWN)
         if rest_s := self._rest_s():
             raise _failed(_resting(rest_s), retry_after_s=rest_s)
         self._unload()
@@ -110,7 +114,7 @@ class Supervisor:
         try:
             self._worker = await self._start()
         except (WorkerError, OSError) as error:
-            self.crashed()
+            self._crashes.append(self._clock())
             raise _failed(f"could not be loaded: {error}") from error
         return self._worker
 

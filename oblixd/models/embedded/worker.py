@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import os
+import select
 import signal
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ PROMPT_CACHE_MIB = 256
 """Memory for the prompts of other conversations, so that changing between two is quick."""
 ERRORS = 1
 """llama.cpp's verbosity: more would be noise with every prompt, and could show it."""
+SLEEP = 0
+"""How much threads spin while they wait, in percent: spinning starves whom they wait for on a busy machine."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -33,13 +36,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         server = xllamacpp.Server(_parameters(options))
     except RuntimeError as error:
         sys.exit(f"E {error}")
-    sys.stdout.write(f"ready {server.listening_address}\n")
-    sys.stdout.flush()
-    # Nobody reads standard output from here on.
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    sys.stdin.buffer.read()
-    # The server's threads may be in an answer that nobody waits for any more.
-    os._exit(0)
+    try:
+        sys.stdout.write(f"ready {server.listening_address}\n")
+        sys.stdout.flush()
+        # Nobody reads standard output from here on.
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        sys.stdin.buffer.read()
+    finally:
+        # Its threads may be in an answer that nobody waits for: winding them up could take for ever.
+        os._exit(0)
 
 
 def _parameters(options: argparse.Namespace) -> xllamacpp.CommonParams:
@@ -50,6 +55,7 @@ def _parameters(options: argparse.Namespace) -> xllamacpp.CommonParams:
     parameters.n_parallel = options.slots
     parameters.cpuparams.n_threads = options.threads
     parameters.cpuparams_batch.n_threads = options.threads
+    parameters.cpuparams.poll = parameters.cpuparams_batch.poll = SLEEP
     parameters.cache_ram_mib = PROMPT_CACHE_MIB
     parameters.verbosity = ERRORS
     if options.temperature is not None:
@@ -60,9 +66,11 @@ def _parameters(options: argparse.Namespace) -> xllamacpp.CommonParams:
 
 
 def _die_with_parent() -> None:
-    # Loading holds the interpreter: a closed standard input is seen only after it.
+    # Loading holds the interpreter: a closed standard input is seen only before and after it.
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if select.select([sys.stdin], [], [], 0)[0]:
+        sys.exit("the daemon has ended")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,0 +1,129 @@
+"""Going away frees the server in every phase, and nothing is left open, however often."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import socket
+from collections.abc import Callable
+from contextlib import aclosing
+
+import psutil
+import pytest
+from oblix.testing import Answer, Cut, Fault, Hang, InStream, ModelServer, OllamaServer, Refuse, Stall, Wire
+from support.asking import ask, question
+from support.providers import KINDS
+from support.waiting import eventually
+
+from oblixd.models.base import Connection
+
+ROUNDS = 200
+NOTICED_S = 5.0
+"""Far more than the second that is promised: the machine may be busy."""
+
+
+@pytest.mark.parametrize("fault", [Hang(), Stall(0), Stall(2)], ids=["no head", "no token", "mid-stream"])
+async def test_a_cancelled_task_frees_the_server(
+    server: ModelServer, connection: Connection, fault: Fault
+) -> None:
+    server.script(Answer("One two three", fault=fault))
+    asking = asyncio.create_task(ask(connection))
+    [received] = await asyncio.to_thread(server.wait_for_requests, 1)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert await asyncio.to_thread(received.abandoned.wait, NOTICED_S)
+    assert connection.running == 0
+
+
+async def test_closing_the_generator_frees_the_server(server: ModelServer, connection: Connection) -> None:
+    server.script(Answer("One two three", fault=Stall(1)))
+    async with aclosing(connection.stream(question())) as items:
+        await anext(items)
+    assert await asyncio.to_thread(server.requests[0].abandoned.wait, NOTICED_S)
+
+
+async def test_cancelled_while_connecting(connections: Callable[[Connection], Connection]) -> None:
+    with socket.socket() as deaf, socket.socket() as first, socket.socket() as second:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        for one in (first, second):
+            one.setblocking(False)
+            one.connect_ex(deaf.getsockname())
+        kind = KINDS["ollama"]
+        connection = connections(kind.connect(kind.spec(f"http://127.0.0.1:{deaf.getsockname()[1]}")))
+        open_before = psutil.Process().num_fds()
+        asking = asyncio.create_task(ask(connection))
+        await eventually(lambda: psutil.Process().num_fds() > open_before)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        assert psutil.Process().num_fds() == open_before
+    assert connection.running == 0
+
+
+async def test_nothing_is_left_after_many_rounds(servers: Callable[[ModelServer], ModelServer]) -> None:
+    server = servers(OllamaServer())
+    kind = KINDS["ollama"]
+    connection = kind.connect(kind.spec(server.url))
+    faults = [Hang(), Stall(1), Cut(1), Cut(1, reset=True), Refuse(500), None]
+
+    async def one_round(number: int) -> None:
+        fault = faults[number % len(faults)]
+        server.script(Answer("One two three", fault=fault))
+        asking = asyncio.create_task(ask(connection))
+        received = (await asyncio.to_thread(server.wait_for_requests, number + 1))[-1]
+        if isinstance(fault, Hang | Stall):
+            asking.cancel()
+        await asyncio.wait([asking])
+        assert await asyncio.to_thread(received.done.wait, NOTICED_S)
+
+    for number in range(len(faults)):
+        await one_round(number)
+    before = _left()
+    for number in range(len(faults), len(faults) + ROUNDS):
+        await one_round(number)
+    # The server's threads close their ends a moment later.
+    await eventually(lambda: all(now <= then for now, then in zip(_left(), before, strict=True)))
+    await connection.close()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+def _left() -> tuple[int, int]:
+    """Descriptors that are open, ours and the server's, and tasks that run."""
+    gc.collect()
+    return psutil.Process().num_fds(), len(asyncio.all_tasks())
+
+
+class Pours(InStream):
+    """Sends without end, and counts what it got rid of."""
+
+    after = 1
+
+    def __init__(self, piece: bytes) -> None:
+        self._piece = piece
+        self.sent = 0
+
+    def strike(self, wire: Wire, error: bytes) -> bool:
+        while True:
+            wire.chunk(self._piece)
+            self.sent += len(self._piece)
+
+
+async def test_a_reader_that_stops_makes_the_server_stop(
+    servers: Callable[[ModelServer], ModelServer], connections: Callable[[Connection], Connection]
+) -> None:
+    """What is under way is what sockets hold: nothing is gathered here."""
+    line = b'{"message":{"role":"assistant","content":"' + b"x" * 65_000 + b'"},"done":false}\n'
+    pours = Pours(line)
+    server = servers(OllamaServer())
+    server.script(Answer("One two", fault=pours))
+    kind = KINDS["ollama"]
+    async with aclosing(connections(kind.connect(kind.spec(server.url))).stream(question())) as items:
+        await anext(items)
+        sent = -1
+        while sent != pours.sent:
+            sent = pours.sent
+            await asyncio.sleep(0.1)
+        assert sent < 32 * 1024 * 1024
+        await anext(items)

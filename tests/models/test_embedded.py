@@ -1,0 +1,233 @@
+"""The embedded model: real weights, a real llama.cpp, in a process that can die."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+from oblix.v1 import messages_pb2 as pb
+from support.asking import ask, message, question
+from support.waiting import eventually
+
+from oblixd.models.base import ChatRequest, Content, Finish, Location, ModelError, ModelErrorKind, State
+from oblixd.models.embedded.connection import EmbeddedConnection, EmbeddedModels, EmbeddedSettings
+from oblixd.models.hooks import checked
+
+LONG = question("Write a long story about a river.", seed=1, temperature=0.0)
+SHORT = question("Say hello.", seed=1, temperature=0.0, max_tokens=8)
+NAME = "smollm2-135m-instruct"
+
+Connect = Callable[..., EmbeddedConnection]
+
+
+@pytest.fixture(scope="session")
+def state_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the weights' check is noted: once for all tests."""
+    return tmp_path_factory.mktemp("state")
+
+
+@pytest.fixture
+async def connect(home: Path, state_dir: Path) -> AsyncIterator[Connect]:
+    """Makes connections whose processes end with the test."""
+    runtime_dir = home / "run"
+    runtime_dir.mkdir(0o700)
+    made: list[EmbeddedConnection] = []
+
+    def connect(name: str = NAME, **settings: object) -> EmbeddedConnection:
+        base = EmbeddedSettings(runtime_dir, state_dir, context=2048, threads=1)
+        models = EmbeddedModels(replace(base, **settings))
+        made.append(models.connect(checked("embedded", name)))
+        return made[-1]
+
+    yield connect
+    for connection in made:
+        await connection.close()
+
+
+def process_of(connection: EmbeddedConnection) -> psutil.Process:
+    assert connection.pid is not None
+    return psutil.Process(connection.pid)
+
+
+async def test_it_is_loaded_once_on_first_use(connect: Connect, home: Path) -> None:
+    connection = connect(slots=2)
+    assert (connection.location, connection.context_window) == (Location.LOCAL, 2048)
+    assert connection.status().state is State.IDLE
+    assert (await connection.probe()).state is State.IDLE, "a probe does not load it"
+    asking = [asyncio.create_task(ask(connection, SHORT)) for _ in range(4)]
+    await eventually(lambda: connection.status().state is State.LOADING)
+    heard = await asyncio.gather(*asking)
+    assert [one.error for one in heard] == [None] * 4
+    assert all(one.text for one in heard)
+    assert {one.finished.reason for one in heard if one.finished} <= {Finish.STOP, Finish.LENGTH}
+    assert heard[0].finished is not None
+    assert heard[0].finished.input_tokens is not None
+    assert heard[0].finished.input_tokens > 5
+    assert connection.status().state is State.READY
+    workers = [child for child in psutil.Process().children() if "worker" in " ".join(child.cmdline())]
+    assert [worker.pid for worker in workers] == [connection.pid]
+
+
+async def test_its_process_is_for_its_user_alone_and_knows_no_key(
+    connect: Connect, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-canary")
+    monkeypatch.setenv("SOMETHING_ELSE", "canary")
+    connection = connect()
+    await ask(connection, SHORT)
+    [socket] = (home / "run").iterdir()
+    assert stat.S_ISSOCK(socket.stat().st_mode)
+    assert stat.S_IMODE(socket.stat().st_mode) & 0o077 == 0
+    process = process_of(connection)
+    assert process.net_connections("inet") == []
+    assert "canary" not in str(process.environ()) + str(process.cmdline())
+    assert process.cwd() == "/"
+
+
+async def test_killed_in_the_middle_it_is_back_with_the_next_prompt(connect: Connect) -> None:
+    connection = connect()
+    items = connection.stream(LONG)
+    assert isinstance(await anext(items), Content)
+    killed = process_of(connection)
+    killed.kill()
+    with pytest.raises(ModelError, match=r"died \(signal 9\)") as caught:
+        async for _ in items:
+            pass
+    assert caught.value.kind is ModelErrorKind.FAILED
+    assert connection.running == 0
+    assert connection.status().state is State.IDLE
+    assert (await ask(connection, SHORT)).error is None
+    assert connection.pid not in {None, killed.pid}
+
+
+async def test_it_is_unloaded_when_nobody_uses_it(connect: Connect) -> None:
+    connection = connect(idle_unload_s=0.05)
+    assert (await ask(connection, question("Tell me more", max_tokens=60))).error is None
+    process = process_of(connection)
+    await eventually(lambda: not process.is_running())
+    assert connection.status().state is State.IDLE
+    assert (await ask(connection, SHORT)).error is None
+
+
+async def test_cancelling_frees_it(connect: Connect) -> None:
+    """With one slot, the next prompt would have to wait for the end of a long answer."""
+    connection = connect()
+    # Neighbours of one role, as an interrupted answer leaves them, are no trouble to it.
+    roles = [pb.ROLE_SYSTEM, pb.ROLE_USER, pb.ROLE_USER]
+    prompt = ChatRequest([message(role, "Say hello.") for role in roles], SHORT.options)
+    whole = await ask(connection, prompt)
+    for _ in range(20):
+        async with aclosing(connection.stream(LONG)) as items:
+            await anext(items)
+    after = await ask(connection, prompt)
+    assert (after.error, after.text) == (None, whole.text)
+    process = process_of(connection)
+    before = process.cpu_times().user
+    await asyncio.sleep(0.3)  # measures that it rests: nothing can be waited for
+    assert process.cpu_times().user - before < 0.2
+
+
+async def test_whoever_stops_waiting_does_not_stop_the_loading(connect: Connect) -> None:
+    connection = connect()
+    first = asyncio.create_task(ask(connection, SHORT))
+    second = asyncio.create_task(ask(connection, SHORT))
+    await eventually(lambda: connection.status().state is State.LOADING)
+    first.cancel()
+    assert (await second).error is None
+
+
+async def test_closing_while_it_loads_leaves_nothing(connect: Connect) -> None:
+    connection = connect()
+    asking = asyncio.create_task(ask(connection, SHORT))
+    await eventually(lambda: psutil.Process().children())
+    await connection.close()
+    heard = await asking
+    assert heard.error is not None
+    assert heard.error.kind is ModelErrorKind.FAILED
+    assert psutil.Process().children() == []
+    again = await ask(connection, SHORT)
+    assert again.error is not None
+    assert "shut down" in again.error.message
+
+
+async def test_what_does_not_fit_is_refused(connect: Connect) -> None:
+    connection = connect(context=256)
+    heard = await ask(connection, question("word " * 2000))
+    assert heard.error is not None
+    assert heard.error.kind is ModelErrorKind.CONTEXT_OVERFLOW
+    assert "256" in heard.error.message
+
+
+async def test_a_file_that_is_no_model_is_left_alone_after_some_tries(
+    connect: Connect, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(b"GGUF" + bytes(1000))
+    connection = connect("broken", gguf=broken)
+    for _ in range(3):
+        heard = await ask(connection, SHORT)
+        assert heard.error is not None
+        assert "could not be loaded" in heard.error.message
+    resting = await ask(connection, SHORT)
+    assert resting.error is not None
+    assert "left alone" in resting.error.message
+    assert resting.error.retry_after_s is not None
+    assert connection.status().state is State.UNAVAILABLE
+
+
+async def test_another_name_is_not_known(connect: Connect) -> None:
+    connection = connect("llama2")
+    assert connection.status().state is State.UNAVAILABLE
+    heard = await ask(connection, SHORT)
+    assert heard.error is not None
+    assert heard.error.kind is ModelErrorKind.NOT_PULLED
+    assert f"embedded:{NAME}" in heard.error.message
+
+
+async def test_weights_that_are_not_there(connect: Connect, tmp_path: Path) -> None:
+    connection = connect("gone", gguf=tmp_path / "gone.gguf")
+    assert connection.status().state is State.UNAVAILABLE
+    assert "gone.gguf" in connection.status().reason
+
+
+DAEMON = """
+import asyncio, sys
+from pathlib import Path
+from oblixd.models.embedded.connection import EmbeddedModels, EmbeddedSettings
+from oblixd.models.hooks import checked
+from oblixd.models.base import ChatRequest
+
+async def main():
+    models = EmbeddedModels(EmbeddedSettings(Path(sys.argv[1]), Path(sys.argv[2]), threads=1))
+    connection = models.connect(checked("embedded", models.name))
+    async with connection._supervisor.use():
+        print("serving", flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("when", ["serving", "loading"])
+def test_it_dies_with_the_daemon(home: Path, state_dir: Path, when: str) -> None:
+    command = [sys.executable, "-c", DAEMON, str(home), str(state_dir)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as daemon:
+        assert daemon.stdout is not None
+        if when == "serving":
+            assert daemon.stdout.readline() == "serving\n"
+        else:
+            asyncio.run(eventually(lambda: psutil.Process(daemon.pid).children()))
+        [worker] = psutil.Process(daemon.pid).children()
+        os.kill(daemon.pid, signal.SIGKILL)
+        psutil.wait_procs([worker], timeout=10)
+        assert not worker.is_running()

@@ -1,0 +1,194 @@
+"""Who holds which connection, and when it goes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from oblix.testing import Answer, ModelServer, OllamaServer
+from support.asking import ask
+
+from oblixd.errors import FailedPreconditionError
+from oblixd.models import hooks
+from oblixd.models.base import ModelErrorKind
+from oblixd.models.embedded.connection import EmbeddedModels, EmbeddedSettings
+from oblixd.models.hooks import HookSpec, checked
+from oblixd.models.ollama import OllamaConnection
+from oblixd.models.openai import OpenAIConnection
+from oblixd.models.providers import providers
+from oblixd.models.registry import SILENCE_S, Registry
+
+PROVIDERS = {"ollama": OllamaConnection, "openai": OpenAIConnection}
+LLAMA = checked("ollama", "llama2")
+MISTRAL = checked("ollama", "mistral")
+
+
+class Clock:
+    """Time that a test moves."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def registry(clock: Clock) -> AsyncIterator[Registry]:
+    registry = Registry(PROVIDERS, [], clock=clock)
+    yield registry
+    await registry.close()
+
+
+async def test_the_same_hook_is_the_same_handle_for_all(registry: Registry) -> None:
+    first = registry.hook("a", LLAMA)
+    assert registry.hook("a", checked("ollama", "llama2", endpoint="http://localhost:11434/")) is first
+    assert registry.hook("b", LLAMA) is first
+    assert first.id == "ollama:llama2"
+
+
+async def test_two_keys_are_two_connections(registry: Registry) -> None:
+    one, other = (registry.hook("a", checked("openai", "gpt-4o", api_key=key)) for key in ("k1", "k2"))
+    assert one.handle != other.handle
+    assert one.connection is not other.connection
+    assert one.id == other.id
+
+
+async def test_handles_can_not_be_guessed(registry: Registry) -> None:
+    handles = [registry.hook("a", checked("ollama", f"m{number}")).handle for number in range(100)]
+    assert len(set(handles)) == 100
+    assert all(len(handle) >= 32 for handle in handles)
+
+
+async def test_resolving_keeps_the_order(registry: Registry) -> None:
+    one, other = registry.hook("a", LLAMA), registry.hook("b", MISTRAL)
+    assert registry.resolve([other.handle, one.handle, other.handle]) == [other, one]
+
+
+async def test_an_unknown_handle_is_refused(registry: Registry) -> None:
+    hook = registry.hook("a", LLAMA)
+    for call in (
+        lambda: registry.resolve([hook.handle, "unknown"]),
+        lambda: registry.unhook("a", "unknown"),
+        lambda: registry.unhook("b", hook.handle),
+    ):
+        with pytest.raises(FailedPreconditionError) as caught:
+            call()
+        assert caught.value.reason == "HANDLE_UNKNOWN"
+
+
+async def test_without_handles_the_configured_models_serve() -> None:
+    registry = Registry(PROVIDERS, [LLAMA, MISTRAL])
+    hooked = registry.hook("a", checked("openai", "gpt-4o"))
+    assert [hook.id for hook in registry.resolve([])] == ["ollama:llama2", "ollama:mistral"]
+    assert [hook.handle for hook in registry.resolve([])] == ["", ""]
+    assert [hook.id for hook in registry.listed("a")] == ["ollama:llama2", "ollama:mistral", "openai:gpt-4o"]
+    assert [hook.id for hook in registry.listed("b")] == ["ollama:llama2", "ollama:mistral"]
+    assert registry.resolve([hooked.handle]) == [hooked]
+    await registry.close()
+
+
+async def test_hooking_what_is_configured_shares_its_connection() -> None:
+    registry = Registry(PROVIDERS, [LLAMA])
+    hooked = registry.hook("a", LLAMA)
+    assert hooked.handle
+    assert hooked.connection is registry.resolve([])[0].connection
+    registry.unhook("a", hooked.handle)
+    await _tasks_end()
+    error = (await ask(registry.resolve([])[0].connection)).error
+    assert error is not None
+    assert "isn't running" in error.message, "it is still open, and tries"
+    await registry.close()
+
+
+async def test_a_handle_lives_until_its_last_client_let_go(registry: Registry) -> None:
+    hook = registry.hook("a", LLAMA)
+    registry.hook("b", LLAMA)
+    registry.unhook("a", hook.handle)
+    assert registry.resolve([hook.handle]) == [hook]
+    registry.unhook("b", "")
+    with pytest.raises(FailedPreconditionError):
+        registry.resolve([hook.handle])
+    assert registry.hook("a", LLAMA).handle != hook.handle
+
+
+async def test_unhooking_all_of_nothing_is_no_error(registry: Registry) -> None:
+    registry.unhook("nobody", "")
+
+
+async def test_a_silent_client_lets_go_after_an_hour(registry: Registry, clock: Clock) -> None:
+    silent = registry.hook("silent", LLAMA)
+    alive = registry.hook("alive", MISTRAL)
+    clock.now_s += SILENCE_S - 1
+    registry.touch("alive")
+    assert registry.resolve([silent.handle]) == [silent]
+    clock.now_s += 2
+    registry.touch("alive")
+    assert registry.resolve([alive.handle]) == [alive]
+    with pytest.raises(FailedPreconditionError):
+        registry.resolve([silent.handle])
+    assert registry.listed("silent") == []
+
+
+async def test_a_client_that_comes_back_in_time_keeps_its_handles(registry: Registry, clock: Clock) -> None:
+    hook = registry.hook("a", LLAMA)
+    for _ in range(5):
+        clock.now_s += SILENCE_S - 1
+        registry.touch("a")
+    assert registry.resolve([hook.handle]) == [hook]
+
+
+async def test_a_running_answer_ends_although_its_handle_went(
+    registry: Registry, servers: Callable[[ModelServer], ModelServer]
+) -> None:
+    server = servers(OllamaServer())
+    server.script(Answer("One two three", tokens_per_second=50))
+    hook = registry.hook("a", checked("ollama", "llama2", endpoint=server.url))
+    asking = asyncio.create_task(ask(hook.connection))
+    await asyncio.to_thread(server.wait_for_requests, 1)
+    registry.unhook("a", hook.handle)
+    assert (await asking).text == "One two three"
+    await _tasks_end()
+    error = (await ask(hook.connection)).error
+    assert error is not None
+    assert "closed here" in error.message
+
+
+async def test_closing_ends_running_answers(servers: Callable[[ModelServer], ModelServer]) -> None:
+    server = servers(OllamaServer())
+    server.default = lambda _: Answer("One two three", tokens_per_second=0.1)
+    spec = checked("ollama", "llama2", endpoint=server.url)
+    registry = Registry(PROVIDERS, [spec])
+    kept = registry.hook("a", checked("ollama", "llama2", endpoint=server.url, api_key="k"))
+    gone = registry.hook("a", checked("ollama", "llama2", endpoint=server.url, api_key="l"))
+    asking = [asyncio.create_task(ask(hook.connection)) for hook in [*registry.resolve([]), kept, gone]]
+    await asyncio.to_thread(server.wait_for_requests, 3)
+    registry.unhook("a", gone.handle)
+    await registry.close()
+    for heard in await asyncio.gather(*asking):
+        assert heard.error is not None
+        assert heard.error.kind in {ModelErrorKind.UNREACHABLE, ModelErrorKind.BROKEN_STREAM}
+    await _tasks_end()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def _tasks_end() -> None:
+    """Wait for what the registry does on its own."""
+    if others := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(others)
+
+
+def test_every_provider_has_a_factory(tmp_path: Path) -> None:
+    made = providers(EmbeddedModels(EmbeddedSettings(tmp_path, tmp_path)))
+    assert set(made) == set(hooks.PROVIDERS)
+    for provider in made:
+        spec = HookSpec(provider, "any", "" if provider == "embedded" else "http://127.0.0.1:1")
+        connection = made[provider](spec)
+        assert (connection.provider, connection.name, connection.running) == (provider, "any", 0)

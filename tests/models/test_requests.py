@@ -1,0 +1,194 @@
+"""What is sent: the context in each provider's own words, and nothing that was not asked for."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+from oblix.v1 import messages_pb2 as pb
+from support.asking import message, question
+
+from oblixd.models.base import ChatRequest, ModelError, ModelErrorKind, Options
+from oblixd.models.claude import MAX_TOKENS, ClaudeConnection
+from oblixd.models.hooks import HookSpec, checked
+from oblixd.models.ollama import OllamaConnection
+from oblixd.models.openai import OpenAIConnection
+from oblixd.models.prompts import joined, said
+
+SYSTEM, USER, ASSISTANT, TOOL = pb.ROLE_SYSTEM, pb.ROLE_USER, pb.ROLE_ASSISTANT, pb.ROLE_TOOL
+PNG = pb.Part(image=pb.ImagePart(media_type="image/png", data=b"\x89PNG"))
+CALL = pb.Part(tool_call=pb.ToolCallPart(call_id="c1", name="weather", arguments_json='{"city":"Bern"}'))
+RESULT = pb.Part(tool_result=pb.ToolResultPart(call_id="c1", content="4 degrees", is_error=False))
+DATA = base64.b64encode(b"\x89PNG").decode()
+EVERYTHING = Options(temperature=0.5, max_tokens=9, top_p=0.8, seed=4, stop=("END",))
+
+
+def ollama(request: ChatRequest, **options: object) -> dict[str, Any]:
+    return OllamaConnection(checked("ollama", "llama2", options=options)).body(request)
+
+
+def openai(request: ChatRequest, spec: HookSpec | None = None) -> dict[str, Any]:
+    return OpenAIConnection(spec or checked("openai", "gpt-4o")).body(request)
+
+
+def claude(request: ChatRequest) -> dict[str, Any]:
+    return ClaudeConnection(checked("claude", "claude-3")).body(request)
+
+
+def talk(*messages: pb.Message) -> ChatRequest:
+    return ChatRequest(messages)
+
+
+def test_ollama_options() -> None:
+    body = ollama(question("Hi", **vars_of(EVERYTHING)), num_ctx=2048, keep_alive="10m")
+    assert body == {
+        "model": "llama2",
+        "messages": [{"role": "user", "content": "Hi"}],
+        "stream": True,
+        "keep_alive": "10m",
+        "options": {
+            "num_ctx": 2048,
+            "temperature": 0.5,
+            "num_predict": 9,
+            "top_p": 0.8,
+            "seed": 4,
+            "stop": ["END"],
+        },
+    }
+
+
+def test_nothing_is_sent_that_nobody_asked_for() -> None:
+    assert ollama(question("Hi"))["options"] == {}
+    assert set(openai(question("Hi"))) == {"model", "messages", "stream", "stream_options"}
+    assert set(claude(question("Hi"))) == {"model", "messages", "stream", "max_tokens"}
+
+
+def test_openai_options() -> None:
+    body = openai(question("Hi", **vars_of(EVERYTHING)))
+    assert body["max_completion_tokens"] == 9
+    assert (body["temperature"], body["top_p"], body["seed"], body["stop"]) == (0.5, 0.8, 4, ["END"])
+    assert body["stream_options"] == {"include_usage": True}
+
+
+def test_other_servers_know_only_the_older_limit() -> None:
+    spec = HookSpec("custom", "any", "http://127.0.0.1:8000")
+    body = openai(question("Hi", max_tokens=9), spec)
+    assert body["max_tokens"] == 9
+    assert "max_completion_tokens" not in body
+
+
+def test_claude_options() -> None:
+    body = claude(question("Hi", temperature=0.5, max_tokens=9, top_p=0.8, stop=("END",)))
+    assert (body["temperature"], body["max_tokens"], body["top_p"]) == (0.5, 9, 0.8)
+    assert body["stop_sequences"] == ["END"]
+    assert claude(question("Hi"))["max_tokens"] == MAX_TOKENS
+
+
+def test_claude_has_no_seed_and_says_so() -> None:
+    with pytest.raises(ModelError, match="seed") as caught:
+        claude(question("Hi", seed=1))
+    assert caught.value.kind is ModelErrorKind.REFUSED
+
+
+def test_roles_and_pictures() -> None:
+    request = talk(
+        message(SYSTEM, "Be brief."), message(USER, "What is ", "this?", PNG), message(ASSISTANT, "A cat.")
+    )
+    assert ollama(request)["messages"] == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "What is this?", "images": [DATA]},
+        {"role": "assistant", "content": "A cat."},
+    ]
+    assert openai(request)["messages"][1]["content"] == [
+        {"type": "text", "text": "What is this?"},
+        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{DATA}"}},
+    ]
+    body = claude(request)
+    assert body["system"] == "Be brief."
+    assert body["messages"][0]["content"] == [
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": DATA}},
+        {"type": "text", "text": "What is this?"},
+    ]
+
+
+def test_tools() -> None:
+    request = talk(message(USER, "Weather?"), message(ASSISTANT, CALL), message(TOOL, RESULT))
+    arguments = {"city": "Bern"}
+    assert ollama(request)["messages"][1:] == [
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [{"function": {"name": "weather", "arguments": arguments}}],
+        },
+        {"role": "tool", "content": "4 degrees", "tool_name": "weather"},
+    ]
+    call = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city":"Bern"}'}}
+    assert openai(request)["messages"][1:] == [
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "4 degrees"},
+    ]
+    assert claude(request)["messages"][1:] == [
+        {
+            "role": "assistant",
+            "content": [{"type": "tool_use", "id": "c1", "name": "weather", "input": arguments}],
+        },
+        {
+            "role": "user",
+            "content": [
+                {"type": "tool_result", "tool_use_id": "c1", "content": "4 degrees", "is_error": False}
+            ],
+        },
+    ]
+
+
+def test_broken_arguments_do_not_end_a_conversation() -> None:
+    call = pb.Part(tool_call=pb.ToolCallPart(call_id="c1", name="weather", arguments_json='{"city":'))
+    body = ollama(talk(message(ASSISTANT, call)))
+    assert body["messages"][0]["tool_calls"][0]["function"]["arguments"] == {"invalid_json": '{"city":'}
+
+
+def test_reasoning_and_empty_messages_are_never_sent() -> None:
+    request = talk(
+        message(USER, "Hi"),
+        message(ASSISTANT, pb.Part(reasoning="secret thoughts"), "Hello"),
+        message(ASSISTANT, pb.Part(reasoning="only thoughts")),
+        message(USER, ""),
+        message(USER),
+    )
+    for body in (ollama(request), openai(request), claude(request)):
+        assert "thoughts" not in str(body)
+        assert len(body["messages"]) == 2
+
+
+def test_claude_gets_strict_turns_that_begin_with_the_user() -> None:
+    """A session can begin with the assistant's welcome; a failed answer leaves two questions in a row."""
+    two = [message(USER, "One"), message(USER, "Two")]
+    request = talk(message(ASSISTANT, "Welcome!"), *two, message(ASSISTANT, "Three"))
+    messages = claude(request)["messages"]
+    assert [one["role"] for one in messages] == ["user", "assistant", "user", "assistant"]
+    assert messages[2]["content"] == [{"type": "text", "text": "One\n\nTwo"}]
+
+
+def test_neighbours_of_one_role_are_joined() -> None:
+    context = said([message(USER, "One"), message(USER, "Two", PNG), message(ASSISTANT, "Three")])
+    first, second = joined(context)
+    assert (first.role, first.text, len(first.images)) == ("user", "One\n\nTwo", 1)
+    assert second.text == "Three"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "base"),
+    [
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000/v1"),
+        ("http://127.0.0.1:8000/v1", "http://127.0.0.1:8000/v1"),
+        ("https://openrouter.ai/api/v1", "https://openrouter.ai/api/v1"),
+    ],
+)
+def test_an_endpoint_without_a_path_means_v1(endpoint: str, base: str) -> None:
+    connection = OpenAIConnection(HookSpec("custom", "any", endpoint))
+    assert connection._http.server.base_url == base
+
+
+def vars_of(options: Options) -> dict[str, object]:
+    return {name: getattr(options, name) for name in options.__slots__}
