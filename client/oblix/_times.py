@@ -28,6 +28,17 @@ def from_text(value: object, field: str) -> Timestamp:
     return _timestamp(moment - _EPOCH)
 
 
+def from_seconds(value: object, field: str) -> Timestamp:
+    """Read seconds since 1970, to the microsecond. Raises InvalidArgumentError."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise invalid(field, "seconds since 1970", shown(value))
+    try:
+        moment = _EPOCH + timedelta(seconds=value)
+    except (ValueError, OverflowError):
+        raise invalid(field, "seconds since 1970, of the years 1 to 9999", shown(value)) from None
+    return _timestamp(moment - _EPOCH)
+
+
 def _timestamp(since_epoch: timedelta) -> Timestamp:
     seconds = since_epoch.days * 86_400 + since_epoch.seconds
     return Timestamp(seconds=seconds, nanos=since_epoch.microseconds * 1000)
