@@ -59,7 +59,7 @@ class Embedded:
     parallel: Annotated[int, Between(1, 64)] = 1
     """Answers that are written at once. Each takes memory for a context of its own."""
     max_tokens: Annotated[int, Between(1, 1048576)] = 1024
-    """The longest answer, in tokens, where a request does not say: a small model may find no end by itself."""
+    """The longest answer in tokens, where a request names no limit: a small model may find no end."""
     idle_unload_s: Annotated[float, Between(0, _MONTH_S)] = 600.0
     """Seconds without a prompt after which the model leaves the memory. 0: never."""
 

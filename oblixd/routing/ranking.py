@@ -93,6 +93,8 @@ def _deciding(
     first = allowed[0]
     if not _can_answer(first, situation):
         return "LAST_RESORT", f"No model can answer just now, so {first.model} is tried: {order}."
+    if not any(_is_preferred(candidate, row) for candidate in allowed):
+        return "ONLY_CHOICE", reasons.missing(row, situation)
     if not _is_preferred(first, row):
         return "NEXT_BEST", f"{first.model} is the next best: {order}, and none of those can take it."
     return row.rule, f"{order[0].upper()}{order[1:]}."

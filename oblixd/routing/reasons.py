@@ -25,6 +25,12 @@ def order(row: Row, situation: Situation) -> str:
     return f"{first}, because {_situation(row, situation)}"
 
 
+def missing(row: Row, situation: Situation) -> str:
+    """Why the place that goes first has nobody: nothing was hooked there."""
+    wanted = "local" if row.prefers is Location.LOCAL else "cloud"
+    return f"There is no {wanted} model to choose, although {_situation(row, situation)}."
+
+
 def place(location: Location) -> str:
     """Where a candidate runs."""
     return "It runs on this machine" if location is Location.LOCAL else "It runs in the cloud"

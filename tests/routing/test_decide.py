@@ -152,7 +152,7 @@ def test_local_only_stays_local_on_an_overloaded_machine():
 
 def test_an_overloaded_machine_with_nothing_but_local_models_uses_them():
     decision = decide(Needs(), [LLAMA], Machine(**DROWNING), Policy())
-    assert (decision.rule, keys(decision)) == ("NEXT_BEST", [LLAMA.key])
+    assert (decision.rule, keys(decision)) == ("ONLY_CHOICE", [LLAMA.key])
 
 
 def test_a_limited_network_with_nothing_local_takes_the_small_cloud_model():
