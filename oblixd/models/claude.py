@@ -25,6 +25,7 @@ from oblixd.models.http import PATIENCE, Patience, Server
 from oblixd.models.prompts import Said, arguments_of, in_base64, joined, said
 
 API_VERSION = "2023-06-01"
+"""The newer 2026-10-21 refuses a temperature, which our callers may ask for; nothing else differs for us."""
 MAX_TOKENS = 4096
 """Claude wants a limit with every request: what is sent where the caller gave none."""
 _OPENING = "(The conversation begins.)"

@@ -161,6 +161,7 @@ class EmbeddedConnection:
                 slots=settings.slots,
                 threads=settings.threads,
                 temperature=found.temperature,
+                repeat_penalty=found.repeat_penalty,
             ),
             self._peer,
         )

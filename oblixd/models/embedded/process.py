@@ -46,6 +46,8 @@ class WorkerSettings:
     """0: half of the processors. Threads in lockstep crawl where each does not have one to itself."""
     temperature: float | None = None
     """For requests that do not say. None: llama.cpp's own default."""
+    repeat_penalty: float | None = None
+    """The same, for words that were said already. 1: none."""
 
 
 class Worker:
@@ -118,6 +120,8 @@ def _command(settings: WorkerSettings) -> list[str]:
     }
     if settings.temperature is not None:
         options["--temperature"] = settings.temperature
+    if settings.repeat_penalty is not None:
+        options["--repeat-penalty"] = settings.repeat_penalty
     flat = [str(word) for pair in options.items() for word in pair]
     return [sys.executable, "-P", "-m", "oblixd.models.embedded.worker", *flat]
 

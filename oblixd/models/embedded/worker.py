@@ -23,7 +23,7 @@ PROMPT_CACHE_MIB = 256
 ERRORS = 1
 """llama.cpp's verbosity: more would be noise with every prompt, and could show it."""
 SLEEP = 0
-"""How much threads spin while they wait, in percent: spinning starves whom they wait for on a busy machine."""
+"""How much threads spin while they wait, in percent: on a busy machine it starves whom they wait for."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -60,6 +60,8 @@ def _parameters(options: argparse.Namespace) -> xllamacpp.CommonParams:
     parameters.verbosity = ERRORS
     if options.temperature is not None:
         parameters.sampling.temp = options.temperature
+    if options.repeat_penalty is not None:
+        parameters.sampling.penalty_repeat = options.repeat_penalty
     parameters.offline = True
     parameters.ui = False
     return parameters
@@ -83,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--slots", type=int, required=True, help="answers at the same time")
     parser.add_argument("--threads", type=int, required=True, help="threads to compute with")
     parser.add_argument("--temperature", type=float, help="for requests that do not say")
+    parser.add_argument("--repeat-penalty", type=float, help="1 is none")
     return parser
 
 
