@@ -1,0 +1,66 @@
+"""The page about errors: complete, and true of what gRPC itself refuses."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator
+
+import grpc
+import pytest
+from support import tree
+from support.daemon import RunningDaemon, running
+
+REASON = re.compile(r"[A-Z]+(_[A-Z]+)+")
+ENVIRONMENT = re.compile(r"(XDG|OPENAI|ANTHROPIC|CUDA|LC|LD|NOTIFY)_\w+|OBLIX_(HOME|API_KEY)|TABLE_NAMES")
+SOURCES = tree.sources("oblixd", "client/oblix")
+
+
+def _in_source() -> set[str]:
+    """Every text in the source that looks like a reason or a rule."""
+    texts = {
+        node.value
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    return _reasons(texts)
+
+
+def _reasons(texts: Iterable[str]) -> set[str]:
+    return {text for text in texts if REASON.fullmatch(text) and not ENVIRONMENT.fullmatch(text)}
+
+
+def _on_page() -> set[str]:
+    """Every reason in a table of the page."""
+    lines = (tree.ROOT / "docs" / "errors.md").read_text().splitlines()
+    return _reasons(word for line in lines if line.startswith("|") for word in re.findall(r"`(\w+)`", line))
+
+
+def test_every_reason_is_on_the_page() -> None:
+    assert "SESSION_NOT_FOUND" in _in_source()
+    assert _in_source() - _on_page() == set()
+
+
+def test_the_page_names_nothing_that_is_gone() -> None:
+    assert _on_page() - _in_source() == set()
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
+    with running(tmp_path_factory.mktemp("errors"), OBLIX_EMBEDDED_ENABLED="false") as daemon:
+        yield daemon
+
+
+def _refused(daemon: RunningDaemon, method: str, data: bytes = b"", **options) -> grpc.StatusCode:
+    with pytest.raises(grpc.RpcError) as failed:
+        daemon.channel.unary_unary(method)(data, timeout=10, **options)
+    return failed.value.code()
+
+
+def test_grpc_refuses_what_the_page_says(daemon: RunningDaemon) -> None:
+    get = "/oblix.v1.SessionService/GetSession"
+    large = (("x-large", "x" * 20_000),)
+    assert _refused(daemon, get, b"x" * (16 << 20) + b"x") is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert _refused(daemon, get, metadata=large) is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert _refused(daemon, "/oblix.v1.SessionService/Nothing") is grpc.StatusCode.UNIMPLEMENTED
