@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +12,9 @@ from oblix.testing.exchange import Exchange
 from oblix.testing.server import Frames, ModelServer
 
 _ID = "msg_oblix"
+_VERSIONS = ("2023-06-01", "2026-10-21")
+_SAMPLING = {"temperature", "top_p", "top_k"}
+"""The newer version takes these no more."""
 _FINISHES = {"stop": "end_turn", "length": "max_tokens"}
 _KINDS = {
     400: "invalid_request_error",
@@ -45,8 +48,10 @@ class ClaudeServer(ModelServer):
     def route(self, exchange: Exchange) -> None:
         """See `ModelServer.route`."""
         received = exchange.received
-        if self._api_key and received.headers.get("x-api-key") != self._api_key:
+        if self._api_key and self._api_key not in _keys(received.headers):
             exchange.send(401, self.error(401, "invalid x-api-key"))
+        elif received.headers.get("anthropic-version") not in _VERSIONS:
+            exchange.send(400, self.error(400, "anthropic-version: header is required"))
         elif (received.method, received.path) == ("POST", "/v1/messages"):
             self._message(exchange)
         elif received.method == "GET" and received.path.removeprefix("/v1/models/") in self.models:
@@ -85,7 +90,9 @@ class ClaudeServer(ModelServer):
         request = exchange.received.body
         if request["model"] not in self.models:
             exchange.send(404, self.error(404, f"model: {request['model']}"))
-        elif problem := _problem(request):
+        elif problem := _problem(request) or _removed(
+            exchange.received.headers["anthropic-version"], request
+        ):
             exchange.send(400, self.error(400, problem))
         else:
             answer = self.next_answer(_text(request["messages"][-1])).limited(request["max_tokens"])
@@ -95,10 +102,20 @@ class ClaudeServer(ModelServer):
                 exchange.send_json(200, _whole(request, answer))
 
 
+def _keys(headers: Mapping[str, str]) -> set[str]:
+    """Both ways to send a key are current."""
+    return {headers.get("x-api-key", ""), headers.get("authorization", "").removeprefix("Bearer ")}
+
+
+def _removed(version: str, request: dict[str, Any]) -> str:
+    sent = sorted(_SAMPLING & request.keys()) if version == _VERSIONS[-1] else []
+    return f"{sent[0]}: not supported in API version {version}" if sent else ""
+
+
 def _problem(request: dict[str, Any]) -> str:
     if not isinstance(request.get("max_tokens"), int):
         return "max_tokens: Field required"
-    roles = [message["role"] for message in request["messages"]]
+    roles = [message["role"] for message in request.get("messages", [])]
     if not roles or set(roles) - {"user", "assistant"}:
         return "messages: roles must be user or assistant"
     if roles[0] != "user" or any(one == other for one, other in pairwise(roles)):
@@ -143,7 +160,7 @@ def _envelope(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _usage(request: dict[str, Any], answer: Answer, spoken: int | None = None) -> dict[str, int]:
-    asked = sum(len(tokens(_text(message))) for message in request["messages"])
+    asked = sum(len(tokens(_text(message))) for message in request.get("messages", []))
     said = len(answer.tokens) + len(answer.reasoning_tokens) if spoken is None else spoken
     return {
         "input_tokens": asked if answer.input_tokens is None else answer.input_tokens,

@@ -27,7 +27,7 @@ class Received:
     headers: Mapping[str, str]
     """With names in lower case."""
     body: Any
-    """The JSON value; None where there was no body."""
+    """The JSON value; None where there was none."""
     port: int
     """The client's port: two requests with the same one came over one connection."""
     done: threading.Event = field(default_factory=threading.Event)
@@ -125,6 +125,13 @@ def _receive(handler: BaseHTTPRequestHandler) -> Received:
         method=handler.command,
         path=handler.path,
         headers={name.lower(): value for name, value in handler.headers.items()},
-        body=json.loads(body) if body else None,
+        body=_json(body),
         port=handler.client_address[1],
     )
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None

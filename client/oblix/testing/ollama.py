@@ -132,7 +132,7 @@ class OllamaServer(ModelServer):
 
     def _last(self, request: dict[str, Any], answer: Answer, content: str) -> dict[str, Any]:
         spoken = len(answer.tokens) + len(answer.reasoning_tokens)
-        asked = sum(len(tokens(message.get("content", ""))) for message in request["messages"])
+        asked = sum(len(tokens(message.get("content", ""))) for message in request.get("messages", []))
         return {
             "model": request["model"],
             "created_at": _now(),
@@ -159,7 +159,9 @@ _DETAILS = {
 
 
 def _question(request: dict[str, Any]) -> str:
-    asked = (message["content"] for message in reversed(request["messages"]) if message["role"] == "user")
+    asked = (
+        message["content"] for message in reversed(request.get("messages", [])) if message["role"] == "user"
+    )
     return next(asked, "")
 
 

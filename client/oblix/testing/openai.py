@@ -122,14 +122,14 @@ def _chunk(request: dict[str, Any], delta: dict[str, str], finish: str | None = 
 
 
 def _usage(request: dict[str, Any], answer: Answer) -> dict[str, int]:
-    asked = sum(len(tokens(_text(message))) for message in request["messages"])
+    asked = sum(len(tokens(_text(message))) for message in request.get("messages", []))
     prompt = asked if answer.input_tokens is None else answer.input_tokens
     spoken = len(answer.tokens) + len(answer.reasoning_tokens)
     return {"prompt_tokens": prompt, "completion_tokens": spoken, "total_tokens": prompt + spoken}
 
 
 def _question(request: dict[str, Any]) -> str:
-    asked = (_text(message) for message in reversed(request["messages"]) if message["role"] == "user")
+    asked = (_text(message) for message in reversed(request.get("messages", [])) if message["role"] == "user")
     return next(asked, "")
 
 

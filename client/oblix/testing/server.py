@@ -146,7 +146,10 @@ class ModelServer(ABC):
             self.requests.append(exchange.received)
             self._changed.notify_all()
         try:
-            self.route(exchange)
+            if handler.command == "POST" and not _names_a_model(exchange.received.body):
+                exchange.send(400, self.error(400, "the body is not a JSON object that names a model"))
+            else:
+                self.route(exchange)
         except GoneError:
             exchange.received.abandoned.set()
             handler.close_connection = True
@@ -216,6 +219,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         """Say nothing: tests read `ModelServer.requests`."""
+
+
+def _names_a_model(body: Any) -> bool:
+    return isinstance(body, dict) and isinstance(body.get("model"), str)
 
 
 def _shut(connection: socket.socket) -> None:

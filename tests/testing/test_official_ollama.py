@@ -1,0 +1,80 @@
+"""Ollama's own Python client takes everything that our server sends in the good case."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import ollama
+import pytest
+from oblix.testing import Answer, OllamaServer, Report
+
+MESSAGES = [{"role": "user", "content": "two words"}]
+
+
+@pytest.fixture
+def server() -> Iterator[OllamaServer]:
+    with OllamaServer(["llama2", "mistral:7b"]) as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: OllamaServer) -> Iterator[ollama.Client]:
+    client = ollama.Client(host=server.url)
+    yield client
+    client._client.close()
+
+
+def test_a_streamed_chat(server: OllamaServer, client: ollama.Client) -> None:
+    server.script(Answer("Grüße, Welt!", reasoning="Hm."))
+    *pieces, last = client.chat("llama2", MESSAGES, stream=True)
+    assert [piece.message.thinking for piece in pieces if piece.message.thinking] == ["Hm."]
+    assert "".join(piece.message.content for piece in pieces) == "Grüße, Welt!"
+    assert not any(piece.done for piece in pieces)
+    assert (last.done, last.done_reason, last.message.content) == (True, "stop", "")
+    assert (last.prompt_eval_count, last.eval_count) == (2, 3)
+    assert last.total_duration >= last.load_duration + last.eval_duration
+
+
+def test_a_whole_chat(client: ollama.Client) -> None:
+    answer = client.chat("llama2", MESSAGES)
+    assert (answer.message.content, answer.done_reason) == ("You said: two words", "stop")
+
+
+def test_a_limit_is_kept(client: ollama.Client) -> None:
+    answer = client.chat("llama2", MESSAGES, options={"num_predict": 2})
+    assert (answer.message.content, answer.done_reason, answer.eval_count) == ("You said:", "length", 2)
+
+
+def test_the_models(client: ollama.Client) -> None:
+    assert [model.model for model in client.list().models] == ["llama2:latest", "mistral:7b"]
+    assert client.list().models[0].details.format == "gguf"
+    shown = client.show("llama2")
+    assert shown.modelinfo["llama.context_length"] == 4096
+    assert shown.capabilities == ["completion"]
+    assert client.ps().models == []
+    client.chat("llama2", MESSAGES)
+    assert [model.name for model in client.ps().models] == ["llama2:latest"]
+
+
+@pytest.mark.parametrize("call", ["chat", "show"])
+def test_what_is_not_pulled(client: ollama.Client, call: str) -> None:
+    arguments = {"model": "gemma"} | ({"messages": MESSAGES} if call == "chat" else {})
+    with pytest.raises(ollama.ResponseError, match="model 'gemma' not found") as caught:
+        getattr(client, call)(**arguments)
+    assert caught.value.status_code == 404
+
+
+def test_an_error_in_the_stream(server: OllamaServer, client: ollama.Client) -> None:
+    server.script(Answer("One two", fault=Report(1, "out of memory")))
+    stream = client.chat("llama2", MESSAGES, stream=True)
+    assert next(stream).message.content == "One"
+    with pytest.raises(ollama.ResponseError, match="out of memory"):
+        next(stream)
+
+
+def test_what_a_client_of_ours_would_see(server: OllamaServer, client: ollama.Client) -> None:
+    client.chat("llama2", MESSAGES, keep_alive="5m")
+    [received] = server.requests
+    assert (received.method, received.path) == ("POST", "/api/chat")
+    assert received.body["keep_alive"] == "5m"
+    assert received.headers["content-type"] == "application/json"
