@@ -22,7 +22,7 @@ from oblixd.store import Transaction
 from oblixd.store.v1 import records_pb2 as records
 
 Moment = tuple[int, Entry, int]
-"""When a message counts as said, its session, its sequence."""
+"""When a message was said, its session, its sequence."""
 
 MERGED_AT_ONCE = 200
 """How many messages are read in one go; the event loop waits for no more."""
@@ -33,6 +33,7 @@ async def merge(ledger: Ledger, session_ids: Sequence[str], title: str | None) -
     ids = check_ids(session_ids)
     sources = [ledger.entry(session_id) for session_id in ids]
     header = _header(ledger, sources, title)
+    # It compares only what comes next in each source: a clock that stepped back reorders nothing.
     moments = heapq.merge(*(_moments(ledger, source) for source in sources), key=itemgetter(0))
     unique = UniqueIds()
     with Draft(ledger) as draft:
@@ -43,12 +44,9 @@ async def merge(ledger: Ledger, session_ids: Sequence[str], title: str | None) -
 
 
 def _moments(ledger: Ledger, source: Entry) -> Iterator[Moment]:
-    """A session's messages, none earlier than the one before: a clock that stepped back reorders nothing."""
-    latest = -(2**63)
     for block in blocks(ledger, source):
         for sequence, payload in block:
-            latest = max(latest, records.MessageRecord.FromString(payload).create_us)
-            yield latest, source, sequence
+            yield records.MessageRecord.FromString(payload).create_us, source, sequence
 
 
 def _payloads(ledger: Ledger, moments: list[Moment], unique: UniqueIds) -> Iterator[bytes]:

@@ -245,4 +245,4 @@ def _same(metadata: dict[str, Any], key: str, value: Any) -> bool:
 
 
 TestConversations = Conversations.TestCase
-TestConversations.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestConversations.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)

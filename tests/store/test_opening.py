@@ -17,7 +17,7 @@ from oblixd.errors import DataLossError, FailedPreconditionError, ResourceExhaus
 from oblixd.store import schema
 from oblixd.store.claim import CLAIM_FILE
 from oblixd.store.inspection import DATA_FILE
-from oblixd.store.table import Table
+from oblixd.store.table import CHECKSUM_BYTES, Table
 from oblixd.store.v1 import records_pb2 as records
 
 TABLES = ("things",)
@@ -27,10 +27,10 @@ LAST_PAGE_AT = 136
 
 @pytest.fixture
 async def filled(tmp_path: Path) -> Path:
-    """A closed store with a thousand values, some pages deep."""
+    """A closed store with a thousand values on many pages, and a large one."""
     async with store_in(tmp_path / "store", TABLES) as store:
         things = store.table("things")
-        items = [(b"%04d" % n, b"value" * 20) for n in range(1000)]
+        items = [(b"%04d" % n, b"value" * 20) for n in range(999)] + [(b"large", b"x" * 3 * PAGE)]
         await store.write(lambda txn: things.put_all(txn, items))
     return tmp_path / "store"
 
@@ -104,20 +104,31 @@ async def test_after_an_unclean_death_it_is_read_and_opened(filled: Path) -> Non
     assert await _count(filled) == 1000
 
 
-async def test_after_an_unclean_death_a_page_that_crashes_liblmdb_is_found(filled: Path) -> None:
+async def test_after_an_unclean_death_what_crashes_liblmdb_is_found(filled: Path) -> None:
     _not_closed(filled)
-    _scramble(filled / DATA_FILE)
-    with pytest.raises(DataLossError, match="damaged"):
-        await _count(filled)
-    # It stays unclean: the next start looks again.
-    with pytest.raises(DataLossError, match="damaged"):
-        await _count(filled)
+    _stretch_a_value(filled / DATA_FILE)
+    for _ in range(2):  # it stays unclean: the next start looks again
+        with pytest.raises(DataLossError, match="reading it crashes"):
+            await _count(filled)
 
 
-def _scramble(path: Path) -> None:
-    """Overwrites every page but the first two, keeping the size."""
+def _stretch_a_value(path: Path) -> None:
+    """Makes the large value reach far beyond the file's end: whoever reads it dies of a bus error."""
     content = path.read_bytes()
-    path.write_bytes(content[: 2 * PAGE] + b"\xff" * (len(content) - 2 * PAGE))
+    low, on_pages_of_its_own = (3 * PAGE + CHECKSUM_BYTES) & 0xFFFF, 1
+    node, stretched = (
+        struct.pack("=4H", low, high, on_pages_of_its_own, 5) + b"large" for high in (0, 0x7000)
+    )
+    assert content.count(node) > 0
+    path.write_bytes(content.replace(node, stretched))
+
+
+async def test_after_an_unclean_death_pages_of_nonsense_are_found(filled: Path) -> None:
+    _not_closed(filled)
+    content = (filled / DATA_FILE).read_bytes()
+    (filled / DATA_FILE).write_bytes(content[: 2 * PAGE] + b"\xff" * (len(content) - 2 * PAGE))
+    with pytest.raises(DataLossError, match="damaged"):
+        await _count(filled)
 
 
 async def test_a_newer_schema_is_refused_and_left_as_it_is(filled: Path) -> None:
