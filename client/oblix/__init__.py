@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     )
     from oblix.events import Completed, Delta, Event, Queued, Rerouted, Started
     from oblix.models import ModelType
+    from oblix.reports import ImportedSession, ImportReport
 
 __all__ = [
     "AbortedError",
@@ -51,6 +52,8 @@ __all__ = [
     "Delta",
     "Event",
     "FailedPreconditionError",
+    "ImportReport",
+    "ImportedSession",
     "InternalError",
     "InvalidArgumentError",
     "ModelType",
@@ -72,6 +75,7 @@ _HOMES = {
     "OblixClient": "client",
     "ModelType": "models",
     **dict.fromkeys(["BaseAgent", "ConnectivityAgent", "ResourceMonitor"], "agents"),
+    **dict.fromkeys(["ImportReport", "ImportedSession"], "reports"),
     **dict.fromkeys(["Completed", "Delta", "Event", "Queued", "Rerouted", "Started"], "events"),
 }
 

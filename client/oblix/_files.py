@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from oblix._checks import invalid, shown
 from oblix.errors import InvalidArgumentError, NotFoundError
@@ -32,25 +36,56 @@ def read(path: Path, most: int) -> bytes:
 
 def write(path: Path, content: str) -> None:
     """Write a file: whole or not at all, for its owner alone. Makes directories. Raises OblixError."""
-    try:
-        target = path.resolve()
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _replace(target, content)
-    except OSError as error:
-        raise _unusable(path, "written", error) from None
+    with Replacement(path) as file:
+        file.write(content)
+        file.commit()
 
 
-def _replace(target: Path, content: str) -> None:
-    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:64]}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+class Replacement:
+    """A file in the making. It takes the path's place when it is committed; left before, it is gone.
+
+    Only its owner can read it. Missing directories are made. Every call raises
+    InvalidArgumentError where the disk or the path does not let it be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with self._named_errors():
+            self._target = path.resolve()
+            self._target.parent.mkdir(parents=True, exist_ok=True)
+            prefix = f".{self._target.name[:64]}."
+            descriptor, name = tempfile.mkstemp(dir=self._target.parent, prefix=prefix)
+            self._draft = Path(name)
+            self._file = os.fdopen(descriptor, "w", encoding="utf-8")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with suppress(OSError):  # what could not be written is reported already
+            self._file.close()
+        self._draft.unlink(missing_ok=True)
+
+    def write(self, content: str) -> None:
+        """Add to its end."""
+        with self._named_errors():
+            self._file.write(content)
+
+    def commit(self) -> None:
+        """Put it in place, once it is on disk."""
+        with self._named_errors():
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._draft.replace(self._target)
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise _unusable(self._path, "written", error) from None
 
 
 def _unusable(path: Path, what: str, error: OSError) -> InvalidArgumentError:

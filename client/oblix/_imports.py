@@ -24,7 +24,7 @@ async def import_one(
     """Import a session and return it as it was recorded. Raises OblixError where the daemon refuses it."""
     header = sessions_pb2.ImportHeader(session=session, keep_id=keep_id)
     answers = transport.stream(
-        lambda link: link.sessions.ImportSessions(_steps(header, messages), metadata=link.metadata)
+        lambda link: link.sessions.ImportSessions(steps_of(header, messages), metadata=link.metadata)
     )
     async with aclosing(answers):
         results = [answer.result async for answer in answers if answer.HasField("result")]
@@ -33,9 +33,10 @@ async def import_one(
     return _recorded(results[0])
 
 
-def _steps(
+def steps_of(
     header: sessions_pb2.ImportHeader, messages: Sequence[messages_pb2.Message]
 ) -> Iterator[sessions_pb2.ImportSessionsRequest]:
+    """One session as it is sent: its header, then its messages in batches."""
     yield sessions_pb2.ImportSessionsRequest(header=header)
     for batch in _batches(messages):
         yield sessions_pb2.ImportSessionsRequest(messages=sessions_pb2.MessageBatch(messages=batch))

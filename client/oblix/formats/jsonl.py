@@ -92,6 +92,7 @@ def _plain(message: sessions_pb2.Session | messages_pb2.Message) -> dict[str, An
 def _message(item: object, path: str, notes: Notes) -> messages_pb2.Message:
     given = mapping(item, path)
     message = message_from(given.get("oblix") or {}, messages_pb2.Message(), f"{path}.oblix")
+    message.status = message.status or messages_pb2.MESSAGE_STATUS_COMPLETE
     role = given.get("role")
     message.role = role_of(_OLD_ROLES.get(role, role) if isinstance(role, str) else role, f"{path}.role")
     if not message.parts:
@@ -157,6 +158,8 @@ def _shape(message: messages_pb2.Message) -> dict[str, Any]:
     own.CopyFrom(message)
     own.ClearField("role")
     own.ClearField("sequence")
+    if own.status == messages_pb2.MESSAGE_STATUS_COMPLETE:
+        own.ClearField("status")
     if _says_all(shape, message):
         own.ClearField("parts")
     return shape | ({"oblix": plain} if (plain := _plain(own)) else {})

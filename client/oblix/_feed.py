@@ -1,0 +1,159 @@
+"""Files on their way into the daemon: read, sent and accounted for, one conversation after another."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from oblix._checks import shown
+from oblix._imports import steps_of
+from oblix.errors import InternalError, InvalidArgumentError
+from oblix.formats import catalog, opening
+from oblix.formats.catalog import Format
+from oblix.formats.conversations import Conversation, unreadable
+from oblix.formats.values import Found, values
+from oblix.reports import ImportedSession
+from oblix.v1 import sessions_pb2
+
+MAX_HEADER_BYTES = 1024 * 1024
+MAX_MESSAGE_BYTES = 9 * 1024 * 1024
+"""What the daemon takes in one step, and a little more: it says itself what is wrong with the rest."""
+
+ALREADY_IMPORTED = "ALREADY_IMPORTED"
+
+Steps = Iterator[sessions_pb2.ImportSessionsRequest]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How an import is meant."""
+
+    format: Format | None
+    """None: what each file looks like."""
+    keep_ids: bool
+    skip_existing: bool
+
+
+class Feed:
+    """The steps of one import, and what became of each conversation, in order.
+
+    `steps` runs in a thread of gRPC's, the rest where the answers are read.
+    """
+
+    def __init__(self, files: Sequence[Path], options: Options) -> None:
+        self._files = files
+        self._options = options
+        # What was sent waits for its result; what was refused here waits for its turn.
+        self._waiting: deque[ImportedSession] = deque()
+        self.bytes_read = 0
+        self.failure: Exception | None = None
+        """Why reading ended early: a defect, to be raised where the answers are read."""
+
+    def steps(self) -> Steps:
+        """Everything that is sent."""
+        try:
+            for path in self._files:
+                yield from self._file(path)
+        except Exception as error:  # noqa: BLE001 - gRPC would hide it; it is raised where answers are read
+            self.failure = error
+
+    def settled(self, result: sessions_pb2.ImportResult) -> Iterator[ImportedSession]:
+        """What is known once this result has come: it, and what was refused here before it."""
+        yield from self._refused()
+        if not self._waiting:
+            raise InternalError("The daemon answered for a session that was not sent.")
+        yield _with_result(self._waiting.popleft(), result)
+
+    def rest(self) -> Iterator[ImportedSession]:
+        """What was refused here after the last result."""
+        yield from self._refused()
+        if self._waiting:
+            raise InternalError("The daemon did not answer for every session that was sent.")
+
+    def _refused(self) -> Iterator[ImportedSession]:
+        while self._waiting and self._waiting[0].outcome == "refused":
+            yield self._waiting.popleft()
+
+    def _file(self, path: Path) -> Steps:
+        before = self.bytes_read
+        try:
+            with opening.opened(path) as file:
+                for source, stream in opening.streams(file, str(path)):
+                    for step in self._stream(source, values(stream, source)):
+                        self.bytes_read = before + file.tell()
+                        yield step
+        except InvalidArgumentError as error:
+            self._refuse(ImportedSession("refused", str(path)), error)
+
+    def _stream(self, source: str, found: Iterator[Found]) -> Steps:
+        format_ = self._options.format
+        has_any = False
+        for item in found:
+            if item.problem is None and format_ is None:
+                format_ = _detected(item, source)
+            has_any = True
+            yield from self._conversation(source, item, format_)
+        if not has_any:
+            raise unreadable(source, "there are no conversations in it")
+
+    def _conversation(self, source: str, item: Found, format_: Format | None) -> Steps:
+        entry = ImportedSession("refused", source, item.place)
+        try:
+            if item.problem is not None or format_ is None:
+                raise item.problem or unreadable(source, "its format is not known")
+            conversation = format_.read(item.value)
+            entry = replace(entry, title=conversation.session.title, notes=_notes(conversation))
+            _check_sizes(conversation)
+        except InvalidArgumentError as error:
+            self._refuse(entry, error)
+            return
+        self._waiting.append(replace(entry, outcome="imported"))
+        header = sessions_pb2.ImportHeader(
+            session=conversation.session,
+            keep_id=self._options.keep_ids,
+            skip_existing=self._options.skip_existing,
+        )
+        yield from steps_of(header, conversation.messages)
+
+    def _refuse(self, entry: ImportedSession, error: InvalidArgumentError) -> None:
+        self._waiting.append(replace(entry, reason=error.reason, detail=error.message))
+
+
+def _detected(item: Found, source: str) -> Format:
+    format_ = catalog.detect(item.value)
+    if format_ is None:
+        problem = f"its format is not known: {shown(item.value)}; known are {', '.join(catalog.READ)}"
+        raise unreadable(source, problem, reason="UNKNOWN_FORMAT")
+    return format_
+
+
+def _notes(conversation: Conversation) -> tuple[str, ...]:
+    return tuple(f"{what}: {count}" for what, count in conversation.notes.items())
+
+
+def _check_sizes(conversation: Conversation) -> None:
+    """Raises InvalidArgumentError for what no step may hold: it would end the whole import."""
+    if conversation.session.ByteSize() > MAX_HEADER_BYTES:
+        raise _too_large("it has a header", MAX_HEADER_BYTES)
+    for index, message in enumerate(conversation.messages, 1):
+        if message.ByteSize() > MAX_MESSAGE_BYTES:
+            raise _too_large(f"message {index} has", MAX_MESSAGE_BYTES)
+
+
+def _too_large(what: str, most: int) -> InvalidArgumentError:
+    return InvalidArgumentError(f"{what} of more than {most // 2**20} MiB.", reason="TOO_LARGE")
+
+
+def _with_result(sent: ImportedSession, result: sessions_pb2.ImportResult) -> ImportedSession:
+    if result.reason and result.reason != ALREADY_IMPORTED:
+        return replace(sent, outcome="refused", reason=result.reason, detail=result.detail)
+    return replace(
+        sent,
+        outcome="skipped" if result.reason else "imported",
+        session_id=result.session.id,
+        message_count=result.session.message_count,
+        reason=result.reason,
+        detail=result.detail,
+    )

@@ -1,0 +1,56 @@
+"""What an import says, session by session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Outcome = Literal["imported", "skipped", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedSession:
+    """What became of one conversation of a file, or of a file that can't be read (on)."""
+
+    outcome: Outcome
+    """`skipped`: it is here already, from the same source and with the same content."""
+    file: str
+    place: str = ""
+    """Where in the file: `line 3`, `conversation 3`. Empty: the file itself was refused."""
+    title: str = ""
+    session_id: str = ""
+    """The session that it is now, or was already. Empty where it was refused."""
+    message_count: int = 0
+    reason: str = ""
+    """UPPER_SNAKE, why it was skipped or refused. Empty where it was imported."""
+    detail: str = ""
+    """The reason for a person."""
+    notes: tuple[str, ...] = ()
+    """What of it was left out or kept in another way."""
+
+
+@dataclass(slots=True)
+class ImportReport:
+    """What became of everything that was to be imported, in order. It grows while the import runs."""
+
+    sessions: list[ImportedSession] = field(default_factory=list)
+    imported: int = 0
+    skipped: int = 0
+    refused: int = 0
+    messages: int = 0
+    """Messages of the imported sessions."""
+    bytes_read: int = 0
+    """Of the files as they are on disk."""
+    bytes_total: int = 0
+
+    def add(self, session: ImportedSession) -> None:
+        """Count one more."""
+        self.sessions.append(session)
+        match session.outcome:
+            case "imported":
+                self.imported += 1
+                self.messages += session.message_count
+            case "skipped":
+                self.skipped += 1
+            case "refused":
+                self.refused += 1
