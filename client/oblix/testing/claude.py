@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from oblix.testing.answers import Answer, tokens
-from oblix.testing.exchange import Exchange
+from oblix.testing.exchange import Exchange, Received
 from oblix.testing.server import Frames, ModelServer
 
 _ID = "msg_oblix"
@@ -90,9 +90,7 @@ class ClaudeServer(ModelServer):
         request = exchange.received.body
         if request["model"] not in self.models:
             exchange.send(404, self.error(404, f"model: {request['model']}"))
-        elif problem := _problem(request) or _removed(
-            exchange.received.headers["anthropic-version"], request
-        ):
+        elif problem := _problem(request) or _removed(exchange.received):
             exchange.send(400, self.error(400, problem))
         else:
             answer = self.next_answer(_text(request["messages"][-1])).limited(request["max_tokens"])
@@ -107,8 +105,9 @@ def _keys(headers: Mapping[str, str]) -> set[str]:
     return {headers.get("x-api-key", ""), headers.get("authorization", "").removeprefix("Bearer ")}
 
 
-def _removed(version: str, request: dict[str, Any]) -> str:
-    sent = sorted(_SAMPLING & request.keys()) if version == _VERSIONS[-1] else []
+def _removed(received: Received) -> str:
+    version = received.headers["anthropic-version"]
+    sent = sorted(_SAMPLING & received.body.keys()) if version == _VERSIONS[-1] else []
     return f"{sent[0]}: not supported in API version {version}" if sent else ""
 
 

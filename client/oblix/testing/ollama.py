@@ -159,9 +159,8 @@ _DETAILS = {
 
 
 def _question(request: dict[str, Any]) -> str:
-    asked = (
-        message["content"] for message in reversed(request.get("messages", [])) if message["role"] == "user"
-    )
+    messages = reversed(request.get("messages", []))
+    asked = (message["content"] for message in messages if message["role"] == "user")
     return next(asked, "")
 
 
