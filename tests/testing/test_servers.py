@@ -95,9 +95,11 @@ def test_waiting_for_requests_that_do_not_come_ends() -> None:
 
 @pytest.mark.parametrize("server_class", [OllamaServer, OpenAIServer, ClaudeServer])
 def test_unknown_paths_are_not_found(server_class: type[ModelServer]) -> None:
-    with server_class() as server, pytest.raises(urllib.error.HTTPError) as caught:
+    with server_class() as server:
         url = f"http://127.0.0.1:{server.port}/nothing/here"
-        urllib.request.urlopen(urllib.request.Request(url, headers={"anthropic-version": "2023-06-01"}))
+        request = urllib.request.Request(url, headers={"anthropic-version": "2023-06-01"})
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(request)
     with caught.value as error:
         assert error.code == 404
 
