@@ -129,7 +129,7 @@ class Reader(Generic[T]):
     def _hand_over(self, item: T | _End) -> bool:
         self._waiting.append(item)
         if self._is_posted:
-            return True
+            return not self._loop.is_closed()
         self._is_posted = True
         return _post(self._loop, self._announce)
 
