@@ -53,6 +53,26 @@ class Options:
     top_p: float | None = None
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    response_schema: str = ""
+    """A JSON Schema that the answer has to fit, as JSON text. Empty: any text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool that the model may call."""
+
+    name: str
+    description: str = ""
+    parameters_schema: str = ""
+    """A JSON Schema of an object, as JSON text. Empty: it takes no arguments."""
+
+
+class ToolChoice(enum.Enum):
+    """Whether the model may, must or must not call tools."""
+
+    AUTO = "auto"
+    REQUIRED = "required"
+    NONE = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +85,9 @@ class ChatRequest:
 
     messages: Sequence[pb.Message]
     options: Options = field(default_factory=Options)
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice | None = None
+    """None leaves it to the model's server."""
 
 
 class ContentKind(enum.Enum):
@@ -72,14 +95,29 @@ class ContentKind(enum.Enum):
 
     TEXT = "text"
     REASONING = "reasoning"
+    TOOL_CALL = "tool_call"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """Names a tool call whose arguments are being written."""
+
+    call_id: str
+    """Unique in its answer; made up where the server gives none."""
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A piece of an answer: everything of one kind that arrived together. Never empty."""
+    """A piece of an answer: everything of one kind that arrived together.
+
+    Never empty, but for the first piece of a tool call, which may come before its arguments.
+    """
 
     kind: ContentKind
     text: str
+    call: ToolCall | None = None
+    """Which tool call `text` is a piece of the arguments of (JSON text). Only with TOOL_CALL."""
 
 
 class Finish(enum.Enum):

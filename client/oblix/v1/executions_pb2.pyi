@@ -45,6 +45,91 @@ ON_DISCONNECT_CANCEL: OnDisconnect.ValueType  # 1
 ON_DISCONNECT_CONTINUE: OnDisconnect.ValueType  # 2
 """It goes on; attach again by its request_id."""
 
+class _OnBreak:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OnBreakEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_OnBreak.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    ON_BREAK_UNSPECIFIED: _OnBreak.ValueType  # 0
+    """Not set: ON_BREAK_KEEP."""
+    ON_BREAK_KEEP: _OnBreak.ValueType  # 1
+    """It ends with the error; the part is kept."""
+    ON_BREAK_RESTART: _OnBreak.ValueType  # 2
+    """It starts anew on the next model of the route, announced by `rerouted`;
+    the part is dropped. Without a next model as ON_BREAK_KEEP.
+    """
+
+class OnBreak(_OnBreak, metaclass=_OnBreakEnumTypeWrapper):
+    """What becomes of an answer that breaks off after its first content came."""
+
+ON_BREAK_UNSPECIFIED: OnBreak.ValueType  # 0
+"""Not set: ON_BREAK_KEEP."""
+ON_BREAK_KEEP: OnBreak.ValueType  # 1
+"""It ends with the error; the part is kept."""
+ON_BREAK_RESTART: OnBreak.ValueType  # 2
+"""It starts anew on the next model of the route, announced by `rerouted`;
+the part is dropped. Without a next model as ON_BREAK_KEEP.
+"""
+
+class _ContextPolicy:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ContextPolicyEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ContextPolicy.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    CONTEXT_POLICY_UNSPECIFIED: _ContextPolicy.ValueType  # 0
+    """Not set: CONTEXT_POLICY_OMIT."""
+    CONTEXT_POLICY_OMIT: _ContextPolicy.ValueType  # 1
+    """The oldest turns are left out, whole, and the answer says how many."""
+    CONTEXT_POLICY_REFUSE: _ContextPolicy.ValueType  # 2
+    """INVALID_ARGUMENT CONTEXT_OVERFLOW with the numbers; nothing is sent."""
+    CONTEXT_POLICY_LONGER: _ContextPolicy.ValueType  # 3
+    """Models whose window holds all of it go first; where none does, as
+    CONTEXT_POLICY_OMIT.
+    """
+
+class ContextPolicy(_ContextPolicy, metaclass=_ContextPolicyEnumTypeWrapper):
+    """What becomes of a history that does not fit a model's context window."""
+
+CONTEXT_POLICY_UNSPECIFIED: ContextPolicy.ValueType  # 0
+"""Not set: CONTEXT_POLICY_OMIT."""
+CONTEXT_POLICY_OMIT: ContextPolicy.ValueType  # 1
+"""The oldest turns are left out, whole, and the answer says how many."""
+CONTEXT_POLICY_REFUSE: ContextPolicy.ValueType  # 2
+"""INVALID_ARGUMENT CONTEXT_OVERFLOW with the numbers; nothing is sent."""
+CONTEXT_POLICY_LONGER: ContextPolicy.ValueType  # 3
+"""Models whose window holds all of it go first; where none does, as
+CONTEXT_POLICY_OMIT.
+"""
+
+class _ToolChoice:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ToolChoiceEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ToolChoice.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    TOOL_CHOICE_UNSPECIFIED: _ToolChoice.ValueType  # 0
+    """Not set: the model's server decides, as a rule TOOL_CHOICE_AUTO."""
+    TOOL_CHOICE_AUTO: _ToolChoice.ValueType  # 1
+    """It may."""
+    TOOL_CHOICE_REQUIRED: _ToolChoice.ValueType  # 2
+    """It must call one."""
+    TOOL_CHOICE_NONE: _ToolChoice.ValueType  # 3
+    """It must not."""
+
+class ToolChoice(_ToolChoice, metaclass=_ToolChoiceEnumTypeWrapper):
+    """Whether the model may, must or must not call tools."""
+
+TOOL_CHOICE_UNSPECIFIED: ToolChoice.ValueType  # 0
+"""Not set: the model's server decides, as a rule TOOL_CHOICE_AUTO."""
+TOOL_CHOICE_AUTO: ToolChoice.ValueType  # 1
+"""It may."""
+TOOL_CHOICE_REQUIRED: ToolChoice.ValueType  # 2
+"""It must call one."""
+TOOL_CHOICE_NONE: ToolChoice.ValueType  # 3
+"""It must not."""
+
 class _FinishReason:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -92,6 +177,8 @@ class _DeltaKindEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_DeltaKind.Va
     """The answer."""
     DELTA_KIND_REASONING: _DeltaKind.ValueType  # 2
     """The model's thinking, apart from its answer."""
+    DELTA_KIND_TOOL_CALL: _DeltaKind.ValueType  # 3
+    """The arguments of a tool call, as JSON text in pieces."""
 
 class DeltaKind(_DeltaKind, metaclass=_DeltaKindEnumTypeWrapper):
     """What a delta is a piece of."""
@@ -102,6 +189,8 @@ DELTA_KIND_TEXT: DeltaKind.ValueType  # 1
 """The answer."""
 DELTA_KIND_REASONING: DeltaKind.ValueType  # 2
 """The model's thinking, apart from its answer."""
+DELTA_KIND_TOOL_CALL: DeltaKind.ValueType  # 3
+"""The arguments of a tool call, as JSON text in pieces."""
 
 class _ExecutionState:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -139,6 +228,34 @@ EXECUTION_STATE_CANCELLED: ExecutionState.ValueType  # 5
 """It was cancelled."""
 
 @typing.final
+class ToolDefinition(message.Message):
+    """A tool that the model may call."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    DESCRIPTION_FIELD_NUMBER: builtins.int
+    PARAMETERS_SCHEMA_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Its name: 1 to 64 characters of A-Z a-z 0-9 _ -."""
+    description: builtins.str
+    """What it does, for the model. At most 4,096 characters."""
+    parameters_schema: builtins.str
+    """Its arguments, as a JSON Schema of an object. Empty: none. At most 64 KiB."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        description: builtins.str = ...,
+        parameters_schema: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["description", b"description", "name", b"name", "parameters_schema", b"parameters_schema"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
 class GenerationOptions(message.Message):
     """How the model is to write. What is unset is left to the model's server."""
 
@@ -149,6 +266,7 @@ class GenerationOptions(message.Message):
     TOP_P_FIELD_NUMBER: builtins.int
     SEED_FIELD_NUMBER: builtins.int
     STOP_FIELD_NUMBER: builtins.int
+    RESPONSE_SCHEMA_FIELD_NUMBER: builtins.int
     temperature: builtins.float
     """Sampling temperature, 0 to 2."""
     max_tokens: builtins.int
@@ -157,6 +275,10 @@ class GenerationOptions(message.Message):
     """Nucleus sampling, over 0 to 1."""
     seed: builtins.int
     """Seed for a repeatable answer."""
+    response_schema: builtins.str
+    """The answer is JSON that this JSON Schema describes. Empty: any text. At
+    most 64 KiB. A model that can't is refused with MODEL_REFUSED_REQUEST.
+    """
     @builtins.property
     def stop(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
         """Texts that end the answer. At most 16, each 1 to 256 characters."""
@@ -169,10 +291,11 @@ class GenerationOptions(message.Message):
         top_p: builtins.float | None = ...,
         seed: builtins.int | None = ...,
         stop: abc.Iterable[builtins.str] | None = ...,
+        response_schema: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["_max_tokens", b"_max_tokens", "_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "max_tokens", b"max_tokens", "seed", b"seed", "temperature", b"temperature", "top_p", b"top_p"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_max_tokens", b"_max_tokens", "_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "max_tokens", b"max_tokens", "seed", b"seed", "stop", b"stop", "temperature", b"temperature", "top_p", b"top_p"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_max_tokens", b"_max_tokens", "_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "max_tokens", b"max_tokens", "response_schema", b"response_schema", "seed", b"seed", "stop", b"stop", "temperature", b"temperature", "top_p", b"top_p"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_tokens: _TypeAlias = typing.Literal["max_tokens"]  # noqa: Y015
     _WhichOneofArgType__max_tokens: _TypeAlias = typing.Literal["_max_tokens", b"_max_tokens"]  # noqa: Y015
@@ -207,6 +330,10 @@ class ExecuteRequest(message.Message):
     POLICY_FIELD_NUMBER: builtins.int
     AGENT_CHECKS_FIELD_NUMBER: builtins.int
     ON_DISCONNECT_FIELD_NUMBER: builtins.int
+    ON_BREAK_FIELD_NUMBER: builtins.int
+    CONTEXT_POLICY_FIELD_NUMBER: builtins.int
+    TOOLS_FIELD_NUMBER: builtins.int
+    TOOL_CHOICE_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """1 to 128 printable ASCII characters, unique per daemon. Empty: one is made."""
     session_id: builtins.str
@@ -217,6 +344,12 @@ class ExecuteRequest(message.Message):
     """True: only local models may see this request."""
     on_disconnect: OnDisconnect.ValueType
     """What becomes of it when the last stream has gone."""
+    on_break: OnBreak.ValueType
+    """What becomes of an answer that breaks off."""
+    context_policy: ContextPolicy.ValueType
+    """What becomes of a history that does not fit."""
+    tool_choice: ToolChoice.ValueType
+    """Whether it may call them."""
     @builtins.property
     def input(self) -> containers.RepeatedCompositeFieldContainer[messages_pb2.Message]:
         """What is said now: 1 to 1,000 messages, the last of them from a user or a
@@ -241,6 +374,10 @@ class ExecuteRequest(message.Message):
     def agent_checks(self) -> containers.RepeatedCompositeFieldContainer[routing_pb2.AgentCheck]:
         """What the client's own agents said. At most 32."""
 
+    @builtins.property
+    def tools(self) -> containers.RepeatedCompositeFieldContainer[ToolDefinition]:
+        """Tools that the model may call. At most 128."""
+
     def __init__(
         self,
         *,
@@ -254,10 +391,14 @@ class ExecuteRequest(message.Message):
         policy: routing_pb2.RoutingPolicy | None = ...,
         agent_checks: abc.Iterable[routing_pb2.AgentCheck] | None = ...,
         on_disconnect: OnDisconnect.ValueType = ...,
+        on_break: OnBreak.ValueType = ...,
+        context_policy: ContextPolicy.ValueType = ...,
+        tools: abc.Iterable[ToolDefinition] | None = ...,
+        tool_choice: ToolChoice.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["options", b"options", "policy", b"policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_checks", b"agent_checks", "candidates", b"candidates", "input", b"input", "local_only", b"local_only", "model", b"model", "on_disconnect", b"on_disconnect", "options", b"options", "policy", b"policy", "request_id", b"request_id", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_checks", b"agent_checks", "candidates", b"candidates", "context_policy", b"context_policy", "input", b"input", "local_only", b"local_only", "model", b"model", "on_break", b"on_break", "on_disconnect", b"on_disconnect", "options", b"options", "policy", b"policy", "request_id", b"request_id", "session_id", b"session_id", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -384,22 +525,52 @@ class ExecutionDelta(message.Message):
     KIND_FIELD_NUMBER: builtins.int
     TEXT_FIELD_NUMBER: builtins.int
     OFFSET_FIELD_NUMBER: builtins.int
+    TOOL_CALL_FIELD_NUMBER: builtins.int
     kind: DeltaKind.ValueType
     """What it is a piece of."""
     text: builtins.str
     """The text."""
     offset: builtins.int
     """How many bytes of UTF-8 all deltas before this one held together."""
+    @builtins.property
+    def tool_call(self) -> ToolCallHead:
+        """Which tool call it is a piece of. Set with DELTA_KIND_TOOL_CALL only."""
+
     def __init__(
         self,
         *,
         kind: DeltaKind.ValueType = ...,
         text: builtins.str = ...,
         offset: builtins.int = ...,
+        tool_call: ToolCallHead | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["tool_call", b"tool_call"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["kind", b"kind", "offset", b"offset", "text", b"text", "tool_call", b"tool_call"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ToolCallHead(message.Message):
+    """Names a tool call whose arguments are being written."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    call_id: builtins.str
+    """The model's name for the call."""
+    name: builtins.str
+    """The tool's name."""
+    def __init__(
+        self,
+        *,
+        call_id: builtins.str = ...,
+        name: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["kind", b"kind", "offset", b"offset", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["call_id", b"call_id", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -444,22 +615,26 @@ class FailedAttempt(message.Message):
     MODEL_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     DETAIL_FIELD_NUMBER: builtins.int
+    RETRIED_FIELD_NUMBER: builtins.int
     model: builtins.str
     """The model, as provider:name."""
     reason: builtins.str
     """UPPER_SNAKE reason."""
     detail: builtins.str
     """The same for a person."""
+    retried: builtins.bool
+    """True: the same model was tried again afterwards."""
     def __init__(
         self,
         *,
         model: builtins.str = ...,
         reason: builtins.str = ...,
         detail: builtins.str = ...,
+        retried: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["detail", b"detail", "model", b"model", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["detail", b"detail", "model", b"model", "reason", b"reason", "retried", b"retried"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
