@@ -118,7 +118,7 @@ class Feed:
         yield from steps_of(header, conversation.messages)
 
     def _refuse(self, entry: ImportedSession, error: InvalidArgumentError) -> None:
-        self._waiting.append(replace(entry, reason=error.reason, detail=error.message))
+        self._waiting.append(replace(entry, reason=error.reason, detail=_detail(error)))
 
 
 def _detected(item: Found, source: str) -> Format:
@@ -127,6 +127,11 @@ def _detected(item: Found, source: str) -> Format:
         problem = f"its format is not known: {shown(item.value)}; known are {', '.join(catalog.READ)}"
         raise unreadable(source, problem, reason="UNKNOWN_FORMAT")
     return format_
+
+
+def _detail(error: InvalidArgumentError) -> str:
+    """The problem alone: an entry says itself where it is."""
+    return error.metadata.get("problem", error.message)
 
 
 def _notes(conversation: Conversation) -> tuple[str, ...]:

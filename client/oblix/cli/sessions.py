@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-from typing import Any
 
 from oblix import OblixClient
-from oblix.cli import output
+from oblix.cli import output, transfer
 from oblix.cli.errors import CommandError
+from oblix.cli.pairs import pairs
 
 COLUMNS = {"id": "ID", "updated": "UPDATED", "message_count": "MESSAGES", "title": "TITLE"}
 
@@ -24,43 +23,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     view.set_defaults(run=_view)
     create = actions.add_parser("create", help="make an empty session and print its id")
     create.add_argument("title", nargs="?", metavar="TITLE")
-    create.add_argument("--metadata", **_pairs("set this key of the metadata"))
+    create.add_argument("--metadata", **pairs("set this key of the metadata"))
     create.add_argument("--local-only", action="store_true", help="never let a cloud model see it")
     create.set_defaults(run=_create)
     delete = actions.add_parser("delete", help="delete sessions and their messages")
     delete.add_argument("ids", nargs="+", metavar="ID")
     delete.set_defaults(run=_delete)
-    export = actions.add_parser("export", help="write a session to a file")
-    export.add_argument("id", metavar="ID")
-    export.add_argument("file", metavar="FILE")
-    export.set_defaults(run=_export)
-    import_ = actions.add_parser("import", help="take in a session from a file and print its id")
-    import_.add_argument("file", metavar="FILE")
-    import_.add_argument("--keep-id", action="store_true", help="keep the id that the file names")
-    import_.set_defaults(run=_import)
+    transfer.configure(actions)
 
 
 def _configure_list(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, default=50, metavar="N", help="at most this many (default 50)")
-    parser.add_argument("--filter", **_pairs("only where the metadata has this value"))
+    parser.add_argument("--filter", **pairs("only where the metadata has this value"))
     parser.add_argument("--json", action="store_true", help="print them as JSON")
     parser.set_defaults(run=_list)
-
-
-def _pairs(meaning: str) -> dict[str, Any]:
-    """A repeatable option KEY=VALUE."""
-    usage = f"{meaning}; VALUE is JSON, or else text; may be repeated"
-    return {"action": "append", "default": [], "type": _pair, "metavar": "KEY=VALUE", "help": usage}
-
-
-def _pair(text: str) -> tuple[str, object]:
-    key, equals, value = text.partition("=")
-    if not key or not equals:
-        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
-    try:
-        return key, json.loads(value)
-    except ValueError:
-        return key, value
 
 
 def _list(arguments: argparse.Namespace) -> None:
@@ -102,14 +78,6 @@ def _delete(arguments: argparse.Namespace) -> None:
     unknown = [session_id for session_id in arguments.ids if not client.delete_session(session_id)]
     if unknown:
         raise _unknown(", ".join(unknown))
-
-
-def _export(arguments: argparse.Namespace) -> None:
-    asyncio.run(OblixClient().export_session(arguments.id, arguments.file))
-
-
-def _import(arguments: argparse.Namespace) -> None:
-    print(asyncio.run(OblixClient().import_session(arguments.file, new_id=not arguments.keep_id)))
 
 
 def _unknown(session_id: str) -> CommandError:
