@@ -24,22 +24,27 @@ class Terminal:
         os.close(theirs)
         self.raw = ""
         """All that was shown, with its escape sequences."""
+        self._seen = 0
+
+    @property
+    def text(self) -> str:
+        """All that was shown, without escape sequences."""
+        return _ESCAPES.sub("", self.raw)
 
     def wait_for(self, text: str) -> str:
-        """Read until the text is shown. Returns all that was shown since the last call."""
-        start = len(self.raw)
-        while text not in _ESCAPES.sub("", self.raw[start:]):
+        """Read until the text is shown. Returns what was shown up to its end since the last call."""
+        while (found := self.text.find(text, self._seen)) < 0:
             piece = self._read()
-            assert piece, f"{text!r} was not shown: {self.raw[start:]!r}"
+            assert piece, f"{text!r} was not shown: {self.text[self._seen :]!r}"
             self.raw += piece
-        return _ESCAPES.sub("", self.raw[start:])
+        start, self._seen = self._seen, found + len(text)
+        return self.text[start : self._seen]
 
     def rest(self) -> str:
-        """Read until the process has closed the terminal."""
-        start = len(self.raw)
+        """Read until the process has closed the terminal. Returns what was shown since the last call."""
         while piece := self._read():
             self.raw += piece
-        return _ESCAPES.sub("", self.raw[start:])
+        return self.text[self._seen :]
 
     def type(self, text: str) -> None:
         """Press keys. `\\x03` is Ctrl-C, `\\x04` is Ctrl-D."""
