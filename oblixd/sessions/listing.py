@@ -21,7 +21,7 @@ DEFAULT_SESSIONS = 50
 DEFAULT_MESSAGES = 100
 MAX_PAGE_BYTES = 4 * 2**20
 """Where a page ends early, so that an answer stays within what gRPC carries."""
-MAX_EXAMINED = 20_000
+MAX_EXAMINED = 2_000
 """How many sessions one page looks at. Where none of them match, it is short or empty, with a token."""
 _LAST_SEQUENCE = 2**64 - 1
 

@@ -6,9 +6,9 @@ SIGBUS, a damaged one can be a SIGSEGV. So:
 - Always: the file's size against the last page that its newest meta page names.
 - When the file is shorter than that (it may be so in health: a page that was
   taken and given back in one transaction is never written), or was not closed:
-  a child process reads it first. After an unclean death it reads for at most a
-  second, the ends of every table first, so that a start takes as long for a
-  million sessions as for ten; liblmdb itself loses nothing by a crash. A short
+  a child process reads it first. After an unclean death it reads the ends of every
+  table and then on for a quarter of a second at most, so that a start takes as long
+  for a million sessions as for ten; liblmdb itself loses nothing by a crash. A short
   file it reads wholly.
 """
 
@@ -23,8 +23,10 @@ from oblixd.errors import DataLossError
 from oblixd.store import walk
 
 DATA_FILE = "data.mdb"
+FIRST_BYTES = 2**16
+"""Meta pages, the list of tables, the schema: what a file has beside its tables, at most."""
 MAGIC = 0xBEEFC0DE
-WALK_SECONDS = 1.0
+WALK_SECONDS = 0.25
 """How long a file that was not closed is read before it is opened."""
 WALK_LIMIT_SECONDS = 600.0
 """When a walk is given up: pages that point in a circle have no end."""
