@@ -28,8 +28,8 @@ CHUNK_BYTES = 1024 * 1024
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\Z)|[\[{,]', re.DOTALL)
 _NOT_BLANK = re.compile(r"[^ \t\r\n]")
 _BLANKS = b" \t\r\n"
-_SHORTEST_TAIL = 16
-"""A number, a literal or an escape that is cut fails at its start: so near to the end, more may help."""
+_LONGEST_TAIL = 16
+"""A word, a number or an escape that is cut fails at its start: so near to the end, more text may help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,12 +181,13 @@ class _Text:
 
     def _check_cut(self, error: json.JSONDecodeError) -> None:
         """Raises InvalidArgumentError where reading on does not help."""
-        may_be_cut = error.msg.startswith("Unterminated") or error.pos > len(self._text) - _SHORTEST_TAIL
-        if may_be_cut and self._is_whole:
-            raise self._unreadable(f"it ends in the middle of conversation {self._number}")
+        tail = 0 if self._is_whole else _LONGEST_TAIL
+        may_be_cut = error.msg.startswith("Unterminated") or error.pos >= len(self._text) - tail
         if not may_be_cut:
-            problem = f"it is not JSON: {error.msg} at character {self._before + error.pos}"
-            raise unreadable(self._place(), problem)
+            problem = f"{error.msg.removesuffix(' at')} at character {self._before + error.pos}"
+            raise unreadable(self._place(), f"it is not JSON: {problem}")
+        if self._is_whole:
+            raise self._unreadable(f"it ends in the middle of conversation {self._number}")
 
     def _measure(self) -> None:
         """A window that was measured once stays small enough while values are taken off it."""

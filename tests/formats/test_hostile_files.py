@@ -1,0 +1,344 @@
+"""Whatever is in a file: it is read, or refused by name, in bounded memory."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import itertools
+import json
+import tracemalloc
+import zipfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oblix import InvalidArgumentError, NotFoundError
+from oblix.formats import catalog, opening, values
+from oblix.formats import json as session_json
+from oblix.v1 import messages_pb2 as pb
+from oblix.v1 import sessions_pb2
+from support.chats import chatgpt, lines, node, openwebui
+
+MIB = 1024 * 1024
+CHAT = {"messages": [{"role": "user", "content": "Hi"}]}
+
+
+def read(path: Path, format_: str | None = None) -> list[object]:
+    """What an import does with a file, without a daemon: each conversation, or the problem with it."""
+    return list(_read(path, format_))
+
+
+def _read(path: Path, format_: str | None) -> Iterator[object]:
+    with opening.opened(path) as file:
+        for source, stream in opening.streams(file, str(path)):
+            for found in values.values(stream, source):
+                kind = catalog.reader(format_) if format_ else catalog.detect(found.value)
+                yield found.problem or (kind.read(found.value) if kind else None)
+
+
+def problem(path: Path) -> str:
+    with pytest.raises(InvalidArgumentError) as caught:
+        read(path)
+    assert str(path) in caught.value.message
+    return caught.value.message
+
+
+SEEDS = [
+    json.dumps(chatgpt([node("a", None), node("b", "a", "assistant", "yes")])).encode(),
+    json.dumps([openwebui([{"id": "a", "parentId": None, "role": "user", "content": "hi"}])]).encode(),
+    json.dumps({"conversations": [{"from": "human", "value": "hi"}]}).encode(),
+    lines(CHAT, CHAT, {"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}]}),
+    gzip.compress(lines(CHAT), mtime=0),
+]
+PICTURE = "data:image/png;base64,AA=="
+RICH = {
+    "chatgpt": chatgpt([node("a", None), node("b", "a", "assistant", "yes")]),
+    "openwebui": openwebui(
+        [
+            {
+                "id": "a",
+                "parentId": None,
+                "role": "user",
+                "content": "hi",
+                "files": [{"type": "image", "url": "x"}],
+            },
+            {"id": "b", "parentId": "a", "role": "assistant", "content": "yo", "usage": {"eval_count": 3}},
+        ]
+    ),
+    "sharegpt": {"id": 3, "system": "s", "conversations": [{"from": "human", "value": "hi"}]},
+    "json": json.loads(
+        session_json.dump(
+            sessions_pb2.Session(title="t"),
+            [pb.Message(role=2, parts=[pb.Part(reasoning="r")], usage=pb.Usage(input_tokens=1))],
+        )
+    ),
+    "jsonl": {
+        "metadata": {"a": [1]},
+        "messages": [
+            {
+                "role": "user",
+                "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}],
+            },
+            {
+                "role": "assistant",
+                "content": None,
+                "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": "{}"}}],
+                "oblix": {"usage": {"input_tokens": "3"}, "create_time": "2026-01-01T00:00:00Z"},
+            },
+            {"role": "tool", "tool_call_id": "1", "content": "2"},
+        ],
+        "oblix": {"context": {"a": None}, "retention": {"days": 3}},
+    },
+}
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def spoiled(value: Any, data: st.DataObject) -> Any:
+    """A copy in which something, somewhere, is something else."""
+    if isinstance(value, dict | list) and value and data.draw(st.integers(0, 5)):
+        keys = list(value) if isinstance(value, dict) else range(len(value))
+        key = data.draw(st.sampled_from(keys))
+        copy = value.copy()
+        copy[key] = spoiled(value[key], data)
+        return copy
+    return data.draw(JSON)
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.one_of(st.binary(max_size=200), st.sampled_from(SEEDS)), st.data())
+def test_any_bytes_are_read_or_refused(tmp_path_factory, seed: bytes, data: st.DataObject) -> None:
+    place = data.draw(st.integers(0, len(seed)))
+    junk = data.draw(st.binary(max_size=6))
+    path = tmp_path_factory.getbasetemp() / "any.bytes"
+    path.write_bytes(seed[:place] + junk + seed[place + data.draw(st.integers(0, 9)) :])
+    with suppress(InvalidArgumentError):
+        read(path)
+
+
+@pytest.mark.parametrize("name", catalog.READ)
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_any_json_is_understood_or_refused_by_every_reader(name: str, data: st.DataObject) -> None:
+    value = RICH[name]
+    assert catalog.reader(name).read(value).messages
+    for _ in range(data.draw(st.integers(1, 3))):
+        value = spoiled(value, data)
+    with suppress(InvalidArgumentError):
+        conversation = catalog.reader(name).read(value)
+        assert conversation.session.source_id.startswith(f"{name}:")
+
+
+WRONG = {
+    "empty": (b"", "it is empty"),
+    "blank": (b" \n\t", "it is empty"),
+    "bare": (b"\xef\xbb\xbf", "it is empty"),
+    "cut text": (b'[{"messages": [{"role": "user", "content": "Hel', "in the middle of conversation 1"),
+    "cut list": (b'[{"messages": []}, {"mess', "in the middle of conversation 2"),
+    "cut after one": (b'[{"messages": []},\n', "in the middle of conversation 2"),
+    "cut before the end": (b'[{"messages": []}', "it ends before its list does"),
+    "cut word": (b"[tr", "it is not JSON: Expecting value at character 1"),
+    "no comma": (b'[{"messages": []} {"messages": []}]', "a comma or the list's end is missing"),
+    "more behind": (b'[{"messages": []}] x', "something follows its list at character 19"),
+    "comma at the end": (b'[{"messages": []}, ]', "not JSON: Expecting value at character 19"),
+    "no json": (b"Dear diary, " * 99, "it is not JSON: Expecting value at character 0"),
+    "latin 1": (b'[{"messages": [], "title": "caf\xe9"}]', "it is not UTF-8 text"),
+    "utf 16": ('[{"messages": []}]'.encode("utf-16"), "it is not UTF-8 text"),
+    "nan": (b'[{"messages": [NaN]}]', "NaN is not a number in JSON"),
+    "long number": (b"[" + b"9" * 5000 + b"]", "it is not JSON: Exceeds the limit"),
+    "deep": (b"[" * 100_000, "nested too deeply"),
+    "control": (b'["a\x01b"]', "Invalid control character at character 3"),
+    "gzip of nothing": (gzip.compress(b""), "it is empty"),
+    "cut gzip": (gzip.compress(lines(CHAT) * 50)[:-20], "damaged or cut off"),
+    "broken gzip": (b"\x1f\x8b" + b"nonsense" * 9, "damaged or cut off"),
+    "broken zip": (b"PK\x03\x04" + b"nonsense" * 9, "damaged zip file"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_broken_file_is_refused_by_name_place_and_problem(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "broken"
+    path.write_bytes(WRONG[name][0])
+    assert WRONG[name][1] in problem(path)
+
+
+def test_a_broken_line_is_refused_and_the_next_ones_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "some.jsonl"
+    path.write_bytes(lines(CHAT) + b'{"mess\n\n\xff\n' + b"[" * 100_000 + b"\n" + lines(CHAT)[:-1])
+    problems = [each for each in read(path) if isinstance(each, InvalidArgumentError)]
+    places = [f"{path}, line {number} can't be imported: it is" for number in (2, 4, 5)]
+    assert [p.message.startswith(place) for p, place in zip(problems, places, strict=True)] == [True] * 3
+    assert len(read(path)) == 5
+
+
+def test_what_was_read_before_the_break_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "cut.json"
+    path.write_bytes(json.dumps([CHAT] * 3).encode()[:-9])
+    found = _read(path, None)
+    assert len(list(itertools.islice(found, 2))) == 2
+    with pytest.raises(InvalidArgumentError, match="in the middle of conversation 3"):
+        next(found)
+
+
+def test_each_element_of_a_long_list_is_found_whole(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(values, "CHUNK_BYTES", 61)  # no element, and no character, is safe from being cut
+    texts = ['é👋\\"\u2028' * (n % 40) for n in range(200)]
+    path = tmp_path / "list.json"
+    chats = [{"messages": [{"role": "user", "content": text}], "n": n} for n, text in enumerate(texts)]
+    path.write_text(json.dumps(chats, ensure_ascii=False, indent=1))
+    assert [c.messages[0].parts[0].text if c.messages[0].parts else "" for c in read(path)] == texts
+
+
+class Endless(io.RawIOBase):
+    """A stream that somebody else's bytes fill: so many of them, made as they are read."""
+
+    def __init__(self, start: bytes, again: bytes, size: int) -> None:
+        self._block = (again * (MIB // len(again) + 1))[: MIB // len(again) * len(again)]
+        self._left = [start] if start else []
+        self._size = size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        if self._size <= 0:
+            return 0
+        block = self._left.pop() if self._left else self._block
+        data, rest = block[: len(buffer)], block[len(buffer) :]
+        if rest:
+            self._left.append(rest)
+        buffer[: len(data)] = data
+        self._size -= len(data)
+        return len(data)
+
+
+def peak_of(stream: Endless) -> tuple[int, int, str]:
+    """How much memory reading takes at most, how many values come, and what is refused."""
+    tracemalloc.start()
+    count, refusal = 0, ""
+    try:
+        for found in values.values(io.BufferedReader(stream, MIB), "file"):
+            count += found.problem is None
+            refusal = found.problem.message if found.problem else refusal
+    except InvalidArgumentError as error:
+        refusal = error.message
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    return peak, count, refusal
+
+
+ELEMENT = json.dumps(CHAT | {"title": "t" * 20_000}).encode()
+
+
+@pytest.mark.parametrize(("start", "again"), [(b"[" + ELEMENT, b"," + ELEMENT), (b"", ELEMENT + b"\n")])
+def test_a_large_file_is_read_in_bounded_memory(start: bytes, again: bytes) -> None:
+    peak, count, _ = peak_of(Endless(start, again, 60 * MIB))
+    assert count > 2900
+    assert peak < 12 * MIB
+
+
+@pytest.mark.parametrize(
+    ("start", "again", "problem"),
+    [
+        (b'["', b"x", "one conversation may have 4 MiB"),
+        (b'{"messages": []}\n"', b"x", "line 2 can't be imported: one conversation may have 4 MiB"),
+        (b"", b"[],", "something follows its list"),
+        (b"[[", b"[],", "more than 100,000 values"),
+        (b"[[", b'{"a":1},', "more than 100,000 values"),
+        (b'[["', b'","', "more than 100,000 values"),
+        (b"[[", b"1,", "more than 100,000 values"),
+        (b"", b" ", "it is empty"),
+        (b"[", b" ", "it ends in the middle of conversation 1"),
+        (b"[", b"[", "more than 100,000 values"),
+    ],
+)
+def test_a_bomb_is_refused_in_bounded_memory(monkeypatch, start: bytes, again: bytes, problem: str) -> None:
+    monkeypatch.setattr(values, "MAX_CHARACTERS", 4 * MIB)
+    monkeypatch.setattr(values, "MAX_TOKENS", 100_000)
+    peak, _, refusal = peak_of(Endless(start, again, 20 * MIB))
+    assert problem in refusal
+    assert peak < 30 * MIB
+
+
+def test_brackets_and_commas_inside_texts_are_no_bomb(monkeypatch) -> None:
+    monkeypatch.setattr(values, "MAX_TOKENS", 1000)
+    content = json.dumps(CHAT | {"title": '[{,\\"' * 5000}).encode()
+    for data in (content, b"[" + content + b"]", content + b"\n" + content):
+        found = list(values.values(io.BufferedReader(io.BytesIO(data)), "file"))
+        assert [each.problem for each in found] == [None] * len(found)
+
+
+def zipped(path: Path, **files: bytes) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name.replace("_", "."), data)
+    return path
+
+
+def test_a_zip_file_gives_its_conversations_only(tmp_path: Path) -> None:
+    chat = lines(CHAT)
+    path = zipped(tmp_path / "a.zip", conversations_json=chat, user_json=b"{}", chat_html=b"<p>")
+    assert len(read(path)) == 1
+    assert len(read(zipped(tmp_path / "b.zip", one_jsonl=chat, two_json=chat, three_txt=chat))) == 2
+    assert "there are no conversations in it" in problem(zipped(tmp_path / "c.zip", a_txt=b""))
+
+
+@pytest.mark.parametrize("kind", ["gzip", "zip"])
+def test_what_expands_without_measure_is_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "bomb"
+    data = b'["' + b"x" * (40 * MIB)
+    if kind == "zip":
+        zipped(path, conversations_json=data)
+    else:
+        path.write_bytes(gzip.compress(data, 6))
+    tracemalloc.start()
+    try:
+        assert "expands to more than 200 times its size" in problem(path)
+        assert tracemalloc.get_traced_memory()[1] < 110 * MIB
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_zip_file_whose_contents_are_damaged_is_refused(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.zip", conversations_json=lines(*([CHAT | {"title": "abc" * 50}] * 100)))
+    data = bytearray(path.read_bytes())
+    data[60:70] = b"\xff" * 10
+    path.write_bytes(data)
+    assert "damaged" in problem(path)
+
+
+def test_a_zip_file_with_a_huge_table_is_refused(tmp_path: Path, monkeypatch) -> None:
+    path = zipped(tmp_path / "a.zip", **{f"{n}_json": b"{}" for n in range(200)})
+    monkeypatch.setattr(opening, "MAX_DIRECTORY_BYTES", 4000)
+    assert "far too many files" in problem(path)
+    monkeypatch.setattr(opening, "MAX_DIRECTORY_BYTES", 2**20)
+    monkeypatch.setattr(opening, "MAX_ARCHIVED", 100)
+    assert "more than 100 files" in problem(path)
+
+
+def test_a_directory_stands_for_its_files(tmp_path: Path) -> None:
+    for name in ("b.json", "a.jsonl", "c.txt", "conversations-001.json", "conversations-000.json"):
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "inside.json").mkdir()
+    found = [path.name for path in opening.files_in(tmp_path)]
+    assert found == ["conversations-000.json", "conversations-001.json"]
+    for path in opening.files_in(tmp_path):
+        path.unlink()
+    assert [path.name for path in opening.files_in(tmp_path)] == ["a.jsonl", "b.json"]
+
+
+def test_a_path_with_nothing_to_read_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"it has no file that ends in .json, .jsonl, .ndjson"):
+        opening.files_in(tmp_path)
+    with pytest.raises(InvalidArgumentError, match="Not a directory"):
+        opening.files_in(Path("/dev/null"))
+    with pytest.raises(NotFoundError, match="no file or directory"):
+        opening.files_in(tmp_path / "missing")
