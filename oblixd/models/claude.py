@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 from oblixd.models.answers import Decoder, Piece, count_of, read_object, text_of
 from oblixd.models.base import (
@@ -69,7 +70,7 @@ class ClaudeConnection(HttpConnection):
 
     async def ask(self) -> Status:
         """Look the model up by its name."""
-        await self.get(f"/v1/models/{self.name}")
+        await self.get(f"/v1/models/{quote(self.name, safe='')}")
         return Status(State.READY)
 
 

@@ -16,6 +16,8 @@ from oblixd.models.base import ModelError, ModelErrorKind
 
 LONGEST_QUOTE = 500
 """Characters of a server's own words that an error repeats."""
+SHORTEST_SECRET = 8
+"""Characters of a key that is worth hiding. A shorter one is made up, and would be found in any word."""
 LONGEST_RETRY_AFTER_S = 3600.0
 """A server that asks for more patience than this is not believed."""
 
@@ -137,7 +139,7 @@ class Peer:
         return self.missing if kind is ModelErrorKind.NOT_PULLED else _REMEDIES[kind]
 
     def _without_key(self, text: str) -> str:
-        return text.replace(self.api_key, "[key]") if self.api_key else text
+        return text.replace(self.api_key, "[key]") if len(self.api_key) >= SHORTEST_SECRET else text
 
 
 def retry_after_s(value: str | None) -> float | None:

@@ -129,6 +129,8 @@ def _url(endpoint: str) -> SplitResult:
     try:
         url = urlsplit(endpoint)
         sound = sound and url.port != 0 and bool(url.hostname) and url.scheme in {"http", "https"}
+        # As the resolver will: it takes no empty label, and none of more than 63 characters.
+        (url.hostname or "").encode("idna")
     except ValueError:
         sound = False
     if not sound:
@@ -185,7 +187,7 @@ def _is_loopback(endpoint: str) -> bool:
 
 def _is_hosted(name: str) -> bool:
     """Ollama passes these on to its own cloud, through a server that looks local."""
-    return name.endswith(("-cloud", ":cloud"))
+    return name.lower().endswith(("-cloud", ":cloud"))
 
 
 def _length(field_name: str, what: str, limit: int, given: int) -> InvalidArgumentError:

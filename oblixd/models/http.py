@@ -83,9 +83,10 @@ class HttpClient:
     async def _open(self) -> Transport:
         if self._transport is None:
             module = await warm()
-            # Somebody else may have opened it while this one waited for the import.
-            self._transport = self._transport or module.Transport(self.server)
-        if self._closed:
+            # Somebody else may have opened or closed it while this one waited for the import.
+            if self._transport is None and not self._closed:
+                self._transport = module.Transport(self.server)
+        if self._transport is None or self._closed:
             raise self.server.peer.unreachable("the connection was closed here")
         return self._transport
 

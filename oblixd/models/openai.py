@@ -49,17 +49,15 @@ class OpenAIConnection(HttpConnection):
         return CompletionDecoder(self._peer)
 
     async def ask(self) -> Status:
-        """Look the model up in the server's list of models."""
+        """Look the model up in the server's list of models.
+
+        Only OpenAI's list is complete: other servers answer to names that they do not list.
+        """
         listed = (await self.get("/models")).get("data")
-        names = (
-            {text_of(one, "id") for one in listed if isinstance(one, dict)}
-            if isinstance(listed, list)
-            else set()
-        )
-        if names and self.name not in names:
-            return Status(
-                State.UNAVAILABLE, f"{self._peer.title} at {self.endpoint} does not list {self.name}."
-            )
+        models = listed if isinstance(listed, list) else []
+        names = {text_of(one, "id") for one in models if isinstance(one, dict)}
+        if self.provider == "openai" and self.name not in names:
+            return Status(State.UNAVAILABLE, f"OpenAI at {self.endpoint} does not list {self.name}.")
         return Status(State.READY)
 
 

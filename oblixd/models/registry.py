@@ -119,7 +119,10 @@ class Registry:
         self._hooks.clear()
         self._by_spec.clear()
         self._clients.clear()
+        retiring = list(self._retiring)
         await asyncio.gather(*(connection.close() for connection in connections.values()))
+        if retiring:
+            await asyncio.wait(retiring)
 
     def _make(self, spec: HookSpec) -> Hook:
         ready = next((hook.connection for hook in self._configured if hook.spec == spec), None)

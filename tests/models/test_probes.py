@@ -72,6 +72,14 @@ async def test_a_model_that_is_not_listed(servers: Servers, connections: Connect
     assert error.kind is ModelErrorKind.NOT_PULLED
 
 
+async def test_other_servers_answer_to_names_that_they_do_not_list(
+    servers: Servers, connections: Connections
+) -> None:
+    server = servers(OpenAIServer(["model.gguf"]))
+    spec = checked("custom", "any", endpoint=server.url, location=Location.LOCAL)
+    assert (await connections(OpenAIConnection(spec)).probe()).state is State.READY
+
+
 async def test_what_the_last_try_said_stays_to_be_read(servers: Servers, connections: Connections) -> None:
     server = servers(OllamaServer([]))
     connection = connections(OllamaConnection(checked("ollama", "llama2", endpoint=server.url)))

@@ -71,6 +71,13 @@ async def test_a_kept_connection_that_the_server_gave_up_is_replaced_unseen(
     assert (await ask(connection)).text == "second"
 
 
+async def test_a_long_context_arrives_whole(server: ModelServer, connection: Connection) -> None:
+    text = "long \N{EURO SIGN} " * 300_000
+    server.script("Indeed.")
+    assert (await ask(connection, question(text))).error is None
+    assert text in str(server.requests[0].body["messages"])
+
+
 async def test_many_answers_at_once(server: ModelServer, connection: Connection) -> None:
     server.default = lambda asked: Answer(asked, tokens_per_second=500)
     texts = [f"answer number {number}" for number in range(32)]

@@ -94,6 +94,7 @@ class EmbeddedConnection:
         self._settings = settings
         self._socket_path = socket_path
         self._peer = Peer(title="The embedded model", endpoint="")
+        self._weights: weights.Weights | None = None
         self._streams = Streams()
         self._supervisor = Supervisor(self._start, idle_unload_s=settings.idle_unload_s)
 
@@ -151,6 +152,7 @@ class EmbeddedConnection:
         try:
             found = await asyncio.to_thread(self._verified)
         except weights.WeightsError as error:
+            self._weights = None
             raise self._peer.error(ModelErrorKind.NOT_PULLED, str(error)) from error
         settings = self._settings
         return await process.start(
@@ -172,8 +174,9 @@ class EmbeddedConnection:
         return found
 
     def _installed(self) -> Status:
+        # Every prompt's route asks for the status: what was found once is not looked for again.
         try:
-            self._found()
+            self._weights = self._weights or self._found()
         except weights.WeightsError as error:
             return Status(State.UNAVAILABLE, str(error))
         return Status(State.IDLE)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
-import signal
 import sys
 from collections import deque
 from dataclasses import dataclass
@@ -103,7 +103,9 @@ async def start(settings: WorkerSettings, peer: Peer) -> Worker:
     try:
         await _serving(process, last, errors)
     except BaseException:
-        await _end(process)
+        # While it loads it would not hear that it is to end; nothing is lost with it.
+        _kill(process)
+        await process.wait()
         await errors
         raise
     server = Server(peer, "http://embedded", socket_path=settings.socket_path, patience=_PATIENCE)
@@ -158,8 +160,14 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         async with asyncio.timeout(STOP_S):
             await process.wait()
     except TimeoutError:
-        process.send_signal(signal.SIGKILL)
+        _kill(process)
         await process.wait()
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    # It may have ended by itself.
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
 
 
 def _pipe(stream: Stream | None) -> Stream:
