@@ -91,7 +91,7 @@ class Daemon:
         server.add(
             ExecutionServicer(executions),
             SessionServicer(sessions),
-            ModelServicer(registry),
+            ModelServicer(registry, executions.cooldowns),
             MonitorServicer(monitor),
             DaemonServicer(self._about(sessions, executions, callers), self.end),
         )

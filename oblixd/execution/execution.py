@@ -9,39 +9,45 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
+from dataclasses import dataclass, replace
 
 from oblix.v1 import executions_pb2 as pb
 from oblix.v1 import messages_pb2
 
 from oblixd.errors import InternalError, NotFoundError, OblixdError, UnavailableError
 from oblixd.execution import context, failures, route
-from oblixd.execution.answer import Answer
-from oblixd.execution.fallback import answers
+from oblixd.execution.fallback import Fallback, Restart
 from oblixd.execution.log import EventLog
-from oblixd.execution.requests import options
+from oblixd.execution.recording import Recording
+from oblixd.execution.requests import options, tool_choice, tools
 from oblixd.execution.scope import Stop, Stopped, StopScope
 from oblixd.execution.stopwatch import Stopwatch
 from oblixd.execution.turns import TurnQueue
 from oblixd.models.base import ChatRequest, Content, ContentKind, Finish, Finished, ModelError
 from oblixd.models.registry import Hook
-from oblixd.sessions import Sessions, Turn
+from oblixd.sessions import Sessions
 
 _log = logging.getLogger(__name__)
 
 MAX_ANSWER_BYTES = 8 << 20
 """An answer that reaches this ends with FINISH_REASON_LENGTH."""
 
-_KIND = {ContentKind.TEXT: pb.DELTA_KIND_TEXT, ContentKind.REASONING: pb.DELTA_KIND_REASONING}
+_KIND = {
+    ContentKind.TEXT: pb.DELTA_KIND_TEXT,
+    ContentKind.REASONING: pb.DELTA_KIND_REASONING,
+    ContentKind.TOOL_CALL: pb.DELTA_KIND_TOOL_CALL,
+}
 _FINISH = {
     Finish.STOP: pb.FINISH_REASON_STOP,
     Finish.LENGTH: pb.FINISH_REASON_LENGTH,
     Finish.TOOL_CALLS: pb.FINISH_REASON_TOOL_CALLS,
     Finish.CONTENT_FILTER: pb.FINISH_REASON_CONTENT_FILTER,
 }
-_NOTHING_TO_KEEP = (messages_pb2.MESSAGE_STATUS_CANCELLED, messages_pb2.MESSAGE_STATUS_FAILED)
-"""An answer that ended so before anything of it came leaves no message: whoever waited was told."""
+_STOPPED = {
+    Stop.CANCELLED: messages_pb2.MESSAGE_STATUS_CANCELLED,
+    Stop.INTERRUPTED: messages_pb2.MESSAGE_STATUS_INTERRUPTED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +55,7 @@ class Rooms:
     """What an execution works with."""
 
     sessions: Sessions
-    monitor: route.Snapshots
+    router: route.Router
     turns: TurnQueue
 
 
@@ -74,7 +80,7 @@ class Execution:
         self._watch = Stopwatch()
         self._failed: list[pb.FailedAttempt] = []
         self._context = pb.ContextReport()
-        self._turn: Turn | None = None
+        self._recording = Recording(None)
         self._started = pb.ExecutionStarted()
 
     def stop(self, stop: Stop) -> None:
@@ -114,54 +120,73 @@ class Execution:
         request, sessions = self.request, self._rooms.sessions
         session = sessions.get(request.session_id) if request.session_id else None
         local_only = session is not None and session.local_only
-        decision = route.route(request, local_only, self._hooks, self._rooms.monitor.latest())
+        decision = self._rooms.router.route(request, local_only, self._hooks)
         ranked = route.ranked(decision, self._hooks)
         if session is not None:
-            self._turn = await sessions.begin_turn(request.session_id, request.request_id, request.input)
+            turn = await sessions.begin_turn(request.session_id, request.request_id, request.input)
+            self._recording = Recording(turn)
         self._started = pb.ExecutionStarted(
             request_id=request.request_id,
             session_id=request.session_id,
-            message_ids=[message.id for message in self._turn.input] if self._turn else [],
+            message_ids=self._recording.question_ids,
             decision=route.to_wire(decision, self._hooks),
             agent_checks=request.agent_checks,
         )
         self.log.append(pb.ExecuteResponse(started=self._started))
-        await self._answer(ranked)
+        await self._answer(self._fallback(ranked))
 
-    async def _answer(self, ranked: Sequence[Hook]) -> None:
-        answer = Answer(self._turn)
+    def _fallback(self, ranked: Sequence[Hook]) -> Fallback:
+        restarts = self.request.on_break == pb.ON_BREAK_RESTART
+        return Fallback(ranked, self._chat_request, self._rooms.router.cooldowns, restarts, self._failed)
+
+    async def _answer(self, fallback: Fallback) -> None:
+        keep = self._recording.keep
         try:
             with self._scope:
-                finished = await self._stream(ranked, answer)
+                finished = await self._stream(fallback)
         except Stopped as stopped:
-            await self._end_stopped(answer, stopped.stop)
+            await self._end_stopped(stopped.stop)
         except ModelError as error:
-            message = await self._keep(answer, messages_pb2.MESSAGE_STATUS_FAILED)
-            raise failures.to_client(error, self._failed, **self._where(message, answer)) from error
+            kept = await keep(self._message(messages_pb2.MESSAGE_STATUS_FAILED))
+            raise failures.to_client(error, self._failed, **self._recording.where(kept)) from error
         except Exception:
-            await self._keep(answer, messages_pb2.MESSAGE_STATUS_FAILED)
+            await keep(self._message(messages_pb2.MESSAGE_STATUS_FAILED))
             raise
         else:
-            message = await self._keep(answer, messages_pb2.MESSAGE_STATUS_COMPLETE, finished)
-            self._complete(message, _FINISH[finished.reason])
+            kept = await keep(self._message(messages_pb2.MESSAGE_STATUS_COMPLETE, finished))
+            self._complete(kept, _FINISH[finished.reason])
 
-    async def _stream(self, ranked: Sequence[Hook], answer: Answer) -> Finished:
-        async with aclosing(answers(ranked, self._chat_request, self._failed)) as stream:
+    async def _stream(self, fallback: Fallback) -> Finished:
+        async with aclosing(fallback.answer()) as stream:
             async for hook, item in stream:
                 self.model = hook.id
                 if isinstance(item, Finished):
                     return item
-                self._take(item, answer)
-                if answer.size >= MAX_ANSWER_BYTES:
+                if isinstance(item, Restart):
+                    await self._restart(item)
+                elif self._take(item) >= MAX_ANSWER_BYTES:
                     return Finished(Finish.LENGTH)
         raise AssertionError("a stream ends with Finished or raises")
 
-    def _take(self, content: Content, answer: Answer) -> None:
+    def _take(self, content: Content) -> int:
         self._watch.content()
-        self.log.append_text(_KIND[content.kind], answer.add(content))
+        answer, call = self._recording.answer, content.call
+        head = pb.ToolCallHead(call_id=call.call_id, name=call.name) if call else None
+        self.log.append_text(_KIND[content.kind], answer.add(content), head)
+        return answer.size
+
+    async def _restart(self, restart: Restart) -> None:
+        await self._recording.answer.restart()
+        rerouted = pb.ExecutionRerouted(
+            from_model=restart.from_model,
+            to_model=restart.to_model,
+            reason=restart.error.kind.value,
+            detail=restart.error.message,
+        )
+        self.log.append(pb.ExecuteResponse(rerouted=rerouted))
 
     def _chat_request(self, hook: Hook) -> ChatRequest:
-        turn, request = self._turn, self.request
+        turn, request = self._recording.turn, self.request
         history = self._rooms.sessions.history(request.session_id, turn.input[0].sequence) if turn else ()
         chat, self._context = context.build(
             context.system_text(turn.session) if turn else "",
@@ -170,29 +195,14 @@ class Execution:
             options(request.options),
             hook.connection.context_window,
         )
-        return chat
-
-    async def _keep(
-        self, answer: Answer, status: messages_pb2.MessageStatus.ValueType, finished: Finished | None = None
-    ) -> messages_pb2.Message:
-        message = self._message(answer, status, finished)
-        if self._turn is None:
-            return message
-        if not answer.size and status in _NOTHING_TO_KEEP:
-            await self._turn.abandon()
-            return message
-        try:
-            await answer.settle()
-        finally:
-            message = await self._turn.finish(message)
-        return message
+        return replace(chat, tools=tools(request), tool_choice=tool_choice(request))
 
     def _message(
-        self, answer: Answer, status: messages_pb2.MessageStatus.ValueType, finished: Finished | None
+        self, status: messages_pb2.MessageStatus.ValueType, finished: Finished | None = None
     ) -> messages_pb2.Message:
         message = messages_pb2.Message(
             role=messages_pb2.ROLE_ASSISTANT,
-            parts=answer.parts(),
+            parts=self._recording.answer.parts(whole=finished is not None),
             status=status,
             model=self.model,
             request_id=self.request.request_id,
@@ -205,18 +215,13 @@ class Execution:
             message.usage.output_tokens = finished.output_tokens
         return message
 
-    async def _end_stopped(self, answer: Answer, stop: Stop) -> None:
-        interrupted = stop is Stop.INTERRUPTED
-        status = (
-            messages_pb2.MESSAGE_STATUS_INTERRUPTED if interrupted else messages_pb2.MESSAGE_STATUS_CANCELLED
-        )
-        try:
-            message = await self._keep(answer, status)
-        except NotFoundError:
-            # The session was deleted under the answer: there is nowhere left to keep it.
-            message = self._message(answer, status, None)
-        if interrupted:
-            raise _interrupted(**self._where(message, answer))
+    async def _end_stopped(self, stop: Stop) -> None:
+        message = self._message(_STOPPED[stop])
+        # A session that was deleted under the answer has no place left to keep it.
+        with suppress(NotFoundError):
+            message = await self._recording.keep(message)
+        if stop is Stop.INTERRUPTED:
+            raise _interrupted(**self._recording.where(message))
         self._complete(message, pb.FINISH_REASON_CANCELLED)
 
     def _end_unstarted(self, stop: Stop) -> OblixdError | None:
@@ -237,17 +242,6 @@ class Execution:
             context=self._context,
         )
         self.log.append(pb.ExecuteResponse(completed=completed))
-
-    def _where(self, message: messages_pb2.Message, answer: Answer) -> dict[str, object]:
-        if self._turn is None:
-            return {"session_id": "", "message_id": "", "kept_bytes": 0}
-        question = self._turn.input[-1].id
-        return {
-            "session_id": self.request.session_id,
-            "message_id": question,
-            "answer_id": message.id,
-            "kept_bytes": answer.size,
-        }
 
 
 def _interrupted(**where: object) -> UnavailableError:

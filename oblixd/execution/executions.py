@@ -13,6 +13,7 @@ from oblix.v1 import routing_pb2
 
 from oblixd.errors import AlreadyExistsError, NotFoundError, UnavailableError
 from oblixd.execution import route
+from oblixd.execution.cooldown import Cooldowns
 from oblixd.execution.execution import Execution, Rooms
 from oblixd.execution.requests import checked
 from oblixd.execution.scope import Stop
@@ -34,7 +35,9 @@ class Executions:
 
     def __init__(self, registry: Registry, sessions: Sessions, monitor: route.Snapshots) -> None:
         self._registry = registry
-        self._rooms = Rooms(sessions, monitor, TurnQueue())
+        self.cooldowns = Cooldowns()
+        """Which models are left alone for a while."""
+        self._rooms = Rooms(sessions, route.Router(monitor, self.cooldowns), TurnQueue())
         self._known: dict[str, Execution] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ended: deque[Execution] = deque()
@@ -80,7 +83,7 @@ class Executions:
         hooks = self._registry.resolve(request.candidates)
         session = self._rooms.sessions.get(request.session_id) if request.session_id else None
         local_only = session is not None and session.local_only
-        return route.to_wire(route.route(request, local_only, hooks, self._rooms.monitor.latest()), hooks)
+        return route.to_wire(self._rooms.router.route(request, local_only, hooks), hooks)
 
     def session_deleted(self, session_id: str, running_request_id: str) -> None:
         """Stop whatever waits or runs in a session that is gone."""

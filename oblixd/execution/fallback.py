@@ -1,37 +1,103 @@
-"""Fallback: until the first content came, a model's failure is answered by the next model of the route."""
+"""Fallback: a model's failure is answered by the next model of the route.
+
+Until the first content came that is unseen, but reported. Afterwards a part was
+seen: then it only happens where the request asked for it, and announced.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass, field
 
 from oblix.v1 import executions_pb2 as pb
 
+from oblixd.execution.cooldown import Cooldowns
 from oblixd.execution.failures import attempt
+from oblixd.execution.retry import RetryBudget
+from oblixd.execution.route import key
 from oblixd.models.base import ChatRequest, Content, Finished, ModelError
 from oblixd.models.registry import Hook
 
 
-async def answers(
-    ranked: Sequence[Hook],
-    request_for: Callable[[Hook], ChatRequest],
-    failed: list[pb.FailedAttempt],
-) -> AsyncGenerator[tuple[Hook, Content | Finished], None]:
-    """Stream from the first model that answers. What failed is added to `failed`.
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """The answer begins anew: what came so far is to be forgotten."""
 
-    Raises the ModelError of the last one, or of the one whose answer broke off:
-    a part that was seen is never silently begun anew.
-    """
-    for hook in ranked:
+    from_model: str
+    to_model: str
+    error: ModelError
+
+
+@dataclass(slots=True)
+class Fallback:
+    """The models of a route, tried in order until one answers."""
+
+    ranked: Sequence[Hook]
+    request_for: Callable[[Hook], ChatRequest]
+    cooldowns: Cooldowns
+    restarts: bool = False
+    """Whether an answer that breaks off begins anew on the next model."""
+    failed: list[pb.FailedAttempt] = field(default_factory=list)
+    """What failed so far, in order."""
+    _budget: RetryBudget = field(default_factory=RetryBudget)
+
+    async def answer(self) -> AsyncGenerator[tuple[Hook, Content | Finished | Restart], None]:
+        """Stream from the first model that answers. Raises the last ModelError."""
+        for place, hook in enumerate(self.ranked):
+            try:
+                async with aclosing(self._with_retries(hook)) as stream:
+                    async for item in stream:
+                        yield hook, item
+            except _BrokenError as broken:
+                if not self.restarts or place + 1 == len(self.ranked):
+                    raise broken.error from broken
+                after = self.ranked[place + 1]
+                yield after, Restart(hook.id, after.id, broken.error)
+            except ModelError:
+                if place + 1 == len(self.ranked):
+                    raise
+            else:
+                return
+
+    async def _with_retries(self, hook: Hook) -> AsyncGenerator[Content | Finished, None]:
+        tried = 0
+        while True:
+            tried += 1
+            try:
+                async with aclosing(self._once(hook)) as stream:
+                    async for item in stream:
+                        yield item
+            except ModelError as error:
+                wait_s = self._budget.wait_before(error, tried)
+                self.failed[-1].retried = wait_s is not None
+                if wait_s is None:
+                    raise
+                await asyncio.sleep(wait_s)
+            else:
+                return
+
+    async def _once(self, hook: Hook) -> AsyncGenerator[Content | Finished, None]:
         started = False
         try:
-            async with aclosing(hook.connection.stream(request_for(hook))) as stream:
+            async with aclosing(hook.connection.stream(self.request_for(hook))) as stream:
                 async for item in stream:
                     started = True
-                    yield hook, item
+                    yield item
         except ModelError as error:
-            failed.append(attempt(hook.id, error))
-            if started or hook is ranked[-1]:
-                raise
+            self.failed.append(attempt(hook.id, error))
+            self.cooldowns.failed(key(hook), error)
+            if started:
+                raise _BrokenError(error) from error
+            raise
         else:
-            return
+            self.cooldowns.answered(key(hook))
+
+
+class _BrokenError(Exception):
+    """An answer broke off after its first content came."""
+
+    def __init__(self, error: ModelError) -> None:
+        super().__init__(error.message)
+        self.error = error

@@ -22,6 +22,7 @@ MAX_DELTA_BYTES = 1 << 20
 @dataclass(slots=True)
 class _Text:
     kind: pb.DeltaKind.ValueType
+    call: pb.ToolCallHead | None
     start: int
     data: bytearray = field(default_factory=bytearray)
 
@@ -59,11 +60,13 @@ class EventLog:
         self._entries.append(event)
         self._wake()
 
-    def append_text(self, kind: pb.DeltaKind.ValueType, data: bytes) -> None:
-        """Add a piece of the answer, as UTF-8 of whole characters."""
+    def append_text(
+        self, kind: pb.DeltaKind.ValueType, data: bytes, call: pb.ToolCallHead | None = None
+    ) -> None:
+        """Add a piece of the answer, or of the arguments of `call`, as UTF-8 of whole characters."""
         last = self._entries[-1] if self._entries else None
-        if not isinstance(last, _Text) or last.kind != kind:
-            last = _Text(kind, self.size)
+        if not isinstance(last, _Text) or (last.kind, last.call) != (kind, call):
+            last = _Text(kind, call, self.size)
             self._entries.append(last)
         last.data += data
         self.size += len(data)
@@ -99,7 +102,7 @@ class EventLog:
             if taken < len(entry.data):
                 data = _whole_characters(entry.data, taken)
                 cursor.offset = entry.start + taken + len(data)
-                return _delta(entry.kind, data, entry.start + taken)
+                return _delta(entry, data, entry.start + taken)
             if entry is self._entries[-1]:
                 break
             cursor.index += 1
@@ -139,8 +142,9 @@ class EventLog:
                 self._waiters.remove(waiter)
 
 
-def _delta(kind: pb.DeltaKind.ValueType, data: bytes, offset: int) -> pb.ExecuteResponse:
-    return pb.ExecuteResponse(delta=pb.ExecutionDelta(kind=kind, text=data.decode(), offset=offset))
+def _delta(entry: _Text, data: bytes, offset: int) -> pb.ExecuteResponse:
+    delta = pb.ExecutionDelta(kind=entry.kind, text=data.decode(), offset=offset, tool_call=entry.call)
+    return pb.ExecuteResponse(delta=delta)
 
 
 def _whole_characters(data: bytearray, start: int) -> bytes:

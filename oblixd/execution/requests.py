@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 import uuid
 
 from oblix.v1 import executions_pb2 as pb
 from oblix.v1 import messages_pb2
 
 from oblixd.errors import InvalidArgumentError
-from oblixd.models.base import Options
+from oblixd.models.base import Options, Tool, ToolChoice
 
 MAX_ID = 128
 MAX_CANDIDATES = 100
@@ -18,6 +20,16 @@ MAX_INPUT = 1000
 MAX_TOKENS = 1_000_000
 MAX_STOPS = 16
 MAX_STOP_CHARACTERS = 256
+MAX_TOOLS = 128
+MAX_DESCRIPTION = 4096
+MAX_SCHEMA_BYTES = 64 << 10
+
+_TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_TOOL_CHOICE = {
+    pb.TOOL_CHOICE_AUTO: ToolChoice.AUTO,
+    pb.TOOL_CHOICE_REQUIRED: ToolChoice.REQUIRED,
+    pb.TOOL_CHOICE_NONE: ToolChoice.NONE,
+}
 
 
 def checked(request: pb.ExecuteRequest) -> pb.ExecuteRequest:
@@ -30,6 +42,7 @@ def checked(request: pb.ExecuteRequest) -> pb.ExecuteRequest:
     _at_most("candidates", len(result.candidates), MAX_CANDIDATES)
     _at_most("agent_checks", len(result.agent_checks), MAX_CHECKS)
     options(result.options)
+    _check_tools(result)
     return result
 
 
@@ -62,6 +75,7 @@ def options(given: pb.GenerationOptions) -> Options:
         top_p=given.top_p if given.HasField("top_p") else None,
         seed=given.seed if given.HasField("seed") else None,
         stop=tuple(given.stop),
+        response_schema=given.response_schema,
     )
     _in_range("options.temperature", result.temperature, 0, 2)
     _in_range("options.max_tokens", result.max_tokens, 1, MAX_TOKENS)
@@ -71,6 +85,40 @@ def options(given: pb.GenerationOptions) -> Options:
         if not 1 <= len(text) <= MAX_STOP_CHARACTERS:
             raise _invalid("options.stop", f"texts of 1 to {MAX_STOP_CHARACTERS} characters", f"{len(text)}")
     return result
+
+
+def tools(request: pb.ExecuteRequest) -> tuple[Tool, ...]:
+    """The tools as models take them."""
+    return tuple(Tool(tool.name, tool.description, tool.parameters_schema) for tool in request.tools)
+
+
+def tool_choice(request: pb.ExecuteRequest) -> ToolChoice | None:
+    """Whether the model may call them; None leaves it to its server."""
+    return _TOOL_CHOICE.get(request.tool_choice)
+
+
+def _check_tools(request: pb.ExecuteRequest) -> None:
+    _at_most("tools", len(request.tools), MAX_TOOLS)
+    _check_schema("options.response_schema", request.options.response_schema)
+    for number, tool in enumerate(request.tools):
+        field = f"tools[{number}]"
+        if not _TOOL_NAME.fullmatch(tool.name):
+            raise _invalid(f"{field}.name", "1 to 64 characters of A-Z a-z 0-9 _ -", repr(tool.name[:80]))
+        _at_most(f"{field}.description", len(tool.description), MAX_DESCRIPTION)
+        _check_schema(f"{field}.parameters_schema", tool.parameters_schema)
+    if request.tool_choice == pb.TOOL_CHOICE_REQUIRED and not request.tools:
+        raise _invalid("tool_choice", "TOOL_CHOICE_REQUIRED only with tools", "none")
+
+
+def _check_schema(field: str, schema: str) -> None:
+    """A schema is JSON of an object; what it says is for the model's server to judge."""
+    _at_most(field, len(schema.encode()), MAX_SCHEMA_BYTES)
+    try:
+        sound = not schema or isinstance(json.loads(schema), dict)
+    except (ValueError, RecursionError):
+        sound = False
+    if not sound:
+        raise _invalid(field, "a JSON Schema: a JSON object", repr(schema[:80]))
 
 
 def _in_range(field: str, value: float | None, low: float, high: float) -> None:

@@ -10,7 +10,8 @@ from google.protobuf.message import Message as ProtoMessage
 from oblix.v1 import executions_pb2, routing_pb2
 
 from oblixd.errors import FailedPreconditionError
-from oblixd.models.base import Connection, State
+from oblixd.execution.cooldown import Cooldowns
+from oblixd.models.base import State
 from oblixd.models.registry import Hook
 from oblixd.monitor import Snapshot
 from oblixd.routing import (
@@ -53,12 +54,34 @@ class Snapshots(Protocol):
         """What was measured last. Measures nothing."""
 
 
-def route(
-    request: executions_pb2.ExecuteRequest, local_only: bool, hooks: Sequence[Hook], now: Snapshot
-) -> Decision:
-    """Decide where a request goes. `local_only` is the session's; the request's own counts too."""
-    needs = Needs(local_only=local_only or request.local_only, pin=request.model)
-    return decide(needs, [_candidate(hook) for hook in hooks], _machine(now), policy_of(request.policy))
+class Router:
+    """Where requests go, by the latest measurements and by who cools down."""
+
+    def __init__(self, monitor: Snapshots, cooldowns: Cooldowns) -> None:
+        self._monitor = monitor
+        self.cooldowns = cooldowns
+
+    def route(
+        self, request: executions_pb2.ExecuteRequest, local_only: bool, hooks: Sequence[Hook]
+    ) -> Decision:
+        """Decide where a request goes. `local_only` is the session's; the request's own counts too."""
+        needs = Needs(local_only=local_only or request.local_only, pin=request.model)
+        candidates = [self._candidate(hook) for hook in hooks]
+        return decide(needs, candidates, _machine(self._monitor.latest()), policy_of(request.policy))
+
+    def _candidate(self, hook: Hook) -> Candidate:
+        status, reason = hook.connection.status(), ""
+        if status.state is State.UNAVAILABLE:
+            reason = status.reason
+        elif cooling := self.cooldowns.of(key(hook)):
+            reason = f"It cools down for {cooling.left_s:.0f} s more, after failures: {cooling.why}"
+        return Candidate(
+            key=key(hook),
+            model=hook.id,
+            location=Location(hook.connection.location.value),
+            available=not reason,
+            unavailable_reason=reason,
+        )
 
 
 def policy_of(given: routing_pb2.RoutingPolicy) -> Policy:
@@ -110,18 +133,6 @@ def assessed(
     """The machine's and the network's state under the default thresholds."""
     situation = assess(_machine(now), Policy())
     return _RESOURCES[situation.resources], _CONNECTIVITY[situation.connectivity]
-
-
-def _candidate(hook: Hook) -> Candidate:
-    connection: Connection = hook.connection
-    status = connection.status()
-    return Candidate(
-        key=key(hook),
-        model=hook.id,
-        location=Location(connection.location.value),
-        available=status.state is not State.UNAVAILABLE,
-        unavailable_reason=status.reason,
-    )
 
 
 def _machine(now: Snapshot) -> Machine:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 from google.protobuf import json_format
 from oblix.v1 import models_pb2 as pb
 from oblix.v1 import models_pb2_grpc, routing_pb2
 
 from oblixd.errors import InvalidArgumentError, NotFoundError
+from oblixd.execution.cooldown import Cooldowns
+from oblixd.execution.route import key
 from oblixd.models import hooks
 from oblixd.models.base import Location, State, Status
 from oblixd.models.registry import Hook, Registry
@@ -34,8 +38,9 @@ _STATE = {
 class ModelServicer(models_pb2_grpc.ModelServiceServicer):
     """Translates; the models room does the work."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, cooldowns: Cooldowns) -> None:
         self._registry = registry
+        self._cooldowns = cooldowns
 
     async def HookModel(self, request: pb.HookModelRequest, context: Context) -> pb.HookModelResponse:
         spec = hooks.checked(
@@ -47,7 +52,7 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
             options=json_format.MessageToDict(request.options),
         )
         hook = self._registry.hook(client_of(context), spec)
-        return pb.HookModelResponse(handle=hook.handle, model=_model(hook, hook.connection.status()))
+        return pb.HookModelResponse(handle=hook.handle, model=self._model(hook, hook.connection.status()))
 
     async def UnhookModel(self, request: pb.UnhookModelRequest, context: Context) -> pb.UnhookModelResponse:
         self._registry.unhook(client_of(context), request.handle)
@@ -55,11 +60,11 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
         listed = self._registry.listed(client_of(context))
-        return pb.ListModelsResponse(models=[_model(hook, hook.connection.status()) for hook in listed])
+        return pb.ListModelsResponse(models=[self._model(hook, hook.connection.status()) for hook in listed])
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:
         hook = self._find(client_of(context), request.model)
-        return pb.GetModelResponse(model=_model(hook, await hook.connection.probe()))
+        return pb.GetModelResponse(model=self._model(hook, await hook.connection.probe()))
 
     def _find(self, client: str, wanted: str) -> Hook:
         if not wanted:
@@ -74,6 +79,14 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
             f"No model {wanted[:256]!r} is hooked by this client or configured: hook it first.",
             model=wanted[:256],
         )
+
+    def _model(self, hook: Hook, status: Status) -> pb.Model:
+        result = _model(hook, status)
+        if cooling := self._cooldowns.of(key(hook)):
+            result.state = pb.MODEL_STATE_COOLING_DOWN
+            result.state_reason = cooling.why
+            result.cooldown_until.FromMicroseconds(round((time.time() + cooling.left_s) * 1e6))
+        return result
 
 
 def _model(hook: Hook, status: Status) -> pb.Model:

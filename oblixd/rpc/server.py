@@ -6,6 +6,7 @@ import os
 import stat
 from pathlib import Path
 from typing import cast
+from urllib.parse import quote
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -71,7 +72,7 @@ class Server:
         _remove_stale(socket)
         before = os.umask(_OWNER_ONLY)
         try:
-            self._server.add_insecure_port(f"unix:{socket}")
+            self._server.add_insecure_port(f"unix:{quote(os.fsencode(socket))}")
             await self._server.start()
         finally:
             os.umask(before)

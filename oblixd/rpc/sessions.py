@@ -87,6 +87,13 @@ class SessionServicer(sessions_pb2_grpc.SessionServiceServicer):
         async for item in self._sessions.export(request.session_ids):
             yield item
 
+    async def BackupStore(
+        self, request: pb.BackupStoreRequest, context: Context
+    ) -> AsyncIterator[pb.BackupStoreResponse]:
+        async with aclosing(self._sessions.backup()) as pieces:
+            async for piece in pieces:
+                yield piece
+
 
 async def _readable(
     items: AsyncIterator[pb.ImportSessionsRequest],

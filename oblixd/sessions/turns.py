@@ -100,6 +100,17 @@ class Turn:
         await self._ledger.write(self._ref, write)
         return message_from(record, self.answer_sequence)
 
+    async def restart(self) -> None:
+        """Drops the checkpoints: the answer begins anew on another model. Errors as `checkpoint`."""
+
+        def write(txn: Transaction) -> None:
+            progress = self._progress(txn)
+            if self._ledger.transcript.delete(txn, self._ref.number, self.answer_sequence):
+                progress.message_count -= 1
+                self._ledger.catalog.put_progress(txn, self._ref, progress)
+
+        await self._ledger.store.write(write)
+
     async def abandon(self) -> None:
         """Ends the turn without an answer, where nothing of one came. Errors as `checkpoint`."""
 

@@ -1,0 +1,97 @@
+"""Retry, fallback, cooldown and restart, seen from a client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from oblix.testing import Answer, Cut, OllamaServer, Refuse
+from oblix.v1 import executions_pb2 as pb
+from oblix.v1 import messages_pb2
+from support.house import House, prompt
+
+from oblixd.errors import ResourceExhaustedError, UnavailableError
+
+
+@pytest.fixture
+def other() -> Iterator[OllamaServer]:
+    with OllamaServer(["llama2"]) as server:
+        yield server
+
+
+async def answered(house: House, request: pb.ExecuteRequest) -> list[pb.ExecuteResponse]:
+    return [event async for event in house.executions.execute(request)]
+
+
+def shown(events: list[pb.ExecuteResponse]) -> str:
+    """What somebody who follows the rules sees: a reroute forgets what came before."""
+    text = ""
+    for event in events:
+        kind = event.WhichOneof("event")
+        text = "" if kind == "rerouted" else text + event.delta.text
+    return text
+
+
+async def test_the_same_model_is_tried_again_where_the_failure_may_pass(
+    house: House, server: OllamaServer
+) -> None:
+    server.script(
+        Answer(fault=Refuse(503)), Answer(fault=Refuse(429, headers={"Retry-After": "0"})), "Third."
+    )
+    events = await answered(house, prompt("Hi", house.hook(server)))
+    failed = events[-1].completed.failed_attempts
+    assert shown(events) == "Third."
+    assert [(one.reason, one.retried) for one in failed] == [
+        ("MODEL_OVERLOADED", True),
+        ("MODEL_RATE_LIMITED", True),
+    ]
+
+
+async def test_a_wait_beyond_the_budget_is_an_error_at_once(house: House, server: OllamaServer) -> None:
+    server.script(Answer(fault=Refuse(429, headers={"Retry-After": "3600"})))
+    with pytest.raises(ResourceExhaustedError) as failed:
+        await answered(house, prompt("Hi", house.hook(server)))
+    assert failed.value.reason == "MODEL_RATE_LIMITED"
+    assert len(server.requests) == 1
+
+
+async def test_a_model_that_cools_down_goes_last_and_is_still_tried(
+    house: House, server: OllamaServer, other: OllamaServer
+) -> None:
+    server.script(Answer(fault=Refuse(429, headers={"Retry-After": "3600"})))
+    handles = (house.hook(server), house.hook(other))
+    await answered(house, prompt("Hi", *handles))
+    decision = house.executions.explain(prompt("Hi", *handles))
+    assert [candidate.handle for candidate in decision.candidates] == [handles[1], handles[0]]
+    assert "cools down" in decision.candidates[1].reason
+    events = await answered(house, prompt("Hi", handles[0]))
+    assert shown(events) == "You said: Hi", "the only one is never left alone"
+
+
+async def test_an_answer_that_breaks_off_begins_anew_where_that_was_asked_for(
+    house: House, server: OllamaServer, other: OllamaServer
+) -> None:
+    session = await house.session()
+    server.script(Answer("one two three", fault=Cut(after=2)))
+    other.script("1 2 3")
+    handles = (house.hook(server), house.hook(other))
+    request = prompt("Count", *handles, session_id=session, on_break=pb.ON_BREAK_RESTART)
+    events = await answered(house, request)
+    rerouted = next(event.rerouted for event in events if event.HasField("rerouted"))
+    assert (rerouted.from_model, rerouted.reason) == ("ollama:llama2", "MODEL_STREAM_BROKEN")
+    assert shown(events) == events[-1].completed.message.parts[0].text == "1 2 3"
+    assert house.said(session)[1] == (
+        messages_pb2.ROLE_ASSISTANT,
+        "1 2 3",
+        messages_pb2.MESSAGE_STATUS_COMPLETE,
+    )
+    assert house.sessions.get(session).message_count == 2
+
+
+async def test_without_a_next_model_the_part_is_kept(house: House, server: OllamaServer) -> None:
+    session = await house.session()
+    server.script(Answer("one two three", fault=Cut(after=2)))
+    request = prompt("Count", house.hook(server), session_id=session, on_break=pb.ON_BREAK_RESTART)
+    with pytest.raises(UnavailableError):
+        await answered(house, request)
+    assert house.said(session)[1][1:] == ("one two", messages_pb2.MESSAGE_STATUS_FAILED)
