@@ -8,6 +8,7 @@ from typing import TypeAlias
 from google.protobuf.struct_pb2 import Struct
 from oblix.v1.messages_pb2 import Message
 from oblix.v1.sessions_pb2 import (
+    BackupStoreResponse,
     ExportSessionsResponse,
     ImportSessionsRequest,
     ImportSessionsResponse,
@@ -15,6 +16,7 @@ from oblix.v1.sessions_pb2 import (
 )
 
 from oblixd.sessions import listing
+from oblixd.sessions.backup import backup
 from oblixd.sessions.catalog import Entry
 from oblixd.sessions.copying import copy
 from oblixd.sessions.exporting import export_sessions
@@ -210,6 +212,15 @@ class Sessions:
         middle, where a session is deleted meanwhile.
         """
         return export_sessions(self._ledger, session_ids)
+
+    def backup(self) -> AsyncGenerator[BackupStoreResponse, None]:
+        """The whole store as it is now, as the pieces of a file that `oblixd restore` takes.
+
+        Writing goes on meanwhile. ResourceExhaustedError DISK_FULL where there is no room
+        for the copy that it begins with, DeadlineExceededError BACKUP_STALLED where
+        nothing was taken for a minute.
+        """
+        return backup(self._ledger.store)
 
 
 def _header(session: Session, now: int) -> records.SessionRecord:

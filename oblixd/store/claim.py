@@ -18,7 +18,9 @@ class Claim:
     without closing the store.
     """
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, directory: Path, descriptor: int) -> None:
+        self.directory = directory
+        """The store's directory."""
         self._descriptor = descriptor
         self.unclean = os.fstat(descriptor).st_size > 0
         """True: the store was not closed the last time."""
@@ -37,7 +39,7 @@ class Claim:
                 path=directory,
             ) from error
         _lock(descriptor, directory)
-        return cls(descriptor)
+        return cls(directory, descriptor)
 
     def mark(self) -> None:
         """From here on an end without `release` is an unclean one."""

@@ -12,6 +12,7 @@ from typing import TypeVar
 import lmdb
 
 from oblixd.store import inspection, schema
+from oblixd.store.backup import Copies, Copy
 from oblixd.store.claim import Claim
 from oblixd.store.table import Table, Transaction
 from oblixd.store.writer import Writer, closed, translated
@@ -31,6 +32,7 @@ class Store:
         self._writer = writer
         self._environment: lmdb.Environment | None = environment
         self._tables = tables
+        self._copies = Copies(claim.directory)
 
     @classmethod
     async def open(cls, directory: Path, tables: tuple[str, ...], *, map_size: int) -> Store:
@@ -84,8 +86,21 @@ class Store:
         """
         self._writer.submit_idle(operation)
 
+    async def backup(self) -> Copy:
+        """A copy as of now, made while writing goes on. Read its pieces: that closes it.
+
+        It lies in the store's directory, where it needs room for as many bytes as are in
+        use. ResourceExhaustedError DISK_FULL where they are not free.
+        """
+        if self._environment is None:
+            raise closed()
+        with self.read() as txn:
+            size = sum(table.size(txn) for table in self._tables.values()) + inspection.FIRST_BYTES
+        return await self._copies.make(self._environment, schema.VERSION, size)
+
     async def close(self) -> None:
-        """Carries out the writes that wait, and closes the file."""
+        """Carries out the writes that wait, gives up copies that are being made, and closes the file."""
+        await self._copies.stop()
         await self._writer.stop()
         self._environment = None
         self._claim.release()

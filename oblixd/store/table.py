@@ -54,6 +54,11 @@ class Table:
         """How many keys there are. Costs nothing."""
         return txn.stat(self._database)["entries"]
 
+    def size(self, txn: Transaction) -> int:
+        """The bytes of the pages that it has. Costs nothing."""
+        stat = txn.stat(self._database)
+        return stat["psize"] * (stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"])
+
     def ascending(self, txn: Transaction, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """Keys and payloads under a prefix, from `start` (inclusive), in order of key."""
         with txn.cursor(self._database) as cursor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import queue
 import threading
@@ -192,7 +193,7 @@ def translated(error: Exception) -> Exception:
                 "The store has reached its size limit. Delete sessions, or raise map_size_gib in the "
                 "[store] section of the configuration and restart the daemon.",
             )
-        case lmdb.DiskError():
+        case lmdb.DiskError() | OSError(errno=errno.ENOSPC | errno.EDQUOT):
             return ResourceExhaustedError(
                 "DISK_FULL", "The disk that holds the store is full. Free some space; nothing was changed."
             )
