@@ -18,9 +18,9 @@ PATIENCE_S = 30.0
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def daemon_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The home of a daemon that all tests of the command line share. It has no models of its own."""
+    """The home of a daemon that the tests of one file share. It has no models of its own."""
     home = tmp_path_factory.mktemp("cli")
     with running(home, OBLIX_EMBEDDED_ENABLED="false"):
         yield home
