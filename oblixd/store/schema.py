@@ -1,33 +1,97 @@
-"""The number of the schema that a file was written in."""
+"""The number of the schema that a file was written in, and its way to ours."""
 
 from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import partial
 
 import lmdb
 
 from oblixd.errors import FailedPreconditionError
+from oblixd.store.migrations import CHAIN, Migration
 from oblixd.store.table import Table, Transaction
 from oblixd.store.v1 import records_pb2 as records
 
-VERSION = 1
-"""The schema that this daemon writes. It counts up with every change that an older one can't read."""
+logger = logging.getLogger(__name__)
 
 TABLE = "schema"
 KEY = b"version"
+PROGRESS = b"migration"
+"""There while a migration to the version is under way: what its next step has to know."""
+FIRST = 1
 
 
-def check(environment: lmdb.Environment, txn: Transaction) -> None:
-    """Writes the version into a new file; refuses one that a newer daemon wrote."""
-    table = Table(TABLE, environment.open_db(TABLE.encode(), txn=txn))
+def version_of(chain: Sequence[Migration]) -> int:
+    """The schema to which a chain leads."""
+    return chain[-1].to if chain else FIRST
+
+
+VERSION = version_of(CHAIN)
+"""The schema that this daemon writes."""
+
+
+def bring_up(environment: lmdb.Environment, chain: Sequence[Migration] = CHAIN) -> None:
+    """Gives a new file the version, migrates an older one, refuses one that a newer daemon wrote.
+
+    It may be killed at any moment, and goes on where it was at the next call.
+    """
+    with environment.begin(write=True) as txn:
+        table = _table(environment, txn, TABLE)
+        found = read(table, txn, version_of(chain))
+        if found is None:
+            _write(table, txn, version_of(chain))
+            return
+        done = found - 1 if table.get(txn, PROGRESS) is not None else found
+    for migration in chain[done - FIRST :]:
+        logger.info("the store is brought to schema %d: %s", migration.to, migration.about)
+        while _step(environment, migration):
+            pass
+        logger.info("the store has schema %d", migration.to)
+
+
+def read(table: Table, txn: Transaction, supported: int = VERSION) -> int | None:
+    """The version in a file, None in a new one; FailedPreconditionError where it is newer than ours."""
     payload = table.get(txn, KEY)
     if payload is None:
-        table.put(txn, KEY, records.SchemaRecord(version=VERSION).SerializeToString())
-        return
+        return None
     found = records.SchemaRecord.FromString(payload).version
-    if found > VERSION:
-        raise FailedPreconditionError(
-            "SCHEMA_TOO_NEW",
-            f"The store was written by a newer daemon (schema {found}; this one reads up to {VERSION}). "
-            "Install that version again; nothing was changed.",
-            found=found,
-            supported=VERSION,
-        )
+    if found > supported:
+        raise too_new(found, supported)
+    return found
+
+
+def too_new(found: int, supported: int = VERSION) -> FailedPreconditionError:
+    """The error that refuses what a newer daemon wrote."""
+    return FailedPreconditionError(
+        "SCHEMA_TOO_NEW",
+        f"The store was written by a newer daemon (schema {found}; this one reads up to {supported}). "
+        "Install that version again; nothing was changed.",
+        found=found,
+        supported=supported,
+    )
+
+
+def _step(environment: lmdb.Environment, migration: Migration) -> bool:
+    """One step, with its mark, in one transaction. True while there is more.
+
+    The new number comes with the first step: an older daemon must not write into what
+    is half new.
+    """
+    with environment.begin(write=True) as txn:
+        table = _table(environment, txn, TABLE)
+        left = migration.step(txn, partial(_table, environment, txn), table.get(txn, PROGRESS) or b"")
+        _write(table, txn, migration.to)
+        if left is None:
+            table.delete(txn, PROGRESS)
+            return False
+        table.put(txn, PROGRESS, left)
+        return True
+
+
+def _table(environment: lmdb.Environment, txn: Transaction, name: str) -> Table:
+    return Table(name, environment.open_db(name.encode(), txn=txn))
+
+
+def _write(table: Table, txn: Transaction, version: int) -> None:
+    table.put(txn, KEY, records.SchemaRecord(version=version).SerializeToString())

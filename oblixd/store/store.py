@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ import lmdb
 from oblixd.store import inspection, schema
 from oblixd.store.backup import Copies, Copy
 from oblixd.store.claim import Claim
+from oblixd.store.migrations import CHAIN, Migration
 from oblixd.store.table import Table, Transaction
 from oblixd.store.writer import Writer, closed, translated
 
@@ -35,11 +36,19 @@ class Store:
         self._copies = Copies(claim.directory)
 
     @classmethod
-    async def open(cls, directory: Path, tables: tuple[str, ...], *, map_size: int) -> Store:
+    async def open(
+        cls,
+        directory: Path,
+        tables: tuple[str, ...],
+        *,
+        map_size: int,
+        migrations: Sequence[Migration] = CHAIN,
+    ) -> Store:
         """Opens the store in `directory`, which is made (0700) where it is missing.
 
         `map_size` is the most bytes that the file can grow to; it is reserved as
-        address space, not on disk. FailedPreconditionError where another process has
+        address space, not on disk. A store of an older schema is migrated first; how far
+        that has come outlasts a kill. FailedPreconditionError where another process has
         it open or a newer daemon wrote it, DataLossError where it is damaged,
         ResourceExhaustedError where there is no room, UnavailableError where the
         directory can't be used.
@@ -49,7 +58,7 @@ class Store:
             await inspection.inspect(directory, suspicious=claim.unclean)
             claim.mark()
             handles: dict[str, Table] = {}
-            writer = Writer(partial(_open, directory, map_size, tables, handles))
+            writer = Writer(partial(_open, directory, map_size, tables, handles, migrations))
             environment = await writer.start()
         except BaseException:
             claim.give_up()
@@ -107,15 +116,19 @@ class Store:
 
 
 def _open(
-    directory: Path, map_size: int, names: tuple[str, ...], tables: dict[str, Table]
+    directory: Path,
+    map_size: int,
+    names: tuple[str, ...],
+    tables: dict[str, Table],
+    migrations: Sequence[Migration],
 ) -> lmdb.Environment:
     # readahead is for scans; ours are point reads in a file that may be larger than the memory.
     environment = lmdb.open(
         str(directory), map_size=map_size, max_dbs=MAX_TABLES, mode=0o600, readahead=False, max_spare_txns=4
     )
     try:
+        schema.bring_up(environment, migrations)
         with environment.begin(write=True) as txn:
-            schema.check(environment, txn)
             for name in names:
                 tables[name] = Table(name, environment.open_db(name.encode(), txn=txn))
     except BaseException:

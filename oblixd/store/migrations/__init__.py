@@ -1,0 +1,50 @@
+"""How a store of an older schema becomes one of this daemon's.
+
+The schema is a number. It counts up with every change that an older daemon could not
+read or would undo. What only adds (a new table, a new field that may be missing) needs
+no new number.
+
+A migration leads from one number to the next; there is none back. A change of the
+schema is made like this:
+
+1. Write `to_N.py` in this directory: a function `step` as `Migration.step` says.
+2. Append `Migration(N, "what it does", to_N.step)` to `CHAIN`. `schema.VERSION` follows.
+3. Make the fixture of the new schema (`tests/store/fixtures/README.md`). Those of the
+   earlier ones stay: each is opened, migrated and read by the tests.
+
+A migration runs as steps, each in a transaction of its own, so that a large store needs
+neither much memory nor a file that grows by its size again. What the next step has to
+know is written in the step's own transaction, and so is the new number, from the first
+step on: a daemon that is killed half-way goes on there at its next start, and an older
+one refuses the file. A step that raises leaves the store as the step before left it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from oblixd.store.table import Table, Transaction
+
+Tables = Callable[[str], Table]
+"""Opens a table by its name, which makes it where it is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """The way from one schema to the next."""
+
+    to: int
+    """The schema that it makes of the one before."""
+    about: str
+    """What it does, for the log."""
+    step: Callable[[Transaction, Tables, bytes], bytes | None]
+    """Does a part that takes less than a second.
+
+    It is given what the step before returned, at first nothing, and returns what the
+    next one has to know, or None when all is done.
+    """
+
+
+CHAIN: tuple[Migration, ...] = ()
+"""Every migration, the oldest first, from schema 1 on."""
