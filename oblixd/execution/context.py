@@ -6,10 +6,12 @@ oldest, whole turns at a time, and the report says how much.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from oblix.v1 import executions_pb2, messages_pb2, sessions_pb2
 
+from oblixd.errors import InvalidArgumentError
 from oblixd.models.base import ChatRequest, Options
 
 BYTES_PER_TOKEN = 3
@@ -21,25 +23,68 @@ ANSWER_SHARE = 4
 """Where the request names no max_tokens, a window's quarter is kept free for the answer."""
 
 
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a context is put together from."""
+
+    system: str
+    """The system message; empty: none."""
+    history: Callable[[], Iterable[messages_pb2.Message]]
+    """Reads the session's messages, newest first, anew at each call."""
+    given: Sequence[messages_pb2.Message]
+    """The input."""
+    options: Options
+
+    @property
+    def head(self) -> list[messages_pb2.Message]:
+        """The system message, where there is one."""
+        return [_text_message(self.system)] if self.system else []
+
+    def tokens(self) -> int:
+        """An estimate of what all of it takes, without the answer."""
+        return sum(tokens(message) for message in (*self.head, *self.history(), *self.given))
+
+
 def build(
-    system: str,
-    history: Iterable[messages_pb2.Message],
-    given: Sequence[messages_pb2.Message],
-    options: Options,
-    window: int | None,
+    material: Material, window: int | None, *, refuse: bool = False
 ) -> tuple[ChatRequest, executions_pb2.ContextReport]:
-    """Put a context together. `history` comes newest first; `window` is in tokens, None: not known."""
-    head = [_text_message(system)] if system else []
+    """Put a context together for a window in tokens, None where it is not known.
+
+    Raises InvalidArgumentError CONTEXT_OVERFLOW with the numbers where something
+    would be left out and `refuse` says that nothing may be.
+    """
+    head, given = material.head, material.given
     fixed = sum(tokens(message) for message in (*head, *given))
-    room = None if window is None else window - (options.max_tokens or window // ANSWER_SHARE) - fixed
-    kept, omitted = _newest_that_fit(history, room)
+    room = None if window is None else window - _answer_room(material, window) - fixed
+    kept, omitted = _newest_that_fit(material.history(), room)
+    left_out = sum(tokens(message) for message in omitted)
+    if refuse and omitted and window is not None:
+        raise _overflow(window - (room or 0) + left_out + sum(map(tokens, kept)), window, len(omitted))
     messages = [*head, *kept, *given]
     report = executions_pb2.ContextReport(
-        sent_messages=len(messages),
-        omitted_messages=len(omitted),
-        omitted_tokens=sum(tokens(message) for message in omitted),
+        sent_messages=len(messages), omitted_messages=len(omitted), omitted_tokens=left_out
     )
-    return ChatRequest(messages, options), report
+    return ChatRequest(messages, material.options), report
+
+
+def fits(material: Material, needed: int, window: int | None) -> bool:
+    """Whether `needed` tokens and an answer have room in a window. Not known is not too short."""
+    return window is None or needed + _answer_room(material, window) <= window
+
+
+def _answer_room(material: Material, window: int) -> int:
+    return material.options.max_tokens or window // ANSWER_SHARE
+
+
+def _overflow(needed: int, window: int, omitted: int) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        "CONTEXT_OVERFLOW",
+        f"The conversation and its answer take about {needed:,} tokens, the model's window has {window:,}: "
+        f"{omitted} messages would be left out, and the request allows none. "
+        "Use a model with a longer context, or another context_policy.",
+        needed_tokens=needed,
+        window_tokens=window,
+    )
 
 
 def system_text(session: sessions_pb2.Session) -> str:

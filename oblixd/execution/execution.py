@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
 from dataclasses import dataclass, replace
 
 from oblix.v1 import executions_pb2 as pb
-from oblix.v1 import messages_pb2
+from oblix.v1 import messages_pb2, sessions_pb2
 
 from oblixd.errors import InternalError, NotFoundError, OblixdError, UnavailableError
 from oblixd.execution import context, failures, route
@@ -30,6 +30,7 @@ from oblixd.sessions import Sessions
 
 _log = logging.getLogger(__name__)
 
+MAX_SEQUENCE = 2**63 - 1
 MAX_ANSWER_BYTES = 8 << 20
 """An answer that reaches this ends with FINISH_REASON_LENGTH."""
 
@@ -120,7 +121,7 @@ class Execution:
         request, sessions = self.request, self._rooms.sessions
         session = sessions.get(request.session_id) if request.session_id else None
         local_only = session is not None and session.local_only
-        decision = self._rooms.router.route(request, local_only, self._hooks)
+        decision = self._rooms.router.route(request, local_only, self._hooks, self._too_short(session))
         ranked = route.ranked(decision, self._hooks)
         if session is not None:
             turn = await sessions.begin_turn(request.session_id, request.request_id, request.input)
@@ -134,6 +135,14 @@ class Execution:
         )
         self.log.append(pb.ExecuteResponse(started=self._started))
         await self._answer(self._fallback(ranked))
+
+    def _too_short(self, session: sessions_pb2.Session | None) -> Callable[[Hook], bool] | None:
+        """Says of a model that its window is too short, where the request asks for a longer one then."""
+        if self.request.context_policy != pb.CONTEXT_POLICY_LONGER:
+            return None
+        material = self._material(session, MAX_SEQUENCE)
+        needed = material.tokens()
+        return lambda hook: not context.fits(material, needed, hook.connection.context_window)
 
     def _fallback(self, ranked: Sequence[Hook]) -> Fallback:
         restarts = self.request.on_break == pb.ON_BREAK_RESTART
@@ -187,15 +196,20 @@ class Execution:
 
     def _chat_request(self, hook: Hook) -> ChatRequest:
         turn, request = self._recording.turn, self.request
-        history = self._rooms.sessions.history(request.session_id, turn.input[0].sequence) if turn else ()
-        chat, self._context = context.build(
-            context.system_text(turn.session) if turn else "",
-            history,
-            request.input,
-            options(request.options),
-            hook.connection.context_window,
-        )
+        before = turn.input[0].sequence if turn else 0
+        refuse = request.context_policy == pb.CONTEXT_POLICY_REFUSE
+        material = self._material(turn.session if turn else None, before)
+        chat, self._context = context.build(material, hook.connection.context_window, refuse=refuse)
         return replace(chat, tools=tools(request), tool_choice=tool_choice(request))
+
+    def _material(self, session: sessions_pb2.Session | None, before: int) -> context.Material:
+        request, sessions = self.request, self._rooms.sessions
+        return context.Material(
+            system=context.system_text(session) if session else "",
+            history=lambda: sessions.history(request.session_id, before) if session else (),
+            given=request.input,
+            options=options(request.options),
+        )
 
     def _message(
         self, status: messages_pb2.MessageStatus.ValueType, finished: Finished | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from google.protobuf.message import Message as ProtoMessage
@@ -62,19 +62,30 @@ class Router:
         self.cooldowns = cooldowns
 
     def route(
-        self, request: executions_pb2.ExecuteRequest, local_only: bool, hooks: Sequence[Hook]
+        self,
+        request: executions_pb2.ExecuteRequest,
+        local_only: bool,
+        hooks: Sequence[Hook],
+        too_short: Callable[[Hook], bool] | None = None,
     ) -> Decision:
-        """Decide where a request goes. `local_only` is the session's; the request's own counts too."""
+        """Decide where a request goes. `local_only` is the session's; the request's own counts too.
+
+        Models of which `too_short` says that their context window is go last.
+        """
         needs = Needs(local_only=local_only or request.local_only, pin=request.model)
-        candidates = [self._candidate(hook) for hook in hooks]
+        candidates = [self._candidate(hook, too_short) for hook in hooks]
         return decide(needs, candidates, _machine(self._monitor.latest()), policy_of(request.policy))
 
-    def _candidate(self, hook: Hook) -> Candidate:
+    def _candidate(self, hook: Hook, too_short: Callable[[Hook], bool] | None) -> Candidate:
         status, reason = hook.connection.status(), ""
         if status.state is State.UNAVAILABLE:
             reason = status.reason
         elif cooling := self.cooldowns.of(key(hook)):
             reason = f"It cools down for {cooling.left_s:.0f} s more, after failures: {cooling.why}"
+        elif too_short and too_short(hook):
+            reason = (
+                f"Its context window of {hook.connection.context_window:,} tokens is too short for all of it."
+            )
         return Candidate(
             key=key(hook),
             model=hook.id,

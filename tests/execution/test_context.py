@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from oblix.v1 import messages_pb2 as pb
 
+from oblixd.errors import InvalidArgumentError
 from oblixd.execution import context
 from oblixd.models.base import Options
 
@@ -16,9 +18,11 @@ def said(role: str, text: str) -> pb.Message:
     return pb.Message(role=ROLES[role], parts=[pb.Part(text=text)] if text else [])
 
 
-def built(history: list[pb.Message], prompt: str, window: int | None, system: str = "Be brief."):
-    options = Options(max_tokens=10)
-    return context.build(system, reversed(history), [said("u", prompt)], options, window)
+def built(history: list[pb.Message], prompt: str, window: int | None, **policy: bool):
+    material = context.Material(
+        "Be brief.", lambda: reversed(history), [said("u", prompt)], Options(max_tokens=10)
+    )
+    return context.build(material, window, **policy)
 
 
 def texts(messages: list[pb.Message]) -> list[str]:
@@ -46,6 +50,16 @@ def test_the_oldest_turns_go_first_and_whole() -> None:
     assert texts(chat.messages) == ["Be brief.", "3" * 30, "3" * 30, "now"]
     assert report.omitted_messages == 4
     assert report.omitted_tokens == sum(context.tokens(message) for message in turns[:4])
+
+
+def test_what_may_not_be_cut_is_refused_with_the_numbers() -> None:
+    history = [said("u", "x" * 300), said("a", "y" * 300)]
+    assert built(history, "now", 1000, refuse=True)[1].omitted_messages == 0
+    with pytest.raises(InvalidArgumentError) as refused:
+        built(history, "now", 100, refuse=True)
+    everything = [said("s", "Be brief."), *history, said("u", "now")]
+    assert refused.value.metadata["needed_tokens"] == str(10 + sum(map(context.tokens, everything)))
+    assert refused.value.metadata["window_tokens"] == "100"
 
 
 @given(

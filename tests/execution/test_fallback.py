@@ -8,9 +8,10 @@ import pytest
 from oblix.testing import Answer, Cut, OllamaServer, Refuse
 from oblix.v1 import executions_pb2 as pb
 from oblix.v1 import messages_pb2
-from support.house import House, prompt
+from support.house import CLIENT, House, prompt
 
 from oblixd.errors import ResourceExhaustedError, UnavailableError
+from oblixd.models import hooks
 
 
 @pytest.fixture
@@ -95,3 +96,21 @@ async def test_without_a_next_model_the_part_is_kept(house: House, server: Ollam
     with pytest.raises(UnavailableError):
         await answered(house, request)
     assert house.said(session)[1][1:] == ("one two", messages_pb2.MESSAGE_STATUS_FAILED)
+
+
+async def test_a_model_whose_window_holds_the_conversation_goes_first_where_that_is_asked_for(
+    house: House, server: OllamaServer, other: OllamaServer
+) -> None:
+    session = await house.session()
+    long = "word " * 200
+    short, longer = (
+        house.registry.hook(
+            CLIENT, hooks.checked("ollama", "llama2", endpoint=one.url, options={"num_ctx": size})
+        )
+        for one, size in ((server, 256), (other, 8192))
+    )
+    handles = (short.handle, longer.handle)
+    request = prompt(long, *handles, session_id=session, context_policy=pb.CONTEXT_POLICY_LONGER)
+    events = await answered(house, request)
+    assert [one.handle for one in events[0].started.decision.candidates] == [longer.handle, short.handle]
+    assert len(other.requests) == 1
