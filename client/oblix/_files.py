@@ -56,7 +56,7 @@ class Replacement:
             prefix = f".{self._target.name[:64]}."
             descriptor, name = tempfile.mkstemp(dir=self._target.parent, prefix=prefix)
             self._draft = Path(name)
-            self._file = os.fdopen(descriptor, "w", encoding="utf-8")
+            self._file = os.fdopen(descriptor, "wb")
 
     def __enter__(self) -> Self:
         return self
@@ -68,10 +68,10 @@ class Replacement:
             self._file.close()
         self._draft.unlink(missing_ok=True)
 
-    def write(self, content: str) -> None:
-        """Add to its end."""
+    def write(self, content: str | bytes) -> None:
+        """Add to its end. Text is written as UTF-8."""
         with self._named_errors():
-            self._file.write(content)
+            self._file.write(content.encode() if isinstance(content, str) else content)
 
     def commit(self) -> None:
         """Put it in place, once it is on disk."""

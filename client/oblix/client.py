@@ -6,6 +6,7 @@ from typing import Any
 
 from oblix import _machine
 from oblix._address import address_of
+from oblix._backup import BackupCalls
 from oblix._chat import ChatCalls
 from oblix._hooks import configuration_of, hook_request, type_of
 from oblix._transfer import TransferCalls
@@ -15,7 +16,7 @@ from oblix.models import ModelType
 from oblix.v1 import models_pb2, monitor_pb2
 
 
-class OblixClient(ChatCalls, TransferCalls):
+class OblixClient(ChatCalls, TransferCalls, BackupCalls):
     """A program's way to its models and conversations.
 
     It holds no connection to a model and no conversation: `oblixd` does, and is

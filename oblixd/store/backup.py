@@ -27,7 +27,8 @@ from oblixd.errors import DeadlineExceededError, ResourceExhaustedError
 from oblixd.store import trailer
 from oblixd.store.writer import closed, translated
 
-PIECE_BYTES = 2**20
+PIECE_BYTES = 2**18
+"""Clients read hundreds of pieces ahead: those must fit into their memory."""
 STALL_SECONDS = 60.0
 """After this time without a read a copy is given up."""
 RESERVE_BYTES = 2**24
@@ -43,7 +44,7 @@ class Copy:
         """Bytes."""
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
-        """The file's bytes in order, at most 1 MiB at a time; closes it at the end.
+        """The file's bytes in order, at most PIECE_BYTES at a time; closes it at the end.
 
         DeadlineExceededError BACKUP_STALLED where nothing was taken for a minute.
         """

@@ -17,6 +17,7 @@ COMMANDS = {
     "ask": "ask a model one question",
     "chat": "talk with a model at the terminal",
     "sessions": "list, read, make, delete, export and import conversations",
+    "backup": "write everything that the daemon keeps to a file",
     "models": "list the models, or fetch the embedded one",
     "agents": "show what decides where a prompt goes",
     "status": "show the daemon, its models and this machine",
