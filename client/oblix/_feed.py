@@ -88,13 +88,15 @@ class Feed:
             self._refuse(ImportedSession("refused", str(path)), error)
 
     def _stream(self, source: str, found: Iterator[Found]) -> Steps:
-        format_ = self._options.format
-        has_any = False
+        last, has_any = self._options.format, False
         for item in found:
-            if item.problem is None and format_ is None:
-                format_ = _detected(item, source)
+            if item.problem is None and self._options.format is None:
+                # What looks like none is refused for what it lacks to be like the one before.
+                last = catalog.detect(item.value) or last
+                if last is None:
+                    raise _unknown(item, source)
             has_any = True
-            yield from self._conversation(source, item, format_)
+            yield from self._conversation(source, item, last)
         if not has_any:
             raise unreadable(source, "there are no conversations in it")
 
@@ -121,12 +123,9 @@ class Feed:
         self._waiting.append(replace(entry, reason=error.reason, detail=_detail(error)))
 
 
-def _detected(item: Found, source: str) -> Format:
-    format_ = catalog.detect(item.value)
-    if format_ is None:
-        problem = f"its format is not known: {shown(item.value)}; known are {', '.join(catalog.READ)}"
-        raise unreadable(source, problem, reason="UNKNOWN_FORMAT")
-    return format_
+def _unknown(item: Found, source: str) -> InvalidArgumentError:
+    problem = f"its format is not known: {shown(item.value)}; known are {', '.join(catalog.READ)}"
+    return unreadable(source, problem, reason="UNKNOWN_FORMAT")
 
 
 def _detail(error: InvalidArgumentError) -> str:
@@ -141,14 +140,14 @@ def _notes(conversation: Conversation) -> tuple[str, ...]:
 def _check_sizes(conversation: Conversation) -> None:
     """Raises InvalidArgumentError for what no step may hold: it would end the whole import."""
     if conversation.session.ByteSize() > MAX_HEADER_BYTES:
-        raise _too_large("it has a header", MAX_HEADER_BYTES)
+        raise _too_large("its header has", MAX_HEADER_BYTES)
     for index, message in enumerate(conversation.messages, 1):
         if message.ByteSize() > MAX_MESSAGE_BYTES:
             raise _too_large(f"message {index} has", MAX_MESSAGE_BYTES)
 
 
 def _too_large(what: str, most: int) -> InvalidArgumentError:
-    return InvalidArgumentError(f"{what} of more than {most // 2**20} MiB.", reason="TOO_LARGE")
+    return InvalidArgumentError(f"{what} more than {most // 2**20} MiB.", reason="TOO_LARGE")
 
 
 def _with_result(sent: ImportedSession, result: sessions_pb2.ImportResult) -> ImportedSession:

@@ -1,0 +1,108 @@
+"""`oblix sessions import` and `export` with files of many conversations."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from support.chats import chatgpt, lines, node
+from support.terminal import terminal
+
+CHAT = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yo"}]}
+BAD = {"messages": [{"role": "alien", "content": ""}]}
+
+
+@pytest.fixture
+def take(oblix):
+    """Import paths; the rows of what became of each conversation."""
+
+    def take(*words: str, ok: bool = True) -> list[list[str]]:
+        done = oblix("sessions", "import", "--again", *words, ok=ok)
+        return [line.split("\t") for line in done.stdout.splitlines()]
+
+    return take
+
+
+def test_one_conversation_gives_its_id(oblix, tmp_path: Path) -> None:
+    path = tmp_path / "conversations.json"
+    path.write_text(json.dumps([chatgpt([node("q", None, "user", "Why?")], title="One")]))
+    session_id = oblix("sessions", "import", "--again", str(path)).stdout.strip()
+    assert oblix("sessions", "view", session_id).stdout.startswith("One\n")
+
+
+def test_many_give_a_line_each_and_totals(oblix, take, tmp_path: Path) -> None:
+    path = tmp_path / "some.jsonl"
+    path.write_bytes(lines(CHAT | {"title": "Good"}, BAD, CHAT) + b"{\n")
+    rows = take(str(path), ok=False)
+    assert [row[0] for row in rows] == ["imported", "refused", "imported", "refused"]
+    assert [row[2:4] for row in rows] == [["2", "Good"], ["0", "-"], ["2", "-"], ["0", "-"]]
+    assert [row[4] for row in rows] == [f"{path}, line {number}" for number in range(1, 5)]
+    assert "messages[0].role takes one of" in rows[1][5]
+    done = oblix("sessions", "import", "--again", str(path), ok=False)
+    assert (done.returncode, done.stderr) == (1, "oblix: 2 imported (4 messages), 0 skipped, 2 refused.\n")
+
+
+def test_a_directory_of_the_first_oblix_is_one_command(take, tmp_path: Path) -> None:
+    for number in (1, 2):
+        said = {"id": "1", "role": "user", "content": "Hello", "timestamp": "2024-07-15T14:30:22.123000"}
+        old = {"id": f"old-{number}", "title": f"Old {number}", "created_at": "2024-07-15T14:30:22.123000"}
+        (tmp_path / f"old-{number}.json").write_text(json.dumps(old | {"messages": [said]}, indent=2))
+    rows = take(str(tmp_path), "--keep-id")
+    assert [row[:4] for row in rows] == [["imported", f"old-{n}", "1", f"Old {n}"] for n in (1, 2)]
+    assert {row[0] for row in take(str(tmp_path), "--keep-id", ok=False)} == {"refused"}
+
+
+def test_the_report_can_be_json(oblix, tmp_path: Path) -> None:
+    path = tmp_path / "some.jsonl"
+    path.write_bytes(lines(CHAT, BAD))
+    report = json.loads(oblix("sessions", "import", "--again", "--json", str(path), ok=False).stdout)
+    assert (report["imported"], report["refused"], report["messages"]) == (1, 1, 2)
+    assert [session["place"] for session in report["sessions"]] == ["line 1", "line 2"]
+
+
+def test_an_unknown_file_is_refused_with_what_is_known(oblix, tmp_path: Path) -> None:
+    path = tmp_path / "diary.json"
+    path.write_text('{"dear": "diary"}')
+    done = oblix("sessions", "import", str(path), ok=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"oblix: {path} can't be imported: its format is not known")
+    assert "chatgpt, openwebui, sharegpt, json, jsonl" in done.stderr
+    forced = oblix("sessions", "import", "--format", "chatgpt", str(path), ok=False)
+    assert "mapping takes an object" in forced.stderr
+
+
+def test_sessions_are_exported_together_and_come_back(oblix, take, tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(
+        lines(*[CHAT | {"title": f"Kept {n}", "metadata": {"of": "cli export"}} for n in (1, 2)])
+    )
+    ids = [row[1] for row in take(str(path))]
+    for name, words in {"a.json": ids, "b.jsonl": ["--filter", "of=cli export"], "c.md": ids}.items():
+        done = oblix("sessions", "export", *words, str(tmp_path / name))
+        assert done.stderr == f"oblix: 2 sessions are in {tmp_path / name}.\n"
+    assert (tmp_path / "c.md").read_text().count("# Kept") == 2
+    assert sorted(row[3] for row in take(str(tmp_path / "a.json"), str(tmp_path / "b.jsonl"))) == [
+        "Kept 1",
+        "Kept 1",
+        "Kept 2",
+        "Kept 2",
+    ]
+    assert oblix("sessions", "export", ids[0], str(tmp_path / "one")).stderr == ""
+    assert json.loads((tmp_path / "one").read_text())["title"] == "Kept 1"
+
+
+@pytest.mark.parametrize("words", [[], ["--all", "some-id"], ["--all", "--filter", "a=1"]])
+def test_what_to_export_is_said_in_one_way(oblix, tmp_path: Path, words: list[str]) -> None:
+    done = oblix("sessions", "export", *words, str(tmp_path / "a.jsonl"), ok=False)
+    assert (done.returncode, "say which sessions" in done.stderr) == (1, True)
+
+
+def test_a_terminal_shows_a_table_that_no_title_takes_over(oblix, tmp_path: Path) -> None:
+    path = tmp_path / "some.jsonl"
+    path.write_bytes(lines(CHAT | {"title": "a\x1b[2Jb"}, CHAT))
+    with terminal(sys.executable, "-m", "oblix", "sessions", "import", "--again", str(path)) as screen:
+        shown = screen.rest()
+    assert "OUTCOME" in shown
+    assert "a[2Jb" in shown
