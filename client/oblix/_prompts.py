@@ -46,8 +46,11 @@ class PromptCalls(SessionCalls):
         `temperature`: 0 to 2. `max_tokens`: from 1. `request_id`: 1 to 128
         printable ASCII characters; the same again gives the same answer. Further:
         `top_p` (over 0 to 1), `seed`, `stop` (a text, or up to 16), `model` (pins
-        `provider:name`), `local_only` (no cloud model may see it) and
-        `on_disconnect` (`cancel`, or `continue` when this program goes away).
+        `provider:name`), `local_only` (no cloud model may see it),
+        `on_disconnect` (`cancel`, or `continue` when this program goes away),
+        `on_break` (`keep` what came of an answer that breaks off, or `restart` on
+        the next model) and `context_policy` (for a history that does not fit:
+        `omit` the oldest turns, `refuse`, or prefer a model with a `longer` window).
 
         The response has `request_id`, `model_id`, `response` (the text),
         `metrics` (in seconds and tokens; also what the context left out),

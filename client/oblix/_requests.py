@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from oblix._checks import invalid, shown, text
 from oblix.v1 import executions_pb2, messages_pb2
@@ -14,8 +14,26 @@ ON_DISCONNECT = {
     "cancel": executions_pb2.ON_DISCONNECT_CANCEL,
     "continue": executions_pb2.ON_DISCONNECT_CONTINUE,
 }
-OPTIONS = ("local_only", "model", "model_id", "on_disconnect", "seed", "stop", "top_p")
+ON_BREAK = {"keep": executions_pb2.ON_BREAK_KEEP, "restart": executions_pb2.ON_BREAK_RESTART}
+CONTEXT_POLICY = {
+    "omit": executions_pb2.CONTEXT_POLICY_OMIT,
+    "refuse": executions_pb2.CONTEXT_POLICY_REFUSE,
+    "longer": executions_pb2.CONTEXT_POLICY_LONGER,
+}
+OPTIONS = (
+    "context_policy",
+    "local_only",
+    "model",
+    "model_id",
+    "on_break",
+    "on_disconnect",
+    "seed",
+    "stop",
+    "top_p",
+)
 MAX_WHOLE = 2**63 - 1
+
+N = TypeVar("N", bound=int)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +64,9 @@ def request_of(prompt: Prompt) -> executions_pb2.ExecuteRequest:
         options=_generation(prompt),
         model=text(prompt.options.get("model") or prompt.options.get("model_id") or "", "model"),
         local_only=_flag(prompt.options.get("local_only", False), "local_only"),
-        on_disconnect=_on_disconnect(prompt.options.get("on_disconnect", "cancel")),
+        on_disconnect=_choice(prompt.options, "on_disconnect", ON_DISCONNECT, "cancel"),
+        on_break=_choice(prompt.options, "on_break", ON_BREAK, "keep"),
+        context_policy=_choice(prompt.options, "context_policy", CONTEXT_POLICY, "omit"),
     )
 
 
@@ -93,7 +113,9 @@ def _flag(value: object, field: str) -> bool:
     return value
 
 
-def _on_disconnect(value: object) -> executions_pb2.OnDisconnect.ValueType:
-    if not isinstance(value, str) or value not in ON_DISCONNECT:
-        raise invalid("on_disconnect", "cancel or continue", shown(value))
-    return ON_DISCONNECT[value]
+def _choice(options: Mapping[str, Any], field: str, choices: Mapping[str, N], default: str) -> N:
+    """One of the words that an option takes."""
+    value = options.get(field, default)
+    if not isinstance(value, str) or value not in choices:
+        raise invalid(field, " or ".join(choices), shown(value))
+    return choices[value]

@@ -156,6 +156,8 @@ async def test_options_reach_the_model(hooked: OblixClient, ollama: OllamaServer
         ({"stop": ["a", 3]}, "stop[1]"),
         ({"frequency_penalty": 1}, "frequency_penalty"),
         ({"on_disconnect": "later"}, "on_disconnect"),
+        ({"on_break": "panic"}, "on_break"),
+        ({"context_policy": None}, "context_policy"),
         ({"local_only": "yes"}, "local_only"),
         ({"request_id": "ä"}, "request_id"),
         ({"session_id": "a/b"}, "session_id"),
