@@ -30,7 +30,13 @@ class SessionServicer(sessions_pb2_grpc.SessionServiceServicer):
         self, request: pb.ListSessionsRequest, context: Context
     ) -> pb.ListSessionsResponse:
         sessions, token = self._sessions.list(
-            page_size=request.page_size, page_token=request.page_token, filter=request.filter
+            page_size=request.page_size,
+            page_token=request.page_token,
+            filter=request.filter,
+            updated_from=request.updated_from if request.HasField("updated_from") else None,
+            updated_before=request.updated_before if request.HasField("updated_before") else None,
+            archived=request.archived,
+            deleted=request.deleted,
         )
         return pb.ListSessionsResponse(sessions=sessions, next_page_token=token)
 
@@ -45,6 +51,11 @@ class SessionServicer(sessions_pb2_grpc.SessionServiceServicer):
     ) -> pb.DeleteSessionResponse:
         await self._sessions.delete(request.session_id)
         return pb.DeleteSessionResponse()
+
+    async def UndeleteSession(
+        self, request: pb.UndeleteSessionRequest, context: Context
+    ) -> pb.UndeleteSessionResponse:
+        return pb.UndeleteSessionResponse(session=await self._sessions.undelete(request.session_id))
 
     async def AppendMessages(
         self, request: pb.AppendMessagesRequest, context: Context
@@ -61,12 +72,14 @@ class SessionServicer(sessions_pb2_grpc.SessionServiceServicer):
             page_size=request.page_size,
             page_token=request.page_token,
             newest_first=request.newest_first,
+            from_sequence=request.from_sequence,
         )
         return pb.ListMessagesResponse(messages=messages, next_page_token=token)
 
     async def CopySession(self, request: pb.CopySessionRequest, context: Context) -> pb.CopySessionResponse:
         title = request.title if request.HasField("title") else None
-        return pb.CopySessionResponse(session=await self._sessions.copy(request.session_id, title))
+        session = await self._sessions.copy(request.session_id, title, request.up_to_sequence)
+        return pb.CopySessionResponse(session=session)
 
     async def MergeSessions(
         self, request: pb.MergeSessionsRequest, context: Context
@@ -93,6 +106,19 @@ class SessionServicer(sessions_pb2_grpc.SessionServiceServicer):
         async with aclosing(self._sessions.backup()) as pieces:
             async for piece in pieces:
                 yield piece
+
+    async def WatchSessions(
+        self, request: pb.WatchSessionsRequest, context: Context
+    ) -> AsyncIterator[pb.WatchSessionsResponse]:
+        revision = request.from_revision if request.HasField("from_revision") else None
+        async with aclosing(self._sessions.watch(request.filter, revision)) as events:
+            async for event in events:
+                yield event
+
+    async def PruneSessions(
+        self, request: pb.PruneSessionsRequest, context: Context
+    ) -> pb.PruneSessionsResponse:
+        return await self._sessions.prune(request)
 
 
 async def _readable(

@@ -8,8 +8,11 @@ from typing import NamedTuple
 from oblix.v1 import sessions_pb2 as pb
 
 from oblixd.errors import AlreadyExistsError, NotFoundError
-from oblixd.sessions.labels import labels_of, split
-from oblixd.sessions.tables import Tables, number_key, recency_key
+from oblixd.sessions.changes import History
+from oblixd.sessions.labels import labels_of
+from oblixd.sessions.shelves import Shelves
+from oblixd.sessions.sources import source_key
+from oblixd.sessions.tables import NUMBER_BYTES, Tables, number_key
 from oblixd.sessions.times import timestamp
 from oblixd.store import Transaction
 from oblixd.store.v1 import records_pb2 as records
@@ -40,7 +43,7 @@ class Entry:
     def session(self) -> pb.Session:
         """The session as the contract tells it."""
         header, progress = self.header, self.progress
-        return pb.Session(
+        session = pb.Session(
             id=header.id,
             title=header.title,
             create_time=timestamp(header.create_us),
@@ -53,7 +56,13 @@ class Entry:
             parent_session_id=header.parent_session_id,
             message_count=progress.message_count,
             running_request_id=progress.running.request_id,
+            parent_sequence=header.parent_sequence,
+            source_id=header.source_id,
         )
+        if header.HasField("retention"):
+            session.retention.days = header.retention.days
+            session.retention.action = pb.RetentionAction.ValueType(header.retention.action)
+        return session
 
 
 class Catalog:
@@ -61,6 +70,8 @@ class Catalog:
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
+        self.shelves = Shelves(tables)
+        self.history = History(tables)
 
     def find(self, txn: Transaction, session_id: str) -> Ref | None:
         """The session of an id, or None."""
@@ -91,6 +102,15 @@ class Catalog:
         header = self._header(txn, number)
         return Entry(number, header, self.progress(txn, Ref(number, header.id)))
 
+    def imported(self, txn: Transaction, header: records.SessionRecord) -> Entry | None:
+        """The session that an import made of the same source and content, or None."""
+        if not header.source_id:
+            return None
+        for key, _ in self.tables.sources.ascending(txn, source_key(header)):
+            if self.tables.progress.get(txn, key[-NUMBER_BYTES:]) is not None:
+                return self.numbered(txn, int.from_bytes(key[-NUMBER_BYTES:], "big"))
+        return None
+
     def _header(self, txn: Transaction, number: int) -> records.SessionRecord:
         key = number_key(number)
         payload = self.tables.sessions.get(txn, key)
@@ -107,20 +127,36 @@ class Catalog:
 
     def publish(self, txn: Transaction, entry: Entry) -> None:
         """Makes a session seen. AlreadyExistsError where its id is taken."""
-        tables, key = self.tables, number_key(entry.number)
-        if self.find(txn, entry.header.id) is not None:
-            raise taken_id(entry.header.id)
-        tables.ids.put(txn, entry.header.id.encode(), key)
-        tables.garbage.delete(txn, key)
-        self._label(txn, entry)
-        self._index(txn, entry)
-        self.put_header(txn, entry)
-        self.put_progress(txn, entry.ref, entry.progress)
-
-    def put_header(self, txn: Transaction, entry: Entry) -> None:
-        """Writes the header as its next version."""
+        self.check_free(txn, entry.header.id)
+        self.tables.garbage.delete(txn, number_key(entry.number))
+        self._label(entry)
         entry.header.version += 1
-        self.tables.sessions.put(txn, number_key(entry.number), entry.header.SerializeToString())
+        self.show(txn, entry)
+
+    def check_free(self, txn: Transaction, session_id: str) -> None:
+        """AlreadyExistsError where a session has the id, also a deleted one that can be brought back."""
+        if self.tables.ids.get(txn, session_id.encode()) is not None:
+            raise taken_id(session_id)
+        if self.tables.deleted_ids.get(txn, session_id.encode()) is not None:
+            raise taken_by_deleted(session_id)
+
+    def show(self, txn: Transaction, entry: Entry) -> None:
+        """Lets a session be found by everything that finds one, and writes its records as they are."""
+        tables, key = self.tables, number_key(entry.number)
+        tables.ids.put(txn, entry.header.id.encode(), key)
+        if entry.header.source_id:
+            tables.sources.put(txn, source_key(entry.header) + key, b"")
+        self._index_retention(txn, entry)
+        self.shelves.put(txn, entry.ref, entry.progress)
+        self._put_header(txn, entry)
+        self.put_progress(txn, entry.ref, entry.progress)
+        self.history.note(txn, entry.ref)
+
+    def hide(self, txn: Transaction, entry: Entry) -> None:
+        """Lets a session be found by nothing; its messages stay. The opposite of `show`."""
+        if entry.header.source_id:
+            self.tables.sources.delete(txn, source_key(entry.header) + number_key(entry.number))
+        self.remove(txn, entry.ref, entry.progress)
 
     def put_progress(self, txn: Transaction, ref: Ref, progress: records.ProgressRecord) -> None:
         """Writes the progress record, leaving the indexes alone."""
@@ -128,62 +164,47 @@ class Catalog:
 
     def touch(self, txn: Transaction, ref: Ref, progress: records.ProgressRecord, update_us: int) -> None:
         """Moves the session to its new place in the order, and writes the progress record."""
-        old, new = recency_key(progress.update_us, ref.id), recency_key(update_us, ref.id)
-        value = number_key(ref.number)
-        self.tables.recency.delete(txn, old)
-        self.tables.recency.put(txn, new, value)
-        for label in split(progress.labels):
-            self.tables.labels.delete(txn, label + old)
-            self.tables.labels.put(txn, label + new, value)
-        progress.update_us = update_us
+        self.shelves.move(txn, ref, progress, update_us)
         self.put_progress(txn, ref, progress)
+        self.history.note(txn, ref)
 
     def rewrite(self, txn: Transaction, entry: Entry, update_us: int) -> None:
         """Writes a changed header, and the indexes anew."""
-        self._unindex(txn, entry.ref, entry.progress)
-        entry.progress.update_us = update_us
-        self._label(txn, entry)
-        self._index(txn, entry)
-        self.put_header(txn, entry)
-        self.put_progress(txn, entry.ref, entry.progress)
+        ref, progress = entry.ref, entry.progress
+        self.shelves.take(txn, ref, progress)
+        before, was_archived = progress.labels, progress.archived
+        progress.update_us = update_us
+        self._label(entry)
+        self.shelves.put(txn, ref, progress)
+        self._index_retention(txn, entry)
+        entry.header.version += 1
+        self._put_header(txn, entry)
+        self.put_progress(txn, ref, progress)
+        hidden = not was_archived and (progress.archived or before != progress.labels)
+        self.history.note(txn, ref, before if hidden else None)
 
     def remove(self, txn: Transaction, ref: Ref, progress: records.ProgressRecord) -> None:
-        """Makes a session unseen at once, also one whose header is damaged; its messages are swept later."""
+        """Makes a session unseen at once, also one whose header is damaged. What it was is not kept."""
         tables, key = self.tables, number_key(ref.number)
-        self._unindex(txn, ref, progress)
+        self.shelves.take(txn, ref, progress)
         tables.ids.delete(txn, ref.id.encode())
-        tables.sessions.delete(txn, key)
-        tables.progress.delete(txn, key)
-        tables.running.delete(txn, key)
-        tables.garbage.put(txn, key, b"")
+        for table in (tables.sessions, tables.progress, tables.running, tables.retentions):
+            table.delete(txn, key)
+        self.history.note(txn, ref, None if progress.archived else progress.labels)
 
-    def _label(self, txn: Transaction, entry: Entry) -> None:
+    def _put_header(self, txn: Transaction, entry: Entry) -> None:
+        self.tables.sessions.put(txn, number_key(entry.number), entry.header.SerializeToString())
+
+    def _label(self, entry: Entry) -> None:
         entry.progress.labels = b"".join(labels_of(entry.header.metadata))
+        entry.progress.archived = entry.header.archived
 
-    def _index(self, txn: Transaction, entry: Entry) -> None:
-        place, value = recency_key(entry.progress.update_us, entry.header.id), number_key(entry.number)
-        self.tables.recency.put(txn, place, value)
-        for label in split(entry.progress.labels):
-            self.tables.labels.put(txn, label + place, value)
-            self._count(txn, label, 1)
-
-    def _unindex(self, txn: Transaction, ref: Ref, progress: records.ProgressRecord) -> None:
-        place = recency_key(progress.update_us, ref.id)
-        self.tables.recency.delete(txn, place)
-        for label in split(progress.labels):
-            self.tables.labels.delete(txn, label + place)
-            self._count(txn, label, -1)
-
-    def _count(self, txn: Transaction, label: bytes, change: int) -> None:
-        count = self.label_count(txn, label) + change
-        if count:
-            self.tables.label_counts.put(txn, label, number_key(count))
+    def _index_retention(self, txn: Transaction, entry: Entry) -> None:
+        key = number_key(entry.number)
+        if entry.header.HasField("retention"):
+            self.tables.retentions.put(txn, key, b"")
         else:
-            self.tables.label_counts.delete(txn, label)
-
-    def label_count(self, txn: Transaction, label: bytes) -> int:
-        """How many sessions have a label."""
-        return int.from_bytes(self.tables.label_counts.get(txn, label) or b"", "big")
+            self.tables.retentions.delete(txn, key)
 
 
 def not_found(session_id: str) -> NotFoundError:
@@ -200,5 +221,15 @@ def taken_id(session_id: str) -> AlreadyExistsError:
     return AlreadyExistsError(
         "SESSION_EXISTS",
         f"There is a session {session_id} already. Import under a new id, or delete that one.",
+        session_id=session_id,
+    )
+
+
+def taken_by_deleted(session_id: str) -> AlreadyExistsError:
+    """The error for an id that a deleted session still has."""
+    return AlreadyExistsError(
+        "SESSION_EXISTS",
+        f"Session {session_id} was deleted and can still be brought back: undelete it, "
+        "or import under a new id.",
         session_id=session_id,
     )

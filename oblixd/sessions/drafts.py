@@ -58,14 +58,29 @@ class Draft:
         """Makes the session seen. AlreadyExistsError SESSION_EXISTS where its id is taken."""
 
         def write(txn: Transaction) -> Session:
-            number, progress = self._write_chunk(txn)
-            progress.update_us = update_us
-            entry = Entry(number, records.SessionRecord(), progress)
-            entry.header.CopyFrom(header)
-            self._ledger.catalog.publish(txn, entry)
-            return entry.session()
+            return self._publish(txn, header, update_us)
 
         return await self._ledger.store.write(write)
+
+    async def publish_once(self, header: records.SessionRecord, update_us: int) -> tuple[Session, bool]:
+        """As `publish`; but where the same was imported before, tells that session, and False."""
+
+        def write(txn: Transaction) -> tuple[Session, bool]:
+            found = self._ledger.catalog.imported(txn, header)
+            return (found.session(), False) if found else (self._publish(txn, header, update_us), True)
+
+        session, is_new = await self._ledger.store.write(write)
+        if not is_new:
+            self.drop()
+        return session, is_new
+
+    def _publish(self, txn: Transaction, header: records.SessionRecord, update_us: int) -> Session:
+        number, progress = self._write_chunk(txn)
+        progress.update_us = update_us
+        entry = Entry(number, records.SessionRecord(), progress)
+        entry.header.CopyFrom(header)
+        self._ledger.catalog.publish(txn, entry)
+        return entry.session()
 
     def drop(self) -> None:
         """Gives up. Harmless after a publication that nobody waited for any more."""
@@ -90,7 +105,9 @@ class Draft:
         return self._number, progress
 
 
-def copied_header(source: records.SessionRecord, now_us: int, title: str | None) -> records.SessionRecord:
+def copied_header(
+    source: records.SessionRecord, now_us: int, title: str | None, last_sequence: int
+) -> records.SessionRecord:
     """The header of a copy: a new id, the source as parent, not archived."""
     return records.SessionRecord(
         id=new_id(),
@@ -100,4 +117,6 @@ def copied_header(source: records.SessionRecord, now_us: int, title: str | None)
         context=source.context,
         local_only=source.local_only,
         parent_session_id=source.id,
+        parent_sequence=last_sequence,
+        retention=source.retention if source.HasField("retention") else None,
     )

@@ -10,18 +10,21 @@ from oblix.v1 import messages_pb2
 from oblix.v1 import sessions_pb2 as pb
 
 from oblixd.errors import AlreadyExistsError, InvalidArgumentError
-from oblixd.sessions.catalog import taken_id
 from oblixd.sessions.drafts import Draft
 from oblixd.sessions.ids import UniqueIds, new_id, pack
 from oblixd.sessions.ledger import Ledger
 from oblixd.sessions.records import message_record
+from oblixd.sessions.rules import retention_record
+from oblixd.sessions.sources import ContentHash
 from oblixd.sessions.structs import check_struct
 from oblixd.sessions.times import timestamp, timestamp_us
 from oblixd.sessions.validation import (
     check_count,
     check_message,
     check_provenance,
+    check_sequence,
     check_session_id,
+    check_source_id,
     check_time,
     check_title,
     invalid,
@@ -31,6 +34,7 @@ from oblixd.store.v1 import records_pb2 as records
 Refusal = InvalidArgumentError | AlreadyExistsError
 
 MAX_BATCH_BYTES = 4 * 2**20
+ALREADY_IMPORTED = "ALREADY_IMPORTED"
 
 
 async def import_sessions(
@@ -81,15 +85,16 @@ class _Import:
 
     async def close(self, incoming: _Incoming) -> pb.ImportSessionsResponse:
         """Publishes the session that is open, or says why not; counts it."""
-        session, refusal = await incoming.close()
+        result = await incoming.close()
         self.incoming = None
-        result = pb.ImportResult(index=self._opened - 1, session=session)
-        if refusal is None:
+        result.index = self._opened - 1
+        if not result.reason:
             self.totals.imported_count += 1
             self.totals.message_count += result.session.message_count
+        elif result.reason == ALREADY_IMPORTED:
+            self.totals.skipped_count += 1
         else:
             self.totals.refused_count += 1
-            result.reason, result.detail = refusal.reason, refusal.message
         return pb.ImportSessionsResponse(result=result)
 
 
@@ -100,6 +105,8 @@ class _Incoming:
         self._ledger = ledger
         self._draft = Draft(ledger)
         self._unique = UniqueIds()
+        self._hash = ContentHash(header.session)
+        self._skip_existing = header.skip_existing
         self._now_us = ledger.clock()
         self._header = records.SessionRecord()
         self._update_us = self._now_us
@@ -116,19 +123,32 @@ class _Incoming:
         try:
             _check_batch(batch)
             for message in batch.messages:
+                self._hash.add(message)
                 record = self._record(message, f"messages[{self._draft.message_count}]")
                 await self._draft.add(record.SerializeToString())
         except InvalidArgumentError as error:
             self._refuse(error)
 
-    async def close(self) -> tuple[pb.Session | None, Refusal | None]:
-        """Publishes the session: it, or why not."""
+    async def close(self) -> pb.ImportResult:
+        """Publishes the session, or says why not."""
         if self._refusal is None:
             try:
-                return await self._draft.publish(self._header, self._update_us), None
+                return await self._publish()
             except AlreadyExistsError as error:
                 self._refuse(error)
-        return None, self._refusal
+                return pb.ImportResult(reason=error.reason, detail=error.message)
+        return pb.ImportResult(reason=self._refusal.reason, detail=self._refusal.message)
+
+    async def _publish(self) -> pb.ImportResult:
+        if self._header.source_id:
+            self._header.source_hash = self._hash.digest()
+        if not self._skip_existing:
+            return pb.ImportResult(session=await self._draft.publish(self._header, self._update_us))
+        session, is_new = await self._draft.publish_once(self._header, self._update_us)
+        if is_new:
+            return pb.ImportResult(session=session)
+        detail = f"It is here already, as session {session.id}, with the same content."
+        return pb.ImportResult(session=session, reason=ALREADY_IMPORTED, detail=detail)
 
     def drop(self) -> None:
         """Gives up on it."""
@@ -141,10 +161,7 @@ class _Incoming:
     def _open(self, session: pb.Session, keep_id: bool) -> None:
         _check_header(session)
         if keep_id:
-            check_session_id(session.id, "session.id")
-            with self._ledger.store.read() as txn:
-                if self._ledger.catalog.find(txn, session.id) is not None:
-                    raise taken_id(session.id)
+            self._check_id(session)
         self._header = records.SessionRecord(
             id=session.id if keep_id else new_id(),
             title=session.title,
@@ -154,9 +171,19 @@ class _Incoming:
             local_only=session.local_only,
             archived=session.archived,
             parent_session_id=session.parent_session_id,
+            parent_sequence=session.parent_sequence,
+            retention=retention_record(session.retention) if session.HasField("retention") else None,
+            source_id=session.source_id,
         )
         if session.HasField("update_time"):
             self._update_us = timestamp_us(session.update_time)
+
+    def _check_id(self, session: pb.Session) -> None:
+        check_session_id(session.id, "session.id")
+        # What may be here already is known at its end: it is skipped then, not refused now.
+        if not (self._skip_existing and session.source_id):
+            with self._ledger.store.read() as txn:
+                self._ledger.catalog.check_free(txn, session.id)
 
     def _record(self, message: messages_pb2.Message, field: str) -> records.MessageRecord:
         if not message.HasField("create_time"):
@@ -180,6 +207,8 @@ def _check_header(session: pb.Session) -> None:
     for field in ("create_time", "update_time"):
         if session.HasField(field):
             check_time(getattr(session, field), f"session.{field}")
+    check_sequence(session.parent_sequence, "session.parent_sequence")
+    check_source_id(session.source_id, "session.source_id")
     if session.parent_session_id:
         check_session_id(session.parent_session_id, "session.parent_session_id")
 

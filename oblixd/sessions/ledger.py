@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from oblixd.errors import DataLossError
 from oblixd.sessions.catalog import Catalog, Entry, Ref
+from oblixd.sessions.changes import Changes
 from oblixd.sessions.tables import Tables, number_key, sequence_of
 from oblixd.sessions.times import now_us
 from oblixd.sessions.transcript import Transcript
@@ -27,6 +28,7 @@ class Ledger:
     tables: Tables
     catalog: Catalog
     transcript: Transcript
+    changes: Changes
     clock: Callable[[], int]
     """The wall clock in microseconds since 1970. May step back."""
 
@@ -34,7 +36,9 @@ class Ledger:
     def of(cls, store: Store, clock: Callable[[], int] = now_us) -> Ledger:
         """The conversations in an open store."""
         tables = Tables.of(store)
-        return cls(store, tables, Catalog(tables), Transcript(tables), clock)
+        catalog = Catalog(tables)
+        changes = Changes(store, tables, catalog.history)
+        return cls(store, tables, catalog, Transcript(tables), changes, clock)
 
     @contextmanager
     def read(self, ref: Ref) -> Iterator[Transaction]:

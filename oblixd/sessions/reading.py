@@ -12,12 +12,12 @@ BLOCK_BYTES = 2**20
 """Where a block ends, so that the event loop is soon free again. A message alone may be larger."""
 
 
-def blocks(ledger: Ledger, entry: Entry) -> Iterator[list[tuple[int, bytes]]]:
+def blocks(ledger: Ledger, entry: Entry, end: int = 0) -> Iterator[list[tuple[int, bytes]]]:
     """Sequences and serialised records of the messages that were there when `entry` was read.
 
-    NotFoundError where the session is deleted in between.
+    `end`: only those before this sequence. NotFoundError where the session is deleted in between.
     """
-    at, end = 0, entry.progress.next_sequence
+    at, end = 0, end or entry.progress.next_sequence
     while True:
         block = _block(ledger, entry, at, end)
         if not block:

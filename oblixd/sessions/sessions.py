@@ -6,33 +6,40 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, S
 from typing import TypeAlias
 
 from google.protobuf.struct_pb2 import Struct
+from google.protobuf.timestamp_pb2 import Timestamp
 from oblix.v1.messages_pb2 import Message
 from oblix.v1.sessions_pb2 import (
+    ARCHIVED_FILTER_UNSPECIFIED,
+    ArchivedFilter,
     BackupStoreResponse,
     ExportSessionsResponse,
     ImportSessionsRequest,
     ImportSessionsResponse,
+    PruneSessionsRequest,
+    PruneSessionsResponse,
     Session,
+    WatchSessionsResponse,
 )
 
-from oblixd.sessions import listing
+from oblixd.sessions import deletion, listing, upkeep
 from oblixd.sessions.backup import backup
-from oblixd.sessions.catalog import Entry
 from oblixd.sessions.copying import copy
+from oblixd.sessions.creating import create
 from oblixd.sessions.exporting import export_sessions
-from oblixd.sessions.garbage import sweep, sweep_leftovers
-from oblixd.sessions.ids import new_id
+from oblixd.sessions.garbage import sweep_leftovers
 from oblixd.sessions.importing import import_sessions
 from oblixd.sessions.intake import recorded_messages, taken
 from oblixd.sessions.ledger import Ledger
+from oblixd.sessions.listing import Query
 from oblixd.sessions.merging import merge
-from oblixd.sessions.structs import check_struct
+from oblixd.sessions.retention import prune
+from oblixd.sessions.rules import DEFAULT, Keeping
 from oblixd.sessions.times import now_us
 from oblixd.sessions.turns import Turn, begin, recover
 from oblixd.sessions.updates import apply, check_paths
-from oblixd.sessions.validation import check_messages, check_title
+from oblixd.sessions.validation import check_messages
+from oblixd.sessions.watch import Watches
 from oblixd.store import Store, Transaction
-from oblixd.store.v1 import records_pb2 as records
 
 Messages: TypeAlias = list[Message]
 SessionPage: TypeAlias = tuple[list[Session], str]
@@ -51,8 +58,10 @@ class Sessions:
     on_deleted: Callable[[str, str], None]
     """Called with a session's id and its running request's id once it was deleted in the middle of a turn."""
 
-    def __init__(self, store: Store, clock: Callable[[], int] = now_us) -> None:
+    def __init__(self, store: Store, clock: Callable[[], int] = now_us, keeping: Keeping = DEFAULT) -> None:
         self._ledger = Ledger.of(store, clock)
+        self._keeping = keeping
+        self._watches = Watches(self._ledger)
         self.on_deleted = lambda _session_id, _request_id: None
 
     async def recover(self) -> int:
@@ -61,22 +70,20 @@ class Sessions:
         Their answers keep what was checkpointed, as INTERRUPTED. Returns how many there were.
         """
         sweep_leftovers(self._ledger)
+        await self._ledger.store.write(self._ledger.catalog.history.make_store_id)
         return await recover(self._ledger)
+
+    async def keep_up(self) -> None:
+        """In the background, every hour until it is cancelled: retention, and the end of deleted sessions."""
+        await upkeep.keep_up(self._ledger, self._keeping)
+
+    def close(self) -> None:
+        """Ends the watches, with UnavailableError DAEMON_STOPPING."""
+        self._watches.close()
 
     async def create(self, session: Session) -> Session:
         """Makes an empty session of the title, metadata, context and local_only given."""
-        check_title(session.title)
-        check_struct(session.metadata, "session.metadata")
-        check_struct(session.context, "session.context")
-        now = self._ledger.clock()
-
-        def write(txn: Transaction) -> Session:
-            progress = records.ProgressRecord(update_us=now, next_sequence=1)
-            entry = Entry(self._ledger.catalog.new_number(txn), _header(session, now), progress)
-            self._ledger.catalog.publish(txn, entry)
-            return entry.session()
-
-        return await self._ledger.store.write(write)
+        return await create(self._ledger, session)
 
     def get(self, session_id: str) -> Session:
         """The header. Reads no messages."""
@@ -87,13 +94,25 @@ class Sessions:
         with self._ledger.store.read() as txn:
             return self._ledger.tables.ids.count(txn)
 
-    def list(self, *, page_size: int, page_token: str, filter: Struct) -> SessionPage:  # noqa: A002  the contract's word
+    def list(
+        self,
+        *,
+        page_size: int,
+        page_token: str,
+        filter: Struct,  # noqa: A002  the contract's word
+        updated_from: Timestamp | None = None,
+        updated_before: Timestamp | None = None,
+        archived: ArchivedFilter.ValueType = ARCHIVED_FILTER_UNSPECIFIED,
+        deleted: bool = False,
+    ) -> SessionPage:
         """A page of headers, newest first, and the token of the next page, empty at the end.
 
         page_size 0 is 50, more than 1,000 is 1,000. A page is shorter than that where
-        it reaches 4 MiB, or where it looked at 2,000 sessions for matches.
+        it reaches 4 MiB, or where it looked at 20,000 sessions for matches. `deleted`:
+        the deleted ones instead, last deleted first; the times are then those of the deletion.
         """
-        return listing.session_page(self._ledger, page_size, page_token, filter)
+        query = Query(filter, updated_from, updated_before, archived, deleted)
+        return listing.session_page(self._ledger, page_size, page_token, query, self._keeping.deleted_days)
 
     async def update(self, session: Session, paths: Sequence[str]) -> Session:
         """Changes the header of session.id: see UpdateSession in the contract.
@@ -115,21 +134,44 @@ class Sessions:
         return await self._ledger.write(ref, write)
 
     async def delete(self, session_id: str) -> None:
-        """Removes a session; the room of its messages is given back bit by bit.
+        """Deletes a session. It can be brought back for as long as deleted ones are kept.
 
-        A turn that runs is told to `on_deleted`.
+        A damaged one can't. Its id stays taken for that long. A turn that runs is ended, its part is kept as
+        CANCELLED, and it is told to `on_deleted`.
         """
         ref = self._ledger.ref(session_id)
-
-        def write(txn: Transaction) -> str:
-            progress = self._ledger.catalog.progress(txn, ref)
-            self._ledger.catalog.remove(txn, ref, progress)
-            return progress.running.request_id
-
-        request_id = await self._ledger.write(ref, write)
-        sweep(self._ledger, ref.number)
+        request_id = await deletion.delete(self._ledger, ref, self._keeping.deleted_days > 0)
         if request_id:
             self.on_deleted(session_id, request_id)
+
+    async def undelete(self, session_id: str) -> Session:
+        """Brings a deleted session back as it was. FailedPreconditionError SESSION_NOT_DELETED."""
+        return await deletion.undelete(self._ledger, session_id)
+
+    async def prune(self, request: PruneSessionsRequest) -> PruneSessionsResponse:
+        """Archives or deletes what a rule names, in small transactions, or says which it would be.
+
+        A session whose turn runs is left alone. InvalidArgumentError DAYS_MISSING where
+        action or filter are set without days.
+        """
+        return await prune(self._ledger, self._keeping, request)
+
+    @property
+    def watch_count(self) -> int:
+        """How many watch."""
+        return self._watches.count
+
+    def watch(
+        self,
+        filter: Struct,  # noqa: A002  the contract's word
+        from_revision: int | None,
+    ) -> AsyncGenerator[WatchSessionsResponse, None]:
+        """The matching headers, or what was missed since a revision; then `synced`; then each change.
+
+        Archived sessions are not watched, as they are not listed. InvalidArgumentError
+        INVALID_REVISION for one of the future.
+        """
+        return self._watches.watch(filter, from_revision)
 
     async def append(self, session_id: str, messages: Sequence[Message]) -> Messages:
         """Adds 1 to 1,000 messages, all or none; returns them as they were recorded.
@@ -151,15 +193,24 @@ class Sessions:
         return recorded_messages(new, await self._ledger.write(ref, write))
 
     def messages(
-        self, session_id: str, *, page_size: int, page_token: str, newest_first: bool
+        self,
+        session_id: str,
+        *,
+        page_size: int,
+        page_token: str,
+        newest_first: bool,
+        from_sequence: int = 0,
     ) -> MessagePage:
         """A page of messages and the token of the next page, empty at the end.
 
         page_size 0 is 100, more than 1,000 is 1,000; a page ends early at about 4 MiB.
-        A running answer is told as far as it was checkpointed.
+        A running answer is told as far as it was checkpointed. `from_sequence`: where to
+        begin, in either direction; 0 is the start.
         """
         ref = self._ledger.ref(session_id)
-        return listing.message_page(self._ledger, ref, page_size, page_token, newest_first)
+        return listing.message_page(
+            self._ledger, ref, page_size, page_token, newest_first, from_sequence=from_sequence
+        )
 
     def history(self, session_id: str, before_sequence: int) -> Iterator[Message]:
         """The messages before a place, newest first, each in a read of its own.
@@ -176,13 +227,15 @@ class Sessions:
         """
         return await begin(self._ledger, session_id, request_id, input)
 
-    async def copy(self, session_id: str, title: str | None) -> Session:
+    async def copy(self, session_id: str, title: str | None, up_to_sequence: int = 0) -> Session:
         """A new session with the messages that are there now. title None: the source's.
+
+        up_to_sequence: the last message to copy; 0 is all. InvalidArgumentError past the end.
 
         A running answer is copied as far as it was checkpointed, as INTERRUPTED. The copy
         is built unseen in small transactions: other writers do not wait for it.
         """
-        return await copy(self._ledger, session_id, title)
+        return await copy(self._ledger, session_id, title, up_to_sequence)
 
     async def merge(self, session_ids: Sequence[str], title: str | None) -> Session:
         """A new session of 1 to 1,000 sessions' messages in order of time; a repeated id counts once.
@@ -221,14 +274,3 @@ class Sessions:
         nothing was taken for a minute.
         """
         return backup(self._ledger.store)
-
-
-def _header(session: Session, now: int) -> records.SessionRecord:
-    return records.SessionRecord(
-        id=new_id(),
-        title=session.title,
-        create_us=now,
-        metadata=session.metadata,
-        context=session.context,
-        local_only=session.local_only,
-    )

@@ -12,17 +12,24 @@ numbers big-endian, instants shifted so that those before 1970 sort first.
 | progress | number | ProgressRecord: what every message changes, small |
 | messages | number, sequence | MessageRecord, written once; an answer twice |
 | pieces | number, sequence, place | PieceRecord: checkpoints of a running answer, gone when it ends |
-| recency | update time, session id | number |
-| labels | label, update time, session id | number |
-| label_counts | label | how many sessions have it |
+| recency | shelf, time, session id | number |
+| labels | shelf, label, time, session id | number |
+| label_counts | shelf, label | how many sessions have it |
+| deleted | number | DeletedRecord: both records of a session that can be brought back |
+| deleted_ids | session id | number, as in ids, for those |
+| changes | revision | ChangeRecord: whose header changed, the last 100,000 times |
+| sources | hash of an import's source and content, number | nothing: it is here already |
+| retentions | number | nothing: the session has a retention of its own |
 | running | number | nothing: a turn runs, look here after a crash |
 | garbage | number | nothing: not to be seen; messages are being built, or wait to be swept |
-| counters | name | the number that is given out next |
+| counters | name | the number that is given out next; the store's id |
 
 A label is a hash of a metadata path and a scalar (`labels.py`). A filter walks the
 rarest of its labels newest first and looks the others up, so a list costs what it
-shows. An append writes one message and one progress record, and moves the session's
-entries in recency and labels: the same for ten messages as for a million.
+shows. A shelf is where sessions are looked for together: the open ones, the archived
+ones, the deleted ones (`shelves.py`), so that no list walks past what it doesn't
+show. An append writes one message, one progress record and one change, and moves the
+session's entries in recency and labels: the same for ten messages as for a million.
 
 Numbers are 8 bytes, big-endian; records are protobuf; every value carries a
 checksum over its key and itself (`oblixd.store.table`).
@@ -50,6 +57,11 @@ class Tables:
     recency: Table
     labels: Table
     label_counts: Table
+    deleted: Table
+    deleted_ids: Table
+    changes: Table
+    sources: Table
+    retentions: Table
     running: Table
     garbage: Table
     counters: Table
@@ -78,11 +90,16 @@ def sequence_of(key: bytes) -> int:
     return int.from_bytes(key[NUMBER_BYTES : 2 * NUMBER_BYTES], "big")
 
 
-def recency_key(update_us: int, session_id: str) -> bytes:
-    """A session's place in the order (updated, id)."""
-    return number_key(update_us + _TIME_SHIFT) + session_id.encode()
+def time_key(us: int) -> bytes:
+    """An instant as a key."""
+    return number_key(us + _TIME_SHIFT)
 
 
-def session_id_of(recency_key: bytes) -> str:
+def place_key(us: int, session_id: str) -> bytes:
+    """A session's place in the order (time, id)."""
+    return time_key(us) + session_id.encode()
+
+
+def session_id_of(place: bytes) -> str:
     """The session's id in a place."""
-    return recency_key[NUMBER_BYTES:].decode()
+    return place[NUMBER_BYTES:].decode()

@@ -109,7 +109,7 @@ class Turn:
                 progress.message_count -= 1
                 self._ledger.catalog.put_progress(txn, self._ref, progress)
 
-        await self._ledger.store.write(write)
+        await self._ledger.write(self._ref, write)
 
     async def abandon(self) -> None:
         """Ends the turn without an answer, where nothing of one came. Errors as `checkpoint`."""
@@ -152,16 +152,20 @@ def begun_record(
     )
 
 
-def interrupt(ledger: Ledger, number: int, txn: Transaction) -> None:
-    """Ends a turn that nobody runs any more: its answer is what was checkpointed, INTERRUPTED."""
-    entry = ledger.catalog.numbered(txn, number)
+def cut_off(ledger: Ledger, txn: Transaction, entry: Entry, status: records.StatusRecord.ValueType) -> None:
+    """Ends a turn from outside: its answer is what was checkpointed."""
     running = entry.progress.running
-    record = ledger.transcript.get(txn, number, running.answer_sequence)
+    record = ledger.transcript.get(txn, entry.number, running.answer_sequence)
     if record is None:
-        record = begun_record(running, ledger.clock(), records.STATUS_RECORD_INTERRUPTED)
-    record.parts.extend(joined(ledger.transcript.pieces(txn, number, running.answer_sequence)))
-    record.status = records.STATUS_RECORD_INTERRUPTED
+        record = begun_record(running, ledger.clock(), status)
+    record.parts.extend(joined(ledger.transcript.pieces(txn, entry.number, running.answer_sequence)))
+    record.status = status
     ledger.end_turn(txn, entry.ref, entry.progress, record)
+
+
+def _interrupt(ledger: Ledger, number: int, txn: Transaction) -> None:
+    """Ends a turn that nobody runs any more."""
+    cut_off(ledger, txn, ledger.catalog.numbered(txn, number), records.STATUS_RECORD_INTERRUPTED)
 
 
 async def begin(ledger: Ledger, session_id: str, request_id: str, question: Sequence[pb.Message]) -> Turn:
@@ -198,7 +202,7 @@ async def recover(ledger: Ledger) -> int:
         numbers = [int.from_bytes(key, "big") for key, _ in ledger.tables.running.ascending(txn, b"")]
     for number in numbers:
         try:
-            await ledger.store.write(partial(interrupt, ledger, number))
+            await ledger.store.write(partial(_interrupt, ledger, number))
         except DataLossError:
             # One damaged session must not keep all others from being served.
             logger.exception("the turn of session number %d can't be ended", number)

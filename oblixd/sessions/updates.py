@@ -9,11 +9,12 @@ from oblix.v1 import sessions_pb2 as pb
 
 from oblixd.errors import AbortedError, FailedPreconditionError
 from oblixd.sessions.catalog import Entry
+from oblixd.sessions.rules import retention_record
 from oblixd.sessions.structs import check_struct
 from oblixd.sessions.validation import check_title, invalid
 from oblixd.store.v1 import records_pb2 as records
 
-_FIELDS = ("title", "metadata", "context", "local_only", "archived")
+_FIELDS = ("title", "metadata", "context", "local_only", "archived", "retention")
 _STRUCTS = ("metadata", "context")
 MAX_PATHS = 1000
 
@@ -34,8 +35,7 @@ def check_paths(paths: Sequence[str]) -> None:
             raise invalid(
                 "UNKNOWN_PATH",
                 "update_mask",
-                f"must name title, metadata, context, local_only, archived, metadata.KEY or context.KEY, "
-                f"not {path[:128]!r}.",
+                f"must name {', '.join(_FIELDS)}, metadata.KEY or context.KEY, not {path[:128]!r}.",
                 limit=", ".join(_FIELDS),
                 given=path,
             )
@@ -72,6 +72,8 @@ def _replace(header: records.SessionRecord, session: pb.Session, path: str) -> N
             header.title = session.title
         case ("archived", _, _):
             header.archived = session.archived
+        case ("retention", _, _):
+            _set_retention(header, session)
         case ("local_only", _, _):
             _set_local_only(header, session.local_only)
         case (root, "", _):
@@ -84,6 +86,8 @@ def _merge(header: records.SessionRecord, session: pb.Session) -> None:
     header.title = session.title or header.title
     header.archived = session.archived or header.archived
     header.local_only = session.local_only or header.local_only
+    if session.HasField("retention"):
+        _set_retention(header, session)
     for key in session.metadata.fields:
         _set_key(header.metadata, session.metadata, key)
     for key in session.context.fields:
@@ -95,6 +99,14 @@ def _set_key(there: Struct, given: Struct, key: str) -> None:
         there.fields[key].CopyFrom(given.fields[key])
     else:
         there.fields.pop(key, None)
+
+
+def _set_retention(header: records.SessionRecord, session: pb.Session) -> None:
+    """Unset: the configuration's again."""
+    if session.HasField("retention"):
+        header.retention.CopyFrom(retention_record(session.retention))
+    else:
+        header.ClearField("retention")
 
 
 def _set_local_only(header: records.SessionRecord, wanted: bool) -> None:

@@ -11,6 +11,7 @@ from oblix.v1 import messages_pb2 as pb
 from oblixd.errors import InvalidArgumentError
 
 MAX_TITLE_CHARACTERS = 1024
+MAX_SOURCE_CHARACTERS = 512
 MAX_MESSAGES = 1000
 MAX_SESSIONS = 1000
 MAX_PARTS = 256
@@ -70,6 +71,11 @@ def check_title(title: str, field: str = "session.title") -> None:
     _check_length(title, field, MAX_TITLE_CHARACTERS, "TITLE_TOO_LONG")
 
 
+def check_source_id(source_id: str, field: str) -> None:
+    """At most 512 characters."""
+    _check_length(source_id, field, MAX_SOURCE_CHARACTERS, "SOURCE_ID_TOO_LONG")
+
+
 def check_ids(session_ids: Sequence[str]) -> list[str]:
     """1 to 1,000 session ids; each once, in the order of their first naming."""
     if not 1 <= len(session_ids) <= MAX_SESSIONS:
@@ -96,6 +102,14 @@ def check_page_size(page_size: int, default: int) -> int:
             given=page_size,
         )
     return min(page_size or default, MAX_PAGE_SIZE)
+
+
+def check_sequence(sequence: int, field: str) -> None:
+    """0 or more."""
+    if sequence < 0:
+        raise invalid(
+            "INVALID_SEQUENCE", field, f"must be 0 or more, not {sequence}.", limit=0, given=sequence
+        )
 
 
 def check_messages(messages: Sequence[pb.Message], field: str = "messages") -> None:

@@ -107,6 +107,10 @@ class Store:
             size = sum(table.size(txn) for table in self._tables.values()) + inspection.FIRST_BYTES
         return await self._copies.make(self._environment, schema.VERSION, size)
 
+    def on_commit(self, callback: Callable[[], None]) -> None:
+        """Has something called on the loop after each group of writes that is durable."""
+        self._writer.on_commit = callback
+
     async def close(self) -> None:
         """Carries out the writes that wait, gives up copies that are being made, and closes the file."""
         await self._copies.stop()

@@ -59,6 +59,16 @@ class Table:
         stat = txn.stat(self._database)
         return stat["psize"] * (stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"])
 
+    def first(self, txn: Transaction) -> bytes | None:
+        """The least key, or None. Its value is not looked at."""
+        with txn.cursor(self._database) as cursor:
+            return cursor.key() if cursor.first() else None
+
+    def last(self, txn: Transaction) -> bytes | None:
+        """The greatest key, or None. Its value is not looked at."""
+        with txn.cursor(self._database) as cursor:
+            return cursor.key() if cursor.last() else None
+
     def ascending(self, txn: Transaction, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """Keys and payloads under a prefix, from `start` (inclusive), in order of key."""
         with txn.cursor(self._database) as cursor:
@@ -68,6 +78,14 @@ class Table:
                 if not key.startswith(prefix):
                     return
                 yield key, self._open(key, value)
+                more = cursor.next()
+
+    def keys(self, txn: Transaction, prefix: bytes) -> Iterator[bytes]:
+        """The keys under a prefix, in order. The values are not looked at."""
+        with txn.cursor(self._database) as cursor:
+            more = cursor.set_range(prefix) if prefix else cursor.first()
+            while more and (key := cursor.key()).startswith(prefix):
+                yield key
                 more = cursor.next()
 
     def descending(

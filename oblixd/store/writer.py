@@ -48,6 +48,8 @@ class Writer:
     """
 
     def __init__(self, open_environment: Callable[[], lmdb.Environment]) -> None:
+        self.on_commit: Callable[[], None] = lambda: None
+        """Called on the loop after each group that was written."""
         self._loop = asyncio.get_running_loop()
         self._waiting: list[_Write] = []
         self._queue: queue.SimpleQueue[Sequence[_Write] | Operation | None] = queue.SimpleQueue()
@@ -84,6 +86,8 @@ class Writer:
     async def stop(self) -> None:
         """Carries out what is queued, closes the environment and ends the thread."""
         self._stopping = True
+        # Who listens would read a file that is being closed.
+        self.on_commit = lambda: None
         self._hand_over()
         self._queue.put(None)
         await self._closed
@@ -137,7 +141,12 @@ class Writer:
         except Exception:  # noqa: BLE001  whatever an operation raised is told to its caller below
             for write in group:
                 _commit_alone(environment, write)
-        self._loop.call_soon_threadsafe(_settle_all, group)
+        self._loop.call_soon_threadsafe(self._announce, group)
+
+    def _announce(self, group: Sequence[_Write]) -> None:
+        for write in group:
+            _settle(write.done, write.result, write.error)
+        self.on_commit()
 
     def _commit_group(self, environment: lmdb.Environment, group: list[_Write]) -> None:
         until = time.monotonic() + GROUP_SECONDS
@@ -168,11 +177,6 @@ def _commit_alone(environment: lmdb.Environment, write: _Write) -> None:
             write.result = write.operation(txn)
     except Exception as error:  # noqa: BLE001  it goes to who waits for the operation
         write.error = translated(error)
-
-
-def _settle_all(group: Sequence[_Write]) -> None:
-    for write in group:
-        _settle(write.done, write.result, write.error)
 
 
 def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:

@@ -12,7 +12,7 @@ from oblix.v1.sessions_pb2 import Session
 from support.conversations import all_sessions, say, sessions_in, struct
 
 from oblixd.errors import AbortedError, FailedPreconditionError, InvalidArgumentError, NotFoundError
-from oblixd.sessions import TABLE_NAMES, Sessions
+from oblixd.sessions import TABLE_NAMES, Keeping, Sessions
 
 UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
@@ -163,7 +163,7 @@ async def test_a_deleted_session_is_gone_with_all_that_found_it(sessions: Sessio
 
 
 async def test_a_deleted_sessions_room_is_given_back(tmp_path: Path) -> None:
-    async with sessions_in(tmp_path) as sessions:
+    async with sessions_in(tmp_path, keeping=Keeping(deleted_days=0)) as sessions:
         made = await sessions.create(Session(metadata=struct(a=1, b=2)))
         await sessions.update(Session(id=made.id, metadata=struct(b=3)), [])
         await sessions.begin_turn(made.id, "request", [say("question")])
@@ -178,4 +178,4 @@ async def test_a_deleted_sessions_room_is_given_back(tmp_path: Path) -> None:
                     break
         with store.read() as txn:
             left = {name for name in TABLE_NAMES if store.table(name).count(txn)}
-    assert left == {"counters"}
+    assert left == {"counters", "changes"}

@@ -11,7 +11,9 @@ from google.protobuf.struct_pb2 import Struct
 from oblix.v1 import messages_pb2 as pb
 from oblix.v1 import sessions_pb2
 
-from oblixd.sessions import TABLE_NAMES, Sessions
+from oblixd.sessions import TABLE_NAMES, Keeping, Sessions
+from oblixd.sessions.rules import DEFAULT
+from oblixd.sessions.times import now_us
 from oblixd.store import Store
 
 MAP_SIZE = 1 << 30
@@ -30,10 +32,12 @@ async def store_in(
 
 
 @asynccontextmanager
-async def sessions_in(directory: Path, clock: Callable[[], int] | None = None) -> AsyncIterator[Sessions]:
+async def sessions_in(
+    directory: Path, clock: Callable[[], int] = now_us, keeping: Keeping = DEFAULT
+) -> AsyncIterator[Sessions]:
     """Sessions in a store of their own, recovered as at a daemon's start."""
     async with store_in(directory) as store:
-        sessions = Sessions(store, clock) if clock else Sessions(store)
+        sessions = Sessions(store, clock, keeping)
         await sessions.recover()
         yield sessions
 

@@ -25,45 +25,51 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1doblixd/store/v1/records.proto\x12\x0foblixd.store.v1\x1a\x1cgoogle/protobuf/struct.proto\"\x1f\n\x0cSchemaRecord\x12\x0f\n\x07version\x18\x01 \x01(\r\"\xe4\x01\n\rSessionRecord\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x11\n\tcreate_us\x18\x03 \x01(\x03\x12)\n\x08metadata\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12(\n\x07\x63ontext\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x12\n\nlocal_only\x18\x06 \x01(\x08\x12\x10\n\x08\x61rchived\x18\x07 \x01(\x08\x12\x19\n\x11parent_session_id\x18\x08 \x01(\t\x12\x0f\n\x07version\x18\t \x01(\x04\"\x90\x01\n\x0eProgressRecord\x12\x11\n\tupdate_us\x18\x01 \x01(\x03\x12\x15\n\rnext_sequence\x18\x02 \x01(\x04\x12\x15\n\rmessage_count\x18\x03 \x01(\x04\x12-\n\x07running\x18\x04 \x01(\x0b\x32\x1c.oblixd.store.v1.RunningTurn\x12\x0e\n\x06labels\x18\x05 \x01(\x0c\"M\n\x0bRunningTurn\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x17\n\x0f\x61nswer_sequence\x18\x02 \x01(\x04\x12\x11\n\tanswer_id\x18\x03 \x01(\x0c\"\x83\x03\n\rMessageRecord\x12\n\n\x02id\x18\x01 \x01(\x0c\x12)\n\x04role\x18\x02 \x01(\x0e\x32\x1b.oblixd.store.v1.RoleRecord\x12*\n\x05parts\x18\x03 \x03(\x0b\x32\x1b.oblixd.store.v1.PartRecord\x12\x11\n\tcreate_us\x18\x04 \x01(\x03\x12-\n\x06status\x18\x05 \x01(\x0e\x32\x1d.oblixd.store.v1.StatusRecord\x12\r\n\x05model\x18\x06 \x01(\t\x12+\n\x05usage\x18\x07 \x01(\x0b\x32\x1c.oblixd.store.v1.UsageRecord\x12/\n\x07timings\x18\x08 \x01(\x0b\x32\x1e.oblixd.store.v1.TimingsRecord\x12\x12\n\nrequest_id\x18\t \x01(\x0c\x12\x31\n\x08\x64\x65\x63ision\x18\n \x01(\x0b\x32\x1f.oblixd.store.v1.DecisionRecord\x12\x19\n\x11source_session_id\x18\x0b \x01(\x0c\"9\n\x0bPieceRecord\x12*\n\x05parts\x18\x01 \x03(\x0b\x32\x1b.oblixd.store.v1.PartRecord\"\xd8\x01\n\nPartRecord\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12-\n\x05image\x18\x02 \x01(\x0b\x32\x1c.oblixd.store.v1.ImageRecordH\x00\x12\x34\n\ttool_call\x18\x03 \x01(\x0b\x32\x1f.oblixd.store.v1.ToolCallRecordH\x00\x12\x38\n\x0btool_result\x18\x04 \x01(\x0b\x32!.oblixd.store.v1.ToolResultRecordH\x00\x12\x13\n\treasoning\x18\x05 \x01(\tH\x00\x42\x06\n\x04kind\"/\n\x0bImageRecord\x12\x12\n\nmedia_type\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"G\n\x0eToolCallRecord\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x03 \x01(\t\"F\n\x10ToolResultRecord\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\x12\x10\n\x08is_error\x18\x03 \x01(\x08\":\n\x0bUsageRecord\x12\x14\n\x0cinput_tokens\x18\x01 \x01(\x03\x12\x15\n\routput_tokens\x18\x02 \x01(\x03\"\xb4\x01\n\rTimingsRecord\x12\x16\n\tqueued_us\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12#\n\x16time_to_first_token_us\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x15\n\x08total_us\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12\x19\n\x11tokens_per_second\x18\x04 \x01(\x01\x42\x0c\n\n_queued_usB\x19\n\x17_time_to_first_token_usB\x0b\n\t_total_us\"\x8d\x02\n\x0e\x44\x65\x63isionRecord\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04rule\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x16\n\x0eresource_state\x18\x04 \x01(\x05\x12\x17\n\x0fresource_target\x18\x05 \x01(\t\x12\x1a\n\x12\x63onnectivity_state\x18\x06 \x01(\x05\x12\x1b\n\x13\x63onnectivity_target\x18\x07 \x01(\t\x12\x30\n\x08readings\x18\x08 \x03(\x0b\x32\x1e.oblixd.store.v1.ReadingRecord\x12\x32\n\ncandidates\x18\t \x03(\x0b\x32\x1e.oblixd.store.v1.VerdictRecord\"_\n\rReadingRecord\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x11\n\tthreshold\x18\x03 \x01(\x01\x12\x13\n\x06\x61ge_us\x18\x04 \x01(\x03H\x00\x88\x01\x01\x42\t\n\x07_age_us\"l\n\rVerdictRecord\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06handle\x18\x02 \x01(\t\x12\x10\n\x08location\x18\x03 \x01(\x05\x12\x0c\n\x04rank\x18\x04 \x01(\x05\x12\x0c\n\x04rule\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t*\x88\x01\n\nRoleRecord\x12\x1b\n\x17ROLE_RECORD_UNSPECIFIED\x10\x00\x12\x16\n\x12ROLE_RECORD_SYSTEM\x10\x01\x12\x14\n\x10ROLE_RECORD_USER\x10\x02\x12\x19\n\x15ROLE_RECORD_ASSISTANT\x10\x03\x12\x14\n\x10ROLE_RECORD_TOOL\x10\x04*\xbc\x01\n\x0cStatusRecord\x12\x1d\n\x19STATUS_RECORD_UNSPECIFIED\x10\x00\x12\x1a\n\x16STATUS_RECORD_COMPLETE\x10\x01\x12\x1b\n\x17STATUS_RECORD_STREAMING\x10\x02\x12\x1b\n\x17STATUS_RECORD_CANCELLED\x10\x03\x12\x18\n\x14STATUS_RECORD_FAILED\x10\x04\x12\x1d\n\x19STATUS_RECORD_INTERRUPTED\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1doblixd/store/v1/records.proto\x12\x0foblixd.store.v1\x1a\x1cgoogle/protobuf/struct.proto\"\x1f\n\x0cSchemaRecord\x12\x0f\n\x07version\x18\x01 \x01(\r\"\xda\x02\n\rSessionRecord\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x11\n\tcreate_us\x18\x03 \x01(\x03\x12)\n\x08metadata\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12(\n\x07\x63ontext\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x12\n\nlocal_only\x18\x06 \x01(\x08\x12\x10\n\x08\x61rchived\x18\x07 \x01(\x08\x12\x19\n\x11parent_session_id\x18\x08 \x01(\t\x12\x0f\n\x07version\x18\t \x01(\x04\x12\x17\n\x0fparent_sequence\x18\n \x01(\x04\x12\x33\n\tretention\x18\x0b \x01(\x0b\x32 .oblixd.store.v1.RetentionRecord\x12\x11\n\tsource_id\x18\x0c \x01(\t\x12\x13\n\x0bsource_hash\x18\r \x01(\x0c\"/\n\x0fRetentionRecord\x12\x0c\n\x04\x64\x61ys\x18\x01 \x01(\x05\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\x05\"\xa2\x01\n\x0eProgressRecord\x12\x11\n\tupdate_us\x18\x01 \x01(\x03\x12\x15\n\rnext_sequence\x18\x02 \x01(\x04\x12\x15\n\rmessage_count\x18\x03 \x01(\x04\x12-\n\x07running\x18\x04 \x01(\x0b\x32\x1c.oblixd.store.v1.RunningTurn\x12\x0e\n\x06labels\x18\x05 \x01(\x0c\x12\x10\n\x08\x61rchived\x18\x06 \x01(\x08\"\x85\x01\n\rDeletedRecord\x12.\n\x06header\x18\x01 \x01(\x0b\x32\x1e.oblixd.store.v1.SessionRecord\x12\x31\n\x08progress\x18\x02 \x01(\x0b\x32\x1f.oblixd.store.v1.ProgressRecord\x12\x11\n\tdelete_us\x18\x03 \x01(\x03\"`\n\x0c\x43hangeRecord\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x1a\n\rlabels_before\x18\x03 \x01(\x0cH\x00\x88\x01\x01\x42\x10\n\x0e_labels_before\"M\n\x0bRunningTurn\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x17\n\x0f\x61nswer_sequence\x18\x02 \x01(\x04\x12\x11\n\tanswer_id\x18\x03 \x01(\x0c\"\x83\x03\n\rMessageRecord\x12\n\n\x02id\x18\x01 \x01(\x0c\x12)\n\x04role\x18\x02 \x01(\x0e\x32\x1b.oblixd.store.v1.RoleRecord\x12*\n\x05parts\x18\x03 \x03(\x0b\x32\x1b.oblixd.store.v1.PartRecord\x12\x11\n\tcreate_us\x18\x04 \x01(\x03\x12-\n\x06status\x18\x05 \x01(\x0e\x32\x1d.oblixd.store.v1.StatusRecord\x12\r\n\x05model\x18\x06 \x01(\t\x12+\n\x05usage\x18\x07 \x01(\x0b\x32\x1c.oblixd.store.v1.UsageRecord\x12/\n\x07timings\x18\x08 \x01(\x0b\x32\x1e.oblixd.store.v1.TimingsRecord\x12\x12\n\nrequest_id\x18\t \x01(\x0c\x12\x31\n\x08\x64\x65\x63ision\x18\n \x01(\x0b\x32\x1f.oblixd.store.v1.DecisionRecord\x12\x19\n\x11source_session_id\x18\x0b \x01(\x0c\"9\n\x0bPieceRecord\x12*\n\x05parts\x18\x01 \x03(\x0b\x32\x1b.oblixd.store.v1.PartRecord\"\xd8\x01\n\nPartRecord\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12-\n\x05image\x18\x02 \x01(\x0b\x32\x1c.oblixd.store.v1.ImageRecordH\x00\x12\x34\n\ttool_call\x18\x03 \x01(\x0b\x32\x1f.oblixd.store.v1.ToolCallRecordH\x00\x12\x38\n\x0btool_result\x18\x04 \x01(\x0b\x32!.oblixd.store.v1.ToolResultRecordH\x00\x12\x13\n\treasoning\x18\x05 \x01(\tH\x00\x42\x06\n\x04kind\"/\n\x0bImageRecord\x12\x12\n\nmedia_type\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"G\n\x0eToolCallRecord\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x03 \x01(\t\"F\n\x10ToolResultRecord\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\x12\x10\n\x08is_error\x18\x03 \x01(\x08\":\n\x0bUsageRecord\x12\x14\n\x0cinput_tokens\x18\x01 \x01(\x03\x12\x15\n\routput_tokens\x18\x02 \x01(\x03\"\xb4\x01\n\rTimingsRecord\x12\x16\n\tqueued_us\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12#\n\x16time_to_first_token_us\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x15\n\x08total_us\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12\x19\n\x11tokens_per_second\x18\x04 \x01(\x01\x42\x0c\n\n_queued_usB\x19\n\x17_time_to_first_token_usB\x0b\n\t_total_us\"\x8d\x02\n\x0e\x44\x65\x63isionRecord\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04rule\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x16\n\x0eresource_state\x18\x04 \x01(\x05\x12\x17\n\x0fresource_target\x18\x05 \x01(\t\x12\x1a\n\x12\x63onnectivity_state\x18\x06 \x01(\x05\x12\x1b\n\x13\x63onnectivity_target\x18\x07 \x01(\t\x12\x30\n\x08readings\x18\x08 \x03(\x0b\x32\x1e.oblixd.store.v1.ReadingRecord\x12\x32\n\ncandidates\x18\t \x03(\x0b\x32\x1e.oblixd.store.v1.VerdictRecord\"_\n\rReadingRecord\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x11\n\tthreshold\x18\x03 \x01(\x01\x12\x13\n\x06\x61ge_us\x18\x04 \x01(\x03H\x00\x88\x01\x01\x42\t\n\x07_age_us\"l\n\rVerdictRecord\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06handle\x18\x02 \x01(\t\x12\x10\n\x08location\x18\x03 \x01(\x05\x12\x0c\n\x04rank\x18\x04 \x01(\x05\x12\x0c\n\x04rule\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t*\x88\x01\n\nRoleRecord\x12\x1b\n\x17ROLE_RECORD_UNSPECIFIED\x10\x00\x12\x16\n\x12ROLE_RECORD_SYSTEM\x10\x01\x12\x14\n\x10ROLE_RECORD_USER\x10\x02\x12\x19\n\x15ROLE_RECORD_ASSISTANT\x10\x03\x12\x14\n\x10ROLE_RECORD_TOOL\x10\x04*\xbc\x01\n\x0cStatusRecord\x12\x1d\n\x19STATUS_RECORD_UNSPECIFIED\x10\x00\x12\x1a\n\x16STATUS_RECORD_COMPLETE\x10\x01\x12\x1b\n\x17STATUS_RECORD_STREAMING\x10\x02\x12\x1b\n\x17STATUS_RECORD_CANCELLED\x10\x03\x12\x18\n\x14STATUS_RECORD_FAILED\x10\x04\x12\x1d\n\x19STATUS_RECORD_INTERRUPTED\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'oblixd.store.v1.records_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLERECORD']._serialized_start=2155
-  _globals['_ROLERECORD']._serialized_end=2291
-  _globals['_STATUSRECORD']._serialized_start=2294
-  _globals['_STATUSRECORD']._serialized_end=2482
+  _globals['_ROLERECORD']._serialized_start=2574
+  _globals['_ROLERECORD']._serialized_end=2710
+  _globals['_STATUSRECORD']._serialized_start=2713
+  _globals['_STATUSRECORD']._serialized_end=2901
   _globals['_SCHEMARECORD']._serialized_start=80
   _globals['_SCHEMARECORD']._serialized_end=111
   _globals['_SESSIONRECORD']._serialized_start=114
-  _globals['_SESSIONRECORD']._serialized_end=342
-  _globals['_PROGRESSRECORD']._serialized_start=345
-  _globals['_PROGRESSRECORD']._serialized_end=489
-  _globals['_RUNNINGTURN']._serialized_start=491
-  _globals['_RUNNINGTURN']._serialized_end=568
-  _globals['_MESSAGERECORD']._serialized_start=571
-  _globals['_MESSAGERECORD']._serialized_end=958
-  _globals['_PIECERECORD']._serialized_start=960
-  _globals['_PIECERECORD']._serialized_end=1017
-  _globals['_PARTRECORD']._serialized_start=1020
-  _globals['_PARTRECORD']._serialized_end=1236
-  _globals['_IMAGERECORD']._serialized_start=1238
-  _globals['_IMAGERECORD']._serialized_end=1285
-  _globals['_TOOLCALLRECORD']._serialized_start=1287
-  _globals['_TOOLCALLRECORD']._serialized_end=1358
-  _globals['_TOOLRESULTRECORD']._serialized_start=1360
-  _globals['_TOOLRESULTRECORD']._serialized_end=1430
-  _globals['_USAGERECORD']._serialized_start=1432
-  _globals['_USAGERECORD']._serialized_end=1490
-  _globals['_TIMINGSRECORD']._serialized_start=1493
-  _globals['_TIMINGSRECORD']._serialized_end=1673
-  _globals['_DECISIONRECORD']._serialized_start=1676
-  _globals['_DECISIONRECORD']._serialized_end=1945
-  _globals['_READINGRECORD']._serialized_start=1947
-  _globals['_READINGRECORD']._serialized_end=2042
-  _globals['_VERDICTRECORD']._serialized_start=2044
-  _globals['_VERDICTRECORD']._serialized_end=2152
+  _globals['_SESSIONRECORD']._serialized_end=460
+  _globals['_RETENTIONRECORD']._serialized_start=462
+  _globals['_RETENTIONRECORD']._serialized_end=509
+  _globals['_PROGRESSRECORD']._serialized_start=512
+  _globals['_PROGRESSRECORD']._serialized_end=674
+  _globals['_DELETEDRECORD']._serialized_start=677
+  _globals['_DELETEDRECORD']._serialized_end=810
+  _globals['_CHANGERECORD']._serialized_start=812
+  _globals['_CHANGERECORD']._serialized_end=908
+  _globals['_RUNNINGTURN']._serialized_start=910
+  _globals['_RUNNINGTURN']._serialized_end=987
+  _globals['_MESSAGERECORD']._serialized_start=990
+  _globals['_MESSAGERECORD']._serialized_end=1377
+  _globals['_PIECERECORD']._serialized_start=1379
+  _globals['_PIECERECORD']._serialized_end=1436
+  _globals['_PARTRECORD']._serialized_start=1439
+  _globals['_PARTRECORD']._serialized_end=1655
+  _globals['_IMAGERECORD']._serialized_start=1657
+  _globals['_IMAGERECORD']._serialized_end=1704
+  _globals['_TOOLCALLRECORD']._serialized_start=1706
+  _globals['_TOOLCALLRECORD']._serialized_end=1777
+  _globals['_TOOLRESULTRECORD']._serialized_start=1779
+  _globals['_TOOLRESULTRECORD']._serialized_end=1849
+  _globals['_USAGERECORD']._serialized_start=1851
+  _globals['_USAGERECORD']._serialized_end=1909
+  _globals['_TIMINGSRECORD']._serialized_start=1912
+  _globals['_TIMINGSRECORD']._serialized_end=2092
+  _globals['_DECISIONRECORD']._serialized_start=2095
+  _globals['_DECISIONRECORD']._serialized_end=2364
+  _globals['_READINGRECORD']._serialized_start=2366
+  _globals['_READINGRECORD']._serialized_end=2461
+  _globals['_VERDICTRECORD']._serialized_start=2463
+  _globals['_VERDICTRECORD']._serialized_end=2571
 # @@protoc_insertion_point(module_scope)

@@ -126,6 +126,10 @@ class SessionRecord(message.Message):
     ARCHIVED_FIELD_NUMBER: builtins.int
     PARENT_SESSION_ID_FIELD_NUMBER: builtins.int
     VERSION_FIELD_NUMBER: builtins.int
+    PARENT_SEQUENCE_FIELD_NUMBER: builtins.int
+    RETENTION_FIELD_NUMBER: builtins.int
+    SOURCE_ID_FIELD_NUMBER: builtins.int
+    SOURCE_HASH_FIELD_NUMBER: builtins.int
     id: builtins.str
     """The session's id."""
     title: builtins.str
@@ -140,6 +144,12 @@ class SessionRecord(message.Message):
     """The session that this is a copy of. Empty: none."""
     version: builtins.int
     """How often the header was written. Part of the etag."""
+    parent_sequence: builtins.int
+    """The last message that was copied from the parent. 0: there is no parent."""
+    source_id: builtins.str
+    """What an import called it. Empty: no import did."""
+    source_hash: builtins.bytes
+    """A hash of what the import sent."""
     @builtins.property
     def metadata(self) -> struct_pb2.Struct:
         """The program's labels."""
@@ -147,6 +157,10 @@ class SessionRecord(message.Message):
     @builtins.property
     def context(self) -> struct_pb2.Struct:
         """The program's own data."""
+
+    @builtins.property
+    def retention(self) -> RetentionRecord:
+        """What becomes of it when nothing is added for long. Unset: what the configuration says."""
 
     def __init__(
         self,
@@ -160,10 +174,38 @@ class SessionRecord(message.Message):
         archived: builtins.bool = ...,
         parent_session_id: builtins.str = ...,
         version: builtins.int = ...,
+        parent_sequence: builtins.int = ...,
+        retention: RetentionRecord | None = ...,
+        source_id: builtins.str = ...,
+        source_hash: builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["context", b"context", "metadata", b"metadata"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["context", b"context", "metadata", b"metadata", "retention", b"retention"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["archived", b"archived", "context", b"context", "create_us", b"create_us", "id", b"id", "local_only", b"local_only", "metadata", b"metadata", "parent_session_id", b"parent_session_id", "title", b"title", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["archived", b"archived", "context", b"context", "create_us", b"create_us", "id", b"id", "local_only", b"local_only", "metadata", b"metadata", "parent_sequence", b"parent_sequence", "parent_session_id", b"parent_session_id", "retention", b"retention", "source_hash", b"source_hash", "source_id", b"source_id", "title", b"title", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class RetentionRecord(message.Message):
+    """What becomes of a session to which nothing is added for long."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    DAYS_FIELD_NUMBER: builtins.int
+    ACTION_FIELD_NUMBER: builtins.int
+    days: builtins.int
+    """Days after the last change. 0: it stays for ever."""
+    action: builtins.int
+    """Values of oblix.v1.RetentionAction."""
+    def __init__(
+        self,
+        *,
+        days: builtins.int = ...,
+        action: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["action", b"action", "days", b"days"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -178,6 +220,7 @@ class ProgressRecord(message.Message):
     MESSAGE_COUNT_FIELD_NUMBER: builtins.int
     RUNNING_FIELD_NUMBER: builtins.int
     LABELS_FIELD_NUMBER: builtins.int
+    ARCHIVED_FIELD_NUMBER: builtins.int
     update_us: builtins.int
     """When a message or an update last changed the session."""
     next_sequence: builtins.int
@@ -185,7 +228,9 @@ class ProgressRecord(message.Message):
     message_count: builtins.int
     """How many messages there are."""
     labels: builtins.bytes
-    """The keys of the session's entries in the label index, 16 bytes each."""
+    """The labels that the session can be found by, 16 bytes each."""
+    archived: builtins.bool
+    """The header's archived: on which shelf the session stands."""
     @builtins.property
     def running(self) -> RunningTurn:
         """The turn that is running. Unset: none."""
@@ -198,12 +243,77 @@ class ProgressRecord(message.Message):
         message_count: builtins.int = ...,
         running: RunningTurn | None = ...,
         labels: builtins.bytes = ...,
+        archived: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["running", b"running"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["labels", b"labels", "message_count", b"message_count", "next_sequence", b"next_sequence", "running", b"running", "update_us", b"update_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["archived", b"archived", "labels", b"labels", "message_count", b"message_count", "next_sequence", b"next_sequence", "running", b"running", "update_us", b"update_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class DeletedRecord(message.Message):
+    """A session that was deleted and can be brought back."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: builtins.int
+    PROGRESS_FIELD_NUMBER: builtins.int
+    DELETE_US_FIELD_NUMBER: builtins.int
+    delete_us: builtins.int
+    """When it was deleted."""
+    @builtins.property
+    def header(self) -> SessionRecord:
+        """Its header."""
+
+    @builtins.property
+    def progress(self) -> ProgressRecord:
+        """What messages change."""
+
+    def __init__(
+        self,
+        *,
+        header: SessionRecord | None = ...,
+        progress: ProgressRecord | None = ...,
+        delete_us: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["header", b"header", "progress", b"progress"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["delete_us", b"delete_us", "header", b"header", "progress", b"progress"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ChangeRecord(message.Message):
+    """One change of a session's header. Its revision is the key."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: builtins.int
+    SESSION_ID_FIELD_NUMBER: builtins.int
+    LABELS_BEFORE_FIELD_NUMBER: builtins.int
+    number: builtins.int
+    """The session's number."""
+    session_id: builtins.str
+    """The session's id."""
+    labels_before: builtins.bytes
+    """What it was found by before, where it may be found by less now: it was
+    deleted, archived, or lost labels. Unset: it may not.
+    """
+    def __init__(
+        self,
+        *,
+        number: builtins.int = ...,
+        session_id: builtins.str = ...,
+        labels_before: builtins.bytes | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["_labels_before", b"_labels_before", "labels_before", b"labels_before"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_labels_before", b"_labels_before", "labels_before", b"labels_before", "number", b"number", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__labels_before: _TypeAlias = typing.Literal["labels_before"]  # noqa: Y015
+    _WhichOneofArgType__labels_before: _TypeAlias = typing.Literal["_labels_before", b"_labels_before"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__labels_before) -> _WhichOneofReturnType__labels_before | None: ...
 
 @typing.final
 class RunningTurn(message.Message):

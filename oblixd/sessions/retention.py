@@ -1,0 +1,175 @@
+"""Retention: sessions to which nothing was added for long are archived or deleted, by rules."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Iterator
+from functools import partial
+from itertools import islice
+from typing import NamedTuple, TypeAlias
+
+from oblix.v1 import sessions_pb2 as pb
+
+from oblixd.errors import DataLossError
+from oblixd.sessions.catalog import Entry
+from oblixd.sessions.deletion import DAY_US, delete_now
+from oblixd.sessions.garbage import sweep
+from oblixd.sessions.ledger import Ledger
+from oblixd.sessions.listing import filter_labels
+from oblixd.sessions.rules import Action, Keeping, check_days, checked_action
+from oblixd.sessions.shelves import ARCHIVED, OPEN, Range
+from oblixd.sessions.tables import number_key, time_key
+from oblixd.sessions.validation import invalid
+from oblixd.store import Transaction
+
+logger = logging.getLogger(__name__)
+
+LOOKED_AT_ONCE = 200
+"""Sessions that one read looks at, and one transaction changes: nobody waits long for it."""
+MAX_TOLD = 1000
+"""How many sessions an answer names."""
+
+
+class _Due(NamedTuple):
+    """A session whose time has come, as it was found."""
+
+    entry: Entry
+    action: Action
+
+
+class _Rule(NamedTuple):
+    """What is to become of which sessions."""
+
+    wanted: Range
+    action: Action
+    spares_own: bool
+    """True: sessions with a retention of their own are left to that."""
+
+
+class _Step(NamedTuple):
+    """What one read found, and where the next goes on. None: there is nothing left."""
+
+    due: list[_Due]
+    rest: bytes | None
+
+
+_Look: TypeAlias = Callable[[Transaction, bytes], _Step]
+"""Looks at some sessions, from a place on."""
+
+
+async def prune(
+    ledger: Ledger, keeping: Keeping, request: pb.PruneSessionsRequest
+) -> pb.PruneSessionsResponse:
+    """Carries out a rule, or only says what it would do. See `Sessions.prune`."""
+    response = pb.PruneSessionsResponse()
+    for look in _looks(ledger, keeping, request):
+        async for some in _found(ledger, look):
+            done = some if request.dry_run else await _carry_out(ledger, keeping, some)
+            response.total_count += len(done)
+            room = MAX_TOLD - len(response.sessions)
+            response.sessions.extend(
+                pb.PrunedSession(session=entry.session(), action=action) for entry, action in done[:room]
+            )
+    return response
+
+
+def _looks(ledger: Ledger, keeping: Keeping, request: pb.PruneSessionsRequest) -> Iterator[_Look]:
+    check_days(request.days, "days")
+    action = checked_action(request.action, "action")
+    labels = tuple(filter_labels(request.filter))
+    now_us = ledger.clock()
+    if request.days:
+        wanted = _range(now_us, request.days, action, labels)
+        yield partial(_by_rule, ledger, _Rule(wanted, action, spares_own=False))
+        return
+    if request.action or labels:
+        raise invalid("DAYS_MISSING", "days", "must be set where action or filter are.")
+    yield partial(_by_own, ledger, now_us)
+    if keeping.retention_days:
+        wanted = _range(now_us, keeping.retention_days, keeping.retention_action)
+        yield partial(_by_rule, ledger, _Rule(wanted, keeping.retention_action, spares_own=True))
+
+
+def _range(now_us: int, days: int, action: Action, labels: tuple[bytes, ...] = ()) -> Range:
+    """The sessions that a rule is about: what is archived already need not be looked at to be archived."""
+    shelves = (OPEN, ARCHIVED) if action == pb.RETENTION_ACTION_DELETE else (OPEN,)
+    return Range(shelves, labels, end=time_key(now_us - days * DAY_US))
+
+
+async def _found(ledger: Ledger, look: _Look) -> AsyncGenerator[list[_Due], None]:
+    place: bytes | None = b""
+    while place is not None:
+        with ledger.store.read() as txn:
+            due, place = look(txn, place)
+        yield due
+        await asyncio.sleep(0)
+
+
+def _by_rule(ledger: Ledger, rule: _Rule, txn: Transaction, place: bytes) -> _Step:
+    looked_at = list(islice(ledger.catalog.shelves.walk(txn, rule.wanted, place), LOOKED_AT_ONCE))
+    entries = _entries(ledger, txn, [number for _, number in looked_at if number is not None])
+    due = [
+        _Due(entry, rule.action)
+        for entry in entries
+        if not (rule.spares_own and entry.header.HasField("retention"))
+    ]
+    return _Step(due, looked_at[-1][0] if len(looked_at) == LOOKED_AT_ONCE else None)
+
+
+def _by_own(ledger: Ledger, now_us: int, txn: Transaction, place: bytes) -> _Step:
+    keys = [key for key, _ in islice(ledger.tables.retentions.ascending(txn, b"", place), LOOKED_AT_ONCE)]
+    due = []
+    for entry in _entries(ledger, txn, [int.from_bytes(key, "big") for key in keys]):
+        retention = entry.header.retention
+        action = Action(retention.action)
+        is_over = entry.progress.update_us < now_us - retention.days * DAY_US
+        if retention.days and is_over and not _is_done(entry, action):
+            due.append(_Due(entry, action))
+    rest = number_key(int.from_bytes(keys[-1], "big") + 1) if len(keys) == LOOKED_AT_ONCE else None
+    return _Step(due, rest)
+
+
+def _entries(ledger: Ledger, txn: Transaction, numbers: list[int]) -> Iterator[Entry]:
+    """The sessions in which no turn runs. A damaged one is left to its owner."""
+    for number in numbers:
+        try:
+            entry = ledger.catalog.numbered(txn, number)
+        except DataLossError:
+            logger.exception("session number %d is not pruned", number)
+            continue
+        if not entry.progress.HasField("running"):
+            yield entry
+
+
+def _is_done(entry: Entry, action: Action) -> bool:
+    return action == pb.RETENTION_ACTION_ARCHIVE and entry.header.archived
+
+
+async def _carry_out(ledger: Ledger, keeping: Keeping, some: list[_Due]) -> list[_Due]:
+    if not some:
+        return []
+
+    def write(txn: Transaction) -> list[_Due]:
+        return [due for due in some if _carry_out_one(ledger, keeping, due, txn)]
+
+    done = await ledger.store.write(write)
+    for entry, action in done:
+        if action == pb.RETENTION_ACTION_DELETE:
+            sweep(ledger, entry.number)
+    return done
+
+
+def _carry_out_one(ledger: Ledger, keeping: Keeping, due: _Due, txn: Transaction) -> bool:
+    """False where the session was changed since it was found."""
+    found = ledger.tables.progress.get(txn, number_key(due.entry.number))
+    if found != due.entry.progress.SerializeToString():
+        return False
+    if due.action == pb.RETENTION_ACTION_DELETE:
+        delete_now(ledger, due.entry.ref, keeping.deleted_days > 0, txn)
+    else:
+        entry = ledger.catalog.numbered(txn, due.entry.number)
+        entry.header.archived = True
+        # It keeps its place in time: nobody added anything to it.
+        ledger.catalog.rewrite(txn, entry, entry.progress.update_us)
+    return True

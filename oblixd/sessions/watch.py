@@ -1,0 +1,154 @@
+"""Watching sessions: the matching headers as they are, then every change of them.
+
+All that is kept for a watcher is the revision that it has seen. It reads the changes
+after that when it is ready for them, several of one session as one: a reader that is
+slow, or frozen, costs nothing and holds up nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator, Sequence
+
+from google.protobuf.struct_pb2 import Struct
+from oblix.v1 import sessions_pb2 as pb
+
+from oblixd.errors import DataLossError, UnavailableError
+from oblixd.sessions.catalog import Ref
+from oblixd.sessions.changes import Change
+from oblixd.sessions.labels import split
+from oblixd.sessions.ledger import Ledger
+from oblixd.sessions.listing import Query, filter_labels, session_page
+from oblixd.sessions.tables import number_key
+from oblixd.sessions.validation import invalid
+from oblixd.store import Transaction
+
+PAGE = 100
+"""How many sessions, or changes, are read in one go."""
+GATHERED_S = 0.02
+"""How long changes are gathered after others were sent, so that many in a row cost little."""
+
+Events = AsyncGenerator[pb.WatchSessionsResponse, None]
+
+
+class Watches:
+    """Who watches. Ended by `close`."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._closing = asyncio.Event()
+        self.count = 0
+        """How many watch."""
+
+    def watch(self, filter_: Struct, from_revision: int | None) -> Events:
+        """See `Sessions.watch`. What is wrong is told here, before anything is sent."""
+        labels = frozenset(filter_labels(filter_))
+        newest = self._ledger.changes.newest()
+        if from_revision is not None and not 0 <= from_revision <= newest:
+            raise invalid(
+                "INVALID_REVISION",
+                "from_revision",
+                f"must be one that this store has told, 0 to {newest}, not {from_revision}.",
+                limit=newest,
+                given=from_revision,
+            )
+        return self._events(filter_, labels, newest, from_revision)
+
+    def close(self) -> None:
+        """Ends every watch with UnavailableError DAEMON_STOPPING."""
+        self._closing.set()
+
+    async def _events(
+        self, filter_: Struct, labels: frozenset[bytes], newest: int, from_revision: int | None
+    ) -> Events:
+        self.count += 1
+        try:
+            if from_revision is None:
+                async for event in _headers(self._ledger, filter_):
+                    yield event
+            async for event in self._changes(labels, newest if from_revision is None else from_revision):
+                yield event
+        finally:
+            self.count -= 1
+
+    async def _changes(self, labels: frozenset[bytes], revision: int) -> Events:
+        is_behind = True
+        while True:
+            changes = self._ledger.changes.after(revision, PAGE)
+            if changes is None:
+                oldest = self._ledger.changes.oldest()
+                yield pb.WatchSessionsResponse(resync_required=pb.ResyncRequired(oldest_revision=oldest))
+                return
+            for event in _told(self._ledger, labels, changes):
+                yield event
+            revision = changes[-1].revision if changes else revision
+            is_behind = is_behind or len(changes) == PAGE
+            if len(changes) < PAGE:
+                if is_behind:
+                    yield pb.WatchSessionsResponse(synced=pb.Synced(revision=revision))
+                is_behind = False
+                await self._news(revision)
+
+    async def _news(self, revision: int) -> None:
+        """Returns once there is a change to tell."""
+        await asyncio.sleep(GATHERED_S)
+        closing = asyncio.create_task(self._closing.wait())
+        news = asyncio.create_task(self._ledger.changes.beyond(revision))
+        try:
+            await asyncio.wait([closing, news], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            closing.cancel()
+            news.cancel()
+        if self._closing.is_set():
+            raise UnavailableError("DAEMON_STOPPING", "oblixd is stopping: watch again in a moment.")
+
+
+async def _headers(ledger: Ledger, filter_: Struct) -> Events:
+    """The headers that match now, page by page. What changes meanwhile is told as a change afterwards."""
+    token = ""
+    while True:
+        revision = ledger.changes.newest()
+        sessions, token = session_page(ledger, PAGE, token, Query(filter_), 0)
+        for session in sessions:
+            yield pb.WatchSessionsResponse(session=pb.WatchedSession(session=session, revision=revision))
+        if not token:
+            return
+        await asyncio.sleep(0)
+
+
+def _told(
+    ledger: Ledger, labels: frozenset[bytes], changes: Sequence[Change]
+) -> Iterator[pb.WatchSessionsResponse]:
+    """Each session that changed once, as it is now, in the order of their last changes."""
+    last = {change.number: change for change in changes}
+    matched = {change.number for change in changes if _matched_before(change, labels)}
+    for change in changes:
+        if last[change.number] is not change:
+            continue
+        if session := _matching(ledger, labels, change):
+            watched = pb.WatchedSession(session=session, revision=change.revision)
+            yield pb.WatchSessionsResponse(session=watched)
+        elif change.number in matched:
+            removed = pb.RemovedSession(session_id=change.session_id, revision=change.revision)
+            yield pb.WatchSessionsResponse(removed=removed)
+
+
+def _matched_before(change: Change, labels: frozenset[bytes]) -> bool:
+    return change.labels_before is not None and labels <= change.labels_before
+
+
+def _matching(ledger: Ledger, labels: frozenset[bytes], change: Change) -> pb.Session | None:
+    ref = Ref(change.number, change.session_id)
+    try:
+        with ledger.store.read() as txn:
+            return ledger.catalog.entry(txn, ref).session() if _matches(ledger, txn, ref, labels) else None
+    except DataLossError:
+        # Who reads or lists it is told; the other sessions are to be watched none the less.
+        return None
+
+
+def _matches(ledger: Ledger, txn: Transaction, ref: Ref, labels: frozenset[bytes]) -> bool:
+    if ledger.tables.progress.get(txn, number_key(ref.number)) is None:
+        return False
+    progress = ledger.catalog.progress(txn, ref)
+    return not progress.archived and labels.issubset(split(progress.labels))
