@@ -11,9 +11,9 @@ from oblix.testing import OllamaServer
 from support.daemon import running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The home of a daemon that tests share which leave it as it was. It has no models of its own."""
+    """The home of a daemon without models, for the tests of one file that leave it as it was."""
     home = tmp_path_factory.mktemp("client")
     with running(home, OBLIX_EMBEDDED_ENABLED="false"):
         yield home
