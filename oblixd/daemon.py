@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from oblix.v1 import daemon_pb2
+from oblix.v1.sessions_pb2 import RetentionAction
 
 from oblixd import __version__, notify
 from oblixd.callers import Callers
@@ -29,7 +30,8 @@ from oblixd.rpc.models import ModelServicer
 from oblixd.rpc.monitor import MonitorServicer
 from oblixd.rpc.server import Server
 from oblixd.rpc.sessions import SessionServicer
-from oblixd.sessions import TABLE_NAMES, Sessions
+from oblixd.sessions import TABLE_NAMES, Keeping, Sessions
+from oblixd.sessions.search import Search
 from oblixd.store import Store
 
 _log = logging.getLogger(__name__)
@@ -56,9 +58,11 @@ class Daemon:
     async def run(self) -> None:
         """Serve until told to end. Raises OblixdError where it can't start."""
         async with AsyncExitStack() as cleanup:
-            server, executions = await self._serve(cleanup)
+            server, executions, sessions = await self._serve(cleanup)
             await self._ending.wait()
             await self._drain(server, executions)
+            sessions.close()
+            await server.stop(LINGER_S)
         _log.info("ended")
 
     def end(self, grace_s: float | None = None) -> None:
@@ -69,15 +73,8 @@ class Daemon:
             self._grace_s = grace_s
         self._ending.set()
 
-    async def _serve(self, cleanup: AsyncExitStack) -> tuple[Server, Executions]:
-        map_size = self._config.store.map_size_gib * GIB
-        store = await Store.open(self._paths.data / "store", TABLE_NAMES, map_size=map_size)
-        cleanup.push_async_callback(store.close)
-        sessions = Sessions(store)
-        if interrupted := await sessions.recover():
-            _log.warning(
-                "%d answers were interrupted when the last daemon died; their parts are kept", interrupted
-            )
+    async def _serve(self, cleanup: AsyncExitStack) -> tuple[Server, Executions, Sessions]:
+        sessions, search = await self._conversations(cleanup)
         embedded = EmbeddedModels(self._embedded_settings())
         registry = Registry(providers(embedded), self._configured_models(embedded))
         cleanup.push_async_callback(registry.close)
@@ -90,15 +87,30 @@ class Daemon:
         server = Server(callers.called)
         server.add(
             ExecutionServicer(executions),
-            SessionServicer(sessions),
+            SessionServicer(sessions, search),
             ModelServicer(registry, executions.cooldowns),
             MonitorServicer(monitor),
             DaemonServicer(self._about(sessions, executions, callers), self.end),
         )
         await self._open_doors(server, cleanup)
         self._keep(asyncio.create_task(http.warm()), cleanup)
-        self._keep(asyncio.create_task(self._end_when_idle(callers, executions)), cleanup)
-        return server, executions
+        self._keep(asyncio.create_task(sessions.keep_up()), cleanup)
+        self._keep(asyncio.create_task(self._end_when_idle(callers, executions, sessions)), cleanup)
+        return server, executions, sessions
+
+    async def _conversations(self, cleanup: AsyncExitStack) -> tuple[Sessions, Search]:
+        map_size = self._config.store.map_size_gib * GIB
+        store = await Store.open(self._paths.data / "store", TABLE_NAMES, map_size=map_size)
+        cleanup.push_async_callback(store.close)
+        sessions = Sessions(store, keeping=self._keeping())
+        if interrupted := await sessions.recover():
+            _log.warning(
+                "%d answers were interrupted when the last daemon died; their parts are kept", interrupted
+            )
+        search = Search(sessions.ledger, self._paths.data / "search")
+        search.start()
+        cleanup.push_async_callback(search.close)
+        return sessions, search
 
     async def _open_doors(self, server: Server, cleanup: AsyncExitStack) -> None:
         loop = asyncio.get_running_loop()
@@ -123,17 +135,22 @@ class Daemon:
             await executions.drain(0)
         hurry.cancel()
         await draining
-        await server.stop(LINGER_S)
 
-    async def _end_when_idle(self, callers: Callers, executions: Executions) -> None:
+    async def _end_when_idle(self, callers: Callers, executions: Executions, sessions: Sessions) -> None:
         idle_exit_s = self._config.daemon.idle_exit_s
         while idle_exit_s:
-            idle_s = 0.0 if executions.running_count else time.monotonic() - callers.last_s
+            is_used = executions.running_count or sessions.watch_count
+            idle_s = 0.0 if is_used else time.monotonic() - callers.last_s
             if idle_s >= idle_exit_s:
                 _log.info("nobody called for %.0f s", idle_s)
                 return self.end()
             await asyncio.sleep(idle_exit_s - idle_s)
         return None
+
+    def _keeping(self) -> Keeping:
+        given = self._config.sessions
+        action = RetentionAction.Value(f"RETENTION_ACTION_{given.retention_action.upper()}")
+        return Keeping(given.deleted_days, given.retention_days, action)
 
     def _embedded_settings(self) -> EmbeddedSettings:
         given = self._config.embedded

@@ -10,13 +10,15 @@ from oblix.v1 import sessions_pb2_grpc
 
 from oblixd.rpc.edge import Context, Malformed, malformed
 from oblixd.sessions import Sessions
+from oblixd.sessions.search import Search
 
 
 class SessionServicer(sessions_pb2_grpc.SessionServiceServicer):
     """Translates; the sessions room does the work."""
 
-    def __init__(self, sessions: Sessions) -> None:
+    def __init__(self, sessions: Sessions, search: Search) -> None:
         self._sessions = sessions
+        self._search = search
 
     async def CreateSession(
         self, request: pb.CreateSessionRequest, context: Context
@@ -106,6 +108,11 @@ class SessionServicer(sessions_pb2_grpc.SessionServiceServicer):
         async with aclosing(self._sessions.backup()) as pieces:
             async for piece in pieces:
                 yield piece
+
+    async def SearchMessages(
+        self, request: pb.SearchMessagesRequest, context: Context
+    ) -> pb.SearchMessagesResponse:
+        return await self._search.find(request)
 
     async def WatchSessions(
         self, request: pb.WatchSessionsRequest, context: Context

@@ -64,6 +64,11 @@ class Sessions:
         self._watches = Watches(self._ledger)
         self.on_deleted = lambda _session_id, _request_id: None
 
+    @property
+    def ledger(self) -> Ledger:
+        """What they are kept in, for the search over them."""
+        return self._ledger
+
     async def recover(self) -> int:
         """Once after the start, before anything else: ends the turns that the daemon's death cut off.
 

@@ -1,0 +1,119 @@
+"""What is in the store and not yet in the index."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from itertools import islice, takewhile
+
+from oblixd.errors import DataLossError
+from oblixd.sessions.catalog import Ref
+from oblixd.sessions.ledger import Ledger
+from oblixd.sessions.search.index import Batch, Index, Known
+from oblixd.sessions.search.layout import TITLE, Standing, row_id, standing_of
+from oblixd.sessions.search.texts import text_of
+from oblixd.sessions.search.words import words
+from oblixd.sessions.tables import number_key, sequence_of
+from oblixd.store import Transaction
+from oblixd.store.v1 import records_pb2 as records
+
+logger = logging.getLogger(__name__)
+
+BATCH_BYTES = 256 * 1024
+"""What one batch takes in (a single message may be larger): some milliseconds of work."""
+MESSAGE_BYTES = 1024
+"""What a message counts besides its length."""
+
+
+def numbers_after(ledger: Ledger, number: int, limit: int) -> list[int]:
+    """The next sessions' numbers, in order."""
+    with ledger.store.read() as txn:
+        scan = ledger.tables.sessions.ascending(txn, b"", number_key(number + 1))
+        return [int.from_bytes(key, "big") for key, _ in islice(scan, limit)]
+
+
+class Collector:
+    """Gathers one batch, session by session."""
+
+    def __init__(self, ledger: Ledger, index: Index) -> None:
+        self._ledger = ledger
+        self._index = index
+        self._room = BATCH_BYTES
+        self._done: set[int] = set()
+        self.batch = Batch()
+        """What was gathered."""
+
+    def gather(self, numbers: Iterable[int]) -> int:
+        """Brings sessions up to date while there is room. Returns how many of them are."""
+        return sum(1 for _ in takewhile(self._bring_up, numbers))
+
+    def _bring_up(self, number: int) -> bool:
+        while number not in self._done and self._room > 0:
+            self._room -= MESSAGE_BYTES
+            try:
+                self._take(number)
+            except DataLossError as error:
+                logger.warning("a session is left out of the search: %s", error.message)
+                self._done.add(number)
+        return number in self._done
+
+    def _take(self, number: int) -> None:
+        """Takes in what a session has to add, or as much of it as there is room for."""
+        stored = self.batch.sessions.get(number) or self._index.known(number)
+        known = stored or Known(number)
+        with self._ledger.store.read() as txn:
+            header = self._header(txn, number)
+            messages = self._unseen(txn, known) if header else []
+        if header:
+            self._take_title(known, " ".join(words(header.title)))
+            self._take_messages(number, messages)
+            last = messages[-1][0] + 1 if messages else known.next
+            self._put(known, Known(number, last, standing_of(header), " ".join(words(header.title))))
+        else:
+            self._done.add(number)
+            if stored:
+                self._put(known, known._replace(standing=Standing.GONE))
+
+    def _header(self, txn: Transaction, number: int) -> records.SessionRecord | None:
+        payload = self._ledger.tables.sessions.get(txn, number_key(number))
+        return None if payload is None else records.SessionRecord.FromString(payload)
+
+    def _unseen(self, txn: Transaction, known: Known) -> list[tuple[int, bytes]]:
+        """Messages that are not indexed, up to the one that is being written. Done where these are all."""
+        found: list[tuple[int, bytes]] = []
+        progress = self._ledger.catalog.progress(txn, Ref(known.number, str(known.number)))
+        end = progress.running.answer_sequence or progress.next_sequence
+        try:
+            for sequence, payload in self._ledger.transcript.scan(txn, known.number, known.next):
+                if sequence >= end:
+                    break
+                if self._room <= 0:
+                    return found
+                self._room -= MESSAGE_BYTES + len(payload)
+                found.append((sequence, payload))
+        except DataLossError as error:
+            # It counts as one without words; those behind it are taken with the next look.
+            logger.warning("a message is left out of the search: %s", error.message)
+            return [*found, (sequence_of(bytes.fromhex(error.metadata["key"])), b"")]
+        self._done.add(known.number)
+        return found
+
+    def _take_title(self, known: Known, title: str) -> None:
+        if title == known.title:
+            return
+        row = row_id(known.number, TITLE)
+        if known.title:
+            self.batch.removed.append((row, known.title))
+        if title:
+            self.batch.added.append((row, title))
+
+    def _take_messages(self, number: int, messages: Iterable[tuple[int, bytes]]) -> None:
+        for sequence, payload in messages:
+            if found := words(text_of(records.MessageRecord.FromString(payload))):
+                self.batch.added.append((row_id(number, sequence), " ".join(found)))
+
+    def _put(self, before: Known, known: Known) -> None:
+        """Keeps how far a session is indexed now. What a deleted one has there counts as hidden."""
+        gone = (known.standing is Standing.GONE) - (before.standing is Standing.GONE)
+        self.batch.hidden += gone * before.next
+        self.batch.sessions[known.number] = known

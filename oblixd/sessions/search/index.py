@@ -1,0 +1,158 @@
+"""The index's file as its one writer has it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from oblixd.sessions.search.layout import COMPANIONS, LAYOUT, TABLE_NAMES, TABLES, Standing, identity
+
+SPARED_ROWS = 50_000
+"""Hidden rows that are kept in any case."""
+
+_PRAGMAS = """
+PRAGMA journal_mode = WAL;
+-- What a power failure takes from the end of the log is indexed again: nobody needs to wait for the disk.
+PRAGMA synchronous = NORMAL;
+"""
+_CALLED_EVERY = 10_000
+"""Steps of SQLite's machine between two looks at whether to go on."""
+
+
+class LostError(Exception):
+    """The index is of no use, whatever is in it: another has to be made. Says why."""
+
+
+class Known(NamedTuple):
+    """How far a session is indexed."""
+
+    number: int
+    next: int = 1
+    """The first sequence that is not."""
+    standing: Standing = Standing.OPEN
+    title: str = ""
+    """The words of the title."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one transaction brings."""
+
+    added: list[tuple[int, str]] = field(default_factory=list)
+    """Rows and their words."""
+    removed: list[tuple[int, str]] = field(default_factory=list)
+    """Titles as they were: rows and the words that they were indexed with."""
+    sessions: dict[int, Known] = field(default_factory=dict)
+    hidden: int = 0
+    """How many rows more are hidden now."""
+
+
+class Index:
+    """One open file. Used on the thread that opened it, which alone writes it.
+
+    A batch is one transaction together with the place in the sessions' history that it
+    brings the index to: whatever ends the process, the index goes on from exactly there.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self._path = path
+        self._connection = connection
+        self._identity = identity(path)
+        state = connection.execute("SELECT revision, scanned, row_count, hidden_count FROM state").fetchone()
+        self.revision: int = state[0]
+        """The last change that is in it; while everything is gone through, the last before that began."""
+        self.scanned: int | None = state[1]
+        """Everything is being gone through, up to this session's number. None: no longer."""
+        self._row_count: int = state[2]
+        self._hidden_count: int = state[3]
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: Path, store: bytes, newest: int, is_over: Callable[[], bool]) -> Iterator[Index]:
+        """Opens the index of a store, or makes an empty one to which everything is still to be added.
+
+        `newest` is the store's revision now. Long steps are given up (sqlite3.OperationalError)
+        once `is_over` says so. LostError, or another sqlite3.DatabaseError, where what is there is of no use.
+        """
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.set_progress_handler(is_over, _CALLED_EVERY)
+            connection.executescript(_PRAGMAS)
+            names = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
+            if not names:
+                _make(connection, store, newest)
+            elif not names >= TABLE_NAMES:
+                raise LostError("its file is not an index")
+            _check(connection, store, newest)
+            yield cls(path, connection)
+
+    def check(self) -> None:
+        """LostError where the file was taken away, or holds mostly what is deleted."""
+        if identity(self._path) != self._identity:
+            raise LostError("its file was taken away")
+        if self._hidden_count > max(SPARED_ROWS, self._row_count // 2):
+            raise LostError("most of it is of deleted sessions")
+
+    def known(self, number: int) -> Known | None:
+        """How far a session is indexed, or None where nothing of it is."""
+        found = self._connection.execute("SELECT * FROM sessions WHERE number = ?", (number,)).fetchone()
+        return Known(found[0], found[1], Standing(found[2]), found[3]) if found else None
+
+    def apply(self, batch: Batch, revision: int, scanned: int | None) -> None:
+        """Writes a batch, and the place that it brings the index to."""
+        row_count = self._row_count + len(batch.added) - len(batch.removed)
+        hidden_count = self._hidden_count + batch.hidden
+        with _transaction(self._connection) as execute:
+            execute.executemany(
+                "INSERT INTO words (words, rowid, text) VALUES ('delete', ?, ?)", sorted(batch.removed)
+            )
+            # FTS5 keeps rows that come in order together, and begins a new piece for each that does not.
+            execute.executemany("INSERT INTO words (rowid, text) VALUES (?, ?)", sorted(batch.added))
+            execute.executemany(
+                "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?)", batch.sessions.values()
+            )
+            execute.execute(
+                "UPDATE state SET revision = ?, scanned = ?, row_count = ?, hidden_count = ?",
+                (revision, scanned, row_count, hidden_count),
+            )
+        self.revision, self.scanned = revision, scanned
+        self._row_count, self._hidden_count = row_count, hidden_count
+
+
+def remove(path: Path) -> None:
+    """Takes an index away, if there is one."""
+    for companion in COMPANIONS:
+        path.with_name(path.name + companion).unlink(missing_ok=True)
+
+
+def _make(connection: sqlite3.Connection, store: bytes, newest: int) -> None:
+    with _transaction(connection) as execute:
+        for statement in filter(str.strip, TABLES.split(";")):
+            execute.execute(statement)
+        execute.execute("INSERT INTO state VALUES (?, ?, ?, 0, 0, 0)", (LAYOUT, store, newest))
+
+
+def _check(connection: sqlite3.Connection, store: bytes, newest: int) -> None:
+    layout, of, revision = connection.execute("SELECT layout, store, revision FROM state").fetchone()
+    if layout != LAYOUT:
+        raise LostError(f"it was made by another version ({layout})")
+    if of != store or revision > newest:
+        raise LostError("it is of another store")
+    if (found := connection.execute("PRAGMA quick_check(1)").fetchone()) != ("ok",):
+        raise LostError(f"its file is damaged: {found[0]}")
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield connection
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise

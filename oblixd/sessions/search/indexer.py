@@ -1,0 +1,172 @@
+"""Keeps the index beside the conversations: a thread that follows what happens to them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import threading
+import time
+from collections import deque
+from pathlib import Path
+
+from oblixd.errors import OblixdError
+from oblixd.sessions.ledger import Ledger
+from oblixd.sessions.search.collecting import Collector, numbers_after
+from oblixd.sessions.search.index import Index, LostError, remove
+from oblixd.sessions.search.layout import is_damage
+
+logger = logging.getLogger(__name__)
+
+GATHERED_S = 0.1
+"""How long changes are gathered before they are indexed, unless somebody searches."""
+TRIED_AGAIN_S = 5.0
+"""The pause after an error that is not the index's own: a full disk, a directory that can't be written."""
+LOOKED_AT_ONCE = 256
+"""Sessions or changes that one batch looks at."""
+
+
+class Indexer:
+    """The index's one writer. Everything here but the thread's own work is called on the event loop.
+
+    It works in small batches and rests after each for as long as that took, so that it
+    never has more than half of one core. Conversations are never waiting for it.
+    """
+
+    def __init__(self, ledger: Ledger, path: Path) -> None:
+        self._ledger = ledger
+        self._changes = ledger.changes
+        self._path = path
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._run, name="search-indexer", daemon=True)
+        self._stopping = threading.Event()
+        self._called = threading.Event()
+        self._hurried = threading.Event()
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._distrusted = False
+        self._revision = -1
+        """Up to where the index is complete. -1: it is being built, or can't be kept up."""
+
+    def start(self) -> None:
+        """Begins to work."""
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Ends after the batch that is under way."""
+        self._stopping.set()
+        self._hurry()
+        await asyncio.to_thread(self._thread.join)
+
+    def wake(self) -> None:
+        """Something changed."""
+        self._called.set()
+
+    def distrust(self) -> None:
+        """The file was seen to be damaged or missing: makes it anew."""
+        self._distrusted = True
+        self._revision = -1
+        self._hurry()
+
+    async def caught_up(self, patience_s: float) -> bool:
+        """True once everything is indexed that was there at the call; False where that takes too long."""
+        if self._revision < 0:
+            return False
+        if self._revision == self._changes.newest():
+            return True
+        done = self._loop.create_future()
+        self._waiting.append(done)
+        self._hurry()
+        await asyncio.wait([done], timeout=patience_s)
+        return done.done()
+
+    def _hurry(self) -> None:
+        self._hurried.set()
+        self._called.set()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._tend()
+            except (sqlite3.DatabaseError, LostError) as error:
+                self._give_up(error)
+            except (OblixdError, OSError) as error:
+                self._pause(error)
+
+    def _give_up(self, error: sqlite3.DatabaseError | LostError) -> None:
+        if self._stopping.is_set():
+            return
+        if isinstance(error, LostError) or is_damage(error):
+            self._revision = -1
+            logger.warning("the search index is built anew: %s", error)
+            remove(self._path)
+        else:
+            self._pause(error)
+
+    def _pause(self, error: Exception) -> None:
+        self._revision = -1
+        logger.warning("the search index can't be kept up: %s; trying again", error)
+        self._stopping.wait(TRIED_AGAIN_S)
+
+    def _tend(self) -> None:
+        """Opens the index and keeps it up to date. Returns when told to stop."""
+        store, newest = self._changes.store_id(), self._changes.newest()
+        with Index.open(self._path, store, newest, self._stopping.is_set) as index:
+            self._distrusted = False
+            while not self._stopping.is_set():
+                waiting, began = len(self._waiting), time.monotonic()
+                self._check(index)
+                if self._step(index):
+                    self._stopping.wait(time.monotonic() - began)
+                else:
+                    self._revision = index.revision
+                    self._settle(waiting)
+                    self._rest()
+
+    def _check(self, index: Index) -> None:
+        if self._distrusted:
+            raise LostError("a search found it damaged or missing")
+        index.check()
+
+    def _step(self, index: Index) -> bool:
+        """Indexes a little. False where there is nothing to do."""
+        return self._follow(index) if index.scanned is None else self._scan(index, index.scanned)
+
+    def _scan(self, index: Index, scanned: int) -> bool:
+        """Goes through all sessions, in order of their numbers."""
+        if not (numbers := numbers_after(self._ledger, scanned, LOOKED_AT_ONCE)):
+            index.apply(Collector(self._ledger, index).batch, index.revision, None)
+            return True
+        collector = Collector(self._ledger, index)
+        done = collector.gather(numbers)
+        index.apply(collector.batch, index.revision, numbers[done - 1] if done else scanned)
+        return True
+
+    def _follow(self, index: Index) -> bool:
+        """Goes through what changed, in order."""
+        changes = self._changes.after(index.revision, LOOKED_AT_ONCE)
+        collector = Collector(self._ledger, index)
+        if changes is None:
+            logger.info("the search index is too far behind; every session is looked at")
+            self._revision = -1
+            index.apply(collector.batch, self._changes.newest(), 0)
+            return True
+        done = collector.gather(change.number for change in changes)
+        if changes:
+            index.apply(collector.batch, changes[done - 1].revision if done else index.revision, None)
+        return bool(changes)
+
+    def _settle(self, count: int) -> None:
+        for _ in range(count):
+            self._loop.call_soon_threadsafe(_done, self._waiting.popleft())
+
+    def _rest(self) -> None:
+        """Waits for a change, then a while for more of them."""
+        self._called.wait()
+        self._hurried.wait(GATHERED_S)
+        self._called.clear()
+        self._hurried.clear()
+
+
+def _done(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

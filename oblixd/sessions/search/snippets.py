@@ -1,0 +1,100 @@
+"""The piece of a text that shows why it was found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from oblix.v1.sessions_pb2 import SnippetSpan
+
+from oblixd.sessions.search.query import Place, Query
+from oblixd.sessions.search.words import composed, located, pieces, words
+
+SNIPPET_CHARACTERS = 200
+"""How long a snippet is, the marks at its cut ends aside."""
+LOOKED_AT_ONCE = 1000
+"""Characters of the part of a text in which the words' places are worked out."""
+_CUT = "…"
+
+
+class Snippet(NamedTuple):
+    """A piece of a text, without line breaks, and where in it the query's words are."""
+
+    text: str
+    spans: list[SnippetSpan]
+
+
+def snippet(text: str, query: Query) -> Snippet:
+    """The piece that holds the most of the query; the beginning where none of it is found."""
+    text = composed(text)
+    block = _best_block(text, query)
+    places = [
+        Place(block.start + start, block.start + end, unit)
+        for start, end, unit in query.places(located(text[block]))
+    ]
+    window = _widened(text, _densest(places))
+    return _cut(text, window, places)
+
+
+def _best_block(text: str, query: Query) -> slice:
+    """The first part of the text with the most of the query's words in it."""
+    best, most, at = slice(0, 0), -1, 0
+    for piece in pieces(text, LOOKED_AT_ONCE):
+        coverage = query.coverage(words(piece))
+        if coverage > most:
+            best, most = slice(at, at + len(piece)), coverage
+        if most == len(query.units):
+            break
+        at += len(piece)
+    return best
+
+
+def _densest(places: Sequence[Place]) -> slice:
+    """The snippet's length with the most different units in it, then with the most places."""
+    best, most = slice(0, 0), (0, 0)
+    for number, first in enumerate(places):
+        near = [place for place in places[number:] if place.end <= first.start + SNIPPET_CHARACTERS]
+        worth = len({place.unit for place in near}), len(near)
+        if worth > most:
+            best, most = slice(first.start, max(place.end for place in near)), worth
+    return best
+
+
+def _widened(text: str, window: slice) -> slice:
+    """The same with as much around it as there is room for, a third of it before, cut between words."""
+    room = max(SNIPPET_CHARACTERS - (window.stop - window.start), 0)
+    start = max(window.start - room // 3, 0)
+    end = min(start + SNIPPET_CHARACTERS, len(text))
+    start = max(min(start, end - SNIPPET_CHARACTERS), 0)
+    if start and (space := re.search(r"\s", text[start : window.start])):
+        start += space.end()
+    if end < len(text) and (space := re.search(r"\s\S*\Z", text[window.stop : end])):
+        end = window.stop + space.start()
+    return slice(start, end)
+
+
+def _cut(text: str, window: slice, places: Sequence[Place]) -> Snippet:
+    before = _CUT if window.start else ""
+    after = _CUT if window.stop < len(text) else ""
+    shown = before + re.sub(r"\s", " ", text[window]) + after
+    shift = window.start - len(before)
+    return Snippet(shown, [_span(start - shift, end - shift) for start, end in _united(places, window)])
+
+
+def _united(places: Sequence[Place], window: slice) -> list[tuple[int, int]]:
+    """What of the places lies in the window, in order, overlaps made one."""
+    united: list[tuple[int, int]] = []
+    for place in places:
+        start, end = max(place.start, window.start), min(place.end, window.stop)
+        if start >= end:
+            continue
+        if united and start < united[-1][1]:
+            united[-1] = united[-1][0], max(united[-1][1], end)
+        else:
+            united.append((start, end))
+    return united
+
+
+def _span(start: int, end: int) -> SnippetSpan:
+    return SnippetSpan(start=start, length=end - start)
