@@ -20,6 +20,8 @@ from typing import Annotated, Any
 from oblixd.errors import InvalidArgumentError
 from oblixd.settings import Between, Matches, Setting, reference, settings_of
 
+_MAX_DAYS = 36_500
+
 _HOUR_S = 3600.0
 _MONTH_S = 30 * 24 * _HOUR_S
 
@@ -42,6 +44,19 @@ class Store:
 
     map_size_gib: Annotated[int, Between(1, 65536)] = 64
     """The most that it may grow to, in GiB. That is address space: the file is as large as what is in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """How long conversations are kept. A day has 24 hours."""
+
+    deleted_days: Annotated[int, Between(0, _MAX_DAYS)] = 30
+    """Days for which a deleted session can be brought back. 0: not at all."""
+    retention_days: Annotated[int, Between(0, _MAX_DAYS)] = 0
+    """Days after its last change when `retention_action` is done to a session. 0: never. A session's own
+    retention goes before this one."""
+    retention_action: Annotated[str, Matches("archive|delete", "archive or delete")] = "archive"
+    """What is then done: `archive` puts it away, `delete` deletes it as a person would."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +114,7 @@ class Config:
 
     daemon: Daemon = Daemon()
     store: Store = Store()
+    sessions: Sessions = Sessions()
     embedded: Embedded = Embedded()
     ollama: Ollama = Ollama()
     monitor: Monitor = Monitor()
