@@ -44,6 +44,19 @@ def test_many_give_a_line_each_and_totals(oblix, take, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (1, "oblix: 2 imported (4 messages), 0 skipped, 2 refused.\n")
 
 
+def test_what_is_here_already_is_skipped_and_named(oblix, tmp_path: Path) -> None:
+    path = tmp_path / "some.jsonl"
+    path.write_bytes(lines(CHAT | {"id": "cli skipped"}))
+    first = oblix("sessions", "import", str(path))
+    again = oblix("sessions", "import", str(path))
+    assert again.stdout == first.stdout
+    assert again.stderr.startswith("oblix: ")
+    path.write_bytes(path.read_bytes() + lines(CHAT | {"id": "cli not skipped"}))
+    more = oblix("sessions", "import", str(path))
+    assert more.stderr == "oblix: 1 imported (2 messages), 1 skipped, 0 refused.\n"
+    assert [line.split("\t")[0] for line in more.stdout.splitlines()] == ["skipped", "imported"]
+
+
 def test_a_directory_of_the_first_oblix_is_one_command(take, tmp_path: Path) -> None:
     for number in (1, 2):
         said = {"id": "1", "role": "user", "content": "Hello", "timestamp": "2024-07-15T14:30:22.123000"}

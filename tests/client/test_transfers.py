@@ -94,6 +94,18 @@ async def test_what_is_refused_is_named_and_the_rest_is_taken(client: OblixClien
     assert (report.imported, report.refused) == (3, 6)
 
 
+async def test_what_is_here_already_is_skipped(client: OblixClient, tmp_path: Path) -> None:
+    path = written(tmp_path / "a.json", unlike("skipped", GPT), unlike("skipped too", GPT))
+    first = await client.import_sessions(path)
+    written(path, unlike("skipped", GPT), unlike("skipped too", GPT) | {"title": "changed"})
+    second = await client.import_sessions(path)
+    assert [each.outcome for each in second.sessions] == ["skipped", "imported"]
+    assert second.sessions[0].session_id == first.sessions[0].session_id
+    assert second.sessions[0].reason == "ALREADY_IMPORTED"
+    third = await client.import_sessions(path, skip_existing=False)
+    assert third.imported == 2
+
+
 async def test_ids_can_be_kept(client: OblixClient, tmp_path: Path) -> None:
     path = written(tmp_path / "a.jsonl", unlike("kept-1", CHAT), unlike("not an id", CHAT))
     report = await client.import_sessions(path, keep_ids=True, skip_existing=False)
