@@ -65,7 +65,7 @@ def tool_names(context: Sequence[Said]) -> dict[str, str]:
 def _said(message: pb.Message) -> Said:
     return Said(
         role=_ROLES[message.role],
-        text="".join(part.text for part in _parts(message, "text")),
+        text="".join(part.text for part in message.parts),
         images=tuple(part.image for part in _parts(message, "image")),
         calls=tuple(part.tool_call for part in _parts(message, "tool_call")),
         results=tuple(part.tool_result for part in _parts(message, "tool_result")),

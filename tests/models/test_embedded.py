@@ -111,8 +111,9 @@ async def test_killed_in_the_middle_it_is_back_with_the_next_prompt(connect: Con
 
 
 async def test_it_is_unloaded_when_nobody_uses_it(connect: Connect) -> None:
-    connection = connect(idle_unload_s=0.05)
-    assert (await ask(connection, question("Tell me more", max_tokens=60))).error is None
+    connection = connect(idle_unload_s=0.2)
+    assert (await ask(connection, SHORT)).error is None
+    assert (await ask(connection, question("Tell me more", max_tokens=60))).error is None, "it is in use"
     process = process_of(connection)
     await eventually(lambda: not process.is_running())
     assert connection.status().state is State.IDLE

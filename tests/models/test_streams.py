@@ -86,6 +86,30 @@ async def test_many_answers_at_once(server: ModelServer, connection: Connection)
     assert connection.running == 0
 
 
+class EndsLate(InStream):
+    """Says the last word, and ends the body a moment later, as servers do that flush in between."""
+
+    after = 1
+
+    def strike(self, wire: Wire, error: bytes) -> bool:
+        wire.chunk(b'{"message":{"role":"assistant","content":""},"done":true}\n')
+        wire.wait(0.02)
+        wire.end()
+        return False
+
+
+async def test_the_end_of_the_body_is_awaited_so_that_the_connection_is_kept(
+    servers: Callable[[ModelServer], ModelServer], connections: Callable[..., Connection]
+) -> None:
+    kind = KINDS["ollama"]
+    server = servers(kind.server())
+    server.script(Answer("One", fault=EndsLate()))
+    connection = connections(kind.connect(kind.spec(server.url)))
+    for _ in range(2):
+        assert (await ask(connection)).error is None
+    assert len({request.port for request in server.requests}) == 1
+
+
 class LosesTheCounts(InStream):
     """Cuts the connection behind the stop reason, before the counts."""
 
