@@ -67,7 +67,7 @@ def shelves_of(archived: pb.ArchivedFilter.ValueType) -> tuple[bytes, ...]:
     if archived not in _SHELVES:
         known = ", ".join(pb.ArchivedFilter.keys())
         raise invalid(
-            "UNKNOWN_ENUM_VALUE", "archived", f"must be one of {known}.", limit=known, given=archived
+            "INVALID_VALUE", "archived", f"must be one of {known}.", limit=known, given=archived
         )
     return _SHELVES[archived]
 

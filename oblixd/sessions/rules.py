@@ -34,7 +34,7 @@ def checked_action(action: Action, field: str) -> Action:
     """The action to use: unset is ARCHIVE. InvalidArgumentError for one that there is not."""
     if action not in pb.RetentionAction.values():
         known = ", ".join(pb.RetentionAction.keys())
-        raise invalid("UNKNOWN_ENUM_VALUE", field, f"must be one of {known}.", limit=known, given=action)
+        raise invalid("INVALID_VALUE", field, f"must be one of {known}.", limit=known, given=action)
     return action or pb.RETENTION_ACTION_ARCHIVE
 
 
