@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from io import BufferedReader
 from pathlib import Path
 
 from oblix._checks import shown
@@ -81,22 +82,29 @@ class Feed:
         try:
             with opening.opened(path) as file:
                 for source, stream in opening.streams(file, str(path)):
-                    for step in self._stream(source, values(stream, source)):
+                    for step in self._stream(source, stream):
                         self.bytes_read = before + file.tell()
                         yield step
         except InvalidArgumentError as error:
             self._refuse(ImportedSession("refused", str(path)), error)
 
-    def _stream(self, source: str, found: Iterator[Found]) -> Steps:
-        last, has_any = self._options.format, False
+    def _stream(self, source: str, stream: BufferedReader) -> Steps:
+        """One file, or one of a zip file: where it can't be read on, the next one is."""
+        try:
+            yield from self._conversations(source, values(stream, source))
+        except InvalidArgumentError as error:
+            self._refuse(ImportedSession("refused", source), error)
+
+    def _conversations(self, source: str, found: Iterator[Found]) -> Steps:
+        format_, has_any = self._options.format, False
         for item in found:
             if item.problem is None and self._options.format is None:
-                # What looks like none is refused for what it lacks to be like the one before.
-                last = catalog.detect(item.value) or last
-                if last is None:
+                # What looks like nothing known is read as the one before, to say what is wrong with it.
+                format_ = catalog.detect(item.value) or format_
+                if format_ is None:
                     raise _unknown(item, source)
             has_any = True
-            yield from self._conversation(source, item, last)
+            yield from self._conversation(source, item, format_)
         if not has_any:
             raise unreadable(source, "there are no conversations in it")
 

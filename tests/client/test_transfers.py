@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import gzip
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from oblix import ImportedSession, InvalidArgumentError, NotFoundError, OblixClient
+from oblix import (
+    ImportedSession,
+    ImportReport,
+    InvalidArgumentError,
+    NotFoundError,
+    OblixClient,
+    OblixError,
+)
 from oblix.formats import catalog, jsonl, values
 from oblix.v1 import messages_pb2 as pb
 from oblix.v1 import sessions_pb2
 from support.chats import chatgpt, conversations, lines, node, openwebui
+from support.daemon import running
 
 CHAT = {
     "title": "Of a file",
@@ -104,6 +113,38 @@ async def test_what_is_here_already_is_skipped(client: OblixClient, tmp_path: Pa
     assert second.sessions[0].reason == "ALREADY_IMPORTED"
     third = await client.import_sessions(path, skip_existing=False)
     assert third.imported == 2
+
+
+async def test_a_broken_file_in_a_zip_file_is_named_and_the_next_is_read(
+    client: OblixClient, tmp_path: Path
+) -> None:
+    path = tmp_path / "all.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("conversations-000.json", "[{")
+        archive.writestr("conversations-001.json", json.dumps([unlike("of a zip", GPT)]))
+    report = await client.import_sessions(path)
+    assert [(each.file, each.outcome) for each in report.sessions] == [
+        (f"{path}/conversations-000.json", "refused"),
+        (f"{path}/conversations-001.json", "imported"),
+    ]
+
+
+async def test_an_import_that_was_cut_is_started_again(home: Path, tmp_path: Path) -> None:
+    path = written(tmp_path / "a.jsonl", *[unlike(f"cut {n}", CHAT) for n in range(60)])
+    client = OblixClient()
+    with running(home, OBLIX_EMBEDDED_ENABLED="false") as daemon:
+
+        def kill_at_20(report: ImportReport) -> None:
+            if report.imported == 20:
+                daemon.kill()
+
+        with pytest.raises(OblixError):
+            await client.import_sessions(path, on_progress=kill_at_20)
+    with running(home, OBLIX_EMBEDDED_ENABLED="false"):
+        report = await client.import_sessions(path)
+        assert report.skipped >= 20
+        assert report.skipped + report.imported == len(client.list_sessions(limit=100)) == 60
+    await client.shutdown()
 
 
 async def test_ids_can_be_kept(client: OblixClient, tmp_path: Path) -> None:
