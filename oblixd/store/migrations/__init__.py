@@ -26,6 +26,8 @@ from dataclasses import dataclass
 
 from oblixd.store.table import Table, Transaction
 
+__all__ = ["CHAIN", "Migration", "Tables"]
+
 Tables = Callable[[str], Table]
 """Opens a table by its name, which makes it where it is missing."""
 
