@@ -6,7 +6,6 @@ is read together with it is exactly as old. Checkpoints of a running answer are 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from collections.abc import Callable
@@ -97,8 +96,8 @@ class Changes:
         self._store = store
         self._counters = tables.counters
         self._history = history
-        self._told = self.newest()
-        self._moved = asyncio.Event()
+        self.announced = self.newest()
+        """The revision that the listeners were called for last."""
         self.listeners: list[Callable[[], None]] = []
         """Called on the loop after changes that are durable, once for each group of writes."""
         store.on_commit(self._committed)
@@ -123,17 +122,10 @@ class Changes:
         with self._store.read() as txn:
             return self._history.after(txn, revision, limit)
 
-    async def beyond(self, revision: int) -> None:
-        """Returns once there is a change after this revision."""
-        while self._told <= revision:
-            await self._moved.wait()
-
     def _committed(self) -> None:
         newest = self.newest()
-        if newest == self._told:
+        if newest == self.announced:
             return
-        self._told = newest
-        self._moved.set()
-        self._moved = asyncio.Event()
+        self.announced = newest
         for listener in self.listeners:
             listener()

@@ -36,7 +36,9 @@ class Watches:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._closing = asyncio.Event()
+        self._is_closing = False
+        self._woken = asyncio.Event()
+        ledger.changes.listeners.append(self._wake)
         self.count = 0
         """How many watch."""
 
@@ -56,7 +58,13 @@ class Watches:
 
     def close(self) -> None:
         """Ends every watch with UnavailableError DAEMON_STOPPING."""
-        self._closing.set()
+        self._is_closing = True
+        self._wake()
+
+    def _wake(self) -> None:
+        # One for all who wait: each looks by itself whether there is something for it.
+        self._woken.set()
+        self._woken = asyncio.Event()
 
     async def _events(
         self, filter_: Struct, labels: frozenset[bytes], newest: int, from_revision: int | None
@@ -92,14 +100,9 @@ class Watches:
     async def _news(self, revision: int) -> None:
         """Returns once there is a change to tell."""
         await asyncio.sleep(GATHERED_S)
-        closing = asyncio.create_task(self._closing.wait())
-        news = asyncio.create_task(self._ledger.changes.beyond(revision))
-        try:
-            await asyncio.wait([closing, news], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            closing.cancel()
-            news.cancel()
-        if self._closing.is_set():
+        while self._ledger.changes.announced <= revision and not self._is_closing:
+            await self._woken.wait()
+        if self._is_closing:
             raise UnavailableError("DAEMON_STOPPING", "oblixd is stopping: watch again in a moment.")
 
 

@@ -1,0 +1,209 @@
+"""Watching: the headers, what was missed, then each change; slow readers harm nobody."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.struct_pb2 import Struct
+from oblix.v1 import messages_pb2, sessions_pb2_grpc
+from oblix.v1 import sessions_pb2 as pb
+from oblix.v1.sessions_pb2 import Session
+from support.conversations import say, struct
+from support.daemon import running
+from support.watching import told, told_until_synced
+
+from oblixd.errors import InvalidArgumentError, UnavailableError
+from oblixd.sessions import Sessions, changes, watch
+
+WATCHERS = 200
+
+
+async def _make(sessions: Sessions, **metadata: Any) -> str:
+    return (await sessions.create(Session(metadata=struct(**metadata)))).id
+
+
+async def test_headers_come_first_then_each_change(sessions: Sessions) -> None:
+    old, new = await _make(sessions), await _make(sessions)
+    async with aclosing(sessions.watch(Struct(), None)) as events:
+        assert [await told(events) for _ in range(3)] == [
+            ("session", new, 2),
+            ("session", old, 2),
+            ("synced", "", 2),
+        ]
+        await sessions.append(old, [say("hello")])
+        assert await told(events) == ("session", old, 3)
+        made = await _make(sessions)
+        assert await told(events) == ("session", made, 4)
+        await sessions.delete(new)
+        assert await told(events) == ("removed", new, 5)
+        await sessions.undelete(new)
+        assert await told(events) == ("session", new, 6)
+
+
+async def test_a_header_is_told_as_it_is_now(sessions: Sessions) -> None:
+    made = await _make(sessions)
+    async with aclosing(sessions.watch(Struct(), 1)) as events:
+        assert await told(events) == ("synced", "", 1)
+        turn = await sessions.begin_turn(made, "request", [say("question")])
+        event = await anext(events)
+        assert event.session.session == sessions.get(made)
+        assert event.session.session.running_request_id == "request"
+        await turn.finish(messages_pb2.Message())
+        assert (await anext(events)).session.session.running_request_id == ""
+
+
+async def test_only_what_matches_is_told_and_what_no_longer_does_is_removed(sessions: Sessions) -> None:
+    mine, other = await _make(sessions, kind="a", n=1), await _make(sessions, kind="b")
+    async with aclosing(sessions.watch(struct(kind="a"), None)) as events:
+        assert await told_until_synced(events) == [("session", mine)]
+        await sessions.append(other, [say("not for us")])
+        await sessions.delete(other)
+        await sessions.update(Session(id=mine, metadata=struct(n=2)), [])
+        assert (await told(events))[:2] == ("session", mine)
+        await sessions.update(Session(id=mine, metadata=struct(kind="b")), [])
+        assert (await told(events))[:2] == ("removed", mine)
+        await sessions.append(mine, [say("not for us any more")])
+        await sessions.update(Session(id=mine, metadata=struct(kind="a")), [])
+        assert (await told(events))[:2] == ("session", mine)
+
+
+async def test_archived_sessions_are_not_watched(sessions: Sessions) -> None:
+    made, away = await _make(sessions), await _make(sessions)
+    await sessions.update(Session(id=away, archived=True), [])
+    async with aclosing(sessions.watch(Struct(), None)) as events:
+        assert await told_until_synced(events) == [("session", made)]
+        await sessions.append(away, [say("unseen")])
+        await sessions.update(Session(id=made, archived=True), [])
+        assert (await told(events))[:2] == ("removed", made)
+        await sessions.update(Session(id=away), ["archived"])
+        assert (await told(events))[:2] == ("session", away)
+
+
+async def test_a_lost_watch_goes_on_where_it_was(sessions: Sessions) -> None:
+    ids = [await _make(sessions) for _ in range(4)]
+    await sessions.append(ids[0], [say("again")])
+    await sessions.delete(ids[3])
+    async with aclosing(sessions.watch(Struct(), 1)) as events:
+        assert [await told(events) for _ in range(5)] == [
+            ("session", ids[1], 2),
+            ("session", ids[2], 3),
+            ("session", ids[0], 5),
+            ("removed", ids[3], 6),
+            ("synced", "", 6),
+        ]
+
+
+async def test_headers_that_change_while_they_are_told_are_not_missed(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "PAGE", 2)
+    ids = [await _make(sessions) for _ in range(7)]
+    async with aclosing(sessions.watch(Struct(), None)) as events:
+        assert (await told(events))[1] == ids[6]
+        await sessions.append(ids[0], [say("moves to the front")])
+        await sessions.delete(ids[1])
+        seen = {session_id: kind for kind, session_id in await told_until_synced(events)}
+    assert seen == {**dict.fromkeys(ids[:1] + ids[2:6], "session"), ids[1]: "removed"}
+
+
+async def test_a_reader_that_was_away_is_told_each_session_once(sessions: Sessions) -> None:
+    ids = [await _make(sessions) for _ in range(3)]
+    async with aclosing(sessions.watch(Struct(), 3)) as events:
+        assert await told(events) == ("synced", "", 3)
+        for n in range(10):
+            for session_id in ids:
+                await sessions.append(session_id, [say(f"{n}")])
+        heard = [(await told(events))[1] for _ in range(len(ids))]
+        assert heard == ids
+        await sessions.delete(ids[0])
+        assert (await told(events))[:2] == ("removed", ids[0])
+
+
+async def test_who_is_far_behind_is_told_once_he_caught_up(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "PAGE", 5)
+    async with aclosing(sessions.watch(Struct(), 0)) as events:
+        assert await told(events) == ("synced", "", 0)
+        ids = [await _make(sessions) for _ in range(12)]
+        assert await told_until_synced(events) == [("session", session_id) for session_id in ids]
+
+
+async def test_who_is_too_far_behind_begins_anew(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changes, "KEPT", 5)
+    monkeypatch.setattr(changes, "TRIMMED_AT_ONCE", 5)
+    behind = sessions.watch(Struct(), 0)
+    assert await told(behind) == ("synced", "", 0)
+    for _ in range(30):
+        await _make(sessions)
+    oldest = sessions.ledger.changes.oldest()
+    assert oldest > 0
+    for events in (behind, sessions.watch(Struct(), oldest - 1)):
+        assert await told(events) == ("resync_required", "", oldest)
+        with pytest.raises(StopAsyncIteration):
+            await anext(events)
+    async with aclosing(sessions.watch(Struct(), oldest)) as events:
+        assert len(await told_until_synced(events)) == 30 - oldest
+
+
+@pytest.mark.parametrize("revision", [-1, 2])
+async def test_a_revision_that_never_was_is_refused(sessions: Sessions, revision: int) -> None:
+    await _make(sessions)
+    with pytest.raises(InvalidArgumentError) as caught:
+        sessions.watch(Struct(), revision)
+    assert caught.value.reason == "INVALID_REVISION"
+    assert caught.value.metadata["limit"] == "1"
+
+
+async def test_the_end_of_the_daemon_ends_the_watches(sessions: Sessions) -> None:
+    events = sessions.watch(Struct(), None)
+    assert (await told(events))[0] == "synced"
+    assert sessions.watch_count == 1
+    sessions.close()
+    with pytest.raises(UnavailableError, match="watch again"):
+        await told(events)
+    assert sessions.watch_count == 0
+
+
+async def test_one_frozen_watcher_of_two_hundred_is_noticed_by_nobody(tmp_path: Path) -> None:
+    with running(tmp_path, OBLIX_EMBEDDED_ENABLED="false") as daemon:
+        async with grpc.aio.insecure_channel(f"unix:{daemon.socket}") as channel:
+            await _watch_together(sessions_pb2_grpc.SessionServiceStub(channel), daemon.socket)
+
+
+async def _watch_together(stub: sessions_pb2_grpc.SessionServiceAsyncStub, socket: Path) -> None:
+    made = (await stub.CreateSession(pb.CreateSessionRequest())).session.id
+    async with grpc.aio.insecure_channel(f"unix:{socket}") as apart:
+        frozen = sessions_pb2_grpc.SessionServiceStub(apart).WatchSessions(pb.WatchSessionsRequest())
+        assert (await told(aiter(frozen)))[1] == made
+        readers = [aiter(stub.WatchSessions(pb.WatchSessionsRequest())) for _ in range(WATCHERS - 1)]
+        await asyncio.gather(*map(told_until_synced, readers))
+        # More than any buffer between the daemon and a reader that does not read.
+        for n in range(40):
+            await _retitle(stub, made, n)
+        heard = await asyncio.gather(*(_hear(reader, 39) for reader in readers))
+        assert heard == [True] * len(readers)
+        last = [event.session.session.title async for event in _until_title(aiter(frozen), "39")]
+        assert last[-1].startswith("39 ")
+
+
+async def _retitle(stub: sessions_pb2_grpc.SessionServiceAsyncStub, session_id: str, n: int) -> None:
+    big = struct(text=f"{n} " + "x" * 60_000)
+    session = Session(id=session_id, title=f"{n} ", context=big)
+    await stub.UpdateSession(pb.UpdateSessionRequest(session=session))
+
+
+async def _hear(reader: Any, n: int) -> bool:
+    return [event async for event in _until_title(reader, str(n))] != []
+
+
+async def _until_title(reader: Any, start: str) -> Any:
+    async for event in reader:
+        yield event
+        if event.session.session.title.startswith(f"{start} "):
+            return
