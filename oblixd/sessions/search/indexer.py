@@ -22,6 +22,8 @@ GATHERED_S = 0.1
 """How long changes are gathered before they are indexed, unless somebody searches."""
 TRIED_AGAIN_S = 5.0
 """The pause after an error that is not the index's own: a full disk, a directory that can't be written."""
+MADE_ANEW_S = 0.2
+"""The pause before a damaged index is made anew, so that a disk that damages all of them has some rest."""
 LOOKED_AT_ONCE = 256
 """Sessions or changes that one batch looks at."""
 
@@ -99,6 +101,7 @@ class Indexer:
             self._revision = -1
             logger.warning("the search index is built anew: %s", error)
             remove(self._path)
+            self._stopping.wait(MADE_ANEW_S)
         else:
             self._pause(error)
 

@@ -41,8 +41,9 @@ CREATE VIRTUAL TABLE words USING fts5(text, content = '', tokenize = 'ascii', pr
 """
 
 _SEQUENCE_BITS = 32
-_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-_MISSING = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_ERROR})
+# What can't be read through is as good as damaged: it costs less to make it anew than to find out.
+_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR})
+_MISSING = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_BUSY})
 MAX_ROW = 2**63 - 1
 
 
@@ -90,7 +91,7 @@ def is_damage(error: sqlite3.DatabaseError) -> bool:
 
 
 def is_missing(error: sqlite3.DatabaseError) -> bool:
-    """True where there is no file, or no table in it."""
+    """True where there is no file or no table in it, or it is just being made."""
     return _code(error) in _MISSING
 
 

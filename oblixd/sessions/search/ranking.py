@@ -57,7 +57,7 @@ def ranked(path: Path, expression: str, scope: Scope) -> list[Ranked]:
     DeadlineExceededError SEARCH_TOO_SLOW where nothing was found in a second,
     sqlite3.DatabaseError where the file is missing or damaged.
     """
-    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None)) as connection:
         until = time.monotonic() + MAX_SECONDS
         connection.set_progress_handler(lambda: time.monotonic() > until, _CALLED_EVERY)
         if scope.wanted:

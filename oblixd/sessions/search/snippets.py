@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
 from oblix.v1.sessions_pb2 import SnippetSpan
@@ -51,14 +52,21 @@ def _best_block(text: str, query: Query) -> slice:
 
 
 def _densest(places: Sequence[Place]) -> slice:
-    """The snippet's length with the most different units in it, then with the most places."""
-    best, most = slice(0, 0), (0, 0)
-    for number, first in enumerate(places):
-        near = [place for place in places[number:] if place.end <= first.start + SNIPPET_CHARACTERS]
-        worth = len({place.unit for place in near}), len(near)
-        if worth > most:
-            best, most = slice(first.start, max(place.end for place in near)), worth
-    return best
+    """Where the most different units stand together within a snippet's length, the closest of these."""
+    candidates = [_together(places[number:]) for number in range(len(places))]
+    best = max(candidates, key=lambda found: (found[0], found[1].start - found[1].stop), default=None)
+    return best[1] if best else slice(0, 0)
+
+
+def _together(places: Sequence[Place]) -> tuple[int, slice]:
+    """How many different units follow soon, the first included, and where these begin and end."""
+    start, end = places[0].start, places[0].end
+    units: set[int] = set()
+    for place in takewhile(lambda place: place.end <= start + SNIPPET_CHARACTERS, places):
+        if place.unit not in units:
+            units.add(place.unit)
+            end = max(end, place.end)
+    return len(units), slice(start, end)
 
 
 def _widened(text: str, window: slice) -> slice:
