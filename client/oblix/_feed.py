@@ -37,6 +37,14 @@ class Options:
     skip_existing: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A conversation on its way: imported, unless its result says something else, or refused here."""
+
+    entry: ImportedSession
+    bytes_read: int
+
+
 class Feed:
     """The steps of one import, and what became of each conversation, in order.
 
@@ -47,8 +55,10 @@ class Feed:
         self._files = files
         self._options = options
         # What was sent waits for its result; what was refused here waits for its turn.
-        self._waiting: deque[ImportedSession] = deque()
-        self.bytes_read = 0
+        self._waiting: deque[_Sent] = deque()
+        self._bytes_read = 0
+        self.bytes_settled = 0
+        """How much of the files is behind what was settled: reading runs ahead of the answers."""
         self.failure: Exception | None = None
         """Why reading ended early: a defect, to be raised where the answers are read."""
 
@@ -65,7 +75,7 @@ class Feed:
         yield from self._refused()
         if not self._waiting:
             raise InternalError("The daemon answered for a session that was not sent.")
-        yield _with_result(self._waiting.popleft(), result)
+        yield _with_result(self._next(), result)
 
     def rest(self) -> Iterator[ImportedSession]:
         """What was refused here after the last result."""
@@ -74,17 +84,22 @@ class Feed:
             raise InternalError("The daemon did not answer for every session that was sent.")
 
     def _refused(self) -> Iterator[ImportedSession]:
-        while self._waiting and self._waiting[0].outcome == "refused":
-            yield self._waiting.popleft()
+        while self._waiting and self._waiting[0].entry.outcome == "refused":
+            yield self._next()
+
+    def _next(self) -> ImportedSession:
+        sent = self._waiting.popleft()
+        self.bytes_settled = sent.bytes_read
+        return sent.entry
 
     def _file(self, path: Path) -> Steps:
-        before = self.bytes_read
+        before = self._bytes_read
         try:
             with opening.opened(path) as file:
                 for source, stream in opening.streams(file, str(path)):
                     for step in self._stream(source, stream):
-                        self.bytes_read = before + file.tell()
                         yield step
+                        self._bytes_read = before + file.tell()
         except InvalidArgumentError as error:
             self._refuse(ImportedSession("refused", str(path)), error)
 
@@ -119,7 +134,7 @@ class Feed:
         except InvalidArgumentError as error:
             self._refuse(entry, error)
             return
-        self._waiting.append(replace(entry, outcome="imported"))
+        self._waiting.append(_Sent(replace(entry, outcome="imported"), self._bytes_read))
         header = sessions_pb2.ImportHeader(
             session=conversation.session,
             keep_id=self._options.keep_ids,
@@ -128,7 +143,8 @@ class Feed:
         yield from steps_of(header, conversation.messages)
 
     def _refuse(self, entry: ImportedSession, error: InvalidArgumentError) -> None:
-        self._waiting.append(replace(entry, reason=error.reason, detail=_detail(error)))
+        refused = replace(entry, reason=error.reason, detail=_detail(error))
+        self._waiting.append(_Sent(refused, self._bytes_read))
 
 
 def _unknown(item: Found, source: str) -> InvalidArgumentError:

@@ -110,7 +110,7 @@ class TransferCalls(SessionCalls):
                 found = feed.settled(answer.result) if answer.HasField("result") else feed.rest()
                 for entry in found:
                     report.add(entry)
-                    report.bytes_read = feed.bytes_read
+                    report.bytes_read = feed.bytes_settled
                     yield
         if feeds[-1].failure is not None:
             raise feeds[-1].failure
