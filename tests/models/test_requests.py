@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from support.asking import message, question
 
 from oblixd.models.base import ChatRequest, ModelError, ModelErrorKind, Options
 from oblixd.models.claude import MAX_TOKENS, ClaudeConnection
+from oblixd.models.embedded.connection import EmbeddedModels, EmbeddedSettings
 from oblixd.models.hooks import HookSpec, checked
 from oblixd.models.ollama import OllamaConnection
 from oblixd.models.openai import OpenAIConnection
@@ -34,6 +36,12 @@ def openai(request: ChatRequest, spec: HookSpec | None = None) -> dict[str, Any]
 
 def claude(request: ChatRequest) -> dict[str, Any]:
     return ClaudeConnection(checked("claude", "claude-3")).body(request)
+
+
+def embedded(request: ChatRequest) -> dict[str, Any]:
+    here = Path()
+    models = EmbeddedModels(EmbeddedSettings(here, here, max_tokens=77))
+    return models.connect(checked("embedded", models.name)).body(request)
 
 
 def talk(*messages: pb.Message) -> ChatRequest:
@@ -168,6 +176,16 @@ def test_claude_gets_strict_turns_that_begin_with_the_user() -> None:
     messages = claude(request)["messages"]
     assert [one["role"] for one in messages] == ["user", "assistant", "user", "assistant"]
     assert messages[2]["content"] == [{"type": "text", "text": "One\n\nTwo"}]
+
+
+def test_the_embedded_model_gets_strict_turns_and_a_limit() -> None:
+    body = embedded(talk(message(SYSTEM, "Be brief."), message(USER, "One"), message(USER, "Two")))
+    assert body["messages"] == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "One\n\nTwo"},
+    ]
+    assert body["max_tokens"] == 77
+    assert embedded(question("Hi", max_tokens=5))["max_tokens"] == 5
 
 
 def test_neighbours_of_one_role_are_joined() -> None:

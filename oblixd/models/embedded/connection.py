@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from oblixd.models.answers import answer
 from oblixd.models.base import (
@@ -137,12 +138,17 @@ class EmbeddedConnection:
         """See `Connection.close`."""
         await self._supervisor.close()
 
-    def _answer(self, worker: Worker, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
+    def body(self, request: ChatRequest) -> dict[str, Any]:
+        """Write the request in the words of llama.cpp's server."""
         options = request.options
         if options.max_tokens is None:
             options = replace(options, max_tokens=self._settings.max_tokens)
-        body = completion_body(self.name, joined(said(request.messages)), options, limit="max_tokens")
-        return answer(worker.http, "/v1/chat/completions", body, CompletionDecoder(self._peer))
+        # Small models were taught strict turns.
+        return completion_body(self.name, joined(said(request.messages)), options, limit="max_tokens")
+
+    def _answer(self, worker: Worker, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
+        decoder = CompletionDecoder(self._peer)
+        return answer(worker.http, "/v1/chat/completions", self.body(request), decoder)
 
     async def _explained(self, worker: Worker, error: ModelError) -> ModelError:
         how = await worker.ended(NOTICED_S) if error.kind in _LOST else ""
