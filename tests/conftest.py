@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 from support import processes
 
 KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "OBLIX_API_KEY")
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C in the background, too, where a shell has it ignored, and what the tests start with it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
@@ -34,13 +39,9 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture(autouse=True)
 def no_process_left(home: Path) -> Iterator[None]:
     """Fails a test after which a child process lives on that was not there before."""
-    before = _children()
+    before = processes.children()
     yield
-    left = _children() - before
+    left = processes.children() - before
     if left:
         left = set(processes.wait_for_end(left - processes.of(home)))
     assert not left, f"left behind: {left}"
-
-
-def _children() -> set[psutil.Process]:
-    return set(psutil.Process().children(recursive=True))
