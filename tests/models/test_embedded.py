@@ -110,12 +110,13 @@ async def test_killed_in_the_middle_it_is_back_with_the_next_prompt(connect: Con
     assert connection.pid not in {None, killed.pid}
 
 
-async def test_it_is_unloaded_when_nobody_uses_it(connect: Connect) -> None:
+async def test_it_is_unloaded_when_nobody_uses_it(connect: Connect, home: Path) -> None:
     connection = connect(idle_unload_s=0.2)
     assert (await ask(connection, SHORT)).error is None
     assert (await ask(connection, question("Tell me more", max_tokens=60))).error is None, "it is in use"
     process = process_of(connection)
     await eventually(lambda: not process.is_running())
+    await eventually(lambda: not list((home / "run").iterdir()))
     assert connection.status().state is State.IDLE
     assert (await ask(connection, SHORT)).error is None
 

@@ -84,6 +84,8 @@ class Worker:
         await self.http.close()
         await _end(self._process)
         await self._errors
+        if self.http.server.socket_path is not None:
+            self.http.server.socket_path.unlink(missing_ok=True)
 
 
 async def start(settings: WorkerSettings, peer: Peer) -> Worker:

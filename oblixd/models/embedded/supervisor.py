@@ -144,7 +144,8 @@ class Supervisor:
 
 
 def _resting(rest_s: float) -> str:
-    return f"failed {CRASHES} times in a row and is left alone for {rest_s:.0f} s; the daemon's log says why"
+    often = f"failed {CRASHES} times within {CRASH_WINDOW_S:.0f} s"
+    return f"{often} and is left alone for {rest_s:.0f} s; the daemon's log says why"
 
 
 def _failed(what: str, *, retry_after_s: float | None = None) -> ModelError:
