@@ -44,10 +44,6 @@ class ModelServiceStub:
     """Lists the models that the caller hooked and those of the configuration."""
     GetModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.GetModelRequest, _models_pb2.GetModelResponse]
     """Reads a model's live state, probing it first."""
-    PullModel: _grpc.UnaryStreamMultiCallable[_models_pb2.PullModelRequest, _models_pb2.PullModelResponse]
-    """Has the model's server fetch it, and streams how far that is. Only Ollama
-    can; another provider is FAILED_PRECONDITION PULL_UNSUPPORTED.
-    """
 
 @_typing.type_check_only
 class ModelServiceAsyncStub(ModelServiceStub):
@@ -65,10 +61,6 @@ class ModelServiceAsyncStub(ModelServiceStub):
     """Lists the models that the caller hooked and those of the configuration."""
     GetModel: _aio.UnaryUnaryMultiCallable[_models_pb2.GetModelRequest, _models_pb2.GetModelResponse]  # type: ignore[assignment]
     """Reads a model's live state, probing it first."""
-    PullModel: _aio.UnaryStreamMultiCallable[_models_pb2.PullModelRequest, _models_pb2.PullModelResponse]  # type: ignore[assignment]
-    """Has the model's server fetch it, and streams how far that is. Only Ollama
-    can; another provider is FAILED_PRECONDITION PULL_UNSUPPORTED.
-    """
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
     """Connections to models."""
@@ -107,15 +99,5 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_models_pb2.GetModelResponse, _abc.Awaitable[_models_pb2.GetModelResponse]]:
         """Reads a model's live state, probing it first."""
-
-    @_abc_1.abstractmethod
-    def PullModel(
-        self,
-        request: _models_pb2.PullModelRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_models_pb2.PullModelResponse], _abc.AsyncIterator[_models_pb2.PullModelResponse]]:
-        """Has the model's server fetch it, and streams how far that is. Only Ollama
-        can; another provider is FAILED_PRECONDITION PULL_UNSUPPORTED.
-        """
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
