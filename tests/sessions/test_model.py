@@ -22,7 +22,7 @@ from hypothesis.stateful import (
     rule,
 )
 from oblix.v1 import messages_pb2 as pb
-from oblix.v1.sessions_pb2 import Session
+from oblix.v1.sessions_pb2 import ARCHIVED_FILTER_ONLY, Session
 from support.conversations import MAP_SIZE, all_messages, all_sessions, say, struct, texts
 
 from oblixd.sessions import TABLE_NAMES, Sessions, Turn
@@ -54,6 +54,7 @@ class Model:
     updated: int
     messages: list[Said] = field(default_factory=list)
     next_place: int = 1
+    archived: bool = False
     answer: Said | None = None
     """The running turn's answer: its place, and its text as far as it was checkpointed."""
 
@@ -79,6 +80,7 @@ class Conversations(RuleBasedStateMachine):
     """Every operation on the store and on the model; what they tell must be the same."""
 
     known = Bundle("known")
+    deleted = Bundle("deleted")
 
     def __init__(self) -> None:
         super().__init__()
@@ -87,6 +89,9 @@ class Conversations(RuleBasedStateMachine):
         self._ticks = itertools.count(1)
         self._now = 0
         self._models: dict[str, Model] = {}
+        self._deleted: dict[str, Model] = {}
+        self._mirror: dict[str, Session] = {}
+        self._revision = 0
         self._turns: dict[str, Turn] = {}
         self._open()
 
@@ -144,18 +149,34 @@ class Conversations(RuleBasedStateMachine):
         model.metadata |= {key: metadata[key]} if key in metadata else {}
         model.updated = self._now
 
-    @rule(session_id=consumes(known))
-    def delete(self, session_id: str) -> None:
-        self._run(self._sessions.delete(session_id))
-        del self._models[session_id]
-        self._turns.pop(session_id, None)
+    @rule(session_id=known, archived=st.booleans())
+    def archive(self, session_id: str, archived: bool) -> None:
+        self._run(self._sessions.update(Session(id=session_id, archived=archived), ["archived"]))
+        model = self._models[session_id]
+        model.archived, model.updated = archived, self._now
 
-    @rule(target=known, session_id=known)
-    def copy(self, session_id: str) -> str:
-        copy = self._run(self._sessions.copy(session_id, None))
+    @rule(target=deleted, session_id=consumes(known))
+    def delete(self, session_id: str) -> str:
+        self._run(self._sessions.delete(session_id))
+        model = self._deleted[session_id] = self._models.pop(session_id)
+        if model.answer is not None:
+            model.end(model.answer.text, self._now)
+        self._turns.pop(session_id, None)
+        return session_id
+
+    @rule(target=known, session_id=consumes(deleted))
+    def undelete(self, session_id: str) -> str:
+        self._run(self._sessions.undelete(session_id))
+        self._models[session_id] = self._deleted.pop(session_id)
+        return session_id
+
+    @rule(target=known, session_id=known, up_to=st.integers(0, 4))
+    def copy(self, session_id: str, up_to: int) -> str:
         source = self._models[session_id]
+        up_to = up_to if up_to < source.next_place else 0
+        copy = self._run(self._sessions.copy(session_id, None, up_to))
         model = Model(source.title, source.metadata, self._now)
-        self._take(model, [source])
+        self._take(model, [source], up_to)
         self._models[copy.id] = model
         return copy.id
 
@@ -169,12 +190,13 @@ class Conversations(RuleBasedStateMachine):
         self._models[merged.id] = model
         return merged.id
 
-    def _take(self, model: Model, sources: list[Model]) -> None:
-        """All messages of the sources, by the latest time so far in their source."""
+    def _take(self, model: Model, sources: list[Model], up_to: int = 0) -> None:
+        """All messages of the sources up to a place, by the latest time so far in their source."""
         moments = []
         for source in sources:
             begun = [source.answer] if source.answer is not None and source.answer.time else []
             said = sorted([*source.messages, *begun], key=lambda said: said.place)
+            said = [what for what in said if what.place <= (up_to or what.place)]
             latest = itertools.accumulate((what.time for what in said), max)
             moments += [(time, what) for time, what in zip(latest, said, strict=True)]
         for _, what in sorted(moments, key=lambda moment: moment[0]):
@@ -223,15 +245,37 @@ class Conversations(RuleBasedStateMachine):
             if all(_same(self._models[session_id].metadata, key, value) for key, value in wanted.items())
         ]
 
-    def _in_order(self) -> list[str]:
-        return sorted(self._models, key=lambda found: (self._models[found].updated, found), reverse=True)
+    def _in_order(self, archived: bool = False) -> list[str]:
+        wanted = [found for found, model in self._models.items() if model.archived == archived]
+        return sorted(wanted, key=lambda found: (self._models[found].updated, found), reverse=True)
+
+    def _archived(self) -> list[Session]:
+        page, token = self._sessions.list(
+            page_size=1000, page_token="", filter=struct(), archived=ARCHIVED_FILTER_ONLY
+        )
+        assert not token
+        return page
+
+    @invariant()
+    def who_follows_the_changes_has_every_header(self) -> None:
+        changes = self._sessions.ledger.changes.after(self._revision, 1000)
+        assert changes is not None
+        for change in changes:
+            self._mirror.pop(change.session_id, None)
+            if change.session_id in self._models:
+                self._mirror[change.session_id] = self._sessions.get(change.session_id)
+            self._revision = change.revision
+        assert self._mirror.keys() == self._models.keys()
+        for session_id in self._mirror.keys() - self._turns.keys():
+            assert self._mirror[session_id] == self._sessions.get(session_id)
 
     @invariant()
     def every_session_is_as_the_model_says(self) -> None:
-        listed = all_sessions(self._sessions, 3)
+        listed, archived = all_sessions(self._sessions, 3), self._archived()
         assert [session.id for session in listed] == self._in_order()
+        assert [session.id for session in archived] == self._in_order(archived=True)
         assert self._sessions.count() == len(self._models)
-        for session in listed:
+        for session in [*listed, *archived]:
             model = self._models[session.id]
             assert session == self._sessions.get(session.id)
             assert (session.title, MessageToDict(session.metadata)) == (model.title, model.metadata)
