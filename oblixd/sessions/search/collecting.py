@@ -25,11 +25,12 @@ MESSAGE_BYTES = 1024
 """What a message counts besides its length."""
 
 
-def numbers_after(ledger: Ledger, number: int, limit: int) -> list[int]:
-    """The next sessions' numbers, in order."""
+def numbers_after(ledger: Ledger, index: Index, number: int, limit: int) -> list[int]:
+    """The next sessions that are there, or that the index takes for it, in order of their numbers."""
     with ledger.store.read() as txn:
         scan = ledger.tables.sessions.ascending(txn, b"", number_key(number + 1))
-        return [int.from_bytes(key, "big") for key, _ in islice(scan, limit)]
+        there = {int.from_bytes(key, "big") for key, _ in islice(scan, limit)}
+    return sorted(there.union(index.shown_after(number, limit)))[:limit]
 
 
 class Collector:
@@ -65,10 +66,12 @@ class Collector:
             header = self._header(txn, number)
             messages = self._unseen(txn, known) if header else []
         if header:
-            self._take_title(known, " ".join(words(header.title)))
+            # A title that is changed in the middle of a batch is a change of its own, for a later one.
+            title = known.title if number in self.batch.sessions else " ".join(words(header.title))
+            self._take_title(known, title)
             self._take_messages(number, messages)
             last = messages[-1][0] + 1 if messages else known.next
-            self._put(known, Known(number, last, standing_of(header), " ".join(words(header.title))))
+            self._put(known, Known(number, last, standing_of(header), title))
         else:
             self._done.add(number)
             if stored:

@@ -102,6 +102,14 @@ class Index:
         found = self._connection.execute("SELECT * FROM sessions WHERE number = ?", (number,)).fetchone()
         return Known(found[0], found[1], Standing(found[2]), found[3]) if found else None
 
+    def shown_after(self, number: int, limit: int) -> list[int]:
+        """The next sessions that are not hidden, in order of their numbers."""
+        found = self._connection.execute(
+            "SELECT number FROM sessions WHERE number > ? AND standing != ? ORDER BY number LIMIT ?",
+            (number, Standing.GONE, limit),
+        )
+        return [number for (number,) in found]
+
     def apply(self, batch: Batch, revision: int, scanned: int | None) -> None:
         """Writes a batch, and the place that it brings the index to."""
         row_count = self._row_count + len(batch.added) - len(batch.removed)

@@ -44,7 +44,8 @@ class Indexer:
         self._stopping = threading.Event()
         self._called = threading.Event()
         self._hurried = threading.Event()
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        """Who waits until a revision is indexed."""
         self._distrusted = False
         self._revision = -1
         """Up to where the index is complete. -1: it is being built, or can't be kept up."""
@@ -73,10 +74,11 @@ class Indexer:
         """True once everything is indexed that was there at the call; False where that takes too long."""
         if self._revision < 0:
             return False
-        if self._revision == self._changes.newest():
+        newest = self._changes.newest()
+        if self._revision >= newest:
             return True
         done = self._loop.create_future()
-        self._waiting.append(done)
+        self._waiting.append((newest, done))
         self._hurry()
         await asyncio.wait([done], timeout=patience_s)
         return done.done()
@@ -116,13 +118,14 @@ class Indexer:
         with Index.open(self._path, store, newest, self._stopping.is_set) as index:
             self._distrusted = False
             while not self._stopping.is_set():
-                waiting, began = len(self._waiting), time.monotonic()
+                began = time.monotonic()
                 self._check(index)
-                if self._step(index):
+                is_busy = self._step(index)
+                if index.scanned is None:
+                    self._settle(index.revision)
+                if is_busy:
                     self._stopping.wait(time.monotonic() - began)
                 else:
-                    self._revision = index.revision
-                    self._settle(waiting)
                     self._rest()
 
     def _check(self, index: Index) -> None:
@@ -136,7 +139,7 @@ class Indexer:
 
     def _scan(self, index: Index, scanned: int) -> bool:
         """Goes through all sessions, in order of their numbers."""
-        if not (numbers := numbers_after(self._ledger, scanned, LOOKED_AT_ONCE)):
+        if not (numbers := numbers_after(self._ledger, index, scanned, LOOKED_AT_ONCE)):
             index.apply(Collector(self._ledger, index).batch, index.revision, None)
             return True
         collector = Collector(self._ledger, index)
@@ -158,9 +161,11 @@ class Indexer:
             index.apply(collector.batch, changes[done - 1].revision if done else index.revision, None)
         return bool(changes)
 
-    def _settle(self, count: int) -> None:
-        for _ in range(count):
-            self._loop.call_soon_threadsafe(_done, self._waiting.popleft())
+    def _settle(self, revision: int) -> None:
+        """Everything up to a revision is indexed: tells those who wait for it."""
+        self._revision = revision
+        while self._waiting and self._waiting[0][0] <= revision:
+            self._loop.call_soon_threadsafe(_done, self._waiting.popleft()[1])
 
     def _rest(self) -> None:
         """Waits for a change, then a while for more of them."""
