@@ -64,14 +64,16 @@ def ranked(path: Path, expression: str, scope: Scope) -> list[Ranked]:
             connection.create_function("wanted", 1, scope.wanted)
         first, last = (0, MAX_ROW) if scope.number is None else rows_of(scope.number)
         values = (expression, first, last, min(scope.standings), max(scope.standings), MAX_RANKED)
-        found = list(_until_interrupted(connection.execute(_WANTED if scope.wanted else _ALL, values)))
+        found = list(_until_interrupted(connection, _WANTED if scope.wanted else _ALL, values))
     return sorted((Ranked(-score, row) for row, score in found), reverse=True)
 
 
-def _until_interrupted(rows: sqlite3.Cursor) -> Iterator[tuple[int, float]]:
+def _until_interrupted(
+    connection: sqlite3.Connection, statement: str, values: Sequence[str | int]
+) -> Iterator[tuple[int, float]]:
     found = False
     try:
-        for row in rows:
+        for row in connection.execute(statement, values):
             found = True
             yield row
     except sqlite3.OperationalError as error:
