@@ -68,7 +68,7 @@ class Embedded:
     path: Annotated[str, Matches("(/.*)?", "an absolute path, or empty")] = ""
     """The GGUF file. Empty: the packaged one."""
     threads: Annotated[int, Between(0, 1024)] = 0
-    """Threads that compute. 0: as many as there are cores."""
+    """Threads that compute. 0: half of the cores, so that others are not starved."""
     context: Annotated[int, Between(512, 1048576)] = 8192
     """Context window of one answer, in tokens."""
     parallel: Annotated[int, Between(1, 64)] = 1

@@ -17,7 +17,7 @@ from oblixd import __version__, notify
 from oblixd.callers import Callers
 from oblixd.config import Config
 from oblixd.execution import Executions
-from oblixd.models import http
+from oblixd.models import hooks, http
 from oblixd.models.embedded.connection import EmbeddedModels, EmbeddedSettings
 from oblixd.models.hooks import HookSpec
 from oblixd.models.providers import providers
@@ -100,7 +100,7 @@ class Daemon:
 
     async def _conversations(self, cleanup: AsyncExitStack) -> tuple[Sessions, Search]:
         map_size = self._config.store.map_size_gib * GIB
-        store = await Store.open(self._paths.data / "store", TABLE_NAMES, map_size=map_size)
+        store = await Store.open(self._paths.store, TABLE_NAMES, map_size=map_size)
         cleanup.push_async_callback(store.close)
         sessions = Sessions(store, keeping=self._keeping())
         if interrupted := await sessions.recover():
@@ -167,7 +167,7 @@ class Daemon:
 
     def _configured_models(self, embedded: EmbeddedModels) -> list[HookSpec]:
         ollama = self._config.ollama
-        specs = [HookSpec("ollama", name, ollama.endpoint) for name in ollama.models]
+        specs = [hooks.checked("ollama", name, endpoint=ollama.endpoint) for name in ollama.models]
         return [HookSpec("embedded", embedded.name), *specs] if self._config.embedded.enabled else specs
 
     def _about(self, sessions: Sessions, executions: Executions, callers: Callers) -> About:

@@ -65,7 +65,9 @@ class _ModelState:
 class _ModelStateEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ModelState.ValueType], builtins.type):
     DESCRIPTOR: descriptor.EnumDescriptor
     MODEL_STATE_UNSPECIFIED: _ModelState.ValueType  # 0
-    """Nothing was tried yet."""
+    """Nothing was tried yet, or the last try failed and the next may not:
+    state_reason says.
+    """
     MODEL_STATE_READY: _ModelState.ValueType  # 1
     """It can answer now."""
     MODEL_STATE_IDLE: _ModelState.ValueType  # 2
@@ -81,7 +83,9 @@ class ModelState(_ModelState, metaclass=_ModelStateEnumTypeWrapper):
     """Whether a model can answer."""
 
 MODEL_STATE_UNSPECIFIED: ModelState.ValueType  # 0
-"""Nothing was tried yet."""
+"""Nothing was tried yet, or the last try failed and the next may not:
+state_reason says.
+"""
 MODEL_STATE_READY: ModelState.ValueType  # 1
 """It can answer now."""
 MODEL_STATE_IDLE: ModelState.ValueType  # 2

@@ -312,7 +312,8 @@ class ListSessionsRequest(message.Message):
     DELETED_FIELD_NUMBER: builtins.int
     page_size: builtins.int
     """How many at most. 0 means 50; more than 1,000 counts as 1,000; a negative
-    size is INVALID_ARGUMENT.
+    size is INVALID_ARGUMENT. A page can hold fewer, or none, and still have a
+    next_page_token: it looks at 2,000 sessions at most.
     """
     page_token: builtins.str
     """Where to go on: next_page_token of the page before. Empty: the start. A
@@ -815,7 +816,7 @@ class MessageBatch(message.Message):
     MESSAGES_FIELD_NUMBER: builtins.int
     @builtins.property
     def messages(self) -> containers.RepeatedCompositeFieldContainer[messages_pb2.Message]:
-        """At most 1,000, and 4 MiB in all."""
+        """At most 1,000, and 4 MiB in all; a single message may be larger."""
 
     def __init__(
         self,
