@@ -60,6 +60,11 @@ class Paths:
         )
 
     @property
+    def store(self) -> Path:
+        """The directory of the store's file."""
+        return self.data / "store"
+
+    @property
     def notice(self) -> Path:
         """The file that tells clients where the socket is, whatever their own environment says."""
         return self.data / "socket"
