@@ -1,7 +1,8 @@
 """The command `oblixd`.
 
-Exit codes: 0 it was told to end and has drained, 1 it can't start, 2 usage, 75
-another daemon of this user runs, 78 the configuration is wrong.
+Exit codes: 0 it was told to end and has drained, or the work is done; 1 it can't start,
+or the store or the backup is damaged; 2 usage; 75 another daemon of this user runs; 78
+the configuration is wrong.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from oblixd import __version__
 from oblixd.config import ConfigError, load
@@ -25,10 +27,10 @@ EXIT_CONFIG = 78
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the daemon until it is told to end."""
-    _parser().parse_args(argv)
+    arguments = _parser().parse_args(argv)
     os.umask(0o077)
     try:
-        return _run()
+        return _run(arguments)
     except ConfigError as error:
         return _refused(str(error), EXIT_CONFIG)
     except AlreadyRunningError as error:
@@ -39,8 +41,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refused(str(error), EXIT_FAILED)
 
 
-def _run() -> int:
+def _run(arguments: argparse.Namespace) -> int:
     paths = Paths.find(os.environ)
+    if arguments.command is None:
+        return _serve(paths)
+    from oblixd import maintenance  # noqa: PLC0415  a start of the daemon does not pay for it
+
+    if arguments.command == "check":
+        return maintenance.check(paths)
+    return maintenance.restore(paths, Path(arguments.file), force=arguments.force)
+
+
+def _serve(paths: Paths) -> int:
     config = load(paths.config, os.environ)
     paths.prepare()
     with Lock(paths.lock).held(f"pid {os.getpid()}, version {__version__}, socket {paths.socket}"):
@@ -61,6 +73,13 @@ def _parser() -> argparse.ArgumentParser:
         "OBLIX_HOME puts everything under one directory.",
     )
     parser.add_argument("--version", action="version", version=f"oblixd {__version__}")
+    commands = parser.add_subparsers(
+        title="commands, while no daemon runs", metavar="COMMAND", dest="command"
+    )
+    commands.add_parser("check", help="read all conversations, and say what is damaged")
+    restore = commands.add_parser("restore", help="put a backup in the place of the conversations")
+    restore.add_argument("file", metavar="FILE", help="what `oblix backup` wrote")
+    restore.add_argument("--force", action="store_true", help="also one that holds damaged records")
     return parser
 
 

@@ -17,7 +17,8 @@ from oblixd.sessions.times import timestamp
 from oblixd.store import Transaction
 from oblixd.store.v1 import records_pb2 as records
 
-_NEXT_NUMBER = b"next_session_number"
+NEXT_NUMBER = b"next_session_number"
+"""The counter that holds the number of the next session."""
 
 
 class Ref(NamedTuple):
@@ -121,8 +122,8 @@ class Catalog:
     def new_number(self, txn: Transaction) -> int:
         """A number that no session ever had."""
         counters = self.tables.counters
-        number = int.from_bytes(counters.get(txn, _NEXT_NUMBER) or b"\x01", "big")
-        counters.put(txn, _NEXT_NUMBER, number_key(number + 1))
+        number = int.from_bytes(counters.get(txn, NEXT_NUMBER) or b"\x01", "big")
+        counters.put(txn, NEXT_NUMBER, number_key(number + 1))
         return number
 
     def publish(self, txn: Transaction, entry: Entry) -> None:

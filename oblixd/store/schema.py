@@ -10,6 +10,7 @@ import lmdb
 
 from oblixd.errors import FailedPreconditionError
 from oblixd.store.migrations import CHAIN, Migration
+from oblixd.store.offline import File
 from oblixd.store.table import Table, Transaction
 from oblixd.store.v1 import records_pb2 as records
 
@@ -59,6 +60,13 @@ def read(table: Table, txn: Transaction, supported: int = VERSION) -> int | None
     if found > supported:
         raise too_new(found, supported)
     return found
+
+
+def version(file: File) -> int:
+    """The schema of a file that nobody has open. FailedPreconditionError where it is newer than ours."""
+    table = file.tables.get(TABLE)
+    # A file without the table is a new one to a daemon, too.
+    return (table and read(table, file.txn)) or VERSION
 
 
 def too_new(found: int, supported: int = VERSION) -> FailedPreconditionError:

@@ -88,6 +88,15 @@ class Table:
                 yield key
                 more = cursor.next()
 
+    def survey(self, txn: Transaction) -> Iterator[tuple[bytes, bool]]:
+        """Every key, and whether its record is sound and found by its key. Looks through damage."""
+        with txn.cursor(self._database) as cursor:
+            more = cursor.first()
+            while more:
+                key, value = cursor.item()
+                yield key, seal(key, value[CHECKSUM_BYTES:]) == value == txn.get(key, db=self._database)
+                more = cursor.next()
+
     def descending(
         self, txn: Transaction, prefix: bytes, before: bytes = b""
     ) -> Iterator[tuple[bytes, bytes]]:

@@ -1,8 +1,8 @@
 """How a store of an older schema becomes one of this daemon's.
 
 The schema is a number. It counts up with every change that an older daemon could not
-read or would undo. What only adds (a new table, a new field that may be missing) needs
-no new number.
+read or would undo, and with every new table: a table that is missing is damage. A new
+field that may be missing needs no new number.
 
 A migration leads from one number to the next; there is none back. A change of the
 schema is made like this:
