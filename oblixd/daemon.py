@@ -13,7 +13,7 @@ from pathlib import Path
 from oblix.v1 import daemon_pb2
 from oblix.v1.sessions_pb2 import RetentionAction
 
-from oblixd import __version__, notify
+from oblixd import __version__, endings, notify
 from oblixd.callers import Callers
 from oblixd.config import Config
 from oblixd.execution import Executions
@@ -96,6 +96,7 @@ class Daemon:
         self._keep(asyncio.create_task(http.warm()), cleanup)
         self._keep(asyncio.create_task(sessions.keep_up()), cleanup)
         self._keep(asyncio.create_task(self._end_when_idle(callers, executions, sessions)), cleanup)
+        self._keep(asyncio.create_task(self._end_when_deaf()), cleanup)
         return server, executions, sessions
 
     async def _conversations(self, cleanup: AsyncExitStack) -> tuple[Sessions, Search]:
@@ -138,14 +139,20 @@ class Daemon:
 
     async def _end_when_idle(self, callers: Callers, executions: Executions, sessions: Sessions) -> None:
         idle_exit_s = self._config.daemon.idle_exit_s
-        while idle_exit_s:
-            is_used = executions.running_count or sessions.watch_count
-            idle_s = 0.0 if is_used else time.monotonic() - callers.last_s
-            if idle_s >= idle_exit_s:
-                _log.info("nobody called for %.0f s", idle_s)
-                return self.end()
-            await asyncio.sleep(idle_exit_s - idle_s)
-        return None
+        if not idle_exit_s:
+            return
+        await endings.until_idle(
+            idle_exit_s,
+            lambda: callers.last_s,
+            lambda: bool(executions.running_count or sessions.watch_count),
+        )
+        _log.info("nobody called for %.0f s", idle_exit_s)
+        self.end()
+
+    async def _end_when_deaf(self) -> None:
+        await endings.until_deaf(self._paths.socket)
+        _log.warning("%s is gone: nobody can call any more, so this daemon ends", self._paths.socket)
+        self.end()
 
     def _keeping(self) -> Keeping:
         given = self._config.sessions

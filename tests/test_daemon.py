@@ -114,6 +114,15 @@ def test_a_daemon_that_nobody_uses_ends(home: Path) -> None:
     assert daemon.process.wait(PATIENCE_S) == 0
 
 
+def test_a_daemon_whose_socket_was_removed_ends_and_makes_room(home: Path) -> None:
+    with running(home) as daemon:
+        session = Wire(daemon.channel).session()
+        daemon.socket.unlink()
+        assert daemon.process.wait(PATIENCE_S) == 0
+        with running(home) as successor:
+            assert not Wire(successor.channel).messages(session)
+
+
 @pytest.mark.parametrize(
     ("environ", "code", "told"),
     [

@@ -75,9 +75,10 @@ def test_a_prompt_by_hand_streams_its_events(grpcurl) -> None:
         handle = json.loads(grpcurl("oblix.v1.ModelService/HookModel", data=hook))["handle"]
         prompt = {"input": [{"role": "ROLE_USER", "parts": [{"text": "Hello"}]}], "candidates": [handle]}
         events = grpcurl("oblix.v1.ExecutionService/Execute", data=prompt)
-    first, *deltas, last = [key for event in _json_values(events) for key in event]
+    told = list(_json_values(events))
+    first, *deltas, last = [key for event in told for key in event]
     assert (first, set(deltas), last) == ("started", {"delta"}, "completed")
-    assert "You said: Hello" in events
+    assert "".join(event["delta"]["text"] for event in told[1:-1]) == "You said: Hello"
 
 
 def _json_values(text: str) -> Iterator[dict]:
