@@ -7,8 +7,6 @@ import io
 import itertools
 import json
 import tracemalloc
-import zipfile
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,35 +14,16 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oblix import InvalidArgumentError, NotFoundError
-from oblix.formats import catalog, opening, values
+from oblix import InvalidArgumentError
+from oblix.formats import catalog, values
 from oblix.formats import json as session_json
 from oblix.v1 import messages_pb2 as pb
 from oblix.v1 import sessions_pb2
 from support.chats import chatgpt, lines, node, openwebui
+from support.files import found_in, problem, read
 
 MIB = 1024 * 1024
 CHAT = {"messages": [{"role": "user", "content": "Hi"}]}
-
-
-def read(path: Path, format_: str | None = None) -> list[object]:
-    """What an import does with a file, without a daemon: each conversation, or the problem with it."""
-    return list(_read(path, format_))
-
-
-def _read(path: Path, format_: str | None) -> Iterator[object]:
-    with opening.opened(path) as file:
-        for source, stream in opening.streams(file, str(path)):
-            for found in values.values(stream, source):
-                kind = catalog.reader(format_) if format_ else catalog.detect(found.value)
-                yield found.problem or (kind.read(found.value) if kind else None)
-
-
-def problem(path: Path) -> str:
-    with pytest.raises(InvalidArgumentError) as caught:
-        read(path)
-    assert str(path) in caught.value.message
-    return caught.value.message
 
 
 SEEDS = [
@@ -181,7 +160,7 @@ def test_a_broken_line_is_refused_and_the_next_ones_are_read(tmp_path: Path) -> 
 def test_what_was_read_before_the_break_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "cut.json"
     path.write_bytes(json.dumps([CHAT] * 3).encode()[:-9])
-    found = _read(path, None)
+    found = found_in(path)
     assert len(list(itertools.islice(found, 2))) == 2
     with pytest.raises(InvalidArgumentError, match="in the middle of conversation 3"):
         next(found)
@@ -194,6 +173,14 @@ def test_each_element_of_a_long_list_is_found_whole(tmp_path: Path, monkeypatch)
     chats = [{"messages": [{"role": "user", "content": text}], "n": n} for n, text in enumerate(texts)]
     path.write_text(json.dumps(chats, ensure_ascii=False, indent=1))
     assert [c.messages[0].parts[0].text if c.messages[0].parts else "" for c in read(path)] == texts
+
+
+@pytest.mark.parametrize("size", range(1, 9))
+def test_no_number_or_word_is_cut(monkeypatch, size: int) -> None:
+    monkeypatch.setattr(values, "CHUNK_BYTES", size)
+    given_ = [123456, -1.5e10, True, None, "\u00e9", 7]
+    stream = io.BufferedReader(io.BytesIO(json.dumps(given_).encode()))
+    assert [found.value for found in values.values(stream, "file")] == given_
 
 
 class Endless(io.RawIOBase):
@@ -274,71 +261,3 @@ def test_brackets_and_commas_inside_texts_are_no_bomb(monkeypatch) -> None:
     for data in (content, b"[" + content + b"]", content + b"\n" + content):
         found = list(values.values(io.BufferedReader(io.BytesIO(data)), "file"))
         assert [each.problem for each in found] == [None] * len(found)
-
-
-def zipped(path: Path, **files: bytes) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in files.items():
-            archive.writestr(name.replace("_", "."), data)
-    return path
-
-
-def test_a_zip_file_gives_its_conversations_only(tmp_path: Path) -> None:
-    chat = lines(CHAT)
-    path = zipped(tmp_path / "a.zip", conversations_json=chat, user_json=b"{}", chat_html=b"<p>")
-    assert len(read(path)) == 1
-    assert len(read(zipped(tmp_path / "b.zip", one_jsonl=chat, two_json=chat, three_txt=chat))) == 2
-    assert "there are no conversations in it" in problem(zipped(tmp_path / "c.zip", a_txt=b""))
-
-
-@pytest.mark.parametrize("kind", ["gzip", "zip"])
-def test_what_expands_without_measure_is_refused(tmp_path: Path, kind: str) -> None:
-    path = tmp_path / "bomb"
-    data = b'["' + b"x" * (40 * MIB)
-    if kind == "zip":
-        zipped(path, conversations_json=data)
-    else:
-        path.write_bytes(gzip.compress(data, 6))
-    tracemalloc.start()
-    try:
-        assert "expands to more than 200 times its size" in problem(path)
-        assert tracemalloc.get_traced_memory()[1] < 110 * MIB
-    finally:
-        tracemalloc.stop()
-
-
-def test_a_zip_file_whose_contents_are_damaged_is_refused(tmp_path: Path) -> None:
-    path = zipped(tmp_path / "a.zip", conversations_json=lines(*([CHAT | {"title": "abc" * 50}] * 100)))
-    data = bytearray(path.read_bytes())
-    data[60:70] = b"\xff" * 10
-    path.write_bytes(data)
-    assert "damaged" in problem(path)
-
-
-def test_a_zip_file_with_a_huge_table_is_refused(tmp_path: Path, monkeypatch) -> None:
-    path = zipped(tmp_path / "a.zip", **{f"{n}_json": b"{}" for n in range(200)})
-    monkeypatch.setattr(opening, "MAX_DIRECTORY_BYTES", 4000)
-    assert "far too many files" in problem(path)
-    monkeypatch.setattr(opening, "MAX_DIRECTORY_BYTES", 2**20)
-    monkeypatch.setattr(opening, "MAX_ARCHIVED", 100)
-    assert "more than 100 files" in problem(path)
-
-
-def test_a_directory_stands_for_its_files(tmp_path: Path) -> None:
-    for name in ("b.json", "a.jsonl", "c.txt", "conversations-001.json", "conversations-000.json"):
-        (tmp_path / name).write_text("{}")
-    (tmp_path / "inside.json").mkdir()
-    found = [path.name for path in opening.files_in(tmp_path)]
-    assert found == ["conversations-000.json", "conversations-001.json"]
-    for path in opening.files_in(tmp_path):
-        path.unlink()
-    assert [path.name for path in opening.files_in(tmp_path)] == ["a.jsonl", "b.json"]
-
-
-def test_a_path_with_nothing_to_read_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidArgumentError, match=r"it has no file that ends in .json, .jsonl, .ndjson"):
-        opening.files_in(tmp_path)
-    with pytest.raises(InvalidArgumentError, match="Not a directory"):
-        opening.files_in(Path("/dev/null"))
-    with pytest.raises(NotFoundError, match="no file or directory"):
-        opening.files_in(tmp_path / "missing")
