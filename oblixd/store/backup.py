@@ -43,22 +43,22 @@ class Copy:
         self.size = os.fstat(file.fileno()).st_size
         """Bytes."""
 
-    async def pieces(self) -> AsyncGenerator[bytes, None]:
+    async def pieces(self, *, stall_s: float = STALL_SECONDS) -> AsyncGenerator[bytes, None]:
         """The file's bytes in order, at most PIECE_BYTES at a time; closes it at the end.
 
-        DeadlineExceededError BACKUP_STALLED where nothing was taken for a minute.
+        DeadlineExceededError BACKUP_STALLED where nothing was taken for `stall_s` seconds.
         """
         loop = asyncio.get_running_loop()
         with self._file as file:
             file.seek(0)
             while piece := await asyncio.to_thread(file.read, PIECE_BYTES):
-                giving_up = loop.call_later(STALL_SECONDS, file.close)
+                giving_up = loop.call_later(stall_s, file.close)
                 try:
                     yield piece
                 finally:
                     giving_up.cancel()
                 if file.closed:
-                    raise _stalled()
+                    raise _stalled(stall_s)
 
 
 class Copies:
@@ -132,9 +132,9 @@ def _check_room(directory: Path, size: int) -> None:
         )
 
 
-def _stalled() -> DeadlineExceededError:
+def _stalled(seconds: float) -> DeadlineExceededError:
     return DeadlineExceededError(
         "BACKUP_STALLED",
-        f"Nothing of the backup was taken for {STALL_SECONDS:.0f} seconds, so its copy was given up. "
+        f"Nothing of the backup was taken for {seconds:.0f} seconds, so its copy was given up. "
         "Begin again, and write to a disk that is faster.",
     )
