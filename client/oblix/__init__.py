@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from oblix.agents import BaseAgent, ConnectivityAgent, ResourceMonitor
+    from oblix.changes import Change, ResyncRequired, SessionChanged, SessionRemoved, Synced
     from oblix.client import OblixClient
     from oblix.errors import (
         AbortedError,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     )
     from oblix.events import Completed, Delta, Event, Queued, Rerouted, Started
     from oblix.models import ModelType
-    from oblix.reports import ImportedSession, ImportReport
+    from oblix.reports import ImportedSession, ImportReport, PruneReport
 
 __all__ = [
     "AbortedError",
@@ -44,6 +45,7 @@ __all__ = [
     "AlreadyExistsError",
     "BaseAgent",
     "CallCancelledError",
+    "Change",
     "Completed",
     "ConnectivityAgent",
     "DaemonStartError",
@@ -61,11 +63,16 @@ __all__ = [
     "OblixClient",
     "OblixError",
     "PermissionDeniedError",
+    "PruneReport",
     "Queued",
     "Rerouted",
     "ResourceExhaustedError",
     "ResourceMonitor",
+    "ResyncRequired",
+    "SessionChanged",
+    "SessionRemoved",
     "Started",
+    "Synced",
     "UnauthenticatedError",
     "UnavailableError",
     "UnimplementedError",
@@ -75,7 +82,8 @@ _HOMES = {
     "OblixClient": "client",
     "ModelType": "models",
     **dict.fromkeys(["BaseAgent", "ConnectivityAgent", "ResourceMonitor"], "agents"),
-    **dict.fromkeys(["ImportReport", "ImportedSession"], "reports"),
+    **dict.fromkeys(["ImportReport", "ImportedSession", "PruneReport"], "reports"),
+    **dict.fromkeys(["Change", "ResyncRequired", "SessionChanged", "SessionRemoved", "Synced"], "changes"),
     **dict.fromkeys(["Completed", "Delta", "Event", "Queued", "Rerouted", "Started"], "events"),
 }
 

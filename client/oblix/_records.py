@@ -25,6 +25,11 @@ STATUSES = {
     "failed": messages_pb2.MESSAGE_STATUS_FAILED,
     "interrupted": messages_pb2.MESSAGE_STATUS_INTERRUPTED,
 }
+ACTIONS = {
+    "archive": sessions_pb2.RETENTION_ACTION_ARCHIVE,
+    "delete": sessions_pb2.RETENTION_ACTION_DELETE,
+}
+ACTION_NAMES = {number: name for name, number in ACTIONS.items()}
 _ROLE_NAMES = {number: name for name, number in ROLES.items()}
 _STATUS_NAMES = {number: name for name, number in STATUSES.items()}
 
@@ -36,9 +41,16 @@ def role_of(name: object, field: str = "role") -> messages_pb2.Role.ValueType:
     return ROLES[name]
 
 
+def action_of(name: object, field: str) -> sessions_pb2.RetentionAction.ValueType:
+    """The retention action of this name, or InvalidArgumentError."""
+    if not isinstance(name, str) or name not in ACTIONS:
+        raise invalid(field, f"one of {', '.join(ACTIONS)}", shown(name))
+    return ACTIONS[name]
+
+
 def summary_of(session: sessions_pb2.Session) -> dict[str, Any]:
-    """A session's header, as `list_sessions` shows it."""
-    return {
+    """A session's header, as `list_sessions` shows it. Of the marks there are those that it has."""
+    summary = {
         "id": session.id,
         "title": session.title,
         "created_at": _times.to_text(session.create_time),
@@ -46,6 +58,25 @@ def summary_of(session: sessions_pb2.Session) -> dict[str, Any]:
         "message_count": session.message_count,
         "metadata": from_struct(session.metadata),
     }
+    marks = {
+        "archived": session.archived,
+        "running_request_id": session.running_request_id,
+        "parent_id": session.parent_session_id,
+        "deleted_at": _times.to_text(session.delete_time) if session.HasField("delete_time") else "",
+        "purged_at": _times.to_text(session.purge_time) if session.HasField("purge_time") else "",
+    }
+    return summary | {name: mark for name, mark in marks.items() if mark}
+
+
+def header_of(session: sessions_pb2.Session) -> dict[str, Any]:
+    """All that a session has but its messages."""
+    header = summary_of(session) | {"context": from_struct(session.context), "etag": session.etag}
+    if session.local_only:
+        header["local_only"] = True
+    if session.HasField("retention"):
+        action = ACTION_NAMES[session.retention.action]
+        header["retention"] = {"days": session.retention.days, "action": action}
+    return header
 
 
 def document_of(session: sessions_pb2.Session, messages: Iterable[messages_pb2.Message]) -> dict[str, Any]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing
+from datetime import datetime
 from os import PathLike
 from typing import Any
 
-from oblix import _files
+from oblix import _files, _times
 from oblix._checks import invalid, shown, text
 from oblix._core import Core
 from oblix._imports import import_one
@@ -19,6 +20,11 @@ from oblix.formats import json
 from oblix.v1 import messages_pb2, sessions_pb2
 
 LARGEST_PAGE = 1000
+_ARCHIVED = {
+    False: sessions_pb2.ARCHIVED_FILTER_EXCLUDE,
+    True: sessions_pb2.ARCHIVED_FILTER_ONLY,
+    None: sessions_pb2.ARCHIVED_FILTER_INCLUDE,
+}
 
 
 class SessionCalls(Core):
@@ -67,19 +73,41 @@ class SessionCalls(Core):
         return True
 
     def list_sessions(
-        self, limit: int = 50, filter_metadata: Mapping[str, Any] | None = None
+        self,
+        limit: int = 50,
+        filter_metadata: Mapping[str, Any] | None = None,
+        *,
+        archived: bool | None = False,
+        updated_from: datetime | str | None = None,
+        updated_before: datetime | str | None = None,
+        deleted: bool = False,
     ) -> list[dict[str, Any]]:
         """List sessions, the most recently changed first.
 
         `filter_metadata`: equalities that must all hold, at most 16; a key is a
         metadata key or a dotted path, a value is text, a number, a bool or None.
+        `archived`: False for those that are not put away, True for those that
+        are, None for both. `updated_from` and `updated_before`: a datetime or ISO
+        8601 text, UTC without an offset; the first is included. `deleted=True`:
+        those that can still be brought back, the last deleted first, without a
+        filter; the times are then those of the deletion.
+
         Each dict has `id`, `title`, `created_at`, `updated_at`, `message_count`
-        and `metadata`. Raises InvalidArgumentError.
+        and `metadata`, and where it applies `archived`, `running_request_id`,
+        `parent_id`, `deleted_at` and `purged_at`. Raises InvalidArgumentError.
         """
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
             raise invalid("limit", "a whole number of 0 or more", shown(limit))
-        wanted = to_struct(filter_metadata or {}, "filter_metadata")
-        return [summary_of(session) for session in self._headers(limit, wanted)]
+        request = sessions_pb2.ListSessionsRequest(
+            filter=to_struct(filter_metadata or {}, "filter_metadata"),
+            archived=_ARCHIVED[archived],
+            deleted=deleted,
+        )
+        if updated_from is not None:
+            request.updated_from.CopyFrom(_times.from_moment(updated_from, "updated_from"))
+        if updated_before is not None:
+            request.updated_before.CopyFrom(_times.from_moment(updated_before, "updated_before"))
+        return [summary_of(session) for session in self._headers(limit, request)]
 
     def load_session(self, session_id: str) -> dict[str, Any] | None:
         """Read a whole session, or None where there is none of that id.
@@ -96,7 +124,11 @@ class SessionCalls(Core):
             return None
 
     def delete_session(self, session_id: str) -> bool:
-        """Delete a session with its messages, and cancel its running answer. False where there is none."""
+        """Delete a session with its messages, and cancel its running answer. False where there is none.
+
+        `undelete_session` brings it back for as long as the daemon's configuration
+        keeps deleted sessions: thirty days, unless it says otherwise.
+        """
         request = sessions_pb2.DeleteSessionRequest(session_id=text(session_id, "session_id"))
         try:
             self._transport.call(lambda link: link.sessions.DeleteSession, request)
@@ -195,8 +227,9 @@ class SessionCalls(Core):
         except NotFoundError:
             return None
 
-    def _headers(self, limit: int, wanted: Any) -> Iterator[sessions_pb2.Session]:
-        request = sessions_pb2.ListSessionsRequest(filter=wanted)
+    def _headers(
+        self, limit: int, request: sessions_pb2.ListSessionsRequest
+    ) -> Iterator[sessions_pb2.Session]:
         while limit > 0:
             request.page_size = min(limit, LARGEST_PAGE)
             page = self._transport.call(lambda link: link.sessions.ListSessions, request, repeatable=True)
@@ -206,8 +239,10 @@ class SessionCalls(Core):
             if not page.next_page_token:
                 return
 
-    def _messages(self, session_id: str) -> Iterator[messages_pb2.Message]:
-        request = sessions_pb2.ListMessagesRequest(session_id=session_id, page_size=LARGEST_PAGE)
+    def _messages(self, session_id: str, newest_first: bool = False) -> Iterator[messages_pb2.Message]:
+        request = sessions_pb2.ListMessagesRequest(
+            session_id=session_id, page_size=LARGEST_PAGE, newest_first=newest_first
+        )
         while True:
             page = self._transport.call(lambda link: link.sessions.ListMessages, request, repeatable=True)
             yield from page.messages

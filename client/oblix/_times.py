@@ -28,6 +28,11 @@ def from_text(value: object, field: str) -> Timestamp:
     return _timestamp(moment - _EPOCH)
 
 
+def from_moment(value: object, field: str) -> Timestamp:
+    """Read a datetime, or ISO 8601 text; UTC without an offset. Raises InvalidArgumentError."""
+    return from_text(value.isoformat() if isinstance(value, datetime) else value, field)
+
+
 def from_seconds(value: object, field: str) -> Timestamp:
     """Read seconds since 1970, to the microsecond. Raises InvalidArgumentError."""
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -1,9 +1,9 @@
-"""What an import says, session by session."""
+"""What imports and prunes say, session by session."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 Outcome = Literal["imported", "skipped", "refused"]
 
@@ -54,3 +54,13 @@ class ImportReport:
                 self.skipped += 1
             case "refused":
                 self.refused += 1
+
+
+@dataclass(frozen=True, slots=True)
+class PruneReport:
+    """What a prune did, or would do."""
+
+    sessions: list[dict[str, Any]]
+    """The first 1,000, as `list_sessions` told them before; `action` says what became of each."""
+    total_count: int
+    """How many there were in all."""

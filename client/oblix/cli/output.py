@@ -28,7 +28,7 @@ def show_rows(rows: Sequence[Row], columns: Mapping[str, str]) -> None:
         _draw(rows, columns)
         return
     for row in rows:
-        print("\t".join(_cell(row[key]) for key in columns))
+        print("\t".join(cell(row[key]) for key in columns))
 
 
 def for_terminal(text: str) -> str:
@@ -46,7 +46,8 @@ def word(name: str, prefix: str) -> str:
     return name.removeprefix(prefix).lower().replace("_", " ").replace("unspecified", "unknown")
 
 
-def _cell(value: object) -> str:
+def cell(value: object) -> str:
+    """A value in one line, without control characters."""
     return " ".join(_CONTROLS.sub("", str(value)).split())
 
 
@@ -60,5 +61,5 @@ def _draw(rows: Sequence[Row], columns: Mapping[str, str]) -> None:
     for heading in columns.values():
         table.add_column(heading, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(_cell(row[key])) for key in columns))
+        table.add_row(*(Text(cell(row[key])) for key in columns))
     Console().print(table)

@@ -6,8 +6,8 @@ import argparse
 import asyncio
 
 from oblix import OblixClient
-from oblix.cli import output, transfer
-from oblix.cli.errors import CommandError
+from oblix.cli import housekeeping, output, transfer
+from oblix.cli.errors import unknown_session
 from oblix.cli.pairs import pairs
 
 COLUMNS = {"id": "ID", "updated": "UPDATED", "message_count": "MESSAGES", "title": "TITLE"}
@@ -26,22 +26,39 @@ def configure(parser: argparse.ArgumentParser) -> None:
     create.add_argument("--metadata", **pairs("set this key of the metadata"))
     create.add_argument("--local-only", action="store_true", help="never let a cloud model see it")
     create.set_defaults(run=_create)
-    delete = actions.add_parser("delete", help="delete sessions and their messages")
+    delete = actions.add_parser(
+        "delete", help="delete sessions and their messages; `undelete` brings them back"
+    )
     delete.add_argument("ids", nargs="+", metavar="ID")
     delete.set_defaults(run=_delete)
+    housekeeping.configure(actions)
     transfer.configure(actions)
 
 
 def _configure_list(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, default=50, metavar="N", help="at most this many (default 50)")
     parser.add_argument("--filter", **pairs("only where the metadata has this value"))
+    parser.add_argument(
+        "--from", dest="start", metavar="TIME", help="only what changed then or later (ISO 8601)"
+    )
+    parser.add_argument("--before", metavar="TIME", help="only what changed before then (ISO 8601)")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--archived", action="store_true", help="only those that are put away")
+    which.add_argument("--all", action="store_true", help="those that are put away, too")
+    which.add_argument("--deleted", action="store_true", help="those that can be brought back, instead")
     parser.add_argument("--json", action="store_true", help="print them as JSON")
     parser.set_defaults(run=_list)
 
 
 def _list(arguments: argparse.Namespace) -> None:
-    filter_metadata = dict(arguments.filter) or None
-    found = OblixClient().list_sessions(limit=arguments.limit, filter_metadata=filter_metadata)
+    found = OblixClient().list_sessions(
+        limit=arguments.limit,
+        filter_metadata=dict(arguments.filter) or None,
+        archived=None if arguments.all else arguments.archived,
+        updated_from=arguments.start,
+        updated_before=arguments.before,
+        deleted=arguments.deleted,
+    )
     if arguments.json:
         output.show_json(found)
         return
@@ -52,7 +69,7 @@ def _list(arguments: argparse.Namespace) -> None:
 def _view(arguments: argparse.Namespace) -> None:
     session = OblixClient().load_session(arguments.id)
     if session is None:
-        raise _unknown(arguments.id)
+        raise unknown_session(arguments.id)
     if arguments.json:
         output.show_json(session)
         return
@@ -77,8 +94,4 @@ def _delete(arguments: argparse.Namespace) -> None:
     client = OblixClient()
     unknown = [session_id for session_id in arguments.ids if not client.delete_session(session_id)]
     if unknown:
-        raise _unknown(", ".join(unknown))
-
-
-def _unknown(session_id: str) -> CommandError:
-    return CommandError(f"there is no session {session_id}. `oblix sessions list` shows which there are.")
+        raise unknown_session(", ".join(unknown))
