@@ -10,7 +10,7 @@ import pytest
 from oblix.v1 import messages_pb2
 from oblix.v1 import sessions_pb2 as pb
 from support.conversations import say, sessions_in
-from support.searching import Library, library_in
+from support.searching import Library, library_in, pinned
 
 from oblixd.sessions import changes
 
@@ -82,11 +82,11 @@ async def test_a_restart_goes_on_where_it_was(tmp_path: Path) -> None:
     async with library_in(tmp_path) as library:
         session = await library.session("before the restart")
         assert await library.snippets("restart")
-        made = library.index.stat().st_ino
+        made = pinned(library.index)
     async with library_in(tmp_path) as library:
         await library.sessions.append(session, [say("after the restart")])
         assert sorted(await library.snippets("restart")) == ["after the restart", "before the restart"]
-        assert library.index.stat().st_ino == made
+        assert library.index.samefile(made)
 
 
 async def test_an_index_that_is_too_far_behind_looks_at_every_session(
@@ -96,7 +96,7 @@ async def test_an_index_that_is_too_far_behind_looks_at_every_session(
         session = await library.session("first needle", title="old needle")
         deleted = await library.session("second needle")
         assert len(await library.find("needle")) == 3
-        made = library.index.stat().st_ino
+        made = pinned(library.index)
     monkeypatch.setattr(changes, "KEPT", 2)
     monkeypatch.setattr(changes, "TRIMMED_AT_ONCE", 2)
     async with sessions_in(tmp_path / "store") as sessions:
@@ -107,7 +107,7 @@ async def test_an_index_that_is_too_far_behind_looks_at_every_session(
     async with library_in(tmp_path) as library:
         assert len(await library.find("needle", page_size=200)) == 21
         assert await library.snippets("thread") == ["new thread"]
-        assert library.index.stat().st_ino == made
+        assert library.index.samefile(made)
 
 
 async def test_a_missing_index_is_made_while_serving(library: Library) -> None:

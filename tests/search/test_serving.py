@@ -11,6 +11,7 @@ from oblix.v1 import sessions_pb2 as pb
 from oblix.v1 import sessions_pb2_grpc
 from support.conversations import say
 from support.daemon import PATIENCE_S, RunningDaemon, running
+from support.searching import pinned
 
 MESSAGES = 4000
 
@@ -63,11 +64,11 @@ def test_kill_9_in_the_middle_of_indexing_loses_and_doubles_nothing(tmp_path: Pa
         while not _stub(daemon).SearchMessages(pb.SearchMessagesRequest(query="needle")).hits:
             time.sleep(0.001)
         daemon.kill()
-    begun = index.stat().st_ino
+    begun = pinned(index)
     with running(tmp_path) as daemon:
         assert _settled(daemon, f"needle number{MESSAGES - 1}") == [MESSAGES]
         assert _whole(daemon, session) == list(range(1, MESSAGES + 1))
-        assert index.stat().st_ino == begun
+        assert index.samefile(begun)
 
 
 def test_what_was_acknowledged_is_found(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ class Index:
         self._path = path
         self._connection = connection
         self._identity = identity(path)
-        state = connection.execute("SELECT revision, scanned, row_count, hidden_count FROM state").fetchone()
+        state = connection.execute("SELECT revision, scanned, written, hidden FROM state").fetchone()
         self.revision: int = state[0]
         """The last change that is in it; while everything is gone through, the last before that began."""
         self.scanned: int | None = state[1]
@@ -114,17 +114,18 @@ class Index:
         """Writes a batch, and the place that it brings the index to."""
         row_count = self._row_count + len(batch.added) - len(batch.removed)
         hidden_count = self._hidden_count + batch.hidden
-        with _transaction(self._connection) as execute:
-            execute.executemany(
+        connection = self._connection
+        with _transaction(connection):
+            connection.executemany(
                 "INSERT INTO words (words, rowid, text) VALUES ('delete', ?, ?)", sorted(batch.removed)
             )
             # FTS5 keeps rows that come in order together, and begins a new piece for each that does not.
-            execute.executemany("INSERT INTO words (rowid, text) VALUES (?, ?)", sorted(batch.added))
-            execute.executemany(
+            connection.executemany("INSERT INTO words (rowid, text) VALUES (?, ?)", sorted(batch.added))
+            connection.executemany(
                 "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?)", batch.sessions.values()
             )
-            execute.execute(
-                "UPDATE state SET revision = ?, scanned = ?, row_count = ?, hidden_count = ?",
+            connection.execute(
+                "UPDATE state SET revision = ?, scanned = ?, written = ?, hidden = ?",
                 (revision, scanned, row_count, hidden_count),
             )
         self.revision, self.scanned = revision, scanned
@@ -138,10 +139,10 @@ def remove(path: Path) -> None:
 
 
 def _make(connection: sqlite3.Connection, store: bytes, newest: int) -> None:
-    with _transaction(connection) as execute:
-        for statement in filter(str.strip, TABLES.split(";")):
-            execute.execute(statement)
-        execute.execute("INSERT INTO state VALUES (?, ?, ?, 0, 0, 0)", (LAYOUT, store, newest))
+    with _transaction(connection):
+        for statement in TABLES:
+            connection.execute(statement)
+        connection.execute("INSERT INTO state VALUES (?, ?, ?, 0, 0, 0)", (LAYOUT, store, newest))
 
 
 def _check(connection: sqlite3.Connection, store: bytes, newest: int) -> None:
@@ -155,10 +156,10 @@ def _check(connection: sqlite3.Connection, store: bytes, newest: int) -> None:
 
 
 @contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        yield connection
+        yield
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

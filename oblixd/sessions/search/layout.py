@@ -32,19 +32,17 @@ TABLE_NAMES = frozenset({"state", "sessions", "words"})
 # Folded words need no further reading, so the plainest tokeniser takes them as they are. A beginning of one
 # or two letters fits a great part of all words: those are indexed, too, so that nobody waits while they are
 # gathered.
-TABLES = """
-CREATE TABLE state (
-    layout TEXT, store BLOB, revision INTEGER, scanned INTEGER, row_count INTEGER, hidden_count INTEGER
-);
-CREATE TABLE sessions (number INTEGER PRIMARY KEY, next INTEGER, standing INTEGER, title TEXT);
-CREATE VIRTUAL TABLE words USING fts5(text, content = '', tokenize = 'ascii', prefix = '1 2');
-"""
+TABLES = (
+    "CREATE TABLE state (layout, store, revision, scanned, written, hidden)",
+    "CREATE TABLE sessions (number INTEGER PRIMARY KEY, next, standing, title)",
+    "CREATE VIRTUAL TABLE words USING fts5(text, content = '', tokenize = 'ascii', prefix = '1 2')",
+)
 
+MAX_ROW = 2**63 - 1
 _SEQUENCE_BITS = 32
 # What can't be read through is as good as damaged: it costs less to make it anew than to find out.
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR})
 _MISSING = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_BUSY})
-MAX_ROW = 2**63 - 1
 
 
 class Standing(IntEnum):
