@@ -4,7 +4,7 @@
 MAKEFLAGS += --no-print-directory
 unexport PYTHONPATH PYTHONHOME
 
-PROMPT ?= Say hello to the person who just installed you.
+PROMPT ?= What is gravity?
 VENV   := .venv
 PY     := $(VENV)/bin/python
 PIP     = $(1)/bin/python -m pip install -qq --disable-pip-version-check --no-input

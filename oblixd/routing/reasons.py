@@ -28,7 +28,7 @@ def order(row: Row, situation: Situation) -> str:
 def missing(row: Row, situation: Situation) -> str:
     """Why the place that goes first has nobody: nothing was hooked there."""
     wanted = "local" if row.prefers is Location.LOCAL else "cloud"
-    return f"There is no {wanted} model to choose, although {_situation(row, situation)}."
+    return f"No {wanted} model is hooked; one would go first now, because {_situation(row, situation)}."
 
 
 def place(location: Location) -> str:
