@@ -19,6 +19,7 @@ from pathlib import Path
 
 from oblix import _paths, _systemd
 from oblix._health import is_serving
+from oblix._holder import holder_at, remedy
 from oblix.errors import DaemonStartError
 
 PATIENCE_S = 30.0
@@ -68,7 +69,14 @@ def _ensure(target: Target, log: Path) -> None:
             _check_failure(lock, began)
             if not _systemd.start():
                 _start_here(lock, log, target)
-    raise _FailedError(f"it did not serve within {PATIENCE_S:g} seconds.")
+    raise _FailedError(_silence(target()))
+
+
+def _silence(target: str) -> str:
+    """Why nothing came of all the waiting."""
+    if pid := holder_at(target):
+        return f"process {pid} holds its lock and does not serve. {remedy(pid)}"
+    return f"it did not serve within {PATIENCE_S:g} seconds."
 
 
 def _pauses(patience: float) -> Iterator[None]:

@@ -43,6 +43,11 @@ class Link:
         self._peer = Peer(target)
 
     @property
+    def pid(self) -> int:
+        """The daemon's process id; 0 where it is not known."""
+        return self._peer.pid
+
+    @property
     def has_ended(self) -> bool:
         """Whether the daemon is known to be gone."""
         return self._peer.has_ended

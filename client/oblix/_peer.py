@@ -22,7 +22,9 @@ class Peer:
     """Watches the process that listens at a target. Where the kernel can't tell, it counts as alive."""
 
     def __init__(self, target: str) -> None:
-        self._process = _open_process(_listener_at(target))
+        self.pid = _listener_at(target)
+        """The process id; 0 where nobody listened, or the kernel did not say."""
+        self._process = _open_process(self.pid)
         if self._process is not None:
             weakref.finalize(self, os.close, self._process)
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import grpc
 
 from oblix import errors
+from oblix._holder import remedy
 
 CLASSES: dict[grpc.StatusCode, type[errors.OblixError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: errors.InvalidArgumentError,
@@ -29,6 +30,8 @@ CLASSES: dict[grpc.StatusCode, type[errors.OblixError]] = {
 DOMAIN = "oblix"
 UNREACHABLE = "DAEMON_UNREACHABLE"
 """No connection was made: the call was certainly not sent."""
+SILENT = "DAEMON_SILENT"
+"""There is one, and it let the time pass."""
 LOST = "CONNECTION_LOST"
 """The connection ended during the call: it may or may not have been carried out."""
 
@@ -37,7 +40,6 @@ NOT_DONE = {UNREACHABLE, "DAEMON_STOPPING", "STORE_CLOSED"}
 
 # What to make of a status that gRPC itself gave.
 _EXPLAINED = {
-    grpc.StatusCode.DEADLINE_EXCEEDED: "oblixd did not answer in time. It may be stopped or overloaded ({}).",
     grpc.StatusCode.UNIMPLEMENTED: "oblixd does not know this call: it is older than this client. "
     "End it with `oblix stop`; the next call starts the one that is installed ({}).",
 }
@@ -45,24 +47,31 @@ _EXPLAINED = {
 # What gRPC says when it could not connect. It has no code of its own for that.
 _NOT_CONNECTED = "failed to connect to all addresses"
 
+# What gRPC says of a message over its limit, whichever side received it.
+_TOO_LARGE = "message larger than max"
+
 
 @contextmanager
-def our_errors() -> Iterator[None]:
-    """Raise a failed call as an OblixError."""
+def our_errors(pid: int = 0) -> Iterator[None]:
+    """Raise a failed call as an OblixError. `pid`: whom to name where it does not answer; 0: not known."""
     try:
         yield
     except grpc.RpcError as error:
         if not isinstance(error, grpc.Call):
             raise
-        raise to_error(error) from error
+        raise to_error(error, pid) from error
 
 
-def to_error(call: grpc.Call) -> errors.OblixError:
+def to_error(call: grpc.Call, pid: int = 0) -> errors.OblixError:
     """The error of a failed call, with the daemon's reason and metadata where it gave them."""
     reason, metadata = _info(call)
     details = call.details() or call.code().name
     if call.code() is grpc.StatusCode.UNAVAILABLE and not reason:
         return _disconnected(details)
+    if call.code() is grpc.StatusCode.DEADLINE_EXCEEDED and not reason:
+        return _silent(pid, details)
+    if _TOO_LARGE in details and not reason:
+        return _too_large(details)
     message = details if reason else _EXPLAINED.get(call.code(), "{}").format(details)
     return CLASSES.get(call.code(), errors.OblixError)(message, reason=reason, metadata=metadata)
 
@@ -72,6 +81,19 @@ def _disconnected(details: str) -> errors.UnavailableError:
         return errors.UnavailableError(f"oblixd can't be reached: {details}.", reason=UNREACHABLE)
     message = f"The connection to oblixd was lost; whether the call was carried out is not known ({details})."
     return errors.UnavailableError(message, reason=LOST)
+
+
+def _too_large(details: str) -> errors.ResourceExhaustedError:
+    message = f"The request, or its answer, is too large for one message ({details}): send or ask for less."
+    return errors.ResourceExhaustedError(message, reason="MESSAGE_TOO_LARGE")
+
+
+def _silent(pid: int, details: str) -> errors.DeadlineExceededError:
+    if not pid:
+        message = f"oblixd does not answer. It may be stopped or overloaded ({details})."
+        return errors.DeadlineExceededError(message, reason=SILENT)
+    message = f"oblixd (process {pid}) does not answer. {remedy(pid)}"
+    return errors.DeadlineExceededError(message, reason=SILENT, metadata={"pid": f"{pid}"})
 
 
 def _info(call: grpc.Call) -> tuple[str, dict[str, str]]:

@@ -48,8 +48,8 @@ async def in_thread(work: Callable[[], T]) -> T:
     return await asyncio.wrap_future(result)
 
 
-async def answer_of(call: grpc.Future[T]) -> T:
-    """Await a unary call. Cancelling the task cancels the call. Raises OblixError."""
+async def answer_of(call: grpc.Future[T], pid: int = 0) -> T:
+    """Await a unary call to a process. Cancelling the task cancels the call. Raises OblixError."""
     loop = asyncio.get_running_loop()
     done = asyncio.Event()
 
@@ -61,7 +61,7 @@ async def answer_of(call: grpc.Future[T]) -> T:
         await done.wait()
     finally:
         call.cancel()
-    with our_errors():
+    with our_errors(pid):
         return call.result()
 
 

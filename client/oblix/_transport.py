@@ -19,7 +19,7 @@ from oblix.errors import FailedPreconditionError, OblixError
 Q = TypeVar("Q")
 A = TypeVar("A")
 
-CALL_TIMEOUT_S = 60.0
+CALL_TIMEOUT_S = 10.0
 """For calls that the daemon answers at once. It is there for a daemon that hangs."""
 
 Method: TypeAlias = "Callable[[Link], grpc.UnaryUnaryMultiCallable[Q, A]]"
@@ -69,12 +69,12 @@ class Transport:
         """Make a unary call and await it. Cancelling the task cancels the call."""
         link = self._link()
         try:
-            return await answer_of(_future(link, method, request, timeout_s))
+            return await answer_of(_future(link, method, request, timeout_s), link.pid)
         except OblixError as error:
             if not (starts_daemon and _may_repeat(error, repeatable)):
                 raise
         link = await in_thread(lambda: self._renewed(link))
-        return await answer_of(_future(link, method, request, timeout_s))
+        return await answer_of(_future(link, method, request, timeout_s), link.pid)
 
     async def stream(self, opener: Opener[A], *, repeatable: bool = False) -> AsyncGenerator[A, None]:
         """Open a stream and yield its answers. Closing the generator cancels the call."""
@@ -129,7 +129,7 @@ class Transport:
 
 def _answer(link: Link, method: Method[Q, A], request: Q, timeout_s: float | None) -> A:
     link.check()
-    with our_errors():
+    with our_errors(link.pid):
         return method(link)(request, timeout=timeout_s, metadata=link.metadata)
 
 

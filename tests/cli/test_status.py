@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import subprocess
@@ -37,6 +38,18 @@ def test_asking_after_the_daemon_starts_none(home: Path, oblix_alone, command: s
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "no daemon runs" in done.stderr
     assert not processes.of(home)
+
+
+@pytest.mark.parametrize("command", ["status", "stop"])
+def test_a_daemon_that_nobody_can_reach_is_named(home: Path, oblix_alone, command: str) -> None:
+    with (home / "oblixd.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write("pid 4242, version 0.1.0, socket somewhere")
+        lock.flush()
+        done = oblix_alone(command, ok=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "(process 4242) runs and does not answer" in done.stderr
+    assert "no daemon runs" in oblix_alone(command, ok=False).stderr
 
 
 def test_stop_returns_once_the_daemon_has_ended(home: Path, oblix_alone) -> None:

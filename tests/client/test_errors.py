@@ -69,7 +69,18 @@ class FailedCall(grpc.RpcError, grpc.Call):
         (grpc.StatusCode.UNKNOWN, "what?", OblixError, ""),
         (grpc.StatusCode.ABORTED, "", oblix.AbortedError, ""),
         (grpc.StatusCode.UNIMPLEMENTED, "Method not found!", oblix.UnimplementedError, ""),
-        (grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded", oblix.DeadlineExceededError, ""),
+        (
+            grpc.StatusCode.DEADLINE_EXCEEDED,
+            "Deadline Exceeded",
+            oblix.DeadlineExceededError,
+            _statuses.SILENT,
+        ),
+        (
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            "SERVER: Received message larger than max (20 vs. 9)",
+            oblix.ResourceExhaustedError,
+            "MESSAGE_TOO_LARGE",
+        ),
         (
             grpc.StatusCode.UNAVAILABLE,
             "failed to connect to all addresses; no",

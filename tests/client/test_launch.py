@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import subprocess
 import sys
@@ -12,8 +13,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from oblix import DaemonStartError, OblixClient
+from oblix import DaemonStartError, OblixClient, _launch
 from support import processes
+from support.waiting import eventually
 
 ASK = """
 import asyncio, sys
@@ -191,3 +193,30 @@ def test_our_own_unit_is_started_where_it_is_installed(
     assert OblixClient().list_sessions() == []
     assert (tmp_path / "calls").read_text() == "--user --no-ask-password start oblixd.service\n"
     assert len(daemons(home)) == 1
+
+
+def test_who_holds_the_lock_and_does_not_serve_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_launch, "PATIENCE_S", 2.0)
+    with (home / "oblixd.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write("pid 4242, version 0.1.0, socket somewhere")
+        lock.flush()
+        with pytest.raises(DaemonStartError, match="process 4242 holds its lock") as caught:
+            OblixClient().list_sessions()
+    assert "`kill -9 4242`" in caught.value.message
+    # What is written there outlives who wrote it.
+    assert OblixClient().list_sessions() == []
+
+
+async def test_a_lock_that_is_let_go_in_time_is_taken(home: Path) -> None:
+    with (home / "oblixd.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        answer = asyncio.create_task(asyncio.to_thread(OblixClient().list_sessions))
+        await eventually(lambda: "already running" in log_of(home))
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        assert await answer == []
+
+
+def log_of(home: Path) -> str:
+    log = home / "oblixd.log"
+    return log.read_text() if log.exists() else ""

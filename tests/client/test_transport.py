@@ -14,9 +14,10 @@ from pathlib import Path
 import oblix
 import psutil
 import pytest
-from oblix import Delta, OblixClient, UnavailableError
+from oblix import DeadlineExceededError, Delta, OblixClient, UnavailableError
 from oblix._streams import MAX_WAITING, Reader
 from oblix.testing import Answer, OllamaServer, Stall
+from oblix.v1 import daemon_pb2
 from support import processes
 from support.waiting import eventually
 
@@ -234,6 +235,21 @@ async def test_a_prompt_whose_daemon_dies_before_it_answers_is_sent_again(
     kill(home)
     assert (await task)["response"] == "You said: Hello"
     assert len(ollama.requests) == 1
+
+
+async def test_a_daemon_that_hangs_is_named(client: OblixClient, shared_home: Path) -> None:
+    transport, request = client._transport, daemon_pb2.GetInfoRequest()
+    client.list_sessions()
+    daemon = daemon_of(shared_home)
+    daemon.send_signal(signal.SIGSTOP)
+    try:
+        with pytest.raises(DeadlineExceededError, match=rf"\(process {daemon.pid}\) does not answer"):
+            transport.call(lambda link: link.daemon.GetInfo, request, timeout_s=0.2)
+        with pytest.raises(DeadlineExceededError, match=f"kill -9 {daemon.pid}"):
+            await transport.acall(lambda link: link.daemon.GetInfo, request, timeout_s=0.2)
+    finally:
+        daemon.send_signal(signal.SIGCONT)
+    assert transport.call(lambda link: link.daemon.GetInfo, request).pid == daemon.pid
 
 
 async def test_prompts_wait_for_a_daemon_that_drains(

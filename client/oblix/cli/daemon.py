@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from oblix._address import UserSocket
+from oblix._holder import holder_at, remedy
 from oblix._transport import Transport
 from oblix.cli.errors import CommandError
 
@@ -11,6 +12,8 @@ class _Running(UserSocket):
     """This user's daemon, where it runs already."""
 
     def ensure_daemon(self) -> None:
+        if pid := holder_at(self.target()):
+            raise CommandError(f"oblixd (process {pid}) runs and does not answer. {remedy(pid)}")
         raise CommandError("no daemon runs. `oblix ask` and every other use of the client start one.")
 
 
