@@ -66,9 +66,7 @@ def shelves_of(archived: pb.ArchivedFilter.ValueType) -> tuple[bytes, ...]:
     """Where the sessions stand that a list shows."""
     if archived not in _SHELVES:
         known = ", ".join(pb.ArchivedFilter.keys())
-        raise invalid(
-            "INVALID_VALUE", "archived", f"must be one of {known}.", limit=known, given=archived
-        )
+        raise invalid("INVALID_VALUE", "archived", f"must be one of {known}.", limit=known, given=archived)
     return _SHELVES[archived]
 
 

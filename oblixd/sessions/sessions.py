@@ -113,7 +113,7 @@ class Sessions:
         """A page of headers, newest first, and the token of the next page, empty at the end.
 
         page_size 0 is 50, more than 1,000 is 1,000. A page is shorter than that where
-        it reaches 4 MiB, or where it looked at 20,000 sessions for matches. `deleted`:
+        it reaches 4 MiB, or where it looked at 2,000 sessions for matches. `deleted`:
         the deleted ones instead, last deleted first; the times are then those of the deletion.
         """
         query = Query(filter, updated_from, updated_before, archived, deleted)

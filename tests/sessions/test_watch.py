@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from oblix.v1 import sessions_pb2 as pb
 from oblix.v1.sessions_pb2 import Session
 from support.conversations import say, struct
 from support.daemon import running
-from support.watching import told, told_until_synced
+from support.watching import PATIENCE_S, told, told_until_synced
 
 from oblixd.errors import InvalidArgumentError, UnavailableError
 from oblixd.sessions import Sessions, changes, watch
@@ -174,6 +175,23 @@ async def test_one_frozen_watcher_of_two_hundred_is_noticed_by_nobody(tmp_path: 
     with running(tmp_path, OBLIX_EMBEDDED_ENABLED="false") as daemon:
         async with grpc.aio.insecure_channel(f"unix:{daemon.socket}") as channel:
             await _watch_together(sessions_pb2_grpc.SessionServiceStub(channel), daemon.socket)
+
+
+async def test_who_watches_keeps_an_idle_daemon_and_is_told_of_its_end(tmp_path: Path) -> None:
+    quiet = {"OBLIX_EMBEDDED_ENABLED": "false", "OBLIX_DAEMON_IDLE_EXIT_S": "0.2"}
+    with running(tmp_path, **quiet) as daemon:
+        async with grpc.aio.insecure_channel(f"unix:{daemon.socket}") as channel:
+            stub = sessions_pb2_grpc.SessionServiceStub(channel)
+            events = aiter(stub.WatchSessions(pb.WatchSessionsRequest()))
+            assert (await told(events))[0] == "synced"
+            with pytest.raises(subprocess.TimeoutExpired):
+                await asyncio.to_thread(daemon.process.wait, 0.8)
+            daemon.process.terminate()
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await told(events)
+        assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+        assert b"DAEMON_STOPPING" in dict(caught.value.trailing_metadata())["grpc-status-details-bin"]
+        assert await asyncio.to_thread(daemon.process.wait, PATIENCE_S) == 0
 
 
 async def _watch_together(stub: sessions_pb2_grpc.SessionServiceAsyncStub, socket: Path) -> None:
