@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 from oblix._checks import invalid, shown, text
 from oblix._transport import Transport
 from oblix._values import from_struct, to_struct
+from oblix.errors import FailedPreconditionError, UnavailableError
 from oblix.models import ModelType
 from oblix.v1 import models_pb2, routing_pb2
 
@@ -26,37 +29,59 @@ _TYPES = {number: model_type for model_type, number in PROVIDERS.items()}
 _LOCATION_NAMES = {number: name for name, number in LOCATIONS.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class _Hooked:
+    # The request holds the key, and is shown to nobody.
+    request: models_pb2.HookModelRequest = field(repr=False)
+    model: models_pb2.Model
+
+
 class Hooks:
     """What this client hooked, and how to hook it again at a daemon that has forgotten it."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        # By the request that hooks it. It holds the key, and is shown to nobody.
-        self._models: dict[bytes, models_pb2.Model] = {}
+        # By provider:name: a model has one key and one endpoint, those that it was hooked with last.
+        self._models: dict[str, _Hooked] = {}
 
     async def add(self, request: models_pb2.HookModelRequest) -> None:
-        """Hook a model. Doing it again changes nothing."""
-        answer = await self._transport.acall(lambda link: link.models.HookModel, request, repeatable=True)
-        self._models[request.SerializeToString(deterministic=True)] = answer.model
+        """Hook a model, in the place of the one of this name. Doing it again changes nothing."""
+        model = await self._hook(request)
+        former = self._models.get(model.id)
+        self._models[model.id] = _Hooked(request, model)
+        if former is not None and former.model.handle != model.handle:
+            await self._unhook(former.model.handle)
 
     async def renew(self) -> None:
-        """Hook everything again."""
-        for request in list(self._models):
-            await self.add(models_pb2.HookModelRequest.FromString(request))
+        """Hook everything again. What is replaced meanwhile stays replaced."""
+        for model_id, hooked in list(self._models.items()):
+            model = await self._hook(hooked.request)
+            if self._models.get(model_id) is hooked:
+                self._models[model_id] = _Hooked(hooked.request, model)
 
     async def remove(self) -> None:
-        """Let go of everything. Raises UnavailableError where no daemon runs: then there is nothing to do."""
+        """Let go of everything."""
         self._models.clear()
-        request = models_pb2.UnhookModelRequest()
-        await self._transport.acall(lambda link: link.models.UnhookModel, request, starts_daemon=False)
+        await self._unhook("")
 
     def models(self) -> list[models_pb2.Model]:
         """The models as they were when they were hooked, in that order."""
-        return list(self._models.values())
+        return [hooked.model for hooked in self._models.values()]
 
     def handles(self) -> list[str]:
         """What executions choose from. Empty: the daemon's own models."""
-        return [model.handle for model in self._models.values()]
+        return [model.handle for model in self.models()]
+
+    async def _hook(self, request: models_pb2.HookModelRequest) -> models_pb2.Model:
+        answer = await self._transport.acall(lambda link: link.models.HookModel, request, repeatable=True)
+        return answer.model
+
+    async def _unhook(self, handle: str) -> None:
+        """Let go of a handle; of all where it is empty."""
+        request = models_pb2.UnhookModelRequest(handle=handle)
+        # A daemon that is gone has let go of everything, and one that was started since knows nothing of it.
+        with suppress(UnavailableError, FailedPreconditionError):
+            await self._transport.acall(lambda link: link.models.UnhookModel, request, starts_daemon=False)
 
 
 def hook_request(

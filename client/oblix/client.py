@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Self
 
 from oblix import _machine
 from oblix._address import address_of
@@ -13,7 +15,6 @@ from oblix._housekeeping import HousekeepingCalls
 from oblix._transfer import TransferCalls
 from oblix._watch import WatchCalls
 from oblix.agents import BaseAgent
-from oblix.errors import UnavailableError
 from oblix.models import ModelType
 from oblix.v1 import models_pb2, monitor_pb2
 
@@ -29,6 +30,9 @@ class OblixClient(ChatCalls, TransferCalls, HousekeepingCalls, WatchCalls, Backu
     Every call may raise OblixError: InvalidArgumentError for arguments that are
     wrong, UnavailableError where there is no daemon (DaemonStartError says why),
     and what its own description names.
+
+    `async with OblixClient() as client:` and `with OblixClient() as client:` call
+    `shutdown` at the end.
     """
 
     def __init__(
@@ -56,7 +60,8 @@ class OblixClient(ChatCalls, TransferCalls, HousekeepingCalls, WatchCalls, Backu
     ) -> bool:
         """Add a model to those that this client's prompts may go to, and return True.
 
-        Also a model that can't be reached now is hooked; prompts then say so.
+        Also a model that can't be reached now is hooked; prompts then say so. One
+        that this client hooked before is replaced: a key or an endpoint may change.
         `endpoint`: an http or https URL where it is not the provider's own.
         `api_key`: else from OPENAI_API_KEY or ANTHROPIC_API_KEY; it stays in
         memory, here and in the daemon. `location`: `local` or `cloud`, where it
@@ -107,12 +112,23 @@ class OblixClient(ChatCalls, TransferCalls, HousekeepingCalls, WatchCalls, Backu
     async def shutdown(self) -> None:
         """Let go of what this client hooked, and close it. The daemon lives on. Harmless when done twice."""
         await self._agents.shutdown()
-        try:
-            if self._hooks.handles() and self._transport.is_connected:
-                await self._hooks.remove()
-        except UnavailableError:  # a daemon that is gone has let go of everything
-            pass
+        if self._hooks.handles() and self._transport.is_connected:
+            await self._hooks.remove()
         self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.shutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """As `shutdown`, also inside a running event loop."""
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(asyncio.run, self.shutdown()).result()
 
     def _models(self) -> list[models_pb2.Model]:
         if hooked := self._hooks.models():

@@ -58,6 +58,35 @@ async def test_keys_come_from_the_environment(
     assert [one and one["has_api_key"] for one in found] == [False, True]
 
 
+async def test_the_last_hook_of_a_model_wins(client: OblixClient) -> None:
+    with OpenAIServer(["gpt"]) as former, OpenAIServer(["gpt"]) as latter:
+        await client.hook_model("openai", "gpt", former.url, "sk-old")
+        await client.hook_model("openai", "gpt", latter.url, "sk-old")
+        await client.hook_model("openai", "gpt", latter.url, "sk-new")
+        assert client.list_models() == {"openai": ["gpt"]}
+        listed = client._transport.call(lambda link: link.models.ListModels, models_pb2.ListModelsRequest())
+        assert [model.endpoint for model in listed.models if model.handle] == [latter.url]
+        response = await client.execute("Hello", stream=False)
+        assert len(response["routing_decision"]["model_routing"]["candidates"]) == 1
+        assert not former.requests
+        assert latter.requests[-1].headers["authorization"] == "Bearer sk-new"
+
+
+async def test_a_forgotten_hook_is_renewed_as_it_was_last(client: OblixClient) -> None:
+    with OpenAIServer(["gpt"]) as server:
+        for key in ("sk-old", "sk-new"):
+            await client.hook_model("openai", "gpt", server.url, key)
+        everything = models_pb2.UnhookModelRequest()
+        client._transport.call(lambda link: link.models.UnhookModel, everything)
+        await client.execute("Hello", stream=False)
+        assert {request.headers["authorization"] for request in server.requests} == {"Bearer sk-new"}
+        # What the daemon has forgotten can be replaced, too.
+        client._transport.call(lambda link: link.models.UnhookModel, everything)
+        await client.hook_model("openai", "gpt", server.url, "sk-newest")
+        response = await client.execute("Hello", stream=False)
+        assert len(response["routing_decision"]["model_routing"]["candidates"]) == 1
+
+
 async def test_a_given_key_beats_the_environment(
     client: OblixClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,6 +139,19 @@ async def test_shutdown_lets_go_and_harms_nobody_else(hooked: OblixClient, ollam
         hooked.list_sessions()
     assert caught.value.reason == "CLIENT_CLOSED"
     assert (await other.execute("Hello", stream=False))["response"] == "You said: Hello"
+
+
+async def test_the_end_of_a_block_shuts_the_client_down(client: OblixClient, ollama: OllamaServer) -> None:
+    with OblixClient() as sync, OblixClient() as other:
+        async with client as same:
+            assert same is client
+            for one in (client, sync):
+                await one.hook_model("ollama", "llama2", endpoint=ollama.url)
+        assert (await sync.execute("Hello", stream=False))["response"] == "You said: Hello"
+        assert not other.list_sessions(limit=0)
+    for one in (client, sync, other):
+        with pytest.raises(FailedPreconditionError, match="was shut down"):
+            one.list_sessions()
 
 
 async def test_a_handle_that_the_daemon_forgot_is_hooked_again_unseen(hooked: OblixClient) -> None:
