@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,11 @@ from oblixd.errors import InvalidArgumentError, UnavailableError
 from oblixd.sessions import Sessions, changes, watch
 
 WATCHERS = 200
+UPDATES = 100
+BIG = 60_000
+"""Characters of an update. A hundred do not fit between the daemon and a reader that does not read."""
+APART = (("grpc.use_local_subchannel_pool", 1),)
+"""A connection of its own, as another program has it."""
 
 
 async def _make(sessions: Sessions, **metadata: Any) -> str:
@@ -171,18 +177,11 @@ async def test_the_end_of_the_daemon_ends_the_watches(sessions: Sessions) -> Non
     assert sessions.watch_count == 0
 
 
-async def test_one_frozen_watcher_of_two_hundred_is_noticed_by_nobody(tmp_path: Path) -> None:
-    with running(tmp_path, OBLIX_EMBEDDED_ENABLED="false") as daemon:
-        async with grpc.aio.insecure_channel(f"unix:{daemon.socket}") as channel:
-            await _watch_together(sessions_pb2_grpc.SessionServiceStub(channel), daemon.socket)
-
-
 async def test_who_watches_keeps_an_idle_daemon_and_is_told_of_its_end(tmp_path: Path) -> None:
     quiet = {"OBLIX_EMBEDDED_ENABLED": "false", "OBLIX_DAEMON_IDLE_EXIT_S": "0.2"}
     with running(tmp_path, **quiet) as daemon:
         async with grpc.aio.insecure_channel(f"unix:{daemon.socket}") as channel:
-            stub = sessions_pb2_grpc.SessionServiceStub(channel)
-            events = aiter(stub.WatchSessions(pb.WatchSessionsRequest()))
+            events = Watched(channel).watch()
             assert (await told(events))[0] == "synced"
             with pytest.raises(subprocess.TimeoutExpired):
                 await asyncio.to_thread(daemon.process.wait, 0.8)
@@ -194,34 +193,51 @@ async def test_who_watches_keeps_an_idle_daemon_and_is_told_of_its_end(tmp_path:
         assert await asyncio.to_thread(daemon.process.wait, PATIENCE_S) == 0
 
 
-async def _watch_together(stub: sessions_pb2_grpc.SessionServiceAsyncStub, socket: Path) -> None:
-    made = (await stub.CreateSession(pb.CreateSessionRequest())).session.id
-    async with grpc.aio.insecure_channel(f"unix:{socket}") as apart:
-        frozen = sessions_pb2_grpc.SessionServiceStub(apart).WatchSessions(pb.WatchSessionsRequest())
-        assert (await told(aiter(frozen)))[1] == made
-        readers = [aiter(stub.WatchSessions(pb.WatchSessionsRequest())) for _ in range(WATCHERS - 1)]
-        await asyncio.gather(*map(told_until_synced, readers))
-        # More than any buffer between the daemon and a reader that does not read.
-        for n in range(40):
-            await _retitle(stub, made, n)
-        heard = await asyncio.gather(*(_hear(reader, 39) for reader in readers))
-        assert heard == [True] * len(readers)
-        last = [event.session.session.title async for event in _until_title(aiter(frozen), "39")]
-        assert last[-1].startswith("39 ")
+async def test_one_frozen_watcher_of_two_hundred_is_noticed_by_nobody(tmp_path: Path) -> None:
+    with running(tmp_path, OBLIX_EMBEDDED_ENABLED="false") as daemon:
+        target = f"unix:{daemon.socket}"
+        async with (
+            grpc.aio.insecure_channel(target) as channel,
+            grpc.aio.insecure_channel(target, APART) as apart,
+        ):
+            stub = Watched(channel)
+            big, small = await stub.make(size="big"), await stub.make(size="small")
+            frozen = Watched(apart).watch(size="big")
+            assert (await told(frozen))[1] == big
+            readers = [stub.watch(size="small") for _ in range(WATCHERS - 1)]
+            await asyncio.gather(*map(told_until_synced, readers))
+            for number in range(1, UPDATES + 1):
+                await asyncio.gather(stub.retitle(big, number, "x" * BIG), stub.retitle(small, number))
+            heard = await asyncio.gather(*(_titles(reader, UPDATES) for reader in readers))
+            assert {titles[-1] for titles in heard} == {str(UPDATES)}
+            late = await _titles(frozen, UPDATES)
+            assert late[-1] == str(UPDATES)
+            assert len(late) < UPDATES, "what waited for it was not told as one"
 
 
-async def _retitle(stub: sessions_pb2_grpc.SessionServiceAsyncStub, session_id: str, n: int) -> None:
-    big = struct(text=f"{n} " + "x" * 60_000)
-    session = Session(id=session_id, title=f"{n} ", context=big)
-    await stub.UpdateSession(pb.UpdateSessionRequest(session=session))
+class Watched:
+    """Calls to a daemon, as these tests make them."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub = sessions_pb2_grpc.SessionServiceStub(channel)
+
+    async def make(self, **metadata: Any) -> str:
+        request = pb.CreateSessionRequest(session=Session(metadata=struct(**metadata)))
+        return (await self._stub.CreateSession(request)).session.id
+
+    async def retitle(self, session_id: str, number: int, text: str = "") -> None:
+        session = Session(id=session_id, title=f"{number}", context=struct(text=text))
+        await self._stub.UpdateSession(pb.UpdateSessionRequest(session=session))
+
+    def watch(self, **wanted: Any) -> AsyncIterator[pb.WatchSessionsResponse]:
+        return aiter(self._stub.WatchSessions(pb.WatchSessionsRequest(filter=struct(**wanted))))
 
 
-async def _hear(reader: Any, n: int) -> bool:
-    return [event async for event in _until_title(reader, str(n))] != []
-
-
-async def _until_title(reader: Any, start: str) -> Any:
-    async for event in reader:
-        yield event
-        if event.session.session.title.startswith(f"{start} "):
-            return
+async def _titles(events: AsyncIterator[pb.WatchSessionsResponse], last: int) -> list[str]:
+    """The titles that are told, up to one."""
+    titles = [""]
+    async with asyncio.timeout(PATIENCE_S):
+        while titles[-1] != str(last):
+            event = await anext(events)
+            titles += [event.session.session.title] if event.HasField("session") else []
+    return titles
