@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
-from oblixd.models.base import Content, ContentKind, Finished, ModelError
+from oblixd.models.base import Content, ContentKind, Finished, ModelError, ToolCall
 from oblixd.models.failures import Peer
 from oblixd.models.framing import LONGEST_LINE, TooLongError
 from oblixd.models.http import HttpClient
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 AFTER_STOP_S = 5.0
 """How long the counts are waited for once the model said why it stopped."""
 
-Piece = tuple[ContentKind, str]
+Channel = ContentKind | ToolCall
+"""What a piece goes on with: the text, the reasoning, or the arguments of a tool call."""
+Piece = tuple[Channel, str]
 
 
 class Decoder(Protocol):
@@ -69,19 +71,19 @@ async def answer(
 
 
 def gather(pieces: Iterator[Piece], peer: Peer) -> tuple[list[Content], ModelError | None]:
-    """Join neighbouring pieces of one kind. A failure comes after what came before it."""
-    runs: list[tuple[ContentKind, list[str]]] = []
+    """Join neighbouring pieces of one channel. A failure comes after what came before it."""
+    runs: list[tuple[Channel, list[str]]] = []
     failure = None
     try:
-        for kind, text in pieces:
-            if not runs or runs[-1][0] is not kind:
-                runs.append((kind, []))
+        for channel, text in pieces:
+            if not runs or runs[-1][0] is not channel:
+                runs.append((channel, []))
             runs[-1][1].append(text)
     except TooLongError:
         failure = peer.broken(f"a single piece of it is longer than {LONGEST_LINE} bytes")
     except ModelError as error:
         failure = error
-    return [Content(kind, _sound("".join(texts))) for kind, texts in runs], failure
+    return [_content(channel, _sound("".join(texts))) for channel, texts in runs], failure
 
 
 def read_object(data: bytes, peer: Peer) -> dict[str, Any]:
@@ -100,10 +102,22 @@ def text_of(holder: Mapping[str, Any], *keys: str) -> str:
     return next((text for key in keys if isinstance(text := holder.get(key), str) and text), "")
 
 
+def object_of(holder: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Give an object, or an empty one where there is none."""
+    value = holder.get(key)
+    return value if isinstance(value, dict) else {}
+
+
 def count_of(holder: Mapping[str, Any], key: str) -> int | None:
     """Give a count of tokens, or None where the server did not say."""
     count = holder.get(key)
     return count if isinstance(count, int) and not isinstance(count, bool) and count >= 0 else None
+
+
+def _content(channel: Channel, text: str) -> Content:
+    if isinstance(channel, ToolCall):
+        return Content(ContentKind.TOOL_CALL, text, channel)
+    return Content(channel, text)
 
 
 async def _read(reply: Reply, decoder: Decoder) -> bytes:

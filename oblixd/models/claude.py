@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from oblixd.models.answers import Decoder, Piece, count_of, read_object, text_of
+from oblixd.models.answers import Decoder, Piece, count_of, object_of, read_object, text_of
 from oblixd.models.base import (
     ChatRequest,
     ContentKind,
@@ -17,19 +17,23 @@ from oblixd.models.base import (
     Options,
     State,
     Status,
+    Tool,
+    ToolChoice,
 )
+from oblixd.models.calls import Calls
 from oblixd.models.connection import HttpConnection
 from oblixd.models.failures import Peer
 from oblixd.models.framing import Events
 from oblixd.models.hooks import HookSpec
 from oblixd.models.http import PATIENCE, Patience, Server
-from oblixd.models.prompts import Said, arguments_of, in_base64, joined, said
+from oblixd.models.prompts import Said, arguments_of, in_base64, joined, parameters_of, said, schema_of
 
 API_VERSION = "2023-06-01"
 """The newer 2026-10-21 refuses a temperature, which our callers may ask for; nothing else differs for us."""
 MAX_TOKENS = 4096
 """Claude wants a limit with every request: what is sent where the caller gave none."""
 _OPENING = "(The conversation begins.)"
+_CHOICES = {ToolChoice.AUTO: "auto", ToolChoice.REQUIRED: "any", ToolChoice.NONE: "none"}
 _FINISHES = {"max_tokens": Finish.LENGTH, "tool_use": Finish.TOOL_CALLS, "refusal": Finish.CONTENT_FILTER}
 
 
@@ -61,6 +65,7 @@ class ClaudeConnection(HttpConnection):
             "system": system or None,
             "stream": True,
             **_options(request.options),
+            **_tools(request),
         }
         return {key: value for key, value in body.items() if value is not None}
 
@@ -83,6 +88,7 @@ class MessageDecoder:
         self._peer = peer
         self._events = Events()
         self._reason = Finish.STOP
+        self._calls = Calls(peer)
         self._input: int | None = None
         self._output: int | None = None
 
@@ -94,21 +100,37 @@ class MessageDecoder:
 
     def finished(self) -> Finished:
         """See `Decoder.finished`."""
-        return Finished(self._reason, self._input, self._output)
+        return Finished(self._calls.why(self._reason), self._input, self._output)
 
     def _event(self, event: dict[str, Any]) -> Iterator[Piece]:
         match event.get("type"):
+            case "content_block_start":
+                yield from self._begun(str(event.get("index")), object_of(event, "content_block"))
             case "content_block_delta":
-                yield from _delta(_object(event, "delta"))
+                yield from self._delta(str(event.get("index")), object_of(event, "delta"))
             case "message_start":
-                self._count(_object(_object(event, "message"), "usage"))
+                self._count(object_of(object_of(event, "message"), "usage"))
             case "message_delta":
-                self._count(_object(event, "usage"))
-                self._stop(text_of(_object(event, "delta"), "stop_reason"))
+                self._count(object_of(event, "usage"))
+                self._stop(text_of(object_of(event, "delta"), "stop_reason"))
             case "message_stop":
                 self.stopped = self.complete = True
             case _ if event.get("error"):
                 raise self._peer.reported(event)
+
+    def _begun(self, index: str, block: Mapping[str, Any]) -> Iterator[Piece]:
+        if block.get("type") == "tool_use":
+            call, _ = self._calls.take(index, text_of(block, "id"), text_of(block, "name"))
+            yield call, ""
+
+    def _delta(self, index: str, delta: Mapping[str, Any]) -> Iterator[Piece]:
+        if thinking := text_of(delta, "thinking"):
+            yield ContentKind.REASONING, thinking
+        if text := text_of(delta, "text"):
+            yield ContentKind.TEXT, text
+        if arguments := text_of(delta, "partial_json"):
+            call, _ = self._calls.take(index, "", "")
+            yield call, arguments
 
     def _count(self, usage: Mapping[str, Any]) -> None:
         kinds = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
@@ -123,25 +145,31 @@ class MessageDecoder:
             self.stopped = True
 
 
-def _delta(delta: Mapping[str, Any]) -> Iterator[Piece]:
-    if thinking := text_of(delta, "thinking"):
-        yield ContentKind.REASONING, thinking
-    if text := text_of(delta, "text"):
-        yield ContentKind.TEXT, text
-
-
-def _object(holder: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = holder.get(key)
-    return value if isinstance(value, dict) else {}
-
-
 def _options(options: Options) -> dict[str, Any]:
     return {
         "max_tokens": options.max_tokens or MAX_TOKENS,
         "temperature": options.temperature,
         "top_p": options.top_p,
         "stop_sequences": list(options.stop) or None,
+        "output_config": _format(options.response_schema),
     }
+
+
+def _format(schema: str) -> dict[str, Any] | None:
+    return {"format": {"type": "json_schema", "schema": schema_of(schema)}} if schema else None
+
+
+def _tools(request: ChatRequest) -> dict[str, Any]:
+    # A choice without tools is refused there, and says nothing.
+    if not request.tools:
+        return {}
+    choice = {"type": _CHOICES[request.tool_choice]} if request.tool_choice else None
+    return {"tools": [_tool(tool) for tool in request.tools], "tool_choice": choice}
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    described = {"description": tool.description} if tool.description else {}
+    return {"name": tool.name, **described, "input_schema": parameters_of(tool)}
 
 
 def _messages(context: Sequence[Said]) -> list[dict[str, Any]]:

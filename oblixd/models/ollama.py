@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from oblixd.models.answers import Decoder, Piece, count_of, read_object, text_of
-from oblixd.models.base import ChatRequest, ContentKind, Finish, Finished, Location, State, Status
+from oblixd.models.answers import Decoder, Piece, count_of, object_of, read_object, text_of
+from oblixd.models.base import (
+    ChatRequest,
+    ContentKind,
+    Finish,
+    Finished,
+    Location,
+    ModelErrorKind,
+    State,
+    Status,
+    ToolChoice,
+)
+from oblixd.models.calls import Calls
 from oblixd.models.connection import HttpConnection
 from oblixd.models.failures import Peer
 from oblixd.models.framing import Lines
 from oblixd.models.hooks import HookSpec
 from oblixd.models.http import PATIENCE, Patience, Server
-from oblixd.models.prompts import Said, arguments_of, in_base64, said, tool_names
+from oblixd.models.prompts import (
+    Said,
+    arguments_of,
+    function_of,
+    in_base64,
+    said,
+    schema_of,
+    tool_names,
+    tools_of,
+)
 
 _FINISHES = {"length": Finish.LENGTH}
 
@@ -36,13 +57,20 @@ class OllamaConnection(HttpConnection):
         self.context_window = spec.count("context_window") or spec.count("num_ctx")
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
-        """Write the request in Ollama's words."""
+        """Write the request in Ollama's words. Raises ModelError where a tool must be called."""
+        if request.tool_choice is ToolChoice.REQUIRED:
+            message = "Ollama can't make a model call a tool: leave the choice to it, or use another model."
+            raise self._peer.error(ModelErrorKind.REFUSED, message)
         body: dict[str, Any] = {
             "model": self.name,
             "messages": _messages(said(request.messages)),
             "stream": True,
             "options": self._options(request),
         }
+        if tools := tools_of(request):
+            body["tools"] = [function_of(tool) for tool in tools]
+        if request.options.response_schema:
+            body["format"] = schema_of(request.options.response_schema)
         if "keep_alive" in self._spec.options:
             body["keep_alive"] = self._spec.options["keep_alive"]
         return body
@@ -85,6 +113,7 @@ class OllamaDecoder:
         self.stopped = False
         self._peer = peer
         self._lines = Lines()
+        self._calls = Calls(peer)
         self._last: dict[str, Any] = {}
 
     def pieces(self, read: bytes) -> Iterator[Piece]:
@@ -96,7 +125,7 @@ class OllamaDecoder:
     def finished(self) -> Finished:
         """See `Decoder.finished`."""
         return Finished(
-            reason=_FINISHES.get(text_of(self._last, "done_reason"), Finish.STOP),
+            reason=self._calls.why(_FINISHES.get(text_of(self._last, "done_reason"), Finish.STOP)),
             input_tokens=count_of(self._last, "prompt_eval_count"),
             output_tokens=count_of(self._last, "eval_count"),
         )
@@ -104,15 +133,25 @@ class OllamaDecoder:
     def _line(self, line: dict[str, Any]) -> Iterator[Piece]:
         if line.get("error"):
             raise self._peer.reported(line)
-        message = line.get("message")
-        if isinstance(message, dict):
-            if thinking := text_of(message, "thinking"):
-                yield ContentKind.REASONING, thinking
-            if content := text_of(message, "content"):
-                yield ContentKind.TEXT, content
+        message = object_of(line, "message")
+        if thinking := text_of(message, "thinking"):
+            yield ContentKind.REASONING, thinking
+        if content := text_of(message, "content"):
+            yield ContentKind.TEXT, content
+        if isinstance(calls := message.get("tool_calls"), list):
+            yield from self._called(calls)
         if line.get("done") is True:
             self._last = line
             self.stopped = self.complete = True
+
+    def _called(self, calls: Sequence[object]) -> Iterator[Piece]:
+        # Calls come whole, the arguments as an object, and only from newer servers with an id.
+        for whole in calls:
+            if isinstance(whole, dict):
+                function = object_of(whole, "function")
+                place = str(len(self._calls))
+                call, _ = self._calls.take(place, text_of(whole, "id"), text_of(function, "name"))
+                yield call, json.dumps(object_of(function, "arguments"), ensure_ascii=False)
 
 
 def _messages(context: Sequence[Said]) -> list[dict[str, Any]]:

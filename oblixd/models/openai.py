@@ -6,14 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from oblixd.models.answers import Decoder, Piece, count_of, read_object, text_of
-from oblixd.models.base import ChatRequest, ContentKind, Finish, Finished, Options, State, Status
+from oblixd.models.answers import Decoder, Piece, count_of, object_of, read_object, text_of
+from oblixd.models.base import ChatRequest, ContentKind, Finish, Finished, State, Status
+from oblixd.models.calls import Calls
 from oblixd.models.connection import HttpConnection
 from oblixd.models.failures import Peer
 from oblixd.models.framing import Events
 from oblixd.models.hooks import HookSpec
 from oblixd.models.http import PATIENCE, Patience, Server
-from oblixd.models.prompts import Said, in_base64, said
+from oblixd.models.prompts import Said, function_of, in_base64, said, schema_of
 
 _FINISHES = {
     "length": Finish.LENGTH,
@@ -42,7 +43,7 @@ class OpenAIConnection(HttpConnection):
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
         """Write the request in OpenAI's words."""
-        return completion_body(self.name, said(request.messages), request.options, limit=self._limit)
+        return completion_body(self.name, request, said(request.messages), limit=self._limit)
 
     def decoder(self) -> Decoder:
         """Read the chunks of a completion."""
@@ -70,6 +71,7 @@ class CompletionDecoder:
         self._peer = peer
         self._events = Events()
         self._reason = Finish.STOP
+        self._calls = Calls(peer)
         self._usage: Mapping[str, Any] = {}
 
     def pieces(self, read: bytes) -> Iterator[Piece]:
@@ -82,8 +84,11 @@ class CompletionDecoder:
 
     def finished(self) -> Finished:
         """See `Decoder.finished`."""
-        usage = self._usage
-        return Finished(self._reason, count_of(usage, "prompt_tokens"), count_of(usage, "completion_tokens"))
+        return Finished(
+            reason=self._calls.why(self._reason),
+            input_tokens=count_of(self._usage, "prompt_tokens"),
+            output_tokens=count_of(self._usage, "completion_tokens"),
+        )
 
     def _chunk(self, chunk: dict[str, Any]) -> Iterator[Piece]:
         if chunk.get("error") or chunk.get("object") == "error" or "choices" not in chunk:
@@ -101,13 +106,29 @@ class CompletionDecoder:
                 yield ContentKind.REASONING, reasoning
             if content := text_of(delta, "content"):
                 yield ContentKind.TEXT, content
+            if isinstance(calls := delta.get("tool_calls"), list):
+                yield from self._called(calls)
         if reason := text_of(choice, "finish_reason"):
             self._reason = _FINISHES.get(reason, Finish.STOP)
             self.stopped = True
 
+    def _called(self, calls: Sequence[object]) -> Iterator[Piece]:
+        # Only the first piece of a call names it; some servers leave out the index of a single one.
+        for place, piece in enumerate(calls):
+            if isinstance(piece, dict):
+                function = object_of(piece, "function")
+                index = str(piece.get("index", place))
+                call, begins = self._calls.take(index, text_of(piece, "id"), text_of(function, "name"))
+                arguments = text_of(function, "arguments")
+                if arguments or begins:
+                    yield call, arguments
 
-def completion_body(name: str, context: Sequence[Said], options: Options, *, limit: str) -> dict[str, Any]:
+
+def completion_body(
+    name: str, request: ChatRequest, context: Sequence[Said], *, limit: str
+) -> dict[str, Any]:
     """Write a streamed chat completion. `limit` is what this server calls the most tokens of an answer."""
+    options = request.options
     body = {
         "model": name,
         "messages": [message for one in context for message in _messages(one)],
@@ -118,8 +139,25 @@ def completion_body(name: str, context: Sequence[Said], options: Options, *, lim
         "top_p": options.top_p,
         "seed": options.seed,
         "stop": list(options.stop) or None,
+        "response_format": _format(options.response_schema),
+        **_tools(request),
     }
     return {key: value for key, value in body.items() if value is not None}
+
+
+def _format(schema: str) -> dict[str, Any] | None:
+    if not schema:
+        return None
+    described = {"name": "answer", "schema": schema_of(schema), "strict": True}
+    return {"type": "json_schema", "json_schema": described}
+
+
+def _tools(request: ChatRequest) -> dict[str, Any]:
+    # A choice without tools is refused there, and says nothing.
+    if not request.tools:
+        return {}
+    choice = request.tool_choice.value if request.tool_choice else None
+    return {"tools": [function_of(tool) for tool in request.tools], "tool_choice": choice}
 
 
 def _messages(one: Said) -> Iterator[dict[str, Any]]:

@@ -6,11 +6,15 @@ import base64
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, islice, takewhile
 from typing import Any
 
 from oblix.v1 import messages_pb2 as pb
 
+from oblixd.models.base import ChatRequest, Tool, ToolChoice
+
+NO_RESULT = "(This call was not answered.)"
+_NO_ARGUMENTS = {"type": "object", "properties": {}}
 _ROLES = {
     pb.ROLE_SYSTEM: "system",
     pb.ROLE_USER: "user",
@@ -32,9 +36,14 @@ class Said:
 
 
 def said(messages: Iterable[pb.Message]) -> list[Said]:
-    """Read a context, oldest first; what is empty without its reasoning is left out."""
+    """Read a context, oldest first; what is empty without its reasoning is left out.
+
+    A tool call that nobody answered is answered with `NO_RESULT`: servers refuse
+    a conversation with one in it, which then could never go on.
+    """
     everything = (_said(message) for message in messages)
-    return [one for one in everything if one.text or one.images or one.calls or one.results]
+    context = [one for one in everything if one.text or one.images or one.calls or one.results]
+    return [one for place in range(len(context)) for one in _answered(context, place)]
 
 
 def joined(context: Sequence[Said]) -> list[Said]:
@@ -60,6 +69,46 @@ def arguments_of(call: pb.ToolCallPart) -> dict[str, Any]:
 def tool_names(context: Sequence[Said]) -> dict[str, str]:
     """Map each call's id to its tool, for formats that name a result by the tool."""
     return {call.call_id: call.name for one in context for call in one.calls}
+
+
+def tools_of(request: ChatRequest) -> tuple[Tool, ...]:
+    """The tools, for formats that can't say that a model must not call them."""
+    return () if request.tool_choice is ToolChoice.NONE else request.tools
+
+
+def function_of(tool: Tool) -> dict[str, Any]:
+    """Write a tool in OpenAI's words, which others took over."""
+    described = {"description": tool.description} if tool.description else {}
+    return {
+        "type": "function",
+        "function": {"name": tool.name, **described, "parameters": parameters_of(tool)},
+    }
+
+
+def parameters_of(tool: Tool) -> dict[str, Any]:
+    """Read a tool's schema. Formats want one of an object, also where there are no arguments."""
+    return schema_of(tool.parameters_schema) or _NO_ARGUMENTS
+
+
+def schema_of(text: str) -> dict[str, Any] | None:
+    """Read a JSON Schema, which was checked to be an object; None where there is none."""
+    schema: dict[str, Any] | None = json.loads(text) if text else None
+    return schema
+
+
+def _answered(context: Sequence[Said], place: int) -> Iterator[Said]:
+    one = context[place]
+    yield one
+    if one.calls:
+        following = takewhile(lambda later: later.results, islice(context, place + 1, None))
+        ids = {result.call_id for later in following for result in later.results}
+        missing = [
+            pb.ToolResultPart(call_id=call.call_id, content=NO_RESULT, is_error=True)
+            for call in one.calls
+            if call.call_id not in ids
+        ]
+        if missing:
+            yield Said("tool", results=tuple(missing))
 
 
 def _said(message: pb.Message) -> Said:

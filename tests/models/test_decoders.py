@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from oblix.testing import Answer, ClaudeServer, ModelServer, OllamaServer, OpenAIServer
+from oblix.testing import Answer, ClaudeServer, ModelServer, OllamaServer, OpenAIServer, ToolCall
 
+from oblixd.models import base
 from oblixd.models.answers import Decoder, gather, read_object
 from oblixd.models.base import ContentKind, Finish, Finished, ModelError, ModelErrorKind
 from oblixd.models.claude import MessageDecoder
@@ -38,10 +40,14 @@ class Read:
 
     def __init__(self, decoder: Decoder, reads: list[bytes]) -> None:
         self.pieces: list[tuple[ContentKind, str]] = []
+        self.calls: dict[base.ToolCall, str] = {}
         self.error: ModelError | None = None
         for read in reads:
             contents, self.error = gather(decoder.pieces(read), PEER)
             self.pieces += [(one.kind, one.text) for one in contents]
+            for one in contents:
+                if one.call is not None:
+                    self.calls[one.call] = self.calls.get(one.call, "") + one.text
             if self.error or decoder.complete:
                 break
 
@@ -56,7 +62,11 @@ def writers() -> Iterator[dict[str, ModelServer]]:
         yield {name: running.enter_context(server()) for name, (server, _) in FORMATS.items()}
 
 
-ANSWERS = st.builds(Answer, TEXTS, TEXTS, finish=st.sampled_from(["stop", "length"]))
+CALLS = st.lists(
+    st.builds(ToolCall, st.sampled_from(["weather", "time"]), st.dictionaries(TEXTS, TEXTS, max_size=3)),
+    max_size=3,
+).map(lambda calls: tuple(replace(call, call_id=f"c{number}") for number, call in enumerate(calls)))
+ANSWERS = st.builds(Answer, TEXTS, TEXTS, CALLS, finish=st.sampled_from(["stop", "length"]))
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -71,8 +81,16 @@ def test_an_answer_does_not_depend_on_the_reads(
     read = Read(decoder, [wire[start:end] for start, end in pairwise(edges) if start < end])
     assert read.error is None
     assert (read.text(ContentKind.TEXT), read.text(ContentKind.REASONING)) == (answer.text, answer.reasoning)
+    heard = [ToolCall(call.name, json.loads(text or "{}"), call.call_id) for call, text in read.calls.items()]
+    if name == "ollama":
+        assert len({call.call_id for call in heard}) == len(answer.tool_calls), "ids are made up"
+        heard = [
+            replace(one, call_id=said.call_id) for one, said in zip(heard, answer.tool_calls, strict=True)
+        ]
+    assert tuple(heard) == answer.tool_calls
     spoken = len(answer.tokens) + len(answer.reasoning_tokens)
-    assert decoder.finished() == Finished(Finish(answer.finish), 2, spoken)
+    reason = Finish.TOOL_CALLS if answer.calls else Finish(answer.finish)
+    assert decoder.finished() == Finished(reason, 2, spoken)
 
 
 def test_what_arrives_together_leaves_together() -> None:
@@ -131,6 +149,68 @@ def test_what_is_no_object_is_refused(data: bytes) -> None:
     assert caught.value.kind is ModelErrorKind.BROKEN_STREAM
 
 
+def chunk(*calls: object) -> bytes:
+    value = {"choices": [{"delta": {"tool_calls": list(calls)}}]}
+    return b"data: " + json.dumps(value).encode() + b"\n\n"
+
+
+def called(index: int | None = None, arguments: str = "", **more: object) -> dict[str, object]:
+    function = {"arguments": arguments} | ({"name": more.pop("name")} if "name" in more else {})
+    return ({} if index is None else {"index": index}) | {"function": function} | more
+
+
+def test_calls_that_are_written_at_the_same_time_are_told_apart() -> None:
+    reads = [
+        chunk(called(0, "", id="a", name="weather")),
+        chunk(called(1, "", id="b", name="time")),
+        chunk(called(1, "{"), called(0, '{"city"')),
+        chunk(called(0, ":1}"), called(1, "}")),
+    ]
+    read = Read(CompletionDecoder(PEER), reads)
+    assert read.error is None
+    assert read.calls == {base.ToolCall("a", "weather"): '{"city":1}', base.ToolCall("b", "time"): "{}"}
+
+
+def test_calls_without_an_index_or_with_one_for_all_are_told_apart_by_their_ids() -> None:
+    for index in (None, 0):
+        reads = [chunk(called(index, "{}", id=one, name="weather")) for one in "ab"]
+        read = Read(CompletionDecoder(PEER), [reads[0], chunk(called(index, " ", id="a")), reads[1]])
+        assert [(call.call_id, text) for call, text in read.calls.items()] == [("a", "{} "), ("b", "{}")]
+
+
+def test_an_id_that_is_missing_or_given_twice_is_made_up() -> None:
+    reads = [
+        chunk(called(0, "{", name="weather"), called(1, "{", id="a", name="weather")),
+        chunk(called(2, "{", id="a", name="weather")),
+        *(chunk(called(index, "}")) for index in range(3)),
+        chunk(called(2, " ", id="a")),
+    ]
+    read = Read(CompletionDecoder(PEER), reads)
+    assert list(read.calls.values()) == ["{}", "{}", "{} "]
+    assert all(call.call_id for call in read.calls)
+    assert len({call.call_id for call in read.calls}) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "wire"),
+    [
+        ("openai", chunk(called(0, "{}", id="a"))),
+        ("claude", b'data: {"type":"content_block_start","content_block":{"type":"tool_use"}}\n\n'),
+        ("ollama", b'{"message":{"tool_calls":[{"function":{}}]},"done":false}\n'),
+    ],
+)
+def test_a_call_of_nothing_is_a_broken_answer(name: str, wire: bytes) -> None:
+    read = Read(FORMATS[name][1](PEER), [wire])
+    assert read.error is not None
+    assert read.error.kind is ModelErrorKind.BROKEN_STREAM
+
+
+def test_ollamas_ids_are_kept_where_it_gives_them() -> None:
+    call = {"id": "call_x", "function": {"name": "time", "arguments": {}}}
+    line = json.dumps({"message": {"tool_calls": [call]}, "done": False}).encode()
+    assert Read(OllamaDecoder(PEER), [line + b"\n"]).calls == {base.ToolCall("call_x", "time"): "{}"}
+
+
 def test_a_stop_reason_is_known_before_the_counts_come() -> None:
     decoder = CompletionDecoder(PEER)
     Read(decoder, [b'data: {"choices":[{"delta":{},"finish_reason":"length"}]}\n\n'])
@@ -145,6 +225,8 @@ def test_a_stop_reason_is_known_before_the_counts_come() -> None:
         {"choices": None},
         {"choices": ["x"]},
         {"choices": [{"delta": None}]},
+        {"choices": [{"delta": {"tool_calls": None}}]},
+        {"choices": [{"delta": {"tool_calls": ["x"]}}]},
         {"choices": [{"delta": {"content": 5, "role": "assistant"}}], "usage": "x"},
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import stat
@@ -19,7 +20,18 @@ from oblix.v1 import messages_pb2 as pb
 from support.asking import ask, message, question
 from support.waiting import eventually
 
-from oblixd.models.base import ChatRequest, Content, Finish, Location, ModelError, ModelErrorKind, State
+from oblixd.models.base import (
+    ChatRequest,
+    Content,
+    Finish,
+    Location,
+    ModelError,
+    ModelErrorKind,
+    Options,
+    State,
+    Tool,
+    ToolChoice,
+)
 from oblixd.models.embedded.connection import EmbeddedConnection, EmbeddedModels, EmbeddedSettings
 from oblixd.models.hooks import checked
 
@@ -168,6 +180,35 @@ async def test_what_does_not_fit_is_refused(connect: Connect) -> None:
     assert heard.error is not None
     assert heard.error.kind is ModelErrorKind.CONTEXT_OVERFLOW
     assert "256" in heard.error.message
+
+
+async def test_an_answer_fits_the_schema_that_was_asked_for(connect: Connect) -> None:
+    properties = {"city": {"type": "string"}, "inhabitants": {"type": "integer"}}
+    schema = {"type": "object", "properties": properties, "required": list(properties)}
+    asked = replace(question("Tell me of Paris."), options=Options(max_tokens=100, seed=1, temperature=0.0))
+    connection = connect()
+    free = await ask(connection, asked)
+    assert not free.text.startswith("{")
+    options = replace(asked.options, response_schema=json.dumps(schema))
+    heard = await ask(connection, replace(asked, options=options))
+    answer = json.loads(heard.text)
+    assert {name: type(value) for name, value in answer.items()} == {"city": str, "inhabitants": int}
+    nonsense = replace(asked.options, response_schema='{"type":"nonsense"}')
+    refused = await ask(connection, replace(asked, options=nonsense))
+    assert refused.error is not None
+    assert refused.error.kind is ModelErrorKind.REFUSED
+    assert "nonsense" in refused.error.message
+
+
+async def test_tools_are_refused_where_the_model_would_never_hear_of_them(connect: Connect) -> None:
+    """llama.cpp itself takes them, drops them, and lets the model answer all the same."""
+    connection = connect()
+    asked = replace(SHORT, tools=(Tool("weather", "Tells the weather."),))
+    heard = await ask(connection, asked)
+    assert (heard.contents, heard.error and heard.error.kind) == ([], ModelErrorKind.REFUSED)
+    assert heard.error is not None
+    assert "knows no tools" in heard.error.message
+    assert (await ask(connection, replace(asked, tool_choice=ToolChoice.NONE))).error is None
 
 
 async def test_a_file_that_is_no_model_is_left_alone_after_some_tries(

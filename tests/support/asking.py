@@ -7,7 +7,16 @@ from dataclasses import dataclass, field
 
 from oblix.v1 import messages_pb2 as pb
 
-from oblixd.models.base import ChatRequest, Connection, Content, ContentKind, Finished, ModelError, Options
+from oblixd.models.base import (
+    ChatRequest,
+    Connection,
+    Content,
+    ContentKind,
+    Finished,
+    ModelError,
+    Options,
+    ToolCall,
+)
 
 
 @dataclass
@@ -25,6 +34,15 @@ class Heard:
     @property
     def reasoning(self) -> str:
         return "".join(one.text for one in self.contents if one.kind is ContentKind.REASONING)
+
+    @property
+    def calls(self) -> dict[ToolCall, str]:
+        """The arguments of each tool call, joined."""
+        joined: dict[ToolCall, str] = {}
+        for one in self.contents:
+            if one.call is not None:
+                joined[one.call] = joined.get(one.call, "") + one.text
+        return joined
 
 
 def message(role: pb.Role.ValueType, *parts: str | pb.Part) -> pb.Message:

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 import anthropic
 import pytest
-from oblix.testing import Answer, ClaudeServer, Refuse, Report
+from oblix.testing import Answer, ClaudeServer, Refuse, Report, ToolCall
 
 KEY = "sk-ant-right"
 MODEL = "claude-3-haiku-20240307"
 MESSAGES = [{"role": "user", "content": "two words"}]
+CALLS = (ToolCall("weather", {"city": "Zürich", "days": 2}, "c1"), ToolCall("time", call_id="c2"))
 
 
 @pytest.fixture
@@ -49,6 +50,30 @@ def test_an_empty_answer(server: ClaudeServer, client: anthropic.Anthropic) -> N
     server.script("")
     with client.messages.stream(model=MODEL, max_tokens=100, messages=MESSAGES) as stream:
         assert stream.get_final_message().content == []
+
+
+def test_streamed_tool_calls(server: ClaudeServer, client: anthropic.Anthropic) -> None:
+    server.script(Answer("Let me see.", tool_calls=CALLS))
+    with client.messages.stream(model=MODEL, max_tokens=100, messages=MESSAGES) as stream:
+        pieces = [event for event in stream if event.type == "input_json"]
+        message = stream.get_final_message()
+    assert len(pieces) > len(CALLS), "they come in pieces"
+    text, *calls = message.content
+    assert (text.text, message.stop_reason) == ("Let me see.", "tool_use")
+    assert [ToolCall(call.name, call.input, call.id) for call in calls] == list(CALLS)
+
+
+def test_whole_tool_calls_and_their_results(server: ClaudeServer, client: anthropic.Anthropic) -> None:
+    server.script(Answer(tool_calls=CALLS))
+    message = ask(client)
+    assert message.stop_reason == "tool_use"
+    assert [ToolCall(call.name, call.input, call.id) for call in message.content] == list(CALLS)
+    asked = [*MESSAGES, {"role": "assistant", "content": message.content}]
+    results = [{"type": "tool_result", "tool_use_id": one, "content": "well"} for one in ("c1", "c2")]
+    assert ask(client, messages=[*asked, {"role": "user", "content": results}]).stop_reason == "end_turn"
+    for wrong in ("well", results[:1], [*results, results[0] | {"tool_use_id": "c3"}]):
+        with pytest.raises(anthropic.BadRequestError, match="tool_use"):
+            ask(client, messages=[*asked, {"role": "user", "content": wrong}])
 
 
 def test_the_model(client: anthropic.Anthropic) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import ollama
 import pytest
-from oblix.testing import Answer, OllamaServer, Report
+from oblix.testing import Answer, OllamaServer, Report, ToolCall
 
 MESSAGES = [{"role": "user", "content": "two words"}]
+WEATHER = ToolCall("weather", {"city": "Zürich", "days": 2})
 
 
 @pytest.fixture
@@ -45,12 +46,26 @@ def test_a_limit_is_kept(client: ollama.Client) -> None:
     assert (answer.message.content, answer.done_reason, answer.eval_count) == ("You said:", "length", 2)
 
 
+def test_tool_calls(server: OllamaServer, client: ollama.Client) -> None:
+    answer = Answer("Let me see.", tool_calls=(WEATHER, ToolCall("time")))
+    server.script(answer, answer)
+    *pieces, last = client.chat("llama2", MESSAGES, stream=True)
+    whole = client.chat("llama2", MESSAGES)
+    streamed = [call for piece in pieces for call in piece.message.tool_calls or []]
+    for calls in (streamed, whole.message.tool_calls):
+        assert [(call.function.name, call.function.arguments) for call in calls] == [
+            ("weather", {"city": "Zürich", "days": 2}),
+            ("time", {}),
+        ]
+    assert (last.done_reason, whole.done_reason) == ("stop", "stop")
+
+
 def test_the_models(client: ollama.Client) -> None:
     assert [model.model for model in client.list().models] == ["llama2:latest", "mistral:7b"]
     assert client.list().models[0].details.format == "gguf"
     shown = client.show("llama2")
     assert shown.modelinfo["llama.context_length"] == 4096
-    assert shown.capabilities == ["completion"]
+    assert shown.capabilities == ["completion", "tools"]
     assert client.ps().models == []
     client.chat("llama2", MESSAGES)
     assert [model.name for model in client.ps().models] == ["llama2:latest"]

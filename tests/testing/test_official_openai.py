@@ -6,10 +6,17 @@ from collections.abc import Iterator
 
 import openai
 import pytest
-from oblix.testing import Answer, OpenAIServer, Refuse, Report
+from oblix.testing import Answer, OpenAIServer, Refuse, Report, ToolCall
+from openai.types.chat import ChatCompletionMessage
 
 KEY = "sk-right"
 MESSAGES = [{"role": "user", "content": "two words"}]
+TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {}}}]
+ANSWER = Answer(
+    "Let me see.",
+    tool_calls=(ToolCall("weather", {"city": "Zürich", "days": 2}, "c1"), ToolCall("time", call_id="c2")),
+)
+CALLS = [("c1", "weather", '{"city": "Zürich", "days": 2}'), ("c2", "time", "{}")]
 
 
 @pytest.fixture
@@ -47,6 +54,37 @@ def test_a_whole_completion(client: openai.OpenAI) -> None:
     answer = client.chat.completions.create(model="gpt-4o-mini", messages=MESSAGES, max_completion_tokens=2)
     assert answer.choices[0].message.content == "You said:"
     assert answer.choices[0].finish_reason == "length"
+
+
+def calls_of(message: ChatCompletionMessage) -> list[tuple[str, str, str]]:
+    return [(call.id, call.function.name, call.function.arguments) for call in message.tool_calls]
+
+
+def test_streamed_tool_calls(server: OpenAIServer, client: openai.OpenAI) -> None:
+    server.script(ANSWER)
+    with client.chat.completions.stream(model="gpt-4o-mini", messages=MESSAGES, tools=TOOLS) as stream:
+        pieces = [event for event in stream if event.type == "tool_calls.function.arguments.delta"]
+        choice = stream.get_final_completion().choices[0]
+    assert len(pieces) > len(CALLS), "they come in pieces"
+    assert (choice.message.content, choice.finish_reason) == ("Let me see.", "tool_calls")
+    assert calls_of(choice.message) == CALLS
+
+
+def test_whole_tool_calls_and_their_results(server: OpenAIServer, client: openai.OpenAI) -> None:
+    server.script(ANSWER)
+    arguments = {"model": "gpt-4o-mini", "tools": TOOLS}
+    choice = client.chat.completions.create(messages=MESSAGES, **arguments).choices[0]
+    assert (choice.finish_reason, calls_of(choice.message)) == ("tool_calls", CALLS)
+    results = [{"role": "tool", "tool_call_id": one, "content": "well"} for one in ("c1", "c2")]
+    client.chat.completions.create(messages=[*MESSAGES, choice.message, *results], **arguments)
+    for wrong in ([choice.message], [choice.message, results[0]], results):
+        with pytest.raises(openai.BadRequestError, match="tool_calls"):
+            client.chat.completions.create(messages=[*MESSAGES, *wrong, *MESSAGES], **arguments)
+
+
+def test_a_choice_without_tools_is_refused(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="tool_choice"):
+        client.chat.completions.create(model="gpt-4o-mini", messages=MESSAGES, tool_choice="auto")
 
 
 def test_the_models(client: openai.OpenAI) -> None:

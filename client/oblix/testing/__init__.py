@@ -12,7 +12,7 @@ is needed. Standard library only.
 From a shell: python -m oblix.testing ollama --port 11434
 """
 
-from oblix.testing.answers import Answer
+from oblix.testing.answers import Answer, ToolCall
 from oblix.testing.claude import ClaudeServer
 from oblix.testing.exchange import Received
 from oblix.testing.faults import (
@@ -59,5 +59,6 @@ __all__ = [
     "Repeat",
     "Report",
     "Stall",
+    "ToolCall",
     "Wire",
 ]

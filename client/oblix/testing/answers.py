@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from oblix.testing.faults import Fault
 
 _WORD = re.compile(r"\s*\S+|\s+$")
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """A tool that the model asks for."""
+
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    call_id: str = "call_1"
+    """The model's name for the call. Ollama's format has none, and leaves it out."""
+
+    @property
+    def pieces(self) -> list[str]:
+        """The arguments as JSON text, in the pieces in which they are streamed."""
+        return tokens(json.dumps(self.arguments, ensure_ascii=False))
 
 
 @dataclass(frozen=True)
@@ -17,6 +35,8 @@ class Answer:
     text: str = ""
     reasoning: str = ""
     """What the model thinks before it answers, sent apart from the text."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    """What the model wants called, after its text."""
     finish: str = "stop"
     """`stop`, or `length` where the model was cut off by a limit."""
     tokens_per_second: float | None = None
@@ -43,11 +63,16 @@ class Answer:
         """Seconds between two tokens."""
         return 1 / self.tokens_per_second if self.tokens_per_second else 0.0
 
+    @property
+    def calls(self) -> bool:
+        """Whether it ends because tools are to be called."""
+        return bool(self.tool_calls) and self.finish == "stop"
+
     def limited(self, most: int | None) -> Answer:
         """Give this answer with at most so many tokens of text; None: all of them."""
         if most is None or most < 0 or len(self.tokens) <= most:
             return self
-        return replace(self, text="".join(self.tokens[:most]), finish="length")
+        return replace(self, text="".join(self.tokens[:most]), tool_calls=(), finish="length")
 
 
 def tokens(text: str) -> list[str]:

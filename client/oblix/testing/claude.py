@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
-from oblix.testing.answers import Answer, tokens
+from oblix.testing.answers import Answer, ToolCall, tokens
 from oblix.testing.exchange import Exchange, Received
 from oblix.testing.server import Frames, ModelServer
 
@@ -70,13 +70,9 @@ class ClaudeServer(ModelServer):
             "usage": _usage(request, answer, 1),
         }
         first = _event({"type": "message_start", "message": begun}) + _event({"type": "ping"})
-        thought = [_delta(0, {"type": "thinking_delta", "thinking": one}) for one in answer.reasoning_tokens]
-        index = 1 if thought else 0
-        said = [_delta(index, {"type": "text_delta", "text": one}) for one in answer.tokens]
-        if thought:
-            thought = _block(0, {"type": "thinking", "thinking": "", "signature": ""}, thought)
-        said = _block(index, {"type": "text", "text": ""}, said)
-        return Frames(first, [*thought, *said], _last(request, answer))
+        blocks = [block for block in _blocks(answer) if block[1]]
+        written = [_block(index, begun, deltas) for index, (begun, deltas) in enumerate(blocks)]
+        return Frames(first, [frame for block in written for frame in block], _last(request, answer))
 
     def error(self, status: int, message: str) -> bytes:
         """See `ModelServer.error`."""
@@ -119,31 +115,68 @@ def _problem(request: dict[str, Any]) -> str:
         return "messages: roles must be user or assistant"
     if roles[0] != "user" or any(one == other for one, other in pairwise(roles)):
         return "messages: roles must alternate between user and assistant, beginning with user"
+    return _unanswered(request["messages"])
+
+
+def _unanswered(messages: list[dict[str, Any]]) -> str:
+    asked: set[str] = set()
+    for message in [*messages, {"content": ""}]:
+        if unanswered := asked ^ _ids(message, "tool_result", "tool_use_id"):
+            told = "`tool_use` ids need `tool_result` blocks immediately after, and the other way round"
+            return f"messages: {told}: {', '.join(sorted(unanswered))}"
+        asked = _ids(message, "tool_use", "id")
     return ""
 
 
-def _block(index: int, begun: dict[str, str], deltas: list[bytes]) -> list[bytes]:
+def _ids(message: dict[str, Any], kind: str, key: str) -> set[str]:
+    content = message["content"]
+    blocks = content if isinstance(content, list) else []
+    return {block[key] for block in blocks if block["type"] == kind}
+
+
+def _blocks(answer: Answer) -> Iterator[tuple[dict[str, Any], list[dict[str, str]]]]:
+    """Give each block as it begins, and its deltas."""
+    thought = [{"type": "thinking_delta", "thinking": one} for one in answer.reasoning_tokens]
+    yield {"type": "thinking", "thinking": "", "signature": ""}, thought
+    yield {"type": "text", "text": ""}, [{"type": "text_delta", "text": one} for one in answer.tokens]
+    for call in answer.tool_calls:
+        # The format begins the arguments with an empty piece, and writes none at all where there are none.
+        pieces = ["", *(call.pieces if call.arguments else [])]
+        yield _tool_use(call, {}), [{"type": "input_json_delta", "partial_json": one} for one in pieces]
+
+
+def _tool_use(call: ToolCall, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "tool_use", "id": call.call_id, "name": call.name, "input": dict(arguments)}
+
+
+def _block(index: int, begun: dict[str, Any], deltas: list[dict[str, str]]) -> list[bytes]:
     """Put the block's start before its first delta and its stop behind the last: frames stay one a token."""
-    if not deltas:
-        return []
     start = _event({"type": "content_block_start", "index": index, "content_block": begun})
     stop = _event({"type": "content_block_stop", "index": index})
-    deltas = [start + deltas[0], *deltas[1:]]
-    return [*deltas[:-1], deltas[-1] + stop]
+    frames = [_event({"type": "content_block_delta", "index": index, "delta": delta}) for delta in deltas]
+    frames[0] = start + frames[0]
+    frames[-1] += stop
+    return frames
 
 
 def _last(request: dict[str, Any], answer: Answer) -> bytes:
     usage = {"output_tokens": _usage(request, answer)["output_tokens"]}
-    delta = {"stop_reason": _FINISHES.get(answer.finish, answer.finish), "stop_sequence": None}
+    delta = {"stop_reason": _finish(answer), "stop_sequence": None}
     stop = _event({"type": "message_delta", "delta": delta, "usage": usage})
     return stop + _event({"type": "message_stop"})
 
 
+def _finish(answer: Answer) -> str:
+    return "tool_use" if answer.calls else _FINISHES.get(answer.finish, answer.finish)
+
+
 def _whole(request: dict[str, Any], answer: Answer) -> dict[str, Any]:
+    calls = [_tool_use(call, call.arguments) for call in answer.tool_calls]
+    said = [{"type": "text", "text": answer.text}] if answer.text or not calls else []
     return {
         **_envelope(request),
-        "content": [{"type": "text", "text": answer.text}],
-        "stop_reason": _FINISHES.get(answer.finish, answer.finish),
+        "content": [*said, *calls],
+        "stop_reason": _finish(answer),
         "usage": _usage(request, answer),
     }
 
@@ -172,10 +205,6 @@ def _text(message: dict[str, Any]) -> str:
     if isinstance(content, str):
         return content
     return "".join(block.get("text", "") for block in content)
-
-
-def _delta(index: int, delta: dict[str, str]) -> bytes:
-    return _event({"type": "content_block_delta", "index": index, "delta": delta})
 
 
 def _error(kind: str, message: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from oblix.testing.answers import Answer, tokens
+from oblix.testing.answers import Answer, ToolCall, tokens
 from oblix.testing.exchange import Exchange
 from oblix.testing.server import Frames, ModelServer
 
@@ -63,7 +63,10 @@ class OllamaServer(ModelServer):
         """See `ModelServer.frames`."""
         thought = [self._piece(request, {"content": "", "thinking": one}) for one in answer.reasoning_tokens]
         said = [self._piece(request, {"content": one}) for one in answer.tokens]
-        return Frames(b"", [*thought, *said], _line(self._last(request, answer, "")))
+        calls = [
+            self._piece(request, {"content": "", "tool_calls": [_call(one)]}) for one in answer.tool_calls
+        ]
+        return Frames(b"", [*thought, *said, *calls], _line(self._last(request, answer, {})))
 
     def error(self, status: int, message: str) -> bytes:
         """See `ModelServer.error`."""
@@ -84,7 +87,9 @@ class OllamaServer(ModelServer):
         if request.get("stream", True):
             self.play(exchange, answer)
         else:
-            exchange.send_json(200, self._last(request, answer, answer.text))
+            calls = [_call(one) for one in answer.tool_calls]
+            said = {"content": answer.text} | ({"tool_calls": calls} if calls else {})
+            exchange.send_json(200, self._last(request, answer, said))
 
     def _show(self, exchange: Exchange) -> None:
         name = exchange.received.body["model"]
@@ -99,7 +104,7 @@ class OllamaServer(ModelServer):
                 "template": "{{ .Prompt }}",
                 "details": _DETAILS,
                 "model_info": {"general.architecture": "llama", "llama.context_length": _CONTEXT},
-                "capabilities": ["completion"],
+                "capabilities": ["completion", "tools"],
             },
         )
 
@@ -126,17 +131,17 @@ class OllamaServer(ModelServer):
     def _running(self, name: str) -> dict[str, Any]:
         return {**self._tag(name), "expires_at": _now(), "size_vram": 0, "context_length": _CONTEXT}
 
-    def _piece(self, request: dict[str, Any], message: dict[str, str]) -> bytes:
+    def _piece(self, request: dict[str, Any], message: dict[str, Any]) -> bytes:
         said = {"role": "assistant", **message}
         return _line({"model": request["model"], "created_at": _now(), "message": said, "done": False})
 
-    def _last(self, request: dict[str, Any], answer: Answer, content: str) -> dict[str, Any]:
+    def _last(self, request: dict[str, Any], answer: Answer, message: dict[str, Any]) -> dict[str, Any]:
         spoken = len(answer.tokens) + len(answer.reasoning_tokens)
         asked = sum(len(tokens(message.get("content", ""))) for message in request.get("messages", []))
         return {
             "model": request["model"],
             "created_at": _now(),
-            "message": {"role": "assistant", "content": content},
+            "message": {"role": "assistant", "content": "", **message},
             "done": True,
             "done_reason": answer.finish,
             "total_duration": 1_000_000 * (2 + spoken),
@@ -162,6 +167,10 @@ def _question(request: dict[str, Any]) -> str:
     messages = reversed(request.get("messages", []))
     asked = (message["content"] for message in messages if message["role"] == "user")
     return next(asked, "")
+
+
+def _call(call: ToolCall) -> dict[str, Any]:
+    return {"function": {"name": call.name, "arguments": dict(call.arguments)}}
 
 
 def _line(value: dict[str, Any]) -> bytes:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 from typing import Any
 
-from oblix.testing.answers import Answer, tokens
+from oblix.testing.answers import Answer, ToolCall, tokens
 from oblix.testing.exchange import Exchange
 from oblix.testing.server import Frames, ModelServer
 
@@ -60,8 +60,9 @@ class OpenAIServer(ModelServer):
         chunks = [
             *(_chunk(request, {"reasoning_content": one}) for one in answer.reasoning_tokens),
             *(_chunk(request, {"content": one}) for one in answer.tokens),
+            *(_chunk(request, {"tool_calls": [piece]}) for piece in _pieces(answer)),
         ]
-        last = _chunk(request, {}, finish=answer.finish)
+        last = _chunk(request, {}, finish=_finish(answer))
         if request.get("stream_options", {}).get("include_usage"):
             last += _event({**_head(request), "choices": [], "usage": _usage(request, answer)})
         return Frames(
@@ -80,6 +81,9 @@ class OpenAIServer(ModelServer):
         request = exchange.received.body
         if request["model"] not in self.models:
             exchange.send(404, self.error(404, f"The model `{request['model']}` does not exist"))
+            return
+        if problem := _problem(request):
+            exchange.send(400, self.error(400, problem))
             return
         limit = request.get("max_completion_tokens", request.get("max_tokens"))
         answer = self.next_answer(_question(request)).limited(limit)
@@ -105,9 +109,49 @@ def _error(status: int, message: str) -> dict[str, Any]:
     return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 
+def _problem(request: dict[str, Any]) -> str:
+    if "tool_choice" in request and not request.get("tools"):
+        return "'tool_choice' is only allowed when 'tools' are specified."
+    waiting: set[str] = set()
+    for message in request.get("messages", []):
+        if message["role"] == "tool":
+            if message.get("tool_call_id") not in waiting:
+                return (
+                    "messages with role 'tool' must be a response to a preceding message with 'tool_calls'."
+                )
+            waiting.remove(message["tool_call_id"])
+        elif waiting:
+            break
+        waiting |= {call["id"] for call in message.get("tool_calls", [])}
+    missing = ", ".join(sorted(waiting))
+    told = "'tool_calls' must be followed by tool messages responding to each 'tool_call_id'. Missing:"
+    return f"{told} {missing}" if missing else ""
+
+
+def _pieces(answer: Answer) -> Iterator[dict[str, Any]]:
+    """Name a call once, then write its arguments piece by piece under its index."""
+    for index, call in enumerate(answer.tool_calls):
+        yield {"index": index, **_call(call, "")}
+        yield from ({"index": index, "function": {"arguments": piece}} for piece in call.pieces)
+
+
+def _call(call: ToolCall, arguments: str) -> dict[str, Any]:
+    return {
+        "id": call.call_id,
+        "type": "function",
+        "function": {"name": call.name, "arguments": arguments},
+    }
+
+
+def _finish(answer: Answer) -> str:
+    return "tool_calls" if answer.calls else answer.finish
+
+
 def _whole(request: dict[str, Any], answer: Answer) -> dict[str, Any]:
-    message = {"role": "assistant", "content": answer.text, "refusal": None}
-    choice = {"index": 0, "message": message, "finish_reason": answer.finish, "logprobs": None}
+    message: dict[str, Any] = {"role": "assistant", "content": answer.text, "refusal": None}
+    if answer.tool_calls:
+        message["tool_calls"] = [_call(call, "".join(call.pieces)) for call in answer.tool_calls]
+    choice = {"index": 0, "message": message, "finish_reason": _finish(answer), "logprobs": None}
     head = {**_head(request), "object": "chat.completion"}
     return {**head, "choices": [choice], "usage": _usage(request, answer)}
 
@@ -116,7 +160,7 @@ def _head(request: dict[str, Any]) -> dict[str, Any]:
     return {"id": _ID, "object": "chat.completion.chunk", "created": _CREATED, "model": request["model"]}
 
 
-def _chunk(request: dict[str, Any], delta: dict[str, str], finish: str | None = None) -> bytes:
+def _chunk(request: dict[str, Any], delta: dict[str, Any], finish: str | None = None) -> bytes:
     choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
     return _event({**_head(request), "choices": [choice]})
 

@@ -26,7 +26,7 @@ class Frames:
     first: bytes
     """Sent before the first token. May be empty."""
     tokens: list[bytes]
-    """A frame for each token, those of the reasoning first."""
+    """A frame for each token: the reasoning, the text, then the tool calls."""
     last: bytes
     """Sent after the last token: the format's last word."""
 

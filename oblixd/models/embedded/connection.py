@@ -26,6 +26,7 @@ from oblixd.models.connection import Streams
 from oblixd.models.embedded import process, weights
 from oblixd.models.embedded.process import Worker, WorkerSettings
 from oblixd.models.embedded.supervisor import Supervisor
+from oblixd.models.embedded.tools import check_tools
 from oblixd.models.failures import Peer
 from oblixd.models.hooks import HookSpec, derived_location
 from oblixd.models.openai import CompletionDecoder, completion_body
@@ -123,6 +124,7 @@ class EmbeddedConnection:
         with self._streams.one():
             async with self._supervisor.use() as worker:
                 try:
+                    await check_tools(worker.http, request)
                     async with aclosing(self._answer(worker, request)) as items:
                         async for item in items:
                             yield item
@@ -140,11 +142,11 @@ class EmbeddedConnection:
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
         """Write the request in the words of llama.cpp's server."""
-        options = request.options
-        if options.max_tokens is None:
-            options = replace(options, max_tokens=self._settings.max_tokens)
+        if request.options.max_tokens is None:
+            limited = replace(request.options, max_tokens=self._settings.max_tokens)
+            request = replace(request, options=limited)
         # Small models were taught strict turns.
-        return completion_body(self.name, joined(said(request.messages)), options, limit="max_tokens")
+        return completion_body(self.name, request, joined(said(request.messages)), limit="max_tokens")
 
     def _answer(self, worker: Worker, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
         decoder = CompletionDecoder(self._peer)
