@@ -13,7 +13,7 @@ from support.conversations import say
 from support.daemon import PATIENCE_S, RunningDaemon, running
 from support.searching import pinned
 
-MESSAGES = 4000
+MESSAGES = 2000
 
 
 def _stub(daemon: RunningDaemon) -> sessions_pb2_grpc.SessionServiceStub:

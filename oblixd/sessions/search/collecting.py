@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable
 from itertools import islice, takewhile
 
@@ -23,6 +24,10 @@ BATCH_BYTES = 256 * 1024
 """What one batch takes in (a single message may be larger): some milliseconds of work."""
 MESSAGE_BYTES = 1024
 """What a message counts besides its length."""
+
+MESSAGES_A_REST = 2
+REST_S = 50e-6
+"""How many messages are read, and the pause after them."""
 
 
 def numbers_after(ledger: Ledger, index: Index, number: int, limit: int) -> list[int]:
@@ -114,6 +119,9 @@ class Collector:
         for sequence, payload in messages:
             if found := words(text_of(records.MessageRecord.FromString(payload))):
                 self.batch.added.append((row_id(number, sequence), " ".join(found)))
+            if sequence % MESSAGES_A_REST == 0:
+                # The interpreter goes to who waits for it: the event loop, not the rest of this batch.
+                time.sleep(REST_S)
 
     def _put(self, before: Known, known: Known) -> None:
         """Keeps how far a session is indexed now. What a deleted one has there counts as hidden."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from oblixd.errors import OblixdError
 from oblixd.sessions.ledger import Ledger
 from oblixd.sessions.search.collecting import Collector, numbers_after
-from oblixd.sessions.search.index import Index, LostError, remove
+from oblixd.sessions.search.index import Batch, Index, LostError, remove
 from oblixd.sessions.search.layout import is_damage
 
 logger = logging.getLogger(__name__)
@@ -31,8 +31,8 @@ LOOKED_AT_ONCE = 256
 class Indexer:
     """The index's one writer. Everything here but the thread's own work is called on the event loop.
 
-    It works in small batches and rests after each for as long as that took, so that it
-    never has more than half of one core. Conversations are never waiting for it.
+    It works in small batches, pauses after every few messages that it reads, and rests after
+    each batch for as long as the writing took: neither the event loop nor a writer waits for it.
     """
 
     def __init__(self, ledger: Ledger, path: Path) -> None:
@@ -118,14 +118,11 @@ class Indexer:
         with Index.open(self._path, store, newest, self._stopping.is_set) as index:
             self._distrusted = False
             while not self._stopping.is_set():
-                began = time.monotonic()
                 self._check(index)
                 is_busy = self._step(index)
                 if index.scanned is None:
                     self._settle(index.revision)
-                if is_busy:
-                    self._stopping.wait(time.monotonic() - began)
-                else:
+                if not is_busy:
                     self._rest()
 
     def _check(self, index: Index) -> None:
@@ -140,11 +137,11 @@ class Indexer:
     def _scan(self, index: Index, scanned: int) -> bool:
         """Goes through all sessions, in order of their numbers."""
         if not (numbers := numbers_after(self._ledger, index, scanned, LOOKED_AT_ONCE)):
-            index.apply(Collector(self._ledger, index).batch, index.revision, None)
+            self._write(index, Collector(self._ledger, index).batch, index.revision, None)
             return True
         collector = Collector(self._ledger, index)
         done = collector.gather(numbers)
-        index.apply(collector.batch, index.revision, numbers[done - 1] if done else scanned)
+        self._write(index, collector.batch, index.revision, numbers[done - 1] if done else scanned)
         return True
 
     def _follow(self, index: Index) -> bool:
@@ -154,12 +151,17 @@ class Indexer:
         if changes is None:
             logger.info("the search index is too far behind; every session is looked at")
             self._revision = -1
-            index.apply(collector.batch, self._changes.newest(), 0)
+            self._write(index, collector.batch, self._changes.newest(), 0)
             return True
         done = collector.gather(change.number for change in changes)
         if changes:
-            index.apply(collector.batch, changes[done - 1].revision if done else index.revision, None)
+            self._write(index, collector.batch, changes[done - 1].revision if done else index.revision, None)
         return bool(changes)
+
+    def _write(self, index: Index, batch: Batch, revision: int, scanned: int | None) -> None:
+        began = time.monotonic()
+        index.apply(batch, revision, scanned)
+        self._stopping.wait(time.monotonic() - began)
 
     def _settle(self, revision: int) -> None:
         """Everything up to a revision is indexed: tells those who wait for it."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from oblixd.errors import DeadlineExceededError
 from oblixd.sessions.search.layout import MAX_ROW, Standing, rows_of
 
-MAX_RANKED = 5_000
+MAX_RANKED = 2_000
 """How many of what matches are ranked: the newest. Nobody turns so many pages, and each costs time."""
 MAX_SECONDS = 1.0
 """When a search ends with what it has."""
@@ -52,7 +52,7 @@ class Scope:
 
 
 def ranked(path: Path, expression: str, scope: Scope) -> list[Ranked]:
-    """The newest 5,000 rows that match, best first. Opens the file anew: it may have been replaced.
+    """The newest 2,000 rows that match, best first. Opens the file anew: it may have been replaced.
 
     DeadlineExceededError SEARCH_TOO_SLOW where nothing was found in a second,
     sqlite3.DatabaseError where the file is missing or damaged.
