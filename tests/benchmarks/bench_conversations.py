@@ -22,10 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import lmdb
-import psutil
 from bench_service import BarePut
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from measure import Line, median_ms, paired_ms, report
+from measure import Line, anonymous_mb, median_ms, paired_ms, report
 from oblix import OblixClient
 from oblix.v1 import messages_pb2, sessions_pb2
 from support.daemon import RunningDaemon, running
@@ -119,6 +118,7 @@ def measured(home: Path) -> Figures:
     began = time.perf_counter()
     with running(home) as daemon:
         start_s = time.perf_counter() - began
+        wait_for_index(Wire(daemon.channel))
         with contextlib.closing(Client()) as client:
             opened = sessions_pb2.ListMessagesRequest(
                 session_id=client.newest(hundredth=7)[0]["id"], page_size=50, newest_first=True
@@ -131,8 +131,16 @@ def measured(home: Path) -> Figures:
                 unlucky=median_ms(lambda: client.newest(half=0, hundredth=7), 5),
                 opened=median_ms(lambda: wire.sessions.ListMessages(opened), 100),
                 start_s=start_s,
-                memory_mb=psutil.Process(daemon.process.pid).memory_full_info().uss / 1e6,
+                memory_mb=anonymous_mb(daemon.process.pid),
             )
+
+
+def wait_for_index(wire: Wire) -> None:
+    """Returns once everything can be searched: what was filled in without the daemon is indexed once."""
+    began = time.perf_counter()
+    while wire.search("x").indexing:
+        time.sleep(0.5)
+    print(f"indexed in {time.perf_counter() - began:.0f} s")
 
 
 class Client:
@@ -188,7 +196,7 @@ def at(figures: Figures) -> list[Line]:
         Line("worst case: two common keys that never meet", figures.unlucky, "ms"),
         Line("open the last 50 messages", figures.opened, "ms", 2),
         Line("spawn to SERVING", figures.start_s, "s"),
-        Line("private memory", figures.memory_mb, "MB", 150),
+        Line("memory, the mapped file aside", figures.memory_mb, "MB", 150),
     ]
 
 

@@ -14,7 +14,7 @@ import lmdb
 import psutil
 from google.protobuf.struct_pb2 import Struct
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from measure import Line, median_ms, paired_ms, report
+from measure import Line, anonymous_mb, median_ms, paired_ms, report
 from oblix.v1 import messages_pb2, sessions_pb2, sessions_pb2_grpc
 from support.daemon import RunningDaemon, running
 
@@ -53,7 +53,7 @@ def at_rest(daemon: RunningDaemon) -> list[Line]:
     time.sleep(REST_S)
     core_percent = (sum(process.cpu_times()[:2]) - before) / REST_S * 100
     return [
-        Line("memory", process.memory_full_info().uss / 1e6, "MB", 100),
+        Line("memory", anonymous_mb(process.pid), "MB", 100),
         Line("one core", core_percent, "%", 0.5),
     ]
 

@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,12 @@ def paired_ms(calls: Sequence[Callable[[], object]], rounds: int) -> list[float]
             if number >= rounds // 10:
                 own.append(took)
     return [statistics.median(own) for own in times]
+
+
+def anonymous_mb(pid: int) -> float:
+    """A process's own memory in MB, the pages of mapped files aside: `RssAnon` of proc_pid_status(5)."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1e3
 
 
 def timed_ms(call: Callable[[], object]) -> float:

@@ -50,6 +50,12 @@ class Wire:
         request = executions_pb2.ExecuteRequest(input=[given], **fields)
         return self.executions.Execute(request, timeout=TIMEOUT_S)
 
+    def search(self, query: str) -> sessions_pb2.SearchMessagesResponse:
+        """What a search finds."""
+        return self.sessions.SearchMessages(
+            sessions_pb2.SearchMessagesRequest(query=query), timeout=TIMEOUT_S
+        )
+
     def shut_down(self) -> None:
         """End the daemon."""
         self.daemon.Shutdown(daemon_pb2.ShutdownRequest(), timeout=TIMEOUT_S)
