@@ -43,7 +43,7 @@ class PromptCalls(SessionCalls):
         in a new session where there is none; the response is then the last one,
         with `session_id`.
 
-        `temperature`: 0 to 2. `max_tokens`: from 1. `request_id`: 1 to 128
+        `temperature`: 0 to 2. `max_tokens`: 1 to 1,000,000. `request_id`: 1 to 128
         printable ASCII characters; the same again gives the same answer. Further:
         `top_p` (over 0 to 1), `seed`, `stop` (a text, or up to 16), `model` (pins
         `provider:name`), `local_only` (no cloud model may see it),

@@ -32,6 +32,9 @@ OPTIONS = (
     "top_p",
 )
 MAX_WHOLE = 2**63 - 1
+# The daemon's limits. What is refused here is refused before anything is sent or made.
+MAX_TOKENS = 1_000_000
+MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 
 N = TypeVar("N", bound=int)
 
@@ -60,7 +63,7 @@ def request_of(prompt: Prompt) -> executions_pb2.ExecuteRequest:
     return executions_pb2.ExecuteRequest(
         request_id=text(prompt.request_id or str(uuid.uuid4()), "request_id"),
         session_id=text(prompt.session_id or "", "session_id"),
-        input=[message],
+        input=[_bounded(message)],
         options=_generation(prompt),
         model=text(prompt.options.get("model") or prompt.options.get("model_id") or "", "model"),
         local_only=_flag(prompt.options.get("local_only", False), "local_only"),
@@ -70,30 +73,38 @@ def request_of(prompt: Prompt) -> executions_pb2.ExecuteRequest:
     )
 
 
+def _bounded(message: messages_pb2.Message) -> messages_pb2.Message:
+    size = sum(part.ByteSize() for part in message.parts)
+    if size > MAX_MESSAGE_BYTES:
+        limit = f"at most {MAX_MESSAGE_BYTES:,} bytes a message"
+        raise invalid("prompt", limit, f"{size:,} bytes", "MESSAGE_TOO_LARGE")
+    return message
+
+
 def _generation(prompt: Prompt) -> executions_pb2.GenerationOptions:
     given = prompt.options
     return executions_pb2.GenerationOptions(
-        temperature=_number(prompt.temperature, "temperature"),
-        max_tokens=_whole(prompt.max_tokens, "max_tokens", 2**31 - 1),
-        top_p=_number(given.get("top_p"), "top_p"),
-        seed=_whole(given.get("seed"), "seed", MAX_WHOLE),
+        temperature=_number(prompt.temperature, "temperature", 2),
+        max_tokens=_whole(prompt.max_tokens, "max_tokens", 1, MAX_TOKENS),
+        top_p=_number(given.get("top_p"), "top_p", 1),
+        seed=_whole(given.get("seed"), "seed", -MAX_WHOLE, MAX_WHOLE),
         stop=_texts(given.get("stop"), "stop"),
     )
 
 
-def _number(value: object, field: str) -> float | None:
+def _number(value: object, field: str, most: int) -> float | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise invalid(field, "a number", shown(value))
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
+        raise invalid(field, f"a number from 0 to {most}", shown(value))
     return float(value)
 
 
-def _whole(value: object, field: str, most: int) -> int | None:
+def _whole(value: object, field: str, least: int, most: int) -> int | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > most:
-        raise invalid(field, f"a whole number from -{most} to {most}", shown(value))
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise invalid(field, f"a whole number from {least:,} to {most:,}", shown(value))
     return value
 
 

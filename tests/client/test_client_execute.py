@@ -16,6 +16,7 @@ from oblix import (
     NotFoundError,
     OblixClient,
     Queued,
+    ResourceExhaustedError,
     Started,
     UnavailableError,
 )
@@ -146,10 +147,11 @@ async def test_options_reach_the_model(hooked: OblixClient, ollama: OllamaServer
         ({"prompt": 17}, "prompt"),
         ({"prompt": "\udc80"}, "prompt"),
         ({"temperature": "hot"}, "temperature"),
-        ({"temperature": 3}, "options.temperature"),
-        ({"temperature": float("nan")}, "options.temperature"),
-        ({"max_tokens": 0}, "options.max_tokens"),
-        ({"max_tokens": 2**40}, "max_tokens"),
+        ({"temperature": 3}, "temperature"),
+        ({"temperature": float("nan")}, "temperature"),
+        ({"top_p": -1}, "top_p"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": 1_000_001}, "max_tokens"),
         ({"max_tokens": True}, "max_tokens"),
         ({"seed": 1.5}, "seed"),
         ({"stop": 3}, "stop"),
@@ -171,6 +173,22 @@ async def test_bad_input_names_the_field_and_sends_nothing(
         await hooked.execute(**{"prompt": "Hello", "stream": False} | arguments)
     assert caught.value.metadata["field"] == field
     assert len(ollama.requests) == asked
+
+
+async def test_a_prompt_over_the_limit_is_refused_before_it_is_sent(hooked: OblixClient) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        await hooked.execute("x" * 20_000_000, stream=False)
+    assert caught.value.reason == "MESSAGE_TOO_LARGE"
+    field, limit = caught.value.metadata["field"], caught.value.metadata["limit"]
+    assert (field, limit) == ("prompt", "at most 8,388,608 bytes a message")
+    assert caught.value.metadata["given"].startswith("20,000,0")
+
+
+async def test_a_request_over_the_limit_of_grpc_has_a_reason(hooked: OblixClient) -> None:
+    session_id = await hooked.create_session()
+    with pytest.raises(ResourceExhaustedError) as caught:
+        hooked.session_manager.save_message(session_id, "x" * 20_000_000)
+    assert caught.value.reason == "MESSAGE_TOO_LARGE"
 
 
 async def test_an_unknown_session_is_an_error(hooked: OblixClient) -> None:
