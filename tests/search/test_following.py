@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -150,13 +151,21 @@ async def test_an_index_of_another_store_is_made_anew(tmp_path: Path) -> None:
         assert await library.snippets("pin 7") == ["pin 7"]
 
 
-async def test_a_store_that_is_older_than_its_index_is_indexed_anew(tmp_path: Path) -> None:
-    async with filled(tmp_path) as library:
+async def test_an_index_that_is_ahead_of_its_store_is_made_anew(tmp_path: Path) -> None:
+    store, before = tmp_path / "store", tmp_path / "before"
+    async with filled(tmp_path):
         pass
-    (tmp_path / "store").rename(tmp_path / "before")
-    async with filled(tmp_path, "pin") as library:
-        assert await library.snippets("needle") == []
-        assert await library.snippets("pin 7") == ["pin 7"]
+    shutil.copytree(store, before)
+    async with library_in(tmp_path) as library:
+        await library.session("a needle that is lost")
+        assert len(await library.find("needle", page_size=200)) == 21
+    shutil.rmtree(store)
+    before.rename(store)
+    async with library_in(tmp_path) as library:
+        # It gets the lost session's number.
+        await library.session("a pin")
+        assert len(await library.find("needle", page_size=200)) == 20
+        assert await library.snippets("pin") == ["a pin"]
 
 
 @asynccontextmanager

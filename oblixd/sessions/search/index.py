@@ -75,7 +75,7 @@ class Index:
     def open(cls, path: Path, store: bytes, newest: int, is_over: Callable[[], bool]) -> Iterator[Index]:
         """Opens the index of a store, or makes an empty one to which everything is still to be added.
 
-        `newest` is the store's revision now. Long steps are given up (sqlite3.OperationalError)
+        `newest` is a revision that the store has reached. Long steps are given up (sqlite3.OperationalError)
         once `is_over` says so. LostError, or another sqlite3.DatabaseError, where what is there is of no use.
         """
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -47,11 +47,14 @@ class Indexer:
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
         """Who waits until a revision is indexed."""
         self._distrusted = False
+        self._newest = 0
+        """The last revision that is known to be the store's."""
         self._revision = -1
         """Up to where the index is complete. -1: it is being built, or can't be kept up."""
 
     def start(self) -> None:
-        """Begins to work."""
+        """Begins to work. Before anything is written: an index that is ahead of the store is another one's."""
+        self._newest = self._changes.newest()
         self._thread.start()
 
     async def stop(self) -> None:
@@ -114,8 +117,7 @@ class Indexer:
 
     def _tend(self) -> None:
         """Opens the index and keeps it up to date. Returns when told to stop."""
-        store, newest = self._changes.store_id(), self._changes.newest()
-        with Index.open(self._path, store, newest, self._stopping.is_set) as index:
+        with Index.open(self._path, self._changes.store_id(), self._newest, self._stopping.is_set) as index:
             self._distrusted = False
             while not self._stopping.is_set():
                 self._check(index)
@@ -161,6 +163,7 @@ class Indexer:
     def _write(self, index: Index, batch: Batch, revision: int, scanned: int | None) -> None:
         began = time.monotonic()
         index.apply(batch, revision, scanned)
+        self._newest = revision
         self._stopping.wait(time.monotonic() - began)
 
     def _settle(self, revision: int) -> None:
