@@ -53,7 +53,7 @@ class Indexer:
         """Up to where the index is complete. -1: it is being built, or can't be kept up."""
 
     def start(self) -> None:
-        """Begins to work. Before anything is written: an index that is ahead of the store is another one's."""
+        """Begins to work. Before anything is written: an index ahead of the store is another one's."""
         self._newest = self._changes.newest()
         self._thread.start()
 
