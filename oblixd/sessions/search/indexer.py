@@ -93,11 +93,15 @@ class Indexer:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                self._tend()
-            except (sqlite3.DatabaseError, LostError) as error:
-                self._give_up(error)
+                self._attempt()
             except (OblixdError, OSError) as error:
                 self._pause(error)
+
+    def _attempt(self) -> None:
+        try:
+            self._tend()
+        except (sqlite3.DatabaseError, LostError) as error:
+            self._give_up(error)
 
     def _give_up(self, error: sqlite3.DatabaseError | LostError) -> None:
         if self._stopping.is_set():
