@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 
 import pytest
 from oblix.testing import Answer, OllamaServer
@@ -92,15 +93,63 @@ def test_a_model_that_is_not_there_is_named_with_the_remedy(oblix, ollama: Ollam
         (["--session", "no-such-session", "Hello"], "no-such-session"),
         (["--session", "not an id", "Hello"], "not an id"),
         (["   "], "prompt"),
+        (["--max-tokens", "0", "Hello"], "max_tokens"),
+        (["--temperature", "9", "Hello"], "temperature"),
+        (["Nobody answers"], "model"),
         (["--endpoint", "http://localhost:1", "Hello"], "--model"),
     ],
-    ids=["unknown session", "malformed id", "empty prompt", "endpoint of nothing"],
+    ids=[
+        "unknown session",
+        "malformed id",
+        "empty prompt",
+        "no tokens",
+        "too hot",
+        "no model",
+        "endpoint of nothing",
+    ],
 )
-def test_what_fails_is_one_line(oblix, words: list[str], hint: str) -> None:
+def test_what_fails_is_one_line_and_leaves_nothing(oblix, words: list[str], hint: str) -> None:
+    before = sessions(oblix)
     done = oblix("ask", *words, ok=False)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert hint in done.stderr
+    assert sessions(oblix) == before
+
+
+def test_a_session_that_is_there_survives_a_refusal(oblix) -> None:
+    session_id = oblix("sessions", "create", "Mine").stdout.strip()
+    assert oblix("ask", "--session", session_id, "Nobody answers", ok=False).returncode == 1
+    assert session_id in sessions(oblix)
+
+
+def sessions(oblix) -> list[str]:
+    return [line.split("\t")[0] for line in oblix("sessions", "list").stdout.splitlines()]
+
+
+def test_bytes_that_are_no_text_are_replaced_and_told(oblix, ollama: OllamaServer) -> None:
+    script = """printf 'caf\\xe9' | "$@" 'Review:' -"""
+    model = ["--model", "ollama:llama2", "--endpoint", ollama.url, "--no-metrics"]
+    words = ["bash", "-c", script, "bash", sys.executable, "-m", "oblix", "ask", *model]
+    done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=30)
+    assert done.stdout == "You said: Review: caf\N{REPLACEMENT CHARACTER}\n"
+    assert done.stderr == "oblix: standard input is not UTF-8: 1 bytes were replaced\n"
+    title = oblix("sessions", "list", "--limit", "1").stdout.rstrip("\n").split("\t")[-1]
+    assert title == "Review: caf\N{REPLACEMENT CHARACTER}"
+
+
+def test_an_argument_that_is_no_text_is_named(oblix) -> None:
+    done = oblix("ask", "Review", os.fsdecode(b"caf\xe9"), ok=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert r"the argument 'caf\udce9' is not UTF-8" in done.stderr
+
+
+def test_wrong_usage_shows_the_usage_of_the_command(oblix) -> None:
+    done = oblix("ask", "--bogus", "Hi", ok=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: oblix ask ")
+    assert "--bogus" in done.stderr
+    assert "usage: oblix sessions list " in oblix("sessions", "list", "--bogus", ok=False).stderr
 
 
 @pytest.mark.parametrize(
@@ -117,9 +166,8 @@ def test_ctrl_c_frees_the_model_and_keeps_the_part(ollama: OllamaServer, oblix, 
     asking.send_signal(signal.SIGINT)
     assert asking.wait(10) == 130
     assert ollama.requests[-1].abandoned.wait(10)
-    assert asking.stderr.read() == ""
-
     newest = oblix("sessions", "list", "--limit", "1").stdout.split("\t")[0]
+    assert asking.stderr.read() == f"\ncancelled; what had come is kept in session {newest}\n"
     kept = json.loads(oblix("sessions", "view", "--json", newest).stdout)
     assert [(m["content"], m.get("status")) for m in kept["messages"]] == [
         ("Count", None),

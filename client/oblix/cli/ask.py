@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
+import re
 import sys
+from collections.abc import AsyncGenerator
 
-from oblix import Completed, OblixClient
+from oblix import Completed, Event, FailedPreconditionError, InvalidArgumentError, OblixClient
+from oblix._requests import Prompt, request_of
 from oblix.cli import answers, hooks, output
 from oblix.cli.errors import CommandError
 
@@ -18,6 +22,10 @@ EXAMPLES = """examples:
 The answer goes to standard output as it arrives. What answered, why, and the session's id
 go to standard error."""
 TITLE_CHARACTERS = 60
+REFUSALS = (InvalidArgumentError, FailedPreconditionError)
+
+# What Python makes of bytes that are not text.
+_UNDECODED = re.compile("[\udc80-\udcff]")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -50,38 +58,53 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 async def _ask(prompt: str, arguments: argparse.Namespace) -> Completed:
-    client = OblixClient()
-    try:
-        model = await hooks.hook(client, arguments)
+    async with OblixClient() as client:
+        options = {"model": await hooks.hook(client, arguments), "local_only": arguments.local_only}
+        numbers = {"temperature": arguments.temperature, "max_tokens": arguments.max_tokens}
+        # What can't be asked must leave no session behind.
+        request_of(Prompt(prompt, None, None, **numbers, options=options))
         session_id = await _session(client, prompt, arguments)
-        events = client.stream(
-            prompt,
-            session_id=session_id,
-            model=model,
-            temperature=arguments.temperature,
-            max_tokens=arguments.max_tokens,
-            local_only=arguments.local_only,
-        )
-        is_quiet = arguments.json or arguments.no_metrics
-        return await answers.show(events, text=not arguments.json, summary=not is_quiet)
-    finally:
-        await client.shutdown()
+        try:
+            return await _shown(client.stream(prompt, session_id=session_id, **numbers, **options), arguments)
+        except asyncio.CancelledError:
+            kept = f"; what had come is kept in session {session_id}" if session_id else ""
+            answers.note(f"\ncancelled{kept}")
+            raise
+        except REFUSALS:
+            _discard(client, session_id, arguments)
+            raise
+
+
+async def _shown(events: AsyncGenerator[Event, None], arguments: argparse.Namespace) -> Completed:
+    summary = None if arguments.json or arguments.no_metrics else answers.in_full
+    return await answers.show(events, text=not arguments.json, summary=summary)
 
 
 def _prompt(words: list[str]) -> str:
     """The command line's words, with standard input in the place of `-`, or alone where there are none."""
-    if not words and sys.stdin.isatty():
+    if not words and (sys.stdin is None or sys.stdin.isatty()):
         raise CommandError('nothing was asked. Say: oblix ask "Why is the sky blue?"')
-    return " ".join(_read_input() if word == "-" else word for word in words or ["-"])
+    return " ".join(_read_input() if word == "-" else _checked(word) for word in words or ["-"])
+
+
+def _checked(word: str) -> str:
+    if _UNDECODED.search(word):
+        raise CommandError(f"the argument {word!a} is not UTF-8. Through standard input it may be: -")
+    return word
 
 
 def _read_input() -> str:
-    try:
-        return sys.stdin.read()
-    except UnicodeDecodeError as error:
-        raise CommandError(
-            f"standard input is not UTF-8 text: {error.reason} at byte {error.start}."
-        ) from None
+    """Standard input. Bytes that are no text become replacement signs, and are told."""
+    if sys.stdin is None:
+        raise CommandError("there is no standard input to read.")
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")
+    text, count = _UNDECODED.subn("\N{REPLACEMENT CHARACTER}", sys.stdin.read())
+    if count:
+        answers.note(
+            f"oblix: standard input is not {sys.stdin.encoding.upper()}: {count} bytes were replaced"
+        )
+    return text
 
 
 async def _session(client: OblixClient, prompt: str, arguments: argparse.Namespace) -> str | None:
@@ -92,6 +115,15 @@ async def _session(client: OblixClient, prompt: str, arguments: argparse.Namespa
     if arguments.session:
         return str(arguments.session)
     return await client.create_session(title=_title(prompt), local_only=arguments.local_only)
+
+
+def _discard(client: OblixClient, session_id: str | None, arguments: argparse.Namespace) -> None:
+    """Remove the session that was made for a prompt which the daemon then refused."""
+    if session_id is None or arguments.session or arguments.last:
+        return
+    session = client.get_session(session_id)
+    if session and session["message_count"] == 0:
+        client.delete_session(session_id)
 
 
 def _last_session(client: OblixClient) -> str:

@@ -9,6 +9,7 @@ import sys
 
 from oblix import OblixClient, OblixError
 from oblix.cli import answers, hooks
+from oblix.cli.errors import unknown_session
 
 EXAMPLES = """examples:
   oblix chat
@@ -57,12 +58,18 @@ async def _begin(client: OblixClient, arguments: argparse.Namespace) -> str:
     if arguments.cloud_model:
         provider, name = arguments.cloud_model
         await client.hook_model(provider, name, arguments.cloud_endpoint, arguments.cloud_api_key)
-    session_id = arguments.session
-    if session_id is None:
-        session_id = await client.create_session(title="Chat", local_only=arguments.local_only)
+    session_id = await _session(client, arguments)
     if not arguments.no_metrics:
-        print(f"Session {session_id}. Ctrl-C ends an answer, exit ends the chat.", file=sys.stderr)
-    return str(session_id)
+        answers.note(f"Session {session_id}. Ctrl-C ends an answer, exit ends the chat.")
+    return session_id
+
+
+async def _session(client: OblixClient, arguments: argparse.Namespace) -> str:
+    if arguments.session is None:
+        return await client.create_session(title="Chat", local_only=arguments.local_only)
+    if client.get_session(arguments.session) is None:
+        raise unknown_session(arguments.session)
+    return str(arguments.session)
 
 
 def _turn(
@@ -71,11 +78,11 @@ def _turn(
     """One question and its answer. Neither Ctrl-C nor a failing model ends the chat."""
     events = client.stream(line, session_id=session_id, local_only=arguments.local_only)
     try:
-        runner.run(answers.show(events, summary=not arguments.no_metrics))
+        runner.run(answers.show(events, summary=None if arguments.no_metrics else answers.in_short))
     except KeyboardInterrupt:
-        print("\n[cancelled; the part above is kept]", file=sys.stderr)
+        answers.note("\n[cancelled; the part above is kept]")
     except OblixError as error:
-        print(f"\noblix: {error}", file=sys.stderr)
+        answers.note(f"\noblix: {error}")
 
 
 def _read_line() -> str | None:
@@ -83,8 +90,10 @@ def _read_line() -> str | None:
     try:
         line = input("> " if sys.stdin.isatty() else "").strip()
     except EOFError:
+        if sys.stdin.isatty():
+            answers.note("")  # what the shell says next begins a line
         return None
     except KeyboardInterrupt:
-        print("\n[exit or Ctrl-D end the chat]", file=sys.stderr)
+        answers.note("\n[exit or Ctrl-D end the chat]")
         return ""
     return None if line in {"exit", "quit"} else line
