@@ -102,6 +102,13 @@ async def _check_found(library: Library, texts: list[str]) -> None:
             assert (sequence in {hit.sequence for hit in hits}) is expected, (query, text)
 
 
+async def test_a_phrase_as_long_as_a_query_can_be_is_found(library: Library) -> None:
+    paragraph = "日本語の文章" * 160
+    await library.session(paragraph, "日本語")
+    assert [hit.sequence for hit in await library.find(paragraph)] == [1]
+    assert [hit.sequence for hit in await library.find(f'"{paragraph}"*')] == [1]
+
+
 async def test_a_message_is_told_by_its_place(library: Library) -> None:
     session = await library.session("first", title="A title")
     [message] = await library.sessions.append(session, [say("the answer is 42", messages_pb2.ROLE_ASSISTANT)])

@@ -9,6 +9,9 @@ from typing import NamedTuple
 
 from oblixd.sessions.search.words import Located, words
 
+MAX_PHRASE_WORDS = 32
+"""Of a longer phrase only the first words count: each is another walk through a common word's places."""
+
 _UNIT = re.compile(r'"([^"]*)"(\*?)|([^\s"]+)')
 
 
@@ -82,4 +85,5 @@ class Query:
 def _units(text: str) -> Iterator[Unit]:
     for phrase, star, word in _UNIT.findall(text):
         if found := words(phrase or word):
-            yield Unit(tuple(found), bool(star) or word.endswith("*"))
+            is_prefix = bool(star) or word.endswith("*")
+            yield Unit(tuple(found[:MAX_PHRASE_WORDS]), is_prefix and len(found) <= MAX_PHRASE_WORDS)
