@@ -7,6 +7,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,19 @@ def test_status_tells_where_things_are_and_how_they_go(oblix, daemon_home: Path)
     assert told["daemon"]["paths"]["socket"] == lines["socket"]
     assert f"process {told['daemon']['pid']}" in lines["daemon"]
     assert told["machine"]["resources"]["cpu_count"] >= 1
+
+
+def test_json_has_numbers_and_lower_case_words(oblix, ask) -> None:
+    ask("Hello")
+    told = json.loads(oblix("status", "--json").stdout)
+    assert isinstance(told["daemon"]["session_count"], int)
+    assert isinstance(told["daemon"]["limits"]["message_bytes"], int)
+    assert isinstance(told["machine"]["resources"]["memory_available_bytes"], int)
+    assert told["machine"]["resource_state"] in {"available", "constrained", "critical", "unknown"}
+    assert datetime.fromisoformat(told["daemon"]["start_time"]).tzinfo
+    lines = dict(line.split(maxsplit=1) for line in oblix("status").stdout.splitlines() if line.strip())
+    assert lines["running"] == "0 answers"
+    assert lines["clients"].endswith(" in the last hour")
 
 
 def test_the_socket_is_told_also_where_no_daemon_runs(home: Path, oblix_alone) -> None:
@@ -67,6 +81,8 @@ def test_models_lists_what_serves_without_a_hook(home: Path, oblix_alone) -> Non
     assert [(row[0], row[2]) for row in rows if row[0].startswith("ollama:")] == [("ollama:llama2", "local")]
     listed = json.loads(oblix_alone("models", "--json").stdout)
     assert [model["id"] for model in listed] == [row[0] for row in rows]
+    (model,) = [model for model in listed if model["provider"] == "ollama"]
+    assert (model["location"], model["context_window"], model["cooldown_until"]) == ("local", 0, None)
 
 
 def test_agents_lists_the_documented_thresholds(oblix_alone) -> None:

