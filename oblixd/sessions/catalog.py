@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from oblix.v1 import sessions_pb2 as pb
 
 from oblixd.errors import AlreadyExistsError, NotFoundError
 from oblixd.sessions.changes import History
 from oblixd.sessions.labels import labels_of
+from oblixd.sessions.refs import Ref
 from oblixd.sessions.shelves import Shelves
 from oblixd.sessions.sources import source_key
 from oblixd.sessions.tables import NUMBER_BYTES, Tables, number_key
@@ -19,13 +19,6 @@ from oblixd.store.v1 import records_pb2 as records
 
 NEXT_NUMBER = b"next_session_number"
 """The counter that holds the number of the next session."""
-
-
-class Ref(NamedTuple):
-    """Which session is meant."""
-
-    number: int
-    id: str
 
 
 @dataclass(slots=True)

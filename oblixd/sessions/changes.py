@@ -10,16 +10,14 @@ import logging
 import os
 from collections.abc import Callable
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from oblixd.errors import DataLossError
 from oblixd.sessions.labels import split
+from oblixd.sessions.refs import Ref
 from oblixd.sessions.tables import Tables, number_key
 from oblixd.store import Store, Transaction
 from oblixd.store.v1 import records_pb2 as records
-
-if TYPE_CHECKING:
-    from oblixd.sessions.catalog import Ref
 
 logger = logging.getLogger(__name__)
 

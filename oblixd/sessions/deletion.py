@@ -8,9 +8,10 @@ from itertools import islice, takewhile
 from oblix.v1.sessions_pb2 import Session
 
 from oblixd.errors import DataLossError, FailedPreconditionError
-from oblixd.sessions.catalog import Entry, Ref, not_found
+from oblixd.sessions.catalog import Entry, not_found
 from oblixd.sessions.garbage import sweep
 from oblixd.sessions.ledger import Ledger
+from oblixd.sessions.refs import Ref
 from oblixd.sessions.shelves import DELETED
 from oblixd.sessions.tables import number_key, session_id_of, time_key
 from oblixd.sessions.times import timestamp

@@ -8,9 +8,9 @@ from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from oblix.v1 import sessions_pb2 as pb
 from oblix.v1.messages_pb2 import Message
 
-from oblixd.sessions.catalog import Ref
 from oblixd.sessions.ledger import Ledger
 from oblixd.sessions.reading import blocks
+from oblixd.sessions.refs import Ref
 from oblixd.sessions.validation import check_ids
 
 MAX_BATCH_BYTES = 4 * 2**20 - 2**16

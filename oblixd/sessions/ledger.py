@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from oblixd.errors import DataLossError
-from oblixd.sessions.catalog import Catalog, Entry, Ref
+from oblixd.sessions.catalog import Catalog, Entry
 from oblixd.sessions.changes import Changes
+from oblixd.sessions.refs import Ref
 from oblixd.sessions.tables import Tables, number_key, sequence_of
 from oblixd.sessions.times import now_us
 from oblixd.sessions.transcript import Transcript

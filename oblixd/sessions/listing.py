@@ -11,10 +11,10 @@ from oblix.v1 import messages_pb2
 from oblix.v1 import sessions_pb2 as pb
 
 from oblixd.errors import DataLossError
-from oblixd.sessions.catalog import Ref
 from oblixd.sessions.deletion import deleted_session
 from oblixd.sessions.labels import is_scalar, label
 from oblixd.sessions.ledger import Ledger, damage_of
+from oblixd.sessions.refs import Ref
 from oblixd.sessions.shelves import ARCHIVED, DELETED, OPEN, Range
 from oblixd.sessions.structs import MAX_FILTER_KEYS, check_number
 from oblixd.sessions.tables import number_key, session_id_of, time_key

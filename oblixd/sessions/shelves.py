@@ -11,15 +11,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from operator import itemgetter
-from typing import TYPE_CHECKING
 
 from oblixd.sessions.labels import split
+from oblixd.sessions.refs import Ref
 from oblixd.sessions.tables import Tables, number_key, place_key
 from oblixd.store import Transaction
 from oblixd.store.v1 import records_pb2 as records
-
-if TYPE_CHECKING:
-    from oblixd.sessions.catalog import Ref
 
 OPEN, ARCHIVED, DELETED = b"o", b"a", b"d"
 

@@ -11,11 +11,12 @@ from oblix.v1 import messages_pb2 as pb
 from oblix.v1 import sessions_pb2
 
 from oblixd.errors import DataLossError, FailedPreconditionError
-from oblixd.sessions.catalog import Entry, Ref
+from oblixd.sessions.catalog import Entry
 from oblixd.sessions.ids import new_id, pack, unpack
 from oblixd.sessions.intake import recorded_messages, taken
 from oblixd.sessions.ledger import Ledger
 from oblixd.sessions.records import joined, message_from, message_record, part_records
+from oblixd.sessions.refs import Ref
 from oblixd.sessions.tables import number_key
 from oblixd.sessions.validation import (
     check_durations,

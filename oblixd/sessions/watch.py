@@ -14,11 +14,11 @@ from google.protobuf.struct_pb2 import Struct
 from oblix.v1 import sessions_pb2 as pb
 
 from oblixd.errors import DataLossError, UnavailableError
-from oblixd.sessions.catalog import Ref
 from oblixd.sessions.changes import Change
 from oblixd.sessions.labels import split
 from oblixd.sessions.ledger import Ledger
 from oblixd.sessions.listing import Query, filter_labels, session_page
+from oblixd.sessions.refs import Ref
 from oblixd.sessions.tables import number_key
 from oblixd.sessions.validation import invalid
 from oblixd.store import Transaction

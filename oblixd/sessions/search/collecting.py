@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from itertools import islice, takewhile
 
 from oblixd.errors import DataLossError
-from oblixd.sessions.catalog import Ref
 from oblixd.sessions.ledger import Ledger
+from oblixd.sessions.refs import Ref
 from oblixd.sessions.search.index import Batch, Index, Known
 from oblixd.sessions.search.layout import TITLE, Standing, row_id, standing_of
 from oblixd.sessions.search.texts import text_of
