@@ -82,7 +82,7 @@ class SessionCalls(Core):
         updated_before: datetime | str | None = None,
         deleted: bool = False,
     ) -> list[dict[str, Any]]:
-        """List sessions, the most recently changed first.
+        """List sessions, the most recently changed first: at most `limit`, however many there are.
 
         `filter_metadata`: equalities that must all hold, at most 16; a key is a
         metadata key or a dotted path, a value is text, a number, a bool or None.

@@ -103,6 +103,19 @@ def test_a_table_is_for_people(oblix) -> None:
     assert "\x1b]0" not in shown.raw
 
 
+def test_an_id_is_never_folded_and_a_title_is_cut(oblix) -> None:
+    title = "The very long title of a conversation about everything under the sun"
+    session_id = oblix("sessions", "create", title, "--metadata", "test=cut").stdout.strip()
+    listing = [*COMMAND, "sessions", "list", "--filter", "test=cut"]
+    for columns, shown_title in (("80", "The very "), ("120", "The very long title of a conv"), ("40", "")):
+        with terminal("env", f"COLUMNS={columns}", *listing) as shown:
+            lines = shown.rest().splitlines()
+        (line,) = [line for line in lines if session_id in line]
+        assert shown_title in line
+        assert "…" in line
+        assert len(lines) == 2
+
+
 def test_an_answer_cannot_take_over_the_terminal(oblix, ollama: OllamaServer) -> None:
     ollama.script("plain \x1b]0;owned\x07 text")
     command = (*COMMAND, "ask", "--model", "ollama:llama2", "--endpoint", ollama.url, "Hello")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
+from oblix import OblixClient
 
 
 @pytest.fixture
@@ -91,3 +93,17 @@ def test_a_reader_that_leaves_early_hears_no_complaint(oblix, create, start) -> 
 @pytest.mark.parametrize("words", [[], ["--filter", "x"], ["list", "--filter", "novalue"], ["view"]])
 def test_wrong_usage_is_exit_code_2(oblix, words: list[str]) -> None:
     assert oblix("sessions", *words, ok=False).returncode == 2
+
+
+def test_a_list_that_is_cut_says_so(oblix) -> None:
+    client = OblixClient()
+
+    async def create_many() -> None:
+        await asyncio.gather(*(client.create_session(metadata={"test": "many"}) for _ in range(51)))
+
+    asyncio.run(create_many())
+    done = oblix("sessions", "list", "--filter", "test=many")
+    assert len(done.stdout.splitlines()) == 50
+    assert done.stderr == "oblix: 50 are shown, and there are more: --limit N shows N.\n"
+    done = oblix("sessions", "list", "--filter", "test=many", "--limit", "51")
+    assert (len(done.stdout.splitlines()), done.stderr) == (51, "")

@@ -11,6 +11,10 @@ from datetime import datetime
 # A title or an answer may hold escape sequences that would take over a terminal.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
+IDS = {"id", "session_id"}
+"""The columns that are never folded: an id is there to be copied."""
+NARROWEST, NARROWEST_TITLE, GAP = 76, 10, 2
+
 Row = Mapping[str, object]
 
 
@@ -57,9 +61,25 @@ def _draw(rows: Sequence[Row], columns: Mapping[str, str]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in columns.values():
-        table.add_column(heading, overflow="fold")
+    # A terminal that is narrower breaks the lines by itself: an id can still be copied.
+    console = Console(width=max(Console().width, NARROWEST))
+    room = console.width - _width_beside_title(rows, columns)
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1))
+    for key, heading in columns.items():
+        if key == "title":
+            table.add_column(heading, no_wrap=True, overflow="ellipsis", max_width=max(room, NARROWEST_TITLE))
+        else:
+            table.add_column(heading, no_wrap=key in IDS, overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell(row[key])) for key in columns))
-    Console().print(table)
+    console.print(table)
+
+
+def _width_beside_title(rows: Sequence[Row], columns: Mapping[str, str]) -> int:
+    """What the other columns take where nothing is folded, with the gaps between all of them."""
+    widths = (
+        max(len(heading), *(len(cell(row[key])) for row in rows), 0)
+        for key, heading in columns.items()
+        if key != "title"
+    )
+    return sum(widths) + GAP * (len(columns) - 1)

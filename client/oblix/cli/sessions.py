@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 
 from oblix import OblixClient
 from oblix.cli import housekeeping, output, transfer
 from oblix.cli.errors import unknown_session
 from oblix.cli.pairs import pairs
 
+LIMIT = 50
 COLUMNS = {"id": "ID", "updated": "UPDATED", "message_count": "MESSAGES", "title": "TITLE"}
 
 
@@ -36,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _configure_list(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--limit", type=int, default=50, metavar="N", help="at most this many (default 50)")
+    parser.add_argument("--limit", type=int, metavar="N", help=f"at most this many (default {LIMIT})")
     parser.add_argument("--filter", **pairs("only where the metadata has this value"))
     parser.add_argument(
         "--from", dest="start", metavar="TIME", help="only what changed then or later (ISO 8601)"
@@ -52,18 +54,22 @@ def _configure_list(parser: argparse.ArgumentParser) -> None:
 
 def _list(arguments: argparse.Namespace) -> None:
     found = OblixClient().list_sessions(
-        limit=arguments.limit,
+        # One more than is shown tells whether there are more.
+        limit=LIMIT + 1 if arguments.limit is None else arguments.limit,
         filter_metadata=dict(arguments.filter) or None,
         archived=None if arguments.all else arguments.archived,
         updated_from=arguments.start,
         updated_before=arguments.before,
         deleted=arguments.deleted,
     )
+    shown = found[:LIMIT] if arguments.limit is None else found
     if arguments.json:
-        output.show_json(found)
-        return
-    rows = [session | {"updated": output.local_time(session["updated_at"])} for session in found]
-    output.show_rows(rows, COLUMNS)
+        output.show_json(shown)
+    else:
+        rows = [session | {"updated": output.local_time(session["updated_at"])} for session in shown]
+        output.show_rows(rows, COLUMNS)
+    if len(found) > len(shown):
+        print(f"oblix: {LIMIT} are shown, and there are more: --limit N shows N.", file=sys.stderr)
 
 
 def _view(arguments: argparse.Namespace) -> None:
