@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OblixdError as error:
         return _refused(error.message, EXIT_FAILED)
     except OSError as error:
-        return _refused(str(error), EXIT_FAILED)
+        return _refused(f"{error}. Look at that file, its directory and the disk.", EXIT_FAILED)
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -32,19 +32,17 @@ class Claim:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(directory / CLAIM_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise UnavailableError(
-                "STORE_UNREACHABLE",
-                f"The store's directory {directory} can't be written: {error.strerror}. "
-                "Look at its owner and mode, and at the disk.",
-                path=directory,
-            ) from error
+            raise _unreachable(directory, error) from error
         _lock(descriptor, directory)
         return cls(directory, descriptor)
 
     def mark(self) -> None:
         """From here on an end without `release` is an unclean one."""
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
-        os.fsync(self._descriptor)
+        try:
+            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise _unreachable(self.directory, error) from error
 
     def release(self) -> None:
         """The store is closed: gives the lock back."""
@@ -58,6 +56,15 @@ class Claim:
             os.close(self._descriptor)
         else:
             self.release()
+
+
+def _unreachable(directory: Path, error: OSError) -> UnavailableError:
+    return UnavailableError(
+        "STORE_UNREACHABLE",
+        f"The store's directory {directory} can't be written: {error.strerror}. "
+        "Look at its owner and mode, and at the disk.",
+        path=directory,
+    )
 
 
 def _lock(descriptor: int, directory: Path) -> None:

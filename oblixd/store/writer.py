@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 import queue
+import shutil
 import threading
 import time
 from collections import deque
@@ -29,6 +30,10 @@ Operation: TypeAlias = Callable[[Transaction], Any]
 
 GROUP_SECONDS = 0.01
 """A group is closed after this time, so that who waits in it does not wait for all who came later."""
+
+NEARLY_FULL_BYTES = 2**25
+"""On a disk with less room a write that fails for no known reason failed for that: liblmdb, which could
+write only a part, says that it was an input/output error."""
 
 
 @dataclass(slots=True)
@@ -176,7 +181,13 @@ def _commit_alone(environment: lmdb.Environment, write: _Write) -> None:
         with environment.begin(write=True) as txn:
             write.result = write.operation(txn)
     except Exception as error:  # noqa: BLE001  it goes to who waits for the operation
-        write.error = translated(error)
+        write.error = translated(_explained(error, environment))
+
+
+def _explained(error: Exception, environment: lmdb.Environment) -> Exception:
+    if type(error) is lmdb.Error and shutil.disk_usage(environment.path()).free < NEARLY_FULL_BYTES:
+        return lmdb.DiskError(str(error))
+    return error
 
 
 def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:

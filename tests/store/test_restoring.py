@@ -79,9 +79,11 @@ def test_any_byte_that_was_changed_is_found(data: st.DataObject, whole: bytes) -
     content = bytearray(whole)
     place = data.draw(st.integers(0, len(content) - 1) | st.integers(len(content) - 60, len(content) - 1))
     content[place] ^= data.draw(st.integers(1, 255))
-    with tempfile.TemporaryDirectory() as directory, pytest.raises(OblixdError) as caught:
-        Path(directory, "backup").write_bytes(content)
-        verify(Path(directory, "backup"))
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "backup")
+        path.write_bytes(content)
+        with pytest.raises(OblixdError) as caught:
+            verify(path)
     assert caught.value.reason in ("BACKUP_DAMAGED", "NOT_A_BACKUP")
 
 
