@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,14 @@ async def test_many_are_pruned_bit_by_bit(
         assert {pruned.action for pruned in response.sessions} == {RETENTION_ACTION_ARCHIVE}
         assert not any(pruned.session.archived for pruned in response.sessions)
     assert _listed(sessions) == []
+
+
+async def test_two_prunes_at_once_do_it_once(sessions: Sessions, clock: Clock) -> None:
+    ids = [await _make(sessions) for _ in range(5)]
+    clock.pass_days(3)
+    request = PruneSessionsRequest(days=2, action=RETENTION_ACTION_DELETE)
+    told = await asyncio.gather(*(sessions.prune(request) for _ in range(2)))
+    assert sorted(pruned.session.id for response in told for pruned in response.sessions) == sorted(ids)
 
 
 async def test_nothing_is_kept_of_a_deleted_one_where_that_is_configured(

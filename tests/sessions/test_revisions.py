@@ -90,7 +90,7 @@ async def test_a_change_tells_by_what_the_session_was_found_where_that_became_le
     await sessions.update(Session(id=made.id, title="T"), [])
     await sessions.update(Session(id=made.id, metadata=struct(a=2)), [])
     await sessions.update(Session(id=made.id, archived=True), [])
-    await sessions.append(made.id, [say("in the archive")])
+    await sessions.update(Session(id=made.id, metadata=struct(a=3)), [])
     await sessions.delete(made.id)
     found = sessions.ledger.changes.after(0, 10) or []
     told = [None if change.labels_before is None else len(change.labels_before) for change in found]

@@ -54,6 +54,7 @@ async def test_other_content_or_another_source_is_no_repetition(sessions: Sessio
         (["a", "b"], {"source_id": "chat-1", "title": "U", "metadata": struct(a=1, b=2)}),
         (["a", "b"], {"source_id": "chat-1", "title": "T", "metadata": struct(a=1)}),
         (["a", "b"], {"source_id": "chat-1", "title": "T", "context": struct(a=1, b=2)}),
+        (["a", "b"], {"source_id": "chat-1", "title": "T", "context": struct(a=1)}),
     ]:
         result, _ = await _import(sessions, *said, **header)
         assert result.reason == ""
@@ -61,7 +62,7 @@ async def test_other_content_or_another_source_is_no_repetition(sessions: Sessio
         sessions, "a", "b", source_id="chat-1", title="T", metadata=struct(b=2, a=1), archived=True
     )
     assert again.reason == "ALREADY_IMPORTED"
-    assert sessions.count() == 7
+    assert sessions.count() == 8
 
 
 async def test_messages_without_a_time_are_the_same_later(tmp_path: Path) -> None:
