@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from google.protobuf.descriptor import EnumDescriptor
 
@@ -11,8 +11,13 @@ from oblix import events
 from oblix._agents import Agents
 from oblix._records import text_of
 from oblix._times import seconds_of
+from oblix._tools import calls_of
 from oblix.v1 import executions_pb2, routing_pb2
 
+_KINDS: dict[int, Literal["reasoning", "tool_call"]] = {
+    executions_pb2.DELTA_KIND_REASONING: "reasoning",
+    executions_pb2.DELTA_KIND_TOOL_CALL: "tool_call",
+}
 NETWORK_READINGS = {"reachable", "latency_ms", "packet_loss_percent", "bandwidth_mbps"}
 
 
@@ -62,6 +67,8 @@ class Answer:
             "routing_decision": self._decision | {"model_routing": model_routing},
             "agent_checks": self._said,
         }
+        if calls := calls_of(completed.message):
+            response["tool_calls"] = calls
         finish_reason = name_of(executions_pb2.FinishReason.DESCRIPTOR, completed.finish_reason)
         return events.Completed(completed.request_id, completed.session_id or None, finish_reason, response)
 
@@ -106,8 +113,8 @@ def _candidate(verdict: routing_pb2.CandidateVerdict) -> dict[str, Any]:
 
 
 def _delta(delta: executions_pb2.ExecutionDelta) -> events.Delta:
-    is_reasoning = delta.kind == executions_pb2.DELTA_KIND_REASONING
-    return events.Delta(delta.text, "reasoning" if is_reasoning else "text", delta.offset)
+    call = delta.tool_call
+    return events.Delta(delta.text, _KINDS.get(delta.kind, "text"), delta.offset, call.call_id, call.name)
 
 
 def _metrics(completed: executions_pb2.ExecutionCompleted) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -16,6 +16,8 @@ from oblix.events import Event
 from oblix.v1 import executions_pb2
 
 HANDLE_UNKNOWN = "HANDLE_UNKNOWN"
+Said = str | Sequence[Mapping[str, Any]]
+"""A prompt: a text, or several messages."""
 Responses = AsyncGenerator[executions_pb2.ExecuteResponse, None]
 
 
@@ -24,7 +26,7 @@ class PromptCalls(SessionCalls):
 
     async def execute(  # noqa: PLR0917 - the documented signature
         self,
-        prompt: str,
+        prompt: Said = "",
         temperature: float | None = None,
         max_tokens: int | None = None,
         request_id: str | None = None,
@@ -52,6 +54,16 @@ class PromptCalls(SessionCalls):
         the next model) and `context_policy` (for a history that does not fit:
         `omit` the oldest turns, `refuse`, or prefer a model with a `longer` window).
 
+        Tools: `tools` is a list of dicts with `name`, `description` and `parameters`
+        (a JSON Schema), or OpenAI's around them; `tool_choice` is `auto`, `required`
+        or `none`. The response then may have `tool_calls`: dicts with `call_id`,
+        `name`, `arguments` (a dict; None where the model wrote something else) and
+        `arguments_json`. Answer them in the same session with `tool_results`, dicts
+        with `call_id`, `content` and `is_error`, and the tools again; the prompt may
+        be left out. `response_schema` (a JSON Schema) makes the answer JSON that fits
+        it. Instead of a text the prompt may be a list of messages: dicts with `role`
+        and `content`, `tool_calls` as in a response, or `call_id` of role `tool`.
+
         The response has `request_id`, `model_id`, `response` (the text),
         `metrics` (in seconds and tokens; also what the context left out),
         `routing_decision` and `agent_checks`.
@@ -67,18 +79,20 @@ class PromptCalls(SessionCalls):
         is_shown = stream or chat
         printer = Printer(live=stream, whole=is_shown and not stream, metrics=is_shown and display_metrics)
 
-        async def ask(said: str, request_id: str | None = None) -> dict[str, Any]:
+        async def ask(said: Said, request_id: str | None = None) -> dict[str, Any]:
             events = self.stream(said, temperature, max_tokens, request_id, session_id, **kwargs)
             return await printer.response_of(events)
 
         response = await ask(prompt, request_id)
+        # Results are given once; the tools stay for the rest of a conversation.
+        kwargs.pop("tool_results", None)
         if chat:
             return (await converse(ask) or response) | {"session_id": session_id}
         return response
 
     async def stream(
         self,
-        prompt: str,
+        prompt: Said = "",
         temperature: float | None = None,
         max_tokens: int | None = None,
         request_id: str | None = None,

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from oblix._checks import invalid, shown, text
+from oblix._inputs import input_of
+from oblix._tools import CHOICES, schema_of, tools_of
 from oblix.v1 import executions_pb2, messages_pb2
 
 ON_DISCONNECT = {
@@ -27,8 +29,12 @@ OPTIONS = (
     "model_id",
     "on_break",
     "on_disconnect",
+    "response_schema",
     "seed",
     "stop",
+    "tool_choice",
+    "tool_results",
+    "tools",
     "top_p",
 )
 MAX_WHOLE = 2**63 - 1
@@ -56,20 +62,18 @@ def request_of(prompt: Prompt) -> executions_pb2.ExecuteRequest:
     for name in prompt.options:
         if name not in OPTIONS:
             raise invalid(name, f"nothing: it is not known here; known are {', '.join(OPTIONS)}", "it was")
-    said = text(prompt.prompt, "prompt")
-    if not said.strip():
-        raise invalid("prompt", "text that is not empty", shown(said))
-    message = messages_pb2.Message(role=messages_pb2.ROLE_USER, parts=[messages_pb2.Part(text=said)])
     return executions_pb2.ExecuteRequest(
         request_id=text(prompt.request_id or str(uuid.uuid4()), "request_id"),
         session_id=text(prompt.session_id or "", "session_id"),
-        input=[_bounded(message)],
+        input=map(_bounded, input_of(prompt.prompt, prompt.options.get("tool_results"))),
         options=_generation(prompt),
         model=text(prompt.options.get("model") or prompt.options.get("model_id") or "", "model"),
         local_only=_flag(prompt.options.get("local_only", False), "local_only"),
         on_disconnect=_choice(prompt.options, "on_disconnect", ON_DISCONNECT, "cancel"),
         on_break=_choice(prompt.options, "on_break", ON_BREAK, "keep"),
         context_policy=_choice(prompt.options, "context_policy", CONTEXT_POLICY, "omit"),
+        tools=tools_of(prompt.options.get("tools")),
+        tool_choice=_tool_choice(prompt.options),
     )
 
 
@@ -89,7 +93,14 @@ def _generation(prompt: Prompt) -> executions_pb2.GenerationOptions:
         top_p=_number(given.get("top_p"), "top_p", 1),
         seed=_whole(given.get("seed"), "seed", -MAX_WHOLE, MAX_WHOLE),
         stop=_texts(given.get("stop"), "stop"),
+        response_schema=schema_of(given.get("response_schema"), "response_schema"),
     )
+
+
+def _tool_choice(options: Mapping[str, Any]) -> executions_pb2.ToolChoice.ValueType:
+    if options.get("tool_choice") is None:
+        return executions_pb2.TOOL_CHOICE_UNSPECIFIED
+    return _choice(options, "tool_choice", CHOICES, "auto")
 
 
 def _number(value: object, field: str, most: int) -> float | None:

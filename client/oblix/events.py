@@ -38,10 +38,15 @@ class Delta:
     """A piece of the answer."""
 
     text: str
-    kind: Literal["text", "reasoning"]
-    """`reasoning` is the model's thinking; it is no part of the response."""
+    kind: Literal["text", "reasoning", "tool_call"]
+    """`reasoning` is the model's thinking; it is no part of the response. `tool_call` is a piece of the
+    arguments of a call, as JSON text: the response's `tool_calls` have them whole."""
     offset: int
     """Bytes of UTF-8 of all deltas before this one."""
+    call_id: str = ""
+    """Which call of the answer it is a piece of. Empty for text and reasoning."""
+    name: str = ""
+    """The tool that is called. Empty for text and reasoning."""
 
 
 @dataclass(frozen=True, slots=True)

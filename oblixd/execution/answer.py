@@ -111,10 +111,14 @@ class Answer:
 
 
 class _Pieces:
-    """Neighbours of one kind are joined as they come: many tokens cost no more than their text."""
+    """Neighbours of one kind are joined as they come: many tokens cost no more than their text.
+
+    The pieces of a tool call are joined wherever they come: several can be written at the same time.
+    """
 
     def __init__(self) -> None:
         self._runs: list[tuple[ContentKind, ToolCall | None, io.StringIO]] = []
+        self._calls: dict[ToolCall, io.StringIO] = {}
         self.size = 0
 
     @property
@@ -122,10 +126,17 @@ class _Pieces:
         return bool(self._runs)
 
     def add(self, content: Content, size: int) -> None:
-        if not self._runs or self._runs[-1][:2] != (content.kind, content.call):
-            self._runs.append((content.kind, content.call, io.StringIO()))
-        self._runs[-1][2].write(content.text)
+        self._text(content.kind, content.call).write(content.text)
         self.size += size
+
+    def _text(self, kind: ContentKind, call: ToolCall | None) -> io.StringIO:
+        if call is not None and call in self._calls:
+            return self._calls[call]
+        if not self._runs or self._runs[-1][:2] != (kind, call):
+            self._runs.append((kind, call, io.StringIO()))
+            if call is not None:
+                self._calls[call] = self._runs[-1][2]
+        return self._runs[-1][2]
 
     def parts(self, *, calls: bool) -> list[pb.Part]:
         return [_part(kind, call, text.getvalue()) for kind, call, text in self._runs if calls or not call]
