@@ -8,7 +8,8 @@ from oblix import _paths
 from oblix._checks import invalid, shown, text
 from oblix._launch import ensure_daemon
 from oblix._peer import to_target
-from oblix.errors import DaemonStartError
+from oblix._statuses import UNREACHABLE
+from oblix.errors import DaemonStartError, UnavailableError
 
 DEFAULT_HOST = "localhost"
 DEFAULT_PORT = 4321
@@ -49,7 +50,12 @@ class Remote:
         return self._target
 
     def ensure_daemon(self) -> None:
-        """Nothing can be started from here; the next call tells whether it came back."""
+        """Nothing can be started from here."""
+        raise UnavailableError(
+            f"No oblixd can be reached at {self._target}. Daemons elsewhere need TCP with a token, which is "
+            f"not there yet: without host and port, or with {DEFAULT_HOST}:{DEFAULT_PORT}, it is your own.",
+            reason=UNREACHABLE,
+        )
 
 
 def address_of(host: str | None, port: int | None) -> Address:

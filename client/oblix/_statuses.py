@@ -45,7 +45,7 @@ _EXPLAINED = {
 }
 
 # What gRPC says when it could not connect. It has no code of its own for that.
-_NOT_CONNECTED = "failed to connect to all addresses"
+_NOT_CONNECTED = ("failed to connect to all addresses", "DNS resolution failed")
 
 # What gRPC says of a message over its limit, whichever side received it.
 _TOO_LARGE = "message larger than max"
@@ -90,7 +90,7 @@ def _too_large(details: str) -> errors.ResourceExhaustedError:
 
 def _silent(pid: int, details: str) -> errors.DeadlineExceededError:
     if not pid:
-        message = f"oblixd does not answer. It may be stopped or overloaded ({details})."
+        message = f"oblixd does not answer: it may be stopped, overloaded, or not there ({details})."
         return errors.DeadlineExceededError(message, reason=SILENT)
     message = f"oblixd (process {pid}) does not answer. {remedy(pid)}"
     return errors.DeadlineExceededError(message, reason=SILENT, metadata={"pid": f"{pid}"})

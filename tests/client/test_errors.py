@@ -87,6 +87,12 @@ class FailedCall(grpc.RpcError, grpc.Call):
             oblix.UnavailableError,
             _statuses.UNREACHABLE,
         ),
+        (
+            grpc.StatusCode.UNAVAILABLE,
+            "DNS resolution failed for example.invalid:4321",
+            oblix.UnavailableError,
+            _statuses.UNREACHABLE,
+        ),
         (grpc.StatusCode.UNAVAILABLE, "Socket closed", oblix.UnavailableError, _statuses.LOST),
     ],
 )
