@@ -41,6 +41,11 @@ def role_of(name: object, field: str = "role") -> messages_pb2.Role.ValueType:
     return ROLES[name]
 
 
+def role_name(role: messages_pb2.Role.ValueType) -> str:
+    """The name of a role; empty where it is not set."""
+    return _ROLE_NAMES.get(role, "")
+
+
 def action_of(name: object, field: str) -> sessions_pb2.RetentionAction.ValueType:
     """The retention action of this name, or InvalidArgumentError."""
     if not isinstance(name, str) or name not in ACTIONS:
@@ -98,7 +103,7 @@ def message_of(message: messages_pb2.Message) -> dict[str, Any]:
     """A message. Of the last keys there is what it has: a status that is not complete, parts beside text."""
     shape: dict[str, Any] = {
         "id": message.id,
-        "role": _ROLE_NAMES.get(message.role, ""),
+        "role": role_name(message.role),
         "content": text_of(message),
         "timestamp": _times.to_text(message.create_time),
     }

@@ -12,6 +12,7 @@ from oblix._backup import BackupCalls
 from oblix._chat import ChatCalls
 from oblix._hooks import configuration_of, hook_request, type_of
 from oblix._housekeeping import HousekeepingCalls
+from oblix._search import SearchCalls
 from oblix._transfer import TransferCalls
 from oblix._watch import WatchCalls
 from oblix.agents import BaseAgent
@@ -19,7 +20,7 @@ from oblix.models import ModelType
 from oblix.v1 import models_pb2, monitor_pb2
 
 
-class OblixClient(ChatCalls, TransferCalls, HousekeepingCalls, WatchCalls, BackupCalls):
+class OblixClient(ChatCalls, SearchCalls, TransferCalls, HousekeepingCalls, WatchCalls, BackupCalls):
     """A program's way to its models and conversations.
 
     It holds no connection to a model and no conversation: `oblixd` does, and is

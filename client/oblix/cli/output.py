@@ -55,6 +55,11 @@ def cell(value: object) -> str:
     return " ".join(_CONTROLS.sub("", str(value)).split())
 
 
+def line(piece: str) -> str:
+    """A piece of a text in one line, without control characters; its ends stay as they are."""
+    return _CONTROLS.sub("", piece.replace("\n", " "))
+
+
 def _draw(rows: Sequence[Row], columns: Mapping[str, str]) -> None:
     # rich costs a tenth of a second: pipes don't pay for it.
     from rich.console import Console

@@ -7,7 +7,7 @@ import asyncio
 import sys
 
 from oblix import OblixClient
-from oblix.cli import housekeeping, output, transfer
+from oblix.cli import housekeeping, output, search, transfer
 from oblix.cli.errors import unknown_session
 from oblix.cli.pairs import pairs
 
@@ -33,6 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     delete.add_argument("ids", nargs="+", metavar="ID")
     delete.set_defaults(run=_delete)
+    search.configure(actions)
     housekeeping.configure(actions)
     transfer.configure(actions)
 
