@@ -155,7 +155,7 @@ async def _carry_out(ledger: Ledger, keeping: Keeping, some: list[_Due]) -> list
 
     done = await ledger.store.write(write)
     for entry, action in done:
-        if action == pb.RETENTION_ACTION_DELETE:
+        if action == pb.RETENTION_ACTION_DELETE and not keeping.deleted_days:
             sweep(ledger, entry.number)
     return done
 

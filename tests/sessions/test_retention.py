@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from google.protobuf.struct_pb2 import Struct
+from google.protobuf.timestamp_pb2 import Timestamp
 from oblix.v1 import sessions_pb2 as pb
 from oblix.v1.sessions_pb2 import (
     RETENTION_ACTION_ARCHIVE,
@@ -19,6 +20,8 @@ from oblix.v1.sessions_pb2 import (
 )
 from support.clocks import Clock
 from support.conversations import say, sessions_in, struct
+from support.daemon import running
+from support.wire import Wire
 
 from oblixd.errors import InvalidArgumentError
 from oblixd.sessions import Keeping, Sessions, retention
@@ -162,6 +165,22 @@ async def test_two_prunes_at_once_do_it_once(sessions: Sessions, clock: Clock) -
     request = PruneSessionsRequest(days=2, action=RETENTION_ACTION_DELETE)
     told = await asyncio.gather(*(sessions.prune(request) for _ in range(2)))
     assert sorted(pruned.session.id for response in told for pruned in response.sessions) == sorted(ids)
+
+
+def test_the_daemon_goes_by_its_configuration(tmp_path: Path) -> None:
+    settings = {"RETENTION_DAYS": "30", "RETENTION_ACTION": "delete", "DELETED_DAYS": "5"}
+    with running(tmp_path, **{f"OBLIX_SESSIONS_{name}": value for name, value in settings.items()}) as daemon:
+        wire = Wire(daemon.channel).sessions
+        old = Session(id="old", update_time=Timestamp(seconds=1_000_000_000))
+        steps = [pb.ImportSessionsRequest(header=pb.ImportHeader(session=old, keep_id=True))]
+        assert [answer.totals.imported_count for answer in wire.ImportSessions(iter(steps))][-1] == 1
+        pruned = wire.PruneSessions(PruneSessionsRequest())
+        assert [(each.session.id, each.action) for each in pruned.sessions] == [
+            ("old", RETENTION_ACTION_DELETE)
+        ]
+        (deleted,) = wire.ListSessions(pb.ListSessionsRequest(deleted=True)).sessions
+        assert deleted.purge_time.seconds - deleted.delete_time.seconds == 5 * 24 * 3600
+        assert wire.UndeleteSession(pb.UndeleteSessionRequest(session_id="old")).session.id == "old"
 
 
 async def test_nothing_is_kept_of_a_deleted_one_where_that_is_configured(
