@@ -1,0 +1,62 @@
+"""A tool call that a real model makes, at a real llama.cpp server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+from oblix.v1 import messages_pb2 as pb
+from support.asking import ask, message
+from support.llama import serving
+
+from oblixd.models.base import ChatRequest, Connection, Finish, Location, Options, Tool
+from oblixd.models.embedded.tools import check_tools
+from oblixd.models.embedded.weights import find
+from oblixd.models.failures import Peer
+from oblixd.models.hooks import checked
+from oblixd.models.http import HttpClient
+from oblixd.models.openai import OpenAIConnection
+from oblixd.models.servers import Server
+
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+TOOLS = (Tool("weather", "Tells the weather of a city.", json.dumps(CITY)),)
+
+
+@pytest.fixture(scope="module")
+def llama() -> Iterator[str]:
+    with serving(find(None).path) as url:
+        yield url
+
+
+def turn(city: str) -> list[pb.Message]:
+    arguments = json.dumps({"city": city})
+    call = pb.ToolCallPart(call_id=city, name="weather", arguments_json=arguments)
+    result = pb.ToolResultPart(call_id=city, content="Sunny.")
+    return [
+        message(pb.ROLE_USER, f"What is the weather in {city}?"),
+        message(pb.ROLE_ASSISTANT, pb.Part(tool_call=call)),
+        message(pb.ROLE_TOOL, pb.Part(tool_result=result)),
+    ]
+
+
+async def test_a_call_comes_in_pieces_and_fits_its_schema(
+    llama: str, connections: Callable[[Connection], Connection]
+) -> None:
+    spec = checked("custom", "smollm2", endpoint=llama, location=Location.LOCAL)
+    connection = connections(OpenAIConnection(spec))
+    asked = [*turn("Rome"), *turn("Paris"), *turn("Oslo"), *turn("Bern")[:1]]
+    options = Options(max_tokens=60, temperature=0.0, seed=1)
+    heard = await ask(connection, ChatRequest(asked, options, TOOLS))
+    assert heard.error is None
+    [(call, arguments)] = heard.calls.items()
+    assert (call.name, json.loads(arguments)) == ("weather", {"city": "Bern"})
+    assert call.call_id
+    assert heard.finished is not None
+    assert heard.finished.reason is Finish.TOOL_CALLS
+
+
+async def test_a_template_with_a_place_for_tools_is_known(llama: str) -> None:
+    http = HttpClient(Server(Peer("The embedded model", ""), llama))
+    await check_tools(http, ChatRequest([], tools=TOOLS))
+    await http.close()
