@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from oblix.cli import fetch
 from oblix.cli.errors import CommandError
-from oblix.testing import OllamaServer
+from oblix.testing import Answer, OllamaServer, Stall
 from support import processes, tree
 
 
@@ -73,6 +73,18 @@ def test_stop_returns_once_the_daemon_has_ended(home: Path, oblix_alone) -> None
     assert f"process {pid}" in oblix_alone("stop").stdout
     assert not processes.of(home)
     assert oblix_alone("status", ok=False).returncode == 1
+
+
+def test_stop_says_what_it_waits_for(
+    home: Path, start, oblix_alone, monkeypatch, ollama: OllamaServer
+) -> None:
+    monkeypatch.setenv("OBLIX_HOME", str(home))
+    ollama.script(Answer("one two", fault=Stall(after=1)))
+    asking = start("ask", "--model", "ollama:llama2", "--endpoint", ollama.url, "Count")
+    assert asking.stdout.read(3) == "one"
+    done = oblix_alone("stop", "--grace", "0.5")
+    assert done.stderr == "oblix: waiting for 1 running answer, at most 0.5 s.\n"
+    assert asking.wait(10) == 1
 
 
 def test_models_lists_what_serves_without_a_hook(home: Path, oblix_alone) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import select
+import sys
 
 from oblix.cli import daemon
 from oblix.cli.errors import CommandError
@@ -35,11 +36,19 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.grace is not None:
         request.grace.FromMicroseconds(round(arguments.grace * 1e6))
     transport.call(lambda link: link.daemon.Shutdown, request)
+    if info.running_count:
+        _tell_wait(info.running_count, arguments.grace)
     if not _has_ended(process, timeout_s=(arguments.grace or 0) + MARGIN_S):
         raise CommandError(
             f"oblixd (process {info.pid}) has not ended yet; {info.paths.log} says what it does."
         )
     print(f"oblixd (process {info.pid}) has ended.")
+
+
+def _tell_wait(count: int, grace: float | None) -> None:
+    answers = "1 running answer" if count == 1 else f"{count} running answers"
+    most = "daemon.grace_s (10 s unless configured)" if grace is None else f"{grace:g} s"
+    print(f"oblix: waiting for {answers}, at most {most}.", file=sys.stderr, flush=True)
 
 
 def _has_ended(process: int, timeout_s: float) -> bool:
