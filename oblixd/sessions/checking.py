@@ -62,7 +62,7 @@ def problems(path: Path) -> Iterator[Problem]:
                 is_sound = False
                 yield Problem(_owner(book, damage), _told(damage), is_bearable=bool(damage.key))
             # What is damaged disagrees with the rest: no need to say it twice.
-            if is_sound and schema.version(file) == schema.VERSION:
+            if is_sound and schema.is_current(file):
                 yield from _Audit(book).problems()
     except OblixdError as error:
         yield Problem("", error.message, is_bearable=False)

@@ -62,11 +62,12 @@ def read(table: Table, txn: Transaction, supported: int = VERSION) -> int | None
     return found
 
 
-def version(file: File) -> int:
-    """The schema of a file that nobody has open. FailedPreconditionError where it is newer than ours."""
+def is_current(file: File) -> bool:
+    """Whether a file that nobody has open needs no migration. FailedPreconditionError where it is newer."""
     table = file.tables.get(TABLE)
-    # A file without the table is a new one to a daemon, too.
-    return (table and read(table, file.txn)) or VERSION
+    if table is None:
+        return True  # a new file, to a daemon
+    return read(table, file.txn) in (None, VERSION) and table.get(file.txn, PROGRESS) is None
 
 
 def too_new(found: int, supported: int = VERSION) -> FailedPreconditionError:

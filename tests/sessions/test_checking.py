@@ -210,6 +210,16 @@ def test_a_newer_schema_is_told(sound: Path, tmp_path: Path) -> None:
     assert "newer daemon" in problem.what
 
 
+def test_a_store_in_the_middle_of_a_migration_is_only_read(sound: Path, tmp_path: Path) -> None:
+    """Its tables need not agree before its migration is through."""
+
+    def half(file: offline.File) -> None:
+        file.tables[schema.TABLE].put(file.txn, schema.PROGRESS, b"half")
+        file.tables["ids"].delete(file.txn, _some_key(file, "ids"))
+
+    assert _changed(sound, tmp_path / "half", half) == []
+
+
 def test_a_damaged_message_is_told_by_its_place_and_its_session(sound: Path, tmp_path: Path) -> None:
     said = b"title 4 says 3 "
     (tmp_path / "hurt").write_bytes(sound.read_bytes().replace(said, said.upper()))
