@@ -25,8 +25,8 @@ from oblixd.models.connection import HttpConnection
 from oblixd.models.failures import Peer
 from oblixd.models.framing import Events
 from oblixd.models.hooks import HookSpec
-from oblixd.models.http import PATIENCE, Patience, Server
 from oblixd.models.prompts import Said, arguments_of, in_base64, joined, parameters_of, said, schema_of
+from oblixd.models.servers import PATIENCE, Patience, Server
 
 API_VERSION = "2023-06-01"
 """The newer 2026-10-21 refuses a temperature, which our callers may ask for; nothing else differs for us."""

@@ -20,7 +20,8 @@ from oblixd.models.base import (
     Status,
 )
 from oblixd.models.hooks import HookSpec, derived_location
-from oblixd.models.http import HttpClient, Patience, Server
+from oblixd.models.http import HttpClient
+from oblixd.models.servers import Patience, Server
 
 PROBE_PATIENCE = Patience(connect_s=2.0, first_s=3.0, stall_s=3.0)
 _READY = Status(State.READY)

@@ -11,46 +11,13 @@ import asyncio
 import importlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from oblixd.models.failures import Peer
+from oblixd.models.servers import Patience, Server
 
 if TYPE_CHECKING:
     from oblixd.models.transport import Reply, Transport
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long to wait for a server, in seconds. There is no limit to a whole answer."""
-
-    connect_s: float = 5.0
-    """For the connection, TLS included."""
-    first_s: float = 300.0
-    """From the request to the first content: a server may load the model and read a long prompt."""
-    stall_s: float = 120.0
-    """From content to content."""
-
-
-PATIENCE = Patience()
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """Where a server is and how it is spoken to."""
-
-    peer: Peer
-    base_url: str
-    """Without a slash at its end."""
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Sent with every request. May hold a key."""
-    socket_path: Path | None = None
-    """The Unix socket that it listens on; the URL's host is then only a name."""
-    patience: Patience = PATIENCE
-    max_connections: int = 64
-    """Open at once. A request beyond waits for a place."""
 
 
 class HttpClient:

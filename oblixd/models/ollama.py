@@ -23,7 +23,6 @@ from oblixd.models.connection import HttpConnection
 from oblixd.models.failures import Peer
 from oblixd.models.framing import Lines
 from oblixd.models.hooks import HookSpec
-from oblixd.models.http import PATIENCE, Patience, Server
 from oblixd.models.prompts import (
     Said,
     arguments_of,
@@ -34,6 +33,7 @@ from oblixd.models.prompts import (
     tool_names,
     tools_of,
 )
+from oblixd.models.servers import PATIENCE, Patience, Server
 
 _FINISHES = {"length": Finish.LENGTH}
 

@@ -13,8 +13,8 @@ from oblixd.models.connection import HttpConnection
 from oblixd.models.failures import Peer
 from oblixd.models.framing import Events
 from oblixd.models.hooks import HookSpec
-from oblixd.models.http import PATIENCE, Patience, Server
 from oblixd.models.prompts import Said, function_of, in_base64, said, schema_of
+from oblixd.models.servers import PATIENCE, Patience, Server
 
 _FINISHES = {
     "length": Finish.LENGTH,

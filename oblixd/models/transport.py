@@ -15,15 +15,13 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
 
 from oblixd.models.base import ModelError
 from oblixd.models.failures import Peer
-
-if TYPE_CHECKING:
-    from oblixd.models.http import Patience, Server
+from oblixd.models.servers import Patience, Server
 
 LONGEST_DOCUMENT = 16 * 1024 * 1024
 """Bytes of a body that is read as one document."""

@@ -31,7 +31,7 @@ from support.providers import KINDS, PATIENCE, Kind
 
 from oblixd.models.base import Connection, ModelErrorKind, State
 from oblixd.models.failures import LONGEST_RETRY_AFTER_S, retry_after_s
-from oblixd.models.http import Patience
+from oblixd.models.servers import Patience
 
 E = ModelErrorKind
 PROVIDERS = ["ollama", "openai", "claude"]

@@ -10,9 +10,9 @@ from oblix.testing import ClaudeServer, ModelServer, OllamaServer, OpenAIServer
 from oblixd.models.base import Connection, Location
 from oblixd.models.claude import ClaudeConnection
 from oblixd.models.hooks import HookSpec, checked
-from oblixd.models.http import Patience
 from oblixd.models.ollama import OllamaConnection
 from oblixd.models.openai import OpenAIConnection
+from oblixd.models.servers import Patience
 
 PATIENCE = Patience(connect_s=0.2, first_s=0.3, stall_s=0.3)
 """Short: for servers that never answer. The others get all the time that they need."""

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from oblixd.models.failures import Peer
-from oblixd.models.http import HttpClient, Patience, Server
+from oblixd.models.http import HttpClient
+from oblixd.models.servers import Patience, Server
 
 START_S = 300.0
 """How long loading may take: large files come from slow disks."""

@@ -1,0 +1,40 @@
+"""Where a model's server is, how it is spoken to, and how long it is waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from oblixd.models.failures import Peer
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait for a server, in seconds. There is no limit to a whole answer."""
+
+    connect_s: float = 5.0
+    """For the connection, TLS included."""
+    first_s: float = 300.0
+    """From the request to the first content: a server may load the model and read a long prompt."""
+    stall_s: float = 120.0
+    """From content to content."""
+
+
+PATIENCE = Patience()
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where a server is and how it is spoken to."""
+
+    peer: Peer
+    base_url: str
+    """Without a slash at its end."""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Sent with every request. May hold a key."""
+    socket_path: Path | None = None
+    """The Unix socket that it listens on; the URL's host is then only a name."""
+    patience: Patience = PATIENCE
+    max_connections: int = 64
+    """Open at once. A request beyond waits for a place."""
