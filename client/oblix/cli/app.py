@@ -17,7 +17,7 @@ from oblix.cli.errors import CommandError
 COMMANDS = {
     "ask": "ask a model one question",
     "chat": "talk with a model at the terminal",
-    "sessions": "list, read, make, delete, export and import conversations",
+    "sessions": "find, read, keep in order, export and import conversations",
     "backup": "write everything that the daemon keeps to a file",
     "models": "list the models, or fetch the embedded one",
     "agents": "show what decides where a prompt goes",

@@ -41,7 +41,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     session.add_argument("--new", action="store_true", help="begin a new session (the default)")
     session.add_argument("--no-session", action="store_true", help="record nothing")
     hooks.add_model(parser)
-    parser.add_argument("--max-tokens", metavar="N", type=int, help="the most that the model may write")
+    parser.add_argument(
+        "--max-tokens", metavar="N", type=int, help="the most that the model may write: 1 to 1,000,000"
+    )
     parser.add_argument("--temperature", metavar="X", type=float, help="0 (always the same) to 2 (wild)")
     parser.add_argument("--local-only", action="store_true", help="let no cloud model see it")
     parser.add_argument("--json", action="store_true", help="print the whole response as JSON at the end")
