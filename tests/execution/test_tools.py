@@ -13,6 +13,8 @@ from support.house import CLIENT, House, prompt
 from support.providers import KINDS
 
 from oblixd.errors import InvalidArgumentError, UnavailableError
+from oblixd.execution import answer as answers
+from oblixd.models import base
 
 CALL = ToolCall("weather", {"city": "Bern"}, "c1")
 TOOLS = [pb.ToolDefinition(name="weather", description="Tells the weather.")]
@@ -99,6 +101,20 @@ async def test_half_a_call_is_not_kept(house: House) -> None:
             await all_of(house.executions.execute(request))
     recorded, _ = house.sessions.messages(session, page_size=0, page_token="", newest_first=False)
     assert [part.WhichOneof("kind") for part in recorded[1].parts] == ["text"]
+
+
+def test_calls_that_are_written_at_the_same_time_are_kept_whole() -> None:
+    answer = answers.Answer(None)
+    first, second = base.ToolCall("a", "weather"), base.ToolCall("b", "time")
+    for call, text in ((first, "{"), (second, "{"), (first, "}"), (second, "}")):
+        answer.add(base.Content(base.ContentKind.TOOL_CALL, text, call))
+    calls = [part.tool_call for part in answer.parts(whole=True)]
+    assert [(call.call_id, call.name, call.arguments_json) for call in calls] == [
+        ("a", "weather", "{}"),
+        ("b", "time", "{}"),
+    ]
+    assert answer.size == 4
+    assert answer.parts(whole=False) == []
 
 
 async def test_a_schema_goes_to_the_model(house: House, server: OllamaServer) -> None:
