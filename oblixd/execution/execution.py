@@ -120,7 +120,7 @@ class Execution:
         self._watch.start()
         request, sessions = self.request, self._rooms.sessions
         session = sessions.get(request.session_id) if request.session_id else None
-        local_only = session is not None and session.local_only
+        local_only = request.local_only or (session is not None and session.local_only)
         decision = self._rooms.router.route(request, local_only, self._hooks, self._too_short(session))
         ranked = route.ranked(decision, self._hooks)
         if session is not None:
@@ -134,7 +134,7 @@ class Execution:
             agent_checks=request.agent_checks,
         )
         self.log.append(pb.ExecuteResponse(started=self._started))
-        await self._answer(self._fallback(ranked))
+        await self._answer(self._fallback(ranked, local_only))
 
     def _too_short(self, session: sessions_pb2.Session | None) -> Callable[[Hook], bool] | None:
         """Says of a model that its window is too short, where the request asks for a longer one then."""
@@ -144,9 +144,10 @@ class Execution:
         needed = material.tokens()
         return lambda hook: not context.fits(material, needed, hook.connection.context_window)
 
-    def _fallback(self, ranked: Sequence[Hook]) -> Fallback:
+    def _fallback(self, ranked: Sequence[Hook], local_only: bool) -> Fallback:
         restarts = self.request.on_break == pb.ON_BREAK_RESTART
-        return Fallback(ranked, self._chat_request, self._rooms.router.cooldowns, restarts, self._failed)
+        cooldowns = self._rooms.router.cooldowns
+        return Fallback(ranked, self._chat_request, cooldowns, restarts, local_only, self._failed)
 
     async def _answer(self, fallback: Fallback) -> None:
         keep = self._recording.keep

@@ -195,6 +195,12 @@ class Connection(Protocol):
     def status(self) -> Status:
         """What is known now. Asks nobody."""
 
+    async def confirm_location(self) -> None:
+        """Make sure that `location` is true, where only the server can tell: it is asked once.
+
+        Raises ModelError where it can't be asked.
+        """
+
     async def probe(self) -> Status:
         """Ask the server, within a few seconds. Never raises: a failure is a status."""
 

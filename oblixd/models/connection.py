@@ -66,6 +66,9 @@ class HttpConnection(ABC):
         """See `Connection.status`."""
         return self._status
 
+    async def confirm_location(self) -> None:  # noqa: B027 - the endpoint says it all, but for Ollama
+        """See `Connection.confirm_location`."""
+
     async def probe(self) -> Status:
         """See `Connection.probe`."""
         try:

@@ -53,6 +53,7 @@ class OllamaConnection(HttpConnection):
         )
         headers = {"Authorization": f"Bearer {spec.api_key}"} if spec.api_key else {}
         super().__init__(spec, Server(peer, spec.endpoint, headers, patience=patience))
+        self._is_confirmed = False
         # The server's own default changes by machine and version: only what we fixed is known.
         self.context_window = spec.count("context_window") or spec.count("num_ctx")
 
@@ -79,6 +80,11 @@ class OllamaConnection(HttpConnection):
         """Read /api/chat's lines."""
         return OllamaDecoder(self._peer)
 
+    async def confirm_location(self) -> None:
+        """See `Connection.confirm_location`: a local name may stand for a model in Ollama's cloud."""
+        if self._spec.location is None and self.location is Location.LOCAL and not self._is_confirmed:
+            await self.ask()
+
     async def ask(self) -> Status:
         """Look the model up in /api/tags."""
         tags = await self.get("/api/tags")
@@ -91,6 +97,7 @@ class OllamaConnection(HttpConnection):
         if entry.get("remote_host") and self._spec.location is None:
             # A copy of a hosted model under a local name: it answers from Ollama's cloud all the same.
             self.location = Location.CLOUD
+        self._is_confirmed = True
         return Status(State.READY)
 
     def _options(self, request: ChatRequest) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from oblix.v1 import executions_pb2 as pb
 from oblix.v1 import messages_pb2
 from support.house import CLIENT, House, prompt
 
-from oblixd.errors import ResourceExhaustedError, UnavailableError
+from oblixd.errors import InvalidArgumentError, ResourceExhaustedError, UnavailableError
 from oblixd.models import hooks
 
 
@@ -114,3 +114,13 @@ async def test_a_model_whose_window_holds_the_conversation_goes_first_where_that
     events = await answered(house, request)
     assert [one.handle for one in events[0].started.decision.candidates] == [longer.handle, short.handle]
     assert len(other.requests) == 1
+
+
+async def test_a_local_name_for_a_hosted_model_gets_nothing_of_a_local_only_session(house: House) -> None:
+    with OllamaServer([], remote=["mine"]) as server:
+        session, handle = await house.session(local_only=True), house.hook(server, "mine")
+        with pytest.raises(InvalidArgumentError) as refused:
+            await answered(house, prompt("A secret", handle, session_id=session))
+        assert refused.value.reason == "MODEL_REFUSED_REQUEST"
+        assert [request.path for request in server.requests] == ["/api/tags"]
+        assert shown(await answered(house, prompt("No secret", handle))) == "You said: No secret"

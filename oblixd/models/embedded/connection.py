@@ -115,6 +115,9 @@ class EmbeddedConnection:
         status = self._supervisor.status()
         return self._installed() if status.state is State.IDLE else status
 
+    async def confirm_location(self) -> None:
+        """See `Connection.confirm_location`. It can be nowhere else."""
+
     async def probe(self) -> Status:
         """See `Connection.probe`. It is not loaded for that."""
         return self.status()
