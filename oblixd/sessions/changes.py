@@ -27,6 +27,8 @@ TRIMMED_AT_ONCE = 200
 """How many more there can be: the oldest are removed by the hundreds, which costs an append less."""
 STORE_ID = b"store_id"
 """The counter that holds the store's id. A restored copy must lose it: its revisions mean other changes."""
+LEAP = 10**9
+"""How far a restored copy's revisions begin behind those of the backup."""
 _STORE_ID_BYTES = 16
 
 
@@ -76,9 +78,21 @@ class History:
             return None
 
     def make_store_id(self, txn: Transaction) -> None:
-        """Gives the store an id, where it has none."""
+        """Gives the store an id, where it has none: it is new, or a copy that was restored."""
         if self._tables.counters.get(txn, STORE_ID) is None:
             self._tables.counters.put(txn, STORE_ID, os.urandom(_STORE_ID_BYTES))
+            self._leap(txn)
+
+    def _leap(self, txn: Transaction) -> None:
+        """Goes on behind every revision that the store may have told before it was restored.
+
+        Whoever followed it then is too far behind, and begins anew.
+        """
+        changes, revision = self._tables.changes, self.revision(txn)
+        if revision:
+            last = changes.get(txn, number_key(revision)) or b""
+            changes.delete_all(txn, b"")
+            changes.put(txn, number_key(revision + LEAP), last)
 
 
 def _change(key: bytes, payload: bytes) -> Change:

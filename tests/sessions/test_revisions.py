@@ -110,10 +110,16 @@ async def test_listeners_hear_of_changes_once_for_each_group_and_of_nothing_else
     assert heard == [1, 2]
 
 
-async def test_a_store_without_its_id_gets_a_new_one(tmp_path: Path) -> None:
+async def test_a_restored_store_is_another_one_and_tells_no_revision_again(tmp_path: Path) -> None:
     async with sessions_in(tmp_path) as sessions:
+        ids = [(await sessions.create(Session())).id for _ in range(3)]
         before = sessions.ledger.changes.store_id()
     async with store_in(tmp_path) as store:
         await store.write(lambda txn: store.table("counters").delete(txn, STORE_ID))
     async with sessions_in(tmp_path) as sessions:
         assert sessions.ledger.changes.store_id() not in {before, b""}
+        # The store that the backup was made of may have gone on to any of these.
+        assert all(sessions.ledger.changes.after(revision, 1) is None for revision in (0, 3, 4, 10**6))
+        newest = sessions.ledger.changes.newest()
+        await sessions.append(ids[0], [say("more")])
+        assert _changes(sessions, newest) == [(newest + 1, ids[0])]
