@@ -52,7 +52,16 @@ def kept(home: Path, tmp_path: Path) -> tuple[str, Path]:
         pieces = wire.sessions.BackupStore(sessions_pb2.BackupStoreRequest(), timeout=TIMEOUT_S)
         backup.write_bytes(b"".join(piece.data for piece in pieces))
         say(wire, session, "after the backup")
+        assert found(wire, '"after the backup"') == 1
     return session, backup
+
+
+def found(wire: Wire, query: str) -> int:
+    """How many hits there are once the index is up to date."""
+    request = sessions_pb2.SearchMessagesRequest(query=query)
+    while (answer := wire.sessions.SearchMessages(request, timeout=TIMEOUT_S)).indexing:
+        pass
+    return len(answer.hits)
 
 
 def damage(path: Path, text: bytes) -> None:
@@ -106,7 +115,8 @@ def test_a_restored_backup_is_served_and_what_was_there_is_kept(home: Path, kept
     assert str(before) in done.stdout
     with running(home, **QUIET) as daemon:
         assert said(Wire(daemon.channel), session) == ["before the backup"]
-        assert list(Wire(daemon.channel).sessions.BackupStore(sessions_pb2.BackupStoreRequest()))
+        assert found(Wire(daemon.channel), '"before the backup"') == 1
+        assert found(Wire(daemon.channel), '"after the backup"') == 0
     assert oblixd(home, "check").returncode == 0
     (home / "store" / DATA_FILE).write_bytes((before / DATA_FILE).read_bytes())
     with running(home, **QUIET) as daemon:
