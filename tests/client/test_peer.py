@@ -45,6 +45,7 @@ def test_what_is_not_known_counts_as_alive(home: Path) -> None:
 
 
 def test_watching_leaves_nothing_open(listener: subprocess.Popen[str], home: Path) -> None:
+    gc.collect()  # what earlier tests left must not go in between
     before = watched_processes()
     peer = Peer(to_target(home / "a socket"))
     assert watched_processes() == before + 1
