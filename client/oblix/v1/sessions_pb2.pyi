@@ -400,7 +400,8 @@ class UpdateSessionRequest(message.Message):
 
     @builtins.property
     def update_mask(self) -> field_mask_pb2.FieldMask:
-        """Which of title, metadata, context, local_only and archived to replace;
+        """Which of title, metadata, context, local_only, archived and retention to
+        replace;
         metadata.KEY and context.KEY set one top-level key, or delete it where the
         session sent has none. Empty: every field that is set, with metadata and
         context merged key by key into what is there.
@@ -1156,7 +1157,9 @@ class WatchSessionsRequest(message.Message):
     """
     @builtins.property
     def filter(self) -> struct_pb2.Struct:
-        """Only sessions that match, as in ListSessions."""
+        """Only sessions that match, as in ListSessions. Archived ones are left out:
+        archiving tells `removed`.
+        """
 
     def __init__(
         self,
