@@ -60,7 +60,8 @@ class Writer:
         self._queue: queue.SimpleQueue[Sequence[_Write] | Operation | None] = queue.SimpleQueue()
         self._backlog: deque[_Write] = deque()
         self._idle: deque[Operation] = deque()
-        self._stopping = False
+        self._group: list[_Write] = []
+        self._refusal: UnavailableError | None = None
         self._opened: asyncio.Future[lmdb.Environment] = self._loop.create_future()
         self._closed: asyncio.Future[None] = self._loop.create_future()
         # A daemon thread: a process that forgets to close must still be able to end.
@@ -75,8 +76,8 @@ class Writer:
 
     def submit(self, operation: Operation) -> asyncio.Future[Any]:
         """Queues an operation. The result is there once it is durable."""
-        if self._stopping:
-            raise closed()
+        if self._refusal is not None:
+            raise self._refusal
         write = _Write(operation, self._loop.create_future())
         # What comes in one round of the loop is handed over together: one group, one sync.
         if not self._waiting:
@@ -90,7 +91,7 @@ class Writer:
 
     async def stop(self) -> None:
         """Carries out what is queued, closes the environment and ends the thread."""
-        self._stopping = True
+        self._refusal = closed()
         # Who listens would read a file that is being closed.
         self.on_commit = lambda: None
         self._hand_over()
@@ -110,10 +111,24 @@ class Writer:
             self._loop.call_soon_threadsafe(_settle, self._opened, None, translated(error))
             return
         self._loop.call_soon_threadsafe(_settle, self._opened, environment, None)
-        while self._receive():
-            self._write_group(environment)
-        environment.close()
+        try:
+            while self._receive():
+                self._write_group(environment)
+            environment.close()
+        except BaseException:
+            logger.critical("the store's writer died: nothing more is written", exc_info=True)
+            self._loop.call_soon_threadsafe(self._give_up)
         self._loop.call_soon_threadsafe(_settle, self._closed, None, None)
+
+    def _give_up(self) -> None:
+        """Tells everybody who waits, and whoever comes, that nothing is written any more."""
+        self._refusal = _dead()
+        self._hand_over()
+        while not self._queue.empty():
+            if isinstance(item := self._queue.get(), Sequence):
+                self._backlog.extend(item)
+        for write in (*self._group, *self._backlog):
+            _settle(write.done, None, self._refusal)
 
     def _receive(self) -> bool:
         """Takes in what has come; waits only where there is nothing to do. False: stop."""
@@ -140,7 +155,7 @@ class Writer:
         if not self._backlog:
             self._run_idle(environment)
             return
-        group = [self._backlog.popleft()]
+        group = self._group = [self._backlog.popleft()]
         try:
             self._commit_group(environment, group)
         except Exception:  # noqa: BLE001  whatever an operation raised is told to its caller below
@@ -228,3 +243,8 @@ def translated(error: Exception) -> Exception:
 def closed() -> UnavailableError:
     """The error of a call that comes after the close."""
     return UnavailableError("STORE_CLOSED", "The daemon is stopping. Call again once it has restarted.")
+
+
+def _dead() -> UnavailableError:
+    message = "The store's writer has died of a defect, and the log says of which. Restart the daemon."
+    return UnavailableError("STORE_FAILED", message)

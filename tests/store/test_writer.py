@@ -84,6 +84,20 @@ async def test_a_defect_in_an_operation_reaches_its_caller_and_the_writer_lives(
         assert await store.write(lambda txn: 7) == 7
 
 
+async def test_a_writer_that_dies_leaves_nobody_waiting(tmp_path: Path) -> None:
+    def die(txn: Transaction) -> None:
+        raise SystemExit
+
+    async with store_in(tmp_path / "store", TABLES) as store:
+        writes = [store.write(die), store.write(_put(store.table("things"), b"k"))]
+        failed = await asyncio.gather(*writes, return_exceptions=True)
+        assert [getattr(error, "reason", None) for error in failed] == ["STORE_FAILED", "STORE_FAILED"]
+        with pytest.raises(UnavailableError) as refused:
+            await store.write(lambda txn: None)
+        assert refused.value.reason == "STORE_FAILED"
+        assert _keys(store) == [], "reading goes on"
+
+
 async def test_what_was_handed_over_is_carried_out_though_nobody_waits(tmp_path: Path) -> None:
     async with store_in(tmp_path / "store", TABLES) as store:
         store.write(_put(store.table("things"), b"k")).cancel()
