@@ -104,6 +104,8 @@ def test_sessions_are_exported_together_and_come_back(oblix, take, tmp_path: Pat
     ]
     assert oblix("sessions", "export", ids[0], str(tmp_path / "one")).stderr == ""
     assert json.loads((tmp_path / "one").read_text())["title"] == "Kept 1"
+    assert json.loads(oblix("sessions", "export", ids[0], "-").stdout)["title"] == "Kept 1"
+    assert oblix("sessions", "export", *ids, "-", "--format", "markdown").stdout.count("# Kept") == 2
 
 
 @pytest.mark.parametrize("words", [[], ["--all", "some-id"], ["--all", "--filter", "a=1"]])

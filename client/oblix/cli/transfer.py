@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import dataclasses
+import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +28,8 @@ it, its id, its messages, its title, where it stood, and why it was skipped or r
 something was refused; what was taken stays."""
 EXPORTED = """the file is a list of sessions (json), one session a line (jsonl), or a page for people
 (markdown). One id and json give the one object that Oblix has always exported."""
+STANDARD = "-"
+"""As a file to export to: standard output."""
 COLUMNS = {
     "outcome": "OUTCOME",
     "session_id": "ID",
@@ -46,7 +52,7 @@ def configure(actions: Subcommands) -> None:
 
 def _configure_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("ids", nargs="*", metavar="ID")
-    parser.add_argument("file", metavar="FILE")
+    parser.add_argument("file", metavar="FILE", help="- is standard output")
     parser.add_argument("--all", action="store_true", help="every session, also archived ones")
     parser.add_argument("--filter", **pairs("every session where the metadata has this value"))
     formats = f"{', '.join(catalog.WRITTEN)} (default: what FILE ends in, else json)"
@@ -72,21 +78,43 @@ def _export(arguments: argparse.Namespace) -> None:
     if bool(arguments.ids) + bool(arguments.filter) + arguments.all != 1:
         raise CommandError("say which sessions: their ids, --filter or --all.")
     format_ = arguments.format or catalog.SUFFIXES.get(Path(arguments.file).suffix.lower(), "json")
+    with _target(arguments.file) as path:
+        count = _write(arguments, path, format_)
+    if count is not None and arguments.file != STANDARD:
+        print(f"oblix: {count} sessions are in {arguments.file}.", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _target(file: str) -> Iterator[str]:
+    """Where to write. What goes to standard output is first written whole: half of it would look like all."""
+    if file != STANDARD:
+        yield file
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "export"
+        yield str(path)
+        sys.stdout.flush()
+        with path.open("rb") as written:
+            shutil.copyfileobj(written, sys.stdout.buffer)
+        sys.stdout.flush()
+
+
+def _write(arguments: argparse.Namespace, path: str, format_: str) -> int | None:
+    """Export, and give the count where it is worth telling."""
     client = OblixClient()
     if format_ == "json" and len(arguments.ids) == 1:
-        asyncio.run(client.export_session(arguments.ids[0], arguments.file))
-        return
+        asyncio.run(client.export_session(arguments.ids[0], path))
+        return None
     wanted = arguments.ids or dict(arguments.filter) or None
     with progress() as show:
-        count = asyncio.run(
+        return asyncio.run(
             client.export_sessions(
                 wanted,
-                arguments.file,
+                path,
                 format_,
                 on_progress=lambda count: show(f"{count} sessions", count, len(arguments.ids) or None),
             )
         )
-    print(f"oblix: {count} sessions are in {arguments.file}.", file=sys.stderr)
 
 
 def _import(arguments: argparse.Namespace) -> None:
