@@ -17,11 +17,13 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import grpc
 import lmdb
 from bench_service import BarePut
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -37,6 +39,7 @@ from oblixd.store import Store
 SIZES = (1_000, 100_000, 1_000_000)
 LONG = (10, 10_000, 100_000)
 """Messages of the sessions that are appended to."""
+AT_ONCE = 64
 BATCH = 2_000
 MAP_SIZE = 64 << 30
 TEXT = "x" * 200
@@ -68,9 +71,13 @@ def main() -> int:
             took = asyncio.run(fill(home, done, size))
             print(f"filled to {size:,} sessions in {took:.0f} s")
             figures[size] = measured(home)
+        before = disk_bytes(home)
         long = asyncio.run(fill_long(home))
+        ratio = (disk_bytes(home) - before) / (sum(LONG) * len(TEXT))
+        results += [report("Disk", [Line("bytes on disk / bytes of text", ratio, "x", 3)])]
         with running(home) as daemon:
             results += [report(f"Long sessions, at {sizes[-1]:,} sessions", appends(daemon, home, long))]
+            results += [report(f"{AT_ONCE} clients at once", at_once(daemon))]
         results += [report(f"At {size:,} sessions", at(figures[size])) for size in sizes]
         results += [report("Growth", growth(figures[sizes[0]], figures[sizes[-1]]))]
     return max(results)
@@ -196,6 +203,48 @@ def appends(daemon: RunningDaemon, home: Path, long: Mapping[int, str]) -> list[
         Line("longest / shortest", took[-1] / took[0], "x", 1.2),
         Line("copy 10,000 messages", copied, "ms", 100),
     ]
+
+
+def at_once(daemon: RunningDaemon) -> list[Line]:
+    """Appends a second with so many under way all the time, beside bare gRPC calls."""
+    wire = Wire(daemon.channel)
+    health, check = health_pb2_grpc.HealthStub(daemon.channel), health_pb2.HealthCheckRequest()
+    requests = [
+        sessions_pb2.AppendMessagesRequest(session_id=wire.session(), messages=[message()])
+        for _ in range(AT_ONCE)
+    ]
+
+    def append(number: int) -> grpc.Future[Any]:
+        return wire.sessions.AppendMessages.future(requests[number % AT_ONCE])
+
+    bare, ours = [], []
+    for _ in range(5):
+        bare.append(calls_per_s(lambda _: health.Check.future(check)))
+        ours.append(calls_per_s(append))
+    ratio = statistics.median(one / other for one, other in zip(ours, bare, strict=True))
+    return [
+        Line("bare gRPC calls", statistics.median(bare), "a second"),
+        Line("durable appends", statistics.median(ours), "a second"),
+        Line("bare / append (at least 0.6 the other way round)", 1 / ratio, "x", 1 / 0.6),
+    ]
+
+
+def calls_per_s(call: Callable[[int], grpc.Future[Any]], count: int = 3_000) -> float:
+    """How many a second, with `AT_ONCE` under way."""
+    under_way: deque[grpc.Future[Any]] = deque()
+    began = time.perf_counter()
+    for number in range(count):
+        if len(under_way) == AT_ONCE:
+            under_way.popleft().result()
+        under_way.append(call(number))
+    for one in under_way:
+        one.result()
+    return count / (time.perf_counter() - began)
+
+
+def disk_bytes(home: Path) -> int:
+    """What the store's file takes on the disk; it is sparse."""
+    return (home / "store" / "data.mdb").stat().st_blocks * 512
 
 
 def at(figures: Figures) -> list[Line]:
