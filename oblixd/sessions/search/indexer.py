@@ -18,7 +18,7 @@ from oblixd.sessions.search.layout import is_damage
 
 logger = logging.getLogger(__name__)
 
-GATHERED_S = 0.1
+GATHERED_S = 0.5
 """How long changes are gathered before they are indexed, unless somebody searches."""
 TRIED_AGAIN_S = 5.0
 """The pause after an error that is not the index's own: a full disk, a directory that can't be written."""
@@ -124,8 +124,8 @@ class Indexer:
         with Index.open(self._path, self._changes.store_id(), self._newest, self._stopping.is_set) as index:
             self._distrusted = False
             while not self._stopping.is_set():
-                self._check(index)
                 is_busy = self._step(index)
+                self._check(index)
                 if index.scanned is None:
                     self._settle(index.revision)
                 if not is_busy:
@@ -162,7 +162,8 @@ class Indexer:
         done = collector.gather(change.number for change in changes)
         if changes:
             self._write(index, collector.batch, changes[done - 1].revision if done else index.revision, None)
-        return bool(changes)
+        # What came meanwhile is gathered first: who writes on and on is not followed step by step.
+        return done < len(changes) or len(changes) == LOOKED_AT_ONCE
 
     def _write(self, index: Index, batch: Batch, revision: int, scanned: int | None) -> None:
         began = time.monotonic()
