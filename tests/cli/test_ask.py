@@ -11,7 +11,7 @@ import sys
 
 import pytest
 from oblix.testing import Answer, OllamaServer
-from oblix.testing.faults import Stall
+from oblix.testing.faults import Cut, Stall
 
 
 def session_in(text: str) -> str:
@@ -58,6 +58,13 @@ def test_what_the_model_writes_can_be_bounded(ask, ollama: OllamaServer) -> None
     assert done.stdout == "one two\n"
     assert re.search(r"^ended +length$", done.stderr, re.MULTILINE)
     assert ollama.requests[-1].body["options"]["temperature"] == 0.5
+
+
+def test_what_broke_off_is_told_on_a_line_of_its_own(ask, ollama: OllamaServer) -> None:
+    ollama.script(Answer("one two three", fault=Cut(after=2)))
+    done = ask("Count", ok=False)
+    assert (done.returncode, done.stdout) == (1, "one two\n")
+    assert done.stderr.startswith("oblix: Ollama")
 
 
 def test_a_session_goes_on(ask, ollama: OllamaServer) -> None:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
-from oblix import Completed, Delta, Event, Queued, Rerouted
+from oblix import Completed, Delta, Event, OblixError, Queued, Rerouted
 from oblix.cli import output
 from oblix.cli.errors import CommandError
 
@@ -17,13 +17,20 @@ async def show(
     events: AsyncGenerator[Event, None], *, text: bool = True, summary: Summary | None
 ) -> Completed:
     """Print the answer's text on standard output and a summary on standard error; return the end."""
-    async with aclosing(events):
-        async for event in events:
-            if isinstance(event, Completed):
-                _finish(event, text, summary)
-                return event
-            if text:
-                _print(event)
+    is_open = False
+    try:
+        async with aclosing(events):
+            async for event in events:
+                if isinstance(event, Completed):
+                    _finish(event, text, summary)
+                    return event
+                if text:
+                    _print(event)
+                    is_open = is_open or isinstance(event, Delta)
+    except OblixError:
+        if is_open:
+            print(flush=True)  # what went wrong is said on a line of its own
+        raise
     raise CommandError("the answer broke off without an end. Ask again; `oblix status` shows the log.")
 
 

@@ -75,6 +75,7 @@ class Supervisor:
         if self._closed:
             return _failed(_SHUT_DOWN)
         self._crashes.append(self._clock())
+        _log.warning("the embedded model's process died in the middle of an answer (%s)", how)
         return _failed(f"broke off: its process died ({how}); it is restarted with the next prompt")
 
     async def close(self) -> None:
