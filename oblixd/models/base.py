@@ -187,6 +187,20 @@ class Connection(Protocol):
     location: Location
     context_window: int | None
     """In tokens; None while it is not known."""
+    origin: str
+    """Scheme, host and port of its server, as exchanges are reported by; empty for the embedded model."""
+    max_running: int | None
+    """Streams that its server works on at once; None: as many as come."""
+
+    @property
+    def limited_s(self) -> float:
+        """Seconds until its server takes requests again, as its rate limit's headers say. 0: now."""
+
+    async def count_tokens(self, messages: Sequence[pb.Message]) -> list[int] | None:
+        """How many tokens each message takes, by the server's own tokeniser; None where it has none to ask.
+
+        Raises nothing: a server that can't be asked just now counts as having none.
+        """
 
     @property
     def running(self) -> int:

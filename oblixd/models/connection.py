@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from http import HTTPStatus
 from typing import Any
+
+from oblix.v1 import messages_pb2 as pb
 
 from oblixd.models.answers import Decoder, answer, read_object
 from oblixd.models.base import (
@@ -19,7 +21,7 @@ from oblixd.models.base import (
     State,
     Status,
 )
-from oblixd.models.hooks import HookSpec, derived_location
+from oblixd.models.hooks import HookSpec, derived_location, origin_of
 from oblixd.models.http import HttpClient
 from oblixd.models.servers import Patience, Server
 
@@ -39,6 +41,8 @@ class HttpConnection(ABC):
         self.endpoint = spec.endpoint
         self.location: Location = derived_location(spec)
         self.context_window: int | None = spec.count("context_window")
+        self.origin = origin_of(spec.endpoint)
+        self.max_running: int | None = spec.count("max_running")
         self._spec = spec
         self._peer = server.peer
         self._http = HttpClient(server)
@@ -56,6 +60,15 @@ class HttpConnection(ABC):
     @abstractmethod
     async def ask(self) -> Status:
         """Ask the server whether it can answer. Raises ModelError."""
+
+    @property
+    def limited_s(self) -> float:
+        """See `Connection.limited_s`."""
+        return 0.0
+
+    async def count_tokens(self, messages: Sequence[pb.Message]) -> list[int] | None:
+        """See `Connection.count_tokens`."""
+        return None
 
     @property
     def running(self) -> int:

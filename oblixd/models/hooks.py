@@ -21,6 +21,8 @@ LONGEST_KEEP_ALIVE = 32
 """Characters of the option keep_alive."""
 LARGEST_COUNT = 2**31 - 1
 """The most tokens that an option can name."""
+MOST_STREAMS = 1000
+"""The most executions at once that an option can name."""
 PROVIDERS = ("embedded", "ollama", "openai", "claude", "custom")
 
 _OWN_ENDPOINTS = {
@@ -28,6 +30,7 @@ _OWN_ENDPOINTS = {
     "openai": "https://api.openai.com/v1",
     "claude": "https://api.anthropic.com",
 }
+_PORTS = {"http": 80, "https": 443}
 OptionValue = int | str
 
 
@@ -45,7 +48,7 @@ class HookSpec:
     location: Location | None = None
     """None: derived from the provider, the endpoint and the name."""
     options: Mapping[str, OptionValue] = field(default_factory=dict)
-    """num_ctx and context_window (tokens), keep_alive (text)."""
+    """num_ctx and context_window (tokens), max_running (streams at once), keep_alive (text)."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
@@ -61,7 +64,7 @@ class HookSpec:
         return f"{self.provider}:{self.name}"
 
     def count(self, option: str) -> int | None:
-        """Give an option that is a number of tokens, None where it is not set."""
+        """Give an option that is a whole number, None where it is not set."""
         value = self.options.get(option)
         return value if isinstance(value, int) else None
 
@@ -110,6 +113,15 @@ def derived_location(spec: HookSpec) -> Location:
     return Location.CLOUD
 
 
+def origin_of(endpoint: str) -> str:
+    """Scheme, host and port of a checked endpoint, the port always told; empty for none."""
+    if not endpoint:
+        return ""
+    url = urlsplit(endpoint)
+    host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
+    return f"{url.scheme}://{host}:{url.port or _PORTS[url.scheme]}"
+
+
 def _endpoint(provider: str, endpoint: str) -> str:
     if provider == "embedded":
         if endpoint:
@@ -153,11 +165,13 @@ def _option(key: str, value: object) -> OptionValue:
     match key:
         case "num_ctx" | "context_window":
             return _tokens(where, value)
+        case "max_running":
+            return _streams(where, value)
         case "keep_alive":
             if not isinstance(value, str) or not 1 <= len(value) <= LONGEST_KEEP_ALIVE:
                 raise _invalid(where, 'keep_alive is a text such as "10m".', limit=LONGEST_KEEP_ALIVE)
             return value
-    raise _invalid(where[:100], "Known options are num_ctx, context_window and keep_alive.")
+    raise _invalid(where[:100], "Known options are num_ctx, context_window, max_running and keep_alive.")
 
 
 def _tokens(where: str, value: object) -> int:
@@ -167,8 +181,14 @@ def _tokens(where: str, value: object) -> int:
     return int(value)
 
 
-def _is_count(value: float) -> bool:
-    return 1 <= value <= LARGEST_COUNT and value == int(value)
+def _streams(where: str, value: object) -> int:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not _is_count(value, MOST_STREAMS):
+        raise _invalid(where, "It is a whole number of executions at once.", limit=MOST_STREAMS, given=value)
+    return int(value)
+
+
+def _is_count(value: float, most: int = LARGEST_COUNT) -> bool:
+    return 1 <= value <= most and value == int(value)
 
 
 def _is_header(value: str) -> bool:

@@ -9,6 +9,7 @@ from google.protobuf import duration_pb2 as duration_pb2
 from google.protobuf import message as message
 from google.protobuf import timestamp_pb2 as timestamp_pb2
 from google.protobuf.internal import containers as containers
+from google.protobuf.internal import enum_type_wrapper as enum_type_wrapper
 import builtins as builtins
 import sys
 import typing as typing
@@ -19,6 +20,37 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: descriptor.FileDescriptor
+
+class _UsageGroup:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _UsageGroupEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_UsageGroup.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    USAGE_GROUP_UNSPECIFIED: _UsageGroup.ValueType  # 0
+    """Not set: USAGE_GROUP_MODEL."""
+    USAGE_GROUP_MODEL: _UsageGroup.ValueType  # 1
+    """One row a model."""
+    USAGE_GROUP_DAY: _UsageGroup.ValueType  # 2
+    """One row a day, in the daemon's time zone."""
+    USAGE_GROUP_CLIENT: _UsageGroup.ValueType  # 3
+    """One row a client's program."""
+    USAGE_GROUP_SESSION: _UsageGroup.ValueType  # 4
+    """One row a session; executions without one share a row."""
+
+class UsageGroup(_UsageGroup, metaclass=_UsageGroupEnumTypeWrapper):
+    """What the rows of a usage report are for."""
+
+USAGE_GROUP_UNSPECIFIED: UsageGroup.ValueType  # 0
+"""Not set: USAGE_GROUP_MODEL."""
+USAGE_GROUP_MODEL: UsageGroup.ValueType  # 1
+"""One row a model."""
+USAGE_GROUP_DAY: UsageGroup.ValueType  # 2
+"""One row a day, in the daemon's time zone."""
+USAGE_GROUP_CLIENT: UsageGroup.ValueType  # 3
+"""One row a client's program."""
+USAGE_GROUP_SESSION: UsageGroup.ValueType  # 4
+"""One row a session; executions without one share a row."""
 
 @typing.final
 class GetInfoRequest(message.Message):
@@ -195,5 +227,155 @@ class ShutdownResponse(message.Message):
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GetUsageRequest(message.Message):
+    """Request of GetUsage."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    FIRST_DAY_FIELD_NUMBER: builtins.int
+    LAST_DAY_FIELD_NUMBER: builtins.int
+    GROUP_FIELD_NUMBER: builtins.int
+    SESSION_ID_FIELD_NUMBER: builtins.int
+    MODEL_FIELD_NUMBER: builtins.int
+    first_day: builtins.str
+    """The first day, as YYYY-MM-DD. Empty: 30 days ago."""
+    last_day: builtins.str
+    """The last day, as YYYY-MM-DD. Empty: today."""
+    group: UsageGroup.ValueType
+    """What the rows are for."""
+    session_id: builtins.str
+    """Only this session's. Empty: all."""
+    model: builtins.str
+    """Only this model's, as provider:name. Empty: all."""
+    def __init__(
+        self,
+        *,
+        first_day: builtins.str = ...,
+        last_day: builtins.str = ...,
+        group: UsageGroup.ValueType = ...,
+        session_id: builtins.str = ...,
+        model: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["first_day", b"first_day", "group", b"group", "last_day", b"last_day", "model", b"model", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GetUsageResponse(message.Message):
+    """Response of GetUsage."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: builtins.int
+    TOTAL_FIELD_NUMBER: builtins.int
+    CURRENCY_FIELD_NUMBER: builtins.int
+    BUDGETS_FIELD_NUMBER: builtins.int
+    currency: builtins.str
+    """The currency of all costs, as the configuration names it."""
+    @builtins.property
+    def rows(self) -> containers.RepeatedCompositeFieldContainer[UsageRow]:
+        """The rows, the most expensive first, then the most tokens. At most 1,000;
+        by day in order of the days.
+        """
+
+    @builtins.property
+    def total(self) -> UsageRow:
+        """All of it together, also what rows were left out for."""
+
+    @builtins.property
+    def budgets(self) -> containers.RepeatedCompositeFieldContainer[Budget]:
+        """The caps of the configuration, and how far each is used up."""
+
+    def __init__(
+        self,
+        *,
+        rows: abc.Iterable[UsageRow] | None = ...,
+        total: UsageRow | None = ...,
+        currency: builtins.str = ...,
+        budgets: abc.Iterable[Budget] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["total", b"total"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["budgets", b"budgets", "currency", b"currency", "rows", b"rows", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class UsageRow(message.Message):
+    """What was used."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: builtins.int
+    EXECUTIONS_FIELD_NUMBER: builtins.int
+    INPUT_TOKENS_FIELD_NUMBER: builtins.int
+    OUTPUT_TOKENS_FIELD_NUMBER: builtins.int
+    COST_FIELD_NUMBER: builtins.int
+    UNPRICED_EXECUTIONS_FIELD_NUMBER: builtins.int
+    key: builtins.str
+    """The model, day, program or session. Empty in a total, and for executions
+    without a session.
+    """
+    executions: builtins.int
+    """Executions that reached a model."""
+    input_tokens: builtins.int
+    """Tokens of the contexts that were sent."""
+    output_tokens: builtins.int
+    """Tokens of the answers."""
+    cost: builtins.float
+    """What it cost, as far as prices are known."""
+    unpriced_executions: builtins.int
+    """Executions of models without a price, or whose server counted no tokens."""
+    def __init__(
+        self,
+        *,
+        key: builtins.str = ...,
+        executions: builtins.int = ...,
+        input_tokens: builtins.int = ...,
+        output_tokens: builtins.int = ...,
+        cost: builtins.float = ...,
+        unpriced_executions: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["cost", b"cost", "executions", b"executions", "input_tokens", b"input_tokens", "key", b"key", "output_tokens", b"output_tokens", "unpriced_executions", b"unpriced_executions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class Budget(message.Message):
+    """A cap on costs."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    PERIOD_FIELD_NUMBER: builtins.int
+    LIMIT_FIELD_NUMBER: builtins.int
+    SPENT_FIELD_NUMBER: builtins.int
+    ACTION_FIELD_NUMBER: builtins.int
+    period: builtins.str
+    """What it is for: day or month, in the daemon's time zone."""
+    limit: builtins.float
+    """The cap."""
+    spent: builtins.float
+    """What was spent of it."""
+    action: builtins.str
+    """What happens when it is reached: refuse or local."""
+    def __init__(
+        self,
+        *,
+        period: builtins.str = ...,
+        limit: builtins.float = ...,
+        spent: builtins.float = ...,
+        action: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["action", b"action", "limit", b"limit", "period", b"period", "spent", b"spent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

@@ -22,74 +22,79 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from oblix.v1 import messages_pb2 as oblix_dot_v1_dot_messages__pb2
 from oblix.v1 import routing_pb2 as oblix_dot_v1_dot_routing__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19oblix/v1/executions.proto\x12\x08oblix.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17oblix/v1/messages.proto\x1a\x16oblix/v1/routing.proto\"N\n\x0eToolDefinition\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x19\n\x11parameters_schema\x18\x03 \x01(\t\"\xc6\x01\n\x11GenerationOptions\x12\x18\n\x0btemperature\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x17\n\nmax_tokens\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x12\n\x05top_p\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x11\n\x04seed\x18\x04 \x01(\x03H\x03\x88\x01\x01\x12\x0c\n\x04stop\x18\x05 \x03(\t\x12\x17\n\x0fresponse_schema\x18\x06 \x01(\tB\x0e\n\x0c_temperatureB\r\n\x0b_max_tokensB\x08\n\x06_top_pB\x07\n\x05_seed\"\xed\x03\n\x0e\x45xecuteRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12 \n\x05input\x18\x03 \x03(\x0b\x32\x11.oblix.v1.Message\x12,\n\x07options\x18\x04 \x01(\x0b\x32\x1b.oblix.v1.GenerationOptions\x12\x12\n\ncandidates\x18\x05 \x03(\t\x12\r\n\x05model\x18\x06 \x01(\t\x12\x12\n\nlocal_only\x18\x07 \x01(\x08\x12\'\n\x06policy\x18\x08 \x01(\x0b\x32\x17.oblix.v1.RoutingPolicy\x12*\n\x0c\x61gent_checks\x18\t \x03(\x0b\x32\x14.oblix.v1.AgentCheck\x12-\n\ron_disconnect\x18\n \x01(\x0e\x32\x16.oblix.v1.OnDisconnect\x12#\n\x08on_break\x18\x0b \x01(\x0e\x32\x11.oblix.v1.OnBreak\x12/\n\x0e\x63ontext_policy\x18\x0c \x01(\x0e\x32\x17.oblix.v1.ContextPolicy\x12\'\n\x05tools\x18\r \x03(\x0b\x32\x18.oblix.v1.ToolDefinition\x12)\n\x0btool_choice\x18\x0e \x01(\x0e\x32\x14.oblix.v1.ToolChoice\"\x85\x02\n\x0f\x45xecuteResponse\x12+\n\x06queued\x18\x01 \x01(\x0b\x32\x19.oblix.v1.ExecutionQueuedH\x00\x12-\n\x07started\x18\x02 \x01(\x0b\x32\x1a.oblix.v1.ExecutionStartedH\x00\x12)\n\x05\x64\x65lta\x18\x03 \x01(\x0b\x32\x18.oblix.v1.ExecutionDeltaH\x00\x12/\n\x08rerouted\x18\x04 \x01(\x0b\x32\x1b.oblix.v1.ExecutionReroutedH\x00\x12\x31\n\tcompleted\x18\x05 \x01(\x0b\x32\x1c.oblix.v1.ExecutionCompletedH\x00\x42\x07\n\x05\x65vent\"4\n\x0f\x45xecutionQueued\x12\r\n\x05place\x18\x01 \x01(\x05\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\xa8\x01\n\x10\x45xecutionStarted\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x13\n\x0bmessage_ids\x18\x03 \x03(\t\x12+\n\x08\x64\x65\x63ision\x18\x04 \x01(\x0b\x32\x19.oblix.v1.RoutingDecision\x12*\n\x0c\x61gent_checks\x18\x05 \x03(\x0b\x32\x14.oblix.v1.AgentCheck\"|\n\x0e\x45xecutionDelta\x12!\n\x04kind\x18\x01 \x01(\x0e\x32\x13.oblix.v1.DeltaKind\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12)\n\ttool_call\x18\x04 \x01(\x0b\x32\x16.oblix.v1.ToolCallHead\"-\n\x0cToolCallHead\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"Y\n\x11\x45xecutionRerouted\x12\x12\n\nfrom_model\x18\x01 \x01(\t\x12\x10\n\x08to_model\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\"O\n\rFailedAttempt\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0f\n\x07retried\x18\x04 \x01(\x08\"X\n\rContextReport\x12\x15\n\rsent_messages\x18\x01 \x01(\x05\x12\x18\n\x10omitted_messages\x18\x02 \x01(\x05\x12\x16\n\x0eomitted_tokens\x18\x03 \x01(\x03\"\xeb\x01\n\x12\x45xecutionCompleted\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\"\n\x07message\x18\x03 \x01(\x0b\x32\x11.oblix.v1.Message\x12-\n\rfinish_reason\x18\x04 \x01(\x0e\x32\x16.oblix.v1.FinishReason\x12\x30\n\x0f\x66\x61iled_attempts\x18\x05 \x03(\x0b\x32\x17.oblix.v1.FailedAttempt\x12(\n\x07\x63ontext\x18\x06 \x01(\x0b\x32\x17.oblix.v1.ContextReport\"<\n\x16\x41ttachExecutionRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\"C\n\x17\x41ttachExecutionResponse\x12(\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x19.oblix.v1.ExecuteResponse\",\n\x16\x43\x61ncelExecutionRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\"A\n\x17\x43\x61ncelExecutionResponse\x12&\n\texecution\x18\x01 \x01(\x0b\x32\x13.oblix.v1.Execution\"+\n\x15ListExecutionsRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"A\n\x16ListExecutionsResponse\x12\'\n\nexecutions\x18\x01 \x03(\x0b\x32\x13.oblix.v1.Execution\"\xcb\x01\n\tExecution\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\'\n\x05state\x18\x03 \x01(\x0e\x32\x18.oblix.v1.ExecutionState\x12\r\n\x05model\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x64\x65lta_bytes\x18\x06 \x01(\x03\x12\x18\n\x10\x61ttached_streams\x18\x07 \x01(\x05\"@\n\x13\x45xplainRouteRequest\x12)\n\x07request\x18\x01 \x01(\x0b\x32\x18.oblix.v1.ExecuteRequest\"C\n\x14\x45xplainRouteResponse\x12+\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x19.oblix.v1.RoutingDecision*c\n\x0cOnDisconnect\x12\x1d\n\x19ON_DISCONNECT_UNSPECIFIED\x10\x00\x12\x18\n\x14ON_DISCONNECT_CANCEL\x10\x01\x12\x1a\n\x16ON_DISCONNECT_CONTINUE\x10\x02*L\n\x07OnBreak\x12\x18\n\x14ON_BREAK_UNSPECIFIED\x10\x00\x12\x11\n\rON_BREAK_KEEP\x10\x01\x12\x14\n\x10ON_BREAK_RESTART\x10\x02*~\n\rContextPolicy\x12\x1e\n\x1a\x43ONTEXT_POLICY_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43ONTEXT_POLICY_OMIT\x10\x01\x12\x19\n\x15\x43ONTEXT_POLICY_REFUSE\x10\x02\x12\x19\n\x15\x43ONTEXT_POLICY_LONGER\x10\x03*o\n\nToolChoice\x12\x1b\n\x17TOOL_CHOICE_UNSPECIFIED\x10\x00\x12\x14\n\x10TOOL_CHOICE_AUTO\x10\x01\x12\x18\n\x14TOOL_CHOICE_REQUIRED\x10\x02\x12\x14\n\x10TOOL_CHOICE_NONE\x10\x03*\xbc\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x1c\n\x18\x46INISH_REASON_TOOL_CALLS\x10\x03\x12 \n\x1c\x46INISH_REASON_CONTENT_FILTER\x10\x04\x12\x1b\n\x17\x46INISH_REASON_CANCELLED\x10\x05*p\n\tDeltaKind\x12\x1a\n\x16\x44\x45LTA_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x44\x45LTA_KIND_TEXT\x10\x01\x12\x18\n\x14\x44\x45LTA_KIND_REASONING\x10\x02\x12\x18\n\x14\x44\x45LTA_KIND_TOOL_CALL\x10\x03*\xc4\x01\n\x0e\x45xecutionState\x12\x1f\n\x1b\x45XECUTION_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x45XECUTION_STATE_QUEUED\x10\x01\x12\x1b\n\x17\x45XECUTION_STATE_RUNNING\x10\x02\x12\x1d\n\x19\x45XECUTION_STATE_COMPLETED\x10\x03\x12\x1a\n\x16\x45XECUTION_STATE_FAILED\x10\x04\x12\x1d\n\x19\x45XECUTION_STATE_CANCELLED\x10\x05\x32\xaa\x03\n\x10\x45xecutionService\x12@\n\x07\x45xecute\x12\x18.oblix.v1.ExecuteRequest\x1a\x19.oblix.v1.ExecuteResponse0\x01\x12X\n\x0f\x41ttachExecution\x12 .oblix.v1.AttachExecutionRequest\x1a!.oblix.v1.AttachExecutionResponse0\x01\x12V\n\x0f\x43\x61ncelExecution\x12 .oblix.v1.CancelExecutionRequest\x1a!.oblix.v1.CancelExecutionResponse\x12S\n\x0eListExecutions\x12\x1f.oblix.v1.ListExecutionsRequest\x1a .oblix.v1.ListExecutionsResponse\x12M\n\x0c\x45xplainRoute\x12\x1d.oblix.v1.ExplainRouteRequest\x1a\x1e.oblix.v1.ExplainRouteResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19oblix/v1/executions.proto\x12\x08oblix.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17oblix/v1/messages.proto\x1a\x16oblix/v1/routing.proto\"N\n\x0eToolDefinition\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x19\n\x11parameters_schema\x18\x03 \x01(\t\"\xc6\x01\n\x11GenerationOptions\x12\x18\n\x0btemperature\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x17\n\nmax_tokens\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x12\n\x05top_p\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x11\n\x04seed\x18\x04 \x01(\x03H\x03\x88\x01\x01\x12\x0c\n\x04stop\x18\x05 \x03(\t\x12\x17\n\x0fresponse_schema\x18\x06 \x01(\tB\x0e\n\x0c_temperatureB\r\n\x0b_max_tokensB\x08\n\x06_top_pB\x07\n\x05_seed\"\xe6\x04\n\x0e\x45xecuteRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12 \n\x05input\x18\x03 \x03(\x0b\x32\x11.oblix.v1.Message\x12,\n\x07options\x18\x04 \x01(\x0b\x32\x1b.oblix.v1.GenerationOptions\x12\x12\n\ncandidates\x18\x05 \x03(\t\x12\r\n\x05model\x18\x06 \x01(\t\x12\x12\n\nlocal_only\x18\x07 \x01(\x08\x12\'\n\x06policy\x18\x08 \x01(\x0b\x32\x17.oblix.v1.RoutingPolicy\x12*\n\x0c\x61gent_checks\x18\t \x03(\x0b\x32\x14.oblix.v1.AgentCheck\x12-\n\ron_disconnect\x18\n \x01(\x0e\x32\x16.oblix.v1.OnDisconnect\x12#\n\x08on_break\x18\x0b \x01(\x0e\x32\x11.oblix.v1.OnBreak\x12/\n\x0e\x63ontext_policy\x18\x0c \x01(\x0e\x32\x17.oblix.v1.ContextPolicy\x12\'\n\x05tools\x18\r \x03(\x0b\x32\x18.oblix.v1.ToolDefinition\x12)\n\x0btool_choice\x18\x0e \x01(\x0e\x32\x14.oblix.v1.ToolChoice\x12$\n\x08priority\x18\x0f \x01(\x0e\x32\x12.oblix.v1.Priority\x12%\n\twhen_busy\x18\x10 \x01(\x0e\x32\x12.oblix.v1.WhenBusy\x12*\n\x07timeout\x18\x11 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x85\x02\n\x0f\x45xecuteResponse\x12+\n\x06queued\x18\x01 \x01(\x0b\x32\x19.oblix.v1.ExecutionQueuedH\x00\x12-\n\x07started\x18\x02 \x01(\x0b\x32\x1a.oblix.v1.ExecutionStartedH\x00\x12)\n\x05\x64\x65lta\x18\x03 \x01(\x0b\x32\x18.oblix.v1.ExecutionDeltaH\x00\x12/\n\x08rerouted\x18\x04 \x01(\x0b\x32\x1b.oblix.v1.ExecutionReroutedH\x00\x12\x31\n\tcompleted\x18\x05 \x01(\x0b\x32\x1c.oblix.v1.ExecutionCompletedH\x00\x42\x07\n\x05\x65vent\"C\n\x0f\x45xecutionQueued\x12\r\n\x05place\x18\x01 \x01(\x05\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\"\xa8\x01\n\x10\x45xecutionStarted\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x13\n\x0bmessage_ids\x18\x03 \x03(\t\x12+\n\x08\x64\x65\x63ision\x18\x04 \x01(\x0b\x32\x19.oblix.v1.RoutingDecision\x12*\n\x0c\x61gent_checks\x18\x05 \x03(\x0b\x32\x14.oblix.v1.AgentCheck\"|\n\x0e\x45xecutionDelta\x12!\n\x04kind\x18\x01 \x01(\x0e\x32\x13.oblix.v1.DeltaKind\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12)\n\ttool_call\x18\x04 \x01(\x0b\x32\x16.oblix.v1.ToolCallHead\"-\n\x0cToolCallHead\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"Y\n\x11\x45xecutionRerouted\x12\x12\n\nfrom_model\x18\x01 \x01(\t\x12\x10\n\x08to_model\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\"O\n\rFailedAttempt\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0f\n\x07retried\x18\x04 \x01(\x08\"\x81\x01\n\rContextReport\x12\x15\n\rsent_messages\x18\x01 \x01(\x05\x12\x18\n\x10omitted_messages\x18\x02 \x01(\x05\x12\x16\n\x0eomitted_tokens\x18\x03 \x01(\x03\x12\x13\n\x0bsent_tokens\x18\x04 \x01(\x03\x12\x12\n\nis_counted\x18\x05 \x01(\x08\"\xeb\x01\n\x12\x45xecutionCompleted\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\"\n\x07message\x18\x03 \x01(\x0b\x32\x11.oblix.v1.Message\x12-\n\rfinish_reason\x18\x04 \x01(\x0e\x32\x16.oblix.v1.FinishReason\x12\x30\n\x0f\x66\x61iled_attempts\x18\x05 \x03(\x0b\x32\x17.oblix.v1.FailedAttempt\x12(\n\x07\x63ontext\x18\x06 \x01(\x0b\x32\x17.oblix.v1.ContextReport\"<\n\x16\x41ttachExecutionRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\"C\n\x17\x41ttachExecutionResponse\x12(\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x19.oblix.v1.ExecuteResponse\",\n\x16\x43\x61ncelExecutionRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\"A\n\x17\x43\x61ncelExecutionResponse\x12&\n\texecution\x18\x01 \x01(\x0b\x32\x13.oblix.v1.Execution\"+\n\x15ListExecutionsRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"A\n\x16ListExecutionsResponse\x12\'\n\nexecutions\x18\x01 \x03(\x0b\x32\x13.oblix.v1.Execution\"\x85\x03\n\tExecution\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\'\n\x05state\x18\x03 \x01(\x0e\x32\x18.oblix.v1.ExecutionState\x12\r\n\x05model\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x64\x65lta_bytes\x18\x06 \x01(\x03\x12\x18\n\x10\x61ttached_streams\x18\x07 \x01(\x05\x12\r\n\x05place\x18\x08 \x01(\x05\x12\x17\n\x0fwaits_for_model\x18\t \x01(\t\x12\x0e\n\x06\x63lient\x18\n \x01(\t\x12$\n\x08priority\x18\x0b \x01(\x0e\x32\x12.oblix.v1.Priority\x12,\n\x08\x65nd_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x65rror_reason\x18\r \x01(\t\x12\x16\n\x0eprompt_excerpt\x18\x0e \x01(\t\"@\n\x13\x45xplainRouteRequest\x12)\n\x07request\x18\x01 \x01(\x0b\x32\x18.oblix.v1.ExecuteRequest\"C\n\x14\x45xplainRouteResponse\x12+\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x19.oblix.v1.RoutingDecision*W\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x18\n\x14PRIORITY_INTERACTIVE\x10\x01\x12\x17\n\x13PRIORITY_BACKGROUND\x10\x02*M\n\x08WhenBusy\x12\x19\n\x15WHEN_BUSY_UNSPECIFIED\x10\x00\x12\x12\n\x0eWHEN_BUSY_WAIT\x10\x01\x12\x12\n\x0eWHEN_BUSY_FAIL\x10\x02*c\n\x0cOnDisconnect\x12\x1d\n\x19ON_DISCONNECT_UNSPECIFIED\x10\x00\x12\x18\n\x14ON_DISCONNECT_CANCEL\x10\x01\x12\x1a\n\x16ON_DISCONNECT_CONTINUE\x10\x02*L\n\x07OnBreak\x12\x18\n\x14ON_BREAK_UNSPECIFIED\x10\x00\x12\x11\n\rON_BREAK_KEEP\x10\x01\x12\x14\n\x10ON_BREAK_RESTART\x10\x02*~\n\rContextPolicy\x12\x1e\n\x1a\x43ONTEXT_POLICY_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43ONTEXT_POLICY_OMIT\x10\x01\x12\x19\n\x15\x43ONTEXT_POLICY_REFUSE\x10\x02\x12\x19\n\x15\x43ONTEXT_POLICY_LONGER\x10\x03*o\n\nToolChoice\x12\x1b\n\x17TOOL_CHOICE_UNSPECIFIED\x10\x00\x12\x14\n\x10TOOL_CHOICE_AUTO\x10\x01\x12\x18\n\x14TOOL_CHOICE_REQUIRED\x10\x02\x12\x14\n\x10TOOL_CHOICE_NONE\x10\x03*\xbc\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x1c\n\x18\x46INISH_REASON_TOOL_CALLS\x10\x03\x12 \n\x1c\x46INISH_REASON_CONTENT_FILTER\x10\x04\x12\x1b\n\x17\x46INISH_REASON_CANCELLED\x10\x05*p\n\tDeltaKind\x12\x1a\n\x16\x44\x45LTA_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x44\x45LTA_KIND_TEXT\x10\x01\x12\x18\n\x14\x44\x45LTA_KIND_REASONING\x10\x02\x12\x18\n\x14\x44\x45LTA_KIND_TOOL_CALL\x10\x03*\xc4\x01\n\x0e\x45xecutionState\x12\x1f\n\x1b\x45XECUTION_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x45XECUTION_STATE_QUEUED\x10\x01\x12\x1b\n\x17\x45XECUTION_STATE_RUNNING\x10\x02\x12\x1d\n\x19\x45XECUTION_STATE_COMPLETED\x10\x03\x12\x1a\n\x16\x45XECUTION_STATE_FAILED\x10\x04\x12\x1d\n\x19\x45XECUTION_STATE_CANCELLED\x10\x05\x32\xaa\x03\n\x10\x45xecutionService\x12@\n\x07\x45xecute\x12\x18.oblix.v1.ExecuteRequest\x1a\x19.oblix.v1.ExecuteResponse0\x01\x12X\n\x0f\x41ttachExecution\x12 .oblix.v1.AttachExecutionRequest\x1a!.oblix.v1.AttachExecutionResponse0\x01\x12V\n\x0f\x43\x61ncelExecution\x12 .oblix.v1.CancelExecutionRequest\x1a!.oblix.v1.CancelExecutionResponse\x12S\n\x0eListExecutions\x12\x1f.oblix.v1.ListExecutionsRequest\x1a .oblix.v1.ListExecutionsResponse\x12M\n\x0c\x45xplainRoute\x12\x1d.oblix.v1.ExplainRouteRequest\x1a\x1e.oblix.v1.ExplainRouteResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'oblix.v1.executions_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ONDISCONNECT']._serialized_start=2757
-  _globals['_ONDISCONNECT']._serialized_end=2856
-  _globals['_ONBREAK']._serialized_start=2858
-  _globals['_ONBREAK']._serialized_end=2934
-  _globals['_CONTEXTPOLICY']._serialized_start=2936
-  _globals['_CONTEXTPOLICY']._serialized_end=3062
-  _globals['_TOOLCHOICE']._serialized_start=3064
-  _globals['_TOOLCHOICE']._serialized_end=3175
-  _globals['_FINISHREASON']._serialized_start=3178
-  _globals['_FINISHREASON']._serialized_end=3366
-  _globals['_DELTAKIND']._serialized_start=3368
-  _globals['_DELTAKIND']._serialized_end=3480
-  _globals['_EXECUTIONSTATE']._serialized_start=3483
-  _globals['_EXECUTIONSTATE']._serialized_end=3679
-  _globals['_TOOLDEFINITION']._serialized_start=121
-  _globals['_TOOLDEFINITION']._serialized_end=199
-  _globals['_GENERATIONOPTIONS']._serialized_start=202
-  _globals['_GENERATIONOPTIONS']._serialized_end=400
-  _globals['_EXECUTEREQUEST']._serialized_start=403
-  _globals['_EXECUTEREQUEST']._serialized_end=896
-  _globals['_EXECUTERESPONSE']._serialized_start=899
-  _globals['_EXECUTERESPONSE']._serialized_end=1160
-  _globals['_EXECUTIONQUEUED']._serialized_start=1162
-  _globals['_EXECUTIONQUEUED']._serialized_end=1214
-  _globals['_EXECUTIONSTARTED']._serialized_start=1217
-  _globals['_EXECUTIONSTARTED']._serialized_end=1385
-  _globals['_EXECUTIONDELTA']._serialized_start=1387
-  _globals['_EXECUTIONDELTA']._serialized_end=1511
-  _globals['_TOOLCALLHEAD']._serialized_start=1513
-  _globals['_TOOLCALLHEAD']._serialized_end=1558
-  _globals['_EXECUTIONREROUTED']._serialized_start=1560
-  _globals['_EXECUTIONREROUTED']._serialized_end=1649
-  _globals['_FAILEDATTEMPT']._serialized_start=1651
-  _globals['_FAILEDATTEMPT']._serialized_end=1730
-  _globals['_CONTEXTREPORT']._serialized_start=1732
-  _globals['_CONTEXTREPORT']._serialized_end=1820
-  _globals['_EXECUTIONCOMPLETED']._serialized_start=1823
-  _globals['_EXECUTIONCOMPLETED']._serialized_end=2058
-  _globals['_ATTACHEXECUTIONREQUEST']._serialized_start=2060
-  _globals['_ATTACHEXECUTIONREQUEST']._serialized_end=2120
-  _globals['_ATTACHEXECUTIONRESPONSE']._serialized_start=2122
-  _globals['_ATTACHEXECUTIONRESPONSE']._serialized_end=2189
-  _globals['_CANCELEXECUTIONREQUEST']._serialized_start=2191
-  _globals['_CANCELEXECUTIONREQUEST']._serialized_end=2235
-  _globals['_CANCELEXECUTIONRESPONSE']._serialized_start=2237
-  _globals['_CANCELEXECUTIONRESPONSE']._serialized_end=2302
-  _globals['_LISTEXECUTIONSREQUEST']._serialized_start=2304
-  _globals['_LISTEXECUTIONSREQUEST']._serialized_end=2347
-  _globals['_LISTEXECUTIONSRESPONSE']._serialized_start=2349
-  _globals['_LISTEXECUTIONSRESPONSE']._serialized_end=2414
-  _globals['_EXECUTION']._serialized_start=2417
-  _globals['_EXECUTION']._serialized_end=2620
-  _globals['_EXPLAINROUTEREQUEST']._serialized_start=2622
-  _globals['_EXPLAINROUTEREQUEST']._serialized_end=2686
-  _globals['_EXPLAINROUTERESPONSE']._serialized_start=2688
-  _globals['_EXPLAINROUTERESPONSE']._serialized_end=2755
-  _globals['_EXECUTIONSERVICE']._serialized_start=3682
-  _globals['_EXECUTIONSERVICE']._serialized_end=4108
+  _globals['_PRIORITY']._serialized_start=3153
+  _globals['_PRIORITY']._serialized_end=3240
+  _globals['_WHENBUSY']._serialized_start=3242
+  _globals['_WHENBUSY']._serialized_end=3319
+  _globals['_ONDISCONNECT']._serialized_start=3321
+  _globals['_ONDISCONNECT']._serialized_end=3420
+  _globals['_ONBREAK']._serialized_start=3422
+  _globals['_ONBREAK']._serialized_end=3498
+  _globals['_CONTEXTPOLICY']._serialized_start=3500
+  _globals['_CONTEXTPOLICY']._serialized_end=3626
+  _globals['_TOOLCHOICE']._serialized_start=3628
+  _globals['_TOOLCHOICE']._serialized_end=3739
+  _globals['_FINISHREASON']._serialized_start=3742
+  _globals['_FINISHREASON']._serialized_end=3930
+  _globals['_DELTAKIND']._serialized_start=3932
+  _globals['_DELTAKIND']._serialized_end=4044
+  _globals['_EXECUTIONSTATE']._serialized_start=4047
+  _globals['_EXECUTIONSTATE']._serialized_end=4243
+  _globals['_TOOLDEFINITION']._serialized_start=153
+  _globals['_TOOLDEFINITION']._serialized_end=231
+  _globals['_GENERATIONOPTIONS']._serialized_start=234
+  _globals['_GENERATIONOPTIONS']._serialized_end=432
+  _globals['_EXECUTEREQUEST']._serialized_start=435
+  _globals['_EXECUTEREQUEST']._serialized_end=1049
+  _globals['_EXECUTERESPONSE']._serialized_start=1052
+  _globals['_EXECUTERESPONSE']._serialized_end=1313
+  _globals['_EXECUTIONQUEUED']._serialized_start=1315
+  _globals['_EXECUTIONQUEUED']._serialized_end=1382
+  _globals['_EXECUTIONSTARTED']._serialized_start=1385
+  _globals['_EXECUTIONSTARTED']._serialized_end=1553
+  _globals['_EXECUTIONDELTA']._serialized_start=1555
+  _globals['_EXECUTIONDELTA']._serialized_end=1679
+  _globals['_TOOLCALLHEAD']._serialized_start=1681
+  _globals['_TOOLCALLHEAD']._serialized_end=1726
+  _globals['_EXECUTIONREROUTED']._serialized_start=1728
+  _globals['_EXECUTIONREROUTED']._serialized_end=1817
+  _globals['_FAILEDATTEMPT']._serialized_start=1819
+  _globals['_FAILEDATTEMPT']._serialized_end=1898
+  _globals['_CONTEXTREPORT']._serialized_start=1901
+  _globals['_CONTEXTREPORT']._serialized_end=2030
+  _globals['_EXECUTIONCOMPLETED']._serialized_start=2033
+  _globals['_EXECUTIONCOMPLETED']._serialized_end=2268
+  _globals['_ATTACHEXECUTIONREQUEST']._serialized_start=2270
+  _globals['_ATTACHEXECUTIONREQUEST']._serialized_end=2330
+  _globals['_ATTACHEXECUTIONRESPONSE']._serialized_start=2332
+  _globals['_ATTACHEXECUTIONRESPONSE']._serialized_end=2399
+  _globals['_CANCELEXECUTIONREQUEST']._serialized_start=2401
+  _globals['_CANCELEXECUTIONREQUEST']._serialized_end=2445
+  _globals['_CANCELEXECUTIONRESPONSE']._serialized_start=2447
+  _globals['_CANCELEXECUTIONRESPONSE']._serialized_end=2512
+  _globals['_LISTEXECUTIONSREQUEST']._serialized_start=2514
+  _globals['_LISTEXECUTIONSREQUEST']._serialized_end=2557
+  _globals['_LISTEXECUTIONSRESPONSE']._serialized_start=2559
+  _globals['_LISTEXECUTIONSRESPONSE']._serialized_end=2624
+  _globals['_EXECUTION']._serialized_start=2627
+  _globals['_EXECUTION']._serialized_end=3016
+  _globals['_EXPLAINROUTEREQUEST']._serialized_start=3018
+  _globals['_EXPLAINROUTEREQUEST']._serialized_end=3082
+  _globals['_EXPLAINROUTERESPONSE']._serialized_start=3084
+  _globals['_EXPLAINROUTERESPONSE']._serialized_end=3151
+  _globals['_EXECUTIONSERVICE']._serialized_start=4246
+  _globals['_EXECUTIONSERVICE']._serialized_end=4672
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as abc
 from google.protobuf import descriptor as descriptor
+from google.protobuf import duration_pb2 as duration_pb2
 from google.protobuf import message as message
 from google.protobuf import timestamp_pb2 as timestamp_pb2
 from google.protobuf.internal import containers as containers
@@ -21,6 +22,52 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: descriptor.FileDescriptor
+
+class _Priority:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PriorityEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_Priority.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    PRIORITY_UNSPECIFIED: _Priority.ValueType  # 0
+    """Not set: PRIORITY_INTERACTIVE."""
+    PRIORITY_INTERACTIVE: _Priority.ValueType  # 1
+    """Somebody waits for it."""
+    PRIORITY_BACKGROUND: _Priority.ValueType  # 2
+    """Nobody does: it goes behind all that are interactive."""
+
+class Priority(_Priority, metaclass=_PriorityEnumTypeWrapper):
+    """Which executions go first where a model has no place free."""
+
+PRIORITY_UNSPECIFIED: Priority.ValueType  # 0
+"""Not set: PRIORITY_INTERACTIVE."""
+PRIORITY_INTERACTIVE: Priority.ValueType  # 1
+"""Somebody waits for it."""
+PRIORITY_BACKGROUND: Priority.ValueType  # 2
+"""Nobody does: it goes behind all that are interactive."""
+
+class _WhenBusy:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WhenBusyEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_WhenBusy.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    WHEN_BUSY_UNSPECIFIED: _WhenBusy.ValueType  # 0
+    """Not set: WHEN_BUSY_WAIT."""
+    WHEN_BUSY_WAIT: _WhenBusy.ValueType  # 1
+    """It waits for its turn, in order of arrival."""
+    WHEN_BUSY_FAIL: _WhenBusy.ValueType  # 2
+    """ABORTED SESSION_BUSY at once; nothing is recorded."""
+
+class WhenBusy(_WhenBusy, metaclass=_WhenBusyEnumTypeWrapper):
+    """What happens where the session has a turn running already."""
+
+WHEN_BUSY_UNSPECIFIED: WhenBusy.ValueType  # 0
+"""Not set: WHEN_BUSY_WAIT."""
+WHEN_BUSY_WAIT: WhenBusy.ValueType  # 1
+"""It waits for its turn, in order of arrival."""
+WHEN_BUSY_FAIL: WhenBusy.ValueType  # 2
+"""ABORTED SESSION_BUSY at once; nothing is recorded."""
 
 class _OnDisconnect:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -334,6 +381,9 @@ class ExecuteRequest(message.Message):
     CONTEXT_POLICY_FIELD_NUMBER: builtins.int
     TOOLS_FIELD_NUMBER: builtins.int
     TOOL_CHOICE_FIELD_NUMBER: builtins.int
+    PRIORITY_FIELD_NUMBER: builtins.int
+    WHEN_BUSY_FIELD_NUMBER: builtins.int
+    TIMEOUT_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """1 to 128 printable ASCII characters, unique per daemon. Empty: one is made."""
     session_id: builtins.str
@@ -350,6 +400,10 @@ class ExecuteRequest(message.Message):
     """What becomes of a history that does not fit."""
     tool_choice: ToolChoice.ValueType
     """Whether it may call them."""
+    priority: Priority.ValueType
+    """Whether it goes before or behind others that wait for the same model."""
+    when_busy: WhenBusy.ValueType
+    """What happens where the session has a turn running already."""
     @builtins.property
     def input(self) -> containers.RepeatedCompositeFieldContainer[messages_pb2.Message]:
         """What is said now: 1 to 1,000 messages, the last of them from a user or a
@@ -368,7 +422,9 @@ class ExecuteRequest(message.Message):
 
     @builtins.property
     def policy(self) -> routing_pb2.RoutingPolicy:
-        """Thresholds for routing. Unset: the defaults."""
+        """How it wants to be routed. Unset: by the session's policy, then the
+        configuration's rules, then the defaults.
+        """
 
     @builtins.property
     def agent_checks(self) -> containers.RepeatedCompositeFieldContainer[routing_pb2.AgentCheck]:
@@ -377,6 +433,13 @@ class ExecuteRequest(message.Message):
     @builtins.property
     def tools(self) -> containers.RepeatedCompositeFieldContainer[ToolDefinition]:
         """Tools that the model may call. At most 128."""
+
+    @builtins.property
+    def timeout(self) -> duration_pb2.Duration:
+        """How long it may take from its arrival to its end, over 0 s to 24 h, waiting
+        included. Then it ends with DEADLINE_EXCEEDED EXECUTION_TIMED_OUT, the part
+        that had come is kept, and the model is freed. Unset: no limit.
+        """
 
     def __init__(
         self,
@@ -395,10 +458,13 @@ class ExecuteRequest(message.Message):
         context_policy: ContextPolicy.ValueType = ...,
         tools: abc.Iterable[ToolDefinition] | None = ...,
         tool_choice: ToolChoice.ValueType = ...,
+        priority: Priority.ValueType = ...,
+        when_busy: WhenBusy.ValueType = ...,
+        timeout: duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["options", b"options", "policy", b"policy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["options", b"options", "policy", b"policy", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_checks", b"agent_checks", "candidates", b"candidates", "context_policy", b"context_policy", "input", b"input", "local_only", b"local_only", "model", b"model", "on_break", b"on_break", "on_disconnect", b"on_disconnect", "options", b"options", "policy", b"policy", "request_id", b"request_id", "session_id", b"session_id", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_checks", b"agent_checks", "candidates", b"candidates", "context_policy", b"context_policy", "input", b"input", "local_only", b"local_only", "model", b"model", "on_break", b"on_break", "on_disconnect", b"on_disconnect", "options", b"options", "policy", b"policy", "priority", b"priority", "request_id", b"request_id", "session_id", b"session_id", "timeout", b"timeout", "tool_choice", b"tool_choice", "tools", b"tools", "when_busy", b"when_busy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -415,7 +481,10 @@ class ExecuteResponse(message.Message):
     COMPLETED_FIELD_NUMBER: builtins.int
     @builtins.property
     def queued(self) -> ExecutionQueued:
-        """It waits for its turn. Sent again whenever the place changes."""
+        """It waits: before `started` for its session's turn, after it for a place
+        at the model. Sent again when the place changes, where it changes often
+        not for each change.
+        """
 
     @builtins.property
     def started(self) -> ExecutionStarted:
@@ -458,19 +527,25 @@ class ExecutionQueued(message.Message):
 
     PLACE_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
+    MODEL_FIELD_NUMBER: builtins.int
     place: builtins.int
-    """Turns before this one, from 1."""
+    """Its place among those that wait, from 1."""
     request_id: builtins.str
     """The execution's id."""
+    model: builtins.str
+    """The model that it waits for, as provider:name. Empty: it waits for its
+    session's turn.
+    """
     def __init__(
         self,
         *,
         place: builtins.int = ...,
         request_id: builtins.str = ...,
+        model: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["place", b"place", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["model", b"model", "place", b"place", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -647,22 +722,32 @@ class ContextReport(message.Message):
     SENT_MESSAGES_FIELD_NUMBER: builtins.int
     OMITTED_MESSAGES_FIELD_NUMBER: builtins.int
     OMITTED_TOKENS_FIELD_NUMBER: builtins.int
+    SENT_TOKENS_FIELD_NUMBER: builtins.int
+    IS_COUNTED_FIELD_NUMBER: builtins.int
     sent_messages: builtins.int
     """Messages that were sent, the input included."""
     omitted_messages: builtins.int
     """Messages that were left out because the context was full."""
     omitted_tokens: builtins.int
-    """Estimated tokens of what was left out."""
+    """Tokens of what was left out: counted where is_counted, else estimated."""
+    sent_tokens: builtins.int
+    """Tokens of what was sent, the tools included: counted where is_counted, else
+    estimated. The model's own count comes with its usage.
+    """
+    is_counted: builtins.bool
+    """True: by the model's own tokeniser. False: an estimate."""
     def __init__(
         self,
         *,
         sent_messages: builtins.int = ...,
         omitted_messages: builtins.int = ...,
         omitted_tokens: builtins.int = ...,
+        sent_tokens: builtins.int = ...,
+        is_counted: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["omitted_messages", b"omitted_messages", "omitted_tokens", b"omitted_tokens", "sent_messages", b"sent_messages"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["is_counted", b"is_counted", "omitted_messages", b"omitted_messages", "omitted_tokens", b"omitted_tokens", "sent_messages", b"sent_messages", "sent_tokens", b"sent_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -857,6 +942,13 @@ class Execution(message.Message):
     CREATE_TIME_FIELD_NUMBER: builtins.int
     DELTA_BYTES_FIELD_NUMBER: builtins.int
     ATTACHED_STREAMS_FIELD_NUMBER: builtins.int
+    PLACE_FIELD_NUMBER: builtins.int
+    WAITS_FOR_MODEL_FIELD_NUMBER: builtins.int
+    CLIENT_FIELD_NUMBER: builtins.int
+    PRIORITY_FIELD_NUMBER: builtins.int
+    END_TIME_FIELD_NUMBER: builtins.int
+    ERROR_REASON_FIELD_NUMBER: builtins.int
+    PROMPT_EXCERPT_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """Its id."""
     session_id: builtins.str
@@ -869,9 +961,27 @@ class Execution(message.Message):
     """Bytes of UTF-8 of deltas so far."""
     attached_streams: builtins.int
     """Streams that are attached now."""
+    place: builtins.int
+    """Its place among those that wait for the same, from 1. 0: it does not wait."""
+    waits_for_model: builtins.str
+    """The model that it waits for, as provider:name. Empty: it waits for its
+    session's turn, or not at all.
+    """
+    client: builtins.str
+    """Who sent it, as the client named itself in metadata `oblix-client`."""
+    priority: Priority.ValueType
+    """Whether it goes before or behind others."""
+    error_reason: builtins.str
+    """UPPER_SNAKE reason of its error. Empty where it has none."""
+    prompt_excerpt: builtins.str
+    """The last user's text of the request, its first 80 characters on one line."""
     @builtins.property
     def create_time(self) -> timestamp_pb2.Timestamp:
         """When it arrived."""
+
+    @builtins.property
+    def end_time(self) -> timestamp_pb2.Timestamp:
+        """When it ended. Unset: it did not."""
 
     def __init__(
         self,
@@ -883,10 +993,17 @@ class Execution(message.Message):
         create_time: timestamp_pb2.Timestamp | None = ...,
         delta_bytes: builtins.int = ...,
         attached_streams: builtins.int = ...,
+        place: builtins.int = ...,
+        waits_for_model: builtins.str = ...,
+        client: builtins.str = ...,
+        priority: Priority.ValueType = ...,
+        end_time: timestamp_pb2.Timestamp | None = ...,
+        error_reason: builtins.str = ...,
+        prompt_excerpt: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "end_time", b"end_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["attached_streams", b"attached_streams", "create_time", b"create_time", "delta_bytes", b"delta_bytes", "model", b"model", "request_id", b"request_id", "session_id", b"session_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["attached_streams", b"attached_streams", "client", b"client", "create_time", b"create_time", "delta_bytes", b"delta_bytes", "end_time", b"end_time", "error_reason", b"error_reason", "model", b"model", "place", b"place", "priority", b"priority", "prompt_excerpt", b"prompt_excerpt", "request_id", b"request_id", "session_id", b"session_id", "state", b"state", "waits_for_model", b"waits_for_model"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

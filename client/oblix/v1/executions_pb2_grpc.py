@@ -69,20 +69,26 @@ class ExecutionServiceServicer:
     def Execute(self, request, context):
         """Starts an execution and streams it. With the request_id of an execution
         that is known and an equal request it attaches instead: what was missed is
-        replayed, then it goes on live.
+        replayed, then it goes on live. A request_id of a session's turn is known
+        for the session's life, also after the daemon was restarted; one without a
+        session for ten minutes after the end. It is never run twice: one that the
+        daemon's end cut off is UNAVAILABLE EXECUTION_INTERRUPTED.
 
         Errors before the turn (nothing is recorded): INVALID_ARGUMENT,
         NOT_FOUND SESSION_NOT_FOUND, FAILED_PRECONDITION HANDLE_UNKNOWN or
-        NO_MODEL_ALLOWED, ALREADY_EXISTS REQUEST_ID_REUSED. Afterwards the
-        question is recorded: UNAVAILABLE MODEL_UNREACHABLE and the other model
-        errors carry session_id, message_id and kept_bytes in their ErrorInfo.
+        NO_MODEL_ALLOWED, ALREADY_EXISTS REQUEST_ID_REUSED, ABORTED SESSION_BUSY,
+        RESOURCE_EXHAUSTED MODEL_QUEUE_FULL or BUDGET_SPENT. Afterwards the
+        question is recorded: UNAVAILABLE MODEL_UNREACHABLE, the other model
+        errors and DEADLINE_EXCEEDED EXECUTION_TIMED_OUT carry session_id,
+        message_id and kept_bytes in their ErrorInfo.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AttachExecution(self, request, context):
-        """Attaches to an execution that runs or ended less than ten minutes ago.
+        """Attaches to an execution that runs or ended less than ten minutes ago, or
+        to one whose turn a session holds.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

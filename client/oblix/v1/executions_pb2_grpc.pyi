@@ -36,16 +36,23 @@ class ExecutionServiceStub:
     Execute: _grpc.UnaryStreamMultiCallable[_executions_pb2.ExecuteRequest, _executions_pb2.ExecuteResponse]
     """Starts an execution and streams it. With the request_id of an execution
     that is known and an equal request it attaches instead: what was missed is
-    replayed, then it goes on live.
+    replayed, then it goes on live. A request_id of a session's turn is known
+    for the session's life, also after the daemon was restarted; one without a
+    session for ten minutes after the end. It is never run twice: one that the
+    daemon's end cut off is UNAVAILABLE EXECUTION_INTERRUPTED.
 
     Errors before the turn (nothing is recorded): INVALID_ARGUMENT,
     NOT_FOUND SESSION_NOT_FOUND, FAILED_PRECONDITION HANDLE_UNKNOWN or
-    NO_MODEL_ALLOWED, ALREADY_EXISTS REQUEST_ID_REUSED. Afterwards the
-    question is recorded: UNAVAILABLE MODEL_UNREACHABLE and the other model
-    errors carry session_id, message_id and kept_bytes in their ErrorInfo.
+    NO_MODEL_ALLOWED, ALREADY_EXISTS REQUEST_ID_REUSED, ABORTED SESSION_BUSY,
+    RESOURCE_EXHAUSTED MODEL_QUEUE_FULL or BUDGET_SPENT. Afterwards the
+    question is recorded: UNAVAILABLE MODEL_UNREACHABLE, the other model
+    errors and DEADLINE_EXCEEDED EXECUTION_TIMED_OUT carry session_id,
+    message_id and kept_bytes in their ErrorInfo.
     """
     AttachExecution: _grpc.UnaryStreamMultiCallable[_executions_pb2.AttachExecutionRequest, _executions_pb2.AttachExecutionResponse]
-    """Attaches to an execution that runs or ended less than ten minutes ago."""
+    """Attaches to an execution that runs or ended less than ten minutes ago, or
+    to one whose turn a session holds.
+    """
     CancelExecution: _grpc.UnaryUnaryMultiCallable[_executions_pb2.CancelExecutionRequest, _executions_pb2.CancelExecutionResponse]
     """Cancels an execution. The part of the answer that had arrived is kept."""
     ListExecutions: _grpc.UnaryUnaryMultiCallable[_executions_pb2.ListExecutionsRequest, _executions_pb2.ListExecutionsResponse]
@@ -61,16 +68,23 @@ class ExecutionServiceAsyncStub(ExecutionServiceStub):
     Execute: _aio.UnaryStreamMultiCallable[_executions_pb2.ExecuteRequest, _executions_pb2.ExecuteResponse]  # type: ignore[assignment]
     """Starts an execution and streams it. With the request_id of an execution
     that is known and an equal request it attaches instead: what was missed is
-    replayed, then it goes on live.
+    replayed, then it goes on live. A request_id of a session's turn is known
+    for the session's life, also after the daemon was restarted; one without a
+    session for ten minutes after the end. It is never run twice: one that the
+    daemon's end cut off is UNAVAILABLE EXECUTION_INTERRUPTED.
 
     Errors before the turn (nothing is recorded): INVALID_ARGUMENT,
     NOT_FOUND SESSION_NOT_FOUND, FAILED_PRECONDITION HANDLE_UNKNOWN or
-    NO_MODEL_ALLOWED, ALREADY_EXISTS REQUEST_ID_REUSED. Afterwards the
-    question is recorded: UNAVAILABLE MODEL_UNREACHABLE and the other model
-    errors carry session_id, message_id and kept_bytes in their ErrorInfo.
+    NO_MODEL_ALLOWED, ALREADY_EXISTS REQUEST_ID_REUSED, ABORTED SESSION_BUSY,
+    RESOURCE_EXHAUSTED MODEL_QUEUE_FULL or BUDGET_SPENT. Afterwards the
+    question is recorded: UNAVAILABLE MODEL_UNREACHABLE, the other model
+    errors and DEADLINE_EXCEEDED EXECUTION_TIMED_OUT carry session_id,
+    message_id and kept_bytes in their ErrorInfo.
     """
     AttachExecution: _aio.UnaryStreamMultiCallable[_executions_pb2.AttachExecutionRequest, _executions_pb2.AttachExecutionResponse]  # type: ignore[assignment]
-    """Attaches to an execution that runs or ended less than ten minutes ago."""
+    """Attaches to an execution that runs or ended less than ten minutes ago, or
+    to one whose turn a session holds.
+    """
     CancelExecution: _aio.UnaryUnaryMultiCallable[_executions_pb2.CancelExecutionRequest, _executions_pb2.CancelExecutionResponse]  # type: ignore[assignment]
     """Cancels an execution. The part of the answer that had arrived is kept."""
     ListExecutions: _aio.UnaryUnaryMultiCallable[_executions_pb2.ListExecutionsRequest, _executions_pb2.ListExecutionsResponse]  # type: ignore[assignment]
@@ -89,13 +103,18 @@ class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_executions_pb2.ExecuteResponse], _abc.AsyncIterator[_executions_pb2.ExecuteResponse]]:
         """Starts an execution and streams it. With the request_id of an execution
         that is known and an equal request it attaches instead: what was missed is
-        replayed, then it goes on live.
+        replayed, then it goes on live. A request_id of a session's turn is known
+        for the session's life, also after the daemon was restarted; one without a
+        session for ten minutes after the end. It is never run twice: one that the
+        daemon's end cut off is UNAVAILABLE EXECUTION_INTERRUPTED.
 
         Errors before the turn (nothing is recorded): INVALID_ARGUMENT,
         NOT_FOUND SESSION_NOT_FOUND, FAILED_PRECONDITION HANDLE_UNKNOWN or
-        NO_MODEL_ALLOWED, ALREADY_EXISTS REQUEST_ID_REUSED. Afterwards the
-        question is recorded: UNAVAILABLE MODEL_UNREACHABLE and the other model
-        errors carry session_id, message_id and kept_bytes in their ErrorInfo.
+        NO_MODEL_ALLOWED, ALREADY_EXISTS REQUEST_ID_REUSED, ABORTED SESSION_BUSY,
+        RESOURCE_EXHAUSTED MODEL_QUEUE_FULL or BUDGET_SPENT. Afterwards the
+        question is recorded: UNAVAILABLE MODEL_UNREACHABLE, the other model
+        errors and DEADLINE_EXCEEDED EXECUTION_TIMED_OUT carry session_id,
+        message_id and kept_bytes in their ErrorInfo.
         """
 
     @_abc_1.abstractmethod
@@ -104,7 +123,9 @@ class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _executions_pb2.AttachExecutionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_executions_pb2.AttachExecutionResponse], _abc.AsyncIterator[_executions_pb2.AttachExecutionResponse]]:
-        """Attaches to an execution that runs or ended less than ten minutes ago."""
+        """Attaches to an execution that runs or ended less than ten minutes ago, or
+        to one whose turn a session holds.
+        """
 
     @_abc_1.abstractmethod
     def CancelExecution(

@@ -117,6 +117,12 @@ class Model(message.Message):
     OPTIONS_FIELD_NUMBER: builtins.int
     HAS_API_KEY_FIELD_NUMBER: builtins.int
     LAST_TIME_TO_FIRST_TOKEN_FIELD_NUMBER: builtins.int
+    QUEUED_COUNT_FIELD_NUMBER: builtins.int
+    MAX_RUNNING_FIELD_NUMBER: builtins.int
+    TOKENS_PER_SECOND_FIELD_NUMBER: builtins.int
+    LIMITED_UNTIL_FIELD_NUMBER: builtins.int
+    FEATURES_FIELD_NUMBER: builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: builtins.int
     id: builtins.str
     """provider:name, for example ollama:llama2."""
     handle: builtins.str
@@ -139,6 +145,14 @@ class Model(message.Message):
     """The context window in tokens. 0: not known."""
     has_api_key: builtins.bool
     """True where a key was given."""
+    queued_count: builtins.int
+    """Executions that wait for a place at it."""
+    max_running: builtins.int
+    """Executions that it works on at once at most. 0: as many as come."""
+    tokens_per_second: builtins.float
+    """Tokens a second of the answers it gave lately. 0: not known."""
+    memory_bytes: builtins.int
+    """Bytes of memory that its weights take while loaded. 0: not known."""
     @builtins.property
     def cooldown_until(self) -> timestamp_pb2.Timestamp:
         """Until when it is left alone. Unset where it is not cooling down."""
@@ -150,6 +164,18 @@ class Model(message.Message):
     @builtins.property
     def last_time_to_first_token(self) -> duration_pb2.Duration:
         """How long the last answer's first token took. Unset: none yet."""
+
+    @builtins.property
+    def limited_until(self) -> timestamp_pb2.Timestamp:
+        """When its server takes requests again, as its rate limit's headers say.
+        Unset: now, or it does not say.
+        """
+
+    @builtins.property
+    def features(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """What it can take besides text: "tools", "images", "json_schema",
+        "reasoning". Empty: not known; then everything is tried.
+        """
 
     def __init__(
         self,
@@ -168,10 +194,16 @@ class Model(message.Message):
         options: struct_pb2.Struct | None = ...,
         has_api_key: builtins.bool = ...,
         last_time_to_first_token: duration_pb2.Duration | None = ...,
+        queued_count: builtins.int = ...,
+        max_running: builtins.int = ...,
+        tokens_per_second: builtins.float = ...,
+        limited_until: timestamp_pb2.Timestamp | None = ...,
+        features: abc.Iterable[builtins.str] | None = ...,
+        memory_bytes: builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["cooldown_until", b"cooldown_until", "last_time_to_first_token", b"last_time_to_first_token", "options", b"options"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["cooldown_until", b"cooldown_until", "last_time_to_first_token", b"last_time_to_first_token", "limited_until", b"limited_until", "options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["context_window", b"context_window", "cooldown_until", b"cooldown_until", "endpoint", b"endpoint", "handle", b"handle", "has_api_key", b"has_api_key", "id", b"id", "last_time_to_first_token", b"last_time_to_first_token", "location", b"location", "name", b"name", "options", b"options", "provider", b"provider", "running_count", b"running_count", "state", b"state", "state_reason", b"state_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["context_window", b"context_window", "cooldown_until", b"cooldown_until", "endpoint", b"endpoint", "features", b"features", "handle", b"handle", "has_api_key", b"has_api_key", "id", b"id", "last_time_to_first_token", b"last_time_to_first_token", "limited_until", b"limited_until", "location", b"location", "max_running", b"max_running", "memory_bytes", b"memory_bytes", "name", b"name", "options", b"options", "provider", b"provider", "queued_count", b"queued_count", "running_count", b"running_count", "state", b"state", "state_reason", b"state_reason", "tokens_per_second", b"tokens_per_second"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -202,7 +234,8 @@ class HookModelRequest(message.Message):
     @builtins.property
     def options(self) -> struct_pb2.Struct:
         """Options of the connection. Known: num_ctx (1 or more), keep_alive (text),
-        context_window (1 or more). Another one is INVALID_ARGUMENT.
+        context_window (1 or more), max_running (executions at once, 1 to 1,000).
+        Another one is INVALID_ARGUMENT.
         """
 
     def __init__(
@@ -362,5 +395,59 @@ class GetModelResponse(message.Message):
     _HasFieldArgType: _TypeAlias = typing.Literal["model", b"model"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["model", b"model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class PullModelRequest(message.Message):
+    """Request of PullModel."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: builtins.int
+    model: builtins.str
+    """A handle of the caller, or provider:name. What was not hooked is looked
+    for at the provider's own endpoint of the configuration.
+    """
+    def __init__(
+        self,
+        *,
+        model: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["model", b"model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class PullModelResponse(message.Message):
+    """Response of PullModel."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: builtins.int
+    COMPLETED_BYTES_FIELD_NUMBER: builtins.int
+    TOTAL_BYTES_FIELD_NUMBER: builtins.int
+    DIGEST_FIELD_NUMBER: builtins.int
+    status: builtins.str
+    """What the server does now, in its own words."""
+    completed_bytes: builtins.int
+    """Bytes of the current piece that are there."""
+    total_bytes: builtins.int
+    """Bytes of the current piece in all. 0: not known."""
+    digest: builtins.str
+    """The piece, by its digest. Empty where there is none."""
+    def __init__(
+        self,
+        *,
+        status: builtins.str = ...,
+        completed_bytes: builtins.int = ...,
+        total_bytes: builtins.int = ...,
+        digest: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["completed_bytes", b"completed_bytes", "digest", b"digest", "status", b"status", "total_bytes", b"total_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

@@ -22,31 +22,42 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from oblix.v1 import routing_pb2 as oblix_dot_v1_dot_routing__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16oblix/v1/monitor.proto\x12\x08oblix.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16oblix/v1/routing.proto\"\xae\x02\n\x0eResourceSample\x12\x18\n\x0b\x63pu_percent\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x1b\n\x0ememory_percent\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12#\n\x16memory_available_bytes\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12\x19\n\x0cload_average\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x16\n\tcpu_count\x18\x05 \x01(\x05H\x04\x88\x01\x01\x12\x1c\n\x0fown_cpu_percent\x18\x06 \x01(\x01H\x05\x88\x01\x01\x42\x0e\n\x0c_cpu_percentB\x11\n\x0f_memory_percentB\x19\n\x17_memory_available_bytesB\x0f\n\r_load_averageB\x0c\n\n_cpu_countB\x12\n\x10_own_cpu_percent\"\xb2\x01\n\x12\x43onnectivitySample\x12*\n\x05state\x18\x01 \x01(\x0e\x32\x1b.oblix.v1.ConnectivityState\x12\x14\n\x07latency\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x18\n\x0bpacket_loss\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x16\n\tbandwidth\x18\x04 \x01(\x01H\x02\x88\x01\x01\x42\n\n\x08_latencyB\x0e\n\x0c_packet_lossB\x0c\n\n_bandwidth\"\xcd\x01\n\x08Snapshot\x12/\n\x0bsample_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\tresources\x18\x02 \x01(\x0b\x32\x18.oblix.v1.ResourceSample\x12\x32\n\x0c\x63onnectivity\x18\x03 \x01(\x0b\x32\x1c.oblix.v1.ConnectivitySample\x12/\n\x0eresource_state\x18\x04 \x01(\x0e\x32\x17.oblix.v1.ResourceState\"\x14\n\x12GetSnapshotRequest\";\n\x13GetSnapshotResponse\x12$\n\x08snapshot\x18\x01 \x01(\x0b\x32\x12.oblix.v1.Snapshot\"\x17\n\x15WatchSnapshotsRequest\">\n\x16WatchSnapshotsResponse\x12$\n\x08snapshot\x18\x01 \x01(\x0b\x32\x12.oblix.v1.Snapshot2\xb3\x01\n\x0eMonitorService\x12J\n\x0bGetSnapshot\x12\x1c.oblix.v1.GetSnapshotRequest\x1a\x1d.oblix.v1.GetSnapshotResponse\x12U\n\x0eWatchSnapshots\x12\x1f.oblix.v1.WatchSnapshotsRequest\x1a .oblix.v1.WatchSnapshotsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16oblix/v1/monitor.proto\x12\x08oblix.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16oblix/v1/routing.proto\"\xdd\x08\n\x0eResourceSample\x12\x18\n\x0b\x63pu_percent\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x1b\n\x0ememory_percent\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12#\n\x16memory_available_bytes\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12\x19\n\x0cload_average\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x16\n\tcpu_count\x18\x05 \x01(\x05H\x04\x88\x01\x01\x12\x1c\n\x0fown_cpu_percent\x18\x06 \x01(\x01H\x05\x88\x01\x01\x12\x15\n\rcore_percents\x18\x07 \x03(\x01\x12\x1f\n\x12memory_total_bytes\x18\x08 \x01(\x03H\x06\x88\x01\x01\x12\x1d\n\x10own_memory_bytes\x18\t \x01(\x03H\x07\x88\x01\x01\x12%\n\x18swap_in_bytes_per_second\x18\n \x01(\x01H\x08\x88\x01\x01\x12&\n\x19swap_out_bytes_per_second\x18\x0b \x01(\x01H\t\x88\x01\x01\x12!\n\x14\x63pu_pressure_percent\x18\x0c \x01(\x01H\n\x88\x01\x01\x12$\n\x17memory_pressure_percent\x18\r \x01(\x01H\x0b\x88\x01\x01\x12 \n\x13io_pressure_percent\x18\x0e \x01(\x01H\x0c\x88\x01\x01\x12\x1c\n\x0f\x64isk_free_bytes\x18\x0f \x01(\x03H\r\x88\x01\x01\x12\x1d\n\x10\x64isk_total_bytes\x18\x10 \x01(\x03H\x0e\x88\x01\x01\x12\x19\n\x0cis_throttled\x18\x11 \x01(\x08H\x0f\x88\x01\x01\x12\x1c\n\x0f\x62\x61ttery_percent\x18\x12 \x01(\x01H\x10\x88\x01\x01\x12\x1a\n\ris_plugged_in\x18\x13 \x01(\x08H\x11\x88\x01\x01\x12!\n\x04gpus\x18\x14 \x03(\x0b\x32\x13.oblix.v1.GpuSample\x12\x1d\n\x10own_load_average\x18\x15 \x01(\x01H\x12\x88\x01\x01\x12\x1f\n\x17is_limited_by_container\x18\x16 \x01(\x08\x42\x0e\n\x0c_cpu_percentB\x11\n\x0f_memory_percentB\x19\n\x17_memory_available_bytesB\x0f\n\r_load_averageB\x0c\n\n_cpu_countB\x12\n\x10_own_cpu_percentB\x15\n\x13_memory_total_bytesB\x13\n\x11_own_memory_bytesB\x1b\n\x19_swap_in_bytes_per_secondB\x1c\n\x1a_swap_out_bytes_per_secondB\x17\n\x15_cpu_pressure_percentB\x1a\n\x18_memory_pressure_percentB\x16\n\x14_io_pressure_percentB\x12\n\x10_disk_free_bytesB\x13\n\x11_disk_total_bytesB\x0f\n\r_is_throttledB\x12\n\x10_battery_percentB\x10\n\x0e_is_plugged_inB\x13\n\x11_own_load_average\"\xd5\x02\n\tGpuSample\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x18\n\x0butilization\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x1f\n\x12memory_utilization\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x1f\n\x12memory_total_bytes\x18\x04 \x01(\x03H\x02\x88\x01\x01\x12\x1e\n\x11memory_used_bytes\x18\x05 \x01(\x03H\x03\x88\x01\x01\x12 \n\x13temperature_celsius\x18\x06 \x01(\x01H\x04\x88\x01\x01\x12\x1c\n\x0fown_utilization\x18\x07 \x01(\x01H\x05\x88\x01\x01\x42\x0e\n\x0c_utilizationB\x15\n\x13_memory_utilizationB\x15\n\x13_memory_total_bytesB\x14\n\x12_memory_used_bytesB\x16\n\x14_temperature_celsiusB\x12\n\x10_own_utilization\"\xc8\x02\n\x12\x43onnectivitySample\x12*\n\x05state\x18\x01 \x01(\x0e\x32\x1b.oblix.v1.ConnectivityState\x12\x14\n\x07latency\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x18\n\x0bpacket_loss\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x16\n\tbandwidth\x18\x04 \x01(\x01H\x02\x88\x01\x01\x12\x13\n\x06jitter\x18\x05 \x01(\x01H\x03\x88\x01\x01\x12\x17\n\x0f\x63onnection_type\x18\x06 \x01(\t\x12+\n\tendpoints\x18\x07 \x03(\x0b\x32\x18.oblix.v1.EndpointSample\x12.\n\nsince_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\n\n\x08_latencyB\x0e\n\x0c_packet_lossB\x0c\n\n_bandwidthB\t\n\x07_jitter\"\xc8\x02\n\x0e\x45ndpointSample\x12\x10\n\x08\x65ndpoint\x18\x01 \x01(\t\x12*\n\x05state\x18\x02 \x01(\x0e\x32\x1b.oblix.v1.ConnectivityState\x12\x14\n\x07latency\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x13\n\x06jitter\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x18\n\x0bpacket_loss\x18\x05 \x01(\x01H\x02\x88\x01\x01\x12\x16\n\tbandwidth\x18\x06 \x01(\x01H\x03\x88\x01\x01\x12&\n\x03\x61ge\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\nsince_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06reason\x18\t \x01(\tB\n\n\x08_latencyB\t\n\x07_jitterB\x0e\n\x0c_packet_lossB\x0c\n\n_bandwidth\"\x86\x02\n\x08Snapshot\x12/\n\x0bsample_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\tresources\x18\x02 \x01(\x0b\x32\x18.oblix.v1.ResourceSample\x12\x32\n\x0c\x63onnectivity\x18\x03 \x01(\x0b\x32\x1c.oblix.v1.ConnectivitySample\x12/\n\x0eresource_state\x18\x04 \x01(\x0e\x32\x17.oblix.v1.ResourceState\x12\x37\n\x13resource_since_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x14\n\x12GetSnapshotRequest\";\n\x13GetSnapshotResponse\x12$\n\x08snapshot\x18\x01 \x01(\x0b\x32\x12.oblix.v1.Snapshot\"\x17\n\x15WatchSnapshotsRequest\">\n\x16WatchSnapshotsResponse\x12$\n\x08snapshot\x18\x01 \x01(\x0b\x32\x12.oblix.v1.Snapshot\"@\n\x11GetHistoryRequest\x12+\n\x08\x64uration\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"d\n\x12GetHistoryResponse\x12%\n\tsnapshots\x18\x01 \x03(\x0b\x32\x12.oblix.v1.Snapshot\x12\'\n\x07prompts\x18\x02 \x03(\x0b\x32\x16.oblix.v1.RoutedPrompt\"\xf6\x01\n\x0cRoutedPrompt\x12.\n\nroute_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12$\n\x08location\x18\x05 \x01(\x0e\x32\x12.oblix.v1.Location\x12\x0c\n\x04rule\x18\x06 \x01(\t\x12\x13\n\x0b\x61nswered_by\x18\x07 \x01(\t\x12\x36\n\x13time_to_first_token\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration2\xb3\x01\n\x0eMonitorService\x12J\n\x0bGetSnapshot\x12\x1c.oblix.v1.GetSnapshotRequest\x1a\x1d.oblix.v1.GetSnapshotResponse\x12U\n\x0eWatchSnapshots\x12\x1f.oblix.v1.WatchSnapshotsRequest\x1a .oblix.v1.WatchSnapshotsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'oblix.v1.monitor_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RESOURCESAMPLE']._serialized_start=94
-  _globals['_RESOURCESAMPLE']._serialized_end=396
-  _globals['_CONNECTIVITYSAMPLE']._serialized_start=399
-  _globals['_CONNECTIVITYSAMPLE']._serialized_end=577
-  _globals['_SNAPSHOT']._serialized_start=580
-  _globals['_SNAPSHOT']._serialized_end=785
-  _globals['_GETSNAPSHOTREQUEST']._serialized_start=787
-  _globals['_GETSNAPSHOTREQUEST']._serialized_end=807
-  _globals['_GETSNAPSHOTRESPONSE']._serialized_start=809
-  _globals['_GETSNAPSHOTRESPONSE']._serialized_end=868
-  _globals['_WATCHSNAPSHOTSREQUEST']._serialized_start=870
-  _globals['_WATCHSNAPSHOTSREQUEST']._serialized_end=893
-  _globals['_WATCHSNAPSHOTSRESPONSE']._serialized_start=895
-  _globals['_WATCHSNAPSHOTSRESPONSE']._serialized_end=957
-  _globals['_MONITORSERVICE']._serialized_start=960
-  _globals['_MONITORSERVICE']._serialized_end=1139
+  _globals['_RESOURCESAMPLE']._serialized_start=126
+  _globals['_RESOURCESAMPLE']._serialized_end=1243
+  _globals['_GPUSAMPLE']._serialized_start=1246
+  _globals['_GPUSAMPLE']._serialized_end=1587
+  _globals['_CONNECTIVITYSAMPLE']._serialized_start=1590
+  _globals['_CONNECTIVITYSAMPLE']._serialized_end=1918
+  _globals['_ENDPOINTSAMPLE']._serialized_start=1921
+  _globals['_ENDPOINTSAMPLE']._serialized_end=2249
+  _globals['_SNAPSHOT']._serialized_start=2252
+  _globals['_SNAPSHOT']._serialized_end=2514
+  _globals['_GETSNAPSHOTREQUEST']._serialized_start=2516
+  _globals['_GETSNAPSHOTREQUEST']._serialized_end=2536
+  _globals['_GETSNAPSHOTRESPONSE']._serialized_start=2538
+  _globals['_GETSNAPSHOTRESPONSE']._serialized_end=2597
+  _globals['_WATCHSNAPSHOTSREQUEST']._serialized_start=2599
+  _globals['_WATCHSNAPSHOTSREQUEST']._serialized_end=2622
+  _globals['_WATCHSNAPSHOTSRESPONSE']._serialized_start=2624
+  _globals['_WATCHSNAPSHOTSRESPONSE']._serialized_end=2686
+  _globals['_GETHISTORYREQUEST']._serialized_start=2688
+  _globals['_GETHISTORYREQUEST']._serialized_end=2752
+  _globals['_GETHISTORYRESPONSE']._serialized_start=2754
+  _globals['_GETHISTORYRESPONSE']._serialized_end=2854
+  _globals['_ROUTEDPROMPT']._serialized_start=2857
+  _globals['_ROUTEDPROMPT']._serialized_end=3103
+  _globals['_MONITORSERVICE']._serialized_start=3106
+  _globals['_MONITORSERVICE']._serialized_end=3285
 # @@protoc_insertion_point(module_scope)

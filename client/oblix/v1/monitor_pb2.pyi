@@ -3,9 +3,12 @@
 isort:skip_file
 """
 
+from collections import abc as abc
 from google.protobuf import descriptor as descriptor
+from google.protobuf import duration_pb2 as duration_pb2
 from google.protobuf import message as message
 from google.protobuf import timestamp_pb2 as timestamp_pb2
+from google.protobuf.internal import containers as containers
 from oblix.v1 import routing_pb2 as routing_pb2
 import builtins as builtins
 import sys
@@ -30,6 +33,22 @@ class ResourceSample(message.Message):
     LOAD_AVERAGE_FIELD_NUMBER: builtins.int
     CPU_COUNT_FIELD_NUMBER: builtins.int
     OWN_CPU_PERCENT_FIELD_NUMBER: builtins.int
+    CORE_PERCENTS_FIELD_NUMBER: builtins.int
+    MEMORY_TOTAL_BYTES_FIELD_NUMBER: builtins.int
+    OWN_MEMORY_BYTES_FIELD_NUMBER: builtins.int
+    SWAP_IN_BYTES_PER_SECOND_FIELD_NUMBER: builtins.int
+    SWAP_OUT_BYTES_PER_SECOND_FIELD_NUMBER: builtins.int
+    CPU_PRESSURE_PERCENT_FIELD_NUMBER: builtins.int
+    MEMORY_PRESSURE_PERCENT_FIELD_NUMBER: builtins.int
+    IO_PRESSURE_PERCENT_FIELD_NUMBER: builtins.int
+    DISK_FREE_BYTES_FIELD_NUMBER: builtins.int
+    DISK_TOTAL_BYTES_FIELD_NUMBER: builtins.int
+    IS_THROTTLED_FIELD_NUMBER: builtins.int
+    BATTERY_PERCENT_FIELD_NUMBER: builtins.int
+    IS_PLUGGED_IN_FIELD_NUMBER: builtins.int
+    GPUS_FIELD_NUMBER: builtins.int
+    OWN_LOAD_AVERAGE_FIELD_NUMBER: builtins.int
+    IS_LIMITED_BY_CONTAINER_FIELD_NUMBER: builtins.int
     cpu_percent: builtins.float
     """CPU use of all cores together, percent, 0 to 100."""
     memory_percent: builtins.float
@@ -44,6 +63,48 @@ class ResourceSample(message.Message):
     """CPU use of our own local models, percent of all cores. Counted in
     cpu_percent, and not held against them.
     """
+    memory_total_bytes: builtins.int
+    """Memory in all, bytes: the container's limit where that is lower."""
+    own_memory_bytes: builtins.int
+    """Memory that our own local models use, bytes."""
+    swap_in_bytes_per_second: builtins.float
+    """Bytes a second read back from swap."""
+    swap_out_bytes_per_second: builtins.float
+    """Bytes a second written out to swap."""
+    cpu_pressure_percent: builtins.float
+    """Share of the last ten seconds in which some task waited for CPU, percent
+    (Linux pressure stall information, "some avg10").
+    """
+    memory_pressure_percent: builtins.float
+    """The same for memory."""
+    io_pressure_percent: builtins.float
+    """The same for input and output."""
+    disk_free_bytes: builtins.int
+    """Bytes free on the disk of the conversations."""
+    disk_total_bytes: builtins.int
+    """Bytes of that disk in all."""
+    is_throttled: builtins.bool
+    """True: the processor is slowed down because it is hot."""
+    battery_percent: builtins.float
+    """Charge of the battery, percent. Unset: there is none."""
+    is_plugged_in: builtins.bool
+    """True: on mains. Unset: not known, or there is no battery."""
+    own_load_average: builtins.float
+    """Our own models' share of the load average: their use in cores, smoothed
+    over the same minute.
+    """
+    is_limited_by_container: builtins.bool
+    """True: a container's limits count here, not the machine's."""
+    @builtins.property
+    def core_percents(self) -> containers.RepeatedScalarFieldContainer[builtins.float]:
+        """CPU use of each core, percent, 0 to 100. Empty: not known, or the limits
+        are a container's, which has no cores of its own.
+        """
+
+    @builtins.property
+    def gpus(self) -> containers.RepeatedCompositeFieldContainer[GpuSample]:
+        """The graphics processors. Empty: none is known."""
+
     def __init__(
         self,
         *,
@@ -53,27 +114,83 @@ class ResourceSample(message.Message):
         load_average: builtins.float | None = ...,
         cpu_count: builtins.int | None = ...,
         own_cpu_percent: builtins.float | None = ...,
+        core_percents: abc.Iterable[builtins.float] | None = ...,
+        memory_total_bytes: builtins.int | None = ...,
+        own_memory_bytes: builtins.int | None = ...,
+        swap_in_bytes_per_second: builtins.float | None = ...,
+        swap_out_bytes_per_second: builtins.float | None = ...,
+        cpu_pressure_percent: builtins.float | None = ...,
+        memory_pressure_percent: builtins.float | None = ...,
+        io_pressure_percent: builtins.float | None = ...,
+        disk_free_bytes: builtins.int | None = ...,
+        disk_total_bytes: builtins.int | None = ...,
+        is_throttled: builtins.bool | None = ...,
+        battery_percent: builtins.float | None = ...,
+        is_plugged_in: builtins.bool | None = ...,
+        gpus: abc.Iterable[GpuSample] | None = ...,
+        own_load_average: builtins.float | None = ...,
+        is_limited_by_container: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["_cpu_count", b"_cpu_count", "_cpu_percent", b"_cpu_percent", "_load_average", b"_load_average", "_memory_available_bytes", b"_memory_available_bytes", "_memory_percent", b"_memory_percent", "_own_cpu_percent", b"_own_cpu_percent", "cpu_count", b"cpu_count", "cpu_percent", b"cpu_percent", "load_average", b"load_average", "memory_available_bytes", b"memory_available_bytes", "memory_percent", b"memory_percent", "own_cpu_percent", b"own_cpu_percent"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_battery_percent", b"_battery_percent", "_cpu_count", b"_cpu_count", "_cpu_percent", b"_cpu_percent", "_cpu_pressure_percent", b"_cpu_pressure_percent", "_disk_free_bytes", b"_disk_free_bytes", "_disk_total_bytes", b"_disk_total_bytes", "_io_pressure_percent", b"_io_pressure_percent", "_is_plugged_in", b"_is_plugged_in", "_is_throttled", b"_is_throttled", "_load_average", b"_load_average", "_memory_available_bytes", b"_memory_available_bytes", "_memory_percent", b"_memory_percent", "_memory_pressure_percent", b"_memory_pressure_percent", "_memory_total_bytes", b"_memory_total_bytes", "_own_cpu_percent", b"_own_cpu_percent", "_own_load_average", b"_own_load_average", "_own_memory_bytes", b"_own_memory_bytes", "_swap_in_bytes_per_second", b"_swap_in_bytes_per_second", "_swap_out_bytes_per_second", b"_swap_out_bytes_per_second", "battery_percent", b"battery_percent", "cpu_count", b"cpu_count", "cpu_percent", b"cpu_percent", "cpu_pressure_percent", b"cpu_pressure_percent", "disk_free_bytes", b"disk_free_bytes", "disk_total_bytes", b"disk_total_bytes", "io_pressure_percent", b"io_pressure_percent", "is_plugged_in", b"is_plugged_in", "is_throttled", b"is_throttled", "load_average", b"load_average", "memory_available_bytes", b"memory_available_bytes", "memory_percent", b"memory_percent", "memory_pressure_percent", b"memory_pressure_percent", "memory_total_bytes", b"memory_total_bytes", "own_cpu_percent", b"own_cpu_percent", "own_load_average", b"own_load_average", "own_memory_bytes", b"own_memory_bytes", "swap_in_bytes_per_second", b"swap_in_bytes_per_second", "swap_out_bytes_per_second", b"swap_out_bytes_per_second"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_cpu_count", b"_cpu_count", "_cpu_percent", b"_cpu_percent", "_load_average", b"_load_average", "_memory_available_bytes", b"_memory_available_bytes", "_memory_percent", b"_memory_percent", "_own_cpu_percent", b"_own_cpu_percent", "cpu_count", b"cpu_count", "cpu_percent", b"cpu_percent", "load_average", b"load_average", "memory_available_bytes", b"memory_available_bytes", "memory_percent", b"memory_percent", "own_cpu_percent", b"own_cpu_percent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_battery_percent", b"_battery_percent", "_cpu_count", b"_cpu_count", "_cpu_percent", b"_cpu_percent", "_cpu_pressure_percent", b"_cpu_pressure_percent", "_disk_free_bytes", b"_disk_free_bytes", "_disk_total_bytes", b"_disk_total_bytes", "_io_pressure_percent", b"_io_pressure_percent", "_is_plugged_in", b"_is_plugged_in", "_is_throttled", b"_is_throttled", "_load_average", b"_load_average", "_memory_available_bytes", b"_memory_available_bytes", "_memory_percent", b"_memory_percent", "_memory_pressure_percent", b"_memory_pressure_percent", "_memory_total_bytes", b"_memory_total_bytes", "_own_cpu_percent", b"_own_cpu_percent", "_own_load_average", b"_own_load_average", "_own_memory_bytes", b"_own_memory_bytes", "_swap_in_bytes_per_second", b"_swap_in_bytes_per_second", "_swap_out_bytes_per_second", b"_swap_out_bytes_per_second", "battery_percent", b"battery_percent", "core_percents", b"core_percents", "cpu_count", b"cpu_count", "cpu_percent", b"cpu_percent", "cpu_pressure_percent", b"cpu_pressure_percent", "disk_free_bytes", b"disk_free_bytes", "disk_total_bytes", b"disk_total_bytes", "gpus", b"gpus", "io_pressure_percent", b"io_pressure_percent", "is_limited_by_container", b"is_limited_by_container", "is_plugged_in", b"is_plugged_in", "is_throttled", b"is_throttled", "load_average", b"load_average", "memory_available_bytes", b"memory_available_bytes", "memory_percent", b"memory_percent", "memory_pressure_percent", b"memory_pressure_percent", "memory_total_bytes", b"memory_total_bytes", "own_cpu_percent", b"own_cpu_percent", "own_load_average", b"own_load_average", "own_memory_bytes", b"own_memory_bytes", "swap_in_bytes_per_second", b"swap_in_bytes_per_second", "swap_out_bytes_per_second", b"swap_out_bytes_per_second"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__battery_percent: _TypeAlias = typing.Literal["battery_percent"]  # noqa: Y015
+    _WhichOneofArgType__battery_percent: _TypeAlias = typing.Literal["_battery_percent", b"_battery_percent"]  # noqa: Y015
     _WhichOneofReturnType__cpu_count: _TypeAlias = typing.Literal["cpu_count"]  # noqa: Y015
     _WhichOneofArgType__cpu_count: _TypeAlias = typing.Literal["_cpu_count", b"_cpu_count"]  # noqa: Y015
     _WhichOneofReturnType__cpu_percent: _TypeAlias = typing.Literal["cpu_percent"]  # noqa: Y015
     _WhichOneofArgType__cpu_percent: _TypeAlias = typing.Literal["_cpu_percent", b"_cpu_percent"]  # noqa: Y015
+    _WhichOneofReturnType__cpu_pressure_percent: _TypeAlias = typing.Literal["cpu_pressure_percent"]  # noqa: Y015
+    _WhichOneofArgType__cpu_pressure_percent: _TypeAlias = typing.Literal["_cpu_pressure_percent", b"_cpu_pressure_percent"]  # noqa: Y015
+    _WhichOneofReturnType__disk_free_bytes: _TypeAlias = typing.Literal["disk_free_bytes"]  # noqa: Y015
+    _WhichOneofArgType__disk_free_bytes: _TypeAlias = typing.Literal["_disk_free_bytes", b"_disk_free_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__disk_total_bytes: _TypeAlias = typing.Literal["disk_total_bytes"]  # noqa: Y015
+    _WhichOneofArgType__disk_total_bytes: _TypeAlias = typing.Literal["_disk_total_bytes", b"_disk_total_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__io_pressure_percent: _TypeAlias = typing.Literal["io_pressure_percent"]  # noqa: Y015
+    _WhichOneofArgType__io_pressure_percent: _TypeAlias = typing.Literal["_io_pressure_percent", b"_io_pressure_percent"]  # noqa: Y015
+    _WhichOneofReturnType__is_plugged_in: _TypeAlias = typing.Literal["is_plugged_in"]  # noqa: Y015
+    _WhichOneofArgType__is_plugged_in: _TypeAlias = typing.Literal["_is_plugged_in", b"_is_plugged_in"]  # noqa: Y015
+    _WhichOneofReturnType__is_throttled: _TypeAlias = typing.Literal["is_throttled"]  # noqa: Y015
+    _WhichOneofArgType__is_throttled: _TypeAlias = typing.Literal["_is_throttled", b"_is_throttled"]  # noqa: Y015
     _WhichOneofReturnType__load_average: _TypeAlias = typing.Literal["load_average"]  # noqa: Y015
     _WhichOneofArgType__load_average: _TypeAlias = typing.Literal["_load_average", b"_load_average"]  # noqa: Y015
     _WhichOneofReturnType__memory_available_bytes: _TypeAlias = typing.Literal["memory_available_bytes"]  # noqa: Y015
     _WhichOneofArgType__memory_available_bytes: _TypeAlias = typing.Literal["_memory_available_bytes", b"_memory_available_bytes"]  # noqa: Y015
     _WhichOneofReturnType__memory_percent: _TypeAlias = typing.Literal["memory_percent"]  # noqa: Y015
     _WhichOneofArgType__memory_percent: _TypeAlias = typing.Literal["_memory_percent", b"_memory_percent"]  # noqa: Y015
+    _WhichOneofReturnType__memory_pressure_percent: _TypeAlias = typing.Literal["memory_pressure_percent"]  # noqa: Y015
+    _WhichOneofArgType__memory_pressure_percent: _TypeAlias = typing.Literal["_memory_pressure_percent", b"_memory_pressure_percent"]  # noqa: Y015
+    _WhichOneofReturnType__memory_total_bytes: _TypeAlias = typing.Literal["memory_total_bytes"]  # noqa: Y015
+    _WhichOneofArgType__memory_total_bytes: _TypeAlias = typing.Literal["_memory_total_bytes", b"_memory_total_bytes"]  # noqa: Y015
     _WhichOneofReturnType__own_cpu_percent: _TypeAlias = typing.Literal["own_cpu_percent"]  # noqa: Y015
     _WhichOneofArgType__own_cpu_percent: _TypeAlias = typing.Literal["_own_cpu_percent", b"_own_cpu_percent"]  # noqa: Y015
+    _WhichOneofReturnType__own_load_average: _TypeAlias = typing.Literal["own_load_average"]  # noqa: Y015
+    _WhichOneofArgType__own_load_average: _TypeAlias = typing.Literal["_own_load_average", b"_own_load_average"]  # noqa: Y015
+    _WhichOneofReturnType__own_memory_bytes: _TypeAlias = typing.Literal["own_memory_bytes"]  # noqa: Y015
+    _WhichOneofArgType__own_memory_bytes: _TypeAlias = typing.Literal["_own_memory_bytes", b"_own_memory_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__swap_in_bytes_per_second: _TypeAlias = typing.Literal["swap_in_bytes_per_second"]  # noqa: Y015
+    _WhichOneofArgType__swap_in_bytes_per_second: _TypeAlias = typing.Literal["_swap_in_bytes_per_second", b"_swap_in_bytes_per_second"]  # noqa: Y015
+    _WhichOneofReturnType__swap_out_bytes_per_second: _TypeAlias = typing.Literal["swap_out_bytes_per_second"]  # noqa: Y015
+    _WhichOneofArgType__swap_out_bytes_per_second: _TypeAlias = typing.Literal["_swap_out_bytes_per_second", b"_swap_out_bytes_per_second"]  # noqa: Y015
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__battery_percent) -> _WhichOneofReturnType__battery_percent | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cpu_count) -> _WhichOneofReturnType__cpu_count | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cpu_percent) -> _WhichOneofReturnType__cpu_percent | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cpu_pressure_percent) -> _WhichOneofReturnType__cpu_pressure_percent | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__disk_free_bytes) -> _WhichOneofReturnType__disk_free_bytes | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__disk_total_bytes) -> _WhichOneofReturnType__disk_total_bytes | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__io_pressure_percent) -> _WhichOneofReturnType__io_pressure_percent | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__is_plugged_in) -> _WhichOneofReturnType__is_plugged_in | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__is_throttled) -> _WhichOneofReturnType__is_throttled | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__load_average) -> _WhichOneofReturnType__load_average | None: ...
     @typing.overload
@@ -81,7 +198,86 @@ class ResourceSample(message.Message):
     @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_percent) -> _WhichOneofReturnType__memory_percent | None: ...
     @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_pressure_percent) -> _WhichOneofReturnType__memory_pressure_percent | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_total_bytes) -> _WhichOneofReturnType__memory_total_bytes | None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__own_cpu_percent) -> _WhichOneofReturnType__own_cpu_percent | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__own_load_average) -> _WhichOneofReturnType__own_load_average | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__own_memory_bytes) -> _WhichOneofReturnType__own_memory_bytes | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__swap_in_bytes_per_second) -> _WhichOneofReturnType__swap_in_bytes_per_second | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__swap_out_bytes_per_second) -> _WhichOneofReturnType__swap_out_bytes_per_second | None: ...
+
+@typing.final
+class GpuSample(message.Message):
+    """A graphics processor. What could not be measured is unset."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    UTILIZATION_FIELD_NUMBER: builtins.int
+    MEMORY_UTILIZATION_FIELD_NUMBER: builtins.int
+    MEMORY_TOTAL_BYTES_FIELD_NUMBER: builtins.int
+    MEMORY_USED_BYTES_FIELD_NUMBER: builtins.int
+    TEMPERATURE_CELSIUS_FIELD_NUMBER: builtins.int
+    OWN_UTILIZATION_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Its name, for example NVIDIA GeForce RTX 4090."""
+    utilization: builtins.float
+    """Use, 0 to 1."""
+    memory_utilization: builtins.float
+    """Share of its memory in use, 0 to 1."""
+    memory_total_bytes: builtins.int
+    """Its memory, bytes."""
+    memory_used_bytes: builtins.int
+    """Its memory in use, bytes."""
+    temperature_celsius: builtins.float
+    """Degrees Celsius."""
+    own_utilization: builtins.float
+    """Use by our own local models, 0 to 1."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        utilization: builtins.float | None = ...,
+        memory_utilization: builtins.float | None = ...,
+        memory_total_bytes: builtins.int | None = ...,
+        memory_used_bytes: builtins.int | None = ...,
+        temperature_celsius: builtins.float | None = ...,
+        own_utilization: builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["_memory_total_bytes", b"_memory_total_bytes", "_memory_used_bytes", b"_memory_used_bytes", "_memory_utilization", b"_memory_utilization", "_own_utilization", b"_own_utilization", "_temperature_celsius", b"_temperature_celsius", "_utilization", b"_utilization", "memory_total_bytes", b"memory_total_bytes", "memory_used_bytes", b"memory_used_bytes", "memory_utilization", b"memory_utilization", "own_utilization", b"own_utilization", "temperature_celsius", b"temperature_celsius", "utilization", b"utilization"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_memory_total_bytes", b"_memory_total_bytes", "_memory_used_bytes", b"_memory_used_bytes", "_memory_utilization", b"_memory_utilization", "_own_utilization", b"_own_utilization", "_temperature_celsius", b"_temperature_celsius", "_utilization", b"_utilization", "memory_total_bytes", b"memory_total_bytes", "memory_used_bytes", b"memory_used_bytes", "memory_utilization", b"memory_utilization", "name", b"name", "own_utilization", b"own_utilization", "temperature_celsius", b"temperature_celsius", "utilization", b"utilization"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__memory_total_bytes: _TypeAlias = typing.Literal["memory_total_bytes"]  # noqa: Y015
+    _WhichOneofArgType__memory_total_bytes: _TypeAlias = typing.Literal["_memory_total_bytes", b"_memory_total_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__memory_used_bytes: _TypeAlias = typing.Literal["memory_used_bytes"]  # noqa: Y015
+    _WhichOneofArgType__memory_used_bytes: _TypeAlias = typing.Literal["_memory_used_bytes", b"_memory_used_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__memory_utilization: _TypeAlias = typing.Literal["memory_utilization"]  # noqa: Y015
+    _WhichOneofArgType__memory_utilization: _TypeAlias = typing.Literal["_memory_utilization", b"_memory_utilization"]  # noqa: Y015
+    _WhichOneofReturnType__own_utilization: _TypeAlias = typing.Literal["own_utilization"]  # noqa: Y015
+    _WhichOneofArgType__own_utilization: _TypeAlias = typing.Literal["_own_utilization", b"_own_utilization"]  # noqa: Y015
+    _WhichOneofReturnType__temperature_celsius: _TypeAlias = typing.Literal["temperature_celsius"]  # noqa: Y015
+    _WhichOneofArgType__temperature_celsius: _TypeAlias = typing.Literal["_temperature_celsius", b"_temperature_celsius"]  # noqa: Y015
+    _WhichOneofReturnType__utilization: _TypeAlias = typing.Literal["utilization"]  # noqa: Y015
+    _WhichOneofArgType__utilization: _TypeAlias = typing.Literal["_utilization", b"_utilization"]  # noqa: Y015
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_total_bytes) -> _WhichOneofReturnType__memory_total_bytes | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_used_bytes) -> _WhichOneofReturnType__memory_used_bytes | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_utilization) -> _WhichOneofReturnType__memory_utilization | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__own_utilization) -> _WhichOneofReturnType__own_utilization | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__temperature_celsius) -> _WhichOneofReturnType__temperature_celsius | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__utilization) -> _WhichOneofReturnType__utilization | None: ...
 
 @typing.final
 class ConnectivitySample(message.Message):
@@ -93,6 +289,10 @@ class ConnectivitySample(message.Message):
     LATENCY_FIELD_NUMBER: builtins.int
     PACKET_LOSS_FIELD_NUMBER: builtins.int
     BANDWIDTH_FIELD_NUMBER: builtins.int
+    JITTER_FIELD_NUMBER: builtins.int
+    CONNECTION_TYPE_FIELD_NUMBER: builtins.int
+    ENDPOINTS_FIELD_NUMBER: builtins.int
+    SINCE_TIME_FIELD_NUMBER: builtins.int
     state: routing_pb2.ConnectivityState.ValueType
     """The state under the default thresholds."""
     latency: builtins.float
@@ -101,6 +301,20 @@ class ConnectivitySample(message.Message):
     """Failed connection attempts, percent, 0 to 100."""
     bandwidth: builtins.float
     """Throughput of recent bulk transfers, megabits a second."""
+    jitter: builtins.float
+    """Mean difference between one latency and the next, milliseconds."""
+    connection_type: builtins.str
+    """What the default route goes through: wired, wireless, cellular, vpn,
+    loopback or none. Empty: not known.
+    """
+    @builtins.property
+    def endpoints(self) -> containers.RepeatedCompositeFieldContainer[EndpointSample]:
+        """The endpoints of hooked and configured models, each on its own."""
+
+    @builtins.property
+    def since_time(self) -> timestamp_pb2.Timestamp:
+        """Since when the state is as it is. Unset: it was never known."""
+
     def __init__(
         self,
         *,
@@ -108,19 +322,98 @@ class ConnectivitySample(message.Message):
         latency: builtins.float | None = ...,
         packet_loss: builtins.float | None = ...,
         bandwidth: builtins.float | None = ...,
+        jitter: builtins.float | None = ...,
+        connection_type: builtins.str = ...,
+        endpoints: abc.Iterable[EndpointSample] | None = ...,
+        since_time: timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["_bandwidth", b"_bandwidth", "_latency", b"_latency", "_packet_loss", b"_packet_loss", "bandwidth", b"bandwidth", "latency", b"latency", "packet_loss", b"packet_loss"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_bandwidth", b"_bandwidth", "_jitter", b"_jitter", "_latency", b"_latency", "_packet_loss", b"_packet_loss", "bandwidth", b"bandwidth", "jitter", b"jitter", "latency", b"latency", "packet_loss", b"packet_loss", "since_time", b"since_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_bandwidth", b"_bandwidth", "_latency", b"_latency", "_packet_loss", b"_packet_loss", "bandwidth", b"bandwidth", "latency", b"latency", "packet_loss", b"packet_loss", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_bandwidth", b"_bandwidth", "_jitter", b"_jitter", "_latency", b"_latency", "_packet_loss", b"_packet_loss", "bandwidth", b"bandwidth", "connection_type", b"connection_type", "endpoints", b"endpoints", "jitter", b"jitter", "latency", b"latency", "packet_loss", b"packet_loss", "since_time", b"since_time", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__bandwidth: _TypeAlias = typing.Literal["bandwidth"]  # noqa: Y015
     _WhichOneofArgType__bandwidth: _TypeAlias = typing.Literal["_bandwidth", b"_bandwidth"]  # noqa: Y015
+    _WhichOneofReturnType__jitter: _TypeAlias = typing.Literal["jitter"]  # noqa: Y015
+    _WhichOneofArgType__jitter: _TypeAlias = typing.Literal["_jitter", b"_jitter"]  # noqa: Y015
     _WhichOneofReturnType__latency: _TypeAlias = typing.Literal["latency"]  # noqa: Y015
     _WhichOneofArgType__latency: _TypeAlias = typing.Literal["_latency", b"_latency"]  # noqa: Y015
     _WhichOneofReturnType__packet_loss: _TypeAlias = typing.Literal["packet_loss"]  # noqa: Y015
     _WhichOneofArgType__packet_loss: _TypeAlias = typing.Literal["_packet_loss", b"_packet_loss"]  # noqa: Y015
     @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__bandwidth) -> _WhichOneofReturnType__bandwidth | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__jitter) -> _WhichOneofReturnType__jitter | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__latency) -> _WhichOneofReturnType__latency | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__packet_loss) -> _WhichOneofReturnType__packet_loss | None: ...
+
+@typing.final
+class EndpointSample(message.Message):
+    """The way to one model server, as real requests and probes found it."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    ENDPOINT_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    LATENCY_FIELD_NUMBER: builtins.int
+    JITTER_FIELD_NUMBER: builtins.int
+    PACKET_LOSS_FIELD_NUMBER: builtins.int
+    BANDWIDTH_FIELD_NUMBER: builtins.int
+    AGE_FIELD_NUMBER: builtins.int
+    SINCE_TIME_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    endpoint: builtins.str
+    """Scheme, host and port, for example https://api.openai.com:443."""
+    state: routing_pb2.ConnectivityState.ValueType
+    """The state under the default thresholds."""
+    latency: builtins.float
+    """Median time to connect, TLS included, milliseconds."""
+    jitter: builtins.float
+    """Mean difference between one latency and the next, milliseconds."""
+    packet_loss: builtins.float
+    """Failed connection attempts, percent, 0 to 100."""
+    bandwidth: builtins.float
+    """Throughput of recent bulk transfers, megabits a second."""
+    reason: builtins.str
+    """Why it can't be reached, for a person. Empty where it can."""
+    @builtins.property
+    def age(self) -> duration_pb2.Duration:
+        """How old the newest observation is. Unset: there is none."""
+
+    @builtins.property
+    def since_time(self) -> timestamp_pb2.Timestamp:
+        """Since when the state is as it is. Unset: it was never known."""
+
+    def __init__(
+        self,
+        *,
+        endpoint: builtins.str = ...,
+        state: routing_pb2.ConnectivityState.ValueType = ...,
+        latency: builtins.float | None = ...,
+        jitter: builtins.float | None = ...,
+        packet_loss: builtins.float | None = ...,
+        bandwidth: builtins.float | None = ...,
+        age: duration_pb2.Duration | None = ...,
+        since_time: timestamp_pb2.Timestamp | None = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["_bandwidth", b"_bandwidth", "_jitter", b"_jitter", "_latency", b"_latency", "_packet_loss", b"_packet_loss", "age", b"age", "bandwidth", b"bandwidth", "jitter", b"jitter", "latency", b"latency", "packet_loss", b"packet_loss", "since_time", b"since_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_bandwidth", b"_bandwidth", "_jitter", b"_jitter", "_latency", b"_latency", "_packet_loss", b"_packet_loss", "age", b"age", "bandwidth", b"bandwidth", "endpoint", b"endpoint", "jitter", b"jitter", "latency", b"latency", "packet_loss", b"packet_loss", "reason", b"reason", "since_time", b"since_time", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bandwidth: _TypeAlias = typing.Literal["bandwidth"]  # noqa: Y015
+    _WhichOneofArgType__bandwidth: _TypeAlias = typing.Literal["_bandwidth", b"_bandwidth"]  # noqa: Y015
+    _WhichOneofReturnType__jitter: _TypeAlias = typing.Literal["jitter"]  # noqa: Y015
+    _WhichOneofArgType__jitter: _TypeAlias = typing.Literal["_jitter", b"_jitter"]  # noqa: Y015
+    _WhichOneofReturnType__latency: _TypeAlias = typing.Literal["latency"]  # noqa: Y015
+    _WhichOneofArgType__latency: _TypeAlias = typing.Literal["_latency", b"_latency"]  # noqa: Y015
+    _WhichOneofReturnType__packet_loss: _TypeAlias = typing.Literal["packet_loss"]  # noqa: Y015
+    _WhichOneofArgType__packet_loss: _TypeAlias = typing.Literal["_packet_loss", b"_packet_loss"]  # noqa: Y015
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bandwidth) -> _WhichOneofReturnType__bandwidth | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__jitter) -> _WhichOneofReturnType__jitter | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__latency) -> _WhichOneofReturnType__latency | None: ...
     @typing.overload
@@ -136,6 +429,7 @@ class Snapshot(message.Message):
     RESOURCES_FIELD_NUMBER: builtins.int
     CONNECTIVITY_FIELD_NUMBER: builtins.int
     RESOURCE_STATE_FIELD_NUMBER: builtins.int
+    RESOURCE_SINCE_TIME_FIELD_NUMBER: builtins.int
     resource_state: routing_pb2.ResourceState.ValueType
     """The machine's state under the default thresholds."""
     @builtins.property
@@ -150,6 +444,10 @@ class Snapshot(message.Message):
     def connectivity(self) -> ConnectivitySample:
         """The network to cloud models."""
 
+    @builtins.property
+    def resource_since_time(self) -> timestamp_pb2.Timestamp:
+        """Since when it is as it is. Unset: it was never known."""
+
     def __init__(
         self,
         *,
@@ -157,10 +455,11 @@ class Snapshot(message.Message):
         resources: ResourceSample | None = ...,
         connectivity: ConnectivitySample | None = ...,
         resource_state: routing_pb2.ResourceState.ValueType = ...,
+        resource_since_time: timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["connectivity", b"connectivity", "resources", b"resources", "sample_time", b"sample_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["connectivity", b"connectivity", "resource_since_time", b"resource_since_time", "resources", b"resources", "sample_time", b"sample_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["connectivity", b"connectivity", "resource_state", b"resource_state", "resources", b"resources", "sample_time", b"sample_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["connectivity", b"connectivity", "resource_since_time", b"resource_since_time", "resource_state", b"resource_state", "resources", b"resources", "sample_time", b"sample_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -235,5 +534,107 @@ class WatchSnapshotsResponse(message.Message):
     _HasFieldArgType: _TypeAlias = typing.Literal["snapshot", b"snapshot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["snapshot", b"snapshot"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GetHistoryRequest(message.Message):
+    """Request of GetHistory."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    DURATION_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def duration(self) -> duration_pb2.Duration:
+        """How far back, over 0 s to 15 minutes. Unset: 15 minutes."""
+
+    def __init__(
+        self,
+        *,
+        duration: duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["duration", b"duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["duration", b"duration"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GetHistoryResponse(message.Message):
+    """Response of GetHistory."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SNAPSHOTS_FIELD_NUMBER: builtins.int
+    PROMPTS_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def snapshots(self) -> containers.RepeatedCompositeFieldContainer[Snapshot]:
+        """The snapshots, oldest first. At most 2,000."""
+
+    @builtins.property
+    def prompts(self) -> containers.RepeatedCompositeFieldContainer[RoutedPrompt]:
+        """Where prompts went, oldest first. At most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        snapshots: abc.Iterable[Snapshot] | None = ...,
+        prompts: abc.Iterable[RoutedPrompt] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["prompts", b"prompts", "snapshots", b"snapshots"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class RoutedPrompt(message.Message):
+    """Where one prompt went."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    ROUTE_TIME_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    SESSION_ID_FIELD_NUMBER: builtins.int
+    MODEL_FIELD_NUMBER: builtins.int
+    LOCATION_FIELD_NUMBER: builtins.int
+    RULE_FIELD_NUMBER: builtins.int
+    ANSWERED_BY_FIELD_NUMBER: builtins.int
+    TIME_TO_FIRST_TOKEN_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """The execution's id."""
+    session_id: builtins.str
+    """Its session, empty where there is none."""
+    model: builtins.str
+    """The model that was ranked first, as provider:name."""
+    location: routing_pb2.Location.ValueType
+    """Where that runs."""
+    rule: builtins.str
+    """The rule that decided."""
+    answered_by: builtins.str
+    """The model that answered, as provider:name. Empty: none did, or not yet."""
+    @builtins.property
+    def route_time(self) -> timestamp_pb2.Timestamp:
+        """When it was decided."""
+
+    @builtins.property
+    def time_to_first_token(self) -> duration_pb2.Duration:
+        """From the start of the turn to the first content. Unset where none came."""
+
+    def __init__(
+        self,
+        *,
+        route_time: timestamp_pb2.Timestamp | None = ...,
+        request_id: builtins.str = ...,
+        session_id: builtins.str = ...,
+        model: builtins.str = ...,
+        location: routing_pb2.Location.ValueType = ...,
+        rule: builtins.str = ...,
+        answered_by: builtins.str = ...,
+        time_to_first_token: duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["route_time", b"route_time", "time_to_first_token", b"time_to_first_token"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["answered_by", b"answered_by", "location", b"location", "model", b"model", "request_id", b"request_id", "route_time", b"route_time", "rule", b"rule", "session_id", b"session_id", "time_to_first_token", b"time_to_first_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

@@ -26,31 +26,31 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16oblix/v1/routing.proto\x12\x08oblix.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xda\x02\n\x0eResourcePolicy\x12\x1a\n\rcpu_threshold\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x1d\n\x10memory_threshold\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x1b\n\x0eload_threshold\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x1a\n\rgpu_threshold\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x19\n\x0c\x63ritical_cpu\x18\x05 \x01(\x01H\x04\x88\x01\x01\x12\x1c\n\x0f\x63ritical_memory\x18\x06 \x01(\x01H\x05\x88\x01\x01\x12\x19\n\x0c\x63ritical_gpu\x18\x07 \x01(\x01H\x06\x88\x01\x01\x42\x10\n\x0e_cpu_thresholdB\x13\n\x11_memory_thresholdB\x11\n\x0f_load_thresholdB\x10\n\x0e_gpu_thresholdB\x0f\n\r_critical_cpuB\x12\n\x10_critical_memoryB\x0f\n\r_critical_gpu\"\xc2\x01\n\x12\x43onnectivityPolicy\x12\x1e\n\x11latency_threshold\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\"\n\x15packet_loss_threshold\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12 \n\x13\x62\x61ndwidth_threshold\x18\x03 \x01(\x01H\x02\x88\x01\x01\x42\x14\n\x12_latency_thresholdB\x18\n\x16_packet_loss_thresholdB\x16\n\x14_bandwidth_threshold\"p\n\rRoutingPolicy\x12+\n\tresources\x18\x01 \x01(\x0b\x32\x18.oblix.v1.ResourcePolicy\x12\x32\n\x0c\x63onnectivity\x18\x02 \x01(\x0b\x32\x1c.oblix.v1.ConnectivityPolicy\"D\n\nAgentCheck\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\'\n\x06result\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\"a\n\x07Reading\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x11\n\tthreshold\x18\x03 \x01(\x01\x12&\n\x03\x61ge\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x83\x01\n\x10\x43\x61ndidateVerdict\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06handle\x18\x02 \x01(\t\x12$\n\x08location\x18\x03 \x01(\x0e\x32\x12.oblix.v1.Location\x12\x0c\n\x04rank\x18\x04 \x01(\x05\x12\x0c\n\x04rule\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\"\xb3\x02\n\x0fRoutingDecision\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04rule\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12/\n\x0eresource_state\x18\x04 \x01(\x0e\x32\x17.oblix.v1.ResourceState\x12\x17\n\x0fresource_target\x18\x05 \x01(\t\x12\x37\n\x12\x63onnectivity_state\x18\x06 \x01(\x0e\x32\x1b.oblix.v1.ConnectivityState\x12\x1b\n\x13\x63onnectivity_target\x18\x07 \x01(\t\x12#\n\x08readings\x18\x08 \x03(\x0b\x32\x11.oblix.v1.Reading\x12.\n\ncandidates\x18\t \x03(\x0b\x32\x1a.oblix.v1.CandidateVerdict*L\n\x08Location\x12\x18\n\x14LOCATION_UNSPECIFIED\x10\x00\x12\x12\n\x0eLOCATION_LOCAL\x10\x01\x12\x12\n\x0eLOCATION_CLOUD\x10\x02*\x8a\x01\n\rResourceState\x12\x1e\n\x1aRESOURCE_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18RESOURCE_STATE_AVAILABLE\x10\x01\x12\x1e\n\x1aRESOURCE_STATE_CONSTRAINED\x10\x02\x12\x1b\n\x17RESOURCE_STATE_CRITICAL\x10\x03*\x9d\x01\n\x11\x43onnectivityState\x12\"\n\x1e\x43ONNECTIVITY_STATE_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x43ONNECTIVITY_STATE_OPTIMAL\x10\x01\x12\x1f\n\x1b\x43ONNECTIVITY_STATE_DEGRADED\x10\x02\x12#\n\x1f\x43ONNECTIVITY_STATE_DISCONNECTED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16oblix/v1/routing.proto\x12\x08oblix.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xda\x02\n\x0eResourcePolicy\x12\x1a\n\rcpu_threshold\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x1d\n\x10memory_threshold\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x1b\n\x0eload_threshold\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x1a\n\rgpu_threshold\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x19\n\x0c\x63ritical_cpu\x18\x05 \x01(\x01H\x04\x88\x01\x01\x12\x1c\n\x0f\x63ritical_memory\x18\x06 \x01(\x01H\x05\x88\x01\x01\x12\x19\n\x0c\x63ritical_gpu\x18\x07 \x01(\x01H\x06\x88\x01\x01\x42\x10\n\x0e_cpu_thresholdB\x13\n\x11_memory_thresholdB\x11\n\x0f_load_thresholdB\x10\n\x0e_gpu_thresholdB\x0f\n\r_critical_cpuB\x12\n\x10_critical_memoryB\x0f\n\r_critical_gpu\"\xc2\x01\n\x12\x43onnectivityPolicy\x12\x1e\n\x11latency_threshold\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\"\n\x15packet_loss_threshold\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12 \n\x13\x62\x61ndwidth_threshold\x18\x03 \x01(\x01H\x02\x88\x01\x01\x42\x14\n\x12_latency_thresholdB\x18\n\x16_packet_loss_thresholdB\x16\n\x14_bandwidth_threshold\"\xa2\x01\n\rRoutingPolicy\x12+\n\tresources\x18\x01 \x01(\x0b\x32\x18.oblix.v1.ResourcePolicy\x12\x32\n\x0c\x63onnectivity\x18\x02 \x01(\x0b\x32\x1c.oblix.v1.ConnectivityPolicy\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x15\n\x08max_cost\x18\x04 \x01(\x01H\x00\x88\x01\x01\x42\x0b\n\t_max_cost\"D\n\nAgentCheck\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\'\n\x06result\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\"a\n\x07Reading\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x11\n\tthreshold\x18\x03 \x01(\x01\x12&\n\x03\x61ge\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xa8\x01\n\x10\x43\x61ndidateVerdict\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06handle\x18\x02 \x01(\t\x12$\n\x08location\x18\x03 \x01(\x0e\x32\x12.oblix.v1.Location\x12\x0c\n\x04rank\x18\x04 \x01(\x05\x12\x0c\n\x04rule\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12#\n\x08readings\x18\x07 \x03(\x0b\x32\x11.oblix.v1.Reading\"\xda\x02\n\x0fRoutingDecision\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04rule\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12/\n\x0eresource_state\x18\x04 \x01(\x0e\x32\x17.oblix.v1.ResourceState\x12\x17\n\x0fresource_target\x18\x05 \x01(\t\x12\x37\n\x12\x63onnectivity_state\x18\x06 \x01(\x0e\x32\x1b.oblix.v1.ConnectivityState\x12\x1b\n\x13\x63onnectivity_target\x18\x07 \x01(\t\x12#\n\x08readings\x18\x08 \x03(\x0b\x32\x11.oblix.v1.Reading\x12.\n\ncandidates\x18\t \x03(\x0b\x32\x1a.oblix.v1.CandidateVerdict\x12\x0e\n\x06policy\x18\n \x01(\t\x12\x15\n\rpolicy_source\x18\x0b \x01(\t*L\n\x08Location\x12\x18\n\x14LOCATION_UNSPECIFIED\x10\x00\x12\x12\n\x0eLOCATION_LOCAL\x10\x01\x12\x12\n\x0eLOCATION_CLOUD\x10\x02*\x8a\x01\n\rResourceState\x12\x1e\n\x1aRESOURCE_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18RESOURCE_STATE_AVAILABLE\x10\x01\x12\x1e\n\x1aRESOURCE_STATE_CONSTRAINED\x10\x02\x12\x1b\n\x17RESOURCE_STATE_CRITICAL\x10\x03*\x9d\x01\n\x11\x43onnectivityState\x12\"\n\x1e\x43ONNECTIVITY_STATE_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x43ONNECTIVITY_STATE_OPTIMAL\x10\x01\x12\x1f\n\x1b\x43ONNECTIVITY_STATE_DEGRADED\x10\x02\x12#\n\x1f\x43ONNECTIVITY_STATE_DISCONNECTED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'oblix.v1.routing_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LOCATION']._serialized_start=1371
-  _globals['_LOCATION']._serialized_end=1447
-  _globals['_RESOURCESTATE']._serialized_start=1450
-  _globals['_RESOURCESTATE']._serialized_end=1588
-  _globals['_CONNECTIVITYSTATE']._serialized_start=1591
-  _globals['_CONNECTIVITYSTATE']._serialized_end=1748
+  _globals['_LOCATION']._serialized_start=1498
+  _globals['_LOCATION']._serialized_end=1574
+  _globals['_RESOURCESTATE']._serialized_start=1577
+  _globals['_RESOURCESTATE']._serialized_end=1715
+  _globals['_CONNECTIVITYSTATE']._serialized_start=1718
+  _globals['_CONNECTIVITYSTATE']._serialized_end=1875
   _globals['_RESOURCEPOLICY']._serialized_start=99
   _globals['_RESOURCEPOLICY']._serialized_end=445
   _globals['_CONNECTIVITYPOLICY']._serialized_start=448
   _globals['_CONNECTIVITYPOLICY']._serialized_end=642
-  _globals['_ROUTINGPOLICY']._serialized_start=644
-  _globals['_ROUTINGPOLICY']._serialized_end=756
-  _globals['_AGENTCHECK']._serialized_start=758
-  _globals['_AGENTCHECK']._serialized_end=826
-  _globals['_READING']._serialized_start=828
-  _globals['_READING']._serialized_end=925
-  _globals['_CANDIDATEVERDICT']._serialized_start=928
-  _globals['_CANDIDATEVERDICT']._serialized_end=1059
-  _globals['_ROUTINGDECISION']._serialized_start=1062
-  _globals['_ROUTINGDECISION']._serialized_end=1369
+  _globals['_ROUTINGPOLICY']._serialized_start=645
+  _globals['_ROUTINGPOLICY']._serialized_end=807
+  _globals['_AGENTCHECK']._serialized_start=809
+  _globals['_AGENTCHECK']._serialized_end=877
+  _globals['_READING']._serialized_start=879
+  _globals['_READING']._serialized_end=976
+  _globals['_CANDIDATEVERDICT']._serialized_start=979
+  _globals['_CANDIDATEVERDICT']._serialized_end=1147
+  _globals['_ROUTINGDECISION']._serialized_start=1150
+  _globals['_ROUTINGDECISION']._serialized_end=1496
 # @@protoc_insertion_point(module_scope)

@@ -226,25 +226,42 @@ class RoutingPolicy(message.Message):
 
     RESOURCES_FIELD_NUMBER: builtins.int
     CONNECTIVITY_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    MAX_COST_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """A policy by name: balanced (the documented table), prefer-local,
+    prefer-cloud, cheapest, fastest, private, or one of the configuration.
+    Empty: the session's, then the configuration's rules, then balanced. An
+    unknown one is INVALID_ARGUMENT POLICY_UNKNOWN.
+    """
+    max_cost: builtins.float
+    """The most that the request may cost, in the configuration's currency, as
+    estimated from its tokens and max_tokens before it is sent. A model whose
+    price is not known is not held against it. Unset: no limit.
+    """
     @builtins.property
     def resources(self) -> ResourcePolicy:
-        """Thresholds for the machine's load. Unset: the defaults."""
+        """Thresholds for the machine's load. Unset: those of the named policy."""
 
     @builtins.property
     def connectivity(self) -> ConnectivityPolicy:
-        """Thresholds for the network. Unset: the defaults."""
+        """Thresholds for the network. Unset: those of the named policy."""
 
     def __init__(
         self,
         *,
         resources: ResourcePolicy | None = ...,
         connectivity: ConnectivityPolicy | None = ...,
+        name: builtins.str = ...,
+        max_cost: builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["connectivity", b"connectivity", "resources", b"resources"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_max_cost", b"_max_cost", "connectivity", b"connectivity", "max_cost", b"max_cost", "resources", b"resources"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["connectivity", b"connectivity", "resources", b"resources"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_max_cost", b"_max_cost", "connectivity", b"connectivity", "max_cost", b"max_cost", "name", b"name", "resources", b"resources"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__max_cost: _TypeAlias = typing.Literal["max_cost"]  # noqa: Y015
+    _WhichOneofArgType__max_cost: _TypeAlias = typing.Literal["_max_cost", b"_max_cost"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_cost) -> _WhichOneofReturnType__max_cost | None: ...
 
 @typing.final
 class AgentCheck(message.Message):
@@ -318,6 +335,7 @@ class CandidateVerdict(message.Message):
     RANK_FIELD_NUMBER: builtins.int
     RULE_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
+    READINGS_FIELD_NUMBER: builtins.int
     model: builtins.str
     """The model, as provider:name."""
     handle: builtins.str
@@ -330,6 +348,12 @@ class CandidateVerdict(message.Message):
     """The rule that placed or excluded it: UPPER_SNAKE, stable."""
     reason: builtins.str
     """The same for a person."""
+    @builtins.property
+    def readings(self) -> containers.RepeatedCompositeFieldContainer[Reading]:
+        """The numbers of this candidate that its place was decided on, such as its
+        endpoint's latency, its queue, its speed or its price.
+        """
+
     def __init__(
         self,
         *,
@@ -339,10 +363,11 @@ class CandidateVerdict(message.Message):
         rank: builtins.int = ...,
         rule: builtins.str = ...,
         reason: builtins.str = ...,
+        readings: abc.Iterable[Reading] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["handle", b"handle", "location", b"location", "model", b"model", "rank", b"rank", "reason", b"reason", "rule", b"rule"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["handle", b"handle", "location", b"location", "model", b"model", "rank", b"rank", "readings", b"readings", "reason", b"reason", "rule", b"rule"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -361,6 +386,8 @@ class RoutingDecision(message.Message):
     CONNECTIVITY_TARGET_FIELD_NUMBER: builtins.int
     READINGS_FIELD_NUMBER: builtins.int
     CANDIDATES_FIELD_NUMBER: builtins.int
+    POLICY_FIELD_NUMBER: builtins.int
+    POLICY_SOURCE_FIELD_NUMBER: builtins.int
     model: builtins.str
     """The model that was ranked first, as provider:name."""
     rule: builtins.str
@@ -375,6 +402,10 @@ class RoutingDecision(message.Message):
     """The network's state under the request's thresholds."""
     connectivity_target: builtins.str
     """What the network's state asks for: local, cloud or hybrid."""
+    policy: builtins.str
+    """The policy that it was decided by, for example balanced."""
+    policy_source: builtins.str
+    """Where the policy came from: request, session, rule or default."""
     @builtins.property
     def readings(self) -> containers.RepeatedCompositeFieldContainer[Reading]:
         """The numbers that were seen."""
@@ -395,9 +426,11 @@ class RoutingDecision(message.Message):
         connectivity_target: builtins.str = ...,
         readings: abc.Iterable[Reading] | None = ...,
         candidates: abc.Iterable[CandidateVerdict] | None = ...,
+        policy: builtins.str = ...,
+        policy_source: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["candidates", b"candidates", "connectivity_state", b"connectivity_state", "connectivity_target", b"connectivity_target", "model", b"model", "readings", b"readings", "reason", b"reason", "resource_state", b"resource_state", "resource_target", b"resource_target", "rule", b"rule"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["candidates", b"candidates", "connectivity_state", b"connectivity_state", "connectivity_target", b"connectivity_target", "model", b"model", "policy", b"policy", "policy_source", b"policy_source", "readings", b"readings", "reason", b"reason", "resource_state", b"resource_state", "resource_target", b"resource_target", "rule", b"rule"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

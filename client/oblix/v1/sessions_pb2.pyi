@@ -96,6 +96,7 @@ class Session(message.Message):
     PURGE_TIME_FIELD_NUMBER: builtins.int
     RETENTION_FIELD_NUMBER: builtins.int
     SOURCE_ID_FIELD_NUMBER: builtins.int
+    ROUTING_POLICY_FIELD_NUMBER: builtins.int
     id: builtins.str
     """1 to 128 characters of A-Z a-z 0-9 . _ -. Made by the daemon (a UUIDv7)
     unless an import brings one. Never changes.
@@ -125,6 +126,10 @@ class Session(message.Message):
     source_id: builtins.str
     """What an import called it where it came from: importing the same again is
     noticed by it. At most 512 characters. Set by imports only.
+    """
+    routing_policy: builtins.str
+    """The routing policy of its prompts, by name: see RoutingPolicy.name. At most
+    64 characters. Empty: the configuration's rules, then the default.
     """
     @builtins.property
     def create_time(self) -> timestamp_pb2.Timestamp:
@@ -180,10 +185,11 @@ class Session(message.Message):
         purge_time: timestamp_pb2.Timestamp | None = ...,
         retention: Retention | None = ...,
         source_id: builtins.str = ...,
+        routing_policy: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["context", b"context", "create_time", b"create_time", "delete_time", b"delete_time", "metadata", b"metadata", "purge_time", b"purge_time", "retention", b"retention", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["archived", b"archived", "context", b"context", "create_time", b"create_time", "delete_time", b"delete_time", "etag", b"etag", "id", b"id", "local_only", b"local_only", "message_count", b"message_count", "metadata", b"metadata", "parent_sequence", b"parent_sequence", "parent_session_id", b"parent_session_id", "purge_time", b"purge_time", "retention", b"retention", "running_request_id", b"running_request_id", "source_id", b"source_id", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["archived", b"archived", "context", b"context", "create_time", b"create_time", "delete_time", b"delete_time", "etag", b"etag", "id", b"id", "local_only", b"local_only", "message_count", b"message_count", "metadata", b"metadata", "parent_sequence", b"parent_sequence", "parent_session_id", b"parent_session_id", "purge_time", b"purge_time", "retention", b"retention", "routing_policy", b"routing_policy", "running_request_id", b"running_request_id", "source_id", b"source_id", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

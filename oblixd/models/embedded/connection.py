@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import weakref
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from oblix.v1 import messages_pb2 as pb
 
 from oblixd.models.answers import answer
 from oblixd.models.base import (
@@ -93,6 +95,8 @@ class EmbeddedConnection:
         self.name = spec.name
         self.location: Location = derived_location(spec)
         self.context_window: int | None = spec.count("num_ctx") or settings.context
+        self.origin = ""
+        self.max_running: int | None = settings.slots
         self._settings = settings
         self._socket_path = socket_path
         self._peer = Peer(title="The embedded model", endpoint="")
@@ -104,6 +108,15 @@ class EmbeddedConnection:
     def pid(self) -> int | None:
         """Its process, while one runs."""
         return self._supervisor.pid
+
+    @property
+    def limited_s(self) -> float:
+        """See `Connection.limited_s`. Nobody limits it."""
+        return 0.0
+
+    async def count_tokens(self, messages: Sequence[pb.Message]) -> list[int] | None:
+        """See `Connection.count_tokens`."""
+        return None
 
     @property
     def running(self) -> int:
