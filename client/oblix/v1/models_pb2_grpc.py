@@ -55,6 +55,11 @@ class ModelServiceStub:
                 request_serializer=oblix_dot_v1_dot_models__pb2.GetModelRequest.SerializeToString,
                 response_deserializer=oblix_dot_v1_dot_models__pb2.GetModelResponse.FromString,
                 _registered_method=True)
+        self.PullModel = channel.unary_stream(
+                '/oblix.v1.ModelService/PullModel',
+                request_serializer=oblix_dot_v1_dot_models__pb2.PullModelRequest.SerializeToString,
+                response_deserializer=oblix_dot_v1_dot_models__pb2.PullModelResponse.FromString,
+                _registered_method=True)
 
 
 class ModelServiceServicer:
@@ -91,6 +96,16 @@ class ModelServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PullModel(self, request, context):
+        """Has a model's server fetch the model, and tells how far it is. Only Ollama
+        can; for another provider it is INVALID_ARGUMENT PULL_UNSUPPORTED. It ends
+        with the last response; a call that is cancelled stops the pull, and a
+        later one goes on where it stopped.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ModelServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -113,6 +128,11 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.GetModel,
                     request_deserializer=oblix_dot_v1_dot_models__pb2.GetModelRequest.FromString,
                     response_serializer=oblix_dot_v1_dot_models__pb2.GetModelResponse.SerializeToString,
+            ),
+            'PullModel': grpc.unary_stream_rpc_method_handler(
+                    servicer.PullModel,
+                    request_deserializer=oblix_dot_v1_dot_models__pb2.PullModelRequest.FromString,
+                    response_serializer=oblix_dot_v1_dot_models__pb2.PullModelResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -224,6 +244,33 @@ class ModelService:
             '/oblix.v1.ModelService/GetModel',
             oblix_dot_v1_dot_models__pb2.GetModelRequest.SerializeToString,
             oblix_dot_v1_dot_models__pb2.GetModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PullModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/oblix.v1.ModelService/PullModel',
+            oblix_dot_v1_dot_models__pb2.PullModelRequest.SerializeToString,
+            oblix_dot_v1_dot_models__pb2.PullModelResponse.FromString,
             options,
             channel_credentials,
             insecure,

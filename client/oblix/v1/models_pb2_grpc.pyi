@@ -44,6 +44,12 @@ class ModelServiceStub:
     """Lists the models that the caller hooked and those of the configuration."""
     GetModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.GetModelRequest, _models_pb2.GetModelResponse]
     """Reads a model's live state, probing it first."""
+    PullModel: _grpc.UnaryStreamMultiCallable[_models_pb2.PullModelRequest, _models_pb2.PullModelResponse]
+    """Has a model's server fetch the model, and tells how far it is. Only Ollama
+    can; for another provider it is INVALID_ARGUMENT PULL_UNSUPPORTED. It ends
+    with the last response; a call that is cancelled stops the pull, and a
+    later one goes on where it stopped.
+    """
 
 @_typing.type_check_only
 class ModelServiceAsyncStub(ModelServiceStub):
@@ -61,6 +67,12 @@ class ModelServiceAsyncStub(ModelServiceStub):
     """Lists the models that the caller hooked and those of the configuration."""
     GetModel: _aio.UnaryUnaryMultiCallable[_models_pb2.GetModelRequest, _models_pb2.GetModelResponse]  # type: ignore[assignment]
     """Reads a model's live state, probing it first."""
+    PullModel: _aio.UnaryStreamMultiCallable[_models_pb2.PullModelRequest, _models_pb2.PullModelResponse]  # type: ignore[assignment]
+    """Has a model's server fetch the model, and tells how far it is. Only Ollama
+    can; for another provider it is INVALID_ARGUMENT PULL_UNSUPPORTED. It ends
+    with the last response; a call that is cancelled stops the pull, and a
+    later one goes on where it stopped.
+    """
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
     """Connections to models."""
@@ -99,5 +111,17 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_models_pb2.GetModelResponse, _abc.Awaitable[_models_pb2.GetModelResponse]]:
         """Reads a model's live state, probing it first."""
+
+    @_abc_1.abstractmethod
+    def PullModel(
+        self,
+        request: _models_pb2.PullModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_models_pb2.PullModelResponse], _abc.AsyncIterator[_models_pb2.PullModelResponse]]:
+        """Has a model's server fetch the model, and tells how far it is. Only Ollama
+        can; for another provider it is INVALID_ARGUMENT PULL_UNSUPPORTED. It ends
+        with the last response; a call that is cancelled stops the pull, and a
+        later one goes on where it stopped.
+        """
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
