@@ -23,9 +23,8 @@ from oblixd.models.base import (
 )
 from oblixd.models.hooks import HookSpec, derived_location, origin_of
 from oblixd.models.http import HttpClient
-from oblixd.models.servers import Patience, Server
+from oblixd.models.servers import PROBE_PATIENCE, Server
 
-PROBE_PATIENCE = Patience(connect_s=2.0, first_s=3.0, stall_s=3.0)
 _READY = Status(State.READY)
 
 

@@ -22,6 +22,8 @@ class Patience:
 
 
 PATIENCE = Patience()
+PROBE_PATIENCE = Patience(connect_s=2.0, first_s=3.0, stall_s=3.0)
+"""For what is asked beside prompts."""
 
 
 @dataclass(frozen=True, slots=True)

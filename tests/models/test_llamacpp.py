@@ -1,0 +1,112 @@
+"""What a real llama.cpp server tells of its tokens and limits, and what others tell instead."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import httpx
+import pytest
+from oblix.testing import ModelServer, OpenAIServer
+from oblix.v1 import messages_pb2 as pb
+from support.asking import message
+from support.llama import serving
+
+from oblixd.models.embedded.weights import find
+from oblixd.models.failures import Peer
+from oblixd.models.http import HttpClient
+from oblixd.models.llamacpp import Limits, Tokeniser, limits_of
+from oblixd.models.servers import Server
+
+TEXTS = ["Hello world", "", " x", "Grüße, 世界", "<|im_end|>", "a\n\nb" * 50]
+
+
+@pytest.fixture(scope="module")
+def llama() -> Iterator[str]:
+    with serving(find(None).path) as url:
+        yield url
+
+
+@pytest.fixture
+async def tokeniser(llama: str) -> AsyncIterator[Tokeniser]:
+    http = HttpClient(Server(Peer("The endpoint", llama), llama))
+    yield Tokeniser(http)
+    await http.close()
+
+
+def alone(llama: str, text: str) -> int:
+    """What the server counts when it is asked for nothing else."""
+    answer = httpx.post(f"{llama}/tokenize", json={"content": text, "add_special": False}).json()
+    return len(answer["tokens"])
+
+
+def rendered(llama: str, messages: list[dict[str, str]]) -> str:
+    """A conversation as the model reads it."""
+    return httpx.post(f"{llama}/apply-template", json={"messages": messages}).json()["prompt"]
+
+
+async def test_many_texts_are_counted_as_each_alone(llama: str, tokeniser: Tokeniser) -> None:
+    assert await tokeniser.count(TEXTS) == [alone(llama, text) for text in TEXTS]
+    assert await tokeniser.count([]) == []
+
+
+async def test_a_conversation_takes_what_its_messages_were_counted_to(
+    llama: str, tokeniser: Tokeniser
+) -> None:
+    said = [("user", "What is up?"), ("assistant", "The sky."), ("user", "And what is down?")]
+    roles = {"user": pb.ROLE_USER, "assistant": pb.ROLE_ASSISTANT}
+    counts = await tokeniser.count_messages([message(roles[role], text) for role, text in said])
+    assert counts is not None
+    prompt = rendered(llama, [{"role": role, "content": text} for role, text in said])
+    # The template ends with the head of the answer, which is no message yet.
+    assert 0 <= alone(llama, prompt) - sum(counts) <= 4
+
+
+async def test_what_is_not_text_is_counted_as_the_model_reads_it(llama: str, tokeniser: Tokeniser) -> None:
+    arguments = json.dumps({"city": "Bern"})
+    call = pb.Part(tool_call=pb.ToolCallPart(call_id="1", name="weather", arguments_json=arguments))
+    result = pb.Part(tool_result=pb.ToolResultPart(call_id="1", content="Sunny."))
+    thought = pb.Part(reasoning="Let me see." * 100)
+    bare, called, answered = (
+        await tokeniser.count_messages(
+            [message(pb.ROLE_USER, ""), message(pb.ROLE_ASSISTANT, call), message(pb.ROLE_TOOL, result)]
+        )
+        or []
+    )
+    assert called - bare == alone(llama, f"weather\n{arguments}")
+    assert answered - bare == alone(llama, "Sunny.")
+    assert await tokeniser.count_messages([message(pb.ROLE_ASSISTANT, thought)]) == [bare]
+
+
+async def test_a_picture_can_not_be_counted(tokeniser: Tokeniser) -> None:
+    picture = pb.Part(image=pb.ImagePart(media_type="image/png", data=b"\x89PNG"))
+    both = [message(pb.ROLE_USER, "Hello"), message(pb.ROLE_USER, picture)]
+    assert await tokeniser.count_messages(both) is None
+
+
+async def test_a_server_without_one_is_asked_once(servers: Callable[[ModelServer], ModelServer]) -> None:
+    server = servers(OpenAIServer())
+    http = HttpClient(Server(Peer("The endpoint", ""), server.url.removesuffix("/v1")))
+    tokeniser = Tokeniser(http)
+    assert await tokeniser.count(["a"]) is None
+    assert await tokeniser.count_messages([message(pb.ROLE_USER, "a")]) is None
+    assert [received.path for received in server.requests] == ["/tokenize"]
+    await http.close()
+
+
+async def test_a_server_that_is_gone_is_asked_again(servers: Callable[[ModelServer], ModelServer]) -> None:
+    server = servers(OpenAIServer())
+    http = HttpClient(Server(Peer("The endpoint", ""), server.url.removesuffix("/v1")))
+    tokeniser = Tokeniser(http)
+    server.close()
+    assert await tokeniser.count(["a"]) is None
+    with OpenAIServer(port=server.port) as again:
+        assert await tokeniser.count(["a"]) is None
+        assert [received.path for received in again.requests] == ["/tokenize"]
+        await http.close()
+
+
+def test_limits(llama: str) -> None:
+    assert limits_of(httpx.get(f"{llama}/props").json()) == Limits(context=2048, streams=1)
+    assert limits_of({}) == Limits()
+    assert limits_of({"default_generation_settings": {"n_ctx": 0}, "total_slots": True}) == Limits()
