@@ -12,6 +12,7 @@ from oblix._agents import Agents
 from oblix._records import text_of
 from oblix._times import seconds_of
 from oblix._tools import calls_of
+from oblix._values import from_struct
 from oblix.v1 import executions_pb2, routing_pb2
 
 _KINDS: dict[int, Literal["reasoning", "tool_call"]] = {
@@ -34,7 +35,8 @@ class Answer:
         """The event, or None for one of a kind that this client does not know."""
         match response.WhichOneof("event"):
             case "queued":
-                return events.Queued(response.queued.request_id, response.queued.place)
+                waits = response.queued
+                return events.Queued(waits.request_id, waits.place, waits.model or None)
             case "started":
                 return self._started(response.started)
             case "delta":
@@ -49,6 +51,13 @@ class Answer:
     def _started(self, started: executions_pb2.ExecutionStarted) -> events.Started:
         self._decision = decision_of(started.decision)
         self._said = self._agents.report(self._decision, self._checks)
+        ours = {said["agent"] for said in self._said}
+        # Those of the program that started it, where it is another one.
+        self._said += [
+            {"agent": check.agent, "result": from_struct(check.result)}
+            for check in started.agent_checks
+            if check.agent not in ours
+        ]
         session_id = started.session_id or None
         model_id = started.decision.model
         return events.Started(started.request_id, session_id, model_id, self._decision, self._said)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from oblix._checks import invalid, shown, text
+from oblix._pictures import picture_at, picture_in, picture_of
 from oblix._records import role_of
 from oblix._tools import json_of, list_of, mapping_of
 from oblix.v1 import messages_pb2
@@ -17,16 +18,39 @@ MESSAGE_KEYS = {
     messages_pb2.ROLE_ASSISTANT: ("role", "content", "tool_calls"),
 }
 """Of the other roles: the first two."""
+PART_KEYS = {
+    "text": ("type", "text"),
+    "image": ("type", "path", "data", "media_type"),
+    "image_url": ("type", "image_url"),
+}
 
 
-def input_of(prompt: object, tool_results: object) -> list[messages_pb2.Message]:
-    """The messages of a prompt, the results of tools before it. Raises InvalidArgumentError."""
-    parts = [
+def input_of(prompt: object, options: Mapping[str, Any]) -> list[messages_pb2.Message]:
+    """The messages of a prompt, the results of tools before it, pictures at its end.
+
+    Raises InvalidArgumentError.
+    """
+    results = [
         _result(mapping_of(item, f"tool_results[{index}]", RESULT_KEYS), f"tool_results[{index}]")
-        for index, item in enumerate(list_of(tool_results, "tool_results"))
+        for index, item in enumerate(list_of(options.get("tool_results"), "tool_results"))
     ]
-    results = [messages_pb2.Message(role=messages_pb2.ROLE_TOOL, parts=parts)] if parts else []
-    return [*results, *_said(prompt, required=not results)]
+    pictures = [
+        picture_of(item, f"images[{index}]")
+        for index, item in enumerate(list_of(options.get("images"), "images"))
+    ]
+    tool = [messages_pb2.Message(role=messages_pb2.ROLE_TOOL, parts=results)] if results else []
+    said = _said(prompt, required=not (results or pictures))
+    return [*tool, *(_with_pictures(said, pictures) if pictures else said)]
+
+
+def _with_pictures(
+    said: list[messages_pb2.Message], pictures: list[messages_pb2.Part]
+) -> list[messages_pb2.Message]:
+    """Show the pictures with the user's last words, or by themselves where the last word is not theirs."""
+    if not said or said[-1].role != messages_pb2.ROLE_USER:
+        said.append(messages_pb2.Message(role=messages_pb2.ROLE_USER))
+    said[-1].parts.extend(pictures)
+    return said
 
 
 def _said(prompt: object, *, required: bool) -> list[messages_pb2.Message]:
@@ -49,11 +73,34 @@ def _message(value: object, field: str) -> messages_pb2.Message:
     if role == messages_pb2.ROLE_TOOL:
         parts = [_result(given, field)]
     else:
-        words = text(given.get("content") or "", f"{field}.content")
-        parts = [messages_pb2.Part(text=words)] if words else []
+        parts = _content(given.get("content") or "", role, f"{field}.content")
         calls = enumerate(list_of(given.get("tool_calls"), f"{field}.tool_calls"))
         parts += [_call(call, f"{field}.tool_calls[{index}]") for index, call in calls]
     return messages_pb2.Message(role=role, parts=parts)
+
+
+def _content(value: object, role: messages_pb2.Role.ValueType, field: str) -> list[messages_pb2.Part]:
+    """The parts of a message's content: a text, or a list of texts and, from a user, pictures."""
+    if isinstance(value, list | tuple):
+        return [_part(item, role, f"{field}[{index}]") for index, item in enumerate(value)]
+    words = text(value, field)
+    return [messages_pb2.Part(text=words)] if words else []
+
+
+def _part(value: object, role: messages_pb2.Role.ValueType, field: str) -> messages_pb2.Part:
+    kind = mapping_of(value, field).get("type")
+    if not isinstance(kind, str) or kind not in PART_KEYS:
+        raise invalid(f"{field}.type", f"one of {', '.join(PART_KEYS)}", shown(kind))
+    given = mapping_of(value, field, PART_KEYS[kind])
+    if kind == "text":
+        return messages_pb2.Part(text=text(given.get("text"), f"{field}.text"))
+    if role != messages_pb2.ROLE_USER:
+        raise invalid(f"{field}.type", "text: only a user shows pictures", kind)
+    return (
+        picture_in(given, field)
+        if kind == "image"
+        else picture_at(given.get("image_url"), f"{field}.image_url")
+    )
 
 
 def _result(given: Mapping[str, Any], field: str) -> messages_pb2.Part:

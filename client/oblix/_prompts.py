@@ -7,18 +7,17 @@ from contextlib import aclosing
 from typing import Any
 
 from oblix._answers import Answer
+from oblix._following import Following, Responses
 from oblix._requests import Prompt, request_of
 from oblix._sessions import SessionCalls
-from oblix._statuses import LOST
 from oblix._terminal import Printer, converse
-from oblix.errors import FailedPreconditionError, OblixError, UnavailableError
+from oblix.errors import FailedPreconditionError
 from oblix.events import Event
 from oblix.v1 import executions_pb2
 
 HANDLE_UNKNOWN = "HANDLE_UNKNOWN"
 Said = str | Sequence[Mapping[str, Any]]
 """A prompt: a text, or several messages."""
-Responses = AsyncGenerator[executions_pb2.ExecuteResponse, None]
 
 
 class PromptCalls(SessionCalls):
@@ -51,8 +50,13 @@ class PromptCalls(SessionCalls):
         `provider:name`), `local_only` (no cloud model may see it),
         `on_disconnect` (`cancel`, or `continue` when this program goes away),
         `on_break` (`keep` what came of an answer that breaks off, or `restart` on
-        the next model) and `context_policy` (for a history that does not fit:
-        `omit` the oldest turns, `refuse`, or prefer a model with a `longer` window).
+        the next model), `context_policy` (for a history that does not fit:
+        `omit` the oldest turns, `refuse`, or prefer a model with a `longer` window),
+        `priority` (`interactive`, or `background`: behind all others that wait for
+        the same model), `when_busy` (where the session's turn runs already: `wait`,
+        or `fail` at once), `timeout` (seconds for all of it, waiting included, at
+        most a day) and `images` (paths, or bytes, of PNG, JPEG, GIF or WebP
+        pictures of at most 8 MiB, shown with the prompt).
 
         Tools: `tools` is a list of dicts with `name`, `description` and `parameters`
         (a JSON Schema), or OpenAI's around them; `tool_choice` is `auto`, `required`
@@ -62,16 +66,23 @@ class PromptCalls(SessionCalls):
         with `call_id`, `content` and `is_error`, and the tools again; the prompt may
         be left out. `response_schema` (a JSON Schema) makes the answer JSON that fits
         it. Instead of a text the prompt may be a list of messages: dicts with `role`
-        and `content`, `tool_calls` as in a response, or `call_id` of role `tool`.
+        and `content`, `tool_calls` as in a response, or `call_id` of role `tool`. The
+        content is a text, or a list of dicts: `type` `text` with `text`; `image` with
+        `path` or `data`; OpenAI's `image_url` with a `data:` URL.
+
+        A connection that drops in the middle is taken up again where it broke; with
+        `on_disconnect="continue"` the answer has gone on meanwhile.
 
         The response has `request_id`, `model_id`, `response` (the text),
         `metrics` (in seconds and tokens; also what the context left out),
         `routing_decision` and `agent_checks`.
 
         Raises InvalidArgumentError; AgentRefusedError; NotFoundError for an
-        unknown session; FailedPreconditionError where no model may answer;
-        UnavailableError where none can be reached, or the daemon ended in the
-        middle: the question, and the part that had come, are in the session.
+        unknown session or picture; FailedPreconditionError where no model may
+        answer; AbortedError where the session is busy; DeadlineExceededError where
+        the timeout is over; UnavailableError where no model can be reached, or the
+        daemon ended in the middle: the question, and the part that had come, are in
+        the session, and its metadata says how much.
         """
         session_id = session_id or self.current_session_id
         if chat and session_id is None:
@@ -124,42 +135,27 @@ class PromptCalls(SessionCalls):
 
     async def _responses(self, request: executions_pb2.ExecuteRequest) -> Responses:
         """Run a request. A daemon that has forgotten the hooked models is told again, unseen."""
-        try:
-            async with aclosing(self._attempt(request)) as responses:
-                async for response in responses:
-                    yield response
-        except FailedPreconditionError as error:
-            if error.reason != HANDLE_UNKNOWN:
-                raise
-        else:
-            return
-        await self._hooks.renew()
-        async with aclosing(self._attempt(request)) as responses:
-            async for response in responses:
-                yield response
+        following = Following(
+            self._transport,
+            request.request_id,
+            session_id=request.session_id,
+            cancels=request.on_disconnect == executions_pb2.ON_DISCONNECT_CANCEL,
+        )
+        for is_last in (False, True):
+            try:
+                async with aclosing(following.responses(lambda: self._execute(request))) as responses:
+                    async for response in responses:
+                        yield response
+            except FailedPreconditionError as error:
+                if error.reason != HANDLE_UNKNOWN or is_last:
+                    raise
+                await self._hooks.renew()
+            else:
+                return
 
-    async def _attempt(self, request: executions_pb2.ExecuteRequest) -> Responses:
+    def _execute(self, request: executions_pb2.ExecuteRequest) -> Responses:
         # The request's id makes it safe to send it again: it is never run twice.
         request.candidates[:] = self._hooks.handles()
-        answers = self._transport.stream(
+        return self._transport.stream(
             lambda link: link.executions.Execute(request, metadata=link.metadata), repeatable=True
         )
-        try:
-            async with aclosing(answers):
-                async for answer in answers:
-                    yield answer
-        except OblixError as error:
-            if error.reason != LOST:
-                raise
-            raise _interrupted(request) from error
-
-
-def _interrupted(request: executions_pb2.ExecuteRequest) -> UnavailableError:
-    kept = "Nothing was recorded"
-    if request.session_id:
-        kept = f"Session {request.session_id} holds the question and the part that had been kept"
-    return UnavailableError(
-        f"oblixd ended in the middle of the answer. {kept}; ask again.",
-        reason="ANSWER_INTERRUPTED",
-        metadata={"session_id": request.session_id, "request_id": request.request_id},
-    )

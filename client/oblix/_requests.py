@@ -22,25 +22,35 @@ CONTEXT_POLICY = {
     "refuse": executions_pb2.CONTEXT_POLICY_REFUSE,
     "longer": executions_pb2.CONTEXT_POLICY_LONGER,
 }
+PRIORITY = {
+    "interactive": executions_pb2.PRIORITY_INTERACTIVE,
+    "background": executions_pb2.PRIORITY_BACKGROUND,
+}
+WHEN_BUSY = {"wait": executions_pb2.WHEN_BUSY_WAIT, "fail": executions_pb2.WHEN_BUSY_FAIL}
 OPTIONS = (
     "context_policy",
+    "images",
     "local_only",
     "model",
     "model_id",
     "on_break",
     "on_disconnect",
+    "priority",
     "response_schema",
     "seed",
     "stop",
+    "timeout",
     "tool_choice",
     "tool_results",
     "tools",
     "top_p",
+    "when_busy",
 )
 MAX_WHOLE = 2**63 - 1
 # The daemon's limits. What is refused here is refused before anything is sent or made.
 MAX_TOKENS = 1_000_000
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
+MAX_TIMEOUT_S = 24 * 60 * 60
 
 N = TypeVar("N", bound=int)
 
@@ -62,10 +72,10 @@ def request_of(prompt: Prompt) -> executions_pb2.ExecuteRequest:
     for name in prompt.options:
         if name not in OPTIONS:
             raise invalid(name, f"nothing: it is not known here; known are {', '.join(OPTIONS)}", "it was")
-    return executions_pb2.ExecuteRequest(
+    request = executions_pb2.ExecuteRequest(
         request_id=text(prompt.request_id or str(uuid.uuid4()), "request_id"),
         session_id=text(prompt.session_id or "", "session_id"),
-        input=map(_bounded, input_of(prompt.prompt, prompt.options.get("tool_results"))),
+        input=map(_bounded, input_of(prompt.prompt, prompt.options)),
         options=_generation(prompt),
         model=text(prompt.options.get("model") or prompt.options.get("model_id") or "", "model"),
         local_only=_flag(prompt.options.get("local_only", False), "local_only"),
@@ -74,7 +84,12 @@ def request_of(prompt: Prompt) -> executions_pb2.ExecuteRequest:
         context_policy=_choice(prompt.options, "context_policy", CONTEXT_POLICY, "omit"),
         tools=tools_of(prompt.options.get("tools")),
         tool_choice=_tool_choice(prompt.options),
+        priority=_choice(prompt.options, "priority", PRIORITY, "interactive"),
+        when_busy=_choice(prompt.options, "when_busy", WHEN_BUSY, "wait"),
     )
+    if (timeout_s := _timeout(prompt.options.get("timeout"))) is not None:
+        request.timeout.FromMicroseconds(max(round(timeout_s * 1e6), 1))
+    return request
 
 
 def _bounded(message: messages_pb2.Message) -> messages_pb2.Message:
@@ -101,6 +116,14 @@ def _tool_choice(options: Mapping[str, Any]) -> executions_pb2.ToolChoice.ValueT
     if options.get("tool_choice") is None:
         return executions_pb2.TOOL_CHOICE_UNSPECIFIED
     return _choice(options, "tool_choice", CHOICES, "auto")
+
+
+def _timeout(value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_TIMEOUT_S:
+        raise invalid("timeout", f"seconds, more than 0 and at most {MAX_TIMEOUT_S:,}", shown(value))
+    return float(value)
 
 
 def _number(value: object, field: str, most: int) -> float | None:

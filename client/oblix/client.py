@@ -10,6 +10,7 @@ from oblix import _machine
 from oblix._address import address_of
 from oblix._backup import BackupCalls
 from oblix._chat import ChatCalls
+from oblix._executions import ExecutionCalls
 from oblix._hooks import configuration_of, hook_request, type_of
 from oblix._housekeeping import HousekeepingCalls
 from oblix._search import SearchCalls
@@ -20,7 +21,9 @@ from oblix.models import ModelType
 from oblix.v1 import models_pb2, monitor_pb2
 
 
-class OblixClient(ChatCalls, SearchCalls, TransferCalls, HousekeepingCalls, WatchCalls, BackupCalls):
+class OblixClient(
+    ChatCalls, ExecutionCalls, SearchCalls, TransferCalls, HousekeepingCalls, WatchCalls, BackupCalls
+):
     """A program's way to its models and conversations.
 
     It holds no connection to a model and no conversation: `oblixd` does, and is

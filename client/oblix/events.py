@@ -1,6 +1,6 @@
 """What happens while a prompt is answered, in the order in which it comes.
 
-Queued*  Started  (Delta | Rerouted)*  Completed
+Queued*  Started  (Queued | Delta | Rerouted)*  Completed
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ class Queued:
 
     request_id: str
     place: int
-    """Turns before this one, from 1."""
+    """Its place among those that wait, from 1."""
+    model: str | None = None
+    """The model that it waits for, as `provider:name`. None: it waits for its session's turn."""
 
 
 @dataclass(frozen=True, slots=True)

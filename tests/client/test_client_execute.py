@@ -20,7 +20,9 @@ from oblix import (
     Started,
     UnavailableError,
 )
+from oblix._requests import Prompt, request_of
 from oblix.testing import Answer, Cut, OllamaServer, Stall
+from oblix.v1 import executions_pb2
 from support.waiting import eventually
 
 RESPONSE = {"request_id", "model_id", "response", "metrics", "routing_decision", "agent_checks"}
@@ -139,6 +141,16 @@ async def test_options_reach_the_model(hooked: OblixClient, ollama: OllamaServer
     assert (options["top_p"], options["seed"], options["stop"]) == (0.5, 11, ["END"])
 
 
+def test_how_long_and_how_soon_travels_with_the_prompt() -> None:
+    options = {"priority": "background", "when_busy": "fail", "timeout": 1.5, "on_disconnect": "continue"}
+    request = request_of(Prompt("Hello", None, None, None, None, options))
+    assert request.priority == executions_pb2.PRIORITY_BACKGROUND
+    assert request.when_busy == executions_pb2.WHEN_BUSY_FAIL
+    assert request.on_disconnect == executions_pb2.ON_DISCONNECT_CONTINUE
+    assert request.timeout.ToMilliseconds() == 1500
+    assert not request_of(Prompt("Hello", None, None, None, None, {})).HasField("timeout")
+
+
 @pytest.mark.parametrize(
     ("arguments", "field"),
     [
@@ -161,6 +173,11 @@ async def test_options_reach_the_model(hooked: OblixClient, ollama: OllamaServer
         ({"on_break": "panic"}, "on_break"),
         ({"context_policy": None}, "context_policy"),
         ({"local_only": "yes"}, "local_only"),
+        ({"priority": "urgent"}, "priority"),
+        ({"when_busy": True}, "when_busy"),
+        ({"timeout": 0}, "timeout"),
+        ({"timeout": float("nan")}, "timeout"),
+        ({"timeout": 86_401}, "timeout"),
         ({"request_id": "ä"}, "request_id"),
         ({"session_id": "a/b"}, "session_id"),
     ],

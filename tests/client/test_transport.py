@@ -212,7 +212,7 @@ async def test_a_daemon_killed_in_the_middle_of_an_answer(
 
     with pytest.raises(UnavailableError) as caught:
         await ask()
-    assert caught.value.reason == "ANSWER_INTERRUPTED"
+    assert caught.value.reason == "EXECUTION_INTERRUPTED"
     assert caught.value.metadata == {"session_id": session_id, "request_id": "the-first"}
     assert session_id in caught.value.message
     assert (await launching.execute("Go on", stream=False))["response"] == "You said: Go on"
