@@ -69,7 +69,7 @@ async def test_then_everything_is_known_within_its_range(started):
 
 
 async def test_the_network_is_unknown_for_now(started):
-    assert (await started()).latest().connectivity == Connectivity(None, None, None, None)
+    assert (await started()).latest().connectivity == Connectivity()
 
 
 async def test_our_models_use_is_told_apart(started, busy):
