@@ -38,7 +38,7 @@ class Resources:
     memory_available_bytes: int | None = None
     """What can be had without swapping."""
     load_average: float | None = None
-    """Over one minute. None where a container may use less CPU than the machine has: it has none of its own."""
+    """Over one minute. None where a container has less CPU than the machine: it has none of its own."""
     cpu_count: int | None = None
     """Cores that this process may run on."""
     own_cpu_percent: float | None = None
@@ -81,7 +81,7 @@ class Connectivity:
     bandwidth_mbps: float | None = None
     """Megabits a second, of recent bulk transfers."""
     connection_type: str = ""
-    """What the default route goes through: wired, wireless, cellular, vpn, loopback or none. Empty: unknown."""
+    """The default route's: wired, wireless, cellular, vpn, loopback or none. Empty: unknown."""
     age_s: float | None = None
     """Seconds since the newest observation, at the time of the snapshot. None: there is none."""
     reason: str = ""
