@@ -31,6 +31,11 @@ class Hook:
         """provider:name."""
         return self.spec.id
 
+    @property
+    def backend(self) -> str:
+        """The model at its server, whoever hooked it: places and speed are told by it."""
+        return f"{self.id} {self.connection.origin}"
+
 
 @dataclass(slots=True)
 class _Client:
