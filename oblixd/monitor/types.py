@@ -86,6 +86,8 @@ class Connectivity:
     """Seconds since the newest observation, at the time of the snapshot. None: there is none."""
     reason: str = ""
     """Why it can't be reached, for a person."""
+    since_s: float | None = None
+    """Since when `reachable` is as it is, seconds since the epoch. None while it is unknown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,138 @@
+"""One model server: how well it is reached, and when to look again."""
+
+from __future__ import annotations
+
+import random
+
+from oblixd.monitor.network.figures import Figures
+from oblixd.monitor.network.reach import Reach
+from oblixd.monitor.network.routes import Way
+from oblixd.monitor.types import Connectivity
+
+STALE_S = 120.0
+"""After so long without evidence (four default check intervals) nothing is known but by the system itself."""
+STALE_INTERVALS = 4.0
+"""The same, where the check interval is longer."""
+FIRST_PAUSE_S = 1.0
+"""From one look to the next while things are unsettled; it doubles up to the check interval."""
+REFRESH_INTERVALS = 4.0
+"""Requests on kept connections show no connect time: after so many check intervals one is looked for."""
+SPREAD = 0.1
+"""Looks come up to this share earlier or later, so that they fall into no step with anything."""
+_LONGEST_DOUBLING = 16
+
+
+class Endpoint:
+    """Takes evidence with its time and gives figures. Bounded, however much goes in; asks nobody itself.
+
+    Times are seconds of a clock that counts while the machine sleeps, too.
+    """
+
+    def __init__(self, check_interval_s: float) -> None:
+        self.way: Way | None = None
+        """The way that the evidence is of; None while there is none."""
+        self._check_interval_s = check_interval_s
+        self._figures = Figures()
+        self._reach = Reach()
+        self._heard_s: float | None = None
+        self._is_cut = False
+        self._looks = 0
+        """Looks since things became unsettled; 0: they are settled."""
+        self._spread = 1.0
+
+    @property
+    def reachable(self) -> bool | None:
+        """As the evidence has it, however old that is; `view` knows better."""
+        return self._reach.reachable
+
+    @property
+    def reason(self) -> str:
+        """Why it can't be reached, for a person. Empty where it can, or where nothing is known."""
+        return self._reach.reason
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether the last attempt failed, and one more would decide."""
+        return self._reach.is_in_doubt
+
+    def connected(self, now_s: float, connect_ms: float) -> None:
+        """A connection came about within so many milliseconds."""
+        is_usual = self._figures.is_usual(now_s, connect_ms)
+        self._figures.attempted(now_s, connect_ms)
+        self._reach.connected(now_s)
+        self._hear(now_s, is_settled=is_usual and self._reach.reachable is True)
+
+    def answered(self, now_s: float) -> None:
+        """A real request was answered."""
+        self._reach.answered(now_s)
+        self._hear(now_s, is_settled=True)
+
+    def failed(self, now_s: float, why: str, *, is_real: bool = False) -> None:
+        """No connection came about; `is_real`: for a request, not for a probe."""
+        self._figures.attempted(now_s, None)
+        self._reach.failed(now_s, why, is_real=is_real)
+        self._hear(now_s, is_settled=False)
+
+    def barred(self, now_s: float, why: str) -> None:
+        """A real request met somebody else in the server's place, as behind a captive portal."""
+        self._reach.barred(now_s, why)
+        self._hear(now_s, is_settled=False)
+
+    def cut(self, now_s: float, why: str) -> None:
+        """The system has no way there: that needs no attempt."""
+        self._reach.cut(now_s, why)
+        self._hear(now_s, is_settled=False)
+        self.way, self._is_cut = None, True
+
+    def carried(self, now_s: float, size: int, seconds: float) -> None:
+        """So many bytes were transferred within so many seconds."""
+        self._figures.carried(now_s, size, seconds)
+
+    def forget(self, way: Way | None) -> None:
+        """Begin anew, on this way: it is another network, or the machine slept."""
+        self._figures = Figures()
+        self._reach.forget()
+        self._heard_s, self._looks, self._is_cut = None, 0, False
+        self.way = way
+
+    def due_s(self) -> float:
+        """When to look next if nothing is heard before."""
+        if self._heard_s is None:
+            return float("-inf")
+        if self._looks:
+            pause_s = FIRST_PAUSE_S * 2.0 ** min(self._looks - 1, _LONGEST_DOUBLING)
+            return self._heard_s + min(pause_s, self._check_interval_s) * self._spread
+        refresh_s = self._figures.connected_s + self._check_interval_s * REFRESH_INTERVALS
+        return min(self._heard_s + self._check_interval_s * self._spread, refresh_s)
+
+    def view(self, now_s: float) -> Connectivity:
+        """What is known now. What is stale is unknown, but for a missing way, which the system would tell."""
+        if self._heard_s is None or self._is_stale(now_s):
+            return Connectivity(connection_type=self.way.kind if self.way else "")
+        reach, figures = self._reach, self._figures
+        return Connectivity(
+            reachable=reach.reachable,
+            latency_ms=figures.latency_ms(now_s),
+            packet_loss_percent=figures.loss_percent(now_s),
+            bandwidth_mbps=figures.bandwidth_mbps(now_s),
+            jitter_ms=figures.jitter_ms(now_s),
+            connection_type=self._kind(),
+            age_s=now_s - self._heard_s,
+            reason=reach.reason,
+            since_s=reach.since_s,
+        )
+
+    def _kind(self) -> str:
+        if self._is_cut:
+            return "none"
+        return self.way.kind if self.way else ""
+
+    def _is_stale(self, now_s: float) -> bool:
+        heard_s = self._heard_s or 0.0
+        lasting_s = max(STALE_S, STALE_INTERVALS * self._check_interval_s)
+        return not self._is_cut and now_s - heard_s > lasting_s
+
+    def _hear(self, now_s: float, *, is_settled: bool) -> None:
+        self._heard_s, self._is_cut = now_s, False
+        self._looks = 0 if is_settled else self._looks + 1
+        self._spread = random.uniform(1 - SPREAD, 1 + SPREAD)  # noqa: S311 - spread, not secrecy

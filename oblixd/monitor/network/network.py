@@ -1,0 +1,163 @@
+"""How well each cloud endpoint is reached: first what real requests show, probes where nothing is fresh."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+
+from oblixd.monitor.network.links import Links
+from oblixd.monitor.network.names import Names
+from oblixd.monitor.network.probe import Prober
+from oblixd.monitor.network.routes import ANYWHERE, Way, way_to
+from oblixd.monitor.network.watched import Seen, Watched, clock_s
+from oblixd.monitor.types import Connectivity
+
+CHECK_INTERVAL_S = 30.0
+USED_S = 300.0
+"""So long after the last use of the daemon nothing is probed any more."""
+TICK_S = 1.0
+"""So often, while it is used, `origins` is asked."""
+SHORTEST_PAUSE_S = 0.05
+GAP_S = 10.0
+"""Who overslept by so much was suspended with the machine: nothing of before counts."""
+MOST_ENDPOINTS = 64
+"""Endpoints that are looked after; of more nothing is known."""
+
+_logger = logging.getLogger(__name__)
+
+
+def _none() -> Collection[str]:
+    return ()
+
+
+def _nothing() -> None:
+    return
+
+
+class Network:
+    """Looks after the endpoints that `origins` names. Belongs to one event loop; reading it measures nothing.
+
+    It rests, and sends nothing, where there are none, and when nobody said
+    `want` for five minutes. `on_change` is called when one becomes reachable,
+    unreachable or unknown.
+    """
+
+    def __init__(
+        self, origins: Callable[[], Collection[str]] = _none, *, check_interval_s: float = CHECK_INTERVAL_S
+    ) -> None:
+        self.on_change: Callable[[], None] = _nothing
+        self._origins = origins
+        self._check_interval_s = check_interval_s
+        self._prober = Prober(Names())
+        self._watched: dict[str, Watched] = {}
+        self._letting_go: set[asyncio.Task[None]] = set()
+        self._links = Links(self._network_changed)
+        self._way_out: Way | None = None
+        self._wanted_s = clock_s()
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to listen for changes of the network, and to probe where it is due."""
+        self._links.start()
+        self._way_out = way_to(ANYWHERE)
+        self._task = asyncio.create_task(self._run(), name="network")
+
+    async def close(self) -> None:
+        """Stop listening and probing."""
+        self._links.close()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        closing = [one.close() for one in self._watched.values()]
+        await asyncio.gather(*closing, *self._letting_go)
+
+    def want(self) -> None:
+        """Say that somebody uses the daemon: what they will ask for is kept fresh for a while."""
+        self._wanted_s = clock_s()
+        self._wake.set()
+
+    def observe(self, origin: str, seen: Seen) -> None:
+        """Take what a real request just experienced. Of an endpoint that nobody named it is ignored."""
+        self._follow()
+        if (one := self._watched.get(origin)) is not None:
+            one.observe(seen)
+
+    def endpoints(self) -> Mapping[str, Connectivity]:
+        """What is known of each endpoint now, by origin."""
+        return {origin: one.view() for origin, one in self._watched.items()}
+
+    def overall(self) -> Connectivity:
+        """The best of the endpoints: as long as one cloud model can be reached well, the network is well.
+
+        Its connection type is that of the default route, also where there is no endpoint.
+        """
+        kind = self._way_out.kind if self._way_out else "none"
+        best = min(self.endpoints().values(), key=_badness, default=Connectivity())
+        return replace(best, connection_type=kind)
+
+    async def _run(self) -> None:
+        while True:
+            self._follow()
+            for one in self._watched.values():
+                one.look_if_due()
+            await self._pause()
+
+    async def _pause(self) -> None:
+        self._wake.clear()
+        if not self._is_used():
+            await self._wake.wait()
+            return
+        before_s = clock_s()
+        due_s = min((one.endpoint.due_s() for one in self._watched.values()), default=math.inf)
+        await asyncio.sleep(min(max(due_s - before_s, SHORTEST_PAUSE_S), TICK_S))
+        if clock_s() - before_s > TICK_S + GAP_S:
+            _logger.info("the machine slept: the network is looked at anew")
+            for one in self._watched.values():
+                one.forget()
+
+    def _is_used(self) -> bool:
+        return clock_s() - self._wanted_s < USED_S
+
+    def _follow(self) -> None:
+        """Begin with the endpoints that are new, and let go of those that nobody holds any more."""
+        wanted = list(dict.fromkeys(self._origins()))[:MOST_ENDPOINTS]
+        if wanted == list(self._watched):
+            return
+        for origin in self._watched.keys() - set(wanted):
+            task = asyncio.create_task(self._watched.pop(origin).close())
+            self._letting_go.add(task)
+            task.add_done_callback(self._letting_go.discard)
+        self._watched = {origin: self._watched.get(origin) or self._new(origin) for origin in wanted}
+        self._prober.names.keep({one.target.host for one in self._watched.values()})
+
+    def _new(self, origin: str) -> Watched:
+        one = Watched(origin, self._check_interval_s, self._prober, self._changed)
+        one.check_way()
+        return one
+
+    def _network_changed(self) -> None:
+        self._way_out = way_to(ANYWHERE)
+        for one in self._watched.values():
+            before = one.endpoint.way
+            has_way = one.check_way()
+            if has_way and self._is_used() and one.endpoint.reachable is not True:
+                one.look(anew=one.endpoint.way is not before)
+
+    def _changed(self, one: Watched) -> None:
+        match one.endpoint.reachable:
+            case True:
+                _logger.info("%s is reached", one.origin)
+            case False:
+                _logger.info("%s can't be reached: %s", one.origin, one.endpoint.reason)
+            case None:
+                _logger.info("%s: nothing is known of the way there", one.origin)
+        self.on_change()
+
+
+def _badness(seen: Connectivity) -> tuple[int, float, float]:
+    latency_ms = math.inf if seen.latency_ms is None else seen.latency_ms
+    return (True, None, False).index(seen.reachable), seen.packet_loss_percent or 0.0, latency_ms
