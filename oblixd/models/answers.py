@@ -18,7 +18,7 @@ from oblixd.models.framing import LONGEST_LINE, TooLongError
 from oblixd.models.http import HttpClient
 
 if TYPE_CHECKING:
-    from oblixd.models.transport import Reply
+    from oblixd.models.replies import Reply
 
 AFTER_STOP_S = 5.0
 """How long the counts are waited for once the model said why it stopped."""

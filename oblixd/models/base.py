@@ -7,8 +7,9 @@ and cooldown are the execution room's. A provider is one file beside this one.
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Protocol
 
 from oblix.v1 import messages_pb2 as pb
@@ -148,6 +149,8 @@ class ModelErrorKind(enum.Enum):
     """The server is there and does not have this model."""
     UNAUTHENTICATED = "MODEL_KEY_REFUSED"
     RATE_LIMITED = "MODEL_RATE_LIMITED"
+    QUEUE_FULL = "MODEL_QUEUE_FULL"
+    """As many wait for a place at it as may."""
     OVERLOADED = "MODEL_OVERLOADED"
     CONTEXT_OVERFLOW = "CONTEXT_OVERFLOW"
     REFUSED = "MODEL_REFUSED_REQUEST"
@@ -164,7 +167,13 @@ class ModelError(Exception):
     """A model could not answer, or not to the end. The message says what to do next; it never holds a key."""
 
     def __init__(
-        self, kind: ModelErrorKind, message: str, *, endpoint: str = "", retry_after_s: float | None = None
+        self,
+        kind: ModelErrorKind,
+        message: str,
+        *,
+        endpoint: str = "",
+        retry_after_s: float | None = None,
+        numbers: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -173,6 +182,12 @@ class ModelError(Exception):
         """Where the model's server listens. Empty for the embedded one."""
         self.retry_after_s = retry_after_s
         """When the server wants to be asked again, in seconds."""
+        self.numbers = numbers
+        """The values of the message by name, for a program."""
+
+
+class UnableError(ModelError):
+    """The provider can't do what the request asks for. Said before its server was asked anything."""
 
 
 class Connection(Protocol):
@@ -191,6 +206,10 @@ class Connection(Protocol):
     """Scheme, host and port of its server, as exchanges are reported by; empty for the embedded model."""
     max_running: int | None
     """Streams that its server works on at once; None: as many as come."""
+    features: tuple[str, ...]
+    """What it takes besides text: tools, images, json_schema, reasoning. Empty while it is not known."""
+    memory_bytes: int
+    """What it takes of its server's memory while it is loaded. 0 while it is not known."""
 
     @property
     def limited_s(self) -> float:
@@ -209,9 +228,13 @@ class Connection(Protocol):
     def status(self) -> Status:
         """What is known now. Asks nobody."""
 
-    async def confirm_location(self) -> None:
-        """Make sure that `location` is true, where only the server can tell: it is asked once.
+    def keep_warm(self) -> None:
+        """Have a connection to its server open before the next stream, from here on. Sends nothing on it."""
 
+    async def confirm_location(self) -> None:
+        """Make sure that `location`, `context_window` and `features` are true.
+
+        Where only the server can tell, it is asked once; later calls return at once.
         Raises ModelError where it can't be asked.
         """
 

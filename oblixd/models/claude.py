@@ -13,7 +13,6 @@ from oblixd.models.base import (
     ContentKind,
     Finish,
     Finished,
-    ModelErrorKind,
     Options,
     State,
     Status,
@@ -22,6 +21,7 @@ from oblixd.models.base import (
 )
 from oblixd.models.calls import Calls
 from oblixd.models.connection import HttpConnection
+from oblixd.models.exchanges import OnExchange, unheard
 from oblixd.models.failures import Peer
 from oblixd.models.framing import Events
 from oblixd.models.hooks import HookSpec
@@ -42,7 +42,9 @@ class ClaudeConnection(HttpConnection):
 
     path = "/v1/messages"
 
-    def __init__(self, spec: HookSpec, *, patience: Patience = PATIENCE) -> None:
+    def __init__(
+        self, spec: HookSpec, *, patience: Patience = PATIENCE, on_exchange: OnExchange = unheard
+    ) -> None:
         peer = Peer(
             title="Claude",
             endpoint=spec.endpoint,
@@ -50,13 +52,15 @@ class ClaudeConnection(HttpConnection):
             api_key=spec.api_key,
         )
         headers = {"anthropic-version": API_VERSION, "x-api-key": spec.api_key}
-        super().__init__(spec, Server(peer, spec.endpoint.removesuffix("/v1"), headers, patience=patience))
+        super().__init__(
+            spec, Server(peer, spec.endpoint.removesuffix("/v1"), headers, patience=patience), on_exchange
+        )
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
         """Write the request in Claude's words. Raises ModelError where a seed is asked for: there is none."""
         if request.options.seed is not None:
             message = "Claude knows no seed: leave it out, or use another model."
-            raise self._peer.error(ModelErrorKind.REFUSED, message)
+            raise self._peer.unable(message)
         context = said(request.messages)
         system = "\n\n".join(one.text for one in context if one.role == "system")
         body = {

@@ -20,7 +20,9 @@ from oblixd.models.base import (
     ModelError,
     State,
     Status,
+    UnableError,
 )
+from oblixd.models.exchanges import OnExchange, unheard
 from oblixd.models.hooks import HookSpec, derived_location, origin_of
 from oblixd.models.http import HttpClient
 from oblixd.models.servers import PROBE_PATIENCE, Server
@@ -34,7 +36,7 @@ class HttpConnection(ABC):
     path: str
     """Where requests are posted."""
 
-    def __init__(self, spec: HookSpec, server: Server) -> None:
+    def __init__(self, spec: HookSpec, server: Server, on_exchange: OnExchange = unheard) -> None:
         self.provider = spec.provider
         self.name = spec.name
         self.endpoint = spec.endpoint
@@ -42,9 +44,11 @@ class HttpConnection(ABC):
         self.context_window: int | None = spec.count("context_window")
         self.origin = origin_of(spec.endpoint)
         self.max_running: int | None = spec.count("max_running")
+        self.features: tuple[str, ...] = ()
+        self.memory_bytes = 0
         self._spec = spec
         self._peer = server.peer
-        self._http = HttpClient(server)
+        self._http = HttpClient(server, on_exchange)
         self._status = Status()
         self._streams = Streams()
 
@@ -63,7 +67,7 @@ class HttpConnection(ABC):
     @property
     def limited_s(self) -> float:
         """See `Connection.limited_s`."""
-        return 0.0
+        return self._http.allowance.left_s
 
     async def count_tokens(self, messages: Sequence[pb.Message]) -> list[int] | None:
         """See `Connection.count_tokens`."""
@@ -98,9 +102,16 @@ class HttpConnection(ABC):
                     async for item in items:
                         self._status = _READY
                         yield item
+            except UnableError:
+                # The server was not asked: this says nothing of it.
+                raise
             except ModelError as error:
                 self._status = _last_try(error.message)
                 raise
+
+    def keep_warm(self) -> None:
+        """See `Connection.keep_warm`."""
+        self._http.keep_warm()
 
     async def retire(self) -> None:
         """See `Connection.retire`."""

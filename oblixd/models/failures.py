@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
-from oblixd.models.base import ModelError, ModelErrorKind
+from oblixd.models.base import ModelError, ModelErrorKind, UnableError
 
 LONGEST_QUOTE = 500
 """Characters of a server's own words that an error repeats."""
@@ -82,6 +82,10 @@ class Peer:
         return ModelError(
             kind, self._without_key(message), endpoint=self.endpoint, retry_after_s=retry_after_s
         )
+
+    def unable(self, message: str) -> UnableError:
+        """Refuse a request that this provider can't do: its server is not asked."""
+        return UnableError(ModelErrorKind.REFUSED, self._without_key(message), endpoint=self.endpoint)
 
     def refused(self) -> ModelError:
         """Nothing listens there."""

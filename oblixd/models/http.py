@@ -14,18 +14,26 @@ from contextlib import asynccontextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from oblixd.models.allowance import Allowance
+from oblixd.models.exchanges import OnExchange, unheard
 from oblixd.models.servers import Patience, Server
+from oblixd.models.warmth import Warmth
 
 if TYPE_CHECKING:
-    from oblixd.models.transport import Reply, Transport
+    from oblixd.models.replies import Reply
+    from oblixd.models.transport import Transport
 
 
 class HttpClient:
-    """A pool of warm connections to one server. Belongs to one event loop."""
+    """A pool of connections to one server. Belongs to one event loop."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, on_exchange: OnExchange = unheard) -> None:
         self.server = server
+        self.allowance = Allowance()
+        """What the server's rate limit leaves."""
+        self._on_exchange = on_exchange
         self._transport: Transport | None = None
+        self._warmth = Warmth(self._open_ahead)
         self._closed = False
 
     @asynccontextmanager
@@ -39,20 +47,31 @@ class HttpClient:
         """
         transport = await self._open()
         async with transport.request(method, path, body, patience or self.server.patience) as reply:
+            if method == "POST":
+                self.allowance.heard(reply.status, reply.headers)
             yield reply
+
+    def keep_warm(self) -> None:
+        """Have a connection open before the next request, from here on. Nothing is sent on it."""
+        if not self._closed:
+            self._warmth.keep()
 
     async def close(self) -> None:
         """Close every connection. A request under way fails with ModelError; a later one, too."""
         self._closed = True
+        await self._warmth.stop()
         if self._transport is not None:
             await self._transport.close()
+
+    async def _open_ahead(self) -> asyncio.Future[None]:
+        return await (await self._open()).open()
 
     async def _open(self) -> Transport:
         if self._transport is None:
             module = await warm()
             # Somebody else may have opened or closed it while this one waited for the import.
             if self._transport is None and not self._closed:
-                self._transport = module.Transport(self.server)
+                self._transport = module.Transport(self.server, self._on_exchange)
         if self._transport is None or self._closed:
             raise self.server.peer.unreachable("the connection was closed here")
         return self._transport

@@ -10,6 +10,7 @@ from oblixd.models.answers import Decoder, Piece, count_of, object_of, read_obje
 from oblixd.models.base import ChatRequest, ContentKind, Finish, Finished, State, Status
 from oblixd.models.calls import Calls
 from oblixd.models.connection import HttpConnection
+from oblixd.models.exchanges import OnExchange, unheard
 from oblixd.models.failures import Peer
 from oblixd.models.framing import Events
 from oblixd.models.hooks import HookSpec
@@ -29,7 +30,9 @@ class OpenAIConnection(HttpConnection):
 
     path = "/chat/completions"
 
-    def __init__(self, spec: HookSpec, *, patience: Patience = PATIENCE) -> None:
+    def __init__(
+        self, spec: HookSpec, *, patience: Patience = PATIENCE, on_exchange: OnExchange = unheard
+    ) -> None:
         peer = Peer(
             title="OpenAI" if spec.provider == "openai" else "The endpoint",
             endpoint=spec.endpoint,
@@ -37,7 +40,9 @@ class OpenAIConnection(HttpConnection):
             api_key=spec.api_key,
         )
         headers = {"Authorization": f"Bearer {spec.api_key}"} if spec.api_key else {}
-        super().__init__(spec, Server(peer, _base_url(spec.endpoint), headers, patience=patience))
+        super().__init__(
+            spec, Server(peer, _base_url(spec.endpoint), headers, patience=patience), on_exchange
+        )
         # OpenAI's newer models refuse the older name; other servers know only the older one.
         self._limit = "max_completion_tokens" if spec.provider == "openai" else "max_tokens"
 

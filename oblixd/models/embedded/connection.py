@@ -97,6 +97,8 @@ class EmbeddedConnection:
         self.context_window: int | None = spec.count("num_ctx") or settings.context
         self.origin = ""
         self.max_running: int | None = settings.slots
+        self.features: tuple[str, ...] = ()
+        self.memory_bytes = 0
         self._settings = settings
         self._socket_path = socket_path
         self._peer = Peer(title="The embedded model", endpoint="")
@@ -127,6 +129,9 @@ class EmbeddedConnection:
         """See `Connection.status`."""
         status = self._supervisor.status()
         return self._installed() if status.state is State.IDLE else status
+
+    def keep_warm(self) -> None:
+        """See `Connection.keep_warm`. Its process is on this machine, and loaded on first use."""
 
     async def confirm_location(self) -> None:
         """See `Connection.confirm_location`. It can be nowhere else."""

@@ -1,0 +1,88 @@
+"""How connections are opened: aiohttp's session and sockets, with explicit limits and without surprises.
+
+No proxy and no cookie of the environment is used, and compression is neither
+asked for nor accepted.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+
+from oblixd.models.exchanges import Course
+from oblixd.models.servers import Server
+
+KEPT_S = 300.0
+"""How long an idle connection is kept open."""
+DEAD_S = 30
+"""Seconds after which the system gives up a connection whose other end acknowledges nothing.
+
+Networks forget idle connections without a word: a request on one would wait for its answer in vain.
+"""
+
+AddressInfo = tuple[Any, ...]
+
+
+def session(server: Server, connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
+    """Make a session of a server's connections."""
+    return aiohttp.ClientSession(
+        connector=connector,
+        headers={
+            "Accept-Encoding": "identity",
+            "Content-Type": "application/json",
+            "User-Agent": "oblix",
+            **server.headers,
+        },
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        trust_env=False,
+        trace_configs=[_trace()],
+    )
+
+
+def connector(server: Server) -> aiohttp.BaseConnector:
+    """Make what opens and keeps a server's connections.
+
+    It has no limit: places are counted by the transport, for waiting for one is no failure to connect.
+    """
+    if server.socket_path is not None:
+        return aiohttp.UnixConnector(str(server.socket_path), limit=0, keepalive_timeout=KEPT_S)
+    return aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT_S, socket_factory=watched_socket)
+
+
+def watched_socket(address: AddressInfo) -> socket.socket:
+    """Make a socket that the system watches while it is idle; see tcp(7)."""
+    family, kind, protocol, *_ = address
+    made = socket.socket(family, kind, protocol)
+    made.setblocking(False)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _WATCH.items():
+        made.setsockopt(socket.IPPROTO_TCP, option, value)
+    return made
+
+
+def _known(**options: int) -> dict[int, int]:
+    """Systems differ in what they can be told."""
+    return {getattr(socket, name): value for name, value in options.items() if hasattr(socket, name)}
+
+
+_WATCH = _known(TCP_KEEPIDLE=DEAD_S, TCP_KEEPINTVL=DEAD_S // 3, TCP_USER_TIMEOUT=DEAD_S * 1000)
+
+
+def _trace() -> aiohttp.TraceConfig:
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_create_start.append(_telling(Course.connecting))
+    trace.on_connection_create_end.append(_telling(Course.connected))
+    trace.on_connection_reuseconn.append(_telling(Course.reusing))
+    return trace
+
+
+def _telling(note: Callable[[Course], None]) -> Callable[..., Any]:
+    async def tell(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
+        note(context.trace_request_ctx)
+
+    return tell
