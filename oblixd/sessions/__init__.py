@@ -4,9 +4,10 @@
 is being written. How it lies on disk: `tables.py`.
 """
 
+from oblixd.sessions.requests import Outcome, RecordedTurn
 from oblixd.sessions.rules import Keeping
 from oblixd.sessions.sessions import Sessions
 from oblixd.sessions.tables import TABLE_NAMES
 from oblixd.sessions.turns import Turn
 
-__all__ = ["TABLE_NAMES", "Keeping", "Sessions", "Turn"]
+__all__ = ["TABLE_NAMES", "Keeping", "Outcome", "RecordedTurn", "Sessions", "Turn"]

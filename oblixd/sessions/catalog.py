@@ -52,6 +52,7 @@ class Entry:
             running_request_id=progress.running.request_id,
             parent_sequence=header.parent_sequence,
             source_id=header.source_id,
+            routing_policy=header.routing_policy,
         )
         if header.HasField("retention"):
             session.retention.days = header.retention.days

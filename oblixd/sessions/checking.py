@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from oblixd.errors import DataLossError, OblixdError
 from oblixd.sessions.catalog import NEXT_NUMBER
+from oblixd.sessions.ids import pack, unpack
 from oblixd.sessions.labels import LABEL_BYTES, labels_of
 from oblixd.sessions.shelves import DELETED, shelf_of
 from oblixd.sessions.sources import source_key
@@ -25,7 +26,17 @@ from oblixd.sessions.tables import (
 from oblixd.store import offline, schema
 from oblixd.store.v1 import records_pb2 as records
 
-_BY_NUMBER = {"sessions", "progress", "messages", "pieces", "deleted", "retentions", "running", "garbage"}
+_BY_NUMBER = {
+    "sessions",
+    "progress",
+    "messages",
+    "pieces",
+    "deleted",
+    "retentions",
+    "running",
+    "turns",
+    "garbage",
+}
 _BY_ID = {"ids", "deleted_ids"}
 _PLACES = {"recency": len(DELETED), "labels": len(DELETED) + LABEL_BYTES}
 """Tables whose keys end with a place, and where that begins."""
@@ -39,6 +50,8 @@ _COUNTED = (
     "messages",
     "pieces",
     "deleted_ids",
+    "requests",
+    "turns",
 )
 """Tables in which nothing may be that belongs to nobody."""
 
@@ -116,6 +129,7 @@ class _Audit:
         for key in self._book.keys("garbage"):
             self._count("messages", key)
             self._count("pieces", key)
+            yield from self._turns("", key)
         for table in _COUNTED:
             if stray := self._book.count(table) - self._owned[table]:
                 yield Problem("", f"{abs(stray)} records of {table} belong to no session")
@@ -134,8 +148,11 @@ class _Audit:
         progress = records.ProgressRecord.FromString(payload)
         yield from self._found(header.id, _entries(key, header, progress))
         yield from self._messages(header.id, key, progress)
+        yield from self._turns(header.id, key)
         if progress.HasField("running"):
             self._count("pieces", message_key(int.from_bytes(key, "big"), progress.running.answer_sequence))
+            if self._book.get("turns", key + pack(progress.running.request_id)) is None:
+                yield Problem(header.id, "its running turn is not found in turns")
 
     def _deleted(self, key: bytes, deleted: records.DeletedRecord) -> Iterator[Problem]:
         session_id = deleted.header.id
@@ -144,6 +161,7 @@ class _Audit:
             session_id, [("deleted_ids", session_id.encode(), key), ("recency", place, key)]
         )
         yield from self._messages(session_id, key, deleted.progress)
+        yield from self._turns(session_id, key)
 
     def _found(self, session_id: str, entries: list[tuple[str, bytes, bytes]]) -> Iterator[Problem]:
         """Every entry that there must be, and what it leads to."""
@@ -160,6 +178,16 @@ class _Audit:
             yield Problem(session_id, f"it has {len(sequences)} messages and counts {progress.message_count}")
         if sequences and sequences[-1] >= progress.next_sequence:
             yield Problem(session_id, f"message {sequences[-1]} stands where the next one goes")
+
+    def _turns(self, session_id: str, key: bytes) -> Iterator[Problem]:
+        for turn in self._book.keys("turns", key):
+            self._owned["turns"] += 1
+            request_id = turn[NUMBER_BYTES:]
+            payload = self._book.get("requests", request_id)
+            if payload is None or number_key(records.RequestRecord.FromString(payload).number) != key:
+                yield Problem(session_id, f"its request {unpack(request_id)} is not found in requests")
+            else:
+                self._owned["requests"] += 1
 
     def _label_counts(self) -> Iterator[Problem]:
         total = 0

@@ -8,7 +8,7 @@ from oblixd.sessions.catalog import Entry
 from oblixd.sessions.ids import new_id
 from oblixd.sessions.ledger import Ledger
 from oblixd.sessions.structs import check_struct
-from oblixd.sessions.validation import check_title
+from oblixd.sessions.validation import check_routing_policy, check_title
 from oblixd.store import Transaction
 from oblixd.store.v1 import records_pb2 as records
 
@@ -16,6 +16,7 @@ from oblixd.store.v1 import records_pb2 as records
 async def create(ledger: Ledger, session: Session) -> Session:
     """Makes an empty session. See `Sessions.create`."""
     check_title(session.title)
+    check_routing_policy(session.routing_policy)
     check_struct(session.metadata, "session.metadata")
     check_struct(session.context, "session.context")
     now = ledger.clock()
@@ -37,4 +38,5 @@ def _header(session: Session, now: int) -> records.SessionRecord:
         metadata=session.metadata,
         context=session.context,
         local_only=session.local_only,
+        routing_policy=session.routing_policy,
     )

@@ -20,6 +20,8 @@ def decision_record(decision: pb.RoutingDecision) -> records.DecisionRecord:
         connectivity_target=decision.connectivity_target,
         readings=[_reading_record(reading) for reading in decision.readings],
         candidates=[_verdict_record(verdict) for verdict in decision.candidates],
+        policy=decision.policy,
+        policy_source=decision.policy_source,
     )
 
 
@@ -35,6 +37,8 @@ def decision_from(record: records.DecisionRecord) -> pb.RoutingDecision:
         connectivity_target=record.connectivity_target,
         readings=[_reading_from(reading) for reading in record.readings],
         candidates=[_verdict_from(verdict) for verdict in record.candidates],
+        policy=record.policy,
+        policy_source=record.policy_source,
     )
 
 
@@ -64,6 +68,7 @@ def _verdict_record(verdict: pb.CandidateVerdict) -> records.VerdictRecord:
         rank=verdict.rank,
         rule=verdict.rule,
         reason=verdict.reason,
+        readings=[_reading_record(reading) for reading in verdict.readings],
     )
 
 
@@ -75,4 +80,5 @@ def _verdict_from(record: records.VerdictRecord) -> pb.CandidateVerdict:
         rank=record.rank,
         rule=record.rule,
         reason=record.reason,
+        readings=[_reading_from(reading) for reading in record.readings],
     )

@@ -119,4 +119,5 @@ def copied_header(
         parent_session_id=source.id,
         parent_sequence=last_sequence,
         retention=source.retention if source.HasField("retention") else None,
+        routing_policy=source.routing_policy,
     )

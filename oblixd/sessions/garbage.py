@@ -25,6 +25,8 @@ def sweep_some(ledger: Ledger, number: int, txn: Transaction) -> bool:
     for table in (ledger.tables.messages, ledger.tables.pieces):
         if table.delete_all(txn, key, SWEPT_AT_ONCE) == SWEPT_AT_ONCE:
             return True
+    if ledger.requests.forget(txn, number, SWEPT_AT_ONCE):
+        return True
     ledger.tables.garbage.delete(txn, key)
     return False
 

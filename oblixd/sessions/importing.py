@@ -22,6 +22,7 @@ from oblixd.sessions.validation import (
     check_count,
     check_message,
     check_provenance,
+    check_routing_policy,
     check_sequence,
     check_session_id,
     check_source_id,
@@ -174,6 +175,7 @@ class _Incoming:
             parent_sequence=session.parent_sequence,
             retention=retention_record(session.retention) if session.HasField("retention") else None,
             source_id=session.source_id,
+            routing_policy=session.routing_policy,
         )
         if session.HasField("update_time"):
             self._update_us = timestamp_us(session.update_time)
@@ -202,6 +204,7 @@ class _Incoming:
 
 def _check_header(session: pb.Session) -> None:
     check_title(session.title)
+    check_routing_policy(session.routing_policy)
     check_struct(session.metadata, "session.metadata")
     check_struct(session.context, "session.context")
     for field in ("create_time", "update_time"):

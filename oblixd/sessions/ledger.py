@@ -11,6 +11,7 @@ from oblixd.errors import DataLossError
 from oblixd.sessions.catalog import Catalog, Entry
 from oblixd.sessions.changes import Changes
 from oblixd.sessions.refs import Ref
+from oblixd.sessions.requests import Requests
 from oblixd.sessions.tables import Tables, number_key, sequence_of
 from oblixd.sessions.times import now_us
 from oblixd.sessions.transcript import Transcript
@@ -29,6 +30,7 @@ class Ledger:
     tables: Tables
     catalog: Catalog
     transcript: Transcript
+    requests: Requests
     changes: Changes
     clock: Callable[[], int]
     """The wall clock in microseconds since 1970. May step back."""
@@ -39,7 +41,7 @@ class Ledger:
         tables = Tables.of(store)
         catalog = Catalog(tables)
         changes = Changes(store, tables, catalog.history)
-        return cls(store, tables, catalog, Transcript(tables), changes, clock)
+        return cls(store, tables, catalog, Transcript(tables), Requests(tables), changes, clock)
 
     @contextmanager
     def read(self, ref: Ref) -> Iterator[Transaction]:
@@ -68,10 +70,16 @@ class Ledger:
             return self.catalog.entry(txn, self.catalog.ref(txn, session_id))
 
     def begin_turn(
-        self, txn: Transaction, ref: Ref, progress: records.ProgressRecord, running: records.RunningTurn
+        self,
+        txn: Transaction,
+        ref: Ref,
+        progress: records.ProgressRecord,
+        running: records.RunningTurn,
+        request: records.RequestRecord,
     ) -> None:
-        """Keeps a place for the answer. The caller touches the session."""
-        running.answer_sequence = progress.next_sequence
+        """Keeps a place for the answer, and the request. The caller touches the session."""
+        running.answer_sequence = request.answer_sequence = progress.next_sequence
+        self.requests.begin(txn, running.request_id, request)
         progress.next_sequence += 1
         progress.running.CopyFrom(running)
         self.tables.running.put(txn, number_key(ref.number), b"")
@@ -82,14 +90,19 @@ class Ledger:
         ref: Ref,
         progress: records.ProgressRecord,
         record: records.MessageRecord | None,
+        ending: records.RequestRecord,
     ) -> None:
-        """Writes the answer over its checkpoints and clears the running turn. None: leaves no answer."""
+        """Writes the answer over its checkpoints and clears the running turn. None: leaves no answer.
+
+        `ending` is what `requests.ending` makes.
+        """
         sequence = progress.running.answer_sequence
         if self.transcript.delete(txn, ref.number, sequence):
             progress.message_count -= 1
         if record is not None:
             self.transcript.put(txn, ref.number, sequence, record)
             progress.message_count += 1
+        self.requests.end(txn, progress.running.request_id, ending)
         progress.ClearField("running")
         self.tables.running.delete(txn, number_key(ref.number))
         self.catalog.touch(txn, ref, progress, self.clock())

@@ -78,6 +78,7 @@ def _header(ledger: Ledger, sources: list[Entry], title: str | None) -> records.
         title=title,
         create_us=ledger.clock(),
         local_only=any(source.header.local_only for source in sources),
+        routing_policy=_agreed({source.header.routing_policy for source in sources}),
     )
     for source in sources:
         _unite(header.metadata, source.header.metadata)
@@ -85,6 +86,11 @@ def _header(ledger: Ledger, sources: list[Entry], title: str | None) -> records.
     check_struct(header.metadata, "metadata (united)")
     check_struct(header.context, "context (united)")
     return header
+
+
+def _agreed(names: set[str]) -> str:
+    """The one that all have, else none: nobody chose one for what came of different ones."""
+    return names.pop() if len(names) == 1 else ""
 
 
 def _unite(there: Struct, more: Struct) -> None:

@@ -30,6 +30,8 @@ def message_record(message: pb.Message) -> records.MessageRecord:
     if message.HasField("usage"):
         record.usage.input_tokens = message.usage.input_tokens
         record.usage.output_tokens = message.usage.output_tokens
+        if message.usage.HasField("cost"):
+            record.usage.cost = message.usage.cost
     if message.HasField("timings"):
         record.timings.CopyFrom(_timings_record(message.timings))
     if message.HasField("decision"):
@@ -53,6 +55,8 @@ def message_from(record: records.MessageRecord, sequence: int) -> pb.Message:
     if record.HasField("usage"):
         message.usage.input_tokens = record.usage.input_tokens
         message.usage.output_tokens = record.usage.output_tokens
+        if record.usage.HasField("cost"):
+            message.usage.cost = record.usage.cost
     if record.HasField("timings"):
         message.timings.CopyFrom(_timings_from(record.timings))
     if record.HasField("decision"):

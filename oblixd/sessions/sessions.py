@@ -32,6 +32,8 @@ from oblixd.sessions.intake import recorded_messages, taken
 from oblixd.sessions.ledger import Ledger
 from oblixd.sessions.listing import Query
 from oblixd.sessions.merging import merge
+from oblixd.sessions.recorded import recorded
+from oblixd.sessions.requests import RecordedTurn
 from oblixd.sessions.retention import prune
 from oblixd.sessions.rules import DEFAULT, Keeping
 from oblixd.sessions.times import now_us
@@ -87,7 +89,7 @@ class Sessions:
         self._watches.close()
 
     async def create(self, session: Session) -> Session:
-        """Makes an empty session of the title, metadata, context and local_only given."""
+        """Makes an empty session of the title, metadata, context, local_only and routing_policy given."""
         return await create(self._ledger, session)
 
     def get(self, session_id: str) -> Session:
@@ -224,19 +226,34 @@ class Sessions:
         """
         return listing.history(self._ledger, self._ledger.ref(session_id), before_sequence)
 
-    async def begin_turn(self, session_id: str, request_id: str, input: Sequence[Message]) -> Turn:  # noqa: A002  the contract's word
+    async def begin_turn(
+        self,
+        session_id: str,
+        request_id: str,
+        input: Sequence[Message],  # noqa: A002  the contract's word
+        fingerprint: bytes = b"",
+    ) -> Turn:
         """Records the question and keeps the place after it for the answer, in one transaction.
 
-        FailedPreconditionError TURN_RUNNING where a turn of this session runs. When the
-        caller is cancelled meanwhile, the question stays and the turn is ended.
+        FailedPreconditionError TURN_RUNNING where a turn of this session runs,
+        AlreadyExistsError REQUEST_ID_REUSED where a session holds a turn of this request.
+        `fingerprint` is told by `recorded`. When the caller is cancelled meanwhile, the
+        question stays and the turn is ended.
         """
-        return await begin(self._ledger, session_id, request_id, input)
+        return await begin(self._ledger, session_id, request_id, input, fingerprint)
+
+    def recorded(self, request_id: str) -> RecordedTurn | None:
+        """The turn that a request began, however long ago. None: no session holds one.
+
+        Copies of its messages, in whichever session, are none. A deleted session's turns
+        are back when it is brought back; until it is purged, their ids stay taken.
+        """
+        return recorded(self._ledger, request_id)
 
     async def copy(self, session_id: str, title: str | None, up_to_sequence: int = 0) -> Session:
         """A new session with the messages that are there now. title None: the source's.
 
         up_to_sequence: the last message to copy; 0 is all. InvalidArgumentError past the end.
-
         A running answer is copied as far as it was checkpointed, as INTERRUPTED. The copy
         is built unseen in small transactions: other writers do not wait for it.
         """
@@ -246,7 +263,8 @@ class Sessions:
         """A new session of 1 to 1,000 sessions' messages in order of time; a repeated id counts once.
 
         Each session's own order is kept, also where its clock stepped back. Metadata and
-        context are united, the session named first wins; local_only if one was. title
+        context are united, the session named first wins; local_only if one was; routing_policy where
+        all have the same. title
         None: "Merged: " and the first one's. NotFoundError names a missing one.
         Running answers and other writers: as `copy`.
         """

@@ -21,6 +21,8 @@ numbers big-endian, instants shifted so that those before 1970 sort first.
 | sources | hash of an import's source and content, number | nothing: it is here already |
 | retentions | number | nothing: the session has a retention of its own |
 | running | number | nothing: a turn runs, look here after a crash |
+| requests | request id | RequestRecord: what became of a request that began a turn, for the session's life |
+| turns | number, request id | nothing: the session's entries in requests |
 | garbage | number | nothing: not to be seen; messages are being built, or wait to be swept |
 | counters | name | the number that is given out next; the store's id |
 
@@ -63,6 +65,8 @@ class Tables:
     sources: Table
     retentions: Table
     running: Table
+    requests: Table
+    turns: Table
     garbage: Table
     counters: Table
 

@@ -17,6 +17,7 @@ from oblixd.sessions.intake import recorded_messages, taken
 from oblixd.sessions.ledger import Ledger
 from oblixd.sessions.records import joined, message_from, message_record, part_records
 from oblixd.sessions.refs import Ref
+from oblixd.sessions.requests import NOTHING_KNOWN, Outcome, ending
 from oblixd.sessions.tables import number_key
 from oblixd.sessions.validation import (
     check_durations,
@@ -78,25 +79,26 @@ class Turn:
 
         await self._ledger.write(self._ref, write)
 
-    async def finish(self, message: pb.Message) -> pb.Message:
+    async def finish(self, message: pb.Message, outcome: Outcome = NOTHING_KNOWN) -> pb.Message:
         """Puts the final record in place of the checkpoints and ends the turn, in one transaction.
 
         parts, status (unset: COMPLETE), model, usage, timings and decision are taken;
         create_time where it is set, else that of the first checkpoint, else now. The rest
-        is the turn's. Returns the message as recorded. Errors as `checkpoint`.
+        is the turn's. `outcome` is kept with its request. Returns the message as recorded.
+        Errors as `checkpoint`.
         """
         final = self._final(message)
         check_message(final, "message")
         check_durations(final, "message")
         record = message_record(final)
-        now_us = self._ledger.clock()
+        now_us, ended = self._ledger.clock(), ending(record.status, outcome)
 
         def write(txn: Transaction) -> None:
             progress = self._progress(txn)
             if not final.HasField("create_time"):
                 begun = self._ledger.transcript.get(txn, self._ref.number, self.answer_sequence)
                 record.create_us = begun.create_us if begun else now_us
-            self._ledger.end_turn(txn, self._ref, progress, record)
+            self._ledger.end_turn(txn, self._ref, progress, record, ended)
 
         await self._ledger.write(self._ref, write)
         return message_from(record, self.answer_sequence)
@@ -112,11 +114,17 @@ class Turn:
 
         await self._ledger.write(self._ref, write)
 
-    async def abandon(self) -> None:
-        """Ends the turn without an answer, where nothing of one came. Errors as `checkpoint`."""
+    async def abandon(self, outcome: Outcome = NOTHING_KNOWN) -> None:
+        """Ends the turn without an answer, where nothing of one came. Errors as `checkpoint`.
+
+        Its request has failed where `outcome` has an error, else it was cancelled.
+        """
+        failed = outcome.error is not None
+        status = records.STATUS_RECORD_FAILED if failed else records.STATUS_RECORD_CANCELLED
+        ended = ending(status, outcome)
 
         def write(txn: Transaction) -> None:
-            self._ledger.end_turn(txn, self._ref, self._progress(txn), None)
+            self._ledger.end_turn(txn, self._ref, self._progress(txn), None, ended)
 
         await self._ledger.write(self._ref, write)
 
@@ -161,7 +169,7 @@ def cut_off(ledger: Ledger, txn: Transaction, entry: Entry, status: records.Stat
         record = begun_record(running, ledger.clock(), status)
     record.parts.extend(joined(ledger.transcript.pieces(txn, entry.number, running.answer_sequence)))
     record.status = status
-    ledger.end_turn(txn, entry.ref, entry.progress, record)
+    ledger.end_turn(txn, entry.ref, entry.progress, record, ending(status))
 
 
 def _interrupt(ledger: Ledger, number: int, txn: Transaction) -> None:
@@ -169,12 +177,16 @@ def _interrupt(ledger: Ledger, number: int, txn: Transaction) -> None:
     cut_off(ledger, txn, ledger.catalog.numbered(txn, number), records.STATUS_RECORD_INTERRUPTED)
 
 
-async def begin(ledger: Ledger, session_id: str, request_id: str, question: Sequence[pb.Message]) -> Turn:
+async def begin(
+    ledger: Ledger, session_id: str, request_id: str, question: Sequence[pb.Message], fingerprint: bytes
+) -> Turn:
     """Records the question and keeps a place for the answer. See `Sessions.begin_turn`."""
     found = ledger.entry(session_id)
     _check_free(found)
     ref = found.ref
     check_request_id(request_id)
+    with ledger.store.read() as txn:
+        ledger.requests.check_new(txn, request_id)
     check_messages(question, "input")
     now = ledger.clock()
     new = taken(question, now, request_id)
@@ -185,7 +197,8 @@ async def begin(ledger: Ledger, session_id: str, request_id: str, question: Sequ
         entry = ledger.catalog.entry(txn, ref)
         _check_free(entry)
         first = ledger.transcript.append(txn, ref.number, entry.progress, payloads)
-        ledger.begin_turn(txn, ref, entry.progress, running)
+        request = records.RequestRecord(number=ref.number, question_sequence=first, fingerprint=fingerprint)
+        ledger.begin_turn(txn, ref, entry.progress, running, request)
         ledger.catalog.touch(txn, ref, entry.progress, now)
         return first, entry.session()
 
@@ -229,6 +242,6 @@ def _give_up(ledger: Ledger, ref: Ref, running: records.RunningTurn) -> None:
         progress = records.ProgressRecord.FromString(found or b"")
         # The answer's id tells this turn from any other; it did not begin where it isn't there.
         if progress.running.answer_id == running.answer_id:
-            ledger.end_turn(txn, ref, progress, None)
+            ledger.end_turn(txn, ref, progress, None, ending(records.STATUS_RECORD_CANCELLED))
 
     ledger.store.write(write)

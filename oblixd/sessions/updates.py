@@ -11,10 +11,10 @@ from oblixd.errors import AbortedError, FailedPreconditionError
 from oblixd.sessions.catalog import Entry
 from oblixd.sessions.rules import retention_record
 from oblixd.sessions.structs import check_struct
-from oblixd.sessions.validation import check_title, invalid
+from oblixd.sessions.validation import check_routing_policy, check_title, invalid
 from oblixd.store.v1 import records_pb2 as records
 
-_FIELDS = ("title", "metadata", "context", "local_only", "archived", "retention")
+_FIELDS = ("title", "metadata", "context", "local_only", "archived", "retention", "routing_policy")
 _STRUCTS = ("metadata", "context")
 MAX_PATHS = 1000
 
@@ -50,6 +50,7 @@ def apply(entry: Entry, session: pb.Session, paths: Sequence[str]) -> None:
     else:
         _merge(entry.header, session)
     check_title(entry.header.title)
+    check_routing_policy(entry.header.routing_policy)
     check_struct(entry.header.metadata, "session.metadata")
     check_struct(entry.header.context, "session.context")
 
@@ -72,6 +73,8 @@ def _replace(header: records.SessionRecord, session: pb.Session, path: str) -> N
             header.title = session.title
         case ("archived", _, _):
             header.archived = session.archived
+        case ("routing_policy", _, _):
+            header.routing_policy = session.routing_policy
         case ("retention", _, _):
             _set_retention(header, session)
         case ("local_only", _, _):
@@ -85,6 +88,7 @@ def _replace(header: records.SessionRecord, session: pb.Session, path: str) -> N
 def _merge(header: records.SessionRecord, session: pb.Session) -> None:
     header.title = session.title or header.title
     header.archived = session.archived or header.archived
+    header.routing_policy = session.routing_policy or header.routing_policy
     header.local_only = session.local_only or header.local_only
     if session.HasField("retention"):
         _set_retention(header, session)

@@ -12,6 +12,7 @@ from oblixd.errors import InvalidArgumentError
 
 MAX_TITLE_CHARACTERS = 1024
 MAX_SOURCE_CHARACTERS = 512
+MAX_POLICY_CHARACTERS = 64
 MAX_MESSAGES = 1000
 MAX_SESSIONS = 1000
 MAX_PARTS = 256
@@ -69,6 +70,11 @@ def check_request_id(request_id: str, field: str = "request_id") -> None:
 def check_title(title: str, field: str = "session.title") -> None:
     """At most 1,024 characters."""
     _check_length(title, field, MAX_TITLE_CHARACTERS, "TITLE_TOO_LONG")
+
+
+def check_routing_policy(name: str) -> None:
+    """At most 64 characters. Whether there is such a policy is known when a prompt is routed."""
+    _check_length(name, "session.routing_policy", MAX_POLICY_CHARACTERS, "POLICY_NAME_TOO_LONG")
 
 
 def check_source_id(source_id: str, field: str) -> None:
@@ -167,7 +173,8 @@ def check_durations(message: pb.Message, field: str) -> None:
     """Durations within what a Duration may hold."""
     timings = message.timings
     durations = [timings.queued, timings.time_to_first_token, timings.total]
-    durations += [reading.age for reading in message.decision.readings]
+    decision = message.decision
+    durations += [reading.age for told in (decision, *decision.candidates) for reading in told.readings]
     for duration in durations:
         if abs(duration.seconds) > _MAX_DURATION_SECONDS or abs(duration.nanos) >= _SECOND_NS:
             raise invalid(

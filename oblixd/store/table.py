@@ -80,10 +80,10 @@ class Table:
                 yield key, self._open(key, value)
                 more = cursor.next()
 
-    def keys(self, txn: Transaction, prefix: bytes) -> Iterator[bytes]:
-        """The keys under a prefix, in order. The values are not looked at."""
+    def keys(self, txn: Transaction, prefix: bytes, start: bytes = b"") -> Iterator[bytes]:
+        """The keys under a prefix, from `start` (inclusive), in order. The values are not looked at."""
         with txn.cursor(self._database) as cursor:
-            more = cursor.set_range(prefix) if prefix else cursor.first()
+            more = cursor.set_range(max(prefix, start)) if prefix or start else cursor.first()
             while more and (key := cursor.key()).startswith(prefix):
                 yield key
                 more = cursor.next()

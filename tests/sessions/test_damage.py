@@ -90,7 +90,7 @@ async def test_one_damaged_turn_keeps_nobody_else_from_being_recovered(
         ids = []
         for title in ("the hurt header", "well"):
             made = await sessions.create(Session(title=title))
-            await sessions.begin_turn(made.id, "request", [say("question")])
+            await sessions.begin_turn(made.id, f"request of {title}", [say("question")])
             ids.append(made.id)
     _flip(tmp_path / DATA_FILE, b"the hurt header")
     async with sessions_in(tmp_path) as sessions:

@@ -93,6 +93,8 @@ class Conversations(RuleBasedStateMachine):
         self._mirror: dict[str, Session] = {}
         self._revision = 0
         self._turns: dict[str, Turn] = {}
+        self._asked: dict[str, tuple[str, pb.MessageStatus.ValueType]] = {}
+        """By request: the session of its turn, and how far that has come."""
         self._open()
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -112,7 +114,8 @@ class Conversations(RuleBasedStateMachine):
         for model in running:
             assert model.answer is not None
             model.end(model.answer.text, self._now)
-        self._turns.clear()
+        for session_id in list(self._turns):
+            self._ended(session_id, pb.MESSAGE_STATUS_INTERRUPTED)
 
     def teardown(self) -> None:
         self._runner.run(self._store.close())
@@ -161,7 +164,8 @@ class Conversations(RuleBasedStateMachine):
         model = self._deleted[session_id] = self._models.pop(session_id)
         if model.answer is not None:
             model.end(model.answer.text, self._now)
-        self._turns.pop(session_id, None)
+        if session_id in self._turns:
+            self._ended(session_id, pb.MESSAGE_STATUS_CANCELLED)
         return session_id
 
     @rule(target=known, session_id=consumes(deleted))
@@ -207,8 +211,10 @@ class Conversations(RuleBasedStateMachine):
     def ask(self, session_id: str) -> None:
         if session_id in self._turns:
             return
-        begin = self._sessions.begin_turn(session_id, "request", [say("question")])
+        request_id = f"request {len(self._asked)}"
+        begin = self._sessions.begin_turn(session_id, request_id, [say("question")], request_id.encode())
         self._turns[session_id] = self._run(begin)
+        self._asked[request_id] = session_id, pb.MESSAGE_STATUS_STREAMING
         model = self._models[session_id]
         model.say(["question"], self._now)
         model.answer = Said(model.next_place, "", 0)
@@ -227,9 +233,15 @@ class Conversations(RuleBasedStateMachine):
     def finish(self, session_id: str, text: str | None) -> None:
         if session_id not in self._turns:
             return
-        turn = self._turns.pop(session_id)
+        turn = self._turns[session_id]
+        status = pb.MESSAGE_STATUS_CANCELLED if text is None else pb.MESSAGE_STATUS_COMPLETE
+        self._ended(session_id, status)
         self._run(turn.abandon() if text is None else turn.finish(pb.Message(parts=[pb.Part(text=text)])))
         self._models[session_id].end(text, self._now)
+
+    def _ended(self, session_id: str, status: pb.MessageStatus.ValueType) -> None:
+        turn = self._turns.pop(session_id)
+        self._asked[turn.input[0].request_id] = session_id, status
 
     @rule()
     def restart(self) -> None:
@@ -282,6 +294,21 @@ class Conversations(RuleBasedStateMachine):
             assert texts(all_messages(self._sessions, session.id, 2)) == model.told()
             assert session.message_count == len(model.told())
             assert bool(session.running_request_id) == (session.id in self._turns)
+
+    @invariant()
+    def every_request_is_found_in_the_session_that_it_began_in(self) -> None:
+        for request_id, (session_id, status) in self._asked.items():
+            found = self._sessions.recorded(request_id)
+            if session_id in self._deleted:
+                assert found is None
+                continue
+            assert found is not None
+            assert (found.session_id, found.status) == (session_id, status)
+            assert found.fingerprint == request_id.encode()
+            assert texts(found.question) == ["question"]
+            messages = all_messages(self._sessions, session_id)
+            theirs = [message for message in messages if message.request_id == request_id]
+            assert [*found.question, *filter(None, [found.answer])] == theirs
 
 
 def _same(metadata: dict[str, Any], key: str, value: Any) -> bool:

@@ -57,6 +57,7 @@ VERDICTS = st.builds(
     rank=INTEGERS,
     rule=TEXT,
     reason=TEXT,
+    readings=st.lists(READINGS, max_size=2),
 )
 DECISIONS = st.builds(
     routing_pb2.RoutingDecision,
@@ -69,6 +70,8 @@ DECISIONS = st.builds(
     connectivity_target=TEXT,
     readings=st.lists(READINGS, max_size=2),
     candidates=st.lists(VERDICTS, max_size=2),
+    policy=TEXT,
+    policy_source=TEXT,
 )
 TIMINGS = st.builds(
     pb.Timings,
@@ -77,6 +80,7 @@ TIMINGS = st.builds(
     total=MAYBE_DURATION,
     tokens_per_second=st.floats(0, 9),
 )
+USAGES = st.builds(pb.Usage, input_tokens=INTEGERS, output_tokens=INTEGERS, cost=st.none() | st.floats(0, 9))
 IDS = st.uuids().map(str) | st.text(max_size=40)
 MESSAGES = st.builds(
     pb.Message,
@@ -87,7 +91,7 @@ MESSAGES = st.builds(
     create_time=WHEN,
     status=st.sampled_from(pb.MessageStatus.values()),
     model=TEXT,
-    usage=st.none() | st.builds(pb.Usage, input_tokens=INTEGERS, output_tokens=INTEGERS),
+    usage=st.none() | USAGES,
     timings=st.none() | TIMINGS,
     request_id=IDS,
     decision=st.none() | DECISIONS,
@@ -110,11 +114,11 @@ def test_the_round_trip_test_sets_every_field() -> None:
         pb.ImagePart: 2,
         pb.ToolCallPart: 3,
         pb.ToolResultPart: 3,
-        pb.Usage: 2,
+        pb.Usage: 3,
         pb.Timings: 4,
-        routing_pb2.RoutingDecision: 9,
+        routing_pb2.RoutingDecision: 11,
         routing_pb2.Reading: 4,
-        routing_pb2.CandidateVerdict: 6,
+        routing_pb2.CandidateVerdict: 7,
     }
     assert {kind: len(kind.DESCRIPTOR.fields) for kind in covered} == covered
 

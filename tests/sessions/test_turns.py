@@ -136,11 +136,11 @@ async def test_of_two_turns_that_begin_at_once_one_is_refused(sessions: Sessions
 async def test_a_turn_that_ended_takes_nothing_more(sessions: Sessions) -> None:
     turn = await _begin(sessions)
     await turn.finish(pb.Message(parts=_parts("answer")))
-    next_turn = await sessions.begin_turn(turn.session.id, "request", [say("again")])
+    next_turn = await sessions.begin_turn(turn.session.id, "next", [say("again")])
     for call in (turn.checkpoint(_parts("x")), turn.finish(pb.Message()), turn.abandon()):
         with pytest.raises(FailedPreconditionError, match="has ended"):
             await call
-    assert sessions.get(turn.session.id).running_request_id == "request"
+    assert sessions.get(turn.session.id).running_request_id == "next"
     await next_turn.finish(pb.Message())
 
 
@@ -208,7 +208,7 @@ async def test_a_cut_off_answer_is_kept_as_interrupted(tmp_path: Path) -> None:
         for session_id in (turn.session.id, silent.session.id):
             assert sessions.get(session_id).message_count == 2
             assert sessions.get(session_id).running_request_id == ""
-            await sessions.begin_turn(session_id, "next", [say("go on")])
+            await sessions.begin_turn(session_id, f"next to {session_id}", [say("go on")])
         assert _left(sessions) == {"running": 2, "pieces": 0}
 
 

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from support.conversations import MAP_SIZE, store_in
+from support.conversations import MAP_SIZE
 
 from oblixd.errors import FailedPreconditionError, InternalError
 from oblixd.store import Store, Table, Transaction, schema
@@ -46,9 +46,10 @@ FAKE = (Migration(2, "doubles", double), Migration(3, "moves", move))
 @pytest.fixture
 async def old(tmp_path: Path) -> Path:
     """A closed store of schema 1."""
-    async with store_in(tmp_path / "store", TABLES) as store:
-        items = [(b"%03d" % number, b"%03d" % number) for number in range(COUNT)]
-        await store.write(lambda txn: store.table("things").put_all(txn, items))
+    store = await Store.open(tmp_path / "store", TABLES, map_size=MAP_SIZE, migrations=())
+    items = [(b"%03d" % number, b"%03d" % number) for number in range(COUNT)]
+    await store.write(lambda txn: store.table("things").put_all(txn, items))
+    await store.close()
     return tmp_path / "store"
 
 

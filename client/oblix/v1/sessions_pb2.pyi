@@ -226,7 +226,9 @@ class CreateSessionRequest(message.Message):
     SESSION_FIELD_NUMBER: builtins.int
     @builtins.property
     def session(self) -> Session:
-        """title, metadata, context and local_only are taken; the rest is ignored."""
+        """title, metadata, context, local_only and routing_policy are taken; the rest
+        is ignored.
+        """
 
     def __init__(
         self,
@@ -406,8 +408,8 @@ class UpdateSessionRequest(message.Message):
 
     @builtins.property
     def update_mask(self) -> field_mask_pb2.FieldMask:
-        """Which of title, metadata, context, local_only, archived and retention to
-        replace;
+        """Which of title, metadata, context, local_only, archived, retention and
+        routing_policy to replace;
         metadata.KEY and context.KEY set one top-level key, or delete it where the
         session sent has none. Empty: every field that is set, with metadata and
         context merged key by key into what is there.

@@ -21,32 +21,12 @@ one refuses the file. A step that raises leaves the store as the step before lef
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
-from oblixd.store.table import Table, Transaction
+from oblixd.store.migrations import to_2
+from oblixd.store.migrations.base import Migration, Tables
 
 __all__ = ["CHAIN", "Migration", "Tables"]
 
-Tables = Callable[[str], Table]
-"""Opens a table by its name, which makes it where it is missing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Migration:
-    """The way from one schema to the next."""
-
-    to: int
-    """The schema that it makes of the one before."""
-    about: str
-    """What it does, for the log."""
-    step: Callable[[Transaction, Tables, bytes], bytes | None]
-    """Does a part that takes less than a second.
-
-    It is given what the step before returned, at first nothing, and returns what the
-    next one has to know, or None when all is done.
-    """
-
-
-CHAIN: tuple[Migration, ...] = ()
+CHAIN: tuple[Migration, ...] = (
+    Migration(2, "requests are found by their ids, and usage is kept", to_2.step),
+)
 """Every migration, the oldest first, from schema 1 on."""

@@ -130,6 +130,7 @@ class SessionRecord(message.Message):
     RETENTION_FIELD_NUMBER: builtins.int
     SOURCE_ID_FIELD_NUMBER: builtins.int
     SOURCE_HASH_FIELD_NUMBER: builtins.int
+    ROUTING_POLICY_FIELD_NUMBER: builtins.int
     id: builtins.str
     """The session's id."""
     title: builtins.str
@@ -150,6 +151,8 @@ class SessionRecord(message.Message):
     """What an import called it. Empty: no import did."""
     source_hash: builtins.bytes
     """A hash of what the import sent."""
+    routing_policy: builtins.str
+    """The name of its prompts' routing policy. Empty: the configuration's."""
     @builtins.property
     def metadata(self) -> struct_pb2.Struct:
         """The program's labels."""
@@ -178,10 +181,11 @@ class SessionRecord(message.Message):
         retention: RetentionRecord | None = ...,
         source_id: builtins.str = ...,
         source_hash: builtins.bytes = ...,
+        routing_policy: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["context", b"context", "metadata", b"metadata", "retention", b"retention"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["archived", b"archived", "context", b"context", "create_us", b"create_us", "id", b"id", "local_only", b"local_only", "metadata", b"metadata", "parent_sequence", b"parent_sequence", "parent_session_id", b"parent_session_id", "retention", b"retention", "source_hash", b"source_hash", "source_id", b"source_id", "title", b"title", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["archived", b"archived", "context", b"context", "create_us", b"create_us", "id", b"id", "local_only", b"local_only", "metadata", b"metadata", "parent_sequence", b"parent_sequence", "parent_session_id", b"parent_session_id", "retention", b"retention", "routing_policy", b"routing_policy", "source_hash", b"source_hash", "source_id", b"source_id", "title", b"title", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -340,6 +344,110 @@ class RunningTurn(message.Message):
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["answer_id", b"answer_id", "answer_sequence", b"answer_sequence", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class RequestRecord(message.Message):
+    """What became of a request whose turn a session holds. Its id is the key."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: builtins.int
+    QUESTION_SEQUENCE_FIELD_NUMBER: builtins.int
+    ANSWER_SEQUENCE_FIELD_NUMBER: builtins.int
+    FINGERPRINT_FIELD_NUMBER: builtins.int
+    STATUS_FIELD_NUMBER: builtins.int
+    FAILURE_FIELD_NUMBER: builtins.int
+    FINISH_REASON_FIELD_NUMBER: builtins.int
+    REPORT_FIELD_NUMBER: builtins.int
+    number: builtins.int
+    """The session's number."""
+    question_sequence: builtins.int
+    """The place of the question's first message; the answer's follows its last."""
+    answer_sequence: builtins.int
+    """The place that was kept for the answer. Nothing stands there where nothing of one came."""
+    fingerprint: builtins.bytes
+    """Tells this request from another with the same id. Empty: not known."""
+    status: StatusRecord.ValueType
+    """How far the answer got; streaming while the turn runs."""
+    finish_reason: builtins.int
+    """Why the answer ended. Values of oblix.v1.FinishReason."""
+    report: builtins.bytes
+    """What else is told again with it, in the words of who ran it."""
+    @builtins.property
+    def failure(self) -> FailureRecord:
+        """The error that it ended with. Unset: none."""
+
+    def __init__(
+        self,
+        *,
+        number: builtins.int = ...,
+        question_sequence: builtins.int = ...,
+        answer_sequence: builtins.int = ...,
+        fingerprint: builtins.bytes = ...,
+        status: StatusRecord.ValueType = ...,
+        failure: FailureRecord | None = ...,
+        finish_reason: builtins.int = ...,
+        report: builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["failure", b"failure"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["answer_sequence", b"answer_sequence", "failure", b"failure", "fingerprint", b"fingerprint", "finish_reason", b"finish_reason", "number", b"number", "question_sequence", b"question_sequence", "report", b"report", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class FailureRecord(message.Message):
+    """An error, word for word as it was told."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    @typing.final
+    class MetadataEntry(message.Message):
+        DESCRIPTOR: descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    KIND_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
+    METADATA_FIELD_NUMBER: builtins.int
+    kind: builtins.str
+    """The name of its class in oblixd.errors."""
+    reason: builtins.str
+    """UPPER_SNAKE reason."""
+    message: builtins.str
+    """The sentence for a person."""
+    @builtins.property
+    def metadata(self) -> containers.ScalarMap[builtins.str, builtins.str]:
+        """The dynamic values."""
+
+    def __init__(
+        self,
+        *,
+        kind: builtins.str = ...,
+        reason: builtins.str = ...,
+        message: builtins.str = ...,
+        metadata: abc.Mapping[builtins.str, builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["kind", b"kind", "message", b"message", "metadata", b"metadata", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -565,21 +673,27 @@ class UsageRecord(message.Message):
 
     INPUT_TOKENS_FIELD_NUMBER: builtins.int
     OUTPUT_TOKENS_FIELD_NUMBER: builtins.int
+    COST_FIELD_NUMBER: builtins.int
     input_tokens: builtins.int
     """Tokens of the context."""
     output_tokens: builtins.int
     """Tokens of the answer."""
+    cost: builtins.float
+    """What it cost. Unset: the model had no price."""
     def __init__(
         self,
         *,
         input_tokens: builtins.int = ...,
         output_tokens: builtins.int = ...,
+        cost: builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_cost", b"_cost", "cost", b"cost"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["input_tokens", b"input_tokens", "output_tokens", b"output_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_cost", b"_cost", "cost", b"cost", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__cost: _TypeAlias = typing.Literal["cost"]  # noqa: Y015
+    _WhichOneofArgType__cost: _TypeAlias = typing.Literal["_cost", b"_cost"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cost) -> _WhichOneofReturnType__cost | None: ...
 
 @typing.final
 class TimingsRecord(message.Message):
@@ -639,6 +753,8 @@ class DecisionRecord(message.Message):
     CONNECTIVITY_TARGET_FIELD_NUMBER: builtins.int
     READINGS_FIELD_NUMBER: builtins.int
     CANDIDATES_FIELD_NUMBER: builtins.int
+    POLICY_FIELD_NUMBER: builtins.int
+    POLICY_SOURCE_FIELD_NUMBER: builtins.int
     model: builtins.str
     """The model that was ranked first."""
     rule: builtins.str
@@ -653,6 +769,10 @@ class DecisionRecord(message.Message):
     """The network's state. Values of oblix.v1.ConnectivityState."""
     connectivity_target: builtins.str
     """What the network's state asks for."""
+    policy: builtins.str
+    """The policy that it was decided by."""
+    policy_source: builtins.str
+    """Where the policy came from."""
     @builtins.property
     def readings(self) -> containers.RepeatedCompositeFieldContainer[ReadingRecord]:
         """The numbers that were seen."""
@@ -673,10 +793,12 @@ class DecisionRecord(message.Message):
         connectivity_target: builtins.str = ...,
         readings: abc.Iterable[ReadingRecord] | None = ...,
         candidates: abc.Iterable[VerdictRecord] | None = ...,
+        policy: builtins.str = ...,
+        policy_source: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["candidates", b"candidates", "connectivity_state", b"connectivity_state", "connectivity_target", b"connectivity_target", "model", b"model", "readings", b"readings", "reason", b"reason", "resource_state", b"resource_state", "resource_target", b"resource_target", "rule", b"rule"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["candidates", b"candidates", "connectivity_state", b"connectivity_state", "connectivity_target", b"connectivity_target", "model", b"model", "policy", b"policy", "policy_source", b"policy_source", "readings", b"readings", "reason", b"reason", "resource_state", b"resource_state", "resource_target", b"resource_target", "rule", b"rule"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -726,6 +848,7 @@ class VerdictRecord(message.Message):
     RANK_FIELD_NUMBER: builtins.int
     RULE_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
+    READINGS_FIELD_NUMBER: builtins.int
     model: builtins.str
     """The model."""
     handle: builtins.str
@@ -738,6 +861,10 @@ class VerdictRecord(message.Message):
     """The rule that placed it."""
     reason: builtins.str
     """The same for a person."""
+    @builtins.property
+    def readings(self) -> containers.RepeatedCompositeFieldContainer[ReadingRecord]:
+        """The numbers that its place was decided on."""
+
     def __init__(
         self,
         *,
@@ -747,9 +874,10 @@ class VerdictRecord(message.Message):
         rank: builtins.int = ...,
         rule: builtins.str = ...,
         reason: builtins.str = ...,
+        readings: abc.Iterable[ReadingRecord] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["handle", b"handle", "location", b"location", "model", b"model", "rank", b"rank", "reason", b"reason", "rule", b"rule"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["handle", b"handle", "location", b"location", "model", b"model", "rank", b"rank", "readings", b"readings", "reason", b"reason", "rule", b"rule"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

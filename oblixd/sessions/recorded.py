@@ -1,0 +1,45 @@
+"""Finding a turn again by its request's id."""
+
+from __future__ import annotations
+
+from oblix.v1.messages_pb2 import Message, MessageStatus
+
+from oblixd.sessions.catalog import Entry
+from oblixd.sessions.ledger import Ledger
+from oblixd.sessions.requests import RecordedTurn, outcome_of
+from oblixd.sessions.tables import number_key
+from oblixd.sessions.validation import check_request_id
+from oblixd.store import Transaction
+from oblixd.store.v1 import records_pb2 as records
+
+
+def recorded(ledger: Ledger, request_id: str) -> RecordedTurn | None:
+    """The turn that a request began. See `Sessions.recorded`."""
+    check_request_id(request_id)
+    with ledger.store.read() as txn:
+        record = ledger.requests.get(txn, request_id)
+        if record is None or ledger.tables.progress.get(txn, number_key(record.number)) is None:
+            return None
+        entry = ledger.catalog.numbered(txn, record.number)
+    with ledger.read(entry.ref) as txn:
+        return _turn(ledger, txn, entry, record)
+
+
+def _turn(ledger: Ledger, txn: Transaction, entry: Entry, record: records.RequestRecord) -> RecordedTurn:
+    question = (
+        _message(ledger, txn, entry.number, sequence)
+        for sequence in range(record.question_sequence, record.answer_sequence)
+    )
+    return RecordedTurn(
+        session_id=entry.header.id,
+        fingerprint=record.fingerprint,
+        status=MessageStatus.ValueType(record.status),
+        question=[message for message in question if message is not None],
+        answer=_message(ledger, txn, entry.number, record.answer_sequence),
+        outcome=outcome_of(record),
+    )
+
+
+def _message(ledger: Ledger, txn: Transaction, number: int, sequence: int) -> Message | None:
+    payload = ledger.tables.messages.get(txn, number_key(number) + number_key(sequence))
+    return None if payload is None else ledger.transcript.message(txn, number, sequence, payload)
