@@ -1,26 +1,30 @@
 """What a model gets to read: the system message, as much history as fits, and the input.
 
-The system message and the input always stay. History is left out from the
-oldest, whole turns at a time, and the report says how much.
+The system message and the input always stay: where they alone do not fit, that is
+said with the numbers. History is left out from the oldest, whole turns at a time,
+and the report says how much.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from oblix.v1 import executions_pb2, messages_pb2, sessions_pb2
 
-from oblixd.errors import InvalidArgumentError
-from oblixd.models.base import ChatRequest, Options
+from oblixd.execution.tokens import Gauge, estimate, estimate_tools
+from oblixd.models.base import ChatRequest, ModelError, ModelErrorKind, Options, Tool, ToolChoice
 
-BYTES_PER_TOKEN = 3
-"""A careful estimate: English has about 4 in common vocabularies, code and most other languages 2 to 3."""
-TOKENS_PER_MESSAGE = 8
-"""What a chat template adds around each message, rounded up."""
-TOKENS_PER_IMAGE = 1000
 ANSWER_SHARE = 4
-"""Where the request names no max_tokens, a window's quarter is kept free for the answer."""
+"""Where the request names no max_tokens, a window's quarter is kept free for the answer; half at most."""
+SURE = 0.75
+"""What of an estimate it takes at least: what does not fit even so is refused here, not by the server."""
+STEP = 32
+"""Messages that are read and measured at a time."""
+SAMPLED = 256
+"""Messages past the window that are read to tell the tokens left out; the rest is reckoned from them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,60 +35,69 @@ class Material:
     """The system message; empty: none."""
     history: Callable[[], Iterable[messages_pb2.Message]]
     """Reads the session's messages, newest first, anew at each call."""
+    history_count: int
+    """How many there are."""
     given: Sequence[messages_pb2.Message]
     """The input."""
     options: Options
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice | None = None
 
     @property
     def head(self) -> list[messages_pb2.Message]:
         """The system message, where there is one."""
         return [_text_message(self.system)] if self.system else []
 
-    def tokens(self) -> int:
-        """An estimate of what all of it takes, without the answer."""
-        return sum(tokens(message) for message in (*self.head, *self.history(), *self.given))
+    def estimated(self, most: int) -> int:
+        """An estimate of what all of it takes, without the answer. No more is read once it is past `most`."""
+        total = estimate_tools(self.tools) + sum(map(estimate, (*self.head, *self.given)))
+        for message in self.history():
+            total += estimate(message)
+            if total > most:
+                break
+        return total
 
 
-def build(
-    material: Material, window: int | None, *, refuse: bool = False
-) -> tuple[ChatRequest, executions_pb2.ContextReport]:
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A context for one model."""
+
+    chat: ChatRequest
+    report: executions_pb2.ContextReport
+
+
+async def build(material: Material, window: int | None, gauge: Gauge, *, refuse: bool = False) -> Built:
     """Put a context together for a window in tokens, None where it is not known.
 
-    Raises InvalidArgumentError CONTEXT_OVERFLOW with the numbers where something
-    would be left out and `refuse` says that nothing may be.
+    Raises ModelError CONTEXT_OVERFLOW with the numbers where the system message and
+    the input alone do not fit, and where something would be left out and `refuse` says
+    that nothing may be.
     """
     head, given = material.head, material.given
-    fixed = sum(tokens(message) for message in (*head, *given))
-    room = None if window is None else window - _answer_room(material, window) - fixed
-    kept, omitted = _newest_that_fit(material.history(), room)
-    left_out = sum(tokens(message) for message in omitted)
-    if refuse and omitted and window is not None:
-        raise _overflow(window - (room or 0) + left_out + sum(map(tokens, kept)), window, len(omitted))
-    messages = [*head, *kept, *given]
+    tools = estimate_tools(material.tools)
+    fixed = tools + sum(await gauge.measure([*head, *given]))
+    if window is not None and fixed * (1.0 if gauge.is_counted else SURE) >= window:
+        raise _too_long(fixed, window)
+    room = None if window is None else max(0, window - fixed - _answer_room(material, window))
+    history = await _History.read(material, gauge, room)
+    if refuse and history.omitted and window is not None:
+        needed = fixed + history.kept_tokens + history.omitted_tokens + _answer_room(material, window)
+        raise _may_not_omit(needed, window, history.omitted)
+    messages = [*head, *history.kept, *given]
     report = executions_pb2.ContextReport(
-        sent_messages=len(messages), omitted_messages=len(omitted), omitted_tokens=left_out
+        sent_messages=len(messages),
+        omitted_messages=history.omitted,
+        omitted_tokens=history.omitted_tokens,
+        sent_tokens=fixed + history.kept_tokens,
+        is_counted=gauge.is_counted and not tools,
     )
-    return ChatRequest(messages, material.options), report
+    chat = ChatRequest(messages, material.options, material.tools, material.tool_choice)
+    return Built(chat, report)
 
 
 def fits(material: Material, needed: int, window: int | None) -> bool:
     """Whether `needed` tokens and an answer have room in a window. Not known is not too short."""
     return window is None or needed + _answer_room(material, window) <= window
-
-
-def _answer_room(material: Material, window: int) -> int:
-    return material.options.max_tokens or window // ANSWER_SHARE
-
-
-def _overflow(needed: int, window: int, omitted: int) -> InvalidArgumentError:
-    return InvalidArgumentError(
-        "CONTEXT_OVERFLOW",
-        f"The conversation and its answer take about {needed:,} tokens, the model's window has {window:,}: "
-        f"{omitted} messages would be left out, and the request allows none. "
-        "Use a model with a longer context, or another context_policy.",
-        needed_tokens=needed,
-        window_tokens=window,
-    )
 
 
 def system_text(session: sessions_pb2.Session) -> str:
@@ -93,30 +106,88 @@ def system_text(session: sessions_pb2.Session) -> str:
     return value.string_value if value is not None else ""
 
 
-def tokens(message: messages_pb2.Message) -> int:
-    """An estimate of what a message takes of a context window."""
-    size = images = 0
-    for part in message.parts:
-        kind = part.WhichOneof("kind")
-        images += kind == "image"
-        size += 0 if kind in ("image", "reasoning") else part.ByteSize()
-    return TOKENS_PER_MESSAGE + TOKENS_PER_IMAGE * images + -(-size // BYTES_PER_TOKEN)
+@dataclass(slots=True)
+class _History:
+    """As much of a history as has room, in its order, and what became of the rest."""
+
+    kept: list[messages_pb2.Message]
+    kept_tokens: int = 0
+    omitted: int = 0
+    omitted_tokens: int = 0
+
+    @classmethod
+    async def read(cls, material: Material, gauge: Gauge, room: int | None) -> _History:
+        messages = (message for message in material.history() if message.parts)
+        taken: list[tuple[messages_pb2.Message, int]] = []
+        used = 0
+        while step := list(islice(messages, STEP)):
+            taken += zip(step, await gauge.measure(step), strict=True)
+            used += sum(tokens for _, tokens in taken[-len(step) :])
+            await asyncio.sleep(0)
+            if room is not None and used > room:
+                return cls._cut(taken, room, messages, material.history_count, gauge)
+        return cls([message for message, _ in reversed(taken)], used)
+
+    @classmethod
+    def _cut(
+        cls,
+        taken: list[tuple[messages_pb2.Message, int]],
+        room: int,
+        rest: Iterator[messages_pb2.Message],
+        count: int,
+        gauge: Gauge,
+    ) -> _History:
+        fits = _turns_that_fit(taken, room)
+        over = [tokens for _, tokens in taken[fits:]]
+        over += [gauge.estimated(message) for message in islice(rest, SAMPLED)]
+        omitted = max(len(over), count - fits)
+        return cls(
+            kept=[message for message, _ in reversed(taken[:fits])],
+            kept_tokens=sum(tokens for _, tokens in taken[:fits]),
+            omitted=omitted,
+            omitted_tokens=sum(over) * omitted // len(over),
+        )
 
 
-def _newest_that_fit(
-    history: Iterable[messages_pb2.Message], room: int | None
-) -> tuple[list[messages_pb2.Message], list[messages_pb2.Message]]:
-    everything = [message for message in history if message.parts]
-    if room is None:
-        return everything[::-1], []
+def _turns_that_fit(taken: Sequence[tuple[messages_pb2.Message, int]], room: int) -> int:
+    """How many messages, newest first, have room: up to the beginning of a turn."""
     fits = used = 0
-    for count, message in enumerate(everything, 1):
-        used += tokens(message)
+    for count, (message, tokens) in enumerate(taken, 1):
+        used += tokens
         if used > room:
             break
-        if message.role == messages_pb2.ROLE_USER or count == len(everything):
+        if message.role == messages_pb2.ROLE_USER:
             fits = count
-    return everything[:fits][::-1], everything[fits:]
+    return fits
+
+
+def _answer_room(material: Material, window: int) -> int:
+    wanted = material.options.max_tokens or window // ANSWER_SHARE
+    return min(wanted, window // 2)
+
+
+def _too_long(needed: int, window: int) -> ModelError:
+    return _overflow(
+        f"The system message, the tools and the prompt alone take about {needed:,} tokens, and the model's "
+        f"window has {window:,}. Shorten them, or use a model with a longer context.",
+        needed,
+        window,
+    )
+
+
+def _may_not_omit(needed: int, window: int, omitted: int) -> ModelError:
+    return _overflow(
+        f"The conversation and its answer take about {needed:,} tokens, the model's window has {window:,}: "
+        f"{omitted:,} messages would be left out, and the request allows none. "
+        "Use a model with a longer context, or another context_policy.",
+        needed,
+        window,
+    )
+
+
+def _overflow(message: str, needed: int, window: int) -> ModelError:
+    numbers = {"needed_tokens": needed, "window_tokens": window}
+    return ModelError(ModelErrorKind.CONTEXT_OVERFLOW, message, numbers=numbers)
 
 
 def _text_message(text: str) -> messages_pb2.Message:

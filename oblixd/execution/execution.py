@@ -6,34 +6,39 @@ anybody listens or not, unless it is stopped.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 
 from oblix.v1 import executions_pb2 as pb
 from oblix.v1 import messages_pb2, sessions_pb2
 
-from oblixd.errors import InternalError, NotFoundError, OblixdError, UnavailableError
-from oblixd.execution import context, failures, route
+from oblixd.errors import NotFoundError, OblixdError
+from oblixd.execution import failures, route
+from oblixd.execution.briefing import Briefing
 from oblixd.execution.fallback import Fallback, Restart
 from oblixd.execution.log import EventLog
+from oblixd.execution.places import Places, Priority, Ticket
 from oblixd.execution.recording import Recording
-from oblixd.execution.requests import options, tool_choice, tools
+from oblixd.execution.requests import fingerprint
 from oblixd.execution.scope import Stop, Stopped, StopScope
 from oblixd.execution.stopwatch import Stopwatch
+from oblixd.execution.tokens import Corrections
 from oblixd.execution.turns import TurnQueue
-from oblixd.models.base import ChatRequest, Content, ContentKind, Finish, Finished, ModelError
+from oblixd.models.base import Content, ContentKind, Finish, Finished, ModelError
 from oblixd.models.registry import Hook
-from oblixd.sessions import Sessions
+from oblixd.sessions import Outcome, Sessions
 
 _log = logging.getLogger(__name__)
 
-MAX_SEQUENCE = 2**63 - 1
 MAX_ANSWER_BYTES = 8 << 20
 """An answer that reaches this ends with FINISH_REASON_LENGTH."""
 
+_COMPLETE = messages_pb2.MESSAGE_STATUS_COMPLETE
+_FAILED = messages_pb2.MESSAGE_STATUS_FAILED
 _KIND = {
     ContentKind.TEXT: pb.DELTA_KIND_TEXT,
     ContentKind.REASONING: pb.DELTA_KIND_REASONING,
@@ -48,6 +53,7 @@ _FINISH = {
 _STOPPED = {
     Stop.CANCELLED: messages_pb2.MESSAGE_STATUS_CANCELLED,
     Stop.INTERRUPTED: messages_pb2.MESSAGE_STATUS_INTERRUPTED,
+    Stop.EXPIRED: _FAILED,
 }
 
 
@@ -58,14 +64,18 @@ class Rooms:
     sessions: Sessions
     router: route.Router
     turns: TurnQueue
+    places: Places
+    corrections: Corrections
 
 
 class Execution:
     """Make one, then run it as a task of its own."""
 
-    def __init__(self, request: pb.ExecuteRequest, hooks: Sequence[Hook], rooms: Rooms) -> None:
+    def __init__(self, request: pb.ExecuteRequest, client: str, hooks: Sequence[Hook], rooms: Rooms) -> None:
         self.request = request
         """As it was checked; its request_id is set."""
+        self.client = client
+        """Who sent it, by the name that the client gave itself."""
         self.state = pb.EXECUTION_STATE_QUEUED
         self.created_s = time.time()
         self.ended_s: float | None = None
@@ -73,16 +83,24 @@ class Execution:
         self.log = EventLog()
         self.attached = 0
         """Streams that read it now."""
-        self.model = ""
-        """provider:name of the model that answers; empty before one was chosen."""
+        self.place = 0
+        """Its place among those that wait for the same; 0 while it does not wait."""
+        self.waits_for = ""
+        """provider:name of the model that it waits for; empty: for its session's turn, or not at all."""
+        self.begun = False
+        """Whether its turn has begun: what fails before that leaves nothing behind."""
         self._hooks = hooks
         self._rooms = rooms
         self._scope = StopScope()
         self._watch = Stopwatch()
         self._failed: list[pb.FailedAttempt] = []
-        self._context = pb.ContextReport()
-        self._recording = Recording(None)
-        self._started = pb.ExecutionStarted()
+        self._recording = Recording(self._watch)
+        self._briefing = Briefing(request, self._session(), rooms.sessions, rooms.corrections)
+
+    @property
+    def model(self) -> str:
+        """provider:name of the model that answers; empty before one was chosen."""
+        return self._recording.model
 
     def stop(self, stop: Stop) -> None:
         """Stop it: what has come of the answer is kept."""
@@ -92,84 +110,128 @@ class Execution:
         """Run to the end. Raises nothing: how it ended is in the log."""
         error: OblixdError | None = None
         try:
-            async with self._queue():
-                self.state = pb.EXECUTION_STATE_RUNNING
-                await self._run_turn()
+            with self._expiry():
+                async with self._turn():
+                    await self._run_turn()
         except Stopped as stopped:
             error = self._end_unstarted(stopped.stop)
         except OblixdError as problem:
             error = problem
         except Exception as problem:  # noqa: BLE001 - those who are attached must hear of any end
             _log.exception("execution %s failed", self.request.request_id)
-            error = InternalError("INTERNAL", f"A defect in oblixd: {problem!r}. The log has the details.")
+            error = failures.defect(problem)
         if error is not None:
             self.state = pb.EXECUTION_STATE_FAILED
-        self.ended_s = time.monotonic()
+        self.place, self.waits_for, self.ended_s = 0, "", time.monotonic()
         self.log.end(error)
 
-    def _queue(self) -> AbstractAsyncContextManager[None]:
-        if not self.request.session_id:
-            return nullcontext()
-        return self._rooms.turns.turn(self.request.session_id, self._scope, self._tell_place)
+    @contextmanager
+    def _expiry(self) -> Generator[None, None, None]:
+        if not self.request.HasField("timeout"):
+            yield
+            return
+        timeout_s = self.request.timeout.ToTimedelta().total_seconds()
+        timer = asyncio.get_running_loop().call_later(timeout_s, self.stop, Stop.EXPIRED)
+        try:
+            yield
+        finally:
+            timer.cancel()
 
-    def _tell_place(self, place: int) -> None:
-        queued = pb.ExecutionQueued(place=place, request_id=self.request.request_id)
+    @asynccontextmanager
+    async def _turn(self) -> AsyncGenerator[None, None]:
+        """Wait for the session's turn and hold it."""
+        session_id, waits = self.request.session_id, self.request.when_busy != pb.WHEN_BUSY_FAIL
+        if not session_id:
+            yield
+            return
+        async with self._rooms.turns.turn(session_id, self._scope, self._tell_place, waits=waits):
+            yield
+
+    @asynccontextmanager
+    async def _place_at(self, hook: Hook) -> AsyncGenerator[None, None]:
+        """Wait for a place at a model and hold it."""
+        priority = Priority(self.request.priority or pb.PRIORITY_INTERACTIVE)
+        ticket = Ticket(self.client, priority, lambda place: self._tell_place(place, hook.id))
+        since_s = time.monotonic()
+        async with self._rooms.places.place(hook.backend, hook.connection.max_running, ticket):
+            self._watch.waited(since_s)
+            self._go_on()
+            yield
+
+    def _tell_place(self, place: int, model: str = "") -> None:
+        self.state, self.place, self.waits_for = pb.EXECUTION_STATE_QUEUED, place, model
+        queued = pb.ExecutionQueued(place=place, request_id=self.request.request_id, model=model)
         self.log.append(pb.ExecuteResponse(queued=queued))
 
+    def _go_on(self) -> None:
+        self.state, self.place, self.waits_for = pb.EXECUTION_STATE_RUNNING, 0, ""
+
     async def _run_turn(self) -> None:
+        self._go_on()
         self._watch.start()
-        request, sessions = self.request, self._rooms.sessions
-        session = sessions.get(request.session_id) if request.session_id else None
-        local_only = request.local_only or (session is not None and session.local_only)
-        decision = self._rooms.router.route(request, local_only, self._hooks, self._too_short(session))
+        session = self._session()
+        local_only = self.request.local_only or (session is not None and session.local_only)
+        too_short = self._briefing.too_short(self._hooks)
+        decision = self._rooms.router.route(self.request, local_only, self._hooks, too_short)
         ranked = route.ranked(decision, self._hooks)
         if session is not None:
-            turn = await sessions.begin_turn(request.session_id, request.request_id, request.input)
-            self._recording = Recording(turn)
-        self._started = pb.ExecutionStarted(
-            request_id=request.request_id,
-            session_id=request.session_id,
-            message_ids=self._recording.question_ids,
-            decision=route.to_wire(decision, self._hooks),
-            agent_checks=request.agent_checks,
-        )
-        self.log.append(pb.ExecuteResponse(started=self._started))
+            await self._record_question()
+        self.begun = True
+        self._recording.decision = route.to_wire(decision, self._hooks)
+        self._tell_start()
         await self._answer(self._fallback(ranked, local_only))
 
-    def _too_short(self, session: sessions_pb2.Session | None) -> Callable[[Hook], bool] | None:
-        """Says of a model that its window is too short, where the request asks for a longer one then."""
-        if self.request.context_policy != pb.CONTEXT_POLICY_LONGER:
-            return None
-        material = self._material(session, MAX_SEQUENCE)
-        needed = material.tokens()
-        return lambda hook: not context.fits(material, needed, hook.connection.context_window)
+    def _session(self) -> sessions_pb2.Session | None:
+        """The session's header as it is now. Raises NotFoundError."""
+        session_id = self.request.session_id
+        return self._rooms.sessions.get(session_id) if session_id else None
+
+    async def _record_question(self) -> None:
+        request = self.request
+        turn = await self._rooms.sessions.begin_turn(
+            request.session_id, request.request_id, request.input, fingerprint(request)
+        )
+        self._recording = Recording(self._watch, turn)
+        self._briefing.begin(turn)
+
+    def _tell_start(self) -> None:
+        started = pb.ExecutionStarted(
+            request_id=self.request.request_id,
+            session_id=self.request.session_id,
+            message_ids=self._recording.question_ids,
+            decision=self._recording.decision,
+            agent_checks=self.request.agent_checks,
+        )
+        self.log.append(pb.ExecuteResponse(started=started))
 
     def _fallback(self, ranked: Sequence[Hook], local_only: bool) -> Fallback:
         restarts = self.request.on_break == pb.ON_BREAK_RESTART
         cooldowns = self._rooms.router.cooldowns
-        return Fallback(ranked, self._chat_request, cooldowns, restarts, local_only, self._failed)
+        chat_for, place_at = self._briefing.chat_for, self._place_at
+        return Fallback(ranked, chat_for, place_at, cooldowns, restarts, local_only, self._failed)
 
     async def _answer(self, fallback: Fallback) -> None:
-        keep = self._recording.keep
         try:
             with self._scope:
                 finished = await self._stream(fallback)
         except Stopped as stopped:
-            await self._end_stopped(stopped.stop)
-        except ModelError as error:
-            kept = await keep(self._message(messages_pb2.MESSAGE_STATUS_FAILED))
-            raise failures.to_client(error, self._failed, **self._recording.where(kept)) from error
-        except Exception:
-            await keep(self._message(messages_pb2.MESSAGE_STATUS_FAILED))
+            status = _STOPPED[stopped.stop]
+            error = self._stop_error(stopped.stop, **self._recording.where(status))
+            await self._end(status, pb.FINISH_REASON_CANCELLED, error=error)
+        except ModelError as problem:
+            where = self._recording.where(_FAILED)
+            await self._end(_FAILED, error=failures.to_client(problem, self._failed, **where))
+        except Exception as problem:
+            await self._end(_FAILED, error=failures.defect(problem))
             raise
         else:
-            kept = await keep(self._message(messages_pb2.MESSAGE_STATUS_COMPLETE, finished))
-            self._complete(kept, _FINISH[finished.reason])
+            self._briefing.learn(self.model, finished)
+            await self._end(_COMPLETE, _FINISH[finished.reason], finished)
 
     async def _stream(self, fallback: Fallback) -> Finished:
         async with aclosing(fallback.answer()) as stream:
             async for hook, item in stream:
-                self.model = hook.id
+                self._recording.model = hook.id
                 if isinstance(item, Finished):
                     return item
                 if isinstance(item, Restart):
@@ -179,14 +241,13 @@ class Execution:
         raise AssertionError("a stream ends with Finished or raises")
 
     def _take(self, content: Content) -> int:
-        self._watch.content()
-        answer, call = self._recording.answer, content.call
+        call = content.call
         head = pb.ToolCallHead(call_id=call.call_id, name=call.name) if call else None
-        self.log.append_text(_KIND[content.kind], answer.add(content), head)
-        return answer.size
+        self.log.append_text(_KIND[content.kind], self._recording.take(content), head)
+        return self._recording.size
 
     async def _restart(self, restart: Restart) -> None:
-        await self._recording.answer.restart()
+        await self._recording.restart()
         rerouted = pb.ExecutionRerouted(
             from_model=restart.from_model,
             to_model=restart.to_model,
@@ -195,70 +256,53 @@ class Execution:
         )
         self.log.append(pb.ExecuteResponse(rerouted=rerouted))
 
-    def _chat_request(self, hook: Hook) -> ChatRequest:
-        turn, request = self._recording.turn, self.request
-        before = turn.input[0].sequence if turn else 0
-        refuse = request.context_policy == pb.CONTEXT_POLICY_REFUSE
-        material = self._material(turn.session if turn else None, before)
-        chat, self._context = context.build(material, hook.connection.context_window, refuse=refuse)
-        return replace(chat, tools=tools(request), tool_choice=tool_choice(request))
-
-    def _material(self, session: sessions_pb2.Session | None, before: int) -> context.Material:
-        request, sessions = self.request, self._rooms.sessions
-        return context.Material(
-            system=context.system_text(session) if session else "",
-            history=lambda: sessions.history(request.session_id, before) if session else (),
-            given=request.input,
-            options=options(request.options),
-        )
-
-    def _message(
-        self, status: messages_pb2.MessageStatus.ValueType, finished: Finished | None = None
-    ) -> messages_pb2.Message:
-        message = messages_pb2.Message(
-            role=messages_pb2.ROLE_ASSISTANT,
-            parts=self._recording.answer.parts(whole=finished is not None),
-            status=status,
-            model=self.model,
-            request_id=self.request.request_id,
-            decision=self._started.decision,
-            timings=self._watch.timings(finished.output_tokens if finished else None),
-        )
-        if finished and finished.input_tokens is not None:
-            message.usage.input_tokens = finished.input_tokens
-        if finished and finished.output_tokens is not None:
-            message.usage.output_tokens = finished.output_tokens
-        return message
-
-    async def _end_stopped(self, stop: Stop) -> None:
-        message = self._message(_STOPPED[stop])
-        # A session that was deleted under the answer has no place left to keep it.
-        with suppress(NotFoundError):
-            message = await self._recording.keep(message)
-        if stop is Stop.INTERRUPTED:
-            raise _interrupted(**self._recording.where(message))
-        self._complete(message, pb.FINISH_REASON_CANCELLED)
+    async def _end(
+        self,
+        status: messages_pb2.MessageStatus.ValueType,
+        reason: pb.FinishReason.ValueType = pb.FINISH_REASON_UNSPECIFIED,
+        finished: Finished | None = None,
+        *,
+        error: OblixdError | None = None,
+    ) -> None:
+        """Record how it ended, and only then tell it. Raises the error, where it ended with one."""
+        message = self._recording.message(status, finished)
+        report = pb.ExecutionCompleted(failed_attempts=self._failed, context=self._briefing.report)
+        try:
+            message = await self._recording.keep(message, Outcome(error, reason, report.SerializeToString()))
+        except NotFoundError:
+            # A session that was deleted under the answer, which stopped it, has no place left to keep it.
+            if self._scope.stop is None:
+                raise
+        if error is not None:
+            raise error
+        self._complete(message, reason)
 
     def _end_unstarted(self, stop: Stop) -> OblixdError | None:
-        if stop is Stop.INTERRUPTED:
-            return _interrupted(session_id=self.request.session_id, message_id="", kept_bytes=0)
-        self._complete(messages_pb2.Message(), pb.FINISH_REASON_CANCELLED)
-        return None
+        error = self._stop_error(stop, session_id=self.request.session_id, message_id="", kept_bytes=0)
+        if error is None:
+            self._complete(messages_pb2.Message(), pb.FINISH_REASON_CANCELLED)
+        return error
+
+    def _stop_error(self, stop: Stop, **where: object) -> OblixdError | None:
+        """What a stop is to those who wait; None: no error, for somebody wanted it."""
+        match stop:
+            case Stop.INTERRUPTED:
+                return failures.interrupted(**where)
+            case Stop.EXPIRED:
+                return failures.timed_out(self.request.timeout, **where)
+            case Stop.CANCELLED:
+                return None
 
     def _complete(self, message: messages_pb2.Message, reason: pb.FinishReason.ValueType) -> None:
         cancelled = reason == pb.FINISH_REASON_CANCELLED
         self.state = pb.EXECUTION_STATE_CANCELLED if cancelled else pb.EXECUTION_STATE_COMPLETED
+        message.request_id = self.request.request_id
         completed = pb.ExecutionCompleted(
             request_id=self.request.request_id,
             session_id=self.request.session_id,
             message=message,
             finish_reason=reason,
             failed_attempts=self._failed,
-            context=self._context,
+            context=self._briefing.report,
         )
         self.log.append(pb.ExecuteResponse(completed=completed))
-
-
-def _interrupted(**where: object) -> UnavailableError:
-    message = "oblixd ended before the answer did. What had come is kept; send the prompt again to go on."
-    return UnavailableError("EXECUTION_INTERRUPTED", message, **where)

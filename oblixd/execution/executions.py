@@ -12,14 +12,18 @@ from oblix.v1 import executions_pb2 as pb
 from oblix.v1 import routing_pb2
 
 from oblixd.errors import AlreadyExistsError, NotFoundError, UnavailableError
-from oblixd.execution import route
+from oblixd.execution import replay, route
 from oblixd.execution.cooldown import Cooldowns
 from oblixd.execution.execution import Execution, Rooms
-from oblixd.execution.requests import checked
+from oblixd.execution.log import EventLog
+from oblixd.execution.places import QUEUE_LENGTH, Places
+from oblixd.execution.requests import checked, checked_id, fingerprint
 from oblixd.execution.scope import Stop
+from oblixd.execution.summary import summary
+from oblixd.execution.tokens import Corrections
 from oblixd.execution.turns import TurnQueue
 from oblixd.models.registry import Registry
-from oblixd.sessions import Sessions
+from oblixd.sessions import RecordedTurn, Sessions
 
 REMEMBERED_S = 600.0
 """An execution can be attached to for this long after its end."""
@@ -33,11 +37,21 @@ Events = AsyncGenerator[pb.ExecuteResponse, None]
 class Executions:
     """The executions that wait, run, or ended lately."""
 
-    def __init__(self, registry: Registry, sessions: Sessions, monitor: route.Snapshots) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        sessions: Sessions,
+        monitor: route.Snapshots,
+        *,
+        queue_length: int = QUEUE_LENGTH,
+    ) -> None:
         self._registry = registry
         self.cooldowns = Cooldowns()
         """Which models are left alone for a while."""
-        self._rooms = Rooms(sessions, route.Router(monitor, self.cooldowns), TurnQueue())
+        self.places = Places(queue_length)
+        """Who waits for which model."""
+        router = route.Router(monitor, self.cooldowns)
+        self._rooms = Rooms(sessions, router, TurnQueue(), self.places, Corrections())
         self._known: dict[str, Execution] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ended: deque[Execution] = deque()
@@ -49,33 +63,47 @@ class Executions:
         """How many wait or run."""
         return len(self._tasks)
 
-    async def execute(self, request: pb.ExecuteRequest) -> Events:
-        """Start the execution, or attach to the one that has its request_id, and stream it."""
-        execution = self._start(checked(request))
+    async def execute(self, request: pb.ExecuteRequest, client: str = "") -> Events:
+        """Start the execution, or attach to the one that has its request_id, and stream it.
+
+        `client` is who calls, by the name that it gave itself.
+        """
+        request = checked(request)
+        if (log := self._replayed(request)) is not None:
+            async for event in log.read():
+                yield event
+            return
+        execution = self._start(request, client)
         with self._attached(execution):
             async for event in execution.log.read():
                 yield event
 
     async def attach(self, request_id: str, offset: int) -> Events:
         """Stream an execution without the first `offset` bytes of its text."""
-        execution = self._get(request_id)
+        if request_id not in self._known:
+            async for event in replay.log_of(request_id, self._recorded(request_id)).read(offset):
+                yield event
+            return
+        execution = self._known[request_id]
         with self._attached(execution):
             async for event in execution.log.read(offset):
                 yield event
 
     async def cancel(self, request_id: str) -> pb.Execution:
         """Cancel an execution and wait for its end. One that has ended stays as it was."""
-        execution = self._get(request_id)
+        if request_id not in self._known:
+            return replay.summary_of(request_id, self._recorded(request_id))
+        execution = self._known[request_id]
         execution.stop(Stop.CANCELLED)
         if task := self._tasks.get(request_id):
             await asyncio.wait([task])
-        return _summary(execution)
+        return summary(execution)
 
     def list(self, session_id: str) -> list[pb.Execution]:
         """Those of a session, or all; oldest first."""
         self._forget()
         known = self._known.values()
-        return [_summary(known_) for known_ in known if session_id in ("", known_.request.session_id)]
+        return [summary(known_) for known_ in known if session_id in ("", known_.request.session_id)]
 
     def explain(self, request: pb.ExecuteRequest) -> routing_pb2.RoutingDecision:
         """The decision that Execute would make now."""
@@ -102,7 +130,7 @@ class Executions:
         if self._tasks:
             await asyncio.wait(self._tasks.values())
 
-    def _start(self, request: pb.ExecuteRequest) -> Execution:
+    def _start(self, request: pb.ExecuteRequest, client: str) -> Execution:
         if self._draining:
             raise UnavailableError(
                 "DAEMON_STOPPING", "oblixd is stopping: send the prompt again in a moment."
@@ -111,26 +139,39 @@ class Executions:
         if known is not None:
             return _same(known, request)
         route.policy_of(request.policy)
-        if request.session_id:
-            self._rooms.sessions.get(request.session_id)
-        execution = Execution(request, self._registry.resolve(request.candidates), self._rooms)
+        execution = Execution(request, client, self._registry.resolve(request.candidates), self._rooms)
         self._forget()
         self._known[request.request_id] = execution
-        task = asyncio.create_task(execution.run(), name=f"execution {request.request_id}")
+        task = asyncio.create_task(self._run(execution), name=f"execution {request.request_id}")
         self._tasks[request.request_id] = task
-        task.add_done_callback(lambda _: self._ended_one(execution))
         return execution
 
-    def _get(self, request_id: str) -> Execution:
-        execution = self._known.get(request_id)
-        if execution is None:
+    async def _run(self, execution: Execution) -> None:
+        await execution.run()
+        # In the same step, before anybody who waited for the end can send the next request.
+        self._ended_one(execution)
+
+    def _replayed(self, request: pb.ExecuteRequest) -> EventLog | None:
+        """What a session holds of this request, where it is no longer known otherwise. None: it is new."""
+        if request.request_id in self._known:
+            return None
+        turn = self._rooms.sessions.recorded(request.request_id)
+        if turn is None:
+            return None
+        if not replay.is_same(turn, request, fingerprint(request)):
+            raise _reused(request.request_id)
+        return replay.log_of(request.request_id, turn)
+
+    def _recorded(self, request_id: str) -> RecordedTurn:
+        turn = self._rooms.sessions.recorded(checked_id(request_id))
+        if turn is None:
             raise NotFoundError(
                 "EXECUTION_NOT_FOUND",
-                f"No execution {request_id[:128]!r} runs or ended within the last "
-                f"{REMEMBERED_S / 60:.0f} minutes. What it recorded is in its session.",
-                request_id=request_id[:128],
+                f"No execution {request_id!r} runs, ended within the last {REMEMBERED_S / 60:.0f} minutes, "
+                "or has its turn in a session.",
+                request_id=request_id,
             )
-        return execution
+        return turn
 
     @contextmanager
     def _attached(self, execution: Execution) -> Generator[None, None, None]:
@@ -144,7 +185,12 @@ class Executions:
                 execution.stop(Stop.CANCELLED)
 
     def _ended_one(self, execution: Execution) -> None:
-        del self._tasks[execution.request.request_id]
+        request_id = execution.request.request_id
+        del self._tasks[request_id]
+        if execution.log.error is not None and not execution.begun:
+            # It left nothing behind: the same request may be sent again, and is then tried anew.
+            del self._known[request_id]
+            return
         self._ended.append(execution)
         self._ended_bytes += execution.log.size
         self._forget()
@@ -162,23 +208,14 @@ class Executions:
 
 
 def _same(known: Execution, request: pb.ExecuteRequest) -> Execution:
-    if known.request == request:
+    if fingerprint(known.request) == fingerprint(request):
         return known
-    raise AlreadyExistsError(
+    raise _reused(request.request_id)
+
+
+def _reused(request_id: str) -> AlreadyExistsError:
+    return AlreadyExistsError(
         "REQUEST_ID_REUSED",
-        f"request_id {request.request_id!r} belongs to another request: use a new one for each prompt.",
-        request_id=request.request_id,
+        f"request_id {request_id!r} belongs to another request: use a new one for each prompt.",
+        request_id=request_id,
     )
-
-
-def _summary(execution: Execution) -> pb.Execution:
-    result = pb.Execution(
-        request_id=execution.request.request_id,
-        session_id=execution.request.session_id,
-        state=execution.state,
-        model=execution.model,
-        delta_bytes=execution.log.size,
-        attached_streams=execution.attached,
-    )
-    result.create_time.FromMicroseconds(round(execution.created_s * 1e6))
-    return result

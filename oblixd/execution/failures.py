@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from google.protobuf.duration_pb2 import Duration
 from oblix.v1 import executions_pb2 as pb
 
 from oblixd.errors import (
+    DeadlineExceededError,
     FailedPreconditionError,
+    InternalError,
     InvalidArgumentError,
     OblixdError,
     ResourceExhaustedError,
@@ -20,6 +23,7 @@ _STATUS: dict[ModelErrorKind, type[OblixdError]] = {
     ModelErrorKind.NOT_PULLED: FailedPreconditionError,
     ModelErrorKind.UNAUTHENTICATED: FailedPreconditionError,
     ModelErrorKind.RATE_LIMITED: ResourceExhaustedError,
+    ModelErrorKind.QUEUE_FULL: ResourceExhaustedError,
     ModelErrorKind.OVERLOADED: UnavailableError,
     ModelErrorKind.CONTEXT_OVERFLOW: InvalidArgumentError,
     ModelErrorKind.REFUSED: InvalidArgumentError,
@@ -41,9 +45,31 @@ def to_client(error: ModelError, attempts: Sequence[pb.FailedAttempt], **where: 
     """
     message = error.message
     if len(attempts) > 1:
-        told = "; ".join(f"{failed.model}: {failed.detail}" for failed in attempts)
-        message = f"None of {len(attempts)} models answered. {told}"
+        each = "; ".join(f"{failed.model}: {failed.detail}" for failed in attempts)
+        message = f"None of {len(attempts)} models answered. {each}"
     if where.get("message_id"):
         message += f" Your message is kept in session {where['session_id']}."
     model = attempts[-1].model
-    return _STATUS[error.kind](error.kind.value, message, model=model, endpoint=error.endpoint, **where)
+    told = {**error.numbers, **where}
+    return _STATUS[error.kind](error.kind.value, message, model=model, endpoint=error.endpoint, **told)
+
+
+def defect(problem: Exception) -> InternalError:
+    """The error for what should never happen."""
+    return InternalError("INTERNAL", f"A defect in oblixd: {problem!r}. The log has the details.")
+
+
+def interrupted(**where: object) -> UnavailableError:
+    """The error for those who wait for an answer that the daemon's end cut off."""
+    message = "oblixd ended before the answer did. What had come is kept; send the prompt again to go on."
+    return UnavailableError("EXECUTION_INTERRUPTED", message, **where)
+
+
+def timed_out(timeout: Duration, **where: object) -> DeadlineExceededError:
+    """The error for an execution whose own time is over."""
+    seconds = timeout.ToTimedelta().total_seconds()
+    message = f"The prompt was not answered within its timeout of {seconds:g} s; the model was freed."
+    if where.get("kept_bytes"):
+        message += f" The part that had come is kept in session {where['session_id']}."
+    message += " Ask again with a longer timeout, or with none."
+    return DeadlineExceededError("EXECUTION_TIMED_OUT", message, timeout_seconds=f"{seconds:g}", **where)

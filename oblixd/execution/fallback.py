@@ -7,8 +7,8 @@ seen: then it only happens where the request asked for it, and announced.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field
 
 from oblix.v1 import executions_pb2 as pb
@@ -35,7 +35,9 @@ class Fallback:
     """The models of a route, tried in order until one answers."""
 
     ranked: Sequence[Hook]
-    request_for: Callable[[Hook], ChatRequest]
+    request_for: Callable[[Hook], Awaitable[ChatRequest]]
+    place_at: Callable[[Hook], AbstractAsyncContextManager[None]]
+    """Waits for a place at a model, and holds it."""
     cooldowns: Cooldowns
     restarts: bool = False
     """Whether an answer that breaks off begins anew on the next model."""
@@ -85,10 +87,12 @@ class Fallback:
         try:
             if self.local_only:
                 await _ensure_local(hook)
-            async with aclosing(hook.connection.stream(self.request_for(hook))) as stream:
-                async for item in stream:
-                    started = True
-                    yield item
+            async with self.place_at(hook):
+                request = await self.request_for(hook)
+                async with aclosing(hook.connection.stream(request)) as stream:
+                    async for item in stream:
+                        started = True
+                        yield item
         except ModelError as error:
             self.failed.append(attempt(hook.id, error))
             self.cooldowns.failed(key(hook), error)

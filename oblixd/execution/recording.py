@@ -1,48 +1,89 @@
-"""What an execution leaves on disk: its turn, where it has a session; nothing, where it has none."""
+"""What an execution makes and leaves behind: its answer, and on disk its turn, where it has a session."""
 
 from __future__ import annotations
 
 from oblix.v1 import messages_pb2 as pb
+from oblix.v1 import routing_pb2
 
 from oblixd.execution.answer import Answer
-from oblixd.sessions import Turn
+from oblixd.execution.stopwatch import Stopwatch
+from oblixd.models.base import Content, Finished
+from oblixd.sessions import Outcome, Turn
 
 _NOTHING_TO_KEEP = (pb.MESSAGE_STATUS_CANCELLED, pb.MESSAGE_STATUS_FAILED)
 """An answer that ended so before anything of it came leaves no message: whoever waited was told."""
 
 
 class Recording:
-    """A turn and its answer. `turn` is None without a session."""
+    """An answer while it comes. Without a turn nothing of it is kept."""
 
-    def __init__(self, turn: Turn | None) -> None:
+    def __init__(self, watch: Stopwatch, turn: Turn | None = None) -> None:
         self.turn = turn
-        self.answer = Answer(turn)
+        self.model = ""
+        """provider:name of the model that answers; empty before one did."""
+        self.decision = routing_pb2.RoutingDecision()
+        """Why that model."""
+        self._answer = Answer(turn)
+        self._watch = watch
+
+    @property
+    def size(self) -> int:
+        """Bytes of UTF-8 so far."""
+        return self._answer.size
 
     @property
     def question_ids(self) -> list[str]:
         """The ids of the input as it was recorded."""
         return [message.id for message in self.turn.input] if self.turn else []
 
-    async def keep(self, message: pb.Message) -> pb.Message:
+    def take(self, content: Content) -> bytes:
+        """Take in the next piece of the answer and return it as UTF-8."""
+        self._watch.content()
+        return self._answer.add(content)
+
+    async def restart(self) -> None:
+        """Forget what came: another model begins anew."""
+        await self._answer.restart()
+
+    def message(self, status: pb.MessageStatus.ValueType, finished: Finished | None = None) -> pb.Message:
+        """The answer as it stands; `finished` where it came to its end."""
+        message = pb.Message(
+            role=pb.ROLE_ASSISTANT,
+            parts=self._answer.parts(whole=finished is not None),
+            status=status,
+            model=self.model,
+            decision=self.decision,
+            timings=self._watch.timings(finished.output_tokens if finished else None),
+        )
+        if finished and finished.input_tokens is not None:
+            message.usage.input_tokens = finished.input_tokens
+        if finished and finished.output_tokens is not None:
+            message.usage.output_tokens = finished.output_tokens
+        return message
+
+    async def keep(self, message: pb.Message, outcome: Outcome) -> pb.Message:
         """End the turn with this answer, and return it as it was recorded."""
         if self.turn is None:
             return message
-        if not self.answer.begun and message.status in _NOTHING_TO_KEEP:
-            await self.turn.abandon()
+        if self._leaves_nothing(message.status):
+            await self.turn.abandon(outcome)
             return message
         try:
-            await self.answer.settle()
+            await self._answer.settle()
         finally:
-            message = await self.turn.finish(message)
+            message = await self.turn.finish(message, outcome)
         return message
 
-    def where(self, kept: pb.Message) -> dict[str, object]:
-        """What an error tells of what was kept."""
+    def where(self, status: pb.MessageStatus.ValueType) -> dict[str, object]:
+        """What an error tells of what is kept of an answer that ends so."""
         if self.turn is None:
             return {"session_id": "", "message_id": "", "kept_bytes": 0}
         return {
             "session_id": self.turn.session.id,
             "message_id": self.turn.input[-1].id,
-            "answer_id": kept.id,
-            "kept_bytes": self.answer.size,
+            "answer_id": "" if self._leaves_nothing(status) else self.turn.answer_id,
+            "kept_bytes": self.size,
         }
+
+    def _leaves_nothing(self, status: pb.MessageStatus.ValueType) -> bool:
+        return not self._answer.begun and status in _NOTHING_TO_KEEP

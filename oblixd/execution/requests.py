@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -24,6 +25,8 @@ MAX_TOOLS = 128
 MAX_DESCRIPTION = 4096
 MAX_SCHEMA_BYTES = 64 << 10
 
+MAX_TIMEOUT_S = 86_400
+
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _TOOL_CHOICE = {
     pb.TOOL_CHOICE_AUTO: ToolChoice.AUTO,
@@ -37,22 +40,46 @@ def checked(request: pb.ExecuteRequest) -> pb.ExecuteRequest:
     result = pb.ExecuteRequest()
     result.CopyFrom(request)
     result.request_id = result.request_id or str(uuid.uuid4())
-    _check_id(result.request_id)
+    checked_id(result.request_id)
     _check_input(result)
     _at_most("candidates", len(result.candidates), MAX_CANDIDATES)
     _at_most("agent_checks", len(result.agent_checks), MAX_CHECKS)
     options(result.options)
     _check_tools(result)
+    _check_timeout(result)
     return result
 
 
-def _check_id(request_id: str) -> None:
-    if len(request_id) > MAX_ID or not all(" " <= character <= "~" for character in request_id):
+def fingerprint(request: pb.ExecuteRequest) -> bytes:
+    """Tells one request from another under the same request_id: 32 bytes over what is asked and of whom.
+
+    Handles, thresholds and what the agents said are left out: a program that sends its
+    prompt again after a restart has new ones.
+    """
+    asked = pb.ExecuteRequest(
+        session_id=request.session_id,
+        input=request.input,
+        options=request.options,
+        model=request.model,
+        local_only=request.local_only,
+        on_break=request.on_break,
+        context_policy=request.context_policy,
+        tools=request.tools,
+        tool_choice=request.tool_choice,
+    )
+    return hashlib.sha256(asked.SerializeToString(deterministic=True)).digest()
+
+
+def checked_id(request_id: str) -> str:
+    """A request's id as it was given, or InvalidArgumentError."""
+    printable = all(" " <= character <= "~" for character in request_id)
+    if not 1 <= len(request_id) <= MAX_ID or not printable:
         raise _invalid(
             "request_id",
             f"1 to {MAX_ID} printable ASCII characters",
             f"{len(request_id)} characters: {request_id[:40]!r}",
         )
+    return request_id
 
 
 def _check_input(request: pb.ExecuteRequest) -> None:
@@ -108,6 +135,13 @@ def _check_tools(request: pb.ExecuteRequest) -> None:
         _check_schema(f"{field}.parameters_schema", tool.parameters_schema)
     if request.tool_choice == pb.TOOL_CHOICE_REQUIRED and not request.tools:
         raise _invalid("tool_choice", "TOOL_CHOICE_REQUIRED only with tools", "none")
+
+
+def _check_timeout(request: pb.ExecuteRequest) -> None:
+    timeout = request.timeout
+    seconds = timeout.seconds + timeout.nanos / 1e9
+    if request.HasField("timeout") and not 0 < seconds <= MAX_TIMEOUT_S:
+        raise _invalid("timeout", f"over 0 s to {MAX_TIMEOUT_S:,} s", f"{seconds:g} s")
 
 
 def _check_schema(field: str, schema: str) -> None:

@@ -20,6 +20,8 @@ class Stop(enum.Enum):
     """Somebody cancelled it, or everybody who listened has gone."""
     INTERRUPTED = "interrupted"
     """The daemon ends."""
+    EXPIRED = "expired"
+    """The time that its request gave it is over."""
 
 
 class Stopped(Exception):  # noqa: N818 - not an error: somebody wanted it

@@ -15,10 +15,16 @@ class Stopwatch:
         self._received = time.monotonic()
         self._started: float | None = None
         self._first: float | None = None
+        self._waited = 0.0
 
     def start(self) -> None:
         """The turn has come."""
         self._started = time.monotonic()
+
+    def waited(self, since_s: float) -> None:
+        """The turn waited for a place at a model, from this moment until now: before content that is queueing."""
+        if self._first is None:
+            self._waited += time.monotonic() - since_s
 
     def content(self) -> None:
         """Content has come; only the first counts."""
@@ -28,7 +34,7 @@ class Stopwatch:
     def timings(self, output_tokens: int | None) -> pb.Timings:
         """What was measured up to now."""
         now = time.monotonic()
-        started = self._started if self._started is not None else now
+        started = (self._started if self._started is not None else now) + self._waited
         result = pb.Timings(queued=_duration(started - self._received), total=_duration(now - self._received))
         if self._first is not None:
             result.time_to_first_token.CopyFrom(_duration(self._first - started))

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from oblixd.errors import AbortedError
 from oblixd.execution.scope import StopScope
 
 OnPlace = Callable[[int], None]
@@ -26,12 +27,17 @@ class TurnQueue:
         self._lines: dict[str, deque[_Waiter]] = {}
 
     @asynccontextmanager
-    async def turn(self, session_id: str, scope: StopScope, on_place: OnPlace) -> AsyncGenerator[None, None]:
+    async def turn(
+        self, session_id: str, scope: StopScope, on_place: OnPlace, *, waits: bool = True
+    ) -> AsyncGenerator[None, None]:
         """Wait for the session's turn and hold it.
 
         `on_place` hears how many turns come before this one, whenever that changes.
-        Raises Stopped where the scope is stopped while it waits.
+        Raises Stopped where the scope is stopped while it waits, and AbortedError
+        SESSION_BUSY where it would have to wait and `waits` says that it does not.
         """
+        if not waits and session_id in self._lines:
+            raise _busy(session_id, len(self._lines[session_id]))
         waiter = _Waiter(asyncio.get_running_loop().create_future(), on_place)
         line = self._lines.setdefault(session_id, deque())
         line.append(waiter)
@@ -55,3 +61,11 @@ class TurnQueue:
             line[0].turn.set_result(None)
         for later in range(max(place, 1), len(line)):
             line[later].on_place(later)
+
+
+def _busy(session_id: str, turns: int) -> AbortedError:
+    message = (
+        f"Session {session_id} has {turns} turns running or waiting, and the request does not wait: "
+        "send it again later, or with when_busy WHEN_BUSY_WAIT."
+    )
+    return AbortedError("SESSION_BUSY", message, session_id=session_id, turns=turns)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from oblix.v1 import executions_pb2
 from oblix.v1 import messages_pb2 as pb
 
-from oblixd.errors import InvalidArgumentError
 from oblixd.execution import context
-from oblixd.models.base import Options
+from oblixd.execution.tokens import Corrections, Gauge, estimate
+from oblixd.models.base import ChatRequest, ModelError, ModelErrorKind, Options, Tool
 
 ROLES = {"u": pb.ROLE_USER, "a": pb.ROLE_ASSISTANT, "s": pb.ROLE_SYSTEM}
 
@@ -18,59 +21,140 @@ def said(role: str, text: str) -> pb.Message:
     return pb.Message(role=ROLES[role], parts=[pb.Part(text=text)] if text else [])
 
 
-def built(history: list[pb.Message], prompt: str, window: int | None, **policy: bool):
+async def counts_nothing(messages: Sequence[pb.Message]) -> None:
+    """A server without a tokeniser."""
+
+
+async def counts_words(messages: Sequence[pb.Message]) -> list[int]:
+    """A server with one: a token a word."""
+    return [len(message.parts[0].text.split()) for message in messages]
+
+
+async def built(
+    history: list[pb.Message],
+    prompt: str,
+    window: int | None,
+    gauge: Gauge | None = None,
+    tools: tuple[Tool, ...] = (),
+    **policy: bool,
+) -> tuple[ChatRequest, executions_pb2.ContextReport]:
+    asked, options = [said("u", prompt)], Options(max_tokens=10)
     material = context.Material(
-        "Be brief.", lambda: reversed(history), [said("u", prompt)], Options(max_tokens=10)
+        "Be brief.", lambda: reversed(history), len(history), asked, options, tools=tools
     )
-    return context.build(material, window, **policy)
+    result = await context.build(material, window, gauge or Gauge(counts_nothing), **policy)
+    return result.chat, result.report
 
 
 def texts(messages: list[pb.Message]) -> list[str]:
     return [message.parts[0].text for message in messages]
 
 
-def test_without_a_known_window_everything_is_sent_in_order() -> None:
-    chat, report = built([said("u", "one"), said("a", "two")], "three", None)
+async def test_without_a_known_window_everything_is_sent_in_order() -> None:
+    chat, report = await built([said("u", "one"), said("a", "two")], "three", None)
     assert texts(chat.messages) == ["Be brief.", "one", "two", "three"]
     assert (report.sent_messages, report.omitted_messages) == (4, 0)
 
 
-def test_an_answer_without_content_is_not_sent() -> None:
-    chat, _ = built([said("u", "one"), said("a", "")], "two", None)
+async def test_an_answer_without_content_is_not_sent() -> None:
+    chat, _ = await built([said("u", "one"), said("a", "")], "two", None)
     assert texts(chat.messages) == ["Be brief.", "one", "two"]
 
 
-def test_the_oldest_turns_go_first_and_whole() -> None:
+async def test_the_oldest_turns_go_first_and_whole() -> None:
     turns = [said(role, f"{number}" * 30) for number in "123" for role in "ua"]
-    room = 10 + sum(
-        context.tokens(message) for message in [*turns[3:], said("s", "Be brief."), said("u", "now")]
-    )
-    chat, report = built(turns, "now", room)
+    room = 10 + sum(estimate(message) for message in [*turns[3:], said("s", "Be brief."), said("u", "now")])
+    chat, report = await built(turns, "now", room)
     # The answer of turn 2 would fit, its question would not: a turn goes as a whole.
     assert texts(chat.messages) == ["Be brief.", "3" * 30, "3" * 30, "now"]
     assert report.omitted_messages == 4
-    assert report.omitted_tokens == sum(context.tokens(message) for message in turns[:4])
+    assert report.omitted_tokens == sum(estimate(message) for message in turns[:4])
 
 
-def test_what_may_not_be_cut_is_refused_with_the_numbers() -> None:
+async def test_what_may_not_be_cut_is_refused_with_the_numbers() -> None:
     history = [said("u", "x" * 300), said("a", "y" * 300)]
-    assert built(history, "now", 1000, refuse=True)[1].omitted_messages == 0
-    with pytest.raises(InvalidArgumentError) as refused:
-        built(history, "now", 100, refuse=True)
+    _, report = await built(history, "now", 1000, refuse=True)
+    assert report.omitted_messages == 0
+    with pytest.raises(ModelError) as refused:
+        await built(history, "now", 100, refuse=True)
     everything = [said("s", "Be brief."), *history, said("u", "now")]
-    assert refused.value.metadata["needed_tokens"] == str(10 + sum(map(context.tokens, everything)))
-    assert refused.value.metadata["window_tokens"] == "100"
+    needed = 10 + sum(map(estimate, everything))
+    assert refused.value.kind is ModelErrorKind.CONTEXT_OVERFLOW
+    assert refused.value.numbers == {"needed_tokens": needed, "window_tokens": 100}
 
 
 @given(
     st.lists(st.tuples(st.sampled_from("ua"), st.text(min_size=1, max_size=50)), max_size=20),
-    st.integers(1, 400),
+    st.integers(60, 400),
 )
-def test_system_and_newest_stay_and_what_is_kept_is_the_end_of_the_history(
+async def test_system_and_newest_stay_and_what_is_kept_is_the_end_of_the_history(
     history: list[tuple[str, str]], window: int
 ) -> None:
     messages = [said(role, text) for role, text in history]
-    chat, report = built(messages, "now", window)
+    chat, report = await built(messages, "now", window)
     kept = len(chat.messages) - 2
     assert texts(chat.messages) == ["Be brief.", *texts(messages[len(messages) - kept :]), "now"]
     assert report.omitted_messages == len(messages) - kept
+
+
+async def test_what_the_server_counts_is_exact() -> None:
+    history = [said("u", "one two three four"), said("a", "five"), said("u", "six"), said("a", "seven")]
+    gauge = Gauge(counts_words)
+    # 2 for the system message, 1 for the prompt, 10 for the answer: 3 are left, and 2 are taken.
+    chat, report = await built(history, "now", 24, gauge)
+    assert texts(chat.messages) == ["Be brief.", "one two three four", "five", "six", "seven", "now"]
+    chat, report = await built(history, "now", 15, gauge)
+    assert texts(chat.messages) == ["Be brief.", "six", "seven", "now"]
+    assert report.is_counted
+    assert (report.sent_tokens, report.omitted_messages, report.omitted_tokens) == (5, 2, 5)
+
+
+async def test_what_never_fits_is_refused_with_the_numbers() -> None:
+    with pytest.raises(ModelError, match="about 202 tokens") as refused:
+        await built([], "word " * 200, 150, Gauge(counts_words))
+    assert refused.value.numbers == {"needed_tokens": 202, "window_tokens": 150}
+
+
+async def test_an_estimate_refuses_only_what_surely_does_not_fit() -> None:
+    prompt = "x" * 300
+    needed = estimate(said("s", "Be brief.")) + estimate(said("u", prompt))
+    assert (await built([], prompt, needed - 5))[1].sent_tokens == needed
+    with pytest.raises(ModelError):
+        await built([], prompt, needed * 3 // 4)
+
+
+async def test_tools_take_room() -> None:
+    history = [said("u", "x" * 90), said("a", "y" * 90)]
+    tool = Tool("look", "Looks.", "{" + " " * 297 + "}")
+    assert (await built(history, "now", 150))[1].omitted_messages == 0
+    _, report = await built(history, "now", 200, tools=(tool,))
+    assert report.omitted_messages == 2
+    assert report.sent_tokens > 100
+
+
+async def test_of_a_very_long_history_only_what_is_needed_is_read() -> None:
+    read = 0
+
+    def history():
+        nonlocal read
+        for number in range(100_000):
+            read += 1
+            yield said("au"[number % 2], "z" * 30)
+
+    material = context.Material("", history, 100_000, [said("u", "now")], Options(max_tokens=10))
+    built_ = await context.build(material, 1000, Gauge(counts_nothing))
+    kept = built_.report.sent_messages - 1
+    assert built_.report.omitted_messages == 100_000 - kept
+    assert built_.report.omitted_tokens == (100_000 - kept) * estimate(said("u", "z" * 30))
+    assert read < 1000
+
+
+def test_what_a_model_reports_corrects_the_estimates_for_it() -> None:
+    corrections = Corrections()
+    assert corrections.factor("ollama:llama2") == 1.0
+    corrections.learn("ollama:llama2", estimated=100, reported=150)
+    corrections.learn("ollama:llama2", estimated=100, reported=120)
+    assert corrections.factor("ollama:llama2") == pytest.approx(1.65)
+    assert corrections.factor("ollama:other") == 1.0
+    corrections.learn("ollama:mad", estimated=1, reported=10**9)
+    assert corrections.factor("ollama:mad") == 3.0

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 from oblix.testing import Answer, Cut, OllamaServer, Refuse, Stall
 from oblix.v1 import executions_pb2 as pb
 from oblix.v1 import messages_pb2, sessions_pb2
+from support.events import all_of, error_of, text_of, until
 from support.house import House, prompt
 
 from oblixd.errors import (
@@ -25,27 +25,6 @@ COMPLETE = messages_pb2.MESSAGE_STATUS_COMPLETE
 CANCELLED = messages_pb2.MESSAGE_STATUS_CANCELLED
 FAILED = messages_pb2.MESSAGE_STATUS_FAILED
 INTERRUPTED = messages_pb2.MESSAGE_STATUS_INTERRUPTED
-
-
-async def all_of(events: AsyncIterator[pb.ExecuteResponse]) -> list[pb.ExecuteResponse]:
-    return [event async for event in events]
-
-
-def text_of(events: list[pb.ExecuteResponse]) -> str:
-    return "".join(event.delta.text for event in events if event.WhichOneof("event") == "delta")
-
-
-async def until(events: AsyncIterator[pb.ExecuteResponse], kind: str) -> pb.ExecuteResponse:
-    async for event in events:
-        if event.WhichOneof("event") == kind:
-            return event
-    raise AssertionError(f"no {kind}")
-
-
-async def error_of(events: AsyncIterator[pb.ExecuteResponse], kind: type[OblixdError]) -> OblixdError:
-    with pytest.raises(kind) as failed:
-        await all_of(events)
-    return failed.value
 
 
 async def test_a_turn_is_answered_recorded_and_explained(house: House, server: OllamaServer) -> None:

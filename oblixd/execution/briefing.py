@@ -1,0 +1,80 @@
+"""What the models of one execution get to read: its request and session, as each one's window takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from oblix.v1 import executions_pb2 as pb
+from oblix.v1 import sessions_pb2
+
+from oblixd.execution import context
+from oblixd.execution.requests import options, tool_choice, tools
+from oblixd.execution.tokens import Corrections, Gauge
+from oblixd.models.base import ChatRequest, Finished
+from oblixd.models.registry import Hook
+from oblixd.sessions import Sessions, Turn
+
+_AFTER_ALL = 2**63 - 1
+
+
+class Briefing:
+    """Puts contexts together. `session` is the header before the turn; None without a session."""
+
+    def __init__(
+        self,
+        request: pb.ExecuteRequest,
+        session: sessions_pb2.Session | None,
+        sessions: Sessions,
+        corrections: Corrections,
+    ) -> None:
+        self._request = request
+        self._session = session
+        self._sessions = sessions
+        self._corrections = corrections
+        self._material = self._gathered(_AFTER_ALL, session.message_count if session else 0)
+        self.report = pb.ContextReport()
+        """What the last context held, and what it left out."""
+
+    def begin(self, turn: Turn) -> None:
+        """The turn has begun: the history is what came before it."""
+        self._session = turn.session
+        count = turn.session.message_count - len(turn.input)
+        self._material = self._gathered(turn.input[0].sequence, count)
+
+    def estimated(self, most: int) -> int:
+        """About how many tokens all of it takes; no more is read once it is past `most`."""
+        return self._material.estimated(most)
+
+    def too_short(self, hooks: Sequence[Hook]) -> Callable[[Hook], bool] | None:
+        """Says of a model that its window is too short, where the request asks for a longer one then."""
+        if self._request.context_policy != pb.CONTEXT_POLICY_LONGER:
+            return None
+        needed = self.estimated(max((hook.connection.context_window or 0 for hook in hooks), default=0))
+        return lambda hook: not context.fits(self._material, needed, hook.connection.context_window)
+
+    async def chat_for(self, hook: Hook) -> ChatRequest:
+        """What this model is sent. Raises ModelError CONTEXT_OVERFLOW."""
+        connection = hook.connection
+        gauge = Gauge(connection.count_tokens, self._corrections.factor(hook.id))
+        refuse = self._request.context_policy == pb.CONTEXT_POLICY_REFUSE
+        built = await context.build(self._material, connection.context_window, gauge, refuse=refuse)
+        self.report = built.report
+        return built.chat
+
+    def learn(self, model: str, finished: Finished) -> None:
+        """Hear what the context really took."""
+        if not self.report.is_counted and finished.input_tokens:
+            plain = self.report.sent_tokens / self._corrections.factor(model)
+            self._corrections.learn(model, round(plain), finished.input_tokens)
+
+    def _gathered(self, before: int, count: int) -> context.Material:
+        request, session, sessions = self._request, self._session, self._sessions
+        return context.Material(
+            system=context.system_text(session) if session else "",
+            history=lambda: sessions.history(request.session_id, before) if session else (),
+            history_count=count,
+            given=request.input,
+            options=options(request.options),
+            tools=tools(request),
+            tool_choice=tool_choice(request),
+        )

@@ -1,0 +1,136 @@
+"""The same request is one call, one turn and one bill, also after the daemon was restarted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+from oblix.testing import Answer, Cut, OllamaServer, Refuse, Stall
+from oblix.v1 import executions_pb2 as pb
+from oblix.v1 import messages_pb2
+from support.events import all_of, error_of, text_of, until
+from support.house import House, house_in, prompt
+
+from oblixd.errors import (
+    AlreadyExistsError,
+    InvalidArgumentError,
+    NotFoundError,
+    OblixdError,
+    UnavailableError,
+)
+
+COMPLETE = messages_pb2.MESSAGE_STATUS_COMPLETE
+INTERRUPTED = messages_pb2.MESSAGE_STATUS_INTERRUPTED
+
+
+async def test_after_a_restart_the_answer_is_told_again(tmp_path: Path, server: OllamaServer) -> None:
+    server.script(Answer("one two three", reasoning="Hm.", input_tokens=7))
+    async with house_in(tmp_path) as house:
+        session = await house.session()
+        first = await all_of(house.executions.execute(asked(house, server, session)))
+    async with house_in(tmp_path) as house:
+        again = await all_of(house.executions.execute(asked(house, server, session)))
+        attached = await all_of(house.executions.attach("mine", len(b"Hm.one")))
+        summary = await house.executions.cancel("mine")
+        assert len(house.said(session)) == 2
+    assert text_of(again) == text_of(first) == "Hm.one two three"
+    assert again[-1].completed == first[-1].completed
+    assert again[0].started.decision == first[0].started.decision
+    assert text_of(attached) == " two three"
+    assert (summary.state, summary.delta_bytes) == (pb.EXECUTION_STATE_COMPLETED, len("Hm.one two three"))
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("failing", [Refuse(404), Cut(after=2)], ids=["nothing came", "a part came"])
+async def test_a_failure_is_told_again_word_for_word(
+    tmp_path: Path, server: OllamaServer, failing: Refuse | Cut
+) -> None:
+    server.script(*[Answer("one two three", fault=failing)] * 3)
+    async with house_in(tmp_path) as house:
+        session = await house.session()
+        first = await failure_of(house, asked(house, server, session))
+    calls = len(server.requests)
+    async with house_in(tmp_path) as house:
+        again = await failure_of(house, asked(house, server, session))
+    assert again == first
+    assert len(server.requests) == calls
+
+
+async def test_what_a_daemons_end_cut_off_is_reported_and_not_run_again(
+    tmp_path: Path, server: OllamaServer
+) -> None:
+    server.script(Answer("one two three", fault=Stall(after=2)))
+    async with house_in(tmp_path) as house:
+        session = await house.session()
+        async with aclosing(house.executions.execute(asked(house, server, session))) as events:
+            await until(events, "delta")
+            await house.executions.drain(0)
+    async with house_in(tmp_path) as house:
+        events = house.executions.execute(asked(house, server, session))
+        assert (await anext(events)).started.session_id == session
+        part = (await anext(events)).delta.text
+        error = await error_of(events, UnavailableError)
+        assert house.said(session)[1:] == [(messages_pb2.ROLE_ASSISTANT, part, INTERRUPTED)]
+    assert error.reason == "EXECUTION_INTERRUPTED"
+    assert (error.metadata["session_id"], error.metadata["kept_bytes"]) == (session, str(len(part)))
+    assert len(server.requests) == 1
+
+
+async def test_what_was_cancelled_stays_cancelled(tmp_path: Path, server: OllamaServer) -> None:
+    server.script(Answer("one two three", fault=Stall(after=2)))
+    async with house_in(tmp_path) as house:
+        session = await house.session()
+        async with aclosing(house.executions.execute(asked(house, server, session))) as events:
+            await until(events, "delta")
+            await house.executions.cancel("mine")
+    async with house_in(tmp_path) as house:
+        *_, last = await all_of(house.executions.execute(asked(house, server, session)))
+    assert last.completed.finish_reason == pb.FINISH_REASON_CANCELLED
+
+
+async def another_prompt(house: House, server: OllamaServer, session: str) -> pb.ExecuteRequest:
+    return prompt("Something else", house.hook(server), session_id=session, request_id="mine")
+
+
+async def another_session(house: House, server: OllamaServer, _: str) -> pb.ExecuteRequest:
+    return asked(house, server, await house.session())
+
+
+async def no_session(house: House, server: OllamaServer, _: str) -> pb.ExecuteRequest:
+    return prompt("Hi", house.hook(server), request_id="mine")
+
+
+@pytest.mark.parametrize("other", [another_prompt, another_session, no_session])
+async def test_an_id_is_never_used_for_two_requests(
+    tmp_path: Path, server: OllamaServer, other: Callable[..., object]
+) -> None:
+    async with house_in(tmp_path) as house:
+        session = await house.session()
+        await all_of(house.executions.execute(asked(house, server, session)))
+    async with house_in(tmp_path) as house:
+        request = await other(house, server, session)
+        error = await error_of(house.executions.execute(request), AlreadyExistsError)
+    assert error.reason == "REQUEST_ID_REUSED"
+
+
+async def test_what_nobody_sent_is_not_found(house: House) -> None:
+    assert (await error_of(house.executions.attach("nobody", 0), NotFoundError)).reason
+    with pytest.raises(NotFoundError):
+        await house.executions.cancel("nobody")
+    await error_of(house.executions.attach("é", 0), InvalidArgumentError)
+
+
+def asked(house: House, server: OllamaServer, session: str) -> pb.ExecuteRequest:
+    return prompt("Hi", house.hook(server), session_id=session, request_id="mine")
+
+
+async def failure_of(house: House, request: pb.ExecuteRequest) -> tuple[str, str, dict[str, str], str]:
+    said = ""
+    try:
+        async for event in house.executions.execute(request):
+            said += event.delta.text
+    except OblixdError as error:
+        return type(error).__name__, error.reason, error.metadata, said
+    raise AssertionError("it did not fail")
