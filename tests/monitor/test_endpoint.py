@@ -1,0 +1,106 @@
+"""When an endpoint is looked at again, and when what is known of it is too old to be told."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from oblixd.monitor import Connectivity
+from oblixd.monitor.network.endpoint import REFRESH_INTERVALS, SPREAD, STALE_S, Endpoint
+from oblixd.monitor.network.routes import Way
+
+INTERVAL_S = 30.0
+WAY = Way("", "192.0.2.7")
+
+
+@pytest.fixture
+def endpoint():
+    made = Endpoint(INTERVAL_S)
+    made.forget(WAY)
+    return made
+
+
+def pause_s(endpoint, now_s):
+    return endpoint.due_s() - now_s
+
+
+def about(seconds):
+    return pytest.approx(seconds, rel=SPREAD)
+
+
+def test_nothing_was_heard_so_it_is_due_at_once(endpoint):
+    assert endpoint.due_s() == -math.inf
+    assert endpoint.view(0.0) == Connectivity()
+
+
+def test_a_settled_one_waits_for_the_check_interval(endpoint):
+    endpoint.connected(10.0, 20.0)
+    assert pause_s(endpoint, 10.0) == about(INTERVAL_S)
+
+
+def test_a_request_that_was_answered_saves_a_probe(endpoint):
+    endpoint.connected(10.0, 20.0)
+    endpoint.answered(35.0)
+    assert pause_s(endpoint, 35.0) == about(INTERVAL_S)
+
+
+def test_kept_connections_show_no_latency_so_it_is_looked_for_now_and_then(endpoint):
+    endpoint.connected(0.0, 20.0)
+    for now_s in range(1, 200):
+        endpoint.answered(now_s)
+    assert endpoint.due_s() == REFRESH_INTERVALS * INTERVAL_S
+
+
+def test_trouble_is_looked_at_again_soon_then_ever_later(endpoint):
+    for wait_s in (1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0):
+        endpoint.failed(10.0, "nothing listens there")
+        assert pause_s(endpoint, 10.0) == about(wait_s)
+    for _ in range(5000):
+        endpoint.failed(10.0, "nothing listens there")
+    assert pause_s(endpoint, 10.0) == about(INTERVAL_S)
+
+
+def test_an_unusual_connect_time_is_looked_at_again_soon(endpoint):
+    for _ in range(5):
+        endpoint.connected(10.0, 20.0)
+    endpoint.connected(10.0, 420.0)
+    assert pause_s(endpoint, 10.0) == about(1.0)
+    endpoint.connected(10.0, 420.0)
+    endpoint.connected(10.0, 420.0)
+    endpoint.connected(10.0, 420.0)
+    assert endpoint.view(10.0).latency_ms == 420.0
+    assert pause_s(endpoint, 10.0) == about(INTERVAL_S)
+
+
+def test_the_view_tells_numbers_and_their_age(endpoint):
+    endpoint.connected(10.0, 20.0)
+    endpoint.connected(11.0, 30.0)
+    seen = endpoint.view(14.0)
+    assert (seen.reachable, seen.latency_ms, seen.jitter_ms, seen.age_s) == (True, 25.0, 10.0, 3.0)
+    assert (seen.packet_loss_percent, seen.bandwidth_mbps, seen.reason) == (None, None, "")
+    assert seen.since_s is not None
+
+
+@pytest.mark.parametrize("reachable", [True, False])
+def test_what_is_stale_is_unknown(endpoint, reachable):
+    for _ in range(2):
+        if reachable:
+            endpoint.connected(0.0, 900.0)
+        else:
+            endpoint.failed(0.0, "nothing listens there")
+    assert endpoint.view(STALE_S).reachable is reachable
+    assert endpoint.view(STALE_S + 1.0) == Connectivity()
+
+
+def test_a_missing_way_is_never_stale_because_the_system_would_tell(endpoint):
+    endpoint.cut(0.0, "no network")
+    seen = endpoint.view(1e6)
+    assert (seen.reachable, seen.reason, seen.connection_type) == (False, "no network", "none")
+
+
+def test_another_way_is_another_network(endpoint):
+    endpoint.connected(0.0, 900.0)
+    endpoint.forget(Way("", "192.0.2.8"))
+    assert endpoint.view(0.0) == Connectivity()
+    assert endpoint.due_s() == -math.inf
