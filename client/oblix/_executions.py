@@ -11,6 +11,7 @@ from oblix._answers import Answer, name_of
 from oblix._checks import invalid, shown, text
 from oblix._core import Core
 from oblix._following import Following
+from oblix._transport import Transport
 from oblix.events import Event
 from oblix.v1 import executions_pb2
 
@@ -67,9 +68,14 @@ class ExecutionCalls(Core):
         (the model; None: its session's turn), `priority`, `client`, `error_reason`
         and `prompt_excerpt` (at most 80 characters). What does not apply is None.
         """
-        request = executions_pb2.ListExecutionsRequest(session_id=text(session_id or "", "session_id"))
-        answer = self._transport.call(lambda link: link.executions.ListExecutions, request, repeatable=True)
-        return [_shape(execution) for execution in answer.executions]
+        return executions_of(self._transport, session_id)
+
+
+def executions_of(transport: Transport, session_id: str | None) -> list[dict[str, Any]]:
+    """As `list_executions`, over any way to the daemon."""
+    request = executions_pb2.ListExecutionsRequest(session_id=text(session_id or "", "session_id"))
+    answer = transport.call(lambda link: link.executions.ListExecutions, request, repeatable=True)
+    return [_shape(execution) for execution in answer.executions]
 
 
 def _id(request_id: object) -> str:

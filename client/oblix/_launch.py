@@ -52,7 +52,7 @@ def ensure_daemon(target: Target) -> None:
         log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _ensure(target, log)
     except (OSError, _paths.PathError) as error:
-        raise DaemonStartError(f"oblixd could not be started: {error}.", reason="UNUSABLE_PLACE") from error
+        raise DaemonStartError(_unusable(error), reason="UNUSABLE_PLACE") from error
     except _FailedError as error:
         message = f"oblixd could not be started: {error} Its log is {log}."
         raise DaemonStartError(message, reason="DAEMON_FAILED", metadata={"log": str(log)}) from None
@@ -70,6 +70,12 @@ def _ensure(target: Target, log: Path) -> None:
             if not _systemd.start():
                 _start_here(lock, log, target)
     raise _FailedError(_silence(target()))
+
+
+def _unusable(error: Exception) -> str:
+    message = f"oblixd could not be started: {str(error).rstrip('.')}."
+    advised = "OBLIX_HOME" in message
+    return message if advised else f"{message} Set OBLIX_HOME to a directory that you can write to."
 
 
 def _silence(target: str) -> str:

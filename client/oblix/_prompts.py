@@ -6,14 +6,14 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from oblix._answers import Answer
+from oblix._answers import Answer, decision_of
 from oblix._following import Following, Responses
 from oblix._requests import Prompt, request_of
 from oblix._sessions import SessionCalls
 from oblix._terminal import Printer, converse
 from oblix.errors import FailedPreconditionError
 from oblix.events import Event
-from oblix.v1 import executions_pb2
+from oblix.v1 import executions_pb2, routing_pb2
 
 HANDLE_UNKNOWN = "HANDLE_UNKNOWN"
 Said = str | Sequence[Mapping[str, Any]]
@@ -117,21 +117,56 @@ class PromptCalls(SessionCalls):
         answer; the part that had come is kept.
         """
         session_id = session_id or self.current_session_id
-        request = request_of(Prompt(prompt, session_id, request_id, temperature, max_tokens, kwargs))
-        checks = await self._agents.check(
-            prompt=prompt,
-            session_id=session_id,
-            request_id=request.request_id,
-            temperature=temperature,
-            max_tokens=max_tokens,
-        )
-        request.policy.CopyFrom(self._agents.policy())
-        request.agent_checks.extend(checks)
-        answer = Answer(self._agents, checks)
+        prompted = Prompt(prompt, session_id, request_id, temperature, max_tokens, kwargs)
+        request = await self._checked(prompted)
+        answer = Answer(self._agents, list(request.agent_checks))
         async with aclosing(self._responses(request)) as responses:
             async for response in responses:
                 if (event := answer.event(response)) is not None:
                     yield event
+
+    async def explain(
+        self, prompt: Said = "", session_id: str | None = None, **kwargs: Any
+    ) -> dict[str, dict[str, Any]]:
+        """Where a prompt would go now, and why: the `routing_decision` of `execute`.
+
+        Takes the further options of `execute` and raises what it raises before a
+        model is asked. Nothing is sent to a model or recorded.
+        """
+        session_id = session_id or self.current_session_id
+        options = dict(kwargs)
+        numbers = (options.pop("temperature", None), options.pop("max_tokens", None))
+        request = await self._checked(Prompt(prompt, session_id, None, *numbers, options))
+        try:
+            decision = await self._decision(request)
+        except FailedPreconditionError as error:
+            if error.reason != HANDLE_UNKNOWN:
+                raise
+            await self._hooks.renew()
+            decision = await self._decision(request)
+        return decision_of(decision)
+
+    async def _decision(self, request: executions_pb2.ExecuteRequest) -> routing_pb2.RoutingDecision:
+        request.candidates[:] = self._hooks.handles()
+        explain = executions_pb2.ExplainRouteRequest(request=request)
+        answer = await self._transport.acall(
+            lambda link: link.executions.ExplainRoute, explain, repeatable=True
+        )
+        return answer.decision
+
+    async def _checked(self, prompt: Prompt) -> executions_pb2.ExecuteRequest:
+        """The request for a prompt, with what this client's agents say of it."""
+        request = request_of(prompt)
+        checks = await self._agents.check(
+            prompt=prompt.prompt,
+            session_id=prompt.session_id,
+            request_id=request.request_id,
+            temperature=prompt.temperature,
+            max_tokens=prompt.max_tokens,
+        )
+        request.policy.CopyFrom(self._agents.policy())
+        request.agent_checks.extend(checks)
+        return request
 
     async def _responses(self, request: executions_pb2.ExecuteRequest) -> Responses:
         """Run a request. A daemon that has forgotten the hooked models is told again, unseen."""

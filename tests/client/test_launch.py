@@ -135,6 +135,18 @@ def test_a_place_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, t
         OblixClient().list_sessions()
 
 
+def test_a_home_that_cannot_be_used_says_what_to_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("a file where a directory should be")
+    monkeypatch.delenv("OBLIX_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in ("XDG_STATE_HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(DaemonStartError) as caught:
+        OblixClient().list_sessions()
+    assert caught.value.reason == "UNUSABLE_PLACE"
+    assert caught.value.message.endswith("Set OBLIX_HOME to a directory that you can write to.")
+
+
 async def test_the_loop_goes_on_while_a_daemon_starts(home: Path) -> None:
     client = OblixClient()
     task = asyncio.create_task(client.create_session())

@@ -17,6 +17,9 @@ from oblix.cli.errors import CommandError
 COMMANDS = {
     "ask": "ask a model one question",
     "chat": "talk with a model at the terminal",
+    "attach": "go on with an answer that runs in the daemon, or ended there",
+    "ps": "list the answers that wait, run, or ended lately",
+    "cancel": "end answers that run or wait",
     "sessions": "find, read, keep in order, export and import conversations",
     "backup": "write everything that the daemon keeps to a file",
     "models": "list the models, or fetch the embedded one",
@@ -32,6 +35,7 @@ EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 1, 130, 141
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns its exit code; wrong usage raises SystemExit(2), as argparse does."""
     words = sys.argv[1:] if argv is None else argv
+    _open_missing_streams()
     try:
         return _run(words)
     except KeyboardInterrupt:
@@ -44,6 +48,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         _drop_output()
         return _failed(f"{error.filename or 'standard output'}: {error.strerror}.")
+
+
+def _open_missing_streams() -> None:
+    """What goes to a stream that the shell closed (`>&-`) is dropped, and no socket takes its number."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))
 
 
 def _drop_output() -> None:

@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import io
-import re
-import sys
+import uuid
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
 
-from oblix import Completed, Event, FailedPreconditionError, InvalidArgumentError, OblixClient
-from oblix._requests import Prompt, request_of
-from oblix.cli import answers, hooks, output
+from oblix import (
+    Completed,
+    Event,
+    FailedPreconditionError,
+    InvalidArgumentError,
+    OblixClient,
+)
+from oblix.cli import answers, hooks, output, words
 from oblix.cli.errors import CommandError
 
 EXAMPLES = """examples:
   oblix ask "Why is the sky blue?"
   git diff | oblix ask "Review this:" -
   oblix ask --last "And in one sentence?"
+  oblix ask --image holiday.jpg "Where is this?"
+  oblix attach "$(oblix ask --detach --background "Tell me a long story.")"
 
 The answer goes to standard output as it arrives. What answered, why, and the session's id
 go to standard error."""
 TITLE_CHARACTERS = 60
 REFUSALS = (InvalidArgumentError, FailedPreconditionError)
-
-# What Python makes of bytes that are not text.
-_UNDECODED = re.compile("[\udc80-\udcff]")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +38,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
         "words", nargs="*", metavar="PROMPT", help="the question; - stands for standard input"
+    )
+    parser.add_argument(
+        "--image", dest="images", metavar="FILE", action="append", help="show this picture; may be repeated"
     )
     session = parser.add_mutually_exclusive_group()
     session.add_argument("--session", metavar="ID", help="go on with this session")
@@ -46,14 +53,43 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--temperature", metavar="X", type=float, help="0 (always the same) to 2 (wild)")
     parser.add_argument("--local-only", action="store_true", help="let no cloud model see it")
+    _configure_waiting(parser)
     parser.add_argument("--json", action="store_true", help="print the whole response as JSON at the end")
     parser.add_argument("--no-metrics", action="store_true", help="print the answer and nothing else")
     parser.set_defaults(run=run)
 
 
+def _configure_waiting(parser: argparse.ArgumentParser) -> None:
+    order = parser.add_mutually_exclusive_group()
+    order.add_argument(
+        "--priority",
+        choices=["interactive", "background"],
+        default="interactive",
+        help="before or behind others that wait for the same model (default: %(default)s)",
+    )
+    order.add_argument(
+        "--background",
+        dest="priority",
+        action="store_const",
+        const="background",
+        help="short for --priority background",
+    )
+    parser.add_argument(
+        "--timeout", metavar="SECONDS", type=float, help="how long it may take, waiting included"
+    )
+    parser.add_argument(
+        "--detach",
+        action="store_true",
+        help="print the request's id and leave: it goes on in the daemon, see `oblix attach`",
+    )
+
+
 def run(arguments: argparse.Namespace) -> None:
-    """Ask, and print the answer."""
-    prompt = _prompt(arguments.words)
+    """Ask, and print the answer, or the request's id where it is detached."""
+    prompt = words.question(arguments.words, required=not arguments.images)
+    if arguments.detach:
+        asyncio.run(_detached(prompt, arguments))
+        return
     completed = asyncio.run(_ask(prompt, arguments))
     if arguments.json:
         output.show_json(completed.response | {"session_id": completed.session_id})
@@ -61,13 +97,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 async def _ask(prompt: str, arguments: argparse.Namespace) -> Completed:
     async with OblixClient() as client:
-        options = {"model": await hooks.hook(client, arguments), "local_only": arguments.local_only}
-        numbers = {"temperature": arguments.temperature, "max_tokens": arguments.max_tokens}
-        # What can't be asked must leave no session behind.
-        request_of(Prompt(prompt, None, None, **numbers, options=options))
-        session_id = await _session(client, prompt, arguments)
+        session_id, events = await _begun(client, prompt, arguments)
+        summary = None if arguments.json or arguments.no_metrics else answers.in_full
         try:
-            return await _shown(client.stream(prompt, session_id=session_id, **numbers, **options), arguments)
+            return await answers.show(events, text=not arguments.json, summary=summary)
         except asyncio.CancelledError:
             kept = f"; what had come is kept in session {session_id}" if session_id else ""
             answers.note(f"\ncancelled{kept}")
@@ -77,46 +110,50 @@ async def _ask(prompt: str, arguments: argparse.Namespace) -> Completed:
             raise
 
 
-async def _shown(events: AsyncGenerator[Event, None], arguments: argparse.Namespace) -> Completed:
-    summary = None if arguments.json or arguments.no_metrics else answers.in_full
-    return await answers.show(events, text=not arguments.json, summary=summary)
+async def _detached(prompt: str, arguments: argparse.Namespace) -> None:
+    # Not shut down at the end: that would let go of the model, which is still needed.
+    client, request_id = OblixClient(), str(uuid.uuid4())
+    session_id, events = await _begun(client, prompt, arguments, request_id)
+    try:
+        async with aclosing(events):
+            await anext(events)  # it has begun, or waits
+    except REFUSALS:
+        _discard(client, session_id, arguments)
+        raise
+    print(request_id)
 
 
-def _prompt(words: list[str]) -> str:
-    """The command line's words, with standard input in the place of `-`, or alone where there are none."""
-    if not words and (sys.stdin is None or sys.stdin.isatty()):
-        raise CommandError('nothing was asked. Say: oblix ask "Why is the sky blue?"')
-    return " ".join(_read_input() if word == "-" else _checked(word) for word in words or ["-"])
+async def _begun(
+    client: OblixClient, prompt: str, arguments: argparse.Namespace, request_id: str | None = None
+) -> tuple[str | None, AsyncGenerator[Event, None]]:
+    """The session, made where a new one is wanted, and the answer's events."""
+    options = _options(arguments) | {"model": await hooks.hook(client, arguments)}
+    numbers = {"temperature": arguments.temperature, "max_tokens": arguments.max_tokens}
+    session_id = _known_session(client, arguments)
+    if session_id is None and not arguments.no_session:
+        # What is refused must leave no session behind: it is asked without one, and says why.
+        routes = await client.explain(prompt, **numbers, **options)
+        if routes["model_routing"]["target"]:
+            session_id = await client.create_session(_title(prompt), local_only=arguments.local_only)
+    return session_id, client.stream(
+        prompt, request_id=request_id, session_id=session_id, **numbers, **options
+    )
 
 
-def _checked(word: str) -> str:
-    if _UNDECODED.search(word):
-        raise CommandError(f"the argument {word!a} is not UTF-8. Through standard input it may be: -")
-    return word
+def _options(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "local_only": arguments.local_only,
+        "images": arguments.images,
+        "priority": arguments.priority,
+        "timeout": arguments.timeout,
+        "on_disconnect": "continue" if arguments.detach else "cancel",
+    }
 
 
-def _read_input() -> str:
-    """Standard input. Bytes that are no text become replacement signs, and are told."""
-    if sys.stdin is None:
-        raise CommandError("there is no standard input to read.")
-    if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(errors="surrogateescape")
-    text, count = _UNDECODED.subn("\N{REPLACEMENT CHARACTER}", sys.stdin.read())
-    if count:
-        answers.note(
-            f"oblix: standard input is not {sys.stdin.encoding.upper()}: {count} bytes were replaced"
-        )
-    return text
-
-
-async def _session(client: OblixClient, prompt: str, arguments: argparse.Namespace) -> str | None:
-    if arguments.no_session:
-        return None
+def _known_session(client: OblixClient, arguments: argparse.Namespace) -> str | None:
     if arguments.last:
         return _last_session(client)
-    if arguments.session:
-        return str(arguments.session)
-    return await client.create_session(title=_title(prompt), local_only=arguments.local_only)
+    return str(arguments.session) if arguments.session else None
 
 
 def _discard(client: OblixClient, session_id: str | None, arguments: argparse.Namespace) -> None:

@@ -45,6 +45,17 @@ def local_time(moment: str) -> str:
     return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
+def duration(seconds: float) -> str:
+    """The two largest units of a time span: `2 h 5 min`."""
+    left = max(0, int(seconds))
+    parts: list[str] = []
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, length)
+        if count or (unit == "s" and not parts):
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2])
+
+
 def word(name: str, prefix: str) -> str:
     """An enum's value for people: RESOURCE_STATE_AVAILABLE is `available`, an unspecified one `unknown`."""
     return name.removeprefix(prefix).lower().replace("_", " ").replace("unspecified", "unknown")

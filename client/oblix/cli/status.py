@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _lines(info: daemon_pb2.GetInfoResponse, snapshot: monitor_pb2.Snapshot) -> Iterator[tuple[str, str]]:
-    up = _duration(time.time() - info.start_time.ToSeconds())
+    up = output.duration(time.time() - info.start_time.ToSeconds())
     yield "daemon", f"oblixd {info.version}, process {info.pid}, up {up}"
     yield "socket", info.paths.socket
     yield "data", info.paths.data
@@ -76,14 +76,3 @@ def _readings(sample: Message, state: str) -> str:
         READINGS[field.name].format(value) for field, value in sample.ListFields() if field.name in READINGS
     ]
     return f"{state}: {', '.join(known)}" if known else "not measured yet"
-
-
-def _duration(seconds: float) -> str:
-    """The two largest units of a time span."""
-    left = max(0, int(seconds))
-    parts: list[str] = []
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
-        count, left = divmod(left, length)
-        if count or (unit == "s" and not parts):
-            parts.append(f"{count} {unit}")
-    return " ".join(parts[:2])
