@@ -51,7 +51,7 @@ async def answer(
     async with http.request("POST", path, body) as reply:
         if reply.status != HTTPStatus.OK:
             raise peer.answered(reply.status, reply.headers, await reply.excerpt())
-        if reply.headers.get("Content-Type", "").startswith("text/html"):
+        if reply.is_web_page:
             raise peer.broken("it sent a web page, so the endpoint is wrong or a portal is in between")
         while not decoder.complete:
             read = await _read(reply, decoder)

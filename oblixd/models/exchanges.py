@@ -31,6 +31,8 @@ class Failure(enum.StrEnum):
     """It took the request and did not begin to answer in time."""
     STALLED = "stalled"
     """It began to answer and fell silent."""
+    ELSEWHERE = "elsewhere"
+    """Something else answers in its place: a web page or a redirect, as a captive portal sends them."""
     GARBLED = "garbled"
     """What answers there does not speak HTTP."""
 
@@ -48,9 +50,9 @@ class Exchange:
     failure: Failure
     """Equal to its text: "" where all went well, else "refused", "dns" and so on."""
     body_bytes: int
-    """How much of the answer's body was read."""
+    """Of a document. 0 for a streamed answer, which comes as it is written."""
     body_s: float
-    """From the head to the last byte that was read, in seconds."""
+    """From the head to the end of that document, in seconds."""
 
 
 OnExchange = Callable[[Exchange], None]
@@ -64,25 +66,17 @@ def unheard(_exchange: Exchange) -> None:
 class Course:
     """One exchange while it goes on."""
 
-    __slots__ = (
-        "_body_bytes",
-        "_connect_ms",
-        "_first_byte_ms",
-        "_head_s",
-        "_last_s",
-        "_since_s",
-        "failure",
-        "reused",
-    )
+    __slots__ = ("_body_bytes", "_body_s", "_connect_ms", "_first_byte_ms", "_since_s", "failure", "reused")
 
     def __init__(self) -> None:
         self.failure = Failure.NONE
         self.reused = False
         """A connection that was open already is used."""
-        self._since_s = self._head_s = self._last_s = time.monotonic()
+        self._since_s = time.monotonic()
         self._connect_ms: float | None = None
         self._first_byte_ms: float | None = None
         self._body_bytes = 0
+        self._body_s = 0.0
 
     def reusing(self) -> None:
         """A connection is used that was open already."""
@@ -101,20 +95,19 @@ class Course:
 
     def answered(self) -> None:
         """The head of the answer is there."""
-        self._head_s = self._last_s = time.monotonic()
-        self._first_byte_ms = (self._head_s - self._since_s) * 1e3
+        now = time.monotonic()
+        self._first_byte_ms = (now - self._since_s) * 1e3
+        self._since_s = now
 
-    def read(self, size: int, now_s: float) -> None:
-        """So much of the body was read."""
-        self._body_bytes += size
-        self._last_s = now_s
+    def carried(self, size: int) -> None:
+        """The body came as fast as the network carried it, and so much it was."""
+        self._body_bytes = size
+        self._body_s = time.monotonic() - self._since_s
 
     def report(self, origin: str, on_exchange: OnExchange) -> None:
         """Tell what came of it; nothing where it was cancelled before it showed anything."""
         if self.failure or self._connect_ms is not None or self._first_byte_ms is not None:
-            body_s = self._last_s - self._head_s
-            on_exchange(
-                Exchange(
-                    origin, self._connect_ms, self._first_byte_ms, self.failure, self._body_bytes, body_s
-                )
+            shown = Exchange(
+                origin, self._connect_ms, self._first_byte_ms, self.failure, self._body_bytes, self._body_s
             )
+            on_exchange(shown)

@@ -45,7 +45,7 @@ class _Client:
 
 
 class Registry:
-    """Which client holds which connection. Belongs to one event loop; no call here touches the network."""
+    """Which client holds which connection. Belongs to one event loop; no call here waits for the network."""
 
     def __init__(
         self,
@@ -63,11 +63,20 @@ class Registry:
         self._retiring: dict[asyncio.Task[None], Connection] = {}
 
     def hook(self, client: str, spec: HookSpec) -> Hook:
-        """Give the client the connection of this spec, making it where nobody holds it."""
+        """Give the client the connection of this spec, making it where nobody holds it.
+
+        A prompt is likely to follow: from here on it finds the way to its server open.
+        """
         self.touch(client)
         hook = self._by_spec.get(spec) or self._make(spec)
+        hook.connection.keep_warm()
         self._clients.setdefault(client, _Client(self._clock())).handles[hook.handle] = None
         return hook
+
+    def keep_warm(self) -> None:
+        """Keep the way to the models of the configuration open, as hooking does for those of clients."""
+        for hook in self._configured:
+            hook.connection.keep_warm()
 
     def unhook(self, client: str, handle: str) -> None:
         """Let go of one handle of the client's, or of all ("").

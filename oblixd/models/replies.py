@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from http import HTTPStatus
 
 import aiohttp
 
@@ -21,6 +22,8 @@ EXCERPT_S = 5.0
 """How long an error's body is waited for."""
 DRAIN_S = 0.1
 """How long the end of the body may follow a complete answer, for the connection to be kept."""
+
+_REDIRECTS = 3
 
 
 class Reply:
@@ -40,6 +43,14 @@ class Reply:
         self._course = course
         self._begun = False
         self._aborted = False
+        if self.is_web_page or response.status // 100 == _REDIRECTS:
+            course.failure = Failure.ELSEWHERE
+
+    @property
+    def is_web_page(self) -> bool:
+        """Whether somebody answers for people to read, though the status is that of a good answer."""
+        content_type = self.headers.get("Content-Type", "")
+        return self.status == HTTPStatus.OK and content_type.startswith("text/html")
 
     def progress(self) -> None:
         """Say that content came: from here on the server has `stall_s`."""
@@ -55,21 +66,17 @@ class Reply:
 
         Only the time spent waiting here counts against the server, not what the reader takes.
         """
-        read = b""
         started = time.monotonic()
         try:
             async with asyncio.timeout(self._left_s):
-                read = await self._response.content.readany()
+                return await self._response.content.readany()
         except TimeoutError:
             raise self._late() from None
         except (aiohttp.ClientError, RuntimeError) as error:
             # aiohttp has no error of its own for a connection that we closed ourselves.
             raise self._lost(error) from None
         finally:
-            now = time.monotonic()
-            self._left_s -= now - started
-            self._course.read(len(read), now)
-        return read
+            self._left_s -= time.monotonic() - started
 
     async def document(self, limit: int = LONGEST_DOCUMENT) -> bytes:
         """Read the body as one piece, of at most so many bytes. Raises ModelError."""
@@ -78,6 +85,7 @@ class Reply:
             document += read
             if len(document) > limit:
                 raise self._peer.broken(f"it sent more than {limit} bytes")
+        self._course.carried(len(document))
         return bytes(document)
 
     async def excerpt(self) -> bytes:

@@ -36,11 +36,11 @@ class Warmth:
             await asyncio.wait([self._task])
 
     async def _keep(self) -> None:
-        pause_s = FIRST_PAUSE_S
+        pause_s = FIRST_PAUSE_S / 2
         while True:
             self._hurry.clear()
             lasted_s = await self._one()
-            pause_s = FIRST_PAUSE_S if lasted_s >= SETTLED_S else min(2 * pause_s, LONGEST_PAUSE_S)
+            pause_s = next_pause_s(pause_s, lasted_s)
             if await self._hurried(pause_s):
                 pause_s = FIRST_PAUSE_S
 
@@ -61,3 +61,8 @@ class Warmth:
                 return await self._hurry.wait()
         except TimeoutError:
             return False
+
+
+def next_pause_s(last_s: float, lasted_s: float) -> float:
+    """Reckon the pause after a connection that lasted so long, from the pause before it."""
+    return FIRST_PAUSE_S if lasted_s >= SETTLED_S else min(2 * last_s, LONGEST_PAUSE_S)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 
+import aiohttp.connector
 import pytest
 from oblix.testing import ModelServer
+from support.doors import CERTIFICATE
 from support.providers import KINDS, Kind
 
 from oblixd.models.base import Connection
@@ -51,3 +53,9 @@ def connection(
 ) -> Connection:
     """A connection to `server`."""
     return connections(kind.connect(kind.spec(server.url)))
+
+
+@pytest.fixture(scope="session")
+def trusted() -> None:
+    """Has the tests' certificate trusted in this process."""
+    aiohttp.connector._SSL_CONTEXT_VERIFIED.load_verify_locations(CERTIFICATE)

@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from oblix.testing import Answer, ModelServer, OllamaServer
+from oblix.testing import Answer, ModelServer, OllamaServer, OpenAIServer
 from support.asking import ask
+from support.doors import door
+from support.waiting import eventually
 
 from oblixd.errors import FailedPreconditionError
 from oblixd.models import hooks
@@ -86,7 +88,7 @@ async def test_an_unknown_handle_is_refused(registry: Registry) -> None:
 
 async def test_without_handles_the_configured_models_serve() -> None:
     registry = Registry(PROVIDERS, [LLAMA, MISTRAL])
-    hooked = registry.hook("a", checked("openai", "gpt-4o"))
+    hooked = registry.hook("a", checked("openai", "gpt-4o", endpoint="http://127.0.0.1:1"))
     assert [hook.id for hook in registry.resolve([])] == ["ollama:llama2", "ollama:mistral"]
     assert [hook.handle for hook in registry.resolve([])] == ["", ""]
     assert [hook.id for hook in registry.listed("a")] == ["ollama:llama2", "ollama:mistral", "openai:gpt-4o"]
@@ -101,7 +103,6 @@ async def test_hooking_what_is_configured_shares_its_connection() -> None:
     assert hooked.handle
     assert hooked.connection is registry.resolve([])[0].connection
     registry.unhook("a", hooked.handle)
-    await _tasks_end()
     error = (await ask(registry.resolve([])[0].connection)).error
     assert error is not None
     assert "isn't running" in error.message, "it is still open, and tries"
@@ -159,6 +160,23 @@ async def test_a_running_answer_ends_although_its_handle_went(
     error = (await ask(hook.connection)).error
     assert error is not None
     assert "closed here" in error.message
+
+
+async def test_what_is_hooked_or_configured_has_its_way_open(
+    servers: Callable[[ModelServer], ModelServer],
+) -> None:
+    server = servers(OpenAIServer())
+    async with door(server.url.removesuffix("/v1")) as (watched, url):
+        registry = Registry(PROVIDERS, [checked("openai", "gpt-4o", endpoint=url)])
+        registry.keep_warm()
+        await eventually(lambda: watched.open == 1)
+        hooked = registry.hook("a", checked("openai", "gpt-4o-mini", endpoint=url))
+        await eventually(lambda: watched.open == 2)
+        registry.unhook("a", hooked.handle)
+        await eventually(lambda: watched.open == 1)
+        await registry.close()
+        await eventually(lambda: watched.open == 0)
+        assert server.requests == []
 
 
 async def test_closing_ends_running_answers(servers: Callable[[ModelServer], ModelServer]) -> None:
