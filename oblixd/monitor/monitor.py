@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
 
+from oblixd.monitor.history import History
+from oblixd.monitor.network import Network
 from oblixd.monitor.sampler import Sampler
 from oblixd.monitor.types import Connectivity, Resources, Snapshot
 
@@ -14,6 +18,10 @@ FIRST_PAUSE_S = 0.1
 """CPU use over a shorter time means nothing."""
 IDLE_AFTER_S = 30.0
 IDLE_SLOWDOWN = 5.0
+
+
+def _none() -> Sequence[str]:
+    return ()
 
 
 def _nobody() -> Sequence[int]:
@@ -26,11 +34,26 @@ class Monitor:
     Nobody reads when for 30 seconds nothing asked for a snapshot or watched.
     The next one who asks has it sampled anew at once, and gets what is there.
     Used on its event loop only.
+
+    `own_pids` gives the processes of our own models, `origins` the servers of
+    cloud models that are worth probing, `local_origins` those of models on
+    this machine, and `data` is on the disk whose room is told.
     """
 
-    def __init__(self, *, interval_s: float = 1.0, own_pids: Callable[[], Sequence[int]] = _nobody) -> None:
+    def __init__(
+        self,
+        *,
+        interval_s: float = 1.0,
+        own_pids: Callable[[], Iterable[int]] = _nobody,
+        origins: Callable[[], Collection[str]] = _none,
+        local_origins: Callable[[], Iterable[str]] = _none,
+        data: Path = Path("/"),
+    ) -> None:
         self._interval_s = max(interval_s, FIRST_PAUSE_S)
-        self._sampler = Sampler(own_pids)
+        self._sampler = Sampler(own_pids, local_origins, data)
+        self.network = Network(origins)
+        self.network.on_change = self._network_changed
+        self._history = History()
         self._snapshot = Snapshot(None, time.monotonic(), Resources(), Connectivity())
         self._changed = asyncio.Event()
         self._wanted = asyncio.Event()
@@ -41,6 +64,7 @@ class Monitor:
 
     async def start(self) -> None:
         """Take the first sample and go on in the background."""
+        self.network.start()
         self._sample()
         self._task = asyncio.create_task(self._run(), name="monitor")
 
@@ -48,6 +72,11 @@ class Monitor:
         """What was measured last. Measures nothing."""
         self._want()
         return self._snapshot
+
+    def history(self, seconds: float) -> Sequence[Snapshot]:
+        """The snapshots of so many last seconds, oldest first: one a second, of fifteen minutes at most."""
+        self._want()
+        return self._history.since(time.monotonic() - seconds)
 
     async def watch(self) -> AsyncGenerator[Snapshot, None]:
         """The latest snapshot, then each new one until `close`. Who is slow misses some, never the last."""
@@ -68,6 +97,7 @@ class Monitor:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
+        await self.network.close()
 
     async def _run(self) -> None:
         await asyncio.sleep(FIRST_PAUSE_S)
@@ -86,13 +116,33 @@ class Monitor:
                 await self._wanted.wait()
 
     def _sample(self) -> None:
-        self._snapshot = self._sampler.sample()
+        resources, own_load = self._sampler.sample()
+        self._publish(
+            Snapshot(
+                time_s=time.time(),
+                monotonic_s=time.monotonic(),
+                resources=resources,
+                connectivity=self.network.overall(),
+                own_load_average=own_load,
+                endpoints=self.network.endpoints(),
+            )
+        )
+        self._history.add(self._snapshot)
+
+    def _network_changed(self) -> None:
+        """Tell at once, with the resources as they were."""
+        network = self.network
+        self._publish(replace(self._snapshot, connectivity=network.overall(), endpoints=network.endpoints()))
+
+    def _publish(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
     def _want(self) -> None:
         self._wanted_s = time.monotonic()
         self._wanted.set()
+        self.network.want()
 
     def _is_used(self) -> bool:
         return self._watchers > 0 or time.monotonic() - self._wanted_s < IDLE_AFTER_S

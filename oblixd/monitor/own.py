@@ -2,53 +2,51 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from collections.abc import Iterable
+from pathlib import Path
 
-import psutil
+from oblixd.monitor.processes import ProcessUse, use
 
 _MINUTE_S = 60.0
-_CREATE_TIME_STEP_S = 0.02
+_START_STEP_S = 0.02
 """The kernel tells a process's start in ticks, twice rounded."""
 
 
 class OwnUse:
-    """CPU time of processes that come and go, as use between two measurements."""
+    """CPU time and memory of processes that come and go, CPU as use between two measurements."""
 
-    def __init__(self) -> None:
-        self._before: dict[int, float] = {}
-        self._before_s = time.monotonic()
-        self._before_wall_s = time.time()
+    def __init__(self, root: Path = Path("/")) -> None:
+        self._root = root
+        self._before: dict[int, ProcessUse] = {}
+        self._before_s = _up_s()
         self.cores = 0.0
         """Cores in use between the last two measurements."""
         self.load_average = 0.0
         """The same, smoothed over a minute as the system's load average is."""
+        self.memory_bytes = 0
+        """What they have in memory, files that they share counted for each."""
 
     def measure(self, pids: Iterable[int]) -> None:
         """Account for the time since the measurement before. A process that has gone counts no more."""
-        now_s, wall_s = time.monotonic(), time.time()
-        used = {pid: found for pid in pids if (found := self._used(pid)) is not None}
+        now_s = _up_s()
+        found = {pid: used for pid in set(pids) if (used := use(self._root, pid)) is not None}
         elapsed_s = max(now_s - self._before_s, 1e-3)
-        self.cores = sum(delta_s for _, delta_s in used.values()) / elapsed_s
+        self.cores = sum(self._used_s(pid, used) for pid, used in found.items()) / elapsed_s
         kept = math.exp(-elapsed_s / _MINUTE_S)
         self.load_average = self.load_average * kept + self.cores * (1.0 - kept)
-        self._before = {pid: total_s for pid, (total_s, _) in used.items()}
-        self._before_s, self._before_wall_s = now_s, wall_s
+        self.memory_bytes = sum(used.memory_bytes for used in found.values())
+        self._before, self._before_s = found, now_s
 
-    def _used(self, pid: int) -> tuple[float, float] | None:
-        """Seconds of CPU in all, and since the measurement before; None for a process that has gone."""
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process = psutil.Process(pid)
-            times = process.cpu_times()
-            total_s = times.user + times.system
-            return total_s, max(0.0, total_s - self._counted(pid, process, total_s))
-        return None
+    def _used_s(self, pid: int, now: ProcessUse) -> float:
+        """Seconds of CPU since the measurement before. Of a process met late only what follows is known."""
+        before = self._before.get(pid)
+        if before is not None and before.started_s == now.started_s:
+            return max(0.0, now.cpu_s - before.cpu_s)
+        return now.cpu_s if now.started_s >= self._before_s - _START_STEP_S else 0.0
 
-    def _counted(self, pid: int, process: psutil.Process, total_s: float) -> float:
-        """What was accounted for already. Of a process met late only what follows is known to be recent."""
-        if pid in self._before:
-            return self._before[pid]
-        is_new = process.create_time() >= self._before_wall_s - _CREATE_TIME_STEP_S
-        return 0.0 if is_new else total_s
+
+def _up_s() -> float:
+    """Seconds since the machine's start, the clock that processes' starts are told by."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()

@@ -2,79 +2,127 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import time
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
-import psutil
-
+from oblixd.monitor import cpu, memory, pressure
+from oblixd.monitor.aside import Aside
+from oblixd.monitor.cgroup import Container, ContainerUse
+from oblixd.monitor.disk import disk
+from oblixd.monitor.gpu import Gpus
+from oblixd.monitor.known import Known
 from oblixd.monitor.own import OwnUse
-from oblixd.monitor.types import Connectivity, Resources, Snapshot
+from oblixd.monitor.power import Power, PowerState
+from oblixd.monitor.servers import LocalServers
+from oblixd.monitor.types import Resources
 
-_logger = logging.getLogger(__name__)
-_T = TypeVar("_T")
+GPU_S, SELDOM_S = 0.9, 10.0
 
 
 class Sampler:
-    """Reads the operating system's counters. The first sample knows no CPU use: it takes two to tell."""
+    """Reads the operating system's counters. What takes two readings to tell is unknown in the first sample.
 
-    def __init__(self, own_pids: Callable[[], Sequence[int]]) -> None:
+    What may take long (disk, power, graphics, who serves models here) is read
+    in threads: a sample has their last word. `root` is where /proc and /sys are.
+    """
+
+    def __init__(
+        self,
+        own_pids: Callable[[], Iterable[int]],
+        local_origins: Callable[[], Iterable[str]],
+        data: Path,
+        root: Path = Path("/"),
+    ) -> None:
+        self._root = root
         self._own_pids = own_pids
-        self._own = OwnUse()
-        self._cpu: tuple[float, float] | None = None
-        self._failed: set[str] = set()
+        self._known = Known()
+        self._own = OwnUse(root)
+        self._cpu = cpu.Cpu(partial(cpu.core_times, root))
+        self._swap = memory.Swap(root)
+        self._container = Container(root)
+        self._pids: frozenset[int] = frozenset()
+        gpus, power = Gpus(root, lambda: self._pids), Power(root)
+        self._gpus = Aside("graphics processors", gpus.sample, every_s=GPU_S, known=self._known)
+        self._power = Aside("power", power.sample, every_s=SELDOM_S, known=self._known)
+        self._disk = Aside("disk", partial(disk, data), every_s=SELDOM_S, known=self._known)
+        servers = LocalServers(root, local_origins)
+        self._servers = Aside("model servers", servers.pids, every_s=SELDOM_S, known=self._known)
 
-    def sample(self) -> Snapshot:
-        """Measure now. What fails is None, and is logged the first time. Keep 0.1 s between two samples."""
-        own = self._known("own models", self._own_use)
-        return Snapshot(
-            time_s=time.time(),
-            monotonic_s=time.monotonic(),
-            resources=self._resources(own.cores if own else None),
-            connectivity=Connectivity(),
-            own_load_average=own.load_average if own else None,
-        )
+    def sample(self) -> tuple[Resources, float | None]:
+        """Measure now: the machine, and our own models' share of the load average.
 
-    def _resources(self, own_cores: float | None) -> Resources:
-        memory = self._known("memory", psutil.virtual_memory)
-        cores = os.cpu_count()
-        own_percent = None if own_cores is None or cores is None else 100.0 * own_cores / cores
-        return Resources(
-            cpu_percent=self._known("cpu", self._cpu_percent),
-            memory_percent=memory.percent if memory else None,
-            memory_available_bytes=memory.available if memory else None,
-            load_average=self._known("load average", lambda: psutil.getloadavg()[0]),
-            cpu_count=cores,
-            own_cpu_percent=None if own_percent is None else min(100.0, own_percent),
-        )
+        What fails is None, and is logged the first time. Keep 0.1 s between two samples.
+        """
+        own = self._known.read("own models", self._own_use)
+        busy = self._known.read("cpu", self._cpu.sample)
+        machine = self._known.read("memory", partial(memory.memory, self._root))
+        within = self._within(machine)
+        found = self._cpu_and_load(busy, within)
+        found = self._memory(found, machine, within)
+        found = self._seldom(self._pressure(found, within))
+        if own is None:
+            return found, None
+        cores = within.quota_cores or found.cpu_count
+        share = min(100.0, 100.0 * own.cores / cores) if cores else None
+        return replace(found, own_cpu_percent=share, own_memory_bytes=own.memory_bytes), own.load_average
 
     def _own_use(self) -> OwnUse:
-        self._own.measure(self._own_pids())
+        self._pids = frozenset(self._own_pids()) | (self._servers.latest() or frozenset())
+        self._own.measure(self._pids)
         return self._own
 
-    def _cpu_percent(self) -> float | None:
-        before, self._cpu = self._cpu, _cpu_seconds()
-        if before is None:
-            return None
-        busy, total = self._cpu[0] - before[0], self._cpu[1] - before[1]
-        # The kernel's counters may run backwards a little.
-        return min(100.0, max(0.0, 100.0 * busy / total)) if total > 0 else None
+    def _within(self, machine: memory.MemoryUse | None) -> ContainerUse:
+        if machine is None or self._cpu.core_count is None:
+            return ContainerUse()
+        read = partial(self._container.sample, self._cpu.core_count, machine.total)
+        return self._known.read("container", read) or ContainerUse()
 
-    def _known(self, name: str, read: Callable[[], _T]) -> _T | None:
-        try:
-            return read()
-        except Exception:  # whatever a driver or a container does to one counter, the others go on
-            level = logging.DEBUG if name in self._failed else logging.WARNING
-            _logger.log(level, "can't measure %s: it counts as unknown", name, exc_info=True)
-            self._failed.add(name)
-            return None
+    def _cpu_and_load(self, busy: cpu.CpuUse | None, within: ContainerUse) -> Resources:
+        cores = self._cpu.core_count or os.cpu_count()
+        if within.quota_cores is not None:
+            return Resources(cpu_percent=within.cpu_percent, cpu_count=cores, is_limited_by_container=True)
+        return Resources(
+            cpu_percent=busy.total_percent if busy else None,
+            core_percents=busy.core_percents if busy else (),
+            cpu_count=cores,
+            load_average=self._known.read("load average", lambda: os.getloadavg()[0]),
+        )
 
+    def _memory(self, found: Resources, machine: memory.MemoryUse | None, within: ContainerUse) -> Resources:
+        if machine is None:
+            return found
+        swapped = self._known.read("swap", partial(self._swap.sample, machine.has_swap))
+        here = machine.below(within.memory_limit_bytes, within.memory_used_bytes)
+        return replace(
+            found,
+            memory_percent=here.percent,
+            memory_available_bytes=here.available,
+            memory_total_bytes=here.total,
+            swap_in_bytes_per_s=swapped.in_bytes_per_s if swapped else None,
+            swap_out_bytes_per_s=swapped.out_bytes_per_s if swapped else None,
+            is_limited_by_container=found.is_limited_by_container or here.total < machine.total,
+        )
 
-def _cpu_seconds() -> tuple[float, float]:
-    """Busy and all seconds of all cores since boot. A guest's time is in `user` already."""
-    times = psutil.cpu_times()
-    guests = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)
-    total = sum(times) - guests
-    return total - times.idle - getattr(times, "iowait", 0.0), total
+    def _pressure(self, found: Resources, within: ContainerUse) -> Resources:
+        told = pressure.of_cgroup(within.pressure) if within.pressure else pressure.of_machine(self._root)
+        return replace(
+            found,
+            cpu_pressure_percent=told.cpu,
+            memory_pressure_percent=told.memory,
+            io_pressure_percent=told.io,
+        )
+
+    def _seldom(self, found: Resources) -> Resources:
+        room, power = self._disk.latest(), self._power.latest() or PowerState()
+        return replace(
+            found,
+            disk_free_bytes=room.free if room else None,
+            disk_total_bytes=room.total if room else None,
+            is_throttled=power.is_throttled,
+            battery_percent=power.battery_percent,
+            is_plugged_in=power.is_plugged_in,
+            gpus=self._gpus.latest() or (),
+        )

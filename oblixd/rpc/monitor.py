@@ -2,56 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
 
+from google.protobuf.duration_pb2 import Duration
 from oblix.v1 import monitor_pb2 as pb
 from oblix.v1 import monitor_pb2_grpc
 
-from oblixd.execution.route import assessed
-from oblixd.monitor import Monitor, Resources, Snapshot
+from oblixd.errors import InvalidArgumentError
+from oblixd.monitor import Monitor
 from oblixd.rpc.edge import Context
+from oblixd.rpc.snapshots import to_wire
+
+LONGEST_S = 900
+MOST_PROMPTS = 1000
+AT_ONCE = 100
+"""Snapshots of the past that are put into words before others get their turn."""
+
+
+def _nowhere(seconds: float) -> Sequence[pb.RoutedPrompt]:
+    return ()
 
 
 class MonitorServicer(monitor_pb2_grpc.MonitorServiceServicer):
-    """Translates; the monitor room measures."""
+    """Translates; the monitor room measures. `prompts` gives those of the last seconds, oldest first."""
 
-    def __init__(self, monitor: Monitor) -> None:
+    def __init__(
+        self, monitor: Monitor, prompts: Callable[[float], Sequence[pb.RoutedPrompt]] = _nowhere
+    ) -> None:
         self._monitor = monitor
+        self._prompts = prompts
 
     async def GetSnapshot(self, request: pb.GetSnapshotRequest, context: Context) -> pb.GetSnapshotResponse:
-        return pb.GetSnapshotResponse(snapshot=_snapshot(self._monitor.latest()))
+        return pb.GetSnapshotResponse(snapshot=to_wire(self._monitor.latest()))
 
     async def WatchSnapshots(
         self, request: pb.WatchSnapshotsRequest, context: Context
     ) -> AsyncIterator[pb.WatchSnapshotsResponse]:
         async for snapshot in self._monitor.watch():
-            yield pb.WatchSnapshotsResponse(snapshot=_snapshot(snapshot))
+            yield pb.WatchSnapshotsResponse(snapshot=to_wire(snapshot))
+
+    async def GetHistory(self, request: pb.GetHistoryRequest, context: Context) -> pb.GetHistoryResponse:
+        seconds = _seconds(request.duration) if request.HasField("duration") else LONGEST_S
+        response = pb.GetHistoryResponse(prompts=self._prompts(seconds)[-MOST_PROMPTS:])
+        for number, snapshot in enumerate(self._monitor.history(seconds), 1):
+            response.snapshots.append(to_wire(snapshot))
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return response
 
 
-def _snapshot(snapshot: Snapshot) -> pb.Snapshot:
-    network = snapshot.connectivity
-    resource_state, connectivity_state = assessed(snapshot)
-    result = pb.Snapshot(
-        resources=_resources(snapshot.resources),
-        connectivity=pb.ConnectivitySample(
-            state=connectivity_state,
-            latency=network.latency_ms,
-            packet_loss=network.packet_loss_percent,
-            bandwidth=network.bandwidth_mbps,
-        ),
-        resource_state=resource_state,
-    )
-    if snapshot.time_s is not None:
-        result.sample_time.FromMicroseconds(round(snapshot.time_s * 1e6))
-    return result
-
-
-def _resources(resources: Resources) -> pb.ResourceSample:
-    return pb.ResourceSample(
-        cpu_percent=resources.cpu_percent,
-        memory_percent=resources.memory_percent,
-        memory_available_bytes=resources.memory_available_bytes,
-        load_average=resources.load_average,
-        cpu_count=resources.cpu_count,
-        own_cpu_percent=resources.own_cpu_percent,
-    )
+def _seconds(given: Duration) -> float:
+    seconds = given.seconds + given.nanos / 1e9
+    if not 0.0 < seconds <= LONGEST_S:
+        raise InvalidArgumentError(
+            "INVALID_DURATION",
+            f"The history goes back over 0 s to {LONGEST_S} s: ask for a duration within that.",
+            field="duration",
+            limit=LONGEST_S,
+            given=seconds,
+        )
+    return seconds

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from dataclasses import replace
+from itertools import pairwise
 
-import psutil
 import pytest
 
-from oblixd.monitor import Connectivity, Monitor, Resources
+from oblixd.monitor import Connectivity, Monitor, Resources, memory
 from oblixd.monitor import monitor as module
 
 PATIENCE_S = 20.0
@@ -68,8 +69,10 @@ async def test_then_everything_is_known_within_its_range(started):
     assert (resources.own_cpu_percent, snapshot.own_load_average) == (0.0, 0.0)
 
 
-async def test_the_network_is_unknown_for_now(started):
-    assert (await started()).latest().connectivity == Connectivity()
+async def test_without_a_cloud_model_only_the_way_out_is_known(started):
+    snapshot = (await started()).latest()
+    assert replace(snapshot.connectivity, connection_type="") == Connectivity()
+    assert snapshot.endpoints == {}
 
 
 async def test_our_models_use_is_told_apart(started, busy):
@@ -92,8 +95,8 @@ async def test_what_fails_is_unknown_and_logged_once_and_the_rest_goes_on(starte
     def broken():
         raise RuntimeError("no such counter here")
 
-    monkeypatch.setattr(psutil, "virtual_memory", broken)
-    monkeypatch.setattr(psutil, "getloadavg", broken)
+    monkeypatch.setattr(memory, "memory", lambda root: broken())
+    monkeypatch.setattr(os, "getloadavg", broken)
     caplog.set_level(logging.INFO)
     monitor = await started(own_pids=broken)
     first = monitor.latest()
@@ -108,7 +111,7 @@ async def test_what_fails_is_unknown_and_logged_once_and_the_rest_goes_on(starte
 
 async def test_what_works_again_is_known_again(started, monkeypatch):
     with monkeypatch.context() as broken:
-        broken.setattr(psutil, "virtual_memory", lambda: 1 / 0)
+        broken.setattr(memory, "memory", lambda root: 1 / 0)
         monitor = await started()
         assert monitor.latest().resources.memory_percent is None
     await until(monitor, lambda s: s.resources.memory_percent is not None)
@@ -156,3 +159,26 @@ async def test_closing_ends_every_watch_and_the_sampling(started):
     assert await waiting == "ended"
     assert [snapshot async for snapshot in monitor.watch()] == []
     assert not [task for task in tasks if task.get_name() == "monitor" and not task.done()]
+
+
+async def test_the_past_is_kept_a_second_apart_oldest_first(started):
+    monitor = await started()
+    for _ in range(4):
+        last = monitor.latest()
+        await until(monitor, lambda s, last=last: s is not last)
+    kept = monitor.history(900.0)
+    assert kept
+    assert all(later.monotonic_s - before.monotonic_s >= 0.9 for before, later in pairwise(kept))
+    assert monitor.history(0.0) == []
+
+
+async def test_a_change_of_the_network_is_told_at_once_and_leaves_the_resources(started):
+    monitor = await started(interval_s=LONG_S)
+    await until(monitor, cpu_is_known)
+    watch = monitor.watch()
+    before = await anext(watch)
+    monitor.network.on_change()
+    after = await anext(watch)
+    assert after is not before
+    assert (after.resources, after.monotonic_s) == (before.resources, before.monotonic_s)
+    await watch.aclose()

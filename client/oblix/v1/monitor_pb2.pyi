@@ -56,9 +56,13 @@ class ResourceSample(message.Message):
     memory_available_bytes: builtins.int
     """Memory that can be had without swapping, bytes."""
     load_average: builtins.float
-    """Load average over one minute."""
+    """Load average over one minute. Unset where a container has less CPU than
+    the machine: it has no load average of its own.
+    """
     cpu_count: builtins.int
-    """Cores that this machine has."""
+    """Cores that the daemon may run on: all of the machine's, if not told
+    otherwise.
+    """
     own_cpu_percent: builtins.float
     """CPU use of our own local models, percent of all cores. Counted in
     cpu_percent, and not held against them.

@@ -45,6 +45,11 @@ class MonitorServiceStub:
                 request_serializer=oblix_dot_v1_dot_monitor__pb2.WatchSnapshotsRequest.SerializeToString,
                 response_deserializer=oblix_dot_v1_dot_monitor__pb2.WatchSnapshotsResponse.FromString,
                 _registered_method=True)
+        self.GetHistory = channel.unary_unary(
+                '/oblix.v1.MonitorService/GetHistory',
+                request_serializer=oblix_dot_v1_dot_monitor__pb2.GetHistoryRequest.SerializeToString,
+                response_deserializer=oblix_dot_v1_dot_monitor__pb2.GetHistoryResponse.FromString,
+                _registered_method=True)
 
 
 class MonitorServiceServicer:
@@ -66,6 +71,14 @@ class MonitorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetHistory(self, request, context):
+        """Reads the snapshots of the last fifteen minutes and where prompts went in
+        them, for plots. They are kept in memory only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MonitorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -78,6 +91,11 @@ def add_MonitorServiceServicer_to_server(servicer, server):
                     servicer.WatchSnapshots,
                     request_deserializer=oblix_dot_v1_dot_monitor__pb2.WatchSnapshotsRequest.FromString,
                     response_serializer=oblix_dot_v1_dot_monitor__pb2.WatchSnapshotsResponse.SerializeToString,
+            ),
+            'GetHistory': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetHistory,
+                    request_deserializer=oblix_dot_v1_dot_monitor__pb2.GetHistoryRequest.FromString,
+                    response_serializer=oblix_dot_v1_dot_monitor__pb2.GetHistoryResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -135,6 +153,33 @@ class MonitorService:
             '/oblix.v1.MonitorService/WatchSnapshots',
             oblix_dot_v1_dot_monitor__pb2.WatchSnapshotsRequest.SerializeToString,
             oblix_dot_v1_dot_monitor__pb2.WatchSnapshotsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetHistory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oblix.v1.MonitorService/GetHistory',
+            oblix_dot_v1_dot_monitor__pb2.GetHistoryRequest.SerializeToString,
+            oblix_dot_v1_dot_monitor__pb2.GetHistoryResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,10 @@ class MonitorServiceStub:
     """Streams snapshots as they are made, the latest one first. A reader that
     is slow misses some, never the latest.
     """
+    GetHistory: _grpc.UnaryUnaryMultiCallable[_monitor_pb2.GetHistoryRequest, _monitor_pb2.GetHistoryResponse]
+    """Reads the snapshots of the last fifteen minutes and where prompts went in
+    them, for plots. They are kept in memory only.
+    """
 
 @_typing.type_check_only
 class MonitorServiceAsyncStub(MonitorServiceStub):
@@ -50,6 +54,10 @@ class MonitorServiceAsyncStub(MonitorServiceStub):
     WatchSnapshots: _aio.UnaryStreamMultiCallable[_monitor_pb2.WatchSnapshotsRequest, _monitor_pb2.WatchSnapshotsResponse]  # type: ignore[assignment]
     """Streams snapshots as they are made, the latest one first. A reader that
     is slow misses some, never the latest.
+    """
+    GetHistory: _aio.UnaryUnaryMultiCallable[_monitor_pb2.GetHistoryRequest, _monitor_pb2.GetHistoryResponse]  # type: ignore[assignment]
+    """Reads the snapshots of the last fifteen minutes and where prompts went in
+    them, for plots. They are kept in memory only.
     """
 
 class MonitorServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -71,6 +79,16 @@ class MonitorServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_monitor_pb2.WatchSnapshotsResponse], _abc.AsyncIterator[_monitor_pb2.WatchSnapshotsResponse]]:
         """Streams snapshots as they are made, the latest one first. A reader that
         is slow misses some, never the latest.
+        """
+
+    @_abc_1.abstractmethod
+    def GetHistory(
+        self,
+        request: _monitor_pb2.GetHistoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_monitor_pb2.GetHistoryResponse, _abc.Awaitable[_monitor_pb2.GetHistoryResponse]]:
+        """Reads the snapshots of the last fifteen minutes and where prompts went in
+        them, for plots. They are kept in memory only.
         """
 
 def add_MonitorServiceServicer_to_server(servicer: MonitorServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

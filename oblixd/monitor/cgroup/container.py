@@ -1,0 +1,84 @@
+"""What a container may use, and does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from oblixd.monitor.cgroup import places
+from oblixd.monitor.cgroup.levels import Cpu1, Cpu2, CpuLevel, Memory1, Memory2, MemoryLevel
+
+LOOK_AGAIN_S = 10.0
+"""Limits may change while a container runs, and seldom do."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerUse:
+    """None is: no limit below the machine's own, or not known yet."""
+
+    quota_cores: float | None = None
+    cpu_percent: float | None = None
+    """Of that quota, since the sample before, 0 to 100."""
+    memory_limit_bytes: int | None = None
+    memory_used_bytes: int | None = None
+    pressure: Path | None = None
+    """The cgroup whose pressure counts in place of the machine's. Only version 2 tells it."""
+
+
+class Container:
+    """Follows the lowest limit among the cgroups around this process, for CPU and for memory."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._looked_s = -LOOK_AGAIN_S
+        self._cpu: tuple[float, CpuLevel] | None = None
+        self._memory: tuple[int, MemoryLevel] | None = None
+        self._before: tuple[float, float, CpuLevel] | None = None
+
+    def sample(self, core_count: int, memory_bytes: int) -> ContainerUse:
+        """What is below the machine's own cores and memory. Raises OSError where a cgroup went away."""
+        if time.monotonic() - self._looked_s >= LOOK_AGAIN_S:
+            self._look(core_count, memory_bytes)
+        quota, cpu = self._cpu or (None, None)
+        limit, memory = self._memory or (None, None)
+        return ContainerUse(
+            quota_cores=quota,
+            cpu_percent=self._cpu_percent(),
+            memory_limit_bytes=limit,
+            memory_used_bytes=memory.used_bytes() if memory else None,
+            pressure=cpu.folder if isinstance(cpu, Cpu2) else None,
+        )
+
+    def _look(self, core_count: int, memory_bytes: int) -> None:
+        if not (self._root / "proc/self/cgroup").exists():
+            return
+        self._looked_s = time.monotonic()
+        quotas = [(level.quota_cores(), level) for level in _cpu_levels(self._root)]
+        below = [(quota, level) for quota, level in quotas if quota is not None and quota < core_count]
+        self._cpu = min(below, key=lambda found: found[0], default=None)
+        limits = [(level.limit_bytes(), level) for level in _memory_levels(self._root)]
+        lower = [(limit, level) for limit, level in limits if limit is not None and limit < memory_bytes]
+        self._memory = min(lower, key=lambda found: found[0], default=None)
+
+    def _cpu_percent(self) -> float | None:
+        if self._cpu is None:
+            return None
+        quota, level = self._cpu
+        before, self._before = self._before, (time.monotonic(), level.used_s(), level)
+        if before is None or before[2] != level or self._before[0] <= before[0]:
+            return None
+        cores = (self._before[1] - before[1]) / (self._before[0] - before[0])
+        return min(100.0, max(0.0, 100.0 * cores / quota)) if quota > 0.0 else None
+
+
+def _cpu_levels(root: Path) -> Sequence[CpuLevel]:
+    accounts = places.folders(root, "cpuacct")
+    first: list[CpuLevel] = [Cpu1(*pair) for pair in zip(places.folders(root, "cpu"), accounts, strict=False)]
+    return [*first, *(Cpu2(folder) for folder in places.folders(root, places.V2))]
+
+
+def _memory_levels(root: Path) -> Sequence[MemoryLevel]:
+    first: list[MemoryLevel] = [Memory1(folder) for folder in places.folders(root, "memory")]
+    return [*first, *(Memory2(folder) for folder in places.folders(root, places.V2))]

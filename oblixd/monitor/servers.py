@@ -1,0 +1,106 @@
+"""Finding the processes of model servers on this machine that are not the daemon's children."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+
+NAMES = frozenset({"ollama", "llama-server"})
+"""What the kernel calls the processes of servers that may belong to another user."""
+_LISTENING = "0A"
+
+
+class LocalServers:
+    """The servers behind hooked models of this machine, with all they started.
+
+    They are known by their name, or by listening on the port of a hooked
+    endpoint: the latter is told only of processes that we may look into, our
+    own user's. Where nothing of this machine is hooked, nothing is looked for.
+    """
+
+    def __init__(self, root: Path, origins: Callable[[], Iterable[str]]) -> None:
+        self._root = root
+        self._origins = origins
+
+    def pids(self) -> frozenset[int]:
+        """Goes through all processes: not for every second."""
+        ports = set(_ports(self._origins()))
+        if not ports:
+            return frozenset()
+        if not (self._root / "proc/self").exists():
+            return frozenset(_told_by_psutil())
+        sockets = _listening(self._root, ports)
+        found = {pid for pid in self._all() if self._is_named(pid) or self._holds(pid, sockets)}
+        found.discard(os.getpid())
+        return frozenset(self._with_children(found))
+
+    def _all(self) -> Iterator[int]:
+        with os.scandir(self._root / "proc") as entries:
+            yield from (int(entry.name) for entry in entries if entry.name.isdigit())
+
+    def _is_named(self, pid: int) -> bool:
+        with contextlib.suppress(OSError):
+            return (self._root / f"proc/{pid}/comm").read_text().strip() in NAMES
+        return False
+
+    def _holds(self, pid: int, sockets: Collection[str]) -> bool:
+        # Most processes have few files, and those of others can't be listed.
+        folder = self._root / f"proc/{pid}/fd"
+        with contextlib.suppress(OSError):
+            return bool(sockets) and any(_target(link) in sockets for link in folder.iterdir())
+        return False
+
+    def _with_children(self, pids: Iterable[int]) -> set[int]:
+        found: set[int] = set()
+        left = list(pids)
+        while left:
+            pid = left.pop()
+            if pid not in found:
+                found.add(pid)
+                left += self._children(pid)
+        return found
+
+    def _children(self, pid: int) -> Iterator[int]:
+        for listing in (self._root / f"proc/{pid}/task").glob("*/children"):
+            with contextlib.suppress(OSError):  # the thread ended in between
+                yield from map(int, listing.read_text().split())
+
+
+def _target(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except OSError:  # it was closed in between
+        return ""
+
+
+def _ports(origins: Iterable[str]) -> Iterator[int]:
+    for origin in origins:
+        port = urlsplit(origin).port
+        if port is not None:
+            yield port
+
+
+def _listening(root: Path, ports: Collection[int]) -> set[str]:
+    """The sockets that listen on these ports, as links in /proc/PID/fd name them (proc_pid_net(5))."""
+    found = set()
+    for name in ("tcp", "tcp6"):
+        with contextlib.suppress(OSError):
+            for row in (root / "proc/net" / name).read_text().splitlines()[1:]:
+                words = row.split()
+                if words[3] == _LISTENING and int(words[1].rpartition(":")[2], 16) in ports:
+                    found.add(f"socket:[{words[9]}]")
+    return found
+
+
+def _told_by_psutil() -> Iterator[int]:
+    """By name and their children; who listens where needs rights that we don't have on other systems."""
+    for process in psutil.process_iter(["name"]):
+        if process.info["name"] in NAMES:
+            yield process.pid
+            with contextlib.suppress(psutil.Error):
+                yield from (child.pid for child in process.children(recursive=True))
