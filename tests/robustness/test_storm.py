@@ -1,0 +1,31 @@
+"""A thousand rounds of clients that are killed while they execute, attach, cancel and send again."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from oblix.testing import OllamaServer
+from support import processes
+from support.histories import findings, turns_of
+from support.storm import Storm
+
+
+@pytest.mark.parametrize("kills_daemon", [False, True], ids=["clients die", "the daemon dies, too"])
+@pytest.mark.timeout(180)
+async def test_what_clients_saw_is_what_is_kept_and_what_was_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills_daemon: bool
+) -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    monkeypatch.setenv("OBLIX_HOME", str(tmp_path))
+    with OllamaServer(["llama2"]) as server:
+        storm = Storm(tmp_path, server, seed, rounds=1000, kills_daemon=kills_daemon)
+        try:
+            await storm.rage()
+            print(Counter(turn.status for turn in turns_of(storm).values()))
+            assert findings(storm).wrong == {}
+        finally:
+            processes.stop_all_of(tmp_path)
