@@ -48,7 +48,7 @@ class News:
 
     def changed(self, waiting: int) -> None:
         """Hear that somebody came, went on or left; so many wait now."""
-        for place, listener in enumerate(self._first(EXACT), 1):
+        for place, listener in enumerate(self._first(EXACT + 1), 1):
             _tell(listener, place)
         self._is_stale = waiting > EXACT
         if self._is_stale and self._round is None:
@@ -77,7 +77,7 @@ class News:
 
 
 def _tell(listener: Listener, place: int) -> None:
-    moved = abs(place - listener.told)
-    if moved and (place <= EXACT or moved * _COARSENESS >= listener.told):
+    moved, nearest = abs(place - listener.told), min(place, listener.told)
+    if moved and (nearest <= EXACT or moved * _COARSENESS >= listener.told):
         listener.told = place
         listener.tell(place)

@@ -85,7 +85,7 @@ class _Model:
 
     def join(self, waiter: _Waiter) -> None:
         self._line_of(waiter).join(waiter)
-        self.hand_out()
+        self._hand_out()
 
     def leave(self, waiter: _Waiter) -> None:
         """Give the place back, or wait for it no longer."""
@@ -95,9 +95,9 @@ class _Model:
         else:
             self.running -= 1
             self._line_of(waiter).done(waiter)
-        self.hand_out()
+        self._hand_out()
 
-    def hand_out(self) -> None:
+    def _hand_out(self) -> None:
         """Let those who go next have what is free, and tell the others where they are."""
         while self.has_place and (line := next(filter(len, self._lines.values()), None)):
             self.running += 1
@@ -126,11 +126,12 @@ class Places:
         """Wait for a place and hold it.
 
         `limit` is how many the model takes at once, as is known now; None: as
-        many as come. Where it changed, it counts for those who wait, too.
+        many as come. It counts for those who wait already, too.
         Raises ModelError QUEUE_FULL where nobody more may wait. Whoever is
         cancelled leaves the line without a trace.
         """
-        model = self._model(key, limit)
+        model = self._models.setdefault(key, _Model())
+        model.limit = limit
         if self.is_full(key):
             raise self._full(model.waiting)
         waiter = _Waiter(ticket)
@@ -155,13 +156,6 @@ class Places:
         """Whether the next one would be refused, by the limit that was given last."""
         model = self._models.get(key)
         return model is not None and not model.has_place and model.waiting >= self._queue_length
-
-    def _model(self, key: str, limit: int | None) -> _Model:
-        model = self._models.setdefault(key, _Model())
-        if limit != model.limit:
-            model.limit = limit
-            model.hand_out()
-        return model
 
     @staticmethod
     def _full(length: int) -> ModelError:
