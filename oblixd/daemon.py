@@ -18,6 +18,7 @@ from oblixd.callers import Callers
 from oblixd.config import Config
 from oblixd.execution import Executions
 from oblixd.models import hooks, http
+from oblixd.models.base import Location
 from oblixd.models.embedded.connection import EmbeddedModels, EmbeddedSettings
 from oblixd.models.hooks import HookSpec
 from oblixd.models.providers import providers
@@ -78,7 +79,13 @@ class Daemon:
         embedded = EmbeddedModels(self._embedded_settings())
         registry = Registry(providers(embedded), self._configured_models(embedded))
         cleanup.push_async_callback(registry.close)
-        monitor = Monitor(interval_s=self._config.monitor.interval_s, own_pids=embedded.pids)
+        monitor = Monitor(
+            interval_s=self._config.monitor.interval_s,
+            own_pids=embedded.pids,
+            origins=lambda: registry.origins(Location.CLOUD),
+            local_origins=lambda: registry.origins(Location.LOCAL),
+            data=self._paths.data,
+        )
         await monitor.start()
         cleanup.push_async_callback(monitor.close)
         executions = Executions(registry, sessions, monitor)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from oblixd.errors import FailedPreconditionError
-from oblixd.models.base import Connection
+from oblixd.models.base import Connection, Location
 from oblixd.models.hooks import HookSpec
 from oblixd.models.providers import Factory
 
@@ -121,6 +121,12 @@ class Registry:
         """List the models of the configuration, then those that the client holds, in the order of hooking."""
         held = self._clients[client].handles if client in self._clients else {}
         return [*self._configured, *(self._hooks[handle] for handle in held)]
+
+    def origins(self, location: Location) -> list[str]:
+        """List the servers of all models that run there, each once; the embedded model has none."""
+        hooks = [*self._configured, *self._hooks.values()]
+        found = (hook.connection.origin for hook in hooks if hook.connection.location is location)
+        return list(dict.fromkeys(origin for origin in found if origin))
 
     async def close(self) -> None:
         """Close every connection. Running streams fail."""

@@ -14,7 +14,7 @@ from support.waiting import eventually
 
 from oblixd.errors import FailedPreconditionError
 from oblixd.models import hooks
-from oblixd.models.base import ModelErrorKind
+from oblixd.models.base import Location, ModelErrorKind
 from oblixd.models.embedded.connection import EmbeddedModels, EmbeddedSettings
 from oblixd.models.hooks import HookSpec, checked
 from oblixd.models.ollama import OllamaConnection
@@ -94,6 +94,17 @@ async def test_without_handles_the_configured_models_serve() -> None:
     assert [hook.id for hook in registry.listed("a")] == ["ollama:llama2", "ollama:mistral", "openai:gpt-4o"]
     assert [hook.id for hook in registry.listed("b")] == ["ollama:llama2", "ollama:mistral"]
     assert registry.resolve([hooked.handle]) == [hooked]
+    await registry.close()
+
+
+async def test_the_servers_of_all_models_are_told_apart_by_where_they_run() -> None:
+    registry = Registry(PROVIDERS, [LLAMA, MISTRAL])
+    for name in ("gpt-4o", "gpt-4o-mini"):
+        registry.hook("a", checked("openai", name, endpoint="http://127.0.0.1:1"))
+    assert registry.origins(Location.CLOUD) == ["http://127.0.0.1:1"]
+    assert registry.origins(Location.LOCAL) == ["http://localhost:11434"]
+    registry.unhook("a", "")
+    assert registry.origins(Location.CLOUD) == []
     await registry.close()
 
 
