@@ -19,6 +19,7 @@ from oblix.v1 import messages_pb2, sessions_pb2
 from oblixd.errors import NotFoundError, OblixdError
 from oblixd.execution import failures, route
 from oblixd.execution.briefing import Briefing
+from oblixd.execution.caller import Caller
 from oblixd.execution.fallback import Fallback, Restart
 from oblixd.execution.log import EventLog
 from oblixd.execution.places import Places, Priority, Ticket
@@ -71,11 +72,13 @@ class Rooms:
 class Execution:
     """Make one, then run it as a task of its own."""
 
-    def __init__(self, request: pb.ExecuteRequest, client: str, hooks: Sequence[Hook], rooms: Rooms) -> None:
+    def __init__(
+        self, request: pb.ExecuteRequest, caller: Caller, hooks: Sequence[Hook], rooms: Rooms
+    ) -> None:
         self.request = request
         """As it was checked; its request_id is set."""
-        self.client = client
-        """Who sent it, by the name that the client gave itself."""
+        self.caller = caller
+        """Who sent it."""
         self.state = pb.EXECUTION_STATE_QUEUED
         self.created_s = time.time()
         self.ended_s: float | None = None
@@ -151,7 +154,7 @@ class Execution:
     async def _place_at(self, hook: Hook) -> AsyncGenerator[None, None]:
         """Wait for a place at a model and hold it."""
         priority = Priority(self.request.priority or pb.PRIORITY_INTERACTIVE)
-        ticket = Ticket(self.client, priority, lambda place: self._tell_place(place, hook.id))
+        ticket = Ticket(self.caller.name, priority, lambda place: self._tell_place(place, hook.id))
         since_s = time.monotonic()
         async with self._rooms.places.place(hook.backend, hook.connection.max_running, ticket):
             self._watch.waited(since_s)

@@ -13,6 +13,7 @@ from oblix.v1 import routing_pb2
 
 from oblixd.errors import AlreadyExistsError, NotFoundError, UnavailableError
 from oblixd.execution import replay, route
+from oblixd.execution.caller import Caller
 from oblixd.execution.cooldown import Cooldowns
 from oblixd.execution.execution import Execution, Rooms
 from oblixd.execution.log import EventLog
@@ -31,6 +32,7 @@ REMEMBERED_BYTES = 64 << 20
 """The text of ended executions that is kept at most; the oldest go first."""
 REMEMBERED_COUNT = 1000
 
+NOBODY = Caller()
 Events = AsyncGenerator[pb.ExecuteResponse, None]
 
 
@@ -63,17 +65,14 @@ class Executions:
         """How many wait or run."""
         return len(self._tasks)
 
-    async def execute(self, request: pb.ExecuteRequest, client: str = "") -> Events:
-        """Start the execution, or attach to the one that has its request_id, and stream it.
-
-        `client` is who calls, by the name that it gave itself.
-        """
+    async def execute(self, request: pb.ExecuteRequest, caller: Caller = NOBODY) -> Events:
+        """Start the execution, or attach to the one that has its request_id, and stream it."""
         request = checked(request)
         if (log := self._replayed(request)) is not None:
             async for event in log.read():
                 yield event
             return
-        execution = self._start(request, client)
+        execution = self._start(request, caller)
         with self._attached(execution):
             async for event in execution.log.read():
                 yield event
@@ -130,7 +129,7 @@ class Executions:
         if self._tasks:
             await asyncio.wait(self._tasks.values())
 
-    def _start(self, request: pb.ExecuteRequest, client: str) -> Execution:
+    def _start(self, request: pb.ExecuteRequest, caller: Caller) -> Execution:
         if self._draining:
             raise UnavailableError(
                 "DAEMON_STOPPING", "oblixd is stopping: send the prompt again in a moment."
@@ -139,7 +138,7 @@ class Executions:
         if known is not None:
             return _same(known, request)
         route.policy_of(request.policy)
-        execution = Execution(request, client, self._registry.resolve(request.candidates), self._rooms)
+        execution = Execution(request, caller, self._registry.resolve(request.candidates), self._rooms)
         self._forget()
         self._known[request.request_id] = execution
         task = asyncio.create_task(self._run(execution), name=f"execution {request.request_id}")

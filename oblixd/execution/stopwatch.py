@@ -22,7 +22,7 @@ class Stopwatch:
         self._started = time.monotonic()
 
     def waited(self, since_s: float) -> None:
-        """The turn waited for a place at a model, from this moment until now: before content that is queueing."""
+        """The turn waited for a place at a model, since this moment: before content that is queueing."""
         if self._first is None:
             self._waited += time.monotonic() - since_s
 

@@ -25,7 +25,7 @@ def summary(execution: Execution) -> pb.Execution:
         attached_streams=execution.attached,
         place=execution.place,
         waits_for_model=execution.waits_for,
-        client=execution.client,
+        client=execution.caller.shown,
         priority=request.priority or pb.PRIORITY_INTERACTIVE,
         error_reason=error.reason if error else "",
         prompt_excerpt=_excerpt(request),

@@ -15,6 +15,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from oblixd.errors import InternalError, InvalidArgumentError, OblixdError, PermissionDeniedError
+from oblixd.execution.caller import Caller
 from oblixd.rpc.status import to_status
 
 _log = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ OnCall = Callable[[str], None]
 """Hears who calls: the caller's name for itself, empty where it gave none."""
 
 CLIENT_KEY = "oblix-client"
+PROGRAM_KEY = "oblix-program"
 MAX_CLIENT = 128
 
 
@@ -97,7 +99,16 @@ class Edge:
 
 def client_of(context: Context) -> str:
     """The name that the caller gave itself in metadata `oblix-client`: for fairness, not for security."""
-    value = dict(context.invocation_metadata() or ()).get(CLIENT_KEY, "")
+    return _told(context, CLIENT_KEY)
+
+
+def caller_of(context: Context) -> Caller:
+    """The same, and its program as it told it in metadata `oblix-program`."""
+    return Caller(_told(context, CLIENT_KEY), _told(context, PROGRAM_KEY))
+
+
+def _told(context: Context, key: str) -> str:
+    value = dict(context.invocation_metadata() or ()).get(key, "")
     return value[:MAX_CLIENT] if isinstance(value, str) else ""
 
 

@@ -9,7 +9,7 @@ from oblix.v1 import executions_pb2 as pb
 from oblix.v1 import executions_pb2_grpc
 
 from oblixd.execution import Executions
-from oblixd.rpc.edge import Context, client_of
+from oblixd.rpc.edge import Context, caller_of
 
 
 class ExecutionServicer(executions_pb2_grpc.ExecutionServiceServicer):
@@ -21,7 +21,7 @@ class ExecutionServicer(executions_pb2_grpc.ExecutionServiceServicer):
     async def Execute(
         self, request: pb.ExecuteRequest, context: Context
     ) -> AsyncIterator[pb.ExecuteResponse]:
-        async with aclosing(self._executions.execute(request, client_of(context))) as events:
+        async with aclosing(self._executions.execute(request, caller_of(context))) as events:
             async for event in events:
                 yield event
 

@@ -19,6 +19,7 @@ from oblixd.errors import (
     InvalidArgumentError,
     UnavailableError,
 )
+from oblixd.execution.caller import Caller
 
 USER, ASSISTANT = messages_pb2.ROLE_USER, messages_pb2.ROLE_ASSISTANT
 COMPLETE, FAILED = messages_pb2.MESSAGE_STATUS_COMPLETE, messages_pb2.MESSAGE_STATUS_FAILED
@@ -96,9 +97,9 @@ async def test_the_same_prompt_from_a_program_that_hooked_again_is_the_same(
 async def test_a_list_tells_who_asked_what_and_how_it_ended(house: House, server: OllamaServer) -> None:
     server.script(*[Answer("never", fault=Refuse(500))] * 3)
     request = prompt("Tell me\nall about " + "x" * 200, house.hook(server), priority=pb.PRIORITY_BACKGROUND)
-    await error_of(house.executions.execute(request, "editor 7"), UnavailableError)
+    await error_of(house.executions.execute(request, Caller("random", "editor/7")), UnavailableError)
     (listed,) = house.executions.list("")
-    assert (listed.client, listed.priority) == ("editor 7", pb.PRIORITY_BACKGROUND)
+    assert (listed.client, listed.priority) == ("editor/7", pb.PRIORITY_BACKGROUND)
     assert listed.prompt_excerpt == ("Tell me all about " + "x" * 200)[:80]
     assert (listed.state, listed.error_reason) == (pb.EXECUTION_STATE_FAILED, "MODEL_FAILED")
     assert listed.end_time.ToNanoseconds() >= listed.create_time.ToNanoseconds()

@@ -10,6 +10,7 @@ from oblix.v1 import executions_pb2 as pb
 from support.events import all_of, text_of, until
 from support.house import CLIENT, House, prompt
 
+from oblixd.execution.caller import Caller
 from oblixd.models import hooks
 
 
@@ -59,7 +60,7 @@ async def test_one_client_with_many_prompts_does_not_make_another_wait_for_all(
     answered: list[str] = []
 
     async def ask(client: str, name: str) -> None:
-        await all_of(house.executions.execute(prompt(name, handle, request_id=name), client))
+        await all_of(house.executions.execute(prompt(name, handle, request_id=name), Caller(client)))
         answered.append(name)
 
     async with asyncio.TaskGroup() as group:

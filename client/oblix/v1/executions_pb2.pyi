@@ -968,7 +968,9 @@ class Execution(message.Message):
     session's turn, or not at all.
     """
     client: builtins.str
-    """Who sent it, as the client named itself in metadata `oblix-client`."""
+    """Who sent it: its program and process id, as it told them in metadata
+    `oblix-program`, else the name that it gave itself in `oblix-client`.
+    """
     priority: Priority.ValueType
     """Whether it goes before or behind others."""
     error_reason: builtins.str
