@@ -71,12 +71,15 @@ run: $(RUN) ## Install what is locked and ask the embedded model a question (PRO
 	@$(VENV)/bin/oblix ask --new --max-tokens 200 "$(PROMPT)" 2>&1
 
 ##@ Check
-.PHONY: test test-floors bench check lint types protos-lint check-protos
+.PHONY: test test-floors robustness bench check lint types protos-lint check-protos
 test: $(DEV) ## Run the suite (ARGS="tests/store -k name")
 	@$(PY) -m pytest $(ARGS)
 
 test-floors: $(FLOORS) ## Run the suite on the oldest protobuf and grpcio that are allowed
 	@.venv-floors/bin/python -m pytest $(ARGS)
+
+robustness: $(DEV) ## Cut the network and kill processes for real (root: else it says what it leaves out)
+	@$(PY) -m pytest -s -m robustness $(or $(ARGS),tests/robustness)
 
 bench: $(DEV) ## Measure, and hold the numbers against their limits
 	@for bench in tests/benchmarks/bench_*.py; do PYTHONPATH=tests $(PY) $$bench || failed=1; done; [ -z "$$failed" ]

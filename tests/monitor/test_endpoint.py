@@ -7,7 +7,15 @@ import math
 import pytest
 
 from oblixd.monitor import Connectivity
-from oblixd.monitor.network.endpoint import REFRESH_INTERVALS, SPREAD, STALE_S, Endpoint
+from oblixd.monitor.network.endpoint import (
+    BRISK_LOOKS,
+    CALM_CONNECTS,
+    REFRESH_INTERVALS,
+    SPREAD,
+    STALE_S,
+    Endpoint,
+)
+from oblixd.monitor.network.figures import ATTEMPTS
 from oblixd.monitor.network.routes import Way
 
 INTERVAL_S = 30.0
@@ -53,7 +61,7 @@ def test_kept_connections_show_no_latency_so_it_is_looked_for_now_and_then(endpo
 
 
 def test_trouble_is_looked_at_again_soon_then_ever_later(endpoint):
-    for wait_s in (1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0):
+    for wait_s in (*[1.0] * BRISK_LOOKS, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0):
         endpoint.failed(10.0, "nothing listens there")
         assert pause_s(endpoint, 10.0) == about(wait_s)
     for _ in range(5000):
@@ -66,11 +74,41 @@ def test_an_unusual_connect_time_is_looked_at_again_soon(endpoint):
         endpoint.connected(10.0, 20.0)
     endpoint.connected(10.0, 420.0)
     assert pause_s(endpoint, 10.0) == about(1.0)
-    endpoint.connected(10.0, 420.0)
-    endpoint.connected(10.0, 420.0)
-    endpoint.connected(10.0, 420.0)
+    for _ in range(CALM_CONNECTS + 2):
+        assert pause_s(endpoint, 10.0) == about(1.0)
+        endpoint.connected(10.0, 420.0)
     assert endpoint.view(10.0).latency_ms == 420.0
     assert pause_s(endpoint, 10.0) == about(INTERVAL_S)
+
+
+def test_a_lossy_line_is_looked_at_until_it_has_calmed(endpoint):
+    for _ in range(10):
+        endpoint.connected(10.0, 20.0)
+    for _ in range(3):
+        endpoint.failed(10.0, "lost")
+        endpoint.connected(10.0, 20.0)
+    assert endpoint.view(10.0).packet_loss_percent == 30.0
+    looks = 0
+    while pause_s(endpoint, 10.0) < 20.0:
+        endpoint.connected(10.0, 20.0)
+        looks += 1
+    assert looks == 7
+    assert endpoint.view(10.0).packet_loss_percent == 10.0
+
+
+def test_requests_do_not_put_off_the_looks_that_trouble_asks_for(endpoint):
+    endpoint.failed(10.0, "lost")
+    endpoint.answered(10.9)
+    assert pause_s(endpoint, 10.0) == about(1.0)
+
+
+def test_an_outage_that_is_over_is_not_told_as_loss(endpoint):
+    for _ in range(ATTEMPTS):
+        endpoint.failed(10.0, "nothing listens there")
+    assert endpoint.view(10.0).packet_loss_percent == 100.0
+    endpoint.connected(11.0, 20.0)
+    seen = endpoint.view(11.0)
+    assert (seen.reachable, seen.packet_loss_percent) == (True, None)
 
 
 def test_the_view_tells_numbers_and_their_age(endpoint):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oblixd.monitor.network.figures import ATTEMPTS, BULK_BYTES, CONNECTS, FEWEST_ATTEMPTS, WINDOW_S, Figures
+from oblixd.monitor.network.figures import ATTEMPTS, BULK_BYTES, CONNECTS, WINDOW_S, Figures
 
 NOW = 1000.0
 
@@ -46,17 +46,23 @@ def test_jitter_is_the_mean_difference_between_neighbours():
 
 
 def test_loss_is_the_share_of_failed_attempts():
-    assert of(*[1.0] * 15, *[None] * 5).loss_percent(NOW) == 25.0
+    assert of(*[1.0] * 7, *[None] * 3).loss_percent(NOW) == 30.0
     assert of(*[None] * ATTEMPTS, *[1.0] * ATTEMPTS).loss_percent(NOW) == 0.0
 
 
 def test_few_attempts_tell_no_loss_and_one_hiccup_stays_within_the_default_threshold():
-    assert of(None, *[1.0] * (FEWEST_ATTEMPTS - 2)).loss_percent(NOW) is None
-    assert of(None, *[1.0] * (FEWEST_ATTEMPTS - 1)).loss_percent(NOW) <= 10.0
+    assert of(None, *[1.0] * (ATTEMPTS - 2)).loss_percent(NOW) is None
+    assert of(None, *[1.0] * (ATTEMPTS - 1)).loss_percent(NOW) <= 10.0
+
+
+def test_an_outage_that_is_over_is_no_loss():
+    figures = of(*[20.0] * 3, *[None] * 7)
+    figures.forgive()
+    assert (figures.loss_percent(NOW), figures.latency_ms(NOW)) == (None, 20.0)
 
 
 def test_what_is_older_than_the_window_counts_no_more():
-    figures = of(*[10.0] * FEWEST_ATTEMPTS)
+    figures = of(*[10.0] * ATTEMPTS)
     figures.carried(NOW, BULK_BYTES, 1.0)
     later = NOW + WINDOW_S + 1.0
     assert figures.latency_ms(later) is figures.loss_percent(later) is figures.bandwidth_mbps(later) is None

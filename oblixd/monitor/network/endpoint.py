@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+from collections.abc import Iterator
 
 from oblixd.monitor.network.figures import Figures
 from oblixd.monitor.network.reach import Reach
@@ -13,8 +15,10 @@ STALE_S = 120.0
 """After so long without evidence (four default check intervals) nothing is known but by the system itself."""
 STALE_INTERVALS = 4.0
 """The same, where the check interval is longer."""
-FIRST_PAUSE_S = 1.0
-"""From one look to the next while things are unsettled; it doubles up to the check interval."""
+BRISK_PAUSE_S, BRISK_LOOKS = 1.0, 10
+"""From one look to the next in times of trouble; after so many looks it doubles up to the check interval."""
+CALM_CONNECTS, CALM_LOSS_PERCENT = 5, 10.0
+"""Trouble is over after so many usual connect times in a row, and with no more loss than this."""
 REFRESH_INTERVALS = 4.0
 """Requests on kept connections show no connect time: after so many check intervals one is looked for."""
 SPREAD = 0.1
@@ -36,8 +40,11 @@ class Endpoint:
         self._reach = Reach()
         self._heard_s: float | None = None
         self._is_cut = False
+        self._tried_s = float("-inf")
         self._looks = 0
-        """Looks since things became unsettled; 0: they are settled."""
+        """Looks since there is trouble; 0: there is none."""
+        self._usual = CALM_CONNECTS
+        """Usual connect times in a row."""
         self._spread = 1.0
 
     @property
@@ -59,29 +66,31 @@ class Endpoint:
         """A connection came about within so many milliseconds."""
         is_usual = self._figures.is_usual(now_s, connect_ms)
         self._figures.attempted(now_s, connect_ms)
-        self._reach.connected(now_s)
-        self._hear(now_s, is_settled=is_usual and self._reach.reachable is True)
+        with self._forgiving():
+            self._reach.connected(now_s)
+        self._tried(now_s, is_good=is_usual and self._reach.reachable is True)
 
     def answered(self, now_s: float) -> None:
         """A real request was answered."""
-        self._reach.answered(now_s)
-        self._hear(now_s, is_settled=True)
+        with self._forgiving():
+            self._reach.answered(now_s)
+        self._heard_s, self._is_cut = now_s, False
 
     def failed(self, now_s: float, why: str, *, is_real: bool = False) -> None:
         """No connection came about; `is_real`: for a request, not for a probe."""
         self._figures.attempted(now_s, None)
         self._reach.failed(now_s, why, is_real=is_real)
-        self._hear(now_s, is_settled=False)
+        self._tried(now_s, is_good=False)
 
     def barred(self, now_s: float, why: str) -> None:
         """A real request met somebody else in the server's place, as behind a captive portal."""
         self._reach.barred(now_s, why)
-        self._hear(now_s, is_settled=False)
+        self._tried(now_s, is_good=False)
 
     def cut(self, now_s: float, why: str) -> None:
         """The system has no way there: that needs no attempt."""
         self._reach.cut(now_s, why)
-        self._hear(now_s, is_settled=False)
+        self._tried(now_s, is_good=False)
         self.way, self._is_cut = None, True
 
     def carried(self, now_s: float, size: int, seconds: float) -> None:
@@ -92,7 +101,8 @@ class Endpoint:
         """Begin anew, on this way: it is another network, or the machine slept."""
         self._figures = Figures()
         self._reach.forget()
-        self._heard_s, self._looks, self._is_cut = None, 0, False
+        self._heard_s, self._tried_s, self._is_cut = None, float("-inf"), False
+        self._looks, self._usual = 0, CALM_CONNECTS
         self.way = way
 
     def due_s(self) -> float:
@@ -100,8 +110,8 @@ class Endpoint:
         if self._heard_s is None:
             return float("-inf")
         if self._looks:
-            pause_s = FIRST_PAUSE_S * 2.0 ** min(self._looks - 1, _LONGEST_DOUBLING)
-            return self._heard_s + min(pause_s, self._check_interval_s) * self._spread
+            doublings = min(max(0, self._looks - BRISK_LOOKS), _LONGEST_DOUBLING)
+            return self._tried_s + min(BRISK_PAUSE_S * 2.0**doublings, self._check_interval_s) * self._spread
         refresh_s = self._figures.connected_s + self._check_interval_s * REFRESH_INTERVALS
         return min(self._heard_s + self._check_interval_s * self._spread, refresh_s)
 
@@ -132,7 +142,18 @@ class Endpoint:
         lasting_s = max(STALE_S, STALE_INTERVALS * self._check_interval_s)
         return not self._is_cut and now_s - heard_s > lasting_s
 
-    def _hear(self, now_s: float, *, is_settled: bool) -> None:
-        self._heard_s, self._is_cut = now_s, False
-        self._looks = 0 if is_settled else self._looks + 1
+    @contextlib.contextmanager
+    def _forgiving(self) -> Iterator[None]:
+        was_lost = self._reach.reachable is False
+        yield
+        if was_lost and self._reach.reachable:
+            self._figures.forgive()
+
+    def _tried(self, now_s: float, *, is_good: bool) -> None:
+        self._heard_s = self._tried_s = now_s
+        self._is_cut = False
+        self._usual = self._usual + 1 if is_good else 0
+        has_calmed = self._usual >= CALM_CONNECTS
+        has_calmed = has_calmed and (self._figures.loss_percent(now_s) or 0.0) <= CALM_LOSS_PERCENT
+        self._looks = 0 if has_calmed else self._looks + 1
         self._spread = random.uniform(1 - SPREAD, 1 + SPREAD)  # noqa: S311 - spread, not secrecy

@@ -12,10 +12,9 @@ from itertools import pairwise
 
 WINDOW_S = 600.0
 """What is older counts no more."""
-ATTEMPTS = 20
-"""Connection attempts that loss is told from, at most."""
-FEWEST_ATTEMPTS = 10
-"""From fewer no loss is told: one failure among ten is 10 %, and the default threshold is above 10 %."""
+ATTEMPTS = 10
+"""Connection attempts that loss is told from; from fewer none is told. One failure among them is 10 %: a
+hiccup is not beyond the default threshold, which is above 10 %."""
 CONNECTS = 5
 """Connect times that latency and jitter are told from: the median moves when three of them agree."""
 TRANSFERS = 10
@@ -41,6 +40,11 @@ class Figures:
         if size >= BULK_BYTES and seconds > 0:
             self._transfers.append((now_s, size * 8e-6 / seconds))
 
+    def forgive(self) -> None:
+        """Forget the failures: an outage that is over is no loss."""
+        kept = [attempt for attempt in self._attempts if attempt[1] is not None]
+        self._attempts = deque(kept, maxlen=ATTEMPTS)
+
     @property
     def connected_s(self) -> float:
         """When a connection last came about; minus infinity: never."""
@@ -59,7 +63,7 @@ class Figures:
     def loss_percent(self, now_s: float) -> float | None:
         """The share of failed connection attempts, 0 to 100."""
         recent = [ms for at_s, ms in self._attempts if now_s - at_s <= WINDOW_S]
-        return 100.0 * recent.count(None) / len(recent) if len(recent) >= FEWEST_ATTEMPTS else None
+        return 100.0 * recent.count(None) / ATTEMPTS if len(recent) == ATTEMPTS else None
 
     def bandwidth_mbps(self, now_s: float) -> float | None:
         """The best rate of the last bulk transfers: what was slower was not slowed by the way alone."""
