@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import Annotated, Any
 
 from oblixd.errors import InvalidArgumentError
+from oblixd.models import keep_alive
 from oblixd.settings import Between, Matches, Setting, reference, settings_of
 
 _MAX_DAYS = 36_500
@@ -89,7 +90,16 @@ class Ollama:
     ] = "http://localhost:11434"
     """Where it listens. A client's hook may name another one."""
     models: Annotated[tuple[str, ...], Matches(r"\S{1,256}", "names of 1 to 256 characters")] = ()
-    """Models, by Ollama's names, that serve where none was hooked, after the embedded one."""
+    """Models, by Ollama's names, that serve where none was hooked, after the embedded ones."""
+    num_ctx: Annotated[int, Between(512, 1048576)] = 8192
+    """Context window that a model is loaded with, in tokens, at most its own. A hook may name another one. It
+    goes before the server's own `OLLAMA_CONTEXT_LENGTH`, so that the window is always known."""
+    keep_alive: Annotated[str, Matches(keep_alive.PATTERN, keep_alive.FORM)] = "5m"
+    """How long a model stays loaded after an answer. A hook may name another time. It goes before the server's
+    own `OLLAMA_KEEP_ALIVE`."""
+    parallel: Annotated[int, Between(1, 1000)] = 1
+    """Prompts that one model is given at once; the others wait here, in their order. As many as the server's
+    `OLLAMA_NUM_PARALLEL`, which is 1 unless it was changed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from oblixd.models import hooks, http
 from oblixd.models.base import Location
 from oblixd.models.embedded.connection import EmbeddedModels, EmbeddedSettings
 from oblixd.models.hooks import HookSpec
+from oblixd.models.ollama_facts import OllamaSettings
 from oblixd.models.providers import providers
 from oblixd.models.registry import Registry
 from oblixd.monitor import Monitor
@@ -77,7 +78,7 @@ class Daemon:
     async def _serve(self, cleanup: AsyncExitStack) -> tuple[Server, Executions, Sessions]:
         sessions, search = await self._conversations(cleanup)
         embedded = EmbeddedModels(self._embedded_settings())
-        registry = Registry(providers(embedded), self._configured_models(embedded))
+        registry = Registry(providers(embedded, self._ollama_settings()), self._configured_models(embedded))
         cleanup.push_async_callback(registry.close)
         monitor = Monitor(
             interval_s=self._config.monitor.interval_s,
@@ -178,6 +179,10 @@ class Daemon:
             max_tokens=given.max_tokens,
             idle_unload_s=given.idle_unload_s,
         )
+
+    def _ollama_settings(self) -> OllamaSettings:
+        given = self._config.ollama
+        return OllamaSettings(given.endpoint, given.num_ctx, given.keep_alive, given.parallel)
 
     def _configured_models(self, embedded: EmbeddedModels) -> list[HookSpec]:
         ollama = self._config.ollama

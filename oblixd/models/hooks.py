@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from urllib.parse import SplitResult, urlsplit
 
 from oblixd.errors import InvalidArgumentError
+from oblixd.models import keep_alive
 from oblixd.models.base import Location
 
 LONGEST_NAME = 256
@@ -17,8 +19,6 @@ LONGEST_ENDPOINT = 2048
 """Characters of an endpoint."""
 LARGEST_KEY = 8192
 """Bytes of a key."""
-LONGEST_KEEP_ALIVE = 32
-"""Characters of the option keep_alive."""
 LARGEST_COUNT = 2**31 - 1
 """The most tokens that an option can name."""
 MOST_STREAMS = 1000
@@ -168,8 +168,8 @@ def _option(key: str, value: object) -> OptionValue:
         case "max_running":
             return _streams(where, value)
         case "keep_alive":
-            if not isinstance(value, str) or not 1 <= len(value) <= LONGEST_KEEP_ALIVE:
-                raise _invalid(where, 'keep_alive is a text such as "10m".', limit=LONGEST_KEEP_ALIVE)
+            if not isinstance(value, str) or not re.fullmatch(keep_alive.PATTERN, value, re.ASCII):
+                raise _invalid(where, f"keep_alive is a text: {keep_alive.FORM}.", given=value)
             return value
     raise _invalid(where[:100], "Known options are num_ctx, context_window, max_running and keep_alive.")
 

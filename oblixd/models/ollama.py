@@ -1,18 +1,24 @@
-"""Ollama: /api/chat as it streams, /api/tags to know what is pulled."""
+"""Ollama: /api/chat as it streams, with the context and the time in memory that the hook fixed."""
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from http import HTTPStatus
 from typing import Any
 
+from oblixd.models import features, keep_alive
 from oblixd.models.answers import Decoder, Piece, count_of, object_of, read_object, text_of
 from oblixd.models.base import (
     ChatRequest,
+    Content,
     ContentKind,
     Finish,
     Finished,
     Location,
+    ModelError,
     ModelErrorKind,
     State,
     Status,
@@ -20,9 +26,12 @@ from oblixd.models.base import (
 )
 from oblixd.models.calls import Calls
 from oblixd.models.connection import HttpConnection
+from oblixd.models.exchanges import OnExchange, unheard
 from oblixd.models.failures import Peer
 from oblixd.models.framing import Lines
 from oblixd.models.hooks import HookSpec
+from oblixd.models.http import HttpClient
+from oblixd.models.ollama_facts import Facts, Loaded, OllamaSettings, Residence
 from oblixd.models.prompts import (
     Said,
     arguments_of,
@@ -33,32 +42,72 @@ from oblixd.models.prompts import (
     tool_names,
     tools_of,
 )
-from oblixd.models.servers import PATIENCE, Patience, Server
+from oblixd.models.servers import PATIENCE, PROBE_PATIENCE, Patience, Server
 
+SETTINGS = OllamaSettings()
 _FINISHES = {"length": Finish.LENGTH}
 
 
 class OllamaConnection(HttpConnection):
-    """A model of an Ollama server."""
+    """A model of an Ollama server.
+
+    Every request names the same `num_ctx` and `keep_alive`: the server loads a model
+    anew when they change, and its own defaults change by machine and version.
+    """
 
     path = "/api/chat"
 
-    def __init__(self, spec: HookSpec, *, patience: Patience = PATIENCE) -> None:
-        peer = Peer(
-            title="Ollama",
-            endpoint=spec.endpoint,
-            start="start it with `ollama serve`",
-            missing=f"The model is not pulled: run `ollama pull {spec.name}`",
-            api_key=spec.api_key,
-        )
+    def __init__(
+        self,
+        spec: HookSpec,
+        settings: OllamaSettings = SETTINGS,
+        *,
+        patience: Patience = PATIENCE,
+        on_exchange: OnExchange = unheard,
+    ) -> None:
         headers = {"Authorization": f"Bearer {spec.api_key}"} if spec.api_key else {}
-        super().__init__(spec, Server(peer, spec.endpoint, headers, patience=patience))
-        self._is_confirmed = False
-        # The server's own default changes by machine and version: only what we fixed is known.
-        self.context_window = spec.count("context_window") or spec.count("num_ctx")
+        super().__init__(spec, Server(peer_of(spec), spec.endpoint, headers, patience=patience), on_exchange)
+        self._keep_alive = str(spec.options.get("keep_alive", settings.keep_alive))
+        self._residence = Residence(keep_alive.seconds(self._keep_alive))
+        self._facts: Facts | None = None
+        self._asked = spec.count("num_ctx") or spec.count("context_window")
+        self._num_ctx = self._asked or settings.num_ctx
+        self.context_window = _least(spec.count("context_window"), self._num_ctx)
+        self.max_running = spec.count("max_running") or settings.parallel
+
+    def status(self) -> Status:
+        """See `Connection.status`."""
+        status, residence = super().status(), self._residence
+        if self._facts is not None and self._facts.is_hosted:
+            return status
+        if residence.state is State.LOADING:
+            return Status(State.LOADING)
+        if status.state is State.READY and residence.state is State.IDLE:
+            return Status(State.IDLE, residence.note)
+        return status
+
+    async def probe(self) -> Status:
+        """See `Connection.probe`. The model is not loaded for that."""
+        status = await super().probe()
+        return self.status() if status.state is State.READY else status
+
+    async def confirm_location(self) -> None:
+        """See `Connection.confirm_location`: a local name may stand for a model in Ollama's cloud."""
+        if self._facts is None:
+            await self._learn(self._http)
+
+    async def ask(self) -> Status:
+        """Ask whether the model is pulled, and whether it is loaded."""
+        await self._learn(self._http, PROBE_PATIENCE)
+        loaded = Loaded.read(await self.get("/api/ps"), self.name)
+        self._residence.told(loaded, self._loaded_with)
+        if loaded is not None:
+            self.memory_bytes = loaded.memory_bytes
+        return Status(State.READY)
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
-        """Write the request in Ollama's words. Raises ModelError where a tool must be called."""
+        """Write the request in Ollama's words. Raises ModelError where it can't do what is asked."""
+        features.check(self.features, request, self._peer)
         if request.tool_choice is ToolChoice.REQUIRED:
             message = "Ollama can't make a model call a tool: leave the choice to it, or use another model."
             raise self._peer.error(ModelErrorKind.REFUSED, message)
@@ -66,43 +115,87 @@ class OllamaConnection(HttpConnection):
             "model": self.name,
             "messages": _messages(said(request.messages)),
             "stream": True,
+            "keep_alive": keep_alive.wire(self._keep_alive),
+            # What does not fit is an error: left alone, the server drops the oldest without a word.
+            "truncate": False,
+            "shift": False,
             "options": self._options(request),
         }
         if tools := tools_of(request):
             body["tools"] = [function_of(tool) for tool in tools]
         if request.options.response_schema:
             body["format"] = schema_of(request.options.response_schema)
-        if "keep_alive" in self._spec.options:
-            body["keep_alive"] = self._spec.options["keep_alive"]
         return body
 
     def decoder(self) -> Decoder:
         """Read /api/chat's lines."""
         return OllamaDecoder(self._peer)
 
-    async def confirm_location(self) -> None:
-        """See `Connection.confirm_location`: a local name may stand for a model in Ollama's cloud."""
-        if self._spec.location is None and self.location is Location.LOCAL and not self._is_confirmed:
-            await self.ask()
+    async def _answer(self, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
+        if features.asked_of(request):
+            await self.confirm_location()
+        spoke = False
+        self._residence.asked()
+        try:
+            async with self._learning(), aclosing(super()._answer(request)) as items:
+                async for item in items:
+                    if not spoke:
+                        self._residence.spoke()
+                        spoke = True
+                    yield item
+        finally:
+            self._residence.ended(spoke=spoke)
 
-    async def ask(self) -> Status:
-        """Look the model up in /api/tags."""
-        tags = await self.get("/api/tags")
-        entry = next(
-            (one for one in _listed(tags) if _full(text_of(one, "model", "name")) == _full(self.name)), None
-        )
-        if entry is None:
-            missing = f"Ollama at {self.endpoint} does not have {self.name}: run `ollama pull {self.name}`."
-            return Status(State.UNAVAILABLE, missing)
-        if entry.get("remote_host") and self._spec.location is None:
+    @asynccontextmanager
+    async def _learning(self) -> AsyncIterator[None]:
+        """Learn of the model beside its first answer: no prompt waits for that, nor loses its connection."""
+        learning = asyncio.create_task(self._learn_aside())
+        try:
+            yield
+        finally:
+            learning.cancel()
+            await asyncio.wait([learning])
+
+    async def _learn_aside(self) -> None:
+        if self._facts is not None:
+            return
+        http = HttpClient(self._http.server)
+        try:
+            await self._learn(http)
+        except ModelError:
+            # What is wrong with the server, the prompt itself shows.
+            return
+        finally:
+            await http.close()
+
+    async def _learn(self, http: HttpClient, patience: Patience | None = None) -> None:
+        async with http.request("POST", "/api/show", {"model": self.name}, patience) as reply:
+            if reply.status != HTTPStatus.OK:
+                raise self._peer.answered(reply.status, reply.headers, await reply.excerpt())
+            facts = Facts.read(read_object(await reply.document(), self._peer))
+        if facts.is_hosted and self._spec.location is None:
             # A copy of a hosted model under a local name: it answers from Ollama's cloud all the same.
             self.location = Location.CLOUD
-        self._is_confirmed = True
-        return Status(State.READY)
+        self.features = facts.features
+        self.context_window = self._window(facts)
+        if facts.is_hosted:
+            self.max_running = self._spec.count("max_running")
+        self._facts = facts
+
+    @property
+    def _loaded_with(self) -> int:
+        """What the server makes of `num_ctx`: at most what the model was trained for."""
+        longest = self._facts.context_length if self._facts else None
+        return min(self._num_ctx, longest or self._num_ctx)
+
+    def _window(self, facts: Facts) -> int | None:
+        # A hosted model has its whole context. Of one here it is what is sent, as far as the model goes.
+        used = self._asked if facts.is_hosted else self._num_ctx
+        return _least(self._spec.count("context_window"), used, facts.context_length)
 
     def _options(self, request: ChatRequest) -> dict[str, Any]:
         options = {
-            "num_ctx": self._spec.count("num_ctx"),
+            "num_ctx": self._num_ctx,
             "temperature": request.options.temperature,
             "num_predict": request.options.max_tokens,
             "top_p": request.options.top_p,
@@ -110,6 +203,17 @@ class OllamaConnection(HttpConnection):
             "stop": list(request.options.stop) or None,
         }
         return {key: value for key, value in options.items() if value is not None}
+
+
+def peer_of(spec: HookSpec) -> Peer:
+    """Describe a model's server for the sentences about it."""
+    return Peer(
+        title="Ollama",
+        endpoint=spec.endpoint,
+        start="start it with `ollama serve`",
+        missing=f"The model is not pulled: run `ollama pull {spec.name}` or `oblix models pull {spec.id}`",
+        api_key=spec.api_key,
+    )
 
 
 class OllamaDecoder:
@@ -185,11 +289,5 @@ def _message(one: Said, names: dict[str, str]) -> Iterator[dict[str, Any]]:
     yield message
 
 
-def _listed(tags: dict[str, Any]) -> list[dict[str, Any]]:
-    models = tags.get("models")
-    return [one for one in models if isinstance(one, dict)] if isinstance(models, list) else []
-
-
-def _full(name: str) -> str:
-    """A name without a tag means the tag `latest`."""
-    return name if ":" in name.rsplit("/", 1)[-1] else f"{name}:latest"
+def _least(*counts: int | None) -> int | None:
+    return min((count for count in counts if count is not None), default=None)

@@ -8,18 +8,19 @@ from oblixd.models.base import Connection
 from oblixd.models.claude import ClaudeConnection
 from oblixd.models.embedded.connection import EmbeddedModels
 from oblixd.models.hooks import HookSpec
-from oblixd.models.ollama import OllamaConnection
+from oblixd.models.ollama import SETTINGS, OllamaConnection
+from oblixd.models.ollama_facts import OllamaSettings
 from oblixd.models.openai import OpenAIConnection
 
 Factory = Callable[[HookSpec], Connection]
 """Makes a connection without touching the network. Must not fail for a spec that `hooks.checked` made."""
 
 
-def providers(embedded: EmbeddedModels) -> Mapping[str, Factory]:
+def providers(embedded: EmbeddedModels, ollama: OllamaSettings = SETTINGS) -> Mapping[str, Factory]:
     """Map each provider's name to what makes its connections."""
     return {
         "embedded": embedded.connect,
-        "ollama": OllamaConnection,
+        "ollama": lambda spec: OllamaConnection(spec, ollama),
         "openai": OpenAIConnection,
         "claude": ClaudeConnection,
         "custom": OpenAIConnection,

@@ -122,5 +122,5 @@ async def test_a_local_name_for_a_hosted_model_gets_nothing_of_a_local_only_sess
         with pytest.raises(InvalidArgumentError) as refused:
             await answered(house, prompt("A secret", handle, session_id=session))
         assert refused.value.reason == "MODEL_REFUSED_REQUEST"
-        assert [request.path for request in server.requests] == ["/api/tags"]
+        assert [request.path for request in server.calls] == ["/api/show"]
         assert shown(await answered(house, prompt("No secret", handle))) == "You said: No secret"

@@ -93,7 +93,9 @@ def test_where_a_model_runs(
         ({"options": {"context_window": 0}}, "options.context_window"),
         ({"options": {"keep_alive": 5}}, "options.keep_alive"),
         ({"options": {"keep_alive": ""}}, "options.keep_alive"),
-        ({"options": {"keep_alive": "x" * 33}}, "options.keep_alive"),
+        ({"options": {"keep_alive": "soon"}}, "options.keep_alive"),
+        ({"options": {"keep_alive": "5 m"}}, "options.keep_alive"),
+        ({"options": {"keep_alive": "1" * 40}}, "options.keep_alive"),
     ],
     ids=repr,
 )

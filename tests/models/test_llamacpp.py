@@ -90,7 +90,7 @@ async def test_a_server_without_one_is_asked_once(servers: Callable[[ModelServer
     tokeniser = Tokeniser(http)
     assert await tokeniser.count(["a"]) is None
     assert await tokeniser.count_messages([message(pb.ROLE_USER, "a")]) is None
-    assert [received.path for received in server.requests] == ["/tokenize"]
+    assert [received.path for received in server.calls] == ["/tokenize"]
     await http.close()
 
 
@@ -102,7 +102,7 @@ async def test_a_server_that_is_gone_is_asked_again(servers: Callable[[ModelServ
     assert await tokeniser.count(["a"]) is None
     with OpenAIServer(port=server.port) as again:
         assert await tokeniser.count(["a"]) is None
-        assert [received.path for received in again.requests] == ["/tokenize"]
+        assert [received.path for received in again.calls] == ["/tokenize"]
         await http.close()
 
 

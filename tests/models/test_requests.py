@@ -55,6 +55,8 @@ def test_ollama_options() -> None:
         "messages": [{"role": "user", "content": "Hi"}],
         "stream": True,
         "keep_alive": "10m",
+        "truncate": False,
+        "shift": False,
         "options": {
             "num_ctx": 2048,
             "temperature": 0.5,
@@ -67,7 +69,7 @@ def test_ollama_options() -> None:
 
 
 def test_nothing_is_sent_that_nobody_asked_for() -> None:
-    assert ollama(question("Hi"))["options"] == {}
+    assert ollama(question("Hi"))["options"] == {"num_ctx": 8192}
     assert set(openai(question("Hi"))) == {"model", "messages", "stream", "stream_options"}
     assert set(claude(question("Hi"))) == {"model", "messages", "stream", "max_tokens"}
 

@@ -14,7 +14,7 @@ WEATHER = ToolCall("weather", {"city": "Zürich", "days": 2})
 
 @pytest.fixture
 def server() -> Iterator[OllamaServer]:
-    with OllamaServer(["llama2", "mistral:7b"]) as server:
+    with OllamaServer(["llama2", "mistral:7b"], library={"gemma": 1000}) as server:
         yield server
 
 
@@ -64,11 +64,56 @@ def test_the_models(client: ollama.Client) -> None:
     assert [model.model for model in client.list().models] == ["llama2:latest", "mistral:7b"]
     assert client.list().models[0].details.format == "gguf"
     shown = client.show("llama2")
-    assert shown.modelinfo["llama.context_length"] == 4096
-    assert shown.capabilities == ["completion", "tools"]
+    assert shown.modelinfo["llama.context_length"] == 131_072
+    assert shown.capabilities == ["completion", "tools", "vision", "thinking"]
+
+
+def test_what_is_loaded(server: OllamaServer, client: ollama.Client) -> None:
     assert client.ps().models == []
-    client.chat("llama2", MESSAGES)
-    assert [model.name for model in client.ps().models] == ["llama2:latest"]
+    for keep_alive, num_ctx in (("10m", 2048), (600, 2048), ("-1m", 1024)):
+        client.chat("llama2", MESSAGES, keep_alive=keep_alive, options={"num_ctx": num_ctx})
+    [running] = client.ps().models
+    assert (running.name, running.context_length) == ("llama2:latest", 1024)
+    assert running.expires_at is not None
+    assert running.expires_at.year > 2100
+    assert server.loads == [("llama2:latest", 2048), ("llama2:latest", 1024)]
+    client.chat("llama2", MESSAGES, keep_alive=0)
+    assert client.ps().models == []
+
+
+def test_a_pull(server: OllamaServer, client: ollama.Client) -> None:
+    steps = list(client.pull("gemma", stream=True))
+    assert [step.status for step in (steps[0], *steps[-3:])] == [
+        "pulling manifest",
+        "verifying sha256 digest",
+        "writing manifest",
+        "success",
+    ]
+    pieces = [(step.completed, step.total) for step in steps if step.digest]
+    assert pieces[0] == (None, 1000)
+    assert pieces[-1] == (1000, 1000)
+    assert client.chat("gemma", MESSAGES).message.content == "You said: two words"
+    with pytest.raises(ollama.ResponseError, match="file does not exist"):
+        list(client.pull("unknown", stream=True))
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ({"options": {"num_ctx": 1}, "truncate": False}, "exceeds the available context size"),
+        ({"keep_alive": "soon"}, "invalid duration"),
+        ({"tools": [{"type": "function", "function": {"name": "time"}}]}, "does not support tools"),
+        ({"messages": [{"role": "user", "content": "", "images": ["aGk="]}]}, "image input"),
+    ],
+)
+def test_what_is_refused(
+    server: OllamaServer, client: ollama.Client, request_: dict[str, object], message: str
+) -> None:
+    server.capabilities = ["completion"]
+    body = {"model": "llama2", "messages": MESSAGES, "stream": False, **request_}
+    answer = client._client.post("/api/chat", json=body)
+    assert answer.status_code == 400
+    assert message in answer.json()["error"]
 
 
 @pytest.mark.parametrize("call", ["chat", "show"])

@@ -89,7 +89,7 @@ def test_the_log_says_when_a_client_went_away(fault: Any) -> None:
 
 
 def test_waiting_for_requests_that_do_not_come_ends() -> None:
-    with OllamaServer() as server, pytest.raises(TimeoutError, match="0 requests"):
+    with OllamaServer() as server, pytest.raises(TimeoutError, match="0 prompts"):
         server.wait_for_requests(1, timeout_s=0.01)
 
 

@@ -33,6 +33,7 @@ class ClaudeServer(ModelServer):
     """
 
     content_type = "text/event-stream"
+    prompt_path = "/messages"
 
     def __init__(
         self,

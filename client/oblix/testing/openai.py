@@ -23,6 +23,7 @@ class OpenAIServer(ModelServer):
     """
 
     content_type = "text/event-stream"
+    prompt_path = "/chat/completions"
 
     def __init__(
         self,

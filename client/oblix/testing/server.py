@@ -45,12 +45,16 @@ class ModelServer(ABC):
 
     content_type: str
     """Of a streamed answer."""
+    prompt_path: str
+    """Where prompts are posted."""
 
     def __init__(self, models: Iterable[str], *, host: str = "127.0.0.1", port: int = 0) -> None:
         self.models = list(models)
         """What it serves. Asked for another one, it says that it does not have it."""
         self.requests: list[Received] = []
-        """What it was asked, oldest first."""
+        """The prompts that it got, oldest first."""
+        self.calls: list[Received] = []
+        """Everything that it was asked, the prompts among it: what models there are, what they can."""
         self.default: Callable[[str], Answer] = echo
         """Makes the answer to a question where none is scripted."""
         self._script: deque[Answer] = deque()
@@ -93,10 +97,10 @@ class ModelServer(ABC):
         self._script.extend(Answer(one) if isinstance(one, str) else one for one in answers)
 
     def wait_for_requests(self, count: int, timeout_s: float = 10.0) -> list[Received]:
-        """Wait until so many requests came, and give them all. Raises TimeoutError."""
+        """Wait until so many prompts came, and give them all. Raises TimeoutError."""
         with self._changed:
             if not self._changed.wait_for(lambda: len(self.requests) >= count, timeout_s):
-                raise TimeoutError(f"{len(self.requests)} requests came within {timeout_s:g} s, not {count}")
+                raise TimeoutError(f"{len(self.requests)} prompts came within {timeout_s:g} s, not {count}")
             return list(self.requests)
 
     def __enter__(self) -> Self:
@@ -143,7 +147,9 @@ class ModelServer(ABC):
         """Take one request off a connection and answer it."""
         exchange = Exchange(handler, self._closing)
         with self._changed:
-            self.requests.append(exchange.received)
+            self.calls.append(exchange.received)
+            if exchange.received.path.endswith(self.prompt_path):
+                self.requests.append(exchange.received)
             self._changed.notify_all()
         try:
             if handler.command == "POST" and not _names_a_model(exchange.received.body):
