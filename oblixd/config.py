@@ -61,6 +61,14 @@ class Sessions:
 
 
 @dataclass(frozen=True, slots=True)
+class Execution:
+    """How prompts are answered."""
+
+    queue_length: Annotated[int, Between(0, 100_000)] = 512
+    """Prompts that may wait for a place at one model. Who comes then is refused, or goes to the next model."""
+
+
+@dataclass(frozen=True, slots=True)
 class Embedded:
     """The model that comes with Oblix: a GGUF file, served by a process of the daemon's own."""
 
@@ -125,6 +133,7 @@ class Config:
     daemon: Daemon = Daemon()
     store: Store = Store()
     sessions: Sessions = Sessions()
+    execution: Execution = Execution()
     embedded: Embedded = Embedded()
     ollama: Ollama = Ollama()
     monitor: Monitor = Monitor()

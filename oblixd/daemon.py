@@ -89,7 +89,8 @@ class Daemon:
         )
         await monitor.start()
         cleanup.push_async_callback(monitor.close)
-        executions = Executions(registry, sessions, monitor)
+        length = self._config.execution.queue_length
+        executions = Executions(registry, sessions, monitor, queue_length=length)
         sessions.on_deleted = executions.session_deleted
         callers = Callers(registry.touch)
         server = Server(callers.called)

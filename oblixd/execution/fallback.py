@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from oblix.v1 import executions_pb2 as pb
 
+from oblixd.execution.allowance import until_allowed
 from oblixd.execution.cooldown import Cooldowns
 from oblixd.execution.failures import attempt
 from oblixd.execution.retry import RetryBudget
@@ -87,6 +88,7 @@ class Fallback:
         try:
             if self.local_only:
                 await _ensure_local(hook)
+            await until_allowed(hook.connection, self._budget, is_last=hook is self.ranked[-1])
             async with self.place_at(hook):
                 request = await self.request_for(hook)
                 async with aclosing(hook.connection.stream(request)) as stream:

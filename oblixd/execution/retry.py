@@ -44,7 +44,11 @@ class RetryBudget:
         wait_s = error.retry_after_s
         if wait_s is None:
             wait_s = random.uniform(0, FIRST_WAIT_S * 2 ** (tried - 1))  # noqa: S311 - spread, not secrecy
+        return wait_s if self.take(wait_s) else None
+
+    def take(self, wait_s: float) -> bool:
+        """Take a wait off the budget. False: it is longer than what is left, and nothing is taken."""
         if wait_s > self.wait_s:
-            return None
+            return False
         self.wait_s -= wait_s
-        return wait_s
+        return True

@@ -1,0 +1,59 @@
+"""A server that said when it takes requests again is not asked before."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from oblix.testing import Answer, OllamaServer, Refuse
+from support.house import House, prompt
+
+from oblixd.errors import ResourceExhaustedError
+
+
+@pytest.fixture
+def other() -> Iterator[OllamaServer]:
+    with OllamaServer(["llama2"]) as server:
+        yield server
+
+
+async def models_that_failed(house: House, *handles: str) -> list[tuple[str, str]]:
+    events = [event async for event in house.executions.execute(prompt("Hi", *handles))]
+    return [(one.model, one.reason) for one in events[-1].completed.failed_attempts]
+
+
+async def use_up(house: House, server: OllamaServer, handle: str, seconds: str) -> None:
+    """One refusal that says for how long. Its own retry is past the budget where that is long."""
+    server.script(Answer(fault=Refuse(429, headers={"Retry-After": seconds})))
+    with pytest.raises(ResourceExhaustedError):
+        await models_that_failed(house, handle)
+
+
+async def test_a_long_limit_sends_the_prompt_to_the_next_model_at_once(
+    house: House, server: OllamaServer, other: OllamaServer
+) -> None:
+    handle, spare = house.hook(server), house.hook(other)
+    await use_up(house, server, handle, "300")
+    house.executions.cooldowns.answered(handle)
+    failed = await models_that_failed(house, handle, spare)
+    assert failed == [("ollama:llama2", "MODEL_RATE_LIMITED")]
+    assert (len(server.requests), len(other.requests)) == (1, 1)
+
+
+async def test_the_only_model_is_asked_all_the_same(house: House, server: OllamaServer) -> None:
+    handle = house.hook(server)
+    await use_up(house, server, handle, "300")
+    assert await models_that_failed(house, handle) == []
+    assert len(server.requests) == 2
+
+
+async def test_a_short_limit_is_waited_for(house: House, server: OllamaServer, other: OllamaServer) -> None:
+    handle, spare = house.hook(server), house.hook(other)
+    server.script(
+        Answer(fault=Refuse(429, headers={"x-ratelimit-remaining": "0", "x-ratelimit-reset": "0.3s"}))
+    )
+    began = time.monotonic()
+    assert await models_that_failed(house, handle, spare) == [("ollama:llama2", "MODEL_RATE_LIMITED")]
+    assert time.monotonic() - began >= 0.3
+    assert (len(server.requests), len(other.requests)) == (2, 0)
