@@ -21,8 +21,10 @@ from oblixd.errors import InvalidArgumentError
 from oblixd.models import keep_alive
 from oblixd.settings import Between, Matches, Setting, reference, settings_of
 
+from oblixd.usage import prices as usage_prices
 _MAX_DAYS = 36_500
 
+_MAX_CAP = 1e9
 _HOUR_S = 3600.0
 _MONTH_S = 30 * 24 * _HOUR_S
 
@@ -61,6 +63,25 @@ class Sessions:
 
 
 @dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What models cost, and how much may be spent. Nothing is guessed: what has no price here is counted as
+    unpriced. Days and months are those of the daemon's time zone."""
+
+    prices: Annotated[tuple[str, ...], Matches(usage_prices.PATTERN, usage_prices.FORM)] = ()
+    """Prices of a million tokens of context and of answer. A `*` at a name's end stands for the rest of it.
+    A model on this machine costs nothing unless it has a price here."""
+    currency: Annotated[str, Matches("[A-Z]{3}", "three capital letters, as in ISO 4217")] = "USD"
+    """What the prices and caps are in."""
+    daily_cap: Annotated[float, Between(0, _MAX_CAP)] = 0.0
+    """What may be spent in a day. 0: no cap."""
+    monthly_cap: Annotated[float, Between(0, _MAX_CAP)] = 0.0
+    """What may be spent in a month. 0: no cap."""
+    cap_action: Annotated[str, Matches("refuse|local", "refuse or local")] = "refuse"
+    """What becomes of a prompt once a cap is reached: `refuse` refuses it, `local` lets only models on this
+    machine see it."""
+
+
 class Execution:
     """How prompts are answered."""
 
@@ -167,6 +188,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
     range, and for a file that can't be read.
     """
     given = [*_from_file(path), *_from_environment(environ)]
+    usage: Usage = Usage()
     config = Config()
     for section in _SECTIONS:
         values = {g.setting.name: g.value for g in given if g.setting.section == section}

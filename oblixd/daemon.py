@@ -38,6 +38,9 @@ from oblixd.store import Store
 
 _log = logging.getLogger(__name__)
 
+from oblixd.usage import TABLE_NAMES as USAGE_TABLES
+from oblixd.usage import Caps, Prices, Usage
+from oblixd.usage.budgets import Action
 GIB = 1 << 30
 LINGER_S = 1.0
 """How long the last events may take to leave the server once every execution has ended."""
@@ -76,7 +79,9 @@ class Daemon:
         self._ending.set()
 
     async def _serve(self, cleanup: AsyncExitStack) -> tuple[Server, Executions, Sessions]:
-        sessions, search = await self._conversations(cleanup)
+        store = await self._open_store(cleanup)
+        sessions, search = await self._conversations(store, cleanup)
+        usage = self._usage(store)
         embedded = EmbeddedModels(self._embedded_settings())
         registry = Registry(providers(embedded, self._ollama_settings()), self._configured_models(embedded))
         cleanup.push_async_callback(registry.close)
@@ -99,7 +104,7 @@ class Daemon:
             SessionServicer(sessions, search),
             ModelServicer(registry, executions.cooldowns),
             MonitorServicer(monitor),
-            DaemonServicer(self._about(sessions, executions, callers), self.end),
+            DaemonServicer(self._about(sessions, executions, callers), self.end, usage),
         )
         await self._open_doors(server, cleanup)
         self._keep(asyncio.create_task(http.warm()), cleanup)
@@ -108,14 +113,18 @@ class Daemon:
         self._keep(asyncio.create_task(self._end_when_deaf()), cleanup)
         return server, executions, sessions
 
-    async def _conversations(self, cleanup: AsyncExitStack) -> tuple[Sessions, Search]:
-        map_size = self._config.store.map_size_gib * GIB
-        store = await Store.open(self._paths.store, TABLE_NAMES, map_size=map_size)
+        self._keep(asyncio.create_task(usage.keep_up()), cleanup)
+    async def _open_store(self, cleanup: AsyncExitStack) -> Store:
+        tables = TABLE_NAMES + USAGE_TABLES
+        store = await Store.open(self._paths.store, tables, map_size=self._config.store.map_size_gib * GIB)
         cleanup.push_async_callback(store.close)
         sessions = Sessions(store, keeping=self._keeping())
         if interrupted := await sessions.recover():
             _log.warning(
                 "%d answers were interrupted when the last daemon died; their parts are kept", interrupted
+        return store
+
+    async def _conversations(self, store: Store, cleanup: AsyncExitStack) -> tuple[Sessions, Search]:
             )
         search = Search(sessions.ledger, self._paths.data / "search")
         search.start()
@@ -172,6 +181,12 @@ class Daemon:
         given = self._config.embedded
         return EmbeddedSettings(
             runtime_dir=self._paths.runtime_dir,
+    def _usage(self, store: Store) -> Usage:
+        given = self._config.usage
+        action: Action = "local" if given.cap_action == "local" else "refuse"
+        caps = Caps(given.daily_cap, given.monthly_cap, action, given.currency)
+        return Usage(store, Prices(given.prices), caps)
+
             state_dir=self._paths.data,
             gguf=Path(given.path) if given.path else None,
             context=given.context,

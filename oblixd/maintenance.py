@@ -12,12 +12,14 @@ from pathlib import Path
 
 from oblixd.lock import AlreadyRunningError, Lock
 from oblixd.paths import Paths
-from oblixd.sessions.checking import problems
+from oblixd.sessions.checking import Problem
+from oblixd.sessions.checking import problems as in_sessions
 from oblixd.sessions.restoring import make_another
 from oblixd.store.apart import Apart
 from oblixd.store.claim import Claim
 from oblixd.store.inspection import DATA_FILE
 from oblixd.store.restoring import put_in_place, verify
+from oblixd.usage.checking import problems as in_usage
 
 SOUND, DAMAGED = 0, 1
 
@@ -78,13 +80,23 @@ def _alone(paths: Paths, command: str) -> Iterator[Claim]:
 
 def _findings(path: Path) -> Iterator[bool]:
     """Says all that is wrong with a file, and of each problem whether the rest can be served beside it."""
-    reader = Apart(partial(problems, path))
+    reader = Apart(partial(_problems, path))
     for problem in reader:
         _say(f"session {problem.session_id}: {problem.what}" if problem.session_id else problem.what)
         yield problem.is_bearable
     if reader.death:
         _say(f"Reading {path} kills the reader ({reader.death}): its pages are damaged.")
         yield False
+
+
+def _problems(path: Path) -> Iterator[Problem]:
+    is_sound = True
+    for problem in in_sessions(path):
+        is_sound = False
+        yield problem
+    # What is damaged disagrees with the rest: no need to say it twice.
+    if is_sound:
+        yield from (Problem("", what) for what in in_usage(path))
 
 
 def _say(line: str) -> None:

@@ -115,9 +115,14 @@ def reference(settings: Sequence[Setting], source: str) -> str:
 
 
 def _row(setting: Setting, meaning: str) -> str:
-    default = "empty" if setting.default in ("", ()) else f"`{str(setting.default).lower()}`"
+    default = "empty" if setting.default in ("", ()) else f"`{_as_written(setting.default)}`"
     expected = setting.expected.replace("|", r"\|")
     return f"| `{setting.name}` | {expected} | {default} | {meaning} | `{setting.variable}` |"
+
+
+def _as_written(value: Any) -> str:
+    """A value as a TOML file has it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _meanings(source: str) -> dict[str, str]:

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from oblix.v1 import daemon_pb2 as pb
 from oblix.v1 import daemon_pb2_grpc
 
+from oblixd.rpc import usage
 from oblixd.rpc.edge import Context
 from oblixd.sessions.structs import MAX_JSON_BYTES
 from oblixd.sessions.validation import MAX_MESSAGE_BYTES, MAX_TITLE_CHARACTERS
+from oblixd.usage import Usage
 
 CAPABILITIES = ("executions", "executions.attach", "models", "monitor", "sessions", "sessions.import")
 """Lower-case words, stable: a client asks for one before it relies on it."""
@@ -33,11 +35,12 @@ class About:
 
 
 class DaemonServicer(daemon_pb2_grpc.DaemonServiceServicer):
-    """Tells what runs here, and ends it."""
+    """Tells what runs here and what was used, and ends it."""
 
-    def __init__(self, about: About, shut_down: Callable[[float | None], None]) -> None:
+    def __init__(self, about: About, shut_down: Callable[[float | None], None], books: Usage) -> None:
         self._about = about
         self._shut_down = shut_down
+        self._books = books
 
     async def GetInfo(self, request: pb.GetInfoRequest, context: Context) -> pb.GetInfoResponse:
         about = self._about
@@ -63,3 +66,6 @@ class DaemonServicer(daemon_pb2_grpc.DaemonServiceServicer):
         grace = request.grace.ToMicroseconds() / 1e6 if request.HasField("grace") else None
         self._shut_down(grace)
         return pb.ShutdownResponse()
+
+    async def GetUsage(self, request: pb.GetUsageRequest, context: Context) -> pb.GetUsageResponse:
+        return await usage.read(self._books, request)

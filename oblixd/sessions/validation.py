@@ -173,8 +173,9 @@ def check_durations(message: pb.Message, field: str) -> None:
     """Durations within what a Duration may hold."""
     timings = message.timings
     durations = [timings.queued, timings.time_to_first_token, timings.total]
-    decision = message.decision
-    durations += [reading.age for told in (decision, *decision.candidates) for reading in told.readings]
+    durations += [reading.age for reading in message.decision.readings]
+    for candidate in message.decision.candidates:
+        durations += [reading.age for reading in candidate.readings]
     for duration in durations:
         if abs(duration.seconds) > _MAX_DURATION_SECONDS or abs(duration.nanos) >= _SECOND_NS:
             raise invalid(

@@ -10,9 +10,10 @@ import pytest
 from support import tree
 
 ROOMS = {
-    "rpc": {"execution", "routing", "models", "monitor", "sessions"},
-    "execution": {"routing", "models", "monitor", "sessions"},
+    "rpc": {"execution", "routing", "models", "monitor", "sessions", "usage"},
+    "execution": {"routing", "models", "monitor", "sessions", "usage"},
     "sessions": {"store"},
+    "usage": {"store"},
     "routing": set(),
     "models": set(),
     "monitor": set(),

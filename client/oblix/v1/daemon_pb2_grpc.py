@@ -45,6 +45,11 @@ class DaemonServiceStub:
                 request_serializer=oblix_dot_v1_dot_daemon__pb2.ShutdownRequest.SerializeToString,
                 response_deserializer=oblix_dot_v1_dot_daemon__pb2.ShutdownResponse.FromString,
                 _registered_method=True)
+        self.GetUsage = channel.unary_unary(
+                '/oblix.v1.DaemonService/GetUsage',
+                request_serializer=oblix_dot_v1_dot_daemon__pb2.GetUsageRequest.SerializeToString,
+                response_deserializer=oblix_dot_v1_dot_daemon__pb2.GetUsageResponse.FromString,
+                _registered_method=True)
 
 
 class DaemonServiceServicer:
@@ -66,6 +71,13 @@ class DaemonServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetUsage(self, request, context):
+        """Reads what was used and what it cost, by day, model, client or session.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DaemonServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -78,6 +90,11 @@ def add_DaemonServiceServicer_to_server(servicer, server):
                     servicer.Shutdown,
                     request_deserializer=oblix_dot_v1_dot_daemon__pb2.ShutdownRequest.FromString,
                     response_serializer=oblix_dot_v1_dot_daemon__pb2.ShutdownResponse.SerializeToString,
+            ),
+            'GetUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUsage,
+                    request_deserializer=oblix_dot_v1_dot_daemon__pb2.GetUsageRequest.FromString,
+                    response_serializer=oblix_dot_v1_dot_daemon__pb2.GetUsageResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -135,6 +152,33 @@ class DaemonService:
             '/oblix.v1.DaemonService/Shutdown',
             oblix_dot_v1_dot_daemon__pb2.ShutdownRequest.SerializeToString,
             oblix_dot_v1_dot_daemon__pb2.ShutdownResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oblix.v1.DaemonService/GetUsage',
+            oblix_dot_v1_dot_daemon__pb2.GetUsageRequest.SerializeToString,
+            oblix_dot_v1_dot_daemon__pb2.GetUsageResponse.FromString,
             options,
             channel_credentials,
             insecure,

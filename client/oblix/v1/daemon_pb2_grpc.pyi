@@ -39,6 +39,8 @@ class DaemonServiceStub:
     """Drains the daemon and ends it, as SIGTERM does: running answers finish
     within the grace or are kept as interrupted.
     """
+    GetUsage: _grpc.UnaryUnaryMultiCallable[_daemon_pb2.GetUsageRequest, _daemon_pb2.GetUsageResponse]
+    """Reads what was used and what it cost, by day, model, client or session."""
 
 @_typing.type_check_only
 class DaemonServiceAsyncStub(DaemonServiceStub):
@@ -51,6 +53,8 @@ class DaemonServiceAsyncStub(DaemonServiceStub):
     """Drains the daemon and ends it, as SIGTERM does: running answers finish
     within the grace or are kept as interrupted.
     """
+    GetUsage: _aio.UnaryUnaryMultiCallable[_daemon_pb2.GetUsageRequest, _daemon_pb2.GetUsageResponse]  # type: ignore[assignment]
+    """Reads what was used and what it cost, by day, model, client or session."""
 
 class DaemonServiceServicer(metaclass=_abc_1.ABCMeta):
     """The daemon itself."""
@@ -72,5 +76,13 @@ class DaemonServiceServicer(metaclass=_abc_1.ABCMeta):
         """Drains the daemon and ends it, as SIGTERM does: running answers finish
         within the grace or are kept as interrupted.
         """
+
+    @_abc_1.abstractmethod
+    def GetUsage(
+        self,
+        request: _daemon_pb2.GetUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_daemon_pb2.GetUsageResponse, _abc.Awaitable[_daemon_pb2.GetUsageResponse]]:
+        """Reads what was used and what it cost, by day, model, client or session."""
 
 def add_DaemonServiceServicer_to_server(servicer: DaemonServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -881,3 +881,53 @@ class VerdictRecord(message.Message):
     _ClearFieldArgType: _TypeAlias = typing.Literal["handle", b"handle", "location", b"location", "model", b"model", "rank", b"rank", "readings", b"readings", "reason", b"reason", "rule", b"rule"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ConsumptionRecord(message.Message):
+    """What was used on one day by what its key names: a model, a program, a
+    session, or a combination.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: builtins.int
+    PROGRAM_FIELD_NUMBER: builtins.int
+    SESSION_ID_FIELD_NUMBER: builtins.int
+    EXECUTIONS_FIELD_NUMBER: builtins.int
+    INPUT_TOKENS_FIELD_NUMBER: builtins.int
+    OUTPUT_TOKENS_FIELD_NUMBER: builtins.int
+    COST_NANO_FIELD_NUMBER: builtins.int
+    UNPRICED_EXECUTIONS_FIELD_NUMBER: builtins.int
+    model: builtins.str
+    """The model, as provider:name. Empty: of all."""
+    program: builtins.str
+    """The client's program. Empty: of all, or it did not name itself."""
+    session_id: builtins.str
+    """The session. Empty: of all, or there was none."""
+    executions: builtins.int
+    """Executions that reached a model."""
+    input_tokens: builtins.int
+    """Tokens of the contexts."""
+    output_tokens: builtins.int
+    """Tokens of the answers."""
+    cost_nano: builtins.int
+    """What it cost, in billionths of the currency."""
+    unpriced_executions: builtins.int
+    """Executions of which the cost is not known."""
+    def __init__(
+        self,
+        *,
+        model: builtins.str = ...,
+        program: builtins.str = ...,
+        session_id: builtins.str = ...,
+        executions: builtins.int = ...,
+        input_tokens: builtins.int = ...,
+        output_tokens: builtins.int = ...,
+        cost_nano: builtins.int = ...,
+        unpriced_executions: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["cost_nano", b"cost_nano", "executions", b"executions", "input_tokens", b"input_tokens", "model", b"model", "output_tokens", b"output_tokens", "program", b"program", "session_id", b"session_id", "unpriced_executions", b"unpriced_executions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...

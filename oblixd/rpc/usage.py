@@ -1,0 +1,74 @@
+"""GetUsage: requests in the words of the usage room, and its reports in those of the contract."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from datetime import date
+
+from oblix.v1 import daemon_pb2 as pb
+
+from oblixd.errors import InvalidArgumentError
+from oblixd.usage import BudgetState, Group, Row, Usage
+
+_GROUPS = {
+    pb.USAGE_GROUP_UNSPECIFIED: Group.MODEL,
+    pb.USAGE_GROUP_MODEL: Group.MODEL,
+    pb.USAGE_GROUP_DAY: Group.DAY,
+    pb.USAGE_GROUP_CLIENT: Group.PROGRAM,
+    pb.USAGE_GROUP_SESSION: Group.SESSION,
+}
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+_SHOWN_CHARACTERS = 40
+
+
+async def read(usage: Usage, request: pb.GetUsageRequest) -> pb.GetUsageResponse:
+    """The report that a request asks for. InvalidArgumentError where a day or the group is none."""
+    report = await usage.report(
+        first_day=_day(request.first_day, "first_day"),
+        last_day=_day(request.last_day, "last_day"),
+        group=_group(request.group),
+        session_id=request.session_id,
+        model=request.model,
+    )
+    return pb.GetUsageResponse(
+        rows=[_row(row) for row in report.rows],
+        total=_row(report.total),
+        currency=usage.currency,
+        budgets=[_budget(state) for state in usage.budgets()],
+    )
+
+
+def _day(text: str, field: str) -> date | None:
+    if not text:
+        return None
+    with suppress(ValueError):
+        if _DAY.fullmatch(text):
+            return date.fromisoformat(text)
+    raise _invalid("INVALID_DAYS", field, "a day as YYYY-MM-DD", text[:_SHOWN_CHARACTERS])
+
+
+def _group(group: pb.UsageGroup.ValueType) -> Group:
+    if group not in _GROUPS:
+        raise _invalid("INVALID_VALUE", "group", "one of " + ", ".join(pb.UsageGroup.keys()), group)
+    return _GROUPS[group]
+
+
+def _row(row: Row) -> pb.UsageRow:
+    return pb.UsageRow(
+        key=row.key,
+        executions=row.executions,
+        input_tokens=row.input_tokens,
+        output_tokens=row.output_tokens,
+        cost=row.cost,
+        unpriced_executions=row.unpriced_executions,
+    )
+
+
+def _budget(state: BudgetState) -> pb.Budget:
+    return pb.Budget(period=state.period, limit=state.limit, spent=state.spent, action=state.action)
+
+
+def _invalid(reason: str, field: str, limit: str, given: object) -> InvalidArgumentError:
+    message = f"{field} takes {limit}; given: {given!r}"
+    return InvalidArgumentError(reason, message, field=field, limit=limit, given=given)

@@ -1,0 +1,59 @@
+"""What models cost, as the configuration says it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+PATTERN = r"\S{1,256}=\d{1,9}(\.\d{1,9})?/\d{1,9}(\.\d{1,9})?"
+FORM = "provider:name=INPUT/OUTPUT, as in openai:gpt-4o-mini=0.15/0.60"
+"""What `PATTERN` asks for: prices of a million tokens. A `*` at the model's end stands for the rest of it."""
+
+_PARTS = re.compile(r"(\S+)=([\d.]+)/([\d.]+)")
+_MILLION = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a million tokens cost."""
+
+    input: float
+    output: float
+
+    def cost(self, input_tokens: int, output_tokens: int) -> float:
+        """What so many tokens cost."""
+        return (input_tokens * self.input + output_tokens * self.output) / _MILLION
+
+
+FREE = Price(0, 0)
+
+
+class Prices:
+    """The prices of models. A model's own goes before a pattern's, a longer pattern before a shorter one."""
+
+    def __init__(self, given: Iterable[str] = ()) -> None:
+        """`given`: texts that match `PATTERN`. Of two for the same model the later one counts."""
+        self._own: dict[str, Price] = {}
+        self._patterns: dict[str, Price] = {}
+        for text in given:
+            self._add(text)
+
+    def of(self, model: str, *, is_local: bool = False) -> Price | None:
+        """The price of a model, as provider:name. None: not known. A local one is free where it has none."""
+        if model in self._own:
+            return self._own[model]
+        fitting = [begin for begin in self._patterns if model.startswith(begin)]
+        if fitting:
+            return self._patterns[max(fitting, key=len)]
+        return FREE if is_local else None
+
+    def _add(self, text: str) -> None:
+        parts = _PARTS.fullmatch(text)
+        if parts is None:
+            raise ValueError(text)
+        model, price = parts[1], Price(float(parts[2]), float(parts[3]))
+        if model.endswith("*"):
+            self._patterns[model[:-1]] = price
+        else:
+            self._own[model] = price
