@@ -2,7 +2,8 @@
 
 `load` reads one TOML file and the environment, which wins: `daemon.grace_s` is
 `OBLIX_DAEMON_GRACE_S` there. `python -m oblixd.config` prints
-`docs/configuration.md`. No secret is a setting: keys come with a client's hook.
+`docs/configuration.md`. No secret is a setting: keys come with a client's hook, or
+from a file or a credential that a setting names.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from oblixd.models import keep_alive
 from oblixd.settings import Between, Matches, Setting, reference, settings_of
 
 from oblixd.usage import prices as usage_prices
+
 _MAX_DAYS = 36_500
 
 _MAX_CAP = 1e9
@@ -131,6 +133,37 @@ class Ollama:
     `OLLAMA_NUM_PARALLEL`, which is 1 unless it was changed."""
 
 
+_URL = Matches(r"https?://[^\s/?#@]+(/[^\s?#]*)?", "an http or https URL without user, query or fragment")
+_MODELS = Matches(r"\S{1,256}", "names of 1 to 256 characters")
+_FILE = Matches("(/.*)?", "an absolute path, or empty")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAI:
+    """OpenAI's models that serve where none was hooked."""
+
+    endpoint: Annotated[str, _URL] = "https://api.openai.com/v1"
+    """Where they are. Another endpoint that speaks OpenAI's chat completions may stand here."""
+    models: Annotated[tuple[str, ...], _MODELS] = ()
+    """Models, by OpenAI's names, that serve where none was hooked, after those on this machine."""
+    key_file: Annotated[str, _FILE] = ""
+    """A file with the key, which only its owner may read. Empty: systemd's credential `openai-api-key`, where
+    there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claude:
+    """Anthropic's models that serve where none was hooked."""
+
+    endpoint: Annotated[str, _URL] = "https://api.anthropic.com"
+    """Where they are."""
+    models: Annotated[tuple[str, ...], _MODELS] = ()
+    """Models, by Anthropic's names, that serve where none was hooked, after OpenAI's."""
+    key_file: Annotated[str, _FILE] = ""
+    """A file with the key, which only its owner may read. Empty: systemd's credential `claude-api-key`, where
+    there is one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Monitor:
     """The sampling of CPU, memory and load."""
@@ -157,6 +190,8 @@ class Config:
     execution: Execution = Execution()
     embedded: Embedded = Embedded()
     ollama: Ollama = Ollama()
+    openai: OpenAI = OpenAI()
+    claude: Claude = Claude()
     monitor: Monitor = Monitor()
     sources: Mapping[str, Source] = field(default_factory=lambda: MappingProxyType({}))
     """Where each value comes from, by `section.name`. What is not in it is a default."""

@@ -7,13 +7,14 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 from oblix.v1 import daemon_pb2
 from oblix.v1.sessions_pb2 import RetentionAction
 
-from oblixd import __version__, endings, notify
+from oblixd import __version__, endings, keys, notify
 from oblixd.callers import Callers
 from oblixd.config import Config
 from oblixd.execution import Executions
@@ -203,7 +204,14 @@ class Daemon:
     def _configured_models(self, embedded: EmbeddedModels) -> list[HookSpec]:
         ollama = self._config.ollama
         specs = [hooks.checked("ollama", name, endpoint=ollama.endpoint) for name in ollama.models]
+        specs += self._cloud_models()
         return [HookSpec("embedded", embedded.name), *specs] if self._config.embedded.enabled else specs
+
+    def _cloud_models(self) -> Iterator[HookSpec]:
+        for provider, given in (("openai", self._config.openai), ("claude", self._config.claude)):
+            key = keys.configured(provider, given.key_file, os.environ) if given.models else ""
+            for name in given.models:
+                yield hooks.checked(provider, name, endpoint=given.endpoint, api_key=key)
 
     def _about(self, sessions: Sessions, executions: Executions, callers: Callers) -> About:
         paths = self._paths

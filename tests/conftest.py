@@ -22,7 +22,8 @@ def pytest_configure() -> None:
 
 @pytest.fixture(autouse=True)
 def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A private `OBLIX_HOME`, in the environment too. Its path is short: a socket's may have 107 bytes.
+    """A private `OBLIX_HOME`, in the environment too, and no keyring. Its path is short: a socket's may have
+    107 bytes.
 
     Whatever daemon a test started there is stopped afterwards.
     """
@@ -30,6 +31,7 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name in [name for name in os.environ if name.startswith("OBLIX_")] + list(KEYS):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OBLIX_HOME", str(path))
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring")
     yield path
     if any(path.iterdir()):
         processes.stop_all_of(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,7 +22,6 @@ PROVIDERS = {
     ModelType.CUSTOM: models_pb2.PROVIDER_CUSTOM,
 }
 LOCATIONS = {"local": routing_pb2.LOCATION_LOCAL, "cloud": routing_pb2.LOCATION_CLOUD}
-KEY_VARIABLES = {ModelType.OPENAI: "OPENAI_API_KEY", ModelType.CLAUDE: "ANTHROPIC_API_KEY"}
 
 _TYPES = {number: model_type for model_type, number in PROVIDERS.items()}
 _LOCATION_NAMES = {number: name for name, number in LOCATIONS.items()}
@@ -85,16 +83,15 @@ class Hooks:
 
 
 def hook_request(
-    model_type: object, name: object, endpoint: object, api_key: object, options: Mapping[str, Any]
+    model_type: object, name: object, endpoint: object, options: Mapping[str, Any]
 ) -> models_pb2.HookModelRequest:
-    """The request that hooks a model, with the key from the environment where none is given."""
+    """The request that hooks a model, still without a key. Raises InvalidArgumentError."""
     kind = type_of(model_type)
     rest = dict(options)
     request = models_pb2.HookModelRequest(
         provider=PROVIDERS[kind],
         name=text(name, "model_name"),
         endpoint=text(endpoint or "", "endpoint"),
-        api_key=_key(api_key) or os.environ.get(KEY_VARIABLES.get(kind, ""), ""),
         location=_location(rest.pop("location", None)),
     )
     if rest:
@@ -122,14 +119,6 @@ def configuration_of(model: models_pb2.Model) -> dict[str, Any]:
         "context_window": model.context_window or None,
         "options": from_struct(model.options),
     }
-
-
-def _key(value: object) -> str:
-    if not value:
-        return ""
-    if not isinstance(value, str) or not value.isascii():  # not shown: it may well be a key
-        raise invalid("api_key", "a text of ASCII characters", type(value).__name__)
-    return value
 
 
 def _location(value: object) -> routing_pb2.Location.ValueType:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from os import PathLike
 from typing import Any, Self
 
 from oblix import _machine
@@ -13,6 +14,7 @@ from oblix._chat import ChatCalls
 from oblix._executions import ExecutionCalls
 from oblix._hooks import configuration_of, hook_request, type_of
 from oblix._housekeeping import HousekeepingCalls
+from oblix._keys import key_of
 from oblix._search import SearchCalls
 from oblix._transfer import TransferCalls
 from oblix._watch import WatchCalls
@@ -60,6 +62,8 @@ class OblixClient(
         model_name: str,
         endpoint: str | None = None,
         api_key: str | None = None,
+        *,
+        api_key_file: str | PathLike[str] | None = None,
         **kwargs: Any,
     ) -> bool:
         """Add a model to those that this client's prompts may go to, and return True.
@@ -67,12 +71,18 @@ class OblixClient(
         Also a model that can't be reached now is hooked; prompts then say so. One
         that this client hooked before is replaced: a key or an endpoint may change.
         `endpoint`: an http or https URL where it is not the provider's own.
-        `api_key`: else from OPENAI_API_KEY or ANTHROPIC_API_KEY; it stays in
-        memory, here and in the daemon. `location`: `local` or `cloud`, where it
+        The key is `api_key`, else what is in `api_key_file` (which only its owner
+        may read), in OPENAI_API_KEY or ANTHROPIC_API_KEY, or in the system's
+        keyring, where the package `keyring` is installed; it stays in memory, here
+        and in the daemon. `location`: `local` or `cloud`, where it
         is not to be derived (required for ModelType.CUSTOM). Further options:
-        `num_ctx`, `keep_alive`, `context_window`. Raises InvalidArgumentError.
+        `num_ctx`, `keep_alive`, `context_window`, `max_running`. Raises
+        InvalidArgumentError, and FailedPreconditionError for a key file that others
+        can read and a keyring that is locked.
         """
-        await self._hooks.add(hook_request(model_type, model_name, endpoint, api_key, kwargs))
+        request = hook_request(model_type, model_name, endpoint, kwargs)
+        request.api_key = await key_of(type_of(model_type), endpoint, api_key, api_key_file)
+        await self._hooks.add(request)
         return True
 
     def hook_agent(self, agent: BaseAgent) -> bool:

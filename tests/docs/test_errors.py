@@ -12,7 +12,9 @@ from support import tree
 from support.daemon import RunningDaemon, running
 
 REASON = re.compile(r"[A-Z]+(_[A-Z]+)+")
-ENVIRONMENT = re.compile(r"(XDG|OPENAI|ANTHROPIC|CUDA|LC|LD|NOTIFY|SC)_\w+|OBLIX_(HOME|API_KEY)|TABLE_NAMES")
+ENVIRONMENT = re.compile(
+    r"(XDG|OPENAI|ANTHROPIC|CUDA|LC|LD|NOTIFY|SC|CREDENTIALS|CLOCK)_\w+|OBLIX_(HOME|API_KEY)|TABLE_NAMES"
+)
 SOURCES = tree.sources("oblixd", "client/oblix")
 
 

@@ -17,6 +17,10 @@ EXAMPLES = """examples:
 
 Ctrl-C ends the answer, not the chat; exit, quit or Ctrl-D end the chat.
 A key is better given by OPENAI_API_KEY or ANTHROPIC_API_KEY: others can read a command line."""
+WARNING = (
+    "oblix: --cloud-api-key stands in the process list, where others can read it. "
+    "Better: --cloud-api-key-file, the keyring, OPENAI_API_KEY or ANTHROPIC_API_KEY."
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +32,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cloud-model", metavar=cloud, type=hooks.model_id, help="a model somewhere else")
     parser.add_argument("--local-endpoint", metavar="URL", help="where the local model's server listens")
     parser.add_argument("--cloud-endpoint", metavar="URL", help="where the cloud model's server listens")
-    parser.add_argument("--cloud-api-key", metavar="KEY", help="the key of the cloud model")
+    key = parser.add_mutually_exclusive_group()
+    key.add_argument(
+        "--cloud-api-key-file", metavar="FILE", help="the cloud model's key: a file only you can read"
+    )
+    key.add_argument("--cloud-api-key", metavar="KEY", help="the key itself, which others can see meanwhile")
     parser.add_argument("--session", metavar="ID", help="go on with this session instead of a new one")
     parser.add_argument("--local-only", action="store_true", help="let no cloud model see it")
     parser.add_argument("--no-metrics", action="store_true", help="print the answers and nothing else")
@@ -57,7 +65,15 @@ async def _begin(client: OblixClient, arguments: argparse.Namespace) -> str:
         await client.hook_model(provider, name, arguments.local_endpoint)
     if arguments.cloud_model:
         provider, name = arguments.cloud_model
-        await client.hook_model(provider, name, arguments.cloud_endpoint, arguments.cloud_api_key)
+        if arguments.cloud_api_key:
+            answers.note(WARNING)
+        await client.hook_model(
+            provider,
+            name,
+            arguments.cloud_endpoint,
+            arguments.cloud_api_key,
+            api_key_file=arguments.cloud_api_key_file,
+        )
     session_id = await _session(client, arguments)
     if not arguments.no_metrics:
         answers.note(f"Session {session_id}. Ctrl-C ends an answer, exit ends the chat.")
@@ -76,7 +92,8 @@ def _turn(
     runner: asyncio.Runner, client: OblixClient, session_id: str, line: str, arguments: argparse.Namespace
 ) -> None:
     """One question and its answer. Neither Ctrl-C nor a failing model ends the chat."""
-    events = client.stream(line, session_id=session_id, local_only=arguments.local_only)
+    # An answer that breaks off begins anew on the other model, where there is one.
+    events = client.stream(line, session_id=session_id, local_only=arguments.local_only, on_break="restart")
     try:
         runner.run(answers.show(events, summary=None if arguments.no_metrics else answers.in_short))
     except KeyboardInterrupt:

@@ -9,11 +9,12 @@ from oblix.cli.errors import CommandError
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    """Declare `--model` and `--endpoint`."""
+    """Declare `--model`, `--endpoint` and `--api-key-file`."""
     parser.add_argument(
         "--model", metavar="PROVIDER:NAME", type=model_id, help="this model, wherever it would go"
     )
     parser.add_argument("--endpoint", metavar="URL", help="where the model's server listens, if not as usual")
+    parser.add_argument("--api-key-file", metavar="FILE", help="the model's key: a file only you can read")
 
 
 def model_id(text: str) -> tuple[ModelType, str]:
@@ -28,10 +29,13 @@ def model_id(text: str) -> tuple[ModelType, str]:
 async def hook(client: OblixClient, arguments: argparse.Namespace) -> str | None:
     """Hook what `--model` names. Returns the id to pin, or None where routing is to choose."""
     if arguments.model is None:
-        if arguments.endpoint:
-            raise CommandError("--endpoint belongs to a model: name it with --model.")
+        for option in ("endpoint", "api_key_file"):
+            if getattr(arguments, option):
+                raise CommandError(f"--{option.replace('_', '-')} belongs to a model: name it with --model.")
         return None
     provider, name = arguments.model
     if provider is not ModelType.EMBEDDED:
-        await client.hook_model(provider, name, endpoint=arguments.endpoint)
+        await client.hook_model(
+            provider, name, endpoint=arguments.endpoint, api_key_file=arguments.api_key_file
+        )
     return f"{provider}:{name}"
