@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import Any
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from oblix import _times
 from oblix._answers import name_of
@@ -12,21 +16,66 @@ from oblix.v1 import monitor_pb2, routing_pb2
 
 
 def resources_of(snapshot: monitor_pb2.Snapshot) -> dict[str, Any]:
-    """This machine's load."""
-    state = name_of(routing_pb2.ResourceState.DESCRIPTOR, snapshot.resource_state)
-    return _measured(snapshot.resources) | {"state": state, "sampled_at": _sampled_at(snapshot)}
+    """This machine's load. `gpu` is the graphics processor with the most memory."""
+    gpus = snapshot.resources.gpus
+    return _measured(snapshot.resources) | {
+        "gpu": _gpu(max(gpus, key=lambda gpu: gpu.memory_total_bytes, default=None)),
+        "state": name_of(routing_pb2.ResourceState.DESCRIPTOR, snapshot.resource_state),
+        "since": _moment(snapshot.resource_since_time),
+        "sampled_at": _moment(snapshot.sample_time),
+    }
 
 
 def connectivity_of(snapshot: monitor_pb2.Snapshot) -> dict[str, Any]:
     """The network to cloud models."""
-    state = name_of(routing_pb2.ConnectivityState.DESCRIPTOR, snapshot.connectivity.state)
-    return _measured(snapshot.connectivity) | {"state": state, "sampled_at": _sampled_at(snapshot)}
+    return _connectivity(snapshot.connectivity) | {
+        "endpoints": [_connectivity(endpoint) for endpoint in snapshot.connectivity.endpoints],
+        "sampled_at": _moment(snapshot.sample_time),
+    }
+
+
+def _connectivity(sample: monitor_pb2.ConnectivitySample | monitor_pb2.EndpointSample) -> dict[str, Any]:
+    found = _measured(sample)
+    found["since"] = found.pop("since_time")
+    return found | {"state": name_of(routing_pb2.ConnectivityState.DESCRIPTOR, sample.state)}
+
+
+def _gpu(sample: monitor_pb2.GpuSample | None) -> dict[str, Any]:
+    names = ("name", "utilization", "memory_utilization")
+    known = {} if sample is None else _measured(sample)
+    return {"available": sample is not None} | {name: known.get(name) for name in names}
 
 
 def _measured(sample: Message) -> dict[str, Any]:
-    names = [field.name for field in sample.DESCRIPTOR.fields if field.has_presence]
-    return {name: getattr(sample, name) if sample.HasField(name) else None for name in names}
+    """Every field by its name; None where it is not set, an empty text included."""
+    found: dict[str, Any] = {}
+    for field in sample.DESCRIPTOR.fields:
+        value = getattr(sample, field.name)
+        if field.is_repeated:
+            found[field.name] = _values(value)
+        else:
+            is_set = sample.HasField(field.name) if field.has_presence else value != ""
+            found[field.name] = _value(value) if is_set else None
+    return found
 
 
-def _sampled_at(snapshot: monitor_pb2.Snapshot) -> str | None:
-    return _times.to_text(snapshot.sample_time) if snapshot.HasField("sample_time") else None
+def _values(given: Iterable[Any]) -> list[Any]:
+    return [_value(value) for value in given]
+
+
+def _value(value: Any) -> Any:
+    match value:
+        case Timestamp():
+            return _times.to_text(value)
+        case Duration():
+            return _times.seconds_of(value)
+        case Message():
+            return _measured(value)
+        case float():
+            return value if math.isfinite(value) else None
+    return value
+
+
+def _moment(time: Timestamp) -> str | None:
+    """None for one that is not set: nothing was measured in 1970."""
+    return _times.to_text(time) if time.ByteSize() else None

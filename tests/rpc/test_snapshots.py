@@ -1,0 +1,99 @@
+"""What the monitor measured, as a program gets it from a real daemon, and from a snapshot that has everything."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import grpc
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2, status_pb2
+from oblix.v1 import monitor_pb2 as pb
+from oblix.v1 import monitor_pb2_grpc
+from support.daemon import running
+
+from oblixd.monitor import Connectivity, Gpu, Resources, Snapshot
+from oblixd.rpc.monitor import MonitorServicer
+from oblixd.rpc.snapshots import to_wire
+
+ORIGIN = "https://api.example.com:443"
+FULL = Snapshot(
+    time_s=1000.0,
+    monotonic_s=5.0,
+    resources=Resources(
+        cpu_percent=50.0,
+        core_percents=(25.0, 75.0),
+        is_throttled=False,
+        is_limited_by_container=True,
+        gpus=(Gpu("A", 0.5, 4 << 30, 1 << 30, 60.0, 0.25),),
+    ),
+    connectivity=Connectivity(reachable=True, latency_ms=20.0, jitter_ms=2.0, connection_type="wired"),
+    own_load_average=1.5,
+    endpoints={ORIGIN: Connectivity(reachable=False, age_s=2.5, reason="no way", since_s=990.0)},
+)
+
+
+@pytest.fixture(scope="module")
+def monitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[monitor_pb2_grpc.MonitorServiceStub]:
+    with running(tmp_path_factory.mktemp("snapshots")) as daemon:
+        yield monitor_pb2_grpc.MonitorServiceStub(daemon.channel)
+
+
+def test_everything_that_is_known_is_told_and_what_is_not_is_unset() -> None:
+    told = to_wire(FULL)
+    resources, network = told.resources, told.connectivity
+    assert (resources.cpu_percent, list(resources.core_percents)) == (50.0, [25.0, 75.0])
+    assert (resources.own_load_average, resources.is_limited_by_container) == (1.5, True)
+    assert resources.HasField("is_throttled")
+    assert not resources.HasField("memory_percent")
+    gpu = resources.gpus[0]
+    assert (gpu.name, gpu.utilization, gpu.memory_utilization, gpu.own_utilization) == ("A", 0.5, 0.25, 0.25)
+    assert (network.latency, network.jitter, network.connection_type) == (20.0, 2.0, "wired")
+    endpoint = network.endpoints[0]
+    assert (endpoint.endpoint, endpoint.reason) == (ORIGIN, "no way")
+    assert (endpoint.age.ToMilliseconds(), endpoint.since_time.ToSeconds()) == (2500, 990)
+    assert endpoint.state == pb.EndpointSample(state="CONNECTIVITY_STATE_DISCONNECTED").state
+
+
+def test_the_history_is_there_oldest_first(monitor: monitor_pb2_grpc.MonitorServiceStub) -> None:
+    for _ in monitor.WatchSnapshots(pb.WatchSnapshotsRequest(), timeout=20):
+        told = monitor.GetHistory(pb.GetHistoryRequest(), timeout=10)
+        if len(told.snapshots) > 1:
+            break
+    times = [snapshot.sample_time.ToMicroseconds() for snapshot in told.snapshots]
+    assert times == sorted(times)
+    assert abs(times[-1] / 1e6 - time.time()) < 60.0
+    assert not told.prompts
+
+
+@pytest.mark.parametrize("given", [Duration(), Duration(seconds=-1), Duration(seconds=900, nanos=1)])
+def test_a_duration_that_is_not_kept_is_refused(
+    monitor: monitor_pb2_grpc.MonitorServiceStub, given: Duration
+) -> None:
+    with pytest.raises(grpc.RpcError) as failed:
+        monitor.GetHistory(pb.GetHistoryRequest(duration=given), timeout=10)
+    assert failed.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    status = status_pb2.Status.FromString(dict(failed.value.trailing_metadata())["grpc-status-details-bin"])
+    info = error_details_pb2.ErrorInfo()
+    assert status.details[0].Unpack(info)
+    assert (info.reason, info.metadata["field"], info.metadata["limit"]) == (
+        "INVALID_DURATION",
+        "duration",
+        "900",
+    )
+
+
+async def test_where_prompts_went_is_told_the_newest_thousand() -> None:
+    prompts = [pb.RoutedPrompt(request_id=str(number)) for number in range(1500)]
+    asked = []
+
+    class Past:
+        def history(self, seconds: float) -> list[Snapshot]:
+            asked.append(seconds)
+            return [FULL] * 250
+
+    servicer = MonitorServicer(Past(), lambda seconds: prompts)
+    told = await servicer.GetHistory(pb.GetHistoryRequest(duration=Duration(seconds=60)), None)
+    assert [told.prompts[0].request_id, told.prompts[-1].request_id] == ["500", "1499"]
+    assert (len(told.snapshots), asked) == (250, [60.0])
