@@ -26,45 +26,45 @@ _FINISHES = {
 
 
 class OpenAIConnection(HttpConnection):
-    """A model of OpenAI's, or of a custom endpoint."""
+    """A model of OpenAI's."""
 
-    path = "/chat/completions"
+    limit = "max_completion_tokens"
+    """What this server calls the most tokens of an answer. OpenAI's newer models refuse the older name."""
 
     def __init__(
-        self, spec: HookSpec, *, patience: Patience = PATIENCE, on_exchange: OnExchange = unheard
+        self,
+        spec: HookSpec,
+        *,
+        patience: Patience = PATIENCE,
+        on_exchange: OnExchange = unheard,
+        title: str = "OpenAI",
     ) -> None:
         peer = Peer(
-            title="OpenAI" if spec.provider == "openai" else "The endpoint",
+            title=title,
             endpoint=spec.endpoint,
             missing=f"Check the model's name: {spec.name} is not known there",
             api_key=spec.api_key,
         )
         headers = {"Authorization": f"Bearer {spec.api_key}"} if spec.api_key else {}
-        super().__init__(
-            spec, Server(peer, _base_url(spec.endpoint), headers, patience=patience), on_exchange
-        )
-        # OpenAI's newer models refuse the older name; other servers know only the older one.
-        self._limit = "max_completion_tokens" if spec.provider == "openai" else "max_tokens"
+        base_url, self.prefix = _parted(spec.endpoint)
+        self.path = f"{self.prefix}/chat/completions"
+        super().__init__(spec, Server(peer, base_url, headers, patience=patience), on_exchange)
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
         """Write the request in OpenAI's words."""
-        return completion_body(self.name, request, said(request.messages), limit=self._limit)
+        return completion_body(self.name, request, said(request.messages), limit=self.limit)
 
     def decoder(self) -> Decoder:
         """Read the chunks of a completion."""
         return CompletionDecoder(self._peer)
 
     async def ask(self) -> Status:
-        """Look the model up in the server's list of models.
-
-        Only OpenAI's list is complete: other servers answer to names that they do not list.
-        """
-        listed = (await self.get("/models")).get("data")
+        """Look the model up in OpenAI's list of models."""
+        listed = (await self.get(f"{self.prefix}/models")).get("data")
         models = listed if isinstance(listed, list) else []
-        names = {text_of(one, "id") for one in models if isinstance(one, dict)}
-        if self.provider == "openai" and self.name not in names:
-            return Status(State.UNAVAILABLE, f"OpenAI at {self.endpoint} does not list {self.name}.")
-        return Status(State.READY)
+        if self.name in {text_of(one, "id") for one in models if isinstance(one, dict)}:
+            return Status(State.READY)
+        return Status(State.UNAVAILABLE, f"OpenAI at {self.endpoint} does not list {self.name}.")
 
 
 class CompletionDecoder:
@@ -191,6 +191,9 @@ def _content(one: Said) -> str | list[dict[str, Any]]:
     return [{"type": "text", "text": one.text}, *pictures] if one.text else pictures
 
 
-def _base_url(endpoint: str) -> str:
-    """Where no path is given, it is /v1: both habits are common, and servers know only the one."""
-    return endpoint if urlsplit(endpoint).path else f"{endpoint}/v1"
+def _parted(endpoint: str) -> tuple[str, str]:
+    """Part the server from the version of its calls, which is /v1 where no path is given: both are common."""
+    if not urlsplit(endpoint).path:
+        return endpoint, "/v1"
+    base_url = endpoint.removesuffix("/v1")
+    return base_url, endpoint.removeprefix(base_url)

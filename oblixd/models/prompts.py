@@ -39,10 +39,13 @@ def said(messages: Iterable[pb.Message]) -> list[Said]:
     """Read a context, oldest first; what is empty without its reasoning is left out.
 
     A tool call that nobody answered is answered with `NO_RESULT`: servers refuse
-    a conversation with one in it, which then could never go on.
+    a conversation with one in it, which then could never go on. For the same reason
+    a tool's bare text is the result of the first call that has none, and where every
+    call has one, it is said by the user.
     """
     everything = (_said(message) for message in messages)
-    context = [one for one in everything if one.text or one.images or one.calls or one.results]
+    spoken = [one for one in everything if one.text or one.images or one.calls or one.results]
+    context = list(_attributed(spoken))
     return [one for place in range(len(context)) for one in _answered(context, place)]
 
 
@@ -96,19 +99,44 @@ def schema_of(text: str) -> dict[str, Any] | None:
     return schema
 
 
+def _attributed(context: Sequence[Said]) -> Iterator[Said]:
+    waiting: list[str] = []
+    for place, one in enumerate(context):
+        if one.role != "tool":
+            waiting = _waiting(context, place)
+        if one.role == "tool" and (one.text or one.images):
+            yield from _told(one, waiting)
+        else:
+            yield one
+
+
+def _told(one: Said, waiting: list[str]) -> Iterator[Said]:
+    if one.results:
+        yield replace(one, text="", images=())
+    if waiting and not one.images:
+        result = pb.ToolResultPart(call_id=waiting.pop(0), content=one.text)
+        yield Said("tool", results=(result,))
+    else:
+        yield Said("user", one.text, one.images)
+
+
+def _waiting(context: Sequence[Said], place: int) -> list[str]:
+    """List the calls of a message that the tools behind it do not answer."""
+    later = islice(context, place + 1, None)
+    following = takewhile(lambda one: one.results or one.role == "tool", later)
+    answered = {result.call_id for one in following for result in one.results}
+    return [call.call_id for call in context[place].calls if call.call_id not in answered]
+
+
 def _answered(context: Sequence[Said], place: int) -> Iterator[Said]:
     one = context[place]
     yield one
-    if one.calls:
-        following = takewhile(lambda later: later.results, islice(context, place + 1, None))
-        ids = {result.call_id for later in following for result in later.results}
-        missing = [
-            pb.ToolResultPart(call_id=call.call_id, content=NO_RESULT, is_error=True)
-            for call in one.calls
-            if call.call_id not in ids
-        ]
-        if missing:
-            yield Said("tool", results=tuple(missing))
+    missing = [
+        pb.ToolResultPart(call_id=call_id, content=NO_RESULT, is_error=True)
+        for call_id in _waiting(context, place)
+    ]
+    if missing:
+        yield Said("tool", results=tuple(missing))
 
 
 def _said(message: pb.Message) -> Said:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from oblixd.models.base import Connection
 from oblixd.models.claude import ClaudeConnection
+from oblixd.models.custom import CustomConnection
 from oblixd.models.embedded.connection import EmbeddedModels
+from oblixd.models.exchanges import OnExchange, unheard
 from oblixd.models.hooks import HookSpec
 from oblixd.models.ollama import SETTINGS, OllamaConnection
 from oblixd.models.ollama_facts import OllamaSettings
@@ -16,12 +19,14 @@ Factory = Callable[[HookSpec], Connection]
 """Makes a connection without touching the network. Must not fail for a spec that `hooks.checked` made."""
 
 
-def providers(embedded: EmbeddedModels, ollama: OllamaSettings = SETTINGS) -> Mapping[str, Factory]:
-    """Map each provider's name to what makes its connections."""
+def providers(
+    embedded: EmbeddedModels, ollama: OllamaSettings = SETTINGS, on_exchange: OnExchange = unheard
+) -> Mapping[str, Factory]:
+    """Map each provider's name to what makes its connections. These tell of every exchange with a server."""
     return {
         "embedded": embedded.connect,
-        "ollama": lambda spec: OllamaConnection(spec, ollama),
-        "openai": OpenAIConnection,
-        "claude": ClaudeConnection,
-        "custom": OpenAIConnection,
+        "ollama": partial(OllamaConnection, settings=ollama, on_exchange=on_exchange),
+        "openai": partial(OpenAIConnection, on_exchange=on_exchange),
+        "claude": partial(ClaudeConnection, on_exchange=on_exchange),
+        "custom": partial(CustomConnection, on_exchange=on_exchange),
     }

@@ -11,12 +11,12 @@ from support.asking import ask, message
 from support.llama import serving
 
 from oblixd.models.base import ChatRequest, Connection, Finish, Location, Options, Tool
+from oblixd.models.custom import CustomConnection
 from oblixd.models.embedded.tools import check_tools
 from oblixd.models.embedded.weights import find
 from oblixd.models.failures import Peer
 from oblixd.models.hooks import checked
 from oblixd.models.http import HttpClient
-from oblixd.models.openai import OpenAIConnection
 from oblixd.models.servers import Server
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -44,7 +44,7 @@ async def test_a_call_comes_in_pieces_and_fits_its_schema(
     llama: str, connections: Callable[[Connection], Connection]
 ) -> None:
     spec = checked("custom", "smollm2", endpoint=llama, location=Location.LOCAL)
-    connection = connections(OpenAIConnection(spec))
+    connection = connections(CustomConnection(spec))
     asked = [*turn("Rome"), *turn("Paris"), *turn("Oslo"), *turn("Bern")[:1]]
     options = Options(max_tokens=60, temperature=0.0, seed=1)
     heard = await ask(connection, ChatRequest(asked, options, TOOLS))

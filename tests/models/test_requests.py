@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from oblix.testing import OpenAIServer
 from oblix.v1 import messages_pb2 as pb
-from support.asking import message, question
+from support.asking import ask, message, question
 
 from oblixd.models.base import ChatRequest, ModelError, ModelErrorKind, Options
 from oblixd.models.claude import MAX_TOKENS, ClaudeConnection
+from oblixd.models.custom import CustomConnection
 from oblixd.models.embedded.connection import EmbeddedModels, EmbeddedSettings
 from oblixd.models.hooks import HookSpec, checked
 from oblixd.models.ollama import OllamaConnection
@@ -83,7 +85,7 @@ def test_openai_options() -> None:
 
 def test_other_servers_know_only_the_older_limit() -> None:
     spec = HookSpec("custom", "any", "http://127.0.0.1:8000")
-    body = openai(question("Hi", max_tokens=9), spec)
+    body = CustomConnection(spec).body(question("Hi", max_tokens=9))
     assert body["max_tokens"] == 9
     assert "max_completion_tokens" not in body
 
@@ -198,16 +200,21 @@ def test_neighbours_of_one_role_are_joined() -> None:
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "base"),
+    ("path", "posted"),
     [
-        ("http://127.0.0.1:8000", "http://127.0.0.1:8000/v1"),
-        ("http://127.0.0.1:8000/v1", "http://127.0.0.1:8000/v1"),
-        ("https://openrouter.ai/api/v1", "https://openrouter.ai/api/v1"),
+        ("", "/v1/chat/completions"),
+        ("/v1", "/v1/chat/completions"),
+        ("/api/v1", "/api/v1/chat/completions"),
+        ("/openai", "/openai/chat/completions"),
     ],
 )
-def test_an_endpoint_without_a_path_means_v1(endpoint: str, base: str) -> None:
-    connection = OpenAIConnection(HookSpec("custom", "any", endpoint))
-    assert connection._http.server.base_url == base
+async def test_an_endpoint_without_a_path_means_v1(path: str, posted: str) -> None:
+    with OpenAIServer() as server:
+        spec = HookSpec("custom", "any", f"http://127.0.0.1:{server.port}{path}")
+        connection = CustomConnection(spec)
+        await ask(connection)
+        assert [received.path for received in server.requests] == [posted]
+        await connection.close()
 
 
 def vars_of(options: Options) -> dict[str, object]:

@@ -13,7 +13,7 @@ from support.providers import KINDS, Kind
 
 from oblixd.models.base import ChatRequest, Connection, Finish, ModelError, ModelErrorKind, Options, Tool
 from oblixd.models.base import ToolChoice as Choice
-from oblixd.models.prompts import NO_RESULT
+from oblixd.models.prompts import NO_RESULT, said
 
 USER, ASSISTANT, TOOL = pb.ROLE_USER, pb.ROLE_ASSISTANT, pb.ROLE_TOOL
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -145,3 +145,30 @@ async def test_servers_that_want_every_call_answered_take_any_conversation(
     calls = {part.tool_call.call_id for one in conversation for part in one.parts}
     assert sent.count(NO_RESULT) == len(calls - answered)
     assert sent.count("Sunny.") == len(answered - {""})
+
+
+TOLD = message(TOOL, "Rain.")
+BARE = {
+    "the only call": ([called("c1"), TOLD], [("c1", "Rain.")]),
+    "the first that waits": ([called("c1", "c2"), TOLD, result("c2")], [("c1", "Rain."), ("c2", "Sunny.")]),
+    "one after the other": ([called("c1", "c2"), TOLD, TOLD], [("c1", "Rain."), ("c2", "Rain.")]),
+    "none is left": ([called("c1"), result("c1"), TOLD], [("c1", "Sunny.")]),
+    "none was made": ([TOLD], []),
+    "beside a result": ([called("c1"), message(TOOL, *result("c1").parts, "Rain.")], [("c1", "Sunny.")]),
+}
+
+
+@pytest.mark.parametrize(("conversation", "results"), BARE.values(), ids=BARE)
+async def test_a_tools_bare_text_finds_its_call(
+    kind: Kind,
+    connection: Connection,
+    server: ModelServer,
+    conversation: list[pb.Message],
+    results: list[tuple[str, str]],
+) -> None:
+    request = ChatRequest([message(USER, "Weather?"), *conversation], tools=TOOLS)
+    assert (await ask(connection, request)).error is None
+    sent = str(server.requests[-1].body["messages"])
+    assert sent.count("Rain.") == str(conversation).count("Rain."), "nothing is lost"
+    told = [(one.call_id, one.content) for turn in said(request.messages) for one in turn.results]
+    assert told == results

@@ -9,6 +9,7 @@ from oblix.testing import ClaudeServer, ModelServer, OllamaServer, OpenAIServer
 
 from oblixd.models.base import Connection, Location
 from oblixd.models.claude import ClaudeConnection
+from oblixd.models.custom import CustomConnection
 from oblixd.models.hooks import HookSpec, checked
 from oblixd.models.ollama import OllamaConnection
 from oblixd.models.openai import OpenAIConnection
@@ -35,6 +36,6 @@ class Kind:
 KINDS = {
     "ollama": Kind("ollama", OllamaServer, OllamaConnection, "llama2"),
     "openai": Kind("openai", OpenAIServer, OpenAIConnection, "gpt-4o-mini"),
-    "custom": Kind("custom", OpenAIServer, OpenAIConnection, "gpt-4o-mini"),
+    "custom": Kind("custom", OpenAIServer, CustomConnection, "gpt-4o-mini"),
     "claude": Kind("claude", ClaudeServer, ClaudeConnection, "claude-3-haiku-20240307"),
 }

@@ -1,0 +1,80 @@
+"""Any other server that speaks OpenAI's calls: llama.cpp's, vLLM, LM Studio, OpenRouter and so on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from oblix.v1 import messages_pb2 as pb
+
+from oblixd.models.answers import count_of, object_of, text_of
+from oblixd.models.base import ModelError, ModelErrorKind, State, Status
+from oblixd.models.exchanges import OnExchange, unheard
+from oblixd.models.hooks import HookSpec
+from oblixd.models.llamacpp import Limits, Tokeniser, limits_of
+from oblixd.models.openai import OpenAIConnection
+from oblixd.models.servers import PATIENCE, Patience
+
+_WINDOWS = ("max_model_len", "context_length", "context_window", "max_context_length")
+"""What vLLM, OpenRouter, Groq and LM Studio call a model's context in their lists."""
+
+
+class CustomConnection(OpenAIConnection):
+    """A model of a custom endpoint. What its server tells of its limits is found out once."""
+
+    def __init__(
+        self, spec: HookSpec, *, patience: Patience = PATIENCE, on_exchange: OnExchange = unheard
+    ) -> None:
+        super().__init__(spec, patience=patience, on_exchange=on_exchange, title="The endpoint")
+        # Servers other than OpenAI's know only the older name.
+        self.limit = "max_tokens"
+        self._tokeniser = Tokeniser(self._http)
+        self._is_llamacpp = False
+        self._is_learnt = False
+
+    async def count_tokens(self, messages: Sequence[pb.Message]) -> list[int] | None:
+        """See `Connection.count_tokens`."""
+        await self.confirm_location()
+        return await self._tokeniser.count_messages(messages) if self._is_llamacpp else None
+
+    async def confirm_location(self) -> None:
+        """See `Connection.confirm_location`: the hook says where it is, and its server what it takes."""
+        if self._is_learnt:
+            return
+        try:
+            await self.ask()
+        except ModelError as error:
+            # Without its list a server may answer all the same. One that is away is asked again.
+            self._is_learnt = error.kind is not ModelErrorKind.UNREACHABLE
+
+    async def ask(self) -> Status:
+        """Read the server's list of models. It may answer to names that it does not list."""
+        entry = _entry(await self.get(f"{self.prefix}/models"), self.name)
+        self._is_llamacpp = text_of(entry, "owned_by") == "llamacpp"
+        limits = await self._props() if self._is_llamacpp else Limits(_window(entry))
+        self.context_window = self._spec.count("context_window") or limits.context
+        self.max_running = self._spec.count("max_running") or limits.streams
+        self._is_learnt = True
+        return Status(State.READY)
+
+    async def _props(self) -> Limits:
+        try:
+            return limits_of(await self.get("/props"))
+        except ModelError:
+            # It can be switched off there, and nothing depends on it.
+            return Limits()
+
+
+def _entry(listed: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Find a model in a list. A server that has only one answers to any name."""
+    data = listed.get("data")
+    models = [one for one in data if isinstance(one, dict)] if isinstance(data, list) else []
+    named = [one for one in models if text_of(one, "id") == name]
+    if named or len(models) == 1:
+        return (named or models)[0]
+    return {}
+
+
+def _window(entry: Mapping[str, Any]) -> int | None:
+    told = (count_of(entry, key) for key in _WINDOWS)
+    return next((count for count in told if count), None) or count_of(object_of(entry, "meta"), "n_ctx")
