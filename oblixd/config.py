@@ -21,12 +21,11 @@ from typing import Annotated, Any
 from oblixd.errors import InvalidArgumentError
 from oblixd.models import keep_alive
 from oblixd.settings import Between, Matches, Setting, reference, settings_of
-
 from oblixd.usage import prices as usage_prices
 
 _MAX_DAYS = 36_500
-
 _MAX_CAP = 1e9
+
 _HOUR_S = 3600.0
 _MONTH_S = 30 * 24 * _HOUR_S
 
@@ -65,7 +64,6 @@ class Sessions:
 
 
 @dataclass(frozen=True, slots=True)
-@dataclass(frozen=True, slots=True)
 class Usage:
     """What models cost, and how much may be spent. Nothing is guessed: what has no price here is counted as
     unpriced. Days and months are those of the daemon's time zone."""
@@ -84,6 +82,7 @@ class Usage:
     machine see it."""
 
 
+@dataclass(frozen=True, slots=True)
 class Execution:
     """How prompts are answered."""
 
@@ -187,6 +186,7 @@ class Config:
     daemon: Daemon = Daemon()
     store: Store = Store()
     sessions: Sessions = Sessions()
+    usage: Usage = Usage()
     execution: Execution = Execution()
     embedded: Embedded = Embedded()
     ollama: Ollama = Ollama()
@@ -223,7 +223,6 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
     range, and for a file that can't be read.
     """
     given = [*_from_file(path), *_from_environment(environ)]
-    usage: Usage = Usage()
     config = Config()
     for section in _SECTIONS:
         values = {g.setting.name: g.value for g in given if g.setting.section == section}
