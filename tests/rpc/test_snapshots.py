@@ -1,4 +1,4 @@
-"""What the monitor measured, as a program gets it from a real daemon, and from a snapshot that has everything."""
+"""What the monitor measured, as a real daemon tells it, and a snapshot that has everything."""
 
 from __future__ import annotations
 
