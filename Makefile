@@ -71,12 +71,14 @@ run: $(RUN) ## Install what is locked and ask the embedded model a question (PRO
 	@$(VENV)/bin/oblix ask --new --max-tokens 200 "$(PROMPT)" 2>&1
 
 ##@ Check
+# Tests share nothing, so every core runs some; ARGS="-n 0" shows them one after another.
+PARALLEL := -n logical --maxprocesses 8
 .PHONY: test test-floors robustness bench check lint types protos-lint check-protos
 test: $(DEV) ## Run the suite (ARGS="tests/store -k name")
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest $(PARALLEL) $(ARGS)
 
 test-floors: $(FLOORS) ## Run the suite on the oldest protobuf and grpcio that are allowed
-	@.venv-floors/bin/python -m pytest $(ARGS)
+	@.venv-floors/bin/python -m pytest $(PARALLEL) $(ARGS)
 
 robustness: $(DEV) ## Cut the network and kill processes for real (root: else it says what it leaves out)
 	@$(PY) -m pytest -s -m robustness $(or $(ARGS),tests/robustness)

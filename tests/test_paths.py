@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
@@ -145,11 +146,18 @@ def test_conversations_may_lie_behind_a_symbolic_link(tmp_path):
 
 
 @pytest.fixture
-def foreign(tmp_path):
+def short():
+    """A directory whose name leaves room for a socket's: pytest's own may be too long."""
+    with TemporaryDirectory(prefix="oblix-") as path:
+        yield Path(path)
+
+
+@pytest.fixture
+def foreign(short):
     """A directory that belongs to somebody else. Only root can make one; for anybody else root's will do."""
     if os.getuid() != 0:
         return Path("/usr")
-    path = tmp_path / "foreign"
+    path = short / "foreign"
     path.mkdir(mode=0o700)
     os.chown(path, 65534, 65534)
     return path
@@ -177,15 +185,15 @@ def test_a_file_in_the_directory_s_place_is_refused(tmp_path):
     assert caught.value.reason == "DIRECTORY_UNUSABLE"
 
 
-def test_clients_find_the_socket_by_what_the_daemon_tells(tmp_path):
-    data = {"XDG_STATE_HOME": str(tmp_path / "s")}
-    paths = Paths.find(data | {"XDG_RUNTIME_DIR": str(tmp_path / "r")})
+def test_clients_find_the_socket_by_what_the_daemon_tells(short):
+    data = {"XDG_STATE_HOME": str(short / "s")}
+    paths = Paths.find(data | {"XDG_RUNTIME_DIR": str(short / "r")})
     paths.prepare()
     paths.publish()
-    under_cron = data | {"XDG_RUNTIME_DIR": str(tmp_path / "gone")}
+    under_cron = data | {"XDG_RUNTIME_DIR": str(short / "gone")}
     assert client.socket_path(under_cron) == paths.socket
     paths.retract()
-    assert client.socket_path(under_cron) == tmp_path / "gone" / "oblix" / "oblixd.sock"
+    assert client.socket_path(under_cron) == short / "gone" / "oblix" / "oblixd.sock"
 
 
 @pytest.mark.parametrize("told", [b"", b"relative.sock", b"/" + b"x" * 103, b"\xff"])
