@@ -54,12 +54,12 @@ class Door:
 
 
 @asynccontextmanager
-async def door(url: str, *, tls: bool = False) -> AsyncIterator[tuple[Door, str]]:
+async def door(url: str, *, tls: bool = False, host: str = "127.0.0.1") -> AsyncIterator[tuple[Door, str]]:
     """Give a door before this server, and its own URL."""
     made = Door(url)
-    listener = await asyncio.start_server(made.pass_on, "127.0.0.1", 0, ssl=_context() if tls else None)
+    listener = await asyncio.start_server(made.pass_on, host, 0, ssl=_context() if tls else None)
     async with listener:
-        yield made, f"http{'s' * tls}://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+        yield made, f"http{'s' * tls}://{host}:{listener.sockets[0].getsockname()[1]}"
         made.drop()
 
 

@@ -45,6 +45,8 @@ class Answer:
     """Seconds until the first token."""
     input_tokens: int | None = None
     """What it says that the question took. None: the words of the question are counted."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Sent with the answer's head: a rate limit's, for example. `Refuse` has its own."""
     fault: Fault | None = None
     """How the server misbehaves with this answer. None: not at all."""
 

@@ -94,7 +94,7 @@ class ClaudeServer(ModelServer):
             if request.get("stream"):
                 self.play(exchange, answer)
             else:
-                exchange.send_json(200, _whole(request, answer))
+                exchange.send_json(200, _whole(request, answer), answer.headers)
 
 
 def _keys(headers: Mapping[str, str]) -> set[str]:

@@ -53,13 +53,14 @@ class Exchange:
         self._head(status, head)
         self._write(body)
 
-    def send_json(self, status: int, value: Any) -> None:
+    def send_json(self, status: int, value: Any, headers: Mapping[str, str] | None = None) -> None:
         """Answer with a JSON document."""
-        self.send(status, json.dumps(value).encode())
+        self.send(status, json.dumps(value).encode(), headers)
 
-    def start(self, content_type: str) -> None:
+    def start(self, content_type: str, headers: Mapping[str, str] | None = None) -> None:
         """Begin a streamed body."""
-        self._head(200, {"Content-Type": content_type, "Transfer-Encoding": "chunked"})
+        head = {"Content-Type": content_type, "Transfer-Encoding": "chunked", **(headers or {})}
+        self._head(200, head)
 
     def chunk(self, data: bytes) -> None:
         """Send a piece of a streamed body, in slices where that was asked for."""

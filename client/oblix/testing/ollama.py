@@ -131,7 +131,7 @@ class OllamaServer(ModelServer):
         else:
             calls = [_call(one) for one in answer.tool_calls]
             said = {"content": answer.text} | ({"tool_calls": calls} if calls else {})
-            exchange.send_json(200, self._last(request, answer, said))
+            exchange.send_json(200, self._last(request, answer, said), answer.headers)
 
     def _wrong(self, request: dict[str, Any]) -> str:
         """Say what the server would refuse a request for; empty: nothing."""

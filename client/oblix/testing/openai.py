@@ -91,7 +91,7 @@ class OpenAIServer(ModelServer):
         if request.get("stream"):
             self.play(exchange, answer)
         else:
-            exchange.send_json(200, _whole(request, answer))
+            exchange.send_json(200, _whole(request, answer), answer.headers)
 
 
 _KINDS = {

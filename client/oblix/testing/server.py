@@ -136,7 +136,7 @@ class ModelServer(ABC):
             fault.strike(exchange, self.error(fault.status, fault.message))
             return
         exchange.slice = fault.bytes_at_once if isinstance(fault, Dribble) else None
-        exchange.start(self.content_type)
+        exchange.start(self.content_type, answer.headers)
         for number, frame in enumerate(self._paced(exchange, answer)):
             if isinstance(fault, InStream) and number == fault.after and not self._goes_on(exchange, fault):
                 return
