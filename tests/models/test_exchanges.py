@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 import pytest
 from oblix.testing import Answer, Cut, Fault, Hang, HangUp, ModelServer, OpenAIServer, Page, Refuse, Stall
-from support.asking import ask
+from support.asking import ask, question
 from support.doors import door
 from support.providers import KINDS, PATIENCE
 
-from oblixd.models.base import ChatRequest, Connection, ModelErrorKind, State, Tool, ToolChoice
+from oblixd.models.base import Connection, ModelErrorKind, State
 from oblixd.models.exchanges import Exchange
 from oblixd.models.servers import Patience
 
@@ -134,13 +134,12 @@ async def test_what_we_end_ourselves_is_no_failure(
 async def test_what_a_provider_can_not_do_says_nothing_of_its_server(
     servers: Servers, connections: Callable[[Connection], Connection], seen: list[Exchange]
 ) -> None:
-    kind = KINDS["ollama"]
+    kind = KINDS["claude"]
     server = servers(kind.server())
     connection = connections(kind.connect(kind.spec(server.url), on_exchange=seen.append))
     assert (await ask(connection)).error is None
     before, reported = connection.status(), len(seen)
-    refused = ChatRequest([], tools=(Tool("weather"),), tool_choice=ToolChoice.REQUIRED)
-    error = (await ask(connection, refused)).error
+    error = (await ask(connection, question(seed=1))).error
     assert error is not None
     assert error.kind is ModelErrorKind.REFUSED
     assert connection.status() == before
