@@ -19,7 +19,7 @@ from yarl import URL
 
 from oblixd.models import dialling
 from oblixd.models.base import ModelError
-from oblixd.models.exchanges import Course, OnExchange
+from oblixd.models.exchanges import Course, Failure, OnExchange
 from oblixd.models.hooks import origin_of
 from oblixd.models.mishaps import named
 from oblixd.models.replies import Reply
@@ -144,7 +144,9 @@ class Transport:
         return connection
 
     def _failed(self, error: Exception, patience: Patience, course: Course) -> ModelError:
-        course.failure, failed = named(self._server.peer, error, patience)
+        failure, failed = named(self._server.peer, error, patience)
+        # What we close ourselves shows nothing of the way.
+        course.failure = Failure.NONE if self._session.closed else failure
         return failed
 
 

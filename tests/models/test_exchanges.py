@@ -118,7 +118,7 @@ async def test_what_we_end_ourselves_is_no_failure(
     server: ModelServer, connect: Connect, seen: list[Exchange]
 ) -> None:
     connection = connect(server.url, Patience())
-    server.script(Answer("One two", fault=Hang()), Answer("One two", fault=Stall(1)))
+    server.script(*(Answer("One two", fault=fault) for fault in (Hang(), Stall(1), Hang())))
     for count in (1, 2):
         asking = asyncio.create_task(ask(connection))
         await asyncio.to_thread(server.wait_for_requests, count)

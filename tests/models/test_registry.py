@@ -187,7 +187,7 @@ async def test_what_is_hooked_or_configured_has_its_way_open(
         await eventually(lambda: watched.open == 1)
         await registry.close()
         await eventually(lambda: watched.open == 0)
-        assert server.requests == []
+        assert server.calls == []
 
 
 async def test_closing_ends_running_answers(servers: Callable[[ModelServer], ModelServer]) -> None:

@@ -47,7 +47,7 @@ async def test_a_prompt_finds_a_connection_open(
         assert seen[0].connect_ms is not None
         assert (seen[0].first_byte_ms, seen[0].failure) == (None, "")
         await eventually(lambda: watched.open == 1)
-        assert server.requests == [], "nothing is sent"
+        assert server.calls == [], "nothing is sent"
         assert (await ask(connection)).error is None
         assert watched.opened == 1
         assert seen[1].connect_ms is None
