@@ -76,5 +76,5 @@ def _entry(listed: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _window(entry: Mapping[str, Any]) -> int | None:
-    told = (count_of(entry, key) for key in _WINDOWS)
-    return next((count for count in told if count), None) or count_of(object_of(entry, "meta"), "n_ctx")
+    told = [count_of(entry, key) for key in _WINDOWS]
+    return next((count for count in (*told, count_of(object_of(entry, "meta"), "n_ctx")) if count), None)
