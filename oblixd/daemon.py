@@ -21,11 +21,14 @@ from oblixd.execution import Executions
 from oblixd.models import hooks, http
 from oblixd.models.base import Location
 from oblixd.models.embedded.connection import EmbeddedModels, EmbeddedSettings
+from oblixd.models.exchanges import Exchange, OnExchange
 from oblixd.models.hooks import HookSpec
 from oblixd.models.ollama_facts import OllamaSettings
 from oblixd.models.providers import providers
+from oblixd.models.pulls import Pulls
 from oblixd.models.registry import Registry
 from oblixd.monitor import Monitor
+from oblixd.monitor.network import Network, Seen
 from oblixd.paths import Paths
 from oblixd.rpc.daemon import About, DaemonServicer
 from oblixd.rpc.executions import ExecutionServicer
@@ -36,12 +39,12 @@ from oblixd.rpc.sessions import SessionServicer
 from oblixd.sessions import TABLE_NAMES, Keeping, Sessions
 from oblixd.sessions.search import Search
 from oblixd.store import Store
-
-_log = logging.getLogger(__name__)
-
 from oblixd.usage import TABLE_NAMES as USAGE_TABLES
 from oblixd.usage import Caps, Prices, Usage
 from oblixd.usage.budgets import Action
+
+_log = logging.getLogger(__name__)
+
 GIB = 1 << 30
 LINGER_S = 1.0
 """How long the last events may take to leave the server once every execution has ended."""
@@ -84,8 +87,6 @@ class Daemon:
         sessions, search = await self._conversations(store, cleanup)
         usage = self._usage(store)
         embedded = EmbeddedModels(self._embedded_settings())
-        registry = Registry(providers(embedded, self._ollama_settings()), self._configured_models(embedded))
-        cleanup.push_async_callback(registry.close)
         monitor = Monitor(
             interval_s=self._config.monitor.interval_s,
             own_pids=embedded.pids,
@@ -93,39 +94,42 @@ class Daemon:
             local_origins=lambda: registry.origins(Location.LOCAL),
             data=self._paths.data,
         )
+        made_by = providers(embedded, self._ollama_settings(), _shown_to(monitor.network))
+        registry = Registry(made_by, self._configured_models(embedded))
+        cleanup.push_async_callback(registry.close)
         await monitor.start()
         cleanup.push_async_callback(monitor.close)
         length = self._config.execution.queue_length
-        executions = Executions(registry, sessions, monitor, queue_length=length)
+        executions = Executions(registry, sessions, monitor, usage, queue_length=length)
         sessions.on_deleted = executions.session_deleted
         callers = Callers(registry.touch)
         server = Server(callers.called)
         server.add(
             ExecutionServicer(executions),
             SessionServicer(sessions, search),
-            ModelServicer(registry, executions.cooldowns),
+            ModelServicer(registry, executions.cooldowns, Pulls(self._config.ollama.endpoint)),
             MonitorServicer(monitor),
             DaemonServicer(self._about(sessions, executions, callers), self.end, usage),
         )
         await self._open_doors(server, cleanup)
         self._keep(asyncio.create_task(http.warm()), cleanup)
         self._keep(asyncio.create_task(sessions.keep_up()), cleanup)
+        self._keep(asyncio.create_task(usage.keep_up()), cleanup)
         self._keep(asyncio.create_task(self._end_when_idle(callers, executions, sessions)), cleanup)
         self._keep(asyncio.create_task(self._end_when_deaf()), cleanup)
         return server, executions, sessions
 
-        self._keep(asyncio.create_task(usage.keep_up()), cleanup)
     async def _open_store(self, cleanup: AsyncExitStack) -> Store:
         tables = TABLE_NAMES + USAGE_TABLES
         store = await Store.open(self._paths.store, tables, map_size=self._config.store.map_size_gib * GIB)
         cleanup.push_async_callback(store.close)
+        return store
+
+    async def _conversations(self, store: Store, cleanup: AsyncExitStack) -> tuple[Sessions, Search]:
         sessions = Sessions(store, keeping=self._keeping())
         if interrupted := await sessions.recover():
             _log.warning(
                 "%d answers were interrupted when the last daemon died; their parts are kept", interrupted
-        return store
-
-    async def _conversations(self, store: Store, cleanup: AsyncExitStack) -> tuple[Sessions, Search]:
             )
         search = Search(sessions.ledger, self._paths.data / "search")
         search.start()
@@ -178,16 +182,16 @@ class Daemon:
         action = RetentionAction.Value(f"RETENTION_ACTION_{given.retention_action.upper()}")
         return Keeping(given.deleted_days, given.retention_days, action)
 
-    def _embedded_settings(self) -> EmbeddedSettings:
-        given = self._config.embedded
-        return EmbeddedSettings(
-            runtime_dir=self._paths.runtime_dir,
     def _usage(self, store: Store) -> Usage:
         given = self._config.usage
         action: Action = "local" if given.cap_action == "local" else "refuse"
         caps = Caps(given.daily_cap, given.monthly_cap, action, given.currency)
         return Usage(store, Prices(given.prices), caps)
 
+    def _embedded_settings(self) -> EmbeddedSettings:
+        given = self._config.embedded
+        return EmbeddedSettings(
+            runtime_dir=self._paths.runtime_dir,
             state_dir=self._paths.data,
             gguf=Path(given.path) if given.path else None,
             context=given.context,
@@ -235,3 +239,13 @@ class Daemon:
             await asyncio.gather(task, return_exceptions=True)
 
         cleanup.push_async_callback(drop)
+
+
+def _shown_to(network: Network) -> OnExchange:
+    """What real requests experience goes before what probes find out."""
+
+    def show(one: Exchange) -> None:
+        seen = Seen(one.connect_ms, one.first_byte_ms, one.failure, one.body_bytes, one.body_s)
+        network.observe(one.origin, seen)
+
+    return show

@@ -18,6 +18,7 @@ from oblix.v1 import messages_pb2, sessions_pb2
 
 from oblixd.errors import NotFoundError, OblixdError
 from oblixd.execution import failures, route
+from oblixd.execution.billing import Billing
 from oblixd.execution.briefing import Briefing
 from oblixd.execution.caller import Caller
 from oblixd.execution.fallback import Fallback, Restart
@@ -32,6 +33,7 @@ from oblixd.execution.turns import TurnQueue
 from oblixd.models.base import Content, ContentKind, Finish, Finished, ModelError
 from oblixd.models.registry import Hook
 from oblixd.sessions import Outcome, Sessions
+from oblixd.usage import Usage
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +69,7 @@ class Rooms:
     turns: TurnQueue
     places: Places
     corrections: Corrections
+    usage: Usage
 
 
 class Execution:
@@ -99,6 +102,7 @@ class Execution:
         self._failed: list[pb.FailedAttempt] = []
         self._recording = Recording(self._watch)
         self._briefing = Briefing(request, self._session(), rooms.sessions, rooms.corrections)
+        self._billing = Billing(rooms.usage, request, caller)
 
     @property
     def model(self) -> str:
@@ -176,7 +180,7 @@ class Execution:
         local_only = self.request.local_only or (session is not None and session.local_only)
         too_short = self._briefing.too_short(self._hooks)
         decision = self._rooms.router.route(self.request, local_only, self._hooks, too_short)
-        ranked = route.ranked(decision, self._hooks)
+        ranked = self._billing.within_caps(route.ranked(decision, self._hooks))
         if session is not None:
             await self._record_question()
         self.begun = True
@@ -234,7 +238,7 @@ class Execution:
     async def _stream(self, fallback: Fallback) -> Finished:
         async with aclosing(fallback.answer()) as stream:
             async for hook, item in stream:
-                self._recording.model = hook.id
+                self._recording.hook = hook
                 if isinstance(item, Finished):
                     return item
                 if isinstance(item, Restart):
@@ -269,9 +273,15 @@ class Execution:
     ) -> None:
         """Record how it ended, and only then tell it. Raises the error, where it ended with one."""
         message = self._recording.message(status, finished)
+        if (hook := self._recording.hook) is not None:
+            self._billing.price(message, hook)
         report = pb.ExecutionCompleted(failed_attempts=self._failed, context=self._briefing.report)
         try:
-            message = await self._recording.keep(message, Outcome(error, reason, report.SerializeToString()))
+            outcome = Outcome(error, reason, report.SerializeToString())
+            # Both in one sync of the disk.
+            _, message = await asyncio.gather(
+                self._billing.count(message), self._recording.keep(message, outcome)
+            )
         except NotFoundError:
             # A session that was deleted under the answer, which stopped it, has no place left to keep it.
             if self._scope.stop is None:

@@ -25,6 +25,7 @@ from oblixd.execution.tokens import Corrections
 from oblixd.execution.turns import TurnQueue
 from oblixd.models.registry import Registry
 from oblixd.sessions import RecordedTurn, Sessions
+from oblixd.usage import Usage
 
 REMEMBERED_S = 600.0
 """An execution can be attached to for this long after its end."""
@@ -44,6 +45,7 @@ class Executions:
         registry: Registry,
         sessions: Sessions,
         monitor: route.Snapshots,
+        usage: Usage,
         *,
         queue_length: int = QUEUE_LENGTH,
     ) -> None:
@@ -53,7 +55,7 @@ class Executions:
         self.places = Places(queue_length)
         """Who waits for which model."""
         router = route.Router(monitor, self.cooldowns)
-        self._rooms = Rooms(sessions, router, TurnQueue(), self.places, Corrections())
+        self._rooms = Rooms(sessions, router, TurnQueue(), self.places, Corrections(), usage)
         self._known: dict[str, Execution] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ended: deque[Execution] = deque()

@@ -90,6 +90,7 @@ class Fallback:
                 await _ensure_local(hook)
             await until_allowed(hook.connection, self._budget, is_last=hook is self.ranked[-1])
             async with self.place_at(hook):
+                await until_allowed(hook.connection, self._budget, is_last=hook is self.ranked[-1])
                 request = await self.request_for(hook)
                 async with aclosing(hook.connection.stream(request)) as stream:
                     async for item in stream:

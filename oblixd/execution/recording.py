@@ -8,6 +8,7 @@ from oblix.v1 import routing_pb2
 from oblixd.execution.answer import Answer
 from oblixd.execution.stopwatch import Stopwatch
 from oblixd.models.base import Content, Finished
+from oblixd.models.registry import Hook
 from oblixd.sessions import Outcome, Turn
 
 _NOTHING_TO_KEEP = (pb.MESSAGE_STATUS_CANCELLED, pb.MESSAGE_STATUS_FAILED)
@@ -19,12 +20,17 @@ class Recording:
 
     def __init__(self, watch: Stopwatch, turn: Turn | None = None) -> None:
         self.turn = turn
-        self.model = ""
-        """provider:name of the model that answers; empty before one did."""
+        self.hook: Hook | None = None
+        """The model that answers; None before one did."""
         self.decision = routing_pb2.RoutingDecision()
         """Why that model."""
         self._answer = Answer(turn)
         self._watch = watch
+
+    @property
+    def model(self) -> str:
+        """provider:name of the model that answers; empty before one did."""
+        return self.hook.id if self.hook else ""
 
     @property
     def size(self) -> int:

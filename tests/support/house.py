@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from oblix.testing import OllamaServer
 from oblix.v1 import executions_pb2 as pb
 from oblix.v1 import messages_pb2, sessions_pb2
+from support.providers import KINDS, PATIENCE
 
 from oblixd.execution import Executions
 from oblixd.models import hooks
@@ -19,6 +21,8 @@ from oblixd.models.registry import Registry
 from oblixd.monitor import Monitor
 from oblixd.sessions import TABLE_NAMES, Sessions
 from oblixd.store import Store
+from oblixd.usage import TABLE_NAMES as USAGE_TABLES
+from oblixd.usage import Caps, Prices, Usage
 
 CLIENT = "test"
 
@@ -30,6 +34,7 @@ class House:
     sessions: Sessions
     registry: Registry
     executions: Executions
+    usage: Usage
 
     def hook(self, server: OllamaServer, name: str = "llama2") -> str:
         return self.hook_at(server.url, name)
@@ -53,15 +58,19 @@ def prompt(text: str, *candidates: str, **fields: object) -> pb.ExecuteRequest:
 
 
 @asynccontextmanager
-async def house_in(tmp_path: Path) -> AsyncIterator[House]:
-    """The rooms on a store in a directory of the test's own."""
-    store = await Store.open(tmp_path / "store", TABLE_NAMES, map_size=1 << 28)
+async def house_in(
+    tmp_path: Path, impatient: Sequence[str] = (), *, prices: Sequence[str] = (), caps: Caps | None = None
+) -> AsyncIterator[House]:
+    """The rooms on a store in a directory of the test's own. Who is `impatient` waits for nobody silent."""
+    store = await Store.open(tmp_path / "store", TABLE_NAMES + USAGE_TABLES, map_size=1 << 28)
     sessions = Sessions(store)
     embedded = EmbeddedModels(EmbeddedSettings(runtime_dir=tmp_path, state_dir=tmp_path))
-    registry = Registry(providers(embedded), [])
-    executions = Executions(registry, sessions, Monitor())
+    short = {name: partial(KINDS[name].connect, patience=PATIENCE) for name in impatient}
+    registry = Registry({**providers(embedded), **short}, [])
+    usage = Usage(store, Prices(prices), caps)
+    executions = Executions(registry, sessions, Monitor(), usage)
     sessions.on_deleted = executions.session_deleted
-    yield House(sessions, registry, executions)
+    yield House(sessions, registry, executions, usage)
     await executions.drain(0)
     await registry.close()
     await store.close()

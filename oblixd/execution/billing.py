@@ -1,0 +1,73 @@
+"""What an execution costs: written with its answer, counted in the books, and held against the caps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from oblix.v1 import executions_pb2 as pb
+from oblix.v1 import messages_pb2
+
+from oblixd.execution.caller import Caller
+from oblixd.models.base import Location
+from oblixd.models.registry import Hook
+from oblixd.usage import Usage, UsageEntry
+
+
+class Billing:
+    """The books, as one execution sees them."""
+
+    def __init__(self, usage: Usage, request: pb.ExecuteRequest, caller: Caller) -> None:
+        self._usage = usage
+        self._request = request
+        self._caller = caller
+
+    def price(self, message: messages_pb2.Message, hook: Hook) -> None:
+        """Write into an answer what it cost, where that is known."""
+        usage = message.usage
+        told = message.HasField("usage")
+        cost = self._usage.cost(
+            hook.id,
+            usage.input_tokens if told else None,
+            usage.output_tokens if told else None,
+            is_local=_is_local(hook),
+        )
+        if cost is not None and told:
+            usage.cost = cost
+
+    async def count(self, message: messages_pb2.Message) -> None:
+        """Count an answer, durably: once for each request id, however often it is told."""
+        if not message.model:
+            return
+        usage = message.usage if message.HasField("usage") else None
+        entry = UsageEntry(
+            request_id=self._request.request_id,
+            model=message.model,
+            program=self._caller.program_name,
+            session_id=self._request.session_id,
+            input_tokens=usage.input_tokens if usage else None,
+            output_tokens=usage.output_tokens if usage else None,
+            cost=usage.cost if usage and usage.HasField("cost") else None,
+        )
+        await self._usage.add(entry)
+
+    def within_caps(self, ranked: Sequence[Hook]) -> list[Hook]:
+        """The models that may still be asked once a cap is reached: all, or those that cost nothing.
+
+        Raises ResourceExhaustedError BUDGET_SPENT where the configuration says that a
+        prompt for a model that costs something is refused then, or where no other is left.
+        """
+        reached = self._usage.reached()
+        if reached is None:
+            return list(ranked)
+        free = [hook for hook in ranked if self._is_free(hook)]
+        if not free or (reached.action == "refuse" and free[0] is not ranked[0]):
+            raise reached.error()
+        return free
+
+    def _is_free(self, hook: Hook) -> bool:
+        price = self._usage.price(hook.id, is_local=_is_local(hook))
+        return price is not None and price.input == price.output == 0
+
+
+def _is_local(hook: Hook) -> bool:
+    return hook.connection.location is Location.LOCAL
