@@ -5,19 +5,36 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
-from collections.abc import Callable
-from contextlib import aclosing
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, aclosing, contextmanager
 
 import psutil
 import pytest
-from oblix.testing import Answer, Cut, Fault, Hang, InStream, ModelServer, OllamaServer, Refuse, Stall, Wire
+from oblix.testing import (
+    Answer,
+    Cut,
+    Fault,
+    Hang,
+    HangUp,
+    InStream,
+    ModelServer,
+    OllamaServer,
+    Refuse,
+    Stall,
+    Wire,
+)
 from support.asking import ask, question
+from support.doors import door
 from support.providers import KINDS
 from support.waiting import eventually
 
 from oblixd.models.base import Connection
 
-ROUNDS = 200
+Servers = Callable[[ModelServer], ModelServer]
+Connections = Callable[[Connection], Connection]
+KIND = KINDS["openai"]
+ROUNDS = 1000
+AT_ONCE = 40
 NOTICED_S = 5.0
 """Far more than the second that is promised: the machine may be busy."""
 
@@ -43,46 +60,99 @@ async def test_closing_the_generator_frees_the_server(server: ModelServer, conne
     assert await asyncio.to_thread(server.requests[0].abandoned.wait, NOTICED_S)
 
 
-async def test_cancelled_while_connecting(connections: Callable[[Connection], Connection]) -> None:
+@pytest.mark.parametrize("fault", [Hang(), Stall(0), Stall(2)], ids=["no head", "no token", "mid-stream"])
+async def test_a_cancelled_task_frees_the_server_behind_tls(
+    servers: Servers, connections: Connections, trusted: None, fault: Fault
+) -> None:
+    server = servers(KIND.server())
+    server.script(Answer("One two three", fault=fault))
+    async with door(server.url.removesuffix("/v1"), tls=True) as (watched, url):
+        asking = asyncio.create_task(ask(connections(KIND.connect(KIND.spec(url)))))
+        [received] = await asyncio.to_thread(server.wait_for_requests, 1)
+        asking.cancel()
+        await asyncio.wait([asking])
+        await eventually(lambda: watched.open == 0)
+        assert await asyncio.to_thread(received.abandoned.wait, NOTICED_S)
+
+
+@contextmanager
+def nobody_answers() -> Iterator[str]:
+    """A port whose backlog is full: it drops whoever knocks, as a firewall does."""
     with socket.socket() as deaf, socket.socket() as first, socket.socket() as second:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen(0)
         for one in (first, second):
             one.setblocking(False)
             one.connect_ex(deaf.getsockname())
-        kind = KINDS["ollama"]
-        connection = connections(kind.connect(kind.spec(f"http://127.0.0.1:{deaf.getsockname()[1]}")))
+        yield f"http://127.0.0.1:{deaf.getsockname()[1]}"
+
+
+@contextmanager
+def no_handshake() -> Iterator[str]:
+    """A port that takes connections, and says nothing of TLS."""
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        yield f"https://127.0.0.1:{mute.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("way", [nobody_answers, no_handshake], ids=["tcp", "tls"])
+async def test_cancelled_while_connecting(
+    connections: Connections, way: Callable[[], AbstractContextManager[str]]
+) -> None:
+    with way() as url:
+        connection = connections(KIND.connect(KIND.spec(url)))
         open_before = psutil.Process().num_fds()
         asking = asyncio.create_task(ask(connection))
         await eventually(lambda: psutil.Process().num_fds() > open_before)
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
-        assert psutil.Process().num_fds() == open_before
+        await eventually(lambda: psutil.Process().num_fds() == open_before)
     assert connection.running == 0
 
 
-async def test_nothing_is_left_after_many_rounds(servers: Callable[[ModelServer], ModelServer]) -> None:
-    server = servers(OllamaServer())
-    kind = KINDS["ollama"]
-    connection = kind.connect(kind.spec(server.url))
-    faults = [Hang(), Stall(1), Cut(1), Cut(1, reset=True), Refuse(500), None]
+@pytest.mark.parametrize("way", [nobody_answers, no_handshake], ids=["tcp", "tls"])
+async def test_closed_while_a_connection_is_opened_ahead(
+    way: Callable[[], AbstractContextManager[str]],
+) -> None:
+    with way() as url:
+        connection = KIND.connect(KIND.spec(url))
+        open_before = psutil.Process().num_fds()
+        connection.keep_warm()
+        await eventually(lambda: psutil.Process().num_fds() > open_before)
+        await connection.close()
+        await eventually(lambda: psutil.Process().num_fds() == open_before)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
-    async def one_round(number: int) -> None:
-        fault = faults[number % len(faults)]
-        server.script(Answer("One two three", fault=fault))
-        asking = asyncio.create_task(ask(connection))
-        received = (await asyncio.to_thread(server.wait_for_requests, number + 1))[-1]
-        if isinstance(fault, Hang | Stall):
-            asking.cancel()
-        await asyncio.wait([asking])
-        assert await asyncio.to_thread(received.done.wait, NOTICED_S)
 
-    for number in range(len(faults)):
-        await one_round(number)
+ENDLESS = [Hang(), Stall(0), Stall(1)]
+SHORT = [HangUp(), Cut(1), Cut(1, reset=True), Refuse(500), None]
+
+
+async def test_nothing_is_left_after_many_rounds(servers: Servers) -> None:
+    server = servers(KIND.server())
+    connection = KIND.connect(KIND.spec(server.url))
+    connection.keep_warm()
+
+    async def one_round() -> None:
+        faults = (ENDLESS + SHORT) * (AT_ONCE // len(ENDLESS + SHORT))
+        server.script(*(Answer("One two three", fault=fault) for fault in faults))
+        asking = [asyncio.create_task(ask(connection)) for _ in faults]
+        came = len(server.requests) + len(faults)
+        received = (await asyncio.to_thread(server.wait_for_requests, came))[-len(faults) :]
+        endless = sum(fault in ENDLESS for fault in faults)
+        await eventually(lambda: sum(not one.done() for one in asking) == endless)
+        for one in asking:
+            one.cancel()
+        await asyncio.wait(asking)
+        for one in received:
+            assert await asyncio.to_thread(one.done.wait, NOTICED_S)
+
+    await one_round()
     before = _left()
-    for number in range(len(faults), len(faults) + ROUNDS):
-        await one_round(number)
+    for _ in range(ROUNDS // AT_ONCE):
+        await one_round()
     # The server's threads close their ends a moment later.
     await eventually(lambda: all(now <= then for now, then in zip(_left(), before, strict=True)))
     await connection.close()
