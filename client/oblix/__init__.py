@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     )
     from oblix.events import Completed, Delta, Event, Queued, Rerouted, Started
     from oblix.models import ModelType
-    from oblix.reports import ImportedSession, ImportReport, PruneReport
+    from oblix.reports import ImportedSession, ImportReport, PruneReport, UsageReport
 
 __all__ = [
     "AbortedError",
@@ -76,13 +76,14 @@ __all__ = [
     "UnauthenticatedError",
     "UnavailableError",
     "UnimplementedError",
+    "UsageReport",
 ]
 
 _HOMES = {
     "OblixClient": "client",
     "ModelType": "models",
     **dict.fromkeys(["BaseAgent", "ConnectivityAgent", "ResourceMonitor"], "agents"),
-    **dict.fromkeys(["ImportReport", "ImportedSession", "PruneReport"], "reports"),
+    **dict.fromkeys(["ImportReport", "ImportedSession", "PruneReport", "UsageReport"], "reports"),
     **dict.fromkeys(["Change", "ResyncRequired", "SessionChanged", "SessionRemoved", "Synced"], "changes"),
     **dict.fromkeys(["Completed", "Delta", "Event", "Queued", "Rerouted", "Started"], "events"),
 }

@@ -17,6 +17,7 @@ from oblix._housekeeping import HousekeepingCalls
 from oblix._keys import key_of
 from oblix._search import SearchCalls
 from oblix._transfer import TransferCalls
+from oblix._usage import UsageCalls
 from oblix._watch import WatchCalls
 from oblix.agents import BaseAgent
 from oblix.models import ModelType
@@ -24,7 +25,14 @@ from oblix.v1 import models_pb2, monitor_pb2
 
 
 class OblixClient(
-    ChatCalls, ExecutionCalls, SearchCalls, TransferCalls, HousekeepingCalls, WatchCalls, BackupCalls
+    ChatCalls,
+    ExecutionCalls,
+    SearchCalls,
+    TransferCalls,
+    HousekeepingCalls,
+    WatchCalls,
+    BackupCalls,
+    UsageCalls,
 ):
     """A program's way to its models and conversations.
 

@@ -1,4 +1,4 @@
-"""What imports and prunes say, session by session."""
+"""What imports and prunes say, session by session, and what was used."""
 
 from __future__ import annotations
 
@@ -64,3 +64,20 @@ class PruneReport:
     """The first 1,000, as `list_sessions` told them before; `action` says what became of each."""
     total_count: int
     """How many there were in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsageReport:
+    """What was used in some days."""
+
+    rows: list[dict[str, Any]]
+    """The most expensive first, then the most tokens; days in their order. At most 1,000. Each has its `key`
+    (the model, day, program or session; empty for answers without a session), `executions`,
+    `input_tokens`, `output_tokens`, `cost`, and `unpriced_executions`, whose cost is not known."""
+    total: dict[str, Any]
+    """All of it, with the keys of a row but `key`; also what rows were left out for."""
+    currency: str
+    """The configuration's, for all costs."""
+    budgets: list[dict[str, Any]]
+    """The configuration's caps: `period` (`day` or `month`), `limit`, `spent`, and the `action` when it is
+    reached, `refuse` or `local`."""

@@ -22,6 +22,7 @@ COMMANDS = {
     "cancel": "end answers that run or wait",
     "sessions": "find, read, keep in order, export and import conversations",
     "backup": "write everything that the daemon keeps to a file",
+    "usage": "show what was used, and what it cost",
     "models": "list the models, or fetch the embedded one",
     "agents": "show what decides where a prompt goes",
     "status": "show the daemon, its models and this machine",
