@@ -18,6 +18,7 @@ from oblixd.execution.cooldown import Cooldowns
 from oblixd.execution.execution import Execution, Rooms
 from oblixd.execution.log import EventLog
 from oblixd.execution.places import QUEUE_LENGTH, Places
+from oblixd.execution.policies import Policies
 from oblixd.execution.requests import checked, checked_id, fingerprint
 from oblixd.execution.scope import Stop
 from oblixd.execution.summary import summary
@@ -48,14 +49,18 @@ class Executions:
         usage: Usage,
         *,
         queue_length: int = QUEUE_LENGTH,
+        policies: Policies | None = None,
     ) -> None:
         self._registry = registry
         self.cooldowns = Cooldowns()
         """Which models are left alone for a while."""
         self.places = Places(queue_length)
         """Who waits for which model."""
-        router = route.Router(monitor, self.cooldowns)
-        self._rooms = Rooms(sessions, router, TurnQueue(), self.places, Corrections(), usage)
+        self.router = route.Router(
+            monitor, self.cooldowns, places=self.places, policies=policies, price=usage.cost
+        )
+        """Where prompts go, and went lately."""
+        self._rooms = Rooms(sessions, self.router, TurnQueue(), self.places, Corrections(), usage)
         self._known: dict[str, Execution] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ended: deque[Execution] = deque()
@@ -112,7 +117,8 @@ class Executions:
         hooks = self._registry.resolve(request.candidates)
         session = self._rooms.sessions.get(request.session_id) if request.session_id else None
         local_only = session is not None and session.local_only
-        return route.to_wire(self._rooms.router.route(request, local_only, hooks), hooks)
+        decision = self.router.explain(request, local_only, hooks, session=session)
+        return route.to_wire(decision, hooks)
 
     def session_deleted(self, session_id: str, running_request_id: str) -> None:
         """Stop whatever waits or runs in a session that is gone."""
@@ -139,7 +145,7 @@ class Executions:
         known = self._known.get(request.request_id)
         if known is not None:
             return _same(known, request)
-        route.policy_of(request.policy)
+        self.router.check(request.policy)
         execution = Execution(request, caller, self._registry.resolve(request.candidates), self._rooms)
         self._forget()
         self._known[request.request_id] = execution

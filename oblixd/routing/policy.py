@@ -1,10 +1,11 @@
-"""The thresholds that a machine's and a network's values are held against."""
+"""Policies: which models a request wants to go first, and the thresholds that it is held against."""
 
 from __future__ import annotations
 
+import enum
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
 from oblixd.errors import InvalidArgumentError
@@ -42,13 +43,49 @@ class ConnectivityThresholds:
     """Megabits a second, 0 or more. Degraded below it."""
 
 
+class Order(enum.Enum):
+    """Which models go first, of those that can answer."""
+
+    TABLE = "table"
+    """As the documented table says: by the state of machine and network."""
+    LOCAL = "local"
+    """Local models, whatever the machine's load."""
+    CLOUD = "cloud"
+    """Cloud models, whatever the network's state, as long as they can be reached."""
+    COST = "cost"
+    """The cheapest for this prompt."""
+    SPEED = "speed"
+    """The one whose answer is whole first, by its answers of late."""
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """How a request wants to be routed."""
 
     resources: ResourceThresholds = ResourceThresholds()
     connectivity: ConnectivityThresholds = ConnectivityThresholds()
+    name: str = "balanced"
+    order: Order = Order.TABLE
+    local_only: bool = False
+    """No cloud model may see it."""
+    max_cost: float | None = None
+    """The most that a prompt may cost. None: anything."""
+    source: str = "default"
+    """Who chose it: request, session, rule or default."""
 
+
+NAMED: Mapping[str, Policy] = {
+    policy.name: policy
+    for policy in (
+        Policy(name="balanced"),
+        Policy(name="prefer-local", order=Order.LOCAL),
+        Policy(name="prefer-cloud", order=Order.CLOUD),
+        Policy(name="cheapest", order=Order.COST),
+        Policy(name="fastest", order=Order.SPEED),
+        Policy(name="private", local_only=True),
+    )
+}
+"""The policies that are always there."""
 
 _UNBOUNDED = frozenset({"load_threshold", "latency_threshold", "bandwidth_threshold"})
 _LARGEST = sys.float_info.max
@@ -56,27 +93,40 @@ _LARGEST = sys.float_info.max
 _Thresholds = TypeVar("_Thresholds", ResourceThresholds, ConnectivityThresholds)
 
 
-def policy_from(resources: Mapping[str, object], connectivity: Mapping[str, object]) -> Policy:
-    """A policy of the given thresholds by name, the defaults for the rest.
+def policy_from(
+    resources: Mapping[str, object],
+    connectivity: Mapping[str, object],
+    max_cost: object = None,
+    base: Policy = NAMED["balanced"],
+) -> Policy:
+    """The policy `base` with the given thresholds by name and the given cap.
 
     Raises InvalidArgumentError INVALID_THRESHOLD for a name that is unknown or
     a value that is not a finite number in its range. 0 is legal.
     """
-    return Policy(
-        _thresholds(ResourceThresholds, "policy.resources", resources),
-        _thresholds(ConnectivityThresholds, "policy.connectivity", connectivity),
+    cap = base.max_cost if max_cost is None else _within("policy.max_cost", _LARGEST, max_cost)
+    return replace(
+        base,
+        resources=_thresholds(base.resources, "policy.resources", resources),
+        connectivity=_thresholds(base.connectivity, "policy.connectivity", connectivity),
+        max_cost=cap,
     )
 
 
-def _thresholds(kind: type[_Thresholds], path: str, given: Mapping[str, object]) -> _Thresholds:
-    known = [field.name for field in fields(kind)]
-    return kind(**{name: _checked(f"{path}.{name}", name, known, value) for name, value in given.items()})
+def _thresholds(base: _Thresholds, path: str, given: Mapping[str, object]) -> _Thresholds:
+    known = [field.name for field in fields(base)]
+    return replace(
+        base, **{name: _checked(f"{path}.{name}", name, known, value) for name, value in given.items()}
+    )
 
 
 def _checked(path: str, name: str, known: list[str], value: object) -> float:
     if name not in known:
         raise _refusal(path, f"one of {', '.join(known)}", name)
-    top = _LARGEST if name in _UNBOUNDED else 100.0
+    return _within(path, _LARGEST if name in _UNBOUNDED else 100.0, value)
+
+
+def _within(path: str, top: float, value: object) -> float:
     # A bool is an int to Python, and no threshold to a person.
     if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= top:
         return float(value)

@@ -4,101 +4,72 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from oblixd.routing import reasons
-from oblixd.routing.assess import Situation, assess
 from oblixd.routing.policy import Policy
-from oblixd.routing.rules import Row, exclusion, is_small, preference
+from oblixd.routing.question import Question
+from oblixd.routing.rules import EXCLUDES, LAST, LATER, ORDERS, Rule
+from oblixd.routing.story import Standing, Story, refused
 from oblixd.routing.types import (
     Candidate,
     ConnectivityState,
     Decision,
     Location,
-    Machine,
     Needs,
-    Verdict,
+    NetworkState,
+    Situation,
+)
+
+_BY_BEST = (
+    ConnectivityState.OPTIMAL,
+    ConnectivityState.UNKNOWN,
+    ConnectivityState.DEGRADED,
+    ConnectivityState.DISCONNECTED,
 )
 
 
-def decide(needs: Needs, candidates: Sequence[Candidate], machine: Machine, policy: Policy) -> Decision:
+def decide(needs: Needs, candidates: Sequence[Candidate], situation: Situation, policy: Policy) -> Decision:
     """Rank the candidates. Pure and total: no clock, no I/O, the same answer to the same question.
 
     The rules stand in `rules.py` in their order. An unavailable candidate keeps
     a place behind the available ones: the attempt on it says what to do.
     """
-    situation = assess(machine, policy)
-    row = preference(situation)
-    exclusions = [(candidate, exclusion(needs, candidate)) for candidate in candidates]
-    allowed = [candidate for candidate, excluded in exclusions if excluded is None]
-    allowed.sort(key=lambda candidate: _place(candidate, row, situation))
-    order = reasons.order(row, situation)
-    ranked = [
-        _verdict(candidate, rank, *_placed(candidate, needs, row, situation, order))
-        for rank, candidate in enumerate(allowed, start=1)
-    ]
-    excluded = [_verdict(candidate, 0, *why) for candidate, why in exclusions if why is not None]
-    rule, reason = _deciding(needs, allowed, row, situation, order)
+    question = Question.of(needs, situation, policy)
+    excluded = [(candidate, _first(EXCLUDES, candidate, question)) for candidate in candidates]
+    allowed = [_standing(candidate, question) for candidate, rule in excluded if rule is None]
+    allowed.sort(key=lambda standing: standing.place)
+    network = _network([standing.candidate for standing in allowed] or candidates, situation)
+    story = Story(question, allowed, network)
+    ranked = [story.placed(standing, rank) for rank, standing in enumerate(allowed, start=1)]
+    others = [refused(candidate, rule, question) for candidate, rule in excluded if rule is not None]
+    rule, reason = story.decision()
     return Decision(
-        ranked=(*ranked, *excluded),
+        ranked=(*ranked, *others),
         rule=rule,
         reason=reason,
-        resource_state=situation.resources,
-        resource_target=situation.resource_target,
-        connectivity_state=situation.connectivity,
-        connectivity_target=situation.connectivity_target,
-        readings=situation.resource_readings + situation.connectivity_readings,
+        machine=situation.machine,
+        network=network,
+        local_only=question.is_local_only,
+        policy=policy.name,
+        policy_source=policy.source,
     )
 
 
-def _place(candidate: Candidate, row: Row, situation: Situation) -> tuple[bool, bool, bool]:
-    """The smaller goes first; equal ones keep the order in which they were given."""
-    too_large = row.small_first and candidate.location is Location.CLOUD and not is_small(candidate)
-    return not _can_answer(candidate, situation), candidate.location is not row.prefers, too_large
+def _standing(candidate: Candidate, question: Question) -> Standing:
+    order = ORDERS[question.policy.order](candidate, question)
+    last = _first(LAST, candidate, question)
+    later = [rule.applies(candidate, question) for rule in LATER]
+    against = last or (LATER[later.index(True)] if True in later else None)
+    place = (last is not None, later, order, candidate.ahead > 0)
+    return Standing(candidate, last is None, against, order, place)
 
 
-def _is_preferred(candidate: Candidate, row: Row) -> bool:
-    small_cloud = candidate.location is Location.CLOUD and is_small(candidate)
-    return candidate.location is row.prefers or (row.small_first and small_cloud)
+def _first(rules: Sequence[Rule], candidate: Candidate, question: Question) -> Rule | None:
+    for rule in rules:
+        if rule.applies(candidate, question):
+            return rule
+    return None
 
 
-def _can_answer(candidate: Candidate, situation: Situation) -> bool:
-    return candidate.available and not _is_cut_off(candidate, situation)
-
-
-def _is_cut_off(candidate: Candidate, situation: Situation) -> bool:
-    offline = situation.connectivity is ConnectivityState.DISCONNECTED
-    return offline and candidate.location is Location.CLOUD
-
-
-def _placed(
-    candidate: Candidate, needs: Needs, row: Row, situation: Situation, order: str
-) -> tuple[str, str]:
-    """The rule and the reason of an allowed candidate's place."""
-    if not candidate.available:
-        return "UNAVAILABLE", candidate.unavailable_reason or "It can't answer just now."
-    if needs.pin:
-        return "PINNED", f"The request pins {needs.pin}."
-    return row.rule, f"{reasons.place(candidate.location)}; {order}."
-
-
-def _deciding(
-    needs: Needs, allowed: Sequence[Candidate], row: Row, situation: Situation, order: str
-) -> tuple[str, str]:
-    """The rule that put the first candidate first."""
-    if not allowed:
-        return "NO_MODEL_ALLOWED", "Every model is excluded: see the reason of each."
-    if needs.pin:
-        return "PINNED", f"The request pins {needs.pin}, which goes before everything else."
-    if needs.local_only:
-        return "LOCAL_ONLY", "This request or its session is local-only: no cloud model may see it."
-    first = allowed[0]
-    if not _can_answer(first, situation):
-        return "LAST_RESORT", f"No model can answer just now, so {first.model} is tried: {order}."
-    if not any(_is_preferred(candidate, row) for candidate in allowed):
-        return "ONLY_CHOICE", reasons.missing(row, situation)
-    if not _is_preferred(first, row):
-        return "NEXT_BEST", f"{first.model} is the next best: {order}, and none of those can take it."
-    return row.rule, f"{order[0].upper()}{order[1:]}."
-
-
-def _verdict(candidate: Candidate, rank: int, rule: str, reason: str) -> Verdict:
-    return Verdict(candidate.key, candidate.model, candidate.location, rank, rule, reason)
+def _network(candidates: Sequence[Candidate], situation: Situation) -> NetworkState:
+    """The way to the best reachable cloud candidate; without one, the network as a whole."""
+    ways = [candidate.network for candidate in candidates if candidate.location is Location.CLOUD]
+    return min(ways, key=lambda way: _BY_BEST.index(way.state), default=situation.network)

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from oblixd.routing.assess import Situation
-from oblixd.routing.rules import Row
-from oblixd.routing.types import Location, Reading, ResourceState
+from oblixd.routing.policy import Order
+from oblixd.routing.question import Question, known, seconds
+from oblixd.routing.types import (
+    Candidate,
+    Location,
+    MachineState,
+    NetworkState,
+    Reading,
+    ResourceState,
+)
 
 _NAMES = {
     "cpu_percent": ("CPU", " %"),
@@ -15,58 +22,150 @@ _NAMES = {
     "packet_loss_percent": ("packet loss", " %"),
     "bandwidth_mbps": ("bandwidth", " Mbps"),
 }
+_MB = 1e6
 
 
-def order(row: Row, situation: Situation) -> str:
-    """Which models go first, and the situation that asks for it."""
-    first = "local models go first" if row.prefers is Location.LOCAL else "cloud models go first"
-    if row.small_first:
-        first += ", and of cloud models the small ones"
-    return f"{first}, because {_situation(row, situation)}"
+def not_local(_: Candidate, question: Question) -> str:
+    """LOCAL_ONLY."""
+    if question.needs.local_only:
+        return "It runs in the cloud, and this request or its session is local-only."
+    return f"It runs in the cloud, and the policy {question.policy.name} is local-only."
 
 
-def missing(row: Row, situation: Situation) -> str:
-    """Why the place that goes first has nobody: nothing was hooked there."""
-    wanted = "local" if row.prefers is Location.LOCAL else "cloud"
-    return f"No {wanted} model is hooked; one would go first now, because {_situation(row, situation)}."
+def not_pinned(_: Candidate, question: Question) -> str:
+    """NOT_PINNED."""
+    return f"The request pins {question.needs.pin}."
 
 
-def place(location: Location) -> str:
-    """Where a candidate runs."""
-    return "It runs on this machine" if location is Location.LOCAL else "It runs in the cloud"
+def no_tools(_: Candidate, __: Question) -> str:
+    """NO_TOOLS."""
+    return "The request has tools, and it can't call any."
 
 
-def _situation(row: Row, situation: Situation) -> str:
-    machine = _machine(situation)
-    match row.rule:
-        case "OFFLINE":
-            return "cloud models can't be reached" + _numbers(
-                situation.connectivity_readings, only_beyond=True
-            )
-        case "LIMITED_NETWORK":
-            return _limited(situation)
-        case "OVERLOADED_AND_LIMITED":
-            return f"{machine}, although {_limited(situation)}"
+def no_images(_: Candidate, __: Question) -> str:
+    """NO_IMAGES."""
+    return "The prompt has a picture, and it reads text only."
+
+
+def too_expensive(candidate: Candidate, question: Question) -> str:
+    """TOO_EXPENSIVE."""
+    cost = known(candidate.cost, 0.0)
+    return f"It would cost about {cost:.4g}, and at most {question.max_cost:.4g} is allowed."
+
+
+def cut_off(candidate: Candidate, _: Question) -> str:
+    """OFFLINE."""
+    return f"Its server can't be reached{_for(candidate.network.for_s)}."
+
+
+def unavailable(candidate: Candidate, _: Question) -> str:
+    """UNAVAILABLE."""
+    return candidate.unavailable_reason or "It can't answer just now."
+
+
+def no_memory(candidate: Candidate, question: Question) -> str:
+    """NO_MEMORY."""
+    available = known(question.situation.machine.memory_available_bytes, 0.0)
+    needed = known(candidate.memory_bytes, 0.0)
+    return f"It has to be loaded into {needed / _MB:,.0f} MB, and {available / _MB:,.0f} MB are free."
+
+
+def queue_full(candidate: Candidate, _: Question) -> str:
+    """QUEUE_FULL."""
+    return f"{candidate.waiting} prompts wait for it, and no more may."
+
+
+def too_short(candidate: Candidate, _: Question) -> str:
+    """WINDOW_TOO_SHORT."""
+    window = known(candidate.context_window, 0.0)
+    return f"Its context window of {window:,.0f} tokens is too short for all of it."
+
+
+def too_slow(candidate: Candidate, question: Question) -> str:
+    """TOO_SLOW."""
+    took, left = seconds(candidate), question.deadline_s
+    return f"Its answer would take about {took:.3g} s, and {left:.3g} s are left."
+
+
+def not_favoured(_: Candidate, question: Question) -> str:
+    """AGENT_TARGET, for those that it holds against."""
+    return f"The agent {question.needs.agent} favours {question.needs.target}."
+
+
+def waits(candidate: Candidate, _: Question) -> str:
+    """What is said of one that has to wait."""
+    return f" It would wait for {candidate.ahead} before it."
+
+
+def place(candidate: Candidate, question: Question, why: str) -> str:
+    """Why a candidate, against which nothing holds, has its place."""
+    match question.policy.order:
+        case Order.COST:
+            return f"{_cost(candidate)}; {why}."
+        case Order.SPEED:
+            return f"{_speed(candidate)}; {why}."
         case _:
-            return machine
+            runs = "on this machine" if candidate.location is Location.LOCAL else "in the cloud"
+            return f"It runs {runs}; {why}."
 
 
-def _limited(situation: Situation) -> str:
-    return "the network is limited" + _numbers(situation.connectivity_readings, only_beyond=True)
+def order(question: Question, first: Location, small: bool, network: NetworkState, rule: str) -> str:
+    """Which models go first, and what asks for it."""
+    match question.policy.order:
+        case Order.COST:
+            return f"the cheapest goes first, because the policy is {question.policy.name}"
+        case Order.SPEED:
+            return f"the fastest goes first, because the policy is {question.policy.name}"
+        case Order.TABLE:
+            why = _situation(rule, question.situation.machine, network)
+        case _:
+            why = f"the policy is {question.policy.name}"
+    some = ", and of cloud models the small ones" if small else ""
+    return f"{first.value} models go first{some}, because {why}"
 
 
-def _machine(situation: Situation) -> str:
-    readings = situation.resource_readings
-    if situation.resources is ResourceState.UNKNOWN:
+def _cost(candidate: Candidate) -> str:
+    if candidate.cost is None:
+        free = candidate.location is Location.LOCAL
+        return "It runs on this machine and costs nothing" if free else "Its price is not known"
+    return f"It would cost about {known(candidate.cost, 0.0):.4g}"
+
+
+def _speed(candidate: Candidate) -> str:
+    if not seconds(candidate):
+        return "It has not answered lately, so it is tried"
+    return f"Its answer would take about {seconds(candidate):.3g} s"
+
+
+def _situation(rule: str, machine: MachineState, network: NetworkState) -> str:
+    match rule:
+        case "OFFLINE":
+            return f"cloud models can't be reached{_numbers(network.readings, network.for_s)}"
+        case "LIMITED_NETWORK":
+            return _limited(network)
+        case "OVERLOADED_AND_LIMITED":
+            return f"{_machine(machine)}, although {_limited(network)}"
+        case _:
+            return _machine(machine)
+
+
+def _limited(network: NetworkState) -> str:
+    return f"the network is limited{_numbers(network.readings, network.for_s)}"
+
+
+def _machine(machine: MachineState) -> str:
+    if machine.state is ResourceState.UNKNOWN:
         return "nothing is known against this machine"
-    if situation.resources is ResourceState.AVAILABLE:
-        return "this machine has room" + _numbers(readings, only_beyond=False)
-    return f"this machine is {situation.resources.name.lower()}" + _numbers(readings, only_beyond=True)
+    if machine.state is ResourceState.AVAILABLE:
+        return f"this machine has room{_numbers(machine.readings, None, only_beyond=False)}"
+    return f"this machine is {machine.state.name.lower()}{_numbers(machine.readings, machine.for_s)}"
 
 
-def _numbers(readings: tuple[Reading, ...], *, only_beyond: bool) -> str:
+def _numbers(readings: tuple[Reading, ...], for_s: float | None, *, only_beyond: bool = True) -> str:
     shown = [r for r in readings if r.name in _NAMES and (r.beyond or not only_beyond)]
     words = [_number(reading) for reading in shown]
+    if for_s is not None and for_s >= 1:
+        words.append(f"for {for_s:.0f} s now")
     age_s = next((r.age_s for r in readings if r.age_s is not None), None)
     if age_s is not None:
         words.append(f"measured {_short(age_s)} s ago")
@@ -75,8 +174,13 @@ def _numbers(readings: tuple[Reading, ...], *, only_beyond: bool) -> str:
 
 def _number(reading: Reading) -> str:
     name, unit = _NAMES[reading.name]
-    limit = f" against a threshold of {_short(reading.threshold)}{unit}" if reading.beyond else ""
+    held = reading.beyond and reading.threshold is not None
+    limit = f" against a threshold of {_short(reading.threshold or 0.0)}{unit}" if held else ""
     return f"{name} {_short(reading.value)}{unit}{limit}"
+
+
+def _for(for_s: float | None) -> str:
+    return "" if for_s is None or for_s < 1 else f", for {for_s:.0f} s now"
 
 
 def _short(value: float) -> str:

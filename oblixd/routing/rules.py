@@ -1,88 +1,208 @@
-"""The rules, in the order in which they are asked. The first that applies decides.
+"""The rules, from top to bottom in the order in which they are asked.
 
-1. Who may take the prompt at all (`exclusion`):
-
-    LOCAL_ONLY       a cloud model, and the request is local-only
-    NOT_PINNED       another model than the one that the request pins
-
-2. Which place goes first (`TABLE`):
-
-    OFFLINE                 no network                           local
-    OVERLOADED_AND_LIMITED  critical machine, degraded network   cloud, small models first
-    LIMITED_NETWORK         degraded network                     local, then cloud, small models first
-    MACHINE_UNDER_LOAD      constrained or critical machine      cloud
-    ALL_WELL                anything else                        local
-
-3. Who goes first (`ranking.py`): who can answer before who can't, then the
-   table's place before the other, then the order in which they were given.
+1. `EXCLUDES`: who may not take the prompt at all. The first that applies is told.
+2. `LAST`: who can't answer just now. They are tried when nobody else is left.
+3. `LATER`: who could, but goes behind those to whom none of these applies. An
+   earlier rule outweighs all later ones.
+4. `ORDERS`: who goes first by the request's policy. The policy `balanced` reads
+   `TABLE`, where the first row that applies decides.
+5. Whoever would have to wait for others goes behind its equals. Then the order
+   in which the candidates were given.
 """
 
 from __future__ import annotations
 
-import re
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from oblixd.routing.assess import Situation
-from oblixd.routing.types import Candidate, ConnectivityState, Location, Needs, ResourceState
+from oblixd.routing import reasons
+from oblixd.routing.policy import Order
+from oblixd.routing.question import Question, is_limited, is_small, known, seconds
+from oblixd.routing.types import (
+    Candidate,
+    ConnectivityState,
+    Location,
+    MachineState,
+    NetworkState,
+    ResourceState,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Something that holds against a candidate."""
+
+    name: str
+    applies: Callable[[Candidate, Question], bool]
+    reason: Callable[[Candidate, Question], str]
+
+
+# 1. Who may not take the prompt.
+
+
+def _is_not_local(candidate: Candidate, question: Question) -> bool:
+    return question.is_local_only and candidate.location is Location.CLOUD
+
+
+def _is_not_pinned(candidate: Candidate, question: Question) -> bool:
+    return bool(question.needs.pin) and candidate.model != question.needs.pin
+
+
+def _lacks_tools(candidate: Candidate, question: Question) -> bool:
+    return question.needs.tools and candidate.has_tools is False
+
+
+def _lacks_images(candidate: Candidate, question: Question) -> bool:
+    return question.needs.images and candidate.has_images is False
+
+
+def _costs_too_much(candidate: Candidate, question: Question) -> bool:
+    return known(candidate.cost, 0.0) > question.max_cost
+
+
+EXCLUDES = (
+    Rule("LOCAL_ONLY", _is_not_local, reasons.not_local),
+    Rule("NOT_PINNED", _is_not_pinned, reasons.not_pinned),
+    Rule("NO_TOOLS", _lacks_tools, reasons.no_tools),
+    Rule("NO_IMAGES", _lacks_images, reasons.no_images),
+    Rule("TOO_EXPENSIVE", _costs_too_much, reasons.too_expensive),
+)
+
+
+# 2. Who can't answer just now.
+
+
+def _is_cut_off(candidate: Candidate, _: Question) -> bool:
+    return candidate.location is Location.CLOUD and candidate.network.state is ConnectivityState.DISCONNECTED
+
+
+def _is_unavailable(candidate: Candidate, _: Question) -> bool:
+    return not candidate.available
+
+
+def _has_no_memory(candidate: Candidate, question: Question) -> bool:
+    available = known(question.situation.machine.memory_available_bytes, math.inf)
+    return candidate.location is Location.LOCAL and known(candidate.memory_bytes, 0.0) > available
+
+
+def _is_full(candidate: Candidate, _: Question) -> bool:
+    limit = known(candidate.waiting_limit, math.inf)
+    return candidate.ahead > 0 and candidate.waiting >= limit
+
+
+LAST = (
+    Rule("OFFLINE", _is_cut_off, reasons.cut_off),
+    Rule("UNAVAILABLE", _is_unavailable, reasons.unavailable),
+    Rule("NO_MEMORY", _has_no_memory, reasons.no_memory),
+    Rule("QUEUE_FULL", _is_full, reasons.queue_full),
+)
+
+
+# 3. Who goes behind the others.
+
+
+def _is_too_short(candidate: Candidate, _: Question) -> bool:
+    return candidate.fits is False
+
+
+def _is_too_slow(candidate: Candidate, question: Question) -> bool:
+    return seconds(candidate) > question.deadline_s
+
+
+def _is_not_favoured(candidate: Candidate, question: Question) -> bool:
+    target = question.needs.target
+    return bool(target) and target not in {candidate.model, candidate.location.value}
+
+
+LATER = (
+    Rule("WINDOW_TOO_SHORT", _is_too_short, reasons.too_short),
+    Rule("TOO_SLOW", _is_too_slow, reasons.too_slow),
+    Rule("AGENT_TARGET", _is_not_favoured, reasons.not_favoured),
+)
+
+
+# 4. Who goes first: the documented table, and what other policies put in its place.
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table."""
+    """One line of the table: in a situation, which place goes first."""
 
     rule: str
-    applies: Callable[[Situation], bool]
+    applies: Callable[[ResourceState, ConnectivityState], bool]
     prefers: Location
-    small_first: bool = False
-    """Among cloud models the small ones go first: their answers are short of neither bandwidth nor time."""
-
-
-def exclusion(needs: Needs, candidate: Candidate) -> tuple[str, str] | None:
-    """The rule and the reason that exclude a candidate, None where it may take the prompt."""
-    if needs.local_only and candidate.location is Location.CLOUD:
-        return "LOCAL_ONLY", "It runs in the cloud, and this request or its session is local-only."
-    if needs.pin and candidate.model != needs.pin:
-        return "NOT_PINNED", f"The request pins {needs.pin}."
-    return None
-
-
-def preference(situation: Situation) -> Row:
-    """The first line of the table that applies."""
-    return next(row for row in TABLE if row.applies(situation))
-
-
-def is_small(candidate: Candidate) -> bool:
-    """Whether its name calls it small, as vendors do: mini, haiku, flash."""
-    return _SMALL.search(candidate.model) is not None
-
-
-def _is_offline(situation: Situation) -> bool:
-    return situation.connectivity is ConnectivityState.DISCONNECTED
-
-
-def _is_limited(situation: Situation) -> bool:
-    return situation.connectivity is ConnectivityState.DEGRADED
-
-
-def _is_under_load(situation: Situation) -> bool:
-    return situation.resources >= ResourceState.CONSTRAINED
-
-
-def _is_overloaded_and_limited(situation: Situation) -> bool:
-    return situation.resources is ResourceState.CRITICAL and _is_limited(situation)
-
-
-def _always(_: Situation) -> bool:
-    return True
+    takes_small: bool = False
+    """Whether a small cloud model is as good a choice: its answers need neither bandwidth nor time."""
 
 
 TABLE = (
-    Row("OFFLINE", _is_offline, Location.LOCAL),
-    Row("OVERLOADED_AND_LIMITED", _is_overloaded_and_limited, Location.CLOUD, small_first=True),
-    Row("LIMITED_NETWORK", _is_limited, Location.LOCAL, small_first=True),
-    Row("MACHINE_UNDER_LOAD", _is_under_load, Location.CLOUD),
-    Row("ALL_WELL", _always, Location.LOCAL),
+    Row("OFFLINE", lambda _, network: network is ConnectivityState.DISCONNECTED, Location.LOCAL),
+    Row(
+        "OVERLOADED_AND_LIMITED",
+        lambda machine, network: machine is ResourceState.CRITICAL and network is ConnectivityState.DEGRADED,
+        Location.CLOUD,
+        takes_small=True,
+    ),
+    Row(
+        "LIMITED_NETWORK",
+        lambda _, network: network is ConnectivityState.DEGRADED,
+        Location.LOCAL,
+        takes_small=True,
+    ),
+    Row("MACHINE_UNDER_LOAD", lambda machine, _: machine >= ResourceState.CONSTRAINED, Location.CLOUD),
+    Row("ALL_WELL", lambda _, __: True, Location.LOCAL),
 )
+"""The first row that applies to the machine and to the way to a cloud model says which goes first."""
 
-_SMALL = re.compile(r"(?<![a-z])(mini|nano|micro|small|tiny|lite|flash|haiku)(?![a-z])", re.IGNORECASE)
+
+def row(machine: MachineState, network: NetworkState) -> Row:
+    """The first line of the table that applies."""
+    return next(row for row in TABLE if row.applies(machine.state, network.state))
+
+
+Place = tuple[float, ...]
+"""The smaller goes first."""
+
+
+def _by_table(candidate: Candidate, question: Question) -> Place:
+    """A cloud model goes before the local ones or behind them, by the way to its own server."""
+    if candidate.location is Location.LOCAL:
+        return 0, 0, 0
+    machine = question.situation.machine
+    before = row(machine, candidate.network).prefers is Location.CLOUD
+    return -1 if before else 1, *_by_network(candidate)
+
+
+def _local_first(candidate: Candidate, _: Question) -> Place:
+    return candidate.location is Location.CLOUD, *_by_network(candidate)
+
+
+def _cloud_first(candidate: Candidate, _: Question) -> Place:
+    return candidate.location is Location.LOCAL, *_by_network(candidate)
+
+
+def _by_cost(candidate: Candidate, question: Question) -> Place:
+    """A local model without a price costs nothing; a cloud model without one goes last."""
+    free = 0.0 if candidate.location is Location.LOCAL else math.inf
+    return known(candidate.cost, free), *_by_table(candidate, question)
+
+
+def _by_speed(candidate: Candidate, question: Question) -> Place:
+    """Who has not answered lately goes first: nothing is learned of a model that is never asked."""
+    return seconds(candidate), *_by_table(candidate, question)
+
+
+def _by_network(candidate: Candidate) -> Place:
+    """Of cloud models those that are reached well go first, of the others the small ones."""
+    limited = is_limited(candidate)
+    return limited, limited and not is_small(candidate)
+
+
+ORDERS: dict[Order, Callable[[Candidate, Question], Place]] = {
+    Order.TABLE: _by_table,
+    Order.LOCAL: _local_first,
+    Order.CLOUD: _cloud_first,
+    Order.COST: _by_cost,
+    Order.SPEED: _by_speed,
+}

@@ -1,9 +1,12 @@
-"""What routing takes and gives. Plain values: whoever calls it fills them."""
+"""What routing takes and gives. Plain values: whoever calls it fills them.
+
+None is unknown, and so is a number that is not finite: unknown never degrades.
+"""
 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 class Location(enum.Enum):
@@ -34,8 +37,54 @@ class ConnectivityState(enum.IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """One number that a decision was made on."""
+
+    name: str
+    """What was measured, with its unit: cpu_percent, latency_ms. CPU, GPU and load are those of the rest of
+    the machine, without our models."""
+    value: float
+    threshold: float | None = None
+    """What the value was held against: the critical threshold where it was reached. None: against nothing."""
+    age_s: float | None = None
+    """Seconds, None where the caller did not say."""
+    beyond: bool = False
+    """Whether the value counts as on the bad side of its threshold."""
+
+
+@dataclass(frozen=True, slots=True)
+class MachineState:
+    """How this machine is, and the numbers behind it."""
+
+    state: ResourceState = ResourceState.UNKNOWN
+    for_s: float | None = None
+    """Seconds for which it has been so; None where it was never known."""
+    readings: tuple[Reading, ...] = ()
+    memory_available_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkState:
+    """How the way to a model's server is, and the numbers behind it."""
+
+    state: ConnectivityState = ConnectivityState.UNKNOWN
+    for_s: float | None = None
+    """Seconds for which it has been so; None where it was never known."""
+    readings: tuple[Reading, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """This machine and its network, under the thresholds of the policy."""
+
+    machine: MachineState = MachineState()
+    network: NetworkState = NetworkState()
+    """The network as a whole. A candidate has its own."""
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
-    """A model that could take the prompt."""
+    """A model that could take the prompt, and all that is known of it now."""
 
     key: str
     """The caller's name for it, a hook handle or a model id. Never read here."""
@@ -46,6 +95,28 @@ class Candidate:
     """False lowers the rank and never excludes: the attempt then says what is wrong."""
     unavailable_reason: str = ""
     """For a person, where `available` is False."""
+    network: NetworkState = NetworkState()
+    """The way to its own server. Not looked at for a local model."""
+    waiting: int = 0
+    """Prompts that wait for a place at it."""
+    waiting_limit: int | None = None
+    """So many may wait at most. None: any number."""
+    ahead: int = 0
+    """Prompts that have to end before this one could begin."""
+    memory_bytes: float | None = None
+    """Memory that has to be free to load it. None: it is loaded, or its size is not known."""
+    context_window: float | None = None
+    """In tokens."""
+    fits: bool | None = None
+    """Whether the whole conversation and an answer have room in it. None: not asked, or not known."""
+    has_tools: bool | None = None
+    """Whether it can call tools."""
+    has_images: bool | None = None
+    """Whether it reads images."""
+    cost: float | None = None
+    """What this prompt would cost, in the configuration's currency. None: its price is not known."""
+    seconds: float | None = None
+    """How long its answer would take, as its answers of late show. None: it has not answered lately."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,50 +127,16 @@ class Needs:
     """No cloud model may see it, whatever else is asked for."""
     pin: str = ""
     """Only this model, as provider:name. Empty: any."""
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """What was measured. None is unknown, and so is a number that is not finite: unknown never degrades."""
-
-    cpu_percent: float | None = None
-    """CPU use of all cores together, 0 to 100."""
-    memory_percent: float | None = None
-    """Memory in use, 0 to 100."""
-    load_average: float | None = None
-    """Over one minute."""
-    gpu_percent: float | None = None
-    """GPU use, 0 to 100."""
-    own_cpu_percent: float | None = None
-    """The share of `cpu_percent` that our own models use: not held against them."""
-    own_load_average: float | None = None
-    """The share of `load_average` that our own models cause: not held against them."""
-    age_s: float | None = None
-    """Seconds since the values above were measured."""
-    reachable: bool | None = None
-    """Whether cloud models can be reached."""
-    latency_ms: float | None = None
-    packet_loss_percent: float | None = None
-    """Lost connection attempts, 0 to 100."""
-    bandwidth_mbps: float | None = None
-    """Megabits a second."""
-    network_age_s: float | None = None
-    """Seconds since the network's values were measured."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """One number that a decision was made on."""
-
-    name: str
-    """A field of Machine. CPU and load are those of the rest of the machine, without our models."""
-    value: float
-    threshold: float
-    """What the value was held against: the critical threshold where it was reached."""
-    age_s: float | None
-    """Seconds, None where the caller did not say."""
-    beyond: bool
-    """Whether the value is on the bad side of its threshold."""
+    tools: bool = False
+    images: bool = False
+    deadline_s: float | None = None
+    """Seconds that are left for the answer. None: any number."""
+    max_cost: float | None = None
+    """The most that it may cost. None: anything."""
+    target: str = ""
+    """What an agent of the client favours: local, cloud or a model as provider:name. Empty: nothing."""
+    agent: str = ""
+    """The name of that agent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +152,8 @@ class Verdict:
     """What placed or excluded it: UPPER_SNAKE, stable."""
     reason: str
     """The same for a person, with the numbers."""
+    readings: tuple[Reading, ...] = ()
+    """The numbers of this candidate that were looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +166,71 @@ class Decision:
     """What decided: UPPER_SNAKE, stable. NO_MODEL_ALLOWED where every candidate is excluded."""
     reason: str
     """The same for a person, with the numbers and their age."""
-    resource_state: ResourceState
-    resource_target: str
-    """What the machine's state asks for: local_cpu, local_gpu or cloud."""
-    connectivity_state: ConnectivityState
-    connectivity_target: str
-    """What the network's state asks for: local, cloud or hybrid."""
-    readings: tuple[Reading, ...]
+    machine: MachineState
+    network: NetworkState
+    """That of the best reachable cloud candidate; without one, of the network as a whole."""
+    local_only: bool
+    """Whether only local models were let in, by the request or by its policy."""
+    policy: str = "balanced"
+    """The name of the policy that it was decided by."""
+    policy_source: str = "default"
+    """Where the policy came from: request, session, rule or default."""
+
+    @property
+    def resource_target(self) -> str:
+        """What the machine's state asks for: local_cpu, local_gpu or cloud."""
+        if self.machine.state >= ResourceState.CONSTRAINED:
+            return "cloud"
+        has_gpu = any(reading.name == "gpu_percent" for reading in self.machine.readings)
+        return "local_gpu" if has_gpu else "local_cpu"
+
+    @property
+    def connectivity_target(self) -> str:
+        """What the network's state asks for: local, cloud or hybrid."""
+        if self.network.state is ConnectivityState.DISCONNECTED:
+            return "local"
+        return "hybrid" if self.network.state is ConnectivityState.DEGRADED else "cloud"
+
+    @property
+    def readings(self) -> tuple[Reading, ...]:
+        """The numbers of the machine, then those of the network."""
+        return self.machine.readings + self.network.readings
+
+
+@dataclass(frozen=True, slots=True)
+class MachineSample:
+    """This machine's load at one moment."""
+
+    time_s: float
+    """When, on a monotonic clock."""
+    cpu_percent: float | None = None
+    """CPU use of all cores together since the sample before, 0 to 100."""
+    memory_percent: float | None = None
+    """Memory in use, 0 to 100."""
+    load_average: float | None = None
+    """Over one minute."""
+    gpu_percent: float | None = None
+    """Use of the busiest GPU, 0 to 100."""
+    own_cpu_percent: float | None = None
+    """The share of `cpu_percent` that our own models use: not held against them."""
+    own_load_average: float | None = None
+    """The share of `load_average` that our own models cause: not held against them."""
+    own_gpu_percent: float | None = None
+    """The share of `gpu_percent` that our own models use: not held against them."""
+    memory_available_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSample:
+    """The way to one server, or the network as a whole, at one moment."""
+
+    time_s: float
+    """When, on the same clock."""
+    reachable: bool | None = None
+    latency_ms: float | None = None
+    packet_loss_percent: float | None = None
+    """Failed connection attempts, 0 to 100."""
+    bandwidth_mbps: float | None = None
+    """Megabits a second."""
+    observed_s: float | None = field(default=None, compare=False)
+    """When the newest of these was observed. None: not told."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from google.protobuf.duration_pb2 import Duration
@@ -10,7 +11,8 @@ from oblix.v1 import monitor_pb2 as pb
 from oblix.v1 import monitor_pb2_grpc
 
 from oblixd.errors import InvalidArgumentError
-from oblixd.monitor import Monitor
+from oblixd.execution.assessor import Assessor, assessments
+from oblixd.monitor import Monitor, Snapshot
 from oblixd.rpc.edge import Context
 from oblixd.rpc.snapshots import to_wire
 
@@ -32,24 +34,28 @@ class MonitorServicer(monitor_pb2_grpc.MonitorServiceServicer):
     ) -> None:
         self._monitor = monitor
         self._prompts = prompts
+        self._assessor = Assessor(monitor)
 
     async def GetSnapshot(self, request: pb.GetSnapshotRequest, context: Context) -> pb.GetSnapshotResponse:
-        return pb.GetSnapshotResponse(snapshot=to_wire(self._monitor.latest()))
+        return pb.GetSnapshotResponse(snapshot=self._assessed(self._monitor.latest()))
 
     async def WatchSnapshots(
         self, request: pb.WatchSnapshotsRequest, context: Context
     ) -> AsyncIterator[pb.WatchSnapshotsResponse]:
         async for snapshot in self._monitor.watch():
-            yield pb.WatchSnapshotsResponse(snapshot=to_wire(snapshot))
+            yield pb.WatchSnapshotsResponse(snapshot=self._assessed(snapshot))
 
     async def GetHistory(self, request: pb.GetHistoryRequest, context: Context) -> pb.GetHistoryResponse:
         seconds = _seconds(request.duration) if request.HasField("duration") else LONGEST_S
         response = pb.GetHistoryResponse(prompts=self._prompts(seconds)[-MOST_PROMPTS:])
-        for number, snapshot in enumerate(self._monitor.history(seconds), 1):
-            response.snapshots.append(to_wire(snapshot))
+        for number, told in enumerate(assessments(self._monitor.history(seconds)), 1):
+            response.snapshots.append(to_wire(*told))
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)
         return response
+
+    def _assessed(self, snapshot: Snapshot) -> pb.Snapshot:
+        return to_wire(snapshot, self._assessor.assessment(time.monotonic()))
 
 
 def _seconds(given: Duration) -> float:

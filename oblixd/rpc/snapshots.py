@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from oblix.v1 import monitor_pb2 as pb
 
-from oblixd.execution.route import assessed
+from oblixd.execution.assessor import Assessment
+from oblixd.execution.decisions import CONNECTIVITY, RESOURCES
 from oblixd.monitor import Connectivity, Gpu, Resources, Snapshot
+from oblixd.routing import NetworkState
 
 
-def to_wire(snapshot: Snapshot) -> pb.Snapshot:
+def to_wire(snapshot: Snapshot, states: Assessment) -> pb.Snapshot:
     """All of it, with the states under the default thresholds."""
-    resource_state, connectivity_state = assessed(snapshot)
+    moment_s = _moment_s(snapshot, states)
     result = pb.Snapshot(
         resources=_resources(snapshot.resources, snapshot.own_load_average),
-        connectivity=_connectivity(snapshot.connectivity),
-        resource_state=resource_state,
+        connectivity=_connectivity(snapshot.connectivity, states.network, moment_s),
+        resource_state=RESOURCES[states.machine.state],
     )
-    result.connectivity.state = connectivity_state
     result.connectivity.endpoints.extend(
-        _endpoint(snapshot, origin, way) for origin, way in snapshot.endpoints.items()
+        _endpoint(origin, way, states.endpoints.get(origin, NetworkState()), moment_s)
+        for origin, way in snapshot.endpoints.items()
     )
+    _set_since(result.resource_since_time, moment_s, states.machine.for_s)
     if snapshot.time_s is not None:
         result.sample_time.FromMicroseconds(round(snapshot.time_s * 1e6))
     return result
@@ -64,23 +68,25 @@ def _gpu(gpu: Gpu) -> pb.GpuSample:
     )
 
 
-def _connectivity(way: Connectivity) -> pb.ConnectivitySample:
+def _connectivity(way: Connectivity, state: NetworkState, moment_s: float | None) -> pb.ConnectivitySample:
     result = pb.ConnectivitySample(
+        state=CONNECTIVITY[state.state],
         latency=way.latency_ms,
         packet_loss=way.packet_loss_percent,
         bandwidth=way.bandwidth_mbps,
         jitter=way.jitter_ms,
         connection_type=way.connection_type,
     )
-    _set_since(result, way)
+    _set_since(result.since_time, moment_s, state.for_s)
     return result
 
 
-def _endpoint(snapshot: Snapshot, origin: str, way: Connectivity) -> pb.EndpointSample:
-    alone = Snapshot(snapshot.time_s, snapshot.monotonic_s, Resources(), way)
+def _endpoint(
+    origin: str, way: Connectivity, state: NetworkState, moment_s: float | None
+) -> pb.EndpointSample:
     result = pb.EndpointSample(
         endpoint=origin,
-        state=assessed(alone)[1],
+        state=CONNECTIVITY[state.state],
         latency=way.latency_ms,
         jitter=way.jitter_ms,
         packet_loss=way.packet_loss_percent,
@@ -89,10 +95,16 @@ def _endpoint(snapshot: Snapshot, origin: str, way: Connectivity) -> pb.Endpoint
     )
     if way.age_s is not None:
         result.age.FromMicroseconds(round(way.age_s * 1e6))
-    _set_since(result, way)
+    _set_since(result.since_time, moment_s, state.for_s)
     return result
 
 
-def _set_since(sample: pb.ConnectivitySample | pb.EndpointSample, way: Connectivity) -> None:
-    if way.since_s is not None:
-        sample.since_time.FromMicroseconds(round(way.since_s * 1e6))
+def _set_since(field: Timestamp, moment_s: float | None, for_s: float | None) -> None:
+    """Set when a state began that has lasted `for_s` at a moment; nothing where that is not known."""
+    if moment_s is not None and for_s is not None:
+        field.FromMicroseconds(round((moment_s - for_s) * 1e6))
+
+
+def _moment_s(snapshot: Snapshot, states: Assessment) -> float | None:
+    """When the states were looked at, seconds since the epoch."""
+    return None if snapshot.time_s is None else snapshot.time_s + states.at_s - snapshot.monotonic_s

@@ -1,24 +1,29 @@
-"""The documented table, its conflicts, and what holds for every input."""
+"""What a decision says, and what holds of it for every input."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.routing import machine, network, reached, situation
 
 from oblixd.routing import (
+    NAMED,
     Candidate,
     ConnectivityState,
     ConnectivityThresholds,
     Location,
-    Machine,
+    MachineState,
     Needs,
+    NetworkState,
+    Order,
     Policy,
+    Reading,
     ResourceState,
     ResourceThresholds,
+    Situation,
     decide,
 )
 
@@ -28,12 +33,13 @@ GPT = Candidate("h2", "openai:gpt-4o", CLOUD)
 MINI = Candidate("h3", "openai:gpt-4o-mini", CLOUD)
 ALL = (LLAMA, GPT, MINI)
 
-IDLE = {"cpu_percent": 12.0, "memory_percent": 40.0, "load_average": 0.5, "age_s": 0.4}
+IDLE = {"cpu_percent": 12.0, "memory_percent": 40.0, "load_average": 0.5}
 BUSY = IDLE | {"cpu_percent": 84.0}
 DROWNING = IDLE | {"cpu_percent": 99.0}
-GOOD_NET = {"reachable": True, "latency_ms": 40.0, "network_age_s": 2.0}
+GOOD_NET = {"reachable": True, "latency_ms": 40.0}
 SLOW_NET = GOOD_NET | {"latency_ms": 350.0}
-NO_NET = {"reachable": False, "network_age_s": 0.2}
+NO_NET = {"reachable": False}
+BALANCED = NAMED["balanced"]
 
 
 def keys(decision):
@@ -44,173 +50,73 @@ def verdict_of(decision, candidate):
     return next(verdict for verdict in decision.ranked if verdict.key == candidate.key)
 
 
-# The table of the documentation, then its conflicts: machine, network, rule, order.
-TABLE = [
-    pytest.param(IDLE, NO_NET, "OFFLINE", [LLAMA, GPT, MINI], id="offline: local"),
-    pytest.param(IDLE, SLOW_NET, "LIMITED_NETWORK", [LLAMA, MINI, GPT], id="limited: local or small cloud"),
-    pytest.param(BUSY, GOOD_NET, "MACHINE_UNDER_LOAD", [GPT, MINI, LLAMA], id="constrained: cloud"),
-    pytest.param(DROWNING, GOOD_NET, "MACHINE_UNDER_LOAD", [GPT, MINI, LLAMA], id="critical: cloud"),
-    pytest.param(IDLE, GOOD_NET, "ALL_WELL", [LLAMA, GPT, MINI], id="all well: local"),
-    pytest.param(BUSY, NO_NET, "OFFLINE", [LLAMA, GPT, MINI], id="offline beats load"),
-    pytest.param(DROWNING, NO_NET, "OFFLINE", [LLAMA, GPT, MINI], id="offline beats overload"),
-    pytest.param(BUSY, SLOW_NET, "LIMITED_NETWORK", [LLAMA, MINI, GPT], id="limited beats load"),
-    pytest.param(
-        DROWNING, SLOW_NET, "OVERLOADED_AND_LIMITED", [MINI, GPT, LLAMA], id="overload beats limited"
-    ),
-    pytest.param({}, {}, "ALL_WELL", [LLAMA, GPT, MINI], id="unknown never degrades"),
-    pytest.param(BUSY, {}, "MACHINE_UNDER_LOAD", [GPT, MINI, LLAMA], id="unknown network counts as optimal"),
-]
-
-
-@pytest.mark.parametrize(("machine", "network", "rule", "order"), TABLE)
-def test_the_documented_table(machine, network, rule, order):
-    decision = decide(Needs(), ALL, Machine(**machine, **network), Policy())
-    assert (decision.rule, keys(decision)) == (rule, [candidate.key for candidate in order])
-    assert [verdict.rank for verdict in decision.ranked] == [1, 2, 3]
-
-
-@pytest.mark.parametrize(
-    ("machine", "state", "target"),
-    [
-        ({}, ResourceState.UNKNOWN, "local_cpu"),
-        (IDLE, ResourceState.AVAILABLE, "local_cpu"),
-        (IDLE | {"gpu_percent": 20.0}, ResourceState.AVAILABLE, "local_gpu"),
-        ({"cpu_percent": 79.9}, ResourceState.AVAILABLE, "local_cpu"),
-        ({"cpu_percent": 80.0}, ResourceState.CONSTRAINED, "cloud"),
-        ({"cpu_percent": 90.0}, ResourceState.CRITICAL, "cloud"),
-        ({"memory_percent": 84.9}, ResourceState.AVAILABLE, "local_cpu"),
-        ({"memory_percent": 85.0}, ResourceState.CONSTRAINED, "cloud"),
-        ({"memory_percent": 95.0}, ResourceState.CRITICAL, "cloud"),
-        ({"load_average": 3.9}, ResourceState.AVAILABLE, "local_cpu"),
-        ({"load_average": 4.0}, ResourceState.CONSTRAINED, "cloud"),
-        ({"load_average": 400.0}, ResourceState.CONSTRAINED, "cloud"),
-        ({"gpu_percent": 84.9}, ResourceState.AVAILABLE, "local_gpu"),
-        ({"gpu_percent": 85.0}, ResourceState.CONSTRAINED, "cloud"),
-        ({"gpu_percent": 95.0}, ResourceState.CRITICAL, "cloud"),
-        (BUSY | {"memory_percent": 96.0}, ResourceState.CRITICAL, "cloud"),
-        ({"cpu_percent": math.nan, "memory_percent": math.inf}, ResourceState.UNKNOWN, "local_cpu"),
-    ],
-)
-def test_the_machine_s_state(machine, state, target):
-    decision = decide(Needs(), ALL, Machine(**machine), Policy())
-    assert (decision.resource_state, decision.resource_target) == (state, target)
-
-
-@pytest.mark.parametrize(
-    ("network", "state", "target"),
-    [
-        ({}, ConnectivityState.UNKNOWN, "cloud"),
-        ({"reachable": True}, ConnectivityState.OPTIMAL, "cloud"),
-        ({"latency_ms": 200.0}, ConnectivityState.OPTIMAL, "cloud"),
-        ({"latency_ms": 200.1}, ConnectivityState.DEGRADED, "hybrid"),
-        ({"packet_loss_percent": 10.0}, ConnectivityState.OPTIMAL, "cloud"),
-        ({"packet_loss_percent": 10.1}, ConnectivityState.DEGRADED, "hybrid"),
-        ({"bandwidth_mbps": 5.0}, ConnectivityState.OPTIMAL, "cloud"),
-        ({"bandwidth_mbps": 4.9}, ConnectivityState.DEGRADED, "hybrid"),
-        ({"reachable": False, "latency_ms": 20.0}, ConnectivityState.DISCONNECTED, "local"),
-        ({"latency_ms": math.inf}, ConnectivityState.UNKNOWN, "cloud"),
-    ],
-)
-def test_the_network_s_state(network, state, target):
-    decision = decide(Needs(), ALL, Machine(**network), Policy())
-    assert (decision.connectivity_state, decision.connectivity_target) == (state, target)
-
-
-def test_a_threshold_of_zero_is_always_reached():
-    policy = Policy(ResourceThresholds(cpu_threshold=0.0))
-    assert decide(Needs(), ALL, Machine(cpu_percent=0.0), policy).rule == "MACHINE_UNDER_LOAD"
-
-
-def test_a_latency_threshold_of_zero_degrades_any_latency():
-    policy = Policy(connectivity=ConnectivityThresholds(latency_threshold=0.0))
-    assert decide(Needs(), ALL, Machine(latency_ms=0.1), policy).rule == "LIMITED_NETWORK"
-
-
-def test_a_pin_beats_the_table_and_everything_else_is_excluded():
-    decision = decide(Needs(pin=GPT.model), ALL, Machine(**IDLE, **NO_NET), Policy())
-    assert (decision.rule, keys(decision)) == ("PINNED", [GPT.key])
-    assert verdict_of(decision, LLAMA).rule == "NOT_PINNED"
-
-
 def test_a_pin_of_nothing_that_is_there_leaves_nothing():
-    decision = decide(Needs(pin="ollama:mistral"), ALL, Machine(), Policy())
+    decision = decide(Needs(pin="ollama:mistral"), ALL, Situation(), BALANCED)
     assert (decision.rule, keys(decision)) == ("NO_MODEL_ALLOWED", [])
     assert [verdict.rank for verdict in decision.ranked] == [0, 0, 0]
     assert all("ollama:mistral" in verdict.reason for verdict in decision.ranked)
 
 
-def test_local_only_beats_the_pin():
-    decision = decide(Needs(local_only=True, pin=GPT.model), ALL, Machine(), Policy())
-    assert (decision.rule, keys(decision)) == ("NO_MODEL_ALLOWED", [])
-    assert verdict_of(decision, GPT).rule == "LOCAL_ONLY"
-
-
-def test_local_only_stays_local_on_an_overloaded_machine():
-    decision = decide(Needs(local_only=True), ALL, Machine(**DROWNING), Policy())
-    assert (decision.rule, keys(decision)) == ("LOCAL_ONLY", [LLAMA.key])
-
-
 def test_an_overloaded_machine_with_nothing_but_local_models_uses_them():
-    decision = decide(Needs(), [LLAMA], Machine(**DROWNING), Policy())
+    decision = decide(Needs(), [LLAMA], situation(DROWNING, GOOD_NET), BALANCED)
     assert (decision.rule, keys(decision)) == ("ONLY_CHOICE", [LLAMA.key])
 
 
 def test_a_limited_network_with_nothing_local_takes_the_small_cloud_model():
-    decision = decide(Needs(), [GPT, MINI], Machine(**SLOW_NET), Policy())
+    candidates = reached([GPT, MINI], network(SLOW_NET))
+    decision = decide(Needs(), candidates, situation(IDLE, SLOW_NET), BALANCED)
     assert (decision.rule, keys(decision)) == ("LIMITED_NETWORK", [MINI.key, GPT.key])
 
 
-def test_what_is_unavailable_goes_behind_what_can_answer():
-    llama = dataclasses.replace(LLAMA, available=False, unavailable_reason="Start it: ollama serve")
-    decision = decide(Needs(), [llama, GPT], Machine(**IDLE), Policy())
-    assert (decision.rule, keys(decision)) == ("NEXT_BEST", [GPT.key, LLAMA.key])
-    verdict = verdict_of(decision, LLAMA)
-    assert (verdict.rule, verdict.reason) == ("UNAVAILABLE", "Start it: ollama serve")
+def test_each_cloud_model_is_judged_by_the_way_to_its_own_server():
+    far = dataclasses.replace(GPT, network=network(SLOW_NET))
+    near = dataclasses.replace(MINI, network=network(GOOD_NET))
+    gone = dataclasses.replace(GPT, key="h4", network=network(NO_NET))
+    decision = decide(Needs(), [gone, far, LLAMA, near], situation(BUSY, GOOD_NET), BALANCED)
+    assert keys(decision) == [near.key, LLAMA.key, far.key, gone.key]
+    assert [verdict.rule for verdict in decision.ranked] == [
+        "MACHINE_UNDER_LOAD",
+        "MACHINE_UNDER_LOAD",
+        "LIMITED_NETWORK",
+        "OFFLINE",
+    ]
+    assert decision.network.state is ConnectivityState.OPTIMAL
 
 
-def test_when_nothing_can_answer_the_table_s_choice_is_tried():
+def test_when_nothing_can_answer_the_tables_choice_is_tried():
     candidates = [dataclasses.replace(candidate, available=False) for candidate in (GPT, LLAMA)]
-    decision = decide(Needs(), candidates, Machine(**IDLE), Policy())
+    decision = decide(Needs(), candidates, situation(IDLE, {}), BALANCED)
     assert (decision.rule, keys(decision)) == ("LAST_RESORT", [LLAMA.key, GPT.key])
 
 
-def test_offline_with_only_cloud_models_tries_them_all_the_same():
-    decision = decide(Needs(), [GPT], Machine(**NO_NET), Policy())
-    assert (decision.rule, keys(decision)) == ("LAST_RESORT", [GPT.key])
+def test_of_equals_the_one_that_need_not_wait_goes_first():
+    second = dataclasses.replace(LLAMA, key="h4", model="ollama:mistral")
+    waiting = dataclasses.replace(LLAMA, ahead=2)
+    decision = decide(Needs(), [waiting, second], Situation(), BALANCED)
+    assert keys(decision) == [second.key, waiting.key]
+    assert "wait for 2 before it" in verdict_of(decision, waiting).reason
 
 
 def test_without_candidates_nothing_is_allowed():
-    decision = decide(Needs(), [], Machine(), Policy())
+    decision = decide(Needs(), [], Situation(), BALANCED)
     assert (decision.rule, decision.ranked) == ("NO_MODEL_ALLOWED", ())
 
 
-def test_our_own_models_load_is_not_held_against_them():
-    own = Machine(cpu_percent=98.0, own_cpu_percent=90.0, load_average=6.0, own_load_average=5.5)
-    decision = decide(Needs(), ALL, own, Policy())
-    assert (decision.rule, decision.resource_state) == ("ALL_WELL", ResourceState.AVAILABLE)
-    assert [(r.name, r.value) for r in decision.readings] == [("cpu_percent", 8.0), ("load_average", 0.5)]
-
-
-def test_own_load_that_was_sampled_higher_than_the_total_leaves_nothing():
-    decision = decide(Needs(), ALL, Machine(cpu_percent=50.0, own_cpu_percent=55.0), Policy())
-    assert decision.readings[0].value == 0.0
-
-
 def test_the_decision_says_its_numbers_and_their_age():
-    decision = decide(Needs(), ALL, Machine(**BUSY, **GOOD_NET), Policy())
-    assert "CPU 84 %" in decision.reason
-    assert "80 %" in decision.reason
-    assert "0.4 s ago" in decision.reason
+    now = situation(BUSY, GOOD_NET)
+    decision = decide(Needs(), reached(ALL, now.network), now, BALANCED)
+    for words in ("CPU 84 %", "80 %", "0.4 s ago", "s now"):
+        assert words in decision.reason
     assert "memory" not in decision.reason
     cpu, latency = decision.readings[0], decision.readings[-1]
-    assert (cpu.name, cpu.value, cpu.threshold, cpu.age_s, cpu.beyond) == (
+    assert (cpu.name, round(cpu.value, 6), cpu.threshold, round(cpu.age_s, 6), cpu.beyond) == (
         "cpu_percent",
         84.0,
         80.0,
         0.4,
         True,
     )
-    assert (latency.name, latency.threshold, latency.age_s, latency.beyond) == (
+    assert (latency.name, latency.threshold, round(latency.age_s, 6), latency.beyond) == (
         "latency_ms",
         200.0,
         2.0,
@@ -219,36 +125,89 @@ def test_the_decision_says_its_numbers_and_their_age():
 
 
 def test_a_critical_reading_names_the_critical_threshold():
-    assert decide(Needs(), ALL, Machine(**DROWNING), Policy()).readings[0].threshold == 90.0
+    assert machine(DROWNING).readings[0].threshold == 90.0
+
+
+def test_a_candidate_tells_the_numbers_that_were_looked_at():
+    candidate = dataclasses.replace(
+        GPT, network=network(GOOD_NET), waiting=3, ahead=1, cost=0.04, seconds=2.0, memory_bytes=5e9
+    )
+    needs = Needs(max_cost=0.02, deadline_s=30.0)
+    verdict = decide(needs, [candidate], Situation(), BALANCED).ranked[0]
+    told = {reading.name: (reading.value, reading.threshold, reading.beyond) for reading in verdict.readings}
+    assert told == {
+        "queue_waiting": (3, None, False),
+        "memory_bytes": (5e9, None, False),
+        "cost": (0.04, 0.02, True),
+        "answer_seconds": (4.0, 30.0, False),
+        "reachable": (1.0, 1.0, False),
+        "latency_ms": (40.0, 200.0, False),
+    }
 
 
 def test_equals_keep_the_order_in_which_they_were_given():
     many = [Candidate(f"h{i}", "ollama:llama2", LOCAL) for i in range(20)]
-    assert keys(decide(Needs(), many, Machine(), Policy())) == [candidate.key for candidate in many]
+    assert keys(decide(Needs(), many, Situation(), BALANCED)) == [candidate.key for candidate in many]
 
 
-numbers = st.none() | st.floats() | st.floats(0, 120)
-machines = st.builds(Machine, *[numbers] * 7, st.none() | st.booleans(), *[numbers] * 4)
+def test_the_decision_names_its_policy_and_who_chose_it():
+    policy = dataclasses.replace(NAMED["private"], source="session")
+    decision = decide(Needs(), ALL, Situation(), policy)
+    assert (decision.policy, decision.policy_source, decision.local_only) == ("private", "session", True)
+    assert "private" in verdict_of(decision, GPT).reason
+
+
+numbers = st.none() | st.floats() | st.floats(0, 1000)
+counts = st.integers(-2, 10**9)
+readings = st.lists(
+    st.builds(Reading, st.sampled_from(["cpu_percent", "latency_ms", "x"]), st.floats()), max_size=2
+)
+machines = st.builds(
+    MachineState, st.sampled_from(ResourceState), numbers, readings.map(tuple), st.none() | counts
+)
+networks = st.builds(NetworkState, st.sampled_from(ConnectivityState), numbers, readings.map(tuple))
 models = st.sampled_from(["ollama:llama2", "openai:gpt-4o", "openai:gpt-4o-mini", "", "weird"])
+knowledge = st.fixed_dictionaries(
+    {
+        "key": st.text(max_size=3),
+        "model": models,
+        "location": st.sampled_from(Location),
+        "available": st.booleans(),
+        "unavailable_reason": st.text(max_size=3),
+        "network": networks,
+        "waiting": counts,
+        "waiting_limit": st.none() | counts,
+        "ahead": counts,
+    }
+)
+more_knowledge = st.fixed_dictionaries(
+    dict.fromkeys(("memory_bytes", "context_window", "cost", "seconds"), numbers)
+    | {name: st.none() | st.booleans() for name in ("fits", "has_tools", "has_images")}
+)
 candidate_lists = st.lists(
-    st.builds(
-        Candidate, st.text(max_size=3), models, st.sampled_from(Location), st.booleans(), st.text(max_size=3)
-    ),
-    max_size=6,
+    st.builds(lambda some, more: Candidate(**some, **more), knowledge, more_knowledge), max_size=5
 )
-needs = st.builds(Needs, st.booleans(), st.just("") | models)
-limits = st.floats(0, 100)
+needs = st.builds(
+    Needs,
+    local_only=st.booleans(),
+    pin=st.just("") | models,
+    tools=st.booleans(),
+    images=st.booleans(),
+    deadline_s=numbers,
+    max_cost=numbers,
+    target=st.sampled_from(["", "local", "cloud", "openai:gpt-4o"]),
+    agent=st.text(max_size=3),
+)
 policies = st.builds(
-    Policy,
-    st.builds(ResourceThresholds, *[limits] * 7),
-    st.builds(ConnectivityThresholds, *[limits] * 3),
+    Policy, order=st.sampled_from(Order), local_only=st.booleans(), max_cost=numbers, name=st.text(max_size=3)
 )
+situations = st.builds(Situation, machines, networks)
 
 
-@given(needs, candidate_lists, machines, policies)
-def test_for_every_input_there_is_one_sound_decision(needs, candidates, machine, policy):
-    decision = decide(needs, candidates, machine, policy)
-    assert decision == decide(needs, candidates, machine, policy)
+@given(needs, candidate_lists, situations, policies)
+def test_for_every_input_there_is_one_sound_decision(needs, candidates, now, policy):
+    decision = decide(needs, candidates, now, policy)
+    assert repr(decision) == repr(decide(needs, candidates, now, policy))
     assert sorted(v.key for v in decision.ranked) == sorted(c.key for c in candidates)
     ranks = [verdict.rank for verdict in decision.ranked]
     allowed = [rank for rank in ranks if rank]
@@ -256,33 +215,73 @@ def test_for_every_input_there_is_one_sound_decision(needs, candidates, machine,
     assert (decision.rule == "NO_MODEL_ALLOWED") == (not allowed)
     assert decision.reason
     assert all(verdict.rule and verdict.reason for verdict in decision.ranked)
-    assert all(math.isfinite(reading.value) for reading in decision.readings)
 
 
-@given(needs, candidate_lists, machines, policies)
-def test_what_is_not_allowed_is_never_ranked(needs, candidates, machine, policy):
-    for verdict in decide(needs, candidates, machine, policy).ranked:
-        forbidden = needs.local_only and verdict.location is CLOUD
-        another = bool(needs.pin) and verdict.model != needs.pin
-        assert (verdict.rank == 0) == (forbidden or another)
+@given(needs, candidate_lists, situations, policies)
+def test_nothing_that_is_local_only_is_ever_sent_to_the_cloud(needs, candidates, now, policy):
+    decision = decide(needs, candidates, now, policy)
+    if needs.local_only or policy.local_only:
+        assert all(verdict.location is LOCAL for verdict in decision.ranked if verdict.rank)
+    assert decision.local_only == (needs.local_only or policy.local_only)
 
 
-LOADS = ["cpu_percent", "memory_percent", "load_average", "gpu_percent"]
+@given(needs, candidate_lists, situations, policies)
+def test_what_is_excluded_is_never_ranked(needs, candidates, now, policy):
+    for candidate in candidates:
+        verdict = decide(needs, [candidate], now, policy).ranked[0]
+        forbidden = [
+            (needs.local_only or policy.local_only) and candidate.location is CLOUD,
+            bool(needs.pin) and candidate.model != needs.pin,
+            needs.tools and candidate.has_tools is False,
+            needs.images and candidate.has_images is False,
+            any(
+                cap is not None and math.isfinite(cap) and _finite(candidate.cost) > cap
+                for cap in (needs.max_cost, policy.max_cost)
+            ),
+        ]
+        assert (verdict.rank == 0) == any(forbidden)
 
 
-@st.composite
-def calm_and_loaded(draw):
-    """The same machine twice, the second time with more of one load."""
-    machine, field = draw(machines), draw(st.sampled_from(LOADS))
-    now = getattr(machine, field)
-    low = now if now is not None and math.isfinite(now) else 0.0
-    high = draw(st.floats(low, max(low, 200.0)))
-    return dataclasses.replace(machine, **{field: low}), dataclasses.replace(machine, **{field: high})
+def _finite(value):
+    return value if value is not None and math.isfinite(value) else 0.0
 
 
-@given(needs, candidate_lists, calm_and_loaded(), policies)
-def test_more_load_never_makes_local_more_likely(needs, candidates, pair, policy):
-    calm, loaded = ([v.location for v in decide(needs, candidates, m, policy).ranked if v.rank] for m in pair)
-    before = [place for place, location in enumerate(calm) if location is LOCAL]
-    after = [place for place, location in enumerate(loaded) if location is LOCAL]
-    assert all(earlier <= later for earlier, later in zip(before, after, strict=True))
+@given(needs, candidate_lists, situations, st.sampled_from(ResourceState), policies)
+def test_more_load_never_makes_local_more_likely(needs, candidates, now, worse, policy):
+    state = max(now.machine.state, worse)
+    loaded = dataclasses.replace(now, machine=dataclasses.replace(now.machine, state=state))
+    calm = _local_places(decide(needs, candidates, now, policy))
+    assert all(
+        before <= after
+        for before, after in zip(calm, _local_places(decide(needs, candidates, loaded, policy)), strict=True)
+    )
+
+
+def _local_places(decision):
+    ranked = [verdict.location for verdict in decision.ranked if verdict.rank]
+    return [place for place, location in enumerate(ranked) if location is LOCAL]
+
+
+def test_our_own_models_load_is_not_held_against_them():
+    own = {
+        "cpu_percent": 98.0,
+        "own_cpu_percent": 90.0,
+        "load_average": 6.0,
+        "own_load_average": 5.5,
+        "gpu_percent": 99.0,
+        "own_gpu_percent": 97.0,
+    }
+    found = machine(own)
+    assert found.state is ResourceState.AVAILABLE
+    told = [(reading.name, round(reading.value, 6)) for reading in found.readings]
+    assert told == [("cpu_percent", 8.0), ("load_average", 0.5), ("gpu_percent", 2.0)]
+
+
+def test_own_load_that_was_sampled_higher_than_the_total_leaves_nothing():
+    assert machine({"cpu_percent": 50.0, "own_cpu_percent": 55.0}).readings[0].value == 0.0
+
+
+def test_thresholds_are_those_of_the_policy():
+    policy = Policy(ResourceThresholds(cpu_threshold=10.0), ConnectivityThresholds(latency_threshold=30.0))
+    now = situation(IDLE, GOOD_NET, policy)
+    assert (now.machine.state, now.network.state) == (ResourceState.CONSTRAINED, ConnectivityState.DEGRADED)

@@ -13,6 +13,7 @@ from oblix.v1 import monitor_pb2 as pb
 from oblix.v1 import monitor_pb2_grpc
 from support.daemon import running
 
+from oblixd.execution.assessor import assessments
 from oblixd.monitor import Connectivity, Gpu, Resources, Snapshot
 from oblixd.rpc.monitor import MonitorServicer
 from oblixd.rpc.snapshots import to_wire
@@ -41,7 +42,8 @@ def monitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[monitor_pb2_gr
 
 
 def test_everything_that_is_known_is_told_and_what_is_not_is_unset() -> None:
-    told = to_wire(FULL)
+    ((_, states),) = assessments([FULL])
+    told = to_wire(FULL, states)
     resources, network = told.resources, told.connectivity
     assert (resources.cpu_percent, list(resources.core_percents)) == (50.0, [25.0, 75.0])
     assert (resources.own_load_average, resources.is_limited_by_container) == (1.5, True)
@@ -52,7 +54,7 @@ def test_everything_that_is_known_is_told_and_what_is_not_is_unset() -> None:
     assert (network.latency, network.jitter, network.connection_type) == (20.0, 2.0, "wired")
     endpoint = network.endpoints[0]
     assert (endpoint.endpoint, endpoint.reason) == (ORIGIN, "no way")
-    assert (endpoint.age.ToMilliseconds(), endpoint.since_time.ToSeconds()) == (2500, 990)
+    assert (endpoint.age.ToMilliseconds(), endpoint.since_time.ToSeconds()) == (2500, 1000)
     assert endpoint.state == pb.EndpointSample(state="CONNECTIVITY_STATE_DISCONNECTED").state
 
 
