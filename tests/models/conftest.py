@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import aiohttp.connector
 import pytest
 from oblix.testing import ModelServer
-from support.doors import CERTIFICATE
+from support import certificates
 from support.providers import KINDS, Kind
 
 from oblixd.models.base import Connection
@@ -56,6 +57,8 @@ def connection(
 
 
 @pytest.fixture(scope="session")
-def trusted() -> None:
-    """Has the tests' certificate trusted in this process."""
-    aiohttp.connector._SSL_CONTEXT_VERIFIED.load_verify_locations(CERTIFICATE)
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for 127.0.0.1 that is trusted in this process."""
+    made = certificates.make(tmp_path_factory.mktemp("tls"), "IP:127.0.0.1")
+    aiohttp.connector._SSL_CONTEXT_VERIFIED.load_verify_locations(made)
+    return made

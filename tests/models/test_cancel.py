@@ -7,6 +7,7 @@ import gc
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, aclosing, contextmanager
+from pathlib import Path
 
 import psutil
 import pytest
@@ -62,11 +63,11 @@ async def test_closing_the_generator_frees_the_server(server: ModelServer, conne
 
 @pytest.mark.parametrize("fault", [Hang(), Stall(0), Stall(2)], ids=["no head", "no token", "mid-stream"])
 async def test_a_cancelled_task_frees_the_server_behind_tls(
-    servers: Servers, connections: Connections, trusted: None, fault: Fault
+    servers: Servers, connections: Connections, certificate: Path, fault: Fault
 ) -> None:
     server = servers(KIND.server())
     server.script(Answer("One two three", fault=fault))
-    async with door(server.url.removesuffix("/v1"), tls=True) as (watched, url):
+    async with door(server.url.removesuffix("/v1"), certificate) as (watched, url):
         asking = asyncio.create_task(ask(connections(KIND.connect(KIND.spec(url)))))
         [received] = await asyncio.to_thread(server.wait_for_requests, 1)
         asking.cancel()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from oblix.testing import Answer, Cut, Fault, Hang, HangUp, ModelServer, OpenAIServer, Page, Refuse, Stall
@@ -105,9 +106,9 @@ async def test_how_a_connection_failed(server: ModelServer, connect: Connect, se
 
 
 async def test_a_certificate_for_another_host(
-    server: ModelServer, connect: Connect, seen: list[Exchange]
+    server: ModelServer, connect: Connect, seen: list[Exchange], certificate: Path
 ) -> None:
-    async with door(server.url.removesuffix("/v1"), tls=True, host="127.0.0.2") as (_, url):
+    async with door(server.url.removesuffix("/v1"), certificate, host="127.0.0.2") as (_, url):
         error = (await ask(connect(url))).error
     assert error is not None
     assert "TLS failed" in error.message

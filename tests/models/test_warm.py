@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from oblix.testing import Answer, Cut, ModelServer, OpenAIServer
@@ -37,10 +38,10 @@ def server(servers: Servers) -> ModelServer:
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 async def test_a_prompt_finds_a_connection_open(
-    server: ModelServer, connections: Connections, trusted: None, tls: bool
+    server: ModelServer, connections: Connections, certificate: Path, tls: bool
 ) -> None:
     seen: list[Exchange] = []
-    async with door(server.url.removesuffix("/v1"), tls=tls) as (watched, url):
+    async with door(server.url.removesuffix("/v1"), certificate if tls else None) as (watched, url):
         connection = connections(KIND.connect(KIND.spec(url), on_exchange=seen.append))
         connection.keep_warm()
         await eventually(lambda: len(seen) == 1)
@@ -57,9 +58,9 @@ async def test_a_prompt_finds_a_connection_open(
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 async def test_what_the_server_drops_is_opened_again(
-    server: ModelServer, connections: Connections, quick: None, trusted: None, tls: bool
+    server: ModelServer, connections: Connections, quick: None, certificate: Path, tls: bool
 ) -> None:
-    async with door(server.url.removesuffix("/v1"), tls=tls) as (watched, url):
+    async with door(server.url.removesuffix("/v1"), certificate if tls else None) as (watched, url):
         connection = connections(KIND.connect(KIND.spec(url)))
         connection.keep_warm()
         for count in (1, 2, 3):

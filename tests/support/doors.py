@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-CERTIFICATE = Path(__file__).with_name("localhost.pem")
-"""Signs itself, for localhost and 127.0.0.1, with its key: made for these tests, and trusted nowhere else."""
+from support import certificates
+
 PIECE_BYTES = 1 << 16
 
 
@@ -54,19 +54,15 @@ class Door:
 
 
 @asynccontextmanager
-async def door(url: str, *, tls: bool = False, host: str = "127.0.0.1") -> AsyncIterator[tuple[Door, str]]:
-    """Give a door before this server, and its own URL."""
+async def door(
+    url: str, certificate: Path | None = None, *, host: str = "127.0.0.1"
+) -> AsyncIterator[tuple[Door, str]]:
+    """Give a door before this server, and its own URL; with a certificate it speaks TLS."""
     made = Door(url)
-    listener = await asyncio.start_server(made.pass_on, host, 0, ssl=_context() if tls else None)
-    async with listener:
-        yield made, f"http{'s' * tls}://{host}:{listener.sockets[0].getsockname()[1]}"
+    tls = certificates.server_side(certificate) if certificate else None
+    async with await asyncio.start_server(made.pass_on, host, 0, ssl=tls) as listener:
+        yield made, f"{'https' if tls else 'http'}://{host}:{listener.sockets[0].getsockname()[1]}"
         made.drop()
-
-
-def _context() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(CERTIFICATE)
-    return context
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
