@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import subprocess
+import termios
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -49,6 +50,10 @@ class Terminal:
     def type(self, text: str) -> None:
         """Press keys. `\\x03` is Ctrl-C, `\\x04` is Ctrl-D."""
         os.write(self._screen, text.encode())
+
+    def resize(self, columns: int, lines: int) -> None:
+        """Give it another size, as dragging a window's corner does."""
+        termios.tcsetwinsize(self._screen, (lines, columns))
 
     def close(self) -> None:
         """Hang up."""

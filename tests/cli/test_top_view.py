@@ -1,0 +1,127 @@
+"""What `oblix top` draws, in terminals of all sizes."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from oblix.cli.top.machine import bar
+from oblix.cli.top.state import DECISIONS, State
+from oblix.cli.top.view import LEAST, fitted, shared, whole
+from oblix.v1 import executions_pb2, models_pb2, monitor_pb2, routing_pb2
+from rich.console import Console
+
+ESCAPE = "\x1b]0;taken over\x07"
+
+
+def full() -> State:
+    """A machine with much to tell."""
+    state = State(waiting="", moment_s=1000.0)
+    resources = state.snapshot.resources
+    resources.cpu_percent, resources.own_cpu_percent, resources.load_average = 75.0, 50.0, 3.5
+    resources.cpu_count, resources.memory_percent = 8, 40.0
+    resources.memory_total_bytes, resources.memory_available_bytes = 16 << 30, 9 << 30
+    resources.battery_percent, resources.is_plugged_in, resources.is_throttled = 42.0, False, True
+    for number in range(6):
+        resources.gpus.add(name=f"GPU {number}{ESCAPE}", utilization=0.5, temperature_celsius=61.0)
+    network = state.snapshot.connectivity
+    network.state, network.connection_type, network.latency = (
+        routing_pb2.CONNECTIVITY_STATE_DEGRADED,
+        "wired",
+        250.0,
+    )
+    for number in range(5):
+        network.endpoints.add(endpoint=f"https://{number}.example.com:443", packet_loss=12.0, reason="no way")
+    cooling = models_pb2.Model(id="openai:gpt-4o", queued_count=3, running_count=2, max_running=4)
+    cooling.cooldown_until.FromSeconds(1030)
+    cooling.tokens_per_second = 51.4
+    state.models = [cooling, *(models_pb2.Model(id=f"ollama:model-{n}") for n in range(30))]
+    running = executions_pb2.Execution(
+        state="EXECUTION_STATE_QUEUED", place=2, prompt_excerpt=f"Hello{ESCAPE}"
+    )
+    ended = executions_pb2.Execution(state="EXECUTION_STATE_COMPLETED", prompt_excerpt="it is over")
+    state.executions = [running] * 30 + [ended]
+    state.take(
+        monitor_pb2.RoutedPrompt(request_id=f"{n}", model="ollama:a", answered_by="openai:b", rule="ALL_WELL")
+        for n in range(30)
+    )
+    return state
+
+
+def drawn(renderable: object, width: int) -> list[str]:
+    out = io.StringIO()
+    Console(file=out, width=width, color_system=None, highlight=False).print(renderable)
+    return out.getvalue().splitlines()
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (200, 60), (60, 10), (40, 5), (80, 40)])
+def test_it_fits(width: int, height: int) -> None:
+    lines = drawn(fitted(full(), width, height), width)
+    assert max(map(len, lines)) <= width
+    assert len(lines) <= max(height, 15)  # the machine itself is never cut by us; the terminal shows its top
+
+
+def test_it_shows_what_matters() -> None:
+    text = "\n".join(drawn(whole(full(), 160), 160))
+    for told in (
+        "[============||||||      ]  75 %  ours (=) 50 %  load 3.50  8 cores",
+        "9.0 of 16.0 GiB free",
+        "battery 42 %, on battery",
+        "slowed down by heat",
+        "degraded  wired  latency 250 ms",
+        "https://2.example.com:443",
+        "and 2 more",
+        "cools 30 s",
+        "2/4",
+        "51/s",
+        "queued 2",
+        "ALL_WELL, fell back from ollama:a",
+    ):
+        assert told in text
+    assert "it is over" not in text
+
+
+def test_nobody_takes_over_the_terminal_by_a_name_or_a_prompt() -> None:
+    text = "\n".join(drawn(whole(full(), 160), 160))
+    assert "taken over" in text
+    assert "\x1b" not in text
+    assert "\x07" not in text
+
+
+def test_what_is_not_known_is_said_to_be_so() -> None:
+    text = "\n".join(drawn(whole(State(waiting=""), 80), 80))
+    assert "CPU      not known" in text
+    assert "memory   not known" in text
+    assert "none is configured" in text
+    assert "nothing runs" in text
+
+
+def test_without_a_daemon_it_says_what_it_waits_for() -> None:
+    lines = drawn(fitted(State(waiting="no daemon runs"), 80, 24), 80)
+    assert lines[1:] == ["waiting for oblixd: no daemon runs"]
+
+
+@given(st.integers(-5, 100), st.lists(st.integers(0, 50), max_size=5))
+def test_room_is_shared_and_never_more_than_there_is(room: int, wanted: list[int]) -> None:
+    shares = shared(room, wanted)
+    given_rows = [share for share in shares if share is not None]
+    assert sum(share + LEAST - 1 for share in given_rows) <= max(0, room)
+    assert all(share <= max(1, rows) for share, rows in zip(shares, wanted, strict=True) if share is not None)
+    left = room - sum(share + LEAST - 1 for share in given_rows)
+    assert left < LEAST or shares == [max(1, rows) for rows in wanted]
+
+
+@given(st.floats(-1.0, 2.0), st.floats(-1.0, 2.0), st.integers(1, 60))
+def test_a_bar_is_as_wide_as_it_was_asked_to_be(share: float, own: float, width: int) -> None:
+    assert len(bar(share, own, width)) == width + 2
+
+
+def test_the_newest_decisions_are_kept_and_an_answered_one_comes_again() -> None:
+    state = State()
+    state.take(monitor_pb2.RoutedPrompt(request_id=str(number)) for number in range(DECISIONS + 20))
+    state.take([monitor_pb2.RoutedPrompt(request_id="50", answered_by="ollama:a")])
+    assert len(state.prompts) == DECISIONS
+    assert list(state.prompts)[-1] == "50"
+    assert "19" not in state.prompts
