@@ -14,6 +14,7 @@ from oblix._chat import ChatCalls
 from oblix._executions import ExecutionCalls
 from oblix._hooks import configuration_of, hook_request, type_of
 from oblix._housekeeping import HousekeepingCalls
+from oblix._pull import PullCalls
 from oblix._keys import key_of
 from oblix._search import SearchCalls
 from oblix._transfer import TransferCalls
@@ -32,6 +33,7 @@ class OblixClient(
     HousekeepingCalls,
     WatchCalls,
     BackupCalls,
+    PullCalls,
     UsageCalls,
 ):
     """A program's way to its models and conversations.

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
 
 from google.protobuf import json_format
 from oblix.v1 import models_pb2 as pb
@@ -10,9 +13,12 @@ from oblix.v1 import models_pb2_grpc, routing_pb2
 
 from oblixd.errors import InvalidArgumentError, NotFoundError
 from oblixd.execution.cooldown import Cooldowns
+from oblixd.execution.failures import attempt, to_client
 from oblixd.execution.route import key
 from oblixd.models import hooks
-from oblixd.models.base import Location, State, Status
+from oblixd.models.base import Location, ModelError, State, Status
+from oblixd.models.hooks import HookSpec
+from oblixd.models.pulls import Progress, Pulls
 from oblixd.models.registry import Hook, Registry
 from oblixd.rpc.edge import Context, client_of
 
@@ -35,12 +41,33 @@ _STATE = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What executions know of a model."""
+
+    queued: int = 0
+    """Prompts that wait for a place at it."""
+    tokens_per_second: float = 0.0
+    """Of the answers it gave lately. 0: not known."""
+    time_to_first_token_s: float | None = None
+    """Of its last answer. None: there was none."""
+
+
 class ModelServicer(models_pb2_grpc.ModelServiceServicer):
     """Translates; the models room does the work."""
 
-    def __init__(self, registry: Registry, cooldowns: Cooldowns) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        cooldowns: Cooldowns,
+        pulls: Pulls,
+        live: Callable[[str], Live] = lambda _: Live(),
+    ) -> None:
+        """`live` tells of a model by its hook's key (`execution.route.key`)."""
         self._registry = registry
         self._cooldowns = cooldowns
+        self._pulls = pulls
+        self._live = live
 
     async def HookModel(self, request: pb.HookModelRequest, context: Context) -> pb.HookModelResponse:
         spec = hooks.checked(
@@ -66,26 +93,62 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
         hook = self._find(client_of(context), request.model)
         return pb.GetModelResponse(model=self._model(hook, await hook.connection.probe()))
 
+    async def PullModel(
+        self, request: pb.PullModelRequest, context: Context
+    ) -> AsyncIterator[pb.PullModelResponse]:
+        client = client_of(context)
+        spec = self._to_pull(client, request.model)
+        try:
+            async with aclosing(self._pulls.pull(spec)) as pull:
+                async for progress in pull:
+                    yield _progress(progress)
+        except ModelError as error:
+            raise to_client(error, [attempt(spec.id, error)]) from error
+        for hook in self._registry.listed(client):
+            if (hook.id, hook.spec.endpoint) == (spec.id, spec.endpoint):
+                await hook.connection.probe()
+
+    def _to_pull(self, client: str, wanted: str) -> HookSpec:
+        provider, _, name = wanted.partition(":")
+        hook = self._held(client, wanted)
+        if hook is None and provider == "ollama":
+            return self._pulls.spec(name)
+        if hook is not None and hook.spec.provider == "ollama":
+            return hook.spec
+        if hook is None and provider not in hooks.PROVIDERS:
+            raise _not_hooked(wanted)
+        raise InvalidArgumentError(
+            "PULL_UNSUPPORTED",
+            f"Only Ollama pulls models: name one as ollama:NAME, not {wanted[:256]!r}.",
+            field="model",
+            given=wanted[:256],
+        )
+
     def _find(self, client: str, wanted: str) -> Hook:
+        hook = self._held(client, wanted)
+        if hook is None:
+            raise _not_hooked(wanted)
+        return hook
+
+    def _held(self, client: str, wanted: str) -> Hook | None:
         if not wanted:
             raise InvalidArgumentError(
                 "INVALID_REQUEST", "model takes a handle or provider:name; it was empty.", field="model"
             )
-        for hook in self._registry.listed(client):
-            if wanted in (hook.handle, hook.id):
-                return hook
-        raise NotFoundError(
-            "MODEL_NOT_HOOKED",
-            f"No model {wanted[:256]!r} is hooked by this client or configured: hook it first.",
-            model=wanted[:256],
-        )
+        listed = self._registry.listed(client)
+        return next((hook for hook in listed if wanted in (hook.handle, hook.id)), None)
 
     def _model(self, hook: Hook, status: Status) -> pb.Model:
         result = _model(hook, status)
+        live = self._live(key(hook))
+        result.queued_count = live.queued
+        result.tokens_per_second = live.tokens_per_second
+        if live.time_to_first_token_s is not None:
+            result.last_time_to_first_token.FromMicroseconds(round(live.time_to_first_token_s * 1e6))
         if cooling := self._cooldowns.of(key(hook)):
             result.state = pb.MODEL_STATE_COOLING_DOWN
             result.state_reason = cooling.why
-            result.cooldown_until.FromMicroseconds(round((time.time() + cooling.left_s) * 1e6))
+            result.cooldown_until.FromMicroseconds(_in(cooling.left_s))
         return result
 
 
@@ -103,6 +166,30 @@ def _model(hook: Hook, status: Status) -> pb.Model:
         running_count=connection.running,
         context_window=connection.context_window or 0,
         has_api_key=bool(spec.api_key),
+        max_running=connection.max_running or 0,
+        features=connection.features,
+        memory_bytes=connection.memory_bytes,
     )
     result.options.update(dict(spec.options))
+    if limited_s := connection.limited_s:
+        result.limited_until.FromMicroseconds(_in(limited_s))
     return result
+
+
+def _progress(progress: Progress) -> pb.PullModelResponse:
+    return pb.PullModelResponse(
+        status=progress.status,
+        completed_bytes=progress.completed_bytes,
+        total_bytes=progress.total_bytes,
+        digest=progress.digest,
+    )
+
+
+def _in(seconds: float) -> int:
+    """A moment of the future in microseconds since 1970."""
+    return round((time.time() + seconds) * 1e6)
+
+
+def _not_hooked(wanted: str) -> NotFoundError:
+    message = f"No model {wanted[:256]!r} is hooked by this client or configured: hook it first."
+    return NotFoundError("MODEL_NOT_HOOKED", message, model=wanted[:256])

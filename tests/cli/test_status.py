@@ -94,7 +94,7 @@ def test_models_lists_what_serves_without_a_hook(home: Path, oblix_alone) -> Non
     listed = json.loads(oblix_alone("models", "--json").stdout)
     assert [model["id"] for model in listed] == [row[0] for row in rows]
     (model,) = [model for model in listed if model["provider"] == "ollama"]
-    assert (model["location"], model["context_window"], model["cooldown_until"]) == ("local", 0, None)
+    assert (model["location"], model["context_window"], model["cooldown_until"]) == ("local", 8192, None)
 
 
 def test_agents_lists_the_documented_thresholds(oblix_alone) -> None:

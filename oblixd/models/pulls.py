@@ -1,0 +1,157 @@
+"""Pulls: an Ollama server fetches a model, and whoever wants that model is told how far it is.
+
+The server goes on where an earlier pull stopped, and stops when its connection closes
+(https://github.com/ollama/ollama/blob/main/docs/api.md#pull-a-model).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from oblixd.models import hooks
+from oblixd.models.answers import count_of, read_object, text_of
+from oblixd.models.base import ModelError, ModelErrorKind
+from oblixd.models.failures import Peer
+from oblixd.models.framing import Lines, TooLongError
+from oblixd.models.hooks import HookSpec
+from oblixd.models.http import HttpClient
+from oblixd.models.ollama import peer_of
+from oblixd.models.servers import Patience, Server
+
+PATIENCE = Patience(connect_s=5.0, first_s=120.0, stall_s=1800.0)
+"""It says nothing while it checks what it fetched, which can take minutes."""
+_DONE = "success"
+_NO_SUCH_MODEL = "file does not exist"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a pull is."""
+
+    status: str
+    """What the server does now, in its own words."""
+    completed_bytes: int = 0
+    """Of the current piece."""
+    total_bytes: int = 0
+    """Of the current piece. 0: not known."""
+    digest: str = ""
+    """The current piece."""
+
+
+class Pulls:
+    """The pulls that run. Several who want the same model share one."""
+
+    def __init__(self, endpoint: str) -> None:
+        """`endpoint`: where a model is pulled that nobody hooked."""
+        self._endpoint = endpoint
+        self._running: dict[tuple[str, str, str], _Pull] = {}
+
+    def spec(self, name: str) -> HookSpec:
+        """Describe a model that nobody hooked. Raises InvalidArgumentError."""
+        return hooks.checked("ollama", name, endpoint=self._endpoint)
+
+    async def pull(self, spec: HookSpec) -> AsyncGenerator[Progress, None]:
+        """Tell how far a pull is until the model is there, starting it where nobody has.
+
+        Who is slow is told the latest only. When the last listener goes, the pull
+        stops. Raises ModelError.
+        """
+        key = (spec.endpoint, spec.name, spec.api_key)
+        pull = self._running.get(key) or self._running.setdefault(key, _Pull(spec))
+        pull.listeners += 1
+        try:
+            async for progress in pull.progress():
+                yield progress
+        finally:
+            pull.listeners -= 1
+            if not pull.listeners and self._running.get(key) is pull:
+                del self._running[key]
+                await pull.stop()
+
+
+class _Pull:
+    def __init__(self, spec: HookSpec) -> None:
+        self.listeners = 0
+        self._spec = spec
+        self._steps = 0
+        self._latest = Progress("")
+        self._news = asyncio.Event()
+        self._task = asyncio.create_task(self._run())
+        self._task.add_done_callback(lambda _: self._tell())
+
+    async def progress(self) -> AsyncGenerator[Progress, None]:
+        told = 0
+        while True:
+            if told != self._steps:
+                told = self._steps
+                yield self._latest
+            elif self._task.done():
+                break
+            else:
+                await self._news.wait()
+        self._task.result()
+
+    async def stop(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        spec = self._spec
+        headers = {"Authorization": f"Bearer {spec.api_key}"} if spec.api_key else {}
+        peer = peer_of(spec)
+        http = HttpClient(Server(peer, spec.endpoint, headers, patience=PATIENCE))
+        try:
+            await self._read(http, peer)
+        except TooLongError:
+            raise peer.broken("it sent a line without end") from None
+        finally:
+            await http.close()
+
+    async def _read(self, http: HttpClient, peer: Peer) -> None:
+        lines = Lines()
+        async with http.request("POST", "/api/pull", {"model": self._spec.name, "stream": True}) as reply:
+            if reply.status != HTTPStatus.OK:
+                raise peer.answered(reply.status, reply.headers, await reply.excerpt())
+            while read := await reply.read():
+                reply.progress()
+                self._take(lines.feed(read), peer)
+            self._take([lines.rest()], peer)
+        if self._latest.status != _DONE:
+            raise peer.broken("the pull ended before the model was there")
+
+    def _take(self, lines: list[bytes], peer: Peer) -> None:
+        for step in _steps(lines, peer):
+            if error := text_of(step, "error"):
+                raise self._failed(error, step, peer)
+            self._latest = _progress(step)
+            self._steps += 1
+            self._tell()
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+    def _failed(self, error: str, step: Mapping[str, Any], peer: Peer) -> ModelError:
+        if _NO_SUCH_MODEL not in error:
+            return peer.reported(step)
+        message = (
+            f"Ollama's library has no model {self._spec.name}. Check the name at https://ollama.com/library."
+        )
+        return peer.error(ModelErrorKind.NOT_PULLED, message)
+
+
+def _steps(lines: list[bytes], peer: Peer) -> Iterator[Mapping[str, Any]]:
+    return (read_object(line, peer) for line in lines if line.strip())
+
+
+def _progress(step: Mapping[str, Any]) -> Progress:
+    return Progress(
+        text_of(step, "status"),
+        count_of(step, "completed") or 0,
+        count_of(step, "total") or 0,
+        text_of(step, "digest"),
+    )

@@ -1,0 +1,82 @@
+"""`oblix models` and `oblix models pull`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from oblix.cli import models
+from oblix.testing import OllamaServer
+from oblix.v1 import models_pb2, routing_pb2
+from support.terminal import terminal
+
+NAMES = ["embedded:smollm2-135m-instruct", "ollama:llama3.2:1b"]
+
+
+def _model(name: str, **fields: object) -> models_pb2.Model:
+    return models_pb2.Model(id=name, location=routing_pb2.LOCATION_LOCAL, **fields)
+
+
+def test_everything_stands_in_eighty_columns(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    many = {"context_window": 131_072, "running_count": 1, "max_running": 1, "memory_bytes": 12_345_678_901}
+    models.show(
+        [
+            _model(NAMES[0], state=models_pb2.MODEL_STATE_COOLING_DOWN, queued_count=12, **many),
+            _model(
+                NAMES[1],
+                endpoint="http://localhost:11434",
+                features=["tools", "images"],
+                tokens_per_second=12.345,
+                state_reason="It is not pulled.",
+            ),
+        ]
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines[:3])) <= 80
+    assert lines[1].split() == [NAMES[0], "cooling", "down", "local", "131,072", "12.3", "GB", "1/1", "+12"]
+    assert lines[2].split() == [NAMES[1], "untried", "local", "-", "-", "0/-"]
+    said = "at http://localhost:11434; takes tools, images; wrote 12.3 tokens a second; It is not pulled."
+    assert lines[3] == f"{NAMES[1]}: {said}"
+
+
+def test_a_pull_from_a_shell(oblix, ollama: OllamaServer) -> None:
+    with OllamaServer([], library={"gemma": 5000}) as server:
+        done = oblix("models", "pull", "ollama:gemma", "--endpoint", server.url)
+        assert (done.stdout, done.stderr) == ("", "oblix: ollama:gemma is there.\n")
+        assert server.models == ["gemma"]
+        failed = oblix("models", "pull", "ollama:gema", "--endpoint", server.url, ok=False)
+        assert (failed.returncode, failed.stderr.count("\n")) == (1, 1)
+        assert "has no model gema" in failed.stderr
+
+
+def test_other_providers_pull_nothing(oblix) -> None:
+    failed = oblix("models", "pull", "openai:gpt-4o", ok=False)
+    assert (failed.returncode, failed.stderr.count("\n")) == (1, 1)
+    assert "Only Ollama pulls models" in failed.stderr
+
+
+def test_a_long_pull_shows_a_bar_and_ctrl_c_stops_it(
+    daemon_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OBLIX_HOME", str(daemon_home))
+    with OllamaServer([], library={"gemma": 5000}) as server:
+        server.pull_pause_s = 0.3
+        command = [sys.executable, "-m", "oblix", "models", "pull", "ollama:gemma", "--endpoint", server.url]
+        with terminal(*command) as screen:
+            screen.wait_for("pulling")
+            screen.type("\x03")
+            assert screen.process.wait(10) != 0
+        pull = next(call for call in server.calls if call.path == "/api/pull")
+        assert pull.done.wait(5)
+        assert pull.abandoned.is_set()
+        assert 0 < server.library.arrived("gemma") < 5000
+
+
+def test_json_tells_all(oblix_alone) -> None:
+    listed = json.loads(oblix_alone("models", "--json", OBLIX_OLLAMA_MODELS="llama2").stdout)
+    (model,) = [model for model in listed if model["id"] == "ollama:llama2"]
+    assert (model["context_window"], model["max_running"], model["features"]) == (8192, 1, [])
