@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 from oblix.v1 import messages_pb2 as pb
-from support.conversations import all_messages, all_sessions, sessions_in, texts
+from support.conversations import all_messages, all_sessions, say, sessions_in, texts
+
+from oblixd.sessions import Sessions
 
 _CHILD = """
 import asyncio, sys
@@ -24,7 +26,7 @@ async def talk(sessions, name):
     session = await sessions.create(Session(title=name))
     number = 0
     while True:
-        turn = await sessions.begin_turn(session.id, name, [say(f"{number}")])
+        turn = await sessions.begin_turn(session.id, f"{name} {number}", [say(f"{number}")], b"print")
         print(name, number, flush=True)
         await turn.checkpoint([pb.Part(text=f"{number}")])
         await turn.checkpoint([pb.Part(text="!")])
@@ -47,6 +49,7 @@ def _killed_in_the_middle(store: Path) -> dict[str, list[str]]:
     assert child.stdout is not None
     with child:
         lines = [child.stdout.readline() for _ in range(400)]
+        assert all(lines)
         child.kill()
         lines += child.stdout.readlines()
     acknowledged: dict[str, list[str]] = {name: [] for name in "abcd"}
@@ -67,6 +70,18 @@ async def test_a_kill_in_the_middle_loses_nothing_that_was_acknowledged(tmp_path
             assert len(messages) == found[name].message_count
             assert found[name].running_request_id == ""
             _check_end(messages)
+            _check_requests(sessions, name, messages)
+            await sessions.begin_turn(found[name].id, f"{name} goes on", [say("at once")])
+
+
+def _check_requests(sessions: Sessions, name: str, messages: list[pb.Message]) -> None:
+    """Every request is found with its turn, and is called complete where its answer is."""
+    for number, (question, answer) in enumerate(zip(messages[::2], messages[1::2], strict=True)):
+        found = sessions.recorded(f"{name} {number}")
+        assert found is not None
+        assert (found.question, found.answer) == ([question], answer)
+        assert (found.status, found.fingerprint) == (answer.status, b"print")
+    assert sessions.recorded(f"{name} {len(messages) // 2}") is None
 
 
 def _check_end(messages: list[pb.Message]) -> None:

@@ -15,13 +15,16 @@ from oblixd.sessions import TABLE_NAMES, Keeping, Sessions
 from oblixd.sessions.rules import DEFAULT
 from oblixd.sessions.times import now_us
 from oblixd.store import Store
+from oblixd.usage import TABLE_NAMES as USAGE_TABLES
 
 MAP_SIZE = 1 << 30
+TABLES = TABLE_NAMES + USAGE_TABLES
+"""What a daemon's store has."""
 
 
 @asynccontextmanager
 async def store_in(
-    directory: Path, tables: tuple[str, ...] = TABLE_NAMES, map_size: int = MAP_SIZE
+    directory: Path, tables: tuple[str, ...] = TABLES, map_size: int = MAP_SIZE
 ) -> AsyncIterator[Store]:
     """An open store, closed afterwards."""
     store = await Store.open(directory, tables, map_size=map_size)

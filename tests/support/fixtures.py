@@ -22,6 +22,7 @@ from support.conversations import all_messages, say, sessions_in, struct
 from oblixd.sessions import Sessions
 from oblixd.store import schema, trailer
 from oblixd.store.inspection import DATA_FILE
+from oblixd.usage import Usage, UsageEntry
 
 FOLDER = Path(__file__).parents[1] / "store" / "fixtures"
 NOW_US = 1_790_000_000_123_456
@@ -69,7 +70,10 @@ async def _fill(sessions: Sessions) -> None:
     """A bit of everything that can be kept."""
     talk = await sessions.create(
         sessions_pb2.Session(
-            title="Grüße 🎈", metadata=struct(a=1, b={"c": "d"}, n=None), context=struct(system="Be brief.")
+            title="Grüße 🎈",
+            metadata=struct(a=1, b={"c": "d"}, n=None),
+            context=struct(system="Be brief."),
+            routing_policy="private",
         )
     )
     await sessions.append(talk.id, _messages())
@@ -84,6 +88,8 @@ async def _fill(sessions: Sessions) -> None:
     done = await sessions.begin_turn(talk.id, "a-request", [say("Why?")])
     decision = routing_pb2.RoutingDecision(model="ollama:llama2", rule="ALL_WELL", reason="There is room.")
     await done.finish(pb.Message(parts=[pb.Part(text="Because.")], model="ollama:llama2", decision=decision))
+    entry = UsageEntry("a-request", "ollama:llama2", "editor", talk.id, 12, 3, 0.5)
+    await Usage(sessions.ledger.store, clock=lambda: NOW_US / 1e6).add(entry)
     turn = await sessions.begin_turn(talk.id, "another-request", [say("And now?")])
     await turn.checkpoint([pb.Part(reasoning="Hm."), pb.Part(text="The part that came")])
 
