@@ -20,6 +20,7 @@ from typing import Annotated, Any
 
 from oblixd.errors import InvalidArgumentError
 from oblixd.models import keep_alive
+from oblixd.routing import written
 from oblixd.settings import Between, Matches, Setting, reference, settings_of
 from oblixd.usage import prices as usage_prices
 
@@ -88,6 +89,18 @@ class Execution:
 
     queue_length: Annotated[int, Between(0, 100_000)] = 512
     """Prompts that may wait for a place at one model. Who comes then is refused, or goes to the next model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """Which model a prompt goes to. What the policies do is on the page about [routing](routing.md)."""
+
+    policy: Annotated[str, Matches(written.NAME, "a policy's name")] = "balanced"
+    """The policy of prompts for which nobody names one."""
+    policies: Annotated[tuple[str, ...], Matches(written.POLICY_PATTERN, written.POLICY_FORM)] = ()
+    """Policies of your own: each is one that there is already, with other thresholds."""
+    rules: Annotated[tuple[str, ...], Matches(written.RULE_PATTERN, written.RULE_FORM)] = ()
+    """Policies for sessions by their metadata. The first that fits counts; a local-only policy always."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +201,7 @@ class Config:
     sessions: Sessions = Sessions()
     usage: Usage = Usage()
     execution: Execution = Execution()
+    routing: Routing = Routing()
     embedded: Embedded = Embedded()
     ollama: Ollama = Ollama()
     openai: OpenAI = OpenAI()

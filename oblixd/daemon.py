@@ -18,6 +18,7 @@ from oblixd import __version__, endings, keys, notify
 from oblixd.callers import Callers
 from oblixd.config import Config
 from oblixd.execution import Executions
+from oblixd.execution.policies import Policies
 from oblixd.models import hooks, http
 from oblixd.models.base import Location
 from oblixd.models.embedded.connection import EmbeddedModels, EmbeddedSettings
@@ -100,7 +101,9 @@ class Daemon:
         await monitor.start()
         cleanup.push_async_callback(monitor.close)
         length = self._config.execution.queue_length
-        executions = Executions(registry, sessions, monitor, usage, queue_length=length)
+        executions = Executions(
+            registry, sessions, monitor, usage, queue_length=length, policies=self._policies()
+        )
         sessions.on_deleted = executions.session_deleted
         callers = Callers(registry.touch)
         server = Server(callers.called)
@@ -108,7 +111,7 @@ class Daemon:
             ExecutionServicer(executions),
             SessionServicer(sessions, search),
             ModelServicer(registry, executions.cooldowns, Pulls(self._config.ollama.endpoint)),
-            MonitorServicer(monitor),
+            MonitorServicer(monitor, executions.router.recent),
             DaemonServicer(self._about(sessions, executions, callers), self.end, usage),
         )
         await self._open_doors(server, cleanup)
@@ -187,6 +190,10 @@ class Daemon:
         action: Action = "local" if given.cap_action == "local" else "refuse"
         caps = Caps(given.daily_cap, given.monthly_cap, action, given.currency)
         return Usage(store, Prices(given.prices), caps)
+
+    def _policies(self) -> Policies:
+        given = self._config.routing
+        return Policies(given.policies, given.rules, given.policy)
 
     def _embedded_settings(self) -> EmbeddedSettings:
         given = self._config.embedded
