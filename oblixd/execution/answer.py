@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import io
+from dataclasses import replace
 from typing import Protocol
 
 from oblix.v1 import messages_pb2 as pb
 
 from oblixd.models.base import Content, ContentKind, ToolCall
 
+MAX_ANSWER_BYTES = (8 << 20) - (64 << 10)
+"""An answer ends here. A message may have 8 MiB, what frames its parts included."""
+_LONGEST_CHARACTER = 4
 CHECKPOINT_S = 0.25
 CHECKPOINT_BYTES = 4096
 
@@ -49,9 +53,18 @@ class Answer:
         """Whether anything has come, be it the mere name of a tool."""
         return self._pieces.begun
 
+    @property
+    def is_full(self) -> bool:
+        """Whether no more fits. What is cut is cut between characters, so a few bytes may be left."""
+        return self.size > MAX_ANSWER_BYTES - _LONGEST_CHARACTER
+
     def add(self, content: Content) -> bytes:
-        """Take in the next piece and return it as UTF-8."""
+        """Take in the next piece, or what fits of it, and return that as UTF-8."""
         data = content.text.encode()
+        room = MAX_ANSWER_BYTES - self.size
+        if len(data) > room:
+            content = replace(content, text=data[:room].decode(errors="ignore"))
+            data = content.text.encode()
         self._pieces.add(content, len(data))
         # Half a tool call is of no use to whoever finds it after a crash.
         if self._checkpoints is not None and content.call is None:

@@ -37,9 +37,6 @@ from oblixd.usage import Usage
 
 _log = logging.getLogger(__name__)
 
-MAX_ANSWER_BYTES = 8 << 20
-"""An answer that reaches this ends with FINISH_REASON_LENGTH."""
-
 _COMPLETE = messages_pb2.MESSAGE_STATUS_COMPLETE
 _FAILED = messages_pb2.MESSAGE_STATUS_FAILED
 _KIND = {
@@ -243,15 +240,16 @@ class Execution:
                     return item
                 if isinstance(item, Restart):
                     await self._restart(item)
-                elif self._take(item) >= MAX_ANSWER_BYTES:
+                elif self._take(item):
                     return Finished(Finish.LENGTH)
         raise AssertionError("a stream ends with Finished or raises")
 
-    def _take(self, content: Content) -> int:
+    def _take(self, content: Content) -> bool:
+        """Take in a piece; whether the answer is full with it."""
         call = content.call
         head = pb.ToolCallHead(call_id=call.call_id, name=call.name) if call else None
         self.log.append_text(_KIND[content.kind], self._recording.take(content), head)
-        return self._recording.size
+        return self._recording.is_full
 
     async def _restart(self, restart: Restart) -> None:
         await self._recording.restart()

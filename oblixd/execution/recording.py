@@ -38,12 +38,17 @@ class Recording:
         return self._answer.size
 
     @property
+    def is_full(self) -> bool:
+        """Whether no more of the answer fits."""
+        return self._answer.is_full
+
+    @property
     def question_ids(self) -> list[str]:
         """The ids of the input as it was recorded."""
         return [message.id for message in self.turn.input] if self.turn else []
 
     def take(self, content: Content) -> bytes:
-        """Take in the next piece of the answer and return it as UTF-8."""
+        """Take in the next piece of the answer, or what fits of it, and return that as UTF-8."""
         self._watch.content()
         return self._answer.add(content)
 

@@ -10,6 +10,9 @@ from oblix.testing import Answer, OllamaServer, Refuse
 from support.house import House, prompt
 
 from oblixd.errors import ResourceExhaustedError
+from oblixd.execution.allowance import until_allowed
+from oblixd.execution.retry import RetryBudget
+from oblixd.models.base import ModelError, ModelErrorKind
 
 
 @pytest.fixture
@@ -36,9 +39,21 @@ async def test_a_long_limit_sends_the_prompt_to_the_next_model_at_once(
     handle, spare = house.hook(server), house.hook(other)
     await use_up(house, server, handle, "300")
     house.executions.cooldowns.answered(handle)
-    failed = await models_that_failed(house, handle, spare)
-    assert failed == [("ollama:llama2", "MODEL_RATE_LIMITED")]
+    assert await models_that_failed(house, handle, spare) == []
     assert (len(server.requests), len(other.requests)) == (1, 1)
+
+
+async def test_a_limit_that_is_hit_after_the_route_was_chosen_counts_as_a_refusal(
+    house: House, server: OllamaServer
+) -> None:
+    handle = house.hook(server)
+    await use_up(house, server, handle, "300")
+    [hook] = house.registry.resolve([handle])
+    with pytest.raises(ModelError) as limited:
+        await until_allowed(hook.connection, RetryBudget(), is_last=False)
+    assert limited.value.kind is ModelErrorKind.RATE_LIMITED
+    assert limited.value.retry_after_s == pytest.approx(300, abs=30)
+    assert len(server.requests) == 1
 
 
 async def test_the_only_model_is_asked_all_the_same(house: House, server: OllamaServer) -> None:

@@ -1,0 +1,166 @@
+"""Every way in which a model can fail, through Execute: what is said, what is kept, who answers instead."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from oblix.testing import Answer, OpenAIServer
+from oblix.v1 import executions_pb2 as pb
+from oblix.v1 import messages_pb2
+from support.house import CLIENT, House, house_in, prompt
+from support.mishaps import AFTER, BEFORE, PROVIDERS, QUIRKS, Mishap, Quirk
+from support.providers import KINDS
+
+from oblixd.errors import OblixdError
+from oblixd.execution import retry
+from oblixd.models import hooks
+
+USER, ASSISTANT = messages_pb2.ROLE_USER, messages_pb2.ROLE_ASSISTANT
+COMPLETE, FAILED = messages_pb2.MESSAGE_STATUS_COMPLETE, messages_pb2.MESSAGE_STATUS_FAILED
+QUESTION, INSTEAD = "What is up?", "Instead."
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries come without a pause; the pauses themselves are `test_retry`'s."""
+    monkeypatch.setattr(retry, "FIRST_WAIT_S", 0.0)
+
+
+@pytest.fixture
+def second() -> Iterator[OpenAIServer]:
+    """A model of another provider that is well."""
+    with OpenAIServer() as server:
+        server.default = lambda _: Answer(INSTEAD)
+        yield server
+
+
+class Trial:
+    """One mishap at one provider, on servers and in sessions of its own."""
+
+    def __init__(self, house: House, provider: str, mishap: Mishap, second: OpenAIServer) -> None:
+        self._house = house
+        self._kind = KINDS[provider]
+        self._mishap = mishap
+        self._second = second
+
+    @contextmanager
+    def _hooked(self) -> Iterator[tuple[str, str]]:
+        """The model that fails, and behind it the second one: of the same location, so that it is behind."""
+        with self._mishap.at(self._kind) as url:
+            failing = self._house.registry.hook(CLIENT, self._kind.spec(url))
+            spec = hooks.checked(
+                "custom",
+                KINDS["custom"].model,
+                endpoint=self._second.url,
+                location=failing.connection.location,
+            )
+            yield failing.handle, self._house.registry.hook(CLIENT, spec).handle
+
+    async def _ask(self, session: str, *handles: str, **fields: object) -> list[pb.ExecuteResponse]:
+        request = prompt(QUESTION, *handles, session_id=session, **fields)
+        return [event async for event in self._house.executions.execute(request)]
+
+    async def alone(self) -> None:
+        """The error says what went wrong and what to do; the question and the part are kept."""
+        session = await self._house.session()
+        with self._hooked() as (handle, _):
+            await self._fails(session, handle)
+        expected = [(USER, QUESTION, COMPLETE)]
+        if self._mishap.kept:
+            expected.append((ASSISTANT, self._mishap.kept, FAILED))
+        assert self._house.said(session) == expected
+
+    async def with_a_second(self) -> None:
+        """Before the first content it answers, and what failed is reported; afterwards it is not asked."""
+        session = await self._house.session()
+        with self._hooked() as handles:
+            if self._mishap.kept:
+                await self._fails(session, *handles)
+                assert self._house.said(session)[1] == (ASSISTANT, self._mishap.kept, FAILED)
+                return
+            events = await self._ask(session, *handles)
+        failed = events[-1].completed.failed_attempts
+        assert {one.reason for one in failed} == {self._mishap.reason}
+        assert [one.retried for one in failed] == [True] * (self._mishap.tries - 1) + [False]
+        self._answers_instead(session)
+
+    async def restarted(self) -> None:
+        """Where the request asked for it, the second one begins anew, announced."""
+        session = await self._house.session()
+        with self._hooked() as handles:
+            events = await self._ask(session, *handles, on_break=pb.ON_BREAK_RESTART)
+        [rerouted] = [event.rerouted for event in events if event.HasField("rerouted")]
+        assert rerouted.reason == self._mishap.reason
+        self._answers_instead(session)
+
+    async def _fails(self, session: str, *handles: str) -> None:
+        with pytest.raises(OblixdError) as raised:
+            await self._ask(session, *handles)
+        error, mishap = raised.value, self._mishap
+        assert (type(error), error.reason) == (mishap.status, mishap.reason), error.message
+        assert re.search(mishap.says, error.message), error.message
+        assert error.metadata["kept_bytes"] == str(len(mishap.kept))
+        assert error.metadata["session_id"] == session
+        assert error.metadata["model"] == f"{self._kind.provider}:{self._kind.model}"
+
+    def _answers_instead(self, session: str) -> None:
+        assert self._house.said(session) == [(USER, QUESTION, COMPLETE), (ASSISTANT, INSTEAD, COMPLETE)]
+
+
+async def play(trial: Trial, mishap: Mishap) -> None:
+    await trial.alone()
+    await trial.with_a_second()
+    if mishap.kept:
+        await trial.restarted()
+
+
+def prompt_ones() -> list[pytest.param]:
+    return [
+        pytest.param(provider, mishap, id=f"{provider}: {mishap.what}")
+        for provider in PROVIDERS
+        for mishap in (*BEFORE, *AFTER)
+        if provider in mishap.providers and not mishap.waits
+    ]
+
+
+@pytest.mark.parametrize(("provider", "mishap"), prompt_ones())
+async def test_a_failing_server(house: House, second: OpenAIServer, provider: str, mishap: Mishap) -> None:
+    await play(Trial(house, provider, mishap, second), mishap)
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+async def test_servers_that_fall_silent(tmp_path: Path, second: OpenAIServer, provider: str) -> None:
+    silent = [one for one in (*BEFORE, *AFTER) if one.waits and provider in one.providers]
+    assert len(silent) >= 4
+    async with house_in(tmp_path, impatient=[provider]) as house:
+        await asyncio.gather(*(play(Trial(house, provider, one, second), one) for one in silent))
+
+
+def quirks() -> list[pytest.param]:
+    return [
+        pytest.param(provider, quirk, id=f"{provider}: {quirk.what}")
+        for provider in PROVIDERS
+        for quirk in QUIRKS
+        if provider in quirk.providers
+    ]
+
+
+@pytest.mark.parametrize(("provider", "quirk"), quirks())
+async def test_what_is_no_failure(house: House, provider: str, quirk: Quirk) -> None:
+    kind, session = KINDS[provider], await house.session()
+    with kind.server() as server:
+        server.script(quirk.answer(provider))
+        handle = house.registry.hook(CLIENT, kind.spec(server.url)).handle
+        request = prompt(QUESTION, handle, session_id=session)
+        events = [event async for event in house.executions.execute(request)]
+    end = events[-1].completed
+    assert (end.finish_reason, list(end.failed_attempts)) == (quirk.finish, [])
+    kept = end.message
+    assert (kept.role, kept.status, kept.sequence) == (ASSISTANT, COMPLETE, 2)
+    assert "".join(part.text for part in kept.parts) == quirk.text
+    assert house.sessions.get(session).message_count == 2
