@@ -98,6 +98,7 @@ class Daemon:
         made_by = providers(embedded, self._ollama_settings(), _shown_to(monitor.network))
         registry = Registry(made_by, self._configured_models(embedded))
         cleanup.push_async_callback(registry.close)
+        monitor.network.on_left = registry.break_off
         await monitor.start()
         cleanup.push_async_callback(monitor.close)
         length = self._config.execution.queue_length

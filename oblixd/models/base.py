@@ -252,5 +252,11 @@ class Connection(Protocol):
     async def retire(self) -> None:
         """Let the running streams end, then close."""
 
+    async def break_off(self) -> None:
+        """Let go of sockets, because the network that they went through is gone: they would hang for long.
+
+        A running stream fails with ModelError; a later one begins anew.
+        """
+
     async def close(self) -> None:
         """Let go of sockets and processes. A running stream fails with ModelError."""

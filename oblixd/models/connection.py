@@ -118,6 +118,10 @@ class HttpConnection(ABC):
         await self._streams.none()
         await self.close()
 
+    async def break_off(self) -> None:
+        """See `Connection.break_off`."""
+        await self._http.break_off()
+
     async def close(self) -> None:
         """See `Connection.close`."""
         await self._http.close()

@@ -60,8 +60,13 @@ class HttpClient:
         """Close every connection. A request under way fails with ModelError; a later one, too."""
         self._closed = True
         await self._warmth.stop()
-        if self._transport is not None:
-            await self._transport.close()
+        await self.break_off()
+
+    async def break_off(self) -> None:
+        """Close every connection. A request under way fails with ModelError; a later one opens a new one."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            await transport.close()
 
     async def _open_ahead(self) -> asyncio.Future[None]:
         return await (await self._open()).open()

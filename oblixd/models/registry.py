@@ -128,6 +128,12 @@ class Registry:
         found = (hook.connection.origin for hook in hooks if hook.connection.location is location)
         return list(dict.fromkeys(origin for origin in found if origin))
 
+    async def break_off(self, origin: str) -> None:
+        """Break what is open or under way to this server. See `Connection.break_off`."""
+        hooks = [*self._configured, *self._hooks.values()]
+        found = {id(hook.connection): hook.connection for hook in hooks if hook.connection.origin == origin}
+        await asyncio.gather(*(connection.break_off() for connection in found.values()))
+
     async def close(self) -> None:
         """Close every connection. Running streams fail."""
         for task in self._retiring:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,15 +20,15 @@ SOON = (("grpc.initial_reconnect_backoff_ms", 20), ("grpc.max_reconnect_backoff_
 
 
 class RunningDaemon:
-    """`python -m oblixd` in a home of its own, serving."""
+    """`python -m oblixd` in a home of its own, serving; `prefix` is the command that it is started by."""
 
-    def __init__(self, home: Path, environ: dict[str, str]) -> None:
+    def __init__(self, home: Path, environ: dict[str, str], prefix: Sequence[str] = ()) -> None:
         self.home = home
         self.socket = home / "oblixd.sock"
         self.errors = home / "stderr"
         with self.errors.open("ab") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "oblixd"],
+                [*prefix, sys.executable, "-m", "oblixd"],
                 env={**os.environ, "OBLIX_HOME": str(home), **environ},
                 stdin=subprocess.DEVNULL,
                 stdout=errors,

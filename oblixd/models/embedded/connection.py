@@ -157,6 +157,9 @@ class EmbeddedConnection:
         await self._streams.none()
         await self.close()
 
+    async def break_off(self) -> None:
+        """See `Connection.break_off`: no network leads to it."""
+
     async def close(self) -> None:
         """See `Connection.close`."""
         await self._supervisor.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 
 from oblixd.monitor.network.links import Links
@@ -37,18 +37,24 @@ def _nothing() -> None:
     return
 
 
+async def _nowhere(_origin: str) -> None:
+    return
+
+
 class Network:
     """Looks after the endpoints that `origins` names. Belongs to one event loop; reading it measures nothing.
 
     It rests, and sends nothing, where there are none, and when nobody said
     `want` for five minutes. `on_change` is called when one becomes reachable,
-    unreachable or unknown.
+    unreachable or unknown; `on_left` with the origin of one whose connections
+    are lost, because the way that they took has been gone for three seconds.
     """
 
     def __init__(
         self, origins: Callable[[], Collection[str]] = _none, *, check_interval_s: float = CHECK_INTERVAL_S
     ) -> None:
         self.on_change: Callable[[], None] = _nothing
+        self.on_left: Callable[[str], Awaitable[None]] = _nowhere
         self._origins = origins
         self._check_interval_s = check_interval_s
         self._prober = Prober(Names())
@@ -135,7 +141,7 @@ class Network:
         self._prober.names.keep({one.target.host for one in self._watched.values()})
 
     def _new(self, origin: str) -> Watched:
-        one = Watched(origin, self._check_interval_s, self._prober, self._changed)
+        one = Watched(origin, self._check_interval_s, self._prober, self._changed, self._left)
         one.check_way()
         return one
 
@@ -146,6 +152,10 @@ class Network:
             has_way = one.check_way()
             if has_way and self._is_used() and one.endpoint.reachable is not True:
                 one.look(anew=one.endpoint.way is not before)
+
+    async def _left(self, one: Watched) -> None:
+        _logger.info("%s: its connections are given up, their way is gone", one.origin)
+        await self.on_left(one.origin)
 
     def _changed(self, one: Watched) -> None:
         match one.endpoint.reachable:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 from oblixd.monitor.network.endpoint import Endpoint
 from oblixd.monitor.network.probe import ProbeError, Prober, Target
-from oblixd.monitor.network.routes import ANYWHERE, way_to
+from oblixd.monitor.network.routes import ANYWHERE, Way, way_to
 from oblixd.monitor.types import Connectivity
 
+LEFT_S = 3.0
+"""A way that is gone for so long will not come back in time for what was under way on it."""
 NO_WAY = "this machine has no network connection that leads there"
 UNCONNECTED = {
     "refused": "nothing listens there",
@@ -59,12 +61,15 @@ class Watched:
         check_interval_s: float,
         prober: Prober,
         on_change: Callable[[Watched], None],
+        on_left: Callable[[Watched], Awaitable[None]],
     ) -> None:
         self.origin = origin
         self.target = Target.of(origin)
         self.endpoint = Endpoint(check_interval_s)
         self._prober = prober
         self._on_change = on_change
+        self._on_left = on_left
+        self._leaving: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
 
     def view(self) -> Connectivity:
@@ -80,7 +85,9 @@ class Watched:
 
     def check_way(self) -> bool:
         """Ask the system for the way there. Gives whether there is one; on a new one nothing is known yet."""
-        way = way_to(self._prober.names.known(self.target.host) or ANYWHERE)
+        before, way = self.endpoint.way, way_to(self._prober.names.known(self.target.host) or ANYWHERE)
+        if before is not None and way != before:
+            self._leave(before)
         with self._telling():
             if way is None:
                 self.endpoint.cut(clock_s(), NO_WAY)
@@ -108,9 +115,21 @@ class Watched:
 
     async def close(self) -> None:
         """Stop looking."""
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.wait([self._looking])
+        tasks = [task for task in (self._looking, self._leaving) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _leave(self, way: Way) -> None:
+        """Tell that what goes that way is lost, unless it comes back soon."""
+        if self._leaving is None or self._leaving.done():
+            self._leaving = asyncio.create_task(self._left(way), name=f"leave {way.interface}")
+
+    async def _left(self, way: Way) -> None:
+        await asyncio.sleep(LEFT_S)
+        if self.endpoint.way != way:
+            await self._on_left(self)
 
     async def _look(self) -> None:
         while self.check_way():

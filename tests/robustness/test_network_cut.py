@@ -1,0 +1,116 @@
+"""The network is cut, narrowed, slowed and made lossy for real; prompts go local, and come back.
+
+How long that took is printed; docs/network.md has a table of it. Only generous
+bounds are held: a busy machine is slow.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from support import netlab
+from support.netlab import FAR, LATE, Lab
+from support.site import CLOUD, LOCAL, Site, Turned
+
+pytestmark = pytest.mark.skipif(bool(netlab.missing()), reason=netlab.missing())
+
+
+class Report:
+    """The rows of the table."""
+
+    def __init__(self) -> None:
+        self.rows: list[str] = []
+
+    def add(self, what: str, local: Turned, back: Turned) -> None:
+        self.rows.append(
+            f"| {what} | {local.after_s:.2f} s | {local.longest_s:.2f} s | {back.after_s:.2f} s |"
+        )
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    with Lab() as lab, Site(lab) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def report() -> Iterator[Report]:
+    made = Report()
+    yield made
+    print("\n\n| what happened | local after | longest prompt | back after |\n| --- | --- | --- | --- |")
+    print("\n".join(made.rows))
+
+
+@pytest.fixture(autouse=True)
+def calm(site: Site) -> Iterator[None]:
+    yield
+    site.lab.calm()
+
+
+def settle(site: Site, host: str, *, tls: bool = True) -> None:
+    """Prompts go to the cloud, as they do where all is well."""
+    site.hook(host, tls=tls)
+    site.turns_to(CLOUD, time.monotonic())
+
+
+@pytest.mark.parametrize("tls", [True, False], ids=["TLS", "plain"])
+def test_the_cable_is_pulled(site: Site, report: Report, tls: bool) -> None:
+    settle(site, FAR, tls=tls)
+    began_s = time.monotonic()
+    site.lab.pull()
+    local = site.turns_to(LOCAL, began_s)
+    began_s = time.monotonic()
+    site.lab.plug()
+    back = site.turns_to(CLOUD, began_s)
+    report.add(f"the cable is pulled ({'https' if tls else 'http'})", local, back)
+    assert local.after_s < 5.0
+
+
+def test_the_default_route_goes(site: Site, report: Report) -> None:
+    settle(site, FAR)
+    began_s = time.monotonic()
+    site.lab.unroute()
+    local = site.turns_to(LOCAL, began_s)
+    began_s = time.monotonic()
+    site.lab.route()
+    report.add("the default route goes", local, site.turns_to(CLOUD, began_s))
+    assert local.after_s < 5.0
+
+
+def test_the_cable_is_pulled_in_the_middle_of_an_answer_and_put_back(site: Site, report: Report) -> None:
+    settle(site, FAR)
+
+
+def test_packets_come_late(site: Site, report: Report) -> None:
+    settle(site, LATE)
+    began_s = time.monotonic()
+    site.lab.spoil(delay_ms=400)
+    local = site.turns_to(LOCAL, began_s, 60.0)
+    assert site.network().latency > 400.0
+    began_s = time.monotonic()
+    site.lab.calm()
+    back = site.turns_to(CLOUD, began_s, 60.0)
+    assert site.network().latency < 200.0
+    report.add("packets come 400 ms late", local, back)
+
+
+def test_packets_get_lost(site: Site, report: Report) -> None:
+    settle(site, LATE)
+    began_s = time.monotonic()
+    site.lab.spoil(lost_percent=30)
+    local = site.turns_to(LOCAL, began_s, 60.0)
+    began_s = time.monotonic()
+    site.lab.calm()
+    report.add("30 % of the packets get lost", local, site.turns_to(CLOUD, began_s, 60.0))
+
+
+def test_the_line_is_narrow(site: Site, report: Report) -> None:
+    settle(site, FAR)
+    began_s = time.monotonic()
+    site.lab.throttle(20)
+    local = site.turns_to(LOCAL, began_s, 60.0)
+    began_s = time.monotonic()
+    site.lab.calm()
+    report.add("20 kbit/s are left", local, site.turns_to(CLOUD, began_s, 60.0))
