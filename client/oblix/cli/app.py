@@ -27,6 +27,7 @@ COMMANDS = {
     "agents": "show what decides where a prompt goes",
     "status": "show the daemon, its models and this machine",
     "top": "watch the machine, the models and the running executions",
+    "plot": "draw a picture of the last minutes: load, network, where prompts went",
     "stop": "let the daemon finish what it does, and end it",
 }
 EPILOG = """exit codes: 0 done, 1 it failed (one line on standard error says why), 2 wrong usage,

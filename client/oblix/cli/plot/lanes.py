@@ -1,0 +1,73 @@
+"""Where prompts went: a lane for each model, those of this machine below."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from oblix._times import seconds_of
+from oblix.cli.output import cell, word
+from oblix.cli.plot import svg
+from oblix.cli.plot.series import BLUE, ORANGE
+from oblix.cli.plot.svg import Frame
+from oblix.v1 import monitor_pb2, routing_pb2
+
+MOST = 8
+"""Models with a lane of their own: those that got the most prompts. The others share one."""
+LANE, CHARACTERS = 26, 26
+OTHERS = "other models"
+HEADING = "where prompts went (blue: this machine; hollow: another model answered in its place)"
+
+
+def height(prompts: Sequence[monitor_pb2.RoutedPrompt]) -> int:
+    """Pixels that the lanes take."""
+    return LANE * max(1, len(_lanes(prompts)))
+
+
+def drawn(frame: Frame, prompts: Sequence[monitor_pb2.RoutedPrompt]) -> Iterator[str]:
+    """A dot for each prompt: full where the model that was ranked first answered, else hollow."""
+    yield svg.text((frame.left, frame.top - 8), HEADING, weight="bold")
+    lanes = _lanes(prompts)
+    if not lanes:
+        middle = (frame.left + frame.width / 2, frame.top + frame.height / 2 + 4)
+        yield svg.text(middle, "no prompt", anchor="middle", color="#888888")
+    places = {model: frame.top + LANE * (number + 0.5) for number, model in enumerate(lanes)}
+    for model, y in places.items():
+        yield svg.line([(frame.left, y), (frame.left + frame.width, y)], "#e3e3e3", width=1)
+        name = model if len(model) <= CHARACTERS else f"{model[: CHARACTERS - 1]}…"
+        yield svg.text((frame.left + frame.width + 12, y + 4), name)
+    for prompt in prompts:
+        moment = prompt.route_time.ToMilliseconds() / 1e3
+        x, _ = frame.at(moment, 0.0)
+        y = places.get(_model(prompt), places.get(OTHERS, frame.top))
+        # The place that is told is that of the model that was ranked first.
+        is_elsewhere = prompt.answered_by not in ("", prompt.model)
+        yield svg.dot((x, y), _color(prompt), hollow=is_elsewhere, title=_title(prompt))
+
+
+def _lanes(prompts: Sequence[monitor_pb2.RoutedPrompt]) -> list[str]:
+    counts = Counter(map(_model, prompts))
+    common = [model for model, _ in counts.most_common(MOST)]
+    local = {prompt.model for prompt in prompts if _is_local(prompt)}
+    ordered = sorted(common, key=lambda model: (model in local, model))
+    return [*ordered, OTHERS] if len(counts) > MOST else ordered
+
+
+def _model(prompt: monitor_pb2.RoutedPrompt) -> str:
+    return cell(prompt.answered_by or prompt.model or "no model")
+
+
+def _is_local(prompt: monitor_pb2.RoutedPrompt) -> bool:
+    return prompt.location == routing_pb2.LOCATION_LOCAL
+
+
+def _color(prompt: monitor_pb2.RoutedPrompt) -> str:
+    return BLUE if _is_local(prompt) else ORANGE
+
+
+def _title(prompt: monitor_pb2.RoutedPrompt) -> str:
+    place = word(routing_pb2.Location.Name(prompt.location), "LOCATION_")
+    took = ""
+    if prompt.HasField("time_to_first_token"):
+        took = f", first token after {1e3 * seconds_of(prompt.time_to_first_token):.0f} ms"
+    return f"{_model(prompt)} ({place}): {prompt.rule}{took}"

@@ -1,0 +1,144 @@
+"""`oblix plot`: a picture that a browser shows, whatever the history holds."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from oblix.cli.plot.picture import picture
+from oblix.cli.plot.series import load, network, spans
+from oblix.v1 import monitor_pb2 as pb
+from oblix.v1 import routing_pb2
+
+NOW = 1_700_000_000
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def history(*moments: int) -> pb.GetHistoryResponse:
+    told = pb.GetHistoryResponse()
+    for moment in moments:
+        sample = told.snapshots.add(resource_state=routing_pb2.RESOURCE_STATE_AVAILABLE)
+        sample.sample_time.FromSeconds(NOW + moment)
+        sample.resources.cpu_percent = 50.0
+        endpoint = sample.connectivity.endpoints.add(endpoint="https://api.example.com:443")
+        endpoint.latency = 20.0
+    return told
+
+
+def prompt(told: pb.GetHistoryResponse, model: str, location: int, **fields: str) -> None:
+    added = told.prompts.add(model=model, location=location, rule="ALL_WELL", **fields)
+    added.route_time.FromSeconds(NOW)
+
+
+def texts(drawn: str) -> list[str]:
+    return [element.text or "" for element in ET.fromstring(drawn).iter(f"{SVG}text")]
+
+
+def test_it_names_what_it_shows() -> None:
+    told = history(0, 1, 2)
+    prompt(told, "ollama:llama2", routing_pb2.LOCATION_LOCAL)
+    prompt(told, "openai:gpt-4o", routing_pb2.LOCATION_CLOUD, answered_by="claude:haiku")
+    words = texts(picture(told, 60))
+    assert {"CPU", "api.example.com:443", "ollama:llama2", "claude:haiku"} <= set(words)
+    assert "memory" not in words  # it was not known
+
+
+def test_cloud_models_are_above_those_of_this_machine() -> None:
+    told = history(0)
+    prompt(told, "a:local", routing_pb2.LOCATION_LOCAL)
+    prompt(told, "z:cloud", routing_pb2.LOCATION_CLOUD)
+    words = texts(picture(told, 60))
+    assert words.index("z:cloud") < words.index("a:local")
+
+
+def test_a_prompt_that_another_model_answered_is_hollow() -> None:
+    told = history(0)
+    prompt(told, "a:b", routing_pb2.LOCATION_CLOUD)
+    prompt(told, "a:b", routing_pb2.LOCATION_CLOUD, answered_by="c:d")
+    dots = ET.fromstring(picture(told, 60)).findall(f"{SVG}circle")[-2:]
+    assert [dot.get("fill") == "#ffffff" for dot in dots] == [False, True]
+
+
+def test_without_anything_it_says_so() -> None:
+    words = texts(picture(pb.GetHistoryResponse(), 60))
+    assert {"no prompt", "no cloud model was reached or tried"} <= set(words)
+
+
+def test_a_name_is_text_and_nothing_more() -> None:
+    told = history(0)
+    prompt(told, '<script>"&\x1b', routing_pb2.LOCATION_CLOUD)
+    drawn = picture(told, 60)
+    assert '<script>"&' in texts(drawn)
+    assert "<script" not in drawn
+
+
+def test_with_many_models_the_rare_ones_share_a_lane() -> None:
+    told = history(0)
+    for number in range(20):
+        for _ in range(20 - number):
+            prompt(told, f"m:{number}", routing_pb2.LOCATION_CLOUD)
+    words = texts(picture(told, 60))
+    assert "m:0" in words
+    assert "m:19" not in words
+    assert "other models" in words
+
+
+def test_a_line_ends_where_nothing_was_sampled_and_where_it_was_not_known() -> None:
+    told = history(0, 1, 2, 60, 61, 62)
+    told.snapshots[4].resources.ClearField("cpu_percent")
+    cpu = next(series for series in load(told.snapshots) if series.name == "CPU")
+    assert [[x - NOW for x, _ in run] for run in cpu.runs] == [[0, 1, 2], [60], [62]]
+    assert [[x - NOW for x, _ in run] for run in network(told.snapshots)[0].runs] == [[0, 1, 2], [60, 61, 62]]
+
+
+def test_a_state_holds_until_the_next_and_not_while_nothing_was_sampled() -> None:
+    told = history(0, 1, 2, 60, 61)
+    told.snapshots[2].resource_state = routing_pb2.RESOURCE_STATE_CRITICAL
+    found = spans(told.snapshots, lambda snapshot: snapshot.resource_state)
+    assert [(start - NOW, end - NOW, state) for start, end, state in found] == [
+        (0, 2, 1),
+        (2, 2, 3),
+        (60, 61, 1),
+    ]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 900), st.floats(0, 1e7), st.integers(0, 3)), max_size=30),
+    st.integers(1, 900),
+)
+def test_nothing_is_drawn_outside(samples: list[tuple[int, float, int]], seconds: int) -> None:
+    told = history(*sorted(moment for moment, _, _ in samples))
+    for snapshot, (_, latency, state) in zip(told.snapshots, samples, strict=True):
+        snapshot.connectivity.endpoints[0].latency = latency
+        snapshot.connectivity.state = state
+    root = ET.fromstring(picture(told, seconds))
+    width, height = float(root.get("width", "")), float(root.get("height", ""))
+    for line in root.iter(f"{SVG}polyline"):
+        for point in (line.get("points") or "").split():
+            x, y = map(float, point.split(","))
+            assert 0 <= x <= width
+            assert 0 <= y <= height
+            assert math.isfinite(x + y)
+
+
+def test_it_is_written_to_a_file_or_to_standard_output(oblix, tmp_path: Path) -> None:
+    path = tmp_path / "made" / "plot.svg"
+    done = oblix("plot", "--last", "1m", "-o", str(path))
+    assert "shows" in done.stderr
+    assert ET.parse(path).getroot().tag == f"{SVG}svg"
+    assert ET.fromstring(oblix("plot", "-o", "-").stdout).tag == f"{SVG}svg"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--last", "16m"), ("--last", "0s"), ("--last", "soon"), ("--last", "15"), ("-o", "plot.png")],
+    ids=" ".join,
+)
+def test_wrong_usage_is_said_before_anything_is_asked(oblix, words: tuple[str, str]) -> None:
+    done = oblix("plot", *words, ok=False)
+    assert done.returncode == 2
+    assert words[1] in done.stderr
