@@ -14,6 +14,8 @@ from support import netlab
 from support.netlab import FAR, LATE, Lab
 from support.site import CLOUD, LOCAL, Site, Turned
 
+LONG = 200
+"""Words of an answer that takes seconds."""
 pytestmark = pytest.mark.skipif(bool(netlab.missing()), reason=netlab.missing())
 
 
@@ -22,6 +24,10 @@ class Report:
 
     def __init__(self) -> None:
         self.rows: list[str] = []
+        self.sentences: list[str] = []
+
+    def say(self, sentence: str) -> None:
+        self.sentences.append(sentence)
 
     def add(self, what: str, local: Turned, back: Turned) -> None:
         self.rows.append(
@@ -40,7 +46,7 @@ def report() -> Iterator[Report]:
     made = Report()
     yield made
     print("\n\n| what happened | local after | longest prompt | back after |\n| --- | --- | --- | --- |")
-    print("\n".join(made.rows))
+    print("\n".join(made.rows), *made.sentences, sep="\n")
 
 
 @pytest.fixture(autouse=True)
@@ -79,8 +85,33 @@ def test_the_default_route_goes(site: Site, report: Report) -> None:
     assert local.after_s < 5.0
 
 
-def test_the_cable_is_pulled_in_the_middle_of_an_answer_and_put_back(site: Site, report: Report) -> None:
+def test_the_cable_is_pulled_in_the_middle_of_an_answer(site: Site, report: Report) -> None:
     settle(site, FAR)
+    asked = site.ask(LONG, meanwhile=site.lab.pull)
+    assert (asked.first, asked.answered) == (CLOUD, LOCAL)
+    assert asked.rerouted_s is not None
+    report.say(
+        f"An answer whose cable was pulled began anew on the local model after {asked.rerouted_s:.1f} s."
+    )
+    site.lab.plug()
+    site.turns_to(CLOUD, time.monotonic())
+
+
+def test_the_cable_is_pulled_for_a_moment_in_the_middle_of_an_answer(site: Site, report: Report) -> None:
+    settle(site, FAR)
+    undisturbed = site.ask(LONG)
+
+    def wiggle() -> None:
+        site.lab.pull()
+        time.sleep(1.0)  # the time without a cable is what is tested
+        site.lab.plug()
+
+    asked = site.ask(LONG, meanwhile=wiggle)
+    assert (asked.answered, asked.rerouted_s) == (CLOUD, None)
+    report.say(
+        f"An answer whose cable was pulled for a second went on: it took {asked.took_s:.1f} s, "
+        f"undisturbed {undisturbed.took_s:.1f} s."
+    )
 
 
 def test_packets_come_late(site: Site, report: Report) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,8 +101,11 @@ class Site:
         self._handles = [self._models.HookModel(one, timeout=TIMEOUT_S).handle for one in requests]
         return self._handles
 
-    def ask(self, words: int = 2) -> Asked:
-        """Ask for an answer of so many words. A broken one restarts on the next model."""
+    def ask(self, words: int = 2, meanwhile: Callable[[], None] | None = None) -> Asked:
+        """Ask for an answer of so many words. A broken one restarts on the next model.
+
+        `meanwhile` is called once, when the first words have come.
+        """
         began_s = time.monotonic()
         first = rule = answered = ""
         rerouted_s = None
@@ -109,6 +113,9 @@ class Site:
             match event.WhichOneof("event"):
                 case "started":
                     first, rule = event.started.decision.model, event.started.decision.rule
+                case "delta" if meanwhile is not None:
+                    meanwhile()
+                    meanwhile = None
                 case "rerouted":
                     rerouted_s = time.monotonic() - began_s
                 case "completed":
