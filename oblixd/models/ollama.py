@@ -19,7 +19,6 @@ from oblixd.models.base import (
     Finished,
     Location,
     ModelError,
-    ModelErrorKind,
     State,
     Status,
     ToolChoice,
@@ -110,7 +109,7 @@ class OllamaConnection(HttpConnection):
         features.check(self.features, request, self._peer)
         if request.tool_choice is ToolChoice.REQUIRED:
             message = "Ollama can't make a model call a tool: leave the choice to it, or use another model."
-            raise self._peer.error(ModelErrorKind.REFUSED, message)
+            raise self._peer.unable(message)
         body: dict[str, Any] = {
             "model": self.name,
             "messages": _messages(said(request.messages)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def test_everything_stands_in_eighty_columns(monkeypatch: pytest.MonkeyPatch, ca
             ),
         ]
     )
-    lines = capsys.readouterr().out.splitlines()
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
     assert max(map(len, lines[:3])) <= 80
     assert lines[1].split() == [NAMES[0], "cooling", "down", "local", "131,072", "12.3", "GB", "1/1", "+12"]
     assert lines[2].split() == [NAMES[1], "untried", "local", "-", "-", "0/-"]
