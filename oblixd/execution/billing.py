@@ -1,8 +1,6 @@
-"""What an execution costs: written with its answer, counted in the books, and held against the caps."""
+"""What an execution costs: written with its answer, and counted in the books."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 from oblix.v1 import executions_pb2 as pb
 from oblix.v1 import messages_pb2
@@ -49,24 +47,6 @@ class Billing:
             cost=usage.cost if usage and usage.HasField("cost") else None,
         )
         await self._usage.add(entry)
-
-    def within_caps(self, ranked: Sequence[Hook]) -> list[Hook]:
-        """The models that may still be asked once a cap is reached: all, or those that cost nothing.
-
-        Raises ResourceExhaustedError BUDGET_SPENT where the configuration says that a
-        prompt for a model that costs something is refused then, or where no other is left.
-        """
-        reached = self._usage.reached()
-        if reached is None:
-            return list(ranked)
-        free = [hook for hook in ranked if self._is_free(hook)]
-        if not free or (reached.action == "refuse" and free[0] is not ranked[0]):
-            raise reached.error()
-        return free
-
-    def _is_free(self, hook: Hook) -> bool:
-        price = self._usage.price(hook.id, is_local=_is_local(hook))
-        return price is not None and price.input == price.output == 0
 
 
 def _is_local(hook: Hook) -> bool:

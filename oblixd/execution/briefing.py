@@ -14,6 +14,7 @@ from oblixd.models.base import ChatRequest, Finished
 from oblixd.models.registry import Hook
 from oblixd.sessions import Sessions, Turn
 
+_VERY_LONG = 100_000
 _AFTER_ALL = 2**63 - 1
 
 
@@ -44,6 +45,10 @@ class Briefing:
     def estimated(self, most: int) -> int:
         """About how many tokens all of it takes; no more is read once it is past `most`."""
         return self._material.estimated(most)
+
+    def roughly(self) -> int:
+        """About how many tokens all of it takes, for its price and time. Past 100,000 it is not read on."""
+        return self.estimated(_VERY_LONG)
 
     def too_short(self, hooks: Sequence[Hook]) -> Callable[[Hook], bool] | None:
         """Says of a model that its window is too short, where the request asks for a longer one then."""

@@ -176,14 +176,28 @@ class Execution:
         session = self._session()
         local_only = self.request.local_only or (session is not None and session.local_only)
         too_short = self._briefing.too_short(self._hooks)
-        decision = self._rooms.router.route(self.request, local_only, self._hooks, too_short, session=session)
-        ranked = self._billing.within_caps(route.ranked(decision, self._hooks))
+        decision = self._rooms.router.route(
+            self.request,
+            local_only,
+            self._hooks,
+            too_short,
+            session=session,
+            prompt_tokens=self._briefing.roughly,
+            deadline_s=self._left_s(),
+        )
+        ranked = route.ranked(decision, self._hooks)
         if session is not None:
             await self._record_question()
         self.begun = True
         self._recording.decision = route.to_wire(decision, self._hooks)
         self._tell_start()
         await self._answer(self._fallback(ranked, decision.local_only))
+
+    def _left_s(self) -> float | None:
+        """What is left of the request's time; None: it has any."""
+        if not self.request.HasField("timeout"):
+            return None
+        return self.request.timeout.ToTimedelta().total_seconds() - self._watch.elapsed_s
 
     def _session(self) -> sessions_pb2.Session | None:
         """The session's header as it is now. Raises NotFoundError."""

@@ -13,6 +13,7 @@ from oblix.v1 import routing_pb2
 
 from oblixd.errors import AlreadyExistsError, NotFoundError, UnavailableError
 from oblixd.execution import replay, route
+from oblixd.execution.briefing import Briefing
 from oblixd.execution.caller import Caller
 from oblixd.execution.cooldown import Cooldowns
 from oblixd.execution.execution import Execution, Rooms
@@ -56,9 +57,7 @@ class Executions:
         """Which models are left alone for a while."""
         self.places = Places(queue_length)
         """Who waits for which model."""
-        self.router = route.Router(
-            monitor, self.cooldowns, places=self.places, policies=policies, price=usage.cost
-        )
+        self.router = route.Router(monitor, self.cooldowns, usage, places=self.places, policies=policies)
         """Where prompts go, and went lately."""
         self._rooms = Rooms(sessions, self.router, TurnQueue(), self.places, Corrections(), usage)
         self._known: dict[str, Execution] = {}
@@ -117,7 +116,15 @@ class Executions:
         hooks = self._registry.resolve(request.candidates)
         session = self._rooms.sessions.get(request.session_id) if request.session_id else None
         local_only = session is not None and session.local_only
-        decision = self.router.explain(request, local_only, hooks, session=session)
+        briefing = Briefing(request, session, self._rooms.sessions, self._rooms.corrections)
+        decision = self.router.explain(
+            request,
+            local_only,
+            hooks,
+            briefing.too_short(hooks),
+            session=session,
+            prompt_tokens=briefing.roughly,
+        )
         return route.to_wire(decision, hooks)
 
     def session_deleted(self, session_id: str, running_request_id: str) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from oblix.v1 import executions_pb2, monitor_pb2, routing_pb2, sessions_pb2
+from oblix.v1 import executions_pb2, messages_pb2, monitor_pb2, routing_pb2, sessions_pb2
 
 from oblixd.errors import FailedPreconditionError
 from oblixd.execution.assessor import Assessor, Snapshots
-from oblixd.execution.candidates import Known, Price, key, needs_of, size_of
+from oblixd.execution.candidates import Known, key, needs_of, size_of
+from oblixd.execution.caps import within_caps
 from oblixd.execution.cooldown import Cooldowns
 from oblixd.execution.decisions import to_wire
 from oblixd.execution.places import Places
@@ -17,17 +18,15 @@ from oblixd.execution.policies import Policies
 from oblixd.execution.recent import RecentPrompts
 from oblixd.execution.speeds import Speeds
 from oblixd.models.registry import Hook
-from oblixd.routing import Decision, decide
+from oblixd.routing import Decision, Order, decide
+from oblixd.usage import Usage
 
-__all__ = ["Price", "Router", "Snapshots", "key", "ranked", "to_wire", "unpriced"]
+__all__ = ["Router", "Snapshots", "key", "ranked", "to_wire"]
 
 MAX_TOLD = 10
 """Candidates that a refusal tells of; ExplainRoute tells of all."""
-
-
-def unpriced(_: str, __: int, ___: int, *, is_local: bool) -> float | None:
-    """Nothing is known of any price but that local models have none."""
-    return 0.0 if is_local else None
+_COUNTING = frozenset({Order.COST, Order.SPEED})
+"""The orders that go by how much a prompt makes a model read."""
 
 
 class Router:
@@ -37,17 +36,18 @@ class Router:
         self,
         monitor: Snapshots,
         cooldowns: Cooldowns,
+        usage: Usage,
         *,
         places: Places | None = None,
         policies: Policies | None = None,
-        price: Price = unpriced,
     ) -> None:
         self.cooldowns = cooldowns
         self.policies = policies or Policies()
         self.speeds = Speeds()
         """How fast each model answered; its key is the hook's backend."""
         self.assessor = Assessor(monitor)
-        self._known = Known(cooldowns, places or Places(), self.speeds, price)
+        self._known = Known(cooldowns, places or Places(), self.speeds, usage.cost)
+        self._usage = usage
         self._prompts = RecentPrompts()
 
     def route(
@@ -58,7 +58,7 @@ class Router:
         too_short: Callable[[Hook], bool] | None = None,
         *,
         session: sessions_pb2.Session | None = None,
-        prompt_tokens: int | None = None,
+        prompt_tokens: Callable[[], int] | None = None,
         deadline_s: float | None = None,
     ) -> Decision:
         """Decide where a request goes, and remember it for `recent`.
@@ -67,9 +67,10 @@ class Router:
         policy may say so (`Decision.local_only` is what holds in the end).
         `session` brings its policy, and its metadata for the configuration's
         rules. Models of which `too_short` says that their context window is go
-        last. `prompt_tokens`: what has to be read, history included; None is an
-        estimate of the input. `deadline_s`: seconds that are left; None is no limit.
-        Raises InvalidArgumentError for a policy that can't be.
+        last. `prompt_tokens` estimates what has to be read, history included, and is
+        asked where the policy goes by it. `deadline_s`: seconds that are left; None is no limit.
+        Raises InvalidArgumentError for a policy that can't be, ResourceExhaustedError
+        BUDGET_SPENT where a cap on spending leaves no model.
         """
         decision = self.explain(
             request,
@@ -91,12 +92,13 @@ class Router:
         too_short: Callable[[Hook], bool] | None = None,
         *,
         session: sessions_pb2.Session | None = None,
-        prompt_tokens: int | None = None,
+        prompt_tokens: Callable[[], int] | None = None,
         deadline_s: float | None = None,
     ) -> Decision:
         """The decision that `route` would make now, remembered nowhere."""
         policy, now_s = self.policies.chosen(request.policy, session), time.monotonic()
-        size = size_of(request, prompt_tokens)
+        counts = policy.order in _COUNTING or policy.max_cost is not None
+        size = size_of(request, prompt_tokens() if prompt_tokens and counts else None)
         candidates = [
             self._known.candidate(
                 hook,
@@ -107,11 +109,22 @@ class Router:
             for hook in hooks
         ]
         needs = needs_of(request, local_only, deadline_s)
-        return decide(needs, candidates, self.assessor.situation(policy, now_s), policy)
+        decision = decide(needs, candidates, self.assessor.situation(policy, now_s), policy)
+        return within_caps(decision, hooks, self._usage)
 
-    def outcome(self, request_id: str, model: str, first_token_s: float | None) -> None:
-        """Hear who answered a routed request, as provider:name, and after how many seconds; None: nothing."""
-        self._prompts.outcome(request_id, model, first_token_s)
+    def answered(
+        self, request_id: str, hook: Hook, message: messages_pb2.Message, *, alone: bool = True
+    ) -> None:
+        """Hear of the answer to a routed request: who gave it in the end, when it began, how fast it came.
+
+        `alone`: no other attempt was made, so that all of its time was this model's.
+        """
+        timings, usage = message.timings, message.usage
+        first_s = timings.time_to_first_token.ToMicroseconds() / 1e6
+        has_content = timings.HasField("time_to_first_token")
+        self._prompts.outcome(request_id, hook.id, first_s if has_content else None)
+        if alone and has_content and usage.input_tokens:
+            self.speeds.answered(hook.backend, usage.input_tokens, first_s, timings.tokens_per_second)
 
     def recent(self, seconds: float) -> list[monitor_pb2.RoutedPrompt]:
         """Where prompts went in the last seconds, at most 15 minutes and 1,000, oldest first."""

@@ -26,6 +26,23 @@ class Stopwatch:
         if self._first is None:
             self._waited += time.monotonic() - since_s
 
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the request's arrival."""
+        return time.monotonic() - self._received
+
+    @property
+    def first_token_s(self) -> float | None:
+        """Seconds from the turn's start to the first content, less the waits for a place. None: none came."""
+        if self._first is None or self._started is None:
+            return None
+        return self._first - self._started - self._waited
+
+    def tokens_per_second(self, output_tokens: int | None) -> float | None:
+        """How fast the answer has come since its first content. None: not known."""
+        spent_s = 0.0 if self._first is None else time.monotonic() - self._first
+        return output_tokens / spent_s if output_tokens and spent_s > 0 else None
+
     def content(self) -> None:
         """Content has come; only the first counts."""
         if self._first is None:
@@ -36,10 +53,9 @@ class Stopwatch:
         now = time.monotonic()
         started = (self._started if self._started is not None else now) + self._waited
         result = pb.Timings(queued=_duration(started - self._received), total=_duration(now - self._received))
-        if self._first is not None:
-            result.time_to_first_token.CopyFrom(_duration(self._first - started))
-            if output_tokens and now > self._first:
-                result.tokens_per_second = output_tokens / (now - self._first)
+        if self.first_token_s is not None:
+            result.time_to_first_token.CopyFrom(_duration(self.first_token_s))
+            result.tokens_per_second = self.tokens_per_second(output_tokens) or 0.0
         return result
 
 
