@@ -143,7 +143,7 @@ NO_KEY = (FailedPreconditionError, "MODEL_KEY_REFUSED")
 NO_MODEL = (FailedPreconditionError, "MODEL_NOT_FOUND")
 
 BEFORE = [
-    Mishap("nobody listens", nobody, *GONE, "check that|start it|endpoint"),
+    Mishap("nobody listens", nobody, *GONE, "ollama serve|check that its server runs"),
     Mishap("there is no such host", no_host, *GONE, CHECK),
     Mishap("TLS fails", without_tls, *GONE, CHECK),
     Mishap("no connection comes about", deaf, *GONE, CHECK, waits=True),
@@ -183,7 +183,7 @@ BEFORE = [
     Mishap("529, overloaded", playing(Refuse(529)), *OVERLOADED, WAIT, tries=3),
     Mishap("an error in its stream, at once", playing(Report(0)), *FAILED, LOG, tries=3, providers=OTHERS),
     Mishap(
-        "Claude is overloaded, in its stream",
+        "a report of overload in its stream, at once",
         playing(Report(0)),
         *OVERLOADED,
         WAIT,
@@ -210,7 +210,7 @@ AFTER = [
     Mishap("it ends without its last word", playing(End(2)), *BROKEN, AGAIN, PART),
     Mishap("an error in its stream", playing(Report(2)), *FAILED, LOG, PART, providers=OTHERS),
     Mishap(
-        "Claude is overloaded, in mid-answer", playing(Report(2)), *OVERLOADED, WAIT, PART, providers=CLAUDE
+        "a report of overload in its stream", playing(Report(2)), *OVERLOADED, WAIT, PART, providers=CLAUDE
     ),
     Mishap("an error without a frame", playing(replace(UNFRAMED, after=2)), *FAILED, LOG, PART),
     Mishap("what can't be read", playing(Insert(b"data: nonsense\n\n", 2)), *BROKEN, AGAIN, PART),
