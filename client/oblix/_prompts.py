@@ -53,7 +53,10 @@ class PromptCalls(SessionCalls):
         the next model), `context_policy` (for a history that does not fit:
         `omit` the oldest turns, `refuse`, or prefer a model with a `longer` window),
         `priority` (`interactive`, or `background`: behind all others that wait for
-        the same model), `when_busy` (where the session's turn runs already: `wait`,
+        the same model), `policy` (how it is routed, by name: `balanced`,
+        `prefer-local`, `prefer-cloud`, `cheapest`, `fastest`, `private`, or one of
+        the daemon's configuration), `max_cost` (the most that it may cost, in the
+        configuration's currency), `when_busy` (where the session's turn runs already: `wait`,
         or `fail` at once), `timeout` (seconds for all of it, waiting included, at
         most a day) and `images` (paths, or bytes, of PNG, JPEG, GIF or WebP
         pictures of at most 8 MiB, shown with the prompt).
@@ -164,7 +167,7 @@ class PromptCalls(SessionCalls):
             temperature=prompt.temperature,
             max_tokens=prompt.max_tokens,
         )
-        request.policy.CopyFrom(self._agents.policy())
+        request.policy.MergeFrom(self._agents.policy())
         request.agent_checks.extend(checks)
         return request
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 from oblix._checks import invalid, shown, text
 from oblix._inputs import input_of
 from oblix._tools import CHOICES, schema_of, tools_of
-from oblix.v1 import executions_pb2, messages_pb2
+from oblix.v1 import executions_pb2, messages_pb2, routing_pb2
 
 ON_DISCONNECT = {
     "cancel": executions_pb2.ON_DISCONNECT_CANCEL,
@@ -31,10 +32,12 @@ OPTIONS = (
     "context_policy",
     "images",
     "local_only",
+    "max_cost",
     "model",
     "model_id",
     "on_break",
     "on_disconnect",
+    "policy",
     "priority",
     "response_schema",
     "seed",
@@ -86,6 +89,7 @@ def request_of(prompt: Prompt) -> executions_pb2.ExecuteRequest:
         tool_choice=_tool_choice(prompt.options),
         priority=_choice(prompt.options, "priority", PRIORITY, "interactive"),
         when_busy=_choice(prompt.options, "when_busy", WHEN_BUSY, "wait"),
+        policy=_policy(prompt.options),
     )
     if (timeout_s := _timeout(prompt.options.get("timeout"))) is not None:
         request.timeout.FromMicroseconds(max(round(timeout_s * 1e6), 1))
@@ -116,6 +120,17 @@ def _tool_choice(options: Mapping[str, Any]) -> executions_pb2.ToolChoice.ValueT
     if options.get("tool_choice") is None:
         return executions_pb2.TOOL_CHOICE_UNSPECIFIED
     return _choice(options, "tool_choice", CHOICES, "auto")
+
+
+def _policy(options: Mapping[str, Any]) -> routing_pb2.RoutingPolicy:
+    cost = options.get("max_cost")
+    if cost is not None and not _is_cost(cost):
+        raise invalid("max_cost", "a number of 0 or more", shown(cost))
+    return routing_pb2.RoutingPolicy(name=text(options.get("policy") or "", "policy"), max_cost=cost)
+
+
+def _is_cost(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def _timeout(value: object) -> float | None:

@@ -143,11 +143,13 @@ async def test_options_reach_the_model(hooked: OblixClient, ollama: OllamaServer
 
 def test_how_long_and_how_soon_travels_with_the_prompt() -> None:
     options = {"priority": "background", "when_busy": "fail", "timeout": 1.5, "on_disconnect": "continue"}
+    options |= {"policy": "cheapest", "max_cost": 0.5}
     request = request_of(Prompt("Hello", None, None, None, None, options))
     assert request.priority == executions_pb2.PRIORITY_BACKGROUND
     assert request.when_busy == executions_pb2.WHEN_BUSY_FAIL
     assert request.on_disconnect == executions_pb2.ON_DISCONNECT_CONTINUE
     assert request.timeout.ToMilliseconds() == 1500
+    assert (request.policy.name, request.policy.max_cost) == ("cheapest", 0.5)
     assert not request_of(Prompt("Hello", None, None, None, None, {})).HasField("timeout")
 
 
@@ -175,6 +177,9 @@ def test_how_long_and_how_soon_travels_with_the_prompt() -> None:
         ({"local_only": "yes"}, "local_only"),
         ({"priority": "urgent"}, "priority"),
         ({"when_busy": True}, "when_busy"),
+        ({"policy": 3}, "policy"),
+        ({"max_cost": -1}, "max_cost"),
+        ({"max_cost": float("inf")}, "max_cost"),
         ({"timeout": 0}, "timeout"),
         ({"timeout": float("nan")}, "timeout"),
         ({"timeout": 86_401}, "timeout"),

@@ -48,6 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     session.add_argument("--new", action="store_true", help="begin a new session (the default)")
     session.add_argument("--no-session", action="store_true", help="record nothing")
     hooks.add_model(parser)
+    hooks.add_policy(parser)
     parser.add_argument(
         "--max-tokens", metavar="N", type=int, help="the most that the model may write: 1 to 1,000,000"
     )
@@ -143,6 +144,7 @@ async def _begun(
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:
     return {
         "local_only": arguments.local_only,
+        "policy": arguments.policy,
         "images": arguments.images,
         "priority": arguments.priority,
         "timeout": arguments.timeout,

@@ -38,6 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     key.add_argument("--cloud-api-key", metavar="KEY", help="the key itself, which others can see meanwhile")
     parser.add_argument("--session", metavar="ID", help="go on with this session instead of a new one")
+    hooks.add_policy(parser)
     parser.add_argument("--local-only", action="store_true", help="let no cloud model see it")
     parser.add_argument("--no-metrics", action="store_true", help="print the answers and nothing else")
     parser.set_defaults(run=run)
@@ -93,7 +94,13 @@ def _turn(
 ) -> None:
     """One question and its answer. Neither Ctrl-C nor a failing model ends the chat."""
     # An answer that breaks off begins anew on the other model, where there is one.
-    events = client.stream(line, session_id=session_id, local_only=arguments.local_only, on_break="restart")
+    events = client.stream(
+        line,
+        session_id=session_id,
+        local_only=arguments.local_only,
+        policy=arguments.policy,
+        on_break="restart",
+    )
     try:
         runner.run(answers.show(events, summary=None if arguments.no_metrics else answers.in_short))
     except KeyboardInterrupt:

@@ -17,6 +17,16 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--api-key-file", metavar="FILE", help="the model's key: a file only you can read")
 
 
+def add_policy(parser: argparse.ArgumentParser) -> None:
+    """Declare `--policy`."""
+    parser.add_argument(
+        "--policy",
+        metavar="NAME",
+        help="route by this policy: balanced, prefer-local, prefer-cloud, cheapest, fastest, private, "
+        "or one of the configuration",
+    )
+
+
 def model_id(text: str) -> tuple[ModelType, str]:
     """`ollama:llama2` as (ModelType.OLLAMA, "llama2"). Raises argparse.ArgumentTypeError."""
     provider, _, name = text.partition(":")
