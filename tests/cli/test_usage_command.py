@@ -1,0 +1,86 @@
+"""`oblix usage` and `client.usage`: what was asked is in the books of a real daemon, and caps hold."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+from oblix import InvalidArgumentError, OblixClient
+from support.daemon import running
+from support.terminal import terminal
+
+COMMAND = (sys.executable, "-m", "oblix", "usage")
+NOTHING = {
+    "executions": 0,
+    "input_tokens": 0,
+    "output_tokens": 0,
+    "cost": 0.0,
+    "unpriced_executions": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def daemon_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The home of a daemon with prices, and with a cap that the second answer finds reached."""
+    home = tmp_path_factory.mktemp("usage")
+    prices = "ollama:llama2=1000000/2000000,openai:*=1/1"
+    with running(
+        home,
+        OBLIX_EMBEDDED_ENABLED="false",
+        OBLIX_USAGE_PRICES=prices,
+        OBLIX_USAGE_MONTHLY_CAP="1",
+        OBLIX_USAGE_CURRENCY="EUR",
+        TZ="UTC",
+    ):
+        yield home
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
+
+
+def test_an_answer_is_priced_shown_and_capped(ask, oblix) -> None:
+    first = _today()
+    ask("What is up?")
+    report = OblixClient().usage()
+    row = report.rows[0]
+    assert (row["key"], row["executions"]) == ("ollama:llama2", 1)
+    assert row["cost"] == row["input_tokens"] + 2 * row["output_tokens"] > 1
+    assert report.total | {"key": "ollama:llama2"} == row
+    budget = {"period": "month", "limit": 1.0, "spent": row["cost"], "action": "refuse"}
+    assert (report.currency, report.budgets) == ("EUR", [budget])
+    refused = ask("And now?", ok=False)
+    assert refused.returncode == 1
+    assert "1.00 EUR are spent this month" in refused.stderr
+
+    shown = oblix("usage", "--by", "day", "--since", first.isoformat()).stdout.splitlines()
+    assert sum(int(line.split("\t")[1]) for line in shown) == 1
+    told = json.loads(oblix("usage", "--json", "--by", "session").stdout)
+    assert told["budgets"] == [budget]
+    session_id = told["rows"][0]["key"]
+    OblixClient().delete_session(session_id)
+    assert oblix("usage", "--session", session_id, "--by", "session").stdout.startswith(session_id)
+    with terminal(*COMMAND) as screen:
+        text = screen.rest()
+    assert "COST (EUR)" in text
+    assert "in all 1 answers" in text
+    assert "then prompts are refused" in text
+
+
+def test_what_nobody_used_is_an_empty_report(oblix) -> None:
+    report = OblixClient().usage("client", "2020-01-01", date(2020, 12, 31), model="openai:x")
+    assert (report.rows, report.total) == ([], NOTHING)
+    assert oblix("usage", "--until", "2020-01-01").stdout == ""
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"by": "colour"}, {"first_day": "yesterday"}, {"last_day": "20260101"}, {"first_day": "1999-01-01"}],
+)
+def test_what_is_no_report_is_refused(oblix, wrong: dict[str, str]) -> None:
+    with pytest.raises(InvalidArgumentError):
+        OblixClient().usage(**wrong)
