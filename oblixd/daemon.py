@@ -111,7 +111,9 @@ class Daemon:
         server.add(
             ExecutionServicer(executions),
             SessionServicer(sessions, search),
-            ModelServicer(registry, executions.cooldowns, Pulls(self._config.ollama.endpoint)),
+            ModelServicer(
+                registry, executions.cooldowns, Pulls(self._config.ollama.endpoint), executions.live
+            ),
             MonitorServicer(monitor, executions.router.recent),
             DaemonServicer(self._about(sessions, executions, callers), self.end, usage),
         )

@@ -17,6 +17,7 @@ from oblixd.execution.briefing import Briefing
 from oblixd.execution.caller import Caller
 from oblixd.execution.cooldown import Cooldowns
 from oblixd.execution.execution import Execution, Rooms
+from oblixd.execution.live import Live, live
 from oblixd.execution.log import EventLog
 from oblixd.execution.places import QUEUE_LENGTH, Places
 from oblixd.execution.policies import Policies
@@ -25,7 +26,7 @@ from oblixd.execution.scope import Stop
 from oblixd.execution.summary import summary
 from oblixd.execution.tokens import Corrections
 from oblixd.execution.turns import TurnQueue
-from oblixd.models.registry import Registry
+from oblixd.models.registry import Hook, Registry
 from oblixd.sessions import RecordedTurn, Sessions
 from oblixd.usage import Usage
 
@@ -126,6 +127,10 @@ class Executions:
             prompt_tokens=briefing.roughly,
         )
         return route.to_wire(decision, hooks)
+
+    def live(self, hook: Hook) -> Live:
+        """A model's queue and speed."""
+        return live(hook, self.places, self.router.speeds)
 
     def session_deleted(self, session_id: str, running_request_id: str) -> None:
         """Stop whatever waits or runs in a session that is gone."""

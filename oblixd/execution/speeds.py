@@ -30,6 +30,8 @@ class _Speed:
     """Decayed sums over a model's answers: of prompts (x), first tokens (y), and seconds for each token."""
 
     answered_s: float = 0.0
+    last_s: float = 0.0
+    """The last answer's first token."""
     n: float = 0.0
     x: float = 0.0
     y: float = 0.0
@@ -73,7 +75,7 @@ class Speeds:
             return
         speed = self._lately(key) or _Speed()
         speed.add(prompt_tokens, first_token_s, 1.0 / tokens_per_second if tokens_per_second else None)
-        speed.answered_s = self._clock()
+        speed.answered_s, speed.last_s = self._clock(), first_token_s
         self._speeds[key] = speed
         self._speeds.move_to_end(key)
         if len(self._speeds) > MODELS:
@@ -91,6 +93,11 @@ class Speeds:
         speed = self._lately(key)
         each_s = speed.each_s() if speed is not None else 0.0
         return 1.0 / each_s if each_s else None
+
+    def last_first_token_s(self, key: str) -> float | None:
+        """Seconds to the first token of its last answer; None where it has not answered lately."""
+        speed = self._lately(key)
+        return speed.last_s if speed is not None else None
 
     def _lately(self, key: str) -> _Speed | None:
         speed = self._speeds.get(key)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
 
 from google.protobuf import json_format
 from oblix.v1 import models_pb2 as pb
@@ -14,6 +13,7 @@ from oblix.v1 import models_pb2_grpc, routing_pb2
 from oblixd.errors import InvalidArgumentError, NotFoundError
 from oblixd.execution.cooldown import Cooldowns
 from oblixd.execution.failures import attempt, to_client
+from oblixd.execution.live import Live
 from oblixd.execution.route import key
 from oblixd.models import hooks
 from oblixd.models.base import Location, ModelError, State, Status
@@ -41,18 +41,6 @@ _STATE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Live:
-    """What executions know of a model."""
-
-    queued: int = 0
-    """Prompts that wait for a place at it."""
-    tokens_per_second: float = 0.0
-    """Of the answers it gave lately. 0: not known."""
-    time_to_first_token_s: float | None = None
-    """Of its last answer. None: there was none."""
-
-
 class ModelServicer(models_pb2_grpc.ModelServiceServicer):
     """Translates; the models room does the work."""
 
@@ -61,9 +49,8 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
         registry: Registry,
         cooldowns: Cooldowns,
         pulls: Pulls,
-        live: Callable[[str], Live] = lambda _: Live(),
+        live: Callable[[Hook], Live],
     ) -> None:
-        """`live` tells of a model by its hook's key (`execution.route.key`)."""
         self._registry = registry
         self._cooldowns = cooldowns
         self._pulls = pulls
@@ -140,7 +127,7 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
 
     def _model(self, hook: Hook, status: Status) -> pb.Model:
         result = _model(hook, status)
-        live = self._live(key(hook))
+        live = self._live(hook)
         result.queued_count = live.queued
         result.tokens_per_second = live.tokens_per_second
         if live.time_to_first_token_s is not None:
