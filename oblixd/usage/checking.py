@@ -8,7 +8,7 @@ from pathlib import Path
 from oblixd.store import offline, schema
 from oblixd.store.v1 import records_pb2 as records
 from oblixd.usage.entries import Row
-from oblixd.usage.views import TABLE_NAMES, VIEWS, View
+from oblixd.usage.views import TABLE_NAMES, VIEWS, view_of
 
 
 def problems(path: Path) -> Iterator[str]:
@@ -19,13 +19,9 @@ def problems(path: Path) -> Iterator[str]:
         if missing := [name for name in TABLE_NAMES if name not in file.tables]:
             yield f"the tables {', '.join(missing)} are gone"
             return
-        totals = {_total(file, view) for view in VIEWS}
-        if len(totals) > 1:
+        totals = {view.prefix: Row("") for view in VIEWS}
+        for key, payload in file.tables["usage"].ascending(file.txn, b""):
+            record = records.ConsumptionRecord.FromString(payload)
+            totals[view_of(key)] = totals.get(view_of(key), Row("")).plus(record)
+        if len(set(totals.values())) > 1:
             yield "usage is not the same by model, program and session"
-
-
-def _total(file: offline.File, view: View) -> Row:
-    total = Row("")
-    for _, payload in file.tables["usage"].ascending(file.txn, view.prefix):
-        total = total.plus(records.ConsumptionRecord.FromString(payload))
-    return total

@@ -16,11 +16,10 @@ from oblixd.usage.views import (
     BY_MODEL,
     BY_PROGRAM,
     BY_SESSION,
-    DAY_BYTES,
-    HASH_BYTES,
     IN_SESSION,
     OF_MODEL,
     View,
+    day_of,
 )
 
 MAX_ROWS = 1000
@@ -80,7 +79,7 @@ async def report(store: Store, query: Query) -> Report:
         for key, payload in some:
             record = records.ConsumptionRecord.FromString(payload)
             if query.admits(record):
-                name = query.key(_day(key), record)
+                name = query.key(date.fromordinal(day_of(key)), record)
                 rows[name] = rows.get(name, Row(name)).plus(record)
                 total = total.plus(record)
         if len(some) < READ_AT_ONCE:
@@ -104,16 +103,9 @@ def _check(query: Query) -> None:
 def _scan(store: Store, txn: Transaction, query: Query, place: bytes) -> Iterator[tuple[bytes, bytes]]:
     view = query.view
     named = query.session_id if view is IN_SESSION else query.model
-    begin = view.start(query.first_day.toordinal(), named)
-    end = view.start(query.last_day.toordinal() + 1, named)
-    for key, payload in store.table("usage").ascending(txn, begin[:-DAY_BYTES], max(begin, place)):
-        if key >= end:
-            return
-        yield key, payload
-
-
-def _day(key: bytes) -> date:
-    return date.fromordinal(int.from_bytes(key[-HASH_BYTES - DAY_BYTES : -HASH_BYTES], "big"))
+    first = max(query.first_day.toordinal(), day_of(place))
+    for day in range(first, query.last_day.toordinal() + 1):
+        yield from store.table("usage").ascending(txn, view.rows(day, named), place)
 
 
 def _ordered(group: Group, rows: dict[str, Row]) -> list[Row]:

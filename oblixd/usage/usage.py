@@ -142,9 +142,9 @@ class Usage:
 
     def _read_spent(self) -> None:
         """What was spent this month, from its rows: one a model and day."""
-        today = self.today()
-        table, start = self._store.table("usage"), BY_MODEL.start(today.replace(day=1).toordinal(), "")
+        today, table = self.today(), self._store.table("usage")
         with self._store.read() as txn:
-            for key, payload in table.ascending(txn, BY_MODEL.prefix, start):
-                day = date.fromordinal(int.from_bytes(key[1:5], "big"))
-                self._budgets.spend(day, records.ConsumptionRecord.FromString(payload).cost_nano)
+            for day in range(today.replace(day=1).toordinal(), today.toordinal() + 1):
+                for _, payload in table.ascending(txn, BY_MODEL.rows(day)):
+                    record = records.ConsumptionRecord.FromString(payload)
+                    self._budgets.spend(date.fromordinal(day), record.cost_nano)

@@ -2,13 +2,14 @@
 
 | table | key | value |
 |---|---|---|
-| usage | view, hash of what it is read by, day, hash of what it is told by | ConsumptionRecord |
+| usage | day, view, hash of what it is read by, hash of what it is told by | ConsumptionRecord |
 | usage_requests | day, request id | nothing: it is counted |
 
 Every execution is counted into each view, all in one transaction: five small records,
-however many there are. A report reads the rows of its days in one view, and nothing
-else. A day is its number in the Gregorian calendar (4 bytes, big-endian), as the
-daemon's time zone had it when the execution ended.
+however many there are. The day comes first, so that what is written lies close together,
+however much was before, and what is old lies at the beginning. A report reads the rows
+of its days in one view, and nothing else. A day is its number in the Gregorian calendar
+(4 bytes, big-endian), as the daemon's time zone had it when the execution ended.
 """
 
 from __future__ import annotations
@@ -39,11 +40,11 @@ class View:
         """Where an entry is counted."""
         named = b"" if self.read_by is None else hashed(value_of(entry, self.read_by))
         told = [value_of(entry, group) for group in self.told_by]
-        return self.prefix + named + day_key(day) + hashed(*told)
+        return day_key(day) + self.prefix + named + hashed(*told)
 
-    def start(self, day: int, named: str) -> bytes:
-        """Where a day begins, for what `read_by` says."""
-        return self.prefix + (b"" if self.read_by is None else hashed(named)) + day_key(day)
+    def rows(self, day: int, named: str = "") -> bytes:
+        """What the keys of a day's rows begin with, for what `read_by` says."""
+        return day_key(day) + self.prefix + (b"" if self.read_by is None else hashed(named))
 
     def record(self, entry: UsageEntry) -> records.ConsumptionRecord:
         """An empty record with the names that the view tells."""
@@ -60,9 +61,6 @@ IN_SESSION = View(b"S", Group.SESSION, (Group.MODEL, Group.PROGRAM))
 OF_MODEL = View(b"M", Group.MODEL, (Group.SESSION, Group.PROGRAM))
 VIEWS: Sequence[View] = (BY_MODEL, BY_PROGRAM, BY_SESSION, IN_SESSION, OF_MODEL)
 
-INNER = {BY_MODEL.prefix: OF_MODEL, BY_SESSION.prefix: IN_SESSION}
-"""By a view's prefix: the view that is read by what this one tells."""
-
 
 def value_of(entry: UsageEntry, group: Group) -> str:
     """What an entry is counted under."""
@@ -72,6 +70,16 @@ def value_of(entry: UsageEntry, group: Group) -> str:
 def day_key(day: int) -> bytes:
     """A day as part of a key."""
     return day.to_bytes(DAY_BYTES, "big")
+
+
+def day_of(key: bytes) -> int:
+    """The day in a key."""
+    return int.from_bytes(key[:DAY_BYTES], "big")
+
+
+def view_of(key: bytes) -> bytes:
+    """The prefix of the view that a key is in."""
+    return key[DAY_BYTES : DAY_BYTES + 1]
 
 
 def hashed(*values: str) -> bytes:

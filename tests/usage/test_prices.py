@@ -33,9 +33,7 @@ def test_a_name_with_signs_is_cut_at_the_last_equals_sign() -> None:
     assert Prices(["custom:a=1/2:q4=3/4"]).of("custom:a=1/2:q4") == Price(3, 4)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "openai:x", "openai:x=1", "a b=1/2", "x=-1/2", "x=1/2/", "x=nan/1"]
-)
+@pytest.mark.parametrize("text", ["", "openai:x", "openai:x=1", "a b=1/2", "x=-1/2", "x=1/2/", "x=nan/1"])
 def test_what_is_no_price_is_refused(text: str) -> None:
     assert not re.fullmatch(PATTERN, text)
 

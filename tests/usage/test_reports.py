@@ -177,7 +177,7 @@ async def test_what_is_older_than_it_is_kept_goes(store: Store) -> None:
 async def test_books_that_disagree_are_named(tmp_path: Path) -> None:
     async with store_in(tmp_path, TABLE_NAMES) as store:
         await Usage(store).add(UsageEntry("r", "openai:x"))
-        await store.write(lambda txn: store.table("usage").delete_all(txn, b"p"))
+        await store.write(lambda txn: store.table("usage").delete_all(txn, b"", 1))
     assert list(problems(tmp_path / DATA_FILE)) == ["usage is not the same by model, program and session"]
 
 
