@@ -62,7 +62,7 @@ def findings(storm: Storm) -> Findings:
     result.seen_otherwise = [
         f"{entry} but {turns.get(entry['id'])}"
         for entry in journal
-        if entry["is"] == "saw" and not _agrees(entry, turns.get(entry["id"]))
+        if entry["is"] == "saw" and not _agrees(entry, turns.get(entry["id"]), forgets=storm.kills_daemon)
     ]
     result.lost = _lost(storm, journal, turns)
     result.not_freed = [_question(one.body) for one in _chats(storm.server) if not one.done.wait(GONE_S)]
@@ -99,8 +99,11 @@ def _messages(stub: sessions_pb2_grpc.SessionServiceStub, session: str) -> Itera
             return
 
 
-def _agrees(entry: dict[str, Any], turn: Turn | None) -> bool:
-    """Whether what a client saw of a request is what its session holds."""
+def _agrees(entry: dict[str, Any], turn: Turn | None, *, forgets: bool) -> bool:
+    """Whether what a client saw of a request is what its session holds.
+
+    A daemon that died `forgets` what was cancelled before its turn: sent again, it is run.
+    """
     if turn is None:
         # One that was cancelled, or lost its daemon, while it waited for its turn has left nothing.
         return not entry["text"] and entry["end"] != "stop"
@@ -111,7 +114,8 @@ def _agrees(entry: dict[str, Any], turn: Turn | None) -> bool:
         case "stop":
             return (turn.status, turn.answer) == ("complete", entry["text"])
         case "cancelled":
-            return turn.status in ("cancelled", "nothing") and turn.answer == entry["text"]
+            never_began = forgets and not entry["text"]
+            return never_began or (turn.status in ("cancelled", "nothing") and turn.answer == entry["text"])
         case "EXECUTION_INTERRUPTED":
             return turn.status == "interrupted"
         case "ANSWER_INTERRUPTED":
