@@ -10,8 +10,9 @@ from itertools import pairwise
 
 import pytest
 
-from oblixd.monitor import Connectivity, Monitor, Resources, memory
+from oblixd.monitor import Connectivity, Monitor, Resources, Snapshot, memory
 from oblixd.monitor import monitor as module
+from oblixd.monitor.history import History
 
 PATIENCE_S = 20.0
 LONG_S = 3600.0
@@ -161,15 +162,21 @@ async def test_closing_ends_every_watch_and_the_sampling(started):
     assert not [task for task in tasks if task.get_name() == "monitor" and not task.done()]
 
 
-async def test_the_past_is_kept_a_second_apart_oldest_first(started):
-    monitor = await started()
-    for _ in range(4):
-        last = monitor.latest()
-        await until(monitor, lambda s, last=last: s is not last)
-    kept = monitor.history(900.0)
-    assert kept
-    assert all(later.monotonic_s - before.monotonic_s >= 0.9 for before, later in pairwise(kept))
+async def test_the_past_is_kept_and_begins_with_the_first_sample(started):
+    monitor = await started(interval_s=LONG_S)
+    first = monitor.latest()
+    assert monitor.history(900.0)[0] is first
     assert monitor.history(0.0) == []
+
+
+def test_of_the_past_one_a_second_is_kept_for_fifteen_minutes():
+    history = History()
+    for tenth in range(20_000):
+        history.add(Snapshot(None, tenth / 10, Resources(), Connectivity()))
+    kept = [snapshot.monotonic_s for snapshot in history.since(0.0)]
+    assert all(0.89 <= later - before <= 1.1 for before, later in pairwise(kept))
+    assert kept[-1] - kept[0] == pytest.approx(900.0, abs=1.0)
+    assert history.since(kept[-3]) == history.since(0.0)[-3:]
 
 
 async def test_a_change_of_the_network_is_told_at_once_and_leaves_the_resources(started):

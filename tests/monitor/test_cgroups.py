@@ -1,0 +1,97 @@
+"""A container's limits count where they are below the machine's."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from support.recorded import laid_out, write
+
+from oblixd.monitor import cgroup, memory, pressure
+from oblixd.monitor.cgroup import Container, ContainerUse, places
+
+GIB, MIB = 1 << 30, 1 << 20
+CORES, MEMORY = 8, 32 * GIB
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time that the container's use is told by; a test moves it."""
+    now = [100.0]
+    monkeypatch.setattr(cgroup.container.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_version_2_tells_quota_memory_and_pressure(tmp_path: Path) -> None:
+    use = Container(laid_out(tmp_path, "container2")).sample(CORES, MEMORY)
+    assert (use.quota_cores, use.cpu_percent) == (1.5, None)
+    # Of 1,536 MiB in use the file cache (384) and the slabs (128) can be had.
+    assert (use.memory_limit_bytes, use.memory_used_bytes) == (2 * GIB, 1024 * MIB)
+    assert use.pressure is not None
+    assert pressure.of_cgroup(use.pressure) == pressure.Pressure(41.5, 7.25, 0.0)
+
+
+def test_use_of_the_cpu_is_of_the_quota(tmp_path: Path, clock: list[float]) -> None:
+    container = Container(laid_out(tmp_path, "container2"))
+    container.sample(CORES, MEMORY)
+    clock[0] += 2.0
+    write(tmp_path, "sys/fs/cgroup/cpu.stat", "usage_usec 4500000")
+    assert container.sample(CORES, MEMORY).cpu_percent == pytest.approx(50.0)
+    clock[0] += 1.0
+    write(tmp_path, "sys/fs/cgroup/cpu.stat", "usage_usec 99000000")
+    assert container.sample(CORES, MEMORY).cpu_percent == 100.0
+
+
+def test_version_1_tells_the_same(tmp_path: Path, clock: list[float]) -> None:
+    container = Container(laid_out(tmp_path, "container1"))
+    use = container.sample(CORES, MEMORY)
+    assert (use.quota_cores, use.memory_limit_bytes, use.memory_used_bytes) == (1.0, GIB, 400 * MIB)
+    assert use.pressure is None
+    clock[0] += 4.0
+    write(tmp_path, "sys/fs/cgroup/cpu,cpuacct/cpuacct.usage", 6_000_000_000)
+    assert container.sample(CORES, MEMORY).cpu_percent == pytest.approx(25.0)
+
+
+def test_the_lowest_limit_of_all_levels_counts(tmp_path: Path) -> None:
+    use = Container(laid_out(tmp_path, "service2")).sample(CORES, MEMORY)
+    assert (use.quota_cores, use.memory_limit_bytes, use.memory_used_bytes) == (0.5, 4 * GIB, GIB)
+
+
+def test_a_limit_above_what_the_machine_has_is_none(tmp_path: Path) -> None:
+    assert Container(laid_out(tmp_path, "container2")).sample(1, GIB) == ContainerUse()
+
+
+def test_a_limit_that_changes_is_noticed(tmp_path: Path, clock: list[float]) -> None:
+    container = Container(laid_out(tmp_path, "container2"))
+    container.sample(CORES, MEMORY)
+    write(tmp_path, "sys/fs/cgroup/memory.max", 3 * GIB)
+    write(tmp_path, "sys/fs/cgroup/cpu.max", "max 100000")
+    assert container.sample(CORES, MEMORY).memory_limit_bytes == 2 * GIB
+    clock[0] += cgroup.container.LOOK_AGAIN_S
+    use = container.sample(CORES, MEMORY)
+    assert (use.memory_limit_bytes, use.quota_cores) == (3 * GIB, None)
+
+
+def test_without_cgroups_there_is_no_limit(tmp_path: Path) -> None:
+    assert Container(tmp_path).sample(CORES, MEMORY) == ContainerUse()
+
+
+def test_a_place_that_a_namespace_hides_is_its_root(tmp_path: Path) -> None:
+    root = laid_out(tmp_path, "container2")
+    write(root, "proc/self/cgroup", "0::/../../elsewhere")
+    assert places.folders(root, places.V2) == [root / "sys/fs/cgroup"]
+
+
+def test_what_is_available_is_never_more_than_the_machine_has() -> None:
+    machine = memory.MemoryUse(32 * GIB, 1 * GIB)
+    assert machine.below(8 * GIB, 2 * GIB) == memory.MemoryUse(8 * GIB, 1 * GIB)
+    assert machine.below(2 * GIB, 3 * GIB).available == 0
+    assert machine.below(None, None) is machine
+
+
+def test_this_machine_is_read_without_an_error() -> None:
+    container = Container(Path("/"))
+    for _ in range(2):
+        use = container.sample(os.cpu_count() or 1, memory.memory(Path("/")).total)
+        assert use.quota_cores is None or use.quota_cores > 0.0

@@ -1,0 +1,77 @@
+"""Which processes of this machine serve the models that are hooked: real ones, found as they run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from oblixd.monitor.servers import LocalServers
+
+ROOT = Path("/")
+LISTEN = """
+import socket, subprocess, sys
+with socket.create_server(("127.0.0.1", 0)) as listening:
+    child = subprocess.Popen(["sleep", "1000"])
+    print(listening.getsockname()[1], child.pid, flush=True)
+    try:
+        sys.stdin.read()
+    finally:
+        child.kill()
+"""
+ELSEWHERE = "http://127.0.0.1:1"
+
+
+@pytest.fixture
+def started() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    running: list[subprocess.Popen[str]] = []
+
+    def start(*words: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        process.communicate()
+
+
+def test_a_server_is_found_by_the_port_that_it_listens_on_with_its_children(started) -> None:
+    server = started(sys.executable, "-S", "-c", LISTEN)
+    port, child = map(int, server.stdout.readline().split())
+    found = LocalServers(ROOT, lambda: [f"http://127.0.0.1:{port}"]).pids()
+    assert {server.pid, child} <= found
+    assert os.getpid() not in found
+    assert server.pid not in LocalServers(ROOT, lambda: [ELSEWHERE]).pids()
+
+
+def test_a_server_of_anybody_is_found_by_its_name(started, tmp_path: Path) -> None:
+    program = shutil.copy(shutil.which("cat") or "", tmp_path / "llama-server")
+    server = started(program)
+    server.stdin.write("ready\n")
+    server.stdin.flush()
+    server.stdout.readline()
+    assert server.pid in LocalServers(ROOT, lambda: [ELSEWHERE]).pids()
+    assert server.pid in LocalServers(tmp_path, lambda: [ELSEWHERE]).pids()  # without /proc
+
+
+def test_where_nothing_local_is_hooked_nothing_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("it was looked for")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", refuse)
+        assert LocalServers(ROOT, list).pids() == frozenset()
+
+
+def test_our_own_process_is_never_a_model_server() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        assert psutil.Process().pid not in LocalServers(ROOT, lambda: [f"http://[::1]:{port}"]).pids()
