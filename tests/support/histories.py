@@ -14,7 +14,13 @@ from support.storm import Storm, prompt_of
 
 GONE_S = 5.0
 """How long a server may take to notice that nobody waits any more."""
-_NOT_THERE = {"EXECUTION_NOT_FOUND", "CONNECTION_LOST", "DAEMON_UNREACHABLE", "DAEMON_STOPPING"}
+_NOT_THERE = {
+    "EXECUTION_NOT_FOUND",
+    "CONNECTION_LOST",
+    "DAEMON_UNREACHABLE",
+    "DAEMON_STOPPING",
+    "DAEMON_FAILED",
+}
 
 
 @dataclass
