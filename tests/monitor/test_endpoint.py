@@ -10,7 +10,6 @@ from oblixd.monitor import Connectivity
 from oblixd.monitor.network.endpoint import (
     BRISK_LOOKS,
     CALM_CONNECTS,
-    REFRESH_INTERVALS,
     SPREAD,
     STALE_S,
     Endpoint,
@@ -47,17 +46,30 @@ def test_a_settled_one_waits_for_the_check_interval(endpoint):
     assert pause_s(endpoint, 10.0) == about(INTERVAL_S)
 
 
-def test_a_request_that_was_answered_saves_a_probe(endpoint):
-    endpoint.connected(10.0, 20.0)
-    endpoint.answered(35.0)
-    assert pause_s(endpoint, 35.0) == about(INTERVAL_S)
-
-
-def test_kept_connections_show_no_latency_so_it_is_looked_for_now_and_then(endpoint):
+def test_kept_connections_show_no_connect_time_so_they_save_no_probe(endpoint):
     endpoint.connected(0.0, 20.0)
-    for now_s in range(1, 200):
-        endpoint.answered(now_s)
-    assert endpoint.due_s() == REFRESH_INTERVALS * INTERVAL_S
+    for now_s in range(1, 29):
+        endpoint.answered(now_s, 300.0)
+    assert pause_s(endpoint, 0.0) == about(INTERVAL_S)
+    assert endpoint.view(28.0).age_s == 0.0
+
+
+def test_an_answer_that_comes_late_is_reason_for_a_look(endpoint):
+    endpoint.connected(0.0, 20.0)
+    for now_s in (1.0, 2.0, 3.0):
+        endpoint.answered(now_s, 200.0)
+    endpoint.answered(4.0, 700.0)
+    assert pause_s(endpoint, 0.0) == about(1.0)
+    endpoint.connected(4.1, 21.0)
+    assert pause_s(endpoint, 4.1) == about(INTERVAL_S)
+
+
+@pytest.mark.parametrize("waits", [[200.0, 390.0], [20.0, 110.0], [700.0]])
+def test_an_answer_that_comes_a_little_later_is_not(endpoint, waits):
+    endpoint.connected(0.0, 20.0)
+    for number, wait_ms in enumerate(waits):
+        endpoint.answered(1.0 + number, wait_ms)
+    assert pause_s(endpoint, 0.0) == about(INTERVAL_S)
 
 
 def test_trouble_is_looked_at_again_soon_then_ever_later(endpoint):
@@ -98,7 +110,7 @@ def test_a_lossy_line_is_looked_at_until_it_has_calmed(endpoint):
 
 def test_requests_do_not_put_off_the_looks_that_trouble_asks_for(endpoint):
     endpoint.failed(10.0, "lost")
-    endpoint.answered(10.9)
+    endpoint.answered(10.9, 20.0)
     assert pause_s(endpoint, 10.0) == about(1.0)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +23,6 @@ def test_nothing_is_known_at_first():
     figures = Figures()
     assert figures.latency_ms(NOW) is figures.jitter_ms(NOW) is figures.loss_percent(NOW) is None
     assert figures.bandwidth_mbps(NOW) is None
-    assert figures.connected_s == -math.inf
 
 
 def test_latency_is_the_median_of_the_last_connect_times():

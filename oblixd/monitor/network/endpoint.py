@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import random
+import statistics
+from collections import deque
 from collections.abc import Iterator
 
 from oblixd.monitor.network.figures import Figures
@@ -19,10 +21,12 @@ BRISK_PAUSE_S, BRISK_LOOKS = 1.0, 10
 """From one look to the next in times of trouble; after so many looks it doubles up to the check interval."""
 CALM_CONNECTS, CALM_LOSS_PERCENT = 5, 10.0
 """Trouble is over after so many usual connect times in a row, and with no more loss than this."""
-REFRESH_INTERVALS = 4.0
-"""Requests on kept connections show no connect time: after so many check intervals one is looked for."""
+SLOW_FACTOR, SLOW_MS = 2.0, 100.0
+"""An answer whose head is later than usual by both is reason for a look: it may be the network."""
 SPREAD = 0.1
 """Looks come up to this share earlier or later, so that they fall into no step with anything."""
+WAITS = 5
+"""Answers that tell what is usual."""
 _LONGEST_DOUBLING = 16
 
 
@@ -45,6 +49,7 @@ class Endpoint:
         """Looks since there is trouble; 0: there is none."""
         self._usual = CALM_CONNECTS
         """Usual connect times in a row."""
+        self._waits: deque[float] = deque(maxlen=WAITS)
         self._spread = 1.0
 
     @property
@@ -70,8 +75,11 @@ class Endpoint:
             self._reach.connected(now_s)
         self._tried(now_s, is_good=is_usual and self._reach.reachable is True)
 
-    def answered(self, now_s: float) -> None:
-        """A real request was answered."""
+    def answered(self, now_s: float, first_byte_ms: float) -> None:
+        """A real request was answered, its head came after so many milliseconds."""
+        if self._is_slow(first_byte_ms) and not self._looks:
+            self._looks, self._usual = 1, CALM_CONNECTS - 1
+        self._waits.append(first_byte_ms)
         with self._forgiving():
             self._reach.answered(now_s)
         self._heard_s, self._is_cut = now_s, False
@@ -103,6 +111,7 @@ class Endpoint:
         self._reach.forget()
         self._heard_s, self._tried_s, self._is_cut = None, float("-inf"), False
         self._looks, self._usual = 0, CALM_CONNECTS
+        self._waits.clear()
         self.way = way
 
     def due_s(self) -> float:
@@ -112,8 +121,8 @@ class Endpoint:
         if self._looks:
             doublings = min(max(0, self._looks - BRISK_LOOKS), _LONGEST_DOUBLING)
             return self._tried_s + min(BRISK_PAUSE_S * 2.0**doublings, self._check_interval_s) * self._spread
-        refresh_s = self._figures.connected_s + self._check_interval_s * REFRESH_INTERVALS
-        return min(self._heard_s + self._check_interval_s * self._spread, refresh_s)
+        # Requests on kept connections show no connect time, so they do not put this off.
+        return self._tried_s + self._check_interval_s * self._spread
 
     def view(self, now_s: float) -> Connectivity:
         """What is known now. What is stale is unknown, but for a missing way, which the system would tell."""
@@ -136,6 +145,10 @@ class Endpoint:
         if self._is_cut:
             return "none"
         return self.way.kind if self.way else ""
+
+    def _is_slow(self, first_byte_ms: float) -> bool:
+        usual_ms = statistics.median(self._waits) if self._waits else first_byte_ms
+        return first_byte_ms > max(usual_ms * SLOW_FACTOR, usual_ms + SLOW_MS)
 
     def _is_stale(self, now_s: float) -> bool:
         heard_s = self._heard_s or 0.0

@@ -45,11 +45,6 @@ class Figures:
         kept = [attempt for attempt in self._attempts if attempt[1] is not None]
         self._attempts = deque(kept, maxlen=ATTEMPTS)
 
-    @property
-    def connected_s(self) -> float:
-        """When a connection last came about; minus infinity: never."""
-        return next((at_s for at_s, ms in reversed(self._attempts) if ms is not None), float("-inf"))
-
     def latency_ms(self, now_s: float) -> float | None:
         """The median of the last connect times."""
         times = self._connect_times(now_s)

@@ -161,7 +161,7 @@ class Watched:
         if seen.failure in BARRED and not self.target.is_tls:
             self.endpoint.barred(now_s, BARRED[seen.failure])
         elif not seen.failure and seen.first_byte_ms is not None:
-            self.endpoint.answered(now_s)
+            self.endpoint.answered(now_s, seen.first_byte_ms)
         self.endpoint.carried(now_s, seen.body_bytes, seen.body_s)
 
     @contextlib.contextmanager
