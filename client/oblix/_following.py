@@ -12,13 +12,15 @@ from contextlib import aclosing
 
 from oblix._statuses import LOST, UNREACHABLE
 from oblix._transport import Transport
-from oblix.errors import NotFoundError, OblixError, UnavailableError
+from oblix.errors import InvalidArgumentError, NotFoundError, OblixError, UnavailableError
 from oblix.v1 import executions_pb2 as pb
 
 Responses = AsyncGenerator[pb.ExecuteResponse, None]
 
 DROPPED = {LOST, UNREACHABLE, "DAEMON_STOPPING"}
 """Reasons after which the next connection may go on."""
+ELSEWHERE = ("OFFSET_OUT_OF_RANGE", "OFFSET_INSIDE_CHARACTER")
+"""Reasons after which what the daemon tells is not, or not any more, what was being read."""
 MOST_TRIES = 5
 """Connections in a row that may break without bringing anything."""
 
@@ -41,6 +43,8 @@ class Following:
         self._session_id = session_id
         self._offset = offset
         self._cancels = cancels
+        self._base = 0
+        """The offset at which the answer began anew the last time."""
         self._seen: Counter[str] = Counter()
         self._broke = False
 
@@ -60,11 +64,24 @@ class Following:
                         yield response
             except OblixError as error:
                 tries += 1
-                if error.reason not in DROPPED or tries > MOST_TRIES:
+                if tries > MOST_TRIES or not self._goes_on_after(error):
                     raise self._explained(error) from error
-                self._broke = True
             else:
                 return
+
+    def _goes_on_after(self, error: OblixError) -> bool:
+        """Whether another connection may bring the rest. Corrects from where on it has to."""
+        if error.reason in DROPPED:
+            self._broke = True
+        elif not self._broke or error.reason not in ELSEWHERE:
+            return False
+        elif self._base:
+            # The session's record holds the last text alone, and counts from its start.
+            self._offset, self._base, self._seen["rerouted"] = self._offset - self._base, 0, 0
+        elif "limit" in error.metadata:
+            # The daemon died before all of it was on disk: what is there tells how it ended.
+            self._offset = int(error.metadata["limit"])
+        return True
 
     async def _attach(self) -> Responses:
         request = pb.AttachExecutionRequest(request_id=self._request_id, offset=self._offset)
@@ -82,6 +99,9 @@ class Following:
             async for response in responses:
                 kind = response.WhichOneof("event") or ""
                 repeated[kind] += 1
+                if kind in {"delta", "completed"} and repeated["rerouted"] < self._seen["rerouted"]:
+                    # A record does not know that the answer began anew.
+                    raise InvalidArgumentError("This is the record.", reason=ELSEWHERE[0])
                 if kind == "delta":
                     self._offset = response.delta.offset + len(response.delta.text.encode())
                 elif repeated[kind] <= self._seen[kind]:
@@ -94,6 +114,8 @@ class Following:
         self._seen[kind] += 1
         if kind == "started":
             self._session_id = response.started.session_id
+        if kind == "rerouted":
+            self._base = self._offset
         cancelled = response.completed.finish_reason == pb.FINISH_REASON_CANCELLED
         if cancelled and self._broke and self._cancels:
             raise self._unfinished(

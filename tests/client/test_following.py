@@ -52,6 +52,18 @@ def kinds_of(events: list[Event]) -> list[str]:
     return [kind for kind, before in zip(kinds, [None, *kinds], strict=False) if kind != before]
 
 
+def kill_all_of(home: Path) -> None:
+    for process in processes.of(home):
+        process.kill()
+
+
+def end(home: Path) -> None:
+    """Let the daemon end, as a service manager does."""
+    for process in processes.of(home):
+        process.terminate()
+        process.wait(processes.PATIENCE_S)
+
+
 async def _collected(events: AsyncGenerator[Event, None]) -> list[Event]:
     return [event async for event in events]
 
@@ -206,19 +218,84 @@ async def test_executions_are_listed_and_cancelled(hooked: OblixClient, ollama: 
 async def test_a_daemon_that_died_in_the_middle_is_started_again_and_says_what_is_kept(
     launching: OblixClient, ollama: OllamaServer, home: Path
 ) -> None:
-    ollama.script(Answer("one two three", fault=Stall(after=2)))
+    ollama.script(Answer(TEXT, tokens_per_second=500))
     session_id = await launching.create_session()
     seen: list[Event] = []
-    task = asyncio.create_task(_collect(seen, launching.stream("Count", session_id=session_id)))
-    await eventually(lambda: text_of(seen) == "one two")
-    await eventually(lambda: _last(launching, session_id)["content"] == "one two")
-    for process in processes.of(home):
-        process.kill()
+
+    def kill_in_the_middle() -> None:
+        if len(seen) == 20:  # ahead of what is on disk
+            kill_all_of(home)
+
     with pytest.raises(UnavailableError) as caught:
-        await task
+        await _collect(seen, launching.stream("Count", session_id=session_id), kill_in_the_middle)
     assert caught.value.reason == "EXECUTION_INTERRUPTED"
     assert caught.value.metadata["session_id"] == session_id
     assert kinds_of(seen) == ["Started", "Delta"]
     kept = _last(launching, session_id)
-    assert (kept["content"], kept["status"]) == ("one two", "interrupted")
+    assert (kept["role"], kept.get("status")) in {("user", None), ("assistant", "interrupted")}
+    answer = kept["content"] if kept["role"] == "assistant" else ""
+    assert caught.value.metadata["kept_bytes"] == str(len(answer.encode()))
+    assert TEXT.startswith(answer)
+    assert len(ollama.requests) == 1
+
+
+async def test_an_answer_that_began_anew_is_interrupted_by_the_record_alone(
+    launching: OblixClient, ollama: OllamaServer, home: Path
+) -> None:
+    with OllamaServer(["phi"]) as other:
+        await launching.hook_model("ollama", "phi", endpoint=other.url)
+        ollama.script(Answer("one two three", fault=Cut(after=2)))
+        other.script(Answer("vier fünf sechs", fault=Stall(after=2)))
+        session_id, seen = await launching.create_session(), list[Event]()
+        options = {"session_id": session_id, "on_disconnect": "continue", "policy": "prefer-local"}
+        answer = launching.stream("Count", on_break="restart", **options)
+        task = asyncio.create_task(_collect(seen, answer))
+        await eventually(lambda: text_of(seen).endswith("vier fünf"))
+        await eventually(lambda: _last(launching, session_id)["content"] == "vier fünf")
+        kill_all_of(home)
+        with pytest.raises(UnavailableError) as caught:
+            await task
+    assert caught.value.reason == "EXECUTION_INTERRUPTED"
+    assert caught.value.metadata["kept_bytes"] == str(len("vier fünf".encode()))
+    assert kinds_of(seen) == ["Started", "Delta", "Rerouted", "Delta"]
+
+
+@pytest.mark.parametrize("began_anew", [False, True], ids=["from the start", "begun anew"])
+async def test_a_reader_that_slept_over_a_restart_gets_the_rest_from_the_record(
+    launching: OblixClient,
+    ollama: OllamaServer,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    began_anew: bool,
+) -> None:
+    monkeypatch.setattr("oblix._streams.MAX_WAITING", 1)
+    text = " ".join(f"{number:0>4000}" for number in range(1500))  # more than a connection holds
+    with OllamaServer(["phi"]) as other:
+        await launching.hook_model("ollama", "phi", endpoint=other.url)
+        ollama.default = lambda _: Answer("one two three", fault=Cut(after=2)) if began_anew else Answer(text)
+        other.default = lambda _: Answer(text)
+        options = {"policy": "prefer-local", "on_break": "restart", "on_disconnect": "continue"}
+        session_id = await launching.create_session()
+        stream = launching.stream("Count", session_id=session_id, **options)
+        events = [await anext(stream)]
+        await eventually(lambda: launching.list_executions()[0]["state"] == "completed")
+        end(home)
+        events += [event async for event in stream]
+    assert processes.of(home), "nothing was asked of the next daemon"
+    last = max(place for place, event in enumerate(events) if isinstance(event, Started | Rerouted))
+    assert kinds_of(events)[-1] == "Completed"
+    assert kinds_of(events).count("Rerouted") == began_anew
+    assert text_of(events[last:]) == text
+
+
+async def test_an_execution_of_a_session_is_attached_to_after_a_restart(
+    launching: OblixClient, ollama: OllamaServer, home: Path
+) -> None:
+    ollama.script("one two three")
+    session_id = await launching.create_session()
+    answer = await launching.execute("Count", request_id="mine", session_id=session_id, stream=False)
+    end(home)
+    again = await launching.execute("Count", request_id="mine", session_id=session_id, stream=False)
+    late = await _collected(launching.attach("mine", offset=len("one two")))
+    assert (again["response"], text_of(late)) == (answer["response"], " three")
     assert len(ollama.requests) == 1
