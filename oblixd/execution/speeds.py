@@ -10,7 +10,6 @@ that has not answered for an hour is unknown again, so that it is tried anew.
 
 from __future__ import annotations
 
-import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -21,6 +20,7 @@ KEPT = 0.8
 FORGOTTEN_S = 3600.0
 MODELS = 1000
 """Models whose speed is remembered."""
+LARGEST = 1e9
 SPREAD = 1.0
 """Variance of the prompts' tokens below which they are of one length."""
 
@@ -74,7 +74,7 @@ class Speeds:
         if not (_counts(prompt_tokens) and _counts(first_token_s)):
             return
         speed = self._lately(key) or _Speed()
-        speed.add(prompt_tokens, first_token_s, 1.0 / tokens_per_second if tokens_per_second else None)
+        speed.add(prompt_tokens, first_token_s, _each_s(tokens_per_second or 0.0))
         speed.answered_s, speed.last_s = self._clock(), first_token_s
         self._speeds[key] = speed
         self._speeds.move_to_end(key)
@@ -105,5 +105,10 @@ class Speeds:
         return None if is_old else speed
 
 
+def _each_s(tokens_per_second: float) -> float | None:
+    return 1.0 / tokens_per_second if 1.0 / LARGEST <= tokens_per_second <= LARGEST else None
+
+
 def _counts(value: float) -> bool:
-    return math.isfinite(value) and value >= 0
+    """Whether a number can be of tokens or seconds; nan and what is beyond all reason are not."""
+    return 0.0 <= value <= LARGEST
