@@ -27,7 +27,7 @@ class HousekeepingCalls(SessionCalls):
         """All that a session has but its messages, or None where there is none of that id.
 
         As in `list_sessions`, and `context`, `etag`, and where they are set
-        `local_only` and `retention`.
+        `local_only`, `routing_policy` and `retention`.
         """
         session = self._header(session_id)
         return None if session is None else header_of(session)
@@ -41,6 +41,7 @@ class HousekeepingCalls(SessionCalls):
         metadata: Mapping[str, Any] | None = None,
         context: Mapping[str, Any] | None = None,
         retention: Retention | Literal["configured"] | None = None,
+        routing_policy: str | None = None,
         etag: str | None = None,
     ) -> dict[str, Any] | None:
         """Change what is given, leave the rest, and return the header. None where there is none of that id.
@@ -48,7 +49,8 @@ class HousekeepingCalls(SessionCalls):
         `metadata` and `context` are merged key by key into what is there.
         `archived`: put away, or not. `retention`: `{"days": 90, "action":
         "archive"}` (or "delete"; 0 days: it stays for ever), or "configured" for
-        what the daemon's configuration says. `etag`: of the header that the
+        what the daemon's configuration says. `routing_policy`: as in
+        `create_session`, "" for none of its own. `etag`: of the header that the
         change was made on; where somebody changed it since, nothing is done.
 
         Raises InvalidArgumentError, and AbortedError ETAG_MISMATCH.
@@ -60,9 +62,15 @@ class HousekeepingCalls(SessionCalls):
             metadata=to_struct(metadata or {}, "metadata"),
             context=to_struct(context or {}, "context"),
             retention=_retention(retention) if isinstance(retention, Mapping) else None,
+            routing_policy=text(routing_policy or "", "routing_policy"),
             etag=text(etag or "", "etag"),
         )
-        given = {"title": title, "archived": archived, "retention": retention}
+        given = {
+            "title": title,
+            "archived": archived,
+            "retention": retention,
+            "routing_policy": routing_policy,
+        }
         paths = [name for name, value in given.items() if value is not None]
         paths += [f"metadata.{key}" for key in metadata or ()] + [f"context.{key}" for key in context or ()]
         return self._update(session, paths)

@@ -78,6 +78,8 @@ def header_of(session: sessions_pb2.Session) -> dict[str, Any]:
     header = summary_of(session) | {"context": from_struct(session.context), "etag": session.etag}
     if session.local_only:
         header["local_only"] = True
+    if session.routing_policy:
+        header["routing_policy"] = session.routing_policy
     if session.HasField("retention"):
         action = ACTION_NAMES[session.retention.action]
         header["retention"] = {"days": session.retention.days, "action": action}
@@ -95,8 +97,12 @@ def document_of(session: sessions_pb2.Session, messages: Iterable[messages_pb2.M
         "context": from_struct(session.context),
         "metadata": from_struct(session.metadata),
     }
-    flags = {"local_only": session.local_only, "archived": session.archived}
-    return document | {name: flag for name, flag in flags.items() if flag}
+    marks = {
+        "local_only": session.local_only,
+        "archived": session.archived,
+        "routing_policy": session.routing_policy,
+    }
+    return document | {name: mark for name, mark in marks.items() if mark}
 
 
 def message_of(message: messages_pb2.Message) -> dict[str, Any]:
@@ -116,6 +122,8 @@ def message_of(message: messages_pb2.Message) -> dict[str, Any]:
     if message.HasField("usage"):
         usage = message.usage
         shape["usage"] = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
+        if usage.HasField("cost"):
+            shape["usage"]["cost"] = usage.cost
     return shape
 
 

@@ -36,6 +36,7 @@ class SessionCalls(Core):
         initial_context: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
         local_only: bool = False,
+        routing_policy: str = "",
     ) -> str:
         """Make an empty session and return its id.
 
@@ -43,13 +44,15 @@ class SessionCalls(Core):
         `initial_context`: the program's own data; models see none of it but the
         text under the key `system`. Both: JSON values, 16 levels, 256 keys,
         64 KiB. `local_only`: no cloud model ever sees the session; it can't be
-        taken back. Raises InvalidArgumentError.
+        taken back. `routing_policy`: the name of the one that its prompts are routed
+        by where they name none, at most 64 characters. Raises InvalidArgumentError.
         """
         session = sessions_pb2.Session(
             title=text(title or "", "title"),
             metadata=to_struct(metadata or {}, "metadata"),
             context=to_struct(initial_context or {}, "initial_context"),
             local_only=local_only,
+            routing_policy=text(routing_policy, "routing_policy"),
         )
         request = sessions_pb2.CreateSessionRequest(session=session)
         answer = await self._transport.acall(lambda link: link.sessions.CreateSession, request)
@@ -61,9 +64,11 @@ class SessionCalls(Core):
         initial_context: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
         local_only: bool = False,
+        routing_policy: str = "",
     ) -> str:
         """Make a session, as `create_session` does, and make it the current one."""
-        return self._use(await self.create_session(title, initial_context, metadata, local_only), True)
+        made = await self.create_session(title, initial_context, metadata, local_only, routing_policy)
+        return self._use(made, True)
 
     def use_session(self, session_id: str) -> bool:
         """Make a session the current one. False, and nothing changes, where there is none of that id."""

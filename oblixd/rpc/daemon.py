@@ -15,7 +15,15 @@ from oblixd.sessions.structs import MAX_JSON_BYTES
 from oblixd.sessions.validation import MAX_MESSAGE_BYTES, MAX_TITLE_CHARACTERS
 from oblixd.usage import Usage
 
-CAPABILITIES = ("executions", "executions.attach", "models", "monitor", "sessions", "sessions.import")
+CAPABILITIES = (
+    "executions",
+    "executions.attach",
+    "models",
+    "monitor",
+    "sessions",
+    "sessions.import",
+    "usage",
+)
 """Lower-case words, stable: a client asks for one before it relies on it."""
 
 MAX_REQUEST_BYTES = 16 << 20

@@ -4,7 +4,7 @@
      "messages": [{"id", "role", "content", "timestamp"}]}
 
 Times are ISO 8601 in UTC. Keys that older versions don't know, and ignore, are
-there only where they say something: of a session `local_only` and `archived`; of
+there only where they say something: of a session `local_only`, `archived` and `routing_policy`; of
 a message `status`, `parts` (what is not text), `model` and `usage`.
 """
 
@@ -82,6 +82,7 @@ def _session(document: Mapping[str, Any]) -> sessions_pb2.Session:
         context=to_struct(document.get("context") or {}, "context"),
         local_only=flag(document, "local_only"),
         archived=flag(document, "archived"),
+        routing_policy=text(document.get("routing_policy") or "", "routing_policy"),
     )
     if document.get("created_at"):
         session.create_time.CopyFrom(_times.from_text(document["created_at"], "created_at"))

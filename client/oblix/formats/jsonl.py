@@ -49,6 +49,7 @@ _KEPT = FieldMask(
         "parent_session_id",
         "parent_sequence",
         "retention",
+        "routing_policy",
     ]
 )
 """What of a session stands under `oblix`: all that is not elsewhere and not the daemon's alone."""
