@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from oblixd.monitor.history import History
-from oblixd.monitor.network import Network
+from oblixd.monitor.network import CHECK_INTERVAL_S, Network
 from oblixd.monitor.sampler import Sampler
 from oblixd.monitor.types import Connectivity, Resources, Snapshot
 
@@ -45,13 +45,14 @@ class Monitor:
         *,
         interval_s: float = 1.0,
         own_pids: Callable[[], Iterable[int]] = _nobody,
+        check_interval_s: float = CHECK_INTERVAL_S,
         origins: Callable[[], Collection[str]] = _none,
         local_origins: Callable[[], Iterable[str]] = _none,
         data: Path = Path("/"),
     ) -> None:
         self._interval_s = max(interval_s, FIRST_PAUSE_S)
         self._sampler = Sampler(own_pids, local_origins, data)
-        self.network = Network(origins)
+        self.network = Network(origins, check_interval_s=check_interval_s)
         self.network.on_change = self._network_changed
         self._history = History()
         self._snapshot = Snapshot(None, time.monotonic(), Resources(), Connectivity())

@@ -14,7 +14,7 @@ from oblixd.monitor.network.endpoint import (
     STALE_S,
     Endpoint,
 )
-from oblixd.monitor.network.figures import ATTEMPTS
+from oblixd.monitor.network.figures import ATTEMPTS, FEWEST_CONNECTS
 from oblixd.monitor.network.routes import Way
 
 INTERVAL_S = 30.0
@@ -26,6 +26,14 @@ def endpoint():
     made = Endpoint(INTERVAL_S)
     made.forget(WAY)
     return made
+
+
+@pytest.fixture
+def settled(endpoint):
+    """One that was connected to as often as it takes, the last time at 0 s."""
+    for _ in range(FEWEST_CONNECTS):
+        endpoint.connected(0.0, 20.0)
+    return endpoint
 
 
 def pause_s(endpoint, now_s):
@@ -41,35 +49,37 @@ def test_nothing_was_heard_so_it_is_due_at_once(endpoint):
     assert endpoint.view(0.0) == Connectivity()
 
 
-def test_a_settled_one_waits_for_the_check_interval(endpoint):
+def test_a_few_looks_make_the_acquaintance_then_it_waits_for_the_check_interval(endpoint):
+    for _ in range(FEWEST_CONNECTS - 1):
+        endpoint.connected(10.0, 20.0)
+        assert pause_s(endpoint, 10.0) == about(1.0)
+        assert endpoint.view(10.0).latency_ms is None
     endpoint.connected(10.0, 20.0)
     assert pause_s(endpoint, 10.0) == about(INTERVAL_S)
+    assert endpoint.view(10.0).latency_ms == 20.0
 
 
-def test_kept_connections_show_no_connect_time_so_they_save_no_probe(endpoint):
-    endpoint.connected(0.0, 20.0)
+def test_kept_connections_show_no_connect_time_so_they_save_no_probe(settled):
     for now_s in range(1, 29):
-        endpoint.answered(now_s, 300.0)
-    assert pause_s(endpoint, 0.0) == about(INTERVAL_S)
-    assert endpoint.view(28.0).age_s == 0.0
+        settled.answered(now_s, 300.0)
+    assert pause_s(settled, 0.0) == about(INTERVAL_S)
+    assert settled.view(28.0).age_s == 0.0
 
 
-def test_an_answer_that_comes_late_is_reason_for_a_look(endpoint):
-    endpoint.connected(0.0, 20.0)
+def test_an_answer_that_comes_late_is_reason_for_a_look(settled):
     for now_s in (1.0, 2.0, 3.0):
-        endpoint.answered(now_s, 200.0)
-    endpoint.answered(4.0, 700.0)
-    assert pause_s(endpoint, 0.0) == about(1.0)
-    endpoint.connected(4.1, 21.0)
-    assert pause_s(endpoint, 4.1) == about(INTERVAL_S)
+        settled.answered(now_s, 200.0)
+    settled.answered(4.0, 700.0)
+    assert pause_s(settled, 0.0) == about(1.0)
+    settled.connected(4.1, 21.0)
+    assert pause_s(settled, 4.1) == about(INTERVAL_S)
 
 
 @pytest.mark.parametrize("waits", [[200.0, 390.0], [20.0, 110.0], [700.0]])
-def test_an_answer_that_comes_a_little_later_is_not(endpoint, waits):
-    endpoint.connected(0.0, 20.0)
+def test_an_answer_that_comes_a_little_later_is_not(settled, waits):
     for number, wait_ms in enumerate(waits):
-        endpoint.answered(1.0 + number, wait_ms)
-    assert pause_s(endpoint, 0.0) == about(INTERVAL_S)
+        settled.answered(1.0 + number, wait_ms)
+    assert pause_s(settled, 0.0) == about(INTERVAL_S)
 
 
 def test_trouble_is_looked_at_again_soon_then_ever_later(endpoint):
@@ -124,8 +134,8 @@ def test_an_outage_that_is_over_is_not_told_as_loss(endpoint):
 
 
 def test_the_view_tells_numbers_and_their_age(endpoint):
-    endpoint.connected(10.0, 20.0)
-    endpoint.connected(11.0, 30.0)
+    for now_s, connect_ms in ((9.0, 25.0), (10.0, 20.0), (11.0, 35.0)):
+        endpoint.connected(now_s, connect_ms)
     seen = endpoint.view(14.0)
     assert (seen.reachable, seen.latency_ms, seen.jitter_ms, seen.age_s) == (True, 25.0, 10.0, 3.0)
     assert (seen.packet_loss_percent, seen.bandwidth_mbps, seen.reason) == (None, None, "")

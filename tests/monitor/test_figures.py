@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oblixd.monitor.network.figures import ATTEMPTS, BULK_BYTES, CONNECTS, WINDOW_S, Figures
+from oblixd.monitor.network.figures import (
+    ATTEMPTS,
+    BULK_BYTES,
+    CONNECTS,
+    FEWEST_CONNECTS,
+    WINDOW_S,
+    Figures,
+)
 
 NOW = 1000.0
 
@@ -39,7 +46,10 @@ def test_three_that_agree_do():
 
 def test_jitter_is_the_mean_difference_between_neighbours():
     assert of(10.0, 30.0, 20.0).jitter_ms(NOW) == 15.0
-    assert of(10.0).jitter_ms(NOW) is None
+
+
+def test_two_connect_times_tell_nothing():
+    assert of(10.0, 20.0).jitter_ms(NOW) is of(10.0, 20.0).latency_ms(NOW) is None
 
 
 def test_loss_is_the_share_of_failed_attempts():
@@ -83,7 +93,7 @@ def test_what_is_too_small_to_tell_is_ignored(size, seconds):
     ("ms", "is_usual"), [(20.0, True), (39.0, True), (10.0, True), (45.0, False), (1000.0, False)]
 )
 def test_a_time_is_usual_near_the_median(ms, is_usual):
-    assert of(20.0, 20.0).is_usual(NOW, ms) is is_usual
+    assert of(20.0, 20.0, 20.0).is_usual(NOW, ms) is is_usual
     assert Figures().is_usual(NOW, ms)
 
 
@@ -92,6 +102,6 @@ def test_the_numbers_stay_within_what_was_seen(attempts):
     figures = of(*attempts)
     seen = [ms for ms in attempts if ms is not None][-CONNECTS:]
     latency, loss = figures.latency_ms(NOW), figures.loss_percent(NOW)
-    assert (latency is None) == (not seen)
+    assert (latency is None) == (len(seen) < FEWEST_CONNECTS)
     assert latency is None or min(seen) <= latency <= max(seen)
     assert loss is None or 0.0 <= loss <= 100.0

@@ -9,10 +9,18 @@ import pytest
 from support.waiting import eventually
 
 from oblixd.monitor import Connectivity
-from oblixd.monitor.network import Network, Seen
+from oblixd.monitor.network import Network, Seen, endpoint
 from oblixd.monitor.network import network as module
 from oblixd.monitor.network import watched as watched_module
+from oblixd.monitor.network.figures import FEWEST_CONNECTS
 from oblixd.monitor.network.watched import NO_WAY
+
+
+@pytest.fixture(autouse=True)
+def brisk(monkeypatch):
+    """Trouble is looked at again soon."""
+    monkeypatch.setattr(endpoint, "BRISK_PAUSE_S", 0.05)
+
 
 REFUSED = Seen(None, None, "refused")
 ANSWERED = Seen(None, 12.0)
@@ -66,7 +74,13 @@ async def watching(*origins, check_interval_s=30.0):
 
 
 async def until(network, reachable):
-    await eventually(lambda: network.overall().reachable is reachable)
+    """Wait for the state; a reachable one is wanted settled: it is known how fast."""
+
+    def is_so():
+        seen = network.overall()
+        return seen.reachable is reachable and (not reachable or seen.latency_ms is not None)
+
+    await eventually(is_so)
 
 
 async def test_without_endpoints_nothing_is_known_but_the_kind_of_connection():
@@ -77,7 +91,7 @@ async def test_without_endpoints_nothing_is_known_but_the_kind_of_connection():
         assert network.endpoints() == {}
 
 
-async def test_a_new_endpoint_is_looked_at_once_and_then_left_alone(server):
+async def test_a_new_endpoint_is_looked_at_a_few_times_and_then_left_alone(server):
     async with watching(server.origin) as network:
         await until(network, True)
         seen = network.endpoints()[server.origin]
@@ -85,9 +99,8 @@ async def test_a_new_endpoint_is_looked_at_once_and_then_left_alone(server):
         assert (seen.connection_type, seen.reason) == ("loopback", "")
         assert network.changes == [True]
         network.want()
-        for _ in range(5):
-            await asyncio.sleep(0)
-        assert server.visits == 1
+        await asyncio.sleep(0.2)
+        assert server.visits == FEWEST_CONNECTS
 
 
 async def test_it_is_looked_at_again_when_nothing_is_fresh(server):
@@ -136,8 +149,9 @@ async def test_two_real_failures_need_no_probe(server):
 async def test_a_lost_stream_has_it_looked_at(server):
     async with watching(server.origin) as network:
         await until(network, True)
+        visits = server.visits
         network.observe(server.origin, Seen(None, 12.0, "lost"))
-        await eventually(lambda: server.visits == 2)
+        await eventually(lambda: server.visits == visits + 1)
         assert network.overall().reachable is True
 
 
@@ -153,10 +167,11 @@ async def test_an_answer_ends_an_outage_at_once(server):
 async def test_a_portal_in_the_place_of_a_plain_server_is_not_the_server(server):
     async with watching(server.origin) as network:
         await until(network, True)
+        visits = server.visits
         network.observe(server.origin, Seen(3.0, 12.0, "elsewhere"))
         seen = network.overall()
         assert (seen.reachable, "captive portal" in seen.reason) == (False, True)
-        await eventually(lambda: server.visits >= 2)
+        await eventually(lambda: server.visits > visits + 1)
         assert network.overall().reachable is False
         network.observe(server.origin, ANSWERED)
         assert network.overall().reachable is True
@@ -164,7 +179,8 @@ async def test_a_portal_in_the_place_of_a_plain_server_is_not_the_server(server)
 
 async def test_real_connect_times_and_transfers_are_told(server):
     async with watching(server.origin) as network:
-        network.observe(server.origin, Seen(40.0, 12.0, body_bytes=2_000_000, body_s=1.0))
+        for _ in range(FEWEST_CONNECTS):
+            network.observe(server.origin, Seen(40.0, 12.0, body_bytes=2_000_000, body_s=1.0))
         seen = network.overall()
         assert (seen.latency_ms, seen.bandwidth_mbps, seen.reachable) == (40.0, 16.0, True)
 
@@ -219,10 +235,11 @@ async def test_nobody_is_visited_while_nobody_uses_the_daemon(server, monkeypatc
 async def test_who_slept_knows_nothing_any_more(server, monkeypatch):
     async with watching(server.origin) as network:
         await until(network, True)
+        visits = server.visits
         asleep_s = watched_module.clock_s() + 60.0
         for where in (module, watched_module):
             monkeypatch.setattr(where, "clock_s", lambda: asleep_s)
-        await eventually(lambda: server.visits == 2)
+        await eventually(lambda: server.visits > visits)
         assert network.changes == [True, None, True]
 
 

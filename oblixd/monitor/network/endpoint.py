@@ -8,7 +8,7 @@ import statistics
 from collections import deque
 from collections.abc import Iterator
 
-from oblixd.monitor.network.figures import Figures
+from oblixd.monitor.network.figures import FEWEST_CONNECTS, Figures
 from oblixd.monitor.network.reach import Reach
 from oblixd.monitor.network.routes import Way
 from oblixd.monitor.types import Connectivity
@@ -47,7 +47,7 @@ class Endpoint:
         self._tried_s = float("-inf")
         self._looks = 0
         """Looks since there is trouble; 0: there is none."""
-        self._usual = CALM_CONNECTS
+        self._usual = CALM_CONNECTS - FEWEST_CONNECTS
         """Usual connect times in a row."""
         self._waits: deque[float] = deque(maxlen=WAITS)
         self._spread = 1.0
@@ -110,7 +110,7 @@ class Endpoint:
         self._figures = Figures()
         self._reach.forget()
         self._heard_s, self._tried_s, self._is_cut = None, float("-inf"), False
-        self._looks, self._usual = 0, CALM_CONNECTS
+        self._looks, self._usual = 0, CALM_CONNECTS - FEWEST_CONNECTS
         self._waits.clear()
         self.way = way
 

@@ -17,6 +17,8 @@ ATTEMPTS = 10
 hiccup is not beyond the default threshold, which is above 10 %."""
 CONNECTS = 5
 """Connect times that latency and jitter are told from: the median moves when three of them agree."""
+FEWEST_CONNECTS = 3
+"""From fewer none is told: the first connection on a new way may be slow for reasons that pass."""
 TRANSFERS = 10
 BULK_BYTES = 1_000_000
 """A smaller transfer says nothing of bandwidth."""
@@ -48,12 +50,13 @@ class Figures:
     def latency_ms(self, now_s: float) -> float | None:
         """The median of the last connect times."""
         times = self._connect_times(now_s)
-        return statistics.median(times) if times else None
+        return statistics.median(times) if len(times) >= FEWEST_CONNECTS else None
 
     def jitter_ms(self, now_s: float) -> float | None:
         """The mean difference between one connect time and the next: RFC 3550, 6.4.1, unsmoothed."""
         times = self._connect_times(now_s)
-        return statistics.mean(abs(b - a) for a, b in pairwise(times)) if len(times) > 1 else None
+        differences = [abs(after - before) for before, after in pairwise(times)]
+        return statistics.mean(differences) if len(times) >= FEWEST_CONNECTS else None
 
     def loss_percent(self, now_s: float) -> float | None:
         """The share of failed connection attempts, 0 to 100."""
