@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from oblixd.errors import FailedPreconditionError
 from oblixd.models.base import Connection, Location
 from oblixd.models.hooks import HookSpec
+from oblixd.models.leaving import Leaving
 from oblixd.models.providers import Factory
 
 SILENCE_S = 3600.0
@@ -60,7 +61,7 @@ class Registry:
         self._hooks: dict[str, Hook] = {}
         self._by_spec: dict[HookSpec, Hook] = {}
         self._clients: dict[str, _Client] = {}
-        self._retiring: dict[asyncio.Task[None], Connection] = {}
+        self._leaving = Leaving()
 
     def hook(self, client: str, spec: HookSpec) -> Hook:
         """Give the client the connection of this spec, making it where nobody holds it.
@@ -81,7 +82,8 @@ class Registry:
     def unhook(self, client: str, handle: str) -> None:
         """Let go of one handle of the client's, or of all ("").
 
-        A connection that nobody holds closes when its last stream has ended.
+        A connection that nobody holds closes when its last stream has ended; one whose last
+        client lets go of all it has is kept for `leaving.LINGER_S`.
         Raises FailedPreconditionError HANDLE_UNKNOWN.
         """
         self.touch(client)
@@ -90,7 +92,7 @@ class Registry:
             raise _unknown(handle)
         for gone in [handle] if handle else list(held):
             del held[gone]
-        self._forget_unheld()
+        self._forget_unheld(linger=not handle)
 
     def touch(self, client: str) -> None:
         """Note that the client called, and let go of what silent ones held."""
@@ -107,7 +109,7 @@ class Registry:
         for name in silent:
             del self._clients[name]
         if silent:
-            self._forget_unheld()
+            self._forget_unheld(linger=False)
 
     def resolve(self, handles: Iterable[str]) -> list[Hook]:
         """Give the hooks of these handles, in their order; of none, the models of the configuration.
@@ -130,28 +132,27 @@ class Registry:
 
     async def break_off(self, origin: str) -> None:
         """Break what is open or under way to this server. See `Connection.break_off`."""
-        hooks = [*self._configured, *self._hooks.values()]
-        found = {id(hook.connection): hook.connection for hook in hooks if hook.connection.origin == origin}
-        await asyncio.gather(*(connection.break_off() for connection in found.values()))
+        found = [connection for connection in self._connections() if connection.origin == origin]
+        await asyncio.gather(*(connection.break_off() for connection in found))
 
     async def close(self) -> None:
         """Close every connection. Running streams fail."""
-        for task in self._retiring:
-            task.cancel()
-        hooks = [*self._configured, *self._hooks.values()]
-        connections = {
-            id(one): one for one in [*(hook.connection for hook in hooks), *self._retiring.values()]
-        }
+        connections = self._connections()
         self._hooks.clear()
         self._by_spec.clear()
         self._clients.clear()
-        retiring = list(self._retiring)
-        await asyncio.gather(*(connection.close() for connection in connections.values()))
-        if retiring:
-            await asyncio.wait(retiring)
+        await self._leaving.close()
+        await asyncio.gather(*(connection.close() for connection in connections))
+
+    def _connections(self) -> list[Connection]:
+        """List each connection that is not closed, once: hooks can share one."""
+        hooks = [*self._configured, *self._hooks.values()]
+        everyone = [*(hook.connection for hook in hooks), *self._leaving.connections]
+        return list({id(one): one for one in everyone}.values())
 
     def _make(self, spec: HookSpec) -> Hook:
         ready = next((hook.connection for hook in self._configured if hook.spec == spec), None)
+        ready = ready or self._leaving.take_back(spec)
         hook = Hook(secrets.token_urlsafe(), spec, ready or self._providers[spec.provider](spec))
         self._hooks[hook.handle] = self._by_spec[spec] = hook
         return hook
@@ -161,19 +162,21 @@ class Registry:
             raise _unknown(handle)
         return self._hooks[handle]
 
-    def _forget_unheld(self) -> None:
+    def _forget_unheld(self, *, linger: bool) -> None:
         held = {handle for client in self._clients.values() for handle in client.handles}
         for handle in self._hooks.keys() - held:
             hook = self._hooks.pop(handle)
             del self._by_spec[hook.spec]
-            self._retire(hook.connection)
+            self._see_off(hook, linger=linger)
 
-    def _retire(self, connection: Connection) -> None:
-        if any(hook.connection is connection for hook in self._configured):
+    def _see_off(self, hook: Hook, *, linger: bool) -> None:
+        if any(hook.connection is one.connection for one in self._configured):
             return
-        task = asyncio.get_running_loop().create_task(connection.retire())
-        self._retiring[task] = connection
-        task.add_done_callback(self._retiring.pop)
+        # The embedded model's process takes memory, and there is no way to it that takes time to open.
+        if linger and hook.connection.origin:
+            self._leaving.linger(hook.spec, hook.connection)
+        else:
+            self._leaving.retire(hook.connection)
 
 
 def _unknown(handle: str) -> FailedPreconditionError:

@@ -13,7 +13,7 @@ from support.doors import door
 from support.waiting import eventually
 
 from oblixd.errors import FailedPreconditionError
-from oblixd.models import hooks
+from oblixd.models import hooks, leaving
 from oblixd.models.base import Location, ModelErrorKind
 from oblixd.models.embedded.connection import EmbeddedModels, EmbeddedSettings
 from oblixd.models.hooks import HookSpec, checked
@@ -188,6 +188,39 @@ async def test_what_is_hooked_or_configured_has_its_way_open(
         await registry.close()
         await eventually(lambda: watched.open == 0)
         assert server.calls == []
+
+
+async def test_who_comes_back_finds_the_way_still_open(servers: Callable[[ModelServer], ModelServer]) -> None:
+    """As one process after the other does in a shell."""
+    server = servers(OpenAIServer())
+    async with door(server.url.removesuffix("/v1")) as (watched, url):
+        registry = Registry(PROVIDERS, [])
+        spec = checked("openai", "gpt-4o-mini", endpoint=url)
+        for client in ("a", "b", "c"):
+            hooked = registry.hook(client, spec)
+            await eventually(lambda: watched.open == 1)
+            assert (await ask(hooked.connection)).error is None
+            registry.unhook(client, "")
+            with pytest.raises(FailedPreconditionError):
+                registry.resolve([hooked.handle])
+        assert watched.opened == 1
+        await registry.close()
+        await eventually(lambda: watched.open == 0)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_nobody_is_waited_for_longer_than_a_while(
+    servers: Callable[[ModelServer], ModelServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leaving, "LINGER_S", 0.01)
+    server = servers(OpenAIServer())
+    async with door(server.url.removesuffix("/v1")) as (watched, url):
+        registry = Registry(PROVIDERS, [])
+        registry.hook("a", checked("openai", "gpt-4o-mini", endpoint=url))
+        await eventually(lambda: watched.open == 1)
+        registry.unhook("a", "")
+        await eventually(lambda: watched.open == 0)
+        await registry.close()
 
 
 async def test_closing_ends_running_answers(servers: Callable[[ModelServer], ModelServer]) -> None:
