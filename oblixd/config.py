@@ -20,12 +20,16 @@ from typing import Annotated, Any
 
 from oblixd.errors import InvalidArgumentError
 from oblixd.models import keep_alive
+from oblixd.models.embedded.weights import DEFAULT_NAME
 from oblixd.routing import written
 from oblixd.settings import Between, Matches, Setting, reference, settings_of
 from oblixd.usage import prices as usage_prices
 
 _MAX_DAYS = 36_500
 _MAX_CAP = 1e9
+
+_GGUF = f"[^\\s=/]{{1,200}}=/.+|{DEFAULT_NAME}"
+_GGUF_FORM = f"NAME=/absolute/path.gguf; {DEFAULT_NAME} for the packaged one"
 
 _HOUR_S = 3600.0
 _MONTH_S = 30 * 24 * _HOUR_S
@@ -105,22 +109,25 @@ class Routing:
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """The model that comes with Oblix: a GGUF file, served by a process of the daemon's own."""
+    """Models that need no server: GGUF files, each served by a process of the daemon's own."""
 
     enabled: bool = True
-    """Whether it serves where no model was hooked."""
-    path: Annotated[str, Matches("(/.*)?", "an absolute path, or empty")] = ""
-    """The GGUF file. Empty: the packaged one."""
+    """Whether they serve where no model was hooked."""
+    models: Annotated[tuple[str, ...], Matches(_GGUF, _GGUF_FORM)] = ()
+    """The files, by the names that their models get. Empty: the packaged one alone."""
     threads: Annotated[int, Between(0, 1024)] = 0
     """Threads that compute. 0: half of the cores, so that others are not starved."""
     context: Annotated[int, Between(512, 1048576)] = 8192
-    """Context window of one answer, in tokens."""
+    """Context window of one answer, in tokens, at most the model's own."""
     parallel: Annotated[int, Between(1, 64)] = 1
-    """Answers that are written at once. Each takes memory for a context of its own."""
+    """Answers that one model writes at once. Each takes memory for a context of its own."""
     max_tokens: Annotated[int, Between(1, 1048576)] = 1024
     """The longest answer in tokens, where a request names no limit: a small model may find no end."""
     idle_unload_s: Annotated[float, Between(0, _MONTH_S)] = 600.0
-    """Seconds without a prompt after which the model leaves the memory. 0: never."""
+    """Seconds without a prompt after which a model leaves the memory. 0: never."""
+    max_memory_gib: Annotated[float, Between(0, 65536)] = 0.0
+    """What all loaded models together may take, in GiB: an idle one makes room for one that is asked. 0: half of
+    what the machine has, or its container."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +145,8 @@ class Ollama:
     """Context window that a model is loaded with, in tokens, at most its own. A hook may name another one. It
     goes before the server's own `OLLAMA_CONTEXT_LENGTH`, so that the window is always known."""
     keep_alive: Annotated[str, Matches(keep_alive.PATTERN, keep_alive.FORM)] = "5m"
-    """How long a model stays loaded after an answer. A hook may name another time. It goes before the server's
-    own `OLLAMA_KEEP_ALIVE`."""
+    """How long a model stays loaded after an answer. A hook may name another time. It goes before the
+    server's own `OLLAMA_KEEP_ALIVE`."""
     parallel: Annotated[int, Between(1, 1000)] = 1
     """Prompts that one model is given at once; the others wait here, in their order. As many as the server's
     `OLLAMA_NUM_PARALLEL`, which is 1 unless it was changed."""

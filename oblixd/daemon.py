@@ -9,7 +9,6 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 from oblix.v1 import daemon_pb2
 from oblix.v1.sessions_pb2 import RetentionAction
@@ -21,6 +20,7 @@ from oblixd.execution import Executions
 from oblixd.execution.policies import Policies
 from oblixd.models import hooks, http
 from oblixd.models.base import Location
+from oblixd.models.embedded import files
 from oblixd.models.embedded.connection import EmbeddedModels, EmbeddedSettings
 from oblixd.models.exchanges import Exchange, OnExchange
 from oblixd.models.hooks import HookSpec
@@ -119,6 +119,7 @@ class Daemon:
         )
         await self._open_doors(server, cleanup)
         self._keep(asyncio.create_task(http.warm()), cleanup)
+        self._keep(asyncio.create_task(embedded.examine()), cleanup)
         self._keep(asyncio.create_task(sessions.keep_up()), cleanup)
         self._keep(asyncio.create_task(usage.keep_up()), cleanup)
         self._keep(asyncio.create_task(self._end_when_idle(callers, executions, sessions)), cleanup)
@@ -203,7 +204,8 @@ class Daemon:
         return EmbeddedSettings(
             runtime_dir=self._paths.runtime_dir,
             state_dir=self._paths.data,
-            gguf=Path(given.path) if given.path else None,
+            files=files.configured(given.models),
+            max_memory_bytes=round(given.max_memory_gib * GIB),
             context=given.context,
             slots=given.parallel,
             threads=given.threads,
@@ -219,7 +221,8 @@ class Daemon:
         ollama = self._config.ollama
         specs = [hooks.checked("ollama", name, endpoint=ollama.endpoint) for name in ollama.models]
         specs += self._cloud_models()
-        return [HookSpec("embedded", embedded.name), *specs] if self._config.embedded.enabled else specs
+        own = [HookSpec("embedded", name) for name in embedded.names]
+        return [*own, *specs] if self._config.embedded.enabled else specs
 
     def _cloud_models(self) -> Iterator[HookSpec]:
         for provider, given in (("openai", self._config.openai), ("claude", self._config.claude)):

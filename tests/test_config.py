@@ -100,7 +100,7 @@ def test_an_unknown_variable_is_named(tmp_path):
         ("[store]\nmap_size_gib = 0", "store.map_size_gib", "a whole number from 1", "0"),
         ("[store]\nmap_size_gib = 1.5", "store.map_size_gib", "a whole number from 1", "1.5"),
         ("[embedded]\nenabled = 1", "embedded.enabled", "true or false", "1"),
-        ("[embedded]\npath = 'model.gguf'", "embedded.path", "an absolute path", "'model.gguf'"),
+        ("[embedded]\nmodels = ['model.gguf']", "embedded.models", "NAME=/absolute", "['model.gguf']"),
         ("[ollama]\nendpoint = 'localhost:11434'", "ollama.endpoint", "http or https", "'localhost:11434'"),
         ("[ollama]\nendpoint = 'http://me:pw@host'", "ollama.endpoint", "without user", "me"),
         ("[ollama]\nmodels = 'llama2'", "ollama.models", "a list of texts", "'llama2'"),

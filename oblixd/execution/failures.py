@@ -23,6 +23,7 @@ _STATUS: dict[ModelErrorKind, type[OblixdError]] = {
     ModelErrorKind.NOT_PULLED: FailedPreconditionError,
     ModelErrorKind.UNAUTHENTICATED: FailedPreconditionError,
     ModelErrorKind.RATE_LIMITED: ResourceExhaustedError,
+    ModelErrorKind.NO_MEMORY: ResourceExhaustedError,
     ModelErrorKind.QUEUE_FULL: ResourceExhaustedError,
     ModelErrorKind.OVERLOADED: UnavailableError,
     ModelErrorKind.CONTEXT_OVERFLOW: InvalidArgumentError,

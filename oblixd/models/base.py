@@ -149,6 +149,8 @@ class ModelErrorKind(enum.Enum):
     """The server is there and does not have this model."""
     UNAUTHENTICATED = "MODEL_KEY_REFUSED"
     RATE_LIMITED = "MODEL_RATE_LIMITED"
+    NO_MEMORY = "MODEL_NO_MEMORY"
+    """It can't be loaded beside the others, or not at all."""
     QUEUE_FULL = "MODEL_QUEUE_FULL"
     """As many wait for a place at it as may."""
     OVERLOADED = "MODEL_OVERLOADED"

@@ -15,6 +15,7 @@ from oblix.v1 import messages_pb2 as pb
 
 from oblixd.models.answers import count_of, object_of, read_object
 from oblixd.models.base import ModelError
+from oblixd.models.counts import Counts
 from oblixd.models.http import HttpClient
 from oblixd.models.servers import PROBE_PATIENCE
 
@@ -39,15 +40,26 @@ class Tokeniser:
     What the server turns out not to have is not asked for again.
     """
 
-    def __init__(self, http: HttpClient) -> None:
+    def __init__(self, http: HttpClient, counts: Counts | None = None) -> None:
+        """`counts`: where counts of the same model are remembered; None: here, as long as this lives."""
         self._http = http
+        self._counts = counts or Counts()
         self._missing: set[str] = set()
         self._around: int | None = None
 
     async def count(self, texts: Sequence[str]) -> list[int] | None:
         """Count each text's tokens; None where the server has no tokeniser, or can't be asked just now."""
-        if not texts:
-            return []
+        known = {text: self._counts.get(text) for text in texts}
+        new = [text for text, count in known.items() if count is None]
+        counts = await self._counted(new) if new else []
+        if counts is None:
+            return None
+        for text, count in zip(new, counts, strict=True):
+            known[text] = count
+            self._counts.put(text, count)
+        return [known[text] or 0 for text in texts]
+
+    async def _counted(self, texts: Sequence[str]) -> list[int] | None:
         content = [piece for text in texts for piece in (text, _BETWEEN)]
         answer = await self._ask("/tokenize", {"content": content, "add_special": False})
         tokens = answer.get("tokens")

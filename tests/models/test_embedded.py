@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
 import stat
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import replace
@@ -18,6 +14,7 @@ import psutil
 import pytest
 from oblix.v1 import messages_pb2 as pb
 from support.asking import ask, message, question
+from support.ggufs import LLAMA, file_of
 from support.waiting import eventually
 
 from oblixd.models.base import (
@@ -32,6 +29,7 @@ from oblixd.models.base import (
     Tool,
     ToolChoice,
 )
+from oblixd.models.embedded import weights
 from oblixd.models.embedded.connection import EmbeddedConnection, EmbeddedModels, EmbeddedSettings
 from oblixd.models.hooks import checked
 
@@ -53,13 +51,16 @@ async def connect(home: Path, state_dir: Path) -> AsyncIterator[Connect]:
     """Makes connections whose processes end with the test."""
     runtime_dir = home / "run"
     runtime_dir.mkdir(0o700)
-    made: list[EmbeddedConnection] = []
+    made: dict[EmbeddedConnection, EmbeddedModels] = {}
 
-    def connect(name: str = NAME, **settings: object) -> EmbeddedConnection:
+    def connect(
+        name: str = NAME, beside: EmbeddedConnection | None = None, **settings: object
+    ) -> EmbeddedConnection:
         base = EmbeddedSettings(runtime_dir, state_dir, context=2048, threads=1)
-        models = EmbeddedModels(replace(base, **settings))
-        made.append(models.connect(checked("embedded", name)))
-        return made[-1]
+        models = made[beside] if beside else EmbeddedModels(replace(base, **settings))
+        connection = models.connect(checked("embedded", name))
+        made[connection] = models
+        return connection
 
     yield connect
     for connection in made:
@@ -215,8 +216,8 @@ async def test_a_file_that_is_no_model_is_left_alone_after_some_tries(
     connect: Connect, tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken.gguf"
-    broken.write_bytes(b"GGUF" + bytes(1000))
-    connection = connect("broken", gguf=broken)
+    broken.write_bytes(file_of(LLAMA))
+    connection = connect("broken", files={"broken": broken})
     for _ in range(3):
         heard = await ask(connection, SHORT)
         assert heard.error is not None
@@ -238,39 +239,78 @@ async def test_another_name_is_not_known(connect: Connect) -> None:
 
 
 async def test_weights_that_are_not_there(connect: Connect, tmp_path: Path) -> None:
-    connection = connect("gone", gguf=tmp_path / "gone.gguf")
+    connection = connect("gone", files={"gone": tmp_path / "gone.gguf"})
     assert connection.status().state is State.UNAVAILABLE
     assert "gone.gguf" in connection.status().reason
 
 
-DAEMON = """
-import asyncio, sys
-from pathlib import Path
-from oblixd.models.embedded.connection import EmbeddedModels, EmbeddedSettings
-from oblixd.models.hooks import checked
-from oblixd.models.base import ChatRequest
+async def test_a_broken_file_says_so_and_is_forgiven_once_it_is_whole(
+    connect: Connect, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.gguf"
+    file.write_bytes(file_of(LLAMA)[:-200])
+    connection = connect("mine", files={"mine": file, "other": None})
+    assert connection.status().state is State.IDLE, "nothing was read yet"
+    probed = await connection.probe()
+    assert (probed.state, connection.status()) == (State.UNAVAILABLE, probed)
+    assert "mine.gguf is cut short" in probed.reason
+    heard = await ask(connection, SHORT)
+    assert heard.error is not None
+    assert heard.error.kind is ModelErrorKind.NOT_PULLED
+    file.unlink()
+    file.symlink_to(weights.find(None).path)
+    assert connection.status().state is State.IDLE
+    assert (await ask(connection, SHORT)).error is None
 
-async def main():
-    models = EmbeddedModels(EmbeddedSettings(Path(sys.argv[1]), Path(sys.argv[2]), threads=1))
-    connection = models.connect(checked("embedded", models.name))
-    async with connection._supervisor.use():
-        print("serving", flush=True)
-        await asyncio.Event().wait()
 
-asyncio.run(main())
-"""
+async def test_models_make_room_for_each_other(connect: Connect) -> None:
+    """Each takes about 0.7 GiB here, and there is room for one."""
+    packaged = weights.find(None).path
+    one = connect("one", files={"one": packaged, "two": packaged}, max_memory_bytes=1 << 30)
+    two = connect("two", beside=one)
+    asking = one.stream(LONG)
+    await anext(asking)
+    first = process_of(one)
+    second = asyncio.create_task(ask(two, SHORT))
+    await eventually(lambda: two.status().state is State.LOADING)
+    assert first.is_running(), "who answers stays"
+    await asking.aclose()
+    assert (await second).error is None
+    assert (one.pid, two.status().state) == (None, State.READY)
+    assert (await ask(one, SHORT)).error is None
+    assert (two.pid, two.status().state) == (None, State.IDLE)
 
 
-@pytest.mark.parametrize("when", ["serving", "loading"])
-def test_it_dies_with_the_daemon(home: Path, state_dir: Path, when: str) -> None:
-    command = [sys.executable, "-c", DAEMON, str(home), str(state_dir)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as daemon:
-        assert daemon.stdout is not None
-        if when == "serving":
-            assert daemon.stdout.readline() == "serving\n"
-        else:
-            asyncio.run(eventually(lambda: psutil.Process(daemon.pid).children()))
-        [worker] = psutil.Process(daemon.pid).children()
-        os.kill(daemon.pid, signal.SIGKILL)
-        psutil.wait_procs([worker], timeout=10)
-        assert not worker.is_running()
+async def test_what_needs_too_much_is_not_even_started(connect: Connect) -> None:
+    connection = connect(max_memory_bytes=1 << 28)
+    heard = await ask(connection, SHORT)
+    assert heard.error is not None
+    assert heard.error.kind is ModelErrorKind.NO_MEMORY
+    assert "embedded models may take 0.2 GiB" in heard.error.message
+    assert psutil.Process().children() == []
+
+
+async def test_it_tells_what_it_takes_and_counts_by_its_own_tokeniser(connect: Connect) -> None:
+    connection = connect(context=1 << 20)
+    asked = [message(pb.ROLE_USER, "Say hello."), message(pb.ROLE_USER, "word " * 1500)]
+    assert await connection.count_tokens(asked) is None, "it is not loaded for that"
+    await connection.probe()
+    assert connection.context_window == 8192, "what it was trained for"
+    heard = await ask(connection, ChatRequest(asked[1:], SHORT.options))
+    assert (connection.context_window, connection.features) == (8192, ("json_schema",))
+    assert process_of(connection).memory_info().rss < connection.memory_bytes, "the estimate is not too low"
+    counts = await connection.count_tokens(asked)
+    assert counts is not None
+    assert heard.finished is not None
+    assert heard.finished.input_tokens is not None
+    # Its template brings a system message of its own where there is none.
+    assert 1500 < counts[1] <= heard.finished.input_tokens < counts[1] + 50
+
+
+async def test_pictures_are_refused_before_it_is_loaded(connect: Connect) -> None:
+    connection = connect()
+    picture = pb.Part(image=pb.ImagePart(media_type="image/png", data=b"P"))
+    heard = await ask(connection, ChatRequest([message(pb.ROLE_USER, picture)]))
+    assert heard.error is not None
+    assert "can't see pictures" in heard.error.message
+    assert connection.pid is None

@@ -43,7 +43,7 @@ def claude(request: ChatRequest) -> dict[str, Any]:
 def embedded(request: ChatRequest) -> dict[str, Any]:
     here = Path()
     models = EmbeddedModels(EmbeddedSettings(here, here, max_tokens=77))
-    return models.connect(checked("embedded", models.name)).body(request)
+    return models.connect(checked("embedded", models.names[0])).body(request)
 
 
 def talk(*messages: pb.Message) -> ChatRequest:

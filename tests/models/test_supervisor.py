@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from oblixd.models.base import ModelError, State
+from oblixd.models.embedded.memory import Memory
 from oblixd.models.embedded.process import Worker, WorkerError
 from oblixd.models.embedded.supervisor import CRASH_WINDOW_S, CRASHES, REST_S, Supervisor
 
@@ -33,7 +34,7 @@ async def attempt(supervisor: Supervisor) -> str:
 
 async def test_a_crash_loop_is_left_alone_for_a_while() -> None:
     broken = Broken()
-    supervisor = Supervisor(broken.start, idle_unload_s=60, clock=broken.clock)
+    supervisor = Supervisor("embedded:x", broken.start, Memory(1), idle_unload_s=60, clock=broken.clock)
     for _ in range(CRASHES):
         assert "out of memory" in await attempt(supervisor)
     assert "left alone for 30 s" in await attempt(supervisor)
@@ -48,7 +49,7 @@ async def test_a_crash_loop_is_left_alone_for_a_while() -> None:
 
 async def test_crashes_far_apart_are_no_loop() -> None:
     broken = Broken()
-    supervisor = Supervisor(broken.start, idle_unload_s=60, clock=broken.clock)
+    supervisor = Supervisor("embedded:x", broken.start, Memory(1), idle_unload_s=60, clock=broken.clock)
     for _ in range(2 * CRASHES):
         assert "out of memory" in await attempt(supervisor)
         broken.now_s += CRASH_WINDOW_S
@@ -57,7 +58,7 @@ async def test_crashes_far_apart_are_no_loop() -> None:
 
 async def test_after_the_end_nothing_is_started() -> None:
     broken = Broken()
-    supervisor = Supervisor(broken.start, idle_unload_s=60, clock=broken.clock)
+    supervisor = Supervisor("embedded:x", broken.start, Memory(1), idle_unload_s=60, clock=broken.clock)
     await supervisor.close()
     assert "shut down" in await attempt(supervisor)
     assert broken.starts == 0

@@ -24,7 +24,6 @@ def test_a_file_of_the_users_own(tmp_path: Path) -> None:
     mine = tmp_path / "Mine-7B.Q4.gguf"
     mine.write_bytes(b"GGUF")
     assert weights.find(mine) == Weights(mine)
-    assert weights.name_of(mine) == "Mine-7B.Q4"
     weights.verify(Weights(mine), tmp_path)
     with pytest.raises(WeightsError, match="There is no file"):
         weights.find(tmp_path / "other.gguf")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import weakref
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from oblix.v1 import messages_pb2 as pb
 
+from oblixd.models import features
 from oblixd.models.answers import answer
 from oblixd.models.base import (
     ChatRequest,
@@ -25,12 +25,18 @@ from oblixd.models.base import (
     Status,
 )
 from oblixd.models.connection import Streams
+from oblixd.models.counts import Counts
 from oblixd.models.embedded import process, weights
+from oblixd.models.embedded.files import ModelFile
+from oblixd.models.embedded.gguf import Header
+from oblixd.models.embedded.memory import Memory, half_of_the_machine, needs
 from oblixd.models.embedded.process import Worker, WorkerSettings
+from oblixd.models.embedded.props import WITHOUT_LOADING
+from oblixd.models.embedded.props import read as read_props
 from oblixd.models.embedded.supervisor import Supervisor
-from oblixd.models.embedded.tools import check_tools
 from oblixd.models.failures import Peer
 from oblixd.models.hooks import HookSpec, derived_location
+from oblixd.models.llamacpp import Tokeniser
 from oblixd.models.openai import CompletionDecoder, completion_body
 from oblixd.models.prompts import joined, said
 
@@ -41,14 +47,16 @@ _LOST = {ModelErrorKind.UNREACHABLE, ModelErrorKind.BROKEN_STREAM}
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedSettings:
-    """How the embedded model is served on this machine."""
+    """How embedded models are served on this machine."""
 
     runtime_dir: Path
     """Where its socket goes: ours, with mode 0700."""
     state_dir: Path
     """Where it is noted that the weights were checked."""
-    gguf: Path | None = None
-    """The file to serve. None: the default weights."""
+    files: Mapping[str, Path | None] = field(default_factory=lambda: {weights.DEFAULT_NAME: None})
+    """The files to serve, by the models' names. None: the packaged one."""
+    max_memory_bytes: int = 0
+    """What all loaded models together may take. 0: half of what the machine has."""
     context: int = 8192
     """Tokens of context for each answer under way."""
     slots: int = 1
@@ -62,23 +70,29 @@ class EmbeddedSettings:
 
 
 class EmbeddedModels:
-    """Makes connections to the embedded model, each with a process of its own, and knows their processes."""
+    """Makes connections to embedded models, each with a process of its own, and knows their processes."""
 
     def __init__(self, settings: EmbeddedSettings) -> None:
         self._settings = settings
+        self._memory = Memory(settings.max_memory_bytes or half_of_the_machine())
         self._sockets = (settings.runtime_dir / f"w{number}.sock" for number in itertools.count())
         self._connections: weakref.WeakSet[EmbeddedConnection] = weakref.WeakSet()
 
     @property
-    def name(self) -> str:
-        """The model's name."""
-        return weights.name_of(self._settings.gguf)
+    def names(self) -> tuple[str, ...]:
+        """The models' names, in the order of the configuration."""
+        return tuple(self._settings.files)
 
     def connect(self, spec: HookSpec) -> EmbeddedConnection:
         """Make a connection. It starts nothing."""
-        connection = EmbeddedConnection(spec, self._settings, next(self._sockets))
+        connection = EmbeddedConnection(spec, self._settings, self._memory, next(self._sockets))
         self._connections.add(connection)
         return connection
+
+    async def examine(self) -> None:
+        """Read the files' headers, so that a broken one is known before a prompt goes there."""
+        for connection in list(self._connections):
+            await connection.probe()
 
     def pids(self) -> list[int]:
         """List the processes that run now."""
@@ -86,25 +100,29 @@ class EmbeddedModels:
 
 
 class EmbeddedConnection:
-    """The embedded model, loaded on first use."""
+    """An embedded model, loaded on first use."""
 
     provider = "embedded"
     endpoint = ""
 
-    def __init__(self, spec: HookSpec, settings: EmbeddedSettings, socket_path: Path) -> None:
+    def __init__(self, spec: HookSpec, settings: EmbeddedSettings, memory: Memory, socket_path: Path) -> None:
         self.name = spec.name
         self.location: Location = derived_location(spec)
-        self.context_window: int | None = spec.count("num_ctx") or settings.context
+        self._context = spec.count("num_ctx") or settings.context
+        self.context_window: int | None = self._context
         self.origin = ""
         self.max_running: int | None = settings.slots
         self.features: tuple[str, ...] = ()
         self.memory_bytes = 0
         self._settings = settings
+        self._memory = memory
         self._socket_path = socket_path
-        self._peer = Peer(title="The embedded model", endpoint="")
-        self._weights: weights.Weights | None = None
+        self._peer = Peer(title=spec.id, endpoint="")
+        self._file = ModelFile(spec.name, settings.files, settings.state_dir)
+        self._counts = Counts()
+        self._tokeniser: Tokeniser | None = None
         self._streams = Streams()
-        self._supervisor = Supervisor(self._start, idle_unload_s=settings.idle_unload_s)
+        self._supervisor = Supervisor(spec.id, self._start, memory, idle_unload_s=settings.idle_unload_s)
 
     @property
     def pid(self) -> int | None:
@@ -117,8 +135,10 @@ class EmbeddedConnection:
         return 0.0
 
     async def count_tokens(self, messages: Sequence[pb.Message]) -> list[int] | None:
-        """See `Connection.count_tokens`."""
-        return None
+        """See `Connection.count_tokens`. It is not loaded for that."""
+        if self.pid is None or self._tokeniser is None:
+            return None
+        return await self._tokeniser.count_messages(messages)
 
     @property
     def running(self) -> int:
@@ -128,7 +148,7 @@ class EmbeddedConnection:
     def status(self) -> Status:
         """See `Connection.status`."""
         status = self._supervisor.status()
-        return self._installed() if status.state is State.IDLE else status
+        return self._file.status() if status.state is State.IDLE else status
 
     def keep_warm(self) -> None:
         """See `Connection.keep_warm`. Its process is on this machine, and loaded on first use."""
@@ -137,15 +157,21 @@ class EmbeddedConnection:
         """See `Connection.confirm_location`. It can be nowhere else."""
 
     async def probe(self) -> Status:
-        """See `Connection.probe`. It is not loaded for that."""
+        """See `Connection.probe`. Its file is examined; it is not loaded for that."""
+        try:
+            _, header = await self._file.examine()
+        except weights.WeightsError as error:
+            return Status(State.UNAVAILABLE, str(error))
+        self._fit(header)
         return self.status()
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
         """See `Connection.stream`."""
+        features.check(self.features or WITHOUT_LOADING, request, self._peer)
         with self._streams.one():
             async with self._supervisor.use() as worker:
                 try:
-                    await check_tools(worker.http, request)
+                    features.check(self.features, request, self._peer)
                     async with aclosing(self._answer(worker, request)) as items:
                         async for item in items:
                             yield item
@@ -182,41 +208,36 @@ class EmbeddedConnection:
 
     async def _start(self) -> Worker:
         try:
-            found = await asyncio.to_thread(self._verified)
+            found, header = await self._file.examine()
         except weights.WeightsError as error:
-            self._weights = None
             raise self._peer.error(ModelErrorKind.NOT_PULLED, str(error)) from error
-        settings = self._settings
-        return await process.start(
-            WorkerSettings(
-                model=found.path,
-                socket_path=self._socket_path,
-                context=self.context_window or settings.context,
-                slots=settings.slots,
-                threads=settings.threads,
-                temperature=found.temperature,
-                repeat_penalty=found.repeat_penalty,
-            ),
-            self._peer,
-        )
-
-    def _verified(self) -> weights.Weights:
-        found = self._found()
-        weights.verify(found, self._settings.state_dir)
-        return found
-
-    def _installed(self) -> Status:
-        # Every prompt's route asks for the status: what was found once is not looked for again.
+        self._fit(header)
+        await self._memory.take(self._supervisor, self.memory_bytes)
+        worker = await process.start(self._worker_settings(found), self._peer)
         try:
-            self._weights = self._weights or self._found()
-        except weights.WeightsError as error:
-            return Status(State.UNAVAILABLE, str(error))
-        return Status(State.IDLE)
+            props = await read_props(worker.http)
+        except BaseException:
+            await worker.stop()
+            raise
+        self.features = props.features
+        self.context_window = props.context or self.context_window
+        self._tokeniser = Tokeniser(worker.http, self._counts)
+        return worker
 
-    def _found(self) -> weights.Weights:
-        here = weights.name_of(self._settings.gguf)
-        if self.name != here:
-            raise weights.WeightsError(
-                f"There is no embedded model {self.name}: this daemon has embedded:{here}."
-            )
-        return weights.find(self._settings.gguf)
+    def _fit(self, header: Header) -> None:
+        """Learn from the file how long a context can be, and what that takes."""
+        longest = header.context_length or self._context
+        self._context = min(self._context, longest)
+        self.memory_bytes = needs(header, self._context, self._settings.slots)
+        self.context_window = min(self.context_window or self._context, self._context)
+
+    def _worker_settings(self, found: weights.Weights) -> WorkerSettings:
+        return WorkerSettings(
+            model=found.path,
+            socket_path=self._socket_path,
+            context=self._context,
+            slots=self._settings.slots,
+            threads=self._settings.threads,
+            temperature=found.temperature,
+            repeat_penalty=found.repeat_penalty,
+        )

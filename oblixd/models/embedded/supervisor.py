@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from oblixd.models.base import ModelError, ModelErrorKind, State, Status
+from oblixd.models.embedded.memory import Memory
 from oblixd.models.embedded.process import Worker, WorkerError
 
 CRASHES = 3
@@ -26,12 +27,18 @@ class Supervisor:
 
     def __init__(
         self,
+        title: str,
         start: Callable[[], Awaitable[Worker]],
+        memory: Memory,
         *,
         idle_unload_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`start` takes from `memory` what its process needs; it is given back here."""
+        self.title = title
         self._start = start
+        self._memory = memory
+        self._idle_since_s = clock()
         self._idle_unload_s = idle_unload_s
         self._clock = clock
         self._worker: Worker | None = None
@@ -46,6 +53,16 @@ class Supervisor:
     def pid(self) -> int | None:
         """The process that runs now, if one does."""
         return self._worker.pid if self._worker is not None and self._worker.alive else None
+
+    @property
+    def idle_since_s(self) -> float | None:
+        """See `Resident.idle_since_s`."""
+        return self._idle_since_s if self._worker is not None and not self._users else None
+
+    def leave(self) -> None:
+        """See `Resident.leave`."""
+        self._stop_timer()
+        self._unload()
 
     def status(self) -> Status:
         """Say what the next prompt would find."""
@@ -68,15 +85,16 @@ class Supervisor:
             yield await self._ready()
         finally:
             self._users -= 1
-            self._start_timer()
+            if not self._users:
+                self._rest()
 
     def died(self, how: str) -> ModelError:
         """Note that the process ended under a running answer, and say so."""
         if self._closed:
-            return _failed(_SHUT_DOWN)
+            return self._failed(_SHUT_DOWN)
         self._crashes.append(self._clock())
-        _log.warning("the embedded model's process died in the middle of an answer (%s)", how)
-        return _failed(f"broke off: its process died ({how}); it is restarted with the next prompt")
+        _log.warning("the process of %s died in the middle of an answer (%s)", self.title, how)
+        return self._failed(f"broke off: its process died ({how}); it is restarted with the next prompt")
 
     async def close(self) -> None:
         """End the process. Running answers fail."""
@@ -96,14 +114,14 @@ class Supervisor:
         # Whoever stops waiting does not stop the loading: others wait for it, too.
         await asyncio.wait([loading])
         if loading.cancelled():
-            raise _failed(_SHUT_DOWN)
+            raise self._failed(_SHUT_DOWN)
         return loading.result()
 
     def _begin_loading(self) -> asyncio.Task[Worker]:
         if self._closed:
-            raise _failed(_SHUT_DOWN)
+            raise self._failed(_SHUT_DOWN)
         if rest_s := self._rest_s():
-            raise _failed(_resting(rest_s), retry_after_s=rest_s)
+            raise self._failed(_resting(rest_s), retry_after_s=rest_s)
         self._unload()
         self._loading = asyncio.create_task(self._load())
         self._loading.add_done_callback(self._loaded)
@@ -116,19 +134,40 @@ class Supervisor:
             self._worker = await self._start()
         except (WorkerError, OSError) as error:
             self._crashes.append(self._clock())
-            raise _failed(f"could not be loaded: {error}") from error
+            raise self._failed(f"could not be loaded: {error}") from error
+        finally:
+            if self._worker is None:
+                self._memory.release(self)
         return self._worker
 
     def _loaded(self, loading: asyncio.Task[Worker]) -> None:
-        self._loading = None
+        if self._loading is loading:
+            self._loading = None
         if not loading.cancelled() and (error := loading.exception()):
             _log.warning("%s", error)
+        if not self._users:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Nobody uses it now."""
+        self._idle_since_s = self._clock()
+        if self._loading is not None and not self._memory.held_by(self):
+            # Nobody waits any more for room that others would have to make.
+            self._loading.cancel()
+            self._loading = None
         self._start_timer()
+        self._memory.rests(self)
 
     def _unload(self) -> None:
         worker, self._worker = self._worker, None
         if worker is not None:
-            self._unloading = asyncio.create_task(worker.stop())
+            self._unloading = asyncio.create_task(self._end(worker))
+
+    async def _end(self, worker: Worker) -> None:
+        try:
+            await worker.stop()
+        finally:
+            self._memory.release(self)
 
     def _start_timer(self) -> None:
         self._stop_timer()
@@ -139,6 +178,9 @@ class Supervisor:
         if self._timer is not None:
             self._timer.cancel()
 
+    def _failed(self, what: str, *, retry_after_s: float | None = None) -> ModelError:
+        return ModelError(ModelErrorKind.FAILED, f"{self.title} {what}.", retry_after_s=retry_after_s)
+
     def _rest_s(self) -> float:
         too_often = len(self._crashes) == CRASHES and self._crashes[-1] - self._crashes[0] <= CRASH_WINDOW_S
         return max(0.0, self._crashes[-1] + REST_S - self._clock()) if too_often else 0.0
@@ -147,7 +189,3 @@ class Supervisor:
 def _resting(rest_s: float) -> str:
     often = f"failed {CRASHES} times within {CRASH_WINDOW_S:.0f} s"
     return f"{often} and is left alone for {rest_s:.0f} s; the daemon's log says why"
-
-
-def _failed(what: str, *, retry_after_s: float | None = None) -> ModelError:
-    return ModelError(ModelErrorKind.FAILED, f"The embedded model {what}.", retry_after_s=retry_after_s)

@@ -39,11 +39,6 @@ class Weights:
     """The same: a small model without one may say one thing again and again."""
 
 
-def name_of(gguf: Path | None) -> str:
-    """Name the model of a configured file; without one, the default model."""
-    return gguf.stem if gguf else DEFAULT_NAME
-
-
 def find(gguf: Path | None) -> Weights:
     """Find the configured file, or the default weights.
 
@@ -55,9 +50,7 @@ def find(gguf: Path | None) -> Weights:
         raise WeightsError(f"The embedded model's engine is not installed: {REMEDY}.")
     if gguf is not None:
         if not gguf.is_file():
-            raise WeightsError(
-                f"There is no file {gguf}: correct `gguf` in the configuration's [models.embedded]."
-            )
+            raise WeightsError(f"There is no file {gguf}: correct the configuration's [embedded] models.")
         return Weights(gguf)
     return Weights(_default_path(), DEFAULT_SHA256, DEFAULT_TEMPERATURE, DEFAULT_REPEAT_PENALTY)
 

@@ -1,0 +1,157 @@
+"""At most so much memory over all embedded models: who is idle makes room for who is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Protocol
+
+from oblixd.models.base import ModelError, ModelErrorKind
+from oblixd.models.embedded.gguf import Header
+
+GIB = 1 << 30
+WAIT_S = 60.0
+"""How long a model waits for others to finish their answers, to load in their place."""
+PROMPT_CACHE_BYTES = 256 << 20
+"""llama.cpp keeps prompts of other conversations in so much, so that changing between two is quick."""
+ENGINE_BYTES = 96 << 20
+"""What the process takes without a model."""
+_NUMBER_BYTES = 2
+"""The attention keeps its numbers in 16 bits."""
+_BATCH = 512
+"""Tokens that are computed together."""
+_FLOAT_BYTES = 4
+_WIDTHS = 12
+"""Intermediate results of one token, in widths of the model."""
+
+
+def needs(header: Header, context: int, slots: int) -> int:
+    """Estimate what a loaded model takes, in bytes: rather too much than too little.
+
+    The weights, the attention's memory for every slot, what one batch takes while
+    it is computed, and llama.cpp itself.
+    """
+    attention = header.kept_per_token * context * slots * _NUMBER_BYTES
+    batch = _BATCH * _FLOAT_BYTES * (header.vocabulary + _WIDTHS * header.embedding_length)
+    return header.file_bytes + attention + batch + PROMPT_CACHE_BYTES + ENGINE_BYTES
+
+
+def half_of_the_machine() -> int:
+    """Half of this machine's memory in bytes, or of what its container may have."""
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min([machine, *_container_limits()]) // 2
+
+
+class Resident(Protocol):
+    """A model that may be in memory."""
+
+    title: str
+    """Its id, for sentences."""
+
+    @property
+    def idle_since_s(self) -> float | None:
+        """Since when nobody uses it. None: somebody does, or it is not loaded."""
+
+    def leave(self) -> None:
+        """Begin to unload; `Memory.release` is called once that is done."""
+
+
+class Memory:
+    """Who holds how much. Belongs to one event loop."""
+
+    def __init__(self, limit_bytes: int, *, wait_s: float = WAIT_S) -> None:
+        self.limit_bytes = limit_bytes
+        self._wait_s = wait_s
+        self._held: dict[Resident, int] = {}
+        self._turn = asyncio.Lock()
+        self._freed = asyncio.Event()
+        self._somebody_waits = False
+
+    def held_by(self, resident: Resident) -> int:
+        """What a model was given, in bytes. 0: it is not loaded."""
+        return self._held.get(resident, 0)
+
+    async def take(self, resident: Resident, wanted: int) -> None:
+        """Make room for a model, unloading idle ones, the longest idle first; who answers is waited for.
+
+        Raises ModelError where it can't fit, or not within `WAIT_S`.
+        """
+        if wanted > self.limit_bytes:
+            raise _too_large(resident, wanted, self.limit_bytes)
+        async with self._turn:
+            try:
+                async with asyncio.timeout(self._wait_s):
+                    await self._room_for(wanted)
+            except TimeoutError:
+                raise self._full(resident, wanted) from None
+            self._held[resident] = wanted
+
+    def release(self, resident: Resident) -> None:
+        """Hear that a model is no longer loaded."""
+        if self._held.pop(resident, None) is not None:
+            self._freed.set()
+
+    def rests(self, resident: Resident) -> None:
+        """Hear that nobody uses a model any more: where another waits for room, it leaves at once."""
+        if self._somebody_waits and resident in self._held:
+            resident.leave()
+
+    async def _room_for(self, wanted: int) -> None:
+        self._somebody_waits = True
+        try:
+            while sum(self._held.values()) + wanted > self.limit_bytes:
+                self._freed.clear()
+                idle = [one for one in self._held if one.idle_since_s is not None]
+                if idle:
+                    min(idle, key=lambda one: one.idle_since_s or 0.0).leave()
+                await self._freed.wait()
+        finally:
+            self._somebody_waits = False
+
+    def _full(self, resident: Resident, wanted: int) -> ModelError:
+        busy = ", ".join(f"{one.title} ({_gib(held)})" for one, held in self._held.items())
+        message = (
+            f"There is no memory for {resident.title} now: it needs about {_gib(wanted)} of the "
+            f"{_gib(self.limit_bytes)} that embedded models may take, and {busy} did not finish within "
+            f"{self._wait_s:g} s. Ask again, use another model, or raise [embedded] max_memory_gib."
+        )
+        return ModelError(ModelErrorKind.NO_MEMORY, message, numbers=self._numbers(wanted))
+
+    def _numbers(self, wanted: int) -> dict[str, int]:
+        held = sum(self._held.values())
+        return {"needed_bytes": wanted, "limit_bytes": self.limit_bytes, "held_bytes": held}
+
+
+def _too_large(resident: Resident, wanted: int, limit: int) -> ModelError:
+    message = (
+        f"{resident.title} does not fit: it needs about {_gib(wanted)}, and embedded models may take "
+        f"{_gib(limit)}. Lower [embedded] context or parallel, raise max_memory_gib, or use a smaller file."
+    )
+    numbers = {"needed_bytes": wanted, "limit_bytes": limit}
+    return ModelError(ModelErrorKind.NO_MEMORY, message, numbers=numbers)
+
+
+def _gib(count: int) -> str:
+    return f"{count / GIB:.1f} GiB"
+
+
+def _container_limits() -> list[int]:
+    """The limits of this process's control group and those above it (cgroup v2). Raises nothing."""
+    root = Path("/sys/fs/cgroup")
+    try:
+        mine = Path("/proc/self/cgroup").read_text().strip().rpartition("::")[2]
+    except OSError:
+        # Another system: it has no such thing.
+        return []
+    group = root / mine.lstrip("/")
+    return [limit for one in [group, *group.parents] if one.is_relative_to(root) for limit in _limit(one)]
+
+
+def _limit(group: Path) -> list[int]:
+    try:
+        text = (group / "memory.max").read_text().strip()
+    except OSError:
+        # The topmost group has none.
+        return []
+    return [int(text)] if text.isdecimal() else []
