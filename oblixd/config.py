@@ -126,8 +126,8 @@ class Embedded:
     idle_unload_s: Annotated[float, Between(0, _MONTH_S)] = 600.0
     """Seconds without a prompt after which a model leaves the memory. 0: never."""
     max_memory_gib: Annotated[float, Between(0, 65536)] = 0.0
-    """What all loaded models together may take, in GiB: an idle one makes room for one that is asked. 0: half of
-    what the machine has, or its container."""
+    """What all loaded models together may take, in GiB: an idle one makes room for one that is asked. 0: half
+    of what the machine has, or its container."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from oblix._chat import ChatCalls
 from oblix._executions import ExecutionCalls
 from oblix._hooks import configuration_of, hook_request, type_of
 from oblix._housekeeping import HousekeepingCalls
-from oblix._pull import PullCalls
 from oblix._keys import key_of
+from oblix._pull import PullCalls
 from oblix._search import SearchCalls
 from oblix._transfer import TransferCalls
 from oblix._usage import UsageCalls
