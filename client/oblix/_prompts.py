@@ -45,21 +45,26 @@ class PromptCalls(SessionCalls):
         with `session_id`.
 
         `temperature`: 0 to 2. `max_tokens`: 1 to 1,000,000. `request_id`: 1 to 128
-        printable ASCII characters; the same again gives the same answer. Further:
-        `top_p` (over 0 to 1), `seed`, `stop` (a text, or up to 16), `model` (pins
-        `provider:name`), `local_only` (no cloud model may see it),
-        `on_disconnect` (`cancel`, or `continue` when this program goes away),
-        `on_break` (`keep` what came of an answer that breaks off, or `restart` on
-        the next model), `context_policy` (for a history that does not fit:
-        `omit` the oldest turns, `refuse`, or prefer a model with a `longer` window),
-        `priority` (`interactive`, or `background`: behind all others that wait for
-        the same model), `policy` (how it is routed, by name: `balanced`,
-        `prefer-local`, `prefer-cloud`, `cheapest`, `fastest`, `private`, or one of
-        the daemon's configuration), `max_cost` (the most that it may cost, in the
-        configuration's currency), `when_busy` (where the session's turn runs already: `wait`,
-        or `fail` at once), `timeout` (seconds for all of it, waiting included, at
-        most a day) and `images` (paths, or bytes, of PNG, JPEG, GIF or WebP
-        pictures of at most 8 MiB, shown with the prompt).
+        printable ASCII characters; the same again gives the same answer. Further
+        options, each with its default first:
+
+        - how it is written: `top_p` (over 0 to 1), `seed`, `stop` (a text, or up to
+          16); left out, the model's server decides;
+        - what is shown with it: `images`, paths or bytes of PNG, JPEG, GIF or WebP
+          pictures of at most 8 MiB;
+        - where it goes: `model` pins `provider:name`; `local_only=True` lets no cloud
+          model see it; `policy` is one of `balanced`, `prefer-local`, `prefer-cloud`,
+          `cheapest`, `fastest`, `private` or of the daemon's configuration;
+          `max_cost` is the most that it may cost, in the configuration's currency;
+        - when: `priority` is `interactive`, or `background` to go behind all others
+          that wait for the same model; `when_busy` is `wait`, or `fail` at once where
+          the session's turn runs already; `timeout` in seconds, waiting included, at
+          most a day: no limit;
+        - what becomes of it: `on_disconnect` is `cancel`, or `continue` when this
+          program goes away; `on_break` is `keep` for what came of an answer that
+          breaks off, or `restart` on the next model; `context_policy` is `omit` for
+          the oldest turns of a history that does not fit, `refuse`, or `longer` to
+          prefer a model with a longer window.
 
         Tools: `tools` is a list of dicts with `name`, `description` and `parameters`
         (a JSON Schema), or OpenAI's around them; `tool_choice` is `auto`, `required`
@@ -98,8 +103,9 @@ class PromptCalls(SessionCalls):
             return await printer.response_of(events)
 
         response = await ask(prompt, request_id)
-        # Results are given once; the tools stay for the rest of a conversation.
-        kwargs.pop("tool_results", None)
+        # Results and pictures are given once; the tools stay for the rest of a conversation.
+        for once in ("tool_results", "images"):
+            kwargs.pop(once, None)
         if chat:
             return (await converse(ask) or response) | {"session_id": session_id}
         return response
@@ -117,7 +123,8 @@ class PromptCalls(SessionCalls):
 
         Takes what `execute` takes, raises what it raises, and writes nothing.
         Closing the generator, or cancelling the task that reads it, cancels the
-        answer; the part that had come is kept.
+        answer, and the part that had come is kept; with `on_disconnect="continue"`
+        it goes on, and `attach` comes back to it.
         """
         session_id = session_id or self.current_session_id
         prompted = Prompt(prompt, session_id, request_id, temperature, max_tokens, kwargs)

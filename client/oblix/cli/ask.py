@@ -15,6 +15,7 @@ from oblix import (
     FailedPreconditionError,
     InvalidArgumentError,
     OblixClient,
+    ResourceExhaustedError,
 )
 from oblix.cli import answers, hooks, output, words
 from oblix.cli.errors import CommandError
@@ -29,7 +30,7 @@ EXAMPLES = """examples:
 The answer goes to standard output as it arrives. What answered, why, and the session's id
 go to standard error."""
 TITLE_CHARACTERS = 60
-REFUSALS = (InvalidArgumentError, FailedPreconditionError)
+REFUSALS = (InvalidArgumentError, FailedPreconditionError, ResourceExhaustedError)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
