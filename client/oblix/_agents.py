@@ -11,7 +11,7 @@ from oblix._checks import invalid, shown
 from oblix._values import from_struct, to_struct
 from oblix.agents import BaseAgent, ConnectivityAgent, ResourceMonitor
 from oblix.agents.base import PolicyAgent
-from oblix.errors import AgentRefusedError, DeadlineExceededError
+from oblix.errors import AgentRefusedError
 from oblix.v1 import routing_pb2
 
 
@@ -59,16 +59,32 @@ class Agents:
             await agent.shutdown()
 
     async def _check(self, agent: BaseAgent, about: Mapping[str, Any]) -> routing_pb2.AgentCheck:
-        await self._initialize(agent)
-        try:
-            async with asyncio.timeout(agent.check_timeout):
-                result = await agent.check(**about)
-        except TimeoutError:
-            raise _too_slow(agent) from None
-        struct = to_struct(result, f"agent_checks.{agent.name}")
-        if not result.get("proceed", True):
+        result = await self._said(agent, about)
+        if isinstance(result, Mapping) and not result.get("proceed", True):
             raise _refused(agent, result.get("reason") or "it gave no reason")
-        return routing_pb2.AgentCheck(agent=agent.name, result=struct)
+        return routing_pb2.AgentCheck(
+            agent=agent.name, result=to_struct(result, f"agent_checks.{agent.name}")
+        )
+
+    async def _said(self, agent: BaseAgent, about: Mapping[str, Any]) -> object:
+        """What an agent says; a note in its place where it fails, or takes longer than it may."""
+        asked = asyncio.create_task(self._asked(agent, about))
+        asked.add_done_callback(_heard)
+        try:
+            # Not asyncio.timeout: that would wait for an agent that holds on when it is cancelled.
+            await asyncio.wait([asked], timeout=agent.check_timeout)
+        finally:
+            asked.cancel()
+        if not asked.done():
+            return _noted(f"It did not answer within its check_timeout, {agent.check_timeout:g} s.")
+        try:
+            return asked.result()
+        except Exception as error:  # noqa: BLE001 - a program's own agent may fail in any way
+            return _noted(f"It failed: {shown(error)}.")
+
+    async def _asked(self, agent: BaseAgent, about: Mapping[str, Any]) -> object:
+        await self._initialize(agent)
+        return await agent.check(**about)
 
     async def _initialize(self, agent: BaseAgent) -> None:
         """Once for each agent, whichever event loop comes first; the others wait."""
@@ -91,11 +107,15 @@ def _refused(agent: BaseAgent, why: str) -> AgentRefusedError:
     return AgentRefusedError(message, reason="AGENT_REFUSED", metadata={"agent": agent.name})
 
 
-def _too_slow(agent: BaseAgent) -> DeadlineExceededError:
-    message = (
-        f"The agent {agent.name} did not answer within its check_timeout, {agent.check_timeout:g} seconds."
-    )
-    return DeadlineExceededError(message, reason="AGENT_TIMEOUT", metadata={"agent": agent.name})
+def _noted(what: str) -> dict[str, object]:
+    """The check of an agent that said nothing: the prompt goes on, and its answer tells."""
+    return {"proceed": True, "state": "unknown", "reason": f"{what} The prompt went on without it."}
+
+
+def _heard(task: asyncio.Task[object]) -> None:
+    """Look at how a check ended that nobody waits for any more: else asyncio complains."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _connectivity_policy(agent: ConnectivityAgent) -> routing_pb2.ConnectivityPolicy:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from oblix import (
     AgentRefusedError,
-    DeadlineExceededError,
     FailedPreconditionError,
     InvalidArgumentError,
     ModelType,
@@ -220,14 +220,47 @@ async def test_an_agent_can_refuse(hooked: OblixClient, ollama: OllamaServer) ->
 async def test_an_agent_that_never_answers_is_not_waited_for(hooked: OblixClient) -> None:
     class Asleep(BaseAgent):
         check_timeout = 0.01
+        woken = asyncio.Event()
 
         async def check(self, **_: Any) -> Mapping[str, Any]:
-            await asyncio.Event().wait()
+            while not self.woken.is_set():
+                with suppress(asyncio.CancelledError):
+                    await self.woken.wait()
             return {}
 
-    hooked.hook_agent(Asleep("asleep"))
-    with pytest.raises(DeadlineExceededError, match="asleep did not answer within its check_timeout"):
-        await hooked.execute("Hello", stream=False)
+    agent = Asleep("asleep")
+    hooked.hook_agent(agent)
+    response = await hooked.execute("Hello", stream=False)
+    agent.woken.set()
+    result = response["agent_checks"][0]["result"]
+    assert (response["response"], result["proceed"]) != ("", False)
+    assert "did not answer within its check_timeout, 0.01 s" in result["reason"]
+
+
+@pytest.mark.parametrize("method", ["initialize", "check"])
+async def test_an_agent_that_fails_is_told_of_and_stops_nothing(hooked: OblixClient, method: str) -> None:
+    class Broken(BaseAgent):
+        async def fail(self, **_: Any) -> Any:
+            raise RuntimeError("no fuel")
+
+    broken = Broken("broken")
+    setattr(broken, method, broken.fail)
+    hooked.hook_agent(broken)
+    response = await hooked.execute("Hello", stream=False)
+    result = response["agent_checks"][0]["result"]
+    assert result["proceed"] is True
+    assert "no fuel" in result["reason"]
+
+
+async def test_a_target_that_an_agent_favours_decides_where_the_prompt_goes(
+    hooked: OblixClient, ollama: OllamaServer
+) -> None:
+    await hooked.hook_model("custom", "far", endpoint=ollama.url, location="cloud")
+    hooked.hook_agent(Judge({"proceed": True, "target": "custom:far"}))
+    decision = await hooked.explain("Hello")
+    assert decision["model_routing"]["target"] == "custom:far"
+    hooked.hook_agent(Judge({"proceed": True, "target": "local"}))
+    assert (await hooked.explain("Hello"))["model_routing"]["target"] == "ollama:llama2"
 
 
 @pytest.mark.parametrize("result", [None, {"metrics": {1, 2}}, {"metrics": "x" * 70_000}])

@@ -18,7 +18,8 @@ class BaseAgent:
     """
 
     check_timeout: float = 5.0
-    """Seconds that `check` may take. Over it, the prompt fails with DeadlineExceededError."""
+    """Seconds that `initialize` and `check` may take together. Over it, the prompt goes on without the agent,
+    and its result says so; as it does where the agent raises."""
 
     def __init__(self, name: str) -> None:
         """Name the agent: 1 to 128 characters, unique in its client."""
@@ -40,7 +41,9 @@ class BaseAgent:
 
         Returns a dict of JSON values, at most 64 KiB: `proceed` (False stops the
         execution with AgentRefusedError), and, as far as it makes sense,
-        `state`, `target`, `reason` and `metrics`.
+        `state`, `target`, `reason` and `metrics`. A `target` of `local`, `cloud`
+        or a model as `provider:name` is favoured by the daemon's routing, below
+        a pin, local-only and what can't answer; the first agent that has one counts.
         """
         raise NotImplementedError(f"{type(self).__name__} has to say what `check` does")
 
