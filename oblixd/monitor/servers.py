@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from oblixd.monitor import listening
+
 NAMES = frozenset({"ollama", "llama-server"})
 """What the kernel calls the processes of servers that may belong to another user."""
-_LISTENING = "0A"
 
 
 class LocalServers:
@@ -26,6 +27,9 @@ class LocalServers:
     def __init__(self, root: Path, origins: Callable[[], Iterable[str]]) -> None:
         self._root = root
         self._origins = origins
+        self._new: set[int] = set()
+        self._names: dict[int, bool] = {}
+        """Of each process whether its name is a server's. One that was just begun may take another yet."""
 
     def pids(self) -> frozenset[int]:
         """Goes through all processes: not for every second."""
@@ -34,18 +38,22 @@ class LocalServers:
             return frozenset()
         if not (self._root / "proc/self").exists():
             return frozenset(_told_by_psutil())
-        sockets = _listening(self._root, ports)
-        found = {pid for pid in self._all() if self._is_named(pid) or self._holds(pid, sockets)}
+        sockets = _listening(ports)
+        found = {pid for pid, is_named in self._named().items() if is_named or self._holds(pid, sockets)}
         found.discard(os.getpid())
         return frozenset(self._with_children(found))
 
-    def _all(self) -> Iterator[int]:
+    def _named(self) -> dict[int, bool]:
         with os.scandir(self._root / "proc") as entries:
-            yield from (int(entry.name) for entry in entries if entry.name.isdigit())
+            pids = {int(entry.name) for entry in entries if entry.name.isdigit()}
+        settled = self._names.keys() & pids - self._new
+        self._new = pids - self._names.keys()
+        self._names = {pid: self._names[pid] if pid in settled else self._is_named(pid) for pid in pids}
+        return self._names
 
     def _is_named(self, pid: int) -> bool:
         with contextlib.suppress(OSError):
-            return (self._root / f"proc/{pid}/comm").read_text().strip() in NAMES
+            return Path(f"{self._root}/proc/{pid}/comm").read_text().strip() in NAMES
         return False
 
     def _holds(self, pid: int, sockets: Collection[str]) -> bool:
@@ -85,16 +93,11 @@ def _ports(origins: Iterable[str]) -> Iterator[int]:
             yield port
 
 
-def _listening(root: Path, ports: Collection[int]) -> set[str]:
-    """The sockets that listen on these ports, as links in /proc/PID/fd name them (proc_pid_net(5))."""
-    found = set()
-    for name in ("tcp", "tcp6"):
-        with contextlib.suppress(OSError):
-            for row in (root / "proc/net" / name).read_text().splitlines()[1:]:
-                words = row.split()
-                if words[3] == _LISTENING and int(words[1].rpartition(":")[2], 16) in ports:
-                    found.add(f"socket:[{words[9]}]")
-    return found
+def _listening(ports: Collection[int]) -> frozenset[str]:
+    """The sockets that listen on these ports, as links in /proc/PID/fd name them."""
+    with contextlib.suppress(OSError):  # a sandbox may forbid to ask
+        return frozenset(f"socket:[{inode}]" for inode in listening.inodes(ports))
+    return frozenset()
 
 
 def _told_by_psutil() -> Iterator[int]:

@@ -53,6 +53,25 @@ def test_version_1_tells_the_same(tmp_path: Path, clock: list[float]) -> None:
     assert container.sample(CORES, MEMORY).cpu_percent == pytest.approx(25.0)
 
 
+def test_cpu_time_is_that_of_the_cgroup_with_the_quota_or_unknown(tmp_path: Path, clock: list[float]) -> None:
+    root = laid_out(tmp_path, "container1")
+    told = (root / "proc/self/cgroup").read_text().strip()
+    mounts = (root / "proc/self/mountinfo").read_text().replace("cgroup rw,cpu,cpuacct", "cgroup rw,cpu")
+    elsewhere = "736 730 0:34 / /sys/fs/cgroup/cpuacct ro - cgroup cgroup rw,cpuacct"
+    write(root, "proc/self/mountinfo", f"{mounts}{elsewhere}")
+    write(
+        root, "proc/self/cgroup", told.replace("cpu,cpuacct:/docker/4f2a", "cpu:/docker/4f2a/in\n9:cpuacct:/")
+    )
+    write(root, "sys/fs/cgroup/cpu,cpuacct/in/cpu.cfs_quota_us", 50000)
+    write(root, "sys/fs/cgroup/cpu,cpuacct/in/cpu.cfs_period_us", 100000)
+    write(root, "sys/fs/cgroup/cpuacct/cpuacct.usage", 1)
+    container = Container(root)
+    for _ in range(2):
+        use = container.sample(CORES, MEMORY)
+        clock[0] += 1.0
+        assert (use.quota_cores, use.cpu_percent) == (0.5, None)
+
+
 def test_the_lowest_limit_of_all_levels_counts(tmp_path: Path) -> None:
     use = Container(laid_out(tmp_path, "service2")).sample(CORES, MEMORY)
     assert (use.quota_cores, use.memory_limit_bytes, use.memory_used_bytes) == (0.5, 4 * GIB, GIB)
@@ -80,7 +99,7 @@ def test_without_cgroups_there_is_no_limit(tmp_path: Path) -> None:
 def test_a_place_that_a_namespace_hides_is_its_root(tmp_path: Path) -> None:
     root = laid_out(tmp_path, "container2")
     write(root, "proc/self/cgroup", "0::/../../elsewhere")
-    assert places.folders(root, places.V2) == [root / "sys/fs/cgroup"]
+    assert list(places.folders(root, places.V2).values()) == [root / "sys/fs/cgroup"]
 
 
 def test_what_is_available_is_never_more_than_the_machine_has() -> None:

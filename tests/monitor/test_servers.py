@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from oblixd.monitor import listening
 from oblixd.monitor.servers import LocalServers
 
 ROOT = Path("/")
@@ -50,6 +51,16 @@ def test_a_server_is_found_by_the_port_that_it_listens_on_with_its_children(star
     assert {server.pid, child} <= found
     assert os.getpid() not in found
     assert server.pid not in LocalServers(ROOT, lambda: [ELSEWHERE]).pids()
+
+
+@pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+def test_the_kernel_names_the_sockets_that_listen_on_a_port(family: socket.AddressFamily, host: str) -> None:
+    with socket.create_server((host, 0), family=family) as server:
+        address = server.getsockname()
+        with socket.create_connection(address[:2]):  # a connection does not listen
+            inode = os.fstat(server.fileno()).st_ino
+            assert listening.inodes({address[1]}) == {inode}
+    assert listening.inodes({address[1]}) == set()
 
 
 def test_a_server_of_anybody_is_found_by_its_name(started, tmp_path: Path) -> None:

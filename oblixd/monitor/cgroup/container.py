@@ -66,8 +66,9 @@ class Container:
         if self._cpu is None:
             return None
         quota, level = self._cpu
-        before, self._before = self._before, (time.monotonic(), level.used_s(), level)
-        if before is None or before[2] != level or self._before[0] <= before[0]:
+        used_s = level.used_s()
+        before, self._before = self._before, None if used_s is None else (time.monotonic(), used_s, level)
+        if before is None or self._before is None or before[2] != level or self._before[0] <= before[0]:
             return None
         cores = (self._before[1] - before[1]) / (self._before[0] - before[0])
         return min(100.0, max(0.0, 100.0 * cores / quota)) if quota > 0.0 else None
@@ -75,10 +76,10 @@ class Container:
 
 def _cpu_levels(root: Path) -> Sequence[CpuLevel]:
     accounts = places.folders(root, "cpuacct")
-    first: list[CpuLevel] = [Cpu1(*pair) for pair in zip(places.folders(root, "cpu"), accounts, strict=False)]
-    return [*first, *(Cpu2(folder) for folder in places.folders(root, places.V2))]
+    first = [Cpu1(folder, accounts.get(name)) for name, folder in places.folders(root, "cpu").items()]
+    return [*first, *(Cpu2(folder) for folder in places.folders(root, places.V2).values())]
 
 
 def _memory_levels(root: Path) -> Sequence[MemoryLevel]:
-    first: list[MemoryLevel] = [Memory1(folder) for folder in places.folders(root, "memory")]
-    return [*first, *(Memory2(folder) for folder in places.folders(root, places.V2))]
+    first = [Memory1(folder) for folder in places.folders(root, "memory").values()]
+    return [*first, *(Memory2(folder) for folder in places.folders(root, places.V2).values())]

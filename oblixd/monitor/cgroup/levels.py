@@ -19,8 +19,8 @@ class CpuLevel(Protocol):
     def quota_cores(self) -> float | None:
         """Cores' worth of CPU that it may use; None: as much as there is."""
 
-    def used_s(self) -> float:
-        """Seconds of CPU that all in it used. Raises OSError."""
+    def used_s(self) -> float | None:
+        """Seconds of CPU that all in it used; None where that is not accounted. Raises OSError."""
 
 
 class MemoryLevel(Protocol):
@@ -70,16 +70,17 @@ class Cpu1:
     """Version 1. Source: Documentation/scheduler/sched-bwc.rst and cgroup-v1/cpuacct.rst of the kernel."""
 
     folder: Path
-    accounts: Path
-    """The same cgroup where CPU time is accounted: often the same folder."""
+    accounts: Path | None
+    """The cgroup of the same name where CPU time is accounted: often the same folder."""
 
     def quota_cores(self) -> float | None:
         quota = files.integer(self.folder / "cpu.cfs_quota_us")
         period = files.integer(self.folder / "cpu.cfs_period_us")
         return quota / period if quota and period and quota > 0 else None
 
-    def used_s(self) -> float:
-        return int((self.accounts / "cpuacct.usage").read_text()) / 1e9
+    def used_s(self) -> float | None:
+        used_ns = files.integer(self.accounts / "cpuacct.usage") if self.accounts else None
+        return None if used_ns is None else used_ns / 1e9
 
 
 @dataclass(frozen=True, slots=True)

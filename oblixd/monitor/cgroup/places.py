@@ -19,20 +19,20 @@ class Mount(NamedTuple):
     point: PurePosixPath
 
 
-def folders(root: Path, controller: str) -> list[Path]:
-    """The cgroups of a controller that hold this process, the innermost first. Empty: there are none.
+def folders(root: Path, controller: str) -> dict[PurePosixPath, Path]:
+    """The cgroups of a controller that hold this process, by name, the innermost first. None are {}.
 
     `V2` gives those of version 2. Sources: cgroups(7), proc_pid_mountinfo(5).
     """
     own = _own(root).get(controller)
     mount = next((mount for mount in _mounts(root) if controller in mount.controllers), None)
     if own is None or mount is None:
-        return []
+        return {}
     point = root / mount.point.relative_to("/")
     # In a namespace of its own a process may be told a place that can't be seen from there.
     inside = own.relative_to(mount.root) if own.is_relative_to(mount.root) else PurePosixPath()
-    within = [point / part for part in (inside, *inside.parents)] if ".." not in inside.parts else [point]
-    return [folder for folder in within if folder.is_dir()]
+    names = [PurePosixPath()] if ".." in inside.parts else [inside, *inside.parents]
+    return {name: point / name for name in names if (point / name).is_dir()}
 
 
 def _own(root: Path) -> dict[str, PurePosixPath]:
