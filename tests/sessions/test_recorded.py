@@ -168,7 +168,7 @@ async def test_what_was_kept_for_a_while_and_purged_leaves_no_ids(sessions: Sess
 
 async def _imported(sessions: Sessions, messages: list[pb.Message]) -> str:
     async def items() -> object:
-        yield ImportSessionsRequest(header=ImportHeader(session=Session(title="imported")))
+        yield ImportSessionsRequest(header=ImportHeader(session=Session(source_id="elsewhere")))
         yield ImportSessionsRequest(messages=MessageBatch(messages=messages))
 
     answers = [answer async for answer in sessions.import_(items())]
@@ -209,6 +209,7 @@ async def test_what_the_daemons_death_cut_off_is_found_as_interrupted(tmp_path: 
 
 async def _of_every_kind(sessions: Sessions) -> None:
     """Turns that ended in every way, in sessions of every kind, and one that runs."""
+    await _purged_but_for_copies(sessions)
     first = await _asked(sessions, "complete")
     for request_id in ("failed", "cancelled"):
         turn = await sessions.begin_turn(first, request_id, [say("context", pb.ROLE_ASSISTANT), say("?")])
@@ -223,7 +224,28 @@ async def _of_every_kind(sessions: Sessions) -> None:
     await turn.checkpoint([pb.Part(text="part")])
 
 
-KINDS = ("complete", "failed", "cancelled", "nothing", "in the copy", "before", "running", "deleted")
+async def _purged_but_for_copies(sessions: Sessions) -> None:
+    """A session that is gone for good, of whose turn a fork, a merge and an import are left."""
+    purged = await _asked(sessions, "purged")
+    await sessions.copy(purged, None)
+    await sessions.merge([purged], None)
+    await _imported(sessions, all_messages(sessions, purged))
+    await sessions.delete(purged)
+    await deletion.purge(sessions.ledger, 0)
+    await _swept(sessions)
+
+
+KINDS = (
+    "purged",
+    "complete",
+    "failed",
+    "cancelled",
+    "nothing",
+    "in the copy",
+    "before",
+    "running",
+    "deleted",
+)
 
 
 def _make_old(file: offline.File) -> None:
