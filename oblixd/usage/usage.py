@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from datetime import date, timedelta
 
-from oblixd.errors import OblixdError
+from oblixd.errors import DataLossError, OblixdError
 from oblixd.store import Store, Transaction
 from oblixd.store.v1 import records_pb2 as records
 from oblixd.usage.budgets import Budgets, BudgetState, Caps
@@ -131,10 +131,18 @@ class Usage:
         for view in VIEWS:
             key = view.key(number, entry)
             record = view.record(entry)
-            record.MergeFromString(table.get(txn, key) or b"")
+            record.MergeFromString(self._row(txn, key))
             add(record, entry)
             table.put(txn, key, record.SerializeToString())
         return True
+
+    def _row(self, txn: Transaction, key: bytes) -> bytes:
+        """A row as it is on disk. A damaged one is empty: no prompt may fail by the counts of others."""
+        try:
+            return self._store.table("usage").get(txn, key) or b""
+        except DataLossError:
+            logger.exception("a row of usage is lost, and is counted from nothing")
+            return b""
 
     def _spent(self, done: asyncio.Future[bool], day: date, entry: UsageEntry) -> None:
         if not done.cancelled() and done.exception() is None and done.result():
@@ -145,6 +153,6 @@ class Usage:
         today, table = self.today(), self._store.table("usage")
         with self._store.read() as txn:
             for day in range(today.replace(day=1).toordinal(), today.toordinal() + 1):
-                for _, payload in table.ascending(txn, BY_MODEL.rows(day)):
-                    record = records.ConsumptionRecord.FromString(payload)
+                for key in table.keys(txn, BY_MODEL.rows(day)):
+                    record = records.ConsumptionRecord.FromString(self._row(txn, key))
                     self._budgets.spend(date.fromordinal(day), record.cost_nano)

@@ -7,11 +7,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 import pytest
+from support.conversations import store_in
 
+from oblixd.errors import DataLossError
 from oblixd.store import Store
-from oblixd.usage import Caps, Usage, UsageEntry
+from oblixd.store.inspection import DATA_FILE
+from oblixd.usage import TABLE_NAMES, Caps, Usage, UsageEntry
 
 
 @pytest.fixture
@@ -118,3 +122,20 @@ async def test_who_goes_away_meanwhile_is_counted_all_the_same(store: Store) -> 
     await store.write(lambda txn: None)
     assert await _spent(usage) == {"day": 0.5}
     assert (await usage.report()).total.cost == 0.5
+
+
+async def test_a_damaged_row_stops_neither_the_start_nor_an_answer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with store_in(tmp_path / "damaged", TABLE_NAMES) as store:
+        await Usage(store).add(_entry("one", 1.0))
+    path = tmp_path / "damaged" / DATA_FILE
+    path.write_bytes(path.read_bytes().replace(b"openai:x", b"openai:y"))
+    async with store_in(tmp_path / "damaged", TABLE_NAMES) as store:
+        usage = Usage(store, caps=Caps(daily=9))
+        with pytest.raises(DataLossError):
+            await usage.report()
+        await usage.add(_entry("two", 2.0))
+        assert await _spent(usage) == {"day": 2.0}
+        assert (await usage.report()).total.cost == 2.0
+    assert "a row of usage is lost" in caplog.text
