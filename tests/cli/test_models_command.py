@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import sys
@@ -9,9 +10,12 @@ from pathlib import Path
 
 import pytest
 from oblix.cli import models
+from oblix.cli.fetch import weights_file
 from oblix.testing import OllamaServer
 from oblix.v1 import models_pb2, routing_pb2
+from support.ggufs import LLAMA, file_of
 from support.terminal import terminal
+from support.waiting import eventually
 
 NAMES = ["embedded:smollm2-135m-instruct", "ollama:llama3.2:1b"]
 
@@ -75,6 +79,24 @@ def test_a_long_pull_shows_a_bar_and_ctrl_c_stops_it(
         assert pull.done.wait(5)
         assert pull.abandoned.is_set()
         assert 0 < server.library.arrived("gemma") < 5000
+
+
+def test_a_broken_file_is_named_and_stops_nobody(home: Path, oblix_alone) -> None:
+    whole, broken = home / "whole.gguf", home / "broken.gguf"
+    whole.symlink_to(weights_file())
+    broken.write_bytes(file_of(LLAMA)[:-200])
+    files = f"one={whole},two={broken},smollm2-135m-instruct"
+
+    def listed() -> dict[str, list[str]]:
+        lines = oblix_alone("models", OBLIX_EMBEDDED_MODELS=files).stdout.splitlines()
+        return {line.split("\t")[0]: line.split("\t") for line in lines}
+
+    asyncio.run(eventually(lambda: listed()["embedded:two"][1] == "unavailable"))
+    models = listed()
+    assert list(models) == ["embedded:one", "embedded:two", "embedded:smollm2-135m-instruct"]
+    assert f"{broken} is cut short" in models["embedded:two"][-1]
+    assert models["embedded:one"][1] == "idle"
+    assert oblix_alone("ask", "--no-metrics", "--model", "embedded:one", "Say hello").stdout.strip()
 
 
 def test_json_tells_all(oblix_alone) -> None:

@@ -90,9 +90,10 @@ class EmbeddedModels:
         return connection
 
     async def examine(self) -> None:
-        """Read the files' headers, so that a broken one is known before a prompt goes there."""
+        """Read the headers of the user's own files: a broken one is then known before a prompt goes there."""
         for connection in list(self._connections):
-            await connection.probe()
+            if not connection.is_packaged:
+                await connection.probe()
 
     def pids(self) -> list[int]:
         """List the processes that run now."""
@@ -123,6 +124,11 @@ class EmbeddedConnection:
         self._tokeniser: Tokeniser | None = None
         self._streams = Streams()
         self._supervisor = Supervisor(spec.id, self._start, memory, idle_unload_s=settings.idle_unload_s)
+
+    @property
+    def is_packaged(self) -> bool:
+        """Whether its file came with Oblix."""
+        return self._file.is_packaged
 
     @property
     def pid(self) -> int | None:
@@ -159,7 +165,7 @@ class EmbeddedConnection:
     async def probe(self) -> Status:
         """See `Connection.probe`. Its file is examined; it is not loaded for that."""
         try:
-            _, header = await self._file.examine()
+            header = await self._file.examine()
         except weights.WeightsError as error:
             return Status(State.UNAVAILABLE, str(error))
         self._fit(header)
@@ -208,7 +214,7 @@ class EmbeddedConnection:
 
     async def _start(self) -> Worker:
         try:
-            found, header = await self._file.examine()
+            found, header = await self._file.check()
         except weights.WeightsError as error:
             raise self._peer.error(ModelErrorKind.NOT_PULLED, str(error)) from error
         self._fit(header)

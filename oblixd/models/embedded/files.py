@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from oblixd.errors import InvalidArgumentError
@@ -50,13 +50,31 @@ class ModelFile:
             return Status(State.UNAVAILABLE, self._problem)
         return Status(State.IDLE)
 
-    async def examine(self) -> tuple[Weights, Header]:
-        """Read its header and check its weights, where they have a checksum. Raises WeightsError."""
+    @property
+    def is_packaged(self) -> bool:
+        """Whether it came with Oblix, and is none of the user's own."""
+        return self._files.get(self._name) is None
+
+    async def examine(self) -> Header:
+        """Read its header. Raises WeightsError."""
+        _, header = await self._beside(self._examined)
+        return header
+
+    async def check(self) -> tuple[Weights, Header]:
+        """Read its header, and check its weights where they have a checksum. Raises WeightsError."""
+        return await self._beside(self._checked)
+
+    async def _beside(self, work: Callable[[], tuple[Weights, Header]]) -> tuple[Weights, Header]:
         try:
-            return await asyncio.to_thread(self._examined)
+            return await asyncio.to_thread(work)
         except WeightsError:
             self._weights = None
             raise
+
+    def _checked(self) -> tuple[Weights, Header]:
+        found, header = self._examined()
+        weights.verify(found, self._state_dir)
+        return found, header
 
     def _examined(self) -> tuple[Weights, Header]:
         found = self._weights or self._found()
@@ -73,7 +91,6 @@ class ModelFile:
             raise WeightsError(self._problem) from error
         finally:
             self._stamp = stamp
-        weights.verify(found, self._state_dir)
         return found, self.header
 
     def _found(self) -> Weights:
