@@ -164,3 +164,14 @@ def test_another_way_is_another_network(endpoint):
     endpoint.forget(Way("", "192.0.2.8"))
     assert endpoint.view(0.0) == Connectivity()
     assert endpoint.due_s() == -math.inf
+
+
+def test_long_trouble_that_fades_is_soon_known_to_be_over(endpoint):
+    for _ in range(50):
+        endpoint.failed(10.0, "lost")
+        endpoint.connected(10.0, 20.0)
+    assert pause_s(endpoint, 10.0) == about(INTERVAL_S)
+    for _ in range(CALM_CONNECTS - 1):
+        endpoint.connected(10.0, 20.0)
+    assert endpoint.view(10.0).packet_loss_percent > 10.0
+    assert pause_s(endpoint, 10.0) == about(1.0)

@@ -166,7 +166,12 @@ class Endpoint:
         self._heard_s = self._tried_s = now_s
         self._is_cut = False
         self._usual = self._usual + 1 if is_good else 0
-        has_calmed = self._usual >= CALM_CONNECTS
-        has_calmed = has_calmed and (self._figures.loss_percent(now_s) or 0.0) <= CALM_LOSS_PERCENT
-        self._looks = 0 if has_calmed else self._looks + 1
+        is_lossy = (self._figures.loss_percent(now_s) or 0.0) > CALM_LOSS_PERCENT
+        if self._usual >= CALM_CONNECTS and not is_lossy:
+            self._looks = 0
+        elif self._usual == CALM_CONNECTS:
+            # It seems to be over: soon known for sure.
+            self._looks = 1
+        else:
+            self._looks += 1
         self._spread = random.uniform(1 - SPREAD, 1 + SPREAD)  # noqa: S311 - spread, not secrecy
