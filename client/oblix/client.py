@@ -134,9 +134,12 @@ class OblixClient(
         return _machine.connectivity_of(await self._snapshot())
 
     async def shutdown(self) -> None:
-        """Let go of what this client hooked, and close it. The daemon lives on. Harmless when done twice."""
+        """Let go of what this client hooked, and close it. The daemon lives on. Harmless when done twice.
+
+        Where prompts were sent that go on without it, their models stay hooked for an hour.
+        """
         await self._agents.shutdown()
-        if self._hooks.handles() and self._transport.is_connected:
+        if self._hooks.handles() and self._transport.is_connected and not self._leaves_running:
             await self._hooks.remove()
         self._transport.close()
 

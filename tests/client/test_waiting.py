@@ -82,6 +82,21 @@ async def test_the_interactive_go_first_and_see_what_they_wait_for(
     assert order == ["sooner", "later"]
 
 
+async def test_what_waits_goes_on_without_the_client_that_sent_it(
+    client: OblixClient, ollama: OllamaServer
+) -> None:
+    await client.hook_model("ollama", "llama2", endpoint=ollama.url, max_running=1)
+    ollama.script(Answer("one two three", tokens_per_second=20), "After it.")
+    for name in ("before", "after"):
+        events = client.stream("Hello", request_id=name, on_disconnect="continue")
+        await anext(events)
+        await events.aclose()
+    await client.shutdown()
+    ends = [event async for event in OblixClient().attach("after")]
+    assert isinstance(ends[-1], Completed)
+    assert ends[-1].response["response"] == "After it."
+
+
 async def test_where_a_prompt_would_go_is_told_without_sending_it(
     hooked: OblixClient, ollama: OllamaServer
 ) -> None:

@@ -113,15 +113,15 @@ async def _ask(prompt: str, arguments: argparse.Namespace) -> Completed:
 
 
 async def _detached(prompt: str, arguments: argparse.Namespace) -> None:
-    # Not shut down at the end: that would let go of the model, which is still needed.
-    client, request_id = OblixClient(), str(uuid.uuid4())
-    session_id, events = await _begun(client, prompt, arguments, request_id)
-    try:
-        async with aclosing(events):
-            await anext(events)  # it has begun, or waits
-    except REFUSALS:
-        _discard(client, session_id, arguments)
-        raise
+    request_id = str(uuid.uuid4())
+    async with OblixClient() as client:
+        session_id, events = await _begun(client, prompt, arguments, request_id)
+        try:
+            async with aclosing(events):
+                await anext(events)  # it has begun, or waits
+        except REFUSALS:
+            _discard(client, session_id, arguments)
+            raise
     print(request_id)
 
 
