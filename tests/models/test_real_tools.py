@@ -12,7 +12,7 @@ from support.llama import serving
 
 from oblixd.models.base import ChatRequest, Connection, Finish, Location, Options, Tool
 from oblixd.models.custom import CustomConnection
-from oblixd.models.embedded.tools import check_tools
+from oblixd.models.embedded import props
 from oblixd.models.embedded.weights import find
 from oblixd.models.failures import Peer
 from oblixd.models.hooks import checked
@@ -58,5 +58,5 @@ async def test_a_call_comes_in_pieces_and_fits_its_schema(
 
 async def test_a_template_with_a_place_for_tools_is_known(llama: str) -> None:
     http = HttpClient(Server(Peer("The embedded model", ""), llama))
-    await check_tools(http, ChatRequest([], tools=TOOLS))
+    assert (await props.read(http)).features == ("json_schema", "tools")
     await http.close()
