@@ -119,6 +119,7 @@ class Daemon:
         )
         await self._open_doors(server, cleanup)
         self._keep(asyncio.create_task(http.warm()), cleanup)
+        registry.keep_warm()
         self._keep(asyncio.create_task(embedded.examine()), cleanup)
         self._keep(asyncio.create_task(sessions.keep_up()), cleanup)
         self._keep(asyncio.create_task(usage.keep_up()), cleanup)
