@@ -120,16 +120,21 @@ class OblixClient(
         """This machine's load as the daemon measured it last. What could not be measured is None.
 
         `cpu_percent`, `memory_percent` and `own_cpu_percent` (our local models):
-        0 to 100; `memory_available_bytes`; `load_average` over one minute;
-        `cpu_count`; `state` under the default thresholds; `sampled_at`.
+        0 to 100; `load_average` over one minute; `gpu`: whether one is
+        `available`, its `name`, `utilization` and `memory_utilization`, 0 to 1;
+        `state` under the default thresholds, `since` when, and `sampled_at`.
+        docs/monitor.md has the rest, the fields of ResourceSample by name.
         """
         return _machine.resources_of(await self._snapshot())
 
     async def get_connectivity_metrics(self) -> dict[str, Any]:
         """The network to cloud models as the daemon measured it last. What could not be measured is None.
 
-        `latency` in milliseconds, `packet_loss` in percent, `bandwidth` in
-        megabits a second; `state` under the default thresholds; `sampled_at`.
+        `latency` and `jitter` in milliseconds, `packet_loss` in percent,
+        `bandwidth` in megabits a second, `connection_type`; `state` under the
+        default thresholds, `since` when, `sampled_at`; and the same of each
+        model server in `endpoints`, with its `age` in seconds and the `reason`
+        why it can't be reached.
         """
         return _machine.connectivity_of(await self._snapshot())
 
