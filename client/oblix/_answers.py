@@ -95,6 +95,8 @@ def decision_of(decision: routing_pb2.RoutingDecision) -> dict[str, dict[str, An
             "state": decision.rule,
             "target": decision.model,
             "reason": decision.reason,
+            "policy": decision.policy,
+            "policy_source": decision.policy_source,
             "candidates": [_candidate(verdict) for verdict in decision.candidates],
             "failed_attempts": [],
         },
@@ -118,6 +120,7 @@ def _candidate(verdict: routing_pb2.CandidateVerdict) -> dict[str, Any]:
         "rank": verdict.rank,
         "rule": verdict.rule,
         "reason": verdict.reason,
+        "metrics": {reading.name: reading.value for reading in verdict.readings},
     }
 
 

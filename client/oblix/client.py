@@ -12,6 +12,7 @@ from oblix._address import address_of
 from oblix._backup import BackupCalls
 from oblix._chat import ChatCalls
 from oblix._executions import ExecutionCalls
+from oblix._explain import ExplainCalls
 from oblix._hooks import configuration_of, hook_request, type_of
 from oblix._housekeeping import HousekeepingCalls
 from oblix._keys import key_of
@@ -28,6 +29,7 @@ from oblix.v1 import models_pb2, monitor_pb2
 class OblixClient(
     ChatCalls,
     ExecutionCalls,
+    ExplainCalls,
     SearchCalls,
     TransferCalls,
     HousekeepingCalls,

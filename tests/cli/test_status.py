@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from datetime import datetime
@@ -97,11 +98,17 @@ def test_models_lists_what_serves_without_a_hook(home: Path, oblix_alone) -> Non
     assert (model["location"], model["context_window"], model["cooldown_until"]) == ("local", 8192, None)
 
 
-def test_agents_lists_the_documented_thresholds(oblix_alone) -> None:
+def test_agents_lists_the_documented_thresholds_states_and_measurements(oblix_alone) -> None:
     agents = json.loads(oblix_alone("agents", "--json").stdout)
-    assert agents["resource_monitor"]["cpu_threshold"] == 80
-    assert agents["connectivity_monitor"]["latency_threshold"] == 200
-    assert "resource_monitor\tload_threshold\t4\n" in oblix_alone("agents").stdout
+    machine, network = agents["resource_monitor"], agents["connectivity_monitor"]
+    assert machine["thresholds"]["cpu_threshold"] == 80
+    assert network["thresholds"]["latency_threshold"] == 200
+    assert (machine["state"], network["state"]) != ("unknown", "optimal")
+    assert machine["since"]
+    assert 0 < machine["measured"]["memory_threshold"] < 100
+    shown = oblix_alone("agents").stdout
+    assert f"resource_monitor: {machine['state']} since " in shown
+    assert re.search(r"^resource_monitor\tload_threshold\t4\t[\d.]+$", shown, re.MULTILINE)
 
 
 def test_fetch_only_checks_what_is_there(oblix_alone) -> None:

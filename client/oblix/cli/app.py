@@ -20,6 +20,7 @@ COMMANDS = {
     "attach": "go on with an answer that runs in the daemon, or ended there",
     "ps": "list the answers that wait, run, or ended lately",
     "cancel": "end answers that run or wait",
+    "explain": "tell where a prompt would go, or a session's prompts went, and why",
     "sessions": "find, read, keep in order, export and import conversations",
     "backup": "write everything that the daemon keeps to a file",
     "usage": "show what was used, and what it cost",
