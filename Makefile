@@ -18,6 +18,7 @@ PYTHON = $(or $(shell for python in python3.11 python3 python3.12 python3.13 pyt
 stamp = $(1)/.installed-$(2)-$(shell cat pyproject.toml Makefile requirements/*.lock | cksum | cut -d ' ' -f 1)
 RUN    := $(call stamp,$(VENV),run)
 DEV    := $(call stamp,$(VENV),dev)
+BENCH  := $(call stamp,$(VENV),bench)
 FLOORS := $(call stamp,.venv-floors,dev)
 PROTOS := $(call stamp,.venv-protos,protos)
 
@@ -55,6 +56,10 @@ $(DEV):
 	$(call grpcurl,$(VENV))
 	@touch $@ $(RUN)
 
+$(BENCH): $(DEV)
+	@$(call try,$(call PIP,$(VENV)) --require-hashes --no-deps --only-binary :all: -r requirements/bench.lock)
+	@touch $@
+
 $(FLOORS):
 	$(call install,.venv-floors,floors)
 	$(call oblix,.venv-floors)
@@ -83,7 +88,7 @@ test-floors: $(FLOORS) ## Run the suite on the oldest protobuf and grpcio that a
 robustness: $(DEV) ## Cut the network and kill processes for real (root: else it says what it leaves out)
 	@$(PY) -m pytest -s -m robustness $(or $(ARGS),tests/robustness)
 
-bench: $(DEV) ## Measure, and hold the numbers against their limits
+bench: $(BENCH) ## Measure, and hold the numbers against their limits
 	@for bench in tests/benchmarks/bench_*.py; do PYTHONPATH=tests $(PY) $$bench || failed=1; done; [ -z "$$failed" ]
 
 check: lint types protos-lint check-protos ## Everything that reads the code without running it
@@ -117,6 +122,7 @@ lock: $(DEV) ## Lock the newest versions that the ranges allow
 	@$(COMPILE) --extra embedded pyproject.toml requirements/run.in -o requirements/run.lock
 	@$(COMPILE) $(SUITE) -c requirements/run.lock -o requirements/dev.lock
 	@$(COMPILE) $(SUITE) -c requirements/floors.in -o requirements/floors.lock
+	@$(COMPILE) requirements/bench.in -c requirements/dev.lock -o requirements/bench.lock
 	@$(COMPILE) requirements/protos.in -o requirements/protos.lock
 
 ##@ Rest
