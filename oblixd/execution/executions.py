@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from oblix.v1 import executions_pb2 as pb
 from oblix.v1 import routing_pb2
 
-from oblixd.errors import AlreadyExistsError, NotFoundError, UnavailableError
+from oblixd.errors import NotFoundError, UnavailableError
 from oblixd.execution import replay, route
 from oblixd.execution.briefing import Briefing
 from oblixd.execution.caller import Caller
@@ -28,6 +28,7 @@ from oblixd.execution.tokens import Corrections
 from oblixd.execution.turns import TurnQueue
 from oblixd.models.registry import Hook, Registry
 from oblixd.sessions import RecordedTurn, Sessions
+from oblixd.sessions.requests import reused
 from oblixd.usage import Usage
 
 REMEMBERED_S = 600.0
@@ -178,7 +179,7 @@ class Executions:
         if turn is None:
             return None
         if not replay.is_same(turn, request, fingerprint(request)):
-            raise _reused(request.request_id)
+            raise reused(request.request_id)
         return replay.log_of(request.request_id, turn)
 
     def _recorded(self, request_id: str) -> RecordedTurn:
@@ -229,12 +230,4 @@ class Executions:
 def _same(known: Execution, request: pb.ExecuteRequest) -> Execution:
     if fingerprint(known.request) == fingerprint(request):
         return known
-    raise _reused(request.request_id)
-
-
-def _reused(request_id: str) -> AlreadyExistsError:
-    return AlreadyExistsError(
-        "REQUEST_ID_REUSED",
-        f"request_id {request_id!r} belongs to another request: use a new one for each prompt.",
-        request_id=request_id,
-    )
+    raise reused(request.request_id)
