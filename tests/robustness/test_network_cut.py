@@ -12,9 +12,9 @@ from collections.abc import Iterator
 import pytest
 from support import netlab
 from support.netlab import FAR, LATE, Lab
-from support.site import CLOUD, LOCAL, Site, Turned
+from support.site import CLOUD, LOCAL, Site, Turned, cloud, limited, local
 
-SELDOM_S = 0.4
+SELDOM_S = 0.5
 """Between two prompts, where many of them would fill the line by themselves."""
 LONG = 200
 """Words of an answer that takes seconds."""
@@ -34,9 +34,9 @@ class Report:
     def say(self, sentence: str) -> None:
         self.sentences.append(sentence)
 
-    def add(self, what: str, local: Turned, back: Turned) -> None:
+    def add(self, what: str, turned: Turned, back: Turned) -> None:
         self.rows.append(
-            f"| {what} | {local.after_s:.2f} s | {local.longest_s:.2f} s | {back.after_s:.2f} s |"
+            f"| {what} | {turned.after_s:.2f} s | {turned.longest_s:.2f} s | {back.after_s:.2f} s |"
         )
 
 
@@ -63,7 +63,7 @@ def calm(site: Site) -> Iterator[None]:
 def settle(site: Site, host: str, *, tls: bool = True) -> None:
     """Prompts go to the cloud, as they do where all is well."""
     site.hook(host, tls=tls)
-    site.turns_to(CLOUD, time.monotonic())
+    site.turns(cloud, time.monotonic())
 
 
 @pytest.mark.parametrize("tls", [True, False], ids=["TLS", "plain"])
@@ -71,23 +71,23 @@ def test_the_cable_is_pulled(site: Site, report: Report, tls: bool) -> None:
     settle(site, FAR, tls=tls)
     began_s = time.monotonic()
     site.lab.pull()
-    local = site.turns_to(LOCAL, began_s)
+    turned = site.turns(local, began_s)
     began_s = time.monotonic()
     site.lab.plug()
-    back = site.turns_to(CLOUD, began_s)
-    report.add(f"the cable is pulled ({'https' if tls else 'http'})", local, back)
-    assert local.after_s < 5.0
+    back = site.turns(cloud, began_s)
+    report.add(f"the cable is pulled ({'https' if tls else 'http'})", turned, back)
+    assert turned.after_s < 5.0
 
 
 def test_the_default_route_goes(site: Site, report: Report) -> None:
     settle(site, FAR)
     began_s = time.monotonic()
     site.lab.unroute()
-    local = site.turns_to(LOCAL, began_s)
+    turned = site.turns(local, began_s)
     began_s = time.monotonic()
     site.lab.route()
-    report.add("the default route goes", local, site.turns_to(CLOUD, began_s))
-    assert local.after_s < 5.0
+    report.add("the default route goes", turned, site.turns(cloud, began_s))
+    assert turned.after_s < 5.0
 
 
 def test_the_cable_is_pulled_in_the_middle_of_an_answer(site: Site, report: Report) -> None:
@@ -99,7 +99,7 @@ def test_the_cable_is_pulled_in_the_middle_of_an_answer(site: Site, report: Repo
         f"An answer whose cable was pulled began anew on the local model after {asked.rerouted_s:.1f} s."
     )
     site.lab.plug()
-    site.turns_to(CLOUD, time.monotonic())
+    site.turns(cloud, time.monotonic())
 
 
 def test_the_cable_is_pulled_for_a_moment_in_the_middle_of_an_answer(site: Site, report: Report) -> None:
@@ -123,30 +123,30 @@ def test_packets_come_late(site: Site, report: Report) -> None:
     settle(site, LATE)
     began_s = time.monotonic()
     site.lab.spoil(delay_ms=400)
-    local = site.turns_to(LOCAL, began_s, SELDOM_S)
+    worse = site.turns(limited, began_s, SELDOM_S)
     assert site.network().latency > 400.0
     began_s = time.monotonic()
     site.lab.calm()
-    back = site.turns_to(CLOUD, began_s, SELDOM_S)
+    back = site.turns(cloud, began_s, SELDOM_S)
     assert site.network().latency < 200.0
-    report.add("packets come 400 ms late", local, back)
+    report.add("packets come 400 ms late", worse, back)
 
 
 def test_packets_get_lost(site: Site, report: Report) -> None:
     settle(site, LATE)
     began_s = time.monotonic()
     site.lab.spoil(lost_percent=20)
-    local = site.turns_to(LOCAL, began_s, SELDOM_S)
+    worse = site.turns(limited, began_s, SELDOM_S)
     began_s = time.monotonic()
     site.lab.calm()
-    report.add("20 % of the packets get lost", local, site.turns_to(CLOUD, began_s, SELDOM_S))
+    report.add("20 % of the packets get lost", worse, site.turns(cloud, began_s, SELDOM_S))
 
 
 def test_the_line_is_narrow(site: Site, report: Report) -> None:
     settle(site, FAR)
     began_s = time.monotonic()
-    site.lab.throttle(40)
-    local = site.turns_to(LOCAL, began_s, SELDOM_S)
+    site.lab.throttle(20)
+    worse = site.turns(limited, began_s, SELDOM_S)
     began_s = time.monotonic()
     site.lab.calm()
-    report.add("40 kbit/s are left", local, site.turns_to(CLOUD, began_s, SELDOM_S))
+    report.add("20 kbit/s are left", worse, site.turns(cloud, began_s, SELDOM_S))

@@ -59,6 +59,21 @@ class Asked:
     """From the question to the restart on the next model; None: there was none."""
 
 
+def local(asked: Asked) -> bool:
+    """It went to the local model straight away."""
+    return asked.first == asked.answered == LOCAL
+
+
+def cloud(asked: Asked) -> bool:
+    """It went to the cloud model straight away."""
+    return asked.first == asked.answered == CLOUD
+
+
+def limited(asked: Asked) -> bool:
+    """It went where a limited network sends it: to the local model, unless the machine is overloaded, too."""
+    return asked.rule == "OVERLOADED_AND_LIMITED" or (asked.rule == "LIMITED_NETWORK" and local(asked))
+
+
 @dataclass(frozen=True)
 class Turned:
     """When prompts took another way after something happened."""
@@ -141,13 +156,13 @@ class Site:
         )
         return self._executions.Execute(request, timeout=TIMEOUT_S)
 
-    def turns_to(self, model: str, since_s: float, pause_s: float = 0.1) -> Turned:
-        """Ask every `pause_s` until a prompt goes to this model straight away."""
+    def turns(self, goes: Callable[[Asked], bool], since_s: float, pause_s: float = 0.1) -> Turned:
+        """Ask every `pause_s` until a prompt goes that way."""
         asked: list[Future[Asked]] = []
         with ThreadPoolExecutor(MOST_AT_ONCE) as pool:
-            while not (straight := [one for one in _done(asked) if one.first == one.answered == model]):
+            while not (straight := [one for one in _done(asked) if goes(one)]):
                 waited_s = time.monotonic() - since_s
-                assert waited_s < TURN_S, f"prompts did not go to {model}; the last one: {_done(asked)[-1:]}"
+                assert waited_s < TURN_S, f"prompts do not go that way; the last one: {_done(asked)[-1:]}"
                 asked.append(pool.submit(self.ask))
                 time.sleep(pause_s)  # the pace of the prompts is what is measured with
         longest_s = max(one.took_s for one in _done(asked))

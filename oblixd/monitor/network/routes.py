@@ -8,7 +8,7 @@ import socket
 import struct
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -31,11 +31,8 @@ class Way:
     """Empty where it can't be told."""
     address: str
     """Our own, as the other side sees it."""
-
-    @property
-    def kind(self) -> str:
-        """See `kind_of`."""
-        return kind_of(self.interface)
+    kind: str = field(default="", compare=False)
+    """See `kind_of`."""
 
 
 def way_to(addresses: Iterable[str]) -> Way | None:
@@ -43,7 +40,7 @@ def way_to(addresses: Iterable[str]) -> Way | None:
     for address in addresses:
         own = _source(address)
         if own is not None and _has_link(interface := _interface(own)):
-            return Way(interface, own)
+            return Way(interface, own, kind_of(interface))
     return None
 
 
