@@ -10,7 +10,7 @@ from oblix.cli.plot.series import Series, load, network, spans
 from oblix.cli.plot.svg import Frame
 from oblix.v1 import monitor_pb2
 
-WIDTH, LEFT, RIGHT = 960, 70, 190
+WIDTH, LEFT, RIGHT = 980, 70, 210
 HEAD, GAP, LOAD, NETWORK, FOOT = 62, 44, 190, 120, 40
 GRID = "#e3e3e3"
 TICKS = 5
