@@ -14,6 +14,8 @@ from oblix.cli import daemon
 from oblix.cli.plot.picture import picture
 from oblix.v1 import monitor_pb2
 
+__all__ = ["configure", "run"]
+
 LONGEST_S = 900
 DEFAULT_FILE = "oblix-plot.svg"
 ABOUT = """the picture is an SVG file, which every browser shows: this machine's load and that of our own

@@ -10,6 +10,8 @@ import sys
 from oblix.cli import daemon
 from oblix.cli.top.state import once
 
+__all__ = ["configure", "run"]
+
 KEYS = "q or Ctrl-C ends it. Starts no daemon: it waits for one, and goes on when one is back."
 
 
