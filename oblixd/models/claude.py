@@ -34,7 +34,12 @@ MAX_TOKENS = 4096
 """Claude wants a limit with every request: what is sent where the caller gave none."""
 _OPENING = "(The conversation begins.)"
 _CHOICES = {ToolChoice.AUTO: "auto", ToolChoice.REQUIRED: "any", ToolChoice.NONE: "none"}
-_FINISHES = {"max_tokens": Finish.LENGTH, "tool_use": Finish.TOOL_CALLS, "refusal": Finish.CONTENT_FILTER}
+_FINISHES = {
+    "max_tokens": Finish.LENGTH,
+    "model_context_window_exceeded": Finish.LENGTH,
+    "tool_use": Finish.TOOL_CALLS,
+    "refusal": Finish.CONTENT_FILTER,
+}
 
 
 class ClaudeConnection(HttpConnection):

@@ -219,6 +219,24 @@ def test_a_stop_reason_is_known_before_the_counts_come() -> None:
 
 
 @pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        ("end_turn", Finish.STOP),
+        ("stop_sequence", Finish.STOP),
+        ("max_tokens", Finish.LENGTH),
+        ("model_context_window_exceeded", Finish.LENGTH),
+        ("tool_use", Finish.TOOL_CALLS),
+        ("refusal", Finish.CONTENT_FILTER),
+    ],
+)
+def test_claudes_reasons_in_our_words(told: str, reason: Finish) -> None:
+    decoder = MessageDecoder(PEER)
+    event = {"type": "message_delta", "delta": {"stop_reason": told}, "usage": {"output_tokens": 3}}
+    Read(decoder, [b"data: " + json.dumps(event).encode() + b"\n\n"])
+    assert decoder.finished() == Finished(reason, None, 3)
+
+
+@pytest.mark.parametrize(
     "chunk",
     [
         {"choices": []},
