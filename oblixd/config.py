@@ -185,10 +185,13 @@ class Claude:
 
 @dataclass(frozen=True, slots=True)
 class Monitor:
-    """The sampling of CPU, memory and load."""
+    """The sampling of the machine and of its network."""
 
     interval_s: Annotated[float, Between(0.1, _HOUR_S)] = 1.0
     """Seconds between two samples while somebody uses them; it slows down when nobody does."""
+    check_interval_s: Annotated[float, Between(1, _HOUR_S)] = 30.0
+    """Seconds after which a cloud model's server is looked at (TCP and TLS, nothing is sent) where no request
+    showed how fast it can be reached; sooner in times of trouble, not at all while nobody uses the daemon."""
 
 
 class Source(Enum):

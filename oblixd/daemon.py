@@ -90,6 +90,7 @@ class Daemon:
         embedded = EmbeddedModels(self._embedded_settings())
         monitor = Monitor(
             interval_s=self._config.monitor.interval_s,
+            check_interval_s=self._config.monitor.check_interval_s,
             own_pids=embedded.pids,
             origins=lambda: registry.origins(Location.CLOUD),
             local_origins=lambda: registry.origins(Location.LOCAL),
