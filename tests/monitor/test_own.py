@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import psutil
 import pytest
+from support.recorded import write
 
 from oblixd.monitor.own import OwnUse
 
@@ -50,3 +51,16 @@ def test_nobody_uses_nothing(pids):
     own = OwnUse()
     own.measure(pids)
     assert (own.cores, own.load_average) == (0.0, 0.0)
+
+
+def test_a_later_process_of_the_same_number_is_another_one(tmp_path):
+    fields = "S 1 2 3 4 5 6 7 8 9 10 {ticks} 0 0 0 20 0 1 0 {started} 1 5"
+    write(tmp_path, "proc/self/stat", "")
+    write(tmp_path, "proc/7/stat", f"7 (first) {fields.format(ticks=1000, started=100)}")
+    own = OwnUse(tmp_path)
+    own.measure([7])
+    assert own.cores == 0.0
+    write(tmp_path, "proc/7/stat", f"7 (second) {fields.format(ticks=300, started=10**12)}")
+    own.measure([7])
+    assert own.cores > 0.0
+    assert own.memory_bytes == 5 * 4096
