@@ -93,7 +93,7 @@ class Lab:
 
     def throttle(self, kbit: int) -> None:
         """Let the far host send no more than so many kilobits a second over the cable."""
-        _run(f"tc -n {self.far} qdisc replace dev far0 root tbf rate {kbit}kbit burst 16kb latency 2s")
+        _run(f"tc -n {self.far} qdisc replace dev far0 root tbf rate {kbit}kbit burst 1600 latency 1s")
 
     def spoil(self, *, delay_ms: float = 0, lost_percent: float = 0) -> None:
         """Have packets come late, and lose some, on the way to `LATE`."""
