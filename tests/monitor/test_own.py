@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from resource import getpagesize
+
 import psutil
 import pytest
 from support.recorded import write
@@ -63,4 +65,4 @@ def test_a_later_process_of_the_same_number_is_another_one(tmp_path):
     write(tmp_path, "proc/7/stat", f"7 (second) {fields.format(ticks=300, started=10**12)}")
     own.measure([7])
     assert own.cores > 0.0
-    assert own.memory_bytes == 5 * 4096
+    assert own.memory_bytes == 5 * getpagesize()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from resource import getpagesize
 
 import psutil
 import pytest
@@ -89,7 +90,7 @@ def test_a_process_with_an_odd_name_is_read(tmp_path: Path) -> None:
     )
     write(tmp_path, "proc/self/stat", "")
     write(tmp_path, "proc/7/stat", f"7 (a) b) (c) {fields} 0 0")
-    assert use(tmp_path, 7) == (4.0, 90.0, 5 * 4096)
+    assert use(tmp_path, 7) == (4.0, 90.0, 5 * getpagesize())
 
 
 def test_memory_that_can_be_had_is_not_in_use(tmp_path: Path) -> None:
@@ -110,7 +111,7 @@ def test_swap_is_what_moved_since_the_sample_before(tmp_path: Path, monkeypatch:
     assert swap.sample(has_swap=True) is None
     now[0] += 2.0
     write(tmp_path, "proc/vmstat", "nr_free_pages 5\npswpin 110\npswpout 200")
-    assert swap.sample(has_swap=True) == memory.SwapRates(5.0 * 4096, 0.0)
+    assert swap.sample(has_swap=True) == memory.SwapRates(5.0 * getpagesize(), 0.0)
     assert swap.sample(has_swap=False) == memory.SwapRates(0.0, 0.0)
     assert Swap(tmp_path / "elsewhere").sample(has_swap=True) is None
 
