@@ -287,6 +287,7 @@ class Execution:
         message = self._recording.message(status, finished)
         if (hook := self._recording.hook) is not None:
             self._billing.price(message, hook)
+            self._tell_router(message, hook)
         report = pb.ExecutionCompleted(failed_attempts=self._failed, context=self._briefing.report)
         try:
             outcome = Outcome(error, reason, report.SerializeToString())
@@ -301,6 +302,11 @@ class Execution:
         if error is not None:
             raise error
         self._complete(message, reason)
+
+    def _tell_router(self, message: messages_pb2.Message, hook: Hook) -> None:
+        """Let routing learn from an answer."""
+        sent, alone = self._briefing.report.sent_tokens, not self._failed
+        self._rooms.router.answered(self.request.request_id, hook, message, sent, alone=alone)
 
     def _end_unstarted(self, stop: Stop) -> OblixdError | None:
         error = self._stop_error(stop, session_id=self.request.session_id, message_id="", kept_bytes=0)

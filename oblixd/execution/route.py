@@ -99,32 +99,33 @@ class Router:
         policy, now_s = self.policies.chosen(request.policy, session), time.monotonic()
         counts = policy.order in _COUNTING or policy.max_cost is not None
         size = size_of(request, prompt_tokens() if prompt_tokens and counts else None)
+        ways = {
+            origin: self.assessor.network(policy.connectivity, origin, now_s)
+            for origin in {hook.connection.origin for hook in hooks}
+        }
         candidates = [
-            self._known.candidate(
-                hook,
-                size,
-                self.assessor.network(policy.connectivity, hook.connection.origin, now_s),
-                too_short,
-            )
-            for hook in hooks
+            self._known.candidate(hook, size, ways[hook.connection.origin], too_short) for hook in hooks
         ]
         needs = needs_of(request, local_only, deadline_s)
         decision = decide(needs, candidates, self.assessor.situation(policy, now_s), policy)
         return within_caps(decision, hooks, self._usage)
 
     def answered(
-        self, request_id: str, hook: Hook, message: messages_pb2.Message, *, alone: bool = True
+        self, request_id: str, hook: Hook, message: messages_pb2.Message, sent_tokens: int, *, alone: bool
     ) -> None:
         """Hear of the answer to a routed request: who gave it in the end, when it began, how fast it came.
 
-        `alone`: no other attempt was made, so that all of its time was this model's.
+        `sent_tokens` is what was sent by our count, for servers that tell none. `alone`: no other attempt was
+        made, so that all of the answer's time was this model's.
         """
-        timings, usage = message.timings, message.usage
-        first_s = timings.time_to_first_token.ToMicroseconds() / 1e6
-        has_content = timings.HasField("time_to_first_token")
-        self._prompts.outcome(request_id, hook.id, first_s if has_content else None)
-        if alone and has_content and usage.input_tokens:
-            self.speeds.answered(hook.backend, usage.input_tokens, first_s, timings.tokens_per_second)
+        timings = message.timings
+        first_s = None
+        if timings.HasField("time_to_first_token"):
+            first_s = timings.time_to_first_token.ToMicroseconds() / 1e6
+        self._prompts.outcome(request_id, hook.id, first_s)
+        if alone and first_s is not None:
+            read = message.usage.input_tokens or sent_tokens
+            self.speeds.answered(hook.backend, read, first_s, timings.tokens_per_second)
 
     def recent(self, seconds: float) -> list[monitor_pb2.RoutedPrompt]:
         """Where prompts went in the last seconds, at most 15 minutes and 1,000, oldest first."""

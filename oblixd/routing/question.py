@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from oblixd.routing.policy import Policy
 from oblixd.routing.types import Candidate, ConnectivityState, Location, Needs, Situation
@@ -41,7 +42,8 @@ def known(value: float | None, unknown: float) -> float:
 
 def seconds(candidate: Candidate) -> float:
     """How long the answer would take: as those of late, once more for each ahead of it. 0: not known."""
-    return known(candidate.seconds, 0.0) * (1 + max(0, candidate.ahead))
+    took = known(candidate.seconds, 0.0)
+    return took * (1 + candidate.ahead) if candidate.ahead > 0 else took
 
 
 def is_limited(candidate: Candidate) -> bool:
@@ -49,6 +51,7 @@ def is_limited(candidate: Candidate) -> bool:
     return candidate.location is Location.CLOUD and candidate.network.state is ConnectivityState.DEGRADED
 
 
-def is_small(candidate: Candidate) -> bool:
-    """Whether its name calls it small, as vendors do: mini, haiku, flash."""
-    return _SMALL.search(candidate.model) is not None
+@lru_cache(1024)
+def is_small(model: str) -> bool:
+    """Whether a model's name calls it small, as vendors do: mini, haiku, flash."""
+    return _SMALL.search(model) is not None

@@ -58,7 +58,7 @@ def _lacks_images(candidate: Candidate, question: Question) -> bool:
 
 
 def _costs_too_much(candidate: Candidate, question: Question) -> bool:
-    return known(candidate.cost, 0.0) > question.max_cost
+    return known(candidate.cost, -math.inf) > question.max_cost
 
 
 EXCLUDES = (
@@ -82,13 +82,15 @@ def _is_unavailable(candidate: Candidate, _: Question) -> bool:
 
 
 def _has_no_memory(candidate: Candidate, question: Question) -> bool:
+    if candidate.memory_bytes is None or candidate.location is Location.CLOUD:
+        return False
     available = known(question.situation.machine.memory_available_bytes, math.inf)
-    return candidate.location is Location.LOCAL and known(candidate.memory_bytes, 0.0) > available
+    return known(candidate.memory_bytes, 0.0) > available
 
 
 def _is_full(candidate: Candidate, _: Question) -> bool:
-    limit = known(candidate.waiting_limit, math.inf)
-    return candidate.ahead > 0 and candidate.waiting >= limit
+    limit = candidate.waiting_limit
+    return limit is not None and candidate.ahead > 0 and candidate.waiting >= limit
 
 
 LAST = (
@@ -107,7 +109,7 @@ def _is_too_short(candidate: Candidate, _: Question) -> bool:
 
 
 def _is_too_slow(candidate: Candidate, question: Question) -> bool:
-    return seconds(candidate) > question.deadline_s
+    return candidate.seconds is not None and seconds(candidate) > question.deadline_s
 
 
 def _is_not_favoured(candidate: Candidate, question: Question) -> bool:
@@ -196,7 +198,7 @@ def _by_speed(candidate: Candidate, question: Question) -> Place:
 def _by_network(candidate: Candidate) -> Place:
     """Of cloud models those that are reached well go first, of the others the small ones."""
     limited = is_limited(candidate)
-    return limited, limited and not is_small(candidate)
+    return limited, limited and not is_small(candidate.model)
 
 
 ORDERS: dict[Order, Callable[[Candidate, Question], Place]] = {

@@ -105,7 +105,7 @@ class Story:
         """Whether it is where the policy would send the prompt."""
         if self._question.policy.order in {Order.COST, Order.SPEED}:
             return True
-        is_small_cloud = candidate.location is Location.CLOUD and is_small(candidate)
+        is_small_cloud = candidate.location is Location.CLOUD and is_small(candidate.model)
         return candidate.location is self._row.prefers or (self._row.takes_small and is_small_cloud)
 
     def _words(self, row: Row, network: NetworkState) -> str:

@@ -235,15 +235,15 @@ def test_what_is_excluded_is_never_ranked(needs, candidates, now, policy):
             needs.tools and candidate.has_tools is False,
             needs.images and candidate.has_images is False,
             any(
-                cap is not None and math.isfinite(cap) and _finite(candidate.cost) > cap
+                _is_known(cap) and _is_known(candidate.cost) and candidate.cost > cap
                 for cap in (needs.max_cost, policy.max_cost)
             ),
         ]
         assert (verdict.rank == 0) == any(forbidden)
 
 
-def _finite(value):
-    return value if value is not None and math.isfinite(value) else 0.0
+def _is_known(value):
+    return value is not None and math.isfinite(value)
 
 
 @given(needs, candidate_lists, situations, st.sampled_from(ResourceState), policies)
