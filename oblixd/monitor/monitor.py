@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from oblixd.monitor.history import History
-from oblixd.monitor.network import CHECK_INTERVAL_S, Network
+from oblixd.monitor.network import Network
+from oblixd.monitor.network.network import CHECK_INTERVAL_S
 from oblixd.monitor.sampler import Sampler
 from oblixd.monitor.types import Connectivity, Resources, Snapshot
 

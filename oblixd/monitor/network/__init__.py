@@ -1,6 +1,6 @@
 """The network, endpoint by endpoint: what real requests showed, and probes where nothing is fresh."""
 
-from oblixd.monitor.network.network import CHECK_INTERVAL_S, Network
+from oblixd.monitor.network.network import Network
 from oblixd.monitor.network.watched import Seen
 
-__all__ = ["CHECK_INTERVAL_S", "Network", "Seen"]
+__all__ = ["Network", "Seen"]
