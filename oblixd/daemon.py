@@ -7,24 +7,18 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
 
 from oblix.v1 import daemon_pb2
-from oblix.v1.sessions_pb2 import RetentionAction
 
-from oblixd import __version__, endings, keys, notify
+from oblixd import __version__, endings, furnishing, notify
 from oblixd.callers import Callers
 from oblixd.config import Config
 from oblixd.execution import Executions
-from oblixd.execution.policies import Policies
-from oblixd.models import hooks, http
+from oblixd.models import http
 from oblixd.models.base import Location
-from oblixd.models.embedded import files
-from oblixd.models.embedded.connection import EmbeddedModels, EmbeddedSettings
+from oblixd.models.embedded.connection import EmbeddedModels
 from oblixd.models.exchanges import Exchange, OnExchange
-from oblixd.models.hooks import HookSpec
-from oblixd.models.ollama_facts import OllamaSettings
 from oblixd.models.providers import providers
 from oblixd.models.pulls import Pulls
 from oblixd.models.registry import Registry
@@ -37,16 +31,14 @@ from oblixd.rpc.models import ModelServicer
 from oblixd.rpc.monitor import MonitorServicer
 from oblixd.rpc.server import Server
 from oblixd.rpc.sessions import SessionServicer
-from oblixd.sessions import TABLE_NAMES, Keeping, Sessions
+from oblixd.sessions import TABLE_NAMES, Sessions
 from oblixd.sessions.search import Search
 from oblixd.store import Store
 from oblixd.usage import TABLE_NAMES as USAGE_TABLES
-from oblixd.usage import Caps, Prices, Usage
-from oblixd.usage.budgets import Action
+from oblixd.usage import Usage
 
 _log = logging.getLogger(__name__)
 
-GIB = 1 << 30
 LINGER_S = 1.0
 """How long the last events may take to leave the server once every execution has ended."""
 
@@ -84,58 +76,63 @@ class Daemon:
         self._ending.set()
 
     async def _serve(self, cleanup: AsyncExitStack) -> tuple[Server, Executions, Sessions]:
+        config = self._config
         store = await self._open_store(cleanup)
         sessions, search = await self._conversations(store, cleanup)
-        usage = self._usage(store)
-        embedded = EmbeddedModels(self._embedded_settings())
-        monitor = Monitor(
-            interval_s=self._config.monitor.interval_s,
-            check_interval_s=self._config.monitor.check_interval_s,
-            own_pids=embedded.pids,
-            origins=lambda: registry.origins(Location.CLOUD),
-            local_origins=lambda: registry.origins(Location.LOCAL),
-            data=self._paths.data,
-        )
-        made_by = providers(embedded, self._ollama_settings(), _shown_to(monitor.network))
-        registry = Registry(made_by, self._configured_models(embedded))
-        cleanup.push_async_callback(registry.close)
-        monitor.network.on_left = registry.break_off
-        await monitor.start()
-        cleanup.push_async_callback(monitor.close)
-        length = self._config.execution.queue_length
-        executions = Executions(
-            registry, sessions, monitor, usage, queue_length=length, policies=self._policies()
-        )
+        usage = Usage(store, furnishing.prices(config), furnishing.caps(config))
+        embedded = EmbeddedModels(furnishing.embedded(config, self._paths))
+        registry, monitor = await self._models_and_monitor(embedded, cleanup)
+        length, policies = config.execution.queue_length, furnishing.policies(config)
+        executions = Executions(registry, sessions, monitor, usage, queue_length=length, policies=policies)
         sessions.on_deleted = executions.session_deleted
         callers = Callers(registry.touch)
         server = Server(callers.called)
         server.add(
             ExecutionServicer(executions),
             SessionServicer(sessions, search),
-            ModelServicer(
-                registry, executions.cooldowns, Pulls(self._config.ollama.endpoint), executions.live
-            ),
+            ModelServicer(registry, executions.cooldowns, Pulls(config.ollama.endpoint), executions.live),
             MonitorServicer(monitor, executions.router.recent),
             DaemonServicer(self._about(sessions, executions, callers), self.end, usage),
         )
         await self._open_doors(server, cleanup)
-        self._keep(asyncio.create_task(http.warm()), cleanup)
         registry.keep_warm()
-        self._keep(asyncio.create_task(embedded.examine()), cleanup)
-        self._keep(asyncio.create_task(sessions.keep_up()), cleanup)
-        self._keep(asyncio.create_task(usage.keep_up()), cleanup)
-        self._keep(asyncio.create_task(self._end_when_idle(callers, executions, sessions)), cleanup)
-        self._keep(asyncio.create_task(self._end_when_deaf()), cleanup)
+        endless = (http.warm(), embedded.examine(), sessions.keep_up(), usage.keep_up())
+        ends = (self._end_when_idle(callers, executions, sessions), self._end_when_deaf())
+        for work in (*endless, *ends):
+            self._keep(asyncio.create_task(work), cleanup)
         return server, executions, sessions
+
+    async def _models_and_monitor(
+        self, embedded: EmbeddedModels, cleanup: AsyncExitStack
+    ) -> tuple[Registry, Monitor]:
+        """The two tell each other what they see, and neither knows the other."""
+        config = self._config
+        monitor = Monitor(
+            interval_s=config.monitor.interval_s,
+            check_interval_s=config.monitor.check_interval_s,
+            own_pids=embedded.pids,
+            origins=lambda: registry.origins(Location.CLOUD),
+            local_origins=lambda: registry.origins(Location.LOCAL),
+            data=self._paths.data,
+        )
+        made_by = providers(embedded, furnishing.ollama(config), _shown_to(monitor.network))
+        registry = Registry(made_by, furnishing.models(config, embedded.names, os.environ))
+        cleanup.push_async_callback(registry.close)
+        monitor.network.on_left = registry.break_off
+        await monitor.start()
+        cleanup.push_async_callback(monitor.close)
+        return registry, monitor
 
     async def _open_store(self, cleanup: AsyncExitStack) -> Store:
         tables = TABLE_NAMES + USAGE_TABLES
-        store = await Store.open(self._paths.store, tables, map_size=self._config.store.map_size_gib * GIB)
+        store = await Store.open(
+            self._paths.store, tables, map_size=self._config.store.map_size_gib * furnishing.GIB
+        )
         cleanup.push_async_callback(store.close)
         return store
 
     async def _conversations(self, store: Store, cleanup: AsyncExitStack) -> tuple[Sessions, Search]:
-        sessions = Sessions(store, keeping=self._keeping())
+        sessions = Sessions(store, keeping=furnishing.keeping(self._config))
         if interrupted := await sessions.recover():
             _log.warning(
                 "%d answers were interrupted when the last daemon died; their parts are kept", interrupted
@@ -185,52 +182,6 @@ class Daemon:
         await endings.until_deaf(self._paths.socket)
         _log.warning("%s is gone: nobody can call any more, so this daemon ends", self._paths.socket)
         self.end()
-
-    def _keeping(self) -> Keeping:
-        given = self._config.sessions
-        action = RetentionAction.Value(f"RETENTION_ACTION_{given.retention_action.upper()}")
-        return Keeping(given.deleted_days, given.retention_days, action)
-
-    def _usage(self, store: Store) -> Usage:
-        given = self._config.usage
-        action: Action = "local" if given.cap_action == "local" else "refuse"
-        caps = Caps(given.daily_cap, given.monthly_cap, action, given.currency)
-        return Usage(store, Prices(given.prices), caps)
-
-    def _policies(self) -> Policies:
-        given = self._config.routing
-        return Policies(given.policies, given.rules, given.policy)
-
-    def _embedded_settings(self) -> EmbeddedSettings:
-        given = self._config.embedded
-        return EmbeddedSettings(
-            runtime_dir=self._paths.runtime_dir,
-            state_dir=self._paths.data,
-            files=files.configured(given.models),
-            max_memory_bytes=round(given.max_memory_gib * GIB),
-            context=given.context,
-            slots=given.parallel,
-            threads=given.threads,
-            max_tokens=given.max_tokens,
-            idle_unload_s=given.idle_unload_s,
-        )
-
-    def _ollama_settings(self) -> OllamaSettings:
-        given = self._config.ollama
-        return OllamaSettings(given.endpoint, given.num_ctx, given.keep_alive, given.parallel)
-
-    def _configured_models(self, embedded: EmbeddedModels) -> list[HookSpec]:
-        ollama = self._config.ollama
-        specs = [hooks.checked("ollama", name, endpoint=ollama.endpoint) for name in ollama.models]
-        specs += self._cloud_models()
-        own = [HookSpec("embedded", name) for name in embedded.names]
-        return [*own, *specs] if self._config.embedded.enabled else specs
-
-    def _cloud_models(self) -> Iterator[HookSpec]:
-        for provider, given in (("openai", self._config.openai), ("claude", self._config.claude)):
-            key = keys.configured(provider, given.key_file, os.environ) if given.models else ""
-            for name in given.models:
-                yield hooks.checked(provider, name, endpoint=given.endpoint, api_key=key)
 
     def _about(self, sessions: Sessions, executions: Executions, callers: Callers) -> About:
         paths = self._paths
