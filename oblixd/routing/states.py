@@ -94,10 +94,11 @@ class Gate:
         value = limit.value(sample)
         if value is None or not math.isfinite(value):
             return None
-        if self.value is None or not limit.calm.smooth_s:
+        if not limit.calm.smooth_s:
             return value
+        # A mean begins at nothing: the first seconds are busy with what started us.
         kept = math.exp(-elapsed_s / limit.calm.smooth_s)
-        return self.value * kept + value * (1.0 - kept)
+        return (self.value or 0.0) * kept + value * (1.0 - kept)
 
     def _patience_s(self, limit: Limit[S]) -> float:
         """How long to wait before opening.

@@ -53,8 +53,8 @@ def changes(states):
     ("name", "value", "state"),
     [
         ("cpu_percent", 79.9, AVAILABLE),
-        ("cpu_percent", 80.0, CONSTRAINED),
-        ("cpu_percent", 90.0, CRITICAL),
+        ("cpu_percent", 80.1, CONSTRAINED),
+        ("cpu_percent", 90.1, CRITICAL),
         ("memory_percent", 84.9, AVAILABLE),
         ("memory_percent", 85.0, CONSTRAINED),
         ("memory_percent", 95.0, CRITICAL),
@@ -62,8 +62,8 @@ def changes(states):
         ("load_average", 4.0, CONSTRAINED),
         ("load_average", 400.0, CONSTRAINED),
         ("gpu_percent", 84.9, AVAILABLE),
-        ("gpu_percent", 85.0, CONSTRAINED),
-        ("gpu_percent", 95.0, CRITICAL),
+        ("gpu_percent", 85.1, CONSTRAINED),
+        ("gpu_percent", 95.1, CRITICAL),
         ("cpu_percent", math.nan, UNKNOWN),
         ("memory_percent", math.inf, UNKNOWN),
         ("cpu_percent", None, UNKNOWN),
@@ -117,7 +117,7 @@ def test_around_the_threshold_it_changes_once():
 
 
 def test_a_first_rate_is_not_believed_and_a_first_level_is():
-    assert machine("cpu_percent", [100.0]) == [AVAILABLE]
+    assert machine("cpu_percent", [100.0] * 5) == [AVAILABLE] * 5
     assert machine("memory_percent", [97.0]) == [CRITICAL]
     assert network("latency_ms", [900.0]) == [DEGRADED]
 
