@@ -92,7 +92,7 @@ class Execution:
     """How prompts are answered."""
 
     queue_length: Annotated[int, Between(0, 100_000)] = 512
-    """Prompts that may wait for a place at one model. Who comes then is refused, or goes to the next model."""
+    """Prompts that may wait for a place at one model. Who comes then is refused, or goes to the next one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,7 @@ class Daemon:
         length, policies = config.execution.queue_length, furnishing.policies(config)
         executions = Executions(registry, sessions, monitor, usage, queue_length=length, policies=policies)
         sessions.on_deleted = executions.session_deleted
+        monitor.network.on_back = executions.cooldowns.way_is_back
         callers = Callers(registry.touch)
         server = Server(callers.called)
         server.add(

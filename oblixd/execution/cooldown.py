@@ -37,6 +37,8 @@ class _Record:
     failures: deque[float] = field(default_factory=lambda: deque(maxlen=FAILURES))
     until: float = 0.0
     why: str = ""
+    origin: str = ""
+    kind: ModelErrorKind | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +58,14 @@ class Cooldowns:
         self._clock = clock
         self._records: dict[str, _Record] = {}
 
-    def failed(self, key: str, error: ModelError) -> None:
-        """Hear of a failure."""
+    def failed(self, key: str, error: ModelError, origin: str = "") -> None:
+        """Hear of a failure of a model whose server is at `origin`."""
         if error.kind not in _COUNTED:
             return
         now = self._clock()
         record = self._records.setdefault(key, _Record())
         record.failures.append(now)
+        record.origin, record.kind = origin, error.kind
         if error.retry_after_s is not None:
             self._rest(record, error, min(error.retry_after_s, LONGEST_REST_S))
         elif len(record.failures) == FAILURES and record.failures[0] >= now - WINDOW_S:
@@ -71,6 +74,12 @@ class Cooldowns:
     def answered(self, key: str) -> None:
         """Hear of an answer: the failures before it no longer count."""
         self._records.pop(key, None)
+
+    def way_is_back(self, origin: str) -> None:
+        """Hear that a server can be reached again: that it could not says nothing of its models."""
+        for key, record in list(self._records.items()):
+            if record.origin == origin and record.kind is ModelErrorKind.UNREACHABLE:
+                del self._records[key]
 
     def of(self, key: str) -> Cooling | None:
         """How a model cools down; None: it does not."""

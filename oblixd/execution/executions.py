@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import contextmanager
 
 from oblix.v1 import executions_pb2 as pb
@@ -159,15 +159,18 @@ class Executions:
         if known is not None:
             return _same(known, request)
         self.router.check(request.policy)
-        execution = Execution(request, caller, self._registry.resolve(request.candidates), self._rooms)
+        hooks = self._registry.resolve(request.candidates)
+        execution = Execution(request, caller, hooks, self._rooms)
         self._forget()
         self._known[request.request_id] = execution
-        task = asyncio.create_task(self._run(execution), name=f"execution {request.request_id}")
+        work = self._run(execution, self._registry.lease(hooks))
+        task = asyncio.create_task(work, name=f"execution {request.request_id}")
         self._tasks[request.request_id] = task
         return execution
 
-    async def _run(self, execution: Execution) -> None:
+    async def _run(self, execution: Execution, give_back: Callable[[], None]) -> None:
         await execution.run()
+        give_back()
         # In the same step, before anybody who waited for the end can send the next request.
         self._ended_one(execution)
 

@@ -98,7 +98,7 @@ class Fallback:
                         yield item
         except ModelError as error:
             self.failed.append(attempt(hook.id, error))
-            self.cooldowns.failed(key(hook), error)
+            self.cooldowns.failed(key(hook), error, hook.connection.origin)
             if started:
                 raise _BrokenError(error) from error
             raise

@@ -119,6 +119,10 @@ class Registry:
         hooks = [self._known(handle) for handle in dict.fromkeys(handles)]
         return hooks or list(self._configured)
 
+    def lease(self, hooks: Iterable[Hook]) -> Callable[[], None]:
+        """Keep these connections open, whoever lets go of them, until what is returned is called."""
+        return self._leaving.leases.take(hook.connection for hook in hooks)
+
     def listed(self, client: str) -> list[Hook]:
         """List the models of the configuration, then those that the client holds, in the order of hooking."""
         held = self._clients[client].handles if client in self._clients else {}

@@ -85,3 +85,15 @@ async def test_what_nobody_waits_for_goes_last(house: House, server: OllamaServe
         for number in range(3):
             group.create_task(ask(f"interactive {number}", pb.PRIORITY_INTERACTIVE))
     assert answered[-2:] == ["background 1", "background 2"]
+
+
+async def test_who_waits_keeps_its_model_when_its_client_has_gone(house: House, server: OllamaServer) -> None:
+    handle = hook_one_place(house, server)
+    server.script(Answer("a b", fault=Stall(after=1)))
+    async with aclosing(house.executions.execute(prompt("Long", handle, request_id="long"))) as first:
+        await until(first, "delta")
+        waiting = house.executions.execute(prompt("Short", handle, request_id="short"))
+        await until(waiting, "queued")
+        house.registry.unhook(CLIENT, handle)
+        await house.executions.cancel("long")
+        assert text_of(await all_of(waiting))

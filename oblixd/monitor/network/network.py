@@ -37,6 +37,10 @@ def _nothing() -> None:
     return
 
 
+def _unheard(_origin: str) -> None:
+    return
+
+
 async def _nowhere(_origin: str) -> None:
     return
 
@@ -46,14 +50,16 @@ class Network:
 
     It rests, and sends nothing, where there are none, and when nobody said
     `want` for five minutes. `on_change` is called when one becomes reachable,
-    unreachable or unknown; `on_left` with the origin of one whose connections
-    are lost, because the way that they took has been gone for three seconds.
+    unreachable or unknown; `on_back` with the origin of one that becomes reachable;
+    `on_left` with that of one whose connections are lost, because the way that they
+    took has been gone for three seconds.
     """
 
     def __init__(
         self, origins: Callable[[], Collection[str]] = _none, *, check_interval_s: float = CHECK_INTERVAL_S
     ) -> None:
         self.on_change: Callable[[], None] = _nothing
+        self.on_back: Callable[[str], None] = _unheard
         self.on_left: Callable[[str], Awaitable[None]] = _nowhere
         self._origins = origins
         self._check_interval_s = check_interval_s
@@ -161,6 +167,7 @@ class Network:
         match one.endpoint.reachable:
             case True:
                 _logger.info("%s is reached", one.origin)
+                self.on_back(one.origin)
             case False:
                 _logger.info("%s can't be reached: %s", one.origin, one.endpoint.reason)
             case None:
