@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from oblixd.errors import FailedPreconditionError
 from oblixd.models.base import Connection, Location
@@ -127,6 +127,14 @@ class Registry:
         """List the models of the configuration, then those that the client holds, in the order of hooking."""
         held = self._clients[client].handles if client in self._clients else {}
         return [*self._configured, *(self._hooks[handle] for handle in held)]
+
+    def everyone(self, client: str) -> list[Hook]:
+        """List as `listed`, then the models that others hooked: each once at its server, without its handle."""
+        mine = self.listed(client)
+        others = {hook.backend: replace(hook, handle="") for hook in self._hooks.values()}
+        for hook in mine:
+            others.pop(hook.backend, None)
+        return [*mine, *others.values()]
 
     def origins(self, location: Location) -> list[str]:
         """List the servers of all models that run there, each once; the embedded model has none."""

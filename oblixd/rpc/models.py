@@ -73,7 +73,8 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
         return pb.UnhookModelResponse()
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
-        listed = self._registry.listed(client_of(context))
+        registry, client = self._registry, client_of(context)
+        listed = registry.everyone(client) if request.all_clients else registry.listed(client)
         return pb.ListModelsResponse(models=[self._model(hook, hook.connection.status()) for hook in listed])
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:

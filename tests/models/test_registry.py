@@ -254,3 +254,11 @@ def test_every_provider_has_a_factory(tmp_path: Path) -> None:
         spec = HookSpec(provider, "any", "" if provider == "embedded" else "http://127.0.0.1:1")
         connection = made[provider](spec)
         assert (connection.provider, connection.name, connection.running) == (provider, "any", 0)
+
+
+async def test_everyone_s_models_are_listed_once_and_without_others_handles(registry: Registry) -> None:
+    mine = registry.hook("me", LLAMA)
+    for other in (LLAMA, MISTRAL, checked("ollama", "mistral", options={"num_ctx": 512})):
+        registry.hook("you", other)
+    listed = registry.everyone("me")
+    assert [(hook.id, hook.handle) for hook in listed] == [(mine.id, mine.handle), ("ollama:mistral", "")]

@@ -38,7 +38,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print them as JSON")
     parser.set_defaults(run=_list)
     parser.epilog = (
-        "Lists the models of the daemon's configuration: those that serve where a program hooked none."
+        "Lists the models of the daemon's configuration, those that serve where a program hooked none, and "
+        "those that programs hooked which run now."
     )
     actions = parser.add_subparsers(title="subcommands", metavar="SUBCOMMAND")
     actions.add_parser("list", help="list the models (the default)")
@@ -69,9 +70,8 @@ def show(models: Sequence[models_pb2.Model]) -> None:
 
 def _list(arguments: argparse.Namespace) -> None:
     transport = daemon.any_daemon()
-    listed = transport.call(
-        lambda link: link.models.ListModels, models_pb2.ListModelsRequest(), repeatable=True
-    )
+    request = models_pb2.ListModelsRequest(all_clients=True)
+    listed = transport.call(lambda link: link.models.ListModels, request, repeatable=True)
     if arguments.json:
         output.show_json([plain(model) for model in listed.models])
         return

@@ -28,17 +28,17 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from oblix.v1 import routing_pb2 as oblix_dot_v1_dot_routing__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15oblix/v1/models.proto\x12\x08oblix.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16oblix/v1/routing.proto\"\xca\x04\n\x05Model\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06handle\x18\x02 \x01(\t\x12$\n\x08provider\x18\x03 \x01(\x0e\x32\x12.oblix.v1.Provider\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x05 \x01(\t\x12$\n\x08location\x18\x06 \x01(\x0e\x32\x12.oblix.v1.Location\x12#\n\x05state\x18\x07 \x01(\x0e\x32\x14.oblix.v1.ModelState\x12\x14\n\x0cstate_reason\x18\x08 \x01(\t\x12\x32\n\x0e\x63ooldown_until\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rrunning_count\x18\n \x01(\x05\x12\x16\n\x0e\x63ontext_window\x18\x0b \x01(\x03\x12(\n\x07options\x18\x0c \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x13\n\x0bhas_api_key\x18\r \x01(\x08\x12;\n\x18last_time_to_first_token\x18\x0e \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0cqueued_count\x18\x0f \x01(\x05\x12\x13\n\x0bmax_running\x18\x10 \x01(\x05\x12\x19\n\x11tokens_per_second\x18\x11 \x01(\x01\x12\x31\n\rlimited_until\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x66\x65\x61tures\x18\x13 \x03(\t\x12\x14\n\x0cmemory_bytes\x18\x14 \x01(\x03\"\xb9\x01\n\x10HookModelRequest\x12$\n\x08provider\x18\x01 \x01(\x0e\x32\x12.oblix.v1.Provider\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x03 \x01(\t\x12\x0f\n\x07\x61pi_key\x18\x04 \x01(\t\x12$\n\x08location\x18\x05 \x01(\x0e\x32\x12.oblix.v1.Location\x12(\n\x07options\x18\x06 \x01(\x0b\x32\x17.google.protobuf.Struct\"C\n\x11HookModelResponse\x12\x0e\n\x06handle\x18\x01 \x01(\t\x12\x1e\n\x05model\x18\x02 \x01(\x0b\x32\x0f.oblix.v1.Model\"$\n\x12UnhookModelRequest\x12\x0e\n\x06handle\x18\x01 \x01(\t\"\x15\n\x13UnhookModelResponse\"\x13\n\x11ListModelsRequest\"5\n\x12ListModelsResponse\x12\x1f\n\x06models\x18\x01 \x03(\x0b\x32\x0f.oblix.v1.Model\" \n\x0fGetModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"2\n\x10GetModelResponse\x12\x1e\n\x05model\x18\x01 \x01(\x0b\x32\x0f.oblix.v1.Model\"!\n\x10PullModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"a\n\x11PullModelResponse\x12\x0e\n\x06status\x18\x01 \x01(\t\x12\x17\n\x0f\x63ompleted_bytes\x18\x02 \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x03 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t*\x8f\x01\n\x08Provider\x12\x18\n\x14PROVIDER_UNSPECIFIED\x10\x00\x12\x15\n\x11PROVIDER_EMBEDDED\x10\x01\x12\x13\n\x0fPROVIDER_OLLAMA\x10\x02\x12\x13\n\x0fPROVIDER_OPENAI\x10\x03\x12\x13\n\x0fPROVIDER_CLAUDE\x10\x04\x12\x13\n\x0fPROVIDER_CUSTOM\x10\x05*\xaa\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11MODEL_STATE_READY\x10\x01\x12\x14\n\x10MODEL_STATE_IDLE\x10\x02\x12\x17\n\x13MODEL_STATE_LOADING\x10\x03\x12\x1b\n\x17MODEL_STATE_UNAVAILABLE\x10\x04\x12\x1c\n\x18MODEL_STATE_COOLING_DOWN\x10\x05\x32\xf4\x02\n\x0cModelService\x12\x44\n\tHookModel\x12\x1a.oblix.v1.HookModelRequest\x1a\x1b.oblix.v1.HookModelResponse\x12J\n\x0bUnhookModel\x12\x1c.oblix.v1.UnhookModelRequest\x1a\x1d.oblix.v1.UnhookModelResponse\x12G\n\nListModels\x12\x1b.oblix.v1.ListModelsRequest\x1a\x1c.oblix.v1.ListModelsResponse\x12\x41\n\x08GetModel\x12\x19.oblix.v1.GetModelRequest\x1a\x1a.oblix.v1.GetModelResponse\x12\x46\n\tPullModel\x12\x1a.oblix.v1.PullModelRequest\x1a\x1b.oblix.v1.PullModelResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15oblix/v1/models.proto\x12\x08oblix.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16oblix/v1/routing.proto\"\xca\x04\n\x05Model\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06handle\x18\x02 \x01(\t\x12$\n\x08provider\x18\x03 \x01(\x0e\x32\x12.oblix.v1.Provider\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x05 \x01(\t\x12$\n\x08location\x18\x06 \x01(\x0e\x32\x12.oblix.v1.Location\x12#\n\x05state\x18\x07 \x01(\x0e\x32\x14.oblix.v1.ModelState\x12\x14\n\x0cstate_reason\x18\x08 \x01(\t\x12\x32\n\x0e\x63ooldown_until\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rrunning_count\x18\n \x01(\x05\x12\x16\n\x0e\x63ontext_window\x18\x0b \x01(\x03\x12(\n\x07options\x18\x0c \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x13\n\x0bhas_api_key\x18\r \x01(\x08\x12;\n\x18last_time_to_first_token\x18\x0e \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0cqueued_count\x18\x0f \x01(\x05\x12\x13\n\x0bmax_running\x18\x10 \x01(\x05\x12\x19\n\x11tokens_per_second\x18\x11 \x01(\x01\x12\x31\n\rlimited_until\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x66\x65\x61tures\x18\x13 \x03(\t\x12\x14\n\x0cmemory_bytes\x18\x14 \x01(\x03\"\xb9\x01\n\x10HookModelRequest\x12$\n\x08provider\x18\x01 \x01(\x0e\x32\x12.oblix.v1.Provider\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x03 \x01(\t\x12\x0f\n\x07\x61pi_key\x18\x04 \x01(\t\x12$\n\x08location\x18\x05 \x01(\x0e\x32\x12.oblix.v1.Location\x12(\n\x07options\x18\x06 \x01(\x0b\x32\x17.google.protobuf.Struct\"C\n\x11HookModelResponse\x12\x0e\n\x06handle\x18\x01 \x01(\t\x12\x1e\n\x05model\x18\x02 \x01(\x0b\x32\x0f.oblix.v1.Model\"$\n\x12UnhookModelRequest\x12\x0e\n\x06handle\x18\x01 \x01(\t\"\x15\n\x13UnhookModelResponse\"(\n\x11ListModelsRequest\x12\x13\n\x0b\x61ll_clients\x18\x01 \x01(\x08\"5\n\x12ListModelsResponse\x12\x1f\n\x06models\x18\x01 \x03(\x0b\x32\x0f.oblix.v1.Model\" \n\x0fGetModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"2\n\x10GetModelResponse\x12\x1e\n\x05model\x18\x01 \x01(\x0b\x32\x0f.oblix.v1.Model\"!\n\x10PullModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"a\n\x11PullModelResponse\x12\x0e\n\x06status\x18\x01 \x01(\t\x12\x17\n\x0f\x63ompleted_bytes\x18\x02 \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x03 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t*\x8f\x01\n\x08Provider\x12\x18\n\x14PROVIDER_UNSPECIFIED\x10\x00\x12\x15\n\x11PROVIDER_EMBEDDED\x10\x01\x12\x13\n\x0fPROVIDER_OLLAMA\x10\x02\x12\x13\n\x0fPROVIDER_OPENAI\x10\x03\x12\x13\n\x0fPROVIDER_CLAUDE\x10\x04\x12\x13\n\x0fPROVIDER_CUSTOM\x10\x05*\xaa\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11MODEL_STATE_READY\x10\x01\x12\x14\n\x10MODEL_STATE_IDLE\x10\x02\x12\x17\n\x13MODEL_STATE_LOADING\x10\x03\x12\x1b\n\x17MODEL_STATE_UNAVAILABLE\x10\x04\x12\x1c\n\x18MODEL_STATE_COOLING_DOWN\x10\x05\x32\xf4\x02\n\x0cModelService\x12\x44\n\tHookModel\x12\x1a.oblix.v1.HookModelRequest\x1a\x1b.oblix.v1.HookModelResponse\x12J\n\x0bUnhookModel\x12\x1c.oblix.v1.UnhookModelRequest\x1a\x1d.oblix.v1.UnhookModelResponse\x12G\n\nListModels\x12\x1b.oblix.v1.ListModelsRequest\x1a\x1c.oblix.v1.ListModelsResponse\x12\x41\n\x08GetModel\x12\x19.oblix.v1.GetModelRequest\x1a\x1a.oblix.v1.GetModelResponse\x12\x46\n\tPullModel\x12\x1a.oblix.v1.PullModelRequest\x1a\x1b.oblix.v1.PullModelResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'oblix.v1.models_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PROVIDER']._serialized_start=1358
-  _globals['_PROVIDER']._serialized_end=1501
-  _globals['_MODELSTATE']._serialized_start=1504
-  _globals['_MODELSTATE']._serialized_end=1674
+  _globals['_PROVIDER']._serialized_start=1379
+  _globals['_PROVIDER']._serialized_end=1522
+  _globals['_MODELSTATE']._serialized_start=1525
+  _globals['_MODELSTATE']._serialized_end=1695
   _globals['_MODEL']._serialized_start=155
   _globals['_MODEL']._serialized_end=741
   _globals['_HOOKMODELREQUEST']._serialized_start=744
@@ -50,17 +50,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UNHOOKMODELRESPONSE']._serialized_start=1038
   _globals['_UNHOOKMODELRESPONSE']._serialized_end=1059
   _globals['_LISTMODELSREQUEST']._serialized_start=1061
-  _globals['_LISTMODELSREQUEST']._serialized_end=1080
-  _globals['_LISTMODELSRESPONSE']._serialized_start=1082
-  _globals['_LISTMODELSRESPONSE']._serialized_end=1135
-  _globals['_GETMODELREQUEST']._serialized_start=1137
-  _globals['_GETMODELREQUEST']._serialized_end=1169
-  _globals['_GETMODELRESPONSE']._serialized_start=1171
-  _globals['_GETMODELRESPONSE']._serialized_end=1221
-  _globals['_PULLMODELREQUEST']._serialized_start=1223
-  _globals['_PULLMODELREQUEST']._serialized_end=1256
-  _globals['_PULLMODELRESPONSE']._serialized_start=1258
-  _globals['_PULLMODELRESPONSE']._serialized_end=1355
-  _globals['_MODELSERVICE']._serialized_start=1677
-  _globals['_MODELSERVICE']._serialized_end=2049
+  _globals['_LISTMODELSREQUEST']._serialized_end=1101
+  _globals['_LISTMODELSRESPONSE']._serialized_start=1103
+  _globals['_LISTMODELSRESPONSE']._serialized_end=1156
+  _globals['_GETMODELREQUEST']._serialized_start=1158
+  _globals['_GETMODELREQUEST']._serialized_end=1190
+  _globals['_GETMODELRESPONSE']._serialized_start=1192
+  _globals['_GETMODELRESPONSE']._serialized_end=1242
+  _globals['_PULLMODELREQUEST']._serialized_start=1244
+  _globals['_PULLMODELREQUEST']._serialized_end=1277
+  _globals['_PULLMODELRESPONSE']._serialized_start=1279
+  _globals['_PULLMODELRESPONSE']._serialized_end=1376
+  _globals['_MODELSERVICE']._serialized_start=1698
+  _globals['_MODELSERVICE']._serialized_end=2070
 # @@protoc_insertion_point(module_scope)

@@ -325,12 +325,19 @@ class ListModelsRequest(message.Message):
 
     DESCRIPTOR: descriptor.Descriptor
 
+    ALL_CLIENTS_FIELD_NUMBER: builtins.int
+    all_clients: builtins.bool
+    """True: also those that other clients hooked, without their handles. A model
+    that several hooked at one server comes once.
+    """
     def __init__(
         self,
+        *,
+        all_clients: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["all_clients", b"all_clients"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -83,7 +83,8 @@ class ModelServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListModels(self, request, context):
-        """Lists the models that the caller hooked and those of the configuration.
+        """Lists the models that the caller hooked and those of the configuration, or
+        those of all clients.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -41,7 +41,9 @@ class ModelServiceStub:
     UnhookModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.UnhookModelRequest, _models_pb2.UnhookModelResponse]
     """Lets go of a handle. The connection closes when no client holds it."""
     ListModels: _grpc.UnaryUnaryMultiCallable[_models_pb2.ListModelsRequest, _models_pb2.ListModelsResponse]
-    """Lists the models that the caller hooked and those of the configuration."""
+    """Lists the models that the caller hooked and those of the configuration, or
+    those of all clients.
+    """
     GetModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.GetModelRequest, _models_pb2.GetModelResponse]
     """Reads a model's live state, probing it first."""
     PullModel: _grpc.UnaryStreamMultiCallable[_models_pb2.PullModelRequest, _models_pb2.PullModelResponse]
@@ -64,7 +66,9 @@ class ModelServiceAsyncStub(ModelServiceStub):
     UnhookModel: _aio.UnaryUnaryMultiCallable[_models_pb2.UnhookModelRequest, _models_pb2.UnhookModelResponse]  # type: ignore[assignment]
     """Lets go of a handle. The connection closes when no client holds it."""
     ListModels: _aio.UnaryUnaryMultiCallable[_models_pb2.ListModelsRequest, _models_pb2.ListModelsResponse]  # type: ignore[assignment]
-    """Lists the models that the caller hooked and those of the configuration."""
+    """Lists the models that the caller hooked and those of the configuration, or
+    those of all clients.
+    """
     GetModel: _aio.UnaryUnaryMultiCallable[_models_pb2.GetModelRequest, _models_pb2.GetModelResponse]  # type: ignore[assignment]
     """Reads a model's live state, probing it first."""
     PullModel: _aio.UnaryStreamMultiCallable[_models_pb2.PullModelRequest, _models_pb2.PullModelResponse]  # type: ignore[assignment]
@@ -102,7 +106,9 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _models_pb2.ListModelsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_models_pb2.ListModelsResponse, _abc.Awaitable[_models_pb2.ListModelsResponse]]:
-        """Lists the models that the caller hooked and those of the configuration."""
+        """Lists the models that the caller hooked and those of the configuration, or
+        those of all clients.
+        """
 
     @_abc_1.abstractmethod
     def GetModel(

@@ -74,7 +74,7 @@ async def _executions(state: State, transport: Transport) -> None:
 
 
 async def _models(state: State, transport: Transport) -> None:
-    request = models_pb2.ListModelsRequest()
+    request = models_pb2.ListModelsRequest(all_clients=True)
     answer = await transport.acall(lambda link: link.models.ListModels, request, starts_daemon=False)
     state.models = answer.models
 
