@@ -129,7 +129,7 @@ class Registry:
         return [*self._configured, *(self._hooks[handle] for handle in held)]
 
     def everyone(self, client: str) -> list[Hook]:
-        """List as `listed`, then the models that others hooked: each once at its server, without its handle."""
+        """List as `listed`, then what others hooked: each model once at its server, without its handle."""
         mine = self.listed(client)
         others = {hook.backend: replace(hook, handle="") for hook in self._hooks.values()}
         for hook in mine:
