@@ -106,6 +106,7 @@ class Known:
             fits=None if too_short is None else not too_short(hook),
             has_tools=_has(hook, "tools"),
             has_images=_has(hook, "images"),
+            is_free=self.price(hook.id, 1, 1, is_local=location is Location.LOCAL) == 0,
             cost=self.price(hook.id, size.prompt, size.answer, is_local=location is Location.LOCAL),
             seconds=self.speeds.estimate(hook.backend, size.prompt, size.answer),
         )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from oblix.v1 import executions_pb2, messages_pb2, monitor_pb2, routing_pb2, sessions_pb2
 
 from oblixd.errors import FailedPreconditionError
+from oblixd.execution import caps
 from oblixd.execution.assessor import Assessor, Snapshots
 from oblixd.execution.candidates import Known, key, needs_of, size_of
-from oblixd.execution.caps import within_caps
 from oblixd.execution.cooldown import Cooldowns
 from oblixd.execution.decisions import to_wire
 from oblixd.execution.places import Places
@@ -107,8 +108,12 @@ class Router:
             self._known.candidate(hook, size, ways[hook.connection.origin], too_short) for hook in hooks
         ]
         needs = needs_of(request, local_only, deadline_s)
-        decision = decide(needs, candidates, self.assessor.situation(policy, now_s), policy)
-        return within_caps(decision, hooks, self._usage)
+        situation = self.assessor.situation(policy, now_s)
+        decision = decide(needs, candidates, situation, policy)
+        if (reached := self._usage.reached()) is None:
+            return decision
+        frugal = decide(replace(needs, spent=caps.told(reached)), candidates, situation, policy)
+        return caps.within(reached, decision, frugal)
 
     def answered(
         self, request_id: str, hook: Hook, message: messages_pb2.Message, sent_tokens: int, *, alone: bool

@@ -53,6 +53,11 @@ def too_expensive(candidate: Candidate, question: Question) -> str:
     return f"It would cost about {cost:.4g}, and at most {question.max_cost:.4g} is allowed."
 
 
+def budget_spent(_: Candidate, question: Question) -> str:
+    """BUDGET_SPENT."""
+    return f"It costs something, and {question.needs.spent}."
+
+
 def cut_off(candidate: Candidate, _: Question) -> str:
     """OFFLINE."""
     return f"Its server can't be reached{_for(candidate.network.for_s)}."

@@ -61,12 +61,17 @@ def _costs_too_much(candidate: Candidate, question: Question) -> bool:
     return known(candidate.cost, -math.inf) > question.max_cost
 
 
+def _is_not_free(candidate: Candidate, question: Question) -> bool:
+    return bool(question.needs.spent) and not candidate.is_free
+
+
 EXCLUDES = (
     Rule("LOCAL_ONLY", _is_not_local, reasons.not_local),
     Rule("NOT_PINNED", _is_not_pinned, reasons.not_pinned),
     Rule("NO_TOOLS", _lacks_tools, reasons.no_tools),
     Rule("NO_IMAGES", _lacks_images, reasons.no_images),
     Rule("TOO_EXPENSIVE", _costs_too_much, reasons.too_expensive),
+    Rule("BUDGET_SPENT", _is_not_free, reasons.budget_spent),
 )
 
 

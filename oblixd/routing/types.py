@@ -113,6 +113,8 @@ class Candidate:
     """Whether it can call tools."""
     has_images: bool | None = None
     """Whether it reads images."""
+    is_free: bool = False
+    """Whether no prompt costs anything."""
     cost: float | None = None
     """What this prompt would cost, in the configuration's currency. None: its price is not known."""
     seconds: float | None = None
@@ -133,6 +135,8 @@ class Needs:
     """Seconds that are left for the answer. None: any number."""
     max_cost: float | None = None
     """The most that it may cost. None: anything."""
+    spent: str = ""
+    """Which cap on spending is reached, for a person: what costs something is out then. Empty: none."""
     target: str = ""
     """What an agent of the client favours: local, cloud or a model as provider:name. Empty: nothing."""
     agent: str = ""

@@ -35,6 +35,7 @@ MEANINGS = {
     "NO_TOOLS": "the request has tools, and it can't call any",
     "NO_IMAGES": "the prompt has a picture, and it reads text only",
     "TOO_EXPENSIVE": "it would cost more than is allowed",
+    "BUDGET_SPENT": "a cap on spending is reached, and it costs something",
     "OFFLINE": "its server can't be reached",
     "UNAVAILABLE": "it is down, cools down after failures, or its rate limit lets nothing through",
     "NO_MEMORY": "it has to be loaded, and less memory is free than it takes",
