@@ -16,8 +16,6 @@ class Core:
         self._transport = Transport(address)
         self._hooks = Hooks(self._transport)
         self._agents = Agents()
-        self._leaves_running = False
-        """Whether prompts were sent that go on without this program."""
         self.session_manager = SessionManager(self._transport)
         self.current_session_id: str | None = None
         """The session that prompts belong to where none is named. Assign it as you like."""

@@ -180,7 +180,6 @@ class PromptCalls(SessionCalls):
 
     async def _responses(self, request: executions_pb2.ExecuteRequest) -> Responses:
         """Run a request. A daemon that has forgotten the hooked models is told again, unseen."""
-        self._leaves_running |= request.on_disconnect == executions_pb2.ON_DISCONNECT_CONTINUE
         following = Following(
             self._transport,
             request.request_id,

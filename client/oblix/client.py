@@ -143,10 +143,10 @@ class OblixClient(
     async def shutdown(self) -> None:
         """Let go of what this client hooked, and close it. The daemon lives on. Harmless when done twice.
 
-        Where prompts were sent that go on without it, their models stay hooked for an hour.
+        Prompts that go on without it keep their models until they have ended.
         """
         await self._agents.shutdown()
-        if self._hooks.handles() and self._transport.is_connected and not self._leaves_running:
+        if self._hooks.handles() and self._transport.is_connected:
             await self._hooks.remove()
         self._transport.close()
 
