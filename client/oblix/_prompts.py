@@ -59,7 +59,7 @@ class PromptCalls(SessionCalls):
         - when: `priority` is `interactive`, or `background` to go behind all others
           that wait for the same model; `when_busy` is `wait`, or `fail` at once where
           the session's turn runs already; `timeout` in seconds, waiting included, at
-          most a day: no limit;
+          most a day; None: no limit;
         - what becomes of it: `on_disconnect` is `cancel`, or `continue` when this
           program goes away; `on_break` is `keep` for what came of an answer that
           breaks off, or `restart` on the next model; `context_policy` is `omit` for

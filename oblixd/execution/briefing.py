@@ -9,12 +9,14 @@ from oblix.v1 import sessions_pb2
 
 from oblixd.execution import context
 from oblixd.execution.requests import options, tool_choice, tools
+from oblixd.execution.route import RouteQuery
 from oblixd.execution.tokens import Corrections, Gauge
 from oblixd.models.base import ChatRequest, Finished
 from oblixd.models.registry import Hook
 from oblixd.sessions import Sessions, Turn
 
 _VERY_LONG = 100_000
+"""Tokens past which a context is not read on for its price and time."""
 _AFTER_ALL = 2**63 - 1
 
 
@@ -42,20 +44,23 @@ class Briefing:
         count = turn.session.message_count - len(turn.input)
         self._material = self._gathered(turn.input[0].sequence, count)
 
-    def estimated(self, most: int) -> int:
-        """About how many tokens all of it takes; no more is read once it is past `most`."""
-        return self._material.estimated(most)
+    def query(
+        self, session: sessions_pb2.Session | None, hooks: Sequence[Hook], deadline_s: float | None = None
+    ) -> RouteQuery:
+        """What routing has to know of it now; `session` is the header as it is now."""
+        return RouteQuery(
+            self._request, hooks, session, self._too_short(hooks), self._prompt_tokens, deadline_s
+        )
 
-    def roughly(self) -> int:
-        """About how many tokens all of it takes, for its price and time. Past 100,000 it is not read on."""
-        return self.estimated(_VERY_LONG)
-
-    def too_short(self, hooks: Sequence[Hook]) -> Callable[[Hook], bool] | None:
-        """Says of a model that its window is too short, where the request asks for a longer one then."""
+    def _too_short(self, hooks: Sequence[Hook]) -> Callable[[Hook], bool] | None:
         if self._request.context_policy != pb.CONTEXT_POLICY_LONGER:
             return None
-        needed = self.estimated(max((hook.connection.context_window or 0 for hook in hooks), default=0))
+        longest = max((hook.connection.context_window or 0 for hook in hooks), default=0)
+        needed = self._material.estimated(longest)
         return lambda hook: not context.fits(self._material, needed, hook.connection.context_window)
+
+    def _prompt_tokens(self) -> int:
+        return self._material.estimated(_VERY_LONG)
 
     async def chat_for(self, hook: Hook) -> ChatRequest:
         """What this model is sent. Raises ModelError CONTEXT_OVERFLOW."""

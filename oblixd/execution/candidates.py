@@ -44,10 +44,11 @@ def key(hook: Hook) -> str:
 
 
 def needs_of(request: pb.ExecuteRequest, local_only: bool, deadline_s: float | None) -> Needs:
-    """What the request asks for. `deadline_s`: seconds that are left of its time."""
+    """What the request asks for. `local_only` is what it, its session or both say; `deadline_s`: seconds that
+    are left of its time."""
     agent, target = _favoured(request)
     return Needs(
-        local_only=local_only or request.local_only,
+        local_only=local_only,
         pin=request.model,
         tools=bool(request.tools),
         images=any(part.HasField("image") for message in request.input for part in message.parts),

@@ -6,67 +6,32 @@ anybody listens or not, unless it is stopped.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Generator, Sequence
-from contextlib import aclosing, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, asynccontextmanager
 
 from oblix.v1 import executions_pb2 as pb
-from oblix.v1 import messages_pb2, sessions_pb2
+from oblix.v1 import sessions_pb2
 
-from oblixd.errors import NotFoundError, OblixdError
-from oblixd.execution import failures, route
-from oblixd.execution.billing import Billing
+from oblixd.errors import OblixdError
+from oblixd.execution import events, failures, route
 from oblixd.execution.briefing import Briefing
 from oblixd.execution.caller import Caller
+from oblixd.execution.deadline import Deadline
+from oblixd.execution.ending import Ending
 from oblixd.execution.fallback import Fallback, Restart
 from oblixd.execution.log import EventLog
-from oblixd.execution.places import Places, Priority, Ticket
+from oblixd.execution.places import Priority, Ticket
 from oblixd.execution.recording import Recording
 from oblixd.execution.requests import fingerprint
+from oblixd.execution.rooms import Rooms
 from oblixd.execution.scope import Stop, Stopped, StopScope
 from oblixd.execution.stopwatch import Stopwatch
-from oblixd.execution.tokens import Corrections
-from oblixd.execution.turns import TurnQueue
-from oblixd.models.base import Content, ContentKind, Finish, Finished, ModelError
+from oblixd.models.base import Content, Finish, Finished, ModelError
 from oblixd.models.registry import Hook
-from oblixd.sessions import Outcome, Sessions
-from oblixd.usage import Usage
 
 _log = logging.getLogger(__name__)
-
-_COMPLETE = messages_pb2.MESSAGE_STATUS_COMPLETE
-_FAILED = messages_pb2.MESSAGE_STATUS_FAILED
-_KIND = {
-    ContentKind.TEXT: pb.DELTA_KIND_TEXT,
-    ContentKind.REASONING: pb.DELTA_KIND_REASONING,
-    ContentKind.TOOL_CALL: pb.DELTA_KIND_TOOL_CALL,
-}
-_FINISH = {
-    Finish.STOP: pb.FINISH_REASON_STOP,
-    Finish.LENGTH: pb.FINISH_REASON_LENGTH,
-    Finish.TOOL_CALLS: pb.FINISH_REASON_TOOL_CALLS,
-    Finish.CONTENT_FILTER: pb.FINISH_REASON_CONTENT_FILTER,
-}
-_STOPPED = {
-    Stop.CANCELLED: messages_pb2.MESSAGE_STATUS_CANCELLED,
-    Stop.INTERRUPTED: messages_pb2.MESSAGE_STATUS_INTERRUPTED,
-    Stop.EXPIRED: _FAILED,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Rooms:
-    """What an execution works with."""
-
-    sessions: Sessions
-    router: route.Router
-    turns: TurnQueue
-    places: Places
-    corrections: Corrections
-    usage: Usage
 
 
 class Execution:
@@ -96,10 +61,17 @@ class Execution:
         self._rooms = rooms
         self._scope = StopScope()
         self._watch = Stopwatch()
-        self._failed: list[pb.FailedAttempt] = []
+        self._deadline = Deadline(request, self._watch)
         self._recording = Recording(self._watch)
         self._briefing = Briefing(request, self._session(), rooms.sessions, rooms.corrections)
-        self._billing = Billing(rooms.usage, request, caller)
+        self._ending = Ending(
+            request,
+            caller,
+            rooms,
+            recording=self._recording,
+            briefing=self._briefing,
+            scope=self._scope,
+        )
 
     @property
     def model(self) -> str:
@@ -114,11 +86,7 @@ class Execution:
         """Run to the end. Raises nothing: how it ended is in the log."""
         error: OblixdError | None = None
         try:
-            with self._expiry():
-                async with self._turn():
-                    await self._run_turn()
-        except Stopped as stopped:
-            error = self._end_unstarted(stopped.stop)
+            await self._run()
         except OblixdError as problem:
             error = problem
         except Exception as problem:  # noqa: BLE001 - those who are attached must hear of any end
@@ -129,17 +97,13 @@ class Execution:
         self.place, self.waits_for, self.ended_s = 0, "", time.monotonic()
         self.log.end(error)
 
-    @contextmanager
-    def _expiry(self) -> Generator[None, None, None]:
-        if not self.request.HasField("timeout"):
-            yield
-            return
-        timeout_s = self.request.timeout.ToTimedelta().total_seconds()
-        timer = asyncio.get_running_loop().call_later(timeout_s, self.stop, Stop.EXPIRED)
+    async def _run(self) -> None:
         try:
-            yield
-        finally:
-            timer.cancel()
+            with self._deadline.kept(lambda: self.stop(Stop.EXPIRED)):
+                async with self._turn():
+                    await self._run_turn()
+        except Stopped as stopped:
+            self._complete(self._ending.unstarted(stopped.stop))
 
     @asynccontextmanager
     async def _turn(self) -> AsyncGenerator[None, None]:
@@ -164,8 +128,7 @@ class Execution:
 
     def _tell_place(self, place: int, model: str = "") -> None:
         self.state, self.place, self.waits_for = pb.EXECUTION_STATE_QUEUED, place, model
-        queued = pb.ExecutionQueued(place=place, request_id=self.request.request_id, model=model)
-        self.log.append(pb.ExecuteResponse(queued=queued))
+        self.log.append(events.queued(self.request.request_id, place, model))
 
     def _go_on(self) -> None:
         self.state, self.place, self.waits_for = pb.EXECUTION_STATE_RUNNING, 0, ""
@@ -174,30 +137,16 @@ class Execution:
         self._go_on()
         self._watch.start()
         session = self._session()
-        local_only = self.request.local_only or (session is not None and session.local_only)
-        too_short = self._briefing.too_short(self._hooks)
-        decision = self._rooms.router.route(
-            self.request,
-            local_only,
-            self._hooks,
-            too_short,
-            session=session,
-            prompt_tokens=self._briefing.roughly,
-            deadline_s=self._left_s(),
-        )
+        query = self._briefing.query(session, self._hooks, self._deadline.left_s)
+        decision = self._rooms.router.route(query)
         ranked = route.ranked(decision, self._hooks)
         if session is not None:
             await self._record_question()
         self.begun = True
-        self._recording.decision = route.to_wire(decision, self._hooks)
-        self._tell_start()
+        recording = self._recording
+        recording.decision = route.to_wire(decision, self._hooks)
+        self.log.append(events.started(self.request, recording.question_ids, recording.decision))
         await self._answer(self._fallback(ranked, decision.local_only))
-
-    def _left_s(self) -> float | None:
-        """What is left of the request's time; None: it has any."""
-        if not self.request.HasField("timeout"):
-            return None
-        return self.request.timeout.ToTimedelta().total_seconds() - self._watch.elapsed_s
 
     def _session(self) -> sessions_pb2.Session | None:
         """The session's header as it is now. Raises NotFoundError."""
@@ -209,42 +158,29 @@ class Execution:
         turn = await self._rooms.sessions.begin_turn(
             request.session_id, request.request_id, request.input, fingerprint(request)
         )
-        self._recording = Recording(self._watch, turn)
+        self._recording.begin(turn)
         self._briefing.begin(turn)
-
-    def _tell_start(self) -> None:
-        started = pb.ExecutionStarted(
-            request_id=self.request.request_id,
-            session_id=self.request.session_id,
-            message_ids=self._recording.question_ids,
-            decision=self._recording.decision,
-            agent_checks=self.request.agent_checks,
-        )
-        self.log.append(pb.ExecuteResponse(started=started))
 
     def _fallback(self, ranked: Sequence[Hook], local_only: bool) -> Fallback:
         restarts = self.request.on_break == pb.ON_BREAK_RESTART
-        cooldowns = self._rooms.router.cooldowns
+        cooldowns, failed = self._rooms.router.cooldowns, self._recording.failed
         chat_for, place_at = self._briefing.chat_for, self._place_at
-        return Fallback(ranked, chat_for, place_at, cooldowns, restarts, local_only, self._failed)
+        return Fallback(ranked, chat_for, place_at, cooldowns, restarts, local_only, failed)
 
     async def _answer(self, fallback: Fallback) -> None:
         try:
             with self._scope:
                 finished = await self._stream(fallback)
         except Stopped as stopped:
-            status = _STOPPED[stopped.stop]
-            error = self._stop_error(stopped.stop, **self._recording.where(status))
-            await self._end(status, pb.FINISH_REASON_CANCELLED, error=error)
+            completed = await self._ending.stopped(stopped.stop)
         except ModelError as problem:
-            where = self._recording.where(_FAILED)
-            await self._end(_FAILED, error=failures.to_client(problem, self._failed, **where))
+            raise await self._ending.failed(problem) from problem
         except Exception as problem:
-            await self._end(_FAILED, error=failures.defect(problem))
+            await self._ending.broke(problem)
             raise
         else:
-            self._briefing.learn(self.model, finished)
-            await self._end(_COMPLETE, _FINISH[finished.reason], finished)
+            completed = await self._ending.answered(finished)
+        self._complete(completed)
 
     async def _stream(self, fallback: Fallback) -> Finished:
         async with aclosing(fallback.answer()) as stream:
@@ -260,80 +196,15 @@ class Execution:
 
     def _take(self, content: Content) -> bool:
         """Take in a piece; whether the answer is full with it."""
-        call = content.call
-        head = pb.ToolCallHead(call_id=call.call_id, name=call.name) if call else None
-        self.log.append_text(_KIND[content.kind], self._recording.take(content), head)
+        text = self._recording.take(content)
+        self.log.append_text(events.KIND[content.kind], text, events.head(content))
         return self._recording.is_full
 
     async def _restart(self, restart: Restart) -> None:
         await self._recording.restart()
-        rerouted = pb.ExecutionRerouted(
-            from_model=restart.from_model,
-            to_model=restart.to_model,
-            reason=restart.error.kind.value,
-            detail=restart.error.message,
-        )
-        self.log.append(pb.ExecuteResponse(rerouted=rerouted))
+        self.log.append(events.rerouted(restart))
 
-    async def _end(
-        self,
-        status: messages_pb2.MessageStatus.ValueType,
-        reason: pb.FinishReason.ValueType = pb.FINISH_REASON_UNSPECIFIED,
-        finished: Finished | None = None,
-        *,
-        error: OblixdError | None = None,
-    ) -> None:
-        """Record how it ended, and only then tell it. Raises the error, where it ended with one."""
-        message = self._recording.message(status, finished)
-        if (hook := self._recording.hook) is not None:
-            self._billing.price(message, hook)
-            self._tell_router(message, hook)
-        report = pb.ExecutionCompleted(failed_attempts=self._failed, context=self._briefing.report)
-        try:
-            outcome = Outcome(error, reason, report.SerializeToString())
-            # Both in one sync of the disk.
-            _, message = await asyncio.gather(
-                self._billing.count(message), self._recording.keep(message, outcome)
-            )
-        except NotFoundError:
-            # A session that was deleted under the answer, which stopped it, has no place left to keep it.
-            if self._scope.stop is None:
-                raise
-        if error is not None:
-            raise error
-        self._complete(message, reason)
-
-    def _tell_router(self, message: messages_pb2.Message, hook: Hook) -> None:
-        """Let routing learn from an answer."""
-        sent, alone = self._briefing.report.sent_tokens, not self._failed
-        self._rooms.router.answered(self.request.request_id, hook, message, sent, alone=alone)
-
-    def _end_unstarted(self, stop: Stop) -> OblixdError | None:
-        error = self._stop_error(stop, session_id=self.request.session_id, message_id="", kept_bytes=0)
-        if error is None:
-            self._complete(messages_pb2.Message(), pb.FINISH_REASON_CANCELLED)
-        return error
-
-    def _stop_error(self, stop: Stop, **where: object) -> OblixdError | None:
-        """What a stop is to those who wait; None: no error, for somebody wanted it."""
-        match stop:
-            case Stop.INTERRUPTED:
-                return failures.interrupted(**where)
-            case Stop.EXPIRED:
-                return failures.timed_out(self.request.timeout, **where)
-            case Stop.CANCELLED:
-                return None
-
-    def _complete(self, message: messages_pb2.Message, reason: pb.FinishReason.ValueType) -> None:
-        cancelled = reason == pb.FINISH_REASON_CANCELLED
+    def _complete(self, completed: pb.ExecutionCompleted) -> None:
+        cancelled = completed.finish_reason == pb.FINISH_REASON_CANCELLED
         self.state = pb.EXECUTION_STATE_CANCELLED if cancelled else pb.EXECUTION_STATE_COMPLETED
-        message.request_id = self.request.request_id
-        completed = pb.ExecutionCompleted(
-            request_id=self.request.request_id,
-            session_id=self.request.session_id,
-            message=message,
-            finish_reason=reason,
-            failed_attempts=self._failed,
-            context=self._briefing.report,
-        )
         self.log.append(pb.ExecuteResponse(completed=completed))

@@ -16,12 +16,13 @@ from oblixd.execution import replay, route
 from oblixd.execution.briefing import Briefing
 from oblixd.execution.caller import Caller
 from oblixd.execution.cooldown import Cooldowns
-from oblixd.execution.execution import Execution, Rooms
+from oblixd.execution.execution import Execution
 from oblixd.execution.live import Live, live
 from oblixd.execution.log import EventLog
 from oblixd.execution.places import QUEUE_LENGTH, Places
 from oblixd.execution.policies import Policies
 from oblixd.execution.requests import checked, checked_id, fingerprint
+from oblixd.execution.rooms import Rooms
 from oblixd.execution.scope import Stop
 from oblixd.execution.summary import summary
 from oblixd.execution.tokens import Corrections
@@ -117,16 +118,8 @@ class Executions:
         request = checked(request)
         hooks = self._registry.resolve(request.candidates)
         session = self._rooms.sessions.get(request.session_id) if request.session_id else None
-        local_only = session is not None and session.local_only
         briefing = Briefing(request, session, self._rooms.sessions, self._rooms.corrections)
-        decision = self.router.explain(
-            request,
-            local_only,
-            hooks,
-            briefing.too_short(hooks),
-            session=session,
-            prompt_tokens=briefing.roughly,
-        )
+        decision = self.router.explain(briefing.query(session, hooks))
         return route.to_wire(decision, hooks)
 
     def live(self, hook: Hook) -> Live:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from oblix.v1 import executions_pb2, routing_pb2
 from oblix.v1 import messages_pb2 as pb
-from oblix.v1 import routing_pb2
 
 from oblixd.execution.answer import Answer
 from oblixd.execution.stopwatch import Stopwatch
@@ -18,14 +18,21 @@ _NOTHING_TO_KEEP = (pb.MESSAGE_STATUS_CANCELLED, pb.MESSAGE_STATUS_FAILED)
 class Recording:
     """An answer while it comes. Without a turn nothing of it is kept."""
 
-    def __init__(self, watch: Stopwatch, turn: Turn | None = None) -> None:
-        self.turn = turn
+    def __init__(self, watch: Stopwatch) -> None:
+        self.turn: Turn | None = None
         self.hook: Hook | None = None
         """The model that answers; None before one did."""
         self.decision = routing_pb2.RoutingDecision()
         """Why that model."""
-        self._answer = Answer(turn)
+        self.failed: list[executions_pb2.FailedAttempt] = []
+        """What was tried before, in order."""
+        self._answer = Answer(None)
         self._watch = watch
+
+    def begin(self, turn: Turn) -> None:
+        """Its turn has begun: what comes from now on is kept in it."""
+        self.turn = turn
+        self._answer = Answer(turn)
 
     @property
     def model(self) -> str:

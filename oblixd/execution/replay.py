@@ -6,7 +6,7 @@ from oblix.v1 import executions_pb2 as pb
 from oblix.v1 import messages_pb2
 
 from oblixd.errors import OblixdError
-from oblixd.execution import failures
+from oblixd.execution import events, failures
 from oblixd.execution.log import EventLog
 from oblixd.sessions import RecordedTurn
 
@@ -19,13 +19,8 @@ _STATE = {
 def log_of(request_id: str, turn: RecordedTurn) -> EventLog:
     """The events of a turn as its record has them: started, the text in whole, and the end."""
     log, answer = EventLog(), turn.answer or messages_pb2.Message()
-    started = pb.ExecutionStarted(
-        request_id=request_id,
-        session_id=turn.session_id,
-        message_ids=[message.id for message in turn.question],
-        decision=answer.decision,
-    )
-    log.append(pb.ExecuteResponse(started=started))
+    request = pb.ExecuteRequest(request_id=request_id, session_id=turn.session_id)
+    log.append(events.started(request, [message.id for message in turn.question], answer.decision))
     for part in answer.parts:
         _say(log, part)
     error = _error(turn, log.size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from oblix.v1 import executions_pb2, messages_pb2, monitor_pb2, routing_pb2, sessions_pb2
 
@@ -22,12 +22,35 @@ from oblixd.models.registry import Hook
 from oblixd.routing import Decision, Order, decide
 from oblixd.usage import Usage
 
-__all__ = ["Router", "Snapshots", "key", "ranked", "to_wire"]
+__all__ = ["RouteQuery", "Router", "Snapshots", "key", "ranked", "to_wire"]
 
 MAX_TOLD = 10
 """Candidates that a refusal tells of; ExplainRoute tells of all."""
 _COUNTING = frozenset({Order.COST, Order.SPEED})
 """The orders that go by how much a prompt makes a model read."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteQuery:
+    """A request, and what has to be known of it to say where it goes."""
+
+    request: executions_pb2.ExecuteRequest
+    hooks: Sequence[Hook]
+    """Where it may go."""
+    session: sessions_pb2.Session | None
+    """Whose policy and local-only hold, and whose metadata the configuration's rules look at."""
+    too_short: Callable[[Hook], bool] | None
+    """Says of a model that its context window is too short for the request, which then goes there last. None:
+    it goes anywhere."""
+    prompt_tokens: Callable[[], int]
+    """Estimates what has to be read, history included; asked only where the policy goes by it."""
+    deadline_s: float | None = None
+    """Seconds that are left. None: no limit."""
+
+    @property
+    def local_only(self) -> bool:
+        """Whether the request or its session says so. The policy may say so, too."""
+        return self.request.local_only or (self.session is not None and self.session.local_only)
 
 
 class Router:
@@ -51,63 +74,30 @@ class Router:
         self._usage = usage
         self._prompts = RecentPrompts()
 
-    def route(
-        self,
-        request: executions_pb2.ExecuteRequest,
-        local_only: bool,
-        hooks: Sequence[Hook],
-        too_short: Callable[[Hook], bool] | None = None,
-        *,
-        session: sessions_pb2.Session | None = None,
-        prompt_tokens: Callable[[], int] | None = None,
-        deadline_s: float | None = None,
-    ) -> Decision:
+    def route(self, query: RouteQuery) -> Decision:
         """Decide where a request goes, and remember it for `recent`.
 
-        `local_only` is the session's; the request's own counts too, and its
-        policy may say so (`Decision.local_only` is what holds in the end).
-        `session` brings its policy, and its metadata for the configuration's
-        rules. Models of which `too_short` says that their context window is go
-        last. `prompt_tokens` estimates what has to be read, history included, and is
-        asked where the policy goes by it. `deadline_s`: seconds that are left; None is no limit.
-        Raises InvalidArgumentError for a policy that can't be, ResourceExhaustedError
-        BUDGET_SPENT where a cap on spending leaves no model.
+        `Decision.local_only` is what holds in the end. Raises InvalidArgumentError for a policy
+        that can't be, ResourceExhaustedError BUDGET_SPENT where a cap on spending leaves no model.
         """
-        decision = self.explain(
-            request,
-            local_only,
-            hooks,
-            too_short,
-            session=session,
-            prompt_tokens=prompt_tokens,
-            deadline_s=deadline_s,
-        )
-        self._prompts.routed(request, decision)
+        decision = self.explain(query)
+        self._prompts.routed(query.request, decision)
         return decision
 
-    def explain(
-        self,
-        request: executions_pb2.ExecuteRequest,
-        local_only: bool,
-        hooks: Sequence[Hook],
-        too_short: Callable[[Hook], bool] | None = None,
-        *,
-        session: sessions_pb2.Session | None = None,
-        prompt_tokens: Callable[[], int] | None = None,
-        deadline_s: float | None = None,
-    ) -> Decision:
+    def explain(self, query: RouteQuery) -> Decision:
         """The decision that `route` would make now, remembered nowhere."""
-        policy, now_s = self.policies.chosen(request.policy, session), time.monotonic()
+        request, hooks = query.request, query.hooks
+        policy, now_s = self.policies.chosen(request.policy, query.session), time.monotonic()
         counts = policy.order in _COUNTING or policy.max_cost is not None
-        size = size_of(request, prompt_tokens() if prompt_tokens and counts else None)
+        size = size_of(request, query.prompt_tokens() if counts else None)
         ways = {
             origin: self.assessor.network(policy.connectivity, origin, now_s)
             for origin in {hook.connection.origin for hook in hooks}
         }
         candidates = [
-            self._known.candidate(hook, size, ways[hook.connection.origin], too_short) for hook in hooks
+            self._known.candidate(hook, size, ways[hook.connection.origin], query.too_short) for hook in hooks
         ]
-        needs = needs_of(request, local_only, deadline_s)
+        needs = needs_of(request, query.local_only, query.deadline_s)
         situation = self.assessor.situation(policy, now_s)
         decision = decide(needs, candidates, situation, policy)
         if (reached := self._usage.reached()) is None:

@@ -14,11 +14,13 @@ from support.house import House, prompt
 from oblixd.errors import (
     AlreadyExistsError,
     FailedPreconditionError,
+    InternalError,
     InvalidArgumentError,
     NotFoundError,
     OblixdError,
     UnavailableError,
 )
+from oblixd.execution.recording import Recording
 
 USER, ASSISTANT = messages_pb2.ROLE_USER, messages_pb2.ROLE_ASSISTANT
 COMPLETE = messages_pb2.MESSAGE_STATUS_COMPLETE
@@ -217,6 +219,20 @@ async def test_a_bad_request_is_refused_before_anything_is_done(
 ) -> None:
     assert (await error_of(house.executions.execute(request_), kind)).reason == reason
     assert house.sessions.count() == 0
+
+
+async def test_a_defect_is_told_logged_and_recorded(
+    house: House, server: OllamaServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    session = await house.session()
+    monkeypatch.setattr(Recording, "take", lambda *_: 1 // 0)
+    request = prompt("Hi", house.hook(server), session_id=session)
+    error = await error_of(house.executions.execute(request), InternalError)
+    assert (error.reason, "The log has the details" in error.message) == ("INTERNAL", True)
+    assert "ZeroDivisionError" in caplog.text
+    [execution] = house.executions.list(session)
+    assert execution.state == pb.EXECUTION_STATE_FAILED
+    assert house.sessions.recorded(execution.request_id).outcome.error.reason == "INTERNAL"
 
 
 async def test_explain_decides_and_does_nothing_else(house: House, server: OllamaServer) -> None:
