@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from oblixd import __version__
-from oblixd.config import ConfigError, load
 from oblixd.errors import OblixdError
+from oblixd.loading import ConfigError, load
 from oblixd.lock import AlreadyRunningError, Lock
 from oblixd.paths import Paths
 
@@ -57,8 +57,8 @@ def _serve(paths: Paths) -> int:
     paths.prepare()
     with Lock(paths.lock).held(f"pid {os.getpid()}, version {__version__}, socket {paths.socket}"):
         # Only who holds the lock pays for these: ten clients may start ten of us at once.
-        from oblixd import logs  # noqa: PLC0415
-        from oblixd.daemon import Daemon  # noqa: PLC0415
+        from oblixd import logs  # noqa: PLC0415 - as said above
+        from oblixd.daemon import Daemon  # noqa: PLC0415 - as said above
 
         logs.set_up(config.daemon.log_level, paths.log)
         asyncio.run(Daemon(config, paths).run())

@@ -1,35 +1,37 @@
 """Every setting in one place: name, type, range, default and meaning.
 
-`load` reads one TOML file and the environment, which wins: `daemon.grace_s` is
-`OBLIX_DAEMON_GRACE_S` there. `python -m oblixd.config` prints
-`docs/configuration.md`. No secret is a setting: keys come with a client's hook, or
-from a file or a credential that a setting names.
+`oblixd.loading` reads them. `python -m oblixd.config` prints `docs/configuration.md`.
+No secret is a setting: keys come with a client's hook, or from a file or a credential
+that a setting names.
 """
 
 from __future__ import annotations
 
-import difflib
 import sys
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated
 
-from oblixd.errors import InvalidArgumentError
 from oblixd.models import keep_alive
 from oblixd.models.embedded.weights import DEFAULT_NAME
 from oblixd.routing import written
-from oblixd.settings import Between, Matches, Setting, reference, settings_of
+from oblixd.settings import Between, Matches, reference, settings_of
 from oblixd.usage import prices as usage_prices
 
 _MAX_DAYS = 36_500
 _MAX_CAP = 1e9
 
-_GGUF = f"[^\\s=/]{{1,200}}=/.+|{DEFAULT_NAME}"
-_GGUF_FORM = f"NAME=/absolute/path.gguf; {DEFAULT_NAME} for the packaged one"
+_URL = Matches(r"https?://[^\s/?#@]+(/[^\s?#]*)?", "an http or https URL without user, query or fragment")
+_MODELS = Matches(r"\S{1,256}", "names of 1 to 256 characters")
+_KEY_FILE = Matches("(/.*)?", "an absolute path, or empty")
+
+_GGUFS = Matches(
+    f"[^\\s=/]{{1,200}}=/.+|{DEFAULT_NAME}",
+    f"NAME=/absolute/path.gguf; {DEFAULT_NAME} for the packaged one",
+)
 
 _HOUR_S = 3600.0
 _MONTH_S = 30 * 24 * _HOUR_S
@@ -113,7 +115,7 @@ class Embedded:
 
     enabled: bool = True
     """Whether they serve where no model was hooked."""
-    models: Annotated[tuple[str, ...], Matches(_GGUF, _GGUF_FORM)] = ()
+    models: Annotated[tuple[str, ...], _GGUFS] = ()
     """The files, by the names that their models get. Empty: the packaged one alone."""
     threads: Annotated[int, Between(0, 1024)] = 0
     """Threads that compute. 0: half of the cores, so that others are not starved."""
@@ -134,12 +136,9 @@ class Embedded:
 class Ollama:
     """An Ollama server."""
 
-    endpoint: Annotated[
-        str,
-        Matches(r"https?://[^\s/?#@]+(/[^\s?#]*)?", "an http or https URL without user, query or fragment"),
-    ] = "http://localhost:11434"
+    endpoint: Annotated[str, _URL] = "http://localhost:11434"
     """Where it listens. A client's hook may name another one."""
-    models: Annotated[tuple[str, ...], Matches(r"\S{1,256}", "names of 1 to 256 characters")] = ()
+    models: Annotated[tuple[str, ...], _MODELS] = ()
     """Models, by Ollama's names, that serve where none was hooked, after the embedded ones."""
     num_ctx: Annotated[int, Between(512, 1048576)] = 8192
     """Context window that a model is loaded with, in tokens, at most its own. A hook may name another one. It
@@ -152,11 +151,6 @@ class Ollama:
     `OLLAMA_NUM_PARALLEL`, which is 1 unless it was changed."""
 
 
-_URL = Matches(r"https?://[^\s/?#@]+(/[^\s?#]*)?", "an http or https URL without user, query or fragment")
-_MODELS = Matches(r"\S{1,256}", "names of 1 to 256 characters")
-_FILE = Matches("(/.*)?", "an absolute path, or empty")
-
-
 @dataclass(frozen=True, slots=True)
 class OpenAI:
     """OpenAI's models that serve where none was hooked."""
@@ -165,7 +159,7 @@ class OpenAI:
     """Where they are. Another endpoint that speaks OpenAI's chat completions may stand here."""
     models: Annotated[tuple[str, ...], _MODELS] = ()
     """Models, by OpenAI's names, that serve where none was hooked, after those on this machine."""
-    key_file: Annotated[str, _FILE] = ""
+    key_file: Annotated[str, _KEY_FILE] = ""
     """A file with the key, which only its owner may read. Empty: systemd's credential `openai-api-key`, where
     there is one."""
 
@@ -178,7 +172,7 @@ class Claude:
     """Where they are."""
     models: Annotated[tuple[str, ...], _MODELS] = ()
     """Models, by Anthropic's names, that serve where none was hooked, after OpenAI's."""
-    key_file: Annotated[str, _FILE] = ""
+    key_file: Annotated[str, _KEY_FILE] = ""
     """A file with the key, which only its owner may read. Empty: systemd's credential `claude-api-key`, where
     there is one."""
 
@@ -221,94 +215,8 @@ class Config:
     """Where each value comes from, by `section.name`. What is not in it is a default."""
 
 
-class ConfigError(InvalidArgumentError):
-    """A setting is unknown or its value is not possible. Says where it was given and what is expected."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """A checked value, and where it was said."""
-
-    setting: Setting
-    value: Any
-    source: Source
-
-
 SETTINGS = tuple(settings_of(Config))
-_BY_KEY = {setting.key: setting for setting in SETTINGS}
-_BY_VARIABLE = {setting.variable: setting for setting in SETTINGS}
-_SECTIONS = tuple(dict.fromkeys(setting.section for setting in SETTINGS))
-
-
-def load(path: Path, environ: Mapping[str, str]) -> Config:
-    """The settings out of a file, which need not exist, and the environment.
-
-    Raises ConfigError for what is unknown, has the wrong type or is out of
-    range, and for a file that can't be read.
-    """
-    given = [*_from_file(path), *_from_environment(environ)]
-    config = Config()
-    for section in _SECTIONS:
-        values = {g.setting.name: g.value for g in given if g.setting.section == section}
-        config = replace(config, **{section: replace(getattr(config, section), **values)})
-    return replace(config, sources=MappingProxyType({g.setting.key: g.source for g in given}))
-
-
-def _from_file(path: Path) -> Iterator[_Given]:
-    for section, values in _read(path).items():
-        if section not in _SECTIONS or not isinstance(values, dict):
-            raise _unknown(f"{path}: [{section}]", section, _SECTIONS)
-        names = [setting.name for setting in SETTINGS if setting.section == section]
-        for name, value in values.items():
-            if name not in names:
-                raise _unknown(f"{path}: {section}.{name}", name, names)
-            setting = _BY_KEY[f"{section}.{name}"]
-            yield _Given(setting, _checked(setting, f"{path}: {setting.key}", value), Source.FILE)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise ConfigError("CONFIG_UNREADABLE", f"{path} can't be read: {error}", file=path) from error
-
-
-def _from_environment(environ: Mapping[str, str]) -> Iterator[_Given]:
-    prefixes = tuple(f"OBLIX_{section.upper()}_" for section in _SECTIONS)
-    for variable in sorted(name for name in environ if name.startswith(prefixes)):
-        if variable not in _BY_VARIABLE:
-            raise _unknown(variable, variable, list(_BY_VARIABLE))
-        setting = _BY_VARIABLE[variable]
-        yield _Given(setting, _parsed(setting, variable, environ[variable]), Source.ENVIRONMENT)
-
-
-def _checked(setting: Setting, where: str, value: Any) -> Any:
-    try:
-        return setting.checked(value)
-    except (ValueError, OverflowError):
-        raise _refused(setting, where, value) from None
-
-
-def _parsed(setting: Setting, where: str, text: str) -> Any:
-    try:
-        return setting.parsed(text)
-    except (ValueError, OverflowError):
-        raise _refused(setting, where, text) from None
-
-
-def _refused(setting: Setting, where: str, given: Any) -> ConfigError:
-    shown = repr(given)[:100]
-    message = f"{where} must be {setting.expected}; {shown} was given."
-    return ConfigError("CONFIG_INVALID", message, field=setting.key, limit=setting.expected, given=shown)
-
-
-def _unknown(where: str, name: str, known: Sequence[str]) -> ConfigError:
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean {close[0]}?" if close else ""
-    message = f"{where} is not a setting.{hint} There are: {', '.join(known)}."
-    return ConfigError("CONFIG_UNKNOWN", message, field=name, known=", ".join(known))
+"""All of them, in the order of their sections."""
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from oblixd.config import SETTINGS, Config, ConfigError, Source, load
+from oblixd.config import SETTINGS, Config, Source
+from oblixd.loading import ConfigError, load
 from oblixd.settings import reference
 
 ROOT = Path(__file__).parent.parent

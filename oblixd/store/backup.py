@@ -99,7 +99,8 @@ class Copies:
 def _make(environment: lmdb.Environment, file: BinaryIO, schema: int, stop: threading.Event) -> None:
     digest = hashlib.sha256()
     reader, writer = os.pipe()
-    # liblmdb's copy can't be interrupted but by a pipe that nobody reads any more: that closes first.
+    # liblmdb's copy can't be interrupted but by a pipe that nobody reads any more: that closes first. It is
+    # opened by its descriptor, which no Path has.
     with ThreadPoolExecutor(1, "store-copy") as thread, open(reader, "rb", buffering=0) as pipe:  # noqa: PTH123
         copying = thread.submit(_copy, environment, writer)
         while not stop.is_set() and (piece := pipe.read(PIECE_BYTES)):
