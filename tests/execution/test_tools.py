@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 
 import pytest
 from oblix.testing import Answer, Cut, ModelServer, OllamaServer, ToolCall
 from oblix.v1 import executions_pb2 as pb
 from oblix.v1 import messages_pb2
+from support.events import all_of
 from support.house import CLIENT, House, prompt
 from support.providers import KINDS
 
@@ -19,10 +19,6 @@ from oblixd.models import base
 CALL = ToolCall("weather", {"city": "Bern"}, "c1")
 TOOLS = [pb.ToolDefinition(name="weather", description="Tells the weather.")]
 ANSWER = Answer("Let me see.", reasoning="Hm.", tool_calls=(CALL,))
-
-
-async def all_of(events: AsyncIterator[pb.ExecuteResponse]) -> list[pb.ExecuteResponse]:
-    return [event async for event in events]
 
 
 def hook(house: House, provider: str, server: ModelServer) -> str:
