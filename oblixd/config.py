@@ -85,8 +85,8 @@ class Usage:
     monthly_cap: Annotated[float, Between(0, _MAX_CAP)] = 0.0
     """What may be spent in a month. 0: no cap."""
     cap_action: Annotated[str, Matches("refuse|local", "refuse or local")] = "refuse"
-    """What becomes of a prompt once a cap is reached: `refuse` refuses it, `local` lets only models on this
-    machine see it."""
+    """What becomes of a prompt for a model that costs something once a cap is reached: `refuse` refuses it,
+    `local` sends it to one that costs nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,9 @@ class Executions:
     async def attach(self, request_id: str, offset: int) -> Events:
         """Stream an execution without the first `offset` bytes of its text."""
         if request_id not in self._known:
-            async for event in replay.log_of(request_id, self._recorded(request_id)).read(offset):
+            turn = self._recorded(request_id)
+            log = replay.log_of(request_id, turn)
+            async for event in log.read(replay.offset_in(log, turn, offset)):
                 yield event
             return
         execution = self._known[request_id]

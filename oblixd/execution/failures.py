@@ -62,7 +62,10 @@ def defect(problem: Exception) -> InternalError:
 
 def interrupted(**where: object) -> UnavailableError:
     """The error for those who wait for an answer that the daemon's end cut off."""
-    message = "oblixd ended before the answer did. What had come is kept; send the prompt again to go on."
+    message = "oblixd ended before the answer did."
+    if where.get("kept_bytes"):
+        message += f" The part that is kept is in session {where['session_id']}."
+    message += " Send the prompt again, with a new request_id, to have it answered."
     return UnavailableError("EXECUTION_INTERRUPTED", message, **where)
 
 

@@ -10,6 +10,7 @@ from oblixd.execution import events, failures
 from oblixd.execution.log import EventLog
 from oblixd.sessions import RecordedTurn
 
+_FAILED = messages_pb2.MESSAGE_STATUS_FAILED
 _STATE = {
     messages_pb2.MESSAGE_STATUS_COMPLETE: pb.EXECUTION_STATE_COMPLETED,
     messages_pb2.MESSAGE_STATUS_CANCELLED: pb.EXECUTION_STATE_CANCELLED,
@@ -28,6 +29,11 @@ def log_of(request_id: str, turn: RecordedTurn) -> EventLog:
         log.append(pb.ExecuteResponse(completed=_completed(request_id, turn, answer)))
     log.end(error)
     return log
+
+
+def offset_in(log: EventLog, turn: RecordedTurn, offset: int) -> int:
+    """From where on to read. What was read of an answer that a crash cut off can be more than was on disk."""
+    return min(offset, log.size) if turn.status not in (*_STATE, _FAILED) else offset
 
 
 def summary_of(request_id: str, turn: RecordedTurn) -> pb.Execution:

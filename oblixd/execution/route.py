@@ -26,6 +26,8 @@ __all__ = ["RouteQuery", "Router", "Snapshots", "key", "ranked", "to_wire"]
 
 MAX_TOLD = 10
 """Candidates that a refusal tells of; ExplainRoute tells of all."""
+MAX_MODELS = 1000
+"""Characters of the names of models that a refusal tells."""
 _COUNTING = frozenset({Order.COST, Order.SPEED})
 """The orders that go by how much a prompt makes a model read."""
 
@@ -137,11 +139,16 @@ def ranked(decision: Decision, hooks: Sequence[Hook]) -> list[Hook]:
     result = [by_key[verdict.key] for verdict in decision.ranked if verdict.rank]
     if result:
         return result
-    told = "; ".join(f"{verdict.model}: {verdict.reason}" for verdict in decision.ranked[:MAX_TOLD])
-    more = len(decision.ranked) - MAX_TOLD
-    raise FailedPreconditionError(
-        "NO_MODEL_ALLOWED",
-        f"No model may take this prompt. {told or 'No model is hooked or configured.'}"
-        + (f"; and {more} more" if more > 0 else ""),
-        candidates=len(decision.ranked),
-    )
+    message = f"No model may take this prompt. {_why_none(decision)}"
+    raise FailedPreconditionError("NO_MODEL_ALLOWED", message, candidates=len(decision.ranked))
+
+
+def _why_none(decision: Decision) -> str:
+    verdicts = decision.ranked
+    if not verdicts:
+        return "No model is hooked or configured."
+    if all(verdict.rule == "NOT_PINNED" for verdict in verdicts):
+        models = ", ".join(dict.fromkeys(verdict.model for verdict in verdicts))
+        return f"{verdicts[0].reason} There {'is' if len(verdicts) == 1 else 'are'} {models[:MAX_MODELS]}."
+    told = " ".join(f"{verdict.model}: {verdict.reason}" for verdict in verdicts[:MAX_TOLD])
+    return f"{told} And {len(verdicts) - MAX_TOLD} more." if len(verdicts) > MAX_TOLD else told

@@ -179,9 +179,19 @@ def _numbers(readings: tuple[Reading, ...], for_s: float | None, *, only_beyond:
 
 def _number(reading: Reading) -> str:
     name, unit = _NAMES[reading.name]
-    held = reading.beyond and reading.threshold is not None
-    limit = f" against a threshold of {_short(reading.threshold or 0.0)}{unit}" if held else ""
-    return f"{name} {_short(reading.value)}{unit}{limit}"
+    value, threshold = f"{name} {_short(reading.value)}{unit}", reading.threshold
+    if not reading.beyond or threshold is None:
+        return value
+    limit, is_back = f"{_short(threshold)}{unit}", reading.value < threshold
+    if reading.name == "bandwidth_mbps":
+        return (
+            f"{value} against a threshold of {limit}"
+            if is_back
+            else f"{value}, not yet for long over {limit}"
+        )
+    return (
+        f"{value}, not yet for long under {limit}" if is_back else f"{value} against a threshold of {limit}"
+    )
 
 
 def _for(for_s: float | None) -> str:

@@ -73,6 +73,9 @@ async def test_what_a_daemons_end_cut_off_is_reported_and_not_run_again(
         part = (await anext(events)).delta.text
         error = await error_of(events, UnavailableError)
         assert house.said(session)[1:] == [(messages_pb2.ROLE_ASSISTANT, part, INTERRUPTED)]
+        # Who had read more than was on disk when the daemon died hears the same.
+        attached = await error_of(house.executions.attach("mine", len(part) + 100), UnavailableError)
+    assert attached.reason == "EXECUTION_INTERRUPTED"
     assert error.reason == "EXECUTION_INTERRUPTED"
     assert (error.metadata["session_id"], error.metadata["kept_bytes"]) == (session, str(len(part)))
     assert len(server.requests) == 1

@@ -809,7 +809,8 @@ class AttachExecutionRequest(message.Message):
     """The execution's id."""
     offset: builtins.int
     """Bytes of UTF-8 of deltas that the caller has already. Deltas before it are
-    not sent again. Default 0. Past the end is INVALID_ARGUMENT.
+    not sent again. Default 0. Past the end is INVALID_ARGUMENT, but not of an
+    answer that the daemon's end cut off: of that less can be kept than was read.
     """
     def __init__(
         self,
