@@ -13,16 +13,18 @@ from support.histories import findings, turns_of
 from support.storm import Storm
 
 
-@pytest.mark.parametrize("kills_daemon", [False, True], ids=["clients die", "the daemon dies, too"])
+@pytest.mark.parametrize(
+    ("rounds", "kills_daemon"), [(1000, False), (500, True)], ids=["clients die", "the daemon dies, too"]
+)
 @pytest.mark.timeout(180)
 async def test_what_clients_saw_is_what_is_kept_and_what_was_asked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills_daemon: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rounds: int, kills_daemon: bool
 ) -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     monkeypatch.setenv("OBLIX_HOME", str(tmp_path))
     with OllamaServer(["llama2"]) as server:
-        storm = Storm(tmp_path, server, seed, rounds=1000, kills_daemon=kills_daemon)
+        storm = Storm(tmp_path, server, seed, rounds=rounds, kills_daemon=kills_daemon)
         try:
             await storm.rage()
             print(Counter(turn.status for turn in turns_of(storm).values()))
