@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from google.protobuf.struct_pb2 import Struct
 from oblix.testing import Answer, Hang, OllamaServer, Stall
 from oblix.v1 import executions_pb2 as pb
 from oblix.v1 import messages_pb2, models_pb2
+from support import ports
 from support.daemon import RunningDaemon, running
 from support.waiting import eventually
 from support.wire import TIMEOUT_S, Wire
@@ -61,7 +61,7 @@ class Scene:
         self._servers["queued"].default = lambda _: Answer("One two three", fault=Stall(1))
         self._servers["waiting"].default = lambda _: Answer("One two three", fault=Hang())
         self._servers["streaming"].default = lambda _: Answer("One two three", fault=Stall(1))
-        self._deaf_url = _deaf(stack)
+        self._deaf_url = f"http://127.0.0.1:{stack.enter_context(ports.deaf())}"
         self._holding = self.execute(self.request("queued", HOLDER))
         self._first(self._holding, "delta")
         stack.callback(self._holding.cancel)
@@ -117,17 +117,6 @@ class Scene:
     @staticmethod
     def _first(events: Iterator[pb.ExecuteResponse], kind: str) -> None:
         assert any(event.HasField(kind) for event in events)
-
-
-def _deaf(stack: ExitStack) -> str:
-    """A full backlog drops whoever knocks, as a firewall does."""
-    listener, first, second = (stack.enter_context(socket.socket()) for _ in range(3))
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(0)
-    for one in (first, second):
-        one.setblocking(False)
-        one.connect_ex(listener.getsockname())
-    return f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 @pytest.fixture

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import socket
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, aclosing, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, aclosing
 from pathlib import Path
 
 import psutil
@@ -24,6 +23,7 @@ from oblix.testing import (
     Stall,
     Wire,
 )
+from support import ports
 from support.asking import ask, question
 from support.doors import door
 from support.providers import KINDS
@@ -33,6 +33,7 @@ from oblixd.models.base import Connection
 
 Servers = Callable[[ModelServer], ModelServer]
 Connections = Callable[[Connection], Connection]
+Port = Callable[[], AbstractContextManager[int]]
 KIND = KINDS["openai"]
 ROUNDS = 1000
 AT_ONCE = 40
@@ -76,33 +77,16 @@ async def test_a_cancelled_task_frees_the_server_behind_tls(
         assert await asyncio.to_thread(received.abandoned.wait, NOTICED_S)
 
 
-@contextmanager
-def nobody_answers() -> Iterator[str]:
-    """A port whose backlog is full: it drops whoever knocks, as a firewall does."""
-    with socket.socket() as deaf, socket.socket() as first, socket.socket() as second:
-        deaf.bind(("127.0.0.1", 0))
-        deaf.listen(0)
-        for one in (first, second):
-            one.setblocking(False)
-            one.connect_ex(deaf.getsockname())
-        yield f"http://127.0.0.1:{deaf.getsockname()[1]}"
+WAYS = pytest.mark.parametrize(
+    ("scheme", "port"), [("http", ports.deaf), ("https", ports.mute)], ids=["tcp", "tls"]
+)
+"""Where a connection does not come about: nobody answers, or nothing is said of TLS."""
 
 
-@contextmanager
-def no_handshake() -> Iterator[str]:
-    """A port that takes connections, and says nothing of TLS."""
-    with socket.socket() as mute:
-        mute.bind(("127.0.0.1", 0))
-        mute.listen()
-        yield f"https://127.0.0.1:{mute.getsockname()[1]}"
-
-
-@pytest.mark.parametrize("way", [nobody_answers, no_handshake], ids=["tcp", "tls"])
-async def test_cancelled_while_connecting(
-    connections: Connections, way: Callable[[], AbstractContextManager[str]]
-) -> None:
-    with way() as url:
-        connection = connections(KIND.connect(KIND.spec(url)))
+@WAYS
+async def test_cancelled_while_connecting(connections: Connections, scheme: str, port: Port) -> None:
+    with port() as number:
+        connection = connections(KIND.connect(KIND.spec(f"{scheme}://127.0.0.1:{number}")))
         open_before = psutil.Process().num_fds()
         asking = asyncio.create_task(ask(connection))
         await eventually(lambda: psutil.Process().num_fds() > open_before)
@@ -113,12 +97,10 @@ async def test_cancelled_while_connecting(
     assert connection.running == 0
 
 
-@pytest.mark.parametrize("way", [nobody_answers, no_handshake], ids=["tcp", "tls"])
-async def test_closed_while_a_connection_is_opened_ahead(
-    way: Callable[[], AbstractContextManager[str]],
-) -> None:
-    with way() as url:
-        connection = KIND.connect(KIND.spec(url))
+@WAYS
+async def test_closed_while_a_connection_is_opened_ahead(scheme: str, port: Port) -> None:
+    with port() as number:
+        connection = KIND.connect(KIND.spec(f"{scheme}://127.0.0.1:{number}"))
         open_before = psutil.Process().num_fds()
         connection.keep_warm()
         await eventually(lambda: psutil.Process().num_fds() > open_before)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from oblix.testing import Answer, Cut, Fault, Hang, HangUp, ModelServer, OpenAIServer, Page, Refuse, Stall
+from support import ports
 from support.asking import ask, question
 from support.doors import door
 from support.providers import KINDS, PATIENCE
@@ -92,10 +92,9 @@ async def test_how_an_exchange_failed(
 
 
 async def test_how_a_connection_failed(server: ModelServer, connect: Connect, seen: list[Exchange]) -> None:
-    with socket.socket() as reserved:
-        reserved.bind(("127.0.0.1", 0))
+    with ports.unheard() as port:
         urls = {
-            f"http://127.0.0.1:{reserved.getsockname()[1]}": "refused",
+            f"http://127.0.0.1:{port}": "refused",
             "http://no-such-host.invalid": "dns",
             f"https://127.0.0.1:{server.port}": "tls",
         }

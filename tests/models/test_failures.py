@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from oblix.testing import (
     Report,
     Stall,
 )
+from support import ports
 from support.asking import ask
 from support.providers import KINDS, PATIENCE, Kind
 
@@ -194,9 +194,8 @@ async def test_retry_after_reaches_the_caller(server: ModelServer, connection: C
 
 
 async def test_nobody_listens(kind: Kind, connections: Callable[..., Connection]) -> None:
-    with socket.socket() as reserved:
-        reserved.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{reserved.getsockname()[1]}"
+    with ports.unheard() as port:
+        url = f"http://127.0.0.1:{port}"
         connection = connections(kind.connect(kind.spec(url), patience=PATIENCE))
         error = (await ask(connection)).error
     assert error is not None
@@ -209,14 +208,8 @@ async def test_nobody_listens(kind: Kind, connections: Callable[..., Connection]
 async def test_a_connection_that_never_comes_about(
     kind: Kind, connections: Callable[..., Connection]
 ) -> None:
-    """A full backlog drops whoever knocks, as a firewall does."""
-    with socket.socket() as deaf, socket.socket() as first, socket.socket() as second:
-        deaf.bind(("127.0.0.1", 0))
-        deaf.listen(0)
-        for one in (first, second):
-            one.setblocking(False)
-            one.connect_ex(deaf.getsockname())
-        url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+    with ports.deaf() as port:
+        url = f"http://127.0.0.1:{port}"
         error = (await ask(connections(kind.connect(kind.spec(url), patience=PATIENCE)))).error
     assert error is not None
     assert error.kind is E.UNREACHABLE

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from oblix.testing import Answer, Cut, ModelServer, OpenAIServer
+from support import ports
 from support.asking import ask
 from support.doors import door
 from support.providers import KINDS
@@ -86,9 +86,7 @@ async def test_what_broke_in_use_is_opened_again(
 
 
 async def test_a_server_that_comes_later_is_met(connections: Connections, quick: None) -> None:
-    with socket.socket() as reserved:
-        reserved.bind(("127.0.0.1", 0))
-        port = reserved.getsockname()[1]
+    with ports.unheard() as port:
         seen: list[Exchange] = []
         connection = connections(KIND.connect(KIND.spec(f"http://127.0.0.1:{port}"), on_exchange=seen.append))
         connection.keep_warm()

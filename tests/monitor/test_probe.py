@@ -7,7 +7,7 @@ import socket
 from contextlib import asynccontextmanager
 
 import pytest
-from support import certificates
+from support import certificates, ports
 from support.waiting import eventually
 
 from oblixd.monitor.network import probe
@@ -95,22 +95,15 @@ async def test_a_server_that_is_silent_in_the_handshake_is_not_waited_for(prober
 
 
 async def test_a_closed_port_is_refused(prober):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        with pytest.raises(ProbeError, match="nothing listens there"):
-            await prober.look(Target("127.0.0.1", taken.getsockname()[1], False))
+    with ports.unheard() as port, pytest.raises(ProbeError, match="nothing listens there"):
+        await prober.look(Target("127.0.0.1", port, False))
 
 
 async def test_a_server_that_takes_nobody_is_not_waited_for(prober, monkeypatch):
     monkeypatch.setattr(probe, "CONNECT_S", 0.05)
-    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        for visitor in (first, second):
-            visitor.setblocking(False)
-            visitor.connect_ex(full.getsockname())
-        with pytest.raises(ProbeError, match=r"no connection came about within 0\.05 s"):
-            await prober.look(Target("127.0.0.1", full.getsockname()[1], False))
+    in_vain = pytest.raises(ProbeError, match=r"no connection came about within 0\.05 s")
+    with ports.deaf() as port, in_vain:
+        await prober.look(Target("127.0.0.1", port, False))
 
 
 async def test_a_name_that_can_not_be_looked_up_says_so(prober):

@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from oblix.v1 import messages_pb2 as pb
 from oblix.v1.sessions_pb2 import Session
 from support.conversations import all_messages, all_sessions, say, sessions_in, struct, texts
+from support.sweeping import entries, swept
 
 from oblixd.errors import InvalidArgumentError, NotFoundError
 from oblixd.sessions import Sessions, drafts
@@ -89,13 +90,13 @@ async def test_a_large_copy_is_made_of_small_transactions_that_let_others_in(ses
 
 
 async def test_giving_up_after_the_publication_takes_nothing_back(sessions: Sessions) -> None:
-    draft = drafts.Draft(sessions._ledger)
+    draft = drafts.Draft(sessions.ledger)
     for n in range(drafts.CHUNK_MESSAGES + 1):
         await draft.add(message_record(say(f"{n}")).SerializeToString())
     made = await draft.publish(records_pb2.SessionRecord(id="mine"), 1)
     draft.drop()
     for _ in range(3):
-        await sessions._ledger.store.write(lambda txn: None)
+        await sessions.ledger.store.write(lambda txn: None)
     assert len(all_messages(sessions, "mine")) == made.message_count == drafts.CHUNK_MESSAGES + 1
 
 
@@ -103,33 +104,25 @@ async def test_what_was_built_and_not_published_is_swept(tmp_path: Path) -> None
     async with sessions_in(tmp_path) as sessions:
         source = await _session(sessions, *(f"{n}" for n in range(1000)))
         copying = asyncio.create_task(sessions.copy(source.id, None))
-        while _entries(sessions, "garbage") == 0:
-            await sessions._ledger.store.write(lambda txn: None)
+        while entries(sessions)["garbage"] == 0:
+            await sessions.ledger.store.write(lambda txn: None)
         copying.cancel()
         with pytest.raises(asyncio.CancelledError):
             await copying
-        while _entries(sessions, "garbage"):
-            await sessions._ledger.store.write(lambda txn: None)
-        assert _entries(sessions, "messages") == 1000
+        await swept(sessions)
+        assert entries(sessions)["messages"] == 1000
         assert sessions.count() == 1
 
 
 async def test_what_a_crash_left_of_a_copy_is_swept_after_the_start(tmp_path: Path) -> None:
     async with sessions_in(tmp_path) as sessions:
-        draft = drafts.Draft(sessions._ledger)
+        draft = drafts.Draft(sessions.ledger)
         for n in range(drafts.CHUNK_MESSAGES):
             await draft.add(b"%d" % n)
-        assert _entries(sessions, "messages") == drafts.CHUNK_MESSAGES
+        assert entries(sessions)["messages"] == drafts.CHUNK_MESSAGES
     async with sessions_in(tmp_path) as sessions:
-        while _entries(sessions, "garbage"):
-            await sessions._ledger.store.write(lambda txn: None)
-        assert _entries(sessions, "messages") == 0
-
-
-def _entries(sessions: Sessions, table: str) -> int:
-    store = sessions._ledger.store
-    with store.read() as txn:
-        return store.table(table).count(txn)
+        await swept(sessions)
+        assert entries(sessions)["messages"] == 0
 
 
 async def test_a_merge_is_in_order_of_time_and_keeps_each_sources_order(sessions: Sessions) -> None:

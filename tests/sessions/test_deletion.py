@@ -18,10 +18,11 @@ from oblix.v1.sessions_pb2 import (
 )
 from support.clocks import Clock
 from support.conversations import all_messages, all_sessions, say, sessions_in, struct, texts
+from support.sweeping import entries, swept
 from support.waiting import eventually
 
 from oblixd.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
-from oblixd.sessions import TABLE_NAMES, Keeping, Sessions, deletion, upkeep
+from oblixd.sessions import Keeping, Sessions, deletion, upkeep
 
 
 async def _rich(sessions: Sessions) -> Session:
@@ -138,14 +139,8 @@ async def test_a_purge_takes_what_was_deleted_long_ago_and_leaves_nothing_of_it(
         await sessions.delete(young.id)
         clock.pass_days(31)
         await upkeep.once(sessions.ledger, Keeping())
-        store = sessions.ledger.store
-        with store.read() as txn:
-            left = {name for name in TABLE_NAMES if store.table(name).count(txn)}
-        while "garbage" in left:
-            await store.write(lambda txn: None)
-            with store.read() as txn:
-                left = {name for name in TABLE_NAMES if store.table(name).count(txn)}
-    assert left == {"counters", "changes"}
+        await swept(sessions)
+        assert set(entries(sessions)) == {"counters", "changes"}
 
 
 async def test_the_daemon_looks_after_it_by_itself(tmp_path: Path) -> None:

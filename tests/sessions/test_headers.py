@@ -10,9 +10,10 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 from oblix.v1.sessions_pb2 import Session
 from support.conversations import all_sessions, say, sessions_in, struct
+from support.sweeping import entries, swept
 
 from oblixd.errors import AbortedError, FailedPreconditionError, InvalidArgumentError, NotFoundError
-from oblixd.sessions import TABLE_NAMES, Keeping, Sessions
+from oblixd.sessions import Keeping, Sessions
 
 UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
@@ -170,12 +171,5 @@ async def test_a_deleted_sessions_room_is_given_back(tmp_path: Path) -> None:
         for _ in range(3):
             await sessions.append(made.id, [say(f"{n}") for n in range(1000)])
         await sessions.delete(made.id)
-        store = sessions._ledger.store
-        while True:
-            await store.write(lambda txn: None)
-            with store.read() as txn:
-                if not store.table("garbage").count(txn):
-                    break
-        with store.read() as txn:
-            left = {name for name in TABLE_NAMES if store.table(name).count(txn)}
-    assert left == {"counters", "changes"}
+        await swept(sessions)
+        assert set(entries(sessions)) == {"counters", "changes"}

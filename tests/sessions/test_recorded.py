@@ -10,6 +10,7 @@ from oblix.v1 import executions_pb2
 from oblix.v1 import messages_pb2 as pb
 from oblix.v1.sessions_pb2 import ImportHeader, ImportSessionsRequest, MessageBatch, Session
 from support.conversations import all_messages, say, sessions_in, store_in
+from support.sweeping import swept
 
 from oblixd.errors import AlreadyExistsError, DeadlineExceededError, InternalError, UnavailableError
 from oblixd.sessions import Keeping, Outcome, RecordedTurn, Sessions, deletion, garbage
@@ -39,21 +40,6 @@ def _found(sessions: Sessions, request_id: str) -> RecordedTurn:
 def _left(store: Store) -> dict[str, int]:
     with store.read() as txn:
         return {name: store.table(name).count(txn) for name in ("requests", "turns", "garbage")}
-
-
-async def _swept(sessions: Sessions) -> None:
-    """Waits for the sweeping that is under way: it is done when nothing else is to be written."""
-    done = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    while _left(sessions.ledger.store)["garbage"]:
-        done.clear()
-
-        def tell(_txn: object) -> bool:
-            loop.call_soon_threadsafe(done.set)
-            return False
-
-        sessions.ledger.store.write_idle(tell)
-        await done.wait()
 
 
 async def test_a_turn_is_found_from_its_begin_to_its_end(sessions: Sessions) -> None:
@@ -152,7 +138,7 @@ async def test_a_purged_sessions_ids_are_free(tmp_path: Path, monkeypatch: pytes
         for number in range(1, 5):
             await _asked(sessions, f"r{number}", session_id)
         await sessions.delete(session_id)
-        await _swept(sessions)
+        await swept(sessions)
         assert _left(sessions.ledger.store) == {"requests": 1, "turns": 1, "garbage": 0}
         await _asked(sessions, "r0", other)
     assert list(problems(tmp_path / DATA_FILE)) == []
@@ -162,7 +148,7 @@ async def test_what_was_kept_for_a_while_and_purged_leaves_no_ids(sessions: Sess
     session_id = await _asked(sessions, "r")
     await sessions.delete(session_id)
     assert await deletion.purge(sessions.ledger, 0) == 1
-    await _swept(sessions)
+    await swept(sessions)
     assert _left(sessions.ledger.store) == {"requests": 0, "turns": 0, "garbage": 0}
 
 
@@ -190,7 +176,7 @@ async def test_a_request_belongs_to_the_session_that_it_began_in(tmp_path: Path)
             assert all_messages(sessions, copy)[0].request_id == "r"
             assert _found(sessions, "r") == before
             await sessions.delete(copy)
-        await _swept(sessions)
+        await swept(sessions)
         assert _found(sessions, "r") == before
 
 
@@ -232,7 +218,7 @@ async def _purged_but_for_copies(sessions: Sessions) -> None:
     await _imported(sessions, all_messages(sessions, purged))
     await sessions.delete(purged)
     await deletion.purge(sessions.ledger, 0)
-    await _swept(sessions)
+    await swept(sessions)
 
 
 KINDS = (

@@ -12,6 +12,7 @@ from oblix.v1 import messages_pb2
 from oblix.v1 import sessions_pb2 as pb
 from oblix.v1.sessions_pb2 import ImportHeader, ImportSessionsRequest, MessageBatch, Retention, Session
 from support.conversations import all_messages, say, sessions_in, struct, texts
+from support.sweeping import entries, swept
 
 from oblixd.sessions import Keeping, Sessions
 
@@ -118,14 +119,8 @@ async def test_nothing_is_left_of_what_was_skipped(tmp_path: Path) -> None:
         first, _ = await _import(sessions, "a", source_id="chat-1")
         await _import(sessions, "a", source_id="chat-1")
         await sessions.delete(first.session.id)
-        store = sessions.ledger.store
-        while True:
-            await store.write(lambda txn: None)
-            with store.read() as txn:
-                if not store.table("garbage").count(txn):
-                    break
-        with store.read() as txn:
-            assert not store.table("sources").count(txn) + store.table("messages").count(txn)
+        await swept(sessions)
+        assert not {"sources", "messages"} & set(entries(sessions))
 
 
 async def test_where_it_came_from_and_its_retention_go_along(sessions: Sessions) -> None:

@@ -11,6 +11,7 @@ from oblix.v1 import messages_pb2 as pb
 from oblix.v1 import sessions_pb2
 from oblix.v1.sessions_pb2 import ImportHeader, ImportSessionsRequest, ImportSessionsResponse, Session
 from support.conversations import all_messages, say, sessions_in, struct, texts
+from support.sweeping import entries, swept
 
 from oblixd.errors import InvalidArgumentError, NotFoundError
 from oblixd.sessions import Sessions
@@ -173,13 +174,8 @@ async def test_a_refused_session_leaves_nothing_behind(sessions: Sessions) -> No
         sessions, _header(), *[_batch(*[say(f"{n}") for n in range(1000)])] * 2, _batch(pb.Message())
     )
     assert results[0].result.reason == "INVALID_ROLE"
-    store = sessions._ledger.store
-    while True:
-        await store.write(lambda txn: None)
-        with store.read() as txn:
-            if not store.table("garbage").count(txn):
-                assert store.table("messages").count(txn) == 0
-                break
+    await swept(sessions)
+    assert entries(sessions)["messages"] == 0
 
 
 async def test_an_answer_that_was_being_written_comes_in_as_interrupted(sessions: Sessions) -> None:

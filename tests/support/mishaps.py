@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -31,6 +30,7 @@ from oblix.testing import (
     Wire,
 )
 from oblix.v1 import executions_pb2 as pb
+from support import ports
 from support.providers import Kind
 
 from oblixd.errors import (
@@ -84,9 +84,8 @@ def playing(fault: Fault | Callable[[], Fault]) -> Place:
 @contextmanager
 def nobody(_: Kind) -> Iterator[str]:
     """A port that is taken, and on which nobody listens."""
-    with socket.socket() as reserved:
-        reserved.bind(("127.0.0.1", 0))
-        yield f"http://127.0.0.1:{reserved.getsockname()[1]}"
+    with ports.unheard() as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @contextmanager
@@ -104,14 +103,9 @@ def without_tls(kind: Kind) -> Iterator[str]:
 
 @contextmanager
 def deaf(_: Kind) -> Iterator[str]:
-    """A full backlog drops whoever knocks, as a firewall does."""
-    with socket.socket() as listener, socket.socket() as first, socket.socket() as second:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for one in (first, second):
-            one.setblocking(False)
-            one.connect_ex(listener.getsockname())
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    """A port that drops whoever knocks."""
+    with ports.deaf() as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def later() -> Fault:
