@@ -10,10 +10,13 @@ import subprocess
 import sys
 
 import pytest
+from oblix.cli import ids, ps
 from oblix.testing import Answer, OllamaServer
 from oblix.testing.faults import Stall
+from support.terminal import terminal
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
+EXECUTION = {"request_id": "running", "ended_at": None}
 
 
 @pytest.fixture
@@ -85,8 +88,53 @@ def test_waiting_tells_the_place_and_what_for(ask, oblix, ollama: OllamaServer) 
     lines = [line.split("\t") for line in oblix("ps", "--session", session_id).stdout.splitlines()]
     assert [line[0] for line in lines] == ids
     assert lines[1][1].startswith(("queued", "waits for its session, place 1"))
-    for request_id in reversed(ids):
-        oblix("cancel", request_id)
+    done = oblix("cancel", "nope", ids[1][:20], "nobody at all", ids[0], ok=False)
+    assert done.returncode == 1
+    assert done.stdout == "".join(f"{request_id}\tcancelled\n" for request_id in reversed(ids))
+    assert [name in line for name, line in zip(("nope", "nobody"), done.stderr.splitlines(), strict=True)]
+
+
+def test_a_person_sees_a_line_of_eighty_characters_for_each(ask, oblix, ollama: OllamaServer) -> None:
+    for word in ("Older", "Newer"):
+        ask(f"{word} question of many, many words that nobody could ever read on one line of a terminal")
+    ollama.script(Answer("one two", fault=Stall(after=1)))
+    session_id = oblix("sessions", "create", "Table").stdout.rstrip("\n")
+    ids = [ask("--detach", "--session", session_id, "Hello").stdout.rstrip("\n") for _ in range(2)]
+    with terminal("env", "COLUMNS=80", sys.executable, "-m", "oblix", "ps") as shown:
+        heading, first, second, *ended = shown.rest().splitlines()
+    assert heading.split() == ["ID", "STATE", "MODEL", "AGE", "PROGRAM", "PROMPT"]
+    assert first.startswith(f"{ids[0][:8]}  ")
+    assert re.match(rf"{ids[1][:8]}\s+waits 1\s", second)
+    assert " completed " in ended[0]
+    newest = next(number for number, line in enumerate(ended) if "Newer" in line)
+    assert newest < next(number for number, line in enumerate(ended) if "Older" in line)
+    assert ended[newest].endswith("…")
+    assert max(map(len, [heading, first, second, *ended])) <= 80
+    lines = [line.split("\t") for line in oblix("ps").stdout.splitlines()]
+    assert [line[0] for line in lines[:2]] == ids
+    assert lines[0][-2:] == [session_id, "interactive"]
+    oblix("cancel", *(request_id[:8] for request_id in ids))
+
+
+def test_the_last_twenty_that_ended_are_shown() -> None:
+    ended = "2026-01-01T00:{:02}:00+00:00"
+    executions = [EXECUTION | {"request_id": f"{n:08}-x", "ended_at": ended.format(n)} for n in range(25)]
+    shown, left_out = ps.latest([*executions, EXECUTION], ps.MOST_ENDED)
+    assert [one["request_id"] for one in shown] == ["running", *(f"{n:08}-x" for n in range(24, 4, -1))]
+    assert left_out == 5
+    assert len(ps.latest(executions, None)[0]) == 25
+
+
+def test_an_id_is_cut_where_no_other_one_begins_so(ask, oblix) -> None:
+    assert ids.short(["aaaabbbbcccc", "aaaabbbbcd", "1234567890", "x"]) == {
+        "aaaabbbbcccc": "aaaabbbbcc",
+        "aaaabbbbcd": "aaaabbbbcd",
+        "1234567890": "12345678",
+        "x": "x",
+    }
+    request_id = ask("--detach", "Hello").stdout.rstrip("\n")
+    assert oblix("attach", "--no-metrics", request_id[:8]).stdout == "You said: Hello\n"
+    assert oblix("attach", request_id[:7], ok=False).returncode == 1
 
 
 @pytest.mark.parametrize("command", ["attach", "cancel"])

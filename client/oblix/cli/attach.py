@@ -6,7 +6,7 @@ import argparse
 import asyncio
 
 from oblix import Completed, OblixClient
-from oblix.cli import answers, output
+from oblix.cli import answers, ids, output
 
 EXAMPLES = """examples:
   oblix attach 3f1d0a52-8c57-4f0c-9d1e-2f6f6a3f1c11
@@ -19,7 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.epilog = EXAMPLES
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("id", metavar="ID", help="the request's id, as `ask --detach` and `ps` print it")
+    parser.add_argument("id", metavar="ID", help=ids.HELP)
     parser.add_argument(
         "--offset", metavar="N", type=int, default=0, help="leave out the first N bytes of UTF-8 of it"
     )
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 async def _attach(arguments: argparse.Namespace) -> Completed:
     async with OblixClient() as client:
-        events = client.attach(arguments.id, arguments.offset)
+        events = client.attach(ids.whole(client, arguments.id), arguments.offset)
         summary = None if arguments.json or arguments.no_metrics else answers.in_full
         try:
             return await answers.show(events, text=not arguments.json, summary=summary)

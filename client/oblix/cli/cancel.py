@@ -5,23 +5,37 @@ from __future__ import annotations
 import argparse
 import asyncio
 
-from oblix import OblixClient
+from oblix import InvalidArgumentError, NotFoundError, OblixClient
+from oblix.cli import answers, ids
+from oblix.cli.errors import CommandError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.epilog = "What had come of the answer is kept in its session. One that has ended stays as it was."
-    parser.add_argument("ids", nargs="+", metavar="ID", help="a request's id, as `oblix ps` prints it")
+    parser.epilog = (
+        "What had come of the answer is kept in its session. One that has ended stays as it was. "
+        "Where one is not known, the others are cancelled all the same, and the exit code is 1."
+    )
+    parser.add_argument("ids", nargs="+", metavar="ID", help=ids.HELP)
     parser.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Cancel each, and say how it ended."""
-    asyncio.run(_cancel(arguments.ids))
+def run(arguments: argparse.Namespace) -> int:
+    """Cancel each, and say how it ended. Returns 1 where one was not found."""
+    return 0 if asyncio.run(_cancelled(arguments.ids)) else 1
 
 
-async def _cancel(ids: list[str]) -> None:
+async def _cancelled(given: list[str]) -> bool:
+    """Whether all of them were known."""
     async with OblixClient() as client:
-        for request_id in ids:
-            execution = await client.cancel(request_id)
-            print(f"{request_id}\t{execution['state']}")
+        return all([await _is_known(client, request_id) for request_id in given])
+
+
+async def _is_known(client: OblixClient, given: str) -> bool:
+    try:
+        execution = await client.cancel(ids.whole(client, given))
+    except (NotFoundError, InvalidArgumentError, CommandError) as error:
+        answers.note(f"oblix: {error}")
+        return False
+    print(f"{execution['request_id']}\t{execution['state']}")
+    return True

@@ -108,10 +108,9 @@ def _show_turns(turns: list[dict[str, Any]], arguments: argparse.Namespace) -> N
 
 def _row(turn: Mapping[str, Any]) -> dict[str, object]:
     chosen = turn["routing_decision"]["model_routing"]
-    prompt = " ".join(turn["prompt"].split())
     return {
         "time": output.local_time(turn["timestamp"]),
-        "prompt": prompt if len(prompt) <= PROMPT_CHARACTERS else f"{prompt[: PROMPT_CHARACTERS - 1]}…",
+        "prompt": output.cut(turn["prompt"], PROMPT_CHARACTERS),
         "model": turn["model"],
         "rule": chosen["state"],
         "reason": chosen["reason"],

@@ -45,15 +45,21 @@ def local_time(moment: str) -> str:
     return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
-def duration(seconds: float) -> str:
-    """The two largest units of a time span: `2 h 5 min`."""
+def duration(seconds: float, units: int = 2) -> str:
+    """The largest units of a time span, two of them: `2 h 5 min`."""
     left = max(0, int(seconds))
     parts: list[str] = []
     for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
         count, left = divmod(left, length)
         if count or (unit == "s" and not parts):
             parts.append(f"{count} {unit}")
-    return " ".join(parts[:2])
+    return " ".join(parts[:units])
+
+
+def cut(text: str, length: int) -> str:
+    """The text on one line, of at most `length` characters: a longer one ends with an ellipsis."""
+    words = cell(text)
+    return words if len(words) <= length else f"{words[: length - 1]}…"
 
 
 def word(name: str, prefix: str) -> str:
