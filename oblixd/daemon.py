@@ -87,11 +87,13 @@ class Daemon:
         sessions.on_deleted = executions.session_deleted
         monitor.network.on_back = executions.cooldowns.way_is_back
         callers = Callers(registry.touch)
-        server = Server(callers.called)
+        server, pulls = Server(callers.called), Pulls(config.ollama.endpoint)
         server.add(
             ExecutionServicer(executions),
-            SessionServicer(sessions, search),
-            ModelServicer(registry, executions.cooldowns, Pulls(config.ollama.endpoint), executions.live),
+            SessionServicer(sessions, search, policies.check_name),
+            ModelServicer(
+                registry, executions.cooldowns, pulls, executions.live, furnishing.endpoints(config)
+            ),
             MonitorServicer(monitor, executions.router.recent),
             DaemonServicer(self._about(sessions, executions, callers), self.end, usage),
         )

@@ -8,7 +8,9 @@ from oblix.v1.sessions_pb2 import RetentionAction
 
 from oblixd import keys
 from oblixd.config import Config
+from oblixd.errors import InvalidArgumentError
 from oblixd.execution.policies import Policies
+from oblixd.loading import ConfigError
 from oblixd.models import hooks
 from oblixd.models.embedded import files
 from oblixd.models.embedded.connection import EmbeddedSettings
@@ -42,9 +44,13 @@ def caps(config: Config) -> Caps:
 
 
 def policies(config: Config) -> Policies:
-    """How prompts are routed."""
+    """How prompts are routed. Raises ConfigError for a policy that is not there or can't be."""
     given = config.routing
-    return Policies(given.policies, given.rules, given.policy)
+    try:
+        return Policies(given.policies, given.rules, given.policy)
+    except InvalidArgumentError as error:
+        message = f"The configuration's [routing]: {error.message}"
+        raise ConfigError(error.reason, message, **error.metadata) from error
 
 
 def embedded(config: Config, paths: Paths) -> EmbeddedSettings:
@@ -67,6 +73,15 @@ def ollama(config: Config) -> OllamaSettings:
     """How Ollama is asked."""
     given = config.ollama
     return OllamaSettings(given.endpoint, given.num_ctx, given.keep_alive, given.parallel)
+
+
+def endpoints(config: Config) -> dict[str, str]:
+    """Where a provider's models are, for a hook that names no endpoint."""
+    return {
+        "ollama": config.ollama.endpoint,
+        "openai": config.openai.endpoint,
+        "claude": config.claude.endpoint,
+    }
 
 
 def models(config: Config, own: Sequence[str], environ: Mapping[str, str]) -> list[HookSpec]:

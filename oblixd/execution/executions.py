@@ -56,6 +56,7 @@ class Executions:
         policies: Policies | None = None,
     ) -> None:
         self._registry = registry
+        self._monitor = monitor
         self.cooldowns = Cooldowns()
         """Which models are left alone for a while."""
         self.places = Places(queue_length)
@@ -126,7 +127,7 @@ class Executions:
 
     def live(self, hook: Hook) -> Live:
         """A model's queue and speed."""
-        return live(hook, self.places, self.router.speeds)
+        return live(hook, self.places, self.router.speeds, self._monitor.latest())
 
     def session_deleted(self, session_id: str, running_request_id: str) -> None:
         """Stop whatever waits or runs in a session that is gone."""

@@ -15,11 +15,18 @@ from google.protobuf.message import Message as ProtoMessage
 from google.protobuf.struct_pb2 import Struct
 from oblix.v1 import routing_pb2, sessions_pb2
 
+from oblixd.errors import InvalidArgumentError
 from oblixd.routing import NAMED, Policy, policy_from
 from oblixd.routing.written import Rule, named, policy_of, rule_of
 from oblixd.sessions.labels import label, labels_of
 
 DEFAULT = "balanced"
+_CHOSEN_BY = {
+    "request": "the request's",
+    "session": "the session's",
+    "rule": "by a rule for the session's metadata",
+    "default": "the configuration's default",
+}
 
 
 class Policies:
@@ -33,6 +40,8 @@ class Policies:
         self._known = dict(NAMED)
         for line in own:
             policy = policy_of(line, self._known)
+            if policy.name in NAMED:
+                raise _is_built_in(policy.name)
             self._known[policy.name] = policy
         self._rules = [
             (_label(rule), self._named(rule.policy, "routing.rules")) for rule in map(rule_of, rules)
@@ -44,13 +53,22 @@ class Policies:
         """The policies that there are."""
         return list(self._known)
 
+    def check_name(self, name: str) -> None:
+        """Raise InvalidArgumentError POLICY_UNKNOWN where no session could be routed by it. Empty is none."""
+        if name:
+            self._named(name, "session.routing_policy")
+
     def chosen(self, given: routing_pb2.RoutingPolicy, session: sessions_pb2.Session | None) -> Policy:
         """The policy of a request in a session, with the request's own thresholds and cap.
 
         Raises InvalidArgumentError POLICY_UNKNOWN or INVALID_THRESHOLD.
         """
         candidates = [*self._candidates(given, session), self._default]
-        base = replace(candidates[0], local_only=any(policy.local_only for policy in candidates))
+        base = candidates[0]
+        private = next((policy for policy in candidates if policy.local_only), base)
+        if private is not base:
+            by = f"{private.name} ({_CHOSEN_BY[private.source]})"
+            base = replace(base, local_only=True, private_by=by)
         cap = given.max_cost if given.HasField("max_cost") else None
         return policy_from(_given(given.resources), _given(given.connectivity), cap, base)
 
@@ -69,6 +87,11 @@ class Policies:
 
     def _named(self, name: str, field: str) -> Policy:
         return named(name, self._known, field)
+
+
+def _is_built_in(name: str) -> InvalidArgumentError:
+    message = f"{name} is a policy that is always there: give yours in routing.policies another name."
+    return InvalidArgumentError("POLICY_BUILT_IN", message, field="routing.policies", given=name)
 
 
 def _label(rule: Rule) -> bytes:

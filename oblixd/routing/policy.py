@@ -68,6 +68,8 @@ class Policy:
     order: Order = Order.TABLE
     local_only: bool = False
     """No cloud model may see it."""
+    private_by: str = ""
+    """Which policy says so, and who chose that, where it is another one. Empty: this one."""
     max_cost: float | None = None
     """The most that a prompt may cost. None: anything."""
     source: str = "default"

@@ -29,7 +29,8 @@ def not_local(_: Candidate, question: Question) -> str:
     """LOCAL_ONLY."""
     if question.needs.local_only:
         return "It runs in the cloud, and this request or its session is local-only."
-    return f"It runs in the cloud, and the policy {question.policy.name} is local-only."
+    policy = question.policy
+    return f"It runs in the cloud, and the policy {policy.private_by or policy.name} is local-only."
 
 
 def not_pinned(_: Candidate, question: Question) -> str:

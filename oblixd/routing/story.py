@@ -119,7 +119,8 @@ class Story:
     def _local_only(self) -> str:
         if self._question.needs.local_only:
             return "This request or its session is local-only: no cloud model may see it."
-        return f"The policy {self._question.policy.name} is local-only: no cloud model may see it."
+        policy = self._question.policy
+        return f"The policy {policy.private_by or policy.name} is local-only: no cloud model may see it."
 
 
 def refused(candidate: Candidate, rule: Rule, question: Question) -> Verdict:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 
 from google.protobuf import json_format
@@ -50,17 +50,21 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
         cooldowns: Cooldowns,
         pulls: Pulls,
         live: Callable[[Hook], Live],
+        endpoints: Mapping[str, str],
     ) -> None:
+        """`endpoints`: where each provider's models are for a hook that names no endpoint."""
         self._registry = registry
         self._cooldowns = cooldowns
         self._pulls = pulls
         self._live = live
+        self._endpoints = endpoints
 
     async def HookModel(self, request: pb.HookModelRequest, context: Context) -> pb.HookModelResponse:
+        provider = _PROVIDER.get(request.provider, "")
         spec = hooks.checked(
-            _PROVIDER.get(request.provider, ""),
+            provider,
             request.name,
-            endpoint=request.endpoint,
+            endpoint=request.endpoint or self._endpoints.get(provider, ""),
             api_key=request.api_key,
             location=_LOCATION.get(request.location),
             options=json_format.MessageToDict(request.options),
@@ -133,6 +137,8 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
         result.tokens_per_second = live.tokens_per_second
         if live.time_to_first_token_s is not None:
             result.last_time_to_first_token.FromMicroseconds(round(live.time_to_first_token_s * 1e6))
+        if live.cut_off:
+            result.state, result.state_reason = pb.MODEL_STATE_UNAVAILABLE, live.cut_off
         if cooling := self._cooldowns.of(key(hook)):
             result.state = pb.MODEL_STATE_COOLING_DOWN
             result.state_reason = cooling.why

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 
 from oblix.v1 import sessions_pb2 as pb
@@ -16,13 +16,16 @@ from oblixd.sessions.search import Search
 class SessionServicer(sessions_pb2_grpc.SessionServiceServicer):
     """Translates; the sessions room does the work."""
 
-    def __init__(self, sessions: Sessions, search: Search) -> None:
+    def __init__(self, sessions: Sessions, search: Search, check_policy: Callable[[str], None]) -> None:
+        """`check_policy` raises for a routing policy that no session can have."""
         self._sessions = sessions
         self._search = search
+        self._check_policy = check_policy
 
     async def CreateSession(
         self, request: pb.CreateSessionRequest, context: Context
     ) -> pb.CreateSessionResponse:
+        self._check_policy(request.session.routing_policy)
         return pb.CreateSessionResponse(session=await self._sessions.create(request.session))
 
     async def GetSession(self, request: pb.GetSessionRequest, context: Context) -> pb.GetSessionResponse:
@@ -45,6 +48,7 @@ class SessionServicer(sessions_pb2_grpc.SessionServiceServicer):
     async def UpdateSession(
         self, request: pb.UpdateSessionRequest, context: Context
     ) -> pb.UpdateSessionResponse:
+        self._check_policy(request.session.routing_policy)
         session = await self._sessions.update(request.session, request.update_mask.paths)
         return pb.UpdateSessionResponse(session=session)
 

@@ -77,3 +77,10 @@ def test_an_unknown_name_is_refused_with_those_that_there_are():
 def test_a_configuration_that_names_what_is_not_there_is_refused(lines):
     with pytest.raises(InvalidArgumentError, match="no routing policy 'gone'"):
         Policies(**lines)
+
+
+def test_who_made_a_prompt_private_is_told() -> None:
+    session = sessions_pb2.Session(routing_policy="private")
+    policy = Policies().chosen(routing_pb2.RoutingPolicy(name="prefer-cloud"), session)
+    assert (policy.name, policy.local_only) == ("prefer-cloud", True)
+    assert policy.private_by == "private (the session's)"
