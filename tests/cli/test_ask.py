@@ -10,6 +10,8 @@ import subprocess
 import sys
 
 import pytest
+from oblix import UnavailableError
+from oblix.cli import errors
 from oblix.testing import Answer, OllamaServer
 from oblix.testing.faults import Cut, Stall
 
@@ -65,6 +67,23 @@ def test_what_broke_off_is_told_on_a_line_of_its_own(ask, ollama: OllamaServer) 
     done = ask("Count", ok=False)
     assert (done.returncode, done.stdout) == (1, "one two\n")
     assert done.stderr.startswith("oblix: Ollama")
+    assert "Your question and 7 bytes of the answer are kept in session " in done.stderr
+    assert "Your message" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("kept", "says"),
+    [
+        ({"session_id": "s1", "kept_bytes": "1200"}, "1,200 bytes of the answer are kept in session s1."),
+        ({"session_id": "s1", "kept_bytes": "0"}, "your question is kept in session s1."),
+        ({}, "nothing is kept."),
+    ],
+)
+def test_an_answer_that_the_daemons_end_cut_off_says_what_is_kept(kept: dict[str, str], says: str) -> None:
+    told = errors.told(UnavailableError("It ended.", reason="EXECUTION_INTERRUPTED", metadata=kept))
+    assert says in told
+    again = "ask --session s1 ..." if kept else "ask ..."
+    assert told.endswith(f"This request's id is used up; `oblix {again}` asks again, with a new one.")
 
 
 def test_a_session_goes_on(ask, ollama: OllamaServer) -> None:
@@ -99,9 +118,8 @@ def test_a_model_that_is_not_there_is_named_with_the_remedy(oblix, ollama: Ollam
     [
         (["--session", "no-such-session", "Hello"], "no-such-session"),
         (["--session", "not an id", "Hello"], "not an id"),
-        (["   "], "prompt"),
-        (["--max-tokens", "0", "Hello"], "max_tokens"),
-        (["--temperature", "9", "Hello"], "temperature"),
+        (["   "], "nothing was asked"),
+        (["--policy", "none-of-them", "Hello"], "none-of-them"),
         (["Nobody answers"], "model"),
         (["--endpoint", "http://localhost:1", "Hello"], "--model"),
     ],
@@ -109,8 +127,7 @@ def test_a_model_that_is_not_there_is_named_with_the_remedy(oblix, ollama: Ollam
         "unknown session",
         "malformed id",
         "empty prompt",
-        "no tokens",
-        "too hot",
+        "unknown policy",
         "no model",
         "endpoint of nothing",
     ],
@@ -160,10 +177,21 @@ def test_wrong_usage_shows_the_usage_of_the_command(oblix) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["--model", "llama2", "Hi"], ["--model", "nobody:x", "Hi"], ["--last", "--new", "Hi"]]
+    ("words", "hint"),
+    [
+        (["--model", "llama2"], "--model"),
+        (["--model", "nobody:x"], "--model"),
+        (["--last", "--new"], "--new"),
+        (["--timeout", "0"], "--timeout: takes seconds, over 0 and at most 86,400; given: 0"),
+        (["--timeout", "abc"], "--timeout: takes seconds"),
+        (["--max-tokens", "0"], "--max-tokens: takes a whole number from 1 to 1,000,000; given: 0"),
+        (["--temperature", "nan"], "--temperature: takes a number from 0 to 2; given: nan"),
+    ],
 )
-def test_wrong_usage_is_exit_code_2(oblix, words: list[str]) -> None:
-    assert oblix("ask", *words, ok=False).returncode == 2
+def test_wrong_usage_is_exit_code_2(oblix, words: list[str], hint: str) -> None:
+    done = oblix("ask", *words, "Hi", ok=False)
+    assert done.returncode == 2
+    assert hint in done.stderr
 
 
 def test_ctrl_c_frees_the_model_and_keeps_the_part(ollama: OllamaServer, oblix, start) -> None:

@@ -6,6 +6,8 @@ import json
 import sys
 
 import pytest
+from oblix import Delta, Event, Queued, Rerouted, Started
+from oblix.cli import answers
 from oblix.testing import Answer, OllamaServer
 from oblix.testing.faults import Stall
 from support.terminal import Terminal, terminal
@@ -46,12 +48,52 @@ def test_ctrl_c_ends_the_answer_and_not_the_chat(chat: Terminal, oblix, ollama: 
     chat.type("Count\n")
     chat.wait_for("one two")
     chat.type("\x03")
-    chat.wait_for("> ")
+    assert "[cancelled; the part above is kept in session " in chat.wait_for("> ")
     assert ollama.requests[-1].abandoned.wait(10)
     chat.type("Go on\n")
     assert "You said: Go on" in chat.wait_for("> ")
     leave(chat, "\x04")
     assert [m.get("status") for m in newest(oblix)["messages"]] == [None, "cancelled", None, None]
+
+
+def test_ctrl_c_while_it_waits_says_that_nothing_is_recorded(ask, oblix, ollama: OllamaServer) -> None:
+    ollama.script(Answer("one two", fault=Stall(after=1)))
+    session_id = oblix("sessions", "create", "Busy").stdout.rstrip("\n")
+    running = ask("--detach", "--session", session_id, "First").stdout.rstrip("\n")
+    ollama.wait_for_requests(1)
+    with terminal(*COMMAND, "chat", "--session", session_id) as chat:
+        chat.wait_for("> ")
+        chat.type("Second\n")
+        chat.wait_for("[waiting: 1 before this one]")
+        chat.type("\x03")
+        chat.wait_for("[cancelled before its turn came; nothing is recorded]")
+        leave(chat)
+    oblix("cancel", running)
+    view = json.loads(oblix("sessions", "view", "--json", session_id).stdout)
+    assert "Second" not in [message["content"] for message in view["messages"]]
+
+
+DELTA = Delta("One", "text", 0)
+BEGUN = Started("r", "s", "ollama:llama2", {}, [])
+
+
+@pytest.mark.parametrize(
+    ("seen", "says"),
+    [
+        ([], "cancelled"),
+        ([Queued("r", 1)], "cancelled before its turn came; nothing is recorded"),
+        ([Queued("r", 1), BEGUN], "cancelled; the question is kept in session s"),
+        ([BEGUN, Queued("r", 1, "ollama:llama2")], "cancelled; the question is kept in session s"),
+        ([BEGUN, DELTA], "cancelled; the part above is kept in session s"),
+        ([BEGUN, DELTA, Rerouted("a", "b", "R", "")], "cancelled; the question is kept in session s"),
+        ([Started("r", None, "ollama:llama2", {}, []), DELTA], "cancelled"),
+    ],
+)
+def test_what_is_said_of_a_cancelled_answer_is_true(seen: list[Event], says: str) -> None:
+    recorded = answers.Recorded()
+    for event in seen:
+        recorded.note(event)
+    assert recorded.cancelled("the part above") == says
 
 
 def test_ctrl_c_at_the_prompt_drops_the_line(chat: Terminal, oblix) -> None:

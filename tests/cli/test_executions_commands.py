@@ -41,6 +41,7 @@ def test_what_is_detached_goes_on_and_is_attached_to(ask, oblix, ollama: OllamaS
     ollama.script(Answer("one two three", tokens_per_second=20))
     done = ask("--detach", "Count")
     assert re.fullmatch(r"\S+\n", done.stdout)
+    assert re.fullmatch(r"session  \S+\n", done.stderr)
     request_id = done.stdout.rstrip("\n")
     attached = oblix("attach", request_id)
     assert attached.stdout == "one two three\n"
@@ -163,10 +164,13 @@ def test_pictures_are_shown(ask, ollama: OllamaServer, tmp_path) -> None:
     assert len(ollama.requests[-1].body["messages"][-1]["images"]) == 2
     done = ask("--image", str(tmp_path / "two.png"), "What is it?", ok=False)
     assert (done.returncode, done.stderr) == (1, f"oblix: There is no file {tmp_path / 'two.png'}.\n")
+    (tmp_path / "x").write_bytes(b"no picture at all")
+    done = ask("--image", str(tmp_path / "x"), "What is it?", ok=False)
+    told = f"oblix: --image {tmp_path / 'x'}: is no PNG, JPEG, GIF or WebP picture.\n"
+    assert (done.returncode, done.stderr) == (1, told)
 
 
-def test_waiting_options_are_checked(ask) -> None:
-    assert "timeout" in ask("--timeout", "0", "Hello", ok=False).stderr
+def test_waiting_options_are_taken(ask) -> None:
     assert ask("--background", "--timeout", "60", "Hello").stdout == "You said: Hello\n"
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import oblix
-from oblix.cli.errors import CommandError
+from oblix.cli.errors import CommandError, told
 
 COMMANDS = {
     "ask": "ask a model one question",
@@ -47,8 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _drop_output()
         return EXIT_BROKEN_PIPE
-    except (CommandError, oblix.OblixError) as error:
+    except CommandError as error:
         return _failed(str(error))
+    except oblix.OblixError as error:
+        return _failed(told(error))
     except OSError as error:
         _drop_output()
         return _failed(f"{error.filename or 'standard output'}: {error.strerror}.")

@@ -17,7 +17,7 @@ from oblix import (
     OblixClient,
     ResourceExhaustedError,
 )
-from oblix.cli import answers, hooks, output, words
+from oblix.cli import answers, hooks, numbers, output, words
 from oblix.cli.errors import CommandError
 
 EXAMPLES = """examples:
@@ -51,9 +51,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     hooks.add_model(parser)
     hooks.add_policy(parser)
     parser.add_argument(
-        "--max-tokens", metavar="N", type=int, help="the most that the model may write: 1 to 1,000,000"
+        "--max-tokens",
+        metavar="N",
+        type=numbers.max_tokens,
+        help="the most that the model may write: 1 to 1,000,000",
     )
-    parser.add_argument("--temperature", metavar="X", type=float, help="0 (always the same) to 2 (wild)")
+    parser.add_argument(
+        "--temperature", metavar="X", type=numbers.temperature, help="0 (always the same) to 2 (wild)"
+    )
     parser.add_argument("--local-only", action="store_true", help="let no cloud model see it")
     _configure_waiting(parser)
     parser.add_argument("--json", action="store_true", help="print the whole response as JSON at the end")
@@ -77,7 +82,10 @@ def _configure_waiting(parser: argparse.ArgumentParser) -> None:
         help="short for --priority background",
     )
     parser.add_argument(
-        "--timeout", metavar="SECONDS", type=float, help="how long it may take, waiting included"
+        "--timeout",
+        metavar="SECONDS",
+        type=numbers.timeout,
+        help="how long it may take, waiting included: at most a day",
     )
     parser.add_argument(
         "--detach",
@@ -101,11 +109,11 @@ async def _ask(prompt: str, arguments: argparse.Namespace) -> Completed:
     async with OblixClient() as client:
         session_id, events = await _begun(client, prompt, arguments)
         summary = None if arguments.json or arguments.no_metrics else answers.in_full
+        recorded = answers.Recorded()
         try:
-            return await answers.show(events, text=not arguments.json, summary=summary)
+            return await answers.show(events, text=not arguments.json, summary=summary, recorded=recorded)
         except asyncio.CancelledError:
-            kept = f"; what had come is kept in session {session_id}" if session_id else ""
-            answers.note(f"\ncancelled{kept}")
+            answers.note(f"\n{recorded.cancelled()}")
             raise
         except REFUSALS:
             _discard(client, session_id, arguments)
@@ -123,6 +131,8 @@ async def _detached(prompt: str, arguments: argparse.Namespace) -> None:
             _discard(client, session_id, arguments)
             raise
     print(request_id)
+    if session_id and not arguments.no_metrics:
+        answers.note(f"session  {session_id}")
 
 
 async def _begun(
@@ -146,7 +156,7 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
     return {
         "local_only": arguments.local_only,
         "policy": arguments.policy,
-        "images": arguments.images,
+        "images": [words.picture(path) for path in arguments.images or ()],
         "priority": arguments.priority,
         "timeout": arguments.timeout,
         "on_disconnect": "continue" if arguments.detach else "cancel",

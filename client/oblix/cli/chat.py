@@ -9,7 +9,7 @@ import sys
 
 from oblix import OblixClient, OblixError
 from oblix.cli import answers, hooks
-from oblix.cli.errors import unknown_session
+from oblix.cli.errors import told, unknown_session
 
 EXAMPLES = """examples:
   oblix chat
@@ -101,12 +101,13 @@ def _turn(
         policy=arguments.policy,
         on_break="restart",
     )
+    recorded, summary = answers.Recorded(), None if arguments.no_metrics else answers.in_short
     try:
-        runner.run(answers.show(events, summary=None if arguments.no_metrics else answers.in_short))
+        runner.run(answers.show(events, summary=summary, recorded=recorded))
     except KeyboardInterrupt:
-        answers.note("\n[cancelled; the part above is kept]")
+        answers.note(f"\n[{recorded.cancelled('the part above')}]")
     except OblixError as error:
-        answers.note(f"\noblix: {error}")
+        answers.note(f"\noblix: {told(error)}")
 
 
 def _read_line() -> str | None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from oblix import OblixClient
-from oblix.cli import hooks, output
+from oblix.cli import hooks, numbers, output
 from oblix.cli.words import question
 
 EPILOG = """examples:
@@ -35,8 +35,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--session", metavar="ID", help="as the next prompt of this session")
     hooks.add_model(parser)
     hooks.add_policy(parser)
-    parser.add_argument("--max-cost", metavar="X", type=float, help="the most that the answer may cost")
-    parser.add_argument("--max-tokens", metavar="N", type=int, help="the most that the model may write")
+    parser.add_argument(
+        "--max-cost", metavar="X", type=numbers.max_cost, help="the most that the answer may cost"
+    )
+    parser.add_argument(
+        "--max-tokens", metavar="N", type=numbers.max_tokens, help="the most that the model may write"
+    )
     parser.add_argument("--local-only", action="store_true", help="let no cloud model see it")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     parser.set_defaults(run=run)

@@ -1,4 +1,4 @@
-"""A question from the command line and from standard input."""
+"""A question from the command line and from standard input, and the pictures that go with it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import re
 import sys
 from collections.abc import Sequence
 
+from oblix import InvalidArgumentError
+from oblix._pictures import MAX_PICTURE_BYTES, picture_of
 from oblix.cli import answers
 from oblix.cli.errors import CommandError
 
@@ -19,11 +21,25 @@ def question(words: Sequence[str], *, required: bool = True) -> str:
 
     `required`: whether something has to be asked. Raises CommandError.
     """
-    if not words and (sys.stdin is None or sys.stdin.isatty()):
-        if required:
-            raise CommandError('nothing was asked. Say: oblix ask "Why is the sky blue?"')
-        return ""
-    return " ".join(_read_input() if word == "-" else _checked(word) for word in words or ["-"])
+    is_silent = not words and (sys.stdin is None or sys.stdin.isatty())
+    given = [] if is_silent else words or ["-"]
+    asked = " ".join(_read_input() if word == "-" else _checked(word) for word in given)
+    if required and not asked.strip():
+        raise CommandError('nothing was asked. Say: oblix ask "Why is the sky blue?"')
+    return asked
+
+
+def picture(path: str) -> bytes:
+    """The picture in a file. Raises CommandError where it is none, with the option and the file."""
+    try:
+        return picture_of(path, "images").image.data
+    except InvalidArgumentError as error:
+        why = (
+            f"is larger than {MAX_PICTURE_BYTES:,} bytes"
+            if error.reason == "MESSAGE_TOO_LARGE"
+            else "is no PNG, JPEG, GIF or WebP picture"
+        )
+        raise CommandError(f"--image {path}: {why}.") from None
 
 
 def _checked(word: str) -> str:
