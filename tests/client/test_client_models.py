@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 import pytest
 from oblix import (
-    AgentRefusedError,
     FailedPreconditionError,
     InvalidArgumentError,
     ModelType,
     OblixClient,
 )
-from oblix.agents import BaseAgent, ConnectivityAgent, ResourceMonitor
 from oblix.testing import OllamaServer, OpenAIServer
 from oblix.v1 import models_pb2
 
@@ -158,153 +152,3 @@ async def test_a_handle_that_the_daemon_forgot_is_hooked_again_unseen(hooked: Ob
     request = models_pb2.UnhookModelRequest()
     await hooked._transport.acall(lambda link: link.models.UnhookModel, request)
     assert (await hooked.execute("Hello", stream=False))["response"] == "You said: Hello"
-
-
-class Judge(BaseAgent):
-    """Says what it is told to, and counts."""
-
-    def __init__(self, result: object, name: str = "judge") -> None:
-        super().__init__(name)
-        self.result = result
-        self.asked: list[dict[str, Any]] = []
-        self.started = self.ended = 0
-
-    async def initialize(self) -> bool:
-        self.started += 1
-        await asyncio.sleep(0)
-        return True
-
-    async def check(self, **kwargs: Any) -> Mapping[str, Any]:
-        assert self.started == 1
-        self.asked.append(kwargs)
-        return self.result
-
-    async def shutdown(self) -> None:
-        self.ended += 1
-
-
-async def test_what_an_agent_says_is_part_of_the_answer(hooked: OblixClient) -> None:
-    result = {"proceed": True, "state": "fine", "target": "local", "reason": "why not", "metrics": {"n": 1}}
-    judge = Judge(result)
-    assert hooked.hook_agent(judge) is True
-    hooked.hook_agent(ResourceMonitor())
-    await asyncio.gather(*(hooked.execute("Hello", stream=False) for _ in range(3)))
-    response = await hooked.execute("Hello", 0.5, 9, request_id="judged", stream=False)
-    checks = {check["agent"]: check["result"] for check in response["agent_checks"]}
-    assert list(checks) == ["judge", "resource_monitor"]
-    assert checks["judge"] == result
-    assert set(checks["resource_monitor"]) == {"proceed", "state", "target", "reason", "metrics"}
-    assert judge.asked[-1] == {
-        "prompt": "Hello",
-        "session_id": None,
-        "request_id": "judged",
-        "temperature": 0.5,
-        "max_tokens": 9,
-    }
-    await hooked.shutdown()
-    assert (judge.started, judge.ended) == (1, 1)
-
-
-async def test_an_agent_can_refuse(hooked: OblixClient, ollama: OllamaServer) -> None:
-    session_id = await hooked.create_session()
-    hooked.hook_agent(Judge({"proceed": False, "reason": "Over budget."}))
-    with pytest.raises(AgentRefusedError, match=r"judge stopped the execution: Over budget\.") as caught:
-        await hooked.execute("Hello", session_id=session_id, stream=False)
-    assert caught.value.metadata == {"agent": "judge"}
-    session = hooked.load_session(session_id)
-    assert session is not None
-    assert session["messages"] == []
-    assert ollama.requests == []
-
-
-async def test_an_agent_that_never_answers_is_not_waited_for(hooked: OblixClient) -> None:
-    class Asleep(BaseAgent):
-        check_timeout = 0.01
-        woken = asyncio.Event()
-
-        async def check(self, **_: Any) -> Mapping[str, Any]:
-            while not self.woken.is_set():
-                with suppress(asyncio.CancelledError):
-                    await self.woken.wait()
-            return {}
-
-    agent = Asleep("asleep")
-    hooked.hook_agent(agent)
-    response = await hooked.execute("Hello", stream=False)
-    agent.woken.set()
-    result = response["agent_checks"][0]["result"]
-    assert (response["response"], result["proceed"]) != ("", False)
-    assert "did not answer within its check_timeout, 0.01 s" in result["reason"]
-
-
-@pytest.mark.parametrize("method", ["initialize", "check"])
-async def test_an_agent_that_fails_is_told_of_and_stops_nothing(hooked: OblixClient, method: str) -> None:
-    class Broken(BaseAgent):
-        async def fail(self, **_: Any) -> Any:
-            raise RuntimeError("no fuel")
-
-    broken = Broken("broken")
-    setattr(broken, method, broken.fail)
-    hooked.hook_agent(broken)
-    response = await hooked.execute("Hello", stream=False)
-    result = response["agent_checks"][0]["result"]
-    assert result["proceed"] is True
-    assert "no fuel" in result["reason"]
-
-
-async def test_a_target_that_an_agent_favours_decides_where_the_prompt_goes(
-    hooked: OblixClient, ollama: OllamaServer
-) -> None:
-    await hooked.hook_model("custom", "far", endpoint=ollama.url, location="cloud")
-    hooked.hook_agent(Judge({"proceed": True, "target": "custom:far"}))
-    decision = await hooked.explain("Hello")
-    assert decision["model_routing"]["target"] == "custom:far"
-    hooked.hook_agent(Judge({"proceed": True, "target": "local"}))
-    assert (await hooked.explain("Hello"))["model_routing"]["target"] == "ollama:llama2"
-
-
-@pytest.mark.parametrize("result", [None, {"metrics": {1, 2}}, {"metrics": "x" * 70_000}])
-async def test_a_check_that_is_no_json_is_named(hooked: OblixClient, result: object) -> None:
-    hooked.hook_agent(Judge(result))
-    with pytest.raises(InvalidArgumentError) as caught:
-        await hooked.execute("Hello", stream=False)
-    assert caught.value.metadata["field"].startswith("agent_checks.judge")
-
-
-async def test_an_agent_of_the_same_name_replaces_the_first(hooked: OblixClient) -> None:
-    hooked.hook_agent(Judge({"proceed": False}))
-    hooked.hook_agent(Judge({"proceed": True}))
-    assert len((await hooked.execute("Hello", stream=False))["agent_checks"]) == 1
-
-
-def test_only_agents_can_be_hooked(client: OblixClient) -> None:
-    with pytest.raises(InvalidArgumentError, match="agent takes"):
-        client.hook_agent(ResourceMonitor)
-
-
-async def test_thresholds_travel_with_the_prompt(hooked: OblixClient, ollama: OllamaServer) -> None:
-    strict, lax = hooked, OblixClient()
-    await lax.hook_model("ollama", "llama2", endpoint=ollama.url)
-    everything = {"memory_threshold": 0.0, "critical_memory": 100.0}
-    strict.hook_agent(ResourceMonitor("strict", custom_thresholds=everything))
-    lax.hook_agent(
-        ResourceMonitor("lax", custom_thresholds={"memory_threshold": 100.0, "load_threshold": 1000})
-    )
-    strict.hook_agent(ConnectivityAgent())
-    metrics = await hooked.get_resource_metrics()
-    while metrics["memory_percent"] is None:  # before the first sample
-        metrics = await hooked.get_resource_metrics()
-    responses = [await one.execute("Hello", stream=False) for one in (strict, lax)]
-    checks = [{c["agent"]: c["result"] for c in response["agent_checks"]} for response in responses]
-    assert checks[0]["strict"]["state"] in {"constrained", "critical"}  # the latter where the CPU is busy
-    assert "(threshold 0)" in checks[0]["strict"]["reason"]
-    assert checks[0]["connectivity_monitor"]["state"] in {"unknown", "optimal"}
-    assert "(threshold 1000)" in checks[1]["lax"]["reason"]
-
-
-async def test_measurements_are_json(client: OblixClient) -> None:
-    resources = await client.get_resource_metrics()
-    network = await client.get_connectivity_metrics()
-    assert {"cpu_percent", "memory_percent", "load_average", "state"} <= set(resources)
-    assert {"latency", "packet_loss", "bandwidth", "state"} <= set(network)
-    assert json.dumps([resources, network], allow_nan=False)

@@ -1,10 +1,9 @@
-"""One client in many places: threads, event loops, forks, and daemons that come and go."""
+"""One client in many places: threads, event loops and forks."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import threading
 import traceback
 from collections.abc import Callable
@@ -12,42 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import oblix
-import psutil
-import pytest
-from oblix import DeadlineExceededError, Delta, OblixClient, UnavailableError
+from oblix import Delta, OblixClient
 from oblix._streams import MAX_WAITING, Reader
 from oblix.testing import Answer, OllamaServer, Stall
-from oblix.v1 import daemon_pb2
 from support import processes
+from support.clients import said
 from support.waiting import eventually
 
 
 def list_of(directory: Path) -> list[Path]:
     return list(directory.iterdir())
-
-
-def daemon_of(home: Path) -> psutil.Process:
-    (daemon,) = [one for one in processes.of(home) if "oblixd" in one.cmdline()]
-    return daemon
-
-
-def kill(home: Path) -> None:
-    """`kill -9`, with everything the daemon had started."""
-    for process in processes.of(home):
-        process.kill()
-        process.wait(processes.PATIENCE_S)
-
-
-def end(home: Path) -> None:
-    daemon = daemon_of(home)
-    daemon.terminate()
-    daemon.wait(processes.PATIENCE_S)
-
-
-def said(client: OblixClient, session_id: str) -> list[tuple[str, str]]:
-    session = client.load_session(session_id)
-    assert session is not None
-    return [(message["content"], message.get("status", "complete")) for message in session["messages"]]
 
 
 def in_child(work: Callable[[], None]) -> int:
@@ -174,97 +147,6 @@ async def test_a_fork_in_the_middle_of_a_stream_harms_neither(
     assert received == "one two three"
 
 
-async def test_a_daemon_that_was_restarted_in_between_goes_unnoticed(
-    launching: OblixClient, home: Path
-) -> None:
-    session_id = await launching.create_and_use_session()
-    await launching.execute("Before", stream=False)
-    end(home)
-    assert (await launching.execute("After", stream=False))["response"] == "You said: After"
-    kill(home)
-    assert launching.session_manager.save_message(session_id, "Sync") is True
-    kill(home)
-    assert await launching.create_session()
-    kill(home)
-    assert (await launching.execute("At last", stream=False))["response"] == "You said: At last"
-    assert [content for content, _ in said(launching, session_id)] == [
-        "Before",
-        "You said: Before",
-        "After",
-        "You said: After",
-        "Sync",
-        "At last",
-        "You said: At last",
-    ]
-
-
-async def test_a_daemon_killed_in_the_middle_of_an_answer(
-    launching: OblixClient, ollama: OllamaServer, home: Path
-) -> None:
-    ollama.script(Answer("one two three", fault=Stall(after=2)))
-    session_id = await launching.create_and_use_session()
-
-    async def ask() -> None:
-        async for event in launching.stream("Hello", request_id="the-first"):
-            if isinstance(event, Delta):
-                await eventually(lambda: len(said(launching, session_id)) == 2)
-                kill(home)
-
-    with pytest.raises(UnavailableError) as caught:
-        await ask()
-    assert caught.value.reason == "EXECUTION_INTERRUPTED"
-    assert caught.value.metadata["session_id"] == session_id
-    kept = int(caught.value.metadata["kept_bytes"])
-    assert (await launching.execute("Go on", stream=False))["response"] == "You said: Go on"
-    shown = said(launching, session_id)
-    assert shown[0] == ("Hello", "complete")
-    assert shown[1] == ("one two"[:kept], "interrupted")
-    assert shown[2:] == [("Go on", "complete"), ("You said: Go on", "complete")]
-
-
-async def test_a_prompt_whose_daemon_dies_before_it_answers_is_sent_again(
-    launching: OblixClient, ollama: OllamaServer, home: Path
-) -> None:
-    """Without a session the daemon that comes next knows nothing of it, and runs it."""
-    await launching.create_session()
-    daemon = daemon_of(home)
-    daemon.send_signal(signal.SIGSTOP)
-    task = asyncio.create_task(launching.execute("Hello", stream=False))
-    await asyncio.sleep(0)
-    kill(home)
-    assert (await task)["response"] == "You said: Hello"
-    assert len(ollama.requests) == 1
-
-
-async def test_a_daemon_that_hangs_is_named(client: OblixClient, shared_home: Path) -> None:
-    transport, request = client._transport, daemon_pb2.GetInfoRequest()
-    client.list_sessions()
-    daemon = daemon_of(shared_home)
-    daemon.send_signal(signal.SIGSTOP)
-    try:
-        with pytest.raises(DeadlineExceededError, match=rf"\(process {daemon.pid}\) does not answer"):
-            transport.call(lambda link: link.daemon.GetInfo, request, timeout_s=0.2)
-        with pytest.raises(DeadlineExceededError, match=f"kill -9 {daemon.pid}"):
-            await transport.acall(lambda link: link.daemon.GetInfo, request, timeout_s=0.2)
-    finally:
-        daemon.send_signal(signal.SIGCONT)
-    assert transport.call(lambda link: link.daemon.GetInfo, request).pid == daemon.pid
-
-
-async def test_prompts_wait_for_a_daemon_that_drains(
-    launching: OblixClient, ollama: OllamaServer, home: Path
-) -> None:
-    ollama.script(Answer("one two three", tokens_per_second=10))
-    slow = asyncio.create_task(launching.execute("Slow", stream=False))
-    await asyncio.to_thread(ollama.wait_for_requests, 1)
-    before = daemon_of(home)
-    before.terminate()
-    other = await launching.execute("Other", stream=False)
-    assert other["response"] == "You said: Other"
-    assert (await slow)["response"] == "one two three"
-    assert daemon_of(home) != before
-
-
 async def test_a_loop_that_is_slow_is_not_buried() -> None:
     class Endless:
         """A stream that never ends."""
@@ -292,7 +174,7 @@ async def test_a_loop_that_is_slow_is_not_buried() -> None:
 
 
 async def test_shutdown_without_a_daemon_starts_none(launching: OblixClient, home: Path) -> None:
-    end(home)
+    processes.end_daemon_of(home)
     await launching.shutdown()
     assert not processes.of(home)
 
@@ -300,31 +182,3 @@ async def test_shutdown_without_a_daemon_starts_none(launching: OblixClient, hom
 async def test_a_client_that_never_called_starts_no_daemon(home: Path) -> None:
     await oblix.OblixClient().shutdown()
     assert not list_of(home)
-
-
-@pytest.mark.parametrize(
-    ("host", "port"), [("localhost", 4321), ("127.0.0.1", None), (None, 4321), ("::1", 4321)]
-)
-def test_the_documented_address_is_this_users_daemon(
-    client: OblixClient, host: str | None, port: int | None
-) -> None:
-    assert (
-        OblixClient("a key", host=host, port=port, config_path="config.toml").list_sessions(limit=1)
-        is not None
-    )
-
-
-def test_another_address_is_dialled_and_nothing_is_started(home: Path) -> None:
-    client = OblixClient(host="127.0.0.1", port=1)
-    with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:1\. Daemons elsewhere need TCP") as caught:
-        client.list_sessions()
-    assert caught.value.reason == "DAEMON_UNREACHABLE"
-    assert not any(home.iterdir())
-
-
-@pytest.mark.parametrize(
-    "arguments", [{"host": ""}, {"host": 1}, {"port": 0}, {"port": 65536}, {"port": "4321"}, {"port": True}]
-)
-def test_an_address_that_is_none_is_refused(arguments: dict[str, object]) -> None:
-    with pytest.raises(oblix.InvalidArgumentError):
-        OblixClient(**arguments)

@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import tempfile
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +23,7 @@ from hypothesis.stateful import (
 from oblix.v1 import messages_pb2 as pb
 from oblix.v1.sessions_pb2 import ARCHIVED_FILTER_ONLY, Session
 from support.conversations import MAP_SIZE, all_messages, all_sessions, say, struct, texts
+from support.session_model import Model, Said
 
 from oblixd.sessions import TABLE_NAMES, Sessions, Turn
 from oblixd.store import Store
@@ -34,46 +34,6 @@ KEYS = st.sampled_from(["a", "b", "c"])
 VALUES = st.sampled_from([1, True, None, "x"])
 METADATA = st.dictionaries(KEYS, VALUES, max_size=3)
 SAID = st.lists(st.sampled_from(["one", "two", "", "drei\0"]), min_size=1, max_size=3)
-
-
-@dataclass
-class Said:
-    """A message as the model knows it: its place, its text, when it was said."""
-
-    place: int
-    text: str
-    time: int
-
-
-@dataclass
-class Model:
-    """A session as the model knows it."""
-
-    title: str
-    metadata: dict[str, Any]
-    updated: int
-    messages: list[Said] = field(default_factory=list)
-    next_place: int = 1
-    archived: bool = False
-    answer: Said | None = None
-    """The running turn's answer: its place, and its text as far as it was checkpointed."""
-
-    def say(self, texts: list[str], time: int) -> None:
-        for text in texts:
-            self.messages.append(Said(self.next_place, text, time))
-            self.next_place += 1
-        self.updated = time
-
-    def told(self) -> list[str]:
-        begun = [self.answer] if self.answer is not None and self.answer.time else []
-        return [said.text for said in sorted([*self.messages, *begun], key=lambda said: said.place)]
-
-    def end(self, text: str | None, time: int) -> None:
-        assert self.answer is not None
-        if text is not None:
-            self.messages.append(Said(self.answer.place, text, self.answer.time or time))
-            self.messages.sort(key=lambda said: said.place)
-        self.answer, self.updated = None, time
 
 
 class Conversations(RuleBasedStateMachine):

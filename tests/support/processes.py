@@ -30,6 +30,26 @@ def of(home: Path) -> set[psutil.Process]:
     }
 
 
+def daemon_of(home: Path) -> psutil.Process:
+    """The one daemon of a home."""
+    (daemon,) = [one for one in of(home) if "oblixd" in one.cmdline()]
+    return daemon
+
+
+def end_daemon_of(home: Path) -> None:
+    """Have the daemon of a home end, as a service manager would, and wait."""
+    daemon = daemon_of(home)
+    daemon.terminate()
+    daemon.wait(PATIENCE_S)
+
+
+def kill_all_of(home: Path) -> None:
+    """`kill -9` for the daemon of a home, with everything that it had started."""
+    for process in of(home):
+        process.kill()
+        process.wait(PATIENCE_S)
+
+
 def stop_all_of(home: Path) -> None:
     """Ask the processes of a home to end, as a service manager would, and wait; what stays is a failure."""
     for process in of(home):
