@@ -10,6 +10,7 @@ import aiohttp.connector
 import pytest
 from oblix.testing import ModelServer
 from support import certificates
+from support.embedded import Connect, connecting
 from support.providers import KINDS, Kind
 
 from oblixd.models.base import Connection
@@ -62,3 +63,18 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = certificates.make(tmp_path_factory.mktemp("tls"), "IP:127.0.0.1")
     aiohttp.connector._SSL_CONTEXT_VERIFIED.load_verify_locations(made)
     return made
+
+
+@pytest.fixture(scope="session")
+def state_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the embedded weights' check is noted: once for all tests."""
+    return tmp_path_factory.mktemp("state")
+
+
+@pytest.fixture
+async def embedded(home: Path, state_dir: Path) -> AsyncIterator[Connect]:
+    """Makes connections to embedded models, whose processes end with the test."""
+    runtime_dir = home / "run"
+    runtime_dir.mkdir(0o700)
+    async with connecting(runtime_dir, state_dir) as connect:
+        yield connect
