@@ -45,7 +45,7 @@ def _run(arguments: argparse.Namespace) -> int:
     paths = Paths.find(os.environ)
     if arguments.command is None:
         return _serve(paths)
-    from oblixd import maintenance  # noqa: PLC0415  a start of the daemon does not pay for it
+    from oblixd import maintenance  # noqa: PLC0415 - a start of the daemon does not pay for it
 
     if arguments.command == "check":
         return maintenance.check(paths)

@@ -106,7 +106,7 @@ class Sessions:
         *,
         page_size: int,
         page_token: str,
-        filter: Struct,  # noqa: A002  the contract's word
+        filter: Struct,  # noqa: A002 - the contract's word
         updated_from: Timestamp | None = None,
         updated_before: Timestamp | None = None,
         archived: ArchivedFilter.ValueType = ARCHIVED_FILTER_UNSPECIFIED,
@@ -170,7 +170,7 @@ class Sessions:
 
     def watch(
         self,
-        filter: Struct,  # noqa: A002  the contract's word
+        filter: Struct,  # noqa: A002 - the contract's word
         from_revision: int | None,
     ) -> AsyncGenerator[WatchSessionsResponse, None]:
         """The matching headers, or what was missed since a revision; then `synced`; then each change.
@@ -230,7 +230,7 @@ class Sessions:
         self,
         session_id: str,
         request_id: str,
-        input: Sequence[Message],  # noqa: A002  the contract's word
+        input: Sequence[Message],  # noqa: A002 - the contract's word
         fingerprint: bytes = b"",
     ) -> Turn:
         """Records the question and keeps the place after it for the answer, in one transaction.

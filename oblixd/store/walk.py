@@ -30,7 +30,7 @@ def main() -> int:
         with lmdb.open(directory, readonly=True, create=False, max_dbs=64) as environment:
             _walk(environment, until)
     except lmdb.Error as error:
-        print(error, file=sys.stderr)  # noqa: T201  the parent reads it
+        print(error, file=sys.stderr)  # noqa: T201 - the parent reads it
         return 1
     return 0
 

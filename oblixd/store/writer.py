@@ -158,7 +158,7 @@ class Writer:
         group = self._group = [self._backlog.popleft()]
         try:
             self._commit_group(environment, group)
-        except Exception:  # noqa: BLE001  whatever an operation raised is told to its caller below
+        except Exception:  # noqa: BLE001 - whatever an operation raised is told to its caller below
             for write in group:
                 _commit_alone(environment, write)
         self._loop.call_soon_threadsafe(self._announce, group)
@@ -195,7 +195,7 @@ def _commit_alone(environment: lmdb.Environment, write: _Write) -> None:
     try:
         with environment.begin(write=True) as txn:
             write.result = write.operation(txn)
-    except Exception as error:  # noqa: BLE001  it goes to who waits for the operation
+    except Exception as error:  # noqa: BLE001 - it goes to who waits for the operation
         write.error = translated(_explained(error, environment))
 
 

@@ -8,11 +8,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
-from measure import Line, report
+from measure import Line, report, served
 from support import certificates
 from support.daemon import running
 
@@ -33,8 +32,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(dir="/tmp") as folder, ExitStack() as life:
         certificate = certificates.make(Path(folder), "IP:127.0.0.1")
         model = ["oblix.testing", "openai", "--model", MODEL, "--answer", "It pulls."]
-        url = life.enter_context(server(*model)).removesuffix("/v1")
-        port = life.enter_context(server("support.front", url, str(certificate)))
+        url = life.enter_context(served(*model)).removesuffix("/v1")
+        port = life.enter_context(served("support.front", url, str(certificate)))
         trust = {"SSL_CERT_FILE": str(certificate), "OPENAI_API_KEY": "sk-bench"}
         life.enter_context(running(Path(folder), **trust))
         environ = {**os.environ, **trust, "OBLIX_HOME": folder}
@@ -70,16 +69,6 @@ def first_ms(words: list[str], environ: dict[str, str]) -> float:
         assert first + process.stdout.read() == b"It pulls.\n" or first == b"I"
     assert process.returncode == 0
     return took * 1e3
-
-
-@contextmanager
-def server(*module: str) -> Iterator[str]:
-    """A server in a process of its own; gives its first line."""
-    command = [sys.executable, "-m", *module]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-        process.terminate()
 
 
 if __name__ == "__main__":

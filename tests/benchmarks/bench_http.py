@@ -6,17 +6,14 @@ import asyncio
 import gc
 import ssl
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack, aclosing, contextmanager
+from contextlib import ExitStack, aclosing
 from pathlib import Path
-from typing import Any
 
 from clients import CLIENTS, Client
-from measure import Line, report
+from measure import Line, report, served
 from support import certificates
 
 from oblixd.models.answers import Decoder, gather
@@ -49,8 +46,8 @@ async def main() -> int:
         certificate = certificates.make(Path(folder), "IP:127.0.0.1")
         trusting = ssl.create_default_context(cafile=str(certificate))
         urls = {
-            "plain": running.enter_context(server(str(TOKENS))),
-            "TLS": running.enter_context(server(str(TOKENS), str(certificate))),
+            "plain": running.enter_context(served("support.flood", str(TOKENS))),
+            "TLS": running.enter_context(served("support.flood", str(TOKENS), str(certificate))),
         }
         clients = [make(trusting) for make in CLIENTS]
         results = [report(*rows) for rows in [await one for one in everything(clients, urls)]]
@@ -189,16 +186,6 @@ def stopped(url: str) -> Measure:
             return float(sent) / 1e6
 
     return measure
-
-
-@contextmanager
-def server(*words: str) -> Iterator[str]:
-    """The server in a process of its own; gives its URL."""
-    command: list[Any] = [sys.executable, "-m", "support.flood", *words]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-        process.terminate()
 
 
 if __name__ == "__main__":

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 
 import httpx
-from measure import Line, report
+from measure import Line, report, served
 from support.asking import question
 
 from oblixd.models.base import Content
@@ -30,10 +28,10 @@ Ask = Callable[[], Awaitable[tuple[float, float]]]
 
 async def main() -> int:
     """Both sides in turn, the server in a process of its own."""
-    with server("oblix.testing", "ollama") as url:
+    with served("oblix.testing", "ollama") as url:
         async with both(url) as sides:
             first = [statistics.median(taken) for taken in zip(*await first_tokens(sides), strict=True)]
-    with server("support.flood", str(TOKENS)) as url:
+    with served("support.flood", str(TOKENS)) as url:
         async with both(url) as sides:
             alone = [await long_answers(ask, 1) for ask in sides]
             crowd = [await long_answers(ask, AT_ONCE) for ask in sides]
@@ -73,16 +71,6 @@ async def long_answers(ask: Ask, at_once: int) -> float:
         await asyncio.gather(*(ask() for _ in range(at_once)))
         rates.append(at_once * TOKENS / (time.perf_counter() - began))
     return statistics.median(rates)
-
-
-@contextmanager
-def server(*module: str) -> Iterator[str]:
-    """A server in a process of its own; gives its URL."""
-    command = [sys.executable, "-m", *module]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-        process.terminate()
 
 
 @asynccontextmanager

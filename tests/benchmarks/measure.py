@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +26,16 @@ class Line:
     def within(self) -> bool:
         """Whether it holds its limit."""
         return self.limit is None or self.value <= self.limit
+
+
+@contextmanager
+def served(*module: str) -> Iterator[str]:
+    """A server in a process of its own, `python -m` these words. Gives its first line: where it listens."""
+    command = [sys.executable, "-m", *module]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.terminate()
 
 
 def median_ms(call: Callable[[], object], rounds: int) -> float:

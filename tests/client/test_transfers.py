@@ -184,7 +184,7 @@ async def test_wrong_arguments_are_refused_first(client: OblixClient, tmp_path: 
     with pytest.raises(InvalidArgumentError, match="format takes one of"):
         await client.import_sessions(tmp_path, "word")
     with pytest.raises(InvalidArgumentError, match="paths takes a path"):
-        await client.import_sessions(3)  # type: ignore[arg-type]
+        await client.import_sessions(3)
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

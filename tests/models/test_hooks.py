@@ -166,4 +166,4 @@ def test_a_spec_does_not_change() -> None:
     options["num_ctx"] = 2
     assert spec.count("num_ctx") == 1
     with pytest.raises(TypeError):
-        spec.options["num_ctx"] = 3  # type: ignore[index]
+        spec.options["num_ctx"] = 3

@@ -78,7 +78,7 @@ def _run_block(block: Block, namespace: dict[str, object], runner: asyncio.Runne
 
 
 async def _finish(block: object) -> None:
-    await block  # type: ignore[misc] - what a block with a top-level await evaluates to
+    await block  # what a block with a top-level await evaluates to
 
 
 def main() -> None:

@@ -25,6 +25,7 @@ from oblixd.routing import (
 )
 
 S = TypeVar("S", MachineSample, NetworkSample)
+BALANCED = Policy()
 LONG_S = 120
 """Longer than any gate takes."""
 
@@ -38,14 +39,14 @@ def held(samples: Iterable[S], limits: Sequence[Limit[S]], before: Held = NOTHIN
     return found
 
 
-def machine(numbers: Mapping[str, Any], policy: Policy = Policy()) -> MachineState:  # noqa: B008 - frozen
+def machine(numbers: Mapping[str, Any], policy: Policy = BALANCED) -> MachineState:
     """The state of a machine that has had these numbers for two minutes, measured 0.4 s ago."""
     samples = [MachineSample(time_s=float(second), **numbers) for second in range(LONG_S)]
     limits = machine_limits(policy.resources)
     return machine_state(held(samples, limits)[-1], limits, samples[-1], samples[-1].time_s + 0.4)
 
 
-def network(numbers: Mapping[str, Any], policy: Policy = Policy()) -> NetworkState:  # noqa: B008 - frozen
+def network(numbers: Mapping[str, Any], policy: Policy = BALANCED) -> NetworkState:
     """The state of a network that has had these numbers for two minutes, observed 2 s ago."""
     samples = [
         NetworkSample(time_s=float(second), observed_s=second - 1.6, **numbers) for second in range(LONG_S)
@@ -57,7 +58,7 @@ def network(numbers: Mapping[str, Any], policy: Policy = Policy()) -> NetworkSta
 def situation(
     machine_numbers: Mapping[str, Any],
     network_numbers: Mapping[str, Any],
-    policy: Policy = Policy(),  # noqa: B008 - frozen
+    policy: Policy = BALANCED,
 ) -> Situation:
     """Both of them."""
     return Situation(machine(machine_numbers, policy), network(network_numbers, policy))
