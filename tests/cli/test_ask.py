@@ -11,8 +11,8 @@ import sys
 
 import pytest
 from oblix import UnavailableError
-from oblix.cli import errors
-from oblix.testing import Answer, OllamaServer
+from oblix.cli import errors, hooks
+from oblix.testing import Answer, OllamaServer, OpenAIServer
 from oblix.testing.faults import Cut, Stall
 
 
@@ -192,6 +192,23 @@ def test_wrong_usage_is_exit_code_2(oblix, words: list[str], hint: str) -> None:
     done = oblix("ask", *words, "Hi", ok=False)
     assert done.returncode == 2
     assert hint in done.stderr
+
+
+def test_a_custom_model_is_where_its_endpoint_is(oblix) -> None:
+    with OpenAIServer(["mine"]) as server:
+        words = ["--model", "custom:mine", "--endpoint", server.url]
+        assert oblix("ask", "--local-only", *words, "Hello").stdout == "You said: Hello\n"
+    assert not hooks.is_here("https://models.example/v1")
+    assert not hooks.is_here("http://[nonsense")
+    assert hooks.is_here("http://[::1]:8080/v1")
+    assert hooks.is_here("http://localhost:8080")
+
+
+def test_a_chat_takes_custom_models_from_both_sides(oblix) -> None:
+    with OpenAIServer(["mine"]) as server:
+        for side in ("local", "cloud"):
+            words = [f"--{side}-model", "custom:mine", f"--{side}-endpoint", server.url]
+            assert oblix("chat", "--no-metrics", *words, stdin="Hello\n").stdout == "You said: Hello\n"
 
 
 def test_ctrl_c_frees_the_model_and_keeps_the_part(ollama: OllamaServer, oblix, start) -> None:

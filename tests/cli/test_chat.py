@@ -43,6 +43,20 @@ def test_a_conversation_goes_on_until_exit(chat: Terminal, oblix, ollama: Ollama
     assert len(ollama.requests[-1].body["messages"]) == 3
 
 
+def test_a_chat_is_called_after_the_first_prompt(chat: Terminal, oblix) -> None:
+    chat.type("/help\n")
+    assert "exit, quit or Ctrl-D end the chat" in chat.wait_for("> ")
+    for line in ("What is   up?", "And now?"):
+        chat.type(f"{line}\n")
+        chat.wait_for("You said")
+        chat.wait_for("> ")
+    leave(chat)
+    assert newest(oblix)["title"] == "What is up?"
+    assert len(newest(oblix)["messages"]) == 4
+    oblix("chat", "--session", newest(oblix)["id"], "--no-metrics", stdin="Hello\n")
+    assert newest(oblix)["title"] == "What is up?"
+
+
 def test_ctrl_c_ends_the_answer_and_not_the_chat(chat: Terminal, oblix, ollama: OllamaServer) -> None:
     ollama.script(Answer("one two three four", fault=Stall(after=2)))
     chat.type("Count\n")

@@ -29,7 +29,6 @@ EXAMPLES = """examples:
 
 The answer goes to standard output as it arrives. What answered, why, and the session's id
 go to standard error."""
-TITLE_CHARACTERS = 60
 REFUSALS = (InvalidArgumentError, FailedPreconditionError, ResourceExhaustedError)
 
 
@@ -146,7 +145,7 @@ async def _begun(
         # What is refused must leave no session behind: it is asked without one, and says why.
         routes = await client.explain(prompt, **numbers, **options)
         if routes["model_routing"]["target"]:
-            session_id = await client.create_session(_title(prompt), local_only=arguments.local_only)
+            session_id = await client.create_session(words.title(prompt), local_only=arguments.local_only)
     return session_id, client.stream(
         prompt, request_id=request_id, session_id=session_id, **numbers, **options
     )
@@ -183,8 +182,3 @@ def _last_session(client: OblixClient) -> str:
     if not sessions:
         raise CommandError("there is no session yet. Ask without --last to begin one.")
     return str(sessions[0]["id"])
-
-
-def _title(prompt: str) -> str:
-    line = " ".join(prompt.split())
-    return line if len(line) <= TITLE_CHARACTERS else f"{line[: TITLE_CHARACTERS - 1]}…"

@@ -8,15 +8,17 @@ import importlib
 import sys
 
 from oblix import OblixClient, OblixError
-from oblix.cli import answers, hooks
+from oblix.cli import answers, hooks, words
 from oblix.cli.errors import told, unknown_session
 
 EXAMPLES = """examples:
   oblix chat
   oblix chat --local-model ollama:llama2 --cloud-model openai:gpt-4o-mini
 
-Ctrl-C ends the answer, not the chat; exit, quit or Ctrl-D end the chat.
+Ctrl-C ends the answer, not the chat; exit, quit or Ctrl-D end the chat; /help says so there.
+A new session is called after the first thing that you say.
 A key is better given by OPENAI_API_KEY or ANTHROPIC_API_KEY: others can read a command line."""
+HELP = "[/help shows this; Ctrl-C ends an answer or drops a line; exit, quit or Ctrl-D end the chat]"
 WARNING = (
     "oblix: --cloud-api-key stands in the process list, where others can read it. "
     "Better: --cloud-api-key-file, the keyring, OPENAI_API_KEY or ANTHROPIC_API_KEY."
@@ -53,9 +55,13 @@ def run(arguments: argparse.Namespace) -> None:
     with asyncio.Runner() as runner:
         try:
             session_id = runner.run(_begin(client, arguments))
+            is_named = arguments.session is not None
             while (line := _read_line()) is not None:
-                if line:
-                    _turn(runner, client, session_id, line, arguments)
+                if line.startswith("/help"):
+                    answers.note(HELP)
+                elif line:
+                    _turn(runner, client, session_id, line, arguments, title=None if is_named else line)
+                    is_named = True
         finally:
             runner.run(client.shutdown())
 
@@ -63,7 +69,7 @@ def run(arguments: argparse.Namespace) -> None:
 async def _begin(client: OblixClient, arguments: argparse.Namespace) -> str:
     if arguments.local_model:
         provider, name = arguments.local_model
-        await client.hook_model(provider, name, arguments.local_endpoint)
+        await client.hook_model(provider, name, arguments.local_endpoint, **hooks.located(provider, "local"))
     if arguments.cloud_model:
         provider, name = arguments.cloud_model
         if arguments.cloud_api_key:
@@ -74,25 +80,35 @@ async def _begin(client: OblixClient, arguments: argparse.Namespace) -> str:
             arguments.cloud_endpoint,
             arguments.cloud_api_key,
             api_key_file=arguments.cloud_api_key_file,
+            **hooks.located(provider, "cloud"),
         )
     session_id = await _session(client, arguments)
     if not arguments.no_metrics:
-        answers.note(f"Session {session_id}. Ctrl-C ends an answer, exit ends the chat.")
+        answers.note(f"Session {session_id}. Ctrl-C ends an answer, exit ends the chat, /help helps.")
     return session_id
 
 
 async def _session(client: OblixClient, arguments: argparse.Namespace) -> str:
     if arguments.session is None:
-        return await client.create_session(title="Chat", local_only=arguments.local_only)
+        return await client.create_session(local_only=arguments.local_only)
     if client.get_session(arguments.session) is None:
         raise unknown_session(arguments.session)
     return str(arguments.session)
 
 
 def _turn(
-    runner: asyncio.Runner, client: OblixClient, session_id: str, line: str, arguments: argparse.Namespace
+    runner: asyncio.Runner,
+    client: OblixClient,
+    session_id: str,
+    line: str,
+    arguments: argparse.Namespace,
+    *,
+    title: str | None,
 ) -> None:
-    """One question and its answer. Neither Ctrl-C nor a failing model ends the chat."""
+    """One question and its answer. Neither Ctrl-C nor a failing model ends the chat.
+
+    `title`: what the session is called from now on, cut to a line.
+    """
     # An answer that breaks off begins anew on the other model, where there is one.
     events = client.stream(
         line,
@@ -103,6 +119,8 @@ def _turn(
     )
     recorded, summary = answers.Recorded(), None if arguments.no_metrics else answers.in_short
     try:
+        if title is not None:
+            client.update_session(session_id, title=words.title(title))
         runner.run(answers.show(events, summary=summary, recorded=recorded))
     except KeyboardInterrupt:
         answers.note(f"\n[{recorded.cancelled('the part above')}]")

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
+from typing import Literal
+from urllib.parse import urlsplit
 
 from oblix import ModelType, OblixClient
 from oblix.cli.errors import CommandError
+
+Location = Literal["local", "cloud"]
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -13,7 +18,12 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", metavar="PROVIDER:NAME", type=model_id, help="this model, wherever it would go"
     )
-    parser.add_argument("--endpoint", metavar="URL", help="where the model's server listens, if not as usual")
+    parser.add_argument(
+        "--endpoint",
+        metavar="URL",
+        help="where the model's server listens, if not as usual; a custom: model is local where that is this "
+        "machine (localhost, 127.0.0.1, ::1), else a cloud model",
+    )
     parser.add_argument("--api-key-file", metavar="FILE", help="the model's key: a file only you can read")
 
 
@@ -46,6 +56,24 @@ async def hook(client: OblixClient, arguments: argparse.Namespace) -> str | None
     provider, name = arguments.model
     if provider is not ModelType.EMBEDDED:
         await client.hook_model(
-            provider, name, endpoint=arguments.endpoint, api_key_file=arguments.api_key_file
+            provider,
+            name,
+            endpoint=arguments.endpoint,
+            api_key_file=arguments.api_key_file,
+            **located(provider, "local" if is_here(arguments.endpoint) else "cloud"),
         )
     return f"{provider}:{name}"
+
+
+def located(provider: ModelType, location: Location) -> dict[str, Location]:
+    """What hooking has to say of where a model runs: the daemon knows it of all providers but custom."""
+    return {"location": location} if provider is ModelType.CUSTOM else {}
+
+
+def is_here(endpoint: str | None) -> bool:
+    """Whether an endpoint's host is this machine by its name or address."""
+    try:
+        host = urlsplit(endpoint or "").hostname or ""
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

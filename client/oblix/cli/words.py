@@ -9,9 +9,10 @@ from collections.abc import Sequence
 
 from oblix import InvalidArgumentError
 from oblix._pictures import MAX_PICTURE_BYTES, picture_of
-from oblix.cli import answers
+from oblix.cli import answers, output
 from oblix.cli.errors import CommandError
 
+TITLE_CHARACTERS = 60
 # What Python makes of bytes that are not text.
 _UNDECODED = re.compile("[\udc80-\udcff]")
 
@@ -27,6 +28,11 @@ def question(words: Sequence[str], *, required: bool = True) -> str:
     if required and not asked.strip():
         raise CommandError('nothing was asked. Say: oblix ask "Why is the sky blue?"')
     return asked
+
+
+def title(prompt: str) -> str:
+    """What a session is called that begins with this prompt."""
+    return output.cut(prompt, TITLE_CHARACTERS)
 
 
 def picture(path: str) -> bytes:
