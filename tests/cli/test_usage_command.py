@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from oblix import InvalidArgumentError, OblixClient
+from oblix.cli import usage
 from support.daemon import running
 from support.terminal import terminal
 
@@ -67,14 +68,35 @@ def test_an_answer_is_priced_shown_and_capped(ask, oblix) -> None:
     with terminal(*COMMAND) as screen:
         text = screen.rest()
     assert "COST (EUR)" in text
-    assert "in all 1 answers" in text
+    assert "in all 1 answer for" in text
     assert "then prompts are refused" in text
 
 
 def test_what_nobody_used_is_an_empty_report(oblix) -> None:
     report = OblixClient().usage("client", "2020-01-01", date(2020, 12, 31), model="openai:x")
     assert (report.rows, report.total) == ([], NOTHING)
-    assert oblix("usage", "--until", "2020-01-01").stdout == ""
+    done = oblix("usage", "--until", "2020-01-01", "--model", "openai:x")
+    told = "oblix: nothing was used that fits --model openai:x --until 2020-01-01.\n"
+    assert (done.stdout, done.stderr) == ("", told)
+    assert json.loads(oblix("usage", "--json", "--session", "nobody").stdout)["rows"] == []
+
+
+@pytest.mark.parametrize(
+    ("cost", "shown"),
+    [(0.0, "0.0000"), (12.5, "12.5000"), (0.01, "0.0100"), (0.00004321, "0.000043"), (1e-9, "0.000000001")],
+)
+def test_a_cost_that_is_there_is_never_shown_as_none(cost: float, shown: str) -> None:
+    assert usage.amount(cost) == shown
+
+
+@pytest.mark.parametrize(
+    "days", [["--since", "yesterday"], ["--since", "1999-01-01"], ["--until", "20260101"]]
+)
+def test_wrong_days_are_told_by_the_options(oblix, days: list[str]) -> None:
+    done = oblix("usage", *days, ok=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert days[0] in done.stderr
+    assert "_day" not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,10 @@ def told(error: OblixError) -> str:
     if field in OPTIONS and error.message.startswith(f"{field} takes "):
         limit, given = error.metadata["limit"], _TYPE.sub("", error.metadata["given"], count=1)
         return f"{OPTIONS[field]} takes {limit}; given: {given}."
+    if error.reason == "INVALID_DAYS":
+        return error.message.replace("first_day", OPTIONS["first_day"]).replace(
+            "last_day", OPTIONS["last_day"]
+        )
     if error.reason == "EXECUTION_INTERRUPTED":
         return _interrupted(error)
     if part := _part(error):

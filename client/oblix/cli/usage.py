@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 
 from oblix import OblixClient
-from oblix.cli import output
+from oblix.cli import answers, output
 from oblix.reports import UsageReport
 
-ABOUT = """Costs go by the prices in the [usage] section of the daemon's configuration. What has no price
-there, or whose server counted no tokens, is counted under UNPRICED and not under COST."""
+ABOUT = """Costs go by the prices in the [usage] section of the daemon's configuration; models on this machine
+are free where it has none for them. What else has no price, or whose server counted no tokens, is counted
+under UNPRICED and not under COST."""
 COLUMNS = {
     "key": "",
     "executions": "ANSWERS",
@@ -19,6 +21,8 @@ COLUMNS = {
     "cost": "COST",
     "unpriced_executions": "UNPRICED",
 }
+SMALL, NANO_DIGITS = 0.01, 9
+"""The daemon counts in billionths of the currency."""
 THEN = {"refuse": "prompts are refused", "local": "prompts go to models on this machine only"}
 
 
@@ -59,15 +63,32 @@ def run(arguments: argparse.Namespace) -> None:
             }
         )
         return
-    rows = [row | {"cost": f"{row['cost']:.4f}"} for row in report.rows]
+    if not report.rows:
+        answers.note(f"oblix: {_nothing(arguments)}")
+    rows = [row | {"cost": amount(row["cost"])} for row in report.rows]
     output.show_rows(rows, COLUMNS | {"key": arguments.by.upper(), "cost": f"COST ({report.currency})"})
     if sys.stdout.isatty():
         _show_sums(report)
 
 
+def amount(cost: float) -> str:
+    """A cost with four digits after the point, a small one with two that are not 0; billionths are exact."""
+    if cost == 0 or abs(cost) >= SMALL:
+        return f"{cost:.4f}"
+    return f"{cost:.{min(NANO_DIGITS, 1 - math.floor(math.log10(abs(cost))))}f}"
+
+
+def _nothing(arguments: argparse.Namespace) -> str:
+    """That no row is there, with what the report was asked for."""
+    given = ((name, getattr(arguments, name)) for name in ("model", "session", "since", "until"))
+    asked = " ".join(f"--{name} {value}" for name, value in given if value)
+    return f"nothing was used{f' that fits {asked}' if asked else ' in the last 30 days'}."
+
+
 def _show_sums(report: UsageReport) -> None:
     total = report.total
-    print(f"\nin all {total['executions']:,} answers for {total['cost']:.4f} {report.currency}")
+    count = "1 answer" if total["executions"] == 1 else f"{total['executions']:,} answers"
+    print(f"\nin all {count} for {amount(total['cost'])} {report.currency}")
     for budget in report.budgets:
-        spent = f"{budget['spent']:.4f} of {budget['limit']:g} {report.currency}"
+        spent = f"{amount(budget['spent'])} of {budget['limit']:g} {report.currency}"
         print(f"this {budget['period']} {spent}; then {THEN[budget['action']]}")
