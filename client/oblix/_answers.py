@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from google.protobuf.descriptor import EnumDescriptor
 
-from oblix import events
+from oblix import _readings, events
 from oblix._agents import Agents
 from oblix._records import text_of
 from oblix._times import seconds_of
@@ -19,7 +19,6 @@ _KINDS: dict[int, Literal["reasoning", "tool_call"]] = {
     executions_pb2.DELTA_KIND_REASONING: "reasoning",
     executions_pb2.DELTA_KIND_TOOL_CALL: "tool_call",
 }
-NETWORK_READINGS = {"reachable", "latency_ms", "packet_loss_percent", "bandwidth_mbps"}
 
 
 class Answer:
@@ -63,10 +62,7 @@ class Answer:
         return events.Started(started.request_id, session_id, model_id, self._decision, self._said)
 
     def _completed(self, completed: executions_pb2.ExecutionCompleted) -> events.Completed:
-        failed = [
-            {"model": attempt.model, "reason": attempt.reason, "detail": attempt.detail}
-            for attempt in completed.failed_attempts
-        ]
+        failed = failed_of(completed.failed_attempts)
         model_routing = self._decision["model_routing"] | {"failed_attempts": failed}
         response = {
             "request_id": completed.request_id,
@@ -82,12 +78,22 @@ class Answer:
         return events.Completed(completed.request_id, completed.session_id or None, finish_reason, response)
 
 
-def decision_of(decision: routing_pb2.RoutingDecision) -> dict[str, dict[str, Any]]:
-    """A routing decision: what machine and network asked for, and what became of every candidate."""
+def failed_of(attempts: Iterable[executions_pb2.FailedAttempt]) -> list[dict[str, Any]]:
+    """The models that failed before one answered, in order."""
+    return [{"model": one.model, "reason": one.reason, "detail": one.detail} for one in attempts]
+
+
+def decision_of(
+    decision: routing_pb2.RoutingDecision, failed: Iterable[executions_pb2.FailedAttempt] = ()
+) -> dict[str, dict[str, Any]]:
+    """A routing decision: what machine and network asked for, and what became of every candidate.
+
+    `failed`: who failed before one answered, as far as it is known.
+    """
     resources = name_of(routing_pb2.ResourceState.DESCRIPTOR, decision.resource_state)
     network = name_of(routing_pb2.ConnectivityState.DESCRIPTOR, decision.connectivity_state)
-    of_network = [reading for reading in decision.readings if reading.name in NETWORK_READINGS]
-    of_machine = [reading for reading in decision.readings if reading.name not in NETWORK_READINGS]
+    of_network = [reading for reading in decision.readings if reading.name in _readings.NETWORK]
+    of_machine = [reading for reading in decision.readings if reading.name not in _readings.NETWORK]
     return {
         "resource_routing": _routing(resources, decision.resource_target, of_machine),
         "connectivity_routing": _routing(network, decision.connectivity_target, of_network),
@@ -98,17 +104,16 @@ def decision_of(decision: routing_pb2.RoutingDecision) -> dict[str, dict[str, An
             "policy": decision.policy,
             "policy_source": decision.policy_source,
             "candidates": [_candidate(verdict) for verdict in decision.candidates],
-            "failed_attempts": [],
+            "failed_attempts": failed_of(failed),
         },
     }
 
 
 def _routing(state: str, target: str, readings: Sequence[routing_pb2.Reading]) -> dict[str, Any]:
-    numbers = [f"{reading.name} {reading.value:g} (threshold {reading.threshold:g})" for reading in readings]
     return {
         "state": state,
         "target": target,
-        "reason": ", ".join(numbers) or "Nothing was measured yet.",
+        "reason": ", ".join(map(_readings.told, readings)) or "Nothing was measured yet.",
         "metrics": {reading.name: reading.value for reading in readings},
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import aclosing
 from typing import TypeAlias, TypeVar
 
@@ -94,6 +94,13 @@ class Transport:
         async with aclosing(_reader(link, opener)) as answers:
             async for answer in answers:
                 yield answer
+
+    def read(self, opener: Callable[[Link], Iterable[A]]) -> Iterator[A]:
+        """Read a short stream where it is called. Give it a deadline; it is not opened again."""
+        link = self._link()
+        link.check()
+        with our_errors(link.pid):
+            yield from opener(link)
 
     @property
     def is_connected(self) -> bool:

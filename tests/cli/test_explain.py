@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 
 from oblix.testing import OllamaServer
+from support.terminal import terminal
 
 
 def model(ollama: OllamaServer) -> list[str]:
@@ -17,7 +20,7 @@ def test_a_decision_is_told_with_its_numbers_and_nothing_is_sent(oblix, ollama: 
     assert lines["goes"] == "to  ollama:llama2"
     assert lines["rule"] == "PINNED"
     assert lines["policy"] == "balanced (default)"
-    assert "memory_percent" in lines["machine"]
+    assert re.search(r"memory \d+(\.\d)? % \(threshold 85 %\)", lines["machine"])
     rows = [line.split("\t") for line in told if "\t" in line]
     assert [row[:4] for row in rows] == [["1", "ollama:llama2", "local", "PINNED"]]
     assert not [request for request in ollama.requests if request.path == "/api/chat"]
@@ -42,3 +45,40 @@ def test_a_sessions_turns_are_told(oblix, ask) -> None:
 
 def test_one_word_that_is_no_session_is_a_prompt(oblix, ollama: OllamaServer) -> None:
     assert "PINNED" in oblix("explain", *model(ollama), "Hello").stdout
+
+
+def test_a_turn_that_nobody_answered_is_told_with_the_reason(oblix, ollama: OllamaServer) -> None:
+    dead = ["--model", "ollama:llama2", "--endpoint", "http://127.0.0.1:1"]
+    failed = oblix("ask", "--json", *dead, "Anybody?", ok=False)
+    listed = json.loads(oblix("sessions", "list", "--json").stdout)
+    session_id = max(listed, key=lambda one: one["created_at"])["id"]
+    assert failed.returncode == 1
+    (turn,) = json.loads(oblix("explain", "--json", session_id).stdout)
+    assert (turn["prompt"], turn["model"], turn["error"]["reason"]) == ("Anybody?", None, "MODEL_UNREACHABLE")
+    row = oblix("explain", session_id).stdout.split("\t")
+    assert row[1:3] == ["Anybody?", "failed"]
+    assert row[4].startswith("MODEL_UNREACHABLE: ")
+
+
+def test_an_id_of_no_session_is_not_taken_for_a_prompt(oblix) -> None:
+    done = oblix("explain", "01a20478-722c-7ed5-a194-3369302ec6b", ok=False)
+    assert done.returncode == 1
+    assert "there is no session 01a20478" in done.stderr
+
+
+def test_what_makes_no_sense_is_wrong_usage(oblix, ask) -> None:
+    assert oblix("explain", ok=False).returncode == 2
+    session_id = json.loads(ask("--json", "Hello there").stdout)["session_id"]
+    refused = oblix("explain", "--policy", "private", session_id, ok=False)
+    assert refused.returncode == 2
+    assert "--policy" in refused.stderr
+
+
+def test_no_word_is_broken_on_a_terminal(oblix, ollama: OllamaServer) -> None:
+    words = ["explain", *model(ollama), "Why?"]
+    whole = oblix(*words).stdout
+    command = ["env", "COLUMNS=80", sys.executable, "-m", "oblix"]
+    with terminal(*command, *words) as screen:
+        shown = screen.rest()
+    assert set(re.findall(r"[A-Za-z_]{2,}", shown)) <= set(re.findall(r"[A-Za-z_]{2,}", whole))
+    assert max(map(len, shown.splitlines())) <= 80

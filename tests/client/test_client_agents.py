@@ -155,7 +155,7 @@ async def test_thresholds_travel_with_the_prompt(hooked: OblixClient, ollama: Ol
     responses = [await one.execute("Hello", stream=False) for one in (strict, lax)]
     checks = [{c["agent"]: c["result"] for c in response["agent_checks"]} for response in responses]
     assert checks[0]["strict"]["state"] in {"constrained", "critical"}  # the latter where the CPU is busy
-    assert "(threshold 0)" in checks[0]["strict"]["reason"]
+    assert "(threshold 0 %)" in checks[0]["strict"]["reason"]
     assert checks[0]["connectivity_monitor"]["state"] in {"unknown", "optimal"}
     assert "(threshold 1000)" in checks[1]["lax"]["reason"]
 
