@@ -15,10 +15,11 @@ from oblix.v1 import executions_pb2 as pb
 from oblix.v1 import sessions_pb2
 
 from oblixd.errors import OblixdError
-from oblixd.execution import events, failures, route
+from oblixd.execution import events, failures
 from oblixd.execution.briefing import Briefing
 from oblixd.execution.caller import Caller
 from oblixd.execution.deadline import Deadline
+from oblixd.execution.decisions import to_wire
 from oblixd.execution.ending import Ending
 from oblixd.execution.fallback import Fallback, Restart
 from oblixd.execution.log import EventLog
@@ -26,6 +27,7 @@ from oblixd.execution.places import Priority, Ticket
 from oblixd.execution.recording import Recording
 from oblixd.execution.requests import fingerprint
 from oblixd.execution.rooms import Rooms
+from oblixd.execution.route import ranked_hooks
 from oblixd.execution.scope import Stop, Stopped, StopScope
 from oblixd.execution.stopwatch import Stopwatch
 from oblixd.models.base import Content, Finish, Finished, ModelError
@@ -139,12 +141,12 @@ class Execution:
         session = self._session()
         query = self._briefing.query(session, self._hooks, self._deadline.left_s)
         decision = self._rooms.router.route(query)
-        ranked = route.ranked(decision, self._hooks)
+        ranked = ranked_hooks(decision, self._hooks)
         if session is not None:
             await self._record_question()
         self.begun = True
         recording = self._recording
-        recording.decision = route.to_wire(decision, self._hooks)
+        recording.decision = to_wire(decision, self._hooks)
         self.log.append(events.started(self.request, recording.question_ids, recording.decision))
         await self._answer(self._fallback(ranked, decision.local_only))
 
@@ -162,10 +164,15 @@ class Execution:
         self._briefing.begin(turn)
 
     def _fallback(self, ranked: Sequence[Hook], local_only: bool) -> Fallback:
-        restarts = self.request.on_break == pb.ON_BREAK_RESTART
-        cooldowns, failed = self._rooms.router.cooldowns, self._recording.failed
-        chat_for, place_at = self._briefing.chat_for, self._place_at
-        return Fallback(ranked, chat_for, place_at, cooldowns, restarts, local_only, failed)
+        return Fallback(
+            ranked,
+            self._briefing.chat_for,
+            self._place_at,
+            self._rooms.router.cooldowns,
+            restarts=self.request.on_break == pb.ON_BREAK_RESTART,
+            local_only=local_only,
+            failed=self._recording.failed,
+        )
 
     async def _answer(self, fallback: Fallback) -> None:
         try:

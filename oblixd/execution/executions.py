@@ -12,10 +12,12 @@ from oblix.v1 import executions_pb2 as pb
 from oblix.v1 import routing_pb2
 
 from oblixd.errors import NotFoundError, UnavailableError
-from oblixd.execution import replay, route
+from oblixd.execution import replay
+from oblixd.execution.assessor import Snapshots
 from oblixd.execution.briefing import Briefing
 from oblixd.execution.caller import Caller
 from oblixd.execution.cooldown import Cooldowns
+from oblixd.execution.decisions import to_wire
 from oblixd.execution.execution import Execution
 from oblixd.execution.live import Live, live
 from oblixd.execution.log import EventLog
@@ -23,6 +25,7 @@ from oblixd.execution.places import QUEUE_LENGTH, Places
 from oblixd.execution.policies import Policies
 from oblixd.execution.requests import checked, checked_id, fingerprint
 from oblixd.execution.rooms import Rooms
+from oblixd.execution.route import Router
 from oblixd.execution.scope import Stop
 from oblixd.execution.summary import summary
 from oblixd.execution.tokens import Corrections
@@ -49,7 +52,7 @@ class Executions:
         self,
         registry: Registry,
         sessions: Sessions,
-        monitor: route.Snapshots,
+        monitor: Snapshots,
         usage: Usage,
         *,
         queue_length: int = QUEUE_LENGTH,
@@ -61,7 +64,7 @@ class Executions:
         """Which models are left alone for a while."""
         self.places = Places(queue_length)
         """Who waits for which model."""
-        self.router = route.Router(monitor, self.cooldowns, usage, places=self.places, policies=policies)
+        self.router = Router(monitor, self.cooldowns, usage, places=self.places, policies=policies)
         """Where prompts go, and went lately."""
         self._rooms = Rooms(sessions, self.router, TurnQueue(), self.places, Corrections(), usage)
         self._known: dict[str, Execution] = {}
@@ -123,7 +126,7 @@ class Executions:
         session = self._rooms.sessions.get(request.session_id) if request.session_id else None
         briefing = Briefing(request, session, self._rooms.sessions, self._rooms.corrections)
         decision = self.router.explain(briefing.query(session, hooks))
-        return route.to_wire(decision, hooks)
+        return to_wire(decision, hooks)
 
     def live(self, hook: Hook) -> Live:
         """A model's queue and speed."""

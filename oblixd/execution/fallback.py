@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from oblix.v1 import executions_pb2 as pb
 
 from oblixd.execution.allowance import until_allowed
+from oblixd.execution.candidates import key
 from oblixd.execution.cooldown import Cooldowns
 from oblixd.execution.failures import attempt
 from oblixd.execution.retry import RetryBudget
-from oblixd.execution.route import key
 from oblixd.models.base import ChatRequest, Content, Finished, Location, ModelError, ModelErrorKind
 from oblixd.models.registry import Hook
 

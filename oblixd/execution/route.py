@@ -13,7 +13,6 @@ from oblixd.execution import caps
 from oblixd.execution.assessor import Assessor, Snapshots
 from oblixd.execution.candidates import Known, key, needs_of, size_of
 from oblixd.execution.cooldown import Cooldowns
-from oblixd.execution.decisions import to_wire
 from oblixd.execution.places import Places
 from oblixd.execution.policies import Policies
 from oblixd.execution.recent import RecentPrompts
@@ -21,8 +20,6 @@ from oblixd.execution.speeds import Speeds
 from oblixd.models.registry import Hook
 from oblixd.routing import Decision, Order, decide
 from oblixd.usage import Usage
-
-__all__ = ["RouteQuery", "Router", "Snapshots", "key", "ranked", "to_wire"]
 
 MAX_TOLD = 10
 """Candidates that a refusal tells of; ExplainRoute tells of all."""
@@ -133,7 +130,7 @@ class Router:
         self.policies.chosen(given, None)
 
 
-def ranked(decision: Decision, hooks: Sequence[Hook]) -> list[Hook]:
+def ranked_hooks(decision: Decision, hooks: Sequence[Hook]) -> list[Hook]:
     """The hooks that may be tried, best first. Raises FailedPreconditionError NO_MODEL_ALLOWED for none."""
     by_key = {key(hook): hook for hook in hooks}
     result = [by_key[verdict.key] for verdict in decision.ranked if verdict.rank]

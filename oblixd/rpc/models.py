@@ -11,10 +11,10 @@ from oblix.v1 import models_pb2 as pb
 from oblix.v1 import models_pb2_grpc, routing_pb2
 
 from oblixd.errors import InvalidArgumentError, NotFoundError
+from oblixd.execution.candidates import key
 from oblixd.execution.cooldown import Cooldowns
 from oblixd.execution.failures import attempt, to_client
 from oblixd.execution.live import Live
-from oblixd.execution.route import key
 from oblixd.models import hooks
 from oblixd.models.base import Location, ModelError, State, Status
 from oblixd.models.hooks import HookSpec
