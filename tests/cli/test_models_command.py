@@ -58,10 +58,11 @@ def test_a_pull_from_a_shell(oblix, ollama: OllamaServer) -> None:
         assert "has no model gema" in failed.stderr
 
 
-def test_other_providers_pull_nothing(oblix) -> None:
-    failed = oblix("models", "pull", "openai:gpt-4o", ok=False)
-    assert (failed.returncode, failed.stderr.count("\n")) == (1, 1)
-    assert "Only Ollama pulls models" in failed.stderr
+@pytest.mark.parametrize("model", ["openai:gpt-4o", "llama3.2", "ollama:"])
+def test_what_is_no_model_of_ollamas_is_wrong_usage_of_a_pull(oblix, model: str) -> None:
+    failed = oblix("models", "pull", model, ok=False)
+    assert failed.returncode == 2
+    assert f"only Ollama pulls models: name one as ollama:NAME, not {model!r}" in failed.stderr
 
 
 def test_a_long_pull_shows_a_bar_and_ctrl_c_stops_it(
@@ -74,6 +75,7 @@ def test_a_long_pull_shows_a_bar_and_ctrl_c_stops_it(
         with terminal(*command) as screen:
             screen.wait_for("pulling")
             screen.type("\x03")
+            screen.wait_for("oblix: stopped; the next `oblix models pull ollama:gemma` goes on")
             assert screen.process.wait(10) != 0
         pull = next(call for call in server.calls if call.path == "/api/pull")
         assert pull.done.wait(5)

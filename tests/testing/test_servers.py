@@ -162,6 +162,27 @@ def test_the_command_serves_until_it_is_told_to_end(kind: str) -> None:
         assert process.wait(10) == 0
 
 
+def test_the_command_has_models_to_pull() -> None:
+    command = [sys.executable, "-m", "oblix.testing", "ollama", "--library", "gemma", "mistral"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        for name in ("gemma", "mistral"):
+            body = json.dumps({"model": name}).encode()
+            with urllib.request.urlopen(f"{url}/api/pull", body) as answer:
+                steps = [json.loads(answer.readline()) for _ in range(2)]
+            assert steps[1]["total"] == 1_000_000_000
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+
+
+def test_only_ollama_has_a_library() -> None:
+    command = [sys.executable, "-m", "oblix.testing", "openai", "--library", "gemma"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "--library belongs to ollama" in done.stderr
+
+
 def test_the_servers_need_no_grpc_and_nothing_that_is_not_python() -> None:
     code = "import oblix.testing, sys; print([m for m in sys.modules if m.split('.')[0] in sys.argv[1:]])"
     heavy = ["grpc", "google", "aiohttp", "httpx", "lmdb", "psutil", "oblixd", "rich"]

@@ -9,9 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import aclosing
 
 from oblix import ModelType, OblixClient
-from oblix.cli import daemon, output
+from oblix.cli import answers, daemon, output
 from oblix.cli.fetch import fetch_embedded
-from oblix.cli.hooks import model_id
 from oblix.cli.plain import plain
 from oblix.cli.progress import progress
 from oblix.v1 import models_pb2, routing_pb2
@@ -51,7 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     fetch.add_argument("model", choices=["embedded"])
     fetch.set_defaults(run=lambda _: fetch_embedded())
     pull = actions.add_parser("pull", help="have Ollama fetch a model", description=PULL)
-    pull.add_argument("model", metavar="ollama:NAME", type=model_id)
+    pull.add_argument("model", metavar="ollama:NAME", type=_pullable)
     pull.add_argument("--endpoint", metavar="URL", help="where Ollama listens, if not as configured")
     pull.set_defaults(run=_pull)
 
@@ -79,23 +78,34 @@ def _list(arguments: argparse.Namespace) -> None:
 
 
 def _pull(arguments: argparse.Namespace) -> None:
-    provider, name = arguments.model
-    asyncio.run(_pulled(provider, name, arguments.endpoint))
+    model = f"{ModelType.OLLAMA}:{arguments.model}"
+    try:
+        asyncio.run(_pulled(arguments.model, arguments.endpoint))
+    except KeyboardInterrupt:
+        answers.note(f"oblix: stopped; the next `oblix models pull {model}` goes on where this one was.")
+        raise
+    answers.note(f"oblix: {model} is there.")
 
 
-async def _pulled(provider: ModelType, name: str, endpoint: str | None) -> None:
-    model = f"{provider}:{name}"
+def _pullable(text: str) -> str:
+    """`ollama:gemma` as `gemma`. Raises argparse.ArgumentTypeError."""
+    provider, _, name = text.partition(":")
+    if provider != ModelType.OLLAMA or not name:
+        raise argparse.ArgumentTypeError(f"only Ollama pulls models: name one as ollama:NAME, not {text!r}")
+    return name
+
+
+async def _pulled(name: str, endpoint: str | None) -> None:
     client = OblixClient()
     try:
         if endpoint is not None:
-            await client.hook_model(provider, name, endpoint=endpoint)
+            await client.hook_model(ModelType.OLLAMA, name, endpoint=endpoint)
         with progress() as bar:
-            async with aclosing(client.pull_model(model)) as steps:
+            async with aclosing(client.pull_model(f"{ModelType.OLLAMA}:{name}")) as steps:
                 async for step in steps:
                     bar(step.status, step.completed_bytes, step.total_bytes)
     finally:
         await client.shutdown()
-    print(f"oblix: {model} is there.", file=sys.stderr)
 
 
 def _row(model: models_pb2.Model) -> dict[str, object]:
