@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from oblix.cli import fetch
+from oblix.cli import fetch, output
 from oblix.cli.errors import CommandError
 from oblix.testing import Answer, OllamaServer, Stall
 from support import processes, tree
@@ -41,6 +41,11 @@ def test_json_has_numbers_and_lower_case_words(oblix, ask) -> None:
     lines = dict(line.split(maxsplit=1) for line in oblix("status").stdout.splitlines() if line.strip())
     assert lines["running"] == "0 answers"
     assert lines["clients"].endswith(" in the last hour")
+
+
+@pytest.mark.parametrize(("number", "said"), [(0, "0 answers"), (1, "1 answer"), (1200, "1,200 answers")])
+def test_one_is_told_as_one(number: int, said: str) -> None:
+    assert output.counted(number, "answer") == said
 
 
 def test_the_socket_is_told_also_where_no_daemon_runs(home: Path, oblix_alone) -> None:
@@ -108,7 +113,20 @@ def test_agents_lists_the_documented_thresholds_states_and_measurements(oblix_al
     assert 0 < machine["measured"]["memory_threshold"] < 100
     shown = oblix_alone("agents").stdout
     assert f"resource_monitor: {machine['state']} since " in shown
-    assert re.search(r"^resource_monitor\tload_threshold\t4\t[\d.]+$", shown, re.MULTILINE)
+    assert re.search(r"^resource_monitor\tload_threshold\t4\t[\d.]+\t[\d.]+$", shown, re.MULTILINE)
+
+
+def test_agents_and_status_go_by_the_configured_default_policy(oblix_alone) -> None:
+    environ = {
+        "OBLIX_ROUTING_POLICIES": "tight = balanced memory_threshold=0",
+        "OBLIX_ROUTING_POLICY": "tight",
+    }
+    machine = json.loads(oblix_alone("agents", "--json", **environ).stdout)["resource_monitor"]
+    assert (machine["thresholds"]["memory_threshold"], machine["thresholds"]["cpu_threshold"]) == (0, 80)
+    assert machine["state"] in {"constrained", "critical"}
+    assert machine["held"]["memory_threshold"] > 0
+    assert oblix_alone("agents").stdout.startswith("policy: tight\nresource_monitor: c")
+    assert re.search(r"^machine +(constrained|critical):", oblix_alone("status").stdout, re.MULTILINE)
 
 
 def test_fetch_only_checks_what_is_there(oblix_alone) -> None:

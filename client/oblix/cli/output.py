@@ -56,6 +56,11 @@ def duration(seconds: float, units: int = 2) -> str:
     return " ".join(parts[:units])
 
 
+def counted(number: int, thing: str) -> str:
+    """A number of things in words: `1 answer`, `1,200 answers`."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
 def cut(text: str, length: int) -> str:
     """The text on one line, of at most `length` characters: a longer one ends with an ellipsis."""
     words = cell(text)

@@ -62,7 +62,7 @@ def _lines(info: daemon_pb2.GetInfoResponse, snapshot: monitor_pb2.Snapshot) -> 
     yield "config", info.paths.config
     yield "log", info.paths.log or "standard error"
     yield "sessions", f"{info.session_count}"
-    yield "running", f"{info.running_count} answers"
+    yield "running", output.counted(info.running_count, "answer")
     yield "clients", f"{info.client_count} in the last hour"
     machine = routing_pb2.ResourceState.Name(snapshot.resource_state)
     yield "machine", _readings(snapshot.resources, output.word(machine, "RESOURCE_STATE_"))

@@ -7,7 +7,7 @@ import os
 import select
 import sys
 
-from oblix.cli import daemon
+from oblix.cli import daemon, output
 from oblix.cli.errors import CommandError
 from oblix.v1 import daemon_pb2
 
@@ -46,9 +46,12 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _tell_wait(count: int, grace: float | None) -> None:
-    answers = "1 running answer" if count == 1 else f"{count} running answers"
     most = "daemon.grace_s (10 s unless configured)" if grace is None else f"{grace:g} s"
-    print(f"oblix: waiting for {answers}, at most {most}.", file=sys.stderr, flush=True)
+    print(
+        f"oblix: waiting for {output.counted(count, 'running answer')}, at most {most}.",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def _has_ended(process: int, timeout_s: float) -> bool:

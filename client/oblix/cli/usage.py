@@ -87,8 +87,9 @@ def _nothing(arguments: argparse.Namespace) -> str:
 
 def _show_sums(report: UsageReport) -> None:
     total = report.total
-    count = "1 answer" if total["executions"] == 1 else f"{total['executions']:,} answers"
-    print(f"\nin all {count} for {amount(total['cost'])} {report.currency}")
+    print(
+        f"\nin all {output.counted(total['executions'], 'answer')} for {amount(total['cost'])} {report.currency}"
+    )
     for budget in report.budgets:
         spent = f"{amount(budget['spent'])} of {budget['limit']:g} {report.currency}"
         print(f"this {budget['period']} {spent}; then {THEN[budget['action']]}")
