@@ -94,7 +94,7 @@ class Daemon:
             ModelServicer(
                 registry, executions.cooldowns, pulls, executions.live, furnishing.endpoints(config)
             ),
-            MonitorServicer(monitor, executions.router.recent),
+            MonitorServicer(monitor, executions.router.recent, policies),
             DaemonServicer(self._about(sessions, executions, callers), self.end, usage),
         )
         await self._open_doors(server, cleanup)

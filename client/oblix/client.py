@@ -124,7 +124,7 @@ class OblixClient(
         `cpu_percent`, `memory_percent` and `own_cpu_percent` (our local models):
         0 to 100; `load_average` over one minute; `gpu`: whether one is
         `available`, its `name`, `utilization` and `memory_utilization`, 0 to 1;
-        `state` under the default thresholds, `since` when, and `sampled_at`.
+        `state` under the default policy, `since` when, and `sampled_at`.
         docs/monitor.md has the rest, the fields of ResourceSample by name.
         """
         return _machine.resources_of(await self._snapshot())
@@ -134,7 +134,7 @@ class OblixClient(
 
         `latency` and `jitter` in milliseconds, `packet_loss` in percent,
         `bandwidth` in megabits a second, `connection_type`; `state` under the
-        default thresholds, `since` when, `sampled_at`; and the same of each
+        default policy, `since` when, `sampled_at`; and the same of each
         model server in `endpoints`, with its `age` in seconds and the `reason`
         why it can't be reached.
         """

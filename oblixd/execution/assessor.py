@@ -77,7 +77,7 @@ class _Tracker(Generic[S]):
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """The states at one moment, under the default thresholds."""
+    """The states at one moment, under one policy."""
 
     at_s: float
     """The moment, on the monotonic clock."""
@@ -88,12 +88,12 @@ class Assessment:
     """The way to each model server, by its origin."""
 
 
-def assessments(snapshots: Iterable[Snapshot]) -> Iterator[tuple[Snapshot, Assessment]]:
+def assessments(snapshots: Iterable[Snapshot], policy: Policy) -> Iterator[tuple[Snapshot, Assessment]]:
     """Each snapshot of a series with the states at its moment."""
     past = _Past()
     assessor = Assessor(past)
     for past.snapshot in snapshots:
-        yield past.snapshot, assessor.assessment(past.snapshot.monotonic_s)
+        yield past.snapshot, assessor.assessment(policy, past.snapshot.monotonic_s)
 
 
 class Assessor:
@@ -110,9 +110,9 @@ class Assessor:
         """This machine and the network as a whole, at a moment of the monotonic clock."""
         return Situation(self.machine(policy.resources, now_s), self.network(policy.connectivity, "", now_s))
 
-    def assessment(self, now_s: float) -> Assessment:
+    def assessment(self, policy: Policy, now_s: float) -> Assessment:
         """All that the latest snapshot tells of."""
-        policy, origins = Policy(), self._monitor.latest().endpoints
+        origins = self._monitor.latest().endpoints
         now = self.situation(policy, now_s)
         ways = {origin: self.network(policy.connectivity, origin, now_s) for origin in origins}
         return Assessment(now_s, now.machine, now.network, ways)

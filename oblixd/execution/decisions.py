@@ -36,14 +36,15 @@ def to_wire(decision: Decision, hooks: Sequence[Hook]) -> routing_pb2.RoutingDec
         resource_target=decision.resource_target,
         connectivity_state=CONNECTIVITY[decision.network.state],
         connectivity_target=decision.connectivity_target,
-        readings=[_reading(reading) for reading in decision.readings],
+        readings=[reading_to_wire(reading) for reading in decision.readings],
         candidates=[_verdict(verdict, handles[verdict.key]) for verdict in decision.ranked],
         policy=decision.policy,
         policy_source=decision.policy_source,
     )
 
 
-def _reading(reading: Reading) -> routing_pb2.Reading:
+def reading_to_wire(reading: Reading) -> routing_pb2.Reading:
+    """A number that a decision is made on."""
     result = routing_pb2.Reading(name=reading.name, value=reading.value, threshold=reading.threshold or 0.0)
     if reading.age_s is not None:
         result.age.FromMicroseconds(round(reading.age_s * 1e6))
@@ -58,5 +59,5 @@ def _verdict(verdict: Verdict, handle: str) -> routing_pb2.CandidateVerdict:
         rank=verdict.rank,
         rule=verdict.rule,
         reason=verdict.reason,
-        readings=[_reading(reading) for reading in verdict.readings],
+        readings=[reading_to_wire(reading) for reading in verdict.readings],
     )

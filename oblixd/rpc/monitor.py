@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from google.protobuf.duration_pb2 import Duration
 from oblix.v1 import monitor_pb2 as pb
-from oblix.v1 import monitor_pb2_grpc
+from oblix.v1 import monitor_pb2_grpc, routing_pb2
 
 from oblixd.errors import InvalidArgumentError
-from oblixd.execution.assessor import Assessor, assessments
-from oblixd.monitor import Monitor, Snapshot
+from oblixd.execution.assessor import Assessment, Assessor, assessments
+from oblixd.execution.policies import Policies
+from oblixd.monitor import Monitor
 from oblixd.rpc.edge import Context
-from oblixd.rpc.snapshots import to_wire
+from oblixd.rpc.snapshots import policy_to_wire, readings_to_wire, to_wire
 
 LONGEST_S = 900
 MOST_PROMPTS = 1000
@@ -27,35 +28,47 @@ def _nowhere(seconds: float) -> Sequence[pb.RoutedPrompt]:
 
 
 class MonitorServicer(monitor_pb2_grpc.MonitorServiceServicer):
-    """Translates; the monitor room measures. `prompts` gives those of the last seconds, oldest first."""
+    """Translates; the monitor room measures. `prompts` gives those of the last seconds, oldest first.
+
+    The states are those under the default one of `policies`.
+    """
 
     def __init__(
-        self, monitor: Monitor, prompts: Callable[[float], Sequence[pb.RoutedPrompt]] = _nowhere
+        self,
+        monitor: Monitor,
+        prompts: Callable[[float], Sequence[pb.RoutedPrompt]] = _nowhere,
+        policies: Policies | None = None,
     ) -> None:
         self._monitor = monitor
         self._prompts = prompts
         self._assessor = Assessor(monitor)
+        self._policy = (policies or Policies()).chosen(routing_pb2.RoutingPolicy(), None)
 
     async def GetSnapshot(self, request: pb.GetSnapshotRequest, context: Context) -> pb.GetSnapshotResponse:
-        return pb.GetSnapshotResponse(snapshot=self._assessed(self._monitor.latest()))
+        states = self._states()
+        return pb.GetSnapshotResponse(
+            snapshot=to_wire(self._monitor.latest(), states),
+            default_policy=policy_to_wire(self._policy),
+            readings=readings_to_wire(states),
+        )
 
     async def WatchSnapshots(
         self, request: pb.WatchSnapshotsRequest, context: Context
     ) -> AsyncIterator[pb.WatchSnapshotsResponse]:
         async for snapshot in self._monitor.watch():
-            yield pb.WatchSnapshotsResponse(snapshot=self._assessed(snapshot))
+            yield pb.WatchSnapshotsResponse(snapshot=to_wire(snapshot, self._states()))
 
     async def GetHistory(self, request: pb.GetHistoryRequest, context: Context) -> pb.GetHistoryResponse:
         seconds = _seconds(request.duration) if request.HasField("duration") else LONGEST_S
         response = pb.GetHistoryResponse(prompts=self._prompts(seconds)[-MOST_PROMPTS:])
-        for number, told in enumerate(assessments(self._monitor.history(seconds)), 1):
+        for number, told in enumerate(assessments(self._monitor.history(seconds), self._policy), 1):
             response.snapshots.append(to_wire(*told))
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)
         return response
 
-    def _assessed(self, snapshot: Snapshot) -> pb.Snapshot:
-        return to_wire(snapshot, self._assessor.assessment(time.monotonic()))
+    def _states(self) -> Assessment:
+        return self._assessor.assessment(self._policy, time.monotonic())
 
 
 def _seconds(given: Duration) -> float:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from google.protobuf.timestamp_pb2 import Timestamp
 from oblix.v1 import monitor_pb2 as pb
+from oblix.v1 import routing_pb2
 
 from oblixd.execution.assessor import Assessment
-from oblixd.execution.decisions import CONNECTIVITY, RESOURCES
+from oblixd.execution.decisions import CONNECTIVITY, RESOURCES, reading_to_wire
 from oblixd.monitor import Connectivity, Gpu, Resources, Snapshot
-from oblixd.routing import NetworkState
+from oblixd.routing import NetworkState, Policy
 
 
 def to_wire(snapshot: Snapshot, states: Assessment) -> pb.Snapshot:
-    """All of it, with the states under the default thresholds."""
+    """All of it, with the states at its moment."""
     moment_s = _moment_s(snapshot, states)
     result = pb.Snapshot(
         resources=_resources(snapshot.resources, snapshot.own_load_average),
@@ -27,6 +30,21 @@ def to_wire(snapshot: Snapshot, states: Assessment) -> pb.Snapshot:
     if snapshot.time_s is not None:
         result.sample_time.FromMicroseconds(round(snapshot.time_s * 1e6))
     return result
+
+
+def policy_to_wire(policy: Policy) -> routing_pb2.RoutingPolicy:
+    """A policy with all of its thresholds."""
+    return routing_pb2.RoutingPolicy(
+        name=policy.name,
+        resources=routing_pb2.ResourcePolicy(**asdict(policy.resources)),
+        connectivity=routing_pb2.ConnectivityPolicy(**asdict(policy.connectivity)),
+        max_cost=policy.max_cost,
+    )
+
+
+def readings_to_wire(states: Assessment) -> list[routing_pb2.Reading]:
+    """What was held against the thresholds, of the machine and of the network as a whole."""
+    return [reading_to_wire(reading) for reading in (*states.machine.readings, *states.network.readings)]
 
 
 def _resources(resources: Resources, own_load_average: float | None) -> pb.ResourceSample:

@@ -14,7 +14,9 @@ from oblix.v1 import monitor_pb2_grpc
 from support.daemon import running
 
 from oblixd.execution.assessor import assessments
+from oblixd.execution.policies import Policies
 from oblixd.monitor import Connectivity, Gpu, Resources, Snapshot
+from oblixd.routing import Policy
 from oblixd.rpc.monitor import MonitorServicer
 from oblixd.rpc.snapshots import to_wire
 
@@ -42,7 +44,7 @@ def monitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[monitor_pb2_gr
 
 
 def test_everything_that_is_known_is_told_and_what_is_not_is_unset() -> None:
-    ((_, states),) = assessments([FULL])
+    ((_, states),) = assessments([FULL], Policy())
     told = to_wire(FULL, states)
     resources, network = told.resources, told.connectivity
     assert (resources.cpu_percent, list(resources.core_percents)) == (50.0, [25.0, 75.0])
@@ -99,3 +101,23 @@ async def test_where_prompts_went_is_told_the_newest_thousand() -> None:
     told = await servicer.GetHistory(pb.GetHistoryRequest(duration=Duration(seconds=60)), None)
     assert [told.prompts[0].request_id, told.prompts[-1].request_id] == ["500", "1499"]
     assert (len(told.snapshots), asked) == (250, [60.0])
+
+
+async def test_the_states_are_those_under_the_configured_default_policy() -> None:
+    class Now:
+        def latest(self) -> Snapshot:
+            return FULL
+
+        def history(self, seconds: float) -> list[Snapshot]:
+            return [FULL]
+
+    policies = Policies(["tight = balanced cpu_threshold=0"], default="tight")
+    servicer = MonitorServicer(Now(), policies=policies)
+    told = await servicer.GetSnapshot(pb.GetSnapshotRequest(), None)
+    past = await servicer.GetHistory(pb.GetHistoryRequest(), None)
+    constrained = pb.Snapshot(resource_state="RESOURCE_STATE_CONSTRAINED").resource_state
+    assert (told.snapshot.resource_state, past.snapshots[0].resource_state) == (constrained, constrained)
+    assert (told.default_policy.name, told.default_policy.resources.cpu_threshold) == ("tight", 0.0)
+    assert told.default_policy.connectivity.latency_threshold == 200.0
+    held = {reading.name: (reading.value, reading.threshold) for reading in told.readings}
+    assert (held["cpu_percent"][1], held["latency_ms"]) == (0.0, (20.0, 200.0))

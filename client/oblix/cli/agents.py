@@ -3,43 +3,59 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from oblix import OblixClient
-from oblix.agents import ConnectivityAgent, ResourceMonitor
-from oblix.cli import output
+from google.protobuf.message import Message
 
-COLUMNS = {"agent": "AGENT", "threshold": "THRESHOLD", "value": "DEFAULT", "measured": "NOW"}
-MEASURED = {
+from oblix._machine import connectivity_of, resources_of
+from oblix.agents import ConnectivityAgent, ResourceMonitor
+from oblix.cli import daemon, output
+from oblix.v1 import monitor_pb2
+
+COLUMNS = {
+    "agent": "AGENT",
+    "threshold": "THRESHOLD",
+    "value": "VALUE",
+    "held": "AGAINST IT",
+    "measured": "MEASURED",
+}
+READINGS = {
     "cpu_threshold": "cpu_percent",
     "critical_cpu": "cpu_percent",
     "memory_threshold": "memory_percent",
     "critical_memory": "memory_percent",
     "load_threshold": "load_average",
-    "latency_threshold": "latency",
-    "packet_loss_threshold": "packet_loss",
-    "bandwidth_threshold": "bandwidth",
+    "gpu_threshold": "gpu_percent",
+    "critical_gpu": "gpu_percent",
+    "latency_threshold": "latency_ms",
+    "packet_loss_threshold": "packet_loss_percent",
+    "bandwidth_threshold": "bandwidth_mbps",
 }
-"""The metric that each threshold is held against. Those of a GPU are apart: its use is a share of 1."""
-OWN = {"cpu_percent": "own_cpu_percent", "load_average": "own_load_average"}
-"""What of a metric is our own models', which is not held against them."""
+"""The number that is held against each threshold."""
+NETWORK = {"latency_ms": "latency", "packet_loss_percent": "packet_loss", "bandwidth_mbps": "bandwidth"}
+"""The metrics that have another name than the numbers that come from them."""
+EPILOG = """The thresholds are those of the default policy of the configuration. What is held against them is
+calmed over the last seconds and without our own models; beside it stands what was measured, with them."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.epilog = "CPU, GPU and load are those of the rest of the machine, without our own models."
+    parser.epilog = EPILOG
     parser.add_argument("--json", action="store_true", help="print them as JSON")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print each agent's state, its thresholds, and what is held against them."""
-    agents = asyncio.run(_agents())
+    """Print the policy, each agent's state, its thresholds, and what is held against them."""
+    answer = daemon.any_daemon().call(
+        lambda link: link.monitor.GetSnapshot, monitor_pb2.GetSnapshotRequest(), repeatable=True
+    )
+    agents = _agents(answer)
     if arguments.json:
         output.show_json(agents)
         return
+    print(f"policy: {answer.default_policy.name}")
     for name, agent in agents.items():
         since = f" since {output.local_time(agent['since'])}" if agent["since"] else ""
         print(f"{name}: {agent['state']}{since}")
@@ -48,44 +64,46 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _rows(name: str, agent: Mapping[str, Any]) -> list[dict[str, object]]:
-    measured = agent["measured"]
     return [
         {
             "agent": name,
             "threshold": threshold,
             "value": f"{value:g}",
-            "measured": "unknown" if measured[threshold] is None else f"{measured[threshold]:.1f}",
+            "held": _number(agent["held"][threshold]),
+            "measured": _number(agent["measured"][threshold]),
         }
         for threshold, value in agent["thresholds"].items()
     ]
 
 
-async def _agents() -> dict[str, dict[str, Any]]:
-    """The built-in agents by name: state, since when, thresholds, and what each is held against."""
-    resources, network = ResourceMonitor(), ConnectivityAgent()
-    names = ("latency_threshold", "packet_loss_threshold", "bandwidth_threshold")
-    async with OblixClient() as client:
-        machine, way = await client.get_resource_metrics(), await client.get_connectivity_metrics()
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.1f}"
+
+
+def _agents(answer: monitor_pb2.GetSnapshotResponse) -> dict[str, dict[str, Any]]:
+    """The built-in agents by name: state, since when, thresholds, what is held against each, and measured."""
+    held = {reading.name: reading.value for reading in answer.readings}
+    policy, now = answer.default_policy, answer.snapshot
     return {
-        resources.name: _agent(dict(resources.thresholds), machine),
-        network.name: _agent({name: getattr(network, name) for name in names}, way),
+        ResourceMonitor().name: _agent(policy.resources, held, resources_of(now)),
+        ConnectivityAgent().name: _agent(policy.connectivity, held, connectivity_of(now)),
     }
 
 
-def _agent(thresholds: dict[str, float], metrics: Mapping[str, Any]) -> dict[str, Any]:
+def _agent(policy: Message, held: Mapping[str, float], metrics: Mapping[str, Any]) -> dict[str, Any]:
+    thresholds = {field.name: value for field, value in policy.ListFields()}
     return {
         "state": metrics["state"],
         "since": metrics["since"],
         "thresholds": thresholds,
-        "measured": {name: _measured(name, metrics) for name in thresholds},
+        "held": {name: held.get(READINGS[name]) for name in thresholds},
+        "measured": {name: _measured(READINGS[name], metrics) for name in thresholds},
     }
 
 
-def _measured(threshold: str, metrics: Mapping[str, Any]) -> float | None:
-    if threshold not in MEASURED:
+def _measured(name: str, metrics: Mapping[str, Any]) -> float | None:
+    if name == "gpu_percent":  # its use is a share of 1
         used = metrics["gpu"]["utilization"]
         return None if used is None else 100.0 * used
-    name = MEASURED[threshold]
-    value: float | None = metrics[name]
-    own: float | None = metrics[OWN[name]] if name in OWN else None
-    return value if value is None or own is None else max(0.0, value - own)
+    value: float | None = metrics[NETWORK.get(name, name)]
+    return value

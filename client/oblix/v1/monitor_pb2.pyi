@@ -298,7 +298,7 @@ class ConnectivitySample(message.Message):
     ENDPOINTS_FIELD_NUMBER: builtins.int
     SINCE_TIME_FIELD_NUMBER: builtins.int
     state: routing_pb2.ConnectivityState.ValueType
-    """The state under the default thresholds."""
+    """The state under the default policy."""
     latency: builtins.float
     """Median time to connect, milliseconds."""
     packet_loss: builtins.float
@@ -370,7 +370,7 @@ class EndpointSample(message.Message):
     endpoint: builtins.str
     """Scheme, host and port, for example https://api.openai.com:443."""
     state: routing_pb2.ConnectivityState.ValueType
-    """The state under the default thresholds."""
+    """The state under the default policy."""
     latency: builtins.float
     """Median time to connect, TLS included, milliseconds."""
     jitter: builtins.float
@@ -435,7 +435,7 @@ class Snapshot(message.Message):
     RESOURCE_STATE_FIELD_NUMBER: builtins.int
     RESOURCE_SINCE_TIME_FIELD_NUMBER: builtins.int
     resource_state: routing_pb2.ResourceState.ValueType
-    """The machine's state under the default thresholds."""
+    """The machine's state under the default policy."""
     @builtins.property
     def sample_time(self) -> timestamp_pb2.Timestamp:
         """When the resources were measured. Unset: not yet."""
@@ -489,18 +489,34 @@ class GetSnapshotResponse(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
     SNAPSHOT_FIELD_NUMBER: builtins.int
+    DEFAULT_POLICY_FIELD_NUMBER: builtins.int
+    READINGS_FIELD_NUMBER: builtins.int
     @builtins.property
     def snapshot(self) -> Snapshot:
         """The latest snapshot."""
+
+    @builtins.property
+    def default_policy(self) -> routing_pb2.RoutingPolicy:
+        """The default policy of the configuration, by which prompts are routed that
+        have no other one, with all of its thresholds.
+        """
+
+    @builtins.property
+    def readings(self) -> containers.RepeatedCompositeFieldContainer[routing_pb2.Reading]:
+        """What is held against its thresholds now: smoothed over the last seconds,
+        without the load of our own models.
+        """
 
     def __init__(
         self,
         *,
         snapshot: Snapshot | None = ...,
+        default_policy: routing_pb2.RoutingPolicy | None = ...,
+        readings: abc.Iterable[routing_pb2.Reading] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["snapshot", b"snapshot"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["default_policy", b"default_policy", "snapshot", b"snapshot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["snapshot", b"snapshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["default_policy", b"default_policy", "readings", b"readings", "snapshot", b"snapshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
