@@ -76,13 +76,13 @@ def test_what_broke_off_is_told_on_a_line_of_its_own(ask, ollama: OllamaServer) 
     [
         ({"session_id": "s1", "kept_bytes": "1200"}, "1,200 bytes of the answer are kept in session s1."),
         ({"session_id": "s1", "kept_bytes": "0"}, "your question is kept in session s1."),
-        ({}, "nothing is kept."),
+        ({"kept_bytes": "0"}, "nothing is kept."),
     ],
 )
 def test_an_answer_that_the_daemons_end_cut_off_says_what_is_kept(kept: dict[str, str], says: str) -> None:
     told = errors.told(UnavailableError("It ended.", reason="EXECUTION_INTERRUPTED", metadata=kept))
     assert says in told
-    again = "ask --session s1 ..." if kept else "ask ..."
+    again = "ask --session s1 ..." if "session_id" in kept else "ask ..."
     assert told.endswith(f"This request's id is used up; `oblix {again}` asks again, with a new one.")
 
 
@@ -117,11 +117,12 @@ def test_a_model_that_is_not_there_is_named_with_the_remedy(oblix, ollama: Ollam
     ("words", "hint"),
     [
         (["--session", "no-such-session", "Hello"], "no-such-session"),
-        (["--session", "not an id", "Hello"], "not an id"),
+        (["--session", "not an id", "Hello"], "oblix: a session's id must be 1 to 128 characters"),
         (["   "], "nothing was asked"),
         (["--policy", "none-of-them", "Hello"], "none-of-them"),
         (["Nobody answers"], "model"),
         (["--endpoint", "http://localhost:1", "Hello"], "--model"),
+        (["--model", "custom:x", "Hello"], "--endpoint"),
     ],
     ids=[
         "unknown session",
@@ -130,6 +131,7 @@ def test_a_model_that_is_not_there_is_named_with_the_remedy(oblix, ollama: Ollam
         "unknown policy",
         "no model",
         "endpoint of nothing",
+        "custom model of no endpoint",
     ],
 )
 def test_what_fails_is_one_line_and_leaves_nothing(oblix, words: list[str], hint: str) -> None:

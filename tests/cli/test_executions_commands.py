@@ -106,7 +106,7 @@ def test_a_person_sees_a_line_of_eighty_characters_for_each(ask, oblix, ollama: 
     assert heading.split() == ["ID", "STATE", "MODEL", "AGE", "PROGRAM", "PROMPT"]
     assert first.startswith(f"{ids[0][:8]}  ")
     assert re.match(rf"{ids[1][:8]}\s+waits 1\s", second)
-    assert " completed " in ended[0]
+    assert " done " in ended[0]
     newest = next(number for number, line in enumerate(ended) if "Newer" in line)
     assert newest < next(number for number, line in enumerate(ended) if "Older" in line)
     assert ended[newest].endswith("…")
@@ -143,6 +143,15 @@ def test_an_unknown_execution_is_one_line(oblix, command: str) -> None:
     done = oblix(command, "nobody", ok=False)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "nobody" in done.stderr
+
+
+def test_an_offset_past_the_end_names_the_option(ask, oblix) -> None:
+    request_id = ask("--detach", "Hello").stdout.rstrip("\n")
+    oblix("attach", request_id)
+    assert oblix("attach", request_id, "--offset", "999", ok=False).stderr.startswith(
+        "oblix: --offset is 999"
+    )
+    assert oblix("attach", request_id, "--offset=-1", ok=False).stderr.startswith("oblix: --offset takes")
 
 
 def test_where_no_daemon_runs_ps_says_so(oblix_alone, home) -> None:

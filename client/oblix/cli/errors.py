@@ -13,13 +13,14 @@ OPTIONS = {
     "max_cost": "--max-cost",
     "max_tokens": "--max-tokens",
     "model": "--model",
+    "offset": "--offset",
     "policy": "--policy",
-    "session_id": "--session",
+    "session_id": "a session's id",
     "temperature": "--temperature",
     "timeout": "--timeout",
 }
 """What the fields of a request are called at the command line."""
-_TYPE = re.compile(r"(?:str|int|float) (?=\S)")
+_TYPE = re.compile(r"^(?:str|int|float) (?=\S)")
 """What the client puts before a value that is wrong: a program asks for it, a person does not."""
 
 
@@ -35,20 +36,26 @@ def unknown_session(session_id: str) -> CommandError:
 def told(error: OblixError) -> str:
     """An error's message in the words of the command line: its options, and what is kept of an answer."""
     field = error.metadata.get("field", "")
-    if field in OPTIONS and error.message.startswith(f"{field} takes "):
-        limit, given = error.metadata["limit"], _TYPE.sub("", error.metadata["given"], count=1)
-        return f"{OPTIONS[field]} takes {limit}; given: {given}."
+    if field in OPTIONS and error.message.startswith(f"{field} "):
+        return OPTIONS[field] + _untyped(error).removeprefix(field)
     if error.reason == "INVALID_DAYS":
         return error.message.replace("first_day", OPTIONS["first_day"]).replace(
             "last_day", OPTIONS["last_day"]
         )
-    if error.reason == "EXECUTION_INTERRUPTED":
+    if error.reason == "EXECUTION_INTERRUPTED" and "kept_bytes" in error.metadata:
         return _interrupted(error)
     if part := _part(error):
         session_id = error.metadata["session_id"]
         message = error.message.removesuffix(f" Your message is kept in session {session_id}.")
         return message if message == error.message else f"{message} Your question and {part}."
     return error.message
+
+
+def _untyped(error: OblixError) -> str:
+    """The message with the value that was given, and without the type of it."""
+    given = error.metadata.get("given", "")
+    bare = _TYPE.sub("", given, count=1)
+    return error.message if bare == given else error.message.replace(f"given: {given}", f"given: {bare}")
 
 
 def _interrupted(error: OblixError) -> str:

@@ -54,6 +54,10 @@ async def hook(client: OblixClient, arguments: argparse.Namespace) -> str | None
                 raise CommandError(f"--{option.replace('_', '-')} belongs to a model: name it with --model.")
         return None
     provider, name = arguments.model
+    if provider is ModelType.CUSTOM and not arguments.endpoint:
+        raise CommandError(
+            f"custom:{name} can be anywhere: say where its server listens with --endpoint URL."
+        )
     if provider is not ModelType.EMBEDDED:
         await client.hook_model(
             provider,

@@ -85,7 +85,7 @@ def _short_row(execution: dict[str, Any], short_id: str) -> dict[str, object]:
     row = _row(execution)
     return row | {
         "id": short_id,
-        "state": f"waits {execution['place']}" if execution["place"] else execution["state"],
+        "state": _short_state(execution),
         "model": output.cut(execution["model_id"] or execution["waits_for"] or "-", MODEL_CHARACTERS),
         "age": output.duration(_age_s(execution), units=1),
         "client": output.cut(execution["client"] or "-", CLIENT_CHARACTERS),
@@ -98,6 +98,12 @@ def _state(execution: dict[str, Any]) -> str:
         return f"waits for {execution['waits_for'] or 'its session'}, place {execution['place']}"
     reason = execution["error_reason"]
     return f"{execution['state']}: {reason}" if reason else str(execution["state"])
+
+
+def _short_state(execution: dict[str, Any]) -> str:
+    if execution["place"]:
+        return f"waits {execution['place']}"
+    return "done" if execution["state"] == "completed" else str(execution["state"])
 
 
 def _age_s(execution: dict[str, Any]) -> float:

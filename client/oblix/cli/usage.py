@@ -87,9 +87,8 @@ def _nothing(arguments: argparse.Namespace) -> str:
 
 def _show_sums(report: UsageReport) -> None:
     total = report.total
-    print(
-        f"\nin all {output.counted(total['executions'], 'answer')} for {amount(total['cost'])} {report.currency}"
-    )
+    count = output.counted(total["executions"], "answer")
+    print(f"\nin all {count} for {amount(total['cost'])} {report.currency}")
     for budget in report.budgets:
         spent = f"{amount(budget['spent'])} of {budget['limit']:g} {report.currency}"
         print(f"this {budget['period']} {spent}; then {THEN[budget['action']]}")
