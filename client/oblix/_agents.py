@@ -47,7 +47,7 @@ class Agents:
         self, routing_decision: Mapping[str, Any], checks: list[routing_pb2.AgentCheck]
     ) -> list[dict[str, Any]]:
         """What every agent said: its own check, or what its thresholds made of the daemon's measurements."""
-        own = {check.agent: from_struct(check.result) for check in checks}
+        own = {check.agent: reported(check, routing_decision) for check in checks}
         policies = [agent for agent in self._agents.values() if isinstance(agent, PolicyAgent)]
         results = own | {agent.name: agent.assess(routing_decision) for agent in policies}
         return [{"agent": name, "result": results[name]} for name in self._agents if name in results]
@@ -60,13 +60,13 @@ class Agents:
 
     async def _check(self, agent: BaseAgent, about: Mapping[str, Any]) -> routing_pb2.AgentCheck:
         result = await self._said(agent, about)
-        if isinstance(result, Mapping) and not result.get("proceed", True):
+        if not result.get("proceed", True):
             raise _refused(agent, result.get("reason") or "it gave no reason")
         return routing_pb2.AgentCheck(
             agent=agent.name, result=to_struct(result, f"agent_checks.{agent.name}")
         )
 
-    async def _said(self, agent: BaseAgent, about: Mapping[str, Any]) -> object:
+    async def _said(self, agent: BaseAgent, about: Mapping[str, Any]) -> Mapping[str, Any]:
         """What an agent says; a note in its place where it fails, or takes longer than it may."""
         asked = asyncio.create_task(self._asked(agent, about))
         asked.add_done_callback(_heard)
@@ -78,9 +78,12 @@ class Agents:
         if not asked.done():
             return _noted(f"It did not answer within its check_timeout, {agent.check_timeout:g} s.")
         try:
-            return asked.result()
+            result = asked.result()
         except Exception as error:  # noqa: BLE001 - a program's own agent may fail in any way
             return _noted(f"It failed: {shown(error)}.")
+        if not isinstance(result, Mapping):
+            return _noted(f"Its check has to return a dict; it returned {shown(result)}.")
+        return result
 
     async def _asked(self, agent: BaseAgent, about: Mapping[str, Any]) -> object:
         await self._initialize(agent)
@@ -102,12 +105,23 @@ class Agents:
         mine.set_result(None)
 
 
+def reported(check: routing_pb2.AgentCheck, routing_decision: Mapping[str, Any]) -> dict[str, Any]:
+    """A check as the answer has it, with a `note` where its target is nothing that routing could favour."""
+    result: dict[str, Any] = from_struct(check.result)
+    models = [candidate["model"] for candidate in routing_decision["model_routing"]["candidates"]]
+    target = result.get("target")
+    if target and target not in ("local", "cloud", *models):
+        note = f"The target {shown(target)} is neither local, cloud nor a model that was a candidate."
+        result = {"note": f"{note} It counted for nothing."} | result
+    return result
+
+
 def _refused(agent: BaseAgent, why: str) -> AgentRefusedError:
     message = f"The agent {agent.name} stopped the execution: {why}"
     return AgentRefusedError(message, reason="AGENT_REFUSED", metadata={"agent": agent.name})
 
 
-def _noted(what: str) -> dict[str, object]:
+def _noted(what: str) -> dict[str, Any]:
     """The check of an agent that said nothing: the prompt goes on, and its answer tells."""
     return {"proceed": True, "state": "unknown", "reason": f"{what} The prompt went on without it."}
 

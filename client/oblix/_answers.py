@@ -8,11 +8,10 @@ from typing import Any, Literal
 from google.protobuf.descriptor import EnumDescriptor
 
 from oblix import _readings, events
-from oblix._agents import Agents
+from oblix._agents import Agents, reported
 from oblix._records import text_of
 from oblix._times import seconds_of
 from oblix._tools import calls_of
-from oblix._values import from_struct
 from oblix.v1 import executions_pb2, routing_pb2
 
 _KINDS: dict[int, Literal["reasoning", "tool_call"]] = {
@@ -53,7 +52,7 @@ class Answer:
         ours = {said["agent"] for said in self._said}
         # Those of the program that started it, where it is another one.
         self._said += [
-            {"agent": check.agent, "result": from_struct(check.result)}
+            {"agent": check.agent, "result": reported(check, self._decision)}
             for check in started.agent_checks
             if check.agent not in ours
         ]

@@ -121,7 +121,26 @@ async def test_a_target_that_an_agent_favours_decides_where_the_prompt_goes(
     assert (await hooked.explain("Hello"))["model_routing"]["target"] == "ollama:llama2"
 
 
-@pytest.mark.parametrize("result", [None, {"metrics": {1, 2}}, {"metrics": "x" * 70_000}])
+async def test_a_target_that_is_nowhere_is_noted_in_what_the_agent_said(hooked: OblixClient) -> None:
+    hooked.hook_agent(Judge({"proceed": True, "target": "ollama:lama2"}, "mistyped"))
+    hooked.hook_agent(Judge({"proceed": True, "target": "ollama:llama2"}, "right"))
+    checks = (await hooked.execute("Hello", stream=False))["agent_checks"]
+    results = {check["agent"]: check["result"] for check in checks}
+    assert "ollama:lama2" in results["mistyped"]["note"]
+    assert results["right"] == {"proceed": True, "target": "ollama:llama2"}
+
+
+@pytest.mark.parametrize("result", [None, False, "no", [("proceed", False)]], ids=repr)
+async def test_a_check_that_returns_no_dict_is_told_of_and_stops_nothing(
+    hooked: OblixClient, result: object
+) -> None:
+    hooked.hook_agent(Judge(result))
+    (check,) = (await hooked.execute("Hello", stream=False))["agent_checks"]
+    assert check["result"]["proceed"] is True
+    assert "has to return a dict" in check["result"]["reason"]
+
+
+@pytest.mark.parametrize("result", [{"metrics": {1, 2}}, {"metrics": "x" * 70_000}])
 async def test_a_check_that_is_no_json_is_named(hooked: OblixClient, result: object) -> None:
     hooked.hook_agent(Judge(result))
     with pytest.raises(InvalidArgumentError) as caught:

@@ -44,6 +44,12 @@ class BaseAgent:
         `state`, `target`, `reason` and `metrics`. A `target` of `local`, `cloud`
         or a model as `provider:name` is favoured by the daemon's routing, below
         a pin, local-only and what can't answer; the first agent that has one counts.
+        One that is neither of these nor a candidate counts for nothing, and a `note` in
+        the answer's result says so. Where something else than a dict is returned, the prompt
+        goes on without the agent, and its result says that.
+
+        Do not block: nothing else of the program's event loop runs meanwhile, and
+        `check_timeout` can't end it. Hand such work to `asyncio.to_thread`.
         """
         raise NotImplementedError(f"{type(self).__name__} has to say what `check` does")
 
