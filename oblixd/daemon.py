@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 
 from oblix.v1 import daemon_pb2
 
-from oblixd import __version__, endings, furnishing, notify
+from oblixd import __version__, background, endings, furnishing, notify
 from oblixd.callers import Callers
 from oblixd.config import Config
 from oblixd.execution import Executions
@@ -99,10 +99,16 @@ class Daemon:
         )
         await self._open_doors(server, cleanup)
         registry.keep_warm()
-        endless = (http.warm(), embedded.examine(), sessions.keep_up(), usage.keep_up())
-        ends = (self._end_when_idle(callers, executions, sessions), self._end_when_deaf())
-        for work in (*endless, *ends):
-            self._keep(asyncio.create_task(work), cleanup)
+        aside = {
+            "the HTTP library's import": http.warm(),
+            "the look at the embedded models": embedded.examine(),
+            "the retention of sessions": sessions.keep_up(),
+            "the sweeping of old usage": usage.keep_up(),
+            "the watch for a daemon that nobody uses": self._end_when_idle(callers, executions, sessions),
+            "the watch for a socket that is gone": self._end_when_deaf(),
+        }
+        for name, work in aside.items():
+            self._keep(background.begin(work, name), cleanup)
         return server, executions, sessions
 
     async def _models_and_monitor(

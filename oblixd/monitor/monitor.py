@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequ
 from dataclasses import replace
 from pathlib import Path
 
+from oblixd import background
 from oblixd.monitor.history import History
 from oblixd.monitor.network import Network
 from oblixd.monitor.network.network import CHECK_INTERVAL_S
@@ -68,7 +69,7 @@ class Monitor:
         """Take the first sample and go on in the background."""
         self.network.start()
         self._sample()
-        self._task = asyncio.create_task(self._run(), name="monitor")
+        self._task = background.begin(self._run(), "monitor")
 
     def latest(self) -> Snapshot:
         """What was measured last. Measures nothing."""

@@ -8,6 +8,7 @@ import math
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 
+from oblixd import background
 from oblixd.monitor.network.links import Links
 from oblixd.monitor.network.names import Names
 from oblixd.monitor.network.probe import Prober
@@ -76,7 +77,7 @@ class Network:
         """Begin to listen for changes of the network, and to probe where it is due."""
         self._links.start()
         self._way_out = way_to(ANYWHERE)
-        self._task = asyncio.create_task(self._run(), name="network")
+        self._task = background.begin(self._run(), "network")
 
     async def close(self) -> None:
         """Stop listening and probing."""

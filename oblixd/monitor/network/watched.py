@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
+from oblixd import background
 from oblixd.monitor.network.endpoint import Endpoint
 from oblixd.monitor.network.probe import ProbeError, Prober, Target
 from oblixd.monitor.network.routes import ANYWHERE, Way, way_to
@@ -111,7 +112,7 @@ class Watched:
             self._looking.cancel()
         elif self._looking is not None and not self._looking.done():
             return
-        self._looking = asyncio.create_task(self._look(), name=f"look at {self.origin}")
+        self._looking = background.begin(self._look(), f"look at {self.origin}")
 
     async def close(self) -> None:
         """Stop looking."""
@@ -124,7 +125,7 @@ class Watched:
     def _leave(self, way: Way) -> None:
         """Tell that what goes that way is lost, unless it comes back soon."""
         if self._leaving is None or self._leaving.done():
-            self._leaving = asyncio.create_task(self._left(way), name=f"leave {way.interface}")
+            self._leaving = background.begin(self._left(way), f"leave {way.interface}")
 
     async def _left(self, way: Way) -> None:
         await asyncio.sleep(LEFT_S)
