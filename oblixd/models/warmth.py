@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from oblixd import background
 from oblixd.models.base import ModelError
 
 FIRST_PAUSE_S = 1.0
@@ -27,7 +28,7 @@ class Warmth:
         """Open a connection where none is, now, and from here on."""
         self._hurry.set()
         if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._keep())
+            self._task = background.begin(self._keep(), "keeping a connection warm")
 
     async def stop(self) -> None:
         """Open none any more."""
