@@ -82,10 +82,13 @@ def test_where_nobody_looks_it_is_printed_once(oblix) -> None:
     assert "CPU" in done.stdout
     assert "nothing runs" in done.stdout
     assert "\x1b" not in done.stdout
+    assert [line for line in done.stdout.splitlines() if line != line.rstrip()] == []
 
 
 def test_once_without_a_daemon_it_says_so(tmp_path: Path, oblix) -> None:
     done = oblix("top", "--once", ok=False, OBLIX_HOME=str(tmp_path))
     assert done.returncode == 1
     assert "no daemon runs" in done.stderr
+    why = done.stderr.strip().removeprefix("oblix: ")
+    assert len(f"waiting for oblixd: {why}") <= 80
     assert not list(tmp_path.iterdir())

@@ -41,8 +41,13 @@ def full() -> State:
     running = executions_pb2.Execution(
         state="EXECUTION_STATE_QUEUED", place=2, prompt_excerpt=f"Hello{ESCAPE}"
     )
-    ended = executions_pb2.Execution(state="EXECUTION_STATE_COMPLETED", prompt_excerpt="it is over")
-    state.executions = [running] * 30 + [ended]
+    state.executions = [running] * 30
+    for number in range(12):
+        ended = executions_pb2.Execution(
+            state="EXECUTION_STATE_COMPLETED", prompt_excerpt=f"it is over {number}."
+        )
+        ended.end_time.FromSeconds(number)
+        state.executions.append(ended)
     state.take(
         monitor_pb2.RoutedPrompt(request_id=f"{n}", model="ollama:a", answered_by="openai:b", rule="ALL_WELL")
         for n in range(30)
@@ -80,7 +85,17 @@ def test_it_shows_what_matters() -> None:
         "ALL_WELL, fell back from ollama:a",
     ):
         assert told in text
-    assert "it is over" not in text
+    assert "it is over" not in "\n".join(drawn(fitted(full(), 160, 200), 160))
+
+
+def test_a_page_has_all_that_runs_and_the_last_of_what_is_over() -> None:
+    lines = drawn(whole(full(), 160), 160)
+    ended = [line.split("it is over ")[1].strip() for line in lines if "it is over" in line]
+    assert ended == [f"{number}." for number in range(11, 1, -1)]
+    assert sum("queued 2" in line for line in lines) == 30
+    decided = next(place for place, line in enumerate(lines) if line.startswith("DECIDED"))
+    assert len(lines[decided + 1 :]) == 20
+    assert lines[-1].strip() == "and 11 more"
 
 
 def test_nobody_takes_over_the_terminal_by_a_name_or_a_prompt() -> None:

@@ -14,7 +14,7 @@ class _Running(UserSocket):
     def ensure_daemon(self) -> None:
         if pid := holder_at(self.target()):
             raise CommandError(f"oblixd (process {pid}) runs and does not answer. {remedy(pid)}")
-        raise CommandError("no daemon runs. `oblix ask` and every other use of the client start one.")
+        raise CommandError("no daemon runs; `oblix ask` or any other use starts one.")
 
 
 def running() -> Transport:

@@ -42,4 +42,7 @@ def _print() -> None:
 
     state = once(daemon.running())
     console = Console(highlight=False, soft_wrap=False)
-    console.print(whole(state, console.width))
+    with console.capture() as page:
+        console.print(whole(state, console.width))
+    for line in page.get().splitlines():
+        print(line.rstrip())

@@ -53,14 +53,20 @@ def models(state: State) -> Section:
     return Section(columns, rows, "none is configured")
 
 
-def executions(state: State) -> Section:
-    """Those that wait or run, the oldest first."""
+def executions(state: State, ended: int = 0) -> Section:
+    """Those that wait or run, the oldest first; then so many that ended, the last one first."""
     columns = ("EXECUTION", "MODEL", "AGE", "WRITTEN", "PROMPT")
     live = sorted(
         (one for one in state.executions if one.state not in ENDED),
         key=lambda one: one.create_time.ToNanoseconds(),
     )
-    return Section(columns, [_execution(one, state.moment_s) for one in live], "nothing runs")
+    over = sorted(
+        (one for one in state.executions if one.state in ENDED),
+        key=lambda one: one.end_time.ToNanoseconds(),
+        reverse=True,
+    )
+    shown = [*live, *over[:ended]]
+    return Section(columns, [_execution(one, state.moment_s) for one in shown], "nothing runs")
 
 
 def decisions(state: State) -> Section:

@@ -14,14 +14,17 @@ from oblix.cli.top.state import State
 from oblix.cli.top.tables import Section
 
 NARROWEST = 40
+ENDED, DECISIONS = 10, 20
+"""Executions that have ended and decisions on a page."""
 LEAST = 3
 """Lines of a list: a blank one, its heading, and one row or a word on why there is none."""
 
 
 def whole(state: State, width: int) -> RenderableType:
-    """Everything, however long it gets."""
-    parts = _sections(state)
-    return Group(*_head(state, width), *(part.drawn(len(part.rows)) for part in parts))
+    """All models and what runs, and the last of what is over."""
+    parts = tables.models(state), tables.executions(state, ENDED), tables.decisions(state)
+    most = len(parts[0].rows), len(parts[1].rows), DECISIONS
+    return Group(*_head(state, width), *(part.drawn(rows) for part, rows in zip(parts, most, strict=True)))
 
 
 def fitted(state: State, width: int, height: int) -> RenderableType:
