@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
+import time
+from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -57,10 +60,46 @@ def test_cloud_models_are_above_those_of_this_machine() -> None:
 
 def test_a_prompt_that_another_model_answered_is_hollow() -> None:
     told = history(0)
+    prompt(told, "a:b", routing_pb2.LOCATION_CLOUD, answered_by="a:b")
+    prompt(told, "a:b", routing_pb2.LOCATION_CLOUD, answered_by="embedded:small")
     prompt(told, "a:b", routing_pb2.LOCATION_CLOUD)
-    prompt(told, "a:b", routing_pb2.LOCATION_CLOUD, answered_by="c:d")
-    dots = ET.fromstring(picture(told, 60)).findall(f"{SVG}circle")[-2:]
+    root = ET.fromstring(picture(told, 60))
+    dots = root.findall(f"{SVG}circle")[-2:]
     assert [dot.get("fill") == "#ffffff" for dot in dots] == [False, True]
+    (cross,) = root.findall(f"{SVG}path")
+    assert "answered by nobody" in (cross.findtext(f"{SVG}title") or "")
+
+
+def test_an_embedded_model_is_below_the_cloud_also_where_it_only_stood_in() -> None:
+    told = history(0)
+    prompt(told, "z:cloud", routing_pb2.LOCATION_CLOUD, answered_by="z:cloud")
+    prompt(told, "z:cloud", routing_pb2.LOCATION_CLOUD, answered_by="embedded:small")
+    words = texts(picture(told, 60))
+    assert words.index("z:cloud") < words.index("embedded:small")
+
+
+def test_an_outage_of_one_endpoint_is_shaded_also_where_it_never_was_reached() -> None:
+    told = history(0, 1, 2, 3)
+    for sample in told.snapshots:
+        sample.connectivity.endpoints.add(
+            endpoint="https://gone.example.com:443", state="CONNECTIVITY_STATE_DISCONNECTED"
+        )
+    drawn = picture(told, 60)
+    titles = [title.text for title in ET.fromstring(drawn).iter(f"{SVG}title")]
+    assert titles == ["gone.example.com:443 could not be reached"]
+    assert "gone.example.com:443" in texts(drawn)
+
+
+def test_the_axes_fit_what_is_shown() -> None:
+    told = history(0, 1, 2)
+    for sample in told.snapshots:
+        sample.connectivity.endpoints[0].latency = 1.5
+    words = texts(picture(told, 900))
+    assert {"0.5", "1", "1.5", "2"} <= set(words)
+    times = [word for word in words if re.fullmatch(r"\d\d:\d\d", word)]
+    minutes = [60 * int(word[:2]) + int(word[3:]) for word in times]
+    assert {(late - early) % 1440 for early, late in pairwise(minutes)} == {3}
+    assert time.strftime("%Y-%m-%d", time.localtime(NOW)) in words[0]
 
 
 def test_without_anything_it_says_so() -> None:
@@ -126,11 +165,15 @@ def test_nothing_is_drawn_outside(samples: list[tuple[int, float, int]], seconds
 
 
 def test_it_is_written_to_a_file_or_to_standard_output(oblix, tmp_path: Path) -> None:
-    path = tmp_path / "made" / "plot.svg"
+    path = tmp_path / "plot.svg"
     done = oblix("plot", "--last", "1m", "-o", str(path))
     assert "shows" in done.stderr
     assert ET.parse(path).getroot().tag == f"{SVG}svg"
     assert ET.fromstring(oblix("plot", "-o", "-").stdout).tag == f"{SVG}svg"
+    refused = oblix("plot", "-o", str(tmp_path / "missing" / "plot.svg"), ok=False)
+    assert refused.returncode == 1
+    assert "is no directory" in refused.stderr
+    assert not (tmp_path / "missing").exists()
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from oblix import _files
 from oblix.cli import daemon
+from oblix.cli.errors import CommandError
 from oblix.cli.plot.picture import picture
 from oblix.v1 import monitor_pb2
 
@@ -42,7 +43,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write the picture."""
+    """Write the picture. Raises CommandError where its directory is not there."""
+    folder = Path(arguments.output).parent
+    if not folder.is_dir():
+        raise CommandError(f"{folder} is no directory: make it first, or give another --output.")
     request = monitor_pb2.GetHistoryRequest(duration=Duration(seconds=arguments.last))
     history = daemon.running().call(lambda link: link.monitor.GetHistory, request)
     drawn = picture(history, arguments.last)

@@ -16,7 +16,13 @@ MOST = 8
 """Models with a lane of their own: those that got the most prompts. The others share one."""
 LANE, CHARACTERS = 26, 26
 OTHERS = "other models"
-HEADING = "where prompts went (blue: this machine; hollow: another model answered in its place)"
+HEADING = "where prompts went"
+LEGEND = (
+    "decided for: blue this machine, orange the cloud; answered by: full that model, hollow another one, "
+    "cross nobody (yet)"
+)
+EMBEDDED = "embedded:"
+"""How the names of models begin that run on this machine whatever was decided."""
 
 
 def height(prompts: Sequence[monitor_pb2.RoutedPrompt]) -> int:
@@ -25,8 +31,9 @@ def height(prompts: Sequence[monitor_pb2.RoutedPrompt]) -> int:
 
 
 def drawn(frame: Frame, prompts: Sequence[monitor_pb2.RoutedPrompt]) -> Iterator[str]:
-    """A dot for each prompt: full where the model that was ranked first answered, else hollow."""
-    yield svg.text((frame.left, frame.top - 8), HEADING, weight="bold")
+    """A mark for each prompt, in the lane of the model that answered; where none did, of that decided on."""
+    yield svg.text((frame.left, frame.top - 24), HEADING, weight="bold")
+    yield svg.text((frame.left, frame.top - 8), LEGEND)
     lanes = _lanes(prompts)
     if not lanes:
         middle = (frame.left + frame.width / 2, frame.top + frame.height / 2 + 4)
@@ -40,16 +47,20 @@ def drawn(frame: Frame, prompts: Sequence[monitor_pb2.RoutedPrompt]) -> Iterator
         moment = prompt.route_time.ToMilliseconds() / 1e3
         x, _ = frame.at(moment, 0.0)
         y = places.get(_model(prompt), places.get(OTHERS, frame.top))
-        # The place that is told is that of the model that was ranked first.
-        is_elsewhere = prompt.answered_by not in ("", prompt.model)
-        yield svg.dot((x, y), _color(prompt), hollow=is_elsewhere, title=_title(prompt))
+        yield _mark((x, y), prompt)
+
+
+def _mark(at: svg.Point, prompt: monitor_pb2.RoutedPrompt) -> str:
+    if not prompt.answered_by:
+        return svg.cross(at, _color(prompt), title=_title(prompt))
+    return svg.dot(at, _color(prompt), hollow=prompt.answered_by != prompt.model, title=_title(prompt))
 
 
 def _lanes(prompts: Sequence[monitor_pb2.RoutedPrompt]) -> list[str]:
     counts = Counter(map(_model, prompts))
     common = [model for model, _ in counts.most_common(MOST)]
     local = {prompt.model for prompt in prompts if _is_local(prompt)}
-    ordered = sorted(common, key=lambda model: (model in local, model))
+    ordered = sorted(common, key=lambda model: (model in local or model.startswith(EMBEDDED), model))
     return [*ordered, OTHERS] if len(counts) > MOST else ordered
 
 
@@ -70,4 +81,5 @@ def _title(prompt: monitor_pb2.RoutedPrompt) -> str:
     took = ""
     if prompt.HasField("time_to_first_token"):
         took = f", first token after {1e3 * seconds_of(prompt.time_to_first_token):.0f} ms"
-    return f"{_model(prompt)} ({place}): {prompt.rule}{took}"
+    answered = prompt.answered_by or "nobody"
+    return f"decided for {prompt.model} ({place}), {prompt.rule}; answered by {answered}{took}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from oblix.v1 import monitor_pb2
+from oblix.v1 import monitor_pb2, routing_pb2
 
 Point = tuple[float, float]
 
@@ -25,6 +25,8 @@ class Series:
     dashes: str = ""
     is_filled: bool = False
     runs: Sequence[Sequence[Point]] = field(default_factory=list)
+    outages: Sequence[tuple[float, float]] = ()
+    """From when to when an endpoint could not be reached."""
 
 
 def load(snapshots: Sequence[monitor_pb2.Snapshot]) -> list[Series]:
@@ -39,16 +41,22 @@ def load(snapshots: Sequence[monitor_pb2.Snapshot]) -> list[Series]:
 
 
 def network(snapshots: Sequence[monitor_pb2.Snapshot]) -> list[Series]:
-    """The time to connect to each endpoint."""
+    """The time to connect to each endpoint, and when it could not be reached."""
     names = {
         endpoint.endpoint: None for snapshot in snapshots for endpoint in snapshot.connectivity.endpoints
     }
     colors = (BLUE, ORANGE, GREEN, PURPLE, "#555555")
     found = (
-        Series(name.partition("://")[2], color, dashes, runs=_runs(snapshots, _latency(name)))
+        Series(
+            name.partition("://")[2],
+            color,
+            dashes,
+            runs=_runs(snapshots, _latency(name)),
+            outages=_outages(snapshots, name),
+        )
         for name, color, dashes in zip(list(names)[:MOST_ENDPOINTS], colors, _DASHES, strict=False)
     )
-    return [series for series in found if series.runs]
+    return [series for series in found if series.runs or series.outages]
 
 
 def spans(
@@ -105,6 +113,15 @@ def _latency(name: str) -> Callable[[monitor_pb2.Snapshot], float | None]:
         return None
 
     return read
+
+
+def _outages(snapshots: Iterable[monitor_pb2.Snapshot], name: str) -> list[tuple[float, float]]:
+    def state(snapshot: monitor_pb2.Snapshot) -> int:
+        found = (one.state for one in snapshot.connectivity.endpoints if one.endpoint == name)
+        return next(found, routing_pb2.CONNECTIVITY_STATE_UNSPECIFIED)
+
+    held = spans(snapshots, state)
+    return [(start, end) for start, end, now in held if now == routing_pb2.CONNECTIVITY_STATE_DISCONNECTED]
 
 
 def _moment(snapshot: monitor_pb2.Snapshot) -> float:

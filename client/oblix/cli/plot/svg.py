@@ -71,6 +71,15 @@ def dot(at: Point, color: str, *, radius: float = 4.0, hollow: bool = False, tit
     return f'<circle cx="{at[0]:.1f}" cy="{at[1]:.1f}" r="{radius}" {fill}>{_titled(title)}</circle>'
 
 
+def cross(at: Point, color: str, *, radius: float = 4.0, title: str = "") -> str:
+    """Two strokes through a point."""
+    x, y = at
+    strokes = " ".join(
+        f"M{x - radius:.1f},{y - slope:.1f} L{x + radius:.1f},{y + slope:.1f}" for slope in (radius, -radius)
+    )
+    return f'<path d="{strokes}" fill="none" stroke="{color}" stroke-width="2">{_titled(title)}</path>'
+
+
 def text(
     at: Point, words: str, *, anchor: str = "start", color: str = "#333333", weight: str = "normal"
 ) -> str:
