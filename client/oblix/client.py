@@ -133,10 +133,10 @@ class OblixClient(
         """The network to cloud models as the daemon measured it last. What could not be measured is None.
 
         `latency` and `jitter` in milliseconds, `packet_loss` in percent,
-        `bandwidth` in megabits a second, `connection_type`; `state` under the
-        default policy, `since` when, `sampled_at`; and the same of each
-        model server in `endpoints`, with its `age` in seconds and the `reason`
-        why it can't be reached.
+        `bandwidth` in megabits a second, `connection_type` (of the default route,
+        whichever way a model's server is reached); `state` under the default
+        policy, `since` when, `sampled_at`; and the same of each model server in
+        `endpoints`, with its `age` in seconds and the `reason` why it can't be reached.
         """
         return _machine.connectivity_of(await self._snapshot())
 
