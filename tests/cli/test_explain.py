@@ -6,6 +6,8 @@ import json
 import re
 import sys
 
+from oblix import OblixClient
+from oblix._explain import MOST_TURNS
 from oblix.testing import OllamaServer
 from support.terminal import terminal
 
@@ -82,3 +84,18 @@ def test_no_word_is_broken_on_a_terminal(oblix, ollama: OllamaServer) -> None:
         shown = screen.rest()
     assert set(re.findall(r"[A-Za-z_]{2,}", shown)) <= set(re.findall(r"[A-Za-z_]{2,}", whole))
     assert max(map(len, shown.splitlines())) <= 80
+
+
+async def test_of_many_turns_the_newest_are_shown_and_that_there_are_more(
+    oblix, ollama: OllamaServer
+) -> None:
+    async with OblixClient() as client:
+        await client.hook_model("ollama", "llama2", endpoint=ollama.url)
+        session_id = await client.create_session()
+        for number in range(MOST_TURNS + 1):
+            await client.execute(f"number {number}", session_id=session_id, stream=False)
+    shown = oblix("explain", session_id)
+    prompts = [line.split("\t")[1] for line in shown.stdout.splitlines()]
+    assert prompts == [f"number {number}" for number in range(1, MOST_TURNS + 1)]
+    assert "there are more before them" in shown.stderr
+    assert len(json.loads(oblix("explain", "--json", session_id).stdout)) == MOST_TURNS

@@ -125,12 +125,13 @@ def _state(found: Mapping[str, Any], measured: Mapping[str, Any]) -> str:
 
 
 def _show_turns(turns: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
-    if arguments.json:
-        output.show_json(turns)
-        return
     if len(turns) > MOST_TURNS:
         answers.note(f"oblix: only the newest {MOST_TURNS} turns are shown; there are more before them.")
-    _show_rows([_row(turn) for turn in turns[-MOST_TURNS:]], TURNS)
+    newest = turns[-MOST_TURNS:]
+    if arguments.json:
+        output.show_json(newest)
+        return
+    _show_rows([_row(turn) for turn in newest], TURNS)
 
 
 def _row(turn: Mapping[str, Any]) -> dict[str, object]:
