@@ -9,6 +9,7 @@ from typing import Any
 from oblix import _times
 from oblix._answers import decision_of
 from oblix._checks import invalid, shown
+from oblix._executions import executions_of
 from oblix._records import text_of
 from oblix._sessions import LARGEST_PAGE, SessionCalls
 from oblix._transport import CALL_TIMEOUT_S
@@ -55,8 +56,15 @@ class ExplainCalls(SessionCalls):
         # Asked after the messages: one of theirs that it does not name as running has ended.
         if (header := self._header(session_id)) is None:
             return None
-        turns.pop(header.running_request_id, None)
+        for running in (header.running_request_id, *self._running_elsewhere(session_id)):
+            turns.pop(running, None)
         return [_told(turn, self._ending(turn.message)) for turn in list(turns.values())[-limit:]]
+
+    def _running_elsewhere(self, session_id: str) -> list[str]:
+        """What runs in the other sessions: this one may be a copy of one of them, made meanwhile."""
+        executions = executions_of(self._transport, None)
+        live = [one for one in executions if one["ended_at"] is None and one["session_id"] != session_id]
+        return [one["request_id"] for one in live]
 
     def _ending(self, message: messages_pb2.Message) -> _Ending:
         ending = _Ending(message.decision)

@@ -41,6 +41,8 @@ async def test_failed_turns_are_among_the_others_and_a_running_one_is_not(
     assert failed["error"]["reason"] == "MODEL_UNREACHABLE"
     assert (answered["prompt"], answered["error"]) == ("Two", None)
     assert [turn["prompt"] for turn in client.explain_session(session_id, 1) or []] == ["Two"]
+    copy = await client.fork_session(session_id)
+    assert [turn["prompt"] for turn in client.explain_session(copy) or []] == ["One", "Two"]
     await running.aclose()
     await client.shutdown()
 
