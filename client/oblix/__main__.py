@@ -1,7 +1,5 @@
 """`python -m oblix`."""
 
-import sys
-
 from oblix.cli import main
 
-sys.exit(main())
+main()

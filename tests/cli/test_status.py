@@ -163,10 +163,10 @@ def test_an_output_that_is_full_is_one_line(oblix, ollama: OllamaServer, words: 
 def test_help_and_version_load_no_client() -> None:
     script = """
 import sys
-from oblix.cli import main
+from oblix.cli.app import run
 for words in (["--help"], ["--version"], ["nothing"]):
     try:
-        main(words)
+        run(words)
     except SystemExit:
         pass
 sys.exit("grpc" in sys.modules or "rich" in sys.modules)

@@ -9,7 +9,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import oblix
 from oblix.cli.errors import CommandError, told
@@ -36,9 +36,26 @@ EPILOG = """exit codes: 0 done, 1 it failed (one line on standard error says why
 EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 1, 130, 141
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main() -> NoReturn:
+    """Run one command, and end the process with its exit code.
+
+    At once: the threads of gRPC that still run can hold up the interpreter's own end for ever
+    (github.com/grpc/grpc/issues/20026), and nothing that a command leaves needs it.
+    """
+    try:
+        code: object = run(sys.argv[1:])
+    except SystemExit as end:  # argparse's: 0 for help, 2 for wrong usage
+        code = end.code
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        code = EXIT_BROKEN_PIPE
+    os._exit(code if isinstance(code, int) else EXIT_FAILURE)
+
+
+def run(words: Sequence[str]) -> int:
     """Run one command. Returns its exit code; wrong usage raises SystemExit(2), as argparse does."""
-    words = sys.argv[1:] if argv is None else argv
     _open_missing_streams()
     try:
         return _run(words)
