@@ -23,7 +23,7 @@ from oblixd.execution.places import Places, Priority, Ticket
 
 WAITING, PROBES = 10_000, 200
 STREAMS, LATE, TOKENS, TOKENS_A_SECOND = 64, 32, 400, 50
-OPEN, A_SERVER = 900, 50
+OPEN, A_SERVER = 1000, 50
 LONG_BYTES = 7 << 20
 STORY = " ".join(f"w{number}" for number in range(TOKENS))
 

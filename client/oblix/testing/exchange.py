@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import select
 import socket
 import struct
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -34,6 +35,19 @@ class Received:
     """Set once the server is finished with it, however it ended."""
     abandoned: threading.Event = field(default_factory=threading.Event)
     """Set once the server saw the client go before the answer was whole."""
+
+
+def ready(watched: Sequence[socket.socket], timeout_s: float | None) -> list[socket.socket]:
+    """Those that can be read or have ended, waiting at most so long; None: for ever.
+
+    Not with `select`, which knows no descriptor past 1,023.
+    """
+    poll = select.poll()
+    by_number = {one.fileno(): one for one in watched}
+    for number in by_number:
+        poll.register(number, select.POLLIN)
+    found = poll.poll(None if timeout_s is None else math.ceil(timeout_s * 1000))
+    return [by_number[number] for number, _ in found]
 
 
 class Exchange:
@@ -79,7 +93,7 @@ class Exchange:
         watched = [self._socket, self._closing]
         while until is None or time.monotonic() < until:
             left = None if until is None else max(0.0, until - time.monotonic())
-            readable, _, _ = select.select(watched, [], [], left)
+            readable = ready(watched, left)
             if self._closing in readable or (readable and self._at_end()):
                 raise GoneError
             if readable:
