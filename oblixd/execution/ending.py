@@ -101,7 +101,7 @@ class Ending:
             self._tell_router(message, hook)
         outcome = Outcome(error, reason, self._report().SerializeToString())
         try:
-            # Both in one sync of the disk.
+            # At once, so that one sync of the disk can serve both.
             _, message = await asyncio.gather(
                 self._billing.count(message), self._recording.keep(message, outcome)
             )

@@ -45,9 +45,13 @@ def to_client(error: ModelError, attempts: Sequence[pb.FailedAttempt], **where: 
     `where` says what was kept: session_id, message_id, kept_bytes.
     """
     message = error.message
-    if len(attempts) > 1:
-        each = "; ".join(f"{failed.model}: {failed.detail}" for failed in attempts)
-        message = f"None of {len(attempts)} models answered. {each}"
+    # Of a model that was tried again the last failure is told.
+    last = {failed.model: failed.detail for failed in attempts}
+    if len(last) > 1:
+        each = "; ".join(f"{model}: {detail}" for model, detail in last.items())
+        message = f"None of {len(last)} models answered. {each}"
+    elif len(attempts) > 1:
+        message += f" It was tried {len(attempts)} times."
     if where.get("message_id"):
         message += f" Your message is kept in session {where['session_id']}."
     model = attempts[-1].model

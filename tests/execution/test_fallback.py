@@ -8,6 +8,7 @@ import pytest
 from oblix.testing import Answer, Cut, OllamaServer, Refuse
 from oblix.v1 import executions_pb2 as pb
 from oblix.v1 import messages_pb2
+from support.events import error_of
 from support.house import CLIENT, House, prompt
 
 from oblixd.errors import InvalidArgumentError, ResourceExhaustedError, UnavailableError
@@ -124,3 +125,16 @@ async def test_a_local_name_for_a_hosted_model_gets_nothing_of_a_local_only_sess
         assert refused.value.reason == "MODEL_REFUSED_REQUEST"
         assert [request.path for request in server.calls] == ["/api/show"]
         assert shown(await answered(house, prompt("No secret", handle))) == "You said: No secret"
+
+
+async def test_an_error_counts_models_and_not_tries(house: House, server: OllamaServer) -> None:
+    request = prompt("Hi", house.hook(server))
+    server.script(*[Answer("never", fault=Refuse(500))] * 3)
+    alone = await error_of(house.executions.execute(request), UnavailableError)
+    assert "None of" not in alone.message
+    assert "It was tried 3 times." in alone.message
+    server.script(*[Answer("never", fault=Refuse(500))] * 6)
+    both = prompt("Hi", house.hook(server), house.hook(server, "other"))
+    server.models.append("other")
+    error = await error_of(house.executions.execute(both), UnavailableError)
+    assert error.message.startswith("None of 2 models answered. ollama:")
