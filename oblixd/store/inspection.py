@@ -41,20 +41,23 @@ async def inspect(directory: Path, *, suspicious: bool) -> None:
     # An empty file is one whose maker died before the first page was written.
     if not path.exists() or path.stat().st_size == 0:
         return
-    short = path.stat().st_size < _bytes_needed(path)
+    short = path.stat().st_size < bytes_needed(path)
     if short or suspicious:
         await _walk(directory, 0.0 if short else WALK_SECONDS)
 
 
-def _bytes_needed(path: Path) -> int:
-    """Where the last page of the newest transaction ends."""
+def bytes_needed(path: Path) -> int:
+    """Where the last page of the newest transaction ends. DataLossError where its meta pages can't be."""
     with path.open("rb") as file:
         first = file.read(_META.size)
         metas = [_meta(path, first)]
         file.seek(metas[0][1])
         if len(second := file.read(_META.size)) == _META.size:
             metas.append(_meta(path, second))
-    _, page_size, last_page, _ = max(metas, key=lambda meta: meta[3])
+    _, page_size, last_page, newest = max(metas, key=lambda meta: meta[3])
+    # Transactions write the two in turn; one that is further ahead would bring an older state back, unseen.
+    if newest - min(meta[3] for meta in metas) > 1:
+        raise damaged(path, "its meta pages are not of neighbouring transactions")
     return page_size * (last_page + 1)
 
 

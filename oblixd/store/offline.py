@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import lmdb
 
-from oblixd.store.inspection import damaged
+from oblixd.store.inspection import bytes_needed, damaged
 from oblixd.store.table import Table, Transaction
 
 MAX_TABLES = 64
@@ -39,6 +39,7 @@ class Damage(NamedTuple):
 @contextmanager
 def opened(path: Path) -> Iterator[File]:
     """Opens a data file, or a backup, for reading. DataLossError where liblmdb refuses it."""
+    bytes_needed(path)
     try:
         with (
             lmdb.open(

@@ -110,6 +110,14 @@ def test_any_bytes_that_are_overwritten_are_found_or_do_no_harm(sound: Path, dat
         assert _is_found_or_harmless(path, _content(sound))[1]
 
 
+@pytest.mark.parametrize("page", [0, 1])
+def test_a_transaction_s_number_that_was_overwritten_is_found(sound: Path, tmp_path: Path, page: int) -> None:
+    content = bytearray(sound.read_bytes())
+    content[page * PAGE + 145] ^= 0x01
+    (tmp_path / "ahead").write_bytes(content)
+    assert _is_found_or_harmless(tmp_path / "ahead", _content(sound)) == (True, True)
+
+
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.3, 0.5, 0.7, 0.9])
 def test_a_file_that_was_cut_short_is_found(sound: Path, tmp_path: Path, share: float) -> None:
     path = tmp_path / "cut"
