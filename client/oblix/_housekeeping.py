@@ -121,13 +121,16 @@ class HousekeepingCalls(SessionCalls):
         Without `days` the retention of each session, or of the daemon's
         configuration, is applied, as the daemon does every hour by itself.
         `dry_run`: only say which it would be. A session that is being answered
-        in is left alone. Raises InvalidArgumentError.
+        in is left alone. `filter_metadata` None: whatever their metadata; an empty
+        one is refused. Raises InvalidArgumentError.
         """
         request = sessions_pb2.PruneSessionsRequest(dry_run=dry_run)
         if days is not None:
             request.days = _days(days, "days", least=1)
             request.action = action_of(action, "action")
-        request.filter.CopyFrom(to_struct(filter_metadata or {}, "filter_metadata"))
+        if filter_metadata is not None:
+            # An empty one is sent as it is, and refused: "every session" is said by leaving it out.
+            request.filter.CopyFrom(to_struct(filter_metadata, "filter_metadata"))
         answer = await self._transport.acall(
             lambda link: link.sessions.PruneSessions, request, timeout_s=None
         )

@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 
-from google.protobuf import json_format
+from google.protobuf.struct_pb2 import Struct
 from oblix.v1 import models_pb2 as pb
 from oblix.v1 import models_pb2_grpc, routing_pb2
 
@@ -67,7 +67,7 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
             endpoint=request.endpoint or self._endpoints.get(provider, ""),
             api_key=request.api_key,
             location=_LOCATION.get(request.location),
-            options=json_format.MessageToDict(request.options),
+            options=_values(request.options),
         )
         hook = self._registry.hook(client_of(context), spec)
         return pb.HookModelResponse(handle=hook.handle, model=self._model(hook, hook.connection.status()))
@@ -168,6 +168,14 @@ def _model(hook: Hook, status: Status) -> pb.Model:
     if limited_s := connection.limited_s:
         result.limited_until.FromMicroseconds(_in(limited_s))
     return result
+
+
+def _values(options: Struct) -> dict[str, object]:
+    """Each option as it was sent, for `hooks.checked` to judge: JSON, which has no NaN, is not asked."""
+    return {
+        key: getattr(value, kind) if (kind := value.WhichOneof("kind")) else None
+        for key, value in options.fields.items()
+    }
 
 
 def _progress(progress: Progress) -> pb.PullModelResponse:

@@ -27,9 +27,13 @@ from oblixd.rpc.models import ModelServicer
 from oblixd.rpc.monitor import MonitorServicer
 from oblixd.rpc.sessions import SessionServicer
 
+MAX_METADATA_BYTES = 16 << 10
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
     ("grpc.max_send_message_length", -1),
+    # gRPC refuses what is between the two at random: with one value for both nothing is left to chance.
+    ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+    ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
     ("grpc.so_reuseport", 0),
 )
 _OWNER_ONLY = 0o177

@@ -80,15 +80,33 @@ def _looks(ledger: Ledger, keeping: Keeping, request: pb.PruneSessionsRequest) -
     labels = tuple(filter_labels(request.filter))
     now_us = ledger.clock()
     if request.days:
+        _check_rule(request)
         wanted = _range(now_us, request.days, action, labels)
         yield partial(_by_rule, ledger, _Rule(wanted, action, spares_own=False))
         return
-    if request.action or labels:
+    if request.action or request.HasField("filter"):
         raise invalid("DAYS_MISSING", "days", "must be set where action or filter are.")
     yield partial(_by_own, ledger, now_us)
     if keeping.retention_days:
         wanted = _range(now_us, keeping.retention_days, keeping.retention_action)
         yield partial(_by_rule, ledger, _Rule(wanted, keeping.retention_action, spares_own=True))
+
+
+def _check_rule(request: pb.PruneSessionsRequest) -> None:
+    """Refuse what a stub may send for a rule that its caller never wrote.
+
+    Several languages' stubs take a plain object where a Struct is wanted, and send an empty message for it.
+    Read as "no filter" that is every session.
+    """
+    if request.HasField("filter") and not request.filter.fields:
+        problem = (
+            "is set and empty. Leave it unset to prune whatever its metadata, or give it a key: a Struct is "
+            'written {"fields": {KEY: {"stringValue": TEXT}}} where the stubs take no plain object.'
+        )
+        raise invalid("FILTER_EMPTY", "filter", problem, limit="1 key or more, or unset", given="no key")
+    if not request.action:
+        problem = "must be RETENTION_ACTION_ARCHIVE or RETENTION_ACTION_DELETE where days are set."
+        raise invalid("ACTION_MISSING", "action", problem, given=request.action)
 
 
 def _range(now_us: int, days: int, action: Action, labels: tuple[bytes, ...] = ()) -> Range:

@@ -159,7 +159,8 @@ class Sessions:
         """Archives or deletes what a rule names, in small transactions, or says which it would be.
 
         A session whose turn runs is left alone. InvalidArgumentError DAYS_MISSING where
-        action or filter are set without days.
+        action or filter are set without days, ACTION_MISSING where days are without an
+        action, FILTER_EMPTY where a filter is set and holds no key.
         """
         return await prune(self._ledger, self._keeping, request)
 

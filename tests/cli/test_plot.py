@@ -10,8 +10,9 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from oblix.cli.plot import svg
 from oblix.cli.plot.picture import picture
 from oblix.cli.plot.series import load, network, spans
 from oblix.v1 import monitor_pb2 as pb
@@ -100,6 +101,12 @@ def test_the_axes_fit_what_is_shown() -> None:
     minutes = [60 * int(word[:2]) + int(word[3:]) for word in times]
     assert {(late - early) % 1440 for early, late in pairwise(minutes)} == {3}
     assert time.strftime("%Y-%m-%d", time.localtime(NOW)) in words[0]
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+@example("\ufffe \uffff \x0b \x85 \U0001ffff")
+def test_a_document_can_be_read_whatever_a_name_holds(name: str) -> None:
+    ET.fromstring(svg.document(9, 9, [svg.text((0, 0), name), svg.dot((0, 0), "#000000", title=name)]))
 
 
 def test_without_anything_it_says_so() -> None:

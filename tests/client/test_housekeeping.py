@@ -134,6 +134,15 @@ async def test_a_fork_at_nothing_is_refused(client: OblixClient) -> None:
             await client.fork_session(session_id, place)
 
 
+async def test_an_empty_filter_prunes_nothing_and_none_is_left_out(client: OblixClient) -> None:
+    made = await client.create_session("Keep me")
+    with pytest.raises(InvalidArgumentError) as caught:
+        await client.prune_sessions(1, "delete", {})
+    assert caught.value.reason == "FILTER_EMPTY"
+    assert (await client.prune_sessions(1, "delete")).total_count == 0
+    assert client.get_session(made) is not None
+
+
 async def test_a_prune_says_what_it_would_do(client: OblixClient) -> None:
     made = await client.create_session(metadata={"test": "prune"})
     report = await client.prune_sessions(1, "delete", {"test": "prune"}, dry_run=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +10,8 @@ from pathlib import Path
 import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
+from oblix.v1 import models_pb2, models_pb2_grpc, sessions_pb2_grpc
 from oblix.v1 import sessions_pb2 as pb
-from oblix.v1 import sessions_pb2_grpc
 from support.daemon import RunningDaemon, running
 
 GET = "/oblix.v1.SessionService/GetSession"
@@ -78,6 +79,26 @@ def test_details_stay_small_whatever_was_sent(daemon: RunningDaemon) -> None:
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     trailers = sum(len(key) + len(value) for key, value in error.trailing_metadata())
     assert trailers + len(error.details().encode()) < 4096 * 2
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_a_hook_with_a_number_that_json_lacks_is_a_wrong_hook(daemon: RunningDaemon, number: float) -> None:
+    stub = models_pb2_grpc.ModelServiceStub(daemon.channel)
+    request = models_pb2.HookModelRequest(provider=models_pb2.PROVIDER_OLLAMA, name="llama2")
+    request.options["num_ctx"] = number
+    with pytest.raises(grpc.RpcError) as failed:
+        stub.HookModel(request, timeout=10)
+    assert failed.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert info(failed.value).metadata["field"] == "options.num_ctx"
+
+
+def test_metadata_is_taken_up_to_the_documented_size_every_time(daemon: RunningDaemon) -> None:
+    # Between 8 KiB and the hard limit gRPC refuses by chance where only its defaults hold.
+    for size in (9_000, 12_000, 15_000) * 10:
+        error = raw(daemon, GET, b"", metadata=(("x-filler", "x" * size),))
+        assert (size, error.code()) == (size, grpc.StatusCode.INVALID_ARGUMENT)
+    error = raw(daemon, GET, b"", metadata=(("x-filler", "x" * 17_000),))
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 def test_a_socket_that_a_killed_daemon_left_is_replaced(home: Path) -> None:

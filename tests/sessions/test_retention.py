@@ -209,6 +209,10 @@ async def test_without_a_configured_retention_nothing_happens(tmp_path: Path, cl
         ({"action": RETENTION_ACTION_DELETE}, "DAYS_MISSING"),
         ({"filter": struct(a=1)}, "DAYS_MISSING"),
         ({"days": 1, "filter": struct(a=[1])}, "FILTER_NOT_SCALAR"),
+        ({"days": 1, "action": RETENTION_ACTION_DELETE, "filter": struct()}, "FILTER_EMPTY"),
+        ({"days": 1, "action": 1, "filter": struct(), "dry_run": True}, "FILTER_EMPTY"),
+        ({"filter": struct()}, "DAYS_MISSING"),
+        ({"days": 1}, "ACTION_MISSING"),
     ],
 )
 async def test_a_prune_that_makes_no_sense_is_refused(

@@ -1335,12 +1335,15 @@ class PruneSessionsRequest(message.Message):
     the retention of the configuration and of each session instead.
     """
     action: RetentionAction.ValueType
-    """What becomes of them. Only with days."""
+    """What becomes of them. Only with days, and then it must be set."""
     dry_run: builtins.bool
     """True: only say which it would be."""
     @builtins.property
     def filter(self) -> struct_pb2.Struct:
-        """Only sessions that match, as in ListSessions. Only with days."""
+        """Only sessions that match, as in ListSessions. Only with days. Unset: all
+        of them. Set without a key it is refused (FILTER_EMPTY): stubs of some
+        languages send that for a plain object that is no Struct.
+        """
 
     def __init__(
         self,

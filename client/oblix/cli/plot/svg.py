@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 from xml.sax.saxutils import escape, quoteattr
@@ -9,6 +10,9 @@ from xml.sax.saxutils import escape, quoteattr
 from oblix.cli.output import cell
 
 Point = tuple[float, float]
+
+_NOT_XML = re.compile(r"[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What a document may not hold, not even escaped: https://www.w3.org/TR/xml/#charsets."""
 
 
 class Frame(NamedTuple):
@@ -85,8 +89,13 @@ def text(
 ) -> str:
     """A line of text, whatever is in it."""
     place = f'x="{at[0]:.1f}" y="{at[1]:.1f}" text-anchor="{anchor}" font-weight="{weight}"'
-    return f"<text {place} fill={quoteattr(color)}>{escape(cell(words))}</text>"
+    return f"<text {place} fill={quoteattr(color)}>{_words(words)}</text>"
 
 
 def _titled(title: str) -> str:
-    return f"<title>{escape(cell(title))}</title>" if title else ""
+    return f"<title>{_words(title)}</title>" if title else ""
+
+
+def _words(text: str) -> str:
+    """A text on one line, as a document may hold it."""
+    return escape(_NOT_XML.sub("\N{REPLACEMENT CHARACTER}", cell(text)))
