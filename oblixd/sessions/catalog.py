@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from oblix.v1 import sessions_pb2 as pb
 
-from oblixd.errors import AlreadyExistsError, NotFoundError
+from oblixd.errors import AlreadyExistsError, DataLossError, NotFoundError
 from oblixd.sessions.changes import History
 from oblixd.sessions.labels import labels_of
 from oblixd.sessions.refs import Ref
@@ -84,8 +84,14 @@ class Catalog:
         """What messages change; NotFoundError where the session was deleted."""
         payload = self.tables.progress.get(txn, number_key(ref.number))
         if payload is None:
-            raise not_found(ref.id)
+            raise self._why_gone(txn, ref)
         return records.ProgressRecord.FromString(payload)
+
+    def _why_gone(self, txn: Transaction, ref: Ref) -> NotFoundError | DataLossError:
+        """A session that was deleted is found by nothing; one that is still found has lost its record."""
+        if self.tables.ids.get(txn, ref.id.encode()) == number_key(ref.number):
+            return self.tables.progress.missing(number_key(ref.number))
+        return not_found(ref.id)
 
     def entry(self, txn: Transaction, ref: Ref) -> Entry:
         """Both records; NotFoundError where the session was deleted."""
@@ -110,7 +116,7 @@ class Catalog:
         key = number_key(number)
         payload = self.tables.sessions.get(txn, key)
         if payload is None:
-            raise self.tables.sessions.damaged(key)
+            raise self.tables.sessions.missing(key)
         return records.SessionRecord.FromString(payload)
 
     def new_number(self, txn: Transaction) -> int:

@@ -23,6 +23,7 @@ from oblixd.sessions.tables import (
     sequence_of,
     session_id_of,
 )
+from oblixd.sessions.transcript import TOMBSTONE
 from oblixd.store import offline, schema
 from oblixd.store.v1 import records_pb2 as records
 
@@ -108,9 +109,9 @@ class _Book:
         found = self._tables.get(table)
         return (found and found.last(self._txn)) or b""
 
-    def items(self, table: str) -> Iterator[tuple[bytes, bytes]]:
+    def items(self, table: str, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         found = self._tables.get(table)
-        return iter(()) if found is None else found.ascending(self._txn, b"")
+        return iter(()) if found is None else found.ascending(self._txn, prefix)
 
 
 class _Audit:
@@ -172,12 +173,18 @@ class _Audit:
                 yield Problem(session_id, f"it is not found in {table}")
 
     def _messages(self, session_id: str, key: bytes, progress: records.ProgressRecord) -> Iterator[Problem]:
-        sequences = [sequence_of(found) for found in self._book.keys("messages", key)]
-        self._owned["messages"] += len(sequences)
-        if len(sequences) != progress.message_count:
-            yield Problem(session_id, f"it has {len(sequences)} messages and counts {progress.message_count}")
-        if sequences and sequences[-1] >= progress.next_sequence:
-            yield Problem(session_id, f"message {sequences[-1]} stands where the next one goes")
+        """A number without a record is damage, unless it waits for the running turn's answer."""
+        expected, messages = 1, 0
+        for found, payload in self._book.items("messages", key):
+            self._owned["messages"] += 1
+            messages += payload != TOMBSTONE
+            yield from _missing(session_id, progress, expected, sequence_of(found))
+            expected = sequence_of(found) + 1
+        yield from _missing(session_id, progress, expected, progress.next_sequence)
+        if expected > progress.next_sequence:
+            yield Problem(session_id, f"message {expected - 1} stands where the next one goes")
+        if messages != progress.message_count:
+            yield Problem(session_id, f"it has {messages} messages and counts {progress.message_count}")
 
     def _turns(self, session_id: str, key: bytes) -> Iterator[Problem]:
         for turn in self._book.keys("turns", key):
@@ -206,6 +213,13 @@ class _Audit:
 
     def _count(self, table: str, prefix: bytes) -> None:
         self._owned[table] += sum(1 for _ in self._book.keys(table, prefix))
+
+
+def _missing(session_id: str, progress: records.ProgressRecord, start: int, end: int) -> Iterator[Problem]:
+    gone = [sequence for sequence in range(start, end) if sequence != progress.running.answer_sequence]
+    if gone:
+        what = f"message {gone[0]} is" if len(gone) == 1 else f"messages {gone[0]} to {gone[-1]} are"
+        yield Problem(session_id, f"{what} missing")
 
 
 def _entries(

@@ -100,7 +100,7 @@ def deleted_record(ledger: Ledger, txn: Transaction, number: int) -> records.Del
     """What is kept of a deleted session that an index names: it must be there."""
     payload = ledger.tables.deleted.get(txn, number_key(number))
     if payload is None:
-        raise ledger.tables.deleted.damaged(number_key(number))
+        raise ledger.tables.deleted.missing(number_key(number))
     return records.DeletedRecord.FromString(payload)
 
 

@@ -16,7 +16,7 @@ from oblixd.sessions.tables import Tables, number_key, sequence_of
 from oblixd.sessions.times import now_us
 from oblixd.sessions.transcript import Transcript
 from oblixd.sessions.validation import check_session_id
-from oblixd.store import Store, Transaction
+from oblixd.store import DAMAGE, Store, Transaction
 from oblixd.store.v1 import records_pb2 as records
 
 T = TypeVar("T")
@@ -99,7 +99,9 @@ class Ledger:
         sequence = progress.running.answer_sequence
         if self.transcript.delete(txn, ref.number, sequence):
             progress.message_count -= 1
-        if record is not None:
+        if record is None:
+            self.transcript.put_tombstone(txn, ref.number, sequence)
+        else:
             self.transcript.put(txn, ref.number, sequence, record)
             progress.message_count += 1
         self.requests.end(txn, progress.running.request_id, ending)
@@ -125,7 +127,7 @@ def damage_of(session_id: str, error: DataLossError) -> DataLossError:
     what = f"Message {sequence_of(bytes.fromhex(key))} of session" if table == "messages" else "Session"
     return DataLossError(
         error.reason,
-        f"{what} {session_id} is damaged on disk: the checksum of {key} in {table} does not hold. "
+        f"{what} {session_id} is damaged on disk: at {key} in {table}, {DAMAGE[error.metadata['damage']]}. "
         "It is not served. Restore the store from a backup, or delete the session.",
         **error.metadata,
         session_id=session_id,

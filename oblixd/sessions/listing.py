@@ -150,7 +150,9 @@ def message_page(
     messages: list[messages_pb2.Message] = []
     room = MAX_PAGE_BYTES
     with ledger.read(ref) as txn:
-        scan = ledger.transcript.scan(txn, ref.number, at, backwards=newest_first)
+        progress, transcript = ledger.catalog.progress(txn, ref), ledger.transcript
+        read = transcript.scan_back if newest_first else transcript.scan
+        scan = read(txn, ref.number, progress, at)
         for sequence, payload in scan:
             room -= len(payload)
             if len(messages) == size or (messages and room < 0):
@@ -172,8 +174,8 @@ def history(ledger: Ledger, ref: Ref, before: int) -> Iterator[messages_pb2.Mess
     """The messages before a sequence, newest first, each in a read of its own."""
     while True:
         with ledger.read(ref) as txn:
-            ledger.catalog.progress(txn, ref)
-            found = next(ledger.transcript.scan(txn, ref.number, before, backwards=True), None)
+            progress = ledger.catalog.progress(txn, ref)
+            found = next(ledger.transcript.scan_back(txn, ref.number, progress, before), None)
             if found is None:
                 return
             before, payload = found

@@ -15,9 +15,10 @@ BLOCK_BYTES = 2**20
 def blocks(ledger: Ledger, entry: Entry, end: int = 0) -> Iterator[list[tuple[int, bytes]]]:
     """Sequences and serialised records of the messages that were there when `entry` was read.
 
-    `end`: only those before this sequence. NotFoundError where the session is deleted in between.
+    `end`: only those before this sequence. NotFoundError where the session is deleted in between,
+    DataLossError where a record is damaged or missing.
     """
-    at, end = 0, end or entry.progress.next_sequence
+    at, end = 1, end or entry.progress.next_sequence
     while True:
         block = _block(ledger, entry, at, end)
         if not block:
@@ -30,10 +31,10 @@ def _block(ledger: Ledger, entry: Entry, at: int, end: int) -> list[tuple[int, b
     block: list[tuple[int, bytes]] = []
     room = BLOCK_BYTES
     with ledger.read(entry.ref) as txn:
-        ledger.catalog.progress(txn, entry.ref)
-        for sequence, payload in ledger.transcript.scan(txn, entry.number, at):
+        progress = ledger.catalog.progress(txn, entry.ref)
+        for sequence, payload in ledger.transcript.scan(txn, entry.number, progress, at, end):
             room -= len(payload)
-            if sequence >= end or len(block) == BLOCK_MESSAGES or (block and room < 0):
+            if len(block) == BLOCK_MESSAGES or (block and room < 0):
                 break
             block.append((sequence, payload))
     return block

@@ -27,7 +27,7 @@ def recorded(ledger: Ledger, request_id: str) -> RecordedTurn | None:
 
 def _turn(ledger: Ledger, txn: Transaction, entry: Entry, record: records.RequestRecord) -> RecordedTurn:
     question = (
-        _message(ledger, txn, entry.number, sequence)
+        _message(ledger, txn, entry, sequence)
         for sequence in range(record.question_sequence, record.answer_sequence)
     )
     return RecordedTurn(
@@ -35,11 +35,11 @@ def _turn(ledger: Ledger, txn: Transaction, entry: Entry, record: records.Reques
         fingerprint=record.fingerprint,
         status=MessageStatus.ValueType(record.status),
         question=[message for message in question if message is not None],
-        answer=_message(ledger, txn, entry.number, record.answer_sequence),
+        answer=_message(ledger, txn, entry, record.answer_sequence),
         outcome=outcome_of(record),
     )
 
 
-def _message(ledger: Ledger, txn: Transaction, number: int, sequence: int) -> Message | None:
-    payload = ledger.tables.messages.get(txn, number_key(number) + number_key(sequence))
-    return None if payload is None else ledger.transcript.message(txn, number, sequence, payload)
+def _message(ledger: Ledger, txn: Transaction, entry: Entry, sequence: int) -> Message | None:
+    payload = ledger.transcript.payload(txn, entry.number, entry.progress, sequence)
+    return None if payload is None else ledger.transcript.message(txn, entry.number, sequence, payload)

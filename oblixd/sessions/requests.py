@@ -76,7 +76,7 @@ class Requests:
         """Notes how a turn ended, as `ending` says it."""
         record = self.get(txn, request_id)
         if record is None:
-            raise self._tables.requests.damaged(pack(request_id))
+            raise self._tables.requests.missing(pack(request_id))
         record.MergeFrom(ending)
         self._put(txn, request_id, record)
 

@@ -1,17 +1,41 @@
-"""A session's messages inside a transaction."""
+"""A session's messages inside a transaction.
+
+Sequence numbers have no gaps on disk. Each number below `ProgressRecord.next_sequence`
+has a record in the table `messages`: a message, or a tombstone where a message was
+deleted or a reserved number was not used. A tombstone is an empty payload. The one
+exception is the number that is reserved for the running turn's answer: it may have no
+record until the first checkpoint. Any other number without a record is damage, and so
+is a record at or above `next_sequence`. That is how a read of a range knows how much
+there must be, and never serves a shorter conversation.
+
+`progress.message_count` counts the messages, not the tombstones.
+
+To delete messages, call `Transcript.remove` in a write transaction, then
+`Catalog.touch`:
+
+    def write(txn):
+        progress = ledger.catalog.progress(txn, ref)
+        removed = ledger.transcript.remove(txn, ref.number, progress, sequences)
+        ledger.catalog.touch(txn, ref, progress, now_us)
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 
 from oblix.v1 import messages_pb2 as pb
 
+from oblixd.errors import DataLossError
 from oblixd.sessions.records import joined, message_from
 from oblixd.sessions.tables import Tables, message_key, number_key, sequence_of
 from oblixd.store import Transaction
 from oblixd.store.v1 import records_pb2 as records
 
 _PLACE_BYTES = 4
+TOMBSTONE = b""
+"""The payload of a number without a message. No MessageRecord is empty: each has an id."""
+_NOTHING = (b"", b"")
 
 
 class Transcript:
@@ -23,31 +47,123 @@ class Transcript:
     def append(
         self, txn: Transaction, number: int, progress: records.ProgressRecord, payloads: Sequence[bytes]
     ) -> int:
-        """Writes serialised records at the end, and counts them. Returns the first one's sequence."""
+        """Write serialised records at the end, and count them. Return the first one's sequence."""
         first = progress.next_sequence
         items = [(message_key(number, first + place), payload) for place, payload in enumerate(payloads)]
-        self._tables.messages.put_all(txn, items)
+        # If something is there, `progress` is damaged: an acknowledged message is not overwritten.
+        self._tables.messages.add_all(txn, items)
         progress.next_sequence += len(payloads)
         progress.message_count += len(payloads)
         return first
 
     def put(self, txn: Transaction, number: int, sequence: int, record: records.MessageRecord) -> None:
-        """Writes one record at its place."""
+        """Write one record at its place."""
         self._tables.messages.put(txn, message_key(number, sequence), record.SerializeToString())
 
+    def put_tombstone(self, txn: Transaction, number: int, sequence: int) -> None:
+        """Note that a number is used up and has no message. Overwrites what is there; counts nothing."""
+        self._tables.messages.put(txn, message_key(number, sequence), TOMBSTONE)
+
+    def remove(
+        self, txn: Transaction, number: int, progress: records.ProgressRecord, sequences: Iterable[int]
+    ) -> int:
+        """Delete messages: each leaves a tombstone. Return how many there were.
+
+        Counts them out of `progress`, which the caller writes (see the module's docstring). A
+        number that has a tombstone already is passed over. A damaged or missing message can be
+        removed, too: that mends its session. The caller makes sure that every number is below
+        `progress.next_sequence` and that none is the running answer's.
+        """
+        removed = 0
+        for sequence in sequences:
+            if not self._is_tombstone(txn, number, sequence):
+                self.put_tombstone(txn, number, sequence)
+                removed += 1
+        progress.message_count -= removed
+        return removed
+
+    def _is_tombstone(self, txn: Transaction, number: int, sequence: int) -> bool:
+        with suppress(DataLossError):
+            return self._tables.messages.get(txn, message_key(number, sequence)) == TOMBSTONE
+        return False
+
     def get(self, txn: Transaction, number: int, sequence: int) -> records.MessageRecord | None:
-        """The record at a place as it stands on disk, or None."""
+        """The record at a place as it stands on disk; None for a tombstone, or for no record.
+
+        Use `payload` where no record is damage.
+        """
         payload = self._tables.messages.get(txn, message_key(number, sequence))
-        return None if payload is None else records.MessageRecord.FromString(payload)
+        return records.MessageRecord.FromString(payload) if payload else None
+
+    def payload(
+        self, txn: Transaction, number: int, progress: records.ProgressRecord, sequence: int
+    ) -> bytes | None:
+        """The serialised record at a place below `next_sequence`.
+
+        None for a tombstone and for an answer that has not begun. DataLossError where the
+        record is damaged or missing.
+        """
+        payload = self._tables.messages.get(txn, message_key(number, sequence))
+        if payload is None:
+            self._check_absent(number, progress, sequence, sequence + 1)
+        return payload or None
 
     def scan(
-        self, txn: Transaction, number: int, sequence: int, *, backwards: bool = False
+        self,
+        txn: Transaction,
+        number: int,
+        progress: records.ProgressRecord,
+        start: int = 1,
+        end: int | None = None,
     ) -> Iterator[tuple[int, bytes]]:
-        """Sequences and serialised records: from `sequence` on, or backwards from before it."""
-        prefix, key = number_key(number), message_key(number, sequence)
-        table = self._tables.messages
-        scan = table.descending(txn, prefix, key) if backwards else table.ascending(txn, prefix, key)
-        return ((sequence_of(found), payload) for found, payload in scan)
+        """Sequences and serialised records of the messages from `start` (inclusive) to `end` (exclusive).
+
+        `progress` is read in the same transaction. `end` None is its `next_sequence`. Tombstones are
+        passed over. DataLossError where a record is damaged or missing, as soon as it is reached.
+        """
+        start = max(start, 1)
+        end = progress.next_sequence if end is None else min(end, progress.next_sequence)
+        prefix, table = number_key(number), self._tables.messages
+        found = table.ascending(txn, prefix, message_key(number, start))
+        expected = start
+        while expected < end:
+            key, payload = next(found, _NOTHING)
+            sequence = sequence_of(key) if key else end
+            self._check_absent(number, progress, expected, min(sequence, end))
+            expected = sequence + 1
+            if payload and sequence < end:
+                yield sequence, payload
+        if end == progress.next_sequence:
+            self._check_end(txn, number, end)
+
+    def scan_back(
+        self, txn: Transaction, number: int, progress: records.ProgressRecord, before: int | None = None
+    ) -> Iterator[tuple[int, bytes]]:
+        """The messages before a sequence (exclusive; None is the end), newest first. Otherwise as `scan`."""
+        end = progress.next_sequence if before is None else min(before, progress.next_sequence)
+        if end == progress.next_sequence:
+            self._check_end(txn, number, end)
+        prefix, table = number_key(number), self._tables.messages
+        found = table.descending(txn, prefix, message_key(number, end))
+        while end > 1:
+            key, payload = next(found, _NOTHING)
+            sequence = sequence_of(key) if key else 0
+            self._check_absent(number, progress, sequence + 1, end)
+            end = sequence
+            if payload:
+                yield sequence, payload
+
+    def _check_absent(self, number: int, progress: records.ProgressRecord, start: int, end: int) -> None:
+        """DataLossError where a number without a record is not the one that waits for an answer."""
+        reserved = progress.running.answer_sequence
+        for sequence in range(start, end):
+            if sequence != reserved:
+                raise self._tables.messages.missing(message_key(number, sequence))
+
+    def _check_end(self, txn: Transaction, number: int, end: int) -> None:
+        """DataLossError where something stands behind the last number that was given out."""
+        if stray := next(self._tables.messages.keys(txn, number_key(number), message_key(number, end)), None):
+            raise self._tables.messages.unexpected(stray)
 
     def whole(self, txn: Transaction, number: int, sequence: int, payload: bytes) -> records.MessageRecord:
         """A record with its parts, as far as they have been checkpointed."""
@@ -59,7 +175,7 @@ class Transcript:
     def settled(self, txn: Transaction, number: int, sequence: int) -> records.MessageRecord | None:
         """A message as it stands, for a session in which nobody writes on: a running answer is cut off."""
         payload = self._tables.messages.get(txn, message_key(number, sequence))
-        if payload is None:
+        if not payload:
             return None
         record = self.whole(txn, number, sequence, payload)
         if record.status == records.STATUS_RECORD_STREAMING:
@@ -78,7 +194,10 @@ class Transcript:
         self._tables.pieces.put(txn, key, piece.SerializeToString())
 
     def delete(self, txn: Transaction, number: int, sequence: int) -> bool:
-        """Removes an answer and its checkpoints. False where it had no record."""
+        """Removes an answer and its checkpoints, without a tombstone: its number stays reserved.
+
+        False where it had no record.
+        """
         key = message_key(number, sequence)
         self._tables.pieces.delete_all(txn, key)
         return self._tables.messages.delete(txn, key)

@@ -12,6 +12,6 @@ that makes liblmdb crash crashes the child.
 """
 
 from oblixd.store.store import Store
-from oblixd.store.table import Table, Transaction
+from oblixd.store.table import DAMAGE, Table, Transaction
 
-__all__ = ["Store", "Table", "Transaction"]
+__all__ = ["DAMAGE", "Store", "Table", "Transaction"]

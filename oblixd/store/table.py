@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 Transaction: TypeAlias = "lmdb.Transaction[bytes]"
 
 CHECKSUM_BYTES = 4
+DAMAGE = {
+    "checksum": "its checksum does not hold",
+    "missing": "the record is missing",
+    "unexpected": "there is a record where none may be",
+}
+"""What can be wrong with a record, by the word in an error's metadata `damage`."""
 
 
 def seal(key: bytes, payload: bytes) -> bytes:
@@ -45,6 +51,19 @@ class Table:
         sealed = [(key, seal(key, payload)) for key, payload in items]
         with txn.cursor(self._database) as cursor:
             cursor.putmulti(sealed)
+
+    def add_all(self, txn: Transaction, items: Iterable[tuple[bytes, bytes]]) -> None:
+        """Write many payloads under keys that must be new. DataLossError when one of them is there.
+
+        The transaction may hold a part of them then: the caller lets it be aborted.
+        """
+        sealed = [(key, seal(key, payload)) for key, payload in items]
+        with txn.cursor(self._database) as cursor:
+            _, added = cursor.putmulti(sealed, overwrite=False)
+        if added < len(sealed):
+            raise self.unexpected(
+                next(key for key, value in sealed if txn.get(key, db=self._database) != value)
+            )
 
     def delete(self, txn: Transaction, key: bytes) -> bool:
         """Removes a key. False where it was not there."""
@@ -123,13 +142,25 @@ class Table:
         return removed
 
     def damaged(self, key: bytes) -> DataLossError:
-        """The error that names a damaged record."""
+        """Make the error that names a record whose bytes were changed."""
+        return self._damage(key, "checksum")
+
+    def missing(self, key: bytes) -> DataLossError:
+        """Make the error that names a record that must be there and is not."""
+        return self._damage(key, "missing")
+
+    def unexpected(self, key: bytes) -> DataLossError:
+        """Make the error that names a record that must not be there."""
+        return self._damage(key, "unexpected")
+
+    def _damage(self, key: bytes, damage: str) -> DataLossError:
         return DataLossError(
             "RECORD_DAMAGED",
-            f"The record {key.hex()} in {self.name} is damaged on disk: its checksum does not hold. "
+            f"The record {key.hex()} in {self.name} is damaged on disk: {DAMAGE[damage]}. "
             "It is not served. Restore the store from a backup.",
             table=self.name,
             key=key.hex(),
+            damage=damage,
         )
 
     def _open(self, key: bytes, value: bytes) -> bytes:

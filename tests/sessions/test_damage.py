@@ -75,7 +75,9 @@ async def test_a_damaged_header_is_named_until_its_session_is_deleted(tmp_path: 
         made = await sessions.create(Session(title="the header", metadata=struct(kind="a")))
     _flip(tmp_path / DATA_FILE, b"the header")
     async with sessions_in(tmp_path) as sessions:
-        with pytest.raises(DataLossError, match=f"^Session {made.id} is .*in sessions does not hold"):
+        with pytest.raises(
+            DataLossError, match=f"^Session {made.id} is .*in sessions, its checksum does not hold"
+        ):
             sessions.get(made.id)
         with pytest.raises(DataLossError, match=f"^Session {made.id} is .*delete the session"):
             sessions.list(page_size=0, page_token="", filter=struct(kind="a"))

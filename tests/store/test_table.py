@@ -73,7 +73,7 @@ async def test_a_flipped_bit_is_found_wherever_it_is(tmp_path: Path, place: int)
         with store.read() as txn, pytest.raises(DataLossError, match=r"6b in things") as caught:
             things.get(txn, b"k")
     assert caught.value.reason == "RECORD_DAMAGED"
-    assert caught.value.metadata == {"table": "things", "key": "6b"}
+    assert caught.value.metadata == {"table": "things", "key": "6b", "damage": "checksum"}
 
 
 async def test_a_value_under_another_ones_key_is_damage(tmp_path: Path) -> None:

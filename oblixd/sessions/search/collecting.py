@@ -92,9 +92,9 @@ class Collector:
         progress = self._ledger.catalog.progress(txn, Ref(known.number, str(known.number)))
         end = progress.running.answer_sequence or progress.next_sequence
         try:
-            for sequence, payload in self._ledger.transcript.scan(txn, known.number, known.next):
-                if sequence >= end:
-                    break
+            for sequence, payload in self._ledger.transcript.scan(
+                txn, known.number, progress, known.next, end
+            ):
                 if self._room <= 0:
                     return found
                 self._room -= MESSAGE_BYTES + len(payload)
