@@ -10,7 +10,7 @@ numbers big-endian, instants shifted so that those before 1970 sort first.
 | ids | session id | number |
 | sessions | number | SessionRecord: the header, written by updates only |
 | progress | number | ProgressRecord: what every message changes, small |
-| messages | number, sequence | MessageRecord, written once, an answer twice; or a tombstone (`transcript.py`) |
+| messages | number, sequence | MessageRecord, written once, an answer twice; a tombstone is empty |
 | pieces | number, sequence, place | PieceRecord: checkpoints of a running answer, gone when it ends |
 | recency | shelf, time, session id | number |
 | labels | shelf, label, time, session id | number |
