@@ -59,5 +59,6 @@ def _batches(messages: Sequence[messages_pb2.Message]) -> Iterator[list[messages
 def _recorded(result: sessions_pb2.ImportResult) -> sessions_pb2.Session:
     if not result.reason:
         return result.session
-    kind = errors.AlreadyExistsError if result.reason == "SESSION_EXISTS" else errors.InvalidArgumentError
+    is_taken = result.reason in {"SESSION_EXISTS", "SESSION_DELETED"}
+    kind = errors.AlreadyExistsError if is_taken else errors.InvalidArgumentError
     raise kind(result.detail, reason=result.reason)

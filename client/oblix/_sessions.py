@@ -37,6 +37,9 @@ class SessionCalls(Core):
         metadata: Mapping[str, Any] | None = None,
         local_only: bool = False,
         routing_policy: str = "",
+        *,
+        session_id: str | None = None,
+        get_or_create: bool = False,
     ) -> str:
         """Make an empty session and return its id.
 
@@ -45,17 +48,30 @@ class SessionCalls(Core):
         text under the key `system`. Both: JSON values, 16 levels, 256 keys,
         64 KiB. `local_only`: no cloud model ever sees the session; it can't be
         taken back. `routing_policy`: the name of the one that its prompts are routed
-        by where they name none, at most 64 characters. Raises InvalidArgumentError.
+        by where they name none, at most 64 characters.
+
+        `session_id`: a name of the program's own, 1 to 128 characters of A-Z a-z 0-9
+        . _ -; without one the daemon makes an id. `get_or_create=True`: where a
+        session has that id already, it is used as it is, in one atomic step with
+        making it. Nothing of it changes, except that `local_only=True` makes an
+        open session local-only.
+
+        Raises InvalidArgumentError, and AlreadyExistsError: SESSION_EXISTS where a
+        session has the id, unless `get_or_create` is set; SESSION_DELETED where it is
+        that of a deleted session that can be brought back.
         """
         session = sessions_pb2.Session(
+            id=text(session_id or "", "session_id"),
             title=text(title or "", "title"),
             metadata=to_struct(metadata or {}, "metadata"),
             context=to_struct(initial_context or {}, "initial_context"),
             local_only=local_only,
             routing_policy=text(routing_policy, "routing_policy"),
         )
-        request = sessions_pb2.CreateSessionRequest(session=session)
-        answer = await self._transport.acall(lambda link: link.sessions.CreateSession, request)
+        request = sessions_pb2.CreateSessionRequest(session=session, get_existing=get_or_create)
+        answer = await self._transport.acall(
+            lambda link: link.sessions.CreateSession, request, repeatable=get_or_create
+        )
         return answer.session.id
 
     async def create_and_use_session(
@@ -65,9 +81,20 @@ class SessionCalls(Core):
         metadata: Mapping[str, Any] | None = None,
         local_only: bool = False,
         routing_policy: str = "",
+        *,
+        session_id: str | None = None,
+        get_or_create: bool = False,
     ) -> str:
         """Make a session, as `create_session` does, and make it the current one."""
-        made = await self.create_session(title, initial_context, metadata, local_only, routing_policy)
+        made = await self.create_session(
+            title,
+            initial_context,
+            metadata,
+            local_only,
+            routing_policy,
+            session_id=session_id,
+            get_or_create=get_or_create,
+        )
         return self._use(made, True)
 
     def use_session(self, session_id: str) -> bool:
@@ -128,13 +155,15 @@ class SessionCalls(Core):
         except NotFoundError:  # deleted in between
             return None
 
-    def delete_session(self, session_id: str) -> bool:
+    def delete_session(self, session_id: str, *, purge: bool = False) -> bool:
         """Delete a session with its messages, and cancel its running answer. False where there is none.
 
         `undelete_session` brings it back for as long as the daemon's configuration
-        keeps deleted sessions: thirty days, unless it says otherwise.
+        keeps deleted sessions: thirty days, unless it says otherwise. Its id stays
+        taken for as long. `purge=True`: it can't be brought back, and its id is
+        free at once; a session that was deleted before is purged, too.
         """
-        request = sessions_pb2.DeleteSessionRequest(session_id=text(session_id, "session_id"))
+        request = sessions_pb2.DeleteSessionRequest(session_id=text(session_id, "session_id"), purge=purge)
         try:
             self._transport.call(lambda link: link.sessions.DeleteSession, request)
         except NotFoundError:

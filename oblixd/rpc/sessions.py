@@ -26,7 +26,11 @@ class SessionServicer(sessions_pb2_grpc.SessionServiceServicer):
         self, request: pb.CreateSessionRequest, context: Context
     ) -> pb.CreateSessionResponse:
         self._check_policy(request.session.routing_policy)
-        return pb.CreateSessionResponse(session=await self._sessions.create(request.session))
+        if request.get_existing:
+            session, created = await self._sessions.get_or_create(request.session)
+        else:
+            session, created = await self._sessions.create(request.session), True
+        return pb.CreateSessionResponse(session=session, created=created)
 
     async def GetSession(self, request: pb.GetSessionRequest, context: Context) -> pb.GetSessionResponse:
         return pb.GetSessionResponse(session=self._sessions.get(request.session_id))
@@ -55,13 +59,27 @@ class SessionServicer(sessions_pb2_grpc.SessionServiceServicer):
     async def DeleteSession(
         self, request: pb.DeleteSessionRequest, context: Context
     ) -> pb.DeleteSessionResponse:
-        await self._sessions.delete(request.session_id)
+        await self._sessions.delete(request.session_id, purge=request.purge)
         return pb.DeleteSessionResponse()
 
     async def UndeleteSession(
         self, request: pb.UndeleteSessionRequest, context: Context
     ) -> pb.UndeleteSessionResponse:
         return pb.UndeleteSessionResponse(session=await self._sessions.undelete(request.session_id))
+
+    async def ExcludeMessages(
+        self, request: pb.ExcludeMessagesRequest, context: Context
+    ) -> pb.ExcludeMessagesResponse:
+        sequences = await self._sessions.exclude(
+            request.session_id, request.sequences, request.reason, request.detail
+        )
+        return pb.ExcludeMessagesResponse(sequences=sequences)
+
+    async def IncludeMessages(
+        self, request: pb.IncludeMessagesRequest, context: Context
+    ) -> pb.IncludeMessagesResponse:
+        sequences = await self._sessions.include(request.session_id, request.sequences)
+        return pb.IncludeMessagesResponse(sequences=sequences)
 
     async def AppendMessages(
         self, request: pb.AppendMessagesRequest, context: Context

@@ -221,7 +221,7 @@ def taken_id(session_id: str) -> AlreadyExistsError:
     """The error for an id that another session has."""
     return AlreadyExistsError(
         "SESSION_EXISTS",
-        f"There is a session {session_id} already. Import under a new id, or delete that one.",
+        f"There is a session {session_id} already. Use that one, or choose another id.",
         session_id=session_id,
     )
 
@@ -229,8 +229,8 @@ def taken_id(session_id: str) -> AlreadyExistsError:
 def taken_by_deleted(session_id: str) -> AlreadyExistsError:
     """The error for an id that a deleted session still has."""
     return AlreadyExistsError(
-        "SESSION_EXISTS",
+        "SESSION_DELETED",
         f"Session {session_id} was deleted and can still be brought back: undelete it, "
-        "or import under a new id.",
+        "purge it to use its id for a new session, or choose another id.",
         session_id=session_id,
     )

@@ -123,6 +123,25 @@ async def purge(ledger: Ledger, days: int) -> int:
     return purged
 
 
+async def purge_deleted(ledger: Ledger, session_id: str) -> bool:
+    """Lets go of one deleted session, and frees its id. False where no deleted session has it."""
+    check_session_id(session_id)
+
+    def write(txn: Transaction) -> int | None:
+        found = ledger.tables.deleted_ids.get(txn, session_id.encode())
+        if found is None:
+            return None
+        ref = Ref(int.from_bytes(found, "big"), session_id)
+        _forget(ledger, txn, ref, deleted_record(ledger, txn, ref.number).delete_us)
+        ledger.tables.garbage.put(txn, found, b"")
+        return ref.number
+
+    number = await ledger.store.write(write)
+    if number is not None:
+        sweep(ledger, number)
+    return number is not None
+
+
 def _purge_some(ledger: Ledger, until_us: int, txn: Transaction) -> list[int]:
     end = DELETED + time_key(until_us)
     scan = ledger.tables.recency.ascending(txn, DELETED)

@@ -12,7 +12,10 @@ from oblixd.store.v1 import records_pb2 as records
 
 
 def taken(messages: Sequence[pb.Message], now_us: int, request_id: str = "") -> list[records.MessageRecord]:
-    """The records of new messages: role, parts, create_time, status, model and usage are taken."""
+    """The records of new messages.
+
+    role, parts, create_time, status, model, usage and client_data are taken.
+    """
     return [_taken(message, now_us, request_id) for message in messages]
 
 
@@ -24,6 +27,7 @@ def _taken(message: pb.Message, now_us: int, request_id: str) -> records.Message
         record.create_us = now_us
     record.ClearField("timings")
     record.ClearField("decision")
+    record.ClearField("exclusion")
     return record
 
 

@@ -26,6 +26,7 @@ def message_record(message: pb.Message) -> records.MessageRecord:
         model=message.model,
         request_id=pack(message.request_id),
         source_session_id=pack(message.source_session_id),
+        client_data=message.client_data,
     )
     if message.HasField("usage"):
         record.usage.input_tokens = message.usage.input_tokens
@@ -36,6 +37,8 @@ def message_record(message: pb.Message) -> records.MessageRecord:
         record.timings.CopyFrom(_timings_record(message.timings))
     if message.HasField("decision"):
         record.decision.CopyFrom(decision_record(message.decision))
+    if message.HasField("exclusion"):
+        record.exclusion.CopyFrom(exclusion_record(message.exclusion))
     return record
 
 
@@ -51,6 +54,7 @@ def message_from(record: records.MessageRecord, sequence: int) -> pb.Message:
         model=record.model,
         request_id=unpack(record.request_id),
         source_session_id=unpack(record.source_session_id),
+        client_data=record.client_data,
     )
     if record.HasField("usage"):
         message.usage.input_tokens = record.usage.input_tokens
@@ -61,6 +65,8 @@ def message_from(record: records.MessageRecord, sequence: int) -> pb.Message:
         message.timings.CopyFrom(_timings_from(record.timings))
     if record.HasField("decision"):
         message.decision.CopyFrom(decision_from(record.decision))
+    if record.HasField("exclusion"):
+        message.exclusion.CopyFrom(_exclusion_from(record.exclusion))
     return message
 
 
@@ -148,6 +154,19 @@ def part_from(record: records.PartRecord) -> pb.Part:
             )
         case _:
             return pb.Part()
+
+
+def exclusion_record(exclusion: pb.ContextExclusion) -> records.ExclusionRecord:
+    """The record of a mark."""
+    return records.ExclusionRecord(
+        reason=exclusion.reason, detail=exclusion.detail, marked_us=timestamp_us(exclusion.mark_time)
+    )
+
+
+def _exclusion_from(record: records.ExclusionRecord) -> pb.ContextExclusion:
+    return pb.ContextExclusion(
+        reason=record.reason, detail=record.detail, mark_time=timestamp(record.marked_us)
+    )
 
 
 def _timings_record(timings: pb.Timings) -> records.TimingsRecord:

@@ -25,6 +25,7 @@ from oblixd.sessions import deletion, listing, upkeep
 from oblixd.sessions.backup import backup
 from oblixd.sessions.copying import copy
 from oblixd.sessions.creating import create
+from oblixd.sessions.exclusion import exclude, include
 from oblixd.sessions.exporting import export_sessions
 from oblixd.sessions.garbage import sweep_leftovers
 from oblixd.sessions.importing import import_sessions
@@ -45,6 +46,7 @@ from oblixd.store import Store, Transaction
 
 Messages: TypeAlias = list[Message]
 SessionPage: TypeAlias = tuple[list[Session], str]
+Sequences: TypeAlias = list[int]
 MessagePage: TypeAlias = tuple[list[Message], str]
 
 
@@ -89,8 +91,21 @@ class Sessions:
         self._watches.close()
 
     async def create(self, session: Session) -> Session:
-        """Makes an empty session of the title, metadata, context, local_only and routing_policy given."""
-        return await create(self._ledger, session)
+        """Makes an empty session of the title, metadata, context, local_only and routing_policy given.
+
+        Its id is the one given, or a new one. AlreadyExistsError SESSION_EXISTS where a session has it,
+        SESSION_DELETED where one had it that can be brought back.
+        """
+        made, _ = await create(self._ledger, session, get_existing=False)
+        return made
+
+    async def get_or_create(self, session: Session) -> tuple[Session, bool]:
+        """The session of an id, made as `create` does where there is none; and whether it was made.
+
+        One that is there stays as it is, but becomes local-only where `session` is. Errors: only
+        SESSION_DELETED, as `create`.
+        """
+        return await create(self._ledger, session, get_existing=True)
 
     def get(self, session_id: str) -> Session:
         """The header. Reads no messages."""
@@ -140,14 +155,17 @@ class Sessions:
 
         return await self._ledger.write(ref, write)
 
-    async def delete(self, session_id: str) -> None:
+    async def delete(self, session_id: str, *, purge: bool = False) -> None:
         """Deletes a session. It can be brought back for as long as deleted ones are kept.
 
         A damaged one can't. Its id stays taken for that long. A turn that runs is ended, its part is kept as
-        CANCELLED, and it is told to `on_deleted`.
+        CANCELLED, and it is told to `on_deleted`. `purge`: it can't be brought back and its id is free at
+        once, also where it was deleted before.
         """
+        if purge and await deletion.purge_deleted(self._ledger, session_id):
+            return
         ref = self._ledger.ref(session_id)
-        request_id = await deletion.delete(self._ledger, ref, self._keeping.deleted_days > 0)
+        request_id = await deletion.delete(self._ledger, ref, not purge and self._keeping.deleted_days > 0)
         if request_id:
             self.on_deleted(session_id, request_id)
 
@@ -226,6 +244,23 @@ class Sessions:
         NotFoundError also in the middle, where the session is deleted meanwhile.
         """
         return listing.history(self._ledger, self._ledger.ref(session_id), before_sequence)
+
+    async def exclude(
+        self, session_id: str, sequences: Sequence[int], reason: str = "", detail: str = ""
+    ) -> Sequences:
+        """Marks 1 to 1,000 messages as left out of contexts, with the other halves of their tool calls.
+
+        Also while a turn runs, but not its answer. Returns the sequences that were marked now; a mark that
+        is there stays. NotFoundError MESSAGE_NOT_FOUND, and nothing is marked, where no message stands.
+        """
+        return await exclude(self._ledger, session_id, sequences, reason, detail)
+
+    async def include(self, session_id: str, sequences: Sequence[int]) -> Sequences:
+        """Takes the marks of messages away, and those of the other halves of their tool calls.
+
+        Returns the sequences whose mark is gone. Errors as `exclude`.
+        """
+        return await include(self._ledger, session_id, sequences)
 
     async def begin_turn(
         self,

@@ -21,6 +21,9 @@ MAX_ID_CHARACTERS = 128
 MAX_PAGE_SIZE = 1000
 MAX_NAME_CHARACTERS = 128
 MAX_MEDIA_TYPE_CHARACTERS = 127
+MAX_CLIENT_DATA_BYTES = 2**20
+MAX_REASON_CHARACTERS = 128
+MAX_DETAIL_CHARACTERS = 4096
 
 _SESSION_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _REQUEST_ID = re.compile(r"[ -~]{1,128}")
@@ -155,8 +158,29 @@ def check_message(message: pb.Message, field: str) -> None:
         )
     check_parts(message.parts, f"{field}.parts")
     _check_length(message.model, f"{field}.model", MAX_TITLE_CHARACTERS, "MODEL_TOO_LONG")
+    _check_client_data(message.client_data, f"{field}.client_data")
     if message.HasField("create_time"):
         check_time(message.create_time, f"{field}.create_time")
+
+
+def check_exclusion(reason: str, detail: str, field: str = "") -> None:
+    """A reason of at most 128 characters, a detail of at most 4,096. `field`: what they are fields of."""
+    _check_length(reason, f"{field}reason", MAX_REASON_CHARACTERS, "EXCLUSION_TOO_LONG")
+    _check_length(detail, f"{field}detail", MAX_DETAIL_CHARACTERS, "EXCLUSION_TOO_LONG")
+
+
+def check_sequences(sequences: Sequence[int], field: str = "sequences") -> None:
+    """The places of 1 to 1,000 messages, each 1 or more."""
+    check_count(len(sequences), field)
+    for place, sequence in enumerate(sequences):
+        if sequence < 1:
+            raise invalid(
+                "INVALID_SEQUENCE",
+                f"{field}[{place}]",
+                f"must be 1 or more, not {sequence}.",
+                limit=1,
+                given=sequence,
+            )
 
 
 def check_provenance(message: pb.Message, field: str) -> None:
@@ -166,6 +190,10 @@ def check_provenance(message: pb.Message, field: str) -> None:
         check_request_id(message.request_id, f"{field}.request_id")
     if message.source_session_id:
         check_session_id(message.source_session_id, f"{field}.source_session_id")
+    if message.HasField("exclusion"):
+        mark = message.exclusion
+        check_exclusion(mark.reason, mark.detail, f"{field}.exclusion.")
+        check_time(mark.mark_time, f"{field}.exclusion.mark_time")
     check_durations(message, field)
 
 
@@ -208,6 +236,17 @@ def check_parts(parts: Sequence[pb.Part], field: str) -> None:
         )
     for place, part in enumerate(parts):
         _check_part(part, f"{field}[{place}]")
+
+
+def _check_client_data(data: bytes, field: str) -> None:
+    if len(data) > MAX_CLIENT_DATA_BYTES:
+        raise invalid(
+            "CLIENT_DATA_TOO_LARGE",
+            field,
+            f"must be at most {MAX_CLIENT_DATA_BYTES:,} bytes (1 MiB), not {len(data):,}.",
+            limit=MAX_CLIENT_DATA_BYTES,
+            given=len(data),
+        )
 
 
 def check_time(time: Timestamp, field: str) -> None:

@@ -107,3 +107,14 @@ def test_a_list_that_is_cut_says_so(oblix) -> None:
     assert done.stderr == "oblix: 50 are shown, and there are more: --limit N shows N.\n"
     done = oblix("sessions", "list", "--filter", "test=many", "--limit", "51")
     assert (len(done.stdout.splitlines()), done.stderr) == (51, "")
+
+
+def test_a_session_is_created_or_used_by_an_id_of_ones_own(oblix, create) -> None:
+    assert create("Bot", "--id", "cli-bot") == "cli-bot"
+    assert create("Other", "--id", "cli-bot", "--get") == "cli-bot"
+    done = oblix("sessions", "create", "--id", "cli-bot", ok=False)
+    assert (done.returncode, "cli-bot already" in done.stderr) == (1, True)
+    assert oblix("sessions", "view", "cli-bot").stdout.startswith("Bot\n")
+    oblix("sessions", "delete", "cli-bot")
+    oblix("sessions", "delete", "--purge", "cli-bot")
+    assert create("New", "--id", "cli-bot", "--get") == "cli-bot"

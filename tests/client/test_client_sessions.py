@@ -283,3 +283,25 @@ async def test_bad_messages_name_the_field(
 def test_a_bad_limit_is_refused(client: OblixClient, limit: object) -> None:
     with pytest.raises(OblixError, match="limit"):
         client.list_sessions(limit=limit)
+
+
+async def test_a_program_names_its_session_itself(client: OblixClient) -> None:
+    made = await client.create_session("Bot", session_id="named-by-us", get_or_create=True)
+    assert made == "named-by-us"
+    again = await client.create_and_use_session("Other", session_id=made, get_or_create=True, local_only=True)
+    assert again == made == client.current_session_id
+    found = client.get_session(made)
+    assert found is not None
+    assert (found["title"], found["local_only"]) == ("Bot", True)
+    with pytest.raises(AlreadyExistsError) as caught:
+        await client.create_session(session_id=made)
+    assert caught.value.reason == "SESSION_EXISTS"
+    assert client.delete_session(made)
+    with pytest.raises(AlreadyExistsError) as caught:
+        await client.create_session(session_id=made, get_or_create=True)
+    assert caught.value.reason == "SESSION_DELETED"
+    assert client.delete_session(made, purge=True)
+    assert not client.delete_session(made, purge=True)
+    assert await client.create_session(session_id=made) == made
+    with pytest.raises(InvalidArgumentError):
+        await client.create_session(get_or_create=True)

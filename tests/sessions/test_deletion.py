@@ -113,7 +113,7 @@ async def test_its_id_stays_taken_until_it_is_purged(tmp_path: Path) -> None:
     async with sessions_in(tmp_path, clock) as sessions:
         made = await _rich(sessions)
         await sessions.delete(made.id)
-        assert (await _import(sessions, made.id)).startswith(f"SESSION_EXISTS Session {made.id} was deleted")
+        assert (await _import(sessions, made.id)).startswith(f"SESSION_DELETED Session {made.id} was deleted")
         clock.pass_days(31)
         assert await deletion.purge(sessions.ledger, 30) == 1
         with pytest.raises(NotFoundError):

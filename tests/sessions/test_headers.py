@@ -25,7 +25,6 @@ async def test_a_session_is_made_of_what_was_given(sessions: Sessions) -> None:
             metadata=struct(a=1),
             context=struct(system="Be brief."),
             local_only=True,
-            id="mine",
             archived=True,
             message_count=7,
         )

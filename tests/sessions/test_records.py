@@ -81,6 +81,7 @@ TIMINGS = st.builds(
     tokens_per_second=st.floats(0, 9),
 )
 USAGES = st.builds(pb.Usage, input_tokens=INTEGERS, output_tokens=INTEGERS, cost=st.none() | st.floats(0, 9))
+EXCLUSIONS = st.builds(pb.ContextExclusion, reason=TEXT, detail=TEXT, mark_time=WHEN)
 IDS = st.uuids().map(str) | st.text(max_size=40)
 MESSAGES = st.builds(
     pb.Message,
@@ -96,6 +97,8 @@ MESSAGES = st.builds(
     request_id=IDS,
     decision=st.none() | DECISIONS,
     source_session_id=IDS,
+    exclusion=st.none() | EXCLUSIONS,
+    client_data=st.binary(max_size=9),
 )
 
 
@@ -109,7 +112,8 @@ def test_a_message_comes_back_from_its_record(message: pb.Message) -> None:
 def test_the_round_trip_test_sets_every_field() -> None:
     """A field that is added to the contract must be added to the records, too."""
     covered = {
-        pb.Message: 12,
+        pb.Message: 14,
+        pb.ContextExclusion: 3,
         pb.Part: 5,
         pb.ImagePart: 2,
         pb.ToolCallPart: 3,

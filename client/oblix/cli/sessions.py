@@ -27,11 +27,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
     create.add_argument("title", nargs="?", metavar="TITLE")
     create.add_argument("--metadata", **pairs("set this key of the metadata"))
     create.add_argument("--local-only", action="store_true", help="never let a cloud model see it")
+    create.add_argument(
+        "--id", metavar="ID", help="its id: 1 to 128 of A-Z a-z 0-9 . _ - (default: a new one)"
+    )
+    create.add_argument(
+        "--get", action="store_true", help="use the session that has --id, where there is one"
+    )
     create.set_defaults(run=_create)
     delete = actions.add_parser(
         "delete", help="delete sessions and their messages; `undelete` brings them back"
     )
     delete.add_argument("ids", nargs="+", metavar="ID")
+    delete.add_argument(
+        "--purge",
+        action="store_true",
+        help="for good; also what was deleted before, and its id is free again",
+    )
     delete.set_defaults(run=_delete)
     search.configure(actions)
     housekeeping.configure(actions)
@@ -89,16 +100,22 @@ def _view(arguments: argparse.Namespace) -> None:
 
 def _create(arguments: argparse.Namespace) -> None:
     client = OblixClient()
-    metadata = dict(arguments.metadata)
-    print(
-        asyncio.run(
-            client.create_session(arguments.title, metadata=metadata, local_only=arguments.local_only)
-        )
+    created = client.create_session(
+        arguments.title,
+        metadata=dict(arguments.metadata),
+        local_only=arguments.local_only,
+        session_id=arguments.id,
+        get_or_create=arguments.get,
     )
+    print(asyncio.run(created))
 
 
 def _delete(arguments: argparse.Namespace) -> None:
     client = OblixClient()
-    unknown = [session_id for session_id in arguments.ids if not client.delete_session(session_id)]
+    unknown = [
+        session_id
+        for session_id in arguments.ids
+        if not client.delete_session(session_id, purge=arguments.purge)
+    ]
     if unknown:
         raise unknown_session(", ".join(unknown))

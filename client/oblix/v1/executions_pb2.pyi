@@ -384,6 +384,7 @@ class ExecuteRequest(message.Message):
     PRIORITY_FIELD_NUMBER: builtins.int
     WHEN_BUSY_FIELD_NUMBER: builtins.int
     TIMEOUT_FIELD_NUMBER: builtins.int
+    INCLUDE_EXCLUDED_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """1 to 128 printable ASCII characters, unique per daemon. Empty: one is made."""
     session_id: builtins.str
@@ -404,6 +405,10 @@ class ExecuteRequest(message.Message):
     """Whether it goes before or behind others that wait for the same model."""
     when_busy: WhenBusy.ValueType
     """What happens where the session has a turn running already."""
+    include_excluded: builtins.bool
+    """True: messages that are marked as left out of contexts (Message.exclusion)
+    are sent all the same. The marks stay. Default false.
+    """
     @builtins.property
     def input(self) -> containers.RepeatedCompositeFieldContainer[messages_pb2.Message]:
         """What is said now: 1 to 1,000 messages, the last of them from a user or a
@@ -461,10 +466,11 @@ class ExecuteRequest(message.Message):
         priority: Priority.ValueType = ...,
         when_busy: WhenBusy.ValueType = ...,
         timeout: duration_pb2.Duration | None = ...,
+        include_excluded: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["options", b"options", "policy", b"policy", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_checks", b"agent_checks", "candidates", b"candidates", "context_policy", b"context_policy", "input", b"input", "local_only", b"local_only", "model", b"model", "on_break", b"on_break", "on_disconnect", b"on_disconnect", "options", b"options", "policy", b"policy", "priority", b"priority", "request_id", b"request_id", "session_id", b"session_id", "timeout", b"timeout", "tool_choice", b"tool_choice", "tools", b"tools", "when_busy", b"when_busy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_checks", b"agent_checks", "candidates", b"candidates", "context_policy", b"context_policy", "include_excluded", b"include_excluded", "input", b"input", "local_only", b"local_only", "model", b"model", "on_break", b"on_break", "on_disconnect", b"on_disconnect", "options", b"options", "policy", b"policy", "priority", b"priority", "request_id", b"request_id", "session_id", b"session_id", "timeout", b"timeout", "tool_choice", b"tool_choice", "tools", b"tools", "when_busy", b"when_busy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -724,6 +730,8 @@ class ContextReport(message.Message):
     OMITTED_TOKENS_FIELD_NUMBER: builtins.int
     SENT_TOKENS_FIELD_NUMBER: builtins.int
     IS_COUNTED_FIELD_NUMBER: builtins.int
+    EXCLUDED_FIELD_NUMBER: builtins.int
+    EXCLUDED_MESSAGES_FIELD_NUMBER: builtins.int
     sent_messages: builtins.int
     """Messages that were sent, the input included."""
     omitted_messages: builtins.int
@@ -736,6 +744,14 @@ class ContextReport(message.Message):
     """
     is_counted: builtins.bool
     """True: by the model's own tokeniser. False: an estimate."""
+    excluded_messages: builtins.int
+    """How many marked messages were left out. It can be more than are listed."""
+    @builtins.property
+    def excluded(self) -> containers.RepeatedCompositeFieldContainer[ExcludedMessage]:
+        """Messages that were left out because they are marked: the newest 100, in
+        order. They are not part of omitted_messages.
+        """
+
     def __init__(
         self,
         *,
@@ -744,10 +760,42 @@ class ContextReport(message.Message):
         omitted_tokens: builtins.int = ...,
         sent_tokens: builtins.int = ...,
         is_counted: builtins.bool = ...,
+        excluded: abc.Iterable[ExcludedMessage] | None = ...,
+        excluded_messages: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["is_counted", b"is_counted", "omitted_messages", b"omitted_messages", "omitted_tokens", b"omitted_tokens", "sent_messages", b"sent_messages", "sent_tokens", b"sent_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["excluded", b"excluded", "excluded_messages", b"excluded_messages", "is_counted", b"is_counted", "omitted_messages", b"omitted_messages", "omitted_tokens", b"omitted_tokens", "sent_messages", b"sent_messages", "sent_tokens", b"sent_tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ExcludedMessage(message.Message):
+    """A message that was left out of a context because of its mark."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    MESSAGE_ID_FIELD_NUMBER: builtins.int
+    SEQUENCE_FIELD_NUMBER: builtins.int
+    EXCLUSION_FIELD_NUMBER: builtins.int
+    message_id: builtins.str
+    """The message's id."""
+    sequence: builtins.int
+    """The message's place in its session."""
+    @builtins.property
+    def exclusion(self) -> messages_pb2.ContextExclusion:
+        """Why it is left out."""
+
+    def __init__(
+        self,
+        *,
+        message_id: builtins.str = ...,
+        sequence: builtins.int = ...,
+        exclusion: messages_pb2.ContextExclusion | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["exclusion", b"exclusion"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["exclusion", b"exclusion", "message_id", b"message_id", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

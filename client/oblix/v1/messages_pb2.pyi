@@ -306,6 +306,8 @@ class Message(message.Message):
     REQUEST_ID_FIELD_NUMBER: builtins.int
     DECISION_FIELD_NUMBER: builtins.int
     SOURCE_SESSION_ID_FIELD_NUMBER: builtins.int
+    EXCLUSION_FIELD_NUMBER: builtins.int
+    CLIENT_DATA_FIELD_NUMBER: builtins.int
     id: builtins.str
     """The message's id, unique in its session. Output only; made by the daemon
     unless an import brings one.
@@ -324,6 +326,10 @@ class Message(message.Message):
     """The execution that recorded it, if one did. Output only."""
     source_session_id: builtins.str
     """The session that a merge took this message from. Output only."""
+    client_data: builtins.bytes
+    """The program's own data, at most 1 MiB. It is kept and returned as it is;
+    it is never sent to a model, searched or shown. Default empty.
+    """
     @builtins.property
     def parts(self) -> containers.RepeatedCompositeFieldContainer[Part]:
         """What was said, in order. At most 256 parts and 8 MiB in all."""
@@ -344,6 +350,14 @@ class Message(message.Message):
     def decision(self) -> routing_pb2.RoutingDecision:
         """Why this model answered. Unset for messages that no model wrote here."""
 
+    @builtins.property
+    def exclusion(self) -> ContextExclusion:
+        """Why this message is left out of the contexts that models are sent. Unset:
+        it is not. Set by the daemon when a provider refuses a request and the
+        refusal names this message's content, and by ExcludeMessages. Cleared by
+        IncludeMessages and by an edit of the message. Output only, but for imports.
+        """
+
     def __init__(
         self,
         *,
@@ -359,9 +373,41 @@ class Message(message.Message):
         request_id: builtins.str = ...,
         decision: routing_pb2.RoutingDecision | None = ...,
         source_session_id: builtins.str = ...,
+        exclusion: ContextExclusion | None = ...,
+        client_data: builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "decision", b"decision", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "decision", b"decision", "exclusion", b"exclusion", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "decision", b"decision", "id", b"id", "model", b"model", "parts", b"parts", "request_id", b"request_id", "role", b"role", "sequence", b"sequence", "source_session_id", b"source_session_id", "status", b"status", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["client_data", b"client_data", "create_time", b"create_time", "decision", b"decision", "exclusion", b"exclusion", "id", b"id", "model", b"model", "parts", b"parts", "request_id", b"request_id", "role", b"role", "sequence", b"sequence", "source_session_id", b"source_session_id", "status", b"status", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ContextExclusion(message.Message):
+    """Why a message is left out of contexts."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: builtins.int
+    DETAIL_FIELD_NUMBER: builtins.int
+    MARK_TIME_FIELD_NUMBER: builtins.int
+    reason: builtins.str
+    """UPPER_SNAKE reason. At most 128 characters."""
+    detail: builtins.str
+    """The reason for a person. At most 4,096 characters."""
+    @builtins.property
+    def mark_time(self) -> timestamp_pb2.Timestamp:
+        """When the message was marked."""
+
+    def __init__(
+        self,
+        *,
+        reason: builtins.str = ...,
+        detail: builtins.str = ...,
+        mark_time: timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["mark_time", b"mark_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["detail", b"detail", "mark_time", b"mark_time", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

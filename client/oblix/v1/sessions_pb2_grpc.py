@@ -68,6 +68,16 @@ class SessionServiceStub:
                 request_serializer=oblix_dot_v1_dot_sessions__pb2.UndeleteSessionRequest.SerializeToString,
                 response_deserializer=oblix_dot_v1_dot_sessions__pb2.UndeleteSessionResponse.FromString,
                 _registered_method=True)
+        self.ExcludeMessages = channel.unary_unary(
+                '/oblix.v1.SessionService/ExcludeMessages',
+                request_serializer=oblix_dot_v1_dot_sessions__pb2.ExcludeMessagesRequest.SerializeToString,
+                response_deserializer=oblix_dot_v1_dot_sessions__pb2.ExcludeMessagesResponse.FromString,
+                _registered_method=True)
+        self.IncludeMessages = channel.unary_unary(
+                '/oblix.v1.SessionService/IncludeMessages',
+                request_serializer=oblix_dot_v1_dot_sessions__pb2.IncludeMessagesRequest.SerializeToString,
+                response_deserializer=oblix_dot_v1_dot_sessions__pb2.IncludeMessagesResponse.FromString,
+                _registered_method=True)
         self.AppendMessages = channel.unary_unary(
                 '/oblix.v1.SessionService/AppendMessages',
                 request_serializer=oblix_dot_v1_dot_sessions__pb2.AppendMessagesRequest.SerializeToString,
@@ -128,7 +138,9 @@ class SessionServiceServicer:
     """
 
     def CreateSession(self, request, context):
-        """Makes an empty session.
+        """Makes an empty session, or with get_existing returns the one that has its
+        id: both are one atomic step, so that programs that meet at a new name
+        share one session.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -157,7 +169,8 @@ class SessionServiceServicer:
 
     def DeleteSession(self, request, context):
         """Removes a session and its messages, and cancels its running turn. It can
-        be brought back for as long as the configuration keeps deleted sessions.
+        be brought back for as long as the configuration keeps deleted sessions,
+        and its id stays taken for as long, unless purge is set.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -166,6 +179,23 @@ class SessionServiceServicer:
     def UndeleteSession(self, request, context):
         """Brings a deleted session back as it was. One that is not deleted is
         FAILED_PRECONDITION SESSION_NOT_DELETED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExcludeMessages(self, request, context):
+        """Leaves messages out of the contexts that models are sent; the session keeps
+        them. A call of a tool and its result are marked together, whichever of
+        the two is named. A turn that runs is not affected.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def IncludeMessages(self, request, context):
+        """Takes that mark away, also one that the daemon set, from the messages that
+        are named and from the other half of their tool calls.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -277,6 +307,16 @@ def add_SessionServiceServicer_to_server(servicer, server):
                     servicer.UndeleteSession,
                     request_deserializer=oblix_dot_v1_dot_sessions__pb2.UndeleteSessionRequest.FromString,
                     response_serializer=oblix_dot_v1_dot_sessions__pb2.UndeleteSessionResponse.SerializeToString,
+            ),
+            'ExcludeMessages': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExcludeMessages,
+                    request_deserializer=oblix_dot_v1_dot_sessions__pb2.ExcludeMessagesRequest.FromString,
+                    response_serializer=oblix_dot_v1_dot_sessions__pb2.ExcludeMessagesResponse.SerializeToString,
+            ),
+            'IncludeMessages': grpc.unary_unary_rpc_method_handler(
+                    servicer.IncludeMessages,
+                    request_deserializer=oblix_dot_v1_dot_sessions__pb2.IncludeMessagesRequest.FromString,
+                    response_serializer=oblix_dot_v1_dot_sessions__pb2.IncludeMessagesResponse.SerializeToString,
             ),
             'AppendMessages': grpc.unary_unary_rpc_method_handler(
                     servicer.AppendMessages,
@@ -495,6 +535,60 @@ class SessionService:
             '/oblix.v1.SessionService/UndeleteSession',
             oblix_dot_v1_dot_sessions__pb2.UndeleteSessionRequest.SerializeToString,
             oblix_dot_v1_dot_sessions__pb2.UndeleteSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExcludeMessages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oblix.v1.SessionService/ExcludeMessages',
+            oblix_dot_v1_dot_sessions__pb2.ExcludeMessagesRequest.SerializeToString,
+            oblix_dot_v1_dot_sessions__pb2.ExcludeMessagesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def IncludeMessages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oblix.v1.SessionService/IncludeMessages',
+            oblix_dot_v1_dot_sessions__pb2.IncludeMessagesRequest.SerializeToString,
+            oblix_dot_v1_dot_sessions__pb2.IncludeMessagesResponse.FromString,
             options,
             channel_credentials,
             insecure,

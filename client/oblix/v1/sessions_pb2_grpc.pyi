@@ -38,7 +38,10 @@ class SessionServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> SessionServiceAsyncStub: ...
     CreateSession: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.CreateSessionRequest, _sessions_pb2.CreateSessionResponse]
-    """Makes an empty session."""
+    """Makes an empty session, or with get_existing returns the one that has its
+    id: both are one atomic step, so that programs that meet at a new name
+    share one session.
+    """
     GetSession: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.GetSessionRequest, _sessions_pb2.GetSessionResponse]
     """Reads a session's header. Reads no messages."""
     ListSessions: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.ListSessionsRequest, _sessions_pb2.ListSessionsResponse]
@@ -47,11 +50,21 @@ class SessionServiceStub:
     """Changes a session's header."""
     DeleteSession: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.DeleteSessionRequest, _sessions_pb2.DeleteSessionResponse]
     """Removes a session and its messages, and cancels its running turn. It can
-    be brought back for as long as the configuration keeps deleted sessions.
+    be brought back for as long as the configuration keeps deleted sessions,
+    and its id stays taken for as long, unless purge is set.
     """
     UndeleteSession: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.UndeleteSessionRequest, _sessions_pb2.UndeleteSessionResponse]
     """Brings a deleted session back as it was. One that is not deleted is
     FAILED_PRECONDITION SESSION_NOT_DELETED.
+    """
+    ExcludeMessages: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.ExcludeMessagesRequest, _sessions_pb2.ExcludeMessagesResponse]
+    """Leaves messages out of the contexts that models are sent; the session keeps
+    them. A call of a tool and its result are marked together, whichever of
+    the two is named. A turn that runs is not affected.
+    """
+    IncludeMessages: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.IncludeMessagesRequest, _sessions_pb2.IncludeMessagesResponse]
+    """Takes that mark away, also one that the daemon set, from the messages that
+    are named and from the other half of their tool calls.
     """
     AppendMessages: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.AppendMessagesRequest, _sessions_pb2.AppendMessagesResponse]
     """Adds messages at a session's end: all of them or none."""
@@ -91,7 +104,10 @@ class SessionServiceAsyncStub(SessionServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateSession: _aio.UnaryUnaryMultiCallable[_sessions_pb2.CreateSessionRequest, _sessions_pb2.CreateSessionResponse]  # type: ignore[assignment]
-    """Makes an empty session."""
+    """Makes an empty session, or with get_existing returns the one that has its
+    id: both are one atomic step, so that programs that meet at a new name
+    share one session.
+    """
     GetSession: _aio.UnaryUnaryMultiCallable[_sessions_pb2.GetSessionRequest, _sessions_pb2.GetSessionResponse]  # type: ignore[assignment]
     """Reads a session's header. Reads no messages."""
     ListSessions: _aio.UnaryUnaryMultiCallable[_sessions_pb2.ListSessionsRequest, _sessions_pb2.ListSessionsResponse]  # type: ignore[assignment]
@@ -100,11 +116,21 @@ class SessionServiceAsyncStub(SessionServiceStub):
     """Changes a session's header."""
     DeleteSession: _aio.UnaryUnaryMultiCallable[_sessions_pb2.DeleteSessionRequest, _sessions_pb2.DeleteSessionResponse]  # type: ignore[assignment]
     """Removes a session and its messages, and cancels its running turn. It can
-    be brought back for as long as the configuration keeps deleted sessions.
+    be brought back for as long as the configuration keeps deleted sessions,
+    and its id stays taken for as long, unless purge is set.
     """
     UndeleteSession: _aio.UnaryUnaryMultiCallable[_sessions_pb2.UndeleteSessionRequest, _sessions_pb2.UndeleteSessionResponse]  # type: ignore[assignment]
     """Brings a deleted session back as it was. One that is not deleted is
     FAILED_PRECONDITION SESSION_NOT_DELETED.
+    """
+    ExcludeMessages: _aio.UnaryUnaryMultiCallable[_sessions_pb2.ExcludeMessagesRequest, _sessions_pb2.ExcludeMessagesResponse]  # type: ignore[assignment]
+    """Leaves messages out of the contexts that models are sent; the session keeps
+    them. A call of a tool and its result are marked together, whichever of
+    the two is named. A turn that runs is not affected.
+    """
+    IncludeMessages: _aio.UnaryUnaryMultiCallable[_sessions_pb2.IncludeMessagesRequest, _sessions_pb2.IncludeMessagesResponse]  # type: ignore[assignment]
+    """Takes that mark away, also one that the daemon set, from the messages that
+    are named and from the other half of their tool calls.
     """
     AppendMessages: _aio.UnaryUnaryMultiCallable[_sessions_pb2.AppendMessagesRequest, _sessions_pb2.AppendMessagesResponse]  # type: ignore[assignment]
     """Adds messages at a session's end: all of them or none."""
@@ -147,7 +173,10 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _sessions_pb2.CreateSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_sessions_pb2.CreateSessionResponse, _abc.Awaitable[_sessions_pb2.CreateSessionResponse]]:
-        """Makes an empty session."""
+        """Makes an empty session, or with get_existing returns the one that has its
+        id: both are one atomic step, so that programs that meet at a new name
+        share one session.
+        """
 
     @_abc_1.abstractmethod
     def GetSession(
@@ -180,7 +209,8 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_sessions_pb2.DeleteSessionResponse, _abc.Awaitable[_sessions_pb2.DeleteSessionResponse]]:
         """Removes a session and its messages, and cancels its running turn. It can
-        be brought back for as long as the configuration keeps deleted sessions.
+        be brought back for as long as the configuration keeps deleted sessions,
+        and its id stays taken for as long, unless purge is set.
         """
 
     @_abc_1.abstractmethod
@@ -191,6 +221,27 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_sessions_pb2.UndeleteSessionResponse, _abc.Awaitable[_sessions_pb2.UndeleteSessionResponse]]:
         """Brings a deleted session back as it was. One that is not deleted is
         FAILED_PRECONDITION SESSION_NOT_DELETED.
+        """
+
+    @_abc_1.abstractmethod
+    def ExcludeMessages(
+        self,
+        request: _sessions_pb2.ExcludeMessagesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sessions_pb2.ExcludeMessagesResponse, _abc.Awaitable[_sessions_pb2.ExcludeMessagesResponse]]:
+        """Leaves messages out of the contexts that models are sent; the session keeps
+        them. A call of a tool and its result are marked together, whichever of
+        the two is named. A turn that runs is not affected.
+        """
+
+    @_abc_1.abstractmethod
+    def IncludeMessages(
+        self,
+        request: _sessions_pb2.IncludeMessagesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sessions_pb2.IncludeMessagesResponse, _abc.Awaitable[_sessions_pb2.IncludeMessagesResponse]]:
+        """Takes that mark away, also one that the daemon set, from the messages that
+        are named and from the other half of their tool calls.
         """
 
     @_abc_1.abstractmethod

@@ -468,6 +468,8 @@ class MessageRecord(message.Message):
     REQUEST_ID_FIELD_NUMBER: builtins.int
     DECISION_FIELD_NUMBER: builtins.int
     SOURCE_SESSION_ID_FIELD_NUMBER: builtins.int
+    EXCLUSION_FIELD_NUMBER: builtins.int
+    CLIENT_DATA_FIELD_NUMBER: builtins.int
     id: builtins.bytes
     """The message's id, packed."""
     role: RoleRecord.ValueType
@@ -482,6 +484,8 @@ class MessageRecord(message.Message):
     """The execution that recorded it, packed. Empty: none did."""
     source_session_id: builtins.bytes
     """The session that a merge took it from, packed. Empty: none."""
+    client_data: builtins.bytes
+    """The program's own data, as it came."""
     @builtins.property
     def parts(self) -> containers.RepeatedCompositeFieldContainer[PartRecord]:
         """What was said."""
@@ -498,6 +502,10 @@ class MessageRecord(message.Message):
     def decision(self) -> DecisionRecord:
         """Why this model answered."""
 
+    @builtins.property
+    def exclusion(self) -> ExclusionRecord:
+        """Why contexts leave it out. Unset: they do not."""
+
     def __init__(
         self,
         *,
@@ -512,10 +520,40 @@ class MessageRecord(message.Message):
         request_id: builtins.bytes = ...,
         decision: DecisionRecord | None = ...,
         source_session_id: builtins.bytes = ...,
+        exclusion: ExclusionRecord | None = ...,
+        client_data: builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["decision", b"decision", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["decision", b"decision", "exclusion", b"exclusion", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["create_us", b"create_us", "decision", b"decision", "id", b"id", "model", b"model", "parts", b"parts", "request_id", b"request_id", "role", b"role", "source_session_id", b"source_session_id", "status", b"status", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["client_data", b"client_data", "create_us", b"create_us", "decision", b"decision", "exclusion", b"exclusion", "id", b"id", "model", b"model", "parts", b"parts", "request_id", b"request_id", "role", b"role", "source_session_id", b"source_session_id", "status", b"status", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ExclusionRecord(message.Message):
+    """Why contexts leave a message out."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: builtins.int
+    DETAIL_FIELD_NUMBER: builtins.int
+    MARKED_US_FIELD_NUMBER: builtins.int
+    reason: builtins.str
+    """UPPER_SNAKE reason."""
+    detail: builtins.str
+    """The same for a person."""
+    marked_us: builtins.int
+    """When it was marked."""
+    def __init__(
+        self,
+        *,
+        reason: builtins.str = ...,
+        detail: builtins.str = ...,
+        marked_us: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["detail", b"detail", "marked_us", b"marked_us", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,99 @@
+"""Messages that are kept and left out of the contexts that models are sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from oblixd.errors import NotFoundError
+from oblixd.sessions.ledger import Ledger
+from oblixd.sessions.pairs import with_counterparts
+from oblixd.sessions.refs import Ref
+from oblixd.sessions.validation import check_exclusion, check_sequences
+from oblixd.store import Transaction
+from oblixd.store.v1 import records_pb2 as records
+
+BY_REQUEST = "BY_REQUEST"
+"""The reason of a mark that somebody set without one."""
+
+Change = Callable[[records.MessageRecord], bool]
+"""Changes a record, or returns False where there is nothing to change."""
+
+
+async def exclude(
+    ledger: Ledger, session_id: str, sequences: Sequence[int], reason: str, detail: str
+) -> list[int]:
+    """Marks messages. See `Sessions.exclude`."""
+    check_exclusion(reason, detail)
+    mark = records.ExclusionRecord(reason=reason or BY_REQUEST, detail=detail, marked_us=ledger.clock())
+
+    def change(record: records.MessageRecord) -> bool:
+        if record.HasField("exclusion"):
+            return False
+        record.exclusion.CopyFrom(mark)
+        return True
+
+    return await _change(ledger, session_id, sequences, change)
+
+
+async def include(ledger: Ledger, session_id: str, sequences: Sequence[int]) -> list[int]:
+    """Takes the mark away. See `Sessions.include`."""
+
+    def change(record: records.MessageRecord) -> bool:
+        if not record.HasField("exclusion"):
+            return False
+        record.ClearField("exclusion")
+        return True
+
+    return await _change(ledger, session_id, sequences, change)
+
+
+async def _change(ledger: Ledger, session_id: str, sequences: Sequence[int], change: Change) -> list[int]:
+    ref = ledger.ref(session_id)
+    check_sequences(sequences)
+    now_us = ledger.clock()
+
+    def write(txn: Transaction) -> list[int]:
+        progress = ledger.catalog.progress(txn, ref)
+        _check_there(ledger, txn, ref, progress, sequences)
+        changed = _changed(ledger, txn, ref, sequences, change)
+        if changed:
+            ledger.catalog.touch(txn, ref, progress, now_us)
+        return changed
+
+    return await ledger.write(ref, write)
+
+
+def _changed(
+    ledger: Ledger, txn: Transaction, ref: Ref, sequences: Iterable[int], change: Change
+) -> list[int]:
+    changed = []
+    for sequence in with_counterparts(ledger, txn, ref.number, sequences):
+        record = ledger.transcript.get(txn, ref.number, sequence)
+        if record is not None and change(record):
+            ledger.transcript.put(txn, ref.number, sequence, record)
+            changed.append(sequence)
+    return changed
+
+
+def _check_there(
+    ledger: Ledger,
+    txn: Transaction,
+    ref: Ref,
+    progress: records.ProgressRecord,
+    sequences: Iterable[int],
+) -> None:
+    for sequence in sequences:
+        # The record of an answer that is being written is written anew at its end.
+        is_running = sequence == progress.running.answer_sequence
+        if is_running or ledger.transcript.get(txn, ref.number, sequence) is None:
+            raise message_not_found(ref, sequence)
+
+
+def message_not_found(ref: Ref, sequence: int) -> NotFoundError:
+    """The error for a place where no message stands."""
+    return NotFoundError(
+        "MESSAGE_NOT_FOUND",
+        f"Session {ref.id} has no message {sequence}. List its messages to see which there are.",
+        session_id=ref.id,
+        sequence=sequence,
+    )
