@@ -99,7 +99,7 @@ class Session(message.Message):
     ROUTING_POLICY_FIELD_NUMBER: builtins.int
     id: builtins.str
     """1 to 128 characters of A-Z a-z 0-9 . _ -. Made by the daemon (a UUIDv7)
-    unless an import brings one. Never changes.
+    unless the caller or an import brings one. Never changes.
     """
     title: builtins.str
     """A title for people. At most 1,024 characters. Default empty."""
@@ -224,20 +224,34 @@ class CreateSessionRequest(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
     SESSION_FIELD_NUMBER: builtins.int
+    GET_EXISTING_FIELD_NUMBER: builtins.int
+    get_existing: builtins.bool
+    """True: a session that has session.id already is returned as it is. title,
+    metadata, context and routing_policy are for a new session only and change
+    nothing there; UpdateSession does. local_only is the exception: where it is
+    set, an existing session becomes local-only in the same step (a turn that
+    runs already goes on with its model), and it is never cleared. Needs
+    session.id.
+    """
     @builtins.property
     def session(self) -> Session:
-        """title, metadata, context, local_only and routing_policy are taken; the rest
-        is ignored.
+        """id, title, metadata, context, local_only and routing_policy are taken; the
+        rest is ignored. An empty id: one is made. An id that a session has is
+        ALREADY_EXISTS SESSION_EXISTS, unless get_existing is set. An id of a
+        session that was deleted and can be brought back is ALREADY_EXISTS
+        SESSION_DELETED, also with get_existing: UndeleteSession brings it back,
+        DeleteSession with purge frees its id.
         """
 
     def __init__(
         self,
         *,
         session: Session | None = ...,
+        get_existing: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["session", b"session"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["session", b"session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["get_existing", b"get_existing", "session", b"session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -248,18 +262,22 @@ class CreateSessionResponse(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
     SESSION_FIELD_NUMBER: builtins.int
+    CREATED_FIELD_NUMBER: builtins.int
+    created: builtins.bool
+    """True: this call made it. False: it was here already."""
     @builtins.property
     def session(self) -> Session:
-        """The session as it was made."""
+        """The session as it was made, or as it is here already."""
 
     def __init__(
         self,
         *,
         session: Session | None = ...,
+        created: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["session", b"session"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["session", b"session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["created", b"created", "session", b"session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -456,16 +474,22 @@ class DeleteSessionRequest(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
     SESSION_ID_FIELD_NUMBER: builtins.int
+    PURGE_FIELD_NUMBER: builtins.int
     session_id: builtins.str
     """The session's id."""
+    purge: builtins.bool
+    """True: it can't be brought back, and its id is free at once. Takes a session
+    that was deleted before, too. Default false.
+    """
     def __init__(
         self,
         *,
         session_id: builtins.str = ...,
+        purge: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["purge", b"purge", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -538,8 +562,9 @@ class AppendMessagesRequest(message.Message):
     """The session's id."""
     @builtins.property
     def messages(self) -> containers.RepeatedCompositeFieldContainer[messages_pb2.Message]:
-        """1 to 1,000 messages. role, parts, create_time, status, model and usage
-        are taken. A message appended while a turn runs comes after its answer.
+        """1 to 1,000 messages. role, parts, create_time, status, model, usage and
+        client_data are taken. A message appended while a turn runs comes after its
+        answer.
         """
 
     def __init__(
@@ -573,6 +598,117 @@ class AppendMessagesResponse(message.Message):
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["messages", b"messages"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ExcludeMessagesRequest(message.Message):
+    """Request of ExcludeMessages."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: builtins.int
+    SEQUENCES_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    DETAIL_FIELD_NUMBER: builtins.int
+    session_id: builtins.str
+    """The session's id."""
+    reason: builtins.str
+    """UPPER_SNAKE reason, at most 128 characters. Empty: BY_REQUEST."""
+    detail: builtins.str
+    """The reason for a person, at most 4,096 characters. Default empty."""
+    @builtins.property
+    def sequences(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
+        """The places of 1 to 1,000 messages. One where no message stands is NOT_FOUND
+        MESSAGE_NOT_FOUND, and nothing is marked.
+        """
+
+    def __init__(
+        self,
+        *,
+        session_id: builtins.str = ...,
+        sequences: abc.Iterable[builtins.int] | None = ...,
+        reason: builtins.str = ...,
+        detail: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["detail", b"detail", "reason", b"reason", "sequences", b"sequences", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ExcludeMessagesResponse(message.Message):
+    """Response of ExcludeMessages."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SEQUENCES_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def sequences(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
+        """The places of the messages that this call marked, in order: those that were
+        named and the other halves of their tool calls. A message that was marked
+        before keeps its mark and is not listed.
+        """
+
+    def __init__(
+        self,
+        *,
+        sequences: abc.Iterable[builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["sequences", b"sequences"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class IncludeMessagesRequest(message.Message):
+    """Request of IncludeMessages."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: builtins.int
+    SEQUENCES_FIELD_NUMBER: builtins.int
+    session_id: builtins.str
+    """The session's id."""
+    @builtins.property
+    def sequences(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
+        """The places of 1 to 1,000 messages. One where no message stands is NOT_FOUND
+        MESSAGE_NOT_FOUND, and nothing changes.
+        """
+
+    def __init__(
+        self,
+        *,
+        session_id: builtins.str = ...,
+        sequences: abc.Iterable[builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["sequences", b"sequences", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class IncludeMessagesResponse(message.Message):
+    """Response of IncludeMessages."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SEQUENCES_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def sequences(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
+        """The places of the messages whose mark was taken away, in order."""
+
+    def __init__(
+        self,
+        *,
+        sequences: abc.Iterable[builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["sequences", b"sequences"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -792,7 +928,8 @@ class ImportHeader(message.Message):
     SKIP_EXISTING_FIELD_NUMBER: builtins.int
     keep_id: builtins.bool
     """True: keep session.id; one that exists already is refused with
-    SESSION_EXISTS. False: a new id is made.
+    SESSION_EXISTS, one of a session that was deleted and can be brought back
+    with SESSION_DELETED. False: a new id is made.
     """
     skip_existing: builtins.bool
     """True: a session whose session.source_id is here already with the same
