@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from oblixd.errors import NotFoundError
 from oblixd.sessions.ledger import Ledger
-from oblixd.sessions.pairs import with_counterparts
+from oblixd.sessions.pairs import Session, with_counterparts
 from oblixd.sessions.refs import Ref
 from oblixd.sessions.validation import check_exclusion, check_sequences
 from oblixd.store import Transaction
@@ -55,7 +55,7 @@ async def _change(ledger: Ledger, session_id: str, sequences: Sequence[int], cha
     def write(txn: Transaction) -> list[int]:
         progress = ledger.catalog.progress(txn, ref)
         _check_there(ledger, txn, ref, progress, sequences)
-        changed = _changed(ledger, txn, ref, sequences, change)
+        changed = _changed(ledger, txn, (ref.number, progress), sequences, change)
         if changed:
             ledger.catalog.touch(txn, ref, progress, now_us)
         return changed
@@ -64,13 +64,14 @@ async def _change(ledger: Ledger, session_id: str, sequences: Sequence[int], cha
 
 
 def _changed(
-    ledger: Ledger, txn: Transaction, ref: Ref, sequences: Iterable[int], change: Change
+    ledger: Ledger, txn: Transaction, session: Session, sequences: Iterable[int], change: Change
 ) -> list[int]:
+    number, _ = session
     changed = []
-    for sequence in with_counterparts(ledger, txn, ref.number, sequences):
-        record = ledger.transcript.get(txn, ref.number, sequence)
+    for sequence in with_counterparts(ledger, txn, session, sequences):
+        record = ledger.transcript.get(txn, number, sequence)
         if record is not None and change(record):
-            ledger.transcript.put(txn, ref.number, sequence, record)
+            ledger.transcript.put(txn, number, sequence, record)
             changed.append(sequence)
     return changed
 

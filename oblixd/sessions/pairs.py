@@ -20,9 +20,13 @@ REACH = 200
 """How many messages a call and its result can be apart. Results follow their calls at once as a rule."""
 
 Found = tuple[int, records.MessageRecord]
+Session = tuple[int, records.ProgressRecord]
+"""A session's number, and what messages change of it, read in the same transaction."""
 
 
-def with_counterparts(ledger: Ledger, txn: Transaction, number: int, sequences: Iterable[int]) -> list[int]:
+def with_counterparts(
+    ledger: Ledger, txn: Transaction, session: Session, sequences: Iterable[int]
+) -> list[int]:
     """The sequences and those of the messages with the other halves of their tool calls, in order."""
     together: set[int] = set()
     waiting = list(sequences)
@@ -33,7 +37,7 @@ def with_counterparts(ledger: Ledger, txn: Transaction, number: int, sequences: 
         together.add(sequence)
         # What is damaged has no readable counterpart, and must not keep its session from being mended.
         with suppress(DataLossError):
-            waiting += _counterparts(ledger, txn, number, sequence)
+            waiting += _counterparts(ledger, txn, session, sequence)
     return sorted(together)
 
 
@@ -47,15 +51,16 @@ def result_ids(record: records.MessageRecord) -> set[str]:
     return {part.tool_result.call_id for part in record.parts if part.HasField("tool_result")}
 
 
-def _counterparts(ledger: Ledger, txn: Transaction, number: int, sequence: int) -> Iterator[int]:
+def _counterparts(ledger: Ledger, txn: Transaction, session: Session, sequence: int) -> Iterator[int]:
+    number, progress = session
     record = ledger.transcript.get(txn, number, sequence)
     if record is None:
         return
     if calls := call_ids(record):
-        after = ledger.transcript.scan(txn, number, sequence + 1)
+        after = ledger.transcript.scan(txn, number, progress, sequence + 1)
         yield from _results(_parsed(after), calls)
     if results := result_ids(record):
-        before = ledger.transcript.scan(txn, number, sequence, backwards=True)
+        before = ledger.transcript.scan_back(txn, number, progress, sequence)
         yield from _calls(_parsed(before), results)
 
 
