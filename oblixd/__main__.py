@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from oblixd import __version__
+from oblixd.config.loader import ConfigError, load
 from oblixd.errors import OblixdError
-from oblixd.loading import ConfigError, load
 from oblixd.lock import AlreadyRunningError, Lock
 from oblixd.paths import Paths
 
@@ -53,7 +54,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _serve(paths: Paths) -> int:
-    config = load(paths.config, os.environ)
+    loaded = load(paths.config, os.environ)
+    config = loaded.config
     paths.prepare()
     with Lock(paths.lock).held(f"pid {os.getpid()}, version {__version__}, socket {paths.socket}"):
         # Only who holds the lock pays for these: ten clients may start ten of us at once.
@@ -61,6 +63,8 @@ def _serve(paths: Paths) -> int:
         from oblixd.daemon import Daemon  # noqa: PLC0415 - as said above
 
         logs.set_up(config.daemon.log_level, paths.log)
+        for notice in loaded.notices:
+            logging.getLogger(__name__).warning("%s", notice)
         asyncio.run(Daemon(config, paths).run())
     return 0
 

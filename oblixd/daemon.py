@@ -13,7 +13,7 @@ from oblix.v1 import daemon_pb2
 
 from oblixd import __version__, background, endings, furnishing, notify
 from oblixd.callers import Callers
-from oblixd.config import Config
+from oblixd.config.schema import Config
 from oblixd.execution import Executions
 from oblixd.models import http
 from oblixd.models.base import Location

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
+import msgspec
 from oblix.v1.sessions_pb2 import RetentionAction
 
 from oblixd import keys
-from oblixd.config import Config
+from oblixd.config.loader import ConfigError
+from oblixd.config.schema import Claude, Config, ModelTable, OpenAI, PolicyTable, PriceTable
 from oblixd.errors import InvalidArgumentError
 from oblixd.execution.policies import Policies
-from oblixd.loading import ConfigError
+from oblixd.fields import convert, names_of
 from oblixd.models import hooks
+from oblixd.models.base import Location
 from oblixd.models.embedded import files
 from oblixd.models.embedded.connection import EmbeddedSettings
 from oblixd.models.hooks import HookSpec
 from oblixd.models.ollama_facts import OllamaSettings
+from oblixd.models.options import ModelOptions
 from oblixd.paths import Paths
+from oblixd.routing.written import Definition, Rule, definition_of, rule_of
 from oblixd.sessions import Keeping
-from oblixd.usage import Caps, Prices
+from oblixd.usage import Caps, Price, Prices
 from oblixd.usage.budgets import Action
+from oblixd.usage.prices import parsed
 
 GIB = 1 << 30
 
@@ -33,7 +40,17 @@ def keeping(config: Config) -> Keeping:
 
 def prices(config: Config) -> Prices:
     """What models cost."""
-    return Prices(config.usage.prices)
+    entries = [_price(entry) for entry in config.usage.prices]
+    own = {f"{one.provider}:{one.name}": one.price for one in config.models if one.price}
+    return Prices(
+        {**dict(entries), **{model: Price(price.input, price.output) for model, price in own.items()}}
+    )
+
+
+def _price(entry: PriceTable | str) -> tuple[str, Price]:
+    if isinstance(entry, str):
+        return parsed(entry)
+    return entry.model, Price(entry.input, entry.output)
 
 
 def caps(config: Config) -> Caps:
@@ -46,11 +63,21 @@ def caps(config: Config) -> Caps:
 def policies(config: Config) -> Policies:
     """How prompts are routed. Raises ConfigError for a policy that is not there or can't be."""
     given = config.routing
+    own = [definition_of(one) if isinstance(one, str) else _definition(one) for one in given.policies]
+    rules = [
+        rule_of(one) if isinstance(one, str) else Rule(one.key, one.value, one.policy) for one in given.rules
+    ]
     try:
-        return Policies(given.policies, given.rules, given.policy)
+        return Policies(own, rules, given.policy)
     except InvalidArgumentError as error:
         message = f"The configuration's [routing]: {error.message}"
         raise ConfigError(error.reason, message, **error.metadata) from error
+
+
+def _definition(table: PolicyTable) -> Definition:
+    thresholds = msgspec.structs.asdict(table)
+    name, base = thresholds.pop("name"), thresholds.pop("base")
+    return Definition(name, base, {key: value for key, value in thresholds.items() if value is not None})
 
 
 def embedded(config: Config, paths: Paths) -> EmbeddedSettings:
@@ -59,7 +86,7 @@ def embedded(config: Config, paths: Paths) -> EmbeddedSettings:
     return EmbeddedSettings(
         runtime_dir=paths.runtime_dir,
         state_dir=paths.data,
-        files=files.configured(given.models),
+        files=_files(config),
         max_memory_bytes=round(given.max_memory_gib * GIB),
         context=given.context,
         slots=given.parallel,
@@ -85,11 +112,82 @@ def endpoints(config: Config) -> dict[str, str]:
 
 
 def models(config: Config, own: Sequence[str], environ: Mapping[str, str]) -> list[HookSpec]:
-    """The models that serve where none was hooked: the daemon's `own` ones first, by name."""
+    """The models that serve where none was hooked: those of `[[models]]` in their order, then the rest.
+
+    These are the daemon's `own` ones by name, and those of the providers' sections.
+
+    Raises ConfigError for a model that stands there twice, and for one that can't be.
+    """
     given = config.ollama
+    tables = [_hooked(config, number, environ) for number in range(len(config.models))]
     embedded_ones = [HookSpec("embedded", name) for name in own] if config.embedded.enabled else []
     ollama_ones = [hooks.checked("ollama", name, endpoint=given.endpoint) for name in given.models]
-    return [*embedded_ones, *ollama_ones, *_cloud_models(config, environ)]
+    rest = [*embedded_ones, *ollama_ones, *_cloud_models(config, environ)]
+    _check_once([spec.id for spec in tables])
+    named = {spec.id for spec in tables}
+    return [*tables, *(spec for spec in rest if spec.id not in named)]
+
+
+def _files(config: Config) -> dict[str, Path | None]:
+    tables = {one.name: one.file for one in config.models if one.provider == "embedded"}
+    return files.configured(config.embedded.models, tables)
+
+
+def _hooked(config: Config, number: int, environ: Mapping[str, str]) -> HookSpec:
+    table, at = config.models[number], f"models[{number}]"
+    try:
+        options = convert(
+            {
+                key: value
+                for key, value in msgspec.to_builtins(table).items()
+                if key in names_of(ModelOptions)
+            },
+            ModelOptions,
+        )
+        return hooks.checked(
+            table.provider,
+            table.name,
+            endpoint=table.endpoint or ("" if table.provider == "embedded" else _own_endpoint(config, table)),
+            api_key=_key(config, table, environ),
+            location=_location(table),
+            options=options,
+        )
+    except InvalidArgumentError as error:
+        field = f"{at}.{error.metadata.get('field', '')}"
+        message = f"The configuration's {at} ({table.provider}:{table.name}): {error.message}"
+        raise ConfigError("CONFIG_INVALID", message, **{**error.metadata, "field": field}) from error
+
+
+def _own_endpoint(config: Config, table: ModelTable) -> str:
+    return endpoints(config).get(table.provider, "")
+
+
+def _location(table: ModelTable) -> Location | None:
+    if table.location is not None:
+        return Location(table.location)
+    return Location.LOCAL if table.provider == "custom" and hooks.is_loopback(table.endpoint) else None
+
+
+def _key(config: Config, table: ModelTable, environ: Mapping[str, str]) -> str:
+    """The key that a table names; else that of the provider's section, for its own endpoint only."""
+    if table.key_keyring:
+        return keys.in_keyring(table.key_keyring)
+    if table.key_credential:
+        return keys.credential(table.key_credential, environ)
+    if table.key_file:
+        return keys.configured(table.provider, table.key_file, environ)
+    sections: dict[str, OpenAI | Claude] = {"openai": config.openai, "claude": config.claude}
+    section = sections.get(table.provider)
+    if section is None or table.endpoint not in {"", section.endpoint}:
+        return ""
+    return keys.configured(table.provider, section.key_file, environ)
+
+
+def _check_once(ids: Sequence[str]) -> None:
+    for number, one in enumerate(ids):
+        if one in ids[:number]:
+            message = f"The configuration's [[models]] names {one} twice: leave one out, or give it an alias."
+            raise ConfigError("CONFIG_INVALID", message, field=f"models[{number}].name", given=one)
 
 
 def _cloud_models(config: Config, environ: Mapping[str, str]) -> Iterator[HookSpec]:

@@ -7,12 +7,17 @@ the environment, which every child inherits and `ps` can show.
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from oblixd.errors import FailedPreconditionError
+
+logger = logging.getLogger(__name__)
 
 LONGEST_KEY = 8192
 """Bytes."""
@@ -32,6 +37,40 @@ def configured(provider: str, key_file: str, environ: Mapping[str, str]) -> str:
     directory = environ.get("CREDENTIALS_DIRECTORY")
     credential = Path(directory, f"{provider}-api-key") if directory else None
     return _read(credential, is_private=False) if credential and credential.exists() else ""
+
+
+def credential(name: str, environ: Mapping[str, str]) -> str:
+    """The key in a systemd credential. Raises FailedPreconditionError where there is none."""
+    directory = environ.get("CREDENTIALS_DIRECTORY")
+    if not directory:
+        message = (
+            f"There is no credential {name}: this daemon was not started by systemd with credentials. Add "
+            f"LoadCredential={name}:FILE to its unit, or use key_file."
+        )
+        raise FailedPreconditionError("KEY_FILE_UNUSABLE", message, file=name)
+    return _read(Path(directory, name), is_private=False)
+
+
+def in_keyring(user: str) -> str:
+    """The key in the system's keyring, under the service `oblix` and this user name; empty where it has none.
+
+    A keyring that is locked or missing is logged with what to do: the daemon serves the other models.
+    """
+    try:
+        keyring: Any = import_module("keyring")
+    except ImportError:
+        logger.warning("the key %s is in the keyring, and the package keyring is not installed", user)
+        return ""
+    try:
+        found = keyring.get_password("oblix", user)
+    except Exception as error:  # noqa: BLE001 - a keyring's backends raise what they like
+        logger.warning("the keyring can't be read (%s): unlock it, then run `oblix reload`", error)
+        return ""
+    if not found:
+        logger.warning(
+            "the keyring has no key %s: run `keyring set oblix %s`, then `oblix reload`", user, user
+        )
+    return str(found or "")
 
 
 def _read(path: Path, *, is_private: bool) -> str:

@@ -8,7 +8,7 @@ from oblix.v1 import messages_pb2
 from oblixd.execution.caller import Caller
 from oblixd.models.base import Location
 from oblixd.models.registry import Hook
-from oblixd.usage import Usage, UsageEntry
+from oblixd.usage import Price, Usage, UsageEntry
 
 
 class Billing:
@@ -28,6 +28,7 @@ class Billing:
             usage.input_tokens if told else None,
             usage.output_tokens if told else None,
             is_local=_is_local(hook),
+            own=price_of(hook),
         )
         if cost is not None and told:
             usage.cost = cost
@@ -47,6 +48,12 @@ class Billing:
             cost=usage.cost if usage and usage.HasField("cost") else None,
         )
         await self._usage.add(entry)
+
+
+def price_of(hook: Hook) -> Price | None:
+    """The price that a model was hooked with. None: the configuration's counts."""
+    own = hook.spec.options.price
+    return Price(own.input, own.output) if own else None
 
 
 def _is_local(hook: Hook) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from oblix.v1 import executions_pb2 as pb
 
+from oblixd.execution.billing import price_of
 from oblixd.execution.cooldown import Cooldowns
 from oblixd.execution.places import Places
 from oblixd.execution.speeds import Speeds
@@ -15,6 +16,7 @@ from oblixd.execution.tokens import estimate
 from oblixd.models.base import State
 from oblixd.models.registry import Hook
 from oblixd.routing import Candidate, Location, Needs, NetworkState
+from oblixd.usage import Price as OwnPrice
 
 ANSWER_TOKENS = 500
 """How long an answer is taken to be, for its price and its time, where the request sets no max_tokens."""
@@ -26,7 +28,7 @@ class Price(Protocol):
     """What a model takes for so many tokens of prompt and of answer; None where its price is not known."""
 
     def __call__(
-        self, model: str, input_tokens: int, output_tokens: int, /, *, is_local: bool
+        self, model: str, input_tokens: int, output_tokens: int, /, *, is_local: bool, own: OwnPrice | None
     ) -> float | None: ...
 
 
@@ -43,19 +45,26 @@ def key(hook: Hook) -> str:
     return hook.handle or hook.id
 
 
-def needs_of(request: pb.ExecuteRequest, local_only: bool, deadline_s: float | None) -> Needs:
+def needs_of(
+    request: pb.ExecuteRequest, hooks: Sequence[Hook], local_only: bool, deadline_s: float | None
+) -> Needs:
     """What the request asks for. `local_only` is what it, its session or both say; `deadline_s`: seconds that
-    are left of its time."""
+    are left of its time. A pin by an alias of one of the hooks is a pin of that model."""
     agent, target = _favoured(request)
     return Needs(
         local_only=local_only,
-        pin=request.model,
+        pin=_pinned(request.model, hooks),
         tools=bool(request.tools),
         images=any(part.HasField("image") for message in request.input for part in message.parts),
         deadline_s=deadline_s,
         target=target,
         agent=agent,
     )
+
+
+def _pinned(wanted: str, hooks: Sequence[Hook]) -> str:
+    named = (hook.id for hook in hooks if wanted in hook.spec.options.aliases)
+    return next(named, wanted)
 
 
 def size_of(request: pb.ExecuteRequest, prompt_tokens: int | None) -> Size:
@@ -107,10 +116,14 @@ class Known:
             fits=None if too_short is None else not too_short(hook),
             has_tools=_has(hook, "tools"),
             has_images=_has(hook, "images"),
-            is_free=self.price(hook.id, 1, 1, is_local=location is Location.LOCAL) == 0,
-            cost=self.price(hook.id, size.prompt, size.answer, is_local=location is Location.LOCAL),
+            is_free=self._cost(hook, Size(1, 1)) == 0,
+            cost=self._cost(hook, size),
             seconds=self.speeds.estimate(hook.backend, size.prompt, size.answer),
         )
+
+    def _cost(self, hook: Hook, size: Size) -> float | None:
+        is_local = hook.connection.location.value == Location.LOCAL.value
+        return self.price(hook.id, size.prompt, size.answer, is_local=is_local, own=price_of(hook))
 
     def _unavailable(self, hook: Hook) -> str:
         """Why it can't answer just now; empty where it can."""

@@ -17,7 +17,7 @@ from oblix.v1 import routing_pb2, sessions_pb2
 
 from oblixd.errors import InvalidArgumentError
 from oblixd.routing import NAMED, Policy, policy_from
-from oblixd.routing.written import Rule, named, policy_of, rule_of
+from oblixd.routing.written import Definition, Rule, named, policy_of
 from oblixd.sessions.labels import label, labels_of
 
 DEFAULT = "balanced"
@@ -32,20 +32,19 @@ _CHOSEN_BY = {
 class Policies:
     """The policies that can be named, and who is routed by which."""
 
-    def __init__(self, own: Sequence[str] = (), rules: Sequence[str] = (), default: str = DEFAULT) -> None:
-        """Take the lines of the configuration, as `routing.written` reads them.
+    def __init__(
+        self, own: Sequence[Definition] = (), rules: Sequence[Rule] = (), default: str = DEFAULT
+    ) -> None:
+        """Take what the configuration defines.
 
         Raises InvalidArgumentError for a policy that is not there or a threshold that can't be.
         """
         self._known = dict(NAMED)
-        for line in own:
-            policy = policy_of(line, self._known)
-            if policy.name in NAMED:
-                raise _is_built_in(policy.name)
-            self._known[policy.name] = policy
-        self._rules = [
-            (_label(rule), self._named(rule.policy, "routing.rules")) for rule in map(rule_of, rules)
-        ]
+        for definition in own:
+            if definition.name in NAMED:
+                raise _is_built_in(definition.name)
+            self._known[definition.name] = policy_of(definition, self._known)
+        self._rules = [(_label(rule), self._named(rule.policy, "routing.rules")) for rule in rules]
         self._default = replace(self._named(default, "routing.policy"), source="default")
 
     @property

@@ -96,7 +96,7 @@ class Router:
         candidates = [
             self._known.candidate(hook, size, ways[hook.connection.origin], query.too_short) for hook in hooks
         ]
-        needs = needs_of(request, query.local_only, query.deadline_s)
+        needs = needs_of(request, hooks, query.local_only, query.deadline_s)
         situation = self.assessor.situation(policy, now_s)
         decision = decide(needs, candidates, situation, policy)
         if (reached := self._usage.reached()) is None:

@@ -6,6 +6,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
@@ -25,7 +26,8 @@ from oblixd.models.base import (
 from oblixd.models.exchanges import OnExchange, unheard
 from oblixd.models.hooks import HookSpec, derived_location, origin_of
 from oblixd.models.http import HttpClient
-from oblixd.models.servers import PROBE_PATIENCE, Server
+from oblixd.models.options import secrets_of
+from oblixd.models.servers import PROBE_PATIENCE, Server, patience_of
 
 _READY = Status(State.READY)
 
@@ -47,6 +49,7 @@ class HttpConnection(ABC):
         self.features: tuple[str, ...] = ()
         self.memory_bytes = 0
         self._spec = spec
+        server = adjusted(server, spec)
         self._peer = server.peer
         self._http = HttpClient(server, on_exchange)
         self._status = Status()
@@ -134,7 +137,29 @@ class HttpConnection(ABC):
             return read_object(await reply.document(), self._peer)
 
     def _answer(self, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
-        return answer(self._http, self.path, self.body(request), self.decoder())
+        return answer(self._http, self.path, self._body(request), self.decoder())
+
+    def _body(self, request: ChatRequest) -> dict[str, Any]:
+        """Write a request, with the fields that the model's options add and leave out."""
+        options = self._spec.options
+        body = {**self.body(request), **options.extra_body}
+        return {key: value for key, value in body.items() if key not in options.omit}
+
+
+def adjusted(server: Server, spec: HookSpec) -> Server:
+    """Apply what the model's options say of its server."""
+    options = spec.options
+    headers = {**server.headers, **options.headers}
+    if options.key_header and spec.api_key:
+        headers = {name: value for name, value in headers.items() if spec.api_key not in value}
+        headers[options.key_header] = spec.api_key
+    return replace(
+        server,
+        headers=headers,
+        query=options.query,
+        patience=patience_of(options, server.patience),
+        peer=replace(server.peer, secrets=secrets_of(options)),
+    )
 
 
 def _last_try(reason: str) -> Status:

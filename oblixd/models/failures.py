@@ -76,6 +76,8 @@ class Peer:
     """What to do where it does not have the model."""
     api_key: str = field(default="", repr=False)
     """Taken out of everything that it says."""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """The same: values of headers and parameters that may be keys."""
 
     def error(self, kind: ModelErrorKind, message: str, retry_after_s: float | None = None) -> ModelError:
         """Make an error whose message can't hold the key."""
@@ -143,7 +145,9 @@ class Peer:
         return self.missing if kind is ModelErrorKind.NOT_PULLED else _REMEDIES[kind]
 
     def _without_key(self, text: str) -> str:
-        return text.replace(self.api_key, "[key]") if len(self.api_key) >= SHORTEST_SECRET else text
+        for secret in (self.api_key, *self.secrets):
+            text = text.replace(secret, "[key]") if len(secret) >= SHORTEST_SECRET else text
+        return text
 
 
 def retry_after_s(value: str | None) -> float | None:

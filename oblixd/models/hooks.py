@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from urllib.parse import SplitResult, urlsplit
 
+import msgspec
+
 from oblixd.errors import InvalidArgumentError
-from oblixd.models import keep_alive
 from oblixd.models.base import Location
+from oblixd.models.options import NONE, ModelOptions, options_of
 
 LONGEST_NAME = 256
 """Characters of a model's name."""
@@ -19,10 +19,6 @@ LONGEST_ENDPOINT = 2048
 """Characters of an endpoint."""
 LARGEST_KEY = 8192
 """Bytes of a key."""
-LARGEST_COUNT = 2**31 - 1
-"""The most tokens that an option can name."""
-MOST_STREAMS = 1000
-"""The most executions at once that an option can name."""
 PROVIDERS = ("embedded", "ollama", "openai", "claude", "custom")
 
 _OWN_ENDPOINTS = {
@@ -31,7 +27,6 @@ _OWN_ENDPOINTS = {
     "claude": "https://api.anthropic.com",
 }
 _PORTS = {"http": 80, "https": 443}
-OptionValue = int | str
 
 
 @dataclass(frozen=True)
@@ -47,16 +42,12 @@ class HookSpec:
     api_key: str = field(default="", repr=False)
     location: Location | None = None
     """None: derived from the provider, the endpoint and the name."""
-    options: Mapping[str, OptionValue] = field(default_factory=dict)
-    """num_ctx and context_window (tokens), max_running (streams at once), keep_alive (text)."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
+    options: ModelOptions = field(default=NONE, repr=False)
+    """How it is reached and what it is given. May hold secrets: `options.shown` hides them."""
 
     def __hash__(self) -> int:
-        return hash(
-            (self.provider, self.name, self.endpoint, self.api_key, self.location, *self._sorted_options())
-        )
+        options = msgspec.json.encode(self.options, order="sorted")
+        return hash((self.provider, self.name, self.endpoint, self.api_key, self.location, options))
 
     @property
     def id(self) -> str:
@@ -65,11 +56,8 @@ class HookSpec:
 
     def count(self, option: str) -> int | None:
         """Give an option that is a whole number, None where it is not set."""
-        value = self.options.get(option)
+        value = getattr(self.options, option)
         return value if isinstance(value, int) else None
-
-    def _sorted_options(self) -> list[tuple[str, OptionValue]]:
-        return sorted(self.options.items())
 
 
 def checked(
@@ -79,7 +67,7 @@ def checked(
     endpoint: str = "",
     api_key: str = "",
     location: Location | None = None,
-    options: Mapping[str, object] | None = None,
+    options: Mapping[str, object] | ModelOptions | None = None,
 ) -> HookSpec:
     """Make a spec of what somebody sent; defaults are filled in, so that equal connections are equal.
 
@@ -97,9 +85,8 @@ def checked(
         )
     if provider == "custom" and location is None:
         raise _invalid("location", 'Say where the endpoint runs: location="local" or location="cloud".')
-    return HookSpec(
-        provider, name, _endpoint(provider, endpoint), api_key, location, _options(dict(options or {}))
-    )
+    given = options if isinstance(options, ModelOptions) else options_of(options or {})
+    return HookSpec(provider, name, _endpoint(provider, endpoint), api_key, location, given)
 
 
 def derived_location(spec: HookSpec) -> Location:
@@ -108,7 +95,7 @@ def derived_location(spec: HookSpec) -> Location:
         return spec.location
     if spec.provider == "embedded":
         return Location.LOCAL
-    if spec.provider == "ollama" and _is_loopback(spec.endpoint) and not _is_hosted(spec.name):
+    if spec.provider == "ollama" and is_loopback(spec.endpoint) and not _is_hosted(spec.name):
         return Location.LOCAL
     return Location.CLOUD
 
@@ -156,53 +143,24 @@ def _normal(url: SplitResult) -> str:
     return f"{url.scheme}://{url.netloc.lower()}{url.path.rstrip('/')}"
 
 
-def _options(options: Mapping[str, object]) -> dict[str, OptionValue]:
-    return {key: _option(key, value) for key, value in options.items()}
-
-
-def _option(key: str, value: object) -> OptionValue:
-    where = f"options.{key}"
-    match key:
-        case "num_ctx" | "context_window":
-            return _tokens(where, value)
-        case "max_running":
-            return _streams(where, value)
-        case "keep_alive":
-            if not isinstance(value, str) or not re.fullmatch(keep_alive.PATTERN, value, re.ASCII):
-                raise _invalid(where, f"keep_alive is a text: {keep_alive.FORM}.", given=value)
-            return value
-    raise _invalid(where[:100], "Known options are num_ctx, context_window, max_running and keep_alive.")
-
-
-def _tokens(where: str, value: object) -> int:
-    # A Struct carries every number as a double.
-    if not isinstance(value, int | float) or isinstance(value, bool) or not _is_count(value):
-        raise _invalid(where, "It is a whole number of tokens, 1 or more.", limit=LARGEST_COUNT, given=value)
-    return int(value)
-
-
-def _streams(where: str, value: object) -> int:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not _is_count(value, MOST_STREAMS):
-        raise _invalid(where, "It is a whole number of executions at once.", limit=MOST_STREAMS, given=value)
-    return int(value)
-
-
-def _is_count(value: float, most: int = LARGEST_COUNT) -> bool:
-    return 1 <= value <= most and value == int(value)
-
-
 def _is_header(value: str) -> bool:
     return value.isascii() and (value.isprintable() or not value)
 
 
-def _is_loopback(endpoint: str) -> bool:
+def is_loopback(endpoint: str) -> bool:
+    """Whether an endpoint's host is this machine by its name or address.
+
+    `0.0.0.0` and `::` lead to this machine, and so does a loopback address mapped into IPv6.
+    """
     host = urlsplit(endpoint).hostname or ""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
+    mapped = getattr(address, "ipv4_mapped", None) or address
+    return bool(mapped.is_loopback or mapped.is_unspecified)
 
 
 def _is_hosted(name: str) -> bool:

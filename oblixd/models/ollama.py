@@ -66,7 +66,7 @@ class OllamaConnection(HttpConnection):
     ) -> None:
         headers = {"Authorization": f"Bearer {spec.api_key}"} if spec.api_key else {}
         super().__init__(spec, Server(peer_of(spec), spec.endpoint, headers, patience=patience), on_exchange)
-        self._keep_alive = str(spec.options.get("keep_alive", settings.keep_alive))
+        self._keep_alive = spec.options.keep_alive or settings.keep_alive
         self._residence = Residence(keep_alive.seconds(self._keep_alive))
         self._facts: Facts | None = None
         self._asked = spec.count("num_ctx") or spec.count("context_window")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from oblixd.models.failures import Peer
+from oblixd.models.options import ModelOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,16 @@ PROBE_PATIENCE = Patience(connect_s=2.0, first_s=3.0, stall_s=3.0)
 """For what is asked beside prompts."""
 
 
+def patience_of(options: ModelOptions, default: Patience) -> Patience:
+    """What a model's options say of waiting, and the default for the rest."""
+    given = {
+        "connect_s": options.connect_timeout_s,
+        "first_s": options.first_token_timeout_s,
+        "stall_s": options.idle_timeout_s,
+    }
+    return replace(default, **{name: seconds for name, seconds in given.items() if seconds is not None})
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """Where a server is and how it is spoken to."""
@@ -35,6 +46,8 @@ class Server:
     """Without a slash at its end."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Sent with every request. May hold a key."""
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Parameters of every request's URL."""
     socket_path: Path | None = None
     """The Unix socket that it listens on; the URL's host is then only a name."""
     patience: Patience = PATIENCE

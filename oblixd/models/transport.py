@@ -124,6 +124,7 @@ class Transport:
             return await self._session.request(
                 method,
                 self._server.base_url + path,
+                params=self._server.query,
                 data=None if body is None else _encoded(body),
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=None, connect=patience.connect_s),

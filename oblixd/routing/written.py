@@ -24,6 +24,16 @@ _NETWORK = frozenset(field.name for field in fields(ConnectivityThresholds))
 
 
 @dataclass(frozen=True, slots=True)
+class Definition:
+    """A policy of somebody's own: another one with other thresholds."""
+
+    name: str
+    base: str
+    thresholds: Mapping[str, object]
+    """Thresholds by name, and `max_cost`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """Sessions whose metadata has this value under this key are routed by this policy."""
 
@@ -33,20 +43,25 @@ class Rule:
     policy: str
 
 
-def policy_of(line: str, known: Mapping[str, Policy]) -> Policy:
-    """The policy that a line of POLICY_FORM defines, from one that is known already.
+def definition_of(line: str) -> Definition:
+    """The definition that a line of POLICY_FORM says."""
+    name, _, rest = line.partition("=")
+    base, *settings = rest.split()
+    parts = (setting.partition("=") for setting in settings)
+    return Definition(name.strip(), base, {key: _number(number) for key, _, number in parts})
+
+
+def policy_of(given: Definition, known: Mapping[str, Policy]) -> Policy:
+    """The policy of a definition, from one that is known already.
 
     Raises InvalidArgumentError POLICY_UNKNOWN for another base, and
     INVALID_THRESHOLD for a name or a number that can't be.
     """
-    name, _, rest = line.partition("=")
-    base, *settings = rest.split()
-    given = {key: _number(number) for key, _, number in (setting.partition("=") for setting in settings)}
-    network = {key: value for key, value in given.items() if key in _NETWORK}
-    cap = given.pop("max_cost", None)
-    machine = {key: value for key, value in given.items() if key not in _NETWORK}
-    policy = policy_from(machine, network, cap, base=named(base, known, "routing.policies"))
-    return replace(policy, name=name.strip())
+    network = {key: value for key, value in given.thresholds.items() if key in _NETWORK}
+    machine = {key: value for key, value in given.thresholds.items() if key not in {*_NETWORK, "max_cost"}}
+    base = named(given.base, known, "routing.policies")
+    policy = policy_from(machine, network, given.thresholds.get("max_cost"), base=base)
+    return replace(policy, name=given.name)
 
 
 def rule_of(line: str) -> Rule:

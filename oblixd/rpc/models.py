@@ -15,7 +15,7 @@ from oblixd.execution.candidates import key
 from oblixd.execution.cooldown import Cooldowns
 from oblixd.execution.failures import attempt, to_client
 from oblixd.execution.live import Live
-from oblixd.models import hooks
+from oblixd.models import hooks, options
 from oblixd.models.base import Location, ModelError, State, Status
 from oblixd.models.hooks import HookSpec
 from oblixd.models.pulls import Progress, Pulls
@@ -164,7 +164,7 @@ def _model(hook: Hook, status: Status) -> pb.Model:
         features=connection.features,
         memory_bytes=connection.memory_bytes,
     )
-    result.options.update(dict(spec.options))
+    result.options.update(options.shown(spec.options))
     if limited_s := connection.limited_s:
         result.limited_until.FromMicroseconds(_in(limited_s))
     return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 PATTERN = r"\S{1,256}=\d{1,9}(\.\d{1,9})?/\d{1,9}(\.\d{1,9})?"
@@ -32,12 +32,11 @@ FREE = Price(0, 0)
 class Prices:
     """The prices of models. A model's own goes before a pattern's, a longer pattern before a shorter one."""
 
-    def __init__(self, given: Iterable[str] = ()) -> None:
-        """`given`: texts that match `PATTERN`. Of two for the same model the later one counts."""
-        self._own: dict[str, Price] = {}
-        self._patterns: dict[str, Price] = {}
-        for text in given:
-            self._add(text)
+    def __init__(self, given: Mapping[str, Price] | None = None) -> None:
+        """`given`: by provider:name; a `*` at a name's end stands for the rest of it."""
+        given = given or {}
+        self._own = {model: price for model, price in given.items() if not model.endswith("*")}
+        self._patterns = {model[:-1]: price for model, price in given.items() if model.endswith("*")}
 
     def of(self, model: str, *, is_local: bool = False) -> Price | None:
         """The price of a model, as provider:name. None: not known. A local one is free where it has none."""
@@ -48,12 +47,10 @@ class Prices:
             return self._patterns[max(fitting, key=len)]
         return FREE if is_local else None
 
-    def _add(self, text: str) -> None:
-        parts = _PARTS.fullmatch(text)
-        if parts is None:
-            raise ValueError(text)
-        model, price = parts[1], Price(float(parts[2]), float(parts[3]))
-        if model.endswith("*"):
-            self._patterns[model[:-1]] = price
-        else:
-            self._own[model] = price
+
+def parsed(text: str) -> tuple[str, Price]:
+    """The model and its price, of a text that matches `PATTERN`. Raises ValueError for another one."""
+    parts = _PARTS.fullmatch(text)
+    if parts is None:
+        raise ValueError(text)
+    return parts[1], Price(float(parts[2]), float(parts[3]))

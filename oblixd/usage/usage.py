@@ -57,10 +57,19 @@ class Usage:
         return self._prices.of(model, is_local=is_local)
 
     def cost(
-        self, model: str, input_tokens: int | None, output_tokens: int | None, *, is_local: bool = False
+        self,
+        model: str,
+        input_tokens: int | None,
+        output_tokens: int | None,
+        *,
+        is_local: bool = False,
+        own: Price | None = None,
     ) -> float | None:
-        """What an answer cost. None: there is no price, or the model's server did not count its tokens."""
-        price = self.price(model, is_local=is_local)
+        """What an answer cost. None: there is no price, or the model's server did not count its tokens.
+
+        `own`: the price that the model was hooked with, which goes before the configuration's.
+        """
+        price = own or self.price(model, is_local=is_local)
         if price is None:
             return None
         if price.input == price.output == 0:

@@ -8,8 +8,16 @@ from oblix.v1 import routing_pb2, sessions_pb2
 
 from oblixd.errors import InvalidArgumentError
 from oblixd.execution.policies import Policies
+from oblixd.routing.written import definition_of, rule_of
 
-RULES = ("category=medical -> private", "category=draft -> cheapest", "owner.team=research -> fastest")
+RULES = [
+    rule_of(line)
+    for line in (
+        "category=medical -> private",
+        "category=draft -> cheapest",
+        "owner.team=research -> fastest",
+    )
+]
 
 
 def chosen(policies: Policies, name: str = "", session: sessions_pb2.Session | None = None):
@@ -50,7 +58,12 @@ def test_a_default_of_the_configuration_counts_where_nobody_names_one_and_keeps_
 
 
 def test_a_policy_of_ones_own_may_build_on_another_and_the_request_replaces_its_thresholds():
-    policies = Policies(["day = balanced cpu_threshold=50 load_threshold=2", "night = day cpu_threshold=95"])
+    policies = Policies(
+        [
+            definition_of("day = balanced cpu_threshold=50 load_threshold=2"),
+            definition_of("night = day cpu_threshold=95"),
+        ]
+    )
     given = routing_pb2.RoutingPolicy(
         name="night", resources=routing_pb2.ResourcePolicy(gpu_threshold=0.0), max_cost=0.5
     )
@@ -61,7 +74,7 @@ def test_a_policy_of_ones_own_may_build_on_another_and_the_request_replaces_its_
 
 
 def test_an_unknown_name_is_refused_with_those_that_there_are():
-    policies = Policies(["night = prefer-cloud"])
+    policies = Policies([definition_of("night = prefer-cloud")])
     with pytest.raises(InvalidArgumentError) as caught:
         chosen(policies, "nigth")
     assert caught.value.reason == "POLICY_UNKNOWN"
@@ -73,7 +86,9 @@ def test_an_unknown_name_is_refused_with_those_that_there_are():
     assert of_session.value.metadata["field"] == "session.routing_policy"
 
 
-@pytest.mark.parametrize("lines", [{"rules": ["a=b -> gone"]}, {"default": "gone"}, {"own": ["x = gone"]}])
+@pytest.mark.parametrize(
+    "lines", [{"rules": [rule_of("a=b -> gone")]}, {"default": "gone"}, {"own": [definition_of("x = gone")]}]
+)
 def test_a_configuration_that_names_what_is_not_there_is_refused(lines):
     with pytest.raises(InvalidArgumentError, match="no routing policy 'gone'"):
         Policies(**lines)

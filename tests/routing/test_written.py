@@ -8,13 +8,13 @@ import pytest
 
 from oblixd.errors import InvalidArgumentError
 from oblixd.routing import NAMED, Order
-from oblixd.routing.written import POLICY_PATTERN, RULE_PATTERN, Rule, policy_of, rule_of
+from oblixd.routing.written import POLICY_PATTERN, RULE_PATTERN, Rule, definition_of, policy_of, rule_of
 
 
 def test_a_line_makes_a_policy_out_of_another():
     line = "night = prefer-cloud cpu_threshold=50 latency_threshold=0 max_cost=0.01"
     assert re.fullmatch(POLICY_PATTERN, line)
-    policy = policy_of(line, NAMED)
+    policy = policy_of(definition_of(line), NAMED)
     assert (policy.name, policy.order, policy.max_cost) == ("night", Order.CLOUD, 0.01)
     assert (policy.resources.cpu_threshold, policy.connectivity.latency_threshold) == (50.0, 0.0)
     assert policy.resources.memory_threshold == 85.0
@@ -31,7 +31,7 @@ def test_a_line_makes_a_policy_out_of_another():
 )
 def test_a_line_that_says_what_cant_be_is_refused_with_what_can(line, reason, names):
     with pytest.raises(InvalidArgumentError) as caught:
-        policy_of(line, NAMED)
+        policy_of(definition_of(line), NAMED)
     assert caught.value.reason == reason
     assert names in caught.value.message
 

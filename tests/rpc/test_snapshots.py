@@ -17,6 +17,7 @@ from oblixd.execution.assessor import assessments
 from oblixd.execution.policies import Policies
 from oblixd.monitor import Connectivity, Gpu, Resources, Snapshot
 from oblixd.routing import Policy
+from oblixd.routing.written import Definition
 from oblixd.rpc.monitor import MonitorServicer
 from oblixd.rpc.snapshots import to_wire
 
@@ -111,7 +112,7 @@ async def test_the_states_are_those_under_the_configured_default_policy() -> Non
         def history(self, seconds: float) -> list[Snapshot]:
             return [FULL]
 
-    policies = Policies(["tight = balanced cpu_threshold=0"], default="tight")
+    policies = Policies([Definition("tight", "balanced", {"cpu_threshold": 0})], default="tight")
     servicer = MonitorServicer(Now(), policies=policies)
     told = await servicer.GetSnapshot(pb.GetSnapshotRequest(), None)
     past = await servicer.GetHistory(pb.GetHistoryRequest(), None)

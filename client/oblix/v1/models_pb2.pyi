@@ -159,7 +159,9 @@ class Model(message.Message):
 
     @builtins.property
     def options(self) -> struct_pb2.Struct:
-        """The options that it was hooked with. Never the key."""
+        """The options that it was hooked with. Never the key; the values of headers
+        and parameters, and a proxy, are hidden.
+        """
 
     @builtins.property
     def last_time_to_first_token(self) -> duration_pb2.Duration:
@@ -233,8 +235,10 @@ class HookModelRequest(message.Message):
     """Where it runs. Unset: derived. Required for PROVIDER_CUSTOM."""
     @builtins.property
     def options(self) -> struct_pb2.Struct:
-        """Options of the connection. Known: num_ctx (1 or more), keep_alive (text),
-        context_window (1 or more), max_running (executions at once, 1 to 1,000).
+        """Options of the connection, as docs/configuration.md lists them for
+        [[models]]: num_ctx, keep_alive, context_window, max_running, headers,
+        query, extra_body, omit, key_header, connect_timeout_s,
+        first_token_timeout_s, idle_timeout_s, price, aliases, proxy, ca_data.
         Another one is INVALID_ARGUMENT.
         """
 

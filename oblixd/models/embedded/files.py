@@ -13,16 +13,21 @@ from oblixd.models.embedded.gguf import BrokenFileError, Header
 from oblixd.models.embedded.weights import DEFAULT_NAME, Weights, WeightsError
 
 
-def configured(entries: tuple[str, ...]) -> dict[str, Path | None]:
-    """Read `NAME=/path` entries; a bare name stands for the packaged model, and so does no entry at all.
+def configured(entries: tuple[str, ...], tables: Mapping[str, str | None]) -> dict[str, Path | None]:
+    """Read `NAME=/path` entries, and the files of the `[[models]]` tables by name.
 
-    Raises InvalidArgumentError for a name that stands there twice.
+    A name without a file stands for the packaged model, and so does no entry at all.
+    Raises InvalidArgumentError for a name that stands there twice, and for another one without a file.
     """
+    given = [(name, path or None) for name, _, path in (entry.partition("=") for entry in entries)]
     files: dict[str, Path | None] = {}
-    for name, _, path in (entry.partition("=") for entry in entries or (DEFAULT_NAME,)):
+    for name, path in [*given, *tables.items()] or [(DEFAULT_NAME, None)]:
         if name in files:
-            message = f"embedded.models names {name} twice: give each file a name of its own."
+            message = f"The configuration names the embedded model {name} twice: give each file its own name."
             raise InvalidArgumentError("CONFIG_INVALID", message, field="embedded.models", given=name)
+        if path is None and name != DEFAULT_NAME:
+            message = f'The embedded model {name} has no file: say file = "/absolute/path.gguf".'
+            raise InvalidArgumentError("CONFIG_INVALID", message, field="models.file", given=name)
         files[name] = Path(path) if path else None
     return files
 

@@ -1,0 +1,135 @@
+"""Writes the page of the settings: `python -m oblixd.config.reference > docs/configuration.md`."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from oblixd.config import schema
+from oblixd.config.schema import ModelTable, PolicyTable, PriceTable, RuleTable
+from oblixd.config.settings import SECTIONS, SETTINGS, Setting
+from oblixd.fields import expected, hints_of
+from oblixd.models import options
+
+_TABLES = {
+    "models": ModelTable,
+    "usage.prices": PriceTable,
+    "routing.policies": PolicyTable,
+    "routing.rules": RuleTable,
+}
+_INTRODUCTION = """\
+# Configuration
+
+`oblixd` reads `$XDG_CONFIG_HOME/oblix/config.toml` (`~/.config/oblix/config.toml`; with `OBLIX_HOME` set,
+`$OBLIX_HOME/config.toml`). The file need not exist, and neither does any setting in it. A variable in the
+daemon's environment wins over the file. What is unknown or out of range keeps the daemon from starting, with
+a line that names the file, the line and the setting.
+
+This page is generated: `python -m oblixd.config.reference > docs/configuration.md`."""
+_TABLES_INTRODUCTION = """\
+## Tables
+
+A table with two brackets may stand more than once. Each one adds an entry to a list.
+
+```toml
+[[models]]
+name = "gpt-4o-mini"
+provider = "openai"
+key_file = "/home/you/.config/oblix/openai.key"
+price = { input = 0.15, output = 0.60 }
+
+[[models]]
+name = "qwen3:8b"
+provider = "ollama"
+num_ctx = 16384
+aliases = ["fast"]
+
+[[usage.prices]]
+model = "claude:*"
+input = 3
+output = 15
+
+[[routing.policies]]
+name = "night"
+base = "prefer-cloud"
+cpu_threshold = 50
+max_cost = 0.01
+
+[[routing.rules]]
+key = "category"
+value = "medical"
+policy = "private"
+```
+
+`prices`, `policies`, `rules` and `[embedded] models` may also be lists of texts with a form of their own.
+That is the older form. It still counts; the log and `oblix config validate` show how it is written today."""
+
+
+def page() -> str:
+    """Give the whole page."""
+    meanings = {**meanings_in(Path(options.__file__)), **meanings_in(Path(schema.__file__))}
+    lines = [_INTRODUCTION]
+    for section in SECTIONS:
+        lines += ["", f"## [{section}]", "", meanings[section], "", *_SECTION_HEAD]
+        lines += [_row(setting, meanings[setting.key]) for setting in SETTINGS if setting.section == section]
+    lines += ["", _TABLES_INTRODUCTION]
+    for name, kind in _TABLES.items():
+        lines += ["", f"### [[{name}]]", "", meanings[kind.__name__.lower()], "", *_TABLE_HEAD]
+        lines += list(_fields(kind, meanings))
+    return "\n".join(lines) + "\n"
+
+
+def meanings_in(source: Path) -> dict[str, str]:
+    """Give the text under every class and field of a module, by `section` and `section.name`."""
+    found = {}
+    for kind in (
+        node for node in ast.parse(source.read_text("utf-8")).body if isinstance(node, ast.ClassDef)
+    ):
+        section = kind.name.lower()
+        found[section] = ast.get_docstring(kind) or ""
+        for pair in pairwise(kind.body):
+            match pair:
+                case (
+                    ast.AnnAssign(target=ast.Name(id=name)),
+                    ast.Expr(value=ast.Constant(value=str(text))),
+                ):
+                    found[f"{section}.{name}"] = " ".join(text.split())
+    return found
+
+
+def _fields(kind: Any, meanings: Mapping[str, str]) -> Iterator[str]:
+    """Give a row for each field, those that must be given first."""
+    owners = [one.__name__.lower() for one in kind.__mro__ if hasattr(one, "__struct_fields__")]
+    fields = sorted(msgspec.structs.fields(kind), key=lambda field: not field.required)
+    for field in fields:
+        meaning = next(meanings[key] for one in owners if (key := f"{one}.{field.name}") in meanings)
+        needed = "needed" if field.required else "optional"
+        yield f"| `{field.name}` | {_cell(expected(hints_of(kind)[field.name]))} | {needed} | {meaning} |"
+
+
+def _row(setting: Setting, meaning: str) -> str:
+    default = "empty" if setting.default in ("", ()) else f"`{as_written(setting.default)}`"
+    return f"| `{setting.name}` | {_cell(setting.expected)} | {default} | {meaning} | `{setting.variable}` |"
+
+
+def as_written(value: Any) -> str:
+    """Write a value as a TOML file has it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", r"\|")
+
+
+_SECTION_HEAD = ("| Setting | Takes | Default | Meaning | Environment |", "|---|---|---|---|---|")
+_TABLE_HEAD = ("| Setting | Takes | | Meaning |", "|---|---|---|---|")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

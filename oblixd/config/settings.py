@@ -1,0 +1,71 @@
+"""The settings one by one: where each stands, what it takes, and which variable overrides it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, get_args, get_origin
+
+import msgspec
+
+from oblixd.config.schema import Config
+from oblixd.fields import convert, expected, hints_of, is_struct
+
+_BOOLS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting of a section."""
+
+    section: str
+    name: str
+    kind: Any
+    """Its type, with its limits."""
+    default: Any
+
+    @property
+    def key(self) -> str:
+        """Its name in full, as messages call it."""
+        return f"{self.section}.{self.name}"
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that overrides it."""
+        return f"OBLIX_{self.section}_{self.name}".upper()
+
+    @property
+    def expected(self) -> str:
+        """What it takes, for a person."""
+        return expected(self.kind)
+
+    def parsed(self, text: str) -> Any:
+        """Give the value that a text stands for. A list is cut at commas. Raises FieldError."""
+        bare = get_args(self.kind)[0] if get_origin(self.kind) is Annotated else self.kind
+        return convert(_read(bare, text), self.kind, self.variable)
+
+
+def _read(bare: Any, text: str) -> Any:
+    if get_origin(bare) is tuple:
+        return [part.strip() for part in text.split(",") if part.strip()]
+    if bare is bool:
+        return _BOOLS.get(text.lower(), text)
+    if bare in {int, float}:
+        try:
+            return bare(text)
+        except ValueError:
+            return text
+    return text
+
+
+def _settings() -> list[Setting]:
+    sections = {name: kind for name, kind in hints_of(Config).items() if is_struct(kind)}
+    return [
+        Setting(section, field.name, hints_of(kind)[field.name], field.default)
+        for section, kind in sections.items()
+        for field in msgspec.structs.fields(kind)
+    ]
+
+
+SETTINGS = tuple(_settings())
+"""All of them, in the order of their sections. `[[models]]` is a list of tables, and none of them."""
+SECTIONS = tuple(dict.fromkeys(setting.section for setting in SETTINGS))

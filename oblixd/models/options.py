@@ -1,0 +1,159 @@
+"""What can be said of a connection to a model: in a hook, and in the configuration's `[[models]]`.
+
+One schema for both, so that they take the same names, ranges and refusals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from oblixd.errors import InvalidArgumentError
+from oblixd.fields import FieldError, Fields, convert, number, text
+from oblixd.models import keep_alive
+
+LARGEST_COUNT = 2**31 - 1
+"""The most tokens that an option can name."""
+MOST_STREAMS = 1000
+"""The most executions at once that an option can name."""
+LONGEST_WAIT_S = 86_400.0
+MOST_ENTRIES = 64
+"""The most headers, query parameters, body fields or aliases of one model."""
+LARGEST_TRUST = 1 << 20
+"""Bytes of certificates that a hook may send."""
+_HIDDEN = "hidden"
+
+_HEADER = r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}"
+Tokens = Annotated[int, number(1, LARGEST_COUNT)]
+Seconds = Annotated[float, number(0.1, LONGEST_WAIT_S)]
+Price = Annotated[float, number(0, 1e9)]
+HeaderName = Annotated[str, text(_HEADER, "a header's name: letters, digits and hyphens")]
+HeaderValue = Annotated[
+    str,
+    text(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?", "1 or more printable ASCII characters", is_secret=True),
+]
+Parameter = Annotated[
+    str, text(r"[\x20-\x7e]{0,2048}", "at most 2,048 printable ASCII characters", is_secret=True)
+]
+FieldName = Annotated[
+    str, text(r"[A-Za-z0-9_.-]{1,64}", "a field's name of 1 to 64 letters, digits and underscores")
+]
+Alias = Annotated[str, text(r"[^\s:]{1,64}", "a name of 1 to 64 characters without a space or a colon")]
+PROXY_FORM = "http://HOST:PORT, with USER:PASSWORD@ before the host where the proxy wants them, or none"
+Proxy = Annotated[str, text(r"none|https?://([^\s/@]+@)?[^\s/@?#]+/?", PROXY_FORM, is_secret=True)]
+AbsolutePath = Annotated[str, text("/.*", "an absolute path")]
+
+
+class ModelPrice(Fields, frozen=True):
+    """What a million tokens cost."""
+
+    input: Price
+    """Of the context that the model reads."""
+    output: Price
+    """Of the answer that it writes."""
+
+
+class ModelOptions(Fields, frozen=True, omit_defaults=True):
+    """How one model is reached and what it is given. None leaves it to the provider's default."""
+
+    context_window: Tokens | None = None
+    """The context window in tokens, where the server does not tell it; never more than it really is."""
+    num_ctx: Tokens | None = None
+    """The context window in tokens that Ollama or the embedded engine loads the model with."""
+    keep_alive: Annotated[str, text(keep_alive.PATTERN, keep_alive.FORM)] | None = None
+    """How long Ollama keeps the model loaded after an answer."""
+    max_running: Annotated[int, number(1, MOST_STREAMS)] | None = None
+    """Prompts that the server is given at once. The others wait in the daemon, in order."""
+    headers: dict[HeaderName, HeaderValue] = msgspec.field(default_factory=dict)
+    """Headers that every request carries. Their values are never shown."""
+    query: dict[FieldName, Parameter] = msgspec.field(default_factory=dict)
+    """Query parameters of every request, such as Azure's `api-version`."""
+    extra_body: dict[str, Any] = msgspec.field(default_factory=dict)
+    """Fields that are added to the body of every prompt, in the provider's own words."""
+    omit: tuple[FieldName, ...] = ()
+    """Fields that are left out of the body of every prompt, because the server refuses them."""
+    key_header: HeaderName | None = None
+    """The header that carries the key alone. Without it the key is sent as the provider wants it."""
+    connect_timeout_s: Seconds | None = None
+    """Seconds for the connection, TLS included."""
+    first_token_timeout_s: Seconds | None = None
+    """Seconds from the request to the first content."""
+    idle_timeout_s: Seconds | None = None
+    """Seconds from content to content."""
+    price: ModelPrice | None = None
+    """What a million tokens of context and of answer cost. It goes before `[usage] prices`."""
+    aliases: tuple[Alias, ...] = ()
+    """Other names that a prompt may pin the model by."""
+    proxy: Proxy | None = None
+    """The proxy for this model; `none`: no proxy. Without it `[network] proxy` counts."""
+    ca_file: AbsolutePath | None = None
+    """A PEM file with certificates that are trusted for this model, beside the system's."""
+    ca_dir: AbsolutePath | None = None
+    """A directory with such files."""
+    ca_data: Annotated[str, text(r"(?s:-----BEGIN .*)", "certificates in PEM form")] | None = None
+    """The certificates themselves, as a hook sends them."""
+
+
+NONE = ModelOptions()
+
+
+def options_of(given: Mapping[str, object], at: str = "options") -> ModelOptions:
+    """Check what a hook says. Raises InvalidArgumentError INVALID_HOOK with the field."""
+    try:
+        options = convert(_whole(given), ModelOptions, at)
+        _check_counts(options, at)
+    except FieldError as error:
+        limits = {"limit": error.limit, "given": error.given} if error.limit else {}
+        raise InvalidArgumentError("INVALID_HOOK", error.message, field=error.path[:100], **limits) from None
+    return options
+
+
+def shown(options: ModelOptions) -> dict[str, Any]:
+    """What may be shown of options: what is not set is left out, and what may be a secret is hidden."""
+    plain: dict[str, Any] = msgspec.to_builtins(options)
+    for name in ("headers", "query"):
+        if name in plain:
+            plain[name] = {key: _shown_value(name, key, value) for key, value in plain[name].items()}
+    if plain.get("proxy") not in {None, "none"}:
+        plain["proxy"] = _HIDDEN
+    if "ca_data" in plain:
+        plain["ca_data"] = f"{len(plain['ca_data']):,} characters"
+    return plain
+
+
+def secrets_of(options: ModelOptions) -> tuple[str, ...]:
+    """Name what must not be repeated in any message: values of headers and parameters, a proxy's password."""
+    shown_ones = {value for key, value in options.query.items() if key == "api-version"}
+    password = unquote(urlsplit(options.proxy or "").password or "")
+    given = [*options.headers.values(), *options.query.values(), password]
+    # A server that repeats a key leaves out the word before it, as in "Bearer KEY".
+    words = [word for value in given for word in (value, value.rpartition(" ")[2])]
+    return tuple(value for value in dict.fromkeys(words) if value and value not in shown_ones)
+
+
+def _shown_value(kind: str, key: str, value: str) -> str:
+    return value if kind == "query" and key == "api-version" else _HIDDEN
+
+
+def _check_counts(options: ModelOptions, at: str) -> None:
+    for name in ("headers", "query", "extra_body", "omit", "aliases"):
+        if (count := len(getattr(options, name))) > MOST_ENTRIES:
+            path, limit = f"{at}.{name}", f"at most {MOST_ENTRIES}"
+            raise FieldError(
+                path, f"{path} takes {limit} entries, not {count}.", limit=limit, given=str(count)
+            )
+    if options.ca_data is not None and len(options.ca_data) > LARGEST_TRUST:
+        path, limit = f"{at}.ca_data", f"at most {LARGEST_TRUST:,} bytes"
+        raise FieldError(path, f"{path} takes {limit}.", limit=limit, given=str(len(options.ca_data)))
+
+
+def _whole(value: Any) -> Any:
+    """A protobuf Struct carries every number as a double: whole ones become whole again."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {key: _whole(one) for key, one in value.items()}
+    return [_whole(one) for one in value] if isinstance(value, list | tuple) else value
