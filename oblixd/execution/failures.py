@@ -22,6 +22,8 @@ _STATUS: dict[ModelErrorKind, type[OblixdError]] = {
     ModelErrorKind.UNREACHABLE: UnavailableError,
     ModelErrorKind.NOT_PULLED: FailedPreconditionError,
     ModelErrorKind.UNAUTHENTICATED: FailedPreconditionError,
+    ModelErrorKind.NO_CREDIT: FailedPreconditionError,
+    ModelErrorKind.WRONG_PATH: FailedPreconditionError,
     ModelErrorKind.RATE_LIMITED: ResourceExhaustedError,
     ModelErrorKind.NO_MEMORY: ResourceExhaustedError,
     ModelErrorKind.QUEUE_FULL: ResourceExhaustedError,

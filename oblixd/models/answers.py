@@ -50,7 +50,8 @@ async def answer(
     peer = http.server.peer
     async with http.request("POST", path, body) as reply:
         if reply.status != HTTPStatus.OK:
-            raise peer.answered(reply.status, reply.headers, await reply.excerpt())
+            url = http.server.base_url + path
+            raise peer.answered(reply.status, reply.headers, await reply.excerpt(), url)
         if reply.is_web_page:
             raise peer.broken("it sent a web page, so the endpoint is wrong or a portal is in between")
         while not decoder.complete:

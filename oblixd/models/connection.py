@@ -133,7 +133,8 @@ class HttpConnection(ABC):
         """Read a small JSON object of the server's. Raises ModelError."""
         async with self._http.request("GET", path, patience=PROBE_PATIENCE) as reply:
             if reply.status != HTTPStatus.OK:
-                raise self._peer.answered(reply.status, reply.headers, await reply.excerpt())
+                url = self._http.server.base_url + path
+                raise self._peer.answered(reply.status, reply.headers, await reply.excerpt(), url)
             return read_object(await reply.document(), self._peer)
 
     def _answer(self, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:

@@ -5,14 +5,15 @@ Every sentence that a person reads about a failing model is made here.
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from types import MappingProxyType
 
 from oblixd.models.base import ModelError, ModelErrorKind, UnableError
+from oblixd.models.refusals import PAY, Refusal, Verdict, judge
 
 LONGEST_QUOTE = 500
 """Characters of a server's own words that an error repeats."""
@@ -21,45 +22,34 @@ SHORTEST_SECRET = 8
 LONGEST_RETRY_AFTER_S = 3600.0
 """A server that asks for more patience than this is not believed."""
 
-_BY_STATUS = {
-    401: ModelErrorKind.UNAUTHENTICATED,
-    403: ModelErrorKind.UNAUTHENTICATED,
-    404: ModelErrorKind.NOT_PULLED,
-    429: ModelErrorKind.RATE_LIMITED,
-    502: ModelErrorKind.UNREACHABLE,
-    503: ModelErrorKind.OVERLOADED,
-    504: ModelErrorKind.UNREACHABLE,
-    529: ModelErrorKind.OVERLOADED,
-}
-_BY_CODE = {
-    "context_length_exceeded": ModelErrorKind.CONTEXT_OVERFLOW,
-    "exceed_context_size_error": ModelErrorKind.CONTEXT_OVERFLOW,
-    "authentication_error": ModelErrorKind.UNAUTHENTICATED,
-    "permission_error": ModelErrorKind.UNAUTHENTICATED,
-    "invalid_api_key": ModelErrorKind.UNAUTHENTICATED,
-    "model_not_found": ModelErrorKind.NOT_PULLED,
-    "not_found_error": ModelErrorKind.NOT_PULLED,
-    "rate_limit_error": ModelErrorKind.RATE_LIMITED,
-    "rate_limit_exceeded": ModelErrorKind.RATE_LIMITED,
-    "insufficient_quota": ModelErrorKind.RATE_LIMITED,
-    "overloaded_error": ModelErrorKind.OVERLOADED,
-}
-_OVERFLOW_WORDS = (
-    "prompt is too long",
-    "maximum context length",
-    "exceed context limit",
-    "exceeds the context length",
-    "exceeds the available context size",
-)
 _REMEDIES = {
     ModelErrorKind.UNAUTHENTICATED: "Hook the model again with a key that is valid for it",
     ModelErrorKind.RATE_LIMITED: "Wait a moment, or use another model",
     ModelErrorKind.OVERLOADED: "Wait a moment, or use another model",
     ModelErrorKind.CONTEXT_OVERFLOW: "Send less, or use a model with a longer context",
     ModelErrorKind.REFUSED: "Change the request, or use another model",
+    ModelErrorKind.NO_CREDIT: PAY,
+    ModelErrorKind.WRONG_PATH: "The endpoint's path may be wrong: check the URL of the hook",
     ModelErrorKind.UNREACHABLE: "Check the endpoint and the network",
     ModelErrorKind.FAILED: "The server's log says more",
 }
+
+
+class RefusalError(ModelError):
+    """A server answered with a refusal. What it said is there for who can change the request."""
+
+    def __init__(
+        self,
+        kind: ModelErrorKind,
+        message: str,
+        *,
+        refusal: Refusal,
+        endpoint: str = "",
+        retry_after_s: float | None = None,
+        numbers: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
+        super().__init__(kind, message, endpoint=endpoint, retry_after_s=retry_after_s, numbers=numbers)
+        self.refusal = refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,30 +109,47 @@ class Peer:
         message = f"{self.title}{self._at} broke off its answer: {why}. Ask again, or use another model."
         return self.error(ModelErrorKind.BROKEN_STREAM, message)
 
-    def answered(self, status: int, headers: Mapping[str, str], body: bytes) -> ModelError:
-        """It answered the request with another status than 200."""
+    def answered(self, status: int, headers: Mapping[str, str], body: bytes, url: str = "") -> ModelError:
+        """It answered the request with another status than 200. `url` is what was asked for."""
         if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
             where = headers.get("Location", "elsewhere")[:LONGEST_QUOTE]
             return self.unreachable(f"it redirects to {where}, which is not followed")
-        words, codes = _read(body)
-        kind = _kind(words, codes) or _BY_STATUS.get(status) or _by_class(status)
-        message = f"{self.title}{self._at} answered {status}{_quoted(words)}. {self._remedy(kind)}."
-        return self.error(kind, message, retry_after_s(headers.get("Retry-After")))
+        refusal = Refusal.read(status, headers, body)
+        verdict = judge(refusal)
+        who = f"{refusal.gateway or self.title}{self._at}"
+        asked = f" to {url}" if url and verdict.kind is ModelErrorKind.WRONG_PATH else ""
+        said = f"{who} answered {status}{asked}" if not verdict.what else f"{who} says that {verdict.what}"
+        message = f"{said}{_quoted(refusal.words)}. {self._remedy(verdict)}."
+        return self._refused(refusal, verdict.kind, message, retry_after_s(headers.get("Retry-After")))
 
     def reported(self, error: object) -> ModelError:
         """It sent an error object inside a stream that had begun well."""
-        words, codes = _words(error), frozenset(_codes(error))
-        wrong = {"400", "invalid_request_error"} & codes
-        kind = _kind(words, codes) or (ModelErrorKind.REFUSED if wrong else ModelErrorKind.FAILED)
-        message = f"{self.title}{self._at} reports a failure{_quoted(words)}. {self._remedy(kind)}."
-        return self.error(kind, message)
+        refusal = Refusal.reported(error)
+        verdict = judge(refusal)
+        message = (
+            f"{self.title}{self._at} reports a failure{_quoted(refusal.words)}. {self._remedy(verdict)}."
+        )
+        return self._refused(refusal, verdict.kind, message, None)
+
+    def _refused(
+        self, refusal: Refusal, kind: ModelErrorKind, message: str, retry_after: float | None
+    ) -> RefusalError:
+        given = refusal.retry_after_s if retry_after is None else retry_after
+        return RefusalError(
+            kind,
+            self._without_key(message),
+            endpoint=self.endpoint,
+            retry_after_s=given if given is not None and given <= LONGEST_RETRY_AFTER_S else None,
+            refusal=refusal,
+        )
 
     @property
     def _at(self) -> str:
         return f" at {self.endpoint}" if self.endpoint else ""
 
-    def _remedy(self, kind: ModelErrorKind) -> str:
-        return self.missing if kind is ModelErrorKind.NOT_PULLED else _REMEDIES[kind]
+    def _remedy(self, verdict: Verdict) -> str:
+        own = self.missing if verdict.kind is ModelErrorKind.NOT_PULLED else _REMEDIES[verdict.kind]
+        return verdict.remedy or own
 
     def _without_key(self, text: str) -> str:
         for secret in (self.api_key, *self.secrets):
@@ -163,46 +170,6 @@ def _until(date: str) -> float | None:
         return parsedate_to_datetime(date).timestamp() - time.time()
     except ValueError:
         return None
-
-
-def _by_class(status: int) -> ModelErrorKind:
-    return ModelErrorKind.FAILED if status >= HTTPStatus.INTERNAL_SERVER_ERROR else ModelErrorKind.REFUSED
-
-
-def _read(body: bytes) -> tuple[str, frozenset[str]]:
-    text = body.decode("utf-8", "replace").strip()
-    try:
-        error = json.loads(text)
-    except (ValueError, RecursionError):
-        # A proxy's error page says nothing that a person wants to read here.
-        return ("" if text.startswith("<") else text), frozenset()
-    return _words(error), frozenset(_codes(error))
-
-
-def _words(error: object, depth: int = 3) -> str:
-    """Find a server's own words: {"error": …}, {"message": …}, {"detail": …} or plain text."""
-    if isinstance(error, str):
-        return error
-    if not isinstance(error, dict) or not depth:
-        return ""
-    return next(
-        (_words(error[key], depth - 1) for key in ("error", "message", "detail") if error.get(key)), ""
-    )
-
-
-def _codes(error: object, depth: int = 3) -> Iterator[str]:
-    if not isinstance(error, dict) or not depth:
-        return
-    yield from (str(error[key]) for key in ("type", "code") if error.get(key))
-    yield from _codes(error.get("error"), depth - 1)
-
-
-def _kind(words: str, codes: frozenset[str]) -> ModelErrorKind | None:
-    if any(mark in words.lower() for mark in _OVERFLOW_WORDS):
-        return ModelErrorKind.CONTEXT_OVERFLOW
-    named = (kind for code, kind in _BY_CODE.items() if code in codes)
-    numbered = (kind for status, kind in _BY_STATUS.items() if str(status) in codes)
-    return next(named, None) or next(numbered, None)
 
 
 def _quoted(words: str) -> str:
