@@ -10,8 +10,8 @@ from oblix.v1 import sessions_pb2
 from oblixd.execution import context
 from oblixd.execution.requests import options, tool_choice, tools
 from oblixd.execution.route import RouteQuery
-from oblixd.execution.tokens import Corrections, Gauge
-from oblixd.models.base import ChatRequest, Finished
+from oblixd.execution.tokens import Corrections, Gauge, Tokeniser
+from oblixd.models.base import ChatRequest, Connection, Finished
 from oblixd.models.registry import Hook
 from oblixd.sessions import Sessions, Turn
 
@@ -21,7 +21,10 @@ _AFTER_ALL = 2**63 - 1
 
 
 class Briefing:
-    """Puts contexts together. `session` is the header before the turn; None without a session."""
+    """Puts contexts together. `session` is the header before the turn; None without a session.
+
+    `is_local_only`: as in `ChatRequest`.
+    """
 
     def __init__(
         self,
@@ -29,11 +32,13 @@ class Briefing:
         session: sessions_pb2.Session | None,
         sessions: Sessions,
         corrections: Corrections,
+        is_local_only: Callable[[], bool],
     ) -> None:
         self._request = request
         self._session = session
         self._sessions = sessions
         self._corrections = corrections
+        self._is_local_only = is_local_only
         self._material = self._gathered(_AFTER_ALL, session.message_count if session else 0)
         self.report = pb.ContextReport()
         """What the last context held, and what it left out."""
@@ -65,11 +70,14 @@ class Briefing:
     async def chat_for(self, hook: Hook) -> ChatRequest:
         """What this model is sent. Raises ModelError CONTEXT_OVERFLOW."""
         connection = hook.connection
-        gauge = Gauge(connection.count_tokens, self._corrections.factor(hook.id))
+        gauge = Gauge(self._tokeniser_of(connection), self._corrections.factor(hook.id))
         refuse = self._request.context_policy == pb.CONTEXT_POLICY_REFUSE
         built = await context.build(self._material, connection.context_window, gauge, refuse=refuse)
         self.report = built.report
         return built.chat
+
+    def _tokeniser_of(self, connection: Connection) -> Tokeniser:
+        return lambda messages: connection.count_tokens(messages, self._is_local_only)
 
     def learn(self, model: str, finished: Finished) -> None:
         """Hear what the context really took."""
@@ -87,4 +95,5 @@ class Briefing:
             options=options(request.options),
             tools=tools(request),
             tool_choice=tool_choice(request),
+            is_local_only=self._is_local_only,
         )

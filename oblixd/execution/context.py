@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 from oblix.v1 import executions_pb2, messages_pb2, sessions_pb2
@@ -42,6 +42,8 @@ class Material:
     options: Options
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice | None = None
+    is_local_only: Callable[[], bool] = field(kw_only=True)
+    """As in `ChatRequest`."""
 
     @property
     def head(self) -> list[messages_pb2.Message]:
@@ -91,7 +93,13 @@ async def build(material: Material, window: int | None, gauge: Gauge, *, refuse:
         sent_tokens=fixed + history.kept_tokens,
         is_counted=gauge.is_counted and not tools,
     )
-    chat = ChatRequest(messages, material.options, material.tools, material.tool_choice)
+    chat = ChatRequest(
+        messages,
+        material.options,
+        material.tools,
+        material.tool_choice,
+        is_local_only=material.is_local_only,
+    )
     return Built(chat, report)
 
 

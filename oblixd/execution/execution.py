@@ -65,7 +65,9 @@ class Execution:
         self._watch = Stopwatch()
         self._deadline = Deadline(request, self._watch)
         self._recording = Recording(self._watch)
-        self._briefing = Briefing(request, self._session(), rooms.sessions, rooms.corrections)
+        self._briefing = Briefing(
+            request, self._session(), rooms.sessions, rooms.corrections, self._is_local_only
+        )
         self._ending = Ending(
             request,
             caller,
@@ -148,12 +150,19 @@ class Execution:
         recording = self._recording
         recording.decision = to_wire(decision, self._hooks)
         self.log.append(events.started(self.request, recording.question_ids, recording.decision))
-        await self._answer(self._fallback(ranked, decision.local_only))
+        await self._answer(self._fallback(ranked))
 
     def _session(self) -> sessions_pb2.Session | None:
         """The session's header as it is now. Raises NotFoundError."""
         session_id = self.request.session_id
         return self._rooms.sessions.get(session_id) if session_id else None
+
+    def _is_local_only(self) -> bool:
+        """Whether the prompt must stay on this machine, by all that says so now. Unreadable is yes."""
+        try:
+            return self._rooms.router.is_local_only(self.request, self._session())
+        except OblixdError:
+            return True
 
     async def _record_question(self) -> None:
         request = self.request
@@ -163,14 +172,13 @@ class Execution:
         self._recording.begin(turn)
         self._briefing.begin(turn)
 
-    def _fallback(self, ranked: Sequence[Hook], local_only: bool) -> Fallback:
+    def _fallback(self, ranked: Sequence[Hook]) -> Fallback:
         return Fallback(
             ranked,
             self._briefing.chat_for,
             self._place_at,
             self._rooms.router.cooldowns,
             restarts=self.request.on_break == pb.ON_BREAK_RESTART,
-            local_only=local_only,
             failed=self._recording.failed,
         )
 

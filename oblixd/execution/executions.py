@@ -124,7 +124,7 @@ class Executions:
         request = checked(request)
         hooks = self._registry.resolve(request.candidates)
         session = self._rooms.sessions.get(request.session_id) if request.session_id else None
-        briefing = Briefing(request, session, self._rooms.sessions, self._rooms.corrections)
+        briefing = Briefing(request, session, self._rooms.sessions, self._rooms.corrections, lambda: True)
         decision = self.router.explain(briefing.query(session, hooks))
         return to_wire(decision, hooks)
 

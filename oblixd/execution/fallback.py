@@ -18,7 +18,7 @@ from oblixd.execution.candidates import key
 from oblixd.execution.cooldown import Cooldowns
 from oblixd.execution.failures import attempt
 from oblixd.execution.retry import RetryBudget
-from oblixd.models.base import ChatRequest, Content, Finished, Location, ModelError, ModelErrorKind
+from oblixd.models.base import ChatRequest, Content, Finished, ModelError
 from oblixd.models.registry import Hook
 
 
@@ -42,8 +42,6 @@ class Fallback:
     cooldowns: Cooldowns
     restarts: bool = False
     """Whether an answer that breaks off begins anew on the next model."""
-    local_only: bool = False
-    """Whether nothing may leave this machine. Routing saw to it as far as is known without asking."""
     failed: list[pb.FailedAttempt] = field(default_factory=list)
     """What failed so far, in order."""
     _budget: RetryBudget = field(default_factory=RetryBudget)
@@ -86,8 +84,6 @@ class Fallback:
     async def _once(self, hook: Hook) -> AsyncGenerator[Content | Finished, None]:
         started = False
         try:
-            if self.local_only:
-                await _ensure_local(hook)
             await until_allowed(hook.connection, self._budget, is_last=hook is self.ranked[-1])
             async with self.place_at(hook):
                 await until_allowed(hook.connection, self._budget, is_last=hook is self.ranked[-1])
@@ -104,13 +100,6 @@ class Fallback:
             raise
         else:
             self.cooldowns.answered(key(hook))
-
-
-async def _ensure_local(hook: Hook) -> None:
-    await hook.connection.confirm_location()
-    if hook.connection.location is not Location.LOCAL:
-        message = f"{hook.id} answers from the cloud, and this request or its session is local-only."
-        raise ModelError(ModelErrorKind.REFUSED, message, endpoint=hook.connection.endpoint)
 
 
 class _BrokenError(Exception):

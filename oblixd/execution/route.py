@@ -49,7 +49,7 @@ class RouteQuery:
     @property
     def local_only(self) -> bool:
         """Whether the request or its session says so. The policy may say so, too."""
-        return self.request.local_only or (self.session is not None and self.session.local_only)
+        return _is_marked(self.request, self.session)
 
 
 class Router:
@@ -104,6 +104,13 @@ class Router:
         frugal = decide(replace(needs, spent=caps.told(reached)), candidates, situation, policy)
         return caps.within(reached, decision, frugal)
 
+    def is_local_only(
+        self, request: executions_pb2.ExecuteRequest, session: sessions_pb2.Session | None
+    ) -> bool:
+        """Whether the request, its session or the policy that routes it lets nothing leave this machine."""
+        policy = self.policies.chosen(request.policy, session)
+        return _is_marked(request, session) or policy.local_only
+
     def answered(
         self, request_id: str, hook: Hook, message: messages_pb2.Message, sent_tokens: int, *, alone: bool
     ) -> None:
@@ -138,6 +145,10 @@ def ranked_hooks(decision: Decision, hooks: Sequence[Hook]) -> list[Hook]:
         return result
     message = f"No model may take this prompt. {_why_none(decision)}"
     raise FailedPreconditionError("NO_MODEL_ALLOWED", message, candidates=len(decision.ranked))
+
+
+def _is_marked(request: executions_pb2.ExecuteRequest, session: sessions_pb2.Session | None) -> bool:
+    return request.local_only or (session is not None and session.local_only)
 
 
 def _why_none(decision: Decision) -> str:

@@ -13,6 +13,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
 from oblixd.models.base import Content, ContentKind, Finished, ModelError, ToolCall
+from oblixd.models.egress import Egress
 from oblixd.models.failures import Peer
 from oblixd.models.framing import LONGEST_LINE, TooLongError
 from oblixd.models.http import HttpClient
@@ -44,11 +45,11 @@ class Decoder(Protocol):
 
 
 async def answer(
-    http: HttpClient, path: str, body: Mapping[str, Any], decoder: Decoder
+    http: HttpClient, path: str, body: Mapping[str, Any], decoder: Decoder, egress: Egress
 ) -> AsyncGenerator[Content | Finished, None]:
     """Post a request and yield the answer, as `Connection.stream` promises it."""
     peer = http.server.peer
-    async with http.request("POST", path, body) as reply:
+    async with http.send(path, body, egress) as reply:
         if reply.status != HTTPStatus.OK:
             url = http.server.base_url + path
             raise peer.answered(reply.status, reply.headers, await reply.excerpt(), url)

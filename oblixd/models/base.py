@@ -7,7 +7,7 @@ and cooldown are the execution room's. A provider is one file beside this one.
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol
@@ -89,6 +89,8 @@ class ChatRequest:
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice | None = None
     """None leaves it to the model's server."""
+    is_local_only: Callable[[], bool] = field(kw_only=True)
+    """Whether it must stay on this machine, as things stand when it is called: see `models.egress`."""
 
 
 class ContentKind(enum.Enum):
@@ -221,10 +223,13 @@ class Connection(Protocol):
     def limited_s(self) -> float:
         """Seconds until its server takes requests again, as its rate limit's headers say. 0: now."""
 
-    async def count_tokens(self, messages: Sequence[pb.Message]) -> list[int] | None:
+    async def count_tokens(
+        self, messages: Sequence[pb.Message], is_local_only: Callable[[], bool]
+    ) -> list[int] | None:
         """How many tokens each message takes, by the server's own tokeniser; None where it has none to ask.
 
-        Raises nothing: a server that can't be asked just now counts as having none.
+        Raises nothing: a server that can't be asked just now, or may not see them (`is_local_only`,
+        as in `ChatRequest`), counts as having none.
         """
 
     @property
@@ -238,9 +243,9 @@ class Connection(Protocol):
         """Have a connection to its server open before the next stream, from here on. Sends nothing on it."""
 
     async def confirm_location(self) -> None:
-        """Make sure that `location`, `context_window` and `features` are true.
+        """Make sure that `location`, `context_window` and `features` are true now.
 
-        Where only the server can tell, it is asked once; later calls return at once.
+        A server where a name can come to stand for a model somewhere else is asked at each call.
         Raises ModelError where it can't be asked.
         """
 

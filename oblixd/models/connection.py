@@ -23,6 +23,7 @@ from oblixd.models.base import (
     Status,
     UnableError,
 )
+from oblixd.models.egress import Egress, IsLocalOnly
 from oblixd.models.exchanges import OnExchange, unheard
 from oblixd.models.hooks import HookSpec, derived_location, origin_of
 from oblixd.models.http import HttpClient
@@ -72,7 +73,9 @@ class HttpConnection(ABC):
         """See `Connection.limited_s`."""
         return self._http.allowance.left_s
 
-    async def count_tokens(self, messages: Sequence[pb.Message]) -> list[int] | None:
+    async def count_tokens(
+        self, messages: Sequence[pb.Message], is_local_only: IsLocalOnly
+    ) -> list[int] | None:
         """See `Connection.count_tokens`."""
         return None
 
@@ -138,7 +141,8 @@ class HttpConnection(ABC):
             return read_object(await reply.document(), self._peer)
 
     def _answer(self, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
-        return answer(self._http, self.path, self._body(request), self.decoder())
+        egress = Egress(self, request.is_local_only)
+        return answer(self._http, self.path, self._body(request), self.decoder(), egress)
 
     def _body(self, request: ChatRequest) -> dict[str, Any]:
         """Write a request, with the fields that the model's options add and leave out."""

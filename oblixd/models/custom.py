@@ -9,6 +9,7 @@ from oblix.v1 import messages_pb2 as pb
 
 from oblixd.models.answers import count_of, object_of, text_of
 from oblixd.models.base import ModelError, ModelErrorKind, State, Status
+from oblixd.models.egress import Egress, IsLocalOnly
 from oblixd.models.exchanges import OnExchange, unheard
 from oblixd.models.hooks import HookSpec
 from oblixd.models.llamacpp import Limits, Tokeniser, limits_of
@@ -32,13 +33,17 @@ class CustomConnection(OpenAIConnection):
         self._is_llamacpp = False
         self._is_learnt = False
 
-    async def count_tokens(self, messages: Sequence[pb.Message]) -> list[int] | None:
+    async def count_tokens(
+        self, messages: Sequence[pb.Message], is_local_only: IsLocalOnly
+    ) -> list[int] | None:
         """See `Connection.count_tokens`."""
         await self.confirm_location()
-        return await self._tokeniser.count_messages(messages) if self._is_llamacpp else None
+        if not self._is_llamacpp:
+            return None
+        return await self._tokeniser.count_messages(messages, Egress(self, is_local_only))
 
     async def confirm_location(self) -> None:
-        """See `Connection.confirm_location`: the hook says where it is, and its server what it takes."""
+        """See `Connection.confirm_location`: the hook says where it is, its server what it takes."""
         if self._is_learnt:
             return
         try:

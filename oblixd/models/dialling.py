@@ -7,7 +7,9 @@ asked for nor accepted.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,6 +27,7 @@ Networks forget idle connections without a word: a request on one would wait for
 """
 
 AddressInfo = tuple[Any, ...]
+_check: ContextVar[Callable[[], None]] = ContextVar("check", default=lambda: None)
 
 
 def session(server: Server, connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
@@ -41,7 +44,27 @@ def session(server: Server, connector: aiohttp.BaseConnector) -> aiohttp.ClientS
         auto_decompress=False,
         trust_env=False,
         trace_configs=[_trace()],
+        request_class=_CheckedRequest,
     )
+
+
+@contextmanager
+def checked(check: Callable[[], None]) -> Iterator[None]:
+    """Have `check` called for the request of the block once its connection is open, before a byte is written.
+
+    What it raises is raised by the request, and the connection is closed.
+    """
+    token = _check.set(check)
+    try:
+        yield
+    finally:
+        _check.reset(token)
+
+
+class _CheckedRequest(aiohttp.ClientRequest):
+    async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
+        _check.get()()
+        return await super().send(conn)
 
 
 def connector(server: Server) -> aiohttp.BaseConnector:

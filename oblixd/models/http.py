@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from oblixd.models.allowance import Allowance
+from oblixd.models.egress import Egress, UnconfirmedError
 from oblixd.models.exchanges import OnExchange, unheard
 from oblixd.models.servers import Patience, Server
 from oblixd.models.warmth import Warmth
@@ -42,13 +43,28 @@ class HttpClient:
     ) -> AsyncIterator[Reply]:
         """Send a request and give its reply once the head is there, whatever its status.
 
-        Leaving the block closes the connection at once, unless the reply was
-        read to its end or said to be `complete`. Raises ModelError.
+        The body holds nothing of a prompt: that is for `send`. Leaving the block closes the
+        connection at once, unless the reply was read to its end or said to be `complete`.
+        Raises ModelError.
         """
-        transport = await self._open()
-        async with transport.request(method, path, body, patience or self.server.patience) as reply:
-            if method == "POST":
-                self.allowance.heard(reply.status, reply.headers)
+        async with self._request(method, path, body, patience, lambda: None) as reply:
+            yield reply
+
+    @asynccontextmanager
+    async def send(
+        self, path: str, body: Mapping[str, Any], egress: Egress, patience: Patience | None = None
+    ) -> AsyncIterator[Reply]:
+        """Post what holds a prompt's text, as `request` does, where the text may go there when it leaves.
+
+        Raises ModelError REFUSED, and nothing was sent, where it may not.
+        """
+        async with AsyncExitStack() as stack:
+            reply = None
+            while reply is None:
+                await egress.open()
+                with suppress(UnconfirmedError):
+                    sent = self._request("POST", path, body, patience, egress.check)
+                    reply = await stack.enter_async_context(sent)
             yield reply
 
     def keep_warm(self) -> None:
@@ -67,6 +83,21 @@ class HttpClient:
         transport, self._transport = self._transport, None
         if transport is not None:
             await transport.close()
+
+    @asynccontextmanager
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        patience: Patience | None,
+        check: Callable[[], None],
+    ) -> AsyncIterator[Reply]:
+        transport = await self._open()
+        async with transport.request(method, path, body, patience or self.server.patience, check) as reply:
+            if method == "POST":
+                self.allowance.heard(reply.status, reply.headers)
+            yield reply
 
     async def _open_ahead(self) -> asyncio.Future[None]:
         return await (await self._open()).open()

@@ -16,6 +16,7 @@ from oblix.v1 import messages_pb2 as pb
 from oblixd.models.answers import count_of, object_of, read_object
 from oblixd.models.base import ModelError
 from oblixd.models.counts import Counts
+from oblixd.models.egress import Egress
 from oblixd.models.http import HttpClient
 from oblixd.models.servers import PROBE_PATIENCE
 
@@ -47,11 +48,14 @@ class Tokeniser:
         self._missing: set[str] = set()
         self._around: int | None = None
 
-    async def count(self, texts: Sequence[str]) -> list[int] | None:
-        """Count each text's tokens; None where the server has no tokeniser, or can't be asked just now."""
+    async def count(self, texts: Sequence[str], egress: Egress) -> list[int] | None:
+        """Count each text's tokens.
+
+        None where the server has no tokeniser, can't be asked just now, or may not see the texts.
+        """
         known = {text: self._counts.get(text) for text in texts}
         new = [text for text, count in known.items() if count is None]
-        counts = await self._counted(new) if new else []
+        counts = await self._counted(new, egress) if new else []
         if counts is None:
             return None
         for text, count in zip(new, counts, strict=True):
@@ -59,14 +63,14 @@ class Tokeniser:
             self._counts.put(text, count)
         return [known[text] or 0 for text in texts]
 
-    async def _counted(self, texts: Sequence[str]) -> list[int] | None:
+    async def _counted(self, texts: Sequence[str], egress: Egress) -> list[int] | None:
         content = [piece for text in texts for piece in (text, _BETWEEN)]
-        answer = await self._ask("/tokenize", {"content": content, "add_special": False})
+        answer = await self._ask("/tokenize", {"content": content, "add_special": False}, egress)
         tokens = answer.get("tokens")
         counts = list(_runs(tokens)) if isinstance(tokens, list) else []
         return counts if len(counts) == len(texts) else None
 
-    async def count_messages(self, messages: Sequence[pb.Message]) -> list[int] | None:
+    async def count_messages(self, messages: Sequence[pb.Message], egress: Egress) -> list[int] | None:
         """Count what each message takes of a context, as `Connection.count_tokens` gives it.
 
         That is its text and what the chat template writes around it. None also where one
@@ -74,31 +78,31 @@ class Tokeniser:
         """
         if any(part.HasField("image") for message in messages for part in message.parts):
             return None
-        counts = await self.count([_text(message) for message in messages])
+        counts = await self.count([_text(message) for message in messages], egress)
         if counts is None:
             return None
-        around = await self._overhead()
+        around = await self._overhead(egress)
         return [count + around for count in counts]
 
-    async def _overhead(self) -> int:
+    async def _overhead(self, egress: Egress) -> int:
         """Measure the template by what an answer and a question add to a conversation, once."""
         if self._around is None:
-            short, long = await self._rendered(1), await self._rendered(len(_TURNS))
-            counts = await self.count([_PROBE, short, long]) if short and long else None
+            short, long = await self._rendered(1, egress), await self._rendered(len(_TURNS), egress)
+            counts = await self.count([_PROBE, short, long], egress) if short and long else None
             self._around = USUAL_OVERHEAD if counts is None else _each_adds(*counts)
         return self._around
 
-    async def _rendered(self, turns: int) -> str:
+    async def _rendered(self, turns: int, egress: Egress) -> str:
         messages = [{"role": role, "content": _PROBE} for role in _TURNS[:turns]]
-        answer = await self._ask("/apply-template", {"messages": messages})
+        answer = await self._ask("/apply-template", {"messages": messages}, egress)
         return str(answer.get("prompt", ""))
 
-    async def _ask(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def _ask(self, path: str, body: Mapping[str, Any], egress: Egress) -> Mapping[str, Any]:
         """Give what the server answers; nothing where it does not."""
         if path in self._missing:
             return {}
         try:
-            async with self._http.request("POST", path, body, PROBE_PATIENCE) as reply:
+            async with self._http.send(path, body, egress, PROBE_PATIENCE) as reply:
                 if reply.status == HTTPStatus.OK:
                     return read_object(await reply.document(), self._http.server.peer)
                 if reply.status in _KNOWS_NO_SUCH_CALL:

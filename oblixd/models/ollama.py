@@ -28,7 +28,7 @@ from oblixd.models.connection import HttpConnection
 from oblixd.models.exchanges import OnExchange, unheard
 from oblixd.models.failures import Peer
 from oblixd.models.framing import Lines
-from oblixd.models.hooks import HookSpec
+from oblixd.models.hooks import HookSpec, derived_location
 from oblixd.models.http import HttpClient
 from oblixd.models.ollama_facts import Facts, Loaded, OllamaSettings, Residence
 from oblixd.models.prompts import (
@@ -72,7 +72,8 @@ class OllamaConnection(HttpConnection):
         self._asked = spec.count("num_ctx") or spec.count("context_window")
         self._num_ctx = self._asked or settings.num_ctx
         self.context_window = _least(spec.count("context_window"), self._num_ctx)
-        self.max_running = spec.count("max_running") or settings.parallel
+        self._parallel = settings.parallel
+        self.max_running = spec.count("max_running") or self._parallel
 
     def status(self) -> Status:
         """See `Connection.status`."""
@@ -91,9 +92,12 @@ class OllamaConnection(HttpConnection):
         return self.status() if status.state is State.READY else status
 
     async def confirm_location(self) -> None:
-        """See `Connection.confirm_location`: a local name may stand for a model in Ollama's cloud."""
-        if self._facts is None:
-            await self._learn(self._http)
+        """See `Connection.confirm_location`.
+
+        A local name may stand for a model in Ollama's cloud, and `ollama cp` or `ollama pull` can make it so
+        at any time: what was heard before counts for nothing.
+        """
+        await self._learn(self._http)
 
     async def ask(self) -> Status:
         """Ask whether the model is pulled, and whether it is loaded."""
@@ -131,12 +135,12 @@ class OllamaConnection(HttpConnection):
         return OllamaDecoder(self._peer)
 
     async def _answer(self, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
-        if features.asked_of(request):
-            await self.confirm_location()
+        if features.asked_of(request) and self._facts is None:
+            await self._learn(self._http)
         spoke = False
         self._residence.asked()
         try:
-            async with self._learning(), aclosing(super()._answer(request)) as items:
+            async with self._learning(request), aclosing(super()._answer(request)) as items:
                 async for item in items:
                     if not spoke:
                         self._residence.spoke()
@@ -146,8 +150,14 @@ class OllamaConnection(HttpConnection):
             self._residence.ended(spoke=spoke)
 
     @asynccontextmanager
-    async def _learning(self) -> AsyncIterator[None]:
-        """Learn of the model beside its first answer: no prompt waits for that, nor loses its connection."""
+    async def _learning(self, request: ChatRequest) -> AsyncIterator[None]:
+        """Learn of the model beside its first answer: no prompt waits for that, nor loses its connection.
+
+        Before a local-only one the server is asked the same, so nothing is left to learn.
+        """
+        if self._facts is not None or request.is_local_only():
+            yield
+            return
         learning = asyncio.create_task(self._learn_aside())
         try:
             yield
@@ -156,8 +166,6 @@ class OllamaConnection(HttpConnection):
             await asyncio.wait([learning])
 
     async def _learn_aside(self) -> None:
-        if self._facts is not None:
-            return
         http = HttpClient(self._http.server)
         try:
             await self._learn(http)
@@ -172,13 +180,13 @@ class OllamaConnection(HttpConnection):
             if reply.status != HTTPStatus.OK:
                 raise self._peer.answered(reply.status, reply.headers, await reply.excerpt())
             facts = Facts.read(read_object(await reply.document(), self._peer))
-        if facts.is_hosted and self._spec.location is None:
-            # A copy of a hosted model under a local name: it answers from Ollama's cloud all the same.
-            self.location = Location.CLOUD
+        # A copy of a hosted model under a local name answers from Ollama's cloud all the same.
+        is_elsewhere = facts.is_hosted and self._spec.location is None
+        self.location = Location.CLOUD if is_elsewhere else derived_location(self._spec)
         self.features = facts.features
         self.context_window = self._window(facts)
-        if facts.is_hosted:
-            self.max_running = self._spec.count("max_running")
+        streams = self._spec.count("max_running")
+        self.max_running = streams if facts.is_hosted else streams or self._parallel
         self._facts = facts
 
     @property

@@ -10,8 +10,9 @@ import asyncio
 import io
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -42,13 +43,18 @@ class Transport:
 
     @asynccontextmanager
     async def request(
-        self, method: str, path: str, body: Mapping[str, Any] | None, patience: Patience
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        patience: Patience,
+        check: Callable[[], None],
     ) -> AsyncIterator[Reply]:
-        """See `HttpClient.request`."""
+        """See `HttpClient.request`. `check` raises where the request may not be sent, when it would be."""
         async with self._places:
-            course = Course()
+            course, sending = Course(), _Sending(method, path, body, check)
             try:
-                async with self._reply(method, path, body, patience, course) as reply:
+                async with self._reply(sending, patience, course) as reply:
                     yield reply
             finally:
                 course.report(self._origin, self._on_exchange)
@@ -78,10 +84,8 @@ class Transport:
         await self._session.close()
 
     @asynccontextmanager
-    async def _reply(
-        self, method: str, path: str, body: Mapping[str, Any] | None, patience: Patience, course: Course
-    ) -> AsyncIterator[Reply]:
-        reply = await self._send(method, path, body, patience, course)
+    async def _reply(self, sending: _Sending, patience: Patience, course: Course) -> AsyncIterator[Reply]:
+        reply = await self._send(sending, patience, course)
         self._replies.add(reply)
         try:
             reply.refuse_compression()
@@ -90,46 +94,43 @@ class Transport:
             self._replies.discard(reply)
             await reply.let_go()
 
-    async def _send(
-        self, method: str, path: str, body: Mapping[str, Any] | None, patience: Patience, course: Course
-    ) -> Reply:
+    async def _send(self, sending: _Sending, patience: Patience, course: Course) -> Reply:
         started = time.monotonic()
         try:
-            response = await self._head(method, path, body, patience, course)
+            response = await self._head(sending, patience, course)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-            if not course.reused:
-                raise self._failed(error, patience, course) from None
+            if not course.reused or sending.refusal:
+                raise self._failed(error, sending, patience, course) from None
             # The server gave up an idle connection in the moment it was used: it has not read the request.
-            response = await self._once_more(method, path, body, patience, course)
+            response = await self._once_more(sending, patience, course)
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise self._failed(error, patience, course) from None
+            raise self._failed(error, sending, patience, course) from None
         course.answered()
         left_s = patience.first_s - (time.monotonic() - started)
         return Reply(self._server.peer, response, patience, left_s, course)
 
     async def _once_more(
-        self, method: str, path: str, body: Mapping[str, Any] | None, patience: Patience, course: Course
+        self, sending: _Sending, patience: Patience, course: Course
     ) -> aiohttp.ClientResponse:
         if self._session.closed:
             raise self._server.peer.unreachable("the connection was closed here")
         try:
-            return await self._head(method, path, body, patience, course)
+            return await self._head(sending, patience, course)
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise self._failed(error, patience, course) from None
+            raise self._failed(error, sending, patience, course) from None
 
-    async def _head(
-        self, method: str, path: str, body: Mapping[str, Any] | None, patience: Patience, course: Course
-    ) -> aiohttp.ClientResponse:
+    async def _head(self, sending: _Sending, patience: Patience, course: Course) -> aiohttp.ClientResponse:
         async with asyncio.timeout(patience.first_s):
-            return await self._session.request(
-                method,
-                self._server.base_url + path,
-                params=self._server.query,
-                data=None if body is None else _encoded(body),
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=None, connect=patience.connect_s),
-                trace_request_ctx=course,
-            )
+            with dialling.checked(sending.check):
+                return await self._session.request(
+                    sending.method,
+                    self._server.base_url + sending.path,
+                    params=self._server.query,
+                    data=sending.data(),
+                    allow_redirects=False,
+                    timeout=aiohttp.ClientTimeout(total=None, connect=patience.connect_s),
+                    trace_request_ctx=course,
+                )
 
     async def _connected(self, course: Course) -> aiohttp.connector.Connection:
         patience = self._server.patience
@@ -140,11 +141,15 @@ class Transport:
                 request, [], aiohttp.ClientTimeout(total=None, connect=patience.connect_s)
             )
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise self._failed(error, patience, course) from None
+            raise self._named(error, patience, course) from None
         course.connected()
         return connection
 
-    def _failed(self, error: Exception, patience: Patience, course: Course) -> ModelError:
+    def _failed(self, error: Exception, sending: _Sending, patience: Patience, course: Course) -> Exception:
+        """What to raise. A body that was held back in its middle closed the connection, too."""
+        return sending.refusal or self._named(error, patience, course)
+
+    def _named(self, error: Exception, patience: Patience, course: Course) -> ModelError:
         failure, failed = named(self._server.peer, error, patience)
         # What we close ourselves shows nothing of the way.
         course.failure = Failure.NONE if self._session.closed else failure
@@ -159,7 +164,40 @@ def _tell(how: asyncio.Future[None], closed: asyncio.Future[None]) -> None:
         closed.set_result(None)
 
 
-def _encoded(body: Mapping[str, Any]) -> bytes | io.BytesIO:
-    data = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-    # A large body goes out in pieces, so that the loop serves others in between.
-    return data if len(data) < _IN_ONE_PIECE else io.BytesIO(data)
+@dataclass(slots=True)
+class _Sending:
+    """A request on its way out."""
+
+    method: str
+    path: str
+    body: Mapping[str, Any] | None
+    may_leave: Callable[[], None]
+    """Raises where it may not be sent."""
+    refusal: Exception | None = None
+    """What that raised."""
+
+    def check(self) -> None:
+        try:
+            self.may_leave()
+        except Exception as refusal:
+            self.refusal = refusal
+            raise
+
+    def data(self) -> bytes | io.BytesIO | None:
+        if self.body is None:
+            return None
+        data = json.dumps(self.body, ensure_ascii=False, separators=(",", ":")).encode()
+        # A large body goes out in pieces, so that the loop serves others in between.
+        return data if len(data) < _IN_ONE_PIECE else _Pieces(data, self.check)
+
+
+class _Pieces(io.BytesIO):
+    """A body that is read piece by piece, and asks before each whether it may leave."""
+
+    def __init__(self, data: bytes, check: Callable[[], None]) -> None:
+        super().__init__(data)
+        self._check = check
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._check()
+        return super().read(size)

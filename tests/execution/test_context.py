@@ -13,6 +13,7 @@ from oblix.v1 import messages_pb2 as pb
 from oblixd.execution import context
 from oblixd.execution.tokens import Corrections, Gauge, estimate
 from oblixd.models.base import ChatRequest, ModelError, ModelErrorKind, Options, Tool
+from oblixd.models.egress import unrestricted
 
 ROLES = {"u": pb.ROLE_USER, "a": pb.ROLE_ASSISTANT, "s": pb.ROLE_SYSTEM}
 
@@ -40,7 +41,13 @@ async def built(
 ) -> tuple[ChatRequest, executions_pb2.ContextReport]:
     asked, options = [said("u", prompt)], Options(max_tokens=10)
     material = context.Material(
-        "Be brief.", lambda: reversed(history), len(history), asked, options, tools=tools
+        "Be brief.",
+        lambda: reversed(history),
+        len(history),
+        asked,
+        options,
+        tools=tools,
+        is_local_only=unrestricted,
     )
     result = await context.build(material, window, gauge or Gauge(counts_nothing), **policy)
     return result.chat, result.report
@@ -141,7 +148,9 @@ async def test_of_a_very_long_history_only_what_is_needed_is_read() -> None:
             read += 1
             yield said("au"[number % 2], "z" * 30)
 
-    material = context.Material("", history, 100_000, [said("u", "now")], Options(max_tokens=10))
+    material = context.Material(
+        "", history, 100_000, [said("u", "now")], Options(max_tokens=10), is_local_only=unrestricted
+    )
     built_ = await context.build(material, 1000, Gauge(counts_nothing))
     kept = built_.report.sent_messages - 1
     assert built_.report.omitted_messages == 100_000 - kept

@@ -14,6 +14,7 @@ from support.llama import serving
 
 from oblixd.models.base import Connection, Location, State
 from oblixd.models.custom import CustomConnection
+from oblixd.models.egress import unrestricted
 from oblixd.models.embedded.weights import find
 from oblixd.models.hooks import checked
 
@@ -54,7 +55,7 @@ def connect(connections: Callable[[Connection], Connection]) -> Connect:
 async def test_llama_cpp_tells_all(llama: str, connect: Connect) -> None:
     connection = connect(llama)
     assert (connection.context_window, connection.max_running) == (None, None)
-    [count] = await connection.count_tokens([message(pb.ROLE_USER, "Hello world")]) or [0]
+    [count] = await connection.count_tokens([message(pb.ROLE_USER, "Hello world")], unrestricted) or [0]
     assert count > 2
     assert (connection.context_window, connection.max_running) == (2048, 1)
 
@@ -90,7 +91,7 @@ async def test_others_tell_in_their_own_words(
     server = servers(Lists(listed))
     connection = connect(server.url)
     for _ in range(2):
-        assert await connection.count_tokens([message(pb.ROLE_USER, "Hello")]) is None
+        assert await connection.count_tokens([message(pb.ROLE_USER, "Hello")], unrestricted) is None
     assert connection.context_window == window
     assert [received.path for received in server.calls] == ["/v1/models"], "asked once, and for no tokens"
 

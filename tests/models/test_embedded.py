@@ -12,12 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 from oblix.v1 import messages_pb2 as pb
-from support.asking import ask, message, question
+from support.asking import ask, chat, message, question
 from support.embedded import LONG, SHORT, Connect, process_of
 from support.waiting import eventually
 
 from oblixd.models.base import (
-    ChatRequest,
     Content,
     Finish,
     Location,
@@ -28,6 +27,7 @@ from oblixd.models.base import (
     Tool,
     ToolChoice,
 )
+from oblixd.models.egress import unrestricted
 
 
 async def test_it_is_loaded_once_on_first_use(embedded: Connect, home: Path) -> None:
@@ -97,7 +97,7 @@ async def test_cancelling_frees_it(embedded: Connect) -> None:
     connection = embedded()
     # Neighbours of one role, as an interrupted answer leaves them, are no trouble to it.
     roles = [pb.ROLE_SYSTEM, pb.ROLE_USER, pb.ROLE_USER]
-    prompt = ChatRequest([message(role, "Say hello.") for role in roles], SHORT.options)
+    prompt = chat([message(role, "Say hello.") for role in roles], SHORT.options)
     whole = await ask(connection, prompt)
     for _ in range(20):
         async with aclosing(connection.stream(LONG)) as items:
@@ -173,13 +173,13 @@ async def test_tools_are_refused_where_the_model_would_never_hear_of_them(embedd
 async def test_it_tells_what_it_takes_and_counts_by_its_own_tokeniser(embedded: Connect) -> None:
     connection = embedded(context=1 << 20)
     asked = [message(pb.ROLE_USER, "Say hello."), message(pb.ROLE_USER, "word " * 1500)]
-    assert await connection.count_tokens(asked) is None, "it is not loaded for that"
+    assert await connection.count_tokens(asked, unrestricted) is None, "it is not loaded for that"
     await connection.probe()
     assert connection.context_window == 8192, "what it was trained for"
-    heard = await ask(connection, ChatRequest(asked[1:], SHORT.options))
+    heard = await ask(connection, chat(asked[1:], SHORT.options))
     assert (connection.context_window, connection.features) == (8192, ("json_schema",))
     assert process_of(connection).memory_info().rss < connection.memory_bytes, "the estimate is not too low"
-    counts = await connection.count_tokens(asked)
+    counts = await connection.count_tokens(asked, unrestricted)
     assert counts is not None
     assert heard.finished is not None
     assert heard.finished.input_tokens is not None
@@ -190,7 +190,7 @@ async def test_it_tells_what_it_takes_and_counts_by_its_own_tokeniser(embedded: 
 async def test_pictures_are_refused_before_it_is_loaded(embedded: Connect) -> None:
     connection = embedded()
     picture = pb.Part(image=pb.ImagePart(media_type="image/png", data=b"P"))
-    heard = await ask(connection, ChatRequest([message(pb.ROLE_USER, picture)]))
+    heard = await ask(connection, chat([message(pb.ROLE_USER, picture)]))
     assert heard.error is not None
     assert "can't see pictures" in heard.error.message
     assert connection.pid is None

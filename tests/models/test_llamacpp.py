@@ -9,7 +9,7 @@ import httpx
 import pytest
 from oblix.testing import ModelServer, OpenAIServer
 from oblix.v1 import messages_pb2 as pb
-from support.asking import message
+from support.asking import anywhere, message
 from support.llama import serving
 
 from oblixd.models.embedded.weights import find
@@ -46,8 +46,8 @@ def rendered(llama: str, messages: list[dict[str, str]]) -> str:
 
 
 async def test_many_texts_are_counted_as_each_alone(llama: str, tokeniser: Tokeniser) -> None:
-    assert await tokeniser.count(TEXTS) == [alone(llama, text) for text in TEXTS]
-    assert await tokeniser.count([]) == []
+    assert await tokeniser.count(TEXTS, anywhere()) == [alone(llama, text) for text in TEXTS]
+    assert await tokeniser.count([], anywhere()) == []
 
 
 async def test_a_conversation_takes_what_its_messages_were_counted_to(
@@ -55,7 +55,7 @@ async def test_a_conversation_takes_what_its_messages_were_counted_to(
 ) -> None:
     said = [("user", "What is up?"), ("assistant", "The sky."), ("user", "And what is down?")]
     roles = {"user": pb.ROLE_USER, "assistant": pb.ROLE_ASSISTANT}
-    counts = await tokeniser.count_messages([message(roles[role], text) for role, text in said])
+    counts = await tokeniser.count_messages([message(roles[role], text) for role, text in said], anywhere())
     assert counts is not None
     prompt = rendered(llama, [{"role": role, "content": text} for role, text in said])
     # The template ends with the head of the answer, which is no message yet.
@@ -69,27 +69,28 @@ async def test_what_is_not_text_is_counted_as_the_model_reads_it(llama: str, tok
     thought = pb.Part(reasoning="Let me see." * 100)
     bare, called, answered = (
         await tokeniser.count_messages(
-            [message(pb.ROLE_USER, ""), message(pb.ROLE_ASSISTANT, call), message(pb.ROLE_TOOL, result)]
+            [message(pb.ROLE_USER, ""), message(pb.ROLE_ASSISTANT, call), message(pb.ROLE_TOOL, result)],
+            anywhere(),
         )
         or []
     )
     assert called - bare == alone(llama, f"weather\n{arguments}")
     assert answered - bare == alone(llama, "Sunny.")
-    assert await tokeniser.count_messages([message(pb.ROLE_ASSISTANT, thought)]) == [bare]
+    assert await tokeniser.count_messages([message(pb.ROLE_ASSISTANT, thought)], anywhere()) == [bare]
 
 
 async def test_a_picture_can_not_be_counted(tokeniser: Tokeniser) -> None:
     picture = pb.Part(image=pb.ImagePart(media_type="image/png", data=b"\x89PNG"))
     both = [message(pb.ROLE_USER, "Hello"), message(pb.ROLE_USER, picture)]
-    assert await tokeniser.count_messages(both) is None
+    assert await tokeniser.count_messages(both, anywhere()) is None
 
 
 async def test_a_server_without_one_is_asked_once(servers: Callable[[ModelServer], ModelServer]) -> None:
     server = servers(OpenAIServer())
     http = HttpClient(Server(Peer("The endpoint", ""), server.url.removesuffix("/v1")))
     tokeniser = Tokeniser(http)
-    assert await tokeniser.count(["a"]) is None
-    assert await tokeniser.count_messages([message(pb.ROLE_USER, "a")]) is None
+    assert await tokeniser.count(["a"], anywhere()) is None
+    assert await tokeniser.count_messages([message(pb.ROLE_USER, "a")], anywhere()) is None
     assert [received.path for received in server.calls] == ["/tokenize"]
     await http.close()
 
@@ -99,9 +100,9 @@ async def test_a_server_that_is_gone_is_asked_again(servers: Callable[[ModelServ
     http = HttpClient(Server(Peer("The endpoint", ""), server.url.removesuffix("/v1")))
     tokeniser = Tokeniser(http)
     server.close()
-    assert await tokeniser.count(["a"]) is None
+    assert await tokeniser.count(["a"], anywhere()) is None
     with OpenAIServer(port=server.port) as again:
-        assert await tokeniser.count(["a"]) is None
+        assert await tokeniser.count(["a"], anywhere()) is None
         assert [received.path for received in again.calls] == ["/tokenize"]
         await http.close()
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oblix.testing import Answer, ModelServer, OllamaServer, Refuse
 from oblix.v1 import messages_pb2 as pb
-from support.asking import ask, message, question
+from support.asking import ask, chat, message, question
 from support.waiting import eventually
 
 from oblixd.models import keep_alive
@@ -23,7 +23,7 @@ from oblixd.models.ollama_facts import Facts, Loaded, OllamaSettings, Residence
 
 Servers = Callable[[ModelServer], ModelServer]
 Connect = Callable[..., OllamaConnection]
-PICTURE = ChatRequest([message(pb.ROLE_USER, pb.Part(image=pb.ImagePart(media_type="image/png", data=b"P")))])
+PICTURE = chat([message(pb.ROLE_USER, pb.Part(image=pb.ImagePart(media_type="image/png", data=b"P")))])
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ async def test_what_it_can(
     ("asked", "words"),
     [
         (PICTURE, "can't see pictures"),
-        (ChatRequest(PICTURE.messages[:0], tools=(Tool("time"),)), "knows no tools"),
+        (chat(PICTURE.messages[:0], tools=(Tool("time"),)), "knows no tools"),
     ],
 )
 async def test_what_it_can_not_is_refused_before_it_is_sent(

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from oblix.v1 import messages_pb2 as pb
-from support.asking import ask, message
+from support.asking import ask, chat, message
 from support.llama import serving
 
-from oblixd.models.base import ChatRequest, Connection, Finish, Location, Options, Tool
+from oblixd.models.base import Connection, Finish, Location, Options, Tool
 from oblixd.models.custom import CustomConnection
 from oblixd.models.embedded import props
 from oblixd.models.embedded.weights import find
@@ -47,7 +47,7 @@ async def test_a_call_comes_in_pieces_and_fits_its_schema(
     connection = connections(CustomConnection(spec))
     asked = [*turn("Rome"), *turn("Paris"), *turn("Oslo"), *turn("Bern")[:1]]
     options = Options(max_tokens=60, temperature=0.0, seed=1)
-    heard = await ask(connection, ChatRequest(asked, options, TOOLS))
+    heard = await ask(connection, chat(asked, options, tools=TOOLS))
     assert heard.error is None
     [(call, arguments)] = heard.calls.items()
     assert (call.name, json.loads(arguments)) == ("weather", {"city": "Bern"})

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from oblix.testing import OpenAIServer
 from oblix.v1 import messages_pb2 as pb
-from support.asking import ask, message, question
+from support.asking import ask, chat, message, question
 
 from oblixd.models.base import ChatRequest, ModelError, ModelErrorKind, Options
 from oblixd.models.claude import MAX_TOKENS, ClaudeConnection
@@ -47,7 +47,7 @@ def embedded(request: ChatRequest) -> dict[str, Any]:
 
 
 def talk(*messages: pb.Message) -> ChatRequest:
-    return ChatRequest(messages)
+    return chat(messages)
 
 
 def test_ollama_options() -> None:

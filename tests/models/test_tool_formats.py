@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from oblix.testing import Answer, ModelServer, Refuse, ToolCall
 from oblix.v1 import messages_pb2 as pb
-from support.asking import ask, message
+from support.asking import ask, chat, message
 from support.providers import KINDS, Kind
 
 from oblixd.models.base import ChatRequest, Connection, Finish, ModelError, ModelErrorKind, Options, Tool
@@ -34,7 +34,7 @@ NAMES = ["ollama", "openai", "claude"]
 
 
 def asking(tools: tuple[Tool, ...] = TOOLS, choice: Choice | None = None, schema: str = "") -> ChatRequest:
-    return ChatRequest([message(USER, "Hi")], Options(response_schema=schema), tools, choice)
+    return chat([message(USER, "Hi")], Options(response_schema=schema), tools=tools, tool_choice=choice)
 
 
 def body(name: str, request: ChatRequest) -> dict[str, Any]:
@@ -138,7 +138,7 @@ CONVERSATIONS = {
 async def test_servers_that_want_every_call_answered_take_any_conversation(
     kind: Kind, connection: Connection, server: ModelServer, conversation: list[pb.Message]
 ) -> None:
-    heard = await ask(connection, ChatRequest([message(USER, "Weather?"), *conversation], tools=TOOLS))
+    heard = await ask(connection, chat([message(USER, "Weather?"), *conversation], tools=TOOLS))
     assert heard.error is None
     sent = str(server.requests[-1].body["messages"])
     answered = {part.tool_result.call_id for one in conversation for part in one.parts}
@@ -166,7 +166,7 @@ async def test_a_tools_bare_text_finds_its_call(
     conversation: list[pb.Message],
     results: list[tuple[str, str]],
 ) -> None:
-    request = ChatRequest([message(USER, "Weather?"), *conversation], tools=TOOLS)
+    request = chat([message(USER, "Weather?"), *conversation], tools=TOOLS)
     assert (await ask(connection, request)).error is None
     sent = str(server.requests[-1].body["messages"])
     assert sent.count("Rain.") == str(conversation).count("Rain."), "nothing is lost"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from typing import Any
 
 from oblix.v1 import messages_pb2 as pb
 
@@ -13,10 +15,15 @@ from oblixd.models.base import (
     Content,
     ContentKind,
     Finished,
+    Location,
     ModelError,
     Options,
     ToolCall,
 )
+from oblixd.models.egress import Egress, unrestricted
+from oblixd.models.hooks import HookSpec
+
+PLAIN = Options()
 
 
 @dataclass
@@ -51,9 +58,19 @@ def message(role: pb.Role.ValueType, *parts: str | pb.Part) -> pb.Message:
     return pb.Message(role=role, parts=made)
 
 
+def chat(messages: Sequence[pb.Message], options: Options = PLAIN, **others: Any) -> ChatRequest:
+    """A request whose text may go anywhere."""
+    return ChatRequest(messages, options, **{"is_local_only": unrestricted, **others})
+
+
 def question(text: str = "What is up?", **options: object) -> ChatRequest:
     """One question of a user's."""
-    return ChatRequest([message(pb.ROLE_USER, text)], Options(**options))
+    return chat([message(pb.ROLE_USER, text)], Options(**options))
+
+
+def anywhere() -> Egress:
+    """The way of a text that may go wherever its model runs."""
+    return Egress(HookSpec("custom", "any", location=Location.CLOUD), unrestricted)
 
 
 async def ask(connection: Connection, request: ChatRequest | None = None) -> Heard:

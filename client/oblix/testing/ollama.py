@@ -61,7 +61,8 @@ class OllamaServer(ModelServer):
         """How long it takes until the next piece of a pulled model arrives."""
         self.pull_fault: InsteadOfAnswer | InStream | None = None
         """How it misbehaves with every pull. None: not at all."""
-        self._remote = {_full(name) for name in remote}
+        self.remote = {_full(name) for name in remote}
+        """The models that answer from Ollama's cloud, with their tags; more can be added at any time."""
         self._residents = Residents()
 
     @property
@@ -212,7 +213,7 @@ class OllamaServer(ModelServer):
         return tag | self._remoteness(full)
 
     def _remoteness(self, full: str) -> dict[str, Any]:
-        if full not in self._remote:
+        if full not in self.remote:
             return {}
         return {"remote_model": full, "remote_host": "https://ollama.com:443"}
 

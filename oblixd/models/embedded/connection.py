@@ -26,6 +26,7 @@ from oblixd.models.base import (
 )
 from oblixd.models.connection import Streams
 from oblixd.models.counts import Counts
+from oblixd.models.egress import Egress, IsLocalOnly
 from oblixd.models.embedded import process, weights
 from oblixd.models.embedded.files import ModelFile
 from oblixd.models.embedded.gguf import Header
@@ -140,11 +141,13 @@ class EmbeddedConnection:
         """See `Connection.limited_s`. Nobody limits it."""
         return 0.0
 
-    async def count_tokens(self, messages: Sequence[pb.Message]) -> list[int] | None:
+    async def count_tokens(
+        self, messages: Sequence[pb.Message], is_local_only: IsLocalOnly
+    ) -> list[int] | None:
         """See `Connection.count_tokens`. It is not loaded for that."""
         if self.pid is None or self._tokeniser is None:
             return None
-        return await self._tokeniser.count_messages(messages)
+        return await self._tokeniser.count_messages(messages, Egress(self, is_local_only))
 
     @property
     def running(self) -> int:
@@ -206,7 +209,8 @@ class EmbeddedConnection:
 
     def _answer(self, worker: Worker, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
         decoder = CompletionDecoder(self._peer)
-        return answer(worker.http, "/v1/chat/completions", self.body(request), decoder)
+        egress = Egress(self, request.is_local_only)
+        return answer(worker.http, "/v1/chat/completions", self.body(request), decoder, egress)
 
     async def _explained(self, worker: Worker, error: ModelError) -> ModelError:
         how = await worker.ended(NOTICED_S) if error.kind in _LOST else ""
