@@ -67,6 +67,19 @@ class SessionServicer(sessions_pb2_grpc.SessionServiceServicer):
     ) -> pb.UndeleteSessionResponse:
         return pb.UndeleteSessionResponse(session=await self._sessions.undelete(request.session_id))
 
+    async def DeleteMessages(
+        self, request: pb.DeleteMessagesRequest, context: Context
+    ) -> pb.DeleteMessagesResponse:
+        return await self._sessions.delete_messages(request)
+
+    async def EditMessage(self, request: pb.EditMessageRequest, context: Context) -> pb.EditMessageResponse:
+        return pb.EditMessageResponse(message=await self._sessions.edit_message(request))
+
+    async def ListMessageVersions(
+        self, request: pb.ListMessageVersionsRequest, context: Context
+    ) -> pb.ListMessageVersionsResponse:
+        return self._sessions.message_versions(request)
+
     async def ExcludeMessages(
         self, request: pb.ExcludeMessagesRequest, context: Context
     ) -> pb.ExcludeMessagesResponse:

@@ -32,6 +32,7 @@ _BY_NUMBER = {
     "progress",
     "messages",
     "pieces",
+    "versions",
     "deleted",
     "retentions",
     "running",
@@ -50,6 +51,7 @@ _COUNTED = (
     "running",
     "messages",
     "pieces",
+    "versions",
     "deleted_ids",
     "requests",
     "turns",
@@ -128,8 +130,8 @@ class _Audit:
         for key, payload in self._book.items("deleted"):
             yield from self._deleted(key, records.DeletedRecord.FromString(payload))
         for key in self._book.keys("garbage"):
-            self._count("messages", key)
-            self._count("pieces", key)
+            for table in ("messages", "versions", "pieces"):
+                self._count(table, key)
             yield from self._turns("", key)
         for table in _COUNTED:
             if stray := self._book.count(table) - self._owned[table]:
@@ -185,6 +187,16 @@ class _Audit:
             yield Problem(session_id, f"message {expected - 1} stands where the next one goes")
         if messages != progress.message_count:
             yield Problem(session_id, f"it has {messages} messages and counts {progress.message_count}")
+
+        yield from self._versions(session_id, key, progress)
+
+    def _versions(self, session_id: str, key: bytes, progress: records.ProgressRecord) -> Iterator[Problem]:
+        """Each belongs to a message, or to the answer that is being written anew."""
+        for found in self._book.keys("versions", key):
+            self._owned["versions"] += 1
+            is_there = self._book.get("messages", found[: 2 * NUMBER_BYTES])
+            if not is_there and sequence_of(found) != progress.running.answer_sequence:
+                yield Problem(session_id, f"message {sequence_of(found)} is gone and has a version left")
 
     def _turns(self, session_id: str, key: bytes) -> Iterator[Problem]:
         for turn in self._book.keys("turns", key):

@@ -22,7 +22,7 @@ def sweep_some(ledger: Ledger, number: int, txn: Transaction) -> bool:
     key = number_key(number)
     if ledger.tables.garbage.get(txn, key) is None:
         return False
-    for table in (ledger.tables.messages, ledger.tables.pieces):
+    for table in (ledger.tables.messages, ledger.tables.versions, ledger.tables.pieces):
         if table.delete_all(txn, key, SWEPT_AT_ONCE) == SWEPT_AT_ONCE:
             return True
     if ledger.requests.forget(txn, number, SWEPT_AT_ONCE):

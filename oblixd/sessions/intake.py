@@ -28,6 +28,7 @@ def _taken(message: pb.Message, now_us: int, request_id: str) -> records.Message
     record.ClearField("timings")
     record.ClearField("decision")
     record.ClearField("exclusion")
+    record.version = 0
     return record
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -16,6 +16,7 @@ from oblixd.sessions.tables import Tables, number_key, sequence_of
 from oblixd.sessions.times import now_us
 from oblixd.sessions.transcript import Transcript
 from oblixd.sessions.validation import check_session_id
+from oblixd.sessions.versions import Versions
 from oblixd.store import DAMAGE, Store, Transaction
 from oblixd.store.v1 import records_pb2 as records
 
@@ -30,6 +31,7 @@ class Ledger:
     tables: Tables
     catalog: Catalog
     transcript: Transcript
+    versions: Versions
     requests: Requests
     changes: Changes
     clock: Callable[[], int]
@@ -41,7 +43,9 @@ class Ledger:
         tables = Tables.of(store)
         catalog = Catalog(tables)
         changes = Changes(store, tables, catalog.history)
-        return cls(store, tables, catalog, Transcript(tables), Requests(tables), changes, clock)
+        return cls(
+            store, tables, catalog, Transcript(tables), Versions(tables), Requests(tables), changes, clock
+        )
 
     @contextmanager
     def read(self, ref: Ref) -> Iterator[Transaction]:
@@ -77,12 +81,26 @@ class Ledger:
         running: records.RunningTurn,
         request: records.RequestRecord,
     ) -> None:
-        """Keeps a place for the answer, and the request. The caller touches the session."""
-        running.answer_sequence = request.answer_sequence = progress.next_sequence
+        """Keeps a place for the answer, and the request. The caller touches the session.
+
+        A version over 0 in `running`: the answer gets the place that stands there.
+        """
+        if not running.version:
+            running.answer_sequence = progress.next_sequence
+            progress.next_sequence += 1
+        request.answer_sequence = running.answer_sequence
         self.requests.begin(txn, running.request_id, request)
-        progress.next_sequence += 1
         progress.running.CopyFrom(running)
         self.tables.running.put(txn, number_key(ref.number), b"")
+
+    def remove_messages(
+        self, txn: Transaction, ref: Ref, progress: records.ProgressRecord, sequences: Iterable[int]
+    ) -> int:
+        """Removes messages with their versions. Says how many there were. The caller touches the session."""
+        places = list(sequences)
+        for sequence in places:
+            self.versions.delete_all(txn, ref.number, sequence)
+        return self.transcript.remove(txn, ref.number, progress, places)
 
     def end_turn(
         self,
@@ -92,11 +110,18 @@ class Ledger:
         record: records.MessageRecord | None,
         ending: records.RequestRecord,
     ) -> None:
-        """Writes the answer over its checkpoints and clears the running turn. None: leaves no answer.
+        """Writes the answer over its checkpoints and clears the running turn.
+
+        None: nothing of it came, and it leaves no answer; an answer that it was to replace comes back.
 
         `ending` is what `requests.ending` makes.
         """
-        sequence = progress.running.answer_sequence
+        sequence, version = progress.running.answer_sequence, progress.running.version
+        if record is None and version:
+            record = self.versions.take(txn, ref.number, sequence, version - 1)
+        elif version:
+            progress.revised += 1
+            self.remove_messages(txn, ref, progress, progress.running.replaced_results)
         if self.transcript.delete(txn, ref.number, sequence):
             progress.message_count -= 1
         if record is None:

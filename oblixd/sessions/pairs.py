@@ -58,10 +58,10 @@ def _counterparts(ledger: Ledger, txn: Transaction, session: Session, sequence: 
         return
     if calls := call_ids(record):
         after = ledger.transcript.scan(txn, number, progress, sequence + 1)
-        yield from _results(_parsed(after), calls)
+        yield from _results(parsed(after), calls)
     if results := result_ids(record):
         before = ledger.transcript.scan_back(txn, number, progress, sequence)
-        yield from _calls(_parsed(before), results)
+        yield from _calls(parsed(before), results)
 
 
 def _results(after: Iterable[Found], wanted: set[str]) -> Iterator[int]:
@@ -83,6 +83,7 @@ def _calls(before: Iterable[Found], wanted: set[str]) -> Iterator[int]:
             return
 
 
-def _parsed(scan: Iterable[tuple[int, bytes]]) -> Iterator[Found]:
-    for sequence, payload in islice(scan, REACH):
+def parsed(scan: Iterable[tuple[int, bytes]], limit: int = REACH) -> Iterator[Found]:
+    """The records of a scan, at most so many."""
+    for sequence, payload in islice(scan, limit):
         yield sequence, records.MessageRecord.FromString(payload)

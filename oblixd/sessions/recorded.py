@@ -5,7 +5,9 @@ from __future__ import annotations
 from oblix.v1.messages_pb2 import Message, MessageStatus
 
 from oblixd.sessions.catalog import Entry
+from oblixd.sessions.ids import pack
 from oblixd.sessions.ledger import Ledger
+from oblixd.sessions.records import message_from
 from oblixd.sessions.requests import RecordedTurn, outcome_of
 from oblixd.sessions.tables import number_key
 from oblixd.sessions.validation import check_request_id
@@ -22,10 +24,12 @@ def recorded(ledger: Ledger, request_id: str) -> RecordedTurn | None:
             return None
         entry = ledger.catalog.numbered(txn, record.number)
     with ledger.read(entry.ref) as txn:
-        return _turn(ledger, txn, entry, record)
+        return _turn(ledger, txn, entry, record, pack(request_id))
 
 
-def _turn(ledger: Ledger, txn: Transaction, entry: Entry, record: records.RequestRecord) -> RecordedTurn:
+def _turn(
+    ledger: Ledger, txn: Transaction, entry: Entry, record: records.RequestRecord, request: bytes
+) -> RecordedTurn:
     question = (
         _message(ledger, txn, entry, sequence)
         for sequence in range(record.question_sequence, record.answer_sequence)
@@ -35,9 +39,18 @@ def _turn(ledger: Ledger, txn: Transaction, entry: Entry, record: records.Reques
         fingerprint=record.fingerprint,
         status=MessageStatus.ValueType(record.status),
         question=[message for message in question if message is not None],
-        answer=_message(ledger, txn, entry, record.answer_sequence),
+        answer=_answer(ledger, txn, entry, record.answer_sequence, request),
         outcome=outcome_of(record),
     )
+
+
+def _answer(ledger: Ledger, txn: Transaction, entry: Entry, sequence: int, request: bytes) -> Message | None:
+    """What the request's model wrote: the oldest version of the answer that the request recorded."""
+    for record in ledger.versions.ascending(txn, entry.number, sequence):
+        if record.request_id == request:
+            return message_from(record, sequence)
+    message = _message(ledger, txn, entry, sequence)
+    return message if message is not None and pack(message.request_id) == request else None
 
 
 def _message(ledger: Ledger, txn: Transaction, entry: Entry, sequence: int) -> Message | None:

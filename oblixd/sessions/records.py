@@ -27,6 +27,7 @@ def message_record(message: pb.Message) -> records.MessageRecord:
         request_id=pack(message.request_id),
         source_session_id=pack(message.source_session_id),
         client_data=message.client_data,
+        version=message.version,
     )
     if message.HasField("usage"):
         record.usage.input_tokens = message.usage.input_tokens
@@ -55,6 +56,7 @@ def message_from(record: records.MessageRecord, sequence: int) -> pb.Message:
         request_id=unpack(record.request_id),
         source_session_id=unpack(record.source_session_id),
         client_data=record.client_data,
+        version=record.version,
     )
     if record.HasField("usage"):
         message.usage.input_tokens = record.usage.input_tokens

@@ -12,9 +12,14 @@ from oblix.v1.sessions_pb2 import (
     ARCHIVED_FILTER_UNSPECIFIED,
     ArchivedFilter,
     BackupStoreResponse,
+    DeleteMessagesRequest,
+    DeleteMessagesResponse,
+    EditMessageRequest,
     ExportSessionsResponse,
     ImportSessionsRequest,
     ImportSessionsResponse,
+    ListMessageVersionsRequest,
+    ListMessageVersionsResponse,
     PruneSessionsRequest,
     PruneSessionsResponse,
     Session,
@@ -32,8 +37,10 @@ from oblixd.sessions.importing import import_sessions
 from oblixd.sessions.intake import recorded_messages, taken
 from oblixd.sessions.ledger import Ledger
 from oblixd.sessions.listing import Query
+from oblixd.sessions.mending import delete_messages, edit_message, message_versions
 from oblixd.sessions.merging import merge
 from oblixd.sessions.recorded import recorded
+from oblixd.sessions.regeneration import begin_again, question_of
 from oblixd.sessions.requests import RecordedTurn
 from oblixd.sessions.retention import prune
 from oblixd.sessions.rules import DEFAULT, Keeping
@@ -245,6 +252,26 @@ class Sessions:
         """
         return listing.history(self._ledger, self._ledger.ref(session_id), before_sequence)
 
+    async def delete_messages(self, request: DeleteMessagesRequest) -> DeleteMessagesResponse:
+        """Deletes messages for good, with their versions and the other halves of their tool calls.
+
+        See DeleteMessages in the contract. FailedPreconditionError TURN_RUNNING, NotFoundError
+        MESSAGE_NOT_FOUND. Also a damaged message can be deleted: that mends its session.
+        """
+        return await delete_messages(self._ledger, request)
+
+    async def edit_message(self, request: EditMessageRequest) -> Message:
+        """Makes a new version of a message, and keeps the old one. See EditMessage in the contract.
+
+        FailedPreconditionError TURN_RUNNING, NotFoundError MESSAGE_NOT_FOUND or VERSION_NOT_FOUND,
+        AbortedError VERSION_MISMATCH, InvalidArgumentError TOOL_CALLS_CHANGED.
+        """
+        return await edit_message(self._ledger, request)
+
+    def message_versions(self, request: ListMessageVersionsRequest) -> ListMessageVersionsResponse:
+        """A page of the versions of a message that were replaced, newest first."""
+        return message_versions(self._ledger, request)
+
     async def exclude(
         self, session_id: str, sequences: Sequence[int], reason: str = "", detail: str = ""
     ) -> Sequences:
@@ -277,6 +304,22 @@ class Sessions:
         question stays and the turn is ended.
         """
         return await begin(self._ledger, session_id, request_id, input, fingerprint)
+
+    def question_of(self, session_id: str, message_id: str) -> Messages:
+        """The messages of the question that `begin_turn_again` would answer now. Errors as there."""
+        return question_of(self._ledger, session_id, message_id)
+
+    async def begin_turn_again(
+        self, session_id: str, request_id: str, message_id: str, fingerprint: bytes = b""
+    ) -> Turn:
+        """Begins a turn that answers a question anew: see ExecuteRequest.regenerate_message_id.
+
+        The turn's `input` is the question as it stands. The old answer becomes a version in the same
+        transaction, and comes back where the turn ends before anything of the new one was kept.
+        NotFoundError MESSAGE_NOT_FOUND, FailedPreconditionError MESSAGE_NOT_LAST or NOTHING_TO_ANSWER;
+        otherwise as `begin_turn`.
+        """
+        return await begin_again(self._ledger, session_id, request_id, message_id, fingerprint)
 
     def recorded(self, request_id: str) -> RecordedTurn | None:
         """The turn that a request began, however long ago. None: no session holds one.

@@ -11,6 +11,7 @@ numbers big-endian, instants shifted so that those before 1970 sort first.
 | sessions | number | SessionRecord: the header, written by updates only |
 | progress | number | ProgressRecord: what every message changes, small |
 | messages | number, sequence | MessageRecord, written once, an answer twice; a tombstone is empty |
+| versions | number, sequence, version | MessageRecord: what a message was before an edit or an answer anew |
 | pieces | number, sequence, place | PieceRecord: checkpoints of a running answer, gone when it ends |
 | recency | shelf, time, session id | number |
 | labels | shelf, label, time, session id | number |
@@ -56,6 +57,7 @@ class Tables:
     progress: Table
     messages: Table
     pieces: Table
+    versions: Table
     recency: Table
     labels: Table
     label_counts: Table

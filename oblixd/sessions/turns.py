@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TypeVar
 
 from oblix.v1 import messages_pb2 as pb
 from oblix.v1 import sessions_pb2
@@ -30,6 +31,8 @@ from oblixd.store import Transaction
 from oblixd.store.v1 import records_pb2 as records
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Turn:
@@ -91,6 +94,7 @@ class Turn:
         check_message(final, "message")
         check_durations(final, "message")
         record = message_record(final)
+        record.version = self._running.version
         now_us, ended = self._ledger.clock(), ending(record.status, outcome)
 
         def write(txn: Transaction) -> None:
@@ -134,6 +138,7 @@ class Turn:
         final.id, final.request_id, final.role = self.answer_id, self._running.request_id, pb.ROLE_ASSISTANT
         final.status = message.status or pb.MESSAGE_STATUS_COMPLETE
         final.source_session_id = ""
+        final.ClearField("exclusion")
         return final
 
     def _progress(self, txn: Transaction) -> records.ProgressRecord:
@@ -158,17 +163,22 @@ def begun_record(
         create_us=create_us,
         status=status,
         request_id=pack(running.request_id),
+        version=running.version,
     )
 
 
 def cut_off(ledger: Ledger, txn: Transaction, entry: Entry, status: records.StatusRecord.ValueType) -> None:
-    """Ends a turn from outside: its answer is what was checkpointed."""
+    """Ends a turn from outside: its answer is what was checkpointed.
+
+    Where nothing was, an answer that it was to replace comes back.
+    """
     running = entry.progress.running
     record = ledger.transcript.get(txn, entry.number, running.answer_sequence)
-    if record is None:
+    if record is None and not running.version:
         record = begun_record(running, ledger.clock(), status)
-    record.parts.extend(joined(ledger.transcript.pieces(txn, entry.number, running.answer_sequence)))
-    record.status = status
+    if record is not None:
+        record.parts.extend(joined(ledger.transcript.pieces(txn, entry.number, running.answer_sequence)))
+        record.status = status
     ledger.end_turn(txn, entry.ref, entry.progress, record, ending(status))
 
 
@@ -181,12 +191,7 @@ async def begin(
     ledger: Ledger, session_id: str, request_id: str, question: Sequence[pb.Message], fingerprint: bytes
 ) -> Turn:
     """Records the question and keeps a place for the answer. See `Sessions.begin_turn`."""
-    found = ledger.entry(session_id)
-    _check_free(found)
-    ref = found.ref
-    check_request_id(request_id)
-    with ledger.store.read() as txn:
-        ledger.requests.check_new(txn, request_id)
+    ref = check_can_begin(ledger, session_id, request_id)
     check_messages(question, "input")
     now = ledger.clock()
     new = taken(question, now, request_id)
@@ -195,19 +200,36 @@ async def begin(
 
     def write(txn: Transaction) -> tuple[int, sessions_pb2.Session]:
         entry = ledger.catalog.entry(txn, ref)
-        _check_free(entry)
+        check_free(entry)
         first = ledger.transcript.append(txn, ref.number, entry.progress, payloads)
         request = records.RequestRecord(number=ref.number, question_sequence=first, fingerprint=fingerprint)
         ledger.begin_turn(txn, ref, entry.progress, running, request)
         ledger.catalog.touch(txn, ref, entry.progress, now)
         return first, entry.session()
 
+    first, session = await write_beginning(ledger, ref, running, write)
+    return Turn(ledger, ref, running, session, recorded_messages(new, first))
+
+
+def check_can_begin(ledger: Ledger, session_id: str, request_id: str) -> Ref:
+    """The session, where a turn of a new request can begin in it now. Errors as `Sessions.begin_turn`."""
+    found = ledger.entry(session_id)
+    check_free(found)
+    check_request_id(request_id)
+    with ledger.store.read() as txn:
+        ledger.requests.check_new(txn, request_id)
+    return found.ref
+
+
+async def write_beginning(
+    ledger: Ledger, ref: Ref, running: records.RunningTurn, write: Callable[[Transaction], T]
+) -> T:
+    """Begins a turn. Where the caller goes away meanwhile the turn is ended."""
     try:
-        first, session = await ledger.write(ref, write)
+        return await ledger.write(ref, write)
     except asyncio.CancelledError:
         _give_up(ledger, ref, running)
         raise
-    return Turn(ledger, ref, running, session, recorded_messages(new, first))
 
 
 async def recover(ledger: Ledger) -> int:
@@ -223,7 +245,8 @@ async def recover(ledger: Ledger) -> int:
     return len(numbers)
 
 
-def _check_free(entry: Entry) -> None:
+def check_free(entry: Entry) -> None:
+    """FailedPreconditionError TURN_RUNNING where a turn of the session runs."""
     if entry.progress.HasField("running"):
         raise FailedPreconditionError(
             "TURN_RUNNING",
@@ -240,8 +263,9 @@ def _give_up(ledger: Ledger, ref: Ref, running: records.RunningTurn) -> None:
     def write(txn: Transaction) -> None:
         found = ledger.tables.progress.get(txn, number_key(ref.number))
         progress = records.ProgressRecord.FromString(found or b"")
-        # The answer's id tells this turn from any other; it did not begin where it isn't there.
-        if progress.running.answer_id == running.answer_id:
+        # Both ids tell this turn from any other; it did not begin where they are not there.
+        theirs = progress.running
+        if (theirs.request_id, theirs.answer_id) == (running.request_id, running.answer_id):
             ledger.end_turn(txn, ref, progress, None, ending(records.STATUS_RECORD_CANCELLED))
 
     ledger.store.write(write)

@@ -158,7 +158,7 @@ def check_message(message: pb.Message, field: str) -> None:
         )
     check_parts(message.parts, f"{field}.parts")
     _check_length(message.model, f"{field}.model", MAX_TITLE_CHARACTERS, "MODEL_TOO_LONG")
-    _check_client_data(message.client_data, f"{field}.client_data")
+    check_client_data(message.client_data, f"{field}.client_data")
     if message.HasField("create_time"):
         check_time(message.create_time, f"{field}.create_time")
 
@@ -183,6 +183,20 @@ def check_sequences(sequences: Sequence[int], field: str = "sequences") -> None:
             )
 
 
+def check_choice(**given: bool) -> None:
+    """Exactly one of the fields is given, by its name."""
+    count = sum(given.values())
+    if count != 1:
+        names = ", ".join(given)
+        raise invalid(
+            "INVALID_REQUEST",
+            names,
+            f"must be given so that exactly one of them is set, not {count}.",
+            limit=1,
+            given=count,
+        )
+
+
 def check_provenance(message: pb.Message, field: str) -> None:
     """What only imported messages bring along: ids, and how long things took."""
     _check_length(message.id, f"{field}.id", MAX_ID_CHARACTERS, "MESSAGE_ID_TOO_LONG")
@@ -190,6 +204,14 @@ def check_provenance(message: pb.Message, field: str) -> None:
         check_request_id(message.request_id, f"{field}.request_id")
     if message.source_session_id:
         check_session_id(message.source_session_id, f"{field}.source_session_id")
+    if message.version < 0:
+        raise invalid(
+            "INVALID_VERSION",
+            f"{field}.version",
+            f"must be 0 or more, not {message.version}.",
+            limit=0,
+            given=message.version,
+        )
     if message.HasField("exclusion"):
         mark = message.exclusion
         check_exclusion(mark.reason, mark.detail, f"{field}.exclusion.")
@@ -238,7 +260,8 @@ def check_parts(parts: Sequence[pb.Part], field: str) -> None:
         _check_part(part, f"{field}[{place}]")
 
 
-def _check_client_data(data: bytes, field: str) -> None:
+def check_client_data(data: bytes, field: str) -> None:
+    """At most 1 MiB."""
     if len(data) > MAX_CLIENT_DATA_BYTES:
         raise invalid(
             "CLIENT_DATA_TOO_LARGE",

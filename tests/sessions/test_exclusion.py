@@ -9,23 +9,10 @@ from oblix.v1 import messages_pb2 as pb
 from oblix.v1.sessions_pb2 import ImportHeader, ImportSessionsRequest, MessageBatch, Session
 from support.clocks import Clock
 from support.conversations import all_messages, say, sessions_in
+from support.tools import call, result
 
 from oblixd.errors import InvalidArgumentError, NotFoundError
 from oblixd.sessions import Sessions
-
-
-def call(*ids: str) -> pb.Message:
-    """An assistant's message that calls tools."""
-    parts = [
-        pb.Part(tool_call=pb.ToolCallPart(call_id=name, name="look", arguments_json="{}")) for name in ids
-    ]
-    return pb.Message(role=pb.ROLE_ASSISTANT, parts=parts)
-
-
-def result(*ids: str) -> pb.Message:
-    """A message with the results of tools."""
-    parts = [pb.Part(tool_result=pb.ToolResultPart(call_id=name, content=name)) for name in ids]
-    return pb.Message(role=pb.ROLE_TOOL, parts=parts)
 
 
 def marked(sessions: Sessions, session_id: str) -> list[int]:

@@ -85,6 +85,10 @@ async def _fill(sessions: Sessions) -> None:
     await sessions.delete((await sessions.create(sessions_pb2.Session(title="Deleted"))).id)
     async for _ in sessions.import_(_imported()):
         pass
+    edit = sessions_pb2.EditMessageRequest(
+        session_id=talk.id, sequence=1, parts=[pb.Part(text="A better question?")]
+    )
+    await sessions.edit_message(edit)
     done = await sessions.begin_turn(talk.id, "a-request", [say("Why?")])
     decision = routing_pb2.RoutingDecision(model="ollama:llama2", rule="ALL_WELL", reason="There is room.")
     await done.finish(pb.Message(parts=[pb.Part(text="Because.")], model="ollama:llama2", decision=decision))

@@ -385,6 +385,7 @@ class ExecuteRequest(message.Message):
     WHEN_BUSY_FIELD_NUMBER: builtins.int
     TIMEOUT_FIELD_NUMBER: builtins.int
     INCLUDE_EXCLUDED_FIELD_NUMBER: builtins.int
+    REGENERATE_MESSAGE_ID_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """1 to 128 printable ASCII characters, unique per daemon. Empty: one is made."""
     session_id: builtins.str
@@ -409,10 +410,30 @@ class ExecuteRequest(message.Message):
     """True: messages that are marked as left out of contexts (Message.exclusion)
     are sent all the same. The marks stay. Default false.
     """
+    regenerate_message_id: builtins.str
+    """Answers a question of the session anew, instead of asking a new one: the
+    id of an answer, or of a message of the question that it answers. Needs
+    session_id; input must be empty. Default empty.
+
+    The question is the unbroken row of messages of users and tools before
+    the answer; the context is what stands before it. The new answer has the
+    old one's id and place, and the next version; the old answer is kept
+    (ListMessageVersions). Where nothing of the new answer comes, because it
+    fails or is cancelled, the old answer stays as it was; a part that came
+    is kept as the new version, with its status. Results of tools that the
+    old answer called are deleted. A question without an answer (its turn
+    failed) gets one at the session's end.
+
+    It waits for its session's turn as every prompt does. Nothing may follow
+    the answer by then but the results of its own tool calls, else it is
+    FAILED_PRECONDITION MESSAGE_NOT_LAST: delete what follows, or copy the
+    session up to the answer. An unknown id is NOT_FOUND MESSAGE_NOT_FOUND; an
+    answer without a question is FAILED_PRECONDITION NOTHING_TO_ANSWER.
+    """
     @builtins.property
     def input(self) -> containers.RepeatedCompositeFieldContainer[messages_pb2.Message]:
         """What is said now: 1 to 1,000 messages, the last of them from a user or a
-        tool. role and parts are taken. The session's history goes before them.
+        tool. role, parts and client_data are taken. The session's history goes before them.
         """
 
     @builtins.property
@@ -467,10 +488,11 @@ class ExecuteRequest(message.Message):
         when_busy: WhenBusy.ValueType = ...,
         timeout: duration_pb2.Duration | None = ...,
         include_excluded: builtins.bool = ...,
+        regenerate_message_id: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["options", b"options", "policy", b"policy", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_checks", b"agent_checks", "candidates", b"candidates", "context_policy", b"context_policy", "include_excluded", b"include_excluded", "input", b"input", "local_only", b"local_only", "model", b"model", "on_break", b"on_break", "on_disconnect", b"on_disconnect", "options", b"options", "policy", b"policy", "priority", b"priority", "request_id", b"request_id", "session_id", b"session_id", "timeout", b"timeout", "tool_choice", b"tool_choice", "tools", b"tools", "when_busy", b"when_busy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_checks", b"agent_checks", "candidates", b"candidates", "context_policy", b"context_policy", "include_excluded", b"include_excluded", "input", b"input", "local_only", b"local_only", "model", b"model", "on_break", b"on_break", "on_disconnect", b"on_disconnect", "options", b"options", "policy", b"policy", "priority", b"priority", "regenerate_message_id", b"regenerate_message_id", "request_id", b"request_id", "session_id", b"session_id", "timeout", b"timeout", "tool_choice", b"tool_choice", "tools", b"tools", "when_busy", b"when_busy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -572,7 +594,9 @@ class ExecutionStarted(message.Message):
     """The session, empty where there is none."""
     @builtins.property
     def message_ids(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
-        """The ids of the input messages as recorded, empty without a session."""
+        """The ids of the input messages as recorded, empty without a session. With
+        regenerate_message_id those of the question.
+        """
 
     @builtins.property
     def decision(self) -> routing_pb2.RoutingDecision:

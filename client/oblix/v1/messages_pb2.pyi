@@ -308,13 +308,15 @@ class Message(message.Message):
     SOURCE_SESSION_ID_FIELD_NUMBER: builtins.int
     EXCLUSION_FIELD_NUMBER: builtins.int
     CLIENT_DATA_FIELD_NUMBER: builtins.int
+    VERSION_FIELD_NUMBER: builtins.int
     id: builtins.str
     """The message's id, unique in its session. Output only; made by the daemon
     unless an import brings one.
     """
     sequence: builtins.int
     """The message's place in its session: 1, 2, 3 and so on. Places are never
-    used twice; one can be missing. Output only.
+    used twice; one is missing where a message was deleted, or where a turn
+    brought no answer. Output only.
     """
     role: Role.ValueType
     """Who said it. Required on input."""
@@ -329,6 +331,10 @@ class Message(message.Message):
     client_data: builtins.bytes
     """The program's own data, at most 1 MiB. It is kept and returned as it is;
     it is never sent to a model, searched or shown. Default empty.
+    """
+    version: builtins.int
+    """How often this message was edited or answered anew. 0: it is as it was
+    first recorded. See ListMessageVersions. Output only, but for imports.
     """
     @builtins.property
     def parts(self) -> containers.RepeatedCompositeFieldContainer[Part]:
@@ -375,10 +381,11 @@ class Message(message.Message):
         source_session_id: builtins.str = ...,
         exclusion: ContextExclusion | None = ...,
         client_data: builtins.bytes = ...,
+        version: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "decision", b"decision", "exclusion", b"exclusion", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["client_data", b"client_data", "create_time", b"create_time", "decision", b"decision", "exclusion", b"exclusion", "id", b"id", "model", b"model", "parts", b"parts", "request_id", b"request_id", "role", b"role", "sequence", b"sequence", "source_session_id", b"source_session_id", "status", b"status", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["client_data", b"client_data", "create_time", b"create_time", "decision", b"decision", "exclusion", b"exclusion", "id", b"id", "model", b"model", "parts", b"parts", "request_id", b"request_id", "role", b"role", "sequence", b"sequence", "source_session_id", b"source_session_id", "status", b"status", "timings", b"timings", "usage", b"usage", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -602,6 +602,226 @@ class AppendMessagesResponse(message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
+class DeleteMessagesRequest(message.Message):
+    """Request of DeleteMessages. Exactly one of sequences, from_sequence and last
+    is set.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: builtins.int
+    SEQUENCES_FIELD_NUMBER: builtins.int
+    FROM_SEQUENCE_FIELD_NUMBER: builtins.int
+    LAST_FIELD_NUMBER: builtins.int
+    EXACT_FIELD_NUMBER: builtins.int
+    session_id: builtins.str
+    """The session's id."""
+    from_sequence: builtins.int
+    """The message at this place and all after it, 1 or more: 1 deletes all. A
+    place past the end deletes nothing. More than 500 are deleted in several
+    steps, from the end; what is appended meanwhile stays.
+    """
+    last: builtins.int
+    """So many messages from the end, 1 to 1,000; where there are fewer, all."""
+    exact: builtins.bool
+    """True: only what is named. The other half of a tool call stays, and contexts
+    leave it out. Default false.
+    """
+    @builtins.property
+    def sequences(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
+        """The places of 1 to 1,000 messages. One where no message stands is NOT_FOUND
+        MESSAGE_NOT_FOUND, and nothing is deleted.
+        """
+
+    def __init__(
+        self,
+        *,
+        session_id: builtins.str = ...,
+        sequences: abc.Iterable[builtins.int] | None = ...,
+        from_sequence: builtins.int = ...,
+        last: builtins.int = ...,
+        exact: builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["exact", b"exact", "from_sequence", b"from_sequence", "last", b"last", "sequences", b"sequences", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class DeleteMessagesResponse(message.Message):
+    """Response of DeleteMessages."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    MESSAGES_FIELD_NUMBER: builtins.int
+    DELETED_COUNT_FIELD_NUMBER: builtins.int
+    deleted_count: builtins.int
+    """How many were deleted in all."""
+    @builtins.property
+    def messages(self) -> containers.RepeatedCompositeFieldContainer[messages_pb2.Message]:
+        """What was deleted, in order: the last of it, up to 1,000 messages and about
+        4 MiB. A message that was damaged on disk is not told.
+        """
+
+    def __init__(
+        self,
+        *,
+        messages: abc.Iterable[messages_pb2.Message] | None = ...,
+        deleted_count: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["deleted_count", b"deleted_count", "messages", b"messages"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class EditMessageRequest(message.Message):
+    """Request of EditMessage."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: builtins.int
+    SEQUENCE_FIELD_NUMBER: builtins.int
+    PARTS_FIELD_NUMBER: builtins.int
+    CLIENT_DATA_FIELD_NUMBER: builtins.int
+    RESTORE_VERSION_FIELD_NUMBER: builtins.int
+    VERSION_FIELD_NUMBER: builtins.int
+    session_id: builtins.str
+    """The session's id."""
+    sequence: builtins.int
+    """The message's place. Where no message stands is NOT_FOUND MESSAGE_NOT_FOUND."""
+    client_data: builtins.bytes
+    """The program's own data from now on. Unset: it stays."""
+    restore_version: builtins.int
+    """Instead of parts: a version that was replaced and is to be current again,
+    as a new version with that one's parts, status, model and client_data. An
+    unknown one is NOT_FOUND VERSION_NOT_FOUND.
+    """
+    version: builtins.int
+    """The version that the edit was made on. Where it is no longer the current
+    one: ABORTED VERSION_MISMATCH. Unset: any.
+    """
+    @builtins.property
+    def parts(self) -> containers.RepeatedCompositeFieldContainer[messages_pb2.Part]:
+        """What the message says now: 1 to 256 parts, 8 MiB in all. Its tool calls
+        that have results, and its tool results, must stay, by their call ids;
+        else it is INVALID_ARGUMENT TOOL_CALLS_CHANGED.
+        """
+
+    def __init__(
+        self,
+        *,
+        session_id: builtins.str = ...,
+        sequence: builtins.int = ...,
+        parts: abc.Iterable[messages_pb2.Part] | None = ...,
+        client_data: builtins.bytes | None = ...,
+        restore_version: builtins.int | None = ...,
+        version: builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["_client_data", b"_client_data", "_restore_version", b"_restore_version", "_version", b"_version", "client_data", b"client_data", "restore_version", b"restore_version", "version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_client_data", b"_client_data", "_restore_version", b"_restore_version", "_version", b"_version", "client_data", b"client_data", "parts", b"parts", "restore_version", b"restore_version", "sequence", b"sequence", "session_id", b"session_id", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__client_data: _TypeAlias = typing.Literal["client_data"]  # noqa: Y015
+    _WhichOneofArgType__client_data: _TypeAlias = typing.Literal["_client_data", b"_client_data"]  # noqa: Y015
+    _WhichOneofReturnType__restore_version: _TypeAlias = typing.Literal["restore_version"]  # noqa: Y015
+    _WhichOneofArgType__restore_version: _TypeAlias = typing.Literal["_restore_version", b"_restore_version"]  # noqa: Y015
+    _WhichOneofReturnType__version: _TypeAlias = typing.Literal["version"]  # noqa: Y015
+    _WhichOneofArgType__version: _TypeAlias = typing.Literal["_version", b"_version"]  # noqa: Y015
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__client_data) -> _WhichOneofReturnType__client_data | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__restore_version) -> _WhichOneofReturnType__restore_version | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__version) -> _WhichOneofReturnType__version | None: ...
+
+@typing.final
+class EditMessageResponse(message.Message):
+    """Response of EditMessage."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    MESSAGE_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def message(self) -> messages_pb2.Message:
+        """The message as it is now."""
+
+    def __init__(
+        self,
+        *,
+        message: messages_pb2.Message | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["message", b"message"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListMessageVersionsRequest(message.Message):
+    """Request of ListMessageVersions."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: builtins.int
+    SEQUENCE_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    session_id: builtins.str
+    """The session's id."""
+    sequence: builtins.int
+    """The message's place. Where no message stands is NOT_FOUND MESSAGE_NOT_FOUND."""
+    page_size: builtins.int
+    """How many at most. 0 means 100; more than 1,000 counts as 1,000; a negative
+    size is INVALID_ARGUMENT. A page also ends at about 4 MiB.
+    """
+    page_token: builtins.str
+    """Where to go on: next_page_token of the page before. Empty: the start. A
+    token of another query is INVALID_ARGUMENT.
+    """
+    def __init__(
+        self,
+        *,
+        session_id: builtins.str = ...,
+        sequence: builtins.int = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["page_size", b"page_size", "page_token", b"page_token", "sequence", b"sequence", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListMessageVersionsResponse(message.Message):
+    """Response of ListMessageVersions."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    MESSAGES_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Where the next page starts. Empty: there is none."""
+    @builtins.property
+    def messages(self) -> containers.RepeatedCompositeFieldContainer[messages_pb2.Message]:
+        """The versions before the current one, newest first."""
+
+    def __init__(
+        self,
+        *,
+        messages: abc.Iterable[messages_pb2.Message] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["messages", b"messages", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
 class ExcludeMessagesRequest(message.Message):
     """Request of ExcludeMessages."""
 

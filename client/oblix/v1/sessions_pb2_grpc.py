@@ -68,6 +68,21 @@ class SessionServiceStub:
                 request_serializer=oblix_dot_v1_dot_sessions__pb2.UndeleteSessionRequest.SerializeToString,
                 response_deserializer=oblix_dot_v1_dot_sessions__pb2.UndeleteSessionResponse.FromString,
                 _registered_method=True)
+        self.DeleteMessages = channel.unary_unary(
+                '/oblix.v1.SessionService/DeleteMessages',
+                request_serializer=oblix_dot_v1_dot_sessions__pb2.DeleteMessagesRequest.SerializeToString,
+                response_deserializer=oblix_dot_v1_dot_sessions__pb2.DeleteMessagesResponse.FromString,
+                _registered_method=True)
+        self.EditMessage = channel.unary_unary(
+                '/oblix.v1.SessionService/EditMessage',
+                request_serializer=oblix_dot_v1_dot_sessions__pb2.EditMessageRequest.SerializeToString,
+                response_deserializer=oblix_dot_v1_dot_sessions__pb2.EditMessageResponse.FromString,
+                _registered_method=True)
+        self.ListMessageVersions = channel.unary_unary(
+                '/oblix.v1.SessionService/ListMessageVersions',
+                request_serializer=oblix_dot_v1_dot_sessions__pb2.ListMessageVersionsRequest.SerializeToString,
+                response_deserializer=oblix_dot_v1_dot_sessions__pb2.ListMessageVersionsResponse.FromString,
+                _registered_method=True)
         self.ExcludeMessages = channel.unary_unary(
                 '/oblix.v1.SessionService/ExcludeMessages',
                 request_serializer=oblix_dot_v1_dot_sessions__pb2.ExcludeMessagesRequest.SerializeToString,
@@ -179,6 +194,49 @@ class SessionServiceServicer:
     def UndeleteSession(self, request, context):
         """Brings a deleted session back as it was. One that is not deleted is
         FAILED_PRECONDITION SESSION_NOT_DELETED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteMessages(self, request, context):
+        """Deletes messages for good, with all their versions: no undelete, search,
+        list, copy or export brings them back. Their places stay empty.
+
+        A message that calls tools and the messages with the results are deleted
+        together, whichever of them is named, unless exact is set. While a turn
+        runs nothing is deleted: FAILED_PRECONDITION TURN_RUNNING. A prompt that
+        waits for its turn sees what is left. message_count goes down, update_time
+        moves (a retention counts from now on), watchers see the header. Copies and
+        forks are sessions of their own: they keep their messages, and so does the
+        parent of a fork. A request_id whose answer was deleted is not run again:
+        FAILED_PRECONDITION ANSWER_DELETED. An import that is skipped as known
+        stays skipped. What was used stays counted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EditMessage(self, request, context):
+        """Replaces what a message says. The message keeps its id, place and time,
+        gets the next version and MESSAGE_STATUS_COMPLETE, and loses the mark that
+        keeps it out of contexts; the old version is kept (ListMessageVersions).
+        The messages after it stay as they are.
+
+        While a turn runs nothing is edited: FAILED_PRECONDITION TURN_RUNNING.
+        Search finds the new text and no longer the old one. message_count stays,
+        update_time moves, watchers see the header. Copies, forks, merges and
+        exports that are made later have the new version only, those that were made
+        before keep theirs. A request_id that is sent again is told the answer
+        as it was given first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListMessageVersions(self, request, context):
+        """Lists the versions of a message that were replaced, newest first. They stay
+        with their session: copies, merges and exports do not have them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -307,6 +365,21 @@ def add_SessionServiceServicer_to_server(servicer, server):
                     servicer.UndeleteSession,
                     request_deserializer=oblix_dot_v1_dot_sessions__pb2.UndeleteSessionRequest.FromString,
                     response_serializer=oblix_dot_v1_dot_sessions__pb2.UndeleteSessionResponse.SerializeToString,
+            ),
+            'DeleteMessages': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteMessages,
+                    request_deserializer=oblix_dot_v1_dot_sessions__pb2.DeleteMessagesRequest.FromString,
+                    response_serializer=oblix_dot_v1_dot_sessions__pb2.DeleteMessagesResponse.SerializeToString,
+            ),
+            'EditMessage': grpc.unary_unary_rpc_method_handler(
+                    servicer.EditMessage,
+                    request_deserializer=oblix_dot_v1_dot_sessions__pb2.EditMessageRequest.FromString,
+                    response_serializer=oblix_dot_v1_dot_sessions__pb2.EditMessageResponse.SerializeToString,
+            ),
+            'ListMessageVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMessageVersions,
+                    request_deserializer=oblix_dot_v1_dot_sessions__pb2.ListMessageVersionsRequest.FromString,
+                    response_serializer=oblix_dot_v1_dot_sessions__pb2.ListMessageVersionsResponse.SerializeToString,
             ),
             'ExcludeMessages': grpc.unary_unary_rpc_method_handler(
                     servicer.ExcludeMessages,
@@ -535,6 +608,87 @@ class SessionService:
             '/oblix.v1.SessionService/UndeleteSession',
             oblix_dot_v1_dot_sessions__pb2.UndeleteSessionRequest.SerializeToString,
             oblix_dot_v1_dot_sessions__pb2.UndeleteSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteMessages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oblix.v1.SessionService/DeleteMessages',
+            oblix_dot_v1_dot_sessions__pb2.DeleteMessagesRequest.SerializeToString,
+            oblix_dot_v1_dot_sessions__pb2.DeleteMessagesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EditMessage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oblix.v1.SessionService/EditMessage',
+            oblix_dot_v1_dot_sessions__pb2.EditMessageRequest.SerializeToString,
+            oblix_dot_v1_dot_sessions__pb2.EditMessageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMessageVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oblix.v1.SessionService/ListMessageVersions',
+            oblix_dot_v1_dot_sessions__pb2.ListMessageVersionsRequest.SerializeToString,
+            oblix_dot_v1_dot_sessions__pb2.ListMessageVersionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

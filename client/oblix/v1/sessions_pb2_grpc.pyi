@@ -57,6 +57,37 @@ class SessionServiceStub:
     """Brings a deleted session back as it was. One that is not deleted is
     FAILED_PRECONDITION SESSION_NOT_DELETED.
     """
+    DeleteMessages: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.DeleteMessagesRequest, _sessions_pb2.DeleteMessagesResponse]
+    """Deletes messages for good, with all their versions: no undelete, search,
+    list, copy or export brings them back. Their places stay empty.
+
+    A message that calls tools and the messages with the results are deleted
+    together, whichever of them is named, unless exact is set. While a turn
+    runs nothing is deleted: FAILED_PRECONDITION TURN_RUNNING. A prompt that
+    waits for its turn sees what is left. message_count goes down, update_time
+    moves (a retention counts from now on), watchers see the header. Copies and
+    forks are sessions of their own: they keep their messages, and so does the
+    parent of a fork. A request_id whose answer was deleted is not run again:
+    FAILED_PRECONDITION ANSWER_DELETED. An import that is skipped as known
+    stays skipped. What was used stays counted.
+    """
+    EditMessage: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.EditMessageRequest, _sessions_pb2.EditMessageResponse]
+    """Replaces what a message says. The message keeps its id, place and time,
+    gets the next version and MESSAGE_STATUS_COMPLETE, and loses the mark that
+    keeps it out of contexts; the old version is kept (ListMessageVersions).
+    The messages after it stay as they are.
+
+    While a turn runs nothing is edited: FAILED_PRECONDITION TURN_RUNNING.
+    Search finds the new text and no longer the old one. message_count stays,
+    update_time moves, watchers see the header. Copies, forks, merges and
+    exports that are made later have the new version only, those that were made
+    before keep theirs. A request_id that is sent again is told the answer
+    as it was given first.
+    """
+    ListMessageVersions: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.ListMessageVersionsRequest, _sessions_pb2.ListMessageVersionsResponse]
+    """Lists the versions of a message that were replaced, newest first. They stay
+    with their session: copies, merges and exports do not have them.
+    """
     ExcludeMessages: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.ExcludeMessagesRequest, _sessions_pb2.ExcludeMessagesResponse]
     """Leaves messages out of the contexts that models are sent; the session keeps
     them. A call of a tool and its result are marked together, whichever of
@@ -122,6 +153,37 @@ class SessionServiceAsyncStub(SessionServiceStub):
     UndeleteSession: _aio.UnaryUnaryMultiCallable[_sessions_pb2.UndeleteSessionRequest, _sessions_pb2.UndeleteSessionResponse]  # type: ignore[assignment]
     """Brings a deleted session back as it was. One that is not deleted is
     FAILED_PRECONDITION SESSION_NOT_DELETED.
+    """
+    DeleteMessages: _aio.UnaryUnaryMultiCallable[_sessions_pb2.DeleteMessagesRequest, _sessions_pb2.DeleteMessagesResponse]  # type: ignore[assignment]
+    """Deletes messages for good, with all their versions: no undelete, search,
+    list, copy or export brings them back. Their places stay empty.
+
+    A message that calls tools and the messages with the results are deleted
+    together, whichever of them is named, unless exact is set. While a turn
+    runs nothing is deleted: FAILED_PRECONDITION TURN_RUNNING. A prompt that
+    waits for its turn sees what is left. message_count goes down, update_time
+    moves (a retention counts from now on), watchers see the header. Copies and
+    forks are sessions of their own: they keep their messages, and so does the
+    parent of a fork. A request_id whose answer was deleted is not run again:
+    FAILED_PRECONDITION ANSWER_DELETED. An import that is skipped as known
+    stays skipped. What was used stays counted.
+    """
+    EditMessage: _aio.UnaryUnaryMultiCallable[_sessions_pb2.EditMessageRequest, _sessions_pb2.EditMessageResponse]  # type: ignore[assignment]
+    """Replaces what a message says. The message keeps its id, place and time,
+    gets the next version and MESSAGE_STATUS_COMPLETE, and loses the mark that
+    keeps it out of contexts; the old version is kept (ListMessageVersions).
+    The messages after it stay as they are.
+
+    While a turn runs nothing is edited: FAILED_PRECONDITION TURN_RUNNING.
+    Search finds the new text and no longer the old one. message_count stays,
+    update_time moves, watchers see the header. Copies, forks, merges and
+    exports that are made later have the new version only, those that were made
+    before keep theirs. A request_id that is sent again is told the answer
+    as it was given first.
+    """
+    ListMessageVersions: _aio.UnaryUnaryMultiCallable[_sessions_pb2.ListMessageVersionsRequest, _sessions_pb2.ListMessageVersionsResponse]  # type: ignore[assignment]
+    """Lists the versions of a message that were replaced, newest first. They stay
+    with their session: copies, merges and exports do not have them.
     """
     ExcludeMessages: _aio.UnaryUnaryMultiCallable[_sessions_pb2.ExcludeMessagesRequest, _sessions_pb2.ExcludeMessagesResponse]  # type: ignore[assignment]
     """Leaves messages out of the contexts that models are sent; the session keeps
@@ -221,6 +283,55 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_sessions_pb2.UndeleteSessionResponse, _abc.Awaitable[_sessions_pb2.UndeleteSessionResponse]]:
         """Brings a deleted session back as it was. One that is not deleted is
         FAILED_PRECONDITION SESSION_NOT_DELETED.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteMessages(
+        self,
+        request: _sessions_pb2.DeleteMessagesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sessions_pb2.DeleteMessagesResponse, _abc.Awaitable[_sessions_pb2.DeleteMessagesResponse]]:
+        """Deletes messages for good, with all their versions: no undelete, search,
+        list, copy or export brings them back. Their places stay empty.
+
+        A message that calls tools and the messages with the results are deleted
+        together, whichever of them is named, unless exact is set. While a turn
+        runs nothing is deleted: FAILED_PRECONDITION TURN_RUNNING. A prompt that
+        waits for its turn sees what is left. message_count goes down, update_time
+        moves (a retention counts from now on), watchers see the header. Copies and
+        forks are sessions of their own: they keep their messages, and so does the
+        parent of a fork. A request_id whose answer was deleted is not run again:
+        FAILED_PRECONDITION ANSWER_DELETED. An import that is skipped as known
+        stays skipped. What was used stays counted.
+        """
+
+    @_abc_1.abstractmethod
+    def EditMessage(
+        self,
+        request: _sessions_pb2.EditMessageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sessions_pb2.EditMessageResponse, _abc.Awaitable[_sessions_pb2.EditMessageResponse]]:
+        """Replaces what a message says. The message keeps its id, place and time,
+        gets the next version and MESSAGE_STATUS_COMPLETE, and loses the mark that
+        keeps it out of contexts; the old version is kept (ListMessageVersions).
+        The messages after it stay as they are.
+
+        While a turn runs nothing is edited: FAILED_PRECONDITION TURN_RUNNING.
+        Search finds the new text and no longer the old one. message_count stays,
+        update_time moves, watchers see the header. Copies, forks, merges and
+        exports that are made later have the new version only, those that were made
+        before keep theirs. A request_id that is sent again is told the answer
+        as it was given first.
+        """
+
+    @_abc_1.abstractmethod
+    def ListMessageVersions(
+        self,
+        request: _sessions_pb2.ListMessageVersionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sessions_pb2.ListMessageVersionsResponse, _abc.Awaitable[_sessions_pb2.ListMessageVersionsResponse]]:
+        """Lists the versions of a message that were replaced, newest first. They stay
+        with their session: copies, merges and exports do not have them.
         """
 
     @_abc_1.abstractmethod

@@ -21,7 +21,7 @@ one refuses the file. A step that raises leaves the store as the step before lef
 
 from __future__ import annotations
 
-from oblixd.store.migrations import to_2, to_3
+from oblixd.store.migrations import to_2, to_3, to_4
 from oblixd.store.migrations.base import Migration, Tables
 
 __all__ = ["CHAIN", "Migration", "Tables"]
@@ -29,5 +29,6 @@ __all__ = ["CHAIN", "Migration", "Tables"]
 CHAIN: tuple[Migration, ...] = (
     Migration(2, "requests are found by their ids, and usage is kept", to_2.step),
     Migration(3, "numbers without a message are told from missing messages", to_3.step),
+    Migration(4, "versions of messages that were replaced have a table", to_4.step),
 )
 """Every migration, the oldest first, from schema 1 on."""

@@ -225,6 +225,7 @@ class ProgressRecord(message.Message):
     RUNNING_FIELD_NUMBER: builtins.int
     LABELS_FIELD_NUMBER: builtins.int
     ARCHIVED_FIELD_NUMBER: builtins.int
+    REVISED_FIELD_NUMBER: builtins.int
     update_us: builtins.int
     """When a message or an update last changed the session."""
     next_sequence: builtins.int
@@ -235,6 +236,8 @@ class ProgressRecord(message.Message):
     """The labels that the session can be found by, 16 bytes each."""
     archived: builtins.bool
     """The header's archived: on which shelf the session stands."""
+    revised: builtins.int
+    """How many edits and answers anew there were. The search index follows it."""
     @builtins.property
     def running(self) -> RunningTurn:
         """The turn that is running. Unset: none."""
@@ -248,10 +251,11 @@ class ProgressRecord(message.Message):
         running: RunningTurn | None = ...,
         labels: builtins.bytes = ...,
         archived: builtins.bool = ...,
+        revised: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["running", b"running"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["archived", b"archived", "labels", b"labels", "message_count", b"message_count", "next_sequence", b"next_sequence", "running", b"running", "update_us", b"update_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["archived", b"archived", "labels", b"labels", "message_count", b"message_count", "next_sequence", b"next_sequence", "revised", b"revised", "running", b"running", "update_us", b"update_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -328,22 +332,36 @@ class RunningTurn(message.Message):
     REQUEST_ID_FIELD_NUMBER: builtins.int
     ANSWER_SEQUENCE_FIELD_NUMBER: builtins.int
     ANSWER_ID_FIELD_NUMBER: builtins.int
+    VERSION_FIELD_NUMBER: builtins.int
+    REPLACED_RESULTS_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """The execution that runs it."""
     answer_sequence: builtins.int
     """The place that is kept for the answer."""
     answer_id: builtins.bytes
     """The answer's id, packed."""
+    version: builtins.int
+    """The version that the answer will be. Over 0: it replaces an answer, which
+    comes back where nothing of this one comes.
+    """
+    @builtins.property
+    def replaced_results(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
+        """The places of the results of tools that the replaced answer called. They
+        are deleted when the new answer is recorded.
+        """
+
     def __init__(
         self,
         *,
         request_id: builtins.str = ...,
         answer_sequence: builtins.int = ...,
         answer_id: builtins.bytes = ...,
+        version: builtins.int = ...,
+        replaced_results: abc.Iterable[builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["answer_id", b"answer_id", "answer_sequence", b"answer_sequence", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["answer_id", b"answer_id", "answer_sequence", b"answer_sequence", "replaced_results", b"replaced_results", "request_id", b"request_id", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -364,7 +382,9 @@ class RequestRecord(message.Message):
     number: builtins.int
     """The session's number."""
     question_sequence: builtins.int
-    """The place of the question's first message; the answer's follows its last."""
+    """The place of the question's first message. Its other messages are those
+    from there to the answer.
+    """
     answer_sequence: builtins.int
     """The place that was kept for the answer. Nothing stands there where nothing of one came."""
     fingerprint: builtins.bytes
@@ -470,6 +490,7 @@ class MessageRecord(message.Message):
     SOURCE_SESSION_ID_FIELD_NUMBER: builtins.int
     EXCLUSION_FIELD_NUMBER: builtins.int
     CLIENT_DATA_FIELD_NUMBER: builtins.int
+    VERSION_FIELD_NUMBER: builtins.int
     id: builtins.bytes
     """The message's id, packed."""
     role: RoleRecord.ValueType
@@ -486,6 +507,10 @@ class MessageRecord(message.Message):
     """The session that a merge took it from, packed. Empty: none."""
     client_data: builtins.bytes
     """The program's own data, as it came."""
+    version: builtins.int
+    """How often the message was edited or answered anew. The versions before
+    stand in the table versions.
+    """
     @builtins.property
     def parts(self) -> containers.RepeatedCompositeFieldContainer[PartRecord]:
         """What was said."""
@@ -522,10 +547,11 @@ class MessageRecord(message.Message):
         source_session_id: builtins.bytes = ...,
         exclusion: ExclusionRecord | None = ...,
         client_data: builtins.bytes = ...,
+        version: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["decision", b"decision", "exclusion", b"exclusion", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["client_data", b"client_data", "create_us", b"create_us", "decision", b"decision", "exclusion", b"exclusion", "id", b"id", "model", b"model", "parts", b"parts", "request_id", b"request_id", "role", b"role", "source_session_id", b"source_session_id", "status", b"status", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["client_data", b"client_data", "create_us", b"create_us", "decision", b"decision", "exclusion", b"exclusion", "id", b"id", "model", b"model", "parts", b"parts", "request_id", b"request_id", "role", b"role", "source_session_id", b"source_session_id", "status", b"status", "timings", b"timings", "usage", b"usage", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
