@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from oblix.v1 import executions_pb2 as pb
-from oblix.v1 import sessions_pb2
+from oblix.v1 import messages_pb2, sessions_pb2
 
 from oblixd.execution import context
 from oblixd.execution.requests import options, tool_choice, tools
@@ -39,23 +39,35 @@ class Briefing:
         self._sessions = sessions
         self._corrections = corrections
         self._is_local_only = is_local_only
-        self._material = self._gathered(_AFTER_ALL, session.message_count if session else 0)
+        self._material = self._gathered(_AFTER_ALL, session.message_count if session else 0, request.input)
         self.report = pb.ContextReport()
         """What the last context held, and what it left out."""
 
     def begin(self, turn: Turn) -> None:
-        """The turn has begun: the history is what came before it."""
+        """The turn has begun: the history is what came before its question."""
         self._session = turn.session
         count = turn.session.message_count - len(turn.input)
-        self._material = self._gathered(turn.input[0].sequence, count)
+        self._material = self._gathered(turn.input[0].sequence, count, turn.input)
 
     def query(
         self, session: sessions_pb2.Session | None, hooks: Sequence[Hook], deadline_s: float | None = None
     ) -> RouteQuery:
         """What routing has to know of it now; `session` is the header as it is now."""
-        return RouteQuery(
-            self._request, hooks, session, self._too_short(hooks), self._prompt_tokens, deadline_s
-        )
+        asked = self._asked()
+        return RouteQuery(asked, hooks, session, self._too_short(hooks), self._prompt_tokens, deadline_s)
+
+    def _asked(self) -> pb.ExecuteRequest:
+        """The request; where it answers a question anew, with that as its input. Errors as `question_of`."""
+        request = self._request
+        if not request.regenerate_message_id:
+            return request
+        question = self._sessions.question_of(request.session_id, request.regenerate_message_id)
+        count = self._session.message_count if self._session else 0
+        self._material = self._gathered(question[0].sequence, count, question)
+        asked = pb.ExecuteRequest()
+        asked.CopyFrom(request)
+        asked.input.extend(question)
+        return asked
 
     def _too_short(self, hooks: Sequence[Hook]) -> Callable[[Hook], bool] | None:
         if self._request.context_policy != pb.CONTEXT_POLICY_LONGER:
@@ -85,13 +97,13 @@ class Briefing:
             plain = self.report.sent_tokens / self._corrections.factor(model)
             self._corrections.learn(model, round(plain), finished.input_tokens)
 
-    def _gathered(self, before: int, count: int) -> context.Material:
+    def _gathered(self, before: int, count: int, given: Sequence[messages_pb2.Message]) -> context.Material:
         request, session, sessions = self._request, self._session, self._sessions
         return context.Material(
             system=context.system_text(session) if session else "",
             history=lambda: sessions.history(request.session_id, before) if session else (),
             history_count=count,
-            given=request.input,
+            given=given,
             options=options(request.options),
             tools=tools(request),
             tool_choice=tool_choice(request),

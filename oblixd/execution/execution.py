@@ -165,10 +165,12 @@ class Execution:
             return True
 
     async def _record_question(self) -> None:
-        request = self.request
-        turn = await self._rooms.sessions.begin_turn(
-            request.session_id, request.request_id, request.input, fingerprint(request)
-        )
+        request, sessions = self.request, self._rooms.sessions
+        session_id, request_id, mark = request.session_id, request.request_id, fingerprint(request)
+        if answered := request.regenerate_message_id:
+            turn = await sessions.begin_turn_again(session_id, request_id, answered, mark)
+        else:
+            turn = await sessions.begin_turn(session_id, request_id, request.input, mark)
         self._recording.begin(turn)
         self._briefing.begin(turn)
 

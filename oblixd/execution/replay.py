@@ -5,7 +5,7 @@ from __future__ import annotations
 from oblix.v1 import executions_pb2 as pb
 from oblix.v1 import messages_pb2
 
-from oblixd.errors import OblixdError
+from oblixd.errors import FailedPreconditionError, OblixdError
 from oblixd.execution import events, failures
 from oblixd.execution.log import EventLog
 from oblixd.sessions import RecordedTurn
@@ -24,7 +24,7 @@ def log_of(request_id: str, turn: RecordedTurn) -> EventLog:
     log.append(events.started(request, [message.id for message in turn.question], answer.decision))
     for part in answer.parts:
         _say(log, part)
-    error = _error(turn, log.size)
+    error = _error(request_id, turn, log.size)
     if error is None:
         log.append(pb.ExecuteResponse(completed=_completed(request_id, turn, answer)))
     log.end(error)
@@ -69,9 +69,11 @@ def _say(log: EventLog, part: messages_pb2.Part) -> None:
             log.append_text(pb.DELTA_KIND_TOOL_CALL, call.arguments_json.encode(), head)
 
 
-def _error(turn: RecordedTurn, kept_bytes: int) -> OblixdError | None:
+def _error(request_id: str, turn: RecordedTurn, kept_bytes: int) -> OblixdError | None:
     if turn.outcome.error is not None:
         return turn.outcome.error
+    if turn.status == messages_pb2.MESSAGE_STATUS_COMPLETE and turn.answer is None:
+        return _answer_deleted(request_id, turn)
     if turn.status in _STATE:
         return None
     answer_id = turn.answer.id if turn.answer else ""
@@ -80,6 +82,16 @@ def _error(turn: RecordedTurn, kept_bytes: int) -> OblixdError | None:
         message_id=turn.question[-1].id if turn.question else "",
         answer_id=answer_id,
         kept_bytes=kept_bytes,
+    )
+
+
+def _answer_deleted(request_id: str, turn: RecordedTurn) -> FailedPreconditionError:
+    return FailedPreconditionError(
+        "ANSWER_DELETED",
+        f"The answer of request {request_id} was deleted from session {turn.session_id}, and a request is "
+        "not run twice. Send the prompt with a new request_id.",
+        session_id=turn.session_id,
+        request_id=request_id,
     )
 
 

@@ -66,6 +66,8 @@ def fingerprint(request: pb.ExecuteRequest) -> bytes:
         context_policy=request.context_policy,
         tools=request.tools,
         tool_choice=request.tool_choice,
+        include_excluded=request.include_excluded,
+        regenerate_message_id=request.regenerate_message_id,
     )
     return hashlib.sha256(asked.SerializeToString(deterministic=True)).digest()
 
@@ -83,6 +85,9 @@ def checked_id(request_id: str) -> str:
 
 
 def _check_input(request: pb.ExecuteRequest) -> None:
+    if request.regenerate_message_id:
+        _check_regeneration(request)
+        return
     if not request.input:
         raise _invalid("input", f"1 to {MAX_INPUT} messages", "none: there is no prompt")
     _at_most("input", len(request.input), MAX_INPUT)
@@ -92,6 +97,14 @@ def _check_input(request: pb.ExecuteRequest) -> None:
         raise _invalid("input", "a last message with ROLE_USER or ROLE_TOOL", given)
     if all(part.WhichOneof("kind") == "text" and not part.text.strip() for part in last.parts):
         raise _invalid("input", "a prompt that is not empty", "an empty one")
+
+
+def _check_regeneration(request: pb.ExecuteRequest) -> None:
+    if not request.session_id:
+        raise _invalid("session_id", "the session whose answer is to be given anew", "none")
+    if request.input:
+        raise _invalid("input", "no messages with regenerate_message_id", len(request.input))
+    _at_most("regenerate_message_id", len(request.regenerate_message_id), MAX_ID)
 
 
 def options(given: pb.GenerationOptions) -> Options:
