@@ -93,9 +93,9 @@ class Briefing:
 
     def learn(self, model: str, finished: Finished) -> None:
         """Hear what the context really took."""
-        if not self.report.is_counted and finished.input_tokens:
+        if not self.report.is_counted and finished.counts.input_tokens:
             plain = self.report.sent_tokens / self._corrections.factor(model)
-            self._corrections.learn(model, round(plain), finished.input_tokens)
+            self._corrections.learn(model, round(plain), finished.counts.input_tokens)
 
     def _gathered(self, before: int, count: int, given: Sequence[messages_pb2.Message]) -> context.Material:
         request, session, sessions = self._request, self._session, self._sessions

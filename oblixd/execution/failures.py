@@ -31,6 +31,7 @@ _STATUS: dict[ModelErrorKind, type[OblixdError]] = {
     ModelErrorKind.CONTEXT_OVERFLOW: InvalidArgumentError,
     ModelErrorKind.REFUSED: InvalidArgumentError,
     ModelErrorKind.BROKEN_STREAM: UnavailableError,
+    ModelErrorKind.EMPTY: UnavailableError,
     ModelErrorKind.STALLED: UnavailableError,
     ModelErrorKind.FAILED: UnavailableError,
 }

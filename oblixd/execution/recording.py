@@ -71,12 +71,12 @@ class Recording:
             status=status,
             model=self.model,
             decision=self.decision,
-            timings=self._watch.timings(finished.output_tokens if finished else None),
+            timings=self._watch.timings(finished.counts.output_tokens if finished else None),
         )
-        if finished and finished.input_tokens is not None:
-            message.usage.input_tokens = finished.input_tokens
-        if finished and finished.output_tokens is not None:
-            message.usage.output_tokens = finished.output_tokens
+        if finished and finished.counts.input_tokens is not None:
+            message.usage.input_tokens = finished.counts.input_tokens
+        if finished and finished.counts.output_tokens is not None:
+            message.usage.output_tokens = finished.counts.output_tokens
         return message
 
     async def keep(self, message: pb.Message, outcome: Outcome) -> pb.Message:

@@ -21,6 +21,7 @@ _PASSING = frozenset(
         ModelErrorKind.OVERLOADED,
         ModelErrorKind.FAILED,
         ModelErrorKind.BROKEN_STREAM,
+        ModelErrorKind.EMPTY,
     }
 )
 
@@ -39,7 +40,7 @@ class RetryBudget:
 
         `tried` counts the tries so far, from 1.
         """
-        if error.kind not in _PASSING or tried > self.tries:
+        if error.kind not in _PASSING or error.is_final or tried > self.tries:
             return None
         wait_s = error.retry_after_s
         if wait_s is None:

@@ -133,13 +133,29 @@ class Finish(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class TokenCounts:
+    """What an answer consumed, as its server counted it. None: it did not say."""
+
+    input_tokens: int | None = None
+    """The whole context, what was read from and written to a cache included."""
+    output_tokens: int | None = None
+    """The whole answer, reasoning included."""
+    cache_read_tokens: int | None = None
+    """Of the input: what the server had in a cache."""
+    cache_write_tokens: int | None = None
+    """Of the input: what the server put into a cache."""
+    reasoning_tokens: int | None = None
+    """Of the output: what was reasoning."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The terminal signal: always the last thing of a stream that ended well."""
 
     reason: Finish
-    input_tokens: int | None = None
-    """None where the server did not say."""
-    output_tokens: int | None = None
+    counts: TokenCounts = TokenCounts()
+    state: str = ""
+    """What the server wants back with this answer later, as JSON of its format. Empty: nothing."""
 
 
 class ModelErrorKind(enum.Enum):
@@ -165,6 +181,8 @@ class ModelErrorKind(enum.Enum):
     """The server calls our request wrong."""
     BROKEN_STREAM = "MODEL_STREAM_BROKEN"
     """It ended without a terminal signal, or sent what can't be read."""
+    EMPTY = "MODEL_ANSWER_EMPTY"
+    """It ended well, and without a word or a call."""
     STALLED = "MODEL_STALLED"
     """Nothing came for too long."""
     FAILED = "MODEL_FAILED"
@@ -192,6 +210,8 @@ class ModelError(Exception):
         """When the server wants to be asked again, in seconds."""
         self.numbers = numbers
         """The values of the message by name, for a program."""
+        self.is_final = False
+        """Whether the same request to the same model will end so again."""
 
 
 class UnableError(ModelError):

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from oblixd.models.answers import Decoder, Piece, count_of, object_of, read_object, text_of
+from oblixd.models.answers import Decoder
 from oblixd.models.base import (
     ChatRequest,
-    ContentKind,
-    Finish,
-    Finished,
     Options,
     State,
     Status,
     Tool,
     ToolChoice,
 )
-from oblixd.models.calls import Calls
+from oblixd.models.claude_messages import MessageDecoder
 from oblixd.models.connection import HttpConnection
 from oblixd.models.exchanges import OnExchange, unheard
 from oblixd.models.failures import Peer
-from oblixd.models.framing import Events
 from oblixd.models.hooks import HookSpec
 from oblixd.models.prompts import Said, arguments_of, in_base64, joined, parameters_of, said, schema_of
 from oblixd.models.servers import PATIENCE, Patience, Server
@@ -34,12 +30,6 @@ MAX_TOKENS = 4096
 """Claude wants a limit with every request: what is sent where the caller gave none."""
 _OPENING = "(The conversation begins.)"
 _CHOICES = {ToolChoice.AUTO: "auto", ToolChoice.REQUIRED: "any", ToolChoice.NONE: "none"}
-_FINISHES = {
-    "max_tokens": Finish.LENGTH,
-    "model_context_window_exceeded": Finish.LENGTH,
-    "tool_use": Finish.TOOL_CALLS,
-    "refusal": Finish.CONTENT_FILTER,
-}
 
 
 class ClaudeConnection(HttpConnection):
@@ -86,72 +76,6 @@ class ClaudeConnection(HttpConnection):
         """Look the model up by its name."""
         await self.get(f"/v1/models/{quote(self.name, safe='')}")
         return Status(State.READY)
-
-
-class MessageDecoder:
-    """Reads typed events: message_start, content blocks in deltas, message_delta, message_stop."""
-
-    def __init__(self, peer: Peer) -> None:
-        self.complete = False
-        self.stopped = False
-        self._peer = peer
-        self._events = Events()
-        self._reason = Finish.STOP
-        self._calls = Calls(peer)
-        self._input: int | None = None
-        self._output: int | None = None
-
-    def pieces(self, read: bytes) -> Iterator[Piece]:
-        """See `Decoder.pieces`."""
-        for data in self._events.feed(read) if read else self._events.rest():
-            if not self.complete:
-                yield from self._event(read_object(data, self._peer))
-
-    def finished(self) -> Finished:
-        """See `Decoder.finished`."""
-        return Finished(self._calls.why(self._reason), self._input, self._output)
-
-    def _event(self, event: dict[str, Any]) -> Iterator[Piece]:
-        match event.get("type"):
-            case "content_block_start":
-                yield from self._begun(str(event.get("index")), object_of(event, "content_block"))
-            case "content_block_delta":
-                yield from self._delta(str(event.get("index")), object_of(event, "delta"))
-            case "message_start":
-                self._count(object_of(object_of(event, "message"), "usage"))
-            case "message_delta":
-                self._count(object_of(event, "usage"))
-                self._stop(text_of(object_of(event, "delta"), "stop_reason"))
-            case "message_stop":
-                self.stopped = self.complete = True
-            case _ if event.get("error"):
-                raise self._peer.reported(event)
-
-    def _begun(self, index: str, block: Mapping[str, Any]) -> Iterator[Piece]:
-        if block.get("type") == "tool_use":
-            call, _ = self._calls.take(index, text_of(block, "id"), text_of(block, "name"))
-            yield call, ""
-
-    def _delta(self, index: str, delta: Mapping[str, Any]) -> Iterator[Piece]:
-        if thinking := text_of(delta, "thinking"):
-            yield ContentKind.REASONING, thinking
-        if text := text_of(delta, "text"):
-            yield ContentKind.TEXT, text
-        if arguments := text_of(delta, "partial_json"):
-            call, _ = self._calls.take(index, "", "")
-            yield call, arguments
-
-    def _count(self, usage: Mapping[str, Any]) -> None:
-        kinds = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
-        counts = [count for kind in kinds if (count := count_of(usage, kind)) is not None]
-        self._input = sum(counts) if counts else self._input
-        output = count_of(usage, "output_tokens")
-        self._output = self._output if output is None else output
-
-    def _stop(self, reason: str) -> None:
-        if reason:
-            self._reason = _FINISHES.get(reason, Finish.STOP)
-            self.stopped = True
 
 
 def _options(options: Options) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from oblix.v1 import messages_pb2 as pb
 
-from oblixd.models.answers import count_of, object_of, text_of
+from oblixd.models.answers import object_of, text_of
 from oblixd.models.base import ModelError, ModelErrorKind, State, Status
 from oblixd.models.egress import Egress, IsLocalOnly
 from oblixd.models.exchanges import OnExchange, unheard
@@ -15,6 +15,7 @@ from oblixd.models.hooks import HookSpec
 from oblixd.models.llamacpp import Limits, Tokeniser, limits_of
 from oblixd.models.openai import OpenAIConnection
 from oblixd.models.servers import PATIENCE, Patience
+from oblixd.models.token_usage import count_of
 
 _WINDOWS = ("max_model_len", "context_length", "context_window", "max_context_length")
 """What vLLM, OpenRouter, Groq and LM Studio call a model's context in their lists."""

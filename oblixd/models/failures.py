@@ -109,6 +109,16 @@ class Peer:
         message = f"{self.title}{self._at} broke off its answer: {why}. Ask again, or use another model."
         return self.error(ModelErrorKind.BROKEN_STREAM, message)
 
+    def empty(self, *, is_cut: bool = False) -> ModelError:
+        """Its answer ended well and has no word in it; `is_cut`: its length was the reason for the end."""
+        if is_cut:
+            why = "used up its max_tokens without a word of the answer. Allow more, or use another model"
+        else:
+            why = "ended its answer without a word. Ask again, or use another model"
+        error = self.error(ModelErrorKind.EMPTY, f"{self.title}{self._at} {why}.")
+        error.is_final = is_cut
+        return error
+
     def answered(self, status: int, headers: Mapping[str, str], body: bytes, url: str = "") -> ModelError:
         """It answered the request with another status than 200. `url` is what was asked for."""
         if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:

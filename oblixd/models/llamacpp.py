@@ -13,12 +13,13 @@ from typing import Any
 
 from oblix.v1 import messages_pb2 as pb
 
-from oblixd.models.answers import count_of, object_of, read_object
+from oblixd.models.answers import object_of, read_object
 from oblixd.models.base import ModelError
 from oblixd.models.counts import Counts
 from oblixd.models.egress import Egress
 from oblixd.models.http import HttpClient
 from oblixd.models.servers import PROBE_PATIENCE
+from oblixd.models.token_usage import count_of
 
 USUAL_OVERHEAD = 8
 """Tokens that a chat template writes around a message, where the server can't show its own."""

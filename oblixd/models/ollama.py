@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from http import HTTPStatus
 from typing import Any
 
 from oblixd.models import features, keep_alive
-from oblixd.models.answers import Decoder, Piece, count_of, object_of, read_object, text_of
+from oblixd.models.answers import Decoder, Piece, flat, object_of, read_object, text_of
 from oblixd.models.base import (
     ChatRequest,
     Content,
@@ -23,11 +22,12 @@ from oblixd.models.base import (
     Status,
     ToolChoice,
 )
-from oblixd.models.calls import Calls
+from oblixd.models.calls import Calls, arguments_text
 from oblixd.models.connection import HttpConnection
 from oblixd.models.exchanges import OnExchange, unheard
 from oblixd.models.failures import Peer
-from oblixd.models.framing import Lines
+from oblixd.models.finishes import FinishReasons
+from oblixd.models.framing import Events
 from oblixd.models.hooks import HookSpec, derived_location
 from oblixd.models.http import HttpClient
 from oblixd.models.ollama_facts import Facts, Loaded, OllamaSettings, Residence
@@ -41,10 +41,11 @@ from oblixd.models.prompts import (
     tool_names,
     tools_of,
 )
+from oblixd.models.provider_state import dumped
 from oblixd.models.servers import PATIENCE, PROBE_PATIENCE, Patience, Server
+from oblixd.models.token_usage import UsageReader
 
 SETTINGS = OllamaSettings()
-_FINISHES = {"length": Finish.LENGTH}
 
 
 class OllamaConnection(HttpConnection):
@@ -224,52 +225,58 @@ def peer_of(spec: HookSpec) -> Peer:
 
 
 class OllamaDecoder:
-    """Reads newline-delimited JSON objects, the last of which says `done`."""
+    """Reads JSON objects, one a line, the last of which says `done`. Without streaming there is one."""
 
     def __init__(self, peer: Peer) -> None:
         self.complete = False
-        self.stopped = False
         self._peer = peer
-        self._lines = Lines()
+        self._events = Events(of_lines=True)
+        self._reasons = FinishReasons(peer)
         self._calls = Calls(peer)
-        self._last: dict[str, Any] = {}
+        self._usage = UsageReader()
+        self._thinks = False
+
+    @property
+    def stopped(self) -> bool:
+        """See `Decoder.stopped`."""
+        return self.complete
 
     def pieces(self, read: bytes) -> Iterator[Piece]:
         """See `Decoder.pieces`."""
-        for line in self._lines.feed(read) if read else [self._lines.rest()]:
-            if line.strip():
-                yield from self._line(read_object(line, self._peer))
+        for data in self._events.feed(read) if read else self._events.rest():
+            if not self.complete:
+                yield from self._line(read_object(data, self._peer))
 
     def finished(self) -> Finished:
         """See `Decoder.finished`."""
-        return Finished(
-            reason=self._calls.why(_FINISHES.get(text_of(self._last, "done_reason"), Finish.STOP)),
-            input_tokens=count_of(self._last, "prompt_eval_count"),
-            output_tokens=count_of(self._last, "eval_count"),
-        )
+        self._calls.check()
+        reason = self._calls.why(self._reasons.finish or Finish.STOP)
+        return Finished(reason, self._usage.counts(), dumped({"thinks": True} if self._thinks else {}))
 
     def _line(self, line: dict[str, Any]) -> Iterator[Piece]:
         if line.get("error"):
             raise self._peer.reported(line)
         message = object_of(line, "message")
-        if thinking := text_of(message, "thinking"):
+        if thinking := flat(message.get("thinking")):
+            self._thinks = True
             yield ContentKind.REASONING, thinking
-        if content := text_of(message, "content"):
+        if content := flat(message.get("content")) or text_of(line, "response"):
             yield ContentKind.TEXT, content
         if isinstance(calls := message.get("tool_calls"), list):
-            yield from self._called(calls)
+            yield from self._called([call for call in calls if isinstance(call, dict)])
+        self._usage.take(line)
         if line.get("done") is True:
-            self._last = line
-            self.stopped = self.complete = True
+            self._reasons.take(line.get("done_reason"))
+            self.complete = True
 
-    def _called(self, calls: Sequence[object]) -> Iterator[Piece]:
+    def _called(self, calls: Sequence[dict[str, Any]]) -> Iterator[Piece]:
         # Calls come whole, the arguments as an object, and only from newer servers with an id.
         for whole in calls:
-            if isinstance(whole, dict):
-                function = object_of(whole, "function")
-                place = str(len(self._calls))
-                call, _ = self._calls.take(place, text_of(whole, "id"), text_of(function, "name"))
-                yield call, json.dumps(object_of(function, "arguments"), ensure_ascii=False)
+            function = object_of(whole, "function")
+            arguments = function.get("arguments")
+            text = "{}" if arguments is None else arguments_text(arguments)
+            place, name = len(self._calls), text_of(function, "name")
+            yield from self._calls.take(place, text_of(whole, "id"), name, text)
 
 
 def _messages(context: Sequence[Said]) -> list[dict[str, Any]]:

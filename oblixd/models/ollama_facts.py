@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from oblixd.models.answers import count_of, object_of, text_of
+from oblixd.models.answers import object_of, text_of
 from oblixd.models.base import State
+from oblixd.models.token_usage import count_of
 
 _FEATURES = {"tools": "tools", "vision": "images", "thinking": "reasoning"}
 

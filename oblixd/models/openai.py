@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from oblixd.models.answers import Decoder, Piece, count_of, object_of, read_object, text_of
-from oblixd.models.base import ChatRequest, ContentKind, Finish, Finished, State, Status
-from oblixd.models.calls import Calls
+from oblixd.models.answers import Decoder, text_of
+from oblixd.models.base import ChatRequest, State, Status
+from oblixd.models.completions import CompletionDecoder
 from oblixd.models.connection import HttpConnection
 from oblixd.models.exchanges import OnExchange, unheard
 from oblixd.models.failures import Peer
-from oblixd.models.framing import Events
 from oblixd.models.hooks import HookSpec
 from oblixd.models.prompts import Said, function_of, in_base64, said, schema_of
 from oblixd.models.servers import PATIENCE, Patience, Server
-
-_FINISHES = {
-    "length": Finish.LENGTH,
-    "tool_calls": Finish.TOOL_CALLS,
-    "function_call": Finish.TOOL_CALLS,
-    "content_filter": Finish.CONTENT_FILTER,
-}
 
 
 class OpenAIConnection(HttpConnection):
@@ -65,68 +57,6 @@ class OpenAIConnection(HttpConnection):
         if self.name in {text_of(one, "id") for one in models if isinstance(one, dict)}:
             return Status(State.READY)
         return Status(State.UNAVAILABLE, f"OpenAI at {self.endpoint} does not list {self.name}.")
-
-
-class CompletionDecoder:
-    """Reads server-sent chunks: content, then a finish reason, then the counts, then [DONE]."""
-
-    def __init__(self, peer: Peer) -> None:
-        self.complete = False
-        self.stopped = False
-        self._peer = peer
-        self._events = Events()
-        self._reason = Finish.STOP
-        self._calls = Calls(peer)
-        self._usage: Mapping[str, Any] = {}
-
-    def pieces(self, read: bytes) -> Iterator[Piece]:
-        """See `Decoder.pieces`."""
-        for data in self._events.feed(read) if read else self._events.rest():
-            if data.strip() == b"[DONE]":
-                self.complete = True
-            elif not self.complete:
-                yield from self._chunk(read_object(data, self._peer))
-
-    def finished(self) -> Finished:
-        """See `Decoder.finished`."""
-        return Finished(
-            reason=self._calls.why(self._reason),
-            input_tokens=count_of(self._usage, "prompt_tokens"),
-            output_tokens=count_of(self._usage, "completion_tokens"),
-        )
-
-    def _chunk(self, chunk: dict[str, Any]) -> Iterator[Piece]:
-        if chunk.get("error") or chunk.get("object") == "error" or "choices" not in chunk:
-            raise self._peer.reported(chunk)
-        if isinstance(usage := chunk.get("usage"), dict):
-            self._usage = usage
-        choices = chunk["choices"]
-        if isinstance(choices, list) and choices and isinstance(choices[0], dict):
-            yield from self._choice(choices[0])
-
-    def _choice(self, choice: dict[str, Any]) -> Iterator[Piece]:
-        delta = choice.get("delta")
-        if isinstance(delta, dict):
-            if reasoning := text_of(delta, "reasoning_content", "reasoning"):
-                yield ContentKind.REASONING, reasoning
-            if content := text_of(delta, "content"):
-                yield ContentKind.TEXT, content
-            if isinstance(calls := delta.get("tool_calls"), list):
-                yield from self._called(calls)
-        if reason := text_of(choice, "finish_reason"):
-            self._reason = _FINISHES.get(reason, Finish.STOP)
-            self.stopped = True
-
-    def _called(self, calls: Sequence[object]) -> Iterator[Piece]:
-        # Only the first piece of a call names it; some servers leave out the index of a single one.
-        for place, piece in enumerate(calls):
-            if isinstance(piece, dict):
-                function = object_of(piece, "function")
-                index = str(piece.get("index", place))
-                call, begins = self._calls.take(index, text_of(piece, "id"), text_of(function, "name"))
-                arguments = text_of(function, "arguments")
-                if arguments or begins:
-                    yield call, arguments
 
 
 def completion_body(

@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import Any
 
 from oblixd.models import hooks
-from oblixd.models.answers import count_of, read_object, text_of
+from oblixd.models.answers import read_object, text_of
 from oblixd.models.base import ModelError, ModelErrorKind
 from oblixd.models.failures import Peer
 from oblixd.models.framing import Lines, TooLongError
@@ -21,6 +21,7 @@ from oblixd.models.hooks import HookSpec
 from oblixd.models.http import HttpClient
 from oblixd.models.ollama import peer_of
 from oblixd.models.servers import Patience, Server
+from oblixd.models.token_usage import count_of
 
 PATIENCE = Patience(connect_s=5.0, first_s=120.0, stall_s=1800.0)
 """It says nothing while it checks what it fetched, which can take minutes."""

@@ -20,7 +20,7 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
     return [data[start:end] for start, end in pairwise(edges)]
 
 
-@given(st.lists(PLAIN), st.sampled_from(["\n", "\r\n"]), PLAIN, st.lists(st.integers(0)))
+@given(st.lists(PLAIN), st.sampled_from(["\n", "\r\n", "\r"]), PLAIN, st.lists(st.integers(0)))
 def test_lines_do_not_depend_on_the_reads(lines: list[str], end: str, rest: str, places: list[int]) -> None:
     cutter = Lines()
     data = ("".join(line + end for line in lines) + rest).encode()
@@ -29,12 +29,12 @@ def test_lines_do_not_depend_on_the_reads(lines: list[str], end: str, rest: str,
     assert cutter.rest().decode() == rest
 
 
-@given(st.lists(PLAIN.filter(bool), min_size=1), st.sampled_from(["\n", "\r\n"]), st.lists(st.integers(0)))
+@given(st.lists(PLAIN, min_size=1), st.sampled_from(["\n", "\r\n", "\r"]), st.lists(st.integers(0)))
 def test_events_do_not_depend_on_the_reads(texts: list[str], end: str, places: list[int]) -> None:
     cutter = Events()
-    wire = "".join(f": ping{end}event: x{end}data: {text}{end}{end}" for text in texts).encode()
+    wire = "".join(f": ping{end}event: x{end}data: it is {text}{end}{end}" for text in texts).encode()
     seen = [event for read in cut(wire, places) for event in cutter.feed(read)]
-    assert [event.decode() for event in seen] == texts
+    assert [event.decode() for event in seen] == [f"it is {text}" for text in texts]
     assert cutter.rest() == []
 
 
@@ -44,7 +44,14 @@ def test_events_do_not_depend_on_the_reads(texts: list[str], end: str, places: l
         (b"data: a\ndata: b\n\n", [b"a\nb"]),
         (b"data:a\n\n", [b"a"]),
         (b"data:  a\n\n", [b" a"]),
-        (b"data\n\n", [b""]),
+        (b"data\n\n", []),
+        (b"data: a\rdata: b\r\r", [b"a\nb"]),
+        (b"\xef\xbb\xbfdata: a\n\n", [b"a"]),
+        (b'{\n  "a": {\n    "b": 1\n  }\n}\n', [b'{\n  "a": {\n    "b": 1\n  }\n}']),
+        (b'{\n"a": {\n"b": 1\n}\n}', [b'{\n"a": {\n"b": 1\n}\n}']),
+        (b'\n\n  {"a": 1}', [b'  {"a": 1}']),
+        (b"[DONE]\n", [b"[DONE]"]),
+        (b'data: {"a":\ndata: 1}\n\n', [b'{"a":\n1}']),
         (b"\n\n\n", []),
         (b": only a comment\n\n", []),
         (b"id: 1\nretry: 5\nunknown: x\n\n", []),

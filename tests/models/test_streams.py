@@ -11,15 +11,16 @@ from oblix.testing import Answer, Dribble, HangUp, InStream, ModelServer, OpenAI
 from support.asking import ask, question
 from support.providers import KINDS, Kind
 
-from oblixd.models.base import Connection, Finish, Finished, ModelErrorKind, State
+from oblixd.models.base import Connection, Finish, Finished, ModelErrorKind, State, TokenCounts
 
 
 async def test_an_answer_with_its_counts(server: ModelServer, connection: Connection) -> None:
     server.script(Answer("Grüße aus \N{EARTH GLOBE EUROPE-AFRICA}!", reasoning="Let me see.", input_tokens=7))
     heard = await ask(connection)
     assert heard.error is None
+    assert heard.finished is not None
     assert (heard.text, heard.reasoning) == ("Grüße aus \N{EARTH GLOBE EUROPE-AFRICA}!", "Let me see.")
-    assert heard.finished == Finished(Finish.STOP, 7, 6)
+    assert heard.finished == Finished(Finish.STOP, TokenCounts(7, 6), heard.finished.state)
     assert connection.status().state is State.READY
 
 
@@ -36,7 +37,9 @@ async def test_an_answer_that_met_its_limit(connection: Connection) -> None:
 async def test_an_empty_answer(server: ModelServer, connection: Connection) -> None:
     server.script("")
     heard = await ask(connection)
-    assert (heard.contents, heard.finished and heard.finished.reason) == ([], Finish.STOP)
+    assert (heard.contents, heard.finished) == ([], None)
+    assert heard.error is not None
+    assert heard.error.kind is ModelErrorKind.EMPTY
 
 
 async def test_nothing_is_gathered_that_could_go_on(server: ModelServer, connection: Connection) -> None:

@@ -82,6 +82,14 @@ def playing(fault: Fault | Callable[[], Fault]) -> Place:
 
 
 @contextmanager
+def wordless(kind: Kind) -> Iterator[str]:
+    """A server whose answers end well and have no word in them."""
+    with kind.server() as server:
+        server.default = lambda _: Answer("")
+        yield server.url
+
+
+@contextmanager
 def nobody(_: Kind) -> Iterator[str]:
     """A port that is taken, and on which nobody listens."""
     with ports.unheard() as port:
@@ -127,6 +135,7 @@ LOG = "The server's log says more"
 NEW_KEY = "Hook the model again with a key that is valid for it"
 GONE = (UnavailableError, "MODEL_UNREACHABLE")
 BROKEN = (UnavailableError, "MODEL_STREAM_BROKEN")
+EMPTY = (UnavailableError, "MODEL_ANSWER_EMPTY")
 STALLED = (UnavailableError, "MODEL_STALLED")
 FAILED = (UnavailableError, "MODEL_FAILED")
 OVERLOADED = (UnavailableError, "MODEL_OVERLOADED")
@@ -154,6 +163,7 @@ BEFORE = [
     ),
     Mishap("the stream is cut at once", playing(Cut(0)), *BROKEN, AGAIN, tries=3),
     Mishap("it ends without its last word, at once", playing(End(0)), *BROKEN, AGAIN, tries=3),
+    Mishap("it ends well, without a word", wordless, *EMPTY, AGAIN, tries=3),
     Mishap("a web page, as a portal sends it", playing(Page()), *BROKEN, AGAIN, tries=3),
     Mishap("a decompression bomb", playing(Bomb(4 << 20)), *BROKEN, AGAIN, tries=3),
     Mishap(

@@ -24,6 +24,7 @@ from oblixd.models.base import (
     State,
     Status,
 )
+from oblixd.models.completions import CompletionDecoder
 from oblixd.models.connection import Streams
 from oblixd.models.counts import Counts
 from oblixd.models.egress import Egress, IsLocalOnly
@@ -38,7 +39,7 @@ from oblixd.models.embedded.supervisor import Supervisor
 from oblixd.models.failures import Peer
 from oblixd.models.hooks import HookSpec, derived_location
 from oblixd.models.llamacpp import Tokeniser
-from oblixd.models.openai import CompletionDecoder, completion_body
+from oblixd.models.openai import completion_body
 from oblixd.models.prompts import joined, said
 
 NOTICED_S = 1.0

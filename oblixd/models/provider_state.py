@@ -1,0 +1,128 @@
+"""What a provider wants back with an answer of its own in later requests, and nobody else may see.
+
+Signatures and encrypted reasoning mean nothing to us: they are kept as they came, with the answer,
+and sent back to the server and the model that wrote them. Each format has its own JSON here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+LARGEST_STATE = 256 * 1024
+"""Bytes that are kept with one answer. More is dropped as a whole: half a signature is none."""
+
+_KEPT_OF_ANSWER = ("extra_content", "provider_specific_fields", "reasoning_opaque", "thinking_blocks")
+"""What the answers of Gemini, LiteLLM and Copilot carry beside their text, to be sent back as it came."""
+_KNOWN_OF_CALL = {"index", "id", "type", "function", "name", "arguments"}
+_JOINED = ("text", "summary", "data", "signature")
+
+
+@dataclass(slots=True)
+class CompletionState:
+    """Gathers what a chat completion's server wants back."""
+
+    reasoning_field: str = ""
+    """What the server calls its reasoning. Empty: it gave none."""
+    _details: list[dict[str, Any]] = field(default_factory=list)
+    _kept: dict[str, Any] = field(default_factory=dict)
+
+    def take(self, delta: Mapping[str, Any]) -> None:
+        """Take what a delta holds of it."""
+        details = delta.get("reasoning_details")
+        for piece in details if isinstance(details, list) else []:
+            if isinstance(piece, dict):
+                self._join(piece)
+        for key in _KEPT_OF_ANSWER:
+            if delta.get(key):
+                self._kept[key] = delta[key]
+
+    def extra_of(self, call: Mapping[str, Any]) -> dict[str, Any]:
+        """Give what a server wrote about a call beside what everybody knows of it."""
+        if not isinstance(call.get("function"), dict):
+            return {}
+        return {key: value for key, value in call.items() if key not in _KNOWN_OF_CALL and value is not None}
+
+    def written(self, calls: Mapping[str, Mapping[str, Any]]) -> str:
+        """Give all of it as JSON; empty where there is nothing to send back, or too much."""
+        state = {
+            "reasoning_field": self.reasoning_field,
+            "reasoning_details": self._details,
+            "message": self._kept,
+            "calls": calls,
+        }
+        return dumped({key: value for key, value in state.items() if value})
+
+    def _join(self, piece: dict[str, Any]) -> None:
+        """Join the pieces of one entry: OpenRouter numbers the entries, and cuts their texts."""
+        last = self._details[-1] if self._details else None
+        same = ("type", "index", "id")
+        # An encrypted entry is whole; the id of one that is cut can come with its first piece alone.
+        if last is None or any(piece.get(key, last.get(key)) != last.get(key) for key in same):
+            self._details.append(dict(piece))
+            return
+        for key, value in piece.items():
+            cut = key in _JOINED and isinstance(value, str) and isinstance(last.get(key), str)
+            if cut:
+                last[key] += value
+            elif value is not None or key not in last:
+                last[key] = value
+
+
+def dumped(state: object) -> str:
+    """Write a state as JSON; empty where it is empty or too large."""
+    text = json.dumps(state, separators=(",", ":")) if state else ""
+    return text if len(text) <= LARGEST_STATE else ""
+
+
+def loaded(text: str) -> dict[str, Any]:
+    """Read a state. What is none is empty: it may have come with an import."""
+    try:
+        state = json.loads(text) if text else {}
+    except (ValueError, RecursionError):
+        state = {}
+    return state if isinstance(state, dict) else {}
+
+
+class MessageState:
+    """Gathers the blocks of thinking that Claude wants back: unchanged, and at their places in the answer."""
+
+    def __init__(self) -> None:
+        self._blocks: list[dict[str, Any]] = []
+        self._characters = 0
+        self._calls = 0
+
+    def begin(self, block: Mapping[str, Any]) -> None:
+        """A block of thinking begins: behind so much text and so many calls."""
+        kept = {key: block[key] for key in ("type", "thinking", "signature", "data") if block.get(key)}
+        self._blocks.append({"block": kept, "text": self._characters, "calls": self._calls})
+
+    def think(self, thinking: str) -> None:
+        """More of it."""
+        block = self._last()
+        block["thinking"] = block.get("thinking", "") + thinking
+
+    def sign(self, signature: str) -> None:
+        """Its signature."""
+        self._last()["signature"] = signature
+
+    def say(self, text: str) -> None:
+        """Text of the answer came."""
+        self._characters += len(text)
+
+    def called(self) -> None:
+        """A call came."""
+        self._calls += 1
+
+    def written(self) -> str:
+        """Give it as JSON; empty where nothing was signed, or too much."""
+        blocks = [one for one in self._blocks if one["block"].keys() & {"signature", "data"}]
+        return dumped({"blocks": blocks} if blocks else {})
+
+    def _last(self) -> dict[str, Any]:
+        if not self._blocks:
+            self.begin({"type": "thinking"})
+        block: dict[str, Any] = self._blocks[-1]["block"]
+        return block
