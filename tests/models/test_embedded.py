@@ -42,8 +42,8 @@ async def test_it_is_loaded_once_on_first_use(embedded: Connect, home: Path) -> 
     assert all(one.text for one in heard)
     assert {one.finished.reason for one in heard if one.finished} <= {Finish.STOP, Finish.LENGTH}
     assert heard[0].finished is not None
-    assert heard[0].finished.input_tokens is not None
-    assert heard[0].finished.input_tokens > 5
+    assert heard[0].finished.counts.input_tokens is not None
+    assert heard[0].finished.counts.input_tokens > 5
     assert connection.status().state is State.READY
     workers = [child for child in psutil.Process().children() if "worker" in " ".join(child.cmdline())]
     assert [worker.pid for worker in workers] == [connection.pid]
@@ -172,7 +172,7 @@ async def test_tools_are_refused_where_the_model_would_never_hear_of_them(embedd
 
 async def test_it_tells_what_it_takes_and_counts_by_its_own_tokeniser(embedded: Connect) -> None:
     connection = embedded(context=1 << 20)
-    asked = [message(pb.ROLE_USER, "Say hello."), message(pb.ROLE_USER, "word " * 1500)]
+    asked = [message(pb.ROLE_USER, "Say hello."), message(pb.ROLE_USER, "word " * 1500 + "Say hello.")]
     assert await connection.count_tokens(asked, unrestricted) is None, "it is not loaded for that"
     await connection.probe()
     assert connection.context_window == 8192, "what it was trained for"
@@ -182,9 +182,9 @@ async def test_it_tells_what_it_takes_and_counts_by_its_own_tokeniser(embedded: 
     counts = await connection.count_tokens(asked, unrestricted)
     assert counts is not None
     assert heard.finished is not None
-    assert heard.finished.input_tokens is not None
+    assert heard.finished.counts.input_tokens is not None
     # Its template brings a system message of its own where there is none.
-    assert 1500 < counts[1] <= heard.finished.input_tokens < counts[1] + 50
+    assert 1500 < counts[1] <= heard.finished.counts.input_tokens < counts[1] + 50
 
 
 async def test_pictures_are_refused_before_it_is_loaded(embedded: Connect) -> None:
