@@ -172,7 +172,7 @@ async def test_tools_are_refused_where_the_model_would_never_hear_of_them(embedd
 
 async def test_it_tells_what_it_takes_and_counts_by_its_own_tokeniser(embedded: Connect) -> None:
     connection = embedded(context=1 << 20)
-    asked = [message(pb.ROLE_USER, "Say hello."), message(pb.ROLE_USER, "word " * 1500 + "Say hello.")]
+    asked = [message(pb.ROLE_USER, "Say hello."), message(pb.ROLE_USER, "Tell me of the sea. " * 300)]
     assert await connection.count_tokens(asked, unrestricted) is None, "it is not loaded for that"
     await connection.probe()
     assert connection.context_window == 8192, "what it was trained for"
