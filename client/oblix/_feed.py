@@ -23,6 +23,7 @@ MAX_MESSAGE_BYTES = 9 * 1024 * 1024
 """What the daemon takes in one step, and a little more: it says itself what is wrong with the rest."""
 
 ALREADY_IMPORTED = "ALREADY_IMPORTED"
+OTHER_BRANCHES = "other branches left out (--branches takes them)"
 
 Steps = Iterator[sessions_pb2.ImportSessionsRequest]
 
@@ -35,6 +36,8 @@ class Options:
     """None: what each file looks like."""
     keep_ids: bool
     skip_existing: bool
+    branches: bool = False
+    """Whether the other branches of a tree become sessions, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +116,19 @@ class Feed:
     def _conversations(self, source: str, found: Iterator[Found]) -> Steps:
         format_, has_any = self._options.format, False
         for item in found:
-            if item.problem is None and self._options.format is None:
-                # What looks like nothing known is read as the one before, to say what is wrong with it.
-                format_ = catalog.detect(item.value) or format_
-                if format_ is None:
-                    raise _unknown(item, source)
-            has_any = True
-            yield from self._conversation(source, item, format_)
+            values_ = (
+                [item]
+                if item.problem
+                else [replace(item, value=each) for each in catalog.each_in(item.value)]
+            )
+            for each in values_:
+                if each.problem is None and self._options.format is None:
+                    # What looks like nothing known is read as the one before, to say what is wrong with it.
+                    format_ = catalog.detect(each.value) or format_
+                    if format_ is None:
+                        raise _unknown(each, source)
+                has_any = True
+                yield from self._conversation(source, each, format_)
         if not has_any:
             raise unreadable(source, "there are no conversations in it")
 
@@ -129,7 +138,18 @@ class Feed:
             if item.problem is not None or format_ is None:
                 raise item.problem or unreadable(source, "its format is not known")
             conversation = format_.read(item.value)
-            entry = replace(entry, title=conversation.session.title, notes=_notes(conversation))
+        except InvalidArgumentError as error:
+            self._refuse(entry, error)
+            return
+        if conversation.branches and not self._options.branches:
+            conversation.note(OTHER_BRANCHES, len(conversation.branches))
+            conversation.branches.clear()
+        for each in (conversation, *conversation.branches):
+            yield from self._send(entry, each)
+
+    def _send(self, entry: ImportedSession, conversation: Conversation) -> Steps:
+        entry = replace(entry, title=conversation.session.title, notes=_notes(conversation))
+        try:
             _check_sizes(conversation)
         except InvalidArgumentError as error:
             self._refuse(entry, error)

@@ -39,16 +39,18 @@ class TransferCalls(SessionCalls):
         *,
         keep_ids: bool = False,
         skip_existing: bool = True,
+        branches: bool = False,
         on_progress: Callable[[ImportReport], object] | None = None,
     ) -> ImportReport:
         """Take in every conversation of files and directories, and say what became of each.
 
-        Read are Oblix's own JSON, JSON Lines in OpenAI's style (`jsonl`),
-        `chatgpt`, `sharegpt` and `openwebui`, also inside gzip and zip files; a
-        file's format is found by its content unless `format` names it. Each
-        session is kept whole or not at all. What is here already, from the same
-        source and with the same content, is skipped unless `skip_existing` is
-        False. `keep_ids` keeps the files' own ids, which must be free then.
+        Read are Oblix's own JSON, JSON Lines in OpenAI's style (`jsonl`), the exports of ChatGPT, Claude,
+        DeepSeek, LibreChat, LM Studio, big-AGI and Open WebUI, data sets, and any other object with a list
+        of messages, also inside gzip and zip files; a file's format is found by its content unless
+        `format` names it. Each session is kept whole or not at all. Every text of a file is in a session,
+        or in its notes. What is here already, from the same source and with the same content, is skipped
+        unless `skip_existing` is False. `keep_ids` keeps the files' own ids, which must be free then.
+        `branches` takes also the other branches of conversations that are trees, each as a session.
         `on_progress` is called with the report so far after each conversation.
 
         One conversation may have 64 MiB as JSON; a file any size. What can't be
@@ -56,7 +58,8 @@ class TransferCalls(SessionCalls):
         NotFoundError where there is no such path, and InvalidArgumentError for a
         directory with nothing to read and a format that is not known.
         """
-        options = Options(None if format is None else catalog.reader(format), keep_ids, skip_existing)
+        reader = None if format is None else catalog.reader(format)
+        options = Options(reader, keep_ids, skip_existing, branches)
         files = await in_thread(lambda: _files_of(paths))
         report = ImportReport(bytes_total=sum(file.stat().st_size for file in files))
         async with aclosing(self._imported(files, options, report)) as grown:

@@ -39,7 +39,7 @@ def test_many_give_a_line_each_and_totals(oblix, take, tmp_path: Path) -> None:
     assert [row[0] for row in rows] == ["imported", "refused", "imported", "refused"]
     assert [row[2:4] for row in rows] == [["2", "Good"], ["0", "-"], ["2", "-"], ["0", "-"]]
     assert [row[4] for row in rows] == [f"{path}, line {number}" for number in range(1, 5)]
-    assert "messages[0].role takes one of" in rows[1][5]
+    assert "messages of the role str 'alien' left out" in rows[1][5]
     done = oblix("sessions", "import", "--again", str(path), ok=False)
     assert (done.returncode, done.stderr) == (1, "oblix: 2 imported (4 messages), 0 skipped, 2 refused.\n")
 
@@ -81,7 +81,7 @@ def test_an_unknown_file_is_refused_with_what_is_known(oblix, tmp_path: Path) ->
     done = oblix("sessions", "import", str(path), ok=False)
     assert done.returncode == 1
     assert done.stderr.startswith(f"oblix: {path} can't be imported: its format is not known")
-    assert "chatgpt, openwebui, sharegpt, json, jsonl" in done.stderr
+    assert "deepseek, chatgpt, claude, openwebui" in done.stderr
     forced = oblix("sessions", "import", "--format", "chatgpt", str(path), ok=False)
     assert "mapping takes an object" in forced.stderr
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from oblix import InvalidArgumentError
-from oblix.formats import catalog
-from oblix.formats.conversations import Conversation
+from oblix.formats import catalog, trees
+from oblix.formats.conversations import Conversation, Fork
 from oblix.v1 import messages_pb2 as pb
 from support.chats import chatgpt, node, openwebui
 
@@ -94,7 +94,7 @@ class TestChatGPT:
             (of_kind("execution_output", text="1"), "1"),
             (of_kind("tether_quote", title="T", url="u", text="q"), "T\nu\nq"),
             (of_kind("tether_browsing_display", result="r"), "r"),
-            (of_kind("system_error", name="E", text="failed"), "failed"),
+            (of_kind("system_error", name="E", text="failed"), "E\nfailed"),
             (of_kind("of tomorrow", parts=["a", None, "b"]), "a\nb"),
             (
                 of_kind(
@@ -123,22 +123,61 @@ class TestChatGPT:
         assert message.status == pb.MESSAGE_STATUS_INTERRUPTED
 
     @pytest.mark.parametrize(
-        ("tree", "reason"),
+        ("tree", "texts", "note"),
         [
-            (chatgpt([node("a", "b"), node("b", "a")]), "CYCLIC_TREE"),
-            (chatgpt([node("a", "a")]), "CYCLIC_TREE"),
-            (chatgpt([node("a", "b"), node("b", "a")], current_node=None), "CYCLIC_TREE"),
-            (chatgpt([node("a", "gone")]), "BROKEN_TREE"),
-            (chatgpt([node("a", None)], current_node="gone"), "BROKEN_TREE"),
-            (chatgpt([node("a", 3)]), "BROKEN_TREE"),
-            (chatgpt([node("a", None, "alien", "Hi")]), "INVALID_VALUE"),
-            (chatgpt([node("a", None, "user", "Hi", create_time="now")]), "INVALID_VALUE"),
-            (chatgpt([node("a", None, "user", "Hi", create_time=1e300)]), "INVALID_VALUE"),
-            (chatgpt([node("a", None, "user", "\ud800")]), "NOT_JSON"),
+            (chatgpt([node("a", "b", text="1"), node("b", "a", text="2")]), "12", trees.CIRCLE),
+            (chatgpt([node("a", "a", text="1")]), "1", trees.CIRCLE),
+            (chatgpt([node("a", "gone", text="1")]), "1", trees.GAP),
+            (chatgpt([node("a", None, text="1")], current_node="gone"), "1", trees.GONE),
+            (chatgpt([node("a", 3, text="1")]), "1", trees.GAP),
+            (
+                chatgpt([node("a", None, "user", "1", create_time="now")]),
+                "1",
+                "times that can't be read left out",
+            ),
+            (
+                chatgpt([node("a", None, "user", "1", create_time=1e300)]),
+                "1",
+                "times that can't be read left out",
+            ),
+            (
+                chatgpt([node("a", None, "user", "1 \ud800")]),
+                "1 \ufffd",
+                "characters that are half of a pair replaced",
+            ),
         ],
     )
-    def test_a_broken_tree_is_refused_with_its_place(self, tree: dict[str, Any], reason: str) -> None:
-        assert refusal(tree, "chatgpt").reason == reason
+    def test_a_broken_tree_is_read_with_a_note(self, tree: dict[str, Any], texts: str, note: str) -> None:
+        conversation = read(tree)
+        assert "".join(text for _, text in said(conversation)) == texts
+        assert note in conversation.notes
+
+    def test_without_parents_the_order_or_the_children_tell_what_follows(self) -> None:
+        tree = chatgpt([node("q", None, "user", "Why?"), node("a", None, "assistant", "So.")])
+        for each in tree["mapping"].values():
+            del each["parent"]
+        conversation = read(tree)
+        assert said(conversation) == [("user", "Why?"), ("assistant", "So.")]
+        assert conversation.notes == {trees.ROOTLESS: 1}
+        tree["mapping"]["q"]["children"] = ["a"]
+        assert not read(tree).notes
+
+    def test_other_branches_are_there_as_forks(self) -> None:
+        nodes = [
+            node("q", None, "user", "Why?"),
+            node("old", "q", "assistant", "No."),
+            node("a", "q", "assistant", "So."),
+        ]
+        (other,) = read(chatgpt(nodes)).branches
+        assert said(other) == [("user", "Why?"), ("assistant", "No.")]
+        assert other.fork == Fork("chatgpt:chat-1", 1)
+        assert other.session.source_id == "chatgpt:chat-1#old"
+
+    def test_a_message_that_is_odd_is_left_out_with_a_note(self) -> None:
+        tree = chatgpt([node("q", None, "alien", "Hi"), node("a", "q", "assistant", "So.")])
+        conversation = read(tree)
+        assert said(conversation) == [("assistant", "So.")]
+        assert conversation.notes == {"messages without an author left out": 1}
 
 
 class TestOpenWebUI:
@@ -177,7 +216,7 @@ class TestOpenWebUI:
         conversation = read(openwebui(nodes))
         question, answer = conversation.messages
         assert question.parts[1].image == pb.ImagePart(media_type="image/png", data=PICTURE)
-        assert question.parts[2].text == "![picture](/f/1)"
+        assert question.parts[2].text == "![image](/f/1)"
         assert len(conversation.notes) == 2
         assert list(answer.parts) == [pb.Part(reasoning="a\nb"), pb.Part(text="So.")]
         assert answer.status == pb.MESSAGE_STATUS_INTERRUPTED
@@ -187,14 +226,17 @@ class TestOpenWebUI:
         conversation = read(chat, "openwebui")
         assert (said(conversation), conversation.session.title) == ([("user", "Hi")], "Old")
 
-    def test_a_circle_is_refused(self) -> None:
-        nodes = [{"id": "a", "parentId": "b", "role": "user"}, {"id": "b", "parentId": "a", "role": "user"}]
-        assert refusal(openwebui(nodes), "openwebui").reason == "CYCLIC_TREE"
+    def test_a_circle_is_cut(self) -> None:
+        nodes = [{"id": "a", "parentId": "b", "role": "user", "content": "1"}]
+        nodes.append({"id": "b", "parentId": "a", "role": "user", "content": "2"})
+        conversation = read(openwebui(nodes), "openwebui")
+        assert [text for _, text in said(conversation)] == ["1", "2"]
+        assert trees.CIRCLE in conversation.notes
 
 
 class TestShareGPT:
     def test_speakers_are_roles(self) -> None:
-        turns = [("system", "Be brief."), ("human", "Hi"), ("gpt", "Yo"), ("tool", "1"), ("GPT", "")]
+        turns = [("system", "Be brief."), ("human", "Hi"), ("gpt", "Yo"), ("tool", "1"), ("GPT", "?")]
         value = {"id": 7, "conversations": [{"from": who, "value": what} for who, what in turns]}
         conversation = read(value, "sharegpt")
         roles = ["system", "user", "assistant", "tool", "assistant"]
@@ -205,9 +247,22 @@ class TestShareGPT:
         value = {"system": "Be brief.", "conversations": [{"from": "human", "value": "Hi"}]}
         assert said(read(value))[0] == ("system", "Be brief.")
 
-    def test_an_unknown_speaker_is_refused(self) -> None:
-        error = refusal({"conversations": [{"from": "alien", "value": "Hi"}]}, "sharegpt")
-        assert error.metadata["field"] == "conversations[0].from"
+    def test_an_unknown_speaker_is_left_out_with_a_note(self) -> None:
+        turns = [{"from": "alien", "value": "Hi"}, {"role": "user", "content": "Hello"}]
+        conversation = read({"conversations": turns}, "sharegpt")
+        assert said(conversation) == [("user", "Hello")]
+        assert conversation.notes == {"messages of the role str 'alien' left out": 1}
+        assert refusal({"conversations": turns[:1]}, "sharegpt").reason == "NOTHING_READ"
+
+    def test_short_values_are_metadata_and_tools_are_noted(self) -> None:
+        value = {
+            "conversations": [{"from": "human", "value": "Hi"}],
+            "label": True,
+            "tools": [{"name": "add"}],
+        }
+        conversation = read(value, "sharegpt")
+        assert conversation.session.metadata["label"] is True
+        assert conversation.notes == {"definitions of tools left out": 1}
 
 
 class TestOpenAIStyle:
@@ -227,7 +282,7 @@ class TestOpenAIStyle:
         system, question, answer = conversation.messages
         assert system.role == pb.ROLE_SYSTEM
         assert question.parts[1].image.data == PICTURE
-        assert question.parts[2].text == "![picture](https://example.com/a.png)"
+        assert question.parts[2].text == "![image](https://example.com/a.png)"
         assert sum(conversation.notes.values()) == 2
         assert list(answer.parts) == [pb.Part(reasoning="Hm."), pb.Part(text="Yo")]
         assert conversation.session.metadata["a"] == 1
@@ -253,29 +308,224 @@ class TestOpenAIStyle:
         assert all(name.startswith("jsonl:sha256:") for name in ids)
 
     @pytest.mark.parametrize(
-        ("message", "field"),
+        ("message", "text", "notes"),
         [
-            ({"role": "alien", "content": ""}, "messages[0].role"),
-            ({"role": "user", "content": 3}, "messages[0].content"),
-            ({"role": "user", "content": [3]}, "messages[0].content[0]"),
-            ({"role": "user", "content": [{"type": "text"}]}, "messages[0].content[0].text"),
-            ({"role": "user", "content": "\udc00"}, "messages[0].content"),
+            ({"role": "alien", "content": "Hello"}, "", 1),
+            ({"role": "user", "content": 3}, "3", 0),
+            ({"role": "user", "content": [3, None]}, "3", 0),
+            ({"role": "user", "content": [{"type": "text"}]}, "", 0),
+            ({"role": "user", "content": "\udc00"}, "\ufffd", 1),
+            ({"role": "user", "oblix": {"status": "WELL"}, "content": "Hello"}, "", 1),
+            ({"role": "user", "parts": ["Hello"]}, "Hello", 0),
+            ({"role": "user", "text": "Hello"}, "Hello", 0),
+            ({"role": "user", "message": "Hello"}, "Hello", 0),
+            ({"role": "user", "content": [{"type": "of tomorrow", "said": "Hello"}]}, "Hello", 1),
+            ({"role": "user", "content": "Hello", "aside": "Not said"}, "Hello", 1),
             (
-                {"role": "user", "tool_calls": [{"function": {"name": 3}}]},
-                "messages[0].tool_calls[0].function.name",
+                {"role": "assistant", "content": None, "audio": {"data": "AAAA", "transcript": "Hello"}},
+                "Hello",
+                1,
             ),
-            ({"role": "user", "oblix": {"status": "WELL"}}, "messages[0].oblix"),
-            ("Hi", "messages[0]"),
+            ({"role": "assistant", "content": None, "refusal": "No."}, "No.", 0),
+            ("Hello", "Hello", 1),
+            (3, "", 1),
         ],
     )
-    def test_what_is_wrong_is_refused_with_its_place(self, message: Any, field: str) -> None:
-        assert refusal({"messages": [message]}, "jsonl").metadata["field"] == field
+    def test_an_odd_message_is_taken_or_noted(self, message: Any, text: str, notes: int) -> None:
+        conversation = read({"messages": [{"role": "assistant", "content": "Yo"}, message]}, "jsonl")
+        assert "".join(text for _, text in said(conversation)[1:]) == text
+        assert sum(conversation.notes.values()) == notes
+
+    def test_the_older_style_of_calls_is_read(self) -> None:
+        messages = [
+            {"role": "assistant", "content": None, "function_call": {"name": "add", "arguments": "{}"}},
+            {"role": "function", "name": "add", "content": "2"},
+        ]
+        called, answered = read({"messages": messages, "functions": []}, "jsonl").messages
+        assert called.parts[0].tool_call == pb.ToolCallPart(call_id="call-0", name="add", arguments_json="{}")
+        assert answered.parts[0].tool_result == pb.ToolResultPart(call_id="call-0", content="2")
+
+    def test_thoughts_are_taken_once(self) -> None:
+        details = [{"type": "reasoning.text", "text": "easy"}]
+        message = {"role": "assistant", "content": "4", "reasoning": "easy", "reasoning_details": details}
+        conversation = read({"messages": [message]}, "jsonl")
+        assert list(conversation.messages[0].parts) == [pb.Part(reasoning="easy"), pb.Part(text="4")]
+        assert not conversation.notes
+
+    def test_items_of_responses_are_messages(self) -> None:
+        items = [
+            {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "2+2"}]},
+            {"type": "reasoning", "summary": [{"type": "summary_text", "text": "easy"}]},
+            {"type": "custom_tool_call", "call_id": "c", "name": "sum", "input": "2 2"},
+            {"type": "custom_tool_call_output", "call_id": "c", "output": "4"},
+        ]
+        _, thought, called, answered = read({"messages": items}, "jsonl").messages
+        assert thought.parts[0].reasoning == "easy"
+        assert called.parts[0].tool_call == pb.ToolCallPart(call_id="c", name="sum", arguments_json="2 2")
+        assert answered.parts[0].tool_result == pb.ToolResultPart(call_id="c", content="4")
+
+    def test_a_message_of_many_parts_is_divided(self) -> None:
+        image = {"type": "image_url", "image_url": {"url": URL}}
+        content = [{"type": "text", "text": f"{n} "} for n in range(300)] + [image] * 300
+        conversation = read({"messages": [{"role": "user", "content": content}]}, "jsonl")
+        assert [len(message.parts) for message in conversation.messages] == [256, 45]
+        assert said(conversation)[0][1] == "".join(f"{n} " for n in range(300))
+        large = read({"messages": [{"role": "user", "content": "x" * 20_000_000}]}, "jsonl")
+        assert "".join(text for _, text in said(large)) == "x" * 20_000_000
+        assert max(message.ByteSize() for message in large.messages) <= 8 * 2**20
+
+
+def test_claude_s_export_is_read() -> None:
+    messages = [
+        {"uuid": "1", "sender": "human", "text": "Which?", "content": [{"type": "text", "text": "Which?"}]},
+        {
+            "uuid": "2",
+            "sender": "assistant",
+            "text": "This.",
+            "created_at": "2026-02-01T09:00:05Z",
+            "content": [
+                {"type": "thinking", "thinking": "Hm."},
+                {"type": "tool_use", "name": "look", "input": {"at": "it"}},
+                {"type": "tool_result", "name": "look", "content": [{"type": "text", "text": "A thing"}]},
+                {"type": "text", "text": "This.", "citations": [{"url": "https://a.example", "title": "A"}]},
+            ],
+        },
+    ]
+    messages[0]["attachments"] = [{"file_name": "a.txt", "extracted_content": "A long text."}]
+    conversation = read({"uuid": "c", "name": "Knots", "chat_messages": messages}, "claude")
+    question, answer = conversation.messages
+    assert question.parts[1].text == "[file: a.txt]\nA long text."
+    assert [part.WhichOneof("kind") for part in answer.parts] == [
+        "reasoning",
+        "tool_call",
+        "tool_result",
+        "text",
+        "text",
+    ]
+    assert answer.parts[4].text == "\n\nSources:\n- [A](https://a.example)"
+    assert not conversation.notes
+
+
+def test_deepseek_s_fragments_are_parts() -> None:
+    def fragments(*pairs: tuple[str, str]) -> dict[str, Any]:
+        return {"model": "r", "fragments": [{"type": kind, "content": text} for kind, text in pairs]}
+
+    tree = {
+        "1": {"id": "1", "parent": None, "message": fragments(("REQUEST", "Why?"))},
+        "2": {"id": "2", "parent": "1", "message": fragments(("THINK", "Hm."), ("RESPONSE", "So."))},
+    }
+    _, answer = read({"id": "d", "title": "T", "mapping": tree}, "deepseek").messages
+    assert list(answer.parts) == [pb.Part(reasoning="Hm."), pb.Part(text="So.")]
+    assert answer.model == "deepseek:r"
+
+
+def test_librechat_s_tree_is_read_nested_or_flat() -> None:
+    answer = {
+        "messageId": "2",
+        "parentMessageId": "1",
+        "isCreatedByUser": False,
+        "sender": "GPT-4",
+        "text": "So.",
+    }
+    question = {
+        "messageId": "1",
+        "parentMessageId": None,
+        "isCreatedByUser": True,
+        "sender": "User",
+        "text": "Why?",
+    }
+    for given in ([question, answer], [question | {"children": [answer]}]):
+        conversation = read({"conversationId": "l", "title": "T", "messages": given}, "librechat")
+        assert said(conversation) == [("user", "Why?"), ("assistant", "So.")]
+        assert not conversation.notes
+
+
+def test_lm_studio_s_selected_versions_are_read() -> None:
+    step = {
+        "type": "contentBlock",
+        "content": [{"type": "text", "text": "Hm."}],
+        "style": {"type": "thinking"},
+    }
+    last = {
+        "type": "contentBlock",
+        "content": [{"type": "text", "text": "So."}],
+        "genInfo": {"identifier": "m"},
+    }
+    versions = [{"role": "user", "content": [{"type": "text", "text": word}]} for word in ("No?", "Why?")]
+    chat = {
+        "name": "T",
+        "createdAt": 1_700_000_000_000,
+        "messages": [
+            {"versions": versions, "currentlySelected": 1},
+            {"versions": [{"role": "assistant", "steps": [step, last]}], "currentlySelected": 0},
+        ],
+    }
+    conversation = read(chat, "lmstudio")
+    assert said(conversation) == [("user", "Why?"), ("assistant", "So.")]
+    assert conversation.messages[1].parts[0].reasoning == "Hm."
+    assert conversation.messages[1].model == "m"
+    assert conversation.notes == {"other versions of messages left out": 1}
+
+
+def test_big_agi_s_fragments_are_parts() -> None:
+    def fragment(**part: Any) -> dict[str, Any]:
+        return {"ft": "content", "part": part}
+
+    messages = [
+        {"id": "1", "role": "user", "fragments": [fragment(pt="text", text="Why?")]},
+        {
+            "id": "2",
+            "role": "assistant",
+            "fragments": [fragment(pt="ma", aText="Hm."), fragment(pt="text", text="So.")],
+        },
+    ]
+    (chat,) = catalog.each_in({"conversations": [{"id": "b", "userTitle": "T", "messages": messages}]})
+    conversation = read(chat, "bigagi")
+    assert said(conversation) == [("user", "Why?"), ("assistant", "So.")]
+    assert (conversation.session.title, conversation.messages[1].parts[0].reasoning) == ("T", "Hm.")
+
+
+def test_what_was_rejected_is_another_branch() -> None:
+    conversation = read({"prompt": "Why?", "chosen": "So.", "rejected": "No.", "score": 3}, "pairs")
+    assert said(conversation) == [("user", "Why?"), ("assistant", "So.")]
+    assert said(conversation.branches[0]) == [("user", "Why?"), ("assistant", "No.")]
+    assert conversation.session.metadata["score"] == 3
+    spoken = read(
+        {"chosen": "\n\nHuman: Why?\n\nAssistant: So.", "rejected": "\n\nHuman: Why?\n\nAssistant: No."}
+    )
+    assert said(spoken) == [("user", "Why?"), ("assistant", "So.")]
+
+
+def test_an_unknown_program_s_messages_are_read_with_a_note() -> None:
+    value = {"exported": {"log": [{"speaker": "human", "body": "Why?"}, {"speaker": "bot", "body": "So."}]}}
+    conversation = read(value, "plain")
+    assert said(conversation) == [("user", "Why?"), ("assistant", "So.")]
+    assert conversation.notes == {"its format is not known: read as a list of messages": 1}
+
+
+@pytest.mark.parametrize(
+    ("references", "text"),
+    [
+        ([{"alt": "([B](https://b.example))"}], "Open. ([B](https://b.example)) So."),
+        (
+            [{"alt": "", "items": [{"title": "B", "url": "https://b.example"}]}],
+            "Open. ([B](https://b.example)) So.",
+        ),
+        ([], "Open. So."),
+    ],
+)
+def test_citations_are_links_or_noted(references: list[dict[str, Any]], text: str) -> None:
+    mark = "\ue200cite\ue202turn0search0\ue201"
+    about = {"content_references": [{"matched_text": mark, "type": "webpage"} | each for each in references]}
+    conversation = read(chatgpt([node("a", None, "assistant", f"Open.{mark} So.", metadata=about)]))
+    assert said(conversation) == [("assistant", text)]
+    assert bool(conversation.notes) == (not references)
 
 
 def test_what_no_program_writes_is_no_format() -> None:
     for value in ({}, [], None, 3, {"messages": 3}, {"mapping": []}, {"chat": "Hi"}, {"conversations": {}}):
         assert catalog.detect(value) is None
-    with pytest.raises(InvalidArgumentError, match="chatgpt, json, jsonl, openwebui, sharegpt"):
+    with pytest.raises(InvalidArgumentError, match="bigagi, chatgpt, claude, deepseek, json"):
         catalog.reader("word")
     with pytest.raises(InvalidArgumentError, match="json, jsonl, markdown"):
         catalog.writer("word", ".json")

@@ -48,6 +48,41 @@ RICH = {
             {"id": "b", "parentId": "a", "role": "assistant", "content": "yo", "usage": {"eval_count": 3}},
         ]
     ),
+    "deepseek": {
+        "mapping": {"1": {"parent": None, "message": {"fragments": [{"type": "REQUEST", "content": "hi"}]}}},
+        "inserted_at": "2026-01-01T00:00:00Z",
+    },
+    "claude": {
+        "uuid": "c",
+        "chat_messages": [
+            {
+                "uuid": "1",
+                "sender": "human",
+                "parent_message_uuid": None,
+                "content": [{"type": "text", "text": "hi"}],
+            },
+        ],
+    },
+    "librechat": {
+        "conversationId": "l",
+        "messages": [{"messageId": "1", "isCreatedByUser": True, "text": "hi", "children": []}],
+    },
+    "lmstudio": {
+        "name": "n",
+        "messages": [
+            {
+                "versions": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}],
+                "currentlySelected": 0,
+            }
+        ],
+    },
+    "bigagi": {
+        "messages": [
+            {"id": "1", "role": "user", "fragments": [{"ft": "c", "part": {"pt": "text", "text": "hi"}}]}
+        ]
+    },
+    "pairs": {"prompt": "hi", "chosen": "yo", "rejected": "no", "score": 3},
+    "plain": {"log": {"lines": [{"speaker": "human", "body": "hi"}, {"speaker": "bot", "body": "yo"}]}},
     "sharegpt": {"id": 3, "system": "s", "conversations": [{"from": "human", "value": "hi"}]},
     "json": json.loads(
         session_json.dump(
@@ -113,6 +148,7 @@ def test_any_json_is_understood_or_refused_by_every_reader(name: str, data: st.D
     with suppress(InvalidArgumentError):
         conversation = catalog.reader(name).read(value)
         assert conversation.session.source_id.startswith(f"{name}:")
+        assert conversation.messages or conversation.notes
 
 
 WRONG = {
@@ -172,7 +208,7 @@ def test_each_element_of_a_long_list_is_found_whole(tmp_path: Path, monkeypatch)
     path = tmp_path / "list.json"
     chats = [{"messages": [{"role": "user", "content": text}], "n": n} for n, text in enumerate(texts)]
     path.write_text(json.dumps(chats, ensure_ascii=False, indent=1))
-    assert [c.messages[0].parts[0].text if c.messages[0].parts else "" for c in read(path)] == texts
+    assert [c.messages[0].parts[0].text if c.messages else "" for c in read(path)] == texts
 
 
 @pytest.mark.parametrize("size", range(1, 9))

@@ -6,8 +6,9 @@ import io
 import json
 
 from hypothesis import given, settings
-from oblix.formats import catalog, jsonl, markdown
+from oblix.formats import catalog, jsonl
 from oblix.formats import json as session_json
+from oblix.formats.exports import markdown
 from oblix.formats.values import values
 from support.chats import conversations
 

@@ -21,6 +21,7 @@ texts = st.one_of(
     st.lists(st.sampled_from(TRICKS), max_size=5).map("".join),
     st.just("long " * 2000),
 )
+short = texts.map(lambda text: text[:1024])
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 times = st.builds(
     Timestamp, seconds=st.integers(**SECONDS), nanos=st.integers(0, 999_999).map(lambda us: us * 1000)
@@ -50,7 +51,7 @@ messages = st.builds(
     parts=st.lists(parts, max_size=4),
     create_time=times,
     status=st.sampled_from(sorted(set(pb.MessageStatus.values()) - {0, pb.MESSAGE_STATUS_STREAMING})),
-    model=texts,
+    model=short,
     usage=st.none()
     | st.builds(pb.Usage, input_tokens=st.integers(0, 2**50), output_tokens=st.integers(0, 2**50)),
     request_id=st.text("abc-123", max_size=8),
@@ -58,7 +59,7 @@ messages = st.builds(
 sessions = st.builds(
     sessions_pb2.Session,
     id=st.text("abc-._123", min_size=1, max_size=20),
-    title=texts,
+    title=short,
     create_time=times,
     update_time=times,
     metadata=labels,

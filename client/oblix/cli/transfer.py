@@ -21,8 +21,9 @@ from oblix.cli.progress import Show, progress
 from oblix.formats import catalog
 
 IMPORT = """Takes in every conversation of files and directories: Oblix's own (also a whole directory of the
-first Oblix: ~/.oblix/sessions), JSON Lines of OpenAI-style messages, ChatGPT's conversations.json (or the zip
-file with it), ShareGPT and Open WebUI; gzip files, too. The format is found by the content."""
+first Oblix: ~/.oblix/sessions), JSON Lines of OpenAI-style messages, the exports of ChatGPT, Claude, DeepSeek
+(also the zip files with them), LibreChat, LM Studio, big-AGI and Open WebUI, data sets, and other files with
+lists of messages; gzip files, too. The format is found by the content."""
 IMPORTED = """prints the session's id where there was one conversation, else a line for each: what became of
 it, its id, its messages, its title, where it stood, and why it was skipped or refused. Exits with 1 where
 something was refused; what was taken stays."""
@@ -70,6 +71,7 @@ def _configure_import(parser: argparse.ArgumentParser) -> None:
         help="keep the ids that the files name; one that is taken is refused",
     )
     parser.add_argument("--again", action="store_true", help="take also what was imported before, once more")
+    parser.add_argument("--branches", action="store_true", help="take the other branches of trees, too")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.set_defaults(run=_import)
 
@@ -139,6 +141,7 @@ async def _imported(arguments: argparse.Namespace, show: Show) -> ImportReport:
         keep_ids=arguments.keep_id,
         # Who wants the very id is not served by a copy that has another one.
         skip_existing=not (arguments.again or arguments.keep_id),
+        branches=arguments.branches,
         on_progress=lambda report: show(_totals(report), report.bytes_read, report.bytes_total),
     )
 

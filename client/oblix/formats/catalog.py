@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json as plain_json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 from oblix._checks import invalid, shown
 from oblix.errors import InvalidArgumentError
-from oblix.formats import chatgpt, json, jsonl, markdown, openwebui, sharegpt
-from oblix.formats.conversations import Conversation, mapping
+from oblix.formats import accounting, json, jsonl, limits
+from oblix.formats.chats import (
+    bigagi,
+    chatgpt,
+    claude,
+    deepseek,
+    librechat,
+    lmstudio,
+    openwebui,
+    pairs,
+    plain,
+    sharegpt,
+)
+from oblix.formats.conversations import Conversation, mapping, objects, unreadable
+from oblix.formats.exports import markdown
 from oblix.v1 import messages_pb2, sessions_pb2
 
 MAX_SOURCE_ID = 512
@@ -26,17 +40,44 @@ class Format:
     name: str
     matches: Callable[[object], bool]
     load: Callable[[Mapping[str, Any]], Conversation]
+    known: frozenset[str] = frozenset()
+    """Keys whose values hold no words of the conversation."""
 
     def read(self, value: object) -> Conversation:
         """Read one conversation. Its session has a `source_id`: the same again is known by it.
 
-        Raises InvalidArgumentError with the path of what is wrong.
+        Every text of the value is in the conversation, or in its notes. Raises InvalidArgumentError, with
+        the path of what is wrong, where there is no conversation in it.
         """
         conversation = self.load(mapping(value, "it"))
         name = f"{self.name}:{conversation.session.id}"
         is_usable = conversation.session.id and len(name) <= MAX_SOURCE_ID
-        conversation.session.source_id = name if is_usable else f"{self.name}:sha256:{_digest(value)}"
-        return conversation
+        conversation.session.source_id = name if is_usable else f"{self.name}:sha256:{digest(value)}"
+        return finished(conversation, self.known)
+
+
+def finished(conversation: Conversation, known: frozenset[str] = frozenset()) -> Conversation:
+    """The conversation with an account of its words, and within the daemon's limits.
+
+    Raises InvalidArgumentError where there are words, and none could be read.
+    """
+    accounting.check(conversation, known)
+    conversation.source = None
+    if not conversation.messages:
+        if any("words under" in note or "messages" in note for note in conversation.notes):
+            left = "; ".join(conversation.notes)
+            raise unreadable("it", f"none of its words could be read ({left})", reason="NOTHING_READ")
+        conversation.note("there are no messages in it")
+    for each in (conversation, *conversation.branches):
+        limits.fit(each)
+    for branch in conversation.branches:
+        source_id = f"{conversation.session.source_id}#{branch.session.id.rpartition('#')[2]}"
+        branch.session.source_id = (
+            source_id if len(source_id) <= MAX_SOURCE_ID else f"sha256:{digest(source_id)}"
+        )
+        if branch.fork is not None:
+            branch.fork = type(branch.fork)(conversation.session.source_id, branch.fork.message_count)
+    return conversation
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +90,24 @@ class Layout:
     end: str = ""
 
 
-# In the order in which they are tried: the last two both have "messages".
+# In the order in which they are tried: the more a format asks for, the sooner.
+_READERS: dict[str, ModuleType] = {
+    "deepseek": deepseek,
+    "chatgpt": chatgpt,
+    "claude": claude,
+    "openwebui": openwebui,
+    "librechat": librechat,
+    "lmstudio": lmstudio,
+    "bigagi": bigagi,
+    "sharegpt": sharegpt,
+    "json": json,
+    "jsonl": jsonl,
+    "pairs": pairs,
+    "plain": plain,
+}
 READ = {
-    name: Format(name, module.matches, module.read)
-    for name, module in {
-        "chatgpt": chatgpt,
-        "openwebui": openwebui,
-        "sharegpt": sharegpt,
-        "json": json,
-        "jsonl": jsonl,
-    }.items()
+    name: Format(name, module.matches, module.read, getattr(module, "KNOWN", frozenset()))
+    for name, module in _READERS.items()
 }
 WRITTEN = {
     "json": Layout(lambda *session: json.dump(*session).rstrip(), "[\n", ",\n", "\n]\n"),
@@ -72,6 +121,8 @@ SUFFIXES = {
     ".md": "markdown",
     ".markdown": "markdown",
 }
+_CONTAINERS = ("conversations", "chats", "threads", "sessions", "data", "items", "history")
+"""Keys under which a document may have a list of conversations."""
 
 
 def reader(name: str) -> Format:
@@ -94,9 +145,21 @@ def detect(value: object) -> Format | None:
     return next((format_ for format_ in READ.values() if format_.matches(value)), None)
 
 
+def each_in(value: object) -> Iterator[object]:
+    """The conversations of a value: of a document with a list of them each one, else the value itself."""
+    if isinstance(value, dict):
+        for key in _CONTAINERS:
+            inner = objects(value.get(key))
+            if inner and (format_ := detect(inner[0])) is not None and format_.name != "plain":
+                yield from value[key]
+                return
+    yield value
+
+
+def digest(value: object) -> str:
+    """A hash of a JSON value."""
+    return hashlib.sha256(plain_json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
 def _unknown(name: object, known: Sequence[str]) -> InvalidArgumentError:
     return invalid("format", f"one of {', '.join(known)}", shown(name), "UNKNOWN_FORMAT")
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(plain_json.dumps(value, sort_keys=True).encode()).hexdigest()

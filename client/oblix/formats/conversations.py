@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from google.protobuf import json_format
 
-from oblix import _times
-from oblix._checks import invalid, shown, text
+from oblix._checks import invalid, shown
 from oblix.errors import InvalidArgumentError
 from oblix.v1 import messages_pb2, sessions_pb2
 
 M = TypeVar("M", messages_pb2.Message, messages_pb2.Part, messages_pb2.Usage, sessions_pb2.Session)
+
+MAX_NOTES = 20
+"""Of different texts that one conversation's notes may have. More are counted together."""
+_MORE = "more of other kinds left out"
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """Where a conversation was forked from another one."""
+
+    source_id: str
+    """The `source_id` of the other one."""
+    message_count: int
+    """How many of its messages the two share. They are in both."""
 
 
 @dataclass(slots=True)
@@ -26,6 +39,59 @@ class Conversation:
     messages: list[messages_pb2.Message] = field(default_factory=list)
     notes: Counter[str] = field(default_factory=Counter)
     """What was left out or kept in another way, and how often."""
+    source: object = None
+    """What it was read from. Every text in it is in the messages, in the notes, or known to be no words."""
+    branches: list[Conversation] = field(default_factory=list)
+    """The other branches of a tree, each from its beginning."""
+    fork: Fork | None = None
+    """Where it comes from, for a branch or a fork."""
+    settled: dict[int, object] = field(default_factory=dict)
+    """Values of the source that need no further account, by their `id()`."""
+    rewritten: list[str] = field(default_factory=list)
+    """Texts of the source that the messages have in another form."""
+
+    def note(self, what: str, count: int = 1) -> None:
+        """Say that something was left out or kept in another way."""
+        is_known = what in self.notes or len(self.notes) < MAX_NOTES
+        self.notes[what if is_known else _MORE] += count
+
+    def leave_out(self, value: object, why: str) -> None:
+        """Leave out a value of the source, with all that is in it, and say so."""
+        self.note(why)
+        self.pass_over(value)
+
+    def pass_over(self, value: object) -> None:
+        """Leave out a value of the source that holds no words, or words that stand elsewhere, too."""
+        self.settled[id(value)] = value
+
+    def add(
+        self,
+        item: object,
+        path: str,
+        read: Callable[[], messages_pb2.Message | None],
+        *,
+        keep_empty: bool = False,
+    ) -> bool:
+        """Add the message that `read` gives. Tells whether it was added.
+
+        One that can't be read is left out, with a note; one without content, silently, unless
+        `keep_empty` is set.
+        """
+        try:
+            message = read()
+        except (InvalidArgumentError, ValueError, TypeError) as error:
+            why = error.message if isinstance(error, InvalidArgumentError) else f"{path}: {error}"
+            self.leave_out(item, f"messages that can't be read left out ({why.removesuffix('.')})")
+            return False
+        if message is None or not (message.parts or keep_empty):
+            return False
+        self.messages.append(message)
+        return True
+
+
+def keys(names: str) -> frozenset[str]:
+    """Names with blanks between them, as a set."""
+    return frozenset(names.split())
 
 
 def unreadable(
@@ -53,16 +119,35 @@ def items(value: object, path: str) -> list[Any]:
     return value
 
 
-def optional_text(document: Mapping[str, Any], key: str, path: str = "") -> str:
-    """The text under a key, empty where there is none. Raises InvalidArgumentError with its path."""
-    value = document.get(key)
-    return "" if value is None else text(value, f"{path}.{key}" if path else key)
+def objects(value: object) -> list[Mapping[str, Any]]:
+    """The objects in a list, empty for what is no list."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
-def named(document: Mapping[str, Any], key: str) -> str:
-    """What the file calls a thing, as text: some write numbers. Empty where it has no name."""
+def object_of(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """The object under a key, empty where there is none."""
     value = document.get(key)
-    return str(value) if isinstance(value, int) else optional_text(document, key)
+    return value if isinstance(value, dict) else {}
+
+
+def clean(content: str) -> str:
+    """The text with a replacement character for each lone surrogate, which no UTF-8 can carry."""
+    try:
+        content.encode()
+    except UnicodeEncodeError:
+        return content.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return content
+
+
+def string(document: Mapping[str, Any], *keys: str) -> str:
+    """The first text under one of the keys, empty where there is none. Numbers are written as text."""
+    for key in keys:
+        value = document.get(key)
+        if isinstance(value, str) and value:
+            return clean(value)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return str(value)
+    return ""
 
 
 def flag(document: Mapping[str, Any], key: str) -> bool:
@@ -71,12 +156,6 @@ def flag(document: Mapping[str, Any], key: str) -> bool:
     if value is not None and not isinstance(value, bool):
         raise invalid(key, "true or false", shown(value))
     return bool(value)
-
-
-def set_time(into: sessions_pb2.Session | messages_pb2.Message, name: str, value: object, path: str) -> None:
-    """Set a time from seconds since 1970, where there is one. Raises InvalidArgumentError with its path."""
-    if value is not None:
-        getattr(into, name).CopyFrom(_times.from_seconds(value, path))
 
 
 def fill_times(conversation: Conversation) -> None:

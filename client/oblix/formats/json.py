@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NoReturn
 
 from oblix import _times
@@ -19,6 +20,7 @@ from oblix._checks import invalid, shown, text
 from oblix._records import STATUSES, document_of, role_of
 from oblix._values import to_struct
 from oblix.errors import InvalidArgumentError
+from oblix.formats.chats import openai
 from oblix.formats.conversations import Conversation, flag, items, mapping, message_from, unreadable
 from oblix.v1 import messages_pb2, sessions_pb2
 
@@ -43,7 +45,7 @@ def load(data: bytes, source: str) -> tuple[sessions_pb2.Session, list[messages_
     if not isinstance(document, dict) or not isinstance(document.get("messages"), list):
         raise unreadable(source, 'it is not a session: that is an object with a list of "messages"')
     try:
-        conversation = read(document)
+        conversation = _strict(document)
     except InvalidArgumentError as error:
         raise unreadable(source, error.message.removesuffix("."), error.metadata) from None
     return conversation.session, conversation.messages
@@ -55,7 +57,27 @@ def matches(value: object) -> bool:
 
 
 def read(document: Mapping[str, Any]) -> Conversation:
-    """Read a session. Raises InvalidArgumentError with the path of what is wrong."""
+    """Read a session. A message of another shape is read as other programs write it, or left out with a note.
+
+    Raises InvalidArgumentError with the path of what is wrong in the session itself.
+    """
+    said = items(document.get("messages"), "messages")
+    conversation = Conversation(_session(document), source=document)
+    for index, item in enumerate(said):
+        path = f"messages[{index}]"
+        read_item = partial(_lenient, item, path, conversation)
+        conversation.add(item, path, read_item, keep_empty=True)
+    return conversation
+
+
+def _lenient(item: object, path: str, conversation: Conversation) -> messages_pb2.Message | None:
+    try:
+        return _message(item, path)
+    except InvalidArgumentError:
+        return openai.turn(item, conversation)
+
+
+def _strict(document: Mapping[str, Any]) -> Conversation:
     said = items(document.get("messages"), "messages")
     messages = [_message(item, f"messages[{index}]") for index, item in enumerate(said)]
     return Conversation(_session(document), messages)

@@ -2,42 +2,29 @@
 
     {"id", "title", "metadata", "messages": [{"role", "content"}]}
 
-Only `messages` is needed. `content` is text or a list of parts (text, and
-pictures as `data:` URLs); `tool_calls`, `tool_call_id` and `reasoning_content`
-are read, too. What has no place in that style stands under a key `oblix`, in the
-JSON form of oblix.v1, so that what was exported comes back as it was.
+Only `messages` is needed. `content` is text or a list of parts; calls, results, refusals, thoughts,
+transcripts of sounds and citations are read as every style near to OpenAI's writes them. What has no place
+in that style stands under a key `oblix`, in the JSON form of oblix.v1, so that what was exported comes back
+as it was.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from google.protobuf import json_format
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from oblix._checks import invalid, shown, text
-from oblix._records import ROLES, role_of, text_of
-from oblix._values import from_struct, to_struct
-from oblix.errors import InvalidArgumentError
-from oblix.formats import pictures
-from oblix.formats.conversations import (
-    Conversation,
-    items,
-    mapping,
-    message_from,
-    named,
-    optional_text,
-)
+from oblix._records import ROLES, text_of
+from oblix._values import from_struct
+from oblix.formats import images
+from oblix.formats.chats import openai
+from oblix.formats.conversations import Conversation, items, mapping, message_from, objects
 from oblix.v1 import messages_pb2, sessions_pb2
 
-Notes = Counter[str]
-
-_OLD_ROLES = {"developer": "system", "function": "tool"}
-_TEXTS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
 _ROLE_NAMES = {number: name for name, number in ROLES.items()}
 _KEPT = FieldMask(
     paths=[
@@ -61,15 +48,25 @@ def matches(value: object) -> bool:
 
 
 def read(document: Mapping[str, Any]) -> Conversation:
-    """Read a conversation. Raises InvalidArgumentError with the path of what is wrong."""
-    session = message_from(document.get("oblix") or {}, sessions_pb2.Session(), "oblix")
-    session.id = named(document, "id")
-    session.title = optional_text(document, "title")
-    session.metadata.CopyFrom(to_struct(document.get("metadata") or {}, "metadata"))
-    conversation = Conversation(session)
-    for index, item in enumerate(items(document.get("messages"), "messages")):
-        conversation.messages.append(_message(item, f"messages[{index}]", conversation.notes))
+    """Read a conversation. Raises InvalidArgumentError where it has no list of messages."""
+    said = items(document.get("messages"), "messages")
+    is_own = "oblix" in document or any("oblix" in item for item in objects(said))
+    conversation = openai.conversation_of(document, [] if is_own else said, "messages")
+    if is_own:
+        _take_own(document, said, conversation)
     return conversation
+
+
+def _take_own(document: Mapping[str, Any], said: list[Any], conversation: Conversation) -> None:
+    """What Oblix wrote: its own fields, and messages with theirs."""
+    session = message_from(document.get("oblix") or {}, sessions_pb2.Session(), "oblix")
+    session.id, session.title = conversation.session.id, conversation.session.title
+    session.metadata.CopyFrom(conversation.session.metadata)
+    conversation.session = session
+    conversation.pass_over(document.get("oblix"))
+    for index, item in enumerate(said):
+        path = f"messages[{index}]"
+        conversation.add(item, path, partial(_message, item, path, conversation), keep_empty=True)
 
 
 def dump(session: sessions_pb2.Session, messages: list[messages_pb2.Message]) -> str:
@@ -90,66 +87,23 @@ def _plain(message: sessions_pb2.Session | messages_pb2.Message) -> dict[str, An
     return json_format.MessageToDict(message, preserving_proto_field_name=True)
 
 
-def _message(item: object, path: str, notes: Notes) -> messages_pb2.Message:
+def _message(item: object, path: str, conversation: Conversation) -> messages_pb2.Message | None:
     given = mapping(item, path)
+    # Each message stands for itself: whatever its neighbours say, it comes back as it was.
+    alone = Conversation(sessions_pb2.Session())
+    read = openai.turn(given, alone)
+    conversation.notes.update(alone.notes)
+    conversation.settled.update(alone.settled)
+    conversation.rewritten += alone.rewritten
+    if read is None:
+        return None
     message = message_from(given.get("oblix") or {}, messages_pb2.Message(), f"{path}.oblix")
+    conversation.pass_over(given.get("oblix"))
     message.status = message.status or messages_pb2.MESSAGE_STATUS_COMPLETE
-    role = given.get("role")
-    message.role = role_of(_OLD_ROLES.get(role, role) if isinstance(role, str) else role, f"{path}.role")
+    message.role = read.role
     if not message.parts:
-        message.parts.extend(_parts(given, path, notes))
+        message.parts.extend(read.parts)
     return message
-
-
-def _parts(given: Mapping[str, Any], path: str, notes: Notes) -> Iterator[messages_pb2.Part]:
-    if thought := optional_text(given, "reasoning_content", path):
-        yield messages_pb2.Part(reasoning=thought)
-    contents = list(_contents(given.get("content"), path, notes))
-    if given.get("tool_call_id") is not None:
-        said = "".join(part.text for part in contents)
-        result = messages_pb2.ToolResultPart(call_id=optional_text(given, "tool_call_id", path), content=said)
-        yield messages_pb2.Part(tool_result=result)
-        contents = [part for part in contents if not part.HasField("text")]
-    yield from contents
-    for index, call in enumerate(items(given.get("tool_calls") or [], f"{path}.tool_calls")):
-        yield _call(call, f"{path}.tool_calls[{index}]")
-
-
-def _contents(content: object, path: str, notes: Notes) -> Iterator[messages_pb2.Part]:
-    if content is None or content == "":
-        return
-    if isinstance(content, str):
-        yield messages_pb2.Part(text=text(content, f"{path}.content"))
-        return
-    for index, item in enumerate(items(content, f"{path}.content")):
-        at = f"{path}.content[{index}]"
-        part = mapping(item, at)
-        kind = part.get("type")
-        if isinstance(kind, str) and kind in _TEXTS:
-            yield messages_pb2.Part(text=text(part.get(_TEXTS[kind]), f"{at}.{_TEXTS[kind]}"))
-        elif kind in ("image_url", "input_image"):
-            url = part.get("image_url")
-            url = url.get("url") if isinstance(url, dict) else url
-            yield pictures.part_of(text(url, f"{at}.image_url"), f"{at}.image_url", notes)
-        else:
-            notes[f"parts of type {shown(kind)} left out"] += 1
-
-
-def _call(item: object, path: str) -> messages_pb2.Part:
-    given = mapping(item, path)
-    function = mapping(given.get("function"), f"{path}.function")
-    arguments = function.get("arguments") or ""
-    if not isinstance(arguments, str | dict):
-        raise invalid(f"{path}.function.arguments", "text", shown(arguments))
-    call = messages_pb2.ToolCallPart(
-        call_id=optional_text(given, "id", path),
-        name=text(function.get("name"), f"{path}.function.name"),
-        arguments_json=text(
-            arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False),
-            f"{path}.function.arguments",
-        ),
-    )
-    return messages_pb2.Part(tool_call=call)
 
 
 def _shape(message: messages_pb2.Message) -> dict[str, Any]:
@@ -167,9 +121,8 @@ def _shape(message: messages_pb2.Message) -> dict[str, Any]:
 
 
 def _says_all(shape: Mapping[str, Any], message: messages_pb2.Message) -> bool:
-    with suppress(InvalidArgumentError):
-        return list(_parts(shape, "", Counter())) == list(message.parts)
-    return False
+    read = openai.turn(shape, Conversation(sessions_pb2.Session()))
+    return read is not None and list(read.parts) == list(message.parts)
 
 
 def _style(message: messages_pb2.Message) -> dict[str, Any]:
@@ -195,7 +148,7 @@ def _is_content(part: messages_pb2.Part) -> bool:
 
 def _content(part: messages_pb2.Part) -> dict[str, Any]:
     if part.HasField("image"):
-        return {"type": "image_url", "image_url": {"url": pictures.url_of(part.image)}}
+        return {"type": "image_url", "image_url": {"url": images.url_of(part.image)}}
     return {"type": "text", "text": part.text}
 
 

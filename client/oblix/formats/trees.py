@@ -2,34 +2,115 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any
 
-from oblix._checks import invalid, shown
-from oblix.formats.conversations import mapping
+from oblix.formats.conversations import Conversation, Fork
+from oblix.v1 import sessions_pb2
+
+Nodes = Mapping[str, Any]
+ROOTLESS = "the tree does not say what follows what: its messages are taken in their order"
+GAP = "messages whose predecessor is missing, taken as a beginning"
+CIRCLE = "circles in the tree cut"
+MAX_BRANCHES = 200
+"""Of one conversation. Each is a conversation of its own, with all that leads to it."""
+TOO_MANY = f"branches beyond the first {MAX_BRANCHES} left out"
+GONE = "the branch that was read last is missing: the newest one is taken"
 
 
-def branch(nodes: Mapping[str, Any], leaf: object, *, parent: str, path: str) -> list[Mapping[str, Any]]:
-    """The nodes from the root to a leaf. `parent` is the key under which a node names the one before.
+class Tree:
+    """The nodes of a conversation, and how they follow each other. A tree with faults is read with notes."""
 
-    Raises InvalidArgumentError where a node is missing or the way to the root is a circle.
-    """
-    found: dict[str, Mapping[str, Any]] = {}
-    while leaf is not None:
-        if not isinstance(leaf, str) or leaf not in nodes:
-            raise invalid(path, "a tree without gaps", f"no node {shown(leaf)}", "BROKEN_TREE")
-        if leaf in found:
-            raise invalid(path, "a tree", f"a circle at node {shown(leaf)}", "CYCLIC_TREE")
-        found[leaf] = mapping(nodes[leaf], f"{path}[{shown(leaf)}]")
-        leaf = found[leaf].get(parent)
-    return list(found.values())[::-1]
+    def __init__(
+        self, nodes: Nodes, conversation: Conversation, *, parent: str, children: str = "children"
+    ) -> None:
+        self.nodes = {name: node for name, node in nodes.items() if isinstance(node, dict)}
+        for name in nodes.keys() - self.nodes.keys():
+            if nodes[name] is not None:
+                conversation.note("nodes that are no objects left out")
+        self._conversation = conversation
+        self._parents = self._parents_of(parent, children)
+        followed = set(self._parents.values())
+        self.leaves = [name for name in self.nodes if name not in followed]
 
+    def branch(self, leaf: str | None) -> list[str]:
+        """The names of the nodes from the beginning to a leaf."""
+        names: dict[str, None] = {}
+        while leaf is not None:
+            if leaf in names:
+                self._conversation.note(CIRCLE)
+                break
+            names[leaf] = None
+            leaf = self._parents.get(leaf)
+        return list(names)[::-1]
 
-def newest_leaf(nodes: Mapping[str, Any], *, parent: str, path: str) -> str | None:
-    """The last of the nodes that no other one follows: for trees that don't say which branch was read."""
-    parents = (node.get(parent) for node in nodes.values() if isinstance(node, dict))
-    followed = {name for name in parents if isinstance(name, str)}
-    leaves = [name for name in nodes if name not in followed]
-    if nodes and not leaves:
-        raise invalid(path, "a tree", "a circle of all nodes", "CYCLIC_TREE")
-    return leaves[-1] if leaves else None
+    def leaf(self, wanted: object) -> str | None:
+        """The leaf that was read last: the one that is named, else the newest."""
+        if isinstance(wanted, str) and wanted in self.nodes:
+            return wanted
+        if wanted:
+            self._conversation.note(GONE)
+        if self.leaves:
+            return self.leaves[-1]
+        return list(self.nodes)[-1] if self.nodes else None
+
+    def read(self, wanted: object, add: Callable[[Conversation, Any], None]) -> None:
+        """Add the branch that was read last to the conversation, and each other one to its branches."""
+        names = self.branch(self.leaf(wanted))
+        for name in names:
+            add(self._conversation, self.nodes[name])
+        main, on_main = self._conversation, set(names)
+        others = [leaf for leaf in self.leaves if leaf not in on_main]
+        for leaf in islice(others, MAX_BRANCHES):
+            self._read_other(self.branch(leaf), on_main, add)
+        if len(others) > MAX_BRANCHES:
+            main.note(TOO_MANY, len(others) - MAX_BRANCHES)
+            self._pass_over_rest(others, on_main)
+
+    def _read_other(
+        self, names: list[str], on_main: set[str], add: Callable[[Conversation, Any], None]
+    ) -> None:
+        session = sessions_pb2.Session()
+        session.CopyFrom(self._conversation.session)
+        session.id = f"{session.id}#{names[-1]}"
+        other, shared = Conversation(session), 0
+        for name in names:
+            add(other, self.nodes[name])
+            if name in on_main:
+                shared = len(other.messages)
+        if len(other.messages) > shared:
+            other.fork = Fork(source_id="", message_count=shared)
+            self._conversation.branches.append(other)
+        self._conversation.settled.update(other.settled)
+
+    def _pass_over_rest(self, others: list[str], on_main: set[str]) -> None:
+        for leaf in others[MAX_BRANCHES:]:
+            self._conversation.pass_over(self.nodes[leaf])
+
+    def _parents_of(self, parent: str, children: str) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for name, node in self.nodes.items():
+            before = node.get(parent)
+            if isinstance(before, str | int) and str(before) in self.nodes:
+                found[name] = str(before)
+            elif before and isinstance(before, str | int):
+                self._conversation.note(GAP)
+        if found:
+            return found
+        return self._by_children(children) or self._in_order()
+
+    def _by_children(self, children: str) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for name, node in self.nodes.items():
+            listed = node.get(children)
+            for child in listed if isinstance(listed, list) else []:
+                if isinstance(child, str) and child in self.nodes:
+                    found.setdefault(child, name)
+        return found
+
+    def _in_order(self) -> dict[str, str]:
+        names = list(self.nodes)
+        if len(names) > 1:
+            self._conversation.note(ROOTLESS)
+        return dict(zip(names[1:], names, strict=False))

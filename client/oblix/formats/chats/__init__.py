@@ -1,0 +1,1 @@
+"""Exports of chat programs and data sets: one JSON value is one conversation."""

@@ -1,0 +1,78 @@
+"""LM Studio's conversations: `*.conversation.json`, messages with versions of which one is selected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from oblix.formats.conversations import Conversation, fill_times, keys, mapping, object_of, objects, string
+from oblix.formats.moments import set_time
+from oblix.formats.parts import parts_of
+from oblix.formats.turns import ROLES
+from oblix.v1 import messages_pb2, sessions_pb2
+
+KNOWN = keys(
+    "genInfo perChatPredictionConfig clientInput clientInputFiles userFilesSizeBytes lastUsedModel "
+    "plugins notes preprocessed defaultShouldIncludeInContext shouldIncludeInContext statusSteps "
+    "debugInfoBlock"
+)
+VERSION_NOTE = "other versions of messages left out"
+
+
+def matches(value: object) -> bool:
+    """Whether a value looks like a conversation of LM Studio."""
+    return isinstance(value, dict) and any("versions" in item for item in objects(value.get("messages")))
+
+
+def read(document: Mapping[str, Any]) -> Conversation:
+    """Read a conversation."""
+    session = sessions_pb2.Session(id=string(document, "id", "createdAt"), title=string(document, "name"))
+    conversation = Conversation(session, source=document)
+    set_time(session, "create_time", document.get("createdAt"), conversation)
+    set_time(session, "update_time", document.get("assistantLastMessagedAt"), conversation)
+    if system := string(document, "systemPrompt"):
+        session.context["system"] = system
+    model = string(object_of(document, "lastUsedModel"), "identifier", "indexedModelIdentifier")
+    for index, item in enumerate(objects(document.get("messages"))):
+        path = f"messages[{index}]"
+        conversation.add(item, path, partial(_message, item, model, conversation))
+    fill_times(conversation)
+    return conversation
+
+
+def _message(item: Mapping[str, Any], model: str, conversation: Conversation) -> messages_pb2.Message | None:
+    versions = objects(item.get("versions"))
+    selected = item.get("currentlySelected", 0)
+    number = selected if isinstance(selected, int) and 0 <= selected < len(versions) else len(versions) - 1
+    for index, version in enumerate(versions):
+        if index != number:
+            conversation.leave_out(version, VERSION_NOTE)
+    version = mapping(versions[number] if versions else None, "versions")
+    name = string(version, "role").lower()
+    if name not in ROLES:
+        conversation.leave_out(item, f"messages of the role {name!r} left out")
+        return None
+    message = messages_pb2.Message(role=ROLES[name], status=messages_pb2.MESSAGE_STATUS_COMPLETE)
+    if version.get("steps"):
+        for step in objects(version.get("steps")):
+            message.parts.extend(_step(step, conversation))
+            info = object_of(step, "genInfo")
+            message.model = message.model or string(info, "identifier", "indexedModelIdentifier")
+        message.model = message.model or model
+    else:
+        message.parts.extend(parts_of(version.get("content"), conversation))
+    return message
+
+
+def _step(step: Mapping[str, Any], conversation: Conversation) -> Iterator[messages_pb2.Part]:
+    kind = string(step, "type")
+    style = string(object_of(step, "style"), "type")
+    if kind == "contentBlock":
+        parts = parts_of(step.get("content"), conversation)
+        for part in parts:
+            yield messages_pb2.Part(reasoning=part.text) if style == "thinking" and part.text else part
+    elif kind in ("toolStatus", "debugInfoBlock"):
+        conversation.pass_over(step)
+    else:
+        yield from parts_of(step, conversation)

@@ -1,0 +1,107 @@
+"""The daemon's limits on sessions and messages: what is beyond them is divided or left out, with a note."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from oblix.formats.conversations import Conversation, clean
+from oblix.v1 import messages_pb2
+
+MAX_PARTS = 256
+MAX_BYTES = 8 * 1024 * 1024
+_ROOM = MAX_BYTES - 4096
+"""For the parts of one message. Their own framing counts, too."""
+MAX_TITLE = 1024
+MAX_MODEL = 1024
+MAX_ID = 128
+MAX_TYPE = 127
+
+DIVIDED = "messages divided, since one has at most 256 parts and 8 MiB"
+
+
+def fit(conversation: Conversation) -> None:
+    """Bring a conversation within the daemon's limits."""
+    session = conversation.session
+    if len(session.title) > MAX_TITLE:
+        session.title = session.title[: MAX_TITLE - 1] + "…"
+        conversation.note("titles cut to 1,024 characters")
+    messages = [each for message in conversation.messages for each in _fitted(message, conversation)]
+    conversation.messages[:] = messages
+
+
+def _fitted(message: messages_pb2.Message, conversation: Conversation) -> Iterator[messages_pb2.Message]:
+    message.model = message.model[:MAX_MODEL]
+    message.id = message.id[:MAX_ID]
+    if len(message.parts) <= MAX_PARTS and message.ByteSize() <= _ROOM:
+        yield message
+        return
+    parts = [piece for part in message.parts for piece in _pieces(part, conversation)]
+    for index, group in enumerate(_groups(_joined(parts))):
+        more = messages_pb2.Message()
+        more.CopyFrom(message)
+        del more.parts[:]
+        more.parts.extend(group)
+        if index:
+            conversation.note(DIVIDED)
+            more.id = f"{message.id[: MAX_ID - 6]}-{index + 1}" if message.id else ""
+            more.ClearField("usage")
+        yield more
+
+
+def _joined(parts: list[messages_pb2.Part]) -> list[messages_pb2.Part]:
+    """The parts, with neighbours of text as one where there are too many parts."""
+    if len(parts) <= MAX_PARTS:
+        return parts
+    joined: list[messages_pb2.Part] = []
+    for part in parts:
+        if (
+            joined
+            and part.HasField("text")
+            and joined[-1].HasField("text")
+            and joined[-1].ByteSize() < MAX_BYTES // 8
+        ):
+            joined[-1] = messages_pb2.Part(text=joined[-1].text + part.text)
+        else:
+            joined.append(part)
+    return joined
+
+
+def _groups(parts: list[messages_pb2.Part]) -> Iterator[list[messages_pb2.Part]]:
+    group: list[messages_pb2.Part] = []
+    size = 0
+    for part in parts:
+        added = part.ByteSize() + 8
+        if group and (len(group) == MAX_PARTS or size + added > _ROOM):
+            yield group
+            group, size = [], 0
+        group.append(part)
+        size += added
+    yield group
+
+
+def _pieces(part: messages_pb2.Part, conversation: Conversation) -> Iterator[messages_pb2.Part]:
+    """A part as ones that fit into a message."""
+    if part.ByteSize() + 16 <= _ROOM:
+        yield part
+        return
+    kind = part.WhichOneof("kind")
+    if kind == "text":
+        yield from (messages_pb2.Part(text=piece) for piece in _cut(part.text))
+    elif kind == "reasoning":
+        yield from (messages_pb2.Part(reasoning=piece) for piece in _cut(part.reasoning))
+    elif kind == "tool_result":
+        for piece in _cut(part.tool_result.content):
+            result = messages_pb2.ToolResultPart(
+                call_id=part.tool_result.call_id, content=piece, is_error=part.tool_result.is_error
+            )
+            yield messages_pb2.Part(tool_result=result)
+    else:
+        conversation.note(f"parts of more than 8 MiB left out ({kind})")
+        yield messages_pb2.Part(text=f"[{kind} of more than 8 MiB, left out]")
+
+
+def _cut(text: str) -> Iterator[str]:
+    step = _ROOM // 4 - 64
+    """A character has at most 4 bytes."""
+    for start in range(0, len(text), step):
+        yield clean(text[start : start + step])

@@ -1,0 +1,200 @@
+"""One message as programs write it, whatever they call its fields: who, what, when, by which model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from oblix._checks import shown
+from oblix.formats import images
+from oblix.formats.conversations import Conversation, clean, object_of, objects, string
+from oblix.formats.moments import set_time
+from oblix.formats.parts import call_part, file_part, parts_of, result_parts, sources, text_part
+from oblix.v1 import messages_pb2
+
+Item = Mapping[str, Any]
+
+_USER, _ASSISTANT = messages_pb2.ROLE_USER, messages_pb2.ROLE_ASSISTANT
+_SYSTEM, _TOOL = messages_pb2.ROLE_SYSTEM, messages_pb2.ROLE_TOOL
+_SPEAKERS = {
+    _SYSTEM: "system developer instructions",
+    _USER: "user human person prompter customer you request",
+    _ASSISTANT: "assistant gpt model ai bot chatgpt bing bard claude gemini agent llm response "
+    "function_call tool_call",
+    _TOOL: "tool function observation function_response tool_response tool_result toolresult ipython",
+}
+ROLES = {name: role for role, names in _SPEAKERS.items() for name in names.split()}
+"""What programs call those who speak."""
+ROLE_KEYS = ("role", "from", "sender", "author", "speaker", "type")
+CONTENT_KEYS = ("content", "parts", "text", "value", "message", "body")
+_THOUGHT_KEYS = ("reasoning_content", "reasoning", "thinking", "reasoning_details", "thoughts")
+_TIME_KEYS = ("timestamp", "create_time", "created_at", "createdAt", "created", "inserted_at", "time", "date")
+_MODEL_KEYS = ("model", "modelID", "model_slug", "modelName", "model_name", "modelId")
+_CALL_ROLES = ("function_call", "tool_call")
+
+
+def role_in(item: Item) -> messages_pb2.Role.ValueType | None:
+    """Who said a message, or None where it does not say so in a word that is known."""
+    for key in ROLE_KEYS:
+        value = item.get(key)
+        name = string(value, "role", "name") if isinstance(value, dict) else value
+        if isinstance(name, str) and name.lower() in ROLES:
+            return ROLES[name.lower()]
+    return None
+
+
+def is_message(item: object) -> bool:
+    """Whether a value looks like a message: somebody says something."""
+    return isinstance(item, dict) and role_in(item) is not None and content_of(item) is not None
+
+
+def content_of(item: Item) -> object:
+    """What was said, under whichever key it stands. None where there is nothing."""
+    return next((item[key] for key in CONTENT_KEYS if item.get(key) not in (None, "", [], {})), None)
+
+
+def message_of(item: Item, conversation: Conversation) -> messages_pb2.Message | None:
+    """The message, or None, with a note, where nobody says it. Its parts may be empty."""
+    role = role_in(item)
+    if role is None:
+        given = next((item[key] for key in ROLE_KEYS if item.get(key) is not None), None)
+        who = f"of the role {shown(given)}" if given is not None else "of nobody"
+        conversation.leave_out(item, f"messages {who} left out")
+        return None
+    message = messages_pb2.Message(
+        id=string(item, "id", "uuid", "message_id", "messageId")[:128],
+        role=role,
+        status=messages_pb2.MESSAGE_STATUS_COMPLETE,
+        parts=list(_parts(item, role, conversation)),
+    )
+    if role == _ASSISTANT:
+        message.model = string(item, *_MODEL_KEYS)
+        count(message, item)
+    for key in _TIME_KEYS:
+        if item.get(key) and not message.HasField("create_time"):
+            set_time(message, "create_time", item[key], conversation)
+    return message
+
+
+def _parts(item: Item, role: int, conversation: Conversation) -> Iterator[messages_pb2.Part]:
+    yield from thoughts_of(item, conversation)
+    content = content_of(item)
+    speaker = string(item, *ROLE_KEYS).lower()
+    if speaker in _CALL_ROLES and isinstance(content, str):
+        yield call_part(f"call-{len(conversation.messages)}", string(item, "name") or "function", content)
+    elif role == _TOOL:
+        yield from _result(item, content, conversation)
+    else:
+        yield from parts_of(content, conversation)
+    if isinstance(item.get("refusal"), str):
+        yield text_part(item["refusal"])
+    yield from _audio(item, conversation)
+    yield from calls_of(item, conversation)
+    yield from attachments_of(item, conversation)
+    if said := sources(item.get("citations")) or sources(item.get("annotations")):
+        yield text_part(f"\n\nSources:\n{said}")
+
+
+def thoughts_of(item: Item, conversation: Conversation) -> Iterator[messages_pb2.Part]:
+    """What the model thought, each thought once: some programs write it under several keys."""
+    seen: set[str] = set()
+    for key in _THOUGHT_KEYS:
+        found = parts_of(item.get(key), conversation) if item.get(key) else []
+        said = "\n".join(part.text or part.reasoning for part in found)
+        if said and said not in seen:
+            seen.add(said)
+            yield messages_pb2.Part(reasoning=said)
+
+
+def calls_of(item: Item, conversation: Conversation) -> Iterator[messages_pb2.Part]:
+    """The tools that a message calls, in OpenAI's style, the older one too."""
+    for call in objects(item.get("tool_calls")):
+        function = object_of(call, "function") or object_of(call, "custom") or call
+        arguments = next((function[key] for key in ("arguments", "input", "args") if function.get(key)), "")
+        yield call_part(string(call, "id", "call_id"), string(function, "name"), arguments)
+    function = object_of(item, "function_call")
+    if function:
+        # This style has no ids: the result that follows is known by its place.
+        yield call_part(
+            f"call-{len(conversation.messages)}", string(function, "name"), function.get("arguments")
+        )
+
+
+def _result(item: Item, content: object, conversation: Conversation) -> list[messages_pb2.Part]:
+    call_id = string(item, "tool_call_id", "call_id", "toolCallId", "tool_use_id")
+    blocks = objects(content)
+    if not call_id and any("result" in string(block, "type") for block in blocks):
+        return parts_of(content, conversation)
+    if not call_id and _last_call(conversation) is None and not item.get("name"):
+        return parts_of(content, conversation)
+    call_id = call_id or _last_call(conversation) or ""
+    return result_parts(call_id, content, conversation, is_error=item.get("is_error") is True)
+
+
+def _last_call(conversation: Conversation) -> str | None:
+    """The call of the message before, for results that don't say which they answer."""
+    for message in reversed(conversation.messages[-1:]):
+        for part in message.parts:
+            if part.HasField("tool_call"):
+                return part.tool_call.call_id
+    return None
+
+
+def _audio(item: Item, conversation: Conversation) -> Iterator[messages_pb2.Part]:
+    audio = object_of(item, "audio")
+    if audio:
+        conversation.note("sounds left out")
+        conversation.pass_over(audio)
+        if said := string(audio, "transcript", "text"):
+            yield text_part(said)
+
+
+def attachments_of(item: Item, conversation: Conversation) -> Iterator[messages_pb2.Part]:
+    """Images and files that a message names beside its content."""
+    given = item.get("images")
+    for image in given if isinstance(given, list) else []:
+        if isinstance(image, str):
+            is_address = image.startswith(("data:", "http:", "https:", "/", "file:")) or "." in image[-6:]
+            part = (
+                images.part_of(image, conversation)
+                if is_address
+                else images.inline_part(image, "", conversation)
+            )
+            yield from [part] if part else []
+        else:
+            yield from parts_of(image, conversation)
+    for key in ("files", "attachments", "experimental_attachments"):
+        for file in objects(item.get(key)):
+            inner = object_of(file, "file") or file
+            yield from file_part(
+                {**inner, **{k: v for k, v in file.items() if k in ("type", "url")}}, conversation
+            )
+            conversation.pass_over(file)
+
+
+def count(message: messages_pb2.Message, item: Item) -> None:
+    """What the answer consumed, as servers of many kinds call it."""
+    usage: Item = next(
+        (
+            item[key]
+            for key in ("usage", "tokens", "info", "usageMetadata")
+            if isinstance(item.get(key), dict)
+        ),
+        {},
+    )
+    given = _tokens(usage, "prompt_tokens", "input_tokens", "prompt_eval_count", "promptTokenCount", "input")
+    taken = _tokens(
+        usage, "completion_tokens", "output_tokens", "eval_count", "candidatesTokenCount", "output"
+    )
+    if given or taken:
+        message.usage.CopyFrom(messages_pb2.Usage(input_tokens=given, output_tokens=taken))
+
+
+def _tokens(usage: Item, *names: str) -> int:
+    counts = (usage.get(name) for name in names)
+    return next((count for count in counts if type(count) is int and 0 < count < 2**53), 0)
+
+
+def title_of(document: Item) -> str:
+    """What a document calls its conversation."""
+    return clean(string(document, "title", "name", "topic", "summary"))
