@@ -15,6 +15,8 @@ from oblixd import __version__, background, endings, furnishing, notify
 from oblixd.callers import Callers
 from oblixd.config.schema import Config
 from oblixd.execution import Executions
+from oblixd.execution.policies import Policies
+from oblixd.http import HttpEndpoint, HttpListener, HttpSettings, ModelNames, TokenStore
 from oblixd.models import http
 from oblixd.models.base import Location
 from oblixd.models.embedded.connection import EmbeddedModels
@@ -26,6 +28,7 @@ from oblixd.monitor import Monitor
 from oblixd.monitor.network import Network, Seen
 from oblixd.paths import Paths
 from oblixd.rpc.daemon import About, DaemonServicer
+from oblixd.rpc.endpoint import EndpointServicer
 from oblixd.rpc.executions import ExecutionServicer
 from oblixd.rpc.models import ModelServicer
 from oblixd.rpc.monitor import MonitorServicer
@@ -89,13 +92,14 @@ class Daemon:
         callers = Callers(registry.touch)
         server, pulls = Server(callers.called), Pulls(config.ollama.endpoint)
         server.add(
-            ExecutionServicer(executions),
-            SessionServicer(sessions, search, policies.check_name),
-            ModelServicer(
+            executions=ExecutionServicer(executions),
+            sessions=SessionServicer(sessions, search, policies.check_name),
+            models=ModelServicer(
                 registry, executions.cooldowns, pulls, executions.live, furnishing.endpoints(config)
             ),
-            MonitorServicer(monitor, executions.router.recent, policies),
-            DaemonServicer(self._about(sessions, executions, callers), self.end, usage),
+            monitor=MonitorServicer(monitor, executions.router.recent, policies),
+            daemon=DaemonServicer(self._about(sessions, executions, callers), self.end, usage),
+            endpoint=self._endpoint(registry, executions, policies, cleanup),
         )
         await self._open_doors(server, cleanup)
         registry.keep_warm()
@@ -110,6 +114,19 @@ class Daemon:
         for name, work in aside.items():
             self._keep(background.begin(work, name), cleanup)
         return server, executions, sessions
+
+    def _endpoint(
+        self, registry: Registry, executions: Executions, policies: Policies, cleanup: AsyncExitStack
+    ) -> EndpointServicer:
+        tokens = TokenStore(self._paths.data / "http-tokens.json")
+        names = ModelNames(lambda: registry.resolve(()), policies.names, {})
+
+        def make(settings: HttpSettings) -> HttpEndpoint:
+            return HttpEndpoint(settings, tokens, executions, names)
+
+        listener = HttpListener(HttpSettings(), make)
+        cleanup.push_async_callback(listener.close)
+        return EndpointServicer(listener, tokens)
 
     async def _models_and_monitor(
         self, embedded: EmbeddedModels, cleanup: AsyncExitStack

@@ -10,7 +10,7 @@ from oblix.v1 import messages_pb2, sessions_pb2
 from oblixd.execution import context
 from oblixd.execution.requests import options, tool_choice, tools
 from oblixd.execution.route import RouteQuery
-from oblixd.execution.tokens import Corrections, Gauge, Tokeniser
+from oblixd.execution.tokens import Corrections, Gauge, Tokeniser, estimate_tools
 from oblixd.models.base import ChatRequest, Connection, Finished
 from oblixd.models.registry import Hook
 from oblixd.sessions import Sessions, Turn
@@ -90,6 +90,12 @@ class Briefing:
 
     def _tokeniser_of(self, connection: Connection) -> Tokeniser:
         return lambda messages: connection.count_tokens(messages, self._is_local_only)
+
+    async def count(self, hook: Hook) -> int:
+        """Count the tokens of the input and the tools, as this model's tokeniser does, else an estimate."""
+        gauge = Gauge(self._tokeniser_of(hook.connection), self._corrections.factor(hook.id))
+        messages = [*self._material.head, *self._material.given]
+        return estimate_tools(self._material.tools) + sum(await gauge.measure(messages))
 
     def learn(self, model: str, finished: Finished) -> None:
         """Hear what the context really took."""

@@ -25,7 +25,7 @@ from oblixd.execution.places import QUEUE_LENGTH, Places
 from oblixd.execution.policies import Policies
 from oblixd.execution.requests import checked, checked_id, fingerprint
 from oblixd.execution.rooms import Rooms
-from oblixd.execution.route import Router
+from oblixd.execution.route import Router, ranked_hooks
 from oblixd.execution.scope import Stop
 from oblixd.execution.summary import summary
 from oblixd.execution.tokens import Corrections
@@ -127,6 +127,19 @@ class Executions:
         briefing = Briefing(request, session, self._rooms.sessions, self._rooms.corrections, lambda: True)
         decision = self.router.explain(briefing.query(session, hooks))
         return to_wire(decision, hooks)
+
+    async def count_tokens(self, request: pb.ExecuteRequest) -> int:
+        """Count the tokens of a request, by the tokeniser of the model that it would go to; else estimate."""
+        request = checked(request)
+        hooks = self._registry.resolve(request.candidates)
+        briefing = Briefing(request, None, self._rooms.sessions, self._rooms.corrections)
+        decision = self.router.explain(briefing.query(None, hooks))
+        return await briefing.count(ranked_hooks(decision, hooks)[0])
+
+    def model_of(self, request_id: str) -> str:
+        """Name the model that answers an execution, as provider:name; empty while none was chosen."""
+        execution = self._known.get(request_id)
+        return execution.model if execution else ""
 
     def live(self, hook: Hook) -> Live:
         """A model's queue and speed."""

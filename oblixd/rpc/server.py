@@ -14,6 +14,7 @@ from grpc_health.v1.health import aio as health
 from grpc_reflection.v1alpha import reflection
 from oblix.v1 import (
     daemon_pb2_grpc,
+    endpoint_pb2_grpc,
     executions_pb2_grpc,
     models_pb2_grpc,
     monitor_pb2_grpc,
@@ -22,6 +23,7 @@ from oblix.v1 import (
 
 from oblixd.rpc.daemon import MAX_REQUEST_BYTES, DaemonServicer
 from oblixd.rpc.edge import Edge, OnCall
+from oblixd.rpc.endpoint import EndpointServicer
 from oblixd.rpc.executions import ExecutionServicer
 from oblixd.rpc.models import ModelServicer
 from oblixd.rpc.monitor import MonitorServicer
@@ -50,11 +52,13 @@ class Server:
 
     def add(
         self,
+        *,
         executions: ExecutionServicer,
         sessions: SessionServicer,
         models: ModelServicer,
         monitor: MonitorServicer,
         daemon: DaemonServicer,
+        endpoint: EndpointServicer,
     ) -> None:
         """Register the services."""
         # Generated code wants a server, and calls only what the edge has.
@@ -64,6 +68,7 @@ class Server:
         models_pb2_grpc.add_ModelServiceServicer_to_server(models, registrar)
         monitor_pb2_grpc.add_MonitorServiceServicer_to_server(monitor, registrar)
         daemon_pb2_grpc.add_DaemonServiceServicer_to_server(daemon, registrar)
+        endpoint_pb2_grpc.add_EndpointServiceServicer_to_server(endpoint, registrar)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = [*self._edge.services, _HEALTH, reflection.SERVICE_NAME]
         reflection.enable_server_reflection(names, self._server)

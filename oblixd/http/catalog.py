@@ -1,0 +1,130 @@
+"""The lists of models, with every field that clients read for the context window."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from oblixd.http.names import ModelNames
+from oblixd.models.base import Location, State
+from oblixd.models.registry import Hook
+
+FALLBACK_WINDOW = 8192
+"""What is told where no window is known: clients divide by it."""
+
+
+class Catalog:
+    """Describes the names that a client may ask for."""
+
+    def __init__(self, names: ModelNames) -> None:
+        self._names = names
+        self._created = int(time.time())
+
+    def openai(self) -> dict[str, Any]:
+        """Return the body of `/v1/models`, in OpenAI's form and Anthropic's at once."""
+        data = [self.entry(name) for name in self._names.known()]
+        return {
+            "object": "list",
+            "data": data,
+            "has_more": False,
+            "first_id": data[0]["id"],
+            "last_id": data[-1]["id"],
+        }
+
+    def entry(self, name: str) -> dict[str, Any]:
+        """Return one model. Raises NotFoundError."""
+        hook = self._names.hook(name)
+        window = self.window(hook)
+        return {
+            "id": name,
+            "object": "model",
+            "type": "model",
+            "created": self._created,
+            "created_at": _time(self._created),
+            "display_name": name,
+            "owned_by": hook.spec.provider if hook else "oblix",
+            "context_window": window,
+            "context_length": window,
+            "max_context_length": window,
+            "max_model_len": window,
+            "max_input_tokens": window,
+            "meta": {"n_ctx": window, "n_ctx_train": window},
+        }
+
+    def window(self, hook: Hook | None) -> int:
+        """Return a model's window in tokens; for a name that routes, the smallest that is known."""
+        if hook is not None:
+            return hook.connection.context_window or FALLBACK_WINDOW
+        return min(self._names.windows(), default=FALLBACK_WINDOW)
+
+    def tags(self) -> dict[str, Any]:
+        """Return the body of `/api/tags`."""
+        return {"models": [self._tag(name) for name in self._names.known()]}
+
+    def running(self) -> dict[str, Any]:
+        """Return the body of `/api/ps`: the local models that are loaded."""
+        loaded = [
+            hook
+            for hook in self._names.hooks()
+            if hook.connection.location is Location.LOCAL and hook.connection.status().state is State.READY
+        ]
+        return {
+            "models": [
+                {
+                    **self._tag(hook.id),
+                    "expires_at": _time(int(time.time()) + 300),
+                    "size_vram": 0,
+                    "context_length": self.window(hook),
+                }
+                for hook in loaded
+            ]
+        }
+
+    def show(self, name: str) -> dict[str, Any]:
+        """Return the body of `/api/show`. Raises NotFoundError."""
+        hook = self._names.hook(name)
+        features = hook.connection.features if hook else ()
+        capabilities = ["completion", *({"tools", "images", "reasoning"} & set(features or ("tools",)))]
+        told = {"images": "vision", "reasoning": "thinking"}
+        return {
+            "license": "",
+            "modelfile": f"# served by oblixd: {name}\nFROM {name}\n",
+            "parameters": f"num_ctx {self.window(hook)}",
+            "template": "{{ .Prompt }}",
+            "details": _details(hook),
+            "model_info": {
+                "general.architecture": "oblix",
+                "oblix.context_length": self.window(hook),
+            },
+            "capabilities": [told.get(one, one) for one in capabilities],
+            "modified_at": _time(self._created),
+        }
+
+    def _tag(self, name: str) -> dict[str, Any]:
+        hook = self._names.hook(name)
+        return {
+            "name": name,
+            "model": name,
+            "modified_at": _time(self._created),
+            "size": hook.connection.memory_bytes if hook else 0,
+            "digest": hashlib.sha256(name.encode()).hexdigest(),
+            "details": _details(hook),
+        }
+
+
+def _details(hook: Hook | None) -> dict[str, Any]:
+    family = hook.spec.provider if hook else "oblix"
+    return {
+        "parent_model": "",
+        "format": "gguf",
+        "family": family,
+        "families": [family],
+        "parameter_size": "",
+        "quantization_level": "",
+    }
+
+
+def _time(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

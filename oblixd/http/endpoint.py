@@ -1,0 +1,310 @@
+"""The HTTP endpoint: routes of four APIs on one port of this machine, in front of the same executions."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+
+from aiohttp import web
+
+from oblixd import __version__
+from oblixd.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, UnavailableError
+from oblixd.execution import Executions
+from oblixd.execution.caller import Caller
+from oblixd.http.body import Body, parse
+from oblixd.http.catalog import Catalog
+from oblixd.http.dialects.chat import ChatCompletions
+from oblixd.http.dialects.messages import Messages
+from oblixd.http.dialects.ollama import Chat, Generate
+from oblixd.http.dialects.responses import Responses
+from oblixd.http.exchange import Exchange, Streams
+from oblixd.http.failures import failure_of
+from oblixd.http.guard import Guard, Visitor
+from oblixd.http.names import ModelNames
+from oblixd.http.prompt import Dialect
+from oblixd.http.tokens import TokenStore
+
+logger = logging.getLogger(__name__)
+
+HOST = "127.0.0.1"
+DEFAULT_PORT = 62549
+MAX_BODY_BYTES = 32 << 20
+MAX_HEADER_BYTES = 16 << 10
+BODY_TIMEOUT_S = 60.0
+"""A body that takes longer to arrive is given up."""
+_OLLAMA_VERSION = "0.12.0"
+"""Ollama's clients compare it with what they need of its API."""
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """How the endpoint serves."""
+
+    port: int = DEFAULT_PORT
+    """0: any free one."""
+    origins: Collection[str] = ()
+    """Web pages that may call, as their browser names them in `Origin`."""
+    aliases: Mapping[str, str] | None = None
+    """Other names for models."""
+    ollama_without_token: bool = False
+    """Whether clients of Ollama's API, which send no token, are let in."""
+
+
+class HttpEndpoint:
+    """Serves until closed. Everything here runs in the daemon's loop."""
+
+    def __init__(
+        self,
+        settings: HttpSettings,
+        tokens: TokenStore,
+        executions: Executions,
+        names: ModelNames,
+    ) -> None:
+        self._settings = settings
+        self._executions = executions
+        self._names = names
+        self._catalog = Catalog(names)
+        self._streams = Streams(executions.execute, executions.model_of)
+        open_paths = {"/health"} | (set(_OLLAMA_PATHS) if settings.ollama_without_token else set())
+        self._guard = Guard(tokens, origins=settings.origins, open_paths=open_paths)
+        self._runner: web.AppRunner | None = None
+        self.port = 0
+        """Where it listens, once it does."""
+
+    async def start(self) -> None:
+        """Listen on this machine's loopback. Raises FailedPreconditionError PORT_TAKEN."""
+        app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[self._answer_errors])
+        self._add_routes(app)
+        # A handler whose client hung up is cancelled, so that the model is free at once.
+        runner = web.AppRunner(
+            app,
+            handler_cancellation=True,
+            access_log=None,
+            max_line_size=MAX_HEADER_BYTES,
+            max_field_size=MAX_HEADER_BYTES,
+            keepalive_timeout=75.0,
+            shutdown_timeout=1.0,
+        )
+        await runner.setup()
+        site = web.TCPSite(runner, HOST, self._settings.port, reuse_address=True)
+        try:
+            await site.start()
+        except OSError as error:
+            await runner.cleanup()
+            raise _port_taken(self._settings.port, error) from error
+        self._runner = runner
+        self.port = runner.addresses[0][1]
+        logger.info("serving HTTP on http://%s:%d", HOST, self.port)
+
+    async def close(self) -> None:
+        """Listen no more, and close every connection."""
+        await self._streams.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def _add_routes(self, app: web.Application) -> None:
+        chat, messages, responses = ChatCompletions(), Messages(), Responses()
+        self._add_prompts(app, chat, "/v1/chat/completions", "/chat/completions")
+        self._add_prompts(app, responses, "/v1/responses", "/responses")
+        self._add_prompts(app, messages, "/v1/messages")
+        self._add_prompts(app, Chat(), "/api/chat")
+        self._add_prompts(app, Generate(), "/api/generate")
+        self._add(app, "POST", "/v1/messages/count_tokens", self._count_tokens, messages)
+        self._add(app, "GET", "/v1/models", self._list_models, chat)
+        self._add(app, "GET", "/v1/models/{name:.+}", self._get_model, chat)
+        self._add(app, "GET", "/api/tags", self._list_tags, Chat())
+        self._add(app, "POST", "/api/show", self._show, Chat())
+        self._add(app, "GET", "/api/ps", self._list_running, Chat())
+        self._add(app, "GET", "/api/version", self._tell_version, Chat())
+        self._add(app, "GET", "/health", self._tell_health, chat)
+
+    def _add_prompts(self, app: web.Application, dialect: Dialect, *paths: str) -> None:
+        async def handle(request: web.Request, visitor: Visitor) -> web.StreamResponse:
+            return await self._execute(dialect, request, visitor)
+
+        for path in paths:
+            self._add(app, "POST", path, handle, dialect)
+
+    def _add(
+        self,
+        app: web.Application,
+        method: str,
+        path: str,
+        handle: Callable[[web.Request, Visitor], Awaitable[web.StreamResponse]],
+        dialect: Dialect,
+    ) -> None:
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            try:
+                visitor = self._guard.admit(request)
+                self._guard.enter(visitor)
+                try:
+                    return await handle(request, visitor)
+                finally:
+                    self._guard.leave(visitor)
+            except Exception as error:  # noqa: BLE001 - every failure becomes an answer in the API's form
+                return _failed(dialect, error)
+
+        app.router.add_route(method, path, guarded)
+
+    async def _execute(self, dialect: Dialect, request: web.Request, visitor: Visitor) -> web.StreamResponse:
+        prompt = dialect.prompt(await _body(request))
+        self._names.apply(prompt.model, prompt.request)
+        prompt.request.local_only |= visitor.local_only
+        caller = Caller(f"http:{visitor.name}", visitor.name or "http")
+        return await self._streams.answer(Exchange(request, dialect, prompt, caller))
+
+    async def _count_tokens(self, request: web.Request, visitor: Visitor) -> web.StreamResponse:
+        prompt = Messages().prompt(await _body(request))
+        self._names.apply(prompt.model, prompt.request)
+        prompt.request.local_only |= visitor.local_only
+        return web.json_response({"input_tokens": await self._executions.count_tokens(prompt.request)})
+
+    async def _list_models(self, request: web.Request, visitor: Visitor) -> web.StreamResponse:
+        return web.json_response(self._catalog.openai())
+
+    async def _get_model(self, request: web.Request, visitor: Visitor) -> web.StreamResponse:
+        return web.json_response(self._catalog.entry(request.match_info["name"]))
+
+    async def _list_tags(self, request: web.Request, visitor: Visitor) -> web.StreamResponse:
+        return web.json_response(self._catalog.tags())
+
+    async def _show(self, request: web.Request, visitor: Visitor) -> web.StreamResponse:
+        body = await _body(request)
+        return web.json_response(self._catalog.show(body.text("model") or body.required_text("name")))
+
+    async def _list_running(self, request: web.Request, visitor: Visitor) -> web.StreamResponse:
+        return web.json_response(self._catalog.running())
+
+    async def _tell_version(self, request: web.Request, visitor: Visitor) -> web.StreamResponse:
+        return web.json_response({"version": _OLLAMA_VERSION})
+
+    async def _tell_health(self, request: web.Request, visitor: Visitor) -> web.StreamResponse:
+        return web.json_response({"status": "ok", "version": __version__})
+
+    @web.middleware
+    async def _answer_errors(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer what no route takes, and let the pages that may call do so."""
+        origin = request.headers.get("Origin", "")
+        allowed = origin in self._guard.origins
+        if request.method == "OPTIONS" and allowed:
+            return web.Response(headers=_cors(origin))
+        try:
+            response = await handler(request)
+        except web.HTTPException as error:
+            response = _failed(_dialect_of(request.path), _http_error(request, error))
+        if allowed and not response.prepared:
+            response.headers.update(_cors(origin))
+        return response
+
+
+class HttpListener:
+    """Opens and closes the endpoint while the daemon runs."""
+
+    def __init__(self, settings: HttpSettings, make: Callable[[HttpSettings], HttpEndpoint]) -> None:
+        self._settings = settings
+        self._make = make
+        self._endpoint: HttpEndpoint | None = None
+        self._changing = asyncio.Lock()
+
+    @property
+    def url(self) -> str:
+        """Return the open endpoint's base URL; empty while it is closed."""
+        return f"http://{HOST}:{self._endpoint.port}" if self._endpoint else ""
+
+    @property
+    def configured_url(self) -> str:
+        """Return the base URL that `open` would give without a port."""
+        return f"http://{HOST}:{self._settings.port}"
+
+    async def open(self, port: int = 0) -> str:
+        """Open the endpoint, on the configured port for 0, and return its base URL.
+
+        Raises FailedPreconditionError PORT_TAKEN, or ENDPOINT_OPEN where it is open on another port.
+        """
+        async with self._changing:
+            if self._endpoint is None:
+                endpoint = self._make(replace(self._settings, port=port or self._settings.port))
+                await endpoint.start()
+                self._endpoint = endpoint
+            elif port not in (0, self._endpoint.port):
+                message = f"The endpoint is open at {self.url}: close it first, or use that address."
+                raise FailedPreconditionError("ENDPOINT_OPEN", message, url=self.url)
+        return self.url
+
+    async def close(self) -> None:
+        """Close the endpoint, where it is open."""
+        async with self._changing:
+            endpoint, self._endpoint = self._endpoint, None
+            if endpoint is not None:
+                await endpoint.close()
+
+
+_OLLAMA_PATHS = (
+    "/api/chat",
+    "/api/generate",
+    "/api/tags",
+    "/api/show",
+    "/api/ps",
+    "/api/embed",
+    "/api/version",
+)
+
+
+async def _body(request: web.Request) -> Body:
+    """Read the body, within the limits. Raises InvalidArgumentError."""
+    try:
+        data = await asyncio.wait_for(request.read(), BODY_TIMEOUT_S)
+    except web.HTTPRequestEntityTooLarge:
+        message = f"The body has more than {MAX_BODY_BYTES >> 20} MiB: send less."
+        raise InvalidArgumentError("BODY_TOO_LARGE", message, field="body", limit=MAX_BODY_BYTES) from None
+    except TimeoutError:
+        message = f"The body did not arrive within {BODY_TIMEOUT_S:.0f} s: send the request again."
+        raise UnavailableError("BODY_LATE", message) from None
+    return parse(data)
+
+
+def _failed(dialect: Dialect, error: Exception) -> web.Response:
+    failure = failure_of(error)
+    if failure.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.error("an HTTP request failed", exc_info=error)
+    return web.json_response(dialect.error(failure), status=failure.status, headers=failure.headers)
+
+
+def _dialect_of(path: str) -> Dialect:
+    if path.startswith("/api/"):
+        return Chat()
+    return Messages() if path.startswith("/v1/messages") else ChatCompletions()
+
+
+def _http_error(request: web.Request, error: web.HTTPException) -> Exception:
+    path = request.path[:80]
+    if error.status == HTTPStatus.NOT_FOUND:
+        message = f"There is nothing at {path}: the endpoint's paths begin with /v1/ or /api/."
+        return NotFoundError("PATH_UNKNOWN", message, path=path)
+    message = f"{path} takes another method than {request.method}."
+    return InvalidArgumentError("METHOD_REFUSED", message, field="method")
+
+
+def _cors(origin: str) -> dict[str, str]:
+    return {
+        "Access-Control-Allow-Origin": origin,
+        "Access-Control-Allow-Headers": "*, Authorization",
+        "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
+        "Access-Control-Expose-Headers": "*",
+        "Vary": "Origin",
+    }
+
+
+def _port_taken(port: int, error: OSError) -> FailedPreconditionError:
+    what = "somebody else holds it" if error.errno == errno.EADDRINUSE else (error.strerror or str(error))
+    message = (
+        f"The HTTP endpoint can't listen on {HOST}:{port}: {what}. Nothing is sent to whoever listens there. "
+        "End that program, or set another [http] port."
+    )
+    return FailedPreconditionError("PORT_TAKEN", message, port=port)

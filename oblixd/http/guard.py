@@ -1,0 +1,116 @@
+"""Who may call: a web page may not, a stranger may not, and nobody may send too much."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from oblixd.errors import PermissionDeniedError, ResourceExhaustedError
+from oblixd.http.tokens import Token, TokenStore
+
+_LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+MAX_CONCURRENT = 64
+"""Requests that one token may have open at once."""
+
+
+class UnauthorizedError(PermissionDeniedError):
+    """The request carries no token, or one that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who sent a request."""
+
+    name: str
+    """The token's name; `ollama` for a request without one where the configuration lets those in."""
+    local_only: bool = False
+
+
+class Guard:
+    """Lets requests in."""
+
+    def __init__(
+        self, tokens: TokenStore, *, origins: Collection[str] = (), open_paths: Collection[str] = ()
+    ) -> None:
+        """`origins`: web pages that may call. `open_paths`: paths that need no token."""
+        self._tokens = tokens
+        self._origins = frozenset(origins)
+        self._open_paths = frozenset(open_paths)
+        self._running: dict[str, int] = {}
+
+    def admit(self, request: web.Request) -> Visitor:
+        """Check a request's host, origin and token, in constant time and before its body is read.
+
+        Raises PermissionDeniedError.
+        """
+        self._check_host(request)
+        self._check_origin(request)
+        text = _token(request)
+        token = self._tokens.find(text) if text else None
+        if token is None and request.path in self._open_paths:
+            return Visitor("ollama" if request.path.startswith("/api/") else "")
+        if token is None:
+            raise _unauthorized(known=bool(text))
+        return _visitor(token)
+
+    def enter(self, visitor: Visitor) -> None:
+        """Count a request in. Raises ResourceExhaustedError where the visitor has too many open."""
+        open_now = self._running.get(visitor.name, 0)
+        if open_now >= MAX_CONCURRENT:
+            message = f"This token has {open_now} requests open, the most it may have: wait for one to end."
+            raise ResourceExhaustedError("TOO_MANY_REQUESTS", message, limit=MAX_CONCURRENT)
+        self._running[visitor.name] = open_now + 1
+
+    def leave(self, visitor: Visitor) -> None:
+        """Count it out."""
+        left = self._running[visitor.name] - 1
+        if left:
+            self._running[visitor.name] = left
+        else:
+            del self._running[visitor.name]
+
+    @property
+    def origins(self) -> Collection[str]:
+        """Return the web pages that may call."""
+        return self._origins
+
+    def _check_host(self, request: web.Request) -> None:
+        """Refuse a name that only DNS made ours: a page that rebinds its own name to this machine."""
+        host = request.headers.get("Host", "")
+        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+        if name.strip("[]").lower() not in _LOCAL_NAMES:
+            message = f"The request is for host {host[:80]!r}, and this endpoint is for localhost only."
+            raise PermissionDeniedError("HOST_REFUSED", message, host=host[:80])
+
+    def _check_origin(self, request: web.Request) -> None:
+        origin = request.headers.get("Origin")
+        if origin is not None and origin not in self._origins:
+            message = (
+                f"Web pages may not call oblixd, and this request came from {origin[:80]!r}. "
+                "If you trust that page, add it to [http] origins in the configuration."
+            )
+            raise PermissionDeniedError("ORIGIN_REFUSED", message, origin=origin[:80])
+
+
+def _token(request: web.Request) -> str:
+    """Read the token where each API's clients put their key."""
+    bearer = request.headers.get("Authorization", "")
+    if bearer[:7].lower() == "bearer ":
+        return bearer[7:].strip()
+    return request.headers.get("x-api-key", "") or request.headers.get("api-key", "")
+
+
+def _visitor(token: Token) -> Visitor:
+    return Visitor(token.name, token.local_only)
+
+
+def _unauthorized(*, known: bool) -> UnauthorizedError:
+    reason = "TOKEN_UNKNOWN" if known else "TOKEN_MISSING"
+    what = "Nobody made the token that this request carries" if known else "The request carries no token"
+    message = (
+        f"{what}: `oblix connect TOOL` makes one and shows where it goes "
+        "(as the API key: `Authorization: Bearer TOKEN` or `x-api-key: TOKEN`)."
+    )
+    return UnauthorizedError(reason, message)

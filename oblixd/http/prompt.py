@@ -1,0 +1,114 @@
+"""What the dialects have in common: a prompt as an execution takes it, and the parts of its messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from oblix.v1 import executions_pb2, messages_pb2
+
+from oblixd.http.body import Body
+from oblixd.http.failures import Failure
+
+
+@dataclass(slots=True)
+class Prompt:
+    """A request of one of the APIs, translated."""
+
+    model: str
+    """As the client wrote it."""
+    request: executions_pb2.ExecuteRequest
+    """What is executed. Model, policy and session are set by the endpoint."""
+    stream: bool = False
+    include_usage: bool = True
+    """Whether a stream of chat completions ends with a chunk that tells the usage."""
+    left_out: list[str] = field(default_factory=list)
+    """Fields and tools that can't be honoured and do not change what the answer means."""
+    body: Mapping[str, Any] = field(default_factory=dict)
+    """The request's body, for the APIs whose answers repeat parts of it."""
+
+
+class Reply(Protocol):
+    """Writes one answer in an API's form. Bytes go to the client as they are; empty: nothing to send."""
+
+    @property
+    def content_type(self) -> str:
+        """Return a stream's media type."""
+
+    @property
+    def keep_alive(self) -> bytes:
+        """Return what the API's clients take as a sign of life."""
+
+    def begin(self, model: str) -> bytes:
+        """Begin a stream: the model that answers was chosen."""
+
+    def delta(self, delta: executions_pb2.ExecutionDelta) -> bytes:
+        """Write a piece of the answer."""
+
+    def complete(self, completed: executions_pb2.ExecutionCompleted) -> bytes:
+        """End a stream."""
+
+    def fail(self, failure: Failure) -> bytes:
+        """End a stream that had begun with an error."""
+
+    def whole(self, completed: executions_pb2.ExecutionCompleted) -> dict[str, Any]:
+        """Return the answer as one object, for a client that does not stream."""
+
+
+class Dialect(Protocol):
+    """One API's form of requests, answers and errors."""
+
+    def prompt(self, body: Body) -> Prompt:
+        """Translate a request. Raises InvalidArgumentError with the field's name."""
+
+    def reply(self, prompt: Prompt, request_id: str) -> Reply:
+        """Make the writer of one answer."""
+
+    def error(self, failure: Failure) -> dict[str, Any]:
+        """Return an error's body."""
+
+
+def text_message(role: messages_pb2.Role.ValueType, text: str) -> messages_pb2.Message:
+    """Make a message that is one text."""
+    return messages_pb2.Message(role=role, parts=[messages_pb2.Part(text=text)] if text else [])
+
+
+def tool_call(call_id: str, name: str, arguments: str) -> messages_pb2.Part:
+    """Make a part that calls a tool. `arguments` is JSON text."""
+    call = messages_pb2.ToolCallPart(call_id=call_id, name=name, arguments_json=arguments or "{}")
+    return messages_pb2.Part(tool_call=call)
+
+
+def tool_result(call_id: str, content: str, *, is_error: bool = False) -> messages_pb2.Message:
+    """Make the message that answers a tool call."""
+    part = messages_pb2.ToolResultPart(call_id=call_id, content=content, is_error=is_error)
+    return messages_pb2.Message(role=messages_pb2.ROLE_TOOL, parts=[messages_pb2.Part(tool_result=part)])
+
+
+def answer_text(message: messages_pb2.Message) -> str:
+    """Join the answer's text."""
+    return "".join(part.text for part in message.parts if part.WhichOneof("kind") == "text")
+
+
+def reasoning_text(message: messages_pb2.Message) -> str:
+    """Join the model's thinking."""
+    return "".join(part.reasoning for part in message.parts if part.WhichOneof("kind") == "reasoning")
+
+
+def tool_calls(message: messages_pb2.Message) -> list[messages_pb2.ToolCallPart]:
+    """Return the tools that the answer calls, in order."""
+    return [part.tool_call for part in message.parts if part.WhichOneof("kind") == "tool_call"]
+
+
+def choose_tool(request: executions_pb2.ExecuteRequest, name: str) -> None:
+    """Make the model call this tool: it is the only one offered, and one must be called."""
+    kept = [tool for tool in request.tools if tool.name == name]
+    del request.tools[:]
+    request.tools.extend(kept)
+    request.tool_choice = executions_pb2.TOOL_CHOICE_REQUIRED
+
+
+def set_stops(options: executions_pb2.GenerationOptions, stops: Iterable[Any]) -> None:
+    """Take over the texts that end the answer; empty ones are left out."""
+    options.stop.extend(stop for stop in stops if isinstance(stop, str) and stop)
