@@ -14,9 +14,10 @@ from oblix.v1 import daemon_pb2
 from oblixd import __version__, background, endings, furnishing, notify
 from oblixd.callers import Callers
 from oblixd.config.schema import Config
+from oblixd.errors import FailedPreconditionError
 from oblixd.execution import Executions
 from oblixd.execution.policies import Policies
-from oblixd.http import HttpEndpoint, HttpListener, HttpSettings, ModelNames, TokenStore
+from oblixd.http import HttpListener, ModelNames, TokenStore
 from oblixd.models import http
 from oblixd.models.base import Location
 from oblixd.models.embedded.connection import EmbeddedModels
@@ -99,7 +100,7 @@ class Daemon:
             ),
             monitor=MonitorServicer(monitor, executions.router.recent, policies),
             daemon=DaemonServicer(self._about(sessions, executions, callers), self.end, usage),
-            endpoint=self._endpoint(registry, executions, policies, cleanup),
+            endpoint=await self._endpoint(registry, executions, policies, cleanup),
         )
         await self._open_doors(server, cleanup)
         registry.keep_warm()
@@ -115,18 +116,25 @@ class Daemon:
             self._keep(background.begin(work, name), cleanup)
         return server, executions, sessions
 
-    def _endpoint(
+    async def _endpoint(
         self, registry: Registry, executions: Executions, policies: Policies, cleanup: AsyncExitStack
     ) -> EndpointServicer:
+        settings = furnishing.http(self._config)
         tokens = TokenStore(self._paths.data / "http-tokens.json")
-        names = ModelNames(lambda: registry.resolve(()), policies.names, {})
-
-        def make(settings: HttpSettings) -> HttpEndpoint:
-            return HttpEndpoint(settings, tokens, executions, names)
-
-        listener = HttpListener(HttpSettings(), make)
+        names = ModelNames(lambda: registry.resolve(()), policies.names, settings.aliases)
+        listener = HttpListener(settings, tokens, executions, names)
         cleanup.push_async_callback(listener.close)
+        if self._config.http.enabled:
+            await self._open_endpoint(listener)
         return EndpointServicer(listener, tokens)
+
+    @staticmethod
+    async def _open_endpoint(listener: HttpListener) -> None:
+        """Open it; a port that somebody else holds must not take the daemon from everybody else."""
+        try:
+            await listener.open()
+        except FailedPreconditionError as error:
+            _log.error("%s", error.message)
 
     async def _models_and_monitor(
         self, embedded: EmbeddedModels, cleanup: AsyncExitStack

@@ -14,6 +14,7 @@ from oblixd.config.schema import Claude, Config, ModelTable, OpenAI, PolicyTable
 from oblixd.errors import InvalidArgumentError
 from oblixd.execution.policies import Policies
 from oblixd.fields import convert, names_of
+from oblixd.http import HttpSettings
 from oblixd.models import hooks
 from oblixd.models.base import Location
 from oblixd.models.embedded import files
@@ -109,6 +110,13 @@ def endpoints(config: Config) -> dict[str, str]:
         "openai": config.openai.endpoint,
         "claude": config.claude.endpoint,
     }
+
+
+def http(config: Config) -> HttpSettings:
+    """How other people's tools are served."""
+    given = config.http
+    aliases = {alias.name: alias.model for alias in given.aliases}
+    return HttpSettings(given.port, given.origins, aliases, given.ollama_without_token)
 
 
 def models(config: Config, own: Sequence[str], environ: Mapping[str, str]) -> list[HookSpec]:

@@ -128,6 +128,15 @@ class ModelTable(ModelOptions, frozen=True, kw_only=True):
     """The GGUF file of an embedded model."""
 
 
+class AliasTable(Fields, frozen=True, kw_only=True):
+    """Another name for a model, for tools that ask for fixed ones."""
+
+    name: Annotated[str, text(r"\S{1,128}", "a name of 1 to 128 characters")]
+    """What the tool asks for, as in `gpt-4o`."""
+    model: Annotated[str, text(r"\S{1,256}", "auto, a policy's name or PROVIDER:NAME")]
+    """What it gets: `auto`, a policy, or a model as PROVIDER:NAME."""
+
+
 class Daemon(Fields, frozen=True):
     """The process itself."""
 
@@ -282,6 +291,25 @@ class Monitor(Fields, frozen=True):
     showed how fast it can be reached; sooner in times of trouble, not at all while nobody uses the daemon."""
 
 
+class Http(Fields, frozen=True):
+    """The endpoint for tools that speak OpenAI's, Anthropic's or Ollama's APIs. It listens on 127.0.0.1, and
+    tools are let in by a token: see the page about the [HTTP endpoint](http-endpoint.md)."""
+
+    enabled: bool = False
+    """Whether it is open from the daemon's start on. `oblix server` opens it until the daemon ends."""
+    port: Annotated[int, number(0, 65535)] = 62549
+    """The TCP port. 0: any free one."""
+    origins: tuple[
+        Annotated[str, text(r"https?://[^/\s]+", "an origin as a browser sends it: SCHEME://HOST[:PORT]")], ...
+    ] = ()
+    """Web pages that may call it, as their browser names them. Empty: none."""
+    aliases: tuple[AliasTable, ...] = ()
+    """Other names for models."""
+    ollama_without_token: bool = False
+    """Whether clients of Ollama's API, which send no token, are let in. Every program of every user on this
+    machine can then send prompts."""
+
+
 class Config(Fields, frozen=True):
     """All settings."""
 
@@ -299,3 +327,4 @@ class Config(Fields, frozen=True):
     openai: OpenAI = OpenAI()
     claude: Claude = Claude()
     monitor: Monitor = Monitor()
+    http: Http = Http()

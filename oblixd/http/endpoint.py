@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 from aiohttp import web
@@ -24,14 +23,13 @@ from oblixd.http.dialects.responses import Responses
 from oblixd.http.exchange import Exchange, Streams
 from oblixd.http.failures import failure_of
 from oblixd.http.guard import Guard, Visitor
+from oblixd.http.listener import HOST, HttpSettings
 from oblixd.http.names import ModelNames
 from oblixd.http.prompt import Dialect
 from oblixd.http.tokens import TokenStore
 
 logger = logging.getLogger(__name__)
 
-HOST = "127.0.0.1"
-DEFAULT_PORT = 62549
 MAX_BODY_BYTES = 32 << 20
 MAX_HEADER_BYTES = 16 << 10
 BODY_TIMEOUT_S = 60.0
@@ -40,20 +38,6 @@ _OLLAMA_VERSION = "0.12.0"
 """Ollama's clients compare it with what they need of its API."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-@dataclass(frozen=True, slots=True)
-class HttpSettings:
-    """How the endpoint serves."""
-
-    port: int = DEFAULT_PORT
-    """0: any free one."""
-    origins: Collection[str] = ()
-    """Web pages that may call, as their browser names them in `Origin`."""
-    aliases: Mapping[str, str] | None = None
-    """Other names for models."""
-    ollama_without_token: bool = False
-    """Whether clients of Ollama's API, which send no token, are let in."""
 
 
 class HttpEndpoint:
@@ -201,48 +185,6 @@ class HttpEndpoint:
         if allowed and not response.prepared:
             response.headers.update(_cors(origin))
         return response
-
-
-class HttpListener:
-    """Opens and closes the endpoint while the daemon runs."""
-
-    def __init__(self, settings: HttpSettings, make: Callable[[HttpSettings], HttpEndpoint]) -> None:
-        self._settings = settings
-        self._make = make
-        self._endpoint: HttpEndpoint | None = None
-        self._changing = asyncio.Lock()
-
-    @property
-    def url(self) -> str:
-        """Return the open endpoint's base URL; empty while it is closed."""
-        return f"http://{HOST}:{self._endpoint.port}" if self._endpoint else ""
-
-    @property
-    def configured_url(self) -> str:
-        """Return the base URL that `open` would give without a port."""
-        return f"http://{HOST}:{self._settings.port}"
-
-    async def open(self, port: int = 0) -> str:
-        """Open the endpoint, on the configured port for 0, and return its base URL.
-
-        Raises FailedPreconditionError PORT_TAKEN, or ENDPOINT_OPEN where it is open on another port.
-        """
-        async with self._changing:
-            if self._endpoint is None:
-                endpoint = self._make(replace(self._settings, port=port or self._settings.port))
-                await endpoint.start()
-                self._endpoint = endpoint
-            elif port not in (0, self._endpoint.port):
-                message = f"The endpoint is open at {self.url}: close it first, or use that address."
-                raise FailedPreconditionError("ENDPOINT_OPEN", message, url=self.url)
-        return self.url
-
-    async def close(self) -> None:
-        """Close the endpoint, where it is open."""
-        async with self._changing:
-            endpoint, self._endpoint = self._endpoint, None
-            if endpoint is not None:
-                await endpoint.close()
 
 
 _OLLAMA_PATHS = (

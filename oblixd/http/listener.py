@@ -1,0 +1,86 @@
+"""Open and close the HTTP endpoint while the daemon runs. What it needs is imported when it opens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from oblixd.errors import FailedPreconditionError
+from oblixd.execution import Executions
+from oblixd.http.names import ModelNames
+from oblixd.http.tokens import TokenStore
+
+if TYPE_CHECKING:
+    from oblixd.http.endpoint import HttpEndpoint
+
+HOST = "127.0.0.1"
+DEFAULT_PORT = 62549
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """How the endpoint serves."""
+
+    port: int = DEFAULT_PORT
+    """0: any free one."""
+    origins: Collection[str] = ()
+    """Web pages that may call, as their browser names them in `Origin`."""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Other names for models."""
+    ollama_without_token: bool = False
+    """Whether clients of Ollama's API, which send no token, are let in."""
+
+
+class HttpListener:
+    """Opens and closes the endpoint while the daemon runs."""
+
+    def __init__(
+        self, settings: HttpSettings, tokens: TokenStore, executions: Executions, names: ModelNames
+    ) -> None:
+        self._settings = settings
+        self._tokens = tokens
+        self._executions = executions
+        self._names = names
+        self._endpoint: HttpEndpoint | None = None
+        self._changing = asyncio.Lock()
+
+    @property
+    def url(self) -> str:
+        """Return the open endpoint's base URL; empty while it is closed."""
+        return f"http://{HOST}:{self._endpoint.port}" if self._endpoint else ""
+
+    @property
+    def configured_url(self) -> str:
+        """Return the base URL that `open` would give without a port."""
+        return f"http://{HOST}:{self._settings.port}"
+
+    async def open(self, port: int = 0) -> str:
+        """Open the endpoint, on the configured port for 0, and return its base URL.
+
+        Raises FailedPreconditionError PORT_TAKEN, or ENDPOINT_OPEN where it is open on another port.
+        """
+        async with self._changing:
+            if self._endpoint is None:
+                self._endpoint = await self._started(port or self._settings.port)
+            elif port not in (0, self._endpoint.port):
+                message = f"The endpoint is open at {self.url}: close it first, or use that address."
+                raise FailedPreconditionError("ENDPOINT_OPEN", message, url=self.url)
+        return self.url
+
+    async def close(self) -> None:
+        """Close the endpoint, where it is open."""
+        async with self._changing:
+            endpoint, self._endpoint = self._endpoint, None
+            if endpoint is not None:
+                await endpoint.close()
+
+    async def _started(self, port: int) -> HttpEndpoint:
+        # The HTTP library takes a while to import, and a daemon without the endpoint should not pay for it.
+        from oblixd.http.endpoint import HttpEndpoint  # noqa: PLC0415
+
+        settings = replace(self._settings, port=port)
+        endpoint = HttpEndpoint(settings, self._tokens, self._executions, self._names)
+        await endpoint.start()
+        return endpoint

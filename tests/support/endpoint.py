@@ -1,0 +1,62 @@
+"""A daemon with its HTTP endpoint open, in front of a model server that follows a script."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import anthropic
+import httpx
+import ollama
+import openai
+from oblix.testing import OpenAIServer
+from oblix.v1 import endpoint_pb2, endpoint_pb2_grpc
+from support.daemon import RunningDaemon
+
+MODEL = "openai:small"
+CONFIG = """
+[openai]
+endpoint = "{url}"
+models = ["small"]
+[embedded]
+enabled = false
+[http]
+port = 0
+origins = ["http://good.example"]
+aliases = [{{name = "gpt-4o", model = "openai:small"}}, {{name = "claude-sonnet", model = "auto"}}]
+"""
+
+
+@dataclass(frozen=True)
+class Served:
+    """The endpoint as a tool gets to know it, and the server behind it."""
+
+    url: str
+    token: str
+    stub: endpoint_pb2_grpc.EndpointServiceStub
+    server: OpenAIServer
+    daemon: RunningDaemon
+    clients: ExitStack
+    """Closes the clients at the end."""
+
+    def openai(self) -> openai.OpenAI:
+        client = openai.OpenAI(base_url=f"{self.url}/v1", api_key=self.token, max_retries=0)
+        return self.clients.enter_context(client)
+
+    def anthropic(self) -> anthropic.Anthropic:
+        client = anthropic.Anthropic(base_url=self.url, api_key=self.token, max_retries=0)
+        return self.clients.enter_context(client)
+
+    def ollama(self) -> ollama.Client:
+        client = ollama.Client(host=self.url, headers={"Authorization": f"Bearer {self.token}"})
+        self.clients.callback(client._client.close)
+        return client
+
+    def http(self, token: str = "", **headers: str) -> httpx.Client:
+        authorization = {"Authorization": f"Bearer {token or self.token}"}
+        client = httpx.Client(base_url=self.url, headers={**authorization, **headers})
+        return self.clients.enter_context(client)
+
+    def new_token(self, name: str, *, local_only: bool = False) -> str:
+        request = endpoint_pb2.CreateTokenRequest(name=name, local_only=local_only, replace=True)
+        return self.stub.CreateToken(request).text
