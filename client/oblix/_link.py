@@ -13,6 +13,7 @@ from oblix._statuses import UNREACHABLE
 from oblix.errors import UnavailableError
 from oblix.v1 import (
     daemon_pb2_grpc,
+    endpoint_pb2_grpc,
     executions_pb2_grpc,
     models_pb2_grpc,
     monitor_pb2_grpc,
@@ -36,6 +37,7 @@ class Link:
         self.channel = grpc.insecure_channel(target, CHANNEL_OPTIONS)
         self.metadata = (("oblix-client", client), ("oblix-program", _program()))
         self.daemon = daemon_pb2_grpc.DaemonServiceStub(self.channel)
+        self.endpoint = endpoint_pb2_grpc.EndpointServiceStub(self.channel)
         self.executions = executions_pb2_grpc.ExecutionServiceStub(self.channel)
         self.models = models_pb2_grpc.ModelServiceStub(self.channel)
         self.monitor = monitor_pb2_grpc.MonitorServiceStub(self.channel)

@@ -40,6 +40,7 @@ Gguf = Annotated[
         f"NAME=/absolute/path.gguf; {DEFAULT_NAME} for the packaged one",
     ),
 ]
+Origin = Annotated[str, text(r"https?://[^/\s]+", "an origin as a browser sends it: SCHEME://HOST[:PORT]")]
 Threshold = Annotated[float, number(0, 1e9)]
 Cost = Annotated[float, number(0, 1e9)]
 Label = Annotated[str, text(r"[^=\s]{1,256}", "a key of 1 to 256 characters")]
@@ -299,9 +300,7 @@ class Http(Fields, frozen=True):
     """Whether it is open from the daemon's start on. `oblix server` opens it until the daemon ends."""
     port: Annotated[int, number(0, 65535)] = 62549
     """The TCP port. 0: any free one."""
-    origins: tuple[
-        Annotated[str, text(r"https?://[^/\s]+", "an origin as a browser sends it: SCHEME://HOST[:PORT]")], ...
-    ] = ()
+    origins: tuple[Origin, ...] = ()
     """Web pages that may call it, as their browser names them. Empty: none."""
     aliases: tuple[AliasTable, ...] = ()
     """Other names for models."""

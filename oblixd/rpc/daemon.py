@@ -16,6 +16,7 @@ from oblixd.sessions.validation import MAX_MESSAGE_BYTES, MAX_TITLE_CHARACTERS
 from oblixd.usage import Usage
 
 CAPABILITIES = (
+    "endpoint",
     "executions",
     "executions.attach",
     "executions.explain",

@@ -10,7 +10,8 @@ import pytest
 from support import tree
 
 ROOMS = {
-    "rpc": {"execution", "routing", "models", "monitor", "sessions", "usage"},
+    "rpc": {"execution", "http", "routing", "models", "monitor", "sessions", "usage"},
+    "http": {"execution", "models"},
     "execution": {"routing", "models", "monitor", "sessions", "usage"},
     "sessions": {"store"},
     "usage": {"store"},

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from oblix.v1 import daemon_pb2, executions_pb2, models_pb2, monitor_pb2, sessions_pb2
+from oblix.v1 import daemon_pb2, endpoint_pb2, executions_pb2, models_pb2, monitor_pb2, sessions_pb2
 
 from oblixd.rpc.daemon import CAPABILITIES
 
-FILES = (daemon_pb2, executions_pb2, models_pb2, monitor_pb2, sessions_pb2)
+FILES = (daemon_pb2, endpoint_pb2, executions_pb2, models_pb2, monitor_pb2, sessions_pb2)
 OF_THEIR_OWN = {
     "AttachExecution": "executions.attach",
     "ExplainRoute": "executions.explain",
@@ -24,6 +24,14 @@ OF_THEIR_OWN = {
     "GetUsage": "usage",
 }
 PLAIN = {
+    "endpoint": {
+        "OpenEndpoint",
+        "GetEndpoint",
+        "CloseEndpoint",
+        "CreateToken",
+        "ListTokens",
+        "RevokeToken",
+    },
     "executions": {"Execute", "CancelExecution", "ListExecutions"},
     "models": {"HookModel", "UnhookModel", "ListModels", "GetModel"},
     "monitor": {"GetSnapshot", "WatchSnapshots"},

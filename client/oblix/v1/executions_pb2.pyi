@@ -286,7 +286,7 @@ class ToolDefinition(message.Message):
     name: builtins.str
     """Its name: 1 to 64 characters of A-Z a-z 0-9 _ -."""
     description: builtins.str
-    """What it does, for the model. At most 4,096 characters."""
+    """What it does, for the model. At most 65,536 characters."""
     parameters_schema: builtins.str
     """Its arguments, as a JSON Schema of an object. Empty: none. At most 64 KiB."""
     def __init__(
@@ -432,7 +432,7 @@ class ExecuteRequest(message.Message):
     """
     @builtins.property
     def input(self) -> containers.RepeatedCompositeFieldContainer[messages_pb2.Message]:
-        """What is said now: 1 to 1,000 messages, the last of them from a user or a
+        """What is said now: 1 to 10,000 messages, the last of them from a user or a
         tool. role, parts and client_data are taken. The session's history goes before them.
         """
 

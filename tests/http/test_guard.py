@@ -1,0 +1,163 @@
+"""Who may call the endpoint, and what hostile or broken clients get."""
+
+from __future__ import annotations
+
+import json
+import socket
+from urllib.parse import urlsplit
+
+import grpc
+import httpx
+import pytest
+from oblix.testing import Answer
+from oblix.v1 import endpoint_pb2, executions_pb2, executions_pb2_grpc
+from support.endpoint import MODEL, Served
+from support.waiting import eventually
+
+ASK = {"model": MODEL, "messages": [{"role": "user", "content": "hello"}]}
+PATHS = ["/v1/chat/completions", "/v1/responses", "/v1/messages", "/api/chat"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_nobody_calls_without_a_token(served: Served, path: str) -> None:
+    prompts = len(served.server.requests)
+    assert httpx.post(served.url + path, json=ASK).status_code == 401
+    assert httpx.post(served.url + path, json=ASK, headers={"x-api-key": "oblix-wrong"}).status_code == 401
+    assert len(served.server.requests) == prompts
+
+
+@pytest.mark.parametrize("header", ["Authorization", "x-api-key", "api-key"])
+def test_a_token_stands_where_each_client_puts_its_key(served: Served, header: str) -> None:
+    value = f"Bearer {served.token}" if header == "Authorization" else served.token
+    assert httpx.get(f"{served.url}/v1/models", headers={header: value}).status_code == 200
+
+
+def test_a_revoked_token_is_refused_at_once(served: Served) -> None:
+    token = served.new_token("gone")
+    assert served.http(token).get("/v1/models").status_code == 200
+    served.stub.RevokeToken(endpoint_pb2.RevokeTokenRequest(name="gone"))
+    assert served.http(token).get("/v1/models").status_code == 401
+    names = [one.name for one in served.stub.ListTokens(endpoint_pb2.ListTokensRequest()).tokens]
+    assert "gone" not in names
+
+
+def test_a_token_that_is_local_only_reaches_no_cloud_model(served: Served) -> None:
+    prompts = len(served.server.requests)
+    reply = served.http(served.new_token("careful", local_only=True)).post("/v1/chat/completions", json=ASK)
+    assert reply.status_code == 403
+    assert reply.headers["x-oblix-reason"] == "NO_MODEL_ALLOWED"
+    assert len(served.server.requests) == prompts
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:80", ""])
+def test_a_name_that_dns_made_ours_is_refused(served: Served, host: str) -> None:
+    reply = served.http(Host=host).get("/v1/models")
+    assert reply.status_code in (400, 403)
+
+
+def test_a_web_page_is_refused_unless_the_configuration_names_it(served: Served) -> None:
+    bad = served.http(Origin="http://evil.example").get("/v1/models")
+    assert (bad.status_code, bad.headers["x-oblix-reason"]) == (403, "ORIGIN_REFUSED")
+    assert "access-control-allow-origin" not in bad.headers
+    good = served.http(Origin="http://good.example").get("/v1/models")
+    assert good.headers["access-control-allow-origin"] == "http://good.example"
+    preflight = httpx.options(f"{served.url}/v1/models", headers={"Origin": "http://good.example"})
+    assert preflight.headers["access-control-allow-origin"] == "http://good.example"
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b"{", "body"),
+        (b"[]", "body"),
+        (b'{"messages": []}', "model"),
+        (b'{"model": 5}', "model"),
+        (b'{"model": "auto", "messages": [5]}', "messages[0]"),
+        (b'{"model": "auto", "messages": [{"role": "king"}]}', "messages[0].role"),
+        (b'{"model": "auto", "messages": []}', "input"),
+        (b'{"model": "auto", "messages": [{"role": "user", "content": "x"}], "seed": 1.5}', "seed"),
+        (
+            b'{"model": "auto", "messages": [{"role": "user", "content": "x"}], "temperature": 9}',
+            "temperature",
+        ),
+        (b"[" * 100_000, "body"),
+    ],
+)
+def test_a_body_that_is_wrong_names_the_field(served: Served, body: bytes, field: str) -> None:
+    reply = served.http().post("/v1/chat/completions", content=body)
+    assert reply.status_code == 400
+    assert reply.json()["error"]["param"].endswith(field)
+
+
+def test_paths_and_methods_that_are_not_there_answer_in_the_api_s_form(served: Served) -> None:
+    assert served.http().get("/v1/nothing").json()["error"]["code"] == "path_unknown"
+    assert served.http().get("/v1/messages").json()["type"] == "error"
+    assert "error" in served.http().get("/api/nothing").json()
+    assert httpx.get(f"{served.url}/health").json()["status"] == "ok"
+
+
+def test_a_body_that_is_too_large_is_refused(served: Served) -> None:
+    reply = served.http().post("/v1/chat/completions", content=b"x" * (33 << 20))
+    assert reply.status_code == 413
+
+
+def test_rubbish_on_the_port_ends_its_connection_and_nothing_else(served: Served) -> None:
+    place = urlsplit(served.url)
+    for rubbish in (b"\x16\x03\x01\x02\x00" + b"\x00" * 60, b"\x00" * 100, b"GET / HTTP/9.9\r\n\r\n"):
+        with socket.create_connection((place.hostname, place.port)) as one:
+            one.sendall(rubbish)
+            one.shutdown(socket.SHUT_WR)
+            while one.recv(4096):
+                pass
+    assert served.http().get("/v1/models").status_code == 200
+
+
+async def test_a_client_that_hangs_up_frees_the_model(served: Served) -> None:
+    served.server.script(Answer("word " * 10_000, tokens_per_second=50))
+    executions = executions_pb2_grpc.ExecutionServiceStub(served.daemon.channel)
+    with served.http().stream("POST", "/v1/chat/completions", json={**ASK, "stream": True}) as reply:
+        next(reply.iter_lines())
+        request_id = reply.headers["x-oblix-request-id"]
+
+    def state() -> int:
+        listed = executions.ListExecutions(executions_pb2.ListExecutionsRequest()).executions
+        return next(one.state for one in listed if one.request_id == request_id)
+
+    await eventually(lambda: state() == executions_pb2.EXECUTION_STATE_CANCELLED)
+
+
+@pytest.mark.parametrize(
+    ("path", "sign"),
+    [
+        ("/v1/chat/completions", ": waiting"),
+        ("/v1/responses", "event: response.in_progress"),
+        ("/v1/messages", "event: ping"),
+        ("/api/chat", '"done":false'),
+    ],
+)
+def test_a_client_that_waits_sees_signs_of_life(served: Served, path: str, sign: str) -> None:
+    served.server.script(Answer("Late.", first_token_s=4.0))
+    body = {**ASK, "input": "hello", "stream": True, "max_tokens": 50}
+    before = []
+    with served.http().stream("POST", path, json=body, timeout=3.0) as reply:
+        for line in reply.iter_lines():
+            if "Late." in line:
+                break
+            before.append(line)
+    assert any(sign in line for line in before)
+
+
+def test_a_port_that_somebody_holds_is_told(served: Served) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        served.stub.CloseEndpoint(endpoint_pb2.CloseEndpointRequest())
+        port = other.getsockname()[1]
+        with pytest.raises(grpc.RpcError, match="somebody else holds it"):
+            served.stub.OpenEndpoint(endpoint_pb2.OpenEndpointRequest(port=port))
+    old_port = urlsplit(served.url).port
+    again = served.stub.OpenEndpoint(endpoint_pb2.OpenEndpointRequest(port=old_port)).url
+    assert again == served.url
+    with pytest.raises(grpc.RpcError, match="The endpoint is open at"):
+        served.stub.OpenEndpoint(endpoint_pb2.OpenEndpointRequest(port=1))
+    assert json.loads(httpx.get(f"{again}/health").text)["status"] == "ok"
