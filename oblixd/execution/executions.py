@@ -132,7 +132,9 @@ class Executions:
         """Count the tokens of a request, by the tokeniser of the model that it would go to; else estimate."""
         request = checked(request)
         hooks = self._registry.resolve(request.candidates)
-        briefing = Briefing(request, None, self._rooms.sessions, self._rooms.corrections)
+        is_local_only = self.router.is_local_only(request, None)
+        rooms = self._rooms
+        briefing = Briefing(request, None, rooms.sessions, rooms.corrections, lambda: is_local_only)
         decision = self.router.explain(briefing.query(None, hooks))
         return await briefing.count(ranked_hooks(decision, hooks)[0])
 
