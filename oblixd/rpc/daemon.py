@@ -33,6 +33,7 @@ CAPABILITIES = (
     "sessions",
     "sessions.backup",
     "sessions.copy",
+    "sessions.edit",
     "sessions.import",
     "sessions.prune",
     "sessions.search",

@@ -13,7 +13,14 @@ from oblix.testing import OllamaServer
 from support.daemon import RunningDaemon, running
 
 GRPCURL = Path(sys.executable).with_name("grpcurl")
-SERVICES = ["DaemonService", "ExecutionService", "ModelService", "MonitorService", "SessionService"]
+SERVICES = [
+    "DaemonService",
+    "EndpointService",
+    "ExecutionService",
+    "ModelService",
+    "MonitorService",
+    "SessionService",
+]
 
 
 @pytest.fixture(scope="module")
