@@ -13,7 +13,7 @@ from support.daemon import RunningDaemon, running
 
 REASON = re.compile(r"[A-Z]+(_[A-Z]+)+")
 ENVIRONMENT = re.compile(
-    r"(XDG|OPENAI|ANTHROPIC|CUDA|LC|LD|NOTIFY|SC|CREDENTIALS|CLOCK)_\w+|OBLIX_(HOME|API_KEY)|TABLE_NAMES"
+    r"(XDG|OPENAI|ANTHROPIC|CUDA|LC|LD|NOTIFY|SC|CREDENTIALS|CLOCK)_\w+|OBLIX_(HOME|API_KEY|TOKEN)|ENABLE_OLLAMA_API|OPENCODE_CONFIG_CONTENT|TABLE_NAMES"
 )
 SOURCES = tree.sources("oblixd", "client/oblix")
 
