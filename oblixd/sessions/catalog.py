@@ -11,7 +11,7 @@ from oblixd.sessions.changes import History
 from oblixd.sessions.labels import labels_of
 from oblixd.sessions.refs import Ref
 from oblixd.sessions.shelves import Shelves
-from oblixd.sessions.sources import source_key
+from oblixd.sessions.sources import latest_key, source_key, source_keys
 from oblixd.sessions.tables import NUMBER_BYTES, Tables, number_key
 from oblixd.sessions.times import timestamp
 from oblixd.store import Transaction
@@ -112,6 +112,21 @@ class Catalog:
                 return self.numbered(txn, int.from_bytes(key[-NUMBER_BYTES:], "big"))
         return None
 
+    def latest_import(self, txn: Transaction, source_id: str) -> Entry | None:
+        """The session that the last import made of a source, or None."""
+        found = [key for key, _ in self.tables.sources.ascending(txn, latest_key(source_id))]
+        return self.numbered(txn, int.from_bytes(found[-1][-NUMBER_BYTES:], "big")) if found else None
+
+    def grown(self, txn: Transaction, entry: Entry, source: records.SessionRecord, update_us: int) -> None:
+        """Writes an entry to which messages of its source were added. `source` says what it tells now."""
+        self._take_source(txn, entry)
+        entry.header.source_hash = source.source_hash
+        entry.header.source_chain = source.source_chain
+        entry.header.source_sequence = source.source_sequence
+        self._put_source(txn, entry)
+        self._put_header(txn, entry)
+        self.touch(txn, entry.ref, entry.progress, update_us)
+
     def _header(self, txn: Transaction, number: int) -> records.SessionRecord:
         key = number_key(number)
         payload = self.tables.sessions.get(txn, key)
@@ -145,8 +160,7 @@ class Catalog:
         """Lets a session be found by everything that finds one, and writes its records as they are."""
         tables, key = self.tables, number_key(entry.number)
         tables.ids.put(txn, entry.header.id.encode(), key)
-        if entry.header.source_id:
-            tables.sources.put(txn, source_key(entry.header) + key, b"")
+        self._put_source(txn, entry)
         self._index_retention(txn, entry)
         self.shelves.put(txn, entry.ref, entry.progress)
         self._put_header(txn, entry)
@@ -155,8 +169,7 @@ class Catalog:
 
     def hide(self, txn: Transaction, entry: Entry) -> None:
         """Lets a session be found by nothing; its messages stay. The opposite of `show`."""
-        if entry.header.source_id:
-            self.tables.sources.delete(txn, source_key(entry.header) + number_key(entry.number))
+        self._take_source(txn, entry)
         self.remove(txn, entry.ref, entry.progress)
 
     def put_progress(self, txn: Transaction, ref: Ref, progress: records.ProgressRecord) -> None:
@@ -195,6 +208,14 @@ class Catalog:
 
     def _put_header(self, txn: Transaction, entry: Entry) -> None:
         self.tables.sessions.put(txn, number_key(entry.number), entry.header.SerializeToString())
+
+    def _put_source(self, txn: Transaction, entry: Entry) -> None:
+        for key in source_keys(entry.header):
+            self.tables.sources.put(txn, key + number_key(entry.number), b"")
+
+    def _take_source(self, txn: Transaction, entry: Entry) -> None:
+        for key in source_keys(entry.header):
+            self.tables.sources.delete(txn, key + number_key(entry.number))
 
     def _label(self, entry: Entry) -> None:
         entry.progress.labels = b"".join(labels_of(entry.header.metadata))

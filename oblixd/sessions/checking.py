@@ -13,7 +13,7 @@ from oblixd.sessions.catalog import NEXT_NUMBER
 from oblixd.sessions.ids import pack, unpack
 from oblixd.sessions.labels import LABEL_BYTES, labels_of
 from oblixd.sessions.shelves import DELETED, shelf_of
-from oblixd.sessions.sources import source_key
+from oblixd.sessions.sources import source_keys
 from oblixd.sessions.tables import (
     NUMBER_BYTES,
     TABLE_NAMES,
@@ -241,8 +241,7 @@ def _entries(
     shelf, place = shelf_of(progress), place_key(progress.update_us, header.id)
     entries = [("ids", header.id.encode(), key), ("recency", shelf + place, key)]
     entries += [("labels", shelf + label + place, key) for label in labels_of(header.metadata)]
-    if header.source_id:
-        entries.append(("sources", source_key(header) + key, b""))
+    entries += [("sources", source + key, b"") for source in source_keys(header)]
     if header.HasField("retention"):
         entries.append(("retentions", key, b""))
     if progress.HasField("running"):

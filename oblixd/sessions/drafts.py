@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -54,10 +55,26 @@ class Draft:
         if len(self._chunk) >= CHUNK_MESSAGES or self._chunk_bytes >= CHUNK_BYTES:
             await self._flush()
 
-    async def publish(self, header: records.SessionRecord, update_us: int) -> Session:
-        """Makes the session seen. AlreadyExistsError SESSION_EXISTS where its id is taken."""
+    async def finish(self) -> tuple[int, records.ProgressRecord]:
+        """Writes what is still in memory. Returns the session's number, and how much it has."""
+        if self._chunk:
+            await self._flush()
+        return self._number, self._progress
+
+    async def publish(
+        self,
+        header: records.SessionRecord,
+        update_us: int,
+        also: Callable[[Transaction], object] | None = None,
+    ) -> Session:
+        """Makes the session seen. AlreadyExistsError SESSION_EXISTS where its id is taken.
+
+        `also` is done before, in the same transaction.
+        """
 
         def write(txn: Transaction) -> Session:
+            if also is not None:
+                also(txn)
             return self._publish(txn, header, update_us)
 
         return await self._ledger.store.write(write)

@@ -10,7 +10,9 @@ from oblix.v1 import messages_pb2
 from oblix.v1 import sessions_pb2 as pb
 
 from oblixd.errors import AlreadyExistsError, InvalidArgumentError
+from oblixd.sessions.catalog import Entry
 from oblixd.sessions.drafts import Draft
+from oblixd.sessions.growth import Growth, deleted_sources
 from oblixd.sessions.ids import UniqueIds, new_id, pack
 from oblixd.sessions.ledger import Ledger
 from oblixd.sessions.records import message_record
@@ -36,6 +38,7 @@ Refusal = InvalidArgumentError | AlreadyExistsError
 
 MAX_BATCH_BYTES = 4 * 2**20
 ALREADY_IMPORTED = "ALREADY_IMPORTED"
+IMPORT_DELETED = "IMPORT_DELETED"
 
 
 async def import_sessions(
@@ -61,6 +64,7 @@ class _Import:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._opened = 0
+        self._deleted: frozenset[str] | None = None
         self.incoming: _Incoming | None = None
         self.totals = pb.ImportTotals()
 
@@ -75,7 +79,9 @@ class _Import:
 
     def open(self, header: pb.ImportHeader) -> None:
         """The next session comes in."""
-        self.incoming = _Incoming(self._ledger, header)
+        if header.grow and self._deleted is None:
+            self._deleted = deleted_sources(self._ledger)
+        self.incoming = _Incoming(self._ledger, header, self._deleted or frozenset())
         self._opened += 1
 
     async def add(self, batch: pb.MessageBatch) -> None:
@@ -89,10 +95,13 @@ class _Import:
         result = await incoming.close()
         self.incoming = None
         result.index = self._opened - 1
-        if not result.reason:
+        if result.added_count:
+            self.totals.grown_count += 1
+            self.totals.message_count += result.added_count
+        elif not result.reason:
             self.totals.imported_count += 1
             self.totals.message_count += result.session.message_count
-        elif result.reason == ALREADY_IMPORTED:
+        elif result.reason in (ALREADY_IMPORTED, IMPORT_DELETED):
             self.totals.skipped_count += 1
         else:
             self.totals.refused_count += 1
@@ -102,8 +111,11 @@ class _Import:
 class _Incoming:
     """One session that is coming in. After a refusal the rest of it is passed over."""
 
-    def __init__(self, ledger: Ledger, header: pb.ImportHeader) -> None:
+    def __init__(self, ledger: Ledger, header: pb.ImportHeader, deleted: frozenset[str]) -> None:
         self._ledger = ledger
+        self._growth = Growth(ledger, header.session.source_id)
+        self._grow = header.grow and header.skip_existing
+        self._deleted = deleted
         self._draft = Draft(ledger)
         self._unique = UniqueIds()
         self._hash = ContentHash(header.session)
@@ -114,6 +126,7 @@ class _Incoming:
         self._refusal: Refusal | None = None
         try:
             self._open(header.session, header.keep_id)
+            self._take_parent(header.parent_source_id)
         except (InvalidArgumentError, AlreadyExistsError) as error:
             self._refusal = error
 
@@ -125,6 +138,7 @@ class _Incoming:
             _check_batch(batch)
             for message in batch.messages:
                 self._hash.add(message)
+                self._growth.add(message)
                 record = self._record(message, f"messages[{self._draft.message_count}]")
                 await self._draft.add(record.SerializeToString())
         except InvalidArgumentError as error:
@@ -143,13 +157,43 @@ class _Incoming:
     async def _publish(self) -> pb.ImportResult:
         if self._header.source_id:
             self._header.source_hash = self._hash.digest()
+            self._growth.sign(self._header)
         if not self._skip_existing:
             return pb.ImportResult(session=await self._draft.publish(self._header, self._update_us))
+        if self._grow and self._growth.before is not None:
+            return await self._publish_grown(self._growth.before)
+        if self._grow and self._header.source_id in self._deleted:
+            self._draft.drop()
+            detail = "It was imported before and deleted here. Undelete it, or import it again."
+            return pb.ImportResult(reason=IMPORT_DELETED, detail=detail)
         session, is_new = await self._draft.publish_once(self._header, self._update_us)
-        if is_new:
-            return pb.ImportResult(session=session)
-        detail = f"It is here already, as session {session.id}, with the same content."
-        return pb.ImportResult(session=session, reason=ALREADY_IMPORTED, detail=detail)
+        return pb.ImportResult(session=session) if is_new else _here_already(session)
+
+    async def _publish_grown(self, before: Entry) -> pb.ImportResult:
+        """Brings the earlier session up to date, or makes one beside it."""
+        if self._growth.is_changed:
+            session = await self._draft.publish(self._header, self._update_us, self._growth.retire)
+            detail = f"Its source tells it differently than before: it replaces session {before.header.id}."
+            return pb.ImportResult(session=session, detail=detail)
+        if not self._growth.new_count:
+            self._draft.drop()
+            return _here_already(before.session())
+        grown = await self._growth.pour(self._draft, self._header, self._update_us)
+        if grown is not None:
+            return pb.ImportResult(session=grown, added_count=self._growth.new_count)
+        self._header.parent_session_id = before.header.id
+        self._header.parent_sequence = before.header.source_sequence
+        session = await self._draft.publish(self._header, self._update_us)
+        detail = f"Session {before.header.id} was continued here as well: this is a fork of it."
+        return pb.ImportResult(session=session, detail=detail)
+
+    def _take_parent(self, source_id: str) -> None:
+        check_source_id(source_id, "parent_source_id")
+        if source_id:
+            with self._ledger.store.read() as txn:
+                parent = self._ledger.catalog.latest_import(txn, source_id)
+            if parent is not None:
+                self._header.parent_session_id = parent.header.id
 
     def drop(self) -> None:
         """Gives up on it."""
@@ -200,6 +244,11 @@ class _Incoming:
         record = message_record(message)
         record.id = self._unique.claim(pack(message.id))
         return record
+
+
+def _here_already(session: pb.Session) -> pb.ImportResult:
+    detail = f"It is here already, as session {session.id}, with the same content."
+    return pb.ImportResult(session=session, reason=ALREADY_IMPORTED, detail=detail)
 
 
 def _check_header(session: pb.Session) -> None:

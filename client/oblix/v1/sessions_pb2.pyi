@@ -1146,6 +1146,8 @@ class ImportHeader(message.Message):
     SESSION_FIELD_NUMBER: builtins.int
     KEEP_ID_FIELD_NUMBER: builtins.int
     SKIP_EXISTING_FIELD_NUMBER: builtins.int
+    GROW_FIELD_NUMBER: builtins.int
+    PARENT_SOURCE_ID_FIELD_NUMBER: builtins.int
     keep_id: builtins.bool
     """True: keep session.id; one that exists already is refused with
     SESSION_EXISTS, one of a session that was deleted and can be brought back
@@ -1155,6 +1157,20 @@ class ImportHeader(message.Message):
     """True: a session whose session.source_id is here already with the same
     content is skipped, not taken twice. The content is compared by a hash
     over title, metadata, context and messages as they were sent.
+    """
+    grow: builtins.bool
+    """True: a session that an earlier import made of the same session.source_id
+    is brought up to date instead of taken twice. What follows its messages is
+    added to it, and nothing else of it changes. Where messages were added to
+    it here since, or its source now tells other messages, the source's is
+    taken as a session of its own; in the second case the old one is deleted
+    and can be brought back. One that was deleted here, and can be brought
+    back, is skipped with IMPORT_DELETED. Needs session.source_id and
+    skip_existing. Sessions that were imported without this grow, too.
+    """
+    parent_source_id: builtins.str
+    """The source_id of the session that this one was forked from: where that was
+    imported, it becomes the parent. At most 512 characters. Empty: none.
     """
     @builtins.property
     def session(self) -> Session:
@@ -1166,10 +1182,12 @@ class ImportHeader(message.Message):
         session: Session | None = ...,
         keep_id: builtins.bool = ...,
         skip_existing: builtins.bool = ...,
+        grow: builtins.bool = ...,
+        parent_source_id: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["session", b"session"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["keep_id", b"keep_id", "session", b"session", "skip_existing", b"skip_existing"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["grow", b"grow", "keep_id", b"keep_id", "parent_source_id", b"parent_source_id", "session", b"session", "skip_existing", b"skip_existing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1235,6 +1253,7 @@ class ImportResult(message.Message):
     SESSION_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     DETAIL_FIELD_NUMBER: builtins.int
+    ADDED_COUNT_FIELD_NUMBER: builtins.int
     index: builtins.int
     """The place of its header in the stream, from 0."""
     reason: builtins.str
@@ -1243,6 +1262,10 @@ class ImportResult(message.Message):
     """
     detail: builtins.str
     """The reason for a person."""
+    added_count: builtins.int
+    """How many messages were added to a session that was here already. 0: it is
+    a new one, or nothing was added.
+    """
     @builtins.property
     def session(self) -> Session:
         """The session as it was recorded, or as it is here already. Unset where it
@@ -1256,10 +1279,11 @@ class ImportResult(message.Message):
         session: Session | None = ...,
         reason: builtins.str = ...,
         detail: builtins.str = ...,
+        added_count: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["session", b"session"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["detail", b"detail", "index", b"index", "reason", b"reason", "session", b"session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["added_count", b"added_count", "detail", b"detail", "index", b"index", "reason", b"reason", "session", b"session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1273,6 +1297,7 @@ class ImportTotals(message.Message):
     REFUSED_COUNT_FIELD_NUMBER: builtins.int
     MESSAGE_COUNT_FIELD_NUMBER: builtins.int
     SKIPPED_COUNT_FIELD_NUMBER: builtins.int
+    GROWN_COUNT_FIELD_NUMBER: builtins.int
     imported_count: builtins.int
     """Sessions that were recorded."""
     refused_count: builtins.int
@@ -1281,6 +1306,10 @@ class ImportTotals(message.Message):
     """Messages that were recorded."""
     skipped_count: builtins.int
     """Sessions that were skipped because they are here already."""
+    grown_count: builtins.int
+    """Sessions that were here already and got more messages. They are not in
+    imported_count; their new messages are in message_count.
+    """
     def __init__(
         self,
         *,
@@ -1288,10 +1317,11 @@ class ImportTotals(message.Message):
         refused_count: builtins.int = ...,
         message_count: builtins.int = ...,
         skipped_count: builtins.int = ...,
+        grown_count: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["imported_count", b"imported_count", "message_count", b"message_count", "refused_count", b"refused_count", "skipped_count", b"skipped_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["grown_count", b"grown_count", "imported_count", b"imported_count", "message_count", b"message_count", "refused_count", b"refused_count", "skipped_count", b"skipped_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

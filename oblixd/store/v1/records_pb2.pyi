@@ -131,6 +131,8 @@ class SessionRecord(message.Message):
     SOURCE_ID_FIELD_NUMBER: builtins.int
     SOURCE_HASH_FIELD_NUMBER: builtins.int
     ROUTING_POLICY_FIELD_NUMBER: builtins.int
+    SOURCE_CHAIN_FIELD_NUMBER: builtins.int
+    SOURCE_SEQUENCE_FIELD_NUMBER: builtins.int
     id: builtins.str
     """The session's id."""
     title: builtins.str
@@ -153,6 +155,10 @@ class SessionRecord(message.Message):
     """A hash of what the import sent."""
     routing_policy: builtins.str
     """The name of its prompts' routing policy. Empty: the configuration's."""
+    source_chain: builtins.bytes
+    """A hash over the messages that the import sent. Empty: it can't grow."""
+    source_sequence: builtins.int
+    """The place of the last message that came from the import's source."""
     @builtins.property
     def metadata(self) -> struct_pb2.Struct:
         """The program's labels."""
@@ -182,10 +188,12 @@ class SessionRecord(message.Message):
         source_id: builtins.str = ...,
         source_hash: builtins.bytes = ...,
         routing_policy: builtins.str = ...,
+        source_chain: builtins.bytes = ...,
+        source_sequence: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["context", b"context", "metadata", b"metadata", "retention", b"retention"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["archived", b"archived", "context", b"context", "create_us", b"create_us", "id", b"id", "local_only", b"local_only", "metadata", b"metadata", "parent_sequence", b"parent_sequence", "parent_session_id", b"parent_session_id", "retention", b"retention", "routing_policy", b"routing_policy", "source_hash", b"source_hash", "source_id", b"source_id", "title", b"title", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["archived", b"archived", "context", b"context", "create_us", b"create_us", "id", b"id", "local_only", b"local_only", "metadata", b"metadata", "parent_sequence", b"parent_sequence", "parent_session_id", b"parent_session_id", "retention", b"retention", "routing_policy", b"routing_policy", "source_chain", b"source_chain", "source_hash", b"source_hash", "source_id", b"source_id", "source_sequence", b"source_sequence", "title", b"title", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,131 @@
+"""Conversations that are imported again: what their source says now, added to what it said before."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from oblix.v1 import messages_pb2
+from oblix.v1.sessions_pb2 import Session
+
+from oblixd.errors import NotFoundError
+from oblixd.sessions.catalog import Entry
+from oblixd.sessions.deletion import delete_now
+from oblixd.sessions.drafts import CHUNK_MESSAGES, Draft
+from oblixd.sessions.ledger import Ledger
+from oblixd.sessions.sources import ChainHash
+from oblixd.store import Transaction
+from oblixd.store.v1 import records_pb2 as records
+
+
+class Growth:
+    """One import of a source, beside the session that an earlier import made of it.
+
+    The earlier one is known by a hash over its messages: where the first messages that
+    come in have the same, the rest is new.
+    """
+
+    def __init__(self, ledger: Ledger, source_id: str) -> None:
+        self._ledger = ledger
+        self._chain = ChainHash()
+        self._digests: dict[int, bytes] = {}
+        self._before: Entry | None = None
+        if source_id:
+            with ledger.store.read() as txn:
+                self._before = ledger.catalog.latest_import(txn, source_id)
+        self._note()
+
+    def add(self, message: messages_pb2.Message) -> None:
+        """The next message that came in."""
+        self._chain.add(message)
+        self._note()
+
+    def sign(self, header: records.SessionRecord) -> None:
+        """Writes into a header what its source told."""
+        header.source_chain, header.source_sequence = self._chain.digest(), self._chain.count
+
+    @property
+    def before(self) -> Entry | None:
+        """The session that is here already, as it was when the import began."""
+        return self._before
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether the source now tells other messages than those that were imported."""
+        return self._before is not None and self._digests.get(self._start) != self._before.header.source_chain
+
+    @property
+    def new_count(self) -> int:
+        """How many messages follow those that were imported."""
+        return self._chain.count - self._start
+
+    def retire(self, txn: Transaction) -> bool:
+        """Deletes the earlier session, to be brought back, unless something was added to it here.
+
+        One step of the caller's transaction. Tells whether it was deleted.
+        """
+        if self._before is None or self._is_continued(txn, self._start):
+            return False
+        delete_now(self._ledger, self._before.ref, True, txn)
+        return True
+
+    async def pour(self, draft: Draft, header: records.SessionRecord, update_us: int) -> Session | None:
+        """Adds the new messages to the earlier session, bit by bit. None where it is not as it was.
+
+        `header` is what the source tells now. After a crash in between, the next import goes on.
+        """
+        number, whole = await draft.finish()
+        session = None
+        for start in range(self._start, self._chain.count, CHUNK_MESSAGES):
+            end = min(start + CHUNK_MESSAGES, self._chain.count)
+            source = records.SessionRecord()
+            source.CopyFrom(header)
+            source.source_sequence = end
+            source.source_chain = self._chain.digest() if end == self._chain.count else self._digests[end]
+
+            def write(
+                txn: Transaction, start: int = start, end: int = end, source: records.SessionRecord = source
+            ) -> Session | None:
+                if self._before is None or self._is_continued(txn, start):
+                    return None
+                entry = self._ledger.catalog.entry(txn, self._before.ref)
+                scan = self._ledger.transcript.scan(txn, number, whole, start + 1)
+                payloads = [payload for _, payload in islice(scan, end - start)]
+                self._ledger.transcript.append(txn, entry.number, entry.progress, payloads)
+                self._ledger.catalog.grown(txn, entry, source, max(update_us, entry.progress.update_us))
+                return entry.session()
+
+            session = await self._ledger.store.write(write)
+            if session is None:
+                return None
+        draft.drop()
+        return session
+
+    @property
+    def _start(self) -> int:
+        return self._before.header.source_sequence if self._before is not None else 0
+
+    def _note(self) -> None:
+        """Keeps the hash where the earlier messages end, and at each bit after that."""
+        beyond = self._chain.count - self._start
+        if beyond >= 0 and beyond % CHUNK_MESSAGES == 0:
+            self._digests[self._chain.count] = self._chain.digest()
+
+    def _is_continued(self, txn: Transaction, end: int) -> bool:
+        """Whether the earlier session has messages that are not its source's, or is gone."""
+        if self._before is None:
+            return True
+        try:
+            progress = self._ledger.catalog.progress(txn, self._before.ref)
+        except NotFoundError:
+            return True
+        return progress.next_sequence != end + 1 or progress.HasField("running")
+
+
+def deleted_sources(ledger: Ledger) -> frozenset[str]:
+    """The sources of the sessions that were deleted and can be brought back."""
+    with ledger.store.read() as txn:
+        kept = [
+            records.DeletedRecord.FromString(payload).header.source_id
+            for _, payload in ledger.tables.deleted.ascending(txn, b"")
+        ]
+    return frozenset(filter(None, kept))
