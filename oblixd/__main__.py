@@ -61,11 +61,15 @@ def _serve(paths: Paths) -> int:
         # Only who holds the lock pays for these: ten clients may start ten of us at once.
         from oblixd import logs  # noqa: PLC0415 - as said above
         from oblixd.daemon import Daemon  # noqa: PLC0415 - as said above
+        from oblixd.models import outbound  # noqa: PLC0415 - as said above
+
+        # Before anything reads them: they would send everybody's prompts through somebody's proxy.
+        ignored = outbound.clean(os.environ)
 
         logs.set_up(config.daemon.log_level, paths.log)
         for notice in loaded.notices:
             logging.getLogger(__name__).warning("%s", notice)
-        asyncio.run(Daemon(config, paths).run())
+        asyncio.run(Daemon(config, paths, ignored).run())
     return 0
 
 

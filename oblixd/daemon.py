@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 from oblix.v1 import daemon_pb2
@@ -22,11 +23,12 @@ from oblixd.models import http
 from oblixd.models.base import Location
 from oblixd.models.embedded.connection import EmbeddedModels
 from oblixd.models.exchanges import Exchange, OnExchange
+from oblixd.models.outbound import Trust, Way
 from oblixd.models.providers import providers
 from oblixd.models.pulls import Pulls
 from oblixd.models.registry import Registry
 from oblixd.monitor import Monitor
-from oblixd.monitor.network import Network, Seen
+from oblixd.monitor.network import Network, Seen, Target
 from oblixd.paths import Paths
 from oblixd.rpc.daemon import About, DaemonServicer
 from oblixd.rpc.endpoint import EndpointServicer
@@ -53,9 +55,11 @@ class Daemon:
     The caller holds the lock.
     """
 
-    def __init__(self, config: Config, paths: Paths) -> None:
+    def __init__(self, config: Config, paths: Paths, ignored: Sequence[str] = ()) -> None:
+        """`ignored`: variables of the environment about proxies and certificates, which decide nothing."""
         self._config = config
         self._paths = paths
+        self._network = furnishing.network(config, ignored)
         self._ending = asyncio.Event()
         self._hurry = asyncio.Event()
         self._grace_s = config.daemon.grace_s
@@ -91,7 +95,7 @@ class Daemon:
         sessions.on_deleted = executions.session_deleted
         monitor.network.on_back = executions.cooldowns.way_is_back
         callers = Callers(registry.touch)
-        server, pulls = Server(callers.called), Pulls(config.ollama.endpoint)
+        server, pulls = Server(callers.called), Pulls(config.ollama.endpoint, lambda: self._network)
         server.add(
             executions=ExecutionServicer(executions),
             sessions=SessionServicer(sessions, search, policies.check_name),
@@ -146,10 +150,13 @@ class Daemon:
             check_interval_s=config.monitor.check_interval_s,
             own_pids=embedded.pids,
             origins=lambda: registry.origins(Location.CLOUD),
+            target_of=lambda origin: _target(origin, registry.way_to(origin)),
             local_origins=lambda: registry.origins(Location.LOCAL),
             data=self._paths.data,
         )
-        made_by = providers(embedded, furnishing.ollama(config), _shown_to(monitor.network))
+        made_by = providers(
+            embedded, furnishing.ollama(config), _shown_to(monitor.network), lambda: self._network
+        )
         registry = Registry(made_by, furnishing.models(config, embedded.names, os.environ))
         cleanup.push_async_callback(registry.close)
         monitor.network.on_left = registry.break_off
@@ -239,6 +246,12 @@ class Daemon:
             await asyncio.gather(task, return_exceptions=True)
 
         cleanup.push_async_callback(drop)
+
+
+def _target(origin: str, way: Way) -> Target:
+    """What is looked at to tell whether a server can be reached."""
+    trust = None if way.trust == Trust() else way.trust.context
+    return Target.of(origin, way.proxy.url if way.proxy else "", trust)
 
 
 def _shown_to(network: Network) -> OnExchange:

@@ -19,9 +19,11 @@ from oblixd.models import hooks
 from oblixd.models.base import Location
 from oblixd.models.embedded import files
 from oblixd.models.embedded.connection import EmbeddedSettings
+from oblixd.models.endpoints import is_loopback
 from oblixd.models.hooks import HookSpec
 from oblixd.models.ollama_facts import OllamaSettings
 from oblixd.models.options import ModelOptions
+from oblixd.models.outbound import NetworkConfig
 from oblixd.paths import Paths
 from oblixd.routing.written import Definition, Rule, definition_of, rule_of
 from oblixd.sessions import Keeping
@@ -103,6 +105,12 @@ def ollama(config: Config) -> OllamaSettings:
     return OllamaSettings(given.endpoint, given.num_ctx, given.keep_alive, given.parallel)
 
 
+def network(config: Config, ignored: Sequence[str] = ()) -> NetworkConfig:
+    """How servers outside this machine are reached. `ignored`: variables of the environment, for messages."""
+    given = config.network
+    return NetworkConfig(given.proxy, given.no_proxy, given.ca_file, given.ca_dir, tuple(ignored))
+
+
 def endpoints(config: Config) -> dict[str, str]:
     """Where a provider's models are, for a hook that names no endpoint."""
     return {
@@ -173,7 +181,7 @@ def _own_endpoint(config: Config, table: ModelTable) -> str:
 def _location(table: ModelTable) -> Location | None:
     if table.location is not None:
         return Location(table.location)
-    return Location.LOCAL if table.provider == "custom" and hooks.is_loopback(table.endpoint) else None
+    return Location.LOCAL if table.provider == "custom" and is_loopback(table.endpoint) else None
 
 
 def _key(config: Config, table: ModelTable, environ: Mapping[str, str]) -> str:

@@ -1,7 +1,8 @@
 """Where the key of a model comes from. It stays in memory, here and in the daemon.
 
 In this order: the call, the file that the call names, the environment
-(OPENAI_API_KEY, ANTHROPIC_API_KEY), the system's keyring.
+(OPENAI_API_KEY, ANTHROPIC_API_KEY), the system's keyring. A server that the
+environment names gets no key of the keyring's.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from oblix._checks import invalid
+from oblix._environment import Surroundings
 from oblix._files import path_of
 from oblix._streams import in_thread
 from oblix.errors import FailedPreconditionError
 from oblix.models import ModelType
 
-VARIABLES = {ModelType.OPENAI: "OPENAI_API_KEY", ModelType.CLAUDE: "ANTHROPIC_API_KEY"}
 LONGEST_KEY = 8192
 """Characters."""
 SERVICE = "oblix"
@@ -28,8 +29,10 @@ FROM_KEYRING = {ModelType.OPENAI, ModelType.CLAUDE, ModelType.CUSTOM}
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
-async def key_of(kind: ModelType, endpoint: object, api_key: object, api_key_file: object) -> str:
-    """The key for a model; empty where there is none.
+async def key_of(
+    kind: ModelType, endpoint: object, api_key: object, api_key_file: object, around: Surroundings
+) -> str:
+    """The key for a model; empty where there is none. `around`: what the environment says of the provider.
 
     Raises InvalidArgumentError for what can't be a key, and FailedPreconditionError
     for a file that others can read, or that can't be read, and a keyring that is locked.
@@ -40,8 +43,10 @@ async def key_of(kind: ModelType, endpoint: object, api_key: object, api_key_fil
         return _checked(api_key, "api_key")
     if api_key_file:
         return in_file(path_of(api_key_file))
-    if given := os.environ.get(VARIABLES.get(kind, "")):
-        return _checked(given.strip(), VARIABLES[kind])
+    if around.key:
+        return _checked(around.key, around.variable)
+    if around.endpoint and not endpoint:
+        return ""
     if kind in FROM_KEYRING and find_spec("keyring"):
         return await in_thread(lambda: _in_keyring(str(endpoint or kind.value)))
     return ""

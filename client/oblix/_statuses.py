@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import grpc
 
 from oblix import errors
+from oblix._environment import network_hint
 from oblix._holder import remedy
 
 CLASSES: dict[grpc.StatusCode, type[errors.OblixError]] = {
@@ -37,6 +38,9 @@ LOST = "CONNECTION_LOST"
 
 NOT_DONE = {UNREACHABLE, "DAEMON_STOPPING", "STORE_CLOSED"}
 """Reasons after which the same call may go to the next daemon, whatever it does."""
+
+DIRECT = "direct"
+"""How a server was reached that could not be: the configuration names no proxy and no certificates."""
 
 # What to make of a status that gRPC itself gave.
 _EXPLAINED = {
@@ -73,6 +77,8 @@ def to_error(call: grpc.Call, pid: int = 0) -> errors.OblixError:
     if _TOO_LARGE in details and not reason:
         return _too_large(details)
     message = details if reason else _EXPLAINED.get(call.code(), "{}").format(details)
+    if metadata.get("way") == DIRECT:
+        message += network_hint()
     return CLASSES.get(call.code(), errors.OblixError)(message, reason=reason, metadata=metadata)
 
 

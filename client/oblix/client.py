@@ -11,6 +11,7 @@ from oblix import _machine
 from oblix._address import address_of
 from oblix._backup import BackupCalls
 from oblix._chat import ChatCalls
+from oblix._environment import certificates, surroundings
 from oblix._executions import ExecutionCalls
 from oblix._explain import ExplainCalls
 from oblix._hooks import configuration_of, hook_request, type_of
@@ -82,18 +83,22 @@ class OblixClient(
 
         Also a model that can't be reached now is hooked; prompts then say so. One
         that this client hooked before is replaced: a key or an endpoint may change.
-        `endpoint`: an http or https URL where it is not the provider's own.
+        `endpoint`: an http or https URL where it is not the provider's own; else
+        that of OPENAI_BASE_URL, ANTHROPIC_BASE_URL or OLLAMA_HOST.
         The key is `api_key`, else what is in `api_key_file` (which only its owner
         may read), in OPENAI_API_KEY or ANTHROPIC_API_KEY, or in the system's
         keyring, where the package `keyring` is installed; it stays in memory, here
         and in the daemon. `location`: `local` or `cloud`, where it
-        is not to be derived (required for ModelType.CUSTOM). Further options:
-        `num_ctx`, `keep_alive`, `context_window`, `max_running`. Raises
+        is not to be derived (required for ModelType.CUSTOM). Further options are
+        those of a `[[models]]` table (docs/configuration.md): `num_ctx`, `keep_alive`,
+        `context_window`, `max_running`, `headers`, `proxy`, `ca_file` ... Raises
         InvalidArgumentError, and FailedPreconditionError for a key file that others
         can read and a keyring that is locked.
         """
-        request = hook_request(model_type, model_name, endpoint, kwargs)
-        request.api_key = await key_of(type_of(model_type), endpoint, api_key, api_key_file)
+        kind = type_of(model_type)
+        around = surroundings(kind)
+        request = hook_request(kind, model_name, endpoint or around.endpoint, certificates(kwargs))
+        request.api_key = await key_of(kind, endpoint, api_key, api_key_file, around)
         await self._hooks.add(request)
         return True
 

@@ -58,7 +58,7 @@ def to_client(error: ModelError, attempts: Sequence[pb.FailedAttempt], **where: 
     if where.get("message_id"):
         message += f" Your message is kept in session {where['session_id']}."
     model = attempts[-1].model
-    told = {**error.numbers, **where}
+    told = {**error.numbers, **({"way": error.way} if error.way else {}), **where}
     return _STATUS[error.kind](error.kind.value, message, model=model, endpoint=error.endpoint, **told)
 
 

@@ -14,6 +14,8 @@ from typing import Protocol
 
 from oblix.v1 import messages_pb2 as pb
 
+from oblixd.models.outbound import Way
+
 
 class Location(enum.Enum):
     """Where a model runs, as seen from this machine."""
@@ -208,6 +210,8 @@ class ModelError(Exception):
         """Where the model's server listens. Empty for the embedded one."""
         self.retry_after_s = retry_after_s
         """When the server wants to be asked again, in seconds."""
+        self.way = ""
+        """`direct` where a server could not be reached and nothing is configured for the way there."""
         self.numbers = numbers
         """The values of the message by name, for a program."""
         self.is_final = False
@@ -261,6 +265,9 @@ class Connection(Protocol):
 
     def keep_warm(self) -> None:
         """Have a connection to its server open before the next stream, from here on. Sends nothing on it."""
+
+    def way(self) -> Way:
+        """How its server is reached now: by which proxy, and by whose certificates."""
 
     async def confirm_location(self) -> None:
         """Make sure that `location`, `context_window` and `features` are true now.

@@ -17,10 +17,11 @@ from oblixd.models.base import (
     ToolChoice,
 )
 from oblixd.models.claude_messages import MessageDecoder
-from oblixd.models.connection import HttpConnection
+from oblixd.models.connection import HttpConnection, NetworkNow
 from oblixd.models.exchanges import OnExchange, unheard
 from oblixd.models.failures import Peer
 from oblixd.models.hooks import HookSpec
+from oblixd.models.outbound import NetworkConfig
 from oblixd.models.prompts import Said, arguments_of, in_base64, joined, parameters_of, said, schema_of
 from oblixd.models.servers import PATIENCE, Patience, Server
 
@@ -38,7 +39,12 @@ class ClaudeConnection(HttpConnection):
     path = "/v1/messages"
 
     def __init__(
-        self, spec: HookSpec, *, patience: Patience = PATIENCE, on_exchange: OnExchange = unheard
+        self,
+        spec: HookSpec,
+        *,
+        patience: Patience = PATIENCE,
+        on_exchange: OnExchange = unheard,
+        network: NetworkNow = NetworkConfig,
     ) -> None:
         peer = Peer(
             title="Claude",
@@ -48,7 +54,10 @@ class ClaudeConnection(HttpConnection):
         )
         headers = {"anthropic-version": API_VERSION, "x-api-key": spec.api_key}
         super().__init__(
-            spec, Server(peer, spec.endpoint.removesuffix("/v1"), headers, patience=patience), on_exchange
+            spec,
+            Server(peer, spec.endpoint.removesuffix("/v1"), headers, patience=patience),
+            on_exchange,
+            network,
         )
 
     def body(self, request: ChatRequest) -> dict[str, Any]:

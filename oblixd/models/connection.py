@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from http import HTTPStatus
@@ -24,22 +24,29 @@ from oblixd.models.base import (
     UnableError,
 )
 from oblixd.models.egress import Egress, IsLocalOnly
+from oblixd.models.endpoints import origin_of
 from oblixd.models.exchanges import OnExchange, unheard
-from oblixd.models.hooks import HookSpec, derived_location, origin_of
+from oblixd.models.hooks import HookSpec, derived_location
 from oblixd.models.http import HttpClient
 from oblixd.models.options import secrets_of
+from oblixd.models.outbound import NetworkConfig, Way, way_of
 from oblixd.models.servers import PROBE_PATIENCE, Server, patience_of
 
 _READY = Status(State.READY)
+NetworkNow = Callable[[], NetworkConfig]
+"""Gives what the configuration says of the network at this moment."""
 
 
 class HttpConnection(ABC):
     """A model behind an HTTP server. A provider writes requests and reads answers in its own format."""
 
-    path: str
-    """Where requests are posted."""
-
-    def __init__(self, spec: HookSpec, server: Server, on_exchange: OnExchange = unheard) -> None:
+    def __init__(
+        self,
+        spec: HookSpec,
+        server: Server,
+        on_exchange: OnExchange = unheard,
+        network: NetworkNow = NetworkConfig,
+    ) -> None:
         self.provider = spec.provider
         self.name = spec.name
         self.endpoint = spec.endpoint
@@ -50,11 +57,16 @@ class HttpConnection(ABC):
         self.features: tuple[str, ...] = ()
         self.memory_bytes = 0
         self._spec = spec
-        server = adjusted(server, spec)
+        server = adjusted(server, spec, network)
         self._peer = server.peer
         self._http = HttpClient(server, on_exchange)
         self._status = Status()
         self._streams = Streams()
+
+    @property
+    @abstractmethod
+    def path(self) -> str:
+        """Where requests are posted."""
 
     @abstractmethod
     def body(self, request: ChatRequest) -> dict[str, Any]:
@@ -87,6 +99,10 @@ class HttpConnection(ABC):
     def status(self) -> Status:
         """See `Connection.status`."""
         return self._status
+
+    def way(self) -> Way:
+        """See `Connection.way`."""
+        return self._http.server.way()
 
     async def confirm_location(self) -> None:  # noqa: B027 - the endpoint says it all, but for Ollama
         """See `Connection.confirm_location`."""
@@ -151,9 +167,9 @@ class HttpConnection(ABC):
         return {key: value for key, value in body.items() if key not in options.omit}
 
 
-def adjusted(server: Server, spec: HookSpec) -> Server:
-    """Apply what the model's options say of its server."""
-    options = spec.options
+def adjusted(server: Server, spec: HookSpec, network: NetworkNow = NetworkConfig) -> Server:
+    """Apply what the model's options and the configuration say of its server."""
+    options, is_local = spec.options, derived_location(spec) is Location.LOCAL
     headers = {**server.headers, **options.headers}
     if options.key_header and spec.api_key:
         headers = {name: value for name, value in headers.items() if spec.api_key not in value}
@@ -163,6 +179,7 @@ def adjusted(server: Server, spec: HookSpec) -> Server:
         headers=headers,
         query=options.query,
         patience=patience_of(options, server.patience),
+        way=lambda: way_of(spec.endpoint, options, network(), is_local=is_local),
         peer=replace(server.peer, secrets=secrets_of(options)),
     )
 

@@ -9,11 +9,13 @@ from oblix.v1 import messages_pb2 as pb
 
 from oblixd.models.answers import object_of, text_of
 from oblixd.models.base import ModelError, ModelErrorKind, State, Status
+from oblixd.models.connection import NetworkNow
 from oblixd.models.egress import Egress, IsLocalOnly
 from oblixd.models.exchanges import OnExchange, unheard
 from oblixd.models.hooks import HookSpec
 from oblixd.models.llamacpp import Limits, Tokeniser, limits_of
 from oblixd.models.openai import OpenAIConnection
+from oblixd.models.outbound import NetworkConfig
 from oblixd.models.servers import PATIENCE, Patience
 from oblixd.models.token_usage import count_of
 
@@ -25,9 +27,16 @@ class CustomConnection(OpenAIConnection):
     """A model of a custom endpoint. What its server tells of its limits is found out once."""
 
     def __init__(
-        self, spec: HookSpec, *, patience: Patience = PATIENCE, on_exchange: OnExchange = unheard
+        self,
+        spec: HookSpec,
+        *,
+        patience: Patience = PATIENCE,
+        on_exchange: OnExchange = unheard,
+        network: NetworkNow = NetworkConfig,
     ) -> None:
-        super().__init__(spec, patience=patience, on_exchange=on_exchange, title="The endpoint")
+        super().__init__(
+            spec, patience=patience, on_exchange=on_exchange, network=network, title="The endpoint"
+        )
         # Servers other than OpenAI's know only the older name.
         self.limit = "max_tokens"
         self._tokeniser = Tokeniser(self._http)
@@ -55,7 +64,7 @@ class CustomConnection(OpenAIConnection):
 
     async def ask(self) -> Status:
         """Read the server's list of models. It may answer to names that it does not list."""
-        entry = _entry(await self.get(f"{self.prefix}/models"), self.name)
+        entry = _entry(await self.list_models(), self.name)
         self._is_llamacpp = text_of(entry, "owned_by") == "llamacpp"
         limits = await self._props() if self._is_llamacpp else Limits(_window(entry))
         self.context_window = self._spec.count("context_window") or limits.context

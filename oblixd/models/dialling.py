@@ -1,12 +1,13 @@
 """How connections are opened: aiohttp's session and sockets, with explicit limits and without surprises.
 
 No proxy and no cookie of the environment is used, and compression is neither
-asked for nor accepted.
+asked for nor accepted. A proxy of the configuration is.
 """
 
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -14,8 +15,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
+from yarl import URL
 
+from oblixd.models import loops
 from oblixd.models.exchanges import Course
+from oblixd.models.outbound import Way
 from oblixd.models.servers import Server
 
 KEPT_S = 300.0
@@ -38,6 +42,7 @@ def session(server: Server, connector: aiohttp.BaseConnector) -> aiohttp.ClientS
             "Accept-Encoding": "identity",
             "Content-Type": "application/json",
             "User-Agent": "oblix",
+            loops.HEADER: loops.MARKER,
             **server.headers,
         },
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -65,6 +70,16 @@ class _CheckedRequest(aiohttp.ClientRequest):
     async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
         _check.get()()
         return await super().send(conn)
+
+
+def route(way: Way, tls: ssl.SSLContext | None) -> dict[str, Any]:
+    """Say for a request, in aiohttp's words, which proxy it takes and who checks the certificate."""
+    words: dict[str, Any] = {} if tls is None else {"ssl": tls}
+    if way.proxy is not None:
+        words["proxy"] = URL(way.proxy.url)
+        if way.proxy.user:
+            words["proxy_auth"] = aiohttp.BasicAuth(way.proxy.user, way.proxy.password)
+    return words
 
 
 def connector(server: Server) -> aiohttp.BaseConnector:

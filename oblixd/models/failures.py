@@ -79,15 +79,16 @@ class Peer:
         """Refuse a request that this provider can't do: its server is not asked."""
         return UnableError(ModelErrorKind.REFUSED, self._without_key(message), endpoint=self.endpoint)
 
-    def refused(self) -> ModelError:
-        """Nothing listens there."""
-        return self.error(ModelErrorKind.UNREACHABLE, f"{self.title} isn't running{self._at}: {self.start}.")
+    def refused(self, hint: str = "") -> ModelError:
+        """Nothing listens there. `hint`: a sentence that is added."""
+        message = f"{self.title} isn't running{self._at}: {self.start}.{hint}"
+        return self.error(ModelErrorKind.UNREACHABLE, message)
 
-    def unreachable(self, why: str) -> ModelError:
-        """No connection came about, or it was lost before the first content."""
+    def unreachable(self, why: str, hint: str = "") -> ModelError:
+        """No connection came about, or it was lost before the first content. `hint`: one more sentence."""
         remedy = _REMEDIES[ModelErrorKind.UNREACHABLE]
         return self.error(
-            ModelErrorKind.UNREACHABLE, f"{self.title} can't be reached{self._at}: {why}. {remedy}."
+            ModelErrorKind.UNREACHABLE, f"{self.title} can't be reached{self._at}: {why}. {remedy}.{hint}"
         )
 
     def silent(self, seconds: float) -> ModelError:

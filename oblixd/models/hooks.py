@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
 from oblixd.errors import InvalidArgumentError
 from oblixd.models.base import Location
+from oblixd.models.endpoints import Endpoint, endpoint_of, is_loopback
+from oblixd.models.loops import refuse_own
 from oblixd.models.options import NONE, ModelOptions, options_of
 
 LONGEST_NAME = 256
 """Characters of a model's name."""
-LONGEST_ENDPOINT = 2048
-"""Characters of an endpoint."""
 LARGEST_KEY = 8192
 """Bytes of a key."""
 PROVIDERS = ("embedded", "ollama", "openai", "claude", "custom")
-
-_OWN_ENDPOINTS = {
-    "ollama": "http://localhost:11434",
-    "openai": "https://api.openai.com/v1",
-    "claude": "https://api.anthropic.com",
-}
-_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True)
@@ -86,7 +77,14 @@ def checked(
     if provider == "custom" and location is None:
         raise _invalid("location", 'Say where the endpoint runs: location="local" or location="cloud".')
     given = options if isinstance(options, ModelOptions) else options_of(options or {})
-    return HookSpec(provider, name, _endpoint(provider, endpoint), api_key, location, given)
+    found = endpoint_of(provider, endpoint, name)
+    refuse_own(found.url)
+    spec = HookSpec(provider, name, found.url, api_key, location, _with_endpoint(given, found))
+    if given.proxy not in {None, "none"} and derived_location(spec) is Location.LOCAL:
+        raise _invalid(
+            "options.proxy", "A model that runs locally is never reached through a proxy: leave it out."
+        )
+    return spec
 
 
 def derived_location(spec: HookSpec) -> Location:
@@ -100,67 +98,19 @@ def derived_location(spec: HookSpec) -> Location:
     return Location.CLOUD
 
 
-def origin_of(endpoint: str) -> str:
-    """Scheme, host and port of a checked endpoint, the port always told; empty for none."""
-    if not endpoint:
-        return ""
-    url = urlsplit(endpoint)
-    host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
-    return f"{url.scheme}://{host}:{url.port or _PORTS[url.scheme]}"
-
-
-def _endpoint(provider: str, endpoint: str) -> str:
-    if provider == "embedded":
-        if endpoint:
-            raise _invalid("endpoint", "The embedded model has no endpoint: leave it out.", given=endpoint)
-        return ""
-    endpoint = endpoint or _OWN_ENDPOINTS.get(provider, "")
-    if not endpoint:
-        raise _invalid("endpoint", "A custom model needs the URL of its server.")
-    if len(endpoint) > LONGEST_ENDPOINT:
-        raise _length("endpoint", "An endpoint", LONGEST_ENDPOINT, len(endpoint))
-    return _normal(_url(endpoint))
-
-
-def _url(endpoint: str) -> SplitResult:
-    # urlsplit drops line ends and tabs without a word.
-    sound = endpoint.isascii() and endpoint.isprintable() and " " not in endpoint
-    try:
-        url = urlsplit(endpoint)
-        sound = sound and url.port != 0 and bool(url.hostname) and url.scheme in {"http", "https"}
-        # As the resolver will: it takes no empty label, and none of more than 63 characters.
-        (url.hostname or "").encode("idna")
-    except ValueError:
-        sound = False
-    if not sound:
-        raise _invalid("endpoint", "An endpoint is a URL such as http://localhost:11434.")
-    if url.username is not None or url.password is not None or "?" in endpoint or "#" in endpoint:
-        raise _invalid("endpoint", "An endpoint has no user, query or fragment: send a key as api_key.")
-    return url
-
-
-def _normal(url: SplitResult) -> str:
-    return f"{url.scheme}://{url.netloc.lower()}{url.path.rstrip('/')}"
+def _with_endpoint(options: ModelOptions, endpoint: Endpoint) -> ModelOptions:
+    """Add what an endpoint says of its server. What the options say themselves goes before it."""
+    if not endpoint.query and endpoint.key_header is None:
+        return options
+    return msgspec.structs.replace(
+        options,
+        query={**endpoint.query, **options.query},
+        key_header=options.key_header or endpoint.key_header,
+    )
 
 
 def _is_header(value: str) -> bool:
     return value.isascii() and (value.isprintable() or not value)
-
-
-def is_loopback(endpoint: str) -> bool:
-    """Whether an endpoint's host is this machine by its name or address.
-
-    `0.0.0.0` and `::` lead to this machine, and so does a loopback address mapped into IPv6.
-    """
-    host = urlsplit(endpoint).hostname or ""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None) or address
-    return bool(mapped.is_loopback or mapped.is_unspecified)
 
 
 def _is_hosted(name: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from types import ModuleType
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from oblixd.models.allowance import Allowance
 from oblixd.models.egress import Egress, UnconfirmedError
 from oblixd.models.exchanges import OnExchange, unheard
+from oblixd.models.outbound import Trust, TrustError, Way
 from oblixd.models.servers import Patience, Server
 from oblixd.models.warmth import Warmth
 
@@ -35,6 +37,7 @@ class HttpClient:
         self._on_exchange = on_exchange
         self._transport: Transport | None = None
         self._warmth = Warmth(self._open_ahead)
+        self._retiring: set[asyncio.Task[None]] = set()
         self._closed = False
 
     @asynccontextmanager
@@ -83,6 +86,9 @@ class HttpClient:
         transport, self._transport = self._transport, None
         if transport is not None:
             await transport.close()
+        for retiring in self._retiring:
+            retiring.cancel()
+        await asyncio.gather(*self._retiring, return_exceptions=True)
 
     @asynccontextmanager
     async def _request(
@@ -103,14 +109,30 @@ class HttpClient:
         return await (await self._open()).open()
 
     async def _open(self) -> Transport:
+        way = self.server.way()
+        if self._transport is not None and self._transport.way != way:
+            # The configuration leads another way now: what is under way there goes on to its end.
+            former, self._transport = self._transport, None
+            self._retiring.add(retiring := asyncio.create_task(former.retire()))
+            retiring.add_done_callback(self._retiring.discard)
         if self._transport is None:
             module = await warm()
+            tls = await self._trusted(way)
             # Somebody else may have opened or closed it while this one waited for the import.
             if self._transport is None and not self._closed:
-                self._transport = module.Transport(self.server, self._on_exchange)
+                self._transport = module.Transport(self.server, way, tls, self._on_exchange)
         if self._transport is None or self._closed:
             raise self.server.peer.unreachable("the connection was closed here")
         return self._transport
+
+    async def _trusted(self, way: Way) -> ssl.SSLContext | None:
+        """Give what checks the server's certificate; None: the system's store alone."""
+        if way.trust == Trust():
+            return None
+        try:
+            return await asyncio.to_thread(way.trust.context)
+        except TrustError as error:
+            raise self.server.peer.unreachable(str(error)) from None
 
 
 async def warm() -> ModuleType:

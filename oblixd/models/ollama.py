@@ -23,7 +23,7 @@ from oblixd.models.base import (
     ToolChoice,
 )
 from oblixd.models.calls import Calls, arguments_text
-from oblixd.models.connection import HttpConnection
+from oblixd.models.connection import HttpConnection, NetworkNow
 from oblixd.models.exchanges import OnExchange, unheard
 from oblixd.models.failures import Peer
 from oblixd.models.finishes import FinishReasons
@@ -31,6 +31,7 @@ from oblixd.models.framing import Events
 from oblixd.models.hooks import HookSpec, derived_location
 from oblixd.models.http import HttpClient
 from oblixd.models.ollama_facts import Facts, Loaded, OllamaSettings, Residence
+from oblixd.models.outbound import NetworkConfig
 from oblixd.models.prompts import (
     Said,
     arguments_of,
@@ -64,9 +65,12 @@ class OllamaConnection(HttpConnection):
         *,
         patience: Patience = PATIENCE,
         on_exchange: OnExchange = unheard,
+        network: NetworkNow = NetworkConfig,
     ) -> None:
         headers = {"Authorization": f"Bearer {spec.api_key}"} if spec.api_key else {}
-        super().__init__(spec, Server(peer_of(spec), spec.endpoint, headers, patience=patience), on_exchange)
+        super().__init__(
+            spec, Server(peer_of(spec), spec.endpoint, headers, patience=patience), on_exchange, network
+        )
         self._keep_alive = spec.options.keep_alive or settings.keep_alive
         self._residence = Residence(keep_alive.seconds(self._keep_alive))
         self._facts: Facts | None = None

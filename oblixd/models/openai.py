@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
 from typing import Any
 from urllib.parse import urlsplit
 
 from oblixd.models.answers import Decoder, text_of
-from oblixd.models.base import ChatRequest, State, Status
+from oblixd.models.base import (
+    ChatRequest,
+    Content,
+    Finished,
+    ModelError,
+    ModelErrorKind,
+    State,
+    Status,
+)
 from oblixd.models.completions import CompletionDecoder
-from oblixd.models.connection import HttpConnection
+from oblixd.models.connection import HttpConnection, NetworkNow
 from oblixd.models.exchanges import OnExchange, unheard
 from oblixd.models.failures import Peer
 from oblixd.models.hooks import HookSpec
+from oblixd.models.outbound import NetworkConfig
 from oblixd.models.prompts import Said, function_of, in_base64, said, schema_of
 from oblixd.models.servers import PATIENCE, Patience, Server
 
@@ -29,6 +40,7 @@ class OpenAIConnection(HttpConnection):
         *,
         patience: Patience = PATIENCE,
         on_exchange: OnExchange = unheard,
+        network: NetworkNow = NetworkConfig,
         title: str = "OpenAI",
     ) -> None:
         peer = Peer(
@@ -38,9 +50,62 @@ class OpenAIConnection(HttpConnection):
             api_key=spec.api_key,
         )
         headers = {"Authorization": f"Bearer {spec.api_key}"} if spec.api_key else {}
-        base_url, self.prefix = _parted(spec.endpoint)
-        self.path = f"{self.prefix}/chat/completions"
-        super().__init__(spec, Server(peer, base_url, headers, patience=patience), on_exchange)
+        base_url, self.prefix, self._other_prefix = _parted(spec.endpoint)
+        super().__init__(spec, Server(peer, base_url, headers, patience=patience), on_exchange, network)
+
+    @property
+    def path(self) -> str:
+        """Where requests are posted."""
+        return f"{self.prefix}/chat/completions"
+
+    async def _answer(self, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
+        tried = self.prefix
+        try:
+            async with aclosing(super()._answer(request)) as items:
+                async for item in items:
+                    self._other_prefix = None
+                    yield item
+                return
+        except ModelError as error:
+            if not self._turn_to_other_path(error, tried):
+                raise
+            first = error
+        try:
+            async with aclosing(super()._answer(request)) as items:
+                async for item in items:
+                    yield item
+        except ModelError as error:
+            raise self._neither(first, error, tried) from None
+
+    def _turn_to_other_path(self, error: ModelError, tried: str) -> bool:
+        """Turn to the other path that the server may have, where it does not know the first one."""
+        if error.kind is not ModelErrorKind.WRONG_PATH:
+            return False
+        if self._other_prefix is not None:
+            self.prefix, self._other_prefix = self._other_prefix, None
+        return tried != self.prefix
+
+    def _neither(self, first: ModelError, second: ModelError, tried: str) -> ModelError:
+        """Give the error of two paths that were tried: the first one's, where neither is known."""
+        if second.kind is not ModelErrorKind.WRONG_PATH:
+            return second
+        other, self.prefix, self._other_prefix = self.path, tried, self.prefix
+        first.message = f"{first.message} The paths {self.path} and {other} were tried."
+        return first
+
+    async def list_models(self) -> dict[str, Any]:
+        """Read the server's list of models, by the other path where it does not know the first one."""
+        tried = self.prefix
+        try:
+            return await self.get(f"{self.prefix}/models")
+        except ModelError as error:
+            if not self._turn_to_other_path(error, tried):
+                raise
+            first = error
+        try:
+            return await self.get(f"{self.prefix}/models")
+        except ModelError as error:
+            raise self._neither(first, error, tried) from None
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
         """Write the request in OpenAI's words."""
@@ -52,7 +117,7 @@ class OpenAIConnection(HttpConnection):
 
     async def ask(self) -> Status:
         """Look the model up in OpenAI's list of models."""
-        listed = (await self.get(f"{self.prefix}/models")).get("data")
+        listed = (await self.list_models()).get("data")
         models = listed if isinstance(listed, list) else []
         if self.name in {text_of(one, "id") for one in models if isinstance(one, dict)}:
             return Status(State.READY)
@@ -121,9 +186,17 @@ def _content(one: Said) -> str | list[dict[str, Any]]:
     return [{"type": "text", "text": one.text}, *pictures] if one.text else pictures
 
 
-def _parted(endpoint: str) -> tuple[str, str]:
-    """Part the server from the version of its calls, which is /v1 where no path is given: both are common."""
-    if not urlsplit(endpoint).path:
-        return endpoint, "/v1"
+def _parted(endpoint: str) -> tuple[str, str, str | None]:
+    """Part the server from the version of its calls, and name the other version that it may have.
+
+    It is /v1 where no path is given: both are common. Where one is given, the server may still want /v1
+    behind it. One that ends in a version, or in Azure's form, says all.
+    """
+    path = urlsplit(endpoint).path
+    if not path:
+        return endpoint, "/v1", ""
     base_url = endpoint.removesuffix("/v1")
-    return base_url, endpoint.removeprefix(base_url)
+    if base_url != endpoint:
+        return base_url, "/v1", None
+    is_whole = re.search(r"/v\d+\w*(/|$)|/openai(/|$)", path)
+    return endpoint, "", None if is_whole else "/v1"

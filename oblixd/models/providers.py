@@ -7,6 +7,7 @@ from functools import partial
 
 from oblixd.models.base import Connection
 from oblixd.models.claude import ClaudeConnection
+from oblixd.models.connection import NetworkNow
 from oblixd.models.custom import CustomConnection
 from oblixd.models.embedded.connection import EmbeddedModels
 from oblixd.models.exchanges import OnExchange, unheard
@@ -14,19 +15,23 @@ from oblixd.models.hooks import HookSpec
 from oblixd.models.ollama import SETTINGS, OllamaConnection
 from oblixd.models.ollama_facts import OllamaSettings
 from oblixd.models.openai import OpenAIConnection
+from oblixd.models.outbound import NetworkConfig
 
 Factory = Callable[[HookSpec], Connection]
 """Makes a connection without touching the network. Must not fail for a spec that `hooks.checked` made."""
 
 
 def providers(
-    embedded: EmbeddedModels, ollama: OllamaSettings = SETTINGS, on_exchange: OnExchange = unheard
+    embedded: EmbeddedModels,
+    ollama: OllamaSettings = SETTINGS,
+    on_exchange: OnExchange = unheard,
+    network: NetworkNow = NetworkConfig,
 ) -> Mapping[str, Factory]:
     """Map each provider's name to what makes its connections. These tell of every exchange with a server."""
     return {
         "embedded": embedded.connect,
-        "ollama": partial(OllamaConnection, settings=ollama, on_exchange=on_exchange),
-        "openai": partial(OpenAIConnection, on_exchange=on_exchange),
-        "claude": partial(ClaudeConnection, on_exchange=on_exchange),
-        "custom": partial(CustomConnection, on_exchange=on_exchange),
+        "ollama": partial(OllamaConnection, settings=ollama, on_exchange=on_exchange, network=network),
+        "openai": partial(OpenAIConnection, on_exchange=on_exchange, network=network),
+        "claude": partial(ClaudeConnection, on_exchange=on_exchange, network=network),
+        "custom": partial(CustomConnection, on_exchange=on_exchange, network=network),
     }

@@ -15,11 +15,13 @@ from typing import Any
 from oblixd.models import hooks
 from oblixd.models.answers import read_object, text_of
 from oblixd.models.base import ModelError, ModelErrorKind
+from oblixd.models.connection import NetworkNow, adjusted
 from oblixd.models.failures import Peer
 from oblixd.models.framing import Lines, TooLongError
 from oblixd.models.hooks import HookSpec
 from oblixd.models.http import HttpClient
 from oblixd.models.ollama import peer_of
+from oblixd.models.outbound import NetworkConfig
 from oblixd.models.servers import Patience, Server
 from oblixd.models.token_usage import count_of
 
@@ -46,8 +48,9 @@ class Progress:
 class Pulls:
     """The pulls that run. Several who want the same model share one."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, network: NetworkNow = NetworkConfig) -> None:
         """`endpoint`: where a model is pulled that nobody hooked."""
+        self._network = network
         self._endpoint = endpoint
         self._running: dict[tuple[str, str, str], _Pull] = {}
 
@@ -62,7 +65,7 @@ class Pulls:
         stops. Raises ModelError.
         """
         key = (spec.endpoint, spec.name, spec.api_key)
-        pull = self._running.get(key) or self._running.setdefault(key, _Pull(spec))
+        pull = self._running.get(key) or self._running.setdefault(key, _Pull(spec, self._network))
         pull.listeners += 1
         try:
             async for progress in pull.progress():
@@ -75,8 +78,9 @@ class Pulls:
 
 
 class _Pull:
-    def __init__(self, spec: HookSpec) -> None:
+    def __init__(self, spec: HookSpec, network: NetworkNow) -> None:
         self.listeners = 0
+        self._network = network
         self._spec = spec
         self._steps = 0
         self._latest = Progress("")
@@ -104,7 +108,8 @@ class _Pull:
         spec = self._spec
         headers = {"Authorization": f"Bearer {spec.api_key}"} if spec.api_key else {}
         peer = peer_of(spec)
-        http = HttpClient(Server(peer, spec.endpoint, headers, patience=PATIENCE))
+        server = Server(peer, spec.endpoint, headers, patience=PATIENCE)
+        http = HttpClient(adjusted(server, spec, self._network))
         try:
             await self._read(http, peer)
         except TooLongError:

@@ -12,6 +12,7 @@ from oblixd.errors import FailedPreconditionError
 from oblixd.models.base import Connection, Location
 from oblixd.models.hooks import HookSpec
 from oblixd.models.leaving import Leaving
+from oblixd.models.outbound import Way
 from oblixd.models.providers import Factory
 
 SILENCE_S = 3600.0
@@ -141,6 +142,11 @@ class Registry:
         hooks = [*self._configured, *self._hooks.values()]
         found = (hook.connection.origin for hook in hooks if hook.connection.location is location)
         return list(dict.fromkeys(origin for origin in found if origin))
+
+    def way_to(self, origin: str) -> Way:
+        """How this server is reached now."""
+        found = (one.way() for one in self._connections() if one.origin == origin)
+        return next(found, Way())
 
     async def break_off(self, origin: str) -> None:
         """Break what is open or under way to this server. See `Connection.break_off`."""

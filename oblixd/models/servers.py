@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from oblixd.models.failures import Peer
 from oblixd.models.options import ModelOptions
+from oblixd.models.outbound import Way
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,5 +52,7 @@ class Server:
     socket_path: Path | None = None
     """The Unix socket that it listens on; the URL's host is then only a name."""
     patience: Patience = PATIENCE
+    way: Callable[[], Way] = Way
+    """How it is reached now; the configuration may change it."""
     max_connections: int = 64
     """Open at once. A request beyond waits for a place."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -20,9 +21,10 @@ from yarl import URL
 
 from oblixd.models import dialling
 from oblixd.models.base import ModelError
+from oblixd.models.endpoints import origin_of
 from oblixd.models.exchanges import Course, Failure, OnExchange
-from oblixd.models.hooks import origin_of
 from oblixd.models.mishaps import named
+from oblixd.models.outbound import Way
 from oblixd.models.replies import Reply
 from oblixd.models.servers import Patience, Server
 
@@ -32,13 +34,18 @@ _IN_ONE_PIECE = 512 * 1024
 class Transport:
     """A pool of connections to one server."""
 
-    def __init__(self, server: Server, on_exchange: OnExchange) -> None:
+    def __init__(self, server: Server, way: Way, tls: ssl.SSLContext | None, on_exchange: OnExchange) -> None:
+        """`tls` checks the server's certificate; None: by the system's store alone."""
+        self.way = way
         self._server = server
+        self._route = dialling.route(way, tls)
         self._origin = origin_of(server.peer.endpoint)
         self._on_exchange = on_exchange
         self._connector = dialling.connector(server)
         self._session = dialling.session(server, self._connector)
         self._replies: set[Reply] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._places = asyncio.Semaphore(server.max_connections)
 
     @asynccontextmanager
@@ -77,6 +84,13 @@ class Transport:
         connection.release()
         return closed
 
+    async def retire(self) -> None:
+        """Close every connection, those in use once their replies have ended."""
+        try:
+            await self._idle.wait()
+        finally:
+            await self.close()
+
     async def close(self) -> None:
         """Close every connection, also those in use."""
         for reply in self._replies:
@@ -87,11 +101,14 @@ class Transport:
     async def _reply(self, sending: _Sending, patience: Patience, course: Course) -> AsyncIterator[Reply]:
         reply = await self._send(sending, patience, course)
         self._replies.add(reply)
+        self._idle.clear()
         try:
             reply.refuse_compression()
             yield reply
         finally:
             self._replies.discard(reply)
+            if not self._replies:
+                self._idle.set()
             await reply.let_go()
 
     async def _send(self, sending: _Sending, patience: Patience, course: Course) -> Reply:
@@ -130,11 +147,13 @@ class Transport:
                     allow_redirects=False,
                     timeout=aiohttp.ClientTimeout(total=None, connect=patience.connect_s),
                     trace_request_ctx=course,
+                    **self._route,
                 )
 
     async def _connected(self, course: Course) -> aiohttp.connector.Connection:
         patience = self._server.patience
-        request = aiohttp.ClientRequest("GET", URL(self._server.base_url), loop=asyncio.get_running_loop())
+        loop, route = asyncio.get_running_loop(), self._route
+        request = aiohttp.ClientRequest("GET", URL(self._server.base_url), loop=loop, **route)
         course.connecting()
         try:
             connection = await self._connector.connect(
@@ -151,6 +170,10 @@ class Transport:
 
     def _named(self, error: Exception, patience: Patience, course: Course) -> ModelError:
         failure, failed = named(self._server.peer, error, patience)
+
+    def _failed(self, error: Exception, patience: Patience, course: Course) -> ModelError:
+        failure, failed = named(self._server.peer, error, patience, self.way)
+        failed.way = "direct" if self.way.is_silent else ""
         # What we close ourselves shows nothing of the way.
         course.failure = Failure.NONE if self._session.closed else failure
         return failed

@@ -13,6 +13,7 @@ from oblixd import background
 from oblixd.monitor.history import History
 from oblixd.monitor.network import Network
 from oblixd.monitor.network.network import CHECK_INTERVAL_S
+from oblixd.monitor.network.probe import Target
 from oblixd.monitor.sampler import Sampler
 from oblixd.monitor.types import Connectivity, Resources, Snapshot
 
@@ -38,7 +39,8 @@ class Monitor:
     Used on its event loop only.
 
     `own_pids` gives the processes of our own models, `origins` the servers of
-    cloud models that are worth probing, `local_origins` those of models on
+    cloud models that are worth probing, `target_of` what is probed for one of
+    them, `local_origins` those of models on
     this machine, and `data` is on the disk whose room is told.
     """
 
@@ -49,12 +51,13 @@ class Monitor:
         own_pids: Callable[[], Iterable[int]] = _nobody,
         check_interval_s: float = CHECK_INTERVAL_S,
         origins: Callable[[], Collection[str]] = _none,
+        target_of: Callable[[str], Target] = Target.of,
         local_origins: Callable[[], Iterable[str]] = _none,
         data: Path = Path("/"),
     ) -> None:
         self._interval_s = max(interval_s, FIRST_PAUSE_S)
         self._sampler = Sampler(own_pids, local_origins, data)
-        self.network = Network(origins, check_interval_s=check_interval_s)
+        self.network = Network(origins, target_of=target_of, check_interval_s=check_interval_s)
         self.network.on_change = self._network_changed
         self._history = History()
         self._snapshot = Snapshot(None, time.monotonic(), Resources(), Connectivity())

@@ -40,6 +40,7 @@ from oblixd.models.failures import Peer
 from oblixd.models.hooks import HookSpec, derived_location
 from oblixd.models.llamacpp import Tokeniser
 from oblixd.models.openai import completion_body
+from oblixd.models.outbound import Way
 from oblixd.models.prompts import joined, said
 
 NOTICED_S = 1.0
@@ -136,6 +137,10 @@ class EmbeddedConnection:
     def pid(self) -> int | None:
         """Its process, while one runs."""
         return self._supervisor.pid
+
+    def way(self) -> Way:
+        """See `Connection.way`."""
+        return Way()
 
     @property
     def limited_s(self) -> float:

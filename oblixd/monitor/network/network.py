@@ -11,7 +11,7 @@ from dataclasses import replace
 from oblixd import background
 from oblixd.monitor.network.links import Links
 from oblixd.monitor.network.names import Names
-from oblixd.monitor.network.probe import Prober
+from oblixd.monitor.network.probe import Prober, Target
 from oblixd.monitor.network.routes import ANYWHERE, Way, way_to
 from oblixd.monitor.network.watched import Seen, Watched, clock_s
 from oblixd.monitor.types import Connectivity
@@ -50,19 +50,25 @@ class Network:
     """Looks after the endpoints that `origins` names. Belongs to one event loop; reading it measures nothing.
 
     It rests, and sends nothing, where there are none, and when nobody said
-    `want` for five minutes. `on_change` is called when one becomes reachable,
+    `want` for five minutes. `target_of` says what is looked at for an origin: the
+    server itself, or the proxy before it. `on_change` is called when one becomes reachable,
     unreachable or unknown; `on_back` with the origin of one that becomes reachable;
     `on_left` with that of one whose connections are lost, because the way that they
     took has been gone for three seconds.
     """
 
     def __init__(
-        self, origins: Callable[[], Collection[str]] = _none, *, check_interval_s: float = CHECK_INTERVAL_S
+        self,
+        origins: Callable[[], Collection[str]] = _none,
+        *,
+        target_of: Callable[[str], Target] = Target.of,
+        check_interval_s: float = CHECK_INTERVAL_S,
     ) -> None:
         self.on_change: Callable[[], None] = _nothing
         self.on_back: Callable[[str], None] = _unheard
         self.on_left: Callable[[str], Awaitable[None]] = _nowhere
         self._origins = origins
+        self._target_of = target_of
         self._check_interval_s = check_interval_s
         self._prober = Prober(Names())
         self._watched: dict[str, Watched] = {}
@@ -148,7 +154,14 @@ class Network:
         self._prober.names.keep({one.target.host for one in self._watched.values()})
 
     def _new(self, origin: str) -> Watched:
-        one = Watched(origin, self._check_interval_s, self._prober, self._changed, self._left)
+        one = Watched(
+            origin,
+            self._target_of(origin),
+            self._prober,
+            check_interval_s=self._check_interval_s,
+            on_change=self._changed,
+            on_left=self._left,
+        )
         one.check_way()
         return one
 

@@ -10,7 +10,8 @@ import os
 import socket
 import ssl
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -39,13 +40,21 @@ class Target:
     host: str
     port: int
     is_tls: bool
+    proxy: str = ""
+    """The proxy that the endpoint is reached through, as a URL; host and port are then the proxy's."""
+    trust: Callable[[], ssl.SSLContext] | None = field(default=None, compare=False)
+    """Makes what checks the certificate. None: the system's store."""
 
     @classmethod
-    def of(cls, origin: str) -> Target:
-        """Read an origin: scheme, host and port."""
-        url = urlsplit(origin)
+    def of(cls, origin: str, proxy: str = "", trust: Callable[[], ssl.SSLContext] | None = None) -> Target:
+        """Read an origin: scheme, host and port. Of one behind a proxy the way to the proxy is looked at.
+
+        What is beyond the proxy only requests show: a look would have to be sent through it.
+        """
+        url = urlsplit(proxy or origin)
         is_tls = url.scheme == "https"
-        return cls(url.hostname or "", url.port or (443 if is_tls else 80), is_tls)
+        port = url.port or (443 if is_tls else 80)
+        return cls(url.hostname or "", port, is_tls and not proxy, proxy, trust)
 
 
 class Prober:
@@ -62,7 +71,7 @@ class Prober:
         Raises ProbeError.
         """
         async with self._places:
-            tls = await self._context() if target.is_tls else None
+            tls = await self._context(target) if target.is_tls else None
             addresses = await self._addresses(target)
             began_s = time.monotonic()
             try:
@@ -80,7 +89,12 @@ class Prober:
         except OSError as error:
             raise ProbeError(f"its name could not be looked up ({error.strerror or error})") from None
 
-    async def _context(self) -> ssl.SSLContext:
+    async def _context(self, target: Target) -> ssl.SSLContext:
+        if target.trust is not None:
+            try:
+                return await asyncio.to_thread(target.trust)
+            except Exception as error:
+                raise ProbeError(str(error)) from error
         if self._tls is None:
             # Reading the system's certificates takes tens of milliseconds.
             self._tls = await asyncio.to_thread(ssl.create_default_context)

@@ -59,13 +59,15 @@ class Watched:
     def __init__(
         self,
         origin: str,
-        check_interval_s: float,
+        target: Target,
         prober: Prober,
+        *,
+        check_interval_s: float,
         on_change: Callable[[Watched], None],
         on_left: Callable[[Watched], Awaitable[None]],
     ) -> None:
         self.origin = origin
-        self.target = Target.of(origin)
+        self.target = target
         self.endpoint = Endpoint(check_interval_s)
         self._prober = prober
         self._on_change = on_change
