@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 from support import processes
 
-KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "OBLIX_API_KEY")
+KEYS = (
+    *("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "OLLAMA_API_KEY", "OBLIX_API_KEY"),
+    *("OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "OLLAMA_HOST"),
+)
 
 
 def pytest_configure() -> None:

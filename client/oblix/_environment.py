@@ -122,13 +122,13 @@ def _certificates(key: str, file: Path) -> str:
     """Give the certificates of a file, and nothing else of it: a private key may stand beside them."""
     import ssl  # noqa: PLC0415 - only who names certificates pays for it
 
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    try:
-        context.load_verify_locations(cafile=str(file))
-    except (OSError, ssl.SSLError) as error:
-        why = error.strerror if isinstance(error, FileNotFoundError | PermissionError) else "it holds none"
-        raise invalid(key, "a PEM file with certificates", f"{file}: {why}") from None
-    text = file.read_text("ascii", "replace")
     begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
-    parts = [part.partition(end)[0] for part in text.split(begin)[1:]]
-    return "\n".join(f"{begin}{part}{end}" for part in parts)
+    try:
+        text = file.read_text("ascii", "replace")
+        parts = [part.partition(end)[0] for part in text.split(begin)[1:]]
+        found = "\n".join(f"{begin}{part}{end}" for part in parts)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=found)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", "") if isinstance(error, FileNotFoundError | PermissionError) else ""
+        raise invalid(key, "a PEM file with certificates", f"{file}: {why or 'it holds none'}") from None
+    return found

@@ -169,9 +169,6 @@ class Transport:
         return sending.refusal or self._named(error, patience, course)
 
     def _named(self, error: Exception, patience: Patience, course: Course) -> ModelError:
-        failure, failed = named(self._server.peer, error, patience)
-
-    def _failed(self, error: Exception, patience: Patience, course: Course) -> ModelError:
         failure, failed = named(self._server.peer, error, patience, self.way)
         failed.way = "direct" if self.way.is_silent else ""
         # What we close ourselves shows nothing of the way.
