@@ -66,7 +66,6 @@ def test_where_a_model_runs(
         ({"endpoint": "http://user@host"}, "endpoint"),
         ({"endpoint": "http://@host"}, "endpoint"),
         ({"endpoint": "http://host/?key=secret"}, "endpoint"),
-        ({"endpoint": "http://host/?"}, "endpoint"),
         ({"endpoint": "http://host/#part"}, "endpoint"),
         ({"endpoint": "http://host:0"}, "endpoint"),
         ({"endpoint": "http://host:99999"}, "endpoint"),
