@@ -48,9 +48,10 @@ def _run(arguments: argparse.Namespace) -> int:
         return _serve(paths)
     from oblixd import maintenance  # noqa: PLC0415 - a start of the daemon does not pay for it
 
-    if arguments.command == "check":
-        return maintenance.check(paths)
-    return maintenance.restore(paths, Path(arguments.file), force=arguments.force)
+    if arguments.command == "restore":
+        return maintenance.restore(paths, Path(arguments.file), force=arguments.force)
+    commands = {"check": maintenance.check, "salvage": maintenance.salvage, "compact": maintenance.compact}
+    return commands[arguments.command](paths)
 
 
 def _serve(paths: Paths) -> int:
@@ -85,6 +86,8 @@ def _parser() -> argparse.ArgumentParser:
         title="commands, while no daemon runs", metavar="COMMAND", dest="command"
     )
     commands.add_parser("check", help="read all conversations, and say what is damaged")
+    commands.add_parser("salvage", help="make a new store of all that is whole in a damaged one")
+    commands.add_parser("compact", help="write the store's file anew, without its free pages")
     restore = commands.add_parser("restore", help="put a backup in the place of the conversations")
     restore.add_argument("file", metavar="FILE", help="what `oblix backup` wrote")
     restore.add_argument("--force", action="store_true", help="also one that holds damaged records")

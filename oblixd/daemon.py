@@ -15,7 +15,7 @@ from oblix.v1 import daemon_pb2
 from oblixd import __version__, background, endings, furnishing, notify
 from oblixd.callers import Callers
 from oblixd.config.schema import Config
-from oblixd.errors import FailedPreconditionError
+from oblixd.errors import DataLossError, FailedPreconditionError
 from oblixd.execution import Executions
 from oblixd.execution.policies import Policies
 from oblixd.http import HttpListener, ModelNames, TokenStore
@@ -165,12 +165,32 @@ class Daemon:
         return registry, monitor
 
     async def _open_store(self, cleanup: AsyncExitStack) -> Store:
-        tables = TABLE_NAMES + USAGE_TABLES
-        store = await Store.open(
-            self._paths.store, tables, map_size=self._config.store.map_size_gib * furnishing.GIB
-        )
+        try:
+            store = await self._open_sound_store()
+        except DataLossError as error:
+            if error.reason != "STORE_DAMAGED":
+                raise
+            await self._set_apart(error)
+            store = await self._open_sound_store()
         cleanup.push_async_callback(store.close)
+        store.report_crashes()
         return store
+
+    async def _open_sound_store(self) -> Store:
+        map_size = self._config.store.map_size_gib * furnishing.GIB
+        return await Store.open(self._paths.store, TABLE_NAMES + USAGE_TABLES, map_size=map_size)
+
+    async def _set_apart(self, damage: DataLossError) -> None:
+        """Serve what is whole in a damaged store. Raises `damage` when that is left to a person."""
+        from oblixd import maintenance  # noqa: PLC0415 - only a damaged store needs it
+
+        result = await asyncio.to_thread(maintenance.set_apart_at_start, self._paths)
+        if result is None:
+            raise damage
+        _log.error("the store was damaged, and is made anew of what is sound in it: %s", damage.message)
+        for problem in result.problems:
+            _log.error("damaged: session %s: %s", problem.session_id or "unknown", problem.what)
+        _log.error("%d sessions are whole; the damaged file is in %s", result.whole, result.kept)
 
     async def _conversations(self, store: Store, cleanup: AsyncExitStack) -> tuple[Sessions, Search]:
         sessions = Sessions(store, keeping=furnishing.keeping(self._config))

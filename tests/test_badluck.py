@@ -98,17 +98,20 @@ def closed(home: Path) -> tuple[Path, str]:
     return home / "store" / DATA_FILE, session
 
 
-def test_a_file_that_was_cut_short_keeps_the_daemon_from_starting(
+def test_a_file_that_was_cut_short_is_served_as_far_as_it_is_whole(
     closed: tuple[Path, str], home: Path
 ) -> None:
-    data, _ = closed
+    data, session = closed
     os.truncate(data, data.stat().st_size // 2)
     before = data.read_bytes()
-    for _ in range(2):
-        told = refused(home)
-        assert f"{data} is damaged" in told
-        assert "Restore it from a backup" in told
-    assert data.read_bytes() == before
+    with running(home, **QUIET) as daemon:
+        wire = Wire(daemon.channel)
+        with pytest.raises(grpc.RpcError) as caught:
+            wire.messages(session)
+        assert reason(caught.value) == "RECORD_DAMAGED"
+        append(wire, wire.session(), "it goes on")
+    (kept,) = home.glob("store.damaged-*")
+    assert (kept / DATA_FILE).read_bytes() == before
 
 
 def test_a_flipped_byte_is_data_loss_for_its_session_alone(closed: tuple[Path, str], home: Path) -> None:

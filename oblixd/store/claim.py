@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import faulthandler
 import fcntl
 import os
 from pathlib import Path
 
 from oblixd.errors import FailedPreconditionError, UnavailableError
+from oblixd.store.syncing import sync_directory
 
 CLAIM_FILE = "in-use"
+_MAX_LEFT_BYTES = 2**16
+_CRASH = b"Fatal Python error"
+"""How the standard library's faulthandler begins."""
+_OF_THE_STORE = b"oblixd/store/"
 
 
 class Claim:
@@ -22,8 +28,12 @@ class Claim:
         self.directory = directory
         """The store's directory."""
         self._descriptor = descriptor
-        self.unclean = os.fstat(descriptor).st_size > 0
+        self._reports = False
+        left = os.pread(descriptor, _MAX_LEFT_BYTES, 0)
+        self.unclean = bool(left)
         """True: the store was not closed the last time."""
+        self.crashed = _CRASH in left and _OF_THE_STORE in left
+        """True: its process died of a signal while it read or wrote the store (see `report_crashes`)."""
 
     @classmethod
     def take(cls, directory: Path) -> Claim:
@@ -39,13 +49,30 @@ class Claim:
     def mark(self) -> None:
         """From here on an end without `release` is an unclean one."""
         try:
-            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+            os.ftruncate(self._descriptor, 0)
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+            os.write(self._descriptor, f"{os.getpid()}\n".encode())
             os.fsync(self._descriptor)
+            sync_directory(self.directory)
         except OSError as error:
             raise _unreachable(self.directory, error) from error
 
+    def report_crashes(self) -> None:
+        """Have Python write where it was when a signal such as SIGSEGV or SIGABRT kills this process.
+
+        The next start reads it. Frames are names of files and functions; no values are in it.
+        """
+        faulthandler.enable(self._descriptor, all_threads=False)
+        self._reports = True
+
+    def settle(self) -> None:
+        """What is there now is sound, whatever the last process left."""
+        self.unclean = self.crashed = False
+
     def release(self) -> None:
         """The store is closed: gives the lock back."""
+        if self._reports:
+            faulthandler.disable()
         os.ftruncate(self._descriptor, 0)
         os.fsync(self._descriptor)
         os.close(self._descriptor)

@@ -1,15 +1,14 @@
 """What is looked at before a file is opened.
 
-liblmdb maps the file and trusts it: a page that lies beyond the file's end is a
-SIGBUS, a damaged one can be a SIGSEGV. So:
+liblmdb maps the file and trusts it: a damaged page can abort or crash the process, or
+hide records. So a file's pages are read by `pages.py` first, which trusts nothing:
 
-- Always: the file's size against the last page that its newest meta page names.
-- When the file is shorter than that (it may be so in health: a page that was
-  taken and given back in one transaction is never written), or was not closed:
-  a child process reads it first. After an unclean death it reads the ends of every
-  table and then on for a quarter of a second at most, so that a start takes as long
-  for a million sessions as for ten; liblmdb itself loses nothing by a crash. A short
-  file it reads wholly.
+- Always, for a fifth of a second at most, which is enough for some thousand pages. A start
+  takes as long for a million sessions as for ten.
+- To the end when the file is shorter than its newest meta page says (it may be so in health:
+  a page that was taken and given back in one transaction is never written), or when the last
+  process that had it open crashed in liblmdb.
+- When it was not closed, a child process reads it with liblmdb, too, for a quarter of a second.
 """
 
 from __future__ import annotations
@@ -20,12 +19,15 @@ import sys
 from pathlib import Path
 
 from oblixd.errors import DataLossError
-from oblixd.store import walk
+from oblixd.store import pages, walk
 
 DATA_FILE = "data.mdb"
 FIRST_BYTES = 2**16
 """Meta pages, the list of tables, the schema: what a file has beside its tables, at most."""
 MAGIC = 0xBEEFC0DE
+NO_STORE = "it is not a store's file, or its first pages are gone"
+CHECK_SECONDS = 0.2
+"""How long the pages of any file are read before it is opened."""
 WALK_SECONDS = 0.25
 """How long a file that was not closed is read before it is opened."""
 WALK_LIMIT_SECONDS = 600.0
@@ -35,15 +37,32 @@ _META = struct.Struct("=16x I 20x I 92x Q Q")
 """In a meta page: magic, page size, last page, transaction."""
 
 
-async def inspect(directory: Path, *, suspicious: bool) -> None:
-    """DataLossError where the store's file can't be opened without danger."""
+async def inspect(directory: Path, *, suspicious: bool, crashed: bool = False) -> None:
+    """DataLossError where the store's file can't be opened without danger.
+
+    `suspicious`: it was not closed. `crashed`: its last process died of a signal inside liblmdb.
+    """
     path = directory / DATA_FILE
-    # An empty file is one whose maker died before the first page was written.
-    if not path.exists() or path.stat().st_size == 0:
+    if not path.exists():
         return
+    if path.stat().st_size == 0:
+        raise _empty(path)
     short = path.stat().st_size < bytes_needed(path)
-    if short or suspicious:
-        await _walk(directory, 0.0 if short else WALK_SECONDS)
+    seconds = 0.0 if short or crashed else CHECK_SECONDS
+    if problems := await asyncio.to_thread(problems_in_pages, path, seconds):
+        raise damaged(path, problems[0])
+    if suspicious:
+        await _walk(directory, WALK_SECONDS)
+
+
+def problems_in_pages(path: Path, seconds: float = 0.0) -> list[str]:
+    """What is wrong with a file's pages, as far as `seconds` (0: no limit) are enough to look."""
+    try:
+        with pages.opened(path) as reader:
+            reader.check(seconds)
+            return reader.problems
+    except pages.DamagedMetaError:
+        return [NO_STORE]
 
 
 def bytes_needed(path: Path) -> int:
@@ -63,7 +82,7 @@ def bytes_needed(path: Path) -> int:
 
 def _meta(path: Path, page: bytes) -> tuple[int, int, int, int]:
     if len(page) < _META.size or _META.unpack(page)[0] != MAGIC:
-        raise damaged(path, "it is not a store's file, or its first pages are gone")
+        raise damaged(path, NO_STORE)
     magic, page_size, last_page, transaction = _META.unpack(page)
     return magic, page_size, last_page, transaction
 
@@ -94,10 +113,19 @@ async def _walk(directory: Path, seconds: float) -> None:
 
 
 def damaged(path: Path, why: str) -> DataLossError:
-    """The error that refuses a file."""
+    """Make the error for a file that is not opened."""
     return DataLossError(
         "STORE_DAMAGED",
-        f"The store's file {path} is damaged: {why}. It was not opened. Restore it from a backup, or "
-        "move it away to start with an empty store.",
+        f"The store's file {path} is damaged: {why}. It was not opened. `oblixd salvage` makes a new "
+        "store of every session that is whole, and keeps this file; `oblixd restore FILE` takes a backup.",
+        path=path,
+    )
+
+
+def _empty(path: Path) -> DataLossError:
+    return DataLossError(
+        "STORE_EMPTY",
+        f"The store's file {path} is empty: it has 0 bytes, and no daemon leaves it so. Restore it from a "
+        "backup with `oblixd restore`, or remove the file to start with an empty store.",
         path=path,
     )

@@ -16,6 +16,8 @@ from oblixd.store.inspection import bytes_needed, damaged
 from oblixd.store.table import Table, Transaction
 
 MAX_TABLES = 64
+LIB_VERSION = 0
+"""The format of new files: LMDB 0.9. Without it the environment variable LMDB_DEFAULT_LIB_VERSION chooses."""
 ROOM_BYTES = 2**24
 """How much a file may grow by a change."""
 

@@ -12,6 +12,7 @@ from typing import BinaryIO
 from oblixd.errors import DataLossError, InvalidArgumentError
 from oblixd.store import offline, schema, trailer
 from oblixd.store.inspection import DATA_FILE
+from oblixd.store.syncing import sync_directory, sync_file
 
 DRAFT = "restoring.mdb"
 BLOCK_BYTES = 2**20
@@ -53,21 +54,31 @@ def put_in_place(
     directory `kept`; False: nothing was there. Killed at any moment this leaves the old
     store or the new one.
     """
-    data, draft = directory / DATA_FILE, directory / DRAFT
+    draft = directory / DRAFT
     try:
         _copy(backup, size, draft)
         offline.change(draft, prepare)
-        was_there = data.exists()
-        if was_there:
-            kept.mkdir(mode=0o700)
-            # A second name, not a move: at no moment there is no store.
-            os.link(data, kept / DATA_FILE)
-            _sync(kept)
-            _sync(kept.parent)
-        draft.replace(data)
-        _sync(directory)
+        return replace(draft, directory, kept)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def replace(draft: Path, directory: Path, kept: Path | None) -> bool:
+    """Make a finished file the store in `directory`, whole or not at all; durable at the return.
+
+    What is there goes to the new directory `kept`; None: it goes. False: nothing was there.
+    """
+    data = directory / DATA_FILE
+    was_there = data.exists()
+    if was_there and kept is not None:
+        kept.mkdir(mode=0o700)
+        # A second name, not a move: at no moment there is no store.
+        os.link(data, kept / DATA_FILE)
+        sync_directory(kept)
+        sync_directory(kept.parent)
+    sync_file(draft)
+    draft.replace(data)
+    sync_directory(directory)
     return was_there
 
 
@@ -93,11 +104,3 @@ def _copy(backup: Path, size: int, draft: Path) -> None:
         draft.chmod(0o600)
         shutil.copyfileobj(source, target, BLOCK_BYTES)
         target.truncate(size)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -15,12 +15,14 @@ from oblixd.store import inspection, schema
 from oblixd.store.backup import Copies, Copy
 from oblixd.store.claim import Claim
 from oblixd.store.migrations import CHAIN, Migration
+from oblixd.store.offline import LIB_VERSION, MAX_TABLES
+from oblixd.store.syncing import sync_directory
 from oblixd.store.table import Table, Transaction
 from oblixd.store.writer import Writer, closed, translated
 
 T = TypeVar("T")
 
-MAX_TABLES = 64
+DRAFT = "new.mdb"
 
 
 class Store:
@@ -49,13 +51,13 @@ class Store:
         `map_size` is the most bytes that the file can grow to; it is reserved as
         address space, not on disk. A store of an older schema is migrated first; how far
         that has come outlasts a kill. FailedPreconditionError where another process has
-        it open or a newer daemon wrote it, DataLossError where it is damaged,
+        it open or a newer daemon wrote it, DataLossError STORE_DAMAGED where it is damaged,
         ResourceExhaustedError where there is no room, UnavailableError where the
         directory can't be used.
         """
         claim = Claim.take(directory)
         try:
-            await inspection.inspect(directory, suspicious=claim.unclean)
+            await inspection.inspect(directory, suspicious=claim.unclean, crashed=claim.crashed)
             claim.mark()
             handles: dict[str, Table] = {}
             writer = Writer(partial(_open, directory, map_size, tables, handles, migrations))
@@ -107,6 +109,10 @@ class Store:
             size = sum(table.size(txn) for table in self._tables.values()) + inspection.FIRST_BYTES
         return await self._copies.make(self._environment, schema.VERSION, size)
 
+    def report_crashes(self) -> None:
+        """Have the next start told when liblmdb kills this process. For a process that is a daemon."""
+        self._claim.report_crashes()
+
     def on_commit(self, callback: Callable[[], None]) -> None:
         """Has something called on the loop after each group of writes that is durable."""
         self._writer.on_commit = callback
@@ -119,6 +125,18 @@ class Store:
         self._claim.release()
 
 
+def _make(directory: Path, migrations: Sequence[Migration]) -> None:
+    """Make a new file under another name first: one that is there is never empty, whenever we are killed."""
+    draft = directory / DRAFT
+    draft.unlink(missing_ok=True)
+    with lmdb.open(
+        str(draft), subdir=False, lock=False, mode=0o600, max_dbs=MAX_TABLES, lib_version=LIB_VERSION
+    ) as environment:
+        schema.bring_up(environment, migrations)
+    draft.replace(directory / inspection.DATA_FILE)
+    sync_directory(directory)
+
+
 def _open(
     directory: Path,
     map_size: int,
@@ -126,9 +144,17 @@ def _open(
     tables: dict[str, Table],
     migrations: Sequence[Migration],
 ) -> lmdb.Environment:
+    if not (directory / inspection.DATA_FILE).exists():
+        _make(directory, migrations)
     # readahead is for scans; ours are point reads in a file that may be larger than the memory.
     environment = lmdb.open(
-        str(directory), map_size=map_size, max_dbs=MAX_TABLES, mode=0o600, readahead=False, max_spare_txns=4
+        str(directory),
+        map_size=map_size,
+        max_dbs=MAX_TABLES,
+        mode=0o600,
+        readahead=False,
+        max_spare_txns=4,
+        lib_version=LIB_VERSION,
     )
     try:
         schema.bring_up(environment, migrations)

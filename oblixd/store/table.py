@@ -69,6 +69,10 @@ class Table:
         """Removes a key. False where it was not there."""
         return txn.delete(key, db=self._database)
 
+    def clear(self, txn: Transaction) -> None:
+        """Remove every key."""
+        txn.drop(self._database, delete=False)
+
     def count(self, txn: Transaction) -> int:
         """How many keys there are. Costs nothing."""
         return txn.stat(self._database)["entries"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import stat
 import struct
 import subprocess
@@ -14,8 +16,8 @@ import pytest
 from support.conversations import store_in
 
 from oblixd.errors import DataLossError, FailedPreconditionError, ResourceExhaustedError, UnavailableError
-from oblixd.store import schema
-from oblixd.store.claim import CLAIM_FILE
+from oblixd.store import schema, walk
+from oblixd.store.claim import CLAIM_FILE, Claim
 from oblixd.store.inspection import DATA_FILE
 from oblixd.store.table import CHECKSUM_BYTES, Table
 from oblixd.store.v1 import records_pb2 as records
@@ -94,9 +96,47 @@ async def test_a_foreign_file_is_refused(tmp_path: Path, content: bytes) -> None
     assert (tmp_path / DATA_FILE).read_bytes() == content
 
 
-async def test_an_empty_file_is_a_new_store(tmp_path: Path) -> None:
-    (tmp_path / DATA_FILE).touch()
-    assert await _count(tmp_path) == 0
+async def test_an_empty_file_is_no_new_store(filled: Path) -> None:
+    os.truncate(filled / DATA_FILE, 0)
+    with pytest.raises(DataLossError, match=r"is empty.*oblixd restore.*remove the file") as caught:
+        await _count(filled)
+    assert caught.value.reason == "STORE_EMPTY"
+    (filled / DATA_FILE).unlink()
+    assert await _count(filled) == 0
+
+
+def test_a_new_store_has_its_pages_from_the_first_moment(tmp_path: Path) -> None:
+    """A child is killed when it opens a new store's file: what is there is whole, or nothing is."""
+    code = (
+        "import asyncio, os, signal, sys, pathlib, lmdb\n"
+        "from oblixd.store import Store\n"
+        "opened = lmdb.open\n"
+        "def opening(path, **options):\n"
+        "    if options.get('subdir', True): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return opened(path, **options)\n"
+        "lmdb.open = opening\n"
+        "asyncio.run(Store.open(pathlib.Path(sys.argv[1]), ('things',), map_size=2**30))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "store")], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert (tmp_path / "store" / DATA_FILE).stat().st_size >= 2 * PAGE
+
+
+@pytest.mark.parametrize("version", ["0", "1"])
+def test_the_format_is_not_the_environment_s_choice(tmp_path: Path, version: str) -> None:
+    code = (
+        "import asyncio, sys, pathlib\n"
+        "from oblixd.store import Store\n"
+        "async def main():\n"
+        "    store = await Store.open(pathlib.Path(sys.argv[1]), ('things',), map_size=2**30)\n"
+        "    await store.write(lambda txn: store.table('things').put(txn, b'k', b'v'))\n"
+        "    await store.close()\n"
+        "asyncio.run(main())\n"
+    )
+    environ = {**os.environ, "LMDB_DEFAULT_LIB_VERSION": version}
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", code, str(tmp_path / "store")], env=environ, check=True)
+    assert asyncio.run(_count(tmp_path / "store")) == 1
 
 
 async def test_after_an_unclean_death_it_is_read_and_opened(filled: Path) -> None:
@@ -104,16 +144,26 @@ async def test_after_an_unclean_death_it_is_read_and_opened(filled: Path) -> Non
     assert await _count(filled) == 1000
 
 
-async def test_after_an_unclean_death_what_crashes_liblmdb_is_found(filled: Path) -> None:
+async def test_after_an_unclean_death_a_reader_that_crashes_is_told(
+    filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _not_closed(filled)
-    _stretch_a_value(filled / DATA_FILE)
+    crashing = tmp_path / "crashing.py"
+    crashing.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGABRT)\n")
+    monkeypatch.setattr(walk, "__file__", str(crashing))
     for _ in range(2):  # it stays unclean: the next start looks again
-        with pytest.raises(DataLossError, match="reading it crashes"):
+        with pytest.raises(DataLossError, match=r"reading it crashes.*oblixd salvage"):
             await _count(filled)
 
 
+async def test_a_record_that_reaches_beyond_the_file_is_found_before_it_is_opened(filled: Path) -> None:
+    """Whoever reads it through the map would die of a bus error."""
+    _stretch_a_value(filled / DATA_FILE)
+    with pytest.raises(DataLossError, match="a record points outside the file"):
+        await _count(filled)
+
+
 def _stretch_a_value(path: Path) -> None:
-    """Makes the large value reach far beyond the file's end: whoever reads it dies of a bus error."""
     content = path.read_bytes()
     low, on_pages_of_its_own = (3 * PAGE + CHECKSUM_BYTES) & 0xFFFF, 1
     node, stretched = (
@@ -121,6 +171,27 @@ def _stretch_a_value(path: Path) -> None:
     )
     assert content.count(node) > 0
     path.write_bytes(content.replace(node, stretched))
+
+
+def test_a_crash_inside_the_store_is_known_to_the_next_start(tmp_path: Path) -> None:
+    """faulthandler writes where a process was when a signal killed it."""
+    code = (
+        "import asyncio, signal, sys, pathlib\n"
+        "from oblixd.store import Store\n"
+        "async def main():\n"
+        "    store = await Store.open(pathlib.Path(sys.argv[1]), ('things',), map_size=2**30)\n"
+        "    store.report_crashes()\n"
+        "    crash = lambda txn: signal.raise_signal(signal.SIGSEGV)\n"
+        "    await (store.write(crash) if sys.argv[2] == 'inside' else crash(None))\n"
+        "asyncio.run(main())\n"
+    )
+    for where, crashed in (("inside", True), ("outside", False)):
+        words = [sys.executable, "-c", code, str(tmp_path / where), where]
+        done = subprocess.run(words, check=False, capture_output=True)
+        assert done.returncode == -signal.SIGSEGV
+        claim = Claim.take(tmp_path / where)
+        assert (claim.unclean, claim.crashed) == (True, crashed)
+        claim.give_up()
 
 
 async def test_after_an_unclean_death_pages_of_nonsense_are_found(filled: Path) -> None:
