@@ -104,7 +104,7 @@ class Daemon:
             ),
             monitor=MonitorServicer(monitor, executions.router.recent, policies),
             daemon=DaemonServicer(self._about(sessions, executions, callers), self.end, usage),
-            endpoint=await self._endpoint(registry, executions, policies, cleanup),
+            endpoint=await self._endpoint(registry, executions, sessions, policies, cleanup),
         )
         await self._open_doors(server, cleanup)
         registry.keep_warm()
@@ -121,12 +121,17 @@ class Daemon:
         return server, executions, sessions
 
     async def _endpoint(
-        self, registry: Registry, executions: Executions, policies: Policies, cleanup: AsyncExitStack
+        self,
+        registry: Registry,
+        executions: Executions,
+        sessions: Sessions,
+        policies: Policies,
+        cleanup: AsyncExitStack,
     ) -> EndpointServicer:
         settings = furnishing.http(self._config)
         tokens = TokenStore(self._paths.data / "http-tokens.json")
         names = ModelNames(lambda: registry.resolve(()), policies.names, settings.aliases)
-        listener = HttpListener(settings, tokens, executions, names)
+        listener = HttpListener(settings, tokens, executions=executions, names=names, sessions=sessions)
         cleanup.push_async_callback(listener.close)
         if self._config.http.enabled:
             await self._open_endpoint(listener)

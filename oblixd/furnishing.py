@@ -124,7 +124,7 @@ def http(config: Config) -> HttpSettings:
     """How other people's tools are served."""
     given = config.http
     aliases = {alias.name: alias.model for alias in given.aliases}
-    return HttpSettings(given.port, given.origins, aliases, given.ollama_without_token)
+    return HttpSettings(given.port, given.origins, aliases, given.record, given.ollama_without_token)
 
 
 def models(config: Config, own: Sequence[str], environ: Mapping[str, str]) -> list[HookSpec]:

@@ -304,6 +304,9 @@ class Http(Fields, frozen=True):
     """Web pages that may call it, as their browser names them. Empty: none."""
     aliases: tuple[AliasTable, ...] = ()
     """Other names for models."""
+    record: Literal["off", "auto"] = "off"
+    """Which conversations of tools are kept as sessions: `off` those that ask for it, `auto` all. Each is
+    known by its newest answer."""
     ollama_without_token: bool = False
     """Whether clients of Ollama's API, which send no token, are let in. Every program of every user on this
     machine can then send prompts."""

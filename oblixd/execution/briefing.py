@@ -105,6 +105,9 @@ class Briefing:
 
     def _gathered(self, before: int, count: int, given: Sequence[messages_pb2.Message]) -> context.Material:
         request, session, sessions = self._request, self._session, self._sessions
+        if request.HasField("client_context"):
+            # The client holds the conversation: what the session has stays out.
+            session, count, given = None, 0, [*request.client_context.messages, *given]
         return context.Material(
             system=context.system_text(session) if session else "",
             history=lambda: sessions.history(request.session_id, before) if session else (),

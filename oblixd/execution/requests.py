@@ -42,6 +42,7 @@ def checked(request: pb.ExecuteRequest) -> pb.ExecuteRequest:
     result.request_id = result.request_id or str(uuid.uuid4())
     checked_id(result.request_id)
     _check_input(result)
+    _at_most("client_context.messages", len(result.client_context.messages), MAX_INPUT)
     _at_most("candidates", len(result.candidates), MAX_CANDIDATES)
     _at_most("agent_checks", len(result.agent_checks), MAX_CHECKS)
     options(result.options)
@@ -68,6 +69,7 @@ def fingerprint(request: pb.ExecuteRequest) -> bytes:
         tool_choice=request.tool_choice,
         include_excluded=request.include_excluded,
         regenerate_message_id=request.regenerate_message_id,
+        client_context=request.client_context if request.HasField("client_context") else None,
     )
     return hashlib.sha256(asked.SerializeToString(deterministic=True)).digest()
 

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 from aiohttp import web
+from oblix.v1 import executions_pb2
 
 from oblixd import __version__
 from oblixd.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, UnavailableError
@@ -16,6 +17,7 @@ from oblixd.execution import Executions
 from oblixd.execution.caller import Caller
 from oblixd.http.body import Body, parse
 from oblixd.http.catalog import Catalog
+from oblixd.http.conversations import Conversations
 from oblixd.http.dialects.chat import ChatCompletions
 from oblixd.http.dialects.messages import Messages
 from oblixd.http.dialects.ollama import Chat, Generate
@@ -27,6 +29,7 @@ from oblixd.http.listener import HOST, HttpSettings
 from oblixd.http.names import ModelNames
 from oblixd.http.prompt import Dialect
 from oblixd.http.tokens import TokenStore
+from oblixd.sessions import Sessions
 
 logger = logging.getLogger(__name__)
 
@@ -49,11 +52,13 @@ class HttpEndpoint:
         tokens: TokenStore,
         executions: Executions,
         names: ModelNames,
+        sessions: Sessions,
     ) -> None:
         self._settings = settings
         self._executions = executions
         self._names = names
         self._catalog = Catalog(names)
+        self._conversations = Conversations(sessions, recognises=settings.record == "auto")
         self._streams = Streams(executions.execute, executions.model_of)
         open_paths = {"/health"} | (set(_OLLAMA_PATHS) if settings.ollama_without_token else set())
         self._guard = Guard(tokens, origins=settings.origins, open_paths=open_paths)
@@ -140,8 +145,13 @@ class HttpEndpoint:
         prompt = dialect.prompt(await _body(request))
         self._names.apply(prompt.model, prompt.request)
         prompt.request.local_only |= visitor.local_only
+        await self._conversations.attach(prompt, visitor.name, request.headers.get("x-oblix-session", ""))
         caller = Caller(f"http:{visitor.name}", visitor.name or "http")
-        return await self._streams.answer(Exchange(request, dialect, prompt, caller))
+
+        async def answered(completed: executions_pb2.ExecutionCompleted) -> None:
+            await self._conversations.answered(completed, visitor.name)
+
+        return await self._streams.answer(Exchange(request, dialect, prompt, caller, answered))
 
     async def _count_tokens(self, request: web.Request, visitor: Visitor) -> web.StreamResponse:
         prompt = Messages().prompt(await _body(request))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -34,6 +34,8 @@ class Exchange:
     dialect: Dialect
     prompt: Prompt
     caller: Caller
+    on_answered: Callable[[executions_pb2.ExecutionCompleted], Awaitable[None]]
+    """Hears of the answer before its end is told."""
     headers: dict[str, str] = field(default_factory=dict)
     """Sent with the answer."""
 
@@ -81,6 +83,7 @@ class Streams:
                     exchange.headers.update(_route_headers(event.started))
                 elif event.HasField("completed"):
                     _check_answered(event.completed)
+                    await exchange.on_answered(event.completed)
                     exchange.headers["x-oblix-model"] = event.completed.message.model
                     return web.json_response(reply.whole(event.completed), headers=exchange.headers)
         raise AssertionError("an execution ends with completed or raises")
@@ -143,6 +146,7 @@ class _Stream:
             raise _restarted(event.rerouted)
         elif kind == "completed":
             _check_answered(event.completed)
+            await self._exchange.on_answered(event.completed)
             await self._send(self._begin() + self._reply.complete(event.completed))
             await self.response.write_eof()
 

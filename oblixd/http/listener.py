@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from oblixd.errors import FailedPreconditionError
 from oblixd.execution import Executions
 from oblixd.http.names import ModelNames
 from oblixd.http.tokens import TokenStore
+from oblixd.sessions import Sessions
 
 if TYPE_CHECKING:
     from oblixd.http.endpoint import HttpEndpoint
@@ -29,6 +30,8 @@ class HttpSettings:
     """Web pages that may call, as their browser names them in `Origin`."""
     aliases: Mapping[str, str] = field(default_factory=dict)
     """Other names for models."""
+    record: Literal["off", "auto"] = "off"
+    """Whether conversations are recorded that name no session."""
     ollama_without_token: bool = False
     """Whether clients of Ollama's API, which send no token, are let in."""
 
@@ -37,12 +40,19 @@ class HttpListener:
     """Opens and closes the endpoint while the daemon runs."""
 
     def __init__(
-        self, settings: HttpSettings, tokens: TokenStore, executions: Executions, names: ModelNames
+        self,
+        settings: HttpSettings,
+        tokens: TokenStore,
+        *,
+        executions: Executions,
+        names: ModelNames,
+        sessions: Sessions,
     ) -> None:
         self._settings = settings
         self._tokens = tokens
         self._executions = executions
         self._names = names
+        self._sessions = sessions
         self._endpoint: HttpEndpoint | None = None
         self._changing = asyncio.Lock()
 
@@ -81,6 +91,6 @@ class HttpListener:
         from oblixd.http.endpoint import HttpEndpoint  # noqa: PLC0415
 
         settings = replace(self._settings, port=port)
-        endpoint = HttpEndpoint(settings, self._tokens, self._executions, self._names)
+        endpoint = HttpEndpoint(settings, self._tokens, self._executions, self._names, self._sessions)
         await endpoint.start()
         return endpoint

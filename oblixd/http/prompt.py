@@ -25,6 +25,10 @@ class Prompt:
     """Whether a stream of chat completions ends with a chunk that tells the usage."""
     left_out: list[str] = field(default_factory=list)
     """Fields and tools that can't be honoured and do not change what the answer means."""
+    previous_response_id: str = ""
+    """The answer that this prompt goes on from. Only in Responses."""
+    store: bool = False
+    """Whether the client asks that the answer is kept."""
     body: Mapping[str, Any] = field(default_factory=dict)
     """The request's body, for the APIs whose answers repeat parts of it."""
 

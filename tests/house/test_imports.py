@@ -11,7 +11,7 @@ from support import tree
 
 ROOMS = {
     "rpc": {"execution", "http", "routing", "models", "monitor", "sessions", "usage"},
-    "http": {"execution", "models"},
+    "http": {"execution", "models", "sessions"},
     "execution": {"routing", "models", "monitor", "sessions", "usage"},
     "sessions": {"store"},
     "usage": {"store"},

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,14 +30,20 @@ def fresh() -> Iterator[Served]:
         yield one
 
 
+@pytest.fixture(scope="session")
+def serving_with() -> Callable[[str], AbstractContextManager[Served]]:
+    """Make one with more settings of `[http]`."""
+    return serving
+
+
 @contextmanager
-def serving() -> Iterator[Served]:
+def serving(more: str = "") -> Iterator[Served]:
     home = Path(tempfile.mkdtemp(prefix="oblix-", dir="/tmp"))
     key = home / "credentials" / "openai-api-key"
     key.parent.mkdir(mode=0o700)
     key.write_text("sk-behind")
     with OpenAIServer(["small"], api_key="sk-behind") as server:
-        (home / "config.toml").write_text(CONFIG.format(url=server.url))
+        (home / "config.toml").write_text(CONFIG.format(url=server.url) + more)
         with daemon.running(home, CREDENTIALS_DIRECTORY=os.fspath(key.parent)) as running:
             stub = endpoint_pb2_grpc.EndpointServiceStub(running.channel)
             url = stub.OpenEndpoint(endpoint_pb2.OpenEndpointRequest()).url

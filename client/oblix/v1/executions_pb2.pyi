@@ -386,6 +386,7 @@ class ExecuteRequest(message.Message):
     TIMEOUT_FIELD_NUMBER: builtins.int
     INCLUDE_EXCLUDED_FIELD_NUMBER: builtins.int
     REGENERATE_MESSAGE_ID_FIELD_NUMBER: builtins.int
+    CLIENT_CONTEXT_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """1 to 128 printable ASCII characters, unique per daemon. Empty: one is made."""
     session_id: builtins.str
@@ -467,6 +468,15 @@ class ExecuteRequest(message.Message):
         that had come is kept, and the model is freed. Unset: no limit.
         """
 
+    @builtins.property
+    def client_context(self) -> ClientContext:
+        """The context as the client itself holds it. Set: it is sent before the input
+        in place of the session's history and system message, whole, and is not
+        recorded; where it does not fit it is INVALID_ARGUMENT CONTEXT_OVERFLOW.
+        For programs that keep a conversation of their own, which can have been
+        shortened or edited. Unset: the session's.
+        """
+
     def __init__(
         self,
         *,
@@ -489,10 +499,35 @@ class ExecuteRequest(message.Message):
         timeout: duration_pb2.Duration | None = ...,
         include_excluded: builtins.bool = ...,
         regenerate_message_id: builtins.str = ...,
+        client_context: ClientContext | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["options", b"options", "policy", b"policy", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["client_context", b"client_context", "options", b"options", "policy", b"policy", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_checks", b"agent_checks", "candidates", b"candidates", "context_policy", b"context_policy", "include_excluded", b"include_excluded", "input", b"input", "local_only", b"local_only", "model", b"model", "on_break", b"on_break", "on_disconnect", b"on_disconnect", "options", b"options", "policy", b"policy", "priority", b"priority", "regenerate_message_id", b"regenerate_message_id", "request_id", b"request_id", "session_id", b"session_id", "timeout", b"timeout", "tool_choice", b"tool_choice", "tools", b"tools", "when_busy", b"when_busy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_checks", b"agent_checks", "candidates", b"candidates", "client_context", b"client_context", "context_policy", b"context_policy", "include_excluded", b"include_excluded", "input", b"input", "local_only", b"local_only", "model", b"model", "on_break", b"on_break", "on_disconnect", b"on_disconnect", "options", b"options", "policy", b"policy", "priority", b"priority", "regenerate_message_id", b"regenerate_message_id", "request_id", b"request_id", "session_id", b"session_id", "timeout", b"timeout", "tool_choice", b"tool_choice", "tools", b"tools", "when_busy", b"when_busy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ClientContext(message.Message):
+    """A conversation as a client holds it."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    MESSAGES_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def messages(self) -> containers.RepeatedCompositeFieldContainer[messages_pb2.Message]:
+        """The messages before the input, oldest first. At most 10,000; role and parts
+        are taken.
+        """
+
+    def __init__(
+        self,
+        *,
+        messages: abc.Iterable[messages_pb2.Message] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["messages", b"messages"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -28,6 +28,7 @@ _CODES = {
     "MODEL_NOT_FOUND": "model_not_found",
     "MODEL_RATE_LIMITED": "rate_limit_exceeded",
     "BUDGET_SPENT": "insufficient_quota",
+    "RESPONSE_NOT_FOUND": "previous_response_not_found",
 }
 _NEUTRAL: dict[str, tuple[object, ...]] = {
     "n": (1,),

@@ -38,6 +38,8 @@ class Responses:
             body.required_text("model"),
             executions_pb2.ExecuteRequest(),
             stream=body.flag("stream"),
+            previous_response_id=body.text("previous_response_id"),
+            store=body.flag("store"),
             body=body.values,
         )
         request = result.request

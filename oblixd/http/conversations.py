@@ -1,0 +1,226 @@
+"""Keep what a tool says and hears as a session, though the tool sends its whole conversation each time.
+
+A tool's request ends with what is new: the messages after the last answer. These are recorded, and
+the model gets the conversation as the tool sent it, which may have shortened or edited it. What is
+recorded already is never recorded again: a question that a tool sends once more is answered anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+
+from google.protobuf.struct_pb2 import Struct
+from oblix.v1 import executions_pb2, messages_pb2, sessions_pb2
+
+from oblixd.errors import NotFoundError
+from oblixd.http.prompt import Prompt
+from oblixd.sessions import Sessions
+
+NEW = "new"
+MAX_TITLE = 80
+_ANSWER, _SYSTEM = messages_pb2.ROLE_ASSISTANT, messages_pb2.ROLE_SYSTEM
+_AFTER_ALL = 2**63 - 1
+RESPONSE_PREFIX = "resp_"
+LOOKED_AT = 20
+"""Sessions with the same mark that are looked at, newest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A request's messages by what they are to the session."""
+
+    context: Sequence[messages_pb2.Message]
+    """What the tool holds of the conversation so far, system messages among it."""
+    fresh: Sequence[messages_pb2.Message]
+    """What came after the last answer: from the person or from tools."""
+
+    @classmethod
+    def of(cls, messages: Sequence[messages_pb2.Message]) -> Said:
+        """Part a request's messages at its last answer."""
+        last = max((at for at, message in enumerate(messages) if message.role == _ANSWER), default=-1)
+        after = messages[last + 1 :]
+        systems = [message for message in after if message.role == _SYSTEM]
+        fresh = [message for message in after if message.role != _SYSTEM]
+        return cls([*messages[: last + 1], *systems], fresh)
+
+    @property
+    def last_answer(self) -> messages_pb2.Message | None:
+        """Return the newest answer that the tool holds; None in the first turn."""
+        return next((one for one in reversed(self.context) if one.role == _ANSWER), None)
+
+
+class Conversations:
+    """Finds or makes the session of a request, and says what of it is new."""
+
+    def __init__(self, sessions: Sessions, *, recognises: bool) -> None:
+        """`recognises`: whether requests that name no session are recorded, too."""
+        self._sessions = sessions
+        self._recognises = recognises
+
+    async def attach(self, prompt: Prompt, owner: str, wanted: str) -> None:
+        """Bind a prompt to its session. `wanted` is an id, `new`, or empty; `owner` the token's name.
+
+        Raises NotFoundError SESSION_NOT_FOUND, also for a session that another token made, and
+        RESPONSE_NOT_FOUND for an answer that is not kept.
+        """
+        request = prompt.request
+        if prompt.previous_response_id:
+            request.session_id = await self._continued(prompt.previous_response_id, owner)
+            return
+        wanted = wanted or (NEW if prompt.store else "")
+        said = Said.of(request.input)
+        session = await self._session(said, owner, wanted)
+        if session is None:
+            return
+        request.session_id = session.id
+        request.client_context.messages.extend(said.context)
+        tail = self._tail(session.id)
+        del request.input[:]
+        if again := tail.asked_again(said):
+            request.regenerate_message_id = again
+        else:
+            request.input.extend(said.fresh[_common(said.fresh, tail.unanswered) :])
+
+    async def answered(self, completed: executions_pb2.ExecutionCompleted, owner: str) -> None:
+        """Note the answer by which the conversation's next request is recognised."""
+        if not completed.session_id or not self._recognises:
+            return
+        known = self._sessions.get(completed.session_id).metadata.fields["http"].struct_value.fields
+        new = digest(completed.message)
+        before = known["answer"].string_value
+        session = sessions_pb2.Session(id=completed.session_id)
+        session.metadata.update({"http": {"owner": owner, "answer": new, "before": before}})
+        await self._sessions.update(session, ["metadata.http"])
+
+    async def _session(self, said: Said, owner: str, wanted: str) -> sessions_pb2.Session | None:
+        if wanted and wanted != NEW:
+            return self._owned(wanted, owner)
+        if wanted != NEW and not self._recognises:
+            return None
+        if wanted != NEW and (known := self._recognise(said, owner)) is not None:
+            return known
+        return await self._make(said, owner)
+
+    def _owned(self, session_id: str, owner: str) -> sessions_pb2.Session:
+        session = self._sessions.get(session_id)
+        made_by = session.metadata.fields["http"].struct_value.fields
+        if "http" not in session.metadata.fields or made_by["owner"].string_value != owner:
+            message = f"There is no session {session_id[:128]!r} that this token may use."
+            raise NotFoundError("SESSION_NOT_FOUND", message, session_id=session_id[:128])
+        return session
+
+    def _recognise(self, said: Said, owner: str) -> sessions_pb2.Session | None:
+        """Find the session whose newest answer is the newest that the tool holds.
+
+        Without an answer, only a question that still waits for one is known again: two runs
+        that begin with the same words are two conversations.
+        """
+        held = digest(said.last_answer) if said.last_answer else ""
+        for session in self._marked(owner, "answer", held):
+            if held or self._tail(session.id).asked_again(said):
+                return session
+        # The tool wants another answer to its newest question.
+        again = self._marked(owner, "before", held) if held else []
+        return next((one for one in again if self._tail(one.id).asked_again(said)), None)
+
+    def _marked(self, owner: str, key: str, value: str) -> Sequence[sessions_pb2.Session]:
+        by = Struct()
+        by.update({"http.owner": owner, f"http.{key}": value})
+        found, _ = self._sessions.list(page_size=LOOKED_AT, page_token="", filter=by)
+        return found
+
+    async def _make(self, said: Said, owner: str) -> sessions_pb2.Session:
+        session = sessions_pb2.Session(id=str(uuid.uuid4()), title=_title(said.fresh))
+        session.metadata.update({"http": {"owner": owner, "answer": "", "before": ""}})
+        return await self._sessions.create(session)
+
+    async def _continued(self, response_id: str, owner: str) -> str:
+        """Return the session in which an answer stands last: its own, or a fork where more was said since."""
+        turn = self._sessions.recorded(response_id.removeprefix(RESPONSE_PREFIX))
+        if turn is None or turn.answer is None:
+            message = (
+                f"The response {response_id[:80]!r} is not kept: send store: true with the request that "
+                "makes it, or send the conversation instead of previous_response_id."
+            )
+            raise NotFoundError("RESPONSE_NOT_FOUND", message, field="previous_response_id")
+        session = self._owned(turn.session_id, owner)
+        newest = next(iter(self._sessions.history(session.id, _AFTER_ALL)), None)
+        if newest is not None and newest.sequence > turn.answer.sequence:
+            session = await self._sessions.copy(session.id, None, turn.answer.sequence)
+        return session.id
+
+    def _tail(self, session_id: str) -> _Tail:
+        """Read a session's end: its last whole answer, the question before it, and what came after."""
+        messages = self._sessions.history(session_id, _AFTER_ALL)
+        unanswered: list[messages_pb2.Message] = []
+        for message in messages:
+            if _is_whole_answer(message):
+                question = list(takewhile(lambda one: one.role != _ANSWER, messages))
+                return _Tail(list(reversed(unanswered)), message, list(reversed(question)))
+            if message.role != _ANSWER:
+                unanswered.append(message)
+        return _Tail(list(reversed(unanswered)), None, [])
+
+
+@dataclass(frozen=True, slots=True)
+class _Tail:
+    """The end of a session."""
+
+    unanswered: Sequence[messages_pb2.Message]
+    """Questions that got no whole answer yet, oldest first."""
+    answer: messages_pb2.Message | None
+    """The newest whole answer."""
+    question: Sequence[messages_pb2.Message]
+    """What it answers."""
+
+    def asked_again(self, said: Said) -> str:
+        """Return the id by which to answer anew, where the tool asks its newest question once more."""
+        if self.unanswered:
+            same = _common(said.fresh, self.unanswered) == len(said.fresh)
+            return self.unanswered[-1].id if same else ""
+        if self.answer is None:
+            return ""
+        holds_answer = said.last_answer is not None and digest(said.last_answer) == digest(self.answer)
+        same = _common(said.fresh, self.question) == len(said.fresh) == len(self.question)
+        return self.answer.id if same and not holds_answer else ""
+
+
+def digest(message: messages_pb2.Message) -> str:
+    """Tell answers apart by their words and calls, however an API writes them."""
+    text = "".join(part.text for part in message.parts if part.WhichOneof("kind") == "text").strip()
+    calls = [
+        [part.tool_call.name, _canonical(part.tool_call.arguments_json)]
+        for part in message.parts
+        if part.WhichOneof("kind") == "tool_call"
+    ]
+    results = [part.tool_result.content for part in message.parts if part.WhichOneof("kind") == "tool_result"]
+    known = json.dumps([message.role, text, calls, results], ensure_ascii=False)
+    return hashlib.sha256(known.encode()).hexdigest()[:32]
+
+
+def _canonical(arguments: str) -> str:
+    try:
+        return json.dumps(json.loads(arguments or "{}"), sort_keys=True)
+    except ValueError:
+        return arguments
+
+
+def _common(fresh: Sequence[messages_pb2.Message], recorded: Sequence[messages_pb2.Message]) -> int:
+    """Count the messages at the beginning of `fresh` with which `recorded` ends."""
+    ours, theirs = [digest(one) for one in fresh], [digest(one) for one in recorded]
+    return next((size for size in range(len(ours), 0, -1) if theirs[-size:] == ours[:size]), 0)
+
+
+def _is_whole_answer(message: messages_pb2.Message) -> bool:
+    return message.role == _ANSWER and message.status == messages_pb2.MESSAGE_STATUS_COMPLETE
+
+
+def _title(fresh: Iterable[messages_pb2.Message]) -> str:
+    texts = (part.text for message in fresh for part in message.parts if part.WhichOneof("kind") == "text")
+    words = " ".join(next(texts, "").split())
+    return words if len(words) <= MAX_TITLE else f"{words[: MAX_TITLE - 1]}…"

@@ -1,0 +1,181 @@
+"""A tool's conversation as a session: recorded once, whatever the tool sends again, shortens or edits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import openai
+import pytest
+from oblix.testing import Answer, Refuse
+from oblix.v1 import messages_pb2, sessions_pb2, sessions_pb2_grpc
+from support.endpoint import MODEL, Served
+
+Messages = list[dict[str, Any]]
+
+
+class Tool:
+    """A program that holds its conversation itself, as agents do."""
+
+    def __init__(self, served: Served, **headers: str) -> None:
+        self.served = served
+        self.client = served.openai().with_options(default_headers=headers)
+        self.messages: Messages = [{"role": "system", "content": "You are a tool."}]
+
+    def say(self, text: str, answer: Answer | str) -> str:
+        """Say something, and keep the answer. Returns the session's id."""
+        self.messages.append({"role": "user", "content": text})
+        return self.send(answer)
+
+    def send(self, answer: Answer | str) -> str:
+        """Send the conversation as it stands."""
+        self.served.server.script(answer)
+        raw = self.client.chat.completions.with_raw_response.create(model=MODEL, messages=self.messages)
+        message = raw.parse().choices[0].message
+        self.messages.append({"role": "assistant", "content": message.content})
+        return raw.headers.get("x-oblix-session", "")
+
+
+def recorded(served: Served, session_id: str) -> list[tuple[str, str]]:
+    """List who said what in a session."""
+    stub = sessions_pb2_grpc.SessionServiceStub(served.daemon.channel)
+    listed = stub.ListMessages(sessions_pb2.ListMessagesRequest(session_id=session_id))
+    return [
+        (messages_pb2.Role.Name(one.role).removeprefix("ROLE_").lower(), one.parts[0].text)
+        for one in listed.messages
+    ]
+
+
+def sessions(served: Served) -> int:
+    """Count the sessions."""
+    stub = sessions_pb2_grpc.SessionServiceStub(served.daemon.channel)
+    return len(stub.ListSessions(sessions_pb2.ListSessionsRequest(page_size=1000)).sessions)
+
+
+def test_a_new_session_goes_on_by_its_id_and_records_each_thing_once(served: Served) -> None:
+    first = Tool(served, **{"x-oblix-session": "new"})
+    session_id = first.say("One?", "1")
+    first.client = first.client.with_options(default_headers={"x-oblix-session": session_id})
+    assert first.say("Two?", "2") == session_id
+    assert recorded(served, session_id) == [
+        ("user", "One?"),
+        ("assistant", "1"),
+        ("user", "Two?"),
+        ("assistant", "2"),
+    ]
+    sent = served.server.requests[-1].body["messages"]
+    assert [one["content"] for one in sent] == ["You are a tool.", "One?", "1", "Two?"]
+
+
+def test_a_context_that_the_tool_shortened_is_sent_as_it_is(served: Served) -> None:
+    tool = Tool(served, **{"x-oblix-session": "new"})
+    session_id = tool.say("One?", "1")
+    tool.client = tool.client.with_options(default_headers={"x-oblix-session": session_id})
+    tool.messages = [{"role": "user", "content": "Summary: one."}, {"role": "assistant", "content": "Yes."}]
+    tool.say("Two?", "2")
+    sent = served.server.requests[-1].body["messages"]
+    assert [one["content"] for one in sent] == ["Summary: one.", "Yes.", "Two?"]
+    assert [text for _, text in recorded(served, session_id)] == ["One?", "1", "Two?", "2"]
+
+
+def test_a_question_that_is_sent_again_after_a_failure_is_one_turn(fresh: Served) -> None:
+    tool = Tool(fresh, **{"x-oblix-session": "new"})
+    session_id = tool.say("One?", "1")
+    tool.client = tool.client.with_options(default_headers={"x-oblix-session": session_id})
+    with pytest.raises(openai.BadRequestError):
+        tool.say("Two?", Answer(fault=Refuse(400, "something is wrong")))
+    assert tool.send("2") == session_id
+    assert [text for _, text in recorded(fresh, session_id)] == ["One?", "1", "Two?", "2"]
+
+
+def test_a_question_that_is_asked_once_more_gets_another_version(served: Served) -> None:
+    tool = Tool(served, **{"x-oblix-session": "new"})
+    session_id = tool.say("One?", "1")
+    tool.client = tool.client.with_options(default_headers={"x-oblix-session": session_id})
+    tool.messages.pop()
+    tool.send("One, again.")
+    assert [text for _, text in recorded(served, session_id)] == ["One?", "One, again."]
+    tool.say("One?", "The same words are another turn.")
+    assert len(recorded(served, session_id)) == 4
+
+
+def test_a_token_sees_its_own_sessions_only(served: Served) -> None:
+    session_id = Tool(served, **{"x-oblix-session": "new"}).say("Secret?", "1")
+    body = {"model": MODEL, "messages": [{"role": "user", "content": "Show it."}]}
+    other = served.http(served.new_token("other"), **{"x-oblix-session": session_id})
+    reply = other.post("/v1/chat/completions", json=body)
+    assert (reply.status_code, reply.headers["x-oblix-reason"]) == (404, "SESSION_NOT_FOUND")
+
+
+def test_nothing_is_kept_unless_it_is_asked_for(served: Served) -> None:
+    before = sessions(served)
+    assert Tool(served).say("One?", "1") == ""
+    assert sessions(served) == before
+
+
+def test_a_response_goes_on_from_one_that_is_kept(served: Served) -> None:
+    served.server.script("1", "2", "3")
+    client = served.openai()
+    first = client.responses.create(model=MODEL, input="One?", store=True)
+    second = client.responses.create(model=MODEL, input="Two?", previous_response_id=first.id)
+    sent = [one["content"] for one in served.server.requests[-1].body["messages"]]
+    assert sent == ["One?", "1", "Two?"]
+    fork = client.responses.with_raw_response.create(
+        model=MODEL, input="Three?", previous_response_id=first.id
+    )
+    sent = [one["content"] for one in served.server.requests[-1].body["messages"]]
+    assert sent == ["One?", "1", "Three?"], "what was said after the first response stays out"
+    assert [text for _, text in recorded(served, fork.headers["x-oblix-session"])] == [
+        "One?",
+        "1",
+        "Three?",
+        "3",
+    ]
+    assert second.output_text == "2"
+    with pytest.raises(openai.NotFoundError) as caught:
+        client.responses.create(model=MODEL, input="?", previous_response_id="resp_unknown")
+    assert caught.value.code == "previous_response_not_found"
+
+
+@pytest.fixture(scope="module")
+def auto(serving_with: Callable[[str], AbstractContextManager[Served]]) -> Iterator[Served]:
+    """One that records every conversation: no header is needed."""
+    with serving_with('record = "auto"') as one:
+        yield one
+
+
+def test_a_conversation_is_known_by_its_newest_answer(auto: Served) -> None:
+    tool = Tool(auto)
+    session_id = tool.say("Known?", "Known 1")
+    assert tool.say("Still?", "Known 2") == session_id
+    assert len(recorded(auto, session_id)) == 4
+
+
+def test_two_runs_with_the_same_first_words_stay_two(auto: Served) -> None:
+    one, two = Tool(auto), Tool(auto)
+    assert one.say("Twice?", "Twice 1") != two.say("Twice?", "Twice 2")
+
+
+def test_a_first_question_that_failed_is_known_again(auto: Served) -> None:
+    tool = Tool(auto)
+    before = sessions(auto)
+    with pytest.raises(openai.BadRequestError):
+        tool.say("Failed?", Answer(fault=Refuse(400, "something is wrong")))
+    session_id = tool.send("Now.")
+    assert [text for _, text in recorded(auto, session_id)] == ["Failed?", "Now."]
+    assert sessions(auto) == before + 1
+
+
+def test_another_answer_to_a_later_question_is_a_version(auto: Served) -> None:
+    tool = Tool(auto)
+    session_id = tool.say("First?", "Version 1")
+    tool.say("Second?", "Version 2")
+    tool.messages.pop()
+    assert tool.send("Version 3") == session_id
+    assert [text for _, text in recorded(auto, session_id)] == [
+        "First?",
+        "Version 1",
+        "Second?",
+        "Version 3",
+    ]
