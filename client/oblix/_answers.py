@@ -133,6 +133,14 @@ def _delta(delta: executions_pb2.ExecutionDelta) -> events.Delta:
     return events.Delta(delta.text, _KINDS.get(delta.kind, "text"), delta.offset, call.call_id, call.name)
 
 
+_DETAILS: tuple[Literal["cache_read_tokens", "cache_write_tokens", "reasoning_tokens"], ...] = (
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+)
+"""Counts that only some servers tell. They are part of the input's and the output's."""
+
+
 def _metrics(completed: executions_pb2.ExecutionCompleted) -> dict[str, Any]:
     message, context = completed.message, completed.context
     timings = message.timings
@@ -145,6 +153,7 @@ def _metrics(completed: executions_pb2.ExecutionCompleted) -> dict[str, Any]:
         "queued": seconds_of(timings.queued),
         "input_tokens": usage.input_tokens if usage else None,
         "output_tokens": usage.output_tokens if usage else None,
+        **{name: getattr(usage, name) for name in _DETAILS if usage and usage.HasField(name)},
         "finish_reason": name_of(executions_pb2.FinishReason.DESCRIPTOR, completed.finish_reason),
         "sent_messages": context.sent_messages,
         "omitted_messages": context.omitted_messages,

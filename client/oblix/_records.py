@@ -122,13 +122,16 @@ def message_of(message: messages_pb2.Message) -> dict[str, Any]:
     if message.HasField("usage"):
         usage = message.usage
         shape["usage"] = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
-        if usage.HasField("cost"):
-            shape["usage"]["cost"] = usage.cost
+        for name in ("cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "cost"):
+            if usage.HasField(name):
+                shape["usage"][name] = getattr(usage, name)
+    if message.HasField("provider_state"):
+        shape["provider_state"] = _plain(message.provider_state)
     return shape
 
 
-def _plain(part: messages_pb2.Part) -> dict[str, Any]:
-    return json_format.MessageToDict(part, preserving_proto_field_name=True)
+def _plain(value: messages_pb2.Part | messages_pb2.ProviderState) -> dict[str, Any]:
+    return json_format.MessageToDict(value, preserving_proto_field_name=True)
 
 
 def text_of(message: messages_pb2.Message) -> str:

@@ -117,4 +117,5 @@ class Briefing:
             tools=tools(request),
             tool_choice=tool_choice(request),
             is_local_only=self._is_local_only,
+            include_excluded=request.include_excluded,
         )

@@ -2,18 +2,17 @@
 
 The system message and the input always stay: where they alone do not fit, that is
 said with the numbers. History is left out from the oldest, whole turns at a time,
-and the report says how much.
+and the report says how much (`history`).
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 
 from oblix.v1 import executions_pb2, messages_pb2, sessions_pb2
 
+from oblixd.execution.history import History, OpenTurn, Source
 from oblixd.execution.tokens import Gauge, estimate, estimate_tools
 from oblixd.models.base import ChatRequest, ModelError, ModelErrorKind, Options, Tool, ToolChoice
 
@@ -21,10 +20,6 @@ ANSWER_SHARE = 4
 """Where the request names no max_tokens, a window's quarter is kept free for the answer; half at most."""
 SURE = 0.75
 """What of an estimate it takes at least: what does not fit even so is refused here, not by the server."""
-STEP = 32
-"""Messages that are read and measured at a time."""
-SAMPLED = 256
-"""Messages past the window that are read to tell the tokens left out; the rest is reckoned from them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +39,8 @@ class Material:
     tool_choice: ToolChoice | None = None
     is_local_only: Callable[[], bool] = field(kw_only=True)
     """As in `ChatRequest`."""
+    include_excluded: bool = False
+    """Whether messages that are marked as left out of contexts are sent all the same."""
 
     @property
     def head(self) -> list[messages_pb2.Message]:
@@ -53,7 +50,8 @@ class Material:
     def estimated(self, most: int) -> int:
         """An estimate of what all of it takes, without the answer. No more is read once it is past `most`."""
         total = estimate_tools(self.tools) + sum(map(estimate, (*self.head, *self.given)))
-        for message in self.history():
+        source = Source(self.history(), self.history_count, include_excluded=self.include_excluded)
+        for message in source:
             total += estimate(message)
             if total > most:
                 break
@@ -75,13 +73,15 @@ async def build(material: Material, window: int | None, gauge: Gauge, *, refuse:
     the input alone do not fit, and where something would be left out and `refuse` says
     that nothing may be.
     """
+    source = Source(material.history(), material.history_count, include_excluded=material.include_excluded)
+    turn = OpenTurn.read(source, material.given)
     head, given = material.head, material.given
     tools = estimate_tools(material.tools)
-    fixed = tools + sum(await gauge.measure([*head, *given]))
+    fixed = tools + sum(await gauge.measure([*head, *turn.always, *given]))
     if window is not None and fixed * (1.0 if gauge.is_counted else SURE) >= window:
-        raise _too_long(fixed, window)
+        raise _too_long(fixed, window, turn)
     room = None if window is None else max(0, window - fixed - _answer_room(material, window))
-    history = await _History.read(material, gauge, room)
+    history = await History.read(source, turn, gauge, room)
     if refuse and history.omitted and window is not None:
         needed = fixed + history.kept_tokens + history.omitted_tokens + _answer_room(material, window)
         raise _may_not_omit(needed, window, history.omitted)
@@ -92,6 +92,8 @@ async def build(material: Material, window: int | None, gauge: Gauge, *, refuse:
         omitted_tokens=history.omitted_tokens,
         sent_tokens=fixed + history.kept_tokens,
         is_counted=gauge.is_counted and not tools,
+        excluded=source.excluded,
+        excluded_messages=source.excluded_count,
     )
     chat = ChatRequest(
         messages,
@@ -114,70 +116,18 @@ def system_text(session: sessions_pb2.Session) -> str:
     return value.string_value if value is not None else ""
 
 
-@dataclass(slots=True)
-class _History:
-    """As much of a history as has room, in its order, and what became of the rest."""
-
-    kept: list[messages_pb2.Message]
-    kept_tokens: int = 0
-    omitted: int = 0
-    omitted_tokens: int = 0
-
-    @classmethod
-    async def read(cls, material: Material, gauge: Gauge, room: int | None) -> _History:
-        messages = (message for message in material.history() if message.parts)
-        taken: list[tuple[messages_pb2.Message, int]] = []
-        used = 0
-        while step := list(islice(messages, STEP)):
-            taken += zip(step, await gauge.measure(step), strict=True)
-            used += sum(tokens for _, tokens in taken[-len(step) :])
-            await asyncio.sleep(0)
-            if room is not None and used > room:
-                return cls._cut(taken, room, messages, material.history_count, gauge)
-        return cls([message for message, _ in reversed(taken)], used)
-
-    @classmethod
-    def _cut(
-        cls,
-        taken: list[tuple[messages_pb2.Message, int]],
-        room: int,
-        rest: Iterator[messages_pb2.Message],
-        count: int,
-        gauge: Gauge,
-    ) -> _History:
-        fits = _turns_that_fit(taken, room)
-        over = [tokens for _, tokens in taken[fits:]]
-        over += [gauge.estimated(message) for message in islice(rest, SAMPLED)]
-        omitted = max(len(over), count - fits)
-        return cls(
-            kept=[message for message, _ in reversed(taken[:fits])],
-            kept_tokens=sum(tokens for _, tokens in taken[:fits]),
-            omitted=omitted,
-            omitted_tokens=sum(over) * omitted // len(over),
-        )
-
-
-def _turns_that_fit(taken: Sequence[tuple[messages_pb2.Message, int]], room: int) -> int:
-    """How many messages, newest first, have room: up to the beginning of a turn."""
-    fits = used = 0
-    for count, (message, tokens) in enumerate(taken, 1):
-        used += tokens
-        if used > room:
-            break
-        if message.role == messages_pb2.ROLE_USER:
-            fits = count
-    return fits
-
-
 def _answer_room(material: Material, window: int) -> int:
     wanted = material.options.max_tokens or window // ANSWER_SHARE
     return min(wanted, window // 2)
 
 
-def _too_long(needed: int, window: int) -> ModelError:
+def _too_long(needed: int, window: int, turn: OpenTurn) -> ModelError:
+    what = "The system message, the tools and the prompt"
+    if turn.required:
+        what = "The system message, the tools, the question, the newest calls and their results"
     return _overflow(
-        f"The system message, the tools and the prompt alone take about {needed:,} tokens, and the model's "
-        f"window has {window:,}. Shorten them, or use a model with a longer context.",
+        f"{what} alone take about {needed:,} tokens, and the model's window has {window:,}. "
+        "Shorten them, or use a model with a longer context.",
         needed,
         window,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from oblix.v1 import executions_pb2, routing_pb2
 from oblix.v1 import messages_pb2 as pb
 
@@ -73,11 +75,18 @@ class Recording:
             decision=self.decision,
             timings=self._watch.timings(finished.counts.output_tokens if finished else None),
         )
-        if finished and finished.counts.input_tokens is not None:
-            message.usage.input_tokens = finished.counts.input_tokens
-        if finished and finished.counts.output_tokens is not None:
-            message.usage.output_tokens = finished.counts.output_tokens
+        if finished:
+            self._tell(message, finished)
         return message
+
+    def _tell(self, message: pb.Message, finished: Finished) -> None:
+        """Write down what the model's server told at the end."""
+        for name, count in asdict(finished.counts).items():
+            if count is not None:
+                setattr(message.usage, name, count)
+        if finished.state and self.hook is not None:
+            author = self.hook.connection.author
+            message.provider_state.CopyFrom(pb.ProviderState(author=author, json=finished.state))
 
     async def keep(self, message: pb.Message, outcome: Outcome) -> pb.Message:
         """End the turn with this answer, and return it as it was recorded."""

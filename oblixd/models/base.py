@@ -236,6 +236,8 @@ class Connection(Protocol):
     """In tokens; None while it is not known."""
     origin: str
     """Scheme, host and port of its server, as exchanges are reported by; empty for the embedded model."""
+    author: str
+    """Names the model at its server, as `provider_state.author_of` does."""
     max_running: int | None
     """Streams that its server works on at once; None: as many as come."""
     features: tuple[str, ...]

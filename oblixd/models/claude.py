@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
 from urllib.parse import quote
 
@@ -23,6 +24,7 @@ from oblixd.models.failures import Peer
 from oblixd.models.hooks import HookSpec
 from oblixd.models.outbound import NetworkConfig
 from oblixd.models.prompts import Said, arguments_of, in_base64, joined, parameters_of, said, schema_of
+from oblixd.models.provider_state import thoughts_of
 from oblixd.models.servers import PATIENCE, Patience, Server
 
 API_VERSION = "2023-06-01"
@@ -65,7 +67,7 @@ class ClaudeConnection(HttpConnection):
         if request.options.seed is not None:
             message = "Claude knows no seed: leave it out, or use another model."
             raise self._peer.unable(message)
-        context = said(request.messages)
+        context = said(request.messages, self.author)
         system = "\n\n".join(one.text for one in context if one.role == "system")
         body = {
             "model": self.name,
@@ -116,28 +118,42 @@ def _tool(tool: Tool) -> dict[str, Any]:
 
 def _messages(context: Sequence[Said]) -> list[dict[str, Any]]:
     # Claude takes tool results from the user, strict turns, and the user's first.
-    turns = joined([_as_user(one) if one.role == "tool" else one for one in context])
-    if turns and turns[0].role != "user":
-        turns.insert(0, Said("user", _OPENING))
-    return [{"role": turn.role, "content": list(_blocks(turn))} for turn in turns]
+    turns = [("user" if one.role == "tool" else one.role, one) for one in context]
+    if turns and turns[0][0] != "user":
+        turns.insert(0, ("user", Said("user", _OPENING)))
+    neighbours = [(role, [one for _, one in run]) for role, run in groupby(turns, key=lambda turn: turn[0])]
+    return [{"role": role, "content": list(_content(run))} for role, run in neighbours]
 
 
-def _as_user(one: Said) -> Said:
-    return replace(one, role="user")
-
-
-def _blocks(turn: Said) -> Iterator[dict[str, Any]]:
-    for result in turn.results:
+def _content(run: Sequence[Said]) -> Iterator[dict[str, Any]]:
+    """Write neighbours of one role as one message. Results stand first, as Claude wants them."""
+    for result in (result for one in run for result in one.results):
         yield {
             "type": "tool_result",
             "tool_use_id": result.call_id,
             "content": result.content,
             "is_error": result.is_error,
         }
-    for image in turn.images:
+    # Thinking must stay where it was; otherwise neighbours are one text.
+    kept = run if any(one.state for one in run) else joined([replace(one, role=run[0].role) for one in run])
+    for one in kept:
+        yield from _blocks(one)
+
+
+def _blocks(one: Said) -> Iterator[dict[str, Any]]:
+    for image in one.images:
         source = {"type": "base64", "media_type": image.media_type, "data": in_base64(image)}
         yield {"type": "image", "source": source}
-    if turn.text:
-        yield {"type": "text", "text": turn.text}
-    for call in turn.calls:
+    written, given = 0, 0
+    for thought, characters, calls in thoughts_of(one.state):
+        yield from _spoken(one, slice(written, characters), slice(given, calls))
+        yield dict(thought)
+        written, given = max(written, characters), max(given, calls)
+    yield from _spoken(one, slice(written, None), slice(given, None))
+
+
+def _spoken(one: Said, text: slice, calls: slice) -> Iterator[dict[str, Any]]:
+    if one.text[text].strip():
+        yield {"type": "text", "text": one.text[text]}
+    for call in one.calls[calls]:
         yield {"type": "tool_use", "id": call.call_id, "name": call.name, "input": arguments_of(call)}

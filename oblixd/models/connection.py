@@ -30,6 +30,7 @@ from oblixd.models.hooks import HookSpec, derived_location
 from oblixd.models.http import HttpClient
 from oblixd.models.options import secrets_of
 from oblixd.models.outbound import NetworkConfig, Way, way_of
+from oblixd.models.provider_state import author_of
 from oblixd.models.servers import PROBE_PATIENCE, Server, patience_of
 
 _READY = Status(State.READY)
@@ -54,6 +55,7 @@ class HttpConnection(ABC):
         self.context_window: int | None = spec.count("context_window")
         self.origin = origin_of(spec.endpoint)
         self.max_running: int | None = spec.count("max_running")
+        self.author = author_of(spec.provider, spec.name, self.origin)
         self.features: tuple[str, ...] = ()
         self.memory_bytes = 0
         self._spec = spec

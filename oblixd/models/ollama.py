@@ -121,7 +121,7 @@ class OllamaConnection(HttpConnection):
             raise self._peer.unable(message)
         body: dict[str, Any] = {
             "model": self.name,
-            "messages": _messages(said(request.messages)),
+            "messages": _messages(said(request.messages, self.author)),
             "stream": True,
             "keep_alive": keep_alive.wire(self._keep_alive),
             # What does not fit is an error: left alone, the server drops the oldest without a word.
@@ -301,6 +301,8 @@ def _message(one: Said, names: dict[str, str]) -> Iterator[dict[str, Any]]:
     if one.images:
         message["images"] = [in_base64(image) for image in one.images]
     if one.calls:
+        if one.reasoning and one.state.get("thinks"):
+            message["thinking"] = one.reasoning
         message["tool_calls"] = [
             {"function": {"name": call.name, "arguments": arguments_of(call)}} for call in one.calls
         ]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 from urllib.parse import urlsplit
 
-from oblixd.models.answers import Decoder, text_of
+from oblix.v1 import messages_pb2 as pb
+
+from oblixd.models.answers import Decoder, object_of, text_of
 from oblixd.models.base import (
     ChatRequest,
     Content,
@@ -24,7 +27,7 @@ from oblixd.models.exchanges import OnExchange, unheard
 from oblixd.models.failures import Peer
 from oblixd.models.hooks import HookSpec
 from oblixd.models.outbound import NetworkConfig
-from oblixd.models.prompts import Said, function_of, in_base64, said, schema_of
+from oblixd.models.prompts import Said, arguments_of, function_of, in_base64, said, schema_of
 from oblixd.models.servers import PATIENCE, Patience, Server
 
 
@@ -109,7 +112,7 @@ class OpenAIConnection(HttpConnection):
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
         """Write the request in OpenAI's words."""
-        return completion_body(self.name, request, said(request.messages), limit=self.limit)
+        return completion_body(self.name, request, said(request.messages, self.author), limit=self.limit)
 
     def decoder(self) -> Decoder:
         """Read the chunks of a completion."""
@@ -165,17 +168,39 @@ def _messages(one: Said) -> Iterator[dict[str, Any]]:
         yield {"role": "tool", "tool_call_id": result.call_id, "content": result.content}
     if not (one.text or one.images or one.calls):
         return
-    message: dict[str, Any] = {"role": one.role, "content": _content(one)}
+    message: dict[str, Any] = {**_kept(one), "role": one.role, "content": _content(one)}
     if one.calls:
-        message["tool_calls"] = [
-            {
-                "id": call.call_id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments_json},
-            }
-            for call in one.calls
-        ]
+        message["tool_calls"] = [_call(call, object_of(one.state, "calls")) for call in one.calls]
     yield message
+
+
+def _call(call: pb.ToolCallPart, extras: Mapping[str, Any]) -> dict[str, Any]:
+    function = {"name": call.name, "arguments": _arguments(call)}
+    return {**object_of(extras, call.call_id), "id": call.call_id, "type": "function", "function": function}
+
+
+def _arguments(call: pb.ToolCallPart) -> str:
+    """Give the arguments as they were written. Servers refuse a conversation with broken JSON in it."""
+    arguments = arguments_of(call)
+    return (
+        call.arguments_json
+        if call.arguments_json and "invalid_json" not in arguments
+        else json.dumps(arguments)
+    )
+
+
+def _kept(one: Said) -> dict[str, Any]:
+    """Give what its server wants back with an answer.
+
+    Reasoning goes back with calls only: DeepSeek wants it there, and its older models refuse it elsewhere.
+    """
+    state = one.state
+    kept = dict(object_of(state, "message"))
+    if state.get("reasoning_details"):
+        kept["reasoning_details"] = state["reasoning_details"]
+    if one.calls and one.reasoning and (name := text_of(state, "reasoning_field")):
+        kept[name] = one.reasoning
+    return kept
 
 
 def _content(one: Said) -> str | list[dict[str, Any]]:

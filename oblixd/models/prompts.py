@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import groupby, islice, takewhile
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count, groupby, islice, takewhile
 from typing import Any
 
 from oblix.v1 import messages_pb2 as pb
 
 from oblixd.models.base import ChatRequest, Tool, ToolChoice
+from oblixd.models.provider_state import loaded, merged
 
 NO_RESULT = "(This call was not answered.)"
+LONGEST_TOOL_NAME = 64
+"""Characters that OpenAI and Anthropic take of a tool's name."""
+LONGEST_CALL_ID = 40
+"""Characters that OpenAI takes of a call's id."""
 _NO_ARGUMENTS = {"type": "object", "properties": {}}
 _ROLES = {
     pb.ROLE_SYSTEM: "system",
@@ -21,11 +28,13 @@ _ROLES = {
     pb.ROLE_ASSISTANT: "assistant",
     pb.ROLE_TOOL: "tool",
 }
+_IMAGE_LEFT_OUT = "(An image stood here.)"
+_NO_NAME = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One message as models see it: without its reasoning, its time and its status."""
+    """One message as models see it: without its time and its status."""
 
     role: str
     """system, user, assistant or tool."""
@@ -33,20 +42,30 @@ class Said:
     images: tuple[pb.ImagePart, ...] = ()
     calls: tuple[pb.ToolCallPart, ...] = ()
     results: tuple[pb.ToolResultPart, ...] = ()
+    reasoning: str = ""
+    """Only of an answer that the same model wrote at the same server."""
+    state: Mapping[str, Any] = field(default_factory=dict)
+    """What that server wants back with it, in its own format."""
 
 
-def said(messages: Iterable[pb.Message]) -> list[Said]:
-    """Read a context, oldest first; what is empty without its reasoning is left out.
+def said(messages: Iterable[pb.Message], author: str = "") -> list[Said]:
+    """Read a context, oldest first, and make it one that servers take.
 
-    A tool call that nobody answered is answered with `NO_RESULT`: servers refuse
-    a conversation with one in it, which then could never go on. For the same reason
-    a tool's bare text is the result of the first call that has none, and where every
-    call has one, it is said by the user.
+    - A message without text, image, call or result is left out, and so is text of blanks.
+    - A call and its results stand together: results that came later are moved up to their
+      call, and one that nobody answered is answered with `NO_RESULT`. Servers refuse a
+      conversation with a call alone in it, which then could never go on.
+    - A tool's bare text is the result of the first call that has none. A result of no call
+      in this context is said by the user.
+    - Ids of calls are unique, and of characters and a length that OpenAI and Anthropic take.
+      Names of tools are, too. Arguments are a JSON object.
+    - Images of a system message or an answer are left out: no server takes them there.
+
+    `author`: the model and the server that it is for, as `author_of` gives it.
     """
-    everything = (_said(message) for message in messages)
+    everything = (_said(message, author) for message in messages)
     spoken = [one for one in everything if one.text or one.images or one.calls or one.results]
-    context = list(_attributed(spoken))
-    return [one for place in range(len(context)) for one in _answered(context, place)]
+    return _identified(_paired(list(_attributed(spoken))))
 
 
 def joined(context: Sequence[Said]) -> list[Said]:
@@ -128,24 +147,112 @@ def _waiting(context: Sequence[Said], place: int) -> list[str]:
     return [call.call_id for call in context[place].calls if call.call_id not in answered]
 
 
-def _answered(context: Sequence[Said], place: int) -> Iterator[Said]:
-    one = context[place]
-    yield one
-    missing = [
-        pb.ToolResultPart(call_id=call_id, content=NO_RESULT, is_error=True)
-        for call_id in _waiting(context, place)
-    ]
-    if missing:
-        yield Said("tool", results=tuple(missing))
+def _paired(context: Sequence[Said]) -> list[Said]:
+    """Put the results of each call behind the message that made it."""
+    found: dict[int, dict[str, pb.ToolResultPart]] = {}
+    open_: dict[str, int] = {}
+    alone: dict[int, list[pb.ToolResultPart]] = {}
+    for place, one in enumerate(context):
+        open_.update((call.call_id, place) for call in one.calls)
+        for result in one.results:
+            if result.call_id in open_:
+                found.setdefault(open_.pop(result.call_id), {})[result.call_id] = result
+            else:
+                alone.setdefault(place, []).append(result)
+    return [said for place, one in enumerate(context) for said in _with_results(one, place, found, alone)]
 
 
-def _said(message: pb.Message) -> Said:
+def _with_results(
+    one: Said,
+    place: int,
+    found: Mapping[int, Mapping[str, pb.ToolResultPart]],
+    alone: Mapping[int, Sequence[pb.ToolResultPart]],
+) -> Iterator[Said]:
+    rest = replace(one, results=())
+    if rest.text or rest.images or rest.calls:
+        yield rest
+    if one.calls:
+        results = found.get(place, {})
+        yield Said(
+            "tool", results=tuple(results.get(call.call_id) or _unanswered(call) for call in one.calls)
+        )
+    # Its call was left out, or never was there: an import can bring such a one.
+    for result in alone.get(place, ()):
+        if result.content.strip():
+            yield Said("user", text=result.content)
+
+
+def _unanswered(call: pb.ToolCallPart) -> pb.ToolResultPart:
+    return pb.ToolResultPart(call_id=call.call_id, content=NO_RESULT, is_error=True)
+
+
+def _identified(context: Sequence[Said]) -> list[Said]:
+    """Write the ids of calls so that each is its own, and servers take it; its result has the same."""
+    taken: set[str] = set()
+    now: dict[str, str] = {}
+    result = []
+    for one in context:
+        for call in one.calls:
+            now[call.call_id] = _sound_id(call.call_id, taken)
+            taken.add(now[call.call_id])
+        result.append(_renamed(one, now) if one.calls or one.results else one)
+    return result
+
+
+def _sound_id(call_id: str, taken: Collection[str]) -> str:
+    """Give the id itself where it can stay. Else one made of it: the same each time, for a server's cache."""
+    if call_id and call_id not in taken and len(call_id) <= LONGEST_CALL_ID and not _NO_NAME.search(call_id):
+        return call_id
+    made = (_digest(f"{call_id}#{number}") for number in count())
+    return next(f"call_{one[:24]}" for one in made if f"call_{one[:24]}" not in taken)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _renamed(one: Said, ids: Mapping[str, str]) -> Said:
+    return replace(
+        one,
+        calls=tuple(
+            pb.ToolCallPart(
+                call_id=ids[call.call_id],
+                name=_NO_NAME.sub("_", call.name)[:LONGEST_TOOL_NAME] or "_",
+                arguments_json=call.arguments_json,
+            )
+            for call in one.calls
+        ),
+        results=tuple(
+            pb.ToolResultPart(call_id=ids[result.call_id], content=result.content, is_error=result.is_error)
+            for result in one.results
+        ),
+        state=_with_ids(one.state, ids),
+    )
+
+
+def _with_ids(state: Mapping[str, Any], ids: Mapping[str, str]) -> Mapping[str, Any]:
+    """What a server said of each call goes with it under its new id."""
+    calls = state.get("calls")
+    if not isinstance(calls, dict):
+        return state
+    return {**state, "calls": {ids.get(call_id, call_id): extra for call_id, extra in calls.items()}}
+
+
+def _said(message: pb.Message, author: str) -> Said:
+    role = _ROLES.get(message.role, "user")
+    text = "".join(part.text for part in message.parts)
+    images = tuple(part.image for part in _parts(message, "image"))
+    if images and role in {"system", "assistant"}:
+        text, images = f"{text}\n{_IMAGE_LEFT_OUT}".strip(), ()
+    is_own = bool(author) and message.provider_state.author == author
     return Said(
-        role=_ROLES[message.role],
-        text="".join(part.text for part in message.parts),
-        images=tuple(part.image for part in _parts(message, "image")),
-        calls=tuple(part.tool_call for part in _parts(message, "tool_call")),
+        role=role,
+        text=text if text.strip() else "",
+        images=images,
+        calls=tuple(part.tool_call for part in _parts(message, "tool_call")) if role == "assistant" else (),
         results=tuple(part.tool_result for part in _parts(message, "tool_result")),
+        reasoning="".join(part.reasoning for part in message.parts) if is_own else "",
+        state=loaded(message.provider_state.json) if is_own else {},
     )
 
 
@@ -160,4 +267,6 @@ def _join(neighbours: list[Said]) -> Said:
         images=tuple(image for one in neighbours for image in one.images),
         calls=tuple(call for one in neighbours for call in one.calls),
         results=tuple(result for one in neighbours for result in one.results),
+        reasoning="\n\n".join(one.reasoning for one in neighbours if one.reasoning),
+        state=merged([one.state for one in neighbours]),
     )

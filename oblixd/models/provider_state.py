@@ -7,7 +7,7 @@ and sent back to the server and the model that wrote them. Each format has its o
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,6 +71,25 @@ class CompletionState:
                 last[key] = value
 
 
+def author_of(provider: str, name: str, origin: str) -> str:
+    """Name a model at its server, for comparing: what it wrote goes back to nobody else."""
+    return f"{provider}:{name} at {origin}" if origin else f"{provider}:{name}"
+
+
+def merged(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Join the states of answers that are sent as one."""
+    result: dict[str, Any] = {}
+    for state in states:
+        for key, value in state.items():
+            known = result.get(key)
+            if isinstance(known, dict) and isinstance(value, dict):
+                value = {**known, **value}  # noqa: PLW2901 - both are kept
+            elif isinstance(known, list) and isinstance(value, list):
+                value = [*known, *value]  # noqa: PLW2901
+            result[key] = value
+    return result
+
+
 def dumped(state: object) -> str:
     """Write a state as JSON; empty where it is empty or too large."""
     text = json.dumps(state, separators=(",", ":")) if state else ""
@@ -126,3 +145,15 @@ class MessageState:
             self.begin({"type": "thinking"})
         block: dict[str, Any] = self._blocks[-1]["block"]
         return block
+
+
+def thoughts_of(state: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], int, int]]:
+    """Give Claude's blocks of thinking, and for each how much text and how many calls stand before it."""
+    blocks = state.get("blocks")
+    for one in blocks if isinstance(blocks, list) else []:
+        if isinstance(one, dict) and isinstance(one.get("block"), dict):
+            yield one["block"], _place(one.get("text")), _place(one.get("calls"))
+
+
+def _place(value: object) -> int:
+    return value if isinstance(value, int) and value > 0 else 0

@@ -14,7 +14,7 @@ from oblixd.store.v1 import records_pb2 as records
 def taken(messages: Sequence[pb.Message], now_us: int, request_id: str = "") -> list[records.MessageRecord]:
     """The records of new messages.
 
-    role, parts, create_time, status, model, usage and client_data are taken.
+    role, parts, create_time, status, model, usage, client_data and provider_state are taken.
     """
     return [_taken(message, now_us, request_id) for message in messages]
 

@@ -221,6 +221,8 @@ def _edited(
     else:
         del new.parts[:]
         new.parts.extend(part_records(request.parts))
+        # A signature of other words is none.
+        new.ClearField("provider_state")
         new.status = records.STATUS_RECORD_COMPLETE
     if request.HasField("client_data"):
         new.client_data = request.client_data

@@ -30,16 +30,16 @@ def message_record(message: pb.Message) -> records.MessageRecord:
         version=message.version,
     )
     if message.HasField("usage"):
-        record.usage.input_tokens = message.usage.input_tokens
-        record.usage.output_tokens = message.usage.output_tokens
-        if message.usage.HasField("cost"):
-            record.usage.cost = message.usage.cost
+        _copy_usage(message.usage, record.usage)
     if message.HasField("timings"):
         record.timings.CopyFrom(_timings_record(message.timings))
     if message.HasField("decision"):
         record.decision.CopyFrom(decision_record(message.decision))
     if message.HasField("exclusion"):
         record.exclusion.CopyFrom(exclusion_record(message.exclusion))
+    if message.HasField("provider_state"):
+        state = message.provider_state
+        record.provider_state.CopyFrom(records.ProviderStateRecord(author=state.author, json=state.json))
     return record
 
 
@@ -59,17 +59,27 @@ def message_from(record: records.MessageRecord, sequence: int) -> pb.Message:
         version=record.version,
     )
     if record.HasField("usage"):
-        message.usage.input_tokens = record.usage.input_tokens
-        message.usage.output_tokens = record.usage.output_tokens
-        if record.usage.HasField("cost"):
-            message.usage.cost = record.usage.cost
+        _copy_usage(record.usage, message.usage)
     if record.HasField("timings"):
         message.timings.CopyFrom(_timings_from(record.timings))
     if record.HasField("decision"):
         message.decision.CopyFrom(decision_from(record.decision))
     if record.HasField("exclusion"):
         message.exclusion.CopyFrom(_exclusion_from(record.exclusion))
+    if record.HasField("provider_state"):
+        state = record.provider_state
+        message.provider_state.CopyFrom(pb.ProviderState(author=state.author, json=state.json))
     return message
+
+
+_UsageT = pb.Usage | records.UsageRecord
+
+
+def _copy_usage(source: _UsageT, target: _UsageT) -> None:
+    """Both have the same fields. What is not set stays so: it is not known."""
+    target.SetInParent()
+    for field, value in source.ListFields():
+        setattr(target, field.name, value)
 
 
 def part_records(parts: Iterable[pb.Part]) -> list[records.PartRecord]:

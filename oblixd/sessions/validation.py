@@ -22,6 +22,8 @@ MAX_PAGE_SIZE = 1000
 MAX_NAME_CHARACTERS = 128
 MAX_MEDIA_TYPE_CHARACTERS = 127
 MAX_CLIENT_DATA_BYTES = 2**20
+LARGEST_STATE_BYTES = 256 * 1024
+"""What a model's server wants back with one message."""
 MAX_REASON_CHARACTERS = 128
 MAX_DETAIL_CHARACTERS = 4096
 
@@ -159,6 +161,7 @@ def check_message(message: pb.Message, field: str) -> None:
     check_parts(message.parts, f"{field}.parts")
     _check_length(message.model, f"{field}.model", MAX_TITLE_CHARACTERS, "MODEL_TOO_LONG")
     check_client_data(message.client_data, f"{field}.client_data")
+    _check_provider_state(message.provider_state, f"{field}.provider_state")
     if message.HasField("create_time"):
         check_time(message.create_time, f"{field}.create_time")
 
@@ -258,6 +261,19 @@ def check_parts(parts: Sequence[pb.Part], field: str) -> None:
         )
     for place, part in enumerate(parts):
         _check_part(part, f"{field}[{place}]")
+
+
+def _check_provider_state(state: pb.ProviderState, field: str) -> None:
+    """At most 256 KiB of JSON, by an author of at most 4,096 characters."""
+    _check_length(state.author, f"{field}.author", MAX_DETAIL_CHARACTERS, "PROVIDER_STATE_TOO_LARGE")
+    if len(state.json.encode()) > LARGEST_STATE_BYTES:
+        raise invalid(
+            "PROVIDER_STATE_TOO_LARGE",
+            f"{field}.json",
+            f"must be at most {LARGEST_STATE_BYTES:,} bytes (256 KiB), not {len(state.json.encode()):,}.",
+            limit=LARGEST_STATE_BYTES,
+            given=len(state.json.encode()),
+        )
 
 
 def check_client_data(data: bytes, field: str) -> None:

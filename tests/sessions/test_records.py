@@ -80,7 +80,16 @@ TIMINGS = st.builds(
     total=MAYBE_DURATION,
     tokens_per_second=st.floats(0, 9),
 )
-USAGES = st.builds(pb.Usage, input_tokens=INTEGERS, output_tokens=INTEGERS, cost=st.none() | st.floats(0, 9))
+USAGES = st.builds(
+    pb.Usage,
+    input_tokens=INTEGERS,
+    output_tokens=INTEGERS,
+    cost=st.none() | st.floats(0, 9),
+    cache_read_tokens=st.none() | INTEGERS,
+    cache_write_tokens=st.none() | INTEGERS,
+    reasoning_tokens=st.none() | INTEGERS,
+)
+STATES = st.builds(pb.ProviderState, author=TEXT, json=TEXT)
 EXCLUSIONS = st.builds(pb.ContextExclusion, reason=TEXT, detail=TEXT, mark_time=WHEN)
 IDS = st.uuids().map(str) | st.text(max_size=40)
 MESSAGES = st.builds(
@@ -100,6 +109,7 @@ MESSAGES = st.builds(
     exclusion=st.none() | EXCLUSIONS,
     client_data=st.binary(max_size=9),
     version=st.integers(0, 9),
+    provider_state=st.none() | STATES,
 )
 
 
@@ -113,13 +123,14 @@ def test_a_message_comes_back_from_its_record(message: pb.Message) -> None:
 def test_the_round_trip_test_sets_every_field() -> None:
     """A field that is added to the contract must be added to the records, too."""
     covered = {
-        pb.Message: 15,
+        pb.Message: 16,
+        pb.ProviderState: 2,
         pb.ContextExclusion: 3,
         pb.Part: 5,
         pb.ImagePart: 2,
         pb.ToolCallPart: 3,
         pb.ToolResultPart: 3,
-        pb.Usage: 3,
+        pb.Usage: 6,
         pb.Timings: 4,
         routing_pb2.RoutingDecision: 11,
         routing_pb2.Reading: 4,

@@ -13,7 +13,14 @@ from oblix._checks import invalid, shown
 from oblix.errors import InvalidArgumentError
 from oblix.v1 import messages_pb2, sessions_pb2
 
-M = TypeVar("M", messages_pb2.Message, messages_pb2.Part, messages_pb2.Usage, sessions_pb2.Session)
+M = TypeVar(
+    "M",
+    messages_pb2.Message,
+    messages_pb2.Part,
+    messages_pb2.ProviderState,
+    messages_pb2.Usage,
+    sessions_pb2.Session,
+)
 
 MAX_NOTES = 20
 """Of different texts that one conversation's notes may have. More are counted together."""

@@ -5,7 +5,7 @@
 
 Times are ISO 8601 in UTC. Keys that older versions don't know, and ignore, are
 there only where they say something: of a session `local_only`, `archived` and `routing_policy`; of
-a message `status`, `parts` (what is not text), `model` and `usage`.
+a message `status`, `parts` (what is not text), `model`, `usage` and `provider_state`.
 """
 
 from __future__ import annotations
@@ -126,6 +126,9 @@ def _message(item: object, field: str) -> messages_pb2.Message:
         message.create_time.CopyFrom(_times.from_text(given["timestamp"], f"{field}.timestamp"))
     if given.get("usage"):
         message.usage.CopyFrom(message_from(given["usage"], messages_pb2.Usage(), f"{field}.usage"))
+    if given.get("provider_state"):
+        state = message_from(given["provider_state"], messages_pb2.ProviderState(), f"{field}.provider_state")
+        message.provider_state.CopyFrom(state)
     return message
 
 

@@ -27,17 +27,17 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from oblix.v1 import routing_pb2 as oblix_dot_v1_dot_routing__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17oblix/v1/messages.proto\x12\x08oblix.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16oblix/v1/routing.proto\"\xb7\x01\n\x04Part\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12$\n\x05image\x18\x02 \x01(\x0b\x32\x13.oblix.v1.ImagePartH\x00\x12+\n\ttool_call\x18\x03 \x01(\x0b\x32\x16.oblix.v1.ToolCallPartH\x00\x12/\n\x0btool_result\x18\x04 \x01(\x0b\x32\x18.oblix.v1.ToolResultPartH\x00\x12\x13\n\treasoning\x18\x05 \x01(\tH\x00\x42\x06\n\x04kind\"-\n\tImagePart\x12\x12\n\nmedia_type\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"E\n\x0cToolCallPart\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x03 \x01(\t\"D\n\x0eToolResultPart\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\x12\x10\n\x08is_error\x18\x03 \x01(\x08\"P\n\x05Usage\x12\x14\n\x0cinput_tokens\x18\x01 \x01(\x03\x12\x15\n\routput_tokens\x18\x02 \x01(\x03\x12\x11\n\x04\x63ost\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\x07\n\x05_cost\"\xb1\x01\n\x07Timings\x12)\n\x06queued\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x36\n\x13time_to_first_token\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05total\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x19\n\x11tokens_per_second\x18\x04 \x01(\x01\"\xc2\x03\n\x07Message\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12\x1c\n\x04role\x18\x03 \x01(\x0e\x32\x0e.oblix.v1.Role\x12\x1d\n\x05parts\x18\x04 \x03(\x0b\x32\x0e.oblix.v1.Part\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x06status\x18\x06 \x01(\x0e\x32\x17.oblix.v1.MessageStatus\x12\r\n\x05model\x18\x07 \x01(\t\x12\x1e\n\x05usage\x18\x08 \x01(\x0b\x32\x0f.oblix.v1.Usage\x12\"\n\x07timings\x18\t \x01(\x0b\x32\x11.oblix.v1.Timings\x12\x12\n\nrequest_id\x18\n \x01(\t\x12+\n\x08\x64\x65\x63ision\x18\x0b \x01(\x0b\x32\x19.oblix.v1.RoutingDecision\x12\x19\n\x11source_session_id\x18\x0c \x01(\t\x12-\n\texclusion\x18\r \x01(\x0b\x32\x1a.oblix.v1.ContextExclusion\x12\x13\n\x0b\x63lient_data\x18\x0e \x01(\x0c\x12\x0f\n\x07version\x18\x0f \x01(\x05\"a\n\x10\x43ontextExclusion\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\x12-\n\tmark_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*_\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SYSTEM\x10\x01\x12\r\n\tROLE_USER\x10\x02\x12\x12\n\x0eROLE_ASSISTANT\x10\x03\x12\r\n\tROLE_TOOL\x10\x04*\xc3\x01\n\rMessageStatus\x12\x1e\n\x1aMESSAGE_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17MESSAGE_STATUS_COMPLETE\x10\x01\x12\x1c\n\x18MESSAGE_STATUS_STREAMING\x10\x02\x12\x1c\n\x18MESSAGE_STATUS_CANCELLED\x10\x03\x12\x19\n\x15MESSAGE_STATUS_FAILED\x10\x04\x12\x1e\n\x1aMESSAGE_STATUS_INTERRUPTED\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17oblix/v1/messages.proto\x12\x08oblix.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16oblix/v1/routing.proto\"\xb7\x01\n\x04Part\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12$\n\x05image\x18\x02 \x01(\x0b\x32\x13.oblix.v1.ImagePartH\x00\x12+\n\ttool_call\x18\x03 \x01(\x0b\x32\x16.oblix.v1.ToolCallPartH\x00\x12/\n\x0btool_result\x18\x04 \x01(\x0b\x32\x18.oblix.v1.ToolResultPartH\x00\x12\x13\n\treasoning\x18\x05 \x01(\tH\x00\x42\x06\n\x04kind\"-\n\tImagePart\x12\x12\n\nmedia_type\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"E\n\x0cToolCallPart\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x03 \x01(\t\"D\n\x0eToolResultPart\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\x12\x10\n\x08is_error\x18\x03 \x01(\x08\"\xf2\x01\n\x05Usage\x12\x14\n\x0cinput_tokens\x18\x01 \x01(\x03\x12\x15\n\routput_tokens\x18\x02 \x01(\x03\x12\x11\n\x04\x63ost\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x1e\n\x11\x63\x61\x63he_read_tokens\x18\x04 \x01(\x03H\x01\x88\x01\x01\x12\x1f\n\x12\x63\x61\x63he_write_tokens\x18\x05 \x01(\x03H\x02\x88\x01\x01\x12\x1d\n\x10reasoning_tokens\x18\x06 \x01(\x03H\x03\x88\x01\x01\x42\x07\n\x05_costB\x14\n\x12_cache_read_tokensB\x15\n\x13_cache_write_tokensB\x13\n\x11_reasoning_tokens\"\xb1\x01\n\x07Timings\x12)\n\x06queued\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x36\n\x13time_to_first_token\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05total\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x19\n\x11tokens_per_second\x18\x04 \x01(\x01\"\xf3\x03\n\x07Message\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12\x1c\n\x04role\x18\x03 \x01(\x0e\x32\x0e.oblix.v1.Role\x12\x1d\n\x05parts\x18\x04 \x03(\x0b\x32\x0e.oblix.v1.Part\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x06status\x18\x06 \x01(\x0e\x32\x17.oblix.v1.MessageStatus\x12\r\n\x05model\x18\x07 \x01(\t\x12\x1e\n\x05usage\x18\x08 \x01(\x0b\x32\x0f.oblix.v1.Usage\x12\"\n\x07timings\x18\t \x01(\x0b\x32\x11.oblix.v1.Timings\x12\x12\n\nrequest_id\x18\n \x01(\t\x12+\n\x08\x64\x65\x63ision\x18\x0b \x01(\x0b\x32\x19.oblix.v1.RoutingDecision\x12\x19\n\x11source_session_id\x18\x0c \x01(\t\x12-\n\texclusion\x18\r \x01(\x0b\x32\x1a.oblix.v1.ContextExclusion\x12\x13\n\x0b\x63lient_data\x18\x0e \x01(\x0c\x12\x0f\n\x07version\x18\x0f \x01(\x05\x12/\n\x0eprovider_state\x18\x10 \x01(\x0b\x32\x17.oblix.v1.ProviderState\"-\n\rProviderState\x12\x0e\n\x06\x61uthor\x18\x01 \x01(\t\x12\x0c\n\x04json\x18\x02 \x01(\t\"a\n\x10\x43ontextExclusion\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\x12-\n\tmark_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*_\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SYSTEM\x10\x01\x12\r\n\tROLE_USER\x10\x02\x12\x12\n\x0eROLE_ASSISTANT\x10\x03\x12\r\n\tROLE_TOOL\x10\x04*\xc3\x01\n\rMessageStatus\x12\x1e\n\x1aMESSAGE_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17MESSAGE_STATUS_COMPLETE\x10\x01\x12\x1c\n\x18MESSAGE_STATUS_STREAMING\x10\x02\x12\x1c\n\x18MESSAGE_STATUS_CANCELLED\x10\x03\x12\x19\n\x15MESSAGE_STATUS_FAILED\x10\x04\x12\x1e\n\x1aMESSAGE_STATUS_INTERRUPTED\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'oblix.v1.messages_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=1314
-  _globals['_ROLE']._serialized_end=1409
-  _globals['_MESSAGESTATUS']._serialized_start=1412
-  _globals['_MESSAGESTATUS']._serialized_end=1607
+  _globals['_ROLE']._serialized_start=1573
+  _globals['_ROLE']._serialized_end=1668
+  _globals['_MESSAGESTATUS']._serialized_start=1671
+  _globals['_MESSAGESTATUS']._serialized_end=1866
   _globals['_PART']._serialized_start=127
   _globals['_PART']._serialized_end=310
   _globals['_IMAGEPART']._serialized_start=312
@@ -46,12 +46,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TOOLCALLPART']._serialized_end=428
   _globals['_TOOLRESULTPART']._serialized_start=430
   _globals['_TOOLRESULTPART']._serialized_end=498
-  _globals['_USAGE']._serialized_start=500
-  _globals['_USAGE']._serialized_end=580
-  _globals['_TIMINGS']._serialized_start=583
-  _globals['_TIMINGS']._serialized_end=760
-  _globals['_MESSAGE']._serialized_start=763
-  _globals['_MESSAGE']._serialized_end=1213
-  _globals['_CONTEXTEXCLUSION']._serialized_start=1215
-  _globals['_CONTEXTEXCLUSION']._serialized_end=1312
+  _globals['_USAGE']._serialized_start=501
+  _globals['_USAGE']._serialized_end=743
+  _globals['_TIMINGS']._serialized_start=746
+  _globals['_TIMINGS']._serialized_end=923
+  _globals['_MESSAGE']._serialized_start=926
+  _globals['_MESSAGE']._serialized_end=1425
+  _globals['_PROVIDERSTATE']._serialized_start=1427
+  _globals['_PROVIDERSTATE']._serialized_end=1472
+  _globals['_CONTEXTEXCLUSION']._serialized_start=1474
+  _globals['_CONTEXTEXCLUSION']._serialized_end=1571
 # @@protoc_insertion_point(module_scope)

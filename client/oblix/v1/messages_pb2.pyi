@@ -108,7 +108,9 @@ class Part(message.Message):
     text: builtins.str
     """Text that a person reads."""
     reasoning: builtins.str
-    """The model's thinking, apart from its answer. Never sent back to a model."""
+    """The model's thinking, apart from its answer. Sent back to nobody but the
+    model that wrote it, and only where its server wants that.
+    """
     @builtins.property
     def image(self) -> ImagePart:
         """A picture."""
@@ -227,6 +229,9 @@ class Usage(message.Message):
     INPUT_TOKENS_FIELD_NUMBER: builtins.int
     OUTPUT_TOKENS_FIELD_NUMBER: builtins.int
     COST_FIELD_NUMBER: builtins.int
+    CACHE_READ_TOKENS_FIELD_NUMBER: builtins.int
+    CACHE_WRITE_TOKENS_FIELD_NUMBER: builtins.int
+    REASONING_TOKENS_FIELD_NUMBER: builtins.int
     input_tokens: builtins.int
     """Tokens of the context that was sent."""
     output_tokens: builtins.int
@@ -235,20 +240,44 @@ class Usage(message.Message):
     """What it cost, in the configuration's currency, by the configuration's
     prices. Unset where the model has no price there: nothing is guessed.
     """
+    cache_read_tokens: builtins.int
+    """Of input_tokens: what the server read from its cache. Unset: it did not say."""
+    cache_write_tokens: builtins.int
+    """Of input_tokens: what the server wrote to its cache. Unset: it did not say."""
+    reasoning_tokens: builtins.int
+    """Of output_tokens: what the model wrote as reasoning. Unset: the server did
+    not say.
+    """
     def __init__(
         self,
         *,
         input_tokens: builtins.int = ...,
         output_tokens: builtins.int = ...,
         cost: builtins.float | None = ...,
+        cache_read_tokens: builtins.int | None = ...,
+        cache_write_tokens: builtins.int | None = ...,
+        reasoning_tokens: builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["_cost", b"_cost", "cost", b"cost"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_cache_read_tokens", b"_cache_read_tokens", "_cache_write_tokens", b"_cache_write_tokens", "_cost", b"_cost", "_reasoning_tokens", b"_reasoning_tokens", "cache_read_tokens", b"cache_read_tokens", "cache_write_tokens", b"cache_write_tokens", "cost", b"cost", "reasoning_tokens", b"reasoning_tokens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_cost", b"_cost", "cost", b"cost", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_cache_read_tokens", b"_cache_read_tokens", "_cache_write_tokens", b"_cache_write_tokens", "_cost", b"_cost", "_reasoning_tokens", b"_reasoning_tokens", "cache_read_tokens", b"cache_read_tokens", "cache_write_tokens", b"cache_write_tokens", "cost", b"cost", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens", "reasoning_tokens", b"reasoning_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__cache_read_tokens: _TypeAlias = typing.Literal["cache_read_tokens"]  # noqa: Y015
+    _WhichOneofArgType__cache_read_tokens: _TypeAlias = typing.Literal["_cache_read_tokens", b"_cache_read_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__cache_write_tokens: _TypeAlias = typing.Literal["cache_write_tokens"]  # noqa: Y015
+    _WhichOneofArgType__cache_write_tokens: _TypeAlias = typing.Literal["_cache_write_tokens", b"_cache_write_tokens"]  # noqa: Y015
     _WhichOneofReturnType__cost: _TypeAlias = typing.Literal["cost"]  # noqa: Y015
     _WhichOneofArgType__cost: _TypeAlias = typing.Literal["_cost", b"_cost"]  # noqa: Y015
+    _WhichOneofReturnType__reasoning_tokens: _TypeAlias = typing.Literal["reasoning_tokens"]  # noqa: Y015
+    _WhichOneofArgType__reasoning_tokens: _TypeAlias = typing.Literal["_reasoning_tokens", b"_reasoning_tokens"]  # noqa: Y015
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cache_read_tokens) -> _WhichOneofReturnType__cache_read_tokens | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cache_write_tokens) -> _WhichOneofReturnType__cache_write_tokens | None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cost) -> _WhichOneofReturnType__cost | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reasoning_tokens) -> _WhichOneofReturnType__reasoning_tokens | None: ...
 
 @typing.final
 class Timings(message.Message):
@@ -309,6 +338,7 @@ class Message(message.Message):
     EXCLUSION_FIELD_NUMBER: builtins.int
     CLIENT_DATA_FIELD_NUMBER: builtins.int
     VERSION_FIELD_NUMBER: builtins.int
+    PROVIDER_STATE_FIELD_NUMBER: builtins.int
     id: builtins.str
     """The message's id, unique in its session. Output only; made by the daemon
     unless an import brings one.
@@ -364,6 +394,15 @@ class Message(message.Message):
         IncludeMessages and by an edit of the message. Output only, but for imports.
         """
 
+    @builtins.property
+    def provider_state(self) -> ProviderState:
+        """What the server that wrote this answer wants back with it in later
+        requests: signed or encrypted reasoning, signatures of calls. It is sent
+        to that model at that server, and to nobody else. An edit of the message
+        drops it. Made by the daemon, and taken as it is from imports and appended
+        messages. Unset: nothing.
+        """
+
     def __init__(
         self,
         *,
@@ -382,10 +421,39 @@ class Message(message.Message):
         exclusion: ContextExclusion | None = ...,
         client_data: builtins.bytes = ...,
         version: builtins.int = ...,
+        provider_state: ProviderState | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "decision", b"decision", "exclusion", b"exclusion", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "decision", b"decision", "exclusion", b"exclusion", "provider_state", b"provider_state", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["client_data", b"client_data", "create_time", b"create_time", "decision", b"decision", "exclusion", b"exclusion", "id", b"id", "model", b"model", "parts", b"parts", "request_id", b"request_id", "role", b"role", "sequence", b"sequence", "source_session_id", b"source_session_id", "status", b"status", "timings", b"timings", "usage", b"usage", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["client_data", b"client_data", "create_time", b"create_time", "decision", b"decision", "exclusion", b"exclusion", "id", b"id", "model", b"model", "parts", b"parts", "provider_state", b"provider_state", "request_id", b"request_id", "role", b"role", "sequence", b"sequence", "source_session_id", b"source_session_id", "status", b"status", "timings", b"timings", "usage", b"usage", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ProviderState(message.Message):
+    """What a model's server wants back with an answer of its own."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    AUTHOR_FIELD_NUMBER: builtins.int
+    JSON_FIELD_NUMBER: builtins.int
+    author: builtins.str
+    """The model and its server: provider:name at scheme://host:port. At most
+    4,096 characters.
+    """
+    json: builtins.str
+    """JSON in the form of the provider. Means nothing to anybody else. At most
+    256 KiB.
+    """
+    def __init__(
+        self,
+        *,
+        author: builtins.str = ...,
+        json: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["author", b"author", "json", b"json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

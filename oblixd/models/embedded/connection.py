@@ -42,6 +42,7 @@ from oblixd.models.llamacpp import Tokeniser
 from oblixd.models.openai import completion_body
 from oblixd.models.outbound import Way
 from oblixd.models.prompts import joined, said
+from oblixd.models.provider_state import author_of
 
 NOTICED_S = 1.0
 """A process that dies closes its socket first and is gone a moment later: how long to wait for that."""
@@ -115,6 +116,7 @@ class EmbeddedConnection:
         self._context = spec.count("num_ctx") or settings.context
         self.context_window: int | None = self._context
         self.origin = ""
+        self.author = author_of(self.provider, spec.name, self.origin)
         self.max_running: int | None = settings.slots
         self.features: tuple[str, ...] = ()
         self.memory_bytes = 0
@@ -211,7 +213,8 @@ class EmbeddedConnection:
             limited = replace(request.options, max_tokens=self._settings.max_tokens)
             request = replace(request, options=limited)
         # Small models were taught strict turns.
-        return completion_body(self.name, request, joined(said(request.messages)), limit="max_tokens")
+        context = joined(said(request.messages, self.author))
+        return completion_body(self.name, request, context, limit="max_tokens")
 
     def _answer(self, worker: Worker, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
         decoder = CompletionDecoder(self._peer)

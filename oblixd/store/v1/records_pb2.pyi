@@ -499,6 +499,7 @@ class MessageRecord(message.Message):
     EXCLUSION_FIELD_NUMBER: builtins.int
     CLIENT_DATA_FIELD_NUMBER: builtins.int
     VERSION_FIELD_NUMBER: builtins.int
+    PROVIDER_STATE_FIELD_NUMBER: builtins.int
     id: builtins.bytes
     """The message's id, packed."""
     role: RoleRecord.ValueType
@@ -539,6 +540,10 @@ class MessageRecord(message.Message):
     def exclusion(self) -> ExclusionRecord:
         """Why contexts leave it out. Unset: they do not."""
 
+    @builtins.property
+    def provider_state(self) -> ProviderStateRecord:
+        """What the server that wrote it wants back with it. Unset: nothing."""
+
     def __init__(
         self,
         *,
@@ -556,10 +561,11 @@ class MessageRecord(message.Message):
         exclusion: ExclusionRecord | None = ...,
         client_data: builtins.bytes = ...,
         version: builtins.int = ...,
+        provider_state: ProviderStateRecord | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["decision", b"decision", "exclusion", b"exclusion", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["decision", b"decision", "exclusion", b"exclusion", "provider_state", b"provider_state", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["client_data", b"client_data", "create_us", b"create_us", "decision", b"decision", "exclusion", b"exclusion", "id", b"id", "model", b"model", "parts", b"parts", "request_id", b"request_id", "role", b"role", "source_session_id", b"source_session_id", "status", b"status", "timings", b"timings", "usage", b"usage", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["client_data", b"client_data", "create_us", b"create_us", "decision", b"decision", "exclusion", b"exclusion", "id", b"id", "model", b"model", "parts", b"parts", "provider_state", b"provider_state", "request_id", b"request_id", "role", b"role", "source_session_id", b"source_session_id", "status", b"status", "timings", b"timings", "usage", b"usage", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -588,6 +594,30 @@ class ExclusionRecord(message.Message):
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["detail", b"detail", "marked_us", b"marked_us", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ProviderStateRecord(message.Message):
+    """What a model's server wants back with an answer of its own."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    AUTHOR_FIELD_NUMBER: builtins.int
+    JSON_FIELD_NUMBER: builtins.int
+    author: builtins.str
+    """The model and its server."""
+    json: builtins.str
+    """JSON in the form of the provider."""
+    def __init__(
+        self,
+        *,
+        author: builtins.str = ...,
+        json: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["author", b"author", "json", b"json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -746,26 +776,51 @@ class UsageRecord(message.Message):
     INPUT_TOKENS_FIELD_NUMBER: builtins.int
     OUTPUT_TOKENS_FIELD_NUMBER: builtins.int
     COST_FIELD_NUMBER: builtins.int
+    CACHE_READ_TOKENS_FIELD_NUMBER: builtins.int
+    CACHE_WRITE_TOKENS_FIELD_NUMBER: builtins.int
+    REASONING_TOKENS_FIELD_NUMBER: builtins.int
     input_tokens: builtins.int
     """Tokens of the context."""
     output_tokens: builtins.int
     """Tokens of the answer."""
     cost: builtins.float
     """What it cost. Unset: the model had no price."""
+    cache_read_tokens: builtins.int
+    """Of the context: read from the server's cache."""
+    cache_write_tokens: builtins.int
+    """Of the context: written to the server's cache."""
+    reasoning_tokens: builtins.int
+    """Of the answer: reasoning."""
     def __init__(
         self,
         *,
         input_tokens: builtins.int = ...,
         output_tokens: builtins.int = ...,
         cost: builtins.float | None = ...,
+        cache_read_tokens: builtins.int | None = ...,
+        cache_write_tokens: builtins.int | None = ...,
+        reasoning_tokens: builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["_cost", b"_cost", "cost", b"cost"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_cache_read_tokens", b"_cache_read_tokens", "_cache_write_tokens", b"_cache_write_tokens", "_cost", b"_cost", "_reasoning_tokens", b"_reasoning_tokens", "cache_read_tokens", b"cache_read_tokens", "cache_write_tokens", b"cache_write_tokens", "cost", b"cost", "reasoning_tokens", b"reasoning_tokens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_cost", b"_cost", "cost", b"cost", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_cache_read_tokens", b"_cache_read_tokens", "_cache_write_tokens", b"_cache_write_tokens", "_cost", b"_cost", "_reasoning_tokens", b"_reasoning_tokens", "cache_read_tokens", b"cache_read_tokens", "cache_write_tokens", b"cache_write_tokens", "cost", b"cost", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens", "reasoning_tokens", b"reasoning_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__cache_read_tokens: _TypeAlias = typing.Literal["cache_read_tokens"]  # noqa: Y015
+    _WhichOneofArgType__cache_read_tokens: _TypeAlias = typing.Literal["_cache_read_tokens", b"_cache_read_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__cache_write_tokens: _TypeAlias = typing.Literal["cache_write_tokens"]  # noqa: Y015
+    _WhichOneofArgType__cache_write_tokens: _TypeAlias = typing.Literal["_cache_write_tokens", b"_cache_write_tokens"]  # noqa: Y015
     _WhichOneofReturnType__cost: _TypeAlias = typing.Literal["cost"]  # noqa: Y015
     _WhichOneofArgType__cost: _TypeAlias = typing.Literal["_cost", b"_cost"]  # noqa: Y015
+    _WhichOneofReturnType__reasoning_tokens: _TypeAlias = typing.Literal["reasoning_tokens"]  # noqa: Y015
+    _WhichOneofArgType__reasoning_tokens: _TypeAlias = typing.Literal["_reasoning_tokens", b"_reasoning_tokens"]  # noqa: Y015
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cache_read_tokens) -> _WhichOneofReturnType__cache_read_tokens | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cache_write_tokens) -> _WhichOneofReturnType__cache_write_tokens | None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cost) -> _WhichOneofReturnType__cost | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reasoning_tokens) -> _WhichOneofReturnType__reasoning_tokens | None: ...
 
 @typing.final
 class TimingsRecord(message.Message):
