@@ -29,6 +29,7 @@ from oblixd.models.pulls import Pulls
 from oblixd.models.registry import Registry
 from oblixd.monitor import Monitor
 from oblixd.monitor.network import Network, Seen, Target
+from oblixd.monitor.servers import works
 from oblixd.paths import Paths
 from oblixd.rpc.daemon import About, DaemonServicer
 from oblixd.rpc.endpoint import EndpointServicer
@@ -160,7 +161,11 @@ class Daemon:
             data=self._paths.data,
         )
         made_by = providers(
-            embedded, furnishing.ollama(config), _shown_to(monitor.network), lambda: self._network
+            embedded,
+            furnishing.ollama(config),
+            _shown_to(monitor.network),
+            lambda: self._network,
+            works=works,
         )
         registry = Registry(made_by, furnishing.models(config, embedded.names, os.environ))
         cleanup.push_async_callback(registry.close)

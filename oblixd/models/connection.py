@@ -24,14 +24,14 @@ from oblixd.models.base import (
     UnableError,
 )
 from oblixd.models.egress import Egress, IsLocalOnly
-from oblixd.models.endpoints import origin_of
+from oblixd.models.endpoints import is_loopback, origin_of
 from oblixd.models.exchanges import OnExchange, unheard
 from oblixd.models.hooks import HookSpec, derived_location
 from oblixd.models.http import HttpClient
 from oblixd.models.options import secrets_of
 from oblixd.models.outbound import NetworkConfig, Way, way_of
 from oblixd.models.provider_state import author_of
-from oblixd.models.servers import PROBE_PATIENCE, Server, patience_of
+from oblixd.models.servers import PROBE_PATIENCE, Server, Works, patience_of
 
 _READY = Status(State.READY)
 NetworkNow = Callable[[], NetworkConfig]
@@ -64,6 +64,15 @@ class HttpConnection(ABC):
         self._http = HttpClient(server, on_exchange)
         self._status = Status()
         self._streams = Streams()
+
+    def learn_of(self, *, works: Works | None = None) -> None:
+        """Take what the rest of the daemon knows. `works`: asked of a server on this machine."""
+        if self._is_here:
+            self._http.server = replace(self._http.server, works=works)
+
+    @property
+    def _is_here(self) -> bool:
+        return self.location is Location.LOCAL and is_loopback(self.endpoint)
 
     @property
     @abstractmethod
@@ -134,8 +143,9 @@ class HttpConnection(ABC):
                 raise
 
     def keep_warm(self) -> None:
-        """See `Connection.keep_warm`."""
-        self._http.keep_warm()
+        """See `Connection.keep_warm`. Over loopback there is nothing to gain."""
+        if not self._is_here:
+            self._http.keep_warm()
 
     async def retire(self) -> None:
         """See `Connection.retire`."""
@@ -172,6 +182,7 @@ class HttpConnection(ABC):
 def adjusted(server: Server, spec: HookSpec, network: NetworkNow = NetworkConfig) -> Server:
     """Apply what the model's options and the configuration say of its server."""
     options, is_local = spec.options, derived_location(spec) is Location.LOCAL
+    is_here = is_local and is_loopback(spec.endpoint)
     headers = {**server.headers, **options.headers}
     if options.key_header and spec.api_key:
         headers = {name: value for name, value in headers.items() if spec.api_key not in value}
@@ -180,7 +191,7 @@ def adjusted(server: Server, spec: HookSpec, network: NetworkNow = NetworkConfig
         server,
         headers=headers,
         query=options.query,
-        patience=patience_of(options, server.patience),
+        patience=patience_of(options, server.patience, is_here=is_here),
         way=lambda: way_of(spec.endpoint, options, network(), is_local=is_local),
         peer=replace(server.peer, secrets=secrets_of(options)),
     )

@@ -1,7 +1,7 @@
 """How connections are opened: aiohttp's session and sockets, with explicit limits and without surprises.
 
-No proxy and no cookie of the environment is used, and compression is neither
-asked for nor accepted. A proxy of the configuration is.
+No proxy and no cookie of the environment is used. A proxy of the configuration is.
+Compression is not asked for.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ DEAD_S = 30
 Networks forget idle connections without a word: a request on one would wait for its answer in vain.
 """
 
+LONGEST_HEADER = 64 * 1024
+"""Bytes of one header of an answer. Gateways write policies, cookies and traces of several kilobytes."""
+
 AddressInfo = tuple[Any, ...]
 _check: ContextVar[Callable[[], None]] = ContextVar("check", default=lambda: None)
 
@@ -47,6 +50,8 @@ def session(server: Server, connector: aiohttp.BaseConnector) -> aiohttp.ClientS
         },
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
+        max_line_size=LONGEST_HEADER,
+        max_field_size=LONGEST_HEADER,
         trust_env=False,
         trace_configs=[_trace()],
         request_class=_CheckedRequest,

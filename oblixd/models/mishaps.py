@@ -10,12 +10,12 @@ from oblixd.models.base import ModelError
 from oblixd.models.exchanges import Failure
 from oblixd.models.failures import Peer
 from oblixd.models.outbound import Way
-from oblixd.models.servers import Patience
+from oblixd.models.waiting import Wait
 
 _NOBODY_LISTENS = {errno.ECONNREFUSED, errno.ENOENT}
 
 
-def named(peer: Peer, error: Exception, patience: Patience, way: Way) -> tuple[Failure, ModelError]:
+def named(peer: Peer, error: Exception, wait: Wait, way: Way) -> tuple[Failure, ModelError]:
     """Name a failure.
 
     The library's own error holds our headers, and so the key: it goes no further than here.
@@ -28,8 +28,8 @@ def named(peer: Peer, error: Exception, patience: Patience, way: Way) -> tuple[F
         case aiohttp.ClientResponseError():
             return Failure.GARBLED, peer.broken("it is not an HTTP answer")
         case TimeoutError() if not isinstance(error, aiohttp.ConnectionTimeoutError):
-            return Failure.SILENT, peer.silent(patience.first_s)
-    failure, why = _on_the_way(error, patience)
+            return Failure.SILENT, peer.silent(wait.limit_s)
+    failure, why = _on_the_way(error, wait)
     if way.proxy is not None:
         why = f"{why} (by the proxy {way.proxy.url})"
     return failure, peer.unreachable(why, way.hint)
@@ -51,7 +51,7 @@ def _of_proxy(error: Exception, proxy: str) -> str:
     return f"the proxy {proxy} {why}"
 
 
-def _on_the_way(error: Exception, patience: Patience) -> tuple[Failure, str]:
+def _on_the_way(error: Exception, wait: Wait) -> tuple[Failure, str]:
     match error:
         case aiohttp.ClientConnectorDNSError():
             return Failure.DNS, "there is no such host"
@@ -60,7 +60,7 @@ def _on_the_way(error: Exception, patience: Patience) -> tuple[Failure, str]:
         case aiohttp.ClientSSLError() | aiohttp.ServerFingerprintMismatch():
             return Failure.TLS, f"TLS failed ({_reason(error)})"
         case aiohttp.ConnectionTimeoutError():
-            return Failure.CONNECT_TIMEOUT, f"no connection came about within {patience.connect_s:g} s"
+            return Failure.CONNECT_TIMEOUT, f"no connection came about within {wait.connect_s:g} s"
         case aiohttp.ClientConnectorError():
             return Failure.UNREACHABLE, _reason(error)
     return Failure.LOST, "the connection was lost before an answer came"

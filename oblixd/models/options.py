@@ -80,9 +80,9 @@ class ModelOptions(Fields, frozen=True, omit_defaults=True):
     connect_timeout_s: Seconds | None = None
     """Seconds for the connection, TLS included."""
     first_token_timeout_s: Seconds | None = None
-    """Seconds from the request to the first content."""
+    """Seconds from the request to the first content, whatever else comes. Default: 300 of silence."""
     idle_timeout_s: Seconds | None = None
-    """Seconds from content to content."""
+    """Seconds of silence; pings break it. Default: 300 before the first content, 120 after it."""
     price: ModelPrice | None = None
     """What a million tokens of context and of answer cost. It goes before `[usage] prices`."""
     aliases: tuple[Alias, ...] = ()

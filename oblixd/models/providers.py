@@ -7,7 +7,7 @@ from functools import partial
 
 from oblixd.models.base import Connection
 from oblixd.models.claude import ClaudeConnection
-from oblixd.models.connection import NetworkNow
+from oblixd.models.connection import HttpConnection, NetworkNow
 from oblixd.models.custom import CustomConnection
 from oblixd.models.embedded.connection import EmbeddedModels
 from oblixd.models.exchanges import OnExchange, unheard
@@ -16,6 +16,7 @@ from oblixd.models.ollama import SETTINGS, OllamaConnection
 from oblixd.models.ollama_facts import OllamaSettings
 from oblixd.models.openai import OpenAIConnection
 from oblixd.models.outbound import NetworkConfig
+from oblixd.models.servers import Works
 
 Factory = Callable[[HookSpec], Connection]
 """Makes a connection without touching the network. Must not fail for a spec that `hooks.checked` made."""
@@ -26,12 +27,26 @@ def providers(
     ollama: OllamaSettings = SETTINGS,
     on_exchange: OnExchange = unheard,
     network: NetworkNow = NetworkConfig,
+    *,
+    works: Works | None = None,
 ) -> Mapping[str, Factory]:
-    """Map each provider's name to what makes its connections. These tell of every exchange with a server."""
-    return {
-        "embedded": embedded.connect,
+    """Map each provider's name to what makes its connections. These tell of every exchange with a server.
+
+    `works` is asked of a silent server on this machine.
+    """
+    served: dict[str, Callable[[HookSpec], HttpConnection]] = {
         "ollama": partial(OllamaConnection, settings=ollama, on_exchange=on_exchange, network=network),
         "openai": partial(OpenAIConnection, on_exchange=on_exchange, network=network),
         "claude": partial(ClaudeConnection, on_exchange=on_exchange, network=network),
         "custom": partial(CustomConnection, on_exchange=on_exchange, network=network),
+    }
+
+    def informed(make: Callable[[HookSpec], HttpConnection], spec: HookSpec) -> Connection:
+        connection = make(spec)
+        connection.learn_of(works=works)
+        return connection
+
+    return {
+        "embedded": embedded.connect,
+        **{name: partial(informed, make) for name, make in served.items()},
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping
 from http import HTTPStatus
 
@@ -12,7 +11,8 @@ import aiohttp
 from oblixd.models.base import ModelError
 from oblixd.models.exchanges import Course, Failure
 from oblixd.models.failures import Peer
-from oblixd.models.servers import Patience
+from oblixd.models.unpacking import KNOWN, PLAIN, Unpacker, UnpackError
+from oblixd.models.waiting import Wait
 
 LONGEST_DOCUMENT = 16 * 1024 * 1024
 """Bytes of a body that is read as one document."""
@@ -24,59 +24,98 @@ DRAIN_S = 0.1
 """How long the end of the body may follow a complete answer, for the connection to be kept."""
 
 _REDIRECTS = 3
+_BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":", b"{", b"[")
+"""What an event stream, or a JSON document, begins with."""
+_LONGEST_BLANK = 4096
+"""Bytes of blanks that may stand before that."""
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Reply:
     """The head of a server's answer, and its body read by read."""
 
-    def __init__(
-        self, peer: Peer, response: aiohttp.ClientResponse, patience: Patience, left_s: float, course: Course
-    ) -> None:
+    def __init__(self, peer: Peer, response: aiohttp.ClientResponse, wait: Wait, course: Course) -> None:
         self._response = response
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
         self.complete = False
         """Set once the answer is whole: the connection is then kept, though its end was not read."""
+        self.is_web_page = False
+        """Whether somebody answers for people to read, though the status is that of a good answer."""
         self._peer = peer
-        self._patience = patience
-        self._left_s = left_s
+        self._wait = wait
         self._course = course
-        self._begun = False
         self._aborted = False
-        if self.is_web_page or response.status // 100 == _REDIRECTS:
+        self._unpacker: Unpacker | None = None
+        self._ahead = b""
+        if response.status // 100 == _REDIRECTS:
             course.failure = Failure.ELSEWHERE
 
-    @property
-    def is_web_page(self) -> bool:
-        """Whether somebody answers for people to read, though the status is that of a good answer."""
-        content_type = self.headers.get("Content-Type", "")
-        return self.status == HTTPStatus.OK and content_type.startswith("text/html")
+    async def begin(self) -> None:
+        """Find out how the body is to be read. Raises ModelError where it can't be."""
+        encoding = self.headers.get("Content-Encoding", "").strip().lower().removeprefix("x-")
+        if encoding in KNOWN:
+            self._unpacker = Unpacker(encoding)
+        elif encoding not in PLAIN:
+            known = ", ".join(KNOWN)
+            raise self._peer.broken(f"it is compressed as {encoding[:40]!r}, and only {known} are known here")
+        if self.status == HTTPStatus.OK and self.headers.get("Content-Type", "").startswith("text/html"):
+            await self._look_inside()
+
+    async def _look_inside(self) -> None:
+        """Some servers call an event stream text/html: its first bytes tell it from a page."""
+        while not self._ahead.strip() and len(self._ahead) < _LONGEST_BLANK:
+            if not (read := await self._next()):
+                break
+            self._ahead += read
+        first = self._ahead.removeprefix(_BYTE_ORDER_MARK).lstrip()
+        if not first.startswith(_BEGINNINGS):
+            self.is_web_page = True
+            self._course.failure = Failure.ELSEWHERE
 
     def progress(self) -> None:
-        """Say that content came: from here on the server has `stall_s`."""
-        self._begun = True
-        self._left_s = self._patience.stall_s
+        """Say that content came."""
+        self._wait.content()
 
     def hurry(self, seconds: float) -> None:
         """Wait no longer than this for the rest."""
-        self._left_s = min(self._left_s, seconds)
+        self._wait.hurry(seconds)
 
     async def read(self) -> bytes:
         """Give what has arrived, at least a byte; nothing at the end of the body. Raises ModelError.
 
         Only the time spent waiting here counts against the server, not what the reader takes.
         """
-        started = time.monotonic()
+        if self._ahead:
+            ahead, self._ahead = self._ahead, b""
+            return ahead
+        return await self._next()
+
+    async def _next(self) -> bytes:
+        unpacker = self._unpacker
+        if unpacker is None:
+            return await self._raw()
         try:
-            async with asyncio.timeout(self._left_s):
-                return await self._response.content.readany()
-        except TimeoutError:
-            raise self._late() from None
-        except (aiohttp.ClientError, RuntimeError) as error:
-            # aiohttp has no error of its own for a connection that we closed ourselves.
-            raise self._lost(error) from None
-        finally:
-            self._left_s -= time.monotonic() - started
+            while not (data := unpacker.more()):
+                if not (read := await self._raw()):
+                    unpacker.check_end()
+                    return b""
+                unpacker.feed(read)
+        except UnpackError as error:
+            raise self._peer.broken(f"its compressed body {error}") from None
+        return data
+
+    async def _raw(self) -> bytes:
+        while True:
+            try:
+                async with self._wait.waiting():
+                    return await self._response.content.readany()
+            except TimeoutError:
+                if not await self._wait.goes_on():
+                    raise self._late() from None
+            except (aiohttp.ClientError, RuntimeError) as error:
+                # aiohttp has no error of its own for a connection that we closed ourselves.
+                raise self._lost(error) from None
 
     async def document(self, limit: int = LONGEST_DOCUMENT) -> bytes:
         """Read the body as one piece, of at most so many bytes. Raises ModelError."""
@@ -118,21 +157,15 @@ class Reply:
         finally:
             self._response.close()
 
-    def refuse_compression(self) -> None:
-        """Raise ModelError where the body is compressed: it was not asked for, and can be a bomb."""
-        encoding = self.headers.get("Content-Encoding", "identity")
-        if encoding != "identity":
-            raise self._peer.broken(f"it is compressed ({encoding[:40]}) though we do not accept that")
-
     def _late(self) -> ModelError:
         self._course.failure = Failure.STALLED
-        if self._begun:
-            return self._peer.stalled(self._patience.stall_s)
-        return self._peer.silent(self._patience.first_s)
+        if self._wait.begun:
+            return self._peer.stalled(self._wait.limit_s)
+        return self._peer.silent(self._wait.limit_s)
 
     def _lost(self, error: Exception) -> ModelError:
         if not self._aborted:
             self._course.failure = Failure.LOST
-        if self._begun or isinstance(error, aiohttp.ClientPayloadError):
+        if self._wait.begun or isinstance(error, aiohttp.ClientPayloadError):
             return self._peer.broken("the connection was lost in the middle")
         return self._peer.unreachable("the connection was lost before an answer came")

@@ -10,7 +10,6 @@ import asyncio
 import io
 import json
 import ssl
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from oblixd.models.mishaps import named
 from oblixd.models.outbound import Way
 from oblixd.models.replies import Reply
 from oblixd.models.servers import Patience, Server
+from oblixd.models.waiting import Wait
 
 _IN_ONE_PIECE = 512 * 1024
 
@@ -103,7 +103,7 @@ class Transport:
         self._replies.add(reply)
         self._idle.clear()
         try:
-            reply.refuse_compression()
+            await reply.begin()
             yield reply
         finally:
             self._replies.discard(reply)
@@ -112,43 +112,41 @@ class Transport:
             await reply.let_go()
 
     async def _send(self, sending: _Sending, patience: Patience, course: Course) -> Reply:
-        started = time.monotonic()
+        wait = Wait(self._server, patience, self._origin)
         try:
-            response = await self._head(sending, patience, course)
+            response = await self._head(sending, wait, course)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             if not course.reused or sending.refusal:
-                raise self._failed(error, sending, patience, course) from None
+                raise self._failed(error, sending, wait, course) from None
             # The server gave up an idle connection in the moment it was used: it has not read the request.
-            response = await self._once_more(sending, patience, course)
+            response = await self._once_more(sending, wait, course)
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise self._failed(error, sending, patience, course) from None
+            raise self._failed(error, sending, wait, course) from None
         course.answered()
-        left_s = patience.first_s - (time.monotonic() - started)
-        return Reply(self._server.peer, response, patience, left_s, course)
+        return Reply(self._server.peer, response, wait, course)
 
-    async def _once_more(
-        self, sending: _Sending, patience: Patience, course: Course
-    ) -> aiohttp.ClientResponse:
+    async def _once_more(self, sending: _Sending, wait: Wait, course: Course) -> aiohttp.ClientResponse:
         if self._session.closed:
             raise self._server.peer.unreachable("the connection was closed here")
         try:
-            return await self._head(sending, patience, course)
+            return await self._head(sending, wait, course)
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise self._failed(error, sending, patience, course) from None
+            raise self._failed(error, sending, wait, course) from None
 
-    async def _head(self, sending: _Sending, patience: Patience, course: Course) -> aiohttp.ClientResponse:
-        async with asyncio.timeout(patience.first_s):
-            with dialling.checked(sending.check):
-                return await self._session.request(
+    async def _head(self, sending: _Sending, wait: Wait, course: Course) -> aiohttp.ClientResponse:
+        with dialling.checked(sending.check):
+            return await wait.for_the_head(
+                self._session.request(
                     sending.method,
                     self._server.base_url + sending.path,
                     params=self._server.query,
                     data=sending.data(),
                     allow_redirects=False,
-                    timeout=aiohttp.ClientTimeout(total=None, connect=patience.connect_s),
+                    timeout=aiohttp.ClientTimeout(total=None, connect=wait.connect_s),
                     trace_request_ctx=course,
                     **self._route,
                 )
+            )
 
     async def _connected(self, course: Course) -> aiohttp.connector.Connection:
         patience = self._server.patience
@@ -160,16 +158,16 @@ class Transport:
                 request, [], aiohttp.ClientTimeout(total=None, connect=patience.connect_s)
             )
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise self._named(error, patience, course) from None
+            raise self._named(error, Wait(self._server, patience, self._origin), course) from None
         course.connected()
         return connection
 
-    def _failed(self, error: Exception, sending: _Sending, patience: Patience, course: Course) -> Exception:
+    def _failed(self, error: Exception, sending: _Sending, wait: Wait, course: Course) -> Exception:
         """What to raise. A body that was held back in its middle closed the connection, too."""
-        return sending.refusal or self._named(error, patience, course)
+        return sending.refusal or self._named(error, wait, course)
 
-    def _named(self, error: Exception, patience: Patience, course: Course) -> ModelError:
-        failure, failed = named(self._server.peer, error, patience, self.way)
+    def _named(self, error: Exception, wait: Wait, course: Course) -> ModelError:
+        failure, failed = named(self._server.peer, error, wait, self.way)
         failed.way = "direct" if self.way.is_silent else ""
         # What we close ourselves shows nothing of the way.
         course.failure = Failure.NONE if self._session.closed else failure

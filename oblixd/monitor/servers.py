@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -11,9 +12,33 @@ from urllib.parse import urlsplit
 import psutil
 
 from oblixd.monitor import listening
+from oblixd.monitor.processes import use
 
 NAMES = frozenset({"ollama", "llama-server"})
 """What the kernel calls the processes of servers that may belong to another user."""
+
+
+WATCHED_S = 1.0
+"""How long processes are watched to tell whether they work."""
+LEAST_WORK_S = 0.03
+"""Seconds of CPU within that time that are work. An idle server takes less than a tenth of it."""
+
+
+async def works(origin: str, root: Path = Path("/")) -> bool:
+    """Whether the processes that serve an origin on this machine, or what they started, work just now.
+
+    False also where they can't be found, as behind a container's own network.
+    """
+    servers = LocalServers(root, lambda: [origin])
+    pids = await asyncio.to_thread(servers.serving)
+    before = _cpu_s(root, pids)
+    await asyncio.sleep(WATCHED_S)
+    after = _cpu_s(root, pids)
+    return sum(after[pid] - before[pid] for pid in before.keys() & after.keys()) >= LEAST_WORK_S
+
+
+def _cpu_s(root: Path, pids: Iterable[int]) -> dict[int, float]:
+    return {pid: used.cpu_s for pid in pids if (used := use(root, pid)) is not None}
 
 
 class LocalServers:
@@ -42,6 +67,13 @@ class LocalServers:
         found = {pid for pid, is_named in self._named().items() if is_named or self._holds(pid, sockets)}
         found.discard(os.getpid())
         return frozenset(self._with_children(found))
+
+    def serving(self) -> frozenset[int]:
+        """As `pids`, but where the ones that listen can be told, only those and what they started."""
+        everything = self.pids()
+        sockets = _listening(set(_ports(self._origins())))
+        listening_ones = [pid for pid in everything if self._holds(pid, sockets)]
+        return frozenset(self._with_children(listening_ones)) or everything
 
     def _named(self) -> dict[int, bool]:
         with os.scandir(self._root / "proc") as entries:

@@ -67,7 +67,7 @@ EVERYWHERE = {
     "error first": Case(Report(0, "out of memory"), E.FAILED, "out of memory"),
     "error": Case(Report(2, "out of memory"), E.FAILED, "out of memory", "One two"),
     "web page": Case(Page(), E.BROKEN_STREAM, "web page"),
-    "compressed": Case(Bomb(), E.BROKEN_STREAM, "compressed"),
+    "compressed": Case(Bomb(), E.BROKEN_STREAM, "longer than"),
     "redirect": Case(Refuse(302, "", {"Location": "http://elsewhere/"}), E.UNREACHABLE, "http://elsewhere/"),
     "400": Case(Refuse(400, "bad value for top_p"), E.REFUSED, "bad value for top_p"),
     "400 overflow": Case(Refuse(400, OVERFLOW), E.CONTEXT_OVERFLOW, "longer context"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import socket
@@ -14,7 +15,7 @@ import psutil
 import pytest
 
 from oblixd.monitor import listening
-from oblixd.monitor.servers import LocalServers
+from oblixd.monitor.servers import LocalServers, works
 
 ROOT = Path("/")
 LISTEN = """
@@ -86,3 +87,25 @@ def test_our_own_process_is_never_a_model_server() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
         assert psutil.Process().pid not in LocalServers(ROOT, lambda: [f"http://[::1]:{port}"]).pids()
+
+
+BUSY = """
+import socket, sys
+with socket.create_server(("127.0.0.1", 0)) as server:
+    print(server.getsockname()[1], flush=True)
+    while sys.argv[1] == "busy" and sys.stdin.readline() != "stop":
+        for _ in range(10**9):
+            pass
+    sys.stdin.read()
+"""
+
+
+async def test_a_server_that_works_is_told_from_one_that_rests(started) -> None:
+    busy, idle = (started(sys.executable, "-S", "-c", BUSY, how) for how in ("busy", "idle"))
+    ports = [int(server.stdout.readline()) for server in (busy, idle)]
+    busy.stdin.write("work\n")
+    busy.stdin.flush()
+    told = await asyncio.gather(*(works(f"http://127.0.0.1:{port}") for port in ports))
+    busy.kill()
+    assert told == [True, False]
+    assert not await works(ELSEWHERE), "nobody listens there"

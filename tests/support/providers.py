@@ -15,7 +15,7 @@ from oblixd.models.ollama import OllamaConnection
 from oblixd.models.openai import OpenAIConnection
 from oblixd.models.servers import Patience
 
-PATIENCE = Patience(connect_s=0.2, first_s=0.3, stall_s=0.3)
+PATIENCE = Patience(connect_s=0.2, first_s=0.3, stall_s=0.3, content_s=0.6)
 """Short: for servers that never answer. The others get all the time that they need."""
 
 

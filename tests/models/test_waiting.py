@@ -1,0 +1,116 @@
+"""How long a server is waited for: signs of life, silence, and a process that works."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from support.asking import ask
+from support.providers import KINDS
+from support.raw_server import CHUNKS, HEAD, playing
+
+from oblixd.models.base import Connection, ModelErrorKind
+from oblixd.models.options import options_of
+from oblixd.models.servers import PATIENCE, Patience, patience_of
+
+KIND = KINDS["custom"]
+SHORT = Patience(connect_s=1.0, first_s=0.15, stall_s=0.15, content_s=None)
+Connections = Callable[[Connection], Connection]
+ROLE = b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}\n\n'
+SIGNS = {
+    "comments": b": OPENROUTER PROCESSING\n\n",
+    "progress": b'data: {"choices":[],"prompt_progress":{"total":10,"processed":5}}\n\n',
+    "roles": ROLE,
+    "empty lines": b"\n",
+    "blanks": b" \n",
+}
+HELLO = b'data: {"choices":[{"index":0,"delta":{"content":"Hello"}}]}\n\n'
+
+
+def connection_to(url: str, patience: Patience, connections: Connections) -> Connection:
+    return connections(KIND.connect(KIND.spec(url), patience=patience))
+
+
+@pytest.mark.parametrize("name", SIGNS)
+async def test_signs_of_life_are_waited_through(name: str, connections: Connections) -> None:
+    signs = [SIGNS[name], 0.05] * 6
+    async with playing([HEAD, *signs, HELLO, *signs, CHUNKS]) as server:
+        heard = await ask(connection_to(server.url, SHORT, connections))
+    assert (heard.text, heard.error) == ("HelloHello", None)
+
+
+async def test_silence_is_not_waited_through(connections: Connections) -> None:
+    async with playing([HEAD, ROLE, 5.0, CHUNKS]) as server:
+        error = (await ask(connection_to(server.url, SHORT, connections))).error
+    assert error is not None
+    assert error.kind is ModelErrorKind.UNREACHABLE
+    assert "0.15 s" in error.message
+
+
+async def test_signs_of_life_alone_are_waited_for_so_long(connections: Connections) -> None:
+    patience = replace(SHORT, content_s=0.3)
+    async with playing([HEAD, *[SIGNS["comments"], 0.05] * 100]) as server:
+        error = (await ask(connection_to(server.url, patience, connections))).error
+    assert error is not None
+    assert "0.3 s" in error.message
+
+
+async def test_the_first_token_has_a_limit_of_its_own(connections: Connections) -> None:
+    patience = replace(SHORT, first_token_s=0.2)
+    signs = [SIGNS["comments"], 0.05]
+    async with playing([HEAD, *signs * 100], [HEAD, HELLO, *signs * 8, CHUNKS]) as server:
+        connection = connection_to(server.url, patience, connections)
+        error = (await ask(connection)).error
+        assert error is not None
+        assert "0.2 s" in error.message
+        assert (await ask(connection)).text == "HelloHello", "it counts for the first token only"
+
+
+@pytest.mark.parametrize("answer", [[0.5, HEAD, CHUNKS], [HEAD, 0.5, CHUNKS], [HEAD, HELLO, 0.5, CHUNKS]])
+async def test_a_silent_server_whose_process_works_is_waited_for(
+    answer: list[bytes | float], connections: Connections
+) -> None:
+    asked: list[str] = []
+
+    async def works(origin: str) -> bool:
+        asked.append(origin)
+        return True
+
+    async with playing(answer) as server:
+        connection = connection_to(server.url, SHORT, connections)
+        connection.learn_of(works=works)  # type: ignore[attr-defined]
+        heard = await ask(connection)
+        assert heard.error is None
+        assert heard.text.endswith("Hello")
+        assert set(asked) == {server.url}
+
+
+async def test_a_silent_server_whose_process_rests_is_given_up(connections: Connections) -> None:
+    async def works(_origin: str) -> bool:
+        await asyncio.sleep(0)
+        return False
+
+    async with playing([5.0, HEAD]) as server:
+        connection = connection_to(server.url, SHORT, connections)
+        connection.learn_of(works=works)  # type: ignore[attr-defined]
+        assert (await ask(connection)).error is not None
+
+
+@pytest.mark.parametrize(
+    ("given", "is_here", "expected"),
+    [
+        ({}, False, PATIENCE),
+        ({}, True, replace(PATIENCE, content_s=None)),
+        ({"first_token_timeout_s": 900}, False, replace(PATIENCE, first_s=900, first_token_s=900)),
+        ({"idle_timeout_s": 7}, True, replace(PATIENCE, stall_s=7, content_s=None)),
+        (
+            {"first_token_timeout_s": 900, "idle_timeout_s": 7},
+            False,
+            replace(PATIENCE, first_s=7, first_token_s=900, stall_s=7),
+        ),
+    ],
+)
+def test_what_a_models_options_say(given: dict[str, object], is_here: bool, expected: Patience) -> None:
+    assert patience_of(options_of(given), PATIENCE, is_here=is_here) == expected
