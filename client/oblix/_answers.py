@@ -62,7 +62,9 @@ class Answer:
 
     def _completed(self, completed: executions_pb2.ExecutionCompleted) -> events.Completed:
         failed = failed_of(completed.failed_attempts)
-        model_routing = self._decision["model_routing"] | {"failed_attempts": failed}
+        adaptations = list(completed.message.decision.adaptations)
+        told = {"failed_attempts": failed, "adaptations": adaptations}
+        model_routing = self._decision["model_routing"] | told
         response = {
             "request_id": completed.request_id,
             "model_id": completed.message.model,
@@ -104,6 +106,7 @@ def decision_of(
             "policy_source": decision.policy_source,
             "candidates": [_candidate(verdict) for verdict in decision.candidates],
             "failed_attempts": failed_of(failed),
+            "adaptations": list(decision.adaptations),
         },
     }
 

@@ -49,7 +49,8 @@ class PromptCalls(SessionCalls):
         options, each with its default first:
 
         - how it is written: `top_p` (over 0 to 1), `seed`, `stop` (a text, or up to
-          16); left out, the model's server decides;
+          16), `reasoning` (how much the model thinks before it answers: `off`, `on`,
+          `low`, `medium`, `high` or `max`); left out, the model's server decides;
         - what is shown with it: `images`, paths or bytes of PNG, JPEG, GIF or WebP
           pictures of at most 8 MiB;
         - where it goes: `model` pins `provider:name`; `local_only=True` lets no cloud

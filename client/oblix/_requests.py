@@ -28,6 +28,14 @@ PRIORITY = {
     "background": executions_pb2.PRIORITY_BACKGROUND,
 }
 WHEN_BUSY = {"wait": executions_pb2.WHEN_BUSY_WAIT, "fail": executions_pb2.WHEN_BUSY_FAIL}
+REASONING = {
+    "off": executions_pb2.REASONING_EFFORT_OFF,
+    "on": executions_pb2.REASONING_EFFORT_ON,
+    "low": executions_pb2.REASONING_EFFORT_LOW,
+    "medium": executions_pb2.REASONING_EFFORT_MEDIUM,
+    "high": executions_pb2.REASONING_EFFORT_HIGH,
+    "max": executions_pb2.REASONING_EFFORT_MAX,
+}
 OPTIONS = (
     "context_policy",
     "images",
@@ -39,6 +47,7 @@ OPTIONS = (
     "on_disconnect",
     "policy",
     "priority",
+    "reasoning",
     "response_schema",
     "seed",
     "stop",
@@ -113,7 +122,14 @@ def _generation(prompt: Prompt) -> executions_pb2.GenerationOptions:
         seed=_whole(given.get("seed"), "seed", -MAX_WHOLE, MAX_WHOLE),
         stop=_texts(given.get("stop"), "stop"),
         response_schema=schema_of(given.get("response_schema"), "response_schema"),
+        reasoning=_reasoning(given),
     )
+
+
+def _reasoning(options: Mapping[str, Any]) -> executions_pb2.ReasoningEffort.ValueType:
+    if options.get("reasoning") is None:
+        return executions_pb2.REASONING_EFFORT_UNSPECIFIED
+    return _choice(options, "reasoning", REASONING, "on")
 
 
 def _tool_choice(options: Mapping[str, Any]) -> executions_pb2.ToolChoice.ValueType:

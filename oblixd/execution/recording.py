@@ -81,6 +81,7 @@ class Recording:
 
     def _tell(self, message: pb.Message, finished: Finished) -> None:
         """Write down what the model's server told at the end."""
+        message.decision.adaptations.extend(finished.adaptations)
         for name, count in asdict(finished.counts).items():
             if count is not None:
                 setattr(message.usage, name, count)

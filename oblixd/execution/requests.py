@@ -12,7 +12,7 @@ from oblix.v1 import executions_pb2 as pb
 from oblix.v1 import messages_pb2
 
 from oblixd.errors import InvalidArgumentError
-from oblixd.models.base import Options, Tool, ToolChoice
+from oblixd.models.base import Options, Reasoning, Tool, ToolChoice
 
 MAX_ID = 128
 MAX_CANDIDATES = 100
@@ -32,6 +32,14 @@ _TOOL_CHOICE = {
     pb.TOOL_CHOICE_AUTO: ToolChoice.AUTO,
     pb.TOOL_CHOICE_REQUIRED: ToolChoice.REQUIRED,
     pb.TOOL_CHOICE_NONE: ToolChoice.NONE,
+}
+_REASONING = {
+    pb.REASONING_EFFORT_OFF: Reasoning.OFF,
+    pb.REASONING_EFFORT_ON: Reasoning.ON,
+    pb.REASONING_EFFORT_LOW: Reasoning.LOW,
+    pb.REASONING_EFFORT_MEDIUM: Reasoning.MEDIUM,
+    pb.REASONING_EFFORT_HIGH: Reasoning.HIGH,
+    pb.REASONING_EFFORT_MAX: Reasoning.MAX,
 }
 
 
@@ -118,7 +126,10 @@ def options(given: pb.GenerationOptions) -> Options:
         seed=given.seed if given.HasField("seed") else None,
         stop=tuple(given.stop),
         response_schema=given.response_schema,
+        reasoning=_REASONING.get(given.reasoning),
     )
+    if given.reasoning and result.reasoning is None:
+        raise _invalid("options.reasoning", "a value of ReasoningEffort", given.reasoning)
     _in_range("options.temperature", result.temperature, 0, 2)
     _in_range("options.max_tokens", result.max_tokens, 1, MAX_TOKENS)
     _in_range("options.top_p", result.top_p, 0, 1)

@@ -47,6 +47,18 @@ class Status:
     reason: str = ""
 
 
+class Reasoning(enum.Enum):
+    """How much a model is to think before it answers."""
+
+    OFF = "off"
+    ON = "on"
+    """As much as it does by itself."""
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    MAX = "max"
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """How a model is to write. None leaves it to the model's server."""
@@ -58,6 +70,7 @@ class Options:
     stop: tuple[str, ...] = ()
     response_schema: str = ""
     """A JSON Schema that the answer has to fit, as JSON text. Empty: any text."""
+    reasoning: Reasoning | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +171,8 @@ class Finished:
     counts: TokenCounts = TokenCounts()
     state: str = ""
     """What the server wants back with this answer later, as JSON of its format. Empty: nothing."""
+    adaptations: tuple[str, ...] = ()
+    """What was changed of the request because the server does not take it, for a person."""
 
 
 class ModelErrorKind(enum.Enum):

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
 from urllib.parse import quote
 
+from oblixd.models import reasoning
 from oblixd.models.answers import Decoder
 from oblixd.models.base import (
     ChatRequest,
+    Content,
+    Finished,
+    ModelError,
     Options,
     State,
     Status,
@@ -22,15 +28,20 @@ from oblixd.models.connection import HttpConnection, NetworkNow
 from oblixd.models.exchanges import OnExchange, unheard
 from oblixd.models.failures import Peer
 from oblixd.models.hooks import HookSpec
+from oblixd.models.http import HttpClient
 from oblixd.models.outbound import NetworkConfig
 from oblixd.models.prompts import Said, arguments_of, in_base64, joined, parameters_of, said, schema_of
 from oblixd.models.provider_state import thoughts_of
 from oblixd.models.servers import PATIENCE, Patience, Server
+from oblixd.models.token_usage import count_of
 
 API_VERSION = "2023-06-01"
 """The newer 2026-10-21 refuses a temperature, which our callers may ask for; nothing else differs for us."""
-MAX_TOKENS = 4096
-"""Claude wants a limit with every request: what is sent where the caller gave none."""
+MAX_TOKENS = 32_000
+"""Claude wants a limit with every request: sent where the caller gave none and the model's is not known.
+
+A model that writes less says so in its refusal, and the request is sent again with what it writes.
+"""
 _OPENING = "(The conversation begins.)"
 _CHOICES = {ToolChoice.AUTO: "auto", ToolChoice.REQUIRED: "any", ToolChoice.NONE: "none"}
 
@@ -61,6 +72,9 @@ class ClaudeConnection(HttpConnection):
             on_exchange,
             network,
         )
+        self._longest: int | None = None
+        """The longest answer that the model writes, in tokens. None while it is not known."""
+        self._is_asked = False
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
         """Write the request in Claude's words. Raises ModelError where a seed is asked for: there is none."""
@@ -74,7 +88,7 @@ class ClaudeConnection(HttpConnection):
             "messages": _messages([one for one in context if one.role != "system"]),
             "system": system or None,
             "stream": True,
-            **_options(request.options),
+            **_options(request.options, self._longest or MAX_TOKENS),
             **_tools(request),
         }
         return {key: value for key, value in body.items() if value is not None}
@@ -85,22 +99,63 @@ class ClaudeConnection(HttpConnection):
 
     async def ask(self) -> Status:
         """Look the model up by its name."""
-        await self.get(f"/v1/models/{quote(self.name, safe='')}")
+        self._learn(await self.get(self._about))
         return Status(State.READY)
 
+    @property
+    def _about(self) -> str:
+        return f"/v1/models/{quote(self.name, safe='')}"
 
-def _options(options: Options) -> dict[str, Any]:
+    def _learn(self, info: Mapping[str, Any]) -> None:
+        """Take the model's limits. Older servers and gateways do not tell them."""
+        self._longest = count_of(info, "max_tokens") or self._longest
+        told = count_of(info, "max_input_tokens") or None
+        self.context_window = self._spec.count("context_window") or told or self.context_window
+
+    async def _answer(self, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
+        async with self._learning(), aclosing(super()._answer(request)) as items:
+            async for item in items:
+                yield item
+
+    @asynccontextmanager
+    async def _learning(self) -> AsyncIterator[None]:
+        """Learn of the model beside its first answer: no prompt waits for that."""
+        learning = asyncio.create_task(self._learn_aside())
+        try:
+            yield
+        finally:
+            learning.cancel()
+            await asyncio.wait([learning])
+
+    async def _learn_aside(self) -> None:
+        if self._longest is not None or self._is_asked:
+            return
+        http = HttpClient(self._http.server)
+        try:
+            self._learn(await self.get(self._about, http))
+        except ModelError:
+            # What is wrong with the server, the prompt itself shows.
+            return
+        finally:
+            await http.close()
+        self._is_asked = True
+
+
+def _options(options: Options, longest: int) -> dict[str, Any]:
+    thinking = reasoning.for_claude(options.reasoning)
+    output = {**_format(options.response_schema), **thinking.pop("output_config", {})}
     return {
-        "max_tokens": options.max_tokens or MAX_TOKENS,
+        "max_tokens": options.max_tokens or longest,
         "temperature": options.temperature,
         "top_p": options.top_p,
         "stop_sequences": list(options.stop) or None,
-        "output_config": _format(options.response_schema),
+        "output_config": output or None,
+        **thinking,
     }
 
 
-def _format(schema: str) -> dict[str, Any] | None:
-    return {"format": {"type": "json_schema", "schema": schema_of(schema)}} if schema else None
+def _format(schema: str) -> dict[str, Any]:
+    return {"format": {"type": "json_schema", "schema": schema_of(schema)}} if schema else {}
 
 
 def _tools(request: ChatRequest) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from http import HTTPStatus
@@ -12,6 +12,8 @@ from typing import Any
 
 from oblix.v1 import messages_pb2 as pb
 
+from oblixd.models import reasoning
+from oblixd.models.adaptation import Adaptation, Attempt
 from oblixd.models.answers import Decoder, answer, read_object
 from oblixd.models.base import (
     ChatRequest,
@@ -26,12 +28,16 @@ from oblixd.models.base import (
 from oblixd.models.egress import Egress, IsLocalOnly
 from oblixd.models.endpoints import is_loopback, origin_of
 from oblixd.models.exchanges import OnExchange, unheard
+from oblixd.models.failures import RefusalError
 from oblixd.models.hooks import HookSpec, derived_location
 from oblixd.models.http import HttpClient
 from oblixd.models.options import secrets_of
 from oblixd.models.outbound import NetworkConfig, Way, way_of
 from oblixd.models.provider_state import author_of
 from oblixd.models.servers import PROBE_PATIENCE, Server, Works, patience_of
+
+MOST_FORMS = 8
+"""Forms of one request that are sent at most, each with one thing changed that the server refused."""
 
 _READY = Status(State.READY)
 NetworkNow = Callable[[], NetworkConfig]
@@ -64,9 +70,11 @@ class HttpConnection(ABC):
         self._http = HttpClient(server, on_exchange)
         self._status = Status()
         self._streams = Streams()
+        self._adaptation = Adaptation()
 
-    def learn_of(self, *, works: Works | None = None) -> None:
+    def learn_of(self, *, works: Works | None = None, adaptation: Adaptation | None = None) -> None:
         """Take what the rest of the daemon knows. `works`: asked of a server on this machine."""
+        self._adaptation = adaptation or self._adaptation
         if self._is_here:
             self._http.server = replace(self._http.server, works=works)
 
@@ -160,17 +168,36 @@ class HttpConnection(ABC):
         """See `Connection.close`."""
         await self._http.close()
 
-    async def get(self, path: str) -> dict[str, Any]:
-        """Read a small JSON object of the server's. Raises ModelError."""
-        async with self._http.request("GET", path, patience=PROBE_PATIENCE) as reply:
+    async def get(self, path: str, http: HttpClient | None = None) -> dict[str, Any]:
+        """Read a small JSON object of the server's. `http`: over another client. Raises ModelError."""
+        async with (http or self._http).request("GET", path, patience=PROBE_PATIENCE) as reply:
             if reply.status != HTTPStatus.OK:
                 url = self._http.server.base_url + path
                 raise self._peer.answered(reply.status, reply.headers, await reply.excerpt(), url)
             return read_object(await reply.document(), self._peer)
 
-    def _answer(self, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
-        egress = Egress(self, request.is_local_only)
-        return answer(self._http, self.path, self._body(request), self.decoder(), egress)
+    async def _answer(self, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
+        """Send the request, and once more for each thing that the server refuses and that may be changed."""
+        request, note = reasoning.fitted(self.features, request)
+        attempt = self._adaptation.attempt()
+        for left in reversed(range(MOST_FORMS)):
+            body = attempt.applied(self._body(request))
+            spoke = False
+            egress = Egress(self, request.is_local_only)
+            try:
+                async with aclosing(answer(self._http, self.path, body, self.decoder(), egress)) as items:
+                    async for item in items:
+                        spoke = True
+                        yield _noted(item, (note, *attempt.notes))
+            except RefusalError as error:
+                if spoke or not left or not self.may_change(attempt, error, body):
+                    raise
+            else:
+                return
+
+    def may_change(self, attempt: Attempt, error: RefusalError, body: dict[str, Any]) -> bool:
+        """Hear how the server refused a request. True: it is to be sent again. May raise a better error."""
+        return attempt.learn(error.refusal, body)
 
     def _body(self, request: ChatRequest) -> dict[str, Any]:
         """Write a request, with the fields that the model's options add and leave out."""
@@ -195,6 +222,12 @@ def adjusted(server: Server, spec: HookSpec, network: NetworkNow = NetworkConfig
         way=lambda: way_of(spec.endpoint, options, network(), is_local=is_local),
         peer=replace(server.peer, secrets=secrets_of(options)),
     )
+
+
+def _noted(item: Content | Finished, notes: Iterable[str]) -> Content | Finished:
+    if isinstance(item, Content):
+        return item
+    return replace(item, adaptations=tuple(note for note in notes if note))
 
 
 def _last_try(reason: str) -> Status:

@@ -7,8 +7,9 @@ from typing import Any
 
 from oblix.v1 import messages_pb2 as pb
 
+from oblixd.models import reasoning
 from oblixd.models.answers import object_of, text_of
-from oblixd.models.base import ModelError, ModelErrorKind, State, Status
+from oblixd.models.base import Location, ModelError, ModelErrorKind, Options, State, Status
 from oblixd.models.connection import NetworkNow
 from oblixd.models.egress import Egress, IsLocalOnly
 from oblixd.models.exchanges import OnExchange, unheard
@@ -42,6 +43,11 @@ class CustomConnection(OpenAIConnection):
         self._tokeniser = Tokeniser(self._http)
         self._is_llamacpp = False
         self._is_learnt = False
+
+    def thinking(self, options: Options) -> dict[str, Any]:
+        """See `OpenAIConnection.thinking`."""
+        is_local = self.location is Location.LOCAL
+        return reasoning.for_custom(options.reasoning, self.endpoint, is_local=is_local)
 
     async def count_tokens(
         self, messages: Sequence[pb.Message], is_local_only: IsLocalOnly

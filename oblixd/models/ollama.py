@@ -8,7 +8,7 @@ from contextlib import aclosing, asynccontextmanager
 from http import HTTPStatus
 from typing import Any
 
-from oblixd.models import features, keep_alive
+from oblixd.models import features, keep_alive, reasoning
 from oblixd.models.answers import Decoder, Piece, flat, object_of, read_object, text_of
 from oblixd.models.base import (
     ChatRequest,
@@ -128,6 +128,7 @@ class OllamaConnection(HttpConnection):
             "truncate": False,
             "shift": False,
             "options": self._options(request),
+            **reasoning.for_ollama(request.options.reasoning, self.name),
         }
         if tools := tools_of(request):
             body["tools"] = [function_of(tool) for tool in tools]

@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 from oblix.v1 import messages_pb2 as pb
 
+from oblixd.models import reasoning
+from oblixd.models.adaptation import Attempt
 from oblixd.models.answers import Decoder, object_of, text_of
 from oblixd.models.base import (
     ChatRequest,
@@ -18,17 +20,23 @@ from oblixd.models.base import (
     Finished,
     ModelError,
     ModelErrorKind,
+    Options,
     State,
     Status,
 )
 from oblixd.models.completions import CompletionDecoder
 from oblixd.models.connection import HttpConnection, NetworkNow
 from oblixd.models.exchanges import OnExchange, unheard
-from oblixd.models.failures import Peer
+from oblixd.models.failures import Peer, RefusalError
 from oblixd.models.hooks import HookSpec
 from oblixd.models.outbound import NetworkConfig
 from oblixd.models.prompts import Said, arguments_of, function_of, in_base64, said, schema_of
+from oblixd.models.refusals import wants_responses
+from oblixd.models.responses import ResponseDecoder, response_body
 from oblixd.models.servers import PATIENCE, Patience, Server
+
+_NOT_THERE = {ModelErrorKind.WRONG_PATH, ModelErrorKind.NOT_PULLED}
+"""How a server refuses calls of /v1/responses that it does not have."""
 
 
 class OpenAIConnection(HttpConnection):
@@ -55,11 +63,6 @@ class OpenAIConnection(HttpConnection):
         headers = {"Authorization": f"Bearer {spec.api_key}"} if spec.api_key else {}
         base_url, self.prefix, self._other_prefix = _parted(spec.endpoint)
         super().__init__(spec, Server(peer, base_url, headers, patience=patience), on_exchange, network)
-
-    @property
-    def path(self) -> str:
-        """Where requests are posted."""
-        return f"{self.prefix}/chat/completions"
 
     async def _answer(self, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
         tried = self.prefix
@@ -110,13 +113,40 @@ class OpenAIConnection(HttpConnection):
         except ModelError as error:
             raise self._neither(first, error, tried) from None
 
+    @property
+    def path(self) -> str:
+        """See `HttpConnection.path`."""
+        return f"{self.prefix}/{'responses' if self._speaks_responses else 'chat/completions'}"
+
+    @property
+    def _speaks_responses(self) -> bool:
+        return self._spec.options.api == "responses" or self._adaptation.speaks_responses
+
     def body(self, request: ChatRequest) -> dict[str, Any]:
         """Write the request in OpenAI's words."""
-        return completion_body(self.name, request, said(request.messages, self.author), limit=self.limit)
+        context = said(request.messages, self.author)
+        if self._speaks_responses:
+            return response_body(self.name, request, context, self._peer)
+        return completion_body(self.name, request, context, limit=self.limit) | self.thinking(request.options)
+
+    def thinking(self, options: Options) -> dict[str, Any]:
+        """Write how much the model is to think."""
+        return reasoning.for_openai(options.reasoning)
 
     def decoder(self) -> Decoder:
-        """Read the chunks of a completion."""
-        return CompletionDecoder(self._peer)
+        """Read the chunks of a completion, or the events of a response."""
+        return ResponseDecoder(self._peer) if self._speaks_responses else CompletionDecoder(self._peer)
+
+    def may_change(self, attempt: Attempt, error: RefusalError, body: dict[str, Any]) -> bool:
+        """See `HttpConnection.may_change`. A model can be there for the calls of /v1/responses alone."""
+        known, wants = self._adaptation, wants_responses(error.refusal)
+        if wants and not self._speaks_responses and self._spec.options.api is None:
+            known.speaks_responses, attempt.before = True, error
+            return True
+        if attempt.before is not None and (wants or error.kind in _NOT_THERE):
+            known.speaks_responses = False
+            raise attempt.before
+        return super().may_change(attempt, error, body)
 
     async def ask(self) -> Status:
         """Look the model up in OpenAI's list of models."""

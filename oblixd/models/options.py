@@ -67,6 +67,8 @@ class ModelOptions(Fields, frozen=True, omit_defaults=True):
     """How long Ollama keeps the model loaded after an answer."""
     max_running: Annotated[int, number(1, MOST_STREAMS)] | None = None
     """Prompts that the server is given at once. The others wait in the daemon, in order."""
+    api: Annotated[str, text("completions|responses", "completions or responses")] | None = None
+    """Which of OpenAI's calls the model speaks. Without it the server's own answer decides."""
     headers: dict[HeaderName, HeaderValue] = msgspec.field(default_factory=dict)
     """Headers that every request carries. Their values are never shown."""
     query: dict[FieldName, Parameter] = msgspec.field(default_factory=dict)

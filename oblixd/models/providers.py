@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from oblixd.models.adaptation import Adaptations
 from oblixd.models.base import Connection
 from oblixd.models.claude import ClaudeConnection
 from oblixd.models.connection import HttpConnection, NetworkNow
@@ -41,9 +42,11 @@ def providers(
         "custom": partial(CustomConnection, on_exchange=on_exchange, network=network),
     }
 
+    adaptations = Adaptations()
+
     def informed(make: Callable[[HookSpec], HttpConnection], spec: HookSpec) -> Connection:
         connection = make(spec)
-        connection.learn_of(works=works)
+        connection.learn_of(works=works, adaptation=adaptations.of(spec.endpoint, spec.name))
         return connection
 
     return {

@@ -110,8 +110,9 @@ _SEND_LESS = "Send less: fewer messages, shorter ones or smaller images"
 _REGION = "The provider does not serve the country that this machine reaches it from: use another model"
 _PATH = "The endpoint's path may be wrong: check the URL that the model was hooked with"
 _COMPLETIONS = (
-    'The model is there, but not for chat completions: set api = "responses" for it, or use another model'
+    "The model is there, but not for chat completions, nor was it found at /v1/responses: use another model"
 )
+
 
 _BY_CODE = {
     "context_length_exceeded": ModelErrorKind.CONTEXT_OVERFLOW,

@@ -64,7 +64,7 @@ class Reply:
 
     async def _look_inside(self) -> None:
         """Some servers call an event stream text/html: its first bytes tell it from a page."""
-        while not self._ahead.strip() and len(self._ahead) < _LONGEST_BLANK:
+        while not self._ahead.removeprefix(_BYTE_ORDER_MARK).strip() and len(self._ahead) < _LONGEST_BLANK:
             if not (read := await self._next()):
                 break
             self._ahead += read

@@ -100,7 +100,7 @@ async def test_long_headers(connections: Connections) -> None:
         assert (await ask(connections(KIND.connect(KIND.spec(server.url))))).text == "Hello"
 
 
-@pytest.mark.parametrize("before", [b"", b"\n\n", b": ping\n\n", b"event: x\n"])
+@pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf", b"\n\n", b": ping\n\n", b"event: x\n"])
 async def test_an_event_stream_that_is_called_a_page(before: bytes, connections: Connections) -> None:
     answer = [head("Content-Type: text/html; charset=utf-8"), before, 0.01, CHUNKS]
     async with playing(answer) as server:

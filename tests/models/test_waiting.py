@@ -16,10 +16,12 @@ from oblixd.models.options import options_of
 from oblixd.models.servers import PATIENCE, Patience, patience_of
 
 KIND = KINDS["custom"]
-SHORT = Patience(connect_s=1.0, first_s=0.15, stall_s=0.15, content_s=None)
+SHORT = Patience(connect_s=5.0, first_s=0.5, stall_s=0.5, content_s=None)
+EVERY_S = 0.1
 Connections = Callable[[Connection], Connection]
 ROLE = b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}\n\n'
 SIGNS = {
+    "pings": b'event: ping\ndata: {"type": "ping"}\n\n',
     "comments": b": OPENROUTER PROCESSING\n\n",
     "progress": b'data: {"choices":[],"prompt_progress":{"total":10,"processed":5}}\n\n',
     "roles": ROLE,
@@ -33,12 +35,15 @@ def connection_to(url: str, patience: Patience, connections: Connections) -> Con
     return connections(KIND.connect(KIND.spec(url), patience=patience))
 
 
-@pytest.mark.parametrize("name", SIGNS)
-async def test_signs_of_life_are_waited_through(name: str, connections: Connections) -> None:
-    signs = [SIGNS[name], 0.05] * 6
-    async with playing([HEAD, *signs, HELLO, *signs, CHUNKS]) as server:
-        heard = await ask(connection_to(server.url, SHORT, connections))
-    assert (heard.text, heard.error) == ("HelloHello", None)
+async def test_signs_of_life_are_waited_through(connections: Connections) -> None:
+    async def heard_through(sign: bytes) -> str:
+        signs = [sign, EVERY_S] * 8
+        async with playing([HEAD, *signs, HELLO, *signs, CHUNKS]) as server:
+            heard = await ask(connection_to(server.url, SHORT, connections))
+        return heard.text if heard.error is None else f"{sign!r}: {heard.error}"
+
+    said = await asyncio.gather(*(heard_through(sign) for sign in SIGNS.values()))
+    assert said == ["HelloHello"] * len(SIGNS)
 
 
 async def test_silence_is_not_waited_through(connections: Connections) -> None:
@@ -46,29 +51,29 @@ async def test_silence_is_not_waited_through(connections: Connections) -> None:
         error = (await ask(connection_to(server.url, SHORT, connections))).error
     assert error is not None
     assert error.kind is ModelErrorKind.UNREACHABLE
-    assert "0.15 s" in error.message
+    assert "0.5 s" in error.message
 
 
 async def test_signs_of_life_alone_are_waited_for_so_long(connections: Connections) -> None:
     patience = replace(SHORT, content_s=0.3)
-    async with playing([HEAD, *[SIGNS["comments"], 0.05] * 100]) as server:
+    async with playing([HEAD, *[SIGNS["comments"], EVERY_S] * 100]) as server:
         error = (await ask(connection_to(server.url, patience, connections))).error
     assert error is not None
     assert "0.3 s" in error.message
 
 
 async def test_the_first_token_has_a_limit_of_its_own(connections: Connections) -> None:
-    patience = replace(SHORT, first_token_s=0.2)
-    signs = [SIGNS["comments"], 0.05]
+    patience = replace(SHORT, first_token_s=0.4)
+    signs = [SIGNS["comments"], EVERY_S]
     async with playing([HEAD, *signs * 100], [HEAD, HELLO, *signs * 8, CHUNKS]) as server:
         connection = connection_to(server.url, patience, connections)
         error = (await ask(connection)).error
         assert error is not None
-        assert "0.2 s" in error.message
+        assert "0.4 s" in error.message
         assert (await ask(connection)).text == "HelloHello", "it counts for the first token only"
 
 
-@pytest.mark.parametrize("answer", [[0.5, HEAD, CHUNKS], [HEAD, 0.5, CHUNKS], [HEAD, HELLO, 0.5, CHUNKS]])
+@pytest.mark.parametrize("answer", [[0.8, HEAD, CHUNKS], [HEAD, 0.8, CHUNKS], [HEAD, HELLO, 0.8, CHUNKS]])
 async def test_a_silent_server_whose_process_works_is_waited_for(
     answer: list[bytes | float], connections: Connections
 ) -> None:

@@ -58,6 +58,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--temperature", metavar="X", type=numbers.temperature, help="0 (always the same) to 2 (wild)"
     )
+    parser.add_argument(
+        "--reasoning",
+        choices=["off", "on", "low", "medium", "high", "max"],
+        help="how much the model thinks before it answers (default: as its server has it)",
+    )
     parser.add_argument("--local-only", action="store_true", help="let no cloud model see it")
     _configure_waiting(parser)
     parser.add_argument("--json", action="store_true", help="print the whole response as JSON at the end")
@@ -155,6 +160,7 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
     return {
         "local_only": arguments.local_only,
         "policy": arguments.policy,
+        "reasoning": arguments.reasoning,
         "images": [words.picture(path) for path in arguments.images or ()],
         "priority": arguments.priority,
         "timeout": arguments.timeout,

@@ -150,7 +150,8 @@ def _why(error: Mapping[str, str] | None, chosen: Mapping[str, Any] | None) -> s
         return f"{error['reason']}: {error['message']}"
     failed = [] if chosen is None else chosen["failed_attempts"]
     before = [f"{one['model']} failed first, {one['reason']}: {one['detail']}" for one in failed]
-    return " ".join([chosen["reason"] if chosen else "", *before]).strip()
+    changed = [] if chosen is None else [f"Of the request, {one}." for one in chosen["adaptations"]]
+    return " ".join([chosen["reason"] if chosen else "", *before, *changed]).strip()
 
 
 def _show_rows(rows: Sequence[Mapping[str, object]], keys: Sequence[str]) -> None:

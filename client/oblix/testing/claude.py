@@ -12,6 +12,7 @@ from oblix.testing.exchange import Exchange, Received
 from oblix.testing.server import Frames, ModelServer
 
 _ID = "msg_oblix"
+_WINDOW, _LONGEST_ANSWER = 200_000, 64_000
 _VERSIONS = ("2023-06-01", "2026-10-21")
 _SAMPLING = {"temperature", "top_p", "top_k"}
 """The newer version takes these no more."""
@@ -57,7 +58,14 @@ class ClaudeServer(ModelServer):
             self._message(exchange)
         elif received.method == "GET" and received.path.removeprefix("/v1/models/") in self.models:
             name = received.path.removeprefix("/v1/models/")
-            model = {"type": "model", "id": name, "display_name": name, "created_at": "2024-03-07T00:00:00Z"}
+            model = {
+                "type": "model",
+                "id": name,
+                "display_name": name,
+                "created_at": "2024-03-07T00:00:00Z",
+                "max_input_tokens": _WINDOW,
+                "max_tokens": _LONGEST_ANSWER,
+            }
             exchange.send_json(200, model)
         else:
             exchange.send(404, self.error(404, f"{received.path} not found"))
@@ -87,7 +95,7 @@ class ClaudeServer(ModelServer):
         request = exchange.received.body
         if request["model"] not in self.models:
             exchange.send(404, self.error(404, f"model: {request['model']}"))
-        elif problem := _problem(request) or _removed(exchange.received):
+        elif problem := _problem(request) or _removed(exchange.received) or _too_long(request):
             exchange.send(400, self.error(400, problem))
         else:
             answer = self.next_answer(_text(request["messages"][-1])).limited(request["max_tokens"])
@@ -95,6 +103,14 @@ class ClaudeServer(ModelServer):
                 self.play(exchange, answer)
             else:
                 exchange.send_json(200, _whole(request, answer), answer.headers)
+
+
+def _too_long(request: dict[str, Any]) -> str:
+    given = request["max_tokens"]
+    if given <= _LONGEST_ANSWER:
+        return ""
+    most = "which is the maximum allowed number of output tokens for"
+    return f"max_tokens: {given} > {_LONGEST_ANSWER}, {most} {request['model']}"
 
 
 def _keys(headers: Mapping[str, str]) -> set[str]:

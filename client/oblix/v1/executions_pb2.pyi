@@ -239,6 +239,48 @@ DELTA_KIND_REASONING: DeltaKind.ValueType  # 2
 DELTA_KIND_TOOL_CALL: DeltaKind.ValueType  # 3
 """The arguments of a tool call, as JSON text in pieces."""
 
+class _ReasoningEffort:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReasoningEffortEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ReasoningEffort.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    REASONING_EFFORT_UNSPECIFIED: _ReasoningEffort.ValueType  # 0
+    """Not set: the model's own default."""
+    REASONING_EFFORT_OFF: _ReasoningEffort.ValueType  # 1
+    """Not at all, or as little as the model can."""
+    REASONING_EFFORT_ON: _ReasoningEffort.ValueType  # 2
+    """As much as the model chooses."""
+    REASONING_EFFORT_LOW: _ReasoningEffort.ValueType  # 3
+    """Little."""
+    REASONING_EFFORT_MEDIUM: _ReasoningEffort.ValueType  # 4
+    """Some."""
+    REASONING_EFFORT_HIGH: _ReasoningEffort.ValueType  # 5
+    """Much."""
+    REASONING_EFFORT_MAX: _ReasoningEffort.ValueType  # 6
+    """As much as the model can."""
+
+class ReasoningEffort(_ReasoningEffort, metaclass=_ReasoningEffortEnumTypeWrapper):
+    """How much a model is to think before it answers. Each provider has words of
+    its own for it; a model that takes no such level gets the nearest, and one
+    that does not think answers without: the decision's adaptations say so.
+    """
+
+REASONING_EFFORT_UNSPECIFIED: ReasoningEffort.ValueType  # 0
+"""Not set: the model's own default."""
+REASONING_EFFORT_OFF: ReasoningEffort.ValueType  # 1
+"""Not at all, or as little as the model can."""
+REASONING_EFFORT_ON: ReasoningEffort.ValueType  # 2
+"""As much as the model chooses."""
+REASONING_EFFORT_LOW: ReasoningEffort.ValueType  # 3
+"""Little."""
+REASONING_EFFORT_MEDIUM: ReasoningEffort.ValueType  # 4
+"""Some."""
+REASONING_EFFORT_HIGH: ReasoningEffort.ValueType  # 5
+"""Much."""
+REASONING_EFFORT_MAX: ReasoningEffort.ValueType  # 6
+"""As much as the model can."""
+
 class _ExecutionState:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -314,6 +356,7 @@ class GenerationOptions(message.Message):
     SEED_FIELD_NUMBER: builtins.int
     STOP_FIELD_NUMBER: builtins.int
     RESPONSE_SCHEMA_FIELD_NUMBER: builtins.int
+    REASONING_FIELD_NUMBER: builtins.int
     temperature: builtins.float
     """Sampling temperature, 0 to 2."""
     max_tokens: builtins.int
@@ -326,6 +369,8 @@ class GenerationOptions(message.Message):
     """The answer is JSON that this JSON Schema describes. Empty: any text. At
     most 64 KiB. A model that can't is refused with MODEL_REFUSED_REQUEST.
     """
+    reasoning: ReasoningEffort.ValueType
+    """How much it is to think before it answers."""
     @builtins.property
     def stop(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
         """Texts that end the answer. At most 16, each 1 to 256 characters."""
@@ -339,10 +384,11 @@ class GenerationOptions(message.Message):
         seed: builtins.int | None = ...,
         stop: abc.Iterable[builtins.str] | None = ...,
         response_schema: builtins.str = ...,
+        reasoning: ReasoningEffort.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["_max_tokens", b"_max_tokens", "_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "max_tokens", b"max_tokens", "seed", b"seed", "temperature", b"temperature", "top_p", b"top_p"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_max_tokens", b"_max_tokens", "_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "max_tokens", b"max_tokens", "response_schema", b"response_schema", "seed", b"seed", "stop", b"stop", "temperature", b"temperature", "top_p", b"top_p"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_max_tokens", b"_max_tokens", "_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "max_tokens", b"max_tokens", "reasoning", b"reasoning", "response_schema", b"response_schema", "seed", b"seed", "stop", b"stop", "temperature", b"temperature", "top_p", b"top_p"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_tokens: _TypeAlias = typing.Literal["max_tokens"]  # noqa: Y015
     _WhichOneofArgType__max_tokens: _TypeAlias = typing.Literal["_max_tokens", b"_max_tokens"]  # noqa: Y015

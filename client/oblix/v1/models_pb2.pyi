@@ -238,7 +238,7 @@ class HookModelRequest(message.Message):
         """Options of the connection, as docs/configuration.md lists them for
         [[models]]: num_ctx, keep_alive, context_window, max_running, headers,
         query, extra_body, omit, key_header, connect_timeout_s,
-        first_token_timeout_s, idle_timeout_s, price, aliases, proxy, ca_data.
+        first_token_timeout_s, idle_timeout_s, api, price, aliases, proxy, ca_data.
         Another one is INVALID_ARGUMENT.
         """
 

@@ -388,6 +388,7 @@ class RoutingDecision(message.Message):
     CANDIDATES_FIELD_NUMBER: builtins.int
     POLICY_FIELD_NUMBER: builtins.int
     POLICY_SOURCE_FIELD_NUMBER: builtins.int
+    ADAPTATIONS_FIELD_NUMBER: builtins.int
     model: builtins.str
     """The model that was ranked first, as provider:name."""
     rule: builtins.str
@@ -414,6 +415,12 @@ class RoutingDecision(message.Message):
     def candidates(self) -> containers.RepeatedCompositeFieldContainer[CandidateVerdict]:
         """Every candidate, best first, the excluded ones last."""
 
+    @builtins.property
+    def adaptations(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """What was changed of the request because the model's server does not take
+        it, for a person. Known once it answered: empty before.
+        """
+
     def __init__(
         self,
         *,
@@ -428,9 +435,10 @@ class RoutingDecision(message.Message):
         candidates: abc.Iterable[CandidateVerdict] | None = ...,
         policy: builtins.str = ...,
         policy_source: builtins.str = ...,
+        adaptations: abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["candidates", b"candidates", "connectivity_state", b"connectivity_state", "connectivity_target", b"connectivity_target", "model", b"model", "policy", b"policy", "policy_source", b"policy_source", "readings", b"readings", "reason", b"reason", "resource_state", b"resource_state", "resource_target", b"resource_target", "rule", b"rule"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["adaptations", b"adaptations", "candidates", b"candidates", "connectivity_state", b"connectivity_state", "connectivity_target", b"connectivity_target", "model", b"model", "policy", b"policy", "policy_source", b"policy_source", "readings", b"readings", "reason", b"reason", "resource_state", b"resource_state", "resource_target", b"resource_target", "rule", b"rule"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

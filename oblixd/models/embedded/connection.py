@@ -12,7 +12,7 @@ from typing import Any
 
 from oblix.v1 import messages_pb2 as pb
 
-from oblixd.models import features
+from oblixd.models import features, reasoning
 from oblixd.models.answers import answer
 from oblixd.models.base import (
     ChatRequest,
@@ -214,7 +214,8 @@ class EmbeddedConnection:
             request = replace(request, options=limited)
         # Small models were taught strict turns.
         context = joined(said(request.messages, self.author))
-        return completion_body(self.name, request, context, limit="max_tokens")
+        body = completion_body(self.name, request, context, limit="max_tokens")
+        return body | reasoning.for_template(request.options.reasoning)
 
     def _answer(self, worker: Worker, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
         decoder = CompletionDecoder(self._peer)
