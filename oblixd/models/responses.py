@@ -17,7 +17,7 @@ from oblixd.models.calls import Calls
 from oblixd.models.failures import Peer
 from oblixd.models.framing import Events
 from oblixd.models.prompts import Said, in_base64, parameters_of, schema_of
-from oblixd.models.provider_state import dumped, loaded
+from oblixd.models.provider_state import dumped
 from oblixd.models.token_usage import UsageReader
 
 _TEXTS = ("response.output_text", "response.refusal", "response.text")
@@ -238,7 +238,7 @@ def _items(one: Said) -> Iterator[dict[str, Any]]:
 
 
 def _kept(one: Said) -> Iterator[dict[str, Any]]:
-    items = loaded(getattr(one, "state", "")).get(_STATE)
+    items = one.state.get(_STATE)
     yield from (item for item in items if isinstance(item, dict)) if isinstance(items, list) else ()
 
 
