@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from oblixd import __version__
+from oblixd.app.lock import AlreadyRunningError, Lock
+from oblixd.app.paths import Paths
 from oblixd.config.loader import ConfigError, load
 from oblixd.errors import OblixdError
-from oblixd.lock import AlreadyRunningError, Lock
-from oblixd.paths import Paths
 
 EXIT_FAILED = 1
 EXIT_ALREADY_RUNNING = 75
@@ -33,20 +33,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(arguments)
     except ConfigError as error:
-        return _refused(str(error), EXIT_CONFIG)
+        return _refuse(str(error), EXIT_CONFIG)
     except AlreadyRunningError as error:
-        return _refused(f"already running: {error}", EXIT_ALREADY_RUNNING)
+        return _refuse(f"already running: {error}", EXIT_ALREADY_RUNNING)
     except OblixdError as error:
-        return _refused(error.message, EXIT_FAILED)
+        return _refuse(error.message, EXIT_FAILED)
     except OSError as error:
-        return _refused(f"{error}. Look at that file, its directory and the disk.", EXIT_FAILED)
+        return _refuse(f"{error}. Look at that file, its directory and the disk.", EXIT_FAILED)
 
 
 def _run(arguments: argparse.Namespace) -> int:
     paths = Paths.find(os.environ)
     if arguments.command is None:
         return _serve(paths)
-    from oblixd import maintenance  # noqa: PLC0415 - a start of the daemon does not pay for it
+    from oblixd.admin import maintenance  # noqa: PLC0415 - a start of the daemon does not pay for it
 
     if arguments.command == "restore":
         return maintenance.restore(paths, Path(arguments.file), force=arguments.force)
@@ -60,14 +60,14 @@ def _serve(paths: Paths) -> int:
     paths.prepare()
     with Lock(paths.lock).held(f"pid {os.getpid()}, version {__version__}, socket {paths.socket}"):
         # Only who holds the lock pays for these: ten clients may start ten of us at once.
-        from oblixd import logs  # noqa: PLC0415 - as said above
-        from oblixd.daemon import Daemon  # noqa: PLC0415 - as said above
-        from oblixd.models import outbound  # noqa: PLC0415 - as said above
+        from oblixd.app import logging_setup  # noqa: PLC0415 - as said above
+        from oblixd.app.daemon import Daemon  # noqa: PLC0415 - as said above
+        from oblixd.models.http import outbound  # noqa: PLC0415 - as said above
 
         # Before anything reads them: they would send everybody's prompts through somebody's proxy.
         ignored = outbound.clean(os.environ)
 
-        logs.set_up(config.daemon.log_level, paths.log)
+        logging_setup.set_up(config.daemon.log_level, paths.log)
         for notice in loaded.notices:
             logging.getLogger(__name__).warning("%s", notice)
         asyncio.run(Daemon(config, paths, ignored).run())
@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _refused(why: str, code: int) -> int:
+def _refuse(why: str, code: int) -> int:
     sys.stderr.write(f"oblixd: {why}\n")
     return code
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -21,4 +21,4 @@ def begin(work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
 
 def _tell(task: asyncio.Task[T]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        _log.error("%s has ended by a defect, and does not go on", task.get_name(), exc_info=error)
+        logger.error("%s has ended by a defect, and does not go on", task.get_name(), exc_info=error)

@@ -1,4 +1,4 @@
-"""The errors that every room raises and the gRPC edge translates.
+"""The errors that every package raises and the gRPC edge translates.
 
     OblixdError
     ├── InvalidArgumentError     the request is wrong whatever the state

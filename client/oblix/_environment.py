@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from oblix._checks import invalid
-from oblix._files import path_of
+from oblix._convert.file_io import path_of
+from oblix._convert.validation import invalid
 from oblix.models import ModelType
 
 URLS = {

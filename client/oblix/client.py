@@ -7,21 +7,20 @@ from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
 from typing import Any, Self
 
-from oblix import _machine
-from oblix._address import address_of
-from oblix._backup import BackupCalls
-from oblix._chat import ChatCalls
+from oblix._convert import metrics
+from oblix._convert.api_keys import key_of
 from oblix._environment import certificates, surroundings
-from oblix._executions import ExecutionCalls
-from oblix._explain import ExplainCalls
-from oblix._hooks import configuration_of, hook_request, type_of
-from oblix._housekeeping import HousekeepingCalls
-from oblix._keys import key_of
-from oblix._pull import PullCalls
-from oblix._search import SearchCalls
-from oblix._transfer import TransferCalls
-from oblix._usage import UsageCalls
-from oblix._watch import WatchCalls
+from oblix._launcher.address import address_of
+from oblix._resources.executions import ExecutionCalls
+from oblix._resources.explain import ExplainCalls
+from oblix._resources.hooked_models import configuration_of, hook_request, type_of
+from oblix._resources.models import PullCalls
+from oblix._resources.prompts import ChatCalls
+from oblix._resources.search import SearchCalls
+from oblix._resources.sessions import HousekeepingCalls
+from oblix._resources.transfer import BackupCalls, TransferCalls
+from oblix._resources.usage import UsageCalls
+from oblix._resources.watch import WatchCalls
 from oblix.agents import BaseAgent
 from oblix.models import ModelType
 from oblix.v1 import models_pb2, monitor_pb2
@@ -132,7 +131,7 @@ class OblixClient(
         `state` under the default policy, `since` when, and `sampled_at`.
         docs/monitor.md has the rest, the fields of ResourceSample by name.
         """
-        return _machine.resources_of(await self._snapshot())
+        return metrics.resources_of(await self._snapshot())
 
     async def get_connectivity_metrics(self) -> dict[str, Any]:
         """The network to cloud models as the daemon measured it last. What could not be measured is None.
@@ -143,7 +142,7 @@ class OblixClient(
         policy, `since` when, `sampled_at`; and the same of each model server in
         `endpoints`, with its `age` in seconds and the `reason` why it can't be reached.
         """
-        return _machine.connectivity_of(await self._snapshot())
+        return metrics.connectivity_of(await self._snapshot())
 
     async def shutdown(self) -> None:
         """Let go of what this client hooked, and close it. The daemon lives on. Harmless when done twice.

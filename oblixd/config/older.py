@@ -12,7 +12,7 @@ import json
 from collections.abc import Collection, Iterator
 
 from oblixd.config.schema import Config
-from oblixd.routing import written
+from oblixd.routing import policy_text
 from oblixd.usage import prices
 
 
@@ -39,12 +39,12 @@ def _price(text: str) -> str:
 
 
 def _policy(text: str) -> str:
-    one = written.definition_of(text)
+    one = policy_text.definition_of(text)
     return _table("[[routing.policies]]", name=one.name, base=one.base, **one.thresholds)
 
 
 def _rule(text: str) -> str:
-    rule = written.rule_of(text)
+    rule = policy_text.rule_of(text)
     return _table("[[routing.rules]]", key=rule.key, value=rule.value, policy=rule.policy)
 
 

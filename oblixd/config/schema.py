@@ -13,7 +13,7 @@ from oblixd.fields import Fields, number, text
 from oblixd.models import keep_alive
 from oblixd.models.embedded.weights import DEFAULT_NAME
 from oblixd.models.options import AbsolutePath, ModelOptions, Proxy
-from oblixd.routing import written
+from oblixd.routing import policy_text
 from oblixd.usage import prices as usage_prices
 
 _MAX_DAYS = 36_500
@@ -44,12 +44,12 @@ Origin = Annotated[str, text(r"https?://[^/\s]+", "an origin as a browser sends 
 Threshold = Annotated[float, number(0, 1e9)]
 Cost = Annotated[float, number(0, 1e9)]
 Label = Annotated[str, text(r"[^=\s]{1,256}", "a key of 1 to 256 characters")]
-PolicyName = Annotated[str, text(written.NAME, "a policy's name")]
+PolicyName = Annotated[str, text(policy_text.NAME, "a policy's name")]
 
 
 OldPrice = Annotated[str, text(usage_prices.PATTERN, usage_prices.FORM)]
-OldPolicy = Annotated[str, text(written.POLICY_PATTERN, written.POLICY_FORM)]
-OldRule = Annotated[str, text(written.RULE_PATTERN, written.RULE_FORM)]
+OldPolicy = Annotated[str, text(policy_text.POLICY_PATTERN, policy_text.POLICY_FORM)]
+OldRule = Annotated[str, text(policy_text.RULE_PATTERN, policy_text.RULE_FORM)]
 Percent = Annotated[float, number(0, 100)]
 
 

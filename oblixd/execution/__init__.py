@@ -1,5 +1,12 @@
 """One turn of a conversation: context, route, stream, record."""
 
-from oblixd.execution.executions import Executions
+from oblixd.execution.client import ClientInfo
+from oblixd.execution.errors import attempt, to_client
+from oblixd.execution.service import Executions
 
-__all__ = ["Executions"]
+__all__ = [
+    "ClientInfo",
+    "Executions",
+    "attempt",
+    "to_client",
+]

@@ -3,18 +3,25 @@
 A checkpoint is due 250 ms after something came, or when 4 KiB wait, whichever
 is first. Checkpoints are written one after another, beside the stream: the
 stream never waits for the disk.
+
+What an execution makes and leaves behind: its answer, and on disk its turn, where it has a session.
+
+How long an answer took, on the monotonic clock.
 """
 
 from __future__ import annotations
 
 import asyncio
 import io
-from dataclasses import replace
+import time
+from dataclasses import asdict, replace
 from typing import Protocol
 
-from oblix.v1 import messages_pb2 as pb
+from google.protobuf.duration_pb2 import Duration
+from oblix.v1 import executions_pb2, messages_pb2, routing_pb2
 
-from oblixd.models.base import Content, ContentKind, ToolCall
+from oblixd.models import Content, ContentKind, Finished, Hook, ToolCall
+from oblixd.sessions import Outcome, Turn
 
 MAX_ANSWER_BYTES = (8 << 20) - (64 << 10)
 """An answer ends here. A message may have 8 MiB, what frames its parts included."""
@@ -26,7 +33,7 @@ CHECKPOINT_BYTES = 4096
 class Checkpoints(Protocol):
     """Where an answer's pieces are kept."""
 
-    async def checkpoint(self, parts: list[pb.Part]) -> None:
+    async def checkpoint(self, parts: list[messages_pb2.Part]) -> None:
         """Keep some more of the answer."""
 
     async def restart(self) -> None:
@@ -72,7 +79,7 @@ class Answer:
             self._plan()
         return data
 
-    def parts(self, *, whole: bool) -> list[pb.Part]:
+    def parts(self, *, whole: bool) -> list[messages_pb2.Part]:
         """All of it, neighbours of one kind joined. Tool calls only where the answer is `whole`."""
         return self._pieces.parts(calls=whole)
 
@@ -151,12 +158,177 @@ class _Pieces:
                 self._calls[call] = self._runs[-1][2]
         return self._runs[-1][2]
 
-    def parts(self, *, calls: bool) -> list[pb.Part]:
+    def parts(self, *, calls: bool) -> list[messages_pb2.Part]:
         return [_part(kind, call, text.getvalue()) for kind, call, text in self._runs if calls or not call]
 
 
-def _part(kind: ContentKind, call: ToolCall | None, text: str) -> pb.Part:
+def _part(kind: ContentKind, call: ToolCall | None, text: str) -> messages_pb2.Part:
     if call is not None:
-        named = pb.ToolCallPart(call_id=call.call_id, name=call.name, arguments_json=text or "{}")
-        return pb.Part(tool_call=named)
-    return pb.Part(text=text) if kind is ContentKind.TEXT else pb.Part(reasoning=text)
+        named = messages_pb2.ToolCallPart(call_id=call.call_id, name=call.name, arguments_json=text or "{}")
+        return messages_pb2.Part(tool_call=named)
+    return messages_pb2.Part(text=text) if kind is ContentKind.TEXT else messages_pb2.Part(reasoning=text)
+
+
+class Stopwatch:
+    """Runs from the request's arrival."""
+
+    def __init__(self) -> None:
+        self._received = time.monotonic()
+        self._started: float | None = None
+        self._first: float | None = None
+        self._waited = 0.0
+
+    def start(self) -> None:
+        """The turn has come."""
+        self._started = time.monotonic()
+
+    def waited(self, since_s: float) -> None:
+        """The turn waited for a place at a model, since this moment: before content that is queueing."""
+        if self._first is None:
+            self._waited += time.monotonic() - since_s
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the request's arrival."""
+        return time.monotonic() - self._received
+
+    @property
+    def first_token_s(self) -> float | None:
+        """Seconds from the turn's start to the first content, less the waits for a place. None: none came."""
+        if self._first is None or self._started is None:
+            return None
+        return self._first - self._started - self._waited
+
+    def tokens_per_second(self, output_tokens: int | None) -> float | None:
+        """How fast the answer has come since its first content. None: not known."""
+        spent_s = 0.0 if self._first is None else time.monotonic() - self._first
+        return output_tokens / spent_s if output_tokens and spent_s > 0 else None
+
+    def content(self) -> None:
+        """Content has come; only the first counts."""
+        if self._first is None:
+            self._first = time.monotonic()
+
+    def timings(self, output_tokens: int | None) -> messages_pb2.Timings:
+        """What was measured up to now."""
+        now = time.monotonic()
+        started = (self._started if self._started is not None else now) + self._waited
+        result = messages_pb2.Timings(
+            queued=_duration(started - self._received), total=_duration(now - self._received)
+        )
+        if self.first_token_s is not None:
+            result.time_to_first_token.CopyFrom(_duration(self.first_token_s))
+            result.tokens_per_second = self.tokens_per_second(output_tokens) or 0.0
+        return result
+
+
+def _duration(seconds: float) -> Duration:
+    result = Duration()
+    result.FromMicroseconds(round(seconds * 1e6))
+    return result
+
+
+_NOTHING_TO_KEEP = (messages_pb2.MESSAGE_STATUS_CANCELLED, messages_pb2.MESSAGE_STATUS_FAILED)
+"""An answer that ended so before anything of it came leaves no message: whoever waited was told."""
+
+
+class TurnRecorder:
+    """An answer while it comes. Without a turn nothing of it is kept."""
+
+    def __init__(self, watch: Stopwatch) -> None:
+        self.turn: Turn | None = None
+        self.hook: Hook | None = None
+        """The model that answers; None before one did."""
+        self.decision = routing_pb2.RoutingDecision()
+        """Why that model."""
+        self.failed: list[executions_pb2.FailedAttempt] = []
+        """What was tried before, in order."""
+        self._answer = Answer(None)
+        self._watch = watch
+
+    def begin(self, turn: Turn) -> None:
+        """Its turn has begun: what comes from now on is kept in it."""
+        self.turn = turn
+        self._answer = Answer(turn)
+
+    @property
+    def model(self) -> str:
+        """provider:name of the model that answers; empty before one did."""
+        return self.hook.id if self.hook else ""
+
+    @property
+    def size(self) -> int:
+        """Bytes of UTF-8 so far."""
+        return self._answer.size
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more of the answer fits."""
+        return self._answer.is_full
+
+    @property
+    def question_ids(self) -> list[str]:
+        """The ids of the input as it was recorded."""
+        return [message.id for message in self.turn.input] if self.turn else []
+
+    def take(self, content: Content) -> bytes:
+        """Take in the next piece of the answer, or what fits of it, and return that as UTF-8."""
+        self._watch.content()
+        return self._answer.add(content)
+
+    async def restart(self) -> None:
+        """Forget what came: another model begins anew."""
+        await self._answer.restart()
+
+    def message(
+        self, status: messages_pb2.MessageStatus.ValueType, finished: Finished | None = None
+    ) -> messages_pb2.Message:
+        """The answer as it stands; `finished` where it came to its end."""
+        message = messages_pb2.Message(
+            role=messages_pb2.ROLE_ASSISTANT,
+            parts=self._answer.parts(whole=finished is not None),
+            status=status,
+            model=self.model,
+            decision=self.decision,
+            timings=self._watch.timings(finished.counts.output_tokens if finished else None),
+        )
+        if finished:
+            self._tell(message, finished)
+        return message
+
+    def _tell(self, message: messages_pb2.Message, finished: Finished) -> None:
+        """Write down what the model's server told at the end."""
+        message.decision.adaptations.extend(finished.adaptations)
+        for name, count in asdict(finished.counts).items():
+            if count is not None:
+                setattr(message.usage, name, count)
+        if finished.state and self.hook is not None:
+            author = self.hook.connection.author
+            message.provider_state.CopyFrom(messages_pb2.ProviderState(author=author, json=finished.state))
+
+    async def keep(self, message: messages_pb2.Message, outcome: Outcome) -> messages_pb2.Message:
+        """End the turn with this answer, and return it as it was recorded."""
+        if self.turn is None:
+            return message
+        if self._leaves_nothing(message.status):
+            await self.turn.abandon(outcome)
+            return message
+        try:
+            await self._answer.settle()
+        finally:
+            message = await self.turn.finish(message, outcome)
+        return message
+
+    def where(self, status: messages_pb2.MessageStatus.ValueType) -> dict[str, object]:
+        """What an error tells of what is kept of an answer that ends so."""
+        if self.turn is None:
+            return {"session_id": "", "message_id": "", "kept_bytes": 0}
+        return {
+            "session_id": self.turn.session.id,
+            "message_id": self.turn.input[-1].id,
+            "answer_id": "" if self._leaves_nothing(status) else self.turn.answer_id,
+            "kept_bytes": self.size,
+        }
+
+    def _leaves_nothing(self, status: messages_pb2.MessageStatus.ValueType) -> bool:
+        return not self._answer.begun and status in _NOTHING_TO_KEEP

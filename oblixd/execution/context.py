@@ -3,6 +3,8 @@
 The system message and the input always stay: where they alone do not fit, that is
 said with the numbers. History is left out from the oldest, whole turns at a time,
 and the report says how much (`history`).
+
+What the models of one execution get to read: its request and session, as each one's window takes it.
 """
 
 from __future__ import annotations
@@ -13,8 +15,25 @@ from dataclasses import dataclass, field
 from oblix.v1 import executions_pb2, messages_pb2, sessions_pb2
 
 from oblixd.execution.history import History, OpenTurn, Source
-from oblixd.execution.tokens import Gauge, estimate, estimate_tools
-from oblixd.models.base import ChatRequest, ModelError, ModelErrorKind, Options, Tool, ToolChoice
+from oblixd.execution.validation import options, tool_choice, tools
+from oblixd.models import (
+    ChatRequest,
+    Connection,
+    Finished,
+    Hook,
+    ModelError,
+    ModelErrorKind,
+    Options,
+    TokenCalibration,
+    TokenCounter,
+    Tokeniser,
+    Tool,
+    ToolChoice,
+    estimate,
+    estimate_tools,
+)
+from oblixd.router import RouteQuery
+from oblixd.sessions import Sessions, Turn
 
 ANSWER_SHARE = 4
 """Where the request names no max_tokens, a window's quarter is kept free for the answer; half at most."""
@@ -66,7 +85,9 @@ class Built:
     report: executions_pb2.ContextReport
 
 
-async def build(material: Material, window: int | None, gauge: Gauge, *, refuse: bool = False) -> Built:
+async def build(
+    material: Material, window: int | None, gauge: TokenCounter, *, refuse: bool = False
+) -> Built:
     """Put a context together for a window in tokens, None where it is not known.
 
     Raises ModelError CONTEXT_OVERFLOW with the numbers where the system message and
@@ -150,3 +171,109 @@ def _overflow(message: str, needed: int, window: int) -> ModelError:
 
 def _text_message(text: str) -> messages_pb2.Message:
     return messages_pb2.Message(role=messages_pb2.ROLE_SYSTEM, parts=[messages_pb2.Part(text=text)])
+
+
+_VERY_LONG = 100_000
+"""Tokens past which a context is not read on for its price and time."""
+_AFTER_ALL = 2**63 - 1
+
+
+class ContextBuilder:
+    """Puts contexts together. `session` is the header before the turn; None without a session.
+
+    `is_local_only`: as in `ChatRequest`.
+    """
+
+    def __init__(
+        self,
+        request: executions_pb2.ExecuteRequest,
+        session: sessions_pb2.Session | None,
+        sessions: Sessions,
+        calibration: TokenCalibration,
+        is_local_only: Callable[[], bool],
+    ) -> None:
+        self._request = request
+        self._session = session
+        self._sessions = sessions
+        self._calibration = calibration
+        self._is_local_only = is_local_only
+        self._material = self._gather(_AFTER_ALL, session.message_count if session else 0, request.input)
+        self.report = executions_pb2.ContextReport()
+        """What the last context held, and what it left out."""
+
+    def begin(self, turn: Turn) -> None:
+        """The turn has begun: the history is what came before its question."""
+        self._session = turn.session
+        count = turn.session.message_count - len(turn.input)
+        self._material = self._gather(turn.input[0].sequence, count, turn.input)
+
+    def query(
+        self, session: sessions_pb2.Session | None, hooks: Sequence[Hook], deadline_s: float | None = None
+    ) -> RouteQuery:
+        """What routing has to know of it now; `session` is the header as it is now."""
+        asked = self._asked()
+        return RouteQuery(asked, hooks, session, self._too_short(hooks), self._prompt_tokens, deadline_s)
+
+    def _asked(self) -> executions_pb2.ExecuteRequest:
+        """The request; where it answers a question anew, with that as its input. Errors as `question_of`."""
+        request = self._request
+        if not request.regenerate_message_id:
+            return request
+        question = self._sessions.question_of(request.session_id, request.regenerate_message_id)
+        count = self._session.message_count if self._session else 0
+        self._material = self._gather(question[0].sequence, count, question)
+        asked = executions_pb2.ExecuteRequest()
+        asked.CopyFrom(request)
+        asked.input.extend(question)
+        return asked
+
+    def _too_short(self, hooks: Sequence[Hook]) -> Callable[[Hook], bool] | None:
+        if self._request.context_policy != executions_pb2.CONTEXT_POLICY_LONGER:
+            return None
+        longest = max((hook.connection.context_window or 0 for hook in hooks), default=0)
+        needed = self._material.estimated(longest)
+        return lambda hook: not fits(self._material, needed, hook.connection.context_window)
+
+    def _prompt_tokens(self) -> int:
+        return self._material.estimated(_VERY_LONG)
+
+    async def chat_for(self, hook: Hook) -> ChatRequest:
+        """What this model is sent. Raises ModelError CONTEXT_OVERFLOW."""
+        connection = hook.connection
+        gauge = TokenCounter(self._tokeniser_of(connection), self._calibration.factor(hook.id))
+        refuse = self._request.context_policy == executions_pb2.CONTEXT_POLICY_REFUSE
+        built = await build(self._material, connection.context_window, gauge, refuse=refuse)
+        self.report = built.report
+        return built.chat
+
+    def _tokeniser_of(self, connection: Connection) -> Tokeniser:
+        return lambda messages: connection.count_tokens(messages, self._is_local_only)
+
+    async def count(self, hook: Hook) -> int:
+        """Count the tokens of the input and the tools, as this model's tokeniser does, else an estimate."""
+        gauge = TokenCounter(self._tokeniser_of(hook.connection), self._calibration.factor(hook.id))
+        messages = [*self._material.head, *self._material.given]
+        return estimate_tools(self._material.tools) + sum(await gauge.measure(messages))
+
+    def learn(self, model: str, finished: Finished) -> None:
+        """Hear what the context really took."""
+        if not self.report.is_counted and finished.counts.input_tokens:
+            plain = self.report.sent_tokens / self._calibration.factor(model)
+            self._calibration.learn(model, round(plain), finished.counts.input_tokens)
+
+    def _gather(self, before: int, count: int, given: Sequence[messages_pb2.Message]) -> Material:
+        request, session, sessions = self._request, self._session, self._sessions
+        if request.HasField("client_context"):
+            # The client holds the conversation: what the session has stays out.
+            session, count, given = None, 0, [*request.client_context.messages, *given]
+        return Material(
+            system=system_text(session) if session else "",
+            history=lambda: sessions.history(request.session_id, before) if session else (),
+            history_count=count,
+            given=given,
+            options=options(request.options),
+            tools=tools(request),
+            tool_choice=tool_choice(request),
+            is_local_only=self._is_local_only,
+            include_excluded=request.include_excluded,
+        )

@@ -2,6 +2,8 @@
 
 Until the first content came that is unseen, but reported. Afterwards a part was
 seen: then it only happens where the request asked for it, and announced.
+
+Rate limits are kept to before they are hit: who said when it takes requests again is not asked before.
 """
 
 from __future__ import annotations
@@ -11,15 +13,39 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field
 
-from oblix.v1 import executions_pb2 as pb
+from oblix.v1 import executions_pb2
 
-from oblixd.execution.allowance import until_allowed
-from oblixd.execution.candidates import key
-from oblixd.execution.cooldown import Cooldowns
-from oblixd.execution.failures import attempt
+from oblixd.execution.errors import attempt
 from oblixd.execution.retry import RetryBudget
-from oblixd.models.base import ChatRequest, Content, Finished, ModelError
-from oblixd.models.registry import Hook
+from oblixd.models import ChatRequest, Connection, Content, Finished, Hook, ModelError, ModelErrorKind
+from oblixd.router import Cooldowns, key
+
+
+async def until_allowed(connection: Connection, budget: RetryBudget, *, is_last: bool) -> None:
+    """Wait until the model's server takes requests, as long as the budget for retries allows.
+
+    Where it does not, nothing is sent: raises ModelError RATE_LIMITED with the
+    time that is left, as the server's own refusal would. Only the last model of
+    a route is asked all the same: where nothing else can answer, the server's
+    own refusal is worth more than a guess at it.
+    """
+    while (left_s := connection.limited_s) > 0:
+        if budget.take(left_s):
+            await asyncio.sleep(left_s)
+        elif is_last:
+            return
+        else:
+            raise _limit_error(connection, left_s)
+
+
+def _limit_error(connection: Connection, left_s: float) -> ModelError:
+    message = (
+        f"The rate limit of {connection.provider}:{connection.name} is used up for {left_s:.0f} s more, "
+        "as its server said, so nothing was sent. Wait so long, or use another model."
+    )
+    return ModelError(
+        ModelErrorKind.RATE_LIMITED, message, endpoint=connection.endpoint, retry_after_s=left_s
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +68,7 @@ class Fallback:
     cooldowns: Cooldowns
     restarts: bool = False
     """Whether an answer that breaks off begins anew on the next model."""
-    failed: list[pb.FailedAttempt] = field(default_factory=list)
+    failed: list[executions_pb2.FailedAttempt] = field(default_factory=list)
     """What failed so far, in order."""
     _budget: RetryBudget = field(default_factory=RetryBudget)
 

@@ -15,7 +15,7 @@ from itertools import chain, islice
 
 from oblix.v1 import executions_pb2, messages_pb2
 
-from oblixd.execution.tokens import Gauge
+from oblixd.models import TokenCounter
 
 STEP = 32
 """Messages that are read and measured at a time."""
@@ -127,7 +127,7 @@ class History:
     omitted_tokens: int = 0
 
     @classmethod
-    async def read(cls, source: Source, turn: OpenTurn, gauge: Gauge, room: int | None) -> History:
+    async def read(cls, source: Source, turn: OpenTurn, gauge: TokenCounter, room: int | None) -> History:
         """Take what has room beside what always stays. `room`: in tokens; None: as much as there is."""
         history = cls()
         over = deque(turn.steps)
@@ -150,7 +150,9 @@ class History:
         return before
 
     @classmethod
-    async def _before(cls, source: Source, behind: Messages, gauge: Gauge, room: int | None) -> History:
+    async def _before(
+        cls, source: Source, behind: Messages, gauge: TokenCounter, room: int | None
+    ) -> History:
         """Take whole turns before what is kept already, newest first."""
         taken: list[tuple[messages_pb2.Message, int]] = []
         used = 0
@@ -170,7 +172,7 @@ class History:
         room: int,
         source: Source,
         behind: Messages,
-        gauge: Gauge,
+        gauge: TokenCounter,
     ) -> History:
         fits = _turns_that_fit(taken, room, behind)
         history = cls(

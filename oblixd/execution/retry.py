@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from oblixd.models.base import ModelError, ModelErrorKind
+from oblixd.models import ModelError, ModelErrorKind
 
 FIRST_WAIT_S = 0.25
 _PASSING = frozenset(

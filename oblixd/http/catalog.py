@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from oblixd.http.names import ModelNames
-from oblixd.models.base import Location, State
-from oblixd.models.registry import Hook
+from oblixd.models import Hook, Location, State
 
 FALLBACK_WINDOW = 8192
 """What is told where no window is known: clients divide by it."""

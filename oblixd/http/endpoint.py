@@ -13,8 +13,7 @@ from oblix.v1 import executions_pb2
 
 from oblixd import __version__
 from oblixd.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, UnavailableError
-from oblixd.execution import Executions
-from oblixd.execution.caller import Caller
+from oblixd.execution import ClientInfo, Executions
 from oblixd.http.body import Body, parse
 from oblixd.http.catalog import Catalog
 from oblixd.http.conversations import Conversations
@@ -146,7 +145,7 @@ class HttpEndpoint:
         self._names.apply(prompt.model, prompt.request)
         prompt.request.local_only |= visitor.local_only
         await self._conversations.attach(prompt, visitor.name, request.headers.get("x-oblix-session", ""))
-        caller = Caller(f"http:{visitor.name}", visitor.name or "http")
+        caller = ClientInfo(f"http:{visitor.name}", visitor.name or "http")
 
         async def answered(completed: executions_pb2.ExecutionCompleted) -> None:
             await self._conversations.answered(completed, visitor.name)

@@ -12,7 +12,7 @@ from aiohttp import web
 from oblix.v1 import executions_pb2
 
 from oblixd.errors import AbortedError, UnavailableError
-from oblixd.execution.caller import Caller
+from oblixd.execution import ClientInfo
 from oblixd.http.failures import failure_of
 from oblixd.http.prompt import Dialect, Prompt, Reply
 
@@ -23,7 +23,9 @@ KEEP_ALIVE_S = 2.0
 
 _NO_BUFFERING = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
-Run = Callable[[executions_pb2.ExecuteRequest, Caller], AsyncGenerator[executions_pb2.ExecuteResponse, None]]
+Run = Callable[
+    [executions_pb2.ExecuteRequest, ClientInfo], AsyncGenerator[executions_pb2.ExecuteResponse, None]
+]
 
 
 @dataclass(slots=True)
@@ -33,7 +35,7 @@ class Exchange:
     http: web.Request
     dialect: Dialect
     prompt: Prompt
-    caller: Caller
+    caller: ClientInfo
     on_answered: Callable[[executions_pb2.ExecutionCompleted], Awaitable[None]]
     """Hears of the answer before its end is told."""
     headers: dict[str, str] = field(default_factory=dict)

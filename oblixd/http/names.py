@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from oblix.v1 import executions_pb2
 
 from oblixd.errors import NotFoundError
-from oblixd.models.registry import Hook
+from oblixd.models import Hook
 
 AUTO = "auto"
 _LATEST = ":latest"

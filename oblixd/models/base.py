@@ -1,7 +1,7 @@
 """What a connection to a model is, whoever serves the model.
 
 A connection makes one stream of one request and nothing more: retry, fallback
-and cooldown are the execution room's. A provider is one file beside this one.
+and cooldown are the execution package's. A provider is one file beside this one.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol
 
-from oblix.v1 import messages_pb2 as pb
+from oblix.v1 import messages_pb2
 
-from oblixd.models.outbound import Way
+from oblixd.models.http.outbound import Way
 
 
 class Location(enum.Enum):
@@ -99,7 +99,7 @@ class ChatRequest:
     message is left out; reasoning parts are never sent.
     """
 
-    messages: Sequence[pb.Message]
+    messages: Sequence[messages_pb2.Message]
     options: Options = field(default_factory=Options)
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice | None = None
@@ -265,7 +265,7 @@ class Connection(Protocol):
         """Seconds until its server takes requests again, as its rate limit's headers say. 0: now."""
 
     async def count_tokens(
-        self, messages: Sequence[pb.Message], is_local_only: Callable[[], bool]
+        self, messages: Sequence[messages_pb2.Message], is_local_only: Callable[[], bool]
     ) -> list[int] | None:
         """How many tokens each message takes, by the server's own tokeniser; None where it has none to ask.
 

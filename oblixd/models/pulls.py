@@ -12,20 +12,19 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from oblixd.models import hooks
-from oblixd.models.answers import read_object, text_of
+from oblixd.models import hook_spec
 from oblixd.models.base import ModelError, ModelErrorKind
-from oblixd.models.connection import NetworkNow, adjusted
-from oblixd.models.failures import Peer
-from oblixd.models.framing import Lines, TooLongError
-from oblixd.models.hooks import HookSpec
-from oblixd.models.http import HttpClient
-from oblixd.models.ollama import peer_of
-from oblixd.models.outbound import NetworkConfig
-from oblixd.models.servers import Patience, Server
-from oblixd.models.token_usage import count_of
+from oblixd.models.hook_spec import HookSpec
+from oblixd.models.http.client import HttpClient
+from oblixd.models.http.connection import NetworkNow, adjusted
+from oblixd.models.http.outbound import NetworkConfig
+from oblixd.models.http.response import LineSplitter, TooLongError
+from oblixd.models.http.server import Server, ServerErrors, Timeouts
+from oblixd.models.providers.ollama import peer_of
+from oblixd.models.providers.token_usage import count_of
+from oblixd.models.streaming import read_object, text_of
 
-PATIENCE = Patience(connect_s=5.0, first_s=120.0, stall_s=1800.0)
+TIMEOUTS = Timeouts(connect_s=5.0, first_s=120.0, stall_s=1800.0)
 """It says nothing while it checks what it fetched, which can take minutes."""
 _DONE = "success"
 _NO_SUCH_MODEL = "file does not exist"
@@ -56,7 +55,7 @@ class Pulls:
 
     def spec(self, name: str) -> HookSpec:
         """Describe a model that nobody hooked. Raises InvalidArgumentError."""
-        return hooks.checked("ollama", name, endpoint=self._endpoint)
+        return hook_spec.spec_of("ollama", name, endpoint=self._endpoint)
 
     async def pull(self, spec: HookSpec) -> AsyncGenerator[Progress, None]:
         """Tell how far a pull is until the model is there, starting it where nobody has.
@@ -108,7 +107,7 @@ class _Pull:
         spec = self._spec
         headers = {"Authorization": f"Bearer {spec.api_key}"} if spec.api_key else {}
         peer = peer_of(spec)
-        server = Server(peer, spec.endpoint, headers, patience=PATIENCE)
+        server = Server(peer, spec.endpoint, headers, timeouts=TIMEOUTS)
         http = HttpClient(adjusted(server, spec, self._network))
         try:
             await self._read(http, peer)
@@ -117,8 +116,8 @@ class _Pull:
         finally:
             await http.close()
 
-    async def _read(self, http: HttpClient, peer: Peer) -> None:
-        lines = Lines()
+    async def _read(self, http: HttpClient, peer: ServerErrors) -> None:
+        lines = LineSplitter()
         async with http.request("POST", "/api/pull", {"model": self._spec.name, "stream": True}) as reply:
             if reply.status != HTTPStatus.OK:
                 raise peer.answered(reply.status, reply.headers, await reply.excerpt())
@@ -129,10 +128,10 @@ class _Pull:
         if self._latest.status != _DONE:
             raise peer.broken("the pull ended before the model was there")
 
-    def _take(self, lines: list[bytes], peer: Peer) -> None:
+    def _take(self, lines: list[bytes], peer: ServerErrors) -> None:
         for step in _steps(lines, peer):
             if error := text_of(step, "error"):
-                raise self._failed(error, step, peer)
+                raise self._failure(error, step, peer)
             self._latest = _progress(step)
             self._steps += 1
             self._tell()
@@ -141,7 +140,7 @@ class _Pull:
         self._news.set()
         self._news = asyncio.Event()
 
-    def _failed(self, error: str, step: Mapping[str, Any], peer: Peer) -> ModelError:
+    def _failure(self, error: str, step: Mapping[str, Any], peer: ServerErrors) -> ModelError:
         if _NO_SUCH_MODEL not in error:
             return peer.reported(step)
         message = (
@@ -150,7 +149,7 @@ class _Pull:
         return peer.error(ModelErrorKind.NOT_PULLED, message)
 
 
-def _steps(lines: list[bytes], peer: Peer) -> Iterator[Mapping[str, Any]]:
+def _steps(lines: list[bytes], peer: ServerErrors) -> Iterator[Mapping[str, Any]]:
     return (read_object(line, peer) for line in lines if line.strip())
 
 

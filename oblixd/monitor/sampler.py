@@ -8,16 +8,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from oblixd.monitor import cpu, memory, pressure
-from oblixd.monitor.aside import Aside
+from oblixd.monitor import host
 from oblixd.monitor.cgroup import Container, ContainerUse
-from oblixd.monitor.disk import disk
 from oblixd.monitor.gpu import Gpus
-from oblixd.monitor.known import Known
-from oblixd.monitor.own import OwnUse
-from oblixd.monitor.power import Power, PowerState
+from oblixd.monitor.host import Power, PowerState, disk
+from oblixd.monitor.processes import OwnUsage
+from oblixd.monitor.reading import CachedReading, SafeReader
 from oblixd.monitor.servers import LocalServers
-from oblixd.monitor.types import Resources
+from oblixd.monitor.snapshot import Resources
 
 GPU_S, SELDOM_S = 0.9, 10.0
 
@@ -38,18 +36,18 @@ class Sampler:
     ) -> None:
         self._root = root
         self._own_pids = own_pids
-        self._known = Known()
-        self._own = OwnUse(root)
-        self._cpu = cpu.Cpu(partial(cpu.core_times, root))
-        self._swap = memory.Swap(root)
+        self._known = SafeReader()
+        self._own = OwnUsage(root)
+        self._cpu = host.Cpu(partial(host.core_times, root))
+        self._swap = host.Swap(root)
         self._container = Container(root)
         self._pids: frozenset[int] = frozenset()
         gpus, power = Gpus(root, lambda: self._pids), Power(root)
-        self._gpus = Aside("graphics processors", gpus.sample, every_s=GPU_S, known=self._known)
-        self._power = Aside("power", power.sample, every_s=SELDOM_S, known=self._known)
-        self._disk = Aside("disk", partial(disk, data), every_s=SELDOM_S, known=self._known)
+        self._gpus = CachedReading("graphics processors", gpus.sample, every_s=GPU_S, known=self._known)
+        self._power = CachedReading("power", power.sample, every_s=SELDOM_S, known=self._known)
+        self._disk = CachedReading("disk", partial(disk, data), every_s=SELDOM_S, known=self._known)
         servers = LocalServers(root, local_origins)
-        self._servers = Aside("model servers", servers.pids, every_s=SELDOM_S, known=self._known)
+        self._servers = CachedReading("model servers", servers.pids, every_s=SELDOM_S, known=self._known)
 
     def sample(self) -> tuple[Resources, float | None]:
         """Measure now: the machine, and our own models' share of the load average.
@@ -58,8 +56,8 @@ class Sampler:
         """
         own = self._known.read("own models", self._own_use)
         busy = self._known.read("cpu", self._cpu.sample)
-        machine = self._known.read("memory", partial(memory.memory, self._root))
-        within = self._within(machine)
+        machine = self._known.read("memory", partial(host.memory, self._root))
+        within = self._container_use(machine)
         found = self._cpu_and_load(busy, within)
         found = self._memory(found, machine, within)
         found = self._seldom(self._pressure(found, within))
@@ -69,18 +67,18 @@ class Sampler:
         share = min(100.0, 100.0 * own.cores / cores) if cores else None
         return replace(found, own_cpu_percent=share, own_memory_bytes=own.memory_bytes), own.load_average
 
-    def _own_use(self) -> OwnUse:
+    def _own_use(self) -> OwnUsage:
         self._pids = frozenset(self._own_pids()) | (self._servers.latest() or frozenset())
         self._own.measure(self._pids)
         return self._own
 
-    def _within(self, machine: memory.MemoryUse | None) -> ContainerUse:
+    def _container_use(self, machine: host.MemoryUse | None) -> ContainerUse:
         if machine is None or self._cpu.core_count is None:
             return ContainerUse()
         read = partial(self._container.sample, self._cpu.core_count, machine.total)
         return self._known.read("container", read) or ContainerUse()
 
-    def _cpu_and_load(self, busy: cpu.CpuUse | None, within: ContainerUse) -> Resources:
+    def _cpu_and_load(self, busy: host.CpuUse | None, within: ContainerUse) -> Resources:
         cores = self._cpu.core_count or os.cpu_count()
         if within.quota_cores is not None:
             return Resources(cpu_percent=within.cpu_percent, cpu_count=cores, is_limited_by_container=True)
@@ -91,7 +89,7 @@ class Sampler:
             load_average=self._known.read("load average", lambda: os.getloadavg()[0]),
         )
 
-    def _memory(self, found: Resources, machine: memory.MemoryUse | None, within: ContainerUse) -> Resources:
+    def _memory(self, found: Resources, machine: host.MemoryUse | None, within: ContainerUse) -> Resources:
         if machine is None:
             return found
         swapped = self._known.read("swap", partial(self._swap.sample, machine.has_swap))
@@ -107,7 +105,7 @@ class Sampler:
         )
 
     def _pressure(self, found: Resources, within: ContainerUse) -> Resources:
-        told = pressure.of_cgroup(within.pressure) if within.pressure else pressure.of_machine(self._root)
+        told = host.of_cgroup(within.pressure) if within.pressure else host.of_machine(self._root)
         return replace(
             found,
             cpu_pressure_percent=told.cpu,

@@ -1,21 +1,11 @@
 """Where a prompt goes: a pure function from needs, candidates, situation and policy to a reasoned ranking.
 
-Imports nothing of the other rooms but the errors: execution fills the inputs and
+Imports nothing of the other packages but the errors: execution fills the inputs and
 reads the output.
 """
 
-from oblixd.routing.limits import machine_limits, machine_state, network_limits, network_state
-from oblixd.routing.policy import (
-    NAMED,
-    ConnectivityThresholds,
-    Order,
-    Policy,
-    ResourceThresholds,
-    policy_from,
-)
-from oblixd.routing.ranking import decide
-from oblixd.routing.states import NOTHING, Held, Limit, follow
-from oblixd.routing.types import (
+from oblixd.routing.hysteresis import NOTHING, Held, Limit, follow
+from oblixd.routing.inputs import (
     Candidate,
     ConnectivityState,
     Decision,
@@ -30,6 +20,17 @@ from oblixd.routing.types import (
     Situation,
     Verdict,
 )
+from oblixd.routing.policy import (
+    NAMED,
+    ConnectivityThresholds,
+    Order,
+    Policy,
+    ResourceThresholds,
+    policy_from,
+)
+from oblixd.routing.policy_text import Definition, Rule, policy_named, policy_of
+from oblixd.routing.ranking import decide
+from oblixd.routing.thresholds import machine_limits, machine_state, network_limits, network_state
 
 __all__ = [
     "NAMED",
@@ -38,6 +39,7 @@ __all__ = [
     "ConnectivityState",
     "ConnectivityThresholds",
     "Decision",
+    "Definition",
     "Held",
     "Limit",
     "Location",
@@ -51,6 +53,7 @@ __all__ = [
     "Reading",
     "ResourceState",
     "ResourceThresholds",
+    "Rule",
     "Situation",
     "Verdict",
     "decide",
@@ -60,4 +63,6 @@ __all__ = [
     "network_limits",
     "network_state",
     "policy_from",
+    "policy_named",
+    "policy_of",
 ]

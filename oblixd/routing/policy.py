@@ -106,7 +106,7 @@ def policy_from(
     Raises InvalidArgumentError INVALID_THRESHOLD for a name that is unknown or
     a value that is not a finite number in its range. 0 is legal.
     """
-    cap = base.max_cost if max_cost is None else _within("policy.max_cost", _LARGEST, max_cost)
+    cap = base.max_cost if max_cost is None else _check_percent("policy.max_cost", _LARGEST, max_cost)
     return replace(
         base,
         resources=_thresholds(base.resources, "policy.resources", resources),
@@ -118,17 +118,17 @@ def policy_from(
 def _thresholds(base: _Thresholds, path: str, given: Mapping[str, object]) -> _Thresholds:
     known = [field.name for field in fields(base)]
     return replace(
-        base, **{name: _checked(f"{path}.{name}", name, known, value) for name, value in given.items()}
+        base, **{name: _check_number(f"{path}.{name}", name, known, value) for name, value in given.items()}
     )
 
 
-def _checked(path: str, name: str, known: list[str], value: object) -> float:
+def _check_number(path: str, name: str, known: list[str], value: object) -> float:
     if name not in known:
         raise _refusal(path, f"one of {', '.join(known)}", name)
-    return _within(path, _LARGEST if name in _UNBOUNDED else 100.0, value)
+    return _check_percent(path, _LARGEST if name in _UNBOUNDED else 100.0, value)
 
 
-def _within(path: str, top: float, value: object) -> float:
+def _check_percent(path: str, top: float, value: object) -> float:
     # A bool is an int to Python, and no threshold to a person.
     if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= top:
         return float(value)

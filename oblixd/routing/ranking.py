@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from oblixd.routing.policy import Policy
-from oblixd.routing.question import Question
-from oblixd.routing.rules import EXCLUDES, LAST, LATER, ORDERS, Rule
-from oblixd.routing.story import Standing, Story, refused
-from oblixd.routing.types import (
+from oblixd.routing.explanation import Explanation, RankedCandidate, refusal
+from oblixd.routing.inputs import (
     Candidate,
     ConnectivityState,
     Decision,
     Location,
     Needs,
     NetworkState,
+    RoutingContext,
     Situation,
 )
+from oblixd.routing.policy import Policy
+from oblixd.routing.rules import EXCLUDES, LAST, LATER, ORDERS, Rule
 
 _BY_BEST = (
     ConnectivityState.OPTIMAL,
@@ -29,17 +29,17 @@ _BY_BEST = (
 def decide(needs: Needs, candidates: Sequence[Candidate], situation: Situation, policy: Policy) -> Decision:
     """Rank the candidates. Pure and total: no clock, no I/O, the same answer to the same question.
 
-    The rules stand in `rules.py` in their order. An unavailable candidate keeps
+    The rules stand in `retention_rules.py` in their order. An unavailable candidate keeps
     a place behind the available ones: the attempt on it says what to do.
     """
-    question = Question.of(needs, situation, policy)
+    question = RoutingContext.of(needs, situation, policy)
     excluded = [(candidate, _first(EXCLUDES, candidate, question)) for candidate in candidates]
     allowed = [_standing(candidate, question) for candidate, rule in excluded if rule is None]
     allowed.sort(key=lambda standing: standing.place)
     network = _network([standing.candidate for standing in allowed] or candidates, situation)
-    story = Story(question, allowed, network)
+    story = Explanation(question, allowed, network)
     ranked = [story.placed(standing, rank) for rank, standing in enumerate(allowed, start=1)]
-    others = [refused(candidate, rule, question) for candidate, rule in excluded if rule is not None]
+    others = [refusal(candidate, rule, question) for candidate, rule in excluded if rule is not None]
     rule, reason = story.decision()
     return Decision(
         ranked=(*ranked, *others),
@@ -53,16 +53,16 @@ def decide(needs: Needs, candidates: Sequence[Candidate], situation: Situation, 
     )
 
 
-def _standing(candidate: Candidate, question: Question) -> Standing:
+def _standing(candidate: Candidate, question: RoutingContext) -> RankedCandidate:
     order = ORDERS[question.policy.order](candidate, question)
     last = _first(LAST, candidate, question)
     later = [rule.applies(candidate, question) for rule in LATER]
     against = last or (LATER[later.index(True)] if True in later else None)
     place = (last is not None, later, order, candidate.ahead > 0)
-    return Standing(candidate, last is None, against, order, place)
+    return RankedCandidate(candidate, last is None, against, order, place)
 
 
-def _first(rules: Sequence[Rule], candidate: Candidate, question: Question) -> Rule | None:
+def _first(rules: Sequence[Rule], candidate: Candidate, question: RoutingContext) -> Rule | None:
     for rule in rules:
         if rule.applies(candidate, question):
             return rule

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from oblixd.routing.policy import Order
-from oblixd.routing.question import Question, known, seconds
-from oblixd.routing.types import (
+from oblixd.routing.inputs import (
     Candidate,
     Location,
     MachineState,
     NetworkState,
     Reading,
     ResourceState,
+    RoutingContext,
+    seconds,
+    value_or,
 )
+from oblixd.routing.policy import Order
 
 _NAMES = {
     "cpu_percent": ("CPU", " %"),
@@ -25,7 +27,7 @@ _NAMES = {
 _MB = 1e6
 
 
-def not_local(_: Candidate, question: Question) -> str:
+def not_local(_: Candidate, question: RoutingContext) -> str:
     """LOCAL_ONLY."""
     if question.needs.local_only:
         return "It runs in the cloud, and this request or its session is local-only."
@@ -33,77 +35,77 @@ def not_local(_: Candidate, question: Question) -> str:
     return f"It runs in the cloud, and the policy {policy.private_by or policy.name} is local-only."
 
 
-def not_pinned(_: Candidate, question: Question) -> str:
+def not_pinned(_: Candidate, question: RoutingContext) -> str:
     """NOT_PINNED."""
     return f"The request pins {question.needs.pin}."
 
 
-def no_tools(_: Candidate, __: Question) -> str:
+def no_tools(_: Candidate, __: RoutingContext) -> str:
     """NO_TOOLS."""
     return "The request has tools, and it can't call any."
 
 
-def no_images(_: Candidate, __: Question) -> str:
+def no_images(_: Candidate, __: RoutingContext) -> str:
     """NO_IMAGES."""
     return "The prompt has a picture, and it reads text only."
 
 
-def too_expensive(candidate: Candidate, question: Question) -> str:
+def too_expensive(candidate: Candidate, question: RoutingContext) -> str:
     """TOO_EXPENSIVE."""
-    cost = known(candidate.cost, 0.0)
+    cost = value_or(candidate.cost, 0.0)
     return f"It would cost about {cost:.4g}, and at most {question.max_cost:.4g} is allowed."
 
 
-def budget_spent(_: Candidate, question: Question) -> str:
+def budget_spent(_: Candidate, question: RoutingContext) -> str:
     """BUDGET_SPENT."""
     return f"It costs something, and {question.needs.spent}."
 
 
-def cut_off(candidate: Candidate, _: Question) -> str:
+def cut_off(candidate: Candidate, _: RoutingContext) -> str:
     """OFFLINE."""
     return f"Its server can't be reached{_for(candidate.network.for_s)}."
 
 
-def unavailable(candidate: Candidate, _: Question) -> str:
+def unavailable(candidate: Candidate, _: RoutingContext) -> str:
     """UNAVAILABLE."""
     return candidate.unavailable_reason or "It can't answer just now."
 
 
-def no_memory(candidate: Candidate, question: Question) -> str:
+def no_memory(candidate: Candidate, question: RoutingContext) -> str:
     """NO_MEMORY."""
-    available = known(question.situation.machine.memory_available_bytes, 0.0)
-    needed = known(candidate.memory_bytes, 0.0)
+    available = value_or(question.situation.machine.memory_available_bytes, 0.0)
+    needed = value_or(candidate.memory_bytes, 0.0)
     return f"It has to be loaded into {needed / _MB:,.0f} MB, and {available / _MB:,.0f} MB are free."
 
 
-def queue_full(candidate: Candidate, _: Question) -> str:
+def queue_full(candidate: Candidate, _: RoutingContext) -> str:
     """QUEUE_FULL."""
     return f"{candidate.waiting} prompts wait for it, and no more may."
 
 
-def too_short(candidate: Candidate, _: Question) -> str:
+def too_short(candidate: Candidate, _: RoutingContext) -> str:
     """WINDOW_TOO_SHORT."""
-    window = known(candidate.context_window, 0.0)
+    window = value_or(candidate.context_window, 0.0)
     return f"Its context window of {window:,.0f} tokens is too short for all of it."
 
 
-def too_slow(candidate: Candidate, question: Question) -> str:
+def too_slow(candidate: Candidate, question: RoutingContext) -> str:
     """TOO_SLOW."""
     took, left = seconds(candidate), question.deadline_s
     return f"Its answer would take about {took:.3g} s, and {left:.3g} s are left."
 
 
-def not_favoured(_: Candidate, question: Question) -> str:
+def not_favoured(_: Candidate, question: RoutingContext) -> str:
     """AGENT_TARGET, for those that it holds against."""
     return f"The agent {question.needs.agent} favours {question.needs.target}."
 
 
-def waits(candidate: Candidate, _: Question) -> str:
+def waits(candidate: Candidate, _: RoutingContext) -> str:
     """What is said of one that has to wait."""
     return f" It would wait for {candidate.ahead} before it."
 
 
-def place(candidate: Candidate, question: Question, why: str) -> str:
+def place(candidate: Candidate, question: RoutingContext, why: str) -> str:
     """Why a candidate, against which nothing holds, has its place."""
     match question.policy.order:
         case Order.COST:
@@ -115,7 +117,7 @@ def place(candidate: Candidate, question: Question, why: str) -> str:
             return f"It runs {runs}; {why}."
 
 
-def order(question: Question, first: Location, small: bool, network: NetworkState, rule: str) -> str:
+def order(question: RoutingContext, first: Location, small: bool, network: NetworkState, rule: str) -> str:
     """Which models go first, and what asks for it."""
     match question.policy.order:
         case Order.COST:
@@ -134,7 +136,7 @@ def _cost(candidate: Candidate) -> str:
     if candidate.cost is None:
         free = candidate.location is Location.LOCAL
         return "It runs on this machine and costs nothing" if free else "Its price is not known"
-    return f"It would cost about {known(candidate.cost, 0.0):.4g}"
+    return f"It would cost about {value_or(candidate.cost, 0.0):.4g}"
 
 
 def _speed(candidate: Candidate) -> str:
@@ -148,14 +150,14 @@ def _situation(rule: str, machine: MachineState, network: NetworkState) -> str:
         case "OFFLINE":
             return f"cloud models can't be reached{_numbers(network.readings, network.for_s)}"
         case "LIMITED_NETWORK":
-            return _limited(network)
+            return _network_limits(network)
         case "OVERLOADED_AND_LIMITED":
-            return f"{_machine(machine)}, although {_limited(network)}"
+            return f"{_machine(machine)}, although {_network_limits(network)}"
         case _:
             return _machine(machine)
 
 
-def _limited(network: NetworkState) -> str:
+def _network_limits(network: NetworkState) -> str:
     return f"the network is limited{_numbers(network.readings, network.for_s)}"
 
 

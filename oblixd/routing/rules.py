@@ -17,16 +17,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from oblixd.routing import reasons
-from oblixd.routing.policy import Order
-from oblixd.routing.question import Question, is_limited, is_small, known, seconds
-from oblixd.routing.types import (
+from oblixd.routing.inputs import (
     Candidate,
     ConnectivityState,
     Location,
     MachineState,
     NetworkState,
     ResourceState,
+    RoutingContext,
+    is_limited,
+    is_small,
+    seconds,
+    value_or,
 )
+from oblixd.routing.policy import Order
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,34 +38,34 @@ class Rule:
     """Something that holds against a candidate."""
 
     name: str
-    applies: Callable[[Candidate, Question], bool]
-    reason: Callable[[Candidate, Question], str]
+    applies: Callable[[Candidate, RoutingContext], bool]
+    reason: Callable[[Candidate, RoutingContext], str]
 
 
 # 1. Who may not take the prompt.
 
 
-def _is_not_local(candidate: Candidate, question: Question) -> bool:
+def _is_not_local(candidate: Candidate, question: RoutingContext) -> bool:
     return question.is_local_only and candidate.location is Location.CLOUD
 
 
-def _is_not_pinned(candidate: Candidate, question: Question) -> bool:
+def _is_not_pinned(candidate: Candidate, question: RoutingContext) -> bool:
     return bool(question.needs.pin) and candidate.model != question.needs.pin
 
 
-def _lacks_tools(candidate: Candidate, question: Question) -> bool:
+def _lacks_tools(candidate: Candidate, question: RoutingContext) -> bool:
     return question.needs.tools and candidate.has_tools is False
 
 
-def _lacks_images(candidate: Candidate, question: Question) -> bool:
+def _lacks_images(candidate: Candidate, question: RoutingContext) -> bool:
     return question.needs.images and candidate.has_images is False
 
 
-def _costs_too_much(candidate: Candidate, question: Question) -> bool:
-    return known(candidate.cost, -math.inf) > question.max_cost
+def _costs_too_much(candidate: Candidate, question: RoutingContext) -> bool:
+    return value_or(candidate.cost, -math.inf) > question.max_cost
 
 
-def _is_not_free(candidate: Candidate, question: Question) -> bool:
+def _is_not_free(candidate: Candidate, question: RoutingContext) -> bool:
     return bool(question.needs.spent) and not candidate.is_free
 
 
@@ -78,22 +82,22 @@ EXCLUDES = (
 # 2. Who can't answer just now.
 
 
-def _is_cut_off(candidate: Candidate, _: Question) -> bool:
+def _is_cut_off(candidate: Candidate, _: RoutingContext) -> bool:
     return candidate.location is Location.CLOUD and candidate.network.state is ConnectivityState.DISCONNECTED
 
 
-def _is_unavailable(candidate: Candidate, _: Question) -> bool:
+def _is_unavailable(candidate: Candidate, _: RoutingContext) -> bool:
     return not candidate.available
 
 
-def _has_no_memory(candidate: Candidate, question: Question) -> bool:
+def _has_no_memory(candidate: Candidate, question: RoutingContext) -> bool:
     if candidate.memory_bytes is None or candidate.location is Location.CLOUD:
         return False
-    available = known(question.situation.machine.memory_available_bytes, math.inf)
-    return known(candidate.memory_bytes, 0.0) > available
+    available = value_or(question.situation.machine.memory_available_bytes, math.inf)
+    return value_or(candidate.memory_bytes, 0.0) > available
 
 
-def _is_full(candidate: Candidate, _: Question) -> bool:
+def _is_full(candidate: Candidate, _: RoutingContext) -> bool:
     limit = candidate.waiting_limit
     return limit is not None and candidate.ahead > 0 and candidate.waiting >= limit
 
@@ -109,15 +113,15 @@ LAST = (
 # 3. Who goes behind the others.
 
 
-def _is_too_short(candidate: Candidate, _: Question) -> bool:
+def _is_too_short(candidate: Candidate, _: RoutingContext) -> bool:
     return candidate.fits is False
 
 
-def _is_too_slow(candidate: Candidate, question: Question) -> bool:
+def _is_too_slow(candidate: Candidate, question: RoutingContext) -> bool:
     return candidate.seconds is not None and seconds(candidate) > question.deadline_s
 
 
-def _is_not_favoured(candidate: Candidate, question: Question) -> bool:
+def _is_not_favoured(candidate: Candidate, question: RoutingContext) -> bool:
     target = question.needs.target
     return bool(target) and target not in {candidate.model, candidate.location.value}
 
@@ -172,7 +176,7 @@ Place = tuple[float, ...]
 """The smaller goes first."""
 
 
-def _by_table(candidate: Candidate, question: Question) -> Place:
+def _by_table(candidate: Candidate, question: RoutingContext) -> Place:
     """A cloud model goes before the local ones or behind them, by the way to its own server."""
     if candidate.location is Location.LOCAL:
         return 0, 0, 0
@@ -181,21 +185,21 @@ def _by_table(candidate: Candidate, question: Question) -> Place:
     return -1 if before else 1, *_by_network(candidate)
 
 
-def _local_first(candidate: Candidate, _: Question) -> Place:
+def _local_first(candidate: Candidate, _: RoutingContext) -> Place:
     return candidate.location is Location.CLOUD, *_by_network(candidate)
 
 
-def _cloud_first(candidate: Candidate, _: Question) -> Place:
+def _cloud_first(candidate: Candidate, _: RoutingContext) -> Place:
     return candidate.location is Location.LOCAL, *_by_network(candidate)
 
 
-def _by_cost(candidate: Candidate, question: Question) -> Place:
+def _by_cost(candidate: Candidate, question: RoutingContext) -> Place:
     """A local model without a price costs nothing; a cloud model without one goes last."""
     free = 0.0 if candidate.location is Location.LOCAL else math.inf
-    return known(candidate.cost, free), *_by_table(candidate, question)
+    return value_or(candidate.cost, free), *_by_table(candidate, question)
 
 
-def _by_speed(candidate: Candidate, question: Question) -> Place:
+def _by_speed(candidate: Candidate, question: RoutingContext) -> Place:
     """Who has not answered lately goes first: nothing is learned of a model that is never asked."""
     return seconds(candidate), *_by_table(candidate, question)
 
@@ -206,7 +210,7 @@ def _by_network(candidate: Candidate) -> Place:
     return limited, limited and not is_small(candidate.model)
 
 
-ORDERS: dict[Order, Callable[[Candidate, Question], Place]] = {
+ORDERS: dict[Order, Callable[[Candidate, RoutingContext], Place]] = {
     Order.TABLE: _by_table,
     Order.LOCAL: _local_first,
     Order.CLOUD: _cloud_first,

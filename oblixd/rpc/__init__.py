@@ -1,1 +1,1 @@
-"""The gRPC edge: one servicer a file. They only translate; no other room knows gRPC."""
+"""The gRPC edge: one servicer a file. They only translate; no other package knows gRPC."""

@@ -6,13 +6,11 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from oblix.v1 import daemon_pb2 as pb
-from oblix.v1 import daemon_pb2_grpc
+from oblix.v1 import daemon_pb2, daemon_pb2_grpc
 
 from oblixd.rpc import usage
 from oblixd.rpc.edge import Context
-from oblixd.sessions.structs import MAX_JSON_BYTES
-from oblixd.sessions.validation import MAX_MESSAGE_BYTES, MAX_TITLE_CHARACTERS
+from oblixd.sessions import MAX_JSON_BYTES, MAX_MESSAGE_BYTES, MAX_TITLE_CHARACTERS
 from oblixd.usage import Usage
 
 CAPABILITIES = (
@@ -47,13 +45,13 @@ MAX_REQUEST_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class DaemonInfo:
     """What the daemon says of itself; the counts are asked for at each call."""
 
     version: str
     started_s: float
     """Seconds since the Unix epoch."""
-    paths: pb.DaemonPaths
+    paths: daemon_pb2.DaemonPaths
     session_count: Callable[[], int]
     running_count: Callable[[], int]
     client_count: Callable[[], int]
@@ -62,19 +60,21 @@ class About:
 class DaemonServicer(daemon_pb2_grpc.DaemonServiceServicer):
     """Tells what runs here and what was used, and ends it."""
 
-    def __init__(self, about: About, shut_down: Callable[[float | None], None], books: Usage) -> None:
+    def __init__(self, about: DaemonInfo, shut_down: Callable[[float | None], None], books: Usage) -> None:
         self._about = about
         self._shut_down = shut_down
         self._books = books
 
-    async def GetInfo(self, request: pb.GetInfoRequest, context: Context) -> pb.GetInfoResponse:
+    async def GetInfo(
+        self, request: daemon_pb2.GetInfoRequest, context: Context
+    ) -> daemon_pb2.GetInfoResponse:
         about = self._about
-        result = pb.GetInfoResponse(
+        result = daemon_pb2.GetInfoResponse(
             version=about.version,
             pid=os.getpid(),
             capabilities=CAPABILITIES,
             paths=about.paths,
-            limits=pb.DaemonLimits(
+            limits=daemon_pb2.DaemonLimits(
                 request_bytes=MAX_REQUEST_BYTES,
                 message_bytes=MAX_MESSAGE_BYTES,
                 metadata_bytes=MAX_JSON_BYTES,
@@ -87,10 +87,14 @@ class DaemonServicer(daemon_pb2_grpc.DaemonServiceServicer):
         result.start_time.FromMicroseconds(round(about.started_s * 1e6))
         return result
 
-    async def Shutdown(self, request: pb.ShutdownRequest, context: Context) -> pb.ShutdownResponse:
+    async def Shutdown(
+        self, request: daemon_pb2.ShutdownRequest, context: Context
+    ) -> daemon_pb2.ShutdownResponse:
         grace = request.grace.ToMicroseconds() / 1e6 if request.HasField("grace") else None
         self._shut_down(grace)
-        return pb.ShutdownResponse()
+        return daemon_pb2.ShutdownResponse()
 
-    async def GetUsage(self, request: pb.GetUsageRequest, context: Context) -> pb.GetUsageResponse:
+    async def GetUsage(
+        self, request: daemon_pb2.GetUsageRequest, context: Context
+    ) -> daemon_pb2.GetUsageResponse:
         return await usage.read(self._books, request)

@@ -5,44 +5,45 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
-from oblix.v1 import executions_pb2 as pb
-from oblix.v1 import executions_pb2_grpc
+from oblix.v1 import executions_pb2, executions_pb2_grpc
 
 from oblixd.execution import Executions
 from oblixd.rpc.edge import Context, caller_of
 
 
 class ExecutionServicer(executions_pb2_grpc.ExecutionServiceServicer):
-    """Translates; the execution room does the work."""
+    """Translates; the execution package does the work."""
 
     def __init__(self, executions: Executions) -> None:
         self._executions = executions
 
     async def Execute(
-        self, request: pb.ExecuteRequest, context: Context
-    ) -> AsyncIterator[pb.ExecuteResponse]:
+        self, request: executions_pb2.ExecuteRequest, context: Context
+    ) -> AsyncIterator[executions_pb2.ExecuteResponse]:
         async with aclosing(self._executions.execute(request, caller_of(context))) as events:
             async for event in events:
                 yield event
 
     async def AttachExecution(
-        self, request: pb.AttachExecutionRequest, context: Context
-    ) -> AsyncIterator[pb.AttachExecutionResponse]:
+        self, request: executions_pb2.AttachExecutionRequest, context: Context
+    ) -> AsyncIterator[executions_pb2.AttachExecutionResponse]:
         async with aclosing(self._executions.attach(request.request_id, request.offset)) as events:
             async for event in events:
-                yield pb.AttachExecutionResponse(event=event)
+                yield executions_pb2.AttachExecutionResponse(event=event)
 
     async def CancelExecution(
-        self, request: pb.CancelExecutionRequest, context: Context
-    ) -> pb.CancelExecutionResponse:
-        return pb.CancelExecutionResponse(execution=await self._executions.cancel(request.request_id))
+        self, request: executions_pb2.CancelExecutionRequest, context: Context
+    ) -> executions_pb2.CancelExecutionResponse:
+        return executions_pb2.CancelExecutionResponse(
+            execution=await self._executions.cancel(request.request_id)
+        )
 
     async def ListExecutions(
-        self, request: pb.ListExecutionsRequest, context: Context
-    ) -> pb.ListExecutionsResponse:
-        return pb.ListExecutionsResponse(executions=self._executions.list(request.session_id))
+        self, request: executions_pb2.ListExecutionsRequest, context: Context
+    ) -> executions_pb2.ListExecutionsResponse:
+        return executions_pb2.ListExecutionsResponse(executions=self._executions.list(request.session_id))
 
     async def ExplainRoute(
-        self, request: pb.ExplainRouteRequest, context: Context
-    ) -> pb.ExplainRouteResponse:
-        return pb.ExplainRouteResponse(decision=self._executions.explain(request.request))
+        self, request: executions_pb2.ExplainRouteRequest, context: Context
+    ) -> executions_pb2.ExplainRouteResponse:
+        return executions_pb2.ExplainRouteResponse(decision=self._executions.explain(request.request))

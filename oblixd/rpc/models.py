@@ -7,49 +7,54 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 
 from google.protobuf.struct_pb2 import Struct
-from oblix.v1 import models_pb2 as pb
-from oblix.v1 import models_pb2_grpc, routing_pb2
+from oblix.v1 import models_pb2, models_pb2_grpc, routing_pb2
 
 from oblixd.errors import InvalidArgumentError, NotFoundError
-from oblixd.execution.candidates import key
-from oblixd.execution.cooldown import Cooldowns
-from oblixd.execution.failures import attempt, to_client
-from oblixd.execution.live import Live
-from oblixd.models import hooks, options
-from oblixd.models.base import Location, ModelError, State, Status
-from oblixd.models.hooks import HookSpec
-from oblixd.models.pulls import Progress, Pulls
-from oblixd.models.registry import Hook, Registry
+from oblixd.execution import attempt, to_client
+from oblixd.models import (
+    Hook,
+    HookSpec,
+    Location,
+    ModelError,
+    Progress,
+    Pulls,
+    Registry,
+    State,
+    Status,
+    hook_spec,
+    options,
+)
+from oblixd.router import Cooldowns, ModelStats, key
 from oblixd.rpc.edge import Context, client_of
 
 _PROVIDER = {
-    pb.PROVIDER_EMBEDDED: "embedded",
-    pb.PROVIDER_OLLAMA: "ollama",
-    pb.PROVIDER_OPENAI: "openai",
-    pb.PROVIDER_CLAUDE: "claude",
-    pb.PROVIDER_CUSTOM: "custom",
+    models_pb2.PROVIDER_EMBEDDED: "embedded",
+    models_pb2.PROVIDER_OLLAMA: "ollama",
+    models_pb2.PROVIDER_OPENAI: "openai",
+    models_pb2.PROVIDER_CLAUDE: "claude",
+    models_pb2.PROVIDER_CUSTOM: "custom",
 }
 _PROVIDER_NUMBER = {name: number for number, name in _PROVIDER.items()}
 _LOCATION = {routing_pb2.LOCATION_LOCAL: Location.LOCAL, routing_pb2.LOCATION_CLOUD: Location.CLOUD}
 _LOCATION_NUMBER = {location: number for number, location in _LOCATION.items()}
 _STATE = {
-    State.UNKNOWN: pb.MODEL_STATE_UNSPECIFIED,
-    State.READY: pb.MODEL_STATE_READY,
-    State.IDLE: pb.MODEL_STATE_IDLE,
-    State.LOADING: pb.MODEL_STATE_LOADING,
-    State.UNAVAILABLE: pb.MODEL_STATE_UNAVAILABLE,
+    State.UNKNOWN: models_pb2.MODEL_STATE_UNSPECIFIED,
+    State.READY: models_pb2.MODEL_STATE_READY,
+    State.IDLE: models_pb2.MODEL_STATE_IDLE,
+    State.LOADING: models_pb2.MODEL_STATE_LOADING,
+    State.UNAVAILABLE: models_pb2.MODEL_STATE_UNAVAILABLE,
 }
 
 
 class ModelServicer(models_pb2_grpc.ModelServiceServicer):
-    """Translates; the models room does the work."""
+    """Translates; the models package does the work."""
 
     def __init__(
         self,
         registry: Registry,
         cooldowns: Cooldowns,
         pulls: Pulls,
-        live: Callable[[Hook], Live],
+        live: Callable[[Hook], ModelStats],
         endpoints: Mapping[str, str],
     ) -> None:
         """`endpoints`: where each provider's models are for a hook that names no endpoint."""
@@ -59,9 +64,11 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
         self._live = live
         self._endpoints = endpoints
 
-    async def HookModel(self, request: pb.HookModelRequest, context: Context) -> pb.HookModelResponse:
+    async def HookModel(
+        self, request: models_pb2.HookModelRequest, context: Context
+    ) -> models_pb2.HookModelResponse:
         provider = _PROVIDER.get(request.provider, "")
-        spec = hooks.checked(
+        spec = hook_spec.spec_of(
             provider,
             request.name,
             endpoint=request.endpoint or self._endpoints.get(provider, ""),
@@ -70,24 +77,34 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
             options=_values(request.options),
         )
         hook = self._registry.hook(client_of(context), spec)
-        return pb.HookModelResponse(handle=hook.handle, model=self._model(hook, hook.connection.status()))
+        return models_pb2.HookModelResponse(
+            handle=hook.handle, model=self._model(hook, hook.connection.status())
+        )
 
-    async def UnhookModel(self, request: pb.UnhookModelRequest, context: Context) -> pb.UnhookModelResponse:
+    async def UnhookModel(
+        self, request: models_pb2.UnhookModelRequest, context: Context
+    ) -> models_pb2.UnhookModelResponse:
         self._registry.unhook(client_of(context), request.handle)
-        return pb.UnhookModelResponse()
+        return models_pb2.UnhookModelResponse()
 
-    async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
+    async def ListModels(
+        self, request: models_pb2.ListModelsRequest, context: Context
+    ) -> models_pb2.ListModelsResponse:
         registry, client = self._registry, client_of(context)
         listed = registry.everyone(client) if request.all_clients else registry.listed(client)
-        return pb.ListModelsResponse(models=[self._model(hook, hook.connection.status()) for hook in listed])
+        return models_pb2.ListModelsResponse(
+            models=[self._model(hook, hook.connection.status()) for hook in listed]
+        )
 
-    async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:
+    async def GetModel(
+        self, request: models_pb2.GetModelRequest, context: Context
+    ) -> models_pb2.GetModelResponse:
         hook = self._find(client_of(context), request.model)
-        return pb.GetModelResponse(model=self._model(hook, await hook.connection.probe()))
+        return models_pb2.GetModelResponse(model=self._model(hook, await hook.connection.probe()))
 
     async def PullModel(
-        self, request: pb.PullModelRequest, context: Context
-    ) -> AsyncIterator[pb.PullModelResponse]:
+        self, request: models_pb2.PullModelRequest, context: Context
+    ) -> AsyncIterator[models_pb2.PullModelResponse]:
         client = client_of(context)
         spec = self._to_pull(client, request.model)
         try:
@@ -102,12 +119,12 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
 
     def _to_pull(self, client: str, wanted: str) -> HookSpec:
         provider, _, name = wanted.partition(":")
-        hook = self._held(client, wanted)
+        hook = self._held_hook(client, wanted)
         if hook is None and provider == "ollama":
             return self._pulls.spec(name)
         if hook is not None and hook.spec.provider == "ollama":
             return hook.spec
-        if hook is None and provider not in hooks.PROVIDERS:
+        if hook is None and provider not in hook_spec.PROVIDERS:
             raise _not_hooked(wanted)
         raise InvalidArgumentError(
             "PULL_UNSUPPORTED",
@@ -117,12 +134,12 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
         )
 
     def _find(self, client: str, wanted: str) -> Hook:
-        hook = self._held(client, wanted)
+        hook = self._held_hook(client, wanted)
         if hook is None:
             raise _not_hooked(wanted)
         return hook
 
-    def _held(self, client: str, wanted: str) -> Hook | None:
+    def _held_hook(self, client: str, wanted: str) -> Hook | None:
         if not wanted:
             raise InvalidArgumentError(
                 "INVALID_REQUEST", "model takes a handle or provider:name; it was empty.", field="model"
@@ -130,7 +147,7 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
         listed = self._registry.listed(client)
         return next((hook for hook in listed if wanted in (hook.handle, hook.id)), None)
 
-    def _model(self, hook: Hook, status: Status) -> pb.Model:
+    def _model(self, hook: Hook, status: Status) -> models_pb2.Model:
         result = _model(hook, status)
         live = self._live(hook)
         result.queued_count = live.queued
@@ -138,17 +155,17 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
         if live.time_to_first_token_s is not None:
             result.last_time_to_first_token.FromMicroseconds(round(live.time_to_first_token_s * 1e6))
         if live.cut_off:
-            result.state, result.state_reason = pb.MODEL_STATE_UNAVAILABLE, live.cut_off
+            result.state, result.state_reason = models_pb2.MODEL_STATE_UNAVAILABLE, live.cut_off
         if cooling := self._cooldowns.of(key(hook)):
-            result.state = pb.MODEL_STATE_COOLING_DOWN
+            result.state = models_pb2.MODEL_STATE_COOLING_DOWN
             result.state_reason = cooling.why
             result.cooldown_until.FromMicroseconds(_in(cooling.left_s))
         return result
 
 
-def _model(hook: Hook, status: Status) -> pb.Model:
+def _model(hook: Hook, status: Status) -> models_pb2.Model:
     connection, spec = hook.connection, hook.spec
-    result = pb.Model(
+    result = models_pb2.Model(
         id=hook.id,
         handle=hook.handle,
         provider=_PROVIDER_NUMBER[spec.provider],
@@ -178,8 +195,8 @@ def _values(options: Struct) -> dict[str, object]:
     }
 
 
-def _progress(progress: Progress) -> pb.PullModelResponse:
-    return pb.PullModelResponse(
+def _progress(progress: Progress) -> models_pb2.PullModelResponse:
+    return models_pb2.PullModelResponse(
         status=progress.status,
         completed_bytes=progress.completed_bytes,
         total_bytes=progress.total_bytes,

@@ -7,13 +7,11 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from google.protobuf.duration_pb2 import Duration
-from oblix.v1 import monitor_pb2 as pb
-from oblix.v1 import monitor_pb2_grpc, routing_pb2
+from oblix.v1 import monitor_pb2, monitor_pb2_grpc, routing_pb2
 
 from oblixd.errors import InvalidArgumentError
-from oblixd.execution.assessor import Assessment, Assessor, assessments
-from oblixd.execution.policies import Policies
 from oblixd.monitor import Monitor
+from oblixd.router import Assessment, Policies, StateTracker, assessments
 from oblixd.rpc.edge import Context
 from oblixd.rpc.snapshots import policy_to_wire, readings_to_wire, to_wire
 
@@ -23,12 +21,12 @@ AT_ONCE = 100
 """Snapshots of the past that are put into words before others get their turn."""
 
 
-def _nowhere(seconds: float) -> Sequence[pb.RoutedPrompt]:
+def _nowhere(seconds: float) -> Sequence[monitor_pb2.RoutedPrompt]:
     return ()
 
 
 class MonitorServicer(monitor_pb2_grpc.MonitorServiceServicer):
-    """Translates; the monitor room measures. `prompts` gives those of the last seconds, oldest first.
+    """Translates; the monitor package measures. `prompts` gives those of the last seconds, oldest first.
 
     The states are those under the default one of `policies`.
     """
@@ -36,31 +34,35 @@ class MonitorServicer(monitor_pb2_grpc.MonitorServiceServicer):
     def __init__(
         self,
         monitor: Monitor,
-        prompts: Callable[[float], Sequence[pb.RoutedPrompt]] = _nowhere,
+        prompts: Callable[[float], Sequence[monitor_pb2.RoutedPrompt]] = _nowhere,
         policies: Policies | None = None,
     ) -> None:
         self._monitor = monitor
         self._prompts = prompts
-        self._assessor = Assessor(monitor)
+        self._assessor = StateTracker(monitor)
         self._policy = (policies or Policies()).chosen(routing_pb2.RoutingPolicy(), None)
 
-    async def GetSnapshot(self, request: pb.GetSnapshotRequest, context: Context) -> pb.GetSnapshotResponse:
+    async def GetSnapshot(
+        self, request: monitor_pb2.GetSnapshotRequest, context: Context
+    ) -> monitor_pb2.GetSnapshotResponse:
         states = self._states()
-        return pb.GetSnapshotResponse(
+        return monitor_pb2.GetSnapshotResponse(
             snapshot=to_wire(self._monitor.latest(), states),
             default_policy=policy_to_wire(self._policy),
             readings=readings_to_wire(states),
         )
 
     async def WatchSnapshots(
-        self, request: pb.WatchSnapshotsRequest, context: Context
-    ) -> AsyncIterator[pb.WatchSnapshotsResponse]:
+        self, request: monitor_pb2.WatchSnapshotsRequest, context: Context
+    ) -> AsyncIterator[monitor_pb2.WatchSnapshotsResponse]:
         async for snapshot in self._monitor.watch():
-            yield pb.WatchSnapshotsResponse(snapshot=to_wire(snapshot, self._states()))
+            yield monitor_pb2.WatchSnapshotsResponse(snapshot=to_wire(snapshot, self._states()))
 
-    async def GetHistory(self, request: pb.GetHistoryRequest, context: Context) -> pb.GetHistoryResponse:
+    async def GetHistory(
+        self, request: monitor_pb2.GetHistoryRequest, context: Context
+    ) -> monitor_pb2.GetHistoryResponse:
         seconds = _seconds(request.duration) if request.HasField("duration") else LONGEST_S
-        response = pb.GetHistoryResponse(prompts=self._prompts(seconds)[-MOST_PROMPTS:])
+        response = monitor_pb2.GetHistoryResponse(prompts=self._prompts(seconds)[-MOST_PROMPTS:])
         for number, told in enumerate(assessments(self._monitor.history(seconds), self._policy), 1):
             response.snapshots.append(to_wire(*told))
             if number % AT_ONCE == 0:

@@ -5,19 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from oblix.v1 import monitor_pb2 as pb
-from oblix.v1 import routing_pb2
+from oblix.v1 import monitor_pb2, routing_pb2
 
-from oblixd.execution.assessor import Assessment
-from oblixd.execution.decisions import CONNECTIVITY, RESOURCES, reading_to_wire
 from oblixd.monitor import Connectivity, Gpu, Resources, Snapshot
+from oblixd.router import CONNECTIVITY, RESOURCES, Assessment, reading_to_wire
 from oblixd.routing import NetworkState, Policy
 
 
-def to_wire(snapshot: Snapshot, states: Assessment) -> pb.Snapshot:
+def to_wire(snapshot: Snapshot, states: Assessment) -> monitor_pb2.Snapshot:
     """All of it, with the states at its moment."""
     moment_s = _moment_s(snapshot, states)
-    result = pb.Snapshot(
+    result = monitor_pb2.Snapshot(
         resources=_resources(snapshot.resources, snapshot.own_load_average),
         connectivity=_connectivity(snapshot.connectivity, states.network, moment_s),
         resource_state=RESOURCES[states.machine.state],
@@ -47,8 +45,8 @@ def readings_to_wire(states: Assessment) -> list[routing_pb2.Reading]:
     return [reading_to_wire(reading) for reading in (*states.machine.readings, *states.network.readings)]
 
 
-def _resources(resources: Resources, own_load_average: float | None) -> pb.ResourceSample:
-    return pb.ResourceSample(
+def _resources(resources: Resources, own_load_average: float | None) -> monitor_pb2.ResourceSample:
+    return monitor_pb2.ResourceSample(
         cpu_percent=resources.cpu_percent,
         memory_percent=resources.memory_percent,
         memory_available_bytes=resources.memory_available_bytes,
@@ -74,8 +72,8 @@ def _resources(resources: Resources, own_load_average: float | None) -> pb.Resou
     )
 
 
-def _gpu(gpu: Gpu) -> pb.GpuSample:
-    return pb.GpuSample(
+def _gpu(gpu: Gpu) -> monitor_pb2.GpuSample:
+    return monitor_pb2.GpuSample(
         name=gpu.name,
         utilization=gpu.utilization,
         memory_utilization=gpu.memory_utilization,
@@ -86,8 +84,10 @@ def _gpu(gpu: Gpu) -> pb.GpuSample:
     )
 
 
-def _connectivity(way: Connectivity, state: NetworkState, moment_s: float | None) -> pb.ConnectivitySample:
-    result = pb.ConnectivitySample(
+def _connectivity(
+    way: Connectivity, state: NetworkState, moment_s: float | None
+) -> monitor_pb2.ConnectivitySample:
+    result = monitor_pb2.ConnectivitySample(
         state=CONNECTIVITY[state.state],
         latency=way.latency_ms,
         packet_loss=way.packet_loss_percent,
@@ -101,8 +101,8 @@ def _connectivity(way: Connectivity, state: NetworkState, moment_s: float | None
 
 def _endpoint(
     origin: str, way: Connectivity, state: NetworkState, moment_s: float | None
-) -> pb.EndpointSample:
-    result = pb.EndpointSample(
+) -> monitor_pb2.EndpointSample:
+    result = monitor_pb2.EndpointSample(
         endpoint=origin,
         state=CONNECTIVITY[state.state],
         latency=way.latency_ms,

@@ -1,4 +1,4 @@
-"""GetUsage: requests in the words of the usage room, and its reports in those of the contract."""
+"""GetUsage: requests in the words of the usage package, and its reports in those of the contract."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import re
 from contextlib import suppress
 from datetime import date
 
-from oblix.v1 import daemon_pb2 as pb
+from oblix.v1 import daemon_pb2
 
 from oblixd.errors import InvalidArgumentError
 from oblixd.usage import BudgetState, Group, Row, Usage
 
 _GROUPS = {
-    pb.USAGE_GROUP_UNSPECIFIED: Group.MODEL,
-    pb.USAGE_GROUP_MODEL: Group.MODEL,
-    pb.USAGE_GROUP_DAY: Group.DAY,
-    pb.USAGE_GROUP_CLIENT: Group.PROGRAM,
-    pb.USAGE_GROUP_SESSION: Group.SESSION,
+    daemon_pb2.USAGE_GROUP_UNSPECIFIED: Group.MODEL,
+    daemon_pb2.USAGE_GROUP_MODEL: Group.MODEL,
+    daemon_pb2.USAGE_GROUP_DAY: Group.DAY,
+    daemon_pb2.USAGE_GROUP_CLIENT: Group.PROGRAM,
+    daemon_pb2.USAGE_GROUP_SESSION: Group.SESSION,
 }
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _SHOWN_CHARACTERS = 40
 
 
-async def read(usage: Usage, request: pb.GetUsageRequest) -> pb.GetUsageResponse:
+async def read(usage: Usage, request: daemon_pb2.GetUsageRequest) -> daemon_pb2.GetUsageResponse:
     """The report that a request asks for. InvalidArgumentError where a day or the group is none."""
     report = await usage.report(
         first_day=_day(request.first_day, "first_day"),
@@ -31,7 +31,7 @@ async def read(usage: Usage, request: pb.GetUsageRequest) -> pb.GetUsageResponse
         session_id=request.session_id,
         model=request.model,
     )
-    return pb.GetUsageResponse(
+    return daemon_pb2.GetUsageResponse(
         rows=[_row(row) for row in report.rows],
         total=_row(report.total),
         currency=usage.currency,
@@ -48,14 +48,14 @@ def _day(text: str, field: str) -> date | None:
     raise _invalid("INVALID_DAYS", field, "a day as YYYY-MM-DD", text[:_SHOWN_CHARACTERS])
 
 
-def _group(group: pb.UsageGroup.ValueType) -> Group:
+def _group(group: daemon_pb2.UsageGroup.ValueType) -> Group:
     if group not in _GROUPS:
-        raise _invalid("INVALID_VALUE", "group", "one of " + ", ".join(pb.UsageGroup.keys()), group)
+        raise _invalid("INVALID_VALUE", "group", "one of " + ", ".join(daemon_pb2.UsageGroup.keys()), group)
     return _GROUPS[group]
 
 
-def _row(row: Row) -> pb.UsageRow:
-    return pb.UsageRow(
+def _row(row: Row) -> daemon_pb2.UsageRow:
+    return daemon_pb2.UsageRow(
         key=row.key,
         executions=row.executions,
         input_tokens=row.input_tokens,
@@ -65,8 +65,8 @@ def _row(row: Row) -> pb.UsageRow:
     )
 
 
-def _budget(state: BudgetState) -> pb.Budget:
-    return pb.Budget(period=state.period, limit=state.limit, spent=state.spent, action=state.action)
+def _budget(state: BudgetState) -> daemon_pb2.Budget:
+    return daemon_pb2.Budget(period=state.period, limit=state.limit, spent=state.spent, action=state.action)
 
 
 def _invalid(reason: str, field: str, limit: str, given: object) -> InvalidArgumentError:

@@ -1,13 +1,28 @@
 """Conversations: sessions, their messages and turns, kept in the store.
 
-`Sessions` is what other rooms use; a `Turn` is one question and its answer while it
-is being written. How it lies on disk: `tables.py`.
+`Sessions` is what other packages use; a `Turn` is one question and its answer while it
+is being written. How it lies on disk: `schema.py`.
 """
 
-from oblixd.sessions.requests import Outcome, RecordedTurn
-from oblixd.sessions.rules import Keeping
-from oblixd.sessions.sessions import Sessions
-from oblixd.sessions.tables import TABLE_NAMES
+from oblixd.sessions.service import Sessions
+from oblixd.sessions.storage.index import label, labels_of
+from oblixd.sessions.storage.request_table import Outcome, RecordedTurn, reused_error
+from oblixd.sessions.storage.retention_rules import RetentionConfig
+from oblixd.sessions.storage.schema import TABLE_NAMES
 from oblixd.sessions.turns import Turn
+from oblixd.sessions.validation import MAX_JSON_BYTES, MAX_MESSAGE_BYTES, MAX_TITLE_CHARACTERS
 
-__all__ = ["TABLE_NAMES", "Keeping", "Outcome", "RecordedTurn", "Sessions", "Turn"]
+__all__ = [
+    "MAX_JSON_BYTES",
+    "MAX_MESSAGE_BYTES",
+    "MAX_TITLE_CHARACTERS",
+    "TABLE_NAMES",
+    "Outcome",
+    "RecordedTurn",
+    "RetentionConfig",
+    "Sessions",
+    "Turn",
+    "label",
+    "labels_of",
+    "reused_error",
+]

@@ -1,4 +1,7 @@
-"""Backups: the whole store as it is at one moment, as the pieces of a file."""
+"""Backups: the whole store as it is at one moment, as the pieces of a file.
+
+What becomes of the conversations in a backup before they are served again.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ from contextlib import aclosing
 
 from oblix.v1.sessions_pb2 import BackupStoreResponse
 
+from oblixd.sessions.storage.changes import STORE_ID
 from oblixd.store import Store
+from oblixd.store.offline import File
 
 
 async def backup(store: Store) -> AsyncGenerator[BackupStoreResponse, None]:
@@ -18,3 +23,13 @@ async def backup(store: Store) -> AsyncGenerator[BackupStoreResponse, None]:
         async for piece in pieces:
             yield BackupStoreResponse(data=piece, estimated_size=size)
             size = 0
+
+
+def make_another(file: File) -> None:
+    """Takes the store's id away; the daemon gives it another one.
+
+    Revisions are counted on from where the backup was made, so what somebody noted of
+    them since (a search index, a watcher) means other changes.
+    """
+    if counters := file.tables.get("counters"):
+        counters.delete(file.txn, STORE_ID)

@@ -1,4 +1,7 @@
-"""Deleted sessions: unseen at once, kept for a while to be brought back, then purged."""
+"""Deleted sessions: unseen at once, kept for a while to be brought back, then purged.
+
+Sweeps what nobody sees: messages of deleted sessions, and what was built and never published.
+"""
 
 from __future__ import annotations
 
@@ -8,86 +11,115 @@ from itertools import islice, takewhile
 from oblix.v1.sessions_pb2 import Session
 
 from oblixd.errors import DataLossError, FailedPreconditionError
-from oblixd.sessions.catalog import Entry, not_found
-from oblixd.sessions.garbage import sweep
-from oblixd.sessions.ledger import Ledger
-from oblixd.sessions.refs import Ref
-from oblixd.sessions.shelves import DELETED
-from oblixd.sessions.tables import number_key, session_id_of, time_key
-from oblixd.sessions.times import timestamp
+from oblixd.sessions.storage.db import SessionDb
+from oblixd.sessions.storage.headers import Entry, not_found
+from oblixd.sessions.storage.index import DELETED
+from oblixd.sessions.storage.keys import SessionKey, timestamp
+from oblixd.sessions.storage.schema import number_key, session_id_of, time_key
 from oblixd.sessions.turns import cut_off
 from oblixd.sessions.validation import check_session_id
 from oblixd.store import Transaction
 from oblixd.store.v1 import records_pb2 as records
+
+SWEPT_AT_ONCE = 500
+"""Records that one transaction removes, so that no writer waits long for it."""
+
+
+def sweep(db: SessionDb, number: int) -> None:
+    """Removes what is kept under a number, bit by bit, when nothing else is to be written."""
+    db.store.write_idle(partial(sweep_some, db, number))
+
+
+def sweep_some(db: SessionDb, number: int, txn: Transaction) -> bool:
+    """One step of a sweep. True while there is more. Touches nothing that is not marked as garbage."""
+    key = number_key(number)
+    if db.tables.garbage.get(txn, key) is None:
+        return False
+    for table in (db.tables.messages, db.tables.versions, db.tables.pieces):
+        if table.delete_all(txn, key, SWEPT_AT_ONCE) == SWEPT_AT_ONCE:
+            return True
+    if db.requests.forget(txn, number, SWEPT_AT_ONCE):
+        return True
+    db.tables.garbage.delete(txn, key)
+    return False
+
+
+def sweep_leftovers(db: SessionDb) -> None:
+    """Sweeps what the daemon before did not come to. Called before anything new is built."""
+    with db.store.read() as txn:
+        leftovers = [int.from_bytes(key, "big") for key, _ in db.tables.garbage.ascending(txn, b"")]
+    for number in leftovers:
+        sweep(db, number)
+
 
 DAY_US = 24 * 3600 * 1_000_000
 PURGED_AT_ONCE = 100
 """Sessions that one transaction purges, so that no writer waits long for it."""
 
 
-async def delete(ledger: Ledger, ref: Ref, keep: bool) -> str:
+async def delete(db: SessionDb, ref: SessionKey, keep: bool) -> str:
     """Deletes a session; returns the request that its turn runs for, or nothing. See `Sessions.delete`."""
-    request_id = await ledger.write(ref, partial(delete_now, ledger, ref, keep))
-    sweep(ledger, ref.number)
+    request_id = await db.write(ref, partial(delete_now, db, ref, keep))
+    sweep(db, ref.number)
     return request_id
 
 
-def delete_now(ledger: Ledger, ref: Ref, keep: bool, txn: Transaction) -> str:
+def delete_now(db: SessionDb, ref: SessionKey, keep: bool, txn: Transaction) -> str:
     """One step: hides a session, and keeps it to be brought back or marks it to be swept."""
-    progress = ledger.catalog.progress(txn, ref)
+    progress = db.headers.progress(txn, ref)
     request_id = progress.running.request_id
     try:
-        entry = _ended(ledger, ref, txn)
+        entry = _end_turn(db, ref, txn)
     except DataLossError:
         # A damaged one can't be brought back; to be rid of it is what its owner was told to do.
-        ledger.catalog.remove(txn, ref, progress)
+        db.headers.remove(txn, ref, progress)
         keep = False
     else:
-        ledger.catalog.hide(txn, entry)
+        db.headers.hide(txn, entry)
         if keep:
-            _keep(ledger, txn, entry)
+            _keep(db, txn, entry)
     if not keep:
-        ledger.tables.garbage.put(txn, number_key(ref.number), b"")
+        db.tables.garbage.put(txn, number_key(ref.number), b"")
     return request_id
 
 
-def _ended(ledger: Ledger, ref: Ref, txn: Transaction) -> Entry:
-    entry = ledger.catalog.entry(txn, ref)
+def _end_turn(db: SessionDb, ref: SessionKey, txn: Transaction) -> Entry:
+    entry = db.headers.entry(txn, ref)
     if entry.progress.HasField("running"):
-        cut_off(ledger, txn, entry, records.STATUS_RECORD_CANCELLED)
+        cut_off(db, txn, entry, records.STATUS_RECORD_CANCELLED)
     return entry
 
 
-def _keep(ledger: Ledger, txn: Transaction, entry: Entry) -> None:
-    tables, key, now_us = ledger.tables, number_key(entry.number), ledger.clock()
+def _keep(db: SessionDb, txn: Transaction, entry: Entry) -> None:
+    tables, key, now_us = db.tables, number_key(entry.number), db.clock()
     record = records.DeletedRecord(header=entry.header, progress=entry.progress, delete_us=now_us)
     tables.deleted.put(txn, key, record.SerializeToString())
     tables.deleted_ids.put(txn, entry.header.id.encode(), key)
-    ledger.catalog.shelves.put_deleted(txn, entry.ref, now_us)
+    db.headers.partitions.put_deleted(txn, entry.ref, now_us)
 
 
-async def undelete(ledger: Ledger, session_id: str) -> Session:
+async def undelete(db: SessionDb, session_id: str) -> Session:
     """Brings a session back. See `Sessions.undelete`."""
     check_session_id(session_id)
-    with ledger.store.read() as txn:
-        ref = _deleted_ref(ledger, txn, session_id)
+    with db.store.read() as txn:
+        ref = _deleted_ref(db, txn, session_id)
 
     def write(txn: Transaction) -> Session:
-        found = _deleted_ref(ledger, txn, session_id)
-        record = deleted_record(ledger, txn, found.number)
-        _forget(ledger, txn, found, record.delete_us)
+        found = _deleted_ref(db, txn, session_id)
+        record = deleted_record(db, txn, found.number)
+        _forget(db, txn, found, record.delete_us)
         entry = Entry(found.number, record.header, record.progress)
-        ledger.catalog.show(txn, entry)
+        db.headers.show(txn, entry)
         return entry.session()
 
-    return await ledger.write(ref, write)
+    return await db.write(ref, write)
 
 
-def _deleted_ref(ledger: Ledger, txn: Transaction, session_id: str) -> Ref:
-    found = ledger.tables.deleted_ids.get(txn, session_id.encode())
+def _deleted_ref(db: SessionDb, txn: Transaction, session_id: str) -> SessionKey:
+    found = db.tables.deleted_ids.get(txn, session_id.encode())
     if found is not None:
-        return Ref(int.from_bytes(found, "big"), session_id)
-    if ledger.catalog.find(txn, session_id) is None:
+        return SessionKey(int.from_bytes(found, "big"), session_id)
+    if db.headers.find(txn, session_id) is None:
         raise not_found(session_id)
     raise FailedPreconditionError(
         "SESSION_NOT_DELETED",
@@ -96,65 +128,65 @@ def _deleted_ref(ledger: Ledger, txn: Transaction, session_id: str) -> Ref:
     )
 
 
-def deleted_record(ledger: Ledger, txn: Transaction, number: int) -> records.DeletedRecord:
+def deleted_record(db: SessionDb, txn: Transaction, number: int) -> records.DeletedRecord:
     """What is kept of a deleted session that an index names: it must be there."""
-    payload = ledger.tables.deleted.get(txn, number_key(number))
+    payload = db.tables.deleted.get(txn, number_key(number))
     if payload is None:
-        raise ledger.tables.deleted.missing(number_key(number))
+        raise db.tables.deleted.missing(number_key(number))
     return records.DeletedRecord.FromString(payload)
 
 
-def deleted_session(ledger: Ledger, txn: Transaction, number: int, days: int) -> Session:
+def deleted_session(db: SessionDb, txn: Transaction, number: int, days: int) -> Session:
     """A deleted session, with when it was deleted and when it will be gone."""
-    record = deleted_record(ledger, txn, number)
+    record = deleted_record(db, txn, number)
     session = Entry(number, record.header, record.progress).session()
     session.delete_time.CopyFrom(timestamp(record.delete_us))
     session.purge_time.CopyFrom(timestamp(record.delete_us + days * DAY_US))
     return session
 
 
-async def purge(ledger: Ledger, days: int) -> int:
+async def purge(db: SessionDb, days: int) -> int:
     """Lets go of the sessions that were deleted so many days ago, bit by bit. Says of how many."""
-    until, purged = ledger.clock() - days * DAY_US, 0
-    while numbers := await ledger.store.write(partial(_purge_some, ledger, until)):
+    until, purged = db.clock() - days * DAY_US, 0
+    while numbers := await db.store.write(partial(_purge_some, db, until)):
         for number in numbers:
-            sweep(ledger, number)
+            sweep(db, number)
         purged += len(numbers)
     return purged
 
 
-async def purge_deleted(ledger: Ledger, session_id: str) -> bool:
+async def purge_deleted(db: SessionDb, session_id: str) -> bool:
     """Lets go of one deleted session, and frees its id. False where no deleted session has it."""
     check_session_id(session_id)
 
     def write(txn: Transaction) -> int | None:
-        found = ledger.tables.deleted_ids.get(txn, session_id.encode())
+        found = db.tables.deleted_ids.get(txn, session_id.encode())
         if found is None:
             return None
-        ref = Ref(int.from_bytes(found, "big"), session_id)
-        _forget(ledger, txn, ref, deleted_record(ledger, txn, ref.number).delete_us)
-        ledger.tables.garbage.put(txn, found, b"")
+        ref = SessionKey(int.from_bytes(found, "big"), session_id)
+        _forget(db, txn, ref, deleted_record(db, txn, ref.number).delete_us)
+        db.tables.garbage.put(txn, found, b"")
         return ref.number
 
-    number = await ledger.store.write(write)
+    number = await db.store.write(write)
     if number is not None:
-        sweep(ledger, number)
+        sweep(db, number)
     return number is not None
 
 
-def _purge_some(ledger: Ledger, until_us: int, txn: Transaction) -> list[int]:
+def _purge_some(db: SessionDb, until_us: int, txn: Transaction) -> list[int]:
     end = DELETED + time_key(until_us)
-    scan = ledger.tables.recency.ascending(txn, DELETED)
+    scan = db.tables.recency.ascending(txn, DELETED)
     due = list(islice(takewhile(lambda item: item[0] < end, scan), PURGED_AT_ONCE))
     for key, number in due:
-        ledger.tables.recency.delete(txn, key)
-        ledger.tables.deleted.delete(txn, number)
-        ledger.tables.deleted_ids.delete(txn, session_id_of(key[len(DELETED) :]).encode())
-        ledger.tables.garbage.put(txn, number, b"")
+        db.tables.recency.delete(txn, key)
+        db.tables.deleted.delete(txn, number)
+        db.tables.deleted_ids.delete(txn, session_id_of(key[len(DELETED) :]).encode())
+        db.tables.garbage.put(txn, number, b"")
     return [int.from_bytes(number, "big") for _, number in due]
 
 
-def _forget(ledger: Ledger, txn: Transaction, ref: Ref, delete_us: int) -> None:
-    ledger.tables.deleted.delete(txn, number_key(ref.number))
-    ledger.tables.deleted_ids.delete(txn, ref.id.encode())
-    ledger.catalog.shelves.take_deleted(txn, ref, delete_us)
+def _forget(db: SessionDb, txn: Transaction, ref: SessionKey, delete_us: int) -> None:
+    db.tables.deleted.delete(txn, number_key(ref.number))
+    db.tables.deleted_ids.delete(txn, ref.id.encode())
+    db.headers.partitions.take_deleted(txn, ref, delete_us)

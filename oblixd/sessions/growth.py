@@ -8,11 +8,10 @@ from oblix.v1 import messages_pb2
 from oblix.v1.sessions_pb2 import Session
 
 from oblixd.errors import NotFoundError
-from oblixd.sessions.catalog import Entry
+from oblixd.sessions.builder import CHUNK_MESSAGES, SessionBuilder
 from oblixd.sessions.deletion import delete_now
-from oblixd.sessions.drafts import CHUNK_MESSAGES, Draft
-from oblixd.sessions.ledger import Ledger
-from oblixd.sessions.sources import ChainHash
+from oblixd.sessions.storage.db import SessionDb
+from oblixd.sessions.storage.headers import ChainHash, Entry
 from oblixd.store import Transaction
 from oblixd.store.v1 import records_pb2 as records
 
@@ -24,14 +23,14 @@ class Growth:
     come in have the same, the rest is new.
     """
 
-    def __init__(self, ledger: Ledger, source_id: str) -> None:
-        self._ledger = ledger
+    def __init__(self, db: SessionDb, source_id: str) -> None:
+        self._db = db
         self._chain = ChainHash()
         self._digests: dict[int, bytes] = {}
         self._before: Entry | None = None
         if source_id:
-            with ledger.store.read() as txn:
-                self._before = ledger.catalog.latest_import(txn, source_id)
+            with db.store.read() as txn:
+                self._before = db.headers.latest_import(txn, source_id)
         self._note()
 
     def add(self, message: messages_pb2.Message) -> None:
@@ -65,10 +64,12 @@ class Growth:
         """
         if self._before is None or self._is_continued(txn, self._start):
             return False
-        delete_now(self._ledger, self._before.ref, True, txn)
+        delete_now(self._db, self._before.ref, True, txn)
         return True
 
-    async def pour(self, draft: Draft, header: records.SessionRecord, update_us: int) -> Session | None:
+    async def pour(
+        self, draft: SessionBuilder, header: records.SessionRecord, update_us: int
+    ) -> Session | None:
         """Adds the new messages to the earlier session, bit by bit. None where it is not as it was.
 
         `header` is what the source tells now. After a crash in between, the next import goes on.
@@ -87,14 +88,14 @@ class Growth:
             ) -> Session | None:
                 if self._before is None or self._is_continued(txn, start):
                     return None
-                entry = self._ledger.catalog.entry(txn, self._before.ref)
-                scan = self._ledger.transcript.scan(txn, number, whole, start + 1)
+                entry = self._db.headers.entry(txn, self._before.ref)
+                scan = self._db.message_table.scan(txn, number, whole, start + 1)
                 payloads = [payload for _, payload in islice(scan, end - start)]
-                self._ledger.transcript.append(txn, entry.number, entry.progress, payloads)
-                self._ledger.catalog.grown(txn, entry, source, max(update_us, entry.progress.update_us))
+                self._db.message_table.append(txn, entry.number, entry.progress, payloads)
+                self._db.headers.grown(txn, entry, source, max(update_us, entry.progress.update_us))
                 return entry.session()
 
-            session = await self._ledger.store.write(write)
+            session = await self._db.store.write(write)
             if session is None:
                 return None
         draft.drop()
@@ -115,17 +116,17 @@ class Growth:
         if self._before is None:
             return True
         try:
-            progress = self._ledger.catalog.progress(txn, self._before.ref)
+            progress = self._db.headers.progress(txn, self._before.ref)
         except NotFoundError:
             return True
         return progress.next_sequence != end + 1 or progress.HasField("running")
 
 
-def deleted_sources(ledger: Ledger) -> frozenset[str]:
+def deleted_sources(db: SessionDb) -> frozenset[str]:
     """The sources of the sessions that were deleted and can be brought back."""
-    with ledger.store.read() as txn:
+    with db.store.read() as txn:
         kept = [
             records.DeletedRecord.FromString(payload).header.source_id
-            for _, payload in ledger.tables.deleted.ascending(txn, b"")
+            for _, payload in db.tables.deleted.ascending(txn, b"")
         ]
     return frozenset(filter(None, kept))

@@ -1,27 +1,69 @@
-"""Pages of sessions and of messages. Each page is one short read."""
+"""Pages of sessions and of messages. Each page is one short read.
+
+Page tokens: a place in a list, bound to the query that it belongs to.
+"""
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import blake2b
 
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
-from oblix.v1 import messages_pb2
-from oblix.v1 import sessions_pb2 as pb
+from oblix.v1 import messages_pb2, sessions_pb2
 
 from oblixd.errors import DataLossError
 from oblixd.sessions.deletion import deleted_session
-from oblixd.sessions.labels import is_scalar, label
-from oblixd.sessions.ledger import Ledger, damage_of
-from oblixd.sessions.refs import Ref
-from oblixd.sessions.shelves import ARCHIVED, DELETED, OPEN, Range
-from oblixd.sessions.structs import MAX_FILTER_KEYS, check_number
-from oblixd.sessions.tables import number_key, session_id_of, time_key
-from oblixd.sessions.times import timestamp_us
-from oblixd.sessions.tokens import page_place, page_token
-from oblixd.sessions.validation import check_page_size, check_sequence, check_time, invalid
+from oblixd.sessions.storage.db import SessionDb, damage_of
+from oblixd.sessions.storage.index import ARCHIVED, DELETED, OPEN, Range, is_scalar, label
+from oblixd.sessions.storage.keys import SessionKey, timestamp_us
+from oblixd.sessions.storage.schema import number_key, session_id_of, time_key
+from oblixd.sessions.validation import (
+    MAX_FILTER_KEYS,
+    check_number,
+    check_page_size,
+    check_sequence,
+    check_time,
+    invalid,
+)
 from oblixd.store import Transaction
+
+_DIGEST_BYTES = 8
+
+
+def page_token(query: bytes, place: bytes) -> str:
+    """The token for a place in a query's result."""
+    return base64.urlsafe_b64encode(_digest(query, place) + place).decode().rstrip("=")
+
+
+def page_place(query: bytes, token: str) -> bytes:
+    """The place that a token holds, empty for an empty token.
+
+    InvalidArgumentError PAGE_TOKEN_INVALID where it is not one of this query's.
+    """
+    if not token:
+        return b""
+    try:
+        raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raw = b""
+    digest, place = raw[:_DIGEST_BYTES], raw[_DIGEST_BYTES:]
+    if not place or digest != _digest(query, place):
+        raise invalid(
+            "PAGE_TOKEN_INVALID",
+            "page_token",
+            "is not one that this query gave. Send the same query again without one to start over.",
+            given=token,
+        )
+    return place
+
+
+def _digest(query: bytes, place: bytes) -> bytes:
+    return blake2b(place, digest_size=_DIGEST_BYTES, key=blake2b(query, digest_size=32).digest()).digest()
+
 
 DEFAULT_SESSIONS = 50
 DEFAULT_MESSAGES = 100
@@ -30,11 +72,11 @@ MAX_PAGE_BYTES = 4 * 2**20
 MAX_EXAMINED = 2_000
 """How many sessions one page looks at. Where none of them match, it is short or empty, with a token."""
 _LAST_SEQUENCE = 2**64 - 1
-_SHELVES = {
-    pb.ARCHIVED_FILTER_UNSPECIFIED: (OPEN,),
-    pb.ARCHIVED_FILTER_EXCLUDE: (OPEN,),
-    pb.ARCHIVED_FILTER_ONLY: (ARCHIVED,),
-    pb.ARCHIVED_FILTER_INCLUDE: (OPEN, ARCHIVED),
+_PARTITIONS = {
+    sessions_pb2.ARCHIVED_FILTER_UNSPECIFIED: (OPEN,),
+    sessions_pb2.ARCHIVED_FILTER_EXCLUDE: (OPEN,),
+    sessions_pb2.ARCHIVED_FILTER_ONLY: (ARCHIVED,),
+    sessions_pb2.ARCHIVED_FILTER_INCLUDE: (OPEN, ARCHIVED),
 }
 
 
@@ -45,7 +87,7 @@ class Query:
     filter: Struct
     updated_from: Timestamp | None = None
     updated_before: Timestamp | None = None
-    archived: pb.ArchivedFilter.ValueType = pb.ARCHIVED_FILTER_UNSPECIFIED
+    archived: sessions_pb2.ArchivedFilter.ValueType = sessions_pb2.ARCHIVED_FILTER_UNSPECIFIED
     deleted: bool = False
     """The deleted ones instead; the times are then those of the deletion."""
 
@@ -55,19 +97,19 @@ class Query:
         if self.deleted and labels:
             raise invalid("FILTER_OF_DELETED", "filter", "must be empty where deleted sessions are listed.")
         return Range(
-            shelves=(DELETED,) if self.deleted else shelves_of(self.archived),
+            partitions=(DELETED,) if self.deleted else partitions_of(self.archived),
             labels=labels,
             first=_bound(self.updated_from, "updated_from"),
             end=_bound(self.updated_before, "updated_before"),
         )
 
 
-def shelves_of(archived: pb.ArchivedFilter.ValueType) -> tuple[bytes, ...]:
+def partitions_of(archived: sessions_pb2.ArchivedFilter.ValueType) -> tuple[bytes, ...]:
     """Where the sessions stand that a list shows."""
-    if archived not in _SHELVES:
-        known = ", ".join(pb.ArchivedFilter.keys())
+    if archived not in _PARTITIONS:
+        known = ", ".join(sessions_pb2.ArchivedFilter.keys())
         raise invalid("INVALID_VALUE", "archived", f"must be one of {known}.", limit=known, given=archived)
-    return _SHELVES[archived]
+    return _PARTITIONS[archived]
 
 
 def _bound(time: Timestamp | None, field: str) -> bytes:
@@ -79,22 +121,22 @@ def _bound(time: Timestamp | None, field: str) -> bytes:
 
 
 def session_page(
-    ledger: Ledger, page_size: int, token: str, query: Query, deleted_days: int
-) -> tuple[list[pb.Session], str]:
+    db: SessionDb, page_size: int, token: str, query: Query, deleted_days: int
+) -> tuple[list[sessions_pb2.Session], str]:
     """The next sessions that a query asks for, newest first, and the token of the rest."""
     size = check_page_size(page_size, DEFAULT_SESSIONS)
     wanted = query.range()
     identity = _identity(wanted)
     place = page_place(identity, token)
-    sessions: list[pb.Session] = []
+    sessions: list[sessions_pb2.Session] = []
     room = MAX_PAGE_BYTES
-    with ledger.store.read() as txn:
-        for examined, (key, number) in enumerate(ledger.catalog.shelves.walk(txn, wanted, place)):
+    with db.store.read() as txn:
+        for examined, (key, number) in enumerate(db.headers.partitions.walk(txn, wanted, place)):
             if len(sessions) == size or room < 0 or examined == MAX_EXAMINED:
                 return sessions, page_token(identity, place)
             if number is not None:
-                ref = Ref(number, session_id_of(key))
-                sessions.append(_session(ledger, txn, ref, deleted_days if query.deleted else None))
+                ref = SessionKey(number, session_id_of(key))
+                sessions.append(_session(db, txn, ref, deleted_days if query.deleted else None))
                 room -= sessions[-1].ByteSize()
             place = key
     return sessions, ""
@@ -103,7 +145,7 @@ def session_page(
 def _identity(wanted: Range) -> bytes:
     """What a page token is bound to."""
     bounds = [len(wanted.first).to_bytes(1, "big"), wanted.first, wanted.end]
-    return b"sessions" + b"".join([*wanted.shelves, *bounds, *wanted.labels])
+    return b"sessions" + b"".join([*wanted.partitions, *bounds, *wanted.labels])
 
 
 def filter_labels(wanted: Struct) -> list[bytes]:
@@ -129,17 +171,19 @@ def filter_labels(wanted: Struct) -> list[bytes]:
     return sorted(label(key, value) for key, value in wanted.fields.items())
 
 
-def _session(ledger: Ledger, txn: Transaction, ref: Ref, deleted_days: int | None) -> pb.Session:
+def _session(
+    db: SessionDb, txn: Transaction, ref: SessionKey, deleted_days: int | None
+) -> sessions_pb2.Session:
     try:
         if deleted_days is None:
-            return ledger.catalog.entry(txn, ref).session()
-        return deleted_session(ledger, txn, ref.number, deleted_days)
+            return db.headers.entry(txn, ref).session()
+        return deleted_session(db, txn, ref.number, deleted_days)
     except DataLossError as error:
         raise damage_of(ref.id, error) from error
 
 
 def message_page(
-    ledger: Ledger, ref: Ref, page_size: int, token: str, newest_first: bool, *, from_sequence: int
+    db: SessionDb, ref: SessionKey, page_size: int, token: str, newest_first: bool, *, from_sequence: int
 ) -> tuple[list[messages_pb2.Message], str]:
     """The next messages of a session in the order asked for, and the token of the rest."""
     size = check_page_size(page_size, DEFAULT_MESSAGES)
@@ -149,9 +193,9 @@ def message_page(
     at = int.from_bytes(place, "big") if place else _start(from_sequence, newest_first)
     messages: list[messages_pb2.Message] = []
     room = MAX_PAGE_BYTES
-    with ledger.read(ref) as txn:
-        progress, transcript = ledger.catalog.progress(txn, ref), ledger.transcript
-        read = transcript.scan_back if newest_first else transcript.scan
+    with db.read(ref) as txn:
+        progress, message_table = db.headers.progress(txn, ref), db.message_table
+        read = message_table.scan_back if newest_first else message_table.scan
         scan = read(txn, ref.number, progress, at)
         for sequence, payload in scan:
             room -= len(payload)
@@ -159,7 +203,7 @@ def message_page(
                 # The place is exclusive backwards and inclusive forwards.
                 rest = sequence + 1 if newest_first else sequence
                 return messages, page_token(query, number_key(rest))
-            messages.append(ledger.transcript.message(txn, ref.number, sequence, payload))
+            messages.append(db.message_table.message(txn, ref.number, sequence, payload))
     return messages, ""
 
 
@@ -170,14 +214,14 @@ def _start(from_sequence: int, newest_first: bool) -> int:
     return from_sequence
 
 
-def history(ledger: Ledger, ref: Ref, before: int) -> Iterator[messages_pb2.Message]:
+def history(db: SessionDb, ref: SessionKey, before: int) -> Iterator[messages_pb2.Message]:
     """The messages before a sequence, newest first, each in a read of its own."""
     while True:
-        with ledger.read(ref) as txn:
-            progress = ledger.catalog.progress(txn, ref)
-            found = next(ledger.transcript.scan_back(txn, ref.number, progress, before), None)
+        with db.read(ref) as txn:
+            progress = db.headers.progress(txn, ref)
+            found = next(db.message_table.scan_back(txn, ref.number, progress, before), None)
             if found is None:
                 return
             before, payload = found
-            message = ledger.transcript.message(txn, ref.number, before, payload)
+            message = db.message_table.message(txn, ref.number, before, payload)
         yield message

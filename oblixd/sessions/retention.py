@@ -1,4 +1,7 @@
-"""Retention: sessions to which nothing was added for long are archived or deleted, by rules."""
+"""Retention: sessions to which nothing was added for long are archived or deleted, by rules.
+
+What is done to sessions in the background: retention, and the end of deleted ones.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,17 @@ from functools import partial
 from itertools import islice
 from typing import NamedTuple, TypeAlias
 
-from oblix.v1 import sessions_pb2 as pb
+from oblix.v1 import sessions_pb2
+from oblix.v1.sessions_pb2 import PruneSessionsRequest
 
-from oblixd.errors import DataLossError
-from oblixd.sessions.catalog import Entry
-from oblixd.sessions.deletion import DAY_US, delete_now
-from oblixd.sessions.garbage import sweep
-from oblixd.sessions.ledger import Ledger
+from oblixd.errors import DataLossError, OblixdError
+from oblixd.sessions.deletion import DAY_US, delete_now, purge, sweep
 from oblixd.sessions.listing import filter_labels
-from oblixd.sessions.rules import Action, Keeping, check_days, checked_action
-from oblixd.sessions.shelves import ARCHIVED, OPEN, Range
-from oblixd.sessions.tables import number_key, time_key
+from oblixd.sessions.storage.db import SessionDb
+from oblixd.sessions.storage.headers import Entry
+from oblixd.sessions.storage.index import ARCHIVED, OPEN, Range
+from oblixd.sessions.storage.retention_rules import Action, RetentionConfig, check_days, checked_action
+from oblixd.sessions.storage.schema import number_key, time_key
 from oblixd.sessions.validation import invalid
 from oblixd.store import Transaction
 
@@ -59,40 +62,43 @@ _Look: TypeAlias = Callable[[Transaction, bytes], _Step]
 
 
 async def prune(
-    ledger: Ledger, keeping: Keeping, request: pb.PruneSessionsRequest
-) -> pb.PruneSessionsResponse:
+    db: SessionDb, keeping: RetentionConfig, request: sessions_pb2.PruneSessionsRequest
+) -> sessions_pb2.PruneSessionsResponse:
     """Carries out a rule, or only says what it would do. See `Sessions.prune`."""
-    response = pb.PruneSessionsResponse()
-    for look in _looks(ledger, keeping, request):
-        async for some in _found(ledger, look):
-            done = some if request.dry_run else await _carry_out(ledger, keeping, some)
+    response = sessions_pb2.PruneSessionsResponse()
+    for look in _looks(db, keeping, request):
+        async for some in _due_sessions(db, look):
+            done = some if request.dry_run else await _carry_out(db, keeping, some)
             response.total_count += len(done)
             room = MAX_TOLD - len(response.sessions)
             response.sessions.extend(
-                pb.PrunedSession(session=entry.session(), action=action) for entry, action in done[:room]
+                sessions_pb2.PrunedSession(session=entry.session(), action=action)
+                for entry, action in done[:room]
             )
     return response
 
 
-def _looks(ledger: Ledger, keeping: Keeping, request: pb.PruneSessionsRequest) -> Iterator[_Look]:
+def _looks(
+    db: SessionDb, keeping: RetentionConfig, request: sessions_pb2.PruneSessionsRequest
+) -> Iterator[_Look]:
     check_days(request.days, "days")
     action = checked_action(request.action, "action")
     labels = tuple(filter_labels(request.filter))
-    now_us = ledger.clock()
+    now_us = db.clock()
     if request.days:
         _check_rule(request)
         wanted = _range(now_us, request.days, action, labels)
-        yield partial(_by_rule, ledger, _Rule(wanted, action, spares_own=False))
+        yield partial(_by_rule, db, _Rule(wanted, action, spares_own=False))
         return
     if request.action or request.HasField("filter"):
         raise invalid("DAYS_MISSING", "days", "must be set where action or filter are.")
-    yield partial(_by_own, ledger, now_us)
+    yield partial(_by_own, db, now_us)
     if keeping.retention_days:
         wanted = _range(now_us, keeping.retention_days, keeping.retention_action)
-        yield partial(_by_rule, ledger, _Rule(wanted, keeping.retention_action, spares_own=True))
+        yield partial(_by_rule, db, _Rule(wanted, keeping.retention_action, spares_own=True))
 
 
-def _check_rule(request: pb.PruneSessionsRequest) -> None:
+def _check_rule(request: sessions_pb2.PruneSessionsRequest) -> None:
     """Refuse what a stub may send for a rule that its caller never wrote.
 
     Several languages' stubs take a plain object where a Struct is wanted, and send an empty message for it.
@@ -111,22 +117,22 @@ def _check_rule(request: pb.PruneSessionsRequest) -> None:
 
 def _range(now_us: int, days: int, action: Action, labels: tuple[bytes, ...] = ()) -> Range:
     """The sessions that a rule is about: what is archived already need not be looked at to be archived."""
-    shelves = (OPEN, ARCHIVED) if action == pb.RETENTION_ACTION_DELETE else (OPEN,)
-    return Range(shelves, labels, end=time_key(now_us - days * DAY_US))
+    partitions = (OPEN, ARCHIVED) if action == sessions_pb2.RETENTION_ACTION_DELETE else (OPEN,)
+    return Range(partitions, labels, end=time_key(now_us - days * DAY_US))
 
 
-async def _found(ledger: Ledger, look: _Look) -> AsyncGenerator[list[_Due], None]:
+async def _due_sessions(db: SessionDb, look: _Look) -> AsyncGenerator[list[_Due], None]:
     place: bytes | None = b""
     while place is not None:
-        with ledger.store.read() as txn:
+        with db.store.read() as txn:
             due, place = look(txn, place)
         yield due
         await asyncio.sleep(0)
 
 
-def _by_rule(ledger: Ledger, rule: _Rule, txn: Transaction, place: bytes) -> _Step:
-    looked_at = list(islice(ledger.catalog.shelves.walk(txn, rule.wanted, place), LOOKED_AT_ONCE))
-    entries = _entries(ledger, txn, [number for _, number in looked_at if number is not None])
+def _by_rule(db: SessionDb, rule: _Rule, txn: Transaction, place: bytes) -> _Step:
+    looked_at = list(islice(db.headers.partitions.walk(txn, rule.wanted, place), LOOKED_AT_ONCE))
+    entries = _entries(db, txn, [number for _, number in looked_at if number is not None])
     due = [
         _Due(entry, rule.action)
         for entry in entries
@@ -135,10 +141,10 @@ def _by_rule(ledger: Ledger, rule: _Rule, txn: Transaction, place: bytes) -> _St
     return _Step(due, looked_at[-1][0] if len(looked_at) == LOOKED_AT_ONCE else None)
 
 
-def _by_own(ledger: Ledger, now_us: int, txn: Transaction, place: bytes) -> _Step:
-    keys = [key for key, _ in islice(ledger.tables.retentions.ascending(txn, b"", place), LOOKED_AT_ONCE)]
+def _by_own(db: SessionDb, now_us: int, txn: Transaction, place: bytes) -> _Step:
+    keys = [key for key, _ in islice(db.tables.retentions.ascending(txn, b"", place), LOOKED_AT_ONCE)]
     due = []
-    for entry in _entries(ledger, txn, [int.from_bytes(key, "big") for key in keys]):
+    for entry in _entries(db, txn, [int.from_bytes(key, "big") for key in keys]):
         retention = entry.header.retention
         action = Action(retention.action)
         is_over = entry.progress.update_us < now_us - retention.days * DAY_US
@@ -148,11 +154,11 @@ def _by_own(ledger: Ledger, now_us: int, txn: Transaction, place: bytes) -> _Ste
     return _Step(due, rest)
 
 
-def _entries(ledger: Ledger, txn: Transaction, numbers: list[int]) -> Iterator[Entry]:
+def _entries(db: SessionDb, txn: Transaction, numbers: list[int]) -> Iterator[Entry]:
     """The sessions in which no turn runs. A damaged one is left to its owner."""
     for number in numbers:
         try:
-            entry = ledger.catalog.numbered(txn, number)
+            entry = db.headers.numbered(txn, number)
         except DataLossError:
             logger.exception("session number %d is not pruned", number)
             continue
@@ -161,33 +167,55 @@ def _entries(ledger: Ledger, txn: Transaction, numbers: list[int]) -> Iterator[E
 
 
 def _is_done(entry: Entry, action: Action) -> bool:
-    return action == pb.RETENTION_ACTION_ARCHIVE and entry.header.archived
+    return action == sessions_pb2.RETENTION_ACTION_ARCHIVE and entry.header.archived
 
 
-async def _carry_out(ledger: Ledger, keeping: Keeping, some: list[_Due]) -> list[_Due]:
+async def _carry_out(db: SessionDb, keeping: RetentionConfig, some: list[_Due]) -> list[_Due]:
     if not some:
         return []
 
     def write(txn: Transaction) -> list[_Due]:
-        return [due for due in some if _carry_out_one(ledger, keeping, due, txn)]
+        return [due for due in some if _carry_out_one(db, keeping, due, txn)]
 
-    done = await ledger.store.write(write)
+    done = await db.store.write(write)
     for entry, action in done:
-        if action == pb.RETENTION_ACTION_DELETE and not keeping.deleted_days:
-            sweep(ledger, entry.number)
+        if action == sessions_pb2.RETENTION_ACTION_DELETE and not keeping.deleted_days:
+            sweep(db, entry.number)
     return done
 
 
-def _carry_out_one(ledger: Ledger, keeping: Keeping, due: _Due, txn: Transaction) -> bool:
+def _carry_out_one(db: SessionDb, keeping: RetentionConfig, due: _Due, txn: Transaction) -> bool:
     """False where the session was changed since it was found."""
-    found = ledger.tables.progress.get(txn, number_key(due.entry.number))
+    found = db.tables.progress.get(txn, number_key(due.entry.number))
     if found != due.entry.progress.SerializeToString():
         return False
-    if due.action == pb.RETENTION_ACTION_DELETE:
-        delete_now(ledger, due.entry.ref, keeping.deleted_days > 0, txn)
+    if due.action == sessions_pb2.RETENTION_ACTION_DELETE:
+        delete_now(db, due.entry.ref, keeping.deleted_days > 0, txn)
     else:
-        entry = ledger.catalog.numbered(txn, due.entry.number)
+        entry = db.headers.numbered(txn, due.entry.number)
         entry.header.archived = True
         # It keeps its place in time: nobody added anything to it.
-        ledger.catalog.rewrite(txn, entry, entry.progress.update_us)
+        db.headers.rewrite(txn, entry, entry.progress.update_us)
     return True
+
+
+PAUSE_S = 3600.0
+"""Days are what it goes by: an hour later is soon enough."""
+
+
+async def keep_up(db: SessionDb, keeping: RetentionConfig) -> None:
+    """Looks after the sessions every hour, until it is cancelled."""
+    while True:
+        try:
+            await once(db, keeping)
+        except OblixdError as error:
+            logger.warning("retention could not be applied: %s It is tried again in an hour.", error.message)
+        await asyncio.sleep(PAUSE_S)
+
+
+async def once(db: SessionDb, keeping: RetentionConfig) -> None:
+    """Applies every session's retention, then lets go of what was deleted long ago."""
+    pruned = await prune(db, keeping, PruneSessionsRequest())
+    purged = await purge(db, keeping.deleted_days)
+    if pruned.total_count or purged:
+        logger.info("retention: %d sessions archived or deleted, %d purged", pruned.total_count, purged)

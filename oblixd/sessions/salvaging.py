@@ -12,25 +12,17 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from oblixd.sessions.catalog import NEXT_NUMBER
-from oblixd.sessions.changes import STORE_ID
-from oblixd.sessions.checking import Problem, problems
-from oblixd.sessions.ids import pack
-from oblixd.sessions.labels import LABEL_BYTES, split
-from oblixd.sessions.shelves import DELETED, shelf_of
-from oblixd.sessions.sources import source_key
-from oblixd.sessions.tables import (
-    NUMBER_BYTES,
-    TABLE_NAMES,
-    number_key,
-    place_key,
-    session_id_of,
-)
+from oblixd.sessions.fsck import Problem, problems
+from oblixd.sessions.storage.changes import STORE_ID
+from oblixd.sessions.storage.headers import NEXT_NUMBER, source_key
+from oblixd.sessions.storage.index import DELETED, LABEL_BYTES, partition_of, split
+from oblixd.sessions.storage.keys import pack
+from oblixd.sessions.storage.schema import NUMBER_BYTES, TABLE_NAMES, number_key, place_key, session_id_of
 from oblixd.store import offline
-from oblixd.store.inspection import DATA_FILE, damaged
+from oblixd.store.inspection import DATA_FILE, damage_error
 from oblixd.store.offline import File
 from oblixd.store.rebuilding import bring_up, rebuild
-from oblixd.store.restoring import replace
+from oblixd.store.restore import replace
 from oblixd.store.table import Table
 from oblixd.store.v1 import records_pb2 as records
 
@@ -80,7 +72,7 @@ def salvage(directory: Path, kept: Path, tables: Iterable[str], *, careful: bool
         with offline.opened(draft) as file:
             count = file.tables["ids"].count(file.txn) + file.tables["deleted_ids"].count(file.txn)
         if not count:
-            raise damaged(data, "no session in it can be saved")
+            raise damage_error(data, "no session in it can be saved")
         replace(draft, directory, kept)
     finally:
         draft.unlink(missing_ok=True)
@@ -178,10 +170,10 @@ class _Mender:
             self._put("recency", DELETED + place_key(session.delete_us, header.id), number)
             return
         self._put("ids", header.id.encode(), number)
-        shelf, place = shelf_of(progress), place_key(progress.update_us, header.id)
-        self._put("recency", shelf + place, number)
+        partition, place = partition_of(progress), place_key(progress.update_us, header.id)
+        self._put("recency", partition + place, number)
         for label in split(progress.labels):
-            self._put("labels", shelf + label + place, number)
+            self._put("labels", partition + label + place, number)
         if header.source_id:
             self._put("sources", source_key(header) + number, b"")
         if header.HasField("retention"):

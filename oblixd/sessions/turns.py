@@ -1,4 +1,7 @@
-"""One turn of a conversation: the question, and the answer while it is being written."""
+"""One turn of a conversation: the question, and the answer while it is being written.
+
+Finding a turn again by its request's id.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,17 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from oblix.v1 import messages_pb2 as pb
-from oblix.v1 import sessions_pb2
+from oblix.v1 import messages_pb2, sessions_pb2
+from oblix.v1.messages_pb2 import Message, MessageStatus
 
 from oblixd.errors import DataLossError, FailedPreconditionError
-from oblixd.sessions.catalog import Entry
-from oblixd.sessions.ids import new_id, pack, unpack
-from oblixd.sessions.intake import recorded_messages, taken
-from oblixd.sessions.ledger import Ledger
-from oblixd.sessions.records import joined, message_from, message_record, part_records
-from oblixd.sessions.refs import Ref
-from oblixd.sessions.requests import NOTHING_KNOWN, Outcome, ending
-from oblixd.sessions.tables import number_key
+from oblixd.sessions.storage.db import SessionDb
+from oblixd.sessions.storage.headers import Entry
+from oblixd.sessions.storage.keys import SessionKey, new_id, pack, unpack
+from oblixd.sessions.storage.messages import new_records, recorded_messages
+from oblixd.sessions.storage.records import join_parts, message_from, message_record, part_records
+from oblixd.sessions.storage.request_table import NOTHING_KNOWN, Outcome, RecordedTurn, ending, outcome_of
+from oblixd.sessions.storage.schema import number_key
 from oblixd.sessions.validation import (
     check_durations,
     check_message,
@@ -40,13 +42,13 @@ class Turn:
 
     def __init__(
         self,
-        ledger: Ledger,
-        ref: Ref,
+        db: SessionDb,
+        ref: SessionKey,
         running: records.RunningTurn,
         session: sessions_pb2.Session,
-        recorded: list[pb.Message],
+        recorded: list[messages_pb2.Message],
     ) -> None:
-        self._ledger = ledger
+        self._db = db
         self._ref = ref
         self._running = running
         self._pieces = 0
@@ -59,7 +61,7 @@ class Turn:
         self.answer_sequence = running.answer_sequence
         """The place that is kept for the answer."""
 
-    async def checkpoint(self, parts: Sequence[pb.Part]) -> None:
+    async def checkpoint(self, parts: Sequence[messages_pb2.Part]) -> None:
         """Adds parts to the answer, durably. The first call makes the message, status STREAMING.
 
         NotFoundError once the session was deleted, FailedPreconditionError TURN_ENDED
@@ -69,20 +71,22 @@ class Turn:
         piece = records.PieceRecord(parts=part_records(parts))
         place = self._pieces
         self._pieces += 1
-        begun = begun_record(self._running, self._ledger.clock(), records.STATUS_RECORD_STREAMING)
+        begun = begun_record(self._running, self._db.clock(), records.STATUS_RECORD_STREAMING)
 
         def write(txn: Transaction) -> None:
-            transcript, number = self._ledger.transcript, self._ref.number
+            message_table, number = self._db.message_table, self._ref.number
             progress = self._progress(txn)
-            if transcript.get(txn, number, self.answer_sequence) is None:
-                transcript.put(txn, number, self.answer_sequence, begun)
+            if message_table.get(txn, number, self.answer_sequence) is None:
+                message_table.put(txn, number, self.answer_sequence, begun)
                 progress.message_count += 1
-                self._ledger.catalog.put_progress(txn, self._ref, progress)
-            transcript.put_piece(txn, number, self.answer_sequence, place, piece)
+                self._db.headers.put_progress(txn, self._ref, progress)
+            message_table.put_piece(txn, number, self.answer_sequence, place, piece)
 
-        await self._ledger.write(self._ref, write)
+        await self._db.write(self._ref, write)
 
-    async def finish(self, message: pb.Message, outcome: Outcome = NOTHING_KNOWN) -> pb.Message:
+    async def finish(
+        self, message: messages_pb2.Message, outcome: Outcome = NOTHING_KNOWN
+    ) -> messages_pb2.Message:
         """Puts the final record in place of the checkpoints and ends the turn, in one transaction.
 
         parts, status (unset: COMPLETE), model, usage, timings and decision are taken;
@@ -95,16 +99,16 @@ class Turn:
         check_durations(final, "message")
         record = message_record(final)
         record.version = self._running.version
-        now_us, ended = self._ledger.clock(), ending(record.status, outcome)
+        now_us, ended = self._db.clock(), ending(record.status, outcome)
 
         def write(txn: Transaction) -> None:
             progress = self._progress(txn)
             if not final.HasField("create_time"):
-                begun = self._ledger.transcript.get(txn, self._ref.number, self.answer_sequence)
+                begun = self._db.message_table.get(txn, self._ref.number, self.answer_sequence)
                 record.create_us = begun.create_us if begun else now_us
-            self._ledger.end_turn(txn, self._ref, progress, record, ended)
+            self._db.end_turn(txn, self._ref, progress, record, ended)
 
-        await self._ledger.write(self._ref, write)
+        await self._db.write(self._ref, write)
         return message_from(record, self.answer_sequence)
 
     async def restart(self) -> None:
@@ -112,11 +116,11 @@ class Turn:
 
         def write(txn: Transaction) -> None:
             progress = self._progress(txn)
-            if self._ledger.transcript.delete(txn, self._ref.number, self.answer_sequence):
+            if self._db.message_table.delete(txn, self._ref.number, self.answer_sequence):
                 progress.message_count -= 1
-                self._ledger.catalog.put_progress(txn, self._ref, progress)
+                self._db.headers.put_progress(txn, self._ref, progress)
 
-        await self._ledger.write(self._ref, write)
+        await self._db.write(self._ref, write)
 
     async def abandon(self, outcome: Outcome = NOTHING_KNOWN) -> None:
         """Ends the turn without an answer, where nothing of one came. Errors as `checkpoint`.
@@ -128,21 +132,25 @@ class Turn:
         ended = ending(status, outcome)
 
         def write(txn: Transaction) -> None:
-            self._ledger.end_turn(txn, self._ref, self._progress(txn), None, ended)
+            self._db.end_turn(txn, self._ref, self._progress(txn), None, ended)
 
-        await self._ledger.write(self._ref, write)
+        await self._db.write(self._ref, write)
 
-    def _final(self, message: pb.Message) -> pb.Message:
-        final = pb.Message()
+    def _final(self, message: messages_pb2.Message) -> messages_pb2.Message:
+        final = messages_pb2.Message()
         final.CopyFrom(message)
-        final.id, final.request_id, final.role = self.answer_id, self._running.request_id, pb.ROLE_ASSISTANT
-        final.status = message.status or pb.MESSAGE_STATUS_COMPLETE
+        final.id, final.request_id, final.role = (
+            self.answer_id,
+            self._running.request_id,
+            messages_pb2.ROLE_ASSISTANT,
+        )
+        final.status = message.status or messages_pb2.MESSAGE_STATUS_COMPLETE
         final.source_session_id = ""
         final.ClearField("exclusion")
         return final
 
     def _progress(self, txn: Transaction) -> records.ProgressRecord:
-        progress = self._ledger.catalog.progress(txn, self._ref)
+        progress = self._db.headers.progress(txn, self._ref)
         if progress.running != self._running:
             raise FailedPreconditionError(
                 "TURN_ENDED",
@@ -167,78 +175,82 @@ def begun_record(
     )
 
 
-def cut_off(ledger: Ledger, txn: Transaction, entry: Entry, status: records.StatusRecord.ValueType) -> None:
+def cut_off(db: SessionDb, txn: Transaction, entry: Entry, status: records.StatusRecord.ValueType) -> None:
     """Ends a turn from outside: its answer is what was checkpointed.
 
     Where nothing was, an answer that it was to replace comes back.
     """
     running = entry.progress.running
-    record = ledger.transcript.get(txn, entry.number, running.answer_sequence)
+    record = db.message_table.get(txn, entry.number, running.answer_sequence)
     if record is None and not running.version:
-        record = begun_record(running, ledger.clock(), status)
+        record = begun_record(running, db.clock(), status)
     if record is not None:
-        record.parts.extend(joined(ledger.transcript.pieces(txn, entry.number, running.answer_sequence)))
+        record.parts.extend(join_parts(db.message_table.pieces(txn, entry.number, running.answer_sequence)))
         record.status = status
-    ledger.end_turn(txn, entry.ref, entry.progress, record, ending(status))
+    db.end_turn(txn, entry.ref, entry.progress, record, ending(status))
 
 
-def _interrupt(ledger: Ledger, number: int, txn: Transaction) -> None:
+def _interrupt(db: SessionDb, number: int, txn: Transaction) -> None:
     """Ends a turn that nobody runs any more."""
-    cut_off(ledger, txn, ledger.catalog.numbered(txn, number), records.STATUS_RECORD_INTERRUPTED)
+    cut_off(db, txn, db.headers.numbered(txn, number), records.STATUS_RECORD_INTERRUPTED)
 
 
 async def begin(
-    ledger: Ledger, session_id: str, request_id: str, question: Sequence[pb.Message], fingerprint: bytes
+    db: SessionDb,
+    session_id: str,
+    request_id: str,
+    question: Sequence[messages_pb2.Message],
+    fingerprint: bytes,
 ) -> Turn:
     """Records the question and keeps a place for the answer. See `Sessions.begin_turn`."""
-    ref = check_can_begin(ledger, session_id, request_id)
+    ref = check_can_begin(db, session_id, request_id)
     check_messages(question, "input")
-    now = ledger.clock()
-    new = taken(question, now, request_id)
+    now = db.clock()
+    new = new_records(question, now, request_id)
     payloads = [record.SerializeToString() for record in new]
     running = records.RunningTurn(request_id=request_id, answer_id=pack(new_id()))
 
     def write(txn: Transaction) -> tuple[int, sessions_pb2.Session]:
-        entry = ledger.catalog.entry(txn, ref)
+        entry = db.headers.entry(txn, ref)
         check_free(entry)
-        first = ledger.transcript.append(txn, ref.number, entry.progress, payloads)
+        first = db.message_table.append(txn, ref.number, entry.progress, payloads)
         request = records.RequestRecord(number=ref.number, question_sequence=first, fingerprint=fingerprint)
-        ledger.begin_turn(txn, ref, entry.progress, running, request)
-        ledger.catalog.touch(txn, ref, entry.progress, now)
+        db.begin_turn(txn, ref, entry.progress, running, request)
+        db.headers.touch(txn, ref, entry.progress, now)
         return first, entry.session()
 
-    first, session = await write_beginning(ledger, ref, running, write)
-    return Turn(ledger, ref, running, session, recorded_messages(new, first))
+    first, session = await write_beginning(db, ref, running, write)
+    return Turn(db, ref, running, session, recorded_messages(new, first))
 
 
-def check_can_begin(ledger: Ledger, session_id: str, request_id: str) -> Ref:
+def check_can_begin(db: SessionDb, session_id: str, request_id: str) -> SessionKey:
     """The session, where a turn of a new request can begin in it now. Errors as `Sessions.begin_turn`."""
-    found = ledger.entry(session_id)
+    found = db.entry(session_id)
     check_free(found)
     check_request_id(request_id)
-    with ledger.store.read() as txn:
-        ledger.requests.check_new(txn, request_id)
+    with db.store.read() as txn:
+        db.requests.check_new(txn, request_id)
     return found.ref
 
 
 async def write_beginning(
-    ledger: Ledger, ref: Ref, running: records.RunningTurn, write: Callable[[Transaction], T]
+    db: SessionDb, ref: SessionKey, running: records.RunningTurn, write: Callable[[Transaction], T]
 ) -> T:
     """Begins a turn. Where the caller goes away meanwhile the turn is ended."""
     try:
-        return await ledger.write(ref, write)
+        return await db.write(ref, write)
     except asyncio.CancelledError:
-        _give_up(ledger, ref, running)
+        _give_up(db, ref, running)
         raise
 
 
-async def recover(ledger: Ledger) -> int:
+async def recover(db: SessionDb) -> int:
     """Ends every turn that nobody runs any more. Says how many there were."""
-    with ledger.store.read() as txn:
-        numbers = [int.from_bytes(key, "big") for key, _ in ledger.tables.running.ascending(txn, b"")]
+    with db.store.read() as txn:
+        numbers = [int.from_bytes(key, "big") for key, _ in db.tables.running.ascending(txn, b"")]
     for number in numbers:
         try:
-            await ledger.store.write(partial(_interrupt, ledger, number))
+            await db.store.write(partial(_interrupt, db, number))
         except DataLossError:
             # One damaged session must not keep all others from being served.
             logger.exception("the turn of session number %d can't be ended", number)
@@ -257,15 +269,58 @@ def check_free(entry: Entry) -> None:
         )
 
 
-def _give_up(ledger: Ledger, ref: Ref, running: records.RunningTurn) -> None:
+def _give_up(db: SessionDb, ref: SessionKey, running: records.RunningTurn) -> None:
     """Ends a turn whose beginner went away while its question was being written."""
 
     def write(txn: Transaction) -> None:
-        found = ledger.tables.progress.get(txn, number_key(ref.number))
+        found = db.tables.progress.get(txn, number_key(ref.number))
         progress = records.ProgressRecord.FromString(found or b"")
         # Both ids tell this turn from any other; it did not begin where they are not there.
         theirs = progress.running
         if (theirs.request_id, theirs.answer_id) == (running.request_id, running.answer_id):
-            ledger.end_turn(txn, ref, progress, None, ending(records.STATUS_RECORD_CANCELLED))
+            db.end_turn(txn, ref, progress, None, ending(records.STATUS_RECORD_CANCELLED))
 
-    ledger.store.write(write)
+    db.store.write(write)
+
+
+def recorded_turn(db: SessionDb, request_id: str) -> RecordedTurn | None:
+    """The turn that a request began. See `Sessions.recorded`."""
+    check_request_id(request_id)
+    with db.store.read() as txn:
+        record = db.requests.get(txn, request_id)
+        if record is None or db.tables.progress.get(txn, number_key(record.number)) is None:
+            return None
+        entry = db.headers.numbered(txn, record.number)
+    with db.read(entry.ref) as txn:
+        return _turn(db, txn, entry, record, pack(request_id))
+
+
+def _turn(
+    db: SessionDb, txn: Transaction, entry: Entry, record: records.RequestRecord, request: bytes
+) -> RecordedTurn:
+    question = (
+        _message(db, txn, entry, sequence)
+        for sequence in range(record.question_sequence, record.answer_sequence)
+    )
+    return RecordedTurn(
+        session_id=entry.header.id,
+        fingerprint=record.fingerprint,
+        status=MessageStatus.ValueType(record.status),
+        question=[message for message in question if message is not None],
+        answer=_answer(db, txn, entry, record.answer_sequence, request),
+        outcome=outcome_of(record),
+    )
+
+
+def _answer(db: SessionDb, txn: Transaction, entry: Entry, sequence: int, request: bytes) -> Message | None:
+    """What the request's model wrote: the oldest version of the answer that the request recorded."""
+    for record in db.versions.ascending(txn, entry.number, sequence):
+        if record.request_id == request:
+            return message_from(record, sequence)
+    message = _message(db, txn, entry, sequence)
+    return message if message is not None and pack(message.request_id) == request else None
+
+
+def _message(db: SessionDb, txn: Transaction, entry: Entry, sequence: int) -> Message | None:
+    payload = db.message_table.payload(txn, entry.number, entry.progress, sequence)
+    return None if payload is None else db.message_table.message(txn, entry.number, sequence, payload)

@@ -1,12 +1,18 @@
-"""What may come in. Each refusal names the field, the limit and what was given."""
+"""What may come in. Each refusal names the field, the limit and what was given.
+
+The limits of metadata and context: 16 levels, 64 KiB as JSON, 256 keys, numbers that JSON can hold.
+"""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
+from json.encoder import encode_basestring
 
+from google.protobuf.struct_pb2 import ListValue, Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
-from oblix.v1 import messages_pb2 as pb
+from oblix.v1 import messages_pb2
 
 from oblixd.errors import InvalidArgumentError
 
@@ -31,8 +37,8 @@ _SESSION_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _REQUEST_ID = re.compile(r"[ -~]{1,128}")
 _YEAR_1, _YEAR_10000 = -62_135_596_800, 253_402_300_800
 """Seconds since 1970 between which a Timestamp is an instant."""
-_ROLES = frozenset(pb.Role.values()) - {pb.ROLE_UNSPECIFIED}
-_STATUSES = frozenset(pb.MessageStatus.values()) - {pb.MESSAGE_STATUS_STREAMING}
+_ROLES = frozenset(messages_pb2.Role.values()) - {messages_pb2.ROLE_UNSPECIFIED}
+_STATUSES = frozenset(messages_pb2.MessageStatus.values()) - {messages_pb2.MESSAGE_STATUS_STREAMING}
 _MAX_DURATION_SECONDS = 315_576_000_000
 _SECOND_NS = 1_000_000_000
 _GIVEN_CHARACTERS = 64
@@ -54,7 +60,7 @@ def check_session_id(session_id: str, field: str = "session_id") -> None:
         raise invalid(
             "INVALID_SESSION_ID",
             field,
-            f"must be 1 to 128 characters of A-Z a-z 0-9 . _ -, not {_shown(session_id)}.",
+            f"must be 1 to 128 characters of A-Z a-z 0-9 . _ -, not {_excerpt(session_id)}.",
             limit="[A-Za-z0-9._-]{1,128}",
             given=session_id,
         )
@@ -66,7 +72,7 @@ def check_request_id(request_id: str, field: str = "request_id") -> None:
         raise invalid(
             "INVALID_REQUEST_ID",
             field,
-            f"must be 1 to 128 printable ASCII characters, not {_shown(request_id)}.",
+            f"must be 1 to 128 printable ASCII characters, not {_excerpt(request_id)}.",
             limit="1 to 128 printable ASCII characters",
             given=request_id,
         )
@@ -123,7 +129,7 @@ def check_sequence(sequence: int, field: str) -> None:
         )
 
 
-def check_messages(messages: Sequence[pb.Message], field: str = "messages") -> None:
+def check_messages(messages: Sequence[messages_pb2.Message], field: str = "messages") -> None:
     """1 to 1,000 messages, each within its limits."""
     check_count(len(messages), field)
     for place, message in enumerate(messages):
@@ -142,7 +148,7 @@ def check_count(count: int, field: str, least: int = 1) -> None:
         )
 
 
-def check_message(message: pb.Message, field: str) -> None:
+def check_message(message: messages_pb2.Message, field: str) -> None:
     """A known role and status, at most 256 parts of at most 8 MiB in all, an instant that exists."""
     if message.role not in _ROLES:
         raise invalid(
@@ -200,7 +206,7 @@ def check_choice(**given: bool) -> None:
         )
 
 
-def check_provenance(message: pb.Message, field: str) -> None:
+def check_provenance(message: messages_pb2.Message, field: str) -> None:
     """What only imported messages bring along: ids, and how long things took."""
     _check_length(message.id, f"{field}.id", MAX_ID_CHARACTERS, "MESSAGE_ID_TOO_LONG")
     if message.request_id:
@@ -222,7 +228,7 @@ def check_provenance(message: pb.Message, field: str) -> None:
     check_durations(message, field)
 
 
-def check_durations(message: pb.Message, field: str) -> None:
+def check_durations(message: messages_pb2.Message, field: str) -> None:
     """Durations within what a Duration may hold."""
     timings = message.timings
     durations = [timings.queued, timings.time_to_first_token, timings.total]
@@ -240,7 +246,7 @@ def check_durations(message: pb.Message, field: str) -> None:
             )
 
 
-def check_parts(parts: Sequence[pb.Part], field: str) -> None:
+def check_parts(parts: Sequence[messages_pb2.Part], field: str) -> None:
     """At most 256 parts, 8 MiB in all, each with one kind set."""
     if len(parts) > MAX_PARTS:
         raise invalid(
@@ -263,7 +269,7 @@ def check_parts(parts: Sequence[pb.Part], field: str) -> None:
         _check_part(part, f"{field}[{place}]")
 
 
-def _check_provider_state(state: pb.ProviderState, field: str) -> None:
+def _check_provider_state(state: messages_pb2.ProviderState, field: str) -> None:
     """At most 256 KiB of JSON, by an author of at most 4,096 characters."""
     _check_length(state.author, f"{field}.author", MAX_DETAIL_CHARACTERS, "PROVIDER_STATE_TOO_LARGE")
     if len(state.json.encode()) > LARGEST_STATE_BYTES:
@@ -299,7 +305,7 @@ def check_time(time: Timestamp, field: str) -> None:
         )
 
 
-def _check_part(part: pb.Part, field: str) -> None:
+def _check_part(part: messages_pb2.Part, field: str) -> None:
     match part.WhichOneof("kind"):
         case None:
             raise invalid("EMPTY_PART", field, "must have a kind: text, image, tool_call, tool_result …")
@@ -332,5 +338,92 @@ def _check_length(text: str, field: str, limit: int, reason: str) -> None:
         )
 
 
-def _shown(text: str) -> str:
+def _excerpt(text: str) -> str:
     return repr(text if len(text) <= _GIVEN_CHARACTERS else text[:_GIVEN_CHARACTERS] + "…")
+
+
+MAX_LEVELS = 16
+MAX_JSON_BYTES = 64 * 1024
+MAX_KEYS = 256
+MAX_INTEGER = 2**53
+MAX_FILTER_KEYS = 16
+
+
+def check_struct(struct: Struct, field: str) -> None:
+    """InvalidArgumentError where a limit is passed. Stops at the first, however much follows."""
+    _Measure(field).object(struct, 1, "")
+
+
+class _Measure:
+    """Walks a Struct once, counting keys and the bytes of its shortest JSON."""
+
+    def __init__(self, field: str) -> None:
+        self._field = field
+        self._keys = 0
+        self._bytes = 0
+
+    def object(self, struct: Struct, level: int, path: str) -> None:
+        self._enter(level, len(struct.fields))
+        self._keys += len(struct.fields)
+        if self._keys > MAX_KEYS:
+            raise self._invalid("TOO_MANY_KEYS", f"must have at most {MAX_KEYS} keys in all.", MAX_KEYS)
+        for key, value in struct.fields.items():
+            self._text(key)
+            self._add(1)
+            self._value(value, level, f"{path}.{key}")
+
+    def _list(self, values: ListValue, level: int, path: str) -> None:
+        self._enter(level, len(values.values))
+        for place, value in enumerate(values.values):
+            self._value(value, level, f"{path}[{place}]")
+
+    def _value(self, value: Value, level: int, path: str) -> None:
+        match value.WhichOneof("kind"):
+            case "struct_value":
+                self.object(value.struct_value, level + 1, path)
+            case "list_value":
+                self._list(value.list_value, level + 1, path)
+            case "string_value":
+                self._text(value.string_value)
+            case "number_value":
+                self._number(value.number_value, path)
+            case "bool_value" | "null_value":
+                self._add(5 if value.WhichOneof("kind") == "bool_value" and not value.bool_value else 4)
+            case _:
+                raise invalid("NOT_JSON", f"{self._field}{path}", "must have a value; null is a value, too.")
+
+    def _enter(self, level: int, children: int) -> None:
+        if level > MAX_LEVELS:
+            raise self._invalid("TOO_DEEP", f"must be at most {MAX_LEVELS} levels deep.", MAX_LEVELS)
+        self._add(2 + max(children - 1, 0))
+
+    def _text(self, text: str) -> None:
+        self._add(len(encode_basestring(text).encode()))
+
+    def _number(self, number: float, path: str) -> None:
+        check_number(number, f"{self._field}{path}")
+        self._add(len(repr(int(number) if number.is_integer() else number)))
+
+    def _add(self, size: int) -> None:
+        self._bytes += size
+        if self._bytes > MAX_JSON_BYTES:
+            raise self._invalid(
+                "TOO_LARGE", f"must be at most {MAX_JSON_BYTES:,} bytes (64 KiB) as JSON.", MAX_JSON_BYTES
+            )
+
+    def _invalid(self, reason: str, problem: str, limit: int) -> InvalidArgumentError:
+        return invalid(reason, self._field, problem, limit=limit, given=f"more than {limit}")
+
+
+def check_number(number: float, field: str) -> None:
+    """A number that JSON can hold, and that stays what it is as a double."""
+    if not math.isfinite(number):
+        raise invalid("NOT_JSON", field, f"must be a finite number, not {number}.", given=number)
+    if number.is_integer() and abs(number) > MAX_INTEGER:
+        raise invalid(
+            "INTEGER_TOO_LARGE",
+            field,
+            "must be a whole number of at most 2^53 (9,007,199,254,740,992), or a text.",
+            limit=MAX_INTEGER,
+            given=number,
+        )

@@ -11,15 +11,15 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
 
 from google.protobuf.struct_pb2 import Struct
-from oblix.v1 import sessions_pb2 as pb
+from oblix.v1 import sessions_pb2
 
 from oblixd.errors import DataLossError, UnavailableError
-from oblixd.sessions.changes import Change
-from oblixd.sessions.labels import split
-from oblixd.sessions.ledger import Ledger
 from oblixd.sessions.listing import Query, filter_labels, session_page
-from oblixd.sessions.refs import Ref
-from oblixd.sessions.tables import number_key
+from oblixd.sessions.storage.changes import Change
+from oblixd.sessions.storage.db import SessionDb
+from oblixd.sessions.storage.index import split
+from oblixd.sessions.storage.keys import SessionKey
+from oblixd.sessions.storage.schema import number_key
 from oblixd.sessions.validation import invalid
 from oblixd.store import Transaction
 
@@ -28,24 +28,24 @@ PAGE = 100
 GATHERED_S = 0.02
 """How long changes are gathered after others were sent, so that many in a row cost little."""
 
-Events = AsyncGenerator[pb.WatchSessionsResponse, None]
+Events = AsyncGenerator[sessions_pb2.WatchSessionsResponse, None]
 
 
 class Watches:
     """Who watches. Ended by `close`."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, db: SessionDb) -> None:
+        self._db = db
         self._is_closing = False
         self._woken = asyncio.Event()
-        ledger.changes.listeners.append(self._wake)
+        db.changes.listeners.append(self._wake)
         self.count = 0
         """How many watch."""
 
     def watch(self, filter_: Struct, from_revision: int | None) -> Events:
         """See `Sessions.watch`. What is wrong is told here, before anything is sent."""
         labels = frozenset(filter_labels(filter_))
-        newest = self._ledger.changes.newest()
+        newest = self._db.changes.newest()
         if from_revision is not None and not 0 <= from_revision <= newest:
             raise invalid(
                 "INVALID_REVISION",
@@ -72,7 +72,7 @@ class Watches:
         self.count += 1
         try:
             if from_revision is None:
-                async for event in _headers(self._ledger, filter_):
+                async for event in _headers(self._db, filter_):
                     yield event
             async for event in self._changes(labels, newest if from_revision is None else from_revision):
                 yield event
@@ -82,76 +82,80 @@ class Watches:
     async def _changes(self, labels: frozenset[bytes], revision: int) -> Events:
         is_behind = True
         while True:
-            changes = self._ledger.changes.after(revision, PAGE)
+            changes = self._db.changes.after(revision, PAGE)
             if changes is None:
-                oldest = self._ledger.changes.oldest()
-                yield pb.WatchSessionsResponse(resync_required=pb.ResyncRequired(oldest_revision=oldest))
+                oldest = self._db.changes.oldest()
+                yield sessions_pb2.WatchSessionsResponse(
+                    resync_required=sessions_pb2.ResyncRequired(oldest_revision=oldest)
+                )
                 return
-            for event in _told(self._ledger, labels, changes):
+            for event in _responses(self._db, labels, changes):
                 yield event
             revision = changes[-1].revision if changes else revision
             is_behind = is_behind or len(changes) == PAGE
             if len(changes) < PAGE:
                 if is_behind:
-                    yield pb.WatchSessionsResponse(synced=pb.Synced(revision=revision))
+                    yield sessions_pb2.WatchSessionsResponse(synced=sessions_pb2.Synced(revision=revision))
                 is_behind = False
                 await self._news(revision)
 
     async def _news(self, revision: int) -> None:
         """Returns once there is a change to tell."""
         await asyncio.sleep(GATHERED_S)
-        while self._ledger.changes.announced <= revision and not self._is_closing:
+        while self._db.changes.announced <= revision and not self._is_closing:
             await self._woken.wait()
         if self._is_closing:
             raise UnavailableError("DAEMON_STOPPING", "oblixd is stopping: watch again in a moment.")
 
 
-async def _headers(ledger: Ledger, filter_: Struct) -> Events:
+async def _headers(db: SessionDb, filter_: Struct) -> Events:
     """The headers that match now, page by page. What changes meanwhile is told as a change afterwards."""
     token = ""
     while True:
-        revision = ledger.changes.newest()
-        sessions, token = session_page(ledger, PAGE, token, Query(filter_), 0)
+        revision = db.changes.newest()
+        sessions, token = session_page(db, PAGE, token, Query(filter_), 0)
         for session in sessions:
-            yield pb.WatchSessionsResponse(session=pb.WatchedSession(session=session, revision=revision))
+            yield sessions_pb2.WatchSessionsResponse(
+                session=sessions_pb2.WatchedSession(session=session, revision=revision)
+            )
         if not token:
             return
         await asyncio.sleep(0)
 
 
-def _told(
-    ledger: Ledger, labels: frozenset[bytes], changes: Sequence[Change]
-) -> Iterator[pb.WatchSessionsResponse]:
+def _responses(
+    db: SessionDb, labels: frozenset[bytes], changes: Sequence[Change]
+) -> Iterator[sessions_pb2.WatchSessionsResponse]:
     """Each session that changed once, as it is now, in the order of their last changes."""
     last = {change.number: change for change in changes}
     matched = {change.number for change in changes if _matched_before(change, labels)}
     for change in changes:
         if last[change.number] is not change:
             continue
-        if session := _matching(ledger, labels, change):
-            watched = pb.WatchedSession(session=session, revision=change.revision)
-            yield pb.WatchSessionsResponse(session=watched)
+        if session := _matching(db, labels, change):
+            watched = sessions_pb2.WatchedSession(session=session, revision=change.revision)
+            yield sessions_pb2.WatchSessionsResponse(session=watched)
         elif change.number in matched:
-            removed = pb.RemovedSession(session_id=change.session_id, revision=change.revision)
-            yield pb.WatchSessionsResponse(removed=removed)
+            removed = sessions_pb2.RemovedSession(session_id=change.session_id, revision=change.revision)
+            yield sessions_pb2.WatchSessionsResponse(removed=removed)
 
 
 def _matched_before(change: Change, labels: frozenset[bytes]) -> bool:
     return change.labels_before is not None and labels <= change.labels_before
 
 
-def _matching(ledger: Ledger, labels: frozenset[bytes], change: Change) -> pb.Session | None:
-    ref = Ref(change.number, change.session_id)
+def _matching(db: SessionDb, labels: frozenset[bytes], change: Change) -> sessions_pb2.Session | None:
+    ref = SessionKey(change.number, change.session_id)
     try:
-        with ledger.store.read() as txn:
-            return ledger.catalog.entry(txn, ref).session() if _matches(ledger, txn, ref, labels) else None
+        with db.store.read() as txn:
+            return db.headers.entry(txn, ref).session() if _matches(db, txn, ref, labels) else None
     except DataLossError:
         # Who reads or lists it is told; the other sessions are to be watched none the less.
         return None
 
 
-def _matches(ledger: Ledger, txn: Transaction, ref: Ref, labels: frozenset[bytes]) -> bool:
-    if ledger.tables.progress.get(txn, number_key(ref.number)) is None:
+def _matches(db: SessionDb, txn: Transaction, ref: SessionKey, labels: frozenset[bytes]) -> bool:
+    if db.tables.progress.get(txn, number_key(ref.number)) is None:
         return False
-    progress = ledger.catalog.progress(txn, ref)
+    progress = db.headers.progress(txn, ref)
     return not progress.archived and labels.issubset(split(progress.labels))

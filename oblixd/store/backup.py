@@ -24,8 +24,8 @@ from typing import BinaryIO
 import lmdb
 
 from oblixd.errors import DeadlineExceededError, ResourceExhaustedError
-from oblixd.store import trailer
-from oblixd.store.writer import closed, translated
+from oblixd.store import backup_trailer
+from oblixd.store.writer import closed_error, translate
 
 PIECE_BYTES = 2**18
 """Clients read hundreds of pieces ahead: those must fit into their memory."""
@@ -58,7 +58,7 @@ class Copy:
                 finally:
                     giving_up.cancel()
                 if file.closed:
-                    raise _stalled(stall_s)
+                    raise _stall_error(stall_s)
 
 
 class Copies:
@@ -81,7 +81,7 @@ class Copies:
             stop.set()
             await asyncio.wait([making])
             file.close()
-            raise (translated(error) if isinstance(error, Exception) else error) from error
+            raise (translate(error) if isinstance(error, Exception) else error) from error
         return Copy(file)
 
     async def stop(self) -> None:
@@ -107,9 +107,9 @@ def _make(environment: lmdb.Environment, file: BinaryIO, schema: int, stop: thre
             digest.update(piece)
             file.write(piece)
     if stop.is_set():
-        raise closed()
+        raise closed_error()
     copying.result()
-    file.write(trailer.write(schema, file.tell(), digest))
+    file.write(backup_trailer.write(schema, file.tell(), digest))
     file.flush()
 
 
@@ -133,7 +133,7 @@ def _check_room(directory: Path, size: int) -> None:
         )
 
 
-def _stalled(seconds: float) -> DeadlineExceededError:
+def _stall_error(seconds: float) -> DeadlineExceededError:
     return DeadlineExceededError(
         "BACKUP_STALLED",
         f"Nothing of the backup was taken for {seconds:.0f} seconds, so its copy was given up. "

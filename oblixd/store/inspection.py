@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 
 from oblixd.errors import DataLossError
-from oblixd.store import pages, walk
+from oblixd.store import page_walk, pages
 
 DATA_FILE = "data.mdb"
 FIRST_BYTES = 2**16
@@ -50,7 +50,7 @@ async def inspect(directory: Path, *, suspicious: bool, crashed: bool = False) -
     short = path.stat().st_size < bytes_needed(path)
     seconds = 0.0 if short or crashed else CHECK_SECONDS
     if problems := await asyncio.to_thread(problems_in_pages, path, seconds):
-        raise damaged(path, problems[0])
+        raise damage_error(path, problems[0])
     if suspicious:
         await _walk(directory, WALK_SECONDS)
 
@@ -76,13 +76,13 @@ def bytes_needed(path: Path) -> int:
     _, page_size, last_page, newest = max(metas, key=lambda meta: meta[3])
     # Transactions write the two in turn; one that is further ahead would bring an older state back, unseen.
     if newest - min(meta[3] for meta in metas) > 1:
-        raise damaged(path, "its meta pages are not of neighbouring transactions")
+        raise damage_error(path, "its meta pages are not of neighbouring transactions")
     return page_size * (last_page + 1)
 
 
 def _meta(path: Path, page: bytes) -> tuple[int, int, int, int]:
     if len(page) < _META.size or _META.unpack(page)[0] != MAGIC:
-        raise damaged(path, NO_STORE)
+        raise damage_error(path, NO_STORE)
     magic, page_size, last_page, transaction = _META.unpack(page)
     return magic, page_size, last_page, transaction
 
@@ -91,7 +91,7 @@ async def _walk(directory: Path, seconds: float) -> None:
     walker = await asyncio.create_subprocess_exec(
         sys.executable,
         "-I",
-        walk.__file__,
+        page_walk.__file__,
         str(directory),
         str(seconds),
         stdin=asyncio.subprocess.DEVNULL,
@@ -102,17 +102,17 @@ async def _walk(directory: Path, seconds: float) -> None:
         async with asyncio.timeout(WALK_LIMIT_SECONDS):
             _, complaint = await walker.communicate()
     except TimeoutError:
-        raise damaged(directory / DATA_FILE, "reading it does not end") from None
+        raise damage_error(directory / DATA_FILE, "reading it does not end") from None
     finally:
         if walker.returncode is None:
             walker.kill()
             await walker.wait()
     if walker.returncode != 0:
         said = complaint.decode(errors="replace").strip().splitlines()
-        raise damaged(directory / DATA_FILE, said[-1] if said else "reading it crashes")
+        raise damage_error(directory / DATA_FILE, said[-1] if said else "reading it crashes")
 
 
-def damaged(path: Path, why: str) -> DataLossError:
+def damage_error(path: Path, why: str) -> DataLossError:
     """Make the error for a file that is not opened."""
     return DataLossError(
         "STORE_DAMAGED",

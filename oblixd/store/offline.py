@@ -1,6 +1,6 @@
 """Reading a store's file that nobody has open, without trust in it.
 
-What is read here may be damaged in any way: run it in a process of its own (`apart.py`).
+What is read here may be damaged in any way: run it in a process of its own (`forked_reader.py`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import lmdb
 
-from oblixd.store.inspection import bytes_needed, damaged
+from oblixd.store.inspection import bytes_needed, damage_error
 from oblixd.store.table import Table, Transaction
 
 MAX_TABLES = 64
@@ -51,7 +51,7 @@ def opened(path: Path) -> Iterator[File]:
         ):
             yield _file(environment, txn)
     except (lmdb.Error, UnicodeDecodeError) as error:
-        raise damaged(path, str(error)) from error
+        raise damage_error(path, str(error)) from error
 
 
 def change(path: Path, operation: Callable[[File], None]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import lmdb
 
 from oblixd.store import pages, schema
-from oblixd.store.inspection import NO_STORE, damaged
+from oblixd.store.inspection import NO_STORE, damage_error
 from oblixd.store.offline import LIB_VERSION, MAX_TABLES, Damage
 from oblixd.store.pages import Pages
 from oblixd.store.table import CHECKSUM_BYTES, seal
@@ -33,12 +33,12 @@ def rebuild(source: Path, draft: Path, *, careful: bool) -> list[Damage]:
         draft.unlink(missing_ok=True)
         with pages.opened(source) as reader, _environment(draft, reader.size) as environment:
             if careful and not reader.is_newest:
-                raise damaged(source, reader.problems[0])
+                raise damage_error(source, reader.problems[0])
             lost = list(_copy(reader, environment))
             environment.sync(True)
             return [*lost, *(Damage("", b"", problem) for problem in reader.problems)]
     except pages.DamagedMetaError:
-        raise damaged(source, NO_STORE) from None
+        raise damage_error(source, NO_STORE) from None
 
 
 def bring_up(draft: Path, names: Iterable[str]) -> None:

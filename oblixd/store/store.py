@@ -13,12 +13,12 @@ import lmdb
 
 from oblixd.store import inspection, schema
 from oblixd.store.backup import Copies, Copy
-from oblixd.store.claim import Claim
+from oblixd.store.directory_lock import DirectoryLock
 from oblixd.store.migrations import CHAIN, Migration
 from oblixd.store.offline import LIB_VERSION, MAX_TABLES
 from oblixd.store.syncing import sync_directory
 from oblixd.store.table import Table, Transaction
-from oblixd.store.writer import Writer, closed, translated
+from oblixd.store.writer import Writer, closed_error, translate
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ class Store:
     """One open environment. Made by `Store.open`, used on the event loop that opened it."""
 
     def __init__(
-        self, claim: Claim, writer: Writer, environment: lmdb.Environment, tables: Mapping[str, Table]
+        self, claim: DirectoryLock, writer: Writer, environment: lmdb.Environment, tables: Mapping[str, Table]
     ) -> None:
         self._claim = claim
         self._writer = writer
@@ -55,7 +55,7 @@ class Store:
         ResourceExhaustedError where there is no room, UnavailableError where the
         directory can't be used.
         """
-        claim = Claim.take(directory)
+        claim = DirectoryLock.take(directory)
         try:
             await inspection.inspect(directory, suspicious=claim.unclean, crashed=claim.crashed)
             claim.mark()
@@ -75,12 +75,12 @@ class Store:
     def read(self) -> Iterator[Transaction]:
         """A snapshot to read from. Never hold it across an await: it keeps old pages from being reused."""
         if self._environment is None:
-            raise closed()
+            raise closed_error()
         try:
             with self._environment.begin() as txn:
                 yield txn
         except lmdb.Error as error:
-            raise translated(error) from error
+            raise translate(error) from error
 
     def write(self, operation: Callable[[Transaction], T]) -> asyncio.Future[T]:
         """Runs an operation in the writer's next transaction; done once that is durable.
@@ -104,7 +104,7 @@ class Store:
         use. ResourceExhaustedError DISK_FULL where they are not free.
         """
         if self._environment is None:
-            raise closed()
+            raise closed_error()
         with self.read() as txn:
             size = sum(table.size(txn) for table in self._tables.values()) + inspection.FIRST_BYTES
         return await self._copies.make(self._environment, schema.VERSION, size)

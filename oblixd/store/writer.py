@@ -91,7 +91,7 @@ class Writer:
 
     async def stop(self) -> None:
         """Carries out what is queued, closes the environment and ends the thread."""
-        self._refusal = closed()
+        self._refusal = closed_error()
         # Who listens would read a file that is being closed.
         self.on_commit = lambda: None
         self._hand_over()
@@ -108,7 +108,7 @@ class Writer:
         try:
             environment = open_environment()
         except (OblixdError, lmdb.Error, OSError) as error:
-            self._loop.call_soon_threadsafe(_settle, self._opened, None, translated(error))
+            self._loop.call_soon_threadsafe(_settle, self._opened, None, translate(error))
             return
         self._loop.call_soon_threadsafe(_settle, self._opened, environment, None)
         try:
@@ -196,10 +196,10 @@ def _commit_alone(environment: lmdb.Environment, write: _Write) -> None:
         with environment.begin(write=True) as txn:
             write.result = write.operation(txn)
     except Exception as error:  # noqa: BLE001 - it goes to who waits for the operation
-        write.error = translated(_explained(error, environment))
+        write.error = translate(_explain(error, environment))
 
 
-def _explained(error: Exception, environment: lmdb.Environment) -> Exception:
+def _explain(error: Exception, environment: lmdb.Environment) -> Exception:
     if type(error) is lmdb.Error and shutil.disk_usage(environment.path()).free < NEARLY_FULL_BYTES:
         return lmdb.DiskError(str(error))
     return error
@@ -214,7 +214,7 @@ def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | Non
         future.set_exception(error)
 
 
-def translated(error: Exception) -> Exception:
+def translate(error: Exception) -> Exception:
     """liblmdb's error in our words."""
     match error:
         case lmdb.MapFullError():
@@ -240,7 +240,7 @@ def translated(error: Exception) -> Exception:
             return error
 
 
-def closed() -> UnavailableError:
+def closed_error() -> UnavailableError:
     """The error of a call that comes after the close."""
     return UnavailableError("STORE_CLOSED", "The daemon is stopping. Call again once it has restarted.")
 

@@ -12,15 +12,7 @@ from oblixd.errors import InvalidArgumentError
 from oblixd.store import Store, Transaction
 from oblixd.store.v1 import records_pb2 as records
 from oblixd.usage.entries import Group, Report, Row
-from oblixd.usage.views import (
-    BY_MODEL,
-    BY_PROGRAM,
-    BY_SESSION,
-    IN_SESSION,
-    OF_MODEL,
-    View,
-    day_of,
-)
+from oblixd.usage.tables import BY_MODEL, BY_PROGRAM, BY_SESSION, IN_SESSION, OF_MODEL, View, day_of
 
 MAX_ROWS = 1000
 MAX_DAYS = 400
@@ -83,7 +75,7 @@ async def report(store: Store, query: Query) -> Report:
                 rows[name] = rows.get(name, Row(name)).plus(record)
                 total = total.plus(record)
         if len(some) < READ_AT_ONCE:
-            return Report(_ordered(query.group, rows), total)
+            return Report(_sort(query.group, rows), total)
         place = some[-1][0] + b"\0"
         await asyncio.sleep(0)
 
@@ -108,7 +100,7 @@ def _scan(store: Store, txn: Transaction, query: Query, place: bytes) -> Iterato
         yield from store.table("usage").ascending(txn, view.rows(day, named), place)
 
 
-def _ordered(group: Group, rows: dict[str, Row]) -> list[Row]:
+def _sort(group: Group, rows: dict[str, Row]) -> list[Row]:
     if group is Group.DAY:
         return [rows[name] for name in sorted(rows)]
 

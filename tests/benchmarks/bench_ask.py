@@ -12,8 +12,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from measure import Line, report, served
-from support import certificates
-from support.daemon import running
+from support.drivers.daemon import running
+from support.proxies import certificates
 
 ROUNDS = 10
 MODEL = "gpt-4o-mini"
@@ -33,7 +33,7 @@ def main() -> int:
         certificate = certificates.make(Path(folder), "IP:127.0.0.1")
         model = ["oblix.testing", "openai", "--model", MODEL, "--answer", "It pulls."]
         url = life.enter_context(served(*model)).removesuffix("/v1")
-        port = life.enter_context(served("support.front", url, str(certificate)))
+        port = life.enter_context(served("support.proxies.tls_front", url, str(certificate)))
         trust = {"SSL_CERT_FILE": str(certificate), "OPENAI_API_KEY": "sk-bench"}
         life.enter_context(running(Path(folder), **trust))
         environ = {**os.environ, **trust, "OBLIX_HOME": folder}

@@ -30,8 +30,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from measure import Line, anonymous_mb, median_ms, paired_ms, report
 from oblix import OblixClient
 from oblix.v1 import messages_pb2, sessions_pb2
-from support.daemon import RunningDaemon, running
-from support.wire import Wire
+from support.drivers.daemon import RunningDaemon, running
+from support.drivers.grpc_calls import Wire
 
 from oblixd.sessions import TABLE_NAMES, Sessions
 from oblixd.store import Store

@@ -12,8 +12,8 @@ import grpc
 import httpx
 from measure import Line, report
 from oblix.testing import Answer, OllamaServer
-from oblix.v1 import executions_pb2 as pb
 from oblix.v1 import (
+    executions_pb2,
     executions_pb2_grpc,
     messages_pb2,
     models_pb2,
@@ -21,7 +21,7 @@ from oblix.v1 import (
     sessions_pb2,
     sessions_pb2_grpc,
 )
-from support.daemon import running
+from support.drivers.daemon import running
 
 ROUNDS = 200
 MOST_ADDED_MS = 5.0
@@ -71,7 +71,9 @@ class Asker:
         """Milliseconds to the first token."""
         session = self._sessions.CreateSession(sessions_pb2.CreateSessionRequest()).session
         question = messages_pb2.Message(role=messages_pb2.ROLE_USER, parts=[messages_pb2.Part(text="Hi")])
-        request = pb.ExecuteRequest(session_id=session.id, input=[question], candidates=[self._handle])
+        request = executions_pb2.ExecuteRequest(
+            session_id=session.id, input=[question], candidates=[self._handle]
+        )
         began = time.perf_counter()
         events = self._executions.Execute(request)
         assert any(event.HasField("delta") for event in events)

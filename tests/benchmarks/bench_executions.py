@@ -15,11 +15,10 @@ import grpc
 from google.protobuf.struct_pb2 import Struct
 from measure import Line, anonymous_mb, report
 from oblix.testing import Answer, InStream, OllamaServer, Stall, Wire
-from oblix.v1 import executions_pb2 as pb
-from oblix.v1 import executions_pb2_grpc, messages_pb2, models_pb2, models_pb2_grpc
-from support.daemon import RunningDaemon, running
+from oblix.v1 import executions_pb2, executions_pb2_grpc, messages_pb2, models_pb2, models_pb2_grpc
+from support.drivers.daemon import RunningDaemon, running
 
-from oblixd.execution.places import Places, Priority, Ticket
+from oblixd.scheduling.slots import ModelSlots, Priority, Ticket
 
 WAITING, PROBES = 10_000, 200
 STREAMS, LATE, TOKENS, TOKENS_A_SECOND = 64, 32, 400, 50
@@ -34,10 +33,10 @@ def main() -> int:
     return report("Executions", [line for part in parts for line in part()])
 
 
-def request(text: str, handle: str, **fields: object) -> pb.ExecuteRequest:
+def request(text: str, handle: str, **fields: object) -> executions_pb2.ExecuteRequest:
     """A prompt without a session."""
     given = messages_pb2.Message(role=messages_pb2.ROLE_USER, parts=[messages_pb2.Part(text=text)])
-    return pb.ExecuteRequest(input=[given], candidates=[handle], **fields)
+    return executions_pb2.ExecuteRequest(input=[given], candidates=[handle], **fields)
 
 
 def hook(daemon: RunningDaemon, url: str, **options: object) -> str:
@@ -51,7 +50,7 @@ def hook(daemon: RunningDaemon, url: str, **options: object) -> str:
 
 
 @contextmanager
-def house(**environ: str) -> Iterator[tuple[RunningDaemon, OllamaServer]]:
+def harness(**environ: str) -> Iterator[tuple[RunningDaemon, OllamaServer]]:
     """A daemon and a server."""
     with (
         tempfile.TemporaryDirectory(dir="/tmp") as home,
@@ -71,7 +70,7 @@ def waiting_line() -> list[Line]:
 
 
 async def _line_times() -> tuple[float, float]:
-    places = Places(2 * WAITING)
+    places = ModelSlots(2 * WAITING)
 
     async def wait(number: int) -> None:
         ticket = Ticket(f"client {number}", Priority.INTERACTIVE, lambda _: None)
@@ -100,7 +99,7 @@ async def _tick_ms() -> float:
 
 def daemon_queue() -> list[Line]:
     """What a prompt pays for a long line, from the call to its decision, and from the cancel to its end."""
-    with house(OBLIX_EXECUTION_QUEUE_LENGTH=str(2 * WAITING), OBLIX_DAEMON_GRACE_S="0") as (daemon, server):
+    with harness(OBLIX_EXECUTION_QUEUE_LENGTH=str(2 * WAITING), OBLIX_DAEMON_GRACE_S="0") as (daemon, server):
         server.default = lambda _: Answer("One two", fault=Stall(1))
         handle = hook(daemon, server.url, max_running=1)
         stub = executions_pb2_grpc.ExecutionServiceStub(daemon.channel)
@@ -126,7 +125,7 @@ def _queue_ms(stub: executions_pb2_grpc.ExecutionServiceStub, handle: str) -> tu
         call = stub.Execute(request("Hi", handle, request_id=name))
         next(event for event in call if event.HasField("started"))
         entered = time.perf_counter()
-        stub.CancelExecution(pb.CancelExecutionRequest(request_id=name))
+        stub.CancelExecution(executions_pb2.CancelExecutionRequest(request_id=name))
         leaves.append((time.perf_counter() - entered) * 1e3)
         enters.append((entered - began) * 1e3)
     return statistics.median(enters), statistics.median(leaves)
@@ -136,7 +135,7 @@ async def _fill(daemon: RunningDaemon, handle: str) -> None:
     """So many wait that nobody reads: they were asked to go on without."""
     async with grpc.aio.insecure_channel(f"unix:{daemon.socket}") as channel:
         stub = executions_pb2_grpc.ExecutionServiceStub(channel)
-        goes_on = pb.ON_DISCONNECT_CONTINUE
+        goes_on = executions_pb2.ON_DISCONNECT_CONTINUE
 
         async def one(number: int) -> None:
             metadata = (("oblix-client", f"client-{number}"),)
@@ -150,7 +149,7 @@ async def _fill(daemon: RunningDaemon, handle: str) -> None:
 
 def many_streams() -> list[Line]:
     """The first token of a prompt while nobody else is there, and beside streams half of which came late."""
-    with house() as (daemon, server):
+    with harness() as (daemon, server):
         server.default = lambda text: (
             Answer(STORY, tokens_per_second=TOKENS_A_SECOND) if text == "story" else Answer("One")
         )
@@ -197,7 +196,7 @@ async def _read_streams(socket: str, handle: str) -> int:
 
         async def late(number: int) -> str:
             await asyncio.sleep(0.5 + number / LATE)
-            call = stub.AttachExecution(pb.AttachExecutionRequest(request_id=f"story {number}"))
+            call = stub.AttachExecution(executions_pb2.AttachExecutionRequest(request_id=f"story {number}"))
             return await _text(one.event async for one in call)
 
         streams = [early(number) for number in range(STREAMS - LATE)] + [
@@ -206,7 +205,7 @@ async def _read_streams(socket: str, handle: str) -> int:
         return sum(text != STORY for text in await asyncio.gather(*streams))
 
 
-async def _text(events: AsyncIterator[pb.ExecuteResponse]) -> str:
+async def _text(events: AsyncIterator[executions_pb2.ExecuteResponse]) -> str:
     return "".join([event.delta.text async for event in events])
 
 
@@ -225,7 +224,7 @@ class Pours(InStream):
 
 def long_answer() -> list[Line]:
     """From the attach to the last byte that is there."""
-    with house() as (daemon, server):
+    with harness() as (daemon, server):
         server.default = lambda _: Answer("One two", fault=Pours())
         handle = hook(daemon, server.url)
         stub = executions_pb2_grpc.ExecutionServiceStub(daemon.channel)
@@ -240,14 +239,14 @@ def long_answer() -> list[Line]:
 
 def _attach_ms(stub: executions_pb2_grpc.ExecutionServiceStub, size: int) -> float:
     began = time.perf_counter()
-    call = stub.AttachExecution(pb.AttachExecutionRequest(request_id="long"))
+    call = stub.AttachExecution(executions_pb2.AttachExecutionRequest(request_id="long"))
     _read_bytes((one.event for one in call), size)
     took = (time.perf_counter() - began) * 1e3
     call.cancel()
     return took
 
 
-def _read_bytes(events: Iterator[pb.ExecuteResponse], least: int) -> int:
+def _read_bytes(events: Iterator[executions_pb2.ExecuteResponse], least: int) -> int:
     size = 0
     while size < least:
         size += len(next(events).delta.text)
@@ -257,7 +256,7 @@ def _read_bytes(events: Iterator[pb.ExecuteResponse], least: int) -> int:
 def many_open() -> list[Line]:
     """The daemon's own memory with many streams open, each in the middle of its answer."""
     with ExitStack() as stack:
-        daemon, _ = stack.enter_context(house())
+        daemon, _ = stack.enter_context(harness())
         servers = [stack.enter_context(OllamaServer(["llama2"])) for _ in range(OPEN // A_SERVER)]
         handles = [hook(daemon, server.url, max_running=OPEN) for server in servers]
         for server in servers:

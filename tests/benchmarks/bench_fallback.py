@@ -9,10 +9,9 @@ from pathlib import Path
 
 from measure import Line, report
 from oblix.testing import Answer, OllamaServer
-from oblix.v1 import executions_pb2 as pb
-from oblix.v1 import executions_pb2_grpc, messages_pb2
-from support.daemon import running
-from support.wire import Wire
+from oblix.v1 import executions_pb2, executions_pb2_grpc, messages_pb2
+from support.drivers.daemon import running
+from support.drivers.grpc_calls import Wire
 
 ROUNDS = 400
 MOST = 1.2
@@ -45,7 +44,7 @@ def main() -> int:
 def ask_ms(stub: executions_pb2_grpc.ExecutionServiceStub, handles: list[str]) -> float:
     """Milliseconds to the end of an answer."""
     given = messages_pb2.Message(role=messages_pb2.ROLE_USER, parts=[messages_pb2.Part(text="Hi")])
-    request = pb.ExecuteRequest(input=[given], candidates=handles)
+    request = executions_pb2.ExecuteRequest(input=[given], candidates=handles)
     began = time.perf_counter()
     events = list(stub.Execute(request))
     took = (time.perf_counter() - began) * 1e3

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from clients import CLIENTS, Client
 from measure import Line, report, served
-from support import certificates
+from support.proxies import certificates
 
-from oblixd.models.answers import Decoder, gather
-from oblixd.models.failures import Peer
-from oblixd.models.ollama import OllamaDecoder
-from oblixd.models.openai import CompletionDecoder
+from oblixd.models.http.server import ServerErrors
+from oblixd.models.providers.ollama import OllamaDecoder
+from oblixd.models.providers.openai import CompletionDecoder
+from oblixd.models.streaming import Decoder, gather
 
 TOKENS = 2_000
 ROUNDS = 7
@@ -32,11 +32,11 @@ WORST = 1.25
 """What is kept is not far behind in anything that takes time."""
 MOST_MB = 32
 BODY = {"model": "any", "stream": True, "messages": [{"role": "user", "content": "What is up?"}]}
-FORMATS: dict[str, tuple[str, Callable[[Peer], Decoder]]] = {
+FORMATS: dict[str, tuple[str, Callable[[ServerErrors], Decoder]]] = {
     "SSE": ("/v1/chat/completions", CompletionDecoder),
     "NDJSON": ("/api/chat", OllamaDecoder),
 }
-PEER = Peer("The server", "")
+PEER = ServerErrors("The server", "")
 Measure = Callable[[Client], Awaitable[float]]
 
 
@@ -46,8 +46,10 @@ async def main() -> int:
         certificate = certificates.make(Path(folder), "IP:127.0.0.1")
         trusting = ssl.create_default_context(cafile=str(certificate))
         urls = {
-            "plain": running.enter_context(served("support.flood", str(TOKENS))),
-            "TLS": running.enter_context(served("support.flood", str(TOKENS), str(certificate))),
+            "plain": running.enter_context(served("support.servers.constant_answers", str(TOKENS))),
+            "TLS": running.enter_context(
+                served("support.servers.constant_answers", str(TOKENS), str(certificate))
+            ),
         }
         clients = [make(trusting) for make in CLIENTS]
         results = [report(*rows) for rows in [await one for one in everything(clients, urls)]]
@@ -90,7 +92,7 @@ async def table(
     return title, [*rows, held]
 
 
-def flooding(url: str, decoder: Callable[[Peer], Decoder], streams: int) -> Measure:
+def flooding(url: str, decoder: Callable[[ServerErrors], Decoder], streams: int) -> Measure:
     """Whole answers, read and decoded."""
 
     async def measure(client: Client) -> float:

@@ -11,11 +11,11 @@ from contextlib import aclosing, asynccontextmanager
 
 import httpx
 from measure import Line, report, served
-from support.asking import question
+from support.drivers.model_requests import question
 
 from oblixd.models.base import Content
-from oblixd.models.hooks import checked
-from oblixd.models.ollama import OllamaConnection
+from oblixd.models.hook_spec import spec_of
+from oblixd.models.providers.ollama import OllamaConnection
 
 ROUNDS = 200
 LONG_ROUNDS = 20
@@ -31,7 +31,7 @@ async def main() -> int:
     with served("oblix.testing", "ollama") as url:
         async with both(url) as sides:
             first = [statistics.median(taken) for taken in zip(*await first_tokens(sides), strict=True)]
-    with served("support.flood", str(TOKENS)) as url:
+    with served("support.servers.constant_answers", str(TOKENS)) as url:
         async with both(url) as sides:
             alone = [await long_answers(ask, 1) for ask in sides]
             crowd = [await long_answers(ask, AT_ONCE) for ask in sides]
@@ -76,7 +76,7 @@ async def long_answers(ask: Ask, at_once: int) -> float:
 @asynccontextmanager
 async def both(url: str) -> AsyncIterator[list[Ask]]:
     """Plain httpx and the seam, warm."""
-    connection = OllamaConnection(checked("ollama", "llama2", endpoint=url))
+    connection = OllamaConnection(spec_of("ollama", "llama2", endpoint=url))
     async with httpx.AsyncClient() as client:
         sides: list[Ask] = [lambda: through_httpx(client, url), lambda: through_seam(connection)]
         for ask in sides:

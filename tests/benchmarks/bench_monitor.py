@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 from measure import Line, median_ms, report
 from oblix.v1 import monitor_pb2, monitor_pb2_grpc
-from support.daemon import RunningDaemon, running
+from support.drivers.daemon import RunningDaemon, running
 
 from oblixd.monitor import Monitor
 from oblixd.monitor.sampler import Sampler

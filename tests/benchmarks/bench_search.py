@@ -20,8 +20,8 @@ from pathlib import Path
 
 from measure import Line, median_ms, report, timed_ms
 from oblix.v1 import messages_pb2, sessions_pb2
-from support.daemon import RunningDaemon, running
-from support.wire import Wire
+from support.drivers.daemon import RunningDaemon, running
+from support.drivers.grpc_calls import Wire
 
 from oblixd.sessions import TABLE_NAMES, Sessions
 from oblixd.store import Store

@@ -16,7 +16,7 @@ from google.protobuf.struct_pb2 import Struct
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from measure import Line, anonymous_mb, median_ms, paired_ms, report
 from oblix.v1 import messages_pb2, sessions_pb2, sessions_pb2_grpc
-from support.daemon import RunningDaemon, running
+from support.drivers.daemon import RunningDaemon, running
 
 ROUNDS = 400
 SESSIONS = 10_000

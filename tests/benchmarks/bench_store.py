@@ -15,8 +15,8 @@ import lmdb
 from google.protobuf.struct_pb2 import Struct
 from measure import Line, median_ms, report
 from oblix.v1.sessions_pb2 import Session
-from support.conversations import all_sessions, say, sessions_in, store_in
-from support.conversations import struct as metadata
+from support.drivers.conversations import all_sessions, say, sessions_in, store_in
+from support.drivers.conversations import struct as metadata
 
 from oblixd.sessions import Sessions
 from oblixd.store import Store

@@ -13,12 +13,12 @@ from itertools import count
 from pathlib import Path
 
 from measure import Line, report
-from oblix.v1 import messages_pb2 as pb
+from oblix.v1 import messages_pb2
 from oblix.v1.sessions_pb2 import Session
-from support.conversations import say, sessions_in
+from support.drivers.conversations import say, sessions_in
 
 from oblixd.sessions import Sessions
-from oblixd.sessions.requests import Requests
+from oblixd.sessions.storage.request_table import IdempotencyTable
 from oblixd.usage import Group, Usage, UsageEntry
 
 ROUNDS = 300
@@ -30,7 +30,7 @@ ROWS_AN_ENTRY = 3
 AT_ONCE = 500
 KEPT_S = 400 * 86_400
 TEXT = "x" * 200
-ANSWER = pb.Message(parts=[pb.Part(text=TEXT)])
+ANSWER = messages_pb2.Message(parts=[messages_pb2.Part(text=TEXT)])
 
 
 def main() -> int:
@@ -42,11 +42,11 @@ def main() -> int:
 async def _measure(directory: Path) -> int:
     async with AsyncExitStack() as stack:
         opened = [await stack.enter_async_context(sessions_in(directory / f"{n}")) for n in range(3)]
-        opened[0]._ledger = replace(opened[0].ledger, requests=NoIndex(opened[0].ledger.tables))
+        opened[0]._db = replace(opened[0].db, requests=NoIndex(opened[0].db.tables))
         sides = [
             await Side.made(opened[0]),
             await Side.made(opened[1]),
-            await Side.made(opened[2], Usage(opened[2].ledger.store)),
+            await Side.made(opened[2], Usage(opened[2].db.store)),
         ]
         results = [
             report("One turn: its question, its answer, 200 bytes each", await _one_by_one(sides)),
@@ -56,7 +56,7 @@ async def _measure(directory: Path) -> int:
     return max(results)
 
 
-class NoIndex(Requests):
+class NoIndex(IdempotencyTable):
     """Requests are not noted anywhere."""
 
     def check_new(self, *_: object) -> None: ...
@@ -125,7 +125,7 @@ async def _at_once(sides: list[Side]) -> list[Line]:
 
 async def _growth(sessions: Sessions, side: Side) -> list[Line]:
     assert side.usage is not None
-    usage, number, store = side.usage, count(), sessions.ledger.store
+    usage, number, store = side.usage, count(), sessions.db.store
 
     async def add() -> None:
         await usage.add(entry(f"one {next(number)}", "a session"))

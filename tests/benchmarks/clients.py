@@ -73,7 +73,7 @@ class Httpx(Client):
 
     def _made(self, tls: ssl.SSLContext) -> Any:
         limits = httpx.Limits(max_connections=MOST, max_keepalive_connections=MOST)
-        return httpx.AsyncClient(verify=tls, limits=limits, timeout=_PATIENCE)
+        return httpx.AsyncClient(verify=tls, limits=limits, timeout=_TIMEOUT)
 
     async def reads(self, url: str, body: dict[str, Any]) -> AsyncGenerator[bytes, None]:
         """See `Client.reads`."""
@@ -98,7 +98,7 @@ class Httpx2(Httpx):
 
     def _made(self, tls: ssl.SSLContext) -> Any:
         limits = httpx2.Limits(max_connections=MOST, max_keepalive_connections=MOST)
-        return httpx2.AsyncClient(verify=tls, limits=limits, timeout=_PATIENCE)
+        return httpx2.AsyncClient(verify=tls, limits=limits, timeout=_TIMEOUT)
 
 
 class HttpxAiohttp(Httpx):
@@ -108,8 +108,8 @@ class HttpxAiohttp(Httpx):
 
     def _made(self, tls: ssl.SSLContext) -> Any:
         limits = httpx.Limits(max_connections=MOST, max_keepalive_connections=MOST)
-        return httpx_aiohttp.HttpxAiohttpClient(verify=tls, limits=limits, timeout=_PATIENCE)
+        return httpx_aiohttp.HttpxAiohttpClient(verify=tls, limits=limits, timeout=_TIMEOUT)
 
 
-_PATIENCE = 60.0
+_TIMEOUT = 60.0
 CLIENTS: tuple[type[Client], ...] = (Aiohttp, Httpx, Httpx2, HttpxAiohttp)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from oblix.testing import OllamaServer
-from support.daemon import running
+from support.drivers.daemon import running
 
 COMMAND = [sys.executable, "-m", "oblix"]
-PATIENCE_S = 30.0
+WAIT_S = 30.0
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -54,7 +54,7 @@ def run(*words: str, stdin: str = "", ok: bool = True, **environ: str) -> subpro
         env={**os.environ, **environ},
         capture_output=True,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=WAIT_S,
     )
     assert not ok or done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr

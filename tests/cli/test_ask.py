@@ -11,7 +11,8 @@ import sys
 
 import pytest
 from oblix import UnavailableError
-from oblix.cli import errors, hooks
+from oblix.cli import errors
+from oblix.cli.options import models
 from oblix.testing import Answer, OllamaServer, OpenAIServer
 from oblix.testing.faults import Cut, Stall
 
@@ -80,7 +81,7 @@ def test_what_broke_off_is_told_on_a_line_of_its_own(ask, ollama: OllamaServer) 
     ],
 )
 def test_an_answer_that_the_daemons_end_cut_off_says_what_is_kept(kept: dict[str, str], says: str) -> None:
-    told = errors.told(UnavailableError("It ended.", reason="EXECUTION_INTERRUPTED", metadata=kept))
+    told = errors.error_text(UnavailableError("It ended.", reason="EXECUTION_INTERRUPTED", metadata=kept))
     assert says in told
     again = "ask --session s1 ..." if "session_id" in kept else "ask ..."
     assert told.endswith(f"This request's id is used up; `oblix {again}` asks again, with a new one.")
@@ -200,10 +201,10 @@ def test_a_custom_model_is_where_its_endpoint_is(oblix) -> None:
     with OpenAIServer(["mine"]) as server:
         words = ["--model", "custom:mine", "--endpoint", server.url]
         assert oblix("ask", "--local-only", *words, "Hello").stdout == "You said: Hello\n"
-    assert not hooks.is_here("https://models.example/v1")
-    assert not hooks.is_here("http://[nonsense")
-    assert hooks.is_here("http://[::1]:8080/v1")
-    assert hooks.is_here("http://localhost:8080")
+    assert not models.is_here("https://models.example/v1")
+    assert not models.is_here("http://[nonsense")
+    assert models.is_here("http://[::1]:8080/v1")
+    assert models.is_here("http://localhost:8080")
 
 
 def test_a_chat_takes_custom_models_from_both_sides(oblix) -> None:

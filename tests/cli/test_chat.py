@@ -7,10 +7,10 @@ import sys
 
 import pytest
 from oblix import Delta, Event, Queued, Rerouted, Started
-from oblix.cli import answers
+from oblix.cli.output import answers
 from oblix.testing import Answer, OllamaServer
 from oblix.testing.faults import Stall
-from support.terminal import Terminal, terminal
+from support.drivers.terminal import Terminal, terminal
 
 COMMAND = (sys.executable, "-m", "oblix")
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from oblix.testing import Answer, ModelServer, OllamaServer, OpenAIServer, Refuse
-from support.terminal import terminal
+from support.drivers.terminal import terminal
 
 CLOUD = "gpt-4o-mini"
 

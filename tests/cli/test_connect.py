@@ -11,7 +11,7 @@ from subprocess import CompletedProcess
 
 import httpx
 import pytest
-from oblix.cli.connect import filled
+from oblix.cli.commands.connect import filled
 from oblix.cli.tool_settings import TOOLS
 
 Run = Callable[..., CompletedProcess[str]]

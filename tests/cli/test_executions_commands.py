@@ -10,10 +10,11 @@ import subprocess
 import sys
 
 import pytest
-from oblix.cli import ids, ps
+from oblix.cli.commands import ps
+from oblix.cli.options import execution_ids
 from oblix.testing import Answer, OllamaServer
 from oblix.testing.faults import Stall
-from support.terminal import terminal
+from support.drivers.terminal import terminal
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
 EXECUTION = {"request_id": "running", "ended_at": None}
@@ -127,7 +128,7 @@ def test_the_last_twenty_that_ended_are_shown() -> None:
 
 
 def test_an_id_is_cut_where_no_other_one_begins_so(ask, oblix) -> None:
-    assert ids.short(["aaaabbbbcccc", "aaaabbbbcd", "1234567890", "x"]) == {
+    assert execution_ids.short(["aaaabbbbcccc", "aaaabbbbcd", "1234567890", "x"]) == {
         "aaaabbbbcccc": "aaaabbbbcc",
         "aaaabbbbcd": "aaaabbbbcd",
         "1234567890": "12345678",

@@ -7,9 +7,9 @@ import re
 import sys
 
 from oblix import OblixClient
-from oblix._explain import MOST_TURNS
+from oblix._resources.explain import MOST_TURNS
 from oblix.testing import OllamaServer
-from support.terminal import terminal
+from support.drivers.terminal import terminal
 
 
 def model(ollama: OllamaServer) -> list[str]:

@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from oblix.cli import models
-from oblix.cli.fetch import weights_file
+from oblix.cli.commands import models
+from oblix.cli.embedded import weights_file
 from oblix.testing import OllamaServer
 from oblix.v1 import models_pb2, routing_pb2
-from support.ggufs import LLAMA, file_of
-from support.terminal import terminal
-from support.waiting import eventually
+from support.data.gguf_files import LLAMA, file_of
+from support.drivers.terminal import terminal
+from support.drivers.waiting import eventually
 
 NAMES = ["embedded:smollm2-135m-instruct", "ollama:llama3.2:1b"]
 

@@ -12,18 +12,17 @@ from xml.etree import ElementTree as ET
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from oblix.cli.plot import svg
-from oblix.cli.plot.picture import picture
-from oblix.cli.plot.series import load, network, spans
-from oblix.v1 import monitor_pb2 as pb
-from oblix.v1 import routing_pb2
+from oblix.cli.commands.plot import svg
+from oblix.cli.commands.plot.picture import picture
+from oblix.cli.commands.plot.series import load, network, spans
+from oblix.v1 import monitor_pb2, routing_pb2
 
 NOW = 1_700_000_000
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def history(*moments: int) -> pb.GetHistoryResponse:
-    told = pb.GetHistoryResponse()
+def history(*moments: int) -> monitor_pb2.GetHistoryResponse:
+    told = monitor_pb2.GetHistoryResponse()
     for moment in moments:
         sample = told.snapshots.add(resource_state=routing_pb2.RESOURCE_STATE_AVAILABLE)
         sample.sample_time.FromSeconds(NOW + moment)
@@ -33,7 +32,7 @@ def history(*moments: int) -> pb.GetHistoryResponse:
     return told
 
 
-def prompt(told: pb.GetHistoryResponse, model: str, location: int, **fields: str) -> None:
+def prompt(told: monitor_pb2.GetHistoryResponse, model: str, location: int, **fields: str) -> None:
     added = told.prompts.add(model=model, location=location, rule="ALL_WELL", **fields)
     added.route_time.FromSeconds(NOW)
 
@@ -110,7 +109,7 @@ def test_a_document_can_be_read_whatever_a_name_holds(name: str) -> None:
 
 
 def test_without_anything_it_says_so() -> None:
-    words = texts(picture(pb.GetHistoryResponse(), 60))
+    words = texts(picture(monitor_pb2.GetHistoryResponse(), 60))
     assert {"no prompt", "no cloud model was reached or tried"} <= set(words)
 
 

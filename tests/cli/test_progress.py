@@ -6,7 +6,7 @@ import io
 import sys
 
 import pytest
-from oblix.cli.progress import progress
+from oblix.cli.output.progress import progress
 
 
 class Screen(io.StringIO):

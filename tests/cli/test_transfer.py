@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.chats import chatgpt, lines, node
-from support.terminal import terminal
+from support.data.conversation_strategies import chatgpt, lines, node
+from support.drivers.terminal import terminal
 
 CHAT = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yo"}]}
 BAD = {"messages": [{"role": "alien", "content": ""}]}

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from oblix import InvalidArgumentError, OblixClient
-from oblix.cli import usage
-from support.daemon import running
-from support.terminal import terminal
+from oblix.cli.commands import usage
+from support.drivers.daemon import running
+from support.drivers.terminal import terminal
 
 COMMAND = (sys.executable, "-m", "oblix", "usage")
 NOTHING = {

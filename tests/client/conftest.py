@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from oblix import ModelType, OblixClient
 from oblix.testing import OllamaServer
-from support.daemon import running
+from support.drivers.daemon import running
 
 
 @pytest.fixture(scope="module")

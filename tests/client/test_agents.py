@@ -8,8 +8,8 @@ import pytest
 from oblix import InvalidArgumentError
 from oblix.agents import BaseAgent, ConnectivityAgent, ResourceMonitor
 from oblix.agents.base import BaseAgent as DocumentedBase
-from oblix.agents.connectivity import ConnectivityAgent as DocumentedConnectivity
-from oblix.agents.resource_monitor import ResourceMonitor as DocumentedMonitor
+from oblix.agents.thresholds import ConnectivityAgent as DocumentedConnectivity
+from oblix.agents.thresholds import ResourceMonitor as DocumentedMonitor
 
 
 def test_the_older_places_lead_to_the_same_classes() -> None:

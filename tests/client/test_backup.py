@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from oblix import InvalidArgumentError, OblixClient, UnavailableError
-from support.daemon import RunningDaemon, running
+from support.drivers.daemon import RunningDaemon, running
 
 
 async def test_it_is_one_private_file_and_tells_how_far_it_is(client: OblixClient, tmp_path: Path) -> None:

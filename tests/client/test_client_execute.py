@@ -19,7 +19,7 @@ from oblix import (
     UnavailableError,
 )
 from oblix.testing import Answer, Cut, OllamaServer, Stall
-from support.waiting import eventually
+from support.drivers.waiting import eventually
 
 RESPONSE = {"request_id", "model_id", "response", "metrics", "routing_decision", "agent_checks"}
 

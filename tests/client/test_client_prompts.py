@@ -8,7 +8,7 @@ from oblix import (
     OblixClient,
     ResourceExhaustedError,
 )
-from oblix._requests import Prompt, request_of
+from oblix._resources.requests import Prompt, request_of
 from oblix.testing import OllamaServer
 from oblix.v1 import executions_pb2
 

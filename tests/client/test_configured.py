@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from oblix import InvalidArgumentError, OblixClient
 from oblix.testing import OpenAIServer
-from support.daemon import RunningDaemon, running
+from support.drivers.daemon import RunningDaemon, running
 
 
 @pytest.fixture

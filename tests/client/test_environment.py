@@ -6,8 +6,8 @@ import keyring
 import pytest
 from keyring.backend import KeyringBackend
 from oblix import InvalidArgumentError, ModelType
+from oblix._convert.api_keys import key_of
 from oblix._environment import certificates, network_hint, ollama_url, surroundings
-from oblix._keys import key_of
 from support.companies import Authority
 
 

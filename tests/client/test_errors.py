@@ -7,7 +7,8 @@ import pickle
 import grpc
 import oblix
 import pytest
-from oblix import _statuses, errors
+from oblix import errors
+from oblix._transport import errors as transport_errors
 from oblix.errors import OblixError
 
 TREE = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, OblixError)]
@@ -18,8 +19,8 @@ UNUSED = {grpc.StatusCode.OK, grpc.StatusCode.UNKNOWN, grpc.StatusCode.OUT_OF_RA
 
 
 def test_every_status_has_a_class_of_its_own_and_every_class_a_status() -> None:
-    assert set(_statuses.CLASSES) == set(grpc.StatusCode) - UNUSED
-    assert sorted(c.__name__ for c in _statuses.CLASSES.values()) == sorted(
+    assert set(transport_errors.CLASSES) == set(grpc.StatusCode) - UNUSED
+    assert sorted(c.__name__ for c in transport_errors.CLASSES.values()) == sorted(
         c.__name__ for c in set(TREE) - OURS
     )
 
@@ -73,7 +74,7 @@ class FailedCall(grpc.RpcError, grpc.Call):
             grpc.StatusCode.DEADLINE_EXCEEDED,
             "Deadline Exceeded",
             oblix.DeadlineExceededError,
-            _statuses.SILENT,
+            transport_errors.SILENT,
         ),
         (
             grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -85,21 +86,21 @@ class FailedCall(grpc.RpcError, grpc.Call):
             grpc.StatusCode.UNAVAILABLE,
             "failed to connect to all addresses; no",
             oblix.UnavailableError,
-            _statuses.UNREACHABLE,
+            transport_errors.UNREACHABLE,
         ),
         (
             grpc.StatusCode.UNAVAILABLE,
             "DNS resolution failed for example.invalid:4321",
             oblix.UnavailableError,
-            _statuses.UNREACHABLE,
+            transport_errors.UNREACHABLE,
         ),
-        (grpc.StatusCode.UNAVAILABLE, "Socket closed", oblix.UnavailableError, _statuses.LOST),
+        (grpc.StatusCode.UNAVAILABLE, "Socket closed", oblix.UnavailableError, transport_errors.LOST),
     ],
 )
 def test_what_grpc_says_itself_has_a_class_and_a_message(
     code: grpc.StatusCode, details: str, kind: type[OblixError], reason: str
 ) -> None:
-    error = _statuses.to_error(FailedCall(code, details))
+    error = transport_errors.to_error(FailedCall(code, details))
     assert (type(error), error.reason) == (kind, reason)
     assert details in error.message
     assert error.message

@@ -7,10 +7,9 @@ import json
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from oblix import InvalidArgumentError
-from oblix._values import to_struct
-from oblix.formats import json as session_json
-from oblix.v1 import messages_pb2 as pb
-from oblix.v1 import sessions_pb2
+from oblix._convert.values import to_struct
+from oblix.formats import oblix_json as session_json
+from oblix.v1 import messages_pb2, sessions_pb2
 
 TIME = Timestamp(seconds=1_700_000_000, nanos=123_456_000)
 
@@ -27,13 +26,17 @@ def session(**fields: object) -> sessions_pb2.Session:
     )
 
 
-def message(*parts: pb.Part, **fields: object) -> pb.Message:
-    given = {"role": pb.ROLE_USER, "status": pb.MESSAGE_STATUS_COMPLETE, "id": "m1"} | fields
-    return pb.Message(parts=parts, create_time=TIME, **given)
+def message(*parts: messages_pb2.Part, **fields: object) -> messages_pb2.Message:
+    given = {
+        "role": messages_pb2.ROLE_USER,
+        "status": messages_pb2.MESSAGE_STATUS_COMPLETE,
+        "id": "m1",
+    } | fields
+    return messages_pb2.Message(parts=parts, create_time=TIME, **given)
 
 
 def test_a_session_is_written_in_the_documented_shape_with_sorted_keys() -> None:
-    text = session_json.dump(session(), [message(pb.Part(text="Grüße 👋"))])
+    text = session_json.dump(session(), [message(messages_pb2.Part(text="Grüße 👋"))])
     document = json.loads(text)
     assert document == {
         "id": "some-id",
@@ -57,12 +60,14 @@ def test_a_session_is_written_in_the_documented_shape_with_sorted_keys() -> None
 
 
 PARTS = [
-    pb.Part(text="Look:"),
-    pb.Part(image=pb.ImagePart(media_type="image/png", data=b"\x89PNG\x00")),
-    pb.Part(tool_call=pb.ToolCallPart(call_id="c", name="add", arguments_json='{"a": 1}')),
-    pb.Part(tool_result=pb.ToolResultPart(call_id="c", content="2", is_error=True)),
-    pb.Part(reasoning="Hm."),
-    pb.Part(text=""),
+    messages_pb2.Part(text="Look:"),
+    messages_pb2.Part(image=messages_pb2.ImagePart(media_type="image/png", data=b"\x89PNG\x00")),
+    messages_pb2.Part(
+        tool_call=messages_pb2.ToolCallPart(call_id="c", name="add", arguments_json='{"a": 1}')
+    ),
+    messages_pb2.Part(tool_result=messages_pb2.ToolResultPart(call_id="c", content="2", is_error=True)),
+    messages_pb2.Part(reasoning="Hm."),
+    messages_pb2.Part(text=""),
 ]
 
 
@@ -71,14 +76,14 @@ def test_everything_that_was_said_comes_back() -> None:
     messages = [
         message(*PARTS),
         message(
-            pb.Part(text="Half an ans"),
+            messages_pb2.Part(text="Half an ans"),
             id="m2",
-            role=pb.ROLE_ASSISTANT,
-            status=pb.MESSAGE_STATUS_INTERRUPTED,
+            role=messages_pb2.ROLE_ASSISTANT,
+            status=messages_pb2.MESSAGE_STATUS_INTERRUPTED,
             model="ollama:llama2",
-            usage=pb.Usage(input_tokens=5, output_tokens=3),
+            usage=messages_pb2.Usage(input_tokens=5, output_tokens=3),
         ),
-        message(id="m3", role=pb.ROLE_SYSTEM),
+        message(id="m3", role=messages_pb2.ROLE_SYSTEM),
     ]
     assert session_json.load(session_json.dump(kept, messages).encode(), "file") == (kept, messages)
 
@@ -109,8 +114,8 @@ def test_a_file_of_the_first_oblix_is_read() -> None:
     assert header.id == OLD["id"]
     assert header.update_time.ToJsonString() == "2024-07-15T14:35:46.789Z"
     assert [(m.role, m.parts[0].text) for m in messages] == [
-        (pb.ROLE_USER, "Hello"),
-        (pb.ROLE_ASSISTANT, "Hi!"),
+        (messages_pb2.ROLE_USER, "Hello"),
+        (messages_pb2.ROLE_ASSISTANT, "Hi!"),
     ]
     assert messages[1].create_time.ToJsonString() == "2024-07-15T14:30:25Z"
 

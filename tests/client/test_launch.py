@@ -13,9 +13,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from oblix import DaemonStartError, OblixClient, _launch
-from support import processes
-from support.waiting import eventually
+from oblix import DaemonStartError, OblixClient
+from oblix._launcher import launch
+from support.drivers import processes
+from support.drivers.waiting import eventually
 
 ASK = """
 import asyncio, sys
@@ -208,7 +209,7 @@ def test_our_own_unit_is_started_where_it_is_installed(
 
 
 def test_who_holds_the_lock_and_does_not_serve_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_launch, "PATIENCE_S", 2.0)
+    monkeypatch.setattr(launch, "WAIT_S", 2.0)
     with (home / "oblixd.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         lock.write("pid 4242, version 0.1.0, socket somewhere")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from oblix import _machine
+from oblix._convert import metrics
 from oblix.v1 import monitor_pb2, routing_pb2
 
 
@@ -26,13 +26,13 @@ def snapshot() -> monitor_pb2.Snapshot:
 
 
 def test_the_documented_keys_are_there() -> None:
-    resources = _machine.resources_of(snapshot())
+    resources = metrics.resources_of(snapshot())
     assert resources["cpu_percent"] == 91.5
     assert resources["memory_percent"] is None
     assert resources["load_average"] is None
     assert resources["core_percents"] == [83.0, 100.0]
     assert (resources["state"], resources["since"]) == ("constrained", "1970-01-01T00:00:01.000000Z")
-    network = _machine.connectivity_of(snapshot())
+    network = metrics.connectivity_of(snapshot())
     assert (network["latency"], network["connection_type"]) == (12.5, "wireless")
     assert (network["packet_loss"], network["bandwidth"]) == (None, None)
     assert network["endpoints"][0]["reason"] == "nothing listens there"
@@ -40,12 +40,12 @@ def test_the_documented_keys_are_there() -> None:
 
 
 def test_gpu_is_the_one_with_the_most_memory() -> None:
-    gpu = _machine.resources_of(snapshot())["gpu"]
+    gpu = metrics.resources_of(snapshot())["gpu"]
     assert gpu == {"available": True, "name": "Large", "utilization": 0.25, "memory_utilization": 0.5}
 
 
 def test_without_a_gpu_none_is_available() -> None:
-    gpu = _machine.resources_of(monitor_pb2.Snapshot())["gpu"]
+    gpu = metrics.resources_of(monitor_pb2.Snapshot())["gpu"]
     assert gpu == {"available": False, "name": None, "utilization": None, "memory_utilization": None}
 
 
@@ -54,7 +54,7 @@ def test_nothing_in_it_is_a_number_that_json_has_no_word_for() -> None:
     odd.resources.load_average = float("inf")
     odd.resources.gpus[0].temperature_celsius = float("nan")
     odd.connectivity.endpoints[0].latency = float("-inf")
-    resources, network = _machine.resources_of(odd), _machine.connectivity_of(odd)
+    resources, network = metrics.resources_of(odd), metrics.connectivity_of(odd)
     json.dumps([resources, network], allow_nan=False)
     assert resources["load_average"] is None
     assert resources["gpus"][0]["temperature_celsius"] is None
@@ -62,6 +62,6 @@ def test_nothing_in_it_is_a_number_that_json_has_no_word_for() -> None:
 
 
 def test_before_the_first_sample_all_is_unknown() -> None:
-    nothing = _machine.resources_of(monitor_pb2.Snapshot())
+    nothing = metrics.resources_of(monitor_pb2.Snapshot())
     assert (nothing["state"], nothing["cpu_percent"], nothing["sampled_at"]) == ("unknown", None, None)
-    assert _machine.connectivity_of(monitor_pb2.Snapshot())["connection_type"] is None
+    assert metrics.connectivity_of(monitor_pb2.Snapshot())["connection_type"] is None

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from oblix import InvalidArgumentError, NotFoundError, OblixClient
-from support.waiting import eventually
+from support.drivers.waiting import eventually
 
 
 async def told(client: OblixClient, title: str, *texts: str, **metadata: str) -> str:

@@ -18,10 +18,9 @@ from oblix import (
     OblixError,
 )
 from oblix.formats import catalog, jsonl, values
-from oblix.v1 import messages_pb2 as pb
-from oblix.v1 import sessions_pb2
-from support.chats import chatgpt, conversations, lines, node, openwebui
-from support.daemon import running
+from oblix.v1 import messages_pb2, sessions_pb2
+from support.data.conversation_strategies import chatgpt, conversations, lines, node, openwebui
+from support.drivers.daemon import running
 
 CHAT = {
     "title": "Of a file",
@@ -235,8 +234,10 @@ async def test_an_export_that_fails_leaves_the_old_file(client: OblixClient, tmp
 
 
 async def test_a_session_that_runs_is_taken_as_it_stands(client: OblixClient, tmp_path: Path) -> None:
-    part = pb.Message(
-        role=pb.ROLE_ASSISTANT, status=pb.MESSAGE_STATUS_STREAMING, parts=[pb.Part(text="Half")]
+    part = messages_pb2.Message(
+        role=messages_pb2.ROLE_ASSISTANT,
+        status=messages_pb2.MESSAGE_STATUS_STREAMING,
+        parts=[messages_pb2.Part(text="Half")],
     )
     path = tmp_path / "in.jsonl"
     path.write_text(jsonl.dump(sessions_pb2.Session(title="half"), [part]))

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import oblix
 from oblix import Delta, OblixClient
-from oblix._streams import MAX_WAITING, Reader
+from oblix._transport.streams import MAX_WAITING, Reader
 from oblix.testing import Answer, OllamaServer, Stall
-from support import processes
-from support.clients import said
-from support.waiting import eventually
+from support.drivers import processes
+from support.drivers.clients import said
+from support.drivers.waiting import eventually
 
 
 def list_of(directory: Path) -> list[Path]:

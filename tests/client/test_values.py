@@ -12,8 +12,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 from oblix import InvalidArgumentError
-from oblix._times import from_text, to_text
-from oblix._values import from_struct, to_struct
+from oblix._convert.records import from_text, to_text
+from oblix._convert.values import from_struct, to_struct
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 NUMBERS = st.integers(-(2**53), 2**53) | st.floats(-(2**53), 2**53, allow_subnormal=True)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from oblix import OblixClient
 from support.companies import Authority, Proxy, proxy
-from support.daemon import running
+from support.drivers.daemon import running
 
 Configured = Callable[..., AbstractAsyncContextManager[OblixClient]]
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from oblix import OblixError
 from oblix.testing import Answer
-from support import ports
 from support.companies import Gateway
+from support.faults import bad_ports
 
 KEY = "sk-of-the-company"
 DEPLOYMENT = "/openai/deployments/gpt"
@@ -190,7 +190,7 @@ async def test_strict_firewall_with_a_slow_model(servers, configured, company_pr
     location = "cloud"
     connect_timeout_s = 0.5
     """
-    with ports.deaf() as dropped:
+    with bad_ports.deaf() as dropped:
         began = time.monotonic()
         direct = f'{model}\nendpoint = "http://127.0.0.1:{dropped}/v1"'
         async with configured(direct, HTTPS_PROXY="http://proxy.company.test:3128") as client:

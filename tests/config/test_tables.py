@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from oblixd import furnishing
+from oblixd.app import wiring
+from oblixd.app.paths import Paths
 from oblixd.config.loader import ConfigError, load
 from oblixd.errors import OblixdError
 from oblixd.models import options
 from oblixd.models.base import Location
-from oblixd.paths import Paths
 from oblixd.usage import Price
 
 FULL = """
@@ -100,8 +100,8 @@ def write(tmp_path):
 
 def specs_of(loaded):
     config = loaded.config
-    names = furnishing.embedded(config, Paths.find({"OBLIX_HOME": "/nowhere"})).files
-    return furnishing.models(config, list(names), {})
+    names = wiring.embedded(config, Paths.find({"OBLIX_HOME": "/nowhere"})).files
+    return wiring.models(config, list(names), {})
 
 
 def test_a_table_says_all_of_a_model(write, tmp_path):
@@ -123,7 +123,7 @@ def test_a_table_says_all_of_a_model(write, tmp_path):
     assert (local.id, local.location) == ("custom:local", Location.LOCAL)
     assert (ollama.endpoint, ollama.options.num_ctx) == ("http://localhost:11434", 4096)
     assert embedded.id == "embedded:coder"
-    assert furnishing.prices(loaded.config).of("openai:gpt-4o-mini") == Price(0.15, 0.6)
+    assert wiring.prices(loaded.config).of("openai:gpt-4o-mini") == Price(0.15, 0.6)
     assert loaded.notices == ()
 
 
@@ -138,7 +138,7 @@ def test_what_may_be_a_secret_is_hidden_wherever_options_are_shown(write, tmp_pa
 def test_the_older_texts_mean_what_the_tables_mean_and_are_reported_as_old(write):
     old, today = write(OLD), write(TODAY)
     for model in ("openai:gpt-4o-mini", "claude:opus", "ollama:x"):
-        assert furnishing.prices(old.config).of(model) == furnishing.prices(today.config).of(model)
+        assert wiring.prices(old.config).of(model) == wiring.prices(today.config).of(model)
     assert [policy(loaded) for loaded in (old, today)] == [policy(today)] * 2
     assert specs_of(old) == specs_of(today)
     assert today.notices == ()
@@ -153,7 +153,7 @@ def test_the_older_texts_mean_what_the_tables_mean_and_are_reported_as_old(write
 
 
 def policy(loaded):
-    policies = furnishing.policies(loaded.config)
+    policies = wiring.policies(loaded.config)
     return policies.names, policies._known["night"], policies._rules
 
 
@@ -221,6 +221,6 @@ def test_a_key_goes_only_to_the_endpoint_that_it_was_given_for(write, tmp_path):
 def test_yesterdays_files_load():
     for file in sorted(Path(__file__).with_name("yesterday").glob("*.toml")):
         loaded = load(file, {})
-        furnishing.policies(loaded.config)
-        furnishing.prices(loaded.config)
+        wiring.policies(loaded.config)
+        wiring.prices(loaded.config)
         specs_of(loaded)

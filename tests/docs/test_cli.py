@@ -7,18 +7,18 @@ import importlib
 import re
 
 from oblix.cli.app import COMMANDS
-from support import tree
+from support.repository import files
 
 
 def _subcommands(command: str) -> set[str]:
     parser = argparse.ArgumentParser()
-    importlib.import_module(f"oblix.cli.{command}").configure(parser)
+    importlib.import_module(f"oblix.cli.commands.{command}").configure(parser)
     groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
     return {name for group in groups for name in group.choices}
 
 
 def _first_cells() -> list[str]:
-    lines = (tree.ROOT / "docs" / "cli.md").read_text().splitlines()
+    lines = (files.ROOT / "docs" / "cli.md").read_text().splitlines()
     return [line.split("|")[1] for line in lines if line.startswith("| `")]
 
 

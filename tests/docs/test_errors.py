@@ -8,14 +8,14 @@ from collections.abc import Iterable, Iterator
 
 import grpc
 import pytest
-from support import tree
-from support.daemon import RunningDaemon, running
+from support.drivers.daemon import RunningDaemon, running
+from support.repository import files
 
 REASON = re.compile(r"[A-Z]+(_[A-Z]+)+")
 ENVIRONMENT = re.compile(
     r"(XDG|OPENAI|ANTHROPIC|OLLAMA|SSL|REQUESTS|CURL|CUDA|LC|LD|NOTIFY|SC|CREDENTIALS|CLOCK)_\w+|OBLIX_(HOME|API_KEY|TOKEN)|ENABLE_OLLAMA_API|OPENCODE_CONFIG_CONTENT|TABLE_NAMES|(HTTPS?|ALL|NO)_PROXY"
 )
-SOURCES = tree.sources("oblixd", "client/oblix")
+SOURCES = files.sources("oblixd", "client/oblix")
 
 
 def _in_source() -> set[str]:
@@ -23,6 +23,7 @@ def _in_source() -> set[str]:
     texts = {
         node.value
         for path in SOURCES
+        if path.name != "__init__.py"
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
@@ -35,7 +36,7 @@ def _reasons(texts: Iterable[str]) -> set[str]:
 
 def _on_page() -> set[str]:
     """Every reason in a table of the page."""
-    lines = (tree.ROOT / "docs" / "errors.md").read_text().splitlines()
+    lines = (files.ROOT / "docs" / "errors.md").read_text().splitlines()
     return _reasons(word for line in lines if line.startswith("|") for word in re.findall(r"`(\w+)`", line))
 
 

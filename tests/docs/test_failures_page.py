@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from support.mishaps import AFTER, BEFORE, PROVIDERS, QUIRKS, Mishap
-from support.tree import ROOT
+from support.faults.failure_cases import AFTER, BEFORE, PROVIDERS, QUIRKS, Mishap
+from support.repository.files import ROOT
 
 PAGE = (ROOT / "docs" / "failures.md").read_text("utf-8")
 STATUS = {

@@ -7,7 +7,7 @@ import traceback
 from pathlib import Path
 
 import pytest
-from support import guide
+from support.repository import guides
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_blocks_share_one_namespace_in_order(write) -> None:
         seen.append(__name__)
         ~~~
     """)
-    assert guide.run(path)["seen"] == [1, "__main__"]
+    assert guides.run(path)["seen"] == [1, "__main__"]
 
 
 def test_top_level_await_runs_in_one_loop_beside_blocks_that_run_their_own(write) -> None:
@@ -51,7 +51,7 @@ def test_top_level_await_runs_in_one_loop_beside_blocks_that_run_their_own(write
         again = await loop()
         ```
     """)
-    names = guide.run(path)
+    names = guides.run(path)
     assert names["first"] is names["again"]
     assert names["first"] is not names["other"]
 
@@ -68,7 +68,7 @@ def test_an_indented_block_is_taken_without_its_indentation(write) -> None:
             value += 1
         ```
     """)
-    assert guide.run(path)["value"] == 2
+    assert guides.run(path)["value"] == 2
 
 
 def test_a_fence_inside_a_longer_fence_is_text(write) -> None:
@@ -79,7 +79,7 @@ def test_a_fence_inside_a_longer_fence_is_text(write) -> None:
         ```
         ````
     """)
-    assert list(guide.blocks(path)) == []
+    assert list(guides.blocks(path)) == []
 
 
 def test_a_prelude_provides_what_the_guide_assumes(write) -> None:
@@ -97,7 +97,7 @@ def test_a_prelude_provides_what_the_guide_assumes(write) -> None:
         """,
         "prelude.md",
     )
-    assert guide.run(path, prelude)["answer"] == "WHY"
+    assert guides.run(path, prelude)["answer"] == "WHY"
 
 
 def test_a_failure_names_the_line_of_the_guide(write) -> None:
@@ -110,11 +110,11 @@ def test_a_failure_names_the_line_of_the_guide(write) -> None:
         ```
     """)
     with pytest.raises(AssertionError) as failure:
-        guide.run(path)
+        guides.run(path)
     last = traceback.extract_tb(failure.value.__traceback__)[-1]
     assert (last.filename, last.lineno) == (str(path), 5)
 
 
 def test_source_that_is_not_python_fails(write) -> None:
     with pytest.raises(SyntaxError):
-        guide.run(write("```python\nthis is not\n```"))
+        guides.run(write("```python\nthis is not\n```"))

@@ -9,29 +9,30 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import guide, netns, tree
+from support.faults import netns
+from support.repository import files, guides
 
-GUIDES = [path for path in tree.tracked("README.md", "docs/*.md") if list(guide.blocks(path))]
-PUBLISHED = tree.ROOT.parent / "shared" / "seed" / "session-management.md"
+GUIDES = [path for path in files.tracked("README.md", "docs/*.md") if list(guides.blocks(path))]
+PUBLISHED = files.ROOT.parent / "shared" / "seed" / "session-management.md"
 PRELUDE = Path(__file__).with_name("session-management.prelude.md")
-PATIENCE_S = 50.0
+WAIT_S = 50.0
 
 
 def _run(words: list[str], tmp_path: Path) -> str:
-    environ = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(tree.ROOT / "tests")}
+    environ = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(files.ROOT / "tests")}
     done = subprocess.run(
-        words, check=False, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=PATIENCE_S
+        words, check=False, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=WAIT_S
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 def _runner(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "support.guide", *map(str, arguments)]
+    return [sys.executable, "-m", "support.repository.guides", *map(str, arguments)]
 
 
 def test_there_are_guides() -> None:
-    assert tree.ROOT / "README.md" in GUIDES
+    assert files.ROOT / "README.md" in GUIDES
 
 
 @pytest.mark.parametrize("path", GUIDES, ids=lambda path: path.name)

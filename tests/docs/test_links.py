@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
-from support import tree
+from support.repository import files
 
-PAGES = tree.tracked("README.md", "CHANGELOG.md", "docs/*.md")
+PAGES = files.tracked("README.md", "CHANGELOG.md", "docs/*.md")
 
 
 def _links(page: Path) -> set[Path]:
@@ -22,4 +22,4 @@ def test_every_link_leads_to_a_file(page: Path) -> None:
 
 
 def test_the_readme_leads_to_every_page() -> None:
-    assert set(PAGES) - _links(tree.ROOT / "README.md") == {tree.ROOT / "README.md"}
+    assert set(PAGES) - _links(files.ROOT / "README.md") == {files.ROOT / "README.md"}

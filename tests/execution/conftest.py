@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from oblix.testing import OllamaServer
-from support.house import House, house_in
+from support.drivers.execution import Harness, harness_in
 
 
 @pytest.fixture
@@ -17,6 +17,6 @@ def server() -> Iterator[OllamaServer]:
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    async with house_in(tmp_path) as house:
-        yield house
+async def harness(tmp_path: Path) -> AsyncIterator[Harness]:
+    async with harness_in(tmp_path) as harness:
+        yield harness

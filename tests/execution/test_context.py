@@ -7,35 +7,34 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from oblix.v1 import executions_pb2
-from oblix.v1 import messages_pb2 as pb
+from oblix.v1 import executions_pb2, messages_pb2
 
 from oblixd.execution import context
-from oblixd.execution.tokens import Corrections, Gauge, estimate
 from oblixd.models.base import ChatRequest, ModelError, ModelErrorKind, Options, Tool
 from oblixd.models.egress import unrestricted
+from oblixd.models.tokens import TokenCalibration, TokenCounter, estimate
 
-ROLES = {"u": pb.ROLE_USER, "a": pb.ROLE_ASSISTANT, "s": pb.ROLE_SYSTEM}
-
-
-def said(role: str, text: str) -> pb.Message:
-    return pb.Message(role=ROLES[role], parts=[pb.Part(text=text)] if text else [])
+ROLES = {"u": messages_pb2.ROLE_USER, "a": messages_pb2.ROLE_ASSISTANT, "s": messages_pb2.ROLE_SYSTEM}
 
 
-async def counts_nothing(messages: Sequence[pb.Message]) -> None:
+def said(role: str, text: str) -> messages_pb2.Message:
+    return messages_pb2.Message(role=ROLES[role], parts=[messages_pb2.Part(text=text)] if text else [])
+
+
+async def counts_nothing(messages: Sequence[messages_pb2.Message]) -> None:
     """A server without a tokeniser."""
 
 
-async def counts_words(messages: Sequence[pb.Message]) -> list[int]:
+async def counts_words(messages: Sequence[messages_pb2.Message]) -> list[int]:
     """A server with one: a token a word."""
     return [len(message.parts[0].text.split()) for message in messages]
 
 
 async def built(
-    history: list[pb.Message],
+    history: list[messages_pb2.Message],
     prompt: str,
     window: int | None,
-    gauge: Gauge | None = None,
+    gauge: TokenCounter | None = None,
     tools: tuple[Tool, ...] = (),
     **policy: bool,
 ) -> tuple[ChatRequest, executions_pb2.ContextReport]:
@@ -49,11 +48,11 @@ async def built(
         tools=tools,
         is_local_only=unrestricted,
     )
-    result = await context.build(material, window, gauge or Gauge(counts_nothing), **policy)
+    result = await context.build(material, window, gauge or TokenCounter(counts_nothing), **policy)
     return result.chat, result.report
 
 
-def texts(messages: list[pb.Message]) -> list[str]:
+def texts(messages: list[messages_pb2.Message]) -> list[str]:
     return [message.parts[0].text for message in messages]
 
 
@@ -106,7 +105,7 @@ async def test_system_and_newest_stay_and_what_is_kept_is_the_end_of_the_history
 
 async def test_what_the_server_counts_is_exact() -> None:
     history = [said("u", "one two three four"), said("a", "five"), said("u", "six"), said("a", "seven")]
-    gauge = Gauge(counts_words)
+    gauge = TokenCounter(counts_words)
     # 2 for the system message, 1 for the prompt, 10 for the answer: 3 are left, and 2 are taken.
     chat, report = await built(history, "now", 24, gauge)
     assert texts(chat.messages) == ["Be brief.", "one two three four", "five", "six", "seven", "now"]
@@ -118,7 +117,7 @@ async def test_what_the_server_counts_is_exact() -> None:
 
 async def test_what_never_fits_is_refused_with_the_numbers() -> None:
     with pytest.raises(ModelError, match="about 202 tokens") as refused:
-        await built([], "word " * 200, 150, Gauge(counts_words))
+        await built([], "word " * 200, 150, TokenCounter(counts_words))
     assert refused.value.numbers == {"needed_tokens": 202, "window_tokens": 150}
 
 
@@ -151,7 +150,7 @@ async def test_of_a_very_long_history_only_what_is_needed_is_read() -> None:
     material = context.Material(
         "", history, 100_000, [said("u", "now")], Options(max_tokens=10), is_local_only=unrestricted
     )
-    built_ = await context.build(material, 1000, Gauge(counts_nothing))
+    built_ = await context.build(material, 1000, TokenCounter(counts_nothing))
     kept = built_.report.sent_messages - 1
     assert built_.report.omitted_messages == 100_000 - kept
     assert built_.report.omitted_tokens == (100_000 - kept) * estimate(said("u", "z" * 30))
@@ -159,11 +158,11 @@ async def test_of_a_very_long_history_only_what_is_needed_is_read() -> None:
 
 
 def test_what_a_model_reports_corrects_the_estimates_for_it() -> None:
-    corrections = Corrections()
-    assert corrections.factor("ollama:llama2") == 1.0
-    corrections.learn("ollama:llama2", estimated=100, reported=150)
-    corrections.learn("ollama:llama2", estimated=100, reported=120)
-    assert corrections.factor("ollama:llama2") == pytest.approx(1.65)
-    assert corrections.factor("ollama:other") == 1.0
-    corrections.learn("ollama:mad", estimated=1, reported=10**9)
-    assert corrections.factor("ollama:mad") == 3.0
+    calibration = TokenCalibration()
+    assert calibration.factor("ollama:llama2") == 1.0
+    calibration.learn("ollama:llama2", estimated=100, reported=150)
+    calibration.learn("ollama:llama2", estimated=100, reported=120)
+    assert calibration.factor("ollama:llama2") == pytest.approx(1.65)
+    assert calibration.factor("ollama:other") == 1.0
+    calibration.learn("ollama:mad", estimated=1, reported=10**9)
+    assert calibration.factor("ollama:mad") == 3.0

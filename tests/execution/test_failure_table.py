@@ -10,15 +10,14 @@ from pathlib import Path
 
 import pytest
 from oblix.testing import Answer, OpenAIServer
-from oblix.v1 import executions_pb2 as pb
-from oblix.v1 import messages_pb2
-from support.house import CLIENT, House, house_in, prompt
-from support.mishaps import AFTER, BEFORE, PROVIDERS, QUIRKS, Mishap, Quirk
-from support.providers import KINDS
+from oblix.v1 import executions_pb2, messages_pb2
+from support.drivers.execution import CLIENT, Harness, harness_in, prompt
+from support.faults.failure_cases import AFTER, BEFORE, PROVIDERS, QUIRKS, Mishap, Quirk
+from support.servers.providers import KINDS
 
 from oblixd.errors import OblixdError
 from oblixd.execution import retry
-from oblixd.models import hooks
+from oblixd.models import hook_spec
 
 USER, ASSISTANT = messages_pb2.ROLE_USER, messages_pb2.ROLE_ASSISTANT
 COMPLETE, FAILED = messages_pb2.MESSAGE_STATUS_COMPLETE, messages_pb2.MESSAGE_STATUS_FAILED
@@ -42,8 +41,8 @@ def second() -> Iterator[OpenAIServer]:
 class Trial:
     """One mishap at one provider, on servers and in sessions of its own."""
 
-    def __init__(self, house: House, provider: str, mishap: Mishap, second: OpenAIServer) -> None:
-        self._house = house
+    def __init__(self, harness: Harness, provider: str, mishap: Mishap, second: OpenAIServer) -> None:
+        self._house = harness
         self._kind = KINDS[provider]
         self._mishap = mishap
         self._second = second
@@ -53,7 +52,7 @@ class Trial:
         """The model that fails, and behind it the second one: of the same location, so that it is behind."""
         with self._mishap.at(self._kind) as url:
             failing = self._house.registry.hook(CLIENT, self._kind.spec(url))
-            spec = hooks.checked(
+            spec = hook_spec.spec_of(
                 "custom",
                 KINDS["custom"].model,
                 endpoint=self._second.url,
@@ -61,7 +60,9 @@ class Trial:
             )
             yield failing.handle, self._house.registry.hook(CLIENT, spec).handle
 
-    async def _ask(self, session: str, *handles: str, **fields: object) -> list[pb.ExecuteResponse]:
+    async def _ask(
+        self, session: str, *handles: str, **fields: object
+    ) -> list[executions_pb2.ExecuteResponse]:
         request = prompt(QUESTION, *handles, session_id=session, **fields)
         return [event async for event in self._house.executions.execute(request)]
 
@@ -93,7 +94,7 @@ class Trial:
         """Where the request asked for it, the second one begins anew, announced."""
         session = await self._house.session()
         with self._hooked() as handles:
-            events = await self._ask(session, *handles, on_break=pb.ON_BREAK_RESTART)
+            events = await self._ask(session, *handles, on_break=executions_pb2.ON_BREAK_RESTART)
         [rerouted] = [event.rerouted for event in events if event.HasField("rerouted")]
         assert rerouted.reason == self._mishap.reason
         self._answers_instead(session)
@@ -129,16 +130,18 @@ def prompt_ones() -> list[pytest.param]:
 
 
 @pytest.mark.parametrize(("provider", "mishap"), prompt_ones())
-async def test_a_failing_server(house: House, second: OpenAIServer, provider: str, mishap: Mishap) -> None:
-    await play(Trial(house, provider, mishap, second), mishap)
+async def test_a_failing_server(
+    harness: Harness, second: OpenAIServer, provider: str, mishap: Mishap
+) -> None:
+    await play(Trial(harness, provider, mishap, second), mishap)
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 async def test_servers_that_fall_silent(tmp_path: Path, second: OpenAIServer, provider: str) -> None:
     silent = [one for one in (*BEFORE, *AFTER) if one.waits and provider in one.providers]
     assert len(silent) >= 4
-    async with house_in(tmp_path, impatient=[provider]) as house:
-        await asyncio.gather(*(play(Trial(house, provider, one, second), one) for one in silent))
+    async with harness_in(tmp_path, impatient=[provider]) as harness:
+        await asyncio.gather(*(play(Trial(harness, provider, one, second), one) for one in silent))
 
 
 def quirks() -> list[pytest.param]:
@@ -151,16 +154,16 @@ def quirks() -> list[pytest.param]:
 
 
 @pytest.mark.parametrize(("provider", "quirk"), quirks())
-async def test_what_is_no_failure(house: House, provider: str, quirk: Quirk) -> None:
-    kind, session = KINDS[provider], await house.session()
+async def test_what_is_no_failure(harness: Harness, provider: str, quirk: Quirk) -> None:
+    kind, session = KINDS[provider], await harness.session()
     with kind.server() as server:
         server.script(quirk.answer(provider))
-        handle = house.registry.hook(CLIENT, kind.spec(server.url)).handle
+        handle = harness.registry.hook(CLIENT, kind.spec(server.url)).handle
         request = prompt(QUESTION, handle, session_id=session)
-        events = [event async for event in house.executions.execute(request)]
+        events = [event async for event in harness.executions.execute(request)]
     end = events[-1].completed
     assert (end.finish_reason, list(end.failed_attempts)) == (quirk.finish, [])
     kept = end.message
     assert (kept.role, kept.status, kept.sequence) == (ASSISTANT, COMPLETE, 2)
     assert "".join(part.text for part in kept.parts) == quirk.text
-    assert house.sessions.get(session).message_count == 2
+    assert harness.sessions.get(session).message_count == 2

@@ -9,13 +9,12 @@ from typing import Any
 
 import pytest
 from oblix.testing import Answer, Cut, OllamaServer, OpenAIServer, Refuse
-from oblix.v1 import executions_pb2 as pb
-from oblix.v1 import sessions_pb2
-from support.events import all_of, error_of, text_of, until
-from support.house import CLIENT, House, prompt
+from oblix.v1 import executions_pb2, sessions_pb2
+from support.drivers.events import all_of, error_of, text_of, until
+from support.drivers.execution import CLIENT, Harness, prompt
 
 from oblixd.errors import InvalidArgumentError
-from oblixd.models import hooks
+from oblixd.models import hook_spec
 from oblixd.models.base import Location
 
 Say = Callable[[str], Answer]
@@ -41,17 +40,17 @@ def cloud() -> Iterator[OpenAIServer]:
         yield server
 
 
-def hook(house: House, cloud: OpenAIServer, **options: object) -> str:
-    spec = hooks.checked(
+def hook(harness: Harness, cloud: OpenAIServer, **options: object) -> str:
+    spec = hook_spec.spec_of(
         "custom", "gpt-4o-mini", endpoint=cloud.url, location=Location.CLOUD, options=options
     )
-    return house.registry.hook(CLIENT, spec).handle
+    return harness.registry.hook(CLIENT, spec).handle
 
 
-async def mark(house: House, session_id: str) -> None:
+async def mark(harness: Harness, session_id: str) -> None:
     """Returns once it is acknowledged that the session is local-only."""
     session = sessions_pb2.Session(id=session_id, local_only=True)
-    assert (await house.sessions.update(session, ["local_only"])).local_only
+    assert (await harness.sessions.update(session, ["local_only"])).local_only
 
 
 async def ended(stream: AsyncIterator[Any]) -> str:
@@ -62,16 +61,16 @@ async def ended(stream: AsyncIterator[Any]) -> str:
         return error.reason
 
 
-async def test_while_it_waits_for_a_slot(house: House, cloud: OpenAIServer) -> None:
+async def test_while_it_waits_for_a_slot(harness: Harness, cloud: OpenAIServer) -> None:
     cloud.default = gate = Gate(cloud.default)
-    session, far = await house.session(), hook(house, cloud, max_running=1)
-    first = asyncio.create_task(ended(house.executions.execute(prompt("No secret", far))))
+    session, far = await harness.session(), hook(harness, cloud, max_running=1)
+    first = asyncio.create_task(ended(harness.executions.execute(prompt("No secret", far))))
     await asyncio.to_thread(gate.came.wait, 20)
-    waiting = house.executions.execute(prompt("A secret", far, session_id=session))
-    other = house.executions.execute(prompt("My opinion", far, session_id=await house.session()))
+    waiting = harness.executions.execute(prompt("A secret", far, session_id=session))
+    other = harness.executions.execute(prompt("My opinion", far, session_id=await harness.session()))
     await until(waiting, "queued")
     await until(other, "queued")
-    await mark(house, session)
+    await mark(harness, session)
     gate.may_answer.set()
     assert await first == "You said: No secret"
     assert await ended(waiting) == "MODEL_REFUSED_REQUEST"
@@ -80,45 +79,45 @@ async def test_while_it_waits_for_a_slot(house: House, cloud: OpenAIServer) -> N
 
 
 @pytest.mark.parametrize("fault", [Refuse(503, headers={"Retry-After": "0"}), Cut(after=0)])
-async def test_before_a_retry(house: House, cloud: OpenAIServer, fault: Any) -> None:
+async def test_before_a_retry(harness: Harness, cloud: OpenAIServer, fault: Any) -> None:
     cloud.default = gate = Gate(lambda _: Answer("never", fault=fault))
-    session = await house.session()
-    asked = prompt("A secret", hook(house, cloud), session_id=session)
-    answering = asyncio.create_task(ended(house.executions.execute(asked)))
+    session = await harness.session()
+    asked = prompt("A secret", hook(harness, cloud), session_id=session)
+    answering = asyncio.create_task(ended(harness.executions.execute(asked)))
     await asyncio.to_thread(gate.came.wait, 20)
-    await mark(house, session)
+    await mark(harness, session)
     gate.may_answer.set()
     assert await answering == "MODEL_REFUSED_REQUEST"
     assert len(cloud.requests) == 1
 
 
-@pytest.mark.parametrize("on_break", [pb.ON_BREAK_UNSPECIFIED, pb.ON_BREAK_RESTART])
+@pytest.mark.parametrize("on_break", [executions_pb2.ON_BREAK_UNSPECIFIED, executions_pb2.ON_BREAK_RESTART])
 async def test_before_a_fallback_or_a_restart(
-    house: House, server: OllamaServer, cloud: OpenAIServer, on_break: pb.OnBreak.ValueType
+    harness: Harness, server: OllamaServer, cloud: OpenAIServer, on_break: executions_pb2.OnBreak.ValueType
 ) -> None:
-    restarts = on_break == pb.ON_BREAK_RESTART
+    restarts = on_break == executions_pb2.ON_BREAK_RESTART
     fault = Cut(after=1) if restarts else Refuse(400)
     server.default = gate = Gate(lambda _: Answer("one two", fault=fault))
-    session, near = await house.session(), house.hook(server)
-    asked = prompt("A secret", near, hook(house, cloud), session_id=session, on_break=on_break)
-    answering = asyncio.create_task(error_of(house.executions.execute(asked), InvalidArgumentError))
+    session, near = await harness.session(), harness.hook(server)
+    asked = prompt("A secret", near, hook(harness, cloud), session_id=session, on_break=on_break)
+    answering = asyncio.create_task(error_of(harness.executions.execute(asked), InvalidArgumentError))
     await asyncio.to_thread(gate.came.wait, 20)
-    await mark(house, session)
+    await mark(harness, session)
     gate.may_answer.set()
     assert "local-only" in (await answering).message
     assert (len(server.requests) >= 1, cloud.requests) == (True, [])
 
 
 async def test_a_private_policy_counts_from_the_moment_that_it_is_set(
-    house: House, cloud: OpenAIServer
+    harness: Harness, cloud: OpenAIServer
 ) -> None:
     cloud.default = gate = Gate(cloud.default)
-    session, far = await house.session(), hook(house, cloud, max_running=1)
-    first = asyncio.create_task(ended(house.executions.execute(prompt("No secret", far))))
+    session, far = await harness.session(), hook(harness, cloud, max_running=1)
+    first = asyncio.create_task(ended(harness.executions.execute(prompt("No secret", far))))
     await asyncio.to_thread(gate.came.wait, 20)
-    waiting = house.executions.execute(prompt("A secret", far, session_id=session))
+    waiting = harness.executions.execute(prompt("A secret", far, session_id=session))
     await until(waiting, "queued")
-    await house.sessions.update(
+    await harness.sessions.update(
         sessions_pb2.Session(id=session, routing_policy="private"), ["routing_policy"]
     )
     gate.may_answer.set()

@@ -6,33 +6,33 @@ import asyncio
 from contextlib import aclosing
 
 from oblix.testing import Answer, OllamaServer, Stall
-from oblix.v1 import executions_pb2 as pb
-from support.events import all_of, text_of, until
-from support.house import CLIENT, House, prompt
+from oblix.v1 import executions_pb2
+from support.drivers.events import all_of, text_of, until
+from support.drivers.execution import CLIENT, Harness, prompt
 
-from oblixd.execution.caller import Caller
-from oblixd.models import hooks
+from oblixd.execution.client import ClientInfo
+from oblixd.models import hook_spec
 
 
-def hook_one_place(house: House, server: OllamaServer) -> str:
+def hook_one_place(harness: Harness, server: OllamaServer) -> str:
     """A model that takes one prompt at a time."""
-    spec = hooks.checked("ollama", "llama2", endpoint=server.url, options={"max_running": 1})
-    return house.registry.hook(CLIENT, spec).handle
+    spec = hook_spec.spec_of("ollama", "llama2", endpoint=server.url, options={"max_running": 1})
+    return harness.registry.hook(CLIENT, spec).handle
 
 
-async def test_who_waits_sees_its_place_and_then_its_answer(house: House, server: OllamaServer) -> None:
-    handle = hook_one_place(house, server)
+async def test_who_waits_sees_its_place_and_then_its_answer(harness: Harness, server: OllamaServer) -> None:
+    handle = hook_one_place(harness, server)
     server.script(Answer("a b", fault=Stall(after=1)))
-    async with aclosing(house.executions.execute(prompt("Long", handle, request_id="long"))) as first:
+    async with aclosing(harness.executions.execute(prompt("Long", handle, request_id="long"))) as first:
         await until(first, "delta")
-        waiting = house.executions.execute(prompt("Short", handle, request_id="short"))
+        waiting = harness.executions.execute(prompt("Short", handle, request_id="short"))
         started, queued = await anext(waiting), await anext(waiting)
         assert started.WhichOneof("event") == "started"
         assert (queued.queued.place, queued.queued.model) == (1, "ollama:llama2")
-        listed = house.executions.list("")[1]
-        assert (listed.state, listed.place) == (pb.EXECUTION_STATE_QUEUED, 1)
+        listed = harness.executions.list("")[1]
+        assert (listed.state, listed.place) == (executions_pb2.EXECUTION_STATE_QUEUED, 1)
         assert listed.waits_for_model == "ollama:llama2"
-        await house.executions.cancel("long")
+        await harness.executions.cancel("long")
         rest = await all_of(waiting)
     assert text_of(rest)
     timings = rest[-1].completed.message.timings
@@ -40,27 +40,27 @@ async def test_who_waits_sees_its_place_and_then_its_answer(house: House, server
     assert timings.time_to_first_token.ToNanoseconds() >= 0
 
 
-async def test_who_leaves_the_line_never_reaches_the_model(house: House, server: OllamaServer) -> None:
-    handle = hook_one_place(house, server)
+async def test_who_leaves_the_line_never_reaches_the_model(harness: Harness, server: OllamaServer) -> None:
+    handle = hook_one_place(harness, server)
     server.script(Answer("a b", fault=Stall(after=1)))
-    async with aclosing(house.executions.execute(prompt("Long", handle, request_id="long"))) as first:
+    async with aclosing(harness.executions.execute(prompt("Long", handle, request_id="long"))) as first:
         await until(first, "delta")
-        waiting = house.executions.execute(prompt("Short", handle, request_id="short"))
+        waiting = harness.executions.execute(prompt("Short", handle, request_id="short"))
         await until(waiting, "queued")
-        cancelled = await house.executions.cancel("short")
-        assert cancelled.state == pb.EXECUTION_STATE_CANCELLED
+        cancelled = await harness.executions.cancel("short")
+        assert cancelled.state == executions_pb2.EXECUTION_STATE_CANCELLED
         await waiting.aclose()
     assert len(server.requests) == 1
 
 
 async def test_one_client_with_many_prompts_does_not_make_another_wait_for_all(
-    house: House, server: OllamaServer
+    harness: Harness, server: OllamaServer
 ) -> None:
-    handle = hook_one_place(house, server)
+    handle = hook_one_place(harness, server)
     answered: list[str] = []
 
     async def ask(client: str, name: str) -> None:
-        await all_of(house.executions.execute(prompt(name, handle, request_id=name), Caller(client)))
+        await all_of(harness.executions.execute(prompt(name, handle, request_id=name), ClientInfo(client)))
         answered.append(name)
 
     async with asyncio.TaskGroup() as group:
@@ -71,29 +71,31 @@ async def test_one_client_with_many_prompts_does_not_make_another_wait_for_all(
     assert answered.index("one") <= 2
 
 
-async def test_what_nobody_waits_for_goes_last(house: House, server: OllamaServer) -> None:
-    handle = hook_one_place(house, server)
+async def test_what_nobody_waits_for_goes_last(harness: Harness, server: OllamaServer) -> None:
+    handle = hook_one_place(harness, server)
     answered: list[str] = []
 
-    async def ask(name: str, priority: pb.Priority.ValueType) -> None:
-        await all_of(house.executions.execute(prompt(name, handle, request_id=name, priority=priority)))
+    async def ask(name: str, priority: executions_pb2.Priority.ValueType) -> None:
+        await all_of(harness.executions.execute(prompt(name, handle, request_id=name, priority=priority)))
         answered.append(name)
 
     async with asyncio.TaskGroup() as group:
         for number in range(3):
-            group.create_task(ask(f"background {number}", pb.PRIORITY_BACKGROUND))
+            group.create_task(ask(f"background {number}", executions_pb2.PRIORITY_BACKGROUND))
         for number in range(3):
-            group.create_task(ask(f"interactive {number}", pb.PRIORITY_INTERACTIVE))
+            group.create_task(ask(f"interactive {number}", executions_pb2.PRIORITY_INTERACTIVE))
     assert answered[-2:] == ["background 1", "background 2"]
 
 
-async def test_who_waits_keeps_its_model_when_its_client_has_gone(house: House, server: OllamaServer) -> None:
-    handle = hook_one_place(house, server)
+async def test_who_waits_keeps_its_model_when_its_client_has_gone(
+    harness: Harness, server: OllamaServer
+) -> None:
+    handle = hook_one_place(harness, server)
     server.script(Answer("a b", fault=Stall(after=1)))
-    async with aclosing(house.executions.execute(prompt("Long", handle, request_id="long"))) as first:
+    async with aclosing(harness.executions.execute(prompt("Long", handle, request_id="long"))) as first:
         await until(first, "delta")
-        waiting = house.executions.execute(prompt("Short", handle, request_id="short"))
+        waiting = harness.executions.execute(prompt("Short", handle, request_id="short"))
         await until(waiting, "queued")
-        house.registry.unhook(CLIENT, handle)
-        await house.executions.cancel("long")
+        harness.registry.unhook(CLIENT, handle)
+        await harness.executions.cancel("long")
         assert text_of(await all_of(waiting))

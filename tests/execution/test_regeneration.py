@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 from oblix.testing import Answer, OllamaServer, Refuse, Stall
-from oblix.v1 import executions_pb2 as pb
-from oblix.v1 import messages_pb2
+from oblix.v1 import executions_pb2, messages_pb2
 from oblix.v1.sessions_pb2 import DeleteMessagesRequest, EditMessageRequest, ListMessageVersionsRequest
-from support.conversations import all_messages, say, text_of, texts
-from support.events import all_of, error_of, until
-from support.events import text_of as told
-from support.house import House, house_in, prompt
+from support.drivers.conversations import all_messages, say, text_of, texts
+from support.drivers.events import all_of, error_of, until
+from support.drivers.events import text_of as told
+from support.drivers.execution import Harness, harness_in, prompt
 
 from oblixd.errors import (
     AlreadyExistsError,
@@ -28,22 +27,24 @@ ASSISTANT, COMPLETE = messages_pb2.ROLE_ASSISTANT, messages_pb2.MESSAGE_STATUS_C
 
 
 def again(
-    house: House, server: OllamaServer, session: str, message: str, **fields: object
-) -> pb.ExecuteRequest:
-    return pb.ExecuteRequest(
-        session_id=session, regenerate_message_id=message, candidates=[house.hook(server)], **fields
+    harness: Harness, server: OllamaServer, session: str, message: str, **fields: object
+) -> executions_pb2.ExecuteRequest:
+    return executions_pb2.ExecuteRequest(
+        session_id=session, regenerate_message_id=message, candidates=[harness.hook(server)], **fields
     )
 
 
-async def ask(house: House, server: OllamaServer, session: str, text: str = "Why?", **fields: object) -> str:
+async def ask(
+    harness: Harness, server: OllamaServer, session: str, text: str = "Why?", **fields: object
+) -> str:
     """Asks, and returns the answer's id."""
-    request = prompt(text, house.hook(server), session_id=session, **fields)
-    return (await all_of(house.executions.execute(request)))[-1].completed.message.id
+    request = prompt(text, harness.hook(server), session_id=session, **fields)
+    return (await all_of(harness.executions.execute(request)))[-1].completed.message.id
 
 
-def older(house: House, session: str, sequence: int) -> list[str]:
+def older(harness: Harness, session: str, sequence: int) -> list[str]:
     request = ListMessageVersionsRequest(session_id=session, sequence=sequence)
-    return texts(list(house.sessions.message_versions(request).messages))
+    return texts(list(harness.sessions.message_versions(request).messages))
 
 
 def heard(server: OllamaServer) -> list[str]:
@@ -51,136 +52,142 @@ def heard(server: OllamaServer) -> list[str]:
     return [message["content"] for message in server.requests[-1].body["messages"]]
 
 
-async def test_the_new_answer_takes_the_place_of_the_old_one(house: House, server: OllamaServer) -> None:
+async def test_the_new_answer_takes_the_place_of_the_old_one(harness: Harness, server: OllamaServer) -> None:
     server.script("Hi.", "first", "second")
-    session = await house.session()
-    await ask(house, server, session, "Hello")
-    answer = await ask(house, server, session)
-    before = house.sessions.get(session)
-    events = await all_of(house.executions.execute(again(house, server, session, answer, request_id="new")))
-    question, renewed = all_messages(house.sessions, session)[2:]
+    session = await harness.session()
+    await ask(harness, server, session, "Hello")
+    answer = await ask(harness, server, session)
+    before = harness.sessions.get(session)
+    events = await all_of(
+        harness.executions.execute(again(harness, server, session, answer, request_id="new"))
+    )
+    question, renewed = all_messages(harness.sessions, session)[2:]
     assert told(events) == text_of(renewed) == "second"
     assert (renewed.id, renewed.sequence, renewed.version, renewed.request_id) == (answer, 4, 1, "new")
     assert events[-1].completed.message == renewed
     assert list(events[0].started.message_ids) == [question.id]
     assert heard(server) == ["Hello", "Hi.", "Why?"]
-    assert older(house, session, 4) == ["first"]
-    assert house.sessions.get(session).message_count == before.message_count == 4
-    assert house.sessions.get(session).update_time.ToNanoseconds() > before.update_time.ToNanoseconds()
+    assert older(harness, session, 4) == ["first"]
+    assert harness.sessions.get(session).message_count == before.message_count == 4
+    assert harness.sessions.get(session).update_time.ToNanoseconds() > before.update_time.ToNanoseconds()
 
 
 @pytest.mark.parametrize("named", ["question", "answer"])
-async def test_the_question_can_be_named_as_well(house: House, server: OllamaServer, named: str) -> None:
+async def test_the_question_can_be_named_as_well(harness: Harness, server: OllamaServer, named: str) -> None:
     server.script("first", "second", "third")
-    session = await house.session()
-    await ask(house, server, session)
+    session = await harness.session()
+    await ask(harness, server, session)
     for version in (1, 2):
-        question, answer = all_messages(house.sessions, session)
+        question, answer = all_messages(harness.sessions, session)
         target = {"question": question.id, "answer": answer.id}[named]
-        await all_of(house.executions.execute(again(house, server, session, target)))
-        assert all_messages(house.sessions, session)[1].version == version
-    assert older(house, session, 2) == ["second", "first"]
+        await all_of(harness.executions.execute(again(harness, server, session, target)))
+        assert all_messages(harness.sessions, session)[1].version == version
+    assert older(harness, session, 2) == ["second", "first"]
 
 
 async def test_a_question_whose_turn_failed_gets_its_answer_at_the_end(
-    house: House, server: OllamaServer
+    harness: Harness, server: OllamaServer
 ) -> None:
     server.script(Answer("x", fault=Refuse(404)), "at last")
-    session = await house.session()
+    session = await harness.session()
     await error_of(
-        house.executions.execute(prompt("Why?", house.hook(server), session_id=session)), OblixdError
+        harness.executions.execute(prompt("Why?", harness.hook(server), session_id=session)), OblixdError
     )
-    (question,) = all_messages(house.sessions, session)
-    await all_of(house.executions.execute(again(house, server, session, question.id)))
-    assert house.said(session)[1:] == [(ASSISTANT, "at last", COMPLETE)]
-    assert all_messages(house.sessions, session)[1].version == 0
+    (question,) = all_messages(harness.sessions, session)
+    await all_of(harness.executions.execute(again(harness, server, session, question.id)))
+    assert harness.said(session)[1:] == [(ASSISTANT, "at last", COMPLETE)]
+    assert all_messages(harness.sessions, session)[1].version == 0
     assert heard(server) == ["Why?"]
 
 
-async def test_an_edited_question_is_answered_as_it_is_now(house: House, server: OllamaServer) -> None:
+async def test_an_edited_question_is_answered_as_it_is_now(harness: Harness, server: OllamaServer) -> None:
     server.script("first", "second")
-    session = await house.session()
-    answer = await ask(house, server, session)
+    session = await harness.session()
+    answer = await ask(harness, server, session)
     parts = [messages_pb2.Part(text="Why not?")]
-    await house.sessions.edit_message(EditMessageRequest(session_id=session, sequence=1, parts=parts))
-    await all_of(house.executions.execute(again(house, server, session, answer)))
+    await harness.sessions.edit_message(EditMessageRequest(session_id=session, sequence=1, parts=parts))
+    await all_of(harness.executions.execute(again(harness, server, session, answer)))
     assert heard(server) == ["Why not?"]
 
 
 @pytest.mark.parametrize("fault", [Refuse(404), Refuse(400)])
 async def test_where_nothing_new_comes_the_old_answer_stays(
-    house: House, server: OllamaServer, fault: Refuse
+    harness: Harness, server: OllamaServer, fault: Refuse
 ) -> None:
     server.script("first", *[Answer("x", fault=fault)] * 3)
-    session = await house.session()
-    answer = await ask(house, server, session)
-    before = all_messages(house.sessions, session)
-    await error_of(house.executions.execute(again(house, server, session, answer)), OblixdError)
-    assert all_messages(house.sessions, session) == before
-    assert older(house, session, 2) == []
+    session = await harness.session()
+    answer = await ask(harness, server, session)
+    before = all_messages(harness.sessions, session)
+    await error_of(harness.executions.execute(again(harness, server, session, answer)), OblixdError)
+    assert all_messages(harness.sessions, session) == before
+    assert older(harness, session, 2) == []
 
 
-async def test_a_cancelled_part_is_the_new_version(house: House, server: OllamaServer) -> None:
+async def test_a_cancelled_part_is_the_new_version(harness: Harness, server: OllamaServer) -> None:
     server.script("first", Answer("one two three", fault=Stall(after=2)))
-    session = await house.session()
-    answer = await ask(house, server, session)
-    request = again(house, server, session, answer, request_id="new")
-    async with aclosing(house.executions.execute(request)) as events:
+    session = await harness.session()
+    answer = await ask(harness, server, session)
+    request = again(harness, server, session, answer, request_id="new")
+    async with aclosing(harness.executions.execute(request)) as events:
         await until(events, "delta")
-        await house.executions.cancel("new")
-    _, renewed = all_messages(house.sessions, session)
+        await harness.executions.cancel("new")
+    _, renewed = all_messages(harness.sessions, session)
     assert (renewed.status, renewed.version) == (messages_pb2.MESSAGE_STATUS_CANCELLED, 1)
-    assert older(house, session, 2) == ["first"]
-    await house.sessions.edit_message(EditMessageRequest(session_id=session, sequence=2, restore_version=0))
-    assert house.said(session)[1] == (ASSISTANT, "first", COMPLETE)
+    assert older(harness, session, 2) == ["first"]
+    await harness.sessions.edit_message(EditMessageRequest(session_id=session, sequence=2, restore_version=0))
+    assert harness.said(session)[1] == (ASSISTANT, "first", COMPLETE)
 
 
 async def test_each_request_is_told_its_own_answer_again(tmp_path: Path, server: OllamaServer) -> None:
     server.script("first", "second")
-    async with house_in(tmp_path) as house:
-        session = await house.session()
-        answer = await ask(house, server, session, request_id="old")
-        await all_of(house.executions.execute(again(house, server, session, answer, request_id="new")))
+    async with harness_in(tmp_path) as harness:
+        session = await harness.session()
+        answer = await ask(harness, server, session, request_id="old")
+        await all_of(harness.executions.execute(again(harness, server, session, answer, request_id="new")))
         parts = [messages_pb2.Part(text="by hand")]
-        await house.sessions.edit_message(EditMessageRequest(session_id=session, sequence=2, parts=parts))
-    async with house_in(tmp_path) as house:
+        await harness.sessions.edit_message(EditMessageRequest(session_id=session, sequence=2, parts=parts))
+    async with harness_in(tmp_path) as harness:
         for request_id, text in (("old", "first"), ("new", "second")):
-            assert told(await all_of(house.executions.attach(request_id, 0))) == text
+            assert told(await all_of(harness.executions.attach(request_id, 0))) == text
         repeated = await all_of(
-            house.executions.execute(again(house, server, session, answer, request_id="new"))
+            harness.executions.execute(again(harness, server, session, answer, request_id="new"))
         )
         assert told(repeated) == "second"
-        other = again(house, server, session, "another", request_id="new")
-        await error_of(house.executions.execute(other), AlreadyExistsError)
-        await house.sessions.delete_messages(DeleteMessagesRequest(session_id=session, from_sequence=1))
-        error = await error_of(house.executions.attach("new", 0), FailedPreconditionError)
+        other = again(harness, server, session, "another", request_id="new")
+        await error_of(harness.executions.execute(other), AlreadyExistsError)
+        await harness.sessions.delete_messages(DeleteMessagesRequest(session_id=session, from_sequence=1))
+        error = await error_of(harness.executions.attach("new", 0), FailedPreconditionError)
         assert error.reason == "ANSWER_DELETED"
     assert len(server.requests) == 2
 
 
 async def test_it_waits_for_its_turn_and_sees_what_stands_there_then(
-    house: House, server: OllamaServer
+    harness: Harness, server: OllamaServer
 ) -> None:
     server.script("first", Answer("second", fault=Stall(after=1)), "third")
-    session = await house.session()
-    answer = await ask(house, server, session)
-    running = prompt("And?", house.hook(server), session_id=session, request_id="running")
-    async with aclosing(house.executions.execute(running)) as events:
+    session = await harness.session()
+    answer = await ask(harness, server, session)
+    running = prompt("And?", harness.hook(server), session_id=session, request_id="running")
+    async with aclosing(harness.executions.execute(running)) as events:
         await until(events, "delta")
         waiting = asyncio.ensure_future(
-            error_of(house.executions.execute(again(house, server, session, answer)), FailedPreconditionError)
+            error_of(
+                harness.executions.execute(again(harness, server, session, answer)), FailedPreconditionError
+            )
         )
-        await house.executions.cancel("running")
+        await harness.executions.cancel("running")
     assert (await waiting).reason == "MESSAGE_NOT_LAST"
-    assert len(house.said(session)) == 4
+    assert len(harness.said(session)) == 4
 
 
-async def test_the_results_of_the_old_answers_calls_go_with_it(house: House, server: OllamaServer) -> None:
+async def test_the_results_of_the_old_answers_calls_go_with_it(
+    harness: Harness, server: OllamaServer
+) -> None:
     server.script("second")
-    session = await house.session()
+    session = await harness.session()
     call = messages_pb2.Part(tool_call=messages_pb2.ToolCallPart(call_id="a", name="look"))
     result = messages_pb2.Part(tool_result=messages_pb2.ToolResultPart(call_id="a", content="seen"))
-    _, answer, _ = await house.sessions.append(
+    _, answer, _ = await harness.sessions.append(
         session,
         [
             say("Why?"),
@@ -188,51 +195,51 @@ async def test_the_results_of_the_old_answers_calls_go_with_it(house: House, ser
             messages_pb2.Message(role=messages_pb2.ROLE_TOOL, parts=[result]),
         ],
     )
-    await all_of(house.executions.execute(again(house, server, session, answer.id)))
-    assert [text for _, text, _ in house.said(session)] == ["Why?", "second"]
-    assert house.sessions.get(session).message_count == 2
+    await all_of(harness.executions.execute(again(harness, server, session, answer.id)))
+    assert [text for _, text, _ in harness.said(session)] == ["Why?", "second"]
+    assert harness.sessions.get(session).message_count == 2
     assert heard(server) == ["Why?"]
 
 
-async def test_what_can_not_be_answered_anew_is_refused(house: House, server: OllamaServer) -> None:
-    session = await house.session()
-    greeting, *_ = await house.sessions.append(session, [say("Hi!", ASSISTANT)])
+async def test_what_can_not_be_answered_anew_is_refused(harness: Harness, server: OllamaServer) -> None:
+    session = await harness.session()
+    greeting, *_ = await harness.sessions.append(session, [say("Hi!", ASSISTANT)])
 
     async def refusal(message: str) -> tuple[type[OblixdError], str]:
         with pytest.raises(OblixdError) as caught:
-            await all_of(house.executions.execute(again(house, server, session, message)))
+            await all_of(harness.executions.execute(again(harness, server, session, message)))
         return type(caught.value), caught.value.reason
 
     assert await refusal(greeting.id) == (FailedPreconditionError, "NOTHING_TO_ANSWER")
     assert await refusal("nobody") == (NotFoundError, "MESSAGE_NOT_FOUND")
-    await house.sessions.append(session, [say("q"), say("a", ASSISTANT), say("q"), say("a", ASSISTANT)])
+    await harness.sessions.append(session, [say("q"), say("a", ASSISTANT), say("q"), say("a", ASSISTANT)])
     assert await refusal(greeting.id) == (FailedPreconditionError, "MESSAGE_NOT_LAST")
-    await house.sessions.append(session, [say("system", messages_pb2.ROLE_SYSTEM)])
-    last = all_messages(house.sessions, session)[-1]
+    await harness.sessions.append(session, [say("system", messages_pb2.ROLE_SYSTEM)])
+    last = all_messages(harness.sessions, session)[-1]
     assert await refusal(last.id) == (FailedPreconditionError, "MESSAGE_NOT_LAST")
-    assert len(house.said(session)) == 6
+    assert len(harness.said(session)) == 6
     assert not server.requests
 
 
 @pytest.mark.parametrize("change", [{"session_id": ""}, {"input": [say("x")]}, {"message": "x" * 129}])
 async def test_a_wrong_request_is_refused(
-    house: House, server: OllamaServer, change: dict[str, object]
+    harness: Harness, server: OllamaServer, change: dict[str, object]
 ) -> None:
-    request = again(house, server, await house.session(), str(change.pop("message", "m")))
+    request = again(harness, server, await harness.session(), str(change.pop("message", "m")))
     request.ClearField("session_id") if "session_id" in change else request.MergeFrom(
-        pb.ExecuteRequest(**change)
+        executions_pb2.ExecuteRequest(**change)
     )
-    await error_of(house.executions.execute(request), InvalidArgumentError)
+    await error_of(harness.executions.execute(request), InvalidArgumentError)
 
 
-async def test_routing_sees_the_question(house: House) -> None:
+async def test_routing_sees_the_question(harness: Harness) -> None:
     image = messages_pb2.Part(image=messages_pb2.ImagePart(media_type="image/png", data=b"\x89PNG"))
     asked = messages_pb2.Message(role=messages_pb2.ROLE_USER, parts=[image])
     with OllamaServer(["llama2"], capabilities=["completion"]) as blind:
-        session = await house.session()
-        await house.registry.resolve([house.hook(blind)])[0].connection.confirm_location()
-        (question,) = await house.sessions.append(session, [asked])
-        decision = house.executions.explain(again(house, blind, session, question.id))
+        session = await harness.session()
+        await harness.registry.resolve([harness.hook(blind)])[0].connection.confirm_location()
+        (question,) = await harness.sessions.append(session, [asked])
+        decision = harness.executions.explain(again(harness, blind, session, question.id))
         assert [candidate.rule for candidate in decision.candidates] == ["NO_IMAGES"]
         with pytest.raises(NotFoundError):
-            house.executions.explain(again(house, blind, session, "nobody"))
+            harness.executions.explain(again(harness, blind, session, "nobody"))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from oblixd.execution.cooldown import FAILURES, LONGEST_REST_S, REST_S, WINDOW_S, Cooldowns
 from oblixd.execution.retry import FIRST_WAIT_S, RetryBudget
 from oblixd.models.base import ModelError, ModelErrorKind
+from oblixd.router.cooldown import FAILURES, LONGEST_REST_S, REST_S, WINDOW_S, Cooldowns
 
 
 def failure(

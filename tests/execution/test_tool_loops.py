@@ -8,45 +8,50 @@ from itertools import count
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from oblix.v1 import executions_pb2
-from oblix.v1 import messages_pb2 as pb
+from oblix.v1 import executions_pb2, messages_pb2
 
 from oblixd.execution import context
-from oblixd.execution.tokens import Gauge
 from oblixd.models.base import ModelError, ModelErrorKind, Options
 from oblixd.models.egress import unrestricted
-from oblixd.models.prompts import said
+from oblixd.models.encoding import chat_messages
+from oblixd.models.tokens import TokenCounter
 
-QUESTION = pb.Message(role=pb.ROLE_USER, parts=[pb.Part(text="Look up every city.")])
+QUESTION = messages_pb2.Message(
+    role=messages_pb2.ROLE_USER, parts=[messages_pb2.Part(text="Look up every city.")]
+)
 
 
-async def hundred_each(messages: Sequence[pb.Message]) -> list[int]:
+async def hundred_each(messages: Sequence[messages_pb2.Message]) -> list[int]:
     """A tokeniser to which each message is a hundred tokens."""
     return [100] * len(messages)
 
 
-def calls(*ids: str) -> pb.Message:
-    parts = [pb.Part(tool_call=pb.ToolCallPart(call_id=one, name="weather")) for one in ids]
-    return pb.Message(role=pb.ROLE_ASSISTANT, parts=parts)
+def calls(*ids: str) -> messages_pb2.Message:
+    parts = [
+        messages_pb2.Part(tool_call=messages_pb2.ToolCallPart(call_id=one, name="weather")) for one in ids
+    ]
+    return messages_pb2.Message(role=messages_pb2.ROLE_ASSISTANT, parts=parts)
 
 
-def results(*ids: str) -> pb.Message:
-    parts = [pb.Part(tool_result=pb.ToolResultPart(call_id=one, content="snow")) for one in ids]
-    return pb.Message(role=pb.ROLE_TOOL, parts=parts)
+def results(*ids: str) -> messages_pb2.Message:
+    parts = [
+        messages_pb2.Part(tool_result=messages_pb2.ToolResultPart(call_id=one, content="snow")) for one in ids
+    ]
+    return messages_pb2.Message(role=messages_pb2.ROLE_TOOL, parts=parts)
 
 
-def text(role: pb.Role.ValueType, words: str) -> pb.Message:
-    return pb.Message(role=role, parts=[pb.Part(text=words)])
+def text(role: messages_pb2.Role.ValueType, words: str) -> messages_pb2.Message:
+    return messages_pb2.Message(role=role, parts=[messages_pb2.Part(text=words)])
 
 
-def loop(steps: int) -> list[pb.Message]:
+def loop(steps: int) -> list[messages_pb2.Message]:
     """A question, and so many calls, each with its result."""
     return [QUESTION, *(one for step in range(steps) for one in (calls(f"c{step}"), results(f"c{step}")))]
 
 
 async def built(
-    history: list[pb.Message], given: pb.Message, window: int | None, **more: bool
-) -> tuple[list[pb.Message], executions_pb2.ContextReport]:
+    history: list[messages_pb2.Message], given: messages_pb2.Message, window: int | None, **more: bool
+) -> tuple[list[messages_pb2.Message], executions_pb2.ContextReport]:
     for place, message in zip(count(1), history, strict=False):
         message.sequence, message.id = place, f"m{place}"
     material = context.Material(
@@ -58,17 +63,17 @@ async def built(
         is_local_only=unrestricted,
         include_excluded=more.pop("include_excluded", False),
     )
-    result = await context.build(material, window, Gauge(hundred_each), **more)
+    result = await context.build(material, window, TokenCounter(hundred_each), **more)
     return list(result.chat.messages), result.report
 
 
-def shape(messages: list[pb.Message]) -> list[str]:
+def shape(messages: list[messages_pb2.Message]) -> list[str]:
     """Each message in short: u, s for text, cN for a call, rN for its result."""
     return [
         " ".join(
             part.tool_call.call_id
             or part.tool_result.call_id.replace("c", "r")
-            or pb.Role.Name(message.role)[5]
+            or messages_pb2.Role.Name(message.role)[5]
             for part in message.parts
         )
         for message in messages
@@ -83,7 +88,7 @@ async def test_a_loop_that_is_longer_than_the_window_keeps_its_question_and_the_
 
 
 async def test_older_turns_go_before_steps_of_the_newest() -> None:
-    older = [text(pb.ROLE_USER, "Before"), text(pb.ROLE_ASSISTANT, "Yes")]
+    older = [text(messages_pb2.ROLE_USER, "Before"), text(messages_pb2.ROLE_ASSISTANT, "Yes")]
     everything = [*older, *loop(1), calls("c1")]
     messages, _ = await built(everything, results("c1"), 1000)
     assert shape(messages) == ["U", "A", "U", "c0", "r0", "c1", "r1"]
@@ -118,9 +123,14 @@ async def test_a_refusal_to_leave_out_counts_steps_too() -> None:
 
 
 async def test_a_turn_is_not_cut_where_a_result_would_lose_its_call() -> None:
-    history = [calls("a"), text(pb.ROLE_USER, "Meanwhile"), results("a"), text(pb.ROLE_ASSISTANT, "Snow.")]
-    history = [text(pb.ROLE_USER, "First"), *history]
-    messages, report = await built(history, text(pb.ROLE_USER, "And now?"), 550)
+    history = [
+        calls("a"),
+        text(messages_pb2.ROLE_USER, "Meanwhile"),
+        results("a"),
+        text(messages_pb2.ROLE_ASSISTANT, "Snow."),
+    ]
+    history = [text(messages_pb2.ROLE_USER, "First"), *history]
+    messages, report = await built(history, text(messages_pb2.ROLE_USER, "And now?"), 550)
     assert (shape(messages), report.omitted_messages) == (["U"], 5)
 
 
@@ -133,13 +143,13 @@ async def test_no_context_holds_a_result_without_its_call(
     turns: list[int], window: int, goes_on: bool
 ) -> None:
     ids = (f"c{number}" for number in count())
-    history: list[pb.Message] = []
+    history: list[messages_pb2.Message] = []
     for steps in turns:
-        history.append(text(pb.ROLE_USER, "Q"))
+        history.append(text(messages_pb2.ROLE_USER, "Q"))
         for call_id in (next(ids) for _ in range(steps)):
             history += [calls(call_id), results(call_id)]
     last = next(ids)
-    given_ = results(last) if goes_on else text(pb.ROLE_USER, "Q")
+    given_ = results(last) if goes_on else text(messages_pb2.ROLE_USER, "Q")
     if goes_on:
         history.append(calls(last))
     try:
@@ -149,15 +159,19 @@ async def test_no_context_holds_a_result_without_its_call(
     known = {part.tool_call.call_id for message in messages for part in message.parts} - {""}
     told = {part.tool_result.call_id for message in messages for part in message.parts} - {""}
     assert told == known
-    assert messages[0].role == pb.ROLE_USER
+    assert messages[0].role == messages_pb2.ROLE_USER
     assert len(messages) + report.omitted_messages == len(history) + 1
-    assert said(messages)[0].role == "user"
+    assert chat_messages(messages)[0].role == "user"
 
 
 async def test_what_is_marked_is_left_out_and_reported() -> None:
-    history = [text(pb.ROLE_USER, "Bad"), text(pb.ROLE_USER, "Good"), text(pb.ROLE_ASSISTANT, "Yes")]
+    history = [
+        text(messages_pb2.ROLE_USER, "Bad"),
+        text(messages_pb2.ROLE_USER, "Good"),
+        text(messages_pb2.ROLE_ASSISTANT, "Yes"),
+    ]
     history[0].exclusion.reason = "CONTENT_REFUSED"
-    now = text(pb.ROLE_USER, "And now?")
+    now = text(messages_pb2.ROLE_USER, "And now?")
     messages, report = await built(history, now, None)
     assert [message.parts[0].text for message in messages] == ["Good", "Yes", "And now?"]
     assert (report.excluded_messages, report.omitted_messages) == (1, 0)

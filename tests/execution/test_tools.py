@@ -6,96 +6,97 @@ import json
 
 import pytest
 from oblix.testing import Answer, Cut, ModelServer, OllamaServer, ToolCall
-from oblix.v1 import executions_pb2 as pb
-from oblix.v1 import messages_pb2
-from support.events import all_of
-from support.house import CLIENT, House, prompt
-from support.providers import KINDS
+from oblix.v1 import executions_pb2, messages_pb2
+from support.drivers.events import all_of
+from support.drivers.execution import CLIENT, Harness, prompt
+from support.servers.providers import KINDS
 
 from oblixd.errors import InvalidArgumentError, UnavailableError
 from oblixd.execution import answer as answers
 from oblixd.models import base
 
 CALL = ToolCall("weather", {"city": "Bern"}, "c1")
-TOOLS = [pb.ToolDefinition(name="weather", description="Tells the weather.")]
+TOOLS = [executions_pb2.ToolDefinition(name="weather", description="Tells the weather.")]
 ANSWER = Answer("Let me see.", reasoning="Hm.", tool_calls=(CALL,))
 
 
-def hook(house: House, provider: str, server: ModelServer) -> str:
-    return house.registry.hook(CLIENT, KINDS[provider].spec(server.url)).handle
+def hook(harness: Harness, provider: str, server: ModelServer) -> str:
+    return harness.registry.hook(CLIENT, KINDS[provider].spec(server.url)).handle
 
 
-def result_of(call_id: str, *candidates: str, **fields: object) -> pb.ExecuteRequest:
+def result_of(call_id: str, *candidates: str, **fields: object) -> executions_pb2.ExecuteRequest:
     result = messages_pb2.ToolResultPart(call_id=call_id, content="Snow.")
     part = messages_pb2.Part(tool_result=result)
     given = messages_pb2.Message(role=messages_pb2.ROLE_TOOL, parts=[part])
-    return pb.ExecuteRequest(input=[given], candidates=candidates, **fields)
+    return executions_pb2.ExecuteRequest(input=[given], candidates=candidates, **fields)
 
 
 @pytest.mark.parametrize("provider", KINDS)
-async def test_a_call_is_streamed_recorded_and_answered(house: House, provider: str) -> None:
-    session = await house.session()
+async def test_a_call_is_streamed_recorded_and_answered(harness: Harness, provider: str) -> None:
+    session = await harness.session()
     with KINDS[provider].server() as server:
-        handle = hook(house, provider, server)
+        handle = hook(harness, provider, server)
         server.script(ANSWER, "It snows.")
         events = await all_of(
-            house.executions.execute(prompt("Weather?", handle, session_id=session, tools=TOOLS))
+            harness.executions.execute(prompt("Weather?", handle, session_id=session, tools=TOOLS))
         )
         *_, completed = (event.completed for event in events)
         reasoning, text, call = completed.message.parts
         assert (reasoning.reasoning, text.text) == ("Hm.", "Let me see.")
         assert call.tool_call.name == "weather"
         assert json.loads(call.tool_call.arguments_json) == {"city": "Bern"}
-        assert completed.finish_reason == pb.FINISH_REASON_TOOL_CALLS
-        deltas = [event.delta for event in events if event.delta.kind == pb.DELTA_KIND_TOOL_CALL]
+        assert completed.finish_reason == executions_pb2.FINISH_REASON_TOOL_CALLS
+        deltas = [event.delta for event in events if event.delta.kind == executions_pb2.DELTA_KIND_TOOL_CALL]
         assert "".join(delta.text for delta in deltas) == call.tool_call.arguments_json
         heads = {(delta.tool_call.call_id, delta.tool_call.name) for delta in deltas}
         assert heads == {(call.tool_call.call_id, "weather")}
-        recorded, _ = house.sessions.messages(session, page_size=0, page_token="", newest_first=False)
+        recorded, _ = harness.sessions.messages(session, page_size=0, page_token="", newest_first=False)
         assert recorded[1].parts[2] == call
         answer = result_of(call.tool_call.call_id, handle, session_id=session, tools=TOOLS)
-        *_, completed = (event.completed for event in await all_of(house.executions.execute(answer)))
+        *_, completed = (event.completed for event in await all_of(harness.executions.execute(answer)))
         assert completed.message.parts[0].text == "It snows."
         sent = str(server.requests[-1].body)
         assert "Snow." in sent
         assert "Hm." not in sent
 
 
-async def test_a_call_goes_on_at_another_provider(house: House, server: OllamaServer) -> None:
+async def test_a_call_goes_on_at_another_provider(harness: Harness, server: OllamaServer) -> None:
     """Made by Ollama, which has no ids, answered by Claude, which refuses calls without an answer."""
-    session = await house.session()
+    session = await harness.session()
     server.script(Answer(tool_calls=(CALL, ToolCall("time"))))
-    asked = prompt("Weather?", house.hook(server), session_id=session, tools=TOOLS)
-    *_, completed = (event.completed for event in await all_of(house.executions.execute(asked)))
+    asked = prompt("Weather?", harness.hook(server), session_id=session, tools=TOOLS)
+    *_, completed = (event.completed for event in await all_of(harness.executions.execute(asked)))
     first, _ = (part.tool_call.call_id for part in completed.message.parts)
     with KINDS["claude"].server() as other:
-        answer = result_of(first, hook(house, "claude", other), session_id=session, tools=TOOLS)
-        *_, completed = (event.completed for event in await all_of(house.executions.execute(answer)))
+        answer = result_of(first, hook(harness, "claude", other), session_id=session, tools=TOOLS)
+        *_, completed = (event.completed for event in await all_of(harness.executions.execute(answer)))
         assert completed.message.model.startswith("claude:")
 
 
-async def test_a_model_that_cannot_be_made_to_call_is_passed_over(house: House, server: OllamaServer) -> None:
+async def test_a_model_that_cannot_be_made_to_call_is_passed_over(
+    harness: Harness, server: OllamaServer
+) -> None:
     with KINDS["custom"].server() as other:
         other.script(ANSWER)
-        handles = (house.hook(server), hook(house, "custom", other))
-        request = prompt("Weather?", *handles, tools=TOOLS, tool_choice=pb.TOOL_CHOICE_REQUIRED)
-        *_, completed = (event.completed for event in await all_of(house.executions.execute(request)))
+        handles = (harness.hook(server), hook(harness, "custom", other))
+        request = prompt("Weather?", *handles, tools=TOOLS, tool_choice=executions_pb2.TOOL_CHOICE_REQUIRED)
+        *_, completed = (event.completed for event in await all_of(harness.executions.execute(request)))
     assert [failed.reason for failed in completed.failed_attempts] == ["MODEL_REFUSED_REQUEST"]
     assert completed.message.model == "custom:gpt-4o-mini"
     assert not server.requests, "it is refused before it is sent"
-    alone = prompt("Weather?", handles[0], tools=TOOLS, tool_choice=pb.TOOL_CHOICE_REQUIRED)
+    alone = prompt("Weather?", handles[0], tools=TOOLS, tool_choice=executions_pb2.TOOL_CHOICE_REQUIRED)
     with pytest.raises(InvalidArgumentError, match="can't make a model call a tool"):
-        await all_of(house.executions.execute(alone))
+        await all_of(harness.executions.execute(alone))
 
 
-async def test_half_a_call_is_not_kept(house: House) -> None:
-    session = await house.session()
+async def test_half_a_call_is_not_kept(harness: Harness) -> None:
+    session = await harness.session()
     with KINDS["openai"].server() as server:
         server.script(Answer("Well.", tool_calls=(CALL,), fault=Cut(after=3)))
-        request = prompt("Weather?", hook(house, "openai", server), session_id=session, tools=TOOLS)
+        request = prompt("Weather?", hook(harness, "openai", server), session_id=session, tools=TOOLS)
         with pytest.raises(UnavailableError):
-            await all_of(house.executions.execute(request))
-    recorded, _ = house.sessions.messages(session, page_size=0, page_token="", newest_first=False)
+            await all_of(harness.executions.execute(request))
+    recorded, _ = harness.sessions.messages(session, page_size=0, page_token="", newest_first=False)
     assert [part.WhichOneof("kind") for part in recorded[1].parts] == ["text"]
 
 
@@ -113,7 +114,7 @@ def test_calls_that_are_written_at_the_same_time_are_kept_whole() -> None:
     assert answer.parts(whole=False) == []
 
 
-async def test_a_schema_goes_to_the_model(house: House, server: OllamaServer) -> None:
-    options = pb.GenerationOptions(response_schema='{"type":"object"}')
-    await all_of(house.executions.execute(prompt("Where?", house.hook(server), options=options)))
+async def test_a_schema_goes_to_the_model(harness: Harness, server: OllamaServer) -> None:
+    options = executions_pb2.GenerationOptions(response_schema='{"type":"object"}')
+    await all_of(harness.executions.execute(prompt("Where?", harness.hook(server), options=options)))
     assert server.requests[-1].body["format"] == {"type": "object"}

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from oblix import InvalidArgumentError, NotFoundError
 from oblix.formats import opening
-from support.chats import lines
-from support.files import problem, read
+from support.data.conversation_strategies import lines
+from support.data.import_files import problem, read
 
 MIB = 1024 * 1024
 CHAT = {"messages": [{"role": "user", "content": "Hi"}]}

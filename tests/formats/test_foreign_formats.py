@@ -9,12 +9,12 @@ import pytest
 from oblix import InvalidArgumentError
 from oblix.formats import catalog, trees
 from oblix.formats.conversations import Conversation, Fork
-from oblix.v1 import messages_pb2 as pb
-from support.chats import chatgpt, node, openwebui
+from oblix.v1 import messages_pb2
+from support.data.conversation_strategies import chatgpt, node, openwebui
 
 PICTURE = b"\x89PNG\x00"
 URL = f"data:image/png;base64,{base64.b64encode(PICTURE).decode()}"
-NAMES = {number: name.removeprefix("ROLE_").lower() for name, number in pb.Role.items()}
+NAMES = {number: name.removeprefix("ROLE_").lower() for name, number in messages_pb2.Role.items()}
 
 
 def read(value: Any, name: str | None = None) -> Conversation:
@@ -120,7 +120,7 @@ class TestChatGPT:
 
     def test_an_answer_that_was_cut_says_so(self) -> None:
         (message,) = read(chatgpt([node("a", None, "assistant", "Be", status="in_progress")])).messages
-        assert message.status == pb.MESSAGE_STATUS_INTERRUPTED
+        assert message.status == messages_pb2.MESSAGE_STATUS_INTERRUPTED
 
     @pytest.mark.parametrize(
         ("tree", "texts", "note"),
@@ -191,7 +191,10 @@ class TestOpenWebUI:
         conversation = read(openwebui(nodes), "openwebui")
         assert said(conversation) == [("user", "Why?"), ("assistant", "So.")]
         answer = conversation.messages[1]
-        assert (answer.model, answer.usage) == ("llama3:8b", pb.Usage(input_tokens=5, output_tokens=2))
+        assert (answer.model, answer.usage) == (
+            "llama3:8b",
+            messages_pb2.Usage(input_tokens=5, output_tokens=2),
+        )
         assert answer.create_time.ToJsonString() == "2023-11-14T22:13:21Z"
         assert conversation.session.source_id == "openwebui:webui-1"
 
@@ -215,11 +218,11 @@ class TestOpenWebUI:
         ]
         conversation = read(openwebui(nodes))
         question, answer = conversation.messages
-        assert question.parts[1].image == pb.ImagePart(media_type="image/png", data=PICTURE)
+        assert question.parts[1].image == messages_pb2.ImagePart(media_type="image/png", data=PICTURE)
         assert question.parts[2].text == "![image](/f/1)"
         assert len(conversation.notes) == 2
-        assert list(answer.parts) == [pb.Part(reasoning="a\nb"), pb.Part(text="So.")]
-        assert answer.status == pb.MESSAGE_STATUS_INTERRUPTED
+        assert list(answer.parts) == [messages_pb2.Part(reasoning="a\nb"), messages_pb2.Part(text="So.")]
+        assert answer.status == messages_pb2.MESSAGE_STATUS_INTERRUPTED
 
     def test_old_exports_have_a_list(self) -> None:
         chat = {"id": "1", "chat": {"title": "Old", "messages": [{"role": "user", "content": "Hi"}]}}
@@ -280,11 +283,11 @@ class TestOpenAIStyle:
         ]
         conversation = read({"messages": messages, "title": "T", "metadata": {"a": 1}}, "jsonl")
         system, question, answer = conversation.messages
-        assert system.role == pb.ROLE_SYSTEM
+        assert system.role == messages_pb2.ROLE_SYSTEM
         assert question.parts[1].image.data == PICTURE
         assert question.parts[2].text == "![image](https://example.com/a.png)"
         assert sum(conversation.notes.values()) == 2
-        assert list(answer.parts) == [pb.Part(reasoning="Hm."), pb.Part(text="Yo")]
+        assert list(answer.parts) == [messages_pb2.Part(reasoning="Hm."), messages_pb2.Part(text="Yo")]
         assert conversation.session.metadata["a"] == 1
 
     def test_tool_calls_and_their_results_are_parts(self) -> None:
@@ -294,10 +297,10 @@ class TestOpenAIStyle:
             {"role": "tool", "tool_call_id": "c1", "content": "2"},
         ]
         called, answered = read({"messages": messages}, "jsonl").messages
-        assert called.parts[0].tool_call == pb.ToolCallPart(
+        assert called.parts[0].tool_call == messages_pb2.ToolCallPart(
             call_id="c1", name="add", arguments_json='{"a": 1}'
         )
-        assert answered.parts[0].tool_result == pb.ToolResultPart(call_id="c1", content="2")
+        assert answered.parts[0].tool_result == messages_pb2.ToolResultPart(call_id="c1", content="2")
 
     def test_without_an_id_it_is_known_by_what_it_says(self) -> None:
         ids = [
@@ -342,14 +345,19 @@ class TestOpenAIStyle:
             {"role": "function", "name": "add", "content": "2"},
         ]
         called, answered = read({"messages": messages, "functions": []}, "jsonl").messages
-        assert called.parts[0].tool_call == pb.ToolCallPart(call_id="call-0", name="add", arguments_json="{}")
-        assert answered.parts[0].tool_result == pb.ToolResultPart(call_id="call-0", content="2")
+        assert called.parts[0].tool_call == messages_pb2.ToolCallPart(
+            call_id="call-0", name="add", arguments_json="{}"
+        )
+        assert answered.parts[0].tool_result == messages_pb2.ToolResultPart(call_id="call-0", content="2")
 
     def test_thoughts_are_taken_once(self) -> None:
         details = [{"type": "reasoning.text", "text": "easy"}]
         message = {"role": "assistant", "content": "4", "reasoning": "easy", "reasoning_details": details}
         conversation = read({"messages": [message]}, "jsonl")
-        assert list(conversation.messages[0].parts) == [pb.Part(reasoning="easy"), pb.Part(text="4")]
+        assert list(conversation.messages[0].parts) == [
+            messages_pb2.Part(reasoning="easy"),
+            messages_pb2.Part(text="4"),
+        ]
         assert not conversation.notes
 
     def test_items_of_responses_are_messages(self) -> None:
@@ -361,8 +369,10 @@ class TestOpenAIStyle:
         ]
         _, thought, called, answered = read({"messages": items}, "jsonl").messages
         assert thought.parts[0].reasoning == "easy"
-        assert called.parts[0].tool_call == pb.ToolCallPart(call_id="c", name="sum", arguments_json="2 2")
-        assert answered.parts[0].tool_result == pb.ToolResultPart(call_id="c", content="4")
+        assert called.parts[0].tool_call == messages_pb2.ToolCallPart(
+            call_id="c", name="sum", arguments_json="2 2"
+        )
+        assert answered.parts[0].tool_result == messages_pb2.ToolResultPart(call_id="c", content="4")
 
     def test_a_message_of_many_parts_is_divided(self) -> None:
         image = {"type": "image_url", "image_url": {"url": URL}}
@@ -415,7 +425,7 @@ def test_deepseek_s_fragments_are_parts() -> None:
         "2": {"id": "2", "parent": "1", "message": fragments(("THINK", "Hm."), ("RESPONSE", "So."))},
     }
     _, answer = read({"id": "d", "title": "T", "mapping": tree}, "deepseek").messages
-    assert list(answer.parts) == [pb.Part(reasoning="Hm."), pb.Part(text="So.")]
+    assert list(answer.parts) == [messages_pb2.Part(reasoning="Hm."), messages_pb2.Part(text="So.")]
     assert answer.model == "deepseek:r"
 
 

@@ -16,11 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oblix import InvalidArgumentError
 from oblix.formats import catalog, values
-from oblix.formats import json as session_json
-from oblix.v1 import messages_pb2 as pb
-from oblix.v1 import sessions_pb2
-from support.chats import chatgpt, lines, node, openwebui
-from support.files import found_in, problem, read
+from oblix.formats import oblix_json as session_json
+from oblix.v1 import messages_pb2, sessions_pb2
+from support.data.conversation_strategies import chatgpt, lines, node, openwebui
+from support.data.import_files import found_in, problem, read
 
 MIB = 1024 * 1024
 CHAT = {"messages": [{"role": "user", "content": "Hi"}]}
@@ -87,7 +86,11 @@ RICH = {
     "json": json.loads(
         session_json.dump(
             sessions_pb2.Session(title="t"),
-            [pb.Message(role=2, parts=[pb.Part(reasoning="r")], usage=pb.Usage(input_tokens=1))],
+            [
+                messages_pb2.Message(
+                    role=2, parts=[messages_pb2.Part(reasoning="r")], usage=messages_pb2.Usage(input_tokens=1)
+                )
+            ],
         )
     ),
     "jsonl": {

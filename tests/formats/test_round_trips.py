@@ -7,10 +7,10 @@ import json
 
 from hypothesis import given, settings
 from oblix.formats import catalog, jsonl
-from oblix.formats import json as session_json
+from oblix.formats import oblix_json as session_json
 from oblix.formats.exports import markdown
 from oblix.formats.values import values
-from support.chats import conversations
+from support.data.conversation_strategies import conversations
 
 
 def read(data: bytes):

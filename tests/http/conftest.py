@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from oblix.testing import OpenAIServer
 from oblix.v1 import endpoint_pb2, endpoint_pb2_grpc
-from support import daemon
+from support.drivers import daemon
 from support.endpoint import CONFIG, Served
 
 

@@ -11,8 +11,8 @@ import httpx
 import pytest
 from oblix.testing import Answer
 from oblix.v1 import endpoint_pb2, executions_pb2, executions_pb2_grpc
+from support.drivers.waiting import eventually
 from support.endpoint import MODEL, Served
-from support.waiting import eventually
 
 ASK = {"model": MODEL, "messages": [{"role": "user", "content": "hello"}]}
 PATHS = ["/v1/chat/completions", "/v1/responses", "/v1/messages", "/api/chat"]

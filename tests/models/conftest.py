@@ -9,9 +9,9 @@ from pathlib import Path
 import aiohttp.connector
 import pytest
 from oblix.testing import ModelServer
-from support import certificates
-from support.embedded import Connect, connecting
-from support.providers import KINDS, Kind
+from support.proxies import certificates
+from support.servers.embedded import Connect, connecting
+from support.servers.providers import KINDS, Kind
 
 from oblixd.models.base import Connection
 

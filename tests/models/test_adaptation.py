@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from oblix.testing import Answer, ModelServer
 from oblix.testing.exchange import Exchange
-from support.asking import Heard, ask, question
-from support.providers import KINDS
+from support.drivers.model_requests import Heard, ask, question
+from support.servers.providers import KINDS
 
-from oblixd.models.adaptation import Adaptations, Attempt
 from oblixd.models.base import Connection, ModelErrorKind, Reasoning
-from oblixd.models.claude import MAX_TOKENS
 from oblixd.models.embedded.connection import EmbeddedModels, EmbeddedSettings
-from oblixd.models.providers import providers
-from oblixd.models.reasoning import fitted, for_custom, for_ollama
-from oblixd.models.refusals import Refusal
+from oblixd.models.http.adaptation import Adaptations, Attempt
+from oblixd.models.http.refusals import Refusal
+from oblixd.models.providers.catalog import providers
+from oblixd.models.providers.claude import MAX_TOKENS
+from oblixd.models.providers.reasoning import fitted, for_custom, for_ollama
 
 Refused = tuple[int, object]
 

@@ -9,13 +9,13 @@ from collections.abc import Callable
 
 import brotli
 import pytest
-from support.asking import ask
-from support.providers import KINDS
+from support.drivers.model_requests import ask
 from support.raw_server import CHUNKS, playing
+from support.servers.providers import KINDS
 
-from oblixd.models import unpacking
 from oblixd.models.base import Connection, ModelErrorKind
-from oblixd.models.unpacking import STEP_BYTES, Unpacker, UnpackError
+from oblixd.models.http import unpacking
+from oblixd.models.http.unpacking import STEP_BYTES, Unpacker, UnpackError
 
 KIND = KINDS["custom"]
 PACKED = {

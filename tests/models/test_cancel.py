@@ -23,11 +23,11 @@ from oblix.testing import (
     Stall,
     Wire,
 )
-from support import ports
-from support.asking import ask, question
-from support.doors import door
-from support.providers import KINDS
-from support.waiting import eventually
+from support.drivers.model_requests import ask, question
+from support.drivers.waiting import eventually
+from support.faults import bad_ports
+from support.proxies.tcp_proxy import door
+from support.servers.providers import KINDS
 
 from oblixd.models.base import Connection
 
@@ -78,7 +78,7 @@ async def test_a_cancelled_task_frees_the_server_behind_tls(
 
 
 WAYS = pytest.mark.parametrize(
-    ("scheme", "port"), [("http", ports.deaf), ("https", ports.mute)], ids=["tcp", "tls"]
+    ("scheme", "port"), [("http", bad_ports.deaf), ("https", bad_ports.mute)], ids=["tcp", "tls"]
 )
 """Where a connection does not come about: nobody answers, or nothing is said of TLS."""
 

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 from oblix.testing import ModelServer, OllamaServer, OpenAIServer
-from oblix.v1 import messages_pb2 as pb
-from support import tree
-from support.asking import ask, chat, message
+from oblix.v1 import messages_pb2
+from support.drivers.model_requests import ask, chat, message
+from support.repository import files
 
 from oblixd.models.base import Connection, Location, ModelErrorKind
-from oblixd.models.custom import CustomConnection
-from oblixd.models.hooks import checked
-from oblixd.models.ollama import OllamaConnection
-from oblixd.models.openai import OpenAIConnection
+from oblixd.models.hook_spec import spec_of
+from oblixd.models.providers.custom import CustomConnection
+from oblixd.models.providers.ollama import OllamaConnection
+from oblixd.models.providers.openai import OpenAIConnection
 
 Keep = Callable[[Connection], Connection]
 
@@ -29,7 +29,7 @@ def after(count: int) -> Callable[[], bool]:
 
 
 def secret(is_local_only: Callable[[], bool], size: int = 0) -> Any:
-    return chat([message(pb.ROLE_USER, "A secret" + "!" * size)], is_local_only=is_local_only)
+    return chat([message(messages_pb2.ROLE_USER, "A secret" + "!" * size)], is_local_only=is_local_only)
 
 
 @pytest.fixture
@@ -46,12 +46,12 @@ def ollama() -> Iterator[OllamaServer]:
 
 @pytest.fixture
 def cloud(openai: OpenAIServer, connections: Keep) -> Connection:
-    return connections(OpenAIConnection(checked("openai", "gpt-4o-mini", endpoint=openai.url)))
+    return connections(OpenAIConnection(spec_of("openai", "gpt-4o-mini", endpoint=openai.url)))
 
 
 @pytest.fixture
 def local(ollama: OllamaServer, connections: Keep) -> Connection:
-    return connections(OllamaConnection(checked("ollama", "mine", endpoint=ollama.url)))
+    return connections(OllamaConnection(spec_of("ollama", "mine", endpoint=ollama.url)))
 
 
 @pytest.mark.parametrize("looks", range(2))
@@ -109,10 +109,10 @@ async def test_no_tokens_are_counted_in_the_cloud(
     servers: Callable[[ModelServer], ModelServer], connections: Keep, looks: int
 ) -> None:
     server = servers(_LlamaElsewhere())
-    spec = checked("custom", "any", endpoint=server.url, location=Location.CLOUD)
+    spec = spec_of("custom", "any", endpoint=server.url, location=Location.CLOUD)
     connection = connections(CustomConnection(spec))
     await connection.confirm_location()
-    asked = [message(pb.ROLE_USER, "A secret")]
+    asked = [message(messages_pb2.ROLE_USER, "A secret")]
     assert await connection.count_tokens(asked, after(looks)) is None
     assert [call.path for call in server.calls if call.method == "POST"] == []
     assert await connection.count_tokens(asked, lambda: False) is None
@@ -135,7 +135,7 @@ HOLDING_NO_PROMPT = {"/api/show", "/api/pull"}
 def test_whatever_else_is_posted_goes_through_the_one_decision() -> None:
     """`HttpClient.request` asks nobody, so what is posted by it is named here."""
     found = set()
-    for path in tree.sources("oblixd"):
+    for path in files.sources("oblixd"):
         for node in ast.walk(ast.parse(path.read_text())):
             match node:
                 case ast.Call(ast.Attribute(attr="request"), [ast.Constant("POST"), where, *_]):

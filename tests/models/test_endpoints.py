@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from oblixd.errors import InvalidArgumentError
-from oblixd.models import loops
 from oblixd.models.base import Location
 from oblixd.models.endpoints import endpoint_of, is_loopback
-from oblixd.models.hooks import checked
+from oblixd.models.hook_spec import spec_of
+from oblixd.models.http import loops
 
 
 @pytest.mark.parametrize(
@@ -65,8 +65,8 @@ def test_a_listener_of_this_daemon_is_no_endpoint(host: str) -> None:
     loops.listening("127.0.0.1", 62549)
     try:
         with pytest.raises(InvalidArgumentError, match="is this daemon itself"):
-            checked("custom", "m", endpoint=f"http://{host}:62549/v1", location=Location.LOCAL)
-        checked("custom", "m", endpoint=f"http://{host}:62550/v1", location=Location.LOCAL)
+            spec_of("custom", "m", endpoint=f"http://{host}:62549/v1", location=Location.LOCAL)
+        spec_of("custom", "m", endpoint=f"http://{host}:62550/v1", location=Location.LOCAL)
     finally:
         loops.closed("127.0.0.1", 62549)
     assert loops.came_from_here({loops.HEADER: f"other, {loops.MARKER}"})
@@ -76,5 +76,5 @@ def test_a_listener_of_this_daemon_is_no_endpoint(host: str) -> None:
 def test_a_local_model_has_no_proxy() -> None:
     options = {"proxy": "http://proxy:3128"}
     with pytest.raises(InvalidArgumentError, match="never reached through a proxy") as caught:
-        checked("custom", "m", endpoint="http://box/v1", location=Location.LOCAL, options=options)
+        spec_of("custom", "m", endpoint="http://box/v1", location=Location.LOCAL, options=options)
     assert caught.value.metadata["field"] == "options.proxy"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from oblixd.errors import InvalidArgumentError
 from oblixd.models.base import Location
-from oblixd.models.hooks import HookSpec, checked, derived_location
+from oblixd.models.hook_spec import HookSpec, derived_location, spec_of
 from oblixd.models.options import LARGEST_COUNT, ModelOptions
 
 LOCAL, CLOUD = Location.LOCAL, Location.CLOUD
@@ -47,7 +47,7 @@ LOCAL, CLOUD = Location.LOCAL, Location.CLOUD
 def test_where_a_model_runs(
     provider: str, name: str, endpoint: str, given: Location | None, location: Location
 ) -> None:
-    spec = checked(provider, name, endpoint=endpoint, location=given)
+    spec = spec_of(provider, name, endpoint=endpoint, location=given)
     assert derived_location(spec) is location
 
 
@@ -104,7 +104,7 @@ def test_where_a_model_runs(
 def test_a_wrong_hook_names_the_field(given: dict[str, object], field: str) -> None:
     arguments: dict[str, object] = {"provider": "ollama", "name": "llama2", **given}
     with pytest.raises(InvalidArgumentError) as caught:
-        checked(arguments.pop("provider"), arguments.pop("name"), **arguments)
+        spec_of(arguments.pop("provider"), arguments.pop("name"), **arguments)
     assert caught.value.metadata["field"] == field
     assert caught.value.reason == "INVALID_HOOK"
     assert "secret" not in caught.value.message + str(caught.value.metadata)
@@ -114,7 +114,7 @@ def test_a_wrong_hook_names_the_field(given: dict[str, object], field: str) -> N
 def test_any_text_as_an_endpoint_is_taken_or_refused(endpoint: str) -> None:
     for text in (endpoint, f"http://{endpoint}", f"http://host:{endpoint}"):
         with suppress(InvalidArgumentError):
-            taken = checked("ollama", "llama2", endpoint=text).endpoint
+            taken = spec_of("ollama", "llama2", endpoint=text).endpoint
             assert taken.startswith(("http://", "https://"))
             assert taken.isascii()
             assert taken.isprintable()
@@ -130,7 +130,7 @@ def test_any_text_as_an_endpoint_is_taken_or_refused(endpoint: str) -> None:
     ],
 )
 def test_the_same_endpoint_in_other_words_is_the_same_hook(one: str, other: str) -> None:
-    first, second = (checked("ollama", "llama2", endpoint=endpoint) for endpoint in (one, other))
+    first, second = (spec_of("ollama", "llama2", endpoint=endpoint) for endpoint in (one, other))
     assert first == second
     assert hash(first) == hash(second)
 
@@ -145,12 +145,12 @@ def test_whatever_differs_makes_another_hook() -> None:
         {"options": {"num_ctx": 2}},
         {"options": {}},
     ]
-    specs = [checked("ollama", "llama2", **{**base, **other}) for other in [{}, *others]]
+    specs = [spec_of("ollama", "llama2", **{**base, **other}) for other in [{}, *others]]
     assert len(set(specs)) == len(specs)
 
 
 def test_options_come_as_a_struct_carries_them() -> None:
-    spec = checked(
+    spec = spec_of(
         "ollama", "llama2", options={"num_ctx": 4096.0, "keep_alive": "-1", "context_window": 8192.0}
     )
     assert spec.options == ModelOptions(num_ctx=4096, keep_alive="-1", context_window=8192)
@@ -159,7 +159,7 @@ def test_options_come_as_a_struct_carries_them() -> None:
 
 
 def test_a_key_is_not_shown() -> None:
-    assert "canary" not in repr(checked("openai", "gpt-4o", api_key="canary"))
+    assert "canary" not in repr(spec_of("openai", "gpt-4o", api_key="canary"))
 
 
 def test_a_spec_does_not_change() -> None:

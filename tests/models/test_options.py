@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from oblix.testing import Answer, OllamaServer, OpenAIServer
 from oblix.testing.faults import Hang
-from support.asking import ask, question
+from support.drivers.model_requests import ask, question
 
 from oblixd.models.base import Location, ModelErrorKind
-from oblixd.models.claude import ClaudeConnection
-from oblixd.models.custom import CustomConnection
-from oblixd.models.hooks import checked
-from oblixd.models.ollama import OllamaConnection
-from oblixd.models.openai import OpenAIConnection
+from oblixd.models.hook_spec import spec_of
+from oblixd.models.providers.claude import ClaudeConnection
+from oblixd.models.providers.custom import CustomConnection
+from oblixd.models.providers.ollama import OllamaConnection
+from oblixd.models.providers.openai import OpenAIConnection
 
 MODEL = "gpt-4o-mini"
 
@@ -27,7 +27,7 @@ async def test_headers_parameters_and_fields_of_the_body_go_with_every_prompt(se
         "omit": ["stream_options", "temperature"],
         "key_header": "api-key",
     }
-    spec = checked("openai", MODEL, endpoint=server.url, api_key="sk-of-mine", options=options)
+    spec = spec_of("openai", MODEL, endpoint=server.url, api_key="sk-of-mine", options=options)
     heard = await ask(connections(OpenAIConnection(spec)), question("Hi", temperature=0.5))
     assert heard.text == "You said: Hi"
     (got,) = server.requests
@@ -44,7 +44,7 @@ async def test_the_times_that_a_model_is_waited_for_are_its_own(servers, connect
     server = servers(OllamaServer(["llama2"]))
     server.script(Answer("", fault=Hang()))
     options = {"first_token_timeout_s": 0.2, "idle_timeout_s": 0.2, "connect_timeout_s": 0.2}
-    spec = checked("ollama", "llama2", endpoint=server.url, options=options)
+    spec = spec_of("ollama", "llama2", endpoint=server.url, options=options)
     heard = await ask(connections(OllamaConnection(spec)))
     assert heard.error.kind is ModelErrorKind.UNREACHABLE
     assert "0.2 s" in heard.error.message
@@ -53,7 +53,7 @@ async def test_the_times_that_a_model_is_waited_for_are_its_own(servers, connect
 async def test_the_value_of_a_header_is_never_repeated(servers, connections):
     server = servers(OpenAIServer([MODEL], api_key="right"))
     options = {"headers": {"Authorization": "Bearer canary-of-mine"}}
-    spec = checked("custom", MODEL, endpoint=server.url, location=Location.CLOUD, options=options)
+    spec = spec_of("custom", MODEL, endpoint=server.url, location=Location.CLOUD, options=options)
     heard = await ask(connections(CustomConnection(spec)))
     assert heard.error.kind is ModelErrorKind.UNAUTHENTICATED
     assert "canary" not in heard.error.message
@@ -61,7 +61,7 @@ async def test_the_value_of_a_header_is_never_repeated(servers, connections):
 
 def test_the_key_stands_in_one_header_only():
     options = {"key_header": "X-Goog-Api-Key"}
-    spec = checked("claude", "claude-x", endpoint="https://gateway.example", api_key="sk-1", options=options)
+    spec = spec_of("claude", "claude-x", endpoint="https://gateway.example", api_key="sk-1", options=options)
     headers = ClaudeConnection(spec)._http.server.headers
     assert headers["X-Goog-Api-Key"] == "sk-1"
     assert "x-api-key" not in headers

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from oblixd.models.base import Location
-from oblixd.models.custom import CustomConnection
-from oblixd.models.hooks import checked
-from oblixd.models.ollama import OllamaConnection
-from oblixd.models.openai import OpenAIConnection
+from oblixd.models.hook_spec import spec_of
+from oblixd.models.http.outbound import NetworkConfig, Proxy, Trust, TrustError, clean, excluded, way_of
 from oblixd.models.options import ModelOptions
-from oblixd.models.outbound import NetworkConfig, Proxy, Trust, TrustError, clean, excluded, way_of
+from oblixd.models.providers.custom import CustomConnection
+from oblixd.models.providers.ollama import OllamaConnection
+from oblixd.models.providers.openai import OpenAIConnection
 
 PROXY = "http://me:p%40ss@proxy.test:3128"
 FAR = "https://models.example.com/v1"
@@ -67,7 +67,7 @@ def test_loopback_and_local_models_never_go_through_a_proxy(endpoint, options, i
 )
 def test_a_connection_asks_for_its_way_each_time(connect, provider, endpoint, location, proxied) -> None:
     network = NetworkConfig()
-    spec = checked(provider, "m", endpoint=endpoint, location=location)
+    spec = spec_of(provider, "m", endpoint=endpoint, location=location)
     connection = connect(spec, network=lambda: network)
     assert connection.way().proxy is None
     network = NetworkConfig(PROXY)

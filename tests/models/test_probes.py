@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import pytest
 from oblix.testing import ModelServer, OllamaServer, OpenAIServer
-from support.asking import ask
+from support.drivers.model_requests import ask
 
 from oblixd.models.base import Connection, Location, ModelErrorKind, State
-from oblixd.models.custom import CustomConnection
-from oblixd.models.hooks import checked
-from oblixd.models.ollama import OllamaConnection
-from oblixd.models.openai import OpenAIConnection
+from oblixd.models.hook_spec import spec_of
+from oblixd.models.providers.custom import CustomConnection
+from oblixd.models.providers.ollama import OllamaConnection
+from oblixd.models.providers.openai import OpenAIConnection
 
 Servers = Callable[[ModelServer], ModelServer]
 Connections = Callable[[Connection], Connection]
@@ -34,7 +34,7 @@ async def test_a_name_without_a_tag_means_latest(
     servers: Servers, connections: Connections, pulled: str, name: str, state: State
 ) -> None:
     server = servers(OllamaServer([pulled]))
-    connection = connections(OllamaConnection(checked("ollama", name, endpoint=server.url)))
+    connection = connections(OllamaConnection(spec_of("ollama", name, endpoint=server.url)))
     status = await connection.probe()
     assert status.state is state
     assert (f"ollama pull {name}" in status.reason) == (state is State.UNAVAILABLE)
@@ -42,7 +42,7 @@ async def test_a_name_without_a_tag_means_latest(
 
 async def test_what_is_not_pulled_says_how_to_pull_it(servers: Servers, connections: Connections) -> None:
     server = servers(OllamaServer(["llama2"]))
-    connection = connections(OllamaConnection(checked("ollama", "mistral", endpoint=server.url)))
+    connection = connections(OllamaConnection(spec_of("ollama", "mistral", endpoint=server.url)))
     error = (await ask(connection)).error
     assert error is not None
     assert error.kind is ModelErrorKind.NOT_PULLED
@@ -54,10 +54,10 @@ async def test_a_hosted_model_under_a_local_name_is_in_the_cloud(
 ) -> None:
     """`ollama cp gpt-oss:120b-cloud mine` makes such a name."""
     server = servers(OllamaServer(["llama2"], remote=["mine"]))
-    mine = connections(OllamaConnection(checked("ollama", "mine", endpoint=server.url)))
-    own = connections(OllamaConnection(checked("ollama", "llama2", endpoint=server.url)))
+    mine = connections(OllamaConnection(spec_of("ollama", "mine", endpoint=server.url)))
+    own = connections(OllamaConnection(spec_of("ollama", "llama2", endpoint=server.url)))
     told = connections(
-        OllamaConnection(checked("ollama", "mine", endpoint=server.url, location=Location.LOCAL))
+        OllamaConnection(spec_of("ollama", "mine", endpoint=server.url, location=Location.LOCAL))
     )
     for connection in (mine, own, told):
         assert (await connection.probe()).state in {State.READY, State.IDLE}
@@ -66,7 +66,7 @@ async def test_a_hosted_model_under_a_local_name_is_in_the_cloud(
 
 async def test_a_model_that_is_not_listed(servers: Servers, connections: Connections) -> None:
     server = servers(OpenAIServer(["gpt-4o"]))
-    connection = connections(OpenAIConnection(checked("openai", "gpt-9", endpoint=server.url)))
+    connection = connections(OpenAIConnection(spec_of("openai", "gpt-9", endpoint=server.url)))
     assert (await connection.probe()).state is State.UNAVAILABLE
     error = (await ask(connection)).error
     assert error is not None
@@ -77,13 +77,13 @@ async def test_other_servers_answer_to_names_that_they_do_not_list(
     servers: Servers, connections: Connections
 ) -> None:
     server = servers(OpenAIServer(["model.gguf"]))
-    spec = checked("custom", "any", endpoint=server.url, location=Location.LOCAL)
+    spec = spec_of("custom", "any", endpoint=server.url, location=Location.LOCAL)
     assert (await connections(CustomConnection(spec)).probe()).state is State.READY
 
 
 async def test_what_the_last_try_said_stays_to_be_read(servers: Servers, connections: Connections) -> None:
     server = servers(OllamaServer([]))
-    connection = connections(OllamaConnection(checked("ollama", "llama2", endpoint=server.url)))
+    connection = connections(OllamaConnection(spec_of("ollama", "llama2", endpoint=server.url)))
     assert connection.status().reason == ""
     await connection.probe()
     assert connection.status().state is State.UNKNOWN

@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 import pytest
 from oblix.testing import Cut, End, HangUp, ModelServer, OllamaServer, Page, Refuse, Report
-from support.waiting import eventually
+from support.drivers.waiting import eventually
 
 from oblixd.errors import InvalidArgumentError
 from oblixd.models.base import ModelError, ModelErrorKind

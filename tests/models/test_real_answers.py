@@ -13,9 +13,9 @@ import pytest
 from support.answers import DONE, begun, block, both, claude, delta, piece, sse, stop, whole
 
 from oblixd.models.base import Finish, ModelErrorKind, TokenCounts
-from oblixd.models.claude_messages import MessageDecoder
-from oblixd.models.completions import CompletionDecoder
-from oblixd.models.ollama import OllamaDecoder
+from oblixd.models.providers.claude_messages import MessageDecoder
+from oblixd.models.providers.completions import CompletionDecoder
+from oblixd.models.providers.ollama import OllamaDecoder
 
 HELLO = [delta(content="Hel"), delta(content="lo"), stop()]
 TEXTS = {

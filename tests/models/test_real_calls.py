@@ -12,9 +12,9 @@ import pytest
 from support.answers import begun, both, call, claude, delta, piece, sse, stop, whole
 
 from oblixd.models.base import Finish, ModelErrorKind
-from oblixd.models.claude_messages import MessageDecoder
-from oblixd.models.completions import CompletionDecoder
-from oblixd.models.ollama import OllamaDecoder
+from oblixd.models.providers.claude_messages import MessageDecoder
+from oblixd.models.providers.completions import CompletionDecoder
+from oblixd.models.providers.ollama import OllamaDecoder
 
 BERN = '{"city": "Bern"}'
 CET = '{"zone": "CET"}'

@@ -7,11 +7,11 @@ import json
 import pytest
 
 from oblixd.models.base import ModelErrorKind
-from oblixd.models.failures import Peer
-from oblixd.models.refusals import Refusal, judge
+from oblixd.models.http.refusals import Refusal, judge
+from oblixd.models.http.server import ServerErrors
 
 E = ModelErrorKind
-PEER = Peer(title="The endpoint", endpoint="http://127.0.0.1:1")
+PEER = ServerErrors(title="The endpoint", endpoint="http://127.0.0.1:1")
 
 
 def openai(message: str, kind: str = "invalid_request_error", code: object = None) -> bytes:

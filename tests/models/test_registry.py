@@ -8,23 +8,24 @@ from pathlib import Path
 
 import pytest
 from oblix.testing import Answer, ModelServer, OllamaServer, OpenAIServer
-from support.asking import ask
-from support.doors import door
-from support.waiting import eventually
+from support.drivers.model_requests import ask
+from support.drivers.waiting import eventually
+from support.proxies.tcp_proxy import door
 
 from oblixd.errors import FailedPreconditionError
-from oblixd.models import hooks, leaving
+from oblixd.models import hook_spec
+from oblixd.models import registry as registry_module
 from oblixd.models.base import Location, ModelErrorKind
 from oblixd.models.embedded.connection import EmbeddedModels, EmbeddedSettings
-from oblixd.models.hooks import HookSpec, checked
-from oblixd.models.ollama import OllamaConnection
-from oblixd.models.openai import OpenAIConnection
-from oblixd.models.providers import providers
+from oblixd.models.hook_spec import HookSpec, spec_of
+from oblixd.models.providers.catalog import providers
+from oblixd.models.providers.ollama import OllamaConnection
+from oblixd.models.providers.openai import OpenAIConnection
 from oblixd.models.registry import SILENCE_S, Registry
 
 PROVIDERS = {"ollama": OllamaConnection, "openai": OpenAIConnection}
-LLAMA = checked("ollama", "llama2")
-MISTRAL = checked("ollama", "mistral")
+LLAMA = spec_of("ollama", "llama2")
+MISTRAL = spec_of("ollama", "mistral")
 
 
 class Clock:
@@ -51,20 +52,20 @@ async def registry(clock: Clock) -> AsyncIterator[Registry]:
 
 async def test_the_same_hook_is_the_same_handle_for_all(registry: Registry) -> None:
     first = registry.hook("a", LLAMA)
-    assert registry.hook("a", checked("ollama", "llama2", endpoint="http://localhost:11434/")) is first
+    assert registry.hook("a", spec_of("ollama", "llama2", endpoint="http://localhost:11434/")) is first
     assert registry.hook("b", LLAMA) is first
     assert first.id == "ollama:llama2"
 
 
 async def test_two_keys_are_two_connections(registry: Registry) -> None:
-    one, other = (registry.hook("a", checked("openai", "gpt-4o", api_key=key)) for key in ("k1", "k2"))
+    one, other = (registry.hook("a", spec_of("openai", "gpt-4o", api_key=key)) for key in ("k1", "k2"))
     assert one.handle != other.handle
     assert one.connection is not other.connection
     assert one.id == other.id
 
 
 async def test_handles_can_not_be_guessed(registry: Registry) -> None:
-    handles = [registry.hook("a", checked("ollama", f"m{number}")).handle for number in range(100)]
+    handles = [registry.hook("a", spec_of("ollama", f"m{number}")).handle for number in range(100)]
     assert len(set(handles)) == 100
     assert all(len(handle) >= 32 for handle in handles)
 
@@ -88,7 +89,7 @@ async def test_an_unknown_handle_is_refused(registry: Registry) -> None:
 
 async def test_without_handles_the_configured_models_serve() -> None:
     registry = Registry(PROVIDERS, [LLAMA, MISTRAL])
-    hooked = registry.hook("a", checked("openai", "gpt-4o", endpoint="http://127.0.0.1:1"))
+    hooked = registry.hook("a", spec_of("openai", "gpt-4o", endpoint="http://127.0.0.1:1"))
     assert [hook.id for hook in registry.resolve([])] == ["ollama:llama2", "ollama:mistral"]
     assert [hook.handle for hook in registry.resolve([])] == ["", ""]
     assert [hook.id for hook in registry.listed("a")] == ["ollama:llama2", "ollama:mistral", "openai:gpt-4o"]
@@ -100,7 +101,7 @@ async def test_without_handles_the_configured_models_serve() -> None:
 async def test_the_servers_of_all_models_are_told_apart_by_where_they_run() -> None:
     registry = Registry(PROVIDERS, [LLAMA, MISTRAL])
     for name in ("gpt-4o", "gpt-4o-mini"):
-        registry.hook("a", checked("openai", name, endpoint="http://127.0.0.1:1"))
+        registry.hook("a", spec_of("openai", name, endpoint="http://127.0.0.1:1"))
     assert registry.origins(Location.CLOUD) == ["http://127.0.0.1:1"]
     assert registry.origins(Location.LOCAL) == ["http://localhost:11434"]
     registry.unhook("a", "")
@@ -162,7 +163,7 @@ async def test_a_running_answer_ends_although_its_handle_went(
 ) -> None:
     server = servers(OllamaServer())
     server.script(Answer("One two three", tokens_per_second=50))
-    hook = registry.hook("a", checked("ollama", "llama2", endpoint=server.url))
+    hook = registry.hook("a", spec_of("ollama", "llama2", endpoint=server.url))
     asking = asyncio.create_task(ask(hook.connection))
     await asyncio.to_thread(server.wait_for_requests, 1)
     registry.unhook("a", hook.handle)
@@ -178,10 +179,10 @@ async def test_what_is_hooked_or_configured_has_its_way_open(
 ) -> None:
     server = servers(OpenAIServer())
     async with door(server.url.removesuffix("/v1")) as (watched, url):
-        registry = Registry(PROVIDERS, [checked("openai", "gpt-4o", endpoint=url)])
+        registry = Registry(PROVIDERS, [spec_of("openai", "gpt-4o", endpoint=url)])
         registry.keep_warm()
         await eventually(lambda: watched.open == 1)
-        hooked = registry.hook("a", checked("openai", "gpt-4o-mini", endpoint=url))
+        hooked = registry.hook("a", spec_of("openai", "gpt-4o-mini", endpoint=url))
         await eventually(lambda: watched.open == 2)
         registry.unhook("a", hooked.handle)
         await eventually(lambda: watched.open == 1)
@@ -195,7 +196,7 @@ async def test_who_comes_back_finds_the_way_still_open(servers: Callable[[ModelS
     server = servers(OpenAIServer())
     async with door(server.url.removesuffix("/v1")) as (watched, url):
         registry = Registry(PROVIDERS, [])
-        spec = checked("openai", "gpt-4o-mini", endpoint=url)
+        spec = spec_of("openai", "gpt-4o-mini", endpoint=url)
         for client in ("a", "b", "c"):
             hooked = registry.hook(client, spec)
             await eventually(lambda: watched.open == 1)
@@ -212,11 +213,11 @@ async def test_who_comes_back_finds_the_way_still_open(servers: Callable[[ModelS
 async def test_nobody_is_waited_for_longer_than_a_while(
     servers: Callable[[ModelServer], ModelServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leaving, "LINGER_S", 0.01)
+    monkeypatch.setattr(registry_module, "LINGER_S", 0.01)
     server = servers(OpenAIServer())
     async with door(server.url.removesuffix("/v1")) as (watched, url):
         registry = Registry(PROVIDERS, [])
-        registry.hook("a", checked("openai", "gpt-4o-mini", endpoint=url))
+        registry.hook("a", spec_of("openai", "gpt-4o-mini", endpoint=url))
         await eventually(lambda: watched.open == 1)
         registry.unhook("a", "")
         await eventually(lambda: watched.open == 0)
@@ -226,10 +227,10 @@ async def test_nobody_is_waited_for_longer_than_a_while(
 async def test_closing_ends_running_answers(servers: Callable[[ModelServer], ModelServer]) -> None:
     server = servers(OllamaServer())
     server.default = lambda _: Answer("One two three", tokens_per_second=0.1)
-    spec = checked("ollama", "llama2", endpoint=server.url)
+    spec = spec_of("ollama", "llama2", endpoint=server.url)
     registry = Registry(PROVIDERS, [spec])
-    kept = registry.hook("a", checked("ollama", "llama2", endpoint=server.url, api_key="k"))
-    gone = registry.hook("a", checked("ollama", "llama2", endpoint=server.url, api_key="l"))
+    kept = registry.hook("a", spec_of("ollama", "llama2", endpoint=server.url, api_key="k"))
+    gone = registry.hook("a", spec_of("ollama", "llama2", endpoint=server.url, api_key="l"))
     asking = [asyncio.create_task(ask(hook.connection)) for hook in [*registry.resolve([]), kept, gone]]
     await asyncio.to_thread(server.wait_for_requests, 3)
     registry.unhook("a", gone.handle)
@@ -249,7 +250,7 @@ async def _tasks_end() -> None:
 
 def test_every_provider_has_a_factory(tmp_path: Path) -> None:
     made = providers(EmbeddedModels(EmbeddedSettings(tmp_path, tmp_path)))
-    assert set(made) == set(hooks.PROVIDERS)
+    assert set(made) == set(hook_spec.PROVIDERS)
     for provider in made:
         spec = HookSpec(provider, "any", "" if provider == "embedded" else "http://127.0.0.1:1")
         connection = made[provider](spec)
@@ -258,7 +259,7 @@ def test_every_provider_has_a_factory(tmp_path: Path) -> None:
 
 async def test_everyone_s_models_are_listed_once_and_without_others_handles(registry: Registry) -> None:
     mine = registry.hook("me", LLAMA)
-    for other in (LLAMA, MISTRAL, checked("ollama", "mistral", options={"num_ctx": 512})):
+    for other in (LLAMA, MISTRAL, spec_of("ollama", "mistral", options={"num_ctx": 512})):
         registry.hook("you", other)
     listed = registry.everyone("me")
     assert [(hook.id, hook.handle) for hook in listed] == [(mine.id, mine.handle), ("ollama:mistral", "")]

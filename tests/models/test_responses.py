@@ -7,19 +7,19 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from oblix.v1 import messages_pb2 as pb
-from support.asking import ask, message, question
+from oblix.v1 import messages_pb2
+from support.drivers.model_requests import ask, message, question
 from support.raw_server import HEAD, playing, refusal
 
 from oblixd.models.base import ChatRequest, Connection, ContentKind, Finish, ModelError, Options, Tool
 from oblixd.models.egress import unrestricted
-from oblixd.models.failures import Peer
-from oblixd.models.hooks import checked
-from oblixd.models.openai import OpenAIConnection
-from oblixd.models.prompts import said
-from oblixd.models.responses import ResponseDecoder, response_body
+from oblixd.models.encoding import chat_messages
+from oblixd.models.hook_spec import spec_of
+from oblixd.models.http.server import ServerErrors
+from oblixd.models.providers.openai import OpenAIConnection
+from oblixd.models.providers.responses import ResponseDecoder, response_body
 
-PEER = Peer(title="OpenAI", endpoint="http://x")
+PEER = ServerErrors(title="OpenAI", endpoint="http://x")
 Connections = Callable[[Connection], Connection]
 ONLY = json.dumps(
     {
@@ -239,18 +239,20 @@ def test_an_end_that_is_no_success(status: str) -> None:
 
 
 def test_the_request() -> None:
-    call = pb.Part(tool_call=pb.ToolCallPart(call_id="c1", name="weather", arguments_json='{"city":"Bern"}'))
-    result = pb.Part(tool_result=pb.ToolResultPart(call_id="c1", content="rain"))
-    picture = pb.Part(image=pb.ImagePart(media_type="image/png", data=b"x"))
+    call = messages_pb2.Part(
+        tool_call=messages_pb2.ToolCallPart(call_id="c1", name="weather", arguments_json='{"city":"Bern"}')
+    )
+    result = messages_pb2.Part(tool_result=messages_pb2.ToolResultPart(call_id="c1", content="rain"))
+    picture = messages_pb2.Part(image=messages_pb2.ImagePart(media_type="image/png", data=b"x"))
     context = [
-        message(pb.ROLE_SYSTEM, "Be brief"),
-        message(pb.ROLE_USER, "Hi", picture),
-        message(pb.ROLE_ASSISTANT, "Let me see", call),
-        message(pb.ROLE_TOOL, result),
+        message(messages_pb2.ROLE_SYSTEM, "Be brief"),
+        message(messages_pb2.ROLE_USER, "Hi", picture),
+        message(messages_pb2.ROLE_ASSISTANT, "Let me see", call),
+        message(messages_pb2.ROLE_TOOL, result),
     ]
     options = Options(max_tokens=9, response_schema='{"type":"object"}')
     request = ChatRequest(context, options, (Tool("weather"),), is_local_only=unrestricted)
-    body = response_body("m", request, said(context), PEER)
+    body = response_body("m", request, chat_messages(context), PEER)
     assert body["input"] == [
         {"role": "system", "content": [{"type": "input_text", "text": "Be brief"}]},
         {
@@ -276,7 +278,7 @@ def test_what_these_calls_do_not_have_is_said(options: dict[str, Any]) -> None:
 
 
 def connection_to(url: str, **options: object) -> OpenAIConnection:
-    return OpenAIConnection(checked("openai", "gpt-5-pro", endpoint=url, options=options))
+    return OpenAIConnection(spec_of("openai", "gpt-5-pro", endpoint=url, options=options))
 
 
 async def test_the_servers_answer_decides_and_is_remembered(connections: Connections) -> None:

@@ -8,8 +8,8 @@ from contextlib import aclosing
 
 import pytest
 from oblix.testing import Answer, Dribble, HangUp, InStream, ModelServer, OpenAIServer, Wire
-from support.asking import ask, question
-from support.providers import KINDS, Kind
+from support.drivers.model_requests import ask, question
+from support.servers.providers import KINDS, Kind
 
 from oblixd.models.base import Connection, Finish, Finished, ModelErrorKind, State, TokenCounts
 
@@ -176,18 +176,18 @@ async def test_a_connection_that_retires_lets_its_streams_end(
 async def test_the_key_goes_to_the_server_and_nowhere_else(
     kind: Kind, servers: Callable[[ModelServer], ModelServer], connections: Callable[..., Connection]
 ) -> None:
-    canary = "sk-canary-0123456789"
-    server = servers(kind.server(**({} if kind.provider == "ollama" else {"api_key": canary})))
-    right = connections(kind.connect(kind.spec(server.url, canary)))
+    leak_mark = "sk-canary-0123456789"
+    server = servers(kind.server(**({} if kind.provider == "ollama" else {"api_key": leak_mark})))
+    right = connections(kind.connect(kind.spec(server.url, leak_mark)))
     assert (await ask(right)).error is None
-    assert any(canary in value for value in server.requests[0].headers.values())
-    seen = [repr(right), repr(kind.spec(server.url, canary)), str(server.requests[0].body)]
-    wrong = canary + "x"
+    assert any(leak_mark in value for value in server.requests[0].headers.values())
+    seen = [repr(right), repr(kind.spec(server.url, leak_mark)), str(server.requests[0].body)]
+    wrong = leak_mark + "x"
     refused = await ask(connections(kind.connect(kind.spec(server.url, wrong))))
     if refused.error is not None:
         assert refused.error.kind is ModelErrorKind.UNAUTHENTICATED
         seen += [refused.error.message, repr(refused.error)]
-    assert not [text for text in seen if canary in text]
+    assert not [text for text in seen if leak_mark in text]
 
 
 def test_the_test_server_repeats_a_wrong_key_in_its_error() -> None:

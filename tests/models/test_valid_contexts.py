@@ -8,36 +8,47 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from oblix.v1 import messages_pb2 as pb
+from oblix.v1 import messages_pb2
 from support.answers import begun, both, call, claude, delta, piece, sse, stop
-from support.asking import chat, message
-from support.providers import KINDS
+from support.drivers.model_requests import chat, message
+from support.servers.providers import KINDS
 
-from oblixd.models.claude_messages import MessageDecoder
-from oblixd.models.completions import CompletionDecoder
-from oblixd.models.prompts import NO_RESULT, said
+from oblixd.models.encoding import NO_RESULT, chat_messages
+from oblixd.models.providers.claude_messages import MessageDecoder
+from oblixd.models.providers.completions import CompletionDecoder
 
-SYSTEM, USER, ASSISTANT, TOOL = pb.ROLE_SYSTEM, pb.ROLE_USER, pb.ROLE_ASSISTANT, pb.ROLE_TOOL
-PICTURE = pb.ImagePart(media_type="image/png", data=b"png")
+SYSTEM, USER, ASSISTANT, TOOL = (
+    messages_pb2.ROLE_SYSTEM,
+    messages_pb2.ROLE_USER,
+    messages_pb2.ROLE_ASSISTANT,
+    messages_pb2.ROLE_TOOL,
+)
+PICTURE = messages_pb2.ImagePart(media_type="image/png", data=b"png")
 
 
-def calls(*ids: str, name: str = "weather", arguments: str = "{}") -> pb.Message:
+def calls(*ids: str, name: str = "weather", arguments: str = "{}") -> messages_pb2.Message:
     parts = [
-        pb.Part(tool_call=pb.ToolCallPart(call_id=one, name=name, arguments_json=arguments)) for one in ids
+        messages_pb2.Part(
+            tool_call=messages_pb2.ToolCallPart(call_id=one, name=name, arguments_json=arguments)
+        )
+        for one in ids
     ]
-    return pb.Message(role=ASSISTANT, parts=parts)
+    return messages_pb2.Message(role=ASSISTANT, parts=parts)
 
 
-def results(*ids: str) -> pb.Message:
-    parts = [pb.Part(tool_result=pb.ToolResultPart(call_id=one, content=f"of {one}")) for one in ids]
-    return pb.Message(role=TOOL, parts=parts)
+def results(*ids: str) -> messages_pb2.Message:
+    parts = [
+        messages_pb2.Part(tool_result=messages_pb2.ToolResultPart(call_id=one, content=f"of {one}"))
+        for one in ids
+    ]
+    return messages_pb2.Message(role=TOOL, parts=parts)
 
 
-def shown(*messages: pb.Message) -> list[tuple[str, str]]:
+def shown(*messages: messages_pb2.Message) -> list[tuple[str, str]]:
     """Each message in short: its role, and its text, its calls or its results."""
     return [
         (one.role, one.text or " ".join([*(c.call_id for c in one.calls), *(r.content for r in one.results)]))
-        for one in said(messages)
+        for one in chat_messages(messages)
     ]
 
 
@@ -68,14 +79,19 @@ CONTEXTS = {
         [("user", "Weather?"), ("user", "Well?")],
     ),
     "an answer's picture is left out": (
-        [ASK, pb.Message(role=ASSISTANT, parts=[pb.Part(text="Here:"), pb.Part(image=PICTURE)])],
+        [
+            ASK,
+            messages_pb2.Message(
+                role=ASSISTANT, parts=[messages_pb2.Part(text="Here:"), messages_pb2.Part(image=PICTURE)]
+            ),
+        ],
         [("user", "Weather?"), ("assistant", "Here:\n(An image stood here.)")],
     ),
 }
 
 
 @pytest.mark.parametrize(("messages", "sent"), CONTEXTS.values(), ids=CONTEXTS)
-def test_a_context_is_made_valid(messages: list[pb.Message], sent: list[tuple[str, str]]) -> None:
+def test_a_context_is_made_valid(messages: list[messages_pb2.Message], sent: list[tuple[str, str]]) -> None:
     assert shown(*messages) == sent
 
 
@@ -84,26 +100,30 @@ def test_a_context_is_made_valid(messages: list[pb.Message], sent: list[tuple[st
     ["functions.weather:0", "weather 1", "c" * 41, "", "\u00fc", "call/1", "chatcmpl-tool-" + "0" * 32],
 )
 def test_ids_are_written_so_that_openai_and_claude_take_them(call_id: str) -> None:
-    assistant, tool = said([ASK, calls(call_id), results(call_id)])[1:]
+    assistant, tool = chat_messages([ASK, calls(call_id), results(call_id)])[1:]
     sent = assistant.calls[0].call_id
     assert re.fullmatch(r"[a-zA-Z0-9_-]{1,40}", sent)
     assert tool.results[0].call_id == sent
-    assert said([ASK, calls(call_id)])[1].calls[0].call_id == sent, "the same each time: servers keep a cache"
+    assert chat_messages([ASK, calls(call_id)])[1].calls[0].call_id == sent, (
+        "the same each time: servers keep a cache"
+    )
 
 
 def test_an_id_that_is_good_stays() -> None:
-    assert said([ASK, calls("toolu_01A-b")])[1].calls[0].call_id == "toolu_01A-b"
+    assert chat_messages([ASK, calls("toolu_01A-b")])[1].calls[0].call_id == "toolu_01A-b"
 
 
 def test_an_id_that_comes_again_in_a_later_turn_is_another() -> None:
     """Kimi counts its calls anew in each answer."""
-    context = said([ASK, calls("call_0"), results("call_0"), ASK, calls("call_0"), results("call_0")])
+    context = chat_messages(
+        [ASK, calls("call_0"), results("call_0"), ASK, calls("call_0"), results("call_0")]
+    )
     sent = [[*one.calls, *one.results][0].call_id for one in context if one.calls or one.results]
     assert sent[0] == sent[1] != sent[2] == sent[3]
 
 
 def test_names_and_arguments_are_such_as_servers_take() -> None:
-    call_ = said([ASK, calls("a", name="functions.weather now", arguments='{"city": ')])[1].calls[0]
+    call_ = chat_messages([ASK, calls("a", name="functions.weather now", arguments='{"city": ')])[1].calls[0]
     assert call_.name == "functions_weather_now"
     kind = KINDS["openai"]
     body = kind.connect(kind.spec("http://127.0.0.1:1")).body(chat([ASK, calls("a", arguments='{"city": ')]))
@@ -117,7 +137,7 @@ def test_system_messages_in_the_middle_reach_claude_at_its_head() -> None:
     assert [one["role"] for one in body["messages"]] == ["user"]
 
 
-def body_of(name: str, *messages: pb.Message) -> dict[str, Any]:
+def body_of(name: str, *messages: messages_pb2.Message) -> dict[str, Any]:
     kind = KINDS[name]
     sent: dict[str, Any] = kind.connect(kind.spec("http://127.0.0.1:1")).body(chat(messages))
     return sent
@@ -213,17 +233,17 @@ STATES = {
 }
 
 
-def answered(wire: bytes, author: str, decoder: Any = CompletionDecoder) -> pb.Message:
+def answered(wire: bytes, author: str, decoder: Any = CompletionDecoder) -> messages_pb2.Message:
     """Record an answer as the execution does."""
     heard = both(decoder, wire)
     assert heard.finished is not None
-    parts = [pb.Part(reasoning=heard.reasoning)] if heard.reasoning else []
-    parts += [pb.Part(text=heard.text)] if heard.text else []
+    parts = [messages_pb2.Part(reasoning=heard.reasoning)] if heard.reasoning else []
+    parts += [messages_pb2.Part(text=heard.text)] if heard.text else []
     for (name, arguments), call_id in zip(heard.calls, heard.ids, strict=True):
-        made = pb.ToolCallPart(call_id=call_id, name=name, arguments_json=arguments)
-        parts.append(pb.Part(tool_call=made))
-    state = pb.ProviderState(author=author, json=heard.finished.state)
-    return pb.Message(role=ASSISTANT, parts=parts, provider_state=state)
+        made = messages_pb2.ToolCallPart(call_id=call_id, name=name, arguments_json=arguments)
+        parts.append(messages_pb2.Part(tool_call=made))
+    state = messages_pb2.ProviderState(author=author, json=heard.finished.state)
+    return messages_pb2.Message(role=ASSISTANT, parts=parts, provider_state=state)
 
 
 @pytest.mark.parametrize(("chunks", "on_answer", "on_call"), STATES.values(), ids=STATES)
@@ -291,6 +311,8 @@ def test_a_state_that_is_too_large_or_broken_is_dropped() -> None:
     assert heard.finished is not None
     assert heard.finished.state == ""
     for broken in ("[1]", "{", "null", '{"calls": 3, "blocks": [1, {"block": 2}], "message": []}'):
-        state = pb.ProviderState(author=author_of("custom"), json=broken)
-        answer = pb.Message(role=ASSISTANT, parts=[pb.Part(text="Four.")], provider_state=state)
+        state = messages_pb2.ProviderState(author=author_of("custom"), json=broken)
+        answer = messages_pb2.Message(
+            role=ASSISTANT, parts=[messages_pb2.Part(text="Four.")], provider_state=state
+        )
         assert body_of("custom", ASK, answer)["messages"][1] == {"role": "assistant", "content": "Four."}

@@ -7,16 +7,16 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from support.asking import ask
-from support.providers import KINDS
+from support.drivers.model_requests import ask
 from support.raw_server import CHUNKS, HEAD, playing
+from support.servers.providers import KINDS
 
 from oblixd.models.base import Connection, ModelErrorKind
+from oblixd.models.http.server import TIMEOUTS, Timeouts, timeouts_of
 from oblixd.models.options import options_of
-from oblixd.models.servers import PATIENCE, Patience, patience_of
 
 KIND = KINDS["custom"]
-SHORT = Patience(connect_s=5.0, first_s=0.5, stall_s=0.5, content_s=None)
+SHORT = Timeouts(connect_s=5.0, first_s=0.5, stall_s=0.5, content_s=None)
 EVERY_S = 0.1
 Connections = Callable[[Connection], Connection]
 ROLE = b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}\n\n'
@@ -31,8 +31,8 @@ SIGNS = {
 HELLO = b'data: {"choices":[{"index":0,"delta":{"content":"Hello"}}]}\n\n'
 
 
-def connection_to(url: str, patience: Patience, connections: Connections) -> Connection:
-    return connections(KIND.connect(KIND.spec(url), patience=patience))
+def connection_to(url: str, timeouts: Timeouts, connections: Connections) -> Connection:
+    return connections(KIND.connect(KIND.spec(url), timeouts=timeouts))
 
 
 async def test_signs_of_life_are_waited_through(connections: Connections) -> None:
@@ -55,18 +55,18 @@ async def test_silence_is_not_waited_through(connections: Connections) -> None:
 
 
 async def test_signs_of_life_alone_are_waited_for_so_long(connections: Connections) -> None:
-    patience = replace(SHORT, content_s=0.3)
+    timeouts = replace(SHORT, content_s=0.3)
     async with playing([HEAD, *[SIGNS["comments"], EVERY_S] * 100]) as server:
-        error = (await ask(connection_to(server.url, patience, connections))).error
+        error = (await ask(connection_to(server.url, timeouts, connections))).error
     assert error is not None
     assert "0.3 s" in error.message
 
 
 async def test_the_first_token_has_a_limit_of_its_own(connections: Connections) -> None:
-    patience = replace(SHORT, first_token_s=0.4)
+    timeouts = replace(SHORT, first_token_s=0.4)
     signs = [SIGNS["comments"], EVERY_S]
     async with playing([HEAD, *signs * 100], [HEAD, HELLO, *signs * 8, CHUNKS]) as server:
-        connection = connection_to(server.url, patience, connections)
+        connection = connection_to(server.url, timeouts, connections)
         error = (await ask(connection)).error
         assert error is not None
         assert "0.4 s" in error.message
@@ -106,16 +106,16 @@ async def test_a_silent_server_whose_process_rests_is_given_up(connections: Conn
 @pytest.mark.parametrize(
     ("given", "is_here", "expected"),
     [
-        ({}, False, PATIENCE),
-        ({}, True, replace(PATIENCE, content_s=None)),
-        ({"first_token_timeout_s": 900}, False, replace(PATIENCE, first_s=900, first_token_s=900)),
-        ({"idle_timeout_s": 7}, True, replace(PATIENCE, stall_s=7, content_s=None)),
+        ({}, False, TIMEOUTS),
+        ({}, True, replace(TIMEOUTS, content_s=None)),
+        ({"first_token_timeout_s": 900}, False, replace(TIMEOUTS, first_s=900, first_token_s=900)),
+        ({"idle_timeout_s": 7}, True, replace(TIMEOUTS, stall_s=7, content_s=None)),
         (
             {"first_token_timeout_s": 900, "idle_timeout_s": 7},
             False,
-            replace(PATIENCE, first_s=7, first_token_s=900, stall_s=7),
+            replace(TIMEOUTS, first_s=7, first_token_s=900, stall_s=7),
         ),
     ],
 )
-def test_what_a_models_options_say(given: dict[str, object], is_here: bool, expected: Patience) -> None:
-    assert patience_of(options_of(given), PATIENCE, is_here=is_here) == expected
+def test_what_a_models_options_say(given: dict[str, object], is_here: bool, expected: Timeouts) -> None:
+    assert timeouts_of(options_of(given), TIMEOUTS, is_here=is_here) == expected

@@ -8,17 +8,16 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from oblixd.monitor import aside
-from oblixd.monitor.aside import STALE_AFTER_S, Aside
-from oblixd.monitor.known import Known
+from oblixd.monitor import reading
+from oblixd.monitor.reading import STALE_AFTER_S, CachedReading, SafeReader
 
-PATIENCE_S = 10.0
+WAIT_S = 10.0
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [1000.0]
-    monkeypatch.setattr(aside.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(reading.time, "monotonic", lambda: now[0])
     return now
 
 
@@ -34,7 +33,7 @@ class Driver:
     def read(self) -> int:
         self.readings += 1
         self.began.release()
-        assert self.gate.wait(PATIENCE_S)
+        assert self.gate.wait(WAIT_S)
         return self.readings
 
 
@@ -45,13 +44,13 @@ def driver() -> Iterator[Driver]:
     opened.gate.set()
 
 
-def of(read: Callable[[], int]) -> Aside[int]:
-    return Aside("gadget", read, every_s=10.0, known=Known())
+def of(read: Callable[[], int]) -> CachedReading[int]:
+    return CachedReading("gadget", read, every_s=10.0, known=SafeReader())
 
 
-def join(reader: Aside[int]) -> None:
+def join(reader: CachedReading[int]) -> None:
     assert reader._thread is not None
-    reader._thread.join(PATIENCE_S)
+    reader._thread.join(WAIT_S)
 
 
 def test_the_first_asks_and_the_next_one_has_it(clock: list[float], driver: Driver) -> None:

@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
-from support.recorded import laid_out, write
+from support.data.recorded_machines import laid_out, write
 
-from oblixd.monitor import cgroup, memory, pressure
-from oblixd.monitor.cgroup import Container, ContainerUse, places
+from oblixd.monitor import cgroup, host
+from oblixd.monitor.cgroup import Container, ContainerUse
+from oblixd.monitor.cgroup import container as container_module
 
 GIB, MIB = 1 << 30, 1 << 20
 CORES, MEMORY = 8, 32 * GIB
@@ -29,7 +30,7 @@ def test_version_2_tells_quota_memory_and_pressure(tmp_path: Path) -> None:
     # Of 1,536 MiB in use the file cache (384) and the slabs (128) can be had.
     assert (use.memory_limit_bytes, use.memory_used_bytes) == (2 * GIB, 1024 * MIB)
     assert use.pressure is not None
-    assert pressure.of_cgroup(use.pressure) == pressure.Pressure(41.5, 7.25, 0.0)
+    assert host.of_cgroup(use.pressure) == host.Pressure(41.5, 7.25, 0.0)
 
 
 def test_use_of_the_cpu_is_of_the_quota(tmp_path: Path, clock: list[float]) -> None:
@@ -99,12 +100,12 @@ def test_without_cgroups_there_is_no_limit(tmp_path: Path) -> None:
 def test_a_place_that_a_namespace_hides_is_its_root(tmp_path: Path) -> None:
     root = laid_out(tmp_path, "container2")
     write(root, "proc/self/cgroup", "0::/../../elsewhere")
-    assert list(places.folders(root, places.V2).values()) == [root / "sys/fs/cgroup"]
+    assert list(container_module.folders(root, container_module.V2).values()) == [root / "sys/fs/cgroup"]
 
 
 def test_what_is_available_is_never_more_than_the_machine_has() -> None:
-    machine = memory.MemoryUse(32 * GIB, 1 * GIB)
-    assert machine.below(8 * GIB, 2 * GIB) == memory.MemoryUse(8 * GIB, 1 * GIB)
+    machine = host.MemoryUse(32 * GIB, 1 * GIB)
+    assert machine.below(8 * GIB, 2 * GIB) == host.MemoryUse(8 * GIB, 1 * GIB)
     assert machine.below(2 * GIB, 3 * GIB).available == 0
     assert machine.below(None, None) is machine
 
@@ -112,5 +113,5 @@ def test_what_is_available_is_never_more_than_the_machine_has() -> None:
 def test_this_machine_is_read_without_an_error() -> None:
     container = Container(Path("/"))
     for _ in range(2):
-        use = container.sample(os.cpu_count() or 1, memory.memory(Path("/")).total)
+        use = container.sample(os.cpu_count() or 1, host.memory(Path("/")).total)
         assert use.quota_cores is None or use.quota_cores > 0.0

@@ -14,7 +14,7 @@ from oblixd.monitor.network.endpoint import (
     STALE_S,
     Endpoint,
 )
-from oblixd.monitor.network.figures import ATTEMPTS, FEWEST_CONNECTS
+from oblixd.monitor.network.metrics import ATTEMPTS, FEWEST_CONNECTS
 from oblixd.monitor.network.routes import Way
 
 INTERVAL_S = 30.0

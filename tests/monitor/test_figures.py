@@ -6,28 +6,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oblixd.monitor.network.figures import (
+from oblixd.monitor.network.metrics import (
     ATTEMPTS,
     BULK_BYTES,
     CONNECTS,
     FEWEST_CONNECTS,
     WINDOW_S,
-    Figures,
+    NetworkMetrics,
 )
 
 NOW = 1000.0
 
 
-def of(*connect_ms: float | None) -> Figures:
+def of(*connect_ms: float | None) -> NetworkMetrics:
     """The figures after these attempts, one a second, the last one now."""
-    figures = Figures()
+    figures = NetworkMetrics()
     for number, ms in enumerate(connect_ms, 1):
         figures.attempted(NOW + number - len(connect_ms), ms)
     return figures
 
 
 def test_nothing_is_known_at_first():
-    figures = Figures()
+    figures = NetworkMetrics()
     assert figures.latency_ms(NOW) is figures.jitter_ms(NOW) is figures.loss_percent(NOW) is None
     assert figures.bandwidth_mbps(NOW) is None
 
@@ -76,7 +76,7 @@ def test_what_is_older_than_the_window_counts_no_more():
 
 
 def test_bandwidth_is_the_best_rate_of_bulk_transfers():
-    figures = Figures()
+    figures = NetworkMetrics()
     figures.carried(NOW, 10 * BULK_BYTES, 4.0)
     figures.carried(NOW, BULK_BYTES, 4.0)
     assert figures.bandwidth_mbps(NOW) == pytest.approx(20.0)
@@ -84,7 +84,7 @@ def test_bandwidth_is_the_best_rate_of_bulk_transfers():
 
 @pytest.mark.parametrize(("size", "seconds"), [(BULK_BYTES - 1, 1.0), (BULK_BYTES, 0.0), (0, 0.0)])
 def test_what_is_too_small_to_tell_is_ignored(size, seconds):
-    figures = Figures()
+    figures = NetworkMetrics()
     figures.carried(NOW, size, seconds)
     assert figures.bandwidth_mbps(NOW) is None
 
@@ -94,7 +94,7 @@ def test_what_is_too_small_to_tell_is_ignored(size, seconds):
 )
 def test_a_time_is_usual_near_the_median(ms, is_usual):
     assert of(20.0, 20.0, 20.0).is_usual(NOW, ms) is is_usual
-    assert Figures().is_usual(NOW, ms)
+    assert NetworkMetrics().is_usual(NOW, ms)
 
 
 @given(st.lists(st.none() | st.floats(0.1, 1e5)))

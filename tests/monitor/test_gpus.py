@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.nvidia import Nvidia
-from support.recorded import laid_out, write
+from support.data.recorded_machines import laid_out, write
+from support.servers.nvidia import Nvidia
 
 from oblixd.monitor.gpu import Gpus, cards, gpus
-from oblixd.monitor.types import Gpu
+from oblixd.monitor.snapshot import Gpu
 
 GIB = 1 << 30
 XE = "sys/devices/pci0000:00/0000:00:01.0/0000:03:00.0/tile0"

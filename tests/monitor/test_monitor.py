@@ -10,11 +10,11 @@ from itertools import pairwise
 
 import pytest
 
-from oblixd.monitor import Connectivity, Monitor, Resources, Snapshot, memory
+from oblixd.monitor import Connectivity, Monitor, Resources, Snapshot, host
 from oblixd.monitor import monitor as module
-from oblixd.monitor.history import History
+from oblixd.monitor.monitor import History
 
-PATIENCE_S = 20.0
+WAIT_S = 20.0
 LONG_S = 3600.0
 
 
@@ -36,7 +36,7 @@ async def started():
 
 async def until(monitor, condition):
     """The first snapshot for which the condition holds."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(WAIT_S):
         async for snapshot in monitor.watch():
             if condition(snapshot):
                 return snapshot
@@ -96,7 +96,7 @@ async def test_what_fails_is_unknown_and_logged_once_and_the_rest_goes_on(starte
     def broken():
         raise RuntimeError("no such counter here")
 
-    monkeypatch.setattr(memory, "memory", lambda root: broken())
+    monkeypatch.setattr(host, "memory", lambda root: broken())
     monkeypatch.setattr(os, "getloadavg", broken)
     caplog.set_level(logging.INFO)
     monitor = await started(own_pids=broken)
@@ -112,7 +112,7 @@ async def test_what_fails_is_unknown_and_logged_once_and_the_rest_goes_on(starte
 
 async def test_what_works_again_is_known_again(started, monkeypatch):
     with monkeypatch.context() as broken:
-        broken.setattr(memory, "memory", lambda root: 1 / 0)
+        broken.setattr(host, "memory", lambda root: 1 / 0)
         monitor = await started()
         assert monitor.latest().resources.memory_percent is None
     await until(monitor, lambda s: s.resources.memory_percent is not None)
@@ -144,7 +144,7 @@ async def test_who_asks_after_a_quiet_time_has_it_sampled_anew(started, monkeypa
     for _ in range(3):
         sampled.clear()
         monitor.latest()
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(WAIT_S):
             await sampled.wait()
 
 

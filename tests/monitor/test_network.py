@@ -6,14 +6,14 @@ import asyncio
 from contextlib import asynccontextmanager
 
 import pytest
-from support.waiting import eventually
+from support.drivers.waiting import eventually
 
 from oblixd.monitor import Connectivity
 from oblixd.monitor.network import Network, Seen, endpoint
+from oblixd.monitor.network import endpoint_monitor as watched_module
 from oblixd.monitor.network import network as module
-from oblixd.monitor.network import watched as watched_module
-from oblixd.monitor.network.figures import FEWEST_CONNECTS
-from oblixd.monitor.network.watched import NO_WAY
+from oblixd.monitor.network.endpoint_monitor import NO_WAY
+from oblixd.monitor.network.metrics import FEWEST_CONNECTS
 
 
 @pytest.fixture(autouse=True)

@@ -6,9 +6,9 @@ from resource import getpagesize
 
 import psutil
 import pytest
-from support.recorded import write
+from support.data.recorded_machines import write
 
-from oblixd.monitor.own import OwnUse
+from oblixd.monitor.processes import OwnUsage
 
 
 def burn(process, seconds):
@@ -19,7 +19,7 @@ def burn(process, seconds):
 
 
 def test_a_new_process_counts_from_its_start(busy):
-    own = OwnUse()
+    own = OwnUsage()
     own._before_wall_s = psutil.Process(busy.pid).create_time()
     burn(busy, 0.2)
     own.measure([busy.pid])
@@ -29,7 +29,7 @@ def test_a_new_process_counts_from_its_start(busy):
 
 def test_a_process_that_is_met_late_counts_from_then_on(busy):
     burn(busy, 0.2)
-    own = OwnUse()
+    own = OwnUsage()
     own.measure([busy.pid])
     assert own.cores == 0.0
     burn(busy, 0.4)
@@ -38,7 +38,7 @@ def test_a_process_that_is_met_late_counts_from_then_on(busy):
 
 
 def test_a_process_that_is_not_ours_any_more_counts_no_more(busy):
-    own = OwnUse()
+    own = OwnUsage()
     own.measure([busy.pid])
     burn(busy, 0.2)
     own.measure([busy.pid])
@@ -50,7 +50,7 @@ def test_a_process_that_is_not_ours_any_more_counts_no_more(busy):
 
 @pytest.mark.parametrize("pids", [[], [2**22 + 1]])
 def test_nobody_uses_nothing(pids):
-    own = OwnUse()
+    own = OwnUsage()
     own.measure(pids)
     assert (own.cores, own.load_average) == (0.0, 0.0)
 
@@ -59,7 +59,7 @@ def test_a_later_process_of_the_same_number_is_another_one(tmp_path):
     fields = "S 1 2 3 4 5 6 7 8 9 10 {ticks} 0 0 0 20 0 1 0 {started} 1 5"
     write(tmp_path, "proc/self/stat", "")
     write(tmp_path, "proc/7/stat", f"7 (first) {fields.format(ticks=1000, started=100)}")
-    own = OwnUse(tmp_path)
+    own = OwnUsage(tmp_path)
     own.measure([7])
     assert own.cores == 0.0
     write(tmp_path, "proc/7/stat", f"7 (second) {fields.format(ticks=300, started=10**12)}")

@@ -7,11 +7,12 @@ import socket
 from contextlib import asynccontextmanager
 
 import pytest
-from support import certificates, ports
-from support.waiting import eventually
+from support.drivers.waiting import eventually
+from support.faults import bad_ports
+from support.proxies import certificates
 
 from oblixd.monitor.network import probe
-from oblixd.monitor.network.names import Names
+from oblixd.monitor.network.dns_cache import DnsCache
 from oblixd.monitor.network.probe import ProbeError, Prober, Target
 
 
@@ -20,7 +21,7 @@ def prober(tmp_path, monkeypatch):
     """One that trusts only the certificate for 127.0.0.1 in the test's folder."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates.make(tmp_path, "IP:127.0.0.1", "DNS:localhost")))
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "none"))
-    return Prober(Names())
+    return Prober(DnsCache())
 
 
 @asynccontextmanager
@@ -95,14 +96,14 @@ async def test_a_server_that_is_silent_in_the_handshake_is_not_waited_for(prober
 
 
 async def test_a_closed_port_is_refused(prober):
-    with ports.unheard() as port, pytest.raises(ProbeError, match="nothing listens there"):
+    with bad_ports.unheard() as port, pytest.raises(ProbeError, match="nothing listens there"):
         await prober.look(Target("127.0.0.1", port, False))
 
 
 async def test_a_server_that_takes_nobody_is_not_waited_for(prober, monkeypatch):
     monkeypatch.setattr(probe, "CONNECT_S", 0.05)
     in_vain = pytest.raises(ProbeError, match=r"no connection came about within 0\.05 s")
-    with ports.deaf() as port, in_vain:
+    with bad_ports.deaf() as port, in_vain:
         await prober.look(Target("127.0.0.1", port, False))
 
 

@@ -6,40 +6,47 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oblixd.monitor.network.reach import ANSWER_HOLD_S, BARRED_S, FLAPPING_S, MISSES, MOST_HITS, Reach
+from oblixd.monitor.network.reachability import (
+    ANSWER_HOLD_S,
+    BARRED_S,
+    FLAPPING_S,
+    MISSES,
+    MOST_HITS,
+    Reachability,
+)
 
 
-def failing(reach: Reach, *times: float, is_real: bool = False) -> Reach:
+def failing(reach: Reachability, *times: float, is_real: bool = False) -> Reachability:
     for now_s in times:
         reach.failed(now_s, "nothing listens there", is_real=is_real)
     return reach
 
 
-def connecting(reach: Reach, *times: float) -> Reach:
+def connecting(reach: Reachability, *times: float) -> Reachability:
     for now_s in times:
         reach.connected(now_s)
     return reach
 
 
-def flapped(times: int) -> Reach:
+def flapped(times: int) -> Reachability:
     """One that was lost so often, the last time just now, at 0 s."""
-    reach = Reach()
+    reach = Reachability()
     for number in range(times):
         failing(connecting(reach, *[-10.0 - number] * MOST_HITS), -1.0, 0.0)
     return reach
 
 
 def test_nothing_is_known_at_first():
-    assert (Reach().reachable, Reach().reason, Reach().since_s) == (None, "", None)
+    assert (Reachability().reachable, Reachability().reason, Reachability().since_s) == (None, "", None)
 
 
 def test_one_connection_is_enough_to_be_reachable():
-    assert connecting(Reach(), 1.0).reachable is True
+    assert connecting(Reachability(), 1.0).reachable is True
 
 
 @pytest.mark.parametrize("before", [(), (0.0,)])
 def test_one_failure_is_a_hiccup_and_leaves_a_doubt(before):
-    reach = connecting(Reach(), *before)
+    reach = connecting(Reachability(), *before)
     known = reach.reachable
     failing(reach, 1.0)
     assert (reach.reachable, reach.is_in_doubt) == (known, True)
@@ -49,37 +56,37 @@ def test_one_failure_is_a_hiccup_and_leaves_a_doubt(before):
 
 @pytest.mark.parametrize("is_real", [True, False])
 def test_two_failures_in_a_row_are_not(is_real):
-    reach = failing(connecting(Reach(), 0.0), 1.0, 1.1, is_real=is_real)
+    reach = failing(connecting(Reachability(), 0.0), 1.0, 1.1, is_real=is_real)
     assert (reach.reachable, reach.reason, reach.is_in_doubt) == (False, "nothing listens there", False)
 
 
 def test_a_real_failure_and_a_probe_confirm_each_other():
-    reach = failing(connecting(Reach(), 0.0), 1.0, is_real=True)
+    reach = failing(connecting(Reachability(), 0.0), 1.0, is_real=True)
     assert failing(reach, 1.1).reachable is False
 
 
 def test_a_real_answer_outranks_failing_probes_for_a_while():
-    reach = Reach()
+    reach = Reachability()
     reach.answered(0.0)
     assert failing(reach, 1.0, 2.0, 3.0).reachable is True
     assert failing(reach, ANSWER_HOLD_S).reachable is False
 
 
 def test_real_failures_outrank_an_answer_of_before():
-    reach = Reach()
+    reach = Reachability()
     reach.answered(0.0)
     assert failing(reach, 1.0, 1.1, is_real=True).reachable is False
 
 
 def test_no_way_there_is_known_at_once_even_after_an_answer():
-    reach = Reach()
+    reach = Reachability()
     reach.answered(0.0)
     reach.cut(0.1, "no network")
     assert (reach.reachable, reach.reason) == (False, "no network")
 
 
 def test_a_portal_outranks_probes_that_connect_well():
-    reach = connecting(Reach(), 0.0)
+    reach = connecting(Reachability(), 0.0)
     reach.barred(1.0, "a portal")
     assert connecting(reach, 2.0, 3.0).reachable is False
     assert connecting(reach, 1.0 + BARRED_S).reachable is True
@@ -112,7 +119,7 @@ def test_forgetting_knows_nothing_but_how_often_it_was_lost():
 
 
 def test_since_when_moves_with_the_state_only():
-    reach = connecting(Reach(), 0.0)
+    reach = connecting(Reachability(), 0.0)
     since_s = reach.since_s
     assert connecting(reach, 1.0).since_s == since_s
     assert failing(reach, 2.0, 2.1).since_s >= since_s
@@ -123,8 +130,8 @@ EVENTS = st.lists(
 )
 
 
-def fed(events) -> Reach:
-    reach, now_s = Reach(), 0.0
+def fed(events) -> Reachability:
+    reach, now_s = Reachability(), 0.0
     for what, pause_s in events:
         now_s += pause_s
         match what:

@@ -11,19 +11,20 @@ import subprocess
 import sys
 
 import pytest
-from support import netns, tree
+from support.faults import netns
+from support.repository import files as files_module
 
-from oblixd.monitor.network.links import Links
+from oblixd.monitor.network.link_events import LinkEvents
 from oblixd.monitor.network.routes import Way, kind_of, way_to
 
 
 @pytest.fixture(scope="module")
 def ways():
-    """What the system said at each step of `support.links`."""
-    command = netns.command(sys.executable, "-m", "support.links")
+    """What the system said at each step of `support.faults.cable`."""
+    command = netns.command(sys.executable, "-m", "support.faults.cable")
     if command is None or shutil.which("ip") is None:
         pytest.skip("this user may not make a network namespace here, or has no `ip`")
-    environ = {**os.environ, "PYTHONPATH": str(tree.ROOT / "tests")}
+    environ = {**os.environ, "PYTHONPATH": str(files_module.ROOT / "tests")}
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environ, timeout=50)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -96,13 +97,13 @@ def test_the_kind_of_an_interface_is_read_from_the_system(tmp_path, interface, k
 
 async def test_where_nobody_tells_of_changes_nothing_breaks(monkeypatch):
     monkeypatch.delattr(socket, "AF_NETLINK")
-    links = Links(lambda: None)
+    links = LinkEvents(lambda: None)
     links.start()
     links.close()
 
 
 async def test_closing_stops_listening():
-    links = Links(lambda: None)
+    links = LinkEvents(lambda: None)
     links.start()
     links._heard()
     links.close()

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from oblixd.monitor import listening
+from oblixd.monitor import servers
 from oblixd.monitor.servers import LocalServers, works
 
 ROOT = Path("/")
@@ -60,8 +60,8 @@ def test_the_kernel_names_the_sockets_that_listen_on_a_port(family: socket.Addre
         address = server.getsockname()
         with socket.create_connection(address[:2]):  # a connection does not listen
             inode = os.fstat(server.fileno()).st_ino
-            assert listening.inodes({address[1]}) == {inode}
-    assert listening.inodes({address[1]}) == set()
+            assert servers.inodes({address[1]}) == {inode}
+    assert servers.inodes({address[1]}) == set()
 
 
 def test_a_server_of_anybody_is_found_by_its_name(started, tmp_path: Path) -> None:

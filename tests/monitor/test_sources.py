@@ -9,12 +9,10 @@ import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.recorded import laid_out, write
+from support.data.recorded_machines import laid_out, write
 
-from oblixd.monitor import cpu, files, memory, pressure
-from oblixd.monitor.cpu import Cpu
-from oblixd.monitor.memory import MemoryUse, Swap
-from oblixd.monitor.power import Power, PowerState
+from oblixd.monitor import host, reading
+from oblixd.monitor.host import Cpu, MemoryUse, Power, PowerState, Swap
 from oblixd.monitor.processes import use
 
 STAT = """cpu  300 0 100 1600 50 0 0 0 20 0
@@ -26,14 +24,14 @@ THROTTLED = "sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count"
 
 
 def test_stat_is_read_by_core_without_waiting_and_without_guests_twice() -> None:
-    assert cpu.parsed(STAT) == {0: (250.0, 1000.0), 1: (150.0, 1050.0)}
+    assert host.parse_core_times(STAT) == {0: (250.0, 1000.0), 1: (150.0, 1050.0)}
 
 
 def test_use_is_what_was_added_since_the_sample_before() -> None:
     readings = iter([{0: (10.0, 100.0), 1: (0.0, 100.0)}, {0: (60.0, 200.0), 1: (0.0, 200.0)}])
     sampler = Cpu(lambda: next(readings))
     assert sampler.sample() is None
-    assert sampler.sample() == cpu.CpuUse(25.0, (50.0, 0.0))
+    assert sampler.sample() == host.CpuUse(25.0, (50.0, 0.0))
 
 
 def test_a_core_that_went_away_is_left_out() -> None:
@@ -41,8 +39,8 @@ def test_a_core_that_went_away_is_left_out() -> None:
     sampler = Cpu(lambda: next(readings))
     assert [sampler.sample() for _ in range(3)] == [
         None,
-        cpu.CpuUse(30.0, (30.0,)),
-        cpu.CpuUse(30.0, (30.0,)),
+        host.CpuUse(30.0, (30.0,)),
+        host.CpuUse(30.0, (30.0,)),
     ]
     assert sampler.core_count == 2
 
@@ -51,7 +49,7 @@ _times = st.dictionaries(st.integers(0, 3), st.tuples(st.floats(0, 1e9), st.floa
 
 
 @given(_times, _times)
-def test_whatever_the_counters_do_it_stays_a_percentage(before: cpu.Times, after: cpu.Times) -> None:
+def test_whatever_the_counters_do_it_stays_a_percentage(before: host.Times, after: host.Times) -> None:
     readings = iter([before, after])
     sampler = Cpu(lambda: next(readings))
     sampler.sample()
@@ -61,15 +59,15 @@ def test_whatever_the_counters_do_it_stays_a_percentage(before: cpu.Times, after
 
 def test_only_the_cores_that_we_may_run_on_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, "proc/stat", STAT)
-    monkeypatch.setattr(cpu.os, "sched_getaffinity", lambda pid: {1})
-    assert set(cpu.core_times(tmp_path)) == {1}
-    monkeypatch.setattr(cpu.os, "sched_getaffinity", lambda pid: {7})
-    assert set(cpu.core_times(tmp_path)) == {0, 1}
+    monkeypatch.setattr(host.os, "sched_getaffinity", lambda pid: {1})
+    assert set(host.core_times(tmp_path)) == {1}
+    monkeypatch.setattr(host.os, "sched_getaffinity", lambda pid: {7})
+    assert set(host.core_times(tmp_path)) == {0, 1}
 
 
 def test_without_proc_psutil_tells(tmp_path: Path) -> None:
-    assert len(cpu.core_times(tmp_path)) >= 1
-    assert memory.memory(tmp_path).total == psutil.virtual_memory().total
+    assert len(host.core_times(tmp_path)) >= 1
+    assert host.memory(tmp_path).total == psutil.virtual_memory().total
     process = use(tmp_path, psutil.Process().pid)
     assert process is not None
     assert process.memory_bytes > 0
@@ -97,7 +95,7 @@ def test_memory_that_can_be_had_is_not_in_use(tmp_path: Path) -> None:
     write(
         tmp_path, "proc/meminfo", "MemTotal: 1000 kB\nMemFree: 100 kB\nMemAvailable: 250 kB\nSwapTotal: 9 kB"
     )
-    told = memory.memory(tmp_path)
+    told = host.memory(tmp_path)
     assert told == MemoryUse(1000 * 1024, 250 * 1024, has_swap=True)
     assert told.percent == pytest.approx(75.0)
     assert MemoryUse(0, 0).percent == 0.0
@@ -105,14 +103,14 @@ def test_memory_that_can_be_had_is_not_in_use(tmp_path: Path) -> None:
 
 def test_swap_is_what_moved_since_the_sample_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [10.0]
-    monkeypatch.setattr(memory.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(host.time, "monotonic", lambda: now[0])
     write(tmp_path, "proc/vmstat", "nr_free_pages 5\npswpin 100\npswpout 200")
     swap = Swap(tmp_path)
     assert swap.sample(has_swap=True) is None
     now[0] += 2.0
     write(tmp_path, "proc/vmstat", "nr_free_pages 5\npswpin 110\npswpout 200")
-    assert swap.sample(has_swap=True) == memory.SwapRates(5.0 * getpagesize(), 0.0)
-    assert swap.sample(has_swap=False) == memory.SwapRates(0.0, 0.0)
+    assert swap.sample(has_swap=True) == host.SwapRates(5.0 * getpagesize(), 0.0)
+    assert swap.sample(has_swap=False) == host.SwapRates(0.0, 0.0)
     assert Swap(tmp_path / "elsewhere").sample(has_swap=True) is None
 
 
@@ -127,7 +125,7 @@ def test_swap_is_what_moved_since_the_sample_before(tmp_path: Path, monkeypatch:
 )
 def test_pressure_is_the_ten_seconds_of_some(tmp_path: Path, content: str, expected: float | None) -> None:
     write(tmp_path, "proc/pressure/cpu", content)
-    assert pressure.of_machine(tmp_path) == pressure.Pressure(expected, None, None)
+    assert host.of_machine(tmp_path) == host.Pressure(expected, None, None)
 
 
 def test_a_laptop_tells_of_its_own_battery_only(tmp_path: Path) -> None:
@@ -165,5 +163,5 @@ def test_a_desktop_has_no_battery_and_its_mains_are_nothing_to_tell(tmp_path: Pa
 @pytest.mark.parametrize(("content", "expected"), [("12", 12), ("0x1f", 31), ("max", None), ("", None)])
 def test_a_number_that_is_none_is_unknown(tmp_path: Path, content: str, expected: int | None) -> None:
     write(tmp_path, "number", content)
-    assert files.integer(tmp_path / "number") == expected
-    assert files.integer(tmp_path / "absent") is None
+    assert reading.integer(tmp_path / "number") == expected
+    assert reading.integer(tmp_path / "absent") is None

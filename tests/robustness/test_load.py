@@ -16,7 +16,7 @@ import pytest
 
 from oblixd.monitor import Monitor, Snapshot
 
-PATIENCE_S = 50.0
+WAIT_S = 50.0
 """For an end of what else keeps this machine busy, too."""
 MIB = 1 << 20
 BUSY = "while True: pass"
@@ -64,7 +64,7 @@ async def monitor() -> AsyncIterator[Monitor]:
 async def until(monitor: Monitor, condition: Callable[[Snapshot], bool]) -> Snapshot:
     snapshot = monitor.latest()
     try:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(WAIT_S):
             async for snapshot in monitor.watch():
                 if condition(snapshot):
                     return snapshot

@@ -10,9 +10,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from support import netlab
-from support.netlab import FAR, LATE, Lab
-from support.site import CLOUD, LOCAL, Site, Turned, cloud, limited, local
+from support.faults import netlab
+from support.faults.netlab import FAR, LATE, Lab
+from support.servers.two_hosts import CLOUD, LOCAL, Site, Turned, cloud, limited, local
 
 SELDOM_S = 0.5
 """Between two prompts, where many of them would fill the line by themselves."""

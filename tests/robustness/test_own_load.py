@@ -20,9 +20,9 @@ import pytest
 from oblix import OblixClient
 from oblix.agents import ResourceMonitor
 from oblix.testing import OllamaServer
-from support.daemon import running
+from support.drivers.daemon import running
 
-PATIENCE_S = 180.0
+WAIT_S = 180.0
 THRESHOLD = 40.0
 """Percent of CPU: less than our model uses, more than an idle machine does."""
 BUSY = "while True: pass"
@@ -84,7 +84,7 @@ async def decided(client: OblixClient) -> Decided:
 async def until(client: OblixClient, holds: Callable[[Decided], bool]) -> float:
     """Seconds until the decision is as wanted."""
     began_s = time.monotonic()
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(WAIT_S):
         while not holds(await decided(client)):  # noqa: ASYNC110 - a decision is asked for, nothing tells of it
             await asyncio.sleep(0.5)
     return time.monotonic() - began_s
@@ -103,7 +103,7 @@ async def test_our_own_model_at_full_speed_keeps_its_next_prompt(client: OblixCl
     talking = asyncio.create_task(talk())
     kept = 0
     try:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(WAIT_S):
             # Longer than any state takes to change.
             while kept < KEPT:
                 now = await decided(client)

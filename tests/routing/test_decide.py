@@ -7,7 +7,7 @@ import math
 
 from hypothesis import given
 from hypothesis import strategies as st
-from support.routing import machine, network, reached, situation
+from support.data.routing_inputs import machine, network, reached, situation
 
 from oblixd.routing import (
     NAMED,

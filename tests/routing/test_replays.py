@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from support.routing import held
+from support.data.routing_inputs import held
 
 from oblixd.routing import MachineSample, ResourceState, ResourceThresholds, machine_limits
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.routing_page import PAGE, TABLES, page
+from support.repository.routing_page import PAGE, TABLES, page
 
 
 def test_the_page_shows_the_rules_as_they_are() -> None:

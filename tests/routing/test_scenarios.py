@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from support.routing import reached, situation
-from support.scenarios import GPT, LLAMA, MACHINES, MINI, NAMES, NETWORKS, SCENARIOS, Scenario
+from support.data.routing_inputs import reached, situation
+from support.data.routing_scenarios import GPT, LLAMA, MACHINES, MINI, NAMES, NETWORKS, SCENARIOS, Scenario
 
 from oblixd.routing import NAMED, Decision, Needs, decide
 

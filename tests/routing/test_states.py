@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.routing import held
+from support.data.routing_inputs import held
 
 from oblixd.routing import (
     NOTHING,

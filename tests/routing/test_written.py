@@ -8,7 +8,7 @@ import pytest
 
 from oblixd.errors import InvalidArgumentError
 from oblixd.routing import NAMED, Order
-from oblixd.routing.written import POLICY_PATTERN, RULE_PATTERN, Rule, definition_of, policy_of, rule_of
+from oblixd.routing.policy_text import POLICY_PATTERN, RULE_PATTERN, Rule, definition_of, policy_of, rule_of
 
 
 def test_a_line_makes_a_policy_out_of_another():

@@ -10,9 +10,8 @@ from pathlib import Path
 import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
-from oblix.v1 import models_pb2, models_pb2_grpc, sessions_pb2_grpc
-from oblix.v1 import sessions_pb2 as pb
-from support.daemon import RunningDaemon, running
+from oblix.v1 import models_pb2, models_pb2_grpc, sessions_pb2, sessions_pb2_grpc
+from support.drivers.daemon import RunningDaemon, running
 
 GET = "/oblix.v1.SessionService/GetSession"
 
@@ -66,7 +65,7 @@ def test_a_web_page_is_refused(daemon: RunningDaemon) -> None:
 def test_an_error_tells_a_program_the_reason_and_a_person_what_to_do(daemon: RunningDaemon) -> None:
     stub = sessions_pb2_grpc.SessionServiceStub(daemon.channel)
     with pytest.raises(grpc.RpcError) as failed:
-        stub.GetSession(pb.GetSessionRequest(session_id="nobody"), timeout=10)
+        stub.GetSession(sessions_pb2.GetSessionRequest(session_id="nobody"), timeout=10)
     error = failed.value
     assert error.code() is grpc.StatusCode.NOT_FOUND
     assert (info(error).reason, info(error).domain) == ("SESSION_NOT_FOUND", "oblix")
@@ -74,7 +73,7 @@ def test_an_error_tells_a_program_the_reason_and_a_person_what_to_do(daemon: Run
 
 
 def test_details_stay_small_whatever_was_sent(daemon: RunningDaemon) -> None:
-    request = pb.GetSessionRequest(session_id="\U0001f600" * 100_000)
+    request = sessions_pb2.GetSessionRequest(session_id="\U0001f600" * 100_000)
     error = raw(daemon, GET, request.SerializeToString())
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     trailers = sum(len(key) + len(value) for key, value in error.trailing_metadata())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from oblix.testing import OllamaServer
-from support.daemon import RunningDaemon, running
+from support.drivers.daemon import RunningDaemon, running
 
 GRPCURL = Path(sys.executable).with_name("grpcurl")
 SERVICES = [

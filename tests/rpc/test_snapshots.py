@@ -9,15 +9,14 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2
-from oblix.v1 import monitor_pb2 as pb
-from oblix.v1 import monitor_pb2_grpc
-from support.daemon import running
+from oblix.v1 import monitor_pb2, monitor_pb2_grpc
+from support.drivers.daemon import running
 
-from oblixd.execution.assessor import assessments
-from oblixd.execution.policies import Policies
 from oblixd.monitor import Connectivity, Gpu, Resources, Snapshot
+from oblixd.router.policies import Policies
+from oblixd.router.states import assessments
 from oblixd.routing import Policy
-from oblixd.routing.written import Definition
+from oblixd.routing.policy_text import Definition
 from oblixd.rpc.monitor import MonitorServicer
 from oblixd.rpc.snapshots import to_wire
 
@@ -58,12 +57,12 @@ def test_everything_that_is_known_is_told_and_what_is_not_is_unset() -> None:
     endpoint = network.endpoints[0]
     assert (endpoint.endpoint, endpoint.reason) == (ORIGIN, "no way")
     assert (endpoint.age.ToMilliseconds(), endpoint.since_time.ToSeconds()) == (2500, 1000)
-    assert endpoint.state == pb.EndpointSample(state="CONNECTIVITY_STATE_DISCONNECTED").state
+    assert endpoint.state == monitor_pb2.EndpointSample(state="CONNECTIVITY_STATE_DISCONNECTED").state
 
 
 def test_the_history_is_there_oldest_first(monitor: monitor_pb2_grpc.MonitorServiceStub) -> None:
-    for _ in monitor.WatchSnapshots(pb.WatchSnapshotsRequest(), timeout=20):
-        told = monitor.GetHistory(pb.GetHistoryRequest(), timeout=10)
+    for _ in monitor.WatchSnapshots(monitor_pb2.WatchSnapshotsRequest(), timeout=20):
+        told = monitor.GetHistory(monitor_pb2.GetHistoryRequest(), timeout=10)
         if len(told.snapshots) > 1:
             break
     times = [snapshot.sample_time.ToMicroseconds() for snapshot in told.snapshots]
@@ -77,7 +76,7 @@ def test_a_duration_that_is_not_kept_is_refused(
     monitor: monitor_pb2_grpc.MonitorServiceStub, given: Duration
 ) -> None:
     with pytest.raises(grpc.RpcError) as failed:
-        monitor.GetHistory(pb.GetHistoryRequest(duration=given), timeout=10)
+        monitor.GetHistory(monitor_pb2.GetHistoryRequest(duration=given), timeout=10)
     assert failed.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     status = status_pb2.Status.FromString(dict(failed.value.trailing_metadata())["grpc-status-details-bin"])
     info = error_details_pb2.ErrorInfo()
@@ -90,7 +89,7 @@ def test_a_duration_that_is_not_kept_is_refused(
 
 
 async def test_where_prompts_went_is_told_the_newest_thousand() -> None:
-    prompts = [pb.RoutedPrompt(request_id=str(number)) for number in range(1500)]
+    prompts = [monitor_pb2.RoutedPrompt(request_id=str(number)) for number in range(1500)]
     asked = []
 
     class Past:
@@ -99,7 +98,7 @@ async def test_where_prompts_went_is_told_the_newest_thousand() -> None:
             return [FULL] * 250
 
     servicer = MonitorServicer(Past(), lambda seconds: prompts)
-    told = await servicer.GetHistory(pb.GetHistoryRequest(duration=Duration(seconds=60)), None)
+    told = await servicer.GetHistory(monitor_pb2.GetHistoryRequest(duration=Duration(seconds=60)), None)
     assert [told.prompts[0].request_id, told.prompts[-1].request_id] == ["500", "1499"]
     assert (len(told.snapshots), asked) == (250, [60.0])
 
@@ -114,9 +113,9 @@ async def test_the_states_are_those_under_the_configured_default_policy() -> Non
 
     policies = Policies([Definition("tight", "balanced", {"cpu_threshold": 0})], default="tight")
     servicer = MonitorServicer(Now(), policies=policies)
-    told = await servicer.GetSnapshot(pb.GetSnapshotRequest(), None)
-    past = await servicer.GetHistory(pb.GetHistoryRequest(), None)
-    constrained = pb.Snapshot(resource_state="RESOURCE_STATE_CONSTRAINED").resource_state
+    told = await servicer.GetSnapshot(monitor_pb2.GetSnapshotRequest(), None)
+    past = await servicer.GetHistory(monitor_pb2.GetHistoryRequest(), None)
+    constrained = monitor_pb2.Snapshot(resource_state="RESOURCE_STATE_CONSTRAINED").resource_state
     assert (told.snapshot.resource_state, past.snapshots[0].resource_state) == (constrained, constrained)
     assert (told.default_policy.name, told.default_policy.resources.cpu_threshold) == ("tight", 0.0)
     assert told.default_policy.connectivity.latency_threshold == 200.0

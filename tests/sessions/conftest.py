@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from support.conversations import sessions_in
+from support.drivers.conversations import sessions_in
 
 from oblixd.sessions import Sessions
 

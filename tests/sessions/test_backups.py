@@ -7,16 +7,16 @@ from itertools import count
 from pathlib import Path
 
 from oblix.v1.sessions_pb2 import Session
-from support.conversations import all_messages, all_sessions, say, sessions_in, texts
-from support.waiting import eventually
+from support.drivers.conversations import all_messages, all_sessions, say, sessions_in, texts
+from support.drivers.waiting import eventually
 
 from oblixd.sessions import Sessions
-from oblixd.sessions.changes import STORE_ID
-from oblixd.sessions.checking import problems
-from oblixd.sessions.restoring import make_another
+from oblixd.sessions.backup import make_another
+from oblixd.sessions.fsck import problems
+from oblixd.sessions.storage.changes import STORE_ID
 from oblixd.store import offline
 from oblixd.store.inspection import DATA_FILE
-from oblixd.store.restoring import put_in_place, verify
+from oblixd.store.restore import put_in_place, verify
 
 NAMES = ("a", "b", "c", "d")
 

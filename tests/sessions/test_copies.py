@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
-from oblix.v1 import messages_pb2 as pb
+from oblix.v1 import messages_pb2
 from oblix.v1.sessions_pb2 import Session
-from support.conversations import all_messages, all_sessions, say, sessions_in, struct, texts
-from support.sweeping import entries, swept
+from support.drivers.conversations import all_messages, all_sessions, say, sessions_in, struct, texts
+from support.drivers.sweeping import entries, swept
 
 from oblixd.errors import InvalidArgumentError, NotFoundError
-from oblixd.sessions import Sessions, drafts
-from oblixd.sessions.records import message_record
+from oblixd.sessions import Sessions, builder
+from oblixd.sessions.storage.records import message_record
 from oblixd.store.v1 import records_pb2
 
 
@@ -27,7 +27,7 @@ async def _session(sessions: Sessions, *said: str | tuple[str, int], **header: o
     return sessions.get(made.id)
 
 
-def _say(what: str | tuple[str, int]) -> pb.Message:
+def _say(what: str | tuple[str, int]) -> messages_pb2.Message:
     if isinstance(what, str):
         return say(what)
     return say(what[0], create_time=Timestamp(seconds=what[1]))
@@ -35,8 +35,8 @@ def _say(what: str | tuple[str, int]) -> pb.Message:
 
 async def _running(sessions: Sessions, session_id: str) -> None:
     turn = await sessions.begin_turn(session_id, "request", [say("question")])
-    await turn.checkpoint([pb.Part(text="par")])
-    await turn.checkpoint([pb.Part(text="t")])
+    await turn.checkpoint([messages_pb2.Part(text="par")])
+    await turn.checkpoint([messages_pb2.Part(text="t")])
     await sessions.append(session_id, [say("meanwhile")])
 
 
@@ -68,9 +68,9 @@ async def test_a_running_answer_is_copied_as_it_stands(sessions: Sessions) -> No
     for made in (await sessions.copy(source.id, None), await sessions.merge([source.id], None)):
         copied = all_messages(sessions, made.id)
         assert texts(copied) == ["before", "question", "part", "meanwhile"]
-        assert copied[2].status == pb.MESSAGE_STATUS_INTERRUPTED
+        assert copied[2].status == messages_pb2.MESSAGE_STATUS_INTERRUPTED
         assert made.running_request_id == ""
-    assert all_messages(sessions, source.id)[2].status == pb.MESSAGE_STATUS_STREAMING
+    assert all_messages(sessions, source.id)[2].status == messages_pb2.MESSAGE_STATUS_STREAMING
 
 
 async def test_a_large_copy_is_made_of_small_transactions_that_let_others_in(sessions: Sessions) -> None:
@@ -90,14 +90,14 @@ async def test_a_large_copy_is_made_of_small_transactions_that_let_others_in(ses
 
 
 async def test_giving_up_after_the_publication_takes_nothing_back(sessions: Sessions) -> None:
-    draft = drafts.Draft(sessions.ledger)
-    for n in range(drafts.CHUNK_MESSAGES + 1):
+    draft = builder.SessionBuilder(sessions.db)
+    for n in range(builder.CHUNK_MESSAGES + 1):
         await draft.add(message_record(say(f"{n}")).SerializeToString())
     made = await draft.publish(records_pb2.SessionRecord(id="mine"), 1)
     draft.drop()
     for _ in range(3):
-        await sessions.ledger.store.write(lambda txn: None)
-    assert len(all_messages(sessions, "mine")) == made.message_count == drafts.CHUNK_MESSAGES + 1
+        await sessions.db.store.write(lambda txn: None)
+    assert len(all_messages(sessions, "mine")) == made.message_count == builder.CHUNK_MESSAGES + 1
 
 
 async def test_what_was_built_and_not_published_is_swept(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ async def test_what_was_built_and_not_published_is_swept(tmp_path: Path) -> None
         source = await _session(sessions, *(f"{n}" for n in range(1000)))
         copying = asyncio.create_task(sessions.copy(source.id, None))
         while entries(sessions)["garbage"] == 0:
-            await sessions.ledger.store.write(lambda txn: None)
+            await sessions.db.store.write(lambda txn: None)
         copying.cancel()
         with pytest.raises(asyncio.CancelledError):
             await copying
@@ -116,10 +116,10 @@ async def test_what_was_built_and_not_published_is_swept(tmp_path: Path) -> None
 
 async def test_what_a_crash_left_of_a_copy_is_swept_after_the_start(tmp_path: Path) -> None:
     async with sessions_in(tmp_path) as sessions:
-        draft = drafts.Draft(sessions.ledger)
-        for n in range(drafts.CHUNK_MESSAGES):
+        draft = builder.SessionBuilder(sessions.db)
+        for n in range(builder.CHUNK_MESSAGES):
             await draft.add(b"%d" % n)
-        assert entries(sessions)["messages"] == drafts.CHUNK_MESSAGES
+        assert entries(sessions)["messages"] == builder.CHUNK_MESSAGES
     async with sessions_in(tmp_path) as sessions:
         await swept(sessions)
         assert entries(sessions)["messages"] == 0

@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from oblix.v1 import messages_pb2 as pb
-from support.conversations import all_messages, all_sessions, say, sessions_in, texts
+from oblix.v1 import messages_pb2
+from support.drivers.conversations import all_messages, all_sessions, say, sessions_in, texts
 
 from oblixd.sessions import Sessions
 
@@ -74,7 +74,7 @@ async def test_a_kill_in_the_middle_loses_nothing_that_was_acknowledged(tmp_path
             await sessions.begin_turn(found[name].id, f"{name} goes on", [say("at once")])
 
 
-def _check_requests(sessions: Sessions, name: str, messages: list[pb.Message]) -> None:
+def _check_requests(sessions: Sessions, name: str, messages: list[messages_pb2.Message]) -> None:
     """Every request is found with its turn, and is called complete where its answer is."""
     for number, (question, answer) in enumerate(zip(messages[::2], messages[1::2], strict=True)):
         found = sessions.recorded(f"{name} {number}")
@@ -84,13 +84,13 @@ def _check_requests(sessions: Sessions, name: str, messages: list[pb.Message]) -
     assert sessions.recorded(f"{name} {len(messages) // 2}") is None
 
 
-def _check_end(messages: list[pb.Message]) -> None:
+def _check_end(messages: list[messages_pb2.Message]) -> None:
     """Every answer is complete but the last one, which can be a part and is marked then."""
     for message in messages[:-1]:
-        assert message.status == pb.MESSAGE_STATUS_COMPLETE
+        assert message.status == messages_pb2.MESSAGE_STATUS_COMPLETE
     last, number = messages[-1], str((len(messages) - 1) // 2)
-    if last.status == pb.MESSAGE_STATUS_INTERRUPTED:
+    if last.status == messages_pb2.MESSAGE_STATUS_INTERRUPTED:
         assert texts([last])[0] in ("", number, f"{number}!")
-        assert last.role == pb.ROLE_ASSISTANT
+        assert last.role == messages_pb2.ROLE_ASSISTANT
     else:
-        assert last.status == pb.MESSAGE_STATUS_COMPLETE
+        assert last.status == messages_pb2.MESSAGE_STATUS_COMPLETE

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from google.protobuf.struct_pb2 import Struct
-from oblix.v1 import messages_pb2 as pb
+from oblix.v1 import messages_pb2
 from oblix.v1.sessions_pb2 import (
     ImportHeader,
     ImportSessionsRequest,
@@ -16,13 +16,13 @@ from oblix.v1.sessions_pb2 import (
     Retention,
     Session,
 )
-from support.clocks import Clock
-from support.conversations import all_messages, all_sessions, say, sessions_in, struct, texts
-from support.sweeping import entries, swept
-from support.waiting import eventually
+from support.data.clocks import Clock
+from support.drivers.conversations import all_messages, all_sessions, say, sessions_in, struct, texts
+from support.drivers.sweeping import entries, swept
+from support.drivers.waiting import eventually
 
 from oblixd.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
-from oblixd.sessions import Keeping, Sessions, deletion, upkeep
+from oblixd.sessions import RetentionConfig, Sessions, deletion, retention
 
 
 async def _rich(sessions: Sessions) -> Session:
@@ -65,7 +65,7 @@ async def test_a_deleted_session_is_not_found_by_anything(sessions: Sessions) ->
         sessions.copy(made.id, None),
         sessions.merge([made.id], None),
         sessions.delete(made.id),
-        turn.checkpoint([pb.Part(text="late")]),
+        turn.checkpoint([messages_pb2.Part(text="late")]),
     ):
         with pytest.raises(NotFoundError):
             await write
@@ -77,14 +77,14 @@ async def test_a_turn_that_was_cut_off_keeps_its_part(sessions: Sessions, part: 
     made = await sessions.create(Session())
     turn = await sessions.begin_turn(made.id, "request", [say("question")])
     if part:
-        await turn.checkpoint([pb.Part(text=part)])
+        await turn.checkpoint([messages_pb2.Part(text=part)])
     await sessions.delete(made.id)
     back = await sessions.undelete(made.id)
     assert (back.running_request_id, back.message_count) == ("", 2)
     answer = all_messages(sessions, made.id)[1]
-    assert (texts([answer]), answer.status) == ([part], pb.MESSAGE_STATUS_CANCELLED)
+    assert (texts([answer]), answer.status) == ([part], messages_pb2.MESSAGE_STATUS_CANCELLED)
     with pytest.raises(FailedPreconditionError, match="has ended"):
-        await turn.finish(pb.Message())
+        await turn.finish(messages_pb2.Message())
 
 
 async def test_only_a_deleted_session_can_be_brought_back(sessions: Sessions) -> None:
@@ -115,7 +115,7 @@ async def test_its_id_stays_taken_until_it_is_purged(tmp_path: Path) -> None:
         await sessions.delete(made.id)
         assert (await _import(sessions, made.id)).startswith(f"SESSION_DELETED Session {made.id} was deleted")
         clock.pass_days(31)
-        assert await deletion.purge(sessions.ledger, 30) == 1
+        assert await deletion.purge(sessions.db, 30) == 1
         with pytest.raises(NotFoundError):
             await sessions.undelete(made.id)
         assert not await _import(sessions, made.id)
@@ -132,13 +132,13 @@ async def test_a_purge_takes_what_was_deleted_long_ago_and_leaves_nothing_of_it(
         young = await _rich(sessions)
         await sessions.delete(young.id)
         clock.pass_days(0.5)
-        assert await deletion.purge(sessions.ledger, 30) == 0
+        assert await deletion.purge(sessions.db, 30) == 0
         clock.now += 1
-        await upkeep.once(sessions.ledger, Keeping())
+        await retention.once(sessions.db, RetentionConfig())
         assert await sessions.undelete(young.id) == young
         await sessions.delete(young.id)
         clock.pass_days(31)
-        await upkeep.once(sessions.ledger, Keeping())
+        await retention.once(sessions.db, RetentionConfig())
         await swept(sessions)
         assert set(entries(sessions)) == {"counters", "changes"}
 

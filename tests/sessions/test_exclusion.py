@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from oblix.v1 import messages_pb2 as pb
+from oblix.v1 import messages_pb2
 from oblix.v1.sessions_pb2 import ImportHeader, ImportSessionsRequest, MessageBatch, Session
-from support.clocks import Clock
-from support.conversations import all_messages, say, sessions_in
+from support.data.clocks import Clock
+from support.drivers.conversations import all_messages, say, sessions_in
 from support.tools import call, result
 
 from oblixd.errors import InvalidArgumentError, NotFoundError
@@ -65,7 +65,7 @@ async def test_a_message_that_is_not_there_changes_nothing(sessions: Sessions) -
     made = await sessions.create(Session())
     await sessions.append(made.id, [say("one")])
     turn = await sessions.begin_turn(made.id, "request", [say("two")])
-    await turn.checkpoint([pb.Part(text="three")])
+    await turn.checkpoint([messages_pb2.Part(text="three")])
     for sequence in (3, 4):
         with pytest.raises(NotFoundError, match=f"no message {sequence}") as caught:
             await sessions.exclude(made.id, [1, sequence])
@@ -82,8 +82,8 @@ async def test_a_question_can_be_marked_while_its_turn_runs(sessions: Sessions) 
     made = await sessions.create(Session())
     turn = await sessions.begin_turn(made.id, "request", [say("bad")])
     assert await sessions.exclude(made.id, [turn.input[0].sequence], "CONTENT_REFUSED") == [1]
-    await turn.checkpoint([pb.Part(text="answer")])
-    await turn.finish(pb.Message(parts=[pb.Part(text="answer")]))
+    await turn.checkpoint([messages_pb2.Part(text="answer")])
+    await turn.finish(messages_pb2.Message(parts=[messages_pb2.Part(text="answer")]))
     assert marked(sessions, made.id) == [1]
 
 
@@ -109,7 +109,7 @@ async def test_copies_and_exports_carry_marks_and_data(sessions: Sessions) -> No
 
 async def test_appended_messages_are_not_marked_and_their_data_is_bounded(sessions: Sessions) -> None:
     made = await sessions.create(Session())
-    given = say("one", exclusion=pb.ContextExclusion(reason="X"), client_data=b"x" * 2**20)
+    given = say("one", exclusion=messages_pb2.ContextExclusion(reason="X"), client_data=b"x" * 2**20)
     (message,) = await sessions.append(made.id, [given])
     assert not message.HasField("exclusion")
     assert all_messages(sessions, made.id) == [message]

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oblix.v1.sessions_pb2 import Session
-from support.conversations import all_sessions, struct
+from support.drivers.conversations import all_sessions, struct
 
 from oblixd.errors import InvalidArgumentError
 from oblixd.sessions import Sessions
-from oblixd.sessions.labels import label, labels_of
+from oblixd.sessions.storage.index import label, labels_of
 
 METADATA = {
     "text": "x",

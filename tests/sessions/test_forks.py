@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from oblix.v1 import messages_pb2 as pb
+from oblix.v1 import messages_pb2
 from oblix.v1.sessions_pb2 import Session
-from support.conversations import all_messages, say, texts
+from support.drivers.conversations import all_messages, say, texts
 
 from oblixd.errors import InvalidArgumentError
 from oblixd.sessions import Sessions
@@ -47,7 +47,7 @@ async def test_a_fork_where_an_answer_was_dropped_names_the_message_before(sessi
 async def test_a_fork_at_a_running_answer_takes_its_part(sessions: Sessions) -> None:
     source = await _session(sessions, "a")
     turn = await sessions.begin_turn(source, "request", [say("question")])
-    await turn.checkpoint([pb.Part(text="par")])
+    await turn.checkpoint([messages_pb2.Part(text="par")])
     await sessions.append(source, [say("later")])
     fork = await sessions.copy(source, None, turn.answer_sequence)
     assert texts(all_messages(sessions, fork.id)) == ["a", "question", "par"]

@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from oblix.v1 import messages_pb2 as pb
+from oblix.v1 import messages_pb2
 from oblix.v1.sessions_pb2 import Session
-from support import fixtures
-from support.conversations import all_messages, all_sessions, say, struct, texts
+from support.data import old_stores
+from support.drivers.conversations import all_messages, all_sessions, say, struct, texts
 
 from oblixd.errors import DataLossError
 from oblixd.sessions import Sessions
-from oblixd.sessions.checking import problems
-from oblixd.sessions.tables import message_key
+from oblixd.sessions.fsck import problems
+from oblixd.sessions.storage.schema import message_key
 from oblixd.store import Transaction, offline
 from oblixd.store.inspection import DATA_FILE
 
 COUNT = 8
-OLD_STORE = fixtures.FOLDER / "abandoned-turns.schema-2.mdb.gz"
+OLD_STORE = old_stores.FOLDER / "abandoned-turns.schema-2.mdb.gz"
 
 
 async def _talk(sessions: Sessions) -> str:
@@ -30,22 +30,22 @@ async def _talk(sessions: Sessions) -> str:
 
 
 async def _remove(sessions: Sessions, session_id: str, *sequences: int) -> int:
-    ledger, ref = sessions.ledger, sessions.ledger.ref(session_id)
+    db, ref = sessions.db, sessions.db.ref(session_id)
 
     def write(txn: Transaction) -> int:
-        progress = ledger.catalog.progress(txn, ref)
-        removed = ledger.transcript.remove(txn, ref.number, progress, sequences)
-        ledger.catalog.touch(txn, ref, progress, ledger.clock())
+        progress = db.headers.progress(txn, ref)
+        removed = db.message_table.remove(txn, ref.number, progress, sequences)
+        db.headers.touch(txn, ref, progress, db.clock())
         return removed
 
-    return await ledger.write(ref, write)
+    return await db.write(ref, write)
 
 
 async def _lose(sessions: Sessions, session_id: str, sequence: int) -> None:
     """Take a record away as damage does."""
-    ledger = sessions.ledger
-    key = message_key(ledger.ref(session_id).number, sequence)
-    assert await ledger.store.write(lambda txn: ledger.tables.messages.delete(txn, key))
+    db = sessions.db
+    key = message_key(db.ref(session_id).number, sequence)
+    assert await db.store.write(lambda txn: db.tables.messages.delete(txn, key))
 
 
 def _listed(sessions: Sessions, session_id: str, *, newest_first: bool, page_size: int = 3) -> list[str]:
@@ -133,14 +133,14 @@ async def test_removing_what_is_missing_mends_the_session(sessions: Sessions, tm
 
 async def test_an_acknowledged_message_is_never_overwritten(sessions: Sessions) -> None:
     session_id = await _talk(sessions)
-    ledger, ref = sessions.ledger, sessions.ledger.ref(session_id)
+    db, ref = sessions.db, sessions.db.ref(session_id)
 
     def step_back(txn: Transaction) -> None:
-        progress = ledger.catalog.progress(txn, ref)
+        progress = db.headers.progress(txn, ref)
         progress.next_sequence -= 2
-        ledger.catalog.put_progress(txn, ref, progress)
+        db.headers.put_progress(txn, ref, progress)
 
-    await ledger.store.write(step_back)
+    await db.store.write(step_back)
     with pytest.raises(DataLossError, match=f"^Message {COUNT - 1} .*where none may be"):
         await sessions.append(session_id, [say("over it")])
     for read in (_forwards, _backwards, _exported):
@@ -155,7 +155,7 @@ async def test_an_abandoned_turn_leaves_a_tombstone(sessions: Sessions) -> None:
     assert len(await _forwards(sessions, session_id)) == COUNT + 1
     await sessions.append(session_id, [say("meanwhile")])
     assert len(await _exported(sessions, session_id)) == COUNT + 2
-    await turn.checkpoint([pb.Part(text="a part")])
+    await turn.checkpoint([messages_pb2.Part(text="a part")])
     await turn.restart()
     assert len(await _backwards(sessions, session_id)) == COUNT + 2
     await turn.abandon()
@@ -168,7 +168,7 @@ async def test_an_abandoned_turn_leaves_a_tombstone(sessions: Sessions) -> None:
 async def test_a_missing_answer_is_not_told_as_none(sessions: Sessions) -> None:
     session_id = await _talk(sessions)
     turn = await sessions.begin_turn(session_id, "request", [say("question")])
-    await turn.finish(pb.Message(parts=[pb.Part(text="answer")]))
+    await turn.finish(messages_pb2.Message(parts=[messages_pb2.Part(text="answer")]))
     await _lose(sessions, session_id, turn.answer_sequence)
     with pytest.raises(DataLossError, match=f"^Message {turn.answer_sequence} .*missing"):
         sessions.recorded("request")
@@ -176,16 +176,16 @@ async def test_a_missing_answer_is_not_told_as_none(sessions: Sessions) -> None:
 
 async def test_a_session_that_is_found_and_has_no_record_is_damage(sessions: Sessions) -> None:
     session_id = await _talk(sessions)
-    ledger = sessions.ledger
-    key = message_key(ledger.ref(session_id).number, 0)[:8]
-    await ledger.store.write(lambda txn: ledger.tables.progress.delete(txn, key))
+    db = sessions.db
+    key = message_key(db.ref(session_id).number, 0)[:8]
+    await db.store.write(lambda txn: db.tables.progress.delete(txn, key))
     with pytest.raises(DataLossError, match=f"^Session {session_id} .*in progress, the record is missing"):
         sessions.get(session_id)
 
 
 async def test_an_older_store_gets_its_tombstones(tmp_path: Path) -> None:
-    fixtures.unpack(OLD_STORE, tmp_path / "store")
-    async with fixtures.opened(tmp_path / "store") as sessions:
+    old_stores.unpack(OLD_STORE, tmp_path / "store")
+    async with old_stores.opened(tmp_path / "store") as sessions:
         found = {session.title: session for session in all_sessions(sessions)}
         assert await _forwards(sessions, found["Abandoned turns"].id) == [
             "question 0",
@@ -202,14 +202,14 @@ async def test_an_older_store_gets_its_tombstones(tmp_path: Path) -> None:
 
 
 async def test_damage_in_an_older_store_does_not_become_tombstones(tmp_path: Path) -> None:
-    fixtures.unpack(OLD_STORE, tmp_path / "store")
+    old_stores.unpack(OLD_STORE, tmp_path / "store")
 
     def lose(file: offline.File) -> None:
         messages = file.tables["messages"]
         assert messages.delete(file.txn, next(iter(messages.keys(file.txn, b""))))
 
     offline.change(tmp_path / "store" / DATA_FILE, lose)
-    async with fixtures.opened(tmp_path / "store") as sessions:
+    async with old_stores.opened(tmp_path / "store") as sessions:
         hurt, well = (
             next(session.id for session in all_sessions(sessions) if session.title == title)
             for title in ("Abandoned turns", "Running")

@@ -6,15 +6,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from google.protobuf.struct_pb2 import Struct
-from oblix.v1 import sessions_pb2 as pb
+from oblix.v1 import sessions_pb2
 from oblix.v1.sessions_pb2 import ImportHeader, ImportSessionsRequest, MessageBatch, Session
-from support.conversations import all_messages, say, sessions_in, texts
+from support.drivers.conversations import all_messages, say, sessions_in, texts
 
 from oblixd.sessions import Sessions
-from oblixd.sessions.checking import problems
+from oblixd.sessions.fsck import problems
 from oblixd.store.inspection import DATA_FILE
 
-Answer = tuple[pb.ImportResult, pb.ImportTotals]
+Answer = tuple[sessions_pb2.ImportResult, sessions_pb2.ImportTotals]
 
 
 async def take(
@@ -61,7 +61,9 @@ async def test_much_is_added_bit_by_bit(tmp_path: Path) -> None:
 
 async def test_what_was_deleted_of_it_here_stays_away(sessions: Sessions) -> None:
     first, _ = await take(sessions, "a", "b")
-    await sessions.delete_messages(pb.DeleteMessagesRequest(session_id=first.session.id, sequences=[1]))
+    await sessions.delete_messages(
+        sessions_pb2.DeleteMessagesRequest(session_id=first.session.id, sequences=[1])
+    )
     grown, _ = await take(sessions, "a", "b", "c")
     assert in_(sessions, grown.session.id) == ["b", "c"]
 
@@ -102,7 +104,7 @@ async def test_a_fork_knows_its_parent(sessions: Sessions) -> None:
     assert orphan.session.parent_session_id == ""
 
 
-def sessions_listed(sessions: Sessions) -> list[pb.Session]:
+def sessions_listed(sessions: Sessions) -> list[sessions_pb2.Session]:
     return sessions.list(page_size=10, page_token="", filter=Struct())[0]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from google.protobuf.struct_pb2 import Struct
 from oblix.v1.sessions_pb2 import Session
-from support.conversations import all_sessions, say, sessions_in, struct
+from support.drivers.conversations import all_sessions, say, sessions_in, struct
 
 from oblixd.errors import InvalidArgumentError
 from oblixd.sessions import Sessions, listing

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from oblix.v1 import messages_pb2 as pb
+from oblix.v1 import messages_pb2
 from oblix.v1.sessions_pb2 import (
     DeleteMessagesRequest,
     DeleteMessagesResponse,
@@ -15,9 +15,9 @@ from oblix.v1.sessions_pb2 import (
     ListMessageVersionsRequest,
     Session,
 )
-from support.clocks import Clock
-from support.conversations import all_messages, say, sessions_in, struct, text_of, texts
-from support.sweeping import entries, swept
+from support.data.clocks import Clock
+from support.drivers.conversations import all_messages, say, sessions_in, struct, text_of, texts
+from support.drivers.sweeping import entries, swept
 from support.tools import call, result
 
 from oblixd.errors import (
@@ -27,9 +27,10 @@ from oblixd.errors import (
     NotFoundError,
     OblixdError,
 )
-from oblixd.sessions import Sessions, mending, upkeep
-from oblixd.sessions.checking import problems
-from oblixd.sessions.rules import Keeping
+from oblixd.sessions import Sessions, retention
+from oblixd.sessions.editing import mending
+from oblixd.sessions.fsck import problems
+from oblixd.sessions.storage.retention_rules import RetentionConfig
 from oblixd.store.inspection import DATA_FILE
 
 NUMBERS = ("one", "two", "three", "four", "five")
@@ -50,8 +51,8 @@ async def delete(
 
 async def edit(
     sessions: Sessions, session_id: str, sequence: int, text: str = "", **fields: Any
-) -> pb.Message:
-    parts = [pb.Part(text=text)] if text else []
+) -> messages_pb2.Message:
+    parts = [messages_pb2.Part(text=text)] if text else []
     request = EditMessageRequest(session_id=session_id, sequence=sequence, parts=parts, **fields)
     return await sessions.edit_message(request)
 
@@ -207,17 +208,21 @@ async def test_an_edit_is_a_new_version_and_the_old_one_stays(tmp_path: Path) ->
 async def test_an_edited_part_of_an_answer_is_complete(sessions: Sessions) -> None:
     session_id = await a_session(sessions, "question")
     turn = await sessions.begin_turn(session_id, "request", [say("and?")])
-    answer = pb.Message(
-        parts=[pb.Part(text="par")],
-        status=pb.MESSAGE_STATUS_CANCELLED,
+    answer = messages_pb2.Message(
+        parts=[messages_pb2.Part(text="par")],
+        status=messages_pb2.MESSAGE_STATUS_CANCELLED,
         model="m:x",
-        usage=pb.Usage(input_tokens=3),
+        usage=messages_pb2.Usage(input_tokens=3),
     )
     await turn.finish(answer)
     edited = await edit(sessions, session_id, 3, "part")
-    assert (edited.status, edited.model, edited.usage.input_tokens) == (pb.MESSAGE_STATUS_COMPLETE, "m:x", 3)
+    assert (edited.status, edited.model, edited.usage.input_tokens) == (
+        messages_pb2.MESSAGE_STATUS_COMPLETE,
+        "m:x",
+        3,
+    )
     restored = await edit(sessions, session_id, 3, restore_version=0)
-    assert restored.status == pb.MESSAGE_STATUS_CANCELLED
+    assert restored.status == messages_pb2.MESSAGE_STATUS_CANCELLED
 
 
 @pytest.mark.parametrize(
@@ -251,7 +256,7 @@ async def test_of_two_who_edit_the_same_version_one_is_refused(sessions: Session
     session_id = await a_session(sessions)
     edits = [edit(sessions, session_id, 1, text, version=0) for text in "ab"]
     done = await asyncio.gather(*edits, return_exceptions=True)
-    assert [type(outcome) for outcome in done] == [pb.Message, AbortedError]
+    assert [type(outcome) for outcome in done] == [messages_pb2.Message, AbortedError]
     assert versions(sessions, session_id, 1) == ["one"]
 
 
@@ -259,19 +264,19 @@ async def test_an_edit_parts_no_call_from_its_result(sessions: Sessions) -> None
     session_id = await a_session(sessions, "question")
     await sessions.append(session_id, [call("a"), result("a"), call("b")])
 
-    async def say_instead(sequence: int, *parts: pb.Part) -> pb.Message:
+    async def say_instead(sequence: int, *parts: messages_pb2.Part) -> messages_pb2.Message:
         request = EditMessageRequest(session_id=session_id, sequence=sequence, parts=parts)
         return await sessions.edit_message(request)
 
     for sequence in (2, 3):
-        for parts in ([pb.Part(text="x")], call("c").parts, result("c").parts):
+        for parts in ([messages_pb2.Part(text="x")], call("c").parts, result("c").parts):
             with pytest.raises(InvalidArgumentError, match="Delete the message") as caught:
                 await say_instead(sequence, *parts)
             assert caught.value.reason == "TOOL_CALLS_CHANGED"
-    changed = await say_instead(2, pb.Part(text="I look."), *call("a").parts)
+    changed = await say_instead(2, messages_pb2.Part(text="I look."), *call("a").parts)
     assert (changed.version, len(changed.parts)) == (1, 2)
     # Nobody answered this call: it may go.
-    assert (await say_instead(4, pb.Part(text="x"))).version == 1
+    assert (await say_instead(4, messages_pb2.Part(text="x"))).version == 1
 
 
 async def test_nothing_is_mended_while_a_turn_runs(sessions: Sessions) -> None:
@@ -342,7 +347,7 @@ async def test_a_deleted_message_takes_its_versions_along(sessions: Sessions) ->
 
 async def test_retention_counts_from_the_last_mending(tmp_path: Path) -> None:
     clock = Clock()
-    keeping = Keeping(retention_days=10)
+    keeping = RetentionConfig(retention_days=10)
     async with sessions_in(tmp_path, clock, keeping) as sessions:
         mended, left_alone = await a_session(sessions), await a_session(sessions)
         clock.pass_days(9)
@@ -350,13 +355,13 @@ async def test_retention_counts_from_the_last_mending(tmp_path: Path) -> None:
         clock.pass_days(9)
         await edit(sessions, mended, 2, "zwei")
         clock.pass_days(9)
-        await upkeep.once(sessions.ledger, keeping)
+        await retention.once(sessions.db, keeping)
         assert [sessions.get(found).archived for found in (mended, left_alone)] == [False, True]
 
 
 async def test_watchers_see_the_header(sessions: Sessions) -> None:
     session_id = await a_session(sessions, "a", "b", title="T")
-    watched = sessions.watch(struct(), sessions.ledger.changes.newest())
+    watched = sessions.watch(struct(), sessions.db.changes.newest())
     assert (await anext(watched)).HasField("synced")
     await delete(sessions, session_id, 1)
     assert (await anext(watched)).session.session == sessions.get(session_id)

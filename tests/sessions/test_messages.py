@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
-from oblix.v1 import messages_pb2 as pb
+from oblix.v1 import messages_pb2
 from oblix.v1.sessions_pb2 import Session
-from support.conversations import all_messages, say, sessions_in, texts
+from support.drivers.conversations import all_messages, say, sessions_in, texts
 
 from oblixd.errors import InvalidArgumentError, NotFoundError
 from oblixd.sessions import Sessions, listing
@@ -23,31 +23,35 @@ async def _session(sessions: Sessions, *said: str) -> str:
 
 
 async def test_messages_come_back_as_they_were_recorded(tmp_path: Path) -> None:
-    given = pb.Message(
-        role=pb.ROLE_ASSISTANT,
+    given = messages_pb2.Message(
+        role=messages_pb2.ROLE_ASSISTANT,
         parts=[
-            pb.Part(text="héllo\0"),
-            pb.Part(image=pb.ImagePart(media_type="image/png", data=b"\x89PNG\0")),
-            pb.Part(tool_call=pb.ToolCallPart(call_id="c", name="look", arguments_json="{}")),
-            pb.Part(tool_result=pb.ToolResultPart(call_id="c", content="seen", is_error=True)),
-            pb.Part(reasoning="hm"),
+            messages_pb2.Part(text="héllo\0"),
+            messages_pb2.Part(image=messages_pb2.ImagePart(media_type="image/png", data=b"\x89PNG\0")),
+            messages_pb2.Part(
+                tool_call=messages_pb2.ToolCallPart(call_id="c", name="look", arguments_json="{}")
+            ),
+            messages_pb2.Part(
+                tool_result=messages_pb2.ToolResultPart(call_id="c", content="seen", is_error=True)
+            ),
+            messages_pb2.Part(reasoning="hm"),
         ],
         create_time=Timestamp(seconds=-5, nanos=123_456_789),
-        status=pb.MESSAGE_STATUS_FAILED,
+        status=messages_pb2.MESSAGE_STATUS_FAILED,
         model="ollama:llama2",
-        usage=pb.Usage(input_tokens=3, output_tokens=4),
+        usage=messages_pb2.Usage(input_tokens=3, output_tokens=4),
     )
     async with sessions_in(tmp_path) as sessions:
         session_id = await _session(sessions)
         recorded = await sessions.append(session_id, [given, say("next")])
     async with sessions_in(tmp_path) as sessions:
         assert all_messages(sessions, session_id) == recorded
-    kept = pb.Message()
+    kept = messages_pb2.Message()
     kept.CopyFrom(given)
     kept.id, kept.sequence = recorded[0].id, 1
     kept.create_time.nanos = 123_456_000
     assert recorded[0] == kept
-    assert (recorded[1].sequence, recorded[1].status) == (2, pb.MESSAGE_STATUS_COMPLETE)
+    assert (recorded[1].sequence, recorded[1].status) == (2, messages_pb2.MESSAGE_STATUS_COMPLETE)
     assert recorded[1].create_time.seconds > 0
     assert recorded[1].id != recorded[0].id
 
@@ -137,7 +141,9 @@ async def test_history_of_a_session_that_is_deleted_meanwhile_ends_in_an_error(s
 async def test_an_append_is_all_or_nothing(sessions: Sessions) -> None:
     session_id = await _session(sessions, "before")
     with pytest.raises(InvalidArgumentError, match=r"^messages\[1\].role"):
-        await sessions.append(session_id, [say("good"), pb.Message(parts=[pb.Part(text="no role")])])
+        await sessions.append(
+            session_id, [say("good"), messages_pb2.Message(parts=[messages_pb2.Part(text="no role")])]
+        )
     assert texts(all_messages(sessions, session_id)) == ["before"]
 
 

@@ -20,10 +20,10 @@ from hypothesis.stateful import (
     invariant,
     rule,
 )
-from oblix.v1 import messages_pb2 as pb
+from oblix.v1 import messages_pb2
 from oblix.v1.sessions_pb2 import ARCHIVED_FILTER_ONLY, Session
-from support.conversations import MAP_SIZE, all_messages, all_sessions, say, struct, texts
-from support.session_model import Model, Said
+from support.data.session_model import Model, Said
+from support.drivers.conversations import MAP_SIZE, all_messages, all_sessions, say, struct, texts
 
 from oblixd.sessions import TABLE_NAMES, Sessions, Turn
 from oblixd.store import Store
@@ -53,7 +53,7 @@ class Conversations(RuleBasedStateMachine):
         self._mirror: dict[str, Session] = {}
         self._revision = 0
         self._turns: dict[str, Turn] = {}
-        self._asked: dict[str, tuple[str, pb.MessageStatus.ValueType]] = {}
+        self._asked: dict[str, tuple[str, messages_pb2.MessageStatus.ValueType]] = {}
         """By request: the session of its turn, and how far that has come."""
         self._open()
 
@@ -75,7 +75,7 @@ class Conversations(RuleBasedStateMachine):
             assert model.answer is not None
             model.end(model.answer.text, self._now)
         for session_id in list(self._turns):
-            self._ended(session_id, pb.MESSAGE_STATUS_INTERRUPTED)
+            self._ended(session_id, messages_pb2.MESSAGE_STATUS_INTERRUPTED)
 
     def teardown(self) -> None:
         self._runner.run(self._store.close())
@@ -125,7 +125,7 @@ class Conversations(RuleBasedStateMachine):
         if model.answer is not None:
             model.end(model.answer.text, self._now)
         if session_id in self._turns:
-            self._ended(session_id, pb.MESSAGE_STATUS_CANCELLED)
+            self._ended(session_id, messages_pb2.MESSAGE_STATUS_CANCELLED)
         return session_id
 
     @rule(target=known, session_id=consumes(deleted))
@@ -174,7 +174,7 @@ class Conversations(RuleBasedStateMachine):
         request_id = f"request {len(self._asked)}"
         begin = self._sessions.begin_turn(session_id, request_id, [say("question")], request_id.encode())
         self._turns[session_id] = self._run(begin)
-        self._asked[request_id] = session_id, pb.MESSAGE_STATUS_STREAMING
+        self._asked[request_id] = session_id, messages_pb2.MESSAGE_STATUS_STREAMING
         model = self._models[session_id]
         model.say(["question"], self._now)
         model.answer = Said(model.next_place, "", 0)
@@ -184,7 +184,7 @@ class Conversations(RuleBasedStateMachine):
     def checkpoint(self, session_id: str) -> None:
         if session_id not in self._turns:
             return
-        self._run(self._turns[session_id].checkpoint([pb.Part(text="piece ")]))
+        self._run(self._turns[session_id].checkpoint([messages_pb2.Part(text="piece ")]))
         answer = self._models[session_id].answer
         assert answer is not None
         answer.text, answer.time = answer.text + "piece ", answer.time or self._now
@@ -194,12 +194,18 @@ class Conversations(RuleBasedStateMachine):
         if session_id not in self._turns:
             return
         turn = self._turns[session_id]
-        status = pb.MESSAGE_STATUS_CANCELLED if text is None else pb.MESSAGE_STATUS_COMPLETE
+        status = (
+            messages_pb2.MESSAGE_STATUS_CANCELLED if text is None else messages_pb2.MESSAGE_STATUS_COMPLETE
+        )
         self._ended(session_id, status)
-        self._run(turn.abandon() if text is None else turn.finish(pb.Message(parts=[pb.Part(text=text)])))
+        self._run(
+            turn.abandon()
+            if text is None
+            else turn.finish(messages_pb2.Message(parts=[messages_pb2.Part(text=text)]))
+        )
         self._models[session_id].end(text, self._now)
 
-    def _ended(self, session_id: str, status: pb.MessageStatus.ValueType) -> None:
+    def _ended(self, session_id: str, status: messages_pb2.MessageStatus.ValueType) -> None:
         turn = self._turns.pop(session_id)
         self._asked[turn.input[0].request_id] = session_id, status
 
@@ -230,7 +236,7 @@ class Conversations(RuleBasedStateMachine):
 
     @invariant()
     def who_follows_the_changes_has_every_header(self) -> None:
-        changes = self._sessions.ledger.changes.after(self._revision, 1000)
+        changes = self._sessions.db.changes.after(self._revision, 1000)
         assert changes is not None
         for change in changes:
             self._mirror.pop(change.session_id, None)

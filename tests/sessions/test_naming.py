@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from oblix.v1 import messages_pb2 as pb
+from oblix.v1 import messages_pb2
 from oblix.v1.sessions_pb2 import ImportHeader, ImportSessionsRequest, Session
-from support.conversations import all_messages, all_sessions, say, sessions_in, struct, texts
-from support.sweeping import entries, swept
+from support.drivers.conversations import all_messages, all_sessions, say, sessions_in, struct, texts
+from support.drivers.sweeping import entries, swept
 
 from oblixd.errors import AlreadyExistsError, InvalidArgumentError
 from oblixd.sessions import Sessions
@@ -54,13 +54,13 @@ async def test_what_is_there_stays_as_it_is(sessions: Sessions) -> None:
     made, is_new = await sessions.get_or_create(Session(id=NAME, **given))
     assert is_new
     await sessions.append(NAME, [say("one")])
-    before, revision = sessions.get(NAME), sessions.ledger.changes.newest()
+    before, revision = sessions.get(NAME), sessions.db.changes.newest()
     other = Session(id=NAME, title="Second", metadata=struct(b=2), context=struct(system="Rhyme."))
     found, is_new = await sessions.get_or_create(other)
     assert not is_new
     assert found == before == sessions.get(NAME)
     assert (found.title, found.metadata, found.context) == (made.title, made.metadata, made.context)
-    assert sessions.ledger.changes.newest() == revision
+    assert sessions.db.changes.newest() == revision
 
 
 async def test_an_open_session_becomes_local_only_and_never_back(sessions: Sessions) -> None:
@@ -122,4 +122,4 @@ async def test_many_who_meet_at_a_new_name_share_one_session(sessions: Sessions)
     messages = all_messages(sessions, NAME)
     assert sorted(map(int, texts(messages))) == list(range(100))
     assert sessions.get(NAME).local_only
-    assert {message.role for message in messages} == {pb.ROLE_USER}
+    assert {message.role for message in messages} == {messages_pb2.ROLE_USER}

@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from oblix.v1 import messages_pb2 as pb
+from oblix.v1 import messages_pb2
 from oblix.v1.sessions_pb2 import ListMessageVersionsRequest, Session
-from support.conversations import all_messages, all_sessions, say, sessions_in, text_of, texts
+from support.drivers.conversations import all_messages, all_sessions, say, sessions_in, text_of, texts
 
 from oblixd.errors import FailedPreconditionError
 from oblixd.sessions import Sessions, Turn
-from oblixd.sessions.checking import problems
+from oblixd.sessions.fsck import problems
 from oblixd.store.inspection import DATA_FILE
 
 
@@ -22,14 +22,14 @@ def older(sessions: Sessions, session_id: str, sequence: int = 2) -> list[str]:
     return texts(list(sessions.message_versions(request).messages))
 
 
-async def answered(sessions: Sessions) -> tuple[str, pb.Message]:
+async def answered(sessions: Sessions) -> tuple[str, messages_pb2.Message]:
     """A session with a question and its answer."""
     made = await sessions.create(Session())
     turn = await sessions.begin_turn(made.id, "old", [say("question")])
-    return made.id, await turn.finish(pb.Message(parts=[pb.Part(text="first")]))
+    return made.id, await turn.finish(messages_pb2.Message(parts=[messages_pb2.Part(text="first")]))
 
 
-async def begun(sessions: Sessions) -> tuple[str, pb.Message, Turn]:
+async def begun(sessions: Sessions) -> tuple[str, messages_pb2.Message, Turn]:
     session_id, answer = await answered(sessions)
     return session_id, answer, await sessions.begin_turn_again(session_id, "new", answer.id)
 
@@ -59,11 +59,11 @@ async def test_the_old_answer_comes_back_where_nothing_new_came(tmp_path: Path, 
 async def test_a_part_that_came_is_kept_as_a_version(tmp_path: Path, end: str) -> None:
     async with sessions_in(tmp_path) as sessions:
         session_id, _, turn = await begun(sessions)
-        await turn.checkpoint([pb.Part(text="dropped")])
+        await turn.checkpoint([messages_pb2.Part(text="dropped")])
         await turn.restart()
-        await turn.checkpoint([pb.Part(text="sec")])
+        await turn.checkpoint([messages_pb2.Part(text="sec")])
         if end == "finished":
-            await turn.finish(pb.Message(parts=[pb.Part(text="second")]))
+            await turn.finish(messages_pb2.Message(parts=[messages_pb2.Part(text="second")]))
         elif end == "deleted":
             await sessions.delete(session_id)
             await sessions.undelete(session_id)
@@ -87,14 +87,14 @@ async def test_a_turn_runs_and_what_is_appended_comes_after_it(sessions: Session
         await sessions.begin_turn_again(session_id, "newer", answer.id)
     assert sessions.get(session_id).running_request_id == "new"
     await sessions.append(session_id, [say("after")])
-    await turn.finish(pb.Message(parts=[pb.Part(text="second")]))
+    await turn.finish(messages_pb2.Message(parts=[messages_pb2.Part(text="second")]))
     assert texts(all_messages(sessions, session_id)) == ["question", "second", "after"]
 
 
 async def test_copies_of_a_running_one_have_the_part_or_no_answer(sessions: Sessions) -> None:
     session_id, _, turn = await begun(sessions)
     early = await sessions.copy(session_id, None)
-    await turn.checkpoint([pb.Part(text="part")])
+    await turn.checkpoint([messages_pb2.Part(text="part")])
     late = await sessions.copy(session_id, None)
     assert texts(all_messages(sessions, early.id)) == ["question"]
     assert texts(all_messages(sessions, late.id)) == ["question", "part"]

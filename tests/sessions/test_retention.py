@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
-from oblix.v1 import sessions_pb2 as pb
+from oblix.v1 import sessions_pb2
 from oblix.v1.sessions_pb2 import (
     RETENTION_ACTION_ARCHIVE,
     RETENTION_ACTION_DELETE,
@@ -18,13 +18,13 @@ from oblix.v1.sessions_pb2 import (
     Retention,
     Session,
 )
-from support.clocks import Clock
-from support.conversations import say, sessions_in, struct
-from support.daemon import running
-from support.wire import Wire
+from support.data.clocks import Clock
+from support.drivers.conversations import say, sessions_in, struct
+from support.drivers.daemon import running
+from support.drivers.grpc_calls import Wire
 
 from oblixd.errors import InvalidArgumentError
-from oblixd.sessions import Keeping, Sessions, retention
+from oblixd.sessions import RetentionConfig, Sessions, retention
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def clock() -> Clock:
 @pytest.fixture
 async def sessions(tmp_path: Path, clock: Clock) -> AsyncIterator[Sessions]:
     """Sessions at a clock that the test sets; the configuration archives after ten days."""
-    async with sessions_in(tmp_path, clock, Keeping(retention_days=10)) as sessions:
+    async with sessions_in(tmp_path, clock, RetentionConfig(retention_days=10)) as sessions:
         yield sessions
 
 
@@ -43,7 +43,7 @@ async def _make(sessions: Sessions, **metadata: Any) -> str:
     return (await sessions.create(Session(metadata=struct(**metadata)))).id
 
 
-async def _retain(sessions: Sessions, days: int, action: pb.RetentionAction.ValueType) -> str:
+async def _retain(sessions: Sessions, days: int, action: sessions_pb2.RetentionAction.ValueType) -> str:
     made = await _make(sessions)
     retention = Retention(days=days, action=action)
     await sessions.update(Session(id=made, retention=retention), ["retention"])
@@ -68,7 +68,10 @@ async def test_the_configured_retention_archives_what_is_old(sessions: Sessions,
     clock.pass_days(5)
     before = sessions.get(old)
     assert await _prune(sessions) == [old]
-    assert (_listed(sessions), _listed(sessions, archived=pb.ARCHIVED_FILTER_ONLY)) == ([touched], [old])
+    assert (_listed(sessions), _listed(sessions, archived=sessions_pb2.ARCHIVED_FILTER_ONLY)) == (
+        [touched],
+        [old],
+    )
     assert sessions.get(old).update_time == before.update_time
     assert await _prune(sessions) == []
 
@@ -172,21 +175,23 @@ def test_the_daemon_goes_by_its_configuration(tmp_path: Path) -> None:
     with running(tmp_path, **{f"OBLIX_SESSIONS_{name}": value for name, value in settings.items()}) as daemon:
         wire = Wire(daemon.channel).sessions
         old = Session(id="old", update_time=Timestamp(seconds=1_000_000_000))
-        steps = [pb.ImportSessionsRequest(header=pb.ImportHeader(session=old, keep_id=True))]
+        steps = [
+            sessions_pb2.ImportSessionsRequest(header=sessions_pb2.ImportHeader(session=old, keep_id=True))
+        ]
         assert [answer.totals.imported_count for answer in wire.ImportSessions(iter(steps))][-1] == 1
         pruned = wire.PruneSessions(PruneSessionsRequest())
         assert [(each.session.id, each.action) for each in pruned.sessions] == [
             ("old", RETENTION_ACTION_DELETE)
         ]
-        (deleted,) = wire.ListSessions(pb.ListSessionsRequest(deleted=True)).sessions
+        (deleted,) = wire.ListSessions(sessions_pb2.ListSessionsRequest(deleted=True)).sessions
         assert deleted.purge_time.seconds - deleted.delete_time.seconds == 5 * 24 * 3600
-        assert wire.UndeleteSession(pb.UndeleteSessionRequest(session_id="old")).session.id == "old"
+        assert wire.UndeleteSession(sessions_pb2.UndeleteSessionRequest(session_id="old")).session.id == "old"
 
 
 async def test_nothing_is_kept_of_a_deleted_one_where_that_is_configured(
     tmp_path: Path, clock: Clock
 ) -> None:
-    async with sessions_in(tmp_path, clock, Keeping(deleted_days=0)) as sessions:
+    async with sessions_in(tmp_path, clock, RetentionConfig(deleted_days=0)) as sessions:
         await _make(sessions)
         clock.pass_days(3)
         assert len(await _prune(sessions, days=2, action=RETENTION_ACTION_DELETE)) == 1

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
-from oblix.v1 import messages_pb2 as pb
-from oblix.v1 import sessions_pb2
+from oblix.v1 import messages_pb2, sessions_pb2
 from oblix.v1.sessions_pb2 import ImportHeader, ImportSessionsRequest, ImportSessionsResponse, Session
-from support.conversations import all_messages, say, sessions_in, struct, texts
-from support.sweeping import entries, swept
+from support.drivers.conversations import all_messages, say, sessions_in, struct, texts
+from support.drivers.sweeping import entries, swept
 
 from oblixd.errors import InvalidArgumentError, NotFoundError
 from oblixd.sessions import Sessions
@@ -21,7 +20,7 @@ def _header(keep_id: bool = False, **fields: object) -> ImportSessionsRequest:
     return ImportSessionsRequest(header=ImportHeader(session=Session(**fields), keep_id=keep_id))
 
 
-def _batch(*messages: pb.Message) -> ImportSessionsRequest:
+def _batch(*messages: messages_pb2.Message) -> ImportSessionsRequest:
     return ImportSessionsRequest(messages=sessions_pb2.MessageBatch(messages=messages))
 
 
@@ -44,7 +43,9 @@ async def _all_kinds(sessions: Sessions) -> str:
     )
     await sessions.append(made.id, [say(f"{n}") for n in range(3)])
     turn = await sessions.begin_turn(made.id, "request", [say("question")])
-    final = pb.Message(parts=[pb.Part(text="answer"), pb.Part(reasoning="why")], model="a:b")
+    final = messages_pb2.Message(
+        parts=[messages_pb2.Part(text="answer"), messages_pb2.Part(reasoning="why")], model="a:b"
+    )
     final.timings.total.FromMilliseconds(3)
     final.decision.rule = "LOCAL"
     await turn.finish(final)
@@ -91,7 +92,7 @@ async def test_a_new_id_is_made_and_times_are_kept(sessions: Sessions) -> None:
 async def test_an_imported_session_goes_on(sessions: Sessions) -> None:
     (result, _) = await _import(sessions, _header(id="mine", keep_id=True), _batch(say("a"), say("b")))
     turn = await sessions.begin_turn("mine", "request", [say("c")])
-    await turn.finish(pb.Message(parts=[pb.Part(text="d")]))
+    await turn.finish(messages_pb2.Message(parts=[messages_pb2.Part(text="d")]))
     assert texts(all_messages(sessions, result.result.session.id)) == ["a", "b", "c", "d"]
 
 
@@ -107,7 +108,7 @@ async def test_each_session_is_kept_whole_or_not_at_all(sessions: Sessions) -> N
         _batch(say("c")),
         _header(id="bad message", title="bad message"),
         _batch(say("d")),
-        _batch(say("e"), pb.Message()),
+        _batch(say("e"), messages_pb2.Message()),
         _batch(say("f")),
         _header(title="last"),
         _batch(say("g")),
@@ -144,7 +145,7 @@ async def test_a_bad_header_is_refused_with_its_reason(
     assert sessions.count() == 0
 
 
-def _with_duration(seconds: int) -> pb.Message:
+def _with_duration(seconds: int) -> messages_pb2.Message:
     message = say("x")
     message.timings.total.seconds = seconds
     return message
@@ -171,7 +172,10 @@ async def test_a_bad_batch_is_refused_with_its_reason(
 
 async def test_a_refused_session_leaves_nothing_behind(sessions: Sessions) -> None:
     results = await _import(
-        sessions, _header(), *[_batch(*[say(f"{n}") for n in range(1000)])] * 2, _batch(pb.Message())
+        sessions,
+        _header(),
+        *[_batch(*[say(f"{n}") for n in range(1000)])] * 2,
+        _batch(messages_pb2.Message()),
     )
     assert results[0].result.reason == "INVALID_ROLE"
     await swept(sessions)
@@ -181,12 +185,12 @@ async def test_a_refused_session_leaves_nothing_behind(sessions: Sessions) -> No
 async def test_an_answer_that_was_being_written_comes_in_as_interrupted(sessions: Sessions) -> None:
     made = await sessions.create(Session())
     turn = await sessions.begin_turn(made.id, "request", [say("question")])
-    await turn.checkpoint([pb.Part(text="par")])
+    await turn.checkpoint([messages_pb2.Part(text="par")])
     exported = await _export(sessions, made.id)
-    assert exported[1].messages.messages[1].status == pb.MESSAGE_STATUS_STREAMING
+    assert exported[1].messages.messages[1].status == messages_pb2.MESSAGE_STATUS_STREAMING
     (result, _) = await _import(sessions, _header(), ImportSessionsRequest(messages=exported[1].messages))
     answer = all_messages(sessions, result.result.session.id)[1]
-    assert (answer.status, texts([answer])) == (pb.MESSAGE_STATUS_INTERRUPTED, ["par"])
+    assert (answer.status, texts([answer])) == (messages_pb2.MESSAGE_STATUS_INTERRUPTED, ["par"])
 
 
 async def test_message_ids_are_kept_and_made_unique(sessions: Sessions) -> None:
@@ -232,7 +236,7 @@ async def test_an_export_streams_sessions_in_the_order_asked_each_once(sessions:
     for _ in range(2):
         await sessions.append(ids[1], [say("x" * 3 * 2**20)])
     turn = await sessions.begin_turn(ids[1], "request", [say("question")])
-    await turn.checkpoint([pb.Part(text="x" * 3 * 2**20)])
+    await turn.checkpoint([messages_pb2.Part(text="x" * 3 * 2**20)])
     items = await _export(sessions, ids[1], ids[0], ids[1])
     headers = [item.session.id for item in items if item.HasField("session")]
     assert headers == [ids[1], ids[0]]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
-from oblix.v1 import messages_pb2 as pb
+from oblix.v1 import messages_pb2
 from oblix.v1.sessions_pb2 import Session
-from support.conversations import all_messages, say, sessions_in, struct, texts
+from support.drivers.conversations import all_messages, say, sessions_in, struct, texts
 
 from oblixd.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from oblixd.sessions import Sessions, Turn
@@ -22,12 +22,12 @@ async def _begin(sessions: Sessions, *before: str, request_id: str = "request") 
     return await sessions.begin_turn(made.id, request_id, [say("question")])
 
 
-def _parts(*said: str) -> list[pb.Part]:
-    return [pb.Part(text=text) for text in said]
+def _parts(*said: str) -> list[messages_pb2.Part]:
+    return [messages_pb2.Part(text=text) for text in said]
 
 
 def _left(sessions: Sessions) -> dict[str, int]:
-    store = sessions._ledger.store
+    store = sessions._db.store
     with store.read() as txn:
         return {name: store.table(name).count(txn) for name in ("running", "pieces")}
 
@@ -39,18 +39,26 @@ async def test_the_question_is_recorded_before_anything_else(sessions: Sessions)
     assert (session.running_request_id, session.message_count) == ("request", 2)
     assert all_messages(sessions, session.id)[1:] == turn.input
     assert (turn.input[0].sequence, turn.answer_sequence) == (2, 3)
-    assert (turn.input[0].request_id, turn.input[0].status) == ("request", pb.MESSAGE_STATUS_COMPLETE)
+    assert (turn.input[0].request_id, turn.input[0].status) == (
+        "request",
+        messages_pb2.MESSAGE_STATUS_COMPLETE,
+    )
 
 
 async def test_an_answer_is_there_as_far_as_it_was_checkpointed(sessions: Sessions) -> None:
     turn = await _begin(sessions)
     before = sessions.get(turn.session.id)
-    await turn.checkpoint([pb.Part(reasoning="h"), pb.Part(reasoning="m"), pb.Part(text="He")])
+    await turn.checkpoint(
+        [messages_pb2.Part(reasoning="h"), messages_pb2.Part(reasoning="m"), messages_pb2.Part(text="He")]
+    )
     await turn.checkpoint(_parts("ll", "o"))
     answer = all_messages(sessions, turn.session.id)[-1]
-    assert list(answer.parts) == [pb.Part(reasoning="hm"), pb.Part(text="Hello")]
+    assert list(answer.parts) == [messages_pb2.Part(reasoning="hm"), messages_pb2.Part(text="Hello")]
     assert (answer.id, answer.sequence) == (turn.answer_id, turn.answer_sequence)
-    assert (answer.status, answer.role) == (pb.MESSAGE_STATUS_STREAMING, pb.ROLE_ASSISTANT)
+    assert (answer.status, answer.role) == (
+        messages_pb2.MESSAGE_STATUS_STREAMING,
+        messages_pb2.ROLE_ASSISTANT,
+    )
     assert answer.request_id == "request"
     during = sessions.get(turn.session.id)
     assert (during.message_count, during.update_time) == (2, before.update_time)
@@ -60,7 +68,7 @@ async def test_the_final_record_takes_the_checkpoints_place(sessions: Sessions) 
     turn = await _begin(sessions)
     await turn.checkpoint(_parts("Hel"))
     begun = all_messages(sessions, turn.session.id)[-1]
-    final = pb.Message(parts=_parts("Hello!"), model="ollama:llama2")
+    final = messages_pb2.Message(parts=_parts("Hello!"), model="ollama:llama2")
     final.usage.output_tokens = 2
     final.timings.total.FromMilliseconds(1500)
     final.timings.tokens_per_second = 1.5
@@ -72,7 +80,7 @@ async def test_the_final_record_takes_the_checkpoints_place(sessions: Sessions) 
     assert all_messages(sessions, turn.session.id) == [*turn.input, recorded]
     assert (recorded.id, recorded.sequence) == (turn.answer_id, turn.answer_sequence)
     assert recorded.create_time == begun.create_time
-    assert recorded.status == pb.MESSAGE_STATUS_COMPLETE
+    assert recorded.status == messages_pb2.MESSAGE_STATUS_COMPLETE
     for field in ("usage", "timings", "decision", "model"):
         assert getattr(recorded, field) == getattr(final, field)
     session = sessions.get(turn.session.id)
@@ -86,9 +94,11 @@ async def test_a_turn_can_end_with_a_part_or_with_nothing(sessions: Sessions, ch
     if checkpointed:
         await turn.checkpoint(_parts("Hel"))
     when = Timestamp(seconds=7)
-    recorded = await turn.finish(pb.Message(status=pb.MESSAGE_STATUS_CANCELLED, create_time=when))
+    recorded = await turn.finish(
+        messages_pb2.Message(status=messages_pb2.MESSAGE_STATUS_CANCELLED, create_time=when)
+    )
     assert (recorded.status, recorded.create_time, len(recorded.parts)) == (
-        pb.MESSAGE_STATUS_CANCELLED,
+        messages_pb2.MESSAGE_STATUS_CANCELLED,
         when,
         0,
     )
@@ -111,7 +121,7 @@ async def test_messages_appended_meanwhile_come_after_the_answer(sessions: Sessi
     turn = await _begin(sessions)
     await sessions.append(turn.session.id, [say("meanwhile")])
     await turn.checkpoint(_parts("ans"))
-    await turn.finish(pb.Message(parts=_parts("answer")))
+    await turn.finish(messages_pb2.Message(parts=_parts("answer")))
     assert texts(all_messages(sessions, turn.session.id)) == ["question", "answer", "meanwhile"]
 
 
@@ -120,7 +130,7 @@ async def test_a_second_turn_is_refused_while_one_runs(sessions: Sessions) -> No
     with pytest.raises(FailedPreconditionError, match="answering request already") as caught:
         await sessions.begin_turn(turn.session.id, "second", [say("me too")])
     assert caught.value.reason == "TURN_RUNNING"
-    await turn.finish(pb.Message(parts=_parts("answer")))
+    await turn.finish(messages_pb2.Message(parts=_parts("answer")))
     await sessions.begin_turn(turn.session.id, "second", [say("me too")])
 
 
@@ -135,19 +145,19 @@ async def test_of_two_turns_that_begin_at_once_one_is_refused(sessions: Sessions
 
 async def test_a_turn_that_ended_takes_nothing_more(sessions: Sessions) -> None:
     turn = await _begin(sessions)
-    await turn.finish(pb.Message(parts=_parts("answer")))
+    await turn.finish(messages_pb2.Message(parts=_parts("answer")))
     next_turn = await sessions.begin_turn(turn.session.id, "next", [say("again")])
-    for call in (turn.checkpoint(_parts("x")), turn.finish(pb.Message()), turn.abandon()):
+    for call in (turn.checkpoint(_parts("x")), turn.finish(messages_pb2.Message()), turn.abandon()):
         with pytest.raises(FailedPreconditionError, match="has ended"):
             await call
     assert sessions.get(turn.session.id).running_request_id == "next"
-    await next_turn.finish(pb.Message())
+    await next_turn.finish(messages_pb2.Message())
 
 
 async def test_an_answer_can_not_end_as_streaming(sessions: Sessions) -> None:
     turn = await _begin(sessions)
     with pytest.raises(InvalidArgumentError, match="status"):
-        await turn.finish(pb.Message(status=pb.MESSAGE_STATUS_STREAMING))
+        await turn.finish(messages_pb2.Message(status=messages_pb2.MESSAGE_STATUS_STREAMING))
 
 
 async def test_deleting_the_session_tells_whose_turn_to_cancel(sessions: Sessions) -> None:
@@ -157,7 +167,7 @@ async def test_deleting_the_session_tells_whose_turn_to_cancel(sessions: Session
     await turn.checkpoint(_parts("ans"))
     await sessions.delete(turn.session.id)
     assert told == [(turn.session.id, "request")]
-    for call in (turn.checkpoint(_parts("x")), turn.finish(pb.Message()), turn.abandon()):
+    for call in (turn.checkpoint(_parts("x")), turn.finish(messages_pb2.Message()), turn.abandon()):
         with pytest.raises(NotFoundError):
             await call
     assert _left(sessions)["running"] == 0
@@ -170,7 +180,7 @@ async def test_a_beginner_who_goes_away_leaves_the_question_and_no_turn(sessions
     beginning.cancel()
     with pytest.raises(asyncio.CancelledError):
         await beginning
-    await sessions._ledger.store.write(lambda txn: None)
+    await sessions._db.store.write(lambda txn: None)
     assert texts(all_messages(sessions, made.id)) == ["question"]
     assert sessions.get(made.id).running_request_id == ""
     assert _left(sessions)["running"] == 0
@@ -183,9 +193,9 @@ async def test_a_beginner_who_was_refused_and_goes_away_ends_nobody_elses_turn(s
     await asyncio.sleep(0)
     second.cancel()
     turn = await first
-    await sessions._ledger.store.write(lambda txn: None)
+    await sessions._db.store.write(lambda txn: None)
     assert sessions.get(made.id).running_request_id == "request"
-    await turn.finish(pb.Message())
+    await turn.finish(messages_pb2.Message())
 
 
 async def test_a_cut_off_answer_is_kept_as_interrupted(tmp_path: Path) -> None:
@@ -195,15 +205,15 @@ async def test_a_cut_off_answer_is_kept_as_interrupted(tmp_path: Path) -> None:
         await turn.checkpoint(_parts("lo"))
         silent = await _begin(sessions, request_id="silent")
         done = await _begin(sessions, request_id="done")
-        await done.finish(pb.Message(parts=_parts("answer")))
-        store = sessions._ledger.store
+        await done.finish(messages_pb2.Message(parts=_parts("answer")))
+        store = sessions._db.store
         assert await Sessions(store).recover() == 2
         assert await Sessions(store).recover() == 0
         answer = all_messages(sessions, turn.session.id)[-1]
-        assert (texts([answer]), answer.status) == (["Hello"], pb.MESSAGE_STATUS_INTERRUPTED)
+        assert (texts([answer]), answer.status) == (["Hello"], messages_pb2.MESSAGE_STATUS_INTERRUPTED)
         assert (answer.id, answer.request_id) == (turn.answer_id, "request")
         nothing = all_messages(sessions, silent.session.id)[-1]
-        assert (nothing.id, nothing.status) == (silent.answer_id, pb.MESSAGE_STATUS_INTERRUPTED)
+        assert (nothing.id, nothing.status) == (silent.answer_id, messages_pb2.MESSAGE_STATUS_INTERRUPTED)
         assert list(nothing.parts) == []
         for session_id in (turn.session.id, silent.session.id):
             assert sessions.get(session_id).message_count == 2

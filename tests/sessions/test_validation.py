@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
-from oblix.v1 import messages_pb2 as pb
+from oblix.v1 import messages_pb2
 from oblix.v1.sessions_pb2 import Session
-from support.conversations import say, struct
+from support.drivers.conversations import say, struct
 
 from oblixd.errors import InvalidArgumentError
 from oblixd.sessions import Sessions
@@ -92,12 +92,18 @@ async def test_a_value_of_no_kind_is_refused(sessions: Sessions, value: Value) -
         await sessions.create(Session(metadata=Struct(fields={"a": value})))
 
 
-def _image(media_type: str) -> pb.Message:
-    return pb.Message(role=pb.ROLE_USER, parts=[pb.Part(image=pb.ImagePart(media_type=media_type))])
+def _image(media_type: str) -> messages_pb2.Message:
+    return messages_pb2.Message(
+        role=messages_pb2.ROLE_USER,
+        parts=[messages_pb2.Part(image=messages_pb2.ImagePart(media_type=media_type))],
+    )
 
 
-def _call(name: str) -> pb.Message:
-    return pb.Message(role=pb.ROLE_ASSISTANT, parts=[pb.Part(tool_call=pb.ToolCallPart(name=name))])
+def _call(name: str) -> messages_pb2.Message:
+    return messages_pb2.Message(
+        role=messages_pb2.ROLE_ASSISTANT,
+        parts=[messages_pb2.Part(tool_call=messages_pb2.ToolCallPart(name=name))],
+    )
 
 
 @pytest.mark.parametrize(
@@ -105,16 +111,20 @@ def _call(name: str) -> pb.Message:
     [
         ([], "INVALID_MESSAGE_COUNT", "messages"),
         ([say("x")] * 1001, "INVALID_MESSAGE_COUNT", "messages"),
-        ([say("x"), pb.Message()], "INVALID_ROLE", "messages[1].role"),
+        ([say("x"), messages_pb2.Message()], "INVALID_ROLE", "messages[1].role"),
         ([say("x", role=99)], "INVALID_ROLE", "messages[0].role"),
         ([say("x", status=99)], "INVALID_STATUS", "messages[0].status"),
-        ([say("x", status=pb.MESSAGE_STATUS_STREAMING)], "INVALID_STATUS", "messages[0].status"),
+        ([say("x", status=messages_pb2.MESSAGE_STATUS_STREAMING)], "INVALID_STATUS", "messages[0].status"),
         ([say("x", create_time=Timestamp(seconds=2**60))], "INVALID_TIME", "messages[0].create_time"),
         ([say("x", create_time=Timestamp(nanos=10**9))], "INVALID_TIME", "messages[0].create_time"),
         ([say("x", model="m" * 1025)], "MODEL_TOO_LONG", "messages[0].model"),
         ([say("x" * (8 * 2**20))], "MESSAGE_TOO_LARGE", "messages[0].parts"),
-        ([pb.Message(role=1, parts=[pb.Part(text="")] * 257)], "TOO_MANY_PARTS", "messages[0].parts"),
-        ([pb.Message(role=1, parts=[pb.Part()])], "EMPTY_PART", "messages[0].parts[0]"),
+        (
+            [messages_pb2.Message(role=1, parts=[messages_pb2.Part(text="")] * 257)],
+            "TOO_MANY_PARTS",
+            "messages[0].parts",
+        ),
+        ([messages_pb2.Message(role=1, parts=[messages_pb2.Part()])], "EMPTY_PART", "messages[0].parts[0]"),
         ([_image("")], "INVALID_MEDIA_TYPE", "messages[0].parts[0].image.media_type"),
         ([_image("x" * 128)], "INVALID_MEDIA_TYPE", "messages[0].parts[0].image.media_type"),
         ([_call("")], "INVALID_TOOL_NAME", "messages[0].parts[0].tool_call.name"),
@@ -122,7 +132,7 @@ def _call(name: str) -> pb.Message:
     ],
 )
 async def test_messages_beyond_the_limits_are_refused(
-    sessions: Sessions, messages: list[pb.Message], reason: str, field: str
+    sessions: Sessions, messages: list[messages_pb2.Message], reason: str, field: str
 ) -> None:
     made = await sessions.create(Session())
     with pytest.raises(InvalidArgumentError) as caught:
@@ -134,7 +144,7 @@ async def test_messages_beyond_the_limits_are_refused(
 async def test_the_largest_messages_are_kept(sessions: Sessions) -> None:
     made = await sessions.create(Session())
     large = say("x" * (8 * 2**20 - 10))
-    many = pb.Message(role=pb.ROLE_USER, parts=[pb.Part(text="")] * 256)
+    many = messages_pb2.Message(role=messages_pb2.ROLE_USER, parts=[messages_pb2.Part(text="")] * 256)
     recorded = await sessions.append(made.id, [large, many])
     assert sessions.messages(made.id, page_size=0, page_token="", newest_first=False)[0] == recorded[:1]
 

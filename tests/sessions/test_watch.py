@@ -12,15 +12,15 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.struct_pb2 import Struct
-from oblix.v1 import messages_pb2, sessions_pb2_grpc
-from oblix.v1 import sessions_pb2 as pb
+from oblix.v1 import messages_pb2, sessions_pb2, sessions_pb2_grpc
 from oblix.v1.sessions_pb2 import Session
-from support.conversations import say, struct
-from support.daemon import running
-from support.watching import PATIENCE_S, told, told_until_synced
+from support.drivers.conversations import say, struct
+from support.drivers.daemon import running
+from support.drivers.watching import WAIT_S, told, told_until_synced
 
 from oblixd.errors import InvalidArgumentError, UnavailableError
-from oblixd.sessions import Sessions, changes, watch
+from oblixd.sessions import Sessions, watch
+from oblixd.sessions.storage import changes
 
 WATCHERS = 200
 UPDATES = 100
@@ -148,7 +148,7 @@ async def test_who_is_too_far_behind_begins_anew(sessions: Sessions, monkeypatch
     assert await told(behind) == ("synced", "", 0)
     for _ in range(30):
         await _make(sessions)
-    oldest = sessions.ledger.changes.oldest()
+    oldest = sessions.db.changes.oldest()
     assert oldest > 0
     for events in (behind, sessions.watch(Struct(), oldest - 1)):
         assert await told(events) == ("resync_required", "", oldest)
@@ -190,7 +190,7 @@ async def test_who_watches_keeps_an_idle_daemon_and_is_told_of_its_end(tmp_path:
                 await told(events)
         assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
         assert b"DAEMON_STOPPING" in dict(caught.value.trailing_metadata())["grpc-status-details-bin"]
-        assert await asyncio.to_thread(daemon.process.wait, PATIENCE_S) == 0
+        assert await asyncio.to_thread(daemon.process.wait, WAIT_S) == 0
 
 
 async def test_one_frozen_watcher_of_two_hundred_is_noticed_by_nobody(tmp_path: Path) -> None:
@@ -222,21 +222,21 @@ class Watched:
         self._stub = sessions_pb2_grpc.SessionServiceStub(channel)
 
     async def make(self, **metadata: Any) -> str:
-        request = pb.CreateSessionRequest(session=Session(metadata=struct(**metadata)))
+        request = sessions_pb2.CreateSessionRequest(session=Session(metadata=struct(**metadata)))
         return (await self._stub.CreateSession(request)).session.id
 
     async def retitle(self, session_id: str, number: int, text: str = "") -> None:
         session = Session(id=session_id, title=f"{number}", context=struct(text=text))
-        await self._stub.UpdateSession(pb.UpdateSessionRequest(session=session))
+        await self._stub.UpdateSession(sessions_pb2.UpdateSessionRequest(session=session))
 
-    def watch(self, **wanted: Any) -> AsyncIterator[pb.WatchSessionsResponse]:
-        return aiter(self._stub.WatchSessions(pb.WatchSessionsRequest(filter=struct(**wanted))))
+    def watch(self, **wanted: Any) -> AsyncIterator[sessions_pb2.WatchSessionsResponse]:
+        return aiter(self._stub.WatchSessions(sessions_pb2.WatchSessionsRequest(filter=struct(**wanted))))
 
 
-async def _titles(events: AsyncIterator[pb.WatchSessionsResponse], last: int) -> list[str]:
+async def _titles(events: AsyncIterator[sessions_pb2.WatchSessionsResponse], last: int) -> list[str]:
     """The titles that are told, up to one."""
     titles = [""]
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(WAIT_S):
         while titles[-1] != str(last):
             event = await anext(events)
             titles += [event.session.session.title] if event.HasField("session") else []

@@ -9,14 +9,14 @@ import threading
 from pathlib import Path
 
 import pytest
-from support.conversations import store_in
-from support.room import MIB, fill, small_disk
-from support.waiting import eventually
+from support.drivers.conversations import store_in
+from support.drivers.waiting import eventually
+from support.faults.small_disk import MIB, fill, small_disk
 
 from oblixd.errors import DeadlineExceededError, ResourceExhaustedError, UnavailableError
-from oblixd.store import Store, offline, trailer
+from oblixd.store import Store, backup_trailer, offline
 from oblixd.store.backup import PIECE_BYTES
-from oblixd.store.restoring import verify
+from oblixd.store.restore import verify
 
 TABLES = ("things",)
 
@@ -43,7 +43,7 @@ async def test_a_copy_holds_everything_in_small_pieces(tmp_path: Path) -> None:
         with store.read() as txn:
             content = list(store.table("things").ascending(txn, b""))
     assert max(sizes) == PIECE_BYTES
-    assert verify(tmp_path / "copy") == sum(sizes) - trailer.TRAILER_BYTES
+    assert verify(tmp_path / "copy") == sum(sizes) - backup_trailer.TRAILER_BYTES
     with offline.opened(tmp_path / "copy") as file:
         assert list(file.tables["things"].ascending(file.txn, b"")) == content
 

@@ -8,8 +8,8 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from support.conversations import store_in
-from support.room import fill, small_disk
+from support.drivers.conversations import store_in
+from support.faults.small_disk import fill, small_disk
 
 from oblixd.errors import ResourceExhaustedError, UnavailableError
 from oblixd.store import Store

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from support.conversations import MAP_SIZE
+from support.drivers.conversations import MAP_SIZE
 
 from oblixd.errors import FailedPreconditionError, InternalError
 from oblixd.store import Store, Table, Transaction, schema

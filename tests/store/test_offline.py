@@ -6,7 +6,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from support.conversations import store_in
+from support.drivers.conversations import store_in
 
 from oblixd.errors import DataLossError
 from oblixd.store import offline

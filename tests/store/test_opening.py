@@ -13,11 +13,11 @@ from pathlib import Path
 
 import lmdb
 import pytest
-from support.conversations import store_in
+from support.drivers.conversations import store_in
 
 from oblixd.errors import DataLossError, FailedPreconditionError, ResourceExhaustedError, UnavailableError
-from oblixd.store import schema, walk
-from oblixd.store.claim import CLAIM_FILE, Claim
+from oblixd.store import page_walk, schema
+from oblixd.store.directory_lock import CLAIM_FILE, DirectoryLock
 from oblixd.store.inspection import DATA_FILE
 from oblixd.store.table import CHECKSUM_BYTES, Table
 from oblixd.store.v1 import records_pb2 as records
@@ -150,7 +150,7 @@ async def test_after_an_unclean_death_a_reader_that_crashes_is_told(
     _not_closed(filled)
     crashing = tmp_path / "crashing.py"
     crashing.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGABRT)\n")
-    monkeypatch.setattr(walk, "__file__", str(crashing))
+    monkeypatch.setattr(page_walk, "__file__", str(crashing))
     for _ in range(2):  # it stays unclean: the next start looks again
         with pytest.raises(DataLossError, match=r"reading it crashes.*oblixd salvage"):
             await _count(filled)
@@ -189,7 +189,7 @@ def test_a_crash_inside_the_store_is_known_to_the_next_start(tmp_path: Path) -> 
         words = [sys.executable, "-c", code, str(tmp_path / where), where]
         done = subprocess.run(words, check=False, capture_output=True)
         assert done.returncode == -signal.SIGSEGV
-        claim = Claim.take(tmp_path / where)
+        claim = DirectoryLock.take(tmp_path / where)
         assert (claim.unclean, claim.crashed) == (True, crashed)
         claim.give_up()
 

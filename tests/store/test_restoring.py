@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.conversations import store_in
-from support.room import fill, small_disk
+from support.drivers.conversations import store_in
+from support.faults.small_disk import fill, small_disk
 
 from oblixd.errors import DataLossError, FailedPreconditionError, InvalidArgumentError, OblixdError
-from oblixd.store import offline, schema, trailer
+from oblixd.store import backup_trailer, offline, schema
 from oblixd.store.inspection import DATA_FILE
-from oblixd.store.restoring import put_in_place, verify
+from oblixd.store.restore import put_in_place, verify
 
 TABLES = ("things",)
 
@@ -95,7 +95,7 @@ def test_a_backup_that_was_cut_short_is_refused(backup: Path, lost: int) -> None
     assert caught.value.reason == "NOT_A_BACKUP"
 
 
-@pytest.mark.parametrize("content", [b"", b"x", b"something else " * 1000, trailer.MAGIC * 10])
+@pytest.mark.parametrize("content", [b"", b"x", b"something else " * 1000, backup_trailer.MAGIC * 10])
 def test_another_file_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "other").write_bytes(content)
     with pytest.raises(InvalidArgumentError):
@@ -111,8 +111,8 @@ def test_a_flipped_byte_is_damage(backup: Path) -> None:
 
 
 def test_a_newer_schema_is_refused(backup: Path) -> None:
-    data = backup.read_bytes()[: -trailer.TRAILER_BYTES]
-    backup.write_bytes(data + trailer.write(schema.VERSION + 1, len(data), hashlib.sha256(data)))
+    data = backup.read_bytes()[: -backup_trailer.TRAILER_BYTES]
+    backup.write_bytes(data + backup_trailer.write(schema.VERSION + 1, len(data), hashlib.sha256(data)))
     with pytest.raises(FailedPreconditionError, match="newer daemon") as caught:
         verify(backup)
     assert caught.value.reason == "SCHEMA_TOO_NEW"
@@ -152,7 +152,7 @@ def test_a_kill_at_any_step_leaves_the_old_or_the_new(backup: Path) -> None:
 _CHILD = """
 import itertools, os, signal, sys
 from pathlib import Path
-from oblixd.store.restoring import put_in_place, verify
+from oblixd.store.restore import put_in_place, verify
 
 backup, step = Path(sys.argv[1]), int(sys.argv[2])
 size, home, number = verify(backup), backup.parent, itertools.count()

@@ -10,7 +10,7 @@ import lmdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.conversations import store_in
+from support.drivers.conversations import store_in
 
 from oblixd.errors import DataLossError
 from oblixd.store import Table

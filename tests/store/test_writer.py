@@ -9,7 +9,7 @@ from pathlib import Path
 
 import lmdb
 import pytest
-from support.conversations import store_in
+from support.drivers.conversations import store_in
 
 from oblixd.errors import (
     DataLossError,
@@ -19,7 +19,7 @@ from oblixd.errors import (
     UnavailableError,
 )
 from oblixd.store import Store, Table, Transaction
-from oblixd.store.writer import translated
+from oblixd.store.writer import translate
 
 TABLES = ("things",)
 
@@ -187,6 +187,6 @@ async def test_a_full_map_is_told_and_what_was_there_can_be_read(tmp_path: Path)
 def test_errors_of_the_disk_are_told_in_our_words(
     error: Exception, kind: type[OblixdError], reason: str
 ) -> None:
-    told = translated(error)
+    told = translate(error)
     assert isinstance(told, kind)
     assert told.reason == reason

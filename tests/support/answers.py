@@ -6,14 +6,14 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from oblixd.models.answers import Decoder, Speech, gather
 from oblixd.models.base import ContentKind, Finish, Finished, ModelError
-from oblixd.models.claude_messages import MessageDecoder
-from oblixd.models.completions import CompletionDecoder
-from oblixd.models.failures import Peer
-from oblixd.models.ollama import OllamaDecoder
+from oblixd.models.http.server import ServerErrors
+from oblixd.models.providers.claude_messages import MessageDecoder
+from oblixd.models.providers.completions import CompletionDecoder
+from oblixd.models.providers.ollama import OllamaDecoder
+from oblixd.models.streaming import Decoder, Speech, gather
 
-PEER = Peer("The server", "http://there")
+PEER = ServerErrors("The server", "http://there")
 DONE = b"data: [DONE]\n\n"
 
 

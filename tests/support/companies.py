@@ -16,7 +16,7 @@ import trustme
 from oblix.testing import OpenAIServer
 from oblix.testing.exchange import Exchange
 
-PATIENCE_S = 20.0
+WAIT_S = 20.0
 
 
 class Authority:
@@ -114,7 +114,7 @@ def proxy(folder: Path, *, user: str = "") -> Iterator[Proxy]:
         yield made
     finally:
         process.terminate()
-        process.wait(PATIENCE_S)
+        process.wait(WAIT_S)
 
 
 class Proxy:
@@ -135,7 +135,7 @@ class Proxy:
 
     def wait(self, process: subprocess.Popen[bytes]) -> None:
         """Wait until it listens."""
-        until = time.monotonic() + PATIENCE_S
+        until = time.monotonic() + WAIT_S
         while time.monotonic() < until and process.poll() is None:
             with contextlib.suppress(OSError, ValueError):
                 port = int(self.port_file.read_text().strip())

@@ -11,7 +11,7 @@ import ollama
 import openai
 from oblix.testing import OpenAIServer
 from oblix.v1 import endpoint_pb2, endpoint_pb2_grpc
-from support.daemon import RunningDaemon
+from support.drivers.daemon import RunningDaemon
 
 MODEL = "openai:small"
 CONFIG = """

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from support.conversations import store_in
+from support.drivers.conversations import store_in
 
 from oblixd.store import Store
 from oblixd.usage import TABLE_NAMES

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from support.conversations import store_in
+from support.drivers.conversations import store_in
 
 from oblixd.errors import DataLossError
 from oblixd.store import Store

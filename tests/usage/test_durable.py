@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from oblix import OblixClient
 from oblix.testing import OllamaServer
-from support.daemon import running
+from support.drivers.daemon import running
 
 PRICES = {"OBLIX_USAGE_PRICES": "ollama:*=1/1", "OBLIX_EMBEDDED_ENABLED": "false"}
 

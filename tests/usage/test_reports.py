@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.conversations import store_in
+from support.drivers.conversations import store_in
 
 from oblixd.errors import InvalidArgumentError
 from oblixd.store import Store
 from oblixd.store.inspection import DATA_FILE
 from oblixd.usage import TABLE_NAMES, Group, Row, Usage, UsageEntry, reports
-from oblixd.usage.checking import problems
+from oblixd.usage.fsck import problems
 
 TODAY = date(2026, 11, 22)
 MODELS = st.sampled_from(["openai:a", "openai:b", "ollama:" + "long" * 200])

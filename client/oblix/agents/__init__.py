@@ -7,7 +7,6 @@ The daemon samples the machine once for everybody; a `ResourceMonitor` or a
 from __future__ import annotations
 
 from oblix.agents.base import BaseAgent
-from oblix.agents.connectivity import ConnectivityAgent
-from oblix.agents.resource_monitor import ResourceMonitor
+from oblix.agents.thresholds import ConnectivityAgent, ResourceMonitor
 
 __all__ = ["BaseAgent", "ConnectivityAgent", "ResourceMonitor"]

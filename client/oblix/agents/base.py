@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from oblix._checks import invalid, text
+from oblix._convert.validation import invalid, text
 
 MAX_NAME = 128
 

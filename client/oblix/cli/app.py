@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import oblix
-from oblix.cli.errors import CommandError, told
+from oblix.cli.errors import CommandError, error_text
 
 COMMANDS = {
     "ask": "ask a model one question",
@@ -68,12 +68,12 @@ def run(words: Sequence[str]) -> int:
         _drop_output()
         return EXIT_BROKEN_PIPE
     except CommandError as error:
-        return _failed(str(error))
+        return _fail(str(error))
     except oblix.OblixError as error:
-        return _failed(told(error))
+        return _fail(error_text(error))
     except OSError as error:
         _drop_output()
-        return _failed(f"{error.filename or 'standard output'}: {error.strerror}.")
+        return _fail(f"{error.filename or 'standard output'}: {error.strerror}.")
 
 
 def _open_missing_streams() -> None:
@@ -88,7 +88,7 @@ def _drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _failed(why: str) -> int:
+def _fail(why: str) -> int:
     print(f"oblix: {why}", file=sys.stderr)
     return EXIT_FAILURE
 
@@ -129,5 +129,5 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
         group = groups.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         # Only the command that runs is loaded: the client behind it takes most of the start.
         if name == wanted:
-            importlib.import_module(f"oblix.cli.{name}").configure(group)
+            importlib.import_module(f"oblix.cli.commands.{name}").configure(group)
     return parser

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from oblix._address import UserSocket
-from oblix._holder import holder_at, remedy
-from oblix._transport import Transport
+from oblix._launcher.address import UserSocket
+from oblix._launcher.process import holder_at, remedy
+from oblix._transport.channel import Transport
 from oblix.cli.errors import CommandError
 
 

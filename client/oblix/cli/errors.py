@@ -33,17 +33,17 @@ def unknown_session(session_id: str) -> CommandError:
     return CommandError(f"there is no session {session_id}. `oblix sessions list` shows which there are.")
 
 
-def told(error: OblixError) -> str:
+def error_text(error: OblixError) -> str:
     """An error's message in the words of the command line: its options, and what is kept of an answer."""
     field = error.metadata.get("field", "")
     if field in OPTIONS and error.message.startswith(f"{field} "):
-        return OPTIONS[field] + _untyped(error).removeprefix(field)
+        return OPTIONS[field] + _without_type(error).removeprefix(field)
     if error.reason == "INVALID_DAYS":
         return error.message.replace("first_day", OPTIONS["first_day"]).replace(
             "last_day", OPTIONS["last_day"]
         )
     if error.reason == "EXECUTION_INTERRUPTED" and "kept_bytes" in error.metadata:
-        return _interrupted(error)
+        return _interruption(error)
     if part := _part(error):
         session_id = error.metadata["session_id"]
         message = error.message.removesuffix(f" Your message is kept in session {session_id}.")
@@ -51,14 +51,14 @@ def told(error: OblixError) -> str:
     return error.message
 
 
-def _untyped(error: OblixError) -> str:
+def _without_type(error: OblixError) -> str:
     """The message with the value that was given, and without the type of it."""
     given = error.metadata.get("given", "")
     bare = _TYPE.sub("", given, count=1)
     return error.message if bare == given else error.message.replace(f"given: {given}", f"given: {bare}")
 
 
-def _interrupted(error: OblixError) -> str:
+def _interruption(error: OblixError) -> str:
     session_id = error.metadata.get("session_id", "")
     nothing = f"your question is kept in session {session_id}" if session_id else "nothing is kept"
     again = f" --session {session_id}" if session_id else ""

@@ -14,7 +14,7 @@ from typing import Any
 
 from google.protobuf.struct_pb2 import Struct
 
-from oblix._values import from_struct
+from oblix._convert.values import from_struct
 from oblix.formats.conversations import Conversation, clean, keys
 from oblix.formats.images import encoded
 from oblix.v1 import messages_pb2

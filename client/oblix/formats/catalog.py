@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from oblix._checks import invalid, shown
+from oblix._convert.validation import describe, invalid
 from oblix.errors import InvalidArgumentError
-from oblix.formats import accounting, json, jsonl, limits
+from oblix.formats import accounting, jsonl, limits, oblix_json
 from oblix.formats.chats import (
     bigagi,
     chatgpt,
@@ -100,7 +100,7 @@ _READERS: dict[str, ModuleType] = {
     "lmstudio": lmstudio,
     "bigagi": bigagi,
     "sharegpt": sharegpt,
-    "json": json,
+    "json": oblix_json,
     "jsonl": jsonl,
     "pairs": pairs,
     "plain": plain,
@@ -110,7 +110,7 @@ READ = {
     for name, module in _READERS.items()
 }
 WRITTEN = {
-    "json": Layout(lambda *session: json.dump(*session).rstrip(), "[\n", ",\n", "\n]\n"),
+    "json": Layout(lambda *session: oblix_json.dump(*session).rstrip(), "[\n", ",\n", "\n]\n"),
     "jsonl": Layout(jsonl.dump),
     "markdown": Layout(markdown.dump, between="\n---\n\n"),
 }
@@ -162,4 +162,4 @@ def digest(value: object) -> str:
 
 
 def _unknown(name: object, known: Sequence[str]) -> InvalidArgumentError:
-    return invalid("format", f"one of {', '.join(known)}", shown(name), "UNKNOWN_FORMAT")
+    return invalid("format", f"one of {', '.join(known)}", describe(name), "UNKNOWN_FORMAT")

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from google.protobuf import json_format
 
-from oblix._checks import invalid, shown
+from oblix._convert.validation import describe, invalid
 from oblix.errors import InvalidArgumentError
 from oblix.v1 import messages_pb2, sessions_pb2
 
@@ -115,14 +115,14 @@ def unreadable(
 def mapping(value: object, path: str) -> Mapping[str, Any]:
     """The value where it is a JSON object. Raises InvalidArgumentError with its path."""
     if not isinstance(value, dict):
-        raise invalid(path, "an object", shown(value))
+        raise invalid(path, "an object", describe(value))
     return value
 
 
 def items(value: object, path: str) -> list[Any]:
     """The value where it is a list. Raises InvalidArgumentError with its path."""
     if not isinstance(value, list):
-        raise invalid(path, "a list", shown(value))
+        raise invalid(path, "a list", describe(value))
     return value
 
 
@@ -161,7 +161,7 @@ def flag(document: Mapping[str, Any], key: str) -> bool:
     """The true or false under a key, false where there is none. Raises InvalidArgumentError."""
     value = document.get(key)
     if value is not None and not isinstance(value, bool):
-        raise invalid(key, "true or false", shown(value))
+        raise invalid(key, "true or false", describe(value))
     return bool(value)
 
 

@@ -18,8 +18,8 @@ from typing import Any
 from google.protobuf import json_format
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from oblix._records import ROLES, text_of
-from oblix._values import from_struct
+from oblix._convert.records import ROLES, text_of
+from oblix._convert.values import from_struct
 from oblix.formats import images
 from oblix.formats.chats import openai
 from oblix.formats.conversations import Conversation, items, mapping, message_from, objects
@@ -136,9 +136,7 @@ def _style(message: messages_pb2.Message) -> dict[str, Any]:
     if "reasoning" in kinds:
         shape["reasoning_content"] = "".join(part.reasoning for part in message.parts)
     if "tool_call" in kinds:
-        shape["tool_calls"] = [
-            _called(part.tool_call) for part in message.parts if part.HasField("tool_call")
-        ]
+        shape["tool_calls"] = [_call(part.tool_call) for part in message.parts if part.HasField("tool_call")]
     return shape
 
 
@@ -152,6 +150,6 @@ def _content(part: messages_pb2.Part) -> dict[str, Any]:
     return {"type": "text", "text": part.text}
 
 
-def _called(call: messages_pb2.ToolCallPart) -> dict[str, Any]:
+def _call(call: messages_pb2.ToolCallPart) -> dict[str, Any]:
     function = {"name": call.name, "arguments": call.arguments_json}
     return {"id": call.call_id, "type": "function", "function": function}

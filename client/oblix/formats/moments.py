@@ -8,7 +8,7 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from oblix import _times
+from oblix._convert import records
 from oblix.errors import InvalidArgumentError
 from oblix.formats.conversations import Conversation
 from oblix.v1 import messages_pb2, sessions_pb2
@@ -27,8 +27,8 @@ def moment(value: Any, zone: tzinfo = UTC) -> Timestamp | None:
         value = float(value)
     try:
         if isinstance(value, str):
-            return _times.from_text(_with_offset(value.strip(), zone), "time")
-        return None if value is None else _times.from_seconds(_seconds(value), "time")
+            return records.from_text(_with_offset(value.strip(), zone), "time")
+        return None if value is None else records.from_seconds(_seconds(value), "time")
     except InvalidArgumentError:
         return None
 

@@ -76,21 +76,21 @@ def streams(file: IO[bytes], source: str) -> Iterator[tuple[str, io.BufferedRead
     magic = file.read(4)
     file.seek(0)
     if magic.startswith(b"PK\x03\x04"):
-        yield from _unzipped(file, source)
+        yield from _unzip(file, source)
     elif magic.startswith(b"\x1f\x8b"):
         with gzip.GzipFile(fileobj=file) as inner:
-            yield source, _buffered(inner, file.tell, source)
+            yield source, _buffer(inner, file.tell, source)
     else:
-        yield source, _buffered(file, None, source)
+        yield source, _buffer(file, None, source)
 
 
-def _unzipped(file: IO[bytes], source: str) -> Iterator[tuple[str, io.BufferedReader]]:
+def _unzip(file: IO[bytes], source: str) -> Iterator[tuple[str, io.BufferedReader]]:
     try:
         archive = zipfile.ZipFile(_Sparing(file, source))
     except (*_DAMAGE, ValueError) as error:
         raise unreadable(source, f"it is a damaged zip file: {error}") from None
     with archive:
-        for info in _wanted(archive, source):
+        for info in _members(archive, source):
             name = f"{source}/{info.filename}"
             if info.flag_bits & 1:
                 raise unreadable(name, "it is encrypted")
@@ -99,14 +99,14 @@ def _unzipped(file: IO[bytes], source: str) -> Iterator[tuple[str, io.BufferedRe
             except (*_DAMAGE, ValueError) as error:
                 raise unreadable(name, f"it is damaged: {error}") from None
             with inner:
-                yield name, _buffered(inner, _constant(info.compress_size), name)
+                yield name, _buffer(inner, _constant(info.compress_size), name)
 
 
 def _constant(size: int) -> Callable[[], int]:
     return lambda: size
 
 
-def _wanted(archive: zipfile.ZipFile, source: str) -> list[zipfile.ZipInfo]:
+def _members(archive: zipfile.ZipFile, source: str) -> list[zipfile.ZipInfo]:
     files = [info for info in archive.infolist() if Path(info.filename).suffix.lower() in SUFFIXES]
     wanted = [info for info in files if _is_chatgpt(Path(info.filename).name)] or files
     if not wanted:
@@ -118,7 +118,7 @@ def _wanted(archive: zipfile.ZipFile, source: str) -> list[zipfile.ZipInfo]:
     return sorted(wanted, key=lambda info: info.filename)
 
 
-def _buffered(inner: _Readable, taken: Callable[[], int] | None, source: str) -> io.BufferedReader:
+def _buffer(inner: _Readable, taken: Callable[[], int] | None, source: str) -> io.BufferedReader:
     return io.BufferedReader(_Bounded(inner, taken, source), CHUNK_BYTES)
 
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from oblix._checks import shown
+from oblix._convert.validation import describe
 from oblix.formats import images
 from oblix.formats.accounting import words_in
 from oblix.formats.conversations import Conversation, clean, object_of, objects, string
@@ -229,7 +229,7 @@ def _nested(block: Block, conversation: Conversation) -> Iterator[messages_pb2.P
 
 
 def _unknown(block: Block, conversation: Conversation) -> Parts:
-    kind = shown(block.get("type")) if block.get("type") else "no known kind"
+    kind = describe(block.get("type")) if block.get("type") else "no known kind"
     said = [clean(text) for text in words_in(dict(block))]
     if said:
         conversation.note(f"parts of {kind} kept as their text")

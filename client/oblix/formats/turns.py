@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from oblix._checks import shown
+from oblix._convert.validation import describe
 from oblix.formats import images
 from oblix.formats.conversations import Conversation, clean, object_of, objects, string
 from oblix.formats.moments import set_time
@@ -58,7 +58,7 @@ def message_of(item: Item, conversation: Conversation) -> messages_pb2.Message |
     role = role_in(item)
     if role is None:
         given = next((item[key] for key in ROLE_KEYS if item.get(key) is not None), None)
-        who = f"of the role {shown(given)}" if given is not None else "of nobody"
+        who = f"of the role {describe(given)}" if given is not None else "of nobody"
         conversation.leave_out(item, f"messages {who} left out")
         return None
     message = messages_pb2.Message(

@@ -85,14 +85,14 @@ def _lines(stream: BufferedReader, source: str) -> Iterator[Found]:
             if len(line) > MAX_CHARACTERS:
                 raise _too_large(f"{source}, {place}")
             if line.strip(_BLANKS):
-                yield Found(place, _parsed(line, f"{source}, {place}"))
+                yield Found(place, _parse(line, f"{source}, {place}"))
         except InvalidArgumentError as error:
             yield Found(place, problem=error)
         while line and not line.endswith(b"\n"):
             line = stream.readline(CHUNK_BYTES)
 
 
-def _parsed(line: bytes, name: str) -> Any:
+def _parse(line: bytes, name: str) -> Any:
     try:
         content = line.decode("utf-8-sig")
         if _has_too_many_tokens(content):

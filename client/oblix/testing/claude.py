@@ -95,7 +95,7 @@ class ClaudeServer(ModelServer):
         request = exchange.received.body
         if request["model"] not in self.models:
             exchange.send(404, self.error(404, f"model: {request['model']}"))
-        elif problem := _problem(request) or _removed(exchange.received) or _too_long(request):
+        elif problem := _problem(request) or _removed_message(exchange.received) or _too_long(request):
             exchange.send(400, self.error(400, problem))
         else:
             answer = self.next_answer(_text(request["messages"][-1])).limited(request["max_tokens"])
@@ -118,7 +118,7 @@ def _keys(headers: Mapping[str, str]) -> set[str]:
     return {headers.get("x-api-key", ""), headers.get("authorization", "").removeprefix("Bearer ")}
 
 
-def _removed(received: Received) -> str:
+def _removed_message(received: Received) -> str:
     version = received.headers["anthropic-version"]
     sent = sorted(_SAMPLING & received.body.keys()) if version == _VERSIONS[-1] else []
     return f"{sent[0]}: not supported in API version {version}" if sent else ""
@@ -132,10 +132,10 @@ def _problem(request: dict[str, Any]) -> str:
         return "messages: roles must be user or assistant"
     if roles[0] != "user" or any(one == other for one, other in pairwise(roles)):
         return "messages: roles must alternate between user and assistant, beginning with user"
-    return _unanswered(request["messages"])
+    return _unanswered_message(request["messages"])
 
 
-def _unanswered(messages: list[dict[str, Any]]) -> str:
+def _unanswered_message(messages: list[dict[str, Any]]) -> str:
     asked: set[str] = set()
     for message in [*messages, {"content": ""}]:
         if unanswered := asked ^ _ids(message, "tool_result", "tool_use_id"):

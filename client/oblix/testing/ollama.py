@@ -11,8 +11,7 @@ from typing import Any
 from oblix.testing.answers import Answer, ToolCall, tokens
 from oblix.testing.exchange import Exchange
 from oblix.testing.faults import InsteadOfAnswer, InStream
-from oblix.testing.library import Library, line
-from oblix.testing.residents import USUAL_CONTEXT, Resident, Residents, keep_seconds
+from oblix.testing.ollama_models import USUAL_CONTEXT, Library, Resident, Residents, keep_seconds, line
 from oblix.testing.server import Frames, ModelServer
 
 _SIZE = 1_000_000_000

@@ -136,7 +136,7 @@ class ModelServer(ABC):
             return
         exchange.slice = fault.bytes_at_once if isinstance(fault, Dribble) else None
         exchange.start(self.content_type, answer.headers)
-        for number, frame in enumerate(self._paced(exchange, answer)):
+        for number, frame in enumerate(self._pace(exchange, answer)):
             if isinstance(fault, InStream) and number == fault.after and not self._goes_on(exchange, fault):
                 return
             exchange.chunk(frame)
@@ -179,7 +179,7 @@ class ModelServer(ABC):
     def _goes_on(self, exchange: Exchange, fault: InStream) -> bool:
         return fault.strike(exchange, self.error_in_stream(fault.message))
 
-    def _paced(self, exchange: Exchange, answer: Answer) -> Iterator[bytes]:
+    def _pace(self, exchange: Exchange, answer: Answer) -> Iterator[bytes]:
         frames = self.frames(exchange.received.body, answer)
         exchange.wait(answer.first_token_s)
         if frames.first:

@@ -1,4 +1,11 @@
-"""Connections to the embedded model."""
+"""Connections to the embedded model.
+
+What the embedded model's process tells of itself once it serves.
+
+llama.cpp hands tools to the chat template in the file. A template that has no
+place for them drops them, and the answer would be one of a model that never
+heard of them: so it is asked whether there is one.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +14,13 @@ import weakref
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from oblix.v1 import messages_pb2 as pb
+from oblix.v1 import messages_pb2
 
-from oblixd.models import features, reasoning
-from oblixd.models.answers import answer
+from oblixd.models import encoding
 from oblixd.models.base import (
     ChatRequest,
     Content,
@@ -24,25 +31,51 @@ from oblixd.models.base import (
     State,
     Status,
 )
-from oblixd.models.completions import CompletionDecoder
-from oblixd.models.connection import Streams
-from oblixd.models.counts import Counts
 from oblixd.models.egress import Egress, IsLocalOnly
 from oblixd.models.embedded import process, weights
 from oblixd.models.embedded.files import ModelFile
 from oblixd.models.embedded.gguf import Header
 from oblixd.models.embedded.memory import Memory, half_of_the_machine, needs
 from oblixd.models.embedded.process import Worker, WorkerSettings
-from oblixd.models.embedded.props import WITHOUT_LOADING
-from oblixd.models.embedded.props import read as read_props
 from oblixd.models.embedded.supervisor import Supervisor
-from oblixd.models.failures import Peer
-from oblixd.models.hooks import HookSpec, derived_location
-from oblixd.models.llamacpp import Tokeniser
-from oblixd.models.openai import completion_body
-from oblixd.models.outbound import Way
-from oblixd.models.prompts import joined, said
-from oblixd.models.provider_state import author_of
+from oblixd.models.encoding import chat_messages, join_neighbours
+from oblixd.models.hook_spec import HookSpec, derived_location
+from oblixd.models.http.client import HttpClient
+from oblixd.models.http.connection import Streams
+from oblixd.models.http.outbound import Way
+from oblixd.models.http.server import ServerErrors
+from oblixd.models.providers import reasoning
+from oblixd.models.providers.completions import CompletionDecoder
+from oblixd.models.providers.llamacpp import Tokeniser, limits_of
+from oblixd.models.providers.openai import completion_body
+from oblixd.models.providers.provider_state import author_of
+from oblixd.models.streaming import answer, object_of, read_object
+from oblixd.models.tokens import TokenCountCache
+
+WITHOUT_LOADING = ("json_schema", "tools")
+"""What may be asked of a model that is not loaded: pictures are for none, tools for some."""
+
+
+@dataclass(frozen=True, slots=True)
+class Props:
+    """What a process serves."""
+
+    context: int | None
+    """Tokens of one slot, exactly."""
+    features: tuple[str, ...]
+    """See `Connection.features`."""
+
+
+async def read(http: HttpClient) -> Props:
+    """Ask the process. Raises ModelError."""
+    async with http.request("GET", "/props") as reply:
+        peer = http.server.peer
+        if reply.status != HTTPStatus.OK:
+            raise peer.answered(reply.status, reply.headers, await reply.excerpt())
+        props = read_object(await reply.document(), peer)
+    takes_tools = object_of(props, "chat_template_caps").get("supports_tools") is True
+    return Props(limits_of(props).context, ("json_schema", *(["tools"] if takes_tools else [])))
+
 
 NOTICED_S = 1.0
 """A process that dies closes its socket first and is gone a moment later: how long to wait for that."""
@@ -123,9 +156,9 @@ class EmbeddedConnection:
         self._settings = settings
         self._memory = memory
         self._socket_path = socket_path
-        self._peer = Peer(title=spec.id, endpoint="")
+        self._peer = ServerErrors(title=spec.id, endpoint="")
         self._file = ModelFile(spec.name, settings.files, settings.state_dir)
-        self._counts = Counts()
+        self._counts = TokenCountCache()
         self._tokeniser: Tokeniser | None = None
         self._streams = Streams()
         self._supervisor = Supervisor(spec.id, self._start, memory, idle_unload_s=settings.idle_unload_s)
@@ -150,7 +183,7 @@ class EmbeddedConnection:
         return 0.0
 
     async def count_tokens(
-        self, messages: Sequence[pb.Message], is_local_only: IsLocalOnly
+        self, messages: Sequence[messages_pb2.Message], is_local_only: IsLocalOnly
     ) -> list[int] | None:
         """See `Connection.count_tokens`. It is not loaded for that."""
         if self.pid is None or self._tokeniser is None:
@@ -184,16 +217,16 @@ class EmbeddedConnection:
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
         """See `Connection.stream`."""
-        features.check(self.features or WITHOUT_LOADING, request, self._peer)
+        encoding.check(self.features or WITHOUT_LOADING, request, self._peer)
         with self._streams.one():
             async with self._supervisor.use() as worker:
                 try:
-                    features.check(self.features, request, self._peer)
+                    encoding.check(self.features, request, self._peer)
                     async with aclosing(self._answer(worker, request)) as items:
                         async for item in items:
                             yield item
                 except ModelError as error:
-                    raise await self._explained(worker, error) from error
+                    raise await self._explain(worker, error) from error
 
     async def retire(self) -> None:
         """See `Connection.retire`."""
@@ -213,7 +246,7 @@ class EmbeddedConnection:
             limited = replace(request.options, max_tokens=self._settings.max_tokens)
             request = replace(request, options=limited)
         # Small models were taught strict turns.
-        context = joined(said(request.messages, self.author))
+        context = join_neighbours(chat_messages(request.messages, self.author))
         body = completion_body(self.name, request, context, limit="max_tokens")
         return body | reasoning.for_template(request.options.reasoning)
 
@@ -222,7 +255,7 @@ class EmbeddedConnection:
         egress = Egress(self, request.is_local_only)
         return answer(worker.http, "/v1/chat/completions", self.body(request), decoder, egress)
 
-    async def _explained(self, worker: Worker, error: ModelError) -> ModelError:
+    async def _explain(self, worker: Worker, error: ModelError) -> ModelError:
         how = await worker.ended(NOTICED_S) if error.kind in _LOST else ""
         return self._supervisor.died(how) if how else error
 
@@ -235,7 +268,7 @@ class EmbeddedConnection:
         await self._memory.take(self._supervisor, self.memory_bytes)
         worker = await process.start(self._worker_settings(found), self._peer)
         try:
-            props = await read_props(worker.http)
+            props = await read(worker.http)
         except BaseException:
             await worker.stop()
             raise

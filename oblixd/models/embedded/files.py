@@ -13,7 +13,7 @@ from oblixd.models.embedded.gguf import BrokenFileError, Header
 from oblixd.models.embedded.weights import DEFAULT_NAME, Weights, WeightsError
 
 
-def configured(entries: tuple[str, ...], tables: Mapping[str, str | None]) -> dict[str, Path | None]:
+def configured_files(entries: tuple[str, ...], tables: Mapping[str, str | None]) -> dict[str, Path | None]:
     """Read `NAME=/path` entries, and the files of the `[[models]]` tables by name.
 
     A name without a file stands for the packaged model, and so does no entry at all.
@@ -48,7 +48,7 @@ class ModelFile:
     def status(self) -> Status:
         """Say whether it can be loaded, as far as that is known without reading it."""
         try:
-            self._weights = self._weights or self._found()
+            self._weights = self._weights or self._find()
         except WeightsError as error:
             return Status(State.UNAVAILABLE, str(error))
         if self._problem and self._stamp == _stamp(self._weights.path):
@@ -62,12 +62,12 @@ class ModelFile:
 
     async def examine(self) -> Header:
         """Read its header. Raises WeightsError."""
-        _, header = await self._beside(self._examined)
+        _, header = await self._beside(self._examine)
         return header
 
     async def check(self) -> tuple[Weights, Header]:
         """Read its header, and check its weights where they have a checksum. Raises WeightsError."""
-        return await self._beside(self._checked)
+        return await self._beside(self._check)
 
     async def _beside(self, work: Callable[[], tuple[Weights, Header]]) -> tuple[Weights, Header]:
         try:
@@ -76,13 +76,13 @@ class ModelFile:
             self._weights = None
             raise
 
-    def _checked(self) -> tuple[Weights, Header]:
-        found, header = self._examined()
+    def _check(self) -> tuple[Weights, Header]:
+        found, header = self._examine()
         weights.verify(found, self._state_dir)
         return found, header
 
-    def _examined(self) -> tuple[Weights, Header]:
-        found = self._weights or self._found()
+    def _examine(self) -> tuple[Weights, Header]:
+        found = self._weights or self._find()
         stamp = _stamp(found.path)
         try:
             if self.header is None or stamp != self._stamp:
@@ -98,7 +98,7 @@ class ModelFile:
             self._stamp = stamp
         return found, self.header
 
-    def _found(self) -> Weights:
+    def _find(self) -> Weights:
         if self._name not in self._files:
             there = ", ".join(f"embedded:{name}" for name in self._files)
             raise WeightsError(f"There is no embedded model {self._name}: this daemon has {there}.")

@@ -72,7 +72,7 @@ class _Reader:
             raise BrokenFileError(f"is of a version of GGUF that can't be read ({version})")
         tensors, pairs = self._number("Q"), self._number("Q")
         if max(tensors, pairs) > MOST_PAIRS:
-            self._broken()
+            self._fail()
         return int(tensors), int(pairs)
 
     def pair(self) -> tuple[str, Value]:
@@ -95,19 +95,19 @@ class _Reader:
         if kind == _STRING:
             return self._text()
         if kind not in _NUMBERS:
-            self._broken()
+            self._fail()
         return self._number(_NUMBERS[kind])
 
     def _array(self) -> Value:
         kind, count = int(self._number("I")), int(self._number("Q"))
         if kind == _STRING:
             if count > MOST_ITEMS:
-                self._broken()
+                self._fail()
             for _ in range(count):
                 self._skip(int(self._number("Q")))
             return float(count)
         if kind not in _NUMBERS:
-            self._broken()
+            self._fail()
         size = count * struct.calcsize(_NUMBERS[kind])
         if count > KEPT_ITEMS:
             self._skip(size)
@@ -129,7 +129,7 @@ class _Reader:
         self._count(count)
         taken = self._file.read(count)
         if len(taken) != count:
-            self._broken()
+            self._fail()
         return taken
 
     def _skip(self, count: int) -> None:
@@ -138,10 +138,10 @@ class _Reader:
 
     def _count(self, count: int) -> None:
         if not 0 <= count <= self._left:
-            self._broken()
+            self._fail()
         self._left -= count
 
-    def _broken(self) -> NoReturn:
+    def _fail(self) -> NoReturn:
         raise BrokenFileError("is damaged or cut short: its header can't be read")
 
 
@@ -158,13 +158,13 @@ def _header(size: int, values: Mapping[str, Value]) -> Header:
     return Header(
         file_bytes=size,
         context_length=_count(mine.get("context_length")),
-        kept_per_token=_kept(mine),
+        kept_per_token=_cache_heads(mine),
         embedding_length=_count(mine.get("embedding_length")),
         vocabulary=int(tokens) if isinstance(tokens, float) else _count(mine.get("vocab_size")),
     )
 
 
-def _kept(values: Mapping[str, Value]) -> int:
+def _cache_heads(values: Mapping[str, Value]) -> int:
     """Keys and values of every layer; heads may differ from layer to layer."""
     layers = min(_count(values.get("block_count")), KEPT_ITEMS)
     heads = _each(values.get("attention.head_count"), layers)

@@ -12,19 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from oblixd.models.failures import Peer
-from oblixd.models.http import HttpClient
-from oblixd.models.servers import Patience, Server
+from oblixd.models.http.client import HttpClient
+from oblixd.models.http.server import Server, ServerErrors, Timeouts
 
 START_S = 300.0
 """How long loading may take: large files come from slow disks."""
 STOP_S = 2.0
 """How long a process may take to end before it is killed."""
-_PATIENCE = Patience(connect_s=5.0, first_s=600.0, stall_s=120.0)
+_TIMEOUT = Timeouts(connect_s=5.0, first_s=600.0, stall_s=120.0)
 _ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
 _LAST_LINES = 20
 _LONGEST_LINE = 500
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 Stream = TypeVar("Stream")
 
 
@@ -89,7 +88,7 @@ class Worker:
             self.http.server.socket_path.unlink(missing_ok=True)
 
 
-async def start(settings: WorkerSettings, peer: Peer) -> Worker:
+async def start(settings: WorkerSettings, peer: ServerErrors) -> Worker:
     """Start a process and wait until it serves. Raises WorkerError; cancelled, it leaves nothing behind."""
     settings.socket_path.unlink(missing_ok=True)
     process = await asyncio.create_subprocess_exec(
@@ -111,7 +110,7 @@ async def start(settings: WorkerSettings, peer: Peer) -> Worker:
         await process.wait()
         await errors
         raise
-    server = Server(peer, "http://embedded", socket_path=settings.socket_path, patience=_PATIENCE)
+    server = Server(peer, "http://embedded", socket_path=settings.socket_path, timeouts=_TIMEOUT)
     return Worker(process, HttpClient(server), errors)
 
 
@@ -154,7 +153,7 @@ async def _relay(process: asyncio.subprocess.Process, last: deque[str]) -> None:
             return
         text = line.decode("utf-8", "replace").strip()[:_LONGEST_LINE]
         last.append(text)
-        _log.info("embedded model: %s", text)
+        logger.info("embedded model: %s", text)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -19,7 +19,7 @@ CRASH_WINDOW_S = 60.0
 REST_S = 30.0
 """How long it is then left alone after the last."""
 _SHUT_DOWN = "is shut down with the daemon"
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Supervisor:
@@ -91,10 +91,10 @@ class Supervisor:
     def died(self, how: str) -> ModelError:
         """Note that the process ended under a running answer, and say so."""
         if self._closed:
-            return self._failed(_SHUT_DOWN)
+            return self._failure(_SHUT_DOWN)
         self._crashes.append(self._clock())
-        _log.warning("the process of %s died in the middle of an answer (%s)", self.title, how)
-        return self._failed(f"broke off: its process died ({how}); it is restarted with the next prompt")
+        logger.warning("the process of %s died in the middle of an answer (%s)", self.title, how)
+        return self._failure(f"broke off: its process died ({how}); it is restarted with the next prompt")
 
     async def close(self) -> None:
         """End the process. Running answers fail."""
@@ -114,14 +114,14 @@ class Supervisor:
         # Whoever stops waiting does not stop the loading: others wait for it, too.
         await asyncio.wait([loading])
         if loading.cancelled():
-            raise self._failed(_SHUT_DOWN)
+            raise self._failure(_SHUT_DOWN)
         return loading.result()
 
     def _begin_loading(self) -> asyncio.Task[Worker]:
         if self._closed:
-            raise self._failed(_SHUT_DOWN)
+            raise self._failure(_SHUT_DOWN)
         if rest_s := self._rest_s():
-            raise self._failed(_resting(rest_s), retry_after_s=rest_s)
+            raise self._failure(_resting(rest_s), retry_after_s=rest_s)
         self._unload()
         self._loading = asyncio.create_task(self._load())
         self._loading.add_done_callback(self._loaded)
@@ -134,7 +134,7 @@ class Supervisor:
             self._worker = await self._start()
         except (WorkerError, OSError) as error:
             self._crashes.append(self._clock())
-            raise self._failed(f"could not be loaded: {error}") from error
+            raise self._failure(f"could not be loaded: {error}") from error
         finally:
             if self._worker is None:
                 self._memory.release(self)
@@ -144,7 +144,7 @@ class Supervisor:
         if self._loading is loading:
             self._loading = None
         if not loading.cancelled() and (error := loading.exception()):
-            _log.warning("%s", error)
+            logger.warning("%s", error)
         if not self._users:
             self._rest()
 
@@ -178,7 +178,7 @@ class Supervisor:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _failed(self, what: str, *, retry_after_s: float | None = None) -> ModelError:
+    def _failure(self, what: str, *, retry_after_s: float | None = None) -> ModelError:
         return ModelError(ModelErrorKind.FAILED, f"{self.title} {what}.", retry_after_s=retry_after_s)
 
     def _rest_s(self) -> float:

@@ -65,7 +65,7 @@ def verify(weights: Weights, notes: Path) -> None:
     note = notes / _NOTE
     stat = weights.path.stat()
     state = [str(weights.path), stat.st_size, stat.st_mtime_ns, weights.sha256]
-    if _noted(note) == state:
+    if _read_note(note) == state:
         return
     with weights.path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -84,7 +84,7 @@ def _default_path() -> Path:
     return path
 
 
-def _noted(note: Path) -> object:
+def _read_note(note: Path) -> object:
     try:
         return json.loads(note.read_text())
     except (OSError, ValueError):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from oblixd.monitor import files
+from oblixd.monitor import reading
 
 
 class CpuLevel(Protocol):
@@ -40,11 +40,11 @@ class Cpu2:
     folder: Path
 
     def quota_cores(self) -> float | None:
-        quota, _, period = (files.line(self.folder / "cpu.max") or "max").partition(" ")
+        quota, _, period = (reading.line(self.folder / "cpu.max") or "max").partition(" ")
         return int(quota) / int(period) if quota.isdigit() else None
 
     def used_s(self) -> float:
-        return files.table(self.folder / "cpu.stat")["usage_usec"] / 1e6
+        return reading.table(self.folder / "cpu.stat")["usage_usec"] / 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +54,12 @@ class Memory2:
     folder: Path
 
     def limit_bytes(self) -> int | None:
-        limits = [files.integer(self.folder / name) for name in ("memory.max", "memory.high")]
+        limits = [reading.integer(self.folder / name) for name in ("memory.max", "memory.high")]
         return min((limit for limit in limits if limit is not None), default=None)
 
     def used_bytes(self) -> int:
-        used = files.integer(self.folder / "memory.current") or 0
-        stat = files.table(self.folder / "memory.stat")
+        used = reading.integer(self.folder / "memory.current") or 0
+        stat = reading.table(self.folder / "memory.stat")
         # As the kernel's own MemAvailable counts: the page cache and such slabs can be had.
         names = ("active_file", "inactive_file", "slab_reclaimable")
         return max(0, used - sum(stat.get(name, 0) for name in names))
@@ -74,12 +74,12 @@ class Cpu1:
     """The cgroup of the same name where CPU time is accounted: often the same folder."""
 
     def quota_cores(self) -> float | None:
-        quota = files.integer(self.folder / "cpu.cfs_quota_us")
-        period = files.integer(self.folder / "cpu.cfs_period_us")
+        quota = reading.integer(self.folder / "cpu.cfs_quota_us")
+        period = reading.integer(self.folder / "cpu.cfs_period_us")
         return quota / period if quota and period and quota > 0 else None
 
     def used_s(self) -> float | None:
-        used_ns = files.integer(self.accounts / "cpuacct.usage") if self.accounts else None
+        used_ns = reading.integer(self.accounts / "cpuacct.usage") if self.accounts else None
         return None if used_ns is None else used_ns / 1e9
 
 
@@ -91,9 +91,9 @@ class Memory1:
 
     def limit_bytes(self) -> int | None:
         # No limit is a number near 2^63: more than any machine has.
-        return files.integer(self.folder / "memory.limit_in_bytes")
+        return reading.integer(self.folder / "memory.limit_in_bytes")
 
     def used_bytes(self) -> int:
-        used = files.integer(self.folder / "memory.usage_in_bytes") or 0
-        stat = files.table(self.folder / "memory.stat")
+        used = reading.integer(self.folder / "memory.usage_in_bytes") or 0
+        stat = reading.table(self.folder / "memory.stat")
         return max(0, used - stat.get("total_active_file", 0) - stat.get("total_inactive_file", 0))

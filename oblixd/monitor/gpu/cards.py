@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from oblixd.monitor import files
-from oblixd.monitor.types import Gpu
+from oblixd.monitor import reading
+from oblixd.monitor.snapshot import Gpu
 
 AMD, INTEL = "0x1002", "0x8086"
 _VENDORS = {AMD: "AMD", INTEL: "Intel"}
@@ -25,7 +25,7 @@ def cards(root: Path) -> Sequence[Card]:
     """Those of both makers: /sys/class/drm/card0 and so on, without their connectors (card0-DP-1)."""
     found: list[Card] = []
     for folder in sorted((root / "sys/class/drm").glob("card*")):
-        vendor = files.line(folder / "device/vendor")
+        vendor = reading.line(folder / "device/vendor")
         if folder.name.removeprefix("card").isdigit() and vendor in _VENDORS:
             found.append(AmdCard(folder) if vendor == AMD else IntelCard(folder))
     return found
@@ -40,12 +40,12 @@ class AmdCard:
 
     def sample(self) -> Gpu:
         """What it tells now."""
-        busy = files.integer(self._device / "gpu_busy_percent")
+        busy = reading.integer(self._device / "gpu_busy_percent")
         return Gpu(
             name=self._name,
             utilization=None if busy is None else min(1.0, max(0.0, busy / 100.0)),
-            memory_total_bytes=files.integer(self._device / "mem_info_vram_total"),
-            memory_used_bytes=files.integer(self._device / "mem_info_vram_used"),
+            memory_total_bytes=reading.integer(self._device / "mem_info_vram_total"),
+            memory_used_bytes=reading.integer(self._device / "mem_info_vram_used"),
             temperature_celsius=_celsius(self._device),
         )
 
@@ -84,24 +84,24 @@ class IntelCard:
         """By part. One that never slept may not know how to, and says nothing."""
         i915 = [path for path in self._folder.glob("gt/gt*/rc6_residency_ms") if _may_sleep(path.parent)]
         xe = self._folder.glob("device/tile*/gt*/gtidle/idle_residency_ms")
-        told = {path: files.integer(path) for path in (*i915, *xe)}
+        told = {path: reading.integer(path) for path in (*i915, *xe)}
         return {path: slept for path, slept in told.items() if slept}
 
 
 def _may_sleep(part: Path) -> bool:
-    return files.integer(part / "rc6_enable") != 0
+    return reading.integer(part / "rc6_enable") != 0
 
 
 def _name(device: Path) -> str:
     """The product's, where the card tells it, else the maker with the numbers that lspci knows it by."""
-    vendor, number = (files.line(device / name) or "" for name in ("vendor", "device"))
+    vendor, number = (reading.line(device / name) or "" for name in ("vendor", "device"))
     plain = f"{_VENDORS[vendor]} GPU {vendor[2:]}:{number[2:]}"
-    return files.line(device / "product_name") or plain
+    return reading.line(device / "product_name") or plain
 
 
 def _celsius(device: Path) -> float | None:
     """The first sensor that answers, in thousandths of a degree: Documentation/hwmon/sysfs-interface.rst."""
     for sensor in sorted(device.glob("hwmon/hwmon*/temp*_input")):
-        if (told := files.integer(sensor)) is not None:
+        if (told := reading.integer(sensor)) is not None:
             return told / 1e3
     return None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from oblixd.monitor.gpu.cards import cards
 from oblixd.monitor.gpu.nvml import Library, Nvml, NvmlError
-from oblixd.monitor.types import Gpu
+from oblixd.monitor.snapshot import Gpu
 
 PROBE_AGAIN_S = 60.0
 """A driver that was not there, or gave up, is asked again so seldom."""

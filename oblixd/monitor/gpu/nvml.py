@@ -14,7 +14,7 @@ from collections.abc import Collection, Sequence
 from ctypes import POINTER, Array, byref, c_char, c_uint, c_ulonglong, c_void_p
 from typing import Any
 
-from oblixd.monitor.types import Gpu
+from oblixd.monitor.snapshot import Gpu
 
 Library = Any
 """A loaded libnvidia-ml: an attribute for each of its functions."""

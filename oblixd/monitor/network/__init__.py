@@ -1,7 +1,7 @@
 """The network, endpoint by endpoint: what real requests showed, and probes where nothing is fresh."""
 
+from oblixd.monitor.network.endpoint_monitor import Seen
 from oblixd.monitor.network.network import Network
 from oblixd.monitor.network.probe import Target
-from oblixd.monitor.network.watched import Seen
 
 __all__ = ["Network", "Seen", "Target"]

@@ -8,10 +8,10 @@ import statistics
 from collections import deque
 from collections.abc import Iterator
 
-from oblixd.monitor.network.figures import FEWEST_CONNECTS, Figures
-from oblixd.monitor.network.reach import Reach
+from oblixd.monitor.network.metrics import FEWEST_CONNECTS, NetworkMetrics
+from oblixd.monitor.network.reachability import Reachability
 from oblixd.monitor.network.routes import Way
-from oblixd.monitor.types import Connectivity
+from oblixd.monitor.snapshot import Connectivity
 
 STALE_S = 120.0
 """After so long without evidence (four default check intervals) nothing is known but by the system itself."""
@@ -40,8 +40,8 @@ class Endpoint:
         self.way: Way | None = None
         """The way that the evidence is of; None while there is none."""
         self._check_interval_s = check_interval_s
-        self._figures = Figures()
-        self._reach = Reach()
+        self._figures = NetworkMetrics()
+        self._reach = Reachability()
         self._heard_s: float | None = None
         self._is_cut = False
         self._tried_s = float("-inf")
@@ -107,7 +107,7 @@ class Endpoint:
 
     def forget(self, way: Way | None) -> None:
         """Begin anew, on this way: it is another network, or the machine slept."""
-        self._figures = Figures()
+        self._figures = NetworkMetrics()
         self._reach.forget()
         self._heard_s, self._tried_s, self._is_cut = None, float("-inf"), False
         self._looks, self._usual = 0, CALM_CONNECTS - FEWEST_CONNECTS

@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 
 from oblixd import background
-from oblixd.monitor.network.links import Links
-from oblixd.monitor.network.names import Names
+from oblixd.monitor.network.dns_cache import DnsCache
+from oblixd.monitor.network.endpoint_monitor import EndpointMonitor, Seen, clock_s
+from oblixd.monitor.network.link_events import LinkEvents
 from oblixd.monitor.network.probe import Prober, Target
 from oblixd.monitor.network.routes import ANYWHERE, Way, way_to
-from oblixd.monitor.network.watched import Seen, Watched, clock_s
-from oblixd.monitor.types import Connectivity
+from oblixd.monitor.snapshot import Connectivity
 
 CHECK_INTERVAL_S = 30.0
 USED_S = 300.0
@@ -70,10 +70,10 @@ class Network:
         self._origins = origins
         self._target_of = target_of
         self._check_interval_s = check_interval_s
-        self._prober = Prober(Names())
-        self._watched: dict[str, Watched] = {}
+        self._prober = Prober(DnsCache())
+        self._watched: dict[str, EndpointMonitor] = {}
         self._letting_go: set[asyncio.Task[None]] = set()
-        self._links = Links(self._network_changed)
+        self._links = LinkEvents(self._network_changed)
         self._way_out: Way | None = None
         self._wanted_s = clock_s()
         self._wake = asyncio.Event()
@@ -153,8 +153,8 @@ class Network:
         self._watched = {origin: self._watched.get(origin) or self._new(origin) for origin in wanted}
         self._prober.names.keep({one.target.host for one in self._watched.values()})
 
-    def _new(self, origin: str) -> Watched:
-        one = Watched(
+    def _new(self, origin: str) -> EndpointMonitor:
+        one = EndpointMonitor(
             origin,
             self._target_of(origin),
             self._prober,
@@ -173,11 +173,11 @@ class Network:
             if has_way and self._is_used() and one.endpoint.reachable is not True:
                 one.look(anew=one.endpoint.way is not before)
 
-    async def _left(self, one: Watched) -> None:
+    async def _left(self, one: EndpointMonitor) -> None:
         _logger.info("%s: its connections are given up, their way is gone", one.origin)
         await self.on_left(one.origin)
 
-    def _changed(self, one: Watched) -> None:
+    def _changed(self, one: EndpointMonitor) -> None:
         match one.endpoint.reachable:
             case True:
                 _logger.info("%s is reached", one.origin)

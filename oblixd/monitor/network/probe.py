@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from aiohappyeyeballs import start_connection
 
-from oblixd.monitor.network.names import LOOKUP_S, Names
+from oblixd.monitor.network.dns_cache import LOOKUP_S, DnsCache
 
 CONNECT_S = 2.0
 """For the TCP connection: time for its first packet to be lost and sent again (after 1 s, RFC 6298)."""
@@ -60,7 +60,7 @@ class Target:
 class Prober:
     """Makes the looks. Belongs to one event loop."""
 
-    def __init__(self, names: Names) -> None:
+    def __init__(self, names: DnsCache) -> None:
         self.names = names
         self._places = asyncio.Semaphore(MOST_AT_ONCE)
         self._tls: ssl.SSLContext | None = None
@@ -75,7 +75,7 @@ class Prober:
             addresses = await self._addresses(target)
             began_s = time.monotonic()
             try:
-                await _shake_hands(await _connected(addresses), target, tls)
+                await _shake_hands(await _connect(addresses), target, tls)
             except ProbeError:
                 self.names.doubt(target.host)
                 raise
@@ -101,7 +101,7 @@ class Prober:
         return self._tls
 
 
-async def _connected(addresses: list[Any]) -> socket.socket:
+async def _connect(addresses: list[Any]) -> socket.socket:
     try:
         async with asyncio.timeout(CONNECT_S):
             return await start_connection(addresses, happy_eyeballs_delay=NEXT_ADDRESS_S)

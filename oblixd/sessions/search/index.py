@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from oblixd.sessions.search.layout import COMPANIONS, LAYOUT, TABLE_NAMES, TABLES, Standing, identity
+from oblixd.sessions.search.schema import COMPANIONS, LAYOUT, TABLE_NAMES, TABLES, Standing, identity
 
 SPARED_ROWS = 50_000
 """Hidden rows that are kept in any case."""

@@ -11,10 +11,10 @@ from collections import deque
 from pathlib import Path
 
 from oblixd.errors import OblixdError
-from oblixd.sessions.ledger import Ledger
-from oblixd.sessions.search.collecting import Collector, numbers_after
+from oblixd.sessions.search.batch import Collector, numbers_after
 from oblixd.sessions.search.index import Batch, Index, LostError, remove
-from oblixd.sessions.search.layout import is_damage
+from oblixd.sessions.search.schema import is_damage
+from oblixd.sessions.storage.db import SessionDb
 
 logger = logging.getLogger(__name__)
 
@@ -35,9 +35,9 @@ class Indexer:
     each batch for as long as the writing took: neither the event loop nor a writer waits for it.
     """
 
-    def __init__(self, ledger: Ledger, path: Path) -> None:
-        self._ledger = ledger
-        self._changes = ledger.changes
+    def __init__(self, db: SessionDb, path: Path) -> None:
+        self._db = db
+        self._changes = db.changes
         self._path = path
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="search-indexer", daemon=True)
@@ -73,7 +73,7 @@ class Indexer:
         self._revision = -1
         self._hurry()
 
-    async def caught_up(self, patience_s: float) -> bool:
+    async def caught_up(self, wait_s: float) -> bool:
         """True once everything is indexed that was there at the call; False where that takes too long."""
         if self._revision < 0:
             return False
@@ -83,7 +83,7 @@ class Indexer:
         done = self._loop.create_future()
         self._waiting.append((newest, done))
         self._hurry()
-        await asyncio.wait([done], timeout=patience_s)
+        await asyncio.wait([done], timeout=wait_s)
         return done.done()
 
     def _hurry(self) -> None:
@@ -142,10 +142,10 @@ class Indexer:
 
     def _scan(self, index: Index, scanned: int) -> bool:
         """Goes through all sessions, in order of their numbers."""
-        if not (numbers := numbers_after(self._ledger, index, scanned, LOOKED_AT_ONCE)):
-            self._write(index, Collector(self._ledger, index).batch, index.revision, None)
+        if not (numbers := numbers_after(self._db, index, scanned, LOOKED_AT_ONCE)):
+            self._write(index, Collector(self._db, index).batch, index.revision, None)
             return True
-        collector = Collector(self._ledger, index)
+        collector = Collector(self._db, index)
         done = collector.gather(numbers)
         self._write(index, collector.batch, index.revision, numbers[done - 1] if done else scanned)
         return True
@@ -153,7 +153,7 @@ class Indexer:
     def _follow(self, index: Index) -> bool:
         """Goes through what changed, in order."""
         changes = self._changes.after(index.revision, LOOKED_AT_ONCE)
-        collector = Collector(self._ledger, index)
+        collector = Collector(self._db, index)
         if changes is None:
             logger.info("the search index is too far behind; every session is looked at")
             self._revision = -1

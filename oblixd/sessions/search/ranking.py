@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from oblixd.errors import DeadlineExceededError
-from oblixd.sessions.search.layout import MAX_ROW, Standing, rows_of
+from oblixd.sessions.search.schema import MAX_ROW, Standing, rows_of
 
 MAX_RANKED = 2_000
 """How many of what matches are ranked: the newest. Nobody turns so many pages, and each costs time."""
@@ -51,7 +51,7 @@ class Scope:
     """Only sessions whose number it says True of."""
 
 
-def ranked(path: Path, expression: str, scope: Scope) -> list[Ranked]:
+def rank(path: Path, expression: str, scope: Scope) -> list[Ranked]:
     """The newest 2,000 rows that match, best first. Opens the file anew: it may have been replaced.
 
     DeadlineExceededError SEARCH_TOO_SLOW where nothing was found in a second,

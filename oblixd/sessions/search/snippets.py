@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from oblix.v1.sessions_pb2 import SnippetSpan
 
-from oblixd.sessions.search.query import Place, Query
-from oblixd.sessions.search.words import composed, located, pieces, words
+from oblixd.sessions.search.request import Place, Query
+from oblixd.sessions.search.tokenizer import compose, locate_words, pieces, words
 
 SNIPPET_CHARACTERS = 200
 """How long a snippet is, the marks at its cut ends aside."""
@@ -28,13 +28,13 @@ class Snippet(NamedTuple):
 
 def snippet(text: str, query: Query) -> Snippet:
     """The piece that holds the most of the query; the beginning where none of it is found."""
-    text = composed(text)
+    text = compose(text)
     block = _best_block(text, query)
     places = [
         Place(block.start + start, block.start + end, unit)
-        for start, end, unit in query.places(located(text[block]))
+        for start, end, unit in query.places(locate_words(text[block]))
     ]
-    window = _widened(text, _densest(places))
+    window = _widen(text, _densest(places))
     return _cut(text, window, places)
 
 
@@ -69,7 +69,7 @@ def _together(places: Sequence[Place]) -> tuple[int, slice]:
     return len(units), slice(start, end)
 
 
-def _widened(text: str, window: slice) -> slice:
+def _widen(text: str, window: slice) -> slice:
     """The same with as much around it as there is room for, a third of it before, cut between words."""
     room = max(SNIPPET_CHARACTERS - (window.stop - window.start), 0)
     start = max(window.start - room // 3, 0)
@@ -87,10 +87,10 @@ def _cut(text: str, window: slice, places: Sequence[Place]) -> Snippet:
     after = _CUT if window.stop < len(text) else ""
     shown = before + re.sub(r"\s", " ", text[window]) + after
     shift = window.start - len(before)
-    return Snippet(shown, [_span(start - shift, end - shift) for start, end in _united(places, window)])
+    return Snippet(shown, [_span(start - shift, end - shift) for start, end in _unite(places, window)])
 
 
-def _united(places: Sequence[Place], window: slice) -> list[tuple[int, int]]:
+def _unite(places: Sequence[Place], window: slice) -> list[tuple[int, int]]:
     """What of the places lies in the window, in order, overlaps made one."""
     united: list[tuple[int, int]] = []
     for place in places:

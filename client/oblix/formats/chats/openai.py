@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from oblix._checks import shown
-from oblix._values import to_struct
+from oblix._convert.validation import describe
+from oblix._convert.values import to_struct
 from oblix.errors import InvalidArgumentError
 from oblix.formats.accounting import leftover
 from oblix.formats.conversations import Conversation, fill_times, keys, string
@@ -62,7 +62,7 @@ def turn(item: object, conversation: Conversation) -> messages_pb2.Message | Non
         return _by_turns(item, conversation)
     if not isinstance(item, dict):
         if item is not None:
-            conversation.note(f"messages that are no objects left out ({shown(item)})")
+            conversation.note(f"messages that are no objects left out ({describe(item)})")
         return None
     kind = item.get("type")
     if isinstance(kind, str) and kind in _ITEMS and (role_in(item) is None or "role" not in item):

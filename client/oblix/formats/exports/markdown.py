@@ -6,8 +6,8 @@ import re
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from oblix import _times
-from oblix._records import ROLES, STATUSES
+from oblix._convert import records
+from oblix._convert.records import ROLES, STATUSES
 from oblix.v1 import messages_pb2, sessions_pb2
 
 _ROLE_NAMES = {number: name for name, number in ROLES.items()}
@@ -29,7 +29,7 @@ def _when(session: sessions_pb2.Session) -> str:
 
 
 def _moment(time: Timestamp) -> str:
-    return _times.to_text(time)[:16].replace("T", " ") + " UTC"
+    return records.to_text(time)[:16].replace("T", " ") + " UTC"
 
 
 def _heading(message: messages_pb2.Message) -> str:

@@ -1,0 +1,1 @@
+"""Python's values to messages of the contract and back. Pure functions."""

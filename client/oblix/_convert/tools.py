@@ -1,0 +1,90 @@
+"""Tools that a model may call, and the calls that it makes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from oblix._convert.validation import describe, invalid, text
+from oblix.v1 import executions_pb2, messages_pb2
+
+CHOICES = {
+    "auto": executions_pb2.TOOL_CHOICE_AUTO,
+    "required": executions_pb2.TOOL_CHOICE_REQUIRED,
+    "none": executions_pb2.TOOL_CHOICE_NONE,
+}
+KEYS = ("name", "description", "parameters")
+
+
+def tools_of(value: object) -> list[executions_pb2.ToolDefinition]:
+    """The tools of a prompt: plain dicts, or OpenAI's around them. Raises InvalidArgumentError."""
+    return [_tool(item, f"tools[{index}]") for index, item in enumerate(list_of(value, "tools"))]
+
+
+def schema_of(value: object, field: str) -> str:
+    """A JSON Schema as JSON text; empty for None. Raises InvalidArgumentError."""
+    return "" if value is None else json_of(mapping_of(value, field), field)
+
+
+def calls_of(message: messages_pb2.Message) -> list[dict[str, Any]]:
+    """The calls that a message makes, as a response shows them."""
+    return [_shape(part.tool_call) for part in message.parts if part.HasField("tool_call")]
+
+
+def json_of(value: object, field: str) -> str:
+    """A value as JSON text, or InvalidArgumentError."""
+    try:
+        return json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise invalid(field, "what JSON can hold", f"{describe(value)} ({error})") from None
+
+
+def list_of(value: object, field: str) -> Sequence[object]:
+    """A list, empty for None, or InvalidArgumentError."""
+    if value is None:
+        return []
+    if isinstance(value, str | bytes) or not isinstance(value, Sequence):
+        raise invalid(field, "a list", describe(value))
+    return value
+
+
+def mapping_of(value: object, field: str, keys: Sequence[str] = ()) -> Mapping[str, Any]:
+    """A dict, of these keys only where some are named, or InvalidArgumentError."""
+    if not isinstance(value, Mapping):
+        raise invalid(field, "a dict", describe(value))
+    unknown = [key for key in value if key not in keys] if keys else []
+    if unknown:
+        raise invalid(field, f"a dict with the keys {', '.join(keys)}", describe(unknown[0]))
+    return value
+
+
+def _tool(value: object, field: str) -> executions_pb2.ToolDefinition:
+    if isinstance(value, Mapping) and "function" in value:
+        value, field = _unwrap(value, field), f"{field}.function"
+    tool = mapping_of(value, field, KEYS)
+    return executions_pb2.ToolDefinition(
+        name=text(tool.get("name"), f"{field}.name"),
+        description=text(tool.get("description") or "", f"{field}.description"),
+        parameters_schema=schema_of(tool.get("parameters"), f"{field}.parameters"),
+    )
+
+
+def _unwrap(value: object, field: str) -> object:
+    wrapper = mapping_of(value, field, ("type", "function"))
+    if wrapper.get("type", "function") != "function":
+        raise invalid(f"{field}.type", "function", describe(wrapper["type"]))
+    return wrapper["function"]
+
+
+def _shape(call: messages_pb2.ToolCallPart) -> dict[str, Any]:
+    try:
+        arguments = json.loads(call.arguments_json)
+    except (ValueError, RecursionError):
+        arguments = None
+    return {
+        "call_id": call.call_id,
+        "name": call.name,
+        "arguments": arguments if isinstance(arguments, dict) else None,
+        "arguments_json": call.arguments_json,
+    }

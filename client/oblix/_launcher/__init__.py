@@ -1,0 +1,1 @@
+"""Finding and starting the user's daemon."""

@@ -1,0 +1,242 @@
+"""Starting the daemon.
+
+Many programs may find at the same moment that none runs. A lock lets one of
+them start it while the others wait; the daemon's own lock sees to it that there
+is never more than one, whatever happens here.
+
+Our unit of the user's systemd, where it is installed.
+
+Whether a daemon serves.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from oblix._launcher import paths
+from oblix._launcher.process import holder_at, remedy, to_path
+from oblix.errors import DaemonStartError
+
+UNIT = "oblixd.service"
+TIMEOUT_S = 30.0
+SYSTEM_DIRECTORIES = ("/etc/systemd/user", "/usr/local/lib/systemd/user", "/usr/lib/systemd/user")
+
+
+def start_by_systemd() -> bool:
+    """Have systemd start the daemon. False where our unit is not installed, or systemd could not.
+
+    With OBLIX_HOME set the daemon that is wanted is another one than the unit's.
+    """
+    systemctl = shutil.which("systemctl")
+    if systemctl is None or os.environ.get("OBLIX_HOME") or not _is_installed():
+        return False
+    command = [systemctl, "--user", "--no-ask-password", "start", UNIT]
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, timeout=TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
+
+
+def _is_installed() -> bool:
+    home = Path.home()
+    own = (
+        Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "systemd/user",
+        Path(os.environ.get("XDG_DATA_HOME") or home / ".local/share") / "systemd/user",
+    )
+    return any((Path(directory) / UNIT).is_file() for directory in (*own, *SYSTEM_DIRECTORIES))
+
+
+HEALTH_TIMEOUT_S = 2.0
+
+
+def is_serving(target: str) -> bool:
+    """Ask for the health of what listens at `unix:PATH`. False where nothing does, or it does not serve."""
+    return _accepts(to_path(target)) and _is_healthy(target)
+
+
+def _accepts(path: str) -> bool:
+    """A plain connection first: it is refused at once where nobody listens."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(HEALTH_TIMEOUT_S)
+        try:
+            probe.connect(path)
+        except OSError:
+            return False
+    return True
+
+
+def _is_healthy(target: str) -> bool:
+    with grpc.insecure_channel(target, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+        try:
+            answer = health_pb2_grpc.HealthStub(channel).Check(
+                health_pb2.HealthCheckRequest(), timeout=HEALTH_TIMEOUT_S, wait_for_ready=True
+            )
+        except grpc.RpcError:
+            return False
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+WAIT_S = 30.0
+"""How long a daemon may take until it serves. Usually it is less than a second."""
+
+ALREADY_RUNNING = 75
+"""A daemon ends with this code where another one runs, be it just starting or just ending."""
+
+OTHER_WAIT_S = 1.0
+"""How long another daemon may take until it serves, or has ended, before starting one is tried again."""
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.01, 0.2
+REASON_BYTES = 4096
+REASON_CHARACTERS = 500
+PASSED_ON = ("PATH", "HOME", "LANG")
+PASSED_ON_PREFIXES = ("XDG_", "OBLIX_")
+SECRETS = ("OBLIX_API_KEY", "OBLIX_TOKEN")
+
+Target = Callable[[], str]
+
+
+class _FailedError(Exception):
+    """A daemon ended before it served. The message is why, in one line."""
+
+
+def ensure_daemon(target: Target) -> None:
+    """Return once a daemon serves at the target, which is asked anew each time. Raises DaemonStartError."""
+    try:
+        log = paths.log_path()
+        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _ensure(target, log)
+    except (OSError, paths.PathError) as error:
+        raise DaemonStartError(_unusable(error), reason="UNUSABLE_PLACE") from error
+    except _FailedError as error:
+        message = f"oblixd could not be started: {error} Its log is {log}."
+        raise DaemonStartError(message, reason="DAEMON_FAILED", metadata={"log": str(log)}) from None
+
+
+def _ensure(target: Target, log: Path) -> None:
+    began = time.time()
+    for _ in _pauses(WAIT_S):
+        if is_serving(target()):
+            return
+        with _launch_lock(log.with_name("launch.lock")) as lock:
+            if lock is None or is_serving(target()):
+                continue
+            _check_failure(lock, began)
+            if not start_by_systemd():
+                _start_here(lock, log, target)
+    raise _FailedError(_silence(target()))
+
+
+def _unusable(error: Exception) -> str:
+    message = f"oblixd could not be started: {str(error).rstrip('.')}."
+    advised = "OBLIX_HOME" in message
+    return message if advised else f"{message} Set OBLIX_HOME to a directory that you can write to."
+
+
+def _silence(target: str) -> str:
+    """Why nothing came of all the waiting."""
+    if pid := holder_at(target):
+        return f"process {pid} holds its lock and does not serve. {remedy(pid)}"
+    return f"it did not serve within {WAIT_S:g} seconds."
+
+
+def _pauses(wait_s: float) -> Iterator[None]:
+    """Ever longer ones, until the wait_s (seconds) is over."""
+    pause, end = FIRST_PAUSE_S, time.monotonic() + wait_s
+    while time.monotonic() < end:
+        yield
+        time.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE_S)
+
+
+@contextmanager
+def _launch_lock(path: Path) -> Iterator[int | None]:
+    """The lock's file descriptor, or None while somebody else holds it."""
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        yield lock if _is_taken(lock) else None
+    finally:
+        os.close(lock)
+
+
+def _is_taken(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _check_failure(lock: int, began: float) -> None:
+    """What failed for others while this caller waited has failed for it, too: no storm of attempts."""
+    if os.fstat(lock).st_mtime > began and (reason := os.pread(lock, REASON_BYTES, 0)):
+        raise _FailedError(reason.decode(errors="replace"))
+
+
+def _start_here(lock: int, log: Path, target: Target) -> None:
+    """Start a daemon, and watch it until it serves, or ends because another one is in the way."""
+    size_before = log.stat().st_size if log.exists() else 0
+    daemon = _spawn(log)
+    for _ in _pauses(WAIT_S):
+        if is_serving(target()) or daemon.poll() is not None:
+            break
+    if daemon.poll() is None:
+        # Whoever started it must take note of its end, or it stays in the process table.
+        threading.Thread(target=daemon.wait, name="oblixd-end", daemon=True).start()
+    elif daemon.returncode == ALREADY_RUNNING:
+        any(is_serving(target()) for _ in _pauses(OTHER_WAIT_S))
+    else:
+        raise _failure(lock, _last_line(log, size_before) or f"it ended with code {daemon.returncode}.")
+
+
+def _failure(lock: int, reason: str) -> _FailedError:
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, reason.encode(), 0)
+    return _FailedError(reason)
+
+
+def _spawn(log: Path) -> subprocess.Popen[bytes]:
+    """Detached: in a session of its own, without our pipes and terminal, and little of our environment."""
+    output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "oblixd"],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd="/",
+            env=_passed_on(os.environ),
+            umask=0o077,
+            start_new_session=True,
+        )
+    finally:
+        os.close(output)
+
+
+def _passed_on(environ: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in environ.items()
+        if (name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)) and name not in SECRETS
+    }
+
+
+def _last_line(log: Path, start: int) -> str:
+    """The last line that was written behind a place: with it, a daemon that can't start says why."""
+    with log.open("rb") as file:
+        file.seek(start)
+        lines = file.read()[-REASON_BYTES:].decode(errors="replace").split("\n")
+    return next((line.strip()[:REASON_CHARACTERS] for line in reversed(lines) if line.strip()), "")

@@ -1,0 +1,99 @@
+"""Where this user's daemon listens and logs. Computes the same as `oblixd.app.paths`, on its own."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pwd
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+_LONGEST_RUNTIME_DIR = 78
+_LONGEST_SOCKET = 103
+
+
+class PathError(Exception):
+    """The environment names a place that can't be used. The message says why and what to do."""
+
+
+def socket_path(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where the daemon listens, running or not. Ask anew after starting one.
+
+    Raises PathError for an OBLIX_HOME that is not absolute, and where somebody
+    else could be the one who listens.
+    """
+    data, runtime_dir = _directories(environ)
+    socket = _published_socket(data) or runtime_dir / "oblixd.sock"
+    _check(socket.parent)
+    return socket
+
+
+def log_path(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where a daemon logs that a client started. Raises PathError for an OBLIX_HOME that is not absolute."""
+    return _directories(environ)[0] / "oblixd.log"
+
+
+def _directories(environ: Mapping[str, str]) -> tuple[Path, Path]:
+    """Data, sockets."""
+    if given := environ.get("OBLIX_HOME"):
+        home = Path(given)
+        if not home.is_absolute():
+            raise PathError(f"OBLIX_HOME must be an absolute path; {given!r} was given.")
+        return home, _short(home)
+    state = _xdg(environ, "XDG_STATE_HOME") or _home(environ) / ".local" / "state"
+    runtime = _xdg(environ, "XDG_RUNTIME_DIR")
+    data = state / "oblix"
+    return data, _short(runtime / "oblix") if runtime else _fallback(data)
+
+
+def _fallback(data: Path) -> Path:
+    """Without XDG_RUNTIME_DIR. Who moved their data elsewhere meets no other daemon there."""
+    if data == Path(pwd.getpwuid(os.getuid()).pw_dir) / ".local" / "state" / "oblix":
+        return _temporary()
+    return _hash_path(data)
+
+
+def _xdg(environ: Mapping[str, str], name: str) -> Path | None:
+    path = Path(environ.get(name, ""))
+    return path if path.is_absolute() else None
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    home = Path(environ.get("HOME", ""))
+    return home if home.is_absolute() else Path(pwd.getpwuid(os.getuid()).pw_dir)
+
+
+def _temporary() -> Path:
+    return Path(f"/tmp/oblix-{os.getuid()}")  # noqa: S108 - its owner and mode are checked before it is used
+
+
+def _short(runtime_dir: Path) -> Path:
+    """The directory itself, or a short one where a socket's path would be too long."""
+    too_long = len(os.fsencode(runtime_dir)) > _LONGEST_RUNTIME_DIR
+    return _hash_path(runtime_dir) if too_long else runtime_dir
+
+
+def _hash_path(directory: Path) -> Path:
+    return _temporary() / hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]
+
+
+def _published_socket(data: Path) -> Path | None:
+    """What the running daemon says. Its environment may differ from ours, as under cron."""
+    try:
+        told = (data / "socket").read_bytes().rstrip(b"\n")
+    except OSError:
+        return None
+    path = Path(os.fsdecode(told))
+    return path if path.is_absolute() and len(told) <= _LONGEST_SOCKET else None
+
+
+def _check(directory: Path) -> None:
+    """Nobody else may listen in the daemon's name. A directory that is missing harms nobody."""
+    for path in (_temporary(), directory) if directory.is_relative_to(_temporary()) else (directory,):
+        try:
+            found = path.lstat()
+        except FileNotFoundError:
+            return
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+            raise PathError(f"{path} is not a directory that only you can write to: set OBLIX_HOME to one.")

@@ -1,0 +1,197 @@
+"""A prompt and its options as the request that runs it."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from oblix._convert.messages import input_of
+from oblix._convert.tools import CHOICES, schema_of, tools_of
+from oblix._convert.validation import describe, invalid, text
+from oblix.v1 import executions_pb2, messages_pb2, routing_pb2
+
+ON_DISCONNECT = {
+    "cancel": executions_pb2.ON_DISCONNECT_CANCEL,
+    "continue": executions_pb2.ON_DISCONNECT_CONTINUE,
+}
+ON_BREAK = {"keep": executions_pb2.ON_BREAK_KEEP, "restart": executions_pb2.ON_BREAK_RESTART}
+CONTEXT_POLICY = {
+    "omit": executions_pb2.CONTEXT_POLICY_OMIT,
+    "refuse": executions_pb2.CONTEXT_POLICY_REFUSE,
+    "longer": executions_pb2.CONTEXT_POLICY_LONGER,
+}
+PRIORITY = {
+    "interactive": executions_pb2.PRIORITY_INTERACTIVE,
+    "background": executions_pb2.PRIORITY_BACKGROUND,
+}
+WHEN_BUSY = {"wait": executions_pb2.WHEN_BUSY_WAIT, "fail": executions_pb2.WHEN_BUSY_FAIL}
+REASONING = {
+    "off": executions_pb2.REASONING_EFFORT_OFF,
+    "on": executions_pb2.REASONING_EFFORT_ON,
+    "low": executions_pb2.REASONING_EFFORT_LOW,
+    "medium": executions_pb2.REASONING_EFFORT_MEDIUM,
+    "high": executions_pb2.REASONING_EFFORT_HIGH,
+    "max": executions_pb2.REASONING_EFFORT_MAX,
+}
+OPTIONS = (
+    "context_policy",
+    "images",
+    "local_only",
+    "max_cost",
+    "model",
+    "model_id",
+    "on_break",
+    "on_disconnect",
+    "policy",
+    "priority",
+    "reasoning",
+    "response_schema",
+    "seed",
+    "stop",
+    "timeout",
+    "tool_choice",
+    "tool_results",
+    "tools",
+    "top_p",
+    "when_busy",
+)
+MAX_WHOLE = 2**63 - 1
+# The daemon's limits. What is refused here is refused before anything is sent or made.
+MAX_TOKENS = 1_000_000
+MAX_MESSAGE_BYTES = 8 * 1024 * 1024
+MAX_TIMEOUT_S = 24 * 60 * 60
+
+N = TypeVar("N", bound=int)
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a program asks, as it came in."""
+
+    prompt: object
+    session_id: object
+    request_id: object
+    temperature: object
+    max_tokens: object
+    options: Mapping[str, Any]
+
+
+def request_of(prompt: Prompt) -> executions_pb2.ExecuteRequest:
+    """The request for a prompt. Raises InvalidArgumentError for what can't be one."""
+    for name in prompt.options:
+        if name not in OPTIONS:
+            raise invalid(name, f"nothing: it is not known here; known are {', '.join(OPTIONS)}", "it was")
+    request = executions_pb2.ExecuteRequest(
+        request_id=text(prompt.request_id or str(uuid.uuid4()), "request_id"),
+        session_id=text(prompt.session_id or "", "session_id"),
+        input=map(_check_size, input_of(prompt.prompt, prompt.options)),
+        options=_generation(prompt),
+        model=text(prompt.options.get("model") or prompt.options.get("model_id") or "", "model"),
+        local_only=_flag(prompt.options.get("local_only", False), "local_only"),
+        on_disconnect=_choice(prompt.options, "on_disconnect", ON_DISCONNECT, "cancel"),
+        on_break=_choice(prompt.options, "on_break", ON_BREAK, "keep"),
+        context_policy=_choice(prompt.options, "context_policy", CONTEXT_POLICY, "omit"),
+        tools=tools_of(prompt.options.get("tools")),
+        tool_choice=_tool_choice(prompt.options),
+        priority=_choice(prompt.options, "priority", PRIORITY, "interactive"),
+        when_busy=_choice(prompt.options, "when_busy", WHEN_BUSY, "wait"),
+        policy=_policy(prompt.options),
+    )
+    if (timeout_s := _timeout(prompt.options.get("timeout"))) is not None:
+        request.timeout.FromMicroseconds(max(round(timeout_s * 1e6), 1))
+    return request
+
+
+def _check_size(message: messages_pb2.Message) -> messages_pb2.Message:
+    size = sum(part.ByteSize() for part in message.parts)
+    if size > MAX_MESSAGE_BYTES:
+        limit = f"at most {MAX_MESSAGE_BYTES:,} bytes a message"
+        raise invalid("prompt", limit, f"{size:,} bytes", "MESSAGE_TOO_LARGE")
+    return message
+
+
+def _generation(prompt: Prompt) -> executions_pb2.GenerationOptions:
+    given = prompt.options
+    return executions_pb2.GenerationOptions(
+        temperature=_number(prompt.temperature, "temperature", 2),
+        max_tokens=_whole(prompt.max_tokens, "max_tokens", 1, MAX_TOKENS),
+        top_p=_number(given.get("top_p"), "top_p", 1),
+        seed=_whole(given.get("seed"), "seed", -MAX_WHOLE, MAX_WHOLE),
+        stop=_texts(given.get("stop"), "stop"),
+        response_schema=schema_of(given.get("response_schema"), "response_schema"),
+        reasoning=_reasoning(given),
+    )
+
+
+def _reasoning(options: Mapping[str, Any]) -> executions_pb2.ReasoningEffort.ValueType:
+    if options.get("reasoning") is None:
+        return executions_pb2.REASONING_EFFORT_UNSPECIFIED
+    return _choice(options, "reasoning", REASONING, "on")
+
+
+def _tool_choice(options: Mapping[str, Any]) -> executions_pb2.ToolChoice.ValueType:
+    if options.get("tool_choice") is None:
+        return executions_pb2.TOOL_CHOICE_UNSPECIFIED
+    return _choice(options, "tool_choice", CHOICES, "auto")
+
+
+def _policy(options: Mapping[str, Any]) -> routing_pb2.RoutingPolicy:
+    cost = options.get("max_cost")
+    if cost is not None and not _is_cost(cost):
+        raise invalid("max_cost", "a number of 0 or more", describe(cost))
+    return routing_pb2.RoutingPolicy(name=text(options.get("policy") or "", "policy"), max_cost=cost)
+
+
+def _is_cost(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
+def _timeout(value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_TIMEOUT_S:
+        raise invalid("timeout", f"seconds, more than 0 and at most {MAX_TIMEOUT_S:,}", describe(value))
+    return float(value)
+
+
+def _number(value: object, field: str, most: int) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
+        raise invalid(field, f"a number from 0 to {most}", describe(value))
+    return float(value)
+
+
+def _whole(value: object, field: str, least: int, most: int) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise invalid(field, f"a whole number from {least:,} to {most:,}", describe(value))
+    return value
+
+
+def _texts(value: object, field: str) -> list[str]:
+    if value is None:
+        return []
+    if isinstance(value, str):
+        return [text(value, field)]
+    if not isinstance(value, Sequence):
+        raise invalid(field, "a text or a list of texts", describe(value))
+    return [text(item, f"{field}[{index}]") for index, item in enumerate(value)]
+
+
+def _flag(value: object, field: str) -> bool:
+    if not isinstance(value, bool):
+        raise invalid(field, "True or False", describe(value))
+    return value
+
+
+def _choice(options: Mapping[str, Any], field: str, choices: Mapping[str, N], default: str) -> N:
+    """One of the words that an option takes."""
+    value = options.get(field, default)
+    if not isinstance(value, str) or value not in choices:
+        raise invalid(field, " or ".join(choices), describe(value))
+    return choices[value]

@@ -1,0 +1,1 @@
+"""Calls to the daemon: channels, streams that survive a lost connection, errors."""

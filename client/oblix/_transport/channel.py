@@ -1,0 +1,213 @@
+"""Calls to the daemon: from any thread, any event loop and any forked process.
+
+One connection to the daemon.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+
+import grpc
+
+from oblix._launcher.address import Address
+from oblix._launcher.process import DaemonProcess
+from oblix._transport.errors import LOST, NOT_DONE, UNREACHABLE, our_errors
+from oblix._transport.streams import Reader, Stream, answer_of, in_thread
+from oblix.errors import FailedPreconditionError, OblixError, UnavailableError
+from oblix.v1 import (
+    daemon_pb2_grpc,
+    endpoint_pb2_grpc,
+    executions_pb2_grpc,
+    models_pb2_grpc,
+    monitor_pb2_grpc,
+    sessions_pb2_grpc,
+)
+
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+CHANNEL_OPTIONS = (
+    # Every channel has its own connections: made after a fork or a failure, it shares no broken state.
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
+)
+PROGRAM_CHARACTERS = 100
+
+
+class Channel:
+    """A channel of this process, and a stub for each service. The first call on it connects."""
+
+    def __init__(self, target: str, client: str) -> None:
+        self.channel = grpc.insecure_channel(target, CHANNEL_OPTIONS)
+        self.metadata = (("oblix-client", client), ("oblix-program", _program()))
+        self.daemon = daemon_pb2_grpc.DaemonServiceStub(self.channel)
+        self.endpoint = endpoint_pb2_grpc.EndpointServiceStub(self.channel)
+        self.executions = executions_pb2_grpc.ExecutionServiceStub(self.channel)
+        self.models = models_pb2_grpc.ModelServiceStub(self.channel)
+        self.monitor = monitor_pb2_grpc.MonitorServiceStub(self.channel)
+        self.sessions = sessions_pb2_grpc.SessionServiceStub(self.channel)
+        self._peer = DaemonProcess(target)
+
+    @property
+    def pid(self) -> int:
+        """The daemon's process id; 0 where it is not known."""
+        return self._peer.pid
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the daemon is known to be gone."""
+        return self._peer.has_ended
+
+    def check(self) -> None:
+        """Raise UnavailableError where the daemon is gone. Ask before a call is sent."""
+        if self.has_ended:
+            raise UnavailableError("oblixd has ended.", reason=UNREACHABLE)
+
+
+def _program() -> str:
+    name = Path(sys.argv[0]).name or "python"
+    printable = "".join(letter if " " <= letter <= "~" else "?" for letter in name)
+    return f"{printable[:PROGRAM_CHARACTERS]}/{os.getpid()}"
+
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+CALL_TIMEOUT_S = 10.0
+"""For calls that the daemon answers at once. It is there for a daemon that hangs."""
+
+Method: TypeAlias = "Callable[[Channel], grpc.UnaryUnaryMultiCallable[Q, A]]"
+Opener = Callable[[Channel], Stream[A]]
+
+
+class Transport:
+    """A client's way to its daemon: connects at the first call, starts a daemon where none runs.
+
+    A daemon that was restarted in between goes unnoticed: what was not sent is
+    sent again, once. What may have been sent is repeated only where that is safe.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._name = secrets.token_hex(8)
+        # By process id. A parent's link stays where it is: closing it in a child would disturb the parent.
+        self._links: dict[int, Channel] = {}
+        self._is_closed = False
+
+    def call(
+        self,
+        method: Method[Q, A],
+        request: Q,
+        *,
+        repeatable: bool = False,
+        timeout_s: float | None = CALL_TIMEOUT_S,
+    ) -> A:
+        """Make a unary call and wait for it, also inside a running event loop."""
+        link = self._link()
+        try:
+            return _answer(link, method, request, timeout_s)
+        except OblixError as error:
+            if not _may_repeat(error, repeatable):
+                raise
+        return _answer(self._renew(link), method, request, timeout_s)
+
+    async def acall(
+        self,
+        method: Method[Q, A],
+        request: Q,
+        *,
+        repeatable: bool = False,
+        starts_daemon: bool = True,
+        timeout_s: float | None = CALL_TIMEOUT_S,
+    ) -> A:
+        """Make a unary call and await it. Cancelling the task cancels the call."""
+        link = self._link()
+        try:
+            return await answer_of(_future(link, method, request, timeout_s), link.pid)
+        except OblixError as error:
+            if not (starts_daemon and _may_repeat(error, repeatable)):
+                raise
+        link = await in_thread(lambda: self._renew(link))
+        return await answer_of(_future(link, method, request, timeout_s), link.pid)
+
+    async def stream(self, opener: Opener[A], *, repeatable: bool = False) -> AsyncGenerator[A, None]:
+        """Open a stream and yield its answers. Closing the generator cancels the call."""
+        link = self._link()
+        has_begun = False
+        try:
+            async with aclosing(_reader(link, opener)) as answers:
+                async for answer in answers:
+                    has_begun = True
+                    yield answer
+        except OblixError as error:
+            if has_begun or not _may_repeat(error, repeatable):
+                raise
+        else:
+            return
+        link = await in_thread(lambda: self._renew(link))
+        async with aclosing(_reader(link, opener)) as answers:
+            async for answer in answers:
+                yield answer
+
+    def read(self, opener: Callable[[Channel], Iterable[A]]) -> Iterator[A]:
+        """Read a short stream where it is called. Give it a deadline; it is not opened again."""
+        link = self._link()
+        link.check()
+        with our_errors(link.pid):
+            yield from opener(link)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether this process has called the daemon."""
+        return os.getpid() in self._links
+
+    def close(self) -> None:
+        """Close the channel. Later calls raise FailedPreconditionError."""
+        self._is_closed = True
+        link = self._links.pop(os.getpid(), None)
+        if link is not None:
+            link.channel.close()
+
+    def _link(self) -> Channel:
+        if self._is_closed:
+            raise FailedPreconditionError(
+                "This client was shut down: make a new OblixClient.", reason="CLIENT_CLOSED"
+            )
+        pid = os.getpid()
+        return self._links.get(pid) or self._links.setdefault(pid, self._new_link())
+
+    def _renew(self, failed: Channel) -> Channel:
+        """A link to a daemon that answers: one that another thread has made since, or a new one."""
+        link = self._link()
+        if link is failed or link.has_ended:
+            self._address.ensure_daemon()
+            link = self._links[os.getpid()] = self._new_link()
+        return link
+
+    def _new_link(self) -> Channel:
+        return Channel(self._address.target(), f"{self._name}-{os.getpid()}")
+
+
+def _answer(link: Channel, method: Method[Q, A], request: Q, timeout_s: float | None) -> A:
+    link.check()
+    with our_errors(link.pid):
+        return method(link)(request, timeout=timeout_s, metadata=link.metadata)
+
+
+def _future(link: Channel, method: Method[Q, A], request: Q, timeout_s: float | None) -> grpc.Future[A]:
+    link.check()
+    return method(link).future(request, timeout=timeout_s, metadata=link.metadata)
+
+
+def _reader(link: Channel, opener: Opener[A]) -> Reader[A]:
+    link.check()
+    return Reader(opener(link))
+
+
+def _may_repeat(error: OblixError, repeatable: bool) -> bool:
+    return error.reason in NOT_DONE or (repeatable and error.reason == LOST)

@@ -1,0 +1,31 @@
+"""`oblix backup`: everything that the daemon keeps, in one file."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+
+from oblix import OblixClient
+from oblix.cli.output.progress import progress
+
+ABOUT = """the file holds all conversations as they are at one moment; programs go on meanwhile.
+`oblixd restore FILE` takes it back, while no daemon runs."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.epilog = ABOUT
+    parser.add_argument("file", metavar="FILE", help="replaced where it is there already")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write the file, with a progress bar where that takes longer than a second."""
+    with progress() as show:
+        size = asyncio.run(
+            OblixClient().backup(
+                arguments.file, on_progress=lambda done, total: show("backing up", done, total)
+            )
+        )
+    print(f"oblix: {arguments.file} holds everything, {size:,} bytes.", file=sys.stderr)

@@ -1,0 +1,42 @@
+"""`oblix cancel`: ends answers that run or wait."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+
+from oblix import InvalidArgumentError, NotFoundError, OblixClient
+from oblix.cli.errors import CommandError
+from oblix.cli.options import execution_ids
+from oblix.cli.output import answers
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.epilog = (
+        "What had come of the answer is kept in its session. One that has ended stays as it was. "
+        "Where one is not known, the others are cancelled all the same, and the exit code is 1."
+    )
+    parser.add_argument("ids", nargs="+", metavar="ID", help=execution_ids.HELP)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Cancel each, and say how it ended. Returns 1 where one was not found."""
+    return 0 if asyncio.run(_cancel(arguments.ids)) else 1
+
+
+async def _cancel(given: list[str]) -> bool:
+    """Whether all of them were known."""
+    async with OblixClient() as client:
+        return all([await _is_known(client, request_id) for request_id in given])
+
+
+async def _is_known(client: OblixClient, given: str) -> bool:
+    try:
+        execution = await client.cancel(execution_ids.whole(client, given))
+    except (NotFoundError, InvalidArgumentError, CommandError) as error:
+        answers.note(f"oblix: {error}")
+        return False
+    print(f"{execution['request_id']}\t{execution['state']}")
+    return True

@@ -1,0 +1,122 @@
+"""`oblix sessions`: the conversations that the daemon keeps."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+
+from oblix import OblixClient
+from oblix.cli.errors import unknown_session
+from oblix.cli.options.pairs import pairs
+from oblix.cli.output import tables
+from oblix.cli.sessions import search, transfer, upkeep
+
+LIMIT = 50
+COLUMNS = {"id": "ID", "updated": "UPDATED", "message_count": "MESSAGES", "title": "TITLE"}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the subcommands."""
+    actions = parser.add_subparsers(title="subcommands", metavar="SUBCOMMAND", required=True)
+    _configure_list(actions.add_parser("list", help="list sessions, the one that changed last first"))
+    view = actions.add_parser("view", help="print a session's messages")
+    view.add_argument("id", metavar="ID")
+    view.add_argument("--json", action="store_true", help="print the session as JSON")
+    view.set_defaults(run=_view)
+    create = actions.add_parser("create", help="make an empty session and print its id")
+    create.add_argument("title", nargs="?", metavar="TITLE")
+    create.add_argument("--metadata", **pairs("set this key of the metadata"))
+    create.add_argument("--local-only", action="store_true", help="never let a cloud model see it")
+    create.add_argument(
+        "--id", metavar="ID", help="its id: 1 to 128 of A-Z a-z 0-9 . _ - (default: a new one)"
+    )
+    create.add_argument(
+        "--get", action="store_true", help="use the session that has --id, where there is one"
+    )
+    create.set_defaults(run=_create)
+    delete = actions.add_parser(
+        "delete", help="delete sessions and their messages; `undelete` brings them back"
+    )
+    delete.add_argument("ids", nargs="+", metavar="ID")
+    delete.add_argument(
+        "--purge",
+        action="store_true",
+        help="for good; also what was deleted before, and its id is free again",
+    )
+    delete.set_defaults(run=_delete)
+    search.configure(actions)
+    upkeep.configure(actions)
+    transfer.configure(actions)
+
+
+def _configure_list(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--limit", type=int, metavar="N", help=f"at most this many (default {LIMIT})")
+    parser.add_argument("--filter", **pairs("only where the metadata has this value"))
+    parser.add_argument(
+        "--from", dest="start", metavar="TIME", help="only what changed then or later (ISO 8601)"
+    )
+    parser.add_argument("--before", metavar="TIME", help="only what changed before then (ISO 8601)")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--archived", action="store_true", help="only those that are put away")
+    which.add_argument("--all", action="store_true", help="those that are put away, too")
+    which.add_argument("--deleted", action="store_true", help="those that can be brought back, instead")
+    parser.add_argument("--json", action="store_true", help="print them as JSON")
+    parser.set_defaults(run=_list)
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    found = OblixClient().list_sessions(
+        # One more than is shown tells whether there are more.
+        limit=LIMIT + 1 if arguments.limit is None else arguments.limit,
+        filter_metadata=dict(arguments.filter) or None,
+        archived=None if arguments.all else arguments.archived,
+        updated_from=arguments.start,
+        updated_before=arguments.before,
+        deleted=arguments.deleted,
+    )
+    shown = found[:LIMIT] if arguments.limit is None else found
+    if arguments.json:
+        tables.show_json(shown)
+    else:
+        rows = [session | {"updated": tables.local_time(session["updated_at"])} for session in shown]
+        tables.show_rows(rows, COLUMNS)
+    if len(found) > len(shown):
+        print(f"oblix: {LIMIT} are shown, and there are more: --limit N shows N.", file=sys.stderr)
+
+
+def _view(arguments: argparse.Namespace) -> None:
+    session = OblixClient().load_session(arguments.id)
+    if session is None:
+        raise unknown_session(arguments.id)
+    if arguments.json:
+        tables.show_json(session)
+        return
+    print(tables.for_terminal(session["title"] or "(no title)"))
+    for message in session["messages"]:
+        note = f" ({message['status']})" if "status" in message else ""
+        print(f"\n[{message['role']} {tables.local_time(message['timestamp'])}{note}]")
+        print(tables.for_terminal(message["content"]))
+
+
+def _create(arguments: argparse.Namespace) -> None:
+    client = OblixClient()
+    created = client.create_session(
+        arguments.title,
+        metadata=dict(arguments.metadata),
+        local_only=arguments.local_only,
+        session_id=arguments.id,
+        get_or_create=arguments.get,
+    )
+    print(asyncio.run(created))
+
+
+def _delete(arguments: argparse.Namespace) -> None:
+    client = OblixClient()
+    unknown = [
+        session_id
+        for session_id in arguments.ids
+        if not client.delete_session(session_id, purge=arguments.purge)
+    ]
+    if unknown:
+        raise unknown_session(", ".join(unknown))

@@ -1,0 +1,47 @@
+"""Options that take a number: one out of its range is wrong usage, as a word is."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
+
+N = TypeVar("N", int, float)
+
+MAX_TIMEOUT_S = 24 * 60 * 60
+MAX_TOKENS = 1_000_000
+MAX_TEMPERATURE = 2
+"""The daemon's limits."""
+
+
+def timeout(text: str) -> float:
+    """Seconds, over 0 and at most a day. Raises argparse.ArgumentTypeError."""
+    return _check_range(
+        text, float, lambda value: 0 < value <= MAX_TIMEOUT_S, "seconds, over 0 and at most 86,400"
+    )
+
+
+def max_tokens(text: str) -> int:
+    """A number of tokens that a model may write. Raises argparse.ArgumentTypeError."""
+    return _check_range(
+        text, int, lambda value: 1 <= value <= MAX_TOKENS, "a whole number from 1 to 1,000,000"
+    )
+
+
+def temperature(text: str) -> float:
+    """How freely a model writes. Raises argparse.ArgumentTypeError."""
+    return _check_range(text, float, lambda value: 0 <= value <= MAX_TEMPERATURE, "a number from 0 to 2")
+
+
+def max_cost(text: str) -> float:
+    """What an answer may cost. Raises argparse.ArgumentTypeError."""
+    return _check_range(text, float, lambda value: 0 <= value < float("inf"), "a number of 0 or more")
+
+
+def _check_range(text: str, kind: Callable[[str], N], fits: Callable[[N], bool], limit: str) -> N:
+    with suppress(ValueError):
+        value = kind(text)
+        if fits(value):
+            return value
+    raise argparse.ArgumentTypeError(f"takes {limit}; given: {text}")

@@ -1,0 +1,112 @@
+"""What commands print: tables for people, tab-separated lines for pipes, JSON where it was asked for."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+# A title or an answer may hold escape sequences that would take over a terminal.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+IDS = {"id", "session_id"}
+"""The columns that are never folded: an id is there to be copied."""
+NARROWEST, NARROWEST_TITLE, GAP = 76, 10, 2
+
+Row = Mapping[str, object]
+
+
+def show_json(value: object) -> None:
+    """Print a value as indented JSON with sorted keys."""
+    print(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
+
+
+def show_rows(rows: Sequence[Row], columns: Mapping[str, str]) -> None:
+    """Print rows as a table on a terminal, else as tab-separated lines without a heading.
+
+    `columns` maps each key of a row to its heading.
+    """
+    if sys.stdout.isatty():
+        _draw(rows, columns)
+        return
+    for row in rows:
+        print("\t".join(cell(row[key]) for key in columns))
+
+
+def for_terminal(text: str) -> str:
+    """The text without control characters (newlines and tabs stay) where standard output is a terminal."""
+    return _CONTROLS.sub("", text) if sys.stdout.isatty() else text
+
+
+def local_time(moment: str) -> str:
+    """An ISO 8601 instant as local time, to the minute."""
+    return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def duration(seconds: float, units: int = 2) -> str:
+    """The largest units of a time span, two of them: `2 h 5 min`."""
+    left = max(0, int(seconds))
+    parts: list[str] = []
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, length)
+        if count or (unit == "s" and not parts):
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:units])
+
+
+def count_text(number: int, thing: str) -> str:
+    """A number of things in words: `1 answer`, `1,200 answers`."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
+def cut(text: str, length: int) -> str:
+    """The text on one line, of at most `length` characters: a longer one ends with an ellipsis."""
+    words = cell(text)
+    return words if len(words) <= length else f"{words[: length - 1]}…"
+
+
+def word(name: str, prefix: str) -> str:
+    """An enum's value for people: RESOURCE_STATE_AVAILABLE is `available`, an unspecified one `unknown`."""
+    return name.removeprefix(prefix).lower().replace("_", " ").replace("unspecified", "unknown")
+
+
+def cell(value: object) -> str:
+    """A value in one line, without control characters."""
+    return " ".join(_CONTROLS.sub("", str(value)).split())
+
+
+def line(piece: str) -> str:
+    """A piece of a text in one line, without control characters; its ends stay as they are."""
+    return _CONTROLS.sub("", piece.replace("\n", " "))
+
+
+def _draw(rows: Sequence[Row], columns: Mapping[str, str]) -> None:
+    # rich costs a tenth of a second: pipes don't pay for it.
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    # A terminal that is narrower breaks the lines by itself: an id can still be copied.
+    console = Console(width=max(Console().width, NARROWEST))
+    room = console.width - _width_beside_title(rows, columns)
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1))
+    for key, heading in columns.items():
+        if key == "title":
+            table.add_column(heading, no_wrap=True, overflow="ellipsis", max_width=max(room, NARROWEST_TITLE))
+        else:
+            table.add_column(heading, no_wrap=key in IDS, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell(row[key])) for key in columns))
+    console.print(table)
+
+
+def _width_beside_title(rows: Sequence[Row], columns: Mapping[str, str]) -> int:
+    """What the other columns take where nothing is folded, with the gaps between all of them."""
+    widths = (
+        max(len(heading), *(len(cell(row[key])) for row in rows), 0)
+        for key, heading in columns.items()
+        if key != "title"
+    )
+    return sum(widths) + GAP * (len(columns) - 1)

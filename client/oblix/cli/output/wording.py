@@ -1,0 +1,68 @@
+"""A question from the command line and from standard input, and the pictures that go with it."""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from collections.abc import Sequence
+
+from oblix import InvalidArgumentError
+from oblix._convert.messages import MAX_PICTURE_BYTES, picture_of
+from oblix.cli.errors import CommandError
+from oblix.cli.output import answers, tables
+
+TITLE_CHARACTERS = 60
+# What Python makes of bytes that are not text.
+_UNDECODED = re.compile("[\udc80-\udcff]")
+
+
+def question(words: Sequence[str], *, required: bool = True) -> str:
+    """The command line's words, with standard input in the place of `-`, or alone where there are none.
+
+    `required`: whether something has to be asked. Raises CommandError.
+    """
+    is_silent = not words and (sys.stdin is None or sys.stdin.isatty())
+    given = [] if is_silent else words or ["-"]
+    asked = " ".join(_read_input() if word == "-" else _check(word) for word in given)
+    if required and not asked.strip():
+        raise CommandError('nothing was asked. Say: oblix ask "Why is the sky blue?"')
+    return asked
+
+
+def title(prompt: str) -> str:
+    """What a session is called that begins with this prompt."""
+    return tables.cut(prompt, TITLE_CHARACTERS)
+
+
+def picture(path: str) -> bytes:
+    """The picture in a file. Raises CommandError where it is none, with the option and the file."""
+    try:
+        return picture_of(path, "images").image.data
+    except InvalidArgumentError as error:
+        why = (
+            f"is larger than {MAX_PICTURE_BYTES:,} bytes"
+            if error.reason == "MESSAGE_TOO_LARGE"
+            else "is no PNG, JPEG, GIF or WebP picture"
+        )
+        raise CommandError(f"--image {path}: {why}.") from None
+
+
+def _check(word: str) -> str:
+    if _UNDECODED.search(word):
+        raise CommandError(f"the argument {word!a} is not UTF-8. Through standard input it may be: -")
+    return word
+
+
+def _read_input() -> str:
+    """Standard input. Bytes that are no text become replacement signs, and are told."""
+    if sys.stdin is None:
+        raise CommandError("there is no standard input to read.")
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")
+    text, count = _UNDECODED.subn("\N{REPLACEMENT CHARACTER}", sys.stdin.read())
+    if count:
+        answers.note(
+            f"oblix: standard input is not {sys.stdin.encoding.upper()}: {count} bytes were replaced"
+        )
+    return text

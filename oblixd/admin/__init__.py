@@ -1,0 +1,1 @@
+"""Offline commands of `oblixd`: they work on a store that no daemon has open."""

@@ -1,0 +1,295 @@
+"""The composition root: builds the parts, wires their callbacks, serves, drains."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+
+from oblix.v1 import daemon_pb2
+
+from oblixd import __version__, background
+from oblixd.app import lifecycle, systemd, wiring
+from oblixd.app.lifecycle import Clients
+from oblixd.app.paths import Paths
+from oblixd.config.schema import Config
+from oblixd.errors import DataLossError, FailedPreconditionError
+from oblixd.execution import Executions
+from oblixd.http import HttpListener, ModelNames, TokenStore
+from oblixd.models.base import Location
+from oblixd.models.embedded.connection import EmbeddedModels
+from oblixd.models.http import client
+from oblixd.models.http.outbound import Trust, Way
+from oblixd.models.http.request_trace import OnExchange, RequestObservation
+from oblixd.models.providers.catalog import providers
+from oblixd.models.pulls import Pulls
+from oblixd.models.registry import Registry
+from oblixd.monitor import Monitor
+from oblixd.monitor.network import Network, Seen, Target
+from oblixd.monitor.servers import works
+from oblixd.router.policies import Policies
+from oblixd.rpc.daemon import DaemonInfo, DaemonServicer
+from oblixd.rpc.endpoint import EndpointServicer
+from oblixd.rpc.executions import ExecutionServicer
+from oblixd.rpc.models import ModelServicer
+from oblixd.rpc.monitor import MonitorServicer
+from oblixd.rpc.server import Server
+from oblixd.rpc.sessions import SessionServicer
+from oblixd.sessions import TABLE_NAMES, Sessions
+from oblixd.sessions.search import Search
+from oblixd.store import Store
+from oblixd.usage import TABLE_NAMES as USAGE_TABLES
+from oblixd.usage import Usage
+
+logger = logging.getLogger(__name__)
+
+LINGER_S = 1.0
+"""How long the last events may take to leave the server once every execution has ended."""
+
+
+class Daemon:
+    """One daemon's life: `run` returns when it was told to end and has drained.
+
+    The caller holds the lock.
+    """
+
+    def __init__(self, config: Config, paths: Paths, ignored: Sequence[str] = ()) -> None:
+        """`ignored`: variables of the environment about proxies and certificates, which decide nothing."""
+        self._config = config
+        self._paths = paths
+        self._network = wiring.network(config, ignored)
+        self._ending = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._grace_s = config.daemon.grace_s
+        self._started_s = time.time()
+
+    async def run(self) -> None:
+        """Serve until told to end. Raises OblixdError where it can't start."""
+        async with AsyncExitStack() as cleanup:
+            server, executions, sessions = await self._serve(cleanup)
+            await self._ending.wait()
+            await self._drain(server, executions)
+            sessions.close()
+            await server.stop(LINGER_S)
+        logger.info("ended")
+
+    def end(self, grace_s: float | None = None) -> None:
+        """Begin to drain; `grace_s` None is the configured grace. A second call ends the grace at once."""
+        if self._ending.is_set():
+            self._hurry.set()
+        elif grace_s is not None:
+            self._grace_s = grace_s
+        self._ending.set()
+
+    async def _serve(self, cleanup: AsyncExitStack) -> tuple[Server, Executions, Sessions]:
+        config = self._config
+        store = await self._open_store(cleanup)
+        sessions, search = await self._conversations(store, cleanup)
+        usage = Usage(store, wiring.prices(config), wiring.caps(config))
+        embedded = EmbeddedModels(wiring.embedded(config, self._paths))
+        registry, monitor = await self._models_and_monitor(embedded, cleanup)
+        length, policies = config.execution.queue_length, wiring.policies(config)
+        executions = Executions(registry, sessions, monitor, usage, queue_length=length, policies=policies)
+        sessions.on_deleted = executions.session_deleted
+        monitor.network.on_back = executions.cooldowns.way_is_back
+        callers = Clients(registry.touch)
+        server, pulls = Server(callers.called), Pulls(config.ollama.endpoint, lambda: self._network)
+        server.add(
+            executions=ExecutionServicer(executions),
+            sessions=SessionServicer(sessions, search, policies.check_name),
+            models=ModelServicer(
+                registry, executions.cooldowns, pulls, executions.live, wiring.endpoints(config)
+            ),
+            monitor=MonitorServicer(monitor, executions.router.recent, policies),
+            daemon=DaemonServicer(self._about(sessions, executions, callers), self.end, usage),
+            endpoint=await self._endpoint(registry, executions, sessions, policies, cleanup),
+        )
+        await self._open_doors(server, cleanup)
+        registry.keep_warm()
+        aside = {
+            "the HTTP library's import": client.warm(),
+            "the look at the embedded models": embedded.examine(),
+            "the retention of sessions": sessions.keep_up(),
+            "the sweeping of old usage": usage.keep_up(),
+            "the watch for a daemon that nobody uses": self._end_when_idle(callers, executions, sessions),
+            "the watch for a socket that is gone": self._end_when_deaf(),
+        }
+        for name, work in aside.items():
+            self._keep(background.begin(work, name), cleanup)
+        return server, executions, sessions
+
+    async def _endpoint(
+        self,
+        registry: Registry,
+        executions: Executions,
+        sessions: Sessions,
+        policies: Policies,
+        cleanup: AsyncExitStack,
+    ) -> EndpointServicer:
+        settings = wiring.http(self._config)
+        tokens = TokenStore(self._paths.data / "http-tokens.json")
+        names = ModelNames(lambda: registry.resolve(()), policies.names, settings.aliases)
+        listener = HttpListener(settings, tokens, executions=executions, names=names, sessions=sessions)
+        cleanup.push_async_callback(listener.close)
+        if self._config.http.enabled:
+            await self._open_endpoint(listener)
+        return EndpointServicer(listener, tokens)
+
+    @staticmethod
+    async def _open_endpoint(listener: HttpListener) -> None:
+        """Open it; a port that somebody else holds must not take the daemon from everybody else."""
+        try:
+            await listener.open()
+        except FailedPreconditionError as error:
+            logger.error("%s", error.message)  # noqa: TRY400 - a sentence for a person
+
+    async def _models_and_monitor(
+        self, embedded: EmbeddedModels, cleanup: AsyncExitStack
+    ) -> tuple[Registry, Monitor]:
+        """The two tell each other what they see, and neither knows the other."""
+        config = self._config
+        monitor = Monitor(
+            interval_s=config.monitor.interval_s,
+            check_interval_s=config.monitor.check_interval_s,
+            own_pids=embedded.pids,
+            origins=lambda: registry.origins(Location.CLOUD),
+            target_of=lambda origin: _target(origin, registry.way_to(origin)),
+            local_origins=lambda: registry.origins(Location.LOCAL),
+            data=self._paths.data,
+        )
+        made_by = providers(
+            embedded,
+            wiring.ollama(config),
+            _shown_to(monitor.network),
+            lambda: self._network,
+            works=works,
+        )
+        registry = Registry(made_by, wiring.models(config, embedded.names, os.environ))
+        cleanup.push_async_callback(registry.close)
+        monitor.network.on_left = registry.break_off
+        await monitor.start()
+        cleanup.push_async_callback(monitor.close)
+        return registry, monitor
+
+    async def _open_store(self, cleanup: AsyncExitStack) -> Store:
+        try:
+            store = await self._open_sound_store()
+        except DataLossError as error:
+            if error.reason != "STORE_DAMAGED":
+                raise
+            await self._set_apart(error)
+            store = await self._open_sound_store()
+        cleanup.push_async_callback(store.close)
+        store.report_crashes()
+        return store
+
+    async def _open_sound_store(self) -> Store:
+        map_size = self._config.store.map_size_gib * wiring.GIB
+        return await Store.open(self._paths.store, TABLE_NAMES + USAGE_TABLES, map_size=map_size)
+
+    async def _set_apart(self, damage: DataLossError) -> None:
+        """Serve what is whole in a damaged store. Raises `damage` when that is left to a person."""
+        from oblixd.admin import maintenance  # noqa: PLC0415 - only a damaged store needs it
+
+        result = await asyncio.to_thread(maintenance.set_apart_at_start, self._paths)
+        if result is None:
+            raise damage
+        logger.error("the store was damaged, and is made anew of what is sound in it: %s", damage.message)
+        for problem in result.problems:
+            logger.error("damaged: session %s: %s", problem.session_id or "unknown", problem.what)
+        logger.error("%d sessions are whole; the damaged file is in %s", result.whole, result.kept)
+
+    async def _conversations(self, store: Store, cleanup: AsyncExitStack) -> tuple[Sessions, Search]:
+        sessions = Sessions(store, keeping=wiring.keeping(self._config))
+        if interrupted := await sessions.recover():
+            logger.warning(
+                "%d answers were interrupted when the last daemon died; their parts are kept", interrupted
+            )
+        search = Search(sessions.db, self._paths.data / "search")
+        search.start()
+        cleanup.push_async_callback(search.close)
+        return sessions, search
+
+    async def _open_doors(self, server: Server, cleanup: AsyncExitStack) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.end)
+        socket = self._paths.socket
+        await server.start(socket)
+        cleanup.callback(socket.unlink, missing_ok=True)
+        self._paths.publish()
+        cleanup.callback(self._paths.retract)
+        systemd.ready(f"serving on {socket}")
+        logger.info("serving on %s (version %s, pid %d)", socket, __version__, os.getpid())
+
+    async def _drain(self, server: Server, executions: Executions) -> None:
+        logger.info("draining: %d executions have at most %.1f s", executions.running_count, self._grace_s)
+        systemd.stopping()
+        await server.refuse()
+        draining = asyncio.create_task(executions.drain(self._grace_s))
+        hurry = asyncio.create_task(self._hurry.wait())
+        await asyncio.wait([draining, hurry], return_when=asyncio.FIRST_COMPLETED)
+        if not draining.done():
+            await executions.drain(0)
+        hurry.cancel()
+        await draining
+
+    async def _end_when_idle(self, callers: Clients, executions: Executions, sessions: Sessions) -> None:
+        idle_exit_s = self._config.daemon.idle_exit_s
+        if not idle_exit_s:
+            return
+        await lifecycle.until_idle(
+            idle_exit_s,
+            lambda: callers.last_s,
+            lambda: bool(executions.running_count or sessions.watch_count),
+        )
+        logger.info("nobody called for %.0f s", idle_exit_s)
+        self.end()
+
+    async def _end_when_deaf(self) -> None:
+        await lifecycle.until_deaf(self._paths.socket)
+        logger.warning("%s is gone: nobody can call any more, so this daemon ends", self._paths.socket)
+        self.end()
+
+    def _about(self, sessions: Sessions, executions: Executions, callers: Clients) -> DaemonInfo:
+        paths = self._paths
+        return DaemonInfo(
+            version=__version__,
+            started_s=self._started_s,
+            paths=daemon_pb2.DaemonPaths(
+                data=str(paths.data), config=str(paths.config), socket=str(paths.socket), log=str(paths.log)
+            ),
+            session_count=sessions.count,
+            running_count=lambda: executions.running_count,
+            client_count=callers.count,
+        )
+
+    @staticmethod
+    def _keep(task: asyncio.Task[object], cleanup: AsyncExitStack) -> None:
+        """Hold a background task until the end, then let go of it."""
+
+        async def drop() -> None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        cleanup.push_async_callback(drop)
+
+
+def _target(origin: str, way: Way) -> Target:
+    """What is looked at to tell whether a server can be reached."""
+    trust = None if way.trust == Trust() else way.trust.context
+    return Target.of(origin, way.proxy.url if way.proxy else "", trust)
+
+
+def _shown_to(network: Network) -> OnExchange:
+    """What real requests experience goes before what probes find out."""
+
+    def show(one: RequestObservation) -> None:
+        seen = Seen(one.connect_ms, one.first_byte_ms, one.failure, one.body_bytes, one.body_s)
+        network.observe(one.origin, seen)
+
+    return show

@@ -1,0 +1,74 @@
+"""Why a daemon ends by itself: nobody uses it, or nobody can reach it any more.
+
+Who calls: kept for an hour, for fairness, for hooks and for the idle exit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+LOOK_S = 1.0
+"""How often the socket is looked for."""
+
+
+async def until_idle(
+    idle_exit_s: float, last_call_s: Callable[[], float], is_used: Callable[[], bool]
+) -> None:
+    """Return once nobody called for so long and nothing runs. `last_call_s` is on the monotonic clock."""
+    idle_s = 0.0
+    while idle_s < idle_exit_s:
+        await asyncio.sleep(idle_exit_s - idle_s)
+        idle_s = 0.0 if is_used() else time.monotonic() - last_call_s()
+
+
+async def until_deaf(socket: Path) -> None:
+    """Return once the socket that we listen on is gone, or is another one.
+
+    Somebody who cleans up, or removes the directory, makes a daemon deaf: it would
+    hold the lock for ever, and no client could reach it or start another.
+    """
+    ours = _identity(socket)
+    while _identity(socket) == ours:  # noqa: ASYNC110 - nothing announces that a file was removed
+        await asyncio.sleep(LOOK_S)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - one system call a second, for as long as the daemon lives
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+REMEMBERED_S = 3600.0
+
+
+class Clients:
+    """The clients that called lately, by the name that each gave itself."""
+
+    def __init__(self, on_call: Callable[[str], None]) -> None:
+        self._on_call = on_call
+        self._last_s: dict[str, float] = {}
+        self.last_s = time.monotonic()
+        """When anybody called last, on the monotonic clock."""
+
+    def called(self, client: str) -> None:
+        """Hear of a call."""
+        self.last_s = time.monotonic()
+        # Moved to the end: the dict stays in order of the last call.
+        self._last_s.pop(client, None)
+        self._last_s[client] = self.last_s
+        self._on_call(client)
+
+    def count(self) -> int:
+        """Clients that called within the last hour."""
+        oldest_s = time.monotonic() - REMEMBERED_S
+        for client, last_s in list(self._last_s.items()):
+            if last_s >= oldest_s:
+                break
+            del self._last_s[client]
+        return len(self._last_s)

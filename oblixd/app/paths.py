@@ -1,0 +1,168 @@
+"""Where things are, and that nobody else gets at them.
+
+`OBLIX_HOME` puts everything under one directory, which is then Oblix's alone.
+Without it the XDG directories hold. The client finds the same slots on its own
+(`oblix._launcher.paths`); a test holds both equal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import pwd
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from oblixd.errors import FailedPreconditionError, InvalidArgumentError
+
+LONGEST_RUNTIME_DIR = 78
+"""Bytes. A socket's path may have 103 on macOS (107 on Linux); 24 are for the names of the sockets in it."""
+OUR_MARKS = frozenset({"config.toml", "oblixd.lock"})
+"""A directory that holds one of them is Oblix's."""
+BY_A_CLIENT = frozenset({"launch.lock", "oblixd.log"})
+"""What a client that starts the daemon leaves in any directory: tells nothing about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The slots of one daemon. Absolute."""
+
+    data: Path
+    """The directory of the conversations."""
+    config: Path
+    """The configuration file. It need not exist."""
+    runtime_dir: Path
+    """The directory of the sockets, the daemon's and the embedded model's worker's. 0700."""
+    socket: Path
+    log: Path
+    lock: Path
+    """Whoever holds an flock on it is this user's daemon. Beside the socket, so that no two share one."""
+
+    @classmethod
+    def find(cls, environ: Mapping[str, str]) -> Paths:
+        """The slots that an environment asks for. Touches no file.
+
+        Raises InvalidArgumentError for an OBLIX_HOME that is not absolute.
+        """
+        data, config, runtime_dir = _directories(environ)
+        if len(os.fsencode(runtime_dir)) > LONGEST_RUNTIME_DIR:
+            runtime_dir = _hash_path(runtime_dir)
+        return cls(
+            data=data,
+            config=config / "config.toml",
+            runtime_dir=runtime_dir,
+            socket=runtime_dir / "oblixd.sock",
+            log=data / "oblixd.log",
+            lock=runtime_dir / "oblixd.lock",
+        )
+
+    @property
+    def store(self) -> Path:
+        """The directory of the store's file."""
+        return self.data / "store"
+
+    @property
+    def notice(self) -> Path:
+        """The file that tells clients where the socket is, whatever their own environment says."""
+        return self.data / "socket"
+
+    def prepare(self) -> None:
+        """Make the directories, private to this user.
+
+        Raises FailedPreconditionError DIRECTORY_UNUSABLE where one can't be made and
+        DIRECTORY_UNSAFE where one is a symbolic link, somebody else's or open to others.
+        """
+        if self.data != self.runtime_dir:
+            _make_private(self.data, may_be_link=True)
+        if self._is_temporary:
+            _make_private(_temporary())
+        _make_private(self.runtime_dir)
+
+    def publish(self) -> None:
+        """Tell clients where the socket is. Only for who holds the lock."""
+        draft = self.notice.with_suffix(".new")
+        draft.write_bytes(os.fsencode(self.socket) + b"\n")
+        draft.replace(self.notice)
+
+    def retract(self) -> None:
+        """Take back what `publish` told, and a short directory that was made for the socket."""
+        self.notice.unlink(missing_ok=True)
+        if self._is_temporary:
+            # Another daemon's directory stands beside it, or a socket is left in it: then it stays.
+            with contextlib.suppress(OSError):
+                self.runtime_dir.rmdir()
+
+    @property
+    def _is_temporary(self) -> bool:
+        return self.runtime_dir.is_relative_to(_temporary())
+
+
+def _directories(environ: Mapping[str, str]) -> tuple[Path, Path, Path]:
+    """Data, configuration, sockets."""
+    if given := environ.get("OBLIX_HOME"):
+        home = Path(given)
+        if not home.is_absolute():
+            message = f"OBLIX_HOME must be an absolute path; {given!r} was given."
+            raise InvalidArgumentError("OBLIX_HOME_RELATIVE", message, field="OBLIX_HOME", given=given)
+        return home, home, home
+    state = _xdg(environ, "XDG_STATE_HOME") or _home(environ) / ".local" / "state"
+    config = _xdg(environ, "XDG_CONFIG_HOME") or _home(environ) / ".config"
+    runtime = _xdg(environ, "XDG_RUNTIME_DIR")
+    data = state / "oblix"
+    return data, config / "oblix", runtime / "oblix" if runtime else _fallback(data)
+
+
+def _fallback(data: Path) -> Path:
+    """Where sockets go without XDG_RUNTIME_DIR. Who moved their data meets no other daemon there."""
+    if data == Path(pwd.getpwuid(os.getuid()).pw_dir) / ".local" / "state" / "oblix":
+        return _temporary()
+    return _hash_path(data)
+
+
+def _hash_path(directory: Path) -> Path:
+    return _temporary() / hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]
+
+
+def _xdg(environ: Mapping[str, str], name: str) -> Path | None:
+    """A base directory; the specification wants one that is not absolute ignored."""
+    path = Path(environ.get(name, ""))
+    return path if path.is_absolute() else None
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    home = Path(environ.get("HOME", ""))
+    return home if home.is_absolute() else Path(pwd.getpwuid(os.getuid()).pw_dir)
+
+
+def _temporary() -> Path:
+    return Path(f"/tmp/oblix-{os.getuid()}")  # noqa: S108 - owner and mode are checked before it is used
+
+
+def _make_private(directory: Path, *, may_be_link: bool = False) -> None:
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = directory.stat(follow_symlinks=may_be_link)
+    except OSError as error:
+        message = f"{directory} can't be made ({error.strerror}): set OBLIX_HOME to a directory of yours."
+        raise FailedPreconditionError("DIRECTORY_UNUSABLE", message, path=directory) from error
+    if not stat.S_ISDIR(found.st_mode):
+        raise _unsafe(directory, "it is a symbolic link: name the directory itself")
+    if found.st_uid != os.getuid():
+        raise _unsafe(directory, f"it belongs to user {found.st_uid}: set OBLIX_HOME to a directory of yours")
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        _tighten(directory, stat.S_IMODE(found.st_mode))
+
+
+def _tighten(directory: Path, mode: int) -> None:
+    """Close a directory to others, unless it seems to be used for something else than Oblix."""
+    names = {path.name for path in directory.iterdir()}
+    if names - BY_A_CLIENT and not names & OUR_MARKS:
+        raise _unsafe(directory, f"others may open it (mode {mode:04o}): chmod 700 {directory}")
+    directory.chmod(0o700)
+
+
+def _unsafe(directory: Path, why: str) -> FailedPreconditionError:
+    return FailedPreconditionError("DIRECTORY_UNSAFE", f"{directory} is not safe: {why}.", path=directory)

@@ -1,0 +1,25 @@
+"""Who sends a request, as it calls itself: for fairness and for people, not for security."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ClientInfo:
+    """A client."""
+
+    name: str = ""
+    """Unique for a client object. Fairness goes by it; those that give none share one place."""
+    program: str = ""
+    """Program and process id, for example `chat.py/4711`. Empty where it was not told."""
+
+    @property
+    def shown(self) -> str:
+        """What a person recognises it by."""
+        return self.program or self.name
+
+    @property
+    def program_name(self) -> str:
+        """The program without its process id."""
+        return self.program.rpartition("/")[0] or self.program

@@ -1,0 +1,189 @@
+"""How an execution ends: its answer is priced, counted and recorded, and only then told.
+
+What an execution costs: written with its answer, and counted in the books.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from oblix.v1 import executions_pb2, messages_pb2
+
+from oblixd.errors import NotFoundError, OblixdError
+from oblixd.execution import errors
+from oblixd.execution.answer import TurnRecorder
+from oblixd.execution.client import ClientInfo
+from oblixd.execution.context import ContextBuilder
+from oblixd.execution.services import Services
+from oblixd.models import Finish, Finished, Hook, Location, ModelError
+from oblixd.router import price_of
+from oblixd.scheduling import CancelScope, StopReason
+from oblixd.sessions import Outcome
+from oblixd.usage import Usage, UsageEntry
+
+
+class UsageAccounting:
+    """The books, as one execution sees them."""
+
+    def __init__(self, usage: Usage, request: executions_pb2.ExecuteRequest, caller: ClientInfo) -> None:
+        self._usage = usage
+        self._request = request
+        self._caller = caller
+
+    def price(self, message: messages_pb2.Message, hook: Hook) -> None:
+        """Write into an answer what it cost, where that is known."""
+        usage = message.usage
+        told = message.HasField("usage")
+        cost = self._usage.cost(
+            hook.id,
+            usage.input_tokens if told else None,
+            usage.output_tokens if told else None,
+            is_local=_is_local(hook),
+            own=price_of(hook),
+        )
+        if cost is not None and told:
+            usage.cost = cost
+
+    async def count(self, message: messages_pb2.Message) -> None:
+        """Count an answer, durably: once for each request id, however often it is told."""
+        if not message.model:
+            return
+        usage = message.usage if message.HasField("usage") else None
+        entry = UsageEntry(
+            request_id=self._request.request_id,
+            model=message.model,
+            program=self._caller.program_name,
+            session_id=self._request.session_id,
+            input_tokens=usage.input_tokens if usage else None,
+            output_tokens=usage.output_tokens if usage else None,
+            cost=usage.cost if usage and usage.HasField("cost") else None,
+        )
+        await self._usage.add(entry)
+
+
+def _is_local(hook: Hook) -> bool:
+    return hook.connection.location is Location.LOCAL
+
+
+_COMPLETE = messages_pb2.MESSAGE_STATUS_COMPLETE
+_FAILED = messages_pb2.MESSAGE_STATUS_FAILED
+_REASON = {
+    Finish.STOP: executions_pb2.FINISH_REASON_STOP,
+    Finish.LENGTH: executions_pb2.FINISH_REASON_LENGTH,
+    Finish.TOOL_CALLS: executions_pb2.FINISH_REASON_TOOL_CALLS,
+    Finish.CONTENT_FILTER: executions_pb2.FINISH_REASON_CONTENT_FILTER,
+}
+_STOPPED = {
+    StopReason.CANCELLED: messages_pb2.MESSAGE_STATUS_CANCELLED,
+    StopReason.INTERRUPTED: messages_pb2.MESSAGE_STATUS_INTERRUPTED,
+    StopReason.EXPIRED: _FAILED,
+}
+
+
+class Completion:
+    """Ends one execution, once, in one of its ways. What each returns is what those who wait are told."""
+
+    def __init__(
+        self,
+        request: executions_pb2.ExecuteRequest,
+        caller: ClientInfo,
+        services: Services,
+        *,
+        recorder: TurnRecorder,
+        context_builder: ContextBuilder,
+        scope: CancelScope,
+    ) -> None:
+        self._request = request
+        self._router = services.router
+        self._accounting = UsageAccounting(services.usage, request, caller)
+        self._recorder = recorder
+        self._context_builder = context_builder
+        self._scope = scope
+
+    async def answered(self, finished: Finished) -> executions_pb2.ExecutionCompleted:
+        """The answer came to its end."""
+        self._context_builder.learn(self._recorder.model, finished)
+        reason = _REASON[finished.reason]
+        return self._completion(await self._record(_COMPLETE, reason, finished=finished), reason)
+
+    async def stopped(self, stop: StopReason) -> executions_pb2.ExecutionCompleted:
+        """It was stopped from outside. Raises what that is to those who wait, unless somebody wanted it."""
+        status, reason = _STOPPED[stop], executions_pb2.FINISH_REASON_CANCELLED
+        error = self._error(stop, **self._recorder.where(status))
+        message = await self._record(status, reason, error)
+        if error is not None:
+            raise error
+        return self._completion(message, reason)
+
+    def unstarted(self, stop: StopReason) -> executions_pb2.ExecutionCompleted:
+        """It was stopped before its turn began: there is nothing to record. Raises as `stopped` does."""
+        error = self._error(stop, session_id=self._request.session_id, message_id="", kept_bytes=0)
+        if error is not None:
+            raise error
+        return self._completion(messages_pb2.Message(), executions_pb2.FINISH_REASON_CANCELLED)
+
+    async def failed(self, problem: ModelError) -> OblixdError:
+        """No model answered, or the answer broke off. Returns the error for those who wait."""
+        recorder = self._recorder
+        error = errors.to_client(problem, recorder.failed, **recorder.where(_FAILED))
+        await self._record(_FAILED, error=error)
+        return error
+
+    async def broke(self, problem: Exception) -> None:
+        """A defect of ours cut it off."""
+        await self._record(_FAILED, error=errors.defect(problem))
+
+    async def _record(
+        self,
+        status: messages_pb2.MessageStatus.ValueType,
+        reason: executions_pb2.FinishReason.ValueType = executions_pb2.FINISH_REASON_UNSPECIFIED,
+        error: OblixdError | None = None,
+        finished: Finished | None = None,
+    ) -> messages_pb2.Message:
+        """The answer as it was recorded."""
+        message = self._recorder.message(status, finished)
+        if (hook := self._recorder.hook) is not None:
+            self._accounting.price(message, hook)
+            self._tell_router(message, hook)
+        outcome = Outcome(error, reason, self._report().SerializeToString())
+        try:
+            # At once, so that one sync of the disk can serve both.
+            _, message = await asyncio.gather(
+                self._accounting.count(message), self._recorder.keep(message, outcome)
+            )
+        except NotFoundError:
+            # A session that was deleted under the answer, which stopped it, has no place left to keep it.
+            if self._scope.stop is None:
+                raise
+        return message
+
+    def _tell_router(self, message: messages_pb2.Message, hook: Hook) -> None:
+        """Let routing learn from an answer."""
+        sent, alone = self._context_builder.report.sent_tokens, not self._recorder.failed
+        self._router.answered(self._request.request_id, hook, message, sent, alone=alone)
+
+    def _error(self, stop: StopReason, **where: object) -> OblixdError | None:
+        """What a stop is to those who wait; None: no error, for somebody wanted it."""
+        match stop:
+            case StopReason.INTERRUPTED:
+                return errors.interruption(**where)
+            case StopReason.EXPIRED:
+                return errors.timed_out(self._request.timeout, **where)
+            case StopReason.CANCELLED:
+                return None
+
+    def _completion(
+        self, message: messages_pb2.Message, reason: executions_pb2.FinishReason.ValueType
+    ) -> executions_pb2.ExecutionCompleted:
+        completed = self._report()
+        message.request_id = self._request.request_id
+        completed.request_id, completed.session_id = self._request.request_id, self._request.session_id
+        completed.message.CopyFrom(message)
+        completed.finish_reason = reason
+        return completed
+
+    def _report(self) -> executions_pb2.ExecutionCompleted:
+        """What is told of the way to the answer, and kept for who asks again."""
+        return executions_pb2.ExecutionCompleted(
+            failed_attempts=self._recorder.failed, context=self._context_builder.report
+        )

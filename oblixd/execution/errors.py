@@ -1,0 +1,88 @@
+"""How a model's failure reaches the client: a status, a reason code, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from google.protobuf.duration_pb2 import Duration
+from oblix.v1 import executions_pb2
+
+from oblixd.errors import (
+    DeadlineExceededError,
+    FailedPreconditionError,
+    InternalError,
+    InvalidArgumentError,
+    OblixdError,
+    ResourceExhaustedError,
+    UnavailableError,
+)
+from oblixd.models import ModelError, ModelErrorKind
+
+_STATUS: dict[ModelErrorKind, type[OblixdError]] = {
+    ModelErrorKind.UNREACHABLE: UnavailableError,
+    ModelErrorKind.NOT_PULLED: FailedPreconditionError,
+    ModelErrorKind.UNAUTHENTICATED: FailedPreconditionError,
+    ModelErrorKind.NO_CREDIT: FailedPreconditionError,
+    ModelErrorKind.WRONG_PATH: FailedPreconditionError,
+    ModelErrorKind.RATE_LIMITED: ResourceExhaustedError,
+    ModelErrorKind.NO_MEMORY: ResourceExhaustedError,
+    ModelErrorKind.QUEUE_FULL: ResourceExhaustedError,
+    ModelErrorKind.OVERLOADED: UnavailableError,
+    ModelErrorKind.CONTEXT_OVERFLOW: InvalidArgumentError,
+    ModelErrorKind.REFUSED: InvalidArgumentError,
+    ModelErrorKind.BROKEN_STREAM: UnavailableError,
+    ModelErrorKind.EMPTY: UnavailableError,
+    ModelErrorKind.STALLED: UnavailableError,
+    ModelErrorKind.FAILED: UnavailableError,
+}
+
+
+def attempt(model: str, error: ModelError) -> executions_pb2.FailedAttempt:
+    """A failure, as the report of a later success shows it."""
+    return executions_pb2.FailedAttempt(model=model, reason=error.kind.value, detail=error.message)
+
+
+def to_client(
+    error: ModelError, attempts: Sequence[executions_pb2.FailedAttempt], **where: object
+) -> OblixdError:
+    """The error for the client: the last failure decides, all of them are told.
+
+    `where` says what was kept: session_id, message_id, kept_bytes.
+    """
+    message = error.message
+    # Of a model that was tried again the last failure is told.
+    last = {failed.model: failed.detail for failed in attempts}
+    if len(last) > 1:
+        each = "; ".join(f"{model}: {detail}" for model, detail in last.items())
+        message = f"None of {len(last)} models answered. {each}"
+    elif len(attempts) > 1:
+        message += f" It was tried {len(attempts)} times."
+    if where.get("message_id"):
+        message += f" Your message is kept in session {where['session_id']}."
+    model = attempts[-1].model
+    told = {**error.numbers, **({"way": error.way} if error.way else {}), **where}
+    return _STATUS[error.kind](error.kind.value, message, model=model, endpoint=error.endpoint, **told)
+
+
+def defect(problem: Exception) -> InternalError:
+    """The error for what should never happen."""
+    return InternalError("INTERNAL", f"A defect in oblixd: {problem!r}. The log has the details.")
+
+
+def interruption(**where: object) -> UnavailableError:
+    """The error for those who wait for an answer that the daemon's end cut off."""
+    message = "oblixd ended before the answer did."
+    if where.get("kept_bytes"):
+        message += f" The part that is kept is in session {where['session_id']}."
+    message += " Send the prompt again, with a new request_id, to have it answered."
+    return UnavailableError("EXECUTION_INTERRUPTED", message, **where)
+
+
+def timed_out(timeout: Duration, **where: object) -> DeadlineExceededError:
+    """The error for an execution whose own time is over."""
+    seconds = timeout.ToTimedelta().total_seconds()
+    message = f"The prompt was not answered within its timeout of {seconds:g} s; the model was freed."
+    if where.get("kept_bytes"):
+        message += f" The part that had come is kept in session {where['session_id']}."
+    message += " Ask again with a longer timeout, or with none."
+    return DeadlineExceededError("EXECUTION_TIMED_OUT", message, timeout_seconds=f"{seconds:g}", **where)

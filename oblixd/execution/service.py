@@ -1,0 +1,289 @@
+"""All executions of the daemon: started once per request_id, attached to, listed, cancelled, drained.
+
+An execution as a list shows it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import contextmanager
+
+from oblix.v1 import executions_pb2, messages_pb2, routing_pb2
+
+from oblixd.errors import NotFoundError, UnavailableError
+from oblixd.execution import event_log
+from oblixd.execution.client import ClientInfo
+from oblixd.execution.context import ContextBuilder
+from oblixd.execution.event_log import EventLog
+from oblixd.execution.execution import Execution
+from oblixd.execution.services import Services
+from oblixd.execution.validation import check, checked_id, fingerprint
+from oblixd.models import Hook, Registry, TokenCalibration
+from oblixd.router import (
+    Cooldowns,
+    ModelStats,
+    Policies,
+    Router,
+    Snapshots,
+    model_stats,
+    ranked_hooks,
+    to_wire,
+)
+from oblixd.scheduling import QUEUE_LENGTH, ModelSlots, StopReason, TurnQueue
+from oblixd.sessions import RecordedTurn, Sessions, reused_error
+from oblixd.usage import Usage
+
+EXCERPT = 80
+"""Characters of the prompt that a list shows."""
+
+
+def summary(execution: Execution) -> executions_pb2.Execution:
+    """Where the execution is in its life."""
+    request, error = execution.request, execution.log.error
+    result = executions_pb2.Execution(
+        request_id=request.request_id,
+        session_id=request.session_id,
+        state=execution.state,
+        model=execution.model,
+        delta_bytes=execution.log.size,
+        attached_streams=execution.attached,
+        place=execution.place,
+        waits_for_model=execution.waits_for,
+        client=execution.caller.shown,
+        priority=request.priority or executions_pb2.PRIORITY_INTERACTIVE,
+        error_reason=error.reason if error else "",
+        prompt_excerpt=_excerpt(request),
+    )
+    result.create_time.FromMicroseconds(round(execution.created_s * 1e6))
+    if execution.ended_s is not None:
+        ended_s = time.time() - (time.monotonic() - execution.ended_s)
+        result.end_time.FromMicroseconds(round(ended_s * 1e6))
+    return result
+
+
+def _excerpt(request: executions_pb2.ExecuteRequest) -> str:
+    said = (message for message in reversed(request.input) if message.role == messages_pb2.ROLE_USER)
+    texts = [part.text for message in said for part in message.parts if part.WhichOneof("kind") == "text"]
+    return " ".join(texts[0][: 4 * EXCERPT].split())[:EXCERPT] if texts else ""
+
+
+REMEMBERED_S = 600.0
+"""An execution can be attached to for this long after its end."""
+REMEMBERED_BYTES = 64 << 20
+"""The text of ended executions that is kept at most; the oldest go first."""
+REMEMBERED_COUNT = 1000
+
+NOBODY = ClientInfo()
+Events = AsyncGenerator[executions_pb2.ExecuteResponse, None]
+
+
+class Executions:
+    """The executions that wait, run, or ended lately."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        sessions: Sessions,
+        monitor: Snapshots,
+        usage: Usage,
+        *,
+        queue_length: int = QUEUE_LENGTH,
+        policies: Policies | None = None,
+    ) -> None:
+        self._registry = registry
+        self._monitor = monitor
+        self.cooldowns = Cooldowns()
+        """Which models are left alone for a while."""
+        self.slots = ModelSlots(queue_length)
+        """Who waits for which model."""
+        self.router = Router(monitor, self.cooldowns, usage, slots=self.slots, policies=policies)
+        """Where prompts go, and went lately."""
+        self._services = Services(sessions, self.router, TurnQueue(), self.slots, TokenCalibration(), usage)
+        self._known: dict[str, Execution] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._ended: deque[Execution] = deque()
+        self._ended_bytes = 0
+        self._draining = False
+
+    @property
+    def running_count(self) -> int:
+        """How many wait or run."""
+        return len(self._tasks)
+
+    async def execute(self, request: executions_pb2.ExecuteRequest, caller: ClientInfo = NOBODY) -> Events:
+        """Start the execution, or attach to the one that has its request_id, and stream it."""
+        request = check(request)
+        if (log := self._replay(request)) is not None:
+            async for event in log.read():
+                yield event
+            return
+        execution = self._start(request, caller)
+        with self._attach_stream(execution):
+            async for event in execution.log.read():
+                yield event
+
+    async def attach(self, request_id: str, offset: int) -> Events:
+        """Stream an execution without the first `offset` bytes of its text."""
+        if request_id not in self._known:
+            turn = self._recorded_turn(request_id)
+            log = event_log.log_of(request_id, turn)
+            async for event in log.read(event_log.offset_in(log, turn, offset)):
+                yield event
+            return
+        execution = self._known[request_id]
+        with self._attach_stream(execution):
+            async for event in execution.log.read(offset):
+                yield event
+
+    async def cancel(self, request_id: str) -> executions_pb2.Execution:
+        """Cancel an execution and wait for its end. One that has ended stays as it was."""
+        if request_id not in self._known:
+            return event_log.summary_of(request_id, self._recorded_turn(request_id))
+        execution = self._known[request_id]
+        execution.stop(StopReason.CANCELLED)
+        if task := self._tasks.get(request_id):
+            await asyncio.wait([task])
+        return summary(execution)
+
+    def list(self, session_id: str) -> list[executions_pb2.Execution]:
+        """Those of a session, or all; oldest first."""
+        self._forget()
+        known = self._known.values()
+        return [summary(known_) for known_ in known if session_id in ("", known_.request.session_id)]
+
+    def explain(self, request: executions_pb2.ExecuteRequest) -> routing_pb2.RoutingDecision:
+        """The decision that Execute would make now."""
+        request = check(request)
+        hooks = self._registry.resolve(request.candidates)
+        session = self._services.sessions.get(request.session_id) if request.session_id else None
+        context_builder = ContextBuilder(
+            request, session, self._services.sessions, self._services.calibration, lambda: True
+        )
+        decision = self.router.explain(context_builder.query(session, hooks))
+        return to_wire(decision, hooks)
+
+    async def count_tokens(self, request: executions_pb2.ExecuteRequest) -> int:
+        """Count the tokens of a request, by the tokeniser of the model that it would go to; else estimate."""
+        request = check(request)
+        hooks = self._registry.resolve(request.candidates)
+        is_local_only = self.router.is_local_only(request, None)
+        services = self._services
+        context_builder = ContextBuilder(
+            request, None, services.sessions, services.calibration, lambda: is_local_only
+        )
+        decision = self.router.explain(context_builder.query(None, hooks))
+        return await context_builder.count(ranked_hooks(decision, hooks)[0])
+
+    def model_of(self, request_id: str) -> str:
+        """Name the model that answers an execution, as provider:name; empty while none was chosen."""
+        execution = self._known.get(request_id)
+        return execution.model if execution else ""
+
+    def live(self, hook: Hook) -> ModelStats:
+        """A model's queue and speed."""
+        return model_stats(hook, self.slots, self.router.speeds, self._monitor.latest())
+
+    def session_deleted(self, session_id: str, running_request_id: str) -> None:
+        """Stop whatever waits or runs in a session that is gone."""
+        for request_id in list(self._tasks):
+            execution = self._known[request_id]
+            if request_id == running_request_id or execution.request.session_id == session_id:
+                execution.stop(StopReason.CANCELLED)
+
+    async def drain(self, grace_s: float) -> None:
+        """Take no more; let what runs finish within the grace, then interrupt it and keep its part."""
+        self._draining = True
+        if self._tasks:
+            await asyncio.wait(self._tasks.values(), timeout=grace_s)
+        for request_id in self._tasks:
+            self._known[request_id].stop(StopReason.INTERRUPTED)
+        if self._tasks:
+            await asyncio.wait(self._tasks.values())
+
+    def _start(self, request: executions_pb2.ExecuteRequest, caller: ClientInfo) -> Execution:
+        if self._draining:
+            raise UnavailableError(
+                "DAEMON_STOPPING", "oblixd is stopping: send the prompt again in a moment."
+            )
+        known = self._known.get(request.request_id)
+        if known is not None:
+            return _same(known, request)
+        self.router.check(request.policy)
+        hooks = self._registry.resolve(request.candidates)
+        execution = Execution(request, caller, hooks, self._services)
+        self._forget()
+        self._known[request.request_id] = execution
+        work = self._run(execution, self._registry.lease(hooks))
+        task = asyncio.create_task(work, name=f"execution {request.request_id}")
+        self._tasks[request.request_id] = task
+        return execution
+
+    async def _run(self, execution: Execution, give_back: Callable[[], None]) -> None:
+        await execution.run()
+        give_back()
+        # In the same step, before anybody who waited for the end can send the next request.
+        self._ended_one(execution)
+
+    def _replay(self, request: executions_pb2.ExecuteRequest) -> EventLog | None:
+        """What a session holds of this request, where it is no longer known otherwise. None: it is new."""
+        if request.request_id in self._known:
+            return None
+        turn = self._services.sessions.recorded(request.request_id)
+        if turn is None:
+            return None
+        if not event_log.is_same(turn, request, fingerprint(request)):
+            raise reused_error(request.request_id)
+        return event_log.log_of(request.request_id, turn)
+
+    def _recorded_turn(self, request_id: str) -> RecordedTurn:
+        turn = self._services.sessions.recorded(checked_id(request_id))
+        if turn is None:
+            raise NotFoundError(
+                "EXECUTION_NOT_FOUND",
+                f"No execution {request_id!r} runs, ended within the last {REMEMBERED_S / 60:.0f} minutes, "
+                "or has its turn in a session.",
+                request_id=request_id,
+            )
+        return turn
+
+    @contextmanager
+    def _attach_stream(self, execution: Execution) -> Generator[None, None, None]:
+        execution.attached += 1
+        try:
+            yield
+        finally:
+            execution.attached -= 1
+            goes_on = execution.request.on_disconnect == executions_pb2.ON_DISCONNECT_CONTINUE
+            if not execution.attached and not goes_on and execution.ended_s is None:
+                execution.stop(StopReason.CANCELLED)
+
+    def _ended_one(self, execution: Execution) -> None:
+        request_id = execution.request.request_id
+        del self._tasks[request_id]
+        if execution.log.error is not None and not execution.begun:
+            # It left nothing behind: the same request may be sent again, and is then tried anew.
+            del self._known[request_id]
+            return
+        self._ended.append(execution)
+        self._ended_bytes += execution.log.size
+        self._forget()
+
+    def _forget(self) -> None:
+        oldest_kept_s = time.monotonic() - REMEMBERED_S
+        while self._ended:
+            oldest = self._ended[0]
+            too_many = len(self._ended) > REMEMBERED_COUNT or self._ended_bytes > REMEMBERED_BYTES
+            if not too_many and (oldest.ended_s or 0) >= oldest_kept_s:
+                break
+            self._ended.popleft()
+            self._ended_bytes -= oldest.log.size
+            del self._known[oldest.request.request_id]
+
+
+def _same(known: Execution, request: executions_pb2.ExecuteRequest) -> Execution:
+    if fingerprint(known.request) == fingerprint(request):
+        return known
+    raise reused_error(request.request_id)

@@ -1,0 +1,259 @@
+"""What the connections over HTTP share: they count, remember and probe alike."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Any
+
+from oblix.v1 import messages_pb2
+
+from oblixd.models.base import (
+    ChatRequest,
+    Content,
+    Finished,
+    Location,
+    ModelError,
+    State,
+    Status,
+    UnableError,
+)
+from oblixd.models.egress import Egress, IsLocalOnly
+from oblixd.models.endpoints import is_loopback, origin_of
+from oblixd.models.hook_spec import HookSpec, derived_location
+from oblixd.models.http.adaptation import Adaptation, Attempt
+from oblixd.models.http.client import HttpClient
+from oblixd.models.http.outbound import NetworkConfig, Way, way_of
+from oblixd.models.http.request_trace import OnExchange, unheard
+from oblixd.models.http.server import PROBE_TIMEOUTS, RefusalError, Server, Works, timeouts_of
+from oblixd.models.options import secrets_of
+from oblixd.models.providers import reasoning
+from oblixd.models.providers.provider_state import author_of
+from oblixd.models.streaming import Decoder, answer, read_object
+
+MOST_FORMS = 8
+"""Forms of one request that are sent at most, each with one thing changed that the server refused."""
+
+_READY = Status(State.READY)
+NetworkNow = Callable[[], NetworkConfig]
+"""Gives what the configuration says of the network at this moment."""
+
+
+class HttpConnection(ABC):
+    """A model behind an HTTP server. A provider writes requests and reads answers in its own format."""
+
+    def __init__(
+        self,
+        spec: HookSpec,
+        server: Server,
+        on_exchange: OnExchange = unheard,
+        network: NetworkNow = NetworkConfig,
+    ) -> None:
+        self.provider = spec.provider
+        self.name = spec.name
+        self.endpoint = spec.endpoint
+        self.location: Location = derived_location(spec)
+        self.context_window: int | None = spec.count("context_window")
+        self.origin = origin_of(spec.endpoint)
+        self.max_running: int | None = spec.count("max_running")
+        self.author = author_of(spec.provider, spec.name, self.origin)
+        self.features: tuple[str, ...] = ()
+        self.memory_bytes = 0
+        self._spec = spec
+        server = adjusted(server, spec, network)
+        self._peer = server.peer
+        self._http = HttpClient(server, on_exchange)
+        self._status = Status()
+        self._streams = Streams()
+        self._adaptation = Adaptation()
+
+    def learn_of(self, *, works: Works | None = None, adaptation: Adaptation | None = None) -> None:
+        """Take what the rest of the daemon knows. `works`: asked of a server on this machine."""
+        self._adaptation = adaptation or self._adaptation
+        if self._is_here:
+            self._http.server = replace(self._http.server, works=works)
+
+    @property
+    def _is_here(self) -> bool:
+        return self.location is Location.LOCAL and is_loopback(self.endpoint)
+
+    @property
+    @abstractmethod
+    def path(self) -> str:
+        """Where requests are posted."""
+
+    @abstractmethod
+    def body(self, request: ChatRequest) -> dict[str, Any]:
+        """Write a request. Raises ModelError where the provider can't do what is asked."""
+
+    @abstractmethod
+    def decoder(self) -> Decoder:
+        """Make a reader for one answer."""
+
+    @abstractmethod
+    async def ask(self) -> Status:
+        """Ask the server whether it can answer. Raises ModelError."""
+
+    @property
+    def limited_s(self) -> float:
+        """See `Connection.limited_s`."""
+        return self._http.allowance.left_s
+
+    async def count_tokens(
+        self, messages: Sequence[messages_pb2.Message], is_local_only: IsLocalOnly
+    ) -> list[int] | None:
+        """See `Connection.count_tokens`."""
+        return None
+
+    @property
+    def running(self) -> int:
+        """See `Connection.running`."""
+        return self._streams.running
+
+    def status(self) -> Status:
+        """See `Connection.status`."""
+        return self._status
+
+    def way(self) -> Way:
+        """See `Connection.way`."""
+        return self._http.server.way()
+
+    async def confirm_location(self) -> None:  # noqa: B027 - the endpoint says it all, but for Ollama
+        """See `Connection.confirm_location`."""
+
+    async def probe(self) -> Status:
+        """See `Connection.probe`."""
+        try:
+            status = await self.ask()
+        except ModelError as error:
+            status = Status(State.UNAVAILABLE, error.message)
+        self._status = status if status.state is State.READY else _last_try(status.reason)
+        return status
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
+        """See `Connection.stream`."""
+        with self._streams.one():
+            try:
+                async with aclosing(self._answer(request)) as items:
+                    async for item in items:
+                        self._status = _READY
+                        yield item
+            except UnableError:
+                # The server was not asked: this says nothing of it.
+                raise
+            except ModelError as error:
+                self._status = _last_try(error.message)
+                raise
+
+    def keep_warm(self) -> None:
+        """See `Connection.keep_warm`. Over loopback there is nothing to gain."""
+        if not self._is_here:
+            self._http.keep_warm()
+
+    async def retire(self) -> None:
+        """See `Connection.retire`."""
+        await self._streams.none()
+        await self.close()
+
+    async def break_off(self) -> None:
+        """See `Connection.break_off`."""
+        await self._http.break_off()
+
+    async def close(self) -> None:
+        """See `Connection.close`."""
+        await self._http.close()
+
+    async def get(self, path: str, http: HttpClient | None = None) -> dict[str, Any]:
+        """Read a small JSON object of the server's. `http`: over another client. Raises ModelError."""
+        async with (http or self._http).request("GET", path, timeouts=PROBE_TIMEOUTS) as reply:
+            if reply.status != HTTPStatus.OK:
+                url = self._http.server.base_url + path
+                raise self._peer.answered(reply.status, reply.headers, await reply.excerpt(), url)
+            return read_object(await reply.document(), self._peer)
+
+    async def _answer(self, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
+        """Send the request, and once more for each thing that the server refuses and that may be changed."""
+        request, note = reasoning.fitted(self.features, request)
+        attempt = self._adaptation.attempt()
+        for left in reversed(range(MOST_FORMS)):
+            body = attempt.applied(self._body(request))
+            spoke = False
+            egress = Egress(self, request.is_local_only)
+            try:
+                async with aclosing(answer(self._http, self.path, body, self.decoder(), egress)) as items:
+                    async for item in items:
+                        spoke = True
+                        yield _noted(item, (note, *attempt.notes))
+            except RefusalError as error:
+                if spoke or not left or not self.may_change(attempt, error, body):
+                    raise
+            else:
+                return
+
+    def may_change(self, attempt: Attempt, error: RefusalError, body: dict[str, Any]) -> bool:
+        """Hear how the server refused a request. True: it is to be sent again. May raise a better error."""
+        return attempt.learn(error.refusal, body)
+
+    def _body(self, request: ChatRequest) -> dict[str, Any]:
+        """Write a request, with the fields that the model's options add and leave out."""
+        options = self._spec.options
+        body = {**self.body(request), **options.extra_body}
+        return {key: value for key, value in body.items() if key not in options.omit}
+
+
+def adjusted(server: Server, spec: HookSpec, network: NetworkNow = NetworkConfig) -> Server:
+    """Apply what the model's options and the configuration say of its server."""
+    options, is_local = spec.options, derived_location(spec) is Location.LOCAL
+    is_here = is_local and is_loopback(spec.endpoint)
+    headers = {**server.headers, **options.headers}
+    if options.key_header and spec.api_key:
+        headers = {name: value for name, value in headers.items() if spec.api_key not in value}
+        headers[options.key_header] = spec.api_key
+    return replace(
+        server,
+        headers=headers,
+        query=options.query,
+        timeouts=timeouts_of(options, server.timeouts, is_here=is_here),
+        way=lambda: way_of(spec.endpoint, options, network(), is_local=is_local),
+        peer=replace(server.peer, secrets=secrets_of(options)),
+    )
+
+
+def _noted(item: Content | Finished, notes: Iterable[str]) -> Content | Finished:
+    if isinstance(item, Content):
+        return item
+    return replace(item, adaptations=tuple(note for note in notes if note))
+
+
+def _last_try(reason: str) -> Status:
+    # The server may be back with the next prompt: only that can tell.
+    return Status(State.UNKNOWN, reason)
+
+
+class Streams:
+    """Counts the streams of a connection, so that it can go when none is left."""
+
+    def __init__(self) -> None:
+        self.running = 0
+        self._none = asyncio.Event()
+        self._none.set()
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Count one stream for as long as the block lasts."""
+        self.running += 1
+        self._none.clear()
+        try:
+            yield
+        finally:
+            self.running -= 1
+            if not self.running:
+                self._none.set()
+
+    async def none(self) -> None:
+        """Return once no stream runs."""
+        await self._none.wait()

@@ -1,0 +1,86 @@
+"""What a server's rate limit leaves, as the headers of its answers tell.
+
+OpenAI writes durations (x-ratelimit-reset-requests: 6m0s), and many compatible
+servers do as it does; others write seconds or the time since 1970, in seconds or
+milliseconds. Anthropic writes instants (anthropic-ratelimit-tokens-reset, RFC 3339).
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+
+from oblixd.models.http.server import retry_after_s
+
+LONGEST_S = 600.0
+"""A server that closes itself for longer is asked again all the same."""
+_ANTHROPIC = ("requests", "tokens", "input-tokens", "output-tokens")
+_HEADERS = (
+    *((f"x-ratelimit-remaining-{kind}", f"x-ratelimit-reset-{kind}") for kind in ("requests", "tokens")),
+    *((f"anthropic-ratelimit-{kind}-remaining", f"anthropic-ratelimit-{kind}-reset") for kind in _ANTHROPIC),
+    ("x-ratelimit-remaining", "x-ratelimit-reset"),
+)
+_TURNED_AWAY = {429, 503, 529}
+_DURATION = re.compile(
+    r"(?=\d)(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?"
+)
+_UNITS_S = (86400.0, 3600.0, 60.0, 1.0, 0.001)
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_EPOCH_S = 1e9
+"""A number from here on is no duration but a time since 1970; a thousand times as much is in milliseconds."""
+
+
+class RateLimit:
+    """Remembers until when a server takes no request."""
+
+    def __init__(self) -> None:
+        self._until_s = 0.0
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until the server takes requests again, at most `LONGEST_S`. 0: now."""
+        return max(0.0, self._until_s - time.monotonic())
+
+    def heard(self, status: int, headers: Mapping[str, str]) -> None:
+        """Take in the head of an answer to a prompt: the latest counts."""
+        longest_s = max(_waits(status, headers), default=0.0)
+        self._until_s = time.monotonic() + min(longest_s, LONGEST_S)
+
+
+def reset_s(value: str) -> float | None:
+    """Read in how many seconds a limit is lifted, in any of the forms above; None where it is none."""
+    value = value.strip()
+    if not value.isascii():
+        return None
+    if _NUMBER.fullmatch(value):
+        return _of_number(float(value))
+    if match := _DURATION.fullmatch(value):
+        return sum(float(count) * unit for count, unit in zip(match.groups(), _UNITS_S, strict=True) if count)
+    return _until(value)
+
+
+def _waits(status: int, headers: Mapping[str, str]) -> Iterator[float]:
+    for remaining, reset in _HEADERS:
+        if headers.get(remaining, "").strip() == "0":
+            yield reset_s(headers.get(reset, "")) or 0.0
+    if status in _TURNED_AWAY:
+        given = headers.get("Retry-After", "")
+        yield reset_s(given) or retry_after_s(given) or 0.0
+
+
+def _of_number(number: float) -> float:
+    if number < _EPOCH_S:
+        return number
+    return max(0.0, (number if number < _EPOCH_S * 1000 else number / 1000) - time.time())
+
+
+def _until(instant: str) -> float | None:
+    try:
+        when = datetime.fromisoformat(instant)
+    except ValueError:
+        return None
+    # RFC 3339 wants an offset; without one it can only be meant so.
+    when = when if when.tzinfo else when.replace(tzinfo=UTC)
+    return max(0.0, when.timestamp() - time.time())

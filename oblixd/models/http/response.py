@@ -1,0 +1,347 @@
+"""The answer of a server: its head, and its body read by read.
+
+Cuts lines and server-sent events out of whole network reads.
+
+Both take bytes as they come off the wire, wherever a read happens to end, and
+return what is complete by now. Line ends are those of the event stream format
+(WHATWG HTML, section 9.2): LF, CR LF or CR, after an optional byte order mark.
+None of these bytes is part of a character of several bytes, so no character is
+split. What never ends is refused, not gathered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+
+import aiohttp
+
+from oblixd.models.base import ModelError
+from oblixd.models.http.request_trace import Failure, RequestTrace
+from oblixd.models.http.server import ServerErrors
+from oblixd.models.http.unpacking import KNOWN, PLAIN, Unpacker, UnpackError
+from oblixd.models.http.waiting import Wait
+
+LONGEST_DOCUMENT = 16 * 1024 * 1024
+"""Bytes of a body that is read as one document."""
+LONGEST_EXCERPT = 64 * 1024
+"""Bytes that are read of an error's body."""
+EXCERPT_S = 5.0
+"""How long an error's body is waited for."""
+DRAIN_S = 0.1
+"""How long the end of the body may follow a complete answer, for the connection to be kept."""
+
+_REDIRECTS = 3
+_BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":", b"{", b"[")
+"""What an event stream, or a JSON document, begins with."""
+_LONGEST_BLANK = 4096
+"""Bytes of blanks that may stand before that."""
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class Response:
+    """The head of a server's answer, and its body read by read."""
+
+    def __init__(
+        self, peer: ServerErrors, response: aiohttp.ClientResponse, wait: Wait, course: RequestTrace
+    ) -> None:
+        self._response = response
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+        self.complete = False
+        """Set once the answer is whole: the connection is then kept, though its end was not read."""
+        self.is_web_page = False
+        """Whether somebody answers for people to read, though the status is that of a good answer."""
+        self._peer = peer
+        self._wait = wait
+        self._course = course
+        self._aborted = False
+        self._unpacker: Unpacker | None = None
+        self._ahead = b""
+        if response.status // 100 == _REDIRECTS:
+            course.failure = Failure.ELSEWHERE
+
+    async def begin(self) -> None:
+        """Find out how the body is to be read. Raises ModelError where it can't be."""
+        encoding = self.headers.get("Content-Encoding", "").strip().lower().removeprefix("x-")
+        if encoding in KNOWN:
+            self._unpacker = Unpacker(encoding)
+        elif encoding not in PLAIN:
+            known = ", ".join(KNOWN)
+            raise self._peer.broken(f"it is compressed as {encoding[:40]!r}, and only {known} are known here")
+        if self.status == HTTPStatus.OK and self.headers.get("Content-Type", "").startswith("text/html"):
+            await self._look_inside()
+
+    async def _look_inside(self) -> None:
+        """Some servers call an event stream text/html: its first bytes tell it from a page."""
+        while not self._ahead.removeprefix(_BYTE_ORDER_MARK).strip() and len(self._ahead) < _LONGEST_BLANK:
+            if not (read := await self._next()):
+                break
+            self._ahead += read
+        first = self._ahead.removeprefix(_BYTE_ORDER_MARK).lstrip()
+        if not first.startswith(_BEGINNINGS):
+            self.is_web_page = True
+            self._course.failure = Failure.ELSEWHERE
+
+    def progress(self) -> None:
+        """Say that content came."""
+        self._wait.content()
+
+    def hurry(self, seconds: float) -> None:
+        """Wait no longer than this for the rest."""
+        self._wait.hurry(seconds)
+
+    async def read(self) -> bytes:
+        """Give what has arrived, at least a byte; nothing at the end of the body. Raises ModelError.
+
+        Only the time spent waiting here counts against the server, not what the reader takes.
+        """
+        if self._ahead:
+            ahead, self._ahead = self._ahead, b""
+            return ahead
+        return await self._next()
+
+    async def _next(self) -> bytes:
+        unpacker = self._unpacker
+        if unpacker is None:
+            return await self._raw()
+        try:
+            while not (data := unpacker.more()):
+                if not (read := await self._raw()):
+                    unpacker.check_end()
+                    return b""
+                unpacker.feed(read)
+        except UnpackError as error:
+            raise self._peer.broken(f"its compressed body {error}") from None
+        return data
+
+    async def _raw(self) -> bytes:
+        while True:
+            try:
+                async with self._wait.waiting():
+                    return await self._response.content.readany()
+            except TimeoutError:
+                if not await self._wait.goes_on():
+                    raise self._late_error() from None
+            except (aiohttp.ClientError, RuntimeError) as error:
+                # aiohttp has no error of its own for a connection that we closed ourselves.
+                raise self._lost_error(error) from None
+
+    async def document(self, limit: int = LONGEST_DOCUMENT) -> bytes:
+        """Read the body as one piece, of at most so many bytes. Raises ModelError."""
+        document = bytearray()
+        while read := await self.read():
+            document += read
+            if len(document) > limit:
+                raise self._peer.broken(f"it sent more than {limit} bytes")
+        self._course.carried(len(document))
+        return bytes(document)
+
+    async def excerpt(self) -> bytes:
+        """Read the beginning of an error's body, as far as it comes."""
+        self.hurry(EXCERPT_S)
+        excerpt = bytearray()
+        try:
+            while len(excerpt) < LONGEST_EXCERPT and (read := await self.read()):
+                excerpt += read
+        except ModelError:
+            # The status says the most; the words that came with it are a bonus.
+            return bytes(excerpt)
+        return bytes(excerpt[:LONGEST_EXCERPT])
+
+    def abort(self) -> None:
+        """Close the connection and wake who waits: closing the session alone does not always do that."""
+        self._aborted = True
+        self._response.close()
+
+    async def let_go(self) -> None:
+        """Keep the connection where the answer is complete and its body ends now; close it otherwise."""
+        try:
+            if self.complete:
+                async with asyncio.timeout(DRAIN_S):
+                    while await self._response.content.readany():
+                        pass
+        except (TimeoutError, aiohttp.ClientError, RuntimeError):
+            # Nobody waits for the rest of a complete answer: all that is lost is the connection.
+            return
+        finally:
+            self._response.close()
+
+    def _late_error(self) -> ModelError:
+        self._course.failure = Failure.STALLED
+        if self._wait.begun:
+            return self._peer.stalled(self._wait.limit_s)
+        return self._peer.silent(self._wait.limit_s)
+
+    def _lost_error(self, error: Exception) -> ModelError:
+        if not self._aborted:
+            self._course.failure = Failure.LOST
+        if self._wait.begun or isinstance(error, aiohttp.ClientPayloadError):
+            return self._peer.broken("the connection was lost in the middle")
+        return self._peer.unreachable("the connection was lost before an answer came")
+
+
+LONGEST_LINE = 16 * 1024 * 1024
+"""Bytes that a line, or the data of one event, may have."""
+
+_KEEP_ALIVE = re.compile(
+    rb"\W*(ping|pong|keep[\W_]?alive|heart[\W_]?beat|hb|null|none|undefined|(\w+ )?processing)?\W*",
+    re.IGNORECASE,
+)
+"""What servers and gateways send as an event's name or data while they wait: none of it is content."""
+
+_LONGEST_KEEP_ALIVE = 80
+
+
+class TooLongError(ValueError):
+    """A line or an event is longer than `LONGEST_LINE`."""
+
+
+class LineSplitter:
+    """Cuts lines."""
+
+    def __init__(self) -> None:
+        self._begun: list[bytes] = []
+        self._size = 0
+        self._after_return = False
+        self._is_first = True
+
+    def feed(self, read: bytes) -> list[bytes]:
+        """Take a read; return the lines it completes, without their ends."""
+        first, *others = self._with_line_feeds(read).split(b"\n")
+        self._begin(first)
+        if not others:
+            return []
+        lines = [self._end(), *others[:-1]]
+        self._begin(others[-1])
+        return lines
+
+    def rest(self) -> bytes:
+        """Return what stands after the last line's end, at the end of the stream."""
+        return self._end()
+
+    def _with_line_feeds(self, read: bytes) -> bytes:
+        """Write every line's end as one line feed. A CR and its LF can come in two reads."""
+        if self._after_return and read:
+            read = read.removeprefix(b"\n")
+            self._after_return = False
+        if b"\r" not in read:
+            return read
+        self._after_return = read.endswith(b"\r")
+        return read.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+    def _begin(self, piece: bytes) -> None:
+        self._size += len(piece)
+        if self._size > LONGEST_LINE:
+            raise TooLongError
+        if piece:
+            self._begun.append(piece)
+
+    def _end(self) -> bytes:
+        line = b"".join(self._begun)
+        self._begun.clear()
+        self._size = 0
+        if self._is_first:
+            self._is_first = False
+            return line.removeprefix(_BYTE_ORDER_MARK)
+        return line
+
+
+class EventSplitter:
+    """Cuts server-sent events, lines of JSON and JSON documents, and returns their data.
+
+    Servers that are asked for a stream answer with any of the three: one JSON
+    document (on one line or indented) where they do not stream, and a bare line
+    of JSON or an `error` field where they fail in the middle. Event names are
+    left out: every format that we read repeats the kind inside the data. Events
+    without data, and those that only keep a connection alive, are no events.
+    """
+
+    def __init__(self, *, of_lines: bool = False) -> None:
+        """`of_lines`: the format is one JSON object a line, so that any other line is content, too."""
+        self._of_lines = of_lines
+        self._lines = LineSplitter()
+        self._data: list[bytes] = []
+        self._size = 0
+        self._name = b""
+        self._indent: int | None = None
+        """The column at which the JSON document began that is being gathered. None: none is."""
+
+    def feed(self, read: bytes) -> list[bytes]:
+        """Take a read; return the data of the events it completes."""
+        return [data for line in self._lines.feed(read) for data in self._take(line)]
+
+    def rest(self) -> list[bytes]:
+        """Return what the end of the stream completes: its last event may lack the empty line."""
+        last = self._take(self._lines.rest())
+        return [*last, *self._dispatch()]
+
+    def _take(self, line: bytes) -> list[bytes]:
+        if self._indent is not None:
+            return self._document(line)
+        if not line.strip():
+            return self._dispatch()
+        if line.lstrip()[:1] in (b"{", b"["):
+            return self._json(line)
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        match field.strip():
+            case b"data":
+                self._gather(value)
+            case b"event":
+                self._name = value.strip()
+            case b"error":
+                return [value]
+            case _ if self._of_lines and field and not _is_keep_alive(line):
+                return [line]
+        return []
+
+    def _json(self, line: bytes) -> list[bytes]:
+        """Take a bare line that begins like JSON: a whole document, or the first line of one."""
+        before = self._dispatch()
+        if line.rstrip()[-1:] in (b"}", b"]"):
+            return [*before, line]
+        self._indent = _indent(line)
+        self._gather(line)
+        return before
+
+    def _document(self, line: bytes) -> list[bytes]:
+        """Take the next line of a JSON document. The bracket that ends it is indented as its first one."""
+        self._gather(line)
+        is_end = line.strip()[-1:] in (b"}", b"]") and _indent(line) <= (self._indent or 0)
+        return self._dispatch() if is_end and _is_json(b"\n".join(self._data)) else []
+
+    def _gather(self, value: bytes) -> None:
+        self._size += len(value)
+        if self._size > LONGEST_LINE:
+            raise TooLongError
+        self._data.append(value)
+
+    def _dispatch(self) -> list[bytes]:
+        name, self._name, self._indent = self._name, b"", None
+        if not self._data:
+            return []
+        data = b"\n".join(self._data)
+        self._data.clear()
+        self._size = 0
+        is_idle = data.startswith(b":") or _is_keep_alive(data) or (name and _is_keep_alive(name))
+        return [] if is_idle else [data]
+
+
+def _is_keep_alive(text: bytes) -> bool:
+    return len(text) <= _LONGEST_KEEP_ALIVE and _KEEP_ALIVE.fullmatch(text) is not None
+
+
+def _indent(line: bytes) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True

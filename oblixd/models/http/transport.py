@@ -1,0 +1,409 @@
+"""The seam's far side: aiohttp.
+
+No redirect is followed. Reads come whole and are pulled, so a reader that stops
+makes the server stop.
+
+How connections are opened: aiohttp's session and sockets, with explicit limits and without surprises.
+
+No proxy and no cookie of the environment is used. A proxy of the configuration is.
+Compression is not asked for.
+
+Names what failed before the head of an answer: for a person, and for who watches the way there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import io
+import json
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+from oblixd.models.base import ModelError
+from oblixd.models.endpoints import origin_of
+from oblixd.models.http import loops
+from oblixd.models.http.outbound import Way
+from oblixd.models.http.request_trace import Failure, OnExchange, RequestTrace
+from oblixd.models.http.response import Response
+from oblixd.models.http.server import Server, ServerErrors, Timeouts
+from oblixd.models.http.waiting import Wait
+
+KEPT_S = 300.0
+"""How long an idle connection is kept open."""
+DEAD_S = 30
+"""Seconds after which the system gives up a connection whose other end acknowledges nothing.
+
+Networks forget idle connections without a word: a request on one would wait for its answer in vain.
+"""
+
+LONGEST_HEADER = 64 * 1024
+"""Bytes of one header of an answer. Gateways write policies, cookies and traces of several kilobytes."""
+
+AddressInfo = tuple[Any, ...]
+_check: ContextVar[Callable[[], None]] = ContextVar("check", default=lambda: None)
+
+
+def session(server: Server, connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
+    """Make a session of a server's connections."""
+    return aiohttp.ClientSession(
+        connector=connector,
+        headers={
+            "Accept-Encoding": "identity",
+            "Content-Type": "application/json",
+            "User-Agent": "oblix",
+            loops.HEADER: loops.MARKER,
+            **server.headers,
+        },
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        max_line_size=LONGEST_HEADER,
+        max_field_size=LONGEST_HEADER,
+        trust_env=False,
+        trace_configs=[_trace()],
+        request_class=_CheckedRequest,
+    )
+
+
+@contextmanager
+def checked(check: Callable[[], None]) -> Iterator[None]:
+    """Have `check` called for the request of the block once its connection is open, before a byte is written.
+
+    What it raises is raised by the request, and the connection is closed.
+    """
+    token = _check.set(check)
+    try:
+        yield
+    finally:
+        _check.reset(token)
+
+
+class _CheckedRequest(aiohttp.ClientRequest):
+    async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
+        _check.get()()
+        return await super().send(conn)
+
+
+def route(way: Way, tls: ssl.SSLContext | None) -> dict[str, Any]:
+    """Say for a request, in aiohttp's words, which proxy it takes and who checks the certificate."""
+    words: dict[str, Any] = {} if tls is None else {"ssl": tls}
+    if way.proxy is not None:
+        words["proxy"] = URL(way.proxy.url)
+        if way.proxy.user:
+            words["proxy_auth"] = aiohttp.BasicAuth(way.proxy.user, way.proxy.password)
+    return words
+
+
+def connector(server: Server) -> aiohttp.BaseConnector:
+    """Make what opens and keeps a server's connections.
+
+    It has no limit: places are counted by the transport, for waiting for one is no failure to connect.
+    """
+    if server.socket_path is not None:
+        return aiohttp.UnixConnector(str(server.socket_path), limit=0, keepalive_timeout=KEPT_S)
+    return aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT_S, socket_factory=watched_socket)
+
+
+def watched_socket(address: AddressInfo) -> socket.socket:
+    """Make a socket that the system watches while it is idle; see tcp(7)."""
+    family, kind, protocol, *_ = address
+    made = socket.socket(family, kind, protocol)
+    made.setblocking(False)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _WATCH.items():
+        made.setsockopt(socket.IPPROTO_TCP, option, value)
+    return made
+
+
+def _keepalive_options(**options: int) -> dict[int, int]:
+    """Systems differ in what they can be told."""
+    return {getattr(socket, name): value for name, value in options.items() if hasattr(socket, name)}
+
+
+_WATCH = _keepalive_options(TCP_KEEPIDLE=DEAD_S, TCP_KEEPINTVL=DEAD_S // 3, TCP_USER_TIMEOUT=DEAD_S * 1000)
+
+
+def _trace() -> aiohttp.TraceConfig:
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_create_start.append(_telling(RequestTrace.connecting))
+    trace.on_connection_create_end.append(_telling(RequestTrace.connected))
+    trace.on_connection_reuseconn.append(_telling(RequestTrace.reusing))
+    return trace
+
+
+def _telling(note: Callable[[RequestTrace], None]) -> Callable[..., Any]:
+    async def tell(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
+        note(context.trace_request_ctx)
+
+    return tell
+
+
+_NOBODY_LISTENS = {errno.ECONNREFUSED, errno.ENOENT}
+
+
+def name_failure(peer: ServerErrors, error: Exception, wait: Wait, way: Way) -> tuple[Failure, ModelError]:
+    """Name a failure.
+
+    The library's own error holds our headers, and so the key: it goes no further than here.
+    """
+    match error:
+        case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError() if way.proxy is not None:
+            return Failure.UNREACHABLE, peer.unreachable(_of_proxy(error, way.proxy.url), "")
+        case aiohttp.ClientConnectorError() if error.os_error.errno in _NOBODY_LISTENS:
+            return Failure.REFUSED, peer.refused(way.hint)
+        case aiohttp.ClientResponseError():
+            return Failure.GARBLED, peer.broken("it is not an HTTP answer")
+        case TimeoutError() if not isinstance(error, aiohttp.ConnectionTimeoutError):
+            return Failure.SILENT, peer.silent(wait.limit_s)
+    failure, why = _on_the_way(error, wait)
+    if way.proxy is not None:
+        why = f"{why} (by the proxy {way.proxy.url})"
+    return failure, peer.unreachable(why, way.hint)
+
+
+def _of_proxy(error: Exception, proxy: str) -> str:
+    """Say what the proxy itself did."""
+    if not isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"the proxy {proxy} can't be reached ({_reason(error)}): check network.proxy"
+    match error.status:
+        case 407:
+            why = "wants a user and a password: write http://USER:PASSWORD@HOST:PORT in network.proxy"
+        case 403 | 405 | 451:
+            why = "does not let it through: ask those who run the proxy"
+        case 502 | 503 | 504:
+            why = "can't reach it either"
+        case status:
+            why = f"answered {status}"
+    return f"the proxy {proxy} {why}"
+
+
+def _on_the_way(error: Exception, wait: Wait) -> tuple[Failure, str]:
+    match error:
+        case aiohttp.ClientConnectorDNSError():
+            return Failure.DNS, "there is no such host"
+        case aiohttp.ClientConnectorCertificateError():
+            return Failure.TLS, _untrusted(error)
+        case aiohttp.ClientSSLError() | aiohttp.ServerFingerprintMismatch():
+            return Failure.TLS, f"TLS failed ({_reason(error)})"
+        case aiohttp.ConnectionTimeoutError():
+            return Failure.CONNECT_TIMEOUT, f"no connection came about within {wait.connect_s:g} s"
+        case aiohttp.ClientConnectorError():
+            return Failure.UNREACHABLE, _reason(error)
+    return Failure.LOST, "the connection was lost before an answer came"
+
+
+def _untrusted(error: aiohttp.ClientConnectorCertificateError) -> str:
+    reason = getattr(error.certificate_error, "verify_message", "") or "certificate verify failed"
+    return (
+        f"its certificate is not trusted ({reason}). If a company's own authority signs certificates here, "
+        "name its file in network.ca_file"
+    )
+
+
+def _reason(error: Exception) -> str:
+    os_error = getattr(error, "os_error", None) or getattr(error, "certificate_error", None) or error
+    return str(getattr(os_error, "strerror", None) or type(os_error).__name__)
+
+
+_IN_ONE_PIECE = 512 * 1024
+
+
+class Transport:
+    """A pool of connections to one server."""
+
+    def __init__(self, server: Server, way: Way, tls: ssl.SSLContext | None, on_exchange: OnExchange) -> None:
+        """`tls` checks the server's certificate; None: by the system's store alone."""
+        self.way = way
+        self._server = server
+        self._route = route(way, tls)
+        self._origin = origin_of(server.peer.endpoint)
+        self._on_exchange = on_exchange
+        self._connector = connector(server)
+        self._session = session(server, self._connector)
+        self._replies: set[Response] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._places = asyncio.Semaphore(server.max_connections)
+
+    @asynccontextmanager
+    async def request(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        timeouts: Timeouts,
+        check: Callable[[], None],
+    ) -> AsyncIterator[Response]:
+        """See `HttpClient.request`. `check` raises where the request may not be sent, when it would be."""
+        async with self._places:
+            course, sending = RequestTrace(), _Sending(method, path, body, check)
+            try:
+                async with self._reply(sending, timeouts, course) as reply:
+                    yield reply
+            finally:
+                course.report(self._origin, self._on_exchange)
+
+    async def open(self) -> asyncio.Future[None]:
+        """Have an idle connection in the pool, TLS included; give what is done once it is closed.
+
+        Nothing is sent. Raises ModelError.
+        """
+        course = RequestTrace()
+        try:
+            connection = await self._connect(course)
+        finally:
+            course.report(self._origin, self._on_exchange)
+        closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if connection.protocol is not None and (lost := connection.protocol.closed) is not None:
+            lost.add_done_callback(lambda how: _tell(how, closed))
+        else:
+            closed.set_result(None)
+        connection.release()
+        return closed
+
+    async def retire(self) -> None:
+        """Close every connection, those in use once their replies have ended."""
+        try:
+            await self._idle.wait()
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """Close every connection, also those in use."""
+        for reply in self._replies:
+            reply.abort()
+        await self._session.close()
+
+    @asynccontextmanager
+    async def _reply(
+        self, sending: _Sending, timeouts: Timeouts, course: RequestTrace
+    ) -> AsyncIterator[Response]:
+        reply = await self._send(sending, timeouts, course)
+        self._replies.add(reply)
+        self._idle.clear()
+        try:
+            await reply.begin()
+            yield reply
+        finally:
+            self._replies.discard(reply)
+            if not self._replies:
+                self._idle.set()
+            await reply.let_go()
+
+    async def _send(self, sending: _Sending, timeouts: Timeouts, course: RequestTrace) -> Response:
+        wait = Wait(self._server, timeouts, self._origin)
+        try:
+            response = await self._head(sending, wait, course)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            if not course.reused or sending.refusal:
+                raise self._failure(error, sending, wait, course) from None
+            # The server gave up an idle connection in the moment it was used: it has not read the request.
+            response = await self._once_more(sending, wait, course)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise self._failure(error, sending, wait, course) from None
+        course.answered()
+        return Response(self._server.peer, response, wait, course)
+
+    async def _once_more(self, sending: _Sending, wait: Wait, course: RequestTrace) -> aiohttp.ClientResponse:
+        if self._session.closed:
+            raise self._server.peer.unreachable("the connection was closed here")
+        try:
+            return await self._head(sending, wait, course)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise self._failure(error, sending, wait, course) from None
+
+    async def _head(self, sending: _Sending, wait: Wait, course: RequestTrace) -> aiohttp.ClientResponse:
+        with checked(sending.check):
+            return await wait.for_the_head(
+                self._session.request(
+                    sending.method,
+                    self._server.base_url + sending.path,
+                    params=self._server.query,
+                    data=sending.data(),
+                    allow_redirects=False,
+                    timeout=aiohttp.ClientTimeout(total=None, connect=wait.connect_s),
+                    trace_request_ctx=course,
+                    **self._route,
+                )
+            )
+
+    async def _connect(self, course: RequestTrace) -> aiohttp.connector.Connection:
+        timeouts = self._server.timeouts
+        loop, route = asyncio.get_running_loop(), self._route
+        request = aiohttp.ClientRequest("GET", URL(self._server.base_url), loop=loop, **route)
+        course.connecting()
+        try:
+            connection = await self._connector.connect(
+                request, [], aiohttp.ClientTimeout(total=None, connect=timeouts.connect_s)
+            )
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise self._named(error, Wait(self._server, timeouts, self._origin), course) from None
+        course.connected()
+        return connection
+
+    def _failure(self, error: Exception, sending: _Sending, wait: Wait, course: RequestTrace) -> Exception:
+        """What to raise. A body that was held back in its middle closed the connection, too."""
+        return sending.refusal or self._named(error, wait, course)
+
+    def _named(self, error: Exception, wait: Wait, course: RequestTrace) -> ModelError:
+        failure, failed = name_failure(self._server.peer, error, wait, self.way)
+        failed.way = "direct" if self.way.is_silent else ""
+        # What we close ourselves shows nothing of the way.
+        course.failure = Failure.NONE if self._session.closed else failure
+        return failed
+
+
+def _tell(how: asyncio.Future[None], closed: asyncio.Future[None]) -> None:
+    # How it was closed interests nobody; a future whose error is not looked at complains.
+    if not how.cancelled():
+        how.exception()
+    if not closed.done():
+        closed.set_result(None)
+
+
+@dataclass(slots=True)
+class _Sending:
+    """A request on its way out."""
+
+    method: str
+    path: str
+    body: Mapping[str, Any] | None
+    may_leave: Callable[[], None]
+    """Raises where it may not be sent."""
+    refusal: Exception | None = None
+    """What that raised."""
+
+    def check(self) -> None:
+        try:
+            self.may_leave()
+        except Exception as refusal:
+            self.refusal = refusal
+            raise
+
+    def data(self) -> bytes | io.BytesIO | None:
+        if self.body is None:
+            return None
+        data = json.dumps(self.body, ensure_ascii=False, separators=(",", ":")).encode()
+        # A large body goes out in pieces, so that the loop serves others in between.
+        return data if len(data) < _IN_ONE_PIECE else _Pieces(data, self.check)
+
+
+class _Pieces(io.BytesIO):
+    """A body that is read piece by piece, and asks before each whether it may leave."""
+
+    def __init__(self, data: bytes, check: Callable[[], None]) -> None:
+        super().__init__(data)
+        self._check = check
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._check()
+        return super().read(size)

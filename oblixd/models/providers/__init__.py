@@ -1,0 +1,1 @@
+"""One file a provider: how its requests are written and its answers read."""

@@ -1,0 +1,128 @@
+"""Reads Claude's messages as they stream, and as whole documents where a server does not stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from oblixd.models.base import ContentKind, Finish, Finished
+from oblixd.models.http.response import EventSplitter
+from oblixd.models.http.server import ServerErrors
+from oblixd.models.providers.finish_reasons import FinishReasons, said_of
+from oblixd.models.providers.provider_state import MessageState
+from oblixd.models.providers.token_usage import UsageReader
+from oblixd.models.streaming import Piece, ToolCallAssembler, arguments_text, object_of, text_of, unspoiled
+
+
+class MessageDecoder:
+    """Reads typed events: message_start, content blocks in deltas, message_delta, message_stop.
+
+    A block's text, thinking or input can stand in its start, in its deltas, or in both.
+    Blocks of tools that run at the server, and of what they found, are passed over.
+    """
+
+    def __init__(self, peer: ServerErrors) -> None:
+        self.complete = False
+        self._peer = peer
+        self._events = EventSplitter()
+        self._reasons = FinishReasons(peer)
+        self._calls = ToolCallAssembler(peer)
+        self._usage = UsageReader(input_excludes_cache=True)
+        self._state = MessageState()
+        self._inputs: dict[str, str] = {}
+        """The input that stood in the start of a tool's block: it counts where no piece of it follows."""
+
+    @property
+    def stopped(self) -> bool:
+        """See `Decoder.stopped`."""
+        return self.complete or self._reasons.finish is not None
+
+    def pieces(self, read: bytes) -> Iterator[Piece]:
+        """See `Decoder.pieces`."""
+        for data in self._events.feed(read) if read else self._events.rest():
+            if data.strip() == b"[DONE]":
+                self.complete = True
+            elif not self.complete:
+                yield from unspoiled(self, self._event, data, self._peer)
+        if not read:
+            yield from self._open_inputs()
+
+    def finished(self) -> Finished:
+        """See `Decoder.finished`."""
+        self._calls.check()
+        reason = self._calls.why(self._reasons.finish or Finish.STOP)
+        return Finished(reason, self._usage.counts(), self._state.written())
+
+    def _event(self, event: dict[str, Any]) -> Iterator[Piece]:
+        index = str(event.get("index"))
+        match event.get("type"):
+            case "content_block_start":
+                yield from self._begun(index, object_of(event, "content_block"))
+            case "content_block_delta":
+                yield from self._delta(index, object_of(event, "delta"))
+            case "content_block_stop":
+                yield from self._ended(index)
+            case "message_start":
+                yield from self._message(object_of(event, "message"))
+            case "message_delta":
+                self._usage.take(event.get("usage"))
+                self._stop(object_of(event, "delta"))
+            case "message_stop":
+                yield from self._open_inputs()
+                self.complete = True
+            case "message":
+                yield from self._message(event)
+                self.complete = True
+            case _ if event.get("error") or text_of(event, "message", "detail"):
+                raise self._peer.reported(event)
+
+    def _message(self, message: Mapping[str, Any]) -> Iterator[Piece]:
+        """Take the head of a message, or a whole one."""
+        self._usage.take(message.get("usage"))
+        content = message.get("content")
+        for place, block in enumerate(content if isinstance(content, list) else []):
+            if isinstance(block, dict):
+                yield from self._begun(str(place), block)
+                yield from self._ended(str(place))
+        self._stop(message)
+
+    def _begun(self, index: str, block: Mapping[str, Any]) -> Iterator[Piece]:
+        match block.get("type"):
+            case "tool_use":
+                self._inputs[index] = arguments_text(block.get("input") or None)
+                self._state.called()
+                yield from self._calls.take(index, text_of(block, "id"), text_of(block, "name"))
+            case "thinking" | "redacted_thinking":
+                self._state.begin(block)
+                if thinking := text_of(block, "thinking"):
+                    yield ContentKind.REASONING, thinking
+            case "text":
+                yield from self._text(text_of(block, "text"))
+
+    def _delta(self, index: str, delta: Mapping[str, Any]) -> Iterator[Piece]:
+        if thinking := text_of(delta, "thinking"):
+            self._state.think(thinking)
+            yield ContentKind.REASONING, thinking
+        if signature := text_of(delta, "signature"):
+            self._state.sign(signature)
+        yield from self._text(text_of(delta, "text"))
+        if index in self._inputs and (arguments := text_of(delta, "partial_json")):
+            self._inputs[index] = ""
+            yield from self._calls.take(index, "", "", arguments)
+
+    def _text(self, text: str) -> Iterator[Piece]:
+        if text:
+            self._state.say(text)
+            yield ContentKind.TEXT, text
+
+    def _ended(self, index: str) -> Iterator[Piece]:
+        if arguments := self._inputs.pop(index, ""):
+            yield from self._calls.take(index, "", "", arguments)
+
+    def _open_inputs(self) -> Iterator[Piece]:
+        for index in list(self._inputs):
+            yield from self._ended(index)
+
+    def _stop(self, message: Mapping[str, Any]) -> None:
+        words = text_of(object_of(message, "stop_details"), "explanation")
+        self._reasons.take(said_of(message, "stop_reason"), words)

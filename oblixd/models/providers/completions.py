@@ -1,0 +1,196 @@
+"""Reads chat completions as OpenAI and the servers that follow it write them.
+
+What they agree on is little more than `choices`: text comes as a text, as a list of blocks or as an
+object, in `delta`, in `message` or in `text`, in pieces, in one event or as one document; reasoning
+has half a dozen names. Everything that is read of a chunk is read here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from oblixd.models.base import ContentKind, Finish, Finished
+from oblixd.models.http.response import EventSplitter
+from oblixd.models.http.server import ServerErrors
+from oblixd.models.providers.finish_reasons import FinishReasons, said_of
+from oblixd.models.providers.provider_state import CompletionState
+from oblixd.models.providers.token_usage import UsageReader
+from oblixd.models.streaming import (
+    Channel,
+    Piece,
+    ToolCallAssembler,
+    flat,
+    indexes,
+    object_of,
+    text_of,
+    unspoiled,
+)
+
+_REASONING = ("reasoning_content", "reasoning", "thinking", "reasoning_text", "thinking_content")
+"""What servers call the reasoning beside an answer. Some send the same under two of these names."""
+_THOUGHTS = {"thinking", "reasoning", "thought", "reasoning_text", "summary_text", "thinking_delta"}
+"""Types of blocks of content that hold reasoning."""
+_ERRORS = ("detail", "details", "errors", "error_msg", "error_message", "errorMessage", "message", "msg")
+"""Where an error is that comes without the name of one."""
+_CALLS = {"tool_calls", "function_call"}
+
+
+class CompletionDecoder:
+    """Reads server-sent chunks, or one document: content, a finish reason, counts, [DONE]."""
+
+    def __init__(self, peer: ServerErrors) -> None:
+        self.complete = False
+        self._peer = peer
+        self._events = EventSplitter()
+        self._reasons = FinishReasons(peer)
+        self._calls = ToolCallAssembler(peer)
+        self._usage = UsageReader()
+        self._state = CompletionState()
+        self._spoken = _Spoken()
+        self._refused = False
+
+    @property
+    def stopped(self) -> bool:
+        """See `Decoder.stopped`."""
+        return self._reasons.finish is not None
+
+    def pieces(self, read: bytes) -> Iterator[Piece]:
+        """See `Decoder.pieces`."""
+        for data in self._events.feed(read) if read else self._events.rest():
+            if data.strip() == b"[DONE]":
+                self.complete = True
+            elif not self.complete:
+                yield from unspoiled(self, self._chunk, data, self._peer)
+
+    def finished(self) -> Finished:
+        """See `Decoder.finished`."""
+        self._calls.check()
+        reason = self._calls.why(self._reasons.finish or Finish.STOP)
+        if self._refused and reason is Finish.STOP:
+            reason = Finish.CONTENT_FILTER
+        return Finished(reason, self._usage.counts(), self._state.written(self._calls.extras()))
+
+    def _chunk(self, chunk: dict[str, Any]) -> Iterator[Piece]:
+        self._usage.take(chunk.get("usage"))
+        self._usage.take(object_of(chunk, "x_groq").get("usage"))
+        if self._is_error(chunk):
+            raise self._peer.reported(chunk)
+        choices = chunk.get("choices")
+        # A failure of one choice names itself there; of several choices the first is the answer.
+        if isinstance(choices, list) and choices and isinstance(choices[0], dict):
+            yield from self._choice(choices[0])
+            if chunk.get("object") == "chat.completion" and "delta" not in choices[0]:
+                self.complete = True
+        if not self._usage.counts().output_tokens:
+            self._usage.take(chunk.get("timings"))
+
+    def _is_error(self, chunk: Mapping[str, Any]) -> bool:
+        if chunk.get("error") or "error" in (chunk.get("object"), chunk.get("type")):
+            return True
+        return not chunk.get("choices") and any(chunk.get(key) for key in _ERRORS)
+
+    def _choice(self, choice: dict[str, Any]) -> Iterator[Piece]:
+        self._usage.take(choice.get("usage"))
+        delta, message = object_of(choice, "delta"), object_of(choice, "message")
+        if delta:
+            yield from self._spoken.noted(self._content(delta))
+        if message:
+            yield from self._message(message)
+        elif text := text_of(choice, "text"):
+            yield ContentKind.TEXT, text
+        if error := choice.get("error"):
+            raise self._peer.reported({"error": error})
+        details = object_of(choice, "finish_details")
+        words = text_of(choice, "finish_message", "finishMessage")
+        self._reasons.take(said_of(choice, "finish_reason", "finishReason") or details.get("type"), words)
+
+    def _message(self, message: Mapping[str, Any]) -> Iterator[Piece]:
+        """Take a message: the whole answer, a piece of it, or all of it up to here. Calls come in one."""
+        if self._calls:
+            message = {key: value for key, value in message.items() if key not in _CALLS}
+        for channel, text in self._content(message):
+            if not isinstance(channel, ContentKind):
+                yield channel, text
+            elif new := self._spoken.new_of(channel, text):
+                yield channel, new
+
+    def _content(self, delta: Mapping[str, Any]) -> Iterator[Piece]:
+        yield from self._reasoning(delta)
+        yield from _blocks(delta.get("content"), ContentKind.TEXT)
+        if refusal := text_of(delta, "refusal"):
+            self._refused = True
+            yield ContentKind.TEXT, refusal
+        if transcript := text_of(object_of(delta, "audio"), "transcript"):
+            yield ContentKind.TEXT, transcript
+        if isinstance(calls := delta.get("tool_calls"), list):
+            yield from self._called([call for call in calls if isinstance(call, dict)])
+        elif isinstance(calls, dict):
+            yield from self._called([calls])
+        if function := object_of(delta, "function_call"):
+            yield from self._calls.take(
+                "function_call", "", text_of(function, "name"), function.get("arguments")
+            )
+
+    def _reasoning(self, delta: Mapping[str, Any]) -> Iterator[Piece]:
+        self._state.take(delta)
+        for name in _REASONING:
+            if reasoning := flat(delta.get(name)):
+                self._state.reasoning_field = self._state.reasoning_field or name
+                yield ContentKind.REASONING, reasoning
+                return
+        if reasoning := flat(delta.get("reasoning_details")):
+            yield ContentKind.REASONING, reasoning
+
+    def _called(self, calls: Sequence[dict[str, Any]]) -> Iterator[Piece]:
+        for piece, index in zip(calls, indexes(calls), strict=True):
+            function = object_of(piece, "function") or piece
+            yield from self._calls.take(
+                index,
+                text_of(piece, "id"),
+                text_of(function, "name"),
+                function.get("arguments"),
+                self._state.extra_of(piece),
+            )
+
+
+class _Spoken:
+    """Tells what is new where a server sends `message` beside `delta`, or in its place.
+
+    A message behind deltas repeats them. Without any, some send the pieces of an answer that way, others
+    all of it up to there each time: the second shows which, as it begins with the first or does not.
+    """
+
+    def __init__(self) -> None:
+        self._said: dict[Channel, list[str]] = {}
+        self._grows: bool | None = None
+
+    def noted(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
+        """Give the pieces of a delta, and remember them."""
+        for channel, text in pieces:
+            self._grows = True
+            self._said.setdefault(channel, []).append(text)
+            yield channel, text
+
+    def new_of(self, kind: ContentKind, text: str) -> str:
+        """Give what a message says that was not said before."""
+        said = "".join(self._said.get(kind, ()))
+        if said and self._grows is None:
+            self._grows = text.startswith(said)
+        new = text
+        if said and self._grows:
+            new = text.removeprefix(said) if text.startswith(said) else ""
+        self._said[kind] = [said, new]
+        return new
+
+
+def _blocks(content: object, kind: ContentKind) -> Iterator[Piece]:
+    """Give the text of content: a text, an object, or a list of blocks of text and of reasoning."""
+    if isinstance(content, str):
+        if content:
+            yield kind, content
+        return
+    for block in content if isinstance(content, list) else [content]:
+        named = block.get("type") if isinstance(block, dict) else None
+        if text := flat(block):
+            yield (ContentKind.REASONING if named in _THOUGHTS else kind), text

@@ -1,0 +1,370 @@
+"""Reads a model's streamed answer: what all wire formats have in common.
+
+A provider brings a `Decoder` for its format; `answer` drives it over the HTTP
+seam and holds the rules of every stream: what arrives together leaves
+together, and an answer without its terminal signal is a failure.
+
+Tool calls as answers stream them: told apart, named once, each with an id.
+
+Servers tell the calls of one answer apart by index, by id, by name, or by none of them, and
+write arguments as text in pieces, as one text, or as an object. The rules, each after a report
+of users: another id or another name begins another call, and so does a name behind arguments
+that are whole; a piece with neither goes on with the call of its index, else with the last one.
+What fits none of them is a failure: half of one call and half of another is never made a third.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Protocol
+
+from oblixd.models.base import Content, ContentKind, Finish, Finished, ModelError, ToolCall
+from oblixd.models.egress import Egress
+from oblixd.models.http.client import HttpClient
+from oblixd.models.http.response import LONGEST_LINE, TooLongError
+from oblixd.models.http.server import ServerErrors
+
+if TYPE_CHECKING:
+    from oblixd.models.http.response import Response
+
+AFTER_STOP_S = 5.0
+"""How long the counts are waited for once the model said why it stopped."""
+
+_BLOCK_TEXTS = ("text", "thinking", "reasoning", "content", "refusal", "value", "summary", "transcript")
+"""Where the text of a block is, the most usual first."""
+_SILENT = {"reference", "image_url", "document_url", "tool_reference", "file", "redacted_thinking"}
+"""Types of blocks of content that hold no words of the model's."""
+_DEEPEST = 5
+"""Levels of blocks in blocks that text is looked for in."""
+
+Channel = ContentKind | ToolCall
+"""What a piece goes on with: the text, the reasoning, or the arguments of a tool call."""
+Piece = tuple[Channel, str]
+
+
+class Decoder(Protocol):
+    """Reads one answer in one wire format."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the format's last word was read: nothing more will come."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the model said why it stopped. Its text is whole, though the stream may go on."""
+
+    def pieces(self, read: bytes) -> Iterator[Piece]:
+        """Take a read and give its content; nothing read means that the stream ended. Raises ModelError."""
+
+    def finished(self) -> Finished:
+        """Give the terminal signal, once `stopped` or `complete`. Raises ModelError: it is no good end."""
+
+
+async def answer(
+    http: HttpClient, path: str, body: Mapping[str, Any], decoder: Decoder, egress: Egress
+) -> AsyncGenerator[Content | Finished, None]:
+    """Post a request and yield the answer, as `Connection.stream` promises it."""
+    peer, speech = http.server.peer, Speech()
+    async with http.send(path, body, egress) as reply:
+        if reply.status != HTTPStatus.OK:
+            url = http.server.base_url + path
+            raise peer.answered(reply.status, reply.headers, await reply.excerpt(), url)
+        if reply.is_web_page:
+            raise peer.broken("it sent a web page, so the endpoint is wrong or a portal is in between")
+        while not decoder.complete:
+            read = await _read(reply, decoder)
+            contents, failure = gather(decoder.pieces(read), peer)
+            if contents:
+                reply.progress()
+            for content in speech.worded(contents):
+                yield content
+            if failure is not None and not decoder.stopped:
+                raise failure
+            if failure is not None or not read:
+                break
+        if not (decoder.complete or decoder.stopped):
+            raise peer.broken("it ended without saying that it was done")
+        finished = decoder.finished()
+        speech.check(finished.reason, peer)
+        reply.complete = True
+        yield finished
+
+
+class Speech:
+    """Holds back what is no word yet, and knows whether there was one: an answer of blanks is none."""
+
+    def __init__(self) -> None:
+        self._blanks = ""
+        self._spoke = False
+
+    def worded(self, contents: list[Content]) -> Iterator[Content]:
+        """Give these without blanks at the answer's beginning, which come with its first word."""
+        for content in contents:
+            if content.kind is ContentKind.REASONING or self._spoke:
+                yield content
+            elif content.kind is ContentKind.TEXT and not content.text.strip():
+                self._blanks += content.text
+            else:
+                self._spoke = True
+                if content.kind is ContentKind.TEXT and self._blanks:
+                    content = replace(content, text=self._blanks + content.text)  # noqa: PLW2901
+                yield content
+
+    def check(self, reason: Finish, peer: ServerErrors) -> None:
+        """Raise ModelError where the answer ended without a word. What a filter took away had its reason."""
+        if self._spoke or reason is Finish.CONTENT_FILTER:
+            return
+        raise peer.empty(is_cut=reason is Finish.LENGTH)
+
+
+def unspoiled(
+    decoder: Decoder, take: Callable[[dict[str, Any]], Iterator[Piece]], data: bytes, peer: ServerErrors
+) -> Iterator[Piece]:
+    """Give the pieces of an event. Behind the reason for the end nothing is a failure any more."""
+    was_stopped = decoder.stopped
+    try:
+        yield from take(read_object(data, peer))
+    except ModelError:
+        if not was_stopped:
+            raise
+
+
+def gather(pieces: Iterator[Piece], peer: ServerErrors) -> tuple[list[Content], ModelError | None]:
+    """Join neighbouring pieces of one channel. A failure comes after what came before it."""
+    runs: list[tuple[Channel, list[str]]] = []
+    failure = None
+    try:
+        for channel, text in pieces:
+            if not runs or runs[-1][0] is not channel:
+                runs.append((channel, []))
+            runs[-1][1].append(text)
+    except TooLongError:
+        failure = peer.broken(f"a single piece of it is longer than {LONGEST_LINE} bytes")
+    except ModelError as error:
+        failure = error
+    return [_content(channel, _sound("".join(texts))) for channel, texts in runs], failure
+
+
+def read_object(data: bytes, peer: ServerErrors) -> dict[str, Any]:
+    """Read one JSON object off the wire. Bytes that are no UTF-8 become U+FFFD. Raises ModelError."""
+    try:
+        value = json.loads(data.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        value = None
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]  # Google's servers wrap an error so.
+    if not isinstance(value, dict):
+        raise peer.broken(f"it sent what is not a JSON object ({_start(data)})")
+    return value
+
+
+def text_of(holder: Mapping[str, Any], *keys: str) -> str:
+    """Give the first of these that is a text and not empty."""
+    return next((text for key in keys if isinstance(text := holder.get(key), str) and text), "")
+
+
+def flat(value: object, depth: int = _DEEPEST) -> str:
+    """Give all text of a text, a block, or a list of them."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and depth:
+        return "".join(flat(one, depth - 1) for one in value)
+    if not isinstance(value, dict) or not depth or value.get("type") in _SILENT:
+        return ""
+    return next((text for key in _BLOCK_TEXTS if (text := flat(value.get(key), depth - 1))), "")
+
+
+def object_of(holder: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Give an object, or an empty one where there is none."""
+    value = holder.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _content(channel: Channel, text: str) -> Content:
+    if isinstance(channel, ToolCall):
+        return Content(ContentKind.TOOL_CALL, text, channel)
+    return Content(channel, text)
+
+
+async def _read(reply: Response, decoder: Decoder) -> bytes:
+    if not decoder.stopped:
+        return await reply.read()
+    reply.hurry(AFTER_STOP_S)
+    try:
+        return await reply.read()
+    except ModelError:
+        # The model's text is whole: what failed is only the counts that follow it.
+        return b""
+
+
+def _sound(text: str) -> str:
+    """Replace half characters: JSON can write them, nothing else can hold them."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _start(data: bytes) -> str:
+    return repr(data[:60].decode("utf-8", "replace"))
+
+
+_NO_IDS = {"", "null", "none"}
+"""Mistral's SDK writes a missing id as the text null."""
+
+
+@dataclass(slots=True, eq=False)
+class _Call:
+    """A call as far as it has come."""
+
+    index: str | None
+    call_id: str
+    name: str = ""
+    text: str = ""
+    """Its arguments so far."""
+    made: ToolCall | None = None
+    """None: it is not named yet, and its arguments wait."""
+    extra: dict[str, Any] = field(default_factory=dict)
+    """What else its server wrote about it."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its arguments are a whole JSON object."""
+        if not self.text.rstrip().endswith("}"):
+            return False
+        try:
+            return isinstance(json.loads(self.text), dict)
+        except (ValueError, RecursionError):
+            return False
+
+
+class ToolCallAssembler:
+    """The tool calls of one answer."""
+
+    def __init__(self, peer: ServerErrors) -> None:
+        self._peer = peer
+        self._calls: list[_Call] = []
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def take(
+        self,
+        index: object,
+        call_id: str,
+        name: str,
+        arguments: object = "",
+        extra: Mapping[str, Any] | None = None,
+    ) -> Iterator[tuple[ToolCall, str]]:
+        """Take a piece of a call, and give what can be told of it: the call and more of its arguments.
+
+        Nothing is given before the call is named. The first that is given may have no
+        arguments. `index` is None where the server gives none. Raises ModelError.
+        """
+        call_id = "" if call_id.lower() in _NO_IDS else call_id
+        text = arguments_text(arguments)
+        call = self._call_of(None if index is None else str(index), call_id, name, text)
+        if call_id and call.call_id == call_id and text and call.text == text and call.is_whole:
+            return  # The server repeats at the end what it streamed before.
+        call.call_id = call.call_id or call_id
+        call.extra.update(extra or {})
+        call.text += text
+        if call.made is not None:
+            if text:
+                yield call.made, text
+        elif name:
+            call.name = name
+            call.made = ToolCall(self._unique(call), name)
+            yield call.made, call.text
+
+    def check(self) -> None:
+        """Raise ModelError where the answer ended in a call that was never named, or in two that are one."""
+        if any(call.made is None for call in self._calls):
+            raise self._peer.broken("it calls a tool and does not say which")
+        if any(_is_several(call.text) for call in self._calls):
+            raise self._unclear("the arguments of two calls came as those of one")
+
+    def why(self, reason: Finish) -> Finish:
+        """Give why the answer ended: servers that call tools may say only that they stopped.
+
+        Raises ModelError where it ended to call a tool, and there is no call.
+        """
+        if reason is Finish.TOOL_CALLS and not self._calls:
+            raise self._peer.broken("it says that it calls a tool, and there is no call")
+        return Finish.TOOL_CALLS if self._calls and reason is Finish.STOP else reason
+
+    def extras(self) -> dict[str, dict[str, Any]]:
+        """Give what else the server wrote about each call, by our id of it."""
+        return {call.made.call_id: call.extra for call in self._calls if call.made and call.extra}
+
+    def _call_of(self, index: str | None, call_id: str, name: str, text: str) -> _Call:
+        call = self._going_on(index, call_id)
+        if call is None or self._is_another(call, index, call_id, name, text):
+            call = _Call(index, call_id)
+            self._calls.append(call)
+        return call
+
+    def _going_on(self, index: str | None, call_id: str) -> _Call | None:
+        """The call that a piece goes on with, by its index, else by its id, else the last one."""
+        here = [call for call in self._calls if index is None or call.index in (None, index)]
+        named = [call for call in here if call_id and call.call_id == call_id]
+        if named:
+            return named[-1]
+        return here[-1] if here else None
+
+    def _is_another(self, call: _Call, index: str | None, call_id: str, name: str, text: str) -> bool:
+        """Whether a piece begins another call than this one. Raises ModelError where that can't be told."""
+        if call_id and call.call_id and call_id != call.call_id:
+            # Some servers make up a new id for every piece of one call: then only its index tells.
+            return bool(name) or index is None or call.is_whole
+        if call.made is None or not name or (name == call.name and not text.strip()):
+            return self._goes_on(call, index, call_id, text)
+        if name == call.name and (call_id or not call.is_whole):
+            return self._goes_on(call, index, call_id, text)
+        if not call.is_whole:
+            raise self._unclear("a call begins before the arguments of the one before it are whole")
+        return True
+
+    def _goes_on(self, call: _Call, index: str | None, call_id: str, text: str) -> bool:
+        """Give False: the piece belongs to this call. Raises ModelError where it may as well be another's."""
+        if text.lstrip().startswith("{") and text != call.text and call.is_whole:
+            raise self._unclear("the arguments of two calls came as those of one")
+        begun = [one for one in self._calls if one is not call and one.text and not one.is_whole]
+        if index is None and not call_id and begun:
+            raise self._unclear("a piece of a call does not say of which")
+        return False
+
+    def _unclear(self, why: str) -> ModelError:
+        return self._peer.broken(f"its tool calls can't be told apart: {why}")
+
+    def _unique(self, call: _Call) -> str:
+        taken = {one.made.call_id for one in self._calls if one.made is not None}
+        if call.call_id and call.call_id not in taken:
+            return call.call_id
+        # Unlike any other: the conversation may go on at a server that wants its ids unique.
+        return f"call_{secrets.token_hex(12)}"
+
+
+def indexes(pieces: Sequence[Mapping[str, Any]]) -> list[str | None]:
+    """Tell the pieces of one event apart: by the index that each has, else by its place beside the others."""
+    given = [None if piece.get("index") is None else str(piece["index"]) for piece in pieces]
+    if len(pieces) == 1 or len({*given} - {None}) == len(pieces):
+        return given
+    return [f"{index or 0}.{place}" for place, index in enumerate(given)]
+
+
+def _is_several(text: str) -> bool:
+    """Whether a text holds one JSON object behind another."""
+    try:
+        _, end = json.JSONDecoder().raw_decode(text.lstrip())
+    except (ValueError, RecursionError):
+        return False
+    return text.lstrip()[end:].lstrip().startswith("{")
+
+
+def arguments_text(arguments: object) -> str:
+    """Give arguments as JSON text, which is how most servers write them; some write the object itself."""
+    if arguments is None:
+        return ""
+    return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)

@@ -1,0 +1,175 @@
+"""One endpoint that is watched: evidence of requests and of probes comes together here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+
+from oblixd import background
+from oblixd.monitor.network.endpoint import Endpoint
+from oblixd.monitor.network.probe import ProbeError, Prober, Target
+from oblixd.monitor.network.routes import ANYWHERE, Way, way_to
+from oblixd.monitor.snapshot import Connectivity
+
+LEFT_S = 3.0
+"""A way that is gone for so long will not come back in time for what was under way on it."""
+NO_WAY = "this machine has no network connection that leads there"
+UNCONNECTED = {
+    "refused": "nothing listens there",
+    "dns": "its name could not be looked up",
+    "tls": "its certificate is not valid for it, or TLS failed: a captive portal or a proxy",
+    "connect_timeout": "no connection came about in time",
+    "unreachable": "no connection came about",
+}
+"""The failures of requests that did not reach their server."""
+BARRED = {
+    "elsewhere": "something else answers in its place, as a captive portal does",
+    "garbled": "what answers there does not speak HTTP",
+}
+"""The failures of requests that reached somebody else. Over https nobody else can pose as the server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a real request, or the opening of a connection for one, experienced."""
+
+    connect_ms: float | None
+    """What opening a connection took, TLS included. None: a kept one was used, or none came about."""
+    first_byte_ms: float | None
+    """From the request to the head of its answer. None: none came."""
+    failure: str = ""
+    """A key of `UNCONNECTED` or `BARRED`, or what else went wrong with the server. Empty: nothing."""
+    body_bytes: int = 0
+    """Of a body that came as fast as the network carried it. 0 where it came as it was written."""
+    body_s: float = 0.0
+
+
+def clock_s() -> float:
+    """Seconds that never go back and, where the system has such a clock, count while it is suspended."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if clock is None else time.clock_gettime(clock)
+
+
+class EndpointMonitor:
+    """Belongs to one event loop. Calls `on_change` when it becomes reachable, unreachable or unknown."""
+
+    def __init__(
+        self,
+        origin: str,
+        target: Target,
+        prober: Prober,
+        *,
+        check_interval_s: float,
+        on_change: Callable[[EndpointMonitor], None],
+        on_left: Callable[[EndpointMonitor], Awaitable[None]],
+    ) -> None:
+        self.origin = origin
+        self.target = target
+        self.endpoint = Endpoint(check_interval_s)
+        self._prober = prober
+        self._on_change = on_change
+        self._on_left = on_left
+        self._leaving: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
+
+    def view(self) -> Connectivity:
+        """What is known now."""
+        return self.endpoint.view(clock_s())
+
+    def observe(self, seen: Seen) -> None:
+        """Take what a real request experienced, and look where it failed."""
+        with self._telling():
+            self._take(clock_s(), seen)
+        if seen.failure:
+            self.look()
+
+    def check_way(self) -> bool:
+        """Ask the system for the way there. Gives whether there is one; on a new one nothing is known yet."""
+        before, way = self.endpoint.way, way_to(self._prober.names.known(self.target.host) or ANYWHERE)
+        if before is not None and way != before:
+            self._leave(before)
+        with self._telling():
+            if way is None:
+                self.endpoint.cut(clock_s(), NO_WAY)
+            elif way != self.endpoint.way:
+                self.endpoint.forget(way)
+        return way is not None
+
+    def forget(self) -> None:
+        """Begin anew on the same way."""
+        with self._telling():
+            self.endpoint.forget(self.endpoint.way)
+
+    def look_if_due(self) -> None:
+        """Probe where it is time for that."""
+        if self.endpoint.due_s() <= clock_s():
+            self.look()
+
+    def look(self, *, anew: bool = False) -> None:
+        """Probe now. A look that is going on is enough, but for `anew`: it takes another way."""
+        if anew and self._looking is not None:
+            self._looking.cancel()
+        elif self._looking is not None and not self._looking.done():
+            return
+        self._looking = background.begin(self._look(), f"look at {self.origin}")
+
+    async def close(self) -> None:
+        """Stop looking."""
+        tasks = [task for task in (self._looking, self._leaving) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _leave(self, way: Way) -> None:
+        """Tell that what goes that way is lost, unless it comes back soon."""
+        if self._leaving is None or self._leaving.done():
+            self._leaving = background.begin(self._left(way), f"leave {way.interface}")
+
+    async def _left(self, way: Way) -> None:
+        await asyncio.sleep(LEFT_S)
+        if self.endpoint.way != way:
+            await self._on_left(self)
+
+    async def _look(self) -> None:
+        while self.check_way():
+            await self._attempt()
+            # One failure is confirmed by a second attempt at once.
+            if not self.endpoint.is_in_doubt:
+                return
+
+    async def _attempt(self) -> None:
+        way = self.endpoint.way
+        try:
+            took_ms = await self._prober.look(self.target)
+        except ProbeError as error:
+            # What was found on a way that is left says nothing of the new one.
+            if self.endpoint.way is way:
+                with self._telling():
+                    self.endpoint.failed(clock_s(), str(error))
+        else:
+            if self.endpoint.way is way:
+                with self._telling():
+                    self.endpoint.connected(clock_s(), took_ms)
+
+    def _take(self, now_s: float, seen: Seen) -> None:
+        if seen.failure in UNCONNECTED:
+            self.endpoint.failed(now_s, UNCONNECTED[seen.failure], is_real=True)
+            return
+        if seen.connect_ms is not None:
+            self.endpoint.connected(now_s, seen.connect_ms)
+        if seen.failure in BARRED and not self.target.is_tls:
+            self.endpoint.barred(now_s, BARRED[seen.failure])
+        elif not seen.failure and seen.first_byte_ms is not None:
+            self.endpoint.answered(now_s, seen.first_byte_ms)
+        self.endpoint.carried(now_s, seen.body_bytes, seen.body_s)
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        before = self.endpoint.reachable
+        yield
+        if self.endpoint.reachable is not before:
+            self._on_change(self)

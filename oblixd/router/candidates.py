@@ -1,0 +1,177 @@
+"""What routing is to know of a request and of each model that could take it.
+
+What executions know of a model at this moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from oblix.v1 import executions_pb2
+
+from oblixd.models import Hook, State, estimate
+from oblixd.monitor import Snapshot
+from oblixd.router.cooldown import Cooldowns
+from oblixd.router.pricing import price_of
+from oblixd.router.speeds import Speeds
+from oblixd.routing import Candidate, Location, Needs, NetworkState
+from oblixd.scheduling import ModelSlots
+from oblixd.usage import Price as OwnPrice
+
+ANSWER_TOKENS = 500
+"""How long an answer is taken to be, for its price and its time, where the request sets no max_tokens."""
+_TARGETS = {"local_cpu": "local", "local_gpu": "local"}
+"""The documented targets of agents that mean the same here."""
+
+
+class Price(Protocol):
+    """What a model takes for so many tokens of prompt and of answer; None where its price is not known."""
+
+    def __call__(
+        self, model: str, input_tokens: int, output_tokens: int, /, *, is_local: bool, own: OwnPrice | None
+    ) -> float | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much a request makes a model read and write, in tokens."""
+
+    prompt: int
+    answer: int
+
+
+def key(hook: Hook) -> str:
+    """What a hook is called in a decision: a configured model has no handle."""
+    return hook.handle or hook.id
+
+
+def needs_of(
+    request: executions_pb2.ExecuteRequest, hooks: Sequence[Hook], local_only: bool, deadline_s: float | None
+) -> Needs:
+    """What the request asks for. `local_only` is what it, its session or both say; `deadline_s`: seconds that
+    are left of its time. A pin by an alias of one of the hooks is a pin of that model."""
+    agent, target = _favour(request)
+    return Needs(
+        local_only=local_only,
+        pin=_pinned(request.model, hooks),
+        tools=bool(request.tools),
+        images=any(part.HasField("image") for message in request.input for part in message.parts),
+        deadline_s=deadline_s,
+        target=target,
+        agent=agent,
+    )
+
+
+def _pinned(wanted: str, hooks: Sequence[Hook]) -> str:
+    named = (hook.id for hook in hooks if wanted in hook.spec.options.aliases)
+    return next(named, wanted)
+
+
+def size_of(request: executions_pb2.ExecuteRequest, prompt_tokens: int | None) -> Size:
+    """`prompt_tokens` None: the input alone, estimated."""
+    given = request.options.max_tokens if request.options.HasField("max_tokens") else ANSWER_TOKENS
+    prompt = sum(map(estimate, request.input)) if prompt_tokens is None else prompt_tokens
+    return Size(prompt, given)
+
+
+def _favour(request: executions_pb2.ExecuteRequest) -> tuple[str, str]:
+    """The first agent that favours a target, and the target; empty where none does."""
+    for check in request.agent_checks:
+        target = check.result.fields["target"].string_value if "target" in check.result.fields else ""
+        target = _TARGETS.get(target, target)
+        if target in {"local", "cloud"} or ":" in target:
+            return check.agent, target
+    return "", ""
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateBuilder:
+    """The parts of the daemon that know something of a model."""
+
+    cooldowns: Cooldowns
+    slots: ModelSlots
+    speeds: Speeds
+    price: Price
+
+    def candidate(
+        self, hook: Hook, size: Size, network: NetworkState, too_short: Callable[[Hook], bool] | None
+    ) -> Candidate:
+        """All that is known of a model now. Asks nobody."""
+        connection, status = hook.connection, hook.connection.status()
+        location = Location(connection.location.value)
+        waiting, is_full = self.slots.waiting(hook.backend), self.slots.is_full(hook.backend)
+        why = self._unavailable(hook)
+        return Candidate(
+            key=key(hook),
+            model=hook.id,
+            location=location,
+            available=not why,
+            unavailable_reason=why,
+            network=network,
+            waiting=waiting,
+            waiting_limit=waiting if is_full else None,
+            ahead=self._ahead(hook),
+            memory_bytes=(connection.memory_bytes or None) if status.state is State.IDLE else None,
+            context_window=connection.context_window,
+            fits=None if too_short is None else not too_short(hook),
+            has_tools=_has(hook, "tools"),
+            has_images=_has(hook, "images"),
+            is_free=self._cost(hook, Size(1, 1)) == 0,
+            cost=self._cost(hook, size),
+            seconds=self.speeds.estimate(hook.backend, size.prompt, size.answer),
+        )
+
+    def _cost(self, hook: Hook, size: Size) -> float | None:
+        is_local = hook.connection.location.value == Location.LOCAL.value
+        return self.price(hook.id, size.prompt, size.answer, is_local=is_local, own=price_of(hook))
+
+    def _unavailable(self, hook: Hook) -> str:
+        """Why it can't answer just now; empty where it can."""
+        status = hook.connection.status()
+        if status.state is State.UNAVAILABLE:
+            return status.reason or "It can't answer just now."
+        if cooling := self.cooldowns.of(key(hook)):
+            return f"It cools down for {cooling.left_s:.0f} s more, after failures: {cooling.why}"
+        if (limited_s := hook.connection.limited_s) > 0:
+            return f"Its server's rate limit lets nothing through for {limited_s:.0f} s more."
+        return ""
+
+    def _ahead(self, hook: Hook) -> int:
+        """Prompts that have to end before one that comes now could begin."""
+        limit = hook.connection.max_running
+        if limit is None:
+            return 0
+        taken = self.slots.running(hook.backend) + self.slots.waiting(hook.backend)
+        return max(0, taken + 1 - limit)
+
+
+def _has(hook: Hook, feature: str) -> bool | None:
+    features = hook.connection.features
+    return feature in features if features else None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStats:
+    """A model's queue and speed."""
+
+    queued: int
+    """Prompts that wait for a place at it."""
+    tokens_per_second: float
+    """Of the answers it gave lately. 0: not known."""
+    time_to_first_token_s: float | None
+    """Of its last answer. None: there was none lately."""
+    cut_off: str
+    """Why its server can't be reached, as the network showed. Empty: it can, or that is not known."""
+
+
+def model_stats(hook: Hook, slots: ModelSlots, speeds: Speeds, now: Snapshot) -> ModelStats:
+    """Of the model at its server, whoever hooked it."""
+    way = now.endpoints.get(hook.connection.origin)
+    return ModelStats(
+        cut_off=way.reason or "It can't be reached." if way is not None and way.reachable is False else "",
+        queued=slots.waiting(hook.backend),
+        tokens_per_second=speeds.tokens_per_second(hook.backend) or 0.0,
+        time_to_first_token_s=speeds.last_first_token_s(hook.backend),
+    )

@@ -1,0 +1,63 @@
+"""Routing's decision in the contract's words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from oblix.v1 import routing_pb2
+
+from oblixd.models import Hook
+from oblixd.router.candidates import key
+from oblixd.routing import ConnectivityState, Decision, Location, Reading, ResourceState, Verdict
+
+LOCATION = {Location.LOCAL: routing_pb2.LOCATION_LOCAL, Location.CLOUD: routing_pb2.LOCATION_CLOUD}
+RESOURCES = {
+    ResourceState.UNKNOWN: routing_pb2.RESOURCE_STATE_UNSPECIFIED,
+    ResourceState.AVAILABLE: routing_pb2.RESOURCE_STATE_AVAILABLE,
+    ResourceState.CONSTRAINED: routing_pb2.RESOURCE_STATE_CONSTRAINED,
+    ResourceState.CRITICAL: routing_pb2.RESOURCE_STATE_CRITICAL,
+}
+CONNECTIVITY = {
+    ConnectivityState.UNKNOWN: routing_pb2.CONNECTIVITY_STATE_UNSPECIFIED,
+    ConnectivityState.OPTIMAL: routing_pb2.CONNECTIVITY_STATE_OPTIMAL,
+    ConnectivityState.DEGRADED: routing_pb2.CONNECTIVITY_STATE_DEGRADED,
+    ConnectivityState.DISCONNECTED: routing_pb2.CONNECTIVITY_STATE_DISCONNECTED,
+}
+
+
+def to_wire(decision: Decision, hooks: Sequence[Hook]) -> routing_pb2.RoutingDecision:
+    """The decision as the contract tells it."""
+    handles = {key(hook): hook.handle for hook in hooks}
+    return routing_pb2.RoutingDecision(
+        model=decision.ranked[0].model if decision.ranked and decision.ranked[0].rank else "",
+        rule=decision.rule,
+        reason=decision.reason,
+        resource_state=RESOURCES[decision.machine.state],
+        resource_target=decision.resource_target,
+        connectivity_state=CONNECTIVITY[decision.network.state],
+        connectivity_target=decision.connectivity_target,
+        readings=[reading_to_wire(reading) for reading in decision.readings],
+        candidates=[_verdict(verdict, handles[verdict.key]) for verdict in decision.ranked],
+        policy=decision.policy,
+        policy_source=decision.policy_source,
+    )
+
+
+def reading_to_wire(reading: Reading) -> routing_pb2.Reading:
+    """A number that a decision is made on."""
+    result = routing_pb2.Reading(name=reading.name, value=reading.value, threshold=reading.threshold or 0.0)
+    if reading.age_s is not None:
+        result.age.FromMicroseconds(round(reading.age_s * 1e6))
+    return result
+
+
+def _verdict(verdict: Verdict, handle: str) -> routing_pb2.CandidateVerdict:
+    return routing_pb2.CandidateVerdict(
+        model=verdict.model,
+        handle=handle,
+        location=LOCATION[verdict.location],
+        rank=verdict.rank,
+        rule=verdict.rule,
+        reason=verdict.reason,
+        readings=[reading_to_wire(reading) for reading in verdict.readings],
+    )

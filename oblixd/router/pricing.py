@@ -1,0 +1,12 @@
+"""What a hooked model costs."""
+
+from __future__ import annotations
+
+from oblixd.models import Hook
+from oblixd.usage import Price
+
+
+def price_of(hook: Hook) -> Price | None:
+    """The price that a model was hooked with. None: the configuration's counts."""
+    own = hook.spec.options.price
+    return Price(own.input, own.output) if own else None

@@ -1,0 +1,1 @@
+"""Conversations changed afterwards: messages deleted, edited, left out, answered anew."""

@@ -1,0 +1,1 @@
+"""How sessions, messages and their indexes lie in the store."""

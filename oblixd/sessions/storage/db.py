@@ -1,0 +1,200 @@
+"""What every operation on conversations stands on: the store, what may be done in it, and the clock.
+
+Whole sessions, read in blocks: each block is one short read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from oblixd.errors import DataLossError
+from oblixd.sessions.storage.changes import Changes
+from oblixd.sessions.storage.headers import Entry, Headers
+from oblixd.sessions.storage.keys import SessionKey, now_us
+from oblixd.sessions.storage.messages import MessageTable, Versions
+from oblixd.sessions.storage.request_table import IdempotencyTable
+from oblixd.sessions.storage.schema import Tables, number_key, sequence_of
+from oblixd.sessions.validation import check_session_id
+from oblixd.store import DAMAGE, Store, Transaction
+from oblixd.store.v1 import records_pb2 as records
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class SessionDb:
+    """The conversations on disk."""
+
+    store: Store
+    tables: Tables
+    headers: Headers
+    message_table: MessageTable
+    versions: Versions
+    requests: IdempotencyTable
+    changes: Changes
+    clock: Callable[[], int]
+    """The wall clock in microseconds since 1970. May step back."""
+
+    @classmethod
+    def of(cls, store: Store, clock: Callable[[], int] = now_us) -> SessionDb:
+        """The conversations in an open store."""
+        tables = Tables.of(store)
+        headers = Headers(tables)
+        changes = Changes(store, tables, headers.history)
+        return cls(
+            store,
+            tables,
+            headers,
+            MessageTable(tables),
+            Versions(tables),
+            IdempotencyTable(tables),
+            changes,
+            clock,
+        )
+
+    @contextmanager
+    def read(self, ref: SessionKey) -> Iterator[Transaction]:
+        """A snapshot to read one session from. Damage is named as that session's."""
+        with _name_damage(ref.id), self.store.read() as txn:
+            yield txn
+
+    async def write(self, ref: SessionKey, operation: Callable[[Transaction], T]) -> T:
+        """Writes to one session. Damage is named as that session's."""
+        with _name_damage(ref.id):
+            return await self.store.write(operation)
+
+    def ref(self, session_id: str, field: str = "session_id") -> SessionKey:
+        """The session of an id, in a read of its own.
+
+        InvalidArgumentError where the id is malformed, NotFoundError where it is unknown.
+        """
+        check_session_id(session_id, field)
+        with _name_damage(session_id), self.store.read() as txn:
+            return self.headers.ref(txn, session_id)
+
+    def entry(self, session_id: str, field: str = "session_id") -> Entry:
+        """The session's records, in a read of their own. Errors as `ref`."""
+        check_session_id(session_id, field)
+        with _name_damage(session_id), self.store.read() as txn:
+            return self.headers.entry(txn, self.headers.ref(txn, session_id))
+
+    def begin_turn(
+        self,
+        txn: Transaction,
+        ref: SessionKey,
+        progress: records.ProgressRecord,
+        running: records.RunningTurn,
+        request: records.RequestRecord,
+    ) -> None:
+        """Keeps a place for the answer, and the request. The caller touches the session.
+
+        A version over 0 in `running`: the answer gets the place that stands there.
+        """
+        if not running.version:
+            running.answer_sequence = progress.next_sequence
+            progress.next_sequence += 1
+        request.answer_sequence = running.answer_sequence
+        self.requests.begin(txn, running.request_id, request)
+        progress.running.CopyFrom(running)
+        self.tables.running.put(txn, number_key(ref.number), b"")
+
+    def remove_messages(
+        self, txn: Transaction, ref: SessionKey, progress: records.ProgressRecord, sequences: Iterable[int]
+    ) -> int:
+        """Removes messages with their versions. Says how many there were. The caller touches the session."""
+        places = list(sequences)
+        for sequence in places:
+            self.versions.delete_all(txn, ref.number, sequence)
+        return self.message_table.remove(txn, ref.number, progress, places)
+
+    def end_turn(
+        self,
+        txn: Transaction,
+        ref: SessionKey,
+        progress: records.ProgressRecord,
+        record: records.MessageRecord | None,
+        ending: records.RequestRecord,
+    ) -> None:
+        """Writes the answer over its checkpoints and clears the running turn.
+
+        None: nothing of it came, and it leaves no answer; an answer that it was to replace comes back.
+
+        `ending` is what `requests.ending` makes.
+        """
+        sequence, version = progress.running.answer_sequence, progress.running.version
+        if record is None and version:
+            record = self.versions.take(txn, ref.number, sequence, version - 1)
+        elif version:
+            progress.revised += 1
+            self.remove_messages(txn, ref, progress, progress.running.replaced_results)
+        if self.message_table.delete(txn, ref.number, sequence):
+            progress.message_count -= 1
+        if record is None:
+            self.message_table.put_tombstone(txn, ref.number, sequence)
+        else:
+            self.message_table.put(txn, ref.number, sequence, record)
+            progress.message_count += 1
+        self.requests.end(txn, progress.running.request_id, ending)
+        progress.ClearField("running")
+        self.tables.running.delete(txn, number_key(ref.number))
+        self.headers.touch(txn, ref, progress, self.clock())
+
+
+@contextmanager
+def _name_damage(session_id: str) -> Iterator[None]:
+    """Says of damage whose it is: the tables know numbers only."""
+    try:
+        yield
+    except DataLossError as error:
+        raise damage_of(session_id, error) from error
+
+
+def damage_of(session_id: str, error: DataLossError) -> DataLossError:
+    """The error of a table, told as one of a session."""
+    table, key = error.metadata.get("table"), error.metadata.get("key")
+    if key is None:
+        return error
+    what = f"Message {sequence_of(bytes.fromhex(key))} of session" if table == "messages" else "Session"
+    return DataLossError(
+        error.reason,
+        f"{what} {session_id} is damaged on disk: at {key} in {table}, {DAMAGE[error.metadata['damage']]}. "
+        "It is not served. Restore the store from a backup, or delete the session.",
+        **error.metadata,
+        session_id=session_id,
+    )
+
+
+BLOCK_MESSAGES = 500
+BLOCK_BYTES = 2**20
+"""Where a block ends, so that the event loop is soon free again. A message alone may be larger."""
+
+
+def blocks(db: SessionDb, entry: Entry, end: int = 0) -> Iterator[list[tuple[int, bytes]]]:
+    """Sequences and serialised records of the messages that were there when `entry` was read.
+
+    `end`: only those before this sequence. NotFoundError where the session is deleted in between,
+    DataLossError where a record is damaged or missing.
+    """
+    at, end = 1, end or entry.progress.next_sequence
+    while True:
+        block = _block(db, entry, at, end)
+        if not block:
+            return
+        at = block[-1][0] + 1
+        yield block
+
+
+def _block(db: SessionDb, entry: Entry, at: int, end: int) -> list[tuple[int, bytes]]:
+    block: list[tuple[int, bytes]] = []
+    room = BLOCK_BYTES
+    with db.read(entry.ref) as txn:
+        progress = db.headers.progress(txn, entry.ref)
+        for sequence, payload in db.message_table.scan(txn, entry.number, progress, at, end):
+            room -= len(payload)
+            if len(block) == BLOCK_MESSAGES or (block and room < 0):
+                break
+            block.append((sequence, payload))
+    return block

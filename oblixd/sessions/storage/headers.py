@@ -1,0 +1,323 @@
+"""A session's records and the indexes over them, kept together inside one transaction.
+
+Where an import's sessions come from: what is here already is known by its source and its content.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from oblix.v1 import messages_pb2, sessions_pb2
+
+from oblixd.errors import AlreadyExistsError, DataLossError, NotFoundError
+from oblixd.sessions.storage.changes import History
+from oblixd.sessions.storage.index import SessionIndex, labels_of
+from oblixd.sessions.storage.keys import SessionKey, timestamp
+from oblixd.sessions.storage.schema import NUMBER_BYTES, Tables, number_key
+from oblixd.store import Transaction
+from oblixd.store.v1 import records_pb2 as records
+
+_HASH_BYTES = 32
+
+
+class _FramedHash:
+    """A hash over messages, each with its length."""
+
+    def __init__(self) -> None:
+        self._hash = blake2b(digest_size=_HASH_BYTES)
+
+    def add(self, message: messages_pb2.Message) -> None:
+        """The next message."""
+        self._add(message.SerializeToString(deterministic=True))
+
+    def digest(self) -> bytes:
+        """The hash of what was added."""
+        return self._hash.digest()
+
+    def _add(self, content: bytes) -> None:
+        self._hash.update(len(content).to_bytes(8, "big") + content)
+
+
+class ContentHash(_FramedHash):
+    """A hash over title, metadata, context and messages as they were sent."""
+
+    def __init__(self, session: sessions_pb2.Session) -> None:
+        super().__init__()
+        content = sessions_pb2.Session(
+            title=session.title, metadata=session.metadata, context=session.context
+        )
+        self._add(content.SerializeToString(deterministic=True))
+
+
+class ChainHash(_FramedHash):
+    """A hash over messages as they were sent, told after any of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+        """How many messages were added."""
+
+    def add(self, message: messages_pb2.Message) -> None:
+        """The next message."""
+        super().add(message)
+        self.count += 1
+
+
+def latest_key(source_id: str) -> bytes:
+    """Under what all sessions are found that imports made of a source, whatever it said."""
+    return blake2b(b"source " + source_id.encode(), digest_size=_HASH_BYTES).digest()
+
+
+def source_key(header: records.SessionRecord) -> bytes:
+    """Under what an import's session is found: its source's id and its content."""
+    return blake2b(header.source_hash + header.source_id.encode(), digest_size=_HASH_BYTES).digest()
+
+
+def source_keys(header: records.SessionRecord) -> list[bytes]:
+    """Under what a session is found by its source, if an import made it."""
+    if not header.source_id:
+        return []
+    return [source_key(header), *([latest_key(header.source_id)] if header.source_chain else [])]
+
+
+NEXT_NUMBER = b"next_session_number"
+"""The counter that holds the number of the next session."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """One session inside a transaction: its number and its two records."""
+
+    number: int
+    header: records.SessionRecord
+    progress: records.ProgressRecord
+
+    @property
+    def ref(self) -> SessionKey:
+        """Which session this is."""
+        return SessionKey(self.number, self.header.id)
+
+    def session(self) -> sessions_pb2.Session:
+        """The session as the contract tells it."""
+        header, progress = self.header, self.progress
+        session = sessions_pb2.Session(
+            id=header.id,
+            title=header.title,
+            create_time=timestamp(header.create_us),
+            update_time=timestamp(progress.update_us),
+            etag=f"{self.number:x}-{header.version:x}",
+            metadata=header.metadata,
+            context=header.context,
+            local_only=header.local_only,
+            archived=header.archived,
+            parent_session_id=header.parent_session_id,
+            message_count=progress.message_count,
+            running_request_id=progress.running.request_id,
+            parent_sequence=header.parent_sequence,
+            source_id=header.source_id,
+            routing_policy=header.routing_policy,
+        )
+        if header.HasField("retention"):
+            session.retention.days = header.retention.days
+            session.retention.action = sessions_pb2.RetentionAction.ValueType(header.retention.action)
+        return session
+
+
+class Headers:
+    """What may be done to sessions; every method is one step inside the caller's transaction."""
+
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
+        self.partitions = SessionIndex(tables)
+        self.history = History(tables)
+
+    def find(self, txn: Transaction, session_id: str) -> SessionKey | None:
+        """The session of an id, or None."""
+        found = self.tables.ids.get(txn, session_id.encode())
+        return None if found is None else SessionKey(int.from_bytes(found, "big"), session_id)
+
+    def ref(self, txn: Transaction, session_id: str) -> SessionKey:
+        """The session of an id; NotFoundError where there is none."""
+        found = self.find(txn, session_id)
+        if found is None:
+            raise not_found(session_id)
+        return found
+
+    def progress(self, txn: Transaction, ref: SessionKey) -> records.ProgressRecord:
+        """What messages change; NotFoundError where the session was deleted."""
+        payload = self.tables.progress.get(txn, number_key(ref.number))
+        if payload is None:
+            raise self._why_gone(txn, ref)
+        return records.ProgressRecord.FromString(payload)
+
+    def _why_gone(self, txn: Transaction, ref: SessionKey) -> NotFoundError | DataLossError:
+        """A session that was deleted is found by nothing; one that is still found has lost its record."""
+        if self.tables.ids.get(txn, ref.id.encode()) == number_key(ref.number):
+            return self.tables.progress.missing(number_key(ref.number))
+        return not_found(ref.id)
+
+    def entry(self, txn: Transaction, ref: SessionKey) -> Entry:
+        """Both records; NotFoundError where the session was deleted."""
+        progress = self.progress(txn, ref)
+        return Entry(ref.number, self._header(txn, ref.number), progress)
+
+    def numbered(self, txn: Transaction, number: int) -> Entry:
+        """Both records of a session that an index names: it must be there."""
+        header = self._header(txn, number)
+        return Entry(number, header, self.progress(txn, SessionKey(number, header.id)))
+
+    def imported(self, txn: Transaction, header: records.SessionRecord) -> Entry | None:
+        """The session that an import made of the same source and content, or None."""
+        if not header.source_id:
+            return None
+        for key, _ in self.tables.sources.ascending(txn, source_key(header)):
+            if self.tables.progress.get(txn, key[-NUMBER_BYTES:]) is not None:
+                return self.numbered(txn, int.from_bytes(key[-NUMBER_BYTES:], "big"))
+        return None
+
+    def latest_import(self, txn: Transaction, source_id: str) -> Entry | None:
+        """The session that the last import made of a source, or None."""
+        found = [key for key, _ in self.tables.sources.ascending(txn, latest_key(source_id))]
+        return self.numbered(txn, int.from_bytes(found[-1][-NUMBER_BYTES:], "big")) if found else None
+
+    def grown(self, txn: Transaction, entry: Entry, source: records.SessionRecord, update_us: int) -> None:
+        """Writes an entry to which messages of its source were added. `source` says what it tells now."""
+        self._take_source(txn, entry)
+        entry.header.source_hash = source.source_hash
+        entry.header.source_chain = source.source_chain
+        entry.header.source_sequence = source.source_sequence
+        self._put_source(txn, entry)
+        self._put_header(txn, entry)
+        self.touch(txn, entry.ref, entry.progress, update_us)
+
+    def _header(self, txn: Transaction, number: int) -> records.SessionRecord:
+        key = number_key(number)
+        payload = self.tables.sessions.get(txn, key)
+        if payload is None:
+            raise self.tables.sessions.missing(key)
+        return records.SessionRecord.FromString(payload)
+
+    def new_number(self, txn: Transaction) -> int:
+        """A number that no session ever had."""
+        counters = self.tables.counters
+        number = int.from_bytes(counters.get(txn, NEXT_NUMBER) or b"\x01", "big")
+        counters.put(txn, NEXT_NUMBER, number_key(number + 1))
+        return number
+
+    def publish(self, txn: Transaction, entry: Entry) -> None:
+        """Makes a session seen. AlreadyExistsError where its id is taken."""
+        self.check_free(txn, entry.header.id)
+        self.tables.garbage.delete(txn, number_key(entry.number))
+        self._label(entry)
+        entry.header.version += 1
+        self.show(txn, entry)
+
+    def check_free(self, txn: Transaction, session_id: str) -> None:
+        """AlreadyExistsError where a session has the id, also a deleted one that can be brought back."""
+        if self.tables.ids.get(txn, session_id.encode()) is not None:
+            raise taken_id(session_id)
+        if self.tables.deleted_ids.get(txn, session_id.encode()) is not None:
+            raise taken_by_deleted(session_id)
+
+    def show(self, txn: Transaction, entry: Entry) -> None:
+        """Lets a session be found by everything that finds one, and writes its records as they are."""
+        tables, key = self.tables, number_key(entry.number)
+        tables.ids.put(txn, entry.header.id.encode(), key)
+        self._put_source(txn, entry)
+        self._index_retention(txn, entry)
+        self.partitions.put(txn, entry.ref, entry.progress)
+        self._put_header(txn, entry)
+        self.put_progress(txn, entry.ref, entry.progress)
+        self.history.note(txn, entry.ref)
+
+    def hide(self, txn: Transaction, entry: Entry) -> None:
+        """Lets a session be found by nothing; its messages stay. The opposite of `show`."""
+        self._take_source(txn, entry)
+        self.remove(txn, entry.ref, entry.progress)
+
+    def put_progress(self, txn: Transaction, ref: SessionKey, progress: records.ProgressRecord) -> None:
+        """Writes the progress record, leaving the indexes alone."""
+        self.tables.progress.put(txn, number_key(ref.number), progress.SerializeToString())
+
+    def touch(
+        self, txn: Transaction, ref: SessionKey, progress: records.ProgressRecord, update_us: int
+    ) -> None:
+        """Moves the session to its new place in the order, and writes the progress record."""
+        self.partitions.move(txn, ref, progress, update_us)
+        self.put_progress(txn, ref, progress)
+        self.history.note(txn, ref)
+
+    def rewrite(self, txn: Transaction, entry: Entry, update_us: int) -> None:
+        """Writes a changed header, and the indexes anew."""
+        ref, progress = entry.ref, entry.progress
+        self.partitions.take(txn, ref, progress)
+        before, was_archived = progress.labels, progress.archived
+        progress.update_us = update_us
+        self._label(entry)
+        self.partitions.put(txn, ref, progress)
+        self._index_retention(txn, entry)
+        entry.header.version += 1
+        self._put_header(txn, entry)
+        self.put_progress(txn, ref, progress)
+        hidden = not was_archived and (progress.archived or before != progress.labels)
+        self.history.note(txn, ref, before if hidden else None)
+
+    def remove(self, txn: Transaction, ref: SessionKey, progress: records.ProgressRecord) -> None:
+        """Makes a session unseen at once, also one whose header is damaged. What it was is not kept."""
+        tables, key = self.tables, number_key(ref.number)
+        self.partitions.take(txn, ref, progress)
+        tables.ids.delete(txn, ref.id.encode())
+        for table in (tables.sessions, tables.progress, tables.running, tables.retentions):
+            table.delete(txn, key)
+        self.history.note(txn, ref, None if progress.archived else progress.labels)
+
+    def _put_header(self, txn: Transaction, entry: Entry) -> None:
+        self.tables.sessions.put(txn, number_key(entry.number), entry.header.SerializeToString())
+
+    def _put_source(self, txn: Transaction, entry: Entry) -> None:
+        for key in source_keys(entry.header):
+            self.tables.sources.put(txn, key + number_key(entry.number), b"")
+
+    def _take_source(self, txn: Transaction, entry: Entry) -> None:
+        for key in source_keys(entry.header):
+            self.tables.sources.delete(txn, key + number_key(entry.number))
+
+    def _label(self, entry: Entry) -> None:
+        entry.progress.labels = b"".join(labels_of(entry.header.metadata))
+        entry.progress.archived = entry.header.archived
+
+    def _index_retention(self, txn: Transaction, entry: Entry) -> None:
+        key = number_key(entry.number)
+        if entry.header.HasField("retention"):
+            self.tables.retentions.put(txn, key, b"")
+        else:
+            self.tables.retentions.delete(txn, key)
+
+
+def not_found(session_id: str) -> NotFoundError:
+    """The error for a session that is not there."""
+    return NotFoundError(
+        "SESSION_NOT_FOUND",
+        f"There is no session {session_id}. List the sessions to see which there are.",
+        session_id=session_id,
+    )
+
+
+def taken_id(session_id: str) -> AlreadyExistsError:
+    """The error for an id that another session has."""
+    return AlreadyExistsError(
+        "SESSION_EXISTS",
+        f"There is a session {session_id} already. Use that one, or choose another id.",
+        session_id=session_id,
+    )
+
+
+def taken_by_deleted(session_id: str) -> AlreadyExistsError:
+    """The error for an id that a deleted session still has."""
+    return AlreadyExistsError(
+        "SESSION_DELETED",
+        f"Session {session_id} was deleted and can still be brought back: undelete it, "
+        "purge it to use its id for a new session, or choose another id.",
+        session_id=session_id,
+    )

@@ -1,0 +1,106 @@
+"""Who has the store open, and whether the last who had it closed it."""
+
+from __future__ import annotations
+
+import faulthandler
+import fcntl
+import os
+from pathlib import Path
+
+from oblixd.errors import FailedPreconditionError, UnavailableError
+from oblixd.store.syncing import sync_directory
+
+CLAIM_FILE = "in-use"
+_MAX_LEFT_BYTES = 2**16
+_CRASH = b"Fatal Python error"
+"""How the standard library's faulthandler begins."""
+_OF_THE_STORE = b"oblixd/store/"
+
+
+class DirectoryLock:
+    """A locked file beside the data. It holds text for as long as the store is open.
+
+    The lock ends with the process, however it ends; the text stays when it ended
+    without closing the store.
+    """
+
+    def __init__(self, directory: Path, descriptor: int) -> None:
+        self.directory = directory
+        """The store's directory."""
+        self._descriptor = descriptor
+        self._reports = False
+        left = os.pread(descriptor, _MAX_LEFT_BYTES, 0)
+        self.unclean = bool(left)
+        """True: the store was not closed the last time."""
+        self.crashed = _CRASH in left and _OF_THE_STORE in left
+        """True: its process died of a signal while it read or wrote the store (see `report_crashes`)."""
+
+    @classmethod
+    def take(cls, directory: Path) -> DirectoryLock:
+        """Locks the directory, making it (0700) where it is missing."""
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(directory / CLAIM_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise _unreachable(directory, error) from error
+        _lock(descriptor, directory)
+        return cls(directory, descriptor)
+
+    def mark(self) -> None:
+        """From here on an end without `release` is an unclean one."""
+        try:
+            os.ftruncate(self._descriptor, 0)
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+            os.write(self._descriptor, f"{os.getpid()}\n".encode())
+            os.fsync(self._descriptor)
+            sync_directory(self.directory)
+        except OSError as error:
+            raise _unreachable(self.directory, error) from error
+
+    def report_crashes(self) -> None:
+        """Have Python write where it was when a signal such as SIGSEGV or SIGABRT kills this process.
+
+        The next start reads it. Frames are names of files and functions; no values are in it.
+        """
+        faulthandler.enable(self._descriptor, all_threads=False)
+        self._reports = True
+
+    def settle(self) -> None:
+        """What is there now is sound, whatever the last process left."""
+        self.unclean = self.crashed = False
+
+    def release(self) -> None:
+        """The store is closed: gives the lock back."""
+        if self._reports:
+            faulthandler.disable()
+        os.ftruncate(self._descriptor, 0)
+        os.fsync(self._descriptor)
+        os.close(self._descriptor)
+
+    def give_up(self) -> None:
+        """The store could not be opened: gives the lock back and leaves the text as it was found."""
+        if self.unclean:
+            os.close(self._descriptor)
+        else:
+            self.release()
+
+
+def _unreachable(directory: Path, error: OSError) -> UnavailableError:
+    return UnavailableError(
+        "STORE_UNREACHABLE",
+        f"The store's directory {directory} can't be written: {error.strerror}. "
+        "Look at its owner and mode, and at the disk.",
+        path=directory,
+    )
+
+
+def _lock(descriptor: int, directory: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise FailedPreconditionError(
+            "STORE_IN_USE",
+            f"Another process has the store in {directory} open. Stop it first.",
+            path=directory,
+        ) from None

@@ -1,0 +1,199 @@
+"""Usage, as the other packages see it.
+
+The end of usage that is older than it is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from datetime import date, timedelta
+from functools import partial
+from itertools import islice, takewhile
+
+from oblixd.errors import DataLossError, OblixdError
+from oblixd.store import Store, Table, Transaction
+from oblixd.store.v1 import records_pb2 as records
+from oblixd.usage.budgets import Budgets, BudgetState, Caps
+from oblixd.usage.entries import Group, Report, UsageEntry, add, nano_of
+from oblixd.usage.prices import Price, Prices
+from oblixd.usage.reports import Query, report
+from oblixd.usage.tables import BY_MODEL, VIEWS, day_key
+
+SWEPT_AT_ONCE = 500
+"""Records that one transaction removes, so that no writer waits long for it."""
+
+
+async def sweep(store: Store, kept_from: int, counted_from: int) -> int:
+    """Removes rows of days before one, and notes of counted requests of days before the other.
+
+    Both as numbers of days. Says how many rows it were.
+    """
+    swept = await _sweep(store, store.table("usage"), day_key(kept_from))
+    await _sweep(store, store.table("usage_requests"), day_key(counted_from))
+    return swept
+
+
+async def _sweep(store: Store, table: Table, end: bytes) -> int:
+    swept = 0
+    while some := await store.write(partial(_sweep_some, table, end)):
+        swept += some
+    return swept
+
+
+def _sweep_some(table: Table, end: bytes, txn: Transaction) -> int:
+    old = list(islice(takewhile(lambda key: key < end, table.keys(txn, b"")), SWEPT_AT_ONCE))
+    for key in old:
+        table.delete(txn, key)
+    return len(old)
+
+
+logger = logging.getLogger(__name__)
+
+KEPT_DAYS = 400
+COUNTED_DAYS = 2
+"""For how long a request id is known as counted; longer than any call that is sent again takes."""
+DEFAULT_DAYS = 30
+PAUSE_S = 3600.0
+
+
+class Usage:
+    """Counts what executions use. Made on the event loop, after the store was opened.
+
+    Days are those of the daemon's time zone.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        prices: Prices | None = None,
+        caps: Caps | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`clock`: seconds since 1970."""
+        self._store = store
+        self._prices = prices or Prices()
+        self._budgets = Budgets(caps or Caps())
+        self._clock = clock
+        self._read_spent()
+
+    @property
+    def currency(self) -> str:
+        """The currency of all costs."""
+        return self._budgets.caps.currency
+
+    def price(self, model: str, *, is_local: bool = False) -> Price | None:
+        """What a model (provider:name) costs. None: the configuration does not say. Local ones are free."""
+        return self._prices.of(model, is_local=is_local)
+
+    def cost(
+        self,
+        model: str,
+        input_tokens: int | None,
+        output_tokens: int | None,
+        *,
+        is_local: bool = False,
+        own: Price | None = None,
+    ) -> float | None:
+        """What an answer cost. None: there is no price, or the model's server did not count its tokens.
+
+        `own`: the price that the model was hooked with, which goes before the configuration's.
+        """
+        price = own or self.price(model, is_local=is_local)
+        if price is None:
+            return None
+        if price.input == price.output == 0:
+            return 0.0
+        if input_tokens is None or output_tokens is None:
+            return None
+        return price.cost(input_tokens, output_tokens)
+
+    async def add(self, entry: UsageEntry) -> None:
+        """Counts an execution, durably. Its request id is counted once, however often it is added.
+
+        Carried out also when the caller is cancelled meanwhile.
+        """
+        day = self.today()
+        writing = self._store.write(lambda txn: self._count(txn, day, entry))
+        writing.add_done_callback(lambda done: self._spent(done, day, entry))
+        await asyncio.shield(writing)
+
+    async def report(
+        self,
+        first_day: date | None = None,
+        last_day: date | None = None,
+        group: Group = Group.MODEL,
+        session_id: str = "",
+        model: str = "",
+    ) -> Report:
+        """Sums up days, by default the last 30 and today. InvalidArgumentError INVALID_DAYS."""
+        last = last_day or self.today()
+        first = first_day or last - timedelta(days=DEFAULT_DAYS)
+        return await report(self._store, Query(first, last, group, session_id, model))
+
+    def budgets(self) -> tuple[BudgetState, ...]:
+        """Each cap that is set, and how far it is used up now."""
+        return tuple(self._budgets.states(self.today()))
+
+    def reached(self) -> BudgetState | None:
+        """The cap that is used up, of two the one that lasts longer. None: there is room in all."""
+        return next((state for state in reversed(self.budgets()) if state.is_reached), None)
+
+    async def keep_up(self) -> None:
+        """In the background, every hour until it is cancelled: what is older than 400 days goes."""
+        while True:
+            try:
+                await self.sweep()
+            except OblixdError as error:
+                logger.warning("old usage could not be removed: %s It is tried again later.", error.message)
+            await asyncio.sleep(PAUSE_S)
+
+    async def sweep(self) -> None:
+        """Removes what is older than 400 days."""
+        today = self.today().toordinal()
+        if swept := await sweep(self._store, today - KEPT_DAYS, today - COUNTED_DAYS):
+            logger.info("usage: %d rows older than %d days are gone", swept, KEPT_DAYS)
+
+    def today(self) -> date:
+        """The day that it is now."""
+        return date.fromtimestamp(self._clock())
+
+    def _count(self, txn: Transaction, day: date, entry: UsageEntry) -> bool:
+        """False where the request was counted before."""
+        number, request = day.toordinal(), entry.request_id.encode()
+        requests = self._store.table("usage_requests")
+        near = range(number - COUNTED_DAYS, number + COUNTED_DAYS)
+        if any(requests.get(txn, day_key(other) + request) is not None for other in near):
+            return False
+        requests.put(txn, day_key(number) + request, b"")
+        table = self._store.table("usage")
+        for view in VIEWS:
+            key = view.key(number, entry)
+            record = view.record(entry)
+            record.MergeFromString(self._row(txn, key))
+            add(record, entry)
+            table.put(txn, key, record.SerializeToString())
+        return True
+
+    def _row(self, txn: Transaction, key: bytes) -> bytes:
+        """A row as it is on disk. A damaged one is empty: no prompt may fail by the counts of others."""
+        try:
+            return self._store.table("usage").get(txn, key) or b""
+        except DataLossError:
+            logger.exception("a row of usage is lost, and is counted from nothing")
+            return b""
+
+    def _spent(self, done: asyncio.Future[bool], day: date, entry: UsageEntry) -> None:
+        if not done.cancelled() and done.exception() is None and done.result():
+            self._budgets.spend(day, nano_of(entry))
+
+    def _read_spent(self) -> None:
+        """What was spent this month, from its rows: one a model and day."""
+        today, table = self.today(), self._store.table("usage")
+        with self._store.read() as txn:
+            for day in range(today.replace(day=1).toordinal(), today.toordinal() + 1):
+                for key in table.keys(txn, BY_MODEL.rows(day)):
+                    record = records.ConsumptionRecord.FromString(self._row(txn, key))
+                    self._budgets.spend(date.fromordinal(day), record.cost_nano)

@@ -1,0 +1,148 @@
+"""Every exchange with a server is reported once: how long it took, and how the way there failed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from oblix.testing import Answer, Cut, Fault, Hang, HangUp, ModelServer, OpenAIServer, Page, Refuse, Stall
+from support.drivers.model_requests import ask, question
+from support.faults import bad_ports
+from support.proxies.tcp_proxy import door
+from support.servers.providers import KINDS, TIMEOUTS
+
+from oblixd.models.base import Connection, ModelErrorKind, State
+from oblixd.models.http.request_trace import RequestObservation
+from oblixd.models.http.server import Timeouts
+
+Servers = Callable[[ModelServer], ModelServer]
+Connect = Callable[..., Connection]
+KIND = KINDS["openai"]
+
+
+@pytest.fixture
+def seen() -> list[RequestObservation]:
+    return []
+
+
+@pytest.fixture
+def server(servers: Servers) -> ModelServer:
+    return servers(OpenAIServer())
+
+
+@pytest.fixture
+def connect(connections: Callable[[Connection], Connection], seen: list[RequestObservation]) -> Connect:
+    def connect(url: str, timeouts: Timeouts = TIMEOUTS) -> Connection:
+        return connections(KIND.connect(KIND.spec(url), timeouts=timeouts, on_exchange=seen.append))
+
+    return connect
+
+
+async def test_an_answer_shows_how_long_the_way_is(
+    server: ModelServer, connect: Connect, seen: list[RequestObservation]
+) -> None:
+    connection = connect(server.url)
+    server.script(Answer("One", first_token_s=0.02), Answer("Two"))
+    for _ in range(2):
+        assert (await ask(connection)).error is None
+    first, second = seen
+    assert first.origin == connection.origin == f"http://127.0.0.1:{server.port}"
+    assert first.connect_ms is not None
+    assert 0 < first.connect_ms < 1000
+    assert second.connect_ms is None
+    for exchange in seen:
+        assert exchange.failure == ""
+        assert exchange.first_byte_ms is not None
+        assert exchange.body_bytes == 0, "a streamed answer comes as it is written"
+
+
+async def test_a_document_shows_what_the_network_carries(
+    server: ModelServer, connect: Connect, seen: list[RequestObservation]
+) -> None:
+    server.models.extend(f"model-{number}" for number in range(1000))
+    assert (await connect(server.url).probe()).state is State.READY
+    [exchange] = seen
+    assert exchange.body_bytes > 10_000
+    assert 0 < exchange.body_s < 5
+
+
+@pytest.mark.parametrize(
+    ("fault", "failure"),
+    [
+        (Hang(), "silent"),
+        (HangUp(), "lost"),
+        (HangUp(reset=True), "lost"),
+        (Cut(1), "lost"),
+        (Stall(1), "stalled"),
+        (Page(), "elsewhere"),
+        (Refuse(302, "", {"Location": "http://portal/"}), "elsewhere"),
+        (Refuse(500), ""),
+        (Refuse(429), ""),
+    ],
+    ids=str,
+)
+async def test_how_an_exchange_failed(
+    server: ModelServer, connect: Connect, seen: list[RequestObservation], fault: Fault, failure: str
+) -> None:
+    server.script(Answer("One two three", fault=fault))
+    assert (await ask(connect(server.url))).error is not None
+    assert [exchange.failure for exchange in seen] == [failure]
+
+
+async def test_how_a_connection_failed(
+    server: ModelServer, connect: Connect, seen: list[RequestObservation]
+) -> None:
+    with bad_ports.unheard() as port:
+        urls = {
+            f"http://127.0.0.1:{port}": "refused",
+            "http://no-such-host.invalid": "dns",
+            f"https://127.0.0.1:{server.port}": "tls",
+        }
+        for url in urls:
+            assert (await ask(connect(url))).error is not None
+    assert [exchange.failure for exchange in seen] == list(urls.values())
+    assert all(exchange.connect_ms is None and exchange.first_byte_ms is None for exchange in seen)
+
+
+async def test_a_certificate_for_another_host(
+    server: ModelServer, connect: Connect, seen: list[RequestObservation], certificate: Path
+) -> None:
+    async with door(server.url.removesuffix("/v1"), certificate, host="127.0.0.2") as (_, url):
+        error = (await ask(connect(url))).error
+    assert error is not None
+    assert "TLS failed" in error.message
+    assert seen[0].failure == "tls"
+
+
+async def test_what_we_end_ourselves_is_no_failure(
+    server: ModelServer, connect: Connect, seen: list[RequestObservation]
+) -> None:
+    connection = connect(server.url, Timeouts())
+    server.script(*(Answer("One two", fault=fault) for fault in (Hang(), Stall(1), Hang())))
+    for count in (1, 2):
+        asking = asyncio.create_task(ask(connection))
+        await asyncio.to_thread(server.wait_for_requests, count)
+        asking.cancel()
+        await asyncio.wait([asking])
+    asking = asyncio.create_task(ask(connection))
+    await asyncio.to_thread(server.wait_for_requests, 3)
+    await connection.close()
+    await asking
+    assert {exchange.failure for exchange in seen} == {""}
+
+
+async def test_what_a_provider_can_not_do_says_nothing_of_its_server(
+    servers: Servers, connections: Callable[[Connection], Connection], seen: list[RequestObservation]
+) -> None:
+    kind = KINDS["claude"]
+    server = servers(kind.server())
+    connection = connections(kind.connect(kind.spec(server.url), on_exchange=seen.append))
+    assert (await ask(connection)).error is None
+    before, reported = connection.status(), len(seen)
+    error = (await ask(connection, question(seed=1))).error
+    assert error is not None
+    assert error.kind is ModelErrorKind.REFUSED
+    assert connection.status() == before
+    assert len(seen) == reported

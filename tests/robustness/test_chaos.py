@@ -1,0 +1,33 @@
+"""A thousand rounds of clients that are killed while they execute, attach, cancel and send again."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from oblix.testing import OllamaServer
+from support.data.chaos_records import findings, turns_of
+from support.drivers import processes
+from support.drivers.chaos import Chaos
+
+
+@pytest.mark.parametrize(
+    ("rounds", "kills_daemon"), [(1000, False), (500, True)], ids=["clients die", "the daemon dies, too"]
+)
+@pytest.mark.timeout(180)
+async def test_what_clients_saw_is_what_is_kept_and_what_was_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rounds: int, kills_daemon: bool
+) -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    monkeypatch.setenv("OBLIX_HOME", str(tmp_path))
+    with OllamaServer(["llama2"]) as server:
+        chaos = Chaos(tmp_path, server, seed, rounds=rounds, kills_daemon=kills_daemon)
+        try:
+            await chaos.rage()
+            print(Counter(turn.status for turn in turns_of(chaos).values()))
+            assert findings(chaos).wrong == {}
+        finally:
+            processes.stop_all_of(tmp_path)

@@ -1,0 +1,100 @@
+"""Damage on disk: found and named, never served; what is whole goes on being served."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from google.protobuf.struct_pb2 import Struct
+from oblix.v1.sessions_pb2 import Session
+from support.drivers.conversations import all_messages, say, sessions_in, struct, texts
+
+from oblixd.errors import DataLossError
+from oblixd.sessions import Sessions
+from oblixd.store.inspection import DATA_FILE
+
+
+@pytest.fixture
+async def damaged(tmp_path: Path) -> Path:
+    """A closed store of two sessions; one byte is flipped in a message of the session `hurt`."""
+    async with sessions_in(tmp_path) as sessions:
+        for title in ("hurt", "well"):
+            made = await sessions.create(Session(title=title))
+            await sessions.append(made.id, [say(f"{title} {n}") for n in range(3)])
+    _flip(tmp_path / DATA_FILE, b"hurt 1")
+    return tmp_path
+
+
+def _flip(path: Path, where: bytes) -> None:
+    content = bytearray(path.read_bytes())
+    assert content.count(where) > 0
+    path.write_bytes(content.replace(where, where[:-1] + bytes([where[-1] ^ 1])))
+
+
+def _named(sessions: Sessions, title: str) -> str:
+    found, _ = sessions.list(page_size=0, page_token="", filter=Struct())
+    return next(session.id for session in found if session.title == title)
+
+
+async def test_a_damaged_message_is_named_and_the_others_are_served(damaged: Path) -> None:
+    async with sessions_in(damaged) as sessions:
+        hurt = _named(sessions, "hurt")
+        with pytest.raises(DataLossError, match=f"^Message 2 of session {hurt} is .*backup") as caught:
+            all_messages(sessions, hurt)
+        assert caught.value.reason == "RECORD_DAMAGED"
+        assert caught.value.metadata["session_id"] == hurt
+        history = sessions.history(hurt, 4)
+        assert texts([next(history)]) == ["hurt 2"]
+        with pytest.raises(DataLossError):
+            next(history)
+        assert texts(all_messages(sessions, _named(sessions, "well"))) == ["well 0", "well 1", "well 2"]
+
+
+async def test_damage_is_not_copied_merged_or_exported(damaged: Path) -> None:
+    async with sessions_in(damaged) as sessions:
+        hurt, well = _named(sessions, "hurt"), _named(sessions, "well")
+        for call in (sessions.copy(hurt, None), sessions.merge([well, hurt], None)):
+            with pytest.raises(DataLossError, match=f"^Message 2 of session {hurt}"):
+                await call
+        with pytest.raises(DataLossError, match=f"^Message 2 of session {hurt}"):
+            _ = [item async for item in sessions.export([well, hurt])]
+        assert sessions.count() == 2
+
+
+async def test_a_damaged_session_takes_messages_and_can_be_deleted(damaged: Path) -> None:
+    async with sessions_in(damaged) as sessions:
+        hurt = _named(sessions, "hurt")
+        (recorded,) = await sessions.append(hurt, [say("more")])
+        assert sessions.messages(hurt, page_size=1, page_token="", newest_first=True)[0] == [recorded]
+        await sessions.delete(hurt)
+        assert sessions.count() == 1
+
+
+async def test_a_damaged_header_is_named_until_its_session_is_deleted(tmp_path: Path) -> None:
+    async with sessions_in(tmp_path) as sessions:
+        made = await sessions.create(Session(title="the header", metadata=struct(kind="a")))
+    _flip(tmp_path / DATA_FILE, b"the header")
+    async with sessions_in(tmp_path) as sessions:
+        with pytest.raises(
+            DataLossError, match=f"^Session {made.id} is .*in sessions, its checksum does not hold"
+        ):
+            sessions.get(made.id)
+        with pytest.raises(DataLossError, match=f"^Session {made.id} is .*delete the session"):
+            sessions.list(page_size=0, page_token="", filter=struct(kind="a"))
+        await sessions.delete(made.id)
+        assert sessions.list(page_size=0, page_token="", filter=Struct()) == ([], "")
+
+
+async def test_one_damaged_turn_keeps_nobody_else_from_being_recovered(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with sessions_in(tmp_path) as sessions:
+        ids = []
+        for title in ("the hurt header", "well"):
+            made = await sessions.create(Session(title=title))
+            await sessions.begin_turn(made.id, f"request of {title}", [say("question")])
+            ids.append(made.id)
+    _flip(tmp_path / DATA_FILE, b"the hurt header")
+    async with sessions_in(tmp_path) as sessions:
+        assert sessions.get(ids[1]).running_request_id == ""
+    assert "can't be ended" in caplog.text

@@ -1,0 +1,1 @@
+"""What tests are about: old stores, recorded machines, conversations, routing inputs."""

@@ -1,0 +1,1 @@
+"""Short ways to drive the real parts: a daemon, executions, sessions, a terminal."""

@@ -1,0 +1,94 @@
+"""Finding, awaiting and stopping the processes of a test."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+WAIT_S = 15.0
+
+
+def children() -> set[psutil.Process]:
+    """The processes that this one started. Asked around every test, so it must cost next to nothing."""
+    found = set()
+    for listing in Path("/proc/self/task").glob("*/children"):
+        with suppress(FileNotFoundError, psutil.NoSuchProcess):  # the thread or the child ended in between
+            found |= {psutil.Process(int(pid)) for pid in listing.read_text().split()}
+    return found
+
+
+def of(home: Path) -> set[psutil.Process]:
+    """Every process that was started with this `OBLIX_HOME`, but not this one."""
+    return {
+        process
+        for process in psutil.process_iter()
+        if process.pid != psutil.Process().pid and _home_of(process) == str(home)
+    }
+
+
+def daemon_of(home: Path) -> psutil.Process:
+    """The one daemon of a home."""
+    (daemon,) = [one for one in of(home) if "oblixd" in one.cmdline()]
+    return daemon
+
+
+def end_daemon_of(home: Path) -> None:
+    """Have the daemon of a home end, as a service manager would, and wait."""
+    daemon = daemon_of(home)
+    daemon.terminate()
+    daemon.wait(WAIT_S)
+
+
+def kill_all_of(home: Path) -> None:
+    """`kill -9` for the daemon of a home, with everything that it had started."""
+    for process in of(home):
+        process.kill()
+        process.wait(WAIT_S)
+
+
+def stop_all_of(home: Path) -> None:
+    """Ask the processes of a home to end, as a service manager would, and wait; what stays is a failure."""
+    for process in of(home):
+        _terminate(process)
+    stubborn = wait_for_end(of(home))
+    for process in stubborn:
+        process.kill()
+    assert not stubborn, f"did not end upon SIGTERM: {stubborn}"
+
+
+def wait_for_end(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
+    """Wait until they have ended. Returns those that did not within the timeouts.
+
+    A zombie has ended, also where it is nobody's child any more and its new parent takes its time.
+    """
+    until = time.monotonic() + WAIT_S
+    alive = [process for process in processes if _is_alive(process)]
+    while alive and time.monotonic() < until:
+        time.sleep(0.01)  # nothing announces the end of a process that is not our child
+        alive = [process for process in alive if _is_alive(process)]
+    return alive
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _home_of(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get("OBLIX_HOME")
+    except psutil.Error:  # ended in between, or somebody else's
+        return None
+
+
+def _terminate(process: psutil.Process) -> None:
+    try:
+        process.terminate()
+    except psutil.NoSuchProcess:  # ended in between
+        return

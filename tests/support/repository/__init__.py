@@ -1,0 +1,1 @@
+"""The files of this repository, for the tests that read them."""

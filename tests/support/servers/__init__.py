@@ -1,0 +1,1 @@
+"""Model servers and devices that tests talk to."""
