@@ -100,14 +100,17 @@ lint: $(DEV) ## ruff: rules and format
 types: $(DEV) ## mypy --strict
 	@$(PY) -m mypy
 
-protos-lint: $(DEV) ## buf lint
-	@cd protos && ../$(VENV)/bin/buf lint
+protos-lint: $(DEV) ## buf lint, and nothing that breaks the clients of the baseline
+	@cd protos && ../$(VENV)/bin/buf lint && ../$(VENV)/bin/buf breaking --against baseline.binpb
+
+baseline: $(DEV) ## Take the contract of today as the one that clients rely on: with a release, never to hide a break
+	@cd protos && ../$(VENV)/bin/buf build --exclude-source-info -o baseline.binpb
 
 check-protos: $(PROTOS) ## Fail where the committed stubs are not what the protos say
 	@tools/protos check
 
 ##@ Change
-.PHONY: format protos lock
+.PHONY: format protos baseline lock
 format: $(DEV) ## Let ruff rewrite what it can
 	@$(PY) -m ruff check --quiet --fix .
 	@$(PY) -m ruff format --quiet .

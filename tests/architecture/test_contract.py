@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -21,6 +22,23 @@ STUBS = files.tracked("*_pb2.py", "*_pb2_grpc.py")
 
 def _lint(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([BUF, "lint"], check=False, cwd=folder, capture_output=True, text=True)
+
+
+def _break(folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [BUF, "breaking", "--against", files.ROOT / "protos/baseline.binpb"]
+    return subprocess.run(command, check=False, cwd=folder, capture_output=True, text=True)
+
+
+def test_the_contract_breaks_no_client_of_the_baseline() -> None:
+    done = _break(files.ROOT / "protos")
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_field_that_is_gone_is_found(tmp_path: Path) -> None:
+    shutil.copytree(files.ROOT / "protos", tmp_path / "protos")
+    proto = tmp_path / "protos/oblix/v1/daemon.proto"
+    proto.write_text(proto.read_text().replace("  int32 pid = 2;\n", ""))
+    assert "pid" in _break(tmp_path / "protos").stdout
 
 
 def test_protos_are_clean() -> None:
