@@ -289,7 +289,7 @@ def _shown_to(network: Network) -> OnExchange:
     """What real requests experience goes before what probes find out."""
 
     def show(one: RequestObservation) -> None:
-        seen = Seen(one.connect_ms, one.first_byte_ms, one.failure, one.body_bytes, one.body_s)
+        seen = Seen(one.connect_ms, one.first_byte_ms, one.failure, one.body_bytes, one.body_s, one.address)
         network.observe(one.origin, seen)
 
     return show

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from oblixd.errors import PermissionDeniedError, ResourceExhaustedError
 from oblixd.http.tokens import Token, TokenStore
+from oblixd.models.http import loops
 
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 MAX_CONCURRENT = 64
@@ -47,6 +48,7 @@ class Guard:
         """
         self._check_host(request)
         self._check_origin(request)
+        _check_loop(request)
         text = _token(request)
         token = self._tokens.find(text) if text else None
         if token is None and request.path in self._open_paths:
@@ -92,6 +94,15 @@ class Guard:
                 "If you trust that page, add it to [http] origins in the configuration."
             )
             raise PermissionDeniedError("ORIGIN_REFUSED", message, origin=origin[:80])
+
+
+def _check_loop(request: web.Request) -> None:
+    if loops.came_from_here({loops.HEADER: request.headers.get(loops.HEADER, "")}):
+        message = (
+            "This request came from this daemon itself: the endpoint of a model leads back to it. "
+            "Name the server that the model runs on."
+        )
+        raise PermissionDeniedError("REQUEST_LOOP", message)
 
 
 def _token(request: web.Request) -> str:

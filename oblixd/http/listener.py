@@ -11,6 +11,7 @@ from oblixd.errors import FailedPreconditionError
 from oblixd.execution import Executions
 from oblixd.http.names import ModelNames
 from oblixd.http.tokens import TokenStore
+from oblixd.models.http import loops
 from oblixd.sessions import Sessions
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class HttpListener:
         async with self._changing:
             endpoint, self._endpoint = self._endpoint, None
             if endpoint is not None:
+                loops.closed(HOST, endpoint.port)
                 await endpoint.close()
 
     async def _started(self, port: int) -> HttpEndpoint:
@@ -93,4 +95,5 @@ class HttpListener:
         settings = replace(self._settings, port=port)
         endpoint = HttpEndpoint(settings, self._tokens, self._executions, self._names, self._sessions)
         await endpoint.start()
+        loops.listening(HOST, endpoint.port)
         return endpoint

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pwd
 import stat
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,12 +37,38 @@ def test_oblix_home_holds_everything():
     )
 
 
-def test_the_xdg_directories_hold_without_it():
-    environ = {"HOME": "/h", "XDG_STATE_HOME": "/s", "XDG_CONFIG_HOME": "/c", "XDG_RUNTIME_DIR": "/r"}
+def test_the_xdg_directories_hold_without_it(home):
+    runtime = home / "r"
+    environ = {"HOME": "/h", "XDG_STATE_HOME": "/s", "XDG_CONFIG_HOME": "/c", "XDG_RUNTIME_DIR": str(runtime)}
     paths = Paths.find(environ)
     assert paths.data == Path("/s/oblix")
     assert paths.config == Path("/c/oblix/config.toml")
-    assert paths.socket == Path("/r/oblix/oblixd.sock")
+    assert paths.socket == runtime / "oblix" / "oblixd.sock"
+
+
+def test_a_runtime_directory_that_is_another_user_s_is_left_alone(tmp_path, monkeypatch):
+    environ = {"HOME": "/h", "XDG_RUNTIME_DIR": str(tmp_path)}
+    usable = Paths.find(environ).socket
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    for find in (lambda: Paths.find(environ).socket, lambda: client.socket_path(environ)):
+        assert find() != usable
+        assert find().is_relative_to(TEMPORARY)
+
+
+def test_a_user_without_an_entry_has_the_home_of_the_environment(monkeypatch):
+    def unknown(uid):
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    environ = {"HOME": "/h"}
+    paths = Paths.find(environ)
+    assert paths.data == Path("/h/.local/state/oblix")
+    assert client.log_path(environ) == paths.log
+    assert client.socket_path(environ) == paths.socket
+    with pytest.raises(InvalidArgumentError, match="set OBLIX_HOME"):
+        Paths.find({})
+    with pytest.raises(client.PathError, match="set OBLIX_HOME"):
+        client.log_path({})
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,28 @@ def test_stop_returns_once_the_daemon_has_ended(home: Path, oblix_alone) -> None
     assert oblix_alone("status", ok=False).returncode == 1
 
 
+def test_restart_ends_the_daemon_and_starts_another(home: Path, oblix_alone) -> None:
+    oblix_alone("sessions", "list")
+    pid = json.loads(oblix_alone("status", "--json").stdout)["daemon"]["pid"]
+    said = oblix_alone("restart").stdout
+    assert f"(process {pid}) has ended" in said
+    new = json.loads(oblix_alone("status", "--json").stdout)["daemon"]["pid"]
+    assert new != pid
+    assert f"(process {new}) serves" in said
+
+
+def test_a_daemon_of_another_version_is_told_with_the_command_that_mends_it(home: Path, oblix_alone) -> None:
+    assert "version" not in oblix_alone("sessions", "list").stderr
+    lock = home / "oblixd.lock"
+    # In place: the daemon holds this very file.
+    about = lock.read_text().replace("version ", "version 0.0.1-")
+    with lock.open("r+") as file:
+        file.write(about)
+    said = oblix_alone("sessions", "list").stderr
+    assert "the daemon that runs is 0.0.1-" in said
+    assert "`oblix restart`" in said
+
+
 def test_stop_says_what_it_waits_for(
     home: Path, start, oblix_alone, monkeypatch, ollama: OllamaServer
 ) -> None:

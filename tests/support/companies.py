@@ -83,7 +83,7 @@ class Gateway(OpenAIServer):
         self._complete(exchange)
 
 
-_PROXY = """
+PROXY = """
 import socket, sys
 known = socket.getaddrinfo
 def resolve(host, *rest, **more):
@@ -107,7 +107,7 @@ def proxy(folder: Path, *, user: str = "") -> Iterator[Proxy]:
     words += ["--num-workers", "1", "--num-acceptors", "1", "--log-file", str(made.log)]
     words += ["--basic-auth", user] if user else []
     process = subprocess.Popen(
-        [sys.executable, "-c", _PROXY, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", PROXY, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
         made.wait(process)

@@ -44,14 +44,24 @@ def _directories(environ: Mapping[str, str]) -> tuple[Path, Path]:
     state = _xdg(environ, "XDG_STATE_HOME") or _home(environ) / ".local" / "state"
     runtime = _xdg(environ, "XDG_RUNTIME_DIR")
     data = state / "oblix"
-    return data, _short(runtime / "oblix") if runtime else _fallback(data)
+    return data, _short(runtime / "oblix") if runtime and _is_usable(runtime) else _fallback(data)
 
 
 def _fallback(data: Path) -> Path:
     """Without XDG_RUNTIME_DIR. Who moved their data elsewhere meets no other daemon there."""
-    if data == Path(pwd.getpwuid(os.getuid()).pw_dir) / ".local" / "state" / "oblix":
+    home = _passwd_home()
+    if home is not None and data == home / ".local" / "state" / "oblix":
         return _temporary()
     return _hash_path(data)
+
+
+def _is_usable(runtime: Path) -> bool:
+    """Whether sockets may go there. After `su` or `sudo` it is often another user's, or not there."""
+    place = runtime
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    is_ours = place != runtime or place.stat().st_uid == os.getuid()
+    return is_ours and os.access(place, os.W_OK | os.X_OK)
 
 
 def _xdg(environ: Mapping[str, str], name: str) -> Path | None:
@@ -60,8 +70,19 @@ def _xdg(environ: Mapping[str, str], name: str) -> Path | None:
 
 
 def _home(environ: Mapping[str, str]) -> Path:
-    home = Path(environ.get("HOME", ""))
-    return home if home.is_absolute() else Path(pwd.getpwuid(os.getuid()).pw_dir)
+    given = Path(environ.get("HOME", ""))
+    home = given if given.is_absolute() else _passwd_home()
+    if home is None:
+        raise PathError(f"User {os.getuid()} has no home directory: set OBLIX_HOME to a directory of yours.")
+    return home
+
+
+def _passwd_home() -> Path | None:
+    """The home directory of the user's entry. In a container a user need not have one."""
+    try:
+        return Path(pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError:
+        return None
 
 
 def _temporary() -> Path:

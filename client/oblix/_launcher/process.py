@@ -77,23 +77,36 @@ LOCK_BYTES = 1024
 
 
 def holder_at(target: str) -> int:
-    """The process id of who holds the lock beside a socket; 0 where nobody does, or it is just starting.
+    """The process id of who holds the lock beside a socket; 0 where nobody does, or it is just starting."""
+    found = re.match(rb"pid (\d+),", _about(target))
+    return int(found[1]) if found else 0
+
+
+def version_at(target: str) -> str:
+    """The version of who holds the lock beside a socket; empty where nobody does, or it is not known."""
+    found = re.match(rb"pid \d+, version ([!-~]+?),", _about(target))
+    return found[1].decode() if found else ""
+
+
+def _about(target: str) -> bytes:
+    """What the holder of the lock wrote of itself; nothing where nobody holds it.
 
     What the file says outlives who wrote it: it counts while the lock is held.
     """
+    if not target.startswith("unix:"):
+        return b""
     try:
         lock = os.open(
             Path(to_path(target)).with_name("oblixd.lock"), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
         )
     except OSError:
-        return 0
+        return b""
     try:
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        found = re.match(rb"pid (\d+),", os.pread(lock, LOCK_BYTES, 0))
-        return int(found[1]) if found else 0
+        return os.pread(lock, LOCK_BYTES, 0)
     else:
-        return 0
+        return b""
     finally:
         os.close(lock)
 

@@ -45,7 +45,7 @@ DIRECT = "direct"
 # What to make of a status that gRPC itself gave.
 _EXPLAINED = {
     grpc.StatusCode.UNIMPLEMENTED: "oblixd does not know this call: it is older than this client. "
-    "End it with `oblix stop`; the next call starts the one that is installed ({}).",
+    "`oblix restart` starts the one that is installed ({}).",
 }
 
 # What gRPC says when it could not connect. It has no code of its own for that.

@@ -33,6 +33,7 @@ COMMANDS = {
     "top": "watch the machine, the models and the running executions",
     "plot": "draw a picture of the last minutes: load, network, where prompts went",
     "stop": "let the daemon finish what it does, and end it",
+    "restart": "end the daemon, and start the version that is installed",
 }
 EPILOG = """exit codes: 0 done, 1 it failed (one line on standard error says why), 2 wrong usage,
 130 interrupted by Ctrl-C, 141 whoever read our output has gone"""
@@ -99,6 +100,10 @@ def _run(words: Sequence[str]) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     arguments = _parser(words).parse_args(words)
+    if words[0] not in {"restart", "stop"}:
+        from oblix.cli import daemon
+
+        daemon.note_other_version(importlib.metadata.version("oblix"))
     code: int = arguments.run(arguments) or 0
     sys.stdout.flush()
     return code

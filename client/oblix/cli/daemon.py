@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 from oblix._launcher.address import UserSocket
-from oblix._launcher.process import holder_at, remedy
+from oblix._launcher.process import holder_at, remedy, version_at
 from oblix._transport.channel import Transport
 from oblix.cli.errors import CommandError
+from oblix.errors import OblixError
 
 
 class _Running(UserSocket):
@@ -20,6 +23,25 @@ class _Running(UserSocket):
 def running() -> Transport:
     """A way to the daemon that starts none: without one, calls raise CommandError."""
     return Transport(_Running())
+
+
+def is_running() -> bool:
+    """Whether a daemon of this user runs."""
+    return bool(holder_at(UserSocket().target()))
+
+
+def note_other_version(version: str) -> None:
+    """Tell on standard error that the running daemon is of another version than this command."""
+    try:
+        running_one = version_at(UserSocket().target())
+    except OblixError:
+        return
+    if running_one and running_one != version:
+        print(
+            f"oblix: this is version {version}, and the daemon that runs is {running_one}: "
+            "`oblix restart` starts the installed one.",
+            file=sys.stderr,
+        )
 
 
 def any_daemon() -> Transport:

@@ -53,6 +53,8 @@ class RequestObservation:
     """Of a document. 0 for a streamed answer, which comes as it is written."""
     body_s: float
     """From the head to the end of that document, in seconds."""
+    address: str = ""
+    """The IP address that was reached: the server's, or that of the proxy before it. Empty: not known."""
 
 
 OnExchange = Callable[[RequestObservation], None]
@@ -66,12 +68,23 @@ def unheard(_exchange: RequestObservation) -> None:
 class RequestTrace:
     """One exchange while it goes on."""
 
-    __slots__ = ("_body_bytes", "_body_s", "_connect_ms", "_first_byte_ms", "_since_s", "failure", "reused")
+    __slots__ = (
+        "_body_bytes",
+        "_body_s",
+        "_connect_ms",
+        "_first_byte_ms",
+        "_since_s",
+        "address",
+        "failure",
+        "reused",
+    )
 
     def __init__(self) -> None:
         self.failure = Failure.NONE
         self.reused = False
         """A connection that was open already is used."""
+        self.address = ""
+        """The IP address that was reached, once that is known."""
         self._since_s = time.monotonic()
         self._connect_ms: float | None = None
         self._first_byte_ms: float | None = None
@@ -108,6 +121,12 @@ class RequestTrace:
         """Tell what came of it; nothing where it was cancelled before it showed anything."""
         if self.failure or self._connect_ms is not None or self._first_byte_ms is not None:
             shown = RequestObservation(
-                origin, self._connect_ms, self._first_byte_ms, self.failure, self._body_bytes, self._body_s
+                origin,
+                self._connect_ms,
+                self._first_byte_ms,
+                self.failure,
+                self._body_bytes,
+                self._body_s,
+                self.address,
             )
             on_exchange(shown)

@@ -147,6 +147,8 @@ def _telling(note: Callable[[RequestTrace], None]) -> Callable[..., Any]:
     return tell
 
 
+_UNKNOWN_AUTHORITY = {2, 18, 19, 20, 21}
+"""OpenSSL's codes (X509_verify_cert_error_string(3)) for a certificate whose authority nobody here knows."""
 _NOBODY_LISTENS = {errno.ECONNREFUSED, errno.ENOENT}
 
 
@@ -202,7 +204,10 @@ def _on_the_way(error: Exception, wait: Wait) -> tuple[Failure, str]:
 
 
 def _untrusted(error: aiohttp.ClientConnectorCertificateError) -> str:
-    reason = getattr(error.certificate_error, "verify_message", "") or "certificate verify failed"
+    found = error.certificate_error
+    reason = getattr(found, "verify_message", "") or "certificate verify failed"
+    if getattr(found, "verify_code", 0) not in _UNKNOWN_AUTHORITY:
+        return f"TLS failed: its certificate is not valid ({reason})"
     return (
         f"its certificate is not trusted ({reason}). If a company's own authority signs certificates here, "
         "name its file in network.ca_file"
@@ -311,6 +316,7 @@ class Transport:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._failure(error, sending, wait, course) from None
         course.answered()
+        course.address = _address(response.connection)
         return Response(self._server.peer, response, wait, course)
 
     async def _once_more(self, sending: _Sending, wait: Wait, course: RequestTrace) -> aiohttp.ClientResponse:
@@ -348,6 +354,7 @@ class Transport:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._named(error, Wait(self._server, timeouts, self._origin), course) from None
         course.connected()
+        course.address = _address(connection)
         return connection
 
     def _failure(self, error: Exception, sending: _Sending, wait: Wait, course: RequestTrace) -> Exception:
@@ -360,6 +367,13 @@ class Transport:
         # What we close ourselves shows nothing of the way.
         course.failure = Failure.NONE if self._session.closed else failure
         return failed
+
+
+def _address(connection: aiohttp.connector.Connection | None) -> str:
+    """The IP address at the other end; empty where the connection has gone or is no network's."""
+    transport = connection.transport if connection is not None else None
+    peer = transport.get_extra_info("peername") if transport is not None else None
+    return str(peer[0]) if isinstance(peer, tuple) else ""
 
 
 def _tell(how: asyncio.Future[None], closed: asyncio.Future[None]) -> None:

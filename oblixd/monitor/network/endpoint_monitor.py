@@ -45,6 +45,8 @@ class Seen:
     body_bytes: int = 0
     """Of a body that came as fast as the network carried it. 0 where it came as it was written."""
     body_s: float = 0.0
+    address: str = ""
+    """The IP address that was reached. Empty: not known."""
 
 
 def clock_s() -> float:
@@ -74,6 +76,7 @@ class EndpointMonitor:
         self._on_left = on_left
         self._leaving: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
+        self._proven: list[str] = []
 
     def view(self) -> Connectivity:
         """What is known now."""
@@ -81,6 +84,8 @@ class EndpointMonitor:
 
     def observe(self, seen: Seen) -> None:
         """Take what a real request experienced, and look where it failed."""
+        if seen.address:
+            self._prove(seen.address)
         with self._telling():
             self._take(clock_s(), seen)
         if seen.failure:
@@ -88,7 +93,11 @@ class EndpointMonitor:
 
     def check_way(self) -> bool:
         """Ask the system for the way there. Gives whether there is one; on a new one nothing is known yet."""
-        before, way = self.endpoint.way, way_to(self._prober.names.known(self.target.host) or ANYWHERE)
+        addresses = self._addresses()
+        before, way = self.endpoint.way, way_to(addresses or ANYWHERE)
+        if way is None and not addresses:
+            # A name that nobody looked up may lead where there is a route, though there is none to anywhere.
+            return True
         if before is not None and way != before:
             self._leave(before)
         with self._telling():
@@ -98,8 +107,24 @@ class EndpointMonitor:
                 self.endpoint.forget(way)
         return way is not None
 
+    def _addresses(self) -> list[str]:
+        """Its IP addresses: the one that a request reached first, then those that its name led to."""
+        known = self._prober.names.known(self.target.host)
+        return list(dict.fromkeys([*self._proven, *known]))
+
+    def _prove(self, address: str) -> None:
+        """Remember an address that was just reached, and the way there."""
+        if self._proven == [address]:
+            return
+        self._proven = [address]
+        way = way_to(self._proven)
+        if way is not None and way != self.endpoint.way:
+            with self._telling():
+                self.endpoint.forget(way)
+
     def forget(self) -> None:
         """Begin anew on the same way."""
+        self._proven = []
         with self._telling():
             self.endpoint.forget(self.endpoint.way)
 
@@ -135,11 +160,21 @@ class EndpointMonitor:
             await self._on_left(self)
 
     async def _look(self) -> None:
+        if not self.check_way():
+            await self._look_elsewhere()
         while self.check_way():
             await self._attempt()
             # One failure is confirmed by a second attempt at once.
             if not self.endpoint.is_in_doubt:
                 return
+
+    async def _look_elsewhere(self) -> None:
+        """Look its name up anew, where no way leads to the addresses that it had.
+
+        So a VPN that comes up brings other addresses for the same names.
+        """
+        self._proven = []
+        await self._prober.look_up_anew(self.target)
 
     async def _attempt(self) -> None:
         way = self.endpoint.way

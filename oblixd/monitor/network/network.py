@@ -112,10 +112,11 @@ class Network:
     def overall(self) -> Connectivity:
         """The best of the endpoints: as long as one cloud model can be reached well, the network is well.
 
-        Its connection type is that of the default route, also where there is no endpoint.
+        Its connection type is that of the default route, also where there is no endpoint. Without such a
+        route it is that of the way to the best endpoint.
         """
-        kind = self._way_out.kind if self._way_out else "none"
         best = min(self.endpoints().values(), key=_badness, default=Connectivity())
+        kind = self._way_out.kind if self._way_out else best.connection_type or "none"
         return replace(best, connection_type=kind)
 
     async def _run(self) -> None:
@@ -169,8 +170,8 @@ class Network:
         self._way_out = way_to(ANYWHERE)
         for one in self._watched.values():
             before = one.endpoint.way
-            has_way = one.check_way()
-            if has_way and self._is_used() and one.endpoint.reachable is not True:
+            one.check_way()
+            if self._is_used() and one.endpoint.reachable is not True:
                 one.look(anew=one.endpoint.way is not before)
 
     async def _left(self, one: EndpointMonitor) -> None:

@@ -6,6 +6,7 @@ So nothing is billed, and the server's log shows a visitor who said nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import ssl
@@ -80,6 +81,12 @@ class Prober:
                 self.names.doubt(target.host)
                 raise
             return (time.monotonic() - began_s) * 1e3
+
+    async def look_up_anew(self, target: Target) -> None:
+        """Look a host's name up, whatever is known of it. One that can't be looked up keeps its addresses."""
+        self.names.doubt(target.host)
+        with contextlib.suppress(ProbeError):
+            await self._addresses(target)
 
     async def _addresses(self, target: Target) -> list[Any]:
         try:

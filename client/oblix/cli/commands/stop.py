@@ -7,6 +7,7 @@ import os
 import select
 import sys
 
+from oblix._transport.channel import Transport
 from oblix.cli import daemon
 from oblix.cli.errors import CommandError
 from oblix.cli.output import tables
@@ -19,31 +20,41 @@ MARGIN_S = 30.0
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.epilog = "The next program that needs a daemon starts one."
+    add_grace(parser)
+    parser.set_defaults(run=run)
+
+
+def add_grace(parser: argparse.ArgumentParser) -> None:
+    """Declare how long running answers may take."""
     parser.add_argument(
         "--grace",
         type=float,
         metavar="SECONDS",
         help="how long running answers may take (default: as configured)",
     )
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Tell the daemon to end, and wait until it has."""
-    transport = daemon.running()
+    info = end(daemon.running(), arguments.grace)
+    print(f"oblixd (process {info.pid}) has ended.")
+
+
+def end(transport: Transport, grace: float | None) -> daemon_pb2.GetInfoResponse:
+    """End the daemon, and give what it said of itself once it is gone. Raises CommandError."""
     info = transport.call(lambda link: link.daemon.GetInfo, daemon_pb2.GetInfoRequest())
     process = os.pidfd_open(info.pid)
     request = daemon_pb2.ShutdownRequest()
-    if arguments.grace is not None:
-        request.grace.FromMicroseconds(round(arguments.grace * 1e6))
+    if grace is not None:
+        request.grace.FromMicroseconds(round(grace * 1e6))
     transport.call(lambda link: link.daemon.Shutdown, request)
     if info.running_count:
-        _tell_wait(info.running_count, arguments.grace)
-    if not _has_ended(process, timeout_s=(arguments.grace or 0) + MARGIN_S):
+        _tell_wait(info.running_count, grace)
+    if not _has_ended(process, timeout_s=(grace or 0) + MARGIN_S):
         raise CommandError(
             f"oblixd (process {info.pid}) has not ended yet; {info.paths.log} says what it does."
         )
-    print(f"oblixd (process {info.pid}) has ended.")
+    return info
 
 
 def _tell_wait(count: int, grace: float | None) -> None:
