@@ -17,8 +17,8 @@ from oblixd.sessions.fsck import Problem
 from oblixd.sessions.fsck import problems as in_sessions
 from oblixd.sessions.salvaging import Salvage
 from oblixd.sessions.salvaging import salvage as in_place
+from oblixd.store.datafile.forked_reader import ForkedReader
 from oblixd.store.directory_lock import DirectoryLock
-from oblixd.store.forked_reader import ForkedReader
 from oblixd.store.inspection import DATA_FILE, problems_in_pages
 from oblixd.store.rebuilding import compact as pack
 from oblixd.store.restore import put_in_place, replace, verify

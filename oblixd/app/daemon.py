@@ -117,6 +117,7 @@ class Daemon:
             "the sweeping of old usage": usage.keep_up(),
             "the watch for a daemon that nobody uses": self._end_when_idle(callers, executions, sessions),
             "the watch for a socket that is gone": self._end_when_deaf(),
+            "the watch for a store that is gone": self._end_when_lost(store),
         }
         for name, work in aside.items():
             self._keep(background.begin(work, name), cleanup)
@@ -221,7 +222,10 @@ class Daemon:
         socket = self._paths.socket
         await server.start(socket)
         cleanup.callback(socket.unlink, missing_ok=True)
-        self._paths.publish()
+        try:
+            self._paths.publish()
+        except OSError as error:  # a full disk, perhaps: who looks where we are finds us all the same
+            logger.warning("clients with another environment can't be told where the socket is: %s", error)
         cleanup.callback(self._paths.retract)
         systemd.ready(f"serving on {socket}")
         logger.info("serving on %s (version %s, pid %d)", socket, __version__, os.getpid())
@@ -253,6 +257,11 @@ class Daemon:
     async def _end_when_deaf(self) -> None:
         await lifecycle.until_deaf(self._paths.socket)
         logger.warning("%s is gone: nobody can call any more, so this daemon ends", self._paths.socket)
+        self.end()
+
+    async def _end_when_lost(self, store: Store) -> None:
+        await lifecycle.until_lost(store.is_there)
+        logger.error("the store in %s was removed or moved, so this daemon ends", self._paths.store)
         self.end()
 
     def _about(self, sessions: Sessions, executions: Executions, callers: Clients) -> DaemonInfo:

@@ -36,6 +36,12 @@ async def until_deaf(socket: Path) -> None:
         await asyncio.sleep(LOOK_S)
 
 
+async def until_lost(is_there: Callable[[], bool]) -> None:
+    """Return once the store's file is gone, or is another one: what is written there is lost."""
+    while is_there():  # noqa: ASYNC110 - nothing announces that a file was removed
+        await asyncio.sleep(LOOK_S)
+
+
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
         found = os.stat(path)  # noqa: PTH116 - one system call a second, for as long as the daemon lives

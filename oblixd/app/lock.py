@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -29,7 +29,9 @@ class Lock:
         try:
             _take(descriptor)
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{about}\n".encode(), 0)
+            # It is for people: a full disk keeps nobody from holding the lock.
+            with suppress(OSError):
+                os.pwrite(descriptor, f"{about}\n".encode(), 0)
             yield
             os.ftruncate(descriptor, 0)
         finally:

@@ -153,7 +153,8 @@ class Store(Fields, frozen=True):
     """The database of the conversations."""
 
     map_size_gib: Annotated[int, number(1, 65536)] = 64
-    """The most that it may grow to, in GiB. That is address space: the file is as large as what is in it."""
+    """The most that it may grow to, in GiB. That is address space: the file is as large as what is in it.
+    The last 64 MiB are kept back for deletions."""
 
 
 class Sessions(Fields, frozen=True):

@@ -33,10 +33,20 @@ _BY_REASON = {
     "MODEL_STREAM_BROKEN": 502,
     "MODEL_FAILED": 502,
     "STORE_FULL": 507,
+    "STORE_FRAGMENTED": 507,
     "DISK_FULL": 507,
 }
 
-_LASTING = frozenset({"BUDGET_SPENT", "STORE_FULL", "DISK_FULL", "MODEL_KEY_REFUSED", "NO_MODEL_ALLOWED"})
+_LASTING = frozenset(
+    {
+        "BUDGET_SPENT",
+        "STORE_FULL",
+        "STORE_FRAGMENTED",
+        "DISK_FULL",
+        "MODEL_KEY_REFUSED",
+        "NO_MODEL_ALLOWED",
+    }
+)
 """Errors that the same request meets again. The official SDKs then do not send it again, if told so."""
 
 _SOON_S = 1

@@ -53,15 +53,34 @@ def sweep_leftovers(db: SessionDb) -> None:
 
 
 DAY_US = 24 * 3600 * 1_000_000
+AT_ONCE_IN_NEED = 10
+"""Sessions that are purged together when room is needed: not more than have to be."""
+LAST_US = 2**62
+"""Later than any instant."""
 PURGED_AT_ONCE = 100
 """Sessions that one transaction purges, so that no writer waits long for it."""
 
 
 async def delete(db: SessionDb, ref: SessionKey, keep: bool) -> str:
     """Deletes a session; returns the request that its turn runs for, or nothing. See `Sessions.delete`."""
-    request_id = await db.write(ref, partial(delete_now, db, ref, keep))
+    request_id = await db.write(ref, partial(delete_now, db, ref, keep), frees=True)
     sweep(db, ref.number)
+    await make_room(db)
     return request_id
+
+
+async def make_room(db: SessionDb) -> int:
+    """While the store is full: let go of deleted sessions, the longest deleted first. Return of how many."""
+    purged = 0
+    while db.store.is_full:
+        numbers = await db.store.write(partial(_purge_some, db, LAST_US, AT_ONCE_IN_NEED), frees=True)
+        for number in numbers:
+            while await db.store.write(partial(sweep_some, db, number), frees=True):
+                pass
+        purged += len(numbers)
+        if not numbers:
+            break
+    return purged
 
 
 def delete_now(db: SessionDb, ref: SessionKey, keep: bool, txn: Transaction) -> str:
@@ -148,7 +167,7 @@ def deleted_session(db: SessionDb, txn: Transaction, number: int, days: int) -> 
 async def purge(db: SessionDb, days: int) -> int:
     """Lets go of the sessions that were deleted so many days ago, bit by bit. Says of how many."""
     until, purged = db.clock() - days * DAY_US, 0
-    while numbers := await db.store.write(partial(_purge_some, db, until)):
+    while numbers := await db.store.write(partial(_purge_some, db, until, PURGED_AT_ONCE), frees=True):
         for number in numbers:
             sweep(db, number)
         purged += len(numbers)
@@ -168,16 +187,16 @@ async def purge_deleted(db: SessionDb, session_id: str) -> bool:
         db.tables.garbage.put(txn, found, b"")
         return ref.number
 
-    number = await db.store.write(write)
+    number = await db.store.write(write, frees=True)
     if number is not None:
         sweep(db, number)
     return number is not None
 
 
-def _purge_some(db: SessionDb, until_us: int, txn: Transaction) -> list[int]:
+def _purge_some(db: SessionDb, until_us: int, limit: int, txn: Transaction) -> list[int]:
     end = DELETED + time_key(until_us)
     scan = db.tables.recency.ascending(txn, DELETED)
-    due = list(islice(takewhile(lambda item: item[0] < end, scan), PURGED_AT_ONCE))
+    due = list(islice(takewhile(lambda item: item[0] < end, scan), limit))
     for key, number in due:
         db.tables.recency.delete(txn, key)
         db.tables.deleted.delete(txn, number)

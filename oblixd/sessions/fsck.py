@@ -68,7 +68,7 @@ class Problem(NamedTuple):
 
 
 def problems(path: Path) -> Iterator[Problem]:
-    """All that is wrong with a data file, or a backup. May crash: see `oblixd.store.forked_reader`."""
+    """All that is wrong with a data file, or a backup. May crash: see `ForkedReader`."""
     try:
         with offline.opened(path) as file:
             book, is_sound = _Book(file), True

@@ -1,13 +1,14 @@
 """Retention: sessions to which nothing was added for long are archived or deleted, by rules.
 
-What is done to sessions in the background: retention, and the end of deleted ones.
+What is done for the sessions in the background: their retention, and the end of deleted ones.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from typing import NamedTuple, TypeAlias
@@ -16,13 +17,14 @@ from oblix.v1 import sessions_pb2
 from oblix.v1.sessions_pb2 import PruneSessionsRequest
 
 from oblixd.errors import DataLossError, OblixdError
-from oblixd.sessions.deletion import DAY_US, delete_now, purge, sweep
+from oblixd.sessions.deletion import DAY_US, delete_now, make_room, purge, sweep
 from oblixd.sessions.listing import filter_labels
 from oblixd.sessions.storage.db import SessionDb
 from oblixd.sessions.storage.headers import Entry
 from oblixd.sessions.storage.index import ARCHIVED, OPEN, Range
 from oblixd.sessions.storage.retention_rules import Action, RetentionConfig, check_days, checked_action
 from oblixd.sessions.storage.schema import number_key, time_key
+from oblixd.sessions.turns import interrupt
 from oblixd.sessions.validation import invalid
 from oblixd.store import Transaction
 
@@ -177,7 +179,7 @@ async def _carry_out(db: SessionDb, keeping: RetentionConfig, some: list[_Due]) 
     def write(txn: Transaction) -> list[_Due]:
         return [due for due in some if _carry_out_one(db, keeping, due, txn)]
 
-    done = await db.store.write(write)
+    done = await db.store.write(write, frees=True)
     for entry, action in done:
         if action == sessions_pb2.RETENTION_ACTION_DELETE and not keeping.deleted_days:
             sweep(db, entry.number)
@@ -201,21 +203,37 @@ def _carry_out_one(db: SessionDb, keeping: RetentionConfig, due: _Due, txn: Tran
 
 PAUSE_S = 3600.0
 """Days are what it goes by: an hour later is soon enough."""
+SOON_S = 10.0
+"""How soon a turn that was cut off is tried to be ended again."""
 
 
-async def keep_up(db: SessionDb, keeping: RetentionConfig) -> None:
-    """Looks after the sessions every hour, until it is cancelled."""
+async def keep_up(db: SessionDb, keeping: RetentionConfig, cut_off: Sequence[int]) -> None:
+    """Looks after the sessions every hour, and as soon as the store is full, until it is cancelled.
+
+    `cut_off`: the sessions whose turns could not be ended at the start, because the disk was full.
+    """
+    room_is_needed = asyncio.Event()
+    db.store.on_full(room_is_needed.set)
     while True:
         try:
+            cut_off = await interrupt(db, cut_off)
             await once(db, keeping)
         except OblixdError as error:
-            logger.warning("retention could not be applied: %s It is tried again in an hour.", error.message)
-        await asyncio.sleep(PAUSE_S)
+            logger.warning("retention could not be applied: %s It is tried again later.", error.message)
+        room_is_needed.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SOON_S if cut_off else PAUSE_S):
+                await room_is_needed.wait()
 
 
 async def once(db: SessionDb, keeping: RetentionConfig) -> None:
-    """Applies every session's retention, then lets go of what was deleted long ago."""
+    """Applies every session's retention, then lets go of what was deleted long ago.
+
+    When the store is full, what was deleted lately goes, too.
+    """
     pruned = await prune(db, keeping, PruneSessionsRequest())
     purged = await purge(db, keeping.deleted_days)
+    if early := await make_room(db):
+        logger.warning("the store is full: %d deleted sessions were purged before their time", early)
     if pruned.total_count or purged:
         logger.info("retention: %d sessions archived or deleted, %d purged", pruned.total_count, purged)

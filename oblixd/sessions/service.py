@@ -42,7 +42,7 @@ from oblixd.sessions.storage.messages import new_records, recorded_messages
 from oblixd.sessions.storage.request_table import RecordedTurn
 from oblixd.sessions.storage.retention_rules import DEFAULT, RetentionConfig
 from oblixd.sessions.transfer import export_sessions, import_sessions
-from oblixd.sessions.turns import Turn, begin, recorded_turn, recover
+from oblixd.sessions.turns import Turn, begin, cut_off_turns, interrupt, recorded_turn
 from oblixd.sessions.validation import check_messages
 from oblixd.sessions.watch import Watches
 from oblixd.store import Store, Transaction
@@ -70,6 +70,8 @@ class Sessions:
     ) -> None:
         self._db = SessionDb.of(store, clock)
         self._keeping = keeping
+        self._cut_off: list[int] = []
+        """Sessions whose turn was cut off and could not be ended yet, for want of room."""
         self._watches = Watches(self._db)
         self.on_deleted = lambda _session_id, _request_id: None
 
@@ -85,11 +87,13 @@ class Sessions:
         """
         sweep_leftovers(self._db)
         await self._db.store.write(self._db.headers.history.make_store_id)
-        return await recover(self._db)
+        numbers = cut_off_turns(self._db)
+        self._cut_off = await interrupt(self._db, numbers)
+        return len(numbers)
 
     async def keep_up(self) -> None:
         """In the background, every hour until it is cancelled: retention, and the end of deleted sessions."""
-        await retention.keep_up(self._db, self._keeping)
+        await retention.keep_up(self._db, self._keeping, self._cut_off)
 
     def close(self) -> None:
         """Ends the watches, with UnavailableError DAEMON_STOPPING."""

@@ -14,7 +14,7 @@ from typing import TypeVar
 from oblix.v1 import messages_pb2, sessions_pb2
 from oblix.v1.messages_pb2 import Message, MessageStatus
 
-from oblixd.errors import DataLossError, FailedPreconditionError
+from oblixd.errors import DataLossError, FailedPreconditionError, ResourceExhaustedError
 from oblixd.sessions.storage.db import SessionDb
 from oblixd.sessions.storage.headers import Entry
 from oblixd.sessions.storage.keys import SessionKey, new_id, pack, unpack
@@ -108,7 +108,8 @@ class Turn:
                 record.create_us = begun.create_us if begun else now_us
             self._db.end_turn(txn, self._ref, progress, record, ended)
 
-        await self._db.write(self._ref, write)
+        # What is recorded of the answer already gives its room back; the turn must be able to end.
+        await self._db.write(self._ref, write, frees=True)
         return message_from(record, self.answer_sequence)
 
     async def restart(self) -> None:
@@ -134,7 +135,7 @@ class Turn:
         def write(txn: Transaction) -> None:
             self._db.end_turn(txn, self._ref, self._progress(txn), None, ended)
 
-        await self._db.write(self._ref, write)
+        await self._db.write(self._ref, write, frees=True)
 
     def _final(self, message: messages_pb2.Message) -> messages_pb2.Message:
         final = messages_pb2.Message()
@@ -191,7 +192,9 @@ def cut_off(db: SessionDb, txn: Transaction, entry: Entry, status: records.Statu
 
 
 def _interrupt(db: SessionDb, number: int, txn: Transaction) -> None:
-    """Ends a turn that nobody runs any more."""
+    """Ends a turn that nobody runs any more. Its session may be deleted by now."""
+    if db.tables.running.get(txn, number_key(number)) is None:
+        return
     cut_off(db, txn, db.headers.numbered(txn, number), records.STATUS_RECORD_INTERRUPTED)
 
 
@@ -244,17 +247,25 @@ async def write_beginning(
         raise
 
 
-async def recover(db: SessionDb) -> int:
-    """Ends every turn that nobody runs any more. Says how many there were."""
+def cut_off_turns(db: SessionDb) -> list[int]:
+    """The numbers of the sessions whose turns nobody runs any more. Ask before any turn begins."""
     with db.store.read() as txn:
-        numbers = [int.from_bytes(key, "big") for key, _ in db.tables.running.ascending(txn, b"")]
+        return [int.from_bytes(key, "big") for key, _ in db.tables.running.ascending(txn, b"")]
+
+
+async def interrupt(db: SessionDb, numbers: Sequence[int]) -> list[int]:
+    """Ends turns that nobody runs any more. Returns those for which the disk has no room now."""
+    waiting = []
     for number in numbers:
         try:
-            await db.store.write(partial(_interrupt, db, number))
+            await db.store.write(partial(_interrupt, db, number), frees=True)
         except DataLossError:
             # One damaged session must not keep all others from being served.
             logger.exception("the turn of session number %d can't be ended", number)
-    return len(numbers)
+        except ResourceExhaustedError as error:
+            logger.warning("the turn of session number %d can't be ended yet: %s", number, error.message)
+            waiting.append(number)
+    return waiting
 
 
 def check_free(entry: Entry) -> None:
@@ -280,7 +291,7 @@ def _give_up(db: SessionDb, ref: SessionKey, running: records.RunningTurn) -> No
         if (theirs.request_id, theirs.answer_id) == (running.request_id, running.answer_id):
             db.end_turn(txn, ref, progress, None, ending(records.STATUS_RECORD_CANCELLED))
 
-    db.store.write(write)
+    db.store.write(write, frees=True)
 
 
 def recorded_turn(db: SessionDb, request_id: str) -> RecordedTurn | None:

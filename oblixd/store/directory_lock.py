@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import faulthandler
 import fcntl
+import logging
 import os
 from pathlib import Path
 
 from oblixd.errors import FailedPreconditionError, UnavailableError
-from oblixd.store.syncing import sync_directory
+from oblixd.store.files import sync_directory
+
+logger = logging.getLogger(__name__)
 
 CLAIM_FILE = "in-use"
 _MAX_LEFT_BYTES = 2**16
@@ -39,7 +43,7 @@ class DirectoryLock:
     def take(cls, directory: Path) -> DirectoryLock:
         """Locks the directory, making it (0700) where it is missing."""
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make(directory)
             descriptor = os.open(directory / CLAIM_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise _unreachable(directory, error) from error
@@ -55,7 +59,10 @@ class DirectoryLock:
             os.fsync(self._descriptor)
             sync_directory(self.directory)
         except OSError as error:
-            raise _unreachable(self.directory, error) from error
+            # On a full disk it is opened all the same: what is there can be read, and deleted.
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise _unreachable(self.directory, error) from error
+            logger.warning("the disk of %s is full: an unclean end will not be known", self.directory)
 
     def report_crashes(self) -> None:
         """Have Python write where it was when a signal such as SIGSEGV or SIGABRT kills this process.
@@ -83,6 +90,13 @@ class DirectoryLock:
             os.close(self._descriptor)
         else:
             self.release()
+
+
+def _make(directory: Path) -> None:
+    """Make a directory so that it survives a power loss."""
+    if not directory.exists():
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        sync_directory(directory.parent)
 
 
 def _unreachable(directory: Path, error: OSError) -> UnavailableError:

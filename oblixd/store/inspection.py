@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 
 from oblixd.errors import DataLossError
-from oblixd.store import page_walk, pages
+from oblixd.store.datafile import page_walk, pages
 
 DATA_FILE = "data.mdb"
 FIRST_BYTES = 2**16

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import lmdb
 
-from oblixd.store import pages, schema
+from oblixd.store import schema
+from oblixd.store.datafile import pages
+from oblixd.store.datafile.pages import Pages
 from oblixd.store.inspection import NO_STORE, damage_error
 from oblixd.store.offline import LIB_VERSION, MAX_TABLES, Damage
-from oblixd.store.pages import Pages
 from oblixd.store.table import CHECKSUM_BYTES, seal
 
 AT_ONCE = 5_000

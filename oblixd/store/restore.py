@@ -11,8 +11,8 @@ from typing import BinaryIO
 
 from oblixd.errors import DataLossError, InvalidArgumentError
 from oblixd.store import backup_trailer, offline, schema
+from oblixd.store.files import sync_directory, sync_file
 from oblixd.store.inspection import DATA_FILE
-from oblixd.store.syncing import sync_directory, sync_file
 
 DRAFT = "restoring.mdb"
 BLOCK_BYTES = 2**20

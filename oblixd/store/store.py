@@ -14,9 +14,10 @@ import lmdb
 from oblixd.store import inspection, schema
 from oblixd.store.backup import Copies, Copy
 from oblixd.store.directory_lock import DirectoryLock
+from oblixd.store.files import Place, sync_directory
 from oblixd.store.migrations import CHAIN, Migration
 from oblixd.store.offline import LIB_VERSION, MAX_TABLES
-from oblixd.store.syncing import sync_directory
+from oblixd.store.quota import Quota
 from oblixd.store.table import Table, Transaction
 from oblixd.store.writer import Writer, closed_error, translate
 
@@ -29,11 +30,20 @@ class Store:
     """One open environment. Made by `Store.open`, used on the event loop that opened it."""
 
     def __init__(
-        self, claim: DirectoryLock, writer: Writer, environment: lmdb.Environment, tables: Mapping[str, Table]
+        self,
+        claim: DirectoryLock,
+        writer: Writer,
+        environment: lmdb.Environment,
+        *,
+        quota: Quota,
+        place: Place,
+        tables: Mapping[str, Table],
     ) -> None:
         self._claim = claim
         self._writer = writer
         self._environment: lmdb.Environment | None = environment
+        self._quota = quota
+        self._place = place
         self._tables = tables
         self._copies = Copies(claim.directory)
 
@@ -60,12 +70,16 @@ class Store:
             await inspection.inspect(directory, suspicious=claim.unclean, crashed=claim.crashed)
             claim.mark()
             handles: dict[str, Table] = {}
-            writer = Writer(partial(_open, directory, map_size, tables, handles, migrations))
+            quota = Quota(handles)
+            place = Place(directory / inspection.DATA_FILE)
+            opening = partial(_open, directory, map_size, tables, handles, migrations)
+            writer = Writer(opening, quota, place.check)
             environment = await writer.start()
+            place.remember()
         except BaseException:
             claim.give_up()
             raise
-        return cls(claim, writer, environment, handles)
+        return cls(claim, writer, environment, quota=quota, place=place, tables=handles)
 
     def table(self, name: str) -> Table:
         """One of the tables that were named at the open."""
@@ -82,13 +96,15 @@ class Store:
         except lmdb.Error as error:
             raise translate(error) from error
 
-    def write(self, operation: Callable[[Transaction], T]) -> asyncio.Future[T]:
+    def write(self, operation: Callable[[Transaction], T], *, frees: bool = False) -> asyncio.Future[T]:
         """Runs an operation in the writer's next transaction; done once that is durable.
 
         The operation may be run more than once, each time in a new transaction, and
-        is carried out also when the caller is cancelled.
+        is carried out also when the caller is cancelled. `frees`: it gives room back, at once
+        or soon, and may use the pages that are kept back for that. ResourceExhaustedError
+        STORE_FULL, STORE_FRAGMENTED or DISK_FULL where there is no room.
         """
-        return self._writer.submit(operation)
+        return self._writer.submit(operation, frees)
 
     def write_idle(self, operation: Callable[[Transaction], bool]) -> None:
         """Runs a small operation when no other waits, again and again for as long as it returns True.
@@ -96,6 +112,19 @@ class Store:
         What is left of it at the close is not carried out.
         """
         self._writer.submit_idle(operation)
+
+    @property
+    def is_full(self) -> bool:
+        """True from a write that was refused for want of room until enough was deleted."""
+        return self._quota.is_full
+
+    def on_full(self, callback: Callable[[], None]) -> None:
+        """Has something called on the loop after a write was refused for want of room."""
+        self._writer.on_full = callback
+
+    def is_there(self) -> bool:
+        """Whether the file is still where it was opened. When it is not, writes are refused."""
+        return self._place.is_there()
 
     async def backup(self) -> Copy:
         """A copy as of now, made while writing goes on. Read its pieces: that closes it.
@@ -106,7 +135,7 @@ class Store:
         if self._environment is None:
             raise closed_error()
         with self.read() as txn:
-            size = sum(table.size(txn) for table in self._tables.values()) + inspection.FIRST_BYTES
+            size = self._quota.used(txn) + inspection.FIRST_BYTES
         return await self._copies.make(self._environment, schema.VERSION, size)
 
     def report_crashes(self) -> None:

@@ -22,6 +22,7 @@ from oblixd.errors import (
     ResourceExhaustedError,
     UnavailableError,
 )
+from oblixd.store.quota import Quota, full
 from oblixd.store.table import Transaction
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,8 @@ write only a part, says that it was an input/output error."""
 class _Write:
     operation: Operation
     done: asyncio.Future[Any]
+    frees: bool
+    """It gives room back, at once or soon: it may use the pages that are kept for that."""
     result: Any = None
     error: BaseException | None = None
 
@@ -52,9 +55,18 @@ class Writer:
     What was handed over is carried out also when nobody waits for it any more.
     """
 
-    def __init__(self, open_environment: Callable[[], lmdb.Environment]) -> None:
+    def __init__(
+        self,
+        open_environment: Callable[[], lmdb.Environment],
+        quota: Quota,
+        check_file: Callable[[], None] = lambda: None,
+    ) -> None:
         self.on_commit: Callable[[], None] = lambda: None
         """Called on the loop after each group that was written."""
+        self.on_full: Callable[[], None] = lambda: None
+        """Called on the loop after writes of which one was refused for want of room in the store."""
+        self._quota = quota
+        self._check_file = check_file
         self._loop = asyncio.get_running_loop()
         self._waiting: list[_Write] = []
         self._queue: queue.SimpleQueue[Sequence[_Write] | Operation | None] = queue.SimpleQueue()
@@ -74,11 +86,14 @@ class Writer:
         self._thread.start()
         return await self._opened
 
-    def submit(self, operation: Operation) -> asyncio.Future[Any]:
-        """Queues an operation. The result is there once it is durable."""
+    def submit(self, operation: Operation, frees: bool = False) -> asyncio.Future[Any]:
+        """Queues an operation. The result is there once it is durable.
+
+        `frees`: it gives room back, and may use the pages that are kept back for that.
+        """
         if self._refusal is not None:
             raise self._refusal
-        write = _Write(operation, self._loop.create_future())
+        write = _Write(operation, self._loop.create_future(), frees)
         # What comes in one round of the loop is handed over together: one group, one sync.
         if not self._waiting:
             self._loop.call_soon(self._hand_over)
@@ -160,21 +175,48 @@ class Writer:
             self._commit_group(environment, group)
         except Exception:  # noqa: BLE001 - whatever an operation raised is told to its caller below
             for write in group:
-                _commit_alone(environment, write)
+                self._commit_alone(environment, write)
+        self._check_there(group)
         self._loop.call_soon_threadsafe(self._announce, group)
+
+    def _check_there(self, group: Sequence[_Write]) -> None:
+        """What went into a file that nobody finds any more is not acknowledged."""
+        try:
+            self._check_file()
+        except UnavailableError as error:
+            self._refusal = error
+            for write in group:
+                write.error = error
 
     def _announce(self, group: Sequence[_Write]) -> None:
         for write in group:
             _settle(write.done, write.result, write.error)
         self.on_commit()
+        if any(isinstance(write.error, ResourceExhaustedError) for write in group):
+            self.on_full()
 
     def _commit_group(self, environment: lmdb.Environment, group: list[_Write]) -> None:
         until = time.monotonic() + GROUP_SECONDS
         with environment.begin(write=True) as txn:
+            before = self._quota.before(environment, txn)
             group[0].result = group[0].operation(txn)
             while self._backlog and time.monotonic() < until:
                 group.append(write := self._backlog.popleft())
                 write.result = write.operation(txn)
+            frees = all(write.frees for write in group)
+            self._quota.check(environment, txn, before, frees=frees)
+
+    def _commit_alone(self, environment: lmdb.Environment, write: _Write) -> None:
+        write.result = None
+        try:
+            with environment.begin(write=True) as txn:
+                before = self._quota.before(environment, txn)
+                write.result = write.operation(txn)
+                self._quota.check(environment, txn, before, frees=write.frees)
+        except lmdb.MapFullError:
+            write.error = self._quota.explain(environment)
+        except Exception as error:  # noqa: BLE001 - it goes to who waits for the operation
+            write.error = translate(_explain(error, environment))
 
     def _run_idle(self, environment: lmdb.Environment) -> None:
         if not self._idle:
@@ -182,21 +224,14 @@ class Writer:
         operation = self._idle.popleft()
         try:
             with environment.begin(write=True) as txn:
+                before = self._quota.before(environment, txn)
                 again = operation(txn)
+                self._quota.check(environment, txn, before, frees=True)
         except Exception:
             logger.exception("housekeeping in the store failed; it is tried again after the next start")
             return
         if again:
             self._idle.append(operation)
-
-
-def _commit_alone(environment: lmdb.Environment, write: _Write) -> None:
-    write.result = None
-    try:
-        with environment.begin(write=True) as txn:
-            write.result = write.operation(txn)
-    except Exception as error:  # noqa: BLE001 - it goes to who waits for the operation
-        write.error = translate(_explain(error, environment))
 
 
 def _explain(error: Exception, environment: lmdb.Environment) -> Exception:
@@ -218,11 +253,7 @@ def translate(error: Exception) -> Exception:
     """liblmdb's error in our words."""
     match error:
         case lmdb.MapFullError():
-            return ResourceExhaustedError(
-                "STORE_FULL",
-                "The store has reached its size limit. Delete sessions, or raise map_size_gib in the "
-                "[store] section of the configuration and restart the daemon.",
-            )
+            return full(0)
         case lmdb.DiskError() | OSError(errno=errno.ENOSPC | errno.EDQUOT):
             return ResourceExhaustedError(
                 "DISK_FULL", "The disk that holds the store is full. Free some space; nothing was changed."
@@ -230,6 +261,12 @@ def translate(error: Exception) -> Exception:
         case lmdb.CorruptedError() | lmdb.PageNotFoundError() | lmdb.InvalidError():
             return DataLossError(
                 "STORE_DAMAGED", f"The store's file is damaged ({error}). Restore it from a backup."
+            )
+        case lmdb.MemoryError() | MemoryError() | OSError(errno=errno.ENOMEM):
+            return ResourceExhaustedError(
+                "ADDRESS_SPACE_LIMITED",
+                "The store's map does not fit into the address space that this process may have. Raise that "
+                "limit (`ulimit -v`), or lower map_size_gib in the configuration's [store] section.",
             )
         case lmdb.Error() | OSError():
             return UnavailableError(

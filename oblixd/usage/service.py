@@ -38,7 +38,7 @@ async def sweep(store: Store, kept_from: int, counted_from: int) -> int:
 
 async def _sweep(store: Store, table: Table, end: bytes) -> int:
     swept = 0
-    while some := await store.write(partial(_sweep_some, table, end)):
+    while some := await store.write(partial(_sweep_some, table, end), frees=True):
         swept += some
     return swept
 

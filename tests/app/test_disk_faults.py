@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from itertools import count
@@ -85,6 +86,48 @@ def test_a_full_disk_refuses_what_can_not_be_kept_and_serves_the_rest(home: Path
         with running(disk, **QUIET) as daemon:
             said = [message.parts[0].text for message in Wire(daemon.channel).messages(session)]
             assert said == [TEXT] * acknowledged + ["there is room again"]
+
+
+def test_a_start_on_a_full_disk_serves_what_is_there(home: Path) -> None:
+    with small_disk(home / "disk", 32) as disk:
+        with running(disk, **QUIET) as daemon:
+            wire = Wire(daemon.channel)
+            session = wire.session(title="kept")
+            append(wire, session, TEXT)
+            daemon.kill()
+        ballast = fill(disk)
+        with running(disk, **QUIET) as daemon:
+            wire = Wire(daemon.channel)
+            assert [message.parts[0].text for message in wire.messages(session)] == [TEXT]
+            with pytest.raises(grpc.RpcError) as caught:
+                append(wire, session, TEXT)
+            assert reason(caught.value) == "DISK_FULL"
+            ballast.unlink()
+            append(wire, session, "there is room again")
+            assert len(wire.messages(session)) == 2
+
+
+@pytest.mark.parametrize("away", ["removed", "moved"])
+def test_a_store_that_is_gone_takes_no_writes_and_ends_its_daemon(home: Path, away: str) -> None:
+    with running(home, **QUIET) as daemon:
+        wire = Wire(daemon.channel)
+        session = wire.session(title="kept")
+        append(wire, session, "acknowledged")
+        if away == "moved":
+            (home / "store").rename(home / "elsewhere")
+        else:
+            shutil.rmtree(home / "store")
+        with pytest.raises(grpc.RpcError) as caught:
+            append(wire, session, "lost")
+        assert (caught.value.code(), reason(caught.value)) == (grpc.StatusCode.UNAVAILABLE, "STORE_REMOVED")
+        assert daemon.process.wait(WAIT_S) == 0
+        assert "was removed or moved" in daemon.errors.read_text()
+    if away == "moved":
+        (home / "elsewhere").rename(home / "store")
+        with running(home, **QUIET) as daemon:
+            assert [message.parts[0].text for message in Wire(daemon.channel).messages(session)][:1] == [
+                "acknowledged"
+            ]
 
 
 @pytest.fixture

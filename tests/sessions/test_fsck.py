@@ -19,7 +19,7 @@ from support.drivers.conversations import say, sessions_in, struct
 
 from oblixd.sessions.fsck import Problem, problems
 from oblixd.store import offline, schema
-from oblixd.store.forked_reader import ForkedReader
+from oblixd.store.datafile.forked_reader import ForkedReader
 from oblixd.store.inspection import DATA_FILE
 from oblixd.store.v1 import records_pb2 as records
 

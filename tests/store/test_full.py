@@ -98,14 +98,22 @@ def _remount_read_only(disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
 
 
-async def test_a_disk_that_is_full_at_the_start_is_told(tmp_path: Path) -> None:
+async def test_a_disk_that_is_full_at_the_start_keeps_nobody_from_reading(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", 16) as disk:
-        async with store_in(disk / "store", TABLES):
-            pass
+        async with store_in(disk / "store", TABLES) as store:
+            await store.write(lambda txn: store.table("things").put(txn, b"k", VALUE))
         ballast = fill(disk)
-        with pytest.raises(UnavailableError, match="No space left"):
+        async with store_in(disk / "store", TABLES) as store:
+            assert _count(store) == 1
+            assert (await _write_until_full(store))[1].reason == "DISK_FULL"
+            ballast.unlink()
+            await store.write(lambda txn: store.table("things").put(txn, b"more", VALUE))
+            assert _count(store) >= 2
+
+
+async def test_a_new_store_on_a_full_disk_is_told(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 16) as disk:
+        fill(disk)
+        with pytest.raises((ResourceExhaustedError, UnavailableError), match="space"):
             async with store_in(disk / "store", TABLES):
                 pass
-        ballast.unlink()
-        async with store_in(disk / "store", TABLES) as store:
-            assert _count(store) == 0

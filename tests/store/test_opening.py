@@ -16,7 +16,8 @@ import pytest
 from support.drivers.conversations import store_in
 
 from oblixd.errors import DataLossError, FailedPreconditionError, ResourceExhaustedError, UnavailableError
-from oblixd.store import page_walk, schema
+from oblixd.store import schema
+from oblixd.store.datafile import page_walk
 from oblixd.store.directory_lock import CLAIM_FILE, DirectoryLock
 from oblixd.store.inspection import DATA_FILE
 from oblixd.store.table import CHECKSUM_BYTES, Table
@@ -137,6 +138,24 @@ def test_the_format_is_not_the_environment_s_choice(tmp_path: Path, version: str
     for _ in range(2):
         subprocess.run([sys.executable, "-c", code, str(tmp_path / "store")], env=environ, check=True)
     assert asyncio.run(_count(tmp_path / "store")) == 1
+
+
+def test_a_map_that_does_not_fit_into_the_address_space_is_told(tmp_path: Path) -> None:
+    code = (
+        "import asyncio, resource, sys, pathlib\n"
+        "from oblixd.errors import ResourceExhaustedError\n"
+        "from oblixd.store import Store\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (2**32, 2**32))\n"
+        "try:\n"
+        "    asyncio.run(Store.open(pathlib.Path(sys.argv[1]), ('things',), map_size=2**36))\n"
+        "except ResourceExhaustedError as error:\n"
+        "    print(error.reason, error.message)\n"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path / "store")]
+    told = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    assert told.startswith("ADDRESS_SPACE_LIMITED")
+    assert "ulimit -v" in told
+    assert "map_size_gib" in told
 
 
 async def test_after_an_unclean_death_it_is_read_and_opened(filled: Path) -> None:

@@ -79,6 +79,7 @@ class Replacement:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._draft.replace(self._target)
+            _sync_directory(self._target.parent)
 
     @contextmanager
     def _named_errors(self) -> Iterator[None]:
@@ -86,6 +87,18 @@ class Replacement:
             yield
         except OSError as error:
             raise _unusable(self._path, "written", error) from None
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make a new name durable. Some file systems can't, and then do it by themselves."""
+    if os.name == "nt":  # a directory can't be opened there
+        return
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _unusable(path: Path, what: str, error: OSError) -> InvalidArgumentError:

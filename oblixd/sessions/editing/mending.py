@@ -151,7 +151,7 @@ async def _delete(
             db.headers.touch(txn, ref, entry.progress, now_us)
         return messages, count
 
-    return await db.write(ref, write)
+    return await db.write(ref, write, frees=True)
 
 
 def _readable(

@@ -61,10 +61,12 @@ class SessionDb:
         with _name_damage(ref.id), self.store.read() as txn:
             yield txn
 
-    async def write(self, ref: SessionKey, operation: Callable[[Transaction], T]) -> T:
-        """Writes to one session. Damage is named as that session's."""
+    async def write(
+        self, ref: SessionKey, operation: Callable[[Transaction], T], *, frees: bool = False
+    ) -> T:
+        """Writes to one session. Damage is named as that session's. `frees`: see `Store.write`."""
         with _name_damage(ref.id):
-            return await self.store.write(operation)
+            return await self.store.write(operation, frees=frees)
 
     def ref(self, session_id: str, field: str = "session_id") -> SessionKey:
         """The session of an id, in a read of its own.

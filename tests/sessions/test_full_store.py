@@ -1,0 +1,159 @@
+"""A full store: what it advises is true. Deleting works, and gives room at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+from google.protobuf.struct_pb2 import Struct
+from oblix.v1 import messages_pb2
+from oblix.v1.sessions_pb2 import Session
+from support.drivers.conversations import all_messages, say, store_in, texts
+from support.faults.small_disk import fill, small_disk
+
+from oblixd.errors import NotFoundError, ResourceExhaustedError
+from oblixd.sessions import Sessions
+from oblixd.sessions.retention import once
+from oblixd.sessions.storage.retention_rules import DEFAULT
+
+MAP_SIZE = 4 * 2**20
+TEXT = "word " * 400
+
+
+@pytest.fixture
+async def sessions(tmp_path: Path) -> AsyncIterator[Sessions]:
+    async with store_in(tmp_path / "store", map_size=MAP_SIZE) as store:
+        sessions = Sessions(store)
+        await sessions.recover()
+        yield sessions
+
+
+async def _fill(sessions: Sessions) -> list[str]:
+    """Sessions of twenty messages until nothing fits any more."""
+    ids: list[str] = []
+    with pytest.raises(ResourceExhaustedError, match="Delete sessions") as caught:
+        await _talk(sessions, ids)
+    assert caught.value.reason == "STORE_FULL"
+    return ids
+
+
+async def _talk(sessions: Sessions, ids: list[str]) -> None:
+    while True:
+        ids.append((await sessions.create(Session(title="talk"))).id)
+        await sessions.append(ids[-1], [say(TEXT) for _ in range(20)])
+
+
+async def _append_until_full(sessions: Sessions, session_id: str, size: int) -> ResourceExhaustedError:
+    while True:
+        try:
+            await sessions.append(session_id, [say("x" * size)])
+        except ResourceExhaustedError as error:
+            return error
+
+
+async def test_every_session_of_a_full_store_can_be_deleted(sessions: Sessions) -> None:
+    ids = await _fill(sessions)
+    assert len(ids) > 20
+    for session_id in ids:
+        await sessions.delete(session_id)
+    assert sessions.count() == 0
+    assert await _fill(sessions)
+
+
+async def test_deleting_gives_room_at_once(sessions: Sessions) -> None:
+    ids = await _fill(sessions)
+    for session_id in ids[:5]:
+        await sessions.delete(session_id)
+    for session_id in ids[5:8]:
+        await sessions.append(session_id, [say(TEXT) for _ in range(10)])
+    assert len(all_messages(sessions, ids[5])) == 30
+
+
+async def test_the_longest_deleted_go_first_and_no_more_than_have_to(sessions: Sessions) -> None:
+    ids = await _fill(sessions)
+    for session_id in ids[:25]:
+        await sessions.delete(session_id)
+    kept, _ = sessions.list(page_size=0, page_token="", filter=Struct(), deleted=True)
+    assert kept
+    assert ids[24] in {session.id for session in kept}
+    with pytest.raises(NotFoundError):
+        await sessions.undelete(ids[0])
+    await sessions.undelete(ids[24])
+    assert len(all_messages(sessions, ids[24])) == 20
+
+
+async def test_what_was_deleted_before_goes_when_room_is_needed(sessions: Sessions) -> None:
+    early = [(await sessions.create(Session())).id for _ in range(5)]
+    for session_id in early:
+        await sessions.append(session_id, [say(TEXT) for _ in range(60)])
+        await sessions.delete(session_id)
+    ids = await _fill(sessions)
+    await once(sessions.db, DEFAULT)
+    await sessions.append(ids[0], [say(TEXT) for _ in range(20)])
+    assert sessions.list(page_size=0, page_token="", filter=Struct(), deleted=True)[0] == []
+
+
+async def test_a_turn_ends_in_a_full_store(sessions: Sessions) -> None:
+    session_id = (await sessions.create(Session())).id
+    turn = await sessions.begin_turn(session_id, "request", [say("question")])
+    await turn.checkpoint([messages_pb2.Part(text="a part")])
+    await _fill(sessions)
+    await turn.finish(messages_pb2.Message(parts=[messages_pb2.Part(text="a part of an answer")]))
+    assert sessions.get(session_id).running_request_id == ""
+
+
+async def test_a_large_message_that_finds_no_room_in_one_piece_is_told(sessions: Sessions) -> None:
+    made = (await sessions.create(Session())).id
+    await _append_until_full(sessions, made, 9_000)
+    # Every second one goes: half of the file is free, in pieces of three pages.
+    db, ref = sessions.db, sessions.db.ref(made)
+    for sequence in range(2, sessions.get(made).message_count, 2):
+        await db.store.write(
+            lambda txn, sequence=sequence: db.remove_messages(
+                txn, ref, db.headers.progress(txn, ref), [sequence]
+            ),
+            frees=True,
+        )
+    error = await _append_until_full(sessions, made, 2**18)
+    assert error.reason == "STORE_FRAGMENTED"
+    assert "oblixd compact" in error.message
+
+
+async def test_a_turn_that_was_cut_off_is_ended_once_the_disk_has_room(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 16) as disk:
+        async with store_in(disk / "store") as store:
+            sessions = Sessions(store)
+            await sessions.recover()
+            session_id = (await sessions.create(Session())).id
+            turn = await sessions.begin_turn(session_id, "request", [say("question")])
+            await turn.checkpoint([messages_pb2.Part(text="a part")])
+        async with store_in(disk / "store") as store:
+            sessions = Sessions(store)
+            await _exhaust(sessions, disk)
+            assert await sessions.recover() == 1
+            assert sessions.get(session_id).running_request_id == "request"
+            assert texts(all_messages(sessions, session_id)) == ["question", "a part"]
+            (disk / "ballast").unlink()
+            changed = asyncio.Event()
+            sessions.db.changes.listeners.append(changed.set)
+            keeping = asyncio.create_task(sessions.keep_up())
+            await changed.wait()
+            assert sessions.get(session_id).running_request_id == ""
+            keeping.cancel()
+
+
+async def _exhaust(sessions: Sessions, disk: Path) -> None:
+    """Fill the disk, and the room that the file has inside."""
+    fill(disk)
+    with pytest.raises(ResourceExhaustedError):
+        await _put_for_ever(sessions)
+
+
+async def _put_for_ever(sessions: Sessions) -> None:
+    db = sessions.db
+    for number in count():
+        key = b"%09d" % number
+        await db.store.write(lambda txn, key=key: db.tables.counters.put(txn, key, bytes(1000)))
