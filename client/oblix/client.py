@@ -11,9 +11,9 @@ from oblix._convert import metrics
 from oblix._convert.api_keys import key_of
 from oblix._environment import certificates, surroundings
 from oblix._launcher.address import address_of
-from oblix._resources.executions import ExecutionCalls
-from oblix._resources.explain import ExplainCalls
+from oblix._resources.executions import ExecutionCalls, ExplainCalls
 from oblix._resources.hooked_models import configuration_of, hook_request, type_of
+from oblix._resources.mending import MendingCalls
 from oblix._resources.models import PullCalls
 from oblix._resources.prompts import ChatCalls
 from oblix._resources.search import SearchCalls
@@ -33,6 +33,7 @@ class OblixClient(
     SearchCalls,
     TransferCalls,
     HousekeepingCalls,
+    MendingCalls,
     WatchCalls,
     BackupCalls,
     PullCalls,

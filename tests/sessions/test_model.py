@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
 import tempfile
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 from google.protobuf.json_format import MessageToDict
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -18,13 +20,21 @@ from hypothesis.stateful import (
     consumes,
     initialize,
     invariant,
+    precondition,
     rule,
 )
 from oblix.v1 import messages_pb2
-from oblix.v1.sessions_pb2 import ARCHIVED_FILTER_ONLY, Session
-from support.data.session_model import Model, Said
+from oblix.v1.sessions_pb2 import (
+    ARCHIVED_FILTER_ONLY,
+    DeleteMessagesRequest,
+    EditMessageRequest,
+    ListMessageVersionsRequest,
+    Session,
+)
+from support.data.session_model import Model
 from support.drivers.conversations import MAP_SIZE, all_messages, all_sessions, say, struct, texts
 
+from oblixd.errors import FailedPreconditionError
 from oblixd.sessions import TABLE_NAMES, Sessions, Turn
 from oblixd.store import Store
 
@@ -33,7 +43,22 @@ T = TypeVar("T")
 KEYS = st.sampled_from(["a", "b", "c"])
 VALUES = st.sampled_from([1, True, None, "x"])
 METADATA = st.dictionaries(KEYS, VALUES, max_size=3)
+MOST_SESSIONS = 4
 SAID = st.lists(st.sampled_from(["one", "two", "", "drei\0"]), min_size=1, max_size=3)
+
+
+@dataclasses.dataclass
+class Asked:
+    """What must be found of a request."""
+
+    session_id: str
+    question: int
+    """Where the question begins."""
+    answer: int
+    """Where the answer stands."""
+    status: messages_pb2.MessageStatus.ValueType = messages_pb2.MESSAGE_STATUS_STREAMING
+    text: str | None = None
+    """The answer, once the turn has ended. None: there is none, or it was deleted."""
 
 
 class Conversations(RuleBasedStateMachine):
@@ -53,8 +78,7 @@ class Conversations(RuleBasedStateMachine):
         self._mirror: dict[str, Session] = {}
         self._revision = 0
         self._turns: dict[str, Turn] = {}
-        self._asked: dict[str, tuple[str, messages_pb2.MessageStatus.ValueType]] = {}
-        """By request: the session of its turn, and how far that has come."""
+        self._asked: dict[str, Asked] = {}
         self._open()
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -71,11 +95,12 @@ class Conversations(RuleBasedStateMachine):
         self._store, self._sessions, recovered = self._run(opened())
         running = [model for model in self._models.values() if model.answer is not None]
         assert recovered == len(running)
-        for model in running:
-            assert model.answer is not None
-            model.end(model.answer.text, self._now)
         for session_id in list(self._turns):
-            self._ended(session_id, messages_pb2.MESSAGE_STATUS_INTERRUPTED)
+            self._ended(
+                session_id,
+                messages_pb2.MESSAGE_STATUS_INTERRUPTED,
+                self._models[session_id].cut_off(self._now),
+            )
 
     def teardown(self) -> None:
         self._runner.run(self._store.close())
@@ -86,11 +111,16 @@ class Conversations(RuleBasedStateMachine):
     def begin(self) -> str:
         return self.create("", {})
 
+    @precondition(lambda self: self._has_room())
     @rule(target=known, title=st.sampled_from(["", "t"]), metadata=METADATA)
     def create(self, title: str, metadata: dict[str, Any]) -> str:
         made = self._run(self._sessions.create(Session(title=title, metadata=struct(**metadata))))
         self._models[made.id] = Model(title, metadata, self._now)
         return made.id
+
+    def _has_room(self) -> bool:
+        """Few sessions: what is done to one of them has to do with what was done to it before."""
+        return len(self._models) + len(self._deleted) < MOST_SESSIONS
 
     @rule(session_id=known, said=SAID)
     def append(self, session_id: str, said: list[str]) -> None:
@@ -122,10 +152,8 @@ class Conversations(RuleBasedStateMachine):
     def delete(self, session_id: str) -> str:
         self._run(self._sessions.delete(session_id))
         model = self._deleted[session_id] = self._models.pop(session_id)
-        if model.answer is not None:
-            model.end(model.answer.text, self._now)
         if session_id in self._turns:
-            self._ended(session_id, messages_pb2.MESSAGE_STATUS_CANCELLED)
+            self._ended(session_id, messages_pb2.MESSAGE_STATUS_CANCELLED, model.cut_off(self._now))
         return session_id
 
     @rule(target=known, session_id=consumes(deleted))
@@ -134,6 +162,7 @@ class Conversations(RuleBasedStateMachine):
         self._models[session_id] = self._deleted.pop(session_id)
         return session_id
 
+    @precondition(lambda self: self._has_room())
     @rule(target=known, session_id=known, up_to=st.integers(0, 4))
     def copy(self, session_id: str, up_to: int) -> str:
         source = self._models[session_id]
@@ -144,6 +173,7 @@ class Conversations(RuleBasedStateMachine):
         self._models[copy.id] = model
         return copy.id
 
+    @precondition(lambda self: self._has_room())
     @rule(target=known, one=known, other=known)
     def merge(self, one: str, other: str) -> str:
         merged = self._run(self._sessions.merge([one, other], "merged"))
@@ -158,13 +188,11 @@ class Conversations(RuleBasedStateMachine):
         """All messages of the sources up to a place, by the latest time so far in their source."""
         moments = []
         for source in sources:
-            begun = [source.answer] if source.answer is not None and source.answer.time else []
-            said = sorted([*source.messages, *begun], key=lambda said: said.place)
-            said = [what for what in said if what.place <= (up_to or what.place)]
+            said = [what for what in source.all() if what.place <= (up_to or what.place)]
             latest = itertools.accumulate((what.time for what in said), max)
             moments += [(time, what) for time, what in zip(latest, said, strict=True)]
         for _, what in sorted(moments, key=lambda moment: moment[0]):
-            model.messages.append(Said(model.next_place, what.text, what.time))
+            model.messages.append(what.copied(model.next_place))
             model.next_place += 1
 
     @rule(session_id=known)
@@ -174,11 +202,78 @@ class Conversations(RuleBasedStateMachine):
         request_id = f"request {len(self._asked)}"
         begin = self._sessions.begin_turn(session_id, request_id, [say("question")], request_id.encode())
         self._turns[session_id] = self._run(begin)
-        self._asked[request_id] = session_id, messages_pb2.MESSAGE_STATUS_STREAMING
+        self._models[session_id].ask(["question"], self._now)
+        self._begun(session_id, request_id, self._models[session_id].messages[-1].place)
+
+    def _begun(self, session_id: str, request_id: str, question: int) -> None:
+        answer = self._models[session_id].answer
+        assert answer is not None
+        self._asked[request_id] = Asked(session_id, question, answer.place)
+
+    @rule(session_id=known)
+    def answer(self, session_id: str) -> None:
+        self.ask(session_id)
+        self.finish(session_id, "answer")
+
+    @rule(session_id=known, by_answer=st.booleans())
+    def ask_again(self, session_id: str, by_answer: bool) -> None:
         model = self._models[session_id]
-        model.say(["question"], self._now)
-        model.answer = Said(model.next_place, "", 0)
-        model.next_place += 1
+        if session_id in self._turns or not model.messages:
+            return
+        question, request_id = model.asked(), f"request {len(self._asked)}"
+        named = model.messages[-1] if by_answer or not question else question[0]
+        message_id = all_messages(self._sessions, session_id)[model.messages.index(named)].id
+        begin = self._sessions.begin_turn_again(session_id, request_id, message_id, request_id.encode())
+        if not question:
+            with pytest.raises(FailedPreconditionError, match="no question to answer"):
+                self._run(begin)
+            return
+        self._turns[session_id] = self._run(begin)
+        model.ask_again(self._now)
+        self._begun(session_id, request_id, question[0].place)
+
+    @rule(session_id=known, how=st.sampled_from(["sequences", "from_sequence", "last"]), at=st.integers(0, 5))
+    def delete_messages(self, session_id: str, how: str, at: int) -> None:
+        model = self._models[session_id]
+        said = model.messages
+        if not said:
+            return
+        place = said[at % len(said)].place
+        count = min(at + 1, len(said))
+        gone, named = {
+            "sequences": ([place], [place]),
+            "from_sequence": ([what.place for what in said if what.place >= place], place),
+            "last": ([what.place for what in said[-count:]], count),
+        }[how]
+        request = DeleteMessagesRequest(**{"session_id": session_id, how: named})
+        if session_id in self._turns:
+            self._is_refused(self._sessions.delete_messages(request))
+            return
+        told = self._run(self._sessions.delete_messages(request))
+        assert [message.sequence for message in told.messages] == gone
+        model.delete(gone, self._now)
+        for asked in self._asked.values():
+            if asked.session_id == session_id and asked.answer in gone:
+                asked.text = None
+
+    @rule(session_id=known, at=st.integers(0, 5), text=st.sampled_from(["edited", "drei\0"]))
+    def edit(self, session_id: str, at: int, text: str) -> None:
+        model = self._models[session_id]
+        if not model.messages:
+            return
+        said = model.messages[at % len(model.messages)]
+        parts = [messages_pb2.Part(text=text)]
+        request = EditMessageRequest(session_id=session_id, sequence=said.place, parts=parts)
+        if session_id in self._turns:
+            self._is_refused(self._sessions.edit_message(request))
+            return
+        assert self._run(self._sessions.edit_message(request)).version == said.version + 1
+        said.revise(text)
+        model.updated = self._now
+
+    def _is_refused(self, work: Coroutine[Any, Any, object]) -> None:
+        with pytest.raises(FailedPreconditionError, match="is answering"):
+            self._run(work)
 
     @rule(session_id=known)
     def checkpoint(self, session_id: str) -> None:
@@ -197,7 +292,7 @@ class Conversations(RuleBasedStateMachine):
         status = (
             messages_pb2.MESSAGE_STATUS_CANCELLED if text is None else messages_pb2.MESSAGE_STATUS_COMPLETE
         )
-        self._ended(session_id, status)
+        self._ended(session_id, status, text)
         self._run(
             turn.abandon()
             if text is None
@@ -205,9 +300,11 @@ class Conversations(RuleBasedStateMachine):
         )
         self._models[session_id].end(text, self._now)
 
-    def _ended(self, session_id: str, status: messages_pb2.MessageStatus.ValueType) -> None:
-        turn = self._turns.pop(session_id)
-        self._asked[turn.input[0].request_id] = session_id, status
+    def _ended(self, session_id: str, status: messages_pb2.MessageStatus.ValueType, text: str | None) -> None:
+        del self._turns[session_id]
+        for asked in self._asked.values():
+            if asked.session_id == session_id and asked.status == messages_pb2.MESSAGE_STATUS_STREAMING:
+                asked.status, asked.text = status, text
 
     @rule()
     def restart(self) -> None:
@@ -257,24 +354,41 @@ class Conversations(RuleBasedStateMachine):
             model = self._models[session.id]
             assert session == self._sessions.get(session.id)
             assert (session.title, MessageToDict(session.metadata)) == (model.title, model.metadata)
-            assert texts(all_messages(self._sessions, session.id, 2)) == model.told()
+            messages = all_messages(self._sessions, session.id, 2)
+            assert texts(messages) == model.told()
+            assert [message.sequence for message in messages] == [said.place for said in model.all()]
+            for said in model.messages:
+                if said.version:
+                    assert self._older(session.id, said.place) == said.older
             assert session.message_count == len(model.told())
             assert bool(session.running_request_id) == (session.id in self._turns)
 
     @invariant()
     def every_request_is_found_in_the_session_that_it_began_in(self) -> None:
-        for request_id, (session_id, status) in self._asked.items():
+        for request_id, asked in self._asked.items():
             found = self._sessions.recorded(request_id)
-            if session_id in self._deleted:
+            if asked.session_id in self._deleted:
                 assert found is None
                 continue
             assert found is not None
-            assert (found.session_id, found.status) == (session_id, status)
+            assert (found.session_id, found.status) == (asked.session_id, asked.status)
             assert found.fingerprint == request_id.encode()
-            assert texts(found.question) == ["question"]
-            messages = all_messages(self._sessions, session_id)
-            theirs = [message for message in messages if message.request_id == request_id]
-            assert [*found.question, *filter(None, [found.answer])] == theirs
+            said = self._models[asked.session_id].messages
+            question = [what.text for what in said if asked.question <= what.place < asked.answer]
+            assert texts(found.question) == question
+            answer = texts([found.answer])[0] if found.answer is not None else None
+            assert answer == self._answer_of(asked)
+
+    def _answer_of(self, asked: Asked) -> str | None:
+        """What the request's model wrote, whatever became of its answer since; None: nothing, or deleted."""
+        if asked.status != messages_pb2.MESSAGE_STATUS_STREAMING:
+            return asked.text
+        running = self._models[asked.session_id].answer
+        return running.text if running is not None and running.time else None
+
+    def _older(self, session_id: str, place: int) -> list[str]:
+        request = ListMessageVersionsRequest(session_id=session_id, sequence=place)
+        return texts(list(self._sessions.message_versions(request).messages))
 
 
 def _same(metadata: dict[str, Any], key: str, value: Any) -> bool:
@@ -282,4 +396,4 @@ def _same(metadata: dict[str, Any], key: str, value: Any) -> bool:
 
 
 TestConversations = Conversations.TestCase
-TestConversations.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
+TestConversations.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)

@@ -151,13 +151,13 @@ def _message(value: object, field: str) -> messages_pb2.Message:
     if role == messages_pb2.ROLE_TOOL:
         parts = [_result(given, field)]
     else:
-        parts = _content(given.get("content") or "", role, f"{field}.content")
+        parts = content_of(given.get("content") or "", role, f"{field}.content")
         calls = enumerate(list_of(given.get("tool_calls"), f"{field}.tool_calls"))
         parts += [_call(call, f"{field}.tool_calls[{index}]") for index, call in calls]
     return messages_pb2.Message(role=role, parts=parts)
 
 
-def _content(value: object, role: messages_pb2.Role.ValueType, field: str) -> list[messages_pb2.Part]:
+def content_of(value: object, role: messages_pb2.Role.ValueType, field: str) -> list[messages_pb2.Part]:
     """The parts of a message's content: a text, or a list of texts and, from a user, pictures."""
     if isinstance(value, list | tuple):
         return [_part(item, role, f"{field}[{index}]") for index, item in enumerate(value)]

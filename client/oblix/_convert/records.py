@@ -5,6 +5,7 @@ Instants: ISO 8601 text in Python and in files, Timestamp on the wire.
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -177,7 +178,24 @@ def message_of(message: messages_pb2.Message) -> dict[str, Any]:
                 shape["usage"][name] = getattr(usage, name)
     if message.HasField("provider_state"):
         shape["provider_state"] = _plain(message.provider_state)
-    return shape
+    return shape | _marks_of(message)
+
+
+def _marks_of(message: messages_pb2.Message) -> dict[str, Any]:
+    """What few messages have."""
+    marks: dict[str, Any] = {}
+    if message.version:
+        marks["version"] = message.version
+    if message.HasField("exclusion"):
+        mark = message.exclusion
+        marks["excluded"] = {
+            "reason": mark.reason,
+            "detail": mark.detail,
+            "marked_at": to_text(mark.mark_time),
+        }
+    if message.client_data:
+        marks["client_data"] = b64encode(message.client_data).decode()
+    return marks
 
 
 def _plain(value: messages_pb2.Part | messages_pb2.ProviderState) -> dict[str, Any]:

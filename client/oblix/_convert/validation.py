@@ -35,5 +35,12 @@ def text(value: object, field: str) -> str:
     return value
 
 
+def data(value: object, field: str) -> bytes | None:
+    """The value where it is bytes or None, else InvalidArgumentError."""
+    if value is not None and not isinstance(value, bytes):
+        raise invalid(field, "bytes", describe(value))
+    return value
+
+
 def _cut(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[:length]}..."

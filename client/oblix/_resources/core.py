@@ -6,7 +6,7 @@ Messages that no model wrote.
 from __future__ import annotations
 
 from oblix._convert.records import role_of
-from oblix._convert.validation import text
+from oblix._convert.validation import data, text
 from oblix._launcher.address import Address
 from oblix._resources.agents import Agents
 from oblix._resources.hooked_models import Hooks
@@ -20,15 +20,21 @@ class SessionManager:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def save_message(self, session_id: str, content: str, role: str = "user") -> bool:
+    def save_message(
+        self, session_id: str, content: str, role: str = "user", *, client_data: bytes | None = None
+    ) -> bool:
         """Append a message to a session, and return True once it is on disk.
 
         `role` is user, assistant, system or tool; `content` has at most 8 MiB.
-        While an answer is being written, the message comes after it. Raises
-        NotFoundError, InvalidArgumentError.
+        `client_data`: the program's own data, at most 1 MiB, which is kept and never
+        sent to a model, searched or shown. While an answer is being written, the
+        message comes after it. Raises NotFoundError, InvalidArgumentError.
         """
-        part = messages_pb2.Part(text=text(content, "content"))
-        message = messages_pb2.Message(role=role_of(role), parts=[part])
+        message = messages_pb2.Message(
+            role=role_of(role),
+            parts=[messages_pb2.Part(text=text(content, "content"))],
+            client_data=data(client_data, "client_data") or b"",
+        )
         request = sessions_pb2.AppendMessagesRequest(
             session_id=text(session_id, "session_id"), messages=[message]
         )

@@ -68,7 +68,10 @@ class PromptCalls(SessionCalls):
           program goes away; `on_break` is `keep` for what came of an answer that
           breaks off, or `restart` on the next model; `context_policy` is `omit` for
           the oldest turns of a history that does not fit, `refuse`, or `longer` to
-          prefer a model with a longer window.
+          prefer a model with a longer window; `include_excluded=True` sends also the
+          messages that are marked as left out of contexts;
+        - instead of a prompt: `regenerate_message_id` answers a question of the
+          session anew, see `regenerate`.
 
         Tools: `tools` is a list of dicts with `name`, `description` and `parameters`
         (a JSON Schema), or OpenAI's around them; `tool_choice` is `auto`, `required`

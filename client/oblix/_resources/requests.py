@@ -39,6 +39,7 @@ REASONING = {
 OPTIONS = (
     "context_policy",
     "images",
+    "include_excluded",
     "local_only",
     "max_cost",
     "model",
@@ -48,6 +49,7 @@ OPTIONS = (
     "policy",
     "priority",
     "reasoning",
+    "regenerate_message_id",
     "response_schema",
     "seed",
     "stop",
@@ -87,7 +89,7 @@ def request_of(prompt: Prompt) -> executions_pb2.ExecuteRequest:
     request = executions_pb2.ExecuteRequest(
         request_id=text(prompt.request_id or str(uuid.uuid4()), "request_id"),
         session_id=text(prompt.session_id or "", "session_id"),
-        input=map(_check_size, input_of(prompt.prompt, prompt.options)),
+        input=_input(prompt),
         options=_generation(prompt),
         model=text(prompt.options.get("model") or prompt.options.get("model_id") or "", "model"),
         local_only=_flag(prompt.options.get("local_only", False), "local_only"),
@@ -99,10 +101,21 @@ def request_of(prompt: Prompt) -> executions_pb2.ExecuteRequest:
         priority=_choice(prompt.options, "priority", PRIORITY, "interactive"),
         when_busy=_choice(prompt.options, "when_busy", WHEN_BUSY, "wait"),
         policy=_policy(prompt.options),
+        include_excluded=_flag(prompt.options.get("include_excluded", False), "include_excluded"),
+        regenerate_message_id=text(
+            prompt.options.get("regenerate_message_id") or "", "regenerate_message_id"
+        ),
     )
     if (timeout_s := _timeout(prompt.options.get("timeout"))) is not None:
         request.timeout.FromMicroseconds(max(round(timeout_s * 1e6), 1))
     return request
+
+
+def _input(prompt: Prompt) -> list[messages_pb2.Message]:
+    """What is said; nothing where a question of the session is answered anew."""
+    if prompt.options.get("regenerate_message_id") and not prompt.prompt:
+        return []
+    return [_check_size(message) for message in input_of(prompt.prompt, prompt.options)]
 
 
 def _check_size(message: messages_pb2.Message) -> messages_pb2.Message:

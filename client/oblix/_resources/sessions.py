@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
+from itertools import islice
 from os import PathLike
 from typing import Any, Literal
 
@@ -24,6 +25,8 @@ from oblix.reports import PruneReport
 from oblix.v1 import messages_pb2, sessions_pb2
 
 LARGEST_PAGE = 1000
+MessageName = str | int
+"""A message's id; its place in the session, from 1; or, below 0, counted from the end: -1 is the last."""
 _ARCHIVED = {
     False: sessions_pb2.ARCHIVED_FILTER_EXCLUDE,
     True: sessions_pb2.ARCHIVED_FILTER_ONLY,
@@ -279,9 +282,36 @@ class SessionCalls(Core):
             if not page.next_page_token:
                 return
 
-    def _messages(self, session_id: str, newest_first: bool = False) -> Iterator[messages_pb2.Message]:
+    def _found(self, session_id: str, name: MessageName) -> messages_pb2.Message:
+        """The message of a name. By its id it is looked for from the end. Raises NotFoundError."""
+        text(session_id, "session_id")
+        if isinstance(name, bool) or not isinstance(name, int):
+            message_id = text(name, "message")
+            messages = self._messages(session_id, newest_first=True)
+            found = next((message for message in messages if message.id == message_id), None)
+        elif name < 0:
+            messages = self._messages(session_id, newest_first=True, page_size=min(-name, LARGEST_PAGE))
+            found = next(islice(messages, -name - 1, None), None)
+        else:
+            messages = self._messages(session_id, page_size=1, from_sequence=name)
+            found = next(messages, None)
+            found = found if found is not None and found.sequence == name else None
+        if found is None:
+            raise NotFoundError(f"Session {session_id} has no message {name}.", reason="MESSAGE_NOT_FOUND")
+        return found
+
+    def _messages(
+        self,
+        session_id: str,
+        newest_first: bool = False,
+        page_size: int = LARGEST_PAGE,
+        from_sequence: int = 0,
+    ) -> Iterator[messages_pb2.Message]:
         request = sessions_pb2.ListMessagesRequest(
-            session_id=session_id, page_size=LARGEST_PAGE, newest_first=newest_first
+            session_id=session_id,
+            page_size=page_size,
+            newest_first=newest_first,
+            from_sequence=from_sequence,
         )
         while True:
             page = self._transport.call(lambda link: link.sessions.ListMessages, request, repeatable=True)
@@ -444,11 +474,7 @@ class HousekeepingCalls(SessionCalls):
             if message < 1:
                 raise invalid("up_to_message", "a place from 1 on", message)
             return message
-        message_id = text(message, "up_to_message")
-        for found in self._messages(session_id, newest_first=True):
-            if found.id == message_id:
-                return found.sequence
-        raise NotFoundError(f"Session {session_id} has no message {message_id}.", reason="MESSAGE_NOT_FOUND")
+        return self._found(session_id, text(message, "up_to_message")).sequence
 
 
 def _retention(given: Mapping[str, Any]) -> sessions_pb2.Retention:

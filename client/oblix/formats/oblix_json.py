@@ -5,11 +5,14 @@
 
 Times are ISO 8601 in UTC. Keys that older versions don't know, and ignore, are
 there only where they say something: of a session `local_only`, `archived` and `routing_policy`; of
-a message `status`, `parts` (what is not text), `model`, `usage` and `provider_state`.
+a message `status`, `parts` (what is not text), `model`, `usage`, `provider_state`, `version` (how
+often it was edited or answered anew), `excluded` (why contexts leave it out: `reason`, `detail`,
+`marked_at`) and `client_data` (the program's own data, in base64).
 """
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
 from functools import partial
@@ -26,6 +29,7 @@ from oblix.v1 import messages_pb2, sessions_pb2
 
 MAX_BYTES = 128 * 1024 * 1024
 """Of a file that is read as a whole."""
+MAX_VERSION = 2**31
 
 
 def dump(session: sessions_pb2.Session, messages: list[messages_pb2.Message]) -> str:
@@ -129,7 +133,36 @@ def _message(item: object, field: str) -> messages_pb2.Message:
     if given.get("provider_state"):
         state = message_from(given["provider_state"], messages_pb2.ProviderState(), f"{field}.provider_state")
         message.provider_state.CopyFrom(state)
+    _read_marks(given, message, field)
     return message
+
+
+def _read_marks(given: Mapping[str, Any], message: messages_pb2.Message, field: str) -> None:
+    version = given.get("version", 0)
+    if isinstance(version, bool) or not isinstance(version, int) or not 0 <= version < MAX_VERSION:
+        raise invalid(f"{field}.version", "a whole number of 0 or more", describe(version))
+    message.version = version
+    message.client_data = _client_data(given.get("client_data") or "", f"{field}.client_data")
+    if given.get("excluded"):
+        message.exclusion.CopyFrom(_exclusion(given["excluded"], f"{field}.excluded"))
+
+
+def _exclusion(value: object, field: str) -> messages_pb2.ContextExclusion:
+    given = mapping(value, field)
+    exclusion = messages_pb2.ContextExclusion(
+        reason=text(given.get("reason") or "", f"{field}.reason"),
+        detail=text(given.get("detail") or "", f"{field}.detail"),
+    )
+    marked_at = text(given.get("marked_at"), f"{field}.marked_at")
+    exclusion.mark_time.CopyFrom(records.from_text(marked_at, f"{field}.marked_at"))
+    return exclusion
+
+
+def _client_data(value: object, field: str) -> bytes:
+    try:
+        return base64.b64decode(text(value, field), validate=True)
+    except ValueError:
+        raise invalid(field, "base64", describe(value)) from None
 
 
 def _status(name: object, field: str) -> messages_pb2.MessageStatus.ValueType:

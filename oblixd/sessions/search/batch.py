@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from itertools import islice, takewhile
 
 from oblixd.errors import DataLossError
-from oblixd.sessions.search.index import Batch, Index, Known
+from oblixd.sessions.search.index import Batch, Index, Known, LostError
 from oblixd.sessions.search.schema import TITLE, Standing, row_id, standing_of
 from oblixd.sessions.search.tokenizer import text_of, words
 from oblixd.sessions.storage.db import SessionDb
 from oblixd.sessions.storage.keys import SessionKey
+from oblixd.sessions.storage.messages import version_in
 from oblixd.sessions.storage.schema import number_key, sequence_of
 from oblixd.store import Transaction
 from oblixd.store.v1 import records_pb2 as records
@@ -45,6 +46,8 @@ class Collector:
         self._index = index
         self._room = BATCH_BYTES
         self._done: set[int] = set()
+        self._fresh: set[int] = set()
+        """Rows that this batch adds."""
         self.batch = Batch()
         """What was gathered."""
 
@@ -68,14 +71,21 @@ class Collector:
         known = stored or Known(number)
         with self._db.store.read() as txn:
             header = self._header(txn, number)
-            messages = self._unseen(txn, known) if header else []
+            if header:
+                progress = self._db.headers.progress(txn, SessionKey(number, str(number)))
+                messages = self._unseen(txn, known, progress)
+                revised = self._take_revised(txn, known, progress)
         if header:
             # A title that is changed in the middle of a batch is a change of its own, for a later one.
             title = known.title if number in self.batch.sessions else " ".join(words(header.title))
             self._take_title(known, title)
             self._take_messages(number, messages)
             last = messages[-1][0] + 1 if messages else known.next
-            self._put(known, Known(number, last, standing_of(header), title))
+            unused = progress.next_sequence - 1 - progress.message_count
+            self._put(known, Known(number, last, standing_of(header), title, revised, unused))
+            if stored:
+                # The rows of deleted messages stay, unseen.
+                self.batch.hidden += max(0, unused - stored.unused)
         else:
             self._done.add(number)
             if stored:
@@ -85,10 +95,11 @@ class Collector:
         payload = self._db.tables.sessions.get(txn, number_key(number))
         return None if payload is None else records.SessionRecord.FromString(payload)
 
-    def _unseen(self, txn: Transaction, known: Known) -> list[tuple[int, bytes]]:
+    def _unseen(
+        self, txn: Transaction, known: Known, progress: records.ProgressRecord
+    ) -> list[tuple[int, bytes]]:
         """Messages that are not indexed, up to the one that is being written. Done where these are all."""
         found: list[tuple[int, bytes]] = []
-        progress = self._db.headers.progress(txn, SessionKey(known.number, str(known.number)))
         end = progress.running.answer_sequence or progress.next_sequence
         try:
             for sequence, payload in self._db.message_table.scan(
@@ -105,6 +116,53 @@ class Collector:
         self._done.add(known.number)
         return found
 
+    def _take_revised(self, txn: Transaction, known: Known, progress: records.ProgressRecord) -> int:
+        """Bring the indexed messages that were edited or answered anew up to date.
+
+        Return how many revisions are in the index then. Where some are left for a later batch the
+        session is not done.
+        """
+        if progress.revised == known.revised:
+            return known.revised
+        indexed = self._index.versions(known.number) | self.batch.versions
+        for sequence, newest in self._replaced(txn, known.number).items():
+            row = row_id(known.number, sequence)
+            if sequence >= known.next or sequence == progress.running.answer_sequence:
+                continue
+            if indexed.get(row, 0) == newest + 1:
+                continue
+            if self._room <= 0 or row in self._fresh:
+                # One batch takes a row's old words away before it adds the new ones: once for each row.
+                self._room = 0
+                self._done.discard(known.number)
+                return known.revised
+            self._replace(txn, known.number, sequence, indexed.get(row, 0))
+        return progress.revised
+
+    def _replaced(self, txn: Transaction, number: int) -> dict[int, int]:
+        """By sequence: the newest version that was replaced."""
+        keys = self._db.tables.versions.keys(txn, number_key(number))
+        return {sequence_of(key): version_in(key) for key in keys}
+
+    def _replace(self, txn: Transaction, number: int, sequence: int, indexed: int) -> None:
+        """Take a version's words away and put those of the current one in their place."""
+        row = row_id(number, sequence)
+        old = self._db.versions.get(txn, number, sequence, indexed)
+        new = self._db.message_table.get(txn, number, sequence)
+        if old is None or new is None:
+            raise LostError(f"it has version {indexed} of message {sequence}, which is gone")
+        self._room -= MESSAGE_BYTES + old.ByteSize() + new.ByteSize()
+        if gone := words(text_of(old)):
+            self.batch.removed.append((row, " ".join(gone)))
+        self._add(row, new)
+
+    def _add(self, row: int, record: records.MessageRecord) -> None:
+        if found := words(text_of(record)):
+            self.batch.added.append((row, " ".join(found)))
+        self._fresh.add(row)
+        if record.version:
+            self.batch.versions[row] = record.version
+
     def _take_title(self, known: Known, title: str) -> None:
         if title == known.title:
             return
@@ -116,8 +174,7 @@ class Collector:
 
     def _take_messages(self, number: int, messages: Iterable[tuple[int, bytes]]) -> None:
         for sequence, payload in messages:
-            if found := words(text_of(records.MessageRecord.FromString(payload))):
-                self.batch.added.append((row_id(number, sequence), " ".join(found)))
+            self._add(row_id(number, sequence), records.MessageRecord.FromString(payload))
             if sequence % MESSAGES_A_REST == 0:
                 # The interpreter goes to who waits for it: the event loop, not the rest of this batch.
                 time.sleep(REST_S)

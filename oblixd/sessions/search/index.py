@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from oblixd.sessions.search.schema import COMPANIONS, LAYOUT, TABLE_NAMES, TABLES, Standing, identity
+from oblixd.sessions.search.schema import COMPANIONS, LAYOUT, TABLE_NAMES, TABLES, Standing, identity, rows_of
 
 SPARED_ROWS = 50_000
 """Hidden rows that are kept in any case."""
@@ -36,6 +36,10 @@ class Known(NamedTuple):
     standing: Standing = Standing.OPEN
     title: str = ""
     """The words of the title."""
+    revised: int = 0
+    """How many edits and answers anew of the session are in the index."""
+    unused: int = 0
+    """How many places without a message the session had: deleted messages, and turns without an answer."""
 
 
 @dataclass(slots=True)
@@ -45,8 +49,10 @@ class Batch:
     added: list[tuple[int, str]] = field(default_factory=list)
     """Rows and their words."""
     removed: list[tuple[int, str]] = field(default_factory=list)
-    """Titles as they were: rows and the words that they were indexed with."""
+    """Titles and messages as they were: rows and the words that they were indexed with."""
     sessions: dict[int, Known] = field(default_factory=dict)
+    versions: dict[int, int] = field(default_factory=dict)
+    """By row: the version of a message that was revised."""
     hidden: int = 0
     """How many rows more are hidden now."""
 
@@ -100,7 +106,14 @@ class Index:
     def known(self, number: int) -> Known | None:
         """How far a session is indexed, or None where nothing of it is."""
         found = self._connection.execute("SELECT * FROM sessions WHERE number = ?", (number,)).fetchone()
-        return Known(found[0], found[1], Standing(found[2]), found[3]) if found else None
+        return Known(found[0], found[1], Standing(found[2]), *found[3:]) if found else None
+
+    def versions(self, number: int) -> dict[int, int]:
+        """By row: which version of a session's messages is in the index, where it is not the first."""
+        found = self._connection.execute(
+            "SELECT row, version FROM versions WHERE row BETWEEN ? AND ?", rows_of(number)
+        )
+        return dict(found.fetchall())
 
     def shown_after(self, number: int, limit: int) -> list[int]:
         """The next sessions that are not hidden, in order of their numbers."""
@@ -122,8 +135,9 @@ class Index:
             # FTS5 keeps rows that come in order together, and begins a new piece for each that does not.
             connection.executemany("INSERT INTO words (rowid, text) VALUES (?, ?)", sorted(batch.added))
             connection.executemany(
-                "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?)", batch.sessions.values()
+                "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?)", batch.sessions.values()
             )
+            connection.executemany("INSERT OR REPLACE INTO versions VALUES (?, ?)", batch.versions.items())
             connection.execute(
                 "UPDATE state SET revision = ?, scanned = ?, written = ?, hidden = ?",
                 (revision, scanned, row_count, hidden_count),

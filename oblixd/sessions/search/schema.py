@@ -4,6 +4,7 @@
 |---|---|
 | words | FTS5, contentless: a row for each message and each title, their words without their text |
 | sessions | how far each session is indexed, and its title's words |
+| versions | which version of a message is in `words`, for messages that were revised |
 | state | one row: what this is the index of, and up to where |
 
 A row's id is the session's number and the message's sequence; sequence 0 is the
@@ -23,18 +24,19 @@ from oblixd.store.v1 import records_pb2 as records
 FILE = "index.sqlite3"
 COMPANIONS = ("", "-wal", "-shm")
 """What SQLite adds to a file's name for the files that belong to it."""
-LAYOUT = f"1, Unicode {unicodedata.unidata_version}"
+LAYOUT = f"2, Unicode {unicodedata.unidata_version}"
 """What words and tables are made by. An index that was made by another is made anew."""
 TITLE = 0
 """The sequence under which a title is found."""
 
-TABLE_NAMES = frozenset({"state", "sessions", "words"})
+TABLE_NAMES = frozenset({"state", "sessions", "versions", "words"})
 # Folded words need no further reading, so the plainest tokeniser takes them as they are. A beginning of one
 # or two letters fits a great part of all words: those are indexed, too, so that nobody waits while they are
 # gathered.
 TABLES = (
     "CREATE TABLE state (layout, store, revision, scanned, written, hidden)",
-    "CREATE TABLE sessions (number INTEGER PRIMARY KEY, next, standing, title)",
+    "CREATE TABLE sessions (number INTEGER PRIMARY KEY, next, standing, title, revised, unused)",
+    "CREATE TABLE versions (row INTEGER PRIMARY KEY, version)",
     "CREATE VIRTUAL TABLE words USING fts5(text, content = '', tokenize = 'ascii', prefix = '1 2')",
 )
 

@@ -143,6 +143,9 @@ class _Shown:
         if record is None:
             return None
         text, spans = snippet(text_of(record), self._asked.query)
+        # It may have been edited since it was indexed.
+        if record.version and not spans:
+            return None
         return sessions_pb2.SearchHit(
             message_id=unpack(record.id),
             role=messages_pb2.Role.ValueType(record.role),

@@ -36,7 +36,7 @@ from oblix.v1 import messages_pb2
 from oblixd.errors import DataLossError
 from oblixd.sessions.storage.keys import new_id, pack
 from oblixd.sessions.storage.records import join_parts, message_from, message_record
-from oblixd.sessions.storage.schema import Tables, message_key, number_key, sequence_of
+from oblixd.sessions.storage.schema import NUMBER_BYTES, Tables, message_key, number_key, sequence_of
 from oblixd.store import Transaction
 from oblixd.store.v1 import records_pb2 as records
 
@@ -284,6 +284,11 @@ class Versions:
     def delete_all(self, txn: Transaction, number: int, sequence: int) -> None:
         """Remove every version of a message."""
         self._table.delete_all(txn, message_key(number, sequence))
+
+
+def version_in(key: bytes) -> int:
+    """The version in a key of the table."""
+    return int.from_bytes(key[2 * NUMBER_BYTES :], "big")
 
 
 def _key(number: int, sequence: int, version: int) -> bytes:

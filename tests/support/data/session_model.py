@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -13,6 +14,18 @@ class Said:
     place: int
     text: str
     time: int
+    is_answer: bool = False
+    version: int = 0
+    older: list[str] = field(default_factory=list)
+    """What it said before, newest first."""
+
+    def revise(self, text: str) -> None:
+        """A new version."""
+        self.older, self.text, self.version = [self.text, *self.older], text, self.version + 1
+
+    def copied(self, place: int) -> Said:
+        """The same in another session, without its older versions."""
+        return replace(self, place=place, older=[])
 
 
 @dataclass
@@ -27,6 +40,8 @@ class Model:
     archived: bool = False
     answer: Said | None = None
     """The running turn's answer: its place, and its text as far as it was checkpointed."""
+    replaced: Said | None = None
+    """The answer that the running one is to replace."""
 
     def say(self, texts: list[str], time: int) -> None:
         for text in texts:
@@ -34,13 +49,59 @@ class Model:
             self.next_place += 1
         self.updated = time
 
-    def told(self) -> list[str]:
+    def all(self) -> list[Said]:
         begun = [self.answer] if self.answer is not None and self.answer.time else []
-        return [said.text for said in sorted([*self.messages, *begun], key=lambda said: said.place)]
+        return sorted([*self.messages, *begun], key=lambda said: said.place)
+
+    def told(self) -> list[str]:
+        return [said.text for said in self.all()]
+
+    def asked(self) -> list[Said]:
+        """The question that would be answered anew: what was said last, before the answer to it."""
+        said = self.messages[:-1] if self.messages and self.messages[-1].is_answer else self.messages
+        answers = [at for at, message in enumerate(said) if message.is_answer]
+        return said[answers[-1] + 1 :] if answers else list(said)
+
+    def ask(self, texts: list[str], time: int) -> None:
+        """A turn begins."""
+        self.say(texts, time)
+        self._wait_for_answer(self.next_place)
+
+    def ask_again(self, time: int) -> None:
+        """A turn begins that answers the last question anew."""
+        self.updated = time
+        if self.messages[-1].is_answer:
+            self.replaced = self.messages.pop()
+            self.answer = Said(self.replaced.place, "", 0, is_answer=True)
+        else:
+            self._wait_for_answer(self.next_place)
+
+    def _wait_for_answer(self, place: int) -> None:
+        self.answer = Said(place, "", 0, is_answer=True)
+        self.next_place += 1
 
     def end(self, text: str | None, time: int) -> None:
+        """The turn ends with an answer, or without: then the one that was to be replaced is back."""
         assert self.answer is not None
+        answer, old = self.answer, self.replaced
         if text is not None:
-            self.messages.append(Said(self.answer.place, text, self.answer.time or time))
-            self.messages.sort(key=lambda said: said.place)
-        self.answer, self.updated = None, time
+            answer.text, answer.time = text, answer.time or time
+            if old is not None:
+                answer.version, answer.older = old.version + 1, [old.text, *old.older]
+            self.messages.append(answer)
+        elif old is not None:
+            self.messages.append(old)
+        self.messages.sort(key=lambda said: said.place)
+        self.answer, self.replaced, self.updated = None, None, time
+
+    def cut_off(self, time: int) -> str | None:
+        """The turn ends by a crash or a deletion. The text of its answer, if it left one."""
+        assert self.answer is not None
+        text = None if self.replaced is not None and not self.answer.time else self.answer.text
+        self.end(text, time)
+        return text
+
+    def delete(self, places: Iterable[int], time: int) -> None:
+        """Messages are deleted."""
+        self.messages = [said for said in self.messages if said.place not in set(places)]
+        self.updated = time

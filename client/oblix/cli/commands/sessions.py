@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from typing import Any
 
 from oblix import OblixClient
 from oblix.cli.errors import unknown_session
 from oblix.cli.options.pairs import pairs
 from oblix.cli.output import tables
-from oblix.cli.sessions import search, transfer, upkeep
+from oblix.cli.sessions import mending, search, transfer, upkeep
 
 LIMIT = 50
 COLUMNS = {"id": "ID", "updated": "UPDATED", "message_count": "MESSAGES", "title": "TITLE"}
@@ -23,6 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     view = actions.add_parser("view", help="print a session's messages")
     view.add_argument("id", metavar="ID")
     view.add_argument("--json", action="store_true", help="print the session as JSON")
+    view.add_argument("--ids", action="store_true", help="print each message's id, to edit or remove it by")
     view.set_defaults(run=_view)
     create = actions.add_parser("create", help="make an empty session and print its id")
     create.add_argument("title", nargs="?", metavar="TITLE")
@@ -47,6 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     delete.set_defaults(run=_delete)
     search.configure(actions)
     upkeep.configure(actions)
+    mending.configure(actions)
     transfer.configure(actions)
 
 
@@ -94,9 +97,20 @@ def _view(arguments: argparse.Namespace) -> None:
         return
     print(tables.for_terminal(session["title"] or "(no title)"))
     for message in session["messages"]:
-        note = f" ({message['status']})" if "status" in message else ""
-        print(f"\n[{message['role']} {tables.local_time(message['timestamp'])}{note}]")
+        name = f" {message['id']}" if arguments.ids else ""
+        print(f"\n[{message['role']} {tables.local_time(message['timestamp'])}{_note(message)}{name}]")
         print(tables.for_terminal(message["content"]))
+
+
+def _note(message: dict[str, Any]) -> str:
+    """What is unusual about a message: how it ended, that it was revised, that contexts leave it out."""
+    notes = [message.get("status", "")]
+    if "version" in message:
+        notes.append(f"version {message['version']}")
+    if "excluded" in message:
+        notes.append(f"left out of contexts: {tables.for_terminal(message['excluded']['reason'])}")
+    said = ", ".join(note for note in notes if note)
+    return f" ({said})" if said else ""
 
 
 def _create(arguments: argparse.Namespace) -> None:
