@@ -1,0 +1,138 @@
+"""What the HTTP endpoint adds to a server that answers at once: first token, tokens and replies a second.
+
+Both sides run in turn on the same fake server; daemon, server and client share the cores. Each answer is
+read to its end and compared: nothing may be lost, repeated or in another order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import httpx
+from fast_server import token
+from measure import Line, report, served
+from oblix.v1 import endpoint_pb2, endpoint_pb2_grpc
+from raw_client import RawClient
+from support.drivers.daemon import running
+
+ROUNDS, STREAMS, TOKENS, REPLIES = 5, 16, 4000, 800
+MODELS = ("short", f"tokens-{TOKENS}", f"single-{TOKENS}")
+CONFIG = """
+[openai]
+endpoint = "{url}/v1"
+models = {models}
+[embedded]
+enabled = false
+[http]
+port = 0
+"""
+Ask = Callable[[str], Awaitable[str]]
+
+
+def main() -> int:
+    """Measure both sides."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as home, served("benchmarks.fast_server") as url:
+        key = Path(home) / "openai-api-key"
+        key.write_text("sk-x")
+        (Path(home) / "config.toml").write_text(CONFIG.format(url=url, models=list(MODELS)))
+        with running(Path(home), CREDENTIALS_DIRECTORY=home) as daemon:
+            stub = endpoint_pb2_grpc.EndpointServiceStub(daemon.channel)
+            ours = stub.OpenEndpoint(endpoint_pb2.OpenEndpointRequest()).url
+            text = stub.CreateToken(endpoint_pb2.CreateTokenRequest(name="bench")).text
+            return asyncio.run(_measure(url, ours, text))
+
+
+async def _measure(direct: str, ours: str, token_text: str) -> int:
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(httpx.AsyncClient(timeout=60))
+        plain = [RawClient(direct, "/v1/chat/completions") for _ in range(STREAMS)]
+        through = [RawClient(ours, "/v1/chat/completions", token_text) for _ in range(STREAMS)]
+        for one in (*plain, *through):
+            stack.push_async_callback(one.close)
+        first = [(await _first(plain[0]), await _first(through[0])) for _ in range(400)][40:]
+        rows: dict[str, list[float]] = {}
+        for _ in range(ROUNDS):
+            for model in MODELS:
+                for name, side in (("raw", plain), ("oblix", through)):
+                    rows.setdefault(f"{name} {model}", []).append(await _rate(side, model))
+                rows.setdefault(f"httpx {model}", []).append(await _httpx_rate(client, direct, model))
+    return _report(first, {name: statistics.median(values) for name, values in rows.items()})
+
+
+async def _first(client: RawClient) -> float:
+    return (await client.ask("short")).first_ms
+
+
+async def _rate(clients: Sequence[RawClient], model: str) -> float:
+    """Return tokens a second, or replies a second of short ones."""
+
+    async def ask(client: RawClient) -> int:
+        total = 0
+        for _ in range(_asks(model)):
+            text = (await client.ask(model)).text
+            assert text == _expected(model), "an answer is not what was sent"
+            total += _size(model)
+        return total
+
+    began = time.perf_counter()
+    total = sum(await asyncio.gather(*map(ask, clients)))
+    return total / (time.perf_counter() - began)
+
+
+async def _httpx_rate(client: httpx.AsyncClient, url: str, model: str) -> float:
+    body = {"model": model, "stream": True, "messages": [{"role": "user", "content": "hello"}]}
+
+    async def ask() -> int:
+        total = 0
+        for _ in range(_asks(model)):
+            async with client.stream("POST", f"{url}/v1/chat/completions", json=body) as response:
+                async for _line in response.aiter_lines():
+                    pass
+            total += _size(model)
+        return total
+
+    began = time.perf_counter()
+    total = sum(await asyncio.gather(*(ask() for _ in range(STREAMS))))
+    return total / (time.perf_counter() - began)
+
+
+def _asks(model: str) -> int:
+    return REPLIES // STREAMS if model == "short" else 1
+
+
+def _size(model: str) -> int:
+    return 1 if model == "short" else TOKENS
+
+
+def _expected(model: str) -> str:
+    return "".join(token(number) for number in range(2 if model == "short" else TOKENS))
+
+
+def _report(first: Sequence[tuple[float, float]], rates: dict[str, float]) -> int:
+    plain, through = ([one[side] for one in first] for side in (0, 1))
+    added = [ours - theirs for theirs, ours in first]
+    lines = [
+        Line("first token, straight to the server", statistics.median(plain), "ms"),
+        Line("first token, through the endpoint", statistics.median(through), "ms"),
+        Line("  added, median", statistics.median(added), "ms", 1.5),
+        Line("  added, 99th percentile", statistics.quantiles(added, n=100)[98], "ms"),
+    ]
+    for model in MODELS:
+        what = "replies" if model == "short" else "tokens"
+        lines += [
+            Line(f"{model}, {STREAMS} at once, {side}", rates[f"{side} {model}"], f"{what}/s")
+            for side in ("raw", "httpx", "oblix")
+        ]
+        ratio = rates[f"httpx {model}"] / rates[f"oblix {model}"]
+        lines.append(Line("  httpx straight, of the endpoint", ratio, "x"))
+    return report("The HTTP endpoint, nothing recorded", lines)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
