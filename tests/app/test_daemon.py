@@ -144,4 +144,4 @@ def test_an_unknown_key_in_the_file_is_named(home: Path) -> None:
     (home / "config.toml").write_text("[daemon]\ngrace = 3\n")
     refused = oblixd(home)
     assert refused.returncode == EXIT_CONFIG
-    assert "config.toml: daemon.grace is not a setting" in refused.stderr
+    assert "config.toml, line 2: daemon.grace is not a setting" in refused.stderr

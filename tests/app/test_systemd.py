@@ -11,10 +11,10 @@ import pytest
 
 LIFE = """
 import os
-from oblixd import notify
-notify.ready("serving on\\n/a/socket")
+from oblixd.app import systemd
+systemd.ready("serving on\\n/a/socket")
 assert "NOTIFY_SOCKET" not in os.environ
-notify.stopping()
+systemd.stopping()
 """
 HEARD = [b"READY=1\nSTATUS=serving on /a/socket", b"STOPPING=1\nSTATUS=draining"]
 
