@@ -6,6 +6,7 @@ What an execution costs: written with its answer, and counted in the books.
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from oblix.v1 import executions_pb2, messages_pb2
 
@@ -14,6 +15,7 @@ from oblixd.execution import errors
 from oblixd.execution.answer import TurnRecorder
 from oblixd.execution.client import ClientInfo
 from oblixd.execution.context import ContextBuilder
+from oblixd.execution.refused_content import Mark
 from oblixd.execution.services import Services
 from oblixd.models import Finish, Finished, Hook, Location, ModelError
 from oblixd.router import price_of
@@ -65,6 +67,7 @@ def _is_local(hook: Hook) -> bool:
     return hook.connection.location is Location.LOCAL
 
 
+logger = logging.getLogger(__name__)
 _COMPLETE = messages_pb2.MESSAGE_STATUS_COMPLETE
 _FAILED = messages_pb2.MESSAGE_STATUS_FAILED
 _REASON = {
@@ -95,6 +98,7 @@ class Completion:
     ) -> None:
         self._request = request
         self._router = services.router
+        self._sessions = services.sessions
         self._accounting = UsageAccounting(services.usage, request, caller)
         self._recorder = recorder
         self._context_builder = context_builder
@@ -103,6 +107,7 @@ class Completion:
     async def answered(self, finished: Finished) -> executions_pb2.ExecutionCompleted:
         """The answer came to its end."""
         self._context_builder.learn(self._recorder.model, finished)
+        await self._leave_out(self._context_builder.refused.answered(self._recorder.model))
         reason = _REASON[finished.reason]
         return self._completion(await self._record(_COMPLETE, reason, finished=finished), reason)
 
@@ -125,9 +130,24 @@ class Completion:
     async def failed(self, problem: ModelError) -> OblixdError:
         """No model answered, or the answer broke off. Returns the error for those who wait."""
         recorder = self._recorder
-        error = errors.to_client(problem, recorder.failed, **recorder.where(_FAILED))
+        given = recorder.turn.input if recorder.turn is not None else ()
+        mark = self._context_builder.refused.failed(given)
+        await self._leave_out(mark)
+        left_out = {"left_out_reason": mark.reason} if mark else {}
+        error = errors.to_client(problem, recorder.failed, **recorder.where(_FAILED), **left_out)
         await self._record(_FAILED, error=error)
         return error
+
+    async def _leave_out(self, mark: Mark | None) -> None:
+        """Mark messages, before anybody hears of the turn's end: the next prompt must not meet them."""
+        if mark is None or self._recorder.turn is None:
+            return
+        session_id = self._recorder.turn.session.id
+        try:
+            await self._sessions.exclude(session_id, mark.sequences, mark.reason, mark.detail)
+        except NotFoundError:
+            # Deleted meanwhile: it is in no context any more.
+            logger.info("a message that was refused in session %s is gone", session_id)
 
     async def broke(self, problem: Exception) -> None:
         """A defect of ours cut it off."""

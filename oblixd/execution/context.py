@@ -9,12 +9,14 @@ What the models of one execution get to read: its request and session, as each o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from oblix.v1 import executions_pb2, messages_pb2, sessions_pb2
 
 from oblixd.execution.history import History, OpenTurn, Source
+from oblixd.execution.refused_content import RefusedContent
 from oblixd.execution.validation import options, tool_choice, tools
 from oblixd.models import (
     ChatRequest,
@@ -86,15 +88,25 @@ class Built:
 
 
 async def build(
-    material: Material, window: int | None, gauge: TokenCounter, *, refuse: bool = False
+    material: Material,
+    window: int | None,
+    gauge: TokenCounter,
+    *,
+    refuse: bool = False,
+    left_out: Mapping[int, messages_pb2.ContextExclusion] = MappingProxyType({}),
 ) -> Built:
     """Put a context together for a window in tokens, None where it is not known.
 
     Raises ModelError CONTEXT_OVERFLOW with the numbers where the system message and
     the input alone do not fit, and where something would be left out and `refuse` says
-    that nothing may be.
+    that nothing may be. `left_out`: messages that are treated as marked, by their slots.
     """
-    source = Source(material.history(), material.history_count, include_excluded=material.include_excluded)
+    source = Source(
+        material.history(),
+        material.history_count,
+        include_excluded=material.include_excluded,
+        left_out=left_out,
+    )
     turn = OpenTurn.read(source, material.given)
     head, given = material.head, material.given
     tools = estimate_tools(material.tools)
@@ -200,6 +212,9 @@ class ContextBuilder:
         self._material = self._gather(_AFTER_ALL, session.message_count if session else 0, request.input)
         self.report = executions_pb2.ContextReport()
         """What the last context held, and what it left out."""
+        self.refused = RefusedContent()
+        """What was refused for what it says."""
+        self._sent: Sequence[messages_pb2.Message] = ()
 
     def begin(self, turn: Turn) -> None:
         """The turn has begun: the history is what came before its question."""
@@ -242,9 +257,18 @@ class ContextBuilder:
         connection = hook.connection
         gauge = TokenCounter(self._tokeniser_of(connection), self._calibration.factor(hook.id))
         refuse = self._request.context_policy == executions_pb2.CONTEXT_POLICY_REFUSE
-        built = await build(self._material, connection.context_window, gauge, refuse=refuse)
-        self.report = built.report
+        left_out = self.refused.left_out(hook.id)
+        built = await build(
+            self._material, connection.context_window, gauge, refuse=refuse, left_out=left_out
+        )
+        self.report, self._sent = built.report, built.chat.messages
         return built.chat
+
+    def may_send_less(self, hook: Hook, error: ModelError) -> bool:
+        """Hear how a model failed. True: a context without a message that it may mean is worth sending."""
+        given = self._material.given
+        history = self._sent[: len(self._sent) - len(given)]
+        return self.refused.hear(hook.id, error, history, given)
 
     def _tokeniser_of(self, connection: Connection) -> Tokeniser:
         return lambda messages: connection.count_tokens(messages, self._is_local_only)

@@ -59,6 +59,11 @@ def to_client(
         message += f" It was tried {len(attempts)} times."
     if where.get("message_id"):
         message += f" Your message is kept in session {where['session_id']}."
+    if where.get("left_out_reason"):
+        message += (
+            " It is left out of later prompts, so that the conversation can go on. Edit or delete it "
+            "(edit_message, delete_messages), or ask again with include_excluded to send it all the same."
+        )
     model = attempts[-1].model
     told = {**error.numbers, **({"way": error.way} if error.way else {}), **where}
     return _STATUS[error.kind](error.kind.value, message, model=model, endpoint=error.endpoint, **told)

@@ -208,6 +208,7 @@ class Execution:
             self._context_builder.chat_for,
             self._place_at,
             self._services.router.cooldowns,
+            may_send_less=self._context_builder.may_send_less,
             restarts=self.request.on_break == executions_pb2.ON_BREAK_RESTART,
             failed=self._recorder.failed,
         )

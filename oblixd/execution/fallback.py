@@ -66,6 +66,8 @@ class Fallback:
     place_at: Callable[[Hook], AbstractAsyncContextManager[None]]
     """Waits for a place at a model, and holds it."""
     cooldowns: Cooldowns
+    may_send_less: Callable[[Hook, ModelError], bool] = lambda _hook, _error: False
+    """Hears how a model failed; whether `request_for` has another request that is worth sending at once."""
     restarts: bool = False
     """Whether an answer that breaks off begins anew on the next model."""
     failed: list[executions_pb2.FailedAttempt] = field(default_factory=list)
@@ -99,6 +101,10 @@ class Fallback:
                     async for item in stream:
                         yield item
             except ModelError as error:
+                if self.may_send_less(hook, error):
+                    self.failed[-1].retried = True
+                    tried -= 1
+                    continue
                 wait_s = self._budget.wait_before(error, tried)
                 self.failed[-1].retried = wait_s is not None
                 if wait_s is None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
+from types import MappingProxyType
 
 from oblix.v1 import executions_pb2, messages_pb2
 
@@ -31,13 +32,19 @@ class Source:
     """Reads a history newest first, without the messages that have no parts or are marked."""
 
     def __init__(
-        self, messages: Iterable[messages_pb2.Message], count: int, *, include_excluded: bool = False
+        self,
+        messages: Iterable[messages_pb2.Message],
+        count: int,
+        *,
+        include_excluded: bool = False,
+        left_out: Mapping[int, messages_pb2.ContextExclusion] = MappingProxyType({}),
     ) -> None:
-        """`count`: how many messages the history has in all."""
+        """`count`: how many messages the history has in all. `left_out`: as if they were marked so."""
         self.excluded: deque[executions_pb2.ExcludedMessage] = deque(maxlen=MOST_NAMED)
         """The newest of those that are marked, oldest first."""
         self.excluded_count = 0
         self._include = include_excluded
+        self._left_out = left_out
         self._count = count
         self._messages: Iterator[messages_pb2.Message] = self._unmarked(messages)
 
@@ -51,19 +58,20 @@ class Source:
 
     def _unmarked(self, messages: Iterable[messages_pb2.Message]) -> Iterator[messages_pb2.Message]:
         for message in messages:
-            if message.HasField("exclusion") and not self._include:
-                self._exclude(message)
+            if message.sequence in self._left_out:
+                self._exclude(message, self._left_out[message.sequence])
+            elif message.HasField("exclusion") and not self._include:
+                self._exclude(message, message.exclusion)
             elif message.parts:
                 yield message
 
-    def _exclude(self, message: messages_pb2.Message) -> None:
+    def _exclude(self, message: messages_pb2.Message, mark: messages_pb2.ContextExclusion) -> None:
         self.excluded_count += 1
         if len(self.excluded) < MOST_NAMED:
-            self.excluded.appendleft(
-                executions_pb2.ExcludedMessage(
-                    message_id=message.id, sequence=message.sequence, exclusion=message.exclusion
-                )
+            named = executions_pb2.ExcludedMessage(
+                message_id=message.id, sequence=message.sequence, exclusion=mark
             )
+            self.excluded.appendleft(named)
 
 
 @dataclass(slots=True)

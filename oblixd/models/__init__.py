@@ -18,16 +18,19 @@ from oblixd.models.base import (
     ToolCall,
     ToolChoice,
 )
+from oblixd.models.content_refusals import IMAGE_REFUSED, ContentRefusal, content_refusal
 from oblixd.models.hook_spec import HookSpec
 from oblixd.models.pulls import Progress, Pulls
 from oblixd.models.registry import Hook, Registry
 from oblixd.models.tokens import TokenCalibration, TokenCounter, Tokeniser, estimate, estimate_tools
 
 __all__ = [
+    "IMAGE_REFUSED",
     "ChatRequest",
     "Connection",
     "Content",
     "ContentKind",
+    "ContentRefusal",
     "Finish",
     "Finished",
     "Hook",
@@ -48,6 +51,7 @@ __all__ = [
     "Tool",
     "ToolCall",
     "ToolChoice",
+    "content_refusal",
     "estimate",
     "estimate_tools",
 ]

@@ -31,6 +31,7 @@ from oblixd.models.base import (
     State,
     Status,
 )
+from oblixd.models.conversation_rules import alternated
 from oblixd.models.egress import Egress, IsLocalOnly
 from oblixd.models.embedded import process, weights
 from oblixd.models.embedded.files import ModelFile
@@ -248,6 +249,7 @@ class EmbeddedConnection:
         # Small models were taught strict turns.
         context = join_neighbours(chat_messages(request.messages, self.author))
         body = completion_body(self.name, request, context, limit="max_tokens")
+        body["messages"] = alternated(body["messages"])
         return body | reasoning.for_template(request.options.reasoning)
 
     def _answer(self, worker: Worker, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:

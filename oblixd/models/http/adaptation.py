@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from oblixd.models.conversation_rules import rules_for
 from oblixd.models.http.refusals import Refusal
 from oblixd.models.http.server import RefusalError
 
@@ -122,6 +123,7 @@ class Adaptations:
 
 def _changes_for(refusal: Refusal, body: Body) -> Iterator[Change]:
     words = refusal.words[:_JUDGED].lower()
+    yield from _turns(words, body)
     yield from _room(words, body)
     yield from _limits(words, body)
     if not _NOT_TAKEN.search(" ".join((words, *refusal.codes)).lower()):
@@ -135,6 +137,12 @@ def _changes_for(refusal: Refusal, body: Body) -> Iterator[Change]:
         yield Change("strict", "`strict` was left out: the server does not take it", _without_strict)
     if re.search(r"\bstream(ing)?\b(?!_options)", words) and body.get("stream"):
         yield Change("stream", "the answer came in one piece: the server does not stream it", _unstreamed)
+
+
+def _turns(words: str, body: Body) -> Iterator[Change]:
+    """The conversation is to be written in another form."""
+    for rule in rules_for(words, body):
+        yield Change(rule.key, rule.note, lambda body, rule=rule: rule.written(body))  # type: ignore[misc]
 
 
 def _names(words: str, refusal: Refusal, names: tuple[str, ...]) -> bool:
