@@ -127,8 +127,14 @@ class Response:
                 if not await self._wait.goes_on():
                     raise self._late_error() from None
             except (aiohttp.ClientError, RuntimeError) as error:
+                if arrived := self._arrived():
+                    return arrived
                 # aiohttp has no error of its own for a connection that we closed ourselves.
                 raise self._lost_error(error) from None
+
+    def _arrived(self) -> bytes:
+        """Give what came before the connection was lost: aiohttp raises first, and would drop it."""
+        return b"" if self._aborted else self._response.content._read_nowait(-1)  # noqa: SLF001
 
     async def document(self, limit: int = LONGEST_DOCUMENT) -> bytes:
         """Read the body as one piece, of at most so many bytes. Raises ModelError."""
