@@ -134,7 +134,7 @@ class Response:
 
     def _arrived(self) -> bytes:
         """Give what came before the connection was lost: aiohttp raises first, and would drop it."""
-        return b"" if self._aborted else self._response.content._read_nowait(-1)  # noqa: SLF001
+        return b"" if self._aborted else self._response.content._read_nowait(-1)
 
     async def document(self, limit: int = LONGEST_DOCUMENT) -> bytes:
         """Read the body as one piece, of at most so many bytes. Raises ModelError."""
