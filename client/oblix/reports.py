@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Outcome = Literal["imported", "skipped", "refused"]
+Outcome = Literal["imported", "grown", "skipped", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +13,8 @@ class ImportedSession:
     """What became of one conversation of a file, or of a file that can't be read (on)."""
 
     outcome: Outcome
-    """`skipped`: it is here already, from the same source and with the same content."""
+    """`grown`: it was imported before, and what was said since was added. `skipped`: it is here already, from
+    the same source and with the same content; or was deleted here; or nobody said anything in it."""
     file: str
     place: str = ""
     """Where in the file: `line 3`, `conversation 3`. Empty: the file itself was refused."""
@@ -21,6 +22,7 @@ class ImportedSession:
     session_id: str = ""
     """The session that it is now, or was already. Empty where it was refused."""
     message_count: int = 0
+    """Of the session; where it has grown, of what was added."""
     reason: str = ""
     """UPPER_SNAKE, why it was skipped or refused. Empty where it was imported."""
     detail: str = ""
@@ -35,10 +37,12 @@ class ImportReport:
 
     sessions: list[ImportedSession] = field(default_factory=list)
     imported: int = 0
+    grown: int = 0
+    """Sessions that were here already and got more messages."""
     skipped: int = 0
     refused: int = 0
     messages: int = 0
-    """Messages of the imported sessions."""
+    """Messages of the imported sessions, and those that were added."""
     bytes_read: int = 0
     """Of the files as they are on disk."""
     bytes_total: int = 0
@@ -49,6 +53,9 @@ class ImportReport:
         match session.outcome:
             case "imported":
                 self.imported += 1
+                self.messages += session.message_count
+            case "grown":
+                self.grown += 1
                 self.messages += session.message_count
             case "skipped":
                 self.skipped += 1

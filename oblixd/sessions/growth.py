@@ -27,6 +27,7 @@ class Growth:
         self._db = db
         self._chain = ChainHash()
         self._digests: dict[int, bytes] = {}
+        self._last_digest = b""
         self._before: Entry | None = None
         if source_id:
             with db.store.read() as txn:
@@ -35,12 +36,14 @@ class Growth:
 
     def add(self, message: messages_pb2.Message) -> None:
         """The next message that came in."""
+        self._last_digest = self._chain.digest()
         self._chain.add(message)
         self._note()
 
     def sign(self, header: records.SessionRecord) -> None:
         """Writes into a header what its source told."""
         header.source_chain, header.source_sequence = self._chain.digest(), self._chain.count
+        header.source_chain_before = self._last_digest
 
     @property
     def before(self) -> Entry | None:
@@ -50,12 +53,23 @@ class Growth:
     @property
     def is_changed(self) -> bool:
         """Whether the source now tells other messages than those that were imported."""
-        return self._before is not None and self._digests.get(self._start) != self._before.header.source_chain
+        return not (self._is_continuation or self._went_on)
+
+    @property
+    def _is_continuation(self) -> bool:
+        return self._before is None or self._digests.get(self._start) == self._before.header.source_chain
+
+    @property
+    def _went_on(self) -> bool:
+        """Whether only the last message that was imported is another one now: it was in the making."""
+        if self._is_continuation or self._before is None or self._chain.count < self._start:
+            return False
+        return self._digests.get(self._start - 1) == self._before.header.source_chain_before
 
     @property
     def new_count(self) -> int:
-        """How many messages follow those that were imported."""
-        return self._chain.count - self._start
+        """How many messages follow those that were imported, or replace the last of them."""
+        return self._chain.count - self._start + self._went_on
 
     def retire(self, txn: Transaction) -> bool:
         """Deletes the earlier session, to be brought back, unless something was added to it here.
@@ -76,7 +90,8 @@ class Growth:
         """
         number, whole = await draft.finish()
         session = None
-        for start in range(self._start, self._chain.count, CHUNK_MESSAGES):
+        starts = range(self._start, self._chain.count, CHUNK_MESSAGES)
+        for start in starts or [self._start]:
             end = min(start + CHUNK_MESSAGES, self._chain.count)
             source = records.SessionRecord()
             source.CopyFrom(header)
@@ -89,6 +104,8 @@ class Growth:
                 if self._before is None or self._is_continued(txn, start):
                     return None
                 entry = self._db.headers.entry(txn, self._before.ref)
+                if self._went_on and start == self._start:
+                    self._replace_last(txn, entry, number)
                 scan = self._db.message_table.scan(txn, number, whole, start + 1)
                 payloads = [payload for _, payload in islice(scan, end - start)]
                 self._db.message_table.append(txn, entry.number, entry.progress, payloads)
@@ -101,6 +118,18 @@ class Growth:
         draft.drop()
         return session
 
+    def _replace_last(self, txn: Transaction, entry: Entry, number: int) -> None:
+        """Puts what the last message says now in its place; what it said before is an older version."""
+        message_table, sequence = self._db.message_table, self._start
+        old = message_table.get(txn, entry.number, sequence)
+        new = message_table.get(txn, number, sequence)
+        if old is None or new is None:  # it was deleted here
+            return
+        self._db.versions.put(txn, entry.number, sequence, old)
+        new.id, new.version = old.id, old.version + 1
+        message_table.put(txn, entry.number, sequence, new)
+        entry.progress.revised += 1
+
     @property
     def _start(self) -> int:
         return self._before.header.source_sequence if self._before is not None else 0
@@ -108,7 +137,7 @@ class Growth:
     def _note(self) -> None:
         """Keeps the hash where the earlier messages end, and at each bit after that."""
         beyond = self._chain.count - self._start
-        if beyond >= 0 and beyond % CHUNK_MESSAGES == 0:
+        if beyond == -1 or (beyond >= 0 and beyond % CHUNK_MESSAGES == 0):
             self._digests[self._chain.count] = self._chain.digest()
 
     def _is_continued(self, txn: Transaction, end: int) -> bool:

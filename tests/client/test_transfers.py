@@ -103,9 +103,12 @@ async def test_what_is_refused_is_named_and_the_rest_is_taken(client: OblixClien
 async def test_what_is_here_already_is_skipped(client: OblixClient, tmp_path: Path) -> None:
     path = written(tmp_path / "a.json", unlike("skipped", GPT), unlike("skipped too", GPT))
     first = await client.import_sessions(path)
-    written(path, unlike("skipped", GPT), unlike("skipped too", GPT) | {"title": "changed"})
+    longer = chatgpt([*GPT["mapping"].values(), node("q2", "a", "user", "And?")])
+    written(path, unlike("skipped", GPT), unlike("skipped too", longer))
     second = await client.import_sessions(path)
-    assert [each.outcome for each in second.sessions] == ["skipped", "imported"]
+    assert [each.outcome for each in second.sessions] == ["skipped", "grown"]
+    assert (second.grown, second.messages, second.sessions[1].message_count) == (1, 1, 1)
+    assert second.sessions[1].session_id == first.sessions[1].session_id
     assert second.sessions[0].session_id == first.sessions[0].session_id
     assert second.sessions[0].reason == "ALREADY_IMPORTED"
     third = await client.import_sessions(path, skip_existing=False)

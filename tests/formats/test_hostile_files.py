@@ -9,7 +9,6 @@ import json
 import tracemalloc
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -18,7 +17,7 @@ from oblix import InvalidArgumentError
 from oblix.formats import catalog, values
 from oblix.formats import oblix_json as session_json
 from oblix.v1 import messages_pb2, sessions_pb2
-from support.data.conversation_strategies import chatgpt, lines, node, openwebui
+from support.data.conversation_strategies import chatgpt, lines, node, openwebui, spoiled
 from support.data.import_files import found_in, problem, read
 
 MIB = 1024 * 1024
@@ -111,22 +110,6 @@ RICH = {
         "oblix": {"context": {"a": None}, "retention": {"days": 3}},
     },
 }
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
-    max_leaves=5,
-)
-
-
-def spoiled(value: Any, data: st.DataObject) -> Any:
-    """A copy in which something, somewhere, is something else."""
-    if isinstance(value, dict | list) and value and data.draw(st.integers(0, 5)):
-        keys = list(value) if isinstance(value, dict) else range(len(value))
-        key = data.draw(st.sampled_from(keys))
-        copy = value.copy()
-        copy[key] = spoiled(value[key], data)
-        return copy
-    return data.draw(JSON)
 
 
 @settings(max_examples=120, deadline=None)

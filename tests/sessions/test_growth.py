@@ -59,6 +59,18 @@ async def test_much_is_added_bit_by_bit(tmp_path: Path) -> None:
         assert (await take(sessions, *said))[0].reason == "ALREADY_IMPORTED"
 
 
+async def test_a_last_message_that_went_on_is_replaced_and_kept_as_a_version(sessions: Sessions) -> None:
+    first, _ = await take(sessions, "a", "in the mak")
+    second, _ = await take(sessions, "a", "in the making")
+    assert (second.session.id, second.added_count) == (first.session.id, 1)
+    assert in_(sessions, first.session.id) == ["a", "in the making"]
+    third, _ = await take(sessions, "a", "in the making", "b")
+    assert (third.session.id, third.added_count) == (first.session.id, 1)
+    fourth, _ = await take(sessions, "a", "in the making", "b, too", "c")
+    assert (fourth.session.id, fourth.added_count) == (first.session.id, 2)
+    assert in_(sessions, first.session.id) == ["a", "in the making", "b, too", "c"]
+
+
 async def test_what_was_deleted_of_it_here_stays_away(sessions: Sessions) -> None:
     first, _ = await take(sessions, "a", "b")
     await sessions.delete_messages(
@@ -81,12 +93,12 @@ async def test_what_went_on_here_and_there_is_a_fork(sessions: Sessions) -> None
 
 
 async def test_what_was_undone_there_is_replaced_and_can_be_brought_back(sessions: Sessions) -> None:
-    first, _ = await take(sessions, "a", "undone")
-    second, _ = await take(sessions, "a", "anew")
+    first, _ = await take(sessions, "a", "b", "undone", "too")
+    second, _ = await take(sessions, "a", "anew", "and", "on")
     assert first.session.id in second.detail
     assert [each.id for each in sessions_listed(sessions)] == [second.session.id]
     await sessions.undelete(first.session.id)
-    assert in_(sessions, first.session.id) == ["a", "undone"]
+    assert in_(sessions, first.session.id) == ["a", "b", "undone", "too"]
 
 
 async def test_what_was_deleted_here_does_not_come_back(sessions: Sessions) -> None:
@@ -113,6 +125,7 @@ async def test_a_store_with_grown_sessions_is_sound(tmp_path: Path) -> None:
     async with sessions_in(directory) as sessions:
         await take(sessions, "a", "b")
         await take(sessions, "a", "b", "c")
-        await take(sessions, "a", "other")
+        await take(sessions, "a", "b", "c, too")
+        await take(sessions, "x", "y", "z", "other")
         await take(sessions, "x", source="another")
     assert list(problems(directory / DATA_FILE)) == []

@@ -1,21 +1,53 @@
-"""Messages that call tools, and that bring their results."""
+"""The files of other programs' sessions, as those programs lay them out in a home directory.
+
+The samples were written by the programs themselves; what was said in them is invented.
+"""
 
 from __future__ import annotations
 
-from oblix.v1 import messages_pb2
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+
+SAMPLES = Path(__file__).parents[1] / "formats" / "samples"
+_CODEX = ".codex/sessions/2026/11/28/rollout-2026-11-28T16-"
+FILES = {
+    "codex-exec.rollout.jsonl": f"{_CODEX}22-31-01a222f7-2298-74e0-899e-ac627f3d268f.jsonl",
+    "codex-forked-from.rollout.jsonl": f"{_CODEX}23-11-01a222f7-bf5f-74e0-aafb-b0fc160db0f4.jsonl",
+    "codex-fork.rollout.jsonl": f"{_CODEX}23-13-01a222f7-c7e1-7be0-be10-0c19ff7c0195.jsonl",
+    "gemini-tool-and-resume.jsonl": ".gemini/tmp/garden/chats/session-2026-11-28T16-44-c8b0a4f6.jsonl",
+    "qwen-continued.jsonl": ".qwen/projects/-garden/chats/729179b6-bb04-45b1-9034-9a674cfe661f.jsonl",
+    "pi-tree.jsonl": ".pi/agent/sessions/--garden--/2026-11-28_01a22300-4991-74d3-9819-9a1816a36f2a.jsonl",
+    "gptme-undone-branch.jsonl": ".local/share/gptme/logs/2026-11-28-notes/conversation.jsonl",
+    "aider.md": "garden/.aider.chat.history.md",
+}
+DATABASES = {
+    "opencode.sql": ".local/share/opencode/opencode.db",
+    "llm-logs.sql": ".config/io.datasette.llm/logs.db",
+    "hermes-compressed.sql": ".hermes/state.db",
+}
 
 
-def call(*call_ids: str) -> messages_pb2.Message:
-    """An assistant's message that calls tools."""
-    calls = [messages_pb2.ToolCallPart(call_id=name, name="look", arguments_json="{}") for name in call_ids]
-    return messages_pb2.Message(
-        role=messages_pb2.ROLE_ASSISTANT, parts=[messages_pb2.Part(tool_call=made) for made in calls]
-    )
+def home_of_tools(home: Path) -> Path:
+    """Lay out what every tool left, below a directory."""
+    for name, place in FILES.items():
+        target = home / place
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(SAMPLES / name, target)
+    for name, place in DATABASES.items():
+        database(home / place, (SAMPLES / name).read_text())
+    vibe = home / ".vibe/logs/session/unified/eb7973c5"
+    for name, content in json.loads((SAMPLES / "vibe-session-files.json").read_text()).items():
+        (vibe / name).parent.mkdir(parents=True, exist_ok=True)
+        (vibe / name).write_text(json.dumps(content))
+    return home
 
 
-def result(*call_ids: str) -> messages_pb2.Message:
-    """A message with the results of tools."""
-    results = [messages_pb2.ToolResultPart(call_id=name, content=name) for name in call_ids]
-    return messages_pb2.Message(
-        role=messages_pb2.ROLE_TOOL, parts=[messages_pb2.Part(tool_result=made) for made in results]
-    )
+def database(path: Path, script: str) -> Path:
+    """A SQLite file that a script makes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path)
+    connection.executescript(script)
+    connection.close()
+    return path

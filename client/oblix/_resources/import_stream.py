@@ -9,18 +9,16 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from io import BufferedReader
 from pathlib import Path
 
 from oblix import errors
-from oblix._convert.validation import describe
 from oblix._transport.channel import Transport
 from oblix.errors import InternalError, InvalidArgumentError
-from oblix.formats import catalog, opening
+from oblix.formats import reading
 from oblix.formats.catalog import Format
-from oblix.formats.conversations import Conversation, unreadable
-from oblix.formats.values import Found, values
-from oblix.reports import ImportedSession
+from oblix.formats.conversations import Conversation
+from oblix.formats.reading import Read
+from oblix.reports import ImportedSession, Outcome
 from oblix.v1 import messages_pb2, sessions_pb2
 
 BATCH_MESSAGES = 1000
@@ -83,6 +81,8 @@ MAX_MESSAGE_BYTES = 9 * 1024 * 1024
 """What the daemon takes in one step, and a little more: it says itself what is wrong with the rest."""
 
 ALREADY_IMPORTED = "ALREADY_IMPORTED"
+IMPORT_DELETED = "IMPORT_DELETED"
+NOTHING_SAID = "NOTHING_SAID"
 OTHER_BRANCHES = "other branches left out (--branches takes them)"
 
 Steps = Iterator[sessions_pb2.ImportSessionsRequest]
@@ -106,6 +106,8 @@ class _Sent:
 
     entry: ImportedSession
     bytes_read: int
+    is_settled: bool = False
+    """Whether it was not sent: nothing is to be taken of it."""
 
 
 class ImportStream:
@@ -147,7 +149,7 @@ class ImportStream:
             raise InternalError("The daemon did not answer for every session that was sent.")
 
     def _refusals(self) -> Iterator[ImportedSession]:
-        while self._waiting and self._waiting[0].entry.outcome == "refused":
+        while self._waiting and self._waiting[0].is_settled:
             yield self._next()
 
     def _next(self) -> ImportedSession:
@@ -157,57 +159,31 @@ class ImportStream:
 
     def _file(self, path: Path) -> Steps:
         before = self._bytes_read
-        try:
-            with opening.opened(path) as file:
-                for source, stream in opening.streams(file, str(path)):
-                    for step in self._stream(source, stream):
-                        yield step
-                        self._bytes_read = before + file.tell()
-        except InvalidArgumentError as error:
-            self._refuse(ImportedSession("refused", str(path)), error)
+        for read in reading.read_file(path, self._options.format):
+            self._bytes_read = before + read.position
+            yield from self._read(read)
+        self._bytes_read = before + _size(path)
 
-    def _stream(self, source: str, stream: BufferedReader) -> Steps:
-        """One file, or one of a zip file: where it can't be read on, the next one is."""
-        try:
-            yield from self._conversations(source, values(stream, source))
-        except InvalidArgumentError as error:
-            self._refuse(ImportedSession("refused", source), error)
-
-    def _conversations(self, source: str, found: Iterator[Found]) -> Steps:
-        format_, has_any = self._options.format, False
-        for item in found:
-            values_ = (
-                [item]
-                if item.problem
-                else [replace(item, value=each) for each in catalog.each_in(item.value)]
+    def _read(self, read: Read) -> Steps:
+        entry = ImportedSession("refused", read.source, read.place)
+        if read.problem is not None:
+            self._refuse(entry, read.problem)
+        elif read.conversation is None:
+            self._settle(
+                replace(entry, outcome="skipped", reason=NOTHING_SAID, detail="Nobody asked anything in it.")
             )
-            for each in values_:
-                if each.problem is None and self._options.format is None:
-                    # What looks like nothing known is read as the one before, to say what is wrong with it.
-                    format_ = catalog.detect(each.value) or format_
-                    if format_ is None:
-                        raise _unknown(each, source)
-                has_any = True
-                yield from self._conversation(source, each, format_)
-        if not has_any:
-            raise unreadable(source, "there are no conversations in it")
+        else:
+            yield from self._conversation(entry, read.conversation, read.is_unique)
 
-    def _conversation(self, source: str, item: Found, format_: Format | None) -> Steps:
-        entry = ImportedSession("refused", source, item.place)
-        try:
-            if item.problem is not None or format_ is None:
-                raise item.problem or unreadable(source, "its format is not known")
-            conversation = format_.read(item.value)
-        except InvalidArgumentError as error:
-            self._refuse(entry, error)
-            return
-        if conversation.branches and not self._options.branches:
+    def _conversation(self, entry: ImportedSession, conversation: Conversation, is_unique: bool) -> Steps:
+        is_tools = "tool" in conversation.session.metadata
+        if conversation.branches and not (self._options.branches or is_tools):
             conversation.note(OTHER_BRANCHES, len(conversation.branches))
             conversation.branches.clear()
         for each in (conversation, *conversation.branches):
-            yield from self._send(entry, each)
+            yield from self._send(entry, each, is_unique)
 
-    def _send(self, entry: ImportedSession, conversation: Conversation) -> Steps:
+    def _send(self, entry: ImportedSession, conversation: Conversation, is_unique: bool) -> Steps:
         entry = replace(entry, title=conversation.session.title, notes=_notes(conversation))
         try:
             _check_sizes(conversation)
@@ -219,17 +195,26 @@ class ImportStream:
             session=conversation.session,
             keep_id=self._options.keep_ids,
             skip_existing=self._options.skip_existing,
+            grow=self._options.skip_existing and is_unique,
         )
+        if conversation.fork is not None:
+            header.parent_source_id = conversation.fork.source_id
+            header.session.parent_sequence = conversation.fork.message_count
         yield from steps_of(header, conversation.messages)
 
     def _refuse(self, entry: ImportedSession, error: InvalidArgumentError) -> None:
-        refused = replace(entry, reason=error.reason, detail=_detail(error))
-        self._waiting.append(_Sent(refused, self._bytes_read))
+        self._settle(replace(entry, reason=error.reason, detail=_detail(error)))
+
+    def _settle(self, entry: ImportedSession) -> None:
+        """What needs no answer of the daemon's waits for its turn."""
+        self._waiting.append(_Sent(entry, self._bytes_read, is_settled=True))
 
 
-def _unknown(item: Found, source: str) -> InvalidArgumentError:
-    problem = f"its format is not known: {describe(item.value)}; known are {', '.join(catalog.READ)}"
-    return unreadable(source, problem, reason="UNKNOWN_FORMAT")
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _detail(error: InvalidArgumentError) -> str:
@@ -255,13 +240,14 @@ def _too_large(what: str, most: int) -> InvalidArgumentError:
 
 
 def _with_result(sent: ImportedSession, result: sessions_pb2.ImportResult) -> ImportedSession:
-    if result.reason and result.reason != ALREADY_IMPORTED:
+    if result.reason and result.reason not in (ALREADY_IMPORTED, IMPORT_DELETED):
         return replace(sent, outcome="refused", reason=result.reason, detail=result.detail)
+    outcome: Outcome = "skipped" if result.reason else "grown" if result.added_count else "imported"
     return replace(
         sent,
-        outcome="skipped" if result.reason else "imported",
+        outcome=outcome,
         session_id=result.session.id,
-        message_count=result.session.message_count,
+        message_count=result.added_count or result.session.message_count,
         reason=result.reason,
         detail=result.detail,
     )

@@ -23,6 +23,7 @@ from oblix._resources.sessions import SessionCalls
 from oblix._transport.channel import Channel
 from oblix._transport.streams import Stream, in_thread
 from oblix.formats import catalog, opening
+from oblix.formats.agents import places
 from oblix.reports import ImportReport
 from oblix.v1 import messages_pb2, sessions_pb2
 
@@ -50,11 +51,13 @@ class TransferCalls(SessionCalls):
 
         Read are Oblix's own JSON, JSON Lines in OpenAI's style (`jsonl`), the exports of ChatGPT, Claude,
         DeepSeek, LibreChat, LM Studio, big-AGI and Open WebUI, data sets, and any other object with a list
-        of messages, also inside gzip and zip files; a file's format is found by its content unless
-        `format` names it. Each session is kept whole or not at all. Every text of a file is in a session,
-        or in its notes. What is here already, from the same source and with the same content, is skipped
-        unless `skip_existing` is False. `keep_ids` keeps the files' own ids, which must be free then.
-        `branches` takes also the other branches of conversations that are trees, each as a session.
+        of messages, also inside gzip and zip files; and what tools keep (`find_conversations`). A file's
+        format is found by its content unless `format` names it. Each session is kept whole or not at all.
+        Every text of a file is in a session, or in its notes. What is here already, from the same source
+        and with the same content, is skipped, and what was said in it since is added, unless
+        `skip_existing` is False. `keep_ids` keeps the files' own ids, which must be free then. `branches`
+        takes also the other branches of conversations that are trees, each as a session; those of tools
+        are always taken.
         `on_progress` is called with the report so far after each conversation.
 
         One conversation may have 64 MiB as JSON; a file any size. What can't be
@@ -72,6 +75,14 @@ class TransferCalls(SessionCalls):
                     on_progress(report)
         report.bytes_read = report.bytes_total
         return report
+
+    def find_conversations(self, home: AnyPath | None = None) -> list[places.Findings]:
+        """Look for the conversations that tools keep on this machine: codex, opencode, aider and others.
+
+        `home`: the directory to look in, by default the user's own. Each entry has the tool, its files,
+        for `import_sessions`, and how many conversations there are. Nothing is imported or changed.
+        """
+        return places.search(Path.home() if home is None else file_io.path_of(home))
 
     async def export_sessions(
         self,

@@ -22,6 +22,7 @@ COMMANDS = {
     "cancel": "end answers that run or wait",
     "explain": "tell where a prompt would go, or a session's prompts went, and why",
     "sessions": "find, read, keep in order, export and import conversations",
+    "import": "take in the conversations that other tools keep on this machine",
     "backup": "write everything that the daemon keeps to a file",
     "usage": "show what was used, and what it cost",
     "models": "list the models, or fetch the embedded one",
@@ -35,6 +36,8 @@ COMMANDS = {
     "stop": "let the daemon finish what it does, and end it",
     "restart": "end the daemon, and start the version that is installed",
 }
+MODULES = {"import": "importing"}
+"""Commands whose names are no names of modules."""
 EPILOG = """exit codes: 0 done, 1 it failed (one line on standard error says why), 2 wrong usage,
 130 interrupted by Ctrl-C, 141 whoever read our output has gone"""
 EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 1, 130, 141
@@ -134,5 +137,5 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
         group = groups.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         # Only the command that runs is loaded: the client behind it takes most of the start.
         if name == wanted:
-            importlib.import_module(f"oblix.cli.commands.{name}").configure(group)
+            importlib.import_module(f"oblix.cli.{MODULES.get(name, name)}").configure(group)
     return parser

@@ -42,6 +42,8 @@ class Format:
     load: Callable[[Mapping[str, Any]], Conversation]
     known: frozenset[str] = frozenset()
     """Keys whose values hold no words of the conversation."""
+    has_unique_ids: bool = False
+    """Whether an id of this format is nobody else's: then what is imported again can grow."""
 
     def read(self, value: object) -> Conversation:
         """Read one conversation. Its session has a `source_id`: the same again is known by it.
@@ -105,8 +107,9 @@ _READERS: dict[str, ModuleType] = {
     "pairs": pairs,
     "plain": plain,
 }
+_UNIQUE = frozenset(("deepseek", "chatgpt", "claude", "openwebui", "librechat", "bigagi"))
 READ = {
-    name: Format(name, module.matches, module.read, getattr(module, "KNOWN", frozenset()))
+    name: Format(name, module.matches, module.read, getattr(module, "KNOWN", frozenset()), name in _UNIQUE)
     for name, module in _READERS.items()
 }
 WRITTEN = {

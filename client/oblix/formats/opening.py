@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -23,6 +24,9 @@ MAX_ARCHIVED = 1000
 MAX_DIRECTORY_BYTES = 8 * 1024 * 1024
 """Of a zip file's table of contents, some 100,000 names."""
 SUFFIXES = {".json", ".jsonl", ".ndjson"}
+MAX_FILES = 200_000
+"""That are looked for below a directory."""
+_TOOLS_PATTERNS = ("*.jsonl", "*.conversation.json", "CURRENT", "*.db", "*.sqlite", ".aider.chat.history.md")
 
 _DAMAGE = (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError)
 
@@ -30,9 +34,9 @@ _DAMAGE = (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedErro
 def files_in(path: Path) -> list[Path]:
     """The files that a path stands for: itself, or a directory's conversations by name.
 
-    Of a directory with `conversations*.json`, ChatGPT's export, only those; else
-    all `*.json`, `*.jsonl` and `*.ndjson`, not those of directories inside.
-    Raises NotFoundError, and InvalidArgumentError where there is nothing to read.
+    Of a directory with `conversations*.json`, an export's, only those; else all `*.json`, `*.jsonl` and
+    `*.ndjson`; where there are none, the files of tools in the directories inside. Raises NotFoundError, and
+    InvalidArgumentError where there is nothing to read.
     """
     try:
         if path.is_file():
@@ -44,16 +48,23 @@ def files_in(path: Path) -> list[Path]:
         ) from None
     except OSError as error:
         raise unreadable(str(path), f"{error.strerror or error}", reason="FILE_UNUSABLE") from None
+    found = _conversations(found) or found or _tools_files(path)
     if not found:
         raise unreadable(str(path), f"it has no file that ends in {', '.join(sorted(SUFFIXES))}")
-    return _conversations(found) or found
+    return found
+
+
+def _tools_files(path: Path) -> list[Path]:
+    """What tools wrote below a directory: logs of lines, and files of fixed names."""
+    walked = (file for pattern in _TOOLS_PATTERNS for file in islice(path.rglob(pattern), MAX_FILES))
+    return sorted({file for file in walked if file.is_file()})
 
 
 def _conversations(files: list[Path]) -> list[Path]:
-    return [file for file in files if _is_chatgpt(file.name)]
+    return [file for file in files if _is_export(file.name)]
 
 
-def _is_chatgpt(name: str) -> bool:
+def _is_export(name: str) -> bool:
     return name.startswith("conversations") and name.endswith(".json")
 
 
@@ -108,7 +119,7 @@ def _constant(size: int) -> Callable[[], int]:
 
 def _members(archive: zipfile.ZipFile, source: str) -> list[zipfile.ZipInfo]:
     files = [info for info in archive.infolist() if Path(info.filename).suffix.lower() in SUFFIXES]
-    wanted = [info for info in files if _is_chatgpt(Path(info.filename).name)] or files
+    wanted = [info for info in files if _is_export(Path(info.filename).name)] or files
     if not wanted:
         raise unreadable(source, "there are no conversations in it")
     if len(wanted) > MAX_ARCHIVED:

@@ -61,19 +61,22 @@ class Tree:
         for name in names:
             add(self._conversation, self.nodes[name])
         main, on_main = self._conversation, set(names)
-        others = [leaf for leaf in self.leaves if leaf not in on_main]
+        others, seen = [leaf for leaf in self.leaves if leaf not in on_main], set(names)
         for leaf in islice(others, MAX_BRANCHES):
-            self._read_other(self.branch(leaf), on_main, add)
+            branch = self.branch(leaf)
+            # Named after its first own node: that stays when the branch goes on.
+            self._read_other(next(name for name in branch if name not in seen), branch, on_main, add)
+            seen.update(branch)
         if len(others) > MAX_BRANCHES:
             main.note(TOO_MANY, len(others) - MAX_BRANCHES)
             self._pass_over_rest(others, on_main)
 
     def _read_other(
-        self, names: list[str], on_main: set[str], add: Callable[[Conversation, Any], None]
+        self, own: str, names: list[str], on_main: set[str], add: Callable[[Conversation, Any], None]
     ) -> None:
         session = sessions_pb2.Session()
         session.CopyFrom(self._conversation.session)
-        session.id = f"{session.id}#{names[-1]}"
+        session.id = f"{session.id}#{own}"
         other, shared = Conversation(session), 0
         for name in names:
             add(other, self.nodes[name])

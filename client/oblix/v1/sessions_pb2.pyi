@@ -1161,7 +1161,8 @@ class ImportHeader(message.Message):
     grow: builtins.bool
     """True: a session that an earlier import made of the same session.source_id
     is brought up to date instead of taken twice. What follows its messages is
-    added to it, and nothing else of it changes. Where messages were added to
+    added to it; its last message is replaced where that went on, and the old
+    version is kept; nothing else of it changes. Where messages were added to
     it here since, or its source now tells other messages, the source's is
     taken as a session of its own; in the second case the old one is deleted
     and can be brought back. One that was deleted here, and can be brought
@@ -1263,8 +1264,8 @@ class ImportResult(message.Message):
     detail: builtins.str
     """The reason for a person."""
     added_count: builtins.int
-    """How many messages were added to a session that was here already. 0: it is
-    a new one, or nothing was added.
+    """How many messages were added to a session that was here already, or
+    replaced at its end. 0: it is a new one, or nothing was added.
     """
     @builtins.property
     def session(self) -> Session:

@@ -51,7 +51,10 @@ class ContentHash(_FramedHash):
 
 
 class ChainHash(_FramedHash):
-    """A hash over messages as they were sent, told after any of them."""
+    """A hash over who says what in messages, told after any of them.
+
+    Times, usage and models are left out: some sources tell them later.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,7 +63,7 @@ class ChainHash(_FramedHash):
 
     def add(self, message: messages_pb2.Message) -> None:
         """The next message."""
-        super().add(message)
+        super().add(messages_pb2.Message(role=message.role, parts=message.parts))
         self.count += 1
 
 
@@ -187,6 +190,7 @@ class Headers:
         entry.header.source_hash = source.source_hash
         entry.header.source_chain = source.source_chain
         entry.header.source_sequence = source.source_sequence
+        entry.header.source_chain_before = source.source_chain_before
         self._put_source(txn, entry)
         self._put_header(txn, entry)
         self.touch(txn, entry.ref, entry.progress, update_us)

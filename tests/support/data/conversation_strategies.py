@@ -113,3 +113,21 @@ def openwebui(nodes: Sequence[dict[str, Any]], **more: Any) -> dict[str, Any]:
 def lines(*values: object) -> bytes:
     """JSON Lines."""
     return b"".join(json.dumps(value).encode() + b"\n" for value in values)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def spoiled(value: Any, data: st.DataObject) -> Any:
+    """A copy in which something, somewhere, is something else."""
+    if isinstance(value, dict | list) and value and data.draw(st.integers(0, 5)):
+        keys = list(value) if isinstance(value, dict) else range(len(value))
+        key = data.draw(st.sampled_from(keys))
+        copy = value.copy()
+        copy[key] = spoiled(value[key], data)
+        return copy
+    return data.draw(JSON)

@@ -156,7 +156,8 @@ def _tell_one(session: ImportedSession) -> None:
 
 
 def _totals(report: ImportReport) -> str:
-    taken = f"{report.imported} imported ({report.messages} messages)"
+    grown = f", {report.grown} grown" if report.grown else ""
+    taken = f"{report.imported} imported{grown} ({report.messages} messages)"
     return f"{taken}, {report.skipped} skipped, {report.refused} refused."
 
 

@@ -1,0 +1,1 @@
+"""Programs that keep their conversations in SQLite."""

@@ -1,0 +1,183 @@
+"""LangGraph's threads in SQLite: `checkpoints` and `writes`, values in msgpack that names Python classes.
+
+The fields are read; no object is made. The newest checkpoint of a thread has all its messages, or, where the
+graph keeps differences, none: then they are put together from the writes along the chain of checkpoints.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from oblix.formats.agents.databases.tables import json_in, rows_of
+from oblix.formats.agents.origin import Origin, complete, conversation_of
+from oblix.formats.conversations import Conversation, keys, object_of, objects, string
+from oblix.formats.moments import set_time
+from oblix.formats.parts import call_part, parts_of, result_parts
+from oblix.formats.turns import ROLES
+from oblix.v1 import messages_pb2
+
+Row = dict[str, Any]
+
+KNOWN = keys("response_metadata usage_metadata additional_kwargs artifact")
+FROM_WRITES = "messages put together from single writes: what the graph removed may be among them"
+_MOST_STEPS = 100_000
+
+COUNTS = ("SELECT count(DISTINCT thread_id) FROM checkpoints",)
+"""How many conversations a database has."""
+
+
+def matches(tables: Mapping[str, frozenset[str]]) -> bool:
+    """Whether the tables are those of the checkpointer."""
+    return "checkpoint_ns" in tables.get("checkpoints", ()) and "thread_id" in tables.get("writes", ())
+
+
+def read(connection: sqlite3.Connection, origin: Origin) -> Iterator[Conversation]:
+    """Read each thread."""
+    query = "SELECT thread_id FROM checkpoints GROUP BY thread_id ORDER BY min(checkpoint_id)"
+    for row in list(rows_of(connection, query)):
+        conversation = _thread(connection, origin, row["thread_id"])
+        complete(conversation)
+        if conversation.messages:
+            yield conversation
+
+
+def _thread(connection: sqlite3.Connection, origin: Origin, thread: object) -> Conversation:
+    conversation = conversation_of("langgraph", f"{origin.digest}:{thread}", title="")
+    query = (
+        "SELECT checkpoint_id, parent_checkpoint_id, type, checkpoint FROM checkpoints WHERE thread_id = ? "
+        "AND checkpoint_ns = '' ORDER BY checkpoint_id DESC"
+    )
+    chain = list(_chain(rows_of(connection, query, thread)))
+    newest = object_of(chain[0], "value") if chain else {}
+    given = object_of(newest, "channel_values").get("messages")
+    messages: list[Mapping[str, Any]] = objects(given)
+    if not messages:
+        messages = _written(connection, thread, chain)
+        if messages:
+            conversation.note(FROM_WRITES)
+    times = _times(chain)
+    for number, message in enumerate(messages, 1):
+        conversation.add(
+            message,
+            f"message {number}",
+            partial(_message, message, times, newest, conversation),
+        )
+    conversation.source = messages
+    return conversation
+
+
+def _chain(rows: Iterator[Row]) -> Iterator[Row]:
+    """The newest checkpoint and those that led to it."""
+    wanted: object = None
+    for number, row in enumerate(rows):
+        if (number and row["checkpoint_id"] != wanted) or number > _MOST_STEPS:
+            continue
+        wanted = row["parent_checkpoint_id"]
+        yield {"id": row["checkpoint_id"], "value": _decoded(row["type"], row["checkpoint"])}
+
+
+def _written(connection: sqlite3.Connection, thread: object, chain: list[Row]) -> list[Mapping[str, Any]]:
+    """What was written to the messages along the chain, each message once."""
+    found: dict[str, Mapping[str, Any]] = {}
+    query = (
+        "SELECT type, value FROM writes WHERE thread_id = ? AND checkpoint_ns = '' AND checkpoint_id = ? "
+        "AND channel = 'messages' ORDER BY task_id, idx"
+    )
+    for checkpoint in reversed(chain):
+        for row in rows_of(connection, query, thread, checkpoint["id"]):
+            value = _decoded(row["type"], row["value"])
+            for message in objects(value if isinstance(value, list) else [value]):
+                found[string(message, "id") or str(len(found))] = message
+    return list(found.values())
+
+
+def _times(chain: list[Row]) -> dict[str, Any]:
+    """When each message was there first: messages have no times, checkpoints have."""
+    found: dict[str, Any] = {}
+    for checkpoint in reversed(chain):
+        value = object_of(checkpoint, "value")
+        for message in objects(object_of(value, "channel_values").get("messages")):
+            found.setdefault(string(message, "id"), value.get("ts"))
+    return found
+
+
+def _message(
+    given: Mapping[str, Any], times: Mapping[str, Any], newest: Mapping[str, Any], conversation: Conversation
+) -> messages_pb2.Message | None:
+    kind = string(given, "type")
+    role = ROLES.get(kind.lower().removesuffix("messagechunk").removesuffix("message"))
+    if role is None:
+        conversation.leave_out(given, f"messages of the type {kind[:40]!r} left out")
+        return None
+    message = messages_pb2.Message(
+        id=string(given, "id"), role=role, status=messages_pb2.MESSAGE_STATUS_COMPLETE
+    )
+    content = given.get("content")
+    if role == messages_pb2.ROLE_TOOL:
+        is_error = given.get("status") == "error"
+        message.parts.extend(
+            result_parts(given.get("tool_call_id"), content, conversation, is_error=is_error)
+        )
+    else:
+        if thought := string(object_of(given, "additional_kwargs"), "reasoning_content"):
+            message.parts.append(messages_pb2.Part(reasoning=thought))
+        message.parts.extend(parts_of(content, conversation))
+    named = {part.tool_call.call_id for part in message.parts if part.HasField("tool_call")}
+    for call in objects(given.get("tool_calls")):
+        if string(call, "id") not in named:
+            message.parts.append(call_part(call.get("id"), string(call, "name"), call.get("args")))
+    if role == messages_pb2.ROLE_ASSISTANT:
+        message.model = string(object_of(given, "response_metadata"), "model_name", "model")
+        usage = object_of(given, "usage_metadata")
+        for name in ("input_tokens", "output_tokens"):
+            if isinstance(usage.get(name), int) and 0 < usage[name] < 2**53:
+                setattr(message.usage, name, usage[name])
+    set_time(message, "create_time", times.get(string(given, "id")) or newest.get("ts"), conversation)
+    return message
+
+
+def _decoded(kind: object, data: object) -> Any:
+    if kind == "json":
+        return json_in(data)
+    if kind != "msgpack" or not isinstance(data, bytes):
+        return None
+    try:
+        return _fields(msgspec.msgpack.decode(data, ext_hook=_extension), 0)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return None
+
+
+def _extension(_code: int, data: memoryview) -> Any:
+    """An object of a class: (module, name, fields, ...). A list, told from others by its mark."""
+    try:
+        return {"__object__": msgspec.msgpack.decode(data, ext_hook=_extension)}
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def _fields(value: Any, depth: int) -> Any:
+    """The value with each object as its fields, and its class under `type` where it has no such field."""
+    if depth > 60:  # noqa: PLR2004 - no graph nests so deeply
+        return None
+    if isinstance(value, list):
+        return [_fields(item, depth + 1) for item in value]
+    if not isinstance(value, dict):
+        return value
+    inner = value.get("__object__")
+    if isinstance(inner, list) and len(inner) > 2:  # noqa: PLR2004 - module, name, fields
+        fields = inner[2]
+        if isinstance(fields, dict):
+            return {"type": str(inner[1]), **_fields(fields, depth + 1)}
+        return _fields(fields, depth + 1) if not isinstance(fields, str) else fields
+    if "__object__" in value:
+        return None
+    return {
+        key if isinstance(key, str) else json.dumps(key, default=str): _fields(item, depth + 1)
+        for key, item in value.items()
+    }

@@ -1,0 +1,182 @@
+"""The `llm` command's `logs.db`: threads over a tree of messages that all threads share.
+
+Files of versions before 0.36 have `conversations` and `responses` instead; both are read.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from oblix.formats import images
+from oblix.formats.agents.databases.tables import json_in, rows_of, tables_of
+from oblix.formats.agents.origin import Origin, complete, conversation_of
+from oblix.formats.conversations import Conversation, Fork, keys, object_of, objects, string
+from oblix.formats.moments import set_time
+from oblix.formats.parts import call_part, parts_of, result_parts, text_part
+from oblix.formats.turns import ROLES
+from oblix.v1 import messages_pb2
+
+Row = dict[str, Any]
+
+KNOWN = keys("response_json provider_metadata hash")
+_MOST_STEPS = 100_000
+_FRAGMENT = "SELECT content, source FROM fragments WHERE id = ?"
+
+COUNTS = ("SELECT count(*) FROM threads", "SELECT count(DISTINCT conversation_id) FROM responses")
+"""How many conversations a database has."""
+
+
+def matches(tables: Mapping[str, frozenset[str]]) -> bool:
+    """Whether the tables are those of `llm`."""
+    return "tip_message_hash" in tables.get("threads", ()) or "conversation_id" in tables.get("responses", ())
+
+
+def read(connection: sqlite3.Connection, origin: Origin) -> Iterator[Conversation]:
+    """Read each thread, and each conversation of older versions."""
+    tables = tables_of(connection)
+    found = []
+    if "threads" in tables:
+        found.append(_threads(connection, tables))
+    if "responses" in tables:
+        found.append(_older(connection))
+    for each in found:
+        for conversation in each:
+            complete(conversation)
+            if conversation.messages:
+                yield conversation
+
+
+def _threads(connection: sqlite3.Connection, tables: Mapping[str, frozenset[str]]) -> Iterator[Conversation]:
+    for thread in rows_of(connection, "SELECT * FROM threads ORDER BY id"):
+        conversation = conversation_of("llm", string(thread, "id"), title=string(thread, "name"))
+        turns = list(rows_of(connection, "SELECT * FROM turns WHERE thread_id = ? ORDER BY id", thread["id"]))
+        asked = {turn["parent_message_hash"]: turn for turn in turns}
+        answered = {turn["tip_message_hash"]: turn for turn in turns}
+        set_time(
+            conversation.session, "create_time", turns[0]["datetime_utc"] if turns else None, conversation
+        )
+        source = []
+        for message in _chain(connection, thread["tip_message_hash"]):
+            parts = _part_rows(connection, message["hash"], "fragments" in tables)
+            source.append(parts)
+            added = _message(message, parts, conversation)
+            turn = asked.get(message["hash"]) or answered.get(message["hash"])
+            if turn is not None:
+                _stamp(added, turn, message["hash"] in answered, conversation)
+            if added.parts:
+                conversation.messages.append(added)
+        conversation.source = source
+        if forked_from := string(thread, "forked_from"):
+            conversation.fork = Fork(f"llm:{forked_from}", 0)
+        yield conversation
+
+
+def _chain(connection: sqlite3.Connection, tip: object) -> list[Row]:
+    """The messages from the beginning to a tip."""
+    found: dict[object, Row] = {}
+    while tip and tip not in found and len(found) < _MOST_STEPS:
+        row = next(rows_of(connection, "SELECT * FROM messages WHERE hash = ?", tip), None)
+        if row is None:
+            break
+        found[tip] = row
+        tip = row["parent_hash"]
+    return list(found.values())[::-1]
+
+
+def _part_rows(connection: sqlite3.Connection, name: object, has_fragments: bool) -> list[Row]:
+    rows = list(rows_of(connection, "SELECT * FROM parts WHERE message_hash = ? ORDER BY position", name))
+    for row in rows:
+        row["payload"] = json_in(row.get("payload"))
+        references = objects(object_of(row, "payload").get("text_ref"))
+        row["found"] = {
+            reference["fragment"]: next(rows_of(connection, _FRAGMENT, reference["fragment"]), {})
+            for reference in references
+            if has_fragments and isinstance(reference.get("fragment"), int)
+        }
+    return rows
+
+
+def _message(row: Row, rows: list[Row], conversation: Conversation) -> messages_pb2.Message:
+    role = ROLES.get(string(row, "role"), messages_pb2.ROLE_USER)
+    message = messages_pb2.Message(role=role, status=messages_pb2.MESSAGE_STATUS_COMPLETE)
+    for part in rows:
+        message.parts.extend(_parts(part, conversation))
+    return message
+
+
+def _parts(row: Row, conversation: Conversation) -> Iterator[messages_pb2.Part]:
+    payload = object_of(row, "payload")
+    match string(row, "type"):
+        case "tool_call":
+            yield call_part(payload.get("tool_call_id"), string(payload, "name"), payload.get("arguments"))
+        case "tool_result":
+            yield from result_parts(payload.get("tool_call_id"), payload.get("output"), conversation)
+        case "reasoning":
+            yield messages_pb2.Part(reasoning=string(row, "text"))
+        case "attachment":
+            conversation.note(images.ADDRESS_NOTE)
+            yield text_part(f"[attachment: {string(payload, 'path', 'url', 'id') or 'unnamed'}]")
+        case "text" if row.get("text") is None:
+            yield from _referred(payload, row["found"])
+        case _:
+            yield from parts_of(row.get("text") or payload, conversation)
+
+
+def _referred(payload: Mapping[str, Any], files: Mapping[int, Row]) -> Iterator[messages_pb2.Part]:
+    """Text that was put together: typed words as they are, each file with its name."""
+    for reference in objects(payload.get("text_ref")):
+        number = reference.get("fragment")
+        if isinstance(number, int) and (found := files.get(number)):
+            yield text_part(f"[file: {string(found, 'source') or 'unnamed'}]\n{string(found, 'content')}")
+        elif said := string(reference, "literal"):
+            yield text_part(said.removeprefix("\n"))
+
+
+def _stamp(
+    message: messages_pb2.Message, turn: Mapping[str, Any], is_answer: bool, conversation: Conversation
+) -> None:
+    """Give a question the moment of its turn, and an answer that of its end, with model and usage."""
+    set_time(message, "create_time", turn.get("datetime_utc"), conversation)
+    if not is_answer:
+        return
+    message.model = string(turn, "resolved_model", "model")
+    if isinstance(turn.get("duration_ms"), int) and message.HasField("create_time"):
+        message.create_time.FromNanoseconds(message.create_time.ToNanoseconds() + turn["duration_ms"] * 10**6)
+    for name in ("input_tokens", "output_tokens"):
+        if isinstance(turn.get(name), int) and 0 <= turn[name] < 2**53:
+            setattr(message.usage, name, turn[name])
+
+
+def _older(connection: sqlite3.Connection) -> Iterator[Conversation]:
+    names = {
+        string(row, "id"): string(row, "name") for row in rows_of(connection, "SELECT * FROM conversations")
+    }
+    query = "SELECT conversation_id AS name FROM responses GROUP BY conversation_id ORDER BY min(id)"
+    for row in list(rows_of(connection, query)):
+        name = string(row, "name")
+        conversation = conversation_of("llm", name, title=names.get(name, ""))
+        source = []
+        for response in rows_of(
+            connection, "SELECT * FROM responses WHERE conversation_id IS ? ORDER BY id", row["name"]
+        ):
+            source.append({key: response.get(key) for key in ("prompt", "system", "response", "reasoning")})
+            _add_response(response, conversation)
+        conversation.source = source
+        yield conversation
+
+
+def _add_response(response: Row, conversation: Conversation) -> None:
+    if (system := string(response, "system")) and not conversation.messages:
+        conversation.session.context["system"] = system
+    question = messages_pb2.Message(
+        role=messages_pb2.ROLE_USER, parts=parts_of(response.get("prompt"), conversation)
+    )
+    answer = messages_pb2.Message(role=messages_pb2.ROLE_ASSISTANT)
+    if thought := string(response, "reasoning"):
+        answer.parts.append(messages_pb2.Part(reasoning=thought))
+    answer.parts.extend(parts_of(response.get("response"), conversation))
+    _stamp(question, response, False, conversation)
+    _stamp(answer, response, True, conversation)
+    conversation.messages.extend(message for message in (question, answer) if message.parts)

@@ -1,0 +1,1 @@
+"""Tools that write a log, or a folder, for each conversation."""

@@ -1,0 +1,149 @@
+"""Claude Code's transcripts: `~/.claude/projects/FOLDER/SESSION.jsonl`, lines that name their parents.
+
+An answer stands in several lines, one for each of its blocks. Lines of a side chain are a sub-agent's.
+What commands printed, reminders and summaries of compactions are no words of the person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from oblix.formats.agents.origin import (
+    PROGRAM_NOTE,
+    SUMMARY_NOTE,
+    Origin,
+    complete,
+    conversation_of,
+    is_asked,
+)
+from oblix.formats.conversations import Conversation, keys, object_of, objects, string
+from oblix.formats.moments import set_time
+from oblix.formats.parts import parts_of
+from oblix.formats.trees import Tree
+from oblix.formats.turns import count
+from oblix.v1 import messages_pb2
+
+Line = Mapping[str, Any]
+
+KNOWN = keys("toolUseResult cwd gitBranch usage slug requestId toolUseID leafUuid sourceToolAssistantUUID")
+SIDE_NOTE = "lines of sub-agents left out"
+
+_SAID = ("user", "assistant")
+_COMMANDS = (
+    "<command-name>",
+    "<command-message>",
+    "<local-command-stdout>",
+    "<local-command-stderr>",
+    "<bash-",
+    "<system-reminder>",
+    "Caveat: The messages below",
+)
+_QUIET = keys(
+    "file-history-snapshot progress queue-operation last-prompt permission-mode attachment agent-name mode "
+    "pr-link saved_hook_context"
+)
+_TITLES = ("summary", "custom-title", "ai-title")
+
+
+def matches(lines: Sequence[Any]) -> bool:
+    """Whether one of the first lines looks like a transcript's."""
+    return any(
+        isinstance(line, dict)
+        and "sessionId" in line
+        and "parentUuid" in line
+        and string(line, "type") in (*_SAID, "system", "attachment")
+        and "provenance" not in line
+        for line in lines[:20]
+    )
+
+
+def read(lines: Sequence[Any], origin: Origin) -> list[Conversation]:
+    """Read a session, and the branches that it has."""
+    said = [line for line in objects(lines) if string(line, "type") in _SAID]
+    about = said[0] if said else {}
+    titles = [line for line in objects(lines) if string(line, "type") in _TITLES]
+    title = string(titles[-1], "summary", "customTitle", "aiTitle", "title") if titles else ""
+    name = origin.path.stem if string(about, "sessionId") else ""
+    conversation = conversation_of(
+        "claude-code", name, title=title, directory=string(about, "cwd"), version=string(about, "version")
+    )
+    conversation.source = list(lines)
+    if about:
+        set_time(conversation.session, "create_time", about.get("timestamp"), conversation)
+    nodes = _nodes(lines, conversation)
+    leaf = next((name for name in reversed(nodes) if string(nodes[name], "type") in _SAID), None)
+
+    def add(into: Conversation, line: Any) -> None:
+        if string(line, "type") in _SAID:
+            into.add(line, f"line {line.get('uuid')}", lambda: _message(line, into))
+
+    Tree(nodes, conversation, parent="parentUuid").read(leaf, add)
+    for each in (conversation, *conversation.branches):
+        complete(each)
+    return [conversation] if is_asked(conversation) else []
+
+
+def _nodes(lines: Sequence[Any], conversation: Conversation) -> dict[str, dict[str, Any]]:
+    """The lines that follow each other, by their ids."""
+    nodes: dict[str, dict[str, Any]] = {}
+    for line in objects(lines):
+        if line.get("isSidechain") is True:
+            conversation.leave_out(line, SIDE_NOTE)
+        elif string(line, "type") in _QUIET:
+            conversation.pass_over(line)
+        if uuid := string(line, "uuid"):
+            parent = line.get("parentUuid") or line.get("logicalParentUuid")
+            if line.get("isSidechain") is not True:
+                nodes[uuid] = {**line, "parentUuid": parent}
+            if line.get("type") == "system":
+                conversation.pass_over(line)
+    return nodes
+
+
+def _message(line: Line, conversation: Conversation) -> messages_pb2.Message | None:
+    given = object_of(line, "message")
+    if line.get("isCompactSummary") is True:
+        conversation.leave_out(given, SUMMARY_NOTE)
+        return None
+    content = given.get("content")
+    if line.get("isMeta") is True or (line.get("type") == "user" and _is_programs(content)):
+        conversation.leave_out(given, PROGRAM_NOTE)
+        return None
+    parts = parts_of(content, conversation)
+    if line.get("type") == "assistant":
+        return _answer(line, given, parts, conversation)
+    is_result = any(part.HasField("tool_result") for part in parts)
+    role = messages_pb2.ROLE_TOOL if is_result else messages_pb2.ROLE_USER
+    return _new(line, role, parts, conversation)
+
+
+def _answer(
+    line: Line, given: Line, parts: list[messages_pb2.Part], conversation: Conversation
+) -> messages_pb2.Message | None:
+    """The answer, or None where the line goes on with the one before."""
+    name = string(given, "id")
+    last = conversation.messages[-1] if conversation.messages else None
+    if last is not None and name and last.role == messages_pb2.ROLE_ASSISTANT and last.id == name:
+        last.parts.extend(parts)
+        return None
+    message = _new(line, messages_pb2.ROLE_ASSISTANT, parts, conversation)
+    message.id = name or message.id
+    model = string(given, "model")
+    message.model = f"claude:{model}" if model and not model.startswith("<") else ""
+    count(message, given)
+    return message
+
+
+def _new(
+    line: Line, role: messages_pb2.Role.ValueType, parts: list[messages_pb2.Part], conversation: Conversation
+) -> messages_pb2.Message:
+    complete = messages_pb2.MESSAGE_STATUS_COMPLETE
+    message = messages_pb2.Message(id=string(line, "uuid"), role=role, status=complete, parts=parts)
+    set_time(message, "create_time", line.get("timestamp"), conversation)
+    return message
+
+
+def _is_programs(content: object) -> bool:
+    texts = [content] if isinstance(content, str) else [string(block, "text") for block in objects(content)]
+    return bool(texts) and all(text.lstrip().startswith(_COMMANDS) for text in texts)

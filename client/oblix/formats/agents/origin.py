@@ -1,0 +1,97 @@
+"""Where a file of a tool stands, and what is common to the conversations of tools."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from pathlib import Path
+
+from oblix.formats.conversations import Conversation, fill_times
+from oblix.v1 import messages_pb2, sessions_pb2
+
+MAX_BYTES = 256 * 1024 * 1024
+"""Of a file that is read as a whole: a log of lines with all its tool results, a database's neighbour."""
+_TITLE = 60
+LOCAL_TIMES = "times without an offset taken as this machine's local time"
+SUMMARY_NOTE = "summaries of compactions left out: what was said before them is there"
+PROGRAM_NOTE = "texts of the program's own left out"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A file that a tool wrote."""
+
+    path: Path
+
+    def neighbour(self, name: str) -> bytes | None:
+        """The content of a file beside it, or None where there is none, or none of a usual size."""
+        path = self.path.parent / name
+        try:
+            if path.stat().st_size > MAX_BYTES:
+                return None
+            return path.read_bytes()
+        except OSError:
+            return None
+
+    def text(self, name: str) -> str:
+        """The text of a file beside it, empty where there is none."""
+        return (self.neighbour(name) or b"").decode("utf-8", "replace").strip()
+
+    def above(self, pattern: str, levels: int) -> Iterator[Path]:
+        """The files of a pattern below the directory that is so many levels above."""
+        parents = self.path.parents
+        yield from sorted(parents[min(levels, len(parents) - 1)].glob(pattern))
+
+    @property
+    def digest(self) -> str:
+        """A short hash of the path, for tools that give their conversations no ids."""
+        return hashlib.sha256(str(self.path.absolute()).encode()).hexdigest()[:16]
+
+
+def conversation_of(
+    tool: str, name: str, *, title: str = "", directory: str = "", version: str = ""
+) -> Conversation:
+    """An empty conversation of a tool. The working directory and the version become metadata."""
+    session = sessions_pb2.Session(id=name, title=title, source_id=f"{tool}:{name}"[:512])
+    session.metadata["tool"] = tool
+    if directory:
+        session.metadata["directory"] = directory
+    if version:
+        session.metadata["tool_version"] = version
+    return Conversation(session)
+
+
+def complete(conversation: Conversation) -> None:
+    """Give a conversation what its tool did not: a title (its first question's beginning) and times."""
+    session = conversation.session
+    first = next((each for each in conversation.messages if each.HasField("create_time")), None)
+    if first is not None and not session.HasField("create_time"):
+        session.create_time.CopyFrom(first.create_time)
+    fill_times(conversation)
+    if conversation.messages and not session.HasField("update_time"):
+        last = max(conversation.messages, key=lambda each: each.create_time.ToNanoseconds())
+        session.update_time.CopyFrom(last.create_time)
+    if not session.title:
+        session.title = _first_question(conversation)
+
+
+def _first_question(conversation: Conversation) -> str:
+    for message in conversation.messages:
+        words = " ".join("".join(part.text for part in message.parts).split())
+        if message.role == messages_pb2.ROLE_USER and words:
+            return words if len(words) <= _TITLE else words[: _TITLE - 1] + "…"
+    return ""
+
+
+def is_asked(conversation: Conversation) -> bool:
+    """Whether a person said something: some tools write files in which nobody did."""
+    return any(message.role == messages_pb2.ROLE_USER for message in conversation.messages)
+
+
+def local_zone() -> tzinfo:
+    """This machine's time zone, for times without an offset."""
+    zone = datetime.now().astimezone().tzinfo
+    assert zone is not None  # noqa: S101 - astimezone always sets one
+    return zone

@@ -1,0 +1,153 @@
+"""Files as conversations: a document, a log of lines, a text or a database, found by what is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from io import BufferedReader
+from itertools import chain, islice
+from pathlib import Path
+from typing import IO
+
+from oblix._convert.validation import describe
+from oblix.errors import InvalidArgumentError
+from oblix.formats import catalog, opening
+from oblix.formats.agents import catalog as tools
+from oblix.formats.agents.databases import tables
+from oblix.formats.catalog import Format
+from oblix.formats.conversations import Conversation, unreadable
+from oblix.formats.values import Found, values
+
+MAX_LOG_BYTES = 128 * 1024 * 1024
+"""Of a log or a text, which are read as a whole: a conversation is all of one."""
+_HEAD_BYTES = 4096
+_SURPRISES = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""What a file raises that is built against every expectation: it must not end the import of the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One conversation of a file, or why it can't be read."""
+
+    source: str
+    """The file; of a zip file with the name inside."""
+    place: str = ""
+    """Where in the file: `line 3`. Empty: all of it."""
+    conversation: Conversation | None = None
+    problem: InvalidArgumentError | None = None
+    """Both None: there is no conversation in it, since nobody asked anything."""
+    is_unique: bool = False
+    """Whether the conversation's source id is of the whole world, and so it can be told whether it grew."""
+    position: int = 0
+    """How many bytes of the file were read."""
+
+
+def read_file(path: Path, format_: Format | None) -> Iterator[Read]:
+    """Read every conversation of a file. `format_` None: what its content looks like."""
+    try:
+        if format_ is None and tables.is_database(path):
+            yield from _database(path)
+            return
+        with opening.opened(path) as file:
+            for source, stream in opening.streams(file, str(path)):
+                yield from (
+                    replace(read, position=file.tell()) for read in _stream(source, stream, file, format_)
+                )
+    except InvalidArgumentError as error:
+        yield Read(str(path), problem=error)
+    except _SURPRISES as error:
+        problem = f"it is not as its format is: {type(error).__name__}: {describe(error)}"
+        yield Read(str(path), problem=unreadable(str(path), problem))
+
+
+def _database(path: Path) -> Iterator[Read]:
+    size, has_any = path.stat().st_size, False
+    for conversation in tools.read_database(path):
+        has_any = True
+        yield Read(str(path), conversation.session.id, conversation, is_unique=True, position=size)
+    if not has_any:
+        yield Read(str(path), position=size)
+
+
+def _stream(source: str, stream: BufferedReader, file: IO[bytes], format_: Format | None) -> Iterator[Read]:
+    """One file, or one of a zip file: where it can't be read on, the next one is."""
+    try:
+        if format_ is None and tools.is_history(
+            stream.peek(_HEAD_BYTES)[:_HEAD_BYTES].decode("utf-8", "replace")
+        ):
+            yield from _text(source, stream)
+            return
+        found = values(stream, source)
+        first = list(islice(found, tools.HEAD_LINES))
+        tool = (
+            tools.log_tool([each.value for each in first if each.problem is None])
+            if format_ is None
+            else None
+        )
+        if tool is None:
+            yield from _documents(source, chain(first, found), format_)
+        else:
+            yield from logger(source, chain(first, found), tool, file)
+    except InvalidArgumentError as error:
+        yield Read(source, problem=error)
+
+
+def _text(source: str, stream: BufferedReader) -> Iterator[Read]:
+    data = stream.read(MAX_LOG_BYTES + 1)
+    if len(data) > MAX_LOG_BYTES:
+        raise _too_large(source)
+    for conversation in tools.read_text(data.decode("utf-8", "replace"), Path(source)):
+        yield Read(source, conversation.session.id.partition("-")[2], conversation, is_unique=True)
+
+
+def logger(source: str, found: Iterator[Found], tool: tools.LogTool, file: IO[bytes]) -> Iterator[Read]:
+    lines, broken = [], 0
+    for each in found:
+        if file.tell() > MAX_LOG_BYTES:
+            raise _too_large(source)
+        broken += each.problem is not None
+        if each.problem is None:
+            lines.append(each.value)
+    has_any = False
+    for conversation in tool.read(lines, Path(source)):
+        has_any = True
+        if broken:
+            conversation.note(tools.NOT_JSON, broken)
+        yield Read(source, "", conversation, is_unique=True)
+    if not has_any:
+        yield Read(source)
+
+
+def _documents(source: str, found: Iterator[Found], format_: Format | None) -> Iterator[Read]:
+    given, has_any = format_, False
+    for item in found:
+        has_any = True
+        if item.problem is not None:
+            yield Read(source, item.place, problem=item.problem)
+            continue
+        for value in catalog.each_in(item.value):
+            # What looks like nothing known is read as the one before, to say what is wrong with it.
+            format_ = given or catalog.detect(value) or format_
+            if format_ is None:
+                raise _unknown(value, source)
+            yield _document(source, item.place, value, format_)
+    if not has_any:
+        raise unreadable(source, "there are no conversations in it")
+
+
+def _document(source: str, place: str, value: object, format_: Format) -> Read:
+    try:
+        return Read(source, place, format_.read(value), is_unique=format_.has_unique_ids)
+    except InvalidArgumentError as error:
+        return Read(source, place, problem=error)
+
+
+def _unknown(value: object, source: str) -> InvalidArgumentError:
+    known = ", ".join((*catalog.READ, *tools.NAMES))
+    problem = f"its format is not known: {describe(value)}; known are {known}"
+    return unreadable(source, problem, reason="UNKNOWN_FORMAT")
+
+
+def _too_large(source: str) -> InvalidArgumentError:
+    most = MAX_LOG_BYTES // 2**20
+    return unreadable(source, f"a log may have {most} MiB, this has more", reason="TOO_LARGE")
