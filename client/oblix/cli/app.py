@@ -137,5 +137,5 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
         group = groups.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         # Only the command that runs is loaded: the client behind it takes most of the start.
         if name == wanted:
-            importlib.import_module(f"oblix.cli.{MODULES.get(name, name)}").configure(group)
+            importlib.import_module(f"oblix.cli.commands.{MODULES.get(name, name)}").configure(group)
     return parser
