@@ -77,8 +77,7 @@ def _stream(source: str, stream: BufferedReader, file: IO[bytes], format_: Forma
         ):
             yield from _text(source, stream)
             return
-        found = values(stream, source)
-        first = list(islice(found, tools.HEAD_LINES))
+        first, found = _peeked(values(stream, source))
         tool = (
             tools.log_tool([each.value for each in first if each.problem is None])
             if format_ is None
@@ -90,6 +89,21 @@ def _stream(source: str, stream: BufferedReader, file: IO[bytes], format_: Forma
             yield from logger(source, chain(first, found), tool, file)
     except InvalidArgumentError as error:
         yield Read(source, problem=error)
+
+
+def _peeked(found: Iterator[Found]) -> tuple[list[Found], Iterator[Found]]:
+    """The first values, and the rest, which raises where reading failed, also among the first."""
+    first: list[Found] = []
+    try:
+        first.extend(islice(found, tools.HEAD_LINES))
+    except InvalidArgumentError as error:
+        return first, _failing(error)
+    return first, found
+
+
+def _failing(error: InvalidArgumentError) -> Iterator[Found]:
+    raise error
+    yield
 
 
 def _text(source: str, stream: BufferedReader) -> Iterator[Read]:
