@@ -33,6 +33,7 @@ CAPABILITIES = (
     "sessions.copy",
     "sessions.edit",
     "sessions.import",
+    "sessions.named",
     "sessions.prune",
     "sessions.search",
     "sessions.undelete",

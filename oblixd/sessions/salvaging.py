@@ -38,7 +38,7 @@ _INDEXES = (
     "turns",
 )
 """Tables that hold nothing that the others do not say."""
-_BY_NUMBER = ("sessions", "progress", "messages", "pieces", "deleted", "garbage")
+_BY_NUMBER = ("sessions", "progress", "messages", "versions", "pieces", "deleted", "garbage")
 
 
 DRAFT = "salvaging.mdb"

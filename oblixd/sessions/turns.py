@@ -15,6 +15,7 @@ from oblix.v1 import messages_pb2, sessions_pb2
 from oblix.v1.messages_pb2 import Message, MessageStatus
 
 from oblixd.errors import DataLossError, FailedPreconditionError, ResourceExhaustedError
+from oblixd.sessions.editing.exclusion import clear_marks
 from oblixd.sessions.storage.db import SessionDb
 from oblixd.sessions.storage.headers import Entry
 from oblixd.sessions.storage.keys import SessionKey, new_id, pack, unpack
@@ -91,7 +92,8 @@ class Turn:
 
         parts, status (unset: COMPLETE), model, usage, timings and decision are taken;
         create_time where it is set, else that of the first checkpoint, else now. The rest
-        is the turn's. `outcome` is kept with its request. Returns the message as recorded.
+        is the turn's. `outcome` is kept with its request. A question that was left out of contexts
+        when the turn began is not any more, once it has a complete answer. Returns the message as recorded.
         Errors as `checkpoint`.
         """
         final = self._final(message)
@@ -100,12 +102,15 @@ class Turn:
         record = message_record(final)
         record.version = self._running.version
         now_us, ended = self._db.clock(), ending(record.status, outcome)
+        marked = [asked.sequence for asked in self.input if asked.HasField("exclusion")]
 
         def write(txn: Transaction) -> None:
             progress = self._progress(txn)
             if not final.HasField("create_time"):
                 begun = self._db.message_table.get(txn, self._ref.number, self.answer_sequence)
                 record.create_us = begun.create_us if begun else now_us
+            if record.status == records.STATUS_RECORD_COMPLETE:
+                clear_marks(self._db, txn, (self._ref.number, progress), marked)
             self._db.end_turn(txn, self._ref, progress, record, ended)
 
         # What is recorded of the answer already gives its room back; the turn must be able to end.

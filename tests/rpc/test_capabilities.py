@@ -53,7 +53,7 @@ PLAIN = {
 ALWAYS = {"GetInfo", "Shutdown"}
 IN_REQUESTS = {
     f"executions.{word}" for word in ("idempotent", "images", "priority", "schema", "timeout", "tools")
-}
+} | {"sessions.named"}
 
 
 def test_every_method_belongs_to_a_capability_and_every_capability_is_there() -> None:

@@ -161,3 +161,17 @@ async def test_a_kill_in_the_middle_of_mending_loses_no_version(tmp_path: Path) 
             assert texts(gone) in ([], ["gone"])
             assert sessions.get(name).running_request_id == ""
     assert list(problems(tmp_path / DATA_FILE)) == []
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+async def test_a_question_with_a_complete_answer_is_part_of_contexts_again(
+    sessions: Sessions, is_whole: bool
+) -> None:
+    status = messages_pb2.MESSAGE_STATUS_COMPLETE if is_whole else messages_pb2.MESSAGE_STATUS_CANCELLED
+    session_id, answer = await answered(sessions)
+    await sessions.exclude(session_id, [1], "CONTENT_REFUSED")
+    turn = await sessions.begin_turn_again(session_id, "new", answer.id)
+    assert turn.input[0].HasField("exclusion")
+    await turn.finish(messages_pb2.Message(parts=[messages_pb2.Part(text="second")], status=status))
+    question, _ = all_messages(sessions, session_id)
+    assert question.HasField("exclusion") != is_whole

@@ -468,7 +468,8 @@ class ExecuteRequest(message.Message):
     (ListMessageVersions). Where nothing of the new answer comes, because it
     fails or is cancelled, the old answer stays as it was; a part that came
     is kept as the new version, with its status. Results of tools that the
-    old answer called are deleted. A question without an answer (its turn
+    old answer called are deleted. A mark that leaves the question out of
+    contexts is taken away when the new answer is complete. A question without an answer (its turn
     failed) gets one at the session's end.
 
     It waits for its session's turn as every prompt does. Nothing may follow

@@ -32,22 +32,27 @@ async def exclude(
         record.exclusion.CopyFrom(mark)
         return True
 
-    return await _change(db, session_id, sequences, change)
+    return await _write_marks(db, session_id, sequences, change)
 
 
 async def include(db: SessionDb, session_id: str, sequences: Sequence[int]) -> list[int]:
     """Takes the mark away. See `Sessions.include`."""
-
-    def change(record: records.MessageRecord) -> bool:
-        if not record.HasField("exclusion"):
-            return False
-        record.ClearField("exclusion")
-        return True
-
-    return await _change(db, session_id, sequences, change)
+    return await _write_marks(db, session_id, sequences, _clear)
 
 
-async def _change(db: SessionDb, session_id: str, sequences: Sequence[int], change: Change) -> list[int]:
+def clear_marks(db: SessionDb, txn: Transaction, session: Session, sequences: Iterable[int]) -> list[int]:
+    """One step: takes the mark of messages away, and of the other halves of their tool calls."""
+    return _change_marks(db, txn, session, sequences, _clear)
+
+
+def _clear(record: records.MessageRecord) -> bool:
+    if not record.HasField("exclusion"):
+        return False
+    record.ClearField("exclusion")
+    return True
+
+
+async def _write_marks(db: SessionDb, session_id: str, sequences: Sequence[int], change: Change) -> list[int]:
     ref = db.ref(session_id)
     check_sequences(sequences)
     now_us = db.clock()
@@ -55,7 +60,7 @@ async def _change(db: SessionDb, session_id: str, sequences: Sequence[int], chan
     def write(txn: Transaction) -> list[int]:
         progress = db.headers.progress(txn, ref)
         _check_there(db, txn, ref, progress, sequences)
-        changed = _changed(db, txn, (ref.number, progress), sequences, change)
+        changed = _change_marks(db, txn, (ref.number, progress), sequences, change)
         if changed:
             db.headers.touch(txn, ref, progress, now_us)
         return changed
@@ -63,7 +68,7 @@ async def _change(db: SessionDb, session_id: str, sequences: Sequence[int], chan
     return await db.write(ref, write)
 
 
-def _changed(
+def _change_marks(
     db: SessionDb, txn: Transaction, session: Session, sequences: Iterable[int], change: Change
 ) -> list[int]:
     number, _ = session

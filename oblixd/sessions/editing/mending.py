@@ -86,25 +86,25 @@ async def _delete_from(
     while True:
         start = max(request.from_sequence, end - DELETED_AT_ONCE)
         places = list(range(start, end))
-        deleted.add(*await _delete(db, entry.ref, _always(places), request.exact))
+        deleted.add(*await _delete(db, entry.ref, _always_choose(places), request.exact))
         end = start
         if end <= request.from_sequence:
             return
 
 
-def _always(places: list[int]) -> Choose:
+def _always_choose(places: list[int]) -> Choose:
     return lambda _txn, _entry: places
 
 
 def _chooser(db: SessionDb, request: sessions_pb2.DeleteMessagesRequest) -> Choose:
     if request.last:
         check_count(request.last, "last")
-        return lambda txn, entry: _last(db, txn, entry, request.last)
+        return lambda txn, entry: _last_places(db, txn, entry, request.last)
     check_sequences(request.sequences)
-    return lambda txn, entry: _named(db, txn, entry, request.sequences)
+    return lambda txn, entry: _named_places(db, txn, entry, request.sequences)
 
 
-def _last(db: SessionDb, txn: Transaction, entry: Entry, count: int) -> list[int]:
+def _last_places(db: SessionDb, txn: Transaction, entry: Entry, count: int) -> list[int]:
     """The places of the last messages, also of damaged ones."""
     places: list[int] = []
     wanted, sequence = min(count, entry.progress.message_count), entry.progress.next_sequence
@@ -115,7 +115,7 @@ def _last(db: SessionDb, txn: Transaction, entry: Entry, count: int) -> list[int
     return places
 
 
-def _named(db: SessionDb, txn: Transaction, entry: Entry, sequences: Iterable[int]) -> list[int]:
+def _named_places(db: SessionDb, txn: Transaction, entry: Entry, sequences: Iterable[int]) -> list[int]:
     places = list(sequences)
     for sequence in places:
         if not _is_there(db, txn, entry, sequence):
@@ -145,7 +145,7 @@ async def _delete(
         places = choose(txn, entry)
         if not exact:
             places = with_counterparts(db, txn, (ref.number, entry.progress), places)
-        messages = list(_readable(db, txn, ref.number, sorted(places, reverse=True)))
+        messages = list(_read_messages(db, txn, ref.number, sorted(set(places), reverse=True)))
         count = db.remove_messages(txn, ref, entry.progress, places)
         if count:
             db.headers.touch(txn, ref, entry.progress, now_us)
@@ -154,7 +154,7 @@ async def _delete(
     return await db.write(ref, write, frees=True)
 
 
-def _readable(
+def _read_messages(
     db: SessionDb, txn: Transaction, number: int, places: Iterable[int]
 ) -> Iterator[messages_pb2.Message]:
     """Messages as far as an answer has room for them."""
@@ -178,8 +178,8 @@ async def edit_message(db: SessionDb, request: sessions_pb2.EditMessageRequest) 
     def write(txn: Transaction) -> messages_pb2.Message:
         entry = db.headers.entry(txn, ref)
         check_free(entry)
-        old = _current(db, txn, entry, request.sequence)
-        new = _edited(db, txn, ref, old, request)
+        old = _current_record(db, txn, entry, request.sequence)
+        new = _new_version(db, txn, ref, old, request)
         together = with_counterparts(db, txn, (ref.number, entry.progress), [request.sequence])
         _check_calls(old, new, are_answered=len(together) > 1)
         db.versions.put(txn, ref.number, request.sequence, old)
@@ -198,7 +198,7 @@ def _check_edit(request: sessions_pb2.EditMessageRequest) -> None:
     check_client_data(request.client_data, "client_data")
 
 
-def _current(db: SessionDb, txn: Transaction, entry: Entry, sequence: int) -> records.MessageRecord:
+def _current_record(db: SessionDb, txn: Transaction, entry: Entry, sequence: int) -> records.MessageRecord:
     payload = None
     if sequence < entry.progress.next_sequence:
         payload = db.message_table.payload(txn, entry.number, entry.progress, sequence)
@@ -207,7 +207,7 @@ def _current(db: SessionDb, txn: Transaction, entry: Entry, sequence: int) -> re
     return records.MessageRecord.FromString(payload)
 
 
-def _edited(
+def _new_version(
     db: SessionDb,
     txn: Transaction,
     ref: SessionKey,
@@ -215,11 +215,11 @@ def _edited(
     request: sessions_pb2.EditMessageRequest,
 ) -> records.MessageRecord:
     if request.HasField("version") and request.version != old.version:
-        raise _mismatch(ref, request, old.version)
+        raise _mismatch_error(ref, request, old.version)
     new = records.MessageRecord()
     new.CopyFrom(old)
     if request.HasField("restore_version"):
-        new = _restored(db, txn, ref, request)
+        new = _older_version(db, txn, ref, request)
     else:
         del new.parts[:]
         new.parts.extend(part_records(request.parts))
@@ -233,7 +233,7 @@ def _edited(
     return new
 
 
-def _restored(
+def _older_version(
     db: SessionDb, txn: Transaction, ref: SessionKey, request: sessions_pb2.EditMessageRequest
 ) -> records.MessageRecord:
     found = None
@@ -251,7 +251,7 @@ def _restored(
     return found
 
 
-def _mismatch(ref: SessionKey, request: sessions_pb2.EditMessageRequest, current: int) -> AbortedError:
+def _mismatch_error(ref: SessionKey, request: sessions_pb2.EditMessageRequest, current: int) -> AbortedError:
     return AbortedError(
         "VERSION_MISMATCH",
         f"Message {request.sequence} of session {ref.id} was changed in between. Read it again, then repeat "

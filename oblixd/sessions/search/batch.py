@@ -75,17 +75,17 @@ class Collector:
                 progress = self._db.headers.progress(txn, SessionKey(number, str(number)))
                 messages = self._unseen(txn, known, progress)
                 revised = self._take_revised(txn, known, progress)
+                unused = self._unused(txn, number, progress)
         if header:
             # A title that is changed in the middle of a batch is a change of its own, for a later one.
             title = known.title if number in self.batch.sessions else " ".join(words(header.title))
             self._take_title(known, title)
             self._take_messages(number, messages)
             last = messages[-1][0] + 1 if messages else known.next
-            unused = progress.next_sequence - 1 - progress.message_count
             self._put(known, Known(number, last, standing_of(header), title, revised, unused))
             if stored:
                 # The rows of deleted messages stay, unseen.
-                self.batch.hidden += max(0, unused - stored.unused)
+                self.batch.hidden += unused - stored.unused
         else:
             self._done.add(number)
             if stored:
@@ -138,6 +138,12 @@ class Collector:
                 return known.revised
             self._replace(txn, known.number, sequence, indexed.get(row, 0))
         return progress.revised
+
+    def _unused(self, txn: Transaction, number: int, progress: records.ProgressRecord) -> int:
+        """How many places have no message, without the one that waits for an answer."""
+        answer = progress.running.answer_sequence
+        waits = bool(answer) and self._db.message_table.get(txn, number, answer) is None
+        return progress.next_sequence - 1 - progress.message_count - waits
 
     def _replaced(self, txn: Transaction, number: int) -> dict[int, int]:
         """By sequence: the newest version that was replaced."""

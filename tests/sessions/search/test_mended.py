@@ -109,3 +109,22 @@ async def test_many_edits_take_several_batches(library: Library, monkeypatch: py
         await edit(library, session, sequence, f"pear {sequence}")
     assert len(await library.find("pear")) == 20
     assert rows(library, "apple") == []
+
+
+async def test_rows_that_are_not_shown_are_counted_but_no_turn_that_runs(library: Library) -> None:
+    def hidden() -> int:
+        with closing(sqlite3.connect(library.index)) as connection:
+            (count,) = connection.execute("SELECT hidden FROM state").fetchone()
+        return int(count)
+
+    session = await library.session("apple", "pear", "plum")
+    for number in range(3):
+        turn = await library.sessions.begin_turn(session, f"request {number}", [say("fruit?")])
+        await library.ask("fruit")
+        await turn.checkpoint([messages_pb2.Part(text="fig")])
+        await turn.finish(messages_pb2.Message(parts=[messages_pb2.Part(text="fig")]))
+        await library.ask("fig")
+    assert hidden() == 0
+    await delete(library, session, 1, 2)
+    await library.ask("plum")
+    assert hidden() == 2
