@@ -62,11 +62,13 @@ def _serve(paths: Paths) -> int:
         # Only who holds the lock pays for these: ten clients may start ten of us at once.
         from oblixd.app import logging_setup  # noqa: PLC0415 - as said above
         from oblixd.app.daemon import Daemon  # noqa: PLC0415 - as said above
+        from oblixd.client_memory import give_large_blocks_back  # noqa: PLC0415 - as said above
         from oblixd.models.http import outbound  # noqa: PLC0415 - as said above
 
         # Before anything reads them: they would send everybody's prompts through somebody's proxy.
         ignored = outbound.clean(os.environ)
 
+        give_large_blocks_back()
         logging_setup.set_up(config.daemon.log_level, paths.log)
         for notice in loaded.notices:
             logging.getLogger(__name__).warning("%s", notice)

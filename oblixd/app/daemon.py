@@ -16,6 +16,7 @@ from oblixd import __version__, background
 from oblixd.app import lifecycle, systemd, wiring
 from oblixd.app.lifecycle import Clients
 from oblixd.app.paths import Paths
+from oblixd.client_memory import MIB, ClientMemory
 from oblixd.config.schema import Config
 from oblixd.errors import DataLossError, FailedPreconditionError
 from oblixd.execution import Executions
@@ -93,11 +94,14 @@ class Daemon:
         embedded = EmbeddedModels(wiring.embedded(config, self._paths))
         registry, monitor = await self._models_and_monitor(embedded, cleanup)
         length, policies = config.execution.queue_length, wiring.policies(config)
-        executions = Executions(registry, sessions, monitor, usage, queue_length=length, policies=policies)
+        memory = ClientMemory(config.daemon.client_memory_mib * MIB)
+        executions = Executions(
+            registry, sessions, monitor, usage, queue_length=length, policies=policies, memory=memory
+        )
         sessions.on_deleted = executions.session_deleted
         monitor.network.on_back = executions.cooldowns.way_is_back
         callers = Clients(registry.touch)
-        server, pulls = Server(callers.called), Pulls(config.ollama.endpoint, lambda: self._network)
+        server, pulls = Server(callers.called, memory), Pulls(config.ollama.endpoint, lambda: self._network)
         server.add(
             executions=ExecutionServicer(executions),
             sessions=SessionServicer(sessions, search, policies.check_name),

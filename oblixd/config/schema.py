@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from oblixd import client_memory
 from oblixd.fields import Fields, number, text
 from oblixd.models import keep_alive
 from oblixd.models.embedded.weights import DEFAULT_NAME
@@ -147,6 +148,9 @@ class Daemon(Fields, frozen=True):
     """Seconds without a call after which the daemon ends by itself. 0: never."""
     log_level: Annotated[str, text("debug|info|warning|error", "debug, info, warning or error")] = "info"
     """How much is logged. Prompts, answers and keys never are."""
+    client_memory_mib: Annotated[int, number(48, 1 << 20)] = client_memory.DEFAULT_MIB
+    """The most that is held in memory for all clients together, in MiB: prompts that wait or run, large
+    requests, answers that ended lately, responses that were not read. One client may have half of it."""
 
 
 class Store(Fields, frozen=True):

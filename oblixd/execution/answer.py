@@ -248,6 +248,10 @@ class TurnRecorder:
 
     def begin(self, turn: Turn) -> None:
         """Its turn has begun: what comes from now on is kept in it."""
+        # The question is on disk, and in the request: here its ids are enough.
+        turn.input = [
+            messages_pb2.Message(id=message.id, sequence=message.sequence) for message in turn.input
+        ]
         self.turn = turn
         self._answer = Answer(turn)
 

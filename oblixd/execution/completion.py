@@ -149,6 +149,13 @@ class Completion:
             # Deleted meanwhile: it is in no context any more.
             logger.info("a message that was refused in session %s is gone", session_id)
 
+    async def refused(self, error: OblixdError) -> OblixdError:
+        """There was no room to go on. Returns the error for those who wait."""
+        kept = {key: str(value) for key, value in self._recorder.where(_FAILED).items()}
+        error.metadata.update(kept)
+        await self._record(_FAILED, error=error)
+        return error
+
     async def broke(self, problem: Exception) -> None:
         """A defect of ours cut it off."""
         await self._record(_FAILED, error=errors.defect(problem))

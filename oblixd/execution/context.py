@@ -9,8 +9,8 @@ What the models of one execution get to read: its request and session, as each o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from oblix.v1 import executions_pb2, messages_pb2, sessions_pb2
@@ -220,7 +220,7 @@ class ContextBuilder:
         """The turn has begun: the history is what came before its question."""
         self._session = turn.session
         count = turn.session.message_count - len(turn.input)
-        self._material = self._gather(turn.input[0].sequence, count, turn.input)
+        self._material = self._gather(turn.input[0].sequence, count, self._request.input or turn.input)
 
     def query(
         self, session: sessions_pb2.Session | None, hooks: Sequence[Hook], deadline_s: float | None = None
@@ -252,14 +252,17 @@ class ContextBuilder:
     def _prompt_tokens(self) -> int:
         return self._material.estimated(_VERY_LONG)
 
-    async def chat_for(self, hook: Hook) -> ChatRequest:
-        """What this model is sent. Raises ModelError CONTEXT_OVERFLOW."""
+    async def chat_for(self, hook: Hook, hold: Callable[[int], None]) -> ChatRequest:
+        """What this model is sent. Raises ModelError CONTEXT_OVERFLOW.
+
+        `hold` hears the bytes of each message of the history before it is kept, and may raise.
+        """
         connection = hook.connection
         gauge = TokenCounter(self._tokeniser_of(connection), self._calibration.factor(hook.id))
         refuse = self._request.context_policy == executions_pb2.CONTEXT_POLICY_REFUSE
         left_out = self.refused.left_out(hook.id)
         built = await build(
-            self._material, connection.context_window, gauge, refuse=refuse, left_out=left_out
+            self._held(hold), connection.context_window, gauge, refuse=refuse, left_out=left_out
         )
         self.report, self._sent = built.report, built.chat.messages
         return built.chat
@@ -269,6 +272,14 @@ class ContextBuilder:
         given = self._material.given
         history = self._sent[: len(self._sent) - len(given)]
         return self.refused.hear(hook.id, error, history, given)
+
+    def _held(self, hold: Callable[[int], None]) -> Material:
+        def history() -> Iterator[messages_pb2.Message]:
+            for message in self._material.history():
+                hold(message.ByteSize())
+                yield message
+
+        return replace(self._material, history=history)
 
     def _tokeniser_of(self, connection: Connection) -> Tokeniser:
         return lambda messages: connection.count_tokens(messages, self._is_local_only)

@@ -63,6 +63,11 @@ class EventLog:
         """Why it ended, where it failed."""
         return self._error
 
+    @property
+    def held_bytes(self) -> int:
+        """What it takes of memory, about."""
+        return sum(len(e.data) if isinstance(e, _Text) else e.ByteSize() for e in self._entries)
+
     def append(self, event: executions_pb2.ExecuteResponse) -> None:
         """Add an event that is not a delta."""
         self._entries.append(event)

@@ -16,7 +16,8 @@ from contextlib import aclosing, asynccontextmanager, contextmanager
 
 from oblix.v1 import executions_pb2, sessions_pb2
 
-from oblixd.errors import OblixdError
+from oblixd.client_memory import Share
+from oblixd.errors import OblixdError, ResourceExhaustedError
 from oblixd.execution import errors, event_log
 from oblixd.execution.answer import Stopwatch, TurnRecorder
 from oblixd.execution.client import ClientInfo
@@ -25,8 +26,8 @@ from oblixd.execution.context import ContextBuilder
 from oblixd.execution.event_log import EventLog
 from oblixd.execution.fallback import Fallback, Restart
 from oblixd.execution.services import Services
-from oblixd.execution.validation import fingerprint
-from oblixd.models import Content, Finish, Finished, Hook, ModelError
+from oblixd.execution.validation import excerpt, fingerprint, remnant
+from oblixd.models import ChatRequest, Content, Finish, Finished, Hook, ModelError
 from oblixd.router import ranked_hooks, to_wire
 from oblixd.scheduling import CancelScope, Priority, Stopped, StopReason, Ticket
 
@@ -59,6 +60,9 @@ class Deadline:
 
 logger = logging.getLogger(__name__)
 
+WEIGHED_BYTES = 64 << 10
+"""An answer is counted in steps of this size: most are shorter, and a few bytes more do not matter."""
+
 
 class Execution:
     """Make one, then run it as a task of its own."""
@@ -69,9 +73,14 @@ class Execution:
         caller: ClientInfo,
         hooks: Sequence[Hook],
         services: Services,
+        share: Share,
     ) -> None:
         self.request = request
-        """As it was checked; its request_id is set."""
+        """As it was checked; its request_id is set. After the end: what lists show of it."""
+        self.fingerprint = fingerprint(request)
+        """Tells it from another request of the same id."""
+        self.share = share
+        """What it holds of the clients' memory: its request is in it already."""
         self.caller = caller
         """Who sent it."""
         self.state = executions_pb2.EXECUTION_STATE_QUEUED
@@ -87,6 +96,8 @@ class Execution:
         """provider:name of the model that it waits for; empty: for its session's turn, or not at all."""
         self.begun = False
         """Whether its turn has begun: what fails before that leaves nothing behind."""
+        self._answered_by = ""
+        self._context_bytes = 0
         self._hooks = hooks
         self._services = services
         self._scope = CancelScope()
@@ -108,7 +119,7 @@ class Execution:
     @property
     def model(self) -> str:
         """provider:name of the model that answers; empty before one was chosen."""
-        return self._recorder.model
+        return self._answered_by or self._recorder.model
 
     def stop(self, stop: StopReason) -> None:
         """Stop it: what has come of the answer is kept."""
@@ -127,7 +138,16 @@ class Execution:
         if error is not None:
             self.state = executions_pb2.EXECUTION_STATE_FAILED
         self.place, self.waits_for, self.ended_s = 0, "", time.monotonic()
+        self._let_go()
         self.log.end(error)
+
+    def _let_go(self) -> None:
+        """Keep of what has ended what can still be asked for: the log, and a line in lists."""
+        self._answered_by = self._recorder.model
+        self.request = remnant(self.request, excerpt(self.request))
+        self._recorder = TurnRecorder(self._watch)
+        del self._context_builder, self._ending
+        self.share.keep(self.log.held_bytes)
 
     async def _run(self) -> None:
         try:
@@ -194,24 +214,34 @@ class Execution:
 
     async def _record_question(self) -> None:
         request, sessions = self.request, self._services.sessions
-        session_id, request_id, mark = request.session_id, request.request_id, fingerprint(request)
+        session_id, request_id, mark = request.session_id, request.request_id, self.fingerprint
         if answered := request.regenerate_message_id:
             turn = await sessions.begin_turn_again(session_id, request_id, answered, mark)
         else:
             turn = await sessions.begin_turn(session_id, request_id, request.input, mark)
-        self._recorder.begin(turn)
         self._context_builder.begin(turn)
+        self._recorder.begin(turn)
 
     def _fallback(self, ranked: Sequence[Hook]) -> Fallback:
         return Fallback(
             ranked,
-            self._context_builder.chat_for,
+            self._chat_for,
             self._place_at,
             self._services.router.cooldowns,
             may_send_less=self._context_builder.may_send_less,
             restarts=self.request.on_break == executions_pb2.ON_BREAK_RESTART,
             failed=self._recorder.failed,
         )
+
+    async def _chat_for(self, hook: Hook) -> ChatRequest:
+        """What a model is sent. Of what the one before it was sent nothing is held any more."""
+        self.share.give_back(self._context_bytes)
+        self._context_bytes = 0
+        return await self._context_builder.chat_for(hook, self._hold_context)
+
+    def _hold_context(self, size: int) -> None:
+        self.share.take(size)
+        self._context_bytes += size
 
     async def _answer(self, fallback: Fallback) -> None:
         try:
@@ -221,6 +251,8 @@ class Execution:
             completed = await self._ending.stopped(stopped.stop)
         except ModelError as problem:
             raise await self._ending.failed(problem) from problem
+        except ResourceExhaustedError as problem:
+            raise await self._ending.refused(problem) from problem
         except Exception as problem:
             await self._ending.broke(problem)
             raise
@@ -243,8 +275,15 @@ class Execution:
     def _take(self, content: Content) -> bool:
         """Take in a piece; whether the answer is full with it."""
         text = self._recorder.take(content)
+        self._weigh(len(text))
         self.log.append_text(event_log.KIND[content.kind], text, event_log.head(content))
         return self._recorder.is_full
+
+    def _weigh(self, size: int) -> None:
+        """Count the answer, too, once it is longer than most. Raises ResourceExhaustedError."""
+        before = self.log.size // WEIGHED_BYTES
+        if steps := (self.log.size + size) // WEIGHED_BYTES - before:
+            self.share.take(steps * WEIGHED_BYTES)
 
     async def _restart(self, restart: Restart) -> None:
         await self._recorder.restart()

@@ -11,8 +11,9 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import contextmanager
 
-from oblix.v1 import executions_pb2, messages_pb2, routing_pb2
+from oblix.v1 import executions_pb2, routing_pb2
 
+from oblixd.client_memory import CALL, ClientMemory, Share
 from oblixd.errors import NotFoundError, UnavailableError
 from oblixd.execution import event_log
 from oblixd.execution.client import ClientInfo
@@ -20,7 +21,7 @@ from oblixd.execution.context import ContextBuilder
 from oblixd.execution.event_log import EventLog
 from oblixd.execution.execution import Execution
 from oblixd.execution.services import Services
-from oblixd.execution.validation import check, checked_id, fingerprint
+from oblixd.execution.validation import check, checked_id, excerpt, fingerprint
 from oblixd.models import Hook, Registry, TokenCalibration
 from oblixd.router import (
     Cooldowns,
@@ -35,9 +36,6 @@ from oblixd.router import (
 from oblixd.scheduling import QUEUE_LENGTH, ModelSlots, StopReason, TurnQueue
 from oblixd.sessions import RecordedTurn, Sessions, reused_error
 from oblixd.usage import Usage
-
-EXCERPT = 80
-"""Characters of the prompt that a list shows."""
 
 
 def summary(execution: Execution) -> executions_pb2.Execution:
@@ -55,7 +53,7 @@ def summary(execution: Execution) -> executions_pb2.Execution:
         client=execution.caller.shown,
         priority=request.priority or executions_pb2.PRIORITY_INTERACTIVE,
         error_reason=error.reason if error else "",
-        prompt_excerpt=_excerpt(request),
+        prompt_excerpt=excerpt(request),
     )
     result.create_time.FromMicroseconds(round(execution.created_s * 1e6))
     if execution.ended_s is not None:
@@ -64,16 +62,10 @@ def summary(execution: Execution) -> executions_pb2.Execution:
     return result
 
 
-def _excerpt(request: executions_pb2.ExecuteRequest) -> str:
-    said = (message for message in reversed(request.input) if message.role == messages_pb2.ROLE_USER)
-    texts = [part.text for message in said for part in message.parts if part.WhichOneof("kind") == "text"]
-    return " ".join(texts[0][: 4 * EXCERPT].split())[:EXCERPT] if texts else ""
-
-
 REMEMBERED_S = 600.0
 """An execution can be attached to for this long after its end."""
-REMEMBERED_BYTES = 64 << 20
-"""The text of ended executions that is kept at most; the oldest go first."""
+REMEMBERED_BYTES = 32 << 20
+"""What is kept of ended executions at most; the oldest go first."""
 REMEMBERED_COUNT = 1000
 
 NOBODY = ClientInfo()
@@ -92,7 +84,11 @@ class Executions:
         *,
         queue_length: int = QUEUE_LENGTH,
         policies: Policies | None = None,
+        memory: ClientMemory | None = None,
     ) -> None:
+        self.memory = memory or ClientMemory()
+        """What is held for clients: of prompts and answers, and by the calls that bring them."""
+        self.memory.reclaim = self._reclaim
         self._registry = registry
         self._monitor = monitor
         self.cooldowns = Cooldowns()
@@ -117,10 +113,12 @@ class Executions:
         """Start the execution, or attach to the one that has its request_id, and stream it."""
         request = check(request)
         if (log := self._replay(request)) is not None:
-            async for event in log.read():
+            async for event in self._read(log, caller, 0):
                 yield event
             return
         execution = self._start(request, caller)
+        # From here on the execution alone holds it, and lets go of it at its end.
+        del request
         with self._attach_stream(execution):
             async for event in execution.log.read():
                 yield event
@@ -130,12 +128,19 @@ class Executions:
         if request_id not in self._known:
             turn = self._recorded_turn(request_id)
             log = event_log.log_of(request_id, turn)
-            async for event in log.read(event_log.offset_in(log, turn, offset)):
+            async for event in self._read(log, NOBODY, event_log.offset_in(log, turn, offset)):
                 yield event
             return
         execution = self._known[request_id]
         with self._attach_stream(execution):
             async for event in execution.log.read(offset):
+                yield event
+
+    async def _read(self, log: EventLog, caller: ClientInfo, offset: int) -> Events:
+        """Read a log that was made for this one reader."""
+        with self.memory.share(caller.name) as share:
+            share.take(log.held_bytes)
+            async for event in log.read(offset):
                 yield event
 
     async def cancel(self, request_id: str) -> executions_pb2.Execution:
@@ -213,13 +218,26 @@ class Executions:
             return _same(known, request)
         self.router.check(request.policy)
         hooks = self._registry.resolve(request.candidates)
-        execution = Execution(request, caller, hooks, self._services)
+        share = self._share_of(request, caller)
+        try:
+            execution = Execution(request, caller, hooks, self._services, share)
+        except BaseException:
+            share.release()
+            raise
         self._forget()
         self._known[request.request_id] = execution
         work = self._run(execution, self._registry.lease(hooks))
         task = asyncio.create_task(work, name=f"execution {request.request_id}")
         self._tasks[request.request_id] = task
         return execution
+
+    def _share_of(self, request: executions_pb2.ExecuteRequest, caller: ClientInfo) -> Share:
+        """What holds the request from now on: the call that brought it counted it already."""
+        if (call := CALL.get()) is not None:
+            return call.move(caller.name)
+        share = self.memory.share(caller.name)
+        share.take(request.ByteSize())
+        return share
 
     async def _run(self, execution: Execution, give_back: Callable[[], None]) -> None:
         await execution.run()
@@ -265,10 +283,10 @@ class Executions:
         del self._tasks[request_id]
         if execution.log.error is not None and not execution.begun:
             # It left nothing behind: the same request may be sent again, and is then tried anew.
-            del self._known[request_id]
+            self._drop(execution)
             return
         self._ended.append(execution)
-        self._ended_bytes += execution.log.size
+        self._ended_bytes += execution.share.size
         self._forget()
 
     def _forget(self) -> None:
@@ -278,12 +296,25 @@ class Executions:
             too_many = len(self._ended) > REMEMBERED_COUNT or self._ended_bytes > REMEMBERED_BYTES
             if not too_many and (oldest.ended_s or 0) >= oldest_kept_s:
                 break
-            self._ended.popleft()
-            self._ended_bytes -= oldest.log.size
-            del self._known[oldest.request.request_id]
+            self._drop_oldest()
+
+    def _reclaim(self, missing: int) -> None:
+        """Forget what ended first, until so many bytes are free."""
+        enough = self._ended_bytes - missing
+        while self._ended and self._ended_bytes > enough:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        oldest = self._ended.popleft()
+        self._ended_bytes -= oldest.share.size
+        self._drop(oldest)
+
+    def _drop(self, execution: Execution) -> None:
+        del self._known[execution.request.request_id]
+        execution.share.release()
 
 
 def _same(known: Execution, request: executions_pb2.ExecuteRequest) -> Execution:
-    if fingerprint(known.request) == fingerprint(request):
+    if known.fingerprint == fingerprint(request):
         return known
     raise reused_error(request.request_id)

@@ -25,6 +25,8 @@ MAX_DESCRIPTION = 65_536
 MAX_SCHEMA_BYTES = 64 << 10
 
 MAX_TIMEOUT_S = 86_400
+EXCERPT = 80
+"""Characters of the prompt that a list shows."""
 
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _TOOL_CHOICE = {
@@ -43,10 +45,11 @@ _REASONING = {
 
 
 def check(request: executions_pb2.ExecuteRequest) -> executions_pb2.ExecuteRequest:
-    """Return a copy with a request_id, or raise InvalidArgumentError naming the field."""
-    result = executions_pb2.ExecuteRequest()
-    result.CopyFrom(request)
-    result.request_id = result.request_id or str(uuid.uuid4())
+    """Return it with a request_id, or raise InvalidArgumentError naming the field.
+
+    One that has none is copied, and gets one. The others can be large, and stay as they are.
+    """
+    result = request if request.request_id else _with_id(request)
     checked_id(result.request_id)
     _check_input(result)
     _at_most("client_context.messages", len(result.client_context.messages), MAX_INPUT)
@@ -56,6 +59,36 @@ def check(request: executions_pb2.ExecuteRequest) -> executions_pb2.ExecuteReque
     _check_tools(result)
     _check_timeout(result)
     return result
+
+
+def _with_id(request: executions_pb2.ExecuteRequest) -> executions_pb2.ExecuteRequest:
+    result = executions_pb2.ExecuteRequest()
+    result.CopyFrom(request)
+    result.request_id = new_request_id()
+    return result
+
+
+def new_request_id() -> str:
+    """An id for a request whose client made none."""
+    return str(uuid.uuid4())
+
+
+def excerpt(request: executions_pb2.ExecuteRequest) -> str:
+    """The beginning of the prompt, in one line, as lists show it."""
+    said = (message for message in reversed(request.input) if message.role == messages_pb2.ROLE_USER)
+    texts = [part.text for message in said for part in message.parts if part.WhichOneof("kind") == "text"]
+    return " ".join(texts[0][: 4 * EXCERPT].split())[:EXCERPT] if texts else ""
+
+
+def remnant(request: executions_pb2.ExecuteRequest, excerpt: str) -> executions_pb2.ExecuteRequest:
+    """What is kept of a request once it is answered: what lists show, and who it was."""
+    return executions_pb2.ExecuteRequest(
+        request_id=request.request_id,
+        session_id=request.session_id,
+        on_disconnect=request.on_disconnect,
+        priority=request.priority,
+        input=[messages_pb2.Message(role=messages_pb2.ROLE_USER, parts=[messages_pb2.Part(text=excerpt)])],
+    )
 
 
 def fingerprint(request: executions_pb2.ExecuteRequest) -> bytes:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from oblixd.models.base import Content, ContentKind, Finish, Finished, ModelError, ToolCall
 from oblixd.models.egress import Egress
-from oblixd.models.http.client import HttpClient
+from oblixd.models.http.client import HttpClient, Write
 from oblixd.models.http.response import LONGEST_LINE, TooLongError
 from oblixd.models.http.server import ServerErrors
 
@@ -65,7 +65,7 @@ class Decoder(Protocol):
 
 
 async def answer(
-    http: HttpClient, path: str, body: Mapping[str, Any], decoder: Decoder, egress: Egress
+    http: HttpClient, path: str, body: Write, decoder: Decoder, egress: Egress
 ) -> AsyncGenerator[Content | Finished, None]:
     """Post a request and yield the answer, as `Connection.stream` promises it."""
     peer, speech = http.server.peer, Speech()

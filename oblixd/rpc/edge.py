@@ -10,18 +10,21 @@ How an error of ours becomes a gRPC status: google.rpc.Status with one ErrorInfo
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any, NoReturn
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
-from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
 from oblixd import errors
-from oblixd.errors import InternalError, InvalidArgumentError, OblixdError, PermissionDeniedError
+from oblixd.client_memory import ClientMemory
+from oblixd.errors import InternalError, OblixdError, PermissionDeniedError
 from oblixd.execution import ClientInfo
+from oblixd.rpc.admission import Admission
+from oblixd.rpc.admission import Call as Admitted
 
 DOMAIN = "oblix"
 MAX_MESSAGE = 1000
@@ -68,6 +71,7 @@ logger = logging.getLogger(__name__)
 Context = grpc.aio.ServicerContext[Any, Any]
 Handler = Any
 """A grpc.RpcMethodHandler. Its published types know only the synchronous server's handlers."""
+Call = Callable[[object, Context], AsyncIterator[object]]
 OnCall = Callable[[str], None]
 """Hears who calls: the caller's name for itself, empty where it gave none."""
 
@@ -76,15 +80,12 @@ PROGRAM_KEY = "oblix-program"
 MAX_CLIENT = 128
 
 
-class Malformed:
-    """Stands for a request whose bytes are not the message they should be."""
-
-
 class Edge:
     """Takes what generated code registers, wraps it, and passes it on to the real server."""
 
-    def __init__(self, server: grpc.aio.Server, on_call: OnCall) -> None:
+    def __init__(self, server: grpc.aio.Server, on_call: OnCall, memory: ClientMemory) -> None:
         self._server = server
+        self._admission = Admission(memory)
         self._on_call = on_call
         self.services: list[str] = []
         """Full names of the services that were registered, each once."""
@@ -97,49 +98,55 @@ class Edge:
         if service in self.services:
             raise ValueError(f"{service} is registered twice")
         self.services.append(service)
-        wrapped = {name: self._wrap(handler) for name, handler in handlers.items()}
+        wrapped = {name: self._wrap(name, handler) for name, handler in handlers.items()}
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, wrapped),))
 
-    def _wrap(self, handler: Handler) -> Handler:
-        read = _lenient(handler.request_deserializer)
-        write = handler.response_serializer
-        if handler.unary_unary:
-            return grpc.unary_unary_rpc_method_handler(self._unary(handler.unary_unary), read, write)
-        if handler.unary_stream:
-            return grpc.unary_stream_rpc_method_handler(self._stream(handler.unary_stream), read, write)
-        return grpc.stream_stream_rpc_method_handler(self._stream(handler.stream_stream), read, write)
+    def _wrap(self, name: str, handler: Handler) -> Handler:
+        call = self._unary(name, handler) if handler.unary_unary else self._stream(name, handler)
+        # Each is served as one that takes a stream, which is the same on the wire: see `admission`.
+        return grpc.stream_stream_rpc_method_handler(call, None, handler.response_serializer)
 
-    def _unary(
-        self, call: Callable[[Any, Context], Awaitable[Any]]
-    ) -> Callable[[Any, Context], Awaitable[Any]]:
-        async def handle(request: object, context: Context) -> object:
+    def _unary(self, name: str, handler: Handler) -> Call:
+        async def handle(_raw: object, context: Context) -> AsyncIterator[object]:
             try:
-                return await call(self._admit(request, context), context)
-            except Exception as error:  # noqa: BLE001 - every failure becomes a status with a reason
-                await _abort(context, error)
-
-        return handle
-
-    def _stream(
-        self, call: Callable[[Any, Context], AsyncIterator[Any]]
-    ) -> Callable[[Any, Context], AsyncIterator[Any]]:
-        async def handle(request: object, context: Context) -> AsyncIterator[object]:
-            try:
-                async for response in call(self._admit(request, context), context):
+                async with self._let_in(name, handler, context) as one:
+                    response = await handler.unary_unary(await one.request(), context)
+                    one.worked()
+                    one.done()
+                    size = one.leaves(response)
                     yield response
+                    one.sent(size)
             except Exception as error:  # noqa: BLE001 - every failure becomes a status with a reason
                 await _abort(context, error)
 
         return handle
 
-    def _admit(self, request: object, context: Context) -> object:
-        metadata = dict(context.invocation_metadata() or ())
-        if "origin" in metadata:
+    def _stream(self, name: str, handler: Handler) -> Call:
+        async def handle(_raw: object, context: Context) -> AsyncIterator[object]:
+            try:
+                async with self._let_in(name, handler, context) as one:
+                    # No name is given to the request here: what works on it says how long it is held.
+                    if handler.stream_stream:
+                        responses = handler.stream_stream(one.requests(), context)
+                    else:
+                        responses = handler.unary_stream(await one.request(), context)
+                    async with aclosing(responses):
+                        async for response in responses:
+                            one.worked()
+                            size = one.leaves(response)
+                            yield response
+                            one.sent(size)
+            except Exception as error:  # noqa: BLE001 - every failure becomes a status with a reason
+                await _abort(context, error)
+
+        return handle
+
+    def _let_in(self, name: str, handler: Handler, context: Context) -> AbstractAsyncContextManager[Admitted]:
+        """See who calls, before anything of the request is read."""
+        if "origin" in dict(context.invocation_metadata() or ()):
             raise PermissionDeniedError("ORIGIN_REFUSED", "oblixd takes no calls from web pages.")
         self._on_call(client_of(context))
-        if isinstance(request, Malformed):
-            raise malformed_error()
-        return request
+        return self._admission.call(name, context.read, handler.request_deserializer)
 
 
 def client_of(context: Context) -> str:
@@ -155,25 +162,6 @@ def caller_of(context: Context) -> ClientInfo:
 def _metadata_value(context: Context, key: str) -> str:
     value = dict(context.invocation_metadata() or ()).get(key, "")
     return value[:MAX_CLIENT] if isinstance(value, str) else ""
-
-
-def malformed_error() -> InvalidArgumentError:
-    """The error for request bytes that can't be read."""
-    return InvalidArgumentError(
-        "MALFORMED_REQUEST",
-        "The request's bytes are not the message that this method takes: "
-        "check that the stubs are those of oblix.v1 and that every text is valid UTF-8.",
-    )
-
-
-def _lenient(read: Callable[[bytes], object]) -> Callable[[bytes], object]:
-    def lenient(data: bytes) -> object:
-        try:
-            return read(data)
-        except DecodeError:
-            return Malformed()
-
-    return lenient
 
 
 async def _abort(context: Context, error: Exception) -> NoReturn:

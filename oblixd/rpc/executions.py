@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 from oblix.v1 import executions_pb2, executions_pb2_grpc
 
-from oblixd.execution import Executions
+from oblixd.execution import Executions, new_request_id
 from oblixd.rpc.edge import Context, caller_of
 
 
@@ -20,7 +20,11 @@ class ExecutionServicer(executions_pb2_grpc.ExecutionServiceServicer):
     async def Execute(
         self, request: executions_pb2.ExecuteRequest, context: Context
     ) -> AsyncIterator[executions_pb2.ExecuteResponse]:
-        async with aclosing(self._executions.execute(request, caller_of(context))) as events:
+        # It is ours alone, so it need not be copied for an id.
+        request.request_id = request.request_id or new_request_id()
+        answering = self._executions.execute(request, caller_of(context))
+        del request
+        async with aclosing(answering) as events:
             async for event in events:
                 yield event
 

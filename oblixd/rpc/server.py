@@ -21,6 +21,7 @@ from oblix.v1 import (
     sessions_pb2_grpc,
 )
 
+from oblixd.client_memory import ClientMemory
 from oblixd.rpc.daemon import MAX_REQUEST_BYTES, DaemonServicer
 from oblixd.rpc.edge import Edge, OnCall
 from oblixd.rpc.endpoint import EndpointServicer
@@ -30,12 +31,16 @@ from oblixd.rpc.monitor import MonitorServicer
 from oblixd.rpc.sessions import SessionServicer
 
 MAX_METADATA_BYTES = 16 << 10
+UNREAD_BYTES = 64 << 10
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
     ("grpc.max_send_message_length", -1),
     # gRPC refuses what is between the two at random: with one value for both nothing is left to chance.
     ("grpc.max_metadata_size", MAX_METADATA_BYTES),
     ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
+    # A message that nobody reads yet stays with its sender, but for so much of it.
+    ("grpc.http2.lookahead_bytes", UNREAD_BYTES),
+    ("grpc.http2.bdp_probe", 0),
     ("grpc.so_reuseport", 0),
 )
 _OWNER_ONLY = 0o177
@@ -45,9 +50,9 @@ _HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 class Server:
     """Serves on a socket that only this user can open."""
 
-    def __init__(self, on_call: OnCall) -> None:
+    def __init__(self, on_call: OnCall, memory: ClientMemory) -> None:
         self._server = grpc.aio.server(options=_OPTIONS)
-        self._edge = Edge(self._server, on_call)
+        self._edge = Edge(self._server, on_call, memory)
         self._health = health.HealthServicer()
 
     def add(

@@ -255,7 +255,7 @@ class EmbeddedConnection:
     def _answer(self, worker: Worker, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
         decoder = CompletionDecoder(self._peer)
         egress = Egress(self, request.is_local_only)
-        return answer(worker.http, "/v1/chat/completions", self.body(request), decoder, egress)
+        return answer(worker.http, "/v1/chat/completions", lambda: self.body(request), decoder, egress)
 
     async def _explain(self, worker: Worker, error: ModelError) -> ModelError:
         how = await worker.ended(NOTICED_S) if error.kind in _LOST else ""

@@ -91,6 +91,10 @@ if TYPE_CHECKING:
     from oblixd.models.http.transport import Transport
 
 
+Write = Callable[[], Mapping[str, Any] | None]
+"""Writes a request's body; None: it has none."""
+
+
 class HttpClient:
     """A pool of connections to one server. Belongs to one event loop."""
 
@@ -114,14 +118,16 @@ class HttpClient:
         connection at once, unless the reply was read to its end or said to be `complete`.
         Raises ModelError.
         """
-        async with self._request(method, path, body, timeouts, lambda: None) as reply:
+        async with self._request(method, path, lambda: body, timeouts, lambda: None) as reply:
             yield reply
 
     @asynccontextmanager
     async def send(
-        self, path: str, body: Mapping[str, Any], egress: Egress, timeouts: Timeouts | None = None
+        self, path: str, body: Write, egress: Egress, timeouts: Timeouts | None = None
     ) -> AsyncIterator[Response]:
         """Post what holds a prompt's text, as `request` does, where the text may go there when it leaves.
+
+        `body` is called when the bytes are needed: what waits for its turn holds no copy of the text.
 
         Raises ModelError REFUSED, and nothing was sent, where it may not.
         """
@@ -159,7 +165,7 @@ class HttpClient:
         self,
         method: str,
         path: str,
-        body: Mapping[str, Any] | None,
+        body: Write,
         timeouts: Timeouts | None,
         check: Callable[[], None],
     ) -> AsyncIterator[Response]:

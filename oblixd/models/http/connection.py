@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -180,19 +181,22 @@ class HttpConnection(ABC):
         request, note = reasoning.fitted(self.features, request)
         attempt = self._adaptation.attempt()
         for left in reversed(range(MOST_FORMS)):
-            body = attempt.applied(self._body(request))
+            write = partial(self._written, request, attempt)
             spoke = False
             egress = Egress(self, request.is_local_only)
             try:
-                async with aclosing(answer(self._http, self.path, body, self.decoder(), egress)) as items:
+                async with aclosing(answer(self._http, self.path, write, self.decoder(), egress)) as items:
                     async for item in items:
                         spoke = True
                         yield _noted(item, (note, *attempt.notes))
             except RefusalError as error:
-                if spoke or not left or not self.may_change(attempt, error, body):
+                if spoke or not left or not self.may_change(attempt, error, write()):
                     raise
             else:
                 return
+
+    def _written(self, request: ChatRequest, attempt: Attempt) -> dict[str, Any]:
+        return attempt.applied(self._body(request))
 
     def may_change(self, attempt: Attempt, error: RefusalError, body: dict[str, Any]) -> bool:
         """Hear how the server refused a request. True: it is to be sent again. May raise a better error."""

@@ -244,7 +244,7 @@ class Transport:
         self,
         method: str,
         path: str,
-        body: Mapping[str, Any] | None,
+        body: Callable[[], Mapping[str, Any] | None],
         timeouts: Timeouts,
         check: Callable[[], None],
     ) -> AsyncIterator[Response]:
@@ -317,6 +317,7 @@ class Transport:
             raise self._failure(error, sending, wait, course) from None
         course.answered()
         course.address = _address(response.connection)
+        sending.written = None
         return Response(self._server.peer, response, wait, course)
 
     async def _once_more(self, sending: _Sending, wait: Wait, course: RequestTrace) -> aiohttp.ClientResponse:
@@ -390,11 +391,14 @@ class _Sending:
 
     method: str
     path: str
-    body: Mapping[str, Any] | None
+    write: Callable[[], Mapping[str, Any] | None]
+    """Writes the body, when its turn has come."""
     may_leave: Callable[[], None]
     """Raises where it may not be sent."""
     refusal: Exception | None = None
     """What that raised."""
+    written: bytes | None = None
+    """The body, until the server has answered: a connection that was lost at once is tried once more."""
 
     def check(self) -> None:
         try:
@@ -404,9 +408,11 @@ class _Sending:
             raise
 
     def data(self) -> bytes | io.BytesIO | None:
-        if self.body is None:
-            return None
-        data = json.dumps(self.body, ensure_ascii=False, separators=(",", ":")).encode()
+        if self.written is None:
+            if (body := self.write()) is None:
+                return None
+            self.written = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+        data = self.written
         # A large body goes out in pieces, so that the loop serves others in between.
         return data if len(data) < _IN_ONE_PIECE else _Pieces(data, self.check)
 

@@ -105,7 +105,7 @@ class Tokeniser:
         if path in self._missing:
             return {}
         try:
-            async with self._http.send(path, body, egress, PROBE_TIMEOUTS) as reply:
+            async with self._http.send(path, lambda: body, egress, PROBE_TIMEOUTS) as reply:
                 if reply.status == HTTPStatus.OK:
                     return read_object(await reply.document(), self._http.server.peer)
                 if reply.status in _KNOWS_NO_SUCH_CALL:

@@ -1,0 +1,168 @@
+"""How requests come in and responses go out: weighed, and only a few large ones at the same time.
+
+gRPC hands out whole messages, so none can be weighed before it is here. That is why every method is served
+as one that takes a stream: its message is read when we say and not before, and its bytes are let go of once
+they were parsed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from google.protobuf.message import DecodeError, Message
+
+from oblixd.client_memory import CALL, ClientMemory, Share, Turn, Turns, give_free_memory_back
+from oblixd.errors import InvalidArgumentError, ResourceExhaustedError
+
+ARRIVING = 4
+"""Messages that may arrive at the same time, of the methods that take large ones.
+
+A large one counts until it was worked on."""
+ARRIVAL_S = 2.0
+"""A message that takes longer to arrive is no longer counted: who sends slowly fills memory slowly."""
+LARGE_BYTES = 256 << 10
+"""What is larger is worked on in turn: a message is copied several times on its way into the store."""
+WORKED_ON_BYTES = 16 << 20
+"""How much of that is worked on at the same time."""
+TIDY_S = 0.2
+"""How long after a large request free memory is given back to the system, in seconds."""
+TAKE_LARGE = frozenset({"Execute", "ExplainRoute", "AppendMessages", "ImportSessions"})
+"""The methods whose requests carry messages."""
+_READS = ("Attach", "Backup", "Export", "Get", "List", "Search", "Watch")
+"""What methods begin with that only read: such a call can still be refused when its response is there."""
+
+
+Read = Callable[[], Awaitable[object]]
+"""Gives the next message's bytes, and something else at the end: `grpc.aio.ServicerContext.read`.
+
+The iterator that a handler is given as well must not be used: it keeps its last message until Python's
+collector of cycles finds it, which can be long after the call.
+"""
+
+
+class Malformed:
+    """Stands for a request whose bytes are not the message they should be."""
+
+
+class Admission:
+    """What all calls share."""
+
+    def __init__(self, memory: ClientMemory) -> None:
+        self._memory = memory
+        self._arriving = Turns(ARRIVING)
+        self._working = Turns(WORKED_ON_BYTES)
+        self._tidying: asyncio.TimerHandle | None = None
+
+    @asynccontextmanager
+    async def call(
+        self, method: str, read: Read, parse: Callable[[bytes], Any]
+    ) -> AsyncGenerator[Call, None]:
+        """Let one call through. Nothing is held for it afterwards."""
+        arriving = self._arriving if method in TAKE_LARGE else None
+        is_read = method.startswith(_READS)
+        with self._memory.share() as share:
+            CALL.set(share)
+            call = Call(share, read, parse, is_read, arriving, self._working, self._tidy_soon)
+            try:
+                yield call
+            finally:
+                call.worked()
+
+    def _tidy_soon(self) -> None:
+        """Give back what large requests left in pieces, once for many of them, and beside the loop."""
+        loop = asyncio.get_running_loop()
+        if self._tidying is None or self._tidying.when() < loop.time():
+            self._tidying = loop.call_later(TIDY_S, loop.run_in_executor, None, give_free_memory_back)
+
+
+@dataclass(slots=True)
+class Call:
+    """One call on its way through."""
+
+    _share: Share
+    _read: Read
+    _parse: Callable[[bytes], Any]
+    _is_read: bool
+    _arriving: Turns | None
+    _working: Turns
+    _on_large: Callable[[], None]
+    _turns: list[Turn] = field(default_factory=list)
+
+    async def request(self) -> Any:
+        """The one request. Raises MALFORMED_REQUEST, or MEMORY_FULL where there is no room for it."""
+        request = await self._next()
+        if request is None or isinstance(request, Malformed):
+            raise malformed()
+        return request
+
+    async def requests(self) -> AsyncGenerator[Any, None]:
+        """Each request of a stream; `Malformed` for one that can't be read."""
+        while (request := await self._next()) is not None:
+            yield request
+
+    def worked(self) -> None:
+        """Let the next large request in: what follows depends on how fast the client reads."""
+        while self._turns:
+            self._turns.pop().leave()
+
+    def done(self) -> None:
+        """Count the request no longer: it was answered."""
+        self._share.release()
+
+    def leaves(self, response: Message) -> int:
+        """Count a response until it was sent. Give its size to `sent`."""
+        size = response.ByteSize()
+        if self._is_read:
+            self._share.take(size)
+        else:
+            # What was done can't be refused any more.
+            self._share.hold_only(self._share.size + size)
+        return size
+
+    def sent(self, size: int) -> None:
+        """Count it no longer: gRPC took all of it."""
+        self._share.give_back(size)
+
+    async def _next(self) -> Any:
+        self.worked()
+        self._share.release()
+        raw = await self._arrived()
+        if not isinstance(raw, bytes):
+            return None
+        size = len(raw)
+        try:
+            self._share.take(size)
+        except ResourceExhaustedError:
+            # The error's traceback would hold on to it for as long as anybody has the error.
+            del raw
+            raise
+        if size <= LARGE_BYTES:
+            self.worked()
+        else:
+            self._on_large()
+            self._turns.append(await self._working.enter(size))
+        try:
+            return self._parse(raw)
+        except DecodeError:
+            return Malformed()
+
+    async def _arrived(self) -> object:
+        if self._arriving is None:
+            return await self._read()
+        turn = await self._arriving.enter()
+        self._turns.append(turn)
+        with turn.at_most(ARRIVAL_S):
+            return await self._read()
+
+
+def malformed() -> InvalidArgumentError:
+    """The error for request bytes that can't be read."""
+    return InvalidArgumentError(
+        "MALFORMED_REQUEST",
+        "The request's bytes are not the message that this method takes: "
+        "check that the stubs are those of oblix.v1 and that every text is valid UTF-8.",
+    )
