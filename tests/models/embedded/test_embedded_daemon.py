@@ -17,12 +17,12 @@ DAEMON = """
 import asyncio, sys
 from pathlib import Path
 from oblixd.models.embedded.connection import EmbeddedModels, EmbeddedSettings
-from oblixd.models.hook_spec import checked
+from oblixd.models.hook_spec import spec_of
 from oblixd.models.base import ChatRequest
 
 async def main():
     models = EmbeddedModels(EmbeddedSettings(Path(sys.argv[1]), Path(sys.argv[2]), threads=1))
-    connection = models.connect(checked("embedded", models.names[0]))
+    connection = models.connect(spec_of("embedded", models.names[0]))
     async with connection._supervisor.use():
         print("serving", flush=True)
         await asyncio.Event().wait()
