@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import astuple
 from oblix.v1.sessions_pb2 import RetentionAction
 
 from oblixd.app import api_keys
@@ -45,15 +46,13 @@ def prices(config: Config) -> Prices:
     """What models cost."""
     entries = [_price(entry) for entry in config.usage.prices]
     own = {f"{one.provider}:{one.name}": one.price for one in config.models if one.price}
-    return Prices(
-        {**dict(entries), **{model: Price(price.input, price.output) for model, price in own.items()}}
-    )
+    return Prices({**dict(entries), **{model: Price(*astuple(price)) for model, price in own.items()}})
 
 
 def _price(entry: PriceTable | str) -> tuple[str, Price]:
     if isinstance(entry, str):
         return parsed(entry)
-    return entry.model, Price(entry.input, entry.output)
+    return entry.model, Price(entry.input, entry.output, entry.cache_read, entry.cache_write)
 
 
 def caps(config: Config) -> Caps:

@@ -65,6 +65,10 @@ class PriceTable(Fields, frozen=True, kw_only=True):
     """Of the context that it reads."""
     output: Cost
     """Of the answer that it writes."""
+    cache_read: Cost | None = None
+    """Of the context's part that the server had in its cache. Without it that costs as the rest does."""
+    cache_write: Cost | None = None
+    """Of the context's part that the server put into its cache. Without it that costs as the rest does."""
 
 
 class PolicyTable(Fields, frozen=True, kw_only=True):

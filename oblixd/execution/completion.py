@@ -40,6 +40,8 @@ class UsageAccounting:
             hook.id,
             usage.input_tokens if told else None,
             usage.output_tokens if told else None,
+            cache_read_tokens=usage.cache_read_tokens,
+            cache_write_tokens=usage.cache_write_tokens,
             is_local=_is_local(hook),
             own=price_of(hook),
         )

@@ -54,6 +54,10 @@ class ModelPrice(Fields, frozen=True):
     """Of the context that the model reads."""
     output: Price
     """Of the answer that it writes."""
+    cache_read: Price | None = None
+    """Of the context's part that the server had in its cache. Without it that costs as the rest does."""
+    cache_write: Price | None = None
+    """Of the context's part that the server put into its cache. Without it that costs as the rest does."""
 
 
 class ModelOptions(Fields, frozen=True, omit_defaults=True):

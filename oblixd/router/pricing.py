@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import astuple
+
 from oblixd.models import Hook
 from oblixd.usage import Price
 
@@ -9,4 +11,4 @@ from oblixd.usage import Price
 def price_of(hook: Hook) -> Price | None:
     """The price that a model was hooked with. None: the configuration's counts."""
     own = hook.spec.options.price
-    return Price(own.input, own.output) if own else None
+    return Price(*astuple(own)) if own else None

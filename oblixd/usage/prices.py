@@ -20,10 +20,26 @@ class Price:
 
     input: float
     output: float
+    cache_read: float | None = None
+    """Of the input that the server had in its cache. None: as the rest."""
+    cache_write: float | None = None
+    """Of the input that the server put into its cache. None: as the rest."""
 
-    def cost(self, input_tokens: int, output_tokens: int) -> float:
-        """What so many tokens cost."""
-        return (input_tokens * self.input + output_tokens * self.output) / _MILLION
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing costs anything."""
+        return not (self.input or self.output or self.cache_read or self.cache_write)
+
+    def cost(
+        self, input_tokens: int, output_tokens: int, cache_read_tokens: int = 0, cache_write_tokens: int = 0
+    ) -> float:
+        """What so many tokens cost. Those of the cache are part of the input's."""
+        read = min(cache_read_tokens, input_tokens)
+        written = min(cache_write_tokens, input_tokens - read)
+        cost = (input_tokens - read - written) * self.input + output_tokens * self.output
+        cost += read * (self.input if self.cache_read is None else self.cache_read)
+        cost += written * (self.input if self.cache_write is None else self.cache_write)
+        return cost / _MILLION
 
 
 FREE = Price(0, 0)

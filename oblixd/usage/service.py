@@ -94,6 +94,8 @@ class Usage:
         input_tokens: int | None,
         output_tokens: int | None,
         *,
+        cache_read_tokens: int = 0,
+        cache_write_tokens: int = 0,
         is_local: bool = False,
         own: Price | None = None,
     ) -> float | None:
@@ -104,11 +106,11 @@ class Usage:
         price = own or self.price(model, is_local=is_local)
         if price is None:
             return None
-        if price.input == price.output == 0:
+        if price.is_free:
             return 0.0
         if input_tokens is None or output_tokens is None:
             return None
-        return price.cost(input_tokens, output_tokens)
+        return price.cost(input_tokens, output_tokens, cache_read_tokens, cache_write_tokens)
 
     async def add(self, entry: UsageEntry) -> None:
         """Counts an execution, durably. Its request id is counted once, however often it is added.

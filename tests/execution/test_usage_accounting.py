@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from oblix.testing import Answer, Cut, OllamaServer, OpenAIServer, Refuse
+from oblix.testing import Answer, Cut, Insert, OllamaServer, OpenAIServer, Refuse
 from oblix.v1 import executions_pb2
 from support.drivers.events import all_of, error_of
 from support.drivers.execution import CLIENT, Harness, harness_in, prompt
@@ -15,6 +16,7 @@ from support.drivers.execution import CLIENT, Harness, harness_in, prompt
 from oblixd.errors import OblixdError, ResourceExhaustedError, UnavailableError
 from oblixd.execution.client import ClientInfo
 from oblixd.models import hook_spec
+from oblixd.models.base import Location
 from oblixd.usage import Caps, Group
 
 PRICES = ["openai:gpt-4o-mini=1000000/2000000"]
@@ -97,3 +99,26 @@ async def test_what_failed_everywhere_costs_nothing(harness: Harness, server: Ol
     request: executions_pb2.ExecuteRequest = prompt("Hi", harness.hook(server))
     await error_of(harness.executions.execute(request), UnavailableError)
     assert (await harness.usage.report()).total.executions == 0
+
+
+async def test_what_a_server_had_in_its_cache_is_counted_and_priced(harness: Harness) -> None:
+    usage = {
+        "prompt_tokens": 1_000_000,
+        "completion_tokens": 100_000.0,
+        "prompt_tokens_details": {"cached_tokens": 800_000},
+        "completion_tokens_details": {"reasoning_tokens": 40_000},
+    }
+    frame = b"data: " + json.dumps({"choices": [], "usage": usage}).encode() + b"\n\n"
+    with OpenAIServer(["m"]) as server:
+        server.script(Answer("One two three", fault=Insert(frame, 2)))
+        price = {"input": 10, "output": 20, "cache_read": 1}
+        spec = hook_spec.spec_of(
+            "custom", "m", endpoint=server.url, location=Location.LOCAL, options={"price": price}
+        )
+        handle = harness.registry.hook(CLIENT, spec).handle
+        *_, last = await all_of(harness.executions.execute(prompt("Hi", handle)))
+    told = last.completed.message.usage
+    assert (told.input_tokens, told.output_tokens) == (1_000_000, 100_000)
+    assert (told.cache_read_tokens, told.reasoning_tokens) == (800_000, 40_000)
+    assert not told.HasField("cache_write_tokens")
+    assert told.cost == pytest.approx(2 + 0.8 + 2)

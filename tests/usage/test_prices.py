@@ -44,3 +44,12 @@ async def test_a_cost_is_known_where_price_and_tokens_are(store: Store) -> None:
     assert usage.cost("openai:gpt-4o-mini", None, 7) is None
     assert usage.cost("claude:opus", 1, 1) is None
     assert usage.cost("ollama:small", None, None, is_local=True) == 0
+
+
+def test_what_was_cached_has_a_price_of_its_own() -> None:
+    price = Price(10, 20, cache_read=1, cache_write=12.5)
+    assert price.cost(1_000_000, 0, 600_000, 200_000) == pytest.approx(2 + 0.6 + 2.5)
+    assert price.cost(1_000_000, 1_000_000, 0, 0) == pytest.approx(30)
+    assert Price(10, 20).cost(1_000_000, 0, 600_000, 200_000) == pytest.approx(10), "none: as the rest"
+    assert price.cost(100, 0, 5000, 5000) == pytest.approx(100 / 1e6), "never more than there is"
+    assert not Price(0, 0, cache_write=1).is_free
