@@ -12,7 +12,7 @@ from oblixd.errors import DataLossError, OblixdError
 from oblixd.sessions.storage.headers import NEXT_NUMBER, source_keys
 from oblixd.sessions.storage.index import DELETED, LABEL_BYTES, labels_of, partition_of
 from oblixd.sessions.storage.keys import pack, unpack
-from oblixd.sessions.storage.messages import TOMBSTONE
+from oblixd.sessions.storage.messages import TOMBSTONE, first_of
 from oblixd.sessions.storage.schema import (
     NUMBER_BYTES,
     TABLE_NAMES,
@@ -174,10 +174,12 @@ class _Audit:
 
     def _messages(self, session_id: str, key: bytes, progress: records.ProgressRecord) -> Iterator[Problem]:
         """A number without a record is damage, unless it waits for the running turn's answer."""
-        expected, messages = 1, 0
+        expected, messages = first_of(progress), 0
         for found, payload in self._book.items("messages", key):
             self._owned["messages"] += 1
             messages += payload != TOMBSTONE
+            if sequence_of(found) < first_of(progress):
+                yield Problem(session_id, f"message {sequence_of(found)} stands before the first one")
             yield from _missing(session_id, progress, expected, sequence_of(found))
             expected = sequence_of(found) + 1
         yield from _missing(session_id, progress, expected, progress.next_sequence)
@@ -185,7 +187,6 @@ class _Audit:
             yield Problem(session_id, f"message {expected - 1} stands where the next one goes")
         if messages != progress.message_count:
             yield Problem(session_id, f"it has {messages} messages and counts {progress.message_count}")
-
         yield from self._versions(session_id, key, progress)
 
     def _versions(self, session_id: str, key: bytes, progress: records.ProgressRecord) -> Iterator[Problem]:

@@ -8,8 +8,8 @@ import pytest
 from oblix.v1 import messages_pb2
 from oblix.v1.sessions_pb2 import ImportHeader, ImportSessionsRequest, MessageBatch, Session
 from support.data.clocks import Clock
+from support.data.tool_messages import call, result
 from support.drivers.conversations import all_messages, say, sessions_in
-from support.tools import call, result
 
 from oblixd.errors import InvalidArgumentError, NotFoundError
 from oblixd.sessions import Sessions

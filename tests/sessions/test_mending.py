@@ -16,9 +16,9 @@ from oblix.v1.sessions_pb2 import (
     Session,
 )
 from support.data.clocks import Clock
+from support.data.tool_messages import call, result
 from support.drivers.conversations import all_messages, say, sessions_in, struct, text_of, texts
 from support.drivers.sweeping import entries, swept
-from support.tools import call, result
 
 from oblixd.errors import (
     AbortedError,
@@ -30,6 +30,7 @@ from oblixd.errors import (
 from oblixd.sessions import Sessions, retention
 from oblixd.sessions.editing import mending
 from oblixd.sessions.fsck import problems
+from oblixd.sessions.storage import messages as storage
 from oblixd.sessions.storage.retention_rules import RetentionConfig
 from oblixd.store.inspection import DATA_FILE
 
@@ -368,3 +369,32 @@ async def test_watchers_see_the_header(sessions: Sessions) -> None:
     await edit(sessions, session_id, 2, "c")
     assert (await anext(watched)).session.session == sessions.get(session_id)
     await watched.aclose()
+
+
+async def test_a_session_that_is_emptied_again_and_again_holds_nothing_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mending, "DELETED_AT_ONCE", 3)
+    monkeypatch.setattr(storage, "DROPPED_AT_ONCE", 4)
+    async with sessions_in(tmp_path) as sessions:
+        session_id = await a_session(sessions)
+        for _ in range(3):
+            await sessions.append(session_id, [say("more")] * 10)
+            await delete(sessions, session_id, from_sequence=1)
+            assert "messages" not in entries(sessions)
+        await sessions.append(session_id, [say("six"), say("seven"), say("eight")])
+        await delete(sessions, session_id, 37)
+        await delete(sessions, session_id, from_sequence=38)
+        assert entries(sessions)["messages"] == 3
+        assert said(sessions, session_id) == ["six"]
+        with pytest.raises(NotFoundError):
+            await delete(sessions, session_id, 1)
+        turn = await sessions.begin_turn(session_id, "request", [say("nine")])
+        assert (turn.input[0].sequence, turn.answer_sequence) == (39, 40)
+        assert texts(list(sessions.history(session_id, 39))) == ["six"]
+        await turn.abandon()
+    assert list(problems(tmp_path / DATA_FILE)) == []
+    async with sessions_in(tmp_path) as sessions:
+        assert said(sessions, session_id) == ["six", "nine"]
+        copy = await sessions.copy(session_id, None)
+        assert said(sessions, copy.id) == ["six", "nine"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 from oblix.v1 import messages_pb2, sessions_pb2
 
@@ -15,6 +16,7 @@ from oblixd.sessions.listing import MAX_PAGE_BYTES, page_place, page_token
 from oblixd.sessions.storage.db import SessionDb
 from oblixd.sessions.storage.headers import Entry
 from oblixd.sessions.storage.keys import SessionKey
+from oblixd.sessions.storage.messages import first_of
 from oblixd.sessions.storage.records import message_from, part_records
 from oblixd.sessions.storage.schema import number_key
 from oblixd.sessions.turns import check_free
@@ -82,14 +84,24 @@ async def _delete_from(
     db: SessionDb, entry: Entry, request: sessions_pb2.DeleteMessagesRequest, deleted: _Deleted
 ) -> None:
     """In steps from the end, each whole: what is left is a conversation at any moment."""
-    end = entry.progress.next_sequence
+    end, least = entry.progress.next_sequence, max(request.from_sequence, first_of(entry.progress))
     while True:
-        start = max(request.from_sequence, end - DELETED_AT_ONCE)
+        start = max(least, end - DELETED_AT_ONCE)
         places = list(range(start, end))
         deleted.add(*await _delete(db, entry.ref, _always_choose(places), request.exact))
         end = start
-        if end <= request.from_sequence:
-            return
+        if end <= least:
+            break
+    while await db.write(entry.ref, partial(_drop_leading, db, entry.ref), frees=True):
+        pass
+
+
+def _drop_leading(db: SessionDb, ref: SessionKey, txn: Transaction) -> bool:
+    """One step. True while there is more."""
+    progress = db.headers.progress(txn, ref)
+    is_more = db.message_table.drop_leading(txn, ref.number, progress)
+    db.headers.put_progress(txn, ref, progress)
+    return is_more
 
 
 def _always_choose(places: list[int]) -> Choose:

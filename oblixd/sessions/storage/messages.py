@@ -1,8 +1,9 @@
 """A session's messages inside a transaction.
 
-Sequence numbers have no gaps on disk. Each number below `ProgressRecord.next_sequence`
-has a record in the table `messages`: a message, or a tombstone where a message was
-deleted or a reserved number was not used. A tombstone is an empty payload. The one
+Sequence numbers have no gaps on disk. Each number from `ProgressRecord.first_sequence` on
+and below `next_sequence` has a record in the table `messages`: a message, or a tombstone
+where a message was deleted or a reserved number was not used. A tombstone is an empty
+payload. Tombstones before the first message are dropped, and `first_sequence` moves. The one
 exception is the number that is reserved for the running turn's answer: it may have no
 record until the first checkpoint. Any other number without a record is damage, and so
 is a record at or above `next_sequence`. That is how a read of a range knows how much
@@ -41,9 +42,16 @@ from oblixd.store import Transaction
 from oblixd.store.v1 import records_pb2 as records
 
 _PLACE_BYTES = 4
+DROPPED_AT_ONCE = 2_000
+"""Tombstones that one step drops, so that no writer waits long for it."""
 TOMBSTONE = b""
 """The payload of a number without a message. No MessageRecord is empty: each has an id."""
 _NOTHING = (b"", b"")
+
+
+def first_of(progress: records.ProgressRecord) -> int:
+    """The first number that has a record."""
+    return max(progress.first_sequence, 1)
 
 
 class MessageTable:
@@ -84,11 +92,24 @@ class MessageTable:
         """
         removed = 0
         for sequence in sequences:
-            if not self._is_tombstone(txn, number, sequence):
+            if sequence >= first_of(progress) and not self._is_tombstone(txn, number, sequence):
                 self.put_tombstone(txn, number, sequence)
                 removed += 1
         progress.message_count -= removed
+        self.drop_leading(txn, number, progress)
         return removed
+
+    def drop_leading(self, txn: Transaction, number: int, progress: records.ProgressRecord) -> bool:
+        """Drop tombstones before the first message, up to 2,000: reads of a session that was emptied
+        again and again must not grow longer. True where there may be more. The caller writes `progress`.
+        """
+        first = first_of(progress)
+        until = min(first + DROPPED_AT_ONCE, progress.next_sequence)
+        while first < until and self._is_tombstone(txn, number, first):
+            self._tables.messages.delete(txn, message_key(number, first))
+            first += 1
+        dropped, progress.first_sequence = first - first_of(progress), first
+        return dropped == DROPPED_AT_ONCE
 
     def _is_tombstone(self, txn: Transaction, number: int, sequence: int) -> bool:
         with suppress(DataLossError):
@@ -108,11 +129,11 @@ class MessageTable:
     ) -> bytes | None:
         """The serialised record at a place below `next_sequence`.
 
-        None for a tombstone and for an answer that has not begun. DataLossError where the
-        record is damaged or missing.
+        None for a tombstone, before the first record, and for an answer that has not begun.
+        DataLossError where the record is damaged or missing.
         """
         payload = self._tables.messages.get(txn, message_key(number, sequence))
-        if payload is None:
+        if payload is None and sequence >= first_of(progress):
             self._check_absent(number, progress, sequence, sequence + 1)
         return payload or None
 
@@ -129,7 +150,7 @@ class MessageTable:
         `progress` is read in the same transaction. `end` None is its `next_sequence`. Tombstones are
         passed over. DataLossError where a record is damaged or missing, as soon as it is reached.
         """
-        start = max(start, 1)
+        start = max(start, first_of(progress))
         end = progress.next_sequence if end is None else min(end, progress.next_sequence)
         prefix, table = number_key(number), self._tables.messages
         found = table.ascending(txn, prefix, message_key(number, start))
@@ -152,13 +173,13 @@ class MessageTable:
         if end == progress.next_sequence:
             self._check_end(txn, number, end)
         prefix, table = number_key(number), self._tables.messages
-        found = table.descending(txn, prefix, message_key(number, end))
-        while end > 1:
+        found, first = table.descending(txn, prefix, message_key(number, end)), first_of(progress)
+        while end > first:
             key, payload = next(found, _NOTHING)
             sequence = sequence_of(key) if key else 0
-            self._check_absent(number, progress, sequence + 1, end)
+            self._check_absent(number, progress, max(sequence + 1, first), end)
             end = sequence
-            if payload:
+            if payload and sequence >= first:
                 yield sequence, payload
 
     def _check_absent(self, number: int, progress: records.ProgressRecord, start: int, end: int) -> None:

@@ -238,6 +238,7 @@ class ProgressRecord(message.Message):
     LABELS_FIELD_NUMBER: builtins.int
     ARCHIVED_FIELD_NUMBER: builtins.int
     REVISED_FIELD_NUMBER: builtins.int
+    FIRST_SEQUENCE_FIELD_NUMBER: builtins.int
     update_us: builtins.int
     """When a message or an update last changed the session."""
     next_sequence: builtins.int
@@ -250,6 +251,10 @@ class ProgressRecord(message.Message):
     """The header's archived: on which shelf the session stands."""
     revised: builtins.int
     """How many edits and answers anew there were. The search index follows it."""
+    first_sequence: builtins.int
+    """The first place that has a record: those before it are of deleted messages.
+    0: 1.
+    """
     @builtins.property
     def running(self) -> RunningTurn:
         """The turn that is running. Unset: none."""
@@ -264,10 +269,11 @@ class ProgressRecord(message.Message):
         labels: builtins.bytes = ...,
         archived: builtins.bool = ...,
         revised: builtins.int = ...,
+        first_sequence: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["running", b"running"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["archived", b"archived", "labels", b"labels", "message_count", b"message_count", "next_sequence", b"next_sequence", "revised", b"revised", "running", b"running", "update_us", b"update_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["archived", b"archived", "first_sequence", b"first_sequence", "labels", b"labels", "message_count", b"message_count", "next_sequence", b"next_sequence", "revised", b"revised", "running", b"running", "update_us", b"update_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
