@@ -8,7 +8,9 @@ has half a dozen names. Everything that is read of a chunk is read here.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
+
+import msgspec
 
 from oblixd.models.base import ContentKind, Finish, Finished
 from oblixd.models.http.response import EventSplitter
@@ -36,6 +38,47 @@ _ERRORS = ("detail", "details", "errors", "error_msg", "error_message", "errorMe
 _CALLS = {"tool_calls", "function_call"}
 
 
+class _PlainDelta(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    content: str
+    role: str | None = None
+    refusal: None = None
+    tool_calls: None = None
+    function_call: None = None
+    reasoning_content: None = None
+    reasoning: None = None
+
+
+class _PlainChoice(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    delta: _PlainDelta
+    index: int = 0
+    finish_reason: None = None
+    logprobs: None = None
+
+
+class _PlainChunk(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """A chunk that is a piece of text and nothing else, as nearly all of a long answer are."""
+
+    choices: tuple[_PlainChoice]
+    object: Literal["chat.completion.chunk"]
+    id: str | None = None
+    created: float | None = None
+    model: str | None = None
+    system_fingerprint: str | None = None
+    service_tier: str | None = None
+    usage: None = None
+
+
+_PLAIN = msgspec.json.Decoder(_PlainChunk)
+
+
+def _plain_text(data: bytes) -> str:
+    """Give a chunk's text where it holds nothing else; empty where it has to be looked at more closely."""
+    try:
+        return _PLAIN.decode(data).choices[0].delta.content
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return ""
+
+
 class CompletionDecoder:
     """Reads server-sent chunks, or one document: content, a finish reason, counts, [DONE]."""
 
@@ -58,9 +101,14 @@ class CompletionDecoder:
     def pieces(self, read: bytes) -> Iterator[Piece]:
         """See `Decoder.pieces`."""
         for data in self._events.feed(read) if read else self._events.rest():
-            if data.strip() == b"[DONE]":
+            if self.complete:
+                continue
+            if text := _plain_text(data):
+                self._spoken.note(ContentKind.TEXT, text)
+                yield ContentKind.TEXT, text
+            elif data.strip() == b"[DONE]":
                 self.complete = True
-            elif not self.complete:
+            else:
                 yield from unspoiled(self, self._chunk, data, self._peer)
 
     def finished(self) -> Finished:
@@ -168,9 +216,13 @@ class _Spoken:
     def noted(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
         """Give the pieces of a delta, and remember them."""
         for channel, text in pieces:
-            self._grows = True
-            self._said.setdefault(channel, []).append(text)
+            self.note(channel, text)
             yield channel, text
+
+    def note(self, channel: Channel, text: str) -> None:
+        """Remember a piece of a delta."""
+        self._grows = True
+        self._said.setdefault(channel, []).append(text)
 
     def new_of(self, kind: ContentKind, text: str) -> str:
         """Give what a message says that was not said before."""
