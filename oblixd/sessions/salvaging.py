@@ -112,7 +112,7 @@ class _Mender:
         self._index_requests()
         self._count_labels()
         self._continue_numbers()
-        # What somebody noted of this store, by revision, may not hold any more: see `restoring.py`.
+        # What somebody noted of this store, by revision, may not hold any more (see `backup.make_another`).
         self._table("counters").delete(self._txn, STORE_ID)
         return lost
 
