@@ -131,7 +131,8 @@ class Conversations:
     def _marked(self, owner: str, key: str, value: str) -> Sequence[sessions_pb2.Session]:
         by = Struct()
         by.update({"http.owner": owner, f"http.{key}": value})
-        found, _ = self._sessions.list(page_size=LOOKED_AT, page_token="", filter=by)
+        # A damaged one can't be continued, and keeps no other from it.
+        found, _ = self._sessions.list(page_size=LOOKED_AT, page_token="", filter=by, damaged=[])
         return found
 
     async def _make(self, said: Said, owner: str) -> sessions_pb2.Session:

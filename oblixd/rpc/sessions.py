@@ -40,6 +40,7 @@ class SessionServicer(sessions_pb2_grpc.SessionServiceServicer):
     async def ListSessions(
         self, request: sessions_pb2.ListSessionsRequest, context: Context
     ) -> sessions_pb2.ListSessionsResponse:
+        damaged: list[sessions_pb2.DamagedSession] = []
         sessions, token = self._sessions.list(
             page_size=request.page_size,
             page_token=request.page_token,
@@ -48,8 +49,11 @@ class SessionServicer(sessions_pb2_grpc.SessionServiceServicer):
             updated_before=request.updated_before if request.HasField("updated_before") else None,
             archived=request.archived,
             deleted=request.deleted,
+            damaged=damaged,
         )
-        return sessions_pb2.ListSessionsResponse(sessions=sessions, next_page_token=token)
+        return sessions_pb2.ListSessionsResponse(
+            sessions=sessions, next_page_token=token, damaged_sessions=damaged
+        )
 
     async def UpdateSession(
         self, request: sessions_pb2.UpdateSessionRequest, context: Context

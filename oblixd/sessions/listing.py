@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -18,7 +19,7 @@ from oblix.v1 import messages_pb2, sessions_pb2
 from oblixd.errors import DataLossError
 from oblixd.sessions.deletion import deleted_session
 from oblixd.sessions.storage.db import SessionDb, damage_of
-from oblixd.sessions.storage.index import ARCHIVED, DELETED, OPEN, Range, is_scalar, label
+from oblixd.sessions.storage.index import ARCHIVED, DAMAGED, DELETED, OPEN, Range, is_scalar, label
 from oblixd.sessions.storage.keys import SessionKey, timestamp_us
 from oblixd.sessions.storage.schema import number_key, session_id_of, time_key
 from oblixd.sessions.validation import (
@@ -121,25 +122,59 @@ def _bound(time: Timestamp | None, field: str) -> bytes:
 
 
 def session_page(
-    db: SessionDb, page_size: int, token: str, query: Query, deleted_days: int
+    db: SessionDb,
+    page_size: int,
+    token: str,
+    query: Query,
+    deleted_days: int,
+    *,
+    damaged: list[sessions_pb2.DamagedSession],
 ) -> tuple[list[sessions_pb2.Session], str]:
-    """The next sessions that a query asks for, newest first, and the token of the rest."""
+    """The next sessions that a query asks for, newest first, and the token of the rest.
+
+    Those that can't be shown for damage are put into `damaged`; they keep no other from being listed.
+    """
     size = check_page_size(page_size, DEFAULT_SESSIONS)
     wanted = query.range()
     identity = _identity(wanted)
     place = page_place(identity, token)
     sessions: list[sessions_pb2.Session] = []
-    room = MAX_PAGE_BYTES
+    room, days = MAX_PAGE_BYTES, deleted_days if query.deleted else None
     with db.store.read() as txn:
         for examined, (key, number) in enumerate(db.headers.partitions.walk(txn, wanted, place)):
             if len(sessions) == size or room < 0 or examined == MAX_EXAMINED:
                 return sessions, page_token(identity, place)
-            if number is not None:
-                ref = SessionKey(number, session_id_of(key))
-                sessions.append(_session(db, txn, ref, deleted_days if query.deleted else None))
-                room -= sessions[-1].ByteSize()
             place = key
+            if number is None:
+                continue
+            try:
+                session = _session(db, txn, _key_at(db, txn, key, number), days)
+            except DataLossError as error:
+                damaged.append(_damaged(error))
+            else:
+                sessions.append(session)
+                room -= session.ByteSize()
     return sessions, ""
+
+
+def _key_at(db: SessionDb, txn: Transaction, place: bytes, number: int) -> SessionKey:
+    """The session at a place in an index; DataLossError where the place itself is damaged."""
+    if number != DAMAGED:
+        return SessionKey(number, session_id_of(place))
+    with suppress(UnicodeDecodeError):
+        if found := db.headers.find(txn, session_id_of(place)):
+            return found
+    raise DataLossError(
+        "RECORD_DAMAGED",
+        "A session's entry in the index is damaged on disk, and its id with it. Whoever knows the id reaches "
+        "it as before. End the daemon and call `oblixd salvage`, which makes the index anew.",
+    )
+
+
+def _damaged(error: DataLossError) -> sessions_pb2.DamagedSession:
+    return sessions_pb2.DamagedSession(
+        session_id=error.metadata.get("session_id", ""), reason=error.reason, detail=error.message
+    )
 
 
 def _identity(wanted: Range) -> bytes:

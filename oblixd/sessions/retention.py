@@ -134,7 +134,7 @@ async def _due_sessions(db: SessionDb, look: _Look) -> AsyncGenerator[list[_Due]
 
 def _by_rule(db: SessionDb, rule: _Rule, txn: Transaction, place: bytes) -> _Step:
     looked_at = list(islice(db.headers.partitions.walk(txn, rule.wanted, place), LOOKED_AT_ONCE))
-    entries = _entries(db, txn, [number for _, number in looked_at if number is not None])
+    entries = _entries(db, txn, [number for _, number in looked_at if number])
     due = [
         _Due(entry, rule.action)
         for entry in entries

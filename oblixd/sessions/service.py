@@ -12,6 +12,7 @@ from oblix.v1.sessions_pb2 import (
     ARCHIVED_FILTER_UNSPECIFIED,
     ArchivedFilter,
     BackupStoreResponse,
+    DamagedSession,
     DeleteMessagesRequest,
     DeleteMessagesResponse,
     EditMessageRequest,
@@ -26,6 +27,7 @@ from oblix.v1.sessions_pb2 import (
     WatchSessionsResponse,
 )
 
+from oblixd.errors import DataLossError
 from oblixd.sessions import deletion, listing, retention
 from oblixd.sessions.backup import backup
 from oblixd.sessions.builder import copy, merge
@@ -135,15 +137,26 @@ class Sessions:
         updated_before: Timestamp | None = None,
         archived: ArchivedFilter.ValueType = ARCHIVED_FILTER_UNSPECIFIED,
         deleted: bool = False,
+        damaged: list[DamagedSession] | None = None,
     ) -> SessionPage:
         """A page of headers, newest first, and the token of the next page, empty at the end.
 
         page_size 0 is 50, more than 1,000 is 1,000. A page is shorter than that where
         it reaches 4 MiB, or where it looked at 2,000 sessions for matches. `deleted`:
         the deleted ones instead, last deleted first; the times are then those of the deletion.
+        Sessions that can't be shown for damage are put into `damaged`; without one they are a
+        DataLossError.
         """
         query = Query(filter, updated_from, updated_before, archived, deleted)
-        return listing.session_page(self._db, page_size, page_token, query, self._keeping.deleted_days)
+        hurt: list[DamagedSession] = []
+        page = listing.session_page(
+            self._db, page_size, page_token, query, self._keeping.deleted_days, damaged=hurt
+        )
+        if damaged is not None:
+            damaged += hurt
+        elif hurt:
+            raise DataLossError(hurt[0].reason, hurt[0].detail, session_id=hurt[0].session_id)
+        return page
 
     async def update(self, session: Session, paths: Sequence[str]) -> Session:
         """Changes the header of session.id: see UpdateSession in the contract.

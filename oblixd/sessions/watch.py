@@ -8,6 +8,7 @@ slow, or frozen, costs nothing and holds up nobody.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Iterator, Sequence
 
 from google.protobuf.struct_pb2 import Struct
@@ -22,6 +23,8 @@ from oblixd.sessions.storage.keys import SessionKey
 from oblixd.sessions.storage.schema import number_key
 from oblixd.sessions.validation import invalid
 from oblixd.store import Transaction
+
+logger = logging.getLogger(__name__)
 
 PAGE = 100
 """How many sessions, or changes, are read in one go."""
@@ -113,7 +116,11 @@ async def _headers(db: SessionDb, filter_: Struct) -> Events:
     token = ""
     while True:
         revision = db.changes.newest()
-        sessions, token = session_page(db, PAGE, token, Query(filter_), 0)
+        damaged: list[sessions_pb2.DamagedSession] = []
+        sessions, token = session_page(db, PAGE, token, Query(filter_), 0, damaged=damaged)
+        for one in damaged:
+            # Who reads or lists it is told; the other sessions are to be watched none the less.
+            logger.warning("a session can't be watched: %s", one.detail)
         for session in sessions:
             yield sessions_pb2.WatchSessionsResponse(
                 session=sessions_pb2.WatchedSession(session=session, revision=revision)

@@ -124,6 +124,20 @@ class Table:
         self, txn: Transaction, prefix: bytes, before: bytes = b""
     ) -> Iterator[tuple[bytes, bytes]]:
         """Keys and payloads under a prefix, last first, from before `before` (exclusive)."""
+        for key, value in self._back(txn, prefix, before):
+            yield key, self._open(key, value)
+
+    def descending_past_damage(
+        self, txn: Transaction, prefix: bytes, before: bytes = b""
+    ) -> Iterator[tuple[bytes, bytes | None]]:
+        """As `descending`; a damaged record has None for its payload, and the scan goes on."""
+        for key, value in self._back(txn, prefix, before):
+            try:
+                yield key, self._open(key, value)
+            except DataLossError:
+                yield key, None
+
+    def _back(self, txn: Transaction, prefix: bytes, before: bytes) -> Iterator[tuple[bytes, bytes]]:
         with txn.cursor(self._database) as cursor:
             beyond = before or _after(prefix)
             more = cursor.prev() if beyond and cursor.set_range(beyond) else cursor.last()
@@ -131,7 +145,7 @@ class Table:
                 key, value = cursor.item()
                 if not key.startswith(prefix):
                     return
-                yield key, self._open(key, value)
+                yield key, value
                 more = cursor.prev()
 
     def delete_all(self, txn: Transaction, prefix: bytes, limit: int | None = None) -> int:

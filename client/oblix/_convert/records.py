@@ -124,6 +124,13 @@ def summary_of(session: sessions_pb2.Session) -> dict[str, Any]:
     return summary | {name: mark for name, mark in marks.items() if mark}
 
 
+def damaged_summary(session: sessions_pb2.DamagedSession) -> dict[str, Any]:
+    """A damaged session, as `list_sessions` shows it."""
+    shown = dict.fromkeys(("title", "created_at", "updated_at"), "")
+    rest = {"message_count": 0, "metadata": {}, "damaged": session.detail}
+    return {"id": session.session_id} | shown | rest
+
+
 def header_of(session: sessions_pb2.Session) -> dict[str, Any]:
     """All that a session has but its messages."""
     header = summary_of(session) | {"context": from_struct(session.context), "etag": session.etag}

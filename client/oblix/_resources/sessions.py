@@ -13,7 +13,14 @@ from os import PathLike
 from typing import Any, Literal
 
 from oblix._convert import file_io, records
-from oblix._convert.records import ACTION_NAMES, action_of, document_of, header_of, summary_of
+from oblix._convert.records import (
+    ACTION_NAMES,
+    action_of,
+    damaged_summary,
+    document_of,
+    header_of,
+    summary_of,
+)
 from oblix._convert.validation import describe, invalid, text
 from oblix._convert.values import from_struct, to_struct
 from oblix._resources.core import Core
@@ -133,7 +140,8 @@ class SessionCalls(Core):
 
         Each dict has `id`, `title`, `created_at`, `updated_at`, `message_count`
         and `metadata`, and where it applies `archived`, `running_request_id`,
-        `parent_id`, `deleted_at` and `purged_at`. Raises InvalidArgumentError.
+        `parent_id`, `deleted_at` and `purged_at`. A session whose records are damaged on
+        disk has `id` and `damaged`: what is wrong, and what to do. Raises InvalidArgumentError.
         """
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
             raise invalid("limit", "a whole number of 0 or more", describe(limit))
@@ -146,7 +154,7 @@ class SessionCalls(Core):
             request.updated_from.CopyFrom(records.from_moment(updated_from, "updated_from"))
         if updated_before is not None:
             request.updated_before.CopyFrom(records.from_moment(updated_before, "updated_before"))
-        return [summary_of(session) for session in self._headers(limit, request)]
+        return list(self._summaries(limit, request))
 
     def load_session(self, session_id: str) -> dict[str, Any] | None:
         """Read a whole session, or None where there is none of that id.
@@ -270,13 +278,12 @@ class SessionCalls(Core):
         except NotFoundError:
             return None
 
-    def _headers(
-        self, limit: int, request: sessions_pb2.ListSessionsRequest
-    ) -> Iterator[sessions_pb2.Session]:
+    def _summaries(self, limit: int, request: sessions_pb2.ListSessionsRequest) -> Iterator[dict[str, Any]]:
         while limit > 0:
             request.page_size = min(limit, LARGEST_PAGE)
             page = self._transport.call(lambda link: link.sessions.ListSessions, request, repeatable=True)
-            yield from page.sessions[:limit]
+            yield from (summary_of(session) for session in page.sessions[:limit])
+            yield from (damaged_summary(one) for one in page.damaged_sessions)
             limit -= len(page.sessions)
             request.page_token = page.next_page_token
             if not page.next_page_token:

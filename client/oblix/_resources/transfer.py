@@ -182,6 +182,8 @@ class TransferCalls(SessionCalls):
         while True:
             page = self._transport.call(lambda link: link.sessions.ListSessions, request, repeatable=True)
             yield from (session.id for session in page.sessions)
+            # What is damaged is not passed over: reading it says so.
+            yield from (one.session_id for one in page.damaged_sessions if one.session_id)
             request.page_token = page.next_page_token
             if not page.next_page_token:
                 return

@@ -392,21 +392,57 @@ class ListSessionsResponse(message.Message):
 
     SESSIONS_FIELD_NUMBER: builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    DAMAGED_SESSIONS_FIELD_NUMBER: builtins.int
     next_page_token: builtins.str
     """Where the next page starts. Empty: there is none."""
     @builtins.property
     def sessions(self) -> containers.RepeatedCompositeFieldContainer[Session]:
         """The headers, newest update_time first."""
 
+    @builtins.property
+    def damaged_sessions(self) -> containers.RepeatedCompositeFieldContainer[DamagedSession]:
+        """Sessions that belong on this page and can't be shown, because their records
+        are damaged on disk. Every other session is listed as usual.
+        """
+
     def __init__(
         self,
         *,
         sessions: abc.Iterable[Session] | None = ...,
         next_page_token: builtins.str = ...,
+        damaged_sessions: abc.Iterable[DamagedSession] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["next_page_token", b"next_page_token", "sessions", b"sessions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["damaged_sessions", b"damaged_sessions", "next_page_token", b"next_page_token", "sessions", b"sessions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class DamagedSession(message.Message):
+    """A session whose records are damaged on disk."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    DETAIL_FIELD_NUMBER: builtins.int
+    session_id: builtins.str
+    """Its id. Empty: the damage is where the id stands."""
+    reason: builtins.str
+    """RECORD_DAMAGED."""
+    detail: builtins.str
+    """What is damaged, and what to do, for a person."""
+    def __init__(
+        self,
+        *,
+        session_id: builtins.str = ...,
+        reason: builtins.str = ...,
+        detail: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["detail", b"detail", "reason", b"reason", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -22,6 +22,7 @@ from operator import itemgetter
 
 from google.protobuf.struct_pb2 import Struct, Value
 
+from oblixd.errors import DataLossError
 from oblixd.sessions.storage.keys import SessionKey
 from oblixd.sessions.storage.schema import Tables, number_key, place_key
 from oblixd.store import Transaction
@@ -92,6 +93,9 @@ class Range:
     """The place behind the greatest (exclusive). Empty: no bound."""
 
 
+DAMAGED = 0
+"""Stands for the number of a session whose entry in the index is damaged. No session has it."""
+
 Candidate = tuple[bytes, int | None]
 """A place in the order, and the number of the session there; None where it lacks one of the labels."""
 
@@ -156,15 +160,22 @@ class SessionIndex:
             rarest = min(wanted.labels, key=lambda label: self.label_count(txn, partition, label))
             table, prefix = self._tables.labels, partition + rarest
             others = tuple(label for label in wanted.labels if label != rarest)
-        scan = table.descending(txn, prefix, prefix + end if end else b"")
+        scan = table.descending_past_damage(txn, prefix, prefix + end if end else b"")
         found = ((key[len(prefix) :], value) for key, value in scan)
         within = takewhile(lambda item: item[0] >= wanted.first, found)
         return (self._checked(txn, partition, place, value, others) for place, value in within)
 
     def _checked(
-        self, txn: Transaction, partition: bytes, place: bytes, value: bytes, labels: Sequence[bytes]
+        self, txn: Transaction, partition: bytes, place: bytes, value: bytes | None, labels: Sequence[bytes]
     ) -> Candidate:
-        there = all(self._tables.labels.get(txn, partition + label + place) is not None for label in labels)
+        if value is None:
+            return place, DAMAGED
+        try:
+            there = all(
+                self._tables.labels.get(txn, partition + label + place) is not None for label in labels
+            )
+        except DataLossError:
+            return place, DAMAGED
         return place, int.from_bytes(value, "big") if there else None
 
     def label_count(self, txn: Transaction, partition: bytes, label: bytes) -> int:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 from google.protobuf.struct_pb2 import Struct
-from oblix.v1.sessions_pb2 import Session
+from oblix.v1.sessions_pb2 import DamagedSession, Session
 from support.drivers.conversations import all_messages, say, sessions_in, struct, texts
 
 from oblixd.errors import DataLossError
 from oblixd.sessions import Sessions
+from oblixd.store import Table, Transaction
 from oblixd.store.inspection import DATA_FILE
 
 
@@ -98,3 +99,45 @@ async def test_one_damaged_turn_keeps_nobody_else_from_being_recovered(
     async with sessions_in(tmp_path) as sessions:
         assert sessions.get(ids[1]).running_request_id == ""
     assert "can't be ended" in caplog.text
+
+
+async def test_a_damaged_session_keeps_no_other_from_being_listed(tmp_path: Path) -> None:
+    async with sessions_in(tmp_path) as sessions:
+        hurt = (await sessions.create(Session(title="the header", metadata=struct(kind="a")))).id
+        well = [
+            (await sessions.create(Session(title="well", metadata=struct(kind="a")))).id for _ in range(3)
+        ]
+    _flip(tmp_path / DATA_FILE, b"the header")
+    async with sessions_in(tmp_path) as sessions:
+        for wanted in (struct(), struct(kind="a")):
+            damaged: list[DamagedSession] = []
+            found, _ = sessions.list(page_size=0, page_token="", filter=wanted, damaged=damaged)
+            assert {session.id for session in found} == set(well)
+            (told,) = damaged
+            assert (told.session_id, told.reason) == (hurt, "RECORD_DAMAGED")
+            assert "delete the session" in told.detail
+        changes = sessions.watch(struct(), None)
+        assert {(await anext(changes)).session.session.id for _ in well} == set(well)
+
+
+@pytest.mark.parametrize("harm", ["value", "key"])
+async def test_a_damaged_entry_of_the_index_keeps_no_other_from_being_listed(
+    tmp_path: Path, harm: str
+) -> None:
+    async with sessions_in(tmp_path) as sessions:
+        ids = [(await sessions.create(Session(title=f"{n}"))).id for n in range(4)]
+        recency, store = sessions.db.tables.recency, sessions.db.store
+        with store.read() as txn:
+            key = next(key for key in recency.keys(txn, b"") if ids[2].encode() in key)
+        name = key.replace(ids[2].encode(), ids[2][:-1].encode() + b"?") if harm == "key" else key
+        await store.write(lambda txn: recency.delete(txn, key) and _put_unsealed(recency, txn, name))
+        damaged: list[DamagedSession] = []
+        found, _ = sessions.list(page_size=0, page_token="", filter=Struct(), damaged=damaged)
+        listed = {session.id for session in found}
+        # What the key still says is enough; otherwise somebody is told that one is missing.
+        assert (listed == set(ids)) if harm == "value" else (listed == set(ids) - {ids[2]})
+        assert ["oblixd salvage" in told.detail for told in damaged] == ([] if harm == "value" else [True])
+
+
+def _put_unsealed(table: Table, txn: Transaction, key: bytes) -> None:
+    txn.put(key, b"\0\0\0\0not what was written", db=table._database)

@@ -82,10 +82,16 @@ def _list(arguments: argparse.Namespace) -> None:
     if arguments.json:
         tables.show_json(shown)
     else:
-        rows = [session | {"updated": tables.local_time(session["updated_at"])} for session in shown]
-        tables.show_rows(rows, COLUMNS)
+        tables.show_rows([session | {"updated": _updated(session)} for session in shown], COLUMNS)
+        for session in shown:
+            if "damaged" in session:
+                print(f"oblix: {session['damaged']}", file=sys.stderr)
     if len(found) > len(shown):
         print(f"oblix: {LIMIT} are shown, and there are more: --limit N shows N.", file=sys.stderr)
+
+
+def _updated(session: dict[str, Any]) -> str:
+    return "(damaged)" if "damaged" in session else tables.local_time(session["updated_at"])
 
 
 def _view(arguments: argparse.Namespace) -> None:
