@@ -92,6 +92,10 @@ class Pages:
         self.problems: list[str] = []
         self._separators: list[bytes] = []
         """What the branches above the next leaf say about its first key."""
+        self._before: Meta | None = None
+        """The transaction before the newest one."""
+        self._strays: dict[int, list[int]] | None = None
+        """Where pages are that stand in a wrong place, by their own number. None: not looked for yet."""
         self.is_newest = True
         """False: a meta page is damaged, so that newer transactions may have been made than is known."""
         self.reached = bytearray()
@@ -99,14 +103,28 @@ class Pages:
         self.meta = self._newest_meta()
 
     def tables(self) -> dict[str, Tree]:
-        """Every named table that can be found."""
-        found = {}
-        for node in self.nodes("the list of tables", self.meta.main):
-            if node.flags == SUB_DATABASE and node.size == _TREE.size:
-                found[node.key.decode(errors="replace")] = Tree(*_TREE.unpack(node.data))
-            else:
-                self._note(f"the list of tables has an entry {node.key!r} that is no table")
+        """Every named table that can be found.
+
+        One that the newest transaction's list does not have any more is taken from the one before.
+        """
+        found = dict(self._listed("the list of tables", self.meta.main))
+        if self._before is None:
+            return found
+        for name, tree in self._listed("the list of tables before", self._before.main, again=True):
+            if name not in found:
+                self.is_newest = False
+                self._note(f"{name}: it is not listed; what the newest transaction changed in it is missing")
+                found[name] = tree
         return found
+
+    def _listed(self, name: str, main: Tree, *, again: bool = False) -> Iterator[tuple[str, Tree]]:
+        # Both lists may share pages, and what is wrong with the older one is no damage.
+        reader = Pages(self._descriptor) if again else self
+        for node in reader.nodes(name, main):
+            if node.flags == SUB_DATABASE and node.size == _TREE.size:
+                yield node.key.decode(errors="replace"), Tree(*_TREE.unpack(node.data))
+            else:
+                reader._note(f"{name} has an entry {node.key!r} that is no table")
 
     def check(self, seconds: float = 0.0) -> bool:
         """Look at every page that the trees lead to. False when `seconds` (0: no limit) were not enough."""
@@ -236,9 +254,22 @@ class Pages:
             self._note(f"{name}: page {number} lies beyond the end of the file")
         elif _HEADER.unpack_from(page)[0] != number:
             self._note(f"{name}: page {number} is not the one that belongs there")
+            return self._stray(number)
         else:
             return page
         return None
+
+    def _stray(self, number: int) -> bytes | None:
+        """A page that was written to a wrong place: each holds the number of its right one."""
+        size = self.meta.page_size
+        if self._strays is None:
+            self._strays = {}
+            for at in range(META_PAGES, min(self.meta.last_page + 1, self.size // size)):
+                wanted, _, flags, _, _ = _HEADER.unpack(os.pread(self._descriptor, HEADER_BYTES, at * size))
+                if wanted != at and flags in (BRANCH, LEAF):
+                    self._strays.setdefault(wanted, []).append(at)
+        places = self._strays.get(number, [])
+        return os.pread(self._descriptor, size, places[0] * size) if len(places) == 1 else None
 
     def _reach(self, name: str, number: int) -> bool:
         """Note that a tree leads to a page. False when none may, or another one did already."""
@@ -287,6 +318,7 @@ class Pages:
         if len(sound) < META_PAGES or newest.transaction - min(meta.transaction for meta in sound) > 1:
             self.is_newest = False
             self._note("a meta page is damaged: the newest transactions may be missing")
+        self._before = next((meta for meta in sound if meta is not newest), None)
         self.reached = bytearray(newest.last_page + 1)
         return newest
 
