@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from oblix.v1 import executions_pb2, messages_pb2
 
-from oblixd.http.body import Body
+from oblixd.http.body import Body, invalid
 from oblixd.http.failures import Failure
 
 
@@ -111,6 +111,32 @@ def choose_tool(request: executions_pb2.ExecuteRequest, name: str) -> None:
     del request.tools[:]
     request.tools.extend(kept)
     request.tool_choice = executions_pb2.TOOL_CHOICE_REQUIRED
+
+
+_EFFORTS = {
+    "none": executions_pb2.REASONING_EFFORT_OFF,
+    "off": executions_pb2.REASONING_EFFORT_OFF,
+    "minimal": executions_pb2.REASONING_EFFORT_LOW,
+    "low": executions_pb2.REASONING_EFFORT_LOW,
+    "medium": executions_pb2.REASONING_EFFORT_MEDIUM,
+    "high": executions_pb2.REASONING_EFFORT_HIGH,
+    "xhigh": executions_pb2.REASONING_EFFORT_MAX,
+    "max": executions_pb2.REASONING_EFFORT_MAX,
+}
+"""How much the model is to think, in the words of all APIs."""
+
+
+def set_effort(options: executions_pb2.GenerationOptions, field: str, value: object) -> None:
+    """Set how much the model is to think. True and False turn it on and off. Raises InvalidArgumentError."""
+    if value is None:
+        return
+    if isinstance(value, bool):
+        on, off = executions_pb2.REASONING_EFFORT_ON, executions_pb2.REASONING_EFFORT_OFF
+        options.reasoning = on if value else off
+    elif isinstance(value, str) and value in _EFFORTS:
+        options.reasoning = _EFFORTS[value]
+    else:
+        raise invalid(field, "one of " + ", ".join(_EFFORTS), value)
 
 
 def set_stops(options: executions_pb2.GenerationOptions, stops: Iterable[Any]) -> None:

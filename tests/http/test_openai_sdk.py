@@ -206,3 +206,20 @@ def test_an_answer_that_reached_its_limit_is_incomplete(served: Served) -> None:
 
 def _result(call_id: str) -> dict[str, str]:
     return {"type": "function_call_output", "call_id": call_id, "output": "one customer"}
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "given"),
+    [
+        ("/v1/chat/completions", "reasoning_effort", "high"),
+        ("/v1/responses", "reasoning", {"effort": "high"}),
+        ("/api/chat", "think", "high"),
+    ],
+)
+def test_how_much_to_think_reaches_the_model(served: Served, path: str, field: str, given: object) -> None:
+    served.server.script("Thought.")
+    body = {"model": MODEL, "messages": ASK, "input": "hello", "stream": False, field: given}
+    assert served.http().post(path, json=body).status_code == 200
+    assert served.server.requests[-1].body["reasoning_effort"] == "high"
+    wrong = served.http().post(path, json={**body, field: {"effort": "huge"} if "resp" in path else "huge"})
+    assert wrong.status_code == 400

@@ -126,6 +126,7 @@ def _set_options(body: Body, options: executions_pb2.GenerationOptions) -> None:
         options.seed = seed
     stop = body.values.get("stop")
     prompts.set_stops(options, [stop] if isinstance(stop, str) else body.list("stop"))
+    prompts.set_effort(options, "reasoning_effort", body.values.get("reasoning_effort"))
     form = body.child("response_format")
     options.response_schema = openai.response_schema(form, form.child("json_schema").child("schema"))
 
@@ -244,4 +245,14 @@ class Reply:
 
 def _usage(completed: executions_pb2.ExecutionCompleted) -> dict[str, Any]:
     read, written = openai.token_counts(completed)
-    return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+    usage = completed.message.usage
+    result: dict[str, Any] = {
+        "prompt_tokens": read,
+        "completion_tokens": written,
+        "total_tokens": read + written,
+    }
+    if usage.HasField("cache_read_tokens"):
+        result["prompt_tokens_details"] = {"cached_tokens": usage.cache_read_tokens}
+    if usage.HasField("reasoning_tokens"):
+        result["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
+    return result

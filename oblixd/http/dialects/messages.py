@@ -167,6 +167,11 @@ def _set_options(body: Body, options: executions_pb2.GenerationOptions) -> None:
         if value is not None:
             setattr(options, name, value)
     prompts.set_stops(options, body.list("stop_sequences"))
+    thinking = body.child("thinking")
+    if thinking.text("type"):
+        prompts.set_effort(options, "thinking.type", thinking.text("type") != "disabled")
+    effort = body.child("output_config").values.get("effort")
+    prompts.set_effort(options, "output_config.effort", effort)
     form = body.child("output_format") if body.has("output_format") else body.child("output_config")
     form = form.child("format") if form.has("format") else form
     options.response_schema = schema_text(form.child("schema").values)
@@ -309,11 +314,13 @@ def _stop_reason(completed: executions_pb2.ExecutionCompleted) -> str:
 
 def _usage(completed: executions_pb2.ExecutionCompleted) -> dict[str, int]:
     usage = completed.message.usage
+    read = usage.input_tokens or completed.context.sent_tokens
     return {
-        "input_tokens": usage.input_tokens or completed.context.sent_tokens,
+        # In this API what went through the cache is counted beside it, not in it.
+        "input_tokens": max(0, read - usage.cache_read_tokens - usage.cache_write_tokens),
         "output_tokens": usage.output_tokens,
-        "cache_creation_input_tokens": 0,
-        "cache_read_input_tokens": 0,
+        "cache_creation_input_tokens": usage.cache_write_tokens,
+        "cache_read_input_tokens": usage.cache_read_tokens,
     }
 
 

@@ -90,6 +90,7 @@ def _prompt(body: Body) -> Prompt:
         options.seed = seed
     stop = given.values.get("stop")
     prompts.set_stops(options, [stop] if isinstance(stop, str) else given.list("stop"))
+    prompts.set_effort(options, "think", body.values.get("think"))
     form = body.values.get("format")
     if isinstance(form, dict):
         options.response_schema = compact(form)

@@ -50,6 +50,8 @@ class Responses:
         most = body.integer("max_output_tokens")
         if most is not None:
             request.options.max_tokens = most
+        effort = body.child("reasoning").values.get("effort")
+        prompts.set_effort(request.options, "reasoning.effort", effort)
         form = body.child("text").child("format")
         request.options.response_schema = openai.response_schema(form, form.child("schema"))
         _set_tools(body, result)

@@ -278,10 +278,14 @@ def _with_status(item: dict[str, Any], status: str) -> dict[str, Any]:
 
 def _usage(completed: executions_pb2.ExecutionCompleted) -> dict[str, Any]:
     read, written = openai.token_counts(completed)
+    usage = completed.message.usage
     return {
         "input_tokens": read,
-        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "input_tokens_details": {
+            "cached_tokens": usage.cache_read_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+        },
         "output_tokens": written,
-        "output_tokens_details": {"reasoning_tokens": 0},
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
         "total_tokens": read + written,
     }
