@@ -46,7 +46,11 @@ def _run(arguments: argparse.Namespace) -> int:
     paths = Paths.find(os.environ)
     if arguments.command is None:
         return _serve(paths)
-    from oblixd.admin import maintenance  # noqa: PLC0415 - a start of the daemon does not pay for it
+    if arguments.command == "config":
+        from oblixd.admin import configuration  # noqa: PLC0415 - a start of the daemon does not pay for it
+
+        return configuration.run(arguments, os.environ)
+    from oblixd.admin import maintenance  # noqa: PLC0415 - as said above
 
     if arguments.command == "restore":
         return maintenance.restore(paths, Path(arguments.file), force=arguments.force)
@@ -72,7 +76,7 @@ def _serve(paths: Paths) -> int:
         logging_setup.set_up(config.daemon.log_level, paths.log)
         for notice in loaded.notices:
             logging.getLogger(__name__).warning("%s", notice)
-        asyncio.run(Daemon(config, paths, ignored).run())
+        asyncio.run(Daemon(loaded, paths, ignored).run())
     return 0
 
 
@@ -90,10 +94,19 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("check", help="read all conversations, and say what is damaged")
     commands.add_parser("salvage", help="make a new store of all that is whole in a damaged one")
     commands.add_parser("compact", help="write the store's file anew, without its free pages")
+    _add_config(commands.add_parser("config", help="show, check and change the configuration file"))
     restore = commands.add_parser("restore", help="put a backup in the place of the conversations")
     restore.add_argument("file", metavar="FILE", help="what `oblix backup` wrote")
     restore.add_argument("--force", action="store_true", help="also one that holds damaged records")
     return parser
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    if sys.argv[1:2] == ["config"]:
+        # Its arguments bring the schema, which no other command pays for.
+        from oblixd.admin import configuration  # noqa: PLC0415 - as said above
+
+        configuration.configure(parser)
 
 
 def _refuse(why: str, code: int) -> int:

@@ -89,7 +89,9 @@ def certificates(options: dict[str, Any]) -> dict[str, Any]:
 
 def network_hint(environ: Mapping[str, str] = os.environ) -> str:
     """Say that this program's environment names a proxy or certificates which the daemon does not use."""
-    found = [name for name in NETWORK if environ.get(name)]
+    # A variable that names the system's own certificates changes nothing.
+    system = ("/etc/ssl/", "/etc/pki/", "/usr/lib/ssl/")
+    found = [name for name in NETWORK if environ.get(name) and not environ[name].startswith(system)]
     if not found:
         return ""
     names = " and ".join(found[:2])

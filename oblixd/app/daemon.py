@@ -7,8 +7,9 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 from oblix.v1 import daemon_pb2
 
@@ -16,23 +17,26 @@ from oblixd import __version__, background
 from oblixd.app import lifecycle, systemd, wiring
 from oblixd.app.lifecycle import Clients
 from oblixd.app.paths import Paths
+from oblixd.app.reload import Parts, Reloader
 from oblixd.client_memory import MIB, ClientMemory
+from oblixd.config.loader import Loaded
 from oblixd.config.schema import Config
-from oblixd.errors import DataLossError, FailedPreconditionError
+from oblixd.errors import DataLossError, FailedPreconditionError, OblixdError
 from oblixd.execution import Executions
 from oblixd.http import HttpListener, ModelNames, TokenStore
 from oblixd.models.base import Location
 from oblixd.models.embedded.connection import EmbeddedModels
 from oblixd.models.http import client
-from oblixd.models.http.outbound import Trust, Way
+from oblixd.models.http.outbound import NetworkConfig, Trust, Way, has_system_store
 from oblixd.models.http.request_trace import OnExchange, RequestObservation
-from oblixd.models.providers.catalog import providers
+from oblixd.models.providers.catalog import Factory, providers
 from oblixd.models.pulls import Pulls
 from oblixd.models.registry import Registry
 from oblixd.monitor import Monitor
 from oblixd.monitor.network import Network, Seen, Target
 from oblixd.monitor.servers import works
 from oblixd.router.policies import Policies
+from oblixd.rpc.config import ConfigCalls
 from oblixd.rpc.daemon import DaemonInfo, DaemonServicer
 from oblixd.rpc.endpoint import EndpointServicer
 from oblixd.rpc.executions import ExecutionServicer
@@ -58,14 +62,16 @@ class Daemon:
     The caller holds the lock.
     """
 
-    def __init__(self, config: Config, paths: Paths, ignored: Sequence[str] = ()) -> None:
+    def __init__(self, loaded: Loaded, paths: Paths, ignored: Sequence[str] = ()) -> None:
         """`ignored`: variables of the environment about proxies and certificates, which decide nothing."""
-        self._config = config
+        self._loaded = loaded
+        self._config = loaded.config
         self._paths = paths
-        self._network = wiring.network(config, ignored)
+        self._ignored = ignored
+        self._network = wiring.network(loaded.config, ignored)
         self._ending = asyncio.Event()
         self._hurry = asyncio.Event()
-        self._grace_s = config.daemon.grace_s
+        self._grace_s = loaded.config.daemon.grace_s
         self._started_s = time.time()
 
     async def run(self) -> None:
@@ -102,14 +108,34 @@ class Daemon:
         monitor.network.on_back = executions.cooldowns.way_is_back
         callers = Clients(registry.touch)
         server, pulls = Server(callers.called, memory), Pulls(config.ollama.endpoint, lambda: self._network)
+        endpoints = wiring.endpoints(config)
+        reloader = Reloader(
+            self._paths,
+            os.environ,
+            self._loaded,
+            Parts(
+                registry=registry,
+                monitor=monitor,
+                usage=usage,
+                policies=policies,
+                slots=executions.slots,
+                pulls=pulls,
+                endpoints=endpoints,
+                embedded_names=embedded.names,
+                factories=lambda fresh: self._factories(embedded, monitor, fresh),
+                set_network=self._set_network,
+                set_grace=self._set_grace,
+            ),
+        )
+        self._reload_on_hangup(reloader)
         server.add(
             executions=ExecutionServicer(executions),
             sessions=SessionServicer(sessions, search, policies.check_name),
-            models=ModelServicer(
-                registry, executions.cooldowns, pulls, executions.live, wiring.endpoints(config)
-            ),
+            models=ModelServicer(registry, executions.cooldowns, pulls, executions.live, endpoints),
             monitor=MonitorServicer(monitor, executions.router.recent, policies),
-            daemon=DaemonServicer(self._about(sessions, executions, callers), self.end, usage),
+            daemon=DaemonServicer(
+                self._about(sessions, executions, callers), self.end, usage, ConfigCalls(reloader)
+            ),
             endpoint=await self._endpoint(registry, executions, sessions, policies, cleanup),
         )
         await self._open_doors(server, cleanup)
@@ -166,19 +192,43 @@ class Daemon:
             local_origins=lambda: registry.origins(Location.LOCAL),
             data=self._paths.data,
         )
-        made_by = providers(
-            embedded,
-            wiring.ollama(config),
-            _shown_to(monitor.network),
-            lambda: self._network,
-            works=works,
-        )
+        made_by = self._factories(embedded, monitor, config)
         registry = Registry(made_by, wiring.models(config, embedded.names, os.environ))
         cleanup.push_async_callback(registry.close)
         monitor.network.on_left = registry.break_off
         await monitor.start()
         cleanup.push_async_callback(monitor.close)
         return registry, monitor
+
+    def _factories(self, embedded: EmbeddedModels, monitor: Monitor, config: Config) -> Mapping[str, Factory]:
+        """What makes connections, as a configuration has it."""
+        return providers(
+            embedded,
+            wiring.ollama(config),
+            _shown_to(monitor.network),
+            lambda: self._network,
+            works=works,
+        )
+
+    def _reload_on_hangup(self, reloader: Reloader) -> None:
+        """SIGHUP reads the configuration again. What is wrong with it is logged, and changes nothing."""
+
+        def reload() -> None:
+            systemd.reloading()
+            try:
+                reloader.reload()
+            except OblixdError as error:
+                # A person's mistake, and no defect: its sentence says all.
+                logger.warning("the configuration was not read again: %s", error.message)
+            systemd.ready(f"serving on {self._paths.socket}")
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
+
+    def _set_network(self, network: NetworkConfig) -> None:
+        self._network = replace(network, ignored=tuple(self._ignored))
+
+    def _set_grace(self, seconds: float) -> None:
+        self._grace_s = seconds
 
     async def _open_store(self, cleanup: AsyncExitStack) -> Store:
         try:
@@ -294,7 +344,7 @@ class Daemon:
 
 def _target(origin: str, way: Way) -> Target:
     """What is looked at to tell whether a server can be reached."""
-    trust = None if way.trust == Trust() else way.trust.context
+    trust = None if way.trust == Trust() and has_system_store() else way.trust.context
     return Target.of(origin, way.proxy.url if way.proxy else "", trust)
 
 

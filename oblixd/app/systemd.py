@@ -6,6 +6,7 @@ import functools
 import logging
 import os
 import socket
+import time
 
 logger = logging.getLogger(__name__)
 
@@ -13,6 +14,12 @@ logger = logging.getLogger(__name__)
 def ready(status: str) -> None:
     """It serves. `status` is one line for a person."""
     _send(f"READY=1\nSTATUS={' '.join(status.split())}")
+
+
+def reloading() -> None:
+    """It reads its configuration again; `ready` follows."""
+    now_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+    _send(f"RELOADING=1\nMONOTONIC_USEC={now_us}")
 
 
 def stopping() -> None:

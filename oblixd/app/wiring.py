@@ -88,7 +88,7 @@ def embedded(config: Config, paths: Paths) -> EmbeddedSettings:
     return EmbeddedSettings(
         runtime_dir=paths.runtime_dir,
         state_dir=paths.data,
-        files=_files(config),
+        files=embedded_files(config),
         max_memory_bytes=round(given.max_memory_gib * GIB),
         context=given.context,
         slots=given.parallel,
@@ -143,7 +143,8 @@ def models(config: Config, own: Sequence[str], environ: Mapping[str, str]) -> li
     return [*tables, *(spec for spec in rest if spec.id not in named)]
 
 
-def _files(config: Config) -> dict[str, Path | None]:
+def embedded_files(config: Config) -> dict[str, Path | None]:
+    """The files of embedded models by their names. None: the packaged one."""
     tables = {one.name: one.file for one in config.models if one.provider == "embedded"}
     return files.configured_files(config.embedded.models, tables)
 

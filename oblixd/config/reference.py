@@ -1,9 +1,14 @@
-"""Writes the page of the settings: `python -m oblixd.config.reference > docs/configuration.md`."""
+"""Writes what tells of the settings: the page of the docs, and the template of `oblix config init`.
+
+python -m oblixd.config.reference > docs/configuration.md
+"""
 
 from __future__ import annotations
 
 import ast
+import json
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -30,6 +35,13 @@ _INTRODUCTION = """\
 `$OBLIX_HOME/config.toml`). The file need not exist, and neither does any setting in it. A variable in the
 daemon's environment wins over the file. What is unknown or out of range keeps the daemon from starting, with
 a line that names the file, the line and the setting.
+
+`oblix config` shows what counts and where it comes from.
+`oblix config set KEY VALUE` changes the file and keeps its comments.
+`oblix config edit`, `validate` and `init` (a template) do the rest.
+`oblix reload`, or SIGHUP, has the running daemon read the file again.
+What can change while it runs does: models, endpoints, prices, caps, policies, rules, the network and more.
+The rest is named, and counts after `oblix restart`.
 
 This page is generated: `python -m oblixd.config.reference > docs/configuration.md`."""
 _TABLES_INTRODUCTION = """\
@@ -129,6 +141,50 @@ def _cell(text: str) -> str:
 
 _SECTION_HEAD = ("| Setting | Takes | Default | Meaning | Environment |", "|---|---|---|---|---|")
 _TABLE_HEAD = ("| Setting | Takes | | Meaning |", "|---|---|---|---|")
+
+
+WIDTH = 100
+_TEMPLATE = """\
+# The configuration of Oblix. Remove the # before a setting to change it.
+# `oblix config validate` checks this file, and `oblix reload` has the running daemon read it.
+
+# Models that serve where a program hooked none, in the order in which they are tried:
+#
+# [[models]]
+# name = "qwen3:8b"
+# provider = "ollama"
+#
+# [[models]]
+# name = "gpt-4o-mini"
+# provider = "openai"
+# key_file = "/home/you/.config/oblix/openai.key"
+# price = { input = 0.15, output = 0.60 }
+"""
+
+
+def template() -> str:
+    """Give the whole file."""
+    return "\n".join([_TEMPLATE, *_template_sections()])
+
+
+def _template_sections() -> Iterator[str]:
+    meanings = meanings_in(Path(schema.__file__))
+    for section in SECTIONS:
+        yield from _commented(meanings[section])
+        yield f"[{section}]"
+        for setting in SETTINGS:
+            if setting.section == section:
+                yield from _template_setting(setting, meanings[setting.key])
+        yield ""
+
+
+def _template_setting(setting: Setting, meaning: str) -> Iterator[str]:
+    yield from _commented(f"{meaning} It takes {setting.expected}.")
+    yield f"# {setting.name} = {json.dumps(msgspec.to_builtins(setting.default))}"
+
+
+def _commented(text: str) -> Iterator[str]:
+    return (f"# {line}" for line in textwrap.wrap(" ".join(text.split()), WIDTH - 2))
 
 
 if __name__ == "__main__":

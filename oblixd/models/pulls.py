@@ -50,12 +50,12 @@ class Pulls:
     def __init__(self, endpoint: str, network: NetworkNow = NetworkConfig) -> None:
         """`endpoint`: where a model is pulled that nobody hooked."""
         self._network = network
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         self._running: dict[tuple[str, str, str], _Pull] = {}
 
     def spec(self, name: str) -> HookSpec:
         """Describe a model that nobody hooked. Raises InvalidArgumentError."""
-        return hook_spec.spec_of("ollama", name, endpoint=self._endpoint)
+        return hook_spec.spec_of("ollama", name, endpoint=self.endpoint)
 
     async def pull(self, spec: HookSpec) -> AsyncGenerator[Progress, None]:
         """Tell how far a pull is until the model is there, starting it where nobody has.

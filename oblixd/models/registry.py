@@ -168,6 +168,30 @@ class Registry:
         for hook in self._configured:
             hook.connection.keep_warm()
 
+    def configure(
+        self,
+        providers: Mapping[str, Factory],
+        configured: Sequence[HookSpec],
+        *,
+        keep: Callable[[HookSpec], bool],
+    ) -> None:
+        """Serve these models where none is hooked, from now on; what programs hooked goes on as it is.
+
+        Connections of models that stay the same are kept where `keep` says so. The others close once
+        their last stream has ended.
+        """
+        self._providers = providers
+        former = {hook.spec: hook for hook in self._configured if keep(hook.spec)}
+        gone = [hook for hook in self._configured if hook.spec not in set(configured) & former.keys()]
+        self._configured = [
+            former.get(spec) or Hook("", spec, providers[spec.provider](spec)) for spec in configured
+        ]
+        held = {id(hook.connection) for hook in self._hooks.values()}
+        for hook in gone:
+            if id(hook.connection) not in held:
+                self._leaving.retire(hook.connection)
+        self.keep_warm()
+
     def unhook(self, client: str, handle: str) -> None:
         """Let go of one handle of the client's, or of all ("").
 

@@ -46,6 +46,10 @@ class Policies:
         self._rules = [(_label(rule), self._policy_named(rule.policy, "routing.rules")) for rule in rules]
         self._default = replace(self._policy_named(default, "routing.policy"), source="default")
 
+    def replace(self, other: Policies) -> None:
+        """Be as another one from now on: the configuration was read again."""
+        self._known, self._rules, self._default = other._known, other._rules, other._default
+
     @property
     def names(self) -> list[str]:
         """The policies that there are."""

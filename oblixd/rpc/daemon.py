@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from oblix.v1 import daemon_pb2, daemon_pb2_grpc
 
 from oblixd.rpc import usage
+from oblixd.rpc.config import ConfigCalls
 from oblixd.rpc.edge import Context
 from oblixd.sessions import MAX_JSON_BYTES, MAX_MESSAGE_BYTES, MAX_TITLE_CHARACTERS
 from oblixd.usage import Usage
 
 CAPABILITIES = (
+    "config",
     "endpoint",
     "executions",
     "executions.attach",
@@ -61,10 +63,17 @@ class DaemonInfo:
 class DaemonServicer(daemon_pb2_grpc.DaemonServiceServicer):
     """Tells what runs here and what was used, and ends it."""
 
-    def __init__(self, about: DaemonInfo, shut_down: Callable[[float | None], None], books: Usage) -> None:
+    def __init__(
+        self,
+        about: DaemonInfo,
+        shut_down: Callable[[float | None], None],
+        books: Usage,
+        config: ConfigCalls,
+    ) -> None:
         self._about = about
         self._shut_down = shut_down
         self._books = books
+        self._config = config
 
     async def GetInfo(
         self, request: daemon_pb2.GetInfoRequest, context: Context
@@ -94,6 +103,16 @@ class DaemonServicer(daemon_pb2_grpc.DaemonServiceServicer):
         grace = request.grace.ToMicroseconds() / 1e6 if request.HasField("grace") else None
         self._shut_down(grace)
         return daemon_pb2.ShutdownResponse()
+
+    async def GetConfig(
+        self, request: daemon_pb2.GetConfigRequest, context: Context
+    ) -> daemon_pb2.GetConfigResponse:
+        return self._config.read(self._about.paths.config)
+
+    async def ReloadConfig(
+        self, request: daemon_pb2.ReloadConfigRequest, context: Context
+    ) -> daemon_pb2.ReloadConfigResponse:
+        return self._config.reload()
 
     async def GetUsage(
         self, request: daemon_pb2.GetUsageRequest, context: Context

@@ -12,6 +12,7 @@ from oblix.v1 import monitor_pb2, monitor_pb2_grpc, routing_pb2
 from oblixd.errors import InvalidArgumentError
 from oblixd.monitor import Monitor
 from oblixd.router import Assessment, Policies, StateTracker, assessments
+from oblixd.routing import Policy
 from oblixd.rpc.edge import Context
 from oblixd.rpc.snapshots import policy_to_wire, readings_to_wire, to_wire
 
@@ -40,7 +41,12 @@ class MonitorServicer(monitor_pb2_grpc.MonitorServiceServicer):
         self._monitor = monitor
         self._prompts = prompts
         self._assessor = StateTracker(monitor)
-        self._policy = (policies or Policies()).chosen(routing_pb2.RoutingPolicy(), None)
+        self._policies = policies or Policies()
+
+    @property
+    def _policy(self) -> Policy:
+        """The default one, as the configuration has it now."""
+        return self._policies.chosen(routing_pb2.RoutingPolicy(), None)
 
     async def GetSnapshot(
         self, request: monitor_pb2.GetSnapshotRequest, context: Context

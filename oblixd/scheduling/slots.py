@@ -195,6 +195,10 @@ class _Model:
 class ModelSlots:
     """The slots of all models, by the key of a hook. Belongs to one event loop."""
 
+    def limit_queue(self, length: int) -> None:
+        """Let so many prompts wait from now on. Those that wait already stay."""
+        self._queue_length = length
+
     def __init__(self, queue_length: int = QUEUE_LENGTH) -> None:
         self._queue_length = queue_length
         self._models: dict[str, _Model] = {}

@@ -79,6 +79,11 @@ class Usage:
         self._clock = clock
         self._read_spent()
 
+    def configure(self, prices: Prices, caps: Caps) -> None:
+        """Count by other prices and caps from now on. What was spent stays spent."""
+        self._prices = prices
+        self._budgets.caps = caps
+
     @property
     def currency(self) -> str:
         """The currency of all costs."""

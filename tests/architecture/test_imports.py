@@ -12,7 +12,7 @@ import pytest
 from support.repository import files
 
 ARROWS = {
-    "rpc": {"execution", "http", "router", "routing", "models", "monitor", "sessions", "usage"},
+    "rpc": {"config", "execution", "http", "router", "routing", "models", "monitor", "sessions", "usage"},
     "http": {"execution", "router", "models", "sessions"},
     "execution": {"router", "scheduling", "routing", "models", "sessions", "usage"},
     "router": {"scheduling", "routing", "models", "monitor", "sessions", "usage"},
@@ -24,7 +24,7 @@ ARROWS = {
     "monitor": set(),
     "store": set(),
     "config": {"models", "routing", "usage"},
-    "admin": {"app", "sessions", "store", "usage"},
+    "admin": {"app", "config", "sessions", "store", "usage"},
 }
 """What each package may import. `app` wires all of them and is imported by `admin` and `__main__` only."""
 SHARED = {"background", "client_memory", "errors", "fields", "__version__"}

@@ -26,7 +26,9 @@ OF_THEIR_OWN = {
     "SearchMessages": "sessions.search",
     "UndeleteSession": "sessions.undelete",
     "WatchSessions": "sessions.watch",
+    "GetConfig": "config",
     "GetUsage": "usage",
+    "ReloadConfig": "config",
 }
 PLAIN = {
     "endpoint": {

@@ -33,6 +33,8 @@ COMMANDS = {
     "status": "show the daemon, its models and this machine",
     "top": "watch the machine, the models and the running executions",
     "plot": "draw a picture of the last minutes: load, network, where prompts went",
+    "config": "show the daemon's settings, and change them",
+    "reload": "have the daemon read its configuration again",
     "stop": "let the daemon finish what it does, and end it",
     "restart": "end the daemon, and start the version that is installed",
 }

@@ -9,6 +9,7 @@ from oblix._launcher.process import holder_at, remedy, version_at
 from oblix._transport.channel import Transport
 from oblix.cli.errors import CommandError
 from oblix.errors import OblixError
+from oblix.v1 import daemon_pb2
 
 
 class _Running(UserSocket):
@@ -47,3 +48,17 @@ def note_other_version(version: str) -> None:
 def any_daemon() -> Transport:
     """A way to the daemon that starts one where none runs."""
     return Transport(UserSocket())
+
+
+def reload() -> None:
+    """Have the daemon read its configuration, and print what became of it."""
+    transport = running()
+    done = transport.call(lambda link: link.daemon.ReloadConfig, daemon_pb2.ReloadConfigRequest())
+    for notice in done.notices:
+        print(f"Old form: {notice}")
+    if done.applied:
+        print(f"The daemon took over {', '.join(done.applied)}.")
+    if done.needs_restart:
+        print(f"After `oblix restart` counts {', '.join(done.needs_restart)}.")
+    if not (done.applied or done.needs_restart):
+        print("Nothing has changed for the daemon that runs.")

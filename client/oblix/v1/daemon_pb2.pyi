@@ -21,6 +21,33 @@ else:
 
 DESCRIPTOR: descriptor.FileDescriptor
 
+class _ConfigSource:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ConfigSourceEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ConfigSource.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    CONFIG_SOURCE_UNSPECIFIED: _ConfigSource.ValueType  # 0
+    """Not set."""
+    CONFIG_SOURCE_DEFAULT: _ConfigSource.ValueType  # 1
+    """Nobody said: the default."""
+    CONFIG_SOURCE_FILE: _ConfigSource.ValueType  # 2
+    """The configuration file."""
+    CONFIG_SOURCE_ENVIRONMENT: _ConfigSource.ValueType  # 3
+    """A variable of the environment that the daemon was started with."""
+
+class ConfigSource(_ConfigSource, metaclass=_ConfigSourceEnumTypeWrapper):
+    """Where the value of a setting comes from."""
+
+CONFIG_SOURCE_UNSPECIFIED: ConfigSource.ValueType  # 0
+"""Not set."""
+CONFIG_SOURCE_DEFAULT: ConfigSource.ValueType  # 1
+"""Nobody said: the default."""
+CONFIG_SOURCE_FILE: ConfigSource.ValueType  # 2
+"""The configuration file."""
+CONFIG_SOURCE_ENVIRONMENT: ConfigSource.ValueType  # 3
+"""A variable of the environment that the daemon was started with."""
+
 class _UsageGroup:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -227,6 +254,150 @@ class ShutdownResponse(message.Message):
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ConfigSetting(message.Message):
+    """One setting."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: builtins.int
+    VALUE_JSON_FIELD_NUMBER: builtins.int
+    DEFAULT_JSON_FIELD_NUMBER: builtins.int
+    SOURCE_FIELD_NUMBER: builtins.int
+    MEANING_FIELD_NUMBER: builtins.int
+    EXPECTED_FIELD_NUMBER: builtins.int
+    VARIABLE_FIELD_NUMBER: builtins.int
+    LIVE_FIELD_NUMBER: builtins.int
+    key: builtins.str
+    """Its name in full, for example daemon.grace_s."""
+    value_json: builtins.str
+    """The value that counts, as JSON. What may be a secret is hidden."""
+    default_json: builtins.str
+    """The default, as JSON."""
+    source: ConfigSource.ValueType
+    """Where the value comes from."""
+    meaning: builtins.str
+    """What it means, for a person."""
+    expected: builtins.str
+    """What it takes, for a person."""
+    variable: builtins.str
+    """The variable of the environment that overrides it. Empty: none can."""
+    live: builtins.bool
+    """True where ReloadConfig changes it while the daemon runs."""
+    def __init__(
+        self,
+        *,
+        key: builtins.str = ...,
+        value_json: builtins.str = ...,
+        default_json: builtins.str = ...,
+        source: ConfigSource.ValueType = ...,
+        meaning: builtins.str = ...,
+        expected: builtins.str = ...,
+        variable: builtins.str = ...,
+        live: builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["default_json", b"default_json", "expected", b"expected", "key", b"key", "live", b"live", "meaning", b"meaning", "source", b"source", "value_json", b"value_json", "variable", b"variable"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GetConfigRequest(message.Message):
+    """Request of GetConfig."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GetConfigResponse(message.Message):
+    """Response of GetConfig."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    FILE_FIELD_NUMBER: builtins.int
+    SETTINGS_FIELD_NUMBER: builtins.int
+    NOTICES_FIELD_NUMBER: builtins.int
+    file: builtins.str
+    """The file. It need not exist."""
+    @builtins.property
+    def settings(self) -> containers.RepeatedCompositeFieldContainer[ConfigSetting]:
+        """Every setting, in the order of docs/configuration.md."""
+
+    @builtins.property
+    def notices(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Settings in an older form, each with how it is written today."""
+
+    def __init__(
+        self,
+        *,
+        file: builtins.str = ...,
+        settings: abc.Iterable[ConfigSetting] | None = ...,
+        notices: abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["file", b"file", "notices", b"notices", "settings", b"settings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ReloadConfigRequest(message.Message):
+    """Request of ReloadConfig."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ReloadConfigResponse(message.Message):
+    """Response of ReloadConfig."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    APPLIED_FIELD_NUMBER: builtins.int
+    NEEDS_RESTART_FIELD_NUMBER: builtins.int
+    NOTICES_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def applied(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Settings that changed and count from now on."""
+
+    @builtins.property
+    def needs_restart(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Settings that changed in the file and count after a restart."""
+
+    @builtins.property
+    def notices(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Settings in an older form, each with how it is written today."""
+
+    def __init__(
+        self,
+        *,
+        applied: abc.Iterable[builtins.str] | None = ...,
+        needs_restart: abc.Iterable[builtins.str] | None = ...,
+        notices: abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["applied", b"applied", "needs_restart", b"needs_restart", "notices", b"notices"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -45,6 +45,16 @@ class DaemonServiceStub:
                 request_serializer=oblix_dot_v1_dot_daemon__pb2.ShutdownRequest.SerializeToString,
                 response_deserializer=oblix_dot_v1_dot_daemon__pb2.ShutdownResponse.FromString,
                 _registered_method=True)
+        self.GetConfig = channel.unary_unary(
+                '/oblix.v1.DaemonService/GetConfig',
+                request_serializer=oblix_dot_v1_dot_daemon__pb2.GetConfigRequest.SerializeToString,
+                response_deserializer=oblix_dot_v1_dot_daemon__pb2.GetConfigResponse.FromString,
+                _registered_method=True)
+        self.ReloadConfig = channel.unary_unary(
+                '/oblix.v1.DaemonService/ReloadConfig',
+                request_serializer=oblix_dot_v1_dot_daemon__pb2.ReloadConfigRequest.SerializeToString,
+                response_deserializer=oblix_dot_v1_dot_daemon__pb2.ReloadConfigResponse.FromString,
+                _registered_method=True)
         self.GetUsage = channel.unary_unary(
                 '/oblix.v1.DaemonService/GetUsage',
                 request_serializer=oblix_dot_v1_dot_daemon__pb2.GetUsageRequest.SerializeToString,
@@ -71,6 +81,23 @@ class DaemonServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetConfig(self, request, context):
+        """Reads the settings that count now, and where each comes from.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReloadConfig(self, request, context):
+        """Has the daemon read its configuration again. What can change while it
+        runs does; the rest is named, and counts after a restart. A file that is
+        wrong is INVALID_ARGUMENT with the line and the setting, and changes
+        nothing. Models that programs hooked go on as they are.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetUsage(self, request, context):
         """Reads what was used and what it cost, by day, model, client or session.
         """
@@ -90,6 +117,16 @@ def add_DaemonServiceServicer_to_server(servicer, server):
                     servicer.Shutdown,
                     request_deserializer=oblix_dot_v1_dot_daemon__pb2.ShutdownRequest.FromString,
                     response_serializer=oblix_dot_v1_dot_daemon__pb2.ShutdownResponse.SerializeToString,
+            ),
+            'GetConfig': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetConfig,
+                    request_deserializer=oblix_dot_v1_dot_daemon__pb2.GetConfigRequest.FromString,
+                    response_serializer=oblix_dot_v1_dot_daemon__pb2.GetConfigResponse.SerializeToString,
+            ),
+            'ReloadConfig': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReloadConfig,
+                    request_deserializer=oblix_dot_v1_dot_daemon__pb2.ReloadConfigRequest.FromString,
+                    response_serializer=oblix_dot_v1_dot_daemon__pb2.ReloadConfigResponse.SerializeToString,
             ),
             'GetUsage': grpc.unary_unary_rpc_method_handler(
                     servicer.GetUsage,
@@ -152,6 +189,60 @@ class DaemonService:
             '/oblix.v1.DaemonService/Shutdown',
             oblix_dot_v1_dot_daemon__pb2.ShutdownRequest.SerializeToString,
             oblix_dot_v1_dot_daemon__pb2.ShutdownResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetConfig(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oblix.v1.DaemonService/GetConfig',
+            oblix_dot_v1_dot_daemon__pb2.GetConfigRequest.SerializeToString,
+            oblix_dot_v1_dot_daemon__pb2.GetConfigResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReloadConfig(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oblix.v1.DaemonService/ReloadConfig',
+            oblix_dot_v1_dot_daemon__pb2.ReloadConfigRequest.SerializeToString,
+            oblix_dot_v1_dot_daemon__pb2.ReloadConfigResponse.FromString,
             options,
             channel_credentials,
             insecure,

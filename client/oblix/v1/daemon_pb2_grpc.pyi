@@ -39,6 +39,14 @@ class DaemonServiceStub:
     """Drains the daemon and ends it, as SIGTERM does: running answers finish
     within the grace or are kept as interrupted.
     """
+    GetConfig: _grpc.UnaryUnaryMultiCallable[_daemon_pb2.GetConfigRequest, _daemon_pb2.GetConfigResponse]
+    """Reads the settings that count now, and where each comes from."""
+    ReloadConfig: _grpc.UnaryUnaryMultiCallable[_daemon_pb2.ReloadConfigRequest, _daemon_pb2.ReloadConfigResponse]
+    """Has the daemon read its configuration again. What can change while it
+    runs does; the rest is named, and counts after a restart. A file that is
+    wrong is INVALID_ARGUMENT with the line and the setting, and changes
+    nothing. Models that programs hooked go on as they are.
+    """
     GetUsage: _grpc.UnaryUnaryMultiCallable[_daemon_pb2.GetUsageRequest, _daemon_pb2.GetUsageResponse]
     """Reads what was used and what it cost, by day, model, client or session."""
 
@@ -52,6 +60,14 @@ class DaemonServiceAsyncStub(DaemonServiceStub):
     Shutdown: _aio.UnaryUnaryMultiCallable[_daemon_pb2.ShutdownRequest, _daemon_pb2.ShutdownResponse]  # type: ignore[assignment]
     """Drains the daemon and ends it, as SIGTERM does: running answers finish
     within the grace or are kept as interrupted.
+    """
+    GetConfig: _aio.UnaryUnaryMultiCallable[_daemon_pb2.GetConfigRequest, _daemon_pb2.GetConfigResponse]  # type: ignore[assignment]
+    """Reads the settings that count now, and where each comes from."""
+    ReloadConfig: _aio.UnaryUnaryMultiCallable[_daemon_pb2.ReloadConfigRequest, _daemon_pb2.ReloadConfigResponse]  # type: ignore[assignment]
+    """Has the daemon read its configuration again. What can change while it
+    runs does; the rest is named, and counts after a restart. A file that is
+    wrong is INVALID_ARGUMENT with the line and the setting, and changes
+    nothing. Models that programs hooked go on as they are.
     """
     GetUsage: _aio.UnaryUnaryMultiCallable[_daemon_pb2.GetUsageRequest, _daemon_pb2.GetUsageResponse]  # type: ignore[assignment]
     """Reads what was used and what it cost, by day, model, client or session."""
@@ -75,6 +91,26 @@ class DaemonServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_daemon_pb2.ShutdownResponse, _abc.Awaitable[_daemon_pb2.ShutdownResponse]]:
         """Drains the daemon and ends it, as SIGTERM does: running answers finish
         within the grace or are kept as interrupted.
+        """
+
+    @_abc_1.abstractmethod
+    def GetConfig(
+        self,
+        request: _daemon_pb2.GetConfigRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_daemon_pb2.GetConfigResponse, _abc.Awaitable[_daemon_pb2.GetConfigResponse]]:
+        """Reads the settings that count now, and where each comes from."""
+
+    @_abc_1.abstractmethod
+    def ReloadConfig(
+        self,
+        request: _daemon_pb2.ReloadConfigRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_daemon_pb2.ReloadConfigResponse, _abc.Awaitable[_daemon_pb2.ReloadConfigResponse]]:
+        """Has the daemon read its configuration again. What can change while it
+        runs does; the rest is named, and counts after a restart. A file that is
+        wrong is INVALID_ARGUMENT with the line and the setting, and changes
+        nothing. Models that programs hooked go on as they are.
         """
 
     @_abc_1.abstractmethod

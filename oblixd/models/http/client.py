@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from oblixd import background
 from oblixd.models.base import ModelError
 from oblixd.models.egress import Egress, UnconfirmedError
-from oblixd.models.http.outbound import Trust, TrustError, Way
+from oblixd.models.http.outbound import Trust, TrustError, Way, has_system_store
 from oblixd.models.http.rate_limit import RateLimit
 from oblixd.models.http.request_trace import OnExchange, unheard
 from oblixd.models.http.server import Server, Timeouts
@@ -197,7 +197,7 @@ class HttpClient:
 
     async def _trusted(self, way: Way) -> ssl.SSLContext | None:
         """Give what checks the server's certificate; None: the system's store alone."""
-        if way.trust == Trust():
+        if way.trust == Trust() and has_system_store():
             return None
         try:
             return await asyncio.to_thread(way.trust.context)

@@ -11,7 +11,7 @@ import os
 import ssl
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -27,6 +27,13 @@ VARIABLES = (
 """What other programs are told by the environment. OpenSSL itself reads two of them."""
 TAKE_OVER = "oblix config import-environment"
 """The command that writes these variables into the configuration."""
+SYSTEM_STORES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+"""Where Debian, Fedora, SUSE and Alpine keep the certificates that the system trusts."""
 _CERTIFICATES = ("*.pem", "*.crt", "*.cer", "*.[0-9]")
 
 
@@ -114,10 +121,15 @@ def excluded(host: str, no_proxy: Sequence[str]) -> bool:
 
 def clean(environ: MutableMapping[str, str]) -> tuple[str, ...]:
     """Take the variables that would decide for everybody out of an environment, and name those set."""
-    found = tuple(name for name in VARIABLES if environ.get(name))
+    found = tuple(name for name in VARIABLES if environ.get(name) and not _is_system_s(environ[name]))
     for name in VARIABLES:
         environ.pop(name, None)
     return found
+
+
+def _is_system_s(path: str) -> bool:
+    """Whether a variable only says where the system's certificates are, which are trusted anyway."""
+    return path.startswith(("/etc/ssl/", "/etc/pki/", "/usr/lib/ssl/"))
 
 
 def _hint(network: NetworkConfig) -> str:
@@ -140,9 +152,20 @@ def _covers(entry: str, host: str) -> bool:
         return host == name or host.endswith(f".{name}")
 
 
+@cache
+def has_system_store() -> bool:
+    """Whether this Python finds the system's certificates by itself. One that is copied around may not."""
+    paths = ssl.get_default_verify_paths()
+    return paths.cafile is not None or paths.capath is not None
+
+
 @lru_cache(maxsize=32)
 def _context(trust: Trust) -> ssl.SSLContext:
     context = ssl.create_default_context()
+    if not has_system_store():
+        for store in SYSTEM_STORES:
+            if Path(store).is_file():
+                context.load_verify_locations(cafile=store)
     for file in trust.files:
         _load(context, Path(file))
     for directory in trust.directories:

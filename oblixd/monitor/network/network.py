@@ -94,6 +94,12 @@ class Network:
         closing = [one.close() for one in self._watched.values()]
         await asyncio.gather(*closing, *self._letting_go)
 
+    def begin_anew(self) -> None:
+        """Forget all: the configuration leads to the servers another way."""
+        for origin in list(self._watched):
+            self._let_go(origin)
+        self._follow()
+
     def want(self) -> None:
         """Say that somebody uses the daemon: what they will ask for is kept fresh for a while."""
         self._wanted_s = clock_s()
@@ -148,11 +154,14 @@ class Network:
         if wanted == list(self._watched):
             return
         for origin in self._watched.keys() - set(wanted):
-            task = asyncio.create_task(self._watched.pop(origin).close())
-            self._letting_go.add(task)
-            task.add_done_callback(self._letting_go.discard)
+            self._let_go(origin)
         self._watched = {origin: self._watched.get(origin) or self._new(origin) for origin in wanted}
         self._prober.names.keep({one.target.host for one in self._watched.values()})
+
+    def _let_go(self, origin: str) -> None:
+        task = asyncio.create_task(self._watched.pop(origin).close())
+        self._letting_go.add(task)
+        task.add_done_callback(self._letting_go.discard)
 
     def _new(self, origin: str) -> EndpointMonitor:
         one = EndpointMonitor(

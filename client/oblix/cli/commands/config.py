@@ -1,0 +1,101 @@
+"""`oblix config`: the daemon's settings, to see and to change."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from oblix.cli import daemon
+from oblix.cli.output import tables
+from oblix.v1 import daemon_pb2
+
+WRITES = {"set", "unset", "edit", "import-environment"}
+"""Actions after which a running daemon reads the file again."""
+SOURCES = {
+    daemon_pb2.CONFIG_SOURCE_DEFAULT: "default",
+    daemon_pb2.CONFIG_SOURCE_FILE: "file",
+    daemon_pb2.CONFIG_SOURCE_ENVIRONMENT: "environment",
+}
+COLUMNS = {"key": "SETTING", "value": "VALUE", "source": "FROM", "live": "CHANGES"}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments and the actions."""
+    parser.add_argument("--json", action="store_true", help="print the settings as JSON")
+    parser.add_argument("--changed", action="store_true", help="show only what is no default")
+    parser.epilog = (
+        "Without a subcommand it shows every setting that counts in the running daemon. "
+        "docs/configuration.md says what each one means."
+    )
+    parser.set_defaults(run=_show)
+    actions = parser.add_subparsers(title="subcommands", metavar="SUBCOMMAND")
+    _add(actions, "get", "print one setting", "key")
+    _add(actions, "set", "change one setting, and have the daemon take it over", "key", "value")
+    _add(actions, "unset", "take a setting out of the file, so that its default counts", "key")
+    _add(actions, "edit", "open the file in $VISUAL or $EDITOR, and check it afterwards")
+    validate = _add(actions, "validate", "check the file, or another one, without changing anything")
+    validate.add_argument("file", nargs="?", metavar="FILE")
+    _add(actions, "path", "print where the file is")
+    _add(actions, "init", "write a file with every setting as a comment, where there is none")
+    _add(actions, "import-environment", "take over HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and the like")
+
+
+def of_daemon(*words: str, stdin: str | None = None) -> int:
+    """Run `oblixd config WORDS`, which needs no running daemon. Gives 0, or 1 where it said what failed."""
+    command = [sys.executable, "-P", "-m", "oblixd", "config", *words]
+    sys.stdout.flush()
+    return 1 if subprocess.run(command, check=False, input=stdin, text=True).returncode else 0
+
+
+def _add(
+    actions: argparse._SubParsersAction[argparse.ArgumentParser], name: str, summary: str, *words: str
+) -> argparse.ArgumentParser:
+    action = actions.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+    for word in words:
+        action.add_argument(word, metavar=word.upper())
+    action.set_defaults(
+        run=lambda arguments: _run(name, [getattr(arguments, word) for word in words], arguments)
+    )
+    return action
+
+
+def _run(action: str, words: Sequence[str], arguments: argparse.Namespace) -> int:
+    file = [arguments.file] if getattr(arguments, "file", None) else []
+    code = of_daemon(action, *(["--", *words] if words else []), *file)
+    if code == 0 and action in WRITES and daemon.is_running():
+        daemon.reload()
+    return code
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    if not daemon.is_running():
+        print("oblix: no daemon runs; this is what the next one reads.", file=sys.stderr)
+        return of_daemon("show", *(["--json"] if arguments.json else []))
+    transport = daemon.running()
+    answer = transport.call(lambda link: link.daemon.GetConfig, daemon_pb2.GetConfigRequest())
+    default = daemon_pb2.CONFIG_SOURCE_DEFAULT
+    settings = [one for one in answer.settings if not arguments.changed or one.source != default]
+    if arguments.json:
+        tables.show_json(
+            {
+                one.key: {"value": json.loads(one.value_json), "source": SOURCES[one.source]}
+                for one in settings
+            }
+        )
+        return 0
+    tables.show_rows([_row(one) for one in settings], COLUMNS)
+    for notice in answer.notices:
+        print(f"oblix: {notice}", file=sys.stderr)
+    return 0
+
+
+def _row(setting: daemon_pb2.ConfigSetting) -> dict[str, object]:
+    return {
+        "key": setting.key,
+        "value": setting.value_json,
+        "source": SOURCES[setting.source],
+        "live": "at once" if setting.live else "after a restart",
+    }
