@@ -16,6 +16,7 @@ from types import MappingProxyType
 from oblix.v1 import executions_pb2, messages_pb2, sessions_pb2
 
 from oblixd.execution.history import History, OpenTurn, Source
+from oblixd.execution.overflow import Overflows
 from oblixd.execution.refused_content import RefusedContent
 from oblixd.execution.validation import options, tool_choice, tools
 from oblixd.models import (
@@ -94,12 +95,14 @@ async def build(
     *,
     refuse: bool = False,
     left_out: Mapping[int, messages_pb2.ContextExclusion] = MappingProxyType({}),
+    most: int | None = None,
 ) -> Built:
     """Put a context together for a window in tokens, None where it is not known.
 
     Raises ModelError CONTEXT_OVERFLOW with the numbers where the system message and
     the input alone do not fit, and where something would be left out and `refuse` says
-    that nothing may be. `left_out`: messages that are treated as marked, by their slots.
+    that nothing may be. `left_out`: messages that are treated as marked, by their sequence
+    numbers. `most`: tokens that it may have at most, whatever the window is.
     """
     source = Source(
         material.history(),
@@ -114,6 +117,8 @@ async def build(
     if window is not None and fixed * (1.0 if gauge.is_counted else SURE) >= window:
         raise _too_long(fixed, window, turn)
     room = None if window is None else max(0, window - fixed - _answer_room(material, window))
+    if most is not None:
+        room = max(0, most - fixed) if room is None else max(0, min(room, most - fixed))
     history = await History.read(source, turn, gauge, room)
     if refuse and history.omitted and window is not None:
         needed = fixed + history.kept_tokens + history.omitted_tokens + _answer_room(material, window)
@@ -214,6 +219,7 @@ class ContextBuilder:
         """What the last context held, and what it left out."""
         self.refused = RefusedContent()
         """What was refused for what it says."""
+        self._overflows = Overflows()
         self._sent: Sequence[messages_pb2.Message] = ()
 
     def begin(self, turn: Turn) -> None:
@@ -262,16 +268,29 @@ class ContextBuilder:
         refuse = self._request.context_policy == executions_pb2.CONTEXT_POLICY_REFUSE
         left_out = self.refused.left_out(hook.id)
         built = await build(
-            self._held(hold), connection.context_window, gauge, refuse=refuse, left_out=left_out
+            self._held(hold),
+            connection.context_window,
+            gauge,
+            refuse=refuse,
+            left_out=left_out,
+            most=self._overflows.most(hook.id),
         )
         self.report, self._sent = built.report, built.chat.messages
         return built.chat
 
     def may_send_less(self, hook: Hook, error: ModelError) -> bool:
-        """Hear how a model failed. True: a context without a message that it may mean is worth sending."""
+        """Hear how a model failed. True: a context with less in it is worth sending to it at once."""
         given = self._material.given
         history = self._sent[: len(self._sent) - len(given)]
-        return self.refused.hear(hook.id, error, history, given)
+        if self.refused.hear(hook.id, error, history, given):
+            return True
+        may_omit = self._request.context_policy in (
+            executions_pb2.CONTEXT_POLICY_UNSPECIFIED,
+            executions_pb2.CONTEXT_POLICY_OMIT,
+        )
+        # The system message and the question always stay.
+        has_more = len(history) > len(self._material.head)
+        return may_omit and has_more and self._overflows.hear(hook.id, error, self.report.sent_tokens)
 
     def _held(self, hold: Callable[[int], None]) -> Material:
         def history() -> Iterator[messages_pb2.Message]:

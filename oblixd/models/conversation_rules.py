@@ -12,6 +12,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 Body = dict[str, Any]
@@ -23,6 +24,19 @@ NO_REASONING = "(The reasoning was not kept.)"
 NO_SIGNATURE = "skip_thought_signature_validator"
 """What Google documents for calls of another model: ai.google.dev, "Thought signatures"."""
 
+_KNOWN_OF_CALL = ("id", "type", "function", "index")
+_KEPT_OF_ANSWER = {
+    "reasoning",
+    "reasoning_content",
+    "reasoning_details",
+    "reasoning_opaque",
+    "reasoning_text",
+    "thinking",
+    "thinking_blocks",
+    "thinking_content",
+    "extra_content",
+    "provider_specific_fields",
+}
 _NINE = re.compile(r"[a-zA-Z0-9]{9}")
 _NINE_CHARACTERS = 9
 
@@ -35,13 +49,12 @@ class Rule:
     """No two rules have the same."""
     asked_by: re.Pattern[str]
     """The sentences that ask for it, in lower case."""
-    apply: Callable[[Sequence[Message]], list[Message]]
+    written: Callable[[Body], Body]
+    """Gives a request with its conversation in that form."""
     note: str
     """What was done, for a person."""
-
-    def written(self, body: Body) -> Body:
-        """Give a request with its conversation in that form."""
-        return {**body, "messages": self.apply(body["messages"])}
+    is_lasting: bool = True
+    """Whether later requests need it, too."""
 
 
 def rules_for(words: str, body: Body) -> Iterator[Rule]:
@@ -50,7 +63,7 @@ def rules_for(words: str, body: Body) -> Iterator[Rule]:
         return
     text = words.lower()
     for rule in RULES:
-        if rule.asked_by.search(text) and rule.apply(body["messages"]) != body["messages"]:
+        if rule.asked_by.search(text) and rule.written(body) != body:
             yield rule
 
 
@@ -119,10 +132,62 @@ def with_reasoning(messages: Sequence[Message], *, everywhere: bool = False) -> 
     ]
 
 
-def with_signatures(messages: Sequence[Message]) -> list[Message]:
-    """Mark calls of other models, which have no signature of Google's."""
-    unsigned = {"google": {"thought_signature": NO_SIGNATURE}}
-    return [_with_calls(message, lambda call: {"extra_content": unsigned, **call}) for message in messages]
+def with_signatures(messages: Sequence[Message], *, everywhere: bool = False) -> list[Message]:
+    """Mark calls of other models, which have no signature of Google's; `everywhere`: also those with one."""
+    unsigned = {"extra_content": {"google": {"thought_signature": NO_SIGNATURE}}}
+    return [
+        _with_calls(message, lambda call: {**call, **unsigned} if everywhere else {**unsigned, **call})
+        for message in messages
+    ]
+
+
+def without_kept(messages: Sequence[Message]) -> list[Message]:
+    """Leave out reasoning and signatures: the server wrote them, and does not take them back."""
+    plain = [
+        {key: value for key, value in message.items() if key not in _KEPT_OF_ANSWER} for message in messages
+    ]
+    return [
+        _with_calls(message, lambda call: {key: call[key] for key in call if key in _KNOWN_OF_CALL})
+        for message in plain
+    ]
+
+
+def without_thoughts(body: Body) -> Body:
+    """Leave out Claude's blocks of thinking, and do not ask for new ones: it wants all of them or none."""
+    messages = [
+        {**message, "content": [block for block in message["content"] if not _is_thought(block)]}
+        if isinstance(message.get("content"), list)
+        else message
+        for message in body["messages"]
+    ]
+    return {key: value for key, value in {**body, "messages": messages}.items() if key != "thinking"}
+
+
+def with_tools(body: Body) -> Body:
+    """Name the tools that the conversation has calls of, and say that none may be called."""
+    if body.get("tools"):
+        return body
+    names = sorted(
+        {call["function"]["name"] for one in body["messages"] for call in one.get("tool_calls") or ()}
+    )
+    if names:
+        parameters = {"type": "object", "properties": {}}
+        functions = ({"name": name, "parameters": parameters} for name in names)
+        tools = [{"type": "function", "function": function} for function in functions]
+        return {**body, "tools": tools, "tool_choice": "none"}
+    blocks = (block for one in body["messages"] for block in one["content"] if isinstance(block, dict))
+    names = sorted({block["name"] for block in blocks if block.get("type") == "tool_use"})
+    schema = {"type": "object", "properties": {}}
+    claudes = [{"name": name, "input_schema": schema} for name in names]
+    return {**body, "tools": claudes, "tool_choice": {"type": "none"}} if claudes else body
+
+
+def _is_thought(block: Any) -> bool:
+    return isinstance(block, dict) and block.get("type") in {"thinking", "redacted_thinking"}
+
+
+def _of_messages(change: Callable[[Sequence[Message]], list[Message]]) -> Callable[[Body], Body]:
+    return lambda body: {**body, "messages": change(body["messages"])}
 
 
 def without_empty_content(messages: Sequence[Message]) -> list[Message]:
@@ -196,8 +261,24 @@ _NO_SYSTEM = re.compile(
 )
 _AFTER_TOOLS = re.compile(r"role .?user.? after role .?tool|user.{0,20}(after|following) (a )?tool")
 _SHORT_IDS = re.compile(r"\bid\b.{0,120}length of 9|a-z, a-z, 0-9, with a length of 9")
+_NOT_BACK = re.compile(
+    # Groq, pydantic's extra_forbidden, DeepSeek's reasoner: LiteLLM's and Groq's own reports
+    r"(\b(reasoning_(content|details|text|opaque)|thinking_\w+|extra_content|provider_specific_fields)\b"
+    r"|\bmessages?\b.{0,80}\b(reasoning|thinking)\b).{0,60}"
+    r"\b(unsupported|not (supported|permitted|allowed|accepted)|unexpected|unknown|unrecogni[sz]ed"
+    r"|extra inputs|should not|must not|remove)"
+)
 _REASONING = re.compile(r"reasoning_content")
 _SIGNATURE = re.compile(r"thought_?\s?signature")
+_BAD_SIGNATURE = re.compile(r"thought_?\s?signature.{0,40}(not valid|invalid|corrupt)")
+_THOUGHTS = re.compile(
+    r"expected .{0,4}thinking.{0,60}but found|thinking.{0,40}blocks.{0,60}cannot be modified"
+    r"|(invalid|missing|required).{0,20}signature.{0,40}thinking|thinking.{0,40}signature.{0,30}(invalid|required)"
+)
+_TOOLS = re.compile(
+    r"must (define|include|specify|provide) .{0,4}tools|tools.{0,12}(param\w*|field|config)?.{0,20}"
+    r"(must be|should be|needs? to be|is) (defined|provided|specified|passed|set|required)|toolconfig"
+)
 _EMPTY = re.compile(
     r"(content|message)\b.{0,80}\b(must not be empty|(can't|cannot|can not|may not|should not) be empty"
     r"|is empty|be null|non-?empty|(at least|minimum) (1|one) char)"
@@ -206,20 +287,62 @@ _EMPTY = re.compile(
 _TURNS = "neighbours of one role were joined, as the server wants strict turns"
 _TO_USER = "the system message was said by the user: the server takes none"
 RULES = (
-    Rule("ids", _SHORT_IDS, with_short_ids, "ids of tool calls were written with nine characters"),
-    Rule("after tools", _AFTER_TOOLS, answered_after_tools, "an answer was put behind the results of tools"),
-    Rule("turns", _STRICT, alternated, _TURNS),
-    Rule("system first", _SYSTEM_FIRST, system_first, "system messages were joined at the beginning"),
-    Rule("no system", _NO_SYSTEM, without_system, _TO_USER),
-    Rule("strict turns without system", _STRICT, lambda m: alternated(without_system(m)), _TO_USER),
-    Rule("reasoning", _REASONING, with_reasoning, "calls of other models got a word in place of reasoning"),
+    Rule("not back", _NOT_BACK, _of_messages(without_kept), "reasoning and signatures were left out"),
+    Rule(
+        "ids", _SHORT_IDS, _of_messages(with_short_ids), "ids of tool calls were written with nine characters"
+    ),
+    Rule(
+        "after tools",
+        _AFTER_TOOLS,
+        _of_messages(answered_after_tools),
+        "an answer was put behind the results of tools",
+    ),
+    Rule("turns", _STRICT, _of_messages(alternated), _TURNS),
+    Rule(
+        "system first",
+        _SYSTEM_FIRST,
+        _of_messages(system_first),
+        "system messages were joined at the beginning",
+    ),
+    Rule("no system", _NO_SYSTEM, _of_messages(without_system), _TO_USER),
+    Rule(
+        "strict turns without system",
+        _STRICT,
+        _of_messages(lambda messages: alternated(without_system(messages))),
+        _TO_USER,
+    ),
+    Rule(
+        "reasoning",
+        _REASONING,
+        _of_messages(with_reasoning),
+        "calls of other models got a word in place of reasoning",
+    ),
     Rule(
         "reasoning everywhere",
         _REASONING,
-        lambda messages: with_reasoning(messages, everywhere=True),
+        _of_messages(partial(with_reasoning, everywhere=True)),
         "answers of other models got a word in place of reasoning",
     ),
-    Rule("signatures", _SIGNATURE, with_signatures, "calls of other models were marked as not signed"),
-    Rule("empty content", _EMPTY, without_empty_content, "null was sent in place of an empty text"),
+    Rule(
+        "signatures again",
+        _BAD_SIGNATURE,
+        _of_messages(partial(with_signatures, everywhere=True)),
+        "calls were marked as not signed",
+        is_lasting=False,
+    ),
+    Rule(
+        "signatures",
+        _SIGNATURE,
+        _of_messages(with_signatures),
+        "calls of other models were marked as not signed",
+    ),
+    Rule("thoughts", _THOUGHTS, without_thoughts, "earlier thinking was left out", is_lasting=False),
+    Rule("tools", _TOOLS, with_tools, "the tools of earlier calls were named"),
+    Rule(
+        "empty content",
+        _EMPTY,
+        _of_messages(without_empty_content),
+        "null was sent in place of an empty text",
+    ),
 )
 """In the order of trying."""

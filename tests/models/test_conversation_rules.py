@@ -147,6 +147,60 @@ def test_calls_of_other_models_are_marked_for_google() -> None:
     assert changed[3]["tool_calls"][0]["extra_content"] == signed
 
 
+def test_signatures_that_google_does_not_take_are_replaced() -> None:
+    messages = [U, calling("a"), told("a")]
+    messages[1]["tool_calls"][0]["extra_content"] = {"google": {"thought_signature": "old"}}
+    changed = refused(messages, "Unable to submit request because Thought signature is not valid.")
+    assert changed[1]["tool_calls"][0]["extra_content"]["google"]["thought_signature"] == NO_SIGNATURE
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "property 'reasoning_content' is unsupported",
+        "messages.1.assistant.reasoning_details: Extra inputs are not permitted",
+        "reasoning_content should not be included in the input messages",
+        "Unexpected key: extra_content is not allowed",
+    ],
+)
+def test_what_a_server_does_not_take_back_is_left_out(words: str) -> None:
+    answer = calling("a", reasoning_content="Hm.", reasoning_details=[1], extra_content={})
+    answer["tool_calls"][0]["extra_content"] = {"google": {}}
+    assert refused([U, answer, told("a")], words) == [U, calling("a"), told("a")]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "messages.1.content.0.type: Expected `thinking` or `redacted_thinking`, but found `tool_use`.",
+        "`thinking` or `redacted_thinking` blocks in the latest assistant message cannot be modified.",
+        "messages.1.content.0: Invalid `signature` in `thinking` block",
+    ],
+)
+def test_claudes_thinking_goes_as_a_whole_and_for_this_request_alone(words: str) -> None:
+    thought = {"type": "thinking", "thinking": "Hm.", "signature": "s"}
+    use = {"type": "tool_use", "id": "a", "name": "weather", "input": {}}
+    adaptation = Adaptations().of("http://x", "m")
+    attempt = adaptation.attempt()
+    body = {"messages": [U, one("assistant", [thought, use])], "thinking": {"type": "adaptive"}}
+    assert attempt.learn(Refusal.read(400, {}, json.dumps({"error": {"message": words}}).encode()), body)
+    assert attempt.applied(body) == {"messages": [U, one("assistant", [use])]}
+    assert adaptation.attempt().applied(body) == body
+
+
+def test_tools_of_earlier_calls_are_named_where_a_server_wants_that() -> None:
+    words = "Requests which have `tool_use` or `tool_result` blocks must define tools"
+    refusal = Refusal.read(400, {}, json.dumps({"error": {"message": words}}).encode())
+    use = {"type": "tool_use", "id": "a", "name": "weather", "input": {}}
+    for answer, choice in ((one("assistant", [use]), {"type": "none"}), (calling("a"), "none")):
+        body = {"messages": [U, answer]}
+        attempt = Adaptations().of("http://x", "m").attempt()
+        assert attempt.learn(refusal, body)
+        sent = attempt.applied(body)
+        assert "weather" in json.dumps(sent["tools"])
+        assert sent["tool_choice"] == choice
+
+
 def test_pictures_and_texts_are_joined() -> None:
     picture = {"type": "image_url", "image_url": {"url": "data:x"}}
     assert alternated([one("user", "Look."), one("user", [picture])])[0]["content"] == [

@@ -142,7 +142,7 @@ def _changes_for(refusal: Refusal, body: Body) -> Iterator[Change]:
 def _turns(words: str, body: Body) -> Iterator[Change]:
     """The conversation is to be written in another form."""
     for rule in rules_for(words, body):
-        yield Change(rule.key, rule.note, lambda body, rule=rule: rule.written(body))  # type: ignore[misc]
+        yield Change(rule.key, rule.note, rule.written, rule.is_lasting)
 
 
 def _names(words: str, refusal: Refusal, names: tuple[str, ...]) -> bool:

@@ -296,7 +296,7 @@ class EventSplitter:
         value = value.removeprefix(b" ")
         match field.strip():
             case b"data":
-                self._gather(value)
+                return self._take_data(value)
             case b"event":
                 self._name = value.strip()
             case b"error":
@@ -304,6 +304,15 @@ class EventSplitter:
             case _ if self._of_lines and field and not _is_keep_alive(line):
                 return [line]
         return []
+
+    def _take_data(self, value: bytes) -> list[bytes]:
+        """Take a line of data. Some servers leave out the empty line between two events."""
+        last = self._data[-1].rstrip() if self._data else b""
+        # No JSON goes on behind an object with another one.
+        is_next = last.endswith(b"}") and (value.lstrip().startswith(b"{") or value.strip() == b"[DONE]")
+        before = self._dispatch() if is_next else []
+        self._gather(value)
+        return before
 
     def _json(self, line: bytes) -> list[bytes]:
         """Take a bare line that begins like JSON: a whole document, or the first line of one."""

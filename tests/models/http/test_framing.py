@@ -51,6 +51,7 @@ def test_events_do_not_depend_on_the_reads(texts: list[str], end: str, places: l
         (b'{\n"a": {\n"b": 1\n}\n}', [b'{\n"a": {\n"b": 1\n}\n}']),
         (b'\n\n  {"a": 1}', [b'  {"a": 1}']),
         (b"[DONE]\n", [b"[DONE]"]),
+        (b'data: {"a":1}\ndata: {"b":2}\ndata: [DONE]\n', [b'{"a":1}', b'{"b":2}', b"[DONE]"]),
         (b'data: {"a":\ndata: 1}\n\n', [b'{"a":\n1}']),
         (b"\n\n\n", []),
         (b": only a comment\n\n", []),
