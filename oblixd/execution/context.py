@@ -16,8 +16,7 @@ from types import MappingProxyType
 from oblix.v1 import executions_pb2, messages_pb2, sessions_pb2
 
 from oblixd.execution.history import History, OpenTurn, Source
-from oblixd.execution.overflow import Overflows
-from oblixd.execution.refused_content import RefusedContent
+from oblixd.execution.refused_content import Overflows, RefusedContent
 from oblixd.execution.validation import options, tool_choice, tools
 from oblixd.models import (
     ChatRequest,

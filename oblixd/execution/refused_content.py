@@ -10,16 +10,18 @@ is, the question is. Nothing is marked on a guess alone.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import zip_longest
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from oblix.v1 import messages_pb2
 
-from oblixd.models import IMAGE_REFUSED, ContentRefusal, ModelError, content_refusal
+from oblixd.models import IMAGE_REFUSED, ContentRefusal, ModelError, content_refusal, share_that_fits
 
 MOST_TRIALS = 4
 """Suspects that are left out one by one. More are left out together."""
+MOST_SHORTER = 3
+"""Times that a context is made shorter in one turn for one model."""
 LONGEST_DETAIL = 4096
 """Characters of a mark's detail."""
 
@@ -94,6 +96,31 @@ class RefusedContent:
     def _mark(self, sequences: Sequence[int]) -> Mark | None:
         told = tuple(sequence for sequence in sequences if sequence)
         return Mark(told, self._refusal.reason, self._detail) if self._refusal and told else None
+
+
+@dataclass(slots=True)
+class Overflows:
+    """The refusals of contexts as too long, in one turn.
+
+    The window may not be known, or an estimate was too low. Then each later prompt of the session would
+    fail the same way: so the context is made shorter by what the refusal says, and sent again.
+    """
+
+    _most: dict[str, int] = field(default_factory=dict)
+    _tries: dict[str, int] = field(default_factory=dict)
+
+    def most(self, model: str) -> int | None:
+        """How many tokens, as we count them, a context for it may have. None: what its window takes."""
+        return self._most.get(model)
+
+    def hear(self, model: str, error: ModelError, sent_tokens: int) -> bool:
+        """Hear how a model failed; whether a shorter context is worth sending to it."""
+        share = share_that_fits(error)
+        if share is None:
+            return False
+        self._tries[model] = self._tries.get(model, 0) + 1
+        self._most[model] = int(sent_tokens * share)
+        return self._tries[model] <= MOST_SHORTER
 
 
 def _trials(refusal: ContentRefusal, model: str, history: Messages, given: Messages) -> Iterator[_Trial]:

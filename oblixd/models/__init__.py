@@ -18,7 +18,7 @@ from oblixd.models.base import (
     ToolCall,
     ToolChoice,
 )
-from oblixd.models.content_refusals import IMAGE_REFUSED, ContentRefusal, content_refusal
+from oblixd.models.content_refusals import IMAGE_REFUSED, ContentRefusal, content_refusal, share_that_fits
 from oblixd.models.hook_spec import HookSpec
 from oblixd.models.pulls import Progress, Pulls
 from oblixd.models.registry import Hook, Registry
@@ -54,4 +54,5 @@ __all__ = [
     "content_refusal",
     "estimate",
     "estimate_tools",
+    "share_that_fits",
 ]

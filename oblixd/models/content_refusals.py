@@ -1,4 +1,4 @@
-"""Tells whether a server refuses a request for what a message says, or not.
+"""Tells whether a server refuses a request for what it holds: for what a message says, or for its length.
 
 Only such a refusal leaves a message out of later contexts. It must be a status of wrong requests,
 and its words must name content, an image or a policy. A refusal about parameters, roles, the length
@@ -86,3 +86,32 @@ def _reason(words: str, codes: str) -> str:
     if _IMAGE.search(words):
         return IMAGE_REFUSED
     return "CONTENT_REFUSED" if _CONTENT.search(words) else ""
+
+
+WITHOUT_NUMBERS = 0.6
+"""What is kept of a context that is too long, where the refusal tells no numbers."""
+SLACK = 0.9
+"""What is used of the room that the numbers tell: servers and we do not count alike."""
+_LEAST_SHARE, _MOST_SHARE = 0.05, 0.9
+_LIMIT = re.compile(
+    r"(?:maximum|limit|length|window|allowed|size|only|less than|at most)\D{0,40}?(\d[\d,]{2,})"
+    r"|(\d[\d,]{2,})\D{0,24}(?:limit|maximum|allowed)",
+    re.IGNORECASE,
+)
+_NUMBER = re.compile(r"\d[\d,]{2,}")
+
+
+def share_that_fits(error: ModelError) -> float | None:
+    """What share of the context its server would take. None: it does not call the context too long."""
+    if error.kind is not ModelErrorKind.CONTEXT_OVERFLOW or not isinstance(error, RefusalError):
+        return None
+    words = error.refusal.words
+    limit = next((_count(match[1] or match[2]) for match in _LIMIT.finditer(words)), 0)
+    numbers = [_count(number) for number in _NUMBER.findall(words)]
+    if not limit or max(numbers) <= limit:
+        return WITHOUT_NUMBERS
+    return min(_MOST_SHARE, max(_LEAST_SHARE, limit / max(numbers) * SLACK))
+
+
+def _count(number: str) -> int:
+    return int(number.replace(",", ""))

@@ -11,9 +11,10 @@ from support.drivers.events import all_of, error_of
 from support.drivers.execution import CLIENT, Harness, prompt
 
 from oblixd.errors import InvalidArgumentError
-from oblixd.execution.overflow import WITHOUT_NUMBERS, share_of
 from oblixd.models import hook_spec
-from oblixd.models.base import Location
+from oblixd.models.base import Location, ModelError, ModelErrorKind
+from oblixd.models.content_refusals import WITHOUT_NUMBERS, share_that_fits
+from oblixd.models.http.server import ServerErrors
 
 
 @pytest.mark.parametrize(
@@ -28,11 +29,17 @@ from oblixd.models.base import Location
         ("the request exceeds the available context size (4096 tokens), it has 40960", 0.09),
         ("The input (26405 tokens) is longer than the model's context length (16384 tokens).", 0.558),
         ("tokens in request more than max tokens allowed", WITHOUT_NUMBERS),
-        ("prompt too long", WITHOUT_NUMBERS),
+        ("prompt is too long", WITHOUT_NUMBERS),
     ],
 )
 def test_what_a_refusal_says_of_the_room(words: str, share: float) -> None:
-    assert share_of(words) == pytest.approx(share, abs=0.002)
+    refused = ServerErrors("The server", "http://there").answered(400, {}, words.encode())
+    assert refused.kind is ModelErrorKind.CONTEXT_OVERFLOW
+    assert share_that_fits(refused) == pytest.approx(share, abs=0.002)
+
+
+def test_our_own_refusal_is_no_servers() -> None:
+    assert share_that_fits(ModelError(ModelErrorKind.CONTEXT_OVERFLOW, "too long")) is None
 
 
 @pytest.fixture
