@@ -153,3 +153,16 @@ async def test_a_file_carries_marks_versions_and_data(client: OblixClient, tmp_p
     await client.export_sessions([imported], tmp_path / "sessions.jsonl")
     report = await client.import_sessions(tmp_path / "sessions.jsonl")
     assert messages(client, report.sessions[0].session_id or "") == before
+
+
+async def test_the_turn_of_a_replaced_answer_is_explained_by_its_own_model(
+    hooked: OblixClient, ollama: OllamaServer
+) -> None:
+    ollama.script("first", "second")
+    session_id = await hooked.create_session()
+    await hooked.execute("Why?", session_id=session_id, stream=False)
+    await hooked.regenerate(session_id)
+    turns = hooked.explain_session(session_id)
+    assert turns is not None
+    assert [turn["model"] for turn in turns] == ["ollama:llama2"] * 2
+    assert [turn["prompt"] for turn in turns] == ["Why?"] * 2

@@ -124,6 +124,8 @@ class _Ending:
 
     decision: routing_pb2.RoutingDecision
     failed: Iterable[executions_pb2.FailedAttempt] = ()
+    model: str = ""
+    """That answered, also where the answer was replaced since."""
     error: OblixError | None = None
 
 
@@ -198,6 +200,7 @@ def _hear(ending: _Ending, event: executions_pb2.ExecuteResponse) -> None:
         ending.decision = event.started.decision
     elif event.HasField("completed"):
         ending.failed = event.completed.failed_attempts
+        ending.model = event.completed.message.model
 
 
 def _turn_dict(turn: _Turn, ending: _Ending) -> dict[str, Any]:
@@ -206,7 +209,7 @@ def _turn_dict(turn: _Turn, ending: _Ending) -> dict[str, Any]:
         "request_id": message.request_id or None,
         "prompt": turn.prompt,
         "timestamp": records.to_text(message.create_time),
-        "model": message.model or None,
+        "model": message.model or ending.model or None,
         "routing_decision": decision_of(ending.decision, ending.failed) if ending.decision.rule else None,
         "error": {"reason": error.reason, "message": error.message} if error else None,
     }

@@ -113,7 +113,8 @@ def _mark(arguments: argparse.Namespace) -> None:
         count, done = client.exclude_messages(arguments.id, arguments.messages), "left out from now on"
     else:
         count, done = client.include_messages(arguments.id, arguments.messages), "sent again"
-    print(f"oblix: {count:,} messages are {done}.", file=sys.stderr)
+    what = "message is" if count == 1 else "messages are"
+    print(f"oblix: {count:,} {what} {done}.", file=sys.stderr)
 
 
 def _regenerate(arguments: argparse.Namespace) -> None:
