@@ -93,7 +93,8 @@ class Turn:
         parts, status (unset: COMPLETE), model, usage, timings and decision are taken;
         create_time where it is set, else that of the first checkpoint, else now. The rest
         is the turn's. `outcome` is kept with its request. A question that was left out of contexts
-        when the turn began is not any more, once it has a complete answer. Returns the message as recorded.
+        when the turn began is not any more, once it has a complete answer. A turn that answers anew and
+        has nothing to show ends as by `abandon`. Returns the message as recorded.
         Errors as `checkpoint`.
         """
         final = self._final(message)
@@ -103,6 +104,11 @@ class Turn:
         record.version = self._running.version
         now_us, ended = self._db.clock(), ending(record.status, outcome)
         marked = [asked.sequence for asked in self.input if asked.HasField("exclusion")]
+        # An old answer is replaced by something, not by the note that nothing came.
+        replaces_nothing = (
+            self._running.version and not record.parts and record.status != records.STATUS_RECORD_COMPLETE
+        )
+        kept = None if replaces_nothing else record
 
         def write(txn: Transaction) -> None:
             progress = self._progress(txn)
@@ -111,7 +117,7 @@ class Turn:
                 record.create_us = begun.create_us if begun else now_us
             if record.status == records.STATUS_RECORD_COMPLETE:
                 clear_marks(self._db, txn, (self._ref.number, progress), marked)
-            self._db.end_turn(txn, self._ref, progress, record, ended)
+            self._db.end_turn(txn, self._ref, progress, kept, ended)
 
         # What is recorded of the answer already gives its room back; the turn must be able to end.
         await self._db.write(self._ref, write, frees=True)

@@ -243,3 +243,21 @@ async def test_routing_sees_the_question(harness: Harness) -> None:
         assert [candidate.rule for candidate in decision.candidates] == ["NO_IMAGES"]
         with pytest.raises(NotFoundError):
             harness.executions.explain(again(harness, blind, session, "nobody"))
+
+
+async def test_a_daemon_that_stops_before_anything_came_leaves_the_old_answer(
+    tmp_path: Path, server: OllamaServer
+) -> None:
+    server.script("first", Answer("second", fault=Stall(after=0)))
+    async with harness_in(tmp_path) as harness:
+        session = await harness.session()
+        answer = await ask(harness, server, session)
+        before = all_messages(harness.sessions, session)
+        async with aclosing(
+            harness.executions.execute(again(harness, server, session, answer, request_id="new"))
+        ) as events:
+            await until(events, "started")
+            await harness.executions.drain(0)
+        assert all_messages(harness.sessions, session) == before
+        error = await error_of(harness.executions.attach("new", 0), OblixdError)
+        assert error.reason == "EXECUTION_INTERRUPTED"

@@ -472,6 +472,9 @@ class ExecuteRequest(message.Message):
     contexts is taken away when the new answer is complete. A question without an answer (its turn
     failed) gets one at the session's end.
 
+    For message_count, search, watchers, copies, merges, exports, imports and
+    retention a new answer is what an edit is: see EditMessage.
+
     It waits for its session's turn as every prompt does. Nothing may follow
     the answer by then but the results of its own tool calls, else it is
     FAILED_PRECONDITION MESSAGE_NOT_LAST: delete what follows, or copy the
