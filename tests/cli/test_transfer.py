@@ -121,3 +121,25 @@ def test_a_terminal_shows_a_table_that_no_title_takes_over(oblix, tmp_path: Path
         shown = screen.rest()
     assert "OUTCOME" in shown
     assert "a[2Jb" in shown
+
+
+def test_a_session_is_handed_over_to_a_tool_once(oblix, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(lines(CHAT | {"title": "Handed over"}))
+    name = oblix("sessions", "import", str(path)).stdout.strip()
+    home = {"HOME": str(tmp_path), "CODEX_HOME": str(tmp_path / "codex")}
+    done = oblix("sessions", "export", name, "--to", "codex", **home)
+    written = Path(done.stdout.strip())
+    assert written.is_relative_to(tmp_path / "codex/sessions")
+    assert done.stderr == f"oblix: go on with: codex resume {name}\n"
+    assert '"text": "Yo"' in written.read_text()
+    again = oblix("sessions", "export", name, "--to", "codex", ok=False, **home)
+    assert "is there already" in again.stderr
+
+
+def test_a_page_is_written_by_its_suffix(oblix, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(lines(CHAT | {"title": "A <page>"}))
+    name = oblix("sessions", "import", "--again", str(path)).stdout.strip()
+    oblix("sessions", "export", name, str(tmp_path / "page.html"))
+    assert "A &lt;page&gt;</h1>" in (tmp_path / "page.html").read_text()

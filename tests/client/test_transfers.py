@@ -230,7 +230,7 @@ async def test_an_export_that_fails_leaves_the_old_file(client: OblixClient, tmp
         await client.export_sessions(["unknown"], path)
     with pytest.raises(InvalidArgumentError, match="can't be written"):
         await client.export_sessions([], path / "inside" / "a.jsonl")
-    with pytest.raises(InvalidArgumentError, match="format takes one of json, jsonl, markdown"):
+    with pytest.raises(InvalidArgumentError, match="format takes one of claude-code, codex, html"):
         await client.export_sessions([], tmp_path / "out.doc")
     assert names_in(tmp_path) == ["out.jsonl"]
     assert path.read_text() == "old"

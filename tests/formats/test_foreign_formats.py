@@ -537,6 +537,6 @@ def test_what_no_program_writes_is_no_format() -> None:
         assert catalog.detect(value) is None
     with pytest.raises(InvalidArgumentError, match="bigagi, chatgpt, claude, deepseek, json"):
         catalog.reader("word")
-    with pytest.raises(InvalidArgumentError, match="json, jsonl, markdown"):
+    with pytest.raises(InvalidArgumentError, match="claude-code, codex, html"):
         catalog.writer("word", ".json")
     assert catalog.writer(None, ".MD") == "markdown"

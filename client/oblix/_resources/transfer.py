@@ -96,7 +96,10 @@ class TransferCalls(SessionCalls):
 
         `sessions`: ids; or a filter as `list_sessions` takes it, with archived
         sessions too; or None for all. `format`: `json` (a list of sessions),
-        `jsonl` or `markdown`; by default what the file's suffix says. The file is
+        `jsonl`, `markdown`, `html` (one page that needs nothing else), `openai` or
+        `sharegpt` (for training: sessions that no model answered give nothing), or
+        `codex`, `claude-code` or `opencode` (one session, for that tool to go on
+        with); by default what the file's suffix says. The file is
         there whole or not at all, only its owner can read it, and missing
         directories are made. `on_progress` is called with the number so far.
 
@@ -106,6 +109,8 @@ class TransferCalls(SessionCalls):
         target = file_io.path_of(path)
         name = catalog.writer(format, target.suffix)
         ids = await in_thread(lambda: self._ids(sessions))
+        if catalog.WRITTEN[name].is_single and len(ids) != 1:
+            raise invalid("sessions", f"one session for the format {name}", len(ids))
         with await in_thread(lambda: file_io.Replacement(target)) as file:
             count = await self._write(file, name, ids, on_progress or _unheard)
             await in_thread(file.commit)

@@ -25,7 +25,7 @@ from oblix.formats.chats import (
     sharegpt,
 )
 from oblix.formats.conversations import Conversation, mapping, objects, unreadable
-from oblix.formats.exports import markdown
+from oblix.formats.exports import claude_code, codex, finetuning, html, markdown, opencode
 from oblix.v1 import messages_pb2, sessions_pb2
 
 MAX_SOURCE_ID = 512
@@ -90,6 +90,8 @@ class Layout:
     start: str = ""
     between: str = ""
     end: str = ""
+    is_single: bool = False
+    """Whether a file holds one session and no more."""
 
 
 # In the order in which they are tried: the more a format asks for, the sooner.
@@ -116,6 +118,12 @@ WRITTEN = {
     "json": Layout(lambda *session: oblix_json.dump(*session).rstrip(), "[\n", ",\n", "\n]\n"),
     "jsonl": Layout(jsonl.dump),
     "markdown": Layout(markdown.dump, between="\n---\n\n"),
+    "html": Layout(html.dump, html.START, end=html.END),
+    "openai": Layout(finetuning.dump_openai),
+    "sharegpt": Layout(finetuning.dump_sharegpt),
+    "codex": Layout(codex.dump, is_single=True),
+    "claude-code": Layout(claude_code.dump, is_single=True),
+    "opencode": Layout(opencode.dump, is_single=True),
 }
 SUFFIXES = {
     ".json": "json",
@@ -123,6 +131,8 @@ SUFFIXES = {
     ".ndjson": "jsonl",
     ".md": "markdown",
     ".markdown": "markdown",
+    ".html": "html",
+    ".htm": "html",
 }
 _CONTAINERS = ("conversations", "chats", "threads", "sessions", "data", "items", "history")
 """Keys under which a document may have a list of conversations."""

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import dataclasses
+import os
 import shutil
 import sys
 import tempfile
@@ -14,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from oblix import ImportedSession, ImportReport, OblixClient
+from oblix._convert import file_io
 from oblix.cli.errors import CommandError
 from oblix.cli.options.pairs import pairs
 from oblix.cli.output import tables
 from oblix.cli.output.progress import Show, progress
-from oblix.formats import catalog
+from oblix.formats import catalog, oblix_json
+from oblix.formats.exports.tools import TARGETS
 
 IMPORT = """Takes in every conversation of files and directories: Oblix's own (also a whole directory of the
 first Oblix: ~/.oblix/sessions), JSON Lines of OpenAI-style messages, the exports of ChatGPT, Claude, DeepSeek
@@ -27,8 +30,10 @@ lists of messages; gzip files, too. The format is found by the content."""
 IMPORTED = """prints the session's id where there was one conversation, else a line for each: what became of
 it, its id, its messages, its title, where it stood, and why it was skipped or refused. Exits with 1 where
 something was refused; what was taken stays."""
-EXPORTED = """the file is a list of sessions (json), one session a line (jsonl), or a page for people
-(markdown). One id and json give the one object that Oblix has always exported."""
+EXPORTED = """the file is a list of sessions (json), one session a line (jsonl), a page for people (markdown,
+html), lines for training (openai, sharegpt), or one session for another tool to go on with (codex,
+claude-code, opencode; `--to TOOL` puts it where that tool looks, and says how to go on). One id and json
+give the one object that Oblix has always exported."""
 STANDARD = "-"
 """As a file to export to: standard output."""
 COLUMNS = {
@@ -58,6 +63,8 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--filter", **pairs("every session where the metadata has this value"))
     formats = f"{', '.join(catalog.WRITTEN)} (default: what FILE ends in, else json)"
     parser.add_argument("--format", choices=list(catalog.WRITTEN), metavar="FORMAT", help=formats)
+    help_ = "instead of FILE: hand the one session over to this tool"
+    parser.add_argument("--to", choices=list(TARGETS), metavar="TOOL", help=help_)
     parser.set_defaults(run=_export)
 
 
@@ -77,6 +84,9 @@ def _configure_import(parser: argparse.ArgumentParser) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
+    if arguments.to:
+        _hand_over([*arguments.ids, arguments.file], arguments.to)
+        return
     if bool(arguments.ids) + bool(arguments.filter) + arguments.all != 1:
         raise CommandError("say which sessions: their ids, --filter or --all.")
     format_ = arguments.format or catalog.SUFFIXES.get(Path(arguments.file).suffix.lower(), "json")
@@ -84,6 +94,28 @@ def _export(arguments: argparse.Namespace) -> None:
         count = _write(arguments, path, format_)
     if count is not None and arguments.file != STANDARD:
         print(f"oblix: {count} sessions are in {arguments.file}.", file=sys.stderr)
+
+
+def _hand_over(ids: list[str], tool: str) -> None:
+    """Put a session where a tool looks for its own. A file that is there is the tool's: it stays."""
+    if len(ids) != 1:
+        raise CommandError("one session at a time can be handed over.")
+    client, target = OblixClient(), TARGETS[tool]
+    loaded = client.load_session(ids[0])
+    if loaded is None:
+        raise CommandError(f"there is no session {ids[0]}.")
+    if not loaded["metadata"].get("directory"):
+        # It goes on where the person stands.
+        loaded["metadata"]["directory"] = str(Path.cwd())
+    conversation = oblix_json.read(loaded)
+    path = target.path(conversation.session, Path.home(), os.environ)
+    if path.exists():
+        raise CommandError(
+            f"{path} is there already. Go on with: {target.command(conversation.session, path)}"
+        )
+    file_io.write(path, catalog.WRITTEN[tool].dump(conversation.session, conversation.messages))
+    print(path)
+    print(f"oblix: go on with: {target.command(conversation.session, path)}", file=sys.stderr)
 
 
 @contextlib.contextmanager

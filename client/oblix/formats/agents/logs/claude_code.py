@@ -26,7 +26,10 @@ from oblix.v1 import messages_pb2
 
 Line = Mapping[str, Any]
 
-KNOWN = keys("toolUseResult cwd gitBranch usage slug requestId toolUseID leafUuid sourceToolAssistantUUID")
+KNOWN = keys(
+    "toolUseResult cwd gitBranch usage slug requestId toolUseID leafUuid sourceToolAssistantUUID entrypoint "
+    "promptSource permissionMode promptId"
+)
 SIDE_NOTE = "lines of sub-agents left out"
 
 _SAID = ("user", "assistant")

@@ -21,7 +21,8 @@ from oblix.v1 import messages_pb2
 Line = Mapping[str, Any]
 
 KNOWN = keys(
-    "base_instructions instructions state turn_context internal_chat_message_metadata_passthrough git"
+    "base_instructions instructions state turn_context internal_chat_message_metadata_passthrough git "
+    "model_search_state"
 )
 PARENT_MISSING = "the beginning, up to the fork, is in a file that is not there"
 
