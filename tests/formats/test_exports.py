@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from oblix.formats import catalog, oblix_json
 from oblix.formats.conversations import Conversation
-from oblix.formats.exports import claude_code, codex, finetuning, html, opencode
+from oblix.formats.exports import claude_code, codex, finetuning, html_page, opencode
 from oblix.formats.exports.tools import TARGETS
 from oblix.formats.reading import read_file
 from oblix.v1 import messages_pb2 as pb
@@ -79,7 +79,11 @@ class Page(HTMLParser):
 
 
 def page_of(*given_: Conversation) -> Page:
-    return Page(html.START + "".join(html.dump(each.session, each.messages) for each in given_) + html.END)
+    return Page(
+        html_page.START
+        + "".join(html_page.dump(each.session, each.messages) for each in given_)
+        + html_page.END
+    )
 
 
 class TestHtml:
@@ -132,7 +136,7 @@ class TestHtml:
     @settings(max_examples=25, deadline=None)
     @given(conversations)
     def test_any_session_is_a_whole_page(self, given_) -> None:
-        page = Page(html.START + html.dump(*given_) + html.END)
+        page = Page(html_page.START + html_page.dump(*given_) + html_page.END)
         assert page.open == []
         assert not {tag for tag, _ in page.tags} & {"script", "iframe", "object", "embed", "link", "form"}
 

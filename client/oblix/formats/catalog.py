@@ -25,7 +25,7 @@ from oblix.formats.chats import (
     sharegpt,
 )
 from oblix.formats.conversations import Conversation, mapping, objects, unreadable
-from oblix.formats.exports import claude_code, codex, finetuning, html, markdown, opencode
+from oblix.formats.exports import claude_code, codex, finetuning, html_page, markdown, opencode
 from oblix.v1 import messages_pb2, sessions_pb2
 
 MAX_SOURCE_ID = 512
@@ -118,7 +118,7 @@ WRITTEN = {
     "json": Layout(lambda *session: oblix_json.dump(*session).rstrip(), "[\n", ",\n", "\n]\n"),
     "jsonl": Layout(jsonl.dump),
     "markdown": Layout(markdown.dump, between="\n---\n\n"),
-    "html": Layout(html.dump, html.START, end=html.END),
+    "html": Layout(html_page.dump, html_page.START, end=html_page.END),
     "openai": Layout(finetuning.dump_openai),
     "sharegpt": Layout(finetuning.dump_sharegpt),
     "codex": Layout(codex.dump, is_single=True),
