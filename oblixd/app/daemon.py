@@ -96,7 +96,7 @@ class Daemon:
         config = self._config
         store = await self._open_store(cleanup)
         sessions, search = await self._conversations(store, cleanup)
-        usage = Usage(store, wiring.prices(config), wiring.caps(config))
+        usage = Usage(store, wiring.prices(config), wiring.caps(config), zone=wiring.time_zone(config))
         embedded = EmbeddedModels(wiring.embedded(config, self._paths))
         registry, monitor = await self._models_and_monitor(embedded, cleanup)
         length, policies = config.execution.queue_length, wiring.policies(config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import tzinfo
 from pathlib import Path
 
 import msgspec
@@ -30,6 +31,7 @@ from oblixd.routing.policy_text import Definition, Rule, definition_of, rule_of
 from oblixd.sessions import RetentionConfig
 from oblixd.usage import Caps, Price, Prices
 from oblixd.usage.budgets import Action
+from oblixd.usage.days import zone_of
 from oblixd.usage.prices import parsed
 
 GIB = 1 << 30
@@ -60,6 +62,14 @@ def caps(config: Config) -> Caps:
     given = config.usage
     action: Action = "local" if given.cap_action == "local" else "refuse"
     return Caps(given.daily_cap, given.monthly_cap, action, given.currency)
+
+
+def time_zone(config: Config) -> tzinfo | None:
+    """Whose days count. Raises ConfigError for a name that is not known."""
+    try:
+        return zone_of(config.usage.time_zone)
+    except InvalidArgumentError as error:
+        raise ConfigError(error.reason, error.message, **error.metadata) from error
 
 
 def policies(config: Config) -> Policies:

@@ -179,12 +179,14 @@ class Sessions(Fields, frozen=True):
 
 class Usage(Fields, frozen=True):
     """What models cost, and how much may be spent. Nothing is guessed: what has no price here is counted as
-    unpriced. Days and months are those of the daemon's time zone."""
+    unpriced. Days and months are those of `time_zone`."""
 
     prices: tuple[PriceTable | OldPrice, ...] = ()
     """What models cost. A model on this machine costs nothing unless it has a price here."""
     currency: Annotated[str, text("[A-Z]{3}", "three capital letters, as in ISO 4217")] = "USD"
     """What the prices and caps are in."""
+    time_zone: Annotated[str, text("[A-Za-z0-9_+/-]{0,64}", "a name such as Europe/Paris, or empty")] = ""
+    """Whose days and months count. Empty: the system's time zone."""
     daily_cap: Annotated[float, number(0, _MAX_CAP)] = 0.0
     """What may be spent in a day. 0: no cap."""
     monthly_cap: Annotated[float, number(0, _MAX_CAP)] = 0.0

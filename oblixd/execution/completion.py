@@ -16,6 +16,7 @@ from oblixd.execution.answer import TurnRecorder
 from oblixd.execution.client import ClientInfo
 from oblixd.execution.context import ContextBuilder
 from oblixd.execution.refused_content import Mark
+from oblixd.execution.schemas import violation
 from oblixd.execution.services import Services
 from oblixd.models import Finish, Finished, Hook, Location, ModelError
 from oblixd.router import price_of
@@ -105,13 +106,22 @@ class Completion:
         self._recorder = recorder
         self._context_builder = context_builder
         self._scope = scope
+        self._violation = ""
 
     async def answered(self, finished: Finished) -> executions_pb2.ExecutionCompleted:
         """The answer came to its end."""
         self._context_builder.learn(self._recorder.model, finished)
         await self._leave_out(self._context_builder.refused.answered(self._recorder.model))
         reason = _REASON[finished.reason]
+        await self._validate(finished.reason)
         return self._completion(await self._record(_COMPLETE, reason, finished=finished), reason)
+
+    async def _validate(self, reason: Finish) -> None:
+        """Hold the answer against the schema that it was to fit."""
+        schema = self._request.options.response_schema
+        if schema and reason is not Finish.TOOL_CALLS:
+            parts = self._recorder.message(_COMPLETE).parts
+            self._violation = await violation(schema, "".join(part.text for part in parts))
 
     async def stopped(self, stop: StopReason) -> executions_pb2.ExecutionCompleted:
         """It was stopped from outside. Raises what that is to those who wait, unless somebody wanted it."""
@@ -214,5 +224,7 @@ class Completion:
     def _report(self) -> executions_pb2.ExecutionCompleted:
         """What is told of the way to the answer, and kept for who asks again."""
         return executions_pb2.ExecutionCompleted(
-            failed_attempts=self._recorder.failed, context=self._context_builder.report
+            failed_attempts=self._recorder.failed,
+            context=self._context_builder.report,
+            schema_violation=self._violation,
         )

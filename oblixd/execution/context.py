@@ -26,6 +26,7 @@ from oblixd.models import (
     ModelError,
     ModelErrorKind,
     Options,
+    RequestTokens,
     TokenCalibration,
     TokenCounter,
     Tokeniser,
@@ -214,6 +215,7 @@ class ContextBuilder:
         self._calibration = calibration
         self._is_local_only = is_local_only
         self._material = self._gather(_AFTER_ALL, session.message_count if session else 0, request.input)
+        self._whole: RequestTokens | None = None
         self.report = executions_pb2.ContextReport()
         """What the last context held, and what it left out."""
         self.refused = RefusedContent()
@@ -275,6 +277,7 @@ class ContextBuilder:
             most=self._overflows.most(hook.id),
         )
         self.report, self._sent = built.report, built.chat.messages
+        await self._count_whole(hook, built.chat, is_counted=gauge.is_counted)
         return built.chat
 
     def may_send_less(self, hook: Hook, error: ModelError) -> bool:
@@ -299,6 +302,14 @@ class ContextBuilder:
 
         return replace(self._material, history=history)
 
+    async def _count_whole(self, hook: Hook, chat: ChatRequest, *, is_counted: bool) -> None:
+        """Put the tokens of the whole request into the report, where the model's tokeniser can count it."""
+        self._whole = await hook.connection.count_request(chat) if is_counted else None
+        if self._whole is not None:
+            factor = self._calibration.latest(_tools_of(hook.id))
+            self.report.sent_tokens = self._whole.messages + round(self._whole.tools * factor)
+            self.report.is_counted = not self._whole.tools
+
     def _tokeniser_of(self, connection: Connection) -> Tokeniser:
         return lambda messages: connection.count_tokens(messages, self._is_local_only)
 
@@ -310,6 +321,11 @@ class ContextBuilder:
 
     def learn(self, model: str, finished: Finished) -> None:
         """Hear what the context really took."""
+        if self._whole is not None:
+            # Messages are counted exactly, so that the rest of the bill is that of the tools.
+            billed = (finished.counts.input_tokens or 0) - self._whole.messages
+            self._calibration.learn(_tools_of(model), self._whole.tools, billed)
+            return
         if not self.report.is_counted and finished.counts.input_tokens:
             plain = self.report.sent_tokens / self._calibration.factor(model)
             self._calibration.learn(model, round(plain), finished.counts.input_tokens)
@@ -330,3 +346,8 @@ class ContextBuilder:
             is_local_only=self._is_local_only,
             include_excluded=request.include_excluded,
         )
+
+
+def _tools_of(model: str) -> str:
+    """Name the calibration of a model's tools."""
+    return f"{model} tools"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 import uuid
@@ -11,6 +10,7 @@ import uuid
 from oblix.v1 import executions_pb2, messages_pb2
 
 from oblixd.errors import InvalidArgumentError
+from oblixd.execution.schemas import is_schema
 from oblixd.models import Options, Reasoning, Tool, ToolChoice
 
 MAX_ID = 128
@@ -205,11 +205,7 @@ def _check_timeout(request: executions_pb2.ExecuteRequest) -> None:
 def _check_schema(field: str, schema: str) -> None:
     """A schema is JSON of an object; what it says is for the model's server to judge."""
     _at_most(field, len(schema.encode()), MAX_SCHEMA_BYTES)
-    try:
-        sound = not schema or isinstance(json.loads(schema), dict)
-    except (ValueError, RecursionError):
-        sound = False
-    if not sound:
+    if not is_schema(schema):
         raise _invalid(field, "a JSON Schema: a JSON object", repr(schema[:80]))
 
 

@@ -108,6 +108,16 @@ class ChatRequest:
     """Whether it must stay on this machine, as things stand when it is called: see `models.egress`."""
 
 
+@dataclass(frozen=True, slots=True)
+class RequestTokens:
+    """What a request takes of a context, as its server's tokeniser counts it."""
+
+    messages: int
+    """All messages, with what the chat template writes around them: what the server bills without tools."""
+    tools: int = 0
+    """The definitions of tools, nearly: each template writes them in its own way."""
+
+
 class ContentKind(enum.Enum):
     """What a piece of an answer is a piece of."""
 
@@ -272,6 +282,9 @@ class Connection(Protocol):
         Raises nothing: a server that can't be asked just now, or may not see them (`is_local_only`,
         as in `ChatRequest`), counts as having none.
         """
+
+    async def count_request(self, request: ChatRequest) -> RequestTokens | None:
+        """How many tokens a whole request takes. None and raises nothing as `count_tokens`."""
 
     @property
     def running(self) -> int:

@@ -93,6 +93,11 @@ class TokenCalibration:
         if len(self._ratios) > MODELS:
             self._ratios.popitem(last=False)
 
+    def latest(self, model: str) -> float:
+        """What the last answer showed, without a margin. 1 while nothing is known."""
+        ratios = self._ratios.get(model)
+        return min(TOKENS_MOST, max(LEAST, ratios[-1])) if ratios else 1.0
+
     def factor(self, model: str) -> float:
         """What an estimate for this model is to be multiplied by. 1 while nothing is known."""
         ratios = self._ratios.get(model)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta, tzinfo
 from typing import Literal
 
 from oblixd.errors import ResourceExhaustedError
+from oblixd.usage.days import begin_of
 from oblixd.usage.entries import NANO
 
 Action = Literal["refuse", "local"]
@@ -61,8 +62,9 @@ class BudgetState:
 class Budgets:
     """Keeps in memory what was spent on each day, so that asking costs nothing."""
 
-    def __init__(self, caps: Caps) -> None:
+    def __init__(self, caps: Caps, zone: tzinfo | None = None) -> None:
         self.caps = caps
+        self._zone = zone
         self._nano: Counter[date] = Counter()
 
     def spend(self, day: date, cost_nano: int) -> None:
@@ -81,8 +83,7 @@ class Budgets:
             yield self._state("month", self.caps.monthly, month, _next_month(today))
 
     def _state(self, period: Literal["day", "month"], limit: float, nano: int, next_: date) -> BudgetState:
-        # A time without a zone is the machine's: it knows on which days clocks are changed.
-        resets = datetime.combine(next_, time()).astimezone()
+        resets = begin_of(next_, self._zone)
         return BudgetState(period, limit, nano / NANO, self.caps.action, self.caps.currency, resets)
 
 

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date, timedelta, tzinfo
 from functools import partial
 from itertools import islice, takewhile
 
@@ -17,6 +17,7 @@ from oblixd.errors import DataLossError, OblixdError
 from oblixd.store import Store, Table, Transaction
 from oblixd.store.v1 import records_pb2 as records
 from oblixd.usage.budgets import Budgets, BudgetState, Caps
+from oblixd.usage.days import day_at
 from oblixd.usage.entries import Group, Report, UsageEntry, add, nano_of
 from oblixd.usage.prices import Price, Prices
 from oblixd.usage.reports import Query, report
@@ -62,7 +63,7 @@ PAUSE_S = 3600.0
 class Usage:
     """Counts what executions use. Made on the event loop, after the store was opened.
 
-    Days are those of the daemon's time zone.
+    Days are those of one time zone.
     """
 
     def __init__(
@@ -71,11 +72,13 @@ class Usage:
         prices: Prices | None = None,
         caps: Caps | None = None,
         clock: Callable[[], float] = time.time,
+        zone: tzinfo | None = None,
     ) -> None:
-        """`clock`: seconds since 1970."""
+        """`clock`: seconds since 1970. `zone`: whose days count; None: the process's own."""
         self._store = store
         self._prices = prices or Prices()
-        self._budgets = Budgets(caps or Caps())
+        self._zone = zone
+        self._budgets = Budgets(caps or Caps(), zone)
         self._clock = clock
         self._read_spent()
 
@@ -165,7 +168,7 @@ class Usage:
 
     def today(self) -> date:
         """The day that it is now."""
-        return date.fromtimestamp(self._clock())
+        return day_at(self._clock(), self._zone)
 
     def _count(self, txn: Transaction, day: date, entry: UsageEntry) -> bool:
         """False where the request was counted before."""

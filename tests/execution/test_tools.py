@@ -119,3 +119,22 @@ async def test_a_schema_goes_to_the_model(harness: Harness, server: OllamaServer
     options = executions_pb2.GenerationOptions(response_schema='{"type":"object"}')
     await all_of(harness.executions.execute(prompt("Where?", harness.hook(server), options=options)))
     assert server.requests[-1].body["format"] == {"type": "object"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [('{"n": 3}', ""), ('{"n": 4}', '["n"]'), ("Sure", "no JSON"), ('{"n": ', "no JSON")]
+)
+async def test_an_answer_is_held_against_its_schema(harness: Harness, text: str, words: str) -> None:
+    session = await harness.session()
+    schema = json.dumps({"properties": {"n": {"multipleOf": 3}}})
+    with KINDS["openai"].server() as server:
+        server.script(text)
+        given = prompt("A number", hook(harness, "openai", server), session_id=session, request_id="r")
+        given.options.response_schema = schema
+        *_, completed = (event.completed for event in await all_of(harness.executions.execute(given)))
+        assert words in completed.schema_violation
+        assert bool(completed.schema_violation) == bool(words)
+        assert completed.message.parts[0].text == text
+        *_, again = (event.completed for event in await all_of(harness.executions.execute(given)))
+        assert again.schema_violation == completed.schema_violation, "told again"
+        assert len(server.requests) == 1

@@ -188,6 +188,7 @@ def _metrics(completed: executions_pb2.ExecutionCompleted) -> dict[str, Any]:
         "sent_messages": context.sent_messages,
         "omitted_messages": context.omitted_messages,
         "omitted_tokens": context.omitted_tokens,
+        "schema_violation": completed.schema_violation or None,
     }
 
 

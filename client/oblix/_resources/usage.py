@@ -34,7 +34,7 @@ class UsageCalls(Core):
     ) -> UsageReport:
         """What all programs of this user used, summed up by model, day, client (its program) or session.
 
-        Days are those of the daemon's time zone, at most 400 of them: dates, or
+        Days are those of `[usage] time_zone`, else the system's, at most 400 of them: dates, or
         texts as YYYY-MM-DD; without any, the last 30 and today. `session_id` and
         `model` (`provider:name`): only this one's. Raises InvalidArgumentError.
         """

@@ -28,21 +28,23 @@ from oblixd.models.base import (
     Location,
     ModelError,
     ModelErrorKind,
+    RequestTokens,
     State,
     Status,
+    ToolChoice,
 )
 from oblixd.models.conversation_rules import alternated
-from oblixd.models.egress import Egress, IsLocalOnly
+from oblixd.models.egress import Egress, IsLocalOnly, unrestricted
 from oblixd.models.embedded import process, weights
 from oblixd.models.embedded.files import ModelFile
 from oblixd.models.embedded.gguf import Header
 from oblixd.models.embedded.memory import Memory, half_of_the_machine, needs
 from oblixd.models.embedded.process import Worker, WorkerSettings
 from oblixd.models.embedded.supervisor import Supervisor
-from oblixd.models.encoding import chat_messages, join_neighbours
+from oblixd.models.encoding import ChatMessage, chat_messages, join_neighbours, tools_of
 from oblixd.models.hook_spec import HookSpec, derived_location
 from oblixd.models.http.client import HttpClient
-from oblixd.models.http.connection import Streams
+from oblixd.models.http.connection import Streams, noted
 from oblixd.models.http.outbound import Way
 from oblixd.models.http.server import ServerErrors
 from oblixd.models.providers import reasoning
@@ -50,9 +52,11 @@ from oblixd.models.providers.completions import CompletionDecoder
 from oblixd.models.providers.llamacpp import Tokeniser, limits_of
 from oblixd.models.providers.openai import completion_body
 from oblixd.models.providers.provider_state import author_of
-from oblixd.models.streaming import answer, object_of, read_object
+from oblixd.models.streaming import answer, object_of, read_object, text_of
 from oblixd.models.tokens import TokenCountCache
 
+_SWITCH = "enable_thinking"
+"""What a template that can be told not to let the model think asks for."""
 WITHOUT_LOADING = ("json_schema", "tools")
 """What may be asked of a model that is not loaded: pictures are for none, tools for some."""
 
@@ -74,8 +78,9 @@ async def read(http: HttpClient) -> Props:
         if reply.status != HTTPStatus.OK:
             raise peer.answered(reply.status, reply.headers, await reply.excerpt())
         props = read_object(await reply.document(), peer)
-    takes_tools = object_of(props, "chat_template_caps").get("supports_tools") is True
-    return Props(limits_of(props).context, ("json_schema", *(["tools"] if takes_tools else [])))
+    tools = ["tools"] if object_of(props, "chat_template_caps").get("supports_tools") is True else []
+    thinks = [reasoning.FEATURE] if _SWITCH in text_of(props, "chat_template") else []
+    return Props(limits_of(props).context, ("json_schema", *tools, *thinks))
 
 
 NOTICED_S = 1.0
@@ -191,6 +196,13 @@ class EmbeddedConnection:
             return None
         return await self._tokeniser.count_messages(messages, Egress(self, is_local_only))
 
+    async def count_request(self, request: ChatRequest) -> RequestTokens | None:
+        """See `Connection.count_request`."""
+        if self.pid is None or self._tokeniser is None:
+            return None
+        egress = Egress(self, request.is_local_only)
+        return await self._tokeniser.count_request(self._context_of(request), tools_of(request), egress)
+
     @property
     def running(self) -> int:
         """See `Connection.running`."""
@@ -219,13 +231,17 @@ class EmbeddedConnection:
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
         """See `Connection.stream`."""
         encoding.check(self.features or WITHOUT_LOADING, request, self._peer)
+        if request.tool_choice is ToolChoice.REQUIRED:
+            words = "can't be made to call a tool: leave the choice to it, or use another model"
+            raise self._peer.unable(f"{self._peer.title} {words}.")
         with self._streams.one():
             async with self._supervisor.use() as worker:
                 try:
                     encoding.check(self.features, request, self._peer)
+                    request, note = reasoning.fitted(self.features, request)
                     async with aclosing(self._answer(worker, request)) as items:
                         async for item in items:
-                            yield item
+                            yield noted(item, (note,))
                 except ModelError as error:
                     raise await self._explain(worker, error) from error
 
@@ -241,13 +257,16 @@ class EmbeddedConnection:
         """See `Connection.close`."""
         await self._supervisor.close()
 
+    def _context_of(self, request: ChatRequest) -> list[ChatMessage]:
+        # Small models were taught strict turns.
+        return join_neighbours(chat_messages(request.messages, self.author))
+
     def body(self, request: ChatRequest) -> dict[str, Any]:
         """Write the request in the words of llama.cpp's server."""
         if request.options.max_tokens is None:
             limited = replace(request.options, max_tokens=self._settings.max_tokens)
             request = replace(request, options=limited)
-        # Small models were taught strict turns.
-        context = join_neighbours(chat_messages(request.messages, self.author))
+        context = self._context_of(request)
         body = completion_body(self.name, request, context, limit="max_tokens")
         body["messages"] = alternated(body["messages"])
         return body | reasoning.for_template(request.options.reasoning)
@@ -271,12 +290,14 @@ class EmbeddedConnection:
         worker = await process.start(self._worker_settings(found), self._peer)
         try:
             props = await read(worker.http)
+            tokeniser = Tokeniser(worker.http, self._counts)
+            await tokeniser.learn_template(Egress(self, unrestricted))
         except BaseException:
             await worker.stop()
             raise
         self.features = props.features
         self.context_window = props.context or self.context_window
-        self._tokeniser = Tokeniser(worker.http, self._counts)
+        self._tokeniser = tokeniser
         return worker
 
     def _fit(self, header: Header) -> None:

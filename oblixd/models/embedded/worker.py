@@ -20,6 +20,8 @@ import xllamacpp
 
 PROMPT_CACHE_MIB = 256
 """Memory for the prompts of other conversations, so that changing between two is quick."""
+BATCH = 512
+"""Tokens of a prompt between two looks at whether it was cancelled: the batch under way is finished."""
 ERRORS = 1
 """llama.cpp's verbosity: more would be noise with every prompt, and could show it."""
 SLEEP = 0
@@ -57,6 +59,7 @@ def _parameters(options: argparse.Namespace) -> xllamacpp.CommonParams:
     parameters.cpuparams_batch.n_threads = options.threads
     parameters.cpuparams.poll = parameters.cpuparams_batch.poll = SLEEP
     parameters.cache_ram_mib = PROMPT_CACHE_MIB
+    parameters.n_batch = BATCH
     parameters.verbosity = ERRORS
     if options.temperature is not None:
         parameters.sampling.temp = options.temperature

@@ -19,8 +19,10 @@ from oblixd.models.base import (
     Finished,
     Location,
     ModelError,
+    RequestTokens,
     State,
     Status,
+    ToolChoice,
     UnableError,
 )
 from oblixd.models.egress import Egress, IsLocalOnly
@@ -110,6 +112,10 @@ class HttpConnection(ABC):
         """See `Connection.count_tokens`."""
         return None
 
+    async def count_request(self, request: ChatRequest) -> RequestTokens | None:
+        """See `Connection.count_request`."""
+        return None
+
     @property
     def running(self) -> int:
         """See `Connection.running`."""
@@ -182,13 +188,14 @@ class HttpConnection(ABC):
         attempt = self._adaptation.attempt()
         for left in reversed(range(MOST_FORMS)):
             write = partial(self._written, request, attempt)
-            spoke = False
+            spoke = calls = False
             egress = Egress(self, request.is_local_only)
             try:
                 async with aclosing(answer(self._http, self.path, write, self.decoder(), egress)) as items:
                     async for item in items:
                         spoke = True
-                        yield _noted(item, (note, *attempt.notes))
+                        calls = calls or (isinstance(item, Content) and item.call is not None)
+                        yield noted(item, (note, *attempt.notes, _passed_over(request, calls=calls)))
             except RefusalError as error:
                 if spoke or not left or not self.may_change(attempt, error, write()):
                     raise
@@ -227,10 +234,17 @@ def adjusted(server: Server, spec: HookSpec, network: NetworkNow = NetworkConfig
     )
 
 
-def _noted(item: Content | Finished, notes: Iterable[str]) -> Content | Finished:
+def noted(item: Content | Finished, notes: Iterable[str]) -> Content | Finished:
+    """Add what was changed of the request to the terminal signal."""
     if isinstance(item, Content):
         return item
     return replace(item, adaptations=tuple(note for note in notes if note))
+
+
+def _passed_over(request: ChatRequest, *, calls: bool) -> str:
+    """Say that a server took `tool_choice`, and let the model answer without a call all the same."""
+    wanted = request.tool_choice is ToolChoice.REQUIRED and not calls
+    return "`tool_choice` was passed over: the server let the model answer without a call" if wanted else ""
 
 
 def _last_try(reason: str) -> Status:

@@ -7,8 +7,18 @@ from typing import Any
 
 from oblix.v1 import messages_pb2
 
-from oblixd.models.base import Location, ModelError, ModelErrorKind, Options, State, Status
-from oblixd.models.egress import Egress, IsLocalOnly
+from oblixd.models.base import (
+    ChatRequest,
+    Location,
+    ModelError,
+    ModelErrorKind,
+    Options,
+    RequestTokens,
+    State,
+    Status,
+)
+from oblixd.models.egress import Egress, IsLocalOnly, unrestricted
+from oblixd.models.encoding import chat_messages, tools_of
 from oblixd.models.hook_spec import HookSpec
 from oblixd.models.http.connection import NetworkNow
 from oblixd.models.http.outbound import NetworkConfig
@@ -58,6 +68,15 @@ class CustomConnection(OpenAIConnection):
             return None
         return await self._tokeniser.count_messages(messages, Egress(self, is_local_only))
 
+    async def count_request(self, request: ChatRequest) -> RequestTokens | None:
+        """See `Connection.count_request`."""
+        if not self._is_llamacpp:
+            return None
+        context = chat_messages(request.messages, self.author)
+        return await self._tokeniser.count_request(
+            context, tools_of(request), Egress(self, request.is_local_only)
+        )
+
     async def confirm_location(self) -> None:
         """See `Connection.confirm_location`: the hook says where it is, its server what it takes."""
         if self._is_learnt:
@@ -75,6 +94,8 @@ class CustomConnection(OpenAIConnection):
         limits = await self._props() if self._is_llamacpp else Limits(_window(entry))
         self.context_window = self._spec.count("context_window") or limits.context
         self.max_running = self._spec.count("max_running") or limits.streams
+        if self._is_llamacpp:
+            await self._tokeniser.learn_template(Egress(self, unrestricted))
         self._is_learnt = True
         return Status(State.READY)
 

@@ -13,20 +13,20 @@ from typing import Any
 
 from oblix.v1 import messages_pb2
 
-from oblixd.models.base import ModelError
+from oblixd.models.base import ModelError, RequestTokens, Tool
 from oblixd.models.egress import Egress
+from oblixd.models.encoding import ChatMessage
 from oblixd.models.http.client import HttpClient
 from oblixd.models.http.server import PROBE_TIMEOUTS
 from oblixd.models.providers.token_usage import count_of
 from oblixd.models.streaming import object_of, read_object
+from oblixd.models.templates import Template, measure, texts_of_tools
 from oblixd.models.tokens import TokenCountCache
 
 USUAL_OVERHEAD = 8
 """Tokens that a chat template writes around a message, where the server can't show its own."""
 _BETWEEN = -1
 """No vocabulary has such a token. The server passes numbers through, so one call counts many texts."""
-_PROBE = "a"
-_TURNS = ("user", "assistant", "user")
 _KNOWS_NO_SUCH_CALL = {
     HTTPStatus.BAD_REQUEST,
     HTTPStatus.NOT_FOUND,
@@ -47,7 +47,9 @@ class Tokeniser:
         self._http = http
         self._counts = counts or TokenCountCache()
         self._missing: set[str] = set()
-        self._around: int | None = None
+        self._answers: set[str] = set()
+        self.template: Template | None = None
+        """What its chat template writes around texts; None while that is not known."""
 
     async def count(self, texts: Sequence[str], egress: Egress) -> list[int] | None:
         """Count each text's tokens.
@@ -84,21 +86,44 @@ class Tokeniser:
         counts = await self.count([_text(message) for message in messages], egress)
         if counts is None:
             return None
-        around = await self._overhead(egress)
+        await self.learn_template(egress)
+        template = self.template
+        around = USUAL_OVERHEAD if template is None else max(template.asked, template.answered)
         return [count + around for count in counts]
 
-    async def _overhead(self, egress: Egress) -> int:
-        """Measure the template by what an answer and a question add to a conversation, once."""
-        if self._around is None:
-            short, long = await self._render(1, egress), await self._render(len(_TURNS), egress)
-            counts = await self.count([_PROBE, short, long], egress) if short and long else None
-            self._around = USUAL_OVERHEAD if counts is None else _each_adds(*counts)
-        return self._around
+    async def count_request(
+        self, context: Sequence[ChatMessage], tools: Sequence[Tool], egress: Egress
+    ) -> RequestTokens | None:
+        """Count a whole request as the server bills it; None as `count_messages`, or without a template."""
+        if self.template is None or any(one.images for one in context):
+            return None
+        definitions = texts_of_tools(tools)
+        counts = await self.count([*_texts(context), *definitions], egress)
+        if counts is None:
+            return None
+        rest = len(counts) - len(definitions)
+        messages = sum(counts[:rest]) + self.template.around(context)
+        return RequestTokens(messages, sum(counts[rest:]) + self.template.around_tools(len(tools)))
 
-    async def _render(self, turns: int, egress: Egress) -> str:
-        messages = [{"role": role, "content": _PROBE} for role in _TURNS[:turns]]
-        answer = await self._ask("/apply-template", {"messages": messages}, egress)
-        return str(answer.get("prompt", ""))
+    async def learn_template(self, egress: Egress) -> None:
+        """Measure what the chat template writes, once. It stays unknown where that can't be asked."""
+        if self.template is None:
+            self.template = await measure(
+                lambda messages, tools: self._render(messages, tools, egress),
+                lambda texts: self.count(texts, egress),
+            )
+
+    async def _render(
+        self, messages: list[dict[str, Any]], tools: list[dict[str, Any]], egress: Egress
+    ) -> int | None:
+        body = {"messages": messages, **({"tools": tools} if tools else {})}
+        prompt = (await self._ask("/apply-template", body, egress)).get("prompt")
+        if not isinstance(prompt, str):
+            return None
+        tokens = (await self._ask("/tokenize", {"content": prompt, "add_special": True}, egress)).get(
+            "tokens"
+        )
+        return len(tokens) if isinstance(tokens, list) else None
 
     async def _ask(self, path: str, body: Mapping[str, Any], egress: Egress) -> Mapping[str, Any]:
         """Give what the server answers; nothing where it does not."""
@@ -107,8 +132,9 @@ class Tokeniser:
         try:
             async with self._http.send(path, lambda: body, egress, PROBE_TIMEOUTS) as reply:
                 if reply.status == HTTPStatus.OK:
+                    self._answers.add(path)
                     return read_object(await reply.document(), self._http.server.peer)
-                if reply.status in _KNOWS_NO_SUCH_CALL:
+                if reply.status in _KNOWS_NO_SUCH_CALL and path not in self._answers:
                     self._missing.add(path)
         except ModelError:
             # Whoever counts goes on with an estimate; the prompt itself shows what is wrong.
@@ -142,9 +168,14 @@ def _runs(tokens: Sequence[object]) -> Iterator[int]:
             run += 1
 
 
-def _each_adds(probe: int, short: int, long: int) -> int:
-    added = len(_TURNS) - 1
-    return max(0, -(-(long - short) // added) - probe)
+def _texts(context: Sequence[ChatMessage]) -> list[str]:
+    calls = (call for one in context for call in one.calls)
+    results = (result for one in context for result in one.results)
+    return [
+        *(one.text for one in context if one.text),
+        *(piece for call in calls for piece in (call.name, call.arguments_json) if piece),
+        *(result.content for result in results if result.content),
+    ]
 
 
 def _text(message: messages_pb2.Message) -> str:
