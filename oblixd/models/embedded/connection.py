@@ -38,7 +38,7 @@ from oblixd.models.egress import Egress, IsLocalOnly, unrestricted
 from oblixd.models.embedded import process, weights
 from oblixd.models.embedded.files import ModelFile
 from oblixd.models.embedded.gguf import Header
-from oblixd.models.embedded.memory import Memory, half_of_the_machine, needs
+from oblixd.models.embedded.memory import Memory, cache_bytes, free_bytes, half_of_the_machine, needs
 from oblixd.models.embedded.process import Worker, WorkerSettings
 from oblixd.models.embedded.supervisor import Supervisor
 from oblixd.models.encoding import ChatMessage, chat_messages, join_neighbours, tools_of
@@ -167,6 +167,7 @@ class EmbeddedConnection:
         self._counts = TokenCountCache()
         self._tokeniser: Tokeniser | None = None
         self._streams = Streams()
+        self._cache_bytes = 0
         self._supervisor = Supervisor(spec.id, self._start, memory, idle_unload_s=settings.idle_unload_s)
 
     @property
@@ -304,7 +305,11 @@ class EmbeddedConnection:
         """Learn from the file how long a context can be, and what that takes."""
         longest = header.context_length or self._context
         self._context = min(self._context, longest)
-        self.memory_bytes = needs(header, self._context, self._settings.slots)
+        if self.pid is None:
+            # What is free decides when it is loaded, and stays as long as it is.
+            free = free_bytes(self._memory.limit_bytes)
+            self._cache_bytes = cache_bytes(header, self._context, free)
+        self.memory_bytes = needs(header, self._context, self._settings.slots, self._cache_bytes)
         self.context_window = min(self.context_window or self._context, self._context)
 
     def _worker_settings(self, found: weights.Weights) -> WorkerSettings:
@@ -314,6 +319,7 @@ class EmbeddedConnection:
             context=self._context,
             slots=self._settings.slots,
             threads=self._settings.threads,
+            cache_bytes=self._cache_bytes,
             temperature=found.temperature,
             repeat_penalty=found.repeat_penalty,
         )

@@ -44,6 +44,8 @@ class WorkerSettings:
     """Answers at the same time."""
     threads: int
     """0: half of the processors. Threads in lockstep crawl where each does not have one to itself."""
+    cache_bytes: int = 64 << 20
+    """For the prompts of other conversations, so that changing between them is quick."""
     temperature: float | None = None
     """For requests that do not say. None: llama.cpp's own default."""
     repeat_penalty: float | None = None
@@ -120,6 +122,7 @@ def _command(settings: WorkerSettings) -> list[str]:
         "--socket": settings.socket_path,
         "--context": settings.context,
         "--slots": settings.slots,
+        "--cache-mib": settings.cache_bytes >> 20,
         "--threads": settings.threads or max(1, (os.cpu_count() or 1) // 2),
     }
     if settings.temperature is not None:

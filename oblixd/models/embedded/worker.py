@@ -18,8 +18,6 @@ from collections.abc import Sequence
 
 import xllamacpp
 
-PROMPT_CACHE_MIB = 256
-"""Memory for the prompts of other conversations, so that changing between two is quick."""
 BATCH = 512
 """Tokens of a prompt between two looks at whether it was cancelled: the batch under way is finished."""
 ERRORS = 1
@@ -58,7 +56,7 @@ def _parameters(options: argparse.Namespace) -> xllamacpp.CommonParams:
     parameters.cpuparams.n_threads = options.threads
     parameters.cpuparams_batch.n_threads = options.threads
     parameters.cpuparams.poll = parameters.cpuparams_batch.poll = SLEEP
-    parameters.cache_ram_mib = PROMPT_CACHE_MIB
+    parameters.cache_ram_mib = options.cache_mib
     parameters.n_batch = BATCH
     parameters.verbosity = ERRORS
     if options.temperature is not None:
@@ -87,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--context", type=int, required=True, help="tokens of context for each slot")
     parser.add_argument("--slots", type=int, required=True, help="answers at the same time")
     parser.add_argument("--threads", type=int, required=True, help="threads to compute with")
+    parser.add_argument("--cache-mib", type=int, default=64, help="memory for prompts of other conversations")
     parser.add_argument("--temperature", type=float, help="for requests that do not say")
     parser.add_argument("--repeat-penalty", type=float, help="1 is none")
     return parser

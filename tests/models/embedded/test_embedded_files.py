@@ -72,7 +72,7 @@ async def test_a_broken_file_says_so_and_is_forgiven_once_it_is_whole(
 async def test_models_make_room_for_each_other(embedded: Connect) -> None:
     """Each takes about 0.7 GiB here, and there is room for one."""
     packaged = weights.find(None).path
-    one = embedded("one", files={"one": packaged, "two": packaged}, max_memory_bytes=1 << 30)
+    one = embedded("one", files={"one": packaged, "two": packaged}, max_memory_bytes=600 << 20)
     two = embedded("two", beside=one)
     asking = one.stream(LONG)
     await anext(asking)

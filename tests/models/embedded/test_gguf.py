@@ -77,4 +77,4 @@ def test_any_file_is_read_or_refused(tmp_path: Path, cut: int, places: dict[int,
         header = read(tmp_path, bytes(data[:cut]))
     except BrokenFileError:
         return
-    assert memory.needs(header, 2048, 1) > 0
+    assert memory.needs(header, 2048, 1, 0) > 0

@@ -8,7 +8,17 @@ import pytest
 from support.drivers.waiting import eventually
 
 from oblixd.models.base import ModelError, ModelErrorKind
-from oblixd.models.embedded.memory import GIB, Memory, half_of_the_machine
+from oblixd.models.embedded.gguf import Header
+from oblixd.models.embedded.memory import (
+    GIB,
+    LEAST_CACHE_BYTES,
+    Memory,
+    cache_bytes,
+    free_bytes,
+    half_of_the_machine,
+    needs,
+    window_bytes,
+)
 
 
 class Model:
@@ -111,3 +121,24 @@ async def test_who_stops_waiting_holds_up_nobody() -> None:
 
 def test_half_of_the_machine() -> None:
     assert 0 < half_of_the_machine() < 1 << 50
+
+
+SMOL = Header(
+    file_bytes=93 << 20, context_length=8192, kept_per_token=11_520, embedding_length=576, vocabulary=49_152
+)
+
+
+def test_the_cache_of_prompts_goes_by_free_memory() -> None:
+    window = window_bytes(SMOL, 8192)
+    assert window == 180 << 20
+    assert cache_bytes(SMOL, 8192, 64 * GIB) == 4 * window
+    assert cache_bytes(SMOL, 8192, 2 * GIB) == GIB // 4
+    assert cache_bytes(SMOL, 8192, 0) == LEAST_CACHE_BYTES
+    assert 0 < free_bytes(GIB) <= GIB
+
+
+def test_what_a_model_needs_grows_with_slots_and_cache() -> None:
+    one, four = needs(SMOL, 2048, 1, 0), needs(SMOL, 2048, 4, 0)
+    assert 210 << 20 < one < 260 << 20, "it took 210 MiB with a full window"
+    assert four - one == 3 * (window_bytes(SMOL, 2048) + 4 * 49_152)
+    assert needs(SMOL, 2048, 1, GIB) - one == GIB
