@@ -7,7 +7,7 @@ import json
 import pytest
 
 from oblixd.models.base import ModelErrorKind
-from oblixd.models.http.refusals import Refusal, judge
+from oblixd.models.http.refusals import Refusal, judge, wants_responses
 from oblixd.models.http.server import ServerErrors
 
 E = ModelErrorKind
@@ -400,12 +400,22 @@ ONLY_RESPONSES = [
     # pgadmin-org/pgadmin4#9795, micz/ThunderAI#570
     "This model is only supported in v1/responses and not in v1/chat/completions.",
     (
-        "This is not a chat model and thus not supported in the "
-        "v1/chat/completions endpoint. Did you mean to "
-        "use v1/completions?"
+        "This is not a chat model and thus not supported in the v1/chat/completions endpoint. Did you mean "
+        "to use v1/completions?"
     ),
-    'model "gpt-5-codex" is not accessible via the /chat/completions endpoint',
+    # Through a gateway: truefoundry/models#846
+    "openai error: This is not a chat model and thus not supported in the v1/chat/completions endpoint.",
+    'model "gpt-5-codex" is not accessible via the /chat/completions endpoint',  # caozhiyuan/copilot-api#102
+    # Azure: langchain-ai/langchain-azure#228
+    "The chatCompletion operation does not work with the specified model, gpt-5.1-codex. Please choose",
+    (
+        "Function tools with reasoning_effort are not supported for gpt-5.6 in /v1/chat/completions. Please "
+        "use /v1/responses instead."
+    ),
     "This model can only be used with the Responses API. Use the responses API instead.",
+    "The model is only available via the Responses API.",
+    "gpt-5-pro is not supported by /v1/chat/completions",
+    "Please use the `/responses` endpoint for this model.",
 ]
 
 
@@ -414,6 +424,16 @@ def test_a_model_that_speaks_only_responses_is_there(words: str) -> None:
     error = PEER.answered(404, {}, openai(words))
     assert error.kind is E.REFUSED
     assert "not for chat completions" in error.message
+
+
+def test_a_model_that_speaks_only_responses_is_known_by_a_code() -> None:
+    for body in (
+        {"error": {"message": "no", "code": "unsupported_api_for_model"}},
+        {"error": {"message": "Provider returned error", "metadata": {"raw": ONLY_RESPONSES[0]}}},
+    ):
+        assert wants_responses(Refusal.read(400, {}, json.dumps(body).encode()))
+    for words in ("Invalid URL (POST /v1/chat/completions)", "The model `responses` does not exist"):
+        assert not wants_responses(Refusal.read(404, {}, openai(words)))
 
 
 MIDDLEMEN = [

@@ -257,12 +257,13 @@ _NO_PATH = re.compile(
     r"|(path|endpoint|route|url)\b.{0,80}(not found|does not exist|not exist|not supported$)"
 )
 _ONLY_RESPONSES = re.compile(
-    r"only (be )?(supported|available|used) (in|on|with|through|via) (the )?`?/?(v1/)?responses"
-    r"|not supported (in|on|with) (the )?`?/?(v1/)?chat/completions"
-    r"|use (the )?`?/?(v1/)?responses( api| endpoint|`|$)"
-    r"|not (a chat model|accessible via (the )?/chat/completions)"
+    r"only (be )?(supported|available|used|accessible) (in|on|with|through|via|by) (the )?`?/?(v1/)?responses"
+    r"|not supported (in|on|with|by|for .{0,60} in) (the )?`?/?(v1/)?chat/completions"
+    r"|use (the )?`?/?(v1/)?responses\b|not (a chat model|accessible via (the )?/chat/completions)"
+    r"|chat_?completions? operation does not work with|unsupported_api_for_model"
 )
-"""OpenAI: pgadmin-org/pgadmin4#9795, micz/ThunderAI#570. Copilot: not accessible via the path."""
+"""OpenAI: pgadmin-org/pgadmin4#9795, micz/ThunderAI#570. Copilot: caozhiyuan/copilot-api#102. Azure:
+langchain-ai/langchain-azure#228."""
 _KEY = re.compile(
     r"(invalid|incorrect|missing|wrong|no|expired|revoked) (or missing )?(api|auth\w*)[ _-]?(key|token)"
 )
@@ -285,7 +286,8 @@ def judge(refusal: Refusal) -> Verdict:
 
 def wants_responses(refusal: Refusal) -> bool:
     """Whether it says that the model speaks only the calls of /v1/responses."""
-    return _ONLY_RESPONSES.search(refusal.words.lower()) is not None
+    said = " ".join((refusal.words[:_JUDGED], *refusal.codes)).lower()
+    return _ONLY_RESPONSES.search(said) is not None
 
 
 def _by_gateway(refusal: Refusal) -> Verdict:
