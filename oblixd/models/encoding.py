@@ -288,7 +288,7 @@ def check(known: Collection[str], request: ChatRequest, peer: ServerErrors) -> N
     """
     if not known:
         return
-    if IMAGES not in known and _has_image(request):
+    if IMAGES not in known and has_image(request):
         raise _refusal(peer, "The model can't see pictures", "Leave the picture out")
     if TOOLS not in known and tools_of(request):
         raise _refusal(peer, "The model knows no tools", "Leave the tools out")
@@ -296,10 +296,11 @@ def check(known: Collection[str], request: ChatRequest, peer: ServerErrors) -> N
 
 def asked_of(request: ChatRequest) -> bool:
     """Whether a request asks for what not every model takes."""
-    return bool(_has_image(request) or tools_of(request))
+    return bool(has_image(request) or tools_of(request))
 
 
-def _has_image(request: ChatRequest) -> bool:
+def has_image(request: ChatRequest) -> bool:
+    """Whether a request holds an image."""
     return any(part.HasField("image") for message in request.messages for part in message.parts)
 
 

@@ -8,12 +8,12 @@ All of them are found by rendering conversations of one word, whose own tokens a
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from oblixd.models.base import Tool
-from oblixd.models.encoding import ChatMessage, function_of
+from oblixd.models.encoding import function_of
 
 PROBE = "a"
 Render = Callable[[list[dict[str, Any]], list[dict[str, Any]]], Awaitable[int | None]]
@@ -41,19 +41,13 @@ class Template:
     each_tool: int = 0
     """Around the definition of each tool."""
 
-    def around(self, context: Sequence[ChatMessage]) -> int:
-        """Count what is written around the messages of a conversation."""
-        roles = [one.role for one in context]
-        once = (
-            self.with_system + (roles.count("system") - 1) * self.asked if "system" in roles else self.alone
-        )
-        results = sum(len(one.results) for one in context)
-        return (
-            once
-            + roles.count("user") * self.asked
-            + roles.count("assistant") * self.answered
-            + (results * self.called)
-        )
+    def around(self, messages: Sequence[Mapping[str, Any]]) -> int:
+        """Count what is written around the messages of a conversation, which are in OpenAI's form."""
+        roles = [str(one.get("role")) for one in messages]
+        systems = roles.count("system")
+        once = self.with_system + (systems - 1) * self.asked if systems else self.alone
+        turns = roles.count("user") * self.asked + roles.count("assistant") * self.answered
+        return once + turns + roles.count("tool") * self.called
 
     def around_tools(self, count: int) -> int:
         """Count what is written around the definitions of so many tools."""

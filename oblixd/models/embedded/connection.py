@@ -41,7 +41,7 @@ from oblixd.models.embedded.gguf import Header
 from oblixd.models.embedded.memory import Memory, cache_bytes, free_bytes, half_of_the_machine, needs
 from oblixd.models.embedded.process import Worker, WorkerSettings
 from oblixd.models.embedded.supervisor import Supervisor
-from oblixd.models.encoding import ChatMessage, chat_messages, join_neighbours, tools_of
+from oblixd.models.encoding import chat_messages, join_neighbours
 from oblixd.models.hook_spec import HookSpec, derived_location
 from oblixd.models.http.client import HttpClient
 from oblixd.models.http.connection import Streams, noted
@@ -201,8 +201,9 @@ class EmbeddedConnection:
         """See `Connection.count_request`."""
         if self.pid is None or self._tokeniser is None:
             return None
-        egress = Egress(self, request.is_local_only)
-        return await self._tokeniser.count_request(self._context_of(request), tools_of(request), egress)
+        if encoding.has_image(request):
+            return None
+        return await self._tokeniser.count_request(self.body(request), Egress(self, request.is_local_only))
 
     @property
     def running(self) -> int:
@@ -258,16 +259,13 @@ class EmbeddedConnection:
         """See `Connection.close`."""
         await self._supervisor.close()
 
-    def _context_of(self, request: ChatRequest) -> list[ChatMessage]:
-        # Small models were taught strict turns.
-        return join_neighbours(chat_messages(request.messages, self.author))
-
     def body(self, request: ChatRequest) -> dict[str, Any]:
         """Write the request in the words of llama.cpp's server."""
         if request.options.max_tokens is None:
             limited = replace(request.options, max_tokens=self._settings.max_tokens)
             request = replace(request, options=limited)
-        context = self._context_of(request)
+        # Small models were taught strict turns.
+        context = join_neighbours(chat_messages(request.messages, self.author))
         body = completion_body(self.name, request, context, limit="max_tokens")
         body["messages"] = alternated(body["messages"])
         return body | reasoning.for_template(request.options.reasoning)

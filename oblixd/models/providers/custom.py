@@ -18,7 +18,7 @@ from oblixd.models.base import (
     Status,
 )
 from oblixd.models.egress import Egress, IsLocalOnly, unrestricted
-from oblixd.models.encoding import chat_messages, tools_of
+from oblixd.models.encoding import has_image
 from oblixd.models.hook_spec import HookSpec
 from oblixd.models.http.connection import NetworkNow
 from oblixd.models.http.outbound import NetworkConfig
@@ -70,12 +70,10 @@ class CustomConnection(OpenAIConnection):
 
     async def count_request(self, request: ChatRequest) -> RequestTokens | None:
         """See `Connection.count_request`."""
-        if not self._is_llamacpp:
+        if not self._is_llamacpp or has_image(request):
             return None
-        context = chat_messages(request.messages, self.author)
-        return await self._tokeniser.count_request(
-            context, tools_of(request), Egress(self, request.is_local_only)
-        )
+        body = self._written(request, self._adaptation.attempt())
+        return await self._tokeniser.count_request(body, Egress(self, request.is_local_only))
 
     async def confirm_location(self) -> None:
         """See `Connection.confirm_location`: the hook says where it is, its server what it takes."""

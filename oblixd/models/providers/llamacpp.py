@@ -6,6 +6,7 @@ The calls are described in llama.cpp's tools/server/README.md.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -13,14 +14,13 @@ from typing import Any
 
 from oblix.v1 import messages_pb2
 
-from oblixd.models.base import ModelError, RequestTokens, Tool
+from oblixd.models.base import ModelError, RequestTokens
 from oblixd.models.egress import Egress
-from oblixd.models.encoding import ChatMessage
 from oblixd.models.http.client import HttpClient
 from oblixd.models.http.server import PROBE_TIMEOUTS
 from oblixd.models.providers.token_usage import count_of
 from oblixd.models.streaming import object_of, read_object
-from oblixd.models.templates import Template, measure, texts_of_tools
+from oblixd.models.templates import Template, measure
 from oblixd.models.tokens import TokenCountCache
 
 USUAL_OVERHEAD = 8
@@ -91,19 +91,17 @@ class Tokeniser:
         around = USUAL_OVERHEAD if template is None else max(template.asked, template.answered)
         return [count + around for count in counts]
 
-    async def count_request(
-        self, context: Sequence[ChatMessage], tools: Sequence[Tool], egress: Egress
-    ) -> RequestTokens | None:
-        """Count a whole request as the server bills it; None as `count_messages`, or without a template."""
-        if self.template is None or any(one.images for one in context):
+    async def count_request(self, body: Mapping[str, Any], egress: Egress) -> RequestTokens | None:
+        """Count a chat completion as the server bills it; None as `count_messages`, or without a template."""
+        messages, tools = body["messages"], body.get("tools", [])
+        texts = _texts_of(messages)
+        if self.template is None or texts is None:
             return None
-        definitions = texts_of_tools(tools)
-        counts = await self.count([*_texts(context), *definitions], egress)
+        counts = await self.count([*texts, *map(json.dumps, tools)], egress)
         if counts is None:
             return None
-        rest = len(counts) - len(definitions)
-        messages = sum(counts[:rest]) + self.template.around(context)
-        return RequestTokens(messages, sum(counts[rest:]) + self.template.around_tools(len(tools)))
+        of_messages = sum(counts[: len(texts)]) + self.template.around(messages)
+        return RequestTokens(of_messages, sum(counts[len(texts) :]) + self.template.around_tools(len(tools)))
 
     async def learn_template(self, egress: Egress) -> None:
         """Measure what the chat template writes, once. It stays unknown where that can't be asked."""
@@ -168,14 +166,18 @@ def _runs(tokens: Sequence[object]) -> Iterator[int]:
             run += 1
 
 
-def _texts(context: Sequence[ChatMessage]) -> list[str]:
-    calls = (call for one in context for call in one.calls)
-    results = (result for one in context for result in one.results)
-    return [
-        *(one.text for one in context if one.text),
-        *(piece for call in calls for piece in (call.name, call.arguments_json) if piece),
-        *(result.content for result in results if result.content),
-    ]
+def _texts_of(messages: Sequence[Mapping[str, Any]]) -> list[str] | None:
+    """Give all texts of messages in OpenAI's form; None where one is no text."""
+    texts: list[str] = []
+    for message in messages:
+        content = message.get("content") or ""
+        parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        if any(part.get("type") != "text" for part in parts):
+            return None
+        calls = [call["function"] for call in message.get("tool_calls", [])]
+        texts += [part["text"] for part in parts]
+        texts += [text for call in calls for text in (call["name"], str(call["arguments"]))]
+    return [text for text in texts if text]
 
 
 def _text(message: messages_pb2.Message) -> str:

@@ -27,6 +27,7 @@ def decision_record(decision: routing_pb2.RoutingDecision) -> records.DecisionRe
         candidates=[_verdict_record(verdict) for verdict in decision.candidates],
         policy=decision.policy,
         policy_source=decision.policy_source,
+        adaptations=decision.adaptations,
     )
 
 
@@ -44,6 +45,7 @@ def decision_from(record: records.DecisionRecord) -> routing_pb2.RoutingDecision
         candidates=[_verdict_from(verdict) for verdict in record.candidates],
         policy=record.policy,
         policy_source=record.policy_source,
+        adaptations=record.adaptations,
     )
 
 
