@@ -108,9 +108,9 @@ def refused(messages: list[Message], words: str, status: int = 400) -> list[Mess
     body = {"model": "m", "messages": messages}
     refusal = Refusal.read(status, {}, json.dumps({"error": {"message": words}}).encode())
     assert attempt.learn(refusal, body)
-    changed: list[Message] = attempt.applied(body)["messages"]
+    changed: list[Message] = attempt.apply(body)["messages"]
     assert attempt.notes
-    assert attempt.applied({"model": "m", "messages": changed})["messages"] == changed, "it stays so"
+    assert attempt.apply({"model": "m", "messages": changed})["messages"] == changed, "it stays so"
     return changed
 
 

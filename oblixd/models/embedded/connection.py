@@ -44,7 +44,7 @@ from oblixd.models.embedded.supervisor import Supervisor
 from oblixd.models.encoding import chat_messages, join_neighbours
 from oblixd.models.hook_spec import HookSpec, derived_location
 from oblixd.models.http.client import HttpClient
-from oblixd.models.http.connection import Streams, noted
+from oblixd.models.http.connection import Streams, with_notes
 from oblixd.models.http.outbound import Way
 from oblixd.models.http.server import ServerErrors
 from oblixd.models.providers import reasoning
@@ -240,10 +240,10 @@ class EmbeddedConnection:
             async with self._supervisor.use() as worker:
                 try:
                     encoding.check(self.features, request, self._peer)
-                    request, note = reasoning.fitted(self.features, request)
+                    request, note = reasoning.fit(self.features, request)
                     async with aclosing(self._answer(worker, request)) as items:
                         async for item in items:
-                            yield noted(item, (note,))
+                            yield with_notes(item, (note,))
                 except ModelError as error:
                     raise await self._explain(worker, error) from error
 

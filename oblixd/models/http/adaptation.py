@@ -82,7 +82,7 @@ class Attempt:
         self.notes: tuple[str, ...] = ()
         """What was changed in the request that was sent last, for a person."""
 
-    def applied(self, body: Body) -> Body:
+    def apply(self, body: Body) -> Body:
         """Change a request as is known by now."""
         notes: list[str] = []
         for change in (*self._lasting.values(), *self._own.values()):
@@ -136,7 +136,7 @@ def _changes_for(refusal: Refusal, body: Body) -> Iterator[Change]:
     if re.search(r"\bstrict\b", words):
         yield Change("strict", "`strict` was left out: the server does not take it", _without_strict)
     if re.search(r"\bstream(ing)?\b(?!_options)", words) and body.get("stream"):
-        yield Change("stream", "the answer came in one piece: the server does not stream it", _unstreamed)
+        yield Change("stream", "the answer came in one piece: the server does not stream it", _without_stream)
 
 
 def _turns(words: str, body: Body) -> Iterator[Change]:
@@ -170,14 +170,14 @@ class _Field:
         """Give what can be done, the best first."""
         if self.other:
             note = f"`{self.name}` was sent as `{self.other}`, as the server wants it"
-            yield Change("name of the limit", note, lambda body: _renamed(body, self.name, self.other))
+            yield Change("name of the limit", note, lambda body: _rename(body, self.name, self.other))
             return
         for number, form in enumerate(self.forms):
             yield Change(f"{self.name}#{number}", f"`{self.name}` was sent in another form", form)
         if self.stays:
             return
         note = f"`{self.name}` was left out: the server does not take it"
-        yield Change(f"-{self.name}", note, lambda body: _without(body, self.name))
+        yield Change(f"-{self.name}", note, lambda body: _leave_out(body, self.name))
 
 
 def _with_budget(body: Body) -> Body:
@@ -187,13 +187,13 @@ def _with_budget(body: Body) -> Body:
         return body
     budget = min(BUDGETS[effort], body["max_tokens"] - LEAST_ROOM)
     if budget < _LEAST_BUDGET:
-        return _without(body, "thinking", "output_config.effort")
-    rest = _without(body, "output_config.effort", "temperature", "top_p")
+        return _leave_out(body, "thinking", "output_config.effort")
+    rest = _leave_out(body, "output_config.effort", "temperature", "top_p")
     return {**rest, "thinking": {"type": "enabled", "budget_tokens": budget}}
 
 
 def _without_effort(body: Body) -> Body:
-    return _without(body, "output_config.effort")
+    return _leave_out(body, "output_config.effort")
 
 
 def _lowest_effort(body: Body) -> Body:
@@ -244,11 +244,11 @@ _FIELDS = (
 """The order decides where a refusal names several, as in "temperature and top_p cannot both be given"."""
 
 
-def _renamed(body: Body, old: str, new: str) -> Body:
+def _rename(body: Body, old: str, new: str) -> Body:
     return {(new if key == old else key): value for key, value in body.items()}
 
 
-def _without(body: Body, *paths: str) -> Body:
+def _leave_out(body: Body, *paths: str) -> Body:
     """Leave out fields, given as `name` or `name.inner`."""
     result = dict(body)
     for path in paths:
@@ -274,8 +274,8 @@ def _without_strict(value: Any) -> Any:
     }
 
 
-def _unstreamed(body: Body) -> Body:
-    return {**_without(body, "stream_options"), "stream": False}
+def _without_stream(body: Body) -> Body:
+    return {**_leave_out(body, "stream_options"), "stream": False}
 
 
 _LIMITS = (
@@ -294,6 +294,7 @@ _LEFT_FOR_ANSWER = (
         r"maximum context length is (?P<window>\d+) tokens.{0,60}"
         r"\((?P<input>\d+) (?:in|of|from) [^)]*?, ?\d+ in"
     ),
+    re.compile(r"passed (?P<input>\d+) input tokens and requested .{0,80}length is only (?P<window>\d+)"),
     re.compile(r"must be <= (?P<window>\d+)\. given: (?P<input>\d+) `inputs` tokens"),
 )
 
@@ -305,7 +306,7 @@ def _limits(words: str, body: Body) -> Iterator[Change]:
     if found and name and 0 < int(found[1]) < body[name]:
         most = int(found[1])
         note = f"`max_tokens` was lowered to {most:,}, the most that the model writes"
-        yield Change("limit", note, lambda body: _lowered(body, most))
+        yield Change("limit", note, lambda body: _lower(body, most))
 
 
 def _room(words: str, body: Body) -> Iterator[Change]:
@@ -315,8 +316,8 @@ def _room(words: str, body: Body) -> Iterator[Change]:
         room = int(found["window"]) - int(found["input"]) - _SLACK
         if room >= LEAST_ROOM:
             note = f"`max_tokens` was lowered to {room:,}, what the context leaves of the model's window"
-            yield Change("room", note, lambda body: _lowered(body, room), is_lasting=False)
+            yield Change("room", note, lambda body: _lower(body, room), is_lasting=False)
 
 
-def _lowered(body: Body, most: int) -> Body:
+def _lower(body: Body, most: int) -> Body:
     return {key: min(value, most) if key in _MAX_TOKENS else value for key, value in body.items()}

@@ -184,7 +184,7 @@ class HttpConnection(ABC):
 
     async def _answer(self, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
         """Send the request, and once more for each thing that the server refuses and that may be changed."""
-        request, note = reasoning.fitted(self.features, request)
+        request, note = reasoning.fit(self.features, request)
         attempt = self._adaptation.attempt()
         for left in reversed(range(MOST_FORMS)):
             write = partial(self._written, request, attempt)
@@ -195,7 +195,7 @@ class HttpConnection(ABC):
                     async for item in items:
                         spoke = True
                         calls = calls or (isinstance(item, Content) and item.call is not None)
-                        yield noted(item, (note, *attempt.notes, _passed_over(request, calls=calls)))
+                        yield with_notes(item, (note, *attempt.notes, _passed_over(request, calls=calls)))
             except RefusalError as error:
                 if spoke or not left or not self.may_change(attempt, error, write()):
                     raise
@@ -203,7 +203,7 @@ class HttpConnection(ABC):
                 return
 
     def _written(self, request: ChatRequest, attempt: Attempt) -> dict[str, Any]:
-        return attempt.applied(self._body(request))
+        return attempt.apply(self._body(request))
 
     def may_change(self, attempt: Attempt, error: RefusalError, body: dict[str, Any]) -> bool:
         """Hear how the server refused a request. True: it is to be sent again. May raise a better error."""
@@ -234,7 +234,7 @@ def adjusted(server: Server, spec: HookSpec, network: NetworkNow = NetworkConfig
     )
 
 
-def noted(item: Content | Finished, notes: Iterable[str]) -> Content | Finished:
+def with_notes(item: Content | Finished, notes: Iterable[str]) -> Content | Finished:
     """Add what was changed of the request to the terminal signal."""
     if isinstance(item, Content):
         return item

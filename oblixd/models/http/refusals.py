@@ -75,7 +75,7 @@ class Refusal:
             error: object = json.loads(text)
         except (ValueError, RecursionError):
             return cls._of_text(status, headers, text)
-        return cls(status, _sentence(error), frozenset(_codes(error)), _named_gateway(headers), _delay(text))
+        return cls(status, _sentence(error), frozenset(_codes(error)), _gateway_of(headers), _delay(text))
 
     @classmethod
     def reported(cls, error: object) -> Refusal:
@@ -116,6 +116,8 @@ _COMPLETIONS = (
 
 _BY_CODE = {
     "context_length_exceeded": ModelErrorKind.CONTEXT_OVERFLOW,
+    "context_overflow": ModelErrorKind.CONTEXT_OVERFLOW,
+    "context_window_exceeded": ModelErrorKind.CONTEXT_OVERFLOW,
     "exceed_context_size_error": ModelErrorKind.CONTEXT_OVERFLOW,
     "model_max_prompt_tokens_exceeded": ModelErrorKind.CONTEXT_OVERFLOW,
     "authentication_error": ModelErrorKind.UNAUTHENTICATED,
@@ -173,12 +175,29 @@ _CLOUDFLARE = {
 }
 """Cloudflare's own statuses: developers.cloudflare.com, "Cloudflare 5xx errors". 529 is Anthropic's."""
 
+_MORE = r"(exceed\w*|surpass\w*|(longer|larger|greater|bigger|more) than|over(flow|run)\w*|> ?(max\w* )?\d)"
 _GENERAL = (
-    r"\b(prompt|input|context|conversation|messages)\b.{0,80}"
-    r"\b(too (long|large|many tokens)|exceed\w*|(longer|larger|greater|more) than)\b.{0,60}"
-    r"\b(context|window|tokens?\b.{0,20}\b(limit|max\w*|allowed)"
-    r"|max\w*[ _-]?(model|input|seq\w*|prompt|context|token)\w*)"
+    r"\b(prompt|input|conversation|context|messages|history|request) (is |are |was )?too (long|large|big)\b",
+    r"context[_ ](window |length |size )?(overflow|exceeded)|too many (input |prompt |context )?tokens",
+    r"token limit (is |was )?exceeded|maximum number of input tokens",
+    r"context window is .{0,20}, you requested",
+    rf"\b(input|prompt|context|total|number of)[ _].{{0,40}}\btokens?\b.{{0,40}}{_MORE}",
+    rf"\b(total|input|prompt|request\w*)\b.{{0,20}}\btokens?\b.{{0,40}}{_MORE}",
+    rf"\b(input|prompt|total)_tokens.{{0,20}}{_MORE}",
+    (
+        rf"{_MORE}.{{0,60}}\b(context|window|n_ctx|token limit"
+        r"|(input|prompt|model|sequence)[ _](length|limit|size)"
+        r"|max\w*[ _](allowed )?(input|prompt|context|seq\w*|model|token)\w*)"
+    ),
+    r"\b(n_ctx|context (length|window|size)) exceeded|context length is only \d+",
+    r"maximum allowed tokens is \d+ but got",
 )
+"""What the sentences above have in common, for the servers that are not in the list."""
+_OTHER_THINGS = re.compile(
+    r"\b(images?|files?|audio|video|descriptions?|names?|strings?|headers?|metadata|tools|stop sequences"
+    r"|schema|too small)\b"
+)
+"""What else can be too long or too many. A sentence about one of these is none about the context."""
 _OVERFLOW = re.compile(
     "|".join(
         (
@@ -202,6 +221,7 @@ _OVERFLOW = re.compile(
             r"input length \d+ exceeds context length",  # LM Studio: lmstudio-ai/model-catalog#38
             r"too long and exceeds limit of \d+",  # vLLM's scheduler: vllm-project/vllm#10440
             r"exceeds? context window",  # llama-cpp-python: abetlen/llama-cpp-python#120
+            r"reduce the length of the input prompt",  # vLLM: anomalyco/opencode#17746
             r"reduce the length of the messages",  # Groq, Cerebras: zhy0216/pigo, overflow.ts
             r"maximum prompt length is \d+",  # xAI: zhy0216/pigo, overflow.ts
             r"input is too long for requested model",  # Bedrock: zhy0216/pigo, overflow.ts
@@ -213,21 +233,16 @@ _OVERFLOW = re.compile(
             r"exceeds model max length",  # OpenVINO Model Server
             r"context (window|length) exceeded",  # gateways: zimmra/openclaw
             r"exceeds? (the )?model('s)? context window",  # Anthropic through gateways: None9527/NGOClaw
-            # What the sentences above have in common, for the servers that are not in the list.
-            _GENERAL,
-            (
-                r"\btokens?\b.{0,60}\b(exceed\w*|more than)\b.{0,40}\b(context|window"
-                r"|max(imum)?[ _](model|input))"
-            ),
             r"prompt.{0,10}超长|输入.{0,10}(超长|过长|超出)|上下文.{0,10}超",
         )
     )
 )
 _OF_THE_ANSWER = re.compile(
     r"max_(completion_|output_)?tokens`?'?:? .{0,60}(too large|at most|less than|must be|maximum allowed)"
-    r"|completion tokens|maximum allowed number of output tokens"
+    r"|completion tokens|maximum allowed number of output tokens|max_tokens output"
 )
 """The limit is that of the answer's tokens, not of the context."""
+_LIKELY_OVERFLOW = re.compile("|".join(_GENERAL))
 _TOO_FAST = re.compile(
     r"per[ -](minute|min|second|hour|day)|\b[tr]p[mds]\b|rate.?limit|too many requests|throttl"
 )
@@ -322,7 +337,10 @@ _NAMES_NOTHING = {0, 400, 403, 422, 500}
 def _is_overflow(refusal: Refusal, words: str) -> bool:
     if refusal.status in {401, 402, 403, 429} or _OF_THE_ANSWER.search(words):
         return "maximum context length" in words and refusal.status not in {401, 402, 403}
-    return _OVERFLOW.search(words) is not None and not _TOO_FAST.search(words)
+    if _TOO_FAST.search(words):
+        return False
+    likely = _LIKELY_OVERFLOW.search(words) and not _OTHER_THINGS.search(words)
+    return _OVERFLOW.search(words) is not None or bool(likely)
 
 
 def _passes(refusal: Refusal) -> bool:
@@ -396,7 +414,7 @@ def _words(error: object, depth: int = _DEEPEST) -> Iterator[str]:
     """Give the sentences of an error, whatever it is built of."""
     match error:
         case str() if error.strip():
-            yield from _unpacked(error.strip(), depth)
+            yield from _unpack(error.strip(), depth)
         case list() if depth:
             for one in error:
                 yield from _words(one, depth - 1)
@@ -416,7 +434,7 @@ def _of_object(error: Mapping[str, object], depth: int) -> Iterator[str]:
         yield from _words(metadata["raw"], depth)
 
 
-def _unpacked(text: str, depth: int) -> Iterator[str]:
+def _unpack(text: str, depth: int) -> Iterator[str]:
     """Gateways pass on the error of the server behind them as a text that holds JSON."""
     inner: object = None
     if text[0] in "[{" and depth:
@@ -456,7 +474,7 @@ def _is_markup(text: str) -> bool:
 
 
 def _gateway(status: int, headers: Mapping[str, str], text: str) -> str:
-    named = _named_gateway(headers)
+    named = _gateway_of(headers)
     if named or status in _CLOUDFLARE:
         return named or "Cloudflare, in front of the server,"
     is_page = _is_markup(text)
@@ -481,7 +499,7 @@ _GATEWAYS = {
 }
 
 
-def _named_gateway(headers: Mapping[str, str]) -> str:
+def _gateway_of(headers: Mapping[str, str]) -> str:
     """Who says itself that it answers in place of the server."""
     if headers.get("cf-mitigated"):
         return "Cloudflare, in front of the server,"

@@ -29,7 +29,7 @@ _BY_TYPE = ("deepseek.com", "z.ai", "bigmodel.cn", "moonshot.ai", "moonshot.cn",
 _BY_SWITCH = ("aliyuncs.com", "siliconflow.cn", "siliconflow.com")
 
 
-def fitted(known: tuple[str, ...], request: ChatRequest) -> tuple[ChatRequest, str]:
+def fit(known: tuple[str, ...], request: ChatRequest) -> tuple[ChatRequest, str]:
     """Leave `reasoning` out for a model that is known not to think. Gives the request, and what was done."""
     asked = request.options.reasoning
     if asked is None or not known or FEATURE in known:

@@ -80,6 +80,7 @@ DECISIONS = st.builds(
     candidates=st.lists(VERDICTS, max_size=2),
     policy=TEXT,
     policy_source=TEXT,
+    adaptations=st.lists(TEXT, max_size=2),
 )
 TIMINGS = st.builds(
     messages_pb2.Timings,
@@ -140,7 +141,7 @@ def test_the_round_trip_test_sets_every_field() -> None:
         messages_pb2.ToolResultPart: 3,
         messages_pb2.Usage: 6,
         messages_pb2.Timings: 4,
-        routing_pb2.RoutingDecision: 11,
+        routing_pb2.RoutingDecision: 12,
         routing_pb2.Reading: 4,
         routing_pb2.CandidateVerdict: 7,
     }

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import brotli
 import pytest
 from support.drivers.model_requests import ask
-from support.raw_server import CHUNKS, playing
 from support.servers.providers import KINDS
+from support.servers.raw_server import CHUNKS, playing
 
 from oblixd.models.base import Connection, ModelErrorKind
 from oblixd.models.http import unpacking

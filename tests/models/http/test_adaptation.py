@@ -19,7 +19,7 @@ from oblixd.models.http.adaptation import Adaptations, Attempt
 from oblixd.models.http.refusals import Refusal
 from oblixd.models.providers.catalog import providers
 from oblixd.models.providers.claude import MAX_TOKENS
-from oblixd.models.providers.reasoning import fitted, for_custom, for_ollama
+from oblixd.models.providers.reasoning import fit, for_custom, for_ollama
 
 Refused = tuple[int, object]
 
@@ -42,8 +42,8 @@ def attempt_at(body: dict[str, Any], *refusals: Refused) -> tuple[dict[str, Any]
     attempt = Adaptations().of("http://x", "m").attempt()
     for status, words in refusals:
         refusal = Refusal.read(status, {}, json.dumps(words).encode())
-        assert attempt.learn(refusal, attempt.applied(body))
-    return attempt.applied(body), attempt
+        assert attempt.learn(refusal, attempt.apply(body))
+    return attempt.apply(body), attempt
 
 
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"strict": 1}, "strict": True}}
@@ -277,6 +277,18 @@ CHANGES: list[tuple[dict[str, Any], Refused, dict[str, Any]]] = [
         {"max_tokens": 8192},
     ),
     ({"max_tokens": 9000}, (400, openai("Range of max_tokens should be [1, 2000]")), {"max_tokens": 2000}),
+    # vLLM: anomalyco/opencode#17746
+    (
+        {"max_tokens": 32_000},
+        (
+            400,
+            openai(
+                "You passed 120000 input tokens and requested 32000 output tokens. However, the model's "
+                "context length is only 131072 tokens, resulting in a maximum input length of 99072 tokens."
+            ),
+        ),
+        {"max_tokens": 131_072 - 120_000 - 16},
+    ),
     # What the context leaves: docker/docker-agent#569, vllm-project/vllm#20409, huggingface/chat-ui#340
     (
         {"max_tokens": 64_000},
@@ -342,7 +354,7 @@ def test_a_refused_field_is_changed(body: dict[str, Any], refused: Refused, afte
 def test_what_is_asked_is_not_changed(body: dict[str, Any], refused: Refused) -> None:
     attempt = Adaptations().of("http://x", "m").attempt()
     assert not attempt.learn(Refusal.read(refused[0], {}, json.dumps(refused[1]).encode()), body)
-    assert attempt.applied(body) == body
+    assert attempt.apply(body) == body
 
 
 class Strict(KINDS["openai"].server):  # type: ignore[misc]
@@ -477,9 +489,9 @@ def test_levels_where_a_model_knows_nothing_else() -> None:
 
 def test_a_model_that_does_not_think_is_not_told_to() -> None:
     request = question(reasoning=Reasoning.HIGH)
-    assert fitted((), request) == (request, ""), "of an unknown model it is tried"
-    assert fitted(("reasoning",), request) == (request, "")
-    plain, note = fitted(("tools",), request)
+    assert fit((), request) == (request, ""), "of an unknown model it is tried"
+    assert fit(("reasoning",), request) == (request, "")
+    plain, note = fit(("tools",), request)
     assert plain.options.reasoning is None
     assert note
-    assert fitted(("tools",), question(reasoning=Reasoning.OFF))[1] == "", "it does what is asked"
+    assert fit(("tools",), question(reasoning=Reasoning.OFF))[1] == "", "it does what is asked"

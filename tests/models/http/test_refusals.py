@@ -88,6 +88,30 @@ OVERFLOWS = [
     "Prompt length (5000) exceeds maximum input length (4096)",  # TensorRT-LLM
     "Number of prompt tokens: 9000 exceeds model max length: 8192",  # OpenVINO Model Server
     "Prompt 超长",  # Zhipu, code 1261
+    # vLLM: anomalyco/opencode#17746
+    (
+        "You passed 99073 input tokens and requested 32000 output tokens. However, the model's context "
+        "length is only 131072 tokens, resulting in a maximum input length of 99072 tokens. Reduce the "
+        "length of the input prompt. (parameter=input_tokens, value=99073)"
+    ),
+    # Bedrock, Ollama, Cohere and others: openclaw/openclaw#58839
+    "ValidationException: The input is too long",
+    "ValidationException: Input exceeds the max input token limit",
+    "ollama: context length exceeded for llama3",
+    "total tokens exceeds the model's max of 4096",
+    "input is too long for model gpt-5.4",
+    "maximum number of input tokens",
+    "request too large",  # Moonshot: anomalyco/opencode#35918
+    "token limit exceeded",  # Z.ai: anomalyco/opencode#25180
+    "Prompt too large for this model",  # zimmra/openclaw
+    "Model context window is 128k tokens, you requested 256k tokens",
+    # What no list has
+    "Input length 9000 exceeds maximum allowed token size 8192",
+    "The conversation is too long, please start a new one",
+    "prompt tokens (9000) exceed n_ctx (8192)",
+    "Number of input tokens (9000) has exceeded the maximum (8192) allowed by the model",
+    "invalid_request: input_tokens 9000 > max 8192",
+    "Too many input tokens",
 ]
 NO_OVERFLOWS = [
     # The limit is that of the answer.
@@ -103,6 +127,13 @@ NO_OVERFLOWS = [
     (400, "This request would exceed the limit of 40,000 input tokens per minute"),
     (400, "top_p must be less than 1 and greater than 0"),
     (400, "Model context window too small (minimum is 128k tokens)"),
+    (400, "max_tokens output exceeded"),
+    (400, "messages.0.content: too many images: 120 > 100 maximum"),
+    (400, "tools: too many tools: 200 exceeds the limit of 128"),
+    (400, "metadata.user_id: string is longer than the max of 256 characters"),
+    (400, "tools.0.input_schema: schema is too large: it exceeds the maximum of 5,000 tokens"),
+    (429, "This request would exceed your organization's rate limit of 30,000 input tokens per minute"),
+    (402, "Your input is too long for your balance"),
 ]
 
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 from support.drivers.model_requests import ask
-from support.raw_server import CHUNKS, HEAD, playing
 from support.servers.providers import KINDS
+from support.servers.raw_server import CHUNKS, HEAD, playing
 
 from oblixd.models.base import Connection, ModelErrorKind
 from oblixd.models.http.server import TIMEOUTS, Timeouts, timeouts_of

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from oblix.v1 import messages_pb2
 from support.drivers.model_requests import ask, message, question
-from support.raw_server import HEAD, playing, refusal
+from support.servers.raw_server import HEAD, playing, refusal
 
 from oblixd.models.base import ChatRequest, Connection, ContentKind, Finish, ModelError, Options, Tool
 from oblixd.models.egress import unrestricted
