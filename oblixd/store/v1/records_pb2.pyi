@@ -892,6 +892,7 @@ class DecisionRecord(message.Message):
     CANDIDATES_FIELD_NUMBER: builtins.int
     POLICY_FIELD_NUMBER: builtins.int
     POLICY_SOURCE_FIELD_NUMBER: builtins.int
+    ADAPTATIONS_FIELD_NUMBER: builtins.int
     model: builtins.str
     """The model that was ranked first."""
     rule: builtins.str
@@ -918,6 +919,10 @@ class DecisionRecord(message.Message):
     def candidates(self) -> containers.RepeatedCompositeFieldContainer[VerdictRecord]:
         """Every candidate, best first."""
 
+    @builtins.property
+    def adaptations(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """What was changed of the request."""
+
     def __init__(
         self,
         *,
@@ -932,10 +937,11 @@ class DecisionRecord(message.Message):
         candidates: abc.Iterable[VerdictRecord] | None = ...,
         policy: builtins.str = ...,
         policy_source: builtins.str = ...,
+        adaptations: abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["candidates", b"candidates", "connectivity_state", b"connectivity_state", "connectivity_target", b"connectivity_target", "model", b"model", "policy", b"policy", "policy_source", b"policy_source", "readings", b"readings", "reason", b"reason", "resource_state", b"resource_state", "resource_target", b"resource_target", "rule", b"rule"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["adaptations", b"adaptations", "candidates", b"candidates", "connectivity_state", b"connectivity_state", "connectivity_target", b"connectivity_target", "model", b"model", "policy", b"policy", "policy_source", b"policy_source", "readings", b"readings", "reason", b"reason", "resource_state", b"resource_state", "resource_target", b"resource_target", "rule", b"rule"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
