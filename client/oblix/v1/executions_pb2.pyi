@@ -367,7 +367,9 @@ class GenerationOptions(message.Message):
     """Seed for a repeatable answer."""
     response_schema: builtins.str
     """The answer is JSON that this JSON Schema describes. Empty: any text. At
-    most 64 KiB. A model that can't is refused with MODEL_REFUSED_REQUEST.
+    most 64 KiB. A model that can't is refused with MODEL_REFUSED_REQUEST. A
+    server may enforce only a part of it: the answer is validated, and
+    schema_violation of its completion says where it does not fit.
     """
     reasoning: ReasoningEffort.ValueType
     """How much it is to think before it answers."""
@@ -920,12 +922,17 @@ class ExecutionCompleted(message.Message):
     FINISH_REASON_FIELD_NUMBER: builtins.int
     FAILED_ATTEMPTS_FIELD_NUMBER: builtins.int
     CONTEXT_FIELD_NUMBER: builtins.int
+    SCHEMA_VIOLATION_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """The execution's id."""
     session_id: builtins.str
     """The session, empty where there is none."""
     finish_reason: FinishReason.ValueType
     """Why it ended."""
+    schema_violation: builtins.str
+    """How the answer does not fit the request's response_schema, for a person.
+    Empty: it fits, or there was none, or it asks for a tool.
+    """
     @builtins.property
     def message(self) -> messages_pb2.Message:
         """The answer as recorded; without a session it has no id and no sequence."""
@@ -947,10 +954,11 @@ class ExecutionCompleted(message.Message):
         finish_reason: FinishReason.ValueType = ...,
         failed_attempts: abc.Iterable[FailedAttempt] | None = ...,
         context: ContextReport | None = ...,
+        schema_violation: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["context", b"context", "message", b"message"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["context", b"context", "failed_attempts", b"failed_attempts", "finish_reason", b"finish_reason", "message", b"message", "request_id", b"request_id", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["context", b"context", "failed_attempts", b"failed_attempts", "finish_reason", b"finish_reason", "message", b"message", "request_id", b"request_id", "schema_violation", b"schema_violation", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
