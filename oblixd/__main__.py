@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import logging
 import os
+import resource
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,12 +73,21 @@ def _serve(paths: Paths) -> int:
         # Before anything reads them: they would send everybody's prompts through somebody's proxy.
         ignored = outbound.clean(os.environ)
 
+        _leave_no_core()
         give_large_blocks_back()
         logging_setup.set_up(config.daemon.log_level, paths.log)
         for notice in loaded.notices:
             logging.getLogger(__name__).warning("%s", notice)
         asyncio.run(Daemon(loaded, paths, ignored).run())
     return 0
+
+
+def _leave_no_core() -> None:
+    """Write no core file where the daemon crashes, nor where its worker does: keys would be in it.
+
+    `PR_SET_DUMPABLE` would do more, and would take /proc and debuggers from the user, too.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _parser() -> argparse.ArgumentParser:

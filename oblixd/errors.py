@@ -19,17 +19,20 @@ UPPER_SNAKE reason for a program, and the dynamic values as metadata.
 
 from __future__ import annotations
 
+from oblixd.redaction import clean
+
 
 class OblixdError(Exception):
     """An error with a reason code. Raise one of the subclasses."""
 
     def __init__(self, reason: str, message: str, **metadata: object) -> None:
+        message = clean(message)
         super().__init__(message)
         self.reason = reason
         """Stable, UPPER_SNAKE, at most 63 characters."""
         self.message = message
         """What is wrong and what to do next, for a person."""
-        self.metadata = {key: str(value) for key, value in metadata.items()}
+        self.metadata = {key: clean(str(value)) for key, value in metadata.items()}
         """The dynamic values of the message, for a program."""
 
 

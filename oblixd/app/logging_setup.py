@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
+from oblixd.redaction import SECRETS
+
 LARGEST_BYTES = 8 << 20
 """A log file that is larger moves to `NAME.1`, in place of the one before."""
 
@@ -41,7 +43,7 @@ class OneLine(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record without line breaks and control characters."""
-        text = " | ".join(super().format(record).splitlines())
+        text = SECRETS.hide(" | ".join(super().format(record).splitlines()))
         return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
     def formatException(self, ei: _ExceptionInfo) -> str:  # noqa: N802 - logging's name

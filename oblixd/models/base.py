@@ -15,6 +15,7 @@ from typing import Protocol
 from oblix.v1 import messages_pb2
 
 from oblixd.models.http.outbound import Way
+from oblixd.redaction import clean
 
 
 class Location(enum.Enum):
@@ -228,6 +229,7 @@ class ModelError(Exception):
         retry_after_s: float | None = None,
         numbers: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
+        message = clean(message)
         super().__init__(message)
         self.kind = kind
         self.message = message

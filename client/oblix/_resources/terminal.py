@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
+from oblix._convert.terminal_text import printable
 from oblix._transport.streams import in_thread
 from oblix.errors import OblixError, UnavailableError
 from oblix.events import Completed, Delta, Event, Rerouted
@@ -93,6 +94,6 @@ def _summary(response: Response) -> str:
 
 def _write(text: str) -> None:
     """Write at once. What the terminal's encoding has no sign for becomes a question mark."""
-    encoding = sys.stdout.encoding or "utf-8"
+    encoding, text = sys.stdout.encoding or "utf-8", printable(text)
     sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
     sys.stdout.flush()

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import oblix
+from oblix._convert.terminal_text import Plain
 from oblix.cli.errors import CommandError, error_text
 
 COMMANDS = {
@@ -104,6 +105,9 @@ def _run(words: Sequence[str]) -> int:
         # An answer may hold what the terminal's encoding has no sign for.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    for name in ("stdout", "stderr"):
+        if not isinstance(stream := getattr(sys, name), Plain):
+            setattr(sys, name, Plain(stream))
     arguments = _parser(words).parse_args(words)
     if words[0] not in {"restart", "stop"}:
         from oblix.cli import daemon

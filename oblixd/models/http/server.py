@@ -19,11 +19,10 @@ from oblixd.models.base import ModelError, ModelErrorKind, UnableError
 from oblixd.models.http.outbound import Way
 from oblixd.models.http.refusals import PAY, Refusal, Verdict, judge
 from oblixd.models.options import ModelOptions
+from oblixd.redaction import SECRETS, clean
 
 LONGEST_QUOTE = 500
 """Characters of a server's own words that an error repeats."""
-SHORTEST_SECRET = 8
-"""Characters of a key that is worth hiding. A shorter one is made up, and would be found in any word."""
 LONGEST_RETRY_AFTER_S = 3600.0
 """A server that asks for more timeouts than this is not believed."""
 
@@ -74,15 +73,16 @@ class ServerErrors:
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """The same: values of headers and parameters that may be keys."""
 
+    def __post_init__(self) -> None:
+        SECRETS.learn(self.api_key, *self.secrets)
+
     def error(self, kind: ModelErrorKind, message: str, retry_after_s: float | None = None) -> ModelError:
         """Make an error whose message can't hold the key."""
-        return ModelError(
-            kind, self._without_key(message), endpoint=self.endpoint, retry_after_s=retry_after_s
-        )
+        return ModelError(kind, message, endpoint=self.endpoint, retry_after_s=retry_after_s)
 
     def unable(self, message: str) -> UnableError:
         """Refuse a request that this provider can't do: its server is not asked."""
-        return UnableError(ModelErrorKind.REFUSED, self._without_key(message), endpoint=self.endpoint)
+        return UnableError(ModelErrorKind.REFUSED, message, endpoint=self.endpoint)
 
     def refused(self, hint: str = "") -> ModelError:
         """Nothing listens there. `hint`: a sentence that is added."""
@@ -128,7 +128,7 @@ class ServerErrors:
     def answered(self, status: int, headers: Mapping[str, str], body: bytes, url: str = "") -> ModelError:
         """It answered the request with another status than 200. `url` is what was asked for."""
         if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-            where = headers.get("Location", "elsewhere")[:LONGEST_QUOTE]
+            where = clean(headers.get("Location", "elsewhere"))[:LONGEST_QUOTE]
             return self.unreachable(f"it redirects to {where}, which is not followed")
         refusal = Refusal.read(status, headers, body)
         verdict = judge(refusal)
@@ -151,7 +151,7 @@ class ServerErrors:
         given = refusal.retry_after_s if retry_after is None else retry_after
         return RefusalError(
             kind,
-            self._without_key(message),
+            message,
             endpoint=self.endpoint,
             retry_after_s=given if given is not None and given <= LONGEST_RETRY_AFTER_S else None,
             refusal=refusal,
@@ -164,11 +164,6 @@ class ServerErrors:
     def _remedy(self, verdict: Verdict) -> str:
         own = self.missing if verdict.kind is ModelErrorKind.NOT_PULLED else _REMEDIES[verdict.kind]
         return verdict.remedy or own
-
-    def _without_key(self, text: str) -> str:
-        for secret in (self.api_key, *self.secrets):
-            text = text.replace(secret, "[key]") if len(secret) >= SHORTEST_SECRET else text
-        return text
 
 
 def retry_after_s(value: str | None) -> float | None:
@@ -187,7 +182,8 @@ def _until(date: str) -> float | None:
 
 
 def _quote(words: str) -> str:
-    words = " ".join(words.split())[:LONGEST_QUOTE].rstrip(".")
+    # Cleaned before it is cut: half a key is no less a secret, and harder to find.
+    words = " ".join(clean(words).split())[:LONGEST_QUOTE].rstrip(".")
     return f": {words}" if words else ""
 
 

@@ -171,7 +171,7 @@ def _wrap(words: str, indent: int) -> str:
     if not sys.stdout.isatty():
         return words
     return textwrap.fill(
-        tables.for_terminal(words),
+        words,
         max(40, shutil.get_terminal_size().columns),
         subsequent_indent=" " * indent,
         break_long_words=False,

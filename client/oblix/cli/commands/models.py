@@ -65,7 +65,7 @@ def show(models: Sequence[models_pb2.Model]) -> None:
     tables.show_rows(rows, ON_SCREEN)
     for model in models:
         if remarks := "; ".join(_remarks(model)):
-            print(tables.for_terminal(f"{model.id}: {remarks}"))
+            print(f"{model.id}: {remarks}")
 
 
 def _list(arguments: argparse.Namespace) -> None:

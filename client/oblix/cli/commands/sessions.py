@@ -101,11 +101,11 @@ def _view(arguments: argparse.Namespace) -> None:
     if arguments.json:
         tables.show_json(session)
         return
-    print(tables.for_terminal(session["title"] or "(no title)"))
+    print(session["title"] or "(no title)")
     for message in session["messages"]:
         name = f" {message['id']}" if arguments.ids else ""
         print(f"\n[{message['role']} {tables.local_time(message['timestamp'])}{_note(message)}{name}]")
-        print(tables.for_terminal(message["content"]))
+        print(message["content"])
 
 
 def _note(message: dict[str, Any]) -> str:
@@ -114,7 +114,7 @@ def _note(message: dict[str, Any]) -> str:
     if "version" in message:
         notes.append(f"version {message['version']}")
     if "excluded" in message:
-        notes.append(f"left out of contexts: {tables.for_terminal(message['excluded']['reason'])}")
+        notes.append(f"left out of contexts: {message['excluded']['reason']}")
     said = ", ".join(note for note in notes if note)
     return f" ({said})" if said else ""
 

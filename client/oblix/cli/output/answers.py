@@ -7,8 +7,8 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from oblix import Completed, Delta, Event, OblixError, Queued, Rerouted, Started
+from oblix._convert.terminal_text import DIM, PLAIN
 from oblix.cli.errors import CommandError
-from oblix.cli.output import tables
 
 UNBEGUN = "cancelled before its turn came; nothing is recorded"
 
@@ -91,7 +91,7 @@ def in_short(completed: Completed) -> str:
     ended = f" (ended: {completed.finish_reason})" if _ended_early(completed) else ""
     model = completed.response["model_id"]
     line = f"[{model}: {_why(completed)}{ended}]" if model else f"[{UNBEGUN}]"
-    return f"\x1b[2m{line}\x1b[0m" if sys.stderr.isatty() else line
+    return f"{DIM}{line}{PLAIN}"
 
 
 def note(line: str) -> None:
@@ -102,7 +102,7 @@ def note(line: str) -> None:
 def _print(event: Event) -> None:
     match event:
         case Delta(text=piece, kind="text"):
-            print(tables.for_terminal(piece), end="", flush=True)
+            print(piece, end="", flush=True)
         case Queued(place=place):
             note(f"[waiting: {place} before this one]")
         case Rerouted(to_model=model, detail=detail):

@@ -7,6 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
+from oblix._convert.terminal_text import raw_stream
+from oblix.cli.output.tables import cell
+
 WAIT_S = 1.0
 
 Show = Callable[[str, int, int | None], None]
@@ -33,8 +36,11 @@ def progress(clock: Callable[[], float] = time.monotonic) -> Iterator[Show]:
 def _drawn() -> Iterator[Show]:
     # rich costs a tenth of a second: what is quick does not pay for it.
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as drawn:
+    with Progress(console=Console(file=raw_stream(sys.stderr)), transient=True) as drawn:
         task = drawn.add_task("", total=None)
-        yield lambda what, done, total: drawn.update(task, description=what, completed=done, total=total)
+        yield lambda what, done, total: drawn.update(
+            task, description=escape(cell(what)), completed=done, total=total
+        )

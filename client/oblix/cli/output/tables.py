@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-# A title or an answer may hold escape sequences that would take over a terminal.
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+from oblix._convert.terminal_text import json_text, printable, raw_stream
 
 IDS = {"id", "session_id"}
 """The columns that are never folded: an id is there to be copied."""
@@ -20,7 +17,7 @@ Row = Mapping[str, object]
 
 def show_json(value: object) -> None:
     """Print a value as indented JSON with sorted keys."""
-    print(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
+    print(json_text(value))
 
 
 def show_rows(rows: Sequence[Row], columns: Mapping[str, str]) -> None:
@@ -33,11 +30,6 @@ def show_rows(rows: Sequence[Row], columns: Mapping[str, str]) -> None:
         return
     for row in rows:
         print("\t".join(cell(row[key]) for key in columns))
-
-
-def for_terminal(text: str) -> str:
-    """The text without control characters (newlines and tabs stay) where standard output is a terminal."""
-    return _CONTROLS.sub("", text) if sys.stdout.isatty() else text
 
 
 def local_time(moment: str) -> str:
@@ -74,12 +66,12 @@ def word(name: str, prefix: str) -> str:
 
 def cell(value: object) -> str:
     """A value in one line, without control characters."""
-    return " ".join(_CONTROLS.sub("", str(value)).split())
+    return " ".join(printable(str(value)).split())
 
 
 def line(piece: str) -> str:
     """A piece of a text in one line, without control characters; its ends stay as they are."""
-    return _CONTROLS.sub("", piece.replace("\n", " "))
+    return printable(piece.replace("\n", " "))
 
 
 def _draw(rows: Sequence[Row], columns: Mapping[str, str]) -> None:
@@ -89,7 +81,8 @@ def _draw(rows: Sequence[Row], columns: Mapping[str, str]) -> None:
     from rich.text import Text
 
     # A terminal that is narrower breaks the lines by itself: an id can still be copied.
-    console = Console(width=max(Console().width, NARROWEST))
+    raw = raw_stream(sys.stdout)
+    console = Console(file=raw, width=max(Console(file=raw).width, NARROWEST))
     room = console.width - _width_beside_title(rows, columns)
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1))
     for key, heading in columns.items():

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from oblix import OblixClient
+from oblix._convert.terminal_text import BOLD, PLAIN
 from oblix.cli.options.pairs import pairs
 from oblix.cli.output import tables
 
 ABOUT = """Words must all be in a message or a title, in any order; "a phrase" in double quotes is found as it
 stands, and begin* is the beginning of a word. Sessions that are put away are not searched."""
 COLUMNS = {"session_id": "ID", "sequence": "PLACE", "role": "ROLE", "time": "TIME", "snippet": "SNIPPET"}
-BOLD, PLAIN = "\x1b[1m", "\x1b[0m"
 
 
 def configure(actions: Any) -> None:

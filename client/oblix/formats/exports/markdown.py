@@ -8,11 +8,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from oblix._convert import records
 from oblix._convert.records import ROLES, STATUSES
+from oblix._convert.terminal_text import printable
 from oblix.v1 import messages_pb2, sessions_pb2
 
 _ROLE_NAMES = {number: name for name, number in ROLES.items()}
 _STATUS_NAMES = {number: name for name, number in STATUSES.items()}
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _FENCE = re.compile(r"`{3,}")
 
 
@@ -21,7 +21,7 @@ def dump(session: sessions_pb2.Session, messages: list[messages_pb2.Message]) ->
     blocks = [f"# {_line(session.title) or 'Conversation'}", f"*{_when(session)}*"]
     for message in messages:
         blocks += [f"## {_heading(message)}", *(_block(part) for part in message.parts)]
-    return _CONTROLS.sub("", "\n\n".join(block for block in blocks if block)) + "\n"
+    return printable("\n\n".join(block for block in blocks if block)) + "\n"
 
 
 def _when(session: sessions_pb2.Session) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.live import Live
 
+from oblix._convert.terminal_text import raw_stream
 from oblix.cli.commands.top.feed import follow
 from oblix.cli.commands.top.state import State
 from oblix.cli.commands.top.view import fitted
@@ -25,7 +26,7 @@ _LOCAL_CHARACTERS = 6
 async def show() -> None:
     """Draw what the daemon tells until q, Ctrl-C or SIGTERM."""
     ended, changed = asyncio.Event(), asyncio.Event()
-    state, console = State(), Console(highlight=False)
+    state, console = State(), Console(file=raw_stream(sys.stdout), highlight=False)
     with _keys(), _listening(ended, changed), Live(console=console, screen=True, auto_refresh=False) as live:
         feed = asyncio.create_task(follow(state, changed.set))
         drawing = asyncio.create_task(_draw(live, console, state, changed))
