@@ -147,7 +147,9 @@ class _Audit:
             return
         self._owned["progress"] += 1
         progress = records.ProgressRecord.FromString(payload)
-        yield from self._found(header.id, _entries(key, header, progress))
+        if header.is_lost:
+            yield Problem(header.id, "its header is lost, so that it is refused until it is deleted")
+        yield from self._found(header.id, entries_of(key, header, progress))
         yield from self._messages(header.id, key, progress)
         yield from self._turns(header.id, key)
         if progress.HasField("running"):
@@ -233,7 +235,7 @@ def _missing(session_id: str, progress: records.ProgressRecord, start: int, end:
         yield Problem(session_id, f"{what} missing")
 
 
-def _entries(
+def entries_of(
     key: bytes, header: records.SessionRecord, progress: records.ProgressRecord
 ) -> list[tuple[str, bytes, bytes]]:
     """Where a session has to be found: table, key, value."""

@@ -1,23 +1,33 @@
 """Makes a store of the records that could be saved from a damaged file: every index is made anew.
 
-A session is kept when its header and its progress record are there. When messages of it are
-missing, it is kept, too: each read of it names them, and deleting those messages mends it. A
-session without one of its two records is not kept, and is named: what is missing, such as
-whether it is local-only, can't be known.
+- A session with missing messages is kept. Each read of it names them, and deleting them mends it.
+- A lost progress record is made anew, when no message can be missing: the messages say what was in it.
+- A session whose header is lost is kept under its id and refused until it is deleted: nobody knows
+  its system message, or whether it is local-only.
+- A deleted session of which a record is lost is gone, and so is one whose id nobody knows any more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from oblixd.sessions.fsck import Problem, problems
+from oblixd.sessions.fsck import Problem, entries_of, problems
 from oblixd.sessions.storage.changes import STORE_ID
-from oblixd.sessions.storage.headers import NEXT_NUMBER, source_key
-from oblixd.sessions.storage.index import DELETED, LABEL_BYTES, partition_of, split
-from oblixd.sessions.storage.keys import pack
-from oblixd.sessions.storage.schema import NUMBER_BYTES, TABLE_NAMES, number_key, place_key, session_id_of
+from oblixd.sessions.storage.headers import NEXT_NUMBER
+from oblixd.sessions.storage.index import DELETED, LABEL_BYTES, labels_of
+from oblixd.sessions.storage.keys import new_id, pack, unpack
+from oblixd.sessions.storage.messages import TOMBSTONE
+from oblixd.sessions.storage.schema import (
+    NUMBER_BYTES,
+    TABLE_NAMES,
+    number_key,
+    place_key,
+    sequence_of,
+    session_id_of,
+    time_of,
+)
 from oblixd.store import offline
 from oblixd.store.inspection import DATA_FILE, damage_error
 from oblixd.store.offline import File
@@ -39,7 +49,6 @@ _INDEXES = (
 )
 """Tables that hold nothing that the others do not say."""
 _BY_NUMBER = ("sessions", "progress", "messages", "versions", "pieces", "deleted", "garbage")
-
 
 DRAFT = "salvaging.mdb"
 
@@ -67,7 +76,7 @@ def salvage(directory: Path, kept: Path, tables: Iterable[str], *, careful: bool
     try:
         damage = rebuild(data, draft, careful=careful)
         bring_up(draft, (*TABLE_NAMES, *tables))
-        offline.change(draft, lambda file: lost.extend(mend(file)))
+        offline.change(draft, lambda file: lost.extend(mend(file, damage)))
         found = [*lost, *problems(draft)]
         with offline.opened(draft) as file:
             count = file.tables["ids"].count(file.txn) + file.tables["deleted_ids"].count(file.txn)
@@ -88,23 +97,31 @@ class _Session(NamedTuple):
     """When it was deleted. None: it is not."""
 
 
-def mend(file: File) -> list[Problem]:
-    """Make the tables of a file agree. Return the sessions that are lost, with why."""
-    return _Mender(file).mend()
+def mend(file: File, damage: Sequence[offline.Damage] = ()) -> list[Problem]:
+    """Make the tables of a file agree. Return the sessions that are gone. `damage`: what was lost before."""
+    is_whole = not any(item.table == "messages" or item.what.startswith("messages") for item in damage)
+    return _Mender(file, are_messages_whole=is_whole).mend()
 
 
 class _Mender:
-    def __init__(self, file: File) -> None:
+    def __init__(self, file: File, *, are_messages_whole: bool) -> None:
         self._txn = file.txn
         self._tables = file.tables
+        self._are_messages_whole = are_messages_whole
         self._sessions: dict[bytes, _Session] = {}
         self._names: dict[bytes, str] = {}
-        """The ids that the damaged indexes know, by number."""
+        """The ids that the indexes and headers know, by number."""
+        self._deleted_names: dict[bytes, str] = {}
+        """The same of deleted sessions."""
+        self._times: dict[bytes, int] = {}
+        """When sessions were changed last, as far as the index knows."""
+        self._running: dict[bytes, tuple[str, records.RequestRecord]] = {}
+        """The requests whose turns run, by the session's number."""
 
     def mend(self) -> list[Problem]:
-        self._names = dict(self._known_names())
-        self._sessions = dict(self._complete_sessions())
-        lost = list(self._drop_incomplete())
+        self._read_indexes()
+        self._sessions = dict(self._kept())
+        gone = list(self._drop_the_rest())
         for name in _INDEXES:
             self._table(name).clear(self._txn)
         for number, session in self._sessions.items():
@@ -114,7 +131,7 @@ class _Mender:
         self._continue_numbers()
         # What somebody noted of this store, by revision, may not hold any more (see `backup.make_another`).
         self._table("counters").delete(self._txn, STORE_ID)
-        return lost
+        return gone
 
     def _table(self, name: str) -> Table:
         return self._tables[name]
@@ -122,34 +139,89 @@ class _Mender:
     def _items(self, name: str) -> Iterator[tuple[bytes, bytes]]:
         return self._table(name).ascending(self._txn, b"")
 
-    def _known_names(self) -> Iterator[tuple[bytes, str]]:
+    def _read_indexes(self) -> None:
         for key, number in self._items("recency"):
-            yield number, session_id_of(key[len(DELETED) :])
-        for name in ("deleted_ids", "ids"):
-            for key, number in self._items(name):
-                yield number, key.decode()
+            names = self._deleted_names if key.startswith(DELETED) else self._names
+            names[number] = session_id_of(key[len(DELETED) :])
+            self._times[number] = time_of(key[len(DELETED) :])
+        for key, number in self._items("deleted_ids"):
+            self._deleted_names[number] = key.decode()
+        for key, number in self._items("ids"):
+            self._names[number] = key.decode()
+        for number, payload in self._items("sessions"):
+            self._names[number] = records.SessionRecord.FromString(payload).id
+        for request_id, payload in self._items("requests"):
+            request = records.RequestRecord.FromString(payload)
+            if request.status == records.STATUS_RECORD_STREAMING:
+                self._running[number_key(request.number)] = unpack(request_id), request
 
-    def _complete_sessions(self) -> Iterator[tuple[bytes, _Session]]:
+    def _kept(self) -> Iterator[tuple[bytes, _Session]]:
         for number, payload in self._items("deleted"):
             deleted = records.DeletedRecord.FromString(payload)
             yield number, _Session(deleted.header, deleted.progress, deleted.delete_us)
-        for number, payload in self._items("sessions"):
-            progress = self._table("progress").get(self._txn, number)
-            if progress is not None:
-                header = records.SessionRecord.FromString(payload)
-                yield number, _Session(header, records.ProgressRecord.FromString(progress), None)
-
-    def _drop_incomplete(self) -> Iterator[Problem]:
-        """What belongs to no complete session is swept by the daemon, bit by bit."""
+        deleted_ones = set(self._table("deleted").keys(self._txn, b""))
         for number, name in self._names.items():
+            if number not in deleted_ones:
+                yield number, self._session(number, name)
+
+    def _session(self, number: bytes, name: str) -> _Session:
+        """A session with what is known of it. What had to be made up is written."""
+        header_bytes = self._table("sessions").get(self._txn, number)
+        progress_bytes = self._table("progress").get(self._txn, number)
+        header = records.SessionRecord.FromString(header_bytes or b"")
+        if progress_bytes is not None:
+            progress = records.ProgressRecord.FromString(progress_bytes)
+        else:
+            progress, is_sure = self._progress_of(number, header)
+            header.is_lost = header.is_lost or not is_sure
+        if header_bytes is None or header.is_lost:
+            header = records.SessionRecord(id=name, local_only=True, is_lost=True)
+            progress.labels, progress.archived = b"", False
+        self._put("sessions", number, header.SerializeToString())
+        self._put("progress", number, progress.SerializeToString())
+        return _Session(header, progress, None)
+
+    def _progress_of(
+        self, number: bytes, header: records.SessionRecord
+    ) -> tuple[records.ProgressRecord, bool]:
+        """A lost progress record as the messages have it, and whether none of them can be missing."""
+        found = list(self._table("messages").ascending(self._txn, number))
+        sequences = [sequence_of(key) for key, _ in found]
+        progress = records.ProgressRecord(
+            update_us=self._times.get(number, header.create_us),
+            next_sequence=max(sequences, default=0) + 1,
+            message_count=sum(payload != TOMBSTONE for _, payload in found),
+            labels=b"".join(labels_of(header.metadata)),
+            archived=header.archived,
+        )
+        self._resume(number, progress, dict(zip(sequences, (payload for _, payload in found), strict=True)))
+        reserved = progress.running.answer_sequence
+        missing = set(range(1, progress.next_sequence)) - {*sequences, reserved}
+        return progress, self._are_messages_whole and not missing
+
+    def _resume(self, number: bytes, progress: records.ProgressRecord, messages: dict[int, bytes]) -> None:
+        """Put the turn that was running into a progress record that is made anew: the start ends it."""
+        if number not in self._running:
+            return
+        request_id, request = self._running[number]
+        answer = records.MessageRecord.FromString(messages.get(request.answer_sequence, b""))
+        progress.running.request_id = request_id
+        progress.running.answer_sequence = request.answer_sequence
+        progress.running.answer_id = answer.id or pack(new_id())
+        progress.next_sequence = max(progress.next_sequence, request.answer_sequence + 1)
+
+    def _drop_the_rest(self) -> Iterator[Problem]:
+        """What belongs to no session that is kept is swept by the daemon, bit by bit."""
+        for number, name in self._deleted_names.items():
             if number not in self._sessions:
-                yield Problem(name, "its header is lost; it is only in the old file")
+                yield Problem(name, "it was deleted, and can't be brought back any more")
         for number in self._numbers():
             if number in self._sessions:
                 continue
-            for name in ("sessions", "progress"):
-                if self._table(name).delete(self._txn, number) and number not in self._names:
-                    yield Problem("", f"session number {int.from_bytes(number, 'big')} has lost its header")
+            if self._table("progress").delete(self._txn, number):
+                yield Problem(
+                    "", f"session number {int.from_bytes(number, 'big')} has lost its header and id"
+                )
             self._table("garbage").put(self._txn, number, b"")
 
     def _numbers(self) -> set[bytes]:
@@ -169,22 +241,13 @@ class _Mender:
             self._put("deleted_ids", header.id.encode(), number)
             self._put("recency", DELETED + place_key(session.delete_us, header.id), number)
             return
-        self._put("ids", header.id.encode(), number)
-        partition, place = partition_of(progress), place_key(progress.update_us, header.id)
-        self._put("recency", partition + place, number)
-        for label in split(progress.labels):
-            self._put("labels", partition + label + place, number)
-        if header.source_id:
-            self._put("sources", source_key(header) + number, b"")
-        if header.HasField("retention"):
-            self._put("retentions", number, b"")
+        for name, key, value in entries_of(number, header, progress):
+            self._put(name, key, value)
         if progress.HasField("running"):
-            self._put("running", number, b"")
             self._keep_running(number, progress.running)
 
     def _keep_running(self, number: bytes, running: records.RunningTurn) -> None:
         """A turn is ended at the start through its request's record, so there has to be one."""
-
         key = pack(running.request_id)
         if self._table("requests").get(self._txn, key) is None:
             record = records.RequestRecord(

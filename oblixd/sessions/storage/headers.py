@@ -200,7 +200,10 @@ class Headers:
         payload = self.tables.sessions.get(txn, key)
         if payload is None:
             raise self.tables.sessions.missing(key)
-        return records.SessionRecord.FromString(payload)
+        header = records.SessionRecord.FromString(payload)
+        if header.is_lost:
+            raise self.tables.sessions.missing(key)
+        return header
 
     def new_number(self, txn: Transaction) -> int:
         """A number that no session ever had."""

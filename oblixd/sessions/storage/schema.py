@@ -106,6 +106,11 @@ def place_key(us: int, session_id: str) -> bytes:
     return time_key(us) + session_id.encode()
 
 
+def time_of(place: bytes) -> int:
+    """The instant in a place."""
+    return int.from_bytes(place[:NUMBER_BYTES], "big") - _TIME_SHIFT
+
+
 def session_id_of(place: bytes) -> str:
     """The session's id in a place."""
     return place[NUMBER_BYTES:].decode()

@@ -134,6 +134,7 @@ class SessionRecord(message.Message):
     SOURCE_CHAIN_FIELD_NUMBER: builtins.int
     SOURCE_SEQUENCE_FIELD_NUMBER: builtins.int
     SOURCE_CHAIN_BEFORE_FIELD_NUMBER: builtins.int
+    IS_LOST_FIELD_NUMBER: builtins.int
     id: builtins.str
     """The session's id."""
     title: builtins.str
@@ -162,6 +163,10 @@ class SessionRecord(message.Message):
     """The place of the last message that came from the import's source."""
     source_chain_before: builtins.bytes
     """source_chain without the last message, which may have been in the making."""
+    is_lost: builtins.bool
+    """True: damage destroyed the header, and only the id was saved. The session is
+    refused as damaged until it is deleted.
+    """
     @builtins.property
     def metadata(self) -> struct_pb2.Struct:
         """The program's labels."""
@@ -194,10 +199,11 @@ class SessionRecord(message.Message):
         source_chain: builtins.bytes = ...,
         source_sequence: builtins.int = ...,
         source_chain_before: builtins.bytes = ...,
+        is_lost: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["context", b"context", "metadata", b"metadata", "retention", b"retention"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["archived", b"archived", "context", b"context", "create_us", b"create_us", "id", b"id", "local_only", b"local_only", "metadata", b"metadata", "parent_sequence", b"parent_sequence", "parent_session_id", b"parent_session_id", "retention", b"retention", "routing_policy", b"routing_policy", "source_chain", b"source_chain", "source_chain_before", b"source_chain_before", "source_hash", b"source_hash", "source_id", b"source_id", "source_sequence", b"source_sequence", "title", b"title", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["archived", b"archived", "context", b"context", "create_us", b"create_us", "id", b"id", "is_lost", b"is_lost", "local_only", b"local_only", "metadata", b"metadata", "parent_sequence", b"parent_sequence", "parent_session_id", b"parent_session_id", "retention", b"retention", "routing_policy", b"routing_policy", "source_chain", b"source_chain", "source_chain_before", b"source_chain_before", "source_hash", b"source_hash", "source_id", b"source_id", "source_sequence", b"source_sequence", "title", b"title", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
