@@ -117,3 +117,18 @@ async def test_appended_messages_are_not_marked_and_their_data_is_bounded(sessio
     with pytest.raises(InvalidArgumentError, match="client_data must be at most") as caught:
         await sessions.append(made.id, [say("one", client_data=b"x" * (2**20 + 1))])
     assert caught.value.reason == "CLIENT_DATA_TOO_LARGE"
+
+
+@pytest.mark.parametrize("named", [1, 2, 3])
+async def test_a_call_that_was_answered_twice_has_both_results(sessions: Sessions, named: int) -> None:
+    made = await sessions.create(Session())
+    await sessions.append(made.id, [call("a"), result("a"), result("a"), say("q"), result("a"), call("a")])
+    assert await sessions.exclude(made.id, [named]) == [1, 2, 3]
+
+
+async def test_a_call_without_a_result_is_alone(sessions: Sessions) -> None:
+    made = await sessions.create(Session())
+    await sessions.append(made.id, [call("a"), call("a"), result("a"), say("q"), call("b")])
+    assert await sessions.exclude(made.id, [1]) == [1]
+    assert await sessions.exclude(made.id, [5]) == [5]
+    assert await sessions.exclude(made.id, [3]) == [2, 3]

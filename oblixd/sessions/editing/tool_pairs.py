@@ -64,14 +64,18 @@ def _counterparts(db: SessionDb, txn: Transaction, session: Session, sequence: i
         yield from _calls(parsed(before), results)
 
 
-def _results(after: Iterable[Found], wanted: set[str]) -> Iterator[int]:
+def _results(after: Iterable[Found], calls: set[str]) -> Iterator[int]:
+    """Where the results of calls stand. A call can have more than one: a tool was run again."""
+    missing = set(calls)
     for sequence, record in after:
-        if results := result_ids(record) & wanted:
+        if results := result_ids(record) & calls:
             yield sequence
-            wanted -= results
-        wanted -= call_ids(record)
-        if not wanted:
+            missing -= results
+        elif not missing:
             return
+        # Another call has the id from here on.
+        calls -= call_ids(record)
+        missing &= calls
 
 
 def _calls(before: Iterable[Found], wanted: set[str]) -> Iterator[int]:
