@@ -48,9 +48,10 @@ def test_a_message_is_edited_and_shows_what_it_was(oblix, talk: str) -> None:
     assert "an edit needs" in oblix("sessions", "edit", talk, "1", " ", ok=False).stderr
 
 
-def test_a_message_is_left_out_and_sent_again(oblix, talk: str) -> None:
+def test_a_message_is_left_out_and_sent_again(oblix, ask, talk: str) -> None:
     assert "2 messages are left out" in oblix("sessions", "exclude", talk, "1", "2").stderr
     assert "(left out of contexts: BY_REQUEST)" in oblix("sessions", "view", talk).stdout
+    assert "left out message 1 (BY_REQUEST), 2 (BY_REQUEST)" in ask("--session", talk, "Three?").stderr
     assert "2 messages are sent again" in oblix("sessions", "include", talk, "1", "2", "3").stderr
 
 

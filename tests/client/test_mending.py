@@ -107,8 +107,16 @@ async def test_what_is_left_out_is_not_sent(hooked: OblixClient, ollama: OllamaS
     assert hooked.exclude_messages(session_id, 1, "TOO_LONG", "Nobody needs it.") == 1
     mark = messages(hooked, session_id)[0]["excluded"]
     assert (mark["reason"], mark["detail"]) == ("TOO_LONG", "Nobody needs it.")
-    await hooked.execute("now", session_id=session_id, stream=False)
+    response = await hooked.execute("now", session_id=session_id, stream=False)
     assert "bad" not in str(ollama.requests[-1].body["messages"])
+    assert response["metrics"]["excluded_messages"] == 1
+    (left_out,) = response["metrics"]["excluded"]
+    assert (left_out["sequence"], left_out["reason"], left_out["detail"]) == (
+        1,
+        "TOO_LONG",
+        "Nobody needs it.",
+    )
+    assert left_out["message_id"] == messages(hooked, session_id)[0]["id"]
     await hooked.execute("now", session_id=session_id, stream=False, include_excluded=True)
     assert "bad" in str(ollama.requests[-1].body["messages"])
     assert hooked.include_messages(session_id, [1, 2]) == 1

@@ -189,6 +189,18 @@ def _metrics(completed: executions_pb2.ExecutionCompleted) -> dict[str, Any]:
         "omitted_messages": context.omitted_messages,
         "omitted_tokens": context.omitted_tokens,
         "schema_violation": completed.schema_violation or None,
+        "excluded_messages": context.excluded_messages,
+        "excluded": [_excluded(message) for message in context.excluded],
+    }
+
+
+def _excluded(message: executions_pb2.ExcludedMessage) -> dict[str, Any]:
+    """A message that a context left out because it is marked."""
+    return {
+        "message_id": message.message_id,
+        "sequence": message.sequence,
+        "reason": message.exclusion.reason,
+        "detail": message.exclusion.detail,
     }
 
 

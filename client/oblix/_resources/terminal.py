@@ -89,6 +89,8 @@ def _summary(response: Response) -> str:
     facts.append(f"{metrics['latency']:.2f} s in all")
     if metrics["omitted_messages"]:
         facts.append(f"{metrics['omitted_messages']} older messages did not fit")
+    if metrics["excluded_messages"]:
+        facts.append(f"{metrics['excluded_messages']} marked messages were left out")
     return f"[{', '.join(facts)}]"
 
 

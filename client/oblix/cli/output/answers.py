@@ -83,6 +83,8 @@ def in_full(completed: Completed) -> str:
         lines.append(("session", completed.session_id))
     if _ended_early(completed):
         lines.append(("ended", completed.finish_reason))
+    if left_out := _left_out(completed):
+        lines.append(("left out", left_out))
     return "\n" + "\n".join(f"{name:<8} {value}" for name, value in lines)
 
 
@@ -118,6 +120,15 @@ def _finish(completed: Completed, text: bool, summary: Summary | None) -> None:
 
 def _why(completed: Completed) -> str:
     return str(completed.response["routing_decision"]["model_routing"]["reason"])
+
+
+def _left_out(completed: Completed) -> str:
+    """The marked messages that the context left out, with the reasons of the newest ones."""
+    metrics = completed.response["metrics"]
+    if not metrics["excluded_messages"]:
+        return ""
+    each = ", ".join(f"{one['sequence']} ({one['reason']})" for one in metrics["excluded"][-3:])
+    return f"message {each}; `oblix sessions include ID MESSAGE` sends it again"
 
 
 def _ended_early(completed: Completed) -> bool:
