@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from oblix import OblixClient
 from oblix.errors import InvalidArgumentError, OblixError
-from oblix.testing import Answer, OllamaServer, Stall
+from oblix.testing import Answer, OllamaServer, OpenAIServer, Stall
+from oblix.testing.exchange import Exchange
 
 NOWHERE = "http://127.0.0.1:1"
 
@@ -51,3 +52,26 @@ def test_without_a_session_there_are_none_and_a_limit_has_limits(client: OblixCl
     assert client.explain_session("nothing") is None
     with pytest.raises(InvalidArgumentError, match="limit"):
         client.explain_session("nothing", 0)
+
+
+class WithoutCounts(OpenAIServer):
+    """A server that knows no `stream_options`."""
+
+    def route(self, exchange: Exchange) -> None:
+        body = exchange.received.body if exchange.received.method == "POST" else {}
+        if "stream_options" in body:
+            exchange.send(400, self.error(400, "Unrecognized request argument supplied: stream_options"))
+        else:
+            super().route(exchange)
+
+
+async def test_what_was_changed_of_a_request_is_told(client: OblixClient) -> None:
+    with WithoutCounts(["m"]) as server:
+        await client.hook_model("custom", "m", endpoint=server.url, location="local")
+        session_id = await client.create_session()
+        said = await client.execute("Hello", session_id=session_id, stream=False)
+        [change] = said["routing_decision"]["model_routing"]["adaptations"]
+        assert "stream_options" in change
+        (turn,) = client.explain_session(session_id) or []
+        assert turn["routing_decision"] == said["routing_decision"]
+    await client.shutdown()

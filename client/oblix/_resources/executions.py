@@ -201,6 +201,9 @@ def _hear(ending: _Ending, event: executions_pb2.ExecuteResponse) -> None:
     elif event.HasField("completed"):
         ending.failed = event.completed.failed_attempts
         ending.model = event.completed.message.model
+        # What was changed of the request is known only now.
+        changed = event.completed.message.decision.adaptations
+        ending.decision.adaptations[:] = changed or ending.decision.adaptations
 
 
 def _turn_dict(turn: _Turn, ending: _Ending) -> dict[str, Any]:
