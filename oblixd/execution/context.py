@@ -284,7 +284,9 @@ class ContextBuilder:
         """Hear how a model failed. True: a context with less in it is worth sending to it at once."""
         given = self._material.given
         history = self._sent[: len(self._sent) - len(given)]
-        if self.refused.hear(hook.id, error, history, given):
+        # Who asks for marked messages wants them sent, or to hear that they are refused.
+        may_leave_out = not self._request.include_excluded
+        if may_leave_out and self.refused.hear(hook.id, error, history, given):
             return True
         may_omit = self._request.context_policy in (
             executions_pb2.CONTEXT_POLICY_UNSPECIFIED,

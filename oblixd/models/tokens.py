@@ -62,12 +62,13 @@ Tokeniser = Callable[[Sequence[messages_pb2.Message]], Awaitable[list[int] | Non
 
 
 def estimate(message: messages_pb2.Message) -> int:
-    """What a message takes of a context window, roughly. Reasoning is never sent."""
+    """What a message takes of a context window, roughly. Reasoning counts where its server wants it back."""
     size = images = 0
+    silent = ("image",) if message.HasField("provider_state") else ("image", "reasoning")
     for part in message.parts:
         kind = part.WhichOneof("kind")
         images += kind == "image"
-        size += 0 if kind in ("image", "reasoning") else part.ByteSize()
+        size += 0 if kind in silent else part.ByteSize()
     return TOKENS_PER_MESSAGE + TOKENS_PER_IMAGE * images + -(-size // BYTES_PER_TOKEN)
 
 

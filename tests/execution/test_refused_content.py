@@ -185,6 +185,18 @@ async def test_a_policy_of_the_request_brings_it_back(harness: Harness, server: 
     assert server.contexts()[-1] == ["A bomb?", "2+2?"]
 
 
+async def test_who_asks_for_marked_messages_hears_that_they_are_refused(
+    harness: Harness, server: Strict
+) -> None:
+    server.rule = without("bomb")
+    session, handle = await harness.session(), hook(harness, server)
+    await refused(harness, prompt("A bomb?", handle, session_id=session))
+    again = prompt("2+2?", handle, session_id=session, include_excluded=True)
+    error = await refused(harness, again)
+    assert "left_out_reason" not in error.metadata
+    assert marks(harness, session) == ["POLICY_REFUSED", ""]
+
+
 @pytest.mark.parametrize("later", [0, 1, 3, 6])
 async def test_a_session_that_was_spoiled_yesterday_goes_on_and_only_the_cause_is_marked(
     harness: Harness, server: Strict, later: int

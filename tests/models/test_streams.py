@@ -7,11 +7,13 @@ from collections.abc import Callable
 from contextlib import aclosing
 
 import pytest
-from oblix.testing import Answer, Dribble, HangUp, InStream, ModelServer, OpenAIServer, Wire
+from oblix.testing import Answer, Cut, Dribble, HangUp, InStream, ModelServer, OpenAIServer, Wire
 from support.drivers.model_requests import ask, question
 from support.servers.providers import KINDS, Kind
 
-from oblixd.models.base import Connection, Finish, Finished, ModelErrorKind, State, TokenCounts
+from oblixd.models.base import Connection, Finish, Finished, ModelError, ModelErrorKind, State, TokenCounts
+from oblixd.models.http.client import HttpClient
+from oblixd.models.http.server import Server, ServerErrors
 
 
 async def test_an_answer_with_its_counts(server: ModelServer, connection: Connection) -> None:
@@ -194,3 +196,23 @@ def test_the_test_server_repeats_a_wrong_key_in_its_error() -> None:
     """Else the test above would prove nothing for OpenAI."""
     with OpenAIServer(api_key="right") as server:
         assert b"wrong" in server.error(401, "Incorrect API key provided: wrong")
+
+
+async def test_what_came_before_the_connection_was_lost_is_read(
+    servers: Callable[[ModelServer], ModelServer],
+) -> None:
+    """A loop that is busy with others hears of the words and of the loss in one moment."""
+    server = servers(OpenAIServer())
+    server.script(Answer("One two three", fault=Cut(2)))
+    base_url = server.url.removesuffix("/v1")
+    http = HttpClient(Server(ServerErrors("The server", base_url), base_url))
+    asked = {"model": server.models[0], "messages": [{"role": "user", "content": "Hi"}], "stream": True}
+    async with http.request("POST", "/v1/chat/completions", asked) as response:
+        await asyncio.to_thread(server.requests[-1].done.wait, 5)
+        read = b""
+        with pytest.raises(ModelError, match=r"lost (in the middle|before an answer came)"):
+            while data := await response.read():
+                read += data
+    assert b"One" in read
+    assert b"two" in read
+    await http.close()

@@ -61,7 +61,17 @@ messages = st.builds(
     ),
     model=short,
     usage=st.none()
-    | st.builds(messages_pb2.Usage, input_tokens=st.integers(0, 2**50), output_tokens=st.integers(0, 2**50)),
+    | st.builds(
+        messages_pb2.Usage,
+        input_tokens=st.integers(0, 2**50),
+        output_tokens=st.integers(0, 2**50),
+        cache_read_tokens=st.none() | st.integers(0, 2**50),
+        reasoning_tokens=st.none() | st.integers(0, 2**50),
+    ),
+    provider_state=st.none()
+    | st.builds(
+        messages_pb2.ProviderState, author=st.just("custom:m at http://x:1"), json=st.just('{"a":1}')
+    ),
     request_id=st.text("abc-123", max_size=8),
 )
 sessions = st.builds(
