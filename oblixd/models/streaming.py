@@ -367,4 +367,16 @@ def arguments_text(arguments: object) -> str:
     """Give arguments as JSON text, which is how most servers write them; some write the object itself."""
     if arguments is None:
         return ""
-    return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+    if not isinstance(arguments, str):
+        return json.dumps(arguments, ensure_ascii=False)
+    # Some write the text as JSON once more, as a whole.
+    return _unquoted(arguments) if arguments.startswith('"{') else arguments
+
+
+def _unquoted(text: str) -> str:
+    try:
+        inner = json.loads(text)
+        is_object = isinstance(json.loads(inner), dict)
+    except (ValueError, TypeError, RecursionError):
+        return text
+    return inner if is_object else text

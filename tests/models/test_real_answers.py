@@ -310,6 +310,7 @@ def test_a_reason_that_is_none_ends_nothing(reason: Any) -> None:
         (stop(None, error={"message": "gone"}), "gone"),
         (stop("MALFORMED_FUNCTION_CALL", finish_message="Failed to parse"), "Failed to parse"),
         ({**stop("error"), "error": {"code": 500, "message": "Provider gave up"}}, "Provider gave up"),
+        (stop("error", native_finish_reason="MALFORMED_FUNCTION_CALL"), "MALFORMED_FUNCTION_CALL"),
         ({"detail": "Internal error"}, "Internal error"),
         ({"message": "boom"}, "boom"),
         ({"type": "error", "message": "boom"}, "boom"),

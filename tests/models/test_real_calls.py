@@ -24,6 +24,9 @@ ONE_CALL = {
     "arguments as an object (ggml-org/llama.cpp#20198)": [
         delta(tool_calls=[call("weather", {"city": "Bern"}, index=0, id="a")])
     ],
+    "arguments as a text that is JSON once more": [
+        delta(tool_calls=[call("weather", json.dumps(BERN), index=0, id="a")])
+    ],
     "name first empty, then late (vercel/ai#14722)": [
         delta(tool_calls=[call("", "", index=0, id="a")]),
         delta(tool_calls=[call("weather", BERN, index=0)]),

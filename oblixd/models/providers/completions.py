@@ -151,7 +151,10 @@ class CompletionDecoder:
             raise self._peer.reported({"error": error})
         details = object_of(choice, "finish_details")
         words = text_of(choice, "finish_message", "finishMessage")
-        self._reasons.take(said_of(choice, "finish_reason", "finishReason") or details.get("type"), words)
+        native = text_of(choice, "native_finish_reason")
+        self._reasons.take(
+            said_of(choice, "finish_reason", "finishReason") or details.get("type"), words, native
+        )
 
     def _message(self, message: Mapping[str, Any]) -> Iterator[Piece]:
         """Take a message: the whole answer, a piece of it, or all of it up to here. Calls come in one."""

@@ -71,8 +71,10 @@ class FinishReasons:
         """None: nothing was said yet."""
         self._peer = peer
 
-    def take(self, said: object, words: str = "") -> None:
+    def take(self, said: object, words: str = "", native: str = "") -> None:
         """Take what an event gives as its reason. `words`: what the server tells of it.
+
+        `native`: the reason in the words of the provider behind a gateway.
 
         Raises ModelError where it is no success; not once there was a reason before.
         The first reason counts, but a plain stop is made more exact by a later one.
@@ -83,7 +85,7 @@ class FinishReasons:
         finish = _ENDS.get(reason)
         if finish is None:
             if self.finish is None:
-                raise self._failure(reason, str(said), words)
+                raise self._failure(reason, native or str(said), words)
         elif self.finish in (None, Finish.STOP):
             self.finish = finish
 
