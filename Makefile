@@ -21,6 +21,7 @@ DEV    := $(call stamp,$(VENV),dev)
 BENCH  := $(call stamp,$(VENV),bench)
 FLOORS := $(call stamp,.venv-floors,dev)
 PROTOS := $(call stamp,.venv-protos,protos)
+DOCS   := $(call stamp,.venv-docs,docs)
 
 # Networks fail for a moment: three tries.
 try = for try in 1 2 3; do $(1) && break; [ $$try -lt 3 ] || exit 1; echo "That failed; trying again." >&2; sleep 3; done
@@ -66,6 +67,10 @@ $(FLOORS):
 	$(call grpcurl,.venv-floors)
 	@touch $@
 
+$(DOCS):
+	$(call install,.venv-docs,docs)
+	@touch $@
+
 $(PROTOS):
 	$(call install,.venv-protos,protos)
 	@touch $@
@@ -78,7 +83,7 @@ run: $(RUN) ## Install what is locked and ask the embedded model a question (PRO
 ##@ Check
 # Tests share nothing, so every core runs some; ARGS="-n 0" shows them one after another.
 PARALLEL := -n logical --maxprocesses 8
-.PHONY: test test-floors robustness bench check lint types protos-lint check-protos
+.PHONY: test test-floors robustness bench docs check lint types protos-lint check-protos
 test: $(DEV) ## Run the suite (ARGS="tests/store -k name")
 	@$(PY) -m pytest $(PARALLEL) $(ARGS)
 
@@ -109,6 +114,10 @@ baseline: $(DEV) ## Take the contract of today as the one that clients rely on: 
 check-protos: $(PROTOS) ## Fail where the committed stubs are not what the protos say
 	@tools/protos check
 
+docs: $(DOCS) ## Build the documentation as a site in build/site; a broken link fails
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+	@echo "build/site/index.html"
+
 ##@ Change
 .PHONY: format protos baseline lock
 format: $(DEV) ## Let ruff rewrite what it can
@@ -127,6 +136,7 @@ lock: $(DEV) ## Lock the newest versions that the ranges allow
 	@$(COMPILE) $(SUITE) -c requirements/floors.in -o requirements/floors.lock
 	@$(COMPILE) requirements/bench.in -c requirements/dev.lock -o requirements/bench.lock
 	@$(COMPILE) requirements/protos.in -o requirements/protos.lock
+	@$(COMPILE) requirements/docs.in -o requirements/docs.lock
 
 ##@ Rest
 .PHONY: clean help
