@@ -21,6 +21,9 @@ from __future__ import annotations
 
 from oblixd.redaction import clean
 
+GIVEN_CHARACTERS = 64
+"""So much of a bad value is repeated in an error's metadata."""
+
 
 class OblixdError(Exception):
     """An error with a reason code. Raise one of the subclasses."""
@@ -38,6 +41,21 @@ class OblixdError(Exception):
 
 class InvalidArgumentError(OblixdError):
     """The request is wrong whatever the state. Metadata names the `field`."""
+
+
+def invalid_field(
+    reason: str, field: str, problem: str, *, limit: object = "", given: object = ""
+) -> InvalidArgumentError:
+    """Make the error for a bad value: `field problem`. Field, limit and what was given are its metadata."""
+    text = clean(str(given))  # before it is cut: half a key is one that nobody recognises
+    if len(text) > GIVEN_CHARACTERS:
+        text = text[:GIVEN_CHARACTERS] + "…"
+    return InvalidArgumentError(reason, f"{field} {problem}", field=field, limit=limit, given=text)
+
+
+def not_accepted(reason: str, field: str, limit: str, given: object) -> InvalidArgumentError:
+    """Make the error for a value outside its limit: `field takes limit; given: given`."""
+    return invalid_field(reason, field, f"takes {limit}; given: {given}", limit=limit, given=given)
 
 
 class NotFoundError(OblixdError):

@@ -9,7 +9,7 @@ import uuid
 
 from oblix.v1 import executions_pb2, messages_pb2
 
-from oblixd.errors import InvalidArgumentError
+from oblixd.errors import not_accepted
 from oblixd.execution.schemas import is_schema
 from oblixd.models import Options, Reasoning, Tool, ToolChoice
 
@@ -118,7 +118,8 @@ def checked_id(request_id: str) -> str:
     """A request's id as it was given, or InvalidArgumentError."""
     printable = all(" " <= character <= "~" for character in request_id)
     if not 1 <= len(request_id) <= MAX_ID or not printable:
-        raise _invalid(
+        raise not_accepted(
+            "INVALID_REQUEST",
             "request_id",
             f"1 to {MAX_ID} printable ASCII characters",
             f"{len(request_id)} characters: {request_id[:40]!r}",
@@ -131,21 +132,27 @@ def _check_input(request: executions_pb2.ExecuteRequest) -> None:
         _check_regeneration(request)
         return
     if not request.input:
-        raise _invalid("input", f"1 to {MAX_INPUT} messages", "none: there is no prompt")
+        raise not_accepted(
+            "INVALID_REQUEST", "input", f"1 to {MAX_INPUT} messages", "none: there is no prompt"
+        )
     _at_most("input", len(request.input), MAX_INPUT)
     last = request.input[-1]
     if last.role not in (messages_pb2.ROLE_USER, messages_pb2.ROLE_TOOL):
         given = messages_pb2.Role.Name(last.role) if last.role in messages_pb2.Role.values() else last.role
-        raise _invalid("input", "a last message with ROLE_USER or ROLE_TOOL", given)
+        raise not_accepted("INVALID_REQUEST", "input", "a last message with ROLE_USER or ROLE_TOOL", given)
     if all(part.WhichOneof("kind") == "text" and not part.text.strip() for part in last.parts):
-        raise _invalid("input", "a prompt that is not empty", "an empty one")
+        raise not_accepted("INVALID_REQUEST", "input", "a prompt that is not empty", "an empty one")
 
 
 def _check_regeneration(request: executions_pb2.ExecuteRequest) -> None:
     if not request.session_id:
-        raise _invalid("session_id", "the session whose answer is to be given anew", "none")
+        raise not_accepted(
+            "INVALID_REQUEST", "session_id", "the session whose answer is to be given anew", "none"
+        )
     if request.input:
-        raise _invalid("input", "no messages with regenerate_message_id", len(request.input))
+        raise not_accepted(
+            "INVALID_REQUEST", "input", "no messages with regenerate_message_id", len(request.input)
+        )
     _at_most("regenerate_message_id", len(request.regenerate_message_id), MAX_ID)
 
 
@@ -161,14 +168,21 @@ def options(given: executions_pb2.GenerationOptions) -> Options:
         reasoning=_REASONING.get(given.reasoning),
     )
     if given.reasoning and result.reasoning is None:
-        raise _invalid("options.reasoning", "a value of ReasoningEffort", given.reasoning)
+        raise not_accepted(
+            "INVALID_REQUEST", "options.reasoning", "a value of ReasoningEffort", given.reasoning
+        )
     _in_range("options.temperature", result.temperature, 0, 2)
     _in_range("options.max_tokens", result.max_tokens, 1, MAX_TOKENS)
     _in_range("options.top_p", result.top_p, 0, 1)
     _at_most("options.stop", len(result.stop), MAX_STOPS)
     for text in result.stop:
         if not 1 <= len(text) <= MAX_STOP_CHARACTERS:
-            raise _invalid("options.stop", f"texts of 1 to {MAX_STOP_CHARACTERS} characters", f"{len(text)}")
+            raise not_accepted(
+                "INVALID_REQUEST",
+                "options.stop",
+                f"texts of 1 to {MAX_STOP_CHARACTERS} characters",
+                f"{len(text)}",
+            )
     return result
 
 
@@ -188,37 +202,37 @@ def _check_tools(request: executions_pb2.ExecuteRequest) -> None:
     for number, tool in enumerate(request.tools):
         field = f"tools[{number}]"
         if not _TOOL_NAME.fullmatch(tool.name):
-            raise _invalid(f"{field}.name", "1 to 64 characters of A-Z a-z 0-9 _ -", repr(tool.name[:80]))
+            raise not_accepted(
+                "INVALID_REQUEST",
+                f"{field}.name",
+                "1 to 64 characters of A-Z a-z 0-9 _ -",
+                repr(tool.name[:80]),
+            )
         _at_most(f"{field}.description", len(tool.description), MAX_DESCRIPTION)
         _check_schema(f"{field}.parameters_schema", tool.parameters_schema)
     if request.tool_choice == executions_pb2.TOOL_CHOICE_REQUIRED and not request.tools:
-        raise _invalid("tool_choice", "TOOL_CHOICE_REQUIRED only with tools", "none")
+        raise not_accepted("INVALID_REQUEST", "tool_choice", "TOOL_CHOICE_REQUIRED only with tools", "none")
 
 
 def _check_timeout(request: executions_pb2.ExecuteRequest) -> None:
     timeout = request.timeout
     seconds = timeout.seconds + timeout.nanos / 1e9
     if request.HasField("timeout") and not 0 < seconds <= MAX_TIMEOUT_S:
-        raise _invalid("timeout", f"over 0 s to {MAX_TIMEOUT_S:,} s", f"{seconds:g} s")
+        raise not_accepted("INVALID_REQUEST", "timeout", f"over 0 s to {MAX_TIMEOUT_S:,} s", f"{seconds:g} s")
 
 
 def _check_schema(field: str, schema: str) -> None:
     """A schema is JSON of an object; what it says is for the model's server to judge."""
     _at_most(field, len(schema.encode()), MAX_SCHEMA_BYTES)
     if not is_schema(schema):
-        raise _invalid(field, "a JSON Schema: a JSON object", repr(schema[:80]))
+        raise not_accepted("INVALID_REQUEST", field, "a JSON Schema: a JSON object", repr(schema[:80]))
 
 
 def _in_range(field: str, value: float | None, low: float, high: float) -> None:
     if value is not None and not (math.isfinite(value) and low <= value <= high):
-        raise _invalid(field, f"{low} to {high}", value)
+        raise not_accepted("INVALID_REQUEST", field, f"{low} to {high}", value)
 
 
 def _at_most(field: str, count: int, limit: int) -> None:
     if count > limit:
-        raise _invalid(field, f"at most {limit}", count)
-
-
-def _invalid(field: str, limit: str, given: object) -> InvalidArgumentError:
-    message = f"{field} takes {limit}; given: {given}"
-    return InvalidArgumentError("INVALID_REQUEST", message, field=field, limit=limit, given=given)
+        raise not_accepted("INVALID_REQUEST", field, f"at most {limit}", count)

@@ -10,7 +10,7 @@ from typing import Any
 
 from oblix.v1 import messages_pb2
 
-from oblixd.errors import InvalidArgumentError
+from oblixd.errors import InvalidArgumentError, not_accepted
 
 _DATA_URL = "data:"
 _KIND_OF = {
@@ -25,9 +25,7 @@ _KIND_OF = {
 
 def invalid(field: str, expected: str, given: object) -> InvalidArgumentError:
     """Make the error for a value that a field does not take."""
-    shown = repr(given)[:80]
-    message = f"{field} takes {expected}; given: {shown}"
-    return InvalidArgumentError("INVALID_REQUEST", message, field=field, given=shown)
+    return not_accepted("INVALID_REQUEST", field, expected, repr(given)[:80])
 
 
 def unsupported(field: str, why: str) -> InvalidArgumentError:

@@ -60,11 +60,11 @@ def endpoint_of(provider: str, given: str, model: str) -> Endpoint:
     """Read an endpoint; empty stands for the provider's own. Raises InvalidArgumentError."""
     if provider == "embedded":
         if given:
-            raise invalid("The embedded model has no endpoint: leave it out.", given=given)
+            raise invalid_hook("endpoint", "The embedded model has no endpoint: leave it out.", given=given)
         return Endpoint("")
     given = given or OWN.get(provider, "")
     if not given:
-        raise invalid("A custom model needs the URL of its server.")
+        raise invalid_hook("endpoint", "A custom model needs the URL of its server.")
     url = _checked(given)
     path = _without_call(provider, url.path.rstrip("/"))
     server = f"{url.scheme}://{url.netloc.lower()}"
@@ -103,16 +103,16 @@ def is_loopback(endpoint: str) -> bool:
     return bool(mapped.is_loopback or mapped.is_unspecified)
 
 
-def invalid(message: str, **metadata: object) -> InvalidArgumentError:
-    """The error for an endpoint that can't be."""
-    return InvalidArgumentError("INVALID_HOOK", message, field="endpoint", **metadata)
+def invalid_hook(field: str, message: str, **metadata: object) -> InvalidArgumentError:
+    """Make the error for a hook with a value that can't be."""
+    return InvalidArgumentError("INVALID_HOOK", message, field=field, **metadata)
 
 
 def _checked(endpoint: str) -> SplitResult:
     if len(endpoint) > LONGEST_ENDPOINT:
         count = len(endpoint)
         message = f"An endpoint has 1 to {LONGEST_ENDPOINT} characters, not {count}."
-        raise invalid(message, limit=LONGEST_ENDPOINT, given=count)
+        raise invalid_hook("endpoint", message, limit=LONGEST_ENDPOINT, given=count)
     # urlsplit drops line ends and tabs without a word.
     sound = endpoint.isascii() and endpoint.isprintable() and " " not in endpoint
     try:
@@ -123,18 +123,19 @@ def _checked(endpoint: str) -> SplitResult:
     except ValueError:
         sound = False
     if not sound:
-        raise invalid("An endpoint is a URL such as http://localhost:11434.")
+        raise invalid_hook("endpoint", "An endpoint is a URL such as http://localhost:11434.")
     if url.username is not None or url.password is not None or "#" in endpoint:
-        raise invalid("An endpoint has no user and no fragment: send a key as api_key.")
+        raise invalid_hook("endpoint", "An endpoint has no user and no fragment: send a key as api_key.")
     return url
 
 
 def _parameters(url: SplitResult) -> dict[str, str]:
     parameters = dict(parse_qsl(url.query, keep_blank_values=True))
     if secret := next((name for name in parameters if name.lower() in _SECRET_PARAMETERS), None):
-        raise invalid(
+        raise invalid_hook(
+            "endpoint",
             f"The parameter {secret} of the endpoint looks like a key: send it as api_key, or as "
-            "headers or query of the model."
+            "headers or query of the model.",
         )
     return parameters
 

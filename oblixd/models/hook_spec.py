@@ -9,7 +9,7 @@ import msgspec
 
 from oblixd.errors import InvalidArgumentError
 from oblixd.models.base import Location
-from oblixd.models.endpoints import Endpoint, endpoint_of, is_loopback
+from oblixd.models.endpoints import Endpoint, endpoint_of, invalid_hook, is_loopback
 from oblixd.models.http.loops import refuse_own
 from oblixd.models.options import NONE, ModelOptions, options_of
 
@@ -65,23 +65,23 @@ def spec_of(
     Raises InvalidArgumentError with the `field`, and with `limit` and `given` where there is one.
     """
     if provider not in PROVIDERS:
-        raise _invalid(
+        raise invalid_hook(
             "provider", f"Say who serves the model: one of {', '.join(PROVIDERS)}.", given=provider
         )
     if not 1 <= len(name) <= LONGEST_NAME:
         raise _length("name", "The model's name", LONGEST_NAME, len(name))
     if len(api_key.encode("utf-8", "surrogatepass")) > LARGEST_KEY or not _is_header(api_key):
-        raise _invalid(
+        raise invalid_hook(
             "api_key", f"A key has at most {LARGEST_KEY} printable ASCII characters.", limit=LARGEST_KEY
         )
     if provider == "custom" and location is None:
-        raise _invalid("location", 'Say where the endpoint runs: location="local" or location="cloud".')
+        raise invalid_hook("location", 'Say where the endpoint runs: location="local" or location="cloud".')
     given = options if isinstance(options, ModelOptions) else options_of(options or {})
     found = endpoint_of(provider, endpoint, name)
     refuse_own(found.url)
     spec = HookSpec(provider, name, found.url, api_key, location, _with_endpoint(given, found))
     if given.proxy not in {None, "none"} and derived_location(spec) is Location.LOCAL:
-        raise _invalid(
+        raise invalid_hook(
             "options.proxy", "A model that runs locally is never reached through a proxy: leave it out."
         )
     return spec
@@ -119,8 +119,6 @@ def _is_hosted(name: str) -> bool:
 
 
 def _length(field_name: str, what: str, limit: int, given: int) -> InvalidArgumentError:
-    return _invalid(field_name, f"{what} has 1 to {limit} characters, not {given}.", limit=limit, given=given)
-
-
-def _invalid(field_name: str, message: str, **metadata: object) -> InvalidArgumentError:
-    return InvalidArgumentError("INVALID_HOOK", message, field=field_name, **metadata)
+    return invalid_hook(
+        field_name, f"{what} has 1 to {limit} characters, not {given}.", limit=limit, given=given
+    )

@@ -8,7 +8,7 @@ from datetime import date
 
 from oblix.v1 import daemon_pb2
 
-from oblixd.errors import InvalidArgumentError
+from oblixd.errors import not_accepted
 from oblixd.usage import BudgetState, Group, Row, Usage
 
 _GROUPS = {
@@ -45,12 +45,14 @@ def _day(text: str, field: str) -> date | None:
     with suppress(ValueError):
         if _DAY.fullmatch(text):
             return date.fromisoformat(text)
-    raise _invalid("INVALID_DAYS", field, "a day as YYYY-MM-DD", text[:_SHOWN_CHARACTERS])
+    raise not_accepted("INVALID_DAYS", field, "a day as YYYY-MM-DD", repr(text[:_SHOWN_CHARACTERS]))
 
 
 def _group(group: daemon_pb2.UsageGroup.ValueType) -> Group:
     if group not in _GROUPS:
-        raise _invalid("INVALID_VALUE", "group", "one of " + ", ".join(daemon_pb2.UsageGroup.keys()), group)
+        raise not_accepted(
+            "INVALID_VALUE", "group", "one of " + ", ".join(daemon_pb2.UsageGroup.keys()), repr(group)
+        )
     return _GROUPS[group]
 
 
@@ -67,8 +69,3 @@ def _row(row: Row) -> daemon_pb2.UsageRow:
 
 def _budget(state: BudgetState) -> daemon_pb2.Budget:
     return daemon_pb2.Budget(period=state.period, limit=state.limit, spent=state.spent, action=state.action)
-
-
-def _invalid(reason: str, field: str, limit: str, given: object) -> InvalidArgumentError:
-    message = f"{field} takes {limit}; given: {given!r}"
-    return InvalidArgumentError(reason, message, field=field, limit=limit, given=given)

@@ -17,7 +17,7 @@ from typing import Self
 from google.protobuf.struct_pb2 import Struct
 from oblix.v1.sessions_pb2 import Session
 
-from oblixd.errors import DataLossError
+from oblixd.errors import DataLossError, invalid_field
 from oblixd.sessions.deletion import sweep_some
 from oblixd.sessions.storage.db import SessionDb, blocks, damage_of
 from oblixd.sessions.storage.headers import Entry, not_found
@@ -29,7 +29,6 @@ from oblixd.sessions.validation import (
     check_sequence,
     check_struct,
     check_title,
-    invalid,
 )
 from oblixd.store import Transaction
 from oblixd.store.v1 import records_pb2 as records
@@ -178,7 +177,7 @@ def _last(entry: Entry, up_to_sequence: int) -> int:
     check_sequence(up_to_sequence, "up_to_sequence")
     there = entry.progress.next_sequence - 1
     if up_to_sequence > there:
-        raise invalid(
+        raise invalid_field(
             "INVALID_SEQUENCE",
             "up_to_sequence",
             f"must be a message of session {entry.header.id}, which has {there}, not {up_to_sequence}.",

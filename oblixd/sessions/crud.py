@@ -11,7 +11,7 @@ from google.protobuf.struct_pb2 import Struct
 from oblix.v1 import sessions_pb2
 from oblix.v1.sessions_pb2 import Session
 
-from oblixd.errors import AbortedError, FailedPreconditionError
+from oblixd.errors import AbortedError, FailedPreconditionError, invalid_field
 from oblixd.sessions.storage.db import SessionDb
 from oblixd.sessions.storage.headers import Entry
 from oblixd.sessions.storage.keys import SessionKey, new_id
@@ -21,7 +21,6 @@ from oblixd.sessions.validation import (
     check_session_id,
     check_struct,
     check_title,
-    invalid,
 )
 from oblixd.store import Transaction
 from oblixd.store.v1 import records_pb2 as records
@@ -34,7 +33,7 @@ MAX_PATHS = 1000
 def check_paths(paths: Sequence[str]) -> None:
     """InvalidArgumentError where a path names nothing that can be changed."""
     if len(paths) > MAX_PATHS:
-        raise invalid(
+        raise invalid_field(
             "TOO_MANY_PATHS",
             "update_mask",
             f"must name at most {MAX_PATHS:,} paths, not {len(paths):,}.",
@@ -44,7 +43,7 @@ def check_paths(paths: Sequence[str]) -> None:
     for path in paths:
         root, dot, key = path.partition(".")
         if path not in _FIELDS and not (root in _STRUCTS and dot and key):
-            raise invalid(
+            raise invalid_field(
                 "UNKNOWN_PATH",
                 "update_mask",
                 f"must name {', '.join(_FIELDS)}, metadata.KEY or context.KEY, not {path[:128]!r}.",
@@ -159,7 +158,7 @@ def _check_id(session_id: str, get_existing: bool) -> None:
     if session_id:
         check_session_id(session_id, "session.id")
     elif get_existing:
-        raise invalid("INVALID_SESSION_ID", "session.id", "must be set where get_existing is.")
+        raise invalid_field("INVALID_SESSION_ID", "session.id", "must be set where get_existing is.")
 
 
 def _existing(db: SessionDb, txn: Transaction, ref: SessionKey, local_only: bool, now_us: int) -> Session:

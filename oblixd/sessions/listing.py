@@ -16,7 +16,7 @@ from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 from oblix.v1 import messages_pb2, sessions_pb2
 
-from oblixd.errors import DataLossError
+from oblixd.errors import DataLossError, invalid_field
 from oblixd.sessions.deletion import deleted_session
 from oblixd.sessions.storage.db import SessionDb, damage_of
 from oblixd.sessions.storage.index import ARCHIVED, DAMAGED, DELETED, OPEN, Range, is_scalar, label
@@ -28,7 +28,6 @@ from oblixd.sessions.validation import (
     check_page_size,
     check_sequence,
     check_time,
-    invalid,
 )
 from oblixd.store import Transaction
 
@@ -53,7 +52,7 @@ def page_place(query: bytes, token: str) -> bytes:
         raw = b""
     digest, place = raw[:_DIGEST_BYTES], raw[_DIGEST_BYTES:]
     if not place or digest != _digest(query, place):
-        raise invalid(
+        raise invalid_field(
             "PAGE_TOKEN_INVALID",
             "page_token",
             "is not one that this query gave. Send the same query again without one to start over.",
@@ -96,7 +95,9 @@ class Query:
         """What is to be walked for it; InvalidArgumentError where it makes no sense."""
         labels = tuple(filter_labels(self.filter))
         if self.deleted and labels:
-            raise invalid("FILTER_OF_DELETED", "filter", "must be empty where deleted sessions are listed.")
+            raise invalid_field(
+                "FILTER_OF_DELETED", "filter", "must be empty where deleted sessions are listed."
+            )
         return Range(
             partitions=(DELETED,) if self.deleted else partitions_of(self.archived),
             labels=labels,
@@ -109,7 +110,9 @@ def partitions_of(archived: sessions_pb2.ArchivedFilter.ValueType) -> tuple[byte
     """Where the sessions stand that a list shows."""
     if archived not in _PARTITIONS:
         known = ", ".join(sessions_pb2.ArchivedFilter.keys())
-        raise invalid("INVALID_VALUE", "archived", f"must be one of {known}.", limit=known, given=archived)
+        raise invalid_field(
+            "INVALID_VALUE", "archived", f"must be one of {known}.", limit=known, given=archived
+        )
     return _PARTITIONS[archived]
 
 
@@ -186,7 +189,7 @@ def _identity(wanted: Range) -> bytes:
 def filter_labels(wanted: Struct) -> list[bytes]:
     """The labels that a filter asks for, sorted; InvalidArgumentError where it can't be one."""
     if len(wanted.fields) > MAX_FILTER_KEYS:
-        raise invalid(
+        raise invalid_field(
             "TOO_MANY_KEYS",
             "filter",
             f"must have at most {MAX_FILTER_KEYS} keys, not {len(wanted.fields)}.",
@@ -195,7 +198,7 @@ def filter_labels(wanted: Struct) -> list[bytes]:
         )
     for key, value in wanted.fields.items():
         if not is_scalar(value):
-            raise invalid(
+            raise invalid_field(
                 "FILTER_NOT_SCALAR",
                 f"filter.{key[:128]}",
                 "must be a text, a number, true, false or null.",

@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeAlias
 from oblix.v1 import sessions_pb2
 from oblix.v1.sessions_pb2 import PruneSessionsRequest
 
-from oblixd.errors import DataLossError, OblixdError
+from oblixd.errors import DataLossError, OblixdError, invalid_field
 from oblixd.sessions.deletion import DAY_US, delete_now, make_room, purge, sweep
 from oblixd.sessions.listing import filter_labels
 from oblixd.sessions.storage.db import SessionDb
@@ -25,7 +25,6 @@ from oblixd.sessions.storage.index import ARCHIVED, OPEN, Range
 from oblixd.sessions.storage.retention_rules import Action, RetentionConfig, check_days, checked_action
 from oblixd.sessions.storage.schema import number_key, time_key
 from oblixd.sessions.turns import interrupt
-from oblixd.sessions.validation import invalid
 from oblixd.store import Transaction
 
 logger = logging.getLogger(__name__)
@@ -93,7 +92,7 @@ def _looks(
         yield partial(_by_rule, db, _Rule(wanted, action, spares_own=False))
         return
     if request.action or request.HasField("filter"):
-        raise invalid("DAYS_MISSING", "days", "must be set where action or filter are.")
+        raise invalid_field("DAYS_MISSING", "days", "must be set where action or filter are.")
     yield partial(_by_own, db, now_us)
     if keeping.retention_days:
         wanted = _range(now_us, keeping.retention_days, keeping.retention_action)
@@ -111,10 +110,12 @@ def _check_rule(request: sessions_pb2.PruneSessionsRequest) -> None:
             "is set and empty. Leave it unset to prune whatever its metadata, or give it a key: a Struct is "
             'written {"fields": {KEY: {"stringValue": TEXT}}} where the stubs take no plain object.'
         )
-        raise invalid("FILTER_EMPTY", "filter", problem, limit="1 key or more, or unset", given="no key")
+        raise invalid_field(
+            "FILTER_EMPTY", "filter", problem, limit="1 key or more, or unset", given="no key"
+        )
     if not request.action:
         problem = "must be RETENTION_ACTION_ARCHIVE or RETENTION_ACTION_DELETE where days are set."
-        raise invalid("ACTION_MISSING", "action", problem, given=request.action)
+        raise invalid_field("ACTION_MISSING", "action", problem, given=request.action)
 
 
 def _range(now_us: int, days: int, action: Action, labels: tuple[bytes, ...] = ()) -> Range:

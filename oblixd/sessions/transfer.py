@@ -13,7 +13,7 @@ from typing import Self
 from oblix.v1 import messages_pb2, sessions_pb2
 from oblix.v1.messages_pb2 import Message
 
-from oblixd.errors import AlreadyExistsError, InvalidArgumentError
+from oblixd.errors import AlreadyExistsError, InvalidArgumentError, invalid_field
 from oblixd.sessions.builder import SessionBuilder
 from oblixd.sessions.growth import Growth, deleted_sources
 from oblixd.sessions.storage.db import SessionDb, blocks
@@ -33,7 +33,6 @@ from oblixd.sessions.validation import (
     check_struct,
     check_time,
     check_title,
-    invalid,
 )
 from oblixd.store.v1 import records_pb2 as records
 
@@ -90,7 +89,7 @@ class _Import:
     async def add(self, batch: sessions_pb2.MessageBatch) -> None:
         """Messages of the session that is open."""
         if self.incoming is None:
-            raise invalid("HEADER_MISSING", "item", "must be a header before any messages.")
+            raise invalid_field("HEADER_MISSING", "item", "must be a header before any messages.")
         await self.incoming.add(batch)
 
     async def close(self, incoming: _Incoming) -> sessions_pb2.ImportSessionsResponse:
@@ -273,7 +272,7 @@ def _check_batch(batch: sessions_pb2.MessageBatch) -> None:
     size = batch.ByteSize()
     # A message alone may be as large as any.
     if len(batch.messages) > 1 and size > MAX_BATCH_BYTES:
-        raise invalid(
+        raise invalid_field(
             "BATCH_TOO_LARGE",
             "messages",
             f"must be at most {MAX_BATCH_BYTES:,} bytes (4 MiB) a step, not {size:,}.",

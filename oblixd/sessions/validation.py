@@ -14,7 +14,7 @@ from google.protobuf.struct_pb2 import ListValue, Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 from oblix.v1 import messages_pb2
 
-from oblixd.errors import InvalidArgumentError
+from oblixd.errors import GIVEN_CHARACTERS, InvalidArgumentError, invalid_field
 
 MAX_TITLE_CHARACTERS = 1024
 MAX_SOURCE_CHARACTERS = 512
@@ -41,23 +41,12 @@ _ROLES = frozenset(messages_pb2.Role.values()) - {messages_pb2.ROLE_UNSPECIFIED}
 _STATUSES = frozenset(messages_pb2.MessageStatus.values()) - {messages_pb2.MESSAGE_STATUS_STREAMING}
 _MAX_DURATION_SECONDS = 315_576_000_000
 _SECOND_NS = 1_000_000_000
-_GIVEN_CHARACTERS = 64
-
-
-def invalid(
-    reason: str, field: str, problem: str, *, limit: object = "", given: object = ""
-) -> InvalidArgumentError:
-    """The error for a bad value: `field problem`, and the numbers as metadata."""
-    told = str(given)
-    if len(told) > _GIVEN_CHARACTERS:
-        told = told[:_GIVEN_CHARACTERS] + "…"
-    return InvalidArgumentError(reason, f"{field} {problem}", field=field, limit=limit, given=told)
 
 
 def check_session_id(session_id: str, field: str = "session_id") -> None:
     """1 to 128 characters of A-Z a-z 0-9 . _ -."""
     if not _SESSION_ID.fullmatch(session_id):
-        raise invalid(
+        raise invalid_field(
             "INVALID_SESSION_ID",
             field,
             f"must be 1 to 128 characters of A-Z a-z 0-9 . _ -, not {_excerpt(session_id)}.",
@@ -69,7 +58,7 @@ def check_session_id(session_id: str, field: str = "session_id") -> None:
 def check_request_id(request_id: str, field: str = "request_id") -> None:
     """1 to 128 printable ASCII characters."""
     if not _REQUEST_ID.fullmatch(request_id):
-        raise invalid(
+        raise invalid_field(
             "INVALID_REQUEST_ID",
             field,
             f"must be 1 to 128 printable ASCII characters, not {_excerpt(request_id)}.",
@@ -96,7 +85,7 @@ def check_source_id(source_id: str, field: str) -> None:
 def check_ids(session_ids: Sequence[str]) -> list[str]:
     """1 to 1,000 session ids; each once, in the order of their first naming."""
     if not 1 <= len(session_ids) <= MAX_SESSIONS:
-        raise invalid(
+        raise invalid_field(
             "INVALID_SESSION_COUNT",
             "session_ids",
             f"must name 1 to {MAX_SESSIONS:,} sessions, not {len(session_ids):,}.",
@@ -111,7 +100,7 @@ def check_ids(session_ids: Sequence[str]) -> list[str]:
 def check_page_size(page_size: int, default: int) -> int:
     """The size to use: 0 is the default, more than 1,000 is 1,000, negative is refused."""
     if page_size < 0:
-        raise invalid(
+        raise invalid_field(
             "INVALID_PAGE_SIZE",
             "page_size",
             f"must be 0 (for {default}) or more, not {page_size}.",
@@ -124,7 +113,7 @@ def check_page_size(page_size: int, default: int) -> int:
 def check_sequence(sequence: int, field: str) -> None:
     """0 or more."""
     if sequence < 0:
-        raise invalid(
+        raise invalid_field(
             "INVALID_SEQUENCE", field, f"must be 0 or more, not {sequence}.", limit=0, given=sequence
         )
 
@@ -139,7 +128,7 @@ def check_messages(messages: Sequence[messages_pb2.Message], field: str = "messa
 def check_count(count: int, field: str, least: int = 1) -> None:
     """`least` to 1,000 messages."""
     if not least <= count <= MAX_MESSAGES:
-        raise invalid(
+        raise invalid_field(
             "INVALID_MESSAGE_COUNT",
             field,
             f"must be {least} to {MAX_MESSAGES:,} messages, not {count:,}.",
@@ -151,14 +140,14 @@ def check_count(count: int, field: str, least: int = 1) -> None:
 def check_message(message: messages_pb2.Message, field: str) -> None:
     """A known role and status, at most 256 parts of at most 8 MiB in all, an instant that exists."""
     if message.role not in _ROLES:
-        raise invalid(
+        raise invalid_field(
             "INVALID_ROLE",
             f"{field}.role",
             "must be ROLE_SYSTEM, ROLE_USER, ROLE_ASSISTANT or ROLE_TOOL.",
             given=message.role,
         )
     if message.status not in _STATUSES:
-        raise invalid(
+        raise invalid_field(
             "INVALID_STATUS",
             f"{field}.status",
             "must be COMPLETE, CANCELLED, FAILED or INTERRUPTED; only a running turn's answer is STREAMING.",
@@ -183,7 +172,7 @@ def check_sequences(sequences: Sequence[int], field: str = "sequences") -> None:
     check_count(len(sequences), field)
     for place, sequence in enumerate(sequences):
         if sequence < 1:
-            raise invalid(
+            raise invalid_field(
                 "INVALID_SEQUENCE",
                 f"{field}[{place}]",
                 f"must be 1 or more, not {sequence}.",
@@ -197,7 +186,7 @@ def check_choice(**given: bool) -> None:
     count = sum(given.values())
     if count != 1:
         names = ", ".join(given)
-        raise invalid(
+        raise invalid_field(
             "INVALID_REQUEST",
             names,
             f"must be given so that exactly one of them is set, not {count}.",
@@ -214,7 +203,7 @@ def check_provenance(message: messages_pb2.Message, field: str) -> None:
     if message.source_session_id:
         check_session_id(message.source_session_id, f"{field}.source_session_id")
     if message.version < 0:
-        raise invalid(
+        raise invalid_field(
             "INVALID_VERSION",
             f"{field}.version",
             f"must be 0 or more, not {message.version}.",
@@ -237,7 +226,7 @@ def check_durations(message: messages_pb2.Message, field: str) -> None:
         durations += [reading.age for reading in candidate.readings]
     for duration in durations:
         if abs(duration.seconds) > _MAX_DURATION_SECONDS or abs(duration.nanos) >= _SECOND_NS:
-            raise invalid(
+            raise invalid_field(
                 "INVALID_DURATION",
                 f"{field}.timings",
                 "must hold durations of at most 10,000 years.",
@@ -249,7 +238,7 @@ def check_durations(message: messages_pb2.Message, field: str) -> None:
 def check_parts(parts: Sequence[messages_pb2.Part], field: str) -> None:
     """At most 256 parts, 8 MiB in all, each with one kind set."""
     if len(parts) > MAX_PARTS:
-        raise invalid(
+        raise invalid_field(
             "TOO_MANY_PARTS",
             field,
             f"must be at most {MAX_PARTS} parts, not {len(parts):,}.",
@@ -258,7 +247,7 @@ def check_parts(parts: Sequence[messages_pb2.Part], field: str) -> None:
         )
     size = sum(part.ByteSize() for part in parts)
     if size > MAX_MESSAGE_BYTES:
-        raise invalid(
+        raise invalid_field(
             "MESSAGE_TOO_LARGE",
             field,
             f"must be at most {MAX_MESSAGE_BYTES:,} bytes (8 MiB) in all, not {size:,}.",
@@ -273,7 +262,7 @@ def _check_provider_state(state: messages_pb2.ProviderState, field: str) -> None
     """At most 256 KiB of JSON, by an author of at most 4,096 characters."""
     _check_length(state.author, f"{field}.author", MAX_DETAIL_CHARACTERS, "PROVIDER_STATE_TOO_LARGE")
     if len(state.json.encode()) > LARGEST_STATE_BYTES:
-        raise invalid(
+        raise invalid_field(
             "PROVIDER_STATE_TOO_LARGE",
             f"{field}.json",
             f"must be at most {LARGEST_STATE_BYTES:,} bytes (256 KiB), not {len(state.json.encode()):,}.",
@@ -285,7 +274,7 @@ def _check_provider_state(state: messages_pb2.ProviderState, field: str) -> None
 def check_client_data(data: bytes, field: str) -> None:
     """At most 1 MiB."""
     if len(data) > MAX_CLIENT_DATA_BYTES:
-        raise invalid(
+        raise invalid_field(
             "CLIENT_DATA_TOO_LARGE",
             field,
             f"must be at most {MAX_CLIENT_DATA_BYTES:,} bytes (1 MiB), not {len(data):,}.",
@@ -297,7 +286,7 @@ def check_client_data(data: bytes, field: str) -> None:
 def check_time(time: Timestamp, field: str) -> None:
     """An instant between the years 1 and 9999."""
     if not (_YEAR_1 <= time.seconds < _YEAR_10000 and 0 <= time.nanos < _SECOND_NS):
-        raise invalid(
+        raise invalid_field(
             "INVALID_TIME",
             field,
             "must be an instant between the years 1 and 9999, with 0 to 999,999,999 nanoseconds.",
@@ -308,9 +297,11 @@ def check_time(time: Timestamp, field: str) -> None:
 def _check_part(part: messages_pb2.Part, field: str) -> None:
     match part.WhichOneof("kind"):
         case None:
-            raise invalid("EMPTY_PART", field, "must have a kind: text, image, tool_call, tool_result …")
+            raise invalid_field(
+                "EMPTY_PART", field, "must have a kind: text, image, tool_call, tool_result …"
+            )
         case "image" if not 1 <= len(part.image.media_type) <= MAX_MEDIA_TYPE_CHARACTERS:
-            raise invalid(
+            raise invalid_field(
                 "INVALID_MEDIA_TYPE",
                 f"{field}.image.media_type",
                 "must be an IANA media type of 1 to 127 characters, for example image/png.",
@@ -318,7 +309,7 @@ def _check_part(part: messages_pb2.Part, field: str) -> None:
                 given=part.image.media_type,
             )
         case "tool_call" if not 1 <= len(part.tool_call.name) <= MAX_NAME_CHARACTERS:
-            raise invalid(
+            raise invalid_field(
                 "INVALID_TOOL_NAME",
                 f"{field}.tool_call.name",
                 "must be 1 to 128 characters.",
@@ -329,7 +320,7 @@ def _check_part(part: messages_pb2.Part, field: str) -> None:
 
 def _check_length(text: str, field: str, limit: int, reason: str) -> None:
     if len(text) > limit:
-        raise invalid(
+        raise invalid_field(
             reason,
             field,
             f"must be at most {limit:,} characters, not {len(text):,}.",
@@ -339,7 +330,7 @@ def _check_length(text: str, field: str, limit: int, reason: str) -> None:
 
 
 def _excerpt(text: str) -> str:
-    return repr(text if len(text) <= _GIVEN_CHARACTERS else text[:_GIVEN_CHARACTERS] + "…")
+    return repr(text if len(text) <= GIVEN_CHARACTERS else text[:GIVEN_CHARACTERS] + "…")
 
 
 MAX_LEVELS = 16
@@ -390,7 +381,9 @@ class _Measure:
             case "bool_value" | "null_value":
                 self._add(5 if value.WhichOneof("kind") == "bool_value" and not value.bool_value else 4)
             case _:
-                raise invalid("NOT_JSON", f"{self._field}{path}", "must have a value; null is a value, too.")
+                raise invalid_field(
+                    "NOT_JSON", f"{self._field}{path}", "must have a value; null is a value, too."
+                )
 
     def _enter(self, level: int, children: int) -> None:
         if level > MAX_LEVELS:
@@ -412,15 +405,15 @@ class _Measure:
             )
 
     def _invalid(self, reason: str, problem: str, limit: int) -> InvalidArgumentError:
-        return invalid(reason, self._field, problem, limit=limit, given=f"more than {limit}")
+        return invalid_field(reason, self._field, problem, limit=limit, given=f"more than {limit}")
 
 
 def check_number(number: float, field: str) -> None:
     """A number that JSON can hold, and that stays what it is as a double."""
     if not math.isfinite(number):
-        raise invalid("NOT_JSON", field, f"must be a finite number, not {number}.", given=number)
+        raise invalid_field("NOT_JSON", field, f"must be a finite number, not {number}.", given=number)
     if number.is_integer() and abs(number) > MAX_INTEGER:
-        raise invalid(
+        raise invalid_field(
             "INTEGER_TOO_LARGE",
             field,
             "must be a whole number of at most 2^53 (9,007,199,254,740,992), or a text.",

@@ -14,14 +14,13 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from google.protobuf.struct_pb2 import Struct
 from oblix.v1 import sessions_pb2
 
-from oblixd.errors import DataLossError, UnavailableError
+from oblixd.errors import DataLossError, UnavailableError, invalid_field
 from oblixd.sessions.listing import Query, filter_labels, session_page
 from oblixd.sessions.storage.changes import Change
 from oblixd.sessions.storage.db import SessionDb
 from oblixd.sessions.storage.index import split
 from oblixd.sessions.storage.keys import SessionKey
 from oblixd.sessions.storage.schema import number_key
-from oblixd.sessions.validation import invalid
 from oblixd.store import Transaction
 
 logger = logging.getLogger(__name__)
@@ -50,7 +49,7 @@ class Watches:
         labels = frozenset(filter_labels(filter_))
         newest = self._db.changes.newest()
         if from_revision is not None and not 0 <= from_revision <= newest:
-            raise invalid(
+            raise invalid_field(
                 "INVALID_REVISION",
                 "from_revision",
                 f"must be one that this store has told, 0 to {newest}, not {from_revision}.",

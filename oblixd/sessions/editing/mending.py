@@ -9,7 +9,7 @@ from functools import partial
 
 from oblix.v1 import messages_pb2, sessions_pb2
 
-from oblixd.errors import AbortedError, DataLossError, NotFoundError
+from oblixd.errors import AbortedError, DataLossError, NotFoundError, invalid_field
 from oblixd.sessions.editing.exclusion import message_not_found
 from oblixd.sessions.editing.tool_pairs import call_ids, result_ids, with_counterparts
 from oblixd.sessions.listing import MAX_PAGE_BYTES, page_place, page_token
@@ -29,7 +29,6 @@ from oblixd.sessions.validation import (
     check_parts,
     check_sequence,
     check_sequences,
-    invalid,
 )
 from oblixd.store import Transaction
 from oblixd.store.v1 import records_pb2 as records
@@ -279,7 +278,7 @@ def _check_calls(old: records.MessageRecord, new: records.MessageRecord, *, are_
     """No call loses its result by an edit, and no result its call."""
     calls_stay = not are_answered or call_ids(old) == call_ids(new)
     if not (calls_stay and result_ids(old) == result_ids(new)):
-        raise invalid(
+        raise invalid_field(
             "TOOL_CALLS_CHANGED",
             "parts",
             "must keep the tool calls that have results, and the tool results, by their call ids. "

@@ -12,13 +12,14 @@ from typing import NamedTuple
 
 from oblix.v1 import sessions_pb2
 
+from oblixd.errors import invalid_field
 from oblixd.sessions.listing import filter_labels, page_place, partitions_of
 from oblixd.sessions.search.schema import Standing
 from oblixd.sessions.search.tokenizer import Located, words
 from oblixd.sessions.storage.db import SessionDb
 from oblixd.sessions.storage.index import ARCHIVED, OPEN
 from oblixd.sessions.storage.schema import number_key
-from oblixd.sessions.validation import check_page_size, invalid
+from oblixd.sessions.validation import check_page_size
 
 MAX_PHRASE_WORDS = 32
 """Of a longer phrase only the first words count: each is another walk through a common word's places."""
@@ -126,7 +127,7 @@ class SearchRequest:
 def search_request(db: SessionDb, request: sessions_pb2.SearchMessagesRequest) -> SearchRequest:
     """Checks a request. Errors as `Search.find`."""
     if not 1 <= len(request.query) <= MAX_QUERY_CHARACTERS:
-        raise invalid(
+        raise invalid_field(
             "INVALID_QUERY",
             "query",
             f"must be 1 to {MAX_QUERY_CHARACTERS:,} characters, not {len(request.query):,}.",

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from oblix.v1 import sessions_pb2
 
-from oblixd.sessions.validation import invalid
+from oblixd.errors import invalid_field
 from oblixd.store.v1 import records_pb2 as records
 
 Action: TypeAlias = sessions_pb2.RetentionAction.ValueType
@@ -34,14 +34,14 @@ def checked_action(action: Action, field: str) -> Action:
     """The action to use: unset is ARCHIVE. InvalidArgumentError for one that there is not."""
     if action not in sessions_pb2.RetentionAction.values():
         known = ", ".join(sessions_pb2.RetentionAction.keys())
-        raise invalid("INVALID_VALUE", field, f"must be one of {known}.", limit=known, given=action)
+        raise invalid_field("INVALID_VALUE", field, f"must be one of {known}.", limit=known, given=action)
     return action or sessions_pb2.RETENTION_ACTION_ARCHIVE
 
 
 def check_days(days: int, field: str) -> None:
     """0 to 36,500."""
     if not 0 <= days <= MAX_DAYS:
-        raise invalid(
+        raise invalid_field(
             "INVALID_DAYS",
             field,
             f"must be 0 to {MAX_DAYS:,} days, not {days}.",
