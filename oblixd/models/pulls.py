@@ -17,8 +17,8 @@ from oblixd.models.base import ModelError, ModelErrorKind
 from oblixd.models.hook_spec import HookSpec
 from oblixd.models.http.client import HttpClient
 from oblixd.models.http.connection import NetworkNow, adjusted
+from oblixd.models.http.event_stream import LineSplitter, TooLongError
 from oblixd.models.http.outbound import NetworkConfig
-from oblixd.models.http.response import LineSplitter, TooLongError
 from oblixd.models.http.server import Server, ServerErrors, Timeouts
 from oblixd.models.providers.ollama import peer_of
 from oblixd.models.providers.token_usage import count_of

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from oblixd.models.base import Content, ContentKind, Finish, Finished, ModelError, ToolCall
 from oblixd.models.egress import Egress
 from oblixd.models.http.client import HttpClient, Write
-from oblixd.models.http.response import LONGEST_LINE, TooLongError
+from oblixd.models.http.event_stream import LONGEST_LINE, TooLongError
 from oblixd.models.http.server import ServerErrors
 
 if TYPE_CHECKING:

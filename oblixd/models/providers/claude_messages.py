@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from oblixd.models.base import ContentKind, Finish, Finished
-from oblixd.models.http.response import EventSplitter
+from oblixd.models.http.event_stream import EventSplitter
 from oblixd.models.http.server import ServerErrors
 from oblixd.models.providers.finish_reasons import FinishReasons, said_of
 from oblixd.models.providers.provider_state import MessageState

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from oblixd.models.base import ContentKind, Finish, Finished
-from oblixd.models.http.response import EventSplitter
+from oblixd.models.http.event_stream import EventSplitter
 from oblixd.models.http.server import ServerErrors
 from oblixd.models.providers.finish_reasons import FinishReasons, said_of
 from oblixd.models.providers.provider_state import CompletionState

@@ -34,9 +34,9 @@ from oblixd.models.encoding import (
 from oblixd.models.hook_spec import HookSpec, derived_location
 from oblixd.models.http.client import HttpClient
 from oblixd.models.http.connection import HttpConnection, NetworkNow
+from oblixd.models.http.event_stream import EventSplitter
 from oblixd.models.http.outbound import NetworkConfig
 from oblixd.models.http.request_trace import OnExchange, unheard
-from oblixd.models.http.response import EventSplitter
 from oblixd.models.http.server import PROBE_TIMEOUTS, TIMEOUTS, Server, ServerErrors, Timeouts
 from oblixd.models.providers import reasoning
 from oblixd.models.providers.finish_reasons import FinishReasons

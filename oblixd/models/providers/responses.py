@@ -12,7 +12,7 @@ from typing import Any
 
 from oblixd.models.base import ChatRequest, ContentKind, Finish, Finished
 from oblixd.models.encoding import ChatMessage, in_base64, parameters_of, schema_of
-from oblixd.models.http.response import EventSplitter
+from oblixd.models.http.event_stream import EventSplitter
 from oblixd.models.http.server import ServerErrors
 from oblixd.models.providers import reasoning
 from oblixd.models.providers.provider_state import dumped

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oblixd.models.http import response
-from oblixd.models.http.response import EventSplitter, LineSplitter, TooLongError
+from oblixd.models.http import event_stream
+from oblixd.models.http.event_stream import EventSplitter, LineSplitter, TooLongError
 
 PLAIN = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]))
 
@@ -68,7 +68,7 @@ def test_events_as_servers_write_them(wire: bytes, events: list[bytes]) -> None:
 
 
 def test_what_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(response, "LONGEST_LINE", 100)
+    monkeypatch.setattr(event_stream, "LONGEST_LINE", 100)
     lines = LineSplitter()
     assert lines.feed(b"x" * 100 + b"\n" + b"y" * 60) == [b"x" * 100]
     with pytest.raises(TooLongError):
@@ -76,7 +76,7 @@ def test_what_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_event_of_many_lines_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(response, "LONGEST_LINE", 100)
+    monkeypatch.setattr(event_stream, "LONGEST_LINE", 100)
     events = EventSplitter()
     with pytest.raises(TooLongError):
         events.feed(b"data: 0123456789\n" * 11)

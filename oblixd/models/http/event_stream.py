@@ -1,0 +1,185 @@
+"""Cuts lines and server-sent events out of whole network reads.
+
+Both take bytes as they come off the wire, wherever a read happens to end, and
+return what is complete by now. Line ends are those of the event stream format
+(WHATWG HTML, section 9.2): LF, CR LF or CR, after an optional byte order mark.
+None of these bytes is part of a character of several bytes, so no character is
+split. What never ends is refused, not gathered.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+LONGEST_LINE = 16 * 1024 * 1024
+"""Bytes that a line, or the data of one event, may have."""
+
+_KEEP_ALIVE = re.compile(
+    rb"\W*(ping|pong|keep[\W_]?alive|heart[\W_]?beat|hb|null|none|undefined|(\w+ )?processing)?\W*",
+    re.IGNORECASE,
+)
+"""What servers and gateways send as an event's name or data while they wait: none of it is content."""
+
+_LONGEST_KEEP_ALIVE = 80
+
+
+class TooLongError(ValueError):
+    """A line or an event is longer than `LONGEST_LINE`."""
+
+
+class LineSplitter:
+    """Cuts lines."""
+
+    def __init__(self) -> None:
+        self._begun: list[bytes] = []
+        self._size = 0
+        self._after_return = False
+        self._is_first = True
+
+    def feed(self, read: bytes) -> list[bytes]:
+        """Take a read; return the lines it completes, without their ends."""
+        first, *others = self._with_line_feeds(read).split(b"\n")
+        self._begin(first)
+        if not others:
+            return []
+        lines = [self._end(), *others[:-1]]
+        self._begin(others[-1])
+        return lines
+
+    def rest(self) -> bytes:
+        """Return what stands after the last line's end, at the end of the stream."""
+        return self._end()
+
+    def _with_line_feeds(self, read: bytes) -> bytes:
+        """Write every line's end as one line feed. A CR and its LF can come in two reads."""
+        if self._after_return and read:
+            read = read.removeprefix(b"\n")
+            self._after_return = False
+        if b"\r" not in read:
+            return read
+        self._after_return = read.endswith(b"\r")
+        return read.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+    def _begin(self, piece: bytes) -> None:
+        self._size += len(piece)
+        if self._size > LONGEST_LINE:
+            raise TooLongError
+        if piece:
+            self._begun.append(piece)
+
+    def _end(self) -> bytes:
+        line = b"".join(self._begun)
+        self._begun.clear()
+        self._size = 0
+        if self._is_first:
+            self._is_first = False
+            return line.removeprefix(_BYTE_ORDER_MARK)
+        return line
+
+
+class EventSplitter:
+    """Cuts server-sent events, lines of JSON and JSON documents, and returns their data.
+
+    Servers that are asked for a stream answer with any of the three: one JSON
+    document (on one line or indented) where they do not stream, and a bare line
+    of JSON or an `error` field where they fail in the middle. Event names are
+    left out: every format that we read repeats the kind inside the data. Events
+    without data, and those that only keep a connection alive, are no events.
+    """
+
+    def __init__(self, *, of_lines: bool = False) -> None:
+        """`of_lines`: the format is one JSON object a line, so that any other line is content, too."""
+        self._of_lines = of_lines
+        self._lines = LineSplitter()
+        self._data: list[bytes] = []
+        self._size = 0
+        self._name = b""
+        self._indent: int | None = None
+        """The column at which the JSON document began that is being gathered. None: none is."""
+
+    def feed(self, read: bytes) -> list[bytes]:
+        """Take a read; return the data of the events it completes."""
+        return [data for line in self._lines.feed(read) for data in self._take(line)]
+
+    def rest(self) -> list[bytes]:
+        """Return what the end of the stream completes: its last event may lack the empty line."""
+        last = self._take(self._lines.rest())
+        return [*last, *self._dispatch()]
+
+    def _take(self, line: bytes) -> list[bytes]:
+        if self._indent is not None:
+            return self._document(line)
+        if not line.strip():
+            return self._dispatch()
+        if line.lstrip()[:1] in (b"{", b"["):
+            return self._json(line)
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        match field.strip():
+            case b"data":
+                return self._take_data(value)
+            case b"event":
+                self._name = value.strip()
+            case b"error":
+                return [value]
+            case _ if self._of_lines and field and not _is_keep_alive(line):
+                return [line]
+        return []
+
+    def _take_data(self, value: bytes) -> list[bytes]:
+        """Take a line of data. Some servers leave out the empty line between two events."""
+        last = self._data[-1].rstrip() if self._data else b""
+        # No JSON goes on behind an object with another one.
+        is_next = last.endswith(b"}") and (value.lstrip().startswith(b"{") or value.strip() == b"[DONE]")
+        before = self._dispatch() if is_next else []
+        self._gather(value)
+        return before
+
+    def _json(self, line: bytes) -> list[bytes]:
+        """Take a bare line that begins like JSON: a whole document, or the first line of one."""
+        before = self._dispatch()
+        if line.rstrip()[-1:] in (b"}", b"]"):
+            return [*before, line]
+        self._indent = _indent(line)
+        self._gather(line)
+        return before
+
+    def _document(self, line: bytes) -> list[bytes]:
+        """Take the next line of a JSON document. The bracket that ends it is indented as its first one."""
+        self._gather(line)
+        is_end = line.strip()[-1:] in (b"}", b"]") and _indent(line) <= (self._indent or 0)
+        return self._dispatch() if is_end and _is_json(b"\n".join(self._data)) else []
+
+    def _gather(self, value: bytes) -> None:
+        self._size += len(value)
+        if self._size > LONGEST_LINE:
+            raise TooLongError
+        self._data.append(value)
+
+    def _dispatch(self) -> list[bytes]:
+        name, self._name, self._indent = self._name, b"", None
+        if not self._data:
+            return []
+        data = b"\n".join(self._data)
+        self._data.clear()
+        self._size = 0
+        is_idle = data.startswith(b":") or _is_keep_alive(data) or (name and _is_keep_alive(name))
+        return [] if is_idle else [data]
+
+
+def _is_keep_alive(text: bytes) -> bool:
+    return len(text) <= _LONGEST_KEEP_ALIVE and _KEEP_ALIVE.fullmatch(text) is not None
+
+
+def _indent(line: bytes) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
