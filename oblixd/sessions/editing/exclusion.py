@@ -22,7 +22,7 @@ Change = Callable[[records.MessageRecord], bool]
 async def exclude(
     db: SessionDb, session_id: str, sequences: Sequence[int], reason: str, detail: str
 ) -> list[int]:
-    """Marks messages. See `Sessions.exclude`."""
+    """Mark messages. See `Sessions.exclude`."""
     check_exclusion(reason, detail)
     mark = records.ExclusionRecord(reason=reason or BY_REQUEST, detail=detail, marked_us=db.clock())
 
@@ -36,12 +36,12 @@ async def exclude(
 
 
 async def include(db: SessionDb, session_id: str, sequences: Sequence[int]) -> list[int]:
-    """Takes the mark away. See `Sessions.include`."""
+    """Take the mark away. See `Sessions.include`."""
     return await _write_marks(db, session_id, sequences, _clear)
 
 
 def clear_marks(db: SessionDb, txn: Transaction, session: Session, sequences: Iterable[int]) -> list[int]:
-    """One step: takes the mark of messages away, and of the other halves of their tool calls."""
+    """Take the mark of messages away, and of the other halves of their tool calls, in one step."""
     return _change_marks(db, txn, session, sequences, _clear)
 
 

@@ -51,7 +51,7 @@ class _Deleted:
     _room: int = MAX_PAGE_BYTES
 
     def add(self, newest_first: Iterable[messages_pb2.Message], count: int) -> None:
-        """Takes in what one step deleted, which is older than what is here, while there is room."""
+        """Take in what one step deleted, which is older than what is here, while there is room."""
         self.count += count
         for message in newest_first:
             self._room -= message.ByteSize()
@@ -64,7 +64,7 @@ class _Deleted:
 async def delete_messages(
     db: SessionDb, request: sessions_pb2.DeleteMessagesRequest
 ) -> sessions_pb2.DeleteMessagesResponse:
-    """Deletes what a request names. See `Sessions.delete_messages`."""
+    """Delete what a request names. See `Sessions.delete_messages`."""
     check_choice(
         sequences=bool(request.sequences), from_sequence=bool(request.from_sequence), last=bool(request.last)
     )
@@ -181,7 +181,7 @@ def _read_messages(
 
 
 async def edit_message(db: SessionDb, request: sessions_pb2.EditMessageRequest) -> messages_pb2.Message:
-    """Makes a new version of a message. See `Sessions.edit_message`."""
+    """Make a new version of a message. See `Sessions.edit_message`."""
     ref = db.ref(request.session_id)
     _check_edit(request)
     now_us = db.clock()

@@ -46,7 +46,7 @@ def question_of(db: SessionDb, session_id: str, message_id: str) -> list[message
 async def begin_again(
     db: SessionDb, session_id: str, request_id: str, message_id: str, fingerprint: bytes
 ) -> Turn:
-    """Begins a turn that answers a question anew. See `Sessions.begin_turn_again`."""
+    """Begin a turn that answers a question anew. See `Sessions.begin_turn_again`."""
     ref = check_can_begin(db, session_id, request_id)
     now, new_answer_id = db.clock(), pack(new_id())
     running = records.RunningTurn(request_id=request_id, answer_id=new_answer_id)
@@ -73,7 +73,7 @@ async def begin_again(
 def _put_aside(
     db: SessionDb, txn: Transaction, entry: Entry, answer: Found, running: records.RunningTurn
 ) -> None:
-    """Makes the old answer a version, and its place the new one's."""
+    """Make the old answer a version, and its place the new one's."""
     sequence, old = answer
     db.versions.put(txn, entry.number, sequence, old)
     db.message_table.delete(txn, entry.number, sequence)
