@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from oblixd.admin import discovery
 from oblixd.app.paths import Paths
 from oblixd.config import editing, view
 from oblixd.config.loader import load, parse, read
@@ -42,6 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     actions.add_parser("init", help="write a file with every setting as a comment, where there is none")
     actions.add_parser("import-environment", help="take over proxies and certificates from the environment")
     # For `oblix models`: a table comes as JSON on standard input.
+    actions.add_parser("discover")
     actions.add_parser("add-model")
     actions.add_parser("remove-model").add_argument("model")
 
@@ -151,6 +153,10 @@ class Actions:
         for key, value in found.items():
             _say(f"{key} = {json.dumps(view.shown(key, value))}")
         return 0
+
+    def discover(self, _arguments: argparse.Namespace) -> None:
+        """Print the GGUF files that other programs fetched, as JSON."""
+        _say(discovery.as_json(self._environ))
 
     def add_model(self, _arguments: argparse.Namespace) -> None:
         """Add a `[[models]]` table, which comes as JSON on standard input."""

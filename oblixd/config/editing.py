@@ -76,13 +76,20 @@ def without_setting(text: str, setting: Setting) -> str:
 
 
 def with_model(text: str, table: Mapping[str, Any]) -> str:
-    """Give the file's text with one more `[[models]]` table at the end of the others."""
+    """Give the file's text with one more `[[models]]` table at the end of the others.
+
+    Raises ConfigError for a model that stands there already.
+    """
     document = tomlkit.parse(text)
     added = tomlkit.table()
     for key, value in table.items():
         added[key] = _inline(value) if isinstance(value, Mapping) else value
     models = document.get("models")
     if isinstance(models, AoT):
+        wanted = (table["provider"], table["name"])
+        if any((one.get("provider"), one.get("name")) == wanted for one in models):
+            message = f"The configuration names {':'.join(wanted)} already: remove it first."
+            raise ConfigError("CONFIG_INVALID", message, field="models.name", given=":".join(wanted))
         models.append(added)
     else:
         models = tomlkit.aot()

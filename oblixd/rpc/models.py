@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 
-from google.protobuf.struct_pb2 import Struct
+from google.protobuf.struct_pb2 import Struct, Value
 from oblix.v1 import models_pb2, models_pb2_grpc, routing_pb2
 
 from oblixd.errors import InvalidArgumentError, NotFoundError
@@ -188,11 +188,20 @@ def _model(hook: Hook, status: Status) -> models_pb2.Model:
 
 
 def _values(options: Struct) -> dict[str, object]:
-    """Each option as it was sent, for `hooks.checked` to judge: JSON, which has no NaN, is not asked."""
-    return {
-        key: getattr(value, kind) if (kind := value.WhichOneof("kind")) else None
-        for key, value in options.fields.items()
-    }
+    """Each option as it was sent, for `options_of` to judge: JSON, which has no NaN, is not asked."""
+    return {key: _value_of(value) for key, value in options.fields.items()}
+
+
+def _value_of(value: Value) -> object:
+    match value.WhichOneof("kind"):
+        case "struct_value":
+            return _values(value.struct_value)
+        case "list_value":
+            return [_value_of(one) for one in value.list_value.values]
+        case None | "null_value":
+            return None
+        case kind:
+            return getattr(value, kind)
 
 
 def _progress(progress: Progress) -> models_pb2.PullModelResponse:

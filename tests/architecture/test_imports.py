@@ -24,7 +24,7 @@ ARROWS = {
     "monitor": set(),
     "store": set(),
     "config": {"models", "routing", "usage"},
-    "admin": {"app", "config", "sessions", "store", "usage"},
+    "admin": {"app", "config", "models", "sessions", "store", "usage"},
 }
 """What each package may import. `app` wires all of them and is imported by `admin` and `__main__` only."""
 SHARED = {"background", "client_memory", "errors", "fields", "redaction", "__version__"}

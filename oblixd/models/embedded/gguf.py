@@ -45,6 +45,30 @@ class Header:
     vocabulary: int
 
 
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What kind of file it is, as it says itself. Empty where it does not say."""
+
+    architecture: str
+    """As in llama, bert, clip."""
+    type: str
+    """As in model, adapter, mmproj."""
+    parts: int
+    """Files that its model was split into; 1 where it is whole."""
+
+
+def describe(path: Path) -> Description:
+    """Read what kind of file it is. Raises BrokenFileError and OSError."""
+    with path.open("rb") as file:
+        reader = _Reader(file, path.stat().st_size)
+        _, pairs = reader.start()
+        values = dict(reader.pair() for _ in range(pairs))
+    parts = _count(values.get("split.count"))
+    return Description(
+        str(values.get("general.architecture") or ""), str(values.get("general.type") or ""), max(1, parts)
+    )
+
+
 def read(path: Path) -> Header:
     """Read a file's header, in up to a second where the vocabulary is large.
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from oblix.cli import daemon
+from oblix.cli.errors import CommandError
 from oblix.cli.output import tables
 from oblix.v1 import daemon_pb2
 
@@ -48,6 +49,15 @@ def of_daemon(*words: str, stdin: str | None = None) -> int:
     command = [sys.executable, "-P", "-m", "oblixd", "config", *words]
     sys.stdout.flush()
     return 1 if subprocess.run(command, check=False, input=stdin, text=True).returncode else 0
+
+
+def read_of_daemon(*words: str) -> str:
+    """Run `oblixd config WORDS`, and give what it printed. Raises CommandError with what it said."""
+    command = [sys.executable, "-P", "-m", "oblixd", "config", *words]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise CommandError(done.stderr.strip().removeprefix("oblixd: ") or "oblixd config failed.")
+    return done.stdout
 
 
 def _add(

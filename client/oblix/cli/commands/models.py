@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import aclosing
 
 from oblix import ModelType, OblixClient
-from oblix.cli import daemon
+from oblix.cli import daemon, model_discovery, model_setup
 from oblix.cli.embedded import fetch_embedded
 from oblix.cli.output import answers, tables
 from oblix.cli.output.contract_json import plain
@@ -50,6 +50,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     fetch.add_argument("model", choices=["embedded"])
     fetch.set_defaults(run=lambda _: fetch_embedded())
+    model_setup.configure(actions)
+    model_discovery.configure(actions)
     pull = actions.add_parser("pull", help="have Ollama fetch a model", description=PULL)
     pull.add_argument("model", metavar="ollama:NAME", type=_pullable)
     pull.add_argument("--endpoint", metavar="URL", help="where Ollama listens, if not as configured")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import ipaddress
 from typing import Literal
-from urllib.parse import urlsplit
 
 from oblix import ModelType, OblixClient
+from oblix._convert.presets import is_here
 from oblix.cli.errors import CommandError
 
 Location = Literal["local", "cloud"]
@@ -64,7 +63,7 @@ async def hook(client: OblixClient, arguments: argparse.Namespace) -> str | None
             name,
             endpoint=arguments.endpoint,
             api_key_file=arguments.api_key_file,
-            **location_option(provider, "local" if is_here(arguments.endpoint) else "cloud"),
+            **location_option(provider, "local" if is_here(arguments.endpoint or "") else "cloud"),
         )
     return f"{provider}:{name}"
 
@@ -72,12 +71,3 @@ async def hook(client: OblixClient, arguments: argparse.Namespace) -> str | None
 def location_option(provider: ModelType, location: Location) -> dict[str, Location]:
     """What hooking has to say of where a model runs: the daemon knows it of all providers but custom."""
     return {"location": location} if provider is ModelType.CUSTOM else {}
-
-
-def is_here(endpoint: str | None) -> bool:
-    """Whether an endpoint's host is this machine by its name or address."""
-    try:
-        host = urlsplit(endpoint or "").hostname or ""
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
