@@ -25,13 +25,13 @@ U, A, S, T = (
     messages_pb2.ROLE_SYSTEM,
     messages_pb2.ROLE_TOOL,
 )
-LONG = "Es grünt so grün, wenn Spaniens Blüten blühen. " * 5
+LONG = "Es grünt so grün, wenn Spaniens Blüten blühen. " * 2
 CONVERSATIONS = {
     "one question": [(U, "Say hello.")],
     "a system message": [(S, "You answer in one word, and never in two or three."), (U, "Say hello.")],
     "two turns": [(U, "Say hello."), (A, "Hello!"), (U, LONG)],
-    "many turns": [(U, "Say hello."), *[(A, "Hello there!"), (U, "And again, please.")] * 10],
-    "many turns with a system message": [(S, "Be brief."), (U, "Hi"), *[(A, LONG), (U, "Go on.")] * 6],
+    "many turns": [(U, "Say hello."), *[(A, "Hello there!"), (U, "And again, please.")] * 5],
+    "many turns with a system message": [(S, "Be brief."), (U, "Hi"), *[(A, LONG), (U, "Go on.")] * 2],
     "two questions at once": [(U, "Say hello."), (U, "Say it twice.")],
     "code and other scripts": [
         (U, "def f(x):\n    return x ** 2  # 二乗\n"),
@@ -40,7 +40,7 @@ CONVERSATIONS = {
     ],
 }
 
-BRIEF = Options(max_tokens=12, temperature=0.0, seed=1)
+BRIEF = Options(max_tokens=8, temperature=0.0, seed=1)
 
 
 def tool(name: str, description: str, key: str) -> Tool:
@@ -96,18 +96,17 @@ async def custom(llama: str, connections: Callable[[Connection], Connection]) ->
 
 
 async def test_a_llama_cpp_server_bills_what_was_counted(custom: Connection) -> None:
-    for said in CONVERSATIONS.values():
+    for name in ("one question", "a system message", "two turns"):
+        said = CONVERSATIONS[name]
         counted, _, bill = await billed(custom, chat([message(*one) for one in said], BRIEF))
         assert counted == bill
 
 
-@pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize("count", [1, 4])
 async def test_with_tools_it_is_nearly_what_was_counted(custom: Connection, count: int) -> None:
     request = chat([message(U, "What is the weather in Bern?")], BRIEF, tools=TOOLS[:count])
     messages, tools, bill = await billed(custom, request)
     assert abs(messages + tools - bill) <= 0.05 * bill
-    alone, _, without = await billed(custom, chat(request.messages, BRIEF))
-    assert alone == without
 
 
 async def test_calls_and_their_results_are_nearly_what_was_counted(custom: Connection) -> None:
