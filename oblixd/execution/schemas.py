@@ -1,21 +1,24 @@
 """JSON Schemas of requests: sound as JSON, and held against the answers that were to fit them.
 
 Model servers enforce a schema while the answer is written, each as much of it as it knows, and none says
-what it left out. So the answer is validated here, by a library whose regular expressions take linear time
-and which fetches nothing: a schema is a stranger's text.
+what it left out. So the answer is validated here, in a process of its own: a schema is a stranger's text,
+can be written so that it takes for ever, and such a process can be ended. It is this file, started by its
+path, and imports nothing of the daemon, so that it starts quickly.
 """
 
 from __future__ import annotations
 
 import asyncio
-import importlib
 import json
+import os
+import sys
 from typing import Any
 
 LONGEST_VIOLATION = 300
 """Characters of what is said of an answer that does not fit."""
-VALIDATED_S = 10.0
-"""How long an answer may be held against its schema."""
+VALIDATED_S = 5.0
+"""How long an answer may be held against its schema. It takes some tens of milliseconds."""
+_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL")
 
 
 def is_schema(text: str) -> bool:
@@ -29,21 +32,42 @@ def is_schema(text: str) -> bool:
 async def violation(schema: str, answer: str) -> str:
     """Say how an answer does not fit its schema, for a person. Empty: it fits."""
     try:
+        worker = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",
+            __file__,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+            cwd="/",
+        )
+    except OSError as error:
+        return f"It could not be held against the schema: {error.strerror}."
+    try:
         async with asyncio.timeout(VALIDATED_S):
-            return (await asyncio.to_thread(_violation, schema, answer))[:LONGEST_VIOLATION]
+            said, _ = await worker.communicate(json.dumps({"schema": schema, "answer": answer}).encode())
     except TimeoutError:
         return f"It could not be held against the schema within {VALIDATED_S:g} s."
+    finally:
+        if worker.returncode is None:
+            worker.kill()
+            await worker.wait()
+    if worker.returncode:
+        return "It could not be held against the schema: the process that does that failed."
+    return said.decode("utf-8", "replace")[:LONGEST_VIOLATION]
 
 
-def _violation(schema: str, answer: str) -> str:
+def _hold(schema: str, answer: str) -> str:
+    """Say in the process of its own how an answer does not fit."""
+    import jsonschema_rs  # noqa: PLC0415 - the daemon itself has no need of it
+
     try:
         value = json.loads(answer)
     except (ValueError, RecursionError) as error:
         return f"The answer is no JSON: {error}."
-    # Loaded with the first answer that has a schema.
-    library = importlib.import_module("jsonschema_rs")
     try:
-        validator = library.validator_for(json.loads(schema), retriever=_refuse, validate_formats=True)
+        validator = jsonschema_rs.validator_for(json.loads(schema), retriever=_refuse, validate_formats=True)
     except ValueError as error:
         return f"The schema itself is not valid, so nothing was held against it: {_first_line(error)}."
     broken = next(validator.iter_errors(value), None)
@@ -59,3 +83,7 @@ def _refuse(uri: str) -> Any:
 
 def _first_line(error: ValueError) -> str:
     return str(error).partition("\n")[0].rstrip(".")
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(_hold(**json.load(sys.stdin.buffer)).encode("utf-8", "replace"))
