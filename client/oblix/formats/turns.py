@@ -67,6 +67,9 @@ def message_of(item: Item, conversation: Conversation) -> messages_pb2.Message |
         status=messages_pb2.MESSAGE_STATUS_COMPLETE,
         parts=list(_parts(item, role, conversation)),
     )
+    if role == _USER and message.parts and all(part.HasField("tool_result") for part in message.parts):
+        # Claude's style: what tools gave is handed in as the person's.
+        message.role = _TOOL
     if role == _ASSISTANT:
         message.model = string(item, *_MODEL_KEYS)
         count(message, item)

@@ -167,7 +167,6 @@ def _multimodal(content: Content, about: Content, conversation: Conversation) ->
 
 def _asset(part: Content, conversation: Conversation) -> str:
     """Something that is not text: what was heard in it, or what the file calls it."""
-    conversation.pass_over(part)
     if said := string(part, "text", "transcript"):
         return said
     kind = string(part, "content_type").removesuffix("_asset_pointer") or "something"
@@ -210,6 +209,7 @@ def _cited(text: str, about: Content, conversation: Conversation) -> str:
     if not (_PRIVATE.search(text) or _BRACKETED.search(text) or about.get("content_references")):
         return text
     conversation.rewritten.append(text)
+    text = _footnoted(text, about, conversation)
     references = sorted(
         objects(about.get("content_references")), key=lambda each: -len(string(each, "matched_text"))
     )
@@ -217,8 +217,6 @@ def _cited(text: str, about: Content, conversation: Conversation) -> str:
         marked = string(reference, "matched_text")
         if marked.strip() and (_PRIVATE.search(marked) or _BRACKETED.search(marked) or "turn" in marked):
             text = text.replace(marked, _reference(reference, conversation))
-    for citation in objects(about.get("citations")):
-        text = _replace_citation(text, citation)
     text = _MARKED.sub(lambda found: _bare(found.group(1), conversation), text)
     return _PRIVATE.sub("", text)
 
@@ -237,15 +235,22 @@ def _reference(reference: Content, conversation: Conversation) -> str:
     return f" ({', '.join(dict.fromkeys(links))})" if links else ""
 
 
-def _replace_citation(text: str, citation: Content) -> str:
-    about = object_of(citation, "metadata")
-    marked = string(citation, "matched_text") or string(object_of(about, "extra"), "cited_message_idx")
-    found = sources([about])
-    return (
-        text.replace(marked, f" ({found.removeprefix('- ')})")
-        if found and _BRACKETED.fullmatch(marked)
-        else text
-    )
+def _footnoted(text: str, about: Content, conversation: Conversation) -> str:
+    """The text with links where it had brackets that older models wrote, each known by its place."""
+    for citation in sorted(objects(about.get("citations")), key=lambda each: -_place(each, "start_ix")):
+        start, end = _place(citation, "start_ix"), _place(citation, "end_ix")
+        found = sources([object_of(citation, "metadata")])
+        if found and 0 <= start < end and _BRACKETED.fullmatch(text[start:end]):
+            text = f"{text[:start]} ({found.removeprefix('- ')}){text[end:]}"
+    left = [mark for mark in _BRACKETED.findall(text) if "\u2020" in mark]
+    if left:
+        conversation.note(SOURCES_NOTE, len(left))
+    return _BRACKETED.sub(lambda mark: "" if "\u2020" in mark.group() else mark.group(), text)
+
+
+def _place(citation: Content, key: str) -> int:
+    value = citation.get(key)
+    return value if type(value) is int else -1
 
 
 def _bare(inner: str, conversation: Conversation) -> str:

@@ -17,7 +17,7 @@ from oblix.formats.accounting import leftover
 from oblix.formats.conversations import Conversation, fill_times, keys, string
 from oblix.formats.moments import set_time
 from oblix.formats.parts import parts_of
-from oblix.formats.turns import message_of, role_in, title_of
+from oblix.formats.turns import is_message, message_of, role_in, title_of
 from oblix.v1 import messages_pb2, sessions_pb2
 
 HEADER = keys(
@@ -26,6 +26,14 @@ HEADER = keys(
 )
 """Keys of a document that say something about its conversation, and are read as such."""
 _TOOLS = ("tools", "functions", "tool_definitions")
+_SYSTEMS = (
+    "system",
+    "system_prompt",
+    "systemPrompt",
+    "systemInstruction",
+    "system_instruction",
+    "instructions",
+)
 TOOLS_NOTE = "definitions of tools left out"
 _RESULTS = ("function_call_output", "custom_tool_call_output", "local_shell_call_output", "tool_result")
 _ITEMS = (*_RESULTS, "function_call", "custom_tool_call", "reasoning", "tool_use", "web_search_call")
@@ -38,12 +46,27 @@ def conversation_of(document: Mapping[str, Any], turns: Sequence[Any], key: str)
         value = next((document[k] for k in (f"{word}_at", name, f"{word}At") if document.get(k)), None)
         set_time(conversation.session, name, value, conversation)
     _take_metadata(document, key, conversation)
-    for name in _TOOLS:
-        if document.get(name):
-            conversation.leave_out(document[name], TOOLS_NOTE)
+    _note_rest(document, key, conversation)
+    _add_system(document, conversation)
     add_turns(turns, key, conversation, string(document, "model"))
     fill_times(conversation)
     return conversation
+
+
+def _note_rest(document: Mapping[str, Any], key: str, conversation: Conversation) -> None:
+    """Say what stands beside the turns and is not taken: tools, images, whatever else there is."""
+    for name in document.keys() - HEADER - {key, *_SYSTEMS, "metadata"}:
+        if name in _TOOLS and document[name]:
+            conversation.leave_out(document[name], TOOLS_NOTE)
+        elif isinstance(document[name], list | dict) and document[name]:
+            conversation.leave_out(document[name], f"what stands under {name[:40]!r} left out")
+
+
+def _add_system(document: Mapping[str, Any], conversation: Conversation) -> None:
+    for name in _SYSTEMS:
+        parts = parts_of(document.get(name), conversation)
+        if parts:
+            conversation.messages.append(messages_pb2.Message(role=messages_pb2.ROLE_SYSTEM, parts=parts))
 
 
 def add_turns(turns: Sequence[Any], path: str, conversation: Conversation, model: str = "") -> None:
@@ -68,6 +91,8 @@ def turn(item: object, conversation: Conversation) -> messages_pb2.Message | Non
     if isinstance(kind, str) and kind in _ITEMS and (role_in(item) is None or "role" not in item):
         role = messages_pb2.ROLE_TOOL if kind in _RESULTS else messages_pb2.ROLE_ASSISTANT
         return messages_pb2.Message(role=role, parts=parts_of(item, conversation))
+    if role_in(item) is None:
+        item = next((item[key] for key in ("message", "data") if is_message(item.get(key))), item)
     return message_of(item, conversation)
 
 
@@ -88,7 +113,7 @@ def _session(document: Mapping[str, Any]) -> sessions_pb2.Session:
 
 def _take_metadata(document: Mapping[str, Any], key: str, conversation: Conversation) -> None:
     """The document's metadata, and short values that have no other place."""
-    more = leftover(document, HEADER | {key, *_TOOLS})
+    more = leftover(document, HEADER | {key, *_TOOLS, *_SYSTEMS})
     given = document.get("metadata")
     for value in ({**more, **given} if isinstance(given, dict) else more, more):
         try:

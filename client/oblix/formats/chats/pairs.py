@@ -37,33 +37,39 @@ def read(document: Mapping[str, Any]) -> Conversation:
     }
     conversation = openai.conversation_of(taken, [], "")
     conversation.source = document
-    _add(conversation, document.get("system"), messages_pb2.ROLE_SYSTEM)
     if prompt_key:
-        _add(conversation, document.get(prompt_key), messages_pb2.ROLE_USER)
-    _add(conversation, document.get("input"), messages_pb2.ROLE_USER)
+        add_said(conversation, document.get(prompt_key), messages_pb2.ROLE_USER)
+    if prompt_key != "input":
+        add_said(conversation, document.get("input"), messages_pb2.ROLE_USER)
     if document.get("rejected"):
-        _add_rejected(conversation, document["rejected"])
-    _add(conversation, document.get(answer_key), messages_pb2.ROLE_ASSISTANT)
+        add_rejected(conversation, document["rejected"])
+    add_said(conversation, document.get(answer_key), messages_pb2.ROLE_ASSISTANT)
     return conversation
 
 
 def _prompt_key(document: Mapping[str, Any]) -> str | None:
-    return next((key for key in _PROMPTS if isinstance(document.get(key), str | list)), None)
+    found = next((key for key in _PROMPTS if isinstance(document.get(key), str | list)), None)
+    # OpenAI's Responses: a list of what went in, and one of what came out.
+    return found or ("input" if isinstance(document.get("input"), str | list) else None)
 
 
-def _add_rejected(conversation: Conversation, rejected: object) -> None:
+def add_rejected(conversation: Conversation, rejected: object) -> None:
+    """Add what was rejected, as another branch of what is there so far."""
     session = type(conversation.session)()
     session.CopyFrom(conversation.session)
     session.id = f"{session.id}#rejected"
     session.metadata["preference"] = "rejected"
     conversation.session.metadata["preference"] = "chosen"
     other = Conversation(session, list(conversation.messages))
-    _add(other, rejected, messages_pb2.ROLE_ASSISTANT)
+    add_said(other, rejected, messages_pb2.ROLE_ASSISTANT)
     other.fork = Fork("", len(conversation.messages))
     conversation.branches.append(other)
 
 
-def _add(conversation: Conversation, said: object, role: messages_pb2.Role.ValueType) -> None:
+def add_said(conversation: Conversation, said: object, role: messages_pb2.Role.ValueType) -> None:
+    """Add a text of this role, a message, or a list of messages."""
+    if isinstance(said, dict):
+        said = [said]
     if isinstance(said, list):
         # Some repeat the prompt in front of each answer.
         openai.add_turns(said, "messages", conversation)

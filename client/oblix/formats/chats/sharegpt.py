@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from oblix.formats.chats import openai
+from oblix.formats.chats import openai, pairs
 from oblix.formats.conversations import Conversation, items
 from oblix.v1 import messages_pb2
 
 _LISTS = ("conversations", "conversation")
+_ANSWERS = ("chosen", "rejected")
 
 
 def matches(value: object) -> bool:
@@ -25,8 +26,11 @@ def read(document: Mapping[str, Any]) -> Conversation:
     """Read a conversation. Raises InvalidArgumentError where it has no list of turns."""
     key = next((key for key in _LISTS if isinstance(document.get(key), list)), _LISTS[0])
     turns = items(document.get(key), key)
-    conversation = openai.conversation_of(document, turns, key)
-    if isinstance(system := document.get("system"), str) and system:
-        part = messages_pb2.Part(text=system)
-        conversation.messages.insert(0, messages_pb2.Message(role=messages_pb2.ROLE_SYSTEM, parts=[part]))
+    answers = {name: document[name] for name in _ANSWERS if isinstance(document.get(name), dict | list)}
+    conversation = openai.conversation_of({k: v for k, v in document.items() if k not in answers}, turns, key)
+    conversation.source = document
+    if "rejected" in answers:
+        pairs.add_rejected(conversation, answers["rejected"])
+    if "chosen" in answers:
+        pairs.add_said(conversation, answers["chosen"], messages_pb2.ROLE_ASSISTANT)
     return conversation

@@ -39,7 +39,7 @@ def dump(session: sessions_pb2.Session, messages: list[messages_pb2.Message]) ->
         parent = uuid
     if session.title:
         lines.append({"type": "custom-title", "customTitle": session.title, "sessionId": name})
-    # ASCII alone: Node's readline ends a line at U+2028, too.
+    # ASCII alone: some readers of lines end one at U+2028, too.
     return "".join(json.dumps(line) + "\n" for line in lines)
 
 

@@ -25,7 +25,7 @@ def dump(session: sessions_pb2.Session, messages: list[messages_pb2.Message]) ->
     }
     lines = [{"timestamp": moment, "type": "session_meta", "payload": about}]
     lines += _lines(name, messages)
-    # ASCII alone: Node's readline ends a line at U+2028, too.
+    # ASCII alone: some readers of lines end one at U+2028, too.
     return "".join(json.dumps(line) + "\n" for line in lines)
 
 
