@@ -506,6 +506,44 @@ def test_what_was_rejected_is_another_branch() -> None:
     assert said(spoken) == [("user", "Why?"), ("assistant", "So.")]
 
 
+@pytest.mark.parametrize(
+    ("document", "texts", "notes"),
+    [
+        ({"messages": ["Hi", "Yo"], "videos": ["b.mp4"]}, ["Hi", "Yo"], 3),
+        ({"messages": [{"message": {"role": "user", "content": "Hi"}}]}, ["Hi"], 0),
+        ({"system": "Be brief", "messages": [{"role": "user", "content": "Hi"}]}, ["Be brief", "Hi"], 0),
+        ({"input": [{"role": "user", "content": "Hi"}], "output": [{"role": "assistant", "content": "Yo"}]},
+         ["Hi", "Yo"], 0),
+        ({"conversations": [{"from": "human", "value": "Hi"}], "chosen": {"from": "gpt", "value": "Yo"},
+          "rejected": {"from": "gpt", "value": "No"}}, ["Hi", "Yo"], 0),
+        ({"contents": [{"role": "user", "parts": [{"text": "Hi"}]},
+                       {"role": "model", "parts": [{"text": "Yo"}]}],
+          "systemInstruction": {"parts": [{"text": "Be brief"}]}}, ["Be brief", "Hi", "Yo"], 1),
+    ],
+)  # fmt: skip
+def test_shapes_near_to_a_list_of_messages_are_read(document: Any, texts: list[str], notes: int) -> None:
+    conversation = read(document)
+    assert [text for _, text in said(conversation)] == texts
+    assert sum(conversation.notes.values()) == notes
+
+
+def test_results_that_are_handed_in_as_a_person_s_are_a_tool_s() -> None:
+    result = {"type": "tool_result", "tool_use_id": "t", "content": "4 degrees"}
+    (message,) = read({"messages": [{"role": "user", "content": [result]}]}).messages
+    assert message.role == messages_pb2.ROLE_TOOL
+    assert message.parts[0].tool_result == messages_pb2.ToolResultPart(call_id="t", content="4 degrees")
+
+
+def test_brackets_of_older_citations_are_links() -> None:
+    about = {
+        "citations": [{"start_ix": 5, "end_ix": 15, "metadata": {"title": "B", "url": "https://b.example"}}]
+    }
+    text = "Open.\u30101\u2020source\u3011 So.\u30102\u2020source\u3011"
+    conversation = read(chatgpt([node("a", None, "assistant", text, metadata=about)]))
+    assert said(conversation) == [("assistant", "Open. ([B](https://b.example)) So.")]
+    assert conversation.notes == {"sources of citations left out": 1}
+
+
 def test_an_unknown_program_s_messages_are_read_with_a_note() -> None:
     value = {"exported": {"log": [{"speaker": "human", "body": "Why?"}, {"speaker": "bot", "body": "So."}]}}
     conversation = read(value, "plain")

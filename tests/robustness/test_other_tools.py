@@ -47,7 +47,8 @@ def run(tmp_path: Path, api: EveryApi) -> Run:
     for folder in (home / ".codex", home / ".config/opencode", garden):
         folder.mkdir(parents=True)
     (home / ".codex/config.toml").write_text(
-        'model = "toy"\nmodel_provider = "toy"\ncheck_for_update_on_startup = false\n[analytics]\nenabled = false\n'
+        'model = "toy"\nmodel_provider = "toy"\ncheck_for_update_on_startup = false\n'
+        "[analytics]\nenabled = false\n"
         f'[model_providers.toy]\nname = "toy"\nbase_url = "{api.url}/v1"\nwire_api = "responses"\n'
     )
     options = {"baseURL": f"{api.url}/v1", "apiKey": "none"}
