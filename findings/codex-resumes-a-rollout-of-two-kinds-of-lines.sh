@@ -40,8 +40,8 @@ PY
 python3 server.py & server=$!
 until [ -s port ]; do sleep 0.1; done
 id=01a22444-2298-74e0-899e-ac627f3d2aaa
-mkdir -p home/sessions/2001/01/01 garden
-cat > home/config.toml <<TOML
+mkdir -p codex/sessions/2001/01/01 garden
+cat > codex/config.toml <<TOML
 model = "toy"
 model_provider = "toy"
 check_for_update_on_startup = false
@@ -65,10 +65,10 @@ items = [
 ]
 lines = [{"timestamp": head["timestamp"], "type": "session_meta", "payload": head}]
 lines += [{"timestamp": head["timestamp"], "type": "response_item", "payload": item} for item in items]
-with open(f"{folder}/home/sessions/2001/01/01/rollout-2001-01-01T00-00-00-{name}.jsonl", "w") as file:
+with open(f"{folder}/codex/sessions/2001/01/01/rollout-2001-01-01T00-00-00-{name}.jsonl", "w") as file:
     file.writelines(json.dumps(line) + "\n" for line in lines)
 PY
-codex() { (cd garden && env -i PATH="$PATH" HOME="$dir" CODEX_HOME="$dir/home" "$dir/tool/node_modules/.bin/codex" "$@" 2>/dev/null); }
+codex() { (cd garden && env -i PATH="$PATH" HOME="$dir" CODEX_HOME="$dir/codex" "$dir/tool/node_modules/.bin/codex" "$@" 2>/dev/null); }
 codex --version
 codex exec --skip-git-repo-check resume $id "And now?" >/dev/null
 python3 - <<'PY'

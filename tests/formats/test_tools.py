@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -321,6 +322,42 @@ def test_agents_sessions_are_read_branch_by_branch(tmp_path: Path) -> None:
     assert (said(main), said(branch)) == (["u: Hi", "a: Yo"], ["u: Hi", "a: Hello"])
     assert branch.fork == Fork(main.session.source_id, 1)
     assert main.messages[0].create_time.ToJsonString() == "2026-11-28T16:00:00Z"
+
+
+def langgraph_file(path: Path, *, has_values: bool) -> Path:
+    """A thread as LangGraph's checkpointer writes it: msgpack that names Python's classes."""
+
+    def message(name: str, number: int, text: str) -> msgspec.msgpack.Ext:
+        fields = {"content": text, "type": name.removesuffix("Message").lower(), "id": str(number)}
+        inner = ["langchain_core.messages", name, fields, "model_validate_json"]
+        return msgspec.msgpack.Ext(5, msgspec.msgpack.encode(inner))
+
+    said = [message("HumanMessage", 1, NOTES), message("AIMessage", 2, NAMED)]
+    script = """CREATE TABLE checkpoints (
+            thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint);
+        CREATE TABLE writes (thread_id, checkpoint_ns, checkpoint_id, task_id, idx, channel, type, value);"""
+    database(path, script)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for number in range(2):
+            values = {"messages": said[: number + 1]} if has_values else {}
+            value = msgspec.msgpack.encode(
+                {"ts": f"2026-11-28T16:00:0{number}+00:00", "channel_values": values}
+            )
+            row = ("t", "", str(number), str(number - 1) if number else None, "msgpack", value)
+            connection.execute("INSERT INTO checkpoints VALUES (?, ?, ?, ?, ?, ?)", row)
+            written = msgspec.msgpack.encode([said[number]])
+            values_ = ("t", "", str(number), "task", 0, "messages", "msgpack", written)
+            connection.execute("INSERT INTO writes VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values_)
+    return path
+
+
+@pytest.mark.parametrize("has_values", [True, False], ids=["whole lists", "single writes"])
+def test_langgraph_s_threads_are_read_without_making_objects(tmp_path: Path, has_values: bool) -> None:
+    (thread,) = read(langgraph_file(tmp_path / "graph.db", has_values=has_values))
+    assert said(thread) == [f"u: {NOTES}", f"a: {NAMED}"]
+    moments = [message.create_time.ToJsonString() for message in thread.messages]
+    assert moments == ["2026-11-28T16:00:00Z", "2026-11-28T16:00:01Z"]
+    assert bool(thread.notes) is not has_values
 
 
 class TestLiveDatabases:

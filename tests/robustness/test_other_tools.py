@@ -17,7 +17,7 @@ from support.drivers.daemon import running
 from support.servers.every_api import ANSWER, EveryApi, every_api
 
 TOOLS = ["@openai/codex@0.171.0", "opencode-ai@1.18.33", "@anthropic-ai/claude-code@2.1.197"]
-PATIENCE_S = 240
+LONGEST_RUN_S = 240
 
 Run = Callable[..., str]
 
@@ -43,7 +43,7 @@ def run(tmp_path: Path, api: EveryApi) -> Run:
         str(tmp_path / "tools"),
         *TOOLS,
     ]
-    subprocess.run(command, check=True, timeout=PATIENCE_S)
+    subprocess.run(command, check=True, timeout=LONGEST_RUN_S)
     for folder in (home / ".codex", home / ".config/opencode", garden):
         folder.mkdir(parents=True)
     (home / ".codex/config.toml").write_text(
@@ -68,7 +68,7 @@ def run(tmp_path: Path, api: EveryApi) -> Run:
     def run(*words: str) -> str:
         done = subprocess.run(
             [bin_ / words[0], *words[1:]],
-            check=True, cwd=garden, env=environment, capture_output=True, text=True, timeout=PATIENCE_S,
+            check=True, cwd=garden, env=environment, capture_output=True, text=True, timeout=LONGEST_RUN_S,
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
         return done.stdout

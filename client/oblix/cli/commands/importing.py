@@ -67,12 +67,19 @@ def _files(client: OblixClient, arguments: argparse.Namespace) -> list[Path]:
     if not found:
         print("oblix: no conversations of other tools are on this machine.", file=sys.stderr)
         return []
-    tables.show_rows([_row(each) for each in found], COLUMNS)
+    _show(found, arguments)
     for problem in (problem for each in found for problem in each.problems):
         print(f"oblix: {tables.cell(problem)}", file=sys.stderr)
     if arguments.list or not (arguments.yes or _is_agreed(found)):
         return []
     return [path for each in found for path in each.files]
+
+
+def _show(found: Sequence[Findings], arguments: argparse.Namespace) -> None:
+    if arguments.json and arguments.list:
+        tables.show_json([_row(each) | {"where": str(_common(each.files))} for each in found])
+    elif not arguments.json:
+        tables.show_rows([_row(each) for each in found], COLUMNS)
 
 
 def _found(client: OblixClient, tools: Sequence[str] | None) -> list[Findings]:

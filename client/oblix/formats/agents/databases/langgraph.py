@@ -57,11 +57,11 @@ def _thread(connection: sqlite3.Connection, origin: Origin, thread: object) -> C
     newest = object_of(chain[0], "value") if chain else {}
     given = object_of(newest, "channel_values").get("messages")
     messages: list[Mapping[str, Any]] = objects(given)
+    times = _times(chain)
     if not messages:
-        messages = _written(connection, thread, chain)
+        messages = _written(connection, thread, chain, times)
         if messages:
             conversation.note(FROM_WRITES)
-    times = _times(chain)
     for number, message in enumerate(messages, 1):
         conversation.add(
             message,
@@ -82,8 +82,10 @@ def _chain(rows: Iterator[Row]) -> Iterator[Row]:
         yield {"id": row["checkpoint_id"], "value": _decoded(row["type"], row["checkpoint"])}
 
 
-def _written(connection: sqlite3.Connection, thread: object, chain: list[Row]) -> list[Mapping[str, Any]]:
-    """What was written to the messages along the chain, each message once."""
+def _written(
+    connection: sqlite3.Connection, thread: object, chain: list[Row], times: dict[str, Any]
+) -> list[Mapping[str, Any]]:
+    """What was written to the messages along the chain, each message once. Adds to `times` when it was."""
     found: dict[str, Mapping[str, Any]] = {}
     query = (
         "SELECT type, value FROM writes WHERE thread_id = ? AND checkpoint_ns = '' AND checkpoint_id = ? "
@@ -94,6 +96,7 @@ def _written(connection: sqlite3.Connection, thread: object, chain: list[Row]) -
             value = _decoded(row["type"], row["value"])
             for message in objects(value if isinstance(value, list) else [value]):
                 found[string(message, "id") or str(len(found))] = message
+                times.setdefault(string(message, "id"), object_of(checkpoint, "value").get("ts"))
     return list(found.values())
 
 
