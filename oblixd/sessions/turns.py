@@ -55,6 +55,7 @@ class Turn:
         self._pieces = 0
         self.session = session
         """The header as of the begin."""
+        self._marked = [asked.sequence for asked in recorded if asked.HasField("exclusion")]
         self.input = recorded
         """The question's messages as they were recorded."""
         self.answer_id = unpack(running.answer_id)
@@ -103,7 +104,6 @@ class Turn:
         record = message_record(final)
         record.version = self._running.version
         now_us, ended = self._db.clock(), ending(record.status, outcome)
-        marked = [asked.sequence for asked in self.input if asked.HasField("exclusion")]
         # An old answer is replaced by something, not by the note that nothing came.
         replaces_nothing = (
             self._running.version and not record.parts and record.status != records.STATUS_RECORD_COMPLETE
@@ -116,7 +116,7 @@ class Turn:
                 begun = self._db.message_table.get(txn, self._ref.number, self.answer_sequence)
                 record.create_us = begun.create_us if begun else now_us
             if record.status == records.STATUS_RECORD_COMPLETE:
-                clear_marks(self._db, txn, (self._ref.number, progress), marked)
+                clear_marks(self._db, txn, (self._ref.number, progress), self._marked)
             self._db.end_turn(txn, self._ref, progress, kept, ended)
 
         # What is recorded of the answer already gives its room back; the turn must be able to end.

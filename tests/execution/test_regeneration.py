@@ -261,3 +261,17 @@ async def test_a_daemon_that_stops_before_anything_came_leaves_the_old_answer(
         assert all_messages(harness.sessions, session) == before
         error = await error_of(harness.executions.attach("new", 0), OblixdError)
         assert error.reason == "EXECUTION_INTERRUPTED"
+
+
+async def test_a_question_that_was_left_out_of_contexts_is_asked_again(
+    harness: Harness, server: OllamaServer
+) -> None:
+    server.script("first", "second", "third")
+    session = await harness.session()
+    answer = await ask(harness, server, session)
+    await harness.sessions.exclude(session, [1], "CONTENT_REFUSED")
+    await all_of(harness.executions.execute(again(harness, server, session, answer)))
+    assert heard(server) == ["Why?"]
+    await ask(harness, server, session, "And now?")
+    assert heard(server) == ["Why?", "second", "And now?"]
+    assert not any(message.HasField("exclusion") for message in all_messages(harness.sessions, session))

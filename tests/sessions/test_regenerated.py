@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 from oblix.v1 import messages_pb2
 from oblix.v1.sessions_pb2 import ListMessageVersionsRequest, Session
-from support.drivers.conversations import all_messages, all_sessions, say, sessions_in, text_of, texts
+from support.drivers.conversations import (
+    all_messages,
+    all_sessions,
+    say,
+    sessions_in,
+    struct,
+    text_of,
+    texts,
+)
 
 from oblixd.errors import FailedPreconditionError
 from oblixd.sessions import Sessions, Turn
@@ -175,3 +183,18 @@ async def test_a_question_with_a_complete_answer_is_part_of_contexts_again(
     await turn.finish(messages_pb2.Message(parts=[messages_pb2.Part(text="second")], status=status))
     question, _ = all_messages(sessions, session_id)
     assert question.HasField("exclusion") != is_whole
+
+
+async def test_watchers_and_exports_see_the_new_answer(sessions: Sessions) -> None:
+    session_id, answer = await answered(sessions)
+    watched = sessions.watch(struct(), sessions.db.changes.newest())
+    assert (await anext(watched)).HasField("synced")
+    turn = await sessions.begin_turn_again(session_id, "new", answer.id)
+    assert (await anext(watched)).session.session.running_request_id == "new"
+    await turn.finish(messages_pb2.Message(parts=[messages_pb2.Part(text="second")]))
+    header = (await anext(watched)).session.session
+    assert (header.running_request_id, header.message_count) == ("", 2)
+    await watched.aclose()
+    exported = [message async for step in sessions.export([session_id]) for message in step.messages.messages]
+    merged = await sessions.merge([session_id], None)
+    assert texts(exported) == texts(all_messages(sessions, merged.id)) == ["question", "second"]
