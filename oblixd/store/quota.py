@@ -20,6 +20,8 @@ MAX_RESERVE_BYTES = 2**26
 """but not more than this."""
 NEAR_BYTES = 2**25
 """So far from the limit nothing is counted: a transaction is smaller than that."""
+STRIDE_BYTES = 2**30
+"""For each so many bytes of room one transaction goes by unseen: none is larger."""
 ROOM_SHARE = 16
 """A store is full until one part in so many is free again."""
 
@@ -29,6 +31,8 @@ class Quota:
 
     def __init__(self, tables: Mapping[str, Table]) -> None:
         self._tables = tables
+        self._unseen = 0
+        """How many transactions may go by before the file's size is looked at again."""
         self.is_full = False
         """True: a write was refused, and not enough was freed since."""
 
@@ -43,8 +47,12 @@ class Quota:
 
     def before(self, environment: lmdb.Environment, txn: Transaction) -> int | None:
         """What is used before a write; None where it is too far from the limit to be counted."""
-        is_near = _file_bytes(environment) + NEAR_BYTES > self.limit(environment)
-        return self.used(txn) if is_near else None
+        if self._unseen:
+            self._unseen -= 1
+            return None
+        room = self.limit(environment) - _file_bytes(environment) - NEAR_BYTES
+        self._unseen = max(room // STRIDE_BYTES, 0)
+        return self.used(txn) if room < 0 else None
 
     def check(
         self, environment: lmdb.Environment, txn: Transaction, before: int | None, *, frees: bool

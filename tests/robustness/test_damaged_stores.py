@@ -57,7 +57,10 @@ def daemon(home: Path) -> Iterator[Stub | None]:
         time.sleep(0.02)  # nothing announces the socket
     try:
         with grpc.insecure_channel(f"unix:{socket}") as channel:
-            yield sessions_pb2_grpc.SessionServiceStub(channel) if process.poll() is None else None
+            is_there = process.poll() is None
+            if is_there:
+                grpc.channel_ready_future(channel).result(DEADLINE_S)
+            yield sessions_pb2_grpc.SessionServiceStub(channel) if is_there else None
     finally:
         process.terminate()
         process.wait(DEADLINE_S)
