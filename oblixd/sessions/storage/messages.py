@@ -158,7 +158,8 @@ class MessageTable:
         while expected < end:
             key, payload = next(found, _NOTHING)
             sequence = sequence_of(key) if key else end
-            self._check_absent(number, progress, expected, min(sequence, end))
+            if sequence != expected:
+                self._check_absent(number, progress, expected, min(sequence, end))
             expected = sequence + 1
             if payload and sequence < end:
                 yield sequence, payload
@@ -177,7 +178,8 @@ class MessageTable:
         while end > first:
             key, payload = next(found, _NOTHING)
             sequence = sequence_of(key) if key else 0
-            self._check_absent(number, progress, max(sequence + 1, first), end)
+            if sequence + 1 != end:
+                self._check_absent(number, progress, max(sequence + 1, first), end)
             end = sequence
             if payload and sequence >= first:
                 yield sequence, payload
