@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import DecodeError
 
 from oblixd.client_memory import CALL, ClientMemory, Share, Turn, Turns, give_free_memory_back
 from oblixd.errors import InvalidArgumentError, ResourceExhaustedError
@@ -113,9 +113,9 @@ class Call:
         """Count the request no longer: it was answered."""
         self._share.release()
 
-    def leaves(self, response: Message) -> int:
+    def leaves(self, response: bytes) -> int:
         """Count a response until it was sent. Give its size to `sent`."""
-        size = response.ByteSize()
+        size = len(response)
         if self._is_read:
             self._share.take(size)
         else:

@@ -10,6 +10,7 @@ How an error of ours becomes a gRPC status: google.rpc.Status with one ErrorInfo
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any, NoReturn
@@ -78,6 +79,29 @@ OnCall = Callable[[str], None]
 CLIENT_KEY = "oblix-client"
 PROGRAM_KEY = "oblix-program"
 MAX_CLIENT = 128
+SHARED_BYTES, MOST_SHARED = 64 << 10, 16
+"""Responses of at most this size are remembered as they were written, and so many of each method."""
+
+
+class Writer:
+    """Writes responses for the wire: one that many calls are sent, as watchers are, only once."""
+
+    def __init__(self, write: Callable[[object], bytes]) -> None:
+        self._write = write
+        self._written: OrderedDict[int, tuple[object, bytes]] = OrderedDict()
+
+    def __call__(self, response: object) -> bytes:
+        """The response's bytes."""
+        known = self._written.get(id(response))
+        if known is not None:
+            return known[1]
+        data = self._write(response)
+        if len(data) <= SHARED_BYTES:
+            # The response is held, too, so that its id stays its own.
+            self._written[id(response)] = response, data
+            if len(self._written) > MOST_SHARED:
+                self._written.popitem(last=False)
+        return data
 
 
 class Edge:
@@ -104,7 +128,7 @@ class Edge:
     def _wrap(self, name: str, handler: Handler) -> Handler:
         call = self._unary(name, handler) if handler.unary_unary else self._stream(name, handler)
         # Each is served as one that takes a stream, which is the same on the wire: see `admission`.
-        return grpc.stream_stream_rpc_method_handler(call, None, handler.response_serializer)
+        return grpc.stream_stream_rpc_method_handler(call, None, None)
 
     def _unary(self, name: str, handler: Handler) -> Call:
         async def handle(_raw: object, context: Context) -> AsyncIterator[object]:
@@ -113,8 +137,9 @@ class Edge:
                     response = await handler.unary_unary(await one.request(), context)
                     one.worked()
                     one.done()
-                    size = one.leaves(response)
-                    yield response
+                    data = handler.response_serializer(response)
+                    size = one.leaves(data)
+                    yield data
                     one.sent(size)
             except Exception as error:  # noqa: BLE001 - every failure becomes a status with a reason
                 await _abort(context, error)
@@ -122,6 +147,8 @@ class Edge:
         return handle
 
     def _stream(self, name: str, handler: Handler) -> Call:
+        write = Writer(handler.response_serializer)
+
         async def handle(_raw: object, context: Context) -> AsyncIterator[object]:
             try:
                 async with self._let_in(name, handler, context) as one:
@@ -133,8 +160,9 @@ class Edge:
                     async with aclosing(responses):
                         async for response in responses:
                             one.worked()
-                            size = one.leaves(response)
-                            yield response
+                            data = write(response)
+                            size = one.leaves(data)
+                            yield data
                             one.sent(size)
             except Exception as error:  # noqa: BLE001 - every failure becomes a status with a reason
                 await _abort(context, error)

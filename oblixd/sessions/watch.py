@@ -1,8 +1,9 @@
 """Watching sessions: the matching headers as they are, then every change of them.
 
-All that is kept for a watcher is the revision that it has seen. It reads the changes
-after that when it is ready for them, several of one session as one: a reader that is
-slow, or frozen, costs nothing and holds up nobody.
+All that is kept for a watcher is the revision that it has seen. It takes the changes
+after that when it is ready for them, several of one session as one, from the fan-out
+or, where it fell behind, from the store: a reader that is slow, or frozen, costs
+nothing and holds up nobody.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from google.protobuf.struct_pb2 import Struct
 from oblix.v1 import sessions_pb2
 
 from oblixd.errors import DataLossError, UnavailableError, invalid_field
+from oblixd.sessions.fan_out import FanOut
 from oblixd.sessions.listing import Query, filter_labels, session_page
 from oblixd.sessions.storage.changes import Change
 from oblixd.sessions.storage.db import SessionDb
@@ -27,8 +29,6 @@ logger = logging.getLogger(__name__)
 
 PAGE = 100
 """How many sessions, or changes, are read in one go."""
-GATHERED_S = 0.02
-"""How long changes are gathered after others were sent, so that many in a row cost little."""
 
 Events = AsyncGenerator[sessions_pb2.WatchSessionsResponse, None]
 
@@ -39,8 +39,7 @@ class Watches:
     def __init__(self, db: SessionDb) -> None:
         self._db = db
         self._is_closing = False
-        self._woken = asyncio.Event()
-        db.changes.listeners.append(self._wake)
+        self._fan_out = FanOut(db)
         self.count = 0
         """How many watch."""
 
@@ -61,12 +60,7 @@ class Watches:
     def close(self) -> None:
         """Ends every watch with UnavailableError DAEMON_STOPPING."""
         self._is_closing = True
-        self._wake()
-
-    def _wake(self) -> None:
-        # One for all who wait: each looks by itself whether there is something for it.
-        self._woken.set()
-        self._woken = asyncio.Event()
+        self._fan_out.wake()
 
     async def _events(
         self, filter_: Struct, labels: frozenset[bytes], newest: int, from_revision: int | None
@@ -82,7 +76,29 @@ class Watches:
             self.count -= 1
 
     async def _changes(self, labels: frozenset[bytes], revision: int) -> Events:
-        is_behind = True
+        with self._fan_out.group(labels) as group:
+            is_behind = True
+            while not self._is_closing:
+                news = None if is_behind else self._fan_out.news(group, revision)
+                if news is None:
+                    async for event in self._missed(labels, revision):
+                        yield event
+                        if event.HasField("resync_required"):
+                            return
+                        if event.HasField("synced"):
+                            revision = event.synced.revision
+                    is_behind = False
+                    continue
+                for _, _, response in news:
+                    yield response
+                revision = news[-1].revision if news else revision
+                if len(news) >= PAGE:
+                    yield sessions_pb2.WatchSessionsResponse(synced=sessions_pb2.Synced(revision=revision))
+                await group.news(revision)
+        raise UnavailableError("DAEMON_STOPPING", "oblixd is stopping: watch again in a moment.")
+
+    async def _missed(self, labels: frozenset[bytes], revision: int) -> Events:
+        """What happened since a revision, read from the store; at the end `synced`, or `resync_required`."""
         while True:
             changes = self._db.changes.after(revision, PAGE)
             if changes is None:
@@ -94,20 +110,9 @@ class Watches:
             for event in _responses(self._db, labels, changes):
                 yield event
             revision = changes[-1].revision if changes else revision
-            is_behind = is_behind or len(changes) == PAGE
             if len(changes) < PAGE:
-                if is_behind:
-                    yield sessions_pb2.WatchSessionsResponse(synced=sessions_pb2.Synced(revision=revision))
-                is_behind = False
-                await self._news(revision)
-
-    async def _news(self, revision: int) -> None:
-        """Returns once there is a change to tell."""
-        await asyncio.sleep(GATHERED_S)
-        while self._db.changes.announced <= revision and not self._is_closing:
-            await self._woken.wait()
-        if self._is_closing:
-            raise UnavailableError("DAEMON_STOPPING", "oblixd is stopping: watch again in a moment.")
+                yield sessions_pb2.WatchSessionsResponse(synced=sessions_pb2.Synced(revision=revision))
+                return
 
 
 async def _headers(db: SessionDb, filter_: Struct) -> Events:

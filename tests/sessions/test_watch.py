@@ -19,6 +19,7 @@ from support.drivers.daemon import running
 from support.drivers.watching import WAIT_S, told, told_until_synced
 
 from oblixd.errors import InvalidArgumentError, UnavailableError
+from oblixd.rpc.edge import Writer
 from oblixd.sessions import Sessions, watch
 from oblixd.sessions.storage import changes
 
@@ -241,3 +242,39 @@ async def _titles(events: AsyncIterator[sessions_pb2.WatchSessionsResponse], las
             event = await anext(events)
             titles += [event.session.session.title] if event.HasField("session") else []
     return titles
+
+
+async def test_a_change_is_matched_once_and_told_after_its_answer(sessions: Sessions) -> None:
+    made = await _make(sessions, kind="a")
+    watched = {
+        kind: [sessions.watch(struct(**filter_), None) for _ in range(5)]
+        for kind, filter_ in {"a": {"kind": "a"}, "b": {"kind": "b"}, "all": {}}.items()
+    }
+    everyone = [events for group in watched.values() for events in group]
+    for events in everyone:
+        await told_until_synced(events)
+    waiting = {kind: [asyncio.ensure_future(anext(e)) for e in group] for kind, group in watched.items()}
+    await asyncio.sleep(0)
+    await sessions.append(made, [say("hello")])
+    assert not [one for group in waiting.values() for one in group if one.done()], "the answer goes first"
+    heard = await asyncio.wait_for(asyncio.gather(*waiting["a"], *waiting["all"]), WAIT_S)
+    assert {event.session.session.id for event in heard} == {made}
+    assert len({id(event) for event in heard}) == 1, "one event for all watchers, of whichever filter"
+    assert not [one for one in waiting["b"] if one.done()]
+    for one in waiting["b"]:
+        one.cancel()
+    await asyncio.gather(*waiting["b"], return_exceptions=True)
+    for events in everyone:
+        await events.aclose()
+    await sessions.append(made, [say("to nobody")])
+
+
+def test_what_many_are_sent_is_written_once() -> None:
+    written = []
+    write = Writer(lambda response: written.append(response) or bytes(len(str(response))))
+    responses = [
+        sessions_pb2.WatchSessionsResponse(synced=sessions_pb2.Synced(revision=n)) for n in range(40)
+    ]
+    for response in responses:
+        assert len({id(write(response)) for _ in range(10)}) == 1
+    assert written == responses
