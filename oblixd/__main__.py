@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import logging
 import os
 import resource
@@ -20,8 +21,10 @@ from oblixd import __version__
 from oblixd.app.lock import AlreadyRunningError, Lock
 from oblixd.app.paths import Paths
 from oblixd.config.loader import ConfigError, load
-from oblixd.errors import OblixdError
+from oblixd.errors import OblixdError, from_exception
 
+MOST_FILES = 65_536
+"""Files and connections that the daemon may have open, where the system allows so many."""
 EXIT_FAILED = 1
 EXIT_ALREADY_RUNNING = 75
 EXIT_CONFIG = 78
@@ -40,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OblixdError as error:
         return _refuse(error.message, EXIT_FAILED)
     except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            return _refuse(from_exception(error).message, EXIT_FAILED)
         return _refuse(f"{error}. Look at that file, its directory and the disk.", EXIT_FAILED)
 
 
@@ -74,12 +79,21 @@ def _serve(paths: Paths) -> int:
         ignored = outbound.clean(os.environ)
 
         _leave_no_core()
+        _allow_files()
         give_large_blocks_back()
         logging_setup.set_up(config.daemon.log_level, paths.log)
         for notice in loaded.notices:
             logging.getLogger(__name__).warning("%s", notice)
         asyncio.run(Daemon(loaded, paths, ignored).run())
     return 0
+
+
+def _allow_files() -> None:
+    """Open more files than the system's default, which is for programs that use select(2)."""
+    given, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if most == resource.RLIM_INFINITY else min(MOST_FILES, most)
+    if given != resource.RLIM_INFINITY and given < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def _leave_no_core() -> None:

@@ -19,6 +19,8 @@ UPPER_SNAKE reason for a program, and the dynamic values as metadata.
 
 from __future__ import annotations
 
+import errno
+
 from oblixd.redaction import clean
 
 GIVEN_CHARACTERS = 64
@@ -96,3 +98,22 @@ class DataLossError(OblixdError):
 
 class InternalError(OblixdError):
     """A defect of ours."""
+
+
+_NO_DESCRIPTORS = (
+    "The daemon has as many files and connections open as it may, so this could not be done. Close clients "
+    "that are not needed, or start the daemon with a higher limit (`ulimit -n`, systemd's LimitNOFILE=)."
+)
+
+
+def from_exception(problem: Exception) -> OblixdError:
+    """Any exception as an error for clients: what the system has used up by name, the rest as a defect."""
+    match problem:
+        case OblixdError():
+            return problem
+        case OSError(errno=errno.EMFILE | errno.ENFILE):
+            return ResourceExhaustedError("NO_DESCRIPTORS", _NO_DESCRIPTORS)
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            message = "The disk is full. Free some space, then try again; nothing was changed."
+            return ResourceExhaustedError("DISK_FULL", message)
+    return InternalError("INTERNAL", f"A defect in oblixd: {problem!r}. The log has the details.")

@@ -10,11 +10,11 @@ from oblix.v1 import executions_pb2
 from oblixd.errors import (
     DeadlineExceededError,
     FailedPreconditionError,
-    InternalError,
     InvalidArgumentError,
     OblixdError,
     ResourceExhaustedError,
     UnavailableError,
+    from_exception,
 )
 from oblixd.models import ModelError, ModelErrorKind
 
@@ -69,9 +69,9 @@ def to_client(
     return _STATUS[error.kind](error.kind.value, message, model=model, endpoint=error.endpoint, **told)
 
 
-def defect(problem: Exception) -> InternalError:
-    """The error for what should never happen."""
-    return InternalError("INTERNAL", f"A defect in oblixd: {problem!r}. The log has the details.")
+def defect(problem: Exception) -> OblixdError:
+    """The error for what should never happen, or for what the system has used up."""
+    return from_exception(problem)
 
 
 def interruption(**where: object) -> UnavailableError:

@@ -22,7 +22,7 @@ from google.rpc.status_pb2 import Status
 
 from oblixd import errors
 from oblixd.client_memory import ClientMemory
-from oblixd.errors import InternalError, OblixdError, PermissionDeniedError
+from oblixd.errors import PermissionDeniedError, from_exception
 from oblixd.execution import ClientInfo
 from oblixd.rpc.admission import Admission
 from oblixd.rpc.admission import Call as Admitted
@@ -195,9 +195,9 @@ def _metadata_value(context: Context, key: str) -> str:
 async def _abort(context: Context, error: Exception) -> NoReturn:
     if isinstance(error, grpc.aio.AbortError):
         raise error
-    if not isinstance(error, OblixdError):
+    told = from_exception(error)
+    if told is not error:
         logger.error("a call failed", exc_info=error)
-        error = InternalError("INTERNAL", f"A defect in oblixd: {error!r}. The log has the details.")
-    code, message, trailers = to_status(error)
+    code, message, trailers = to_status(told)
     await context.abort(code, message, trailers)
     raise AssertionError("abort raises")

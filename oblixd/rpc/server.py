@@ -22,6 +22,7 @@ from oblix.v1 import (
 )
 
 from oblixd.client_memory import ClientMemory
+from oblixd.errors import FailedPreconditionError
 from oblixd.rpc.daemon import MAX_REQUEST_BYTES, DaemonServicer
 from oblixd.rpc.edge import Edge, OnCall
 from oblixd.rpc.endpoint import EndpointServicer
@@ -80,14 +81,17 @@ class Server:
 
     async def start(self, socket: Path) -> None:
         """Listen, and say so by health. A socket that a dead daemon left is replaced.
+        FailedPreconditionError where something else is in its place, or where it can't listen.
 
         The caller holds the daemon's lock: whoever left the socket is gone.
         """
-        _remove_stale(socket)
+        _clear_place(socket)
         before = os.umask(_OWNER_ONLY)
         try:
             self._server.add_insecure_port(f"unix:{quote(os.fsencode(socket))}")
             await self._server.start()
+        except RuntimeError as error:
+            raise _unusable(socket, error) from error
         finally:
             os.umask(before)
         await self._serving(health_pb2.HealthCheckResponse.SERVING)
@@ -105,6 +109,31 @@ class Server:
             await self._health.set(service, status)
 
 
-def _remove_stale(socket: Path) -> None:
-    if socket.exists() and stat.S_ISSOCK(socket.lstat().st_mode):
+def _clear_place(socket: Path) -> None:
+    """Remove the socket that a dead daemon left. FailedPreconditionError SOCKET_PLACE_TAKEN for others.
+
+    Nothing is followed or removed that this daemon did not make: a link may lead to somebody else's file.
+    """
+    try:
+        mode = socket.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISSOCK(mode):
         socket.unlink()
+        return
+    kinds = {stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a directory", stat.S_IFREG: "a file"}
+    what = kinds.get(stat.S_IFMT(mode), "something else")
+    raise FailedPreconditionError(
+        "SOCKET_PLACE_TAKEN",
+        f"{socket} is {what}, and the daemon's socket belongs there: move it away, then start the daemon.",
+        path=socket,
+    )
+
+
+def _unusable(socket: Path, error: Exception) -> FailedPreconditionError:
+    return FailedPreconditionError(
+        "SOCKET_UNUSABLE",
+        f"The daemon can't listen on {socket} ({error}). Look at its directory and the disk, and at how many "
+        "files this process may open (`ulimit -n`).",
+        path=socket,
+    )

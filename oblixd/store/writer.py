@@ -21,6 +21,7 @@ from oblixd.errors import (
     OblixdError,
     ResourceExhaustedError,
     UnavailableError,
+    from_exception,
 )
 from oblixd.store.quota import Quota, full
 from oblixd.store.table import Transaction
@@ -268,6 +269,8 @@ def translate(error: Exception) -> Exception:
                 "The store's map does not fit into the address space that this process may have. Raise that "
                 "limit (`ulimit -v`), or lower map_size_gib in the configuration's [store] section.",
             )
+        case OSError(errno=errno.EMFILE | errno.ENFILE):
+            return from_exception(error)
         case lmdb.Error() | OSError():
             return UnavailableError(
                 "STORE_FAILED",
