@@ -45,8 +45,8 @@ _SCAN_BUDGET = 400_000_000
 _MACHINE = re.compile(r"[A-Za-z0-9_.+/=:@#~-]*[0-9_=/:@#][A-Za-z0-9_.+/=:@#~-]*|[a-z]+[A-Z]\w*|[A-Z]+")
 _LONGEST_MACHINE = 128
 _ADDRESS = re.compile(r"(?:https?|file|data)(?::|$)", re.IGNORECASE)
-_SYMBOLS = "\u2000"
-"""From here on stand symbols that say something by themselves, as emoji do."""
+_SAYS_SOMETHING = re.compile(r"[^\W\d_]|[\u2001-\U0010ffff]")
+"""A letter, or one of the symbols that say something by themselves, as emoji do."""
 _PUNCTUATION = re.compile(r"[\W_]+")
 
 
@@ -60,7 +60,7 @@ def check(conversation: Conversation, known: frozenset[str] = frozenset()) -> No
         each for branch in conversation.branches for each in branch.settled
     }
     for key, text in _texts(conversation.source, known, settled):
-        if not is_words(key, text):
+        if taken.has_whole(text) or not is_words(key, text):
             continue
         whole = clean(text)
         if whole != text:
@@ -71,10 +71,10 @@ def check(conversation: Conversation, known: frozenset[str] = frozenset()) -> No
 
 def is_words(key: str, text: str) -> bool:
     """Whether a text under a key may be something that somebody said."""
-    text = text.strip()
-    if not any(character.isalpha() or character > _SYMBOLS for character in text):
-        return False
     if key in LABELS and (len(text) < WORDY or not any(map(str.isspace, text))):
+        return False
+    text = text.strip()
+    if not _SAYS_SOMETHING.search(text):
         return False
     is_machine = len(text) <= _LONGEST_MACHINE and _MACHINE.fullmatch(text) is not None
     return not is_machine or bool(_ADDRESS.match(text))
@@ -110,6 +110,10 @@ class _Taken:
             self._add_session(conversation)
         self._folded: str | None = None
         self._haystack = "\n".join(self._long)
+
+    def has_whole(self, text: str) -> bool:
+        """Whether a text is there as it is: a quick look, which most texts need only."""
+        return text in self._texts
 
     def has(self, text: str) -> bool:
         """Whether a text is there: as it is, as a part of one, or line for line."""

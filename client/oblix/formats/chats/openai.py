@@ -55,11 +55,11 @@ def conversation_of(document: Mapping[str, Any], turns: Sequence[Any], key: str)
 
 def _note_rest(document: Mapping[str, Any], key: str, conversation: Conversation) -> None:
     """Say what stands beside the turns and is not taken: tools, images, whatever else there is."""
-    for name in document.keys() - HEADER - {key, *_SYSTEMS, "metadata"}:
-        if name in _TOOLS and document[name]:
-            conversation.leave_out(document[name], TOOLS_NOTE)
-        elif isinstance(document[name], list | dict) and document[name]:
-            conversation.leave_out(document[name], f"what stands under {name[:40]!r} left out")
+    for name, value in document.items():
+        if not isinstance(value, list | dict) or not value or name in HEADER | {key, *_SYSTEMS}:
+            continue
+        is_tools = name in _TOOLS
+        conversation.leave_out(value, TOOLS_NOTE if is_tools else f"what stands under {name[:40]!r} left out")
 
 
 def _add_system(document: Mapping[str, Any], conversation: Conversation) -> None:
