@@ -18,8 +18,9 @@ from typing import Any
 from oblixd.admin import discovery
 from oblixd.app.paths import Paths
 from oblixd.config import editing, view
-from oblixd.config.loader import load, parse, read
+from oblixd.config.loader import ConfigError, load, parse, read
 from oblixd.config.reference import template
+from oblixd.config.schema import Config
 
 EDITOR = "vi"
 _PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy")
@@ -68,7 +69,14 @@ class Actions:
         loaded = load(self._path, self._environ)
         rows = list(view.rows(loaded))
         if getattr(arguments, "json", False):
-            _say(json.dumps({row.key: {"value": row.value, "source": row.source.value} for row in rows}))
+            _say(
+                json.dumps(
+                    {
+                        row.key: {"value": row.value, "source": row.source.value, "live": row.is_live}
+                        for row in rows
+                    }
+                )
+            )
             return
         for row in rows:
             _say(f"{row.key} = {json.dumps(row.value, ensure_ascii=False)}  # {row.source.value}")
@@ -85,7 +93,10 @@ class Actions:
         """Change one setting in the file."""
         setting = editing.setting_of(arguments.key)
         value = editing.value_of(setting, arguments.value)
-        editing.write(self._path, editing.with_setting(editing.current(self._path), setting, value))
+        text = editing.with_setting(editing.current(self._path), setting, value)
+        _check_further(parse(text, self._path), setting.section)
+        editing.write(self._path, text)
+        _say(f"{setting.key} = {json.dumps(view.shown(setting.key, value), ensure_ascii=False)}")
         if setting.variable in self._environ:
             sys.stderr.write(
                 f"oblix: {setting.variable} of this environment goes before the file, where a daemon is "
@@ -167,6 +178,23 @@ class Actions:
         """Take a model out of the file."""
         provider, _, name = arguments.model.partition(":")
         editing.write(self._path, editing.without_model(editing.current(self._path), provider, name))
+
+
+def _check_further(config: Config, section: str) -> None:
+    """Check what the schema alone can't: policies that are not there, certificates that can't be read."""
+    if section == "routing":
+        from oblixd.app import wiring  # noqa: PLC0415 - it brings the packages of the whole daemon
+
+        wiring.policies(config)
+    if section == "network":
+        from oblixd.models.http.outbound import Trust, TrustError  # noqa: PLC0415 - as above
+
+        given = config.network
+        files, directories = (tuple(one for one in [path] if one) for path in (given.ca_file, given.ca_dir))
+        try:
+            Trust(files, directories).context()
+        except TrustError as error:
+            raise ConfigError("CONFIG_INVALID", f"[network]: {error}.", field="network") from None
 
 
 def _say(line: object) -> None:

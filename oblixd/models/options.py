@@ -108,6 +108,11 @@ NONE = ModelOptions()
 
 def options_of(given: Mapping[str, object], at: str = "options") -> ModelOptions:
     """Check what a hook says. Raises InvalidArgumentError INVALID_HOOK with the field."""
+    for name in ("ca_file", "ca_dir"):
+        if name in given:
+            # Which files this daemon reads is no program's to say.
+            message = f"{at}.{name} is for the configuration: send the certificates themselves as ca_data."
+            raise InvalidArgumentError("INVALID_HOOK", message, field=f"{at}.{name}")
     try:
         options = convert(_whole(given), ModelOptions, at)
         _check_counts(options, at)

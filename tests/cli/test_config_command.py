@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from oblix import OblixClient
+from oblix import OblixClient, OblixError
 from oblix.testing import OpenAIServer
 from support.drivers.daemon import running
 from support.drivers.waiting import eventually
@@ -65,6 +65,8 @@ def test_set_and_unset_keep_every_comment(run: Run, config: Path) -> None:
         ),
         (["set", "daemon.grace", "5"], "Did you mean grace_s?"),
         (["get", "demon.grace_s"], "not a setting"),
+        (["set", "routing.policy", "nope"], "no routing policy 'nope'"),
+        (["set", "network.ca_file", "/nowhere.pem"], "no certificates can be read from /nowhere.pem"),
         (["set", "routing.rules", '[{key = "a"}]'], "routing.rules"),
     ],
 )
@@ -198,14 +200,25 @@ async def test_a_broken_file_changes_nothing_and_is_told(run: Run, home: Path, s
             assert "took over execution.queue_length" in said
 
 
+def test_without_a_daemon_the_file_is_shown(run: Run, config: Path) -> None:
+    done = run("config", "--changed")
+    assert "no daemon runs" in done.stderr
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    assert ["daemon.grace_s", "3.0", "file", "at once"] in rows
+    assert not any(row[0] == "daemon.log_level" for row in rows)
+
+
 async def test_a_reload_leads_through_another_proxy(run: Run, home: Path, served: OpenAIServer) -> None:
     path = home / "config.toml"
     far = models_of(served, "one").replace("127.0.0.1", "models.company.test")
     path.write_text(far)
     with running(home, OBLIX_EMBEDDED_ENABLED="false"):
         async with OblixClient() as client:
-            with pytest.raises(Exception, match="can't be reached"):
+            with pytest.raises(OblixError, match="can't be reached"):
                 await client.execute("Hi", stream=False)
             run("config", "set", "network.proxy", "http://127.0.0.1:9")
-            with pytest.raises(Exception, match=r"the proxy http://127\.0\.0\.1:9 can't be reached"):
+            with pytest.raises(OblixError, match=r"the proxy http://127\.0\.0\.1:9 can't be reached"):
+                await client.execute("Hi", stream=False)
+            run("config", "set", "network.proxy", "http://proxy.company.test:3128")
+            with pytest.raises(OblixError, match=r"the proxy http://proxy\S+ can't be reached \(there is no"):
                 await client.execute("Hi", stream=False)

@@ -85,6 +85,8 @@ def test_where_a_model_runs(
         ({"api_key": "schlüssel"}, "api_key"),
         ({"options": {"temperature": 1}}, "options.temperature"),
         ({"options": {"num_ctx": 0}}, "options.num_ctx"),
+        ({"options": {"ca_file": "/etc/passwd"}}, "options.ca_file"),
+        ({"options": {"headers": {"X": "secret\r\nY: z"}}}, "options.headers"),
         ({"options": {"num_ctx": -5}}, "options.num_ctx"),
         ({"options": {"num_ctx": 1.5}}, "options.num_ctx"),
         ({"options": {"num_ctx": "4096"}}, "options.num_ctx"),

@@ -158,7 +158,12 @@ def name_failure(peer: ServerErrors, error: Exception, wait: Wait, way: Way) -> 
     The library's own error holds our headers, and so the key: it goes no further than here.
     """
     match error:
-        case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError() if way.proxy is not None:
+        # Behind a proxy only the proxy's own name is looked up here.
+        case (
+            aiohttp.ClientProxyConnectionError()
+            | aiohttp.ClientHttpProxyError()
+            | aiohttp.ClientConnectorDNSError()
+        ) if way.proxy is not None:
             return Failure.UNREACHABLE, peer.unreachable(_of_proxy(error, way.proxy.url), "")
         case aiohttp.ClientConnectorError() if error.os_error.errno in _NOBODY_LISTENS:
             return Failure.REFUSED, peer.refused(way.hint)
@@ -175,7 +180,9 @@ def name_failure(peer: ServerErrors, error: Exception, wait: Wait, way: Way) -> 
 def _of_proxy(error: Exception, proxy: str) -> str:
     """Say what the proxy itself did."""
     if not isinstance(error, aiohttp.ClientHttpProxyError):
-        return f"the proxy {proxy} can't be reached ({_reason(error)}): check network.proxy"
+        is_unknown = isinstance(error, aiohttp.ClientConnectorDNSError)
+        why = "there is no such host" if is_unknown else _reason(error)
+        return f"the proxy {proxy} can't be reached ({why}): check network.proxy"
     match error.status:
         case 407:
             why = "wants a user and a password: write http://USER:PASSWORD@HOST:PORT in network.proxy"

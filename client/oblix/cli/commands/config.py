@@ -80,32 +80,36 @@ def _run(action: str, words: Sequence[str], arguments: argparse.Namespace) -> in
     return code
 
 
-def _show(arguments: argparse.Namespace) -> int:
-    if not daemon.is_running():
-        print("oblix: no daemon runs; this is what the next one reads.", file=sys.stderr)
-        return of_daemon("show", *(["--json"] if arguments.json else []))
+def _show(arguments: argparse.Namespace) -> None:
+    rows = _of_daemon() if daemon.is_running() else _of_file()
+    if arguments.changed:
+        rows = [row for row in rows if row["source"] != "default"]
+    if arguments.json:
+        values = {row["key"]: {"value": json.loads(row["value"]), "source": row["source"]} for row in rows}
+        tables.show_json(values)
+        return
+    tables.show_rows(rows, COLUMNS)
+
+
+def _of_daemon() -> list[dict[str, str]]:
+    """The settings that count in the daemon that runs."""
     transport = daemon.running()
     answer = transport.call(lambda link: link.daemon.GetConfig, daemon_pb2.GetConfigRequest())
-    default = daemon_pb2.CONFIG_SOURCE_DEFAULT
-    settings = [one for one in answer.settings if not arguments.changed or one.source != default]
-    if arguments.json:
-        tables.show_json(
-            {
-                one.key: {"value": json.loads(one.value_json), "source": SOURCES[one.source]}
-                for one in settings
-            }
-        )
-        return 0
-    tables.show_rows([_row(one) for one in settings], COLUMNS)
     for notice in answer.notices:
         print(f"oblix: {notice}", file=sys.stderr)
-    return 0
+    return [_row(one.key, one.value_json, SOURCES[one.source], one.live) for one in answer.settings]
 
 
-def _row(setting: daemon_pb2.ConfigSetting) -> dict[str, object]:
-    return {
-        "key": setting.key,
-        "value": setting.value_json,
-        "source": SOURCES[setting.source],
-        "live": "at once" if setting.live else "after a restart",
-    }
+def _of_file() -> list[dict[str, str]]:
+    """The settings that the next daemon will read."""
+    print("oblix: no daemon runs; this is what the next one reads.", file=sys.stderr)
+    settings = json.loads(read_of_daemon("show", "--json"))
+    return [
+        _row(key, json.dumps(one["value"], ensure_ascii=False), one["source"], one["live"])
+        for key, one in settings.items()
+    ]
+
+
+def _row(key: str, value: str, source: str, live: bool) -> dict[str, str]:
+    changes = "at once" if live else "after a restart"
+    return {"key": key, "value": value, "source": source, "live": changes}
