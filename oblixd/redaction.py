@@ -47,7 +47,7 @@ class Secrets:
             self._count(forms, -1)
 
     def hide(self, text: str) -> str:
-        """The text with `HIDDEN` in the place of each secret and each piece of one."""
+        """Return the text with `HIDDEN` in the place of each secret and each piece of one."""
         for forms in self._known.values():
             for form in forms:
                 text = text.replace(form, HIDDEN) if form in text else text
@@ -73,7 +73,7 @@ SECRETS = Secrets()
 
 
 def clean(text: str) -> str:
-    """What may be shown of a text: without secrets and control characters."""
+    """Return what may be shown of a text: without secrets and control characters."""
     return SECRETS.hide(printable(text))
 
 
@@ -83,7 +83,7 @@ def printable(text: str) -> str:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """A secret as it is, as in a URL, as in JSON, and as in basic authentication."""
+    """Yield a secret as it is, as in a URL, as in JSON, and as in basic authentication."""
     yield secret
     yield quote(secret, safe="")
     yield json.dumps(secret)[1:-1]
@@ -95,7 +95,7 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 def _runs(places: list[int]) -> list[tuple[int, int]]:
-    """The stretches of text that pieces beginning at these places cover."""
+    """Return the stretches of text that pieces beginning at these places cover."""
     runs: list[tuple[int, int]] = []
     for place in places:
         if runs and place <= runs[-1][1]:

@@ -108,7 +108,7 @@ class OblixClient(
         return True
 
     def list_models(self) -> dict[str, list[str]]:
-        """The models that this client's prompts may go to, by provider: `{"ollama": ["llama2"]}`.
+        """Return the models that this client's prompts may go to, by provider: `{"ollama": ["llama2"]}`.
 
         They are those it hooked, or the daemon's own where it hooked none.
         """
@@ -119,7 +119,7 @@ class OblixClient(
         return names
 
     def get_model(self, model_type: ModelType | str, model_name: str) -> dict[str, Any] | None:
-        """The configuration of one of `list_models`, or None. It never has the key."""
+        """Return the configuration of one of `list_models`, or None. It never has the key."""
         model_id = f"{type_of(model_type)}:{model_name}"
         return next((configuration_of(model) for model in self._models() if model.id == model_id), None)
 

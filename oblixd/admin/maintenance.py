@@ -117,7 +117,7 @@ def compact(paths: Paths) -> int:
 
 
 def restore(paths: Paths, backup: Path, *, force: bool) -> int:
-    """Puts a backup in the store's place. Returns the exit code.
+    """Put a backup in the store's place. Returns the exit code.
 
     Nothing is touched before all of the backup was read. With `force` one is taken, too,
     that was made of a store in which something was damaged, as long as it can be read.
@@ -139,13 +139,13 @@ def restore(paths: Paths, backup: Path, *, force: bool) -> int:
 
 
 def _kept(paths: Paths, why: str) -> Path:
-    """A directory, not there yet, for a file that is replaced."""
+    """Return a directory, not there yet, for a file that is replaced."""
     return paths.data / time.strftime(f"store.{why}-%Y%m%dT%H%M%SZ", time.gmtime())
 
 
 @contextmanager
 def _alone(paths: Paths, command: str) -> Iterator[DirectoryLock]:
-    """Keeps daemons from starting. AlreadyRunningError where one runs."""
+    """Keep daemons from starting. AlreadyRunningError where one runs."""
     paths.prepare()
     try:
         with Lock(paths.lock).held(f"pid {os.getpid()}, oblixd {command}"):

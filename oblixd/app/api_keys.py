@@ -25,7 +25,7 @@ OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def configured_key(provider: str, key_file: str, environ: Mapping[str, str]) -> str:
-    """The key of a provider's configured models; empty where there is none.
+    """Return the key of a provider's configured models; empty where there is none.
 
     `key_file`: an absolute path, which goes first; empty: none. Raises
     FailedPreconditionError for a file that can't be read or that others can read.
@@ -40,7 +40,7 @@ def configured_key(provider: str, key_file: str, environ: Mapping[str, str]) -> 
 
 
 def credential(name: str, environ: Mapping[str, str]) -> str:
-    """The key in a systemd credential. Raises FailedPreconditionError where there is none."""
+    """Return the key in a systemd credential. Raises FailedPreconditionError where there is none."""
     directory = environ.get("CREDENTIALS_DIRECTORY")
     if not directory:
         message = (

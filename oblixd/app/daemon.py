@@ -181,7 +181,7 @@ class Daemon:
     async def _models_and_monitor(
         self, embedded: EmbeddedModels, cleanup: AsyncExitStack
     ) -> tuple[Registry, Monitor]:
-        """The two tell each other what they see, and neither knows the other."""
+        """Return the two tell each other what they see, and neither knows the other."""
         config = self._config
         monitor = Monitor(
             interval_s=config.monitor.interval_s,
@@ -201,7 +201,7 @@ class Daemon:
         return registry, monitor
 
     def _factories(self, embedded: EmbeddedModels, monitor: Monitor, config: Config) -> Mapping[str, Factory]:
-        """What makes connections, as a configuration has it."""
+        """Return what makes connections, as a configuration has it."""
         return providers(
             embedded,
             wiring.ollama(config),
@@ -343,13 +343,13 @@ class Daemon:
 
 
 def _target(origin: str, way: Way) -> Target:
-    """What is looked at to tell whether a server can be reached."""
+    """Return what is looked at to tell whether a server can be reached."""
     trust = None if way.trust == Trust() and has_system_store() else way.trust.context
     return Target.of(origin, way.proxy.url if way.proxy else "", trust)
 
 
 def _shown_to(network: Network) -> OnExchange:
-    """What real requests experience goes before what probes find out."""
+    """Return what real requests experience goes before what probes find out."""
 
     def show(one: RequestObservation) -> None:
         seen = Seen(one.connect_ms, one.first_byte_ms, one.failure, one.body_bytes, one.body_s, one.address)

@@ -42,12 +42,12 @@ class OneLine(logging.Formatter):
     default_msec_format = "%s.%03dZ"
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record without line breaks and control characters."""
+        """Return the record without line breaks and control characters."""
         text = SECRETS.hide(" | ".join(super().format(record).splitlines()))
         return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
     def formatException(self, ei: _ExceptionInfo) -> str:  # noqa: N802 - logging's name
-        """The traceback without its indentation and markers."""
+        """Return the traceback without its indentation and markers."""
         lines = (line.strip() for line in super().formatException(ei).splitlines())
         return "\n".join(line for line in lines if line.strip("^~"))
 

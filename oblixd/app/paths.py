@@ -43,7 +43,7 @@ class Paths:
 
     @classmethod
     def find(cls, environ: Mapping[str, str]) -> Paths:
-        """The slots that an environment asks for. Touches no file.
+        """Return the slots that an environment asks for. Touches no file.
 
         Raises InvalidArgumentError for an OBLIX_HOME that is not absolute, and where no home is known.
         """
@@ -138,7 +138,7 @@ def _hash_path(directory: Path) -> Path:
 
 
 def _xdg(environ: Mapping[str, str], name: str) -> Path | None:
-    """A base directory; the specification wants one that is not absolute ignored."""
+    """Return a base directory; the specification wants one that is not absolute ignored."""
     path = Path(environ.get(name, ""))
     return path if path.is_absolute() else None
 
@@ -153,7 +153,7 @@ def _home(environ: Mapping[str, str]) -> Path:
 
 
 def _passwd_home() -> Path | None:
-    """The home directory of the user's entry. In a container a user need not have one."""
+    """Return the home directory of the user's entry. In a container a user need not have one."""
     try:
         return Path(pwd.getpwuid(os.getuid()).pw_dir)
     except KeyError:

@@ -45,7 +45,7 @@ def keeping(config: Config) -> RetentionConfig:
 
 
 def prices(config: Config) -> Prices:
-    """What models cost."""
+    """Return what models cost."""
     entries = [_price(entry) for entry in config.usage.prices]
     own = {f"{one.provider}:{one.name}": one.price for one in config.models if one.price}
     return Prices({**dict(entries), **{model: Price(*astuple(price)) for model, price in own.items()}})
@@ -58,7 +58,7 @@ def _price(entry: PriceTable | str) -> tuple[str, Price]:
 
 
 def caps(config: Config) -> Caps:
-    """What may be spent."""
+    """Return what may be spent."""
     given = config.usage
     action: Action = "local" if given.cap_action == "local" else "refuse"
     return Caps(given.daily_cap, given.monthly_cap, action, given.currency)
@@ -154,7 +154,7 @@ def models(config: Config, own: Sequence[str], environ: Mapping[str, str]) -> li
 
 
 def embedded_files(config: Config) -> dict[str, Path | None]:
-    """The files of embedded models by their names. None: the packaged one."""
+    """Return the files of embedded models by their names. None: the packaged one."""
     tables = {one.name: one.file for one in config.models if one.provider == "embedded"}
     return files.configured_files(config.embedded.models, tables)
 
@@ -195,7 +195,7 @@ def _location(table: ModelTable) -> Location | None:
 
 
 def _key(config: Config, table: ModelTable, environ: Mapping[str, str]) -> str:
-    """The key that a table names; else that of the provider's section, for its own endpoint only."""
+    """Return the key that a table names; else that of the provider's section, for its own endpoint only."""
     if table.key_keyring:
         return api_keys.in_keyring(table.key_keyring)
     if table.key_credential:

@@ -210,7 +210,7 @@ class Stopwatch:
             self._first = time.monotonic()
 
     def timings(self, output_tokens: int | None) -> messages_pb2.Timings:
-        """What was measured up to now."""
+        """Return what was measured up to now."""
         now = time.monotonic()
         started = (self._started if self._started is not None else now) + self._waited
         result = messages_pb2.Timings(
@@ -287,7 +287,7 @@ class TurnRecorder:
     def message(
         self, status: messages_pb2.MessageStatus.ValueType, finished: Finished | None = None
     ) -> messages_pb2.Message:
-        """The answer as it stands; `finished` where it came to its end."""
+        """Return the answer as it stands; `finished` where it came to its end."""
         message = messages_pb2.Message(
             role=messages_pb2.ROLE_ASSISTANT,
             parts=self._answer.parts(whole=finished is not None),
@@ -324,7 +324,7 @@ class TurnRecorder:
         return message
 
     def where(self, status: messages_pb2.MessageStatus.ValueType) -> dict[str, object]:
-        """What an error tells of what is kept of an answer that ends so."""
+        """Return what an error tells of what is kept of an answer that ends so."""
         if self.turn is None:
             return {"session_id": "", "message_id": "", "kept_bytes": 0}
         return {

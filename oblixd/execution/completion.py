@@ -109,7 +109,7 @@ class Completion:
         self._violation = ""
 
     async def answered(self, finished: Finished) -> executions_pb2.ExecutionCompleted:
-        """The answer came to its end."""
+        """Return the answer came to its end."""
         self._context_builder.learn(self._recorder.model, finished)
         await self._leave_out(self._context_builder.refused.answered(self._recorder.model))
         reason = _REASON[finished.reason]
@@ -179,7 +179,7 @@ class Completion:
         error: OblixdError | None = None,
         finished: Finished | None = None,
     ) -> messages_pb2.Message:
-        """The answer as it was recorded."""
+        """Return the answer as it was recorded."""
         message = self._recorder.message(status, finished)
         if (hook := self._recorder.hook) is not None:
             self._accounting.price(message, hook)
@@ -202,7 +202,7 @@ class Completion:
         self._router.answered(self._request.request_id, hook, message, sent, alone=alone)
 
     def _error(self, stop: StopReason, **where: object) -> OblixdError | None:
-        """What a stop is to those who wait; None: no error, for somebody wanted it."""
+        """Return what a stop is to those who wait; None: no error, for somebody wanted it."""
         match stop:
             case StopReason.INTERRUPTED:
                 return errors.interruption(**where)
@@ -222,7 +222,7 @@ class Completion:
         return completed
 
     def _report(self) -> executions_pb2.ExecutionCompleted:
-        """What is told of the way to the answer, and kept for who asks again."""
+        """Return what is told of the way to the answer, and kept for who asks again."""
         return executions_pb2.ExecutionCompleted(
             failed_attempts=self._recorder.failed,
             context=self._context_builder.report,

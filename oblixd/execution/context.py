@@ -232,7 +232,7 @@ class ContextBuilder:
     def query(
         self, session: sessions_pb2.Session | None, hooks: Sequence[Hook], deadline_s: float | None = None
     ) -> RouteQuery:
-        """What routing has to know of it now; `session` is the header as it is now."""
+        """Return what routing has to know of it now; `session` is the header as it is now."""
         asked = self._asked()
         return RouteQuery(asked, hooks, session, self._too_short(hooks), self._prompt_tokens, deadline_s)
 
@@ -260,7 +260,7 @@ class ContextBuilder:
         return self._material.estimated(_VERY_LONG)
 
     async def chat_for(self, hook: Hook, hold: Callable[[int], None]) -> ChatRequest:
-        """What this model is sent. Raises ModelError CONTEXT_OVERFLOW.
+        """Return what this model is sent. Raises ModelError CONTEXT_OVERFLOW.
 
         `hold` hears the bytes of each message of the history before it is kept, and may raise.
         """

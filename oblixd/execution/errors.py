@@ -38,14 +38,14 @@ _STATUS: dict[ModelErrorKind, type[OblixdError]] = {
 
 
 def attempt(model: str, error: ModelError) -> executions_pb2.FailedAttempt:
-    """A failure, as the report of a later success shows it."""
+    """Return a failure, as the report of a later success shows it."""
     return executions_pb2.FailedAttempt(model=model, reason=error.kind.value, detail=error.message)
 
 
 def to_client(
     error: ModelError, attempts: Sequence[executions_pb2.FailedAttempt], **where: object
 ) -> OblixdError:
-    """The error for the client: the last failure decides, all of them are told.
+    """Return the error for the client: the last failure decides, all of them are told.
 
     `where` says what was kept: session_id, message_id, kept_bytes.
     """
@@ -70,12 +70,12 @@ def to_client(
 
 
 def defect(problem: Exception) -> OblixdError:
-    """The error for what should never happen, or for what the system has used up."""
+    """Return the error for what should never happen, or for what the system has used up."""
     return from_exception(problem)
 
 
 def interruption(**where: object) -> UnavailableError:
-    """The error for those who wait for an answer that the daemon's end cut off."""
+    """Return the error for those who wait for an answer that the daemon's end cut off."""
     message = "oblixd ended before the answer did."
     if where.get("kept_bytes"):
         message += f" The part that is kept is in session {where['session_id']}."
@@ -84,7 +84,7 @@ def interruption(**where: object) -> UnavailableError:
 
 
 def timed_out(timeout: Duration, **where: object) -> DeadlineExceededError:
-    """The error for an execution whose own time is over."""
+    """Return the error for an execution whose own time is over."""
     seconds = timeout.ToTimedelta().total_seconds()
     message = f"The prompt was not answered within its timeout of {seconds:g} s; the model was freed."
     if where.get("kept_bytes"):

@@ -206,13 +206,13 @@ def started(
 
 
 def head(content: Content) -> executions_pb2.ToolCallHead | None:
-    """What a tool call's deltas begin with; None for other content."""
+    """Return what a tool call's deltas begin with; None for other content."""
     call = content.call
     return executions_pb2.ToolCallHead(call_id=call.call_id, name=call.name) if call else None
 
 
 def rerouted(restart: Restart) -> executions_pb2.ExecuteResponse:
-    """The answer begins anew on another model."""
+    """Return the answer begins anew on another model."""
     event = executions_pb2.ExecutionRerouted(
         from_model=restart.from_model,
         to_model=restart.to_model,
@@ -230,7 +230,7 @@ _STATE = {
 
 
 def log_of(request_id: str, turn: RecordedTurn) -> EventLog:
-    """The events of a turn as its record has them: started, the text in whole, and the end."""
+    """Return the events of a turn as its record has them: started, the text in whole, and the end."""
     log, answer = EventLog(), turn.answer or messages_pb2.Message()
     request = executions_pb2.ExecuteRequest(request_id=request_id, session_id=turn.session_id)
     log.append(started(request, [message.id for message in turn.question], answer.decision))
@@ -249,7 +249,7 @@ def offset_in(log: EventLog, turn: RecordedTurn, offset: int) -> int:
 
 
 def summary_of(request_id: str, turn: RecordedTurn) -> executions_pb2.Execution:
-    """A turn as a list shows an execution, as far as the record tells."""
+    """Return a turn as a list shows an execution, as far as the record tells."""
     log, error = log_of(request_id, turn), turn.outcome.error
     result = executions_pb2.Execution(
         request_id=request_id,

@@ -201,7 +201,7 @@ class Execution:
         await self._answer(self._fallback(ranked))
 
     def _session(self) -> sessions_pb2.Session | None:
-        """The session's header as it is now. Raises NotFoundError."""
+        """Return the session's header as it is now. Raises NotFoundError."""
         session_id = self.request.session_id
         return self._services.sessions.get(session_id) if session_id else None
 
@@ -234,7 +234,7 @@ class Execution:
         )
 
     async def _chat_for(self, hook: Hook) -> ChatRequest:
-        """What a model is sent. Of what the one before it was sent nothing is held any more."""
+        """Return what a model is sent. Of what the one before it was sent nothing is held any more."""
         self.share.give_back(self._context_bytes)
         self._context_bytes = 0
         return await self._context_builder.chat_for(hook, self._hold_context)

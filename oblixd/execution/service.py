@@ -160,7 +160,7 @@ class Executions:
         return [summary(known_) for known_ in known if session_id in ("", known_.request.session_id)]
 
     def explain(self, request: executions_pb2.ExecuteRequest) -> routing_pb2.RoutingDecision:
-        """The decision that Execute would make now."""
+        """Return the decision that Execute would make now."""
         request = check(request)
         hooks = self._registry.resolve(request.candidates)
         session = self._services.sessions.get(request.session_id) if request.session_id else None
@@ -188,7 +188,7 @@ class Executions:
         return execution.model if execution else ""
 
     def live(self, hook: Hook) -> ModelStats:
-        """A model's queue and speed."""
+        """Return a model's queue and speed."""
         return model_stats(hook, self.slots, self.router.speeds, self._monitor.latest())
 
     def session_deleted(self, session_id: str, running_request_id: str) -> None:
@@ -232,7 +232,7 @@ class Executions:
         return execution
 
     def _share_of(self, request: executions_pb2.ExecuteRequest, caller: ClientInfo) -> Share:
-        """What holds the request from now on: the call that brought it counted it already."""
+        """Return what holds the request from now on: the call that brought it counted it already."""
         if (call := CALL.get()) is not None:
             return call.move(caller.name)
         share = self.memory.share(caller.name)

@@ -69,19 +69,19 @@ def _with_id(request: executions_pb2.ExecuteRequest) -> executions_pb2.ExecuteRe
 
 
 def new_request_id() -> str:
-    """An id for a request whose client made none."""
+    """Return an id for a request whose client made none."""
     return str(uuid.uuid4())
 
 
 def excerpt(request: executions_pb2.ExecuteRequest) -> str:
-    """The beginning of the prompt, in one line, as lists show it."""
+    """Return the beginning of the prompt, in one line, as lists show it."""
     said = (message for message in reversed(request.input) if message.role == messages_pb2.ROLE_USER)
     texts = [part.text for message in said for part in message.parts if part.WhichOneof("kind") == "text"]
     return " ".join(texts[0][: 4 * EXCERPT].split())[:EXCERPT] if texts else ""
 
 
 def remnant(request: executions_pb2.ExecuteRequest, excerpt: str) -> executions_pb2.ExecuteRequest:
-    """What is kept of a request once it is answered: what lists show, and who it was."""
+    """Return what is kept of a request once it is answered: what lists show, and who it was."""
     return executions_pb2.ExecuteRequest(
         request_id=request.request_id,
         session_id=request.session_id,
@@ -115,7 +115,7 @@ def fingerprint(request: executions_pb2.ExecuteRequest) -> bytes:
 
 
 def checked_id(request_id: str) -> str:
-    """A request's id as it was given, or InvalidArgumentError."""
+    """Return a request's id as it was given, or InvalidArgumentError."""
     printable = all(" " <= character <= "~" for character in request_id)
     if not 1 <= len(request_id) <= MAX_ID or not printable:
         raise not_accepted(
@@ -157,7 +157,7 @@ def _check_regeneration(request: executions_pb2.ExecuteRequest) -> None:
 
 
 def options(given: executions_pb2.GenerationOptions) -> Options:
-    """The generation options as models take them, each within its range."""
+    """Return the generation options as models take them, each within its range."""
     result = Options(
         temperature=given.temperature if given.HasField("temperature") else None,
         max_tokens=given.max_tokens if given.HasField("max_tokens") else None,
@@ -187,7 +187,7 @@ def options(given: executions_pb2.GenerationOptions) -> Options:
 
 
 def tools(request: executions_pb2.ExecuteRequest) -> tuple[Tool, ...]:
-    """The tools as models take them."""
+    """Return the tools as models take them."""
     return tuple(Tool(tool.name, tool.description, tool.parameters_schema) for tool in request.tools)
 
 

@@ -293,7 +293,7 @@ class Connection(Protocol):
         """Streams that run now."""
 
     def status(self) -> Status:
-        """What is known now. Asks nobody."""
+        """Return what is known now. Asks nobody."""
 
     def keep_warm(self) -> None:
         """Have a connection to its server open before the next stream, from here on. Sends nothing on it."""

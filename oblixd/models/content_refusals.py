@@ -102,7 +102,7 @@ _NUMBER = re.compile(r"\d[\d,]{2,}")
 
 
 def share_that_fits(error: ModelError) -> float | None:
-    """What share of the context its server would take. None: it does not call the context too long."""
+    """Return what share of the context its server would take. None: it does not call the context too long."""
     if error.kind is not ModelErrorKind.CONTEXT_OVERFLOW or not isinstance(error, RefusalError):
         return None
     words = error.refusal.words

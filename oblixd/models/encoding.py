@@ -98,7 +98,7 @@ def tool_names(context: Sequence[ChatMessage]) -> dict[str, str]:
 
 
 def tools_of(request: ChatRequest) -> tuple[Tool, ...]:
-    """The tools, for formats that can't say that a model must not call them."""
+    """Return the tools, for formats that can't say that a model must not call them."""
     return () if request.tool_choice is ToolChoice.NONE else request.tools
 
 
@@ -237,7 +237,7 @@ def _renamed(one: ChatMessage, ids: Mapping[str, str]) -> ChatMessage:
 
 
 def _with_ids(state: Mapping[str, Any], ids: Mapping[str, str]) -> Mapping[str, Any]:
-    """What a server said of each call goes with it under its new id."""
+    """Return what a server said of each call goes with it under its new id."""
     calls = state.get("calls")
     if not isinstance(calls, dict):
         return state

@@ -162,7 +162,7 @@ def _check_counts(options: ModelOptions, at: str) -> None:
 
 
 def _whole(value: Any) -> Any:
-    """A protobuf Struct carries every number as a double: whole ones become whole again."""
+    """Return a protobuf Struct carries every number as a double: whole ones become whole again."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, Mapping):

@@ -306,7 +306,7 @@ class ToolCallAssembler:
         return call
 
     def _going_on(self, index: str | None, call_id: str) -> _Call | None:
-        """The call that a piece goes on with, by its index, else by its id, else the last one."""
+        """Return the call that a piece goes on with, by its index, else by its id, else the last one."""
         here = [call for call in self._calls if index is None or call.index in (None, index)]
         named = [call for call in here if call_id and call.call_id == call_id]
         if named:

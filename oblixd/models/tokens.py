@@ -26,7 +26,7 @@ class TokenCountCache:
         self._counts: OrderedDict[bytes, int] = OrderedDict()
 
     def get(self, text: str) -> int | None:
-        """What a text takes; None: it was not counted yet, or that was forgotten."""
+        """Return what a text takes; None: it was not counted yet, or that was forgotten."""
         key = _key(text)
         if key in self._counts:
             self._counts.move_to_end(key)
@@ -95,12 +95,12 @@ class TokenCalibration:
             self._ratios.popitem(last=False)
 
     def latest(self, model: str) -> float:
-        """What the last answer showed, without a margin. 1 while nothing is known."""
+        """Return what the last answer showed, without a margin. 1 while nothing is known."""
         ratios = self._ratios.get(model)
         return min(TOKENS_MOST, max(LEAST, ratios[-1])) if ratios else 1.0
 
     def factor(self, model: str) -> float:
-        """What an estimate for this model is to be multiplied by. 1 while nothing is known."""
+        """Return what an estimate for this model is to be multiplied by. 1 while nothing is known."""
         ratios = self._ratios.get(model)
         return min(TOKENS_MOST, max(LEAST, max(ratios) * MARGIN)) if ratios else 1.0
 
@@ -124,5 +124,5 @@ class TokenCounter:
         return [self.estimated(message) for message in messages]
 
     def estimated(self, message: messages_pb2.Message) -> int:
-        """An estimate for one message, by what this model showed so far."""
+        """Return an estimate for one message, by what this model showed so far."""
         return round(estimate(message) * self.factor)

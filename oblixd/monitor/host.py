@@ -46,7 +46,7 @@ def core_times(root: Path) -> Times:
 
 
 def parse_core_times(stat: str) -> dict[int, tuple[float, float]]:
-    """The cores' lines of /proc/stat. Waiting for a disk is not being busy."""
+    """Return the cores' lines of /proc/stat. Waiting for a disk is not being busy."""
     found = {}
     for row in stat.splitlines()[1:]:
         if not row.startswith("cpu"):
@@ -189,7 +189,7 @@ class Pressure:
 
 
 def of_machine(root: Path) -> Pressure:
-    """The whole machine's. The format: Documentation/accounting/psi.rst of the kernel."""
+    """Return the whole machine's. The format: Documentation/accounting/psi.rst of the kernel."""
     folder = root / "proc/pressure"
     return Pressure(*(some_avg10(folder / name) for name in ("cpu", "memory", "io")))
 
@@ -235,7 +235,7 @@ class Power:
         self._count: int | None = None
 
     def sample(self) -> PowerState:
-        """Takes some files of some drivers a tenth of a second."""
+        """Take some files of some drivers a tenth of a second."""
         if not (self._root / "sys/class").exists():
             return _power_by_psutil()
         told = [word for word in self._words() if word is not None]

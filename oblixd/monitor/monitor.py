@@ -103,7 +103,7 @@ class Monitor:
         self._task = background.begin(self._run(), "monitor")
 
     def latest(self) -> Snapshot:
-        """What was measured last. Measures nothing."""
+        """Return what was measured last. Measures nothing."""
         self._want()
         return self._snapshot
 

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 
 def line(path: Path) -> str | None:
-    """The text of a file of one line; None where it can't be read."""
+    """Return the text of a file of one line; None where it can't be read."""
     try:
         return path.read_text().strip()
     except OSError:
@@ -24,7 +24,7 @@ def line(path: Path) -> str | None:
 
 
 def integer(path: Path) -> int | None:
-    """The number in a file; None where it can't be read or holds none."""
+    """Return the number in a file; None where it can't be read or holds none."""
     text = line(path)
     try:
         return None if text is None else int(text, 0)
@@ -53,7 +53,7 @@ class SafeReader:
         self._failed: set[str] = set()
 
     def read(self, name: str, read: Callable[[], _T]) -> _T | None:
-        """What `read` gives, or None where it raises: that is logged the first time."""
+        """Return what `read` gives, or None where it raises: that is logged the first time."""
         try:
             return read()
         except Exception:  # whatever a driver or a container does to one counter, the others go on
@@ -84,7 +84,7 @@ class CachedReading(Generic[_T]):
         self._thread: threading.Thread | None = None
 
     def latest(self) -> _T | None:
-        """What was read last; None where nothing was, it failed, or a reading hangs."""
+        """Return what was read last; None where nothing was, it failed, or a reading hangs."""
         late_s = time.monotonic() - self._began_s - self._every_s
         if self._thread is not None and self._thread.is_alive():
             return None if late_s > STALE_AFTER_S else self._value

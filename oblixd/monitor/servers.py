@@ -34,7 +34,7 @@ _BUFFER = 1 << 16
 
 
 def inodes(ports: Collection[int]) -> set[int]:
-    """The inodes of the TCP sockets that listen on one of the ports. Raises OSError."""
+    """Return the inodes of the TCP sockets that listen on one of the ports. Raises OSError."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _SOCK_DIAG) as kernel:
         kernel.settimeout(_WAIT_S)
         found = set()
@@ -176,7 +176,7 @@ def _ports(origins: Iterable[str]) -> Iterator[int]:
 
 
 def _listening(ports: Collection[int]) -> frozenset[str]:
-    """The sockets that listen on these ports, as links in /proc/PID/fd name them."""
+    """Return the sockets that listen on these ports, as links in /proc/PID/fd name them."""
     with contextlib.suppress(OSError):  # a sandbox may forbid to ask
         return frozenset(f"socket:[{inode}]" for inode in inodes(ports))
     return frozenset()

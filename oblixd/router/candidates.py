@@ -43,7 +43,7 @@ class Size:
 
 
 def key(hook: Hook) -> str:
-    """What a hook is called in a decision: a configured model has no handle."""
+    """Return what a hook is called in a decision: a configured model has no handle."""
     return hook.handle or hook.id
 
 
@@ -77,7 +77,7 @@ def size_of(request: executions_pb2.ExecuteRequest, prompt_tokens: int | None) -
 
 
 def _favour(request: executions_pb2.ExecuteRequest) -> tuple[str, str]:
-    """The first agent that favours a target, and the target; empty where none does."""
+    """Return the first agent that favours a target, and the target; empty where none does."""
     for check in request.agent_checks:
         target = check.result.fields["target"].string_value if "target" in check.result.fields else ""
         target = _TARGETS.get(target, target)

@@ -26,7 +26,7 @@ CONNECTIVITY = {
 
 
 def to_wire(decision: Decision, hooks: Sequence[Hook]) -> routing_pb2.RoutingDecision:
-    """The decision as the contract tells it."""
+    """Return the decision as the contract tells it."""
     handles = {key(hook): hook.handle for hook in hooks}
     return routing_pb2.RoutingDecision(
         model=decision.ranked[0].model if decision.ranked and decision.ranked[0].rank else "",
@@ -44,7 +44,7 @@ def to_wire(decision: Decision, hooks: Sequence[Hook]) -> routing_pb2.RoutingDec
 
 
 def reading_to_wire(reading: Reading) -> routing_pb2.Reading:
-    """A number that a decision is made on."""
+    """Return a number that a decision is made on."""
     result = routing_pb2.Reading(name=reading.name, value=reading.value, threshold=reading.threshold or 0.0)
     if reading.age_s is not None:
         result.age.FromMicroseconds(round(reading.age_s * 1e6))

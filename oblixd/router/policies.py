@@ -61,7 +61,7 @@ class Policies:
             self._policy_named(name, "session.routing_policy")
 
     def chosen(self, given: routing_pb2.RoutingPolicy, session: sessions_pb2.Session | None) -> Policy:
-        """The policy of a request in a session, with the request's own thresholds and cap.
+        """Return the policy of a request in a session, with the request's own thresholds and cap.
 
         Raises InvalidArgumentError POLICY_UNKNOWN or INVALID_THRESHOLD.
         """

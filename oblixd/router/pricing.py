@@ -9,6 +9,6 @@ from oblixd.usage import Price
 
 
 def price_of(hook: Hook) -> Price | None:
-    """The price that a model was hooked with. None: the configuration's counts."""
+    """Return the price that a model was hooked with. None: the configuration's counts."""
     own = hook.spec.options.price
     return Price(*astuple(own)) if own else None

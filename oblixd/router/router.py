@@ -164,7 +164,7 @@ class Router:
         return decision
 
     def explain(self, query: RouteQuery) -> Decision:
-        """The decision that `route` would make now, remembered nowhere."""
+        """Return the decision that `route` would make now, remembered nowhere."""
         request, hooks = query.request, query.hooks
         policy, now_s = self.policies.chosen(request.policy, query.session), time.monotonic()
         counts = policy.order in _COUNTING or policy.max_cost is not None

@@ -49,7 +49,7 @@ class _Speed:
             self.token_s = self.token_s * KEPT + token_s
 
     def first_token_s(self, x: float) -> float:
-        """The line at `x` prompt tokens."""
+        """Return the line at `x` prompt tokens."""
         mean_x, mean_y = self.x / self.n, self.y / self.n
         variance = self.xx / self.n - mean_x * mean_x
         slope = (self.xy / self.n - mean_x * mean_y) / variance if variance > SPREAD else 0.0

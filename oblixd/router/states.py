@@ -38,10 +38,10 @@ class Snapshots(Protocol):
     """Where the measurements are."""
 
     def latest(self) -> Snapshot:
-        """What was measured last. Measures nothing."""
+        """Return what was measured last. Measures nothing."""
 
     def history(self, seconds: float) -> Sequence[Snapshot]:
-        """What was measured in the last seconds, oldest first."""
+        """Return what was measured in the last seconds, oldest first."""
 
 
 class _Tracker(Generic[S]):
@@ -124,7 +124,7 @@ class StateTracker:
         return machine_state(tracker.held, tracker.limits, tracker.last, now_s)
 
     def network(self, given: ConnectivityThresholds, origin: str, now_s: float) -> NetworkState:
-        """The way to a model's server; to one that is not watched, the network as a whole."""
+        """Return the way to a model's server; to one that is not watched, the network as a whole."""
         at = origin if origin in self._monitor.latest().endpoints else ""
         tracker = _tracker_of(
             self._networks,

@@ -57,7 +57,7 @@ class Explanation:
         self._order = self._words(self._row, network)
 
     def placed(self, standing: RankedCandidate, rank: int) -> Verdict:
-        """What became of a candidate that may take the prompt."""
+        """Return what became of a candidate that may take the prompt."""
         candidate, question = standing.candidate, self._question
         if standing.against is not None:
             rule, reason = standing.against.name, standing.against.reason(candidate, question)
@@ -71,7 +71,7 @@ class Explanation:
         return Verdict(candidate.key, candidate.model, candidate.location, rank, rule, reason, readings)
 
     def decision(self) -> tuple[str, str]:
-        """The rule that put the first candidate first."""
+        """Return the rule that put the first candidate first."""
         needs = self._question.needs
         if not self._allowed:
             return "NO_MODEL_ALLOWED", "Every model is excluded: see the reason of each."
@@ -104,7 +104,7 @@ class Explanation:
         return "OFFLINE" if rule.name == "OFFLINE" else "NEXT_BEST", told
 
     def _by_policy(self, candidate: Candidate) -> tuple[str, str]:
-        """The rule and the reason of a place that the policy gave."""
+        """Return the rule and the reason of a place that the policy gave."""
         mine, words, network = self._row, self._order, candidate.network
         reads_table = self._question.policy.order is Order.TABLE and candidate.location is Location.CLOUD
         if reads_table and network is not self._network:
@@ -135,7 +135,7 @@ class Explanation:
 
 
 def refusal(candidate: Candidate, rule: Rule, question: RoutingContext) -> Verdict:
-    """What became of a candidate that may not take the prompt."""
+    """Return what became of a candidate that may not take the prompt."""
     reason, readings = rule.reason(candidate, question), _readings(candidate, question)
     return Verdict(candidate.key, candidate.model, candidate.location, 0, rule.name, reason, readings)
 

@@ -78,7 +78,7 @@ class Gate:
     """Since when the value says otherwise."""
 
     def step(self, limit: Limit[S], sample: S, elapsed_s: float) -> Gate:
-        """The gate after one more sample. An unknown value never degrades: it counts as clear."""
+        """Return the gate after one more sample. An unknown value never degrades: it counts as clear."""
         value = self._smoothed(limit, sample, elapsed_s)
         at = limit.clear_at if self.is_open else limit.at
         is_beyond = value is not None and limit.is_beyond(value, at)
@@ -129,7 +129,7 @@ NOTHING = Held()
 
 
 def follow(held: Held, sample: S, limits: Sequence[Limit[S]]) -> Held:
-    """The next step of the fold. A sample that is not newer than the last one changes nothing."""
+    """Return the next step of the fold. A sample that is not newer than the last one changes nothing."""
     if held.time_s is not None and not sample.time_s > held.time_s:
         return held
     elapsed_s = 0.0 if held.time_s is None else sample.time_s - held.time_s

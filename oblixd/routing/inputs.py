@@ -266,14 +266,14 @@ class RoutingContext:
 
     @classmethod
     def of(cls, needs: Needs, situation: Situation, policy: Policy) -> RoutingContext:
-        """What these ask for together."""
+        """Return what these ask for together."""
         max_cost = min(value_or(needs.max_cost, math.inf), value_or(policy.max_cost, math.inf))
         is_local_only = needs.local_only or policy.local_only
         return cls(needs, situation, policy, is_local_only, max_cost, value_or(needs.deadline_s, math.inf))
 
 
 def value_or(value: float | None, unknown: float) -> float:
-    """The value; `unknown` where it is not known or not finite."""
+    """Return the value; `unknown` where it is not known or not finite."""
     return unknown if value is None or not math.isfinite(value) else value
 
 

@@ -101,7 +101,7 @@ def policy_from(
     max_cost: object = None,
     base: Policy = NAMED["balanced"],
 ) -> Policy:
-    """The policy `base` with the given thresholds by name and the given cap.
+    """Return the policy `base` with the given thresholds by name and the given cap.
 
     Raises InvalidArgumentError INVALID_THRESHOLD for a name that is unknown or
     a value that is not a finite number in its range. 0 is legal.

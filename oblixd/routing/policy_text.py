@@ -44,7 +44,7 @@ class Rule:
 
 
 def definition_of(line: str) -> Definition:
-    """The definition that a line of POLICY_FORM says."""
+    """Return the definition that a line of POLICY_FORM says."""
     name, _, rest = line.partition("=")
     base, *settings = rest.split()
     parts = (setting.partition("=") for setting in settings)
@@ -52,7 +52,7 @@ def definition_of(line: str) -> Definition:
 
 
 def policy_of(given: Definition, known: Mapping[str, Policy]) -> Policy:
-    """The policy of a definition, from one that is known already.
+    """Return the policy of a definition, from one that is known already.
 
     Raises InvalidArgumentError POLICY_UNKNOWN for another base, and
     INVALID_THRESHOLD for a name or a number that can't be.
@@ -65,14 +65,14 @@ def policy_of(given: Definition, known: Mapping[str, Policy]) -> Policy:
 
 
 def rule_of(line: str) -> Rule:
-    """The rule that a line of RULE_FORM says. The value is JSON where it reads as such, else text."""
+    """Return the rule that a line of RULE_FORM says. The value is JSON where it reads as such, else text."""
     label, _, policy = line.rpartition("->")
     key, _, value = label.strip().partition("=")
     return Rule(key.strip(), _scalar(value.strip()), policy.strip())
 
 
 def policy_named(name: str, known: Mapping[str, Policy], field: str) -> Policy:
-    """The policy of this name. Raises InvalidArgumentError POLICY_UNKNOWN."""
+    """Return the policy of this name. Raises InvalidArgumentError POLICY_UNKNOWN."""
     if name in known:
         return known[name]
     names = ", ".join(known)

@@ -70,6 +70,6 @@ def _first(rules: Sequence[Rule], candidate: Candidate, question: RoutingContext
 
 
 def _network(candidates: Sequence[Candidate], situation: Situation) -> NetworkState:
-    """The way to the best reachable cloud candidate; without one, the network as a whole."""
+    """Return the way to the best reachable cloud candidate; without one, the network as a whole."""
     ways = [candidate.network for candidate in candidates if candidate.location is Location.CLOUD]
     return min(ways, key=lambda way: _BY_BEST.index(way.state), default=situation.network)

@@ -101,7 +101,7 @@ def not_favoured(_: Candidate, question: RoutingContext) -> str:
 
 
 def waits(candidate: Candidate, _: RoutingContext) -> str:
-    """What is said of one that has to wait."""
+    """Return what is said of one that has to wait."""
     return f" It would wait for {candidate.ahead} before it."
 
 

@@ -168,7 +168,7 @@ TABLE = (
 
 
 def row(machine: MachineState, network: NetworkState) -> Row:
-    """The first line of the table that applies."""
+    """Return the first line of the table that applies."""
     return next(row for row in TABLE if row.applies(machine.state, network.state))
 
 
@@ -177,7 +177,7 @@ Place = tuple[float, ...]
 
 
 def _by_table(candidate: Candidate, question: RoutingContext) -> Place:
-    """A cloud model goes before the local ones or behind them, by the way to its own server."""
+    """Return a cloud model goes before the local ones or behind them, by the way to its own server."""
     if candidate.location is Location.LOCAL:
         return 0, 0, 0
     machine = question.situation.machine
@@ -194,7 +194,7 @@ def _cloud_first(candidate: Candidate, _: RoutingContext) -> Place:
 
 
 def _by_cost(candidate: Candidate, question: RoutingContext) -> Place:
-    """A local model without a price costs nothing; a cloud model without one goes last."""
+    """Return a local model without a price costs nothing; a cloud model without one goes last."""
     free = 0.0 if candidate.location is Location.LOCAL else math.inf
     return value_or(candidate.cost, free), *_by_table(candidate, question)
 

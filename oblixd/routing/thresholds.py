@@ -57,7 +57,7 @@ def machine_limits(given: ResourceThresholds) -> tuple[Limit[MachineSample], ...
 
 @lru_cache(CACHED)
 def network_limits(given: ConnectivityThresholds) -> tuple[Limit[NetworkSample], ...]:
-    """What a network's values are held against."""
+    """Return what a network's values are held against."""
     degraded, disconnected = ConnectivityState.DEGRADED, ConnectivityState.DISCONNECTED
     latency, loss = given.latency_threshold, given.packet_loss_threshold
     bandwidth = given.bandwidth_threshold
@@ -72,7 +72,7 @@ def network_limits(given: ConnectivityThresholds) -> tuple[Limit[NetworkSample],
 def machine_state(
     held: Held, limits: Sequence[Limit[MachineSample]], last: MachineSample | None, now_s: float
 ) -> MachineState:
-    """What the fold has found of this machine; `last` is its newest sample."""
+    """Return what the fold has found of this machine; `last` is its newest sample."""
     age_s = None if last is None else now_s - last.time_s
     for_s = None if held.since_s is None else now_s - held.since_s
     readings = _readings(held.gates, limits, age_s)
@@ -83,7 +83,7 @@ def machine_state(
 def network_state(
     held: Held, limits: Sequence[Limit[NetworkSample]], last: NetworkSample | None, now_s: float
 ) -> NetworkState:
-    """What the fold has found of the way to a server; `last` is its newest sample."""
+    """Return what the fold has found of the way to a server; `last` is its newest sample."""
     age_s = None if last is None or last.observed_s is None else now_s - last.observed_s
     for_s = None if held.since_s is None else now_s - held.since_s
     return NetworkState(ConnectivityState(held.state), for_s, _readings(held.gates, limits, age_s))

@@ -93,7 +93,7 @@ class Call:
     _turns: list[Turn] = field(default_factory=list)
 
     async def request(self) -> Any:
-        """The one request. Raises MALFORMED_REQUEST, or MEMORY_FULL where there is no room for it."""
+        """Return the one request. Raises MALFORMED_REQUEST, or MEMORY_FULL where there is no room for it."""
         request = await self._next()
         if request is None or isinstance(request, Malformed):
             raise malformed()
@@ -160,7 +160,7 @@ class Call:
 
 
 def malformed() -> InvalidArgumentError:
-    """The error for request bytes that can't be read."""
+    """Return the error for request bytes that can't be read."""
     return InvalidArgumentError(
         "MALFORMED_REQUEST",
         "The request's bytes are not the message that this method takes: "

@@ -35,7 +35,7 @@ class Reloads(Protocol):
     loaded: Loaded
 
     def reload(self) -> Reloaded:
-        """Raises ConfigError, and nothing has changed."""
+        """Raise ConfigError, and nothing has changed."""
 
 
 class ConfigCalls:

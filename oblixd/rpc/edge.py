@@ -50,7 +50,7 @@ Trailers = tuple[tuple[str, bytes], ...]
 
 
 def to_status(error: errors.OblixdError) -> tuple[grpc.StatusCode, str, Trailers]:
-    """The code, the message for a person, and the trailing metadata that carries the details."""
+    """Return the code, the message for a person, and the trailing metadata that carries the details."""
     code = next(_CODES[kind] for kind in type(error).__mro__ if kind in _CODES)
     message = _cut(error.message, MAX_MESSAGE)
     info = ErrorInfo(reason=error.reason, domain=DOMAIN)
@@ -91,7 +91,7 @@ class Writer:
         self._written: OrderedDict[int, tuple[object, bytes]] = OrderedDict()
 
     def __call__(self, response: object) -> bytes:
-        """The response's bytes."""
+        """Return the response's bytes."""
         known = self._written.get(id(response))
         if known is not None:
             return known[1]
@@ -183,7 +183,7 @@ def client_of(context: Context) -> str:
 
 
 def caller_of(context: Context) -> ClientInfo:
-    """The same, and its program as it told it in metadata `oblix-program`."""
+    """Return the same, and its program as it told it in metadata `oblix-program`."""
     return ClientInfo(_metadata_value(context, CLIENT_KEY), _metadata_value(context, PROGRAM_KEY))
 
 

@@ -214,7 +214,7 @@ def _progress(progress: Progress) -> models_pb2.PullModelResponse:
 
 
 def _in(seconds: float) -> int:
-    """A moment of the future in microseconds since 1970."""
+    """Return a moment of the future in microseconds since 1970."""
     return round((time.time() + seconds) * 1e6)
 
 

@@ -31,7 +31,7 @@ def to_wire(snapshot: Snapshot, states: Assessment) -> monitor_pb2.Snapshot:
 
 
 def policy_to_wire(policy: Policy) -> routing_pb2.RoutingPolicy:
-    """A policy with all of its thresholds."""
+    """Return a policy with all of its thresholds."""
     return routing_pb2.RoutingPolicy(
         name=policy.name,
         resources=routing_pb2.ResourcePolicy(**asdict(policy.resources)),
@@ -41,7 +41,7 @@ def policy_to_wire(policy: Policy) -> routing_pb2.RoutingPolicy:
 
 
 def readings_to_wire(states: Assessment) -> list[routing_pb2.Reading]:
-    """What was held against the thresholds, of the machine and of the network as a whole."""
+    """Return what was held against the thresholds, of the machine and of the network as a whole."""
     return [reading_to_wire(reading) for reading in (*states.machine.readings, *states.network.readings)]
 
 

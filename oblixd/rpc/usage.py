@@ -23,7 +23,7 @@ _SHOWN_CHARACTERS = 40
 
 
 async def read(usage: Usage, request: daemon_pb2.GetUsageRequest) -> daemon_pb2.GetUsageResponse:
-    """The report that a request asks for. InvalidArgumentError where a day or the group is none."""
+    """Return the report that a request asks for. InvalidArgumentError where a day or the group is none."""
     report = await usage.report(
         first_day=_day(request.first_day, "first_day"),
         last_day=_day(request.last_day, "last_day"),

@@ -26,7 +26,7 @@ async def backup(store: Store) -> AsyncGenerator[BackupStoreResponse, None]:
 
 
 def make_another(file: File) -> None:
-    """Takes the store's id away; the daemon gives it another one.
+    """Take the store's id away; the daemon gives it another one.
 
     Revisions are counted on from where the backup was made, so what somebody noted of
     them since (a search index, a watcher) means other changes.

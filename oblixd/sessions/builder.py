@@ -66,14 +66,14 @@ class SessionBuilder:
         return self._progress.message_count + len(self._chunk)
 
     async def add(self, payload: bytes) -> None:
-        """Adds a serialised record as the next message."""
+        """Add a serialised record as the next message."""
         self._chunk.append(payload)
         self._chunk_bytes += len(payload)
         if len(self._chunk) >= CHUNK_MESSAGES or self._chunk_bytes >= CHUNK_BYTES:
             await self._flush()
 
     async def finish(self) -> tuple[int, records.ProgressRecord]:
-        """Writes what is still in memory. Returns the session's number, and how much it has."""
+        """Write what is still in memory. Returns the session's number, and how much it has."""
         if self._chunk:
             await self._flush()
         return self._number, self._progress
@@ -84,7 +84,7 @@ class SessionBuilder:
         update_us: int,
         also: Callable[[Transaction], object] | None = None,
     ) -> Session:
-        """Makes the session seen. AlreadyExistsError SESSION_EXISTS where its id is taken.
+        """Make the session seen. AlreadyExistsError SESSION_EXISTS where its id is taken.
 
         `also` is done before, in the same transaction.
         """
@@ -117,7 +117,7 @@ class SessionBuilder:
         return entry.session()
 
     def drop(self) -> None:
-        """Gives up. Harmless after a publication that nobody waited for any more."""
+        """Give up. Harmless after a publication that nobody waited for any more."""
 
         # The number is looked at when the step runs: a chunk may still be under way now.
         def step(txn: Transaction) -> bool:
@@ -142,7 +142,7 @@ class SessionBuilder:
 def copied_header(
     source: records.SessionRecord, now_us: int, title: str | None, last_sequence: int
 ) -> records.SessionRecord:
-    """The header of a copy: a new id, the source as parent, not archived."""
+    """Return the header of a copy: a new id, the source as parent, not archived."""
     return records.SessionRecord(
         id=new_id(),
         title=source.title if title is None else title,
@@ -158,7 +158,7 @@ def copied_header(
 
 
 async def copy(db: SessionDb, session_id: str, title: str | None, up_to_sequence: int) -> Session:
-    """Copies the messages that are there now. See `Sessions.copy`."""
+    """Copy the messages that are there now. See `Sessions.copy`."""
     entry = db.entry(session_id)
     if title is not None:
         check_title(title, "title")
@@ -206,7 +206,7 @@ MERGED_AT_ONCE = 200
 
 
 async def merge(db: SessionDb, session_ids: Sequence[str], title: str | None) -> Session:
-    """Merges the messages that are there now. See `Sessions.merge`."""
+    """Merge the messages that are there now. See `Sessions.merge`."""
     ids = check_ids(session_ids)
     sources = [db.entry(session_id) for session_id in ids]
     header = _header(db, sources, title)
@@ -266,7 +266,7 @@ def _header(db: SessionDb, sources: list[Entry], title: str | None) -> records.S
 
 
 def _common_value(names: set[str]) -> str:
-    """The one that all have, else none: nobody chose one for what came of different ones."""
+    """Return the one that all have, else none: nobody chose one for what came of different ones."""
     return names.pop() if len(names) == 1 else ""
 
 

@@ -53,7 +53,7 @@ def check_paths(paths: Sequence[str]) -> None:
 
 
 def apply(entry: Entry, session: sessions_pb2.Session, paths: Sequence[str]) -> None:
-    """Puts the new values into the entry's header, and checks the etag and the outcome."""
+    """Put the new values into the entry's header, and checks the etag and the outcome."""
     _check_etag(entry, session.etag)
     if paths:
         for path in paths:
@@ -135,7 +135,7 @@ def _set_local_only(header: records.SessionRecord, wanted: bool) -> None:
 
 
 async def create(db: SessionDb, session: Session, get_existing: bool) -> tuple[Session, bool]:
-    """Makes an empty session, or gets the one of its id. See `Sessions.create`."""
+    """Make an empty session, or gets the one of its id. See `Sessions.create`."""
     _check_id(session.id, get_existing)
     check_title(session.title)
     check_routing_policy(session.routing_policy)
@@ -162,7 +162,7 @@ def _check_id(session_id: str, get_existing: bool) -> None:
 
 
 def _existing(db: SessionDb, txn: Transaction, ref: SessionKey, local_only: bool, now_us: int) -> Session:
-    """The session as it is. Whoever asks for a local-only one must not be given one that may leave."""
+    """Return the session as it is. Whoever asks for a local-only one must not be given one that may leave."""
     entry = db.headers.entry(txn, ref)
     if local_only and not entry.header.local_only:
         entry.header.local_only = True

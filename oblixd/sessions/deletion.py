@@ -26,7 +26,7 @@ SWEPT_AT_ONCE = 500
 
 
 def sweep(db: SessionDb, number: int) -> None:
-    """Removes what is kept under a number, bit by bit, when nothing else is to be written."""
+    """Remove what is kept under a number, bit by bit, when nothing else is to be written."""
     db.store.write_idle(partial(sweep_some, db, number))
 
 
@@ -62,7 +62,7 @@ PURGED_AT_ONCE = 100
 
 
 async def delete(db: SessionDb, ref: SessionKey, keep: bool) -> str:
-    """Deletes a session; returns the request that its turn runs for, or nothing. See `Sessions.delete`."""
+    """Delete a session; return the request that its turn runs for, or nothing. See `Sessions.delete`."""
     request_id = await db.write(ref, partial(delete_now, db, ref, keep), frees=True)
     sweep(db, ref.number)
     await make_room(db)
@@ -148,7 +148,7 @@ def _deleted_ref(db: SessionDb, txn: Transaction, session_id: str) -> SessionKey
 
 
 def deleted_record(db: SessionDb, txn: Transaction, number: int) -> records.DeletedRecord:
-    """What is kept of a deleted session that an index names: it must be there."""
+    """Return what is kept of a deleted session that an index names: it must be there."""
     payload = db.tables.deleted.get(txn, number_key(number))
     if payload is None:
         raise db.tables.deleted.missing(number_key(number))
@@ -156,7 +156,7 @@ def deleted_record(db: SessionDb, txn: Transaction, number: int) -> records.Dele
 
 
 def deleted_session(db: SessionDb, txn: Transaction, number: int, days: int) -> Session:
-    """A deleted session, with when it was deleted and when it will be gone."""
+    """Return a deleted session, with when it was deleted and when it will be gone."""
     record = deleted_record(db, txn, number)
     session = Entry(number, record.header, record.progress).session()
     session.delete_time.CopyFrom(timestamp(record.delete_us))

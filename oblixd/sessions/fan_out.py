@@ -202,7 +202,7 @@ class _Told:
         self._changed: Event | None = None
 
     def to(self, labels: Labels) -> Event | None:
-        """What the watchers of a filter hear of it; None: it does not concern them."""
+        """Return what the watchers of a filter hear of it; None: it does not concern them."""
         if self._session is not None and labels <= self._labels:
             watched = sessions_pb2.WatchedSession(session=self._session, revision=self._change.revision)
             self._changed = self._changed or self._event(session=watched)
@@ -224,7 +224,7 @@ class _Told:
 
 
 def _state(db: SessionDb, txn: Transaction, change: Change) -> tuple[Labels, sessions_pb2.Session | None]:
-    """What a session is found by now, and its header; no header where it is not found."""
+    """Return what a session is found by now, and its header; no header where it is not found."""
     key = SessionKey(change.number, change.session_id)
     try:
         if db.tables.progress.get(txn, number_key(key.number)) is None:

@@ -89,7 +89,7 @@ class _Book:
         self._txn, self._tables = file
 
     def missing(self) -> list[str]:
-        """The tables that are not there. A file that was just made may have none."""
+        """Return the tables that are not there. A file that was just made may have none."""
         missing = [name for name in TABLE_NAMES if name not in self._tables]
         return missing if self._tables.keys() - {schema.TABLE} else []
 
@@ -175,7 +175,7 @@ class _Audit:
                 yield Problem(session_id, f"it is not found in {table}")
 
     def _messages(self, session_id: str, key: bytes, progress: records.ProgressRecord) -> Iterator[Problem]:
-        """A number without a record is damage, unless it waits for the running turn's answer."""
+        """Yield a number without a record is damage, unless it waits for the running turn's answer."""
         expected, messages = first_of(progress), 0
         for found, payload in self._book.items("messages", key):
             self._owned["messages"] += 1
@@ -257,7 +257,7 @@ def _damage_text(damage: offline.Damage) -> str:
 
 
 def _owner(book: _Book, damage: offline.Damage) -> str:
-    """The session that a damaged record belongs to, as far as that can be known."""
+    """Return the session that a damaged record belongs to, as far as that can be known."""
     table, key = damage.table, damage.key
     with suppress(DataLossError, UnicodeDecodeError):
         if not key:

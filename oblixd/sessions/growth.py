@@ -41,7 +41,7 @@ class Growth:
         self._note()
 
     def sign(self, header: records.SessionRecord) -> None:
-        """Writes into a header what its source told."""
+        """Write into a header what its source told."""
         header.source_chain, header.source_sequence = self._chain.digest(), self._chain.count
         header.source_chain_before = self._last_digest
 
@@ -72,7 +72,7 @@ class Growth:
         return self._chain.count - self._start + self._went_on
 
     def retire(self, txn: Transaction) -> bool:
-        """Deletes the earlier session, to be brought back, unless something was added to it here.
+        """Delete the earlier session, to be brought back, unless something was added to it here.
 
         One step of the caller's transaction. Tells whether it was deleted.
         """
@@ -84,7 +84,7 @@ class Growth:
     async def pour(
         self, draft: SessionBuilder, header: records.SessionRecord, update_us: int
     ) -> Session | None:
-        """Adds the new messages to the earlier session, bit by bit. None where it is not as it was.
+        """Add the new messages to the earlier session, bit by bit. None where it is not as it was.
 
         `header` is what the source tells now. After a crash in between, the next import goes on.
         """
@@ -119,7 +119,7 @@ class Growth:
         return session
 
     def _replace_last(self, txn: Transaction, entry: Entry, number: int) -> None:
-        """Puts what the last message says now in its place; what it said before is an older version."""
+        """Put what the last message says now in its place; what it said before is an older version."""
         message_table, sequence = self._db.message_table, self._start
         old = message_table.get(txn, entry.number, sequence)
         new = message_table.get(txn, number, sequence)
@@ -135,7 +135,7 @@ class Growth:
         return self._before.header.source_sequence if self._before is not None else 0
 
     def _note(self) -> None:
-        """Keeps the hash where the earlier messages end, and at each bit after that."""
+        """Keep the hash where the earlier messages end, and at each bit after that."""
         beyond = self._chain.count - self._start
         if beyond == -1 or (beyond >= 0 and beyond % CHUNK_MESSAGES == 0):
             self._digests[self._chain.count] = self._chain.digest()
@@ -152,7 +152,7 @@ class Growth:
 
 
 def deleted_sources(db: SessionDb) -> frozenset[str]:
-    """The sources of the sessions that were deleted and can be brought back."""
+    """Return the sources of the sessions that were deleted and can be brought back."""
     with db.store.read() as txn:
         kept = [
             records.DeletedRecord.FromString(payload).header.source_id

@@ -35,12 +35,12 @@ _DIGEST_BYTES = 8
 
 
 def page_token(query: bytes, place: bytes) -> str:
-    """The token for a place in a query's result."""
+    """Return the token for a place in a query's result."""
     return base64.urlsafe_b64encode(_digest(query, place) + place).decode().rstrip("=")
 
 
 def page_place(query: bytes, token: str) -> bytes:
-    """The place that a token holds, empty for an empty token.
+    """Return the place that a token holds, empty for an empty token.
 
     InvalidArgumentError PAGE_TOKEN_INVALID where it is not one of this query's.
     """
@@ -92,7 +92,7 @@ class Query:
     """The deleted ones instead; the times are then those of the deletion."""
 
     def range(self) -> Range:
-        """What is to be walked for it; InvalidArgumentError where it makes no sense."""
+        """Return what is to be walked for it; InvalidArgumentError where it makes no sense."""
         labels = tuple(filter_labels(self.filter))
         if self.deleted and labels:
             raise invalid_field(
@@ -133,7 +133,7 @@ def session_page(
     *,
     damaged: list[sessions_pb2.DamagedSession],
 ) -> tuple[list[sessions_pb2.Session], str]:
-    """The next sessions that a query asks for, newest first, and the token of the rest.
+    """Return the next sessions that a query asks for, newest first, and the token of the rest.
 
     Those that can't be shown for damage are put into `damaged`; they keep no other from being listed.
     """
@@ -161,7 +161,7 @@ def session_page(
 
 
 def _key_at(db: SessionDb, txn: Transaction, place: bytes, number: int) -> SessionKey:
-    """The session at a place in an index; DataLossError where the place itself is damaged."""
+    """Return the session at a place in an index; DataLossError where the place itself is damaged."""
     if number != DAMAGED:
         return SessionKey(number, session_id_of(place))
     with suppress(UnicodeDecodeError):
@@ -181,13 +181,13 @@ def _damaged(error: DataLossError) -> sessions_pb2.DamagedSession:
 
 
 def _identity(wanted: Range) -> bytes:
-    """What a page token is bound to."""
+    """Return what a page token is bound to."""
     bounds = [len(wanted.first).to_bytes(1, "big"), wanted.first, wanted.end]
     return b"sessions" + b"".join([*wanted.partitions, *bounds, *wanted.labels])
 
 
 def filter_labels(wanted: Struct) -> list[bytes]:
-    """The labels that a filter asks for, sorted; InvalidArgumentError where it can't be one."""
+    """Return the labels that a filter asks for, sorted; InvalidArgumentError where it can't be one."""
     if len(wanted.fields) > MAX_FILTER_KEYS:
         raise invalid_field(
             "TOO_MANY_KEYS",
@@ -223,7 +223,7 @@ def _session(
 def message_page(
     db: SessionDb, ref: SessionKey, page_size: int, token: str, newest_first: bool, *, from_sequence: int
 ) -> tuple[list[messages_pb2.Message], str]:
-    """The next messages of a session in the order asked for, and the token of the rest."""
+    """Return the next messages of a session in the order asked for, and the token of the rest."""
     size = check_page_size(page_size, DEFAULT_MESSAGES)
     check_sequence(from_sequence, "from_sequence")
     query = b"messages" + bytes([newest_first]) + number_key(ref.number)
@@ -253,7 +253,7 @@ def _start(from_sequence: int, newest_first: bool) -> int:
 
 
 def history(db: SessionDb, ref: SessionKey, before: int) -> Iterator[messages_pb2.Message]:
-    """The messages before a sequence, newest first, each in a read of its own."""
+    """Yield the messages before a sequence, newest first, each in a read of its own."""
     while True:
         with db.read(ref) as txn:
             progress = db.headers.progress(txn, ref)

@@ -158,7 +158,7 @@ def _by_own(db: SessionDb, now_us: int, txn: Transaction, place: bytes) -> _Step
 
 
 def _entries(db: SessionDb, txn: Transaction, numbers: list[int]) -> Iterator[Entry]:
-    """The sessions in which no turn runs. A damaged one is left to its owner."""
+    """Yield the sessions in which no turn runs. A damaged one is left to its owner."""
     for number in numbers:
         try:
             entry = db.headers.numbered(txn, number)
@@ -209,7 +209,7 @@ SOON_S = 10.0
 
 
 async def keep_up(db: SessionDb, keeping: RetentionConfig, cut_off: Sequence[int]) -> None:
-    """Looks after the sessions every hour, and as soon as the store is full, until it is cancelled.
+    """Look after the sessions every hour, and as soon as the store is full, until it is cancelled.
 
     `cut_off`: the sessions whose turns could not be ended at the start, because the disk was full.
     """
@@ -228,7 +228,7 @@ async def keep_up(db: SessionDb, keeping: RetentionConfig, cut_off: Sequence[int
 
 
 async def once(db: SessionDb, keeping: RetentionConfig) -> None:
-    """Applies every session's retention, then lets go of what was deleted long ago.
+    """Apply every session's retention, then lets go of what was deleted long ago.
 
     When the store is full, what was deleted lately goes, too.
     """

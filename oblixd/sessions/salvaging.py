@@ -165,7 +165,7 @@ class _Mender:
                 yield number, self._session(number, name)
 
     def _session(self, number: bytes, name: str) -> _Session:
-        """A session with what is known of it. What had to be made up is written."""
+        """Return a session with what is known of it. What had to be made up is written."""
         header_bytes = self._table("sessions").get(self._txn, number)
         progress_bytes = self._table("progress").get(self._txn, number)
         header = records.SessionRecord.FromString(header_bytes or b"")
@@ -184,7 +184,7 @@ class _Mender:
     def _progress_of(
         self, number: bytes, header: records.SessionRecord
     ) -> tuple[records.ProgressRecord, bool]:
-        """A lost progress record as the messages have it, and whether none of them can be missing."""
+        """Return a lost progress record as the messages have it, and whether none of them can be missing."""
         found = list(self._table("messages").ascending(self._txn, number))
         sequences = [sequence_of(key) for key, _ in found]
         progress = records.ProgressRecord(
@@ -211,7 +211,7 @@ class _Mender:
         progress.next_sequence = max(progress.next_sequence, request.answer_sequence + 1)
 
     def _drop_the_rest(self) -> Iterator[Problem]:
-        """What belongs to no session that is kept is swept by the daemon, bit by bit."""
+        """Yield what belongs to no session that is kept is swept by the daemon, bit by bit."""
         for number, name in self._deleted_names.items():
             if number not in self._sessions:
                 yield Problem(name, "it was deleted, and can't be brought back any more")

@@ -98,11 +98,11 @@ class Sessions:
         await retention.keep_up(self._db, self._keeping, self._cut_off)
 
     def close(self) -> None:
-        """Ends the watches, with UnavailableError DAEMON_STOPPING."""
+        """End the watches, with UnavailableError DAEMON_STOPPING."""
         self._watches.close()
 
     async def create(self, session: Session) -> Session:
-        """Makes an empty session of the title, metadata, context, local_only and routing_policy given.
+        """Make an empty session of the title, metadata, context, local_only and routing_policy given.
 
         Its id is the one given, or a new one. AlreadyExistsError SESSION_EXISTS where a session has it,
         SESSION_DELETED where one had it that can be brought back.
@@ -111,7 +111,7 @@ class Sessions:
         return made
 
     async def get_or_create(self, session: Session) -> tuple[Session, bool]:
-        """The session of an id, made as `create` does where there is none; and whether it was made.
+        """Return the session of an id, made as `create` does where there is none; and whether it was made.
 
         One that is there stays as it is, but becomes local-only where `session` is. Errors: only
         SESSION_DELETED, as `create`.
@@ -119,7 +119,7 @@ class Sessions:
         return await create(self._db, session, get_existing=True)
 
     def get(self, session_id: str) -> Session:
-        """The header. Reads no messages."""
+        """Return the header. Reads no messages."""
         return self._db.entry(session_id).session()
 
     def count(self) -> int:
@@ -139,7 +139,7 @@ class Sessions:
         deleted: bool = False,
         damaged: list[DamagedSession] | None = None,
     ) -> SessionPage:
-        """A page of headers, newest first, and the token of the next page, empty at the end.
+        """Return a page of headers, newest first, and the token of the next page, empty at the end.
 
         page_size 0 is 50, more than 1,000 is 1,000. A page is shorter than that where
         it reaches 4 MiB, or where it looked at 2,000 sessions for matches. `deleted`:
@@ -159,7 +159,7 @@ class Sessions:
         return page
 
     async def update(self, session: Session, paths: Sequence[str]) -> Session:
-        """Changes the header of session.id: see UpdateSession in the contract.
+        """Change the header of session.id: see UpdateSession in the contract.
 
         AbortedError ETAG_MISMATCH, FailedPreconditionError LOCAL_ONLY_STAYS.
         """
@@ -178,7 +178,7 @@ class Sessions:
         return await self._db.write(ref, write)
 
     async def delete(self, session_id: str, *, purge: bool = False) -> None:
-        """Deletes a session. It can be brought back for as long as deleted ones are kept.
+        """Delete a session. It can be brought back for as long as deleted ones are kept.
 
         A damaged one can't. Its id stays taken for that long. A turn that runs is ended, its part is kept as
         CANCELLED, and it is told to `on_deleted`. `purge`: it can't be brought back and its id is free at
@@ -196,7 +196,7 @@ class Sessions:
         return await deletion.undelete(self._db, session_id)
 
     async def prune(self, request: PruneSessionsRequest) -> PruneSessionsResponse:
-        """Archives or deletes what a rule names, in small transactions, or says which it would be.
+        """Archive or delete what a rule names, in small transactions, or say which it would be.
 
         A session whose turn runs is left alone. InvalidArgumentError DAYS_MISSING where
         action or filter are set without days, ACTION_MISSING where days are without an
@@ -214,7 +214,7 @@ class Sessions:
         filter: Struct,  # noqa: A002 - the contract's word
         from_revision: int | None,
     ) -> AsyncGenerator[WatchSessionsResponse, None]:
-        """The matching headers, or what was missed since a revision; then `synced`; then each change.
+        """Return the matching headers, or what was missed since a revision; then `synced`; then each change.
 
         Archived sessions are not watched, as they are not listed. InvalidArgumentError
         INVALID_REVISION for one of the future.
@@ -222,7 +222,7 @@ class Sessions:
         return self._watches.watch(filter, from_revision)
 
     async def append(self, session_id: str, messages: Sequence[Message]) -> Messages:
-        """Adds 1 to 1,000 messages, all or none; returns them as they were recorded.
+        """Add 1 to 1,000 messages, all or none; return them as they were recorded.
 
         While a turn runs they come after its answer.
         """
@@ -249,7 +249,7 @@ class Sessions:
         newest_first: bool,
         from_sequence: int = 0,
     ) -> MessagePage:
-        """A page of messages and the token of the next page, empty at the end.
+        """Return a page of messages and the token of the next page, empty at the end.
 
         page_size 0 is 100, more than 1,000 is 1,000; a page ends early at about 4 MiB.
         A running answer is told as far as it was checkpointed. `from_sequence`: where to
@@ -261,14 +261,14 @@ class Sessions:
         )
 
     def history(self, session_id: str, before_sequence: int) -> Iterator[Message]:
-        """The messages before a place, newest first, each in a read of its own.
+        """Return the messages before a place, newest first, each in a read of its own.
 
         NotFoundError also in the middle, where the session is deleted meanwhile.
         """
         return listing.history(self._db, self._db.ref(session_id), before_sequence)
 
     async def delete_messages(self, request: DeleteMessagesRequest) -> DeleteMessagesResponse:
-        """Deletes messages for good, with their versions and the other halves of their tool calls.
+        """Delete messages for good, with their versions and the other halves of their tool calls.
 
         See DeleteMessages in the contract. FailedPreconditionError TURN_RUNNING, NotFoundError
         MESSAGE_NOT_FOUND. Also a damaged message can be deleted: that mends its session.
@@ -276,7 +276,7 @@ class Sessions:
         return await delete_messages(self._db, request)
 
     async def edit_message(self, request: EditMessageRequest) -> Message:
-        """Makes a new version of a message, and keeps the old one. See EditMessage in the contract.
+        """Make a new version of a message, and keep the old one. See EditMessage in the contract.
 
         FailedPreconditionError TURN_RUNNING, NotFoundError MESSAGE_NOT_FOUND or VERSION_NOT_FOUND,
         AbortedError VERSION_MISMATCH, InvalidArgumentError TOOL_CALLS_CHANGED.
@@ -284,13 +284,13 @@ class Sessions:
         return await edit_message(self._db, request)
 
     def message_versions(self, request: ListMessageVersionsRequest) -> ListMessageVersionsResponse:
-        """A page of the versions of a message that were replaced, newest first."""
+        """Return a page of the versions of a message that were replaced, newest first."""
         return message_versions(self._db, request)
 
     async def exclude(
         self, session_id: str, sequences: Sequence[int], reason: str = "", detail: str = ""
     ) -> Sequences:
-        """Marks 1 to 1,000 messages as left out of contexts, with the other halves of their tool calls.
+        """Mark 1 to 1,000 messages as left out of contexts, with the other halves of their tool calls.
 
         Also while a turn runs, but not its answer. Returns the sequences that were marked now; a mark that
         is there stays. NotFoundError MESSAGE_NOT_FOUND, and nothing is marked, where no message stands.
@@ -298,7 +298,7 @@ class Sessions:
         return await exclude(self._db, session_id, sequences, reason, detail)
 
     async def include(self, session_id: str, sequences: Sequence[int]) -> Sequences:
-        """Takes the marks of messages away, and those of the other halves of their tool calls.
+        """Take the marks of messages away, and those of the other halves of their tool calls.
 
         Returns the sequences whose mark is gone. Errors as `exclude`.
         """
@@ -311,7 +311,7 @@ class Sessions:
         input: Sequence[Message],  # noqa: A002 - the contract's word
         fingerprint: bytes = b"",
     ) -> Turn:
-        """Records the question and keeps the place after it for the answer, in one transaction.
+        """Record the question and keep the place after it for the answer, in one transaction.
 
         FailedPreconditionError TURN_RUNNING where a turn of this session runs,
         AlreadyExistsError REQUEST_ID_REUSED where a session holds a turn of this request.
@@ -321,7 +321,7 @@ class Sessions:
         return await begin(self._db, session_id, request_id, input, fingerprint)
 
     def question_of(self, session_id: str, message_id: str) -> Messages:
-        """The messages of the question that `begin_turn_again` would answer now. Errors as there."""
+        """Return the messages of the question that `begin_turn_again` would answer now. Errors as there."""
         return question_of(self._db, session_id, message_id)
 
     async def begin_turn_again(
@@ -337,7 +337,7 @@ class Sessions:
         return await begin_again(self._db, session_id, request_id, message_id, fingerprint)
 
     def recorded(self, request_id: str) -> RecordedTurn | None:
-        """The turn that a request began, however long ago. None: no session holds one.
+        """Return the turn that a request began, however long ago. None: no session holds one.
 
         Copies of its messages, in whichever session, are none. A deleted session's turns
         are back when it is brought back; until it is purged, their ids stay taken.
@@ -345,7 +345,7 @@ class Sessions:
         return recorded_turn(self._db, request_id)
 
     async def copy(self, session_id: str, title: str | None, up_to_sequence: int = 0) -> Session:
-        """A new session with the messages that are there now. title None: the source's.
+        """Return a new session with the messages that are there now. title None: the source's.
 
         up_to_sequence: the last message to copy; 0 is all. InvalidArgumentError past the end.
         A running answer is copied as far as it was checkpointed, as INTERRUPTED. The copy
@@ -354,7 +354,7 @@ class Sessions:
         return await copy(self._db, session_id, title, up_to_sequence)
 
     async def merge(self, session_ids: Sequence[str], title: str | None) -> Session:
-        """A new session of 1 to 1,000 sessions' messages in order of time; a repeated id counts once.
+        """Return a new session of 1 to 1,000 sessions' messages in order of time; a repeated id counts once.
 
         Each session's own order is kept, also where its clock stepped back. Metadata and
         context are united, the session named first wins; local_only if one was; routing_policy where
@@ -367,7 +367,7 @@ class Sessions:
     def import_(
         self, items: AsyncIterator[ImportSessionsRequest]
     ) -> AsyncGenerator[ImportSessionsResponse, None]:
-        """Takes in sessions, each whole or not at all: one result for each header, then the totals.
+        """Take in sessions, each whole or not at all: one result for each header, then the totals.
 
         An answer that was exported while it was written comes in as INTERRUPTED; a
         message's id that is empty or comes again in its session is made anew.
@@ -384,7 +384,7 @@ class Sessions:
         return export_sessions(self._db, session_ids)
 
     def backup(self) -> AsyncGenerator[BackupStoreResponse, None]:
-        """The whole store as it is now, as the pieces of a file that `oblixd restore` takes.
+        """Return the whole store as it is now, as the pieces of a file that `oblixd restore` takes.
 
         Writing goes on meanwhile. ResourceExhaustedError DISK_FULL where there is no room
         for the copy that it begins with, DeadlineExceededError BACKUP_STALLED where

@@ -93,7 +93,7 @@ class _Import:
         await self.incoming.add(batch)
 
     async def close(self, incoming: _Incoming) -> sessions_pb2.ImportSessionsResponse:
-        """Publishes the session that is open, or says why not; counts it."""
+        """Publish the session that is open, or say why not, and count it."""
         result = await incoming.close()
         self.incoming = None
         result.index = self._opened - 1
@@ -133,7 +133,7 @@ class _Incoming:
             self._refusal = error
 
     async def add(self, batch: sessions_pb2.MessageBatch) -> None:
-        """Takes in the next messages."""
+        """Take in the next messages."""
         if self._refusal is not None:
             return
         try:
@@ -147,7 +147,7 @@ class _Incoming:
             self._refuse(error)
 
     async def close(self) -> sessions_pb2.ImportResult:
-        """Publishes the session, or says why not."""
+        """Publish the session, or say why not."""
         if self._refusal is None:
             try:
                 return await self._publish()
@@ -198,7 +198,7 @@ class _Incoming:
                 self._header.parent_session_id = parent.header.id
 
     def drop(self) -> None:
-        """Gives up on it."""
+        """Give up on it."""
         self._draft.drop()
 
     def _refuse(self, error: Refusal) -> None:
@@ -288,7 +288,7 @@ MAX_EXPORT_BATCH_BYTES = 4 * 2**20 - 2**16
 def export_sessions(
     db: SessionDb, session_ids: Sequence[str]
 ) -> AsyncGenerator[sessions_pb2.ExportSessionsResponse, None]:
-    """Checks every id, then streams. See `Sessions.export`."""
+    """Check every id, then streams. See `Sessions.export`."""
     return _export(db, [db.ref(session_id) for session_id in check_ids(session_ids)])
 
 

@@ -64,7 +64,7 @@ class Turn:
         """The place that is kept for the answer."""
 
     async def checkpoint(self, parts: Sequence[messages_pb2.Part]) -> None:
-        """Adds parts to the answer, durably. The first call makes the message, status STREAMING.
+        """Add parts to the answer, durably. The first call makes the message, status STREAMING.
 
         NotFoundError once the session was deleted, FailedPreconditionError TURN_ENDED
         once the turn was finished.
@@ -89,7 +89,7 @@ class Turn:
     async def finish(
         self, message: messages_pb2.Message, outcome: Outcome = NOTHING_KNOWN
     ) -> messages_pb2.Message:
-        """Puts the final record in place of the checkpoints and ends the turn, in one transaction.
+        """Put the final record in place of the checkpoints and ends the turn, in one transaction.
 
         parts, status (unset: COMPLETE), model, usage, timings and decision are taken;
         create_time where it is set, else that of the first checkpoint, else now. The rest
@@ -124,7 +124,7 @@ class Turn:
         return message_from(record, self.answer_sequence)
 
     async def restart(self) -> None:
-        """Drops the checkpoints: the answer begins anew on another model. Errors as `checkpoint`."""
+        """Drop the checkpoints: the answer begins anew on another model. Errors as `checkpoint`."""
 
         def write(txn: Transaction) -> None:
             progress = self._progress(txn)
@@ -135,7 +135,7 @@ class Turn:
         await self._db.write(self._ref, write)
 
     async def abandon(self, outcome: Outcome = NOTHING_KNOWN) -> None:
-        """Ends the turn without an answer, where nothing of one came. Errors as `checkpoint`.
+        """End the turn without an answer, where nothing of one came. Errors as `checkpoint`.
 
         Its request has failed where `outcome` has an error, else it was cancelled.
         """
@@ -176,7 +176,7 @@ class Turn:
 def begun_record(
     running: records.RunningTurn, create_us: int, status: records.StatusRecord.ValueType
 ) -> records.MessageRecord:
-    """The record of a turn's answer, without its parts."""
+    """Return the record of a turn's answer, without its parts."""
     return records.MessageRecord(
         id=running.answer_id,
         role=records.ROLE_RECORD_ASSISTANT,
@@ -188,7 +188,7 @@ def begun_record(
 
 
 def cut_off(db: SessionDb, txn: Transaction, entry: Entry, status: records.StatusRecord.ValueType) -> None:
-    """Ends a turn from outside: its answer is what was checkpointed.
+    """End a turn from outside: its answer is what was checkpointed.
 
     Where nothing was, an answer that it was to replace comes back.
     """
@@ -203,7 +203,7 @@ def cut_off(db: SessionDb, txn: Transaction, entry: Entry, status: records.Statu
 
 
 def _interrupt(db: SessionDb, number: int, txn: Transaction) -> None:
-    """Ends a turn that nobody runs any more. Its session may be deleted by now."""
+    """End a turn that nobody runs any more. Its session may be deleted by now."""
     if db.tables.running.get(txn, number_key(number)) is None:
         return
     cut_off(db, txn, db.headers.numbered(txn, number), records.STATUS_RECORD_INTERRUPTED)
@@ -216,7 +216,7 @@ async def begin(
     question: Sequence[messages_pb2.Message],
     fingerprint: bytes,
 ) -> Turn:
-    """Records the question and keeps a place for the answer. See `Sessions.begin_turn`."""
+    """Record the question and keep a place for the answer. See `Sessions.begin_turn`."""
     ref = check_can_begin(db, session_id, request_id)
     check_messages(question, "input")
     now = db.clock()
@@ -259,13 +259,13 @@ async def write_beginning(
 
 
 def cut_off_turns(db: SessionDb) -> list[int]:
-    """The numbers of the sessions whose turns nobody runs any more. Ask before any turn begins."""
+    """Return the numbers of the sessions whose turns nobody runs any more. Ask before any turn begins."""
     with db.store.read() as txn:
         return [int.from_bytes(key, "big") for key, _ in db.tables.running.ascending(txn, b"")]
 
 
 async def interrupt(db: SessionDb, numbers: Sequence[int]) -> list[int]:
-    """Ends turns that nobody runs any more. Returns those for which the disk has no room now."""
+    """End turns that nobody runs any more. Returns those for which the disk has no room now."""
     waiting = []
     for number in numbers:
         try:
@@ -292,7 +292,7 @@ def check_free(entry: Entry) -> None:
 
 
 def _give_up(db: SessionDb, ref: SessionKey, running: records.RunningTurn) -> None:
-    """Ends a turn whose beginner went away while its question was being written."""
+    """End a turn whose beginner went away while its question was being written."""
 
     def write(txn: Transaction) -> None:
         found = db.tables.progress.get(txn, number_key(ref.number))
@@ -306,7 +306,7 @@ def _give_up(db: SessionDb, ref: SessionKey, running: records.RunningTurn) -> No
 
 
 def recorded_turn(db: SessionDb, request_id: str) -> RecordedTurn | None:
-    """The turn that a request began. See `Sessions.recorded`."""
+    """Return the turn that a request began. See `Sessions.recorded`."""
     check_request_id(request_id)
     with db.store.read() as txn:
         record = db.requests.get(txn, request_id)
@@ -335,7 +335,7 @@ def _turn(
 
 
 def _answer(db: SessionDb, txn: Transaction, entry: Entry, sequence: int, request: bytes) -> Message | None:
-    """What the request's model wrote: the oldest version of the answer that the request recorded."""
+    """Return what the request's model wrote: the oldest version of the answer that the request recorded."""
     for record in db.versions.ascending(txn, entry.number, sequence):
         if record.request_id == request:
             return message_from(record, sequence)

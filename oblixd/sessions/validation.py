@@ -98,7 +98,7 @@ def check_ids(session_ids: Sequence[str]) -> list[str]:
 
 
 def check_page_size(page_size: int, default: int) -> int:
-    """The size to use: 0 is the default, more than 1,000 is 1,000, negative is refused."""
+    """Return the size to use: 0 is the default, more than 1,000 is 1,000, negative is refused."""
     if page_size < 0:
         raise invalid_field(
             "INVALID_PAGE_SIZE",

@@ -58,7 +58,7 @@ class Watches:
         return self._events(filter_, labels, newest, from_revision)
 
     def close(self) -> None:
-        """Ends every watch with UnavailableError DAEMON_STOPPING."""
+        """End every watch with UnavailableError DAEMON_STOPPING."""
         self._is_closing = True
         self._fan_out.wake()
 

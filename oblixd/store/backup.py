@@ -44,7 +44,7 @@ class Copy:
         """Bytes."""
 
     async def pieces(self, *, stall_s: float = STALL_SECONDS) -> AsyncGenerator[bytes, None]:
-        """The file's bytes in order, at most PIECE_BYTES at a time; closes it at the end.
+        """Yield the file's bytes in order, at most PIECE_BYTES at a time; closes it at the end.
 
         DeadlineExceededError BACKUP_STALLED where nothing was taken for `stall_s` seconds.
         """
@@ -85,7 +85,7 @@ class Copies:
         return Copy(file)
 
     async def stop(self) -> None:
-        """Gives up what is being made; from then on the environment may be closed."""
+        """Give up what is being made; from then on the environment may be closed."""
         for stop in self._making.values():
             stop.set()
         while self._making:

@@ -31,19 +31,19 @@ class Trailer(NamedTuple):
     digest: bytes
 
     def fields(self) -> bytes:
-        """The part that the digest is over, too."""
+        """Return the part that the digest is over, too."""
         return _FIELDS.pack(MAGIC, self.schema, self.size)
 
 
 def write(schema: int, size: int, digest: hashlib._Hash) -> bytes:
-    """The trailer of a data file; `digest` has seen all of it."""
+    """Return the trailer of a data file; `digest` has seen all of it."""
     fields = Trailer(schema, size, b"").fields()
     digest.update(fields)
     return fields + digest.digest()
 
 
 def read(end: bytes) -> Trailer | None:
-    """The trailer that a file's last TRAILER_BYTES are, or None where they are something else."""
+    """Return the trailer that a file's last TRAILER_BYTES are, or None where they are something else."""
     if len(end) != TRAILER_BYTES or not end.startswith(MAGIC):
         return None
     _, schema, size = _FIELDS.unpack(end[: _FIELDS.size])

@@ -56,7 +56,7 @@ async def inspect(directory: Path, *, suspicious: bool, crashed: bool = False) -
 
 
 def problems_in_pages(path: Path, seconds: float = 0.0) -> list[str]:
-    """What is wrong with a file's pages, as far as `seconds` (0: no limit) are enough to look."""
+    """Return what is wrong with a file's pages, as far as `seconds` (0: no limit) are enough to look."""
     try:
         with pages.opened(path) as reader:
             reader.check(seconds)

@@ -40,7 +40,7 @@ class Damage(NamedTuple):
 
 @contextmanager
 def opened(path: Path) -> Iterator[File]:
-    """Opens a data file, or a backup, for reading. DataLossError where liblmdb refuses it."""
+    """Open a data file, or a backup, for reading. DataLossError where liblmdb refuses it."""
     bytes_needed(path)
     try:
         with (
@@ -55,7 +55,7 @@ def opened(path: Path) -> Iterator[File]:
 
 
 def change(path: Path, operation: Callable[[File], None]) -> None:
-    """Changes a data file in one transaction, and returns once that is durable."""
+    """Change a data file in one transaction, and return once that is durable."""
     room = path.stat().st_size + ROOM_BYTES
     with lmdb.open(
         str(path), subdir=False, lock=False, create=False, map_size=room, max_dbs=MAX_TABLES
@@ -74,7 +74,7 @@ def _file(environment: lmdb.Environment, txn: Transaction) -> File:
 
 
 def damage(file: File) -> Iterator[Damage]:
-    """Reads every record of every table; says which are damaged, and which tables are."""
+    """Read every record of every table; say which are damaged, and which tables are."""
     for table in file.tables.values():
         yield from _damage_of(table, file.txn)
 

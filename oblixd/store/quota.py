@@ -37,16 +37,16 @@ class Quota:
         """True: a write was refused, and not enough was freed since."""
 
     def limit(self, environment: lmdb.Environment) -> int:
-        """The bytes that tables may take with writes that make them grow."""
+        """Return the bytes that tables may take with writes that make them grow."""
         map_size = environment.info()["map_size"]
         return map_size - min(map_size // RESERVE_SHARE, MAX_RESERVE_BYTES)
 
     def used(self, txn: Transaction) -> int:
-        """The bytes of the pages that the tables have."""
+        """Return the bytes of the pages that the tables have."""
         return sum(table.size(txn) for table in self._tables.values())
 
     def before(self, environment: lmdb.Environment, txn: Transaction) -> int | None:
-        """What is used before a write; None where it is too far from the limit to be counted."""
+        """Return what is used before a write; None where it is too far from the limit to be counted."""
         if self._unseen:
             self._unseen -= 1
             return None

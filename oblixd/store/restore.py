@@ -19,7 +19,7 @@ BLOCK_BYTES = 2**20
 
 
 def verify(backup: Path) -> int:
-    """Reads a backup wholly and returns the size of the data file that it begins with.
+    """Read a backup wholly and return the size of the data file that it begins with.
 
     InvalidArgumentError NOT_A_BACKUP where it is another file or was cut short,
     DataLossError BACKUP_DAMAGED where a byte is not what was written,
@@ -48,7 +48,7 @@ def verify(backup: Path) -> int:
 def put_in_place(
     backup: Path, size: int, directory: Path, kept: Path, prepare: Callable[[offline.File], None]
 ) -> bool:
-    """Makes a verified backup the store in `directory`; the caller has its claim.
+    """Make a verified backup the store in `directory`; the caller has its claim.
 
     `prepare` changes the copy before anybody sees it. What is there goes to the new
     directory `kept`; False: nothing was there. Killed at any moment this leaves the old

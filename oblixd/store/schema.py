@@ -24,7 +24,7 @@ FIRST = 1
 
 
 def version_of(chain: Sequence[Migration]) -> int:
-    """The schema to which a chain leads."""
+    """Return the schema to which a chain leads."""
     return chain[-1].to if chain else FIRST
 
 
@@ -33,7 +33,7 @@ VERSION = version_of(CHAIN)
 
 
 def bring_up(environment: lmdb.Environment, chain: Sequence[Migration] = CHAIN) -> None:
-    """Gives a new file the version, migrates an older one, refuses one that a newer daemon wrote.
+    """Give a new file the version, migrates an older one, refuses one that a newer daemon wrote.
 
     It may be killed at any moment, and goes on where it was at the next call.
     """
@@ -71,7 +71,7 @@ def is_current(file: File) -> bool:
 
 
 def too_new(found: int, supported: int = VERSION) -> FailedPreconditionError:
-    """The error that refuses what a newer daemon wrote."""
+    """Return the error that refuses what a newer daemon wrote."""
     return FailedPreconditionError(
         "SCHEMA_TOO_NEW",
         f"The store was written by a newer daemon (schema {found}; this one reads up to {supported}). "

@@ -56,7 +56,7 @@ class Store:
         map_size: int,
         migrations: Sequence[Migration] = CHAIN,
     ) -> Store:
-        """Opens the store in `directory`, which is made (0700) where it is missing.
+        """Open the store in `directory`, which is made (0700) where it is missing.
 
         `map_size` is the most bytes that the file can grow to; it is reserved as
         address space, not on disk. A store of an older schema is migrated first; how far
@@ -97,7 +97,7 @@ class Store:
             raise translate(error) from error
 
     def write(self, operation: Callable[[Transaction], T], *, frees: bool = False) -> asyncio.Future[T]:
-        """Runs an operation in the writer's next transaction; done once that is durable.
+        """Run an operation in the writer's next transaction; done once that is durable.
 
         The operation may be run more than once, each time in a new transaction, and
         is carried out also when the caller is cancelled. `frees`: it gives room back, at once
@@ -107,7 +107,7 @@ class Store:
         return self._writer.submit(operation, frees)
 
     def write_idle(self, operation: Callable[[Transaction], bool]) -> None:
-        """Runs a small operation when no other waits, again and again for as long as it returns True.
+        """Run a small operation when no other waits, again and again for as long as it returns True.
 
         What is left of it at the close is not carried out.
         """
@@ -127,7 +127,7 @@ class Store:
         return self._place.is_there()
 
     async def backup(self) -> Copy:
-        """A copy as of now, made while writing goes on. Read its pieces: that closes it.
+        """Return a copy as of now, made while writing goes on. Read its pieces: that closes it.
 
         It lies in the store's directory, where it needs room for as many bytes as are in
         use. ResourceExhaustedError DISK_FULL where they are not free.

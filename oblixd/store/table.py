@@ -23,7 +23,7 @@ DAMAGE = {
 
 
 def seal(key: bytes, payload: bytes) -> bytes:
-    """The value to store: a CRC-32 over key and payload, then the payload.
+    """Return the value to store: a CRC-32 over key and payload, then the payload.
 
     The key is in it, so that a value that stands under another key is damage, too.
     """
@@ -38,16 +38,16 @@ class Table:
         self._database = database
 
     def get(self, txn: Transaction, key: bytes) -> bytes | None:
-        """The payload under a key, or None. DataLossError where it is damaged."""
+        """Return the payload under a key, or None. DataLossError where it is damaged."""
         value = txn.get(key, db=self._database)
         return None if value is None else self._open(key, value)
 
     def put(self, txn: Transaction, key: bytes, payload: bytes) -> None:
-        """Writes a payload, over what is there."""
+        """Write a payload, over what is there."""
         txn.put(key, seal(key, payload), db=self._database)
 
     def put_all(self, txn: Transaction, items: Iterable[tuple[bytes, bytes]]) -> None:
-        """Writes many payloads, each over what is there."""
+        """Write many payloads, each over what is there."""
         sealed = [(key, seal(key, payload)) for key, payload in items]
         with txn.cursor(self._database) as cursor:
             cursor.putmulti(sealed)
@@ -66,7 +66,7 @@ class Table:
             )
 
     def delete(self, txn: Transaction, key: bytes) -> bool:
-        """Removes a key. False where it was not there."""
+        """Remove a key. False where it was not there."""
         return txn.delete(key, db=self._database)
 
     def clear(self, txn: Transaction) -> None:
@@ -78,17 +78,17 @@ class Table:
         return txn.stat(self._database)["entries"]
 
     def size(self, txn: Transaction) -> int:
-        """The bytes of the pages that it has. Costs nothing."""
+        """Return the bytes of the pages that it has. Costs nothing."""
         stat = txn.stat(self._database)
         return stat["psize"] * (stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"])
 
     def first(self, txn: Transaction) -> bytes | None:
-        """The least key, or None. Its value is not looked at."""
+        """Return the least key, or None. Its value is not looked at."""
         with txn.cursor(self._database) as cursor:
             return cursor.key() if cursor.first() else None
 
     def last(self, txn: Transaction) -> bytes | None:
-        """The greatest key, or None. Its value is not looked at."""
+        """Return the greatest key, or None. Its value is not looked at."""
         with txn.cursor(self._database) as cursor:
             return cursor.key() if cursor.last() else None
 
@@ -104,7 +104,7 @@ class Table:
                 more = cursor.next()
 
     def keys(self, txn: Transaction, prefix: bytes, start: bytes = b"") -> Iterator[bytes]:
-        """The keys under a prefix, from `start` (inclusive), in order. The values are not looked at."""
+        """Yield the keys under a prefix, from `start` (inclusive), in order. The values are not looked at."""
         with txn.cursor(self._database) as cursor:
             more = cursor.set_range(max(prefix, start)) if prefix or start else cursor.first()
             while more and (key := cursor.key()).startswith(prefix):
@@ -149,7 +149,7 @@ class Table:
                 more = cursor.prev()
 
     def delete_all(self, txn: Transaction, prefix: bytes, limit: int | None = None) -> int:
-        """Removes the keys under a prefix, unread, up to `limit` of them. Says how many."""
+        """Remove the keys under a prefix, unread, up to `limit` of them. Says how many."""
         removed = 0
         with txn.cursor(self._database) as cursor:
             found = cursor.set_range(prefix)
@@ -189,6 +189,6 @@ class Table:
 
 
 def _after(prefix: bytes) -> bytes:
-    """The least key that is greater than every key under a prefix. Empty: there is none."""
+    """Return the least key that is greater than every key under a prefix. Empty: there is none."""
     kept = prefix.rstrip(b"\xff")
     return kept[:-1] + bytes([kept[-1] + 1]) if kept else b""

@@ -83,7 +83,7 @@ class Writer:
         )
 
     async def start(self) -> lmdb.Environment:
-        """Opens the environment on the writer's thread, which alone may close it."""
+        """Open the environment on the writer's thread, which alone may close it."""
         self._thread.start()
         return await self._opened
 
@@ -147,7 +147,7 @@ class Writer:
             _settle(write.done, None, self._refusal)
 
     def _receive(self) -> bool:
-        """Takes in what has come; waits only where there is nothing to do. False: stop."""
+        """Take in what has come; wait only where there is nothing to do. False: stop."""
         block = not self._backlog and not self._idle
         try:
             while True:
@@ -281,7 +281,7 @@ def translate(error: Exception) -> Exception:
 
 
 def closed_error() -> UnavailableError:
-    """The error of a call that comes after the close."""
+    """Return the error of a call that comes after the close."""
     return UnavailableError("STORE_CLOSED", "The daemon is stopping. Call again once it has restarted.")
 
 

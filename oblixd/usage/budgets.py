@@ -45,7 +45,7 @@ class BudgetState:
         return self.spent >= self.limit
 
     def error(self) -> ResourceExhaustedError:
-        """What refuses a prompt."""
+        """Return what refuses a prompt."""
         return ResourceExhaustedError(
             "BUDGET_SPENT",
             f"{self.spent:.2f} of {self.limit:.2f} {self.currency} are spent this {self.period}. Wait until "
@@ -68,7 +68,7 @@ class Budgets:
         self._nano: Counter[date] = Counter()
 
     def spend(self, day: date, cost_nano: int) -> None:
-        """Counts what was spent, in billionths."""
+        """Count what was spent, in billionths."""
         self._nano[day] += cost_nano
         oldest = day - timedelta(days=62)
         for old in [known for known in self._nano if known < oldest]:

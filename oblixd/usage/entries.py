@@ -80,7 +80,7 @@ class Report:
 
 
 def add(record: records.ConsumptionRecord, entry: UsageEntry) -> None:
-    """Counts an entry."""
+    """Count an entry."""
     record.executions += 1
     record.input_tokens += entry.input_tokens or 0
     record.output_tokens += entry.output_tokens or 0
@@ -91,5 +91,5 @@ def add(record: records.ConsumptionRecord, entry: UsageEntry) -> None:
 
 
 def nano_of(entry: UsageEntry) -> int:
-    """What an entry cost in billionths; nothing where that is not known."""
+    """Return what an entry cost in billionths; nothing where that is not known."""
     return round((entry.cost or 0) * NANO)

@@ -12,7 +12,7 @@ from oblixd.usage.tables import TABLE_NAMES, VIEWS, view_of
 
 
 def problems(path: Path) -> Iterator[str]:
-    """What is wrong with the usage in a file whose records are sound. May crash."""
+    """Yield what is wrong with the usage in a file whose records are sound. May crash."""
     with offline.opened(path) as file:
         if not file.tables or not schema.is_current(file):
             return

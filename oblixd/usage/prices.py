@@ -33,7 +33,7 @@ class Price:
     def cost(
         self, input_tokens: int, output_tokens: int, cache_read_tokens: int = 0, cache_write_tokens: int = 0
     ) -> float:
-        """What so many tokens cost. Those of the cache are part of the input's."""
+        """Return what so many tokens cost. Those of the cache are part of the input's."""
         read = min(cache_read_tokens, input_tokens)
         written = min(cache_write_tokens, input_tokens - read)
         cost = (input_tokens - read - written) * self.input + output_tokens * self.output
@@ -65,7 +65,7 @@ class Prices:
 
 
 def parsed(text: str) -> tuple[str, Price]:
-    """The model and its price, of a text that matches `PATTERN`. Raises ValueError for another one."""
+    """Return the model and its price, of a text that matches `PATTERN`. Raises ValueError for another one."""
     parts = _PARTS.fullmatch(text)
     if parts is None:
         raise ValueError(text)

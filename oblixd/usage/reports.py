@@ -49,7 +49,7 @@ class Query:
         return BY_MODEL if self.model else _ALL[self.group]
 
     def key(self, day: date, record: records.ConsumptionRecord) -> str:
-        """The row that a record belongs to."""
+        """Return the row that a record belongs to."""
         if self.group is Group.DAY:
             return day.isoformat()
         named = {Group.SESSION: self.session_id, Group.MODEL: self.model}
@@ -61,7 +61,7 @@ class Query:
 
 
 async def report(store: Store, query: Query) -> Report:
-    """Sums up the days, in short reads. InvalidArgumentError where they are no range of at most 400."""
+    """Sum up the days, in short reads. InvalidArgumentError where they are no range of at most 400."""
     _check(query)
     rows: dict[str, Row] = {}
     total, place = Row(""), b""

@@ -28,7 +28,7 @@ SWEPT_AT_ONCE = 500
 
 
 async def sweep(store: Store, kept_from: int, counted_from: int) -> int:
-    """Removes rows of days before one, and notes of counted requests of days before the other.
+    """Remove rows of days before one, and notes of counted requests of days before the other.
 
     Both as numbers of days. Says how many rows it were.
     """
@@ -121,7 +121,7 @@ class Usage:
         return price.cost(input_tokens, output_tokens, cache_read_tokens, cache_write_tokens)
 
     async def add(self, entry: UsageEntry) -> None:
-        """Counts an execution, durably. Its request id is counted once, however often it is added.
+        """Count an execution, durably. Its request id is counted once, however often it is added.
 
         Carried out also when the caller is cancelled meanwhile.
         """
@@ -138,7 +138,7 @@ class Usage:
         session_id: str = "",
         model: str = "",
     ) -> Report:
-        """Sums up days, by default the last 30 and today. InvalidArgumentError INVALID_DAYS."""
+        """Sum up days, by default the last 30 and today. InvalidArgumentError INVALID_DAYS."""
         last = last_day or self.today()
         first = first_day or last - timedelta(days=DEFAULT_DAYS)
         return await report(self._store, Query(first, last, group, session_id, model))
@@ -148,7 +148,7 @@ class Usage:
         return tuple(self._budgets.states(self.today()))
 
     def reached(self) -> BudgetState | None:
-        """The cap that is used up, of two the one that lasts longer. None: there is room in all."""
+        """Return the cap that is used up, of two the one that lasts longer. None: there is room in all."""
         return next((state for state in reversed(self.budgets()) if state.is_reached), None)
 
     async def keep_up(self) -> None:
@@ -161,13 +161,13 @@ class Usage:
             await asyncio.sleep(PAUSE_S)
 
     async def sweep(self) -> None:
-        """Removes what is older than 400 days."""
+        """Remove what is older than 400 days."""
         today = self.today().toordinal()
         if swept := await sweep(self._store, today - KEPT_DAYS, today - COUNTED_DAYS):
             logger.info("usage: %d rows older than %d days are gone", swept, KEPT_DAYS)
 
     def today(self) -> date:
-        """The day that it is now."""
+        """Return the day that it is now."""
         return day_at(self._clock(), self._zone)
 
     def _count(self, txn: Transaction, day: date, entry: UsageEntry) -> bool:

@@ -43,11 +43,11 @@ class View:
         return day_key(day) + self.prefix + named + hash_texts(*told)
 
     def rows(self, day: int, named: str = "") -> bytes:
-        """What the keys of a day's rows begin with, for what `read_by` says."""
+        """Return what the keys of a day's rows begin with, for what `read_by` says."""
         return day_key(day) + self.prefix + (b"" if self.read_by is None else hash_texts(named))
 
     def record(self, entry: UsageEntry) -> records.ConsumptionRecord:
-        """An empty record with the names that the view tells."""
+        """Return an empty record with the names that the view tells."""
         record = records.ConsumptionRecord()
         for group in self.told_by:
             setattr(record, group.value, value_of(entry, group))
@@ -63,22 +63,22 @@ VIEWS: Sequence[View] = (BY_MODEL, BY_PROGRAM, BY_SESSION, IN_SESSION, OF_MODEL)
 
 
 def value_of(entry: UsageEntry, group: Group) -> str:
-    """What an entry is counted under."""
+    """Return what an entry is counted under."""
     return str(getattr(entry, group.value))
 
 
 def day_key(day: int) -> bytes:
-    """A day as part of a key."""
+    """Return a day as part of a key."""
     return day.to_bytes(DAY_BYTES, "big")
 
 
 def day_of(key: bytes) -> int:
-    """The day in a key."""
+    """Return the day in a key."""
     return int.from_bytes(key[:DAY_BYTES], "big")
 
 
 def view_of(key: bytes) -> bytes:
-    """The prefix of the view that a key is in."""
+    """Return the prefix of the view that a key is in."""
     return key[DAY_BYTES : DAY_BYTES + 1]
 
 

@@ -53,7 +53,7 @@ async def key_of(
 
 
 def in_file(path: Path) -> str:
-    """The key in a file that only its owner can read. White space around it is left out."""
+    """Return the key in a file that only its owner can read. White space around it is left out."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as file:

@@ -30,7 +30,7 @@ NETWORK = {"reachable", "latency_ms", "packet_loss_percent", "bandwidth_mbps"}
 
 
 def reading_text(reading: routing_pb2.Reading) -> str:
-    """A number in its unit, to one decimal, and its threshold: `CPU 55.9 % (threshold 80 %)`."""
+    """Return a number in its unit, to one decimal, and its threshold: `CPU 55.9 % (threshold 80 %)`."""
     if reading.name == "reachable":
         return "cloud models can be reached" if reading.value else "cloud models can't be reached"
     name, unit = _WORDS.get(reading.name, (reading.name, ""))
@@ -57,7 +57,7 @@ class Answer:
         self._said: list[dict[str, Any]] = []
 
     def event(self, response: executions_pb2.ExecuteResponse) -> events.Event | None:
-        """The event, or None for one of a kind that this client does not know."""
+        """Return the event, or None for one of a kind that this client does not know."""
         match response.WhichOneof("event"):
             case "queued":
                 waits = response.queued
@@ -107,14 +107,14 @@ class Answer:
 
 
 def failed_of(attempts: Iterable[executions_pb2.FailedAttempt]) -> list[dict[str, Any]]:
-    """The models that failed before one answered, in order."""
+    """Return the models that failed before one answered, in order."""
     return [{"model": one.model, "reason": one.reason, "detail": one.detail} for one in attempts]
 
 
 def decision_of(
     decision: routing_pb2.RoutingDecision, failed: Iterable[executions_pb2.FailedAttempt] = ()
 ) -> dict[str, dict[str, Any]]:
-    """A routing decision: what machine and network asked for, and what became of every candidate.
+    """Return a routing decision: what machine and network asked for, and what became of every candidate.
 
     `failed`: who failed before one answered, as far as it is known.
     """
@@ -195,7 +195,7 @@ def _metrics(completed: executions_pb2.ExecutionCompleted) -> dict[str, Any]:
 
 
 def _excluded(message: executions_pb2.ExcludedMessage) -> dict[str, Any]:
-    """A message that a context left out because it is marked."""
+    """Return a message that a context left out because it is marked."""
     return {
         "message_id": message.message_id,
         "sequence": message.sequence,
@@ -205,7 +205,7 @@ def _excluded(message: executions_pb2.ExcludedMessage) -> dict[str, Any]:
 
 
 def name_of(kind: EnumDescriptor, number: int) -> str:
-    """A value's name as Python shows it: in lower case, without what all of its kind begin with."""
+    """Return a value's name as Python shows it: in lower case, without what all of its kind begin with."""
     value = kind.values_by_number.get(number)
     if value is None or number == 0:
         return "unknown"

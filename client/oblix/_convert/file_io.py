@@ -15,14 +15,14 @@ from oblix.errors import InvalidArgumentError, NotFoundError
 
 
 def path_of(value: object) -> Path:
-    """The path that a program names. Raises InvalidArgumentError for what is none."""
+    """Return the path that a program names. Raises InvalidArgumentError for what is none."""
     if not isinstance(value, str | os.PathLike):
         raise invalid("file_path", "a path", describe(value))
     return Path(value)
 
 
 def read(path: Path, most: int) -> bytes:
-    """A file's content, of a larger file the first `most` bytes and one more. Raises OblixError."""
+    """Return a file's content, of a larger file the first `most` bytes and one more. Raises OblixError."""
     try:
         with path.open("rb") as file:
             return file.read(most + 1)

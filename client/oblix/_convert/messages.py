@@ -50,7 +50,7 @@ def picture_of(source: object, field: str) -> messages_pb2.Part:
 
 
 def picture_in(given: Mapping[str, Any], field: str) -> messages_pb2.Part:
-    """The picture of a content part with `path`, or with `data` (bytes, or base64 text)."""
+    """Return the picture of a content part with `path`, or with `data` (bytes, or base64 text)."""
     if ("path" in given) is ("data" in given):
         raise invalid(field, "a picture with path or with data", ", ".join(given))
     if "path" in given:
@@ -104,7 +104,7 @@ PART_KEYS = {
 
 
 def input_of(prompt: object, options: Mapping[str, Any]) -> list[messages_pb2.Message]:
-    """The messages of a prompt, the results of tools before it, pictures at its end.
+    """Return the messages of a prompt, the results of tools before it, pictures at its end.
 
     Raises InvalidArgumentError.
     """
@@ -158,7 +158,7 @@ def _message(value: object, field: str) -> messages_pb2.Message:
 
 
 def content_of(value: object, role: messages_pb2.Role.ValueType, field: str) -> list[messages_pb2.Part]:
-    """The parts of a message's content: a text, or a list of texts and, from a user, pictures."""
+    """Return the parts of a message's content: a text, or a list of texts and, from a user, pictures."""
     if isinstance(value, list | tuple):
         return [_part(item, role, f"{field}[{index}]") for index, item in enumerate(value)]
     words = text(value, field)

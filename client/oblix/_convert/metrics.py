@@ -27,7 +27,7 @@ def resources_of(snapshot: monitor_pb2.Snapshot) -> dict[str, Any]:
 
 
 def connectivity_of(snapshot: monitor_pb2.Snapshot) -> dict[str, Any]:
-    """The network to cloud models."""
+    """Return the network to cloud models."""
     return _connectivity(snapshot.connectivity) | {
         "endpoints": [_connectivity(endpoint) for endpoint in snapshot.connectivity.endpoints],
         "sampled_at": _moment(snapshot.sample_time),

@@ -59,7 +59,7 @@ def _timestamp(since_epoch: timedelta) -> Timestamp:
 
 
 def seconds_of(duration: Duration) -> float:
-    """A duration in seconds."""
+    """Return a duration in seconds."""
     return duration.seconds + duration.nanos / 1e9
 
 
@@ -86,26 +86,26 @@ _STATUS_NAMES = {number: name for name, number in STATUSES.items()}
 
 
 def role_of(name: object, field: str = "role") -> messages_pb2.Role.ValueType:
-    """The role of this name, or InvalidArgumentError."""
+    """Return the role of this name, or InvalidArgumentError."""
     if not isinstance(name, str) or name not in ROLES:
         raise invalid(field, f"one of {', '.join(ROLES)}", describe(name))
     return ROLES[name]
 
 
 def role_name(role: messages_pb2.Role.ValueType) -> str:
-    """The name of a role; empty where it is not set."""
+    """Return the name of a role; empty where it is not set."""
     return _ROLE_NAMES.get(role, "")
 
 
 def action_of(name: object, field: str) -> sessions_pb2.RetentionAction.ValueType:
-    """The retention action of this name, or InvalidArgumentError."""
+    """Return the retention action of this name, or InvalidArgumentError."""
     if not isinstance(name, str) or name not in ACTIONS:
         raise invalid(field, f"one of {', '.join(ACTIONS)}", describe(name))
     return ACTIONS[name]
 
 
 def summary_of(session: sessions_pb2.Session) -> dict[str, Any]:
-    """A session's header, as `list_sessions` shows it. Of the marks there are those that it has."""
+    """Return a session's header, as `list_sessions` shows it. Of the marks there are those that it has."""
     summary = {
         "id": session.id,
         "title": session.title,
@@ -125,7 +125,7 @@ def summary_of(session: sessions_pb2.Session) -> dict[str, Any]:
 
 
 def damaged_summary(session: sessions_pb2.DamagedSession) -> dict[str, Any]:
-    """A damaged session, as `list_sessions` shows it."""
+    """Return a damaged session, as `list_sessions` shows it."""
     shown = dict.fromkeys(("title", "created_at", "updated_at"), "")
     rest = {"message_count": 0, "metadata": {}, "damaged": session.detail}
     return {"id": session.session_id} | shown | rest
@@ -189,7 +189,7 @@ def message_of(message: messages_pb2.Message) -> dict[str, Any]:
 
 
 def _marks_of(message: messages_pb2.Message) -> dict[str, Any]:
-    """What few messages have."""
+    """Return what few messages have."""
     marks: dict[str, Any] = {}
     if message.version:
         marks["version"] = message.version
@@ -210,5 +210,5 @@ def _plain(value: messages_pb2.Part | messages_pb2.ProviderState) -> dict[str, A
 
 
 def text_of(message: messages_pb2.Message) -> str:
-    """The text of a message: its text parts, joined."""
+    """Return the text of a message: its text parts, joined."""
     return "".join(part.text for part in message.parts)

@@ -27,7 +27,7 @@ def printable(text: str) -> str:
 
 
 def json_text(value: Any) -> str:
-    """A value as indented JSON with sorted keys, in which every control character is escaped."""
+    """Return a value as indented JSON with sorted keys, in which every control character is escaped."""
     written = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
     return _LATER_CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", written)
 
@@ -55,5 +55,5 @@ class Plain:
 
 
 def raw_stream(stream: TextIO | Plain) -> TextIO:
-    """The stream behind `Plain`, where it is one."""
+    """Return the stream behind `Plain`, where it is one."""
     return stream.raw if isinstance(stream, Plain) else stream

@@ -18,22 +18,22 @@ KEYS = ("name", "description", "parameters")
 
 
 def tools_of(value: object) -> list[executions_pb2.ToolDefinition]:
-    """The tools of a prompt: plain dicts, or OpenAI's around them. Raises InvalidArgumentError."""
+    """Return the tools of a prompt: plain dicts, or OpenAI's around them. Raises InvalidArgumentError."""
     return [_tool(item, f"tools[{index}]") for index, item in enumerate(list_of(value, "tools"))]
 
 
 def schema_of(value: object, field: str) -> str:
-    """A JSON Schema as JSON text; empty for None. Raises InvalidArgumentError."""
+    """Return a JSON Schema as JSON text; empty for None. Raises InvalidArgumentError."""
     return "" if value is None else json_of(mapping_of(value, field), field)
 
 
 def calls_of(message: messages_pb2.Message) -> list[dict[str, Any]]:
-    """The calls that a message makes, as a response shows them."""
+    """Return the calls that a message makes, as a response shows them."""
     return [_shape(part.tool_call) for part in message.parts if part.HasField("tool_call")]
 
 
 def json_of(value: object, field: str) -> str:
-    """A value as JSON text, or InvalidArgumentError."""
+    """Return a value as JSON text, or InvalidArgumentError."""
     try:
         return json.dumps(value, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
@@ -41,7 +41,7 @@ def json_of(value: object, field: str) -> str:
 
 
 def list_of(value: object, field: str) -> Sequence[object]:
-    """A list, empty for None, or InvalidArgumentError."""
+    """Return a list, empty for None, or InvalidArgumentError."""
     if value is None:
         return []
     if isinstance(value, str | bytes) or not isinstance(value, Sequence):
@@ -50,7 +50,7 @@ def list_of(value: object, field: str) -> Sequence[object]:
 
 
 def mapping_of(value: object, field: str, keys: Sequence[str] = ()) -> Mapping[str, Any]:
-    """A dict, of these keys only where some are named, or InvalidArgumentError."""
+    """Return a dict, of these keys only where some are named, or InvalidArgumentError."""
     if not isinstance(value, Mapping):
         raise invalid(field, "a dict", describe(value))
     unknown = [key for key in value if key not in keys] if keys else []

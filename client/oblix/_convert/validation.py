@@ -9,7 +9,7 @@ FIELD_CHARACTERS = 200
 
 
 def invalid(field: str, limit: str, given: object, reason: str = "INVALID_VALUE") -> InvalidArgumentError:
-    """The error for a wrong argument. Where the daemon checks the same, the reason is the same."""
+    """Return the error for a wrong argument. Where the daemon checks the same, the reason is the same."""
     field = _cut(field, FIELD_CHARACTERS)
     message = f"{field} takes {limit}; given: {given}."
     metadata = {"field": field, "limit": limit, "given": str(given)}
@@ -17,13 +17,13 @@ def invalid(field: str, limit: str, given: object, reason: str = "INVALID_VALUE"
 
 
 def describe(value: object) -> str:
-    """A value as an error names it: its type, and the start of what it looks like."""
+    """Return a value as an error names it: its type, and the start of what it looks like."""
     looks = repr(value).encode("ascii", "backslashreplace").decode()
     return f"{type(value).__name__} {_cut(looks, SHOWN_CHARACTERS)}"
 
 
 def text(value: object, field: str) -> str:
-    """The value where it is text that UTF-8 can carry, else InvalidArgumentError."""
+    """Return the value where it is text that UTF-8 can carry, else InvalidArgumentError."""
     if not isinstance(value, str):
         raise invalid(field, "text", describe(value))
     try:
@@ -36,7 +36,7 @@ def text(value: object, field: str) -> str:
 
 
 def data(value: object, field: str) -> bytes | None:
-    """The value where it is bytes or None, else InvalidArgumentError."""
+    """Return the value where it is bytes or None, else InvalidArgumentError."""
     if value is not None and not isinstance(value, bytes):
         raise invalid(field, "bytes", describe(value))
     return value

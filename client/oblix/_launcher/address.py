@@ -21,7 +21,7 @@ class Address(Protocol):
     """A place where a daemon listens."""
 
     def target(self) -> str:
-        """The place as gRPC names it. Ask anew for every connection. Raises DaemonStartError."""
+        """Return the place as gRPC names it. Ask anew for every connection. Raises DaemonStartError."""
 
     def ensure_daemon(self) -> None:
         """Return once a daemon answers there, or raise an OblixError that says why none does."""
@@ -59,7 +59,7 @@ class Remote:
 
 
 def address_of(host: str | None, port: int | None) -> Address:
-    """The address that a client's arguments mean. Raises InvalidArgumentError.
+    """Return the address that a client's arguments mean. Raises InvalidArgumentError.
 
     Without a host and a port, and for the documented localhost:4321, it is this
     user's socket: it leads to the same daemon, needs no token, and whoever else

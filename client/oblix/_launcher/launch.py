@@ -69,7 +69,7 @@ def is_serving(target: str) -> bool:
 
 
 def _accepts(path: str) -> bool:
-    """A plain connection first: it is refused at once where nobody listens."""
+    """Return a plain connection first: it is refused at once where nobody listens."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(HEALTH_TIMEOUT_S)
         try:
@@ -235,7 +235,7 @@ def _passed_on(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _last_line(log: Path, start: int) -> str:
-    """The last line that was written behind a place: with it, a daemon that can't start says why."""
+    """Return the last line that was written behind a place: with it, a daemon that can't start says why."""
     with log.open("rb") as file:
         file.seek(start)
         lines = file.read()[-REASON_BYTES:].decode(errors="replace").split("\n")

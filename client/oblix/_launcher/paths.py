@@ -78,7 +78,7 @@ def _home(environ: Mapping[str, str]) -> Path:
 
 
 def _passwd_home() -> Path | None:
-    """The home directory of the user's entry. In a container a user need not have one."""
+    """Return the home directory of the user's entry. In a container a user need not have one."""
     try:
         return Path(pwd.getpwuid(os.getuid()).pw_dir)
     except KeyError:
@@ -90,7 +90,7 @@ def _temporary() -> Path:
 
 
 def _short(runtime_dir: Path) -> Path:
-    """The directory itself, or a short one where a socket's path would be too long."""
+    """Return the directory itself, or a short one where a socket's path would be too long."""
     too_long = len(os.fsencode(runtime_dir)) > _LONGEST_RUNTIME_DIR
     return _hash_path(runtime_dir) if too_long else runtime_dir
 
@@ -100,7 +100,7 @@ def _hash_path(directory: Path) -> Path:
 
 
 def _published_socket(data: Path) -> Path | None:
-    """What the running daemon says. Its environment may differ from ours, as under cron."""
+    """Return what the running daemon says. Its environment may differ from ours, as under cron."""
     try:
         told = (data / "socket").read_bytes().rstrip(b"\n")
     except OSError:

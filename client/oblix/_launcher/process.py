@@ -43,17 +43,17 @@ class DaemonProcess:
 
 
 def to_target(path: Path) -> str:
-    """A socket's path as gRPC names it."""
+    """Return a socket's path as gRPC names it."""
     return f"{_SCHEME}{quote(os.fsencode(path))}"
 
 
 def to_path(target: str) -> str:
-    """The path of the socket that gRPC names so."""
+    """Return the path of the socket that gRPC names so."""
     return os.fsdecode(unquote_to_bytes(target.removeprefix(_SCHEME)))
 
 
 def _listener_at(target: str) -> int:
-    """The process id of who listens; 0 where nobody does, or the kernel does not say."""
+    """Return the process id of who listens; 0 where nobody does, or the kernel does not say."""
     if not target.startswith(_SCHEME):
         return 0
     with socket.socket(socket.AF_UNIX) as probe:
@@ -89,7 +89,7 @@ def version_at(target: str) -> str:
 
 
 def _about(target: str) -> bytes:
-    """What the holder of the lock wrote of itself; nothing where nobody holds it.
+    """Return what the holder of the lock wrote of itself; nothing where nobody holds it.
 
     What the file says outlives who wrote it: it counts while the lock is held.
     """
@@ -112,7 +112,7 @@ def _about(target: str) -> bytes:
 
 
 def remedy(pid: int) -> str:
-    """What a person can do about a daemon that does not answer."""
+    """Return what a person can do about a daemon that does not answer."""
     return (
         f"`kill -CONT {pid}` lets one that was stopped go on, `kill -9 {pid}` ends it: "
         "what was acknowledged is on disk, and the next call starts another."

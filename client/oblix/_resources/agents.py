@@ -29,7 +29,7 @@ class Agents:
         self._agents[agent.name] = agent
 
     def policy(self) -> routing_pb2.RoutingPolicy:
-        """The thresholds of the hooked policy agents. Without one, the defaults."""
+        """Return the thresholds of the hooked policy agents. Without one, the defaults."""
         policy = routing_pb2.RoutingPolicy()
         for agent in list(self._agents.values()):
             if isinstance(agent, ResourceMonitor):
@@ -67,7 +67,7 @@ class Agents:
         )
 
     async def _answer_of(self, agent: BaseAgent, about: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What an agent says; a note in its place where it fails, or takes longer than it may."""
+        """Return what an agent says; a note in its place where it fails, or takes longer than it may."""
         asked = asyncio.create_task(self._ask(agent, about))
         asked.add_done_callback(_heard)
         try:
@@ -122,7 +122,7 @@ def _refusal(agent: BaseAgent, why: str) -> AgentRefusedError:
 
 
 def _note(what: str) -> dict[str, Any]:
-    """The check of an agent that said nothing: the prompt goes on, and its answer tells."""
+    """Return the check of an agent that said nothing: the prompt goes on, and its answer tells."""
     return {"proceed": True, "state": "unknown", "reason": f"{what} The prompt went on without it."}
 
 

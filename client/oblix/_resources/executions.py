@@ -64,7 +64,7 @@ class ExecutionCalls(Core):
         return _shape(answer.execution)
 
     def list_executions(self, session_id: str | None = None) -> list[dict[str, Any]]:
-        """What waits, runs, or ended within the last ten minutes, for all programs; the oldest first.
+        """Return what waits, runs, or ended within the last ten minutes, for all programs; the oldest first.
 
         `session_id`: only those of one session. Each dict has `request_id`,
         `session_id`, `state` (`queued`, `running`, `completed`, `failed` or
@@ -133,7 +133,7 @@ class ExplainCalls(SessionCalls):
     """What a session remembers of its routing. Of a prompt to come `explain` tells."""
 
     def explain_session(self, session_id: str, limit: int = MOST_TURNS) -> list[dict[str, Any]] | None:
-        """A session's newest turns with their routing, oldest first; None where there is no session.
+        """Return a session's newest turns with their routing, oldest first; None where there is no session.
 
         `limit`: 1 to 1,000 turns. A dict has `request_id`, `prompt` (the text before the
         answer), `timestamp`, `model` (that answered; None: none did), `routing_decision`
@@ -155,7 +155,7 @@ class ExplainCalls(SessionCalls):
         return [_turn_dict(turn, self._ending(turn.message)) for turn in list(turns.values())[-limit:]]
 
     def _running_elsewhere(self, session_id: str) -> list[str]:
-        """What runs in the other sessions: this one may be a copy of one of them, made meanwhile."""
+        """Return what runs in the other sessions: this one may be a copy of one of them, made meanwhile."""
         executions = executions_of(self._transport, None)
         live = [one for one in executions if one["ended_at"] is None and one["session_id"] != session_id]
         return [one["request_id"] for one in live]
@@ -183,7 +183,7 @@ class ExplainCalls(SessionCalls):
 
 
 def _turns(messages: Iterable[messages_pb2.Message]) -> dict[str, _Turn]:
-    """The turns by their request's id; an answer without one stands for its own."""
+    """Return the turns by their request's id; an answer without one stands for its own."""
     turns: dict[str, _Turn] = {}
     prompt = ""
     for message in messages:

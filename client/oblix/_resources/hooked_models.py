@@ -63,11 +63,11 @@ class Hooks:
         await self._unhook("")
 
     def models(self) -> list[models_pb2.Model]:
-        """The models as they were when they were hooked, in that order."""
+        """Return the models as they were when they were hooked, in that order."""
         return [hooked.model for hooked in self._models.values()]
 
     def handles(self) -> list[str]:
-        """What executions choose from. Empty: the daemon's own models."""
+        """Return what executions choose from. Empty: the daemon's own models."""
         return [model.handle for model in self.models()]
 
     async def _hook(self, request: models_pb2.HookModelRequest) -> models_pb2.Model:
@@ -85,7 +85,7 @@ class Hooks:
 def hook_request(
     model_type: object, name: object, endpoint: object, options: Mapping[str, Any]
 ) -> models_pb2.HookModelRequest:
-    """The request that hooks a model, still without a key. Raises InvalidArgumentError."""
+    """Return the request that hooks a model, still without a key. Raises InvalidArgumentError."""
     kind = type_of(model_type)
     rest = dict(options)
     request = models_pb2.HookModelRequest(
@@ -100,7 +100,7 @@ def hook_request(
 
 
 def type_of(value: object) -> ModelType:
-    """The model type, also of its name in lower case. Raises InvalidArgumentError."""
+    """Return the model type, also of its name in lower case. Raises InvalidArgumentError."""
     try:
         return ModelType(str(value))
     except ValueError:
@@ -108,7 +108,7 @@ def type_of(value: object) -> ModelType:
 
 
 def configuration_of(model: models_pb2.Model) -> dict[str, Any]:
-    """A model's configuration. The key itself is never in it."""
+    """Return a model's configuration. The key itself is never in it."""
     return {
         "model_type": _TYPES[model.provider].value,
         "model_name": model.name,

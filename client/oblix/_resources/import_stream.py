@@ -136,14 +136,14 @@ class ImportStream:
             self.failure = error
 
     def settled(self, result: sessions_pb2.ImportResult) -> Iterator[ImportedSession]:
-        """What is known once this result has come: it, and what was refused here before it."""
+        """Yield what is known once this result has come: it, and what was refused here before it."""
         yield from self._refusals()
         if not self._waiting:
             raise InternalError("The daemon answered for a session that was not sent.")
         yield _with_result(self._next(), result)
 
     def rest(self) -> Iterator[ImportedSession]:
-        """What was refused here after the last result."""
+        """Yield what was refused here after the last result."""
         yield from self._refusals()
         if self._waiting:
             raise InternalError("The daemon did not answer for every session that was sent.")
@@ -218,7 +218,7 @@ def _size(path: Path) -> int:
 
 
 def _detail(error: InvalidArgumentError) -> str:
-    """The problem alone: an entry says itself where it is."""
+    """Return the problem alone: an entry says itself where it is."""
     return error.metadata.get("problem", error.message)
 
 
@@ -227,7 +227,7 @@ def _notes(conversation: Conversation) -> tuple[str, ...]:
 
 
 def _check_sizes(conversation: Conversation) -> None:
-    """Raises InvalidArgumentError for what no step may hold: it would end the whole import."""
+    """Raise InvalidArgumentError for what no step may hold: it would end the whole import."""
     if conversation.session.ByteSize() > MAX_HEADER_BYTES:
         raise _too_large("its header has", MAX_HEADER_BYTES)
     for index, message in enumerate(conversation.messages, 1):

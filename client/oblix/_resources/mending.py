@@ -102,7 +102,7 @@ class MendingCalls(PromptCalls):
         return self._edit(request)
 
     def list_message_versions(self, session_id: str, message: MessageName) -> list[dict[str, Any]]:
-        """The versions of a message that were replaced, newest first, without the current one.
+        """Return the versions of a message that were replaced, newest first, without the current one.
 
         A message that was never edited or answered anew has none. Raises NotFoundError.
         """
@@ -201,7 +201,7 @@ class MendingCalls(PromptCalls):
 
 
 def _edited_parts(old: messages_pb2.Message, content: Content) -> list[messages_pb2.Part]:
-    """The parts of an edited message: reasoning, what it says now, its tool calls."""
+    """Return the parts of an edited message: reasoning, what it says now, its tool calls."""
     results = [part.tool_result for part in old.parts if part.HasField("tool_result")]
     if results:
         return [_edited_result(results, content)]

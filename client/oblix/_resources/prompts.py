@@ -172,7 +172,7 @@ class PromptCalls(SessionCalls):
         return answer.decision
 
     async def _check(self, prompt: Prompt) -> executions_pb2.ExecuteRequest:
-        """The request for a prompt, with what this client's agents say of it."""
+        """Return the request for a prompt, with what this client's agents say of it."""
         request = request_of(prompt)
         checks = await self._agents.check(
             prompt=prompt.prompt,

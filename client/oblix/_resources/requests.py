@@ -82,7 +82,7 @@ class Prompt:
 
 
 def request_of(prompt: Prompt) -> executions_pb2.ExecuteRequest:
-    """The request for a prompt. Raises InvalidArgumentError for what can't be one."""
+    """Return the request for a prompt. Raises InvalidArgumentError for what can't be one."""
     for name in prompt.options:
         if name not in OPTIONS:
             raise invalid(name, f"nothing: it is not known here; known are {', '.join(OPTIONS)}", "it was")
@@ -112,7 +112,7 @@ def request_of(prompt: Prompt) -> executions_pb2.ExecuteRequest:
 
 
 def _input(prompt: Prompt) -> list[messages_pb2.Message]:
-    """What is said; nothing where a question of the session is answered anew."""
+    """Return what is said; nothing where a question of the session is answered anew."""
     if prompt.options.get("regenerate_message_id") and not prompt.prompt:
         return []
     return [_check_size(message) for message in input_of(prompt.prompt, prompt.options)]

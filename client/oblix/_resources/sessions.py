@@ -200,7 +200,7 @@ class SessionCalls(Core):
         return True
 
     def get_session_metadata(self, session_id: str) -> dict[str, Any] | None:
-        """A session's metadata, or None where there is none of that id. Reads no messages."""
+        """Return a session's metadata, or None where there is none of that id. Reads no messages."""
         session = self._header(session_id)
         return None if session is None else dict(from_struct(session.metadata))
 
@@ -290,7 +290,7 @@ class SessionCalls(Core):
                 return
 
     def _found(self, session_id: str, name: MessageName) -> messages_pb2.Message:
-        """The message of a name. By its id it is looked for from the end. Raises NotFoundError."""
+        """Return the message of a name. By its id it is looked for from the end. Raises NotFoundError."""
         text(session_id, "session_id")
         if isinstance(name, bool) or not isinstance(name, int):
             message_id = text(name, "message")
@@ -476,7 +476,7 @@ class HousekeepingCalls(SessionCalls):
         return header_of(answer.session)
 
     def _sequence(self, session_id: str, message: object) -> int:
-        """A message's place. One that is named by its id is looked for from the end."""
+        """Return a message's place. One that is named by its id is looked for from the end."""
         if isinstance(message, int) and not isinstance(message, bool):
             if message < 1:
                 raise invalid("up_to_message", "a place from 1 on", message)

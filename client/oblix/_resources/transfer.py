@@ -119,7 +119,7 @@ class TransferCalls(SessionCalls):
     async def _import(
         self, files: Sequence[Path], options: Options, report: ImportReport
     ) -> AsyncGenerator[None, None]:
-        """Sends the files, and yields whenever the report has grown."""
+        """Send the files, and yields whenever the report has grown."""
         feeds: list[ImportStream] = []
 
         # Where the daemon has to be called a second time, nothing was taken yet: reading starts anew.

@@ -182,7 +182,7 @@ class Transport:
         return self._links.get(pid) or self._links.setdefault(pid, self._new_link())
 
     def _renew(self, failed: Channel) -> Channel:
-        """A link to a daemon that answers: one that another thread has made since, or a new one."""
+        """Return a link to a daemon that answers: one that another thread has made since, or a new one."""
         link = self._link()
         if link is failed or link.has_ended:
             self._address.ensure_daemon()

@@ -67,7 +67,7 @@ def our_errors(pid: int = 0) -> Iterator[None]:
 
 
 def to_error(call: grpc.Call, pid: int = 0) -> errors.OblixError:
-    """The error of a failed call, with the daemon's reason and metadata where it gave them."""
+    """Return the error of a failed call, with the daemon's reason and metadata where it gave them."""
     reason, metadata = _info(call)
     details = call.details() or call.code().name
     if call.code() is grpc.StatusCode.UNAVAILABLE and not reason:

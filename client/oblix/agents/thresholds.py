@@ -15,7 +15,7 @@ from oblix.agents.base import PolicyAgent
 
 
 def threshold(value: object, field: str, most: float | None = None) -> float:
-    """The value where it is a finite number from 0 to `most`, else InvalidArgumentError."""
+    """Return the value where it is a finite number from 0 to `most`, else InvalidArgumentError."""
     limit = "a number of 0 or more" if most is None else f"a number from 0 to {most:g}"
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise invalid(field, limit, describe(value))

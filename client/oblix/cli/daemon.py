@@ -22,7 +22,7 @@ class _Running(UserSocket):
 
 
 def running() -> Transport:
-    """A way to the daemon that starts none: without one, calls raise CommandError."""
+    """Return a way to the daemon that starts none: without one, calls raise CommandError."""
     return Transport(_Running())
 
 
@@ -46,7 +46,7 @@ def note_other_version(version: str) -> None:
 
 
 def any_daemon() -> Transport:
-    """A way to the daemon that starts one where none runs."""
+    """Return a way to the daemon that starts one where none runs."""
     return Transport(UserSocket())
 
 

@@ -61,7 +61,7 @@ def _is_installed(distribution: str) -> bool:
 
 
 def _engine_requirement() -> str:
-    """The engine with the versions that this release of Oblix asks for."""
+    """Return the engine with the versions that this release of Oblix asks for."""
     requirements = [line.partition(";")[0].strip() for line in importlib.metadata.requires("oblix") or []]
     return next(line for line in requirements if line.startswith(ENGINE))
 

@@ -29,7 +29,7 @@ class CommandError(Exception):
 
 
 def unknown_session(session_id: str) -> CommandError:
-    """The error for an id that no session has."""
+    """Return the error for an id that no session has."""
     return CommandError(f"there is no session {session_id}. `oblix sessions list` shows which there are.")
 
 
@@ -52,7 +52,7 @@ def error_text(error: OblixError) -> str:
 
 
 def _without_type(error: OblixError) -> str:
-    """The message with the value that was given, and without the type of it."""
+    """Return the message with the value that was given, and without the type of it."""
     given = error.metadata.get("given", "")
     bare = _TYPE.sub("", given, count=1)
     return error.message if bare == given else error.message.replace(f"given: {given}", f"given: {bare}")

@@ -140,7 +140,7 @@ async def _asked(model: str, table: dict[str, Any] | None, key: str) -> None:
 
 
 def _key(word: str, preset: Preset, arguments: argparse.Namespace) -> str:
-    """The key: out of the file, the environment, or asked for. Empty: none."""
+    """Return the key: out of the file, the environment, or asked for. Empty: none."""
     if arguments.no_key or preset.key == "none":
         return ""
     if arguments.api_key_file:

@@ -81,7 +81,7 @@ def is_words(key: str, text: str) -> bool:
 
 
 def words_in(value: object, skip: frozenset[str] = frozenset()) -> Iterator[str]:
-    """The texts in a value that may be something that somebody said."""
+    """Return the texts in a value that may be something that somebody said."""
     return (text for key, text in _texts(value, skip, frozenset()) if is_words(key, text))
 
 
@@ -199,7 +199,7 @@ class _Taken:
 
 
 def _shown(key: str) -> str:
-    """A key as a note tells it: whoever wrote the file chose it."""
+    """Return a key as a note tells it: whoever wrote the file chose it."""
     return repr(key[: SHORT * 3]) if key else "no key"
 
 
@@ -211,7 +211,7 @@ def is_all_words_lost(conversation: Conversation) -> bool:
 
 
 def leftover(document: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
-    """What a document has under keys that a reader does not know: numbers, texts, true and false."""
+    """Return what a document has under keys that a reader does not know: numbers, texts, true and false."""
     return {
         key: value
         for key, value in document.items()

@@ -59,7 +59,7 @@ class Format:
 
 
 def finished(conversation: Conversation, known: frozenset[str] = frozenset()) -> Conversation:
-    """The conversation with an account of its words, and within the daemon's limits.
+    """Return the conversation with an account of its words, and within the daemon's limits.
 
     Raises InvalidArgumentError where there are words, and none could be read.
     """
@@ -139,7 +139,7 @@ _CONTAINERS = ("conversations", "chats", "threads", "sessions", "data", "items",
 
 
 def reader(name: str) -> Format:
-    """The format of this name. Raises InvalidArgumentError."""
+    """Return the format of this name. Raises InvalidArgumentError."""
     if name not in READ:
         raise _unknown(name, sorted(READ))
     return READ[name]
@@ -154,7 +154,7 @@ def writer(name: str | None, suffix: str) -> str:
 
 
 def detect(value: object) -> Format | None:
-    """The format that a value is in, None where it is none that is known."""
+    """Return the format that a value is in, None where it is none that is known."""
     return next((format_ for format_ in READ.values() if format_.matches(value)), None)
 
 
@@ -170,7 +170,7 @@ def each_in(value: object) -> Iterator[object]:
 
 
 def digest(value: object) -> str:
-    """A hash of a JSON value."""
+    """Return a hash of a JSON value."""
     return hashlib.sha256(plain_json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 

@@ -104,7 +104,7 @@ def keys(names: str) -> frozenset[str]:
 def unreadable(
     source: str, problem: str, metadata: Mapping[str, str] | None = None, reason: str = "UNREADABLE_FILE"
 ) -> InvalidArgumentError:
-    """The error for a file, or a place in it, that can't be read. `source` names it."""
+    """Return the error for a file, or a place in it, that can't be read. `source` names it."""
     return InvalidArgumentError(
         f"{source} can't be imported: {problem}.",
         reason=reason,
@@ -113,32 +113,32 @@ def unreadable(
 
 
 def mapping(value: object, path: str) -> Mapping[str, Any]:
-    """The value where it is a JSON object. Raises InvalidArgumentError with its path."""
+    """Return the value where it is a JSON object. Raises InvalidArgumentError with its path."""
     if not isinstance(value, dict):
         raise invalid(path, "an object", describe(value))
     return value
 
 
 def items(value: object, path: str) -> list[Any]:
-    """The value where it is a list. Raises InvalidArgumentError with its path."""
+    """Return the value where it is a list. Raises InvalidArgumentError with its path."""
     if not isinstance(value, list):
         raise invalid(path, "a list", describe(value))
     return value
 
 
 def objects(value: object) -> list[Mapping[str, Any]]:
-    """The objects in a list, empty for what is no list."""
+    """Return the objects in a list, empty for what is no list."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def object_of(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """The object under a key, empty where there is none."""
+    """Return the object under a key, empty where there is none."""
     value = document.get(key)
     return value if isinstance(value, dict) else {}
 
 
 def clean(content: str) -> str:
-    """The text with a replacement character for each lone surrogate, which no UTF-8 can carry."""
+    """Return the text with a replacement character for each lone surrogate, which no UTF-8 can carry."""
     try:
         content.encode()
     except UnicodeEncodeError:
@@ -147,7 +147,7 @@ def clean(content: str) -> str:
 
 
 def string(document: Mapping[str, Any], *keys: str) -> str:
-    """The first text under one of the keys, empty where there is none. Numbers are written as text."""
+    """Return the first text under one of the keys, empty where there is none. Numbers are written as text."""
     for key in keys:
         value = document.get(key)
         if isinstance(value, str) and value:
@@ -158,7 +158,7 @@ def string(document: Mapping[str, Any], *keys: str) -> str:
 
 
 def flag(document: Mapping[str, Any], key: str) -> bool:
-    """The true or false under a key, false where there is none. Raises InvalidArgumentError."""
+    """Return the true or false under a key, false where there is none. Raises InvalidArgumentError."""
     value = document.get(key)
     if value is not None and not isinstance(value, bool):
         raise invalid(key, "true or false", describe(value))

@@ -16,7 +16,7 @@ DAMAGED_NOTE = "images that are no base64 left out"
 
 
 def part_of(url: str, conversation: Conversation) -> messages_pb2.Part | None:
-    """The image in a `data:` URL; of any other the address, as text: nothing is fetched."""
+    """Return the image in a `data:` URL; of any other the address, as text: nothing is fetched."""
     inline = _INLINE.match(url)
     if inline is None:
         conversation.note(ADDRESS_NOTE)
@@ -26,7 +26,7 @@ def part_of(url: str, conversation: Conversation) -> messages_pb2.Part | None:
 
 
 def inline_part(data: str, media_type: str, conversation: Conversation) -> messages_pb2.Part | None:
-    """The image in a text of base64, or None, with a note, where it is none."""
+    """Return the image in a text of base64, or None, with a note, where it is none."""
     try:
         decoded = base64.b64decode("".join(data.split()), validate=True)
     except (binascii.Error, ValueError):
@@ -42,10 +42,10 @@ def inline_part(data: str, media_type: str, conversation: Conversation) -> messa
 
 
 def encoded(image: messages_pb2.ImagePart) -> str:
-    """The base64 text of an image."""
+    """Return the base64 text of an image."""
     return base64.b64encode(image.data).decode()
 
 
 def url_of(image: messages_pb2.ImagePart) -> str:
-    """The `data:` URL of an image."""
+    """Return the `data:` URL of an image."""
     return f"data:{image.media_type};base64,{encoded(image)}"

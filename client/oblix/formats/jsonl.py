@@ -107,7 +107,7 @@ def _message(item: object, path: str, conversation: Conversation) -> messages_pb
 
 
 def _shape(message: messages_pb2.Message) -> dict[str, Any]:
-    """A message in OpenAI's style, and beside it what that can't say."""
+    """Return a message in OpenAI's style, and beside it what that can't say."""
     shape = _style(message)
     own = messages_pb2.Message()
     own.CopyFrom(message)

@@ -49,7 +49,7 @@ def _fitted(message: messages_pb2.Message, conversation: Conversation) -> Iterat
 
 
 def _joined(parts: list[messages_pb2.Part]) -> list[messages_pb2.Part]:
-    """The parts, with neighbours of text as one where there are too many parts."""
+    """Return the parts, with neighbours of text as one where there are too many parts."""
     if len(parts) <= MAX_PARTS:
         return parts
     joined: list[messages_pb2.Part] = []
@@ -80,7 +80,7 @@ def _groups(parts: list[messages_pb2.Part]) -> Iterator[list[messages_pb2.Part]]
 
 
 def _pieces(part: messages_pb2.Part, conversation: Conversation) -> Iterator[messages_pb2.Part]:
-    """A part as ones that fit into a message."""
+    """Yield a part as ones that fit into a message."""
     if part.ByteSize() + 16 <= _ROOM:
         yield part
         return

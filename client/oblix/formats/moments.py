@@ -20,7 +20,7 @@ _FINER_THAN_MICROSECONDS = re.compile(r"(\.\d{6})\d+")
 
 
 def moment(value: Any, zone: tzinfo = UTC) -> Timestamp | None:
-    """The instant that a value says, or None. `zone` is that of text without an offset."""
+    """Return the instant that a value says, or None. `zone` is that of text without an offset."""
     if isinstance(value, dict):
         value = value.get("$date", value.get("seconds"))
     if isinstance(value, str) and _NUMBER.fullmatch(value):

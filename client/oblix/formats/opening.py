@@ -32,7 +32,7 @@ _DAMAGE = (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedErro
 
 
 def files_in(path: Path) -> list[Path]:
-    """The files that a path stands for: itself, or a directory's conversations by name.
+    """Return the files that a path stands for: itself, or a directory's conversations by name.
 
     Of a directory with `conversations*.json`, an export's, only those; else all `*.json`, `*.jsonl` and
     `*.ndjson`; where there are none, the files of tools in the directories inside. Raises NotFoundError, and
@@ -55,7 +55,7 @@ def files_in(path: Path) -> list[Path]:
 
 
 def _tools_files(path: Path) -> list[Path]:
-    """What tools wrote below a directory: logs of lines, and files of fixed names."""
+    """Return what tools wrote below a directory: logs of lines, and files of fixed names."""
     walked = (file for pattern in _TOOLS_PATTERNS for file in islice(path.rglob(pattern), MAX_FILES))
     return sorted({file for file in walked if file.is_file()})
 
@@ -179,7 +179,7 @@ class _Sparing:
         self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
 
     def read(self, size: int = -1) -> bytes:
-        """What was asked for, which is at most 8 MiB."""
+        """Return what was asked for, which is at most 8 MiB."""
         data = self._file.read(MAX_DIRECTORY_BYTES + 1 if size < 0 else min(size, MAX_DIRECTORY_BYTES + 1))
         if len(data) > MAX_DIRECTORY_BYTES:
             raise unreadable(self._source, "it has far too many files in it", reason="TOO_LARGE")

@@ -27,17 +27,17 @@ _NO_NAME = "unnamed"
 
 
 def parts_of(content: object, conversation: Conversation) -> list[messages_pb2.Part]:
-    """The parts of a message's content: a text, a block, or a list of them."""
+    """Return the parts of a message's content: a text, a block, or a list of them."""
     return [part for part in _any(content, conversation, 0) if part is not None]
 
 
 def text_part(content: str) -> messages_pb2.Part:
-    """A part of text."""
+    """Return a part of text."""
     return messages_pb2.Part(text=clean(content))
 
 
 def call_part(call_id: object, name: object, arguments: object) -> messages_pb2.Part:
-    """A tool call. Arguments that are no text are written as JSON."""
+    """Return a tool call. Arguments that are no text are written as JSON."""
     if arguments is None:
         arguments = ""
     written = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
@@ -48,7 +48,7 @@ def call_part(call_id: object, name: object, arguments: object) -> messages_pb2.
 
 
 def result_part(call_id: object, content: str, *, is_error: bool = False) -> messages_pb2.Part:
-    """What a tool answered."""
+    """Return what a tool answered."""
     result = messages_pb2.ToolResultPart(call_id=_label(call_id), content=clean(content), is_error=is_error)
     return messages_pb2.Part(tool_result=result)
 
@@ -56,7 +56,7 @@ def result_part(call_id: object, content: str, *, is_error: bool = False) -> mes
 def result_parts(
     call_id: object, content: object, conversation: Conversation, *, is_error: bool = False
 ) -> list[messages_pb2.Part]:
-    """What a tool answered, with the images in it behind it."""
+    """Return what a tool answered, with the images in it behind it."""
     found = parts_of(content, conversation)
     if isinstance(content, dict) and not any(part.WhichOneof("kind") == "text" for part in found):
         return [result_part(call_id, json.dumps(content, ensure_ascii=False), is_error=is_error)]
@@ -78,12 +78,12 @@ def sources(given: object) -> str:
 
 
 def link(title: str, url: str) -> str:
-    """A link as Markdown."""
+    """Return a link as Markdown."""
     return f"[{title.replace('[', '(').replace(']', ')')}]({url})"
 
 
 def file_part(given: Block, conversation: Conversation) -> Parts:
-    """A file: its text where that is there, an image where it is one, else its name."""
+    """Return a file: its text where that is there, an image where it is one, else its name."""
     name = string(given, "file_name", "filename", "name", "title", "path", "file_id", "id")
     url = string(given, "url", "file_url", "data", "file_data")
     said = string(given, "extracted_content", "content", "text")

@@ -92,7 +92,7 @@ def _stream(source: str, stream: BufferedReader, file: IO[bytes], format_: Forma
 
 
 def _peeked(found: Iterator[Found]) -> tuple[list[Found], Iterator[Found]]:
-    """The first values, and the rest, which raises where reading failed, also among the first."""
+    """Return the first values, and the rest, which raises where reading failed, also among the first."""
     first: list[Found] = []
     try:
         first.extend(islice(found, tools.HEAD_LINES))

@@ -35,7 +35,7 @@ class Tree:
         self.leaves = [name for name in self.nodes if name not in followed]
 
     def branch(self, leaf: str | None) -> list[str]:
-        """The names of the nodes from the beginning to a leaf."""
+        """Return the names of the nodes from the beginning to a leaf."""
         names: dict[str, None] = {}
         while leaf is not None:
             if leaf in names:
@@ -46,7 +46,7 @@ class Tree:
         return list(names)[::-1]
 
     def leaf(self, wanted: object) -> str | None:
-        """The leaf that was read last: the one that is named, else the newest."""
+        """Return the leaf that was read last: the one that is named, else the newest."""
         if isinstance(wanted, str) and wanted in self.nodes:
             return wanted
         if wanted:

@@ -49,12 +49,12 @@ def is_message(item: object) -> bool:
 
 
 def content_of(item: Item) -> object:
-    """What was said, under whichever key it stands. None where there is nothing."""
+    """Return what was said, under whichever key it stands. None where there is nothing."""
     return next((item[key] for key in CONTENT_KEYS if item.get(key) not in (None, "", [], {})), None)
 
 
 def message_of(item: Item, conversation: Conversation) -> messages_pb2.Message | None:
-    """The message, or None, with a note, where nobody says it. Its parts may be empty."""
+    """Return the message, or None, with a note, where nobody says it. Its parts may be empty."""
     role = role_in(item)
     if role is None:
         given = next((item[key] for key in ROLE_KEYS if item.get(key) is not None), None)
@@ -99,7 +99,7 @@ def _parts(item: Item, role: int, conversation: Conversation) -> Iterator[messag
 
 
 def thoughts_of(item: Item, conversation: Conversation) -> Iterator[messages_pb2.Part]:
-    """What the model thought, each thought once: some programs write it under several keys."""
+    """Yield what the model thought, each thought once: some programs write it under several keys."""
     seen: set[str] = set()
     for key in _THOUGHT_KEYS:
         found = parts_of(item.get(key), conversation) if item.get(key) else []
@@ -110,7 +110,7 @@ def thoughts_of(item: Item, conversation: Conversation) -> Iterator[messages_pb2
 
 
 def calls_of(item: Item, conversation: Conversation) -> Iterator[messages_pb2.Part]:
-    """The tools that a message calls, in OpenAI's style, the older one too."""
+    """Yield the tools that a message calls, in OpenAI's style, the older one too."""
     for call in objects(item.get("tool_calls")):
         function = object_of(call, "function") or object_of(call, "custom") or call
         arguments = next((function[key] for key in ("arguments", "input", "args") if function.get(key)), "")
@@ -135,7 +135,7 @@ def _result(item: Item, content: object, conversation: Conversation) -> list[mes
 
 
 def _last_call(conversation: Conversation) -> str | None:
-    """The call of the message before, for results that don't say which they answer."""
+    """Return the call of the message before, for results that don't say which they answer."""
     for message in reversed(conversation.messages[-1:]):
         for part in message.parts:
             if part.HasField("tool_call"):
@@ -199,5 +199,5 @@ def _tokens(usage: Item, *names: str) -> int:
 
 
 def title_of(document: Item) -> str:
-    """What a document calls its conversation."""
+    """Return what a document calls its conversation."""
     return clean(string(document, "title", "name", "topic", "summary"))

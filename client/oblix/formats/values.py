@@ -50,7 +50,7 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def values(stream: BufferedReader, source: str) -> Iterator[Found]:
-    """The elements of an array, the values of JSON Lines, or the one value of a file.
+    """Return the elements of an array, the values of JSON Lines, or the one value of a file.
 
     A line that is wrong is found with its problem, and the next ones follow.
     Raises InvalidArgumentError, naming the source, where a file can't be read on.
@@ -121,7 +121,7 @@ class _Text:
         self._number = 0
 
     def values(self) -> Iterator[Found]:
-        """The elements of an array, or values one after another."""
+        """Yield the elements of an array, or values one after another."""
         if self._next() == "[":
             self._at += 1
             yield from self._elements()
@@ -142,7 +142,7 @@ class _Text:
             raise self._unreadable(f"something follows its list at character {self._before + self._at}")
 
     def _next(self) -> str:
-        """The next character that is not blank, empty at the end. It is not consumed."""
+        """Return the next character that is not blank, empty at the end. It is not consumed."""
         while (found := _NOT_BLANK.search(self._text, self._at)) is None:
             self._at = len(self._text)
             if self._is_whole:
@@ -180,7 +180,7 @@ class _Text:
         return value, True
 
     def _check_cut(self, error: json.JSONDecodeError) -> None:
-        """Raises InvalidArgumentError where reading on does not help."""
+        """Raise InvalidArgumentError where reading on does not help."""
         tail = 0 if self._is_whole else _LONGEST_TAIL
         may_be_cut = error.msg.startswith("Unterminated") or error.pos >= len(self._text) - tail
         if not may_be_cut:

@@ -37,7 +37,7 @@ class Library:
             return self._arrived[name]
 
     def pull(self, name: str) -> Iterator[dict[str, Any]]:
-        """What the server says while it pulls, going on where an earlier pull stopped."""
+        """Yield what the server says while it pulls, going on where an earlier pull stopped."""
         yield {"status": "pulling manifest"}
         digest = hashlib.sha256(name.encode()).hexdigest()
         total, piece = self._sizes[name], {"status": f"pulling {digest[:12]}", "digest": f"sha256:{digest}"}
@@ -57,7 +57,7 @@ class Library:
 
 
 def line(value: Mapping[str, Any]) -> bytes:
-    """A value as the server writes it into a stream."""
+    """Return a value as the server writes it into a stream."""
     return json.dumps(value, ensure_ascii=False).encode() + b"\n"
 
 

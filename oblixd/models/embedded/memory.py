@@ -45,7 +45,7 @@ def needs(header: Header, context: int, slots: int, cache_bytes: int) -> int:
 
 
 def window_bytes(header: Header, context: int) -> int:
-    """What the attention keeps of one conversation that fills its context, in bytes."""
+    """Return what the attention keeps of one conversation that fills its context, in bytes."""
     return header.kept_per_token * context * _NUMBER_BYTES
 
 
@@ -102,7 +102,7 @@ class Memory:
         self._somebody_waits = False
 
     def held_by(self, resident: Resident) -> int:
-        """What a model was given, in bytes. 0: it is not loaded."""
+        """Return what a model was given, in bytes. 0: it is not loaded."""
         return self._held.get(resident, 0)
 
     async def take(self, resident: Resident, wanted: int) -> None:
@@ -170,7 +170,7 @@ def _gib(count: int) -> str:
 
 
 def _container_limits() -> list[int]:
-    """The limits of this process's control group and those above it (cgroup v2). Raises nothing."""
+    """Return the limits of this process's control group and those above it (cgroup v2). Raises nothing."""
     root = Path("/sys/fs/cgroup")
     try:
         mine = Path("/proc/self/cgroup").read_text().strip().rpartition("::")[2]

@@ -140,7 +140,7 @@ def _changes_for(refusal: Refusal, body: Body) -> Iterator[Change]:
 
 
 def _turns(words: str, body: Body) -> Iterator[Change]:
-    """The conversation is to be written in another form."""
+    """Yield the conversation is to be written in another form."""
     for rule in rules_for(words, body):
         yield Change(rule.key, rule.note, rule.written, rule.is_lasting)
 
@@ -300,7 +300,7 @@ _LEFT_FOR_ANSWER = (
 
 
 def _limits(words: str, body: Body) -> Iterator[Change]:
-    """The model writes no more than so many tokens in one answer."""
+    """Yield the model writes no more than so many tokens in one answer."""
     found = next((match for limit in _LIMITS if (match := limit.search(words))), None)
     name = next((name for name in _MAX_TOKENS if name in body), "")
     if found and name and 0 < int(found[1]) < body[name]:
@@ -310,7 +310,7 @@ def _limits(words: str, body: Body) -> Iterator[Change]:
 
 
 def _room(words: str, body: Body) -> Iterator[Change]:
-    """The context leaves less room for the answer than was asked for."""
+    """Yield the context leaves less room for the answer than was asked for."""
     found = next((match for room in _LEFT_FOR_ANSWER if (match := room.search(words))), None)
     if found and any(name in body for name in _MAX_TOKENS):
         room = int(found["window"]) - int(found["input"]) - _SLACK

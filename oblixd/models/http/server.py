@@ -217,7 +217,7 @@ Works = Callable[[str], Awaitable[bool]]
 
 
 def timeouts_of(options: ModelOptions, default: Timeouts, *, is_here: bool) -> Timeouts:
-    """What a model's options say of waiting, and the default for the rest.
+    """Return what a model's options say of waiting, and the default for the rest.
 
     `is_here`: the server is on this machine, and may take as long as it gives signs of life.
     """

@@ -366,7 +366,7 @@ class Transport:
         return connection
 
     def _failure(self, error: Exception, sending: _Sending, wait: Wait, course: RequestTrace) -> Exception:
-        """What to raise. A body that was held back in its middle closed the connection, too."""
+        """Return what to raise. A body that was held back in its middle closed the connection, too."""
         return sending.refusal or self._named(error, wait, course)
 
     def _named(self, error: Exception, wait: Wait, course: RequestTrace) -> ModelError:
@@ -378,7 +378,7 @@ class Transport:
 
 
 def _address(connection: aiohttp.connector.Connection | None) -> str:
-    """The IP address at the other end; empty where the connection has gone or is no network's."""
+    """Return the IP address at the other end; empty where the connection has gone or is no network's."""
     transport = connection.transport if connection is not None else None
     peer = transport.get_extra_info("peername") if transport is not None else None
     return str(peer[0]) if isinstance(peer, tuple) else ""

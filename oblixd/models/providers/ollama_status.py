@@ -146,5 +146,5 @@ def _left_s(expires_at: str) -> float:
 
 
 def _full(name: str) -> str:
-    """A name without a tag means the tag `latest`."""
+    """Return a name without a tag means the tag `latest`."""
     return name if ":" in name.rsplit("/", 1)[-1] else f"{name}:latest"

@@ -27,7 +27,7 @@ class Mount(NamedTuple):
 
 
 def folders(root: Path, controller: str) -> dict[PurePosixPath, Path]:
-    """The cgroups of a controller that hold this process, by name, the innermost first. None are {}.
+    """Return the cgroups of a controller that hold this process, by name, the innermost first. None are {}.
 
     `V2` gives those of version 2. Sources: cgroups(7), proc_pid_mountinfo(5).
     """

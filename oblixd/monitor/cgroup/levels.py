@@ -30,7 +30,7 @@ class MemoryLevel(Protocol):
         """None: as much as there is."""
 
     def used_bytes(self) -> int:
-        """What it can't give back: all it uses, less the file cache. Raises OSError."""
+        """Return what it can't give back: all it uses, less the file cache. Raises OSError."""
 
 
 @dataclass(frozen=True, slots=True)

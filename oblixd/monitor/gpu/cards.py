@@ -18,7 +18,7 @@ class Card(Protocol):
     """One graphics processor."""
 
     def sample(self) -> Gpu:
-        """What it tells now."""
+        """Return what it tells now."""
 
 
 def cards(root: Path) -> Sequence[Card]:
@@ -39,7 +39,7 @@ class AmdCard:
         self._name = _name(self._device)
 
     def sample(self) -> Gpu:
-        """What it tells now."""
+        """Return what it tells now."""
         busy = reading.integer(self._device / "gpu_busy_percent")
         return Gpu(
             name=self._name,
@@ -65,7 +65,7 @@ class IntelCard:
         self._before: dict[Path, int] = {}
 
     def sample(self) -> Gpu:
-        """What it tells now."""
+        """Return what it tells now."""
         return Gpu(
             self._name,
             utilization=self._utilization(),

@@ -113,7 +113,7 @@ class Nvml:
         return None
 
     def _uses(self, index: int) -> Sequence[_ProcessUse]:
-        """What processes used since the last call: oldest first, so the newest of each counts."""
+        """Return what processes used since the last call: oldest first, so the newest of each counts."""
         device, count, since = self._devices[index], c_uint(), c_ulonglong(self._seen_us[index])
         name = "nvmlDeviceGetProcessUtilization"
         code = self._code(name, device, POINTER(_ProcessUse)(), byref(count), since)
@@ -158,7 +158,7 @@ class Nvml:
             raise _UnsupportedError(code)
 
     def _code(self, name: str, *arguments: Any) -> int:
-        """What a function gives back. One that an old driver does not have is not supported."""
+        """Return what a function gives back. One that an old driver does not have is not supported."""
         function = getattr(self._library, name, None)
         if function is None:
             raise _UnsupportedError(name)

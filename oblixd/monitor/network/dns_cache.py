@@ -32,7 +32,7 @@ class DnsCache:
         self._looking: dict[str, asyncio.Future[list[Address]]] = {}
 
     def known(self, host: str) -> list[str]:
-        """The IP addresses that a host had when it was last looked up. An IP address is its own."""
+        """Return the IP addresses that a host had when it was last looked up. An IP address is its own."""
         if _is_address(host):
             return [host]
         return [str(where[0]) for *_, where in self._found.get(host, [])]

@@ -79,7 +79,7 @@ class EndpointMonitor:
         self._proven: list[str] = []
 
     def view(self) -> Connectivity:
-        """What is known now."""
+        """Return what is known now."""
         return self.endpoint.view(clock_s())
 
     def observe(self, seen: Seen) -> None:

@@ -48,18 +48,18 @@ class NetworkMetrics:
         self._attempts = deque(kept, maxlen=ATTEMPTS)
 
     def latency_ms(self, now_s: float) -> float | None:
-        """The median of the last connect times."""
+        """Return the median of the last connect times."""
         times = self._connect_times(now_s)
         return statistics.median(times) if len(times) >= FEWEST_CONNECTS else None
 
     def jitter_ms(self, now_s: float) -> float | None:
-        """The mean difference between one connect time and the next: RFC 3550, 6.4.1, unsmoothed."""
+        """Return the mean difference between one connect time and the next: RFC 3550, 6.4.1, unsmoothed."""
         times = self._connect_times(now_s)
         differences = [abs(after - before) for before, after in pairwise(times)]
         return statistics.mean(differences) if len(times) >= FEWEST_CONNECTS else None
 
     def loss_percent(self, now_s: float) -> float | None:
-        """The share of failed connection attempts, 0 to 100."""
+        """Return the share of failed connection attempts, 0 to 100."""
         recent = [ms for at_s, ms in self._attempts if now_s - at_s <= WINDOW_S]
         return 100.0 * recent.count(None) / ATTEMPTS if len(recent) == ATTEMPTS else None
 

@@ -112,7 +112,7 @@ class Network:
             one.observe(seen)
 
     def endpoints(self) -> Mapping[str, Connectivity]:
-        """What is known of each endpoint now, by origin."""
+        """Return what is known of each endpoint now, by origin."""
         return {origin: one.view() for origin, one in self._watched.items()}
 
     def overall(self) -> Connectivity:

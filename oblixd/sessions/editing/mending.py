@@ -116,7 +116,7 @@ def _chooser(db: SessionDb, request: sessions_pb2.DeleteMessagesRequest) -> Choo
 
 
 def _last_places(db: SessionDb, txn: Transaction, entry: Entry, count: int) -> list[int]:
-    """The places of the last messages, also of damaged ones."""
+    """Return the places of the last messages, also of damaged ones."""
     places: list[int] = []
     wanted, sequence = min(count, entry.progress.message_count), entry.progress.next_sequence
     while len(places) < wanted and sequence > 1:
@@ -290,7 +290,7 @@ def _check_calls(old: records.MessageRecord, new: records.MessageRecord, *, are_
 def message_versions(
     db: SessionDb, request: sessions_pb2.ListMessageVersionsRequest
 ) -> sessions_pb2.ListMessageVersionsResponse:
-    """A page of the versions before the current one. See `Sessions.message_versions`."""
+    """Return a page of the versions before the current one. See `Sessions.message_versions`."""
     ref = db.ref(request.session_id)
     check_sequences([request.sequence], "sequence")
     size = check_page_size(request.page_size, DEFAULT_VERSIONS)

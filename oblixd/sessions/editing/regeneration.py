@@ -36,7 +36,7 @@ class Target:
 
 
 def question_of(db: SessionDb, session_id: str, message_id: str) -> list[messages_pb2.Message]:
-    """The question that would be answered anew now. See `Sessions.question_of`."""
+    """Return the question that would be answered anew now. See `Sessions.question_of`."""
     entry = db.entry(session_id)
     with db.read(entry.ref) as txn:
         target = _target(db, txn, db.headers.entry(txn, entry.ref), message_id)
@@ -96,7 +96,7 @@ def _target(db: SessionDb, txn: Transaction, entry: Entry, message_id: str) -> T
 
 
 def _from_named(entry: Entry, before: Iterator[Found], message_id: str) -> list[Found]:
-    """The named message and those after it, in order."""
+    """Return the named message and those after it, in order."""
     packed, found = pack(message_id), list[Found]()
     for item in before:
         found.append(item)

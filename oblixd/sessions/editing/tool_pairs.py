@@ -27,7 +27,7 @@ Session = tuple[int, records.ProgressRecord]
 def with_counterparts(
     db: SessionDb, txn: Transaction, session: Session, sequences: Iterable[int]
 ) -> list[int]:
-    """The sequences and those of the messages with the other halves of their tool calls, in order."""
+    """Return the sequences and those of the messages with the other halves of their tool calls, in order."""
     together: set[int] = set()
     waiting = list(sequences)
     while waiting:
@@ -42,12 +42,12 @@ def with_counterparts(
 
 
 def call_ids(record: records.MessageRecord) -> set[str]:
-    """The calls that a message makes."""
+    """Return the calls that a message makes."""
     return {part.tool_call.call_id for part in record.parts if part.HasField("tool_call")}
 
 
 def result_ids(record: records.MessageRecord) -> set[str]:
-    """The calls that a message answers."""
+    """Return the calls that a message answers."""
     return {part.tool_result.call_id for part in record.parts if part.HasField("tool_result")}
 
 
@@ -88,6 +88,6 @@ def _calls(before: Iterable[Found], wanted: set[str]) -> Iterator[int]:
 
 
 def parsed(scan: Iterable[tuple[int, bytes]], limit: int = REACH) -> Iterator[Found]:
-    """The records of a scan, at most so many."""
+    """Yield the records of a scan, at most so many."""
     for sequence, payload in islice(scan, limit):
         yield sequence, records.MessageRecord.FromString(payload)

@@ -31,7 +31,7 @@ REST_S = 50e-6
 
 
 def numbers_after(db: SessionDb, index: Index, number: int, limit: int) -> list[int]:
-    """The next sessions that are there, or that the index takes for it, in order of their numbers."""
+    """Return the next sessions that are there, or that the index takes for it, in order of their numbers."""
     with db.store.read() as txn:
         scan = db.tables.sessions.ascending(txn, b"", number_key(number + 1))
         there = {int.from_bytes(key, "big") for key, _ in islice(scan, limit)}
@@ -66,7 +66,7 @@ class Collector:
         return number in self._done
 
     def _take(self, number: int) -> None:
-        """Takes in what a session has to add, or as much of it as there is room for."""
+        """Take in what a session has to add, or as much of it as there is room for."""
         stored = self.batch.sessions.get(number) or self._index.known(number)
         known = stored or Known(number)
         with self._db.store.read() as txn:
@@ -186,7 +186,7 @@ class Collector:
                 time.sleep(REST_S)
 
     def _put(self, before: Known, known: Known) -> None:
-        """Keeps how far a session is indexed now. What a deleted one has there counts as hidden."""
+        """Keep how far a session is indexed now. What a deleted one has there counts as hidden."""
         gone = (known.standing is Standing.GONE) - (before.standing is Standing.GONE)
         self.batch.hidden += gone * before.next
         self.batch.sessions[known.number] = known

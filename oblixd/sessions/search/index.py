@@ -79,7 +79,7 @@ class Index:
     @classmethod
     @contextmanager
     def open(cls, path: Path, store: bytes, newest: int, is_over: Callable[[], bool]) -> Iterator[Index]:
-        """Opens the index of a store, or makes an empty one to which everything is still to be added.
+        """Open the index of a store, or make an empty one to which everything is still to be added.
 
         `newest` is a revision that the store has reached. Long steps are given up (sqlite3.OperationalError)
         once `is_over` says so. LostError, or another sqlite3.DatabaseError, where what is there is of no use.
@@ -116,7 +116,7 @@ class Index:
         return dict(found.fetchall())
 
     def shown_after(self, number: int, limit: int) -> list[int]:
-        """The next sessions that are not hidden, in order of their numbers."""
+        """Return the next sessions that are not hidden, in order of their numbers."""
         found = self._connection.execute(
             "SELECT number FROM sessions WHERE number > ? AND standing != ? ORDER BY number LIMIT ?",
             (number, Standing.GONE, limit),
@@ -124,7 +124,7 @@ class Index:
         return [number for (number,) in found]
 
     def apply(self, batch: Batch, revision: int, scanned: int | None) -> None:
-        """Writes a batch, and the place that it brings the index to."""
+        """Write a batch, and the place that it brings the index to."""
         row_count = self._row_count + len(batch.added) - len(batch.removed)
         hidden_count = self._hidden_count + batch.hidden
         connection = self._connection
@@ -147,7 +147,7 @@ class Index:
 
 
 def remove(path: Path) -> None:
-    """Takes an index away, if there is one."""
+    """Take an index away, if there is one."""
     for companion in COMPANIONS:
         path.with_name(path.name + companion).unlink(missing_ok=True)
 

@@ -58,7 +58,7 @@ class Indexer:
         self._thread.start()
 
     async def stop(self) -> None:
-        """Ends after the batch that is under way."""
+        """End after the batch that is under way."""
         self._stopping.set()
         self._hurry()
         await asyncio.to_thread(self._thread.join)
@@ -120,7 +120,7 @@ class Indexer:
         self._stopping.wait(TRIED_AGAIN_S)
 
     def _tend(self) -> None:
-        """Opens the index and keeps it up to date. Returns when told to stop."""
+        """Open the index and keep it up to date. Returns when told to stop."""
         with Index.open(self._path, self._changes.store_id(), self._newest, self._stopping.is_set) as index:
             self._distrusted = False
             while not self._stopping.is_set():
@@ -178,7 +178,7 @@ class Indexer:
             self._loop.call_soon_threadsafe(_done, self._waiting.popleft()[1])
 
     def _rest(self) -> None:
-        """Waits for a change, then a while for more of them."""
+        """Wait for a change, then a while for more of them."""
         self._called.wait()
         self._hurried.wait(GATHERED_S)
         self._called.clear()

@@ -52,7 +52,7 @@ class Scope:
 
 
 def rank(path: Path, expression: str, scope: Scope) -> list[Ranked]:
-    """The newest 2,000 rows that match, best first. Opens the file anew: it may have been replaced.
+    """Return the newest 2,000 rows that match, best first. Opens the file anew: it may have been replaced.
 
     DeadlineExceededError SEARCH_TOO_SLOW where nothing was found in a second,
     sqlite3.DatabaseError where the file is missing or damaged.

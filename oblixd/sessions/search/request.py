@@ -71,7 +71,7 @@ class Query:
 
     @classmethod
     def of(cls, text: str) -> Query:
-        """Reads a query: words, prefixes with a `*`, phrases in double quotes. Anything else only divides."""
+        """Read a query: words, prefixes with a `*`, phrases in double quotes. Anything else only divides."""
         return cls(tuple(dict.fromkeys(_units(text))))
 
     @property
@@ -125,7 +125,7 @@ class SearchRequest:
 
 
 def search_request(db: SessionDb, request: sessions_pb2.SearchMessagesRequest) -> SearchRequest:
-    """Checks a request. Errors as `Search.find`."""
+    """Check a request. Errors as `Search.find`."""
     if not 1 <= len(request.query) <= MAX_QUERY_CHARACTERS:
         raise invalid_field(
             "INVALID_QUERY",

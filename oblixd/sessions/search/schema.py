@@ -62,17 +62,17 @@ def standing_of(header: records.SessionRecord) -> Standing:
 
 
 def row_id(number: int, sequence: int) -> int:
-    """The id of a message's row."""
+    """Return the id of a message's row."""
     return number << _SEQUENCE_BITS | sequence
 
 
 def place_of(row: int) -> tuple[int, int]:
-    """The session's number and the message's sequence."""
+    """Return the session's number and the message's sequence."""
     return row >> _SEQUENCE_BITS, row & (1 << _SEQUENCE_BITS) - 1
 
 
 def rows_of(number: int) -> tuple[int, int]:
-    """The first and the last id that a session's rows can have."""
+    """Return the first and the last id that a session's rows can have."""
     return row_id(number, 0), row_id(number + 1, 0) - 1
 
 

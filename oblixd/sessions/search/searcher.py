@@ -42,7 +42,7 @@ class Finder:
         self._path = path
 
     def find(self, asked: SearchRequest) -> sessions_pb2.SearchMessagesResponse:
-        """The hits of one page. sqlite3.DatabaseError where the index is missing or damaged."""
+        """Return the hits of one page. sqlite3.DatabaseError where the index is missing or damaged."""
         response = sessions_pb2.SearchMessagesResponse()
         if not asked.query.units:
             return response
@@ -95,7 +95,7 @@ class _Shown:
         return split(records.ProgressRecord.FromString(payload or b"").labels)
 
     def hit(self, found: Ranked) -> sessions_pb2.SearchHit | None:
-        """The hit of a row, or None where there is nothing (any more) to be shown."""
+        """Return the hit of a row, or None where there is nothing (any more) to be shown."""
         number, sequence = place_of(found.row)
         try:
             entry, record = self._find_row(number, sequence)
@@ -116,7 +116,7 @@ class _Shown:
             return entry, self._db.message_table.get(txn, number, sequence) if entry else None
 
     def _entry(self, txn: Transaction, number: int) -> Entry | None:
-        """A session as it is now; None where it is not there, or not asked for."""
+        """Return a session as it is now; None where it is not there, or not asked for."""
         if number not in self._entries:
             self._entries[number] = self._read(txn, number)
         return self._entries[number]
@@ -181,12 +181,12 @@ class Search:
         self._indexer.start()
 
     async def close(self) -> None:
-        """Ends the searches and the following. Before the store is closed."""
+        """End the searches and the following. Before the store is closed."""
         await self._indexer.stop()
         await asyncio.to_thread(self._searchers.shutdown, cancel_futures=True)
 
     async def find(self, request: sessions_pb2.SearchMessagesRequest) -> sessions_pb2.SearchMessagesResponse:
-        """What is found, best first.
+        """Return what is found, best first.
 
         What was acknowledged before the call is found, unless `indexing` is set.
         InvalidArgumentError where the query is empty or longer than 1,000 characters,
@@ -207,7 +207,7 @@ class Search:
             return self._empty_answer(error)
 
     def _empty_answer(self, error: sqlite3.DatabaseError) -> sessions_pb2.SearchMessagesResponse:
-        """The answer while there is no index, or only the remains of one."""
+        """Return the answer while there is no index, or only the remains of one."""
         if is_damage(error):
             self._indexer.distrust()
         elif is_missing(error):

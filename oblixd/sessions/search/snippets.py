@@ -27,7 +27,7 @@ class Snippet(NamedTuple):
 
 
 def snippet(text: str, query: Query) -> Snippet:
-    """The piece that holds the most of the query; the beginning where none of it is found."""
+    """Return the piece that holds the most of the query; the beginning where none of it is found."""
     text = compose(text)
     block = _best_block(text, query)
     places = [
@@ -39,7 +39,7 @@ def snippet(text: str, query: Query) -> Snippet:
 
 
 def _best_block(text: str, query: Query) -> slice:
-    """The first part of the text with the most of the query's words in it."""
+    """Return the first part of the text with the most of the query's words in it."""
     best, most, at = slice(0, 0), -1, 0
     for piece in pieces(text, LOOKED_AT_ONCE):
         coverage = query.coverage(words(piece))
@@ -91,7 +91,7 @@ def _cut(text: str, window: slice, places: Sequence[Place]) -> Snippet:
 
 
 def _unite(places: Sequence[Place], window: slice) -> list[tuple[int, int]]:
-    """What of the places lies in the window, in order, overlaps made one."""
+    """Return what of the places lies in the window, in order, overlaps made one."""
     united: list[tuple[int, int]] = []
     for place in places:
         start, end = max(place.start, window.start), min(place.end, window.stop)

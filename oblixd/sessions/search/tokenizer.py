@@ -53,12 +53,12 @@ class Located(NamedTuple):
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, in order."""
+    """Return the words of a text, in order."""
     return [word[:MAX_WORD_CHARACTERS] for piece in pieces(text, FOLDED_AT_ONCE) for word in _fold(piece)]
 
 
 def locate_words(text: str) -> list[Located]:
-    """The words of a composed text (`composed`) with their places."""
+    """Return the words of a composed text (`composed`) with their places."""
     folded, origin = _fold_with_places(text)
     return [
         Located(match[0][:MAX_WORD_CHARACTERS], origin[match.start()], origin[match.end() - 1] + 1)
@@ -67,7 +67,7 @@ def locate_words(text: str) -> list[Located]:
 
 
 def _fold_with_places(text: str) -> tuple[str, Sequence[int]]:
-    """The folded text, and for each of its characters the place of the one that it came from."""
+    """Return the folded text, and for each of its characters the place of the one that it came from."""
     if text.isascii():
         return text.translate(_FOLDING), range(len(text))
     folded = [_FOLDING[ord(character)] for character in text]
@@ -75,12 +75,12 @@ def _fold_with_places(text: str) -> tuple[str, Sequence[int]]:
 
 
 def compose(text: str) -> str:
-    """The text with letters and their accents put together: the same to read, the same to compare."""
+    """Return the text with letters and their accents put together: the same to read, the same to compare."""
     return unicodedata.normalize("NFC", text)
 
 
 def pieces(text: str, size: int) -> Iterator[str]:
-    """The text in pieces of at most `size` characters, cut behind a space where there is one."""
+    """Yield the text in pieces of at most `size` characters, cut behind a space where there is one."""
     at = 0
     while len(text) - at > size:
         space = max(text.rfind(mark, at, at + size) for mark in " \n")
@@ -107,7 +107,7 @@ class _Folding(dict[int, str]):
 
 
 def _character_kind(character: str) -> str:
-    """A character as a part of a word, as a word of its own, as the end of one, or as nothing."""
+    """Return a character as a part of a word, as a word of its own, as the end of one, or as nothing."""
     category = unicodedata.category(character)
     if category == "So" or _is_within(character, _SINGLE):
         return f" {character} "
@@ -124,7 +124,7 @@ _FOLDING = _Folding()
 
 
 def text_of(record: records.MessageRecord) -> str:
-    """The text parts and what tools answered, each on lines of its own. No thinking, no tool calls."""
+    """Return the text parts and what tools answered, each on lines of its own. No thinking, no tool calls."""
     return "\n".join(filter(None, map(_part_text, record.parts)))
 
 

@@ -49,7 +49,7 @@ class History:
         self._tables = tables
 
     def note(self, txn: Transaction, ref: SessionKey, labels_before: bytes | None = None) -> None:
-        """Notes that a session changed; `labels_before` where it may be found by less now."""
+        """Note that a session changed; `labels_before` where it may be found by less now."""
         changes, revision = self._tables.changes, self.revision(txn) + 1
         record = records.ChangeRecord(number=ref.number, session_id=ref.id, labels_before=labels_before)
         changes.put(txn, number_key(revision), record.SerializeToString())
@@ -57,16 +57,16 @@ class History:
             changes.delete_all(txn, b"", TRIMMED_AT_ONCE)
 
     def revision(self, txn: Transaction) -> int:
-        """The revision of the last change. 0: there was none."""
+        """Return the revision of the last change. 0: there was none."""
         return int.from_bytes(self._tables.changes.last(txn) or b"", "big")
 
     def oldest(self, txn: Transaction) -> int:
-        """The least revision that can be gone on from."""
+        """Return the least revision that can be gone on from."""
         first = self._tables.changes.first(txn)
         return int.from_bytes(first, "big") - 1 if first else 0
 
     def after(self, txn: Transaction, revision: int, limit: int) -> list[Change] | None:
-        """The next changes, oldest first. None: they are no longer known."""
+        """Return the next changes, oldest first. None: they are no longer known."""
         if revision < self.oldest(txn):
             return None
         scan = self._tables.changes.ascending(txn, b"", number_key(revision + 1))
@@ -78,7 +78,7 @@ class History:
             return None
 
     def make_store_id(self, txn: Transaction) -> None:
-        """Gives the store an id, where it has none: it is new, or a copy that was restored."""
+        """Give the store an id, where it has none: it is new, or a copy that was restored."""
         if self._tables.counters.get(txn, STORE_ID) is None:
             self._tables.counters.put(txn, STORE_ID, os.urandom(_STORE_ID_BYTES))
             self._leap(txn)
@@ -120,17 +120,17 @@ class Changes:
             return self._counters.get(txn, STORE_ID) or b""
 
     def newest(self) -> int:
-        """The revision of the last change. 0: there was none."""
+        """Return the revision of the last change. 0: there was none."""
         with self._store.read() as txn:
             return self._history.revision(txn)
 
     def oldest(self) -> int:
-        """The least revision that can be gone on from."""
+        """Return the least revision that can be gone on from."""
         with self._store.read() as txn:
             return self._history.oldest(txn)
 
     def after(self, revision: int, limit: int) -> list[Change] | None:
-        """The next changes, oldest first. None: they are no longer known."""
+        """Return the next changes, oldest first. None: they are no longer known."""
         with self._store.read() as txn:
             return self._history.after(txn, revision, limit)
 

@@ -40,7 +40,7 @@ class SessionDb:
 
     @classmethod
     def of(cls, store: Store, clock: Callable[[], int] = now_us) -> SessionDb:
-        """The conversations in an open store."""
+        """Return the conversations in an open store."""
         tables = Tables.of(store)
         headers = Headers(tables)
         changes = Changes(store, tables, headers.history)
@@ -64,12 +64,12 @@ class SessionDb:
     async def write(
         self, ref: SessionKey, operation: Callable[[Transaction], T], *, frees: bool = False
     ) -> T:
-        """Writes to one session. Damage is named as that session's. `frees`: see `Store.write`."""
+        """Write to one session. Damage is named as that session's. `frees`: see `Store.write`."""
         with _name_damage(ref.id):
             return await self.store.write(operation, frees=frees)
 
     def ref(self, session_id: str, field: str = "session_id") -> SessionKey:
-        """The session of an id, in a read of its own.
+        """Return the session of an id, in a read of its own.
 
         InvalidArgumentError where the id is malformed, NotFoundError where it is unknown.
         """
@@ -78,7 +78,7 @@ class SessionDb:
             return self.headers.ref(txn, session_id)
 
     def entry(self, session_id: str, field: str = "session_id") -> Entry:
-        """The session's records, in a read of their own. Errors as `ref`."""
+        """Return the session's records, in a read of their own. Errors as `ref`."""
         check_session_id(session_id, field)
         with _name_damage(session_id), self.store.read() as txn:
             return self.headers.entry(txn, self.headers.ref(txn, session_id))
@@ -91,7 +91,7 @@ class SessionDb:
         running: records.RunningTurn,
         request: records.RequestRecord,
     ) -> None:
-        """Keeps a place for the answer, and the request. The caller touches the session.
+        """Keep a place for the answer, and the request. The caller touches the session.
 
         A version over 0 in `running`: the answer gets the place that stands there.
         """
@@ -106,7 +106,7 @@ class SessionDb:
     def remove_messages(
         self, txn: Transaction, ref: SessionKey, progress: records.ProgressRecord, sequences: Iterable[int]
     ) -> int:
-        """Removes messages with their versions. Says how many there were. The caller touches the session."""
+        """Remove messages with their versions. Says how many there were. The caller touches the session."""
         places = list(sequences)
         for sequence in places:
             self.versions.delete_all(txn, ref.number, sequence)
@@ -120,7 +120,7 @@ class SessionDb:
         record: records.MessageRecord | None,
         ending: records.RequestRecord,
     ) -> None:
-        """Writes the answer over its checkpoints and clears the running turn.
+        """Write the answer over its checkpoints and clears the running turn.
 
         None: nothing of it came, and it leaves no answer; an answer that it was to replace comes back.
 
@@ -155,7 +155,7 @@ def _name_damage(session_id: str) -> Iterator[None]:
 
 
 def damage_of(session_id: str, error: DataLossError) -> DataLossError:
-    """The error of a table, told as one of a session."""
+    """Return the error of a table, told as one of a session."""
     table, key = error.metadata.get("table"), error.metadata.get("key")
     if key is None:
         return error

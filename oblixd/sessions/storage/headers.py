@@ -32,7 +32,7 @@ class _FramedHash:
         self._add(message.SerializeToString(deterministic=True))
 
     def digest(self) -> bytes:
-        """The hash of what was added."""
+        """Return the hash of what was added."""
         return self._hash.digest()
 
     def _add(self, content: bytes) -> None:
@@ -102,7 +102,7 @@ class Entry:
         return SessionKey(self.number, self.header.id)
 
     def session(self) -> sessions_pb2.Session:
-        """The session as the contract tells it."""
+        """Return the session as the contract tells it."""
         header, progress = self.header, self.progress
         session = sessions_pb2.Session(
             id=header.id,
@@ -136,19 +136,19 @@ class Headers:
         self.history = History(tables)
 
     def find(self, txn: Transaction, session_id: str) -> SessionKey | None:
-        """The session of an id, or None."""
+        """Return the session of an id, or None."""
         found = self.tables.ids.get(txn, session_id.encode())
         return None if found is None else SessionKey(int.from_bytes(found, "big"), session_id)
 
     def ref(self, txn: Transaction, session_id: str) -> SessionKey:
-        """The session of an id; NotFoundError where there is none."""
+        """Return the session of an id; NotFoundError where there is none."""
         found = self.find(txn, session_id)
         if found is None:
             raise not_found(session_id)
         return found
 
     def progress(self, txn: Transaction, ref: SessionKey) -> records.ProgressRecord:
-        """What messages change; NotFoundError where the session was deleted."""
+        """Return what messages change; NotFoundError where the session was deleted."""
         payload = self.tables.progress.get(txn, number_key(ref.number))
         if payload is None:
             raise self._why_gone(txn, ref)
@@ -171,7 +171,7 @@ class Headers:
         return Entry(number, header, self.progress(txn, SessionKey(number, header.id)))
 
     def imported(self, txn: Transaction, header: records.SessionRecord) -> Entry | None:
-        """The session that an import made of the same source and content, or None."""
+        """Return the session that an import made of the same source and content, or None."""
         if not header.source_id:
             return None
         for key, _ in self.tables.sources.ascending(txn, source_key(header)):
@@ -180,12 +180,12 @@ class Headers:
         return None
 
     def latest_import(self, txn: Transaction, source_id: str) -> Entry | None:
-        """The session that the last import made of a source, or None."""
+        """Return the session that the last import made of a source, or None."""
         found = [key for key, _ in self.tables.sources.ascending(txn, latest_key(source_id))]
         return self.numbered(txn, int.from_bytes(found[-1][-NUMBER_BYTES:], "big")) if found else None
 
     def grown(self, txn: Transaction, entry: Entry, source: records.SessionRecord, update_us: int) -> None:
-        """Writes an entry to which messages of its source were added. `source` says what it tells now."""
+        """Write an entry to which messages of its source were added. `source` says what it tells now."""
         self._take_source(txn, entry)
         entry.header.source_hash = source.source_hash
         entry.header.source_chain = source.source_chain
@@ -206,14 +206,14 @@ class Headers:
         return header
 
     def new_number(self, txn: Transaction) -> int:
-        """A number that no session ever had."""
+        """Return a number that no session ever had."""
         counters = self.tables.counters
         number = int.from_bytes(counters.get(txn, NEXT_NUMBER) or b"\x01", "big")
         counters.put(txn, NEXT_NUMBER, number_key(number + 1))
         return number
 
     def publish(self, txn: Transaction, entry: Entry) -> None:
-        """Makes a session seen. AlreadyExistsError where its id is taken."""
+        """Make a session seen. AlreadyExistsError where its id is taken."""
         self.check_free(txn, entry.header.id)
         self.tables.garbage.delete(txn, number_key(entry.number))
         self._label(entry)
@@ -244,19 +244,19 @@ class Headers:
         self.remove(txn, entry.ref, entry.progress)
 
     def put_progress(self, txn: Transaction, ref: SessionKey, progress: records.ProgressRecord) -> None:
-        """Writes the progress record, leaving the indexes alone."""
+        """Write the progress record, leaving the indexes alone."""
         self.tables.progress.put(txn, number_key(ref.number), progress.SerializeToString())
 
     def touch(
         self, txn: Transaction, ref: SessionKey, progress: records.ProgressRecord, update_us: int
     ) -> None:
-        """Moves the session to its new place in the order, and writes the progress record."""
+        """Move the session to its new place in the order, and write the progress record."""
         self.partitions.move(txn, ref, progress, update_us)
         self.put_progress(txn, ref, progress)
         self.history.note(txn, ref)
 
     def rewrite(self, txn: Transaction, entry: Entry, update_us: int) -> None:
-        """Writes a changed header, and the indexes anew."""
+        """Write a changed header, and the indexes anew."""
         ref, progress = entry.ref, entry.progress
         self.partitions.take(txn, ref, progress)
         before, was_archived = progress.labels, progress.archived
@@ -271,7 +271,7 @@ class Headers:
         self.history.note(txn, ref, before if hidden else None)
 
     def remove(self, txn: Transaction, ref: SessionKey, progress: records.ProgressRecord) -> None:
-        """Makes a session unseen at once, also one whose header is damaged. What it was is not kept."""
+        """Make a session unseen at once, also one whose header is damaged. What it was is not kept."""
         tables, key = self.tables, number_key(ref.number)
         self.partitions.take(txn, ref, progress)
         tables.ids.delete(txn, ref.id.encode())
@@ -303,7 +303,7 @@ class Headers:
 
 
 def not_found(session_id: str) -> NotFoundError:
-    """The error for a session that is not there."""
+    """Return the error for a session that is not there."""
     return NotFoundError(
         "SESSION_NOT_FOUND",
         f"There is no session {session_id}. List the sessions to see which there are.",
@@ -312,7 +312,7 @@ def not_found(session_id: str) -> NotFoundError:
 
 
 def taken_id(session_id: str) -> AlreadyExistsError:
-    """The error for an id that another session has."""
+    """Return the error for an id that another session has."""
     return AlreadyExistsError(
         "SESSION_EXISTS",
         f"There is a session {session_id} already. Use that one, or choose another id.",
@@ -321,7 +321,7 @@ def taken_id(session_id: str) -> AlreadyExistsError:
 
 
 def taken_by_deleted(session_id: str) -> AlreadyExistsError:
-    """The error for an id that a deleted session still has."""
+    """Return the error for an id that a deleted session still has."""
     return AlreadyExistsError(
         "SESSION_DELETED",
         f"Session {session_id} was deleted and can still be brought back: undelete it, "

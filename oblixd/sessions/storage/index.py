@@ -32,7 +32,7 @@ LABEL_BYTES = 16
 
 
 def labels_of(metadata: Struct) -> list[bytes]:
-    """The labels of a session, one for each filter key that has a scalar value there. Sorted."""
+    """Return the labels of a session, one for each filter key that has a scalar value there. Sorted."""
     named = {".".join(path): value for path, value in _leaves(metadata, ()) if "." not in "".join(path)}
     # A literal key shadows a path of the same spelling, also where its value is no scalar.
     named.update(metadata.fields)
@@ -40,7 +40,7 @@ def labels_of(metadata: Struct) -> list[bytes]:
 
 
 def label(key: str, value: Value) -> bytes:
-    """The hash of a filter's key and a scalar. Equal numbers are equal; true is not 1."""
+    """Return the hash of a filter's key and a scalar. Equal numbers are equal; true is not 1."""
     encoded = key.encode()
     size = len(encoded).to_bytes(4, "big")
     return blake2b(size + encoded + _canonical(value), digest_size=LABEL_BYTES).digest()
@@ -129,7 +129,7 @@ class SessionIndex:
     def move(
         self, txn: Transaction, ref: SessionKey, progress: records.ProgressRecord, update_us: int
     ) -> None:
-        """Moves a session to its new place, and notes that in its progress record."""
+        """Move a session to its new place, and notes that in its progress record."""
         partition, value = partition_of(progress), number_key(ref.number)
         old, new = place_key(progress.update_us, ref.id), place_key(update_us, ref.id)
         self._tables.recency.delete(txn, partition + old)
@@ -148,7 +148,7 @@ class SessionIndex:
         self._tables.recency.delete(txn, DELETED + place_key(delete_us, ref.id))
 
     def walk(self, txn: Transaction, wanted: Range, place: bytes = b"") -> Iterator[Candidate]:
-        """The candidates of a range, newest first, from behind `place`."""
+        """Return the candidates of a range, newest first, from behind `place`."""
         walks = [self._walk(txn, partition, wanted, place or wanted.end) for partition in wanted.partitions]
         if len(walks) == 1:
             return walks[0]

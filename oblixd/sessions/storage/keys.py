@@ -20,7 +20,7 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 
 
 def new_id() -> str:
-    """A UUIDv7: 48 bits of milliseconds, then 74 random bits between the version and variant bits."""
+    """Return a UUIDv7: 48 bits of milliseconds, then 74 random bits between the version and variant bits."""
     value = time.time_ns() // 1_000_000 << 80 | int.from_bytes(os.urandom(10), "big")
     value = value & ~(0xF << 76) | 7 << 76
     value = value & ~(0x3 << 62) | 2 << 62
@@ -35,7 +35,7 @@ def pack(text: str) -> bytes:
 
 
 def unpack(packed: bytes) -> str:
-    """The id that was packed."""
+    """Return the id that was packed."""
     return _text(packed[1:]) if packed.startswith(b"u") else packed[1:].decode()
 
 
@@ -52,7 +52,7 @@ class UniqueIds:
         self._seen: set[int] = set()
 
     def claim(self, packed: bytes) -> bytes:
-        """The id, or a new one where it is empty or was claimed before."""
+        """Return the id, or a new one where it is empty or was claimed before."""
         if not packed or hash(packed) in self._seen:
             packed = pack(new_id())
         self._seen.add(hash(packed))
@@ -71,7 +71,7 @@ _MILLION = 1_000_000
 
 
 def now_us() -> int:
-    """The wall clock, in microseconds since 1970."""
+    """Return the wall clock, in microseconds since 1970."""
     return time.time_ns() // 1000
 
 
@@ -81,7 +81,7 @@ def timestamp(us: int) -> Timestamp:
 
 
 def timestamp_us(time_: Timestamp) -> int:
-    """A Timestamp in microseconds; finer parts are cut off."""
+    """Return a Timestamp in microseconds; finer parts are cut off."""
     return time_.seconds * _MILLION + time_.nanos // 1000
 
 
@@ -93,5 +93,5 @@ def duration(us: int) -> Duration:
 
 
 def duration_us(value: Duration) -> int:
-    """A Duration in microseconds."""
+    """Return a Duration in microseconds."""
     return value.seconds * _MILLION + value.nanos // 1000

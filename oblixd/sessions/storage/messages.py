@@ -50,7 +50,7 @@ _NOTHING = (b"", b"")
 
 
 def first_of(progress: records.ProgressRecord) -> int:
-    """The first number that has a record."""
+    """Return the first number that has a record."""
     return max(progress.first_sequence, 1)
 
 
@@ -117,7 +117,7 @@ class MessageTable:
         return False
 
     def get(self, txn: Transaction, number: int, sequence: int) -> records.MessageRecord | None:
-        """The record at a place as it stands on disk; None for a tombstone, or for no record.
+        """Return the record at a place as it stands on disk; None for a tombstone, or for no record.
 
         Use `payload` where no record is damage.
         """
@@ -127,7 +127,7 @@ class MessageTable:
     def payload(
         self, txn: Transaction, number: int, progress: records.ProgressRecord, sequence: int
     ) -> bytes | None:
-        """The serialised record at a place below `next_sequence`.
+        """Return the serialised record at a place below `next_sequence`.
 
         None for a tombstone, before the first record, and for an answer that has not begun.
         DataLossError where the record is damaged or missing.
@@ -197,7 +197,7 @@ class MessageTable:
             raise self._tables.messages.unexpected(stray)
 
     def whole(self, txn: Transaction, number: int, sequence: int, payload: bytes) -> records.MessageRecord:
-        """A record with its parts, as far as they have been checkpointed."""
+        """Return a record with its parts, as far as they have been checkpointed."""
         record = records.MessageRecord.FromString(payload)
         if record.status == records.STATUS_RECORD_STREAMING:
             record.parts.extend(join_parts(self.pieces(txn, number, sequence)))
@@ -214,18 +214,18 @@ class MessageTable:
         return record
 
     def message(self, txn: Transaction, number: int, sequence: int, payload: bytes) -> messages_pb2.Message:
-        """The message of a serialised record, as far as it has been checkpointed."""
+        """Return the message of a serialised record, as far as it has been checkpointed."""
         return message_from(self.whole(txn, number, sequence, payload), sequence)
 
     def put_piece(
         self, txn: Transaction, number: int, sequence: int, place: int, piece: records.PieceRecord
     ) -> None:
-        """Writes one checkpoint of an answer. Places are counted by the caller, from 0."""
+        """Write one checkpoint of an answer. Places are counted by the caller, from 0."""
         key = message_key(number, sequence) + place.to_bytes(_PLACE_BYTES, "big")
         self._tables.pieces.put(txn, key, piece.SerializeToString())
 
     def delete(self, txn: Transaction, number: int, sequence: int) -> bool:
-        """Removes an answer and its checkpoints, without a tombstone: its number stays reserved.
+        """Remove an answer and its checkpoints, without a tombstone: its number stays reserved.
 
         False where it had no record.
         """
@@ -234,7 +234,7 @@ class MessageTable:
         return self._tables.messages.delete(txn, key)
 
     def pieces(self, txn: Transaction, number: int, sequence: int) -> Iterator[records.PartRecord]:
-        """The checkpointed parts of an answer, in order."""
+        """Yield the checkpointed parts of an answer, in order."""
         for _, payload in self._tables.pieces.ascending(txn, message_key(number, sequence)):
             yield from records.PieceRecord.FromString(payload).parts
 
@@ -242,7 +242,7 @@ class MessageTable:
 def new_records(
     messages: Sequence[messages_pb2.Message], now_us: int, request_id: str = ""
 ) -> list[records.MessageRecord]:
-    """The records of new messages.
+    """Return the records of new messages.
 
     role, parts, create_time, status, model, usage, client_data and provider_state are taken.
     """
@@ -263,7 +263,7 @@ def _new_record(message: messages_pb2.Message, now_us: int, request_id: str) -> 
 
 
 def recorded_messages(written: Sequence[records.MessageRecord], first: int) -> list[messages_pb2.Message]:
-    """The messages as they were recorded, the first at sequence `first`."""
+    """Return the messages as they were recorded, the first at sequence `first`."""
     return [message_from(record, first + place) for place, record in enumerate(written)]
 
 
@@ -278,7 +278,7 @@ class Versions:
         self._table.put(txn, _key(number, sequence, record.version), record.SerializeToString())
 
     def get(self, txn: Transaction, number: int, sequence: int, version: int) -> records.MessageRecord | None:
-        """A version that was replaced, or None."""
+        """Return a version that was replaced, or None."""
         payload = self._table.get(txn, _key(number, sequence, version))
         return None if payload is None else records.MessageRecord.FromString(payload)
 
@@ -292,14 +292,14 @@ class Versions:
         return record
 
     def ascending(self, txn: Transaction, number: int, sequence: int) -> Iterator[records.MessageRecord]:
-        """The versions of a message, oldest first."""
+        """Yield the versions of a message, oldest first."""
         for _, payload in self._table.ascending(txn, message_key(number, sequence)):
             yield records.MessageRecord.FromString(payload)
 
     def descending(
         self, txn: Transaction, number: int, sequence: int, before: int
     ) -> Iterator[records.MessageRecord]:
-        """The versions of a message before one, newest first."""
+        """Yield the versions of a message before one, newest first."""
         prefix = message_key(number, sequence)
         for _, payload in self._table.descending(txn, prefix, prefix + number_key(before)):
             yield records.MessageRecord.FromString(payload)
@@ -310,7 +310,7 @@ class Versions:
 
 
 def version_in(key: bytes) -> int:
-    """The version in a key of the table."""
+    """Return the version in a key of the table."""
     return int.from_bytes(key[2 * NUMBER_BYTES :], "big")
 
 

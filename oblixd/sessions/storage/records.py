@@ -14,7 +14,7 @@ from oblixd.store.v1 import records_pb2 as records
 
 
 def decision_record(decision: routing_pb2.RoutingDecision) -> records.DecisionRecord:
-    """The record of a decision."""
+    """Return the record of a decision."""
     return records.DecisionRecord(
         model=decision.model,
         rule=decision.rule,
@@ -32,7 +32,7 @@ def decision_record(decision: routing_pb2.RoutingDecision) -> records.DecisionRe
 
 
 def decision_from(record: records.DecisionRecord) -> routing_pb2.RoutingDecision:
-    """The decision that a record holds."""
+    """Return the decision that a record holds."""
     return routing_pb2.RoutingDecision(
         model=record.model,
         rule=record.rule,
@@ -96,7 +96,7 @@ Status = records.StatusRecord.ValueType
 
 
 def message_record(message: messages_pb2.Message) -> records.MessageRecord:
-    """The record of a message; its sequence is not in it. Roles and statuses have the same numbers."""
+    """Return the record of a message; its sequence is not in it. Roles and statuses have the same numbers."""
     record = records.MessageRecord(
         id=pack(message.id),
         role=records.RoleRecord.ValueType(message.role),
@@ -124,7 +124,7 @@ def message_record(message: messages_pb2.Message) -> records.MessageRecord:
 
 
 def message_from(record: records.MessageRecord, sequence: int) -> messages_pb2.Message:
-    """The message that a record holds."""
+    """Return the message that a record holds."""
     message = messages_pb2.Message(
         id=unpack(record.id),
         sequence=sequence,
@@ -163,7 +163,7 @@ def _copy_usage(source: _UsageT, target: _UsageT) -> None:
 
 
 def part_records(parts: Iterable[messages_pb2.Part]) -> list[records.PartRecord]:
-    """The records of a message's parts."""
+    """Return the records of a message's parts."""
     return [_part_record(part) for part in parts]
 
 
@@ -221,7 +221,7 @@ def _part_record(part: messages_pb2.Part) -> records.PartRecord:
 
 
 def part_from(record: records.PartRecord) -> messages_pb2.Part:
-    """The part that a record holds."""
+    """Return the part that a record holds."""
     match record.WhichOneof("kind"):
         case "text":
             return messages_pb2.Part(text=record.text)
@@ -251,7 +251,7 @@ def part_from(record: records.PartRecord) -> messages_pb2.Part:
 
 
 def exclusion_record(exclusion: messages_pb2.ContextExclusion) -> records.ExclusionRecord:
-    """The record of a mark."""
+    """Return the record of a mark."""
     return records.ExclusionRecord(
         reason=exclusion.reason, detail=exclusion.detail, marked_us=timestamp_us(exclusion.mark_time)
     )

@@ -56,7 +56,7 @@ class IdempotencyTable:
         self._tables = tables
 
     def get(self, txn: Transaction, request_id: str) -> records.RequestRecord | None:
-        """The entry of a request, or None."""
+        """Return the entry of a request, or None."""
         payload = self._tables.requests.get(txn, pack(request_id))
         return None if payload is None else records.RequestRecord.FromString(payload)
 
@@ -66,14 +66,14 @@ class IdempotencyTable:
             raise reused_error(request_id)
 
     def begin(self, txn: Transaction, request_id: str, record: records.RequestRecord) -> None:
-        """Notes that a turn runs. Errors as `check_new`."""
+        """Note that a turn runs. Errors as `check_new`."""
         self.check_new(txn, request_id)
         record.status = records.STATUS_RECORD_STREAMING
         self._put(txn, request_id, record)
         self._tables.turns.put(txn, number_key(record.number) + pack(request_id), b"")
 
     def end(self, txn: Transaction, request_id: str, ending: records.RequestRecord) -> None:
-        """Notes how a turn ended, as `ending` says it."""
+        """Note how a turn ended, as `ending` says it."""
         record = self.get(txn, request_id)
         if record is None:
             raise self._tables.requests.missing(pack(request_id))
@@ -81,7 +81,7 @@ class IdempotencyTable:
         self._put(txn, request_id, record)
 
     def forget(self, txn: Transaction, number: int, limit: int) -> bool:
-        """Removes up to `limit` of a session's entries. True while there are more."""
+        """Remove up to `limit` of a session's entries. True while there are more."""
         keys = list(islice(self._tables.turns.keys(txn, number_key(number)), limit))
         for key in keys:
             self._tables.requests.delete(txn, key[NUMBER_BYTES:])
@@ -93,7 +93,7 @@ class IdempotencyTable:
 
 
 def ending(status: records.StatusRecord.ValueType, outcome: Outcome = NOTHING_KNOWN) -> records.RequestRecord:
-    """What an entry gets when its turn has ended."""
+    """Return what an entry gets when its turn has ended."""
     record = records.RequestRecord(status=status, finish_reason=outcome.finish_reason, report=outcome.report)
     if outcome.error is not None:
         record.failure.CopyFrom(_failure_record(outcome.error))
@@ -101,7 +101,7 @@ def ending(status: records.StatusRecord.ValueType, outcome: Outcome = NOTHING_KN
 
 
 def outcome_of(record: records.RequestRecord) -> Outcome:
-    """The outcome that an entry holds."""
+    """Return the outcome that an entry holds."""
     error = _error(record.failure) if record.HasField("failure") else None
     return Outcome(error, FinishReason.ValueType(record.finish_reason), record.report)
 
@@ -122,7 +122,7 @@ def _error(record: records.FailureRecord) -> OblixdError:
 
 
 def reused_error(request_id: str) -> AlreadyExistsError:
-    """The error for an id that another request had."""
+    """Return the error for an id that another request had."""
     return AlreadyExistsError(
         "REQUEST_ID_REUSED",
         f"request_id {request_id!r} belongs to another request: use a new one for each prompt.",

@@ -31,7 +31,7 @@ DEFAULT = RetentionConfig()
 
 
 def checked_action(action: Action, field: str) -> Action:
-    """The action to use: unset is ARCHIVE. InvalidArgumentError for one that there is not."""
+    """Return the action to use: unset is ARCHIVE. InvalidArgumentError for one that there is not."""
     if action not in sessions_pb2.RetentionAction.values():
         known = ", ".join(sessions_pb2.RetentionAction.keys())
         raise invalid_field("INVALID_VALUE", field, f"must be one of {known}.", limit=known, given=action)
@@ -51,7 +51,7 @@ def check_days(days: int, field: str) -> None:
 
 
 def retention_record(retention: sessions_pb2.Retention) -> records.RetentionRecord:
-    """The record of a retention; InvalidArgumentError where it is none."""
+    """Return the record of a retention; InvalidArgumentError where it is none."""
     check_days(retention.days, "session.retention.days")
     action = checked_action(retention.action, "session.retention.action")
     return records.RetentionRecord(days=retention.days, action=action)

@@ -74,7 +74,7 @@ class Tables:
 
     @classmethod
     def of(cls, store: Store) -> Tables:
-        """The tables in an open store."""
+        """Return the tables in an open store."""
         return cls(*(store.table(name) for name in TABLE_NAMES))
 
 
@@ -82,35 +82,35 @@ TABLE_NAMES = tuple(field.name for field in fields(Tables))
 
 
 def number_key(number: int) -> bytes:
-    """A number as a key, or as a value."""
+    """Return a number as a key, or as a value."""
     return number.to_bytes(NUMBER_BYTES, "big")
 
 
 def message_key(number: int, sequence: int) -> bytes:
-    """The key of a message."""
+    """Return the key of a message."""
     return number_key(number) + number_key(sequence)
 
 
 def sequence_of(key: bytes) -> int:
-    """The sequence in a message's key."""
+    """Return the sequence in a message's key."""
     return int.from_bytes(key[NUMBER_BYTES : 2 * NUMBER_BYTES], "big")
 
 
 def time_key(us: int) -> bytes:
-    """An instant as a key."""
+    """Return an instant as a key."""
     return number_key(us + _TIME_SHIFT)
 
 
 def place_key(us: int, session_id: str) -> bytes:
-    """A session's place in the order (time, id)."""
+    """Return a session's place in the order (time, id)."""
     return time_key(us) + session_id.encode()
 
 
 def time_of(place: bytes) -> int:
-    """The instant in a place."""
+    """Return the instant in a place."""
     return int.from_bytes(place[:NUMBER_BYTES], "big") - _TIME_SHIFT
 
 
 def session_id_of(place: bytes) -> str:
-    """The session's id in a place."""
+    """Return the session's id in a place."""
     return place[NUMBER_BYTES:].decode()

@@ -23,7 +23,7 @@ END_RECORDS = 200
 
 
 def main() -> int:
-    """Walks the tables, their ends first, until all is read or the time is over."""
+    """Walk the tables, their ends first, until all is read or the time is over."""
     directory, seconds = sys.argv[1], float(sys.argv[2])
     until = time.monotonic() + seconds if seconds else float("inf")
     try:

@@ -166,7 +166,7 @@ class Pages:
                 yield node.key, value
 
     def nodes(self, name: str, tree: Tree) -> Iterator[Node]:
-        """The nodes of a table's leaves, in order. Overflow pages are not read."""
+        """Yield the nodes of a table's leaves, in order. Overflow pages are not read."""
         if tree.root == NO_ROOT:
             return
         if tree.depth > MAX_DEPTH:
@@ -185,7 +185,7 @@ class Pages:
             self._note(f"{name}: it counts {tree.entries} records, and {count} can be found")
 
     def value(self, name: str, node: Node) -> bytes | None:
-        """A node's data, from its overflow pages where it is there. None when those are damaged."""
+        """Return a node's data, from its overflow pages where it is there. None when those are damaged."""
         if not node.flags & BIG_DATA:
             return node.data
         first = self.overflow(name, node)
@@ -195,7 +195,7 @@ class Pages:
         return data if len(data) == node.size else None
 
     def overflow(self, name: str, node: Node) -> int | None:
-        """The first of a node's overflow pages. None when they are not its own."""
+        """Return the first of a node's overflow pages. None when they are not its own."""
         first = _PAGE_NUMBER.unpack(node.data)[0]
         count = (HEADER_BYTES - 1 + node.size) // self.meta.page_size + 1
         if not META_PAGES <= first <= first + count - 1 <= self.meta.last_page:
@@ -227,7 +227,7 @@ class Pages:
         self._separators.clear()
 
     def _below(self, name: str, number: int, level: int, depth: int) -> Iterator[Node]:
-        """The nodes of all leaves under a page."""
+        """Yield the nodes of all leaves under a page."""
         page = self._page(name, number)
         if page is None:
             return
@@ -260,7 +260,7 @@ class Pages:
         return None
 
     def _stray(self, number: int) -> bytes | None:
-        """A page that was written to a wrong place: each holds the number of its right one."""
+        """Return a page that was written to a wrong place: each holds the number of its right one."""
         size = self.meta.page_size
         if self._strays is None:
             self._strays = {}
@@ -307,7 +307,7 @@ class Pages:
                 self._note(f"{name}: page {number} has a damaged record")
 
     def _newest_meta(self) -> Meta:
-        """The meta page that counts. DamagedMetaError where there is none."""
+        """Return the meta page that counts. DamagedMetaError where there is none."""
         first = self._meta(0)
         # Both are of one size, and the second can't be found without it.
         metas = [first, self._meta(first.page_size)] if first else self._second_metas()

@@ -23,7 +23,7 @@ _NUMBER_BYTES = 8
 
 
 def step(txn: Transaction, tables: Tables, progress: bytes) -> bytes | None:
-    """Reads some messages, from after the one that `progress` names, and notes their requests."""
+    """Read some messages, from after the one that `progress` names, and notes their requests."""
     scan = tables("messages").keys(txn, b"", progress + b"\0" if progress else b"")
     keys = list(islice(scan, AT_ONCE))
     for table in ("requests", "turns", "usage", "usage_requests"):
@@ -47,7 +47,7 @@ class _Indexer:
         self._headers: dict[bytes, records.SessionRecord | None] = {}
 
     def note(self, key: bytes) -> None:
-        """Counts a message to its request, where it is no copy."""
+        """Count a message to its request, where it is no copy."""
         number, sequence = key[:_NUMBER_BYTES], int.from_bytes(key[_NUMBER_BYTES:], "big")
         header = self._header(number)
         if header is None or header.source_id or sequence <= header.parent_sequence:

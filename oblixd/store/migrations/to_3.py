@@ -58,6 +58,6 @@ def _progress(payload: bytes, name: str) -> records.ProgressRecord:
 
 
 def _gaps(there: set[int], progress: records.ProgressRecord) -> Iterator[int]:
-    """The numbers without a message, but the one that is kept for a running turn's answer."""
+    """Return the numbers without a message, but the one that is kept for a running turn's answer."""
     reserved = progress.running.answer_sequence
     return (at for at in range(1, progress.next_sequence) if at not in there and at != reserved)

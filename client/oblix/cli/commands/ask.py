@@ -143,7 +143,7 @@ async def _detached(prompt: str, arguments: argparse.Namespace) -> None:
 async def _begin(
     client: OblixClient, prompt: str, arguments: argparse.Namespace, request_id: str | None = None
 ) -> tuple[str | None, AsyncGenerator[Event, None]]:
-    """The session, made where a new one is wanted, and the answer's events."""
+    """Return the session, made where a new one is wanted, and the answer's events."""
     options = _options(arguments) | {"model": await models.hook(client, arguments)}
     numbers = {"temperature": arguments.temperature, "max_tokens": arguments.max_tokens}
     session_id = _known_session(client, arguments)

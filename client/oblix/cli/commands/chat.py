@@ -132,7 +132,7 @@ def _turn(
 
 
 def _read_line() -> str | None:
-    """What the person says; None at the end. Ctrl-C drops the line."""
+    """Return what the person says; None at the end. Ctrl-C drops the line."""
     try:
         line = input("> " if sys.stdin.isatty() else "").strip()
     except EOFError:

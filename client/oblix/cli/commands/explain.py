@@ -76,7 +76,7 @@ def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
 
 
 def _turns(words: list[str]) -> list[dict[str, Any]] | None:
-    """The turns of the session that a single word names; None where it names none."""
+    """Return the turns of the session that a single word names; None where it names none."""
     if len(words) != 1 or not SESSION_ID.fullmatch(words[0]):
         return None
     turns = OblixClient().explain_session(words[0], MOST_TURNS + 1)
@@ -119,7 +119,7 @@ def _show(decision: Decision, machine: Mapping[str, Any], network: Mapping[str, 
 
 
 def _state(found: Mapping[str, Any], measured: Mapping[str, Any]) -> str:
-    """A state with its numbers; since when, where the default policy gives the same one."""
+    """Return a state with its numbers; since when, where the default policy gives the same one."""
     is_same = measured["state"] == found["state"] and measured["since"]
     since = f" since {tables.local_time(measured['since'])}" if is_same else ""
     return f"{found['state']}{since}: {found['reason']}"

@@ -60,7 +60,7 @@ def _import(arguments: argparse.Namespace) -> None:
 
 
 def _files(client: OblixClient, arguments: argparse.Namespace) -> list[Path]:
-    """The files to read. Empty where nothing is to be taken in."""
+    """Return the files to read. Empty where nothing is to be taken in."""
     if arguments.paths:
         return [Path(path) for path in arguments.paths]
     found = _found(client, arguments.tool)
@@ -100,7 +100,7 @@ def _row(found: Findings) -> dict[str, object]:
 
 
 def _common(files: Sequence[Path]) -> Path:
-    """The directory that all files are in."""
+    """Return the directory that all files are in."""
     parents = [file.parents for file in files]
     return next(parent for parent in parents[0] if all(parent in each for each in parents))
 
@@ -137,7 +137,7 @@ def _tell(report: ImportReport, *, as_json: bool) -> None:
 
 
 def _notes(report: ImportReport) -> Counter[str]:
-    """What was left out of the sessions that were taken in, all together."""
+    """Return what was left out of the sessions that were taken in, all together."""
     notes: Counter[str] = Counter()
     for session in report.sessions:
         for note in session.notes if session.outcome in ("imported", "grown") else ():

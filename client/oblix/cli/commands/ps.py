@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def latest(executions: Executions, most_ended: int | None) -> tuple[Executions, int]:
-    """What runs or waits, then what ended, the newest first, and how many of these are left out."""
+    """Return what runs or waits, then what ended, the newest first, and how many of these are left out."""
     live = [execution for execution in executions if not execution["ended_at"]]
     ended = [execution for execution in executions if execution["ended_at"]]
     ended.sort(key=lambda execution: datetime.fromisoformat(execution["ended_at"]), reverse=True)

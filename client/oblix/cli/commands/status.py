@@ -73,7 +73,7 @@ def _lines(info: daemon_pb2.GetInfoResponse, snapshot: monitor_pb2.Snapshot) -> 
 
 
 def _readings(sample: Message, state: str) -> str:
-    """A state and the numbers behind it, for example `available: CPU 12 %, memory 40 %`."""
+    """Return a state and the numbers behind it, for example `available: CPU 12 %, memory 40 %`."""
     known = [
         READINGS[field.name].format(value) for field, value in sample.ListFields() if field.name in READINGS
     ]

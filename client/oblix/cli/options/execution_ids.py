@@ -13,7 +13,7 @@ HELP = f"a request's id, as `oblix ps` prints it; its first {SHORTEST} character
 
 
 def whole(client: OblixClient, given: str) -> str:
-    """The id of the one execution that begins so, else what was given: a session may know it yet.
+    """Return the id of the one execution that begins so, else what was given: a session may know it yet.
 
     Raises CommandError where several begin so.
     """

@@ -8,7 +8,7 @@ from typing import Any
 
 
 def pairs(meaning: str) -> dict[str, Any]:
-    """What `add_argument` takes for a repeatable option KEY=VALUE."""
+    """Return what `add_argument` takes for a repeatable option KEY=VALUE."""
     usage = f"{meaning}; VALUE is JSON, or else text; may be repeated"
     return {"action": "append", "default": [], "type": _pair, "metavar": "KEY=VALUE", "help": usage}
 

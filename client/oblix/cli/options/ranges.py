@@ -23,7 +23,7 @@ def timeout(text: str) -> float:
 
 
 def max_tokens(text: str) -> int:
-    """A number of tokens that a model may write. Raises argparse.ArgumentTypeError."""
+    """Return a number of tokens that a model may write. Raises argparse.ArgumentTypeError."""
     return _check_range(
         text, int, lambda value: 1 <= value <= MAX_TOKENS, "a whole number from 1 to 1,000,000"
     )
@@ -35,7 +35,7 @@ def temperature(text: str) -> float:
 
 
 def max_cost(text: str) -> float:
-    """What an answer may cost. Raises argparse.ArgumentTypeError."""
+    """Return what an answer may cost. Raises argparse.ArgumentTypeError."""
     return _check_range(text, float, lambda value: 0 <= value < float("inf"), "a number of 0 or more")
 
 

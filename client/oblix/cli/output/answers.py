@@ -75,7 +75,7 @@ async def show(
 
 
 def in_full(completed: Completed) -> str:
-    """A line for the model, why it was chosen, and the session, below an empty one."""
+    """Return a line for the model, why it was chosen, and the session, below an empty one."""
     if not completed.response["model_id"]:
         return UNBEGUN
     lines = [("model", completed.response["model_id"]), ("why", _why(completed))]
@@ -89,7 +89,7 @@ def in_full(completed: Completed) -> str:
 
 
 def in_short(completed: Completed) -> str:
-    """The model and why it was chosen in one line, dim on a terminal."""
+    """Return the model and why it was chosen in one line, dim on a terminal."""
     ended = f" (ended: {completed.finish_reason})" if _ended_early(completed) else ""
     model = completed.response["model_id"]
     line = f"[{model}: {_why(completed)}{ended}]" if model else f"[{UNBEGUN}]"
@@ -123,7 +123,7 @@ def _why(completed: Completed) -> str:
 
 
 def _left_out(completed: Completed) -> str:
-    """The marked messages that the context left out, with the reasons of the newest ones."""
+    """Return the marked messages that the context left out, with the reasons of the newest ones."""
     metrics = completed.response["metrics"]
     if not metrics["excluded_messages"]:
         return ""

@@ -33,12 +33,12 @@ def show_rows(rows: Sequence[Row], columns: Mapping[str, str]) -> None:
 
 
 def local_time(moment: str) -> str:
-    """An ISO 8601 instant as local time, to the minute."""
+    """Return an ISO 8601 instant as local time, to the minute."""
     return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def duration(seconds: float, units: int = 2) -> str:
-    """The largest units of a time span, two of them: `2 h 5 min`."""
+    """Return the largest units of a time span, two of them: `2 h 5 min`."""
     left = max(0, int(seconds))
     parts: list[str] = []
     for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
@@ -49,12 +49,12 @@ def duration(seconds: float, units: int = 2) -> str:
 
 
 def count_text(number: int, thing: str) -> str:
-    """A number of things in words: `1 answer`, `1,200 answers`."""
+    """Return a number of things in words: `1 answer`, `1,200 answers`."""
     return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
 def cut(text: str, length: int) -> str:
-    """The text on one line, of at most `length` characters: a longer one ends with an ellipsis."""
+    """Return the text on one line, of at most `length` characters: a longer one ends with an ellipsis."""
     words = cell(text)
     return words if len(words) <= length else f"{words[: length - 1]}…"
 
@@ -65,12 +65,12 @@ def word(name: str, prefix: str) -> str:
 
 
 def cell(value: object) -> str:
-    """A value in one line, without control characters."""
+    """Return a value in one line, without control characters."""
     return " ".join(printable(str(value)).split())
 
 
 def line(piece: str) -> str:
-    """A piece of a text in one line, without control characters; its ends stay as they are."""
+    """Return a piece of a text in one line, without control characters; its ends stay as they are."""
     return printable(piece.replace("\n", " "))
 
 
@@ -96,7 +96,7 @@ def _draw(rows: Sequence[Row], columns: Mapping[str, str]) -> None:
 
 
 def _width_beside_title(rows: Sequence[Row], columns: Mapping[str, str]) -> int:
-    """What the other columns take where nothing is folded, with the gaps between all of them."""
+    """Return what the other columns take where nothing is folded, with the gaps between all of them."""
     widths = (
         max(len(heading), *(len(cell(row[key])) for row in rows), 0)
         for key, heading in columns.items()

@@ -31,12 +31,12 @@ def question(words: Sequence[str], *, required: bool = True) -> str:
 
 
 def title(prompt: str) -> str:
-    """What a session is called that begins with this prompt."""
+    """Return what a session is called that begins with this prompt."""
     return tables.cut(prompt, TITLE_CHARACTERS)
 
 
 def picture(path: str) -> bytes:
-    """The picture in a file. Raises CommandError where it is none, with the option and the file."""
+    """Return the picture in a file. Raises CommandError where it is none, with the option and the file."""
     try:
         return picture_of(path, "images").image.data
     except InvalidArgumentError as error:

@@ -57,7 +57,7 @@ NAMES = (*_LOGS, *_DATABASES, "aider")
 
 
 def log_tool(first: Sequence[Any]) -> LogTool | None:
-    """The tool that wrote a log with these first values, None where it is none that is known."""
+    """Return the tool that wrote a log with these first values, None where it is none that is known."""
     return next((tool for tool in LOGS if tool.matches(first)), None)
 
 

@@ -26,7 +26,7 @@ class Origin:
     path: Path
 
     def neighbour(self, name: str) -> bytes | None:
-        """The content of a file beside it, or None where there is none, or none of a usual size."""
+        """Return the content of a file beside it, or None where there is none, or none of a usual size."""
         path = self.path.parent / name
         try:
             if path.stat().st_size > MAX_BYTES:
@@ -36,11 +36,11 @@ class Origin:
             return None
 
     def text(self, name: str) -> str:
-        """The text of a file beside it, empty where there is none."""
+        """Return the text of a file beside it, empty where there is none."""
         return (self.neighbour(name) or b"").decode("utf-8", "replace").strip()
 
     def above(self, pattern: str, levels: int) -> Iterator[Path]:
-        """The files of a pattern below the directory that is so many levels above."""
+        """Yield the files of a pattern below the directory that is so many levels above."""
         parents = self.path.parents
         yield from sorted(parents[min(levels, len(parents) - 1)].glob(pattern))
 
@@ -53,7 +53,7 @@ class Origin:
 def conversation_of(
     tool: str, name: str, *, title: str = "", directory: str = "", version: str = ""
 ) -> Conversation:
-    """An empty conversation of a tool. The working directory and the version become metadata."""
+    """Return an empty conversation of a tool. The working directory and the version become metadata."""
     session = sessions_pb2.Session(id=name, title=title, source_id=f"{tool}:{name}"[:512])
     session.metadata["tool"] = tool
     if directory:

@@ -77,13 +77,13 @@ def search(home: Path, environment: Mapping[str, str] = os.environ) -> list[Find
 
 
 def every_file(home: Path, tools: Collection[str], environment: Mapping[str, str] = os.environ) -> list[Path]:
-    """The files of the named tools, of all where none is named. Nothing is opened."""
+    """Return the files of the named tools, of all where none is named. Nothing is opened."""
     wanted = (place for place in PLACES if not tools or place.tool in tools)
     return list(dict.fromkeys(path for place in wanted for path in files_of(place, home, environment)))
 
 
 def files_of(place: Place, home: Path, environment: Mapping[str, str]) -> Iterator[Path]:
-    """The files of a place, by name: a fork's comes after its parent's."""
+    """Yield the files of a place, by name: a fork's comes after its parent's."""
     directory = home / place.default
     if moved := environment.get(place.variable, "") if place.variable else "":
         directory = Path(moved) / place.below_variable

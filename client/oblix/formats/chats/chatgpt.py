@@ -205,7 +205,7 @@ def _error(content: Content, conversation: Conversation) -> Iterator[str]:
 
 
 def _cited(text: str, about: Content, conversation: Conversation) -> str:
-    """The text with links where it had marks of citations."""
+    """Return the text with links where it had marks of citations."""
     if not (_PRIVATE.search(text) or _BRACKETED.search(text) or about.get("content_references")):
         return text
     conversation.rewritten.append(text)
@@ -236,7 +236,7 @@ def _reference(reference: Content, conversation: Conversation) -> str:
 
 
 def _footnoted(text: str, about: Content, conversation: Conversation) -> str:
-    """The text with links where it had brackets that older models wrote, each known by its place."""
+    """Return the text with links where it had brackets that older models wrote, each known by its place."""
     for citation in sorted(objects(about.get("citations")), key=lambda each: -_place(each, "start_ix")):
         start, end = _place(citation, "start_ix"), _place(citation, "end_ix")
         found = sources([object_of(citation, "metadata")])

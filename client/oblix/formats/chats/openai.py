@@ -40,7 +40,7 @@ _ITEMS = (*_RESULTS, "function_call", "custom_tool_call", "reasoning", "tool_use
 
 
 def conversation_of(document: Mapping[str, Any], turns: Sequence[Any], key: str) -> Conversation:
-    """The conversation of a document whose turns stand under a key."""
+    """Return the conversation of a document whose turns stand under a key."""
     conversation = Conversation(_session(document), source=document)
     for name, word in (("create_time", "created"), ("update_time", "updated")):
         value = next((document[k] for k in (f"{word}_at", name, f"{word}At") if document.get(k)), None)
@@ -80,7 +80,7 @@ def add_turns(turns: Sequence[Any], path: str, conversation: Conversation, model
 
 
 def turn(item: object, conversation: Conversation) -> messages_pb2.Message | None:
-    """The message of one item of a list."""
+    """Return the message of one item of a list."""
     if isinstance(item, str):
         return _by_turns(item, conversation)
     if not isinstance(item, dict):
@@ -97,7 +97,7 @@ def turn(item: object, conversation: Conversation) -> messages_pb2.Message | Non
 
 
 def _by_turns(said: str, conversation: Conversation) -> messages_pb2.Message:
-    """A list of bare texts: a person and a model by turns, as some data sets have it."""
+    """Return a list of bare texts: a person and a model by turns, as some data sets have it."""
     conversation.note("messages that do not say who speaks, taken as a person's and a model's by turns")
     is_answer = bool(conversation.messages) and conversation.messages[-1].role == messages_pb2.ROLE_USER
     role = messages_pb2.ROLE_ASSISTANT if is_answer else messages_pb2.ROLE_USER

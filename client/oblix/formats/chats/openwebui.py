@@ -120,7 +120,7 @@ def _split(part: messages_pb2.Part, conversation: Conversation) -> Iterator[mess
 
 
 def _sources(item: Mapping[str, Any]) -> Iterator[messages_pb2.Part]:
-    """What an answer cites: names and addresses. The passages themselves are the search's, not said."""
+    """Yield what an answer cites: names and addresses. The passages themselves are the search's, not said."""
     links: dict[str, str] = {}
     for given in [*objects(item.get("sources")), *objects(item.get("citations"))]:
         source = object_of(given, "source")

@@ -37,7 +37,7 @@ def _no_messages() -> InvalidArgumentError:
 
 
 def _messages(document: Mapping[str, Any]) -> tuple[str, list[Any]] | None:
-    """The path and the items of the longest list of which most are messages."""
+    """Return the path and the items of the longest list of which most are messages."""
     best: tuple[str, list[Any]] | None = None
     waiting: list[tuple[str, object, int]] = [("", document, 0)]
     for _ in range(_TRIED):

@@ -49,7 +49,7 @@ def dump_sharegpt(session: sessions_pb2.Session, messages: list[messages_pb2.Mes
 def _system(
     session: sessions_pb2.Session, messages: list[messages_pb2.Message]
 ) -> Iterator[messages_pb2.Message]:
-    """The messages, with the session's system message before them."""
+    """Yield the messages, with the session's system message before them."""
     if "system" in session.context and (said := session.context["system"]) and isinstance(said, str):
         part = messages_pb2.Part(text=said)
         yield messages_pb2.Message(role=messages_pb2.ROLE_SYSTEM, parts=[part])

@@ -25,7 +25,7 @@ class Step:
 
 
 def uuid_of(session: sessions_pb2.Session) -> str:
-    """The session's id where it is a UUID, else one that is made of it."""
+    """Return the session's id where it is a UUID, else one that is made of it."""
     try:
         return str(uuid.UUID(session.id))
     except ValueError:
@@ -33,7 +33,7 @@ def uuid_of(session: sessions_pb2.Session) -> str:
 
 
 def child_uuid(parent: str, number: int) -> str:
-    """The id of a part of something, always the same."""
+    """Return the id of a part of something, always the same."""
     return str(uuid.uuid5(uuid.UUID(parent), str(number)))
 
 
@@ -47,17 +47,17 @@ def sortable_id(prefix: str, parent: str, number: int) -> str:
 
 
 def call_id_of(call_id: str) -> str:
-    """A call's id of the characters that every server takes."""
+    """Return a call's id of the characters that every server takes."""
     return _UNUSUAL.sub("_", call_id)[:64] or "call"
 
 
 def directory_of(session: sessions_pb2.Session) -> str:
-    """The working directory that an import found, or empty."""
+    """Return the working directory that an import found, or empty."""
     return session.metadata.fields["directory"].string_value if "directory" in session.metadata else ""
 
 
 def steps(messages: Iterable[messages_pb2.Message]) -> Iterator[Step]:
-    """The questions and answers. A call without a result, or a result without a call, is told as text.
+    """Yield the questions and answers. A call without a result, or a result without a call, is told as text.
 
     Thoughts are left out: servers take back only those that they signed. So are system messages: the tool
     has its own.

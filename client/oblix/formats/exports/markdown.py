@@ -56,7 +56,7 @@ def _block(part: messages_pb2.Part) -> str:
 
 
 def _fenced(content: str) -> str:
-    """A code block that nothing in the content ends."""
+    """Return a code block that nothing in the content ends."""
     longest = max((len(fence) for fence in _FENCE.findall(content)), default=2)
     fence = "`" * (longest + 1)
     return f"{fence}\n{content}\n{fence}"

@@ -31,7 +31,7 @@ def dump(session: sessions_pb2.Session, messages: list[messages_pb2.Message]) ->
 
 
 def session_id(session: sessions_pb2.Session) -> str:
-    """What opencode calls the session."""
+    """Return what opencode calls the session."""
     return sortable_id("ses", uuid_of(session), 0)
 
 

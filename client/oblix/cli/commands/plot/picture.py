@@ -22,7 +22,7 @@ CALM, ALARM = "#fdf3d8", "#fbdedb"
 
 
 def picture(history: monitor_pb2.GetHistoryResponse, seconds: float) -> str:
-    """An SVG file. The time goes up to the newest sample, or to now where there is none."""
+    """Return an SVG file. The time goes up to the newest sample, or to now where there is none."""
     newest = history.snapshots[-1].sample_time.ToMilliseconds() / 1e3 if history.snapshots else time.time()
     lower = lanes.height(history.prompts)
     height = HEAD + LOAD + GAP + NETWORK + LANES_GAP + lower + FOOT
@@ -120,7 +120,7 @@ def _times(frame: Frame) -> Iterator[str]:
 
 
 def _rounded_up(value: float) -> float:
-    """A round number that is no less, for the top of a scale: 1, 2, 4, 10, 20, 40, 100 and so on."""
+    """Return a round number that is no less, for the top of a scale: 1, 2, 4, 10, 20, 40, 100 and so on."""
     top = 1.0
     for factor in (2.0, 2.0, 2.5) * 8:
         if top >= value:

@@ -41,7 +41,7 @@ def load(snapshots: Sequence[monitor_pb2.Snapshot]) -> list[Series]:
 
 
 def network(snapshots: Sequence[monitor_pb2.Snapshot]) -> list[Series]:
-    """The time to connect to each endpoint, and when it could not be reached."""
+    """Return the time to connect to each endpoint, and when it could not be reached."""
     names = {
         endpoint.endpoint: None for snapshot in snapshots for endpoint in snapshot.connectivity.endpoints
     }

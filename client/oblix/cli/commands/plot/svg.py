@@ -40,21 +40,21 @@ class Frame(NamedTuple):
 
 
 def document(width: int, height: int, shapes: Iterable[str]) -> str:
-    """A whole file, on white, so that it can be read on any page."""
+    """Return a whole file, on white, so that it can be read on any page."""
     sizes = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
     head = f'<svg xmlns="http://www.w3.org/2000/svg" {sizes} font-family="sans-serif" font-size="12">'
     return "\n".join((head, box((0, 0), (width, height), "#ffffff"), *shapes, "</svg>"))
 
 
 def box(corner: Point, size: Point, color: str, title: str = "") -> str:
-    """A filled rectangle: its upper left corner, its width and height."""
+    """Return a filled rectangle: its upper left corner, its width and height."""
     (left, top), (width, height) = corner, size
     edges = f'x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" height="{height:.1f}"'
     return f'<rect {edges} fill="{color}">{_title(title)}</rect>'
 
 
 def line(points: Sequence[Point], color: str, *, dashes: str = "", width: float = 1.5) -> str:
-    """A line through all points; a single one is a dot."""
+    """Return a line through all points; a single one is a dot."""
     if len(points) == 1:
         return dot(points[0], color, radius=width)
     told = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
@@ -63,14 +63,14 @@ def line(points: Sequence[Point], color: str, *, dashes: str = "", width: float 
 
 
 def area(points: Sequence[Point], bottom: float, color: str) -> str:
-    """What is below a line."""
+    """Return what is below a line."""
     edge = [(points[0][0], bottom), *points, (points[-1][0], bottom)]
     told = " ".join(f"{x:.1f},{y:.1f}" for x, y in edge)
     return f'<polygon points="{told}" fill="{color}"/>'
 
 
 def dot(at: Point, color: str, *, radius: float = 4.0, hollow: bool = False, title: str = "") -> str:
-    """A circle; a browser shows its title where the mouse rests on it."""
+    """Return a circle; a browser shows its title where the mouse rests on it."""
     fill = f'fill="{"#ffffff" if hollow else color}" stroke="{color}" stroke-width="1.5"'
     return f'<circle cx="{at[0]:.1f}" cy="{at[1]:.1f}" r="{radius}" {fill}>{_title(title)}</circle>'
 
@@ -87,7 +87,7 @@ def cross(at: Point, color: str, *, radius: float = 4.0, title: str = "") -> str
 def text(
     at: Point, words: str, *, anchor: str = "start", color: str = "#333333", weight: str = "normal"
 ) -> str:
-    """A line of text, whatever is in it."""
+    """Return a line of text, whatever is in it."""
     place = f'x="{at[0]:.1f}" y="{at[1]:.1f}" text-anchor="{anchor}" font-weight="{weight}"'
     return f"<text {place} fill={quoteattr(color)}>{_words(words)}</text>"
 
@@ -97,5 +97,5 @@ def _title(title: str) -> str:
 
 
 def _words(text: str) -> str:
-    """A text on one line, as a document may hold it."""
+    """Return a text on one line, as a document may hold it."""
     return escape(_NOT_XML.sub("\N{REPLACEMENT CHARACTER}", cell(text)))

@@ -37,7 +37,7 @@ def lines(snapshot: monitor_pb2.Snapshot, width: int) -> list[Text]:
 
 
 def bar(share: float, own: float, width: int) -> str:
-    """A share of 1 as a bar; what is ours of it as `=`, the rest as `|`."""
+    """Return a share of 1 as a bar; what is ours of it as `=`, the rest as `|`."""
     filled = round(min(1.0, max(0.0, share)) * width)
     ours = min(filled, round(min(1.0, max(0.0, own)) * width))
     return f"[{'=' * ours}{'|' * (filled - ours)}{' ' * (width - filled)}]"
@@ -78,7 +78,7 @@ def _memory(resources: monitor_pb2.ResourceSample, room: int) -> Text:
 
 
 def _facts(resources: monitor_pb2.ResourceSample) -> Iterator[str]:
-    """What is told only where it says something."""
+    """Yield what is told only where it says something."""
     if resources.is_limited_by_container:
         yield "in a container"
     waits = {

@@ -47,7 +47,7 @@ class Section:
 
 
 def models(state: State) -> Section:
-    """What each can do now, how many wait for it, and how fast it was lately."""
+    """Return what each can do now, how many wait for it, and how fast it was lately."""
     columns = ("MODEL", "STATE", "RUNS", "BUSY", "QUEUE", "SPEED", "NOTE")
     rows = [_model(model, state.moment_s) for model in state.models]
     return Section(columns, rows, "none is configured")
@@ -70,7 +70,7 @@ def executions(state: State, ended: int = 0) -> Section:
 
 
 def decisions(state: State) -> Section:
-    """The newest first."""
+    """Return the newest first."""
     columns = ("DECIDED", "MODEL", "RUNS", "FIRST TOKEN", "RULE")
     newest = reversed(state.prompts.values())
     return Section(columns, [_decision(prompt) for prompt in newest], "no prompt in the last fifteen minutes")

@@ -28,7 +28,7 @@ def whole(state: State, width: int) -> RenderableType:
 
 
 def fitted(state: State, width: int, height: int) -> RenderableType:
-    """What fits: the machine first, then an even share of the rest for each list."""
+    """Return what fits: the machine first, then an even share of the rest for each list."""
     width = max(width, NARROWEST)
     head = _head(state, width)
     sections = _sections(state)

@@ -73,7 +73,7 @@ def _thread(connection: sqlite3.Connection, origin: Origin, thread: object) -> C
 
 
 def _chain(rows: Iterator[Row]) -> Iterator[Row]:
-    """The newest checkpoint and those that led to it."""
+    """Yield the newest checkpoint and those that led to it."""
     wanted: object = None
     for number, row in enumerate(rows):
         if (number and row["checkpoint_id"] != wanted) or number > _MOST_STEPS:
@@ -157,7 +157,7 @@ def _decoded(kind: object, data: object) -> Any:
 
 
 def _extension(_code: int, data: memoryview) -> Any:
-    """An object of a class: (module, name, fields, ...). A list, told from others by its mark."""
+    """Return an object of a class: (module, name, fields, ...). A list, told from others by its mark."""
     try:
         return {"__object__": msgspec.msgpack.decode(data, ext_hook=_extension)}
     except (msgspec.DecodeError, RecursionError):

@@ -74,7 +74,7 @@ def _threads(connection: sqlite3.Connection, tables: Mapping[str, frozenset[str]
 
 
 def _chain(connection: sqlite3.Connection, tip: object) -> list[Row]:
-    """The messages from the beginning to a tip."""
+    """Return the messages from the beginning to a tip."""
     found: dict[object, Row] = {}
     while tip and tip not in found and len(found) < _MOST_STEPS:
         row = next(rows_of(connection, "SELECT * FROM messages WHERE hash = ?", tip), None)

@@ -54,7 +54,7 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def tables_of(connection: sqlite3.Connection) -> dict[str, frozenset[str]]:
-    """The columns of each table. Views and virtual tables are left out: what they give is computed."""
+    """Return the columns of each table. Views and virtual tables are left out: what they give is computed."""
     rows = connection.execute(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE 'CREATE TABLE%' LIMIT 1000"
     ).fetchall()
@@ -66,7 +66,7 @@ def tables_of(connection: sqlite3.Connection) -> dict[str, frozenset[str]]:
 
 
 def rows_of(connection: sqlite3.Connection, query: str, *values: object) -> Iterator[dict[str, Any]]:
-    """The rows of a query, by the names of their columns."""
+    """Yield the rows of a query, by the names of their columns."""
     cursor = connection.execute(query, values)
     names = [column[0] for column in cursor.description]
     for row in cursor:
@@ -74,7 +74,7 @@ def rows_of(connection: sqlite3.Connection, query: str, *values: object) -> Iter
 
 
 def json_in(value: object) -> Any:
-    """The value of a column that holds JSON, None where it holds none."""
+    """Return the value of a column that holds JSON, None where it holds none."""
     if not isinstance(value, str | bytes):
         return None
     try:
@@ -84,7 +84,7 @@ def json_in(value: object) -> Any:
 
 
 def _copy(path: Path, copy: Path) -> None:
-    """Copies a database as it is at one moment: anew where somebody wrote to it meanwhile."""
+    """Copy a database as it is at one moment: anew where somebody wrote to it meanwhile."""
     for _ in range(_TRIES):
         before = _state(path)
         for suffix in _BESIDE:

@@ -88,7 +88,7 @@ def read(lines: Sequence[Any], origin: Origin) -> list[Conversation]:
 
 
 def _nodes(lines: Sequence[Any], conversation: Conversation) -> dict[str, dict[str, Any]]:
-    """The lines that follow each other, by their ids."""
+    """Return the lines that follow each other, by their ids."""
     nodes: dict[str, dict[str, Any]] = {}
     for line in objects(lines):
         if line.get("isSidechain") is True:
@@ -124,7 +124,7 @@ def _message(line: Line, conversation: Conversation) -> messages_pb2.Message | N
 def _answer(
     line: Line, given: Line, parts: list[messages_pb2.Part], conversation: Conversation
 ) -> messages_pb2.Message | None:
-    """The answer, or None where the line goes on with the one before."""
+    """Return the answer, or None where the line goes on with the one before."""
     name = string(given, "id")
     last = conversation.messages[-1] if conversation.messages else None
     if last is not None and name and last.role == messages_pb2.ROLE_ASSISTANT and last.id == name:

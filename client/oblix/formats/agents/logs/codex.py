@@ -242,6 +242,6 @@ def _call(item: Line, kind: str) -> messages_pb2.Part:
 
 
 def threads(lines: Sequence[Any]) -> Iterator[str]:
-    """The ids of the threads whose files have to be read before this one."""
+    """Yield the ids of the threads whose files have to be read before this one."""
     if forked_from := string(_head(lines), "forked_from_id"):
         yield forked_from

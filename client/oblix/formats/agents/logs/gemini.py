@@ -102,7 +102,7 @@ def _is_said(part: messages_pb2.Part, is_answer: bool) -> bool:
 
 
 def _results(item: Line, conversation: Conversation, answered: set[str]) -> list[list[messages_pb2.Part]]:
-    """What tools answered, each call once: it stands with the call, and in a line of the type user."""
+    """Return what tools answered, each call once: it stands with the call, and in a line of the type user."""
     found = []
     calls = objects(item.get("toolCalls"))
     responses = [block for call in calls for block in objects(call.get("result"))]

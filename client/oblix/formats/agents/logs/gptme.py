@@ -61,7 +61,7 @@ def read(lines: Sequence[Any], origin: Origin) -> list[Conversation]:
 
 
 def _zone(origin: Origin) -> tzinfo | None:
-    """The offset of the log's times: an event has the same moment in UTC, too."""
+    """Return the offset of the log's times: an event has the same moment in UTC, too."""
     for line in (origin.neighbour("events.jsonl") or b"").splitlines()[:_EVENTS_READ]:
         try:
             event = json.loads(line)
@@ -113,7 +113,7 @@ def _result(line: Line, said: str) -> messages_pb2.Part:
 
 
 def _answer(said: str, conversation: Conversation) -> Iterator[messages_pb2.Part]:
-    """The text and the calls in it: `@tool(id): {...}`, each at the beginning of a line."""
+    """Yield the text and the calls in it: `@tool(id): {...}`, each at the beginning of a line."""
     start, decoder = 0, json.JSONDecoder()
     for found in _CALL.finditer(said):
         if found.start() < start:

@@ -54,7 +54,7 @@ def read(lines: Sequence[Any], origin: Origin) -> list[Conversation]:
 
 
 def _entries(origin: Origin, generation: str) -> list[Mapping[str, Any]]:
-    """What was said, in order: the chunks of the generation, then the journal after it."""
+    """Return what was said, in order: the chunks of the generation, then the journal after it."""
     manifest = _parsed(origin, f"generations/{_name(generation)}/manifest.json")
     chunks = object_of(manifest, "projection_state").get("chunks")
     entries: dict[str, Mapping[str, Any]] = {}
@@ -84,7 +84,7 @@ def _message(entry: Mapping[str, Any], model: str, conversation: Conversation) -
 
 
 def _name(name: str) -> str:
-    """A name out of a file, as one of a file in a folder: it leads nowhere else."""
+    """Return a name out of a file, as one of a file in a folder: it leads nowhere else."""
     return name.replace("/", "_").replace("\\", "_").lstrip(".")
 
 
