@@ -149,9 +149,12 @@ async def test_two_real_failures_need_no_probe(server):
 async def test_a_lost_stream_has_it_looked_at(server):
     async with watching(server.origin) as network:
         await until(network, True)
+        # A server hears of a visit after its visitor does. On a busy machine connect times are unusual, and
+        # it is looked at again for that, too: more than one visit can come between two looks of ours.
+        await eventually(lambda: server.visits >= FEWEST_CONNECTS)
         visits = server.visits
         network.observe(server.origin, Seen(None, 12.0, "lost"))
-        await eventually(lambda: server.visits == visits + 1)
+        await eventually(lambda: server.visits > visits)
         assert network.overall().reachable is True
 
 
