@@ -415,6 +415,79 @@ def test_a_kind_of_line_that_is_new_is_noted(tmp_path: Path) -> None:
     assert dict(thread.notes) == {"words under 'remark' left out": 1, catalog.NOT_JSON: 1}
 
 
+@pytest.mark.parametrize(
+    ("lines", "texts", "notes"),
+    [
+        (
+            [
+                {"id": "old", "timestamp": "2025-05-07T17:24:21Z", "instructions": None},
+                {
+                    "type": "message",
+                    "role": "user",
+                    "content": [{"type": "input_text", "text": "List files"}],
+                },
+                {"type": "function_call", "name": "shell", "arguments": "{}", "call_id": "c"},
+                {
+                    "type": "function_call_output",
+                    "call_id": "c",
+                    "output": '{"output": "a.txt", "metadata": {}}',
+                },
+            ],
+            ["u: List files", "a: shell[c]", "t: [c]"],
+            [],
+        ),
+        (
+            [
+                {
+                    "type": "session",
+                    "version": 3,
+                    "id": "p",
+                    "timestamp": "2026-01-01T00:00:00Z",
+                    "cwd": "/garden",
+                },
+                {
+                    "type": "message",
+                    "id": "a",
+                    "parentId": None,
+                    "message": {"role": "user", "content": "Why?"},
+                },
+                {"type": "of_tomorrow", "id": "b", "parentId": "a", "content": "Words of a new kind"},
+                {
+                    "type": "message",
+                    "id": "c",
+                    "parentId": "b",
+                    "message": {"role": "assistant", "content": "So."},
+                },
+            ],
+            ["u: Why?", "a: So."],
+            ["words under 'content' left out"],
+        ),
+        (
+            [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}],
+            ["u: Why?", "a: So."],
+            ["its format is not known: read as a list of messages"],
+        ),
+    ],
+    ids=["codex, first form", "pi, a new kind of entry", "a message a line"],
+)
+def test_other_forms_of_logs_are_read(
+    tmp_path: Path, lines: list[dict[str, Any]], texts: list[str], notes: list[str]
+) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (found,) = read_file(path, None)
+    assert found.conversation is not None
+    assert said(found.conversation) == texts
+    assert list(found.conversation.notes) == notes
+
+
+def test_a_log_in_which_nobody_asked_is_no_conversation(tmp_path: Path) -> None:
+    path = tmp_path / "only-a-summary.jsonl"
+    path.write_text(json.dumps({"type": "summary", "summary": "A title", "leafUuid": "x"}) + "\n")
+    (found,) = read_file(path, None)
+    assert (found.conversation, found.problem) == (None, None)
+
+
 LOGS = {
     name: [json.loads(line) for line in (SAMPLES / name).read_text().splitlines()]
     for name in FILES

@@ -16,6 +16,7 @@ from oblix.formats.agents import catalog as tools
 from oblix.formats.agents.databases import tables
 from oblix.formats.catalog import Format
 from oblix.formats.conversations import Conversation, unreadable
+from oblix.formats.turns import is_message
 from oblix.formats.values import Found, values
 
 MAX_LOG_BYTES = 128 * 1024 * 1024
@@ -83,7 +84,9 @@ def _stream(source: str, stream: BufferedReader, file: IO[bytes], format_: Forma
             if format_ is None
             else None
         )
-        if tool is None:
+        if tool is None and format_ is None and _are_messages(first):
+            yield _messages(source, chain(first, found), file)
+        elif tool is None:
             yield from _documents(source, chain(first, found), format_)
         else:
             yield from logger(source, chain(first, found), tool, file)
@@ -130,6 +133,22 @@ def logger(source: str, found: Iterator[Found], tool: tools.LogTool, file: IO[by
         yield Read(source, "", conversation, is_unique=True)
     if not has_any:
         yield Read(source)
+
+
+def _are_messages(first: list[Found]) -> bool:
+    """Whether each value is a message, and so all of them are one conversation."""
+    values_ = [each.value for each in first if each.problem is None]
+    return bool(values_) and all(is_message(value) and catalog.detect(value) is None for value in values_)
+
+
+def _messages(source: str, found: Iterator[Found], file: IO[bytes]) -> Read:
+    lines = []
+    for each in found:
+        if file.tell() > MAX_LOG_BYTES:
+            raise _too_large(source)
+        if each.problem is None:
+            lines.append(each.value)
+    return _document(source, "", {"messages": lines}, catalog.reader("plain"))
 
 
 def _documents(source: str, found: Iterator[Found], format_: Format | None) -> Iterator[Read]:

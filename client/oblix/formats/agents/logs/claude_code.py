@@ -51,14 +51,15 @@ _TITLES = ("summary", "custom-title", "ai-title")
 
 def matches(lines: Sequence[Any]) -> bool:
     """Whether one of the first lines looks like a transcript's."""
-    return any(
-        isinstance(line, dict)
-        and "sessionId" in line
-        and "parentUuid" in line
-        and string(line, "type") in (*_SAID, "system", "attachment")
-        and "provenance" not in line
-        for line in lines[:20]
-    )
+    return any(isinstance(line, dict) and _is_line(line) for line in lines[:20])
+
+
+def _is_line(line: Line) -> bool:
+    kind = string(line, "type")
+    if kind in _TITLES or kind in _QUIET:
+        return "sessionId" in line or "leafUuid" in line
+    is_said = "sessionId" in line and "parentUuid" in line and "provenance" not in line
+    return is_said and kind in (*_SAID, "system")
 
 
 def read(lines: Sequence[Any], origin: Origin) -> list[Conversation]:

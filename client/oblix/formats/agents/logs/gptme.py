@@ -23,7 +23,7 @@ from oblix.formats.agents.origin import (
 )
 from oblix.formats.conversations import Conversation, clean, keys, object_of, string
 from oblix.formats.moments import set_time
-from oblix.formats.parts import call_part, result_part, text_part
+from oblix.formats.parts import FILE_NOTE, call_part, result_part, text_part
 from oblix.formats.turns import count
 from oblix.v1 import messages_pb2
 
@@ -99,6 +99,7 @@ def _message(line: Line, zone: tzinfo, conversation: Conversation) -> messages_p
         kind, parts = messages_pb2.ROLE_ASSISTANT, list(_answer(said, conversation))
     else:
         kind, parts = messages_pb2.ROLE_USER, [text_part(said)] if said else []
+        parts += _files(line, conversation)
     message = messages_pb2.Message(role=kind, status=messages_pb2.MESSAGE_STATUS_COMPLETE, parts=parts)
     if kind == messages_pb2.ROLE_ASSISTANT:
         about = object_of(line, "metadata")
@@ -106,6 +107,15 @@ def _message(line: Line, zone: tzinfo, conversation: Conversation) -> messages_p
         count(message, about)
     set_time(message, "create_time", line.get("timestamp"), conversation, zone)
     return message
+
+
+def _files(line: Line, conversation: Conversation) -> list[messages_pb2.Part]:
+    """The files that a question names: their content is not in the log."""
+    given = line.get("files")
+    names = [name for name in given if isinstance(name, str)] if isinstance(given, list) else []
+    if names:
+        conversation.note(FILE_NOTE, len(names))
+    return [text_part(f"\n[file: {name}]") for name in names]
 
 
 def _result(line: Line, said: str) -> messages_pb2.Part:

@@ -22,6 +22,7 @@ Line = Mapping[str, Any]
 
 KNOWN = keys("sections toolsAdded usage cwd parentSession details thinkingLevel api toolName rawStopReason")
 
+_QUIET = ("model_change", "thinking_level_change", "session_info", "label", "custom")
 _SUMMARIES = ("branch_summary", "compaction")
 
 
@@ -67,8 +68,11 @@ def _message(entry: Line, conversation: Conversation) -> messages_pb2.Message | 
     if kind in _SUMMARIES:
         conversation.leave_out(entry, SUMMARY_NOTE)
         return None
-    if kind != "message" or string(given, "role") == "system":
+    if kind in _QUIET or string(given, "role") == "system":
         conversation.pass_over(entry)
+        return None
+    if kind != "message":
+        # A kind that is newer than this reader: the account of its words says so.
         return None
     role, parts = _said(given, conversation)
     message = messages_pb2.Message(
