@@ -34,7 +34,11 @@ def main() -> int:
         model = ["oblix.testing", "openai", "--model", MODEL, "--answer", "It pulls."]
         url = life.enter_context(served(*model)).removesuffix("/v1")
         port = life.enter_context(served("support.proxies.tls_front", url, str(certificate)))
-        trust = {"SSL_CERT_FILE": str(certificate), "OPENAI_API_KEY": "sk-bench"}
+        trust = {
+            "SSL_CERT_FILE": str(certificate),
+            "OBLIX_NETWORK_CA_FILE": str(certificate),
+            "OPENAI_API_KEY": "sk-bench",
+        }
         life.enter_context(running(Path(folder), **trust))
         environ = {**os.environ, **trust, "OBLIX_HOME": folder}
         results = [

@@ -183,7 +183,7 @@ class Site:
         self._local_url = lab.start(lab.near, "-m", "oblix.testing", "ollama")
 
     def _start_daemon(self, stack: ExitStack, certificate: Path) -> None:
-        environ = {"SSL_CERT_FILE": str(certificate), "OBLIX_MONITOR_CHECK_INTERVAL_S": str(CHECK_S)}
+        environ = {"OBLIX_NETWORK_CA_FILE": str(certificate), "OBLIX_MONITOR_CHECK_INTERVAL_S": str(CHECK_S)}
         daemon = RunningDaemon(self.home, environ, ["ip", "netns", "exec", self.lab.near])
         stack.callback(daemon.end)
         daemon.wait_until_serving()
