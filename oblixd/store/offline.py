@@ -14,6 +14,7 @@ import lmdb
 
 from oblixd.store.inspection import bytes_needed, damage_error
 from oblixd.store.table import Table, Transaction
+from oblixd.store.writer import translated_errors
 
 MAX_TABLES = 64
 LIB_VERSION = 0
@@ -54,6 +55,7 @@ def opened(path: Path) -> Iterator[File]:
         raise damage_error(path, str(error)) from error
 
 
+@translated_errors()
 def change(path: Path, operation: Callable[[File], None]) -> None:
     """Change a data file in one transaction, and return once that is durable."""
     room = path.stat().st_size + ROOM_BYTES

@@ -14,6 +14,7 @@ from oblixd.store.datafile.pages import Pages
 from oblixd.store.inspection import NO_STORE, damage_error
 from oblixd.store.offline import LIB_VERSION, MAX_TABLES, Damage
 from oblixd.store.table import CHECKSUM_BYTES, seal
+from oblixd.store.writer import translated_errors
 
 AT_ONCE = 5_000
 """Records that one transaction writes."""
@@ -23,6 +24,7 @@ ROOM_BYTES = 2**26
 Record = tuple[bytes, bytes]
 
 
+@translated_errors()
 def rebuild(source: Path, draft: Path, *, careful: bool) -> list[Damage]:
     """Copy every record whose checksum holds into a new file, table by table. Return what was lost.
 
@@ -42,6 +44,7 @@ def rebuild(source: Path, draft: Path, *, careful: bool) -> list[Damage]:
         raise damage_error(source, NO_STORE) from None
 
 
+@translated_errors()
 def bring_up(draft: Path, names: Iterable[str]) -> None:
     """Migrate a rebuilt file to this daemon's schema, and make the tables that it lacks."""
     with _environment(draft, draft.stat().st_size) as environment:
@@ -51,6 +54,7 @@ def bring_up(draft: Path, names: Iterable[str]) -> None:
         environment.sync(True)
 
 
+@translated_errors()
 def compact(source: Path, draft: Path) -> None:
     """Copy a sound file without its free pages, each table in one piece."""
     with (

@@ -10,7 +10,8 @@ import shutil
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -278,6 +279,15 @@ def translate(error: Exception) -> Exception:
             )
         case _:
             return error
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Raise liblmdb's errors in our words."""
+    try:
+        yield
+    except lmdb.Error as error:
+        raise translate(error) from error
 
 
 def closed_error() -> UnavailableError:

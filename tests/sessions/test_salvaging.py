@@ -12,8 +12,9 @@ from google.protobuf.struct_pb2 import Struct
 from oblix.v1 import messages_pb2
 from oblix.v1.sessions_pb2 import DamagedSession, Session
 from support.drivers.conversations import all_messages, all_sessions, say, sessions_in, struct, texts
+from support.faults.small_disk import fill, small_disk
 
-from oblixd.errors import DataLossError
+from oblixd.errors import DataLossError, ResourceExhaustedError, UnavailableError
 from oblixd.sessions.fsck import problems
 from oblixd.sessions.salvaging import Salvage, salvage
 from oblixd.store import offline
@@ -156,6 +157,18 @@ async def test_whatever_page_is_lost_nothing_is_shorter(
         return
     named = {problem.session_id for problem in result.problems}
     assert set(truth) - await _served(tmp_path, truth) <= named
+
+
+def test_without_room_nothing_is_changed(sound: tuple[bytes, Truth], tmp_path: Path) -> None:
+    content, _ = sound
+    with small_disk(tmp_path / "disk", 4) as disk:
+        (disk / "store").mkdir()
+        (disk / "store" / DATA_FILE).write_bytes(content)
+        fill(disk, leave=2**16)
+        with pytest.raises((ResourceExhaustedError, UnavailableError)):
+            salvage(disk / "store", disk / "kept", USAGE_TABLES)
+        assert (disk / "store" / DATA_FILE).read_bytes() == content
+        assert [path.name for path in (disk / "store").iterdir()] == [DATA_FILE]
 
 
 def _salvage_error(directory: Path) -> DataLossError:
