@@ -18,6 +18,7 @@ MAX_CANDIDATES = 100
 MAX_CHECKS = 32
 MAX_INPUT = 10_000
 MAX_TOKENS = 1_000_000
+MAX_TEMPERATURE = 2
 MAX_STOPS = 16
 MAX_STOP_CHARACTERS = 256
 MAX_TOOLS = 128
@@ -171,7 +172,7 @@ def options(given: executions_pb2.GenerationOptions) -> Options:
         raise not_accepted(
             "INVALID_REQUEST", "options.reasoning", "a value of ReasoningEffort", given.reasoning
         )
-    _in_range("options.temperature", result.temperature, 0, 2)
+    _in_range("options.temperature", result.temperature, 0, MAX_TEMPERATURE)
     _in_range("options.max_tokens", result.max_tokens, 1, MAX_TOKENS)
     _in_range("options.top_p", result.top_p, 0, 1)
     _at_most("options.stop", len(result.stop), MAX_STOPS)

@@ -13,11 +13,8 @@ from collections.abc import Mapping
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 
 from oblix._convert.validation import describe, invalid, text
+from oblix.limits import MAX_INTEGER, MAX_JSON_BYTES, MAX_KEYS, MAX_LEVELS
 
-MAX_LEVELS = 16
-MAX_KEYS = 256
-MAX_BYTES = 64 * 1024
-MAX_WHOLE = 2**53
 LONGEST_SHOWN_BITS = 256
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
@@ -34,8 +31,8 @@ def to_struct(value: object, field: str) -> Struct:
         raise invalid(field, "a dict", describe(value))
     plain = _Checker(field).mapping(value, field, 1)
     size = len(json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode())
-    if size > MAX_BYTES:
-        raise invalid(field, f"at most {MAX_BYTES} bytes of JSON", f"{size} bytes", "TOO_LARGE")
+    if size > MAX_JSON_BYTES:
+        raise invalid(field, f"at most {MAX_JSON_BYTES} bytes of JSON", f"{size} bytes", "TOO_LARGE")
     struct = Struct()
     struct.update(plain)
     return struct
@@ -85,7 +82,7 @@ class _Checker:
 def _number(number: float, path: str) -> int | float:
     if isinstance(number, float) and not math.isfinite(number):
         raise invalid(path, "finite numbers", number, "NOT_JSON")
-    if abs(number) > MAX_WHOLE and number == int(number):
+    if abs(number) > MAX_INTEGER and number == int(number):
         limit = "whole numbers from -2^53 to 2^53; write a larger one as text"
         raise invalid(path, limit, _shown_whole(int(number)), "INTEGER_TOO_LARGE")
     return number

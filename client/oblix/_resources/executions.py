@@ -12,11 +12,12 @@ from oblix._convert.events import Answer, decision_of, name_of
 from oblix._convert.records import text_of
 from oblix._convert.validation import describe, invalid, text
 from oblix._resources.core import Core
-from oblix._resources.sessions import LARGEST_PAGE, SessionCalls
+from oblix._resources.sessions import SessionCalls
 from oblix._transport.channel import CALL_TIMEOUT_S, Transport
 from oblix._transport.resumable import ResumableStream
 from oblix.errors import NotFoundError, OblixError
 from oblix.events import Event
+from oblix.limits import LARGEST_PAGE
 from oblix.v1 import executions_pb2, messages_pb2, routing_pb2
 
 MAX_OFFSET = 2**63 - 1

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from oblix._convert.messages import input_of
 from oblix._convert.tools import CHOICES, schema_of, tools_of
 from oblix._convert.validation import describe, invalid, text
+from oblix.limits import MAX_MESSAGE_BYTES, MAX_TIMEOUT_S, MAX_TOKENS
 from oblix.v1 import executions_pb2, messages_pb2, routing_pb2
 
 ON_DISCONNECT = {
@@ -61,10 +62,6 @@ OPTIONS = (
     "when_busy",
 )
 MAX_WHOLE = 2**63 - 1
-# The daemon's limits. What is refused here is refused before anything is sent or made.
-MAX_TOKENS = 1_000_000
-MAX_MESSAGE_BYTES = 8 * 1024 * 1024
-MAX_TIMEOUT_S = 24 * 60 * 60
 
 N = TypeVar("N", bound=int)
 

@@ -28,10 +28,10 @@ from oblix._resources.import_stream import import_one
 from oblix._transport.streams import in_thread
 from oblix.errors import NotFoundError
 from oblix.formats import oblix_json
+from oblix.limits import LARGEST_PAGE, MAX_DAYS
 from oblix.reports import PruneReport
 from oblix.v1 import messages_pb2, sessions_pb2
 
-LARGEST_PAGE = 1000
 MessageName = str | int
 """A message's id; its place in the session, from 1; or, below 0, counted from the end: -1 is the last."""
 _ARCHIVED = {
@@ -340,8 +340,6 @@ class SessionCalls(Core):
                     session = step.session
         return session, messages
 
-
-MAX_DAYS = 36_500
 
 Action = Literal["archive", "delete"]
 Retention = Mapping[str, Any]

@@ -24,14 +24,13 @@ from oblix._transport.channel import Channel
 from oblix._transport.streams import Stream, in_thread
 from oblix.formats import catalog, opening
 from oblix.formats.agents import places
+from oblix.limits import LARGEST_PAGE
 from oblix.reports import ImportReport
 from oblix.v1 import messages_pb2, sessions_pb2
 
 AnyPath = str | PathLike[str]
 Wanted = str | Sequence[str] | Mapping[str, Any] | None
 Whole = tuple[sessions_pb2.Session, list[messages_pb2.Message]]
-
-LARGEST_PAGE = 1000
 
 
 class TransferCalls(SessionCalls):

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from oblix.formats.conversations import Conversation, clean
+from oblix.limits import MAX_ID_CHARACTERS, MAX_MESSAGE_BYTES, MAX_PARTS, MAX_TITLE_CHARACTERS
 from oblix.v1 import messages_pb2
 
-MAX_PARTS = 256
-MAX_BYTES = 8 * 1024 * 1024
-_ROOM = MAX_BYTES - 4096
+_ROOM = MAX_MESSAGE_BYTES - 4096
 """For the parts of one message. Their own framing counts, too."""
-MAX_TITLE = 1024
 MAX_MODEL = 1024
-MAX_ID = 128
 MAX_TYPE = 127
 
 DIVIDED = "messages divided, since one has at most 256 parts and 8 MiB"
@@ -22,8 +19,8 @@ DIVIDED = "messages divided, since one has at most 256 parts and 8 MiB"
 def fit(conversation: Conversation) -> None:
     """Bring a conversation within the daemon's limits."""
     session = conversation.session
-    if len(session.title) > MAX_TITLE:
-        session.title = session.title[: MAX_TITLE - 1] + "…"
+    if len(session.title) > MAX_TITLE_CHARACTERS:
+        session.title = session.title[: MAX_TITLE_CHARACTERS - 1] + "…"
         conversation.note("titles cut to 1,024 characters")
     messages = [each for message in conversation.messages for each in _fitted(message, conversation)]
     conversation.messages[:] = messages
@@ -31,7 +28,7 @@ def fit(conversation: Conversation) -> None:
 
 def _fitted(message: messages_pb2.Message, conversation: Conversation) -> Iterator[messages_pb2.Message]:
     message.model = message.model[:MAX_MODEL]
-    message.id = message.id[:MAX_ID]
+    message.id = message.id[:MAX_ID_CHARACTERS]
     if len(message.parts) <= MAX_PARTS and message.ByteSize() <= _ROOM:
         yield message
         return
@@ -43,7 +40,7 @@ def _fitted(message: messages_pb2.Message, conversation: Conversation) -> Iterat
         more.parts.extend(group)
         if index:
             conversation.note(DIVIDED)
-            more.id = f"{message.id[: MAX_ID - 6]}-{index + 1}" if message.id else ""
+            more.id = f"{message.id[: MAX_ID_CHARACTERS - 6]}-{index + 1}" if message.id else ""
             more.ClearField("usage")
         yield more
 
@@ -58,7 +55,7 @@ def _joined(parts: list[messages_pb2.Part]) -> list[messages_pb2.Part]:
             joined
             and part.HasField("text")
             and joined[-1].HasField("text")
-            and joined[-1].ByteSize() < MAX_BYTES // 8
+            and joined[-1].ByteSize() < MAX_MESSAGE_BYTES // 8
         ):
             joined[-1] = messages_pb2.Part(text=joined[-1].text + part.text)
         else:

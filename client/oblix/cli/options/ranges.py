@@ -7,12 +7,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
-N = TypeVar("N", int, float)
+from oblix.limits import MAX_TEMPERATURE, MAX_TIMEOUT_S, MAX_TOKENS
 
-MAX_TIMEOUT_S = 24 * 60 * 60
-MAX_TOKENS = 1_000_000
-MAX_TEMPERATURE = 2
-"""The daemon's limits."""
+N = TypeVar("N", int, float)
 
 
 def timeout(text: str) -> float:
