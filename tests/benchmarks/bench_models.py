@@ -101,7 +101,7 @@ async def through_seam(connection: OllamaConnection) -> tuple[float, float]:
     async with aclosing(connection.stream(question())) as items:
         async for item in items:
             first = first or time.perf_counter() - began
-            assert isinstance(item, Content) or item.output_tokens
+            assert isinstance(item, Content) or item.counts.output_tokens
     return first * 1e3, (time.perf_counter() - began) * 1e3
 
 

@@ -35,9 +35,9 @@ ENDED = {
 CLIENT = """\
 import sys
 import grpc
-from oblix.v1 import executions_pb2 as pb, executions_pb2_grpc
+from oblix.v1 import executions_pb2, executions_pb2_grpc
 stub = executions_pb2_grpc.ExecutionServiceStub(grpc.insecure_channel(f"unix:{sys.argv[1]}"))
-calls = [stub.Execute(pb.ExecuteRequest.FromString(bytes.fromhex(text))) for text in sys.argv[2:]]
+calls = [stub.Execute(executions_pb2.ExecuteRequest.FromString(bytes.fromhex(text))) for text in sys.argv[2:]]
 sys.stdin.read()
 """
 

@@ -14,7 +14,7 @@ from oblix.formats.conversations import Conversation
 from oblix.formats.exports import claude_code, codex, finetuning, html_page, opencode
 from oblix.formats.exports.tools import TARGETS
 from oblix.formats.reading import read_file
-from oblix.v1 import messages_pb2 as pb
+from oblix.v1 import messages_pb2
 from support.data.conversation_strategies import conversations
 
 HOSTILE = (
@@ -185,7 +185,7 @@ class TestTraining:
             assert line == "" or json.loads(line)
 
 
-def said(messages: list[pb.Message]) -> list[str]:
+def said(messages: list[messages_pb2.Message]) -> list[str]:
     """Texts, calls and results in order."""
     found = []
     for message in messages:

@@ -26,13 +26,13 @@ _TALKS = """
 import asyncio, ctypes, os, sys
 from pathlib import Path
 from google.protobuf.struct_pb2 import Struct
-from oblix.v1 import messages_pb2 as pb
+from oblix.v1 import messages_pb2
 from oblix.v1.sessions_pb2 import Session
 from oblixd.sessions import TABLE_NAMES, Sessions
 from oblixd.store import Store
 
 def say(text):
-    return pb.Message(role=pb.ROLE_USER, parts=[pb.Part(text=text)])
+    return messages_pb2.Message(role=messages_pb2.ROLE_USER, parts=[messages_pb2.Part(text=text)])
 
 def acknowledge(text):
     if "LD_PRELOAD" in os.environ:

@@ -14,13 +14,13 @@ from oblixd.sessions import Sessions
 _CHILD = """
 import asyncio, sys
 from pathlib import Path
-from oblix.v1 import messages_pb2 as pb
+from oblix.v1 import messages_pb2
 from oblix.v1.sessions_pb2 import Session
 from oblixd.sessions import TABLE_NAMES, Sessions
 from oblixd.store import Store
 
 def say(text):
-    return pb.Message(role=pb.ROLE_USER, parts=[pb.Part(text=text)])
+    return messages_pb2.Message(role=messages_pb2.ROLE_USER, parts=[messages_pb2.Part(text=text)])
 
 async def talk(sessions, name):
     session = await sessions.create(Session(title=name))
@@ -28,9 +28,9 @@ async def talk(sessions, name):
     while True:
         turn = await sessions.begin_turn(session.id, f"{name} {number}", [say(f"{number}")], b"print")
         print(name, number, flush=True)
-        await turn.checkpoint([pb.Part(text=f"{number}")])
-        await turn.checkpoint([pb.Part(text="!")])
-        await turn.finish(pb.Message(parts=[pb.Part(text=f"{number}!")]))
+        await turn.checkpoint([messages_pb2.Part(text=f"{number}")])
+        await turn.checkpoint([messages_pb2.Part(text="!")])
+        await turn.finish(messages_pb2.Message(parts=[messages_pb2.Part(text=f"{number}!")]))
         print(name, f"{number}!", flush=True)
         number += 1
 
