@@ -91,7 +91,12 @@ async def test_a_conversation_needs_no_session(client: OblixClient, openai: Open
     assert sent[2]["tool_calls"][0]["function"] == {"name": "weather", "arguments": '{"city": "Bern"}'}
 
 
-async def test_broken_arguments_are_told_as_they_are(client: OblixClient, openai: OpenAIServer) -> None:
+BROKEN = '{"invalid_json": "{"}'
+
+
+async def test_broken_arguments_are_sent_as_json_that_says_so(
+    client: OblixClient, openai: OpenAIServer
+) -> None:
     said = [
         {"role": "user", "content": "Weather?"},
         {
@@ -101,7 +106,7 @@ async def test_broken_arguments_are_told_as_they_are(client: OblixClient, openai
         {"role": "tool", "call_id": "c1", "content": "What?"},
     ]
     await client.execute(said, stream=False, tools=[PLAIN])
-    assert openai.requests[-1].body["messages"][1]["tool_calls"][0]["function"]["arguments"] == "{"
+    assert openai.requests[-1].body["messages"][1]["tool_calls"][0]["function"]["arguments"] == BROKEN
 
 
 async def test_a_schema_reaches_the_model(client: OblixClient, openai: OpenAIServer) -> None:
