@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from support.drivers.waiting import eventually
 
 from oblixd.client_memory import MIB, RESERVE_BYTES, SMALL_BYTES, ClientMemory, Turn, Turns
 from oblixd.errors import ResourceExhaustedError, UnavailableError
+from oblixd.models import ChatRequest
 
 PHOTO = messages_pb2.ImagePart(media_type="image/png", data=b"\xa5" * (2 * MIB))
 
@@ -115,6 +117,8 @@ async def test_of_an_answered_photo_only_the_answer_is_kept(house: Harness, serv
         fields = {"session_id": await house.session()} if number else {}
         await all_of(house.executions.execute(photo(handle, number, **fields)))
     assert memory.held < 64 << 10
+    asked = [one.messages for one in gc.get_objects() if isinstance(one, ChatRequest)]
+    assert "What is this?" not in str(asked), "not held by any timer either"
     assert len(house.executions.list("")) == 3
     again = await all_of(house.executions.execute(photo(handle, 0)))
     assert again[-1].completed.message.parts[0].text == "You said: What is this?"

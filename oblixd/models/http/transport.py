@@ -262,6 +262,7 @@ class Transport:
                 async with self._reply(sending, timeouts, course) as reply:
                     yield reply
             finally:
+                sending.forget()
                 course.report(self._origin, self._on_exchange)
 
     async def open(self) -> asyncio.Future[None]:
@@ -324,7 +325,7 @@ class Transport:
             raise self._failure(error, sending, wait, course) from None
         course.answered()
         course.address = _address(response.connection)
-        sending.written = None
+        sending.forget()
         return Response(self._server.peer, response, wait, course)
 
     async def _once_more(self, sending: _Sending, wait: Wait, course: RequestTrace) -> aiohttp.ClientResponse:
@@ -413,6 +414,11 @@ class _Sending:
         except Exception as refusal:
             self.refusal = refusal
             raise
+
+    def forget(self) -> None:
+        """Let go of the text: timers that began with the request hold on to what checked it, for minutes."""
+        self.written = None
+        self.write = lambda: None
 
     def data(self) -> bytes | io.BytesIO | None:
         if self.written is None:
