@@ -184,8 +184,8 @@ def test_claudes_thinking_goes_as_a_whole_and_for_this_request_alone(words: str)
     attempt = adaptation.attempt()
     body = {"messages": [U, one("assistant", [thought, use])], "thinking": {"type": "adaptive"}}
     assert attempt.learn(Refusal.read(400, {}, json.dumps({"error": {"message": words}}).encode()), body)
-    assert attempt.applied(body) == {"messages": [U, one("assistant", [use])]}
-    assert adaptation.attempt().applied(body) == body
+    assert attempt.apply(body) == {"messages": [U, one("assistant", [use])]}
+    assert adaptation.attempt().apply(body) == body
 
 
 def test_tools_of_earlier_calls_are_named_where_a_server_wants_that() -> None:
@@ -196,7 +196,7 @@ def test_tools_of_earlier_calls_are_named_where_a_server_wants_that() -> None:
         body = {"messages": [U, answer]}
         attempt = Adaptations().of("http://x", "m").attempt()
         assert attempt.learn(refusal, body)
-        sent = attempt.applied(body)
+        sent = attempt.apply(body)
         assert "weather" in json.dumps(sent["tools"])
         assert sent["tool_choice"] == choice
 

@@ -117,13 +117,13 @@ def table_of(word: str, name: str, *, endpoint: str = "") -> dict[str, Any]:
 
 
 def is_here(endpoint: str) -> bool:
-    """Whether an endpoint's host is this machine by its name or address."""
+    """Whether an endpoint's host is this machine by its name or address. What is no URL is not."""
     import ipaddress  # noqa: PLC0415 - only who adds a model needs it
 
-    host = urlsplit(endpoint).hostname or ""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
     try:
+        host = urlsplit(endpoint).hostname or ""
+        if host == "localhost" or host.endswith(".localhost"):
+            return True
         address = ipaddress.ip_address(host)
     except ValueError:
         return False

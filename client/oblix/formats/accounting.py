@@ -148,6 +148,7 @@ class _Taken:
         session = conversation.session
         self._add(session.title)
         self._add(session.id)
+        self._add(session.routing_policy)
         for struct in (session.metadata, session.context):
             self._add_struct(struct)
         for text in conversation.rewritten:
