@@ -91,7 +91,7 @@ test-floors: $(FLOORS) ## Run the suite on the oldest protobuf and grpcio that a
 	@.venv-floors/bin/python -m pytest $(PARALLEL) $(ARGS)
 
 robustness: $(DEV) ## Cut the network and kill processes for real (root: else it says what it leaves out)
-	@$(PY) -m pytest -s -m robustness $(or $(ARGS),tests/robustness)
+	@$(PY) -m pytest -s -m robustness --timeout 900 $(or $(ARGS),tests/robustness)
 
 bench: $(BENCH) ## Measure, and hold the numbers against their limits
 	@for bench in tests/benchmarks/bench_*.py; do PYTHONPATH=tests $(PY) $$bench || failed=1; done; [ -z "$$failed" ]
