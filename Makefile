@@ -83,7 +83,7 @@ run: $(RUN) ## Install what is locked and ask the embedded model a question (PRO
 ##@ Check
 # Tests share nothing, so every core runs some; ARGS="-n 0" shows them one after another.
 PARALLEL := -n logical --maxprocesses 8
-.PHONY: test test-floors robustness bench docs check lint types protos-lint check-protos
+.PHONY: test test-floors robustness agents bench docs check lint types protos-lint check-protos
 test: $(DEV) ## Run the suite (ARGS="tests/store -k name")
 	@$(PY) -m pytest $(PARALLEL) $(ARGS)
 
@@ -92,6 +92,9 @@ test-floors: $(FLOORS) ## Run the suite on the oldest protobuf and grpcio that a
 
 robustness: $(DEV) ## Cut the network and kill processes for real (root: else it says what it leaves out)
 	@$(PY) -m pytest -s -m robustness --timeout 900 $(or $(ARGS),tests/robustness)
+
+agents: $(DEV) ## Run other people's agents, which npm brings, against a scripted model
+	@$(PY) -m pytest -s -m agents --timeout 900 $(or $(ARGS),tests/agents)
 
 bench: $(BENCH) ## Measure, and hold the numbers against their limits
 	@for bench in tests/benchmarks/bench_*.py; do PYTHONPATH=tests $(PY) $$bench || failed=1; done; [ -z "$$failed" ]

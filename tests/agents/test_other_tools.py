@@ -16,6 +16,8 @@ from oblix import OblixClient
 from support.drivers.daemon import running
 from support.servers.every_api import ANSWER, EveryApi, every_api
 
+pytestmark = pytest.mark.agents
+
 TOOLS = ["@openai/codex@0.171.0", "opencode-ai@1.18.33", "@anthropic-ai/claude-code@2.1.197"]
 LONGEST_RUN_S = 240
 
