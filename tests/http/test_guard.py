@@ -112,6 +112,22 @@ def test_rubbish_on_the_port_ends_its_connection_and_nothing_else(served: Served
     assert served.http().get("/v1/models").status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("path", "field", "name"),
+    [
+        ("/v1/messages", {"top_k": 5}, "top_k"),
+        ("/api/chat", {"keep_alive": "5m"}, "keep_alive"),
+        ("/api/chat", {"options": {"top_k": 5}}, "options.top_k"),
+        ("/v1/responses", {"tools": [{"type": "web_search"}]}, "tools:web_search"),
+    ],
+)
+def test_what_only_tunes_and_is_left_out_is_named(served: Served, path: str, field: dict, name: str) -> None:
+    served.server.script("Hello.")
+    body = {**ASK, "input": "hello", "stream": False, "max_tokens": 50, **field}
+    reply = served.http().post(path, json=body)
+    assert (reply.status_code, reply.headers["x-oblix-left-out"]) == (200, name)
+
+
 async def test_a_client_that_hangs_up_frees_the_model(served: Served) -> None:
     served.server.script(Answer("word " * 10_000, tokens_per_second=50))
     executions = executions_pb2_grpc.ExecutionServiceStub(served.daemon.channel)

@@ -66,6 +66,8 @@ class Messages:
             request.input.append(prompts.text_message(messages_pb2.ROLE_SYSTEM, system))
         for message in body.objects("messages"):
             request.input.extend(_messages(message, result))
+        if body.has("top_k"):
+            result.left_out.append("top_k")
         _set_options(body, request.options)
         _set_tools(body, result)
         return result

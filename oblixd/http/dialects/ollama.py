@@ -98,6 +98,8 @@ def _prompt(body: Body) -> Prompt:
         options.response_schema = ANY_OBJECT
     elif form:
         raise invalid("format", '"json" or a JSON Schema', form)
+    if body.has("keep_alive"):
+        result.left_out.append("keep_alive")
     result.left_out.extend(f"options.{name}" for name in given.values if name not in _HONOURED)
     return result
 
