@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     paths = Paths.find(os.environ)
     if arguments.command is None:
-        return _serve(paths)
+        return _serve(paths, arguments.listen)
     if arguments.command == "config":
         from oblixd.admin import configuration  # noqa: PLC0415 - a start of the daemon does not pay for it
 
@@ -64,13 +64,15 @@ def _run(arguments: argparse.Namespace) -> int:
     return commands[arguments.command](paths)
 
 
-def _serve(paths: Paths) -> int:
+def _serve(paths: Paths, listen: Sequence[str]) -> int:
+    # It is for clients: neither this process nor its children need it.
+    os.environ.pop("OBLIX_TOKEN", None)
     loaded = load(paths.config, os.environ)
     config = loaded.config
     paths.prepare()
     with Lock(paths.lock).held(f"pid {os.getpid()}, version {__version__}, socket {paths.socket}"):
         # Only who holds the lock pays for these: ten clients may start ten of us at once.
-        from oblixd.app import logging_setup  # noqa: PLC0415 - as said above
+        from oblixd.app import logging_setup, wiring  # noqa: PLC0415 - as said above
         from oblixd.app.daemon import Daemon  # noqa: PLC0415 - as said above
         from oblixd.client_memory import give_large_blocks_back  # noqa: PLC0415 - as said above
         from oblixd.models.http import outbound  # noqa: PLC0415 - as said above
@@ -84,7 +86,7 @@ def _serve(paths: Paths) -> int:
         logging_setup.set_up(config.daemon.log_level, paths.log)
         for notice in loaded.notices:
             logging.getLogger(__name__).warning("%s", notice)
-        asyncio.run(Daemon(loaded, paths, ignored).run())
+        asyncio.run(Daemon(loaded, paths, ignored, wiring.listen(config, listen)).run())
     return 0
 
 
@@ -112,6 +114,13 @@ def _parser() -> argparse.ArgumentParser:
         "OBLIX_HOME puts everything under one directory.",
     )
     parser.add_argument("--version", action="version", version=f"oblixd {__version__}")
+    parser.add_argument(
+        "--listen",
+        action="append",
+        default=[],
+        metavar="tcp://HOST:PORT",
+        help="listen on this loopback address, too, for clients with a token; may be given more than once",
+    )
     commands = parser.add_subparsers(
         title="commands, while no daemon runs", metavar="COMMAND", dest="command"
     )

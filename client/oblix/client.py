@@ -64,10 +64,12 @@ class OblixClient(
         """Make a client. Nothing is connected yet.
 
         Without `host` and `port`, or with the documented localhost and 4321, it
-        is this user's daemon. `oblix_api_key` and `config_path` are accepted for
-        older programs and not used: the daemon has a configuration of its own.
+        is this user's daemon, or that of OBLIX_ADDRESS. Another address is TCP, with
+        TLS beyond this machine; `oblix_api_key` is then the token, else OBLIX_TOKEN
+        is (docs/how-to/listen-on-tcp.md). `config_path` is accepted for older programs
+        and not used: the daemon has a configuration of its own.
         """
-        super().__init__(address_of(host, port))
+        super().__init__(address_of(host, port, oblix_api_key))
 
     async def hook_model(
         self,

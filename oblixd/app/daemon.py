@@ -14,6 +14,7 @@ from dataclasses import replace
 from oblix.v1 import daemon_pb2
 
 from oblixd import __version__, background
+from oblixd.access import ClientLimits, ListenAddress, TokenStore
 from oblixd.app import lifecycle, systemd, wiring
 from oblixd.app.lifecycle import Clients
 from oblixd.app.paths import Paths
@@ -23,7 +24,7 @@ from oblixd.config.loader import Loaded
 from oblixd.config.schema import Config
 from oblixd.errors import DataLossError, FailedPreconditionError, OblixdError
 from oblixd.execution import Executions
-from oblixd.http import HttpListener, ModelNames, TokenStore
+from oblixd.http import HttpListener, ModelNames
 from oblixd.models.base import Location
 from oblixd.models.embedded.connection import EmbeddedModels
 from oblixd.models.http import client
@@ -62,12 +63,23 @@ class Daemon:
     The caller holds the lock.
     """
 
-    def __init__(self, loaded: Loaded, paths: Paths, ignored: Sequence[str] = ()) -> None:
-        """`ignored`: variables of the environment about proxies and certificates, which decide nothing."""
+    def __init__(
+        self,
+        loaded: Loaded,
+        paths: Paths,
+        ignored: Sequence[str] = (),
+        listen: Sequence[ListenAddress] = (),
+    ) -> None:
+        """`ignored`: variables of the environment about proxies and certificates, which decide nothing.
+
+        `listen`: where to listen beside the socket.
+        """
         self._loaded = loaded
         self._config = loaded.config
         self._paths = paths
         self._ignored = ignored
+        self._listen = listen
+        self._tokens = TokenStore(paths.data / "tokens.json")
         self._network = wiring.network(loaded.config, ignored)
         self._ending = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -106,8 +118,9 @@ class Daemon:
         )
         sessions.on_deleted = executions.session_deleted
         monitor.network.on_back = executions.cooldowns.way_is_back
-        callers = Clients(registry.touch)
-        server, pulls = Server(callers.called, memory), Pulls(config.ollama.endpoint, lambda: self._network)
+        callers, limits = Clients(registry.touch), ClientLimits(wiring.limits(config))
+        server = Server(callers.called, memory, limits, self._tokens)
+        pulls = Pulls(config.ollama.endpoint, lambda: self._network)
         endpoints = wiring.endpoints(config)
         reloader = Reloader(
             self._paths,
@@ -120,6 +133,7 @@ class Daemon:
                 policies=policies,
                 slots=executions.slots,
                 pulls=pulls,
+                limits=limits,
                 endpoints=endpoints,
                 embedded_names=embedded.names,
                 factories=lambda fresh: self._factories(embedded, monitor, fresh),
@@ -129,12 +143,12 @@ class Daemon:
         )
         self._reload_on_hangup(reloader)
         server.add(
-            executions=ExecutionServicer(executions),
+            executions=ExecutionServicer(executions, limits),
             sessions=SessionServicer(sessions, search, policies.check_name),
             models=ModelServicer(registry, executions.cooldowns, pulls, executions.live, endpoints),
             monitor=MonitorServicer(monitor, executions.router.recent, policies),
             daemon=DaemonServicer(
-                self._about(sessions, executions, callers), self.end, usage, ConfigCalls(reloader)
+                self._about(sessions, executions, callers, server), self.end, usage, ConfigCalls(reloader)
             ),
             endpoint=await self._endpoint(registry, executions, sessions, policies, cleanup),
         )
@@ -162,7 +176,7 @@ class Daemon:
         cleanup: AsyncExitStack,
     ) -> EndpointServicer:
         settings = wiring.http(self._config)
-        tokens = TokenStore(self._paths.data / "http-tokens.json")
+        tokens = self._tokens
         names = ModelNames(lambda: registry.resolve(()), policies.names, settings.aliases)
         listener = HttpListener(settings, tokens, executions=executions, names=names, sessions=sessions)
         cleanup.push_async_callback(listener.close)
@@ -276,6 +290,7 @@ class Daemon:
         socket = self._paths.socket
         await server.start(socket)
         cleanup.callback(socket.unlink, missing_ok=True)
+        await server.listen(self._listen)
         try:
             self._paths.publish()
         except OSError as error:  # a full disk, perhaps: who looks where we are finds us all the same
@@ -318,7 +333,9 @@ class Daemon:
         logger.error("the store in %s was removed or moved, so this daemon ends", self._paths.store)
         self.end()
 
-    def _about(self, sessions: Sessions, executions: Executions, callers: Clients) -> DaemonInfo:
+    def _about(
+        self, sessions: Sessions, executions: Executions, callers: Clients, server: Server
+    ) -> DaemonInfo:
         paths = self._paths
         return DaemonInfo(
             version=__version__,
@@ -329,6 +346,8 @@ class Daemon:
             session_count=sessions.count,
             running_count=lambda: executions.running_count,
             client_count=callers.count,
+            addresses=lambda: server.addresses,
+            problems=lambda: server.problems,
         )
 
     @staticmethod

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from oblixd.access import ClientLimits
 from oblixd.app import wiring
 from oblixd.app.paths import Paths
 from oblixd.config import view
@@ -48,6 +49,7 @@ class Parts:
     policies: Policies
     slots: ModelSlots
     pulls: Pulls
+    limits: ClientLimits
     endpoints: dict[str, str]
     """Where each provider's models are for a hook that names no endpoint."""
     embedded_names: Sequence[str]
@@ -97,6 +99,7 @@ class Reloader:
         known = [spec for spec in specs if spec.provider != "embedded" or spec.name in parts.embedded_names]
         parts.usage.configure(prices, caps)
         parts.policies.replace(policies)
+        parts.limits.limits = wiring.limits(config)
         parts.slots.limit_queue(config.execution.queue_length)
         parts.endpoints.clear()
         parts.endpoints.update(wiring.endpoints(config))
@@ -119,6 +122,8 @@ def _merged(before: Config, after: Config, waiting: list[str]) -> Config:
     for key in waiting:
         section, _, name = key.partition(".")
         if not name:
+            if key == "listen":
+                after = msgspec.structs.replace(after, listen=before.listen)
             continue
         kept = {name: getattr(getattr(before, section), name)}
         changed = msgspec.structs.replace(getattr(after, section), **kept)

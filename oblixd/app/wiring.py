@@ -10,6 +10,7 @@ import msgspec
 from msgspec.structs import astuple
 from oblix.v1.sessions_pb2 import RetentionAction
 
+from oblixd.access import Limits, ListenAddress, parse_address
 from oblixd.app import api_keys
 from oblixd.app.paths import Paths
 from oblixd.config.loader import ConfigError
@@ -134,6 +135,23 @@ def http(config: Config) -> HttpSettings:
     given = config.http
     aliases = {alias.name: alias.model for alias in given.aliases}
     return HttpSettings(given.port, given.origins, aliases, given.record, given.ollama_without_token)
+
+
+def limits(config: Config) -> Limits:
+    """What one client may do."""
+    given = config.limits
+    return Limits(given.executions, given.calls_per_second, given.request_mib << 20)
+
+
+def listen(config: Config, more: Sequence[str] = ()) -> list[ListenAddress]:
+    """Where to listen beside the socket. `more`: addresses of the command line. Raises ConfigError."""
+    try:
+        tables = [
+            parse_address(one.address, one.certificate, one.key, one.client_ca) for one in config.listen
+        ]
+        return [*tables, *(parse_address(one) for one in more)]
+    except InvalidArgumentError as error:
+        raise ConfigError(error.reason, error.message, **error.metadata) from error
 
 
 def models(config: Config, own: Sequence[str], environ: Mapping[str, str]) -> list[HookSpec]:

@@ -17,13 +17,14 @@ from typing import Any
 import msgspec
 
 from oblixd.config import schema
-from oblixd.config.schema import ModelTable, PolicyTable, PriceTable, RuleTable
+from oblixd.config.schema import ListenTable, ModelTable, PolicyTable, PriceTable, RuleTable
 from oblixd.config.settings import SECTIONS, SETTINGS, Setting
 from oblixd.fields import expected, hints_of
 from oblixd.models import options
 
 _TABLES = {
     "models": ModelTable,
+    "listen": ListenTable,
     "usage.prices": PriceTable,
     "routing.policies": PolicyTable,
     "routing.rules": RuleTable,
@@ -159,6 +160,11 @@ _TEMPLATE = """\
 # provider = "openai"
 # key_file = "/home/you/.config/oblix/openai.key"
 # price = { input = 0.15, output = 0.60 }
+
+# TCP addresses beside the socket. Clients need a token there; beyond this machine TLS, too:
+#
+# [[listen]]
+# address = "tcp://127.0.0.1:4321"
 """
 
 

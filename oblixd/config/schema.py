@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from oblixd import client_memory
+from oblixd.access import listeners
 from oblixd.fields import Fields, number, text
 from oblixd.models import keep_alive
 from oblixd.models.embedded.weights import DEFAULT_NAME
@@ -323,6 +324,33 @@ class Http(Fields, frozen=True):
     machine can then send prompts."""
 
 
+class Limits(Fields, frozen=True):
+    """What one client may do. A client is a token, or over the socket the name that the program's client
+    gives itself. There it keeps a mistake in one program from harming the others."""
+
+    executions: Annotated[int, number(0, 1_000_000)] = 0
+    """Executions of one client that run or wait at the same time. 0: no limit."""
+    calls_per_second: Annotated[int, number(0, 1_000_000)] = 0
+    """Calls of one client in a second, of any kind. 0: no limit."""
+    request_mib: Annotated[int, number(0, 16)] = 0
+    """The largest request, in MiB. 0: what the daemon takes at all, 16."""
+
+
+class ListenTable(Fields, frozen=True, kw_only=True):
+    """A TCP address where the daemon listens beside its socket. Clients need a token there. An address that
+    other machines reach needs TLS, too, or the daemon does not start."""
+
+    address: Annotated[str, text(listeners.PATTERN, listeners.FORM)]
+    """Where, as in `tcp://127.0.0.1:4321`. Port 0: any free one."""
+    certificate: CertificatePath = ""
+    """A PEM file with the certificate and those that it is signed by. Its key is of P-256, P-384 or RSA."""
+    key: CertificatePath = ""
+    """A PEM file with the private key, which only its owner may read. Empty: it stands in `certificate`."""
+    client_ca: CertificatePath = ""
+    """A PEM file with who signs the certificates of clients. With it, a client needs such a certificate,
+    and a token all the same."""
+
+
 class Config(Fields, frozen=True):
     """All settings."""
 
@@ -341,3 +369,6 @@ class Config(Fields, frozen=True):
     claude: Claude = Claude()
     monitor: Monitor = Monitor()
     http: Http = Http()
+    limits: Limits = Limits()
+    listen: tuple[ListenTable, ...] = ()
+    """TCP addresses where the daemon listens beside its socket."""

@@ -27,6 +27,7 @@ LIVE = frozenset(
         *("routing.policy", "routing.policies", "routing.rules"),
         *("network.proxy", "network.no_proxy", "network.ca_file", "network.ca_dir"),
         *("daemon.log_level", "daemon.grace_s", "execution.queue_length"),
+        *("limits.executions", "limits.calls_per_second", "limits.request_mib"),
     }
 )
 """What a running daemon takes over when its configuration is read again. The rest waits for a restart."""
@@ -69,6 +70,9 @@ def rows(loaded: Loaded) -> Iterator[Row]:
     source = loaded.sources.get("models", Source.DEFAULT)
     models = [shown_model(table) for table in loaded.config.models]
     yield Row("models", models, [], source, meanings["config.models"], "tables", "")
+    listen = msgspec.to_builtins(loaded.config.listen)
+    source = loaded.sources.get("listen", Source.DEFAULT)
+    yield Row("listen", listen, [], source, meanings["config.listen"], "tables", "")
 
 
 def shown(key: str, value: Any) -> Any:
@@ -96,7 +100,8 @@ def changes(before: Config, after: Config) -> list[str]:
         if getattr(getattr(before, setting.section), setting.name)
         != getattr(getattr(after, setting.section), setting.name)
     ]
-    return [*keys, "models"] if before.models != after.models else keys
+    tables = [name for name in ("models", "listen") if getattr(before, name) != getattr(after, name)]
+    return [*keys, *tables]
 
 
 @cache

@@ -6,6 +6,5 @@ answers and knows no network; `exchange` runs one prompt for one request; `guard
 
 from oblixd.http.listener import HttpListener, HttpSettings
 from oblixd.http.names import ModelNames
-from oblixd.http.tokens import Token, TokenStore
 
-__all__ = ["HttpListener", "HttpSettings", "ModelNames", "Token", "TokenStore"]
+__all__ = ["HttpListener", "HttpSettings", "ModelNames"]

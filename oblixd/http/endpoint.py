@@ -12,6 +12,7 @@ from aiohttp import web
 from oblix.v1 import executions_pb2
 
 from oblixd import __version__
+from oblixd.access import Scope, TokenStore, check_scope
 from oblixd.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, UnavailableError
 from oblixd.execution import ClientInfo, Executions
 from oblixd.http.body import Body, parse
@@ -27,7 +28,6 @@ from oblixd.http.guard import Guard, Visitor
 from oblixd.http.listener import HOST, HttpSettings
 from oblixd.http.names import ModelNames
 from oblixd.http.prompt import Dialect
-from oblixd.http.tokens import TokenStore
 from oblixd.sessions import Sessions
 
 logger = logging.getLogger(__name__)
@@ -130,6 +130,8 @@ class HttpEndpoint:
         async def guarded(request: web.Request) -> web.StreamResponse:
             try:
                 visitor = self._guard.admit(request)
+                if visitor.token is not None:
+                    check_scope(visitor.token, Scope.EXECUTE if method == "POST" else Scope.READ, path)
                 self._guard.enter(visitor)
                 try:
                     return await handle(request, visitor)

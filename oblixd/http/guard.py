@@ -7,17 +7,13 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from oblixd.access import Token, TokenStore
 from oblixd.errors import PermissionDeniedError, ResourceExhaustedError
-from oblixd.http.tokens import Token, TokenStore
 from oblixd.models.http import loops
 
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 MAX_CONCURRENT = 64
 """Requests that one token may have open at once."""
-
-
-class UnauthorizedError(PermissionDeniedError):
-    """The request carries no token, or one that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +23,8 @@ class Visitor:
     name: str
     """The token's name; `ollama` for a request without one where the configuration lets those in."""
     local_only: bool = False
+    token: Token | None = None
+    """None: it needs none."""
 
 
 class Guard:
@@ -50,12 +48,10 @@ class Guard:
         self._check_origin(request)
         _check_loop(request)
         text = _token(request)
-        token = self._tokens.find(text) if text else None
-        if token is None and request.path in self._open_paths:
+        if request.path in self._open_paths and self._tokens.find(text) is None:
             return Visitor("ollama" if request.path.startswith("/api/") else "")
-        if token is None:
-            raise _unauthorized(known=bool(text))
-        return _visitor(token)
+        token = self._tokens.authorize(text)
+        return Visitor(token.name, token.local_only, token)
 
     def enter(self, visitor: Visitor) -> None:
         """Count a request in. Raises ResourceExhaustedError where the visitor has too many open."""
@@ -111,17 +107,3 @@ def _token(request: web.Request) -> str:
     if bearer[:7].lower() == "bearer ":
         return bearer[7:].strip()
     return request.headers.get("x-api-key", "") or request.headers.get("api-key", "")
-
-
-def _visitor(token: Token) -> Visitor:
-    return Visitor(token.name, token.local_only)
-
-
-def _unauthorized(*, known: bool) -> UnauthorizedError:
-    reason = "TOKEN_UNKNOWN" if known else "TOKEN_MISSING"
-    what = "Nobody made the token that this request carries" if known else "The request carries no token"
-    message = (
-        f"{what}: `oblix connect TOOL` makes one and shows where it goes "
-        "(as the API key: `Authorization: Bearer TOKEN` or `x-api-key: TOKEN`)."
-    )
-    return UnauthorizedError(reason, message)

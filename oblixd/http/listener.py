@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from oblixd.access import TokenStore
 from oblixd.errors import FailedPreconditionError
 from oblixd.execution import Executions
 from oblixd.http.names import ModelNames
-from oblixd.http.tokens import TokenStore
 from oblixd.models.http import loops
 from oblixd.sessions import Sessions
 

@@ -51,8 +51,10 @@ class Malformed:
 class Admission:
     """What all calls share."""
 
-    def __init__(self, memory: ClientMemory) -> None:
+    def __init__(self, memory: ClientMemory, check_size: Callable[[int], None]) -> None:
+        """`check_size` raises for a request that one client may not send."""
         self._memory = memory
+        self._check_size = check_size
         self._arriving = Turns(ARRIVING)
         self._working = Turns(WORKED_ON_BYTES)
         self._tidying: asyncio.TimerHandle | None = None
@@ -66,7 +68,9 @@ class Admission:
         is_read = method.startswith(_READS)
         with self._memory.share() as share:
             CALL.set(share)
-            call = Call(share, read, parse, is_read, arriving, self._working, self._tidy_soon)
+            call = Call(
+                share, read, parse, self._check_size, is_read, arriving, self._working, self._tidy_soon
+            )
             try:
                 yield call
             finally:
@@ -86,6 +90,7 @@ class Call:
     _share: Share
     _read: Read
     _parse: Callable[[bytes], Any]
+    _check_size: Callable[[int], None]
     _is_read: bool
     _arriving: Turns | None
     _working: Turns
@@ -135,6 +140,7 @@ class Call:
             return None
         size = len(raw)
         try:
+            self._check_size(size)
             self._share.take(size)
         except ResourceExhaustedError:
             # The error's traceback would hold on to it for as long as anybody has the error.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from oblix.v1 import daemon_pb2, daemon_pb2_grpc
@@ -58,6 +58,9 @@ class DaemonInfo:
     session_count: Callable[[], int]
     running_count: Callable[[], int]
     client_count: Callable[[], int]
+    addresses: Callable[[], Sequence[str]]
+    problems: Callable[[], Sequence[str]]
+    """What keeps the daemon from working as configured."""
 
 
 class DaemonServicer(daemon_pb2_grpc.DaemonServiceServicer):
@@ -93,6 +96,8 @@ class DaemonServicer(daemon_pb2_grpc.DaemonServiceServicer):
             session_count=about.session_count(),
             running_count=about.running_count(),
             client_count=about.client_count(),
+            addresses=about.addresses(),
+            problems=about.problems(),
         )
         result.start_time.FromMicroseconds(round(about.started_s * 1e6))
         return result

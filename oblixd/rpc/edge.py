@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any, NoReturn
 
@@ -21,11 +21,13 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
 from oblixd import errors
+from oblixd.access import ClientLimits, UnauthorizedError
 from oblixd.client_memory import ClientMemory
 from oblixd.errors import PermissionDeniedError, from_exception
 from oblixd.execution import ClientInfo
 from oblixd.rpc.admission import Admission
 from oblixd.rpc.admission import Call as Admitted
+from oblixd.rpc.guard import CALLER_TOKEN, PAGES
 
 DOMAIN = "oblix"
 MAX_MESSAGE = 1000
@@ -33,6 +35,7 @@ MAX_VALUE = 200
 """Characters. gRPC replaces a status whose details outgrow its header limit; ours stay under 4 KiB."""
 
 _CODES: dict[type[errors.OblixdError], grpc.StatusCode] = {
+    UnauthorizedError: grpc.StatusCode.UNAUTHENTICATED,
     errors.InvalidArgumentError: grpc.StatusCode.INVALID_ARGUMENT,
     errors.NotFoundError: grpc.StatusCode.NOT_FOUND,
     errors.AlreadyExistsError: grpc.StatusCode.ALREADY_EXISTS,
@@ -105,12 +108,15 @@ class Writer:
 
 
 class Edge:
-    """Takes what generated code registers, wraps it, and passes it on to the real server."""
+    """Takes what generated code registers, wraps it, and passes it on to the real servers."""
 
-    def __init__(self, server: grpc.aio.Server, on_call: OnCall, memory: ClientMemory) -> None:
-        self._server = server
-        self._admission = Admission(memory)
+    def __init__(
+        self, servers: Sequence[grpc.aio.Server], on_call: OnCall, memory: ClientMemory, limits: ClientLimits
+    ) -> None:
+        self._servers = servers
+        self._admission = Admission(memory, limits.check_size)
         self._on_call = on_call
+        self._limits = limits
         self.services: list[str] = []
         """Full names of the services that were registered, each once."""
 
@@ -123,7 +129,8 @@ class Edge:
             raise ValueError(f"{service} is registered twice")
         self.services.append(service)
         wrapped = {name: self._wrap(name, handler) for name, handler in handlers.items()}
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, wrapped),))
+        for server in self._servers:
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, wrapped),))
 
     def _wrap(self, name: str, handler: Handler) -> Handler:
         call = self._unary(name, handler) if handler.unary_unary else self._stream(name, handler)
@@ -142,7 +149,7 @@ class Edge:
                     yield data
                     one.sent(size)
             except Exception as error:  # noqa: BLE001 - every failure becomes a status with a reason
-                await _abort(context, error)
+                await abort(context, error)
 
         return handle
 
@@ -165,26 +172,38 @@ class Edge:
                             yield data
                             one.sent(size)
             except Exception as error:  # noqa: BLE001 - every failure becomes a status with a reason
-                await _abort(context, error)
+                await abort(context, error)
 
         return handle
 
     def _let_in(self, name: str, handler: Handler, context: Context) -> AbstractAsyncContextManager[Admitted]:
         """See who calls, before anything of the request is read."""
-        if "origin" in dict(context.invocation_metadata() or ()):
+        metadata = dict(context.invocation_metadata() or ())
+        if any(key in metadata for key in PAGES):
             raise PermissionDeniedError("ORIGIN_REFUSED", "oblixd takes no calls from web pages.")
         self._on_call(client_of(context))
+        self._limits.count_call(limited_as(context))
         return self._admission.call(name, context.read, handler.request_deserializer)
 
 
 def client_of(context: Context) -> str:
-    """The name that the caller gave itself in metadata `oblix-client`: for fairness, not for security."""
-    return _metadata_value(context, CLIENT_KEY)
+    """The name that the caller gave itself in metadata `oblix-client`: for fairness, not for security.
+
+    Over TCP the token's name stands before it, so that no token's clients pass for another's.
+    """
+    token, name = CALLER_TOKEN.get(), _metadata_value(context, CLIENT_KEY)
+    return f"{token.name}/{name}" if token else name
+
+
+def limited_as(context: Context) -> str:
+    """Whose limits a call counts for: its token's, over the socket its client's."""
+    token = CALLER_TOKEN.get()
+    return f"token {token.name}" if token else _metadata_value(context, CLIENT_KEY)
 
 
 def caller_of(context: Context) -> ClientInfo:
     """Return the same, and its program as it told it in metadata `oblix-program`."""
-    return ClientInfo(_metadata_value(context, CLIENT_KEY), _metadata_value(context, PROGRAM_KEY))
+    return ClientInfo(client_of(context), _metadata_value(context, PROGRAM_KEY))
 
 
 def _metadata_value(context: Context, key: str) -> str:
@@ -192,7 +211,8 @@ def _metadata_value(context: Context, key: str) -> str:
     return value[:MAX_CLIENT] if isinstance(value, str) else ""
 
 
-async def _abort(context: Context, error: Exception) -> NoReturn:
+async def abort(context: Context, error: Exception) -> NoReturn:
+    """End a call with an error's status."""
     if isinstance(error, grpc.aio.AbortError):
         raise error
     told = from_exception(error)

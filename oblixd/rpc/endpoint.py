@@ -6,11 +6,18 @@ import contextlib
 
 from oblix.v1 import endpoint_pb2, endpoint_pb2_grpc
 
-from oblixd.errors import InvalidArgumentError, NotFoundError
-from oblixd.http import HttpListener, TokenStore
+from oblixd.access import Scope, TokenStore
+from oblixd.errors import InvalidArgumentError, NotFoundError, not_accepted
+from oblixd.http import HttpListener
 from oblixd.rpc.edge import Context
 
 _MAX_PORT = 65_535
+_SCOPES = {
+    endpoint_pb2.TOKEN_SCOPE_UNSPECIFIED: Scope.EXECUTE,
+    endpoint_pb2.TOKEN_SCOPE_READ: Scope.READ,
+    endpoint_pb2.TOKEN_SCOPE_EXECUTE: Scope.EXECUTE,
+    endpoint_pb2.TOKEN_SCOPE_ADMIN: Scope.ADMIN,
+}
 
 
 class EndpointServicer(endpoint_pb2_grpc.EndpointServiceServicer):
@@ -44,10 +51,12 @@ class EndpointServicer(endpoint_pb2_grpc.EndpointServiceServicer):
     async def CreateToken(
         self, request: endpoint_pb2.CreateTokenRequest, context: Context
     ) -> endpoint_pb2.CreateTokenResponse:
+        if request.scope not in _SCOPES:
+            raise not_accepted("INVALID_VALUE", "scope", "read, execute or admin", request.scope)
         if request.replace:
             with contextlib.suppress(NotFoundError):
                 self._tokens.revoke(request.name)
-        text = self._tokens.create(request.name, local_only=request.local_only)
+        text = self._tokens.create(request.name, local_only=request.local_only, scope=_SCOPES[request.scope])
         return endpoint_pb2.CreateTokenResponse(text=text)
 
     async def ListTokens(
@@ -55,7 +64,8 @@ class EndpointServicer(endpoint_pb2_grpc.EndpointServiceServicer):
     ) -> endpoint_pb2.ListTokensResponse:
         result = endpoint_pb2.ListTokensResponse()
         for token in self._tokens.list():
-            entry = result.tokens.add(name=token.name, local_only=token.local_only)
+            scope = endpoint_pb2.TokenScope.Value(f"TOKEN_SCOPE_{token.scope.upper()}")
+            entry = result.tokens.add(name=token.name, local_only=token.local_only, scope=scope)
             entry.create_time.FromMicroseconds(round(token.created_s * 1e6))
         return result
 

@@ -7,26 +7,31 @@ from contextlib import aclosing
 
 from oblix.v1 import executions_pb2, executions_pb2_grpc
 
+from oblixd.access import ClientLimits
 from oblixd.execution import Executions, new_request_id
-from oblixd.rpc.edge import Context, caller_of
+from oblixd.rpc.edge import Context, caller_of, limited_as
+from oblixd.rpc.guard import is_local_only
 
 
 class ExecutionServicer(executions_pb2_grpc.ExecutionServiceServicer):
     """Translates; the execution package does the work."""
 
-    def __init__(self, executions: Executions) -> None:
+    def __init__(self, executions: Executions, limits: ClientLimits) -> None:
         self._executions = executions
+        self._limits = limits
 
     async def Execute(
         self, request: executions_pb2.ExecuteRequest, context: Context
     ) -> AsyncIterator[executions_pb2.ExecuteResponse]:
         # It is ours alone, so it need not be copied for an id.
         request.request_id = request.request_id or new_request_id()
-        answering = self._executions.execute(request, caller_of(context))
-        del request
-        async with aclosing(answering) as events:
-            async for event in events:
-                yield event
+        request.local_only |= is_local_only()
+        with self._limits.execution(limited_as(context)):
+            answering = self._executions.execute(request, caller_of(context))
+            del request
+            async with aclosing(answering) as events:
+                async for event in events:
+                    yield event
 
     async def AttachExecution(
         self, request: executions_pb2.AttachExecutionRequest, context: Context
@@ -50,4 +55,5 @@ class ExecutionServicer(executions_pb2_grpc.ExecutionServiceServicer):
     async def ExplainRoute(
         self, request: executions_pb2.ExplainRouteRequest, context: Context
     ) -> executions_pb2.ExplainRouteResponse:
+        request.request.local_only |= is_local_only()
         return executions_pb2.ExplainRouteResponse(decision=self._executions.explain(request.request))

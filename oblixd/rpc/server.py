@@ -1,9 +1,13 @@
-"""The gRPC server: our services, health and reflection on one Unix socket."""
+"""The gRPC server: our services, health and reflection on a Unix socket, and on TCP where that "
+"is configured."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 from urllib.parse import quote
@@ -21,12 +25,14 @@ from oblix.v1 import (
     sessions_pb2_grpc,
 )
 
+from oblixd.access import ClientLimits, ListenAddress, TokenStore, load_certificate
 from oblixd.client_memory import ClientMemory
 from oblixd.errors import FailedPreconditionError
 from oblixd.rpc.daemon import MAX_REQUEST_BYTES, DaemonServicer
-from oblixd.rpc.edge import Edge, OnCall
+from oblixd.rpc.edge import Edge, OnCall, abort
 from oblixd.rpc.endpoint import EndpointServicer
 from oblixd.rpc.executions import ExecutionServicer
+from oblixd.rpc.guard import TokenInterceptor
 from oblixd.rpc.models import ModelServicer
 from oblixd.rpc.monitor import MonitorServicer
 from oblixd.rpc.sessions import SessionServicer
@@ -44,16 +50,36 @@ _OPTIONS = (
     ("grpc.http2.bdp_probe", 0),
     ("grpc.so_reuseport", 0),
 )
+HANDSHAKE_MS = 10_000
+"""A connection over TCP that has not begun to speak HTTP/2 after so long is closed."""
+MAX_TCP_CONNECTIONS = 8192
+"""Connections over TCP at the same time; more are closed at once, so that descriptors stay bounded."""
+_TCP_OPTIONS = (
+    ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
+    ("grpc.max_allowed_incoming_connections", MAX_TCP_CONNECTIONS),
+)
 _OWNER_ONLY = 0o177
+logger = logging.getLogger(__name__)
+
 _HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
 
 class Server:
-    """Serves on a socket that only this user can open."""
+    """Serves on a socket that only this user can open, and on TCP to who has a token."""
 
-    def __init__(self, on_call: OnCall, memory: ClientMemory) -> None:
+    def __init__(
+        self, on_call: OnCall, memory: ClientMemory, limits: ClientLimits, tokens: TokenStore
+    ) -> None:
         self._server = grpc.aio.server(options=_OPTIONS)
-        self._edge = Edge(self._server, on_call, memory)
+        # A server of its own: what checks tokens costs calls over the socket nothing.
+        guard = TokenInterceptor(tokens, abort)
+        self._tcp = grpc.aio.server(options=(*_OPTIONS, *_TCP_OPTIONS), interceptors=[guard])
+        self._tokens = tokens
+        self._edge = Edge((self._server, self._tcp), on_call, memory, limits)
+        self.addresses: list[str] = []
+        """Where it listens on TCP, as `tcp://127.0.0.1:4321` or `tls://HOST:PORT`."""
+        self.problems: list[str] = []
+        """Why it does not listen where it should, each with what to do."""
         self._health = health.HealthServicer()
 
     def add(
@@ -75,9 +101,10 @@ class Server:
         monitor_pb2_grpc.add_MonitorServiceServicer_to_server(monitor, registrar)
         daemon_pb2_grpc.add_DaemonServiceServicer_to_server(daemon, registrar)
         endpoint_pb2_grpc.add_EndpointServiceServicer_to_server(endpoint, registrar)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = [*self._edge.services, _HEALTH, reflection.SERVICE_NAME]
-        reflection.enable_server_reflection(names, self._server)
+        for server in (self._server, self._tcp):
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+            reflection.enable_server_reflection(names, server)
 
     async def start(self, socket: Path) -> None:
         """Listen, and say so by health. A socket that a dead daemon left is replaced.
@@ -96,17 +123,61 @@ class Server:
             os.umask(before)
         await self._serving(health_pb2.HealthCheckResponse.SERVING)
 
+    async def listen(self, addresses: Sequence[ListenAddress]) -> None:
+        """Listen on TCP, too. A port that somebody else holds is logged loudly: the socket serves all the
+        same.
+
+        Raises FailedPreconditionError for certificates that can't be used.
+        """
+        if not addresses:
+            return
+        credentials = [_credentials(address) for address in addresses]
+        self._tokens.ensure_local()
+        for address, one in zip(addresses, credentials, strict=True):
+            self._add_port(address, one)
+        await self._tcp.start()
+
+    def _add_port(self, address: ListenAddress, credentials: grpc.ServerCredentials | None) -> None:
+        try:
+            if credentials is None:
+                port = self._tcp.add_insecure_port(address.target)
+            else:
+                port = self._tcp.add_secure_port(address.target, credentials)
+        except RuntimeError:
+            problem = (
+                f"oblixd does not listen on tcp://{address.target}: somebody else holds the port, "
+                "or the address is "
+                f"none of this machine's. `ss -ltnp sport = {address.port}` shows who. Clients "
+                "that are sent there "
+                "talk to that program: end it, or change [[listen]], then run `oblix restart`."
+            )
+            logger.error("%s", problem)  # noqa: TRY400 - a sentence for a person
+            self.problems.append(problem)
+            return
+        scheme = "tcp" if credentials is None else "tls"
+        self.addresses.append(f"{scheme}://{address.target.rpartition(':')[0]}:{port}")
+        logger.info("serving on %s", self.addresses[-1])
+
     async def refuse(self) -> None:
         """Say by health that the daemon ends."""
         await self._serving(health_pb2.HealthCheckResponse.NOT_SERVING)
 
     async def stop(self, grace_s: float) -> None:
         """Refuse new calls, let the others end within the grace."""
-        await self._server.stop(grace_s)
+        await asyncio.gather(self._server.stop(grace_s), self._tcp.stop(grace_s))
 
     async def _serving(self, status: health_pb2.HealthCheckResponse.ServingStatus.ValueType) -> None:
         for service in ("", *self._edge.services):
             await self._health.set(service, status)
+
+
+def _credentials(address: ListenAddress) -> grpc.ServerCredentials | None:
+    if not address.certificate:
+        return None
+    shown = load_certificate(address)
+    return grpc.ssl_server_credentials(
+        [(shown.key, shown.chain)], shown.client_ca, require_client_auth=shown.client_ca is not None
+    )
 
 
 def _clear_place(socket: Path) -> None:

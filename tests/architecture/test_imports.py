@@ -12,19 +12,31 @@ import pytest
 from support.repository import files
 
 ARROWS = {
-    "rpc": {"config", "execution", "http", "router", "routing", "models", "monitor", "sessions", "usage"},
-    "http": {"execution", "router", "models", "sessions"},
+    "rpc": {
+        "access",
+        "config",
+        "execution",
+        "http",
+        "router",
+        "routing",
+        "models",
+        "monitor",
+        "sessions",
+        "usage",
+    },
+    "http": {"access", "execution", "router", "models", "sessions"},
     "execution": {"router", "scheduling", "routing", "models", "sessions", "usage"},
     "router": {"scheduling", "routing", "models", "monitor", "sessions", "usage"},
     "scheduling": {"models"},
     "sessions": {"store"},
     "usage": {"store"},
+    "access": set(),
     "routing": set(),
     "models": set(),
     "monitor": set(),
     "store": set(),
-    "config": {"models", "routing", "usage"},
-    "admin": {"app", "config", "models", "sessions", "store", "usage"},
+    "config": {"access", "models", "routing", "usage"},
+    "admin": {"access", "app", "config", "models", "sessions", "store", "usage"},
 }
 """What each package may import. `app` wires all of them and is imported by `admin` and `__main__` only."""
 SHARED = {"background", "client_memory", "errors", "fields", "redaction", "__version__"}

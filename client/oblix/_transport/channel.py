@@ -42,9 +42,11 @@ PROGRAM_CHARACTERS = 100
 class Channel:
     """A channel of this process, and a stub for each service. The first call on it connects."""
 
-    def __init__(self, target: str, client: str) -> None:
-        self.channel = grpc.insecure_channel(target, CHANNEL_OPTIONS)
-        self.metadata = (("oblix-client", client), ("oblix-program", _program()))
+    def __init__(self, address: Address, client: str) -> None:
+        target = address.target()
+        self.metadata = (("oblix-client", client), ("oblix-program", _program()), *address.metadata())
+        self.channel = address.open_channel(CHANNEL_OPTIONS)
+        self._address = address
         self.daemon = daemon_pb2_grpc.DaemonServiceStub(self.channel)
         self.endpoint = endpoint_pb2_grpc.EndpointServiceStub(self.channel)
         self.executions = executions_pb2_grpc.ExecutionServiceStub(self.channel)
@@ -65,6 +67,7 @@ class Channel:
 
     def check(self) -> None:
         """Raise UnavailableError where the daemon is gone. Ask before a call is sent."""
+        self._address.check()
         if self.has_ended:
             raise UnavailableError("oblixd has ended.", reason=UNREACHABLE)
 
@@ -190,7 +193,7 @@ class Transport:
         return link
 
     def _new_link(self) -> Channel:
-        return Channel(self._address.target(), f"{self._name}-{os.getpid()}")
+        return Channel(self._address, f"{self._name}-{os.getpid()}")
 
 
 def _answer(link: Channel, method: Method[Q, A], request: Q, timeout_s: float | None) -> A:

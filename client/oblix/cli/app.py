@@ -29,6 +29,7 @@ COMMANDS = {
     "models": "list the models, or fetch the embedded one",
     "server": "open the HTTP endpoint for tools that speak OpenAI's, Anthropic's or Ollama's APIs",
     "connect": "make a token and the settings by which such a tool finds the endpoint",
+    "tokens": "list, make and revoke the tokens of programs that call over TCP or HTTP",
     "run": "start such a tool with its settings, and write nothing",
     "agents": "show what decides where a prompt goes",
     "status": "show the daemon, its models and this machine",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from oblix._launcher.address import UserSocket
+from oblix._launcher.address import Address, UserSocket, address_of
 from oblix._launcher.process import holder_at, remedy, version_at
 from oblix._transport.channel import Transport
 from oblix.cli.errors import CommandError
@@ -23,12 +23,18 @@ class _Running(UserSocket):
 
 def running() -> Transport:
     """Return a way to the daemon that starts none: without one, calls raise CommandError."""
-    return Transport(_Running())
+    address = _address()
+    return Transport(_Running() if type(address) is UserSocket else address)
 
 
 def is_running() -> bool:
-    """Whether a daemon of this user runs."""
-    return bool(holder_at(UserSocket().target()))
+    """Whether a daemon of this user runs, or OBLIX_ADDRESS names another one."""
+    address = _address()
+    return type(address) is not UserSocket or bool(holder_at(address.target()))
+
+
+def _address() -> Address:
+    return address_of(None, None)
 
 
 def note_other_version(version: str) -> None:
@@ -47,7 +53,7 @@ def note_other_version(version: str) -> None:
 
 def any_daemon() -> Transport:
     """Return a way to the daemon that starts one where none runs."""
-    return Transport(UserSocket())
+    return Transport(_address())
 
 
 def reload() -> None:

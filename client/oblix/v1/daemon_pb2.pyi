@@ -109,6 +109,8 @@ class GetInfoResponse(message.Message):
     SESSION_COUNT_FIELD_NUMBER: builtins.int
     RUNNING_COUNT_FIELD_NUMBER: builtins.int
     CLIENT_COUNT_FIELD_NUMBER: builtins.int
+    ADDRESSES_FIELD_NUMBER: builtins.int
+    PROBLEMS_FIELD_NUMBER: builtins.int
     version: builtins.str
     """The version of Oblix, for example 0.1.0."""
     pid: builtins.int
@@ -137,6 +139,18 @@ class GetInfoResponse(message.Message):
     def limits(self) -> DaemonLimits:
         """What it refuses."""
 
+    @builtins.property
+    def addresses(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Where it listens beside the socket, as tcp://HOST:PORT, or tls://HOST:PORT
+        with TLS.
+        """
+
+    @builtins.property
+    def problems(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """What keeps it from working as configured, each with what to do: a sentence
+        for a person.
+        """
+
     def __init__(
         self,
         *,
@@ -149,10 +163,12 @@ class GetInfoResponse(message.Message):
         session_count: builtins.int = ...,
         running_count: builtins.int = ...,
         client_count: builtins.int = ...,
+        addresses: abc.Iterable[builtins.str] | None = ...,
+        problems: abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["limits", b"limits", "paths", b"paths", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["capabilities", b"capabilities", "client_count", b"client_count", "limits", b"limits", "paths", b"paths", "pid", b"pid", "running_count", b"running_count", "session_count", b"session_count", "start_time", b"start_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["addresses", b"addresses", "capabilities", b"capabilities", "client_count", b"client_count", "limits", b"limits", "paths", b"paths", "pid", b"pid", "problems", b"problems", "running_count", b"running_count", "session_count", b"session_count", "start_time", b"start_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

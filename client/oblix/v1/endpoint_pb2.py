@@ -25,13 +25,15 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17oblix/v1/endpoint.proto\x12\x08oblix.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"#\n\x13OpenEndpointRequest\x12\x0c\n\x04port\x18\x01 \x01(\x05\"#\n\x14OpenEndpointResponse\x12\x0b\n\x03url\x18\x01 \x01(\t\"\x14\n\x12GetEndpointRequest\":\n\x13GetEndpointResponse\x12\x0b\n\x03url\x18\x01 \x01(\t\x12\x16\n\x0e\x63onfigured_url\x18\x02 \x01(\t\"\x16\n\x14\x43loseEndpointRequest\"\x17\n\x15\x43loseEndpointResponse\"Z\n\x05Token\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nlocal_only\x18\x02 \x01(\x08\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"G\n\x12\x43reateTokenRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nlocal_only\x18\x02 \x01(\x08\x12\x0f\n\x07replace\x18\x03 \x01(\x08\"#\n\x13\x43reateTokenResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\"\x13\n\x11ListTokensRequest\"5\n\x12ListTokensResponse\x12\x1f\n\x06tokens\x18\x01 \x03(\x0b\x32\x0f.oblix.v1.Token\"\"\n\x12RevokeTokenRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x15\n\x13RevokeTokenResponse2\xdf\x03\n\x0f\x45ndpointService\x12M\n\x0cOpenEndpoint\x12\x1d.oblix.v1.OpenEndpointRequest\x1a\x1e.oblix.v1.OpenEndpointResponse\x12J\n\x0bGetEndpoint\x12\x1c.oblix.v1.GetEndpointRequest\x1a\x1d.oblix.v1.GetEndpointResponse\x12P\n\rCloseEndpoint\x12\x1e.oblix.v1.CloseEndpointRequest\x1a\x1f.oblix.v1.CloseEndpointResponse\x12J\n\x0b\x43reateToken\x12\x1c.oblix.v1.CreateTokenRequest\x1a\x1d.oblix.v1.CreateTokenResponse\x12G\n\nListTokens\x12\x1b.oblix.v1.ListTokensRequest\x1a\x1c.oblix.v1.ListTokensResponse\x12J\n\x0bRevokeToken\x12\x1c.oblix.v1.RevokeTokenRequest\x1a\x1d.oblix.v1.RevokeTokenResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17oblix/v1/endpoint.proto\x12\x08oblix.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"#\n\x13OpenEndpointRequest\x12\x0c\n\x04port\x18\x01 \x01(\x05\"#\n\x14OpenEndpointResponse\x12\x0b\n\x03url\x18\x01 \x01(\t\"\x14\n\x12GetEndpointRequest\":\n\x13GetEndpointResponse\x12\x0b\n\x03url\x18\x01 \x01(\t\x12\x16\n\x0e\x63onfigured_url\x18\x02 \x01(\t\"\x16\n\x14\x43loseEndpointRequest\"\x17\n\x15\x43loseEndpointResponse\"\x7f\n\x05Token\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nlocal_only\x18\x02 \x01(\x08\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x05scope\x18\x04 \x01(\x0e\x32\x14.oblix.v1.TokenScope\"l\n\x12\x43reateTokenRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nlocal_only\x18\x02 \x01(\x08\x12\x0f\n\x07replace\x18\x03 \x01(\x08\x12#\n\x05scope\x18\x04 \x01(\x0e\x32\x14.oblix.v1.TokenScope\"#\n\x13\x43reateTokenResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\"\x13\n\x11ListTokensRequest\"5\n\x12ListTokensResponse\x12\x1f\n\x06tokens\x18\x01 \x03(\x0b\x32\x0f.oblix.v1.Token\"\"\n\x12RevokeTokenRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x15\n\x13RevokeTokenResponse*o\n\nTokenScope\x12\x1b\n\x17TOKEN_SCOPE_UNSPECIFIED\x10\x00\x12\x14\n\x10TOKEN_SCOPE_READ\x10\x01\x12\x17\n\x13TOKEN_SCOPE_EXECUTE\x10\x02\x12\x15\n\x11TOKEN_SCOPE_ADMIN\x10\x03\x32\xdf\x03\n\x0f\x45ndpointService\x12M\n\x0cOpenEndpoint\x12\x1d.oblix.v1.OpenEndpointRequest\x1a\x1e.oblix.v1.OpenEndpointResponse\x12J\n\x0bGetEndpoint\x12\x1c.oblix.v1.GetEndpointRequest\x1a\x1d.oblix.v1.GetEndpointResponse\x12P\n\rCloseEndpoint\x12\x1e.oblix.v1.CloseEndpointRequest\x1a\x1f.oblix.v1.CloseEndpointResponse\x12J\n\x0b\x43reateToken\x12\x1c.oblix.v1.CreateTokenRequest\x1a\x1d.oblix.v1.CreateTokenResponse\x12G\n\nListTokens\x12\x1b.oblix.v1.ListTokensRequest\x1a\x1c.oblix.v1.ListTokensResponse\x12J\n\x0bRevokeToken\x12\x1c.oblix.v1.RevokeTokenRequest\x1a\x1d.oblix.v1.RevokeTokenResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'oblix.v1.endpoint_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_TOKENSCOPE']._serialized_start=686
+  _globals['_TOKENSCOPE']._serialized_end=797
   _globals['_OPENENDPOINTREQUEST']._serialized_start=70
   _globals['_OPENENDPOINTREQUEST']._serialized_end=105
   _globals['_OPENENDPOINTRESPONSE']._serialized_start=107
@@ -45,19 +47,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CLOSEENDPOINTRESPONSE']._serialized_start=250
   _globals['_CLOSEENDPOINTRESPONSE']._serialized_end=273
   _globals['_TOKEN']._serialized_start=275
-  _globals['_TOKEN']._serialized_end=365
-  _globals['_CREATETOKENREQUEST']._serialized_start=367
-  _globals['_CREATETOKENREQUEST']._serialized_end=438
-  _globals['_CREATETOKENRESPONSE']._serialized_start=440
-  _globals['_CREATETOKENRESPONSE']._serialized_end=475
-  _globals['_LISTTOKENSREQUEST']._serialized_start=477
-  _globals['_LISTTOKENSREQUEST']._serialized_end=496
-  _globals['_LISTTOKENSRESPONSE']._serialized_start=498
-  _globals['_LISTTOKENSRESPONSE']._serialized_end=551
-  _globals['_REVOKETOKENREQUEST']._serialized_start=553
-  _globals['_REVOKETOKENREQUEST']._serialized_end=587
-  _globals['_REVOKETOKENRESPONSE']._serialized_start=589
-  _globals['_REVOKETOKENRESPONSE']._serialized_end=610
-  _globals['_ENDPOINTSERVICE']._serialized_start=613
-  _globals['_ENDPOINTSERVICE']._serialized_end=1092
+  _globals['_TOKEN']._serialized_end=402
+  _globals['_CREATETOKENREQUEST']._serialized_start=404
+  _globals['_CREATETOKENREQUEST']._serialized_end=512
+  _globals['_CREATETOKENRESPONSE']._serialized_start=514
+  _globals['_CREATETOKENRESPONSE']._serialized_end=549
+  _globals['_LISTTOKENSREQUEST']._serialized_start=551
+  _globals['_LISTTOKENSREQUEST']._serialized_end=570
+  _globals['_LISTTOKENSRESPONSE']._serialized_start=572
+  _globals['_LISTTOKENSRESPONSE']._serialized_end=625
+  _globals['_REVOKETOKENREQUEST']._serialized_start=627
+  _globals['_REVOKETOKENREQUEST']._serialized_end=661
+  _globals['_REVOKETOKENRESPONSE']._serialized_start=663
+  _globals['_REVOKETOKENRESPONSE']._serialized_end=684
+  _globals['_ENDPOINTSERVICE']._serialized_start=800
+  _globals['_ENDPOINTSERVICE']._serialized_end=1279
 # @@protoc_insertion_point(module_scope)

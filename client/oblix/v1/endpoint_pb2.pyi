@@ -8,6 +8,7 @@ from google.protobuf import descriptor as descriptor
 from google.protobuf import message as message
 from google.protobuf import timestamp_pb2 as timestamp_pb2
 from google.protobuf.internal import containers as containers
+from google.protobuf.internal import enum_type_wrapper as enum_type_wrapper
 import builtins as builtins
 import sys
 import typing as typing
@@ -18,6 +19,33 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: descriptor.FileDescriptor
+
+class _TokenScope:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TokenScopeEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_TokenScope.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    TOKEN_SCOPE_UNSPECIFIED: _TokenScope.ValueType  # 0
+    """Not set: TOKEN_SCOPE_EXECUTE."""
+    TOKEN_SCOPE_READ: _TokenScope.ValueType  # 1
+    """Read: conversations, models, measurements, usage."""
+    TOKEN_SCOPE_EXECUTE: _TokenScope.ValueType  # 2
+    """Also send prompts, and write conversations."""
+    TOKEN_SCOPE_ADMIN: _TokenScope.ValueType  # 3
+    """Also everything else: settings, tokens, backups, the daemon's end."""
+
+class TokenScope(_TokenScope, metaclass=_TokenScopeEnumTypeWrapper):
+    """What a token may do. Each includes those above it."""
+
+TOKEN_SCOPE_UNSPECIFIED: TokenScope.ValueType  # 0
+"""Not set: TOKEN_SCOPE_EXECUTE."""
+TOKEN_SCOPE_READ: TokenScope.ValueType  # 1
+"""Read: conversations, models, measurements, usage."""
+TOKEN_SCOPE_EXECUTE: TokenScope.ValueType  # 2
+"""Also send prompts, and write conversations."""
+TOKEN_SCOPE_ADMIN: TokenScope.ValueType  # 3
+"""Also everything else: settings, tokens, backups, the daemon's end."""
 
 @typing.final
 class OpenEndpointRequest(message.Message):
@@ -140,10 +168,13 @@ class Token(message.Message):
     NAME_FIELD_NUMBER: builtins.int
     LOCAL_ONLY_FIELD_NUMBER: builtins.int
     CREATE_TIME_FIELD_NUMBER: builtins.int
+    SCOPE_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Who uses it."""
     local_only: builtins.bool
     """True: its prompts go to local models only."""
+    scope: TokenScope.ValueType
+    """What it may do."""
     @builtins.property
     def create_time(self) -> timestamp_pb2.Timestamp:
         """When it was made."""
@@ -154,10 +185,11 @@ class Token(message.Message):
         name: builtins.str = ...,
         local_only: builtins.bool = ...,
         create_time: timestamp_pb2.Timestamp | None = ...,
+        scope: TokenScope.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "local_only", b"local_only", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "local_only", b"local_only", "name", b"name", "scope", b"scope"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -170,6 +202,7 @@ class CreateTokenRequest(message.Message):
     NAME_FIELD_NUMBER: builtins.int
     LOCAL_ONLY_FIELD_NUMBER: builtins.int
     REPLACE_FIELD_NUMBER: builtins.int
+    SCOPE_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Who uses it, for example codex: 1 to 64 characters of A-Z a-z 0-9 . _ -.
     A name that is taken is ALREADY_EXISTS TOKEN_EXISTS, unless `replace`.
@@ -178,16 +211,19 @@ class CreateTokenRequest(message.Message):
     """True: its prompts go to local models only."""
     replace: builtins.bool
     """True: a token of this name is revoked first."""
+    scope: TokenScope.ValueType
+    """What it may do. Unset: TOKEN_SCOPE_EXECUTE."""
     def __init__(
         self,
         *,
         name: builtins.str = ...,
         local_only: builtins.bool = ...,
         replace: builtins.bool = ...,
+        scope: TokenScope.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["local_only", b"local_only", "name", b"name", "replace", b"replace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["local_only", b"local_only", "name", b"name", "replace", b"replace", "scope", b"scope"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -27,7 +27,7 @@ if _version_not_supported:
 
 class EndpointServiceStub:
     """The HTTP endpoint for tools that speak OpenAI's, Anthropic's or Ollama's
-    APIs, and the tokens by which they are let in.
+    APIs, and the tokens by which they and clients over TCP are let in.
     """
 
     def __init__(self, channel):
@@ -70,7 +70,7 @@ class EndpointServiceStub:
 
 class EndpointServiceServicer:
     """The HTTP endpoint for tools that speak OpenAI's, Anthropic's or Ollama's
-    APIs, and the tokens by which they are let in.
+    APIs, and the tokens by which they and clients over TCP are let in.
     """
 
     def OpenEndpoint(self, request, context):
@@ -160,7 +160,7 @@ def add_EndpointServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class EndpointService:
     """The HTTP endpoint for tools that speak OpenAI's, Anthropic's or Ollama's
-    APIs, and the tokens by which they are let in.
+    APIs, and the tokens by which they and clients over TCP are let in.
     """
 
     @staticmethod

@@ -28,7 +28,7 @@ GRPC_VERSION: str
 
 class EndpointServiceStub:
     """The HTTP endpoint for tools that speak OpenAI's, Anthropic's or Ollama's
-    APIs, and the tokens by which they are let in.
+    APIs, and the tokens by which they and clients over TCP are let in.
     """
 
     @_typing.overload
@@ -55,7 +55,7 @@ class EndpointServiceStub:
 @_typing.type_check_only
 class EndpointServiceAsyncStub(EndpointServiceStub):
     """The HTTP endpoint for tools that speak OpenAI's, Anthropic's or Ollama's
-    APIs, and the tokens by which they are let in.
+    APIs, and the tokens by which they and clients over TCP are let in.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -78,7 +78,7 @@ class EndpointServiceAsyncStub(EndpointServiceStub):
 
 class EndpointServiceServicer(metaclass=_abc_1.ABCMeta):
     """The HTTP endpoint for tools that speak OpenAI's, Anthropic's or Ollama's
-    APIs, and the tokens by which they are let in.
+    APIs, and the tokens by which they and clients over TCP are let in.
     """
 
     @_abc_1.abstractmethod
