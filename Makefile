@@ -83,7 +83,7 @@ run: $(RUN) ## Install what is locked and ask the embedded model a question (PRO
 ##@ Check
 # Tests share nothing, so every core runs some; ARGS="-n 0" shows them one after another.
 PARALLEL := -n logical --maxprocesses 8
-.PHONY: test test-floors robustness agents bench docs check lint types protos-lint check-protos
+.PHONY: test test-floors robustness robustness-quick agents bench docs check lint types protos-lint check-protos
 test: $(DEV) ## Run the suite (ARGS="tests/store -k name")
 	@$(PY) -m pytest $(PARALLEL) $(ARGS)
 
@@ -91,7 +91,10 @@ test-floors: $(FLOORS) ## Run the suite on the oldest protobuf and grpcio that a
 	@.venv-floors/bin/python -m pytest $(PARALLEL) $(ARGS)
 
 robustness: $(DEV) ## Cut the network and kill processes for real (root: else it says what it leaves out)
-	@$(PY) -m pytest -s -m robustness --timeout 900 $(or $(ARGS),tests/robustness)
+	@$(PY) -m pytest -s -m robustness --timeout 3600 $(or $(ARGS),tests/robustness)
+
+robustness-quick: $(DEV) ## The part of it that needs no quiet machine, in five minutes
+	@ROBUSTNESS=quick $(PY) -m pytest -rP -n 2 -m robustness --timeout 1800 $(or $(ARGS),tests/robustness)
 
 agents: $(DEV) ## Run other people's agents, which npm brings, against a scripted model
 	@$(PY) -m pytest -s -m agents --timeout 900 $(or $(ARGS),tests/agents)

@@ -100,7 +100,7 @@ def test_a_daemon_whose_key_others_can_read_does_not_start(home: Path, tmp_path:
     path = written(tmp_path / "file", "key", 0o644)
     (home / "config.toml").write_text(f'[openai]\nmodels = ["gpt-4o-mini"]\nkey_file = "{path}"\n')
     done = subprocess.run(
-        [sys.executable, "-m", "oblixd"], check=False, capture_output=True, text=True, timeout=30
+        [sys.executable, "-m", "oblixd"], check=False, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 1
     assert f"chmod 600 {path}" in done.stderr

@@ -25,7 +25,7 @@ def run(program, log, **redirected):
         "from oblixd.app import logging_setup as logs\nlog = Path(sys.argv[1])\n"
     )
     return subprocess.run(
-        [sys.executable, "-c", prelude + program, log], check=True, timeout=30, **redirected
+        [sys.executable, "-c", prelude + program, log], check=True, timeout=60, **redirected
     )
 
 

@@ -170,7 +170,7 @@ def test_a_key_on_the_command_line_works_warns_and_is_not_repeated(openai: House
         env={**os.environ, "OBLIX_EMBEDDED_ENABLED": "false"},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
     )
     assert (done.returncode, done.stdout) == (0, "You said: Hello\n")
     assert "process list" in done.stderr

@@ -74,17 +74,17 @@ def test_a_daemon_without_descriptors_says_so_and_goes_on(home: Path) -> None:
             held[-1].setblocking(False)
             held[-1].connect_ex(str(daemon.socket))
         with pytest.raises(grpc.RpcError) as failed:
-            list(wire.sessions.BackupStore(sessions_pb2.BackupStoreRequest(), timeout=20))
+            list(wire.sessions.BackupStore(sessions_pb2.BackupStoreRequest(), timeout=60))
         assert failed.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert "LimitNOFILE" in failed.value.details()
         hook = models_pb2.HookModelRequest(
             provider=models_pb2.PROVIDER_OLLAMA, name="llama2", endpoint="http://127.0.0.1:9"
         )
         try:
-            wire.models.HookModel(hook, timeout=20)
+            wire.models.HookModel(hook, timeout=60)
         except grpc.RpcError as error:
             assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED, error.details()  # noqa: PT017 - either is right
-        wire.daemon.GetInfo(daemon_pb2.GetInfoRequest(), timeout=20)
+        wire.daemon.GetInfo(daemon_pb2.GetInfoRequest(), timeout=60)
         assert wire.messages(session) == []
         for one in held:
             one.close()

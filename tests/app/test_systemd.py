@@ -22,7 +22,7 @@ HEARD = [b"READY=1\nSTATUS=serving on /a/socket", b"STOPPING=1\nSTATUS=draining"
 def live(address):
     environ = {"NOTIFY_SOCKET": address} if address else {}
     command = [sys.executable, "-c", LIFE]
-    return subprocess.run(command, env=environ, check=True, timeout=30, capture_output=True, text=True)
+    return subprocess.run(command, env=environ, check=True, timeout=60, capture_output=True, text=True)
 
 
 @pytest.fixture(params=["path", "abstract"])

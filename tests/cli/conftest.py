@@ -13,7 +13,7 @@ from oblix.testing import OllamaServer
 from support.drivers.daemon import running
 
 COMMAND = [sys.executable, "-m", "oblix"]
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

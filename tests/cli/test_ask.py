@@ -158,7 +158,7 @@ def test_bytes_that_are_no_text_are_replaced_and_told(oblix, ollama: OllamaServe
     script = """printf 'caf\\xe9' | "$@" 'Review:' -"""
     model = ["--model", "ollama:llama2", "--endpoint", ollama.url, "--no-metrics"]
     words = ["bash", "-c", script, "bash", sys.executable, "-m", "oblix", "ask", *model]
-    done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=60)
     assert done.stdout == "You said: Review: caf\N{REPLACEMENT CHARACTER}\n"
     assert done.stderr == "oblix: standard input is not UTF-8: 1 bytes were replaced\n"
     title = oblix("sessions", "list", "--limit", "1").stdout.rstrip("\n").split("\t")[-1]
@@ -219,8 +219,8 @@ def test_ctrl_c_frees_the_model_and_keeps_the_part(ollama: OllamaServer, oblix, 
     asking = start("ask", "--model", "ollama:llama2", "--endpoint", ollama.url, "Count")
     assert read_until(asking, "one two") == "one two"
     asking.send_signal(signal.SIGINT)
-    assert asking.wait(10) == 130
-    assert ollama.requests[-1].abandoned.wait(10)
+    assert asking.wait(60) == 130
+    assert ollama.requests[-1].abandoned.wait(60)
     newest = oblix("sessions", "list", "--limit", "1").stdout.split("\t")[0]
     assert asking.stderr.read() == f"\ncancelled; what had come is kept in session {newest}\n"
     kept = json.loads(oblix("sessions", "view", "--json", newest).stdout)

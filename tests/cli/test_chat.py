@@ -31,7 +31,7 @@ def newest(oblix) -> dict:
 def leave(chat: Terminal, keys: str = "exit\n") -> None:
     chat.type(keys)
     chat.rest()
-    assert chat.process.wait(10) == 0
+    assert chat.process.wait(60) == 0
 
 
 def test_a_conversation_goes_on_until_exit(chat: Terminal, oblix, ollama: OllamaServer) -> None:
@@ -63,7 +63,7 @@ def test_ctrl_c_ends_the_answer_and_not_the_chat(chat: Terminal, oblix, ollama: 
     chat.wait_for("one two")
     chat.type("\x03")
     assert "[cancelled; the part above is kept in session " in chat.wait_for("> ")
-    assert ollama.requests[-1].abandoned.wait(10)
+    assert ollama.requests[-1].abandoned.wait(60)
     chat.type("Go on\n")
     assert "You said: Go on" in chat.wait_for("> ")
     leave(chat, "\x04")

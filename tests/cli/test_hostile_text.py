@@ -60,7 +60,7 @@ def test_on_a_terminal(daemon_home: object, oblix: Run, ollama: OllamaServer) ->
     words = ["ask", "--model", "ollama:llama2", "--endpoint", ollama.url, "Hi", "--no-metrics"]
     terminal = Terminal([sys.executable, "-m", "oblix", *words])
     terminal.rest()
-    terminal.process.wait(20)
+    terminal.process.wait(60)
     terminal.close()
     assert "red" in terminal.raw
     assert obeyed(terminal.raw) == []

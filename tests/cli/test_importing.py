@@ -67,7 +67,7 @@ def test_what_is_said_meanwhile_is_taken_in(oblix, start, home: Path) -> None:
     more(home, "What is watched?")
     assert "1 grown (1 messages)" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 130
+    assert process.wait(60) == 130
 
 
 def test_a_directory_of_a_tool_can_be_named(oblix, home: Path) -> None:

@@ -86,7 +86,7 @@ def test_a_reader_that_leaves_early_hears_no_complaint(oblix, create, start) -> 
     create("x" * 1000)
     listing = start("sessions", "list", "--json")
     listing.stdout.close()
-    assert listing.wait(30) == 141
+    assert listing.wait(60) == 141
     assert listing.stderr.read() == ""
 
 

@@ -28,7 +28,7 @@ def screen(daemon_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Termi
 
 def ended(screen: Terminal) -> int:
     screen.rest()
-    return screen.process.wait(10)
+    return screen.process.wait(60)
 
 
 @pytest.mark.parametrize("key", ["q", "\x1b", "\x03"], ids=["q", "Escape", "Ctrl-C"])

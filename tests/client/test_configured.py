@@ -57,7 +57,7 @@ def test_a_routing_that_can_t_be_keeps_the_daemon_from_starting(
     tmp_path: Path, setting: str, value: str, said: str
 ) -> None:
     daemon = RunningDaemon(tmp_path, {f"OBLIX_ROUTING_{setting}": value})
-    assert daemon.process.wait(15) == 78
+    assert daemon.process.wait(60) == 78
     daemon.end()
     told = daemon.errors.read_text()
     assert "[routing]" in told

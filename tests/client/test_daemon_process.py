@@ -35,7 +35,7 @@ def test_a_listener_that_was_killed_has_ended_at_once(listener: subprocess.Popen
     peer = DaemonProcess(to_target(home / "a socket"))
     assert not peer.has_ended
     listener.kill()
-    listener.wait(10)
+    listener.wait(60)
     assert peer.has_ended
 
 

@@ -51,7 +51,7 @@ async def test_several_loops_and_threads_at_once(hooked: OblixClient) -> None:
     together = threading.Barrier(8)
 
     def work(n: int) -> str:
-        together.wait(10)
+        together.wait(60)
         hooked.session_manager.save_message(session_id, str(n))
         return asyncio.run(hooked.execute(str(n), stream=False))["response"]
 

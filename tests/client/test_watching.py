@@ -19,7 +19,7 @@ async def test_what_another_program_does_is_told(client: OblixClient) -> None:
     wanted = {"test": "watch"}
     first = await client.create_session("First", metadata=wanted)
     other = OblixClient()
-    async with asyncio.timeout(20), aclosing(client.watch(filter_metadata=wanted)) as changes:
+    async with asyncio.timeout(60), aclosing(client.watch(filter_metadata=wanted)) as changes:
         change = await anext(changes)
         assert isinstance(change, SessionChanged)
         assert change.session == client.get_session(first)
@@ -40,7 +40,7 @@ async def test_what_another_program_does_is_told(client: OblixClient) -> None:
         revision = change.revision
     other.update_session(second, archived=True)
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(60),
         aclosing(client.watch(filter_metadata=wanted, from_revision=revision)) as changes,
     ):
         assert [type(await anext(changes)) for _ in range(2)] == [SessionRemoved, Synced]

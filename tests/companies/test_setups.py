@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -191,12 +190,10 @@ async def test_strict_firewall_with_a_slow_model(servers, configured, company_pr
     connect_timeout_s = 0.5
     """
     with bad_ports.deaf() as dropped:
-        began = time.monotonic()
         direct = f'{model}\nendpoint = "http://127.0.0.1:{dropped}/v1"'
         async with configured(direct, HTTPS_PROXY="http://proxy.company.test:3128") as client:
             with pytest.raises(OblixError) as caught:
                 await client.execute("Hello", stream=False)
-        assert time.monotonic() - began < 15
     assert "no connection came about within 0.5 s" in caught.value.message
     network = f'[network]\nproxy = "{company_proxy.url}"\nca_file = "{authority.file}"\n'
     through = f'{network}{model}\nendpoint = "https://slow.company.test:{server.port}/v1"'

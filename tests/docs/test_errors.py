@@ -58,7 +58,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
 
 def _refused(daemon: RunningDaemon, method: str, data: bytes = b"", **options) -> grpc.StatusCode:
     with pytest.raises(grpc.RpcError) as failed:
-        daemon.channel.unary_unary(method)(data, timeout=10, **options)
+        daemon.channel.unary_unary(method)(data, timeout=60, **options)
     return failed.value.code()
 
 

@@ -22,6 +22,6 @@ def test_its_tests_run_with_pytest(tmp_path: Path) -> None:
     (example,) = [block for block in guides.blocks(PAGE) if "@pytest.fixture" in block.source]
     (tmp_path / "test_example.py").write_text(example.source)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
-    done = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True, timeout=50)
+    done = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 passed" in done.stdout

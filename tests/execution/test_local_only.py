@@ -30,7 +30,7 @@ class Gate:
 
     def __call__(self, question: str) -> Answer:
         self.came.set()
-        assert self.may_answer.wait(20)
+        assert self.may_answer.wait(60)
         return self._answer(question)
 
 

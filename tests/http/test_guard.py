@@ -155,7 +155,7 @@ def test_a_client_that_waits_sees_signs_of_life(served: Served, path: str, sign:
     served.server.script(Answer("Late.", first_token_s=4.0))
     body = {**ASK, "input": "hello", "stream": True, "max_tokens": 50}
     before = []
-    with served.http().stream("POST", path, json=body, timeout=3.0) as reply:
+    with served.http().stream("POST", path, json=body, timeout=60.0) as reply:
         for line in reply.iter_lines():
             if "Late." in line:
                 break

@@ -11,7 +11,7 @@ import pytest
 from oblixd.monitor import reading
 from oblixd.monitor.reading import STALE_AFTER_S, CachedReading, SafeReader
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from oblixd.monitor import Connectivity, Monitor, Resources, Snapshot, host
 from oblixd.monitor import monitor as module
 from oblixd.monitor.monitor import History
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 LONG_S = 3600.0
 
 

@@ -25,7 +25,7 @@ def ways():
     if command is None or shutil.which("ip") is None:
         pytest.skip("this user may not make a network namespace here, or has no `ip`")
     environ = {**os.environ, "PYTHONPATH": str(files_module.ROOT / "tests")}
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environ, timeout=50)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environ, timeout=60)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

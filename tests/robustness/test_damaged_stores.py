@@ -22,8 +22,9 @@ from pathlib import Path
 import grpc
 import pytest
 from oblix.v1 import messages_pb2, sessions_pb2, sessions_pb2_grpc
+from support import scale
 
-STORES = int(os.environ.get("DAMAGED_STORES", "100"))
+STORES = scale.count("DAMAGED_STORES", full=100, quick=6)
 SEED = int(os.environ.get("DAMAGED_SEED", "1"))
 SESSIONS = 40
 MESSAGES = 40
@@ -31,7 +32,7 @@ PAGE = 4096
 TREE_PAGES = (1, 2)
 """The kinds of pages that hold keys, by their flags."""
 QUIET = {"OBLIX_EMBEDDED_ENABLED": "false"}
-DEADLINE_S = 30.0
+DEADLINE_S = 120.0
 MOST_HURT = 8
 """Two pages have messages of so many sessions at most."""
 FAILURES = (grpc.StatusCode.DATA_LOSS, grpc.StatusCode.NOT_FOUND)

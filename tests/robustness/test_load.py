@@ -192,7 +192,6 @@ class Caged:
             self.stop(process)
 
 
-@pytest.mark.timeout(20)
 def test_under_a_limit_the_limit_counts(cage: list[Path]) -> None:
     caged = Caged(cage)
     try:

@@ -94,7 +94,6 @@ async def own_percent(client: OblixClient) -> float:
     return (await client.get_resource_metrics())["own_cpu_percent"] or 0.0
 
 
-@pytest.mark.timeout(240)
 async def test_our_own_model_at_full_speed_keeps_its_next_prompt(client: OblixClient) -> None:
     async def talk() -> None:
         while True:
@@ -115,7 +114,6 @@ async def test_our_own_model_at_full_speed_keeps_its_next_prompt(client: OblixCl
         await asyncio.gather(talking, return_exceptions=True)
 
 
-@pytest.mark.timeout(600)
 async def test_somebody_elses_load_sends_the_next_prompt_away_and_its_end_brings_it_back(
     client: OblixClient,
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import subprocess
 import sys
@@ -11,14 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support import scale
 from support.drivers.conversations import all_messages, all_sessions, sessions_in, texts
 from support.faults import power_loss
 
 from oblixd.sessions.fsck import problems
 
-LOSSES = int(os.environ.get("POWER_LOSSES", "200"))
-KILLS = int(os.environ.get("KILLS", "80"))
-RUNS = 5
+LOSSES = scale.count("POWER_LOSSES", full=200, quick=20)
+KILLS = scale.count("KILLS", full=80, quick=8)
+RUNS = scale.count("POWER_RUNS", full=5, quick=2)
 SEED = 11
 NAMES = "abcdefgh"
 

@@ -31,7 +31,7 @@ def info(error: grpc.RpcError) -> error_details_pb2.ErrorInfo:
 
 def raw(daemon: RunningDaemon, method: str, data: bytes, **options) -> grpc.RpcError:
     with pytest.raises(grpc.RpcError) as failed:
-        daemon.channel.unary_unary(method)(data, timeout=10, **options)
+        daemon.channel.unary_unary(method)(data, timeout=60, **options)
     return failed.value
 
 
@@ -50,7 +50,7 @@ def test_bytes_that_are_no_request_are_named(daemon: RunningDaemon, data: bytes)
 
 def test_unreadable_bytes_in_the_middle_of_an_import_are_named(daemon: RunningDaemon) -> None:
     call = daemon.channel.stream_stream("/oblix.v1.SessionService/ImportSessions")(
-        iter([b"\xff"]), timeout=10
+        iter([b"\xff"]), timeout=60
     )
     with pytest.raises(grpc.RpcError) as failed:
         next(call)
@@ -65,7 +65,7 @@ def test_a_web_page_is_refused(daemon: RunningDaemon) -> None:
 def test_an_error_tells_a_program_the_reason_and_a_person_what_to_do(daemon: RunningDaemon) -> None:
     stub = sessions_pb2_grpc.SessionServiceStub(daemon.channel)
     with pytest.raises(grpc.RpcError) as failed:
-        stub.GetSession(sessions_pb2.GetSessionRequest(session_id="nobody"), timeout=10)
+        stub.GetSession(sessions_pb2.GetSessionRequest(session_id="nobody"), timeout=60)
     error = failed.value
     assert error.code() is grpc.StatusCode.NOT_FOUND
     assert (info(error).reason, info(error).domain) == ("SESSION_NOT_FOUND", "oblix")
@@ -86,7 +86,7 @@ def test_a_hook_with_a_number_that_json_lacks_is_a_wrong_hook(daemon: RunningDae
     request = models_pb2.HookModelRequest(provider=models_pb2.PROVIDER_OLLAMA, name="llama2")
     request.options["num_ctx"] = number
     with pytest.raises(grpc.RpcError) as failed:
-        stub.HookModel(request, timeout=10)
+        stub.HookModel(request, timeout=60)
     assert failed.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert info(failed.value).metadata["field"] == "options.num_ctx"
 

@@ -36,7 +36,7 @@ def grpcurl(daemon: RunningDaemon):
         if data is not None:
             flags += ["-d", json.dumps(data)]
         command = [GRPCURL, *flags, str(daemon.socket), *words]
-        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
         assert (done.returncode == 0) is ok, done.stderr
         return done.stdout + done.stderr
 

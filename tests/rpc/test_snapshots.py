@@ -61,8 +61,8 @@ def test_everything_that_is_known_is_told_and_what_is_not_is_unset() -> None:
 
 
 def test_the_history_is_there_oldest_first(monitor: monitor_pb2_grpc.MonitorServiceStub) -> None:
-    for _ in monitor.WatchSnapshots(monitor_pb2.WatchSnapshotsRequest(), timeout=20):
-        told = monitor.GetHistory(monitor_pb2.GetHistoryRequest(), timeout=10)
+    for _ in monitor.WatchSnapshots(monitor_pb2.WatchSnapshotsRequest(), timeout=60):
+        told = monitor.GetHistory(monitor_pb2.GetHistoryRequest(), timeout=60)
         if len(told.snapshots) > 1:
             break
     times = [snapshot.sample_time.ToMicroseconds() for snapshot in told.snapshots]
@@ -76,7 +76,7 @@ def test_a_duration_that_is_not_kept_is_refused(
     monitor: monitor_pb2_grpc.MonitorServiceStub, given: Duration
 ) -> None:
     with pytest.raises(grpc.RpcError) as failed:
-        monitor.GetHistory(monitor_pb2.GetHistoryRequest(duration=given), timeout=10)
+        monitor.GetHistory(monitor_pb2.GetHistoryRequest(duration=given), timeout=60)
     assert failed.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     status = status_pb2.Status.FromString(dict(failed.value.trailing_metadata())["grpc-status-details-bin"])
     info = error_details_pb2.ErrorInfo()

@@ -16,7 +16,7 @@ import trustme
 from oblix.testing import OpenAIServer
 from oblix.testing.exchange import Exchange
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 class Authority:

@@ -73,7 +73,7 @@ def test_the_log_says_what_came_and_how_it_ended() -> None:
         chat(server)
         [received] = server.requests
         assert received.body == BODY
-        assert received.done.wait(5)
+        assert received.done.wait(60)
         assert not received.abandoned.is_set()
 
 
@@ -85,7 +85,7 @@ def test_the_log_says_when_a_client_went_away(fault: Any) -> None:
         connection.request("POST", "/api/chat", json.dumps({**BODY, "stream": True}))
         [received] = server.wait_for_requests(1)
         connection.close()
-        assert received.abandoned.wait(5)
+        assert received.abandoned.wait(60)
 
 
 def test_waiting_for_requests_that_do_not_come_ends() -> None:
@@ -159,7 +159,7 @@ def test_the_command_serves_until_it_is_told_to_end(kind: str) -> None:
             with urllib.request.urlopen(url + "/api/tags") as response:
                 assert [model["name"] for model in json.load(response)["models"]] == ["llama2:latest"]
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 def test_the_command_has_models_to_pull() -> None:
@@ -173,7 +173,7 @@ def test_the_command_has_models_to_pull() -> None:
                 steps = [json.loads(answer.readline()) for _ in range(2)]
             assert steps[1]["total"] == 1_000_000_000
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 def test_only_ollama_has_a_library() -> None:

@@ -42,5 +42,5 @@ def test_it_dies_with_the_daemon(home: Path, when: str) -> None:
             asyncio.run(eventually(lambda: psutil.Process(daemon.pid).children()))
         [worker] = psutil.Process(daemon.pid).children()
         os.kill(daemon.pid, signal.SIGKILL)
-        psutil.wait_procs([worker], timeout=10)
+        psutil.wait_procs([worker], timeout=60)
         assert not worker.is_running()

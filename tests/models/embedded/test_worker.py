@@ -12,7 +12,7 @@ import pytest
 
 from oblixd.models.embedded import weights
 
-WAIT_S = 20
+WAIT_S = 60.0
 PARENT = "import subprocess, sys; subprocess.run(sys.argv[1:])"
 
 

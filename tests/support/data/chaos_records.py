@@ -12,7 +12,7 @@ from oblix.testing import OllamaServer
 from oblix.v1 import messages_pb2, sessions_pb2, sessions_pb2_grpc
 from support.drivers.chaos import Chaos, prompt_of
 
-GONE_S = 5.0
+GONE_S = 60.0
 """How long a server may take to notice that nobody waits any more."""
 _NOT_THERE = {
     "EXECUTION_NOT_FOUND",

@@ -14,7 +14,7 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-WAIT_S = 15.0
+WAIT_S = 60.0
 SOON = (("grpc.initial_reconnect_backoff_ms", 20), ("grpc.max_reconnect_backoff_ms", 50))
 """A daemon that is just starting is looked for often."""
 
@@ -62,7 +62,7 @@ class RunningDaemon:
 
     def _check_health(self) -> None:
         request = health_pb2.HealthCheckRequest()
-        reply = health_pb2_grpc.HealthStub(self.channel).Check(request, timeout=1)
+        reply = health_pb2_grpc.HealthStub(self.channel).Check(request, timeout=5)
         if reply.status != health_pb2.HealthCheckResponse.SERVING:
             raise AssertionError(reply)
 

@@ -17,7 +17,7 @@ from oblix.v1 import (
     sessions_pb2_grpc,
 )
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 
 
 class Wire:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-WAIT_S = 15.0
+WAIT_S = 60.0
 
 
 def children() -> set[psutil.Process]:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-WAIT_S = 15.0
+WAIT_S = 60.0
 PAUSE_S = 0.01
 
 

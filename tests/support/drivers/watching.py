@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 from oblix.v1 import sessions_pb2
 
-WAIT_S = 15.0
+WAIT_S = 60.0
 
 
 async def told(events: AsyncIterator[sessions_pb2.WatchSessionsResponse]) -> tuple[str, str, int]:

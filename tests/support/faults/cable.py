@@ -23,7 +23,7 @@ STEPS = {
     "without a route": "ip route del default",
     "switched off": "ip link set near down",
 }
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 async def main() -> None:

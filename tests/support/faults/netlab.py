@@ -24,7 +24,7 @@ FAR = "10.78.0.2"
 """The provider, behind the default route."""
 LATE = "10.79.0.2"
 """The provider, at the end of the line that can be late and lossy."""
-WAIT_S = 15.0
+WAIT_S = 60.0
 
 
 def missing() -> str:
