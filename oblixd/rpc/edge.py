@@ -25,6 +25,7 @@ from oblixd.access import ClientLimits, UnauthorizedError
 from oblixd.client_memory import ClientMemory
 from oblixd.errors import PermissionDeniedError, from_exception
 from oblixd.execution import ClientInfo
+from oblixd.failpoints import reach
 from oblixd.rpc.admission import Admission
 from oblixd.rpc.admission import Call as Admitted
 from oblixd.rpc.guard import CALLER_TOKEN, PAGES
@@ -146,7 +147,9 @@ class Edge:
                     one.done()
                     data = handler.response_serializer(response)
                     size = one.leaves(data)
+                    reach("reply.before")
                     yield data
+                    reach("reply.after")
                     one.sent(size)
             except Exception as error:  # noqa: BLE001 - every failure becomes a status with a reason
                 await abort(context, error)
@@ -169,7 +172,9 @@ class Edge:
                             one.worked()
                             data = write(response)
                             size = one.leaves(data)
+                            reach("reply.before")
                             yield data
+                            reach("reply.after")
                             one.sent(size)
             except Exception as error:  # noqa: BLE001 - every failure becomes a status with a reason
                 await abort(context, error)

@@ -15,6 +15,7 @@ from oblix.v1 import messages_pb2, sessions_pb2
 from oblix.v1.messages_pb2 import Message, MessageStatus
 
 from oblixd.errors import DataLossError, FailedPreconditionError, ResourceExhaustedError
+from oblixd.failpoints import reach
 from oblixd.sessions.editing.exclusion import clear_marks
 from oblixd.sessions.storage.db import SessionDb
 from oblixd.sessions.storage.headers import Entry
@@ -84,7 +85,9 @@ class Turn:
                 self._db.headers.put_progress(txn, self._ref, progress)
             message_table.put_piece(txn, number, self.answer_sequence, place, piece)
 
+        reach("checkpoint.before")
         await self._db.write(self._ref, write)
+        reach("checkpoint.after")
 
     async def finish(
         self, message: messages_pb2.Message, outcome: Outcome = NOTHING_KNOWN
@@ -120,7 +123,9 @@ class Turn:
             self._db.end_turn(txn, self._ref, progress, kept, ended)
 
         # What is recorded of the answer already gives its room back; the turn must be able to end.
+        reach("finish.before")
         await self._db.write(self._ref, write, frees=True)
+        reach("finish.after")
         return message_from(record, self.answer_sequence)
 
     async def restart(self) -> None:
@@ -234,6 +239,7 @@ async def begin(
         return first, entry.session()
 
     first, session = await write_beginning(db, ref, running, write)
+    reach("turn.begun")
     return Turn(db, ref, running, session, recorded_messages(new, first))
 
 
@@ -268,6 +274,7 @@ async def interrupt(db: SessionDb, numbers: Sequence[int]) -> list[int]:
     """End turns that nobody runs any more. Returns those for which the disk has no room now."""
     waiting = []
     for number in numbers:
+        reach("recovery")
         try:
             await db.store.write(partial(_interrupt, db, number), frees=True)
         except DataLossError:

@@ -24,6 +24,7 @@ from oblixd.errors import (
     UnavailableError,
     from_exception,
 )
+from oblixd.failpoints import reach
 from oblixd.store.quota import Quota, full
 from oblixd.store.table import Transaction
 
@@ -191,6 +192,7 @@ class Writer:
                 write.error = error
 
     def _announce(self, group: Sequence[_Write]) -> None:
+        reach("answered.before")
         for write in group:
             _settle(write.done, write.result, write.error)
         self.on_commit()
@@ -207,6 +209,8 @@ class Writer:
                 write.result = write.operation(txn)
             frees = all(write.frees for write in group)
             self._quota.check(environment, txn, before, frees=frees)
+            reach("commit.before")
+        reach("commit.after")
 
     def _commit_alone(self, environment: lmdb.Environment, write: _Write) -> None:
         write.result = None
