@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-unexport PYTHONPATH PYTHONHOME
+unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 
 PROMPT ?= What is gravity?
 VENV   := .venv
@@ -82,7 +82,8 @@ run: $(RUN) ## Install what is locked and ask the embedded model a question (PRO
 
 ##@ Check
 # Tests share nothing, so every core runs some; ARGS="-n 0" shows them one after another.
-PARALLEL := -n logical --maxprocesses 8
+# Neighbours stay together, as those of one file share a daemon; who has finished takes from who has not.
+PARALLEL := -n logical --maxprocesses 8 --dist worksteal
 .PHONY: test test-floors robustness robustness-quick agents bench docs check lint types protos-lint check-protos
 test: $(DEV) ## Run the suite (ARGS="tests/store -k name")
 	@$(PY) -m pytest $(PARALLEL) $(ARGS)

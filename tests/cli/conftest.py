@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from oblix.testing import OllamaServer
+from support.drivers.command_server import CommandServer
 from support.drivers.daemon import running
 
 COMMAND = [sys.executable, "-m", "oblix"]
@@ -33,7 +34,7 @@ def ollama() -> Iterator[OllamaServer]:
 
 
 @pytest.fixture
-def oblix(daemon_home: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def oblix(daemon_home: Path, monkeypatch: pytest.MonkeyPatch, run: Run) -> Run:
     """Runs the command and returns what it did. `ok=True` (the default) insists on exit code 0."""
     monkeypatch.setenv("OBLIX_HOME", str(daemon_home))
     return run
@@ -46,19 +47,28 @@ def ask(oblix: Run, ollama: OllamaServer) -> Run:
     return lambda *words, **options: oblix("ask", *model, *words, **options)
 
 
-def run(*words: str, stdin: str = "", ok: bool = True, **environ: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [*COMMAND, *words],
-        check=False,
-        input=stdin,
-        env={**os.environ, **environ},
-        capture_output=True,
-        text=True,
-        timeout=WAIT_S,
-    )
-    assert not ok or done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
-    return done
+@pytest.fixture(scope="session", autouse=True)
+def command_server() -> Iterator[CommandServer]:
+    """Started before any test looks at what processes it leaves behind."""
+    server = CommandServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def run(command_server: CommandServer) -> Run:
+    """Runs the command with the environment as it is, and with what a test adds to it."""
+
+    def run(
+        *words: str, stdin: str = "", ok: bool = True, **environ: str
+    ) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, **environ}
+        done = command_server.run([*words], stdin=stdin, environ=environment, timeout=WAIT_S)
+        assert not ok or done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+    return run
 
 
 @pytest.fixture
@@ -78,6 +88,6 @@ def start(oblix: Run) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 
 @pytest.fixture
-def oblix_alone() -> Run:
+def oblix_alone(run: Run) -> Run:
     """Runs the command in the test's own home, where no daemon runs at first."""
     return run
