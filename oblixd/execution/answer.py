@@ -12,16 +12,17 @@ How long an answer took, on the monotonic clock.
 from __future__ import annotations
 
 import asyncio
-import io
 import time
-from dataclasses import asdict, replace
+from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Protocol
 
 from google.protobuf.duration_pb2 import Duration
 from oblix.v1 import executions_pb2, messages_pb2, routing_pb2
 
-from oblixd.models import Content, ContentKind, Finished, Hook, ToolCall
-from oblixd.sessions import Outcome, Turn
+from oblixd.execution.event_log import KIND, EventLog, LogText, head
+from oblixd.models import Content, Finished, Hook
+from oblixd.sessions import Beside, Outcome, Turn
 
 MAX_ANSWER_BYTES = (8 << 20) - (64 << 10)
 """An answer ends here. A message may have 8 MiB, what frames its parts included."""
@@ -41,47 +42,51 @@ class Checkpoints(Protocol):
 
 
 class Answer:
-    """Collects what a model says. Without checkpoints nothing is kept on the way."""
+    """What a model says, in the log of its execution: that alone holds the text.
 
-    def __init__(self, checkpoints: Checkpoints | None) -> None:
+    Without checkpoints nothing is kept on the way.
+    """
+
+    def __init__(self, log: EventLog, checkpoints: Checkpoints | None) -> None:
+        self._log = log
         self._checkpoints = checkpoints
-        self._pieces = _Pieces()
-        self._waiting = _Pieces()
+        self._begin = self._kept = log.next_entry()
+        self._size_before = log.size
+        self._waiting = 0
+        """Bytes that no checkpoint has yet."""
         self._timer: asyncio.TimerHandle | None = None
         self._writing: asyncio.Task[None] | None = None
 
     @property
     def size(self) -> int:
         """Bytes of UTF-8 so far."""
-        return self._pieces.size
+        return self._log.size - self._size_before
 
     @property
     def begun(self) -> bool:
         """Whether anything has come, be it the mere name of a tool."""
-        return self._pieces.begun
+        return next(self._log.texts(self._begin), None) is not None
 
     @property
     def is_full(self) -> bool:
         """Whether no more fits. What is cut is cut between characters, so a few bytes may be left."""
         return self.size > MAX_ANSWER_BYTES - _LONGEST_CHARACTER
 
-    def add(self, content: Content) -> bytes:
-        """Take in the next piece, or what fits of it, and return that as UTF-8."""
+    def add(self, content: Content) -> None:
+        """Take in the next piece, or what fits of it."""
         data = content.text.encode()
         room = MAX_ANSWER_BYTES - self.size
         if len(data) > room:
-            content = replace(content, text=data[:room].decode(errors="ignore"))
-            data = content.text.encode()
-        self._pieces.add(content, len(data))
+            data = data[:room].decode(errors="ignore").encode()
+        self._log.append_text(KIND[content.kind], data, head(content))
         # Half a tool call is of no use to whoever finds it after a crash.
         if self._checkpoints is not None and content.call is None:
-            self._waiting.add(content, len(data))
+            self._waiting += len(data)
             self._plan()
-        return data
 
     def parts(self, *, whole: bool) -> list[messages_pb2.Part]:
         """All of it, neighbours of one kind joined. Tool calls only where the answer is `whole`."""
-        return self._pieces.parts(calls=whole)
+        return _parts(self._log.texts(self._begin), calls=whole)
 
     async def settle(self) -> None:
         """Wait for the checkpoint being written; none begins afterwards. Raises what one raised."""
@@ -89,8 +94,9 @@ class Answer:
         await self._quiet()
 
     async def restart(self) -> None:
-        """Forget what came: another model begins anew."""
-        self._pieces, self._waiting = _Pieces(), _Pieces()
+        """Forget what came: another model begins anew. The log is told so before more text comes."""
+        self._begin = self._kept = self._log.next_entry()
+        self._size_before, self._waiting = self._log.size, 0
         await self._quiet()
         if self._checkpoints is not None:
             await self._checkpoints.restart()
@@ -106,7 +112,7 @@ class Answer:
             self._timer = None
 
     def _plan(self) -> None:
-        if self._waiting.size >= CHECKPOINT_BYTES:
+        if self._waiting >= CHECKPOINT_BYTES:
             self._write()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(CHECKPOINT_S, self._write)
@@ -115,8 +121,9 @@ class Answer:
         self._stop_timer()
         if self._checkpoints is None or self._is_stuck():
             return
-        waiting, self._waiting = self._waiting, _Pieces()
-        self._writing = asyncio.create_task(self._checkpoints.checkpoint(waiting.parts(calls=False)))
+        parts = _parts(self._log.texts(self._kept), calls=False)
+        self._kept, self._waiting = self._log.mark(), 0
+        self._writing = asyncio.create_task(self._checkpoints.checkpoint(parts))
         self._writing.add_done_callback(self._written)
 
     def _is_stuck(self) -> bool:
@@ -126,47 +133,38 @@ class Answer:
         )
 
     def _written(self, _: asyncio.Task[None]) -> None:
-        if self._waiting.size and not self._is_stuck():
+        if self._waiting and not self._is_stuck():
             self._plan()
 
 
-class _Pieces:
-    """Neighbours of one kind are joined as they come: many tokens cost no more than their text.
+def _parts(texts: Iterable[tuple[LogText, bytes]], *, calls: bool) -> list[messages_pb2.Part]:
+    """Return pieces as the parts of a message.
 
-    The pieces of a tool call are joined wherever they come: several can be written at the same time.
+    The pieces of a tool call are joined wherever they came: several can be written at the same time.
     """
-
-    def __init__(self) -> None:
-        self._runs: list[tuple[ContentKind, ToolCall | None, io.StringIO]] = []
-        self._calls: dict[ToolCall, io.StringIO] = {}
-        self.size = 0
-
-    @property
-    def begun(self) -> bool:
-        return bool(self._runs)
-
-    def add(self, content: Content, size: int) -> None:
-        self._text(content.kind, content.call).write(content.text)
-        self.size += size
-
-    def _text(self, kind: ContentKind, call: ToolCall | None) -> io.StringIO:
-        if call is not None and call in self._calls:
-            return self._calls[call]
-        if not self._runs or self._runs[-1][:2] != (kind, call):
-            self._runs.append((kind, call, io.StringIO()))
-            if call is not None:
-                self._calls[call] = self._runs[-1][2]
-        return self._runs[-1][2]
-
-    def parts(self, *, calls: bool) -> list[messages_pb2.Part]:
-        return [_part(kind, call, text.getvalue()) for kind, call, text in self._runs if calls or not call]
+    runs: list[tuple[LogText, list[bytes]]] = []
+    by_call: dict[str, list[bytes]] = {}
+    for text, data in texts:
+        if text.call is None:
+            runs.append((text, [data] if data else []))
+        elif text.call.call_id in by_call:
+            by_call[text.call.call_id].append(data)
+        else:
+            runs.append((text, by_call.setdefault(text.call.call_id, [data])))
+    return [
+        _part(text, b"".join(pieces).decode())
+        for text, pieces in runs
+        if pieces and (calls or text.call is None)
+    ]
 
 
-def _part(kind: ContentKind, call: ToolCall | None, text: str) -> messages_pb2.Part:
-    if call is not None:
+def _part(piece: LogText, text: str) -> messages_pb2.Part:
+    if (call := piece.call) is not None:
         named = messages_pb2.ToolCallPart(call_id=call.call_id, name=call.name, arguments_json=text or "{}")
         return messages_pb2.Part(tool_call=named)
-    return messages_pb2.Part(text=text) if kind is ContentKind.TEXT else messages_pb2.Part(reasoning=text)
+    if piece.kind == executions_pb2.DELTA_KIND_REASONING:
+        return messages_pb2.Part(reasoning=text)
+    return messages_pb2.Part(text=text)
 
 
 class Stopwatch:
@@ -235,7 +233,7 @@ _NOTHING_TO_KEEP = (messages_pb2.MESSAGE_STATUS_CANCELLED, messages_pb2.MESSAGE_
 class TurnRecorder:
     """An answer while it comes. Without a turn nothing of it is kept."""
 
-    def __init__(self, watch: Stopwatch) -> None:
+    def __init__(self, log: EventLog, watch: Stopwatch) -> None:
         self.turn: Turn | None = None
         self.hook: Hook | None = None
         """The model that answers; None before one did."""
@@ -243,7 +241,8 @@ class TurnRecorder:
         """Why that model."""
         self.failed: list[executions_pb2.FailedAttempt] = []
         """What was tried before, in order."""
-        self._answer = Answer(None)
+        self._log = log
+        self._answer = Answer(log, None)
         self._watch = watch
 
     def begin(self, turn: Turn) -> None:
@@ -253,7 +252,7 @@ class TurnRecorder:
             messages_pb2.Message(id=message.id, sequence=message.sequence) for message in turn.input
         ]
         self.turn = turn
-        self._answer = Answer(turn)
+        self._answer = Answer(self._log, turn)
 
     @property
     def model(self) -> str:
@@ -275,13 +274,15 @@ class TurnRecorder:
         """The ids of the input as it was recorded."""
         return [message.id for message in self.turn.input] if self.turn else []
 
-    def take(self, content: Content) -> bytes:
-        """Take in the next piece of the answer, or what fits of it, and return that as UTF-8."""
+    def take(self, hook: Hook, content: Content) -> None:
+        """Take in the next piece of a model's answer, or what fits of it."""
+        self.hook = hook
         self._watch.content()
-        return self._answer.add(content)
+        self._answer.add(content)
 
-    async def restart(self) -> None:
-        """Forget what came: another model begins anew."""
+    async def restart(self, hook: Hook) -> None:
+        """Forget what came: this model begins anew."""
+        self.hook = hook
         await self._answer.restart()
 
     def message(
@@ -310,17 +311,19 @@ class TurnRecorder:
             author = self.hook.connection.author
             message.provider_state.CopyFrom(messages_pb2.ProviderState(author=author, json=finished.state))
 
-    async def keep(self, message: messages_pb2.Message, outcome: Outcome) -> messages_pb2.Message:
+    async def keep(
+        self, message: messages_pb2.Message, outcome: Outcome, beside: Beside | None
+    ) -> messages_pb2.Message:
         """End the turn with this answer, and return it as it was recorded."""
         if self.turn is None:
             return message
         if self._leaves_nothing(message.status):
-            await self.turn.abandon(outcome)
+            await self.turn.abandon(outcome, beside)
             return message
         try:
             await self._answer.settle()
         finally:
-            message = await self.turn.finish(message, outcome)
+            message = await self.turn.finish(message, outcome, beside)
         return message
 
     def where(self, status: messages_pb2.MessageStatus.ValueType) -> dict[str, object]:

@@ -5,7 +5,6 @@ What an execution costs: written with its answer, and counted in the books.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 from oblix.v1 import executions_pb2, messages_pb2
@@ -49,12 +48,12 @@ class UsageAccounting:
         if cost is not None and told:
             usage.cost = cost
 
-    async def count(self, message: messages_pb2.Message) -> None:
-        """Count an answer, durably: once for each request id, however often it is told."""
+    def entry(self, message: messages_pb2.Message) -> UsageEntry | None:
+        """Return what an answer is counted as; None: no model gave it."""
         if not message.model:
-            return
+            return None
         usage = message.usage if message.HasField("usage") else None
-        entry = UsageEntry(
+        return UsageEntry(
             request_id=self._request.request_id,
             model=message.model,
             program=self._caller.program_name,
@@ -63,7 +62,6 @@ class UsageAccounting:
             output_tokens=usage.output_tokens if usage else None,
             cost=usage.cost if usage and usage.HasField("cost") else None,
         )
-        await self._usage.add(entry)
 
 
 def _is_local(hook: Hook) -> bool:
@@ -102,6 +100,7 @@ class Completion:
         self._request = request
         self._router = services.router
         self._sessions = services.sessions
+        self._usage = services.usage
         self._accounting = UsageAccounting(services.usage, request, caller)
         self._recorder = recorder
         self._context_builder = context_builder
@@ -126,18 +125,11 @@ class Completion:
     async def stopped(self, stop: StopReason) -> executions_pb2.ExecutionCompleted:
         """It was stopped from outside. Raises what that is to those who wait, unless somebody wanted it."""
         status, reason = _STOPPED[stop], executions_pb2.FINISH_REASON_CANCELLED
-        error = self._error(stop, **self._recorder.where(status))
+        error = _stop_error(self._request, stop, **self._recorder.where(status))
         message = await self._record(status, reason, error)
         if error is not None:
             raise error
         return self._completion(message, reason)
-
-    def unstarted(self, stop: StopReason) -> executions_pb2.ExecutionCompleted:
-        """It was stopped before its turn began: there is nothing to record. Raises as `stopped` does."""
-        error = self._error(stop, session_id=self._request.session_id, message_id="", kept_bytes=0)
-        if error is not None:
-            raise error
-        return self._completion(messages_pb2.Message(), executions_pb2.FINISH_REASON_CANCELLED)
 
     async def failed(self, problem: ModelError) -> OblixdError:
         """No model answered, or the answer broke off. Returns the error for those who wait."""
@@ -185,31 +177,33 @@ class Completion:
             self._accounting.price(message, hook)
             self._tell_router(message, hook)
         outcome = Outcome(error, reason, self._report().SerializeToString())
+        return await self._keep(message, outcome, self._accounting.entry(message))
+
+    async def _keep(
+        self, message: messages_pb2.Message, outcome: Outcome, entry: UsageEntry | None
+    ) -> messages_pb2.Message:
+        """Write the answer and what it used, in one transaction, and return it as it was recorded."""
+        if self._recorder.turn is None:
+            await self._count(entry)
+            return message
         try:
-            # At once, so that one sync of the disk can serve both.
-            _, message = await asyncio.gather(
-                self._accounting.count(message), self._recorder.keep(message, outcome)
-            )
-        except NotFoundError:
+            return await self._recorder.keep(message, outcome, self._usage.counting(entry) if entry else None)
+        except OblixdError as error:
+            # What was used was used, also where its answer has no place any more.
+            await self._count(entry)
             # A session that was deleted under the answer, which stopped it, has no place left to keep it.
-            if self._scope.stop is None:
-                raise
-        return message
+            if isinstance(error, NotFoundError) and self._scope.stop is not None:
+                return message
+            raise
+
+    async def _count(self, entry: UsageEntry | None) -> None:
+        if entry is not None:
+            await self._usage.add(entry)
 
     def _tell_router(self, message: messages_pb2.Message, hook: Hook) -> None:
         """Let routing learn from an answer."""
         sent, alone = self._context_builder.report.sent_tokens, not self._recorder.failed
         self._router.answered(self._request.request_id, hook, message, sent, alone=alone)
-
-    def _error(self, stop: StopReason, **where: object) -> OblixdError | None:
-        """Return what a stop is to those who wait; None: no error, for somebody wanted it."""
-        match stop:
-            case StopReason.INTERRUPTED:
-                return errors.interruption(**where)
-            case StopReason.EXPIRED:
-                return errors.timed_out(self._request.timeout, **where)
-            case StopReason.CANCELLED:
-                return None
 
     def _completion(
         self, message: messages_pb2.Message, reason: executions_pb2.FinishReason.ValueType
@@ -228,3 +222,32 @@ class Completion:
             context=self._context_builder.report,
             schema_violation=self._violation,
         )
+
+
+def unstarted(request: executions_pb2.ExecuteRequest, stop: StopReason) -> executions_pb2.ExecutionCompleted:
+    """Return what those who wait are told of what was stopped before its turn began: nothing is recorded.
+
+    Raises as `Completion.stopped` does.
+    """
+    error = _stop_error(request, stop, session_id=request.session_id, message_id="", kept_bytes=0)
+    if error is not None:
+        raise error
+    return executions_pb2.ExecutionCompleted(
+        request_id=request.request_id,
+        session_id=request.session_id,
+        message=messages_pb2.Message(request_id=request.request_id),
+        finish_reason=executions_pb2.FINISH_REASON_CANCELLED,
+    )
+
+
+def _stop_error(
+    request: executions_pb2.ExecuteRequest, stop: StopReason, **where: object
+) -> OblixdError | None:
+    """Return what a stop is to those who wait; None: no error, for somebody wanted it."""
+    match stop:
+        case StopReason.INTERRUPTED:
+            return errors.interruption(**where)
+        case StopReason.EXPIRED:
+            return errors.timed_out(request.timeout, **where)
+        case StopReason.CANCELLED:
+            return None

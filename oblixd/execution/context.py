@@ -214,7 +214,18 @@ class ContextBuilder:
         self._sessions = sessions
         self._calibration = calibration
         self._is_local_only = is_local_only
-        self._material = self._gather(_AFTER_ALL, session.message_count if session else 0, request.input)
+        self._material = Material(
+            system="",
+            history=tuple,
+            history_count=0,
+            given=request.input,
+            options=options(request.options),
+            tools=tools(request),
+            tool_choice=tool_choice(request),
+            is_local_only=is_local_only,
+            include_excluded=request.include_excluded,
+        )
+        self._read_session(_AFTER_ALL, session.message_count if session else 0, request.input)
         self._whole: RequestTokens | None = None
         self.report = executions_pb2.ContextReport()
         """What the last context held, and what it left out."""
@@ -227,14 +238,28 @@ class ContextBuilder:
         """The turn has begun: the history is what came before its question."""
         self._session = turn.session
         count = turn.session.message_count - len(turn.input)
-        self._material = self._gather(turn.input[0].sequence, count, self._request.input or turn.input)
+        self._read_session(turn.input[0].sequence, count, self._request.input or turn.input)
 
-    def query(
-        self, session: sessions_pb2.Session | None, hooks: Sequence[Hook], deadline_s: float | None = None
-    ) -> RouteQuery:
-        """Return what routing has to know of it now; `session` is the header as it is now."""
+    def _read_session(self, before: int, count: int, given: Sequence[messages_pb2.Message]) -> None:
+        """Take the session's system message, and its `count` messages before a place; and the input."""
+        request, session, sessions = self._request, self._session, self._sessions
+        if request.HasField("client_context"):
+            # The client holds the conversation: what the session has stays out.
+            session, count, given = None, 0, [*request.client_context.messages, *given]
+        self._material = replace(
+            self._material,
+            system=system_text(session) if session else "",
+            history=lambda: sessions.context(request.session_id, before) if session and count else (),
+            history_count=count,
+            given=given,
+        )
+
+    def query(self, hooks: Sequence[Hook], deadline_s: float | None = None) -> RouteQuery:
+        """Return what routing has to know of it now."""
         asked = self._asked()
-        return RouteQuery(asked, hooks, session, self._too_short(hooks), self._prompt_tokens, deadline_s)
+        return RouteQuery(
+            asked, hooks, self._session, self._too_short(hooks), self._prompt_tokens, deadline_s
+        )
 
     def _asked(self) -> executions_pb2.ExecuteRequest:
         """The request; where it answers a question anew, with that as its input. Errors as `question_of`."""
@@ -243,7 +268,7 @@ class ContextBuilder:
             return request
         question = self._sessions.question_of(request.session_id, request.regenerate_message_id)
         count = self._session.message_count if self._session else 0
-        self._material = self._gather(question[0].sequence, count, question)
+        self._read_session(question[0].sequence, count, question)
         asked = executions_pb2.ExecuteRequest()
         asked.CopyFrom(request)
         asked.input.extend(question)
@@ -331,23 +356,6 @@ class ContextBuilder:
         if not self.report.is_counted and finished.counts.input_tokens:
             plain = self.report.sent_tokens / self._calibration.factor(model)
             self._calibration.learn(model, round(plain), finished.counts.input_tokens)
-
-    def _gather(self, before: int, count: int, given: Sequence[messages_pb2.Message]) -> Material:
-        request, session, sessions = self._request, self._session, self._sessions
-        if request.HasField("client_context"):
-            # The client holds the conversation: what the session has stays out.
-            session, count, given = None, 0, [*request.client_context.messages, *given]
-        return Material(
-            system=system_text(session) if session else "",
-            history=lambda: sessions.history(request.session_id, before) if session else (),
-            history_count=count,
-            given=given,
-            options=options(request.options),
-            tools=tools(request),
-            tool_choice=tool_choice(request),
-            is_local_only=self._is_local_only,
-            include_excluded=request.include_excluded,
-        )
 
 
 def _tools_of(model: str) -> str:

@@ -12,8 +12,9 @@ A turn that a session holds, told again to who sends its request once more: noth
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
 
 from oblix.v1 import executions_pb2, messages_pb2, routing_pb2
 
@@ -25,6 +26,26 @@ from oblixd.sessions import RecordedTurn
 
 MAX_DELTA_BYTES = 1 << 20
 """A delta's text, so that an event stays far below gRPC's limit for a message."""
+
+
+class LogText(Protocol):
+    """What a piece of text is."""
+
+    @property
+    def kind(self) -> executions_pb2.DeltaKind.ValueType:
+        """Text, reasoning, or the arguments of a tool call."""
+
+    @property
+    def call(self) -> executions_pb2.ToolCallHead | None:
+        """The tool call; None for other pieces."""
+
+
+class Mark(NamedTuple):
+    """A place in a log."""
+
+    entry: int
+    size: int
+    """Bytes of that entry's text that are before the place."""
 
 
 @dataclass(slots=True)
@@ -87,6 +108,23 @@ class EventLog:
         last.data += data
         self.size += len(data)
         self._wake()
+
+    def next_entry(self) -> Mark:
+        """Return the place of what comes next, unless that goes on with the last text."""
+        return Mark(len(self._entries), 0)
+
+    def mark(self) -> Mark:
+        """Return the place behind everything that is there."""
+        last = self._entries[-1] if self._entries else None
+        if isinstance(last, _Text):
+            return Mark(len(self._entries) - 1, len(last.data))
+        return Mark(len(self._entries), 0)
+
+    def texts(self, since: Mark) -> Iterator[tuple[LogText, bytes]]:
+        """Yield the pieces of the answer that came behind a place, neighbours of one kind joined."""
+        for place, entry in enumerate(self._entries[since.entry :]):
+            if isinstance(entry, _Text):
+                yield entry, bytes(entry.data[since.size :] if place == 0 else entry.data)
 
     def end(self, error: OblixdError | None = None) -> None:
         """Close the log: readers get what is left, then the error if there is one."""

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 
 from oblix.v1 import executions_pb2, sessions_pb2
 
@@ -21,15 +21,16 @@ from oblixd.errors import OblixdError, ResourceExhaustedError
 from oblixd.execution import errors, event_log
 from oblixd.execution.answer import Stopwatch, TurnRecorder
 from oblixd.execution.client import ClientInfo
-from oblixd.execution.completion import Completion
+from oblixd.execution.completion import Completion, unstarted
 from oblixd.execution.context import ContextBuilder
 from oblixd.execution.event_log import EventLog
 from oblixd.execution.fallback import Fallback, Restart
 from oblixd.execution.services import Services
 from oblixd.execution.validation import excerpt, fingerprint, remnant
-from oblixd.models import ChatRequest, Content, Finish, Finished, Hook, ModelError
+from oblixd.models import Content, Hook, ModelError
 from oblixd.router import ranked_hooks, to_wire
-from oblixd.scheduling import CancelScope, Priority, Stopped, StopReason, Ticket
+from oblixd.scheduling import CancelScope, Priority, Stopped, StopReason
+from oblixd.sessions import Turn
 
 
 class Deadline:
@@ -97,24 +98,12 @@ class Execution:
         self.begun = False
         """Whether its turn has begun: what fails before that leaves nothing behind."""
         self._answered_by = ""
-        self._context_bytes = 0
         self._hooks = hooks
         self._services = services
         self._scope = CancelScope()
         self._watch = Stopwatch()
         self._deadline = Deadline(request, self._watch)
-        self._recorder = TurnRecorder(self._watch)
-        self._context_builder = ContextBuilder(
-            request, self._session(), services.sessions, services.calibration, self._is_local_only
-        )
-        self._ending = Completion(
-            request,
-            caller,
-            services,
-            recorder=self._recorder,
-            context_builder=self._context_builder,
-            scope=self._scope,
-        )
+        self._recorder = TurnRecorder(self.log, self._watch)
 
     @property
     def model(self) -> str:
@@ -145,8 +134,7 @@ class Execution:
         """Keep of what has ended what can still be asked for: the log, and a line in lists."""
         self._answered_by = self._recorder.model
         self.request = remnant(self.request, excerpt(self.request))
-        self._recorder = TurnRecorder(self._watch)
-        del self._context_builder, self._ending
+        self._recorder = TurnRecorder(self.log, self._watch)
         self.share.keep(self.log.held_bytes)
 
     async def _run(self) -> None:
@@ -155,7 +143,7 @@ class Execution:
                 async with self._turn():
                     await self._run_turn()
         except Stopped as stopped:
-            self._complete(self._ending.unstarted(stopped.stop))
+            self._complete(unstarted(self.request, stopped.stop))
 
     @asynccontextmanager
     async def _turn(self) -> AsyncGenerator[None, None]:
@@ -165,17 +153,6 @@ class Execution:
             yield
             return
         async with self._services.turns.turn(session_id, self._scope, self._tell_place, waits=waits):
-            yield
-
-    @asynccontextmanager
-    async def _place_at(self, hook: Hook) -> AsyncGenerator[None, None]:
-        """Wait for a place at a model and hold it."""
-        priority = Priority(self.request.priority or executions_pb2.PRIORITY_INTERACTIVE)
-        ticket = Ticket(self.caller.name, priority, lambda place: self._tell_place(place, hook.id))
-        since_s = time.monotonic()
-        async with self._services.slots.place(hook.backend, hook.connection.max_running, ticket):
-            self._watch.waited(since_s)
-            self._go_on()
             yield
 
     def _tell_place(self, place: int, model: str = "") -> None:
@@ -188,17 +165,20 @@ class Execution:
     async def _run_turn(self) -> None:
         self._go_on()
         self._watch.start()
-        session = self._session()
-        query = self._context_builder.query(session, self._hooks, self._deadline.left_s)
-        decision = self._services.router.route(query)
+        session, services = self._session(), self._services
+        context = ContextBuilder(
+            self.request, session, services.sessions, services.calibration, self._is_local_only
+        )
+        decision = services.router.route(context.query(self._hooks, self._deadline.left_s))
         ranked = ranked_hooks(decision, self._hooks)
         if session is not None:
-            await self._record_question()
+            turn = await self._begin_turn()
+            context.begin(turn)
+            self._recorder.begin(turn)
         self.begun = True
-        recorder = self._recorder
-        recorder.decision = to_wire(decision, self._hooks)
-        self.log.append(event_log.started(self.request, recorder.question_ids, recorder.decision))
-        await self._answer(self._fallback(ranked))
+        self._recorder.decision = to_wire(decision, self._hooks)
+        self.log.append(event_log.started(self.request, self._recorder.question_ids, self._recorder.decision))
+        self._complete(await self._answer(ranked, context))
 
     def _session(self) -> sessions_pb2.Session | None:
         """Return the session's header as it is now. Raises NotFoundError."""
@@ -212,82 +192,83 @@ class Execution:
         except OblixdError:
             return True
 
-    async def _record_question(self) -> None:
+    async def _begin_turn(self) -> Turn:
+        """Have the question on disk, and a place for the answer."""
         request, sessions = self.request, self._services.sessions
         session_id, request_id, mark = request.session_id, request.request_id, self.fingerprint
         if answered := request.regenerate_message_id:
-            turn = await sessions.begin_turn_again(session_id, request_id, answered, mark)
-        else:
-            turn = await sessions.begin_turn(session_id, request_id, request.input, mark)
-        self._context_builder.begin(turn)
-        self._recorder.begin(turn)
+            return await sessions.begin_turn_again(session_id, request_id, answered, mark)
+        return await sessions.begin_turn(session_id, request_id, request.input, mark)
 
-    def _fallback(self, ranked: Sequence[Hook]) -> Fallback:
+    async def _answer(
+        self, ranked: Sequence[Hook], context: ContextBuilder
+    ) -> executions_pb2.ExecutionCompleted:
+        """Have a model answer; and whatever comes of it, record that."""
+        completion = Completion(
+            self.request,
+            self.caller,
+            self._services,
+            recorder=self._recorder,
+            context_builder=context,
+            scope=self._scope,
+        )
+        try:
+            with self._scope:
+                finished = await self._fallback(ranked, context).answer()
+        except Stopped as stopped:
+            return await completion.stopped(stopped.stop)
+        except ModelError as problem:
+            raise await completion.failed(problem) from problem
+        except ResourceExhaustedError as problem:
+            raise await completion.refused(problem) from problem
+        except Exception as problem:
+            await completion.broke(problem)
+            raise
+        return await completion.answered(finished)
+
+    def _fallback(self, ranked: Sequence[Hook], context: ContextBuilder) -> Fallback:
         return Fallback(
             ranked,
-            self._chat_for,
-            self._place_at,
+            context,
+            self._services.slots,
             self._services.router.cooldowns,
-            may_send_less=self._context_builder.may_send_less,
+            progress=self,
+            client=self.caller.name,
+            share=self.share,
+            priority=Priority(self.request.priority or executions_pb2.PRIORITY_INTERACTIVE),
             restarts=self.request.on_break == executions_pb2.ON_BREAK_RESTART,
             failed=self._recorder.failed,
         )
 
-    async def _chat_for(self, hook: Hook) -> ChatRequest:
-        """Return what a model is sent. Of what the one before it was sent nothing is held any more."""
-        self.share.give_back(self._context_bytes)
-        self._context_bytes = 0
-        return await self._context_builder.chat_for(hook, self._hold_context)
+    def queued(self, place: int, model: str) -> None:
+        """See `Progress.queued`."""
+        self._tell_place(place, model)
 
-    def _hold_context(self, size: int) -> None:
-        self.share.take(size)
-        self._context_bytes += size
+    def runs(self, since_s: float) -> None:
+        """See `Progress.runs`."""
+        self._watch.waited(since_s)
+        self._go_on()
 
-    async def _answer(self, fallback: Fallback) -> None:
-        try:
-            with self._scope:
-                finished = await self._stream(fallback)
-        except Stopped as stopped:
-            completed = await self._ending.stopped(stopped.stop)
-        except ModelError as problem:
-            raise await self._ending.failed(problem) from problem
-        except ResourceExhaustedError as problem:
-            raise await self._ending.refused(problem) from problem
-        except Exception as problem:
-            await self._ending.broke(problem)
-            raise
-        else:
-            completed = await self._ending.answered(finished)
-        self._complete(completed)
-
-    async def _stream(self, fallback: Fallback) -> Finished:
-        async with aclosing(fallback.answer()) as stream:
-            async for hook, item in stream:
-                self._recorder.hook = hook
-                if isinstance(item, Finished):
-                    return item
-                if isinstance(item, Restart):
-                    await self._restart(item)
-                elif self._take(item):
-                    return Finished(Finish.LENGTH)
-        raise AssertionError("a stream ends with Finished or raises")
-
-    def _take(self, content: Content) -> bool:
-        """Take in a piece; whether the answer is full with it."""
-        text = self._recorder.take(content)
-        self._weigh(len(text))
-        self.log.append_text(event_log.KIND[content.kind], text, event_log.head(content))
+    def take(self, hook: Hook, content: Content) -> bool:
+        """See `Progress.take`. Raises ResourceExhaustedError where there is no memory for more."""
+        before = self.log.size
+        self._recorder.take(hook, content)
+        self._weigh(before)
         return self._recorder.is_full
 
-    def _weigh(self, size: int) -> None:
-        """Count the answer, too, once it is longer than most. Raises ResourceExhaustedError."""
-        before = self.log.size // WEIGHED_BYTES
-        if steps := (self.log.size + size) // WEIGHED_BYTES - before:
-            self.share.take(steps * WEIGHED_BYTES)
+    def finished(self, hook: Hook) -> None:
+        """See `Progress.finished`."""
+        self._recorder.hook = hook
 
-    async def _restart(self, restart: Restart) -> None:
-        await self._recorder.restart()
+    async def restart(self, hook: Hook, restart: Restart) -> None:
+        """See `Progress.restart`."""
+        await self._recorder.restart(hook)
         self.log.append(event_log.rerouted(restart))
+
+    def _weigh(self, before: int) -> None:
+        """Count the answer, too, once it is longer than most. Raises ResourceExhaustedError."""
+        if steps := self.log.size // WEIGHED_BYTES - before // WEIGHED_BYTES:
+            self.share.take(steps * WEIGHED_BYTES)
 
     def _complete(self, completed: executions_pb2.ExecutionCompleted) -> None:
         cancelled = completed.finish_reason == executions_pb2.FINISH_REASON_CANCELLED

@@ -9,16 +9,31 @@ Rate limits are kept to before they are hit: who said when it takes requests aga
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+import time
+from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
+from itertools import zip_longest
+from typing import Protocol
 
 from oblix.v1 import executions_pb2
 
+from oblixd.client_memory import Share
+from oblixd.execution.context import ContextBuilder
 from oblixd.execution.errors import attempt
 from oblixd.execution.retry import RetryBudget
-from oblixd.models import ChatRequest, Connection, Content, Finished, Hook, ModelError, ModelErrorKind
+from oblixd.models import (
+    ChatRequest,
+    Connection,
+    Content,
+    Finish,
+    Finished,
+    Hook,
+    ModelError,
+    ModelErrorKind,
+)
 from oblixd.router import Cooldowns, key
+from oblixd.scheduling import ModelSlots, Priority, Ticket
 
 
 async def until_allowed(connection: Connection, budget: RetryBudget, *, is_last: bool) -> None:
@@ -57,51 +72,68 @@ class Restart:
     error: ModelError
 
 
+class Progress(Protocol):
+    """Who is told how an answer goes on."""
+
+    def queued(self, place: int, model: str) -> None:
+        """Hear of the place among those who wait for a slot of a model."""
+
+    def runs(self, since_s: float) -> None:
+        """Hear that there is a slot now, which was waited for since this moment of the monotonic clock."""
+
+    def take(self, hook: Hook, content: Content) -> bool:
+        """Take in the next piece of a model's answer. True: nothing more is wanted."""
+
+    def finished(self, hook: Hook) -> None:
+        """Hear that this model's answer is whole."""
+
+    async def restart(self, hook: Hook, restart: Restart) -> None:
+        """Forget what came: this model begins anew."""
+
+
 @dataclass(slots=True)
 class Fallback:
-    """The models of a route, tried in order until one answers."""
+    """The models of a route, tried in order until one answers. It holds the slot and the context of each."""
 
     ranked: Sequence[Hook]
-    request_for: Callable[[Hook], Awaitable[ChatRequest]]
-    place_at: Callable[[Hook], AbstractAsyncContextManager[None]]
-    """Waits for a place at a model, and holds it."""
+    context: ContextBuilder
+    slots: ModelSlots
     cooldowns: Cooldowns
-    may_send_less: Callable[[Hook, ModelError], bool] = lambda _hook, _error: False
-    """Hears how a model failed; whether `request_for` has another request that is worth sending at once."""
+    progress: Progress
+    client: str
+    """Who shares slots fairly with others."""
+    share: Share
+    """What the execution holds of the clients' memory: the context, too, while a model reads it."""
+    priority: Priority = Priority.INTERACTIVE
     restarts: bool = False
     """Whether an answer that breaks off begins anew on the next model."""
     failed: list[executions_pb2.FailedAttempt] = field(default_factory=list)
     """What failed so far, in order."""
     _budget: RetryBudget = field(default_factory=RetryBudget)
+    _context_bytes: int = 0
 
-    async def answer(self) -> AsyncGenerator[tuple[Hook, Content | Finished | Restart], None]:
-        """Stream from the first model that answers. Raises the last ModelError."""
-        for place, hook in enumerate(self.ranked):
+    async def answer(self) -> Finished:
+        """Have the first model answer that can. Raises the last ModelError."""
+        for hook, after in zip_longest(self.ranked, self.ranked[1:]):
             try:
-                async with aclosing(self._with_retries(hook)) as stream:
-                    async for item in stream:
-                        yield hook, item
+                return await self._with_retries(hook)
             except _BrokenError as broken:
-                if not self.restarts or place + 1 == len(self.ranked):
+                if not self.restarts or after is None:
                     raise broken.error from broken
-                after = self.ranked[place + 1]
-                yield after, Restart(hook.id, after.id, broken.error)
+                await self.progress.restart(after, Restart(hook.id, after.id, broken.error))
             except ModelError:
-                if place + 1 == len(self.ranked):
+                if after is None:
                     raise
-            else:
-                return
+        raise AssertionError("a route has a model")
 
-    async def _with_retries(self, hook: Hook) -> AsyncGenerator[Content | Finished, None]:
+    async def _with_retries(self, hook: Hook) -> Finished:
         tried = 0
         while True:
             tried += 1
             try:
-                async with aclosing(self._once(hook)) as stream:
-                    async for item in stream:
-                        yield item
+                return await self._attempt(hook)
             except ModelError as error:
-                if self.may_send_less(hook, error):
+                if self.context.may_send_less(hook, error):
                     self.failed[-1].retried = True
                     tried -= 1
                     continue
@@ -110,28 +142,58 @@ class Fallback:
                 if wait_s is None:
                     raise
                 await asyncio.sleep(wait_s)
-            else:
-                return
 
-    async def _once(self, hook: Hook) -> AsyncGenerator[Content | Finished, None]:
-        started = False
+    async def _attempt(self, hook: Hook) -> Finished:
+        received = _Received()
         try:
-            await until_allowed(hook.connection, self._budget, is_last=hook is self.ranked[-1])
-            async with self.place_at(hook):
-                await until_allowed(hook.connection, self._budget, is_last=hook is self.ranked[-1])
-                request = await self.request_for(hook)
-                async with aclosing(hook.connection.stream(request)) as stream:
-                    async for item in stream:
-                        started = True
-                        yield item
+            finished = await self._ask(hook, received)
         except ModelError as error:
             self.failed.append(attempt(hook.id, error))
             self.cooldowns.failed(key(hook), error, hook.connection.origin)
-            if started:
+            if received.anything:
                 raise _BrokenError(error) from error
             raise
-        else:
-            self.cooldowns.answered(key(hook))
+        self.cooldowns.answered(key(hook))
+        return finished
+
+    async def _ask(self, hook: Hook, received: _Received) -> Finished:
+        """Wait for a slot, send the context that fits, and pass on what comes."""
+        is_last = hook is self.ranked[-1]
+        await until_allowed(hook.connection, self._budget, is_last=is_last)
+        since_s = time.monotonic()
+        async with self.slots.place(hook.backend, hook.connection.max_running, self._ticket(hook)):
+            self.progress.runs(since_s)
+            await until_allowed(hook.connection, self._budget, is_last=is_last)
+            request = await self._request_for(hook)
+            async with aclosing(hook.connection.stream(request)) as stream:
+                async for item in stream:
+                    received.anything = True
+                    if isinstance(item, Finished):
+                        self.progress.finished(hook)
+                        return item
+                    if self.progress.take(hook, item):
+                        return Finished(Finish.LENGTH)
+        raise AssertionError("a stream ends with Finished or raises")
+
+    def _ticket(self, hook: Hook) -> Ticket:
+        return Ticket(self.client, self.priority, lambda place: self.progress.queued(place, hook.id))
+
+    async def _request_for(self, hook: Hook) -> ChatRequest:
+        """Return what a model is sent. Of what the one before it was sent nothing is held any more."""
+        self.share.give_back(self._context_bytes)
+        self._context_bytes = 0
+        return await self.context.chat_for(hook, self._hold)
+
+    def _hold(self, size: int) -> None:
+        self.share.take(size)
+        self._context_bytes += size
+
+
+@dataclass(slots=True)
+class _Received:
+    """Whether anything of an answer came."""
+
+    anything: bool = False
 
 
 class _BrokenError(Exception):

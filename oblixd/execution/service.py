@@ -167,7 +167,7 @@ class Executions:
         context_builder = ContextBuilder(
             request, session, self._services.sessions, self._services.calibration, lambda: True
         )
-        decision = self.router.explain(context_builder.query(session, hooks))
+        decision = self.router.explain(context_builder.query(hooks))
         return to_wire(decision, hooks)
 
     async def count_tokens(self, request: executions_pb2.ExecuteRequest) -> int:
@@ -179,7 +179,7 @@ class Executions:
         context_builder = ContextBuilder(
             request, None, services.sessions, services.calibration, lambda: is_local_only
         )
-        decision = self.router.explain(context_builder.query(None, hooks))
+        decision = self.router.explain(context_builder.query(hooks))
         return await context_builder.count(ranked_hooks(decision, hooks)[0])
 
     def model_of(self, request_id: str) -> str:

@@ -172,7 +172,7 @@ def _with_results(
     found: Mapping[int, Mapping[str, messages_pb2.ToolResultPart]],
     alone: Mapping[int, Sequence[messages_pb2.ToolResultPart]],
 ) -> Iterator[ChatMessage]:
-    rest = replace(one, results=())
+    rest = replace(one, results=()) if one.results else one
     if rest.text or rest.images or rest.calls:
         yield rest
     if one.calls:

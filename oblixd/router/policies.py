@@ -74,6 +74,10 @@ class Policies:
         cap = given.max_cost if given.HasField("max_cost") else None
         return policy_from(_set_thresholds(given.resources), _set_thresholds(given.connectivity), cap, base)
 
+    def is_local_only(self, given: routing_pb2.RoutingPolicy, session: sessions_pb2.Session | None) -> bool:
+        """Whether one of the policies that count lets nothing leave this machine. Errors as `chosen`."""
+        return any(policy.local_only for policy in (*self._candidates(given, session), self._default))
+
     def _candidates(
         self, given: routing_pb2.RoutingPolicy, session: sessions_pb2.Session | None
     ) -> Iterator[Policy]:

@@ -188,8 +188,7 @@ class Router:
         self, request: executions_pb2.ExecuteRequest, session: sessions_pb2.Session | None
     ) -> bool:
         """Whether the request, its session or the policy that routes it lets nothing leave this machine."""
-        policy = self.policies.chosen(request.policy, session)
-        return _is_marked(request, session) or policy.local_only
+        return _is_marked(request, session) or self.policies.is_local_only(request.policy, session)
 
     def answered(
         self, request_id: str, hook: Hook, message: messages_pb2.Message, sent_tokens: int, *, alone: bool

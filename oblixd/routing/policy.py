@@ -116,6 +116,8 @@ def policy_from(
 
 
 def _thresholds(base: _Thresholds, path: str, given: Mapping[str, object]) -> _Thresholds:
+    if not given:
+        return base
     known = [field.name for field in fields(base)]
     return replace(
         base, **{name: _check_number(f"{path}.{name}", name, known, value) for name, value in given.items()}

@@ -9,7 +9,7 @@ from oblixd.sessions.storage.index import label, labels_of
 from oblixd.sessions.storage.request_table import Outcome, RecordedTurn, reused_error
 from oblixd.sessions.storage.retention_rules import RetentionConfig
 from oblixd.sessions.storage.schema import TABLE_NAMES
-from oblixd.sessions.turns import Turn
+from oblixd.sessions.turns import Beside, Turn
 from oblixd.sessions.validation import MAX_JSON_BYTES, MAX_MESSAGE_BYTES, MAX_TITLE_CHARACTERS
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "MAX_MESSAGE_BYTES",
     "MAX_TITLE_CHARACTERS",
     "TABLE_NAMES",
+    "Beside",
     "Outcome",
     "RecordedTurn",
     "RetentionConfig",

@@ -267,6 +267,14 @@ class Sessions:
         """
         return listing.history(self._db, self._db.ref(session_id), before_sequence)
 
+    def context(self, session_id: str, before_sequence: int) -> Iterator[Message]:
+        """Return the messages before a place as models get to read them, newest first.
+
+        Only id, sequence, role, parts, model, exclusion and provider_state are set. They are read in blocks.
+        Errors as `history`.
+        """
+        return listing.context(self._db, self._db.ref(session_id), before_sequence)
+
     async def delete_messages(self, request: DeleteMessagesRequest) -> DeleteMessagesResponse:
         """Delete messages for good, with their versions and the other halves of their tool calls.
 

@@ -9,17 +9,17 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from oblix.v1 import messages_pb2, sessions_pb2
 from oblix.v1.messages_pb2 import Message, MessageStatus
 
-from oblixd.errors import DataLossError, FailedPreconditionError, ResourceExhaustedError
+from oblixd.errors import DataLossError, FailedPreconditionError, OblixdError, ResourceExhaustedError
 from oblixd.failpoints import reach
 from oblixd.sessions.editing.exclusion import clear_marks
-from oblixd.sessions.storage.db import SessionDb
+from oblixd.sessions.storage.db import SessionDb, name_damage
 from oblixd.sessions.storage.headers import Entry
-from oblixd.sessions.storage.keys import SessionKey, new_id, pack, unpack
+from oblixd.sessions.storage.keys import SessionKey, new_id, pack, timestamp, unpack
 from oblixd.sessions.storage.messages import new_records, recorded_messages
 from oblixd.sessions.storage.records import join_parts, message_from, message_record, part_records
 from oblixd.sessions.storage.request_table import NOTHING_KNOWN, Outcome, RecordedTurn, ending, outcome_of
@@ -30,6 +30,7 @@ from oblixd.sessions.validation import (
     check_messages,
     check_parts,
     check_request_id,
+    check_session_id,
 )
 from oblixd.store import Transaction
 from oblixd.store.v1 import records_pb2 as records
@@ -37,6 +38,16 @@ from oblixd.store.v1 import records_pb2 as records
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+
+class Beside(Protocol):
+    """What is written together with the end of a turn."""
+
+    def write(self, txn: Transaction) -> None:
+        """Write it. May be called more than once, each time in a new transaction."""
+
+    def written(self) -> None:
+        """Hear that it is durable."""
 
 
 class Turn:
@@ -90,9 +101,14 @@ class Turn:
         reach("checkpoint.after")
 
     async def finish(
-        self, message: messages_pb2.Message, outcome: Outcome = NOTHING_KNOWN
+        self,
+        message: messages_pb2.Message,
+        outcome: Outcome = NOTHING_KNOWN,
+        beside: Beside | None = None,
     ) -> messages_pb2.Message:
-        """Put the final record in place of the checkpoints and ends the turn, in one transaction.
+        """Put the final record in place of the checkpoints and end the turn, in one transaction.
+
+        `beside` writes what else belongs to the answer, in the same transaction.
 
         parts, status (unset: COMPLETE), model, usage, timings and decision are taken;
         create_time where it is set, else that of the first checkpoint, else now. The rest
@@ -105,7 +121,6 @@ class Turn:
         check_message(final, "message")
         check_durations(final, "message")
         record = message_record(final)
-        record.version = self._running.version
         now_us, ended = self._db.clock(), ending(record.status, outcome)
         # An old answer is replaced by something, not by the note that nothing came.
         replaces_nothing = (
@@ -121,12 +136,17 @@ class Turn:
             if record.status == records.STATUS_RECORD_COMPLETE:
                 clear_marks(self._db, txn, (self._ref.number, progress), self._marked)
             self._db.end_turn(txn, self._ref, progress, kept, ended)
+            if beside is not None:
+                beside.write(txn)
 
         # What is recorded of the answer already gives its room back; the turn must be able to end.
         reach("finish.before")
         await self._db.write(self._ref, write, frees=True)
         reach("finish.after")
-        return message_from(record, self.answer_sequence)
+        if beside is not None:
+            beside.written()
+        final.create_time.CopyFrom(timestamp(record.create_us))
+        return final
 
     async def restart(self) -> None:
         """Drop the checkpoints: the answer begins anew on another model. Errors as `checkpoint`."""
@@ -139,10 +159,14 @@ class Turn:
 
         await self._db.write(self._ref, write)
 
-    async def abandon(self, outcome: Outcome = NOTHING_KNOWN) -> None:
+    async def abandon(
+        self,
+        outcome: Outcome = NOTHING_KNOWN,
+        beside: Beside | None = None,
+    ) -> None:
         """End the turn without an answer, where nothing of one came. Errors as `checkpoint`.
 
-        Its request has failed where `outcome` has an error, else it was cancelled.
+        Its request has failed where `outcome` has an error, else it was cancelled. `beside`: as for `finish`.
         """
         failed = outcome.error is not None
         status = records.STATUS_RECORD_FAILED if failed else records.STATUS_RECORD_CANCELLED
@@ -150,8 +174,12 @@ class Turn:
 
         def write(txn: Transaction) -> None:
             self._db.end_turn(txn, self._ref, self._progress(txn), None, ended)
+            if beside is not None:
+                beside.write(txn)
 
         await self._db.write(self._ref, write, frees=True)
+        if beside is not None:
+            beside.written()
 
     def _final(self, message: messages_pb2.Message) -> messages_pb2.Message:
         final = messages_pb2.Message()
@@ -162,6 +190,7 @@ class Turn:
             messages_pb2.ROLE_ASSISTANT,
         )
         final.status = message.status or messages_pb2.MESSAGE_STATUS_COMPLETE
+        final.sequence, final.version = self.answer_sequence, self._running.version
         final.source_session_id = ""
         final.ClearField("exclusion")
         return final
@@ -222,46 +251,59 @@ async def begin(
     fingerprint: bytes,
 ) -> Turn:
     """Record the question and keep a place for the answer. See `Sessions.begin_turn`."""
-    ref = check_can_begin(db, session_id, request_id)
     check_messages(question, "input")
     now = db.clock()
     new = new_records(question, now, request_id)
     payloads = [record.SerializeToString() for record in new]
     running = records.RunningTurn(request_id=request_id, answer_id=pack(new_id()))
 
-    def write(txn: Transaction) -> tuple[int, sessions_pb2.Session]:
-        entry = db.headers.entry(txn, ref)
-        check_free(entry)
-        first = db.message_table.append(txn, ref.number, entry.progress, payloads)
-        request = records.RequestRecord(number=ref.number, question_sequence=first, fingerprint=fingerprint)
-        db.begin_turn(txn, ref, entry.progress, running, request)
-        db.headers.touch(txn, ref, entry.progress, now)
-        return first, entry.session()
+    def write(txn: Transaction, entry: Entry) -> tuple[int, Entry]:
+        first = db.message_table.append(txn, entry.number, entry.progress, payloads)
+        request = records.RequestRecord(number=entry.number, question_sequence=first, fingerprint=fingerprint)
+        db.begin_turn(txn, entry.ref, entry.progress, running, request)
+        db.headers.touch(txn, entry.ref, entry.progress, now)
+        return first, entry
 
-    first, session = await write_beginning(db, ref, running, write)
+    first, entry = await write_beginning(db, session_id, running, write)
     reach("turn.begun")
-    return Turn(db, ref, running, session, recorded_messages(new, first))
-
-
-def check_can_begin(db: SessionDb, session_id: str, request_id: str) -> SessionKey:
-    """The session, where a turn of a new request can begin in it now. Errors as `Sessions.begin_turn`."""
-    found = db.entry(session_id)
-    check_free(found)
-    check_request_id(request_id)
-    with db.store.read() as txn:
-        db.requests.check_new(txn, request_id)
-    return found.ref
+    return Turn(db, entry.ref, running, entry.session(), recorded_messages(new, first))
 
 
 async def write_beginning(
-    db: SessionDb, ref: SessionKey, running: records.RunningTurn, write: Callable[[Transaction], T]
+    db: SessionDb, session_id: str, running: records.RunningTurn, write: Callable[[Transaction, Entry], T]
 ) -> T:
-    """Begins a turn. Where the caller goes away meanwhile the turn is ended."""
-    try:
-        return await db.write(ref, write)
-    except asyncio.CancelledError:
-        _give_up(db, ref, running)
-        raise
+    """Begin a turn: read the session, see that a turn of a new request can begin in it, and write.
+
+    All in one transaction. Errors as `Sessions.begin_turn`. Where the caller goes away meanwhile the turn
+    is ended.
+    """
+    check_session_id(session_id)
+    check_request_id(running.request_id)
+
+    def begin(txn: Transaction) -> T | OblixdError:
+        try:
+            entry = _free_entry(db, txn, session_id, running.request_id)
+        except OblixdError as refusal:
+            # Nothing is written yet, so it is no failure of those who write in the same transaction.
+            return refusal
+        return write(txn, entry)
+
+    with name_damage(session_id):
+        try:
+            begun = await db.store.write(begin)
+        except asyncio.CancelledError:
+            _give_up(db, session_id, running)
+            raise
+        if isinstance(begun, OblixdError):
+            raise begun
+        return begun
+
+
+def _free_entry(db: SessionDb, txn: Transaction, session_id: str, request_id: str) -> Entry:
+    entry = db.headers.entry(txn, db.headers.ref(txn, session_id))
+    check_free(entry)
+    db.requests.check_new(txn, request_id)
+    return entry
 
 
 def cut_off_turns(db: SessionDb) -> list[int]:
@@ -298,12 +340,15 @@ def check_free(entry: Entry) -> None:
         )
 
 
-def _give_up(db: SessionDb, ref: SessionKey, running: records.RunningTurn) -> None:
+def _give_up(db: SessionDb, session_id: str, running: records.RunningTurn) -> None:
     """End a turn whose beginner went away while its question was being written."""
 
     def write(txn: Transaction) -> None:
-        found = db.tables.progress.get(txn, number_key(ref.number))
-        progress = records.ProgressRecord.FromString(found or b"")
+        ref = db.headers.find(txn, session_id)
+        found = db.tables.progress.get(txn, number_key(ref.number)) if ref else None
+        if ref is None or found is None:
+            return
+        progress = records.ProgressRecord.FromString(found)
         # Both ids tell this turn from any other; it did not begin where they are not there.
         theirs = progress.running
         if (theirs.request_id, theirs.answer_id) == (running.request_id, running.answer_id):

@@ -60,6 +60,55 @@ DEFAULT_DAYS = 30
 PAUSE_S = 3600.0
 
 
+class Counting:
+    """The count of one execution. Its request id is counted once, however often this is written."""
+
+    def __init__(self, store: Store, budgets: Budgets, day: date, entry: UsageEntry) -> None:
+        self._store = store
+        self._budgets = budgets
+        self._day = day
+        self._entry = entry
+        self._is_new = False
+
+    def write(self, txn: Transaction) -> None:
+        """Count it inside a transaction, which may be repeated. Call `written` once that is durable."""
+        number, request = self._day.toordinal(), self._entry.request_id.encode()
+        requests = self._store.table("usage_requests")
+        near = range(number - COUNTED_DAYS, number + COUNTED_DAYS)
+        self._is_new = all(requests.get(txn, day_key(other) + request) is None for other in near)
+        if self._is_new:
+            requests.put(txn, day_key(number) + request, b"")
+            self._add_to_views(txn, number)
+
+    def written(self) -> None:
+        """Take it off the budgets, too."""
+        if self._is_new:
+            self._budgets.spend(self._day, nano_of(self._entry))
+
+    def settle(self, done: asyncio.Future[None]) -> None:
+        """Hear how the write ended."""
+        if not done.cancelled() and done.exception() is None:
+            self.written()
+
+    def _add_to_views(self, txn: Transaction, day: int) -> None:
+        table = self._store.table("usage")
+        for view in VIEWS:
+            key = view.key(day, self._entry)
+            record = view.record(self._entry)
+            record.MergeFromString(_row(txn, table, key))
+            add(record, self._entry)
+            table.put(txn, key, record.SerializeToString())
+
+
+def _row(txn: Transaction, table: Table, key: bytes) -> bytes:
+    """A row as it is on disk. A damaged one is empty: no prompt may fail by the counts of others."""
+    try:
+        return table.get(txn, key) or b""
+    except DataLossError:
+        logger.exception("a row of usage is lost, and is counted from nothing")
+        return b""
+
+
 class Usage:
     """Counts what executions use. Made on the event loop, after the store was opened.
 
@@ -125,10 +174,14 @@ class Usage:
 
         Carried out also when the caller is cancelled meanwhile.
         """
-        day = self.today()
-        writing = self._store.write(lambda txn: self._count(txn, day, entry))
-        writing.add_done_callback(lambda done: self._spent(done, day, entry))
+        counting = self.counting(entry)
+        writing = self._store.write(counting.write)
+        writing.add_done_callback(counting.settle)
         await asyncio.shield(writing)
+
+    def counting(self, entry: UsageEntry) -> Counting:
+        """Return the count of an execution, for somebody who writes it together with its answer."""
+        return Counting(self._store, self._budgets, self.today(), entry)
 
     async def report(
         self,
@@ -170,40 +223,11 @@ class Usage:
         """Return the day that it is now."""
         return day_at(self._clock(), self._zone)
 
-    def _count(self, txn: Transaction, day: date, entry: UsageEntry) -> bool:
-        """False where the request was counted before."""
-        number, request = day.toordinal(), entry.request_id.encode()
-        requests = self._store.table("usage_requests")
-        near = range(number - COUNTED_DAYS, number + COUNTED_DAYS)
-        if any(requests.get(txn, day_key(other) + request) is not None for other in near):
-            return False
-        requests.put(txn, day_key(number) + request, b"")
-        table = self._store.table("usage")
-        for view in VIEWS:
-            key = view.key(number, entry)
-            record = view.record(entry)
-            record.MergeFromString(self._row(txn, key))
-            add(record, entry)
-            table.put(txn, key, record.SerializeToString())
-        return True
-
-    def _row(self, txn: Transaction, key: bytes) -> bytes:
-        """A row as it is on disk. A damaged one is empty: no prompt may fail by the counts of others."""
-        try:
-            return self._store.table("usage").get(txn, key) or b""
-        except DataLossError:
-            logger.exception("a row of usage is lost, and is counted from nothing")
-            return b""
-
-    def _spent(self, done: asyncio.Future[bool], day: date, entry: UsageEntry) -> None:
-        if not done.cancelled() and done.exception() is None and done.result():
-            self._budgets.spend(day, nano_of(entry))
-
     def _read_spent(self) -> None:
         """What was spent this month, from its rows: one a model and day."""
         today, table = self.today(), self._store.table("usage")
         with self._store.read() as txn:
             for day in range(today.replace(day=1).toordinal(), today.toordinal() + 1):
                 for key in table.keys(txn, BY_MODEL.rows(day)):
-                    record = records.ConsumptionRecord.FromString(self._row(txn, key))
+                    record = records.ConsumptionRecord.FromString(_row(txn, table, key))
                     self._budgets.spend(date.fromordinal(day), record.cost_nano)

@@ -13,6 +13,7 @@ from support.servers.providers import KINDS
 
 from oblixd.errors import InvalidArgumentError, UnavailableError
 from oblixd.execution import answer as answers
+from oblixd.execution.event_log import EventLog
 from oblixd.models import base
 
 CALL = ToolCall("weather", {"city": "Bern"}, "c1")
@@ -102,7 +103,7 @@ async def test_half_a_call_is_not_kept(harness: Harness) -> None:
 
 
 def test_calls_that_are_written_at_the_same_time_are_kept_whole() -> None:
-    answer = answers.Answer(None)
+    answer = answers.Answer(EventLog(), None)
     first, second = base.ToolCall("a", "weather"), base.ToolCall("b", "time")
     for call, text in ((first, "{"), (second, "{"), (first, "}"), (second, "}")):
         answer.add(base.Content(base.ContentKind.TOOL_CALL, text, call))

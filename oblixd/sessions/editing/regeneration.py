@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import takewhile
 
-from oblix.v1 import messages_pb2, sessions_pb2
+from oblix.v1 import messages_pb2
 
 from oblixd.errors import FailedPreconditionError, NotFoundError
 from oblixd.sessions.editing.tool_pairs import Found, call_ids, parsed, result_ids
@@ -14,7 +14,7 @@ from oblixd.sessions.storage.db import SessionDb
 from oblixd.sessions.storage.headers import Entry
 from oblixd.sessions.storage.keys import new_id, pack
 from oblixd.sessions.storage.records import message_from
-from oblixd.sessions.turns import Turn, check_can_begin, check_free, write_beginning
+from oblixd.sessions.turns import Turn, write_beginning
 from oblixd.store import Transaction
 from oblixd.store.v1 import records_pb2 as records
 
@@ -47,13 +47,10 @@ async def begin_again(
     db: SessionDb, session_id: str, request_id: str, message_id: str, fingerprint: bytes
 ) -> Turn:
     """Begin a turn that answers a question anew. See `Sessions.begin_turn_again`."""
-    ref = check_can_begin(db, session_id, request_id)
     now, new_answer_id = db.clock(), pack(new_id())
     running = records.RunningTurn(request_id=request_id, answer_id=new_answer_id)
 
-    def write(txn: Transaction) -> tuple[list[messages_pb2.Message], sessions_pb2.Session]:
-        entry = db.headers.entry(txn, ref)
-        check_free(entry)
+    def write(txn: Transaction, entry: Entry) -> tuple[list[messages_pb2.Message], Entry]:
         target = _target(db, txn, entry, message_id)
         # This step may be repeated: nothing of its first run must stay.
         running.version, running.answer_id = 0, new_answer_id
@@ -61,13 +58,13 @@ async def begin_again(
         if target.answer is not None:
             _put_aside(db, txn, entry, target.answer, running)
         first, _ = target.question[0]
-        request = records.RequestRecord(number=ref.number, question_sequence=first, fingerprint=fingerprint)
-        db.begin_turn(txn, ref, entry.progress, running, request)
-        db.headers.touch(txn, ref, entry.progress, now)
-        return _messages(target), entry.session()
+        request = records.RequestRecord(number=entry.number, question_sequence=first, fingerprint=fingerprint)
+        db.begin_turn(txn, entry.ref, entry.progress, running, request)
+        db.headers.touch(txn, entry.ref, entry.progress, now)
+        return _messages(target), entry
 
-    question, session = await write_beginning(db, ref, running, write)
-    return Turn(db, ref, running, session, question)
+    question, entry = await write_beginning(db, session_id, running, write)
+    return Turn(db, entry.ref, running, entry.session(), question)
 
 
 def _put_aside(

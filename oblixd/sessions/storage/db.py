@@ -58,14 +58,14 @@ class SessionDb:
     @contextmanager
     def read(self, ref: SessionKey) -> Iterator[Transaction]:
         """A snapshot to read one session from. Damage is named as that session's."""
-        with _name_damage(ref.id), self.store.read() as txn:
+        with name_damage(ref.id), self.store.read() as txn:
             yield txn
 
     async def write(
         self, ref: SessionKey, operation: Callable[[Transaction], T], *, frees: bool = False
     ) -> T:
         """Write to one session. Damage is named as that session's. `frees`: see `Store.write`."""
-        with _name_damage(ref.id):
+        with name_damage(ref.id):
             return await self.store.write(operation, frees=frees)
 
     def ref(self, session_id: str, field: str = "session_id") -> SessionKey:
@@ -74,13 +74,13 @@ class SessionDb:
         InvalidArgumentError where the id is malformed, NotFoundError where it is unknown.
         """
         check_session_id(session_id, field)
-        with _name_damage(session_id), self.store.read() as txn:
+        with name_damage(session_id), self.store.read() as txn:
             return self.headers.ref(txn, session_id)
 
     def entry(self, session_id: str, field: str = "session_id") -> Entry:
         """Return the session's records, in a read of their own. Errors as `ref`."""
         check_session_id(session_id, field)
-        with _name_damage(session_id), self.store.read() as txn:
+        with name_damage(session_id), self.store.read() as txn:
             return self.headers.entry(txn, self.headers.ref(txn, session_id))
 
     def begin_turn(
@@ -146,7 +146,7 @@ class SessionDb:
 
 
 @contextmanager
-def _name_damage(session_id: str) -> Iterator[None]:
+def name_damage(session_id: str) -> Iterator[None]:
     """Says of damage whose it is: the tables know numbers only."""
     try:
         yield

@@ -256,7 +256,7 @@ def _new_record(message: messages_pb2.Message, now_us: int, request_id: str) -> 
     if not message.HasField("create_time"):
         record.create_us = now_us
     record.ClearField("timings")
-    record.ClearField("decision")
+    record.ClearField("routing")
     record.ClearField("exclusion")
     record.version = 0
     return record

@@ -1,6 +1,6 @@
 """Messages of the contract to records on disk, and back.
 
-Routing decisions of the contract to records on disk, and back.
+A routing decision lies on disk in the bytes that it was told in; older records have one of their own.
 """
 
 from __future__ import annotations
@@ -13,26 +13,8 @@ from oblixd.sessions.storage.keys import duration, duration_us, pack, timestamp,
 from oblixd.store.v1 import records_pb2 as records
 
 
-def decision_record(decision: routing_pb2.RoutingDecision) -> records.DecisionRecord:
-    """Return the record of a decision."""
-    return records.DecisionRecord(
-        model=decision.model,
-        rule=decision.rule,
-        reason=decision.reason,
-        resource_state=decision.resource_state,
-        resource_target=decision.resource_target,
-        connectivity_state=decision.connectivity_state,
-        connectivity_target=decision.connectivity_target,
-        readings=[_reading_record(reading) for reading in decision.readings],
-        candidates=[_verdict_record(verdict) for verdict in decision.candidates],
-        policy=decision.policy,
-        policy_source=decision.policy_source,
-        adaptations=decision.adaptations,
-    )
-
-
-def decision_from(record: records.DecisionRecord) -> routing_pb2.RoutingDecision:
-    """Return the decision that a record holds."""
+def _older_decision(record: records.DecisionRecord) -> routing_pb2.RoutingDecision:
+    """Return the decision of a record that was written before decisions were kept as they are told."""
     return routing_pb2.RoutingDecision(
         model=record.model,
         rule=record.rule,
@@ -49,33 +31,12 @@ def decision_from(record: records.DecisionRecord) -> routing_pb2.RoutingDecision
     )
 
 
-def _reading_record(reading: routing_pb2.Reading) -> records.ReadingRecord:
-    return records.ReadingRecord(
-        name=reading.name,
-        value=reading.value,
-        threshold=reading.threshold,
-        age_us=duration_us(reading.age) if reading.HasField("age") else None,
-    )
-
-
 def _reading_from(record: records.ReadingRecord) -> routing_pb2.Reading:
     return routing_pb2.Reading(
         name=record.name,
         value=record.value,
         threshold=record.threshold,
         age=duration(record.age_us) if record.HasField("age_us") else None,
-    )
-
-
-def _verdict_record(verdict: routing_pb2.CandidateVerdict) -> records.VerdictRecord:
-    return records.VerdictRecord(
-        model=verdict.model,
-        handle=verdict.handle,
-        location=verdict.location,
-        rank=verdict.rank,
-        rule=verdict.rule,
-        reason=verdict.reason,
-        readings=[_reading_record(reading) for reading in verdict.readings],
     )
 
 
@@ -114,7 +75,7 @@ def message_record(message: messages_pb2.Message) -> records.MessageRecord:
     if message.HasField("timings"):
         record.timings.CopyFrom(_timings_record(message.timings))
     if message.HasField("decision"):
-        record.decision.CopyFrom(decision_record(message.decision))
+        record.routing = message.decision.SerializeToString()
     if message.HasField("exclusion"):
         record.exclusion.CopyFrom(exclusion_record(message.exclusion))
     if message.HasField("provider_state"):
@@ -142,8 +103,30 @@ def message_from(record: records.MessageRecord, sequence: int) -> messages_pb2.M
         _copy_usage(record.usage, message.usage)
     if record.HasField("timings"):
         message.timings.CopyFrom(_timings_from(record.timings))
-    if record.HasField("decision"):
-        message.decision.CopyFrom(decision_from(record.decision))
+    if record.HasField("routing"):
+        message.decision.MergeFromString(record.routing)
+    elif record.HasField("decision"):
+        message.decision.CopyFrom(_older_decision(record.decision))
+    if record.HasField("exclusion"):
+        message.exclusion.CopyFrom(_exclusion_from(record.exclusion))
+    if record.HasField("provider_state"):
+        state = record.provider_state
+        message.provider_state.CopyFrom(messages_pb2.ProviderState(author=state.author, json=state.json))
+    return message
+
+
+def context_message(record: records.MessageRecord, sequence: int) -> messages_pb2.Message:
+    """Return what a model gets to read of the message that a record holds, and what it is told by.
+
+    Times, usage, decision and the program's own data are left out: a long history costs what they cost.
+    """
+    message = messages_pb2.Message(
+        id=unpack(record.id),
+        sequence=sequence,
+        role=messages_pb2.Role.ValueType(record.role),
+        parts=[part_from(part) for part in record.parts],
+        model=record.model,
+    )
     if record.HasField("exclusion"):
         message.exclusion.CopyFrom(_exclusion_from(record.exclusion))
     if record.HasField("provider_state"):

@@ -516,6 +516,7 @@ class MessageRecord(message.Message):
     CLIENT_DATA_FIELD_NUMBER: builtins.int
     VERSION_FIELD_NUMBER: builtins.int
     PROVIDER_STATE_FIELD_NUMBER: builtins.int
+    ROUTING_FIELD_NUMBER: builtins.int
     id: builtins.bytes
     """The message's id, packed."""
     role: RoleRecord.ValueType
@@ -536,6 +537,10 @@ class MessageRecord(message.Message):
     """How often the message was edited or answered anew. The versions before
     stand in the table versions.
     """
+    routing: builtins.bytes
+    """Why this model answered: oblix.v1.RoutingDecision, in the bytes that it was
+    told in. Unset: it is in `decision`, or there is none.
+    """
     @builtins.property
     def parts(self) -> containers.RepeatedCompositeFieldContainer[PartRecord]:
         """What was said."""
@@ -550,7 +555,7 @@ class MessageRecord(message.Message):
 
     @builtins.property
     def decision(self) -> DecisionRecord:
-        """Why this model answered."""
+        """Why this model answered, as records were written before `routing`."""
 
     @builtins.property
     def exclusion(self) -> ExclusionRecord:
@@ -578,12 +583,15 @@ class MessageRecord(message.Message):
         client_data: builtins.bytes = ...,
         version: builtins.int = ...,
         provider_state: ProviderStateRecord | None = ...,
+        routing: builtins.bytes | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["decision", b"decision", "exclusion", b"exclusion", "provider_state", b"provider_state", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_routing", b"_routing", "decision", b"decision", "exclusion", b"exclusion", "provider_state", b"provider_state", "routing", b"routing", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["client_data", b"client_data", "create_us", b"create_us", "decision", b"decision", "exclusion", b"exclusion", "id", b"id", "model", b"model", "parts", b"parts", "provider_state", b"provider_state", "request_id", b"request_id", "role", b"role", "source_session_id", b"source_session_id", "status", b"status", "timings", b"timings", "usage", b"usage", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_routing", b"_routing", "client_data", b"client_data", "create_us", b"create_us", "decision", b"decision", "exclusion", b"exclusion", "id", b"id", "model", b"model", "parts", b"parts", "provider_state", b"provider_state", "request_id", b"request_id", "role", b"role", "routing", b"routing", "source_session_id", b"source_session_id", "status", b"status", "timings", b"timings", "usage", b"usage", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__routing: _TypeAlias = typing.Literal["routing"]  # noqa: Y015
+    _WhichOneofArgType__routing: _TypeAlias = typing.Literal["_routing", b"_routing"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__routing) -> _WhichOneofReturnType__routing | None: ...
 
 @typing.final
 class ExclusionRecord(message.Message):
