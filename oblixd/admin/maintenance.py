@@ -23,7 +23,7 @@ from oblixd.store.inspection import DATA_FILE, problems_in_pages
 from oblixd.store.rebuilding import compact as pack
 from oblixd.store.restore import put_in_place, replace, verify
 from oblixd.usage import TABLE_NAMES as USAGE_TABLES
-from oblixd.usage.fsck import problems as in_usage
+from oblixd.usage.tables import problems as in_usage
 
 SOUND, DAMAGED = 0, 1
 COMPACT_DRAFT = "compacting.mdb"

@@ -12,11 +12,10 @@ from oblix.v1 import executions_pb2, messages_pb2
 from oblixd.errors import NotFoundError, OblixdError
 from oblixd.execution import errors
 from oblixd.execution.answer import TurnRecorder
-from oblixd.execution.client import ClientInfo
 from oblixd.execution.context import ContextBuilder
 from oblixd.execution.refused_content import Mark
 from oblixd.execution.schemas import violation
-from oblixd.execution.services import Services
+from oblixd.execution.services import ClientInfo, Services
 from oblixd.models import Finish, Finished, Hook, Location, ModelError
 from oblixd.router import price_of
 from oblixd.scheduling import CancelScope, StopReason

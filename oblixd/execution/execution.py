@@ -20,12 +20,11 @@ from oblixd.client_memory import Share
 from oblixd.errors import OblixdError, ResourceExhaustedError
 from oblixd.execution import errors, event_log
 from oblixd.execution.answer import Stopwatch, TurnRecorder
-from oblixd.execution.client import ClientInfo
 from oblixd.execution.completion import Completion, unstarted
 from oblixd.execution.context import ContextBuilder
 from oblixd.execution.event_log import EventLog
 from oblixd.execution.fallback import Fallback, Restart
-from oblixd.execution.services import Services
+from oblixd.execution.services import ClientInfo, Services
 from oblixd.execution.validation import excerpt, fingerprint, remnant
 from oblixd.models import Content, Hook, ModelError
 from oblixd.router import ranked_hooks, to_wire

@@ -16,11 +16,10 @@ from oblix.v1 import executions_pb2, routing_pb2
 from oblixd.client_memory import CALL, ClientMemory, Share
 from oblixd.errors import NotFoundError, UnavailableError
 from oblixd.execution import event_log
-from oblixd.execution.client import ClientInfo
 from oblixd.execution.context import ContextBuilder
 from oblixd.execution.event_log import EventLog
 from oblixd.execution.execution import Execution
-from oblixd.execution.services import Services
+from oblixd.execution.services import ClientInfo, Services
 from oblixd.execution.validation import check, checked_id, excerpt, fingerprint
 from oblixd.models import Hook, Registry, TokenCalibration
 from oblixd.router import (

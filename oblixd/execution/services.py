@@ -1,4 +1,4 @@
-"""What all executions share."""
+"""What an execution is given: who sends it, and what it works with."""
 
 from __future__ import annotations
 
@@ -12,8 +12,28 @@ from oblixd.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
+class ClientInfo:
+    """A client, as it calls itself: for fairness and for people, not for security."""
+
+    name: str = ""
+    """Unique for a client object. Fairness goes by it; those that give none share one place."""
+    program: str = ""
+    """Program and process id, for example `chat.py/4711`. Empty where it was not told."""
+
+    @property
+    def shown(self) -> str:
+        """What a person recognises it by."""
+        return self.program or self.name
+
+    @property
+    def program_name(self) -> str:
+        """The program without its process id."""
+        return self.program.rpartition("/")[0] or self.program
+
+
+@dataclass(frozen=True, slots=True)
 class Services:
-    """What an execution works with."""
+    """What all executions share."""
 
     sessions: Sessions
     router: Router

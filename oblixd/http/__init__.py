@@ -4,7 +4,8 @@
 answers and knows no network; `exchange` runs one prompt for one request; `guard` decides who may call.
 """
 
-from oblixd.http.listener import HttpListener, HttpSettings
+from oblixd.http.listener import HttpListener
 from oblixd.http.names import ModelNames
+from oblixd.http.settings import HttpSettings
 
 __all__ = ["HttpListener", "HttpSettings", "ModelNames"]

@@ -25,9 +25,9 @@ from oblixd.http.dialects.responses import Responses
 from oblixd.http.exchange import Exchange, Streams
 from oblixd.http.failures import failure_of
 from oblixd.http.guard import Guard, Visitor
-from oblixd.http.listener import HOST, HttpSettings
 from oblixd.http.names import ModelNames
 from oblixd.http.prompt import Dialect
+from oblixd.http.settings import HOST, HttpSettings
 from oblixd.sessions import Sessions
 
 logger = logging.getLogger(__name__)

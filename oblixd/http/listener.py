@@ -3,38 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from oblixd.access import TokenStore
 from oblixd.errors import FailedPreconditionError
 from oblixd.execution import Executions
 from oblixd.http.names import ModelNames
+from oblixd.http.settings import HOST, HttpSettings
 from oblixd.models.http import loops
 from oblixd.sessions import Sessions
 
 if TYPE_CHECKING:
     from oblixd.http.endpoint import HttpEndpoint
-
-HOST = "127.0.0.1"
-DEFAULT_PORT = 62549
-
-
-@dataclass(frozen=True, slots=True)
-class HttpSettings:
-    """How the endpoint serves."""
-
-    port: int = DEFAULT_PORT
-    """0: any free one."""
-    origins: Collection[str] = ()
-    """Web pages that may call, as their browser names them in `Origin`."""
-    aliases: Mapping[str, str] = field(default_factory=dict)
-    """Other names for models."""
-    record: Literal["off", "auto"] = "off"
-    """Whether conversations are recorded that name no session."""
-    ollama_without_token: bool = False
-    """Whether clients of Ollama's API, which send no token, are let in."""
 
 
 class HttpListener:

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import count, groupby, islice, takewhile
+from itertools import count, groupby, takewhile
 from typing import Any
 
 from oblix.v1 import messages_pb2
@@ -69,6 +69,8 @@ def chat_messages(messages: Iterable[messages_pb2.Message], author: str = "") ->
     """
     everything = (_chat_message(message, author) for message in messages)
     spoken = [one for one in everything if one.text or one.images or one.calls or one.results]
+    if not any(one.calls or one.results or one.role == "tool" for one in spoken):
+        return spoken
     return _identified(_paired(list(_attribute_results(spoken))))
 
 
@@ -145,7 +147,9 @@ def _result_messages(one: ChatMessage, waiting: list[str]) -> Iterator[ChatMessa
 
 def _waiting(context: Sequence[ChatMessage], place: int) -> list[str]:
     """List the calls of a message that the tools behind it do not answer."""
-    later = islice(context, place + 1, None)
+    if not context[place].calls:
+        return []
+    later = (context[number] for number in range(place + 1, len(context)))
     following = takewhile(lambda one: one.results or one.role == "tool", later)
     answered = {result.call_id for one in following for result in one.results}
     return [call.call_id for call in context[place].calls if call.call_id not in answered]
@@ -246,6 +250,14 @@ def _with_ids(state: Mapping[str, Any], ids: Mapping[str, str]) -> Mapping[str, 
 
 def _chat_message(message: messages_pb2.Message, author: str) -> ChatMessage:
     role = _ROLES.get(message.role, "user")
+    if (
+        len(message.parts) == 1
+        and message.parts[0].HasField("text")
+        and not message.HasField("provider_state")
+    ):
+        # As nearly all messages of a long history are.
+        text = message.parts[0].text
+        return ChatMessage(role, text if text.strip() else "")
     text = "".join(part.text for part in message.parts)
     images = tuple(part.image for part in _parts(message, "image"))
     if images and role in {"system", "assistant"}:

@@ -1,10 +1,9 @@
 """Where a prompt goes: fills routing's inputs from the other packages, and asks it."""
 
-from oblixd.router.candidates import ModelStats, key, model_stats
+from oblixd.router.candidates import ModelStats, key, model_stats, price_of
 from oblixd.router.convert import CONNECTIVITY, RESOURCES, reading_to_wire, to_wire
 from oblixd.router.cooldown import Cooldowns
 from oblixd.router.policies import Policies
-from oblixd.router.pricing import price_of
 from oblixd.router.router import RouteQuery, Router, ranked_hooks
 from oblixd.router.states import Assessment, Snapshots, StateTracker, assessments
 

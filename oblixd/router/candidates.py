@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from msgspec.structs import astuple
 from oblix.v1 import executions_pb2
 
 from oblixd.models import Hook, State, estimate
 from oblixd.monitor import Snapshot
 from oblixd.router.cooldown import Cooldowns
-from oblixd.router.pricing import price_of
 from oblixd.router.speeds import Speeds
 from oblixd.routing import Candidate, Location, Needs, NetworkState
 from oblixd.scheduling import ModelSlots
@@ -32,6 +32,12 @@ class Price(Protocol):
     def __call__(
         self, model: str, input_tokens: int, output_tokens: int, /, *, is_local: bool, own: OwnPrice | None
     ) -> float | None: ...
+
+
+def price_of(hook: Hook) -> OwnPrice | None:
+    """Return the price that a model was hooked with. None: the configuration's counts."""
+    own = hook.spec.options.price
+    return OwnPrice(*astuple(own)) if own else None
 
 
 @dataclass(frozen=True, slots=True)

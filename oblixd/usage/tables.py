@@ -14,12 +14,14 @@ of its days in one view, and nothing else. A day is its number in the Gregorian 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from pathlib import Path
 
+from oblixd.store import offline, schema
 from oblixd.store.v1 import records_pb2 as records
-from oblixd.usage.entries import Group, UsageEntry
+from oblixd.usage.entries import Group, Row, UsageEntry
 
 TABLE_NAMES = ("usage", "usage_requests")
 DAY_BYTES = 4
@@ -89,3 +91,19 @@ def hash_texts(*values: str) -> bytes:
         content = value.encode()
         digest.update(len(content).to_bytes(4, "big") + content)
     return digest.digest()
+
+
+def problems(path: Path) -> Iterator[str]:
+    """Yield what is wrong with the usage in a file whose records are sound. May crash."""
+    with offline.opened(path) as file:
+        if not file.tables or not schema.is_current(file):
+            return
+        if missing := [name for name in TABLE_NAMES if name not in file.tables]:
+            yield f"the tables {', '.join(missing)} are gone"
+            return
+        totals = {view.prefix: Row("") for view in VIEWS}
+        for key, payload in file.tables["usage"].ascending(file.txn, b""):
+            record = records.ConsumptionRecord.FromString(payload)
+            totals[view_of(key)] = totals.get(view_of(key), Row("")).plus(record)
+        if len(set(totals.values())) > 1:
+            yield "usage is not the same by model, program and session"

@@ -28,7 +28,6 @@ SMALL_MODULES = {
     "oblixd.app.systemd": "a protocol of its own: sd_notify(3)",
     "oblixd.execution.retry": "retry, fallback and cooldown are three words and three modules",
     "oblixd.config.older": "forms from before the tables: the file goes when they go",
-    "oblixd.usage.fsck": "the counterpart of `sessions.fsck`, for the offline check only",
     "oblixd.models.providers.catalog": "the list of providers: who adds one adds a line there",
     "oblix._resources.models": "one module a kind of thing that the client offers",
 }

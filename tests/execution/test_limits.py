@@ -18,7 +18,7 @@ from oblixd.errors import (
     InvalidArgumentError,
     UnavailableError,
 )
-from oblixd.execution.client import ClientInfo
+from oblixd.execution.services import ClientInfo
 
 USER, ASSISTANT = messages_pb2.ROLE_USER, messages_pb2.ROLE_ASSISTANT
 COMPLETE, FAILED = messages_pb2.MESSAGE_STATUS_COMPLETE, messages_pb2.MESSAGE_STATUS_FAILED

@@ -10,7 +10,7 @@ from oblix.v1 import executions_pb2
 from support.drivers.events import all_of, text_of, until
 from support.drivers.execution import CLIENT, Harness, prompt
 
-from oblixd.execution.client import ClientInfo
+from oblixd.execution.services import ClientInfo
 from oblixd.models import hook_spec
 
 

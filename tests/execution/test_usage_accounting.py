@@ -14,7 +14,7 @@ from support.drivers.events import all_of, error_of
 from support.drivers.execution import CLIENT, Harness, harness_in, prompt
 
 from oblixd.errors import OblixdError, ResourceExhaustedError, UnavailableError
-from oblixd.execution.client import ClientInfo
+from oblixd.execution.services import ClientInfo
 from oblixd.models import hook_spec
 from oblixd.models.base import Location
 from oblixd.usage import Caps, Group

@@ -19,7 +19,7 @@ from oblixd.errors import InvalidArgumentError
 from oblixd.store import Store
 from oblixd.store.inspection import DATA_FILE
 from oblixd.usage import TABLE_NAMES, Group, Row, Usage, UsageEntry, reports
-from oblixd.usage.fsck import problems
+from oblixd.usage.tables import problems
 
 TODAY = date(2026, 11, 22)
 MODELS = st.sampled_from(["openai:a", "openai:b", "ollama:" + "long" * 200])

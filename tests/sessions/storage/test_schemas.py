@@ -12,7 +12,7 @@ from support.drivers.conversations import texts
 from oblixd.sessions.fsck import problems
 from oblixd.store import schema
 from oblixd.store.inspection import DATA_FILE
-from oblixd.usage import fsck as usage
+from oblixd.usage import tables as usage
 
 
 def test_there_is_a_store_of_every_schema() -> None:

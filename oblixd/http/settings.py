@@ -1,0 +1,26 @@
+"""Where and how the HTTP endpoint serves."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+HOST = "127.0.0.1"
+DEFAULT_PORT = 62549
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """How the endpoint serves."""
+
+    port: int = DEFAULT_PORT
+    """0: any free one."""
+    origins: Collection[str] = ()
+    """Web pages that may call, as their browser names them in `Origin`."""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Other names for models."""
+    record: Literal["off", "auto"] = "off"
+    """Whether conversations are recorded that name no session."""
+    ollama_without_token: bool = False
+    """Whether clients of Ollama's API, which send no token, are let in."""
