@@ -22,6 +22,7 @@ BENCH  := $(call stamp,$(VENV),bench)
 FLOORS := $(call stamp,.venv-floors,dev)
 PROTOS := $(call stamp,.venv-protos,protos)
 DOCS   := $(call stamp,.venv-docs,docs)
+PEER   := $(call stamp,.venv-litellm,litellm)
 
 # Networks fail for a moment: three tries.
 try = for try in 1 2 3; do $(1) && break; [ $$try -lt 3 ] || exit 1; echo "That failed; trying again." >&2; sleep 3; done
@@ -71,6 +72,10 @@ $(DOCS):
 	$(call install,.venv-docs,docs)
 	@touch $@
 
+$(PEER):
+	$(call install,.venv-litellm,litellm)
+	@touch $@
+
 $(PROTOS):
 	$(call install,.venv-protos,protos)
 	@touch $@
@@ -84,6 +89,7 @@ run: $(RUN) ## Install what is locked and ask the embedded model a question (PRO
 # Tests share nothing, so every core runs some; ARGS="-n 0" shows them one after another.
 # Neighbours stay together, as those of one file share a daemon; who has finished takes from who has not.
 PARALLEL := -n logical --maxprocesses 8 --dist worksteal
+.PHONY: bench-quick bench-each
 .PHONY: test test-floors robustness robustness-quick agents bench docs check lint types protos-lint check-protos
 test: $(DEV) ## Run the suite (ARGS="tests/store -k name")
 	@$(PY) -m pytest $(PARALLEL) $(ARGS)
@@ -100,7 +106,17 @@ robustness-quick: $(DEV) ## The part of it that needs no quiet machine, in five 
 agents: $(DEV) ## Run other people's agents, which npm brings, against a scripted model
 	@$(PY) -m pytest -s -m agents --timeout 900 $(or $(ARGS),tests/agents)
 
-bench: $(BENCH) ## Measure, and hold the numbers against their limits
+# The build that `make bench` measures beside this one.
+BASE    ?= 1adf342
+COMPARE  = PYTHONPATH=tests:. $(PY) tests/benchmarks/compare.py
+bench: $(DEV) $(PEER) ## Measure beside bare parts, httpx, LiteLLM and an older build: a table, JSON, two pictures
+	@test -d build/base || git worktree add --quiet --force --detach build/base $(BASE)
+	@$(COMPARE) --base build/base --litellm .venv-litellm/bin/litellm --json build/bench.json --pictures docs/images
+
+bench-quick: $(DEV) ## The same in a minute, without LiteLLM and the older build
+	@$(COMPARE) --quick --json build/bench-quick.json
+
+bench-each: $(BENCH) ## Run every single benchmark, and hold the numbers against their limits
 	@for bench in tests/benchmarks/bench_*.py; do PYTHONPATH=tests $(PY) $$bench || failed=1; done; [ -z "$$failed" ]
 
 check: lint types protos-lint check-protos ## Everything that reads the code without running it
@@ -144,6 +160,7 @@ lock: $(DEV) ## Lock the newest versions that the ranges allow
 	@$(COMPILE) requirements/bench.in -c requirements/dev.lock -o requirements/bench.lock
 	@$(COMPILE) requirements/protos.in -o requirements/protos.lock
 	@$(COMPILE) requirements/docs.in -o requirements/docs.lock
+	@$(COMPILE) requirements/litellm.in -o requirements/litellm.lock
 
 ##@ Rest
 .PHONY: clean help

@@ -1,0 +1,60 @@
+"""What the parts of a reply take by themselves: `bare_daemon.py SOCKET URL` answers Execute with one POST.
+
+It records nothing, decides nothing and checks nothing: a floor, and no proposal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+
+import aiohttp
+import grpc
+from oblix.v1 import executions_pb2, executions_pb2_grpc
+
+
+class Bare(executions_pb2_grpc.ExecutionServiceServicer):
+    """Passes the server's text on."""
+
+    def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
+        self._url = f"{url}/v1/chat/completions"
+        self._session = session
+
+    async def Execute(  # noqa: N802 - the contract's name
+        self, request: executions_pb2.ExecuteRequest, context: object
+    ) -> AsyncIterator[executions_pb2.ExecuteResponse]:
+        """See the contract. What arrives together leaves together."""
+        body = {
+            "model": request.model,
+            "stream": True,
+            "messages": [{"role": "user", "content": "hello"}],
+        }
+        rest = b""
+        async with self._session.post(self._url, json=body) as response:
+            while read := await response.content.readany():
+                *events, rest = (rest + read).split(b"\n\n")
+                if text := "".join(map(_text, events)):
+                    delta = executions_pb2.ExecutionDelta(text=text)
+                    yield executions_pb2.ExecuteResponse(delta=delta)
+
+
+def _text(event: bytes) -> str:
+    if not event.startswith(b"data: {"):
+        return ""
+    return "".join(choice["delta"].get("content", "") for choice in json.loads(event[6:])["choices"])
+
+
+async def _serve(socket: str, url: str) -> None:
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        server = grpc.aio.server()
+        executions_pb2_grpc.add_ExecutionServiceServicer_to_server(Bare(url, session), server)
+        server.add_insecure_port(f"unix:{socket}")
+        await server.start()
+        await server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(*sys.argv[1:3]))

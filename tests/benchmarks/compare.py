@@ -1,0 +1,442 @@
+"""One table: what Oblix takes beside its bare parts, plain httpx, a peer and an older build.
+
+    compare.py [--quick] [--base DIR] [--litellm COMMAND] [--json FILE] [--pictures DIR]
+
+All sides answer the same prompts of one fake server, in turn and in the same rounds, so that a machine that
+slows down slows all of them: read the ratios. Every answer is compared with what was sent: nothing may be
+lost, repeated or in another order. At the end the daemon is killed, and what it acknowledged must be on disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from charts import Chart, line_chart
+from contenders import Bare, Contender, Httpx, LiteLlm, Oblix, Raw, Unrecorded
+from fast_server import token
+from measure import served
+from oblix.v1 import messages_pb2, sessions_pb2
+
+HERE = Path(__file__).resolve().parents[2]
+TOKENS, LANES = 2000, 16
+MODELS = ("short", f"tokens-{TOKENS}", f"single-{TOKENS}")
+Series = dict[tuple[str, str], list[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is measured."""
+
+    rounds: int
+    firsts: int
+    """First tokens of each side."""
+    replies: int
+    """Short replies of a round, of all lanes."""
+    stores: Sequence[int]
+    """Sessions of a store at which its operations are measured."""
+    lanes: Sequence[int]
+    """Concurrencies of the picture."""
+    lengths: Sequence[int] = (20, 200, 2000)
+    """Messages of a session whose first token is measured."""
+
+
+FULL = Plan(rounds=5, firsts=200, replies=320, stores=(100, 1_000, 10_000), lanes=(1, 4, 16, 64))
+QUICK = Plan(rounds=2, firsts=40, replies=64, stores=(100,), lanes=(), lengths=(20, 200))
+
+
+@dataclass(slots=True)
+class Row:
+    """A line of the table."""
+
+    what: str
+    value: float
+    unit: str
+    goal: str = ""
+    met: bool | None = None
+    """None: there is no goal."""
+
+
+@dataclass(slots=True)
+class Table:
+    """What was measured."""
+
+    rows: list[Row] = field(default_factory=list)
+
+    def add(
+        self,
+        what: str,
+        value: float,
+        unit: str,
+        *,
+        most: float | None = None,
+        least: float | None = None,
+    ) -> None:
+        """Add a line; `most` or `least` is its goal."""
+        goal = f"<= {most:g}" if most is not None else f">= {least:g}" if least is not None else ""
+        met = (most is None or value <= most) and (least is None or value >= least) if goal else None
+        self.rows.append(Row(what, value, unit, goal, met))
+
+    def show(self) -> str:
+        """Return it as text."""
+        lines = [
+            f"{row.what:<62} {row.value:>10,.2f} {row.unit:<9} {row.goal:<9} {_verdict(row.met)}".rstrip()
+            for row in self.rows
+        ]
+        return "\n".join(lines)
+
+
+def _verdict(met: bool | None) -> str:
+    return "" if met is None else "met" if met else "MISSED"
+
+
+@asynccontextmanager
+async def opened(url: str, base: Path | None, litellm: Path | None) -> AsyncIterator[dict[str, Contender]]:
+    """Every side, ready to be asked."""
+    now = Oblix("oblix", HERE, url, MODELS)
+    sides: list[Contender] = [Raw("raw reader", url), Httpx(url), Bare(url), now, Unrecorded(now)]
+    if base is not None:
+        before = Oblix("base", base, url, MODELS)
+        sides += [before, Unrecorded(before)]
+    if litellm is not None:
+        sides.append(LiteLlm(litellm, url, MODELS))
+    async with AsyncExitStack() as stack:
+        for side in sides:
+            await side.open()
+            stack.push_async_callback(side.close)
+        yield {side.name: side for side in sides}
+
+
+def expected(model: str) -> str:
+    """Return the answer of a model, token by token."""
+    return "".join(token(number) for number in range(2 if model == "short" else TOKENS))
+
+
+async def first_tokens(sides: dict[str, Contender], count: int) -> Series:
+    """The first token of each side, one prompt at a time, all sides in turn."""
+    series: Series = defaultdict(list)
+    for number in range(count + count // 10):
+        for name, side in sides.items():
+            began_s = side.cpu_s()
+            result = await side.ask("short")
+            assert result.text == expected("short"), f"{name}: {result.text!r}"
+            if number >= count // 10:
+                series[name, "first"].append(result.first_ms)
+                series[name, "cpu alone"].append((side.cpu_s() - began_s) * 1e3)
+    return series
+
+
+async def rates(sides: dict[str, Contender], plan: Plan) -> Series:
+    """Replies and tokens a second, and CPU a reply, in rounds."""
+    series: Series = defaultdict(list)
+    work = [("short", LANES, plan.replies), (MODELS[1], 1, 1), (MODELS[1], LANES, LANES)]
+    work.append((MODELS[2], LANES, LANES))
+    for number in range(plan.rounds + 1):
+        for model, lanes, asks in work:
+            for name, side in sides.items():
+                if name == "LiteLLM proxy" and number > 2:
+                    continue
+                seconds, cpu_s = await asked(side, model, lanes, asks)
+                if number:
+                    size = 1 if model == "short" else TOKENS
+                    series[name, f"{model} {lanes}"].append(asks * size / seconds)
+                    series[name, f"cpu {model} {lanes}"].append(cpu_s / asks * 1e3)
+    return series
+
+
+async def asked(side: Contender, model: str, lanes: int, asks: int) -> tuple[float, float]:
+    """Ask so often over so many lanes. Gives the seconds that it took, and the process's CPU seconds."""
+
+    async def ask(lane: int) -> None:
+        for _ in range(asks // lanes):
+            result = await side.ask(model, lane)
+            assert result.text == expected(model), f"{side.name}: an answer is not what was sent"
+
+    began, cpu_s = time.perf_counter(), side.cpu_s()
+    await asyncio.gather(*map(ask, range(lanes)))
+    return time.perf_counter() - began, side.cpu_s() - cpu_s
+
+
+async def long_sessions(sides: dict[str, Contender], lengths: Sequence[int]) -> Series:
+    """The first token of sessions of several lengths, all messages sent, against httpx sending the same."""
+    series: Series = defaultdict(list)
+    direct = sides["httpx"]
+    assert isinstance(direct, Httpx)
+    for size in lengths:
+        history = [
+            {"role": "assistant" if number % 2 else "user", "content": f"message {number} " + "word " * 20}
+            for number in range(size)
+        ]
+        builds = [side for side in sides.values() if isinstance(side, Oblix)]
+        ids = [await filled(side, history) for side in builds]
+        for number in range(12):
+            result = await direct.send("short", [*history, {"role": "user", "content": "hello"}])
+            series["httpx", f"{size}"].append(result.first_ms)
+            for side, session_id in zip(builds, ids, strict=True):
+                answer = await side.send("short", session_id)
+                assert answer.text == expected("short")
+                if number:
+                    series[side.name, f"{size}"].append(answer.first_ms)
+    return series
+
+
+async def filled(side: Oblix, history: Sequence[dict[str, str]]) -> str:
+    """Make a session of these messages."""
+    session_id = await side.session()
+    roles = {"user": messages_pb2.ROLE_USER, "assistant": messages_pb2.ROLE_ASSISTANT}
+    for start in range(0, len(history), 500):
+        messages = [
+            messages_pb2.Message(role=roles[one["role"]], parts=[messages_pb2.Part(text=one["content"])])
+            for one in history[start : start + 500]
+        ]
+        await side.sessions.AppendMessages(
+            sessions_pb2.AppendMessagesRequest(session_id=session_id, messages=messages)
+        )
+    return session_id
+
+
+async def store_operations(side: Oblix, sizes: Sequence[int]) -> Series:
+    """Append, open and list, in milliseconds, while the store grows."""
+    series: Series = defaultdict(list)
+    made = 0
+    session_id = await side.session()
+    for size in sizes:
+        while made < size:
+            step = min(64, size - made)
+            await asyncio.gather(*(side.session() for _ in range(step)))
+            made += step
+        for _ in range(60):
+            for name, call in _operations(side, session_id).items():
+                began = time.perf_counter()
+                await call()
+                series[name, f"{size}"].append((time.perf_counter() - began) * 1e3)
+    return series
+
+
+def _operations(side: Oblix, session_id: str) -> dict[str, Callable[[], Awaitable[object]]]:
+    message = messages_pb2.Message(role=messages_pb2.ROLE_USER, parts=[messages_pb2.Part(text="x" * 200)])
+    append = sessions_pb2.AppendMessagesRequest(session_id=session_id, messages=[message])
+    newest = sessions_pb2.ListMessagesRequest(session_id=session_id, page_size=50, newest_first=True)
+    listed = sessions_pb2.ListSessionsRequest(page_size=50)
+    return {
+        "append": lambda: side.sessions.AppendMessages(append),
+        "open the last 50": lambda: side.sessions.ListMessages(newest),
+        "list 50": lambda: side.sessions.ListSessions(listed),
+    }
+
+
+async def by_concurrency(sides: dict[str, Contender], lanes: Sequence[int]) -> Series:
+    """Replies a second and the median time of a reply, at several concurrencies."""
+    series: Series = defaultdict(list)
+    for count in lanes:
+        for _ in range(3):
+            for name in ("httpx", "bare parts", "oblix", "base"):
+                if name in sides:
+                    asks = max(count, 64 // count * count)
+                    seconds, _ = await asked(sides[name], "short", count, asks)
+                    series[name, f"{count}"].append(asks / seconds)
+    return series
+
+
+async def acknowledged_is_on_disk(side: Oblix) -> int:
+    """Kill the daemon, start it again on the same store, and look for every turn that was acknowledged."""
+    before = [[one.SerializeToString() for one in messages] for messages in await side.recorded()]
+    assert side.process is not None
+    side.process.send_signal(signal.SIGKILL)
+    side.process.wait()
+    side.socket.unlink(missing_ok=True)
+    await side.channel.close()
+    await side.open()
+    after = [[one.SerializeToString() for one in messages] for messages in await side.recorded()]
+    assert after == before, "what was acknowledged is not on disk"
+    return sum(map(len, after))
+
+
+def median(series: Series, name: str, what: str) -> float:
+    """Return the median of what was measured of a side."""
+    return statistics.median(series[name, what])
+
+
+def p99(values: Sequence[float]) -> float:
+    """Return the 99th percentile."""
+    return statistics.quantiles(values, n=100)[98]
+
+
+def table_of(sides: dict[str, Contender], first: Series, rate: Series, long: Series) -> Table:
+    """Make the lines out of what was measured."""
+    table = Table()
+    _first_token_rows(table, sides, first)
+    _token_rows(table, rate)
+    _reply_rows(table, sides, rate, first)
+    for size in dict.fromkeys(what for _, what in long):
+        for name in ("oblix", "base"):
+            if name in sides:
+                added = median(long, name, f"{size}") - median(long, "httpx", f"{size}")
+                goal = 3.0 if name == "oblix" else None
+                table.add(
+                    f"first token, {size} messages sent: {name}, over httpx", added, "ms more", most=goal
+                )
+    return table
+
+
+def _first_token_rows(table: Table, sides: dict[str, Contender], first: Series) -> None:
+    direct = first["httpx", "first"]
+    table.add("first token: httpx straight to the server", statistics.median(direct), "ms")
+    goals = {"oblix": (1.5, 4.0), "oblix, no session": (1.0, None)}
+    for name in sides:
+        if name in ("httpx", "raw reader"):
+            continue
+        added = [ours - theirs for ours, theirs in zip(first[name, "first"], direct, strict=True)]
+        most, most99 = goals.get(name, (None, None))
+        table.add(f"first token: {name}, median", statistics.median(added), "ms more", most=most)
+        table.add(f"first token: {name}, 99th percentile", p99(added), "ms more", most=most99)
+
+
+def _token_rows(table: Table, rate: Series) -> None:
+    for what, shown, goal in (
+        (f"{MODELS[1]} 1", "tokens a second, 1 stream", 2.0),
+        (f"{MODELS[1]} {LANES}", f"tokens a second, {LANES} streams", 3.0),
+        (f"{MODELS[2]} {LANES}", f"tokens a second, {LANES} streams, a token a write", 1.6),
+    ):
+        direct = median(rate, "httpx", what)
+        table.add(f"{shown}: httpx", direct, "tokens/s")
+        for name in ("raw reader", "bare parts", "oblix", "base", "LiteLLM proxy"):
+            if (name, what) in rate:
+                least = goal if name == "oblix" else None
+                table.add(f"{shown}: {name} / httpx", median(rate, name, what) / direct, "x", least=least)
+
+
+def _reply_rows(table: Table, sides: dict[str, Contender], rate: Series, first: Series) -> None:
+    what = f"short {LANES}"
+    direct = median(rate, "httpx", what)
+    table.add(f"short replies a second, {LANES} at once: httpx", direct, "replies/s")
+    for name in sides:
+        if name != "httpx":
+            least = 0.6 if name == "oblix" else None
+            table.add(f"short replies: {name} / httpx", median(rate, name, what) / direct, "x", least=least)
+    if "base" in sides:
+        gain = median(rate, "oblix", what) / median(rate, "base", what)
+        table.add("short replies, recorded: oblix / base", gain, "x", least=4.0)
+    floor = median(rate, "bare parts", f"cpu {what}")
+    table.add("CPU a reply: bare parts", floor, "ms")
+    goals = {"oblix": 1.2, "oblix, no session": 1.0}
+    for name in ("oblix", "oblix, no session", "base", "base, no session", "LiteLLM proxy"):
+        if name in sides:
+            cpu = median(rate, name, f"cpu {what}")
+            table.add(f"CPU a reply, {LANES} at once: {name}", cpu, "ms", most=goals.get(name))
+            table.add(f"CPU a reply, {LANES} at once: {name} / bare parts", cpu / floor, "x")
+            table.add(f"CPU a reply, alone: {name}", median(first, name, "cpu alone"), "ms")
+
+
+def start_ups(rounds: int) -> tuple[float, float]:
+    """The wall time of `oblix --version` and of an empty Python program, in ms, in turn."""
+    times: tuple[list[float], list[float]] = ([], [])
+    environ = {**os.environ, "PYTHONPATH": f"{HERE}:{HERE / 'client'}"}
+    for _ in range(rounds):
+        for command, own in zip((("-m", "oblix", "--version"), ("-c", "pass")), times, strict=True):
+            began = time.perf_counter()
+            subprocess.run([sys.executable, *command], env=environ, check=True, stdout=subprocess.DEVNULL)
+            own.append((time.perf_counter() - began) * 1e3)
+    return statistics.median(times[0]), statistics.median(times[1])
+
+
+async def at_rest(url: str, seconds: float) -> tuple[float, float, float]:
+    """A daemon that nobody asks: seconds until it serves, MB of its own, and its share of a core in %."""
+    side = Oblix("at rest", HERE, url, MODELS)
+    await side.open()
+    try:
+        await side.channel.close()
+        await asyncio.sleep(2)
+        began = side.cpu_s()
+        await asyncio.sleep(seconds)
+        return side.serving_s, side.memory_mb(), (side.cpu_s() - began) / seconds * 100
+    finally:
+        await side.close()
+
+
+async def measure(options: argparse.Namespace, url: str) -> Table:
+    """Measure all of it."""
+    plan: Plan = QUICK if options.quick else FULL
+    async with opened(url, options.base, options.litellm) as sides:
+        first = await first_tokens(sides, plan.firsts)
+        rate = await rates(sides, plan)
+        long = await long_sessions(sides, plan.lengths)
+        table = table_of(sides, first, rate, long)
+        now = sides["oblix"]
+        assert isinstance(now, Oblix)
+        store = await store_operations(now, plan.stores)
+        for size in plan.stores:
+            for what in ("append", "open the last 50", "list 50"):
+                table.add(f"{what}, {size:,} sessions", median(store, what, f"{size}"), "ms")
+        spread = await by_concurrency(sides, plan.lanes)
+        kept = await acknowledged_is_on_disk(now)
+        table.add("messages acknowledged, found on disk after kill -9", kept, "all")
+    serving_s, memory_mb, share = await at_rest(url, 3 if options.quick else 20)
+    table.add("spawn to SERVING", serving_s, "s")
+    table.add("at rest: memory of its own", memory_mb, "MB", most=30)
+    table.add("at rest: share of a core", share, "%", most=0.1)
+    version, nothing = start_ups(3 if options.quick else 10)
+    table.add("oblix --version / python -c pass", version / nothing, "x", most=3)
+    if options.pictures and not options.quick:
+        draw(Path(options.pictures), spread, store)
+    return table
+
+
+def draw(directory: Path, spread: Series, store: Series) -> None:
+    """Write the two pictures."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, chart in (
+        ("concurrency", Chart("Short replies a second", "prompts at once", "replies/s", lines_of(spread))),
+        ("store", Chart("Store operations over gRPC", "sessions in the store", "ms", lines_of(store))),
+    ):
+        (directory / f"bench-{name}.svg").write_text(line_chart(chart))
+
+
+def lines_of(series: Series) -> dict[str, list[tuple[float, float]]]:
+    """Return the points of each line."""
+    lines: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for (name, place), values in series.items():
+        lines[name].append((float(place), statistics.median(values)))
+    return lines
+
+
+def main() -> int:
+    """Measure, print, and write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a minute instead of ten")
+    parser.add_argument("--base", type=Path, help="the checkout of an older build, measured beside")
+    parser.add_argument("--litellm", type=Path, help="the command `litellm` of an environment of its own")
+    parser.add_argument("--json", type=Path, help="where the table goes as JSON")
+    parser.add_argument("--pictures", type=Path, help="the directory of the two pictures")
+    options = parser.parse_args()
+    began = time.monotonic()
+    with served("benchmarks.fast_server") as url:
+        table = asyncio.run(measure(options, url))
+    print(table.show())
+    print(f"{time.monotonic() - began:.0f} s, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    if options.json is not None:
+        about = {"python": platform.python_version(), "cores": os.cpu_count(), "load": os.getloadavg()[0]}
+        rows = [
+            {"what": row.what, "value": row.value, "unit": row.unit, "goal": row.goal, "met": row.met}
+            for row in table.rows
+        ]
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps({"about": about, "rows": rows}, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
