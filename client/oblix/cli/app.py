@@ -31,6 +31,8 @@ COMMANDS = {
     "connect": "make a token and the settings by which such a tool finds the endpoint",
     "tokens": "list, make and revoke the tokens of programs that call over TCP or HTTP",
     "run": "start such a tool with its settings, and write nothing",
+    "acp": "be an agent for an editor: the Agent Client Protocol over standard input and output",
+    "mcp": "show an agent your conversations: the Model Context Protocol over standard input and output",
     "agents": "show what decides where a prompt goes",
     "status": "show the daemon, its models and this machine",
     "top": "watch the machine, the models and the running executions",

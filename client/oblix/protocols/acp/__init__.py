@@ -1,0 +1,1 @@
+"""An agent of the Agent Client Protocol, for editors. Needs the extra `oblix[acp]`."""
