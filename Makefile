@@ -21,6 +21,7 @@ DEV    := $(call stamp,$(VENV),dev)
 BENCH  := $(call stamp,$(VENV),bench)
 FLOORS := $(call stamp,.venv-floors,dev)
 PROTOS := $(call stamp,.venv-protos,protos)
+FUZZ   := $(call stamp,$(VENV),fuzz)
 DOCS   := $(call stamp,.venv-docs,docs)
 PEER   := $(call stamp,.venv-litellm,litellm)
 
@@ -34,6 +35,8 @@ define install
 	@echo "Installing requirements/$(2).lock into $(1) ..." >&2
 	@$(call try,$(PIP) --require-hashes --only-binary :all: -r requirements/$(2).lock)
 endef
+
+PIP_FUZZ = $(call PIP,$(VENV)) --require-hashes --no-deps --only-binary :all: -r requirements/fuzz.lock
 
 # $(call oblix,ENVIRONMENT): the package itself, and the embedded model's weights, checked.
 define oblix
@@ -61,6 +64,9 @@ $(DEV):
 $(BENCH): $(DEV)
 	@$(call try,$(call PIP,$(VENV)) --require-hashes --no-deps --only-binary :all: -r requirements/bench.lock)
 	@touch $@
+
+$(FUZZ): $(DEV)
+	@$(PIP_FUZZ) && touch $@ || echo "There is no atheris for this Python: the fuzzers are left out." >&2
 
 $(FLOORS):
 	$(call install,.venv-floors,floors)
@@ -97,7 +103,7 @@ test: $(DEV) ## Run the suite (ARGS="tests/store -k name")
 test-floors: $(FLOORS) ## Run the suite on the oldest protobuf and grpcio that are allowed
 	@.venv-floors/bin/python -m pytest $(PARALLEL) $(ARGS)
 
-robustness: $(DEV) ## Cut the network and kill processes for real (root: else it says what it leaves out)
+robustness: $(FUZZ) ## Cut the network and kill processes for real (root: else it says what it leaves out)
 	@$(PY) -m pytest -s -m robustness --timeout 3600 $(or $(ARGS),tests/robustness)
 
 robustness-quick: $(DEV) ## The part of it that needs no quiet machine, in five minutes
@@ -158,6 +164,7 @@ lock: $(DEV) ## Lock the newest versions that the ranges allow
 	@$(COMPILE) $(SUITE) -c requirements/run.lock -o requirements/dev.lock
 	@$(COMPILE) $(SUITE) -c requirements/floors.in -o requirements/floors.lock
 	@$(COMPILE) requirements/bench.in -c requirements/dev.lock -o requirements/bench.lock
+	@$(COMPILE) requirements/fuzz.in -c requirements/dev.lock -o requirements/fuzz.lock
 	@$(COMPILE) requirements/protos.in -o requirements/protos.lock
 	@$(COMPILE) requirements/docs.in -o requirements/docs.lock
 	@$(COMPILE) requirements/litellm.in -o requirements/litellm.lock

@@ -106,6 +106,19 @@ _NO_DESCRIPTORS = (
 )
 
 
+_OUT_OF_MEMORY = (
+    "The daemon got no more memory from the system, so this could not be finished. Close other programs, or "
+    "raise the daemon's limit (`ulimit -v`, systemd's MemoryMax=); see whether it was done, then call again."
+)
+
+
+def _is_lack_of_memory(problem: Exception) -> bool:
+    """Whether the system gave no memory, be it for a thread's stack."""
+    if isinstance(problem, OSError):
+        return problem.errno == errno.ENOMEM
+    return isinstance(problem, MemoryError) or str(problem) == "can't start new thread"
+
+
 def from_exception(problem: Exception) -> OblixdError:
     """Any exception as an error for clients: what the system has used up by name, the rest as a defect."""
     match problem:
@@ -116,4 +129,6 @@ def from_exception(problem: Exception) -> OblixdError:
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
             message = "The disk is full. Free some space, then try again; nothing was changed."
             return ResourceExhaustedError("DISK_FULL", message)
+    if _is_lack_of_memory(problem):
+        return UnavailableError("OUT_OF_MEMORY", _OUT_OF_MEMORY)
     return InternalError("INTERNAL", f"A defect in oblixd: {problem!r}. The log has the details.")

@@ -85,15 +85,18 @@ class Daemon:
         self._hurry = asyncio.Event()
         self._grace_s = loaded.config.daemon.grace_s
         self._started_s = time.time()
+        self._failure: OblixdError | None = None
 
     async def run(self) -> None:
-        """Serve until told to end. Raises OblixdError where it can't start."""
+        """Serve until told to end. Raises OblixdError where it can't start, or its store failed."""
         async with AsyncExitStack() as cleanup:
             server, executions, sessions = await self._serve(cleanup)
             await self._ending.wait()
             await self._drain(server, executions)
             sessions.close()
             await server.stop(LINGER_S)
+        if self._failure is not None:
+            raise self._failure
         logger.info("ended")
 
     def end(self, grace_s: float | None = None) -> None:
@@ -329,8 +332,10 @@ class Daemon:
         self.end()
 
     async def _end_when_lost(self, store: Store) -> None:
-        await lifecycle.until_lost(store.is_there)
-        logger.error("the store in %s was removed or moved, so this daemon ends", self._paths.store)
+        await lifecycle.until_lost(lambda: store.is_there() and store.failure is None)
+        self._failure = store.failure
+        if self._failure is None:
+            logger.error("the store in %s was removed or moved, so this daemon ends", self._paths.store)
         self.end()
 
     def _about(

@@ -16,7 +16,6 @@ from oblixd.sessions.storage.messages import TOMBSTONE, first_of
 from oblixd.sessions.storage.schema import (
     NUMBER_BYTES,
     TABLE_NAMES,
-    message_key,
     number_key,
     place_key,
     sequence_of,
@@ -153,7 +152,7 @@ class _Audit:
         yield from self._messages(header.id, key, progress)
         yield from self._turns(header.id, key)
         if progress.HasField("running"):
-            self._count("pieces", message_key(int.from_bytes(key, "big"), progress.running.answer_sequence))
+            yield from self._pieces(header.id, key + number_key(progress.running.answer_sequence))
             if self._book.get("turns", key + pack(progress.running.request_id)) is None:
                 yield Problem(header.id, "its running turn is not found in turns")
 
@@ -190,6 +189,16 @@ class _Audit:
         if messages != progress.message_count:
             yield Problem(session_id, f"it has {messages} messages and counts {progress.message_count}")
         yield from self._versions(session_id, key, progress)
+
+    def _pieces(self, session_id: str, answer: bytes) -> Iterator[Problem]:
+        """Yield a checkpoint before another, or the first one of an answer that has begun, is missing."""
+        places = [
+            int.from_bytes(found[2 * NUMBER_BYTES :], "big") for found in self._book.keys("pieces", answer)
+        ]
+        self._owned["pieces"] += len(places)
+        wanted = max(len(places), 1 if self._book.get("messages", answer) else 0)
+        if places != list(range(wanted)):
+            yield Problem(session_id, "a part of the answer that is being written is missing")
 
     def _versions(self, session_id: str, key: bytes, progress: records.ProgressRecord) -> Iterator[Problem]:
         """Each belongs to a message, or to the answer that is being written anew."""

@@ -97,7 +97,12 @@ class Turn:
             message_table.put_piece(txn, number, self.answer_sequence, place, piece)
 
         reach("checkpoint.before")
-        await self._db.write(self._ref, write)
+        try:
+            await self._db.write(self._ref, write)
+        except OblixdError:
+            # It was not written: the next one takes its place, for a gap is damage.
+            self._pieces = place
+            raise
         reach("checkpoint.after")
 
     async def finish(
@@ -158,6 +163,7 @@ class Turn:
                 self._db.headers.put_progress(txn, self._ref, progress)
 
         await self._db.write(self._ref, write)
+        self._pieces = 0
 
     async def abandon(
         self,
@@ -224,16 +230,29 @@ def begun_record(
 def cut_off(db: SessionDb, txn: Transaction, entry: Entry, status: records.StatusRecord.ValueType) -> None:
     """End a turn from outside: its answer is what was checkpointed.
 
-    Where nothing was, an answer that it was to replace comes back.
+    Where nothing was, an answer that it was to replace comes back. Where a checkpoint is damaged, no record
+    is left under the answer's number: every read names it, and deleting that message mends the session.
     """
+    try:
+        record = _as_checkpointed(db, txn, entry, status)
+    except DataLossError as error:
+        logger.error("an answer of session %s can't be kept: %s", entry.header.id, error.message)  # noqa: TRY400 - it says all
+        db.end_turn(txn, entry.ref, entry.progress, None, ending(status), is_lost=True)
+    else:
+        db.end_turn(txn, entry.ref, entry.progress, record, ending(status))
+
+
+def _as_checkpointed(
+    db: SessionDb, txn: Transaction, entry: Entry, status: records.StatusRecord.ValueType
+) -> records.MessageRecord | None:
     running = entry.progress.running
     record = db.message_table.get(txn, entry.number, running.answer_sequence)
-    if record is None and not running.version:
-        record = begun_record(running, db.clock(), status)
     if record is not None:
         record.parts.extend(join_parts(db.message_table.pieces(txn, entry.number, running.answer_sequence)))
         record.status = status
-    db.end_turn(txn, entry.ref, entry.progress, record, ending(status))
+    elif not running.version:
+        record = begun_record(running, db.clock(), status)
+    return record
 
 
 def _interrupt(db: SessionDb, number: int, txn: Transaction) -> None:

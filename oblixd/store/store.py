@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import lmdb
 
+from oblixd.errors import UnavailableError
 from oblixd.store import inspection, schema
 from oblixd.store.backup import Copies, Copy
 from oblixd.store.directory_lock import DirectoryLock
@@ -125,6 +126,11 @@ class Store:
     def is_there(self) -> bool:
         """Whether the file is still where it was opened. When it is not, writes are refused."""
         return self._place.is_there()
+
+    @property
+    def failure(self) -> UnavailableError | None:
+        """Why nothing more can be read or written by this process. None: all is well."""
+        return self._writer.failure
 
     async def backup(self) -> Copy:
         """Return a copy as of now, made while writing goes on. Read its pieces: that closes it.

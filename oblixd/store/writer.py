@@ -68,6 +68,8 @@ class Writer:
         """Called on the loop after each group that was written."""
         self.on_full: Callable[[], None] = lambda: None
         """Called on the loop after writes of which one was refused for want of room in the store."""
+        self.failure: UnavailableError | None = None
+        """Why nothing can be read or written any more until the file is opened again. None: all is well."""
         self._quota = quota
         self._check_file = check_file
         self._loop = asyncio.get_running_loop()
@@ -140,7 +142,7 @@ class Writer:
 
     def _give_up(self) -> None:
         """Tells everybody who waits, and whoever comes, that nothing is written any more."""
-        self._refusal = _dead()
+        self._refusal = self.failure = _dead()
         self._hand_over()
         while not self._queue.empty():
             if isinstance(item := self._queue.get(), Sequence):
@@ -221,6 +223,8 @@ class Writer:
                 self._quota.check(environment, txn, before, frees=write.frees)
         except lmdb.MapFullError:
             write.error = self._quota.explain(environment)
+        except lmdb.PanicError as error:
+            write.error = self._refusal = self.failure = _broken(error)
         except Exception as error:  # noqa: BLE001 - it goes to who waits for the operation
             write.error = translate(_explain(error, environment))
 
@@ -297,6 +301,15 @@ def translated_errors() -> Iterator[None]:
 def closed_error() -> UnavailableError:
     """Return the error of a call that comes after the close."""
     return UnavailableError("STORE_CLOSED", "The daemon is stopping. Call again once it has restarted.")
+
+
+def _broken(error: Exception) -> UnavailableError:
+    """liblmdb could not write its meta page: from then on it refuses every transaction, reads, too."""
+    message = (
+        f"The disk failed while the store was written ({error}), so this daemon ends. Look at the disk; "
+        "the next daemon goes on with what is on it."
+    )
+    return UnavailableError("STORE_FAILED", message)
 
 
 def _dead() -> UnavailableError:

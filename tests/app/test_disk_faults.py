@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from google.rpc import error_details_pb2, status_pb2
 from oblix.v1 import messages_pb2, sessions_pb2
 from support.drivers.daemon import WAIT_S, running
 from support.drivers.grpc_calls import TIMEOUT_S, Wire
+from support.faults.machine_faults import Controls
 from support.faults.small_disk import fill, small_disk
 
 from oblixd.__main__ import EXIT_FAILED
@@ -207,3 +209,24 @@ def test_a_disk_that_can_only_be_read_keeps_the_daemon_from_starting(home: Path)
     with small_disk(home / "disk", 16) as disk:
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         assert "Read-only file system" in refused(disk)
+
+
+def test_a_commit_that_fails_at_its_last_write_ends_the_daemon_and_the_next_one_goes_on(home: Path) -> None:
+    """liblmdb refuses every transaction from then on, and health went on saying SERVING."""
+    controls = Controls(home)
+    with running(home, **QUIET, **controls.environ) as daemon:
+        wire = Wire(daemon.channel)
+        session = wire.session()
+        append(wire, session, "kept")
+        controls.set(meta_error=errno.EIO)
+        with pytest.raises(grpc.RpcError) as failed:
+            append(wire, session, "not acknowledged")
+        assert failed.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert reason(failed.value) == "STORE_FAILED"
+        assert daemon.process.wait(WAIT_S) == EXIT_FAILED
+        assert "so this daemon ends" in daemon.errors.read_text()
+    controls.set(meta_error=0)
+    with running(home, **QUIET) as daemon:
+        wire = Wire(daemon.channel)
+        assert wire.messages(session)[0].parts[0].text == "kept"
+        append(wire, session, "and on")

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from oblix.v1 import messages_pb2
-from oblix.v1.sessions_pb2 import Session
+from oblix.v1.sessions_pb2 import DeleteMessagesRequest, Session
 from support.drivers.conversations import all_messages, say, sessions_in, struct, texts
 
-from oblixd.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
+from oblixd.errors import DataLossError, FailedPreconditionError, InvalidArgumentError, NotFoundError
 from oblixd.sessions import Sessions, Turn
+from oblixd.sessions.fsck import problems
+from oblixd.sessions.storage.schema import message_key
 
 
 async def _begin(sessions: Sessions, *before: str, request_id: str = "request") -> Turn:
@@ -229,3 +231,48 @@ async def test_a_malformed_request_id_is_refused(sessions: Sessions, request_id:
         await sessions.begin_turn(made.id, request_id, [say("question")])
     assert caught.value.reason == "INVALID_REQUEST_ID"
     assert sessions.get(made.id).message_count == 0
+
+
+async def _checkpointed(sessions: Sessions, *pieces: str) -> Turn:
+    turn = await _begin(sessions)
+    for piece in pieces:
+        await turn.checkpoint(_parts(piece))
+    return turn
+
+
+async def _lose_piece(sessions: Sessions, turn: Turn, place: int) -> None:
+    """Take a checkpoint away as damage does."""
+    db = sessions.db
+    number = db.ref(turn.session.id).number
+    key = message_key(number, turn.answer_sequence) + place.to_bytes(4, "big")
+    assert await db.store.write(lambda txn: db.tables.pieces.delete(txn, key))
+
+
+@pytest.mark.parametrize("lost", [(0,), (1,), (0, 1, 2)])
+async def test_a_missing_checkpoint_is_named_and_the_session_goes_on(
+    tmp_path: Path, lost: tuple[int, ...]
+) -> None:
+    async with sessions_in(tmp_path) as sessions:
+        turn = await _checkpointed(sessions, "one ", "two ", "three")
+        for place in lost:
+            await _lose_piece(sessions, turn, place)
+        with pytest.raises(DataLossError, match="missing"):
+            all_messages(sessions, turn.session.id)
+    assert [problem.session_id for problem in problems(tmp_path / "data.mdb")] == [turn.session.id]
+    async with sessions_in(tmp_path) as sessions:
+        with pytest.raises(DataLossError, match=f"^Message {turn.answer_sequence} of session"):
+            all_messages(sessions, turn.session.id)
+        assert _left(sessions) == {"running": 0, "pieces": 0}
+        await sessions.delete_messages(
+            DeleteMessagesRequest(session_id=turn.session.id, sequences=[turn.answer_sequence], exact=True)
+        )
+        assert texts(all_messages(sessions, turn.session.id)) == ["question"]
+        await sessions.begin_turn(turn.session.id, "next", [say("go on")])
+    assert list(problems(tmp_path / "data.mdb")) == []
+
+
+async def test_an_answer_that_began_anew_is_whole_as_far_as_it_came(sessions: Sessions) -> None:
+    turn = await _checkpointed(sessions, "from the first model")
+    await turn.restart()
+    await turn.checkpoint(_parts("from the second"))
+    assert texts(all_messages(sessions, turn.session.id))[-1] == "from the second"

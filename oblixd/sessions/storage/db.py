@@ -119,10 +119,13 @@ class SessionDb:
         progress: records.ProgressRecord,
         record: records.MessageRecord | None,
         ending: records.RequestRecord,
+        *,
+        is_lost: bool = False,
     ) -> None:
         """Write the answer over its checkpoints and clears the running turn.
 
         None: nothing of it came, and it leaves no answer; an answer that it was to replace comes back.
+        `is_lost`: of what came a part is damaged; without an old answer its number is left as missing.
 
         `ending` is what `requests.ending` makes.
         """
@@ -134,11 +137,13 @@ class SessionDb:
             self.remove_messages(txn, ref, progress, progress.running.replaced_results)
         if self.message_table.delete(txn, ref.number, sequence):
             progress.message_count -= 1
-        if record is None:
+        if record is None and not is_lost:
             self.message_table.put_tombstone(txn, ref.number, sequence)
         else:
-            self.message_table.put(txn, ref.number, sequence, record)
+            # A message that is lost counts, until it is deleted.
             progress.message_count += 1
+        if record is not None:
+            self.message_table.put(txn, ref.number, sequence, record)
         self.requests.end(txn, progress.running.request_id, ending)
         progress.ClearField("running")
         self.tables.running.delete(txn, number_key(ref.number))

@@ -234,9 +234,19 @@ class MessageTable:
         return self._tables.messages.delete(txn, key)
 
     def pieces(self, txn: Transaction, number: int, sequence: int) -> Iterator[records.PartRecord]:
-        """Yield the checkpointed parts of an answer, in order."""
-        for _, payload in self._tables.pieces.ascending(txn, message_key(number, sequence)):
+        """Yield the checkpointed parts of an answer that has begun, in order.
+
+        DataLossError where a checkpoint is damaged, or missing before another one. The first one was written
+        together with the answer's record. That the last one is missing can't be seen.
+        """
+        prefix, place = message_key(number, sequence), 0
+        for key, payload in self._tables.pieces.ascending(txn, prefix):
+            if key != (expected := prefix + place.to_bytes(_PLACE_BYTES, "big")):
+                raise self._tables.pieces.missing(expected)
             yield from records.PieceRecord.FromString(payload).parts
+            place += 1
+        if not place:
+            raise self._tables.pieces.missing(prefix + place.to_bytes(_PLACE_BYTES, "big"))
 
 
 def new_records(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from collections.abc import Iterator
@@ -31,7 +32,14 @@ def small_disk(directory: Path, mib: int) -> Iterator[Path]:
 def fill(directory: Path, leave: int = 0) -> Path:
     """Takes all room on a disk but `leave` bytes, by one file: remove it to have the room again."""
     ballast = directory / "ballast"
-    free = os.statvfs(directory)
     with ballast.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, max(free.f_bavail * free.f_frsize - leave, 1))
-    return ballast
+        while True:
+            free = os.statvfs(directory)
+            try:
+                os.posix_fallocate(file.fileno(), 0, max(free.f_bavail * free.f_frsize - leave, 1))
+            except OSError as error:  # somebody else took of it meanwhile
+                if error.errno != errno.ENOSPC:
+                    raise
+                if free.f_bavail:
+                    continue
+            return ballast

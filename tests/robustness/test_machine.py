@@ -1,0 +1,140 @@
+"""The machine that tries: several clients, faults at random, and the store held against a model.
+
+The choices follow from a seed, which is printed: MACHINE_SEED=N tries the same again. MACHINE_FAULTS says how
+many faults there are.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+
+import grpc
+import pytest
+from oblix.testing import OllamaServer
+from oblix.v1 import messages_pb2, sessions_pb2
+from support import scale
+from support.drivers.grpc_calls import Wire
+from support.faults.small_disk import small_disk
+from support.machine import faults, history, traffic
+from support.machine.model import Kept, Model
+from support.machine.watcher import Watcher
+
+FAULTS = scale.count("MACHINE_FAULTS", full=600, quick=30)
+DISK_MIB = 192
+SEED = int(os.environ.get("MACHINE_SEED") or random.randrange(2**32))
+
+
+def everything(wire: Wire) -> dict[str, Kept]:
+    """All sessions with all their messages."""
+    kept = {}
+    for session in _sessions(wire):
+        messages = list(_messages(wire, session.id))
+        assert len(messages) == session.message_count, session.id
+        kept[session.id] = Kept(session.id, session.title, messages)
+    return kept
+
+
+def _sessions(wire: Wire) -> Iterator[sessions_pb2.Session]:
+    request = sessions_pb2.ListSessionsRequest(page_size=500)
+    while True:
+        page = wire.sessions.ListSessions(request, timeout=60)
+        assert not page.damaged_sessions
+        yield from page.sessions
+        request.page_token = page.next_page_token
+        if not request.page_token:
+            return
+
+
+def _messages(wire: Wire, session: str) -> Iterator[messages_pb2.Message]:
+    request = sessions_pb2.ListMessagesRequest(session_id=session, page_size=1000)
+    while True:
+        page = wire.sessions.ListMessages(request, timeout=60)
+        yield from page.messages
+        request.page_token = page.next_page_token
+        if not request.page_token:
+            return
+
+
+def none_is_stuck(wire: Wire, url: str, kept: dict[str, Kept]) -> None:
+    """Each session takes a prompt and answers it."""
+    handle = wire.hook(url)
+    for session in list(kept)[:40]:
+        for _ in range(6):  # an answer may have a scripted fault
+            try:
+                list(wire.execute("q:last please", session_id=session, candidates=[handle]))
+                break
+            except grpc.RpcError as error:
+                assert error.code() is grpc.StatusCode.UNAVAILABLE, error  # noqa: PT017 - the only one it may be
+        else:
+            raise AssertionError(f"session {session} does not answer any more")
+
+
+def caught_up(watcher: Watcher, wire: Wire) -> None:
+    """The watcher's copy comes to be what a list says."""
+    until = time.monotonic() + faults.PATIENCE_S
+    while (listed := {one.id: one.etag for one in _sessions(wire)}) != watcher.headers:
+        if time.monotonic() > until:
+            differs = {*listed.items()} ^ {*watcher.headers.items()}
+            raise AssertionError(f"a watcher missed {sorted(differs)[:10]}")
+        time.sleep(0.1)  # nothing announces what a watcher has taken in
+
+
+@pytest.mark.parametrize("has_small_disk", [False, True], ids=["a large disk", "a disk that fills up"])
+def test_what_was_acknowledged_is_there_whatever_happened(home: Path, has_small_disk: bool) -> None:
+    print(f"\nMACHINE_SEED={SEED}")
+    store = home / "store"
+    server = OllamaServer(["llama2"])
+    server.default = traffic.answers(fault_share=0.25)
+    with small_disk(store, DISK_MIB) if has_small_disk else nullcontext(), server:
+        scene = faults.Scene(home, server.url, SEED, store if has_small_disk else None)
+        watcher = Watcher(home)
+        try:
+            wire = Wire(scene.daemon.channel)
+            for session in traffic.SHARED:
+                wire.session(id=session, title=session)
+            for _ in range(FAULTS):
+                faults.do_one(scene)
+            faults.calm(scene)
+            wire = Wire(scene.daemon.channel)
+            kept = everything(wire)
+            operations = history.operations(home)
+            _tell(scene, operations, kept, server)
+            wrong = [*Model(operations).violations(kept), *watcher.wrong]
+            assert not wrong, "\n".join(wrong[:30])
+            none_is_stuck(wire, server.url, kept)
+            caught_up(watcher, wire)
+        finally:
+            watcher.stop()
+            scene.close()
+        _check_offline(scene)
+
+
+def _check_offline(scene: faults.Scene) -> None:
+    command = [sys.executable, "-m", "oblixd", "check"]
+    done = subprocess.run(
+        command, env=faults.environment_of(scene), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _tell(
+    scene: faults.Scene,
+    operations: list[history.Operation],
+    kept: dict[str, Kept],
+    server: OllamaServer,
+) -> None:
+    outcomes = Counter(one.outcome for one in operations)
+    print(f"faults: {sum(scene.tried.values())}: {dict(scene.tried)}")
+    print(f"calls: {sum(outcomes.values())}: {dict(outcomes)}; prompts at the model: {len(server.requests)}")
+    print(f"kept: {len(kept)} sessions, {sum(len(one.messages) for one in kept.values())} messages")
+    starts = sorted(scene.starts_s)
+    print(f"{len(starts)} starts: median {starts[len(starts) // 2]:.2f} s, longest {starts[-1]:.2f} s")
+    print(dict(Counter((one.kind, one.outcome, one.told.get("code", "")) for one in operations)))

@@ -1,0 +1,225 @@
+"""What is done to a daemon, its clients, its disk and its machine while the traffic goes on."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+from support.drivers.daemon import RunningDaemon
+from support.faults.machine_faults import Controls
+from support.faults.small_disk import fill
+from support.machine.history import count
+
+from oblixd.failpoints import POINTS, VARIABLE
+
+TESTS = Path(__file__).parents[2]
+CLIENTS = 4
+PATIENCE_S = float(os.environ.get("MACHINE_PATIENCE_S", "120"))
+"""How long nothing may be acknowledged while nothing is broken. Then something hangs."""
+
+
+class Scene:
+    """A daemon that is started again whenever it has died, and the clients that call it."""
+
+    def __init__(self, home: Path, url: str, seed: int, disk: Path | None = None) -> None:
+        self.home, self.disk, self.dice = home, disk, random.Random(seed)
+        self.controls = Controls(home)
+        self.tried: Counter[str] = Counter()
+        """How often each fault was done."""
+        self.starts_s: list[float] = []
+        """How long each start took until the daemon served."""
+        self._url = url
+        self._environ = {"OBLIX_EMBEDDED_ENABLED": "false", **self.controls.environ}
+        self._clients: dict[int, subprocess.Popen[bytes]] = {}
+        self.daemon = self._start({})
+
+    def _start(self, environ: dict[str, str]) -> RunningDaemon:
+        began_s = time.monotonic()
+        daemon = RunningDaemon(self.home, {**self._environ, **environ})
+        with suppress(AssertionError):  # a failpoint or a full disk may end it before it serves
+            daemon.wait_until_serving()
+            self.starts_s.append(time.monotonic() - began_s)
+        return daemon
+
+    def restart(self, environ: dict[str, str] | None = None) -> None:
+        """Start a daemon in place of one that is killed now, if it still lives."""
+        self.daemon.kill()
+        self.daemon.channel.close()
+        self.daemon = self._start(environ or {})
+
+    def keep_running(self) -> None:
+        """Start again whoever has died."""
+        if self.daemon.process.poll() is not None:
+            self.restart()
+        for number in range(CLIENTS):
+            process = self._clients.get(number)
+            if process is None or process.poll() is not None:
+                name = f"{number}-{self.dice.randrange(2**32):x}"
+                words = [str(self.home), name, str(self.dice.randrange(2**32)), self._url]
+                command = [sys.executable, "-m", "support.machine.traffic", *words]
+                self._clients[number] = subprocess.Popen(command, cwd=TESTS)
+
+    def go_on(self, calls: int) -> None:
+        """Wait until so many more calls were acknowledged. AssertionError where nothing goes on any more."""
+        target = count(self.home) + calls
+        known, since_s = -1, time.monotonic()
+        while (now := count(self.home)) < target:
+            self.keep_running()
+            if now != known:
+                known, since_s = now, time.monotonic()
+            if time.monotonic() - since_s > PATIENCE_S:
+                raise AssertionError(f"no call was acknowledged any more: {self._last_words()}")
+            time.sleep(0.01)  # the clients write into a file, and nothing announces that
+
+    def _last_words(self) -> str:
+        lines = [path.read_bytes().splitlines()[-2:] for path in self.home.glob("history-*")]
+        return f"after {dict(self.tried)}; {lines[-CLIENTS:]}; {self.daemon.errors.read_text()[-2000:]}"
+
+    def kill_client(self) -> None:
+        """`kill -9` for one of the clients."""
+        if self._clients:
+            process = self._clients.pop(self.dice.choice(list(self._clients)))
+            process.kill()
+            process.wait()
+
+    def end_clients(self) -> None:
+        """Let each client finish its call."""
+        (self.home / "stop").touch()
+        for process in self._clients.values():
+            assert process.wait(PATIENCE_S) == 0, "a client failed of itself"
+        self._clients.clear()
+
+    def close(self) -> None:
+        """End everything, however it ended."""
+        for process in self._clients.values():
+            process.kill()
+            process.wait()
+        self.daemon.end()
+
+
+def kill_daemon(scene: Scene) -> None:
+    scene.restart()
+
+
+def kill_client(scene: Scene) -> None:
+    scene.kill_client()
+
+
+def failpoint(scene: Scene) -> None:
+    """It dies by itself at some point in the code; so, too, while it recovers."""
+    point = scene.dice.choice(list(POINTS))
+    scene.restart({VARIABLE: f"{point}=kill@{scene.dice.randint(1, 40)}"})
+
+
+def failing_write(scene: Scene) -> None:
+    """Writes of the store fail for some calls."""
+    error = scene.dice.choice([errno.EIO, errno.EROFS, errno.ENOSPC])
+    _while(scene, {"write_error": error})
+
+
+def failing_sync(scene: Scene) -> None:
+    """The store's file can't be synced for some calls."""
+    _while(scene, {"sync_error": errno.EIO})
+
+
+def failing_meta(scene: Scene) -> None:
+    """A commit fails at its last write. liblmdb refuses everything from then on, so the daemon has to end."""
+    scene.controls.set(meta_error=errno.EIO)
+    scene.daemon.process.wait(PATIENCE_S)
+    scene.controls.set(meta_error=0)
+
+
+def _while(scene: Scene, values: dict[str, int]) -> None:
+    before = scene.controls.failed
+    scene.controls.set(**values)
+    until = time.monotonic() + PATIENCE_S
+    while scene.controls.failed < before + 3 and time.monotonic() < until:
+        scene.keep_running()
+        time.sleep(0.01)  # the library counts in a mapped file, and nothing announces that
+    scene.controls.set(**dict.fromkeys(values, 0))
+
+
+def clock_jump(scene: Scene) -> None:
+    """The wall clock is wrong from now on, by minutes to a year, ahead or behind."""
+    offset_s = scene.dice.choice([-86_400 * 365, -3600, -60, 60, 3600, 86_400 * 40])
+    scene.controls.set(clock_offset_s=offset_s)
+
+
+def freeze(scene: Scene) -> None:
+    """SIGSTOP for a second."""
+    scene.daemon.process.send_signal(signal.SIGSTOP)
+    time.sleep(scene.dice.uniform(0.2, 1.0))  # the time without the daemon is what is tried
+    scene.daemon.process.send_signal(signal.SIGCONT)
+
+
+def few_descriptors(scene: Scene) -> None:
+    """No descriptor is left for new connections, for some calls."""
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(scene.daemon.process.pid)
+        old = process.rlimit(resource.RLIMIT_NOFILE)
+        process.rlimit(resource.RLIMIT_NOFILE, (process.num_fds(), old[1]))
+        scene.kill_client()  # the next one needs a connection
+        scene.keep_running()
+        time.sleep(0.3)  # the time without descriptors is what is tried
+        process.rlimit(resource.RLIMIT_NOFILE, old)
+
+
+def little_memory(scene: Scene) -> None:
+    """Not a mebibyte more is given for a moment. A process that ends of it is started again."""
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(scene.daemon.process.pid)
+        old = process.rlimit(resource.RLIMIT_AS)
+        process.rlimit(resource.RLIMIT_AS, (process.memory_info().vms + (1 << 20), old[1]))
+        time.sleep(0.2)  # the time without memory is what is tried
+        process.rlimit(resource.RLIMIT_AS, old)
+
+
+def full_disk(scene: Scene) -> None:
+    """No byte is left on the disk for some calls, or for a restart."""
+    assert scene.disk is not None
+    ballast = fill(scene.disk)
+    try:
+        if scene.dice.random() < 0.3:
+            scene.restart()
+        time.sleep(0.3)  # the time without room is what is tried
+    finally:
+        ballast.unlink()
+
+
+ALWAYS: tuple[Callable[[Scene], None], ...] = (
+    *(kill_daemon, kill_client, failpoint, failpoint, failing_write, failing_sync, failing_meta),
+    *(clock_jump, freeze, few_descriptors, little_memory),
+)
+
+
+def do_one(scene: Scene) -> None:
+    """Do one fault that the dice choose, after some calls went well."""
+    scene.go_on(scene.dice.randint(1, 40))
+    choice = [*ALWAYS, full_disk] if scene.disk is not None else ALWAYS
+    fault = scene.dice.choice(choice)
+    scene.tried[fault.__name__] += 1
+    fault(scene)
+
+
+def calm(scene: Scene) -> None:
+    """Nothing is broken any more; the clients end, the daemon is started once more."""
+    scene.controls.set(write_error=0, sync_error=0, meta_error=0, clock_offset_s=0)
+    scene.end_clients()
+    scene.restart()
+    scene.daemon.wait_until_serving()
+
+
+def environment_of(scene: Scene) -> dict[str, str]:
+    """The environment of an offline command for this home."""
+    return {**os.environ, "OBLIX_HOME": str(scene.home)}
