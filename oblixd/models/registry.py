@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from oblixd.errors import FailedPreconditionError
+from oblixd.errors import FailedPreconditionError, ResourceExhaustedError
 from oblixd.models.base import Connection, Location
 from oblixd.models.hook_spec import HookSpec
 from oblixd.models.http.outbound import Way
@@ -105,6 +105,8 @@ class IdleConnections:
 
 SILENCE_S = 3600.0
 """A client that did not call for so long lets go of its handles."""
+MOST_OF_CLIENT, MOST_OF_ALL = 256, 2048
+"""Connections that one client, and all clients together, may have hooked. Each may hold sockets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +158,28 @@ class Registry:
         """Give the client the connection of this spec, making it where nobody holds it.
 
         A prompt is likely to follow: from here on it finds the way to its server open.
+        Raises ResourceExhaustedError TOO_MANY_HOOKS.
         """
         self.touch(client)
-        hook = self._by_spec.get(spec) or self._make(spec)
+        hook = self._by_spec.get(spec)
+        self._check_room(client, hook)
+        hook = hook or self._make(spec)
         hook.connection.keep_warm()
         self._clients.setdefault(client, _Client(self._clock())).handles[hook.handle] = None
         return hook
+
+    def _check_room(self, client: str, hook: Hook | None) -> None:
+        held = self._clients[client].handles if client in self._clients else {}
+        if hook is not None and hook.handle in held:
+            return
+        if len(held) >= MOST_OF_CLIENT or (hook is None and len(self._hooks) >= MOST_OF_ALL):
+            raise ResourceExhaustedError(
+                "TOO_MANY_HOOKS",
+                f"A client may have {MOST_OF_CLIENT} models hooked, all clients together {MOST_OF_ALL}. "
+                "Unhook those that are not needed any more.",
+                limit=str(MOST_OF_CLIENT if len(held) >= MOST_OF_CLIENT else MOST_OF_ALL),
+                held=str(len(held)),
+            )
 
     def keep_warm(self) -> None:
         """Keep the way to the models of the configuration open, as hooking does for those of clients."""

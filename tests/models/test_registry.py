@@ -12,7 +12,7 @@ from support.drivers.model_requests import ask
 from support.drivers.waiting import eventually
 from support.proxies.tcp_proxy import door
 
-from oblixd.errors import FailedPreconditionError
+from oblixd.errors import FailedPreconditionError, ResourceExhaustedError
 from oblixd.models import hook_spec
 from oblixd.models import registry as registry_module
 from oblixd.models.base import Location, ModelErrorKind
@@ -263,3 +263,23 @@ async def test_everyone_s_models_are_listed_once_and_without_others_handles(regi
         registry.hook("you", other)
     listed = registry.everyone("me")
     assert [(hook.id, hook.handle) for hook in listed] == [(mine.id, mine.handle), ("ollama:mistral", "")]
+
+
+async def test_a_client_that_hooks_without_end_is_stopped(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry_module, "MOST_OF_CLIENT", 3)
+    monkeypatch.setattr(registry_module, "MOST_OF_ALL", 5)
+    specs = [spec_of("ollama", f"model{number}") for number in range(6)]
+    hooks = [registry.hook("greedy", spec) for spec in specs[:3]]
+    with pytest.raises(ResourceExhaustedError) as caught:
+        registry.hook("greedy", specs[3])
+    assert (caught.value.reason, caught.value.metadata["limit"]) == ("TOO_MANY_HOOKS", "3")
+    assert registry.hook("greedy", specs[0]) is hooks[0]
+    registry.hook("other", specs[3])
+    registry.hook("other", specs[4])
+    with pytest.raises(ResourceExhaustedError):
+        registry.hook("third", specs[5])
+    assert registry.hook("third", specs[0]) is hooks[0]
+    registry.unhook("greedy", hooks[1].handle)
+    registry.hook("greedy", specs[3])

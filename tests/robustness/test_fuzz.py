@@ -15,7 +15,9 @@ RUNS = scale.count("FUZZ_RUNS", full=100_000, quick=1_000)
 RUN = Path(__file__).parents[1] / "fuzz" / "run.py"
 
 
-@pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris has no wheel for this Python")
+@pytest.mark.skipif(
+    importlib.util.find_spec("atheris") is None, reason="atheris has no wheel for this Python"
+)
 @pytest.mark.parametrize("target", TARGETS)
 def test_no_input_is_a_surprise(target: str) -> None:
     command = [sys.executable, str(RUN), target, "--runs", str(RUNS)]
