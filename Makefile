@@ -15,13 +15,15 @@ PYTHON = $(or $(shell for python in python3.11 python3 python3.12 python3.13 pyt
 	$(error Oblix needs Python 3.11 or newer: install it, or say `make PYTHON=...`))
 
 # A stamp names the content that it was made from, so an unchanged lock costs nothing, whatever a checkout did to its time.
-stamp = $(1)/.installed-$(2)-$(shell cat pyproject.toml Makefile requirements/*.lock | cksum | cut -d ' ' -f 1)
+stamp = $(1)/.installed-$(2)-$(shell cat pyproject.toml $(foreach lock,$(2) weights grpcurl,requirements/$(lock).lock) | \
+	cksum | cut -d ' ' -f 1)
 RUN    := $(call stamp,$(VENV),run)
 DEV    := $(call stamp,$(VENV),dev)
 BENCH  := $(call stamp,$(VENV),bench)
-FLOORS := $(call stamp,.venv-floors,dev)
+FLOORS := $(call stamp,.venv-floors,floors)
 PROTOS := $(call stamp,.venv-protos,protos)
 FUZZ   := $(call stamp,$(VENV),fuzz)
+AUDIT  := $(call stamp,.venv-audit,audit)
 DOCS   := $(call stamp,.venv-docs,docs)
 PEER   := $(call stamp,.venv-litellm,litellm)
 
@@ -74,6 +76,10 @@ $(FLOORS):
 	$(call grpcurl,.venv-floors)
 	@touch $@
 
+$(AUDIT):
+	$(call install,.venv-audit,audit)
+	@touch $@
+
 $(DOCS):
 	$(call install,.venv-docs,docs)
 	@touch $@
@@ -96,7 +102,7 @@ run: $(RUN) ## Install what is locked and ask the embedded model a question (PRO
 # Neighbours stay together, as those of one file share a daemon; who has finished takes from who has not.
 PARALLEL := -n logical --maxprocesses 8 --dist worksteal
 .PHONY: bench-quick bench-each
-.PHONY: test test-floors robustness robustness-quick agents bench docs check lint types protos-lint check-protos
+.PHONY: test test-floors robustness robustness-quick audit agents bench docs check lint types protos-lint check-protos
 test: $(DEV) ## Run the suite (ARGS="tests/store -k name")
 	@$(PY) -m pytest $(PARALLEL) $(ARGS)
 
@@ -108,6 +114,9 @@ robustness: $(FUZZ) ## Cut the network and kill processes for real (root: else i
 
 robustness-quick: $(DEV) ## The part of it that needs no quiet machine, in five minutes
 	@ROBUSTNESS=quick $(PY) -m pytest -rP -n 2 -m robustness --timeout 1800 $(or $(ARGS),tests/robustness)
+
+audit: $(AUDIT) ## Hold the locked packages against databases of vulnerabilities, and say how old those are
+	@.venv-audit/bin/python tools/audit
 
 agents: $(DEV) ## Run other people's agents, which npm brings, against a scripted model
 	@$(PY) -m pytest -s -m agents --timeout 900 $(or $(ARGS),tests/agents)
@@ -165,6 +174,7 @@ lock: $(DEV) ## Lock the newest versions that the ranges allow
 	@$(COMPILE) $(SUITE) -c requirements/floors.in -o requirements/floors.lock
 	@$(COMPILE) requirements/bench.in -c requirements/dev.lock -o requirements/bench.lock
 	@$(COMPILE) requirements/fuzz.in -c requirements/dev.lock -o requirements/fuzz.lock
+	@$(COMPILE) requirements/audit.in -o requirements/audit.lock
 	@$(COMPILE) requirements/protos.in -o requirements/protos.lock
 	@$(COMPILE) requirements/docs.in -o requirements/docs.lock
 	@$(COMPILE) requirements/litellm.in -o requirements/litellm.lock
