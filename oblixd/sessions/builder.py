@@ -17,9 +17,9 @@ from typing import Self
 from google.protobuf.struct_pb2 import Struct
 from oblix.v1.sessions_pb2 import Session
 
-from oblixd.errors import DataLossError, invalid_field
+from oblixd.errors import invalid_field
 from oblixd.sessions.deletion import sweep_some
-from oblixd.sessions.storage.db import SessionDb, blocks, damage_of
+from oblixd.sessions.storage.db import SessionDb, blocks, name_damage
 from oblixd.sessions.storage.headers import Entry, not_found
 from oblixd.sessions.storage.keys import UniqueIds, new_id, pack
 from oblixd.sessions.storage.schema import number_key
@@ -223,7 +223,9 @@ async def merge(db: SessionDb, session_ids: Sequence[str], title: str | None) ->
 def _moments(db: SessionDb, source: Entry) -> Iterator[Moment]:
     for block in blocks(db, source):
         for sequence, payload in block:
-            yield records.MessageRecord.FromString(payload).create_us, source, sequence
+            with name_damage(source.header.id):
+                create_us = records.MessageRecord.FromString(payload).create_us
+            yield create_us, source, sequence
 
 
 def _payloads(db: SessionDb, moments: list[Moment], unique: UniqueIds) -> Iterator[bytes]:
@@ -237,10 +239,8 @@ def _payloads(db: SessionDb, moments: list[Moment], unique: UniqueIds) -> Iterat
 
 
 def _settled_record(db: SessionDb, txn: Transaction, source: Entry, sequence: int) -> records.MessageRecord:
-    try:
+    with name_damage(source.header.id):
         record = db.message_table.settled(txn, source.number, sequence)
-    except DataLossError as error:
-        raise damage_of(source.header.id, error) from error
     if record is None:
         raise not_found(source.header.id)
     return record

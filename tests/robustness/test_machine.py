@@ -79,7 +79,7 @@ def none_is_stuck(wire: Wire, url: str, kept: dict[str, Kept]) -> None:
 
 def caught_up(watcher: Watcher, wire: Wire) -> None:
     """The watcher's copy comes to be what a list says."""
-    until = time.monotonic() + faults.PATIENCE_S
+    until = time.monotonic() + faults.STUCK_S
     while (listed := {one.id: one.etag for one in _sessions(wire)}) != watcher.headers:
         if time.monotonic() > until:
             differs = {*listed.items()} ^ {*watcher.headers.items()}

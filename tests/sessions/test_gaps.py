@@ -217,3 +217,17 @@ async def test_damage_in_an_older_store_does_not_become_tombstones(tmp_path: Pat
         with pytest.raises(DataLossError, match=f"^Message 1 of session {hurt}"):
             await _forwards(sessions, hurt)
         assert await _forwards(sessions, well) == ["question 4", ""]
+
+
+@pytest.mark.parametrize("read", READS)
+@pytest.mark.parametrize("payload", [b"\xff\xff", b"\x0a\x03s\xff\xfe"], ids=["no record", "no text"])
+async def test_a_record_that_is_none_is_named_although_its_checksum_holds(
+    sessions: Sessions, read: Any, payload: bytes
+) -> None:
+    session_id = await _talk(sessions)
+    db = sessions.db
+    key = message_key(db.ref(session_id).number, 3)
+    await db.store.write(lambda txn: db.tables.messages.put(txn, key, payload))
+    with pytest.raises(DataLossError) as caught:
+        await read(sessions, session_id)
+    assert caught.value.reason == "RECORD_DAMAGED"

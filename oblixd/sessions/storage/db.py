@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+from google.protobuf.message import DecodeError
+
 from oblixd.errors import DataLossError
 from oblixd.sessions.storage.changes import Changes
 from oblixd.sessions.storage.headers import Entry, Headers
@@ -157,6 +159,13 @@ def name_damage(session_id: str) -> Iterator[None]:
         yield
     except DataLossError as error:
         raise damage_of(session_id, error) from error
+    except (DecodeError, UnicodeDecodeError) as error:
+        raise DataLossError(
+            "RECORD_DAMAGED",
+            f"A record of session {session_id} can't be read although its checksum holds: {error}. It is not "
+            "served. Restore the store from a backup, or delete the session.",
+            session_id=session_id,
+        ) from error
 
 
 def damage_of(session_id: str, error: DataLossError) -> DataLossError:

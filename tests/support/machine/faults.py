@@ -25,7 +25,7 @@ from oblixd.failpoints import POINTS, VARIABLE
 
 TESTS = Path(__file__).parents[2]
 CLIENTS = 4
-PATIENCE_S = float(os.environ.get("MACHINE_PATIENCE_S", "120"))
+STUCK_S = float(os.environ.get("MACHINE_STUCK_S", "120"))
 """How long nothing may be acknowledged while nothing is broken. Then something hangs."""
 
 
@@ -78,7 +78,7 @@ class Scene:
             self.keep_running()
             if now != known:
                 known, since_s = now, time.monotonic()
-            if time.monotonic() - since_s > PATIENCE_S:
+            if time.monotonic() - since_s > STUCK_S:
                 raise AssertionError(f"no call was acknowledged any more: {self._last_words()}")
             time.sleep(0.01)  # the clients write into a file, and nothing announces that
 
@@ -97,7 +97,7 @@ class Scene:
         """Let each client finish its call."""
         (self.home / "stop").touch()
         for process in self._clients.values():
-            assert process.wait(PATIENCE_S) == 0, "a client failed of itself"
+            assert process.wait(STUCK_S) == 0, "a client failed of itself"
         self._clients.clear()
 
     def close(self) -> None:
@@ -136,14 +136,14 @@ def failing_sync(scene: Scene) -> None:
 def failing_meta(scene: Scene) -> None:
     """A commit fails at its last write. liblmdb refuses everything from then on, so the daemon has to end."""
     scene.controls.set(meta_error=errno.EIO)
-    scene.daemon.process.wait(PATIENCE_S)
+    scene.daemon.process.wait(STUCK_S)
     scene.controls.set(meta_error=0)
 
 
 def _while(scene: Scene, values: dict[str, int]) -> None:
     before = scene.controls.failed
     scene.controls.set(**values)
-    until = time.monotonic() + PATIENCE_S
+    until = time.monotonic() + STUCK_S
     while scene.controls.failed < before + 3 and time.monotonic() < until:
         scene.keep_running()
         time.sleep(0.01)  # the library counts in a mapped file, and nothing announces that

@@ -78,6 +78,8 @@ class Model:
                 self._written(one)
             case "execute":
                 self._add(one.asked["tag"], one, None)
+            case "execute again" if one.told.get("finish") == "stop":
+                self.messages[one.asked["tag"]].states = {0}
             case "edit":
                 self._changed(one, one.asked["version"])
             case "delete message":

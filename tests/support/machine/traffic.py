@@ -13,6 +13,7 @@ import re
 import sys
 import time
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,7 @@ class Client:
         """By tag: the session, the sequence and the version of a message that this client may change."""
         self._deleted: list[str] = []
         self._answered: list[str] = []
+        self._sent: deque[executions_pb2.ExecuteRequest] = deque(maxlen=40)
         self._skew_s = self._dice.choice([0, 0, -86_400 * 365, 86_400 * 30])
         self._handle, self._lost = "", 0
 
@@ -97,6 +99,7 @@ class Client:
         doings: dict[Callable[[], None], int] = {
             self.append: 30,
             self.execute: 25,
+            self.execute_again: 12,
             self.edit: 8,
             self.delete_message: 4,
             self.create: 6,
@@ -203,16 +206,24 @@ class Client:
                 [executions_pb2.ON_DISCONNECT_CANCEL, executions_pb2.ON_DISCONNECT_CONTINUE]
             ),
         )
+        self._sent.append(request)
         leaves_after = self._dice.choice([1, 4, 10**6, 10**6, 10**6, 10**6])
         outcome = self.call(
             "execute", lambda: self._answer(request, leaves_after), session=session, tag=tag, request=tag
         )
         if outcome == TOLD and session in self._own:
             self._answered.append(session)
-        if outcome == UNKNOWN and self._dice.random() < 0.5:
-            self.call(
-                "execute again", lambda: self._answer(request, 10**6), session=session, tag=tag, request=tag
-            )
+
+    def execute_again(self) -> None:
+        """The same request once more, perhaps to another daemon: it is not run twice."""
+        if not self._sent:
+            return
+        request = self._dice.choice(self._sent)
+        request.candidates[:] = [self._handle]
+        tag, session = request.request_id, request.session_id
+        self.call(
+            "execute again", lambda: self._answer(request, 10**6), session=session, tag=tag, request=tag
+        )
 
     def regenerate(self) -> None:
         if not self._answered:
