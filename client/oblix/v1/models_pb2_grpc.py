@@ -69,7 +69,9 @@ class ModelServiceServicer:
     def HookModel(self, request, context):
         """Hooks a model: makes the daemon ready to talk to it, and returns a handle
         to name it by in executions. It succeeds also for a model that can't be
-        reached now. Hooking the same again returns the same handle.
+        reached now. Hooking the same again returns the same handle. A client may
+        have 256 models hooked, all clients together 2,048: more is
+        RESOURCE_EXHAUSTED TOO_MANY_HOOKS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

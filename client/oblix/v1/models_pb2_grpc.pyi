@@ -36,7 +36,9 @@ class ModelServiceStub:
     HookModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.HookModelRequest, _models_pb2.HookModelResponse]
     """Hooks a model: makes the daemon ready to talk to it, and returns a handle
     to name it by in executions. It succeeds also for a model that can't be
-    reached now. Hooking the same again returns the same handle.
+    reached now. Hooking the same again returns the same handle. A client may
+    have 256 models hooked, all clients together 2,048: more is
+    RESOURCE_EXHAUSTED TOO_MANY_HOOKS.
     """
     UnhookModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.UnhookModelRequest, _models_pb2.UnhookModelResponse]
     """Lets go of a handle. The connection closes when no client holds it."""
@@ -61,7 +63,9 @@ class ModelServiceAsyncStub(ModelServiceStub):
     HookModel: _aio.UnaryUnaryMultiCallable[_models_pb2.HookModelRequest, _models_pb2.HookModelResponse]  # type: ignore[assignment]
     """Hooks a model: makes the daemon ready to talk to it, and returns a handle
     to name it by in executions. It succeeds also for a model that can't be
-    reached now. Hooking the same again returns the same handle.
+    reached now. Hooking the same again returns the same handle. A client may
+    have 256 models hooked, all clients together 2,048: more is
+    RESOURCE_EXHAUSTED TOO_MANY_HOOKS.
     """
     UnhookModel: _aio.UnaryUnaryMultiCallable[_models_pb2.UnhookModelRequest, _models_pb2.UnhookModelResponse]  # type: ignore[assignment]
     """Lets go of a handle. The connection closes when no client holds it."""
@@ -89,7 +93,9 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_models_pb2.HookModelResponse, _abc.Awaitable[_models_pb2.HookModelResponse]]:
         """Hooks a model: makes the daemon ready to talk to it, and returns a handle
         to name it by in executions. It succeeds also for a model that can't be
-        reached now. Hooking the same again returns the same handle.
+        reached now. Hooking the same again returns the same handle. A client may
+        have 256 models hooked, all clients together 2,048: more is
+        RESOURCE_EXHAUSTED TOO_MANY_HOOKS.
         """
 
     @_abc_1.abstractmethod
