@@ -158,6 +158,9 @@ class Daemon:
         await self._open_doors(server, cleanup)
         registry.keep_warm()
         aside = {
+            "the report to the service manager": systemd.keep_reporting(
+                lambda: _status_line(self._paths, executions, server)
+            ),
             "the HTTP library's import": client.warm(),
             "the look at the embedded models": embedded.examine(),
             "the retention of sessions": sessions.keep_up(),
@@ -232,12 +235,14 @@ class Daemon:
 
         def reload() -> None:
             systemd.reloading()
+            status = f"serving on {self._paths.socket}"
             try:
                 reloader.reload()
             except OblixdError as error:
                 # A person's mistake, and no defect: its sentence says all.
                 logger.warning("the configuration was not read again: %s", error.message)
-            systemd.ready(f"serving on {self._paths.socket}")
+                status += "; the configuration was not read again, see the log"
+            systemd.ready(status)
 
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
 
@@ -304,7 +309,7 @@ class Daemon:
 
     async def _drain(self, server: Server, executions: Executions) -> None:
         logger.info("draining: %d executions have at most %.1f s", executions.running_count, self._grace_s)
-        systemd.stopping()
+        systemd.stopping(self._grace_s)
         await server.refuse()
         draining = asyncio.create_task(executions.drain(self._grace_s))
         hurry = asyncio.create_task(self._hurry.wait())
@@ -364,6 +369,12 @@ class Daemon:
             await asyncio.gather(task, return_exceptions=True)
 
         cleanup.push_async_callback(drop)
+
+
+def _status_line(paths: Paths, executions: Executions, server: Server) -> str:
+    """Say in one line what the daemon does, for `systemctl status`."""
+    problems = f"; {len(server.problems)} problems, see `oblix status`" if server.problems else ""
+    return f"serving on {paths.socket}, {executions.running_count} running{problems}"
 
 
 def _target(origin: str, way: Way) -> Target:

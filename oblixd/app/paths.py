@@ -73,11 +73,13 @@ class Paths:
         """Make the directories, private to this user.
 
         Raises FailedPreconditionError DIRECTORY_UNUSABLE where one can't be made and
-        DIRECTORY_UNSAFE where one is a symbolic link, somebody else's or open to others.
+        DIRECTORY_UNSAFE where one is a symbolic link, somebody else's or open to others, and
+        SOCKET_UNREACHABLE where the socket would be in a /tmp that only this process sees.
         """
         if self.data != self.runtime_dir:
             _make_private(self.data, may_be_link=True)
         if self._is_temporary:
+            _check_shared(self.runtime_dir)
             _make_private(_temporary())
         _make_private(self.runtime_dir)
 
@@ -162,6 +164,23 @@ def _passwd_home() -> Path | None:
 
 def _temporary() -> Path:
     return Path(f"/tmp/oblix-{os.getuid()}")  # noqa: S108 - owner and mode are checked before it is used
+
+
+def _check_shared(runtime_dir: Path) -> None:
+    """Refuse a socket in a /tmp of the service's own (systemd's PrivateTmp=): no client would find it."""
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return
+    # proc(5): the fourth column is the directory that is mounted, the fifth where.
+    if any(one[4] == "/tmp" and "systemd-private-" in one[3] for one in map(str.split, mounts)):  # noqa: S108
+        message = (
+            f"The socket would be in {runtime_dir}, in a /tmp that only this service sees "
+            "(PrivateTmp=yes), where "
+            "no client reaches it: give the unit XDG_RUNTIME_DIR, as a user's service manager "
+            "does, or OBLIX_HOME."
+        )
+        raise FailedPreconditionError("SOCKET_UNREACHABLE", message, path=runtime_dir)
 
 
 def _make_private(directory: Path, *, may_be_link: bool = False) -> None:

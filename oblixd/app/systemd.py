@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
 import os
 import socket
 import time
+from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
+
+REPORT_S = 10.0
+"""How often the status is told, where the manager watches over nothing."""
+MARGIN_S = 30.0
+"""What the daemon may need to end beside the grace: models to unload, a store to close."""
 
 
 def ready(status: str) -> None:
     """It serves. `status` is one line for a person."""
-    _send(f"READY=1\nSTATUS={' '.join(status.split())}")
+    _send(f"READY=1\nSTATUS={_one_line(status)}")
 
 
 def reloading() -> None:
@@ -22,9 +29,30 @@ def reloading() -> None:
     _send(f"RELOADING=1\nMONOTONIC_USEC={now_us}")
 
 
-def stopping() -> None:
-    """It drains, or ends at once."""
-    _send("STOPPING=1\nSTATUS=draining")
+def stopping(grace_s: float) -> None:
+    """It drains for at most so long, then ends: the manager is to wait for that, whatever its unit says."""
+    longest_us = round((grace_s + MARGIN_S) * 1e6)
+    _send(f"STOPPING=1\nSTATUS=draining\nEXTEND_TIMEOUT_USEC={longest_us}")
+
+
+async def keep_reporting(status: Callable[[], str]) -> None:
+    """Tell the manager that the event loop turns, and what it does, for as long as the daemon lives.
+
+    A manager that watches (WatchdogSec=) restarts a daemon that it does not hear from. This runs in the
+    loop, so that a stalled loop is not heard from.
+    """
+    if not _address():
+        return
+    watchdog_s = _watchdog_s()
+    told = ""
+    while True:
+        news = _one_line(status())
+        lines = ["WATCHDOG=1"] if watchdog_s else []
+        lines += [f"STATUS={news}"] if news != told else []
+        if lines:
+            _send("\n".join(lines))
+        told = news
+        await asyncio.sleep(min(watchdog_s / 3, REPORT_S) if watchdog_s else REPORT_S)
 
 
 @functools.cache
@@ -32,6 +60,17 @@ def _address() -> str:
     """Where the manager listens; empty without one. Taken out of the environment: no child is meant."""
     given = os.environ.pop("NOTIFY_SOCKET", "")
     return f"\0{given[1:]}" if given.startswith("@") else given
+
+
+@functools.cache
+def _watchdog_s() -> float:
+    """How long the manager waits for a sign of life. 0: it does not. Taken out of the environment."""
+    given, pid = os.environ.pop("WATCHDOG_USEC", ""), os.environ.pop("WATCHDOG_PID", "")
+    return int(given) / 1e6 if given.isdigit() and pid in ("", str(os.getpid())) else 0.0
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _send(text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 import sys
 
@@ -121,3 +122,53 @@ def test_a_file_that_is_not_our_log_is_never_cut(log, tmp_path):
         run(FILL, log, stderr=file)
     assert (tmp_path / "other").stat().st_size > LARGEST_BYTES
     assert list(log.parent.iterdir()) == [log]
+
+
+IN_AN_EXECUTION = """
+import asyncio
+async def work():
+    logging.getLogger("oblixd.router").warning("the model failed")
+    logging.getLogger("oblixd.router").warning("request-7 failed")
+async def main():
+    await asyncio.create_task(work(), name="execution request-7")
+asyncio.run(main())
+"""
+
+
+def test_a_record_names_the_request_that_it_is_about_once(log):
+    messages = [message for _, _, message in logged('logs.set_up("info")\n' + IN_AN_EXECUTION, log)]
+    assert messages == ["the model failed request=request-7", "request-7 failed"]
+
+
+def test_the_journal_gets_fields(log, home):
+    program = f"""
+from oblixd.app import journal
+journal.is_standard_error = lambda environ: True
+journal.JournalHandler.__init__.__defaults__ = ({str(home / "journal")!r},)
+logs.set_up("info")
+{IN_AN_EXECUTION}
+"""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
+        journal.bind(str(home / "journal"))
+        journal.settimeout(10)
+        run(program, log)
+        fields = dict(line.split("=", 1) for line in journal.recv(4096).decode().splitlines())
+    assert fields == {
+        "MESSAGE": "the model failed request=request-7",
+        "PRIORITY": "4",
+        "SYSLOG_IDENTIFIER": "oblixd",
+        "LOGGER": "oblixd.router",
+        "CODE_FUNC": "work",
+        "OBLIX_REQUEST_ID": "request-7",
+    }
+
+
+def test_without_a_journal_records_go_to_standard_error(log, home):
+    program = f"""
+from oblixd.app import journal
+journal.is_standard_error = lambda environ: True
+journal.JournalHandler.__init__.__defaults__ = ({str(home / "nobody")!r},)
+logs.set_up("info")
+logging.getLogger("oblixd").info("news")
+"""
+    assert logged(program, log) == [("INFO", "oblixd", "news")]

@@ -14,9 +14,12 @@ import os
 from oblixd.app import systemd
 systemd.ready("serving on\\n/a/socket")
 assert "NOTIFY_SOCKET" not in os.environ
-systemd.stopping()
+systemd.stopping(10)
 """
-HEARD = [b"READY=1\nSTATUS=serving on /a/socket", b"STOPPING=1\nSTATUS=draining"]
+HEARD = [
+    b"READY=1\nSTATUS=serving on /a/socket",
+    b"STOPPING=1\nSTATUS=draining\nEXTEND_TIMEOUT_USEC=40000000",
+]
 
 
 def live(address):
@@ -46,3 +49,44 @@ def test_without_a_manager_nothing_happens():
 
 def test_a_manager_that_is_gone_is_logged_and_harms_nothing(home):
     assert "READY=1" in live(str(home / "gone.sock")).stderr
+
+
+REPORTS = """
+import asyncio, os
+from oblixd.app import systemd
+async def main():
+    task = asyncio.create_task(systemd.keep_reporting(lambda: "two\\nlines"))
+    await asyncio.sleep(0)
+    assert "WATCHDOG_USEC" not in os.environ
+    await asyncio.wait([task], timeout=0.3)
+    task.cancel()
+asyncio.run(main())
+"""
+
+
+def reports(home, **environ):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(home / "notify.sock"))
+        environ |= {"NOTIFY_SOCKET": str(home / "notify.sock")}
+        subprocess.run([sys.executable, "-c", REPORTS], env=environ, check=True, timeout=30)
+        manager.setblocking(False)
+        heard = []
+        try:
+            while True:
+                heard.append(manager.recv(4096).decode())
+        except BlockingIOError:
+            return heard
+
+
+def test_a_loop_that_turns_is_heard_from(home):
+    heard = reports(home, WATCHDOG_USEC="30000")
+    assert heard[0] == "WATCHDOG=1\nSTATUS=two lines"
+    assert set(heard[1:]) == {"WATCHDOG=1"}
+
+
+def test_without_a_watchdog_only_the_status_is_told(home):
+    assert reports(home) == ["STATUS=two lines"]
+
+
+def test_a_watchdog_that_is_for_another_process_is_left_alone(home):
+    assert reports(home, WATCHDOG_USEC="30000", WATCHDOG_PID="1") == ["STATUS=two lines"]

@@ -25,6 +25,7 @@ FLAT_FOLDERS = {"client/oblix/cli/commands"}
 """Where one file a thing outweighs the limit: the commands, each found by its name."""
 SMALL_LINES = 60
 SMALL_MODULES = {
+    "oblixd.app.journal": "a protocol of its own: systemd's journal",
     "oblixd.app.systemd": "a protocol of its own: sd_notify(3)",
     "oblixd.execution.retry": "retry, fallback and cooldown are three words and three modules",
     "oblixd.config.older": "forms from before the tables: the file goes when they go",

@@ -28,9 +28,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from oblix._launcher import paths
 from oblix._launcher.process import holder_at, remedy, to_path
+from oblix._launcher.units import UNIT
 from oblix.errors import DaemonStartError
 
-UNIT = "oblixd.service"
 TIMEOUT_S = 30.0
 SYSTEM_DIRECTORIES = ("/etc/systemd/user", "/usr/local/lib/systemd/user", "/usr/lib/systemd/user")
 

@@ -39,6 +39,7 @@ COMMANDS = {
     "plot": "draw a picture of the last minutes: load, network, where prompts went",
     "config": "show the daemon's settings, and change them",
     "reload": "have the daemon read its configuration again",
+    "service": "have the daemon run from login on, watched by the service manager",
     "stop": "let the daemon finish what it does, and end it",
     "restart": "end the daemon, and start the version that is installed",
 }

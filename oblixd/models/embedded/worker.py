@@ -9,12 +9,14 @@ input: that closes when the daemon ends, however it ends.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import os
 import select
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import xllamacpp
 
@@ -24,6 +26,8 @@ ERRORS = 1
 """llama.cpp's verbosity: more would be noise with every prompt, and could show it."""
 SLEEP = 0
 """How much threads spin while they wait, in percent: on a busy machine it starves whom they wait for."""
+OOM_SCORE = 900
+"""Of 1000, in oom_score_adj: more than that of anything else in the daemon's cgroup."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -32,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     _die_with_parent()
     os.umask(0o077)
+    _offer_to_be_killed()
     try:
         server = xllamacpp.Server(_parameters(options))
     except RuntimeError as error:
@@ -74,6 +79,12 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if select.select([sys.stdin], [], [], 0)[0]:
         sys.exit("the daemon has ended")
+
+
+def _offer_to_be_killed() -> None:
+    """Have the kernel end this process first where memory runs out: the daemon starts it again."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(f"{OOM_SCORE}\n")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,0 +1,100 @@
+"""What service managers are given. `tests/robustness/test_service.py` runs it under a real one."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import plistlib
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from oblix._launcher import units
+from support.drivers.daemon import running
+
+HARDENED = {
+    "PrivateUsers": "yes",
+    "NoNewPrivileges": "yes",
+    "ProtectSystem": "strict",
+    "RestrictAddressFamilies": "AF_UNIX AF_INET AF_INET6 AF_NETLINK",
+    "OOMPolicy": "continue",
+    "Restart": "on-failure",
+}
+
+
+def service_of(text: str) -> dict[str, str]:
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read_string(text)
+    return dict(parser["Service"])
+
+
+@pytest.mark.parametrize(
+    ("version", "kind"), [(252, "notify"), (253, "notify-reload"), (257, "notify-reload")]
+)
+def test_the_unit_reloads_as_its_systemd_can(version: int, kind: str) -> None:
+    service = service_of(units.systemd_unit(version, {}))
+    assert service["Type"] == kind
+    assert ("ExecReload" in service) == (version < units.RELOADS_BY_NOTICE)
+    assert HARDENED.items() <= service.items()
+
+
+def test_the_unit_uses_no_directory_that_systemd_makes() -> None:
+    service = service_of(units.systemd_unit(252, {}))
+    assert not {name for name in service if name.endswith("Directory")}
+
+
+def test_directories_of_the_shell_are_the_services_too() -> None:
+    environ = {"XDG_STATE_HOME": "/data/my state", "XDG_CONFIG_HOME": "relative"}
+    service = service_of(units.systemd_unit(252, environ))
+    assert service["Environment"] == '"XDG_STATE_HOME=/data/my state"'
+    assert service["ReadWritePaths"] == '-"/data/my state"'
+
+
+def test_the_command_names_this_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/opt/100% mine/python")
+    service = service_of(units.systemd_unit(252, {}))
+    assert shlex.split(service["ExecStart"])[0] == "/opt/100%% mine/python"
+
+
+def test_a_limit_of_memory_may_be_left_out() -> None:
+    assert "MemoryMax" not in service_of(units.systemd_unit(252, {}, memory_max=""))
+    assert service_of(units.systemd_unit(252, {}, memory_max="8G"))["MemoryMax"] == "8G"
+
+
+def test_the_property_list_is_one() -> None:
+    found = plistlib.loads(units.launchd_list(Path("/tmp/a&b.log")).encode())
+    assert found["ProgramArguments"] == units.command()
+    assert found["StandardErrorPath"] == "/tmp/a&b.log"
+    assert found["KeepAlive"] == {"SuccessfulExit": False}
+
+
+def oblix(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *words],
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_print_writes_nothing(home: Path) -> None:
+    done = oblix("oblix", "service", "install", "--print", XDG_CONFIG_HOME=str(home / "config"))
+    assert "[Install]\nWantedBy=default.target" in done.stdout
+    assert not (home / "config").exists()
+
+
+def test_with_a_home_of_its_own_it_is_no_service() -> None:
+    done = oblix("oblix", "service", "install")
+    assert (done.returncode, "unset OBLIX_HOME" in done.stderr) == (1, True)
+
+
+def test_a_container_asks_for_the_health(home: Path) -> None:
+    done = oblix("oblix.health")
+    assert (done.returncode, "no daemon answers" in done.stderr) == (1, True)
+    with running(home, OBLIX_EMBEDDED_ENABLED="false"):
+        assert oblix("oblix.health").returncode == 0
