@@ -35,6 +35,7 @@ COMMANDS = {
     "mcp": "show an agent your conversations: the Model Context Protocol over standard input and output",
     "agents": "show what decides where a prompt goes",
     "status": "show the daemon, its models and this machine",
+    "doctor": "find what is wrong with this installation, and how to mend it",
     "top": "watch the machine, the models and the running executions",
     "plot": "draw a picture of the last minutes: load, network, where prompts went",
     "config": "show the daemon's settings, and change them",
