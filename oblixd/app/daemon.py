@@ -17,6 +17,8 @@ from oblixd import __version__, background
 from oblixd.access import ClientLimits, ListenAddress, TokenStore
 from oblixd.app import lifecycle, systemd, wiring
 from oblixd.app.lifecycle import Clients
+from oblixd.app.metrics import Metrics
+from oblixd.app.observation import Observer, RecentProblems
 from oblixd.app.paths import Paths
 from oblixd.app.reload import Parts, Reloader
 from oblixd.client_memory import MIB, ClientMemory
@@ -79,6 +81,7 @@ class Daemon:
         self._paths = paths
         self._ignored = ignored
         self._listen = listen
+        self._recent = RecentProblems()
         self._tokens = TokenStore(paths.data / "tokens.json")
         self._network = wiring.network(loaded.config, ignored)
         self._ending = asyncio.Event()
@@ -89,6 +92,7 @@ class Daemon:
 
     async def run(self) -> None:
         """Serve until told to end. Raises OblixdError where it can't start, or its store failed."""
+        logging.getLogger("oblixd").addHandler(self._recent)
         async with AsyncExitStack() as cleanup:
             server, executions, sessions = await self._serve(cleanup)
             await self._ending.wait()
@@ -119,6 +123,8 @@ class Daemon:
         executions = Executions(
             registry, sessions, monitor, usage, queue_length=length, policies=policies, memory=memory
         )
+        observer = Observer()
+        executions.on_ended = observer.ended
         sessions.on_deleted = executions.session_deleted
         monitor.network.on_back = executions.cooldowns.way_is_back
         callers, limits = Clients(registry.touch), ClientLimits(wiring.limits(config))
@@ -145,15 +151,26 @@ class Daemon:
             ),
         )
         self._reload_on_hangup(reloader)
+        metrics = Metrics(
+            observer,
+            executions,
+            monitor,
+            {"sessions": sessions.count, "clients": callers.count, "watchers": lambda: sessions.watch_count},
+            lambda: reloader.loaded.config.usage.currency,
+            self._started_s,
+        )
         server.add(
             executions=ExecutionServicer(executions, limits),
             sessions=SessionServicer(sessions, search, policies.check_name),
             models=ModelServicer(registry, executions.cooldowns, pulls, executions.live, endpoints),
             monitor=MonitorServicer(monitor, executions.router.recent, policies),
             daemon=DaemonServicer(
-                self._about(sessions, executions, callers, server), self.end, usage, ConfigCalls(reloader)
+                self._about(sessions, executions, callers, server, metrics),
+                self.end,
+                usage,
+                ConfigCalls(reloader),
             ),
-            endpoint=await self._endpoint(registry, executions, sessions, policies, cleanup),
+            endpoint=await self._endpoint(registry, executions, sessions, policies, cleanup, metrics=metrics),
         )
         await self._open_doors(server, cleanup)
         registry.keep_warm()
@@ -180,11 +197,15 @@ class Daemon:
         sessions: Sessions,
         policies: Policies,
         cleanup: AsyncExitStack,
+        *,
+        metrics: Metrics,
     ) -> EndpointServicer:
         settings = wiring.http(self._config)
         tokens = self._tokens
         names = ModelNames(lambda: registry.resolve(()), policies.names, settings.aliases)
-        listener = HttpListener(settings, tokens, executions=executions, names=names, sessions=sessions)
+        listener = HttpListener(
+            settings, tokens, executions=executions, names=names, sessions=sessions, metrics=metrics.text
+        )
         cleanup.push_async_callback(listener.close)
         if self._config.http.enabled:
             await self._open_endpoint(listener)
@@ -344,7 +365,12 @@ class Daemon:
         self.end()
 
     def _about(
-        self, sessions: Sessions, executions: Executions, callers: Clients, server: Server
+        self,
+        sessions: Sessions,
+        executions: Executions,
+        callers: Clients,
+        server: Server,
+        metrics: Metrics,
     ) -> DaemonInfo:
         paths = self._paths
         return DaemonInfo(
@@ -358,6 +384,8 @@ class Daemon:
             client_count=callers.count,
             addresses=lambda: server.addresses,
             problems=lambda: server.problems,
+            recent_problems=lambda: self._recent,
+            metrics=metrics.text,
         )
 
     @staticmethod

@@ -42,13 +42,13 @@ def set_up(level: str, log: Path | None = None) -> None:
     if journal.is_standard_error(os.environ):
         handler = journal.JournalHandler(otherwise=handler)
         handler.setFormatter(OneLine("%(message)s%(about)s"))
-    handler.addFilter(_add_request)
+    handler.addFilter(add_request)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("oblixd").setLevel(level.upper())
     logging.captureWarnings(capture=True)
 
 
-def _add_request(record: logging.LogRecord) -> bool:
+def add_request(record: logging.LogRecord) -> bool:
     """Put the id of the request that is worked on into a record, as `request_id`."""
     request_id = _request_id()
     is_named = request_id in record.getMessage()

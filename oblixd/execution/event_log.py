@@ -85,6 +85,14 @@ class EventLog:
         return self._error
 
     @property
+    def completed(self) -> executions_pb2.ExecutionCompleted | None:
+        """The answer's end, where it came to one."""
+        last = self._entries[-1] if self._entries else None
+        if isinstance(last, executions_pb2.ExecuteResponse) and last.HasField("completed"):
+            return last.completed
+        return None
+
+    @property
     def held_bytes(self) -> int:
         """What it takes of memory, about."""
         return sum(len(e.data) if isinstance(e, _Text) else e.ByteSize() for e in self._entries)

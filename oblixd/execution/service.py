@@ -102,6 +102,13 @@ class Executions:
         self._ended: deque[Execution] = deque()
         self._ended_bytes = 0
         self._draining = False
+        self.on_ended: Callable[[Execution], None] = lambda _execution: None
+        """Hears of each execution that ended, in the same step."""
+
+    @property
+    def waiting_count(self) -> int:
+        """How many wait for their turn or for a model."""
+        return sum(bool(self._known[request_id].place) for request_id in self._tasks)
 
     @property
     def running_count(self) -> int:
@@ -280,6 +287,7 @@ class Executions:
     def _ended_one(self, execution: Execution) -> None:
         request_id = execution.request.request_id
         del self._tasks[request_id]
+        self.on_ended(execution)
         if execution.log.error is not None and not execution.begun:
             # It left nothing behind: the same request may be sent again, and is then tried anew.
             self._drop(execution)

@@ -52,10 +52,14 @@ class HttpEndpoint:
         executions: Executions,
         names: ModelNames,
         sessions: Sessions,
+        *,
+        metrics: Callable[[], str],
     ) -> None:
+        """`metrics` gives what `/metrics` shows."""
         self._settings = settings
         self._executions = executions
         self._names = names
+        self._metrics = metrics
         self._catalog = Catalog(names)
         self._conversations = Conversations(sessions, recognises=settings.record == "auto")
         self._streams = Streams(executions.execute, executions.model_of)
@@ -111,6 +115,7 @@ class HttpEndpoint:
         self._add(app, "GET", "/api/ps", self._list_running, Chat())
         self._add(app, "GET", "/api/version", self._tell_version, Chat())
         self._add(app, "GET", "/health", self._tell_health, chat)
+        self._add(app, "GET", "/metrics", self._tell_metrics, chat)
 
     def _add_prompts(self, app: web.Application, dialect: Dialect, *paths: str) -> None:
         async def handle(request: web.Request, visitor: Visitor) -> web.StreamResponse:
@@ -181,6 +186,11 @@ class HttpEndpoint:
 
     async def _tell_health(self, request: web.Request, visitor: Visitor) -> web.StreamResponse:
         return web.json_response({"status": "ok", "version": __version__})
+
+    async def _tell_metrics(self, request: web.Request, visitor: Visitor) -> web.StreamResponse:
+        # https://prometheus.io/docs/instrumenting/exposition_formats
+        headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        return web.Response(body=self._metrics().encode(), headers=headers)
 
     @web.middleware
     async def _answer_errors(self, request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -29,12 +30,15 @@ class HttpListener:
         executions: Executions,
         names: ModelNames,
         sessions: Sessions,
+        metrics: Callable[[], str],
     ) -> None:
+        """`metrics` gives what `/metrics` shows."""
         self._settings = settings
         self._tokens = tokens
         self._executions = executions
         self._names = names
         self._sessions = sessions
+        self._metrics = metrics
         self._endpoint: HttpEndpoint | None = None
         self._changing = asyncio.Lock()
 
@@ -74,7 +78,14 @@ class HttpListener:
         from oblixd.http.endpoint import HttpEndpoint  # noqa: PLC0415
 
         settings = replace(self._settings, port=port)
-        endpoint = HttpEndpoint(settings, self._tokens, self._executions, self._names, self._sessions)
+        endpoint = HttpEndpoint(
+            settings,
+            self._tokens,
+            self._executions,
+            self._names,
+            self._sessions,
+            metrics=self._metrics,
+        )
         await endpoint.start()
         loops.listening(HOST, endpoint.port)
         return endpoint

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from oblix.v1 import daemon_pb2, daemon_pb2_grpc
 
@@ -26,6 +27,7 @@ CAPABILITIES = (
     "executions.schema",
     "executions.timeout",
     "executions.tools",
+    "metrics",
     "models",
     "models.pull",
     "monitor",
@@ -47,6 +49,19 @@ CAPABILITIES = (
 MAX_REQUEST_BYTES = 16 << 20
 
 
+class RecentProblem(Protocol):
+    """A warning or an error of the log."""
+
+    @property
+    def time_s(self) -> float: ...
+    @property
+    def level(self) -> str: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def request_id(self) -> str: ...
+
+
 @dataclass(frozen=True, slots=True)
 class DaemonInfo:
     """What the daemon says of itself; the counts are asked for at each call."""
@@ -61,6 +76,9 @@ class DaemonInfo:
     addresses: Callable[[], Sequence[str]]
     problems: Callable[[], Sequence[str]]
     """What keeps the daemon from working as configured."""
+    recent_problems: Callable[[], Iterable[RecentProblem]]
+    """The last warnings and errors, newest first."""
+    metrics: Callable[[], str]
 
 
 class DaemonServicer(daemon_pb2_grpc.DaemonServiceServicer):
@@ -99,8 +117,18 @@ class DaemonServicer(daemon_pb2_grpc.DaemonServiceServicer):
             addresses=about.addresses(),
             problems=about.problems(),
         )
+        for problem in about.recent_problems():
+            entry = result.recent_problems.add(
+                level=problem.level, text=problem.text, request_id=problem.request_id
+            )
+            entry.time.FromMicroseconds(round(problem.time_s * 1e6))
         result.start_time.FromMicroseconds(round(about.started_s * 1e6))
         return result
+
+    async def GetMetrics(
+        self, request: daemon_pb2.GetMetricsRequest, context: Context
+    ) -> daemon_pb2.GetMetricsResponse:
+        return daemon_pb2.GetMetricsResponse(text=self._about.metrics())
 
     async def Shutdown(
         self, request: daemon_pb2.ShutdownRequest, context: Context

@@ -36,6 +36,7 @@ COMMANDS = {
     "agents": "show what decides where a prompt goes",
     "status": "show the daemon, its models and this machine",
     "doctor": "find what is wrong with this installation, and how to mend it",
+    "metrics": "print the daemon's numbers in the text format of Prometheus",
     "top": "watch the machine, the models and the running executions",
     "plot": "draw a picture of the last minutes: load, network, where prompts went",
     "config": "show the daemon's settings, and change them",

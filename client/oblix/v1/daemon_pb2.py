@@ -26,47 +26,53 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15oblix/v1/daemon.proto\x12\x08oblix.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x10\n\x0eGetInfoRequest\"\xac\x02\n\x0fGetInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0b\n\x03pid\x18\x02 \x01(\x05\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x63\x61pabilities\x18\x04 \x03(\t\x12$\n\x05paths\x18\x05 \x01(\x0b\x32\x15.oblix.v1.DaemonPaths\x12&\n\x06limits\x18\x06 \x01(\x0b\x32\x16.oblix.v1.DaemonLimits\x12\x15\n\rsession_count\x18\x07 \x01(\x03\x12\x15\n\rrunning_count\x18\x08 \x01(\x05\x12\x14\n\x0c\x63lient_count\x18\t \x01(\x05\x12\x11\n\taddresses\x18\n \x03(\t\x12\x10\n\x08problems\x18\x0b \x03(\t\"H\n\x0b\x44\x61\x65monPaths\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\t\x12\x0e\n\x06\x63onfig\x18\x02 \x01(\t\x12\x0e\n\x06socket\x18\x03 \x01(\t\x12\x0b\n\x03log\x18\x04 \x01(\t\"n\n\x0c\x44\x61\x65monLimits\x12\x15\n\rrequest_bytes\x18\x01 \x01(\x03\x12\x15\n\rmessage_bytes\x18\x02 \x01(\x03\x12\x16\n\x0emetadata_bytes\x18\x03 \x01(\x03\x12\x18\n\x10title_characters\x18\x04 \x01(\x05\";\n\x0fShutdownRequest\x12(\n\x05grace\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x12\n\x10ShutdownResponse\"\xb1\x01\n\rConfigSetting\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x12\n\nvalue_json\x18\x02 \x01(\t\x12\x14\n\x0c\x64\x65\x66\x61ult_json\x18\x03 \x01(\t\x12&\n\x06source\x18\x04 \x01(\x0e\x32\x16.oblix.v1.ConfigSource\x12\x0f\n\x07meaning\x18\x05 \x01(\t\x12\x10\n\x08\x65xpected\x18\x06 \x01(\t\x12\x10\n\x08variable\x18\x07 \x01(\t\x12\x0c\n\x04live\x18\x08 \x01(\x08\"\x12\n\x10GetConfigRequest\"]\n\x11GetConfigResponse\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12)\n\x08settings\x18\x02 \x03(\x0b\x32\x17.oblix.v1.ConfigSetting\x12\x0f\n\x07notices\x18\x03 \x03(\t\"\x15\n\x13ReloadConfigRequest\"O\n\x14ReloadConfigResponse\x12\x0f\n\x07\x61pplied\x18\x01 \x03(\t\x12\x15\n\rneeds_restart\x18\x02 \x03(\t\x12\x0f\n\x07notices\x18\x03 \x03(\t\"~\n\x0fGetUsageRequest\x12\x11\n\tfirst_day\x18\x01 \x01(\t\x12\x10\n\x08last_day\x18\x02 \x01(\t\x12#\n\x05group\x18\x03 \x01(\x0e\x32\x14.oblix.v1.UsageGroup\x12\x12\n\nsession_id\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\"\x8c\x01\n\x10GetUsageResponse\x12 \n\x04rows\x18\x01 \x03(\x0b\x32\x12.oblix.v1.UsageRow\x12!\n\x05total\x18\x02 \x01(\x0b\x32\x12.oblix.v1.UsageRow\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\x12!\n\x07\x62udgets\x18\x04 \x03(\x0b\x32\x10.oblix.v1.Budget\"\x83\x01\n\x08UsageRow\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x12\n\nexecutions\x18\x02 \x01(\x03\x12\x14\n\x0cinput_tokens\x18\x03 \x01(\x03\x12\x15\n\routput_tokens\x18\x04 \x01(\x03\x12\x0c\n\x04\x63ost\x18\x05 \x01(\x01\x12\x1b\n\x13unpriced_executions\x18\x06 \x01(\x03\"F\n\x06\x42udget\x12\x0e\n\x06period\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\x01\x12\r\n\x05spent\x18\x03 \x01(\x01\x12\x0e\n\x06\x61\x63tion\x18\x04 \x01(\t*\x7f\n\x0c\x43onfigSource\x12\x1d\n\x19\x43ONFIG_SOURCE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43ONFIG_SOURCE_DEFAULT\x10\x01\x12\x16\n\x12\x43ONFIG_SOURCE_FILE\x10\x02\x12\x1d\n\x19\x43ONFIG_SOURCE_ENVIRONMENT\x10\x03*\x86\x01\n\nUsageGroup\x12\x1b\n\x17USAGE_GROUP_UNSPECIFIED\x10\x00\x12\x15\n\x11USAGE_GROUP_MODEL\x10\x01\x12\x13\n\x0fUSAGE_GROUP_DAY\x10\x02\x12\x16\n\x12USAGE_GROUP_CLIENT\x10\x03\x12\x17\n\x13USAGE_GROUP_SESSION\x10\x04\x32\xea\x02\n\rDaemonService\x12>\n\x07GetInfo\x12\x18.oblix.v1.GetInfoRequest\x1a\x19.oblix.v1.GetInfoResponse\x12\x41\n\x08Shutdown\x12\x19.oblix.v1.ShutdownRequest\x1a\x1a.oblix.v1.ShutdownResponse\x12\x44\n\tGetConfig\x12\x1a.oblix.v1.GetConfigRequest\x1a\x1b.oblix.v1.GetConfigResponse\x12M\n\x0cReloadConfig\x12\x1d.oblix.v1.ReloadConfigRequest\x1a\x1e.oblix.v1.ReloadConfigResponse\x12\x41\n\x08GetUsage\x12\x19.oblix.v1.GetUsageRequest\x1a\x1a.oblix.v1.GetUsageResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15oblix/v1/daemon.proto\x12\x08oblix.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x10\n\x0eGetInfoRequest\"\xde\x02\n\x0fGetInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0b\n\x03pid\x18\x02 \x01(\x05\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x63\x61pabilities\x18\x04 \x03(\t\x12$\n\x05paths\x18\x05 \x01(\x0b\x32\x15.oblix.v1.DaemonPaths\x12&\n\x06limits\x18\x06 \x01(\x0b\x32\x16.oblix.v1.DaemonLimits\x12\x15\n\rsession_count\x18\x07 \x01(\x03\x12\x15\n\rrunning_count\x18\x08 \x01(\x05\x12\x14\n\x0c\x63lient_count\x18\t \x01(\x05\x12\x11\n\taddresses\x18\n \x03(\t\x12\x10\n\x08problems\x18\x0b \x03(\t\x12\x30\n\x0frecent_problems\x18\x0c \x03(\x0b\x32\x17.oblix.v1.RecentProblem\"j\n\rRecentProblem\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05level\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"H\n\x0b\x44\x61\x65monPaths\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\t\x12\x0e\n\x06\x63onfig\x18\x02 \x01(\t\x12\x0e\n\x06socket\x18\x03 \x01(\t\x12\x0b\n\x03log\x18\x04 \x01(\t\"n\n\x0c\x44\x61\x65monLimits\x12\x15\n\rrequest_bytes\x18\x01 \x01(\x03\x12\x15\n\rmessage_bytes\x18\x02 \x01(\x03\x12\x16\n\x0emetadata_bytes\x18\x03 \x01(\x03\x12\x18\n\x10title_characters\x18\x04 \x01(\x05\";\n\x0fShutdownRequest\x12(\n\x05grace\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x12\n\x10ShutdownResponse\"\xb1\x01\n\rConfigSetting\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x12\n\nvalue_json\x18\x02 \x01(\t\x12\x14\n\x0c\x64\x65\x66\x61ult_json\x18\x03 \x01(\t\x12&\n\x06source\x18\x04 \x01(\x0e\x32\x16.oblix.v1.ConfigSource\x12\x0f\n\x07meaning\x18\x05 \x01(\t\x12\x10\n\x08\x65xpected\x18\x06 \x01(\t\x12\x10\n\x08variable\x18\x07 \x01(\t\x12\x0c\n\x04live\x18\x08 \x01(\x08\"\x12\n\x10GetConfigRequest\"]\n\x11GetConfigResponse\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12)\n\x08settings\x18\x02 \x03(\x0b\x32\x17.oblix.v1.ConfigSetting\x12\x0f\n\x07notices\x18\x03 \x03(\t\"\x15\n\x13ReloadConfigRequest\"O\n\x14ReloadConfigResponse\x12\x0f\n\x07\x61pplied\x18\x01 \x03(\t\x12\x15\n\rneeds_restart\x18\x02 \x03(\t\x12\x0f\n\x07notices\x18\x03 \x03(\t\"\x13\n\x11GetMetricsRequest\"\"\n\x12GetMetricsResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\"~\n\x0fGetUsageRequest\x12\x11\n\tfirst_day\x18\x01 \x01(\t\x12\x10\n\x08last_day\x18\x02 \x01(\t\x12#\n\x05group\x18\x03 \x01(\x0e\x32\x14.oblix.v1.UsageGroup\x12\x12\n\nsession_id\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\"\x8c\x01\n\x10GetUsageResponse\x12 \n\x04rows\x18\x01 \x03(\x0b\x32\x12.oblix.v1.UsageRow\x12!\n\x05total\x18\x02 \x01(\x0b\x32\x12.oblix.v1.UsageRow\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\x12!\n\x07\x62udgets\x18\x04 \x03(\x0b\x32\x10.oblix.v1.Budget\"\x83\x01\n\x08UsageRow\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x12\n\nexecutions\x18\x02 \x01(\x03\x12\x14\n\x0cinput_tokens\x18\x03 \x01(\x03\x12\x15\n\routput_tokens\x18\x04 \x01(\x03\x12\x0c\n\x04\x63ost\x18\x05 \x01(\x01\x12\x1b\n\x13unpriced_executions\x18\x06 \x01(\x03\"F\n\x06\x42udget\x12\x0e\n\x06period\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\x01\x12\r\n\x05spent\x18\x03 \x01(\x01\x12\x0e\n\x06\x61\x63tion\x18\x04 \x01(\t*\x7f\n\x0c\x43onfigSource\x12\x1d\n\x19\x43ONFIG_SOURCE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43ONFIG_SOURCE_DEFAULT\x10\x01\x12\x16\n\x12\x43ONFIG_SOURCE_FILE\x10\x02\x12\x1d\n\x19\x43ONFIG_SOURCE_ENVIRONMENT\x10\x03*\x86\x01\n\nUsageGroup\x12\x1b\n\x17USAGE_GROUP_UNSPECIFIED\x10\x00\x12\x15\n\x11USAGE_GROUP_MODEL\x10\x01\x12\x13\n\x0fUSAGE_GROUP_DAY\x10\x02\x12\x16\n\x12USAGE_GROUP_CLIENT\x10\x03\x12\x17\n\x13USAGE_GROUP_SESSION\x10\x04\x32\xb3\x03\n\rDaemonService\x12>\n\x07GetInfo\x12\x18.oblix.v1.GetInfoRequest\x1a\x19.oblix.v1.GetInfoResponse\x12\x41\n\x08Shutdown\x12\x19.oblix.v1.ShutdownRequest\x1a\x1a.oblix.v1.ShutdownResponse\x12\x44\n\tGetConfig\x12\x1a.oblix.v1.GetConfigRequest\x1a\x1b.oblix.v1.GetConfigResponse\x12M\n\x0cReloadConfig\x12\x1d.oblix.v1.ReloadConfigRequest\x1a\x1e.oblix.v1.ReloadConfigResponse\x12G\n\nGetMetrics\x12\x1b.oblix.v1.GetMetricsRequest\x1a\x1c.oblix.v1.GetMetricsResponse\x12\x41\n\x08GetUsage\x12\x19.oblix.v1.GetUsageRequest\x1a\x1a.oblix.v1.GetUsageResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'oblix.v1.daemon_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CONFIGSOURCE']._serialized_start=1564
-  _globals['_CONFIGSOURCE']._serialized_end=1691
-  _globals['_USAGEGROUP']._serialized_start=1694
-  _globals['_USAGEGROUP']._serialized_end=1828
+  _globals['_CONFIGSOURCE']._serialized_start=1779
+  _globals['_CONFIGSOURCE']._serialized_end=1906
+  _globals['_USAGEGROUP']._serialized_start=1909
+  _globals['_USAGEGROUP']._serialized_end=2043
   _globals['_GETINFOREQUEST']._serialized_start=100
   _globals['_GETINFOREQUEST']._serialized_end=116
   _globals['_GETINFORESPONSE']._serialized_start=119
-  _globals['_GETINFORESPONSE']._serialized_end=419
-  _globals['_DAEMONPATHS']._serialized_start=421
-  _globals['_DAEMONPATHS']._serialized_end=493
-  _globals['_DAEMONLIMITS']._serialized_start=495
-  _globals['_DAEMONLIMITS']._serialized_end=605
-  _globals['_SHUTDOWNREQUEST']._serialized_start=607
-  _globals['_SHUTDOWNREQUEST']._serialized_end=666
-  _globals['_SHUTDOWNRESPONSE']._serialized_start=668
-  _globals['_SHUTDOWNRESPONSE']._serialized_end=686
-  _globals['_CONFIGSETTING']._serialized_start=689
-  _globals['_CONFIGSETTING']._serialized_end=866
-  _globals['_GETCONFIGREQUEST']._serialized_start=868
-  _globals['_GETCONFIGREQUEST']._serialized_end=886
-  _globals['_GETCONFIGRESPONSE']._serialized_start=888
-  _globals['_GETCONFIGRESPONSE']._serialized_end=981
-  _globals['_RELOADCONFIGREQUEST']._serialized_start=983
-  _globals['_RELOADCONFIGREQUEST']._serialized_end=1004
-  _globals['_RELOADCONFIGRESPONSE']._serialized_start=1006
-  _globals['_RELOADCONFIGRESPONSE']._serialized_end=1085
-  _globals['_GETUSAGEREQUEST']._serialized_start=1087
-  _globals['_GETUSAGEREQUEST']._serialized_end=1213
-  _globals['_GETUSAGERESPONSE']._serialized_start=1216
-  _globals['_GETUSAGERESPONSE']._serialized_end=1356
-  _globals['_USAGEROW']._serialized_start=1359
-  _globals['_USAGEROW']._serialized_end=1490
-  _globals['_BUDGET']._serialized_start=1492
-  _globals['_BUDGET']._serialized_end=1562
-  _globals['_DAEMONSERVICE']._serialized_start=1831
-  _globals['_DAEMONSERVICE']._serialized_end=2193
+  _globals['_GETINFORESPONSE']._serialized_end=469
+  _globals['_RECENTPROBLEM']._serialized_start=471
+  _globals['_RECENTPROBLEM']._serialized_end=577
+  _globals['_DAEMONPATHS']._serialized_start=579
+  _globals['_DAEMONPATHS']._serialized_end=651
+  _globals['_DAEMONLIMITS']._serialized_start=653
+  _globals['_DAEMONLIMITS']._serialized_end=763
+  _globals['_SHUTDOWNREQUEST']._serialized_start=765
+  _globals['_SHUTDOWNREQUEST']._serialized_end=824
+  _globals['_SHUTDOWNRESPONSE']._serialized_start=826
+  _globals['_SHUTDOWNRESPONSE']._serialized_end=844
+  _globals['_CONFIGSETTING']._serialized_start=847
+  _globals['_CONFIGSETTING']._serialized_end=1024
+  _globals['_GETCONFIGREQUEST']._serialized_start=1026
+  _globals['_GETCONFIGREQUEST']._serialized_end=1044
+  _globals['_GETCONFIGRESPONSE']._serialized_start=1046
+  _globals['_GETCONFIGRESPONSE']._serialized_end=1139
+  _globals['_RELOADCONFIGREQUEST']._serialized_start=1141
+  _globals['_RELOADCONFIGREQUEST']._serialized_end=1162
+  _globals['_RELOADCONFIGRESPONSE']._serialized_start=1164
+  _globals['_RELOADCONFIGRESPONSE']._serialized_end=1243
+  _globals['_GETMETRICSREQUEST']._serialized_start=1245
+  _globals['_GETMETRICSREQUEST']._serialized_end=1264
+  _globals['_GETMETRICSRESPONSE']._serialized_start=1266
+  _globals['_GETMETRICSRESPONSE']._serialized_end=1300
+  _globals['_GETUSAGEREQUEST']._serialized_start=1302
+  _globals['_GETUSAGEREQUEST']._serialized_end=1428
+  _globals['_GETUSAGERESPONSE']._serialized_start=1431
+  _globals['_GETUSAGERESPONSE']._serialized_end=1571
+  _globals['_USAGEROW']._serialized_start=1574
+  _globals['_USAGEROW']._serialized_end=1705
+  _globals['_BUDGET']._serialized_start=1707
+  _globals['_BUDGET']._serialized_end=1777
+  _globals['_DAEMONSERVICE']._serialized_start=2046
+  _globals['_DAEMONSERVICE']._serialized_end=2481
 # @@protoc_insertion_point(module_scope)

@@ -111,6 +111,7 @@ class GetInfoResponse(message.Message):
     CLIENT_COUNT_FIELD_NUMBER: builtins.int
     ADDRESSES_FIELD_NUMBER: builtins.int
     PROBLEMS_FIELD_NUMBER: builtins.int
+    RECENT_PROBLEMS_FIELD_NUMBER: builtins.int
     version: builtins.str
     """The version of Oblix, for example 0.1.0."""
     pid: builtins.int
@@ -151,6 +152,10 @@ class GetInfoResponse(message.Message):
         for a person.
         """
 
+    @builtins.property
+    def recent_problems(self) -> containers.RepeatedCompositeFieldContainer[RecentProblem]:
+        """The last warnings and errors of the log, newest first. At most 50."""
+
     def __init__(
         self,
         *,
@@ -165,10 +170,45 @@ class GetInfoResponse(message.Message):
         client_count: builtins.int = ...,
         addresses: abc.Iterable[builtins.str] | None = ...,
         problems: abc.Iterable[builtins.str] | None = ...,
+        recent_problems: abc.Iterable[RecentProblem] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["limits", b"limits", "paths", b"paths", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["addresses", b"addresses", "capabilities", b"capabilities", "client_count", b"client_count", "limits", b"limits", "paths", b"paths", "pid", b"pid", "problems", b"problems", "running_count", b"running_count", "session_count", b"session_count", "start_time", b"start_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["addresses", b"addresses", "capabilities", b"capabilities", "client_count", b"client_count", "limits", b"limits", "paths", b"paths", "pid", b"pid", "problems", b"problems", "recent_problems", b"recent_problems", "running_count", b"running_count", "session_count", b"session_count", "start_time", b"start_time", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class RecentProblem(message.Message):
+    """A warning or an error of the log."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    TIME_FIELD_NUMBER: builtins.int
+    LEVEL_FIELD_NUMBER: builtins.int
+    TEXT_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    level: builtins.str
+    """warning or error."""
+    text: builtins.str
+    """What happened, and what to do: a sentence for a person. No prompt is in it."""
+    request_id: builtins.str
+    """The execution that it is about. Empty: none."""
+    @builtins.property
+    def time(self) -> timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        time: timestamp_pb2.Timestamp | None = ...,
+        level: builtins.str = ...,
+        text: builtins.str = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["level", b"level", "request_id", b"request_id", "text", b"text", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -414,6 +454,41 @@ class ReloadConfigResponse(message.Message):
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["applied", b"applied", "needs_restart", b"needs_restart", "notices", b"notices"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GetMetricsRequest(message.Message):
+    """Request of GetMetrics."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GetMetricsResponse(message.Message):
+    """Response of GetMetrics."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: builtins.int
+    text: builtins.str
+    """The numbers, in Prometheus' text format 0.0.4."""
+    def __init__(
+        self,
+        *,
+        text: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -55,6 +55,11 @@ class DaemonServiceStub:
                 request_serializer=oblix_dot_v1_dot_daemon__pb2.ReloadConfigRequest.SerializeToString,
                 response_deserializer=oblix_dot_v1_dot_daemon__pb2.ReloadConfigResponse.FromString,
                 _registered_method=True)
+        self.GetMetrics = channel.unary_unary(
+                '/oblix.v1.DaemonService/GetMetrics',
+                request_serializer=oblix_dot_v1_dot_daemon__pb2.GetMetricsRequest.SerializeToString,
+                response_deserializer=oblix_dot_v1_dot_daemon__pb2.GetMetricsResponse.FromString,
+                _registered_method=True)
         self.GetUsage = channel.unary_unary(
                 '/oblix.v1.DaemonService/GetUsage',
                 request_serializer=oblix_dot_v1_dot_daemon__pb2.GetUsageRequest.SerializeToString,
@@ -98,6 +103,14 @@ class DaemonServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetMetrics(self, request, context):
+        """Reads the daemon's numbers in the text format of Prometheus, as the HTTP
+        endpoint's /metrics does. No prompt and no answer is in them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetUsage(self, request, context):
         """Reads what was used and what it cost, by day, model, client or session.
         """
@@ -127,6 +140,11 @@ def add_DaemonServiceServicer_to_server(servicer, server):
                     servicer.ReloadConfig,
                     request_deserializer=oblix_dot_v1_dot_daemon__pb2.ReloadConfigRequest.FromString,
                     response_serializer=oblix_dot_v1_dot_daemon__pb2.ReloadConfigResponse.SerializeToString,
+            ),
+            'GetMetrics': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMetrics,
+                    request_deserializer=oblix_dot_v1_dot_daemon__pb2.GetMetricsRequest.FromString,
+                    response_serializer=oblix_dot_v1_dot_daemon__pb2.GetMetricsResponse.SerializeToString,
             ),
             'GetUsage': grpc.unary_unary_rpc_method_handler(
                     servicer.GetUsage,
@@ -243,6 +261,33 @@ class DaemonService:
             '/oblix.v1.DaemonService/ReloadConfig',
             oblix_dot_v1_dot_daemon__pb2.ReloadConfigRequest.SerializeToString,
             oblix_dot_v1_dot_daemon__pb2.ReloadConfigResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMetrics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oblix.v1.DaemonService/GetMetrics',
+            oblix_dot_v1_dot_daemon__pb2.GetMetricsRequest.SerializeToString,
+            oblix_dot_v1_dot_daemon__pb2.GetMetricsResponse.FromString,
             options,
             channel_credentials,
             insecure,

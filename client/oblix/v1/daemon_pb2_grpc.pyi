@@ -47,6 +47,10 @@ class DaemonServiceStub:
     wrong is INVALID_ARGUMENT with the line and the setting, and changes
     nothing. Models that programs hooked go on as they are.
     """
+    GetMetrics: _grpc.UnaryUnaryMultiCallable[_daemon_pb2.GetMetricsRequest, _daemon_pb2.GetMetricsResponse]
+    """Reads the daemon's numbers in the text format of Prometheus, as the HTTP
+    endpoint's /metrics does. No prompt and no answer is in them.
+    """
     GetUsage: _grpc.UnaryUnaryMultiCallable[_daemon_pb2.GetUsageRequest, _daemon_pb2.GetUsageResponse]
     """Reads what was used and what it cost, by day, model, client or session."""
 
@@ -68,6 +72,10 @@ class DaemonServiceAsyncStub(DaemonServiceStub):
     runs does; the rest is named, and counts after a restart. A file that is
     wrong is INVALID_ARGUMENT with the line and the setting, and changes
     nothing. Models that programs hooked go on as they are.
+    """
+    GetMetrics: _aio.UnaryUnaryMultiCallable[_daemon_pb2.GetMetricsRequest, _daemon_pb2.GetMetricsResponse]  # type: ignore[assignment]
+    """Reads the daemon's numbers in the text format of Prometheus, as the HTTP
+    endpoint's /metrics does. No prompt and no answer is in them.
     """
     GetUsage: _aio.UnaryUnaryMultiCallable[_daemon_pb2.GetUsageRequest, _daemon_pb2.GetUsageResponse]  # type: ignore[assignment]
     """Reads what was used and what it cost, by day, model, client or session."""
@@ -111,6 +119,16 @@ class DaemonServiceServicer(metaclass=_abc_1.ABCMeta):
         runs does; the rest is named, and counts after a restart. A file that is
         wrong is INVALID_ARGUMENT with the line and the setting, and changes
         nothing. Models that programs hooked go on as they are.
+        """
+
+    @_abc_1.abstractmethod
+    def GetMetrics(
+        self,
+        request: _daemon_pb2.GetMetricsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_daemon_pb2.GetMetricsResponse, _abc.Awaitable[_daemon_pb2.GetMetricsResponse]]:
+        """Reads the daemon's numbers in the text format of Prometheus, as the HTTP
+        endpoint's /metrics does. No prompt and no answer is in them.
         """
 
     @_abc_1.abstractmethod

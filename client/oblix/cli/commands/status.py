@@ -15,6 +15,8 @@ from oblix.cli.output import tables
 from oblix.cli.output.contract_json import plain
 from oblix.v1 import daemon_pb2, models_pb2, monitor_pb2, routing_pb2
 
+SHOWN_PROBLEMS = 5
+"""Warnings and errors of the log, the newest ones; `--json` has them all."""
 READINGS = {
     "cpu_percent": "CPU {:.0f} %",
     "memory_percent": "memory {:.0f} %",
@@ -52,6 +54,11 @@ def run(arguments: argparse.Namespace) -> None:
         return
     for name, value in _lines(info, snapshot):
         print(f"{name:<9} {value}")
+    for problem in info.problems:
+        print(f"{'problem':<9} {problem}")
+    for recent in info.recent_problems[:SHOWN_PROBLEMS]:
+        when = tables.local_time(recent.time.ToJsonString())
+        print(f"{recent.level:<9} {when} {tables.cell(recent.text)}")
     print()
     models.show(listed.models)
 
@@ -60,6 +67,8 @@ def _lines(info: daemon_pb2.GetInfoResponse, snapshot: monitor_pb2.Snapshot) -> 
     up = tables.duration(time.time() - info.start_time.ToSeconds())
     yield "daemon", f"oblixd {info.version}, process {info.pid}, up {up}"
     yield "socket", info.paths.socket
+    if info.addresses:
+        yield "also at", ", ".join(info.addresses)
     yield "data", info.paths.data
     yield "config", info.paths.config
     yield "log", info.paths.log or "standard error"
