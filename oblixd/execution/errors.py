@@ -74,6 +74,11 @@ def defect(problem: Exception) -> OblixdError:
     return from_exception(problem)
 
 
+def stopping() -> UnavailableError:
+    """Return the error for a prompt that this daemon does not begin any more."""
+    return UnavailableError("DAEMON_STOPPING", "oblixd is stopping: send the prompt again in a moment.")
+
+
 def interruption(**where: object) -> UnavailableError:
     """Return the error for those who wait for an answer that the daemon's end cut off."""
     message = "oblixd ended before the answer did."

@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from oblix.v1 import executions_pb2, routing_pb2
 
 from oblixd.client_memory import CALL, ClientMemory, Share
-from oblixd.errors import NotFoundError, UnavailableError
+from oblixd.errors import NotFoundError
 from oblixd.execution import event_log
 from oblixd.execution.context import ContextBuilder
+from oblixd.execution.errors import stopping
 from oblixd.execution.event_log import EventLog
 from oblixd.execution.execution import Execution
 from oblixd.execution.services import ClientInfo, Services
@@ -216,9 +217,7 @@ class Executions:
 
     def _start(self, request: executions_pb2.ExecuteRequest, caller: ClientInfo) -> Execution:
         if self._draining:
-            raise UnavailableError(
-                "DAEMON_STOPPING", "oblixd is stopping: send the prompt again in a moment."
-            )
+            raise stopping()
         known = self._known.get(request.request_id)
         if known is not None:
             return _same(known, request)

@@ -54,6 +54,15 @@ HANDSHAKE_MS = 10_000
 """A connection over TCP that has not begun to speak HTTP/2 after so long is closed."""
 MAX_TCP_CONNECTIONS = 8192
 """Connections over TCP at the same time; more are closed at once, so that descriptors stay bounded."""
+MAX_PENDING, PENDING_S = 50_000, 300
+"""Calls that may wait until the event loop takes them in, and how long in seconds. By itself gRPC cancels
+what is beyond 1,000 to 3,000 calls, or waits for more than 30 s, with CANCELLED and no word: ten thousand
+prompts at once are then lost on a busy machine."""
+_SOCKET_OPTIONS = (
+    ("grpc.server.max_pending_requests", MAX_PENDING),
+    ("grpc.server.max_pending_requests_hard_limit", MAX_PENDING),
+    ("grpc.server_max_unrequested_time_in_server", PENDING_S),
+)
 _TCP_OPTIONS = (
     ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
     ("grpc.max_allowed_incoming_connections", MAX_TCP_CONNECTIONS),
@@ -70,7 +79,7 @@ class Server:
     def __init__(
         self, on_call: OnCall, memory: ClientMemory, limits: ClientLimits, tokens: TokenStore
     ) -> None:
-        self._server = grpc.aio.server(options=_OPTIONS)
+        self._server = grpc.aio.server(options=(*_OPTIONS, *_SOCKET_OPTIONS))
         # A server of its own: what checks tokens costs calls over the socket nothing.
         guard = TokenInterceptor(tokens, abort)
         self._tcp = grpc.aio.server(options=(*_OPTIONS, *_TCP_OPTIONS), interceptors=[guard])

@@ -27,6 +27,7 @@ OF_THEIR_OWN = {
     "UndeleteSession": "sessions.undelete",
     "WatchSessions": "sessions.watch",
     "GetConfig": "config",
+    "GetMetrics": "metrics",
     "GetUsage": "usage",
     "ReloadConfig": "config",
 }

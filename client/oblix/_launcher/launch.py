@@ -65,7 +65,12 @@ HEALTH_TIMEOUT_S = 2.0
 
 def is_serving(target: str) -> bool:
     """Ask for the health of what listens at `unix:PATH`. False where nothing does, or it does not serve."""
-    return _accepts(to_path(target)) and _is_healthy(target)
+    return _accepts(to_path(target)) and _health(target) == health_pb2.HealthCheckResponse.SERVING
+
+
+def is_draining(target: str) -> bool:
+    """Ask whether what listens there finishes running answers, and then ends."""
+    return _accepts(to_path(target)) and _health(target) == health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 def _accepts(path: str) -> bool:
@@ -79,15 +84,16 @@ def _accepts(path: str) -> bool:
     return True
 
 
-def _is_healthy(target: str) -> bool:
+def _health(target: str) -> int | None:
+    """Return what its health is. None: it does not say."""
     with grpc.insecure_channel(target, [("grpc.use_local_subchannel_pool", 1)]) as channel:
         try:
             answer = health_pb2_grpc.HealthStub(channel).Check(
                 health_pb2.HealthCheckRequest(), timeout=HEALTH_TIMEOUT_S, wait_for_ready=True
             )
         except grpc.RpcError:
-            return False
-    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+            return None
+    return int(answer.status)
 
 
 WAIT_S = 30.0
@@ -128,7 +134,7 @@ def ensure_daemon(target: Target) -> None:
 
 def _ensure(target: Target, log: Path) -> None:
     began = time.time()
-    for _ in _pauses(WAIT_S):
+    for _ in _pauses(WAIT_S, goes_on=lambda: is_draining(target())):
         if is_serving(target()):
             return
         with _launch_lock(log.with_name("launch.lock")) as lock:
@@ -153,10 +159,10 @@ def _silence(target: str) -> str:
     return f"it did not serve within {WAIT_S:g} seconds."
 
 
-def _pauses(wait_s: float) -> Iterator[None]:
-    """Ever longer ones, until the wait_s (seconds) is over."""
+def _pauses(wait_s: float, goes_on: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """Ever longer ones, until the wait_s (seconds) is over, and then for as long as `goes_on`."""
     pause, end = FIRST_PAUSE_S, time.monotonic() + wait_s
-    while time.monotonic() < end:
+    while time.monotonic() < end or goes_on():
         yield
         time.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE_S)

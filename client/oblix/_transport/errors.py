@@ -51,6 +51,9 @@ _EXPLAINED = {
 # What gRPC says when it could not connect. It has no code of its own for that.
 _NOT_CONNECTED = ("failed to connect to all addresses", "DNS resolution failed")
 
+# What gRPC says of a call that was cancelled in this process.
+_CANCELLED_HERE = ("Locally cancelled", "Channel closed")
+
 # What gRPC says of a message over its limit, whichever side received it.
 _TOO_LARGE = "message larger than max"
 
@@ -71,6 +74,9 @@ def to_error(call: grpc.Call, pid: int = 0) -> errors.OblixError:
     reason, metadata = _info(call)
     details = call.details() or call.code().name
     if call.code() is grpc.StatusCode.UNAVAILABLE and not reason:
+        return _disconnect_error(details)
+    if call.code() is grpc.StatusCode.CANCELLED and not details.startswith(_CANCELLED_HERE):
+        # A daemon that ends lets go of calls that were not over in time, and gRPC calls that cancelled.
         return _disconnect_error(details)
     if call.code() is grpc.StatusCode.DEADLINE_EXCEEDED and not reason:
         return _silent(pid, details)
