@@ -226,8 +226,8 @@ class Completion:
 def unstarted(request: executions_pb2.ExecuteRequest, stop: StopReason) -> executions_pb2.ExecutionCompleted:
     """Return what those who wait are told of what was stopped before its turn began: nothing is recorded.
 
-    Raises as `Completion.stopped` does; but where the daemon ends, the next one may be asked the same, with the
-    same id.
+    Raises as `Completion.stopped` does; but where the daemon ends, the next one may be asked the same, with
+    the same id.
     """
     if stop is StopReason.INTERRUPTED:
         raise errors.stopping()
