@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Protocol
 
 from google.protobuf.duration_pb2 import Duration
@@ -304,9 +304,9 @@ class TurnRecorder:
     def _tell(self, message: messages_pb2.Message, finished: Finished) -> None:
         """Write down what the model's server told at the end."""
         message.decision.adaptations.extend(finished.adaptations)
-        for name, count in asdict(finished.counts).items():
-            if count is not None:
-                setattr(message.usage, name, count)
+        for count in fields(finished.counts):
+            if (told := getattr(finished.counts, count.name)) is not None:
+                setattr(message.usage, count.name, told)
         if finished.state and self.hook is not None:
             author = self.hook.connection.author
             message.provider_state.CopyFrom(messages_pb2.ProviderState(author=author, json=finished.state))

@@ -36,8 +36,8 @@ class Deadline:
     """A request's `timeout`, or none."""
 
     def __init__(self, request: executions_pb2.ExecuteRequest, watch: Stopwatch) -> None:
-        given = request.timeout.ToTimedelta().total_seconds()
-        self._timeout_s = given if request.HasField("timeout") else None
+        has_one = request.HasField("timeout")
+        self._timeout_s = request.timeout.ToTimedelta().total_seconds() if has_one else None
         self._watch = watch
 
     @property

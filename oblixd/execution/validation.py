@@ -117,8 +117,7 @@ def fingerprint(request: executions_pb2.ExecuteRequest) -> bytes:
 
 def checked_id(request_id: str) -> str:
     """Return a request's id as it was given, or InvalidArgumentError."""
-    printable = all(" " <= character <= "~" for character in request_id)
-    if not 1 <= len(request_id) <= MAX_ID or not printable:
+    if not 1 <= len(request_id) <= MAX_ID or not (request_id.isascii() and request_id.isprintable()):
         raise not_accepted(
             "INVALID_REQUEST",
             "request_id",

@@ -66,7 +66,8 @@ class UsageReader:
         return TokenCounts(given, written, read, cached, thought)
 
     def _largest(self, names: tuple[str, ...], holder: Mapping[str, Any]) -> None:
-        told = [count for name in names if (count := count_of(holder, name)) is not None]
+        present = (name for name in names if name in holder)
+        told = [count for name in present if (count := count_of(holder, name)) is not None]
         if told:
             self._counts[names] = max(*told, self._counts.get(names, 0))
 
