@@ -124,7 +124,7 @@ class Answer:
         parts = _parts(self._log.texts(self._kept), calls=False)
         self._kept, self._waiting = self._log.mark(), 0
         self._writing = asyncio.create_task(self._checkpoints.checkpoint(parts))
-        self._writing.add_done_callback(self._written)
+        self._writing.add_done_callback(self._after_write)
 
     def _is_stuck(self) -> bool:
         """Whether the last checkpoint is being written, or failed: then the end tells of it."""
@@ -132,7 +132,7 @@ class Answer:
             not self._writing.done() or self._writing.exception() is not None
         )
 
-    def _written(self, _: asyncio.Task[None]) -> None:
+    def _after_write(self, _: asyncio.Task[None]) -> None:
         if self._waiting and not self._is_stuck():
             self._plan()
 
@@ -180,7 +180,7 @@ class Stopwatch:
         """The turn has come."""
         self._started = time.monotonic()
 
-    def waited(self, since_s: float) -> None:
+    def add_wait(self, since_s: float) -> None:
         """The turn waited for a place at a model, since this moment: before content that is queueing."""
         if self._first is None:
             self._waited += time.monotonic() - since_s

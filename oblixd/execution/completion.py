@@ -84,7 +84,7 @@ _STOPPED = {
 
 
 class Completion:
-    """Ends one execution, once, in one of its ways. What each returns is what those who wait are told."""
+    """Records how one execution ends, once. Each method returns what those who wait are told."""
 
     def __init__(
         self,
@@ -106,10 +106,10 @@ class Completion:
         self._scope = scope
         self._violation = ""
 
-    async def answered(self, finished: Finished) -> executions_pb2.ExecutionCompleted:
-        """Return the answer came to its end."""
+    async def record_answer(self, finished: Finished) -> executions_pb2.ExecutionCompleted:
+        """Record an answer that came to its end."""
         self._context_builder.learn(self._recorder.model, finished)
-        await self._leave_out(self._context_builder.refused.answered(self._recorder.model))
+        await self._leave_out(self._context_builder.refused.hear_answer(self._recorder.model))
         reason = _REASON[finished.reason]
         await self._validate(finished.reason)
         return self._completion(await self._record(_COMPLETE, reason, finished=finished), reason)
@@ -121,8 +121,11 @@ class Completion:
             parts = self._recorder.message(_COMPLETE).parts
             self._violation = await violation(schema, "".join(part.text for part in parts))
 
-    async def stopped(self, stop: StopReason) -> executions_pb2.ExecutionCompleted:
-        """It was stopped from outside. Raises what that is to those who wait, unless somebody wanted it."""
+    async def record_stop(self, stop: StopReason) -> executions_pb2.ExecutionCompleted:
+        """Record what came until it was stopped from outside.
+
+        Raises what that is to those who wait, unless somebody wanted it.
+        """
         status, reason = _STOPPED[stop], executions_pb2.FINISH_REASON_CANCELLED
         error = _stop_error(self._request, stop, **self._recorder.where(status))
         message = await self._record(status, reason, error)
@@ -130,11 +133,11 @@ class Completion:
             raise error
         return self._completion(message, reason)
 
-    async def failed(self, problem: ModelError) -> OblixdError:
-        """No model answered, or the answer broke off. Returns the error for those who wait."""
+    async def record_failure(self, problem: ModelError) -> OblixdError:
+        """Record that no model answered, or that the answer broke off. Return the error to tell."""
         recorder = self._recorder
         given = recorder.turn.input if recorder.turn is not None else ()
-        mark = self._context_builder.refused.failed(given)
+        mark = self._context_builder.refused.hear_failure(given)
         await self._leave_out(mark)
         left_out = {"left_out_reason": mark.reason} if mark else {}
         error = errors.to_client(problem, recorder.failed, **recorder.where(_FAILED), **left_out)
@@ -152,15 +155,15 @@ class Completion:
             # Deleted meanwhile: it is in no context any more.
             logger.info("a message that was refused in session %s is gone", session_id)
 
-    async def refused(self, error: OblixdError) -> OblixdError:
-        """There was no room to go on. Returns the error for those who wait."""
+    async def record_refusal(self, error: OblixdError) -> OblixdError:
+        """Record that there was no room to go on. Return the error for those who wait."""
         kept = {key: str(value) for key, value in self._recorder.where(_FAILED).items()}
         error.metadata.update(kept)
         await self._record(_FAILED, error=error)
         return error
 
-    async def broke(self, problem: Exception) -> None:
-        """A defect of ours cut it off."""
+    async def record_defect(self, problem: Exception) -> None:
+        """Record that a defect of ours cut it off."""
         await self._record(_FAILED, error=errors.defect(problem))
 
     async def _record(
@@ -223,10 +226,12 @@ class Completion:
         )
 
 
-def unstarted(request: executions_pb2.ExecuteRequest, stop: StopReason) -> executions_pb2.ExecutionCompleted:
+def stop_before_begin(
+    request: executions_pb2.ExecuteRequest, stop: StopReason
+) -> executions_pb2.ExecutionCompleted:
     """Return what those who wait are told of what was stopped before its turn began: nothing is recorded.
 
-    Raises as `Completion.stopped` does; but where the daemon ends, the next one may be asked the same, with
+    Raises as `Completion.record_stop` does; but where the daemon ends, the next one may be asked the same, with
     the same id.
     """
     if stop is StopReason.INTERRUPTED:

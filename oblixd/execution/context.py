@@ -69,8 +69,8 @@ class Material:
         """The system message, where there is one."""
         return [_text_message(self.system)] if self.system else []
 
-    def estimated(self, most: int) -> int:
-        """An estimate of what all of it takes, without the answer. No more is read once it is past `most`."""
+    def estimate_tokens(self, most: int) -> int:
+        """Estimate what all of it takes, without the answer. No more is read once it is past `most`."""
         total = estimate_tools(self.tools) + sum(map(estimate, (*self.head, *self.given)))
         source = Source(self.history(), self.history_count, include_excluded=self.include_excluded)
         for message in source:
@@ -256,12 +256,12 @@ class ContextBuilder:
 
     def query(self, hooks: Sequence[Hook], deadline_s: float | None = None) -> RouteQuery:
         """Return what routing has to know of it now."""
-        asked = self._asked()
+        asked = self._request_to_route()
         return RouteQuery(
             asked, hooks, self._session, self._too_short(hooks), self._prompt_tokens, deadline_s
         )
 
-    def _asked(self) -> executions_pb2.ExecuteRequest:
+    def _request_to_route(self) -> executions_pb2.ExecuteRequest:
         """The request; where it answers a question anew, with that as its input. Errors as `question_of`."""
         request = self._request
         if not request.regenerate_message_id:
@@ -278,11 +278,11 @@ class ContextBuilder:
         if self._request.context_policy != executions_pb2.CONTEXT_POLICY_LONGER:
             return None
         longest = max((hook.connection.context_window or 0 for hook in hooks), default=0)
-        needed = self._material.estimated(longest)
+        needed = self._material.estimate_tokens(longest)
         return lambda hook: not fits(self._material, needed, hook.connection.context_window)
 
     def _prompt_tokens(self) -> int:
-        return self._material.estimated(_VERY_LONG)
+        return self._material.estimate_tokens(_VERY_LONG)
 
     async def chat_for(self, hook: Hook, hold: Callable[[int], None]) -> ChatRequest:
         """Return what this model is sent. Raises ModelError CONTEXT_OVERFLOW.
@@ -294,7 +294,7 @@ class ContextBuilder:
         refuse = self._request.context_policy == executions_pb2.CONTEXT_POLICY_REFUSE
         left_out = self.refused.left_out(hook.id)
         built = await build(
-            self._held(hold),
+            self._weigh_history(hold),
             connection.context_window,
             gauge,
             refuse=refuse,
@@ -321,7 +321,7 @@ class ContextBuilder:
         has_more = len(history) > len(self._material.head)
         return may_omit and has_more and self._overflows.hear(hook.id, error, self.report.sent_tokens)
 
-    def _held(self, hold: Callable[[int], None]) -> Material:
+    def _weigh_history(self, hold: Callable[[int], None]) -> Material:
         def history() -> Iterator[messages_pb2.Message]:
             for message in self._material.history():
                 hold(message.ByteSize())

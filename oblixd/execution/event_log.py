@@ -230,17 +230,17 @@ KIND = {
 }
 
 
-def queued(request_id: str, place: int, model: str) -> executions_pb2.ExecuteResponse:
-    """It waits: for a model, or for its session's turn where none is named."""
+def queued_event(request_id: str, place: int, model: str) -> executions_pb2.ExecuteResponse:
+    """Return that it waits: for a model, or for its session's turn where none is named."""
     return executions_pb2.ExecuteResponse(
         queued=executions_pb2.ExecutionQueued(request_id=request_id, place=place, model=model)
     )
 
 
-def started(
+def started_event(
     request: executions_pb2.ExecuteRequest, message_ids: Sequence[str], decision: routing_pb2.RoutingDecision
 ) -> executions_pb2.ExecuteResponse:
-    """Its turn has begun, and where it goes is decided."""
+    """Return that its turn has begun, and where it goes."""
     event = executions_pb2.ExecutionStarted(
         request_id=request.request_id,
         session_id=request.session_id,
@@ -257,8 +257,8 @@ def head(content: Content) -> executions_pb2.ToolCallHead | None:
     return executions_pb2.ToolCallHead(call_id=call.call_id, name=call.name) if call else None
 
 
-def rerouted(restart: Restart) -> executions_pb2.ExecuteResponse:
-    """Return the answer begins anew on another model."""
+def rerouted_event(restart: Restart) -> executions_pb2.ExecuteResponse:
+    """Return that the answer begins anew on another model."""
     event = executions_pb2.ExecutionRerouted(
         from_model=restart.from_model,
         to_model=restart.to_model,
@@ -279,7 +279,7 @@ def log_of(request_id: str, turn: RecordedTurn) -> EventLog:
     """Return the events of a turn as its record has them: started, the text in whole, and the end."""
     log, answer = EventLog(), turn.answer or messages_pb2.Message()
     request = executions_pb2.ExecuteRequest(request_id=request_id, session_id=turn.session_id)
-    log.append(started(request, [message.id for message in turn.question], answer.decision))
+    log.append(started_event(request, [message.id for message in turn.question], answer.decision))
     for part in answer.parts:
         _say(log, part)
     error = _error(request_id, turn, log.size)

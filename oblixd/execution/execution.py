@@ -20,7 +20,7 @@ from oblixd.client_memory import Share
 from oblixd.errors import OblixdError, ResourceExhaustedError
 from oblixd.execution import errors, event_log
 from oblixd.execution.answer import Stopwatch, TurnRecorder
-from oblixd.execution.completion import Completion, unstarted
+from oblixd.execution.completion import Completion, stop_before_begin
 from oblixd.execution.context import ContextBuilder
 from oblixd.execution.event_log import EventLog
 from oblixd.execution.fallback import Fallback, Restart
@@ -46,7 +46,7 @@ class Deadline:
         return None if self._timeout_s is None else self._timeout_s - self._watch.elapsed_s
 
     @contextmanager
-    def kept(self, expire: Callable[[], None]) -> Generator[None, None, None]:
+    def enforce(self, expire: Callable[[], None]) -> Generator[None, None, None]:
         """Call `expire` once the time is over, unless what is inside ended before."""
         if self._timeout_s is None:
             yield
@@ -78,7 +78,7 @@ class Execution:
         self.request = request
         """As it was checked; its request_id is set. After the end: what lists show of it."""
         self.fingerprint = fingerprint(request)
-        """Tells it from another request of the same id."""
+        """What tells it from another request of the same id."""
         self.share = share
         """What it holds of the clients' memory: its request is in it already."""
         self.caller = caller
@@ -138,11 +138,11 @@ class Execution:
 
     async def _run(self) -> None:
         try:
-            with self._deadline.kept(lambda: self.stop(StopReason.EXPIRED)):
+            with self._deadline.enforce(lambda: self.stop(StopReason.EXPIRED)):
                 async with self._turn():
                     await self._run_turn()
         except Stopped as stopped:
-            self._complete(unstarted(self.request, stopped.stop))
+            self._complete(stop_before_begin(self.request, stopped.stop))
 
     @asynccontextmanager
     async def _turn(self) -> AsyncGenerator[None, None]:
@@ -156,7 +156,7 @@ class Execution:
 
     def _tell_place(self, place: int, model: str = "") -> None:
         self.state, self.place, self.waits_for = executions_pb2.EXECUTION_STATE_QUEUED, place, model
-        self.log.append(event_log.queued(self.request.request_id, place, model))
+        self.log.append(event_log.queued_event(self.request.request_id, place, model))
 
     def _go_on(self) -> None:
         self.state, self.place, self.waits_for = executions_pb2.EXECUTION_STATE_RUNNING, 0, ""
@@ -176,7 +176,9 @@ class Execution:
             self._recorder.begin(turn)
         self.begun = True
         self._recorder.decision = to_wire(decision, self._hooks)
-        self.log.append(event_log.started(self.request, self._recorder.question_ids, self._recorder.decision))
+        self.log.append(
+            event_log.started_event(self.request, self._recorder.question_ids, self._recorder.decision)
+        )
         self._complete(await self._answer(ranked, context))
 
     def _session(self) -> sessions_pb2.Session | None:
@@ -215,15 +217,15 @@ class Execution:
             with self._scope:
                 finished = await self._fallback(ranked, context).answer()
         except Stopped as stopped:
-            return await completion.stopped(stopped.stop)
+            return await completion.record_stop(stopped.stop)
         except ModelError as problem:
-            raise await completion.failed(problem) from problem
+            raise await completion.record_failure(problem) from problem
         except ResourceExhaustedError as problem:
-            raise await completion.refused(problem) from problem
+            raise await completion.record_refusal(problem) from problem
         except Exception as problem:
-            await completion.broke(problem)
+            await completion.record_defect(problem)
             raise
-        return await completion.answered(finished)
+        return await completion.record_answer(finished)
 
     def _fallback(self, ranked: Sequence[Hook], context: ContextBuilder) -> Fallback:
         return Fallback(
@@ -245,7 +247,7 @@ class Execution:
 
     def runs(self, since_s: float) -> None:
         """See `Progress.runs`."""
-        self._watch.waited(since_s)
+        self._watch.add_wait(since_s)
         self._go_on()
 
     def take(self, hook: Hook, content: Content) -> bool:
@@ -262,7 +264,7 @@ class Execution:
     async def restart(self, hook: Hook, restart: Restart) -> None:
         """See `Progress.restart`."""
         await self._recorder.restart(hook)
-        self.log.append(event_log.rerouted(restart))
+        self.log.append(event_log.rerouted_event(restart))
 
     def _weigh(self, before: int) -> None:
         """Count the answer, too, once it is longer than most. Raises ResourceExhaustedError."""

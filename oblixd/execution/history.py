@@ -46,7 +46,7 @@ class Source:
         self._include = include_excluded
         self._left_out = left_out
         self._count = count
-        self._messages: Iterator[messages_pb2.Message] = self._unmarked(messages)
+        self._messages: Iterator[messages_pb2.Message] = self._skip_marked(messages)
 
     def __iter__(self) -> Iterator[messages_pb2.Message]:
         return self._messages
@@ -56,7 +56,7 @@ class Source:
         """How many messages there are, without those that were seen to be marked."""
         return self._count - self.excluded_count
 
-    def _unmarked(self, messages: Iterable[messages_pb2.Message]) -> Iterator[messages_pb2.Message]:
+    def _skip_marked(self, messages: Iterable[messages_pb2.Message]) -> Iterator[messages_pb2.Message]:
         for message in messages:
             if message.sequence in self._left_out:
                 self._exclude(message, self._left_out[message.sequence])
@@ -96,7 +96,7 @@ class OpenTurn:
         if not given or given[0].role != messages_pb2.ROLE_TOOL:
             return cls()
         question, steps = _steps(source)
-        needed = _needed(steps, given)
+        needed = _count_needed(steps, given)
         required = [message for step in reversed(steps[:needed]) for message in step]
         return cls(question, required, steps[needed:])
 
@@ -115,7 +115,7 @@ def _steps(source: Source) -> tuple[list[messages_pb2.Message], list[list[messag
     return [], [*steps, *([[*step]] if step else [])]
 
 
-def _needed(steps: Sequence[Messages], given: Messages) -> int:
+def _count_needed(steps: Sequence[Messages], given: Messages) -> int:
     """How many steps, newest first, hold the calls that the input answers. One where that can't be told."""
     wanted = set(_result_ids(given))
     for number, step in enumerate(steps, 1):

@@ -79,13 +79,13 @@ class RefusedContent:
         self._trial = next(self._trials, None)
         return self._trial is not None
 
-    def answered(self, model: str) -> Mark | None:
+    def hear_answer(self, model: str) -> Mark | None:
         """Return the turn was answered: what that shows of an older message."""
         if self._trial is None or self._trial.proves is None or model != self._model:
             return None
         return self._mark([self._trial.proves])
 
-    def failed(self, given: Messages) -> Mark | None:
+    def hear_failure(self, given: Messages) -> Mark | None:
         """Return the turn failed: its question is marked where any model refused it for what it says."""
         if self._refusal is None:
             return None

@@ -93,7 +93,7 @@ def remnant(request: executions_pb2.ExecuteRequest, excerpt: str) -> executions_
 
 
 def fingerprint(request: executions_pb2.ExecuteRequest) -> bytes:
-    """Tells one request from another under the same request_id: 32 bytes over what is asked and of whom.
+    """Return 32 bytes over what is asked and of whom: they tell apart requests of the same request_id.
 
     Handles, thresholds and what the agents said are left out: a program that sends its
     prompt again after a restart has new ones.

@@ -59,7 +59,7 @@ class HttpListener:
         """
         async with self._changing:
             if self._endpoint is None:
-                self._endpoint = await self._started(port or self._settings.port)
+                self._endpoint = await self._start_endpoint(port or self._settings.port)
             elif port not in (0, self._endpoint.port):
                 message = f"The endpoint is open at {self.url}: close it first, or use that address."
                 raise FailedPreconditionError("ENDPOINT_OPEN", message, url=self.url)
@@ -73,7 +73,7 @@ class HttpListener:
                 loops.closed(HOST, endpoint.port)
                 await endpoint.close()
 
-    async def _started(self, port: int) -> HttpEndpoint:
+    async def _start_endpoint(self, port: int) -> HttpEndpoint:
         # The HTTP library takes a while to import, and a daemon without the endpoint should not pay for it.
         from oblixd.http.endpoint import HttpEndpoint  # noqa: PLC0415
 

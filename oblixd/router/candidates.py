@@ -61,7 +61,7 @@ def needs_of(
     agent, target = _favour(request)
     return Needs(
         local_only=local_only,
-        pin=_pinned(request.model, hooks),
+        pin=_resolve_pin(request.model, hooks),
         tools=bool(request.tools),
         images=any(part.HasField("image") for message in request.input for part in message.parts),
         deadline_s=deadline_s,
@@ -70,7 +70,7 @@ def needs_of(
     )
 
 
-def _pinned(wanted: str, hooks: Sequence[Hook]) -> str:
+def _resolve_pin(wanted: str, hooks: Sequence[Hook]) -> str:
     named = (hook.id for hook in hooks if wanted in hook.spec.options.aliases)
     return next(named, wanted)
 

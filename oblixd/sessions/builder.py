@@ -100,7 +100,7 @@ class SessionBuilder:
         """As `publish`; but where the same was imported before, tells that session, and False."""
 
         def write(txn: Transaction) -> tuple[Session, bool]:
-            found = self._db.headers.imported(txn, header)
+            found = self._db.headers.find_import(txn, header)
             return (found.session(), False) if found else (self._publish(txn, header, update_us), True)
 
         session, is_new = await self._db.store.write(write)
@@ -192,7 +192,7 @@ def _as_it_stands(db: SessionDb, entry: Entry, sequence: int, payload: bytes) ->
     if sequence != entry.progress.running.answer_sequence:
         return payload
     with db.read(entry.ref) as txn:
-        record = db.message_table.settled(txn, entry.number, sequence)
+        record = db.message_table.interrupted_message(txn, entry.number, sequence)
     if record is None:
         raise not_found(entry.header.id)
     return record.SerializeToString()
@@ -240,7 +240,7 @@ def _payloads(db: SessionDb, moments: list[Moment], unique: UniqueIds) -> Iterat
 
 def _settled_record(db: SessionDb, txn: Transaction, source: Entry, sequence: int) -> records.MessageRecord:
     with name_damage(source.header.id):
-        record = db.message_table.settled(txn, source.number, sequence)
+        record = db.message_table.interrupted_message(txn, source.number, sequence)
     if record is None:
         raise not_found(source.header.id)
     return record

@@ -45,7 +45,7 @@ def sweep_some(db: SessionDb, number: int, txn: Transaction) -> bool:
 
 
 def sweep_leftovers(db: SessionDb) -> None:
-    """Sweeps what the daemon before did not come to. Called before anything new is built."""
+    """Sweep what the daemon before did not come to. Called before anything new is built."""
     with db.store.read() as txn:
         leftovers = [int.from_bytes(key, "big") for key, _ in db.tables.garbage.ascending(txn, b"")]
     for number in leftovers:

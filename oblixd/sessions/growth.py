@@ -31,7 +31,7 @@ class Growth:
         self._before: Entry | None = None
         if source_id:
             with db.store.read() as txn:
-                self._before = db.headers.latest_import(txn, source_id)
+                self._before = db.headers.find_latest_import(txn, source_id)
         self._note()
 
     def add(self, message: messages_pb2.Message) -> None:

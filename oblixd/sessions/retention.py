@@ -161,7 +161,7 @@ def _entries(db: SessionDb, txn: Transaction, numbers: list[int]) -> Iterator[En
     """Yield the sessions in which no turn runs. A damaged one is left to its owner."""
     for number in numbers:
         try:
-            entry = db.headers.numbered(txn, number)
+            entry = db.headers.entry_numbered(txn, number)
         except DataLossError:
             logger.exception("session number %d is not pruned", number)
             continue
@@ -195,7 +195,7 @@ def _carry_out_one(db: SessionDb, keeping: RetentionConfig, due: _Due, txn: Tran
     if due.action == sessions_pb2.RETENTION_ACTION_DELETE:
         delete_now(db, due.entry.ref, keeping.deleted_days > 0, txn)
     else:
-        entry = db.headers.numbered(txn, due.entry.number)
+        entry = db.headers.entry_numbered(txn, due.entry.number)
         entry.header.archived = True
         # It keeps its place in time: nobody added anything to it.
         db.headers.rewrite(txn, entry, entry.progress.update_us)

@@ -83,7 +83,7 @@ class Sessions:
         return self._db
 
     async def recover(self) -> int:
-        """Once after the start, before anything else: ends the turns that the daemon's death cut off.
+        """Once after the start, before anything else: end the turns that the daemon's death cut off.
 
         Their answers keep what was checkpointed, as INTERRUPTED. Returns how many there were.
         """
@@ -192,7 +192,7 @@ class Sessions:
             self.on_deleted(session_id, request_id)
 
     async def undelete(self, session_id: str) -> Session:
-        """Brings a deleted session back as it was. FailedPreconditionError SESSION_NOT_DELETED."""
+        """Bring a deleted session back as it was. FailedPreconditionError SESSION_NOT_DELETED."""
         return await deletion.undelete(self._db, session_id)
 
     async def prune(self, request: PruneSessionsRequest) -> PruneSessionsResponse:
@@ -335,7 +335,7 @@ class Sessions:
     async def begin_turn_again(
         self, session_id: str, request_id: str, message_id: str, fingerprint: bytes = b""
     ) -> Turn:
-        """Begins a turn that answers a question anew: see ExecuteRequest.regenerate_message_id.
+        """Begin a turn that answers a question anew: see ExecuteRequest.regenerate_message_id.
 
         The turn's `input` is the question as it stands. The old answer becomes a version in the same
         transaction, and comes back where the turn ends before anything of the new one was kept.

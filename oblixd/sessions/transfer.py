@@ -172,7 +172,7 @@ class _Incoming:
         return sessions_pb2.ImportResult(session=session) if is_new else _here_already(session)
 
     async def _publish_grown(self, before: Entry) -> sessions_pb2.ImportResult:
-        """Brings the earlier session up to date, or makes one beside it."""
+        """Bring the earlier session up to date, or make one beside it."""
         if self._growth.is_changed:
             session = await self._draft.publish(self._header, self._update_us, self._growth.retire)
             detail = f"Its source tells it differently than before: it replaces session {before.header.id}."
@@ -193,7 +193,7 @@ class _Incoming:
         check_source_id(source_id, "parent_source_id")
         if source_id:
             with self._db.store.read() as txn:
-                parent = self._db.headers.latest_import(txn, source_id)
+                parent = self._db.headers.find_latest_import(txn, source_id)
             if parent is not None:
                 self._header.parent_session_id = parent.header.id
 

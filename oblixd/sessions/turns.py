@@ -259,7 +259,7 @@ def _interrupt(db: SessionDb, number: int, txn: Transaction) -> None:
     """End a turn that nobody runs any more. Its session may be deleted by now."""
     if db.tables.running.get(txn, number_key(number)) is None:
         return
-    cut_off(db, txn, db.headers.numbered(txn, number), records.STATUS_RECORD_INTERRUPTED)
+    cut_off(db, txn, db.headers.entry_numbered(txn, number), records.STATUS_RECORD_INTERRUPTED)
 
 
 async def begin(
@@ -383,7 +383,7 @@ def recorded_turn(db: SessionDb, request_id: str) -> RecordedTurn | None:
         record = db.requests.get(txn, request_id)
         if record is None or db.tables.progress.get(txn, number_key(record.number)) is None:
             return None
-        entry = db.headers.numbered(txn, record.number)
+        entry = db.headers.entry_numbered(txn, record.number)
     with db.read(entry.ref) as txn:
         return _turn(db, txn, entry, record, pack(request_id))
 

@@ -41,7 +41,7 @@ class DirectoryLock:
 
     @classmethod
     def take(cls, directory: Path) -> DirectoryLock:
-        """Locks the directory, making it (0700) where it is missing."""
+        """Lock the directory, making it (0700) where it is missing."""
         try:
             _make(directory)
             descriptor = os.open(directory / CLAIM_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -120,7 +120,7 @@ class Store:
         return self._quota.is_full
 
     def on_full(self, callback: Callable[[], None]) -> None:
-        """Has something called on the loop after a write was refused for want of room."""
+        """Have something called on the loop after a write was refused for want of room."""
         self._writer.on_full = callback
 
     def is_there(self) -> bool:
@@ -149,11 +149,11 @@ class Store:
         self._claim.report_crashes()
 
     def on_commit(self, callback: Callable[[], None]) -> None:
-        """Has something called on the loop after each group of writes that is durable."""
+        """Have something called on the loop after each group of writes that is durable."""
         self._writer.on_commit = callback
 
     async def close(self) -> None:
-        """Carries out the writes that wait, gives up copies that are being made, and closes the file."""
+        """Carry out the writes that wait, give up copies that are being made, and close the file."""
         await self._copies.stop()
         await self._writer.stop()
         self._environment = None

@@ -92,7 +92,7 @@ class Writer:
         return await self._opened
 
     def submit(self, operation: Operation, frees: bool = False) -> asyncio.Future[Any]:
-        """Queues an operation. The result is there once it is durable.
+        """Queue an operation. The result is there once it is durable.
 
         `frees`: it gives room back, and may use the pages that are kept back for that.
         """
@@ -106,11 +106,11 @@ class Writer:
         return write.done
 
     def submit_idle(self, operation: Operation) -> None:
-        """Queues work for when nothing else waits. It runs again for as long as it returns True."""
+        """Queue work for when nothing else waits. It runs again for as long as it returns True."""
         self._queue.put(operation)
 
     async def stop(self) -> None:
-        """Carries out what is queued, closes the environment and ends the thread."""
+        """Carry out what is queued, close the environment and end the thread."""
         self._refusal = closed_error()
         # Who listens would read a file that is being closed.
         self.on_commit = lambda: None
@@ -141,7 +141,7 @@ class Writer:
         self._loop.call_soon_threadsafe(_settle, self._closed, None, None)
 
     def _give_up(self) -> None:
-        """Tells everybody who waits, and whoever comes, that nothing is written any more."""
+        """Tell everybody who waits, and whoever comes, that nothing is written any more."""
         self._refusal = self.failure = _dead()
         self._hand_over()
         while not self._queue.empty():

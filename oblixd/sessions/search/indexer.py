@@ -53,7 +53,7 @@ class Indexer:
         """Up to where the index is complete. -1: it is being built, or can't be kept up."""
 
     def start(self) -> None:
-        """Begins to work. Before anything is written: an index ahead of the store is another one's."""
+        """Begin to work. Before anything is written: an index ahead of the store is another one's."""
         self._newest = self._changes.newest()
         self._thread.start()
 
@@ -137,7 +137,7 @@ class Indexer:
         index.check()
 
     def _step(self, index: Index) -> bool:
-        """Indexes a little. False where there is nothing to do."""
+        """Index a little. False where there is nothing to do."""
         return self._follow(index) if index.scanned is None else self._scan(index, index.scanned)
 
     def _scan(self, index: Index, scanned: int) -> bool:

@@ -124,7 +124,7 @@ class _Shown:
     def _read(self, txn: Transaction, number: int) -> Entry | None:
         if self._db.tables.sessions.get(txn, number_key(number)) is None:
             return None
-        entry = self._db.headers.numbered(txn, number)
+        entry = self._db.headers.entry_numbered(txn, number)
         is_asked_for = standing_of(entry.header) in self._asked.standings and self._asked.labels.issubset(
             split(entry.progress.labels)
         )

@@ -84,7 +84,7 @@ class History:
             self._leap(txn)
 
     def _leap(self, txn: Transaction) -> None:
-        """Goes on behind every revision that the store may have told before it was restored.
+        """Go on behind every revision that the store may have told before it was restored.
 
         Whoever followed it then is too far behind, and begins anew.
         """
@@ -112,7 +112,7 @@ class Changes:
         """The revision that the listeners were called for last."""
         self.listeners: list[Callable[[], None]] = []
         """Called on the loop after changes that are durable, once for each group of writes."""
-        store.on_commit(self._committed)
+        store.on_commit(self._announce)
 
     def store_id(self) -> bytes:
         """Which store this is; a copy that was restored from a backup is another one."""
@@ -134,7 +134,7 @@ class Changes:
         with self._store.read() as txn:
             return self._history.after(txn, revision, limit)
 
-    def _committed(self) -> None:
+    def _announce(self) -> None:
         newest = self.newest()
         if newest == self.announced:
             return

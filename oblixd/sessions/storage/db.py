@@ -124,7 +124,7 @@ class SessionDb:
         *,
         is_lost: bool = False,
     ) -> None:
-        """Write the answer over its checkpoints and clears the running turn.
+        """Write the answer over its checkpoints and clear the running turn.
 
         None: nothing of it came, and it leaves no answer; an answer that it was to replace comes back.
         `is_lost`: of what came a part is damaged; without an old answer its number is left as missing.
@@ -154,7 +154,7 @@ class SessionDb:
 
 @contextmanager
 def name_damage(session_id: str) -> Iterator[None]:
-    """Says of damage whose it is: the tables know numbers only."""
+    """Say of damage whose it is: the tables know numbers only."""
     try:
         yield
     except DataLossError as error:

@@ -165,24 +165,24 @@ class Headers:
         progress = self.progress(txn, ref)
         return Entry(ref.number, self._header(txn, ref.number), progress)
 
-    def numbered(self, txn: Transaction, number: int) -> Entry:
+    def entry_numbered(self, txn: Transaction, number: int) -> Entry:
         """Both records of a session that an index names: it must be there."""
         header = self._header(txn, number)
         return Entry(number, header, self.progress(txn, SessionKey(number, header.id)))
 
-    def imported(self, txn: Transaction, header: records.SessionRecord) -> Entry | None:
+    def find_import(self, txn: Transaction, header: records.SessionRecord) -> Entry | None:
         """Return the session that an import made of the same source and content, or None."""
         if not header.source_id:
             return None
         for key, _ in self.tables.sources.ascending(txn, source_key(header)):
             if self.tables.progress.get(txn, key[-NUMBER_BYTES:]) is not None:
-                return self.numbered(txn, int.from_bytes(key[-NUMBER_BYTES:], "big"))
+                return self.entry_numbered(txn, int.from_bytes(key[-NUMBER_BYTES:], "big"))
         return None
 
-    def latest_import(self, txn: Transaction, source_id: str) -> Entry | None:
+    def find_latest_import(self, txn: Transaction, source_id: str) -> Entry | None:
         """Return the session that the last import made of a source, or None."""
         found = [key for key, _ in self.tables.sources.ascending(txn, latest_key(source_id))]
-        return self.numbered(txn, int.from_bytes(found[-1][-NUMBER_BYTES:], "big")) if found else None
+        return self.entry_numbered(txn, int.from_bytes(found[-1][-NUMBER_BYTES:], "big")) if found else None
 
     def grown(self, txn: Transaction, entry: Entry, source: records.SessionRecord, update_us: int) -> None:
         """Write an entry to which messages of its source were added. `source` says what it tells now."""
@@ -228,7 +228,7 @@ class Headers:
             raise taken_by_deleted(session_id)
 
     def show(self, txn: Transaction, entry: Entry) -> None:
-        """Lets a session be found by everything that finds one, and writes its records as they are."""
+        """Let a session be found by everything that finds one, and write its records as they are."""
         tables, key = self.tables, number_key(entry.number)
         tables.ids.put(txn, entry.header.id.encode(), key)
         self._put_source(txn, entry)
@@ -239,7 +239,7 @@ class Headers:
         self.history.note(txn, entry.ref)
 
     def hide(self, txn: Transaction, entry: Entry) -> None:
-        """Lets a session be found by nothing; its messages stay. The opposite of `show`."""
+        """Let a session be found by nothing; its messages stay. The opposite of `show`."""
         self._take_source(txn, entry)
         self.remove(txn, entry.ref, entry.progress)
 

@@ -107,7 +107,7 @@ class SessionIndex:
         self._tables = tables
 
     def put(self, txn: Transaction, ref: SessionKey, progress: records.ProgressRecord) -> None:
-        """Lets a session be found at its place."""
+        """Let a session be found at its place."""
         partition, place, value = (
             partition_of(progress),
             place_key(progress.update_us, ref.id),
@@ -119,7 +119,7 @@ class SessionIndex:
             self._count(txn, partition + label, 1)
 
     def take(self, txn: Transaction, ref: SessionKey, progress: records.ProgressRecord) -> None:
-        """Lets it no longer be found there."""
+        """Let it no longer be found there."""
         partition, place = partition_of(progress), place_key(progress.update_us, ref.id)
         self._tables.recency.delete(txn, partition + place)
         for label in split(progress.labels):
@@ -129,7 +129,7 @@ class SessionIndex:
     def move(
         self, txn: Transaction, ref: SessionKey, progress: records.ProgressRecord, update_us: int
     ) -> None:
-        """Move a session to its new place, and notes that in its progress record."""
+        """Move a session to its new place, and note that in its progress record."""
         partition, value = partition_of(progress), number_key(ref.number)
         old, new = place_key(progress.update_us, ref.id), place_key(update_us, ref.id)
         self._tables.recency.delete(txn, partition + old)
@@ -140,11 +140,11 @@ class SessionIndex:
         progress.update_us = update_us
 
     def put_deleted(self, txn: Transaction, ref: SessionKey, delete_us: int) -> None:
-        """Lets a deleted session be found by when it was deleted."""
+        """Let a deleted session be found by when it was deleted."""
         self._tables.recency.put(txn, DELETED + place_key(delete_us, ref.id), number_key(ref.number))
 
     def take_deleted(self, txn: Transaction, ref: SessionKey, delete_us: int) -> None:
-        """Lets it no longer be found there."""
+        """Let it no longer be found there."""
         self._tables.recency.delete(txn, DELETED + place_key(delete_us, ref.id))
 
     def walk(self, txn: Transaction, wanted: Range, place: bytes = b"") -> Iterator[Candidate]:
@@ -163,9 +163,9 @@ class SessionIndex:
         scan = table.descending_past_damage(txn, prefix, prefix + end if end else b"")
         found = ((key[len(prefix) :], value) for key, value in scan)
         within = takewhile(lambda item: item[0] >= wanted.first, found)
-        return (self._checked(txn, partition, place, value, others) for place, value in within)
+        return (self._with_all_labels(txn, partition, place, value, others) for place, value in within)
 
-    def _checked(
+    def _with_all_labels(
         self, txn: Transaction, partition: bytes, place: bytes, value: bytes | None, labels: Sequence[bytes]
     ) -> Candidate:
         if value is None:

@@ -203,7 +203,9 @@ class MessageTable:
             record.parts.extend(join_parts(self.pieces(txn, number, sequence)))
         return record
 
-    def settled(self, txn: Transaction, number: int, sequence: int) -> records.MessageRecord | None:
+    def interrupted_message(
+        self, txn: Transaction, number: int, sequence: int
+    ) -> records.MessageRecord | None:
         """A message as it stands, for a session in which nobody writes on: a running answer is cut off."""
         payload = self._tables.messages.get(txn, message_key(number, sequence))
         if not payload:
