@@ -231,8 +231,8 @@ def stop_before_begin(
 ) -> executions_pb2.ExecutionCompleted:
     """Return what those who wait are told of what was stopped before its turn began: nothing is recorded.
 
-    Raises as `Completion.record_stop` does; but where the daemon ends, the next one may be asked the same, with
-    the same id.
+    Raises as `Completion.record_stop` does; but where the daemon ends, the next one may be asked the same,
+    with the same id.
     """
     if stop is StopReason.INTERRUPTED:
         raise errors.stopping()

@@ -122,3 +122,17 @@ async def test_what_a_server_had_in_its_cache_is_counted_and_priced(harness: Har
     assert (told.cache_read_tokens, told.reasoning_tokens) == (800_000, 40_000)
     assert not told.HasField("cache_write_tokens")
     assert told.cost == pytest.approx(2 + 0.8 + 2)
+
+
+async def test_a_recorded_prompt_is_two_transactions_its_usage_in_the_second(
+    harness: Harness, server: OllamaServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, store = await harness.session(), harness.sessions.db.store
+    writes, write = list[object](), type(store).write
+    monkeypatch.setattr(
+        type(store), "write", lambda *args, **more: (writes.append(args), write(*args, **more))[1]
+    )
+    await all_of(harness.executions.execute(prompt("Hi", harness.hook(server), session_id=session)))
+    assert len(writes) == 2
+    report = await harness.usage.report()
+    assert report.total.executions == 1

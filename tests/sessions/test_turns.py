@@ -15,6 +15,8 @@ from oblixd.errors import DataLossError, FailedPreconditionError, InvalidArgumen
 from oblixd.sessions import Sessions, Turn
 from oblixd.sessions.fsck import problems
 from oblixd.sessions.storage.schema import message_key
+from oblixd.store import Transaction
+from oblixd.store.writer import Writer
 
 
 async def _begin(sessions: Sessions, *before: str, request_id: str = "request") -> Turn:
@@ -276,3 +278,55 @@ async def test_an_answer_that_began_anew_is_whole_as_far_as_it_came(sessions: Se
     await turn.restart()
     await turn.checkpoint(_parts("from the second"))
     assert texts(all_messages(sessions, turn.session.id))[-1] == "from the second"
+
+
+async def test_a_turn_that_may_not_begin_costs_those_who_write_beside_it_nothing(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn, written = await _begin(sessions), list[str]()
+    other = await sessions.create(Session())
+    alone = Writer._commit_alone
+    monkeypatch.setattr(Writer, "_commit_alone", lambda *args: (written.append("alone"), alone(*args)))
+    refused, _ = await asyncio.gather(
+        sessions.begin_turn(turn.session.id, "another", [say("too early")]),
+        sessions.append(other.id, [say("beside")]),
+        return_exceptions=True,
+    )
+    assert isinstance(refused, FailedPreconditionError)
+    assert refused.reason == "TURN_RUNNING"
+    assert texts(all_messages(sessions, other.id)) == ["beside"]
+    assert written == [], "nothing of the group had to be done anew"
+
+
+async def test_what_is_written_beside_an_answer_is_there_with_it_or_not_at_all(sessions: Sessions) -> None:
+    turn = await _begin(sessions)
+    beside = _Beside(sessions)
+    await sessions.delete(turn.session.id)
+    with pytest.raises(NotFoundError):
+        await turn.finish(messages_pb2.Message(parts=_parts("late")), beside=beside)
+    assert (beside.count(), beside.heard) == (0, 0)
+    turn = await _begin(sessions, request_id="next")
+    await turn.finish(messages_pb2.Message(parts=_parts("in time")), beside=beside)
+    assert (beside.count(), beside.heard) == (1, 1)
+
+
+class _Beside:
+    """Counts in the store how often it was written."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._store = sessions.db.store
+        self._counters = sessions.db.tables.counters
+        self.heard = 0
+
+    def write(self, txn: Transaction) -> None:
+        self._counters.put(txn, b"beside", bytes([self.count_in(txn) + 1]))
+
+    def written(self) -> None:
+        self.heard += 1
+
+    def count(self) -> int:
+        with self._store.read() as txn:
+            return self.count_in(txn)
+
+    def count_in(self, txn: Transaction) -> int:
+        return int.from_bytes(self._counters.get(txn, b"beside") or b"", "big")

@@ -129,6 +129,32 @@ def test_a_message_comes_back_from_its_record(message: messages_pb2.Message) -> 
     assert message_from(records.MessageRecord.FromString(payload), message.sequence) == message
 
 
+def test_a_decision_comes_back_from_a_record_that_was_written_before_it_lay_there_as_told() -> None:
+    readings = [records.ReadingRecord(name="cpu_percent", value=97.0, threshold=90.0, age_us=1_500_000)]
+    older = records.DecisionRecord(
+        model="ollama:llama2",
+        rule="MACHINE_BUSY",
+        resource_state=3,
+        readings=readings,
+        candidates=[records.VerdictRecord(model="ollama:llama2", rank=1, location=1, readings=readings)],
+        policy="balanced",
+    )
+    decision = message_from(records.MessageRecord(decision=older), 1).decision
+    reading = routing_pb2.Reading(name="cpu_percent", value=97.0, threshold=90.0, age=_duration(1_500_000))
+    assert decision == routing_pb2.RoutingDecision(
+        model="ollama:llama2",
+        rule="MACHINE_BUSY",
+        resource_state=routing_pb2.RESOURCE_STATE_CRITICAL,
+        readings=[reading],
+        candidates=[
+            routing_pb2.CandidateVerdict(
+                model="ollama:llama2", rank=1, location=routing_pb2.LOCATION_LOCAL, readings=[reading]
+            )
+        ],
+        policy="balanced",
+    )
+
+
 def test_the_round_trip_test_sets_every_field() -> None:
     """A field that is added to the contract must be added to the records, too."""
     covered = {
