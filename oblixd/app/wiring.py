@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import tzinfo
 from pathlib import Path
@@ -36,6 +37,8 @@ from oblixd.usage.days import zone_of
 from oblixd.usage.prices import parsed
 
 GIB = 1 << 30
+LEAST_LOAD_THRESHOLD = 4.0
+"""Load average from which a machine of up to four cores is constrained. Larger ones count one a core."""
 
 
 def keeping(config: Config) -> RetentionConfig:
@@ -81,7 +84,13 @@ def policies(config: Config) -> Policies:
         rule_of(one) if isinstance(one, str) else Rule(one.key, one.value, one.policy) for one in given.rules
     ]
     try:
-        return Policies(own, rules, given.policy)
+        return Policies(
+            own,
+            rules,
+            given.policy,
+            allows_cloud=given.cloud == "yes",
+            load_threshold=max(LEAST_LOAD_THRESHOLD, float(os.cpu_count() or 1)),
+        )
     except InvalidArgumentError as error:
         message = f"The configuration's [routing]: {error.message}"
         raise ConfigError(error.reason, message, **error.metadata) from error

@@ -43,6 +43,8 @@ class Loaded:
     """What a person should change in the file: settings in an old form, which still count."""
 
 
+OF_THE_COMMAND = frozenset({"aliases", "defaults", "templates"})
+"""Tables that the command `oblix` reads out of the same file. The daemon takes no notice of them."""
 _BY_VARIABLE = {setting.variable: setting for setting in SETTINGS}
 
 
@@ -59,7 +61,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Loaded:
         section, _, name = key.partition(".")
         changed = msgspec.structs.replace(getattr(config, section), **{name: value})
         config = msgspec.structs.replace(config, **{section: changed})
-    sources = dict.fromkeys(_keys(tomllib.loads(text)), Source.FILE)
+    sources = dict.fromkeys(_keys(_document(text)), Source.FILE)
     sources.update(dict.fromkeys(given, Source.ENVIRONMENT))
     notices = tuple(f"{_at(path, text, key)}: {notice}" for key, notice in older.notices(config, set(given)))
     return Loaded(config, MappingProxyType(sources), notices)
@@ -81,13 +83,18 @@ def read(path: Path) -> str:
 def parse(text: str, path: Path) -> Config:
     """Check a file's text, and give what it says. Raises ConfigError with the file, the line and the key."""
     try:
-        document = tomllib.loads(text)
+        document = _document(text)
     except ValueError as error:
         raise _unreadable(path, error) from error
     try:
         return convert(document, Config)
     except FieldError as error:
         raise _refused(error, _at(path, text, error.path)) from None
+
+
+def _document(text: str) -> dict[str, Any]:
+    """Return the tables of the daemon. Raises ValueError for what is no TOML."""
+    return {key: value for key, value in tomllib.loads(text).items() if key not in OF_THE_COMMAND}
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:

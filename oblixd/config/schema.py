@@ -209,6 +209,8 @@ class Routing(Fields, frozen=True):
 
     policy: PolicyName = "balanced"
     """The policy of prompts for which nobody names one."""
+    cloud: Literal["yes", "no"] = "yes"
+    """Whether prompts may go to cloud models. `no` makes each prompt of every program local-only."""
     policies: tuple[PolicyTable | OldPolicy, ...] = ()
     """Policies of your own: each is one that there is already, with other thresholds."""
     rules: tuple[RuleTable | OldRule, ...] = ()

@@ -24,7 +24,7 @@ LIVE = frozenset(
         *("ollama.parallel", "openai.endpoint", "openai.models", "openai.key_file"),
         *("claude.endpoint", "claude.models", "claude.key_file"),
         *("usage.prices", "usage.currency", "usage.daily_cap", "usage.monthly_cap", "usage.cap_action"),
-        *("routing.policy", "routing.policies", "routing.rules"),
+        *("routing.policy", "routing.cloud", "routing.policies", "routing.rules"),
         *("network.proxy", "network.no_proxy", "network.ca_file", "network.ca_dir"),
         *("daemon.log_level", "daemon.grace_s", "execution.queue_length"),
         *("limits.executions", "limits.calls_per_second", "limits.request_mib"),

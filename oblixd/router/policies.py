@@ -20,6 +20,7 @@ from oblixd.routing import NAMED, Definition, Policy, Rule, policy_from, policy_
 from oblixd.sessions import label, labels_of
 
 DEFAULT = "balanced"
+_FORBIDDEN = 'of the configuration ([routing] cloud = "no")'
 _CHOSEN_BY = {
     "request": "the request's",
     "session": "the session's",
@@ -32,13 +33,22 @@ class Policies:
     """The policies that can be named, and who is routed by which."""
 
     def __init__(
-        self, own: Sequence[Definition] = (), rules: Sequence[Rule] = (), default: str = DEFAULT
+        self,
+        own: Sequence[Definition] = (),
+        rules: Sequence[Rule] = (),
+        default: str = DEFAULT,
+        *,
+        allows_cloud: bool = True,
+        load_threshold: float | None = None,
     ) -> None:
         """Take what the configuration defines.
 
+        `allows_cloud`: whether any prompt may go to a cloud model. `load_threshold`: for this machine,
+        of the policies that are always there; None: what they say themselves.
         Raises InvalidArgumentError for a policy that is not there or a threshold that can't be.
         """
-        self._known = dict(NAMED)
+        self._known = {name: _with_load(policy, load_threshold) for name, policy in NAMED.items()}
+        self._allows_cloud = allows_cloud
         for definition in own:
             if definition.name in NAMED:
                 raise _is_built_in(definition.name)
@@ -49,6 +59,7 @@ class Policies:
     def replace(self, other: Policies) -> None:
         """Be as another one from now on: the configuration was read again."""
         self._known, self._rules, self._default = other._known, other._rules, other._default
+        self._allows_cloud = other._allows_cloud
 
     @property
     def names(self) -> list[str]:
@@ -71,6 +82,8 @@ class Policies:
         if private is not base:
             by = f"{private.name} ({_CHOSEN_BY[private.source]})"
             base = replace(base, local_only=True, private_by=by)
+        if not self._allows_cloud and not base.local_only:
+            base = replace(base, local_only=True, private_by=_FORBIDDEN)
         cap = given.max_cost if given.HasField("max_cost") else None
         return policy_from(_set_thresholds(given.resources), _set_thresholds(given.connectivity), cap, base)
 
@@ -93,6 +106,12 @@ class Policies:
 
     def _policy_named(self, name: str, field: str) -> Policy:
         return policy_named(name, self._known, field)
+
+
+def _with_load(policy: Policy, load_threshold: float | None) -> Policy:
+    if load_threshold is None:
+        return policy
+    return replace(policy, resources=replace(policy.resources, load_threshold=load_threshold))
 
 
 def _is_built_in(name: str) -> InvalidArgumentError:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+from pathlib import Path
 
 import pytest
 from oblix import Delta, Event, Queued, Rerouted, Started
@@ -13,13 +15,17 @@ from oblix.testing.faults import Stall
 from support.drivers.terminal import Terminal, terminal
 
 COMMAND = (sys.executable, "-m", "oblix")
+PROMPT = ">"
+"""What the line editor shows first; it moves the cursor over the space."""
+PASTE = "\x1b[200~{}\x1b[201~"
+"""What a terminal sends for a paste."""
 
 
 @pytest.fixture
 def chat(oblix, ollama: OllamaServer):
     command = (*COMMAND, "chat", "--local-model", "ollama:llama2", "--local-endpoint", ollama.url)
     with terminal(*command) as shown:
-        shown.wait_for("> ")
+        shown.wait_for(PROMPT)
         yield shown
 
 
@@ -34,10 +40,15 @@ def leave(chat: Terminal, keys: str = "exit\n") -> None:
     assert chat.process.wait(60) == 0
 
 
+def say(chat: Terminal, line: str) -> str:
+    """Send a prompt. Returns what was shown up to the line about its answer."""
+    chat.type(f"{line}\n")
+    return chat.wait_for("tokens")
+
+
 def test_a_conversation_goes_on_until_exit(chat: Terminal, oblix, ollama: OllamaServer) -> None:
     for word in ("First", "Second"):
-        chat.type(f"{word}\n")
-        assert f"You said: {word}" in chat.wait_for("> ")
+        assert f"You said: {word}" in say(chat, word)
     leave(chat)
     assert [m["content"] for m in newest(oblix)["messages"]][::2] == ["First", "Second"]
     assert len(ollama.requests[-1].body["messages"]) == 3
@@ -45,11 +56,9 @@ def test_a_conversation_goes_on_until_exit(chat: Terminal, oblix, ollama: Ollama
 
 def test_a_chat_is_called_after_the_first_prompt(chat: Terminal, oblix) -> None:
     chat.type("/help\n")
-    assert "exit, quit or Ctrl-D end the chat" in chat.wait_for("> ")
+    chat.wait_for("as /exit and Ctrl-D do.")
     for line in ("What is   up?", "And now?"):
-        chat.type(f"{line}\n")
-        chat.wait_for("You said")
-        chat.wait_for("> ")
+        say(chat, line)
     leave(chat)
     assert newest(oblix)["title"] == "What is up?"
     assert len(newest(oblix)["messages"]) == 4
@@ -62,10 +71,10 @@ def test_ctrl_c_ends_the_answer_and_not_the_chat(chat: Terminal, oblix, ollama: 
     chat.type("Count\n")
     chat.wait_for("one two")
     chat.type("\x03")
-    assert "[cancelled; the part above is kept in session " in chat.wait_for("> ")
+    chat.wait_for("[cancelled; the part above is kept in session ")
     assert ollama.requests[-1].abandoned.wait(60)
-    chat.type("Go on\n")
-    assert "You said: Go on" in chat.wait_for("> ")
+    chat.wait_for(PROMPT)
+    assert "You said: Go on" in say(chat, "Go on")
     leave(chat, "\x04")
     assert [m.get("status") for m in newest(oblix)["messages"]] == [None, "cancelled", None, None]
 
@@ -76,7 +85,7 @@ def test_ctrl_c_while_it_waits_says_that_nothing_is_recorded(ask, oblix, ollama:
     running = ask("--detach", "--session", session_id, "First").stdout.rstrip("\n")
     ollama.wait_for_requests(1)
     with terminal(*COMMAND, "chat", "--session", session_id) as chat:
-        chat.wait_for("> ")
+        chat.wait_for(PROMPT)
         chat.type("Second\n")
         chat.wait_for("[waiting: 1 before this one]")
         chat.type("\x03")
@@ -110,15 +119,17 @@ def test_what_is_said_of_a_cancelled_answer_is_true(seen: list[Event], says: str
     assert recorded.cancelled("the part above") == says
 
 
-def test_ctrl_c_at_the_prompt_drops_the_line(chat: Terminal, oblix) -> None:
+def test_ctrl_c_at_the_prompt_drops_the_line_and_twice_ends_the_chat(chat: Terminal, oblix) -> None:
+    before = oblix("sessions", "list").stdout
     chat.type("half a thou")
     chat.wait_for("half a thou")
-    # Between two keys Python does not look for signals: should it be just there, the newline wakes it up.
-    chat.type("\x03\n")
-    chat.wait_for("end the chat")
-    chat.wait_for("> ")
-    leave(chat)
-    assert newest(oblix)["messages"] == []
+    chat.type("\x03")
+    chat.wait_for("Ctrl-C once more")
+    chat.wait_for(PROMPT)
+    chat.type("\x03")
+    chat.rest()
+    assert chat.process.wait(10) == 0
+    assert oblix("sessions", "list").stdout == before
 
 
 def test_an_unknown_session_is_refused_at_the_start(oblix) -> None:
@@ -130,11 +141,10 @@ def test_an_unknown_session_is_refused_at_the_start(oblix) -> None:
 
 
 def test_an_answer_is_followed_by_one_dim_line(chat: Terminal) -> None:
-    chat.type("First\n")
-    shown = chat.wait_for("> ")
+    shown = say(chat, "First")
     assert "session" not in shown.lower()
-    assert len(shown.splitlines()) == 4  # what was typed, the answer, the line, the prompt
-    assert "\x1b[2m[ollama:llama2: " in chat.raw
+    assert re.search(r"^llama2 · local · \d+\.\d s · \d+ tokens$", shown, re.MULTILINE)
+    assert "\x1b[2mllama2 · local" in chat.raw
     leave(chat)
 
 
@@ -146,7 +156,8 @@ def test_ctrl_d_leaves_the_shell_a_line_of_its_own(chat: Terminal) -> None:
 def test_a_model_that_fails_ends_the_answer_and_not_the_chat(chat: Terminal, ollama: OllamaServer) -> None:
     ollama.models.clear()
     chat.type("Hello\n")
-    assert "oblix: " in chat.wait_for("> ")
+    chat.wait_for("oblix: ")
+    chat.wait_for(PROMPT)
     leave(chat)
 
 
@@ -159,17 +170,18 @@ def test_a_table_is_for_people(oblix) -> None:
     assert "\x1b]0" not in shown.raw
 
 
-def test_an_id_is_never_folded_and_a_title_is_cut(oblix) -> None:
+def test_an_id_is_never_folded_and_a_title_has_room(oblix) -> None:
     title = "The very long title of a conversation about everything under the sun"
     session_id = oblix("sessions", "create", title, "--metadata", "test=cut").stdout.strip()
     listing = [*COMMAND, "sessions", "list", "--filter", "test=cut"]
-    for columns, shown_title in (("80", "The very "), ("120", "The very long title of a conv"), ("40", "")):
+    for columns, shown_title in (("80", "The very long title of a conversation"), ("120", title), ("40", "")):
         with terminal("env", f"COLUMNS={columns}", *listing) as shown:
             lines = shown.rest().splitlines()
-        (line,) = [line for line in lines if session_id in line]
+        (line,) = [line for line in lines if session_id[:8] in line]
         assert shown_title in line
-        assert "…" in line
+        assert ("…" in line) == (columns != "120")
         assert len(lines) == 2
+        assert line.split()[0] == session_id[: len(line.split()[0])]
 
 
 def test_an_answer_cannot_take_over_the_terminal(oblix, ollama: OllamaServer) -> None:
@@ -178,3 +190,138 @@ def test_an_answer_cannot_take_over_the_terminal(oblix, ollama: OllamaServer) ->
     with terminal(*command) as shown:
         shown.rest()
     assert "plain ]0;owned text" in shown.raw
+
+
+def test_an_unused_chat_leaves_no_session(chat: Terminal, oblix) -> None:
+    before = oblix("sessions", "list", "--all").stdout
+    leave(chat, "/quit\n")
+    assert oblix("sessions", "list", "--all").stdout == before
+
+
+def test_a_failed_turn_stays_and_shows(chat: Terminal, oblix, ollama: OllamaServer) -> None:
+    ollama.models.clear()
+    chat.type("Hello\n")
+    chat.wait_for("oblix: ")
+    chat.wait_for(PROMPT)
+    leave(chat)
+    assert newest(oblix)["messages"][0]["content"] == "Hello"
+
+
+@pytest.mark.parametrize("word", ["/exit", "/quit", "exit", "quit"])
+def test_words_that_end_the_chat_never_go_to_the_model(
+    chat: Terminal, ollama: OllamaServer, word: str
+) -> None:
+    leave(chat, f"{word}\n")
+    assert not [one for one in ollama.requests if one.body and one.body.get("messages")]
+
+
+def test_an_unknown_word_is_refused_with_the_nearest(chat: Terminal, ollama: OllamaServer) -> None:
+    chat.type("/modle\n")
+    chat.wait_for("there is no /modle. Did you mean /model?")
+    chat.type("?\n")
+    chat.wait_for("as /exit and Ctrl-D do.")
+    assert "You said: /etc is what?" in say(chat, "//etc is what?")
+    leave(chat)
+    assert [one.body["messages"][-1]["content"] for one in ollama.requests if one.body.get("messages")] == [
+        "/etc is what?"
+    ]
+
+
+def test_a_paste_of_four_lines_is_one_prompt(chat: Terminal, ollama: OllamaServer) -> None:
+    chat.type(PASTE.format("one\ntwo\nthree\nfour"))
+    chat.wait_for("four")
+    say(chat, "")
+    leave(chat)
+    assert ollama.requests[-1].body["messages"][-1]["content"] == "one\ntwo\nthree\nfour"
+
+
+def test_a_line_that_ends_with_a_backslash_goes_on(chat: Terminal, ollama: OllamaServer) -> None:
+    chat.type("one\\\n")
+    chat.wait_for("…")
+    chat.type("two\x1b\nthree")
+    say(chat, "")
+    leave(chat)
+    assert ollama.requests[-1].body["messages"][-1]["content"] == "one\ntwo\nthree"
+
+
+def test_the_history_of_one_chat_is_there_in_the_next(chat: Terminal, ollama: OllamaServer) -> None:
+    say(chat, "Something to remember")
+    leave(chat)
+    command = (*COMMAND, "chat", "--local-model", "ollama:llama2", "--local-endpoint", ollama.url)
+    with terminal(*command) as next_chat:
+        next_chat.wait_for(PROMPT)
+        next_chat.type("/new\n")
+        next_chat.wait_for("new session]")
+        next_chat.wait_for(PROMPT)
+        next_chat.type("\x1b[A" * 3)  # over /new and exit
+        next_chat.wait_for("Something to remember")
+        assert "You said: Something to remember" in say(next_chat, "")
+        leave(next_chat)
+
+
+def test_markdown_is_rendered_and_words_stay_whole(chat: Terminal, ollama: OllamaServer) -> None:
+    words = "extraordinarily " * 12
+    ollama.script(f"# Heading\n\n- **first**\n- second\n\n{words}")
+    shown = say(chat, "Write")
+    assert "**" not in shown
+    assert " • first" in shown
+    assert "# Heading" not in shown
+    for line in shown.splitlines():
+        assert set(line.split()) <= {"extraordinarily"} or "extraordinarily" not in line
+    leave(chat)
+
+
+def test_plain_shows_an_answer_as_it_is(oblix, ollama: OllamaServer) -> None:
+    ollama.script("# Heading")
+    with terminal(*COMMAND, "chat", "--plain", "-m", "ollama:llama2", "--endpoint", ollama.url) as chat:
+        chat.wait_for(PROMPT)
+        assert "# Heading" in say(chat, "Write")
+        leave(chat)
+
+
+def test_a_question_is_answered_anew_taken_back_and_changed(
+    chat: Terminal, oblix, ollama: OllamaServer
+) -> None:
+    say(chat, "One")
+    ollama.script("Another answer")
+    assert "Another answer" in say(chat, "/retry")
+    chat.type("/edit\n")
+    chat.wait_for("One")
+    assert "You said: One and two" in say(chat, " and two")
+    say(chat, "Three")
+    chat.type("/undo\n")
+    chat.wait_for("[taken out: Three]")
+    leave(chat)
+    assert [m["content"] for m in newest(oblix)["messages"]] == ["One and two", "You said: One and two"]
+
+
+def test_what_else_a_chat_can_do(chat: Terminal, oblix, tmp_path: Path) -> None:
+    note, saved = tmp_path / "note.txt", tmp_path / "saved.md"
+    note.write_text("The code is 4711.")
+    for line, shown in [
+        ("/system Be short.", "[system message: Be short.]"),
+        (f"/file {note}", "goes with your next prompt]"),
+    ]:
+        chat.type(f"{line}\n")
+        chat.wait_for(shown)
+    assert "4711" in say(chat, "Which code?")
+    for line, shown in [
+        ("/explain", "why "),
+        ("/cost", "1 answer,"),
+        ("/search 4711", "Which code?"),
+        (f"/save {saved}", "the conversation is in"),
+        ("/metrics", "[network: "),
+        ("/fork", "[this goes on in a copy, session "),
+        ("/cloud", "[cloud models go first]"),
+        ("/edge", "[local models go first]"),
+        ("/model", "[model: chosen by routing]"),
+        ("/new", "[the next prompt begins a new session]"),
+        ("/copy", "oblix: nothing was said yet."),
+    ]:
+        chat.type(f"{line}\n")
+        chat.wait_for(shown)
+    leave(chat)
+    assert "Which code?" in saved.read_text()
+    forked = newest(oblix)
+    assert forked["context"]["system"] == "Be short."
+    assert forked["title"] == "Which code?"

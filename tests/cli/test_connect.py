@@ -11,8 +11,8 @@ from subprocess import CompletedProcess
 
 import httpx
 import pytest
-from oblix.cli.commands.connect import filled
-from oblix.cli.tool_settings import TOOLS
+from oblix.cli.commands.tools.connect import filled
+from oblix.cli.commands.tools.settings import TOOLS
 
 Run = Callable[..., CompletedProcess[str]]
 VALUES = {"url": "http://127.0.0.1:62549", "token": "oblix-x", "model": "auto"}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from oblix._launcher import units
-from oblix.cli.commands import doctor
+from oblix.cli.commands.service import doctor
 from oblix.cli.doctor import Surroundings, files
 from support.drivers.daemon import running
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 import pytest
-from oblix.cli.commands import ps
+from oblix.cli.commands.prompts import ps
 from oblix.cli.options import execution_ids
 from oblix.testing import Answer, OllamaServer
 from oblix.testing.faults import Stall

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from oblix.cli import model_discovery
+from oblix.cli.commands.models import discovery
 from oblix.testing import OllamaServer, OpenAIServer
 from support.data import gguf_files
 from support.drivers.daemon import running
@@ -90,7 +90,7 @@ def test_what_is_wrong_says_what_would_be_right(
 
 def test_servers_of_this_machine_are_found() -> None:
     with OllamaServer(["llama3"]) as ollama, OpenAIServer(["small"]) as other:
-        found = model_discovery.listening({ollama.port: "ollama", other.port: "vllm", 1: "custom"})
+        found = discovery.listening({ollama.port: "ollama", other.port: "vllm", 1: "custom"})
     assert [(one.kind, list(one.models)) for one in found] == [
         ("ollama", ["llama3:latest"]),
         ("vllm", ["small"]),

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from oblix.cli.commands import models
-from oblix.cli.embedded import weights_file
+from oblix.cli.commands.models import listing
+from oblix.cli.commands.models.embedded import weights_file
 from oblix.testing import OllamaServer
 from oblix.v1 import models_pb2, routing_pb2
 from support.data.gguf_files import LLAMA, file_of
@@ -28,7 +28,7 @@ def test_everything_stands_in_eighty_columns(monkeypatch: pytest.MonkeyPatch, ca
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "80")
     many = {"context_window": 131_072, "running_count": 1, "max_running": 1, "memory_bytes": 12_345_678_901}
-    models.show(
+    listing.show(
         [
             _model(NAMES[0], state=models_pb2.MODEL_STATE_COOLING_DOWN, queued_count=12, **many),
             _model(

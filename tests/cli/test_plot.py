@@ -12,9 +12,9 @@ from xml.etree import ElementTree as ET
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from oblix.cli.commands.plot import svg
-from oblix.cli.commands.plot.picture import picture
-from oblix.cli.commands.plot.series import load, network, spans
+from oblix.cli.commands.service.plot import svg
+from oblix.cli.commands.service.plot.picture import picture
+from oblix.cli.commands.service.plot.series import load, network, spans
 from oblix.v1 import monitor_pb2, routing_pb2
 
 NOW = 1_700_000_000

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from oblix.cli import embedded
+from oblix.cli.commands.models import embedded
 from oblix.cli.errors import CommandError
 from oblix.cli.output import tables
 from oblix.testing import Answer, OllamaServer, Stall
@@ -204,5 +204,7 @@ def test_every_command_explains_itself(oblix_alone, command: str) -> None:
     assert f" {command} " in oblix_alone("--help").stdout
 
 
-def test_no_command_is_wrong_usage(oblix_alone) -> None:
-    assert oblix_alone(ok=False).returncode == 2
+def test_no_command_shows_what_one_does_first(oblix_alone) -> None:
+    done = oblix_alone()
+    assert done.stdout.startswith("Oblix: talk to language models")
+    assert "oblix chat" in done.stdout

@@ -7,9 +7,9 @@ import io
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from oblix.cli.commands.top.machine import bar
-from oblix.cli.commands.top.state import DECISIONS, State
-from oblix.cli.commands.top.view import LEAST, fitted, shared, whole
+from oblix.cli.commands.service.top.machine import bar
+from oblix.cli.commands.service.top.state import DECISIONS, State
+from oblix.cli.commands.service.top.view import LEAST, fitted, shared, whole
 from oblix.v1 import executions_pb2, models_pb2, monitor_pb2, routing_pb2
 from rich.console import Console
 

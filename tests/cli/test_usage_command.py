@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from oblix import InvalidArgumentError, OblixClient
-from oblix.cli.commands import usage
+from oblix.cli.commands.service import usage
 from support.drivers.daemon import running
 from support.drivers.terminal import terminal
 

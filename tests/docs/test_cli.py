@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import re
 
-from oblix.cli.app import COMMANDS
+from oblix.cli.table import COMMANDS, parser_of
 from support.repository import files
 
 
 def _subcommands(command: str) -> set[str]:
-    parser = argparse.ArgumentParser()
-    importlib.import_module(f"oblix.cli.commands.{command}").configure(parser)
-    groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    groups = [
+        action for action in parser_of(command)._actions if isinstance(action, argparse._SubParsersAction)
+    ]
     return {name for group in groups for name in group.choices}
 
 

@@ -8,15 +8,17 @@ move the cursor over what was printed, or answer in the user's name. Whatever th
 from __future__ import annotations
 
 import json
+import os
 import re
+from collections.abc import Mapping
 from typing import Any, TextIO
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 """C0 but for tab and newline, C1, and what turns the direction of a line around."""
-PLAIN, BOLD, DIM = "\ufdd0", "\ufdd1", "\ufdd2"
+PLAIN, BOLD, DIM, YELLOW = "\ufdd0", "\ufdd1", "\ufdd2", "\ufdd3"
 """What the command writes for a style: no characters of Unicode's, so nobody else means anything by them."""
-_STYLES = {PLAIN: "\x1b[0m", BOLD: "\x1b[1m", DIM: "\x1b[2m"}
-_STYLE = re.compile("[\ufdd0-\ufdd2]")
+_STYLES = {PLAIN: "\x1b[0m", BOLD: "\x1b[1m", DIM: "\x1b[2m", YELLOW: "\x1b[33m"}
+_STYLE = re.compile("[\ufdd0-\ufdd3]")
 _LATER_CONTROLS = re.compile(r"[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 """What JSON allows in a text as it is."""
 
@@ -32,6 +34,11 @@ def json_text(value: Any) -> str:
     return _LATER_CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", written)
 
 
+def has_styles(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether the person wants styles on a terminal: neither NO_COLOR (no-color.org) nor a dumb terminal."""
+    return not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+
+
 class Plain:
     """A text stream like the one behind it, which lets nothing through that a terminal obeys."""
 
@@ -41,7 +48,7 @@ class Plain:
 
     def write(self, text: str) -> int:
         """Write what may be written; give the length of what was given."""
-        is_screen = self.raw.isatty()
+        is_screen = self.raw.isatty() and has_styles()
         self.raw.write(_STYLE.sub(lambda mark: _STYLES[mark[0]] if is_screen else "", printable(text)))
         return len(text)
 

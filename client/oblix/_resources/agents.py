@@ -29,11 +29,11 @@ class Agents:
         self._agents[agent.name] = agent
 
     def policy(self) -> routing_pb2.RoutingPolicy:
-        """Return the thresholds of the hooked policy agents. Without one, the defaults."""
+        """Return the thresholds that hooked policy agents name; the daemon has defaults for the others."""
         policy = routing_pb2.RoutingPolicy()
         for agent in list(self._agents.values()):
             if isinstance(agent, ResourceMonitor):
-                policy.resources.CopyFrom(routing_pb2.ResourcePolicy(**agent.thresholds))
+                policy.resources.CopyFrom(routing_pb2.ResourcePolicy(**agent.custom_thresholds))
             elif isinstance(agent, ConnectivityAgent):
                 policy.connectivity.CopyFrom(_connectivity_policy(agent))
         return policy

@@ -51,7 +51,8 @@ class ResourceMonitor(PolicyAgent):
 
         Percent, 0 to 100: `cpu_threshold` 80, `memory_threshold` 85,
         `gpu_threshold` 85, `critical_cpu` 90, `critical_memory` 95,
-        `critical_gpu` 95. Load average over one minute: `load_threshold` 4.0.
+        `critical_gpu` 95. Load average over one minute: `load_threshold`
+        4.0. A default is not sent: the daemon's counts, whose load threshold grows with the cores.
         Raises InvalidArgumentError for another name or a value out of its range.
         """
         super().__init__(name)

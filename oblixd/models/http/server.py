@@ -7,6 +7,7 @@ Every sentence that a person reads about a failing model is made here.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -26,10 +27,11 @@ LONGEST_QUOTE = 500
 LONGEST_RETRY_AFTER_S = 3600.0
 """A server that asks for more timeouts than this is not believed."""
 
+_WAIT = "Wait a moment, or use another model"
 _REMEDIES = {
     ModelErrorKind.UNAUTHENTICATED: "Hook the model again with a key that is valid for it",
-    ModelErrorKind.RATE_LIMITED: "Wait a moment, or use another model",
-    ModelErrorKind.OVERLOADED: "Wait a moment, or use another model",
+    ModelErrorKind.RATE_LIMITED: _WAIT,
+    ModelErrorKind.OVERLOADED: _WAIT,
     ModelErrorKind.CONTEXT_OVERFLOW: "Send less, or use a model with a longer context",
     ModelErrorKind.REFUSED: "Change the request, or use another model",
     ModelErrorKind.NO_CREDIT: PAY,
@@ -135,14 +137,17 @@ class ServerErrors:
         who = f"{refusal.gateway or self.title}{self._at}"
         asked = f" to {url}" if url and verdict.kind is ModelErrorKind.WRONG_PATH else ""
         said = f"{who} answered {status}{asked}" if not verdict.what else f"{who} says that {verdict.what}"
-        message = f"{said}{_quote(refusal.words)}. {self._remedy(verdict)}."
-        return self._refused(refusal, verdict.kind, message, retry_after_s(headers.get("Retry-After")))
+        wait_s = retry_after_s(headers.get("Retry-After"))
+        remedy = self._remedy(verdict, refusal.retry_after_s if wait_s is None else wait_s)
+        message = f"{said}{_quote(refusal.words)}. {remedy}."
+        return self._refused(refusal, verdict.kind, message, wait_s)
 
     def reported(self, error: object) -> ModelError:
         """It sent an error object inside a stream that had begun well."""
         refusal = Refusal.reported(error)
         verdict = judge(refusal)
-        message = f"{self.title}{self._at} reports a failure{_quote(refusal.words)}. {self._remedy(verdict)}."
+        remedy = self._remedy(verdict, refusal.retry_after_s)
+        message = f"{self.title}{self._at} reports a failure{_quote(refusal.words)}. {remedy}."
         return self._refused(refusal, verdict.kind, message, None)
 
     def _refused(
@@ -161,8 +166,10 @@ class ServerErrors:
     def _at(self) -> str:
         return f" at {self.endpoint}" if self.endpoint else ""
 
-    def _remedy(self, verdict: Verdict) -> str:
+    def _remedy(self, verdict: Verdict, wait_s: float | None) -> str:
         own = self.missing if verdict.kind is ModelErrorKind.NOT_PULLED else _REMEDIES[verdict.kind]
+        if wait_s is not None and own == _WAIT and wait_s <= LONGEST_RETRY_AFTER_S:
+            own = own.replace("a moment", f"{max(1, math.ceil(wait_s)):,} s, as it asks")
         return verdict.remedy or own
 
 

@@ -27,7 +27,7 @@ from acp.schema import (
     WaitForTerminalExitResponse,
     WriteTextFileResponse,
 )
-from oblix.cli.commands import acp as command
+from oblix.cli.commands.tools import acp as command
 from oblix.protocols.acp import agent as agent_module
 
 COMMAND = (sys.executable, "-m", "oblix", "acp")

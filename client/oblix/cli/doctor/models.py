@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 from oblix._environment import NETWORK, ollama_url
-from oblix.cli.commands.config import read_of_daemon
+from oblix.cli.commands.service.config import read_of_daemon
 from oblix.cli.doctor import Finding, Surroundings
 from oblix.cli.errors import CommandError
 from oblix.errors import OblixError

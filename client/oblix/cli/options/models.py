@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from typing import Literal
+from typing import Any, Literal
 
 from oblix import ModelType, OblixClient
-from oblix._convert.presets import is_here
+from oblix._convert.presets import PRESETS, is_here
+from oblix.cli import preferences
 from oblix.cli.errors import CommandError
+from oblix.cli.parser import suggestion
 
 Location = Literal["local", "cloud"]
+HELP = "this model, wherever it would go: PROVIDER:NAME, the name of one in `oblix models`, or an alias"
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
+def add_model(parser: Any) -> None:
     """Declare `--model`, `--endpoint` and `--api-key-file`."""
-    parser.add_argument(
-        "--model", metavar="PROVIDER:NAME", type=model_id, help="this model, wherever it would go"
-    )
+    parser.add_argument("-m", "--model", metavar="MODEL", help=HELP)
     parser.add_argument(
         "--endpoint",
         metavar="URL",
@@ -26,7 +27,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--api-key-file", metavar="FILE", help="the model's key: a file only you can read")
 
 
-def add_policy(parser: argparse.ArgumentParser) -> None:
+def add_policy(parser: Any) -> None:
     """Declare `--policy`."""
     parser.add_argument(
         "--policy",
@@ -45,15 +46,23 @@ def model_id(text: str) -> tuple[ModelType, str]:
     return ModelType(provider), name
 
 
-async def hook(client: OblixClient, arguments: argparse.Namespace) -> str | None:
-    """Hook what `--model` names. Returns the id to pin, or None where routing is to choose."""
-    if arguments.model is None:
-        for option in ("endpoint", "api_key_file"):
-            if getattr(arguments, option):
-                raise CommandError(f"--{option.replace('_', '-')} belongs to a model: name it with --model.")
+async def hook(client: OblixClient, given: str | None, arguments: argparse.Namespace) -> str | None:
+    """Hook what a person named. Returns the id to pin, or None where routing is to choose.
+
+    A model that the daemon has already is not hooked: its key and endpoint are those of the configuration.
+    """
+    endpoint, key_file = arguments.endpoint, arguments.api_key_file
+    if given is None:
+        for option, value in (("--endpoint", endpoint), ("--api-key-file", key_file)):
+            if value:
+                raise CommandError(f"{option} belongs to a model: name it with --model.")
         return None
-    provider, name = arguments.model
-    if provider is ModelType.CUSTOM and not arguments.endpoint:
+    known = [] if endpoint or key_file else _known(client)
+    model = resolved(given, known)
+    if model in known:
+        return model
+    provider, name = check_id(model, known)
+    if provider is ModelType.CUSTOM and not endpoint:
         raise CommandError(
             f"custom:{name} can be anywhere: say where its server listens with --endpoint URL."
         )
@@ -61,13 +70,45 @@ async def hook(client: OblixClient, arguments: argparse.Namespace) -> str | None
         await client.hook_model(
             provider,
             name,
-            endpoint=arguments.endpoint,
-            api_key_file=arguments.api_key_file,
-            **location_option(provider, "local" if is_here(arguments.endpoint or "") else "cloud"),
+            endpoint=endpoint,
+            api_key_file=key_file,
+            **location_option(provider, "local" if is_here(endpoint or "") else "cloud"),
         )
     return f"{provider}:{name}"
+
+
+def resolved(given: str, known: list[str]) -> str:
+    """Return the id that an alias, a name alone or a part of a name stands for; else what was given.
+
+    Raises CommandError where several models are meant.
+    """
+    text = preferences.load().aliases.get(given, given)
+    word, colon, name = text.partition(":")
+    if colon and word in PRESETS:
+        text = f"{PRESETS[word].provider.value}:{name}"
+    if text in known or (colon and word in set(ModelType)):
+        return text
+    named = [model for model in known if model.partition(":")[2] == text]
+    found = named or [model for model in known if text.casefold() in model.casefold()]
+    if len(found) > 1:
+        raise CommandError(f"{len(found)} models are meant by {given}: {', '.join(found)}.")
+    return found[0] if found else text
 
 
 def location_option(provider: ModelType, location: Location) -> dict[str, Location]:
     """What hooking has to say of where a model runs: the daemon knows it of all providers but custom."""
     return {"location": location} if provider is ModelType.CUSTOM else {}
+
+
+def _known(client: OblixClient) -> list[str]:
+    return [f"{provider}:{name}" for provider, names in client.list_models().items() for name in names]
+
+
+def check_id(text: str, known: list[str]) -> tuple[ModelType, str]:
+    """Return the provider and the name of a PROVIDER:NAME. Raises CommandError with what may be meant."""
+    try:
+        return model_id(text)
+    except argparse.ArgumentTypeError:
+        near = suggestion(text, [*known, *(model.partition(":")[2] for model in known)])
+        message = f"there is no model {text}.{near} `oblix models` lists them; others are PROVIDER:NAME, "
+        raise CommandError(f"{message}with one of {', '.join(ModelType)}.") from None

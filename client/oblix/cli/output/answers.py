@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
 
-from oblix import Completed, Delta, Event, OblixError, Queued, Rerouted, Started
-from oblix._convert.terminal_text import DIM, PLAIN
+from oblix import Completed, Delta, Event, Queued, Rerouted, Started
+from oblix._convert.terminal_text import DIM, PLAIN, YELLOW, has_styles, raw_stream
 from oblix.cli.errors import CommandError
+from oblix.cli.output import tables
+from oblix.cli.output.screens import Screen, Silent
 
 UNBEGUN = "cancelled before its turn came; nothing is recorded"
 
+SPINNER_AFTER_S = 0.4
 Summary = Callable[[Completed], str]
 
 
@@ -20,7 +25,9 @@ class Recorded:
 
     def __init__(self) -> None:
         self._session_id: str | None = None
-        self._waits = self._has_come = False
+        self._waits = False
+        self.has_answer = False
+        """Whether some of the answer has come."""
 
     def note(self, event: Event) -> None:
         """See one more event."""
@@ -30,9 +37,9 @@ class Recorded:
             case Started(session_id=session_id):
                 self._session_id, self._waits = session_id, False
             case Delta():
-                self._has_come = True
+                self.has_answer = True
             case Rerouted():
-                self._has_come = False
+                self.has_answer = False
 
     def cancelled(self, part: str = "what had come") -> str:
         """That it was cancelled, and what is kept where it is recorded. `part` names the answer's part."""
@@ -40,38 +47,82 @@ class Recorded:
             return UNBEGUN
         if self._session_id is None:
             return "cancelled"
-        kept = part if self._has_come else "the question"
+        kept = part if self.has_answer else "the question"
         return f"cancelled; {kept} is kept in session {self._session_id}"
 
 
 async def show(
     events: AsyncGenerator[Event, None],
     *,
-    text: bool = True,
+    screen: Screen | None = None,
     summary: Summary | None,
     recorded: Recorded | None = None,
 ) -> Completed:
-    """Print the answer's text on standard output and a summary on standard error; return the end.
+    """Show the answer's text and a summary of it on standard error; return the end.
 
-    `recorded` is told of every event.
+    `screen`: where the text goes; None: nowhere. `recorded` is told of every event.
     """
+    shown = screen or Silent()
     is_open = False
     try:
-        async with aclosing(events):
+        async with aclosing(events), _spinner(screen) as spinner:
             async for event in events:
                 if recorded:
                     recorded.note(event)
                 if isinstance(event, Completed):
-                    _finish(event, text, summary)
+                    spinner.stop()
+                    shown.end()
+                    if summary:
+                        note(summary(event))
                     return event
-                if text:
-                    _print(event)
-                    is_open = is_open or isinstance(event, Delta)
-    except OblixError:
+                if isinstance(event, Delta | Rerouted):
+                    spinner.stop()
+                is_open = is_open or isinstance(event, Delta)
+                _tell(event, shown)
+    except BaseException:
         if is_open:
-            print(flush=True)  # what went wrong is said on a line of its own
+            shown.end()  # what went wrong is said on a line of its own
         raise
     raise CommandError("the answer broke off without an end. Ask again; `oblix status` shows the log.")
+
+
+class Spinner:
+    """Moves on standard error until the first word is there, where a person waits longer than a moment."""
+
+    def __init__(self) -> None:
+        self._timer: asyncio.TimerHandle | None = None
+        self._status: Any = None
+
+    def start(self) -> None:
+        """Appear after a moment: what is quick shows none, and does not pay for it."""
+        if sys.stderr.isatty() and has_styles():
+            self._timer = asyncio.get_running_loop().call_later(SPINNER_AFTER_S, self._appear)
+
+    def stop(self) -> None:
+        """Be gone. Harmless when done twice."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+
+    def _appear(self) -> None:
+        # rich costs a tenth of a second.
+        from rich.console import Console
+
+        self._status = Console(file=raw_stream(sys.stderr)).status("waiting for the model")
+        self._status.start()
+
+
+@asynccontextmanager
+async def _spinner(screen: Screen | None) -> AsyncIterator[Spinner]:
+    spinner = Spinner()
+    if screen is not None:
+        spinner.start()
+    try:
+        yield spinner
+    finally:
+        spinner.stop()
 
 
 def in_full(completed: Completed) -> str:
@@ -88,12 +139,29 @@ def in_full(completed: Completed) -> str:
     return "\n" + "\n".join(f"{name:<8} {value}" for name, value in lines)
 
 
-def in_short(completed: Completed) -> str:
-    """Return the model and why it was chosen in one line, dim on a terminal."""
-    ended = f" (ended: {completed.finish_reason})" if _ended_early(completed) else ""
-    model = completed.response["model_id"]
-    line = f"[{model}: {_why(completed)}{ended}]" if model else f"[{UNBEGUN}]"
-    return f"{DIM}{line}{PLAIN}"
+def in_line(completed: Completed) -> str:
+    """Return the model, where it runs, how long it took and what it wrote, in one line, dim on a terminal."""
+    model = str(completed.response["model_id"])
+    if not model:
+        return f"{DIM}{UNBEGUN}{PLAIN}"
+    metrics = completed.response["metrics"]
+    location = _location(completed.response, model)
+    facts = [model.partition(":")[2], location, f"{metrics['latency']:.1f} s"]
+    if metrics["output_tokens"] is not None:
+        facts.append(tables.count_text(metrics["output_tokens"], "token"))
+    if _ended_early(completed):
+        facts.append(f"ended: {completed.finish_reason}")
+    if omitted := metrics["omitted_messages"]:
+        facts.append(f"{tables.count_text(omitted, 'older message')} did not fit")
+    if left_out := _left_out(completed):
+        facts.append(f"left out {left_out}")
+    style = YELLOW if location == "cloud" else DIM
+    return f"{style}{' · '.join(facts)}{PLAIN}"
+
+
+def _location(response: Mapping[str, Any], model: str) -> str:
+    candidates = response["routing_decision"]["model_routing"]["candidates"]
+    return next((one["location"] for one in candidates if one["model"] == model), "unknown place")
 
 
 def note(line: str) -> None:
@@ -101,21 +169,15 @@ def note(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _print(event: Event) -> None:
+def _tell(event: Event, screen: Screen) -> None:
     match event:
         case Delta(text=piece, kind="text"):
-            print(piece, end="", flush=True)
+            screen.write(piece)
         case Queued(place=place):
             note(f"[waiting: {place} before this one]")
         case Rerouted(to_model=model, detail=detail):
-            note(f"\n[{detail} The answer starts anew on {model}.]")
-
-
-def _finish(completed: Completed, text: bool, summary: Summary | None) -> None:
-    if text:
-        print(flush=True)
-    if summary:
-        note(summary(completed))
+            screen.end()
+            note(f"[{detail} The answer starts anew on {model}.]")
 
 
 def _why(completed: Completed) -> str:

@@ -1,4 +1,4 @@
-"""A question from the command line and from standard input, and the pictures that go with it."""
+"""A question from the command line and from standard input, and the images that go with it."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def title(prompt: str) -> str:
     return tables.cut(prompt, TITLE_CHARACTERS)
 
 
-def picture(path: str) -> bytes:
-    """Return the picture in a file. Raises CommandError where it is none, with the option and the file."""
+def image(path: str) -> bytes:
+    """Return the image in a file. Raises CommandError where it is none, with the option and the file."""
     try:
         return picture_of(path, "images").image.data
     except InvalidArgumentError as error:

@@ -1,0 +1,1 @@
+"""Commands for the models that the daemon knows."""

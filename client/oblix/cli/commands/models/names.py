@@ -1,0 +1,65 @@
+"""`oblix models default` and `alias`: which model a prompt goes to, and what models are called here."""
+
+from __future__ import annotations
+
+import argparse
+
+from oblix import OblixClient
+from oblix.cli import preferences
+from oblix.cli.errors import CommandError
+from oblix.cli.options import models
+from oblix.cli.options.json_output import add_json
+from oblix.cli.output import answers, tables
+
+COLUMNS = {"name": "ALIAS", "model": "MODEL"}
+DEFAULT = """Without a MODEL it prints what `ask` and `chat` use where none is named. `auto` leaves the
+choice to routing again."""
+
+
+def configure(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the subcommands."""
+    default = actions.add_parser(
+        "default", help="show or choose the model of prompts for which none is named", description=DEFAULT
+    )
+    default.add_argument("model", nargs="?", metavar="MODEL", help=models.HELP)
+    default.set_defaults(run=_default)
+    alias = actions.add_parser("alias", help="list the other names of models, or give one")
+    alias.add_argument("name", nargs="?", metavar="NAME")
+    alias.add_argument("model", nargs="?", metavar="MODEL", help="its model; without one the name is dropped")
+    add_json(alias, "print them as JSON", is_default=False)
+    alias.set_defaults(run=_alias)
+
+
+def _default(arguments: argparse.Namespace) -> None:
+    if arguments.model is None:
+        print(preferences.load().model or "auto")
+        return
+    model = None if arguments.model == "auto" else _known(arguments.model)
+    preferences.change("defaults", "model", model)
+    answers.note(f"oblix: prompts go to {model or 'the model that routing chooses'} from now on.")
+
+
+def _alias(arguments: argparse.Namespace) -> None:
+    if arguments.name is None:
+        aliases = preferences.load().aliases
+        if arguments.json:
+            tables.show_json(dict(aliases))
+        elif aliases:
+            tables.show_rows([{"name": name, "model": model} for name, model in aliases.items()], COLUMNS)
+        else:
+            answers.note("oblix: there is no alias yet. `oblix models alias fast ollama:llama3.2` gives one.")
+        return
+    model = arguments.model and _known(arguments.model)
+    if model is None and arguments.name not in preferences.load().aliases:
+        raise CommandError(f"there is no alias {arguments.name}.")
+    preferences.change("aliases", arguments.name, model)
+
+
+def _known(given: str) -> str:
+    """Return the id that is meant. Raises CommandError for what is no model."""
+    client = OblixClient()
+    listed = [f"{provider}:{name}" for provider, names in client.list_models().items() for name in names]
+    found = models.resolved(given, listed)
+    if found not in listed:
+        models.check_id(found, listed)
+    return found

@@ -1,0 +1,286 @@
+"""`oblix ask`: one question, one answer."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import uuid
+from contextlib import aclosing
+from dataclasses import replace
+
+from oblix import Completed, OblixClient, OblixError
+from oblix.cli import preferences
+from oblix.cli.errors import CommandError
+from oblix.cli.options import models, ranges, session_ids
+from oblix.cli.output import answers, clipboard, hints, screens, tables, wording
+from oblix.cli.preferences import Template
+from oblix.cli.prompting import asking, attachments, reading, schemas, toolbox
+from oblix.cli.prompting.asking import Asking
+
+EXAMPLES = """examples:
+  oblix ask "Why is the sky blue?"
+  oblix ask -c "And in one sentence?"
+  git diff | oblix ask "Review this:" -
+  oblix ask -f report.pdf -f photo.jpg "What do both say?"
+  oblix ask -t review -p audience="a colleague" -f change.patch
+  oblix ask -x "A Python function that reverses a string" > reverse.py
+  oblix ask --schema "name: str, age: int" "Invent a person"
+  oblix ask --tools weather.py "Do I need an umbrella in Bern?"
+  oblix attach "$(oblix ask --detach --background "Tell me a long story.")"
+
+The answer goes to standard output as it arrives, and a line about it to standard error; -v shows why
+this model, and the session's id."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.epilog = EXAMPLES
+    parser.add_argument(
+        "words", nargs="*", metavar="PROMPT", help="the question; - stands for standard input"
+    )
+    _configure_prompt(parser.add_argument_group("what is asked"))
+    _configure_session(parser.add_argument_group("where it is kept"))
+    where = parser.add_argument_group("which model answers")
+    models.add_model(where)
+    models.add_policy(where)
+    where.add_argument("--local-only", action="store_true", help="let no cloud model see it")
+    _configure_answer(parser.add_argument_group("how it is answered"))
+    _configure_waiting(parser.add_argument_group("when"))
+    _configure_output(parser.add_argument_group("what is shown"))
+    parser.set_defaults(run=run)
+
+
+def _configure_prompt(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("-s", "--system", metavar="TEXT", help="the system message: how the model should be")
+    group.add_argument(
+        "-t", "--template", metavar="NAME", help="a prompt of the configuration; `oblix templates` lists them"
+    )
+    group.add_argument(
+        "-p",
+        "--param",
+        dest="params",
+        action="append",
+        default=[],
+        type=_param,
+        metavar="NAME=VALUE",
+        help="a variable of the template; may be repeated",
+    )
+    group.add_argument(
+        "-f",
+        "--file",
+        dest="files",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a file that goes with it: text, PDF or an image; - is standard input; may be repeated",
+    )
+    group.add_argument(
+        "--docs",
+        metavar="LIBRARY",
+        help="quote what fits the question out of these documents, see `oblix docs`; the answer cites them",
+    )
+    group.add_argument(
+        "--image", dest="images", metavar="FILE", action="append", help="show this image; may be repeated"
+    )
+
+
+def _configure_session(group: argparse._ArgumentGroup) -> None:
+    session = group.add_mutually_exclusive_group()
+    session.add_argument("--session", metavar="ID", type=session_ids.SessionName, help=session_ids.HELP)
+    session.add_argument(
+        "-c",
+        "--continue",
+        "--last",
+        dest="last",
+        action="store_true",
+        help="go on with the session that changed last",
+    )
+    session.add_argument("--new", action="store_true", help="begin a new session (the default)")
+    session.add_argument("-n", "--no-session", action="store_true", help="record nothing")
+
+
+def _configure_answer(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--schema", metavar="SCHEMA", help=schemas.HELP)
+    group.add_argument(
+        "-T",
+        "--tools",
+        action="append",
+        default=[],
+        metavar="FILE.py",
+        help="let the model call this file's functions, which run here; may be repeated",
+    )
+    group.add_argument(
+        "--max-tokens",
+        metavar="N",
+        type=ranges.max_tokens,
+        help="the most that the model may write: 1 to 1,000,000",
+    )
+    group.add_argument(
+        "--temperature", metavar="X", type=ranges.temperature, help="0 (always the same) to 2 (wild)"
+    )
+    group.add_argument(
+        "--reasoning",
+        choices=["off", "on", "low", "medium", "high", "max"],
+        metavar="HOW",
+        help="how much the model thinks before it answers: off, on, low, medium, high or max "
+        "(default: as its server has it)",
+    )
+
+
+def _configure_waiting(group: argparse._ArgumentGroup) -> None:
+    order = group.add_mutually_exclusive_group()
+    order.add_argument(
+        "--priority",
+        choices=["interactive", "background"],
+        default="interactive",
+        help="before or behind others that wait for the same model (default: %(default)s)",
+    )
+    order.add_argument(
+        "--background",
+        dest="priority",
+        action="store_const",
+        const="background",
+        help="short for --priority background",
+    )
+    group.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=ranges.timeout,
+        help="how long it may take, waiting included: at most a day",
+    )
+    group.add_argument(
+        "--detach",
+        action="store_true",
+        help="print the request's id and leave: it goes on in the daemon, see `oblix attach`",
+    )
+
+
+def _configure_output(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "-x", "--extract", action="store_true", help="print only the first code block of the answer"
+    )
+    group.add_argument("--copy", action="store_true", help="put what is printed into the clipboard, too")
+    group.add_argument(
+        "-v", "--verbose", action="store_true", help="tell why this model answered, and the session's id"
+    )
+    group.add_argument("--json", action="store_true", help="print the whole response as JSON at the end")
+    group.add_argument("--no-metrics", action="store_true", help="print the answer and nothing else")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Ask, and print the answer, or the request's id where it is detached."""
+    asked = _asking(arguments)
+    if arguments.detach:
+        if asked.tools:
+            raise CommandError("the functions of --tools run in this command: leave --detach out.")
+        asyncio.run(_detach(replace(asked, request_id=str(uuid.uuid4())), arguments))
+        return 0
+    completed = asyncio.run(_ask(asked, arguments))
+    return _finish(completed, arguments)
+
+
+def _finish(completed: Completed, arguments: argparse.Namespace) -> int:
+    text = completed.response["response"]
+    if arguments.extract:
+        text = _code(text)
+        print(text, end="" if text.endswith("\n") else "\n")
+    if arguments.copy:
+        clipboard.copy(text)
+    if arguments.json:
+        tables.show_json(completed.response | {"session_id": completed.session_id})
+    if violation := completed.response["metrics"]["schema_violation"]:
+        answers.note(f"oblix: the answer does not fit the schema: {violation}")
+        return 1
+    return 0
+
+
+def _code(text: str) -> str:
+    found = clipboard.first_code_block(text)
+    if found is None:
+        raise CommandError("the answer has no code block. `oblix sessions view @1` shows it, if it was kept.")
+    return found
+
+
+def _asking(arguments: argparse.Namespace) -> Asking:
+    """Return what is asked, by the options, then the template, then the defaults of the configuration."""
+    chosen = preferences.load()
+    template = chosen.template(arguments.template) if arguments.template else None
+    if arguments.params and template is None:
+        raise CommandError("-p gives a variable to a template: name it with -t.")
+    files = attachments.read(arguments.files)
+    images = [*files.images, *(wording.image(path) for path in arguments.images or ())]
+    said = wording.question(arguments.words, required=not (images or files.texts or template))
+    of_template = template or Template()
+    schema = arguments.schema or of_template.schema
+    is_new = not (arguments.last or arguments.session)
+    prompt = files.before(of_template.filled(said, dict(arguments.params)))
+    library = reading.library(arguments.docs) if arguments.docs else None
+    found = reading.passages(library, said or prompt) if library else []
+    return Asking(
+        prompt=reading.quoted(prompt, found) if library else prompt,
+        passages=found,
+        title=said or arguments.template or (arguments.files or ["image"])[0],
+        system=arguments.system or of_template.system or (chosen.system if is_new else None),
+        model=arguments.model or of_template.model or chosen.model,
+        policy=arguments.policy or of_template.policy or chosen.policy,
+        session_id="@1" if arguments.last else arguments.session,
+        images=images,
+        schema=schemas.schema_of(schema) if schema else None,
+        tools=toolbox.load(arguments.tools) if arguments.tools else None,
+        is_kept=not arguments.no_session,
+        options=_options(arguments, is_local_only=library is not None and library.is_local_only),
+    )
+
+
+def _options(arguments: argparse.Namespace, *, is_local_only: bool) -> dict[str, object]:
+    return {
+        "temperature": arguments.temperature,
+        "max_tokens": arguments.max_tokens,
+        # Documents that are local-only stay so in the session that quotes them.
+        "local_only": arguments.local_only or is_local_only,
+        "reasoning": arguments.reasoning,
+        "priority": arguments.priority,
+        "timeout": arguments.timeout,
+        "on_disconnect": "continue" if arguments.detach else "cancel",
+    }
+
+
+async def _ask(asked: Asking, arguments: argparse.Namespace) -> Completed:
+    async with OblixClient() as client:
+        turn = await asking.begin(client, asked, arguments)
+        is_silent = arguments.json or arguments.no_metrics
+        summary = None if is_silent else answers.in_full if arguments.verbose else answers.in_line
+        screen = None if arguments.json or arguments.extract else screens.Text()
+        try:
+            completed = await turn.answer(screen, summary)
+        except asyncio.CancelledError:
+            answers.note(f"\n{turn.recorded.cancelled()}")
+            raise
+        except OblixError as error:
+            turn.discard(error)
+            raise
+    if not is_silent:
+        reading.tell_sources(completed.response["response"], asked.passages)
+        hints.about_model(completed.response["model_id"])
+    return completed
+
+
+async def _detach(asked: Asking, arguments: argparse.Namespace) -> None:
+    async with OblixClient() as client:
+        turn = await asking.begin(client, asked, arguments)
+        try:
+            async with aclosing(turn.events()) as events:
+                await anext(events)  # it has begun, or waits
+        except OblixError as error:
+            turn.discard(error)
+            raise
+    print(asked.request_id)
+    if turn.session_id and not arguments.no_metrics:
+        answers.note(f"session  {turn.session_id}")
+
+
+def _param(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value

@@ -1,0 +1,162 @@
+"""`oblix chat`: a conversation at the terminal."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+
+from oblix import OblixClient, OblixError
+from oblix._convert.terminal_text import DIM, PLAIN
+from oblix.cli import preferences
+from oblix.cli.commands.prompts.chat import slash
+from oblix.cli.commands.prompts.chat.conversation import Conversation
+from oblix.cli.commands.prompts.chat.reader import EndOfInput, LineDropped, reader_for
+from oblix.cli.errors import CommandError, error_text, unknown_session
+from oblix.cli.options import models, session_ids
+from oblix.cli.output import answers
+
+__all__ = ["configure", "run"]
+
+EXAMPLES = """examples:
+  oblix chat
+  oblix chat --model ollama:llama3.2 --system "Answer in one sentence."
+  oblix chat --last
+  oblix chat --local-model ollama:llama2 --cloud-model openai:gpt-4o-mini
+
+Enter sends. Alt-Enter, or a backslash at the end of a line, begins another line; a paste stays in one piece.
+Ctrl-C ends the answer, twice ends the chat, and so do /exit and Ctrl-D. /help shows what else there is.
+A session is made with the first thing that you say, and is called after it.
+A key is better given by OPENAI_API_KEY or ANTHROPIC_API_KEY: others can read a command line."""
+WARNING = (
+    "oblix: --cloud-api-key stands in the process list, where others can read it. "
+    "Better: --cloud-api-key-file, the keyring, OPENAI_API_KEY or ANTHROPIC_API_KEY."
+)
+GREETING = "/help shows what you can do; Ctrl-D ends the chat."
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.epilog = EXAMPLES
+    session = parser.add_mutually_exclusive_group()
+    session.add_argument("--session", metavar="ID", type=session_ids.SessionName, help=session_ids.HELP)
+    session.add_argument(
+        "-c",
+        "--continue",
+        "--last",
+        dest="session",
+        action="store_const",
+        const=session_ids.SessionName(session_ids.LAST),
+        help="go on with the session that changed last",
+    )
+    parser.add_argument("-s", "--system", metavar="TEXT", help="the system message: how the model should be")
+    models.add_model(parser)
+    models.add_policy(parser)
+    _configure_two_models(parser)
+    parser.add_argument("--local-only", action="store_true", help="let no cloud model see it")
+    parser.add_argument("--plain", action="store_true", help="show answers as they are, not as Markdown")
+    parser.add_argument("--no-metrics", action="store_true", help="print the answers and nothing else")
+    parser.set_defaults(run=run)
+
+
+def _configure_two_models(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("a local and a cloud model to choose between")
+    local, cloud = "PROVIDER:NAME", "PROVIDER:NAME"
+    group.add_argument("--local-model", metavar=local, type=models.model_id, help="a model on this machine")
+    group.add_argument("--cloud-model", metavar=cloud, type=models.model_id, help="a model somewhere else")
+    group.add_argument("--local-endpoint", metavar="URL", help="where the local model's server listens")
+    group.add_argument("--cloud-endpoint", metavar="URL", help="where the cloud model's server listens")
+    key = group.add_mutually_exclusive_group()
+    key.add_argument(
+        "--cloud-api-key-file", metavar="FILE", help="the cloud model's key: a file only you can read"
+    )
+    key.add_argument("--cloud-api-key", metavar="KEY", help="the key itself, which others can see meanwhile")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Talk until `/exit`, Ctrl-D or the end of the input."""
+    client = OblixClient()
+    # One runner for all turns: while an answer comes, Ctrl-C cancels it and nothing else.
+    with asyncio.Runner() as runner:
+        try:
+            conversation = runner.run(_begin(client, arguments))
+            _talk(runner, conversation)
+        finally:
+            runner.run(client.shutdown())
+
+
+async def _begin(client: OblixClient, arguments: argparse.Namespace) -> Conversation:
+    if arguments.session and client.get_session(arguments.session) is None:
+        raise unknown_session(arguments.session)
+    await _hook_both(client, arguments)
+    chosen = preferences.load()
+    named = arguments.model or (None if arguments.local_model or arguments.cloud_model else chosen.model)
+    conversation = Conversation(
+        client,
+        session_id=arguments.session,
+        model=await models.hook(client, named, arguments),
+        policy=arguments.policy or chosen.policy,
+        system=arguments.system or (None if arguments.session else chosen.system),
+        is_local_only=arguments.local_only,
+        is_plain=arguments.plain,
+        is_silent=arguments.no_metrics,
+        is_cloud_named=arguments.cloud_model is not None,
+    )
+    if arguments.session and arguments.system:
+        client.update_session(arguments.session, context={"system": arguments.system})
+    return conversation
+
+
+async def _hook_both(client: OblixClient, arguments: argparse.Namespace) -> None:
+    if arguments.local_model:
+        provider, name = arguments.local_model
+        await client.hook_model(
+            provider, name, arguments.local_endpoint, **models.location_option(provider, "local")
+        )
+    if arguments.cloud_model:
+        provider, name = arguments.cloud_model
+        if arguments.cloud_api_key:
+            answers.note(WARNING)
+        await client.hook_model(
+            provider,
+            name,
+            arguments.cloud_endpoint,
+            arguments.cloud_api_key,
+            api_key_file=arguments.cloud_api_key_file,
+            **models.location_option(provider, "cloud"),
+        )
+
+
+def _talk(runner: asyncio.Runner, conversation: Conversation) -> None:
+    reader = reader_for(slash.NAMES, conversation.model_names)
+    if reader.is_terminal and not conversation.is_silent:
+        answers.note(f"{DIM}{GREETING}{PLAIN}")
+    was_interrupted = False
+    while True:
+        try:
+            said = reader.read(conversation.take_draft())
+        except EndOfInput:
+            return
+        except LineDropped:
+            if was_interrupted:
+                return
+            answers.note(f"{DIM}[Ctrl-C once more, /exit or Ctrl-D end the chat]{PLAIN}")
+            was_interrupted = True
+            continue
+        was_interrupted = False
+        if said and not _is_going_on(runner, conversation, said):
+            return
+
+
+def _is_going_on(runner: asyncio.Runner, conversation: Conversation, said: str) -> bool:
+    """Do what was said, and tell whether the chat goes on. Neither Ctrl-C nor a failing model ends it."""
+    try:
+        return runner.run(slash.obey(conversation, said))
+    except KeyboardInterrupt:
+        answers.note(f"\n[{conversation.recorded.cancelled('the part above')}]")
+    except CommandError as error:
+        answers.note(f"oblix: {error}")
+    except OblixError as error:
+        answers.note(f"oblix: {error_text(error)}")
+    except OSError as error:
+        answers.note(f"oblix: {error.filename}: {error.strerror}.")
+    return True

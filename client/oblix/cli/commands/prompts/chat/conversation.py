@@ -1,0 +1,185 @@
+"""What a chat is in: its session, its model, and what goes with the next prompt."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+from oblix import Completed, Event, OblixClient
+from oblix.cli.errors import CommandError
+from oblix.cli.options import models
+from oblix.cli.output import answers, hints, screens, wording
+from oblix.cli.prompting import attachments, consent
+
+AUTO = "auto"
+"""Instead of a model's name: routing chooses."""
+FURTHEST = 60
+"""So many messages from the end the last question is looked for: tools may have been called since."""
+NOTHING_SAID = "nothing was said yet."
+
+
+class Conversation:
+    """A chat's state, and its turns."""
+
+    def __init__(
+        self,
+        client: OblixClient,
+        *,
+        session_id: str | None,
+        model: str | None,
+        policy: str | None,
+        system: str | None,
+        is_local_only: bool,
+        is_plain: bool,
+        is_silent: bool,
+        is_cloud_named: bool,
+    ) -> None:
+        self.client = client
+        self.session_id = session_id
+        """None until the first prompt is sent."""
+        self.model = model
+        """The model that answers. None: routing chooses."""
+        self.policy = policy
+        self.system = system
+        self.is_silent = is_silent
+        """Nothing is told about answers."""
+        self.completed: Completed | None = None
+        """The last answer's end."""
+        self.recorded = answers.Recorded()
+        """What is kept of the turn that runs."""
+        self._is_local_only = is_local_only
+        self._is_plain = is_plain
+        self._has_consent = is_cloud_named
+        self._files = attachments.Attachments()
+        self._draft = ""
+        self._replaces: str | None = None
+
+    @property
+    def answer(self) -> str:
+        """The last answer's text. Raises CommandError before there is one."""
+        if self.completed is None:
+            raise CommandError(NOTHING_SAID)
+        return str(self.completed.response["response"])
+
+    def kept_id(self) -> str:
+        """Return the session's id. Raises CommandError before the first prompt."""
+        if self.session_id is None:
+            raise CommandError(NOTHING_SAID)
+        return self.session_id
+
+    def model_names(self) -> list[str]:
+        """Return the models that can be chosen."""
+        listed = self.client.list_models()
+        return [AUTO, *(f"{provider}:{name}" for provider, names in listed.items() for name in names)]
+
+    async def choose(self, name: str) -> None:
+        """Take another model from now on. Raises CommandError for one that is not known."""
+        given = None if name == AUTO else name
+        self.model = await models.hook(self.client, given, Namespace(endpoint=None, api_key_file=None))
+
+    def instruct(self, system: str) -> None:
+        """Take another system message from now on."""
+        self.system = system
+        if self.session_id is not None:
+            self.client.update_session(self.session_id, context={"system": system})
+
+    def begin_anew(self) -> None:
+        """Leave the session: the next prompt makes another one."""
+        self.session_id = self.completed = self._replaces = None
+
+    async def fork(self) -> str:
+        """Go on in a copy, and return its id."""
+        self.session_id = await self.client.fork_session(self.kept_id())
+        return self.session_id
+
+    def attach(self, path: str) -> None:
+        """Add a file to the next prompt. Raises CommandError."""
+        found = attachments.read([path])
+        self._files.texts += found.texts
+        self._files.images += found.images
+
+    def take_draft(self) -> str:
+        """Return what the next line begins with: a question that is being edited."""
+        draft, self._draft = self._draft, ""
+        return draft
+
+    def edit(self) -> None:
+        """Put the last question into the next line. What is sent then takes its place, and its answer's."""
+        question = self._question()
+        self._draft, self._replaces = str(question["content"]), str(question["id"])
+
+    def undo(self) -> str:
+        """Take the last question and its answer out of the session, and return the question."""
+        question = self._question()
+        self.client.truncate_session(self.kept_id(), question["id"])
+        self.completed = None
+        return str(question["content"])
+
+    async def retry(self) -> None:
+        """Answer the last question anew."""
+        question = self._question()
+        last = self.client.get_message(self.kept_id(), -1)
+        if last["id"] != question["id"]:
+            await self._show(self._events("", [], regenerate_message_id=last["id"]))
+            return
+        # The question got no answer: it is asked again.
+        self.client.truncate_session(self.kept_id(), question["id"])
+        await self._show(self._events(str(question["content"]), []))
+
+    async def send(self, said: str) -> None:
+        """Send a prompt with its files, and show the answer. A turn that fails stays in the session."""
+        prompt, images = self._files.before(said), self._files.images
+        await self._check_cloud(prompt)
+        if self._replaces and self.session_id:
+            self.client.truncate_session(self.session_id, self._replaces)
+        self._replaces = None
+        if self.session_id is None:
+            self.session_id = await self.client.create_session(
+                wording.title(said),
+                {"system": self.system} if self.system else None,
+                local_only=self._is_local_only,
+            )
+        self._files = attachments.Attachments()
+        await self._show(self._events(prompt, images))
+
+    def _events(self, prompt: str, images: Sequence[bytes], **options: Any) -> AsyncGenerator[Event, None]:
+        return self.client.stream(
+            prompt,
+            session_id=self.session_id,
+            model=self.model,
+            policy=self.policy,
+            local_only=self._is_local_only,
+            images=list(images),
+            # An answer that breaks off begins anew on the other model, where there is one.
+            on_break="restart",
+            **options,
+        )
+
+    async def _show(self, events: AsyncGenerator[Event, None]) -> None:
+        self.recorded = answers.Recorded()
+        screen = screens.screen_for_answers(plain=self._is_plain)
+        summary = None if self.is_silent else answers.in_line
+        self.completed = await answers.show(events, screen=screen, summary=summary, recorded=self.recorded)
+        if not self.is_silent:
+            hints.about_model(str(self.completed.response["model_id"]))
+
+    async def _check_cloud(self, prompt: str) -> None:
+        """Ask a person before the first prompt that would go to a cloud model which nobody named."""
+        if self._has_consent or self.model is not None or self._is_local_only or not consent.can_ask():
+            return
+        routes = await self.client.explain(prompt, self.session_id, policy=self.policy)
+        if consent.is_cloud(routes):
+            consent.check(routes)
+            self._has_consent = True
+
+    def _question(self) -> dict[str, Any]:
+        """Return the last question. Raises CommandError where there is none."""
+        session_id = self.kept_id()
+        session = self.client.get_session(session_id)
+        count = min(session["message_count"] if session else 0, FURTHEST)
+        for place in range(1, count + 1):
+            message = self.client.get_message(session_id, -place)
+            if message["role"] == "user":
+                return message
+        raise CommandError(NOTHING_SAID)

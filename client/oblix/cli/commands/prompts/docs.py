@@ -1,0 +1,133 @@
+"""`oblix docs`: documents that `oblix ask --docs` finds passages in."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from oblix.cli.errors import CommandError
+from oblix.cli.options.json_output import add_json
+from oblix.cli.output import answers, tables
+from oblix.cli.output.progress import progress
+from oblix.cli.prompting import reading
+from oblix.documents import Library, Report, libraries
+
+COLUMNS = {
+    "name": "LIBRARY",
+    "documents": "DOCUMENTS",
+    "passages": "PASSAGES",
+    "by": "FOUND BY",
+    "title": "SOURCES",
+}
+HIT_COLUMNS = {"place": "WHERE", "title": "PASSAGE"}
+EXAMPLES = """examples:
+  oblix docs add ~/notes
+  oblix docs add --name work --local-only ~/reports handbook.pdf
+  oblix ask --docs notes "How warm does the heat pump run?"
+  oblix docs update notes
+
+The documents stay where they are; what is made of them is an index, which `docs remove` deletes. Text and
+PDF files are read here, and passages of them go along with a question."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the subcommands."""
+    parser.epilog = EXAMPLES
+    add_json(parser)
+    parser.set_defaults(run=_list)
+    actions = parser.add_subparsers(title="subcommands", metavar="SUBCOMMAND")
+    add_json(actions.add_parser("list", help="list the libraries (the default)"), is_default=False)
+    add = actions.add_parser("add", help="take in files and directories, into a library of that name")
+    add.add_argument("sources", nargs="+", metavar="PATH")
+    add.add_argument("--name", metavar="NAME", help="the library (default: what the first PATH is called)")
+    add.add_argument("--local-only", action="store_true", help="let no cloud model see it, ever")
+    add.set_defaults(run=_add)
+    update = actions.add_parser("update", help="read what has changed, and forget what is gone")
+    update.add_argument("name", metavar="NAME")
+    update.set_defaults(run=_update)
+    search = actions.add_parser("search", help="show the passages that a question would be asked with")
+    search.add_argument("name", metavar="NAME")
+    search.add_argument("words", nargs="+", metavar="WORD")
+    add_json(search, is_default=False)
+    search.set_defaults(run=_search)
+    remove = actions.add_parser("remove", help="delete a library's index; the documents stay")
+    remove.add_argument("name", metavar="NAME")
+    remove.set_defaults(run=_remove)
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    rows = [_row(reading.library(name)) for name in libraries()]
+    if arguments.json:
+        tables.show_json(rows)
+    elif rows:
+        tables.show_rows(rows, COLUMNS)
+    else:
+        answers.note("oblix: there is no library yet. `oblix docs add DIR` makes one.")
+
+
+def _row(library: Library) -> dict[str, object]:
+    how = ["words", *(["meaning"] if library.embedder else [])]
+    return {
+        "name": library.name,
+        "documents": len(library.documents),
+        "passages": library.passage_count,
+        "by": ", ".join(how),
+        "title": ", ".join(library.sources),
+        "local_only": library.is_local_only,
+        "embedder": library.embedder,
+    }
+
+
+def _add(arguments: argparse.Namespace) -> int:
+    name = arguments.name or Path(arguments.sources[0]).expanduser().resolve().stem
+    library = Library.open(name)
+    if arguments.local_only:
+        library.keep_local()
+    total = Report()
+    with progress() as show:
+        for source in arguments.sources:
+            _sum(total, library.add(source, lambda what, count: show(what, count, None)))
+    return _finish(library, total)
+
+
+def _update(arguments: argparse.Namespace) -> int:
+    library = reading.library(arguments.name)
+    with progress() as show:
+        report = library.update(lambda what, count: show(what, count, None))
+    return _finish(library, report)
+
+
+def _finish(library: Library, report: Report) -> int:
+    for name, why in report.left_out:
+        answers.note(f"oblix: {name} is left out: {why}.")
+    if not library.passage_count:
+        library.remove()
+        raise CommandError("no text was found there: nothing was taken in.")
+    count = tables.count_text(len(library.documents), "document")
+    print(
+        f"{library.name}: {count}, {report.added:,} read, {report.unchanged:,} unchanged, "
+        f"{report.removed:,} gone; {tables.count_text(library.passage_count, 'passage')}."
+    )
+    print(f'Ask about it: oblix ask --docs {library.name} "..."')
+    return 0
+
+
+def _sum(total: Report, report: Report) -> None:
+    total.added += report.added
+    total.unchanged += report.unchanged
+    total.left_out += report.left_out
+
+
+def _search(arguments: argparse.Namespace) -> None:
+    library = reading.library(arguments.name)
+    found = reading.passages(library, " ".join(arguments.words))
+    if arguments.json:
+        tables.show_json([{"place": one.place, "text": one.text} for one in found])
+        return
+    if not found:
+        answers.note(f"oblix: nothing in {arguments.name} has these words.")
+    tables.show_rows([{"place": one.place, "title": one.text} for one in found], HIT_COLUMNS)
+
+
+def _remove(arguments: argparse.Namespace) -> None:
+    reading.library(arguments.name).remove()

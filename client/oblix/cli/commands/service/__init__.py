@@ -1,0 +1,1 @@
+"""Commands for the daemon itself, and what it measures."""

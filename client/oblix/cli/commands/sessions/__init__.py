@@ -1,0 +1,1 @@
+"""Commands for conversations: find, read, mend, export and import them."""

@@ -1,0 +1,160 @@
+"""`oblix sessions`: the conversations that the daemon keeps."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from typing import Any
+
+from oblix import OblixClient
+from oblix.cli.commands.sessions import mending, pick, search, transfer, upkeep
+from oblix.cli.errors import unknown_session
+from oblix.cli.options import execution_ids, session_ids
+from oblix.cli.options.json_output import add_json
+from oblix.cli.options.pairs import pairs
+from oblix.cli.output import tables
+
+LIMIT = 50
+COLUMNS = {"id": "ID", "updated": "UPDATED", "message_count": "MESSAGES", "title": "TITLE"}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the subcommands."""
+    _configure_list(parser)
+    actions = parser.add_subparsers(title="subcommands", metavar="SUBCOMMAND")
+    listing = actions.add_parser("list", help="list sessions, the one that changed last first (the default)")
+    _configure_list(listing, is_default=False)
+    pick.configure(actions)
+    view = actions.add_parser("view", help="print a session's messages")
+    session_ids.add_id(view)
+    view.add_argument("--json", action="store_true", help="print the session as JSON")
+    view.add_argument("--ids", action="store_true", help="print each message's id, to edit or remove it by")
+    view.set_defaults(run=_view)
+    create = actions.add_parser("create", help="make an empty session and print its id")
+    create.add_argument("title", nargs="?", metavar="TITLE")
+    create.add_argument("--metadata", **pairs("set this key of the metadata"))
+    create.add_argument("--local-only", action="store_true", help="never let a cloud model see it")
+    create.add_argument(
+        "--id", metavar="ID", help="its id: 1 to 128 of A-Z a-z 0-9 . _ - (default: a new one)"
+    )
+    create.add_argument(
+        "--get", action="store_true", help="use the session that has --id, where there is one"
+    )
+    create.set_defaults(run=_create)
+    delete = actions.add_parser(
+        "delete", help="delete sessions and their messages; `undelete` brings them back"
+    )
+    delete.add_argument("ids", nargs="+", metavar="ID", type=session_ids.SessionName, help=session_ids.HELP)
+    delete.add_argument(
+        "--purge",
+        action="store_true",
+        help="for good; also what was deleted before, and its id is free again",
+    )
+    delete.set_defaults(run=_delete)
+    search.configure(actions)
+    upkeep.configure(actions)
+    mending.configure(actions)
+    transfer.configure(actions)
+
+
+def _configure_list(parser: argparse.ArgumentParser, *, is_default: bool = True) -> None:
+    """Declare what a list takes, alike before and behind the word `list`."""
+    given = argparse.ArgumentParser(
+        argument_default=None if is_default else argparse.SUPPRESS, add_help=False
+    )
+    given.add_argument("--limit", type=int, metavar="N", help=f"at most this many (default {LIMIT})")
+    given.add_argument("--filter", **pairs("only where the metadata has this value"))
+    given.add_argument(
+        "--from", dest="start", metavar="TIME", help="only what changed then or later (ISO 8601)"
+    )
+    given.add_argument("--before", metavar="TIME", help="only what changed before then (ISO 8601)")
+    which = given.add_mutually_exclusive_group()
+    which.add_argument("--archived", action="store_true", help="only those that are put away")
+    which.add_argument("--all", action="store_true", help="those that are put away, too")
+    which.add_argument("--deleted", action="store_true", help="those that can be brought back, instead")
+    add_json(given, "print them as JSON", is_default=is_default)
+    parser._add_container_actions(given)
+    parser.set_defaults(run=_list)
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    found = OblixClient().list_sessions(
+        # One more than is shown tells whether there are more.
+        limit=LIMIT + 1 if arguments.limit is None else arguments.limit,
+        filter_metadata=dict(arguments.filter) or None,
+        archived=None if arguments.all else arguments.archived,
+        updated_from=arguments.start,
+        updated_before=arguments.before,
+        deleted=arguments.deleted,
+    )
+    shown = found[:LIMIT] if arguments.limit is None else found
+    if arguments.json:
+        tables.show_json(shown)
+    else:
+        if not shown and sys.stdout.isatty():
+            print("oblix: there is no such session.", file=sys.stderr)
+        ids = [session["id"] for session in shown]
+        # On a terminal the beginning of an id leaves room for the title, and is enough to type.
+        short = execution_ids.short(ids) if sys.stdout.isatty() else dict(zip(ids, ids, strict=True))
+        tables.show_rows(
+            [session | {"updated": _updated(session), "id": short[session["id"]]} for session in shown],
+            COLUMNS,
+        )
+        for session in shown:
+            if "damaged" in session:
+                print(f"oblix: {session['damaged']}", file=sys.stderr)
+    if len(found) > len(shown):
+        print(f"oblix: {LIMIT} are shown, and there are more: --limit N shows N.", file=sys.stderr)
+
+
+def _updated(session: dict[str, Any]) -> str:
+    return "(damaged)" if "damaged" in session else tables.local_time(session["updated_at"])
+
+
+def _view(arguments: argparse.Namespace) -> None:
+    session = OblixClient().load_session(arguments.id)
+    if session is None:
+        raise unknown_session(arguments.id)
+    if arguments.json:
+        tables.show_json(session)
+        return
+    print(session["title"] or "(no title)")
+    for message in session["messages"]:
+        name = f" {message['id']}" if arguments.ids else ""
+        print(f"\n[{message['role']} {tables.local_time(message['timestamp'])}{_note(message)}{name}]")
+        print(message["content"])
+
+
+def _note(message: dict[str, Any]) -> str:
+    """What is unusual about a message: how it ended, that it was revised, that contexts leave it out."""
+    notes = [message.get("status", "")]
+    if "version" in message:
+        notes.append(f"version {message['version']}")
+    if "excluded" in message:
+        notes.append(f"left out of contexts: {message['excluded']['reason']}")
+    said = ", ".join(note for note in notes if note)
+    return f" ({said})" if said else ""
+
+
+def _create(arguments: argparse.Namespace) -> None:
+    client = OblixClient()
+    created = client.create_session(
+        arguments.title,
+        metadata=dict(arguments.metadata),
+        local_only=arguments.local_only,
+        session_id=arguments.id,
+        get_or_create=arguments.get,
+    )
+    print(asyncio.run(created))
+
+
+def _delete(arguments: argparse.Namespace) -> None:
+    client = OblixClient()
+    unknown = [
+        session_id
+        for session_id in arguments.ids
+        if not client.delete_session(session_id, purge=arguments.purge)
+    ]
+    if unknown:
+        raise unknown_session(", ".join(unknown))

@@ -1,0 +1,64 @@
+"""`oblix sessions search`: conversations by their words."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from oblix import OblixClient
+from oblix._convert.terminal_text import BOLD, PLAIN
+from oblix.cli.options import session_ids
+from oblix.cli.options.pairs import pairs
+from oblix.cli.output import answers, tables
+
+ABOUT = """Words must all be in a message or a title, in any order; "a phrase" in double quotes is found as it
+stands, and begin* is the beginning of a word. Sessions that are put away are not searched."""
+COLUMNS = {"session_id": "ID", "sequence": "PLACE", "role": "ROLE", "time": "TIME", "snippet": "SNIPPET"}
+
+
+def configure(actions: Any) -> None:
+    """Declare the subcommand."""
+    search = actions.add_parser("search", help="find messages and titles by their words", description=ABOUT)
+    search.add_argument("words", nargs="+", metavar="WORD")
+    search.add_argument("--limit", type=int, default=20, metavar="N", help="at most this many (default 20)")
+    search.add_argument("--filter", **pairs("only where the session's metadata has this value"))
+    search.add_argument("--session", metavar="ID", type=session_ids.SessionName, help="only in this session")
+    search.add_argument("--json", action="store_true", help="print them as JSON")
+    search.set_defaults(run=_search)
+
+
+def _search(arguments: argparse.Namespace) -> None:
+    found = OblixClient().search_messages(
+        " ".join(arguments.words), arguments.limit, dict(arguments.filter) or None, arguments.session
+    )
+    if not found:
+        answers.note(f"oblix: no message and no title has {' '.join(arguments.words)}.")
+    if arguments.json:
+        tables.show_json(found)
+    elif sys.stdout.isatty():
+        for hit in found:
+            _show(hit)
+    else:
+        tables.show_rows([_row(hit) for hit in found], COLUMNS)
+
+
+def _show(hit: dict[str, Any]) -> None:
+    """Where it is, and below it the snippet with its words in bold."""
+    place = f"{hit['role']} {hit['sequence']}" if hit["sequence"] else "title"
+    print(f"{hit['session_id']}  {tables.local_time(hit['timestamp'])}  {place}  {tables.cell(hit['title'])}")
+    print(f"  {_highlight(hit['snippet'], hit['spans'])}\n")
+
+
+def _highlight(snippet: str, spans: Sequence[Sequence[int]]) -> str:
+    pieces, end = [], 0
+    for start, length in spans:
+        words = tables.line(snippet[start : start + length])
+        pieces += [tables.line(snippet[end:start]), BOLD, words, PLAIN]
+        end = start + length
+    return "".join([*pieces, tables.line(snippet[end:])])
+
+
+def _row(hit: dict[str, Any]) -> dict[str, object]:
+    return hit | {"time": tables.local_time(hit["timestamp"]), "role": hit["role"] or "-"}

@@ -1,0 +1,136 @@
+"""`oblix connect`: settings and a token by which another tool uses the daemon over HTTP."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from oblix._transport.channel import Transport
+from oblix.cli import daemon
+from oblix.cli.commands.tools.settings import TOOLS, ToolSettings
+from oblix.cli.errors import CommandError
+from oblix.cli.output import tables
+from oblix.v1 import endpoint_pb2
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.epilog = "Tools: " + ", ".join(TOOLS) + ". For another one, its name makes a token all the same."
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("tool", nargs="?", metavar="TOOL", help="the tool to connect, for example codex")
+    what.add_argument("--list", action="store_true", help="list the tokens that there are")
+    what.add_argument("--revoke", metavar="NAME", help="end a token: the tool is refused from now on")
+    parser.add_argument("--model", default="auto", help="the model that the tool asks for (default auto)")
+    parser.add_argument("--local-only", action="store_true", help="let its prompts reach local models only")
+    parser.add_argument("--write", action="store_true", help="write the settings into the tool's own file")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print or write the settings."""
+    transport = daemon.any_daemon()
+    if arguments.list:
+        _list(transport)
+        return
+    if arguments.revoke:
+        request = endpoint_pb2.RevokeTokenRequest(name=arguments.revoke)
+        transport.call(lambda link: link.endpoint.RevokeToken, request)
+        print(f"The token {arguments.revoke} is revoked.")
+        return
+    name = arguments.tool
+    url = base_url(transport)
+    request_token = endpoint_pb2.CreateTokenRequest(name=name, local_only=arguments.local_only, replace=True)
+    token = transport.call(lambda link: link.endpoint.CreateToken, request_token).text
+    values = {"url": url, "token": token, "model": arguments.model}
+    settings = TOOLS.get(name)
+    if settings is None:
+        print(f"Base URL  {url}/v1 (OpenAI), {url} (Anthropic, Ollama)\nToken     {token}")
+        print(f"Model     {arguments.model}")
+    elif arguments.write:
+        _write(settings, values)
+    else:
+        _show(settings, values)
+
+
+def base_url(transport: Transport) -> str:
+    """Return the endpoint's base URL: where it listens, or where it would."""
+    answer = transport.call(lambda link: link.endpoint.GetEndpoint, endpoint_pb2.GetEndpointRequest())
+    return answer.url or answer.configured_url
+
+
+def filled(template: str, values: Mapping[str, str]) -> str:
+    """Put the endpoint's values into a template."""
+    return template.format(**values)
+
+
+def _list(transport: Transport) -> None:
+    answer = transport.call(lambda link: link.endpoint.ListTokens, endpoint_pb2.ListTokensRequest())
+    rows = [
+        {
+            "name": token.name,
+            "reach": "local models only" if token.local_only else "all models",
+            "created": tables.local_time(token.create_time.ToJsonString()),
+        }
+        for token in answer.tokens
+    ]
+    tables.show_rows(rows, {"name": "TOKEN", "reach": "REACHES", "created": "CREATED"})
+
+
+def _show(settings: ToolSettings, values: Mapping[str, str]) -> None:
+    for name, template in settings.environment.items():
+        if "\n" not in template:
+            print(f"export {name}={filled(template, values)}")
+    if settings.file:
+        print(f"\n# ~/{settings.file}")
+    if settings.text:
+        print(filled(settings.text, values).rstrip())
+    if settings.note:
+        print(f"\n{filled(settings.note, values)}")
+
+
+def _write(settings: ToolSettings, values: Mapping[str, str]) -> None:
+    if not settings.file:
+        raise CommandError(f"{settings.title} has no file of its own for this: run it without --write.")
+    path = Path.home() / settings.file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = filled(settings.text, values)
+    if path.exists():
+        text = _merged(path, text)
+    fresh = path.with_name(f"{path.name}.oblix")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    fresh.replace(path)
+    print(f"Written to {path}.")
+    for name, template in settings.environment.items():
+        if "\n" not in template:
+            print(f"export {name}={filled(template, values)}")
+    if settings.note:
+        print(filled(settings.note, values))
+
+
+def _merged(path: Path, text: str) -> str:
+    """Add our part to what a person has in the file. Raises CommandError where that is not safe."""
+    present = path.read_text("utf-8")
+    if path.suffix == ".json":
+        try:
+            return json.dumps(_united(json.loads(present), json.loads(text)), indent=2) + "\n"
+        except (ValueError, AttributeError) as error:
+            raise CommandError(f"{path} is no plain JSON: add the settings by hand.") from error
+    if "oblix" in present:
+        raise CommandError(f"{path} has settings for oblix already: change them there.")
+    if path.suffix == ".toml" and not text.lstrip().startswith("["):
+        raise CommandError(f"{path} is there already: add the settings by hand.")
+    return f"{present.rstrip()}\n\n{text}"
+
+
+def _united(present: dict[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(present)
+    for key, value in ours.items():
+        known = result.get(key)
+        result[key] = _united(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+    return result

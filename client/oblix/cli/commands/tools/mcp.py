@@ -1,0 +1,47 @@
+"""`oblix mcp`: one's conversations, for agents."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from typing import Any
+
+from oblix import OblixClient
+from oblix.cli.errors import CommandError
+from oblix.cli.options import scope
+
+EPILOG = """examples, as an agent's configuration starts it:
+  oblix mcp --filter project=garden
+  oblix mcp --all --allow-notes
+
+The agent's model may be a cloud model, and reads what is in scope. Local-only sessions are
+in scope only by name, with --session. The page docs/how-to/agents-memory.md has more."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.epilog = EPILOG
+    parser.add_argument("--all", action="store_true", help="every session that is not local-only")
+    scope.add(parser)
+    parser.add_argument("--allow-notes", action="store_true", help="let the agent append notes to sessions")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Serve one agent until it closes standard input."""
+    if not (arguments.all or arguments.filter or arguments.session):
+        raise CommandError("say what the agent may see: --filter KEY=VALUE, --session ID, or --all.")
+    if sys.stdin.isatty():
+        raise CommandError("an agent starts `oblix mcp`: see docs/how-to/agents-memory.md.")
+    module = scope.load("oblix.protocols.mcp_server", "mcp")
+    asyncio.run(_serve(module, arguments))
+
+
+async def _serve(module: Any, arguments: argparse.Namespace) -> None:
+    client = OblixClient()
+    limits = scope.scope_of(arguments, is_all=arguments.all)
+    try:
+        await module.server_of(client, limits, may_append=arguments.allow_notes).run_stdio_async()
+    finally:
+        await client.shutdown()

@@ -1,0 +1,56 @@
+"""`oblix run`: start a tool so that it uses the daemon, and write nothing."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from oblix.cli import daemon
+from oblix.cli.commands.tools.connect import filled
+from oblix.cli.commands.tools.settings import TOOLS, WRITES_NOTHING
+from oblix.cli.errors import CommandError
+from oblix.v1 import endpoint_pb2
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    startable = [name for name, settings in TOOLS.items() if settings.command]
+    parser.epilog = (
+        "Tools: " + ", ".join(startable) + ". The endpoint is opened where it is closed. The tool's token "
+        "ends with the tool. The exit code is the tool's."
+    )
+    parser.add_argument("--model", default="auto", help="the model that the tool asks for (default auto)")
+    parser.add_argument("--local-only", action="store_true", help="let its prompts reach local models only")
+    parser.add_argument("tool", metavar="TOOL", choices=startable, help="the tool to start")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="what the tool itself is given")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Start the tool and wait for it."""
+    settings = TOOLS[arguments.tool]
+    if shutil.which(settings.command[0]) is None:
+        raise CommandError(f"{settings.command[0]} is not installed: install it first.")
+    if arguments.tool in WRITES_NOTHING and not (Path.home() / settings.file).exists():
+        raise CommandError(
+            f"{settings.title} is told by a file only: run `oblix connect {arguments.tool} --write` first."
+        )
+    transport = daemon.any_daemon()
+    url = transport.call(lambda link: link.endpoint.OpenEndpoint, endpoint_pb2.OpenEndpointRequest()).url
+    name = f"{arguments.tool}-{os.getpid()}"
+    request = endpoint_pb2.CreateTokenRequest(name=name, local_only=arguments.local_only, replace=True)
+    token = transport.call(lambda link: link.endpoint.CreateToken, request).text
+    values = {"url": url, "token": token, "model": arguments.model}
+    environment = {key: filled(value, values) for key, value in settings.environment.items()}
+    command = [word.replace("{url}", url).replace("{model}", arguments.model) for word in settings.command]
+    try:
+        done = subprocess.run(
+            [*command, *arguments.arguments], env={**os.environ, **environment}, check=False
+        )
+    finally:
+        revoke = endpoint_pb2.RevokeTokenRequest(name=name)
+        transport.call(lambda link: link.endpoint.RevokeToken, revoke)
+    return done.returncode

@@ -1,0 +1,34 @@
+"""What a person is told once: each hint is remembered in the daemon's data directory."""
+
+from __future__ import annotations
+
+import sys
+
+from oblix._convert.terminal_text import DIM, PLAIN
+from oblix._launcher import paths
+from oblix.cli.output import answers
+
+FILE = "hints-shown"
+TRIAL_MODEL = "embedded:smollm2-135m-instruct"
+TRIAL = """This model has 135 million parameters: it is for trying only, and often wrong. A better one:
+  oblix models discover          find servers and model files on this machine
+  oblix models pull ollama:NAME  have Ollama fetch a better one
+  oblix models add KIND:NAME     use a model of your own, local or cloud"""
+
+
+def about_model(model: str) -> None:
+    """Say once, to a person, that the packaged model is no measure of what is possible."""
+    if model == TRIAL_MODEL and sys.stderr.isatty() and not _is_shown("trial-model"):
+        answers.note(f"{DIM}{TRIAL}{PLAIN}")
+
+
+def _is_shown(name: str) -> bool:
+    """Whether the hint was shown before; it is from now on. Where nothing can be kept it is not shown."""
+    try:
+        path = paths.log_path().with_name(FILE)
+        shown = path.read_text("utf-8").splitlines() if path.exists() else []
+        if name not in shown:
+            path.write_text("\n".join([*shown, name, ""]), "utf-8")
+    except (OSError, ValueError, paths.PathError):
+        return True
+    return name in shown

@@ -1,0 +1,69 @@
+"""Wrong usage: what is suggested, and what is never repeated."""
+
+from __future__ import annotations
+
+import pytest
+from oblix.cli.table import COMMANDS, GROUPS, overview, parser_of
+
+KEY = "sk-proj-0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["ask", "--api-key", KEY, "Hello"],
+        ["ask", f"--api-key={KEY}", "Hello"],
+        ["ask", "Hello", "--token", KEY],
+        ["ask", "--temperature", KEY, "Hello"],
+        ["ask", "--reasoning", KEY, "Hello"],
+        ["sessions", KEY],
+        ["models", "add", KEY],
+    ],
+)
+def test_a_key_is_never_repeated(oblix_alone, words: list[str]) -> None:
+    done = oblix_alone(*words, ok=False)
+    assert done.returncode == 2
+    assert KEY not in done.stdout + done.stderr
+    assert done.stderr.count("\n") == 2
+
+
+def test_an_option_is_not_guessed_by_its_beginning(oblix_alone) -> None:
+    done = oblix_alone("ask", "--api-key", "secret", "Hello", ok=False)
+    assert "there is no option --api-key." in done.stderr
+    assert "--api-key-file FILE" in done.stderr
+    assert oblix_alone("ask", "--temp", "1", "Hello", ok=False).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["aks", "Hello"], "Did you mean ask?"),
+        (["sesions"], "Did you mean sessions?"),
+        (["sessions", "lst"], "Did you mean list?"),
+        (["ask", "--sesion", "x"], "Did you mean --session"),
+        (["usage", "--by", "modle"], "Did you mean model?"),
+    ],
+)
+def test_a_slip_gets_a_suggestion(oblix_alone, words: list[str], meant: str) -> None:
+    done = oblix_alone(*words, ok=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert meant in done.stderr
+
+
+def test_help_is_a_command_too(oblix_alone) -> None:
+    assert oblix_alone("help").stdout == oblix_alone("--help").stdout == f"{overview()}\n"
+    assert oblix_alone("help", "ask").stdout == oblix_alone("ask", "--help").stdout
+
+
+def test_every_command_stands_under_a_heading() -> None:
+    shown = overview()
+    assert all(f"{group}:\n" in shown for group in GROUPS)
+    assert all(f"\n  {name} " in shown for name in COMMANDS)
+    assert {command.group for command in COMMANDS.values()} == set(GROUPS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_a_parser_that_guesses_nothing(name: str) -> None:
+    parser = parser_of(name)
+    assert not parser.allow_abbrev
+    assert parser.format_help()
