@@ -70,7 +70,7 @@ def _serve(paths: Paths, listen: Sequence[str]) -> int:
     loaded = load(paths.config, os.environ)
     config = loaded.config
     paths.prepare()
-    with Lock(paths.lock).held(f"pid {os.getpid()}, version {__version__}, socket {paths.socket}"):
+    with Lock(paths.lock).hold(f"pid {os.getpid()}, version {__version__}, socket {paths.socket}"):
         # Only who holds the lock pays for these: ten clients may start ten of us at once.
         from oblixd.app import logging_setup, wiring  # noqa: PLC0415 - as said above
         from oblixd.app.daemon import Daemon  # noqa: PLC0415 - as said above

@@ -50,7 +50,7 @@ class ClientMemory:
         """
         return Share(self, client)
 
-    def held_by(self, client: str) -> int:
+    def held_bytes(self, client: str) -> int:
         """Bytes that are held for a client."""
         return self._clients.get(client, 0)
 
@@ -61,20 +61,20 @@ class ClientMemory:
         if (missing := self.held + size - (self.limit - reserve)) > 0:
             self.reclaim(missing)
             if self.held + size > self.limit - reserve:
-                raise _full("all clients", self.limit, self.held, size)
+                raise _full_error("all clients", self.limit, self.held, size)
         self.add(client, size)
 
     def check(self, client: str | None, size: int) -> None:
         """Raise ResourceExhaustedError MEMORY_FULL where a client can't have so much more."""
-        if client is not None and self.held_by(client) + size > self.client_limit - _reserve(size) // 2:
-            raise _full("this client", self.client_limit, self.held_by(client), size)
+        if client is not None and self.held_bytes(client) + size > self.client_limit - _reserve(size) // 2:
+            raise _full_error("this client", self.client_limit, self.held_bytes(client), size)
 
     def add(self, client: str | None, size: int) -> None:
         """Count some more, or less, for a client (None: nobody's), whatever room there is."""
         self.held += size
         if client is None:
             return
-        left = self.held_by(client) + size
+        left = self.held_bytes(client) + size
         if left:
             self._clients[client] = left
         else:
@@ -199,7 +199,7 @@ class Turn:
             leave()
 
     @contextmanager
-    def at_most(self, seconds: float) -> Generator[None, None, None]:
+    def limit(self, seconds: float) -> Generator[None, None, None]:
         """Leave by itself where the block takes longer."""
         timer = asyncio.get_running_loop().call_later(seconds, self.leave)
         try:
@@ -234,7 +234,7 @@ def _reserve(size: int) -> int:
     return RESERVE_BYTES if size > SMALL_BYTES else 0
 
 
-def _full(whose: str, limit: int, held: int, given: int) -> ResourceExhaustedError:
+def _full_error(whose: str, limit: int, held: int, given: int) -> ResourceExhaustedError:
     message = (
         f"The daemon holds {held / MIB:.1f} MiB for {whose}, and {given / MIB:.1f} MiB more would pass the "
         f"limit of {limit / MIB:.0f} MiB. Send it again once earlier prompts and calls have ended, or raise "

@@ -55,7 +55,7 @@ def invalid_field(
     return InvalidArgumentError(reason, f"{field} {problem}", field=field, limit=limit, given=text)
 
 
-def not_accepted(reason: str, field: str, limit: str, given: object) -> InvalidArgumentError:
+def out_of_range(reason: str, field: str, limit: str, given: object) -> InvalidArgumentError:
     """Make the error for a value outside its limit: `field takes limit; given: given`."""
     return invalid_field(reason, field, f"takes {limit}; given: {given}", limit=limit, given=given)
 
@@ -120,7 +120,7 @@ def _is_lack_of_memory(problem: Exception) -> bool:
 
 
 def from_exception(problem: Exception) -> OblixdError:
-    """Any exception as an error for clients: what the system has used up by name, the rest as a defect."""
+    """Turn any exception into an error for clients: an exhausted resource by name, the rest as a defect."""
     match problem:
         case OblixdError():
             return problem

@@ -73,9 +73,9 @@ def convert(value: object, kind: type[_Type], at: str = "") -> _Type:
         raise _refusal(str(error), value, kind, at) from None
 
 
-def expected(kind: Any) -> str:
+def describe_type(kind: Any) -> str:
     """Say for a person what a type takes."""
-    bare, meta = _parted(kind)
+    bare, meta = _split_annotation(kind)
     if get_origin(bare) is tuple:
         return f"a list of {_plural(get_args(bare)[0])}"
     if limit := _limit(meta):
@@ -94,11 +94,11 @@ def hints_of(kind: Any) -> dict[str, Any]:
 
 
 def is_struct(kind: Any) -> bool:
-    """Whether a type is a table of fields."""
+    """Return whether a type is a table of fields."""
     return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
-def shown(value: object) -> str:
+def shorten(value: object) -> str:
     """Repeat a refused value, shortened."""
     return repr(value)[:LONGEST_SHOWN]
 
@@ -108,18 +108,18 @@ def _refusal(message: str, value: object, kind: Any, at: str) -> FieldError:
     steps = [name or int(index) if (name or index.isdigit()) else index for name, index in _steps(match)]
     if " - at `key` in" in message:
         steps = steps[:-1] if steps[-1:] == ["..."] else steps
-    path = _joined(at, steps)
+    path = _join_path(at, steps)
     inner = _type_at(kind, steps)
     if unknown := _UNKNOWN.search(message):
-        return UnknownFieldError(_joined(path, [unknown[1]]), _known(inner))
+        return UnknownFieldError(_join_path(path, [unknown[1]]), _field_names(inner))
     if missing := _MISSING.search(message):
-        limit = expected(hints_of(_struct_of(inner))[missing[1]])
-        where = _joined(path, [missing[1]])
+        limit = describe_type(hints_of(_struct_of(inner))[missing[1]])
+        where = _join_path(path, [missing[1]])
         return FieldError(where, f"{where} is missing: it is {limit}.", limit=limit, given="nothing")
     if " - at `key` in" in message:
-        limit = expected(get_args(_parted(inner)[0])[0])
+        limit = describe_type(get_args(_split_annotation(inner)[0])[0])
         return FieldError(path, f"Each name in {path} must be {limit}.", limit=limit)
-    limit, given = expected(inner), _given(value, steps, inner)
+    limit, given = describe_type(inner), _given_text(value, steps, inner)
     return FieldError(path, f"{path} must be {limit}; {given} was given.", limit=limit, given=given)
 
 
@@ -127,32 +127,32 @@ def _steps(match: re.Match[str] | None) -> list[tuple[str, str]]:
     return _STEP.findall(match[1]) if match else []
 
 
-def _joined(at: str, steps: Sequence[str | int]) -> str:
+def _join_path(at: str, steps: Sequence[str | int]) -> str:
     for step in steps:
         at = f"{at}[{step}]" if isinstance(step, int) else at if step == "..." else f"{at}.{step}".lstrip(".")
     return at
 
 
-def _given(value: Any, steps: Sequence[str | int], kind: Any) -> str:
+def _given_text(value: Any, steps: Sequence[str | int], kind: Any) -> str:
     if _is_secret(kind):
         return "something else"
     for step in steps:
         if step == "...":
             break
         value = value[step]
-    return shown(value)
+    return shorten(value)
 
 
 def _is_secret(kind: Any) -> bool:
-    bare, meta = _parted(kind)
-    inner = [meta] if meta else [_parted(argument)[1] for argument in get_args(bare)]
+    bare, meta = _split_annotation(kind)
+    inner = [meta] if meta else [_split_annotation(argument)[1] for argument in get_args(bare)]
     return any(one is not None and bool((one.extra or {}).get("secret")) for one in inner)
 
 
 def _type_at(kind: Any, steps: Sequence[str | int]) -> Any:
     """Give the declared type of what a path leads to."""
     for step in steps:
-        bare = _parted(kind)[0]
+        bare = _split_annotation(kind)[0]
         if isinstance(step, int):
             kind = get_args(bare)[0]
         elif step == "...":
@@ -164,23 +164,23 @@ def _type_at(kind: Any, steps: Sequence[str | int]) -> Any:
 
 def _struct_of(kind: Any) -> Any:
     """Give the struct that a type is, or that stands in a union."""
-    bare = _parted(kind)[0]
+    bare = _split_annotation(kind)[0]
     if is_struct(bare):
         return bare
-    return next(inner for argument in get_args(bare) if is_struct(inner := _parted(argument)[0]))
+    return next(inner for argument in get_args(bare) if is_struct(inner := _split_annotation(argument)[0]))
 
 
-def _known(kind: Any) -> tuple[str, ...]:
+def _field_names(kind: Any) -> tuple[str, ...]:
     return names_of(_struct_of(kind))
 
 
-def _parted(kind: Any) -> tuple[Any, msgspec.Meta | None]:
+def _split_annotation(kind: Any) -> tuple[Any, msgspec.Meta | None]:
     """Part a type from what it is annotated with; a type that may be left out counts as the type."""
     if get_origin(kind) is Annotated:
         return get_args(kind)[0], next(one for one in get_args(kind)[1:] if isinstance(one, msgspec.Meta))
     arguments = [one for one in get_args(kind) if one is not type(None)]
     if type(None) in get_args(kind) and len(arguments) == 1:
-        return _parted(arguments[0])
+        return _split_annotation(arguments[0])
     return kind, None
 
 
@@ -203,12 +203,12 @@ def _word(bare: Any) -> str:
     if choices:
         return f"one of {', '.join(choices)}"
     if get_args(bare):
-        return " or ".join(expected(one) for one in get_args(bare))
+        return " or ".join(describe_type(one) for one in get_args(bare))
     return _WORDS[bare]
 
 
 def _plural(kind: Any) -> str:
-    bare, meta = _parted(kind)
+    bare, meta = _split_annotation(kind)
     if limit := _limit(meta):
         return f"{_PLURALS[bare]} {limit}"
     if get_args(bare) and not is_struct(bare):

@@ -78,7 +78,7 @@ def clean(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """The text without control characters: an escape sequence is then mere text. Tabs and newlines stay."""
+    """Remove control characters: an escape sequence is then mere text. Tabs and newlines stay."""
     return text if text.isprintable() else _CONTROLS.sub("", text)
 
 

@@ -61,7 +61,7 @@ def test_nothing_is_left_once_all_gave_back(steps: list[tuple[str, int]]) -> Non
     assert memory.held == sum(share.size for share in shares)
     for share in shares:
         share.release()
-    assert (memory.held, memory.held_by("a")) == (0, 0)
+    assert (memory.held, memory.held_bytes("a")) == (0, 0)
 
 
 async def test_turns_go_in_order_and_a_waiter_that_leaves_holds_up_nobody() -> None:
@@ -87,7 +87,7 @@ async def test_turns_go_in_order_and_a_waiter_that_leaves_holds_up_nobody() -> N
 async def test_who_is_slow_to_arrive_keeps_nobody_out() -> None:
     turns = Turns(1)
     turn = await turns.enter()
-    with turn.at_most(0.01):
+    with turn.limit(0.01):
         (await turns.enter()).leave()
     turn.leave()
     (await turns.enter()).leave()

@@ -96,7 +96,7 @@ class Actions:
         text = editing.with_setting(editing.current(self._path), setting, value)
         _check_further(parse(text, self._path), setting.section)
         editing.write(self._path, text)
-        _say(f"{setting.key} = {json.dumps(view.shown(setting.key, value), ensure_ascii=False)}")
+        _say(f"{setting.key} = {json.dumps(view.display_value(setting.key, value), ensure_ascii=False)}")
         if setting.variable in self._environ:
             sys.stderr.write(
                 f"oblix: {setting.variable} of this environment goes before the file, where a daemon is "
@@ -162,7 +162,7 @@ class Actions:
             text = editing.with_setting(text, editing.setting_of(key), value)
         editing.write(self._path, text)
         for key, value in found.items():
-            _say(f"{key} = {json.dumps(view.shown(key, value))}")
+            _say(f"{key} = {json.dumps(view.display_value(key, value))}")
         return 0
 
     def discover(self, _arguments: argparse.Namespace) -> None:

@@ -35,7 +35,7 @@ MAX_AT_START_BYTES = 128 * 2**20
 def check(paths: Paths) -> int:
     """Read everything, and say on standard output what is wrong. Return the exit code."""
     data = paths.store / DATA_FILE
-    with _alone(paths, "check"):
+    with _exclusive_store(paths, "check"):
         if not data.exists():
             _say(f"There is no store in {paths.store} yet.")
             return SOUND
@@ -59,7 +59,7 @@ def check(paths: Paths) -> int:
 
 def salvage(paths: Paths) -> int:
     """Make a new store of all that is sound, and keep the file that is there. Return the exit code."""
-    with _alone(paths, "salvage") as claim:
+    with _exclusive_store(paths, "salvage") as claim:
         if not (paths.store / DATA_FILE).exists():
             _say(f"There is no store in {paths.store} yet.")
             return SOUND
@@ -73,7 +73,7 @@ def salvage(paths: Paths) -> int:
 
 def set_apart(paths: Paths, claim: DirectoryLock, *, careful: bool = False) -> Salvage:
     """Put a new file with all that is sound in the store's place, and keep the one that is there."""
-    result = in_place(paths.store, _kept(paths, DAMAGED_STORE), USAGE_TABLES, careful=careful)
+    result = in_place(paths.store, backup_path(paths, DAMAGED_STORE), USAGE_TABLES, careful=careful)
     claim.settle()
     return result
 
@@ -98,7 +98,7 @@ def set_apart_at_start(paths: Paths) -> Salvage | None:
 def compact(paths: Paths) -> int:
     """Write the store's file without its free pages. Return the exit code."""
     data, draft = paths.store / DATA_FILE, paths.store / COMPACT_DRAFT
-    with _alone(paths, "compact"):
+    with _exclusive_store(paths, "compact"):
         if not data.exists():
             _say(f"There is no store in {paths.store} yet.")
             return SOUND
@@ -122,14 +122,14 @@ def restore(paths: Paths, backup: Path, *, force: bool) -> int:
     Nothing is touched before all of the backup was read. With `force` one is taken, too,
     that was made of a store in which something was damaged, as long as it can be read.
     """
-    with _alone(paths, "restore") as claim:
+    with _exclusive_store(paths, "restore") as claim:
         size = verify(backup)
         findings = list(_findings(backup))
         if findings and not (force and all(findings)):
             _say(f"{backup} was not restored, and nothing was changed. Look for another backup.")
             _say("With --force it is restored as it is." if all(findings) else "It can't be read at all.")
             return DAMAGED
-        kept = _kept(paths, "before-restore")
+        kept = backup_path(paths, "before-restore")
         claim.mark()
         was_there = put_in_place(backup, size, paths.store, kept, make_another)
     _say(f"The store in {paths.store} is now what {backup} holds.")
@@ -138,17 +138,17 @@ def restore(paths: Paths, backup: Path, *, force: bool) -> int:
     return SOUND
 
 
-def _kept(paths: Paths, why: str) -> Path:
+def backup_path(paths: Paths, why: str) -> Path:
     """Return a directory, not there yet, for a file that is replaced."""
     return paths.data / time.strftime(f"store.{why}-%Y%m%dT%H%M%SZ", time.gmtime())
 
 
 @contextmanager
-def _alone(paths: Paths, command: str) -> Iterator[DirectoryLock]:
+def _exclusive_store(paths: Paths, command: str) -> Iterator[DirectoryLock]:
     """Keep daemons from starting. AlreadyRunningError where one runs."""
     paths.prepare()
     try:
-        with Lock(paths.lock).held(f"pid {os.getpid()}, oblixd {command}"):
+        with Lock(paths.lock).hold(f"pid {os.getpid()}, oblixd {command}"):
             claim = DirectoryLock.take(paths.store)
             try:
                 yield claim

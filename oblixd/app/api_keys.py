@@ -51,8 +51,8 @@ def credential(name: str, environ: Mapping[str, str]) -> str:
     return _read(Path(directory, name), is_private=False)
 
 
-def in_keyring(user: str) -> str:
-    """The key in the system's keyring, under the service `oblix` and this user name; empty where it has none.
+def keyring_key(user: str) -> str:
+    """Read a key from the system's keyring: service `oblix`, this user name. Empty if it has none.
 
     A keyring that is locked or missing is logged with what to do: the daemon serves the other models.
     """

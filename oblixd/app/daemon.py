@@ -116,7 +116,7 @@ class Daemon:
         store = await self._open_store(cleanup)
         sessions, search = await self._conversations(store, cleanup)
         usage = Usage(store, wiring.prices(config), wiring.caps(config), zone=wiring.time_zone(config))
-        embedded = EmbeddedModels(wiring.embedded(config, self._paths))
+        embedded = EmbeddedModels(wiring.embedded_settings(config, self._paths))
         registry, monitor = await self._models_and_monitor(embedded, cleanup)
         length, policies = config.execution.queue_length, wiring.policies(config)
         memory = ClientMemory(config.daemon.client_memory_mib * MIB)
@@ -246,7 +246,7 @@ class Daemon:
         return providers(
             embedded,
             wiring.ollama(config),
-            _shown_to(monitor.network),
+            network_observer(monitor.network),
             lambda: self._network,
             works=works,
         )
@@ -302,7 +302,7 @@ class Daemon:
         logger.error("%d sessions are whole; the damaged file is in %s", result.whole, result.kept)
 
     async def _conversations(self, store: Store, cleanup: AsyncExitStack) -> tuple[Sessions, Search]:
-        sessions = Sessions(store, keeping=wiring.keeping(self._config))
+        sessions = Sessions(store, keeping=wiring.retention_config(self._config))
         if interrupted := await sessions.recover():
             logger.warning(
                 "%d answers were interrupted when the last daemon died; their parts are kept", interrupted
@@ -411,7 +411,7 @@ def _target(origin: str, way: Way) -> Target:
     return Target.of(origin, way.proxy.url if way.proxy else "", trust)
 
 
-def _shown_to(network: Network) -> OnExchange:
+def network_observer(network: Network) -> OnExchange:
     """Return what real requests experience goes before what probes find out."""
 
     def show(one: RequestObservation) -> None:

@@ -20,7 +20,7 @@ class Lock:
         self._path = path
 
     @contextmanager
-    def held(self, about: str) -> Generator[None, None, None]:
+    def hold(self, about: str) -> Generator[None, None, None]:
         """Hold the lock, with `about` in the file; AlreadyRunningError with what the holder wrote there.
 
         The file stays: removing it would let two daemons lock two files of one name.

@@ -120,7 +120,7 @@ class _Handler(logging.StreamHandler[TextIO]):
 
 
 def _is_standard_error(log: Path) -> bool:
-    """Whether standard error appends to this very file: only then may it be cut under whoever writes."""
+    """Return whether standard error appends to this very file: only then may it be cut while in use."""
     try:
         ours, theirs = os.fstat(sys.stderr.fileno()), log.stat()
     except OSError:

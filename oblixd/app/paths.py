@@ -103,7 +103,7 @@ class Paths:
 
 
 def _directories(environ: Mapping[str, str]) -> tuple[Path, Path, Path]:
-    """Data, configuration, sockets."""
+    """Create the directories for data, configuration and sockets."""
     if given := environ.get("OBLIX_HOME"):
         home = Path(given)
         if not home.is_absolute():
@@ -119,7 +119,7 @@ def _directories(environ: Mapping[str, str]) -> tuple[Path, Path, Path]:
 
 
 def _fallback(data: Path) -> Path:
-    """Where sockets go without XDG_RUNTIME_DIR. Who moved their data meets no other daemon there."""
+    """Return where sockets go without XDG_RUNTIME_DIR. Who moved their data meets no other daemon there."""
     home = _passwd_home()
     if home is not None and data == home / ".local" / "state" / "oblix":
         return _temporary()
@@ -127,7 +127,7 @@ def _fallback(data: Path) -> Path:
 
 
 def _is_usable(runtime: Path) -> bool:
-    """Whether sockets may go there. After `su` or `sudo` it is often another user's, or not there."""
+    """Return whether sockets may go there. After `su` or `sudo` it is often another user's, or not there."""
     place = runtime
     while not place.exists() and place != place.parent:
         place = place.parent

@@ -81,7 +81,7 @@ class Reloader:
         waiting = [key for key in changed if key not in view.LIVE]
         if wiring.embedded_files(fresh.config) != wiring.embedded_files(self.loaded.config):
             waiting.append("models (embedded)")
-        config = _merged(self.loaded.config, fresh.config, waiting)
+        config = _without_pending(self.loaded.config, fresh.config, waiting)
         self._apply(config)
         self.loaded = Loaded(config, fresh.sources, fresh.notices)
         logger.info(
@@ -115,7 +115,7 @@ class Reloader:
         logging.getLogger("oblixd").setLevel(config.daemon.log_level.upper())
 
 
-def _merged(before: Config, after: Config, waiting: list[str]) -> Config:
+def _without_pending(before: Config, after: Config, waiting: list[str]) -> Config:
     """Give the new configuration, with what waits for a restart as it was."""
     import msgspec  # noqa: PLC0415 - only a reload needs it
 

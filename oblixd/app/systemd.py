@@ -24,7 +24,7 @@ def ready(status: str) -> None:
 
 
 def reloading() -> None:
-    """It reads its configuration again; `ready` follows."""
+    """Tell systemd that the daemon reads its configuration again; `ready` follows."""
     now_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
     _send(f"RELOADING=1\nMONOTONIC_USEC={now_us}")
 
@@ -57,7 +57,7 @@ async def keep_reporting(status: Callable[[], str]) -> None:
 
 @functools.cache
 def _address() -> str:
-    """Where the manager listens; empty without one. Taken out of the environment: no child is meant."""
+    """Return where the manager listens, or an empty text. Removed from the environment of children."""
     given = os.environ.pop("NOTIFY_SOCKET", "")
     return f"\0{given[1:]}" if given.startswith("@") else given
 

@@ -34,15 +34,15 @@ from oblixd.sessions import RetentionConfig
 from oblixd.usage import Caps, Price, Prices
 from oblixd.usage.budgets import Action
 from oblixd.usage.days import zone_of
-from oblixd.usage.prices import parsed
+from oblixd.usage.prices import parse_price
 
 GIB = 1 << 30
 LEAST_LOAD_THRESHOLD = 4.0
 """Load average from which a machine of up to four cores is constrained. Larger ones count one a core."""
 
 
-def keeping(config: Config) -> RetentionConfig:
-    """How long conversations are kept."""
+def retention_config(config: Config) -> RetentionConfig:
+    """Return how long conversations are kept."""
     given = config.sessions
     action = RetentionAction.Value(f"RETENTION_ACTION_{given.retention_action.upper()}")
     return RetentionConfig(given.deleted_days, given.retention_days, action)
@@ -57,7 +57,7 @@ def prices(config: Config) -> Prices:
 
 def _price(entry: PriceTable | str) -> tuple[str, Price]:
     if isinstance(entry, str):
-        return parsed(entry)
+        return parse_price(entry)
     return entry.model, Price(entry.input, entry.output, entry.cache_read, entry.cache_write)
 
 
@@ -69,7 +69,7 @@ def caps(config: Config) -> Caps:
 
 
 def time_zone(config: Config) -> tzinfo | None:
-    """Whose days count. Raises ConfigError for a name that is not known."""
+    """Return whose days count. Raises ConfigError for a name that is not known."""
     try:
         return zone_of(config.usage.time_zone)
     except InvalidArgumentError as error:
@@ -77,7 +77,7 @@ def time_zone(config: Config) -> tzinfo | None:
 
 
 def policies(config: Config) -> Policies:
-    """How prompts are routed. Raises ConfigError for a policy that is not there or can't be."""
+    """Return how prompts are routed. Raises ConfigError for a policy that is missing or invalid."""
     given = config.routing
     own = [definition_of(one) if isinstance(one, str) else _definition(one) for one in given.policies]
     rules = [
@@ -102,8 +102,8 @@ def _definition(table: PolicyTable) -> Definition:
     return Definition(name, base, {key: value for key, value in thresholds.items() if value is not None})
 
 
-def embedded(config: Config, paths: Paths) -> EmbeddedSettings:
-    """How the daemon's own models are served."""
+def embedded_settings(config: Config, paths: Paths) -> EmbeddedSettings:
+    """Return how the daemon's own models are served."""
     given = config.embedded
     return EmbeddedSettings(
         runtime_dir=paths.runtime_dir,
@@ -119,19 +119,19 @@ def embedded(config: Config, paths: Paths) -> EmbeddedSettings:
 
 
 def ollama(config: Config) -> OllamaSettings:
-    """How Ollama is asked."""
+    """Return how Ollama is asked."""
     given = config.ollama
     return OllamaSettings(given.endpoint, given.num_ctx, given.keep_alive, given.parallel)
 
 
 def network(config: Config, ignored: Sequence[str] = ()) -> NetworkConfig:
-    """How servers outside this machine are reached. `ignored`: variables of the environment, for messages."""
+    """Return how other machines are reached. `ignored`: variables of the environment, for messages."""
     given = config.network
     return NetworkConfig(given.proxy, given.no_proxy, given.ca_file, given.ca_dir, tuple(ignored))
 
 
 def endpoints(config: Config) -> dict[str, str]:
-    """Where a provider's models are, for a hook that names no endpoint."""
+    """Return where a provider's models are, for a hook that names no endpoint."""
     return {
         "ollama": config.ollama.endpoint,
         "openai": config.openai.endpoint,
@@ -140,7 +140,7 @@ def endpoints(config: Config) -> dict[str, str]:
 
 
 def http(config: Config) -> HttpSettings:
-    """How other people's tools are served."""
+    """Return how other people's tools are served."""
     given = config.http
     aliases = {alias.name: alias.model for alias in given.aliases}
     return HttpSettings(given.port, given.origins, aliases, given.record, given.ollama_without_token)
@@ -164,14 +164,14 @@ def listen(config: Config, more: Sequence[str] = ()) -> list[ListenAddress]:
 
 
 def models(config: Config, own: Sequence[str], environ: Mapping[str, str]) -> list[HookSpec]:
-    """The models that serve where none was hooked: those of `[[models]]` in their order, then the rest.
+    """List the models that serve if none was hooked: those of `[[models]]` in their order, then the rest.
 
     These are the daemon's `own` ones by name, and those of the providers' sections.
 
     Raises ConfigError for a model that stands there twice, and for one that can't be.
     """
     given = config.ollama
-    tables = [_hooked(config, number, environ) for number in range(len(config.models))]
+    tables = [_hook_spec(config, number, environ) for number in range(len(config.models))]
     embedded_ones = [HookSpec("embedded", name) for name in own] if config.embedded.enabled else []
     ollama_ones = [hook_spec.spec_of("ollama", name, endpoint=given.endpoint) for name in given.models]
     rest = [*embedded_ones, *ollama_ones, *_cloud_models(config, environ)]
@@ -186,7 +186,7 @@ def embedded_files(config: Config) -> dict[str, Path | None]:
     return files.configured_files(config.embedded.models, tables)
 
 
-def _hooked(config: Config, number: int, environ: Mapping[str, str]) -> HookSpec:
+def _hook_spec(config: Config, number: int, environ: Mapping[str, str]) -> HookSpec:
     table, at = config.models[number], f"models[{number}]"
     try:
         options = convert(
@@ -224,7 +224,7 @@ def _location(table: ModelTable) -> Location | None:
 def _key(config: Config, table: ModelTable, environ: Mapping[str, str]) -> str:
     """Return the key that a table names; else that of the provider's section, for its own endpoint only."""
     if table.key_keyring:
-        return api_keys.in_keyring(table.key_keyring)
+        return api_keys.keyring_key(table.key_keyring)
     if table.key_credential:
         return api_keys.credential(table.key_credential, environ)
     if table.key_file:

@@ -47,7 +47,7 @@ def value_of(setting: Setting, text: str) -> Any:
         convert(value, setting.kind, setting.key)
         return value
     try:
-        value = setting.parsed(text)
+        value = setting.parse(text)
     except FieldError as error:
         message = error.message.replace(setting.variable, setting.key, 1)
         raise ConfigError("CONFIG_INVALID", message, field=setting.key, limit=error.limit) from None

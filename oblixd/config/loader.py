@@ -63,7 +63,9 @@ def load(path: Path, environ: Mapping[str, str]) -> Loaded:
         config = msgspec.structs.replace(config, **{section: changed})
     sources = dict.fromkeys(_keys(_document(text)), Source.FILE)
     sources.update(dict.fromkeys(given, Source.ENVIRONMENT))
-    notices = tuple(f"{_at(path, text, key)}: {notice}" for key, notice in older.notices(config, set(given)))
+    notices = tuple(
+        f"{_location(path, text, key)}: {notice}" for key, notice in older.notices(config, set(given))
+    )
     return Loaded(config, MappingProxyType(sources), notices)
 
 
@@ -89,7 +91,7 @@ def parse(text: str, path: Path) -> Config:
     try:
         return convert(document, Config)
     except FieldError as error:
-        raise _refused(error, _at(path, text, error.path)) from None
+        raise _config_error(error, _location(path, text, error.path)) from None
 
 
 def _document(text: str) -> dict[str, Any]:
@@ -106,7 +108,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
             raise ConfigError("CONFIG_UNKNOWN", error.message, field=variable, known=", ".join(error.known))
         setting = _BY_VARIABLE[variable]
         try:
-            found[setting.key] = setting.parsed(environ[variable])
+            found[setting.key] = setting.parse(environ[variable])
         except FieldError as error:
             raise ConfigError(
                 "CONFIG_INVALID", error.message, field=setting.key, limit=error.limit, given=error.given
@@ -121,7 +123,7 @@ def _keys(document: Mapping[str, Any]) -> list[str]:
     return [*rest, *(f"{section}.{name}" for section, values in tables.items() for name in values)]
 
 
-def _refused(error: FieldError, where: str) -> ConfigError:
+def _config_error(error: FieldError, where: str) -> ConfigError:
     section = error.path.partition(".")[0].partition("[")[0]
     if isinstance(error, UnknownFieldError):
         message = error.message
@@ -147,7 +149,7 @@ def _unreadable(path: Path, error: Exception) -> ConfigError:
     return ConfigError("CONFIG_UNREADABLE", f"{path} can't be read: {why}", file=path)
 
 
-def _at(path: Path, text: str, key: str) -> str:
+def _location(path: Path, text: str, key: str) -> str:
     """Name the file, and the line of a key where that is plain."""
     line = line_of(text, key)
     return f"{path}, line {line}" if line else str(path)

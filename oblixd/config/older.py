@@ -25,7 +25,7 @@ def notices(config: Config, in_environment: Collection[str]) -> Iterator[tuple[s
         "usage.prices": (config.usage.prices, _price),
         "routing.policies": (config.routing.policies, _policy),
         "routing.rules": (config.routing.rules, _rule),
-        "embedded.models": (config.embedded.models, _embedded),
+        "embedded.models": (config.embedded.models, _embedded_table),
     }
     for key, (entries, today) in texts.items():
         for entry in entries if key not in in_environment else ():
@@ -34,7 +34,7 @@ def notices(config: Config, in_environment: Collection[str]) -> Iterator[tuple[s
 
 
 def _price(text: str) -> str:
-    model, price = prices.parsed(text)
+    model, price = prices.parse_price(text)
     return _table("[[usage.prices]]", model=model, input=price.input, output=price.output)
 
 
@@ -48,7 +48,7 @@ def _rule(text: str) -> str:
     return _table("[[routing.rules]]", key=rule.key, value=rule.value, policy=rule.policy)
 
 
-def _embedded(text: str) -> str:
+def _embedded_table(text: str) -> str:
     name, _, path = text.partition("=")
     given = {"file": path} if path else {}
     return _table("[[models]]", name=name, provider="embedded", **given)

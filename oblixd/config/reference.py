@@ -19,7 +19,7 @@ import msgspec
 from oblixd.config import schema
 from oblixd.config.schema import ListenTable, ModelTable, PolicyTable, PriceTable, RuleTable
 from oblixd.config.settings import SECTIONS, SETTINGS, Setting
-from oblixd.fields import expected, hints_of
+from oblixd.fields import describe_type, hints_of
 from oblixd.models import options
 
 _TABLES = {
@@ -121,17 +121,18 @@ def _fields(kind: Any, meanings: Mapping[str, str]) -> Iterator[str]:
     owners = [one.__name__.lower() for one in kind.__mro__ if hasattr(one, "__struct_fields__")]
     fields = sorted(msgspec.structs.fields(kind), key=lambda field: not field.required)
     for field in fields:
+        kind_text = _cell(describe_type(hints_of(kind)[field.name]))
         meaning = next(meanings[key] for one in owners if (key := f"{one}.{field.name}") in meanings)
         needed = "needed" if field.required else "optional"
-        yield f"| `{field.name}` | {_cell(expected(hints_of(kind)[field.name]))} | {needed} | {meaning} |"
+        yield f"| `{field.name}` | {kind_text} | {needed} | {meaning} |"
 
 
 def _row(setting: Setting, meaning: str) -> str:
-    default = "empty" if setting.default in ("", ()) else f"`{as_written(setting.default)}`"
-    return f"| `{setting.name}` | {_cell(setting.expected)} | {default} | {meaning} | `{setting.variable}` |"
+    default = "empty" if setting.default in ("", ()) else f"`{to_toml(setting.default)}`"
+    return f"| `{setting.name}` | {_cell(setting.type_text)} | {default} | {meaning} | `{setting.variable}` |"
 
 
-def as_written(value: Any) -> str:
+def to_toml(value: Any) -> str:
     """Write a value as a TOML file has it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -176,7 +177,7 @@ def template() -> str:
 def _template_sections() -> Iterator[str]:
     meanings = meanings_in(Path(schema.__file__))
     for section in SECTIONS:
-        yield from _commented(meanings[section])
+        yield from _comment_lines(meanings[section])
         yield f"[{section}]"
         for setting in SETTINGS:
             if setting.section == section:
@@ -185,11 +186,11 @@ def _template_sections() -> Iterator[str]:
 
 
 def _template_setting(setting: Setting, meaning: str) -> Iterator[str]:
-    yield from _commented(f"{meaning} It takes {setting.expected}.")
+    yield from _comment_lines(f"{meaning} It takes {setting.type_text}.")
     yield f"# {setting.name} = {json.dumps(msgspec.to_builtins(setting.default))}"
 
 
-def _commented(text: str) -> Iterator[str]:
+def _comment_lines(text: str) -> Iterator[str]:
     return (f"# {line}" for line in textwrap.wrap(" ".join(text.split()), WIDTH - 2))
 
 

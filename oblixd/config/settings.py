@@ -8,7 +8,7 @@ from typing import Annotated, Any, get_args, get_origin
 import msgspec
 
 from oblixd.config.schema import Config
-from oblixd.fields import convert, expected, hints_of, is_struct
+from oblixd.fields import convert, describe_type, hints_of, is_struct
 
 _BOOLS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
@@ -34,11 +34,11 @@ class Setting:
         return f"OBLIX_{self.section}_{self.name}".upper()
 
     @property
-    def expected(self) -> str:
+    def type_text(self) -> str:
         """What it takes, for a person."""
-        return expected(self.kind)
+        return describe_type(self.kind)
 
-    def parsed(self, text: str) -> Any:
+    def parse(self, text: str) -> Any:
         """Give the value that a text stands for. A list is cut at commas. Raises FieldError."""
         bare = get_args(self.kind)[0] if get_origin(self.kind) is Annotated else self.kind
         return convert(_read(bare, text), self.kind, self.variable)

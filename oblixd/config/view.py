@@ -60,11 +60,11 @@ def rows(loaded: Loaded) -> Iterator[Row]:
         value = getattr(getattr(loaded.config, setting.section), setting.name)
         yield Row(
             setting.key,
-            shown(setting.key, value),
+            display_value(setting.key, value),
             msgspec.to_builtins(setting.default),
             loaded.sources.get(setting.key, Source.DEFAULT),
             meanings[setting.key],
-            setting.expected,
+            setting.type_text,
             setting.variable,
         )
     source = loaded.sources.get("models", Source.DEFAULT)
@@ -75,7 +75,7 @@ def rows(loaded: Loaded) -> Iterator[Row]:
     yield Row("listen", listen, [], source, meanings["config.listen"], "tables", "")
 
 
-def shown(key: str, value: Any) -> Any:
+def display_value(key: str, value: Any) -> Any:
     """Give a value as it may be shown: a proxy without its password."""
     plain = msgspec.to_builtins(value)
     if key != "network.proxy" or plain == "none":
@@ -88,7 +88,7 @@ def shown(key: str, value: Any) -> Any:
 def shown_model(table: ModelTable) -> dict[str, Any]:
     """Give a `[[models]]` table as it may be shown: values of headers and parameters are hidden."""
     plain: dict[str, Any] = msgspec.to_builtins(table)
-    hidden = options.shown(table)
+    hidden = options.display_options(table)
     return {name: hidden.get(name, value) for name, value in plain.items() if value not in (None, "", [], {})}
 
 

@@ -148,7 +148,9 @@ class History:
         if over:
             rest = chain((message for step in over for message in reversed(step)), source)
             stays = len(turn.question) + len(turn.required) + len(history.kept)
-            history.omit([gauge.estimated(one) for one in islice(rest, SAMPLED)], source.count - stays)
+            history.omit(
+                [gauge.corrected_estimate(one) for one in islice(rest, SAMPLED)], source.count - stays
+            )
             history.kept = [*turn.question, *history.kept, *turn.required]
             return history
         left = None if room is None else room - history.kept_tokens
@@ -188,7 +190,7 @@ class History:
             kept_tokens=sum(tokens for _, tokens in taken[:fits]),
         )
         over = [tokens for _, tokens in taken[fits:]]
-        sampled = [gauge.estimated(message) for message in islice(iter(source), SAMPLED)]
+        sampled = [gauge.corrected_estimate(message) for message in islice(iter(source), SAMPLED)]
         history.omit([*over, *sampled], source.count - fits - len(behind))
         return history
 

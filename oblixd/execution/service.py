@@ -254,7 +254,7 @@ class Executions:
         """What a session holds of this request, where it is no longer known otherwise. None: it is new."""
         if request.request_id in self._known:
             return None
-        turn = self._services.sessions.recorded(request.request_id)
+        turn = self._services.sessions.recorded_turn(request.request_id)
         if turn is None:
             return None
         if not event_log.is_same(turn, request, fingerprint(request)):
@@ -262,7 +262,7 @@ class Executions:
         return event_log.log_of(request.request_id, turn)
 
     def _recorded_turn(self, request_id: str) -> RecordedTurn:
-        turn = self._services.sessions.recorded(checked_id(request_id))
+        turn = self._services.sessions.recorded_turn(checked_id(request_id))
         if turn is None:
             raise NotFoundError(
                 "EXECUTION_NOT_FOUND",

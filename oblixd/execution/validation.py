@@ -9,7 +9,7 @@ import uuid
 
 from oblix.v1 import executions_pb2, messages_pb2
 
-from oblixd.errors import not_accepted
+from oblixd.errors import out_of_range
 from oblixd.execution.schemas import is_schema
 from oblixd.models import Options, Reasoning, Tool, ToolChoice
 
@@ -132,25 +132,25 @@ def _check_input(request: executions_pb2.ExecuteRequest) -> None:
         _check_regeneration(request)
         return
     if not request.input:
-        raise not_accepted(
+        raise out_of_range(
             "INVALID_REQUEST", "input", f"1 to {MAX_INPUT} messages", "none: there is no prompt"
         )
     _at_most("input", len(request.input), MAX_INPUT)
     last = request.input[-1]
     if last.role not in (messages_pb2.ROLE_USER, messages_pb2.ROLE_TOOL):
         given = messages_pb2.Role.Name(last.role) if last.role in messages_pb2.Role.values() else last.role
-        raise not_accepted("INVALID_REQUEST", "input", "a last message with ROLE_USER or ROLE_TOOL", given)
+        raise out_of_range("INVALID_REQUEST", "input", "a last message with ROLE_USER or ROLE_TOOL", given)
     if all(part.WhichOneof("kind") == "text" and not part.text.strip() for part in last.parts):
-        raise not_accepted("INVALID_REQUEST", "input", "a prompt that is not empty", "an empty one")
+        raise out_of_range("INVALID_REQUEST", "input", "a prompt that is not empty", "an empty one")
 
 
 def _check_regeneration(request: executions_pb2.ExecuteRequest) -> None:
     if not request.session_id:
-        raise not_accepted(
+        raise out_of_range(
             "INVALID_REQUEST", "session_id", "the session whose answer is to be given anew", "none"
         )
     if request.input:
-        raise not_accepted(
+        raise out_of_range(
             "INVALID_REQUEST", "input", "no messages with regenerate_message_id", len(request.input)
         )
     _at_most("regenerate_message_id", len(request.regenerate_message_id), MAX_ID)
@@ -168,7 +168,7 @@ def options(given: executions_pb2.GenerationOptions) -> Options:
         reasoning=_REASONING.get(given.reasoning),
     )
     if given.reasoning and result.reasoning is None:
-        raise not_accepted(
+        raise out_of_range(
             "INVALID_REQUEST", "options.reasoning", "a value of ReasoningEffort", given.reasoning
         )
     _in_range("options.temperature", result.temperature, 0, MAX_TEMPERATURE)
@@ -177,7 +177,7 @@ def options(given: executions_pb2.GenerationOptions) -> Options:
     _at_most("options.stop", len(result.stop), MAX_STOPS)
     for text in result.stop:
         if not 1 <= len(text) <= MAX_STOP_CHARACTERS:
-            raise not_accepted(
+            raise out_of_range(
                 "INVALID_REQUEST",
                 "options.stop",
                 f"texts of 1 to {MAX_STOP_CHARACTERS} characters",
@@ -202,7 +202,7 @@ def _check_tools(request: executions_pb2.ExecuteRequest) -> None:
     for number, tool in enumerate(request.tools):
         field = f"tools[{number}]"
         if not _TOOL_NAME.fullmatch(tool.name):
-            raise not_accepted(
+            raise out_of_range(
                 "INVALID_REQUEST",
                 f"{field}.name",
                 "1 to 64 characters of A-Z a-z 0-9 _ -",
@@ -211,28 +211,28 @@ def _check_tools(request: executions_pb2.ExecuteRequest) -> None:
         _at_most(f"{field}.description", len(tool.description), MAX_DESCRIPTION)
         _check_schema(f"{field}.parameters_schema", tool.parameters_schema)
     if request.tool_choice == executions_pb2.TOOL_CHOICE_REQUIRED and not request.tools:
-        raise not_accepted("INVALID_REQUEST", "tool_choice", "TOOL_CHOICE_REQUIRED only with tools", "none")
+        raise out_of_range("INVALID_REQUEST", "tool_choice", "TOOL_CHOICE_REQUIRED only with tools", "none")
 
 
 def _check_timeout(request: executions_pb2.ExecuteRequest) -> None:
     timeout = request.timeout
     seconds = timeout.seconds + timeout.nanos / 1e9
     if request.HasField("timeout") and not 0 < seconds <= MAX_TIMEOUT_S:
-        raise not_accepted("INVALID_REQUEST", "timeout", f"over 0 s to {MAX_TIMEOUT_S:,} s", f"{seconds:g} s")
+        raise out_of_range("INVALID_REQUEST", "timeout", f"over 0 s to {MAX_TIMEOUT_S:,} s", f"{seconds:g} s")
 
 
 def _check_schema(field: str, schema: str) -> None:
     """A schema is JSON of an object; what it says is for the model's server to judge."""
     _at_most(field, len(schema.encode()), MAX_SCHEMA_BYTES)
     if not is_schema(schema):
-        raise not_accepted("INVALID_REQUEST", field, "a JSON Schema: a JSON object", repr(schema[:80]))
+        raise out_of_range("INVALID_REQUEST", field, "a JSON Schema: a JSON object", repr(schema[:80]))
 
 
 def _in_range(field: str, value: float | None, low: float, high: float) -> None:
     if value is not None and not (math.isfinite(value) and low <= value <= high):
-        raise not_accepted("INVALID_REQUEST", field, f"{low} to {high}", value)
+        raise out_of_range("INVALID_REQUEST", field, f"{low} to {high}", value)
 
 
 def _at_most(field: str, count: int, limit: int) -> None:
     if count > limit:
-        raise not_accepted("INVALID_REQUEST", field, f"at most {limit}", count)
+        raise out_of_range("INVALID_REQUEST", field, f"at most {limit}", count)

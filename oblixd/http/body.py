@@ -10,7 +10,7 @@ from typing import Any
 
 from oblix.v1 import messages_pb2
 
-from oblixd.errors import InvalidArgumentError, not_accepted
+from oblixd.errors import InvalidArgumentError, out_of_range
 
 _DATA_URL = "data:"
 _KIND_OF = {
@@ -25,10 +25,10 @@ _KIND_OF = {
 
 def invalid(field: str, expected: str, given: object) -> InvalidArgumentError:
     """Make the error for a value that a field does not take."""
-    return not_accepted("INVALID_REQUEST", field, expected, repr(given)[:80])
+    return out_of_range("INVALID_REQUEST", field, expected, repr(given)[:80])
 
 
-def unsupported(field: str, why: str) -> InvalidArgumentError:
+def unsupported_error(field: str, why: str) -> InvalidArgumentError:
     """Make the error for a field that would change the answer's meaning and can't be honoured."""
     return InvalidArgumentError("UNSUPPORTED_FIELD", f"{field} is not supported: {why}", field=field)
 
@@ -62,7 +62,7 @@ class Body:
 
     def text(self, name: str, default: str = "") -> str:
         """Return a string field."""
-        return str(self._typed(name, str, default))
+        return str(self._value(name, str, default))
 
     def required_text(self, name: str) -> str:
         """Return a string field that must be there and not be empty."""
@@ -73,7 +73,7 @@ class Body:
 
     def flag(self, name: str, *, default: bool = False) -> bool:
         """Return a boolean field."""
-        return bool(self._typed(name, bool, default))
+        return bool(self._value(name, bool, default))
 
     def number(self, name: str) -> float | None:
         """Return a number field; None where it is not given."""
@@ -95,11 +95,11 @@ class Body:
 
     def child(self, name: str) -> Body:
         """Return an object field; an empty one where it is not given."""
-        return Body(self._typed(name, dict, {}), self.field(name))
+        return Body(self._value(name, dict, {}), self.field(name))
 
     def list(self, name: str) -> list[Any]:
         """Return a list field as it is."""
-        value: list[Any] = self._typed(name, list, [])
+        value: list[Any] = self._value(name, list, [])
         return value
 
     def objects(self, name: str) -> Iterator[Body]:
@@ -110,7 +110,7 @@ class Body:
                 raise invalid(field, _KIND_OF[dict], value)
             yield Body(value, field)
 
-    def _typed(self, name: str, kind: type, default: Any) -> Any:
+    def _value(self, name: str, kind: type, default: Any) -> Any:
         value = self.values.get(name)
         if value is None:
             return default
@@ -132,7 +132,7 @@ def schema_text(schema: Mapping[str, Any] | None) -> str:
 def inline_image(field: str, url: str) -> messages_pb2.Part:
     """Read a `data:` URL (RFC 2397). Others are refused: the daemon fetches nothing that a client names."""
     if not url.startswith(_DATA_URL):
-        raise unsupported(field, "send the image itself, as a data: URL; oblixd fetches no addresses")
+        raise unsupported_error(field, "send the image itself, as a data: URL; oblixd fetches no addresses")
     head, _, data = url[len(_DATA_URL) :].partition(",")
     media_type, *rest = head.split(";")
     if "base64" not in rest:

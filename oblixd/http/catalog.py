@@ -23,7 +23,7 @@ class Catalog:
 
     def openai(self) -> dict[str, Any]:
         """Return the body of `/v1/models`, in OpenAI's form and Anthropic's at once."""
-        data = [self.entry(name) for name in self._names.known()]
+        data = [self.entry(name) for name in self._names.all_names()]
         return {
             "object": "list",
             "data": data,
@@ -60,9 +60,9 @@ class Catalog:
 
     def tags(self) -> dict[str, Any]:
         """Return the body of `/api/tags`."""
-        return {"models": [self._tag(name) for name in self._names.known()]}
+        return {"models": [self._tag(name) for name in self._names.all_names()]}
 
-    def running(self) -> dict[str, Any]:
+    def loaded_models(self) -> dict[str, Any]:
         """Return the body of `/api/ps`: the local models that are loaded."""
         loaded = [
             hook

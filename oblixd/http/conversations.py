@@ -70,7 +70,7 @@ class Conversations:
         """
         request = prompt.request
         if prompt.previous_response_id:
-            request.session_id = await self._continued(prompt.previous_response_id, owner)
+            request.session_id = await self._session_ending_with(prompt.previous_response_id, owner)
             return
         wanted = wanted or (NEW if prompt.store else "")
         said = Said.of(request.input)
@@ -81,7 +81,7 @@ class Conversations:
         request.client_context.messages.extend(said.context)
         tail = self._tail(session.id)
         del request.input[:]
-        if again := tail.asked_again(said):
+        if again := tail.regenerated_id(said):
             request.regenerate_message_id = again
         else:
             request.input.extend(said.fresh[_common(said.fresh, tail.unanswered) :])
@@ -99,14 +99,14 @@ class Conversations:
 
     async def _session(self, said: Said, owner: str, wanted: str) -> sessions_pb2.Session | None:
         if wanted and wanted != NEW:
-            return self._owned(wanted, owner)
+            return self._owned_session(wanted, owner)
         if wanted != NEW and not self._recognises:
             return None
         if wanted != NEW and (known := self._recognise(said, owner)) is not None:
             return known
         return await self._make(said, owner)
 
-    def _owned(self, session_id: str, owner: str) -> sessions_pb2.Session:
+    def _owned_session(self, session_id: str, owner: str) -> sessions_pb2.Session:
         session = self._sessions.get(session_id)
         made_by = session.metadata.fields["http"].struct_value.fields
         if "http" not in session.metadata.fields or made_by["owner"].string_value != owner:
@@ -121,14 +121,14 @@ class Conversations:
         that begin with the same words are two conversations.
         """
         held = digest(said.last_answer) if said.last_answer else ""
-        for session in self._marked(owner, "answer", held):
-            if held or self._tail(session.id).asked_again(said):
+        for session in self._find_sessions(owner, "answer", held):
+            if held or self._tail(session.id).regenerated_id(said):
                 return session
         # The tool wants another answer to its newest question.
-        again = self._marked(owner, "before", held) if held else []
-        return next((one for one in again if self._tail(one.id).asked_again(said)), None)
+        again = self._find_sessions(owner, "before", held) if held else []
+        return next((one for one in again if self._tail(one.id).regenerated_id(said)), None)
 
-    def _marked(self, owner: str, key: str, value: str) -> Sequence[sessions_pb2.Session]:
+    def _find_sessions(self, owner: str, key: str, value: str) -> Sequence[sessions_pb2.Session]:
         by = Struct()
         by.update({"http.owner": owner, f"http.{key}": value})
         # A damaged one can't be continued, and keeps no other from it.
@@ -140,16 +140,16 @@ class Conversations:
         session.metadata.update({"http": {"owner": owner, "answer": "", "before": ""}})
         return await self._sessions.create(session)
 
-    async def _continued(self, response_id: str, owner: str) -> str:
+    async def _session_ending_with(self, response_id: str, owner: str) -> str:
         """Return the session in which an answer stands last: its own, or a fork where more was said since."""
-        turn = self._sessions.recorded(response_id.removeprefix(RESPONSE_PREFIX))
+        turn = self._sessions.recorded_turn(response_id.removeprefix(RESPONSE_PREFIX))
         if turn is None or turn.answer is None:
             message = (
                 f"The response {response_id[:80]!r} is not kept: send store: true with the request that "
                 "makes it, or send the conversation instead of previous_response_id."
             )
             raise NotFoundError("RESPONSE_NOT_FOUND", message, field="previous_response_id")
-        session = self._owned(turn.session_id, owner)
+        session = self._owned_session(turn.session_id, owner)
         newest = next(iter(self._sessions.history(session.id, _AFTER_ALL)), None)
         if newest is not None and newest.sequence > turn.answer.sequence:
             session = await self._sessions.copy(session.id, None, turn.answer.sequence)
@@ -179,7 +179,7 @@ class _Tail:
     question: Sequence[messages_pb2.Message]
     """What it answers."""
 
-    def asked_again(self, said: Said) -> str:
+    def regenerated_id(self, said: Said) -> str:
         """Return the id by which to answer anew, where the tool asks its newest question once more."""
         if self.unanswered:
             same = _common(said.fresh, self.unanswered) == len(said.fresh)

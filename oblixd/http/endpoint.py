@@ -132,7 +132,7 @@ class HttpEndpoint:
         handle: Callable[[web.Request, Visitor], Awaitable[web.StreamResponse]],
         dialect: Dialect,
     ) -> None:
-        async def guarded(request: web.Request) -> web.StreamResponse:
+        async def handle_guarded(request: web.Request) -> web.StreamResponse:
             try:
                 visitor = self._guard.admit(request)
                 if visitor.token is not None:
@@ -143,9 +143,9 @@ class HttpEndpoint:
                 finally:
                     self._guard.leave(visitor)
             except Exception as error:  # noqa: BLE001 - every failure becomes an answer in the API's form
-                return _failed(dialect, error)
+                return _error_response(dialect, error)
 
-        app.router.add_route(method, path, guarded)
+        app.router.add_route(method, path, handle_guarded)
 
     async def _execute(self, dialect: Dialect, request: web.Request, visitor: Visitor) -> web.StreamResponse:
         prompt = dialect.prompt(await _body(request))
@@ -179,7 +179,7 @@ class HttpEndpoint:
         return web.json_response(self._catalog.show(body.text("model") or body.required_text("name")))
 
     async def _list_running(self, request: web.Request, visitor: Visitor) -> web.StreamResponse:
-        return web.json_response(self._catalog.running())
+        return web.json_response(self._catalog.loaded_models())
 
     async def _tell_version(self, request: web.Request, visitor: Visitor) -> web.StreamResponse:
         return web.json_response({"version": _OLLAMA_VERSION})
@@ -202,7 +202,7 @@ class HttpEndpoint:
         try:
             response = await handler(request)
         except web.HTTPException as error:
-            response = _failed(_dialect_of(request.path), _http_error(request, error))
+            response = _error_response(_dialect_of(request.path), _http_error(request, error))
         if allowed and not response.prepared:
             response.headers.update(_cors(origin))
         return response
@@ -232,7 +232,7 @@ async def _body(request: web.Request) -> Body:
     return parse(data)
 
 
-def _failed(dialect: Dialect, error: Exception) -> web.Response:
+def _error_response(dialect: Dialect, error: Exception) -> web.Response:
     failure = failure_of(error)
     if failure.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("an HTTP request failed", exc_info=error)

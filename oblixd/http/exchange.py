@@ -68,7 +68,7 @@ class Streams:
         events = self._run(request, exchange.caller)
         if exchange.prompt.stream:
             return await self._stream(exchange, reply, events)
-        return await self._whole(exchange, reply, events)
+        return await self._whole_response(exchange, reply, events)
 
     async def close(self) -> None:
         """Stop the timer."""
@@ -76,7 +76,7 @@ class Streams:
             self._timer.cancel()
             await asyncio.gather(self._timer, return_exceptions=True)
 
-    async def _whole(
+    async def _whole_response(
         self, exchange: Exchange, reply: Reply, events: AsyncGenerator[executions_pb2.ExecuteResponse, None]
     ) -> web.Response:
         async with aclosing(events):
@@ -87,7 +87,7 @@ class Streams:
                     _check_answered(event.completed)
                     await exchange.on_answered(event.completed)
                     exchange.headers["x-oblix-model"] = event.completed.message.model
-                    return web.json_response(reply.whole(event.completed), headers=exchange.headers)
+                    return web.json_response(reply.as_object(event.completed), headers=exchange.headers)
         raise AssertionError("an execution ends with completed or raises")
 
     async def _stream(
@@ -145,7 +145,7 @@ class _Stream:
         elif kind == "started":
             self._exchange.headers.update(_route_headers(event.started))
         elif kind == "rerouted":
-            raise _restarted(event.rerouted)
+            raise _restart_error(event.rerouted)
         elif kind == "completed":
             _check_answered(event.completed)
             await self._exchange.on_answered(event.completed)
@@ -191,7 +191,7 @@ def _check_answered(completed: executions_pb2.ExecutionCompleted) -> None:
         raise AbortedError("EXECUTION_CANCELLED", message)
 
 
-def _restarted(event: executions_pb2.ExecutionRerouted) -> UnavailableError:
+def _restart_error(event: executions_pb2.ExecutionRerouted) -> UnavailableError:
     """Make the error for an answer that begins anew: these APIs have no way to take back what was sent."""
     message = f"{event.from_model} broke off: {event.detail} Send the request again."
     return UnavailableError("MODEL_STREAM_BROKEN", message)

@@ -34,7 +34,7 @@ class ModelNames:
 
         Raises NotFoundError MODEL_NOT_FOUND with the nearest names.
         """
-        known = self.known()
+        known = self.all_names()
         given = name if name in known else name.removesuffix(_LATEST)
         meant = self._aliases.get(given, given)
         if meant == AUTO:
@@ -48,7 +48,7 @@ class ModelNames:
         else:
             raise _unknown(name, known)
 
-    def known(self) -> list[str]:
+    def all_names(self) -> list[str]:
         """List every name that a client may give, `auto` first."""
         models = dict.fromkeys(hook.id for hook in self._hooks())
         return [AUTO, *self._policies, *self._aliases, *models]

@@ -56,7 +56,7 @@ class Reply(Protocol):
     def fail(self, failure: Failure) -> bytes:
         """End a stream that had begun with an error."""
 
-    def whole(self, completed: executions_pb2.ExecutionCompleted) -> dict[str, Any]:
+    def as_object(self, completed: executions_pb2.ExecutionCompleted) -> dict[str, Any]:
         """Return the answer as one object, for a client that does not stream."""
 
 

@@ -279,14 +279,14 @@ class Connection(Protocol):
     async def count_tokens(
         self, messages: Sequence[messages_pb2.Message], is_local_only: Callable[[], bool]
     ) -> list[int] | None:
-        """How many tokens each message takes, by the server's own tokeniser; None where it has none to ask.
+        """Count the tokens of each message by the server's own tokeniser; None if it offers none.
 
         Raises nothing: a server that can't be asked just now, or may not see them (`is_local_only`,
         as in `ChatRequest`), counts as having none.
         """
 
     async def count_request(self, request: ChatRequest) -> RequestTokens | None:
-        """How many tokens a whole request takes. None and raises nothing as `count_tokens`."""
+        """Count the tokens of a whole request. Returns None and raises nothing, as `count_tokens`."""
 
     @property
     def running(self) -> int:
@@ -299,7 +299,7 @@ class Connection(Protocol):
         """Have a connection to its server open before the next stream, from here on. Sends nothing on it."""
 
     def way(self) -> Way:
-        """How its server is reached now: by which proxy, and by whose certificates."""
+        """Return how its server is reached now: by which proxy, and by whose certificates."""
 
     async def confirm_location(self) -> None:
         """Make sure that `location`, `context_window` and `features` are true now.

@@ -67,8 +67,8 @@ def rules_for(words: str, body: Body) -> Iterator[Rule]:
             yield rule
 
 
-def alternated(messages: Sequence[Message]) -> list[Message]:
-    """One system message first, then the user, and from there on strict turns."""
+def alternate(messages: Sequence[Message]) -> list[Message]:
+    """Put one system message first, then the user, and from there on strict turns."""
     result: list[Message] = []
     for message in system_first(messages):
         last = result[-1]["role"] if result else "system"
@@ -77,7 +77,7 @@ def alternated(messages: Sequence[Message]) -> list[Message]:
         elif message["role"] == "user" and last == "tool":
             result.append({"role": "assistant", "content": NO_ANSWER})
         if result and message["role"] == result[-1]["role"] and message["role"] != "tool":
-            result[-1] = _joined(result[-1], message)
+            result[-1] = _join(result[-1], message)
         else:
             result.append(message)
     return result
@@ -91,7 +91,7 @@ def system_first(messages: Sequence[Message]) -> list[Message]:
         return others
     first = systems[0]
     for later in systems[1:]:
-        first = _joined(first, later)
+        first = _join(first, later)
     return [first, *others]
 
 
@@ -103,11 +103,11 @@ def without_system(messages: Sequence[Message]) -> list[Message]:
     system, *others = ordered
     said = {**system, "role": "user"}
     if others and others[0]["role"] == "user":
-        return [_joined(said, others[0]), *others[1:]]
+        return [_join(said, others[0]), *others[1:]]
     return [said, *others]
 
 
-def answered_after_tools(messages: Sequence[Message]) -> list[Message]:
+def answer_after_tools(messages: Sequence[Message]) -> list[Message]:
     """Put an answer between the results of tools and what the user says next."""
     result: list[Message] = []
     for message in messages:
@@ -198,7 +198,7 @@ def without_empty_content(messages: Sequence[Message]) -> list[Message]:
     ]
 
 
-def _joined(first: Message, second: Message) -> Message:
+def _join(first: Message, second: Message) -> Message:
     """Join two messages of one role."""
     joined = {**first, **second}
     joined["content"] = _contents(first.get("content"), second.get("content"))
@@ -294,10 +294,10 @@ RULES = (
     Rule(
         "after tools",
         _AFTER_TOOLS,
-        _of_messages(answered_after_tools),
+        _of_messages(answer_after_tools),
         "an answer was put behind the results of tools",
     ),
-    Rule("turns", _STRICT, _of_messages(alternated), _TURNS),
+    Rule("turns", _STRICT, _of_messages(alternate), _TURNS),
     Rule(
         "system first",
         _SYSTEM_FIRST,
@@ -308,7 +308,7 @@ RULES = (
     Rule(
         "strict turns without system",
         _STRICT,
-        _of_messages(lambda messages: alternated(without_system(messages))),
+        _of_messages(lambda messages: alternate(without_system(messages))),
         _TO_USER,
     ),
     Rule(

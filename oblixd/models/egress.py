@@ -18,7 +18,7 @@ IsLocalOnly = Callable[[], bool]
 """Says whether a prompt's text must stay on this machine, as things stand when called. Raises nothing."""
 
 
-def unrestricted() -> bool:
+def allow_all() -> bool:
     """Let text go anywhere: it is nobody's, as in a probe."""
     return False
 

@@ -18,7 +18,7 @@ from oblix.v1 import messages_pb2
 
 from oblixd.models.base import ChatRequest, Tool, ToolChoice, UnableError
 from oblixd.models.http.server import ServerErrors
-from oblixd.models.providers.provider_state import loaded, merged
+from oblixd.models.providers.provider_state import load_state, merge
 
 NO_RESULT = "(This call was not answered.)"
 LONGEST_TOOL_NAME = 64
@@ -80,7 +80,7 @@ def join_neighbours(context: Sequence[ChatMessage]) -> list[ChatMessage]:
 
 
 def in_base64(image: messages_pb2.ImagePart) -> str:
-    """Give a picture's bytes as the wire formats carry them."""
+    """Give an image's bytes as the wire formats carry them."""
     return base64.b64encode(image.data).decode()
 
 
@@ -128,7 +128,7 @@ def _attribute_results(context: Sequence[ChatMessage]) -> Iterator[ChatMessage]:
     waiting: list[str] = []
     for place, one in enumerate(context):
         if one.role != "tool":
-            waiting = _waiting(context, place)
+            waiting = _unanswered_calls(context, place)
         if one.role == "tool" and (one.text or one.images):
             yield from _result_messages(one, waiting)
         else:
@@ -145,7 +145,7 @@ def _result_messages(one: ChatMessage, waiting: list[str]) -> Iterator[ChatMessa
         yield ChatMessage("user", one.text, one.images)
 
 
-def _waiting(context: Sequence[ChatMessage], place: int) -> list[str]:
+def _unanswered_calls(context: Sequence[ChatMessage], place: int) -> list[str]:
     """List the calls of a message that the tools behind it do not answer."""
     if not context[place].calls:
         return []
@@ -155,7 +155,7 @@ def _waiting(context: Sequence[ChatMessage], place: int) -> list[str]:
     return [call.call_id for call in context[place].calls if call.call_id not in answered]
 
 
-def _paired(context: Sequence[ChatMessage]) -> list[ChatMessage]:
+def _pair_results(context: Sequence[ChatMessage]) -> list[ChatMessage]:
     """Put the results of each call behind the message that made it."""
     found: dict[int, dict[str, messages_pb2.ToolResultPart]] = {}
     open_: dict[str, int] = {}
@@ -182,7 +182,7 @@ def _with_results(
     if one.calls:
         results = found.get(place, {})
         yield ChatMessage(
-            "tool", results=tuple(results.get(call.call_id) or _unanswered(call) for call in one.calls)
+            "tool", results=tuple(results.get(call.call_id) or _missing_result(call) for call in one.calls)
         )
     # Its call was left out, or never was there: an import can bring such a one.
     for result in alone.get(place, ()):
@@ -190,11 +190,11 @@ def _with_results(
             yield ChatMessage("user", text=result.content)
 
 
-def _unanswered(call: messages_pb2.ToolCallPart) -> messages_pb2.ToolResultPart:
+def _missing_result(call: messages_pb2.ToolCallPart) -> messages_pb2.ToolResultPart:
     return messages_pb2.ToolResultPart(call_id=call.call_id, content=NO_RESULT, is_error=True)
 
 
-def _identified(context: Sequence[ChatMessage]) -> list[ChatMessage]:
+def _with_unique_ids(context: Sequence[ChatMessage]) -> list[ChatMessage]:
     """Write the ids of calls so that each is its own, and servers take it; its result has the same."""
     taken: set[str] = set()
     now: dict[str, str] = {}
@@ -203,7 +203,7 @@ def _identified(context: Sequence[ChatMessage]) -> list[ChatMessage]:
         for call in one.calls:
             now[call.call_id] = _sound_id(call.call_id, taken)
             taken.add(now[call.call_id])
-        result.append(_renamed(one, now) if one.calls or one.results else one)
+        result.append(_with_call_ids(one, now) if one.calls or one.results else one)
     return result
 
 
@@ -219,7 +219,7 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _renamed(one: ChatMessage, ids: Mapping[str, str]) -> ChatMessage:
+def _with_call_ids(one: ChatMessage, ids: Mapping[str, str]) -> ChatMessage:
     return replace(
         one,
         calls=tuple(
@@ -270,7 +270,7 @@ def _chat_message(message: messages_pb2.Message, author: str) -> ChatMessage:
         calls=tuple(part.tool_call for part in _parts(message, "tool_call")) if role == "assistant" else (),
         results=tuple(part.tool_result for part in _parts(message, "tool_result")),
         reasoning="".join(part.reasoning for part in message.parts) if is_own else "",
-        state=loaded(message.provider_state.json) if is_own else {},
+        state=load_state(message.provider_state.json) if is_own else {},
     )
 
 
@@ -286,7 +286,7 @@ def _join(neighbours: list[ChatMessage]) -> ChatMessage:
         calls=tuple(call for one in neighbours for call in one.calls),
         results=tuple(result for one in neighbours for result in one.results),
         reasoning="\n\n".join(one.reasoning for one in neighbours if one.reasoning),
-        state=merged([one.state for one in neighbours]),
+        state=merge([one.state for one in neighbours]),
     )
 
 
@@ -301,18 +301,18 @@ def check(known: Collection[str], request: ChatRequest, peer: ServerErrors) -> N
     if not known:
         return
     if IMAGES not in known and has_image(request):
-        raise _refusal(peer, "The model can't see pictures", "Leave the picture out")
+        raise _refusal(peer, "The model can't read images", "Leave the image out")
     if TOOLS not in known and tools_of(request):
         raise _refusal(peer, "The model knows no tools", "Leave the tools out")
 
 
-def asked_of(request: ChatRequest) -> bool:
-    """Whether a request asks for what not every model takes."""
+def needs_features(request: ChatRequest) -> bool:
+    """Return whether a request asks for what not every model takes."""
     return bool(has_image(request) or tools_of(request))
 
 
 def has_image(request: ChatRequest) -> bool:
-    """Whether a request holds an image."""
+    """Return whether a request holds an image."""
     return any(part.HasField("image") for message in request.messages for part in message.parts)
 
 

@@ -65,7 +65,7 @@ def endpoint_of(provider: str, given: str, model: str) -> Endpoint:
     given = given or OWN.get(provider, "")
     if not given:
         raise invalid_hook("endpoint", "A custom model needs the URL of its server.")
-    url = _checked(given)
+    url = _parse(given)
     path = _without_call(provider, url.path.rstrip("/"))
     server = f"{url.scheme}://{url.netloc.lower()}"
     if provider in {"openai", "custom"} and is_azure(url):
@@ -74,7 +74,7 @@ def endpoint_of(provider: str, given: str, model: str) -> Endpoint:
 
 
 def is_azure(url: SplitResult) -> bool:
-    """Whether a URL has Azure's form: by its host, or by the path of a deployment behind a gateway."""
+    """Return whether a URL has Azure's form: by its host, or by the path of a deployment behind a gateway."""
     return (url.hostname or "").endswith(_AZURE) or _DEPLOYMENTS in f"{url.path}/"
 
 
@@ -88,7 +88,7 @@ def origin_of(endpoint: str) -> str:
 
 
 def is_loopback(endpoint: str) -> bool:
-    """Whether an endpoint's host is this machine by its name or address.
+    """Return whether an endpoint's host is this machine by its name or address.
 
     `0.0.0.0` and `::` lead to this machine, and so does a loopback address mapped into IPv6.
     """
@@ -108,7 +108,7 @@ def invalid_hook(field: str, message: str, **metadata: object) -> InvalidArgumen
     return InvalidArgumentError("INVALID_HOOK", message, field=field, **metadata)
 
 
-def _checked(endpoint: str) -> SplitResult:
+def _parse(endpoint: str) -> SplitResult:
     if len(endpoint) > LONGEST_ENDPOINT:
         count = len(endpoint)
         message = f"An endpoint has 1 to {LONGEST_ENDPOINT} characters, not {count}."

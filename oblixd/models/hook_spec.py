@@ -34,7 +34,7 @@ class HookSpec:
     location: Location | None = None
     """None: derived from the provider, the endpoint and the name."""
     options: ModelOptions = field(default=NONE, repr=False)
-    """How it is reached and what it is given. May hold secrets: `options.shown` hides them."""
+    """How it is reached and what it is given. May hold secrets: `options.display_options` hides them."""
 
     def __hash__(self) -> int:
         options = msgspec.json.encode(self.options, order="sorted")
@@ -88,7 +88,7 @@ def spec_of(
 
 
 def derived_location(spec: HookSpec) -> Location:
-    """Where a model runs: what the hook says, else what provider, endpoint and name tell."""
+    """Return where a model runs: what the hook says, else what provider, endpoint and name tell."""
     if spec.location is not None:
         return spec.location
     if spec.provider == "embedded":

@@ -114,7 +114,7 @@ def options_of(given: Mapping[str, object], at: str = "options") -> ModelOptions
             message = f"{at}.{name} is for the configuration: send the certificates themselves as ca_data."
             raise InvalidArgumentError("INVALID_HOOK", message, field=f"{at}.{name}")
     try:
-        options = convert(_whole(given), ModelOptions, at)
+        options = convert(_restore_integers(given), ModelOptions, at)
         _check_counts(options, at)
     except FieldError as error:
         limits = {"limit": error.limit, "given": error.given} if error.limit else {}
@@ -122,8 +122,8 @@ def options_of(given: Mapping[str, object], at: str = "options") -> ModelOptions
     return options
 
 
-def shown(options: ModelOptions) -> dict[str, Any]:
-    """What may be shown of options: what is not set is left out, and what may be a secret is hidden."""
+def display_options(options: ModelOptions) -> dict[str, Any]:
+    """Return what may be shown of options: without what is not set, and with possible secrets hidden."""
     plain: dict[str, Any] = msgspec.to_builtins(options)
     for name in ("headers", "query"):
         if name in plain:
@@ -161,10 +161,10 @@ def _check_counts(options: ModelOptions, at: str) -> None:
         raise FieldError(path, f"{path} takes {limit}.", limit=limit, given=str(len(options.ca_data)))
 
 
-def _whole(value: Any) -> Any:
+def _restore_integers(value: Any) -> Any:
     """Return a protobuf Struct carries every number as a double: whole ones become whole again."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, Mapping):
-        return {key: _whole(one) for key, one in value.items()}
-    return [_whole(one) for one in value] if isinstance(value, list | tuple) else value
+        return {key: _restore_integers(one) for key, one in value.items()}
+    return [_restore_integers(one) for one in value] if isinstance(value, list | tuple) else value

@@ -16,7 +16,7 @@ from oblixd.models import hook_spec
 from oblixd.models.base import ModelError, ModelErrorKind
 from oblixd.models.hook_spec import HookSpec
 from oblixd.models.http.client import HttpClient
-from oblixd.models.http.connection import NetworkNow, adjusted
+from oblixd.models.http.connection import NetworkNow, adjust
 from oblixd.models.http.event_stream import LineSplitter, TooLongError
 from oblixd.models.http.outbound import NetworkConfig
 from oblixd.models.http.server import Server, ServerErrors, Timeouts
@@ -108,11 +108,11 @@ class _Pull:
         headers = {"Authorization": f"Bearer {spec.api_key}"} if spec.api_key else {}
         peer = peer_of(spec)
         server = Server(peer, spec.endpoint, headers, timeouts=TIMEOUTS)
-        http = HttpClient(adjusted(server, spec, self._network))
+        http = HttpClient(adjust(server, spec, self._network))
         try:
             await self._read(http, peer)
         except TooLongError:
-            raise peer.broken("it sent a line without end") from None
+            raise peer.broken_stream("it sent a line without end") from None
         finally:
             await http.close()
 
@@ -120,13 +120,13 @@ class _Pull:
         lines = LineSplitter()
         async with http.request("POST", "/api/pull", {"model": self._spec.name, "stream": True}) as reply:
             if reply.status != HTTPStatus.OK:
-                raise peer.answered(reply.status, reply.headers, await reply.excerpt())
+                raise peer.error_response(reply.status, reply.headers, await reply.excerpt())
             while read := await reply.read():
                 reply.progress()
                 self._take(lines.feed(read), peer)
             self._take([lines.rest()], peer)
         if self._latest.status != _DONE:
-            raise peer.broken("the pull ended before the model was there")
+            raise peer.broken_stream("the pull ended before the model was there")
 
     def _take(self, lines: list[bytes], peer: ServerErrors) -> None:
         for step in _steps(lines, peer):
@@ -142,7 +142,7 @@ class _Pull:
 
     def _failure(self, error: str, step: Mapping[str, Any], peer: ServerErrors) -> ModelError:
         if _NO_SUCH_MODEL not in error:
-            return peer.reported(step)
+            return peer.error_event(step)
         message = (
             f"Ollama's library has no model {self._spec.name}. Check the name at https://ollama.com/library."
         )

@@ -254,14 +254,14 @@ class Registry:
         """Keep these connections open, whoever lets go of them, until what is returned is called."""
         return self._leaving.leases.take(hook.connection for hook in hooks)
 
-    def listed(self, client: str) -> list[Hook]:
+    def hooks_of(self, client: str) -> list[Hook]:
         """List the models of the configuration, then those that the client holds, in the order of hooking."""
         held = self._clients[client].handles if client in self._clients else {}
         return [*self._configured, *(self._hooks[handle] for handle in held)]
 
     def everyone(self, client: str) -> list[Hook]:
         """List as `listed`, then what others hooked: each model once at its server, without its handle."""
-        mine = self.listed(client)
+        mine = self.hooks_of(client)
         others = {hook.backend: replace(hook, handle="") for hook in self._hooks.values()}
         for hook in mine:
             others.pop(hook.backend, None)
@@ -274,7 +274,7 @@ class Registry:
         return list(dict.fromkeys(origin for origin in found if origin))
 
     def way_to(self, origin: str) -> Way:
-        """How this server is reached now."""
+        """Return how this server is reached now."""
         found = (one.way() for one in self._connections() if one.origin == origin)
         return next(found, Way())
 

@@ -54,14 +54,14 @@ class Decoder(Protocol):
         """Whether the format's last word was read: nothing more will come."""
 
     @property
-    def stopped(self) -> bool:
+    def is_stopped(self) -> bool:
         """Whether the model said why it stopped. Its text is whole, though the stream may go on."""
 
     def pieces(self, read: bytes) -> Iterator[Piece]:
         """Take a read and give its content; nothing read means that the stream ended. Raises ModelError."""
 
-    def finished(self) -> Finished:
-        """Give the terminal signal, once `stopped` or `complete`. Raises ModelError: it is no good end."""
+    def finish(self) -> Finished:
+        """Give the terminal signal, once `is_stopped` or `complete`. Raises ModelError: it is no good end."""
 
 
 async def answer(
@@ -72,23 +72,23 @@ async def answer(
     async with http.send(path, body, egress) as reply:
         if reply.status != HTTPStatus.OK:
             url = http.server.base_url + path
-            raise peer.answered(reply.status, reply.headers, await reply.excerpt(), url)
+            raise peer.error_response(reply.status, reply.headers, await reply.excerpt(), url)
         if reply.is_web_page:
-            raise peer.broken("it sent a web page, so the endpoint is wrong or a portal is in between")
+            raise peer.broken_stream("it sent a web page, so the endpoint is wrong or a portal is in between")
         while not decoder.complete:
             read = await _read(reply, decoder)
             contents, failure = gather(decoder.pieces(read), peer)
             if contents:
                 reply.progress()
-            for content in speech.worded(contents):
+            for content in speech.without_leading_blanks(contents):
                 yield content
-            if failure is not None and not decoder.stopped:
+            if failure is not None and not decoder.is_stopped:
                 raise failure
             if failure is not None or not read:
                 break
-        if not (decoder.complete or decoder.stopped):
-            raise peer.broken("it ended without saying that it was done")
-        finished = decoder.finished()
+        if not (decoder.complete or decoder.is_stopped):
+            raise peer.broken_stream("it ended without saying that it was done")
+        finished = decoder.finish()
         speech.check(finished.reason, peer)
         reply.complete = True
         yield finished
@@ -101,7 +101,7 @@ class Speech:
         self._blanks = ""
         self._spoke = False
 
-    def worded(self, contents: list[Content]) -> Iterator[Content]:
+    def without_leading_blanks(self, contents: list[Content]) -> Iterator[Content]:
         """Give these without blanks at the answer's beginning, which come with its first word."""
         for content in contents:
             if content.kind is ContentKind.REASONING or self._spoke:
@@ -118,14 +118,14 @@ class Speech:
         """Raise ModelError where the answer ended without a word. What a filter took away had its reason."""
         if self._spoke or reason is Finish.CONTENT_FILTER:
             return
-        raise peer.empty(is_cut=reason is Finish.LENGTH)
+        raise peer.empty_answer(is_cut=reason is Finish.LENGTH)
 
 
-def unspoiled(
+def decode_event(
     decoder: Decoder, take: Callable[[dict[str, Any]], Iterator[Piece]], data: bytes, peer: ServerErrors
 ) -> Iterator[Piece]:
     """Give the pieces of an event. Behind the reason for the end nothing is a failure any more."""
-    was_stopped = decoder.stopped
+    was_stopped = decoder.is_stopped
     try:
         yield from take(read_object(data, peer))
     except ModelError:
@@ -143,10 +143,10 @@ def gather(pieces: Iterator[Piece], peer: ServerErrors) -> tuple[list[Content], 
                 runs.append((channel, []))
             runs[-1][1].append(text)
     except TooLongError:
-        failure = peer.broken(f"a single piece of it is longer than {LONGEST_LINE} bytes")
+        failure = peer.broken_stream(f"a single piece of it is longer than {LONGEST_LINE} bytes")
     except ModelError as error:
         failure = error
-    return [_content(channel, _sound("".join(texts))) for channel, texts in runs], failure
+    return [_content(channel, _replace_surrogates("".join(texts))) for channel, texts in runs], failure
 
 
 def read_object(data: bytes, peer: ServerErrors) -> dict[str, Any]:
@@ -158,7 +158,7 @@ def read_object(data: bytes, peer: ServerErrors) -> dict[str, Any]:
     if isinstance(value, list) and len(value) == 1:
         value = value[0]  # Google's servers wrap an error so.
     if not isinstance(value, dict):
-        raise peer.broken(f"it sent what is not a JSON object ({_start(data)})")
+        raise peer.broken_stream(f"it sent what is not a JSON object ({_start(data)})")
     return value
 
 
@@ -191,7 +191,7 @@ def _content(channel: Channel, text: str) -> Content:
 
 
 async def _read(reply: Response, decoder: Decoder) -> bytes:
-    if not decoder.stopped:
+    if not decoder.is_stopped:
         return await reply.read()
     reply.hurry(AFTER_STOP_S)
     try:
@@ -201,7 +201,7 @@ async def _read(reply: Response, decoder: Decoder) -> bytes:
         return b""
 
 
-def _sound(text: str) -> str:
+def _replace_surrogates(text: str) -> str:
     """Replace half characters: JSON can write them, nothing else can hold them."""
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
@@ -281,7 +281,7 @@ class ToolCallAssembler:
     def check(self) -> None:
         """Raise ModelError where the answer ended in a call that was never named, or in two that are one."""
         if any(call.made is None for call in self._calls):
-            raise self._peer.broken("it calls a tool and does not say which")
+            raise self._peer.broken_stream("it calls a tool and does not say which")
         if any(_is_several(call.text) for call in self._calls):
             raise self._unclear("the arguments of two calls came as those of one")
 
@@ -291,7 +291,7 @@ class ToolCallAssembler:
         Raises ModelError where it ended to call a tool, and there is no call.
         """
         if reason is Finish.TOOL_CALLS and not self._calls:
-            raise self._peer.broken("it says that it calls a tool, and there is no call")
+            raise self._peer.broken_stream("it says that it calls a tool, and there is no call")
         return Finish.TOOL_CALLS if self._calls and reason is Finish.STOP else reason
 
     def extras(self) -> dict[str, dict[str, Any]]:
@@ -299,13 +299,13 @@ class ToolCallAssembler:
         return {call.made.call_id: call.extra for call in self._calls if call.made and call.extra}
 
     def _call_of(self, index: str | None, call_id: str, name: str, text: str) -> _Call:
-        call = self._going_on(index, call_id)
+        call = self._find_call(index, call_id)
         if call is None or self._is_another(call, index, call_id, name, text):
             call = _Call(index, call_id)
             self._calls.append(call)
         return call
 
-    def _going_on(self, index: str | None, call_id: str) -> _Call | None:
+    def _find_call(self, index: str | None, call_id: str) -> _Call | None:
         """Return the call that a piece goes on with, by its index, else by its id, else the last one."""
         here = [call for call in self._calls if index is None or call.index in (None, index)]
         named = [call for call in here if call_id and call.call_id == call_id]
@@ -314,7 +314,7 @@ class ToolCallAssembler:
         return here[-1] if here else None
 
     def _is_another(self, call: _Call, index: str | None, call_id: str, name: str, text: str) -> bool:
-        """Whether a piece begins another call than this one. Raises ModelError where that can't be told."""
+        """Return whether a piece begins another call than this one. Raises ModelError if that is unclear."""
         if call_id and call.call_id and call_id != call.call_id:
             # Some servers make up a new id for every piece of one call: then only its index tells.
             return bool(name) or index is None or call.is_whole
@@ -336,7 +336,7 @@ class ToolCallAssembler:
         return False
 
     def _unclear(self, why: str) -> ModelError:
-        return self._peer.broken(f"its tool calls can't be told apart: {why}")
+        return self._peer.broken_stream(f"its tool calls can't be told apart: {why}")
 
     def _unique(self, call: _Call) -> str:
         taken = {one.made.call_id for one in self._calls if one.made is not None}
@@ -355,7 +355,7 @@ def indexes(pieces: Sequence[Mapping[str, Any]]) -> list[str | None]:
 
 
 def _is_several(text: str) -> bool:
-    """Whether a text holds one JSON object behind another."""
+    """Return whether a text holds one JSON object behind another."""
     try:
         _, end = json.JSONDecoder().raw_decode(text.lstrip())
     except (ValueError, RecursionError):
@@ -370,10 +370,10 @@ def arguments_text(arguments: object) -> str:
     if not isinstance(arguments, str):
         return json.dumps(arguments, ensure_ascii=False)
     # Some write the text as JSON once more, as a whole.
-    return _unquoted(arguments) if arguments.startswith('"{') else arguments
+    return _unquote(arguments) if arguments.startswith('"{') else arguments
 
 
-def _unquoted(text: str) -> str:
+def _unquote(text: str) -> str:
     try:
         inner = json.loads(text)
         is_object = isinstance(json.loads(inner), dict)

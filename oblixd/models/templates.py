@@ -64,13 +64,15 @@ async def measure(
 ) -> Template | None:
     """Measure a server's template. None where it can't be asked, or shows none."""
     counts = await count([PROBE, *texts_of_tools(_TOOLS)])
-    one, system, long = [await render(_said(*roles), []) for roles in (("user",), ("system", "user"), _LONG)]
+    one, system, long = [
+        await render(_probe_messages(*roles), []) for roles in (("user",), ("system", "user"), _LONG)
+    ]
     if counts is None or one is None or system is None or long is None:
         return None
     probe, *definitions = counts
     both = long - one - 2 * probe
     # Templates that want strict turns refuse two questions; how a pair is divided is then all the same.
-    twice = await render(_said("user", "user"), [])
+    twice = await render(_probe_messages("user", "user"), [])
     asked = min(both, max(0, twice - one - probe)) if twice is not None else both // 2
     called, tools, each = await _of_tools(render, one, probe, definitions)
     return Template(one - probe - asked, system - 2 * probe - asked, asked, both - asked, called, tools, each)
@@ -78,11 +80,11 @@ async def measure(
 
 async def _of_tools(render: Render, one: int, probe: int, definitions: list[int]) -> tuple[int, int, int]:
     first, second = [json.loads(text) for text in texts_of_tools(_TOOLS)]
-    with_one = await render(_said("user"), [first])
-    with_two = await render(_said("user"), [first, second])
+    with_one = await render(_probe_messages("user"), [first])
+    with_two = await render(_probe_messages("user"), [first, second])
     call = {"id": "callaaaaa", "type": "function", "function": {"name": PROBE, "arguments": "{}"}}
     turn = [
-        *_said("user"),
+        *_probe_messages("user"),
         {"role": "assistant", "content": "", "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "callaaaaa", "content": PROBE},
     ]
@@ -97,5 +99,5 @@ async def _of_tools(render: Render, one: int, probe: int, definitions: list[int]
 _LONG = ("user", "assistant", "user")
 
 
-def _said(*roles: str) -> list[dict[str, Any]]:
+def _probe_messages(*roles: str) -> list[dict[str, Any]]:
     return [{"role": role, "content": PROBE} for role in roles]

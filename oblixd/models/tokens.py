@@ -62,7 +62,7 @@ Tokeniser = Callable[[Sequence[messages_pb2.Message]], Awaitable[list[int] | Non
 
 
 def estimate(message: messages_pb2.Message) -> int:
-    """What a message takes of a context window, roughly. Reasoning counts where its server wants it back."""
+    """Estimate the tokens of a message. Reasoning counts if its server wants it back."""
     size = images = 0
     silent = ("image",) if message.HasField("provider_state") else ("image", "reasoning")
     for part in message.parts:
@@ -73,7 +73,7 @@ def estimate(message: messages_pb2.Message) -> int:
 
 
 def estimate_tools(tools: Sequence[Tool]) -> int:
-    """What the definitions of tools take, roughly: no tokeniser is asked, for templates write them anew."""
+    """Estimate the tokens of tool definitions: no tokeniser is asked, because templates rewrite them."""
     size = sum(len(f"{tool.name}{tool.description}{tool.parameters_schema}".encode()) for tool in tools)
     return TOKENS_PER_MESSAGE * len(tools) + -(-size // BYTES_PER_TOKEN)
 
@@ -121,8 +121,8 @@ class TokenCounter:
         if counted is not None:
             return counted
         self.is_counted = self.is_counted and not messages
-        return [self.estimated(message) for message in messages]
+        return [self.corrected_estimate(message) for message in messages]
 
-    def estimated(self, message: messages_pb2.Message) -> int:
+    def corrected_estimate(self, message: messages_pb2.Message) -> int:
         """Return an estimate for one message, by what this model showed so far."""
         return round(estimate(message) * self.factor)

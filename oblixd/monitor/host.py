@@ -40,7 +40,7 @@ class CpuUse:
 def core_times(root: Path) -> Times:
     """Read them, from /proc/stat where there is one (proc_stat(5)). Only the cores that we may run on."""
     stat = root / "proc/stat"
-    found = parse_core_times(stat.read_text()) if stat.exists() else _told_by_psutil()
+    found = parse_core_times(stat.read_text()) if stat.exists() else _psutil_times()
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else found.keys()
     return {core: times for core, times in found.items() if core in allowed} or found
 
@@ -58,7 +58,7 @@ def parse_core_times(stat: str) -> dict[int, tuple[float, float]]:
     return found
 
 
-def _told_by_psutil() -> dict[int, tuple[float, float]]:
+def _psutil_times() -> dict[int, tuple[float, float]]:
     rows = enumerate(psutil.cpu_times(percpu=True))
     return {core: (sum(times) - times.idle, float(sum(times))) for core, times in rows}
 
@@ -72,7 +72,7 @@ class Cpu:
         self.core_count: int | None = None
 
     def sample(self) -> CpuUse | None:
-        """The use since the sample before; None where there was none. A core that went away is left out."""
+        """Return the use since the sample before, or None. A core that went away is left out."""
         before, self._before = self._before, self._read()
         self.core_count = len(self._before) or None
         spans = [
@@ -111,7 +111,7 @@ class MemoryUse:
         return min(100.0, max(0.0, 100.0 * (self.total - self.available) / self.total)) if self.total else 0.0
 
     def below(self, limit: int | None, used: int | None) -> MemoryUse:
-        """What is left of it under a container's limit: no more than that, nor than the machine has."""
+        """Return what is left under a container's limit: no more than the limit, nor than the machine has."""
         if limit is None or used is None:
             return self
         return MemoryUse(limit, max(0, min(self.available, limit - used)), self.has_swap)
@@ -146,7 +146,7 @@ class Swap:
         self._before: tuple[float, int, int] | None = None
 
     def sample(self, has_swap: bool) -> SwapRates | None:
-        """None where it is not known. Where there is no swap nothing moves, and nothing is read."""
+        """Sample; None: not known. Without swap nothing moves, and nothing is read."""
         if not self._vmstat.exists():
             return None
         if not has_swap:
@@ -195,12 +195,12 @@ def of_machine(root: Path) -> Pressure:
 
 
 def of_cgroup(folder: Path) -> Pressure:
-    """One cgroup's (version 2), which has the same files by other names."""
+    """Read one cgroup's pressure (version 2): the same files have other names there."""
     return Pressure(*(some_avg10(folder / f"{name}.pressure") for name in ("cpu", "memory", "io")))
 
 
 def some_avg10(path: Path) -> float | None:
-    """The number in `some avg10=1.23 ...`; None where the kernel has it not, or has it switched off."""
+    """Read the number in `some avg10=1.23 ...`; None if the kernel lacks it or has it switched off."""
     # Where it is switched off the file is there, and reading it fails.
     with contextlib.suppress(OSError, ValueError, IndexError):
         value = float(path.read_text().split("avg10=", 1)[1].split(maxsplit=1)[0])

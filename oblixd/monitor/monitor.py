@@ -41,7 +41,7 @@ class History:
             self._kept.popleft()
 
     def since(self, monotonic_s: float) -> list[Snapshot]:
-        """Those that were made then or later, oldest first."""
+        """Return the snapshots that were made then or later, oldest first."""
         return [snapshot for snapshot in self._kept if snapshot.monotonic_s >= monotonic_s]
 
 
@@ -108,12 +108,12 @@ class Monitor:
         return self._snapshot
 
     def history(self, seconds: float) -> Sequence[Snapshot]:
-        """The snapshots of so many last seconds, oldest first: one a second, of fifteen minutes at most."""
+        """Return the snapshots of the last seconds, oldest first: one a second, at most fifteen minutes."""
         self._want()
         return self._history.since(time.monotonic() - seconds)
 
     async def watch(self) -> AsyncGenerator[Snapshot, None]:
-        """The latest snapshot, then each new one until `close`. Who is slow misses some, never the last."""
+        """Yield the latest snapshot, then each new one until `close`. A slow reader may miss older ones."""
         self._watchers += 1
         try:
             while not self._closed:

@@ -31,9 +31,9 @@ class ProcessUse(NamedTuple):
 
 
 def use(root: Path, pid: int) -> ProcessUse | None:
-    """None for a process that has gone, or that we may not look at."""
+    """Return a process's use. None: it has gone, or we may not look at it."""
     if not (root / "proc/self").exists():
-        return _told_by_psutil(pid)
+        return _psutil_use(pid)
     try:
         stat = (root / f"proc/{pid}/stat").read_text(errors="replace")
     except OSError:
@@ -46,7 +46,7 @@ def use(root: Path, pid: int) -> ProcessUse | None:
     )
 
 
-def _told_by_psutil(pid: int) -> ProcessUse | None:
+def _psutil_use(pid: int) -> ProcessUse | None:
     try:
         process = psutil.Process(pid)
         times = process.cpu_times()

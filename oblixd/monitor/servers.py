@@ -58,7 +58,7 @@ def _answers(kernel: socket.socket) -> Iterator[tuple[int, int]]:
 
 
 def _port_and_inode(message: memoryview) -> tuple[int, int]:
-    """Of struct inet_diag_msg: 4 bytes, then the port in network order; the inode is its last number."""
+    """Unpack struct inet_diag_msg: 4 bytes, then the port in network order; the inode is its last number."""
     (port,) = struct.unpack_from("!H", message, 4)
     (inode,) = struct.unpack_from("=I", message, 68)
     return port, inode
@@ -75,12 +75,12 @@ LEAST_WORK_S = 0.03
 
 
 async def works(origin: str, root: Path = Path("/")) -> bool:
-    """Whether the processes that serve an origin on this machine, or what they started, work just now.
+    """Return whether the local processes that serve an origin, or their children, work just now.
 
     False also where they can't be found, as behind a container's own network.
     """
     servers = LocalServers(root, lambda: [origin])
-    pids = await asyncio.to_thread(servers.serving)
+    pids = await asyncio.to_thread(servers.serving_pids)
     before = _cpu_s(root, pids)
     await asyncio.sleep(WATCHED_S)
     after = _cpu_s(root, pids)
@@ -112,16 +112,16 @@ class LocalServers:
         if not ports:
             return frozenset()
         if not (self._root / "proc/self").exists():
-            return frozenset(_told_by_psutil())
-        sockets = _listening(ports)
+            return frozenset(_psutil_pids())
+        sockets = _listening_sockets(ports)
         found = {pid for pid, is_named in self._find_named().items() if is_named or self._holds(pid, sockets)}
         found.discard(os.getpid())
         return frozenset(self._with_children(found))
 
-    def serving(self) -> frozenset[int]:
-        """As `pids`, but where the ones that listen can be told, only those and what they started."""
+    def serving_pids(self) -> frozenset[int]:
+        """Return the listeners and their children; all `pids` if listeners can't be told apart."""
         everything = self.pids()
-        sockets = _listening(set(_ports(self._origins())))
+        sockets = _listening_sockets(set(_ports(self._origins())))
         listening_ones = [pid for pid in everything if self._holds(pid, sockets)]
         return frozenset(self._with_children(listening_ones)) or everything
 
@@ -175,15 +175,15 @@ def _ports(origins: Iterable[str]) -> Iterator[int]:
             yield port
 
 
-def _listening(ports: Collection[int]) -> frozenset[str]:
+def _listening_sockets(ports: Collection[int]) -> frozenset[str]:
     """Return the sockets that listen on these ports, as links in /proc/PID/fd name them."""
     with contextlib.suppress(OSError):  # a sandbox may forbid to ask
         return frozenset(f"socket:[{inode}]" for inode in inodes(ports))
     return frozenset()
 
 
-def _told_by_psutil() -> Iterator[int]:
-    """By name and their children; who listens where needs rights that we don't have on other systems."""
+def _psutil_pids() -> Iterator[int]:
+    """Yield processes by name, and their children: listeners need rights that we lack on other systems."""
     for process in psutil.process_iter(["name"]):
         if process.info["name"] in NAMES:
             yield process.pid

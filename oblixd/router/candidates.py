@@ -107,7 +107,7 @@ class CandidateBuilder:
         """All that is known of a model now. Asks nobody."""
         connection, status = hook.connection, hook.connection.status()
         location = Location(connection.location.value)
-        waiting, is_full = self.slots.waiting(hook.backend), self.slots.is_full(hook.backend)
+        waiting, is_full = self.slots.waiting_count(hook.backend), self.slots.is_full(hook.backend)
         why = self._unavailable(hook)
         return Candidate(
             key=key(hook),
@@ -149,7 +149,7 @@ class CandidateBuilder:
         limit = hook.connection.max_running
         if limit is None:
             return 0
-        taken = self.slots.running(hook.backend) + self.slots.waiting(hook.backend)
+        taken = self.slots.running_count(hook.backend) + self.slots.waiting_count(hook.backend)
         return max(0, taken + 1 - limit)
 
 
@@ -177,7 +177,7 @@ def model_stats(hook: Hook, slots: ModelSlots, speeds: Speeds, now: Snapshot) ->
     way = now.endpoints.get(hook.connection.origin)
     return ModelStats(
         cut_off=way.reason or "It can't be reached." if way is not None and way.reachable is False else "",
-        queued=slots.waiting(hook.backend),
+        queued=slots.waiting_count(hook.backend),
         tokens_per_second=speeds.tokens_per_second(hook.backend) or 0.0,
         time_to_first_token_s=speeds.last_first_token_s(hook.backend),
     )

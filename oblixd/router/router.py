@@ -179,7 +179,7 @@ class Router:
         needs = needs_of(request, hooks, query.local_only, query.deadline_s)
         situation = self.assessor.situation(policy, now_s)
         decision = decide(needs, candidates, situation, policy)
-        if (reached := self._usage.reached()) is None:
+        if (reached := self._usage.reached_budget()) is None:
             return decision
         frugal = decide(replace(needs, spent=cap_reached(reached)), candidates, situation, policy)
         return within_caps(reached, decision, frugal)

@@ -56,7 +56,7 @@ class Explanation:
         self._row = _NAMED.get(question.policy.order) or row(question.situation.machine, network)
         self._order = self._words(self._row, network)
 
-    def placed(self, standing: RankedCandidate, rank: int) -> Verdict:
+    def verdict(self, standing: RankedCandidate, rank: int) -> Verdict:
         """Return what became of a candidate that may take the prompt."""
         candidate, question = standing.candidate, self._question
         if standing.against is not None:
@@ -90,11 +90,11 @@ class Explanation:
         if first.order > wanted.order and wanted.against is not None:
             return self._instead(first, wanted, wanted.against)
         if not any(self._is_wanted(standing.candidate) for standing in self._allowed):
-            return "ONLY_CHOICE", self._missing()
+            return "ONLY_CHOICE", self._missing_location_text()
         return self._row.rule, f"{self._order[0].upper()}{self._order[1:]}."
 
     def _instead(self, first: RankedCandidate, wanted: RankedCandidate, rule: Rule) -> tuple[str, str]:
-        """Why another one is first than the policy alone would have put there."""
+        """Say why another one is first than the policy alone would have put there."""
         reason = rule.reason(wanted.candidate, self._question)
         if rule.name == "AGENT_TARGET":
             return rule.name, f"{first.candidate.model} goes first. {reason}"
@@ -113,7 +113,7 @@ class Explanation:
         return mine.rule, reasons.place(candidate, self._question, words)
 
     def _is_wanted(self, candidate: Candidate) -> bool:
-        """Whether it is where the policy would send the prompt."""
+        """Return whether it is where the policy would send the prompt."""
         if self._question.policy.order in {Order.COST, Order.SPEED}:
             return True
         is_small_cloud = candidate.location is Location.CLOUD and is_small(candidate.model)
@@ -122,8 +122,8 @@ class Explanation:
     def _words(self, row: Row, network: NetworkState) -> str:
         return reasons.order(self._question, row.prefers, row.takes_small, network, row.rule)
 
-    def _missing(self) -> str:
-        """Why the place that goes first has nobody: nothing was hooked there."""
+    def _missing_location_text(self) -> str:
+        """Say why the location that goes first has no model: nothing was hooked there."""
         place = self._row.prefers.value
         return f"No {place} model may take it; one would go first now: {self._order}."
 
@@ -141,7 +141,7 @@ def refusal(candidate: Candidate, rule: Rule, question: RoutingContext) -> Verdi
 
 
 def _readings(candidate: Candidate, question: RoutingContext) -> tuple[Reading, ...]:
-    """The candidate's own numbers, each against what it was held against; what is not known is not told."""
+    """List the candidate's own numbers, each with its limit. Unknown ones are left out."""
     found = list(candidate.network.readings) if candidate.location is Location.CLOUD else []
     if candidate.waiting > 0:
         found.append(

@@ -63,7 +63,7 @@ class Limit(Generic[S]):
         return self.at + margin if self.is_least else self.at - margin
 
     def is_beyond(self, value: float, at: float) -> bool:
-        """Whether a value is on the bad side of `at`."""
+        """Return whether a value is on the bad side of `at`."""
         return self.counts_at if value == at else (value < at) is self.is_least
 
 
@@ -79,7 +79,7 @@ class Gate:
 
     def step(self, limit: Limit[S], sample: S, elapsed_s: float) -> Gate:
         """Return the gate after one more sample. An unknown value never degrades: it counts as clear."""
-        value = self._smoothed(limit, sample, elapsed_s)
+        value = self._smooth(limit, sample, elapsed_s)
         at = limit.clear_at if self.is_open else limit.at
         is_beyond = value is not None and limit.is_beyond(value, at)
         if is_beyond == self.is_open:
@@ -90,7 +90,7 @@ class Gate:
             return Gate(value, is_beyond)
         return Gate(value, self.is_open, turning_s)
 
-    def _smoothed(self, limit: Limit[S], sample: S, elapsed_s: float) -> float | None:
+    def _smooth(self, limit: Limit[S], sample: S, elapsed_s: float) -> float | None:
         value = limit.value(sample)
         if value is None or not math.isfinite(value):
             return None
@@ -101,7 +101,7 @@ class Gate:
         return (self.value or 0.0) * kept + value * (1.0 - kept)
 
     def _hold_s(self, limit: Limit[S]) -> float:
-        """How long to wait before opening.
+        """Return how long to wait before opening.
 
         The first value of a level is believed; that of a rate is not, for it may be our own start. A limit
         of 0 asks for the state whatever the value is: there is nothing to be calm about.

@@ -278,17 +278,17 @@ def value_or(value: float | None, unknown: float) -> float:
 
 
 def seconds(candidate: Candidate) -> float:
-    """How long the answer would take: as those of late, once more for each ahead of it. 0: not known."""
+    """Estimate the answer's time: as recent ones, once more for each ahead of it. 0: not known."""
     took = value_or(candidate.seconds, 0.0)
     return took * (1 + candidate.ahead) if candidate.ahead > 0 else took
 
 
 def is_limited(candidate: Candidate) -> bool:
-    """Whether it is in the cloud and badly reached."""
+    """Return whether it is in the cloud and badly reached."""
     return candidate.location is Location.CLOUD and candidate.network.state is ConnectivityState.DEGRADED
 
 
 @lru_cache(1024)
 def is_small(model: str) -> bool:
-    """Whether a model's name calls it small, as vendors do: mini, haiku, flash."""
+    """Return whether a model's name calls it small, as vendors do: mini, haiku, flash."""
     return _SMALL.search(model) is not None

@@ -33,12 +33,12 @@ def decide(needs: Needs, candidates: Sequence[Candidate], situation: Situation, 
     a place behind the available ones: the attempt on it says what to do.
     """
     question = RoutingContext.of(needs, situation, policy)
-    excluded = [(candidate, _first(EXCLUDES, candidate, question)) for candidate in candidates]
-    allowed = [_standing(candidate, question) for candidate, rule in excluded if rule is None]
+    excluded = [(candidate, _first_match(EXCLUDES, candidate, question)) for candidate in candidates]
+    allowed = [_rank(candidate, question) for candidate, rule in excluded if rule is None]
     allowed.sort(key=lambda standing: standing.place)
     network = _network([standing.candidate for standing in allowed] or candidates, situation)
     story = Explanation(question, allowed, network)
-    ranked = [story.placed(standing, rank) for rank, standing in enumerate(allowed, start=1)]
+    ranked = [story.verdict(standing, rank) for rank, standing in enumerate(allowed, start=1)]
     others = [refusal(candidate, rule, question) for candidate, rule in excluded if rule is not None]
     rule, reason = story.decision()
     return Decision(
@@ -53,16 +53,16 @@ def decide(needs: Needs, candidates: Sequence[Candidate], situation: Situation, 
     )
 
 
-def _standing(candidate: Candidate, question: RoutingContext) -> RankedCandidate:
+def _rank(candidate: Candidate, question: RoutingContext) -> RankedCandidate:
     order = ORDERS[question.policy.order](candidate, question)
-    last = _first(LAST, candidate, question)
+    last = _first_match(LAST, candidate, question)
     later = [rule.applies(candidate, question) for rule in LATER]
     against = last or (LATER[later.index(True)] if True in later else None)
     place = (last is not None, later, order, candidate.ahead > 0)
     return RankedCandidate(candidate, last is None, against, order, place)
 
 
-def _first(rules: Sequence[Rule], candidate: Candidate, question: RoutingContext) -> Rule | None:
+def _first_match(rules: Sequence[Rule], candidate: Candidate, question: RoutingContext) -> Rule | None:
     for rule in rules:
         if rule.applies(candidate, question):
             return rule

@@ -47,7 +47,7 @@ def no_tools(_: Candidate, __: RoutingContext) -> str:
 
 def no_images(_: Candidate, __: RoutingContext) -> str:
     """NO_IMAGES."""
-    return "The prompt has a picture, and it reads text only."
+    return "The prompt has an image, and it reads text only."
 
 
 def too_expensive(candidate: Candidate, question: RoutingContext) -> str:
@@ -61,9 +61,9 @@ def budget_spent(_: Candidate, question: RoutingContext) -> str:
     return f"It costs something, and {question.needs.spent}."
 
 
-def cut_off(candidate: Candidate, _: RoutingContext) -> str:
+def offline(candidate: Candidate, _: RoutingContext) -> str:
     """OFFLINE."""
-    return f"Its server can't be reached{_for(candidate.network.for_s)}."
+    return f"Its server can't be reached{_duration_text(candidate.network.for_s)}."
 
 
 def unavailable(candidate: Candidate, _: RoutingContext) -> str:
@@ -106,7 +106,7 @@ def waits(candidate: Candidate, _: RoutingContext) -> str:
 
 
 def place(candidate: Candidate, question: RoutingContext, why: str) -> str:
-    """Why a candidate, against which nothing holds, has its place."""
+    """Say why a candidate that no rule is against has its place."""
     match question.policy.order:
         case Order.COST:
             return f"{_cost(candidate)}; {why}."
@@ -118,7 +118,7 @@ def place(candidate: Candidate, question: RoutingContext, why: str) -> str:
 
 
 def order(question: RoutingContext, first: Location, small: bool, network: NetworkState, rule: str) -> str:
-    """Which models go first, and what asks for it."""
+    """Say which models go first, and what asks for it."""
     match question.policy.order:
         case Order.COST:
             return f"the cheapest goes first, because the policy is {question.policy.name}"
@@ -197,7 +197,7 @@ def _number(reading: Reading) -> str:
     )
 
 
-def _for(for_s: float | None) -> str:
+def _duration_text(for_s: float | None) -> str:
     return "" if for_s is None or for_s < 1 else f", for {for_s:.0f} s now"
 
 

@@ -103,7 +103,7 @@ def _is_full(candidate: Candidate, _: RoutingContext) -> bool:
 
 
 LAST = (
-    Rule("OFFLINE", _is_cut_off, reasons.cut_off),
+    Rule("OFFLINE", _is_cut_off, reasons.offline),
     Rule("UNAVAILABLE", _is_unavailable, reasons.unavailable),
     Rule("NO_MEMORY", _has_no_memory, reasons.no_memory),
     Rule("QUEUE_FULL", _is_full, reasons.queue_full),
@@ -200,12 +200,12 @@ def _by_cost(candidate: Candidate, question: RoutingContext) -> Place:
 
 
 def _by_speed(candidate: Candidate, question: RoutingContext) -> Place:
-    """Who has not answered lately goes first: nothing is learned of a model that is never asked."""
+    """Order by speed, unmeasured models first: nothing is learned of a model that is never asked."""
     return seconds(candidate), *_by_table(candidate, question)
 
 
 def _by_network(candidate: Candidate) -> Place:
-    """Of cloud models those that are reached well go first, of the others the small ones."""
+    """Order cloud models by their network: the well reached ones first, then the small ones."""
     limited = is_limited(candidate)
     return limited, limited and not is_small(candidate.model)
 

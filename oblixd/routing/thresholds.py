@@ -42,7 +42,7 @@ CACHED = 256
 
 @lru_cache(CACHED)
 def machine_limits(given: ResourceThresholds) -> tuple[Limit[MachineSample], ...]:
-    """What a machine's values are held against; the lower limit of a value stands before its critical one."""
+    """List the limits for a machine's values; the lower limit of a value stands before its critical one."""
     constrained, critical = ResourceState.CONSTRAINED, ResourceState.CRITICAL
     return (
         Limit("cpu_percent", _cpu, given.cpu_threshold, constrained, USE),
@@ -90,7 +90,7 @@ def network_state(
 
 
 def _readings(gates: Sequence[Gate], limits: Sequence[Limit[S]], age_s: float | None) -> tuple[Reading, ...]:
-    """One for each known value: against the critical limit where it is beyond that."""
+    """Make a reading of each known value, with its critical limit if it is beyond that."""
     found: dict[str, Reading] = {}
     for gate, limit in zip(gates, limits, strict=False):
         if gate.value is not None and (gate.is_open or limit.name not in found):
@@ -99,7 +99,7 @@ def _readings(gates: Sequence[Gate], limits: Sequence[Limit[S]], age_s: float | 
 
 
 def _rest(total: float | None, own: float | None) -> float | None:
-    """What is left without our own models; they are sampled a moment apart, so it may seem negative."""
+    """Subtract our own models' share; samples are a moment apart, so the rest may seem negative."""
     if total is None or own is None or not math.isfinite(own):
         return total
     return max(0.0, total - max(0.0, own))

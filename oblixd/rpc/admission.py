@@ -99,14 +99,14 @@ class Call:
 
     async def request(self) -> Any:
         """Return the one request. Raises MALFORMED_REQUEST, or MEMORY_FULL where there is no room for it."""
-        request = await self._next()
+        request = await self._next_request()
         if request is None or isinstance(request, Malformed):
-            raise malformed()
+            raise malformed_error()
         return request
 
     async def requests(self) -> AsyncGenerator[Any, None]:
-        """Each request of a stream; `Malformed` for one that can't be read."""
-        while (request := await self._next()) is not None:
+        """Yield each request of a stream; `Malformed` for one that can't be read."""
+        while (request := await self._next_request()) is not None:
             yield request
 
     def worked(self) -> None:
@@ -132,10 +132,10 @@ class Call:
         """Count it no longer: gRPC took all of it."""
         self._share.give_back(size)
 
-    async def _next(self) -> Any:
+    async def _next_request(self) -> Any:
         self.worked()
         self._share.release()
-        raw = await self._arrived()
+        raw = await self._receive()
         if not isinstance(raw, bytes):
             return None
         size = len(raw)
@@ -156,16 +156,16 @@ class Call:
         except DecodeError:
             return Malformed()
 
-    async def _arrived(self) -> object:
+    async def _receive(self) -> object:
         if self._arriving is None:
             return await self._read()
         turn = await self._arriving.enter()
         self._turns.append(turn)
-        with turn.at_most(ARRIVAL_S):
+        with turn.limit(ARRIVAL_S):
             return await self._read()
 
 
-def malformed() -> InvalidArgumentError:
+def malformed_error() -> InvalidArgumentError:
     """Return the error for request bytes that can't be read."""
     return InvalidArgumentError(
         "MALFORMED_REQUEST",

@@ -56,17 +56,17 @@ Trailers = tuple[tuple[str, bytes], ...]
 def to_status(error: errors.OblixdError) -> tuple[grpc.StatusCode, str, Trailers]:
     """Return the code, the message for a person, and the trailing metadata that carries the details."""
     code = next(_CODES[kind] for kind in type(error).__mro__ if kind in _CODES)
-    message = _cut(error.message, MAX_MESSAGE)
+    message = _shorten(error.message, MAX_MESSAGE)
     info = ErrorInfo(reason=error.reason, domain=DOMAIN)
     for key, value in error.metadata.items():
-        info.metadata[key] = _cut(value, MAX_VALUE)
+        info.metadata[key] = _shorten(value, MAX_VALUE)
     detail = AnyMessage()
     detail.Pack(info)
     status = Status(code=code.value[0], message=message, details=[detail])
     return code, message, (("grpc-status-details-bin", status.SerializeToString()),)
 
 
-def _cut(text: str, limit: int) -> str:
+def _shorten(text: str, limit: int) -> str:
     clean = text.encode("utf-8", "replace").decode()
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
 
@@ -187,12 +187,12 @@ class Edge:
         if any(key in metadata for key in PAGES):
             raise PermissionDeniedError("ORIGIN_REFUSED", "oblixd takes no calls from web pages.")
         self._on_call(client_of(context))
-        self._limits.count_call(limited_as(context))
+        self._limits.count_call(limit_key(context))
         return self._admission.call(name, context.read, handler.request_deserializer)
 
 
 def client_of(context: Context) -> str:
-    """The name that the caller gave itself in metadata `oblix-client`: for fairness, not for security.
+    """Return the client's name from metadata `oblix-client`: for fairness, not for security.
 
     Over TCP the token's name stands before it, so that no token's clients pass for another's.
     """
@@ -200,8 +200,8 @@ def client_of(context: Context) -> str:
     return f"{token.name}/{name}" if token else name
 
 
-def limited_as(context: Context) -> str:
-    """Whose limits a call counts for: its token's, over the socket its client's."""
+def limit_key(context: Context) -> str:
+    """Return whose limits a call counts for: its token's, or over the socket its client's."""
     token = CALLER_TOKEN.get()
     return f"token {token.name}" if token else _metadata_value(context, CLIENT_KEY)
 

@@ -7,7 +7,7 @@ import contextlib
 from oblix.v1 import endpoint_pb2, endpoint_pb2_grpc
 
 from oblixd.access import Scope, TokenStore
-from oblixd.errors import InvalidArgumentError, NotFoundError, not_accepted
+from oblixd.errors import InvalidArgumentError, NotFoundError, out_of_range
 from oblixd.http import HttpListener
 from oblixd.rpc.edge import Context
 
@@ -52,7 +52,7 @@ class EndpointServicer(endpoint_pb2_grpc.EndpointServiceServicer):
         self, request: endpoint_pb2.CreateTokenRequest, context: Context
     ) -> endpoint_pb2.CreateTokenResponse:
         if request.scope not in _SCOPES:
-            raise not_accepted("INVALID_VALUE", "scope", "read, execute or admin", request.scope)
+            raise out_of_range("INVALID_VALUE", "scope", "read, execute or admin", request.scope)
         if request.replace:
             with contextlib.suppress(NotFoundError):
                 self._tokens.revoke(request.name)

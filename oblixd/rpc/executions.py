@@ -9,7 +9,7 @@ from oblix.v1 import executions_pb2, executions_pb2_grpc
 
 from oblixd.access import ClientLimits
 from oblixd.execution import Executions, new_request_id
-from oblixd.rpc.edge import Context, caller_of, limited_as
+from oblixd.rpc.edge import Context, caller_of, limit_key
 from oblixd.rpc.guard import is_local_only
 
 
@@ -26,7 +26,7 @@ class ExecutionServicer(executions_pb2_grpc.ExecutionServiceServicer):
         # It is ours alone, so it need not be copied for an id.
         request.request_id = request.request_id or new_request_id()
         request.local_only |= is_local_only()
-        with self._limits.execution(limited_as(context)):
+        with self._limits.execution(limit_key(context)):
             answering = self._executions.execute(request, caller_of(context))
             del request
             async with aclosing(answering) as events:

@@ -91,7 +91,7 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
         self, request: models_pb2.ListModelsRequest, context: Context
     ) -> models_pb2.ListModelsResponse:
         registry, client = self._registry, client_of(context)
-        listed = registry.everyone(client) if request.all_clients else registry.listed(client)
+        listed = registry.everyone(client) if request.all_clients else registry.hooks_of(client)
         return models_pb2.ListModelsResponse(
             models=[self._model(hook, hook.connection.status()) for hook in listed]
         )
@@ -113,7 +113,7 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
                     yield _progress(progress)
         except ModelError as error:
             raise to_client(error, [attempt(spec.id, error)]) from error
-        for hook in self._registry.listed(client):
+        for hook in self._registry.hooks_of(client):
             if (hook.id, hook.spec.endpoint) == (spec.id, spec.endpoint):
                 await hook.connection.probe()
 
@@ -125,7 +125,7 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
         if hook is not None and hook.spec.provider == "ollama":
             return hook.spec
         if hook is None and provider not in hook_spec.PROVIDERS:
-            raise _not_hooked(wanted)
+            raise _not_hooked_error(wanted)
         raise InvalidArgumentError(
             "PULL_UNSUPPORTED",
             f"Only Ollama pulls models: name one as ollama:NAME, not {wanted[:256]!r}.",
@@ -136,7 +136,7 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
     def _find(self, client: str, wanted: str) -> Hook:
         hook = self._held_hook(client, wanted)
         if hook is None:
-            raise _not_hooked(wanted)
+            raise _not_hooked_error(wanted)
         return hook
 
     def _held_hook(self, client: str, wanted: str) -> Hook | None:
@@ -144,7 +144,7 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
             raise InvalidArgumentError(
                 "INVALID_REQUEST", "model takes a handle or provider:name; it was empty.", field="model"
             )
-        listed = self._registry.listed(client)
+        listed = self._registry.hooks_of(client)
         return next((hook for hook in listed if wanted in (hook.handle, hook.id)), None)
 
     def _model(self, hook: Hook, status: Status) -> models_pb2.Model:
@@ -159,7 +159,7 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
         if cooling := self._cooldowns.of(key(hook)):
             result.state = models_pb2.MODEL_STATE_COOLING_DOWN
             result.state_reason = cooling.why
-            result.cooldown_until.FromMicroseconds(_in(cooling.left_s))
+            result.cooldown_until.FromMicroseconds(_future_us(cooling.left_s))
         return result
 
 
@@ -181,14 +181,14 @@ def _model(hook: Hook, status: Status) -> models_pb2.Model:
         features=connection.features,
         memory_bytes=connection.memory_bytes,
     )
-    result.options.update(options.shown(spec.options))
+    result.options.update(options.display_options(spec.options))
     if limited_s := connection.limited_s:
-        result.limited_until.FromMicroseconds(_in(limited_s))
+        result.limited_until.FromMicroseconds(_future_us(limited_s))
     return result
 
 
 def _values(options: Struct) -> dict[str, object]:
-    """Each option as it was sent, for `options_of` to judge: JSON, which has no NaN, is not asked."""
+    """Return each option as it was sent, for `options_of` to judge: JSON would refuse NaN before."""
     return {key: _value_of(value) for key, value in options.fields.items()}
 
 
@@ -213,11 +213,11 @@ def _progress(progress: Progress) -> models_pb2.PullModelResponse:
     )
 
 
-def _in(seconds: float) -> int:
+def _future_us(seconds: float) -> int:
     """Return a moment of the future in microseconds since 1970."""
     return round((time.time() + seconds) * 1e6)
 
 
-def _not_hooked(wanted: str) -> NotFoundError:
+def _not_hooked_error(wanted: str) -> NotFoundError:
     message = f"No model {wanted[:256]!r} is hooked by this client or configured: hook it first."
     return NotFoundError("MODEL_NOT_HOOKED", message, model=wanted[:256])

@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 from oblix.v1 import sessions_pb2, sessions_pb2_grpc
 
-from oblixd.rpc.admission import Malformed, malformed
+from oblixd.rpc.admission import Malformed, malformed_error
 from oblixd.rpc.edge import Context
 from oblixd.sessions import Sessions
 from oblixd.sessions.search import Search
@@ -180,5 +180,5 @@ async def _readable(
 ) -> AsyncIterator[sessions_pb2.ImportSessionsRequest]:
     async for item in items:
         if isinstance(item, Malformed):
-            raise malformed()
+            raise malformed_error()
         yield item

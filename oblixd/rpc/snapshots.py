@@ -13,7 +13,7 @@ from oblixd.routing import NetworkState, Policy
 
 
 def to_wire(snapshot: Snapshot, states: Assessment) -> monitor_pb2.Snapshot:
-    """All of it, with the states at its moment."""
+    """Convert a snapshot, with the states at its moment."""
     moment_s = _moment_s(snapshot, states)
     result = monitor_pb2.Snapshot(
         resources=_resources(snapshot.resources, snapshot.own_load_average),
@@ -124,5 +124,5 @@ def _set_since(field: Timestamp, moment_s: float | None, for_s: float | None) ->
 
 
 def _moment_s(snapshot: Snapshot, states: Assessment) -> float | None:
-    """When the states were looked at, seconds since the epoch."""
+    """Return when the states were looked at, seconds since the epoch."""
     return None if snapshot.time_s is None else snapshot.time_s + states.at_s - snapshot.monotonic_s

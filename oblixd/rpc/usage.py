@@ -8,7 +8,7 @@ from datetime import date
 
 from oblix.v1 import daemon_pb2
 
-from oblixd.errors import not_accepted
+from oblixd.errors import out_of_range
 from oblixd.usage import BudgetState, Group, Row, Usage
 
 _GROUPS = {
@@ -45,12 +45,12 @@ def _day(text: str, field: str) -> date | None:
     with suppress(ValueError):
         if _DAY.fullmatch(text):
             return date.fromisoformat(text)
-    raise not_accepted("INVALID_DAYS", field, "a day as YYYY-MM-DD", repr(text[:_SHOWN_CHARACTERS]))
+    raise out_of_range("INVALID_DAYS", field, "a day as YYYY-MM-DD", repr(text[:_SHOWN_CHARACTERS]))
 
 
 def _group(group: daemon_pb2.UsageGroup.ValueType) -> Group:
     if group not in _GROUPS:
-        raise not_accepted(
+        raise out_of_range(
             "INVALID_VALUE", "group", "one of " + ", ".join(daemon_pb2.UsageGroup.keys()), repr(group)
         )
     return _GROUPS[group]

@@ -92,7 +92,7 @@ class FairQueue(Generic[W]):
         self._add_entry(client)
         self._forget(one.client)
 
-    def next(self) -> W:
+    def pop(self) -> W:
         """Take out who goes next; it holds a place until `done`. There must be one."""
         tag, _, name = self._entries.pop(0)
         client = self._clients[name]
@@ -109,12 +109,12 @@ class FairQueue(Generic[W]):
         self._clients[one.client].served -= 1
         self._forget(one.client)
 
-    def first(self, count: int) -> Iterator[W]:
-        """The first `count` in the order in which they would go now. Use it up before the line changes."""
+    def peek(self, count: int) -> Iterator[W]:
+        """Yield the first `count` in the order of now. Use it up before the queue changes."""
         return self._in_order(self._entries[:count], count)
 
     def everybody(self) -> Iterator[W]:
-        """All in the order in which they would go now; while it is read, the line may change."""
+        """Yield all in the order in which they would go now; the queue may change meanwhile."""
         return self._in_order(self._entries.copy(), self._count)
 
     def _in_order(self, heap: list[_Entry], count: int) -> Iterator[W]:

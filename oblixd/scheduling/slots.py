@@ -151,10 +151,10 @@ class _Model:
         self.limit: int | None = None
         self.running = 0
         self._lines = {priority: FairQueue[_Waiter]() for priority in Priority}
-        self._notifier = PositionNotifier(self._first, self._everybody)
+        self._notifier = PositionNotifier(self._first_waiters, self._everybody)
 
     @property
-    def waiting(self) -> int:
+    def waiting_count(self) -> int:
         return sum(len(line) for line in self._lines.values())
 
     @property
@@ -179,14 +179,14 @@ class _Model:
         """Let those who go next have what is free, and tell the others where they are."""
         while self.has_place and (line := next(filter(len, self._lines.values()), None)):
             self.running += 1
-            line.next().go()
-        self._notifier.changed(self.waiting)
+            line.pop().go()
+        self._notifier.changed(self.waiting_count)
 
     def _line_of(self, waiter: _Waiter) -> FairQueue[_Waiter]:
         return self._lines[waiter.ticket.priority]
 
-    def _first(self, count: int) -> Iterator[_Waiter]:
-        return itertools.islice(itertools.chain(*(line.first(count) for line in self._lines.values())), count)
+    def _first_waiters(self, count: int) -> Iterator[_Waiter]:
+        return itertools.islice(itertools.chain(*(line.peek(count) for line in self._lines.values())), count)
 
     def _everybody(self) -> Iterator[_Waiter]:
         return itertools.chain(*(line.everybody() for line in self._lines.values()))
@@ -215,7 +215,7 @@ class ModelSlots:
         model = self._models.setdefault(key, _Model())
         model.limit = limit
         if self.is_full(key):
-            raise self._full(model.waiting)
+            raise self._full_error(model.waiting_count)
         waiter = _Waiter(ticket)
         model.join(waiter)
         try:
@@ -223,24 +223,24 @@ class ModelSlots:
             yield
         finally:
             model.leave(waiter)
-            if not model.running and not model.waiting:
+            if not model.running and not model.waiting_count:
                 self._models.pop(key)
 
-    def waiting(self, key: str) -> int:
-        """How many wait for a model."""
-        return self._models[key].waiting if key in self._models else 0
+    def waiting_count(self, key: str) -> int:
+        """Count the prompts that wait for a model."""
+        return self._models[key].waiting_count if key in self._models else 0
 
-    def running(self, key: str) -> int:
-        """How many slots of a model are taken."""
+    def running_count(self, key: str) -> int:
+        """Count the taken slots of a model."""
         return self._models[key].running if key in self._models else 0
 
     def is_full(self, key: str) -> bool:
-        """Whether the next one would be refused, by the limit that was given last."""
+        """Return whether the next one would be refused, by the limit that was given last."""
         model = self._models.get(key)
-        return model is not None and not model.has_place and model.waiting >= self._queue_length
+        return model is not None and not model.has_place and model.waiting_count >= self._queue_length
 
     @staticmethod
-    def _full(length: int) -> ModelError:
+    def _full_error(length: int) -> ModelError:
         message = (
             f"{length} prompts wait for this model already, and no more may. "
             "Wait a moment, use another model, or raise execution.queue_length in the configuration."

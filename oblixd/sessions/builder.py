@@ -97,7 +97,7 @@ class SessionBuilder:
         return await self._db.store.write(write)
 
     async def publish_once(self, header: records.SessionRecord, update_us: int) -> tuple[Session, bool]:
-        """As `publish`; but where the same was imported before, tells that session, and False."""
+        """Publish as `publish`; if the same was imported before, return that session and False."""
 
         def write(txn: Transaction) -> tuple[Session, bool]:
             found = self._db.headers.find_import(txn, header)
@@ -162,7 +162,7 @@ async def copy(db: SessionDb, session_id: str, title: str | None, up_to_sequence
     entry = db.entry(session_id)
     if title is not None:
         check_title(title, "title")
-    last = _last(entry, up_to_sequence)
+    last = _last_sequence(entry, up_to_sequence)
     copied = 0
     with SessionBuilder(db) as draft:
         for block in blocks(db, entry, last + 1):
@@ -173,7 +173,7 @@ async def copy(db: SessionDb, session_id: str, title: str | None, up_to_sequence
         return await draft.publish(copied_header(entry.header, now, title, copied), now)
 
 
-def _last(entry: Entry, up_to_sequence: int) -> int:
+def _last_sequence(entry: Entry, up_to_sequence: int) -> int:
     check_sequence(up_to_sequence, "up_to_sequence")
     there = entry.progress.next_sequence - 1
     if up_to_sequence > there:
@@ -271,7 +271,7 @@ def _common_value(names: set[str]) -> str:
 
 
 def _unite(there: Struct, more: Struct) -> None:
-    """Of two values of a key the one that is there stays."""
+    """Merge the values of a key: the one that is there stays."""
     for key, value in more.fields.items():
         if key not in there.fields:
             there.fields[key].CopyFrom(value)

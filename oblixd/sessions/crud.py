@@ -145,7 +145,7 @@ async def create(db: SessionDb, session: Session, get_existing: bool) -> tuple[S
 
     def write(txn: Transaction) -> tuple[Session, bool]:
         if get_existing and (found := db.headers.find(txn, session.id)):
-            return _existing(db, txn, found, session.local_only, now), False
+            return _existing_session(db, txn, found, session.local_only, now), False
         progress = records.ProgressRecord(update_us=now, next_sequence=1)
         entry = Entry(db.headers.new_number(txn), _header(session, now), progress)
         db.headers.publish(txn, entry)
@@ -161,7 +161,9 @@ def _check_id(session_id: str, get_existing: bool) -> None:
         raise invalid_field("INVALID_SESSION_ID", "session.id", "must be set where get_existing is.")
 
 
-def _existing(db: SessionDb, txn: Transaction, ref: SessionKey, local_only: bool, now_us: int) -> Session:
+def _existing_session(
+    db: SessionDb, txn: Transaction, ref: SessionKey, local_only: bool, now_us: int
+) -> Session:
     """Return the session as it is. Whoever asks for a local-only one must not be given one that may leave."""
     entry = db.headers.entry(txn, ref)
     if local_only and not entry.header.local_only:

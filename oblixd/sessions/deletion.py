@@ -31,7 +31,7 @@ def sweep(db: SessionDb, number: int) -> None:
 
 
 def sweep_some(db: SessionDb, number: int, txn: Transaction) -> bool:
-    """One step of a sweep. True while there is more. Touches nothing that is not marked as garbage."""
+    """Take one step of a sweep. True while there is more. Touches only what is marked as garbage."""
     key = number_key(number)
     if db.tables.garbage.get(txn, key) is None:
         return False
@@ -47,7 +47,7 @@ def sweep_some(db: SessionDb, number: int, txn: Transaction) -> bool:
 def sweep_leftovers(db: SessionDb) -> None:
     """Sweep what the daemon before did not come to. Called before anything new is built."""
     with db.store.read() as txn:
-        leftovers = [int.from_bytes(key, "big") for key, _ in db.tables.garbage.ascending(txn, b"")]
+        leftovers = [int.from_bytes(key, "big") for key, _ in db.tables.garbage.scan(txn, b"")]
     for number in leftovers:
         sweep(db, number)
 
@@ -84,7 +84,7 @@ async def make_room(db: SessionDb) -> int:
 
 
 def delete_now(db: SessionDb, ref: SessionKey, keep: bool, txn: Transaction) -> str:
-    """One step: hides a session, and keeps it to be brought back or marks it to be swept."""
+    """Hide a session in one step, and keep it to be brought back or mark it to be swept."""
     progress = db.headers.progress(txn, ref)
     request_id = progress.running.request_id
     try:
@@ -151,7 +151,7 @@ def deleted_record(db: SessionDb, txn: Transaction, number: int) -> records.Dele
     """Return what is kept of a deleted session that an index names: it must be there."""
     payload = db.tables.deleted.get(txn, number_key(number))
     if payload is None:
-        raise db.tables.deleted.missing(number_key(number))
+        raise db.tables.deleted.missing_error(number_key(number))
     return records.DeletedRecord.FromString(payload)
 
 
@@ -195,7 +195,7 @@ async def purge_deleted(db: SessionDb, session_id: str) -> bool:
 
 def _purge_some(db: SessionDb, until_us: int, limit: int, txn: Transaction) -> list[int]:
     end = DELETED + time_key(until_us)
-    scan = db.tables.recency.ascending(txn, DELETED)
+    scan = db.tables.recency.scan(txn, DELETED)
     due = list(islice(takewhile(lambda item: item[0] < end, scan), limit))
     for key, number in due:
         db.tables.recency.delete(txn, key)

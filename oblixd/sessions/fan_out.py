@@ -62,8 +62,8 @@ class Group:
         self.members = 0
         """How many watch."""
 
-    def after(self, revision: int) -> list[Event] | None:
-        """What came after a revision, of each session the last. None: not all of it is here any more."""
+    def events_after(self, revision: int) -> list[Event] | None:
+        """Return the last event of each session after a revision. None: not all of them are here any more."""
         if revision < self._start:
             return None
         last: dict[int, Event] = {}
@@ -86,7 +86,7 @@ class Group:
 
     async def news(self, revision: int) -> None:
         """Return once there may be something after a revision."""
-        if self.after(revision) == []:
+        if self.events_after(revision) == []:
             waiting = asyncio.get_running_loop().create_future()
             self._waiting.add(waiting)
             try:
@@ -94,8 +94,8 @@ class Group:
             finally:
                 self._waiting.discard(waiting)
 
-    def waiting(self) -> list[asyncio.Future[None]]:
-        """Those who wait for news, where there is some; after that nobody waits."""
+    def take_waiters(self) -> list[asyncio.Future[None]]:
+        """Take those who wait for news; after that nobody waits."""
         woken, self._waiting = list(self._waiting), set()
         return woken
 
@@ -126,15 +126,15 @@ class FanOut:
                 del self._groups[labels]
 
     def news(self, group: Group, revision: int) -> list[Event] | None:
-        """All that happened after a revision, also what nobody was told of yet. None: see the store."""
+        """Return all events after a revision, also unpublished ones. None: see the store."""
         while self._fed < self._db.changes.announced:
             self._next()
-        return None if revision < self._oldest else group.after(revision)
+        return None if revision < self._oldest else group.events_after(revision)
 
     def wake(self) -> None:
         """Wake everybody, whether there is news or not."""
         for group in self._groups.values():
-            for waiting in group.waiting():
+            for waiting in group.take_waiters():
                 if not waiting.done():
                     waiting.set_result(None)
 
@@ -174,16 +174,16 @@ class FanOut:
                 before[change.number].append(change.labels_before)
         with self._db.store.read() as txn:
             for change in (change for change in changes if last[change.number] is change):
-                told = _Told(self._db, txn, change, before[change.number])
+                told = _Notice(self._db, txn, change, before[change.number])
                 for labels, group in self._groups.items():
-                    if (event := told.to(labels)) is not None:
+                    if (event := told.event_for(labels)) is not None:
                         group.add(event)
                         self._concerned[labels] = group
 
     async def _tell(self) -> None:
         """Wake those who wait in the groups that there is news for, a few at a time."""
         concerned, self._concerned = self._concerned, {}
-        waiting = [one for group in concerned.values() for one in group.waiting()]
+        waiting = [one for group in concerned.values() for one in group.take_waiters()]
         for start in range(0, len(waiting), WOKEN_AT_ONCE):
             for one in waiting[start : start + WOKEN_AT_ONCE]:
                 if not one.done():
@@ -191,7 +191,7 @@ class FanOut:
             await asyncio.sleep(PAUSE_S)
 
 
-class _Told:
+class _Notice:
     """One change as it is told: read once, and made into an event once, whoever hears of it."""
 
     def __init__(self, db: SessionDb, txn: Transaction, change: Change, before: Sequence[Labels]) -> None:
@@ -201,7 +201,7 @@ class _Told:
         self._labels, self._session = _state(db, txn, change)
         self._changed: Event | None = None
 
-    def to(self, labels: Labels) -> Event | None:
+    def event_for(self, labels: Labels) -> Event | None:
         """Return what the watchers of a filter hear of it; None: it does not concern them."""
         if self._session is not None and labels <= self._labels:
             watched = sessions_pb2.WatchedSession(session=self._session, revision=self._change.revision)

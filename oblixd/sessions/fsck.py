@@ -67,9 +67,9 @@ class Problem(NamedTuple):
 
 
 def problems(path: Path) -> Iterator[Problem]:
-    """All that is wrong with a data file, or a backup. May crash: see `ForkedReader`."""
+    """Yield all that is wrong with a data file, or a backup. May crash: see `ForkedReader`."""
     try:
-        with offline.opened(path) as file:
+        with offline.open_file(path) as file:
             book, is_sound = _Book(file), True
             for damage in offline.damage(file):
                 is_sound = False
@@ -87,7 +87,7 @@ class _Book:
     def __init__(self, file: offline.File) -> None:
         self._txn, self._tables = file
 
-    def missing(self) -> list[str]:
+    def missing_tables(self) -> list[str]:
         """Return the tables that are not there. A file that was just made may have none."""
         missing = [name for name in TABLE_NAMES if name not in self._tables]
         return missing if self._tables.keys() - {schema.TABLE} else []
@@ -104,13 +104,13 @@ class _Book:
         found = self._tables.get(table)
         return iter(()) if found is None else found.keys(self._txn, prefix)
 
-    def last(self, table: str) -> bytes:
+    def last_key(self, table: str) -> bytes:
         found = self._tables.get(table)
-        return (found and found.last(self._txn)) or b""
+        return (found and found.last_key(self._txn)) or b""
 
     def items(self, table: str, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         found = self._tables.get(table)
-        return iter(()) if found is None else found.ascending(self._txn, prefix)
+        return iter(()) if found is None else found.scan(self._txn, prefix)
 
 
 class _Audit:
@@ -125,7 +125,7 @@ class _Audit:
         for key, payload in self._book.items("sessions"):
             yield from self._session(key, records.SessionRecord.FromString(payload))
         for key, payload in self._book.items("deleted"):
-            yield from self._deleted(key, records.DeletedRecord.FromString(payload))
+            yield from self._check_deleted(key, records.DeletedRecord.FromString(payload))
         for key in self._book.keys("garbage"):
             for table in ("messages", "versions", "pieces"):
                 self._count(table, key)
@@ -135,7 +135,7 @@ class _Audit:
                 yield Problem("", f"{abs(stray)} records of {table} belong to no session")
         yield from self._label_counts()
         yield from self._numbers()
-        for table in self._book.missing():
+        for table in self._book.missing_tables():
             # No checksum is over their names.
             yield Problem("", f"the table {table} is gone", is_bearable=False)
 
@@ -148,7 +148,7 @@ class _Audit:
         progress = records.ProgressRecord.FromString(payload)
         if header.is_lost:
             yield Problem(header.id, "its header is lost, so that it is refused until it is deleted")
-        yield from self._found(header.id, entries_of(key, header, progress))
+        yield from self._check_entries(header.id, entries_of(key, header, progress))
         yield from self._messages(header.id, key, progress)
         yield from self._turns(header.id, key)
         if progress.HasField("running"):
@@ -156,17 +156,17 @@ class _Audit:
             if self._book.get("turns", key + pack(progress.running.request_id)) is None:
                 yield Problem(header.id, "its running turn is not found in turns")
 
-    def _deleted(self, key: bytes, deleted: records.DeletedRecord) -> Iterator[Problem]:
+    def _check_deleted(self, key: bytes, deleted: records.DeletedRecord) -> Iterator[Problem]:
         session_id = deleted.header.id
         place = DELETED + place_key(deleted.delete_us, session_id)
-        yield from self._found(
+        yield from self._check_entries(
             session_id, [("deleted_ids", session_id.encode(), key), ("recency", place, key)]
         )
         yield from self._messages(session_id, key, deleted.progress)
         yield from self._turns(session_id, key)
 
-    def _found(self, session_id: str, entries: list[tuple[str, bytes, bytes]]) -> Iterator[Problem]:
-        """Every entry that there must be, and what it leads to."""
+    def _check_entries(self, session_id: str, entries: list[tuple[str, bytes, bytes]]) -> Iterator[Problem]:
+        """Check every entry that must exist, and what it leads to."""
         for table, key, value in entries:
             if self._book.get(table, key) == value:
                 self._owned[table] += 1
@@ -181,9 +181,9 @@ class _Audit:
             messages += payload != TOMBSTONE
             if sequence_of(found) < first_of(progress):
                 yield Problem(session_id, f"message {sequence_of(found)} stands before the first one")
-            yield from _missing(session_id, progress, expected, sequence_of(found))
+            yield from _missing_messages(session_id, progress, expected, sequence_of(found))
             expected = sequence_of(found) + 1
-        yield from _missing(session_id, progress, expected, progress.next_sequence)
+        yield from _missing_messages(session_id, progress, expected, progress.next_sequence)
         if expected > progress.next_sequence:
             yield Problem(session_id, f"message {expected - 1} stands where the next one goes")
         if messages != progress.message_count:
@@ -201,7 +201,7 @@ class _Audit:
             yield Problem(session_id, "a part of the answer that is being written is missing")
 
     def _versions(self, session_id: str, key: bytes, progress: records.ProgressRecord) -> Iterator[Problem]:
-        """Each belongs to a message, or to the answer that is being written anew."""
+        """Check the versions: each belongs to a message, or to the answer that is being written anew."""
         for found in self._book.keys("versions", key):
             self._owned["versions"] += 1
             is_there = self._book.get("messages", found[: 2 * NUMBER_BYTES])
@@ -230,14 +230,16 @@ class _Audit:
     def _numbers(self) -> Iterator[Problem]:
         following = self._book.get("counters", NEXT_NUMBER) or number_key(1)
         for table in ("sessions", "deleted", "garbage"):
-            if self._book.last(table) >= following:
+            if self._book.last_key(table) >= following:
                 yield Problem("", f"numbers in {table} would be given out again")
 
     def _count(self, table: str, prefix: bytes) -> None:
         self._owned[table] += sum(1 for _ in self._book.keys(table, prefix))
 
 
-def _missing(session_id: str, progress: records.ProgressRecord, start: int, end: int) -> Iterator[Problem]:
+def _missing_messages(
+    session_id: str, progress: records.ProgressRecord, start: int, end: int
+) -> Iterator[Problem]:
     gone = [sequence for sequence in range(start, end) if sequence != progress.running.answer_sequence]
     if gone:
         what = f"message {gone[0]} is" if len(gone) == 1 else f"messages {gone[0]} to {gone[-1]} are"
@@ -247,7 +249,7 @@ def _missing(session_id: str, progress: records.ProgressRecord, start: int, end:
 def entries_of(
     key: bytes, header: records.SessionRecord, progress: records.ProgressRecord
 ) -> list[tuple[str, bytes, bytes]]:
-    """Where a session has to be found: table, key, value."""
+    """Return where a session has to be found: table, key, value."""
     partition, place = partition_of(progress), place_key(progress.update_us, header.id)
     entries = [("ids", header.id.encode(), key), ("recency", partition + place, key)]
     entries += [("labels", partition + label + place, key) for label in labels_of(header.metadata)]

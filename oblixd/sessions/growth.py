@@ -35,7 +35,7 @@ class Growth:
         self._note()
 
     def add(self, message: messages_pb2.Message) -> None:
-        """The next message that came in."""
+        """Take the next message that came in."""
         self._last_digest = self._chain.digest()
         self._chain.add(message)
         self._note()
@@ -46,7 +46,7 @@ class Growth:
         header.source_chain_before = self._last_digest
 
     @property
-    def before(self) -> Entry | None:
+    def former_entry(self) -> Entry | None:
         """The session that is here already, as it was when the import began."""
         return self._before
 
@@ -141,7 +141,7 @@ class Growth:
             self._digests[self._chain.count] = self._chain.digest()
 
     def _is_continued(self, txn: Transaction, end: int) -> bool:
-        """Whether the earlier session has messages that are not its source's, or is gone."""
+        """Return whether the earlier session has messages that are not its source's, or is gone."""
         if self._before is None:
             return True
         try:
@@ -156,6 +156,6 @@ def deleted_sources(db: SessionDb) -> frozenset[str]:
     with db.store.read() as txn:
         kept = [
             records.DeletedRecord.FromString(payload).header.source_id
-            for _, payload in db.tables.deleted.ascending(txn, b"")
+            for _, payload in db.tables.deleted.scan(txn, b"")
         ]
     return frozenset(filter(None, kept))

@@ -111,7 +111,7 @@ class Query:
 
 
 def partitions_of(archived: sessions_pb2.ArchivedFilter.ValueType) -> tuple[bytes, ...]:
-    """Where the sessions stand that a list shows."""
+    """Return where the sessions stand that a list shows."""
     if archived not in _PARTITIONS:
         known = ", ".join(sessions_pb2.ArchivedFilter.keys())
         raise invalid_field(
@@ -157,7 +157,7 @@ def session_page(
             try:
                 session = _session(db, txn, _key_at(db, txn, key, number), days)
             except DataLossError as error:
-                damaged.append(_damaged(error))
+                damaged.append(_damaged_session(error))
             else:
                 sessions.append(session)
                 room -= session.ByteSize()
@@ -178,7 +178,7 @@ def _key_at(db: SessionDb, txn: Transaction, place: bytes, number: int) -> Sessi
     )
 
 
-def _damaged(error: DataLossError) -> sessions_pb2.DamagedSession:
+def _damaged_session(error: DataLossError) -> sessions_pb2.DamagedSession:
     return sessions_pb2.DamagedSession(
         session_id=error.metadata.get("session_id", ""), reason=error.reason, detail=error.message
     )
@@ -250,7 +250,7 @@ def message_page(
 
 
 def _start(from_sequence: int, newest_first: bool) -> int:
-    """Where a scan begins; backwards that is exclusive."""
+    """Return where a scan begins; backwards that is exclusive."""
     if newest_first:
         return from_sequence + 1 if from_sequence else _LAST_SEQUENCE
     return from_sequence

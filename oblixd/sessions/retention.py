@@ -93,7 +93,7 @@ def _looks(
         return
     if request.action or request.HasField("filter"):
         raise invalid_field("DAYS_MISSING", "days", "must be set where action or filter are.")
-    yield partial(_by_own, db, now_us)
+    yield partial(_sessions_by_own_rule, db, now_us)
     if keeping.retention_days:
         wanted = _range(now_us, keeping.retention_days, keeping.retention_action)
         yield partial(_by_rule, db, _Rule(wanted, keeping.retention_action, spares_own=True))
@@ -119,7 +119,7 @@ def _check_rule(request: sessions_pb2.PruneSessionsRequest) -> None:
 
 
 def _range(now_us: int, days: int, action: Action, labels: tuple[bytes, ...] = ()) -> Range:
-    """The sessions that a rule is about: what is archived already need not be looked at to be archived."""
+    """Find the sessions of a rule: archived ones need not be looked at to be archived."""
     partitions = (OPEN, ARCHIVED) if action == sessions_pb2.RETENTION_ACTION_DELETE else (OPEN,)
     return Range(partitions, labels, end=time_key(now_us - days * DAY_US))
 
@@ -144,8 +144,8 @@ def _by_rule(db: SessionDb, rule: _Rule, txn: Transaction, place: bytes) -> _Ste
     return _Step(due, looked_at[-1][0] if len(looked_at) == LOOKED_AT_ONCE else None)
 
 
-def _by_own(db: SessionDb, now_us: int, txn: Transaction, place: bytes) -> _Step:
-    keys = [key for key, _ in islice(db.tables.retentions.ascending(txn, b"", place), LOOKED_AT_ONCE)]
+def _sessions_by_own_rule(db: SessionDb, now_us: int, txn: Transaction, place: bytes) -> _Step:
+    keys = [key for key, _ in islice(db.tables.retentions.scan(txn, b"", place), LOOKED_AT_ONCE)]
     due = []
     for entry in _entries(db, txn, [int.from_bytes(key, "big") for key in keys]):
         retention = entry.header.retention
@@ -188,7 +188,7 @@ async def _carry_out(db: SessionDb, keeping: RetentionConfig, some: list[_Due]) 
 
 
 def _carry_out_one(db: SessionDb, keeping: RetentionConfig, due: _Due, txn: Transaction) -> bool:
-    """False where the session was changed since it was found."""
+    """Apply the rule to a session. False: the session was changed since it was found."""
     found = db.tables.progress.get(txn, number_key(due.entry.number))
     if found != due.entry.progress.SerializeToString():
         return False

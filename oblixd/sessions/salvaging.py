@@ -78,7 +78,7 @@ def salvage(directory: Path, kept: Path, tables: Iterable[str], *, careful: bool
         bring_up(draft, (*TABLE_NAMES, *tables))
         offline.change(draft, lambda file: lost.extend(mend(file, damage)))
         found = [*lost, *problems(draft)]
-        with offline.opened(draft) as file:
+        with offline.open_file(draft) as file:
             count = file.tables["ids"].count(file.txn) + file.tables["deleted_ids"].count(file.txn)
         if not count:
             raise damage_error(data, "no session in it can be saved")
@@ -120,7 +120,7 @@ class _Mender:
 
     def mend(self) -> list[Problem]:
         self._read_indexes()
-        self._sessions = dict(self._kept())
+        self._sessions = dict(self._kept_sessions())
         gone = list(self._drop_the_rest())
         for name in _INDEXES:
             self._table(name).clear(self._txn)
@@ -137,7 +137,7 @@ class _Mender:
         return self._tables[name]
 
     def _items(self, name: str) -> Iterator[tuple[bytes, bytes]]:
-        return self._table(name).ascending(self._txn, b"")
+        return self._table(name).scan(self._txn, b"")
 
     def _read_indexes(self) -> None:
         for key, number in self._items("recency"):
@@ -155,7 +155,7 @@ class _Mender:
             if request.status == records.STATUS_RECORD_STREAMING:
                 self._running[number_key(request.number)] = unpack(request_id), request
 
-    def _kept(self) -> Iterator[tuple[bytes, _Session]]:
+    def _kept_sessions(self) -> Iterator[tuple[bytes, _Session]]:
         for number, payload in self._items("deleted"):
             deleted = records.DeletedRecord.FromString(payload)
             yield number, _Session(deleted.header, deleted.progress, deleted.delete_us)
@@ -185,7 +185,7 @@ class _Mender:
         self, number: bytes, header: records.SessionRecord
     ) -> tuple[records.ProgressRecord, bool]:
         """Return a lost progress record as the messages have it, and whether none of them can be missing."""
-        found = list(self._table("messages").ascending(self._txn, number))
+        found = list(self._table("messages").scan(self._txn, number))
         sequences = [sequence_of(key) for key, _ in found]
         progress = records.ProgressRecord(
             update_us=self._times.get(number, header.create_us),
@@ -225,7 +225,7 @@ class _Mender:
             self._table("garbage").put(self._txn, number, b"")
 
     def _numbers(self) -> set[bytes]:
-        """Every number that something is kept under."""
+        """List every number that something is kept under."""
         return {number for name in _BY_NUMBER for number in self._numbers_in(self._table(name))}
 
     def _numbers_in(self, table: Table) -> Iterator[bytes]:
@@ -247,7 +247,7 @@ class _Mender:
             self._keep_running(number, progress.running)
 
     def _keep_running(self, number: bytes, running: records.RunningTurn) -> None:
-        """A turn is ended at the start through its request's record, so there has to be one."""
+        """Add the record of a running request: at the start a turn is ended through it."""
         key = pack(running.request_id)
         if self._table("requests").get(self._txn, key) is None:
             record = records.RequestRecord(

@@ -94,7 +94,7 @@ class Sessions:
         return len(numbers)
 
     async def keep_up(self) -> None:
-        """In the background, every hour until it is cancelled: retention, and the end of deleted sessions."""
+        """Apply retention and sweep deleted sessions in the background, every hour until cancelled."""
         await retention.keep_up(self._db, self._keeping, self._cut_off)
 
     def close(self) -> None:
@@ -123,7 +123,7 @@ class Sessions:
         return self._db.entry(session_id).session()
 
     def count(self) -> int:
-        """How many sessions there are."""
+        """Count the sessions."""
         with self._db.store.read() as txn:
             return self._db.tables.ids.count(txn)
 
@@ -344,7 +344,7 @@ class Sessions:
         """
         return await begin_again(self._db, session_id, request_id, message_id, fingerprint)
 
-    def recorded(self, request_id: str) -> RecordedTurn | None:
+    def recorded_turn(self, request_id: str) -> RecordedTurn | None:
         """Return the turn that a request began, however long ago. None: no session holds one.
 
         Copies of its messages, in whichever session, are none. A deleted session's turns
@@ -384,7 +384,7 @@ class Sessions:
         return import_sessions(self._db, items)
 
     def export(self, session_ids: Sequence[str]) -> AsyncGenerator[ExportSessionsResponse, None]:
-        """Each session's header, then its messages in steps of at most 1,000 and about 4 MiB.
+        """Yield each session's header, then its messages in steps of at most 1,000 and about 4 MiB.
 
         All ids are checked here, before anything is sent. NotFoundError also in the
         middle, where a session is deleted meanwhile.

@@ -80,7 +80,7 @@ class _Import:
             self.incoming.drop()
 
     def open(self, header: sessions_pb2.ImportHeader) -> None:
-        """The next session comes in."""
+        """Take the next session."""
         if header.grow and self._deleted is None:
             self._deleted = deleted_sources(self._db)
         self.incoming = _Incoming(self._db, header, self._deleted or frozenset())
@@ -162,8 +162,8 @@ class _Incoming:
             self._growth.sign(self._header)
         if not self._skip_existing:
             return sessions_pb2.ImportResult(session=await self._draft.publish(self._header, self._update_us))
-        if self._grow and self._growth.before is not None:
-            return await self._publish_grown(self._growth.before)
+        if self._grow and self._growth.former_entry is not None:
+            return await self._publish_grown(self._growth.former_entry)
         if self._grow and self._header.source_id in self._deleted:
             self._draft.drop()
             detail = "It was imported before and deleted here. Undelete it, or import it again."

@@ -328,7 +328,7 @@ def _free_entry(db: SessionDb, txn: Transaction, session_id: str, request_id: st
 def cut_off_turns(db: SessionDb) -> list[int]:
     """Return the numbers of the sessions whose turns nobody runs any more. Ask before any turn begins."""
     with db.store.read() as txn:
-        return [int.from_bytes(key, "big") for key, _ in db.tables.running.ascending(txn, b"")]
+        return [int.from_bytes(key, "big") for key, _ in db.tables.running.scan(txn, b"")]
 
 
 async def interrupt(db: SessionDb, numbers: Sequence[int]) -> list[int]:

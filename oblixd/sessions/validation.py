@@ -68,17 +68,17 @@ def check_request_id(request_id: str, field: str = "request_id") -> None:
 
 
 def check_title(title: str, field: str = "session.title") -> None:
-    """At most 1,024 characters."""
+    """Check a title: at most 1,024 characters."""
     _check_length(title, field, MAX_TITLE_CHARACTERS, "TITLE_TOO_LONG")
 
 
 def check_routing_policy(name: str) -> None:
-    """At most 64 characters. Whether there is such a policy is known when a prompt is routed."""
+    """Check a policy's name: at most 64 characters. Routing finds out whether it exists."""
     _check_length(name, "session.routing_policy", MAX_POLICY_CHARACTERS, "POLICY_NAME_TOO_LONG")
 
 
 def check_source_id(source_id: str, field: str) -> None:
-    """At most 512 characters."""
+    """Check a source's id: at most 512 characters."""
     _check_length(source_id, field, MAX_SOURCE_CHARACTERS, "SOURCE_ID_TOO_LONG")
 
 
@@ -138,7 +138,7 @@ def check_count(count: int, field: str, least: int = 1) -> None:
 
 
 def check_message(message: messages_pb2.Message, field: str) -> None:
-    """A known role and status, at most 256 parts of at most 8 MiB in all, an instant that exists."""
+    """Check a message: a known role and status, at most 256 parts, 8 MiB in all, an instant that exists."""
     if message.role not in _ROLES:
         raise invalid_field(
             "INVALID_ROLE",
@@ -162,13 +162,13 @@ def check_message(message: messages_pb2.Message, field: str) -> None:
 
 
 def check_exclusion(reason: str, detail: str, field: str = "") -> None:
-    """A reason of at most 128 characters, a detail of at most 4,096. `field`: what they are fields of."""
+    """Check a reason (at most 128 characters) and a detail (at most 4,096) of the message `field`."""
     _check_length(reason, f"{field}reason", MAX_REASON_CHARACTERS, "EXCLUSION_TOO_LONG")
     _check_length(detail, f"{field}detail", MAX_DETAIL_CHARACTERS, "EXCLUSION_TOO_LONG")
 
 
 def check_sequences(sequences: Sequence[int], field: str = "sequences") -> None:
-    """The places of 1 to 1,000 messages, each 1 or more."""
+    """Check the sequences of 1 to 1,000 messages, each 1 or more."""
     check_count(len(sequences), field)
     for place, sequence in enumerate(sequences):
         if sequence < 1:
@@ -196,7 +196,7 @@ def check_choice(**given: bool) -> None:
 
 
 def check_provenance(message: messages_pb2.Message, field: str) -> None:
-    """What only imported messages bring along: ids, and how long things took."""
+    """Check what only imported messages bring along: ids and durations."""
     _check_length(message.id, f"{field}.id", MAX_ID_CHARACTERS, "MESSAGE_ID_TOO_LONG")
     if message.request_id:
         check_request_id(message.request_id, f"{field}.request_id")
@@ -236,7 +236,7 @@ def check_durations(message: messages_pb2.Message, field: str) -> None:
 
 
 def check_parts(parts: Sequence[messages_pb2.Part], field: str) -> None:
-    """At most 256 parts, 8 MiB in all, each with one kind set."""
+    """Check parts: at most 256, 8 MiB in all, each with one kind set."""
     if len(parts) > MAX_PARTS:
         raise invalid_field(
             "TOO_MANY_PARTS",
@@ -259,7 +259,7 @@ def check_parts(parts: Sequence[messages_pb2.Part], field: str) -> None:
 
 
 def _check_provider_state(state: messages_pb2.ProviderState, field: str) -> None:
-    """At most 256 KiB of JSON, by an author of at most 4,096 characters."""
+    """Check the state: at most 256 KiB of JSON, by an author of at most 4,096 characters."""
     _check_length(state.author, f"{field}.author", MAX_DETAIL_CHARACTERS, "PROVIDER_STATE_TOO_LARGE")
     if len(state.json.encode()) > LARGEST_STATE_BYTES:
         raise invalid_field(
@@ -272,7 +272,7 @@ def _check_provider_state(state: messages_pb2.ProviderState, field: str) -> None
 
 
 def check_client_data(data: bytes, field: str) -> None:
-    """At most 1 MiB."""
+    """Check the data: at most 1 MiB."""
     if len(data) > MAX_CLIENT_DATA_BYTES:
         raise invalid_field(
             "CLIENT_DATA_TOO_LARGE",
@@ -284,7 +284,7 @@ def check_client_data(data: bytes, field: str) -> None:
 
 
 def check_time(time: Timestamp, field: str) -> None:
-    """An instant between the years 1 and 9999."""
+    """Check that an instant lies between the years 1 and 9999."""
     if not (_YEAR_1 <= time.seconds < _YEAR_10000 and 0 <= time.nanos < _SECOND_NS):
         raise invalid_field(
             "INVALID_TIME",
@@ -409,7 +409,7 @@ class _Measure:
 
 
 def check_number(number: float, field: str) -> None:
-    """A number that JSON can hold, and that stays what it is as a double."""
+    """Check a number: JSON can hold it, and it stays what it is as a double."""
     if not math.isfinite(number):
         raise invalid_field("NOT_JSON", field, f"must be a finite number, not {number}.", given=number)
     if number.is_integer() and abs(number) > MAX_INTEGER:

@@ -81,7 +81,7 @@ class Watches:
             while not self._is_closing:
                 news = None if is_behind else self._fan_out.news(group, revision)
                 if news is None:
-                    async for event in self._missed(labels, revision):
+                    async for event in self._missed_events(labels, revision):
                         yield event
                         if event.HasField("resync_required"):
                             return
@@ -97,8 +97,8 @@ class Watches:
                 await group.news(revision)
         raise UnavailableError("DAEMON_STOPPING", "oblixd is stopping: watch again in a moment.")
 
-    async def _missed(self, labels: frozenset[bytes], revision: int) -> Events:
-        """What happened since a revision, read from the store; at the end `synced`, or `resync_required`."""
+    async def _missed_events(self, labels: frozenset[bytes], revision: int) -> Events:
+        """Yield what the store knows since a revision; at the end `synced`, or `resync_required`."""
         while True:
             changes = self._db.changes.after(revision, PAGE)
             if changes is None:
@@ -116,7 +116,7 @@ class Watches:
 
 
 async def _headers(db: SessionDb, filter_: Struct) -> Events:
-    """The headers that match now, page by page. What changes meanwhile is told as a change afterwards."""
+    """Yield the headers that match now, page by page. What changes meanwhile follows as a change."""
     token = ""
     while True:
         revision = db.changes.newest()
@@ -137,13 +137,13 @@ async def _headers(db: SessionDb, filter_: Struct) -> Events:
 def _responses(
     db: SessionDb, labels: frozenset[bytes], changes: Sequence[Change]
 ) -> Iterator[sessions_pb2.WatchSessionsResponse]:
-    """Each session that changed once, as it is now, in the order of their last changes."""
+    """Yield each changed session once, as it is now, in the order of the last changes."""
     last = {change.number: change for change in changes}
-    matched = {change.number for change in changes if _matched_before(change, labels)}
+    matched = {change.number for change in changes if _did_match(change, labels)}
     for change in changes:
         if last[change.number] is not change:
             continue
-        if session := _matching(db, labels, change):
+        if session := _matching_session(db, labels, change):
             watched = sessions_pb2.WatchedSession(session=session, revision=change.revision)
             yield sessions_pb2.WatchSessionsResponse(session=watched)
         elif change.number in matched:
@@ -151,11 +151,11 @@ def _responses(
             yield sessions_pb2.WatchSessionsResponse(removed=removed)
 
 
-def _matched_before(change: Change, labels: frozenset[bytes]) -> bool:
+def _did_match(change: Change, labels: frozenset[bytes]) -> bool:
     return change.labels_before is not None and labels <= change.labels_before
 
 
-def _matching(db: SessionDb, labels: frozenset[bytes], change: Change) -> sessions_pb2.Session | None:
+def _matching_session(db: SessionDb, labels: frozenset[bytes], change: Change) -> sessions_pb2.Session | None:
     ref = SessionKey(change.number, change.session_id)
     try:
         with db.store.read() as txn:

@@ -69,7 +69,7 @@ class Copies:
         self._making: dict[asyncio.Future[None], threading.Event] = {}
 
     async def make(self, environment: lmdb.Environment, schema: int, size: int) -> Copy:
-        """A copy of the environment as it is now. `size`: the bytes it may need, held against the disk."""
+        """Write a copy of the environment. `size`: the bytes it may need, compared with the disk."""
         _check_room(self._directory, size)
         file, stop = tempfile.TemporaryFile(dir=self._directory), threading.Event()  # noqa: SIM115 - Copy does it
         making = asyncio.ensure_future(asyncio.to_thread(_make, environment, file, schema, stop))

@@ -51,7 +51,7 @@ class DirectoryLock:
         return cls(directory, descriptor)
 
     def mark(self) -> None:
-        """From here on an end without `release` is an unclean one."""
+        """Mark the store as open: from here on an end without `release` is unclean."""
         try:
             os.ftruncate(self._descriptor, 0)
             os.lseek(self._descriptor, 0, os.SEEK_SET)
@@ -73,11 +73,11 @@ class DirectoryLock:
         self._reports = True
 
     def settle(self) -> None:
-        """What is there now is sound, whatever the last process left."""
+        """Note that the store is sound now, whatever the last process left."""
         self.unclean = self.crashed = False
 
     def release(self) -> None:
-        """The store is closed: gives the lock back."""
+        """Release the lock: the store is closed."""
         if self._reports:
             faulthandler.disable()
         os.ftruncate(self._descriptor, 0)
@@ -85,7 +85,7 @@ class DirectoryLock:
         os.close(self._descriptor)
 
     def give_up(self) -> None:
-        """The store could not be opened: gives the lock back and leaves the text as it was found."""
+        """Release the lock and leave the text as it was: the store could not be opened."""
         if self.unclean:
             os.close(self._descriptor)
         else:

@@ -24,7 +24,7 @@ class Place:
         self._found = self._look()
 
     def is_there(self) -> bool:
-        """Whether that file is still there."""
+        """Return whether that file is still there."""
         return self._found is None or self._look() == self._found
 
     def check(self) -> None:

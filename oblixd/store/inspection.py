@@ -46,7 +46,7 @@ async def inspect(directory: Path, *, suspicious: bool, crashed: bool = False) -
     if not path.exists():
         return
     if path.stat().st_size == 0:
-        raise _empty(path)
+        raise _empty_error(path)
     short = path.stat().st_size < bytes_needed(path)
     seconds = 0.0 if short or crashed else CHECK_SECONDS
     if problems := await asyncio.to_thread(problems_in_pages, path, seconds):
@@ -58,7 +58,7 @@ async def inspect(directory: Path, *, suspicious: bool, crashed: bool = False) -
 def problems_in_pages(path: Path, seconds: float = 0.0) -> list[str]:
     """Return what is wrong with a file's pages, as far as `seconds` (0: no limit) are enough to look."""
     try:
-        with pages.opened(path) as reader:
+        with pages.open_pages(path) as reader:
             reader.check(seconds)
             return reader.problems
     except pages.DamagedMetaError:
@@ -66,7 +66,7 @@ def problems_in_pages(path: Path, seconds: float = 0.0) -> list[str]:
 
 
 def bytes_needed(path: Path) -> int:
-    """Where the last page of the newest transaction ends. DataLossError where its meta pages can't be."""
+    """Return where the newest transaction's last page ends. DataLossError for impossible meta pages."""
     with path.open("rb") as file:
         first = file.read(_META.size)
         metas = [_meta(path, first)]
@@ -122,7 +122,7 @@ def damage_error(path: Path, why: str) -> DataLossError:
     )
 
 
-def _empty(path: Path) -> DataLossError:
+def _empty_error(path: Path) -> DataLossError:
     return DataLossError(
         "STORE_EMPTY",
         f"The store's file {path} is empty: it has 0 bytes, and no daemon leaves it so. Restore it from a "

@@ -40,7 +40,7 @@ class Damage(NamedTuple):
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[File]:
+def open_file(path: Path) -> Iterator[File]:
     """Open a data file, or a backup, for reading. DataLossError where liblmdb refuses it."""
     bytes_needed(path)
     try:

@@ -41,18 +41,18 @@ class Quota:
         map_size = environment.info()["map_size"]
         return map_size - min(map_size // RESERVE_SHARE, MAX_RESERVE_BYTES)
 
-    def used(self, txn: Transaction) -> int:
+    def used_bytes(self, txn: Transaction) -> int:
         """Return the bytes of the pages that the tables have."""
         return sum(table.size(txn) for table in self._tables.values())
 
-    def before(self, environment: lmdb.Environment, txn: Transaction) -> int | None:
+    def used_before_write(self, environment: lmdb.Environment, txn: Transaction) -> int | None:
         """Return what is used before a write; None where it is too far from the limit to be counted."""
         if self._unseen:
             self._unseen -= 1
             return None
         room = self.limit(environment) - _file_bytes(environment) - NEAR_BYTES
         self._unseen = max(room // STRIDE_BYTES, 0)
-        return self.used(txn) if room < 0 else None
+        return self.used_bytes(txn) if room < 0 else None
 
     def check(
         self, environment: lmdb.Environment, txn: Transaction, before: int | None, *, frees: bool
@@ -60,30 +60,30 @@ class Quota:
         """ResourceExhaustedError where a write made the tables grow past the limit, unless it `frees`."""
         if before is None:
             return
-        used, limit = self.used(txn), self.limit(environment)
+        used, limit = self.used_bytes(txn), self.limit(environment)
         if not frees and used > limit and used > before:
             self.is_full = True
-            raise full(limit)
+            raise full_error(limit)
         if used <= limit - limit // ROOM_SHARE:
             self.is_full = False
 
     def explain(self, environment: lmdb.Environment) -> ResourceExhaustedError:
-        """The error for a write that found no pages: all are in use, or not enough of them in a row."""
+        """Make the error for a write without pages: all are in use, or not enough of them in a row."""
         with environment.begin() as txn:
-            used, limit = self.used(txn), self.limit(environment)
+            used, limit = self.used_bytes(txn), self.limit(environment)
         scattered = _file_bytes(environment) - used
         if used <= limit - limit // ROOM_SHARE and scattered > limit // ROOM_SHARE:
-            return _fragmented(limit - used)
+            return _fragmented_error(limit - used)
         self.is_full = True
-        return full(limit)
+        return full_error(limit)
 
 
 def _file_bytes(environment: lmdb.Environment) -> int:
-    """How far the file's pages were ever used."""
+    """Return how far the file's pages were ever used."""
     return (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
 
 
-def full(limit: int) -> ResourceExhaustedError:
+def full_error(limit: int) -> ResourceExhaustedError:
     """Make the error of a store without room."""
     return ResourceExhaustedError(
         "STORE_FULL",
@@ -94,7 +94,7 @@ def full(limit: int) -> ResourceExhaustedError:
     )
 
 
-def _fragmented(free: int) -> ResourceExhaustedError:
+def _fragmented_error(free: int) -> ResourceExhaustedError:
     return ResourceExhaustedError(
         "STORE_FRAGMENTED",
         f"The store has {free:,} bytes free, but not in one piece that is large enough for this. End the "

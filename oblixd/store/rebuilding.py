@@ -34,7 +34,7 @@ def rebuild(source: Path, draft: Path, *, careful: bool) -> list[Damage]:
     """
     try:
         draft.unlink(missing_ok=True)
-        with pages.opened(source) as reader, _environment(draft, reader.size) as environment:
+        with pages.open_pages(source) as reader, _environment(draft, reader.size) as environment:
             if careful and not reader.is_newest:
                 raise damage_error(source, reader.problems[0])
             lost = list(_copy(reader, environment))
@@ -83,14 +83,14 @@ def _environment(draft: Path, size: int) -> lmdb.Environment:
 def _copy(reader: Pages, environment: lmdb.Environment) -> Iterator[Damage]:
     for name, tree in reader.tables().items():
         damage: list[Damage] = []
-        sound = _sound(name, reader.records(name, tree), damage)
+        sound = _sound_records(name, reader.records(name, tree), damage)
         database = environment.open_db(name.encode())
         while some := list(islice(sound, AT_ONCE)):
             _write(environment, database, some)
         yield from damage
 
 
-def _sound(name: str, records: Iterable[Record], damage: list[Damage]) -> Iterator[Record]:
+def _sound_records(name: str, records: Iterable[Record], damage: list[Damage]) -> Iterator[Record]:
     for key, value in records:
         if seal(key, value[CHECKSUM_BYTES:]) == value:
             yield key, value

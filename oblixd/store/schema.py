@@ -52,7 +52,7 @@ def bring_up(environment: lmdb.Environment, chain: Sequence[Migration] = CHAIN) 
 
 
 def read(table: Table, txn: Transaction, supported: int = VERSION) -> int | None:
-    """The version in a file, None in a new one; FailedPreconditionError where it is newer than ours."""
+    """Read the version of a file, None for a new one. FailedPreconditionError if it is newer than ours."""
     payload = table.get(txn, KEY)
     if payload is None:
         return None
@@ -63,7 +63,7 @@ def read(table: Table, txn: Transaction, supported: int = VERSION) -> int | None
 
 
 def is_current(file: File) -> bool:
-    """Whether a file that nobody has open needs no migration. FailedPreconditionError where it is newer."""
+    """Return whether a closed file needs no migration. FailedPreconditionError if it is newer."""
     table = file.tables.get(TABLE)
     if table is None:
         return True  # a new file, to a daemon
@@ -82,7 +82,7 @@ def too_new(found: int, supported: int = VERSION) -> FailedPreconditionError:
 
 
 def _step(environment: lmdb.Environment, migration: Migration) -> bool:
-    """One step, with its mark, in one transaction. True while there is more.
+    """Take one step, with its mark, in one transaction. True while there is more.
 
     The new number comes with the first step: an older daemon must not write into what
     is half new.

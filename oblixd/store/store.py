@@ -83,12 +83,12 @@ class Store:
         return cls(claim, writer, environment, quota=quota, place=place, tables=handles)
 
     def table(self, name: str) -> Table:
-        """One of the tables that were named at the open."""
+        """Return one of the tables that were named at the open."""
         return self._tables[name]
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
-        """A snapshot to read from. Never hold it across an await: it keeps old pages from being reused."""
+        """Open a snapshot to read from. Never hold it across an await: old pages can't be reused then."""
         if self._environment is None:
             raise closed_error()
         try:
@@ -124,7 +124,7 @@ class Store:
         self._writer.on_full = callback
 
     def is_there(self) -> bool:
-        """Whether the file is still where it was opened. When it is not, writes are refused."""
+        """Return whether the file is still where it was opened. When it is not, writes are refused."""
         return self._place.is_there()
 
     @property
@@ -141,7 +141,7 @@ class Store:
         if self._environment is None:
             raise closed_error()
         with self.read() as txn:
-            size = self._quota.used(txn) + inspection.FIRST_BYTES
+            size = self._quota.used_bytes(txn) + inspection.FIRST_BYTES
         return await self._copies.make(self._environment, schema.VERSION, size)
 
     def report_crashes(self) -> None:

@@ -40,7 +40,7 @@ class Table:
     def get(self, txn: Transaction, key: bytes) -> bytes | None:
         """Return the payload under a key, or None. DataLossError where it is damaged."""
         value = txn.get(key, db=self._database)
-        return None if value is None else self._open(key, value)
+        return None if value is None else self._unseal(key, value)
 
     def put(self, txn: Transaction, key: bytes, payload: bytes) -> None:
         """Write a payload, over what is there."""
@@ -61,7 +61,7 @@ class Table:
         with txn.cursor(self._database) as cursor:
             _, added = cursor.putmulti(sealed, overwrite=False)
         if added < len(sealed):
-            raise self.unexpected(
+            raise self.unexpected_error(
                 next(key for key, value in sealed if txn.get(key, db=self._database) != value)
             )
 
@@ -74,7 +74,7 @@ class Table:
         txn.drop(self._database, delete=False)
 
     def count(self, txn: Transaction) -> int:
-        """How many keys there are. Costs nothing."""
+        """Count the keys. Costs nothing."""
         return txn.stat(self._database)["entries"]
 
     def size(self, txn: Transaction) -> int:
@@ -82,17 +82,17 @@ class Table:
         stat = txn.stat(self._database)
         return stat["psize"] * (stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"])
 
-    def first(self, txn: Transaction) -> bytes | None:
+    def first_key(self, txn: Transaction) -> bytes | None:
         """Return the least key, or None. Its value is not looked at."""
         with txn.cursor(self._database) as cursor:
             return cursor.key() if cursor.first() else None
 
-    def last(self, txn: Transaction) -> bytes | None:
+    def last_key(self, txn: Transaction) -> bytes | None:
         """Return the greatest key, or None. Its value is not looked at."""
         with txn.cursor(self._database) as cursor:
             return cursor.key() if cursor.last() else None
 
-    def ascending(self, txn: Transaction, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+    def scan(self, txn: Transaction, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """Keys and payloads under a prefix, from `start` (inclusive), in order of key."""
         with txn.cursor(self._database) as cursor:
             more = cursor.set_range(max(prefix, start)) if prefix or start else cursor.first()
@@ -100,7 +100,7 @@ class Table:
                 key, value = cursor.item()
                 if not key.startswith(prefix):
                     return
-                yield key, self._open(key, value)
+                yield key, self._unseal(key, value)
                 more = cursor.next()
 
     def keys(self, txn: Transaction, prefix: bytes, start: bytes = b"") -> Iterator[bytes]:
@@ -112,7 +112,7 @@ class Table:
                 more = cursor.next()
 
     def survey(self, txn: Transaction) -> Iterator[tuple[bytes, bool]]:
-        """Every key, and whether its record is sound and found by its key. Looks through damage."""
+        """Yield every key, and whether its record is sound and found by its key. Looks through damage."""
         with txn.cursor(self._database) as cursor:
             more = cursor.first()
             while more:
@@ -120,26 +120,26 @@ class Table:
                 yield key, seal(key, value[CHECKSUM_BYTES:]) == value == txn.get(key, db=self._database)
                 more = cursor.next()
 
-    def descending(
+    def scan_back(
         self, txn: Transaction, prefix: bytes, before: bytes = b""
     ) -> Iterator[tuple[bytes, bytes]]:
         """Keys and payloads under a prefix, last first, from before `before` (exclusive)."""
         for key, value in self._back(txn, prefix, before):
-            yield key, self._open(key, value)
+            yield key, self._unseal(key, value)
 
-    def descending_past_damage(
+    def scan_back_past_damage(
         self, txn: Transaction, prefix: bytes, before: bytes = b""
     ) -> Iterator[tuple[bytes, bytes | None]]:
-        """As `descending`; a damaged record has None for its payload, and the scan goes on."""
+        """Scan as `scan_back`; a damaged record has None for its payload, and the scan goes on."""
         for key, value in self._back(txn, prefix, before):
             try:
-                yield key, self._open(key, value)
+                yield key, self._unseal(key, value)
             except DataLossError:
                 yield key, None
 
     def _back(self, txn: Transaction, prefix: bytes, before: bytes) -> Iterator[tuple[bytes, bytes]]:
         with txn.cursor(self._database) as cursor:
-            beyond = before or _after(prefix)
+            beyond = before or _next_prefix(prefix)
             more = cursor.prev() if beyond and cursor.set_range(beyond) else cursor.last()
             while more:
                 key, value = cursor.item()
@@ -159,15 +159,15 @@ class Table:
                 found = cursor.set_range(prefix)
         return removed
 
-    def damaged(self, key: bytes) -> DataLossError:
+    def damaged_error(self, key: bytes) -> DataLossError:
         """Make the error that names a record whose bytes were changed."""
         return self._damage(key, "checksum")
 
-    def missing(self, key: bytes) -> DataLossError:
+    def missing_error(self, key: bytes) -> DataLossError:
         """Make the error that names a record that must be there and is not."""
         return self._damage(key, "missing")
 
-    def unexpected(self, key: bytes) -> DataLossError:
+    def unexpected_error(self, key: bytes) -> DataLossError:
         """Make the error that names a record that must not be there."""
         return self._damage(key, "unexpected")
 
@@ -181,14 +181,14 @@ class Table:
             damage=damage,
         )
 
-    def _open(self, key: bytes, value: bytes) -> bytes:
+    def _unseal(self, key: bytes, value: bytes) -> bytes:
         payload = value[CHECKSUM_BYTES:]
         if zlib.crc32(payload, zlib.crc32(key)).to_bytes(CHECKSUM_BYTES, "big") != value[:CHECKSUM_BYTES]:
-            raise self.damaged(key)
+            raise self.damaged_error(key)
         return payload
 
 
-def _after(prefix: bytes) -> bytes:
+def _next_prefix(prefix: bytes) -> bytes:
     """Return the least key that is greater than every key under a prefix. Empty: there is none."""
     kept = prefix.rstrip(b"\xff")
     return kept[:-1] + bytes([kept[-1] + 1]) if kept else b""

@@ -25,7 +25,7 @@ from oblixd.errors import (
     from_exception,
 )
 from oblixd.failpoints import reach
-from oblixd.store.quota import Quota, full
+from oblixd.store.quota import Quota, full_error
 from oblixd.store.table import Transaction
 
 logger = logging.getLogger(__name__)
@@ -185,7 +185,7 @@ class Writer:
         self._loop.call_soon_threadsafe(self._announce, group)
 
     def _check_there(self, group: Sequence[_Write]) -> None:
-        """What went into a file that nobody finds any more is not acknowledged."""
+        """Check that the file still has its name: writes to a file that nobody finds are not acknowledged."""
         try:
             self._check_file()
         except UnavailableError as error:
@@ -204,7 +204,7 @@ class Writer:
     def _commit_group(self, environment: lmdb.Environment, group: list[_Write]) -> None:
         until = time.monotonic() + GROUP_SECONDS
         with environment.begin(write=True) as txn:
-            before = self._quota.before(environment, txn)
+            before = self._quota.used_before_write(environment, txn)
             group[0].result = group[0].operation(txn)
             while self._backlog and time.monotonic() < until:
                 group.append(write := self._backlog.popleft())
@@ -218,7 +218,7 @@ class Writer:
         write.result = None
         try:
             with environment.begin(write=True) as txn:
-                before = self._quota.before(environment, txn)
+                before = self._quota.used_before_write(environment, txn)
                 write.result = write.operation(txn)
                 self._quota.check(environment, txn, before, frees=write.frees)
         except lmdb.MapFullError:
@@ -234,7 +234,7 @@ class Writer:
         operation = self._idle.popleft()
         try:
             with environment.begin(write=True) as txn:
-                before = self._quota.before(environment, txn)
+                before = self._quota.used_before_write(environment, txn)
                 again = operation(txn)
                 self._quota.check(environment, txn, before, frees=True)
         except Exception:
@@ -263,7 +263,7 @@ def translate(error: Exception) -> Exception:
     """liblmdb's error in our words."""
     match error:
         case lmdb.MapFullError():
-            return full(0)
+            return full_error(0)
         case lmdb.DiskError() | OSError(errno=errno.ENOSPC | errno.EDQUOT):
             return ResourceExhaustedError(
                 "DISK_FULL", "The disk that holds the store is full. Free some space; nothing was changed."

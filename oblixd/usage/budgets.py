@@ -75,7 +75,7 @@ class Budgets:
             del self._nano[old]
 
     def states(self, today: date) -> Iterator[BudgetState]:
-        """Each cap that is set, the day's first."""
+        """Return the state of each budget that is set, the day's first."""
         if self.caps.daily:
             yield self._state("day", self.caps.daily, self._nano[today], today + timedelta(days=1))
         if self.caps.monthly:

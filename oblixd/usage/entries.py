@@ -58,7 +58,7 @@ class Row:
         return self.cost_nano / NANO
 
     def plus(self, record: records.ConsumptionRecord) -> Row:
-        """This and what a record holds."""
+        """Add what a record holds."""
         return Row(
             self.key,
             self.executions + record.executions,

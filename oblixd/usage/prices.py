@@ -55,7 +55,7 @@ class Prices:
         self._patterns = {model[:-1]: price for model, price in given.items() if model.endswith("*")}
 
     def of(self, model: str, *, is_local: bool = False) -> Price | None:
-        """The price of a model, as provider:name. None: not known. A local one is free where it has none."""
+        """Return the price of a model, as provider:name. None: unknown. A local model without one is free."""
         if model in self._own:
             return self._own[model]
         fitting = [begin for begin in self._patterns if model.startswith(begin)]
@@ -64,7 +64,7 @@ class Prices:
         return FREE if is_local else None
 
 
-def parsed(text: str) -> tuple[str, Price]:
+def parse_price(text: str) -> tuple[str, Price]:
     """Return the model and its price, of a text that matches `PATTERN`. Raises ValueError for another one."""
     parts = _PARTS.fullmatch(text)
     if parts is None:

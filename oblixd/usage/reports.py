@@ -56,7 +56,7 @@ class Query:
         return named.get(self.group) or str(getattr(record, self.group.value))
 
     def admits(self, record: records.ConsumptionRecord) -> bool:
-        """Whether a record of the view is asked for."""
+        """Return whether a record of the view is asked for."""
         return not self.model or self.view is OF_MODEL or record.model == self.model
 
 
@@ -97,7 +97,7 @@ def _scan(store: Store, txn: Transaction, query: Query, place: bytes) -> Iterato
     named = query.session_id if view is IN_SESSION else query.model
     first = max(query.first_day.toordinal(), day_of(place))
     for day in range(first, query.last_day.toordinal() + 1):
-        yield from store.table("usage").ascending(txn, view.rows(day, named), place)
+        yield from store.table("usage").scan(txn, view.rows(day, named), place)
 
 
 def _sort(group: Group, rows: dict[str, Row]) -> list[Row]:

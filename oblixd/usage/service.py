@@ -142,7 +142,7 @@ class Usage:
         return self._budgets.caps.currency
 
     def price(self, model: str, *, is_local: bool = False) -> Price | None:
-        """What a model (provider:name) costs. None: the configuration does not say. Local ones are free."""
+        """Return the price of a model (provider:name). None: it is not configured. Local ones are free."""
         return self._prices.of(model, is_local=is_local)
 
     def cost(
@@ -156,7 +156,7 @@ class Usage:
         is_local: bool = False,
         own: Price | None = None,
     ) -> float | None:
-        """What an answer cost. None: there is no price, or the model's server did not count its tokens.
+        """Return the cost of an answer. None: there is no price, or the server did not count its tokens.
 
         `own`: the price that the model was hooked with, which goes before the configuration's.
         """
@@ -197,15 +197,15 @@ class Usage:
         return await report(self._store, Query(first, last, group, session_id, model))
 
     def budgets(self) -> tuple[BudgetState, ...]:
-        """Each cap that is set, and how far it is used up now."""
+        """Return each budget that is set, and how far it is used up now."""
         return tuple(self._budgets.states(self.today()))
 
-    def reached(self) -> BudgetState | None:
+    def reached_budget(self) -> BudgetState | None:
         """Return the cap that is used up, of two the one that lasts longer. None: there is room in all."""
         return next((state for state in reversed(self.budgets()) if state.is_reached), None)
 
     async def keep_up(self) -> None:
-        """In the background, every hour until it is cancelled: what is older than 400 days goes."""
+        """Delete what is older than 400 days in the background, every hour until cancelled."""
         while True:
             try:
                 await self.sweep()
@@ -224,7 +224,7 @@ class Usage:
         return day_at(self._clock(), self._zone)
 
     def _read_spent(self) -> None:
-        """What was spent this month, from its rows: one a model and day."""
+        """Sum up what was spent this month, from its rows: one a model and day."""
         today, table = self.today(), self._store.table("usage")
         with self._store.read() as txn:
             for day in range(today.replace(day=1).toordinal(), today.toordinal() + 1):

@@ -39,7 +39,7 @@ class View:
     """What its rows tell apart."""
 
     def key(self, day: int, entry: UsageEntry) -> bytes:
-        """Where an entry is counted."""
+        """Return where an entry is counted."""
         named = b"" if self.read_by is None else hash_texts(value_of(entry, self.read_by))
         told = [value_of(entry, group) for group in self.told_by]
         return day_key(day) + self.prefix + named + hash_texts(*told)

@@ -154,7 +154,7 @@ async def _growth(sessions: Sessions, side: Side) -> list[Line]:
 
 def _budgets(usage: Usage) -> Callable[[], Awaitable[object]]:
     async def call() -> object:
-        return usage.reached()
+        return usage.reached_budget()
 
     return call
 

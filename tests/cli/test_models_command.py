@@ -80,7 +80,7 @@ def test_a_long_pull_shows_a_bar_and_ctrl_c_stops_it(
         pull = next(call for call in server.calls if call.path == "/api/pull")
         assert pull.done.wait(60)
         assert pull.abandoned.is_set()
-        assert 0 < server.library.arrived("gemma") < 5000
+        assert 0 < server.library.arrived_bytes("gemma") < 5000
 
 
 def test_a_broken_file_is_named_and_stops_nobody(home: Path, oblix_alone) -> None:

@@ -100,7 +100,7 @@ def write(tmp_path):
 
 def specs_of(loaded):
     config = loaded.config
-    names = wiring.embedded(config, Paths.find({"OBLIX_HOME": "/nowhere"})).files
+    names = wiring.embedded_settings(config, Paths.find({"OBLIX_HOME": "/nowhere"})).files
     return wiring.models(config, list(names), {})
 
 
@@ -130,7 +130,7 @@ def test_a_table_says_all_of_a_model(write, tmp_path):
 def test_what_may_be_a_secret_is_hidden_wherever_options_are_shown(write, tmp_path):
     table = '[[models]]\nname="m"\nprovider="openai"\nheaders={a="canary"}\nquery={sig="canary2"}\n'
     (spec, *_) = specs_of(write(table + 'proxy="http://me:canary3@proxy:1"'))
-    text = f"{options.shown(spec.options)} {spec!r}"
+    text = f"{options.display_options(spec.options)} {spec!r}"
     assert "canary" not in text
     assert options.secrets_of(spec.options) == ("canary", "canary2", "canary3")
 

@@ -11,7 +11,7 @@ from oblix.v1 import executions_pb2, messages_pb2
 
 from oblixd.execution import context
 from oblixd.models.base import ChatRequest, ModelError, ModelErrorKind, Options, Tool
-from oblixd.models.egress import unrestricted
+from oblixd.models.egress import allow_all
 from oblixd.models.tokens import TokenCalibration, TokenCounter, estimate
 
 ROLES = {"u": messages_pb2.ROLE_USER, "a": messages_pb2.ROLE_ASSISTANT, "s": messages_pb2.ROLE_SYSTEM}
@@ -46,7 +46,7 @@ async def built(
         asked,
         options,
         tools=tools,
-        is_local_only=unrestricted,
+        is_local_only=allow_all,
     )
     result = await context.build(material, window, gauge or TokenCounter(counts_nothing), **policy)
     return result.chat, result.report
@@ -148,7 +148,7 @@ async def test_of_a_very_long_history_only_what_is_needed_is_read() -> None:
             yield said("au"[number % 2], "z" * 30)
 
     material = context.Material(
-        "", history, 100_000, [said("u", "now")], Options(max_tokens=10), is_local_only=unrestricted
+        "", history, 100_000, [said("u", "now")], Options(max_tokens=10), is_local_only=allow_all
     )
     built_ = await context.build(material, 1000, TokenCounter(counts_nothing))
     kept = built_.report.sent_messages - 1

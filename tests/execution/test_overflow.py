@@ -33,7 +33,7 @@ from oblixd.models.http.server import ServerErrors
     ],
 )
 def test_what_a_refusal_says_of_the_room(words: str, share: float) -> None:
-    refused = ServerErrors("The server", "http://there").answered(400, {}, words.encode())
+    refused = ServerErrors("The server", "http://there").error_response(400, {}, words.encode())
     assert refused.kind is ModelErrorKind.CONTEXT_OVERFLOW
     assert share_that_fits(refused) == pytest.approx(share, abs=0.002)
 

@@ -26,7 +26,7 @@ TOO_LARGE = "messages.0.content.1.image.source.base64: image exceeds 5 MB maximu
 
 def refused_by(status: int, words: str, code: str | None = None) -> Any:
     body = {"error": {"message": words, "type": "invalid_request_error", "code": code}}
-    return content_refusal(PEER.answered(status, {}, json.dumps(body).encode()))
+    return content_refusal(PEER.error_response(status, {}, json.dumps(body).encode()))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from oblix.v1 import executions_pb2, messages_pb2
 
 from oblixd.execution import context
 from oblixd.models.base import ModelError, ModelErrorKind, Options
-from oblixd.models.egress import unrestricted
+from oblixd.models.egress import allow_all
 from oblixd.models.encoding import chat_messages
 from oblixd.models.tokens import TokenCounter
 
@@ -60,7 +60,7 @@ async def built(
         len(history),
         [given],
         Options(max_tokens=100),
-        is_local_only=unrestricted,
+        is_local_only=allow_all,
         include_excluded=more.pop("include_excluded", False),
     )
     result = await context.build(material, window, TokenCounter(hundred_each), **more)

@@ -12,8 +12,8 @@ from oblix.formats.conversations import Conversation, Fork
 from oblix.v1 import messages_pb2
 from support.data.conversation_strategies import chatgpt, node, openwebui
 
-PICTURE = b"\x89PNG\x00"
-URL = f"data:image/png;base64,{base64.b64encode(PICTURE).decode()}"
+IMAGE = b"\x89PNG\x00"
+URL = f"data:image/png;base64,{base64.b64encode(IMAGE).decode()}"
 NAMES = {number: name.removeprefix("ROLE_").lower() for name, number in messages_pb2.Role.items()}
 
 
@@ -205,7 +205,7 @@ class TestOpenWebUI:
         assert conversation.session.create_time.ToJsonString() == "2023-11-14T22:13:20Z"
         assert conversation.messages[0].create_time == conversation.session.create_time
 
-    def test_pictures_and_thoughts_are_parts_of_their_own(self) -> None:
+    def test_images_and_thoughts_are_parts_of_their_own(self) -> None:
         thought = '<details type="reasoning"><summary>Hm</summary>\n&gt; a\n&gt; b\n</details>\nSo.'
         nodes = [
             {"id": "q", "parentId": None, "role": "user", "content": "Look"},
@@ -218,7 +218,7 @@ class TestOpenWebUI:
         ]
         conversation = read(openwebui(nodes))
         question, answer = conversation.messages
-        assert question.parts[1].image == messages_pb2.ImagePart(media_type="image/png", data=PICTURE)
+        assert question.parts[1].image == messages_pb2.ImagePart(media_type="image/png", data=IMAGE)
         assert question.parts[2].text == "![image](/f/1)"
         assert len(conversation.notes) == 2
         assert list(answer.parts) == [messages_pb2.Part(reasoning="a\nb"), messages_pb2.Part(text="So.")]
@@ -284,7 +284,7 @@ class TestOpenAIStyle:
         conversation = read({"messages": messages, "title": "T", "metadata": {"a": 1}}, "jsonl")
         system, question, answer = conversation.messages
         assert system.role == messages_pb2.ROLE_SYSTEM
-        assert question.parts[1].image.data == PICTURE
+        assert question.parts[1].image.data == IMAGE
         assert question.parts[2].text == "![image](https://example.com/a.png)"
         assert sum(conversation.notes.values()) == 2
         assert list(answer.parts) == [messages_pb2.Part(reasoning="Hm."), messages_pb2.Part(text="Yo")]

@@ -31,7 +31,7 @@ SEEDS = [
     lines(CHAT, CHAT, {"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}]}),
     gzip.compress(lines(CHAT), mtime=0),
 ]
-PICTURE = "data:image/png;base64,AA=="
+IMAGE = "data:image/png;base64,AA=="
 RICH = {
     "chatgpt": chatgpt([node("a", None), node("b", "a", "assistant", "yes")]),
     "openwebui": openwebui(

@@ -14,7 +14,7 @@ from support.drivers.model_requests import ask, chat, message
 from support.servers.providers import KINDS
 
 from oblixd.models.base import Connection, ModelErrorKind
-from oblixd.models.conversation_rules import NO_ANSWER, NO_REASONING, NO_SIGNATURE, OPENING, alternated
+from oblixd.models.conversation_rules import NO_ANSWER, NO_REASONING, NO_SIGNATURE, OPENING, alternate
 from oblixd.models.http.adaptation import Adaptations
 from oblixd.models.http.refusals import Refusal
 
@@ -126,7 +126,7 @@ def test_an_answer_stands_between_the_results_of_tools_and_the_user() -> None:
     messages = [U, calling("a"), told("a"), U]
     bridged = [U, calling("a"), told("a"), one("assistant", NO_ANSWER), U]
     assert refused(messages, "Unexpected role 'user' after role 'tool'") == bridged
-    assert alternated(messages) == bridged
+    assert alternate(messages) == bridged
 
 
 def test_mistrals_ids_have_nine_characters_and_results_keep_theirs() -> None:
@@ -201,13 +201,13 @@ def test_tools_of_earlier_calls_are_named_where_a_server_wants_that() -> None:
         assert sent["tool_choice"] == choice
 
 
-def test_pictures_and_texts_are_joined() -> None:
-    picture = {"type": "image_url", "image_url": {"url": "data:x"}}
-    assert alternated([one("user", "Look."), one("user", [picture])])[0]["content"] == [
+def test_images_and_texts_are_joined() -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:x"}}
+    assert alternate([one("user", "Look."), one("user", [image])])[0]["content"] == [
         {"type": "text", "text": "Look."},
-        picture,
+        image,
     ]
-    images = alternated([one("user", "a", images=["x"]), one("user", "b", images=["y"])])
+    images = alternate([one("user", "a", images=["x"]), one("user", "b", images=["y"])])
     assert images == [one("user", "a\n\nb", images=["x", "y"])]
 
 

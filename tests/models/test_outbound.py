@@ -6,7 +6,7 @@ import pytest
 
 from oblixd.models.base import Location
 from oblixd.models.hook_spec import spec_of
-from oblixd.models.http.outbound import NetworkConfig, Proxy, Trust, TrustError, clean, excluded, way_of
+from oblixd.models.http.outbound import NetworkConfig, Proxy, Trust, TrustError, clean, is_excluded, way_of
 from oblixd.models.options import ModelOptions
 from oblixd.models.providers.custom import CustomConnection
 from oblixd.models.providers.ollama import OllamaConnection
@@ -32,7 +32,7 @@ FAR = "https://models.example.com/v1"
     ],
 )
 def test_hosts_without_the_proxy(host: str, entry: str, expected: bool) -> None:
-    assert excluded(host, [entry]) is expected
+    assert is_excluded(host, [entry]) is expected
 
 
 @pytest.mark.parametrize(

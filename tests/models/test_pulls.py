@@ -53,7 +53,7 @@ async def test_several_who_want_the_same_share_one(server: OllamaServer, pulls: 
 async def test_it_stops_with_its_last_listener_and_goes_on_later(server: OllamaServer, pulls: Pulls) -> None:
     server.pull_pause_s = 0.02
     first, second = asyncio.create_task(pulled(pulls)), asyncio.create_task(pulled(pulls))
-    await eventually(lambda: server.library.arrived("gemma") > 0)
+    await eventually(lambda: server.library.arrived_bytes("gemma") > 0)
     first.cancel()
     await asyncio.wait([first])
     assert not server.calls[0].abandoned.is_set()
@@ -61,7 +61,7 @@ async def test_it_stops_with_its_last_listener_and_goes_on_later(server: OllamaS
     await asyncio.wait([second])
     await asyncio.to_thread(server.calls[0].done.wait, 5)
     assert server.calls[0].abandoned.is_set()
-    there = server.library.arrived("gemma")
+    there = server.library.arrived_bytes("gemma")
     assert 0 < there < SIZE
     told = await pulled(pulls)
     assert told[-1].status == "success"

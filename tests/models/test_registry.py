@@ -92,8 +92,12 @@ async def test_without_handles_the_configured_models_serve() -> None:
     hooked = registry.hook("a", spec_of("openai", "gpt-4o", endpoint="http://127.0.0.1:1"))
     assert [hook.id for hook in registry.resolve([])] == ["ollama:llama2", "ollama:mistral"]
     assert [hook.handle for hook in registry.resolve([])] == ["", ""]
-    assert [hook.id for hook in registry.listed("a")] == ["ollama:llama2", "ollama:mistral", "openai:gpt-4o"]
-    assert [hook.id for hook in registry.listed("b")] == ["ollama:llama2", "ollama:mistral"]
+    assert [hook.id for hook in registry.hooks_of("a")] == [
+        "ollama:llama2",
+        "ollama:mistral",
+        "openai:gpt-4o",
+    ]
+    assert [hook.id for hook in registry.hooks_of("b")] == ["ollama:llama2", "ollama:mistral"]
     assert registry.resolve([hooked.handle]) == [hooked]
     await registry.close()
 
@@ -147,7 +151,7 @@ async def test_a_silent_client_lets_go_after_an_hour(registry: Registry, clock: 
     assert registry.resolve([alive.handle]) == [alive]
     with pytest.raises(FailedPreconditionError):
         registry.resolve([silent.handle])
-    assert registry.listed("silent") == []
+    assert registry.hooks_of("silent") == []
 
 
 async def test_a_client_that_comes_back_in_time_keeps_its_handles(registry: Registry, clock: Clock) -> None:

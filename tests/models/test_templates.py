@@ -121,9 +121,9 @@ async def test_calls_and_their_results_are_nearly_what_was_counted(custom: Conne
     assert abs(messages + tools - bill) <= 0.05 * bill
 
 
-async def test_pictures_are_not_counted(custom: Connection) -> None:
-    picture = messages_pb2.Part(image=messages_pb2.ImagePart(media_type="image/png", data=b"P"))
-    assert await custom.count_request(chat([message(U, picture)], Options())) is None
+async def test_images_are_not_counted(custom: Connection) -> None:
+    image = messages_pb2.Part(image=messages_pb2.ImagePart(media_type="image/png", data=b"P"))
+    assert await custom.count_request(chat([message(U, image)], Options())) is None
 
 
 async def test_a_template_that_wants_strict_turns_is_measured_all_the_same() -> None:

@@ -23,7 +23,7 @@ SYSTEM, USER, ASSISTANT, TOOL = (
     messages_pb2.ROLE_ASSISTANT,
     messages_pb2.ROLE_TOOL,
 )
-PICTURE = messages_pb2.ImagePart(media_type="image/png", data=b"png")
+IMAGE = messages_pb2.ImagePart(media_type="image/png", data=b"png")
 
 
 def calls(*ids: str, name: str = "weather", arguments: str = "{}") -> messages_pb2.Message:
@@ -78,11 +78,11 @@ CONTEXTS = {
         [message(SYSTEM, "\n"), ASK, message(ASSISTANT, " \n"), message(USER, "\t"), message(USER, "Well?")],
         [("user", "Weather?"), ("user", "Well?")],
     ),
-    "an answer's picture is left out": (
+    "an answer's image is left out": (
         [
             ASK,
             messages_pb2.Message(
-                role=ASSISTANT, parts=[messages_pb2.Part(text="Here:"), messages_pb2.Part(image=PICTURE)]
+                role=ASSISTANT, parts=[messages_pb2.Part(text="Here:"), messages_pb2.Part(image=IMAGE)]
             ),
         ],
         [("user", "Weather?"), ("assistant", "Here:\n(An image stood here.)")],

@@ -141,10 +141,10 @@ async def test_addresses_are_remembered_and_looked_up_anew_when_they_fail(prober
         for _ in range(3):
             await prober.look(Target("localhost", port, False))
     assert len(lookups) == 1
-    assert "127.0.0.1" in prober.names.known("localhost")
+    assert "127.0.0.1" in prober.names.known_addresses("localhost")
     for _ in range(2):
         with pytest.raises(ProbeError):
             await prober.look(Target("localhost", port, False))
     assert len(lookups) == 2
     prober.names.keep(set())
-    assert prober.names.known("localhost") == []
+    assert prober.names.known_addresses("localhost") == []

@@ -84,5 +84,5 @@ async def test_a_restored_store_is_another_one(tmp_path: Path) -> None:
 
 
 def _store_id(path: Path) -> bytes | None:
-    with offline.opened(path) as file:
+    with offline.open_file(path) as file:
         return file.tables["counters"].get(file.txn, STORE_ID)

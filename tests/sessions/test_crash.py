@@ -77,11 +77,11 @@ async def test_a_kill_in_the_middle_loses_nothing_that_was_acknowledged(tmp_path
 def _check_requests(sessions: Sessions, name: str, messages: list[messages_pb2.Message]) -> None:
     """Every request is found with its turn, and is called complete where its answer is."""
     for number, (question, answer) in enumerate(zip(messages[::2], messages[1::2], strict=True)):
-        found = sessions.recorded(f"{name} {number}")
+        found = sessions.recorded_turn(f"{name} {number}")
         assert found is not None
         assert (found.question, found.answer) == ([question], answer)
         assert (found.status, found.fingerprint) == (answer.status, b"print")
-    assert sessions.recorded(f"{name} {len(messages) // 2}") is None
+    assert sessions.recorded_turn(f"{name} {len(messages) // 2}") is None
 
 
 def _check_end(messages: list[messages_pb2.Message]) -> None:

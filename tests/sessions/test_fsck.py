@@ -56,8 +56,8 @@ def _found(path: Path) -> tuple[list[Problem], str]:
 
 
 def _content(path: Path) -> Content:
-    with offline.opened(path) as file:
-        return {name: list(table.ascending(file.txn, b"")) for name, table in file.tables.items()}
+    with offline.open_file(path) as file:
+        return {name: list(table.scan(file.txn, b"")) for name, table in file.tables.items()}
 
 
 def _is_found_or_harmless(path: Path, before: Content) -> tuple[bool, bool]:

@@ -160,7 +160,7 @@ async def test_an_abandoned_turn_leaves_a_tombstone(sessions: Sessions) -> None:
     assert len(await _backwards(sessions, session_id)) == COUNT + 2
     await turn.abandon()
     assert len(await _forwards(sessions, session_id)) == COUNT + 2
-    found = sessions.recorded("request")
+    found = sessions.recorded_turn("request")
     assert found
     assert found.answer is None
 
@@ -171,7 +171,7 @@ async def test_a_missing_answer_is_not_told_as_none(sessions: Sessions) -> None:
     await turn.finish(messages_pb2.Message(parts=[messages_pb2.Part(text="answer")]))
     await _lose(sessions, session_id, turn.answer_sequence)
     with pytest.raises(DataLossError, match=f"^Message {turn.answer_sequence} .*missing"):
-        sessions.recorded("request")
+        sessions.recorded_turn("request")
 
 
 async def test_a_session_that_is_found_and_has_no_record_is_damage(sessions: Sessions) -> None:

@@ -366,7 +366,7 @@ class Conversations(RuleBasedStateMachine):
     @invariant()
     def every_request_is_found_in_the_session_that_it_began_in(self) -> None:
         for request_id, asked in self._asked.items():
-            found = self._sessions.recorded(request_id)
+            found = self._sessions.recorded_turn(request_id)
             if asked.session_id in self._deleted:
                 assert found is None
                 continue

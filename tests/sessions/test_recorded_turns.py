@@ -31,7 +31,7 @@ async def _asked(sessions: Sessions, request_id: str, session_id: str = "") -> s
 
 
 def _found(sessions: Sessions, request_id: str) -> RecordedTurn:
-    found = sessions.recorded(request_id)
+    found = sessions.recorded_turn(request_id)
     assert found is not None
     return found
 
@@ -43,7 +43,7 @@ def _left(store: Store) -> dict[str, int]:
 
 async def test_a_turn_is_found_from_its_begin_to_its_end(sessions: Sessions) -> None:
     made = await sessions.create(Session())
-    assert sessions.recorded("r") is None
+    assert sessions.recorded_turn("r") is None
     question = [say("context", messages_pb2.ROLE_ASSISTANT), say("question")]
     turn = await sessions.begin_turn(made.id, "r", question, b"print")
     begun = _found(sessions, "r")
@@ -125,7 +125,7 @@ async def test_a_deleted_sessions_turns_come_back_with_it(sessions: Sessions) ->
     session_id = await _asked(sessions, "r")
     before = _found(sessions, "r")
     await sessions.delete(session_id)
-    assert sessions.recorded("r") is None
+    assert sessions.recorded_turn("r") is None
     with pytest.raises(AlreadyExistsError):
         await _asked(sessions, "r")
     await sessions.undelete(session_id)
@@ -257,11 +257,11 @@ async def test_older_turns_are_found_after_the_migration(
     async with store_in(tmp_path) as store:
         await _of_every_kind(Sessions(store))
     async with store_in(tmp_path) as store:
-        before = {kind: Sessions(store).recorded(kind) for kind in KINDS}
+        before = {kind: Sessions(store).recorded_turn(kind) for kind in KINDS}
     offline.change(tmp_path / DATA_FILE, _make_old)
     async with store_in(tmp_path) as store:
         for kind, turn in before.items():
-            found = Sessions(store).recorded(kind)
+            found = Sessions(store).recorded_turn(kind)
             assert (found and (found.session_id, found.status, found.question, found.answer)) == (
                 turn and (turn.session_id, turn.status, turn.question, turn.answer)
             )

@@ -57,7 +57,7 @@ async def test_the_old_answer_comes_back_where_nothing_new_came(tmp_path: Path, 
         assert all_messages(sessions, session_id)[1] == answer
         assert sessions.get(session_id).message_count == 2
         assert older(sessions, session_id) == []
-        found = sessions.recorded("new")
+        found = sessions.recorded_turn("new")
         assert found is not None
         assert (found.answer, texts(found.question)) == (None, ["question"])
     assert list(problems(tmp_path / DATA_FILE)) == []
@@ -81,7 +81,7 @@ async def test_a_part_that_came_is_kept_as_a_version(tmp_path: Path, end: str) -
         assert renewed.version == 1
         assert older(sessions, session_id) == ["first"]
         for request_id, text in (("old", "first"), ("new", text_of(renewed))):
-            found = sessions.recorded(request_id)
+            found = sessions.recorded_turn(request_id)
             assert found is not None
             assert found.answer is not None
             assert text_of(found.answer) == text

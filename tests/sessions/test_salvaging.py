@@ -96,7 +96,7 @@ async def test_a_sound_store_is_the_same_afterwards(sound: tuple[bytes, Truth], 
         assert len(all_sessions(sessions, even=True)) == SESSIONS // 2
         (gone,), _ = sessions.list(page_size=0, page_token="", filter=Struct(), deleted=True)
         assert (await sessions.undelete(gone.id)).title == "gone"
-        recorded = sessions.recorded("request")
+        recorded = sessions.recorded_turn("request")
         assert recorded is not None
         assert recorded.status == messages_pb2.MESSAGE_STATUS_INTERRUPTED
 

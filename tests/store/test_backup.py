@@ -41,11 +41,11 @@ async def test_a_copy_holds_everything_in_small_pieces(tmp_path: Path) -> None:
         await _fill(store)
         sizes = await _save(store, tmp_path / "copy")
         with store.read() as txn:
-            content = list(store.table("things").ascending(txn, b""))
+            content = list(store.table("things").scan(txn, b""))
     assert max(sizes) == PIECE_BYTES
     assert verify(tmp_path / "copy") == sum(sizes) - backup_trailer.TRAILER_BYTES
-    with offline.opened(tmp_path / "copy") as file:
-        assert list(file.tables["things"].ascending(file.txn, b"")) == content
+    with offline.open_file(tmp_path / "copy") as file:
+        assert list(file.tables["things"].scan(file.txn, b"")) == content
 
 
 async def test_a_copy_leaves_out_what_is_free(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ async def test_a_copy_is_of_one_moment(tmp_path: Path) -> None:
         await eventually(lambda: _has(store, b"z"))
         for _ in range(5):
             await _save(store, tmp_path / "copy")
-            with offline.opened(tmp_path / "copy") as file:
+            with offline.open_file(tmp_path / "copy") as file:
                 table = file.tables["things"]
                 assert table.get(file.txn, b"a") == table.get(file.txn, b"z") is not None
         writing = False

@@ -31,7 +31,7 @@ async def _write_until_full(store: Store) -> tuple[int, ResourceExhaustedError]:
 
 def _count(store: Store) -> int:
     with store.read() as txn:
-        return sum(value == VALUE for _, value in store.table("things").ascending(txn, b""))
+        return sum(value == VALUE for _, value in store.table("things").scan(txn, b""))
 
 
 async def test_a_full_map_refuses_writes_serves_reads_and_lets_things_be_deleted(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ AT_ONCE = 7
 
 
 def _some(table: Table, txn: Transaction, after: bytes) -> list[tuple[bytes, bytes]]:
-    return list(islice(table.ascending(txn, b"", after + b"\0" if after else b""), AT_ONCE))
+    return list(islice(table.scan(txn, b"", after + b"\0" if after else b""), AT_ONCE))
 
 
 def double(txn: Transaction, tables: Tables, progress: bytes) -> bytes | None:
@@ -57,7 +57,7 @@ async def _content(directory: Path, chain: tuple[Migration, ...]) -> dict[str, d
     store = await Store.open(directory, TABLES, map_size=MAP_SIZE, migrations=chain)
     try:
         with store.read() as txn:
-            return {name: dict(store.table(name).ascending(txn, b"")) for name in TABLES}
+            return {name: dict(store.table(name).scan(txn, b"")) for name in TABLES}
     finally:
         await store.close()
 

@@ -28,7 +28,7 @@ async def data(tmp_path: Path) -> Path:
 
 
 def _damage(data: Path) -> list[offline.Damage]:
-    with offline.opened(data) as file:
+    with offline.open_file(data) as file:
         return list(offline.damage(file))
 
 
@@ -65,7 +65,7 @@ def test_a_change_is_durable_and_whole(data: Path) -> None:
     offline.change(data, lambda file: file.tables["things"].put(file.txn, b"new", b"v"))
     with pytest.raises(ZeroDivisionError):
         offline.change(data, _fail)
-    with offline.opened(data) as file:
+    with offline.open_file(data) as file:
         assert file.tables["things"].get(file.txn, b"new") == b"v"
         assert file.tables["things"].get(file.txn, b"bad") is None
 
@@ -77,5 +77,5 @@ def _fail(file: offline.File) -> None:
 
 def test_what_liblmdb_refuses_is_data_loss(tmp_path: Path) -> None:
     (tmp_path / "foreign").write_bytes(b"foreign " * PAGE)
-    with pytest.raises(DataLossError, match="foreign is damaged"), offline.opened(tmp_path / "foreign"):
+    with pytest.raises(DataLossError, match="foreign is damaged"), offline.open_file(tmp_path / "foreign"):
         pass

@@ -43,7 +43,7 @@ async def backup(tmp_path: Path) -> Path:
 
 
 def _value(directory: Path) -> bytes | None:
-    with offline.opened(directory / DATA_FILE) as file:
+    with offline.open_file(directory / DATA_FILE) as file:
         value = file.tables["things"].get(file.txn, b"k")
         return None if value is None else value[:3]
 

@@ -45,15 +45,15 @@ def test_scans_and_sweeps_agree_with_a_sorted_dict(
         under = [(key, content[key]) for key in sorted(content) if key.startswith(prefix)]
         with environment.begin(write=True) as txn:
             table.put_all(txn, content.items())
-            assert list(table.ascending(txn, prefix)) == under
-            assert list(table.descending(txn, prefix)) == under[::-1]
+            assert list(table.scan(txn, prefix)) == under
+            assert list(table.scan_back(txn, prefix)) == under[::-1]
             start = prefix + bound
-            assert list(table.ascending(txn, prefix, start)) == [item for item in under if item[0] >= start]
-            assert list(table.descending(txn, prefix, start)) == [
+            assert list(table.scan(txn, prefix, start)) == [item for item in under if item[0] >= start]
+            assert list(table.scan_back(txn, prefix, start)) == [
                 item for item in under[::-1] if item[0] < start
             ]
             assert table.delete_all(txn, prefix, limit) == min(limit, len(under))
-            assert list(table.ascending(txn, prefix)) == under[limit:]
+            assert list(table.scan(txn, prefix)) == under[limit:]
             assert table.delete_all(txn, prefix) == max(len(under) - limit, 0)
             assert table.count(txn) == len(content) - len(under)
 
@@ -86,7 +86,7 @@ async def test_a_value_under_another_ones_key_is_damage(tmp_path: Path) -> None:
 
         await store.write(misplace)
         with store.read() as txn, pytest.raises(DataLossError):
-            list(things.ascending(txn, b""))
+            list(things.scan(txn, b""))
 
 
 async def test_readers_see_a_snapshot(tmp_path: Path) -> None:

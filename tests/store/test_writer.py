@@ -30,7 +30,7 @@ def _put(things: Table, key: bytes) -> Callable[[Transaction], None]:
 
 def _keys(store: Store) -> list[bytes]:
     with store.read() as txn:
-        return [key for key, _ in store.table("things").ascending(txn, b"")]
+        return [key for key, _ in store.table("things").scan(txn, b"")]
 
 
 async def test_writes_of_one_moment_share_a_transaction(tmp_path: Path) -> None:

@@ -39,20 +39,20 @@ def hear(decoder: Decoder, reads: list[bytes]) -> Heard:
     try:
         for read in [*reads, b""]:
             contents, failure = gather(decoder.pieces(read), PEER)
-            for content in speech.worded(contents):
+            for content in speech.without_leading_blanks(contents):
                 if content.call is not None:
                     arguments[content.call] = arguments.get(content.call, "") + content.text
                 elif content.kind is ContentKind.TEXT:
                     heard.text += content.text
                 else:
                     heard.reasoning += content.text
-            if failure is not None and not decoder.stopped:
+            if failure is not None and not decoder.is_stopped:
                 raise failure
             if failure is not None or decoder.complete:
                 break
-        if not (decoder.complete or decoder.stopped):
-            raise PEER.broken("it ended without saying that it was done")
-        finished = decoder.finished()
+        if not (decoder.complete or decoder.is_stopped):
+            raise PEER.broken_stream("it ended without saying that it was done")
+        finished = decoder.finish()
         speech.check(finished.reason, PEER)
         heard.finished = finished
     except ModelError as error:

@@ -49,10 +49,10 @@ async def _spent(usage: Usage) -> dict[str, float]:
 async def test_a_cap_is_reached_when_all_of_it_is_spent(store: Store) -> None:
     usage = Usage(store, caps=Caps(daily=1.0))
     await usage.add(_entry("one", 0.75))
-    assert usage.reached() is None
+    assert usage.reached_budget() is None
     await usage.add(_entry("unpriced", None))
     await usage.add(_entry("two", 0.25))
-    reached = usage.reached()
+    reached = usage.reached_budget()
     assert reached is not None
     error = reached.error()
     assert error.reason == "BUDGET_SPENT"
@@ -64,13 +64,13 @@ async def test_a_cap_is_reached_when_all_of_it_is_spent(store: Store) -> None:
 async def test_without_caps_nothing_is_reached(store: Store) -> None:
     usage = Usage(store)
     await usage.add(_entry("one", 1e6))
-    assert (usage.budgets(), usage.reached()) == ((), None)
+    assert (usage.budgets(), usage.reached_budget()) == ((), None)
 
 
 async def test_of_two_caps_the_one_that_lasts_longer_is_told(store: Store) -> None:
     usage = Usage(store, caps=Caps(daily=1.0, monthly=1.0))
     await usage.add(_entry("one", 1.0))
-    reached = usage.reached()
+    reached = usage.reached_budget()
     assert reached is not None
     assert reached.period == "month"
 

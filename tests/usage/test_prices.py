@@ -8,7 +8,7 @@ import pytest
 
 from oblixd.store import Store
 from oblixd.usage import Price, Prices, Usage
-from oblixd.usage.prices import PATTERN, parsed
+from oblixd.usage.prices import PATTERN, parse_price
 
 GIVEN = ["openai:gpt-4o-mini=0.15/0.60", "openai:*=2.5/10", "openai:gpt-4o*=5/15", "ollama:big=0.01/0.02"]
 
@@ -26,11 +26,11 @@ GIVEN = ["openai:gpt-4o-mini=0.15/0.60", "openai:*=2.5/10", "openai:gpt-4o*=5/15
     ],
 )
 def test_the_narrowest_price_counts(model: str, is_local: bool, price: Price | None) -> None:
-    assert Prices(dict(map(parsed, GIVEN))).of(model, is_local=is_local) == price
+    assert Prices(dict(map(parse_price, GIVEN))).of(model, is_local=is_local) == price
 
 
 def test_a_name_with_signs_is_cut_at_the_last_equals_sign() -> None:
-    assert Prices(dict([parsed("custom:a=1/2:q4=3/4")])).of("custom:a=1/2:q4") == Price(3, 4)
+    assert Prices(dict([parse_price("custom:a=1/2:q4=3/4")])).of("custom:a=1/2:q4") == Price(3, 4)
 
 
 @pytest.mark.parametrize("text", ["", "openai:x", "openai:x=1", "a b=1/2", "x=-1/2", "x=1/2/", "x=nan/1"])
@@ -39,7 +39,7 @@ def test_what_is_no_price_is_refused(text: str) -> None:
 
 
 async def test_a_cost_is_known_where_price_and_tokens_are(store: Store) -> None:
-    usage = Usage(store, Prices(dict(map(parsed, GIVEN))))
+    usage = Usage(store, Prices(dict(map(parse_price, GIVEN))))
     assert usage.cost("openai:gpt-4o-mini", 1_000_000, 500_000) == pytest.approx(0.45)
     assert usage.cost("openai:gpt-4o-mini", None, 7) is None
     assert usage.cost("claude:opus", 1, 1) is None

@@ -65,7 +65,7 @@ class PolicyAgent(BaseAgent):
     """The part of the routing decision that these thresholds shaped."""
 
     def assess(self, routing_decision: Mapping[str, Any]) -> dict[str, Any]:
-        """This agent's check, read from the decision that its thresholds shaped."""
+        """Read this agent's check from the decision that its thresholds shaped."""
         found = routing_decision.get(self.routing, {})
         return {
             "proceed": True,

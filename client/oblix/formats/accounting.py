@@ -16,7 +16,7 @@ from google.protobuf.struct_pb2 import Struct
 
 from oblix._convert.values import from_struct
 from oblix.formats.conversations import Conversation, clean, keys
-from oblix.formats.images import encoded
+from oblix.formats.images import encode
 from oblix.v1 import messages_pb2
 
 LABELS = keys(
@@ -66,11 +66,11 @@ def check(conversation: Conversation, known: frozenset[str] = frozenset()) -> No
         if whole != text:
             conversation.note("characters that are half of a pair replaced")
         if not taken.has(whole):
-            conversation.note(f"words under {_shown(key)} left out")
+            conversation.note(f"words under {_quote(key)} left out")
 
 
 def is_words(key: str, text: str) -> bool:
-    """Whether a text under a key may be something that somebody said."""
+    """Return whether a text under a key may be something that somebody said."""
     if key in LABELS and (len(text) < WORDY or not any(map(str.isspace, text))):
         return False
     text = text.strip()
@@ -86,7 +86,7 @@ def words_in(value: object, skip: frozenset[str] = frozenset()) -> Iterator[str]
 
 
 def _texts(value: object, known: frozenset[str], settled: Any) -> Iterator[tuple[str, str]]:
-    """Each text in a value, with the key that it stands under."""
+    """Yield each text in a value, with the key that it stands under."""
     waiting: list[tuple[str, object]] = [("", value)]
     while waiting:
         key, value = waiting.pop()
@@ -112,11 +112,11 @@ class _Taken:
         self._haystack = "\n".join(self._long)
 
     def has_whole(self, text: str) -> bool:
-        """Whether a text is there as it is: a quick look, which most texts need only."""
+        """Return whether a text is there as it is: a quick look, which most texts need only."""
         return text in self._texts
 
     def has(self, text: str) -> bool:
-        """Whether a text is there: as it is, as a part of one, or line for line."""
+        """Return whether a text is there: as it is, as a part of one, or line for line."""
         stripped = text.strip()
         if stripped in self._texts or self._is_inside(stripped):
             return True
@@ -135,7 +135,7 @@ class _Taken:
         return text in self._haystack
 
     def _is_folded_inside(self, text: str) -> bool:
-        """For what stands in a message with other blanks, quotes or escapes."""
+        """Find a text that stands in a message with other blanks, quotes or escapes."""
         if len(text) < SHORT or self._budget < 0:
             return False
         if self._folded is None:
@@ -169,8 +169,8 @@ class _Taken:
             case "reasoning":
                 self._add(part.reasoning)
             case "image":
-                self._texts.add(encoded(part.image))
-                self._texts.add(f"data:{part.image.media_type};base64,{encoded(part.image)}")
+                self._texts.add(encode(part.image))
+                self._texts.add(f"data:{part.image.media_type};base64,{encode(part.image)}")
             case "tool_call":
                 self._add(part.tool_call.name)
                 self._add_json(part.tool_call.arguments_json)
@@ -178,7 +178,7 @@ class _Taken:
                 self._add_json(part.tool_result.content)
 
     def _add_json(self, text: str) -> None:
-        """A text that may be JSON: the source may have it as an object."""
+        """Account for a text that may be JSON: the source may have it as an object."""
         self._add(text)
         if not text.lstrip().startswith(("{", "[", '"')):
             return
@@ -199,13 +199,13 @@ class _Taken:
             self._long.append(text)
 
 
-def _shown(key: str) -> str:
+def _quote(key: str) -> str:
     """Return a key as a note tells it: whoever wrote the file chose it."""
     return repr(key[: SHORT * 3]) if key else "no key"
 
 
 def is_all_words_lost(conversation: Conversation) -> bool:
-    """Whether there are words in the source, and none in the conversation."""
+    """Return whether there are words in the source, and none in the conversation."""
     return not conversation.messages and any(
         is_words(key, text) for key, text in _texts(conversation.source, frozenset(), frozenset())
     )

@@ -55,10 +55,10 @@ class Format:
         name = f"{self.name}:{conversation.session.id}"
         is_usable = conversation.session.id and len(name) <= MAX_SOURCE_ID
         conversation.session.source_id = name if is_usable else f"{self.name}:sha256:{digest(value)}"
-        return finished(conversation, self.known)
+        return finish(conversation, self.known)
 
 
-def finished(conversation: Conversation, known: frozenset[str] = frozenset()) -> Conversation:
+def finish(conversation: Conversation, known: frozenset[str] = frozenset()) -> Conversation:
     """Return the conversation with an account of its words, and within the daemon's limits.
 
     Raises InvalidArgumentError where there are words, and none could be read.
@@ -146,7 +146,7 @@ def reader(name: str) -> Format:
 
 
 def writer(name: str | None, suffix: str) -> str:
-    """The format to write: the one that was asked for, else that of the file's suffix. Raises OblixError."""
+    """Choose the format to write: the requested one, else that of the file's suffix. Raises OblixError."""
     chosen = SUFFIXES.get(suffix.lower(), "") if name is None else name
     if chosen not in WRITTEN:
         raise _unknown(name if name is not None else f"a file that ends in {suffix!r}", sorted(WRITTEN))
@@ -159,7 +159,7 @@ def detect(value: object) -> Format | None:
 
 
 def each_in(value: object) -> Iterator[object]:
-    """The conversations of a value: of a document with a list of them each one, else the value itself."""
+    """List the conversations of a value: those of a document with a list of them, else the value itself."""
     if isinstance(value, dict):
         for key in _CONTAINERS:
             inner = objects(value.get(key))

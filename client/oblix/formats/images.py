@@ -36,16 +36,16 @@ def inline_part(data: str, media_type: str, conversation: Conversation) -> messa
     if not media_type:
         media_type = next((kind for magic, kind in _KINDS.items() if decoded.startswith(magic)), "image/png")
     image = messages_pb2.ImagePart(media_type=media_type, data=decoded)
-    if encoded(image) != data:
+    if encode(image) != data:
         conversation.rewritten.append(data)
     return messages_pb2.Part(image=image)
 
 
-def encoded(image: messages_pb2.ImagePart) -> str:
+def encode(image: messages_pb2.ImagePart) -> str:
     """Return the base64 text of an image."""
     return base64.b64encode(image.data).decode()
 
 
 def url_of(image: messages_pb2.ImagePart) -> str:
     """Return the `data:` URL of an image."""
-    return f"data:{image.media_type};base64,{encoded(image)}"
+    return f"data:{image.media_type};base64,{encode(image)}"

@@ -43,7 +43,7 @@ _KEPT = FieldMask(
 
 
 def matches(value: object) -> bool:
-    """Whether a value looks like a conversation in OpenAI's style."""
+    """Return whether a value looks like a conversation in OpenAI's style."""
     return isinstance(value, dict) and isinstance(value.get("messages"), list)
 
 
@@ -58,7 +58,7 @@ def read(document: Mapping[str, Any]) -> Conversation:
 
 
 def _take_own(document: Mapping[str, Any], said: list[Any], conversation: Conversation) -> None:
-    """What Oblix wrote: its own fields, and messages with theirs."""
+    """Read what Oblix wrote: its own fields, and messages with theirs."""
     session = message_from(document.get("oblix") or {}, sessions_pb2.Session(), "oblix")
     session.id, session.title = conversation.session.id, conversation.session.title
     session.metadata.CopyFrom(conversation.session.metadata)
@@ -78,12 +78,12 @@ def dump(session: sessions_pb2.Session, messages: list[messages_pb2.Message]) ->
         "title": session.title,
         "metadata": from_struct(session.metadata),
         "messages": [_shape(message) for message in messages],
-        "oblix": _plain(own),
+        "oblix": _as_dict(own),
     }
     return json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def _plain(message: sessions_pb2.Session | messages_pb2.Message) -> dict[str, Any]:
+def _as_dict(message: sessions_pb2.Session | messages_pb2.Message) -> dict[str, Any]:
     return json_format.MessageToDict(message, preserving_proto_field_name=True)
 
 
@@ -117,7 +117,7 @@ def _shape(message: messages_pb2.Message) -> dict[str, Any]:
         own.ClearField("status")
     if _says_all(shape, message):
         own.ClearField("parts")
-    return shape | ({"oblix": plain} if (plain := _plain(own)) else {})
+    return shape | ({"oblix": plain} if (plain := _as_dict(own)) else {})
 
 
 def _says_all(shape: Mapping[str, Any], message: messages_pb2.Message) -> bool:

@@ -22,18 +22,18 @@ def fit(conversation: Conversation) -> None:
     if len(session.title) > MAX_TITLE_CHARACTERS:
         session.title = session.title[: MAX_TITLE_CHARACTERS - 1] + "…"
         conversation.note("titles cut to 1,024 characters")
-    messages = [each for message in conversation.messages for each in _fitted(message, conversation)]
+    messages = [each for message in conversation.messages for each in _fit(message, conversation)]
     conversation.messages[:] = messages
 
 
-def _fitted(message: messages_pb2.Message, conversation: Conversation) -> Iterator[messages_pb2.Message]:
+def _fit(message: messages_pb2.Message, conversation: Conversation) -> Iterator[messages_pb2.Message]:
     message.model = message.model[:MAX_MODEL]
     message.id = message.id[:MAX_ID_CHARACTERS]
     if len(message.parts) <= MAX_PARTS and message.ByteSize() <= _ROOM:
         yield message
         return
     parts = [piece for part in message.parts for piece in _pieces(part, conversation)]
-    for index, group in enumerate(_groups(_joined(parts))):
+    for index, group in enumerate(_groups(_join_texts(parts))):
         more = messages_pb2.Message()
         more.CopyFrom(message)
         del more.parts[:]
@@ -45,7 +45,7 @@ def _fitted(message: messages_pb2.Message, conversation: Conversation) -> Iterat
         yield more
 
 
-def _joined(parts: list[messages_pb2.Part]) -> list[messages_pb2.Part]:
+def _join_texts(parts: list[messages_pb2.Part]) -> list[messages_pb2.Part]:
     """Return the parts, with neighbours of text as one where there are too many parts."""
     if len(parts) <= MAX_PARTS:
         return parts
@@ -83,11 +83,11 @@ def _pieces(part: messages_pb2.Part, conversation: Conversation) -> Iterator[mes
         return
     kind = part.WhichOneof("kind")
     if kind == "text":
-        yield from (messages_pb2.Part(text=piece) for piece in _cut(part.text))
+        yield from (messages_pb2.Part(text=piece) for piece in _cut_text(part.text))
     elif kind == "reasoning":
-        yield from (messages_pb2.Part(reasoning=piece) for piece in _cut(part.reasoning))
+        yield from (messages_pb2.Part(reasoning=piece) for piece in _cut_text(part.reasoning))
     elif kind == "tool_result":
-        for piece in _cut(part.tool_result.content):
+        for piece in _cut_text(part.tool_result.content):
             result = messages_pb2.ToolResultPart(
                 call_id=part.tool_result.call_id, content=piece, is_error=part.tool_result.is_error
             )
@@ -97,7 +97,7 @@ def _pieces(part: messages_pb2.Part, conversation: Conversation) -> Iterator[mes
         yield messages_pb2.Part(text=f"[{kind} of more than 8 MiB, left out]")
 
 
-def _cut(text: str) -> Iterator[str]:
+def _cut_text(text: str) -> Iterator[str]:
     step = _ROOM // 4 - 64
     """A character has at most 4 bytes."""
     for start in range(0, len(text), step):

@@ -49,14 +49,14 @@ def load(data: bytes, source: str) -> tuple[sessions_pb2.Session, list[messages_
     if not isinstance(document, dict) or not isinstance(document.get("messages"), list):
         raise unreadable(source, 'it is not a session: that is an object with a list of "messages"')
     try:
-        conversation = _strict(document)
+        conversation = _read_strictly(document)
     except InvalidArgumentError as error:
         raise unreadable(source, error.message.removesuffix("."), error.metadata) from None
     return conversation.session, conversation.messages
 
 
 def matches(value: object) -> bool:
-    """Whether a value looks like a session of Oblix: it tells when it was made."""
+    """Return whether a value looks like a session of Oblix: it tells when it was made."""
     return isinstance(value, dict) and isinstance(value.get("messages"), list) and "created_at" in value
 
 
@@ -81,7 +81,7 @@ def _lenient(item: object, path: str, conversation: Conversation) -> messages_pb
         return openai.turn(item, conversation)
 
 
-def _strict(document: Mapping[str, Any]) -> Conversation:
+def _read_strictly(document: Mapping[str, Any]) -> Conversation:
     said = items(document.get("messages"), "messages")
     messages = [_message(item, f"messages[{index}]") for index, item in enumerate(said)]
     return Conversation(_session(document), messages)

@@ -69,8 +69,8 @@ def _is_export(name: str) -> bool:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[IO[bytes]]:
-    """A file for a block. Raises InvalidArgumentError where it can't be opened."""
+def open_binary(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file for a block. Raises InvalidArgumentError if it can't be opened."""
     try:
         file = path.open("rb")
     except OSError as error:
@@ -80,7 +80,7 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
 
 
 def streams(file: IO[bytes], source: str) -> Iterator[tuple[str, io.BufferedReader]]:
-    """What is in an open file, by name: itself, what a gzip file holds, the conversations of a zip file.
+    """List what is in an open file, by name: itself, the content of a gzip file, the members of a zip file.
 
     Reading raises InvalidArgumentError where it is damaged, or expands far more than conversations do.
     """

@@ -120,11 +120,11 @@ def _block(block: Block, conversation: Conversation, depth: int) -> Iterator[mes
         if block.get(key) and not (isinstance(kind, str) and kind in _BY_KIND):
             yield from read(block, conversation)
             return
-    read_kind = _BY_KIND.get(kind) if isinstance(kind, str) else _plain
+    read_kind = _BY_KIND.get(kind) if isinstance(kind, str) else _plain_parts
     yield from (read_kind or _unknown)(block, conversation)
 
 
-def _plain(block: Block, conversation: Conversation) -> Iterator[messages_pb2.Part | None]:
+def _plain_parts(block: Block, conversation: Conversation) -> Iterator[messages_pb2.Part | None]:
     content = next((block[key] for key in _TEXT_KEYS if block.get(key)), None)
     if content is None:
         yield from _unknown(block, conversation)
@@ -146,7 +146,7 @@ def _text(block: Block, conversation: Conversation) -> Iterator[messages_pb2.Par
         yield text_part(f"\n\nSources:\n{found}")
 
 
-def _thought(block: Block, conversation: Conversation) -> Parts:
+def _reasoning_part(block: Block, conversation: Conversation) -> Parts:
     for key in ("thinking", "text", "think", "summary", "content", "reasoning"):
         found = parts_of(block.get(key), conversation)
         said = "\n".join(part.text or part.reasoning for part in found)
@@ -224,7 +224,7 @@ def _file(block: Block, conversation: Conversation) -> Parts:
     yield from file_part(given, conversation)
 
 
-def _nested(block: Block, conversation: Conversation) -> Iterator[messages_pb2.Part | None]:
+def _nested_parts(block: Block, conversation: Conversation) -> Iterator[messages_pb2.Part | None]:
     yield from _any(block.get("content"), conversation, 1)
 
 
@@ -245,11 +245,11 @@ _BY_KEY: dict[str, _Reader] = {
     "functionResponse": _result,
     "inlineData": _image,
     "image_url": _image,
-    "thinking": _thought,
+    "thinking": _reasoning_part,
 }
 _KINDS: dict[_Reader, str] = {
     _text: "text input_text output_text summary_text refusal Text markdown",
-    _thought: "thinking reasoning thought think redacted_thinking reasoning_text "
+    _reasoning_part: "thinking reasoning thought think redacted_thinking reasoning_text "
     "reasoning.text reasoning.summary reasoning.encrypted",
     _image: "image image_url input_image image_file localImage",
     _call: "tool_use tool_call toolCall function_call custom_tool_call server_tool_use function mcp_tool_use "
@@ -258,7 +258,7 @@ _KINDS: dict[_Reader, str] = {
     "web_search_tool_result mcp_tool_result local_shell_call_output code_execution_tool_result",
     _audio: "input_audio audio output_audio",
     _file: "file input_file document attachment",
-    _nested: "message",
+    _nested_parts: "message",
 }
 """What programs call each kind of block."""
 _BY_KIND: dict[str, _Reader] = {kind: read for read, kinds in _KINDS.items() for kind in kinds.split()}

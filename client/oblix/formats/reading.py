@@ -49,7 +49,7 @@ def read_file(path: Path, format_: Format | None) -> Iterator[Read]:
         if format_ is None and tables.is_database(path):
             yield from _database(path)
             return
-        with opening.opened(path) as file:
+        with opening.open_binary(path) as file:
             for source, stream in opening.streams(file, str(path)):
                 yield from (
                     replace(read, position=file.tell()) for read in _stream(source, stream, file, format_)
@@ -71,14 +71,14 @@ def _database(path: Path) -> Iterator[Read]:
 
 
 def _stream(source: str, stream: BufferedReader, file: IO[bytes], format_: Format | None) -> Iterator[Read]:
-    """One file, or one of a zip file: where it can't be read on, the next one is."""
+    """Read one file, or one member of a zip file. After one that can't be read on, the next is read."""
     try:
         if format_ is None and tools.is_history(
             stream.peek(_HEAD_BYTES)[:_HEAD_BYTES].decode("utf-8", "replace")
         ):
             yield from _text(source, stream)
             return
-        first, found = _peeked(values(stream, source))
+        first, found = _peek(values(stream, source))
         tool = (
             tools.log_tool([each.value for each in first if each.problem is None])
             if format_ is None
@@ -94,17 +94,17 @@ def _stream(source: str, stream: BufferedReader, file: IO[bytes], format_: Forma
         yield Read(source, problem=error)
 
 
-def _peeked(found: Iterator[Found]) -> tuple[list[Found], Iterator[Found]]:
+def _peek(found: Iterator[Found]) -> tuple[list[Found], Iterator[Found]]:
     """Return the first values, and the rest, which raises where reading failed, also among the first."""
     first: list[Found] = []
     try:
         first.extend(islice(found, tools.HEAD_LINES))
     except InvalidArgumentError as error:
-        return first, _failing(error)
+        return first, _raise_later(error)
     return first, found
 
 
-def _failing(error: InvalidArgumentError) -> Iterator[Found]:
+def _raise_later(error: InvalidArgumentError) -> Iterator[Found]:
     raise error
     yield
 
@@ -136,7 +136,7 @@ def logger(source: str, found: Iterator[Found], tool: tools.LogTool, file: IO[by
 
 
 def _are_messages(first: list[Found]) -> bool:
-    """Whether each value is a message, and so all of them are one conversation."""
+    """Return whether each value is a message, and so all of them are one conversation."""
     values_ = [each.value for each in first if each.problem is None]
     return bool(values_) and all(is_message(value) and catalog.detect(value) is None for value in values_)
 

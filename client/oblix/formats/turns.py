@@ -34,7 +34,7 @@ _CALL_ROLES = ("function_call", "tool_call")
 
 
 def role_in(item: Item) -> messages_pb2.Role.ValueType | None:
-    """Who said a message, or None where it does not say so in a word that is known."""
+    """Return who said a message, or None if it does not say so in a known word."""
     for key in ROLE_KEYS:
         value = item.get(key)
         name = string(value, "role", "name") if isinstance(value, dict) else value
@@ -44,7 +44,7 @@ def role_in(item: Item) -> messages_pb2.Role.ValueType | None:
 
 
 def is_message(item: object) -> bool:
-    """Whether a value looks like a message: somebody says something."""
+    """Return whether a value looks like a message: somebody says something."""
     return isinstance(item, dict) and role_in(item) is not None and content_of(item) is not None
 
 
@@ -176,7 +176,7 @@ def attachments_of(item: Item, conversation: Conversation) -> Iterator[messages_
 
 
 def count(message: messages_pb2.Message, item: Item) -> None:
-    """What the answer consumed, as servers of many kinds call it."""
+    """Read the answer's usage, under the names that servers of many kinds use."""
     usage: Item = next(
         (
             item[key]

@@ -64,7 +64,7 @@ def values(stream: BufferedReader, source: str) -> Iterator[Found]:
 
 
 def _has_lines(head: bytes) -> bool:
-    """Whether one of the first two lines is an object of its own: a document's lines are not."""
+    """Return whether one of the first two lines is an object of its own: a document's lines are not."""
     return any(_is_object(line) for line in head.split(b"\n", 2)[:2])
 
 
@@ -122,26 +122,26 @@ class _Text:
 
     def values(self) -> Iterator[Found]:
         """Yield the elements of an array, or values one after another."""
-        if self._next() == "[":
+        if self._next_character() == "[":
             self._at += 1
             yield from self._elements()
-        while self._next():
-            yield self._found()
+        while self._next_character():
+            yield self._next_value()
 
     def _elements(self) -> Iterator[Found]:
-        if self._next() != "]":
-            yield self._found()
-            while self._next() == ",":
+        if self._next_character() != "]":
+            yield self._next_value()
+            while self._next_character() == ",":
                 self._at += 1
-                yield self._found()
-        if self._next() != "]":
+                yield self._next_value()
+        if self._next_character() != "]":
             problem = f"a comma or the list's end is missing at character {self._before + self._at}"
-            raise self._unreadable(problem if self._next() else "it ends before its list does")
+            raise self._unreadable(problem if self._next_character() else "it ends before its list does")
         self._at += 1
-        if self._next():
+        if self._next_character():
             raise self._unreadable(f"something follows its list at character {self._before + self._at}")
 
-    def _next(self) -> str:
+    def _next_character(self) -> str:
         """Return the next character that is not blank, empty at the end. It is not consumed."""
         while (found := _NOT_BLANK.search(self._text, self._at)) is None:
             self._at = len(self._text)
@@ -151,9 +151,9 @@ class _Text:
         self._at = found.start()
         return found.group()
 
-    def _found(self) -> Found:
+    def _next_value(self) -> Found:
         self._number += 1
-        self._next()
+        self._next_character()
         while True:
             value, is_complete = self._try()
             if is_complete:
@@ -190,7 +190,7 @@ class _Text:
             raise self._unreadable(f"it ends in the middle of conversation {self._number}")
 
     def _measure(self) -> None:
-        """A window that was measured once stays small enough while values are taken off it."""
+        """Measure a window once: it stays small enough while values are taken off it."""
         if not self._is_measured and _has_too_many_tokens(self._text[self._at :]):
             raise _too_many(self._place())
         self._is_measured = True

@@ -70,7 +70,7 @@ class Answer:
         """Whether it ends because tools are to be called."""
         return bool(self.tool_calls) and self.finish == "stop"
 
-    def limited(self, most: int | None) -> Answer:
+    def limit(self, most: int | None) -> Answer:
         """Give this answer with at most so many tokens of text; None: all of them."""
         if most is None or most < 0 or len(self.tokens) <= most:
             return self

@@ -81,7 +81,7 @@ class ClaudeServer(ModelServer):
         first = _event({"type": "message_start", "message": begun}) + _event({"type": "ping"})
         blocks = [block for block in _blocks(answer) if block[1]]
         written = [_block(index, begun, deltas) for index, (begun, deltas) in enumerate(blocks)]
-        return Frames(first, [frame for block in written for frame in block], _last(request, answer))
+        return Frames(first, [frame for block in written for frame in block], _last_events(request, answer))
 
     def error(self, status: int, message: str) -> bytes:
         """See `ModelServer.error`."""
@@ -98,11 +98,11 @@ class ClaudeServer(ModelServer):
         elif problem := _problem(request) or _removed_message(exchange.received) or _too_long(request):
             exchange.send(400, self.error(400, problem))
         else:
-            answer = self.next_answer(_text(request["messages"][-1])).limited(request["max_tokens"])
+            answer = self.next_answer(_text(request["messages"][-1])).limit(request["max_tokens"])
             if request.get("stream"):
                 self.play(exchange, answer)
             else:
-                exchange.send_json(200, _whole(request, answer), answer.headers)
+                exchange.send_json(200, _message(request, answer), answer.headers)
 
 
 def _too_long(request: dict[str, Any]) -> str:
@@ -176,7 +176,7 @@ def _block(index: int, begun: dict[str, Any], deltas: list[dict[str, str]]) -> l
     return frames
 
 
-def _last(request: dict[str, Any], answer: Answer) -> bytes:
+def _last_events(request: dict[str, Any], answer: Answer) -> bytes:
     usage = {"output_tokens": _usage(request, answer)["output_tokens"]}
     delta = {"stop_reason": _finish(answer), "stop_sequence": None}
     stop = _event({"type": "message_delta", "delta": delta, "usage": usage})
@@ -187,7 +187,7 @@ def _finish(answer: Answer) -> str:
     return "tool_use" if answer.calls else _FINISHES.get(answer.finish, answer.finish)
 
 
-def _whole(request: dict[str, Any], answer: Answer) -> dict[str, Any]:
+def _message(request: dict[str, Any], answer: Answer) -> dict[str, Any]:
     calls = [_tool_use(call, call.arguments) for call in answer.tool_calls]
     said = [{"type": "text", "text": answer.text}] if answer.text or not calls else []
     return {

@@ -37,8 +37,8 @@ class Received:
     """Set once the server saw the client go before the answer was whole."""
 
 
-def ready(watched: Sequence[socket.socket], timeout_s: float | None) -> list[socket.socket]:
-    """Those that can be read or have ended, waiting at most so long; None: for ever.
+def wait_readable(watched: Sequence[socket.socket], timeout_s: float | None) -> list[socket.socket]:
+    """Wait for sockets that can be read or have ended, at most so long; None: for ever.
 
     Not with `select`, which knows no descriptor past 1,023.
     """
@@ -93,7 +93,7 @@ class Exchange:
         watched = [self._socket, self._closing]
         while until is None or time.monotonic() < until:
             left = None if until is None else max(0.0, until - time.monotonic())
-            readable = ready(watched, left)
+            readable = wait_readable(watched, left)
             if self._closing in readable or (readable and self._at_end()):
                 raise GoneError
             if readable:

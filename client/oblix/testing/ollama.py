@@ -60,7 +60,7 @@ class OllamaServer(ModelServer):
         """How long it takes until the next piece of a pulled model arrives."""
         self.pull_fault: InsteadOfAnswer | InStream | None = None
         """How it misbehaves with every pull. None: not at all."""
-        self.remote = {_full(name) for name in remote}
+        self.remote = {_with_tag(name) for name in remote}
         """The models that answer from Ollama's cloud, with their tags; more can be added at any time."""
         self._residents = Residents()
 
@@ -82,7 +82,7 @@ class OllamaServer(ModelServer):
             case ("GET", "/api/tags"):
                 exchange.send_json(200, {"models": [self._tag(name) for name in self.models]})
             case ("GET", "/api/ps"):
-                exchange.send_json(200, {"models": [self._running(one) for one in self._residents.now()]})
+                exchange.send_json(200, {"models": [self._ps_entry(one) for one in self._residents.now()]})
             case ("GET", "/api/version"):
                 exchange.send_json(200, {"version": self.version})
             case ("GET", "/"):
@@ -97,7 +97,7 @@ class OllamaServer(ModelServer):
         calls = [
             self._piece(request, {"content": "", "tool_calls": [_call(one)]}) for one in answer.tool_calls
         ]
-        return Frames(b"", [*thought, *said, *calls], line(self._last(request, answer, {})))
+        return Frames(b"", [*thought, *said, *calls], line(self._last_line(request, answer, {})))
 
     def error(self, status: int, message: str) -> bytes:
         """See `ModelServer.error`."""
@@ -115,7 +115,7 @@ class OllamaServer(ModelServer):
         if wrong := self._wrong(request):
             exchange.send(400, self.error(400, wrong))
             return
-        name, context = _full(request["model"]), self._context(request)
+        name, context = _with_tag(request["model"]), self._context(request)
         keep_s = keep_seconds(request.get("keep_alive"))
         if self._residents.use(name, context, keep_s):
             exchange.wait(self.load_s)
@@ -125,13 +125,13 @@ class OllamaServer(ModelServer):
             self._residents.rest(name, context, keep_s)
 
     def _answer(self, exchange: Exchange, request: dict[str, Any]) -> None:
-        answer = self.next_answer(_question(request)).limited(request.get("options", {}).get("num_predict"))
+        answer = self.next_answer(_question(request)).limit(request.get("options", {}).get("num_predict"))
         if request.get("stream", True):
             self.play(exchange, answer)
         else:
             calls = [_call(one) for one in answer.tool_calls]
             said = {"content": answer.text} | ({"tool_calls": calls} if calls else {})
-            exchange.send_json(200, self._last(request, answer, said), answer.headers)
+            exchange.send_json(200, self._last_line(request, answer, said), answer.headers)
 
     def _wrong(self, request: dict[str, Any]) -> str:
         """Say what the server would refuse a request for; empty: nothing."""
@@ -191,16 +191,16 @@ class OllamaServer(ModelServer):
         }
         if self.capabilities is not None:
             shown["capabilities"] = self.capabilities
-        exchange.send_json(200, shown | self._remoteness(_full(name)))
+        exchange.send_json(200, shown | self._remoteness(_with_tag(name)))
 
     def _refuse(self, exchange: Exchange, name: str) -> None:
         exchange.send(404, self.error(404, f"model '{name}' not found"))
 
     def _has(self, name: str) -> bool:
-        return _full(name) in {_full(one) for one in self.models}
+        return _with_tag(name) in {_with_tag(one) for one in self.models}
 
     def _tag(self, name: str) -> dict[str, Any]:
-        full = _full(name)
+        full = _with_tag(name)
         tag: dict[str, Any] = {
             "name": full,
             "model": full,
@@ -216,7 +216,7 @@ class OllamaServer(ModelServer):
             return {}
         return {"remote_model": full, "remote_host": "https://ollama.com:443"}
 
-    def _running(self, resident: Resident) -> dict[str, Any]:
+    def _ps_entry(self, resident: Resident) -> dict[str, Any]:
         return {
             **self._tag(resident.name),
             "expires_at": _moment(datetime.fromtimestamp(resident.until_s, UTC)),
@@ -228,7 +228,7 @@ class OllamaServer(ModelServer):
         said = {"role": "assistant", **message}
         return line({"model": request["model"], "created_at": _now(), "message": said, "done": False})
 
-    def _last(self, request: dict[str, Any], answer: Answer, message: dict[str, Any]) -> dict[str, Any]:
+    def _last_line(self, request: dict[str, Any], answer: Answer, message: dict[str, Any]) -> dict[str, Any]:
         spoken = len(answer.tokens) + len(answer.reasoning_tokens)
         asked = _words(request)
         return {
@@ -266,7 +266,7 @@ def _call(call: ToolCall) -> dict[str, Any]:
     return {"function": {"name": call.name, "arguments": dict(call.arguments)}}
 
 
-def _full(name: str) -> str:
+def _with_tag(name: str) -> str:
     return name if ":" in name.rsplit("/", 1)[-1] else f"{name}:latest"
 
 

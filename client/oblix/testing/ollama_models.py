@@ -28,10 +28,10 @@ class Library:
         self._arrived = dict.fromkeys(sizes, 0)
 
     def has(self, name: str) -> bool:
-        """Whether it can be pulled."""
+        """Return whether it can be pulled."""
         return name in self._sizes
 
-    def arrived(self, name: str) -> int:
+    def arrived_bytes(self, name: str) -> int:
         """Bytes of it that are there."""
         with self._lock:
             return self._arrived[name]
@@ -42,7 +42,7 @@ class Library:
         digest = hashlib.sha256(name.encode()).hexdigest()
         total, piece = self._sizes[name], {"status": f"pulling {digest[:12]}", "digest": f"sha256:{digest}"}
         # Like the real one: nothing has arrived yet, and the field is left out.
-        while (completed := self.arrived(name)) < total:
+        while (completed := self.arrived_bytes(name)) < total:
             yield {**piece, "total": total, **({"completed": completed} if completed else {})}
             self._take(name)
         yield {**piece, "total": total, "completed": total}
@@ -99,7 +99,7 @@ class Residents:
             return not is_there
 
     def rest(self, name: str, context: int, keep_s: float) -> None:
-        """An answer is over: from now on its time counts."""
+        """Note that an answer is over: from now on its time counts."""
         with self._lock:
             self._by_name[name] = Resident(name, context, time.time() + keep_s)
 

@@ -87,11 +87,11 @@ class OpenAIServer(ModelServer):
             exchange.send(400, self.error(400, problem))
             return
         limit = request.get("max_completion_tokens", request.get("max_tokens"))
-        answer = self.next_answer(_question(request)).limited(limit)
+        answer = self.next_answer(_question(request)).limit(limit)
         if request.get("stream"):
             self.play(exchange, answer)
         else:
-            exchange.send_json(200, _whole(request, answer), answer.headers)
+            exchange.send_json(200, _completion(request, answer), answer.headers)
 
 
 _KINDS = {
@@ -148,7 +148,7 @@ def _finish(answer: Answer) -> str:
     return "tool_calls" if answer.calls else answer.finish
 
 
-def _whole(request: dict[str, Any], answer: Answer) -> dict[str, Any]:
+def _completion(request: dict[str, Any], answer: Answer) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": answer.text, "refusal": None}
     if answer.tool_calls:
         message["tool_calls"] = [_call(call, "".join(call.pieces)) for call in answer.tool_calls]

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 from oblix.testing.answers import Answer, echo
-from oblix.testing.exchange import Exchange, GoneError, Received, ready
+from oblix.testing.exchange import Exchange, GoneError, Received, wait_readable
 from oblix.testing.faults import Dribble, InsteadOfAnswer, InStream
 
 
@@ -173,7 +173,7 @@ class ModelServer(ABC):
 
     def _serve(self) -> None:
         watched: list[socket.socket] = [self._http.socket, self._closing]
-        while self._closing not in ready(watched, None):
+        while self._closing not in wait_readable(watched, None):
             self._http.handle_request()
 
     def _goes_on(self, exchange: Exchange, fault: InStream) -> bool:

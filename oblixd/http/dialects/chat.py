@@ -10,7 +10,7 @@ from typing import Any
 from oblix.v1 import executions_pb2, messages_pb2
 
 from oblixd.http import prompt as prompts
-from oblixd.http.body import Body, compact, inline_image, invalid, schema_text, unsupported
+from oblixd.http.body import Body, compact, inline_image, invalid, schema_text, unsupported_error
 from oblixd.http.dialects import openai
 from oblixd.http.failures import Failure
 from oblixd.http.prompt import Prompt
@@ -109,7 +109,7 @@ def _content(body: Body) -> Iterator[messages_pb2.Part]:
             address = part.child("image_url")
             yield inline_image(address.field("url"), address.required_text("url"))
         else:
-            raise unsupported(part.field("type"), f"{kind!r} is neither text nor image_url")
+            raise unsupported_error(part.field("type"), f"{kind!r} is neither text nor image_url")
 
 
 def _plain_text(body: Body) -> str:
@@ -201,7 +201,7 @@ class Reply:
         """Write the error as the last event. No end's mark follows, so that nobody takes it for an answer."""
         return f"data: {compact(openai.error(failure))}\n\n".encode()
 
-    def whole(self, completed: executions_pb2.ExecutionCompleted) -> dict[str, Any]:
+    def as_object(self, completed: executions_pb2.ExecutionCompleted) -> dict[str, Any]:
         """Return the completion as one object."""
         self._model = completed.message.model or self._model
         message: dict[str, Any] = {"role": "assistant", "content": prompts.answer_text(completed.message)}

@@ -9,7 +9,7 @@ from typing import Any
 from oblix.v1 import executions_pb2, messages_pb2
 
 from oblixd.http import prompt as prompts
-from oblixd.http.body import Body, compact, image, invalid, schema_text, unsupported
+from oblixd.http.body import Body, compact, image, invalid, schema_text, unsupported_error
 from oblixd.http.failures import OVERFLOW, Failure
 from oblixd.http.prompt import Prompt
 
@@ -53,7 +53,7 @@ class Messages:
         """Translate a request."""
         for name in _REFUSED:
             if body.values.get(name):
-                raise unsupported(name, "leave it out")
+                raise unsupported_error(name, "leave it out")
         result = Prompt(
             body.required_text("model"),
             executions_pb2.ExecuteRequest(),
@@ -144,7 +144,7 @@ def _part(block: Body, prompt: Prompt) -> messages_pb2.Part | None:
     if kind == "image":
         source = block.child("source")
         if source.text("type") != "base64":
-            raise unsupported(source.field("type"), "send the image itself, with base64")
+            raise unsupported_error(source.field("type"), "send the image itself, with base64")
         return image(source.field("data"), source.text("media_type"), source.text("data"))
     if kind == "document":
         return _document(block)
@@ -156,7 +156,7 @@ def _part(block: Body, prompt: Prompt) -> messages_pb2.Part | None:
 def _document(block: Body) -> messages_pb2.Part:
     source = block.child("source")
     if source.text("type") != "text":
-        raise unsupported(source.field("type"), "send a document's text")
+        raise unsupported_error(source.field("type"), "send a document's text")
     return messages_pb2.Part(text=source.text("data"))
 
 
@@ -230,7 +230,7 @@ class Reply:
         result = b""
         key = (delta.kind, delta.tool_call.call_id)
         if key != self._block:
-            result = self._close() + self._open(delta)
+            result = self._close() + self._block_start(delta)
             self._block = key
         kind, field = _DELTAS[delta.kind]
         if delta.text:
@@ -252,7 +252,7 @@ class Reply:
         """Write the error as the last event."""
         return f"event: error\ndata: {compact(_error(failure))}\n\n".encode()
 
-    def whole(self, completed: executions_pb2.ExecutionCompleted) -> dict[str, Any]:
+    def as_object(self, completed: executions_pb2.ExecutionCompleted) -> dict[str, Any]:
         """Return the message as one object."""
         self._model = completed.message.model or self._model
         return {
@@ -271,7 +271,7 @@ class Reply:
             "stop_sequence": None,
         }
 
-    def _open(self, delta: executions_pb2.ExecutionDelta) -> bytes:
+    def _block_start(self, delta: executions_pb2.ExecutionDelta) -> bytes:
         self._index += 1
         head = delta.tool_call
         block: dict[str, Any] = _BLOCKS.get(delta.kind) or {

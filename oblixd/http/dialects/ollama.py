@@ -197,7 +197,7 @@ class Reply:
         """Write the error as the last line."""
         return f"{compact({'error': failure.message})}\n".encode()
 
-    def whole(self, completed: executions_pb2.ExecutionCompleted) -> dict[str, Any]:
+    def as_object(self, completed: executions_pb2.ExecutionCompleted) -> dict[str, Any]:
         """Return the answer as one object."""
         message = completed.message
         piece = self._piece(prompts.answer_text(message), prompts.reasoning_text(message), _calls(completed))

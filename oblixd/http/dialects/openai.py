@@ -6,7 +6,7 @@ from typing import Any
 
 from oblix.v1 import executions_pb2
 
-from oblixd.http.body import Body, schema_text, unsupported
+from oblixd.http.body import Body, schema_text, unsupported_error
 from oblixd.http.failures import OVERFLOW, Failure
 
 ANY_OBJECT = '{"type":"object"}'
@@ -51,7 +51,7 @@ def refuse_unsupported(body: Body) -> None:
     for name, neutral in _NEUTRAL.items():
         value = body.values.get(name)
         if value is not None and value not in neutral:
-            raise unsupported(name, "leave it out")
+            raise unsupported_error(name, "leave it out")
 
 
 def set_sampling(body: Body, options: executions_pb2.GenerationOptions) -> None:
@@ -71,7 +71,7 @@ def response_schema(form: Body, schema: Body) -> str:
         return ANY_OBJECT
     if kind == "json_schema":
         return schema_text(schema.values) or ANY_OBJECT
-    raise unsupported(form.field("type"), "it takes text, json_object or json_schema")
+    raise unsupported_error(form.field("type"), "it takes text, json_object or json_schema")
 
 
 def token_counts(completed: executions_pb2.ExecutionCompleted) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from typing import Any
 from oblix.v1 import executions_pb2, messages_pb2
 
 from oblixd.http import prompt as prompts
-from oblixd.http.body import Body, inline_image, invalid, schema_text, unsupported
+from oblixd.http.body import Body, inline_image, invalid, schema_text, unsupported_error
 from oblixd.http.dialects import openai
 from oblixd.http.dialects.responses_reply import SEPARATOR, Reply
 from oblixd.http.failures import Failure
@@ -105,7 +105,7 @@ def _item(item: Body, prompt: Prompt) -> messages_pb2.Message | None:
         parts = [messages_pb2.Part(reasoning=text)] if text else []
         return messages_pb2.Message(role=messages_pb2.ROLE_ASSISTANT, parts=parts) if text else None
     if kind == "item_reference":
-        raise unsupported(item.field("type"), "send the item itself")
+        raise unsupported_error(item.field("type"), "send the item itself")
     prompt.left_out.append(f"input:{kind}")
     return None
 
@@ -127,7 +127,7 @@ def _part(part: Body) -> messages_pb2.Part:
         return messages_pb2.Part(text=part.text("refusal"))
     if kind == "input_image":
         return inline_image(part.field("image_url"), part.text("image_url"))
-    raise unsupported(part.field("type"), f"{kind!r} is neither text nor an image")
+    raise unsupported_error(part.field("type"), f"{kind!r} is neither text nor an image")
 
 
 def _output(item: Body) -> str:

@@ -118,7 +118,7 @@ class Reply:
         result = b""
         if item is None or (item.kind, item.call_id) != (delta.kind, delta.tool_call.call_id):
             item = self._begin_item(delta)
-            result = self._added(item)
+            result = self._item_added_event(item)
         if not delta.text:
             return result
         item.pieces.append(delta.text)
@@ -127,7 +127,7 @@ class Reply:
     def complete(self, completed: executions_pb2.ExecutionCompleted) -> bytes:
         """Tell each item as done, then the response with all of them."""
         status = "incomplete" if completed.finish_reason in _INCOMPLETE else "completed"
-        done = b"".join(self._done(index, item, status) for index, item in enumerate(self._items))
+        done = b"".join(self._item_done_event(index, item, status) for index, item in enumerate(self._items))
         return done + self._event(f"response.{status}", response=self._response(completed))
 
     def fail(self, failure: Failure) -> bytes:
@@ -141,7 +141,7 @@ class Reply:
             "response.failed", response={**self._response(), "status": "failed", "error": error}
         )
 
-    def whole(self, completed: executions_pb2.ExecutionCompleted) -> dict[str, Any]:
+    def as_object(self, completed: executions_pb2.ExecutionCompleted) -> dict[str, Any]:
         """Return the response as one object."""
         self._model = completed.message.model or self._model
         for part in completed.message.parts:
@@ -185,7 +185,7 @@ class Reply:
                 return namespace, name[len(namespace) + len(SEPARATOR) :]
         return "", name
 
-    def _added(self, item: _Item) -> bytes:
+    def _item_added_event(self, item: _Item) -> bytes:
         place = {"output_index": len(self._items) - 1}
         result = self._event("response.output_item.added", **place, item=item.as_dict("in_progress"))
         if item.kind == executions_pb2.DELTA_KIND_TEXT:
@@ -213,7 +213,7 @@ class Reply:
         data = f'{{"type":"{kind}",{place},{more}"delta":{json.dumps(text)}}}'
         return f"event: {kind}\ndata: {data}\n\n".encode()
 
-    def _done(self, index: int, item: _Item, status: str) -> bytes:
+    def _item_done_event(self, index: int, item: _Item, status: str) -> bytes:
         place = {"output_index": index, "item_id": item.id}
         text = "".join(item.pieces)
         result = b""

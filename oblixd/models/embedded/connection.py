@@ -33,8 +33,8 @@ from oblixd.models.base import (
     Status,
     ToolChoice,
 )
-from oblixd.models.conversation_rules import alternated
-from oblixd.models.egress import Egress, IsLocalOnly, unrestricted
+from oblixd.models.conversation_rules import alternate
+from oblixd.models.egress import Egress, IsLocalOnly, allow_all
 from oblixd.models.embedded import process, weights
 from oblixd.models.embedded.files import ModelFile
 from oblixd.models.embedded.gguf import Header
@@ -58,7 +58,7 @@ from oblixd.models.tokens import TokenCountCache
 _SWITCH = "enable_thinking"
 """What a template that can be told not to let the model think asks for."""
 WITHOUT_LOADING = ("json_schema", "tools")
-"""What may be asked of a model that is not loaded: pictures are for none, tools for some."""
+"""What may be asked of a model that is not loaded: images are for none, tools for some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ async def read(http: HttpClient) -> Props:
     async with http.request("GET", "/props") as reply:
         peer = http.server.peer
         if reply.status != HTTPStatus.OK:
-            raise peer.answered(reply.status, reply.headers, await reply.excerpt())
+            raise peer.error_response(reply.status, reply.headers, await reply.excerpt())
         props = read_object(await reply.document(), peer)
     tools = ["tools"] if object_of(props, "chat_template_caps").get("supports_tools") is True else []
     thinks = [reasoning.FEATURE] if _SWITCH in text_of(props, "chat_template") else []
@@ -267,7 +267,7 @@ class EmbeddedConnection:
         # Small models were taught strict turns.
         context = join_neighbours(chat_messages(request.messages, self.author))
         body = completion_body(self.name, request, context, limit="max_tokens")
-        body["messages"] = alternated(body["messages"])
+        body["messages"] = alternate(body["messages"])
         return body | reasoning.for_template(request.options.reasoning)
 
     def _answer(self, worker: Worker, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
@@ -276,8 +276,8 @@ class EmbeddedConnection:
         return answer(worker.http, "/v1/chat/completions", lambda: self.body(request), decoder, egress)
 
     async def _explain(self, worker: Worker, error: ModelError) -> ModelError:
-        how = await worker.ended(NOTICED_S) if error.kind in _LOST else ""
-        return self._supervisor.died(how) if how else error
+        how = await worker.wait_end(NOTICED_S) if error.kind in _LOST else ""
+        return self._supervisor.note_death(how) if how else error
 
     async def _start(self) -> Worker:
         try:
@@ -290,7 +290,7 @@ class EmbeddedConnection:
         try:
             props = await read(worker.http)
             tokeniser = Tokeniser(worker.http, self._counts)
-            await tokeniser.learn_template(Egress(self, unrestricted))
+            await tokeniser.learn_template(Egress(self, allow_all))
         except BaseException:
             await worker.stop()
             raise

@@ -50,7 +50,7 @@ def window_bytes(header: Header, context: int) -> int:
 
 
 def cache_bytes(header: Header, context: int, free_bytes: int) -> int:
-    """How much of the free memory keeps prompts of other conversations: changing between them is quick."""
+    """Return the free memory for prompts of other conversations: changing between them is quick."""
     wanted = CACHED_WINDOWS * window_bytes(header, context)
     return max(LEAST_CACHE_BYTES, min(wanted, free_bytes // CACHE_SHARE))
 
@@ -71,7 +71,7 @@ def _available() -> int:
 
 
 def half_of_the_machine() -> int:
-    """Half of this machine's memory in bytes, or of what its container may have."""
+    """Return half of this machine's memory in bytes, or of what its container may have."""
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return min([machine, *_container_limits()]) // 2
 
@@ -101,7 +101,7 @@ class Memory:
         self._freed = asyncio.Event()
         self._somebody_waits = False
 
-    def held_by(self, resident: Resident) -> int:
+    def held_bytes(self, resident: Resident) -> int:
         """Return what a model was given, in bytes. 0: it is not loaded."""
         return self._held.get(resident, 0)
 
@@ -117,7 +117,7 @@ class Memory:
                 async with asyncio.timeout(self._wait_s):
                     await self._room_for(wanted)
             except TimeoutError:
-                raise self._full(resident, wanted) from None
+                raise self._full_error(resident, wanted) from None
             self._held[resident] = wanted
 
     def release(self, resident: Resident) -> None:
@@ -142,7 +142,7 @@ class Memory:
         finally:
             self._somebody_waits = False
 
-    def _full(self, resident: Resident, wanted: int) -> ModelError:
+    def _full_error(self, resident: Resident, wanted: int) -> ModelError:
         busy = ", ".join(f"{one.title} ({_gib(held)})" for one, held in self._held.items())
         message = (
             f"There is no memory for {resident.title} now: it needs about {_gib(wanted)} of the "

@@ -72,7 +72,7 @@ class Worker:
         """Whether it still runs."""
         return self._process.returncode is None
 
-    async def ended(self, within_s: float) -> str:
+    async def wait_end(self, within_s: float) -> str:
         """Say how it ended, as in `signal 9`; empty where it still runs after so long."""
         try:
             async with asyncio.timeout(within_s):

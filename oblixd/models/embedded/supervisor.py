@@ -71,7 +71,7 @@ class Supervisor:
         if self._loading is not None:
             return Status(State.LOADING)
         rest_s = self._rest_s()
-        return Status(State.UNAVAILABLE, f"It {_resting(rest_s)}.") if rest_s else Status(State.IDLE)
+        return Status(State.UNAVAILABLE, f"It {_resting_text(rest_s)}.") if rest_s else Status(State.IDLE)
 
     @asynccontextmanager
     async def use(self) -> AsyncIterator[Worker]:
@@ -82,13 +82,13 @@ class Supervisor:
         self._users += 1
         self._stop_timer()
         try:
-            yield await self._ready()
+            yield await self._ready_worker()
         finally:
             self._users -= 1
             if not self._users:
                 self._rest()
 
-    def died(self, how: str) -> ModelError:
+    def note_death(self, how: str) -> ModelError:
         """Note that the process ended under a running answer, and say so."""
         if self._closed:
             return self._failure(_SHUT_DOWN)
@@ -107,7 +107,7 @@ class Supervisor:
         if self._unloading is not None:
             await self._unloading
 
-    async def _ready(self) -> Worker:
+    async def _ready_worker(self) -> Worker:
         if self._worker is not None and self._worker.alive:
             return self._worker
         loading = self._loading or self._begin_loading()
@@ -121,7 +121,7 @@ class Supervisor:
         if self._closed:
             raise self._failure(_SHUT_DOWN)
         if rest_s := self._rest_s():
-            raise self._failure(_resting(rest_s), retry_after_s=rest_s)
+            raise self._failure(_resting_text(rest_s), retry_after_s=rest_s)
         self._unload()
         self._loading = asyncio.create_task(self._load())
         self._loading.add_done_callback(self._loaded)
@@ -151,7 +151,7 @@ class Supervisor:
     def _rest(self) -> None:
         """Nobody uses it now."""
         self._idle_since_s = self._clock()
-        if self._loading is not None and not self._memory.held_by(self):
+        if self._loading is not None and not self._memory.held_bytes(self):
             # Nobody waits any more for room that others would have to make.
             self._loading.cancel()
             self._loading = None
@@ -186,6 +186,6 @@ class Supervisor:
         return max(0.0, self._crashes[-1] + REST_S - self._clock()) if too_often else 0.0
 
 
-def _resting(rest_s: float) -> str:
+def _resting_text(rest_s: float) -> str:
     often = f"failed {CRASHES} times within {CRASH_WINDOW_S:.0f} s"
     return f"{often} and is left alone for {rest_s:.0f} s; the daemon's log says why"

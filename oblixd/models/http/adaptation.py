@@ -146,7 +146,7 @@ def _turns(words: str, body: Body) -> Iterator[Change]:
 
 
 def _names(words: str, refusal: Refusal, names: tuple[str, ...]) -> bool:
-    """Whether the refusal is about a field: it is named in the words, or for programs."""
+    """Return whether the refusal is about a field: it is named in the words, or for programs."""
     return any(
         name in refusal.codes or re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", words) for name in names
     )

@@ -104,7 +104,7 @@ class HttpClient:
         """What the server's rate limit leaves."""
         self._on_exchange = on_exchange
         self._transport: Transport | None = None
-        self._warmth = ConnectionWarmer(self._open_ahead)
+        self._warmth = ConnectionWarmer(self._open_connection)
         self._retiring: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -169,16 +169,16 @@ class HttpClient:
         timeouts: Timeouts | None,
         check: Callable[[], None],
     ) -> AsyncIterator[Response]:
-        transport = await self._open()
+        transport = await self._current_transport()
         async with transport.request(method, path, body, timeouts or self.server.timeouts, check) as reply:
             if method == "POST":
                 self.allowance.heard(reply.status, reply.headers)
             yield reply
 
-    async def _open_ahead(self) -> asyncio.Future[None]:
-        return await (await self._open()).open()
+    async def _open_connection(self) -> asyncio.Future[None]:
+        return await (await self._current_transport()).open_connection()
 
-    async def _open(self) -> Transport:
+    async def _current_transport(self) -> Transport:
         way = self.server.way()
         if self._transport is not None and self._transport.way != way:
             # The configuration leads another way now: what is under way there goes on to its end.
@@ -187,7 +187,7 @@ class HttpClient:
             retiring.add_done_callback(self._retiring.discard)
         if self._transport is None:
             module = await warm()
-            tls = await self._trusted(way)
+            tls = await self._tls_context(way)
             # Somebody else may have opened or closed it while this one waited for the import.
             if self._transport is None and not self._closed:
                 self._transport = module.Transport(self.server, way, tls, self._on_exchange)
@@ -195,7 +195,7 @@ class HttpClient:
             raise self.server.peer.unreachable("the connection was closed here")
         return self._transport
 
-    async def _trusted(self, way: Way) -> ssl.SSLContext | None:
+    async def _tls_context(self, way: Way) -> ssl.SSLContext | None:
         """Give what checks the server's certificate; None: the system's store alone."""
         if way.trust == Trust() and has_system_store():
             return None

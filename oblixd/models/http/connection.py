@@ -67,7 +67,7 @@ class HttpConnection(ABC):
         self.features: tuple[str, ...] = ()
         self.memory_bytes = 0
         self._spec = spec
-        server = adjusted(server, spec, network)
+        server = adjust(server, spec, network)
         self._peer = server.peer
         self._http = HttpClient(server, on_exchange)
         self._status = Status()
@@ -179,7 +179,7 @@ class HttpConnection(ABC):
         async with (http or self._http).request("GET", path, timeouts=PROBE_TIMEOUTS) as reply:
             if reply.status != HTTPStatus.OK:
                 url = self._http.server.base_url + path
-                raise self._peer.answered(reply.status, reply.headers, await reply.excerpt(), url)
+                raise self._peer.error_response(reply.status, reply.headers, await reply.excerpt(), url)
             return read_object(await reply.document(), self._peer)
 
     async def _answer(self, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
@@ -187,7 +187,7 @@ class HttpConnection(ABC):
         request, note = reasoning.fit(self.features, request)
         attempt = self._adaptation.attempt()
         for left in reversed(range(MOST_FORMS)):
-            write = partial(self._written, request, attempt)
+            write = partial(self._adapted_body, request, attempt)
             spoke = calls = False
             egress = Egress(self, request.is_local_only)
             try:
@@ -195,14 +195,16 @@ class HttpConnection(ABC):
                     async for item in items:
                         spoke = True
                         calls = calls or (isinstance(item, Content) and item.call is not None)
-                        yield with_notes(item, (note, *attempt.notes, _passed_over(request, calls=calls)))
+                        yield with_notes(
+                            item, (note, *attempt.notes, _ignored_tool_choice(request, calls=calls))
+                        )
             except RefusalError as error:
                 if spoke or not left or not self.may_change(attempt, error, write()):
                     raise
             else:
                 return
 
-    def _written(self, request: ChatRequest, attempt: Attempt) -> dict[str, Any]:
+    def _adapted_body(self, request: ChatRequest, attempt: Attempt) -> dict[str, Any]:
         return attempt.apply(self._body(request))
 
     def may_change(self, attempt: Attempt, error: RefusalError, body: dict[str, Any]) -> bool:
@@ -216,7 +218,7 @@ class HttpConnection(ABC):
         return {key: value for key, value in body.items() if key not in options.omit}
 
 
-def adjusted(server: Server, spec: HookSpec, network: NetworkNow = NetworkConfig) -> Server:
+def adjust(server: Server, spec: HookSpec, network: NetworkNow = NetworkConfig) -> Server:
     """Apply what the model's options and the configuration say of its server."""
     options, is_local = spec.options, derived_location(spec) is Location.LOCAL
     is_here = is_local and is_loopback(spec.endpoint)
@@ -241,7 +243,7 @@ def with_notes(item: Content | Finished, notes: Iterable[str]) -> Content | Fini
     return replace(item, adaptations=tuple(note for note in notes if note))
 
 
-def _passed_over(request: ChatRequest, *, calls: bool) -> str:
+def _ignored_tool_choice(request: ChatRequest, *, calls: bool) -> str:
     """Say that a server took `tool_choice`, and let the model answer without a call all the same."""
     wanted = request.tool_choice is ToolChoice.REQUIRED and not calls
     return "`tool_choice` was passed over: the server let the model answer without a call" if wanted else ""

@@ -30,7 +30,7 @@ def closed(host: str, port: int) -> None:
 
 
 def came_from_here(headers: Mapping[str, str]) -> bool:
-    """Whether this daemon sent a request that a listener of ours got. Names of headers are in lower case."""
+    """Return whether this daemon sent a request that our listener got. Header names are in lower case."""
     return MARKER in headers.get(HEADER, "")
 
 

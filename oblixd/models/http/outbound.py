@@ -108,14 +108,14 @@ def way_of(endpoint: str, options: ModelOptions, network: NetworkConfig, *, is_l
     if is_local or is_loopback(endpoint):
         return Way(None, trust)
     host = urlsplit(endpoint).hostname or ""
-    chosen = options.proxy or (DIRECT if excluded(host, network.no_proxy) else network.proxy)
+    chosen = options.proxy or (DIRECT if is_excluded(host, network.no_proxy) else network.proxy)
     is_silent = trust == Trust() and network.proxy == DIRECT and not options.proxy
     hint = _hint(network) if is_silent else ""
     return Way(None if chosen == DIRECT else Proxy.of(chosen), trust, is_silent, hint)
 
 
-def excluded(host: str, no_proxy: Sequence[str]) -> bool:
-    """Whether a host is reached without the proxy: `example.com` stands for what ends in it, too."""
+def is_excluded(host: str, no_proxy: Sequence[str]) -> bool:
+    """Return whether a host is reached without the proxy: `example.com` stands for what ends in it, too."""
     return any(_covers(entry.lower(), host.lower()) for entry in no_proxy)
 
 
@@ -128,7 +128,7 @@ def clean(environ: MutableMapping[str, str]) -> tuple[str, ...]:
 
 
 def _is_system_s(path: str) -> bool:
-    """Whether a variable only says where the system's certificates are, which are trusted anyway."""
+    """Return whether a variable only says where the system's certificates are, which are trusted anyway."""
     return path.startswith(("/etc/ssl/", "/etc/pki/", "/usr/lib/ssl/"))
 
 
@@ -154,7 +154,7 @@ def _covers(entry: str, host: str) -> bool:
 
 @cache
 def has_system_store() -> bool:
-    """Whether this Python finds the system's certificates by itself. One that is copied around may not."""
+    """Return whether this Python finds the system's certificates by itself. A relocated one may not."""
     paths = ssl.get_default_verify_paths()
     return paths.cafile is not None or paths.capath is not None
 

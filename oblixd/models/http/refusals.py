@@ -78,7 +78,7 @@ class Refusal:
         return cls(status, _sentence(error), frozenset(_codes(error)), _gateway_of(headers), _delay(text))
 
     @classmethod
-    def reported(cls, error: object) -> Refusal:
+    def from_event(cls, error: object) -> Refusal:
         """Read an error object inside a stream."""
         codes = frozenset(_codes(error))
         return cls(0, _sentence(error), codes, retry_after_s=_delay(json.dumps(error, default=str)))
@@ -300,7 +300,7 @@ def judge(refusal: Refusal) -> Verdict:
 
 
 def wants_responses(refusal: Refusal) -> bool:
-    """Whether it says that the model speaks only the calls of /v1/responses."""
+    """Return whether it says that the model speaks only the calls of /v1/responses."""
     said = " ".join((refusal.words[:_JUDGED], *refusal.codes)).lower()
     return _ONLY_RESPONSES.search(said) is not None
 
@@ -344,7 +344,7 @@ def _is_overflow(refusal: Refusal, words: str) -> bool:
 
 
 def _passes(refusal: Refusal) -> bool:
-    """Whether it says when to come back: then it is a limit of some minutes, whatever it calls it."""
+    """Return whether it says when to come back: then it is a limit of some minutes, by whatever name."""
     return refusal.retry_after_s is not None
 
 
@@ -500,7 +500,7 @@ _GATEWAYS = {
 
 
 def _gateway_of(headers: Mapping[str, str]) -> str:
-    """Who says itself that it answers in place of the server."""
+    """Return who says itself that it answers in place of the server."""
     if headers.get("cf-mitigated"):
         return "Cloudflare, in front of the server,"
     return "A Squid proxy in front of the server" if headers.get("X-Squid-Error") else ""

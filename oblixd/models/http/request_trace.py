@@ -92,28 +92,28 @@ class RequestTrace:
         self._body_s = 0.0
 
     def reusing(self) -> None:
-        """A connection is used that was open already."""
+        """Note that an open connection is reused."""
         self.reused = True
 
     def connecting(self) -> None:
-        """A connection is being opened."""
+        """Note that a connection is being opened."""
         self.reused = False
         self._since_s = time.monotonic()
 
     def connected(self) -> None:
-        """The connection is open: from here on the request is under way."""
+        """Note that the connection is open: from here on the request is under way."""
         now = time.monotonic()
         self._connect_ms = (now - self._since_s) * 1e3
         self._since_s = now
 
     def answered(self) -> None:
-        """The head of the answer is there."""
+        """Note that the head of the answer arrived."""
         now = time.monotonic()
         self._first_byte_ms = (now - self._since_s) * 1e3
         self._since_s = now
 
     def carried(self, size: int) -> None:
-        """The body came as fast as the network carried it, and so much it was."""
+        """Note the bytes of a body that came as fast as the network carried it."""
         self._body_bytes = size
         self._body_s = time.monotonic() - self._since_s
 

@@ -60,14 +60,16 @@ class Response:
             self._unpacker = Unpacker(encoding)
         elif encoding not in PLAIN:
             known = ", ".join(KNOWN)
-            raise self._peer.broken(f"it is compressed as {encoding[:40]!r}, and only {known} are known here")
+            raise self._peer.broken_stream(
+                f"it is compressed as {encoding[:40]!r}, and only {known} are known here"
+            )
         if self.status == HTTPStatus.OK and self.headers.get("Content-Type", "").startswith("text/html"):
             await self._look_inside()
 
     async def _look_inside(self) -> None:
-        """Some servers call an event stream text/html: its first bytes tell it from a page."""
+        """Tell an event stream from a page by its first bytes: some servers call both text/html."""
         while not self._ahead.removeprefix(_BYTE_ORDER_MARK).strip() and len(self._ahead) < _LONGEST_BLANK:
-            if not (read := await self._next()):
+            if not (read := await self._next_data()):
                 break
             self._ahead += read
         first = self._ahead.removeprefix(_BYTE_ORDER_MARK).lstrip()
@@ -91,37 +93,37 @@ class Response:
         if self._ahead:
             ahead, self._ahead = self._ahead, b""
             return ahead
-        return await self._next()
+        return await self._next_data()
 
-    async def _next(self) -> bytes:
+    async def _next_data(self) -> bytes:
         unpacker = self._unpacker
         if unpacker is None:
             return await self._raw()
         try:
-            while not (data := unpacker.more()):
+            while not (data := unpacker.next_step()):
                 if not (read := await self._raw()):
                     unpacker.check_end()
                     return b""
                 unpacker.feed(read)
         except UnpackError as error:
-            raise self._peer.broken(f"its compressed body {error}") from None
+            raise self._peer.broken_stream(f"its compressed body {error}") from None
         return data
 
     async def _raw(self) -> bytes:
         while True:
             try:
-                async with self._wait.waiting():
+                async with self._wait.limit():
                     return await self._response.content.readany()
             except TimeoutError:
                 if not await self._wait.goes_on():
                     raise self._late_error() from None
             except (aiohttp.ClientError, RuntimeError) as error:
-                if arrived := self._arrived():
+                if arrived := self._buffered_data():
                     return arrived
                 # aiohttp has no error of its own for a connection that we closed ourselves.
                 raise self._lost_error(error) from None
 
-    def _arrived(self) -> bytes:
+    def _buffered_data(self) -> bytes:
         """Give what came before the connection was lost: aiohttp raises first, and would drop it."""
         return b"" if self._aborted else self._response.content._read_nowait(-1)
 
@@ -131,7 +133,7 @@ class Response:
         while read := await self.read():
             document += read
             if len(document) > limit:
-                raise self._peer.broken(f"it sent more than {limit} bytes")
+                raise self._peer.broken_stream(f"it sent more than {limit} bytes")
         self._course.carried(len(document))
         return bytes(document)
 
@@ -168,12 +170,12 @@ class Response:
     def _late_error(self) -> ModelError:
         self._course.failure = Failure.STALLED
         if self._wait.begun:
-            return self._peer.stalled(self._wait.limit_s)
+            return self._peer.stalled_answer(self._wait.limit_s)
         return self._peer.silent(self._wait.limit_s)
 
     def _lost_error(self, error: Exception) -> ModelError:
         if not self._aborted:
             self._course.failure = Failure.LOST
         if self._wait.begun or isinstance(error, aiohttp.ClientPayloadError):
-            return self._peer.broken("the connection was lost in the middle")
+            return self._peer.broken_stream("the connection was lost in the middle")
         return self._peer.unreachable("the connection was lost before an answer came")

@@ -86,7 +86,7 @@ class ServerErrors:
         """Refuse a request that this provider can't do: its server is not asked."""
         return UnableError(ModelErrorKind.REFUSED, message, endpoint=self.endpoint)
 
-    def refused(self, hint: str = "") -> ModelError:
+    def refused_connection(self, hint: str = "") -> ModelError:
         """Nothing listens there. `hint`: a sentence that is added."""
         message = f"{self.title} isn't running{self._at}: {self.start}.{hint}"
         return self.error(ModelErrorKind.UNREACHABLE, message)
@@ -99,26 +99,26 @@ class ServerErrors:
         )
 
     def silent(self, seconds: float) -> ModelError:
-        """It took the request and sent no content in time."""
+        """Make the error for a server that took the request and sent no content in time."""
         why = f"it took the request and sent no content for {seconds:g} s"
         return self.error(
             ModelErrorKind.UNREACHABLE, f"{self.title}{self._at}: {why}. Try again, or use another model."
         )
 
-    def stalled(self, seconds: float) -> ModelError:
-        """It stopped in the middle of its answer."""
+    def stalled_answer(self, seconds: float) -> ModelError:
+        """Make the error for a server that stopped in the middle of its answer."""
         why = f"stopped in the middle of its answer and sent nothing for {seconds:g} s"
         return self.error(
             ModelErrorKind.STALLED, f"{self.title}{self._at} {why}. Ask again, or use another model."
         )
 
-    def broken(self, why: str) -> ModelError:
-        """Its answer ended early or can't be read."""
+    def broken_stream(self, why: str) -> ModelError:
+        """Make the error for an answer that ended early or can't be read."""
         message = f"{self.title}{self._at} broke off its answer: {why}. Ask again, or use another model."
         return self.error(ModelErrorKind.BROKEN_STREAM, message)
 
-    def empty(self, *, is_cut: bool = False) -> ModelError:
-        """Its answer ended well and has no word in it; `is_cut`: its length was the reason for the end."""
+    def empty_answer(self, *, is_cut: bool = False) -> ModelError:
+        """Make the error for an answer without a word; `is_cut`: its length was the reason for the end."""
         if is_cut:
             why = "used up its max_tokens without a word of the answer. Allow more, or use another model"
         else:
@@ -127,8 +127,10 @@ class ServerErrors:
         error.is_final = is_cut
         return error
 
-    def answered(self, status: int, headers: Mapping[str, str], body: bytes, url: str = "") -> ModelError:
-        """It answered the request with another status than 200. `url` is what was asked for."""
+    def error_response(
+        self, status: int, headers: Mapping[str, str], body: bytes, url: str = ""
+    ) -> ModelError:
+        """Make the error for a status other than 200. `url` is what was asked for."""
         if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
             where = clean(headers.get("Location", "elsewhere"))[:LONGEST_QUOTE]
             return self.unreachable(f"it redirects to {where}, which is not followed")
@@ -142,15 +144,15 @@ class ServerErrors:
         message = f"{said}{_quote(refusal.words)}. {remedy}."
         return self._refused(refusal, verdict.kind, message, wait_s)
 
-    def reported(self, error: object) -> ModelError:
-        """It sent an error object inside a stream that had begun well."""
-        refusal = Refusal.reported(error)
+    def error_event(self, error: object) -> ModelError:
+        """Make the error for an error object inside a stream that had begun well."""
+        refusal = Refusal.from_event(error)
         verdict = judge(refusal)
         remedy = self._remedy(verdict, refusal.retry_after_s)
         message = f"{self.title}{self._at} reports a failure{_quote(refusal.words)}. {remedy}."
         return self._refused(refusal, verdict.kind, message, None)
 
-    def _refused(
+    def _refusal_error(
         self, refusal: Refusal, kind: ModelErrorKind, message: str, retry_after: float | None
     ) -> RefusalError:
         given = refusal.retry_after_s if retry_after is None else retry_after

@@ -75,7 +75,7 @@ def session(server: Server, connector: aiohttp.BaseConnector) -> aiohttp.ClientS
 
 
 @contextmanager
-def checked(check: Callable[[], None]) -> Iterator[None]:
+def check_egress(check: Callable[[], None]) -> Iterator[None]:
     """Have `check` called for the request of the block once its connection is open, before a byte is written.
 
     What it raises is raised by the request, and the connection is closed.
@@ -134,13 +134,13 @@ _WATCH = _keepalive_options(TCP_KEEPIDLE=DEAD_S, TCP_KEEPINTVL=DEAD_S // 3, TCP_
 
 def _trace() -> aiohttp.TraceConfig:
     trace = aiohttp.TraceConfig()
-    trace.on_connection_create_start.append(_telling(RequestTrace.connecting))
-    trace.on_connection_create_end.append(_telling(RequestTrace.connected))
-    trace.on_connection_reuseconn.append(_telling(RequestTrace.reusing))
+    trace.on_connection_create_start.append(_trace_callback(RequestTrace.connecting))
+    trace.on_connection_create_end.append(_trace_callback(RequestTrace.connected))
+    trace.on_connection_reuseconn.append(_trace_callback(RequestTrace.reusing))
     return trace
 
 
-def _telling(note: Callable[[RequestTrace], None]) -> Callable[..., Any]:
+def _trace_callback(note: Callable[[RequestTrace], None]) -> Callable[..., Any]:
     async def tell(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
         note(context.trace_request_ctx)
 
@@ -166,9 +166,9 @@ def name_failure(peer: ServerErrors, error: Exception, wait: Wait, way: Way) -> 
         ) if way.proxy is not None:
             return Failure.UNREACHABLE, peer.unreachable(_of_proxy(error, way.proxy.url), "")
         case aiohttp.ClientConnectorError() if error.os_error.errno in _NOBODY_LISTENS:
-            return Failure.REFUSED, peer.refused(way.hint)
+            return Failure.REFUSED, peer.refused_connection(way.hint)
         case aiohttp.ClientResponseError():
-            return Failure.GARBLED, peer.broken("it is not an HTTP answer")
+            return Failure.GARBLED, peer.broken_stream("it is not an HTTP answer")
         case TimeoutError() if not isinstance(error, aiohttp.ConnectionTimeoutError):
             return Failure.SILENT, peer.silent(wait.limit_s)
     failure, why = _on_the_way(error, wait)
@@ -200,7 +200,7 @@ def _on_the_way(error: Exception, wait: Wait) -> tuple[Failure, str]:
         case aiohttp.ClientConnectorDNSError():
             return Failure.DNS, "there is no such host"
         case aiohttp.ClientConnectorCertificateError():
-            return Failure.TLS, _untrusted(error)
+            return Failure.TLS, _certificate_failure(error)
         case aiohttp.ClientSSLError() | aiohttp.ServerFingerprintMismatch():
             return Failure.TLS, f"TLS failed ({_reason(error)})"
         case aiohttp.ConnectionTimeoutError():
@@ -210,7 +210,7 @@ def _on_the_way(error: Exception, wait: Wait) -> tuple[Failure, str]:
     return Failure.LOST, "the connection was lost before an answer came"
 
 
-def _untrusted(error: aiohttp.ClientConnectorCertificateError) -> str:
+def _certificate_failure(error: aiohttp.ClientConnectorCertificateError) -> str:
     found = error.certificate_error
     reason = getattr(found, "verify_message", "") or "certificate verify failed"
     if getattr(found, "verify_code", 0) not in _UNKNOWN_AUTHORITY:
@@ -265,7 +265,7 @@ class Transport:
                 sending.forget()
                 course.report(self._origin, self._on_exchange)
 
-    async def open(self) -> asyncio.Future[None]:
+    async def open_connection(self) -> asyncio.Future[None]:
         """Have an idle connection in the pool, TLS included; give what is done once it is closed.
 
         Nothing is sent. Raises ModelError.
@@ -337,7 +337,7 @@ class Transport:
             raise self._failure(error, sending, wait, course) from None
 
     async def _head(self, sending: _Sending, wait: Wait, course: RequestTrace) -> aiohttp.ClientResponse:
-        with checked(sending.check):
+        with check_egress(sending.check):
             return await wait.for_the_head(
                 self._session.request(
                     sending.method,
@@ -361,16 +361,16 @@ class Transport:
                 request, [], aiohttp.ClientTimeout(total=None, connect=timeouts.connect_s)
             )
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise self._named(error, Wait(self._server, timeouts, self._origin), course) from None
+            raise self._name_failure(error, Wait(self._server, timeouts, self._origin), course) from None
         course.connected()
         course.address = _address(connection)
         return connection
 
     def _failure(self, error: Exception, sending: _Sending, wait: Wait, course: RequestTrace) -> Exception:
         """Return what to raise. A body that was held back in its middle closed the connection, too."""
-        return sending.refusal or self._named(error, wait, course)
+        return sending.refusal or self._name_failure(error, wait, course)
 
-    def _named(self, error: Exception, wait: Wait, course: RequestTrace) -> ModelError:
+    def _name_failure(self, error: Exception, wait: Wait, course: RequestTrace) -> ModelError:
         failure, failed = name_failure(self._server.peer, error, wait, self.way)
         failed.way = "direct" if self.way.is_silent else ""
         # What we close ourselves shows nothing of the way.

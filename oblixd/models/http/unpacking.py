@@ -27,7 +27,7 @@ class Unpacker:
     """Unpacks one body."""
 
     def __init__(self, encoding: str) -> None:
-        """`encoding`: one of `KNOWN`."""
+        """Unpack one body. `encoding`: one of `KNOWN`."""
         self._codec: _Codec = _Brotli() if encoding == "br" else _Zlib(encoding)
         self._given = 0
 
@@ -35,7 +35,7 @@ class Unpacker:
         """Take a read of the body. What it took before must have been given."""
         self._codec.feed(data)
 
-    def more(self) -> bytes:
+    def next_step(self) -> bytes:
         """Give the next step; nothing where another read is needed. Raises UnpackError."""
         data = self._codec.step()
         self._given += len(data)

@@ -49,7 +49,7 @@ class Wait:
         self._content_s = min(self._content_s, seconds)
 
     @asynccontextmanager
-    async def waiting(self) -> AsyncIterator[None]:
+    async def limit(self) -> AsyncIterator[None]:
         """Wait for a sign of life within the block. Raises TimeoutError."""
         began = time.monotonic()
         is_late = True
@@ -68,7 +68,7 @@ class Wait:
         """Wait for the head of the answer. Raises TimeoutError, and what the awaitable raises."""
         if self._works is None:
             try:
-                async with self.waiting():
+                async with self.limit():
                     return await head
             except TimeoutError:
                 await self.goes_on()
@@ -77,7 +77,7 @@ class Wait:
         try:
             while True:
                 try:
-                    async with self.waiting():
+                    async with self.limit():
                         return await asyncio.shield(task)
                 except TimeoutError:
                     if task.done() or not await self.goes_on():

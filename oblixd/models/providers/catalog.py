@@ -44,12 +44,12 @@ def providers(
 
     adaptations = Adaptations()
 
-    def informed(make: Callable[[HookSpec], HttpConnection], spec: HookSpec) -> Connection:
+    def make_connection(make: Callable[[HookSpec], HttpConnection], spec: HookSpec) -> Connection:
         connection = make(spec)
         connection.learn_of(works=works, adaptation=adaptations.of(spec.endpoint, spec.name))
         return connection
 
     return {
         "embedded": embedded.connect,
-        **{name: partial(informed, make) for name, make in served.items()},
+        **{name: partial(make_connection, make) for name, make in served.items()},
     }

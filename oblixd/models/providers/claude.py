@@ -120,12 +120,12 @@ class ClaudeConnection(HttpConnection):
         self.context_window = self._spec.count("context_window") or told or self.context_window
 
     async def _answer(self, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
-        async with self._learning(), aclosing(super()._answer(request)) as items:
+        async with self._learn_beside(), aclosing(super()._answer(request)) as items:
             async for item in items:
                 yield item
 
     @asynccontextmanager
-    async def _learning(self) -> AsyncIterator[None]:
+    async def _learn_beside(self) -> AsyncIterator[None]:
         """Learn of the model beside its first answer: no prompt waits for that."""
         learning = asyncio.create_task(self._learn_aside())
         try:
@@ -212,13 +212,13 @@ def _blocks(one: ChatMessage) -> Iterator[dict[str, Any]]:
         yield {"type": "image", "source": source}
     written, given = 0, 0
     for thought, characters, calls in thoughts_of(one.state):
-        yield from _spoken(one, slice(written, characters), slice(given, calls))
+        yield from _content_blocks(one, slice(written, characters), slice(given, calls))
         yield dict(thought)
         written, given = max(written, characters), max(given, calls)
-    yield from _spoken(one, slice(written, None), slice(given, None))
+    yield from _content_blocks(one, slice(written, None), slice(given, None))
 
 
-def _spoken(one: ChatMessage, text: slice, calls: slice) -> Iterator[dict[str, Any]]:
+def _content_blocks(one: ChatMessage, text: slice, calls: slice) -> Iterator[dict[str, Any]]:
     if one.text[text].strip():
         yield {"type": "text", "text": one.text[text]}
     for call in one.calls[calls]:

@@ -8,10 +8,10 @@ from typing import Any
 from oblixd.models.base import ContentKind, Finish, Finished
 from oblixd.models.http.event_stream import EventSplitter
 from oblixd.models.http.server import ServerErrors
-from oblixd.models.providers.finish_reasons import FinishReasons, said_of
+from oblixd.models.providers.finish_reasons import FinishReasons, first_reason
 from oblixd.models.providers.provider_state import MessageState
 from oblixd.models.providers.token_usage import UsageReader
-from oblixd.models.streaming import Piece, ToolCallAssembler, arguments_text, object_of, text_of, unspoiled
+from oblixd.models.streaming import Piece, ToolCallAssembler, arguments_text, decode_event, object_of, text_of
 
 
 class MessageDecoder:
@@ -33,8 +33,8 @@ class MessageDecoder:
         """The input that stood in the start of a tool's block: it counts where no piece of it follows."""
 
     @property
-    def stopped(self) -> bool:
-        """See `Decoder.stopped`."""
+    def is_stopped(self) -> bool:
+        """See `Decoder.is_stopped`."""
         return self.complete or self._reasons.finish is not None
 
     def pieces(self, read: bytes) -> Iterator[Piece]:
@@ -43,25 +43,25 @@ class MessageDecoder:
             if data.strip() == b"[DONE]":
                 self.complete = True
             elif not self.complete:
-                yield from unspoiled(self, self._event, data, self._peer)
+                yield from decode_event(self, self._event, data, self._peer)
         if not read:
             yield from self._open_inputs()
 
-    def finished(self) -> Finished:
-        """See `Decoder.finished`."""
+    def finish(self) -> Finished:
+        """See `Decoder.finish`."""
         self._calls.check()
         reason = self._calls.why(self._reasons.finish or Finish.STOP)
-        return Finished(reason, self._usage.counts(), self._state.written())
+        return Finished(reason, self._usage.counts(), self._state.to_json())
 
     def _event(self, event: dict[str, Any]) -> Iterator[Piece]:
         index = str(event.get("index"))
         match event.get("type"):
             case "content_block_start":
-                yield from self._begun(index, object_of(event, "content_block"))
+                yield from self._begin_block(index, object_of(event, "content_block"))
             case "content_block_delta":
                 yield from self._delta(index, object_of(event, "delta"))
             case "content_block_stop":
-                yield from self._ended(index)
+                yield from self._end_block(index)
             case "message_start":
                 yield from self._message(object_of(event, "message"))
             case "message_delta":
@@ -74,7 +74,7 @@ class MessageDecoder:
                 yield from self._message(event)
                 self.complete = True
             case _ if event.get("error") or text_of(event, "message", "detail"):
-                raise self._peer.reported(event)
+                raise self._peer.error_event(event)
 
     def _message(self, message: Mapping[str, Any]) -> Iterator[Piece]:
         """Take the head of a message, or a whole one."""
@@ -82,11 +82,11 @@ class MessageDecoder:
         content = message.get("content")
         for place, block in enumerate(content if isinstance(content, list) else []):
             if isinstance(block, dict):
-                yield from self._begun(str(place), block)
-                yield from self._ended(str(place))
+                yield from self._begin_block(str(place), block)
+                yield from self._end_block(str(place))
         self._stop(message)
 
-    def _begun(self, index: str, block: Mapping[str, Any]) -> Iterator[Piece]:
+    def _begin_block(self, index: str, block: Mapping[str, Any]) -> Iterator[Piece]:
         match block.get("type"):
             case "tool_use":
                 self._inputs[index] = arguments_text(block.get("input") or None)
@@ -115,14 +115,14 @@ class MessageDecoder:
             self._state.say(text)
             yield ContentKind.TEXT, text
 
-    def _ended(self, index: str) -> Iterator[Piece]:
+    def _end_block(self, index: str) -> Iterator[Piece]:
         if arguments := self._inputs.pop(index, ""):
             yield from self._calls.take(index, "", "", arguments)
 
     def _open_inputs(self) -> Iterator[Piece]:
         for index in list(self._inputs):
-            yield from self._ended(index)
+            yield from self._end_block(index)
 
     def _stop(self, message: Mapping[str, Any]) -> None:
         words = text_of(object_of(message, "stop_details"), "explanation")
-        self._reasons.take(said_of(message, "stop_reason"), words)
+        self._reasons.take(first_reason(message, "stop_reason"), words)

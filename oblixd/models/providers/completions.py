@@ -15,18 +15,18 @@ import msgspec
 from oblixd.models.base import ContentKind, Finish, Finished
 from oblixd.models.http.event_stream import EventSplitter
 from oblixd.models.http.server import ServerErrors
-from oblixd.models.providers.finish_reasons import FinishReasons, said_of
+from oblixd.models.providers.finish_reasons import FinishReasons, first_reason
 from oblixd.models.providers.provider_state import CompletionState
 from oblixd.models.providers.token_usage import UsageReader
 from oblixd.models.streaming import (
     Channel,
     Piece,
     ToolCallAssembler,
+    decode_event,
     flat,
     indexes,
     object_of,
     text_of,
-    unspoiled,
 )
 
 _REASONING = ("reasoning_content", "reasoning", "thinking", "reasoning_text", "thinking_content")
@@ -94,8 +94,8 @@ class CompletionDecoder:
         self._refused = False
 
     @property
-    def stopped(self) -> bool:
-        """See `Decoder.stopped`."""
+    def is_stopped(self) -> bool:
+        """See `Decoder.is_stopped`."""
         return self._reasons.finish is not None
 
     def pieces(self, read: bytes) -> Iterator[Piece]:
@@ -109,21 +109,21 @@ class CompletionDecoder:
             elif data.strip() == b"[DONE]":
                 self.complete = True
             else:
-                yield from unspoiled(self, self._chunk, data, self._peer)
+                yield from decode_event(self, self._chunk, data, self._peer)
 
-    def finished(self) -> Finished:
-        """See `Decoder.finished`."""
+    def finish(self) -> Finished:
+        """See `Decoder.finish`."""
         self._calls.check()
         reason = self._calls.why(self._reasons.finish or Finish.STOP)
         if self._refused and reason is Finish.STOP:
             reason = Finish.CONTENT_FILTER
-        return Finished(reason, self._usage.counts(), self._state.written(self._calls.extras()))
+        return Finished(reason, self._usage.counts(), self._state.to_json(self._calls.extras()))
 
     def _chunk(self, chunk: dict[str, Any]) -> Iterator[Piece]:
         self._usage.take(chunk.get("usage"))
         self._usage.take(object_of(chunk, "x_groq").get("usage"))
         if self._is_error(chunk):
-            raise self._peer.reported(chunk)
+            raise self._peer.error_event(chunk)
         choices = chunk.get("choices")
         # A failure of one choice names itself there; of several choices the first is the answer.
         if isinstance(choices, list) and choices and isinstance(choices[0], dict):
@@ -142,18 +142,18 @@ class CompletionDecoder:
         self._usage.take(choice.get("usage"))
         delta, message = object_of(choice, "delta"), object_of(choice, "message")
         if delta:
-            yield from self._spoken.noted(self._content(delta))
+            yield from self._spoken.note_all(self._content(delta))
         if message:
             yield from self._message(message)
         elif text := text_of(choice, "text"):
             yield ContentKind.TEXT, text
         if error := choice.get("error"):
-            raise self._peer.reported({"error": error})
+            raise self._peer.error_event({"error": error})
         details = object_of(choice, "finish_details")
         words = text_of(choice, "finish_message", "finishMessage")
         native = text_of(choice, "native_finish_reason")
         self._reasons.take(
-            said_of(choice, "finish_reason", "finishReason") or details.get("type"), words, native
+            first_reason(choice, "finish_reason", "finishReason") or details.get("type"), words, native
         )
 
     def _message(self, message: Mapping[str, Any]) -> Iterator[Piece]:
@@ -163,7 +163,7 @@ class CompletionDecoder:
         for channel, text in self._content(message):
             if not isinstance(channel, ContentKind):
                 yield channel, text
-            elif new := self._spoken.new_of(channel, text):
+            elif new := self._spoken.new_text(channel, text):
                 yield channel, new
 
     def _content(self, delta: Mapping[str, Any]) -> Iterator[Piece]:
@@ -175,9 +175,9 @@ class CompletionDecoder:
         if transcript := text_of(object_of(delta, "audio"), "transcript"):
             yield ContentKind.TEXT, transcript
         if isinstance(calls := delta.get("tool_calls"), list):
-            yield from self._called([call for call in calls if isinstance(call, dict)])
+            yield from self._take_calls([call for call in calls if isinstance(call, dict)])
         elif isinstance(calls, dict):
-            yield from self._called([calls])
+            yield from self._take_calls([calls])
         if function := object_of(delta, "function_call"):
             yield from self._calls.take(
                 "function_call", "", text_of(function, "name"), function.get("arguments")
@@ -193,7 +193,7 @@ class CompletionDecoder:
         if reasoning := flat(delta.get("reasoning_details")):
             yield ContentKind.REASONING, reasoning
 
-    def _called(self, calls: Sequence[dict[str, Any]]) -> Iterator[Piece]:
+    def _take_calls(self, calls: Sequence[dict[str, Any]]) -> Iterator[Piece]:
         for piece, index in zip(calls, indexes(calls), strict=True):
             function = object_of(piece, "function") or piece
             yield from self._calls.take(
@@ -216,7 +216,7 @@ class _Spoken:
         self._said: dict[Channel, list[str]] = {}
         self._grows: bool | None = None
 
-    def noted(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
+    def note_all(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
         """Give the pieces of a delta, and remember them."""
         for channel, text in pieces:
             self.note(channel, text)
@@ -227,7 +227,7 @@ class _Spoken:
         self._grows = True
         self._said.setdefault(channel, []).append(text)
 
-    def new_of(self, kind: ContentKind, text: str) -> str:
+    def new_text(self, kind: ContentKind, text: str) -> str:
         """Give what a message says that was not said before."""
         said = "".join(self._said.get(kind, ()))
         if said and self._grows is None:

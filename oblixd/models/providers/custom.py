@@ -17,7 +17,7 @@ from oblixd.models.base import (
     State,
     Status,
 )
-from oblixd.models.egress import Egress, IsLocalOnly, unrestricted
+from oblixd.models.egress import Egress, IsLocalOnly, allow_all
 from oblixd.models.encoding import has_image
 from oblixd.models.hook_spec import HookSpec
 from oblixd.models.http.connection import NetworkNow
@@ -72,7 +72,7 @@ class CustomConnection(OpenAIConnection):
         """See `Connection.count_request`."""
         if not self._is_llamacpp or has_image(request):
             return None
-        body = self._written(request, self._adaptation.attempt())
+        body = self._adapted_body(request, self._adaptation.attempt())
         return await self._tokeniser.count_request(body, Egress(self, request.is_local_only))
 
     async def confirm_location(self) -> None:
@@ -93,7 +93,7 @@ class CustomConnection(OpenAIConnection):
         self.context_window = self._spec.count("context_window") or limits.context
         self.max_running = self._spec.count("max_running") or limits.streams
         if self._is_llamacpp:
-            await self._tokeniser.learn_template(Egress(self, unrestricted))
+            await self._tokeniser.learn_template(Egress(self, allow_all))
         self._is_learnt = True
         return Status(State.READY)
 

@@ -92,11 +92,11 @@ class FinishReasons:
     def _failure(self, reason: str, said: str, words: str) -> ModelError:
         quoted = said[:60].strip()
         if words:
-            return self._peer.reported({"message": words, "code": quoted})
+            return self._peer.error_event({"message": words, "code": quoted})
         if reason in _PAUSES:
-            return self._peer.broken(f"it paused ({quoted}) and waits to be asked to go on")
+            return self._peer.broken_stream(f"it paused ({quoted}) and waits to be asked to go on")
         known = "it stopped with" if reason in _BREAKS else "it stopped for a reason that is not known here,"
-        return self._peer.broken(f"{known} {quoted!r}")
+        return self._peer.broken_stream(f"{known} {quoted!r}")
 
 
 def _normal(said: object) -> str:
@@ -112,6 +112,6 @@ def _normal(said: object) -> str:
     return letters
 
 
-def said_of(holder: Mapping[str, Any], *keys: str) -> object:
+def first_reason(holder: Mapping[str, Any], *keys: str) -> object:
     """Give the first of these reasons that an object holds; None where it holds none."""
     return next((holder[key] for key in keys if holder.get(key)), None)

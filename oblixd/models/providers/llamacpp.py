@@ -43,7 +43,7 @@ class Tokeniser:
     """
 
     def __init__(self, http: HttpClient, counts: TokenCountCache | None = None) -> None:
-        """`counts`: where counts of the same model are remembered; None: here, as long as this lives."""
+        """Connect. `counts` remembers token counts of the same model; None: only as long as this lives."""
         self._http = http
         self._counts = counts or TokenCountCache()
         self._missing: set[str] = set()
@@ -79,7 +79,7 @@ class Tokeniser:
         """Count what each message takes of a context, as `Connection.count_tokens` gives it.
 
         That is its text and what the chat template writes around it. None also where one
-        has a picture: how many tokens that is, only the model knows.
+        has an image: how many tokens that is, only the model knows.
         """
         if any(part.HasField("image") for message in messages for part in message.parts):
             return None

@@ -41,7 +41,7 @@ from oblixd.models.http.server import PROBE_TIMEOUTS, TIMEOUTS, Server, ServerEr
 from oblixd.models.providers import reasoning
 from oblixd.models.providers.finish_reasons import FinishReasons
 from oblixd.models.providers.ollama_status import Facts, Loaded, OllamaSettings, Residence
-from oblixd.models.providers.provider_state import dumped
+from oblixd.models.providers.provider_state import dump_state
 from oblixd.models.providers.token_usage import UsageReader
 from oblixd.models.streaming import (
     Decoder,
@@ -84,7 +84,7 @@ class OllamaConnection(HttpConnection):
         self._facts: Facts | None = None
         self._asked = spec.count("num_ctx") or spec.count("context_window")
         self._num_ctx = self._asked or settings.num_ctx
-        self.context_window = _least(spec.count("context_window"), self._num_ctx)
+        self.context_window = _minimum(spec.count("context_window"), self._num_ctx)
         self._parallel = settings.parallel
         self.max_running = spec.count("max_running") or self._parallel
 
@@ -116,7 +116,7 @@ class OllamaConnection(HttpConnection):
         """Ask whether the model is pulled, and whether it is loaded."""
         await self._learn(self._http, PROBE_TIMEOUTS)
         loaded = Loaded.read(await self.get("/api/ps"), self.name)
-        self._residence.told(loaded, self._loaded_with)
+        self._residence.told(loaded, self._context_length)
         if loaded is not None:
             self.memory_bytes = loaded.memory_bytes
         return Status(State.READY)
@@ -149,12 +149,12 @@ class OllamaConnection(HttpConnection):
         return OllamaDecoder(self._peer)
 
     async def _answer(self, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
-        if encoding.asked_of(request) and self._facts is None:
+        if encoding.needs_features(request) and self._facts is None:
             await self._learn(self._http)
         spoke = False
         self._residence.asked()
         try:
-            async with self._learning(request), aclosing(super()._answer(request)) as items:
+            async with self._learn_beside(request), aclosing(super()._answer(request)) as items:
                 async for item in items:
                     if not spoke:
                         self._residence.spoke()
@@ -164,7 +164,7 @@ class OllamaConnection(HttpConnection):
             self._residence.ended(spoke=spoke)
 
     @asynccontextmanager
-    async def _learning(self, request: ChatRequest) -> AsyncIterator[None]:
+    async def _learn_beside(self, request: ChatRequest) -> AsyncIterator[None]:
         """Learn of the model beside its first answer: no prompt waits for that, nor loses its connection.
 
         Before a local-only one the server is asked the same, so nothing is left to learn.
@@ -192,7 +192,7 @@ class OllamaConnection(HttpConnection):
     async def _learn(self, http: HttpClient, timeouts: Timeouts | None = None) -> None:
         async with http.request("POST", "/api/show", {"model": self.name}, timeouts) as reply:
             if reply.status != HTTPStatus.OK:
-                raise self._peer.answered(reply.status, reply.headers, await reply.excerpt())
+                raise self._peer.error_response(reply.status, reply.headers, await reply.excerpt())
             facts = Facts.read(read_object(await reply.document(), self._peer))
         # A copy of a hosted model under a local name answers from Ollama's cloud all the same.
         is_elsewhere = facts.is_hosted and self._spec.location is None
@@ -204,7 +204,7 @@ class OllamaConnection(HttpConnection):
         self._facts = facts
 
     @property
-    def _loaded_with(self) -> int:
+    def _context_length(self) -> int:
         """What the server makes of `num_ctx`: at most what the model was trained for."""
         longest = self._facts.context_length if self._facts else None
         return min(self._num_ctx, longest or self._num_ctx)
@@ -212,7 +212,7 @@ class OllamaConnection(HttpConnection):
     def _window(self, facts: Facts) -> int | None:
         # A hosted model has its whole context. Of one here it is what is sent, as far as the model goes.
         used = self._asked if facts.is_hosted else self._num_ctx
-        return _least(self._spec.count("context_window"), used, facts.context_length)
+        return _minimum(self._spec.count("context_window"), used, facts.context_length)
 
     def _options(self, request: ChatRequest) -> dict[str, Any]:
         options = {
@@ -250,8 +250,8 @@ class OllamaDecoder:
         self._thinks = False
 
     @property
-    def stopped(self) -> bool:
-        """See `Decoder.stopped`."""
+    def is_stopped(self) -> bool:
+        """See `Decoder.is_stopped`."""
         return self.complete
 
     def pieces(self, read: bytes) -> Iterator[Piece]:
@@ -260,15 +260,15 @@ class OllamaDecoder:
             if not self.complete:
                 yield from self._line(read_object(data, self._peer))
 
-    def finished(self) -> Finished:
-        """See `Decoder.finished`."""
+    def finish(self) -> Finished:
+        """See `Decoder.finish`."""
         self._calls.check()
         reason = self._calls.why(self._reasons.finish or Finish.STOP)
-        return Finished(reason, self._usage.counts(), dumped({"thinks": True} if self._thinks else {}))
+        return Finished(reason, self._usage.counts(), dump_state({"thinks": True} if self._thinks else {}))
 
     def _line(self, line: dict[str, Any]) -> Iterator[Piece]:
         if line.get("error"):
-            raise self._peer.reported(line)
+            raise self._peer.error_event(line)
         message = object_of(line, "message")
         if thinking := flat(message.get("thinking")):
             self._thinks = True
@@ -276,13 +276,13 @@ class OllamaDecoder:
         if content := flat(message.get("content")) or text_of(line, "response"):
             yield ContentKind.TEXT, content
         if isinstance(calls := message.get("tool_calls"), list):
-            yield from self._called([call for call in calls if isinstance(call, dict)])
+            yield from self._take_calls([call for call in calls if isinstance(call, dict)])
         self._usage.take(line)
         if line.get("done") is True:
             self._reasons.take(line.get("done_reason"))
             self.complete = True
 
-    def _called(self, calls: Sequence[dict[str, Any]]) -> Iterator[Piece]:
+    def _take_calls(self, calls: Sequence[dict[str, Any]]) -> Iterator[Piece]:
         # Calls come whole, the arguments as an object, and only from newer servers with an id.
         for whole in calls:
             function = object_of(whole, "function")
@@ -318,5 +318,5 @@ def _message(one: ChatMessage, names: dict[str, str]) -> Iterator[dict[str, Any]
     yield message
 
 
-def _least(*counts: int | None) -> int | None:
+def _minimum(*counts: int | None) -> int | None:
     return min((count for count in counts if count is not None), default=None)

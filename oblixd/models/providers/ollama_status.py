@@ -67,7 +67,9 @@ class Loaded:
         """Find a model in the answer of /api/ps. None: it is not loaded."""
         models = running.get("models")
         listed = [one for one in models if isinstance(one, dict)] if isinstance(models, list) else []
-        entry = next((one for one in listed if _full(text_of(one, "model", "name")) == _full(name)), None)
+        entry = next(
+            (one for one in listed if _with_tag(text_of(one, "model", "name")) == _with_tag(name)), None
+        )
         if entry is None:
             return None
         left_s = _left_s(text_of(entry, "expires_at"))
@@ -94,17 +96,17 @@ class Residence:
         return State.LOADING if self._waiting else State.IDLE
 
     def asked(self) -> None:
-        """A request was sent."""
+        """Note that a request was sent."""
         self._waiting += 1
 
     def spoke(self) -> None:
-        """Its first content came: so the model is loaded, as this hook wants it."""
+        """Note the first content: the model is loaded, as this hook wants it."""
         self._waiting -= 1
         self._speaking += 1
         self.note = ""
 
     def ended(self, *, spoke: bool) -> None:
-        """The request is over; from now on the server counts."""
+        """Note that the request is over; from now on the server counts."""
         if not spoke:
             self._waiting -= 1
             return
@@ -145,6 +147,6 @@ def _left_s(expires_at: str) -> float:
     return max(0.0, (expires.replace(tzinfo=expires.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
 
 
-def _full(name: str) -> str:
+def _with_tag(name: str) -> str:
     """Return a name without a tag means the tag `latest`."""
     return name if ":" in name.rsplit("/", 1)[-1] else f"{name}:latest"

@@ -197,7 +197,7 @@ def _messages(one: ChatMessage) -> Iterator[dict[str, Any]]:
         yield {"role": "tool", "tool_call_id": result.call_id, "content": result.content}
     if not (one.text or one.images or one.calls):
         return
-    message: dict[str, Any] = {**_kept(one), "role": one.role, "content": _content(one)}
+    message: dict[str, Any] = {**_provider_fields(one), "role": one.role, "content": _content(one)}
     if one.calls:
         message["tool_calls"] = [_call(call, object_of(one.state, "calls")) for call in one.calls]
     yield message
@@ -218,7 +218,7 @@ def _arguments(call: messages_pb2.ToolCallPart) -> str:
     )
 
 
-def _kept(one: ChatMessage) -> dict[str, Any]:
+def _provider_fields(one: ChatMessage) -> dict[str, Any]:
     """Give what its server wants back with an answer.
 
     Reasoning goes back with calls only: DeepSeek wants it there, and its older models refuse it elsewhere.
@@ -236,8 +236,8 @@ def _content(one: ChatMessage) -> str | list[dict[str, Any]]:
     if not one.images:
         return one.text
     urls = (f"data:{image.media_type};base64,{in_base64(image)}" for image in one.images)
-    pictures: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
-    return [{"type": "text", "text": one.text}, *pictures] if one.text else pictures
+    images: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+    return [{"type": "text", "text": one.text}, *images] if one.text else images
 
 
 def _split_version(endpoint: str) -> tuple[str, str, str | None]:

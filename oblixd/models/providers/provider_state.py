@@ -45,7 +45,7 @@ class CompletionState:
             return {}
         return {key: value for key, value in call.items() if key not in _KNOWN_OF_CALL and value is not None}
 
-    def written(self, calls: Mapping[str, Mapping[str, Any]]) -> str:
+    def to_json(self, calls: Mapping[str, Mapping[str, Any]]) -> str:
         """Give all of it as JSON; empty where there is nothing to send back, or too much."""
         state = {
             "reasoning_field": self.reasoning_field,
@@ -53,7 +53,7 @@ class CompletionState:
             "message": self._kept,
             "calls": calls,
         }
-        return dumped({key: value for key, value in state.items() if value})
+        return dump_state({key: value for key, value in state.items() if value})
 
     def _join(self, piece: dict[str, Any]) -> None:
         """Join the pieces of one entry: OpenRouter numbers the entries, and cuts their texts."""
@@ -76,7 +76,7 @@ def author_of(provider: str, name: str, origin: str) -> str:
     return f"{provider}:{name} at {origin}" if origin else f"{provider}:{name}"
 
 
-def merged(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def merge(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Join the states of answers that are sent as one."""
     result: dict[str, Any] = {}
     for state in states:
@@ -90,13 +90,13 @@ def merged(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def dumped(state: object) -> str:
+def dump_state(state: object) -> str:
     """Write a state as JSON; empty where it is empty or too large."""
     text = json.dumps(state, separators=(",", ":")) if state else ""
     return text if len(text) <= LARGEST_STATE else ""
 
 
-def loaded(text: str) -> dict[str, Any]:
+def load_state(text: str) -> dict[str, Any]:
     """Read a state. What is none is empty: it may have come with an import."""
     try:
         state = json.loads(text) if text else {}
@@ -114,33 +114,33 @@ class MessageState:
         self._calls = 0
 
     def begin(self, block: Mapping[str, Any]) -> None:
-        """A block of thinking begins: behind so much text and so many calls."""
+        """Begin a block of thinking, behind so much text and so many calls."""
         kept = {key: block[key] for key in ("type", "thinking", "signature", "data") if block.get(key)}
         self._blocks.append({"block": kept, "text": self._characters, "calls": self._calls})
 
     def think(self, thinking: str) -> None:
-        """More of it."""
-        block = self._last()
+        """Add thinking to the block."""
+        block = self._last_block()
         block["thinking"] = block.get("thinking", "") + thinking
 
     def sign(self, signature: str) -> None:
-        """Its signature."""
-        self._last()["signature"] = signature
+        """Sign the block."""
+        self._last_block()["signature"] = signature
 
     def say(self, text: str) -> None:
         """Text of the answer came."""
         self._characters += len(text)
 
     def called(self) -> None:
-        """A call came."""
+        """Note that a call came."""
         self._calls += 1
 
-    def written(self) -> str:
+    def to_json(self) -> str:
         """Give it as JSON; empty where nothing was signed, or too much."""
         blocks = [one for one in self._blocks if one["block"].keys() & {"signature", "data"}]
-        return dumped({"blocks": blocks} if blocks else {})
+        return dump_state({"blocks": blocks} if blocks else {})
 
-    def _last(self) -> dict[str, Any]:
+    def _last_block(self) -> dict[str, Any]:
         if not self._blocks:
             self.begin({"type": "thinking"})
         block: dict[str, Any] = self._blocks[-1]["block"]

@@ -15,9 +15,9 @@ from oblixd.models.encoding import ChatMessage, in_base64, parameters_of, schema
 from oblixd.models.http.event_stream import EventSplitter
 from oblixd.models.http.server import ServerErrors
 from oblixd.models.providers import reasoning
-from oblixd.models.providers.provider_state import dumped
+from oblixd.models.providers.provider_state import dump_state
 from oblixd.models.providers.token_usage import UsageReader
-from oblixd.models.streaming import Piece, ToolCallAssembler, object_of, text_of, unspoiled
+from oblixd.models.streaming import Piece, ToolCallAssembler, decode_event, object_of, text_of
 
 _TEXTS = ("response.output_text", "response.refusal", "response.text")
 _THOUGHTS = (
@@ -54,35 +54,35 @@ class ResponseDecoder:
         self._refused = False
 
     @property
-    def stopped(self) -> bool:
-        """See `Decoder.stopped`."""
+    def is_stopped(self) -> bool:
+        """See `Decoder.is_stopped`."""
         return self._finish is not None
 
     def pieces(self, read: bytes) -> Iterator[Piece]:
         """See `Decoder.pieces`."""
         for data in self._events.feed(read) if read else self._events.rest():
             if data.strip() == b"[DONE]":
-                self.complete = self.complete or self.stopped
+                self.complete = self.complete or self.is_stopped
             elif not self.complete:
-                yield from unspoiled(self, self._event, data, self._peer)
+                yield from decode_event(self, self._event, data, self._peer)
 
-    def finished(self) -> Finished:
-        """See `Decoder.finished`."""
+    def finish(self) -> Finished:
+        """See `Decoder.finish`."""
         self._calls.check()
         reason = self._calls.why(self._finish or Finish.STOP)
         if self._refused and reason is Finish.STOP:
             reason = Finish.CONTENT_FILTER
-        state = dumped({_STATE: self._reasoning} if self._reasoning else {})
+        state = dump_state({_STATE: self._reasoning} if self._reasoning else {})
         return Finished(reason, self._usage.counts(), state)
 
     def _event(self, event: dict[str, Any]) -> Iterator[Piece]:
         kind = text_of(event, "type")
         if event.get("object") == "response":
-            yield from self._ended(event)
+            yield from self._end_response(event)
         elif kind == "error" or (event.get("error") and not kind):
-            raise self._peer.reported(event)
+            raise self._peer.error_event(event)
         elif kind in _ENDS:
-            yield from self._ended(object_of(event, "response"))
+            yield from self._end_response(object_of(event, "response"))
         elif kind in {"response.output_item.added", "response.output_item.done"}:
             yield from self._item(_place(event), object_of(event, "item"), is_whole=kind.endswith("done"))
         else:
@@ -135,18 +135,18 @@ class ResponseDecoder:
             kept = ("type", "id", "summary", "encrypted_content")
             self._reasoning.append({key: item[key] for key in kept if key in item})
 
-    def _ended(self, response: Mapping[str, Any]) -> Iterator[Piece]:
+    def _end_response(self, response: Mapping[str, Any]) -> Iterator[Piece]:
         if response.get("error"):
-            raise self._peer.reported({"error": response["error"]})
+            raise self._peer.error_event({"error": response["error"]})
         output = response.get("output")
         for place, item in enumerate(output if isinstance(output, list) else []):
             if isinstance(item, dict):
-                yield from self._item(self._known_as(str(place), item), item, is_whole=True)
+                yield from self._item(self._known_key(str(place), item), item, is_whole=True)
         self._usage.take(response.get("usage"))
         self._finish = self._reason(response)
         self.complete = True
 
-    def _known_as(self, place: str, item: Mapping[str, Any]) -> str:
+    def _known_key(self, place: str, item: Mapping[str, Any]) -> str:
         """Give what an item of the whole response was told apart by before."""
         own = text_of(item, "id")
         return own if any(own and told == own for told, _ in self._told) else place
@@ -160,7 +160,7 @@ class ResponseDecoder:
             return Finish.LENGTH
         if status == "incomplete" and why == "content_filter":
             return Finish.CONTENT_FILTER
-        raise self._peer.broken(f"it ended as {status!r}{f' ({why})' if why else ''}")
+        raise self._peer.broken_stream(f"it ended as {status!r}{f' ({why})' if why else ''}")
 
 
 def _place(event: Mapping[str, Any]) -> str:
@@ -226,7 +226,7 @@ def _tools(request: ChatRequest) -> dict[str, Any]:
 def _items(one: ChatMessage) -> Iterator[dict[str, Any]]:
     for result in one.results:
         yield {"type": "function_call_output", "call_id": result.call_id, "output": result.content}
-    yield from _kept(one)
+    yield from _reasoning_items(one)
     if content := list(_parts(one)):
         yield {"role": one.role, "content": content}
     for call in one.calls:
@@ -238,7 +238,7 @@ def _items(one: ChatMessage) -> Iterator[dict[str, Any]]:
         }
 
 
-def _kept(one: ChatMessage) -> Iterator[dict[str, Any]]:
+def _reasoning_items(one: ChatMessage) -> Iterator[dict[str, Any]]:
     items = one.state.get(_STATE)
     yield from (item for item in items if isinstance(item, dict)) if isinstance(items, list) else ()
 

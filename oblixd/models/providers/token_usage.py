@@ -60,7 +60,7 @@ class UsageReader:
         read, cached = self._counts.get(_READ), self._counts.get(_WRITTEN)
         if self._apart and (given, read, cached) != (None, None, None):
             given = (given or 0) + (read or 0) + (cached or 0)
-        thought = self._thought(given, written)
+        thought = self._reasoning_tokens(given, written)
         if written is not None and thought and self._is_apart(given, written, thought):
             written += thought
         return TokenCounts(given, written, read, cached, thought)
@@ -71,7 +71,7 @@ class UsageReader:
         if told:
             self._counts[names] = max(*told, self._counts.get(names, 0))
 
-    def _thought(self, given: int | None, written: int | None) -> int | None:
+    def _reasoning_tokens(self, given: int | None, written: int | None) -> int | None:
         """Tokens of reasoning. Google's endpoint tells them only as what the total is more than its parts."""
         told, total = self._counts.get(_THOUGHT), self._counts.get(_TOTAL)
         if told is not None or total is None or given is None or written is None or self._apart:
@@ -79,7 +79,7 @@ class UsageReader:
         return total - given - written if total > given + written else None
 
     def _is_apart(self, given: int | None, written: int, thought: int) -> bool:
-        """Whether reasoning is not part of the output's count: xAI and Google count it beside."""
+        """Return whether reasoning is not part of the output's count: xAI and Google count it beside."""
         total = self._counts.get(_TOTAL)
         return thought > written or (total is not None and total == (given or 0) + written + thought)
 

@@ -31,7 +31,7 @@ def folders(root: Path, controller: str) -> dict[PurePosixPath, Path]:
 
     `V2` gives those of version 2. Sources: cgroups(7), proc_pid_mountinfo(5).
     """
-    own = _own(root).get(controller)
+    own = _own_cgroups(root).get(controller)
     mount = next((mount for mount in _mounts(root) if controller in mount.controllers), None)
     if own is None or mount is None:
         return {}
@@ -42,7 +42,7 @@ def folders(root: Path, controller: str) -> dict[PurePosixPath, Path]:
     return {name: point / name for name in names if (point / name).is_dir()}
 
 
-def _own(root: Path) -> dict[str, PurePosixPath]:
+def _own_cgroups(root: Path) -> dict[str, PurePosixPath]:
     found: dict[str, PurePosixPath] = {}
     for row in (root / "proc/self/cgroup").read_text().splitlines():
         _, controllers, path = row.split(":", 2)
@@ -88,7 +88,7 @@ class Container:
         self._before: tuple[float, float, CpuLevel] | None = None
 
     def sample(self, core_count: int, memory_bytes: int) -> ContainerUse:
-        """What is below the machine's own cores and memory. Raises OSError where a cgroup went away."""
+        """Read the limits below the machine's own cores and memory. Raises OSError if a cgroup went away."""
         if time.monotonic() - self._looked_s >= LOOK_AGAIN_S:
             self._look(core_count, memory_bytes)
         quota, cpu = self._cpu or (None, None)

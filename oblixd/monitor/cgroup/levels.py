@@ -27,7 +27,7 @@ class MemoryLevel(Protocol):
     """A cgroup that may hold a limit of memory."""
 
     def limit_bytes(self) -> int | None:
-        """None: as much as there is."""
+        """Return the limit in bytes; None: as much as there is."""
 
     def used_bytes(self) -> int:
         """Return what it can't give back: all it uses, less the file cache. Raises OSError."""

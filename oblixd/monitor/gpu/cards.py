@@ -22,7 +22,7 @@ class Card(Protocol):
 
 
 def cards(root: Path) -> Sequence[Card]:
-    """Those of both makers: /sys/class/drm/card0 and so on, without their connectors (card0-DP-1)."""
+    """List the cards of both makers: /sys/class/drm/card0 and so on, without connectors (card0-DP-1)."""
     found: list[Card] = []
     for folder in sorted((root / "sys/class/drm").glob("card*")):
         vendor = reading.line(folder / "device/vendor")
@@ -81,7 +81,7 @@ class IntelCard:
         return min(1.0, max(0.0, *awake)) if awake else None
 
     def _slept_ms(self) -> dict[Path, int]:
-        """By part. One that never slept may not know how to, and says nothing."""
+        """Return the sleep by part. A part that never slept may not support it, and says nothing."""
         i915 = [path for path in self._folder.glob("gt/gt*/rc6_residency_ms") if _may_sleep(path.parent)]
         xe = self._folder.glob("device/tile*/gt*/gtidle/idle_residency_ms")
         told = {path: reading.integer(path) for path in (*i915, *xe)}
@@ -93,14 +93,14 @@ def _may_sleep(part: Path) -> bool:
 
 
 def _name(device: Path) -> str:
-    """The product's, where the card tells it, else the maker with the numbers that lspci knows it by."""
+    """Return the product's name if the card tells it, else the maker with the numbers that lspci shows."""
     vendor, number = (reading.line(device / name) or "" for name in ("vendor", "device"))
     plain = f"{_VENDORS[vendor]} GPU {vendor[2:]}:{number[2:]}"
     return reading.line(device / "product_name") or plain
 
 
 def _celsius(device: Path) -> float | None:
-    """The first sensor that answers, in thousandths of a degree: Documentation/hwmon/sysfs-interface.rst."""
+    """Read the first sensor that answers, in 1/1000 degree: Documentation/hwmon/sysfs-interface.rst."""
     for sensor in sorted(device.glob("hwmon/hwmon*/temp*_input")):
         if (told := reading.integer(sensor)) is not None:
             return told / 1e3

@@ -40,7 +40,7 @@ class Gpus:
         self._cards = cards(root)
 
     def sample(self) -> tuple[Gpu, ...]:
-        """Every one that is there now. What one does not tell is None."""
+        """Sample every processor that is there now. What one does not tell is None."""
         if time.monotonic() - self._probed_s >= PROBE_AGAIN_S:
             self._probe()
         return (*self._of_nvidia(), *(card.sample() for card in self._cards))

@@ -75,7 +75,7 @@ class Nvml:
         self._seen_us = [0] * count.value
 
     def sample(self, own_pids: Collection[int]) -> tuple[Gpu, ...]:
-        """Every processor. Raises NvmlError where one went away, or the driver did."""
+        """Sample every processor. Raises NvmlError if one or the driver went away."""
         return tuple(self._sample(index, own_pids) for index in range(len(self._devices)))
 
     def close(self) -> None:
@@ -96,11 +96,13 @@ class Nvml:
             memory_total_bytes=memory.total if has_memory else None,
             memory_used_bytes=memory.used if has_memory else None,
             temperature_celsius=float(celsius.value) if has_heat else None,
-            own_utilization=self._own(index, utilization, own_pids),
+            own_utilization=self._own_utilization(index, utilization, own_pids),
         )
 
-    def _own(self, index: int, utilization: float | None, own_pids: Collection[int]) -> float | None:
-        """As the driver tells it by process; else by who is there, where all or none of them are ours."""
+    def _own_utilization(
+        self, index: int, utilization: float | None, own_pids: Collection[int]
+    ) -> float | None:
+        """Return our share: by process if the driver tells it, else if all or no processes are ours."""
         if utilization is None or not own_pids:
             return None if utilization is None else 0.0
         with contextlib.suppress(_UnsupportedError):

@@ -31,7 +31,7 @@ class DnsCache:
         self._fresh_until_s: dict[str, float] = {}
         self._looking: dict[str, asyncio.Future[list[Address]]] = {}
 
-    def known(self, host: str) -> list[str]:
+    def known_addresses(self, host: str) -> list[str]:
         """Return the IP addresses that a host had when it was last looked up. An IP address is its own."""
         if _is_address(host):
             return [host]

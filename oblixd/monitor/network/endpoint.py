@@ -68,19 +68,19 @@ class Endpoint:
         return self._reach.is_in_doubt
 
     def connected(self, now_s: float, connect_ms: float) -> None:
-        """A connection came about within so many milliseconds."""
+        """Note that a connection was made within so many milliseconds."""
         is_usual = self._figures.is_usual(now_s, connect_ms)
         self._figures.attempted(now_s, connect_ms)
-        with self._forgiving():
+        with self._forgive_on_return():
             self._reach.connected(now_s)
         self._tried(now_s, is_good=is_usual and self._reach.reachable is True)
 
     def answered(self, now_s: float, first_byte_ms: float) -> None:
-        """A real request was answered, its head came after so many milliseconds."""
+        """Note that a real request was answered: its head came after so many milliseconds."""
         if self._is_slow(first_byte_ms) and not self._looks:
             self._looks, self._usual = 1, CALM_CONNECTS - 1
         self._waits.append(first_byte_ms)
-        with self._forgiving():
+        with self._forgive_on_return():
             self._reach.answered(now_s)
         self._heard_s, self._is_cut = now_s, False
 
@@ -91,12 +91,12 @@ class Endpoint:
         self._tried(now_s, is_good=False)
 
     def barred(self, now_s: float, why: str) -> None:
-        """A real request met somebody else in the server's place, as behind a captive portal."""
+        """Note that something else answered in the server's place, for example a captive portal."""
         self._reach.barred(now_s, why)
         self._tried(now_s, is_good=False)
 
     def cut(self, now_s: float, why: str) -> None:
-        """The system has no way there: that needs no attempt."""
+        """Note that the system has no route there: that needs no attempt."""
         self._reach.cut(now_s, why)
         self._tried(now_s, is_good=False)
         self.way, self._is_cut = None, True
@@ -115,7 +115,7 @@ class Endpoint:
         self.way = way
 
     def due_s(self) -> float:
-        """When to look next if nothing is heard before."""
+        """Return when to look next if nothing is heard before."""
         if self._heard_s is None:
             return float("-inf")
         if self._looks:
@@ -125,7 +125,7 @@ class Endpoint:
         return self._tried_s + self._check_interval_s * self._spread
 
     def view(self, now_s: float) -> Connectivity:
-        """What is known now. What is stale is unknown, but for a missing way, which the system would tell."""
+        """Return what is known now. Stale values are unknown, except a missing route."""
         if self._heard_s is None or self._is_stale(now_s):
             return Connectivity(connection_type=self.way.kind if self.way else "")
         reach, figures = self._reach, self._figures
@@ -156,7 +156,7 @@ class Endpoint:
         return not self._is_cut and now_s - heard_s > lasting_s
 
     @contextlib.contextmanager
-    def _forgiving(self) -> Iterator[None]:
+    def _forgive_on_return(self) -> Iterator[None]:
         was_lost = self._reach.reachable is False
         yield
         if was_lost and self._reach.reachable:

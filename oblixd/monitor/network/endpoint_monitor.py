@@ -86,7 +86,7 @@ class EndpointMonitor:
         """Take what a real request experienced, and look where it failed."""
         if seen.address:
             self._prove(seen.address)
-        with self._telling():
+        with self._report_change():
             self._take(clock_s(), seen)
         if seen.failure:
             self.look()
@@ -100,7 +100,7 @@ class EndpointMonitor:
             return True
         if before is not None and way != before:
             self._leave(before)
-        with self._telling():
+        with self._report_change():
             if way is None:
                 self.endpoint.cut(clock_s(), NO_WAY)
             elif way != self.endpoint.way:
@@ -108,8 +108,8 @@ class EndpointMonitor:
         return way is not None
 
     def _addresses(self) -> list[str]:
-        """Its IP addresses: the one that a request reached first, then those that its name led to."""
-        known = self._prober.names.known(self.target.host)
+        """Return its IP addresses: the one that a request reached first, then those of its name."""
+        known = self._prober.names.known_addresses(self.target.host)
         return list(dict.fromkeys([*self._proven, *known]))
 
     def _prove(self, address: str) -> None:
@@ -119,13 +119,13 @@ class EndpointMonitor:
         self._proven = [address]
         way = way_to(self._proven)
         if way is not None and way != self.endpoint.way:
-            with self._telling():
+            with self._report_change():
                 self.endpoint.forget(way)
 
     def forget(self) -> None:
         """Begin anew on the same way."""
         self._proven = []
-        with self._telling():
+        with self._report_change():
             self.endpoint.forget(self.endpoint.way)
 
     def look_if_due(self) -> None:
@@ -183,11 +183,11 @@ class EndpointMonitor:
         except ProbeError as error:
             # What was found on a way that is left says nothing of the new one.
             if self.endpoint.way is way:
-                with self._telling():
+                with self._report_change():
                     self.endpoint.failed(clock_s(), str(error))
         else:
             if self.endpoint.way is way:
-                with self._telling():
+                with self._report_change():
                     self.endpoint.connected(clock_s(), took_ms)
 
     def _take(self, now_s: float, seen: Seen) -> None:
@@ -203,7 +203,7 @@ class EndpointMonitor:
         self.endpoint.carried(now_s, seen.body_bytes, seen.body_s)
 
     @contextlib.contextmanager
-    def _telling(self) -> Iterator[None]:
+    def _report_change(self) -> Iterator[None]:
         before = self.endpoint.reachable
         yield
         if self.endpoint.reachable is not before:

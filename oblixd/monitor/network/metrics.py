@@ -64,11 +64,11 @@ class NetworkMetrics:
         return 100.0 * recent.count(None) / ATTEMPTS if len(recent) == ATTEMPTS else None
 
     def bandwidth_mbps(self, now_s: float) -> float | None:
-        """The best rate of the last bulk transfers: what was slower was not slowed by the way alone."""
+        """Return the best rate of the last bulk transfers: slower ones had another cause, too."""
         return max((mbps for at_s, mbps in self._transfers if now_s - at_s <= WINDOW_S), default=None)
 
     def is_usual(self, now_s: float, connect_ms: float) -> bool:
-        """Whether a connect time is about what the median says."""
+        """Return whether a connect time is about what the median says."""
         usual_ms = self.latency_ms(now_s)
         if usual_ms is None:
             return True

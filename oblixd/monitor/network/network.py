@@ -116,7 +116,7 @@ class Network:
         return {origin: one.view() for origin, one in self._watched.items()}
 
     def overall(self) -> Connectivity:
-        """The best of the endpoints: as long as one cloud model can be reached well, the network is well.
+        """Return the best endpoint's values: while one cloud model is reached well, the network is well.
 
         Its connection type is that of the default route, also where there is no endpoint. Without such a
         route it is that of the way to the best endpoint.
@@ -155,7 +155,9 @@ class Network:
             return
         for origin in self._watched.keys() - set(wanted):
             self._let_go(origin)
-        self._watched = {origin: self._watched.get(origin) or self._new(origin) for origin in wanted}
+        self._watched = {
+            origin: self._watched.get(origin) or self._make_endpoint(origin) for origin in wanted
+        }
         self._prober.names.keep({one.target.host for one in self._watched.values()})
 
     def _let_go(self, origin: str) -> None:
@@ -163,7 +165,7 @@ class Network:
         self._letting_go.add(task)
         task.add_done_callback(self._letting_go.discard)
 
-    def _new(self, origin: str) -> EndpointMonitor:
+    def _make_endpoint(self, origin: str) -> EndpointMonitor:
         one = EndpointMonitor(
             origin,
             self._target_of(origin),

@@ -49,12 +49,12 @@ class Reachability:
         return 0 < self._misses < MISSES and self.reachable is not False
 
     def answered(self, now_s: float) -> None:
-        """A real request was answered."""
+        """Note that a real request was answered."""
         self._answered_s, self._barred_s, self._misses = now_s, _NEVER_S, 0
         self._become(True)
 
     def connected(self, now_s: float) -> None:
-        """A connection came about, a request's or a probe's."""
+        """Note that a connection was made, a request's or a probe's."""
         self._hits, self._misses = self._hits + 1, 0
         is_barred = now_s - self._barred_s < BARRED_S
         if not is_barred and self._hits >= self._hits_needed(now_s):
@@ -69,12 +69,12 @@ class Reachability:
             self._lose(now_s, why)
 
     def barred(self, now_s: float, why: str) -> None:
-        """A real request met somebody else in the server's place, as behind a captive portal."""
+        """Note that something else answered in the server's place, for example a captive portal."""
         self._barred_s, self._answered_s, self._hits = now_s, _NEVER_S, 0
         self._lose(now_s, why)
 
     def cut(self, now_s: float, why: str) -> None:
-        """The system has no way there."""
+        """Note that the system has no route there."""
         self._answered_s, self._hits = _NEVER_S, 0
         self._lose(now_s, why)
 

@@ -36,7 +36,7 @@ class Way:
 
 
 def way_to(addresses: Iterable[str]) -> Way | None:
-    """The way to the first of these IP addresses that has a route over a live link; None: there is none."""
+    """Find the route to the first of these IP addresses that has one over a live link, or None."""
     for address in addresses:
         own = _source(address)
         if own is not None and _has_link(interface := _interface(own)):
@@ -62,7 +62,7 @@ def kind_of(interface: str, sys_net: Path = SYS_NET) -> str:
 
 
 def _source(address: str) -> str | None:
-    """Our address towards that one. Connecting a datagram socket looks the route up and does no more."""
+    """Return our address towards that one. Connecting a datagram socket only looks up the route."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as asking:
         asking.connect((address, _DISCARD_PORT))
@@ -78,7 +78,7 @@ def _interface(own: str) -> str:
 
 
 def _has_link(interface: str) -> bool:
-    """Whether it has a carrier: a route stays when a cable is pulled. Unknown counts as yes."""
+    """Return whether it has a carrier: a route stays when a cable is pulled. Unknown counts as yes."""
     if not interface or not sys.platform.startswith("linux"):
         return True
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:

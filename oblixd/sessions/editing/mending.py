@@ -82,7 +82,7 @@ async def delete_messages(
 async def _delete_from(
     db: SessionDb, entry: Entry, request: sessions_pb2.DeleteMessagesRequest, deleted: _Deleted
 ) -> None:
-    """In steps from the end, each whole: what is left is a conversation at any moment."""
+    """Delete in steps from the end, each whole: what is left is a conversation at any moment."""
     end, least = entry.progress.next_sequence, max(request.from_sequence, first_of(entry.progress))
     while True:
         start = max(least, end - DELETED_AT_ONCE)
@@ -96,7 +96,7 @@ async def _delete_from(
 
 
 def _drop_leading(db: SessionDb, ref: SessionKey, txn: Transaction) -> bool:
-    """One step. True while there is more."""
+    """Take one step. True while there is more."""
     progress = db.headers.progress(txn, ref)
     is_more = db.message_table.drop_leading(txn, ref.number, progress)
     db.headers.put_progress(txn, ref, progress)
@@ -135,7 +135,7 @@ def _named_places(db: SessionDb, txn: Transaction, entry: Entry, sequences: Iter
 
 
 def _is_there(db: SessionDb, txn: Transaction, entry: Entry, sequence: int) -> bool:
-    """Whether a message stands at a place. Damaged ones count: to delete one mends its session."""
+    """Return whether a message stands at a sequence. Damaged ones count: deleting one mends its session."""
     if sequence >= entry.progress.next_sequence:
         return False
     try:
@@ -147,7 +147,7 @@ def _is_there(db: SessionDb, txn: Transaction, entry: Entry, sequence: int) -> b
 async def _delete(
     db: SessionDb, ref: SessionKey, choose: Choose, exact: bool
 ) -> tuple[list[messages_pb2.Message], int]:
-    """One step: the messages that could be read, the newest first, and how many there were."""
+    """Delete in one step; return the readable messages, newest first, and the count of all."""
     now_us = db.clock()
 
     def write(txn: Transaction) -> tuple[list[messages_pb2.Message], int]:

@@ -9,7 +9,7 @@ from itertools import takewhile
 from oblix.v1 import messages_pb2
 
 from oblixd.errors import FailedPreconditionError, NotFoundError
-from oblixd.sessions.editing.tool_pairs import Found, call_ids, parsed, result_ids
+from oblixd.sessions.editing.tool_pairs import Found, call_ids, parse_records, result_ids
 from oblixd.sessions.storage.db import SessionDb
 from oblixd.sessions.storage.headers import Entry
 from oblixd.sessions.storage.keys import new_id, pack
@@ -79,20 +79,20 @@ def _put_aside(
 
 
 def _target(db: SessionDb, txn: Transaction, entry: Entry, message_id: str) -> Target:
-    before = parsed(db.message_table.scan_back(txn, entry.number, entry.progress), REACH)
-    named = _from_named(entry, before, message_id)
+    before = parse_records(db.message_table.scan_back(txn, entry.number, entry.progress), REACH)
+    named = _messages_from(entry, before, message_id)
     question = list(takewhile(_asks, named))
     rest = named[len(question) :]
     question = [*reversed(list(takewhile(_asks, before))), *question]
     answer, results = (rest[0], rest[1:]) if rest else (None, [])
     if answer is not None and not _is_last(answer, results):
-        raise _not_last(entry, message_id)
+        raise _not_last_error(entry, message_id)
     if not question:
         raise _no_question(entry, message_id)
     return Target(question, answer, [sequence for sequence, _ in results])
 
 
-def _from_named(entry: Entry, before: Iterator[Found], message_id: str) -> list[Found]:
+def _messages_from(entry: Entry, before: Iterator[Found], message_id: str) -> list[Found]:
     """Return the named message and those after it, in order."""
     packed, found = pack(message_id), list[Found]()
     for item in before:
@@ -113,7 +113,7 @@ def _asks(found: Found) -> bool:
 
 
 def _is_last(answer: Found, after: list[Found]) -> bool:
-    """Whether nothing follows an answer but the results of its own calls."""
+    """Return whether nothing follows an answer but the results of its own calls."""
     _, record = answer
     calls = call_ids(record)
     return record.role == records.ROLE_RECORD_ASSISTANT and all(
@@ -125,7 +125,7 @@ def _messages(target: Target) -> list[messages_pb2.Message]:
     return [message_from(record, sequence) for sequence, record in target.question]
 
 
-def _not_last(entry: Entry, message_id: str) -> FailedPreconditionError:
+def _not_last_error(entry: Entry, message_id: str) -> FailedPreconditionError:
     return FailedPreconditionError(
         "MESSAGE_NOT_LAST",
         f"Message {message_id[:128]} of session {entry.header.id} is not in its last question and answer: "

@@ -58,14 +58,14 @@ def _counterparts(db: SessionDb, txn: Transaction, session: Session, sequence: i
         return
     if calls := call_ids(record):
         after = db.message_table.scan(txn, number, progress, sequence + 1)
-        yield from _results(parsed(after), calls)
+        yield from _results(parse_records(after), calls)
     if results := result_ids(record):
         before = db.message_table.scan_back(txn, number, progress, sequence)
-        yield from _calls(parsed(before), results)
+        yield from _calls(parse_records(before), results)
 
 
 def _results(after: Iterable[Found], calls: set[str]) -> Iterator[int]:
-    """Where the results of calls stand. A call can have more than one: a tool was run again."""
+    """Find the results of calls. A call can have more than one: a tool was run again."""
     missing = set(calls)
     for sequence, record in after:
         if results := result_ids(record) & calls:
@@ -87,7 +87,7 @@ def _calls(before: Iterable[Found], wanted: set[str]) -> Iterator[int]:
             return
 
 
-def parsed(scan: Iterable[tuple[int, bytes]], limit: int = REACH) -> Iterator[Found]:
+def parse_records(scan: Iterable[tuple[int, bytes]], limit: int = REACH) -> Iterator[Found]:
     """Yield the records of a scan, at most so many."""
     for sequence, payload in islice(scan, limit):
         yield sequence, records.MessageRecord.FromString(payload)

@@ -9,7 +9,7 @@ from itertools import islice, takewhile
 
 from oblixd.errors import DataLossError
 from oblixd.sessions.search.index import Batch, Index, Known, LostError
-from oblixd.sessions.search.schema import TITLE, Standing, row_id, standing_of
+from oblixd.sessions.search.schema import TITLE, Standing, row_id, standing
 from oblixd.sessions.search.tokenizer import text_of, words
 from oblixd.sessions.storage.db import SessionDb
 from oblixd.sessions.storage.keys import SessionKey
@@ -33,9 +33,9 @@ REST_S = 50e-6
 def numbers_after(db: SessionDb, index: Index, number: int, limit: int) -> list[int]:
     """Return the next sessions that are there, or that the index takes for it, in order of their numbers."""
     with db.store.read() as txn:
-        scan = db.tables.sessions.ascending(txn, b"", number_key(number + 1))
+        scan = db.tables.sessions.scan(txn, b"", number_key(number + 1))
         there = {int.from_bytes(key, "big") for key, _ in islice(scan, limit)}
-    return sorted(there.union(index.shown_after(number, limit)))[:limit]
+    return sorted(there.union(index.visible_sessions(number, limit)))[:limit]
 
 
 class Collector:
@@ -67,7 +67,7 @@ class Collector:
 
     def _take(self, number: int) -> None:
         """Take in what a session has to add, or as much of it as there is room for."""
-        stored = self.batch.sessions.get(number) or self._index.known(number)
+        stored = self.batch.sessions.get(number) or self._index.progress(number)
         known = stored or Known(number)
         with self._db.store.read() as txn:
             header = self._header(txn, number)
@@ -75,14 +75,14 @@ class Collector:
                 progress = self._db.headers.progress(txn, SessionKey(number, str(number)))
                 messages = self._unseen(txn, known, progress)
                 revised = self._take_revised(txn, known, progress)
-                unused = self._unused(txn, number, progress)
+                unused = self._tombstone_count(txn, number, progress)
         if header:
             # A title that is changed in the middle of a batch is a change of its own, for a later one.
             title = known.title if number in self.batch.sessions else " ".join(words(header.title))
             self._take_title(known, title)
             self._take_messages(number, messages)
             last = messages[-1][0] + 1 if messages else known.next
-            self._put(known, Known(number, last, standing_of(header), title, revised, unused))
+            self._put(known, Known(number, last, standing(header), title, revised, unused))
             if stored:
                 # The rows of deleted messages stay, unseen.
                 self.batch.hidden += unused - stored.unused
@@ -125,7 +125,7 @@ class Collector:
         if progress.revised == known.revised:
             return known.revised
         indexed = self._index.versions(known.number) | self.batch.versions
-        for sequence, newest in self._replaced(txn, known.number).items():
+        for sequence, newest in self._replaced_versions(txn, known.number).items():
             row = row_id(known.number, sequence)
             if sequence >= known.next or sequence == progress.running.answer_sequence:
                 continue
@@ -139,14 +139,14 @@ class Collector:
             self._replace(txn, known.number, sequence, indexed.get(row, 0))
         return progress.revised
 
-    def _unused(self, txn: Transaction, number: int, progress: records.ProgressRecord) -> int:
-        """How many places have no message, without the one that waits for an answer."""
+    def _tombstone_count(self, txn: Transaction, number: int, progress: records.ProgressRecord) -> int:
+        """Count the sequences without a message, except the one that waits for an answer."""
         answer = progress.running.answer_sequence
         waits = bool(answer) and self._db.message_table.get(txn, number, answer) is None
         return progress.next_sequence - 1 - progress.message_count - waits
 
-    def _replaced(self, txn: Transaction, number: int) -> dict[int, int]:
-        """By sequence: the newest version that was replaced."""
+    def _replaced_versions(self, txn: Transaction, number: int) -> dict[int, int]:
+        """Return the newest replaced version by sequence."""
         keys = self._db.tables.versions.keys(txn, number_key(number))
         return {sequence_of(key): version_in(key) for key in keys}
 

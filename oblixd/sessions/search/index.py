@@ -103,19 +103,19 @@ class Index:
         if self._hidden_count > max(SPARED_ROWS, self._row_count // 2):
             raise LostError("most of it is of deleted sessions")
 
-    def known(self, number: int) -> Known | None:
-        """How far a session is indexed, or None where nothing of it is."""
+    def progress(self, number: int) -> Known | None:
+        """Return how far a session is indexed, or None where nothing of it is."""
         found = self._connection.execute("SELECT * FROM sessions WHERE number = ?", (number,)).fetchone()
         return Known(found[0], found[1], Standing(found[2]), *found[3:]) if found else None
 
     def versions(self, number: int) -> dict[int, int]:
-        """By row: which version of a session's messages is in the index, where it is not the first."""
+        """Return the indexed version of a session's messages by row, if it is not the first."""
         found = self._connection.execute(
             "SELECT row, version FROM versions WHERE row BETWEEN ? AND ?", rows_of(number)
         )
         return dict(found.fetchall())
 
-    def shown_after(self, number: int, limit: int) -> list[int]:
+    def visible_sessions(self, number: int, limit: int) -> list[int]:
         """Return the next sessions that are not hidden, in order of their numbers."""
         found = self._connection.execute(
             "SELECT number FROM sessions WHERE number > ? AND standing != ? ORDER BY number LIMIT ?",

@@ -68,13 +68,13 @@ class Indexer:
         self._called.set()
 
     def distrust(self) -> None:
-        """The file was seen to be damaged or missing: makes it anew."""
+        """Make the file anew: it was seen to be damaged or missing."""
         self._distrusted = True
         self._revision = -1
         self._hurry()
 
-    async def caught_up(self, wait_s: float) -> bool:
-        """True once everything is indexed that was there at the call; False where that takes too long."""
+    async def wait_caught_up(self, wait_s: float) -> bool:
+        """Wait until everything is indexed that was there at the call; False: that takes too long."""
         if self._revision < 0:
             return False
         newest = self._changes.newest()

@@ -47,15 +47,15 @@ class Unit:
         """The unit in FTS5's language. A folded word holds nothing that has a meaning there."""
         return f'"{" ".join(self.words)}"' + (" *" if self.is_prefix else "")
 
-    def found_in(self, there: Sequence[str]) -> list[int]:
-        """Where in a text's words the unit begins."""
+    def positions_in(self, there: Sequence[str]) -> list[int]:
+        """Return where in a text's words the unit begins."""
         *whole, last = self.words
         size = len(whole)
         ends = [at for at, word in enumerate(there) if word == last or self._begins(word)]
         return [at - size for at in ends if at >= size and there[at - size : at] == whole]
 
     def is_scattered_in(self, known: set[str]) -> bool:
-        """True where all its words are there, next to each other or not."""
+        """Return True if all its words are there, next to each other or not."""
         *whole, last = self.words
         return known.issuperset(whole) and (last in known or any(map(self._begins, known)))
 
@@ -80,16 +80,16 @@ class Query:
         return " AND ".join(unit.expression for unit in self.units)
 
     def places(self, text: Sequence[Located]) -> list[Place]:
-        """Where the units are in a text, by their start."""
+        """Return where the units are in a text, by their start."""
         there = [found.word for found in text]
         return sorted(
             Place(text[at].start, text[at + len(unit.words) - 1].end, number)
             for number, unit in enumerate(self.units)
-            for at in unit.found_in(there)
+            for at in unit.positions_in(there)
         )
 
     def coverage(self, there: Sequence[str]) -> int:
-        """How many units have all their words in a text, in whatever order: what places could be there."""
+        """Count the units that have all their words in a text, in any order: these can have a place."""
         known = set(there)
         return sum(unit.is_scattered_in(known) for unit in self.units)
 

@@ -56,8 +56,8 @@ class Standing(IntEnum):
     """Deleted. Its rows are hidden, and there again should it be brought back."""
 
 
-def standing_of(header: records.SessionRecord) -> Standing:
-    """How a session stands that is there."""
+def standing(header: records.SessionRecord) -> Standing:
+    """Return how a session stands that is there."""
     return Standing.ARCHIVED if header.archived else Standing.OPEN
 
 
@@ -77,7 +77,7 @@ def rows_of(number: int) -> tuple[int, int]:
 
 
 def identity(path: Path) -> tuple[int, int] | None:
-    """Which file it is that lies there, or None."""
+    """Return which file it is that lies there, or None."""
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -86,12 +86,12 @@ def identity(path: Path) -> tuple[int, int] | None:
 
 
 def is_damage(error: sqlite3.DatabaseError) -> bool:
-    """True where the file is not what SQLite wrote; False where it can't be read or written just now."""
+    """Return True if the file is not what SQLite wrote; False if it can't be read or written just now."""
     return _code(error) in _DAMAGE
 
 
 def is_missing(error: sqlite3.DatabaseError) -> bool:
-    """True where there is no file or no table in it, or it is just being made."""
+    """Return True if there is no file or no table in it, or it is just being made."""
     return _code(error) in _MISSING
 
 

@@ -18,7 +18,7 @@ from oblixd.sessions.listing import page_token
 from oblixd.sessions.search.indexer import Indexer
 from oblixd.sessions.search.ranking import Ranked, Scope, rank
 from oblixd.sessions.search.request import SearchRequest, search_request
-from oblixd.sessions.search.schema import FILE, TITLE, is_damage, is_missing, place_of, standing_of
+from oblixd.sessions.search.schema import FILE, TITLE, is_damage, is_missing, place_of, standing
 from oblixd.sessions.search.snippets import snippet
 from oblixd.sessions.search.tokenizer import text_of
 from oblixd.sessions.storage.db import SessionDb
@@ -49,7 +49,7 @@ class Finder:
         shown = _Shown(self._db, asked)
         wanted = shown.is_wanted if asked.labels else None
         found = rank(self._path, asked.query.expression, Scope(asked.standings, asked.number, wanted))
-        for place in range(_after(found, asked.place), len(found)):
+        for place in range(_next_position(found, asked.place), len(found)):
             if len(response.hits) == asked.size:
                 response.next_page_token = page_token(asked.identity, _place(found, place - 1))
                 break
@@ -62,8 +62,8 @@ def _place(found: list[Ranked], at: int) -> bytes:
     return at.to_bytes(_PLACE_BYTES, "big") + number_key(found[at].row)
 
 
-def _after(found: list[Ranked], place: bytes) -> int:
-    """Where the next page begins: behind the page before's last row, wherever that stands by now."""
+def _next_position(found: list[Ranked], place: bytes) -> int:
+    """Return where the next page begins: behind the last row of the page before, wherever that is now."""
     if not place:
         return 0
     at, row = int.from_bytes(place[:_PLACE_BYTES], "big"), int.from_bytes(place[_PLACE_BYTES:], "big")
@@ -80,7 +80,7 @@ class _Shown:
         self._entries: dict[int, Entry | None] = {}
 
     def is_wanted(self, number: int) -> bool:
-        """Whether a session passes the filter."""
+        """Return whether a session passes the filter."""
         if number not in self._wanted:
             try:
                 self._wanted[number] = self._asked.labels.issubset(self._labels(number))
@@ -194,7 +194,7 @@ class Search:
         session is unknown; DeadlineExceededError where nothing was found in a second.
         """
         asked = search_request(self._db, request)
-        is_current = await self._indexer.caught_up(WAIT_S)
+        is_current = await self._indexer.wait_caught_up(WAIT_S)
         response = await self._search(asked)
         response.indexing |= not is_current
         return response

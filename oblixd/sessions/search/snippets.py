@@ -35,7 +35,7 @@ def snippet(text: str, query: Query) -> Snippet:
         for start, end, unit in query.places(locate_words(text[block]))
     ]
     window = _widen(text, _densest(places))
-    return _cut(text, window, places)
+    return _cut_snippet(text, window, places)
 
 
 def _best_block(text: str, query: Query) -> slice:
@@ -52,14 +52,14 @@ def _best_block(text: str, query: Query) -> slice:
 
 
 def _densest(places: Sequence[Place]) -> slice:
-    """Where the most different units stand together within a snippet's length, the closest of these."""
+    """Find where most units stand together within a snippet's length, the closest of these."""
     candidates = [_together(places[number:]) for number in range(len(places))]
     best = max(candidates, key=lambda found: (found[0], found[1].start - found[1].stop), default=None)
     return best[1] if best else slice(0, 0)
 
 
 def _together(places: Sequence[Place]) -> tuple[int, slice]:
-    """How many different units follow soon, the first included, and where these begin and end."""
+    """Count the different units that follow soon, the first included; return where they begin and end."""
     start, end = places[0].start, places[0].end
     units: set[int] = set()
     for place in takewhile(lambda place: place.end <= start + SNIPPET_CHARACTERS, places):
@@ -70,7 +70,7 @@ def _together(places: Sequence[Place]) -> tuple[int, slice]:
 
 
 def _widen(text: str, window: slice) -> slice:
-    """The same with as much around it as there is room for, a third of it before, cut between words."""
+    """Widen a window to the room that there is, a third of it before, cut between words."""
     room = max(SNIPPET_CHARACTERS - (window.stop - window.start), 0)
     start = max(window.start - room // 3, 0)
     end = min(start + SNIPPET_CHARACTERS, len(text))
@@ -82,7 +82,7 @@ def _widen(text: str, window: slice) -> slice:
     return slice(start, end)
 
 
-def _cut(text: str, window: slice, places: Sequence[Place]) -> Snippet:
+def _cut_snippet(text: str, window: slice, places: Sequence[Place]) -> Snippet:
     before = _CUT if window.start else ""
     after = _CUT if window.stop < len(text) else ""
     shown = before + re.sub(r"\s", " ", text[window]) + after

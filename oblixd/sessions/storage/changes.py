@@ -58,18 +58,18 @@ class History:
 
     def revision(self, txn: Transaction) -> int:
         """Return the revision of the last change. 0: there was none."""
-        return int.from_bytes(self._tables.changes.last(txn) or b"", "big")
+        return int.from_bytes(self._tables.changes.last_key(txn) or b"", "big")
 
     def oldest(self, txn: Transaction) -> int:
         """Return the least revision that can be gone on from."""
-        first = self._tables.changes.first(txn)
+        first = self._tables.changes.first_key(txn)
         return int.from_bytes(first, "big") - 1 if first else 0
 
     def after(self, txn: Transaction, revision: int, limit: int) -> list[Change] | None:
         """Return the next changes, oldest first. None: they are no longer known."""
         if revision < self.oldest(txn):
             return None
-        scan = self._tables.changes.ascending(txn, b"", number_key(revision + 1))
+        scan = self._tables.changes.scan(txn, b"", number_key(revision + 1))
         try:
             return [_change(key, payload) for key, payload in islice(scan, limit)]
         except DataLossError:
@@ -115,7 +115,7 @@ class Changes:
         store.on_commit(self._announce)
 
     def store_id(self) -> bytes:
-        """Which store this is; a copy that was restored from a backup is another one."""
+        """Return which store this is; a copy that was restored from a backup is another one."""
         with self._store.read() as txn:
             return self._counters.get(txn, STORE_ID) or b""
 

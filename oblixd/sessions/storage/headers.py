@@ -28,7 +28,7 @@ class _FramedHash:
         self._hash = blake2b(digest_size=_HASH_BYTES)
 
     def add(self, message: messages_pb2.Message) -> None:
-        """The next message."""
+        """Add the next message."""
         self._add(message.SerializeToString(deterministic=True))
 
     def digest(self) -> bytes:
@@ -62,7 +62,7 @@ class ChainHash(_FramedHash):
         """How many messages were added."""
 
     def add(self, message: messages_pb2.Message) -> None:
-        """The next message."""
+        """Add the next message."""
         super().add(messages_pb2.Message(role=message.role, parts=message.parts))
         self.count += 1
 
@@ -155,9 +155,9 @@ class Headers:
         return records.ProgressRecord.FromString(payload)
 
     def _why_gone(self, txn: Transaction, ref: SessionKey) -> NotFoundError | DataLossError:
-        """A session that was deleted is found by nothing; one that is still found has lost its record."""
+        """Say why a header is gone: a session that is still found has lost its record."""
         if self.tables.ids.get(txn, ref.id.encode()) == number_key(ref.number):
-            return self.tables.progress.missing(number_key(ref.number))
+            return self.tables.progress.missing_error(number_key(ref.number))
         return not_found(ref.id)
 
     def entry(self, txn: Transaction, ref: SessionKey) -> Entry:
@@ -174,7 +174,7 @@ class Headers:
         """Return the session that an import made of the same source and content, or None."""
         if not header.source_id:
             return None
-        for key, _ in self.tables.sources.ascending(txn, source_key(header)):
+        for key, _ in self.tables.sources.scan(txn, source_key(header)):
             if self.tables.progress.get(txn, key[-NUMBER_BYTES:]) is not None:
                 return self.entry_numbered(txn, int.from_bytes(key[-NUMBER_BYTES:], "big"))
         return None
@@ -199,10 +199,10 @@ class Headers:
         key = number_key(number)
         payload = self.tables.sessions.get(txn, key)
         if payload is None:
-            raise self.tables.sessions.missing(key)
+            raise self.tables.sessions.missing_error(key)
         header = records.SessionRecord.FromString(payload)
         if header.is_lost:
-            raise self.tables.sessions.missing(key)
+            raise self.tables.sessions.missing_error(key)
         return header
 
     def new_number(self, txn: Transaction) -> int:
@@ -225,7 +225,7 @@ class Headers:
         if self.tables.ids.get(txn, session_id.encode()) is not None:
             raise taken_id(session_id)
         if self.tables.deleted_ids.get(txn, session_id.encode()) is not None:
-            raise taken_by_deleted(session_id)
+            raise id_of_deleted_error(session_id)
 
     def show(self, txn: Transaction, entry: Entry) -> None:
         """Let a session be found by everything that finds one, and write its records as they are."""
@@ -320,7 +320,7 @@ def taken_id(session_id: str) -> AlreadyExistsError:
     )
 
 
-def taken_by_deleted(session_id: str) -> AlreadyExistsError:
+def id_of_deleted_error(session_id: str) -> AlreadyExistsError:
     """Return the error for an id that a deleted session still has."""
     return AlreadyExistsError(
         "SESSION_DELETED",

@@ -52,7 +52,7 @@ def split(labels: bytes) -> list[bytes]:
 
 
 def is_scalar(value: Value) -> bool:
-    """True for a text, a number, a boolean and null."""
+    """Return True for a text, a number, a boolean and null."""
     return value.WhichOneof("kind") in {"string_value", "number_value", "bool_value", "null_value"}
 
 
@@ -160,7 +160,7 @@ class SessionIndex:
             rarest = min(wanted.labels, key=lambda label: self.label_count(txn, partition, label))
             table, prefix = self._tables.labels, partition + rarest
             others = tuple(label for label in wanted.labels if label != rarest)
-        scan = table.descending_past_damage(txn, prefix, prefix + end if end else b"")
+        scan = table.scan_back_past_damage(txn, prefix, prefix + end if end else b"")
         found = ((key[len(prefix) :], value) for key, value in scan)
         within = takewhile(lambda item: item[0] >= wanted.first, found)
         return (self._with_all_labels(txn, partition, place, value, others) for place, value in within)
@@ -179,7 +179,7 @@ class SessionIndex:
         return place, int.from_bytes(value, "big") if there else None
 
     def label_count(self, txn: Transaction, partition: bytes, label: bytes) -> int:
-        """How many sessions of a partition have a label."""
+        """Count the sessions of a partition that have a label."""
         return int.from_bytes(self._tables.label_counts.get(txn, partition + label) or b"", "big")
 
     def _count(self, txn: Transaction, key: bytes, change: int) -> None:
@@ -191,5 +191,5 @@ class SessionIndex:
 
 
 def partition_of(progress: records.ProgressRecord) -> bytes:
-    """On which partition a session stands that is not deleted."""
+    """Return the partition of a session that is not deleted."""
     return ARCHIVED if progress.archived else OPEN

@@ -153,7 +153,7 @@ class MessageTable:
         start = max(start, first_of(progress))
         end = progress.next_sequence if end is None else min(end, progress.next_sequence)
         prefix, table = number_key(number), self._tables.messages
-        found = table.ascending(txn, prefix, message_key(number, start))
+        found = table.scan(txn, prefix, message_key(number, start))
         expected = start
         while expected < end:
             key, payload = next(found, _NOTHING)
@@ -169,12 +169,12 @@ class MessageTable:
     def scan_back(
         self, txn: Transaction, number: int, progress: records.ProgressRecord, before: int | None = None
     ) -> Iterator[tuple[int, bytes]]:
-        """The messages before a sequence (exclusive; None is the end), newest first. Otherwise as `scan`."""
+        """Yield the messages before a sequence (exclusive; None is the end), newest first, else as `scan`."""
         end = progress.next_sequence if before is None else min(before, progress.next_sequence)
         if end == progress.next_sequence:
             self._check_end(txn, number, end)
         prefix, table = number_key(number), self._tables.messages
-        found, first = table.descending(txn, prefix, message_key(number, end)), first_of(progress)
+        found, first = table.scan_back(txn, prefix, message_key(number, end)), first_of(progress)
         while end > first:
             key, payload = next(found, _NOTHING)
             sequence = sequence_of(key) if key else 0
@@ -189,14 +189,16 @@ class MessageTable:
         reserved = progress.running.answer_sequence
         for sequence in range(start, end):
             if sequence != reserved:
-                raise self._tables.messages.missing(message_key(number, sequence))
+                raise self._tables.messages.missing_error(message_key(number, sequence))
 
     def _check_end(self, txn: Transaction, number: int, end: int) -> None:
         """DataLossError where something stands behind the last number that was given out."""
         if stray := next(self._tables.messages.keys(txn, number_key(number), message_key(number, end)), None):
-            raise self._tables.messages.unexpected(stray)
+            raise self._tables.messages.unexpected_error(stray)
 
-    def whole(self, txn: Transaction, number: int, sequence: int, payload: bytes) -> records.MessageRecord:
+    def whole_record(
+        self, txn: Transaction, number: int, sequence: int, payload: bytes
+    ) -> records.MessageRecord:
         """Return a record with its parts, as far as they have been checkpointed."""
         record = records.MessageRecord.FromString(payload)
         if record.status == records.STATUS_RECORD_STREAMING:
@@ -210,14 +212,14 @@ class MessageTable:
         payload = self._tables.messages.get(txn, message_key(number, sequence))
         if not payload:
             return None
-        record = self.whole(txn, number, sequence, payload)
+        record = self.whole_record(txn, number, sequence, payload)
         if record.status == records.STATUS_RECORD_STREAMING:
             record.status = records.STATUS_RECORD_INTERRUPTED
         return record
 
     def message(self, txn: Transaction, number: int, sequence: int, payload: bytes) -> messages_pb2.Message:
         """Return the message of a serialised record, as far as it has been checkpointed."""
-        return message_from(self.whole(txn, number, sequence, payload), sequence)
+        return message_from(self.whole_record(txn, number, sequence, payload), sequence)
 
     def put_piece(
         self, txn: Transaction, number: int, sequence: int, place: int, piece: records.PieceRecord
@@ -299,13 +301,13 @@ class Versions:
         key = _key(number, sequence, version)
         record = self.get(txn, number, sequence, version)
         if record is None:
-            raise self._table.missing(key)
+            raise self._table.missing_error(key)
         self._table.delete(txn, key)
         return record
 
     def ascending(self, txn: Transaction, number: int, sequence: int) -> Iterator[records.MessageRecord]:
         """Yield the versions of a message, oldest first."""
-        for _, payload in self._table.ascending(txn, message_key(number, sequence)):
+        for _, payload in self._table.scan(txn, message_key(number, sequence)):
             yield records.MessageRecord.FromString(payload)
 
     def descending(
@@ -313,7 +315,7 @@ class Versions:
     ) -> Iterator[records.MessageRecord]:
         """Yield the versions of a message before one, newest first."""
         prefix = message_key(number, sequence)
-        for _, payload in self._table.descending(txn, prefix, prefix + number_key(before)):
+        for _, payload in self._table.scan_back(txn, prefix, prefix + number_key(before)):
             yield records.MessageRecord.FromString(payload)
 
     def delete_all(self, txn: Transaction, number: int, sequence: int) -> None:

@@ -76,7 +76,7 @@ class IdempotencyTable:
         """Note how a turn ended, as `ending` says it."""
         record = self.get(txn, request_id)
         if record is None:
-            raise self._tables.requests.missing(pack(request_id))
+            raise self._tables.requests.missing_error(pack(request_id))
         record.MergeFrom(ending)
         self._put(txn, request_id, record)
 

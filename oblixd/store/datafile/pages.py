@@ -103,21 +103,21 @@ class Pages:
         self.meta = self._newest_meta()
 
     def tables(self) -> dict[str, Tree]:
-        """Every named table that can be found.
+        """Yield every named table that can be found.
 
         One that the newest transaction's list does not have any more is taken from the one before.
         """
-        found = dict(self._listed("the list of tables", self.meta.main))
+        found = dict(self._tables("the list of tables", self.meta.main))
         if self._before is None:
             return found
-        for name, tree in self._listed("the list of tables before", self._before.main, again=True):
+        for name, tree in self._tables("the list of tables before", self._before.main, again=True):
             if name not in found:
                 self.is_newest = False
                 self._note(f"{name}: it is not listed; what the newest transaction changed in it is missing")
                 found[name] = tree
         return found
 
-    def _listed(self, name: str, main: Tree, *, again: bool = False) -> Iterator[tuple[str, Tree]]:
+    def _tables(self, name: str, main: Tree, *, again: bool = False) -> Iterator[tuple[str, Tree]]:
         # Both lists may share pages, and what is wrong with the older one is no damage.
         reader = Pages(self._descriptor) if again else self
         for node in reader.nodes(name, main):
@@ -141,7 +141,7 @@ class Pages:
         return True
 
     def _check_free(self) -> None:
-        """A page that a table uses and that is listed as free would be written over."""
+        """Check that no page in use is listed as free: it would be overwritten."""
         name = "the list of free pages"
         for page in self._free_pages():
             if not META_PAGES <= page <= self.meta.last_page or self.reached[page]:
@@ -220,7 +220,7 @@ class Pages:
         return _as_number if tree is self.meta.free else _as_it_is
 
     def _check_separators(self, name: str, order: Callable[[bytes], Any], last: bytes, first: bytes) -> None:
-        """A branch's key is above all keys before its child, and not above the child's first."""
+        """Check that a branch's key is above all keys before its child, and not above the child's first."""
         for separator in self._separators:
             if not order(last) < order(separator) <= order(first):
                 self._note(f"{name}: its index leads to the wrong keys")
@@ -283,7 +283,7 @@ class Pages:
         return False
 
     def _offsets(self, name: str, number: int, page: bytes) -> tuple[int, ...]:
-        """Where a page's nodes begin. Empty when its header can't be right."""
+        """Return where a page's nodes begin. Empty when its header can't be right."""
         _, _, _, lower, upper = _HEADER.unpack_from(page)
         count = (lower - HEADER_BYTES) // 2
         if not HEADER_BYTES < lower <= upper <= len(page):
@@ -351,7 +351,7 @@ class DamagedMetaError(Exception):
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Pages]:
+def open_pages(path: Path) -> Iterator[Pages]:
     """Open a data file, or a backup. DamagedMetaError where it is none."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:

@@ -75,7 +75,7 @@ class _Indexer:
         self._tables("turns").put(self._txn, number + message.request_id, b"")
 
     def _header(self, number: bytes) -> records.SessionRecord | None:
-        """The header of a session, also of a deleted one. None: what is under the number is not seen."""
+        """Read the header of a session, also of a deleted one. None: nothing valid is under the number."""
         if number not in self._headers:
             self._headers[number] = self._read_header(number)
         return self._headers[number]

@@ -27,7 +27,7 @@ from oblixd.models.base import (
     Tool,
     ToolChoice,
 )
-from oblixd.models.egress import unrestricted
+from oblixd.models.egress import allow_all
 
 
 async def test_it_is_loaded_once_on_first_use(embedded: Connect, home: Path) -> None:
@@ -176,13 +176,13 @@ async def test_it_tells_what_it_takes_and_counts_by_its_own_tokeniser(embedded: 
         message(messages_pb2.ROLE_USER, "Say hello."),
         message(messages_pb2.ROLE_USER, "Tell me of the sea. " * 300),
     ]
-    assert await connection.count_tokens(asked, unrestricted) is None, "it is not loaded for that"
+    assert await connection.count_tokens(asked, allow_all) is None, "it is not loaded for that"
     await connection.probe()
     assert connection.context_window == 8192, "what it was trained for"
     heard = await ask(connection, chat(asked[1:], SHORT.options))
     assert (connection.context_window, connection.features) == (8192, ("json_schema",))
     assert process_of(connection).memory_info().rss < connection.memory_bytes, "the estimate is not too low"
-    counts = await connection.count_tokens(asked, unrestricted)
+    counts = await connection.count_tokens(asked, allow_all)
     assert counts is not None
     assert heard.finished is not None
     assert heard.finished.counts.input_tokens is not None
@@ -190,10 +190,10 @@ async def test_it_tells_what_it_takes_and_counts_by_its_own_tokeniser(embedded: 
     assert 1500 < counts[1] <= heard.finished.counts.input_tokens < counts[1] + 50
 
 
-async def test_pictures_are_refused_before_it_is_loaded(embedded: Connect) -> None:
+async def test_images_are_refused_before_it_is_loaded(embedded: Connect) -> None:
     connection = embedded()
-    picture = messages_pb2.Part(image=messages_pb2.ImagePart(media_type="image/png", data=b"P"))
-    heard = await ask(connection, chat([message(messages_pb2.ROLE_USER, picture)]))
+    image = messages_pb2.Part(image=messages_pb2.ImagePart(media_type="image/png", data=b"P"))
+    heard = await ask(connection, chat([message(messages_pb2.ROLE_USER, image)]))
     assert heard.error is not None
-    assert "can't see pictures" in heard.error.message
+    assert "can't read images" in heard.error.message
     assert connection.pid is None

@@ -49,7 +49,7 @@ async def test_the_one_that_was_idle_for_longest_makes_room() -> None:
     one.rest(2.0)
     await memory.take(three, 4)
     assert (one.left, two.left) == (0, 1)
-    assert [memory.held_by(model) for model in (one, two, three)] == [4, 0, 4]
+    assert [memory.held_bytes(model) for model in (one, two, three)] == [4, 0, 4]
 
 
 async def test_as_many_go_as_must() -> None:
@@ -74,7 +74,7 @@ async def test_who_answers_is_waited_for_and_then_goes_at_once() -> None:
     busy.rest(1.0)
     assert busy.left == 1, "before its next prompt comes"
     await taking
-    assert (memory.held_by(busy), memory.held_by(waiting)) == (0, 8)
+    assert (memory.held_bytes(busy), memory.held_bytes(waiting)) == (0, 8)
 
 
 async def test_nobody_waits_for_ever() -> None:
@@ -91,7 +91,7 @@ async def test_nobody_waits_for_ever() -> None:
         "limit_bytes": 10 * GIB,
         "held_bytes": 8 * GIB,
     }
-    assert (busy.left, memory.held_by(waiting)) == (0, 0)
+    assert (busy.left, memory.held_bytes(waiting)) == (0, 0)
     busy.rest(1.0)
     assert busy.left == 0, "nobody waits any more"
 
@@ -116,7 +116,7 @@ async def test_who_stops_waiting_holds_up_nobody() -> None:
     taking.cancel()
     await asyncio.wait([taking])
     await memory.take(small, 2)
-    assert (memory.held_by(impatient), memory.held_by(small)) == (0, 2)
+    assert (memory.held_bytes(impatient), memory.held_bytes(small)) == (0, 2)
 
 
 def test_half_of_the_machine() -> None:

@@ -75,7 +75,7 @@ def test_a_body_is_unpacked_in_steps(encoding: str, pack: Callable[[bytes], byte
     for data in (bytes(5_000_000), os.urandom(1_000_000), b"", b"x"):
         unpacker, unpacked = Unpacker(encoding), 0
         unpacker.feed(pack(data))
-        while step := unpacker.more():
+        while step := unpacker.next_step():
             assert len(step) <= 2 * STEP_BYTES
             unpacked += len(step)
         unpacker.check_end()
@@ -87,7 +87,7 @@ def test_a_bomb_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     unpacker = Unpacker("gzip")
     unpacker.feed(gzip.compress(bytes(2_000_000)))
     with pytest.raises(UnpackError, match="more than"):
-        list(iter(unpacker.more, b""))
+        list(iter(unpacker.next_step, b""))
 
 
 async def test_long_headers(connections: Connections) -> None:

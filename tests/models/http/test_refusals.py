@@ -141,7 +141,7 @@ NO_OVERFLOWS = [
 def test_an_overflow_is_known_by_its_sentence(words: str) -> None:
     for body in (openai(words), vllm(words), json.dumps({"error": words}).encode(), words.encode()):
         assert judge(Refusal.read(400, {}, body)).kind is E.CONTEXT_OVERFLOW
-    assert judge(Refusal.reported({"error": {"message": words}})).kind is E.CONTEXT_OVERFLOW
+    assert judge(Refusal.from_event({"error": {"message": words}})).kind is E.CONTEXT_OVERFLOW
 
 
 @pytest.mark.parametrize(("status", "words"), NO_OVERFLOWS)
@@ -187,7 +187,7 @@ SHAPES = [
 
 @pytest.mark.parametrize(("words", "body"), SHAPES)
 def test_words_are_found_in_any_shape(words: str, body: object) -> None:
-    error = PEER.answered(400, {}, json.dumps(body).encode())
+    error = PEER.error_response(400, {}, json.dumps(body).encode())
     assert words in error.message
     assert error.kind is E.REFUSED
 
@@ -209,7 +209,7 @@ def test_words_are_found_in_any_shape(words: str, body: object) -> None:
     ],
 )
 def test_words_outside_json(words: str, body: bytes) -> None:
-    assert words in PEER.answered(400, {}, body).message
+    assert words in PEER.error_response(400, {}, body).message
 
 
 UNPAID = [
@@ -293,7 +293,7 @@ UNPAID = [
 
 @pytest.mark.parametrize(("status", "body"), UNPAID)
 def test_an_empty_account_is_no_rate_limit_and_no_fault_of_the_request(status: int, body: bytes) -> None:
-    error = PEER.answered(status, {}, body)
+    error = PEER.error_response(status, {}, body)
     assert error.kind is E.NO_CREDIT
     assert "Pay in" in error.message
     assert "Change the request" not in error.message
@@ -326,20 +326,20 @@ LIMITS = [
 
 @pytest.mark.parametrize("body", LIMITS)
 def test_a_limit_of_some_minutes_is_a_rate_limit(body: bytes) -> None:
-    assert PEER.answered(429, {}, body).kind is E.RATE_LIMITED
+    assert PEER.error_response(429, {}, body).kind is E.RATE_LIMITED
 
 
 def test_when_to_come_back_is_read_in_the_body() -> None:
-    assert PEER.answered(429, {}, LIMITS[0]).retry_after_s == 26.5
-    assert PEER.answered(429, {}, LIMITS[1]).retry_after_s == 4.77
-    assert PEER.answered(429, {"Retry-After": "3"}, LIMITS[1]).retry_after_s == 3
+    assert PEER.error_response(429, {}, LIMITS[0]).retry_after_s == 26.5
+    assert PEER.error_response(429, {}, LIMITS[1]).retry_after_s == 4.77
+    assert PEER.error_response(429, {"Retry-After": "3"}, LIMITS[1]).retry_after_s == 3
 
 
 def test_a_request_that_no_minute_allows_is_too_long() -> None:
     # Groq: continuedev/continue#10218
     words = "Request too large for model `x` on tokens per minute (TPM): Limit 12000, Requested 14137, please"
     for status in (413, 429):
-        error = PEER.answered(status, {}, openai(words, "tokens", "rate_limit_exceeded"))
+        error = PEER.error_response(status, {}, openai(words, "tokens", "rate_limit_exceeded"))
         assert error.kind is E.CONTEXT_OVERFLOW
         assert "Send less" in error.message
 
@@ -415,12 +415,12 @@ WRONG_PATHS = [
 
 @pytest.mark.parametrize(("status", "body"), UNKNOWN_MODELS)
 def test_an_unknown_model_is_told_as_such(status: int, body: bytes) -> None:
-    assert PEER.answered(status, {}, body).kind is E.NOT_PULLED
+    assert PEER.error_response(status, {}, body).kind is E.NOT_PULLED
 
 
 @pytest.mark.parametrize(("status", "body"), WRONG_PATHS)
 def test_a_wrong_path_is_told_from_an_unknown_model(status: int, body: bytes) -> None:
-    error = PEER.answered(status, {}, body, "http://127.0.0.1:1/v1/v1/chat/completions")
+    error = PEER.error_response(status, {}, body, "http://127.0.0.1:1/v1/v1/chat/completions")
     assert error.kind is E.WRONG_PATH
     assert "path may be wrong" in error.message
     assert "http://127.0.0.1:1/v1/v1/chat/completions" in error.message
@@ -452,7 +452,7 @@ ONLY_RESPONSES = [
 
 @pytest.mark.parametrize("words", ONLY_RESPONSES)
 def test_a_model_that_speaks_only_responses_is_there(words: str) -> None:
-    error = PEER.answered(404, {}, openai(words))
+    error = PEER.error_response(404, {}, openai(words))
     assert error.kind is E.REFUSED
     assert "not for chat completions" in error.message
 
@@ -503,7 +503,7 @@ MIDDLEMEN = [
 
 @pytest.mark.parametrize(("status", "headers", "body"), MIDDLEMEN)
 def test_who_answers_in_the_servers_place_is_told(status: int, headers: dict[str, str], body: bytes) -> None:
-    error = PEER.answered(status, headers, body)
+    error = PEER.error_response(status, headers, body)
     assert error.kind is E.UNREACHABLE
     assert "in front of the server" in error.message
     assert "key that is valid" not in error.message
@@ -546,7 +546,7 @@ def test_who_answers_in_the_servers_place_is_told(status: int, headers: dict[str
     ],
 )
 def test_each_carries_its_next_step(status: int, body: bytes, kind: ModelErrorKind, words: str) -> None:
-    error = PEER.answered(status, {}, body)
+    error = PEER.error_response(status, {}, body)
     assert error.kind is kind
     assert words in error.message
 
@@ -564,11 +564,11 @@ def test_each_carries_its_next_step(status: int, body: bytes, kind: ModelErrorKi
     ],
 )
 def test_errors_inside_a_stream(error: object, kind: ModelErrorKind) -> None:
-    assert PEER.reported(error).kind is kind
+    assert PEER.error_event(error).kind is kind
 
 
 @pytest.mark.parametrize(
     "body", [b"[" * 100_000, b'{"error":' * 5_000, b"{}", b"[]", b"null", b"0", b'""', b"\xff"]
 )
 def test_what_makes_no_sense_is_still_an_error(body: bytes) -> None:
-    assert PEER.answered(400, {}, body).kind is E.REFUSED
+    assert PEER.error_response(400, {}, body).kind is E.REFUSED

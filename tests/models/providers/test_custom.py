@@ -13,7 +13,7 @@ from support.drivers.model_requests import ask, message
 from support.servers.llama_server import serving
 
 from oblixd.models.base import Connection, Location, State
-from oblixd.models.egress import unrestricted
+from oblixd.models.egress import allow_all
 from oblixd.models.embedded.weights import find
 from oblixd.models.hook_spec import spec_of
 from oblixd.models.providers.custom import CustomConnection
@@ -55,9 +55,9 @@ def connect(connections: Callable[[Connection], Connection]) -> Connect:
 async def test_llama_cpp_tells_all(llama: str, connect: Connect) -> None:
     connection = connect(llama)
     assert (connection.context_window, connection.max_running) == (None, None)
-    [count] = await connection.count_tokens(
-        [message(messages_pb2.ROLE_USER, "Hello world")], unrestricted
-    ) or [0]
+    [count] = await connection.count_tokens([message(messages_pb2.ROLE_USER, "Hello world")], allow_all) or [
+        0
+    ]
     assert count > 2
     assert (connection.context_window, connection.max_running) == (2048, 1)
 
@@ -93,7 +93,7 @@ async def test_others_tell_in_their_own_words(
     server = servers(Lists(listed))
     connection = connect(server.url)
     for _ in range(2):
-        assert await connection.count_tokens([message(messages_pb2.ROLE_USER, "Hello")], unrestricted) is None
+        assert await connection.count_tokens([message(messages_pb2.ROLE_USER, "Hello")], allow_all) is None
     assert connection.context_window == window
     assert [received.path for received in server.calls] == ["/v1/models"], "asked once, and for no tokens"
 

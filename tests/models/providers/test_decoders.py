@@ -91,7 +91,7 @@ def test_an_answer_does_not_depend_on_the_reads(
     # Claude's first event counts a token of the answer before there is one.
     spoken = max(len(answer.tokens) + len(answer.reasoning_tokens), name == "claude")
     reason = Finish.TOOL_CALLS if answer.calls else Finish(answer.finish)
-    assert decoder.finished() == Finished(reason, TokenCounts(2, spoken), decoder.finished().state)
+    assert decoder.finish() == Finished(reason, TokenCounts(2, spoken), decoder.finish().state)
 
 
 def test_what_arrives_together_leaves_together() -> None:
@@ -204,7 +204,7 @@ def test_a_call_of_nothing_is_a_broken_answer(name: str, wire: bytes) -> None:
     decoder = FORMATS[name][1](PEER)
     Read(decoder, [wire])
     with pytest.raises(ModelError, match="does not say which") as caught:
-        decoder.finished()
+        decoder.finish()
     assert caught.value.kind is ModelErrorKind.BROKEN_STREAM
 
 
@@ -217,8 +217,8 @@ def test_ollamas_ids_are_kept_where_it_gives_them() -> None:
 def test_a_stop_reason_is_known_before_the_counts_come() -> None:
     decoder = CompletionDecoder(PEER)
     Read(decoder, [b'data: {"choices":[{"delta":{},"finish_reason":"length"}]}\n\n'])
-    assert (decoder.stopped, decoder.complete) == (True, False)
-    assert decoder.finished() == Finished(Finish.LENGTH)
+    assert (decoder.is_stopped, decoder.complete) == (True, False)
+    assert decoder.finish() == Finished(Finish.LENGTH)
 
 
 @pytest.mark.parametrize(

@@ -86,9 +86,9 @@ async def test_what_is_not_text_is_counted_as_the_model_reads_it(llama: str, tok
     ]
 
 
-async def test_a_picture_can_not_be_counted(tokeniser: Tokeniser) -> None:
-    picture = messages_pb2.Part(image=messages_pb2.ImagePart(media_type="image/png", data=b"\x89PNG"))
-    both = [message(messages_pb2.ROLE_USER, "Hello"), message(messages_pb2.ROLE_USER, picture)]
+async def test_an_image_can_not_be_counted(tokeniser: Tokeniser) -> None:
+    image = messages_pb2.Part(image=messages_pb2.ImagePart(media_type="image/png", data=b"\x89PNG"))
+    both = [message(messages_pb2.ROLE_USER, "Hello"), message(messages_pb2.ROLE_USER, image)]
     assert await tokeniser.count_messages(both, anywhere()) is None
 
 

@@ -23,7 +23,7 @@ from oblixd.models.providers.ollama_status import Facts, Loaded, OllamaSettings,
 
 Servers = Callable[[ModelServer], ModelServer]
 Connect = Callable[..., OllamaConnection]
-PICTURE = chat(
+IMAGE = chat(
     [
         message(
             messages_pb2.ROLE_USER,
@@ -80,7 +80,7 @@ async def test_the_window_is_what_is_sent(
 
 async def test_prompts_that_differ_never_load_the_model_again(server: OllamaServer, connect: Connect) -> None:
     connection = connect(OllamaSettings(num_ctx=4096, keep_alive="90"))
-    for request in (question("One"), question("Two", max_tokens=3, temperature=0.5, stop=("x",)), PICTURE):
+    for request in (question("One"), question("Two", max_tokens=3, temperature=0.5, stop=("x",)), IMAGE):
         assert (await ask(connection, request)).error is None
     assert server.loads == [("llama2:latest", 4096)]
     chats = [one.body for one in server.requests]
@@ -120,8 +120,8 @@ async def test_what_it_can(
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        (PICTURE, "can't see pictures"),
-        (chat(PICTURE.messages[:0], tools=(Tool("time"),)), "knows no tools"),
+        (IMAGE, "can't read images"),
+        (chat(IMAGE.messages[:0], tools=(Tool("time"),)), "knows no tools"),
     ],
 )
 async def test_what_it_can_not_is_refused_before_it_is_sent(
@@ -137,7 +137,7 @@ async def test_what_it_can_not_is_refused_before_it_is_sent(
 
 async def test_of_an_older_server_everything_is_tried(server: OllamaServer, connect: Connect) -> None:
     server.capabilities = None
-    assert (await ask(connect(), PICTURE)).error is None
+    assert (await ask(connect(), IMAGE)).error is None
 
 
 async def test_loading_is_told_apart_from_waiting(server: OllamaServer, connect: Connect) -> None:

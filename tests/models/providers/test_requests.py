@@ -112,7 +112,7 @@ def test_claude_has_no_seed_and_says_so() -> None:
     assert caught.value.kind is ModelErrorKind.REFUSED
 
 
-def test_roles_and_pictures() -> None:
+def test_roles_and_images() -> None:
     request = talk(
         message(SYSTEM, "Be brief."), message(USER, "What is ", "this?", PNG), message(ASSISTANT, "A cat.")
     )

@@ -12,7 +12,7 @@ from support.drivers.model_requests import ask, message, question
 from support.servers.raw_server import HEAD, playing, refusal
 
 from oblixd.models.base import ChatRequest, Connection, ContentKind, Finish, ModelError, Options, Tool
-from oblixd.models.egress import unrestricted
+from oblixd.models.egress import allow_all
 from oblixd.models.encoding import chat_messages
 from oblixd.models.hook_spec import spec_of
 from oblixd.models.http.server import ServerErrors
@@ -94,7 +94,7 @@ class Read:
                 key = (channel.call_id, channel.name)
                 self.calls[key] = self.calls.get(key, "") + text
         assert decoder.complete
-        self.finished = decoder.finished()
+        self.finished = decoder.finish()
 
 
 HELLO = {
@@ -243,15 +243,15 @@ def test_the_request() -> None:
         tool_call=messages_pb2.ToolCallPart(call_id="c1", name="weather", arguments_json='{"city":"Bern"}')
     )
     result = messages_pb2.Part(tool_result=messages_pb2.ToolResultPart(call_id="c1", content="rain"))
-    picture = messages_pb2.Part(image=messages_pb2.ImagePart(media_type="image/png", data=b"x"))
+    image = messages_pb2.Part(image=messages_pb2.ImagePart(media_type="image/png", data=b"x"))
     context = [
         message(messages_pb2.ROLE_SYSTEM, "Be brief"),
-        message(messages_pb2.ROLE_USER, "Hi", picture),
+        message(messages_pb2.ROLE_USER, "Hi", image),
         message(messages_pb2.ROLE_ASSISTANT, "Let me see", call),
         message(messages_pb2.ROLE_TOOL, result),
     ]
     options = Options(max_tokens=9, response_schema='{"type":"object"}')
-    request = ChatRequest(context, options, (Tool("weather"),), is_local_only=unrestricted)
+    request = ChatRequest(context, options, (Tool("weather"),), is_local_only=allow_all)
     body = response_body("m", request, chat_messages(context), PEER)
     assert body["input"] == [
         {"role": "system", "content": [{"type": "input_text", "text": "Be brief"}]},

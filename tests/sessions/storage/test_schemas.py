@@ -36,7 +36,7 @@ async def test_what_was_kept_is_there(stored: Path, tmp_path: Path) -> None:
 async def test_the_requests_of_every_schema_are_found(stored: Path, tmp_path: Path) -> None:
     old_stores.unpack(stored, tmp_path / "store")
     async with old_stores.opened(tmp_path / "store") as sessions:
-        found = [sessions.recorded(request_id) for request_id in ("a-request", "another-request")]
+        found = [sessions.recorded_turn(request_id) for request_id in ("a-request", "another-request")]
         assert [turn and (texts(turn.question), turn.status) for turn in found] == [
             (["Why?"], messages_pb2.MESSAGE_STATUS_COMPLETE),
             (["And now?"], messages_pb2.MESSAGE_STATUS_INTERRUPTED),

@@ -33,13 +33,13 @@ plain = st.recursive(
     max_leaves=6,
 )
 labels = st.dictionaries(names, plain, max_size=3).map(lambda value: to_struct(value, "labels"))
-pictures = st.builds(messages_pb2.ImagePart, media_type=names, data=st.binary(max_size=20))
+images = st.builds(messages_pb2.ImagePart, media_type=names, data=st.binary(max_size=20))
 calls = st.builds(messages_pb2.ToolCallPart, call_id=texts, name=names, arguments_json=texts)
 results = st.builds(messages_pb2.ToolResultPart, call_id=texts, content=texts, is_error=st.booleans())
 parts = st.one_of(
     st.builds(messages_pb2.Part, text=texts),
     st.builds(messages_pb2.Part, reasoning=texts),
-    st.builds(messages_pb2.Part, image=pictures),
+    st.builds(messages_pb2.Part, image=images),
     st.builds(messages_pb2.Part, tool_call=calls),
     st.builds(messages_pb2.Part, tool_result=results),
 )

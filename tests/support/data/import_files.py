@@ -12,7 +12,7 @@ from oblix.formats import catalog, opening, values
 
 def found_in(path: Path) -> Iterator[object]:
     """Each conversation, the problem with it, or None where it is of no known format."""
-    with opening.opened(path) as file:
+    with opening.open_binary(path) as file:
         for source, stream in opening.streams(file, str(path)):
             for found in values.values(stream, source):
                 format_ = catalog.detect(found.value)

@@ -92,7 +92,7 @@ SCENARIOS = (
         "local-only beats overload", "LOCAL_ONLY", "local", machine="critical", needs={"local_only": True}
     ),
     Scenario(
-        "a picture for a text model",
+        "an image for a text model",
         "ONLY_CHOICE",
         "large, small",
         needs={"images": True},

@@ -22,7 +22,7 @@ from oblixd.sessions import TABLE_NAMES, Sessions
 from oblixd.store import Store
 from oblixd.usage import TABLE_NAMES as USAGE_TABLES
 from oblixd.usage import Caps, Prices, Usage
-from oblixd.usage.prices import parsed
+from oblixd.usage.prices import parse_price
 
 CLIENT = "test"
 
@@ -67,7 +67,7 @@ async def harness_in(
     embedded = EmbeddedModels(EmbeddedSettings(runtime_dir=tmp_path, state_dir=tmp_path))
     short = {name: partial(KINDS[name].connect, timeouts=TIMEOUTS) for name in impatient}
     registry = Registry({**providers(embedded), **short}, [])
-    usage = Usage(store, Prices(dict(map(parsed, prices))), caps)
+    usage = Usage(store, Prices(dict(map(parse_price, prices))), caps)
     executions = Executions(registry, sessions, Monitor(), usage)
     sessions.on_deleted = executions.session_deleted
     yield Harness(sessions, registry, executions, usage)

@@ -20,7 +20,7 @@ from oblixd.models.base import (
     Options,
     ToolCall,
 )
-from oblixd.models.egress import Egress, unrestricted
+from oblixd.models.egress import Egress, allow_all
 from oblixd.models.hook_spec import HookSpec
 
 PLAIN = Options()
@@ -60,7 +60,7 @@ def message(role: messages_pb2.Role.ValueType, *parts: str | messages_pb2.Part) 
 
 def chat(messages: Sequence[messages_pb2.Message], options: Options = PLAIN, **others: Any) -> ChatRequest:
     """A request whose text may go anywhere."""
-    return ChatRequest(messages, options, **{"is_local_only": unrestricted, **others})
+    return ChatRequest(messages, options, **{"is_local_only": allow_all, **others})
 
 
 def question(text: str = "What is up?", **options: object) -> ChatRequest:
@@ -70,7 +70,7 @@ def question(text: str = "What is up?", **options: object) -> ChatRequest:
 
 def anywhere() -> Egress:
     """The way of a text that may go wherever its model runs."""
-    return Egress(HookSpec("custom", "any", location=Location.CLOUD), unrestricted)
+    return Egress(HookSpec("custom", "any", location=Location.CLOUD), allow_all)
 
 
 async def ask(connection: Connection, request: ChatRequest | None = None) -> Heard:

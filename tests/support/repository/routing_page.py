@@ -29,7 +29,7 @@ MEANINGS = {
     "LOCAL_ONLY": "a cloud model, and the request, its session or its policy is local-only",
     "NOT_PINNED": "the request pins another model",
     "NO_TOOLS": "the request has tools, and it can't call any",
-    "NO_IMAGES": "the prompt has a picture, and it reads text only",
+    "NO_IMAGES": "the prompt has an image, and it reads text only",
     "TOO_EXPENSIVE": "it would cost more than is allowed",
     "BUDGET_SPENT": "a cap on spending is reached, and it costs something",
     "OFFLINE": "its server can't be reached",

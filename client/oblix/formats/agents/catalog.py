@@ -12,7 +12,7 @@ from typing import Any
 from oblix.formats.agents.databases import hermes, langgraph, llm, openai_agents, opencode, tables
 from oblix.formats.agents.logs import aider, claude_code, codex, gemini, gptme, jan, pi, qwen, vibe
 from oblix.formats.agents.origin import Origin
-from oblix.formats.catalog import finished
+from oblix.formats.catalog import finish
 from oblix.formats.conversations import Conversation, unreadable
 
 NOT_JSON = "lines that are not JSON left out"
@@ -32,7 +32,7 @@ class LogTool:
     def read(self, lines: Sequence[Any], path: Path) -> Iterator[Conversation]:
         """Read a log as conversations whose words are accounted for."""
         for conversation in self.load(lines, Origin(path)):
-            yield finished(conversation, self.known)
+            yield finish(conversation, self.known)
 
 
 _LOGS: dict[str, ModuleType] = {
@@ -64,7 +64,7 @@ def log_tool(first: Sequence[Any]) -> LogTool | None:
 def read_text(text: str, path: Path) -> Iterator[Conversation]:
     """Read aider's history. What it says is told apart by guesses, so no account is taken."""
     for conversation in aider.read(text, Origin(path)):
-        yield finished(conversation)
+        yield finish(conversation)
 
 
 def read_database(path: Path) -> Iterator[Conversation]:
@@ -72,15 +72,15 @@ def read_database(path: Path) -> Iterator[Conversation]:
 
     Raises InvalidArgumentError where it is no tool's that is known, damaged, or its log is missing.
     """
-    with tables.opened(path) as connection:
+    with tables.open_copy(path) as connection:
         module = _of_tables(path, tables.tables_of(connection))
         for conversation in module.read(connection, Origin(path)):
-            yield finished(conversation, module.KNOWN)
+            yield finish(conversation, module.KNOWN)
 
 
 def count_in_database(path: Path) -> int:
-    """How many conversations a tool's database has. Raises InvalidArgumentError as `read_database`."""
-    with tables.opened(path) as connection:
+    """Return how many conversations a tool's database has. Raises InvalidArgumentError as `read_database`."""
+    with tables.open_copy(path) as connection:
         module = _of_tables(path, tables.tables_of(connection))
         return sum(_count(connection, query) for query in module.COUNTS)
 
@@ -103,5 +103,5 @@ def _of_tables(path: Path, found: Mapping[str, frozenset[str]]) -> ModuleType:
 
 
 def is_history(head: str) -> bool:
-    """Whether a text begins as aider's history does."""
+    """Return whether a text begins as aider's history does."""
     return aider.matches(head)

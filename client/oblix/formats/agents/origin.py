@@ -86,12 +86,12 @@ def _first_question(conversation: Conversation) -> str:
 
 
 def is_asked(conversation: Conversation) -> bool:
-    """Whether a person said something: some tools write files in which nobody did."""
+    """Return whether a person said something: some tools write files in which nobody did."""
     return any(message.role == messages_pb2.ROLE_USER for message in conversation.messages)
 
 
 def local_zone() -> tzinfo:
-    """This machine's time zone, for times without an offset."""
+    """Return this machine's time zone, for times without an offset."""
     zone = datetime.now().astimezone().tzinfo
     assert zone is not None  # noqa: S101 - astimezone always sets one
     return zone

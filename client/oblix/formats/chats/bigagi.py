@@ -17,7 +17,7 @@ KNOWN = keys("generator purposeId userFlags tokenCount avatar pendingIncomplete 
 
 
 def matches(value: object) -> bool:
-    """Whether a value looks like a chat of big-AGI."""
+    """Return whether a value looks like a chat of big-AGI."""
     return isinstance(value, dict) and any("fragments" in item for item in objects(value.get("messages")))
 
 

@@ -50,7 +50,7 @@ _BRACKETED = re.compile("\u3010[^\u3010\u3011]{1,80}\u3011")
 
 
 def matches(value: object) -> bool:
-    """Whether a value looks like a conversation of ChatGPT."""
+    """Return whether a value looks like a conversation of ChatGPT."""
     return isinstance(value, dict) and isinstance(value.get("mapping"), dict)
 
 
@@ -122,12 +122,12 @@ def _parts(content: Content, about: Content, conversation: Conversation) -> Iter
     elif kind == "multimodal_text":
         yield from _multimodal(content, about, conversation)
     else:
-        said = "\n".join(piece for piece in _WRITERS.get(kind, _plain)(content, conversation) if piece)
-        yield text_part(_cited(said, about, conversation))
-    yield from _attached(about, conversation)
+        said = "\n".join(piece for piece in _WRITERS.get(kind, _plain_texts)(content, conversation) if piece)
+        yield text_part(_link_citations(said, about, conversation))
+    yield from _attachment_parts(about, conversation)
 
 
-def _plain(content: Content, conversation: Conversation) -> Iterator[str]:
+def _plain_texts(content: Content, conversation: Conversation) -> Iterator[str]:
     """Text, alone or in parts; also of kinds that are newer than this reader."""
     found = [
         clean(content[key]) for key in ("text", "result", "content") if isinstance(content.get(key), str)
@@ -162,7 +162,7 @@ def _multimodal(content: Content, about: Content, conversation: Conversation) ->
         elif isinstance(part, str) and part:
             said.append(clean(part))
     if said:
-        yield text_part(_cited("\n".join(said), about, conversation))
+        yield text_part(_link_citations("\n".join(said), about, conversation))
 
 
 def _asset(part: Content, conversation: Conversation) -> str:
@@ -177,7 +177,7 @@ def _asset(part: Content, conversation: Conversation) -> str:
     )
 
 
-def _attached(about: Content, conversation: Conversation) -> Iterator[messages_pb2.Part]:
+def _attachment_parts(about: Content, conversation: Conversation) -> Iterator[messages_pb2.Part]:
     for file in objects(about.get("attachments")):
         name = string(file, "name", "id")
         is_image = string(file, "mime_type", "mimeType").startswith("image/")
@@ -188,28 +188,28 @@ def _attached(about: Content, conversation: Conversation) -> Iterator[messages_p
 
 def _code(content: Content, conversation: Conversation) -> Iterator[str]:
     language = string(content, "language")
-    for piece in _plain(content, conversation):
+    for piece in _plain_texts(content, conversation):
         yield f"```{'' if language == 'unknown' else language}\n{piece}\n```"
 
 
 def _quote(content: Content, conversation: Conversation) -> Iterator[str]:
     yield string(content, "title")
     yield string(content, "url")
-    yield from _plain(content, conversation)
+    yield from _plain_texts(content, conversation)
 
 
 def _error(content: Content, conversation: Conversation) -> Iterator[str]:
-    said = list(_plain(content, conversation))
+    said = list(_plain_texts(content, conversation))
     yield string(content, "name") if not any(string(content, "name") in piece for piece in said) else ""
     yield from said
 
 
-def _cited(text: str, about: Content, conversation: Conversation) -> str:
+def _link_citations(text: str, about: Content, conversation: Conversation) -> str:
     """Return the text with links where it had marks of citations."""
     if not (_PRIVATE.search(text) or _BRACKETED.search(text) or about.get("content_references")):
         return text
     conversation.rewritten.append(text)
-    text = _footnoted(text, about, conversation)
+    text = _link_footnotes(text, about, conversation)
     references = sorted(
         objects(about.get("content_references")), key=lambda each: -len(string(each, "matched_text"))
     )
@@ -217,7 +217,7 @@ def _cited(text: str, about: Content, conversation: Conversation) -> str:
         marked = string(reference, "matched_text")
         if marked.strip() and (_PRIVATE.search(marked) or _BRACKETED.search(marked) or "turn" in marked):
             text = text.replace(marked, _reference(reference, conversation))
-    text = _MARKED.sub(lambda found: _bare(found.group(1), conversation), text)
+    text = _MARKED.sub(lambda found: _mark_text(found.group(1), conversation), text)
     return _PRIVATE.sub("", text)
 
 
@@ -235,7 +235,7 @@ def _reference(reference: Content, conversation: Conversation) -> str:
     return f" ({', '.join(dict.fromkeys(links))})" if links else ""
 
 
-def _footnoted(text: str, about: Content, conversation: Conversation) -> str:
+def _link_footnotes(text: str, about: Content, conversation: Conversation) -> str:
     """Return the text with links where it had brackets that older models wrote, each known by its place."""
     for citation in sorted(objects(about.get("citations")), key=lambda each: -_place(each, "start_ix")):
         start, end = _place(citation, "start_ix"), _place(citation, "end_ix")
@@ -253,8 +253,8 @@ def _place(citation: Content, key: str) -> int:
     return value if type(value) is int else -1
 
 
-def _bare(inner: str, conversation: Conversation) -> str:
-    """What a mark without a reference says: an entity its name, a citation nothing that can be shown."""
+def _mark_text(inner: str, conversation: Conversation) -> str:
+    """Return the text of a mark without a reference: an entity's name; a citation has none to show."""
     kind, _, rest = inner.partition("\ue202")
     if kind == "entity":
         try:

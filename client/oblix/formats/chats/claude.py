@@ -21,7 +21,7 @@ _ROOT = "00000000-0000-4000-8000-000000000000"
 
 
 def matches(value: object) -> bool:
-    """Whether a value looks like a conversation of Claude's export."""
+    """Return whether a value looks like a conversation of Claude's export."""
     return isinstance(value, dict) and isinstance(value.get("chat_messages"), list)
 
 
@@ -39,7 +39,7 @@ def read(document: Mapping[str, Any]) -> Conversation:
     def add(into: Conversation, item: Any) -> None:
         into.add(item, "message", lambda: _message(item, model, into))
 
-    nodes = {string(item, "uuid"): _rooted(item) for item in objects(said) if string(item, "uuid")}
+    nodes = {string(item, "uuid"): _without_root(item) for item in objects(said) if string(item, "uuid")}
     if len(nodes) == len(said) and any("parent_message_uuid" in node for node in nodes.values()):
         tree = Tree(nodes, conversation, parent="parent_message_uuid")
         tree.read(document.get("current_leaf_message_uuid"), add)
@@ -51,7 +51,7 @@ def read(document: Mapping[str, Any]) -> Conversation:
     return conversation
 
 
-def _rooted(item: Mapping[str, Any]) -> Mapping[str, Any]:
+def _without_root(item: Mapping[str, Any]) -> Mapping[str, Any]:
     if item.get("parent_message_uuid") != _ROOT:
         return item
     return {**item, "parent_message_uuid": None}

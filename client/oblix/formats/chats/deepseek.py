@@ -16,7 +16,7 @@ KNOWN = frozenset(("files",))
 
 
 def matches(value: object) -> bool:
-    """Whether a value looks like a conversation of DeepSeek: a tree of fragments."""
+    """Return whether a value looks like a conversation of DeepSeek: a tree of fragments."""
     if not isinstance(value, dict) or not isinstance(value.get("mapping"), dict):
         return False
     nodes = (node for node in value["mapping"].values() if isinstance(node, dict))

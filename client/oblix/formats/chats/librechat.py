@@ -22,7 +22,7 @@ _ROOT = "00000000-0000-0000-0000-000000000000"
 
 
 def matches(value: object) -> bool:
-    """Whether a value looks like an export of LibreChat."""
+    """Return whether a value looks like an export of LibreChat."""
     if not isinstance(value, dict):
         return False
     said = value.get("messages") if isinstance(value.get("messages"), list) else value.get("messagesTree")
@@ -58,7 +58,7 @@ def read(document: Mapping[str, Any]) -> Conversation:
 
 
 def _flat(given: object, parent: str | None) -> Iterator[Mapping[str, Any]]:
-    """Every message of a nested tree, each with its parent."""
+    """Yield every message of a nested tree, each with its parent."""
     waiting = [(item, parent) for item in objects(given)]
     while waiting:
         item, before = waiting.pop(0)

@@ -21,7 +21,7 @@ VERSION_NOTE = "other versions of messages left out"
 
 
 def matches(value: object) -> bool:
-    """Whether a value looks like a conversation of LM Studio."""
+    """Return whether a value looks like a conversation of LM Studio."""
     return isinstance(value, dict) and any("versions" in item for item in objects(value.get("messages")))
 
 

@@ -112,7 +112,7 @@ def _session(document: Mapping[str, Any]) -> sessions_pb2.Session:
 
 
 def _take_metadata(document: Mapping[str, Any], key: str, conversation: Conversation) -> None:
-    """The document's metadata, and short values that have no other place."""
+    """Collect the document's metadata, and short values that have no other place."""
     more = leftover(document, HEADER | {key, *_TOOLS, *_SYSTEMS})
     given = document.get("metadata")
     for value in ({**more, **given} if isinstance(given, dict) else more, more):

@@ -37,7 +37,7 @@ _THOUGHTS = re.compile(r'<details type="reasoning"[^>]*>\s*(?:<summary>[^<]*</su
 
 
 def matches(value: object) -> bool:
-    """Whether a value looks like a chat of Open WebUI."""
+    """Return whether a value looks like a chat of Open WebUI."""
     return isinstance(value, dict) and isinstance(value.get("chat"), dict)
 
 
@@ -52,7 +52,7 @@ def read(document: Mapping[str, Any]) -> Conversation:
     conversation = Conversation(session, source=document)
     set_time(session, "create_time", document.get("created_at"), conversation)
     set_time(session, "update_time", document.get("updated_at"), conversation)
-    model = next((each for each in _listed(chat, "models") if isinstance(each, str)), "")
+    model = next((each for each in _list_of(chat, "models") if isinstance(each, str)), "")
 
     def add(into: Conversation, item: Any) -> None:
         into.add(item, "message", lambda: _message(item, model, into))
@@ -75,7 +75,7 @@ def read(document: Mapping[str, Any]) -> Conversation:
     return conversation
 
 
-def _listed(document: Mapping[str, Any], key: str) -> list[Any]:
+def _list_of(document: Mapping[str, Any], key: str) -> list[Any]:
     value = document.get(key)
     return value if isinstance(value, list) else []
 

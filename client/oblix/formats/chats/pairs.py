@@ -19,7 +19,7 @@ _SPOKEN = re.compile(r"(?:^|\n\n)(Human|Assistant): ?")
 
 
 def matches(value: object) -> bool:
-    """Whether a value looks like a prompt with an answer."""
+    """Return whether a value looks like a prompt with an answer."""
     if not isinstance(value, dict):
         return False
     has_answer = any(isinstance(value.get(key), str | list) for key in _ANSWERS)
@@ -74,12 +74,12 @@ def add_said(conversation: Conversation, said: object, role: messages_pb2.Role.V
         # Some repeat the prompt in front of each answer.
         openai.add_turns(said, "messages", conversation)
     elif isinstance(said, str) and said:
-        for who, text in _spoken(said, role):
+        for who, text in _split_speakers(said, role):
             openai.add_turns([{"role": who, "content": text}], "text", conversation)
 
 
-def _spoken(said: str, role: messages_pb2.Role.ValueType) -> list[tuple[str, str]]:
-    """Who says what: some write the whole conversation as one text."""
+def _split_speakers(said: str, role: messages_pb2.Role.ValueType) -> list[tuple[str, str]]:
+    """Split a text by speaker: some write the whole conversation as one text."""
     pieces = _SPOKEN.split(said)
     if len(pieces) < 3:  # noqa: PLR2004 - nobody is named
         return [({1: "system", 2: "user"}.get(role, "assistant"), said)]

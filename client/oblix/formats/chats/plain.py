@@ -17,7 +17,7 @@ _TRIED = 2000
 
 
 def matches(value: object) -> bool:
-    """Whether there is a list of messages somewhere in a value."""
+    """Return whether there is a list of messages somewhere in a value."""
     return isinstance(value, dict) and _messages(value) is not None
 
 

@@ -18,7 +18,7 @@ _ANSWERS = ("chosen", "rejected")
 
 
 def matches(value: object) -> bool:
-    """Whether a value looks like a conversation of ShareGPT."""
+    """Return whether a value looks like a conversation of ShareGPT."""
     return isinstance(value, dict) and any(isinstance(value.get(key), list) for key in _LISTS)
 
 

@@ -44,7 +44,7 @@ def dump(session: sessions_pb2.Session, messages: list[messages_pb2.Message]) ->
 
 
 def file_name(session: sessions_pb2.Session) -> str:
-    """Where Claude Code looks for it, below `~/.claude`: it goes by the working directory."""
+    """Return where Claude Code looks for it, below `~/.claude`: it goes by the working directory."""
     folder = _NO_LETTER.sub("-", directory_of(session) or "/")
     return f"projects/{folder}/{uuid_of(session)}.jsonl"
 

@@ -30,7 +30,7 @@ def dump(session: sessions_pb2.Session, messages: list[messages_pb2.Message]) ->
 
 
 def file_name(session: sessions_pb2.Session) -> str:
-    """Where codex looks for it, below `~/.codex`."""
+    """Return where codex looks for it, below `~/.codex`."""
     moment = times.to_text(session.create_time)
     day, clock = moment[:10].replace("-", "/"), moment[:19].replace(":", "-")
     return f"sessions/{day}/rollout-{clock}-{uuid_of(session)}.jsonl"

@@ -101,12 +101,13 @@ def _sharegpt(message: messages_pb2.Message) -> Iterator[tuple[str, str]]:
             yield (
                 "function_call",
                 json.dumps(
-                    {"name": call.name, "arguments": _parsed(call.arguments_json)}, ensure_ascii=False
+                    {"name": call.name, "arguments": _parse_arguments(call.arguments_json)},
+                    ensure_ascii=False,
                 ),
             )
 
 
-def _parsed(arguments: str) -> Any:
+def _parse_arguments(arguments: str) -> Any:
     try:
         return json.loads(arguments)
     except (ValueError, RecursionError):

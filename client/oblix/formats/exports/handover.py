@@ -38,7 +38,7 @@ def child_uuid(parent: str, number: int) -> str:
 
 
 def sortable_id(prefix: str, parent: str, number: int) -> str:
-    """An id that sorts by its number: a prefix, twelve digits, and some letters made of the parent's id."""
+    """Make an id that sorts by its number: a prefix, twelve digits, and letters made of the parent's id."""
     rest, letters = uuid.uuid5(uuid.UUID(parent), f"{prefix}{number}").int, ""
     for _ in range(14):
         rest, digit = divmod(rest, len(_ALPHABET))

@@ -67,7 +67,7 @@ END = "</body>\n</html>\n"
 
 def dump(session: sessions_pb2.Session, messages: list[messages_pb2.Message]) -> str:
     """Write a session as one article of the page."""
-    title = _escaped(" ".join(session.title.split())) or "Conversation"
+    title = _escape(" ".join(session.title.split())) or "Conversation"
     about = f"{_moment(session.create_time)} to {_moment(session.update_time)}, {len(messages)} messages"
     body = "\n".join(_section(message) for message in messages)
     return f'<article>\n<h1 dir="auto">{title}</h1>\n<p class="about">{about}</p>\n{body}\n</article>\n'
@@ -75,7 +75,7 @@ def dump(session: sessions_pb2.Session, messages: list[messages_pb2.Message]) ->
 
 def _section(message: messages_pb2.Message) -> str:
     role = _ROLE_NAMES.get(message.role, "unknown")
-    said = [_escaped(" ".join(message.model.split())), _moment(message.create_time)]
+    said = [_escape(" ".join(message.model.split())), _moment(message.create_time)]
     if message.status > messages_pb2.MESSAGE_STATUS_COMPLETE:
         said.append(_STATUS_NAMES.get(message.status, ""))
     when = ", ".join(filter(None, said))
@@ -93,7 +93,7 @@ def _blocks(message: messages_pb2.Message, *, is_markdown: bool) -> Iterator[str
         if text:
             yield _text(text, is_markdown=is_markdown)
             text = ""
-        yield _other(part)
+        yield _other_part(part)
     if text:
         yield _text(text, is_markdown=is_markdown)
 
@@ -104,32 +104,32 @@ def _text(text: str, *, is_markdown: bool) -> str:
     return f'<div class="text" dir="auto">{_markdown().render(_CONTROLS.sub("", text))}</div>'
 
 
-def _other(part: messages_pb2.Part) -> str:
+def _other_part(part: messages_pb2.Part) -> str:
     match part.WhichOneof("kind"):
         case "reasoning":
-            return _folded("Reasoning", _text(part.reasoning, is_markdown=True))
+            return _details("Reasoning", _text(part.reasoning, is_markdown=True))
         case "image" if part.image.media_type in _SAFE_IMAGES:
-            return f'<p><img alt="" src="{_escaped(images.url_of(part.image))}"></p>'
+            return f'<p><img alt="" src="{_escape(images.url_of(part.image))}"></p>'
         case "image":
-            return f"<p>An image of the type {_escaped(part.image.media_type)}</p>"
+            return f"<p>An image of the type {_escape(part.image.media_type)}</p>"
         case "tool_call":
-            return _folded(
-                f"Calls {_escaped(part.tool_call.name)}", _pre(_indented(part.tool_call.arguments_json))
+            return _details(
+                f"Calls {_escape(part.tool_call.name)}", _pre(_indent(part.tool_call.arguments_json))
             )
         case _:
             word = "Failed" if part.tool_result.is_error else "Result"
-            return _folded(word, _pre(part.tool_result.content))
+            return _details(word, _pre(part.tool_result.content))
 
 
-def _folded(summary: str, body: str) -> str:
+def _details(summary: str, body: str) -> str:
     return f"<details>\n<summary>{summary}</summary>\n{body}\n</details>"
 
 
 def _pre(text: str) -> str:
-    return f'<pre dir="auto">{_escaped(text)}</pre>'
+    return f'<pre dir="auto">{_escape(text)}</pre>'
 
 
-def _indented(arguments: str) -> str:
+def _indent(arguments: str) -> str:
     try:
         return json.dumps(json.loads(arguments), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
@@ -140,13 +140,13 @@ def _moment(time: Any) -> str:
     return f"{times.to_text(time)[:16].replace('T', ' ')} UTC"
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     return html.escape(_CONTROLS.sub("", text))
 
 
 @cache
 def _markdown() -> Any:
-    """The renderer: HTML in a text is text, images of other places are links, and links tell nobody."""
+    """Make the renderer: HTML in a text stays text, remote images are links, and links send no referrer."""
     # rich brings it; it takes a while to load, and most exports need none.
     from markdown_it import MarkdownIt  # noqa: PLC0415
 

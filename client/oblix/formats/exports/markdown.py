@@ -18,13 +18,13 @@ _FENCE = re.compile(r"`{3,}")
 
 def dump(session: sessions_pb2.Session, messages: list[messages_pb2.Message]) -> str:
     """Write a session as Markdown. Control characters, which no page shows, are left out."""
-    blocks = [f"# {_line(session.title) or 'Conversation'}", f"*{_when(session)}*"]
+    blocks = [f"# {_line(session.title) or 'Conversation'}", f"*{_time_span(session)}*"]
     for message in messages:
         blocks += [f"## {_heading(message)}", *(_block(part) for part in message.parts)]
     return printable("\n\n".join(block for block in blocks if block)) + "\n"
 
 
-def _when(session: sessions_pb2.Session) -> str:
+def _time_span(session: sessions_pb2.Session) -> str:
     return f"{_moment(session.create_time)} to {_moment(session.update_time)}, session {session.id}"
 
 
@@ -47,15 +47,15 @@ def _block(part: messages_pb2.Part) -> str:
         case "reasoning":
             return "\n".join(f"> {line}" for line in part.reasoning.splitlines())
         case "image":
-            return f"*(a picture: {_line(part.image.media_type)}, {len(part.image.data):,} bytes)*"
+            return f"*(an image: {_line(part.image.media_type)}, {len(part.image.data):,} bytes)*"
         case "tool_call":
-            return f"Calls `{_line(part.tool_call.name)}`:\n\n{_fenced(part.tool_call.arguments_json)}"
+            return f"Calls `{_line(part.tool_call.name)}`:\n\n{_code_block(part.tool_call.arguments_json)}"
         case _:
             said = "Failed:" if part.tool_result.is_error else "Answered:"
-            return f"{said}\n\n{_fenced(part.tool_result.content)}"
+            return f"{said}\n\n{_code_block(part.tool_result.content)}"
 
 
-def _fenced(content: str) -> str:
+def _code_block(content: str) -> str:
     """Return a code block that nothing in the content ends."""
     longest = max((len(fence) for fence in _FENCE.findall(content)), default=2)
     fence = "`" * (longest + 1)

@@ -27,7 +27,7 @@ class Target:
     """What to type then."""
 
     def path(self, session: sessions_pb2.Session, home: Path, environment: Mapping[str, str]) -> Path:
-        """Where the file goes."""
+        """Return where the file goes."""
         if not self.default:
             return Path(tempfile.gettempdir()) / self.file_name(session)
         moved = environment.get(self.variable, "")

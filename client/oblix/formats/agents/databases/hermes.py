@@ -31,7 +31,7 @@ COUNTS = ("SELECT count(*) FROM sessions",)
 
 
 def matches(tables: Mapping[str, frozenset[str]]) -> bool:
-    """Whether the tables are those of hermes."""
+    """Return whether the tables are those of hermes."""
     return {"role", "compacted", "active"} <= tables.get("messages", frozenset()) and "sessions" in tables
 
 
@@ -45,7 +45,7 @@ def read(connection: sqlite3.Connection, origin: Origin) -> Iterator[Conversatio
         rows = list(
             rows_of(connection, "SELECT * FROM messages WHERE session_id = ? ORDER BY id", session["id"])
         )
-        said = list(_said(rows, conversation))
+        said = list(_visible_rows(rows, conversation))
         conversation.source = said
         model = string(session, "model")
         for row in said:
@@ -57,7 +57,7 @@ def read(connection: sqlite3.Connection, origin: Origin) -> Iterator[Conversatio
             yield conversation
 
 
-def _said(rows: list[Row], conversation: Conversation) -> Iterator[Row]:
+def _visible_rows(rows: list[Row], conversation: Conversation) -> Iterator[Row]:
     marked = {(row["role"], row["timestamp"]) for row in rows if row["compacted"]}
     for row in rows:
         is_copy = not row["compacted"] and (row["role"], row["timestamp"]) in marked

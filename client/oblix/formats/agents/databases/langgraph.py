@@ -33,7 +33,7 @@ COUNTS = ("SELECT count(DISTINCT thread_id) FROM checkpoints",)
 
 
 def matches(tables: Mapping[str, frozenset[str]]) -> bool:
-    """Whether the tables are those of the checkpointer."""
+    """Return whether the tables are those of the checkpointer."""
     return "checkpoint_ns" in tables.get("checkpoints", ()) and "thread_id" in tables.get("writes", ())
 
 
@@ -59,7 +59,7 @@ def _thread(connection: sqlite3.Connection, origin: Origin, thread: object) -> C
     messages: list[Mapping[str, Any]] = objects(given)
     times = _times(chain)
     if not messages:
-        messages = _written(connection, thread, chain, times)
+        messages = _written_messages(connection, thread, chain, times)
         if messages:
             conversation.note(FROM_WRITES)
     for number, message in enumerate(messages, 1):
@@ -79,13 +79,13 @@ def _chain(rows: Iterator[Row]) -> Iterator[Row]:
         if (number and row["checkpoint_id"] != wanted) or number > _MOST_STEPS:
             continue
         wanted = row["parent_checkpoint_id"]
-        yield {"id": row["checkpoint_id"], "value": _decoded(row["type"], row["checkpoint"])}
+        yield {"id": row["checkpoint_id"], "value": _decode(row["type"], row["checkpoint"])}
 
 
-def _written(
+def _written_messages(
     connection: sqlite3.Connection, thread: object, chain: list[Row], times: dict[str, Any]
 ) -> list[Mapping[str, Any]]:
-    """What was written to the messages along the chain, each message once. Adds to `times` when it was."""
+    """Return what was written to the messages along the chain, each message once. Add the time to `times`."""
     found: dict[str, Mapping[str, Any]] = {}
     query = (
         "SELECT type, value FROM writes WHERE thread_id = ? AND checkpoint_ns = '' AND checkpoint_id = ? "
@@ -93,7 +93,7 @@ def _written(
     )
     for checkpoint in reversed(chain):
         for row in rows_of(connection, query, thread, checkpoint["id"]):
-            value = _decoded(row["type"], row["value"])
+            value = _decode(row["type"], row["value"])
             for message in objects(value if isinstance(value, list) else [value]):
                 found[string(message, "id") or str(len(found))] = message
                 times.setdefault(string(message, "id"), object_of(checkpoint, "value").get("ts"))
@@ -101,7 +101,7 @@ def _written(
 
 
 def _times(chain: list[Row]) -> dict[str, Any]:
-    """When each message was there first: messages have no times, checkpoints have."""
+    """Return when each message was there first: messages have no times, checkpoints have."""
     found: dict[str, Any] = {}
     for checkpoint in reversed(chain):
         value = object_of(checkpoint, "value")
@@ -145,7 +145,7 @@ def _message(
     return message
 
 
-def _decoded(kind: object, data: object) -> Any:
+def _decode(kind: object, data: object) -> Any:
     if kind == "json":
         return json_in(data)
     if kind != "msgpack" or not isinstance(data, bytes):
@@ -165,7 +165,7 @@ def _extension(_code: int, data: memoryview) -> Any:
 
 
 def _fields(value: Any, depth: int) -> Any:
-    """The value with each object as its fields, and its class under `type` where it has no such field."""
+    """Return the value with each object as its fields, and its class under `type` if that is free."""
     if depth > 60:  # noqa: PLR2004 - no graph nests so deeply
         return None
     if isinstance(value, list):

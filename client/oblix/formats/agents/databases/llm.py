@@ -29,7 +29,7 @@ COUNTS = ("SELECT count(*) FROM threads", "SELECT count(DISTINCT conversation_id
 
 
 def matches(tables: Mapping[str, frozenset[str]]) -> bool:
-    """Whether the tables are those of `llm`."""
+    """Return whether the tables are those of `llm`."""
     return "tip_message_hash" in tables.get("threads", ()) or "conversation_id" in tables.get("responses", ())
 
 
@@ -119,12 +119,12 @@ def _parts(row: Row, conversation: Conversation) -> Iterator[messages_pb2.Part]:
             conversation.note(images.ADDRESS_NOTE)
             yield text_part(f"[attachment: {string(payload, 'path', 'url', 'id') or 'unnamed'}]")
         case "text" if row.get("text") is None:
-            yield from _referred(payload, row["found"])
+            yield from _referenced_text(payload, row["found"])
         case _:
             yield from parts_of(row.get("text") or payload, conversation)
 
 
-def _referred(payload: Mapping[str, Any], files: Mapping[int, Row]) -> Iterator[messages_pb2.Part]:
+def _referenced_text(payload: Mapping[str, Any], files: Mapping[int, Row]) -> Iterator[messages_pb2.Part]:
     """Text that was put together: typed words as they are, each file with its name."""
     for reference in objects(payload.get("text_ref")):
         number = reference.get("fragment")

@@ -23,7 +23,7 @@ COUNTS = ("SELECT count(DISTINCT session_id) FROM agent_messages",)
 
 
 def matches(tables: Mapping[str, frozenset[str]]) -> bool:
-    """Whether the tables are those of the SDK."""
+    """Return whether the tables are those of the SDK."""
     return "message_data" in tables.get("agent_messages", ())
 
 

@@ -34,7 +34,7 @@ COUNTS = ("SELECT count(*) FROM session",)
 
 
 def matches(tables: Mapping[str, frozenset[str]]) -> bool:
-    """Whether the tables are opencode's."""
+    """Return whether the tables are opencode's."""
     return "session_id" in tables.get("part", ()) and {"message", "session"} <= tables.keys()
 
 
@@ -139,7 +139,7 @@ def _parts(piece: Row, conversation: Conversation) -> list[messages_pb2.Part]:
 
 
 def _add_results(conversation: Conversation, pieces: list[Row], row: Row) -> None:
-    """What the tools of an answer gave, as a message of its own."""
+    """Make a message of what the tools of an answer gave."""
     message = messages_pb2.Message(role=messages_pb2.ROLE_TOOL, status=messages_pb2.MESSAGE_STATUS_COMPLETE)
     for piece in pieces:
         state = object_of(piece, "state")
@@ -166,7 +166,7 @@ def _unquote(message: messages_pb2.Message, conversation: Conversation) -> None:
 
 
 def _find_parent(connection: sqlite3.Connection, session: Row, conversation: Conversation) -> None:
-    """A sub-agent's session names its parent; a fork is known by the times of its rows."""
+    """Find the parent: a sub-agent's session names it; a fork is known by the times of its rows."""
     if parent := string(session, "parent_id"):
         conversation.fork = Fork(f"opencode:{parent}", 0)
         return

@@ -26,7 +26,7 @@ _WAL_MODE = b"\x02\x02"
 
 
 def is_database(path: Path) -> bool:
-    """Whether a file is a SQLite database, or the empty beginning of one whose rows are in its log."""
+    """Return whether a file is a SQLite database, or the empty beginning of one whose rows are in its log."""
     try:
         with path.open("rb") as file:
             head = file.read(len(MAGIC))
@@ -36,8 +36,8 @@ def is_database(path: Path) -> bool:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """A copy of a database for a block. Raises InvalidArgumentError where it is damaged or incomplete."""
+def open_copy(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a copy of a database for a block. Raises InvalidArgumentError if it is damaged or incomplete."""
     with tempfile.TemporaryDirectory(prefix="oblix-import-") as directory:
         copy = Path(directory) / "copy.db"
         try:

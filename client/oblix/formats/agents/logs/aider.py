@@ -33,7 +33,7 @@ _PERSONS = "#### "
 
 
 def matches(text: str) -> bool:
-    """Whether a text looks like a history."""
+    """Return whether a text looks like a history."""
     return _START.search(text[:4096]) is not None
 
 
@@ -62,7 +62,7 @@ def _instant(started: str, zone: tzinfo) -> str:
 
 def _take(body: str, conversation: Conversation, started: str) -> None:
     model, lines, role = "", list[str](), messages_pb2.ROLE_ASSISTANT
-    for speaker, line in _spoken(body):
+    for speaker, line in _lines_with_roles(body):
         if speaker is None:
             found = _MODEL.match(line)
             model = found.group(1) if found else model
@@ -74,8 +74,8 @@ def _take(body: str, conversation: Conversation, started: str) -> None:
     _add(conversation, role, lines, model, started)
 
 
-def _spoken(body: str) -> Iterator[tuple[messages_pb2.Role.ValueType | None, str]]:
-    """Each line with who says it; None is aider itself."""
+def _lines_with_roles(body: str) -> Iterator[tuple[messages_pb2.Role.ValueType | None, str]]:
+    """Yield each line with its role; None is aider itself."""
     fence = ""
     for line in body.splitlines():
         mark = _FENCE.match(line)

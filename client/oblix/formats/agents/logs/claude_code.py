@@ -50,7 +50,7 @@ _TITLES = ("summary", "custom-title", "ai-title")
 
 
 def matches(lines: Sequence[Any]) -> bool:
-    """Whether one of the first lines looks like a transcript's."""
+    """Return whether one of the first lines looks like a transcript's."""
     return any(isinstance(line, dict) and _is_line(line) for line in lines[:20])
 
 
@@ -119,7 +119,7 @@ def _message(line: Line, conversation: Conversation) -> messages_pb2.Message | N
         return _answer(line, given, parts, conversation)
     is_result = any(part.HasField("tool_result") for part in parts)
     role = messages_pb2.ROLE_TOOL if is_result else messages_pb2.ROLE_USER
-    return _new(line, role, parts, conversation)
+    return _make_message(line, role, parts, conversation)
 
 
 def _answer(
@@ -131,7 +131,7 @@ def _answer(
     if last is not None and name and last.role == messages_pb2.ROLE_ASSISTANT and last.id == name:
         last.parts.extend(parts)
         return None
-    message = _new(line, messages_pb2.ROLE_ASSISTANT, parts, conversation)
+    message = _make_message(line, messages_pb2.ROLE_ASSISTANT, parts, conversation)
     message.id = name or message.id
     model = string(given, "model")
     message.model = f"claude:{model}" if model and not model.startswith("<") else ""
@@ -139,7 +139,7 @@ def _answer(
     return message
 
 
-def _new(
+def _make_message(
     line: Line, role: messages_pb2.Role.ValueType, parts: list[messages_pb2.Part], conversation: Conversation
 ) -> messages_pb2.Message:
     complete = messages_pb2.MESSAGE_STATUS_COMPLETE

@@ -53,7 +53,7 @@ _EVENTS = keys(
 
 
 def matches(lines: Sequence[Any]) -> bool:
-    """Whether the first lines look like a rollout's."""
+    """Return whether the first lines look like a rollout's."""
     first = lines[0] if lines and isinstance(lines[0], dict) else {}
     if first.get("type") == "session_meta" and isinstance(first.get("payload"), dict):
         return True
@@ -83,7 +83,7 @@ def _head(lines: Sequence[Any]) -> Line:
 
 
 def _take_history(conversation: Conversation, name: str, base: Line, origin: Origin) -> None:
-    """What was said before the fork, from the file of the thread that it was forked from."""
+    """Read what was said before the fork, from the file of the thread that it was forked from."""
     found = next(iter(origin.above(f"**/rollout-*{name}.jsonl", 3)), None) or next(
         iter(origin.above(f"rollout-*{name}.jsonl", 0)), None
     )
@@ -159,7 +159,7 @@ class _Thread:
             )
 
     def _is_said(self, line: Line, item: Line) -> bool:
-        """Whether a person or the model says it, and not the program."""
+        """Return whether a person or the model says it, and not the program."""
         role = string(item, "role")
         if any(object_of(each, "metadata").get("compaction_output") is True for each in (line, item)):
             self._conversation.leave_out(item, SUMMARY_NOTE)
@@ -225,7 +225,7 @@ class _Thread:
             self._conversation.pass_over(line)
 
     def _undo(self, turns: int) -> None:
-        """The last questions, with all that followed them, were taken back."""
+        """Drop the last questions, with all that followed them."""
         messages = self._conversation.messages
         while turns > 0 and messages:
             last = messages.pop()

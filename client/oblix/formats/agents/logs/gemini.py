@@ -28,7 +28,7 @@ _PROGRAM_KINDS = ("info", "error", "warning", "about", "help", "stats", "quit")
 
 
 def matches(lines: Sequence[Any]) -> bool:
-    """Whether the first line looks like the head of a chat."""
+    """Return whether the first line looks like the head of a chat."""
     first = lines[0] if lines and isinstance(lines[0], dict) else {}
     return "sessionId" in first and "projectHash" in first
 

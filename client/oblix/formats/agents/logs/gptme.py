@@ -39,7 +39,7 @@ _EVENTS_READ = 400
 
 
 def matches(lines: Sequence[Any]) -> bool:
-    """Whether the first lines look like a log's: flat messages with local times."""
+    """Return whether the first lines look like a log's: flat messages with local times."""
     first = lines[0] if lines and isinstance(lines[0], dict) else {}
     return {"role", "content", "timestamp"} <= first.keys() <= _FIELDS
 
@@ -76,7 +76,7 @@ def _zone(origin: Origin) -> tzinfo | None:
 
 
 def _times(event: Any) -> tuple[datetime, datetime]:
-    """The local and the true time of an event. Raises ValueError or TypeError where it has not both."""
+    """Return the local and the true time of an event. Raises ValueError or TypeError if one is missing."""
     given = object_of(event, "message") or object_of(event, "data") or event
     local = datetime.fromisoformat(string(given, "timestamp") or string(event, "timestamp"))
     instant = datetime.fromisoformat(string(event, "ts"))
@@ -110,7 +110,7 @@ def _message(line: Line, zone: tzinfo, conversation: Conversation) -> messages_p
 
 
 def _files(line: Line, conversation: Conversation) -> list[messages_pb2.Part]:
-    """The files that a question names: their content is not in the log."""
+    """Name the files of a question: their content is not in the log."""
     given = line.get("files")
     names = [name for name in given if isinstance(name, str)] if isinstance(given, list) else []
     if names:

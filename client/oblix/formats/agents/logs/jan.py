@@ -17,7 +17,7 @@ KNOWN = keys("metadata attachments assistants tools error_code tokenSpeed")
 
 
 def matches(lines: Sequence[Any]) -> bool:
-    """Whether the first line looks like a message of a thread."""
+    """Return whether the first line looks like a message of a thread."""
     first = lines[0] if lines and isinstance(lines[0], dict) else {}
     return "thread_id" in first and first.get("object") == "thread.message"
 

@@ -27,7 +27,7 @@ _SUMMARIES = ("branch_summary", "compaction")
 
 
 def matches(lines: Sequence[Any]) -> bool:
-    """Whether the first line looks like the head of a session."""
+    """Return whether the first line looks like the head of a session."""
     first = lines[0] if lines and isinstance(lines[0], dict) else {}
     return first.get("type") == "session" and "cwd" in first
 
@@ -74,7 +74,7 @@ def _message(entry: Line, conversation: Conversation) -> messages_pb2.Message | 
     if kind != "message":
         # A kind that is newer than this reader: the account of its words says so.
         return None
-    role, parts = _said(given, conversation)
+    role, parts = _role_and_parts(given, conversation)
     message = messages_pb2.Message(
         id=string(entry, "id"), role=role, status=messages_pb2.MESSAGE_STATUS_COMPLETE, parts=parts
     )
@@ -87,7 +87,7 @@ def _message(entry: Line, conversation: Conversation) -> messages_pb2.Message | 
     return message
 
 
-def _said(
+def _role_and_parts(
     given: Line, conversation: Conversation
 ) -> tuple[messages_pb2.Role.ValueType, list[messages_pb2.Part]]:
     role = string(given, "role")

@@ -25,7 +25,7 @@ _ROLES = {
 
 
 def matches(lines: Sequence[Any]) -> bool:
-    """Whether the first line looks like a chat's."""
+    """Return whether the first line looks like a chat's."""
     first = lines[0] if lines and isinstance(lines[0], dict) else {}
     return {"uuid", "parentUuid", "sessionId", "type"} <= first.keys() and (
         "provenance" in first or "parts" in object_of(first, "message") or "systemPayload" in first

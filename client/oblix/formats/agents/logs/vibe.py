@@ -23,7 +23,7 @@ _STORE = "mistral.vibe.unified-session-store/v1"
 
 
 def matches(lines: Sequence[Any]) -> bool:
-    """Whether a file is the `CURRENT` of a session."""
+    """Return whether a file is the `CURRENT` of a session."""
     first = lines[0] if lines and isinstance(lines[0], dict) else {}
     return string(first, "store_format").startswith("mistral.vibe.unified-session-store")
 
@@ -35,7 +35,7 @@ def read(lines: Sequence[Any], origin: Origin) -> list[Conversation]:
         raise unreadable(
             "it", f"its store has the format {string(current, 'store_format')!r}, {_STORE!r} is read"
         )
-    about = _parsed(origin, "meta.json")
+    about = _neighbour_json(origin, "meta.json")
     directory = string(object_of(about, "environment"), "working_directory") or string(
         about, "origin_directory"
     )
@@ -55,7 +55,7 @@ def read(lines: Sequence[Any], origin: Origin) -> list[Conversation]:
 
 def _entries(origin: Origin, generation: str) -> list[Mapping[str, Any]]:
     """Return what was said, in order: the chunks of the generation, then the journal after it."""
-    manifest = _parsed(origin, f"generations/{_name(generation)}/manifest.json")
+    manifest = _neighbour_json(origin, f"generations/{_name(generation)}/manifest.json")
     chunks = object_of(manifest, "projection_state").get("chunks")
     entries: dict[str, Mapping[str, Any]] = {}
     for chunk in chunks if isinstance(chunks, list) else []:
@@ -88,7 +88,7 @@ def _name(name: str) -> str:
     return name.replace("/", "_").replace("\\", "_").lstrip(".")
 
 
-def _parsed(origin: Origin, name: str) -> Mapping[str, Any]:
+def _neighbour_json(origin: Origin, name: str) -> Mapping[str, Any]:
     value = _json(origin.neighbour(name))
     return value if isinstance(value, dict) else {}
 
