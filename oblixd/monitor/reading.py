@@ -42,7 +42,7 @@ def table(path: Path) -> dict[str, int]:
     return found
 
 
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
@@ -58,7 +58,7 @@ class SafeReader:
             return read()
         except Exception:  # whatever a driver or a container does to one counter, the others go on
             level = logging.DEBUG if name in self._failed else logging.WARNING
-            _logger.log(level, "can't measure %s: it counts as unknown", name, exc_info=True)
+            logger.log(level, "can't measure %s: it counts as unknown", name, exc_info=True)
             self._failed.add(name)
             return None
 

@@ -28,11 +28,7 @@ from oblixd.router import Cooldowns, ModelStats, key
 from oblixd.rpc.edge import Context, client_of
 
 _PROVIDER = {
-    models_pb2.PROVIDER_EMBEDDED: "embedded",
-    models_pb2.PROVIDER_OLLAMA: "ollama",
-    models_pb2.PROVIDER_OPENAI: "openai",
-    models_pb2.PROVIDER_CLAUDE: "claude",
-    models_pb2.PROVIDER_CUSTOM: "custom",
+    number: name.removeprefix("PROVIDER_").lower() for name, number in models_pb2.Provider.items() if number
 }
 _PROVIDER_NUMBER = {name: number for number, name in _PROVIDER.items()}
 _LOCATION = {routing_pb2.LOCATION_LOCAL: Location.LOCAL, routing_pb2.LOCATION_CLOUD: Location.CLOUD}

@@ -1,10 +1,23 @@
-"""A limit that the client checks, too, is the daemon's."""
+"""A limit or a default that the client has, too, is the daemon's."""
 
 from __future__ import annotations
 
-from oblix import limits
+import re
+from dataclasses import asdict
+from types import SimpleNamespace
+from typing import get_args
 
+from oblix import ModelType, limits
+from oblix.agents.thresholds import DEFAULTS, ConnectivityAgent
+from oblix.v1 import models_pb2
+from support.repository import files
+
+from oblixd.config.schema import ModelTable
 from oblixd.execution import validation as of_executions
+from oblixd.fields import hints_of
+from oblixd.models.hook_spec import PROVIDERS
+from oblixd.models.providers.catalog import providers
+from oblixd.routing import ConnectivityThresholds, ResourceThresholds
 from oblixd.sessions import validation as of_sessions
 from oblixd.sessions.storage import retention_rules
 
@@ -27,3 +40,28 @@ def test_the_clients_limits_are_the_daemons() -> None:
     }
     ours = {name: value for name, value in vars(limits).items() if name.isupper()}
     assert ours == daemon
+
+
+def test_the_clients_thresholds_are_the_daemons() -> None:
+    agent = ConnectivityAgent()
+    shown = {name: getattr(agent, name) for name in asdict(ConnectivityThresholds())}
+    assert asdict(ResourceThresholds()) == DEFAULTS
+    assert asdict(ConnectivityThresholds()) == shown
+
+
+def test_the_contract_names_the_default_of_each_threshold() -> None:
+    proto = (files.ROOT / "protos/oblix/v1/routing.proto").read_text()
+    said = re.findall(r"Default ([\d.]+)\.\n  optional double (\w+) =", proto)
+    daemon = asdict(ResourceThresholds()) | asdict(ConnectivityThresholds())
+    assert {name: float(value) for value, name in said} == daemon
+
+
+def test_each_place_that_lists_the_providers_lists_all() -> None:
+    kind = hints_of(ModelTable)["provider"]
+    contract = {
+        name.removeprefix("PROVIDER_").lower() for name in models_pb2.Provider.DESCRIPTOR.values_by_name
+    }
+    assert {one.value for one in ModelType} == set(PROVIDERS)
+    assert set(get_args(kind)) == set(PROVIDERS)
+    assert contract - {"unspecified"} == set(PROVIDERS)
+    assert set(providers(SimpleNamespace(connect=None))) == set(PROVIDERS)

@@ -9,7 +9,7 @@ import pytest
 from support.data.recorded_machines import laid_out, write
 from support.servers.nvidia import Nvidia
 
-from oblixd.monitor.gpu import Gpus, cards, gpus
+from oblixd.monitor.gpu import Gpus, gpus, sysfs
 from oblixd.monitor.snapshot import Gpu
 
 GIB = 1 << 30
@@ -42,7 +42,7 @@ def test_a_card_that_is_gone_is_unknown(tmp_path: Path) -> None:
 
 def test_intel_was_busy_while_it_did_not_sleep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [50.0]
-    monkeypatch.setattr(cards.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(sysfs.time, "monotonic", lambda: now[0])
     found = of(laid_out(tmp_path, "intel"))
     assert [gpu.utilization for gpu in found.sample()] == [None, None]
     now[0] += 2.0
@@ -58,7 +58,7 @@ def test_intel_that_may_not_sleep_is_unknown_and_not_busy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [50.0]
-    monkeypatch.setattr(cards.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(sysfs.time, "monotonic", lambda: now[0])
     found = of(laid_out(tmp_path, "intel"))
     write(tmp_path, f"{I915}/rc6_enable", 0)
     for part in ("gt0", "gt1"):

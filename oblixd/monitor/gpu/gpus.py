@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from oblixd.monitor.gpu.cards import cards
 from oblixd.monitor.gpu.nvml import Library, Nvml, NvmlError
+from oblixd.monitor.gpu.sysfs import cards
 from oblixd.monitor.snapshot import Gpu
 
 PROBE_AGAIN_S = 60.0
 """A driver that was not there, or gave up, is asked again so seldom."""
 
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def _nvidia() -> Library:
@@ -51,7 +51,7 @@ class Gpus:
         try:
             return self._nvml.sample(self._own_pids())
         except NvmlError as error:
-            _logger.warning("the NVIDIA driver gave up (%s): it is asked again in a minute", error)
+            logger.warning("the NVIDIA driver gave up (%s): it is asked again in a minute", error)
             self._nvml.close()
             self._nvml = None
             return ()
@@ -64,4 +64,4 @@ class Gpus:
             try:
                 self._nvml = Nvml(self._open())
             except (OSError, NvmlError) as error:
-                _logger.debug("no NVIDIA driver: %s", error)
+                logger.debug("no NVIDIA driver: %s", error)

@@ -22,7 +22,7 @@ _RTMGRP_IPV6_IFADDR, _RTMGRP_IPV6_ROUTE = 0x100, 0x400
 _GROUPS = _RTMGRP_LINK | _RTMGRP_IPV4_IFADDR | _RTMGRP_IPV4_ROUTE | _RTMGRP_IPV6_IFADDR | _RTMGRP_IPV6_ROUTE
 _LARGEST_READ = 65536
 
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class LinkEvents:
@@ -38,7 +38,7 @@ class LinkEvents:
         try:
             self._socket = _subscribe()
         except (AttributeError, OSError) as error:
-            _logger.info("changes of the network are not told here (%s): probes find them", error)
+            logger.info("changes of the network are not told here (%s): probes find them", error)
             return
         asyncio.get_running_loop().add_reader(self._socket, self._heard)
 

@@ -27,7 +27,7 @@ GAP_S = 10.0
 MOST_ENDPOINTS = 64
 """Endpoints that are looked after; of more nothing is known."""
 
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def _none() -> Collection[str]:
@@ -141,7 +141,7 @@ class Network:
         due_s = min((one.endpoint.due_s() for one in self._watched.values()), default=math.inf)
         await asyncio.sleep(min(max(due_s - before_s, SHORTEST_PAUSE_S), TICK_S))
         if clock_s() - before_s > TICK_S + GAP_S:
-            _logger.info("the machine slept: the network is looked at anew")
+            logger.info("the machine slept: the network is looked at anew")
             for one in self._watched.values():
                 one.forget()
 
@@ -186,18 +186,18 @@ class Network:
                 one.look(anew=one.endpoint.way is not before)
 
     async def _left(self, one: EndpointMonitor) -> None:
-        _logger.info("%s: its connections are given up, their way is gone", one.origin)
+        logger.info("%s: its connections are given up, their way is gone", one.origin)
         await self.on_left(one.origin)
 
     def _changed(self, one: EndpointMonitor) -> None:
         match one.endpoint.reachable:
             case True:
-                _logger.info("%s is reached", one.origin)
+                logger.info("%s is reached", one.origin)
                 self.on_back(one.origin)
             case False:
-                _logger.info("%s can't be reached: %s", one.origin, one.endpoint.reason)
+                logger.info("%s can't be reached: %s", one.origin, one.endpoint.reason)
             case None:
-                _logger.info("%s: nothing is known of the way there", one.origin)
+                logger.info("%s: nothing is known of the way there", one.origin)
         self.on_change()
 
 

@@ -1,17 +1,24 @@
 """docs/routing.md shows the rules as they are: its tables are made from them.
 
-In `tests`, `python -m support.routing_page` writes them anew.
+In `tests`, `python -m support.repository.routing_page` writes them anew.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import fields
 
 from support.data.routing_scenarios import SCENARIOS, Scenario
 from support.repository.files import ROOT
 
-from oblixd.routing import ConnectivityState, ResourceState, thresholds
+from oblixd.routing import (
+    ConnectivityState,
+    ConnectivityThresholds,
+    ResourceState,
+    ResourceThresholds,
+    thresholds,
+)
 from oblixd.routing.hysteresis import Hysteresis
 from oblixd.routing.rules import EXCLUDES, LAST, LATER, TABLE, Row
 
@@ -40,6 +47,8 @@ MEANINGS = {
     "TOO_SLOW": "its answer would come after the request's deadline",
     "AGENT_TARGET": "an agent of the program favours others",
 }
+UNITS = {"load_threshold": "load average", "latency_threshold": "ms", "bandwidth_threshold": "Mbps"}
+"""Of the thresholds that are not in percent."""
 STEPS = ((EXCLUDES, "excluded"), (LAST, "only when nobody else is left"), (LATER, "behind the others"))
 
 
@@ -84,6 +93,14 @@ def _names(states: list[ResourceState] | list[ConnectivityState], everything: in
     return "any" if len(states) == everything else ", ".join(state.name.lower() for state in states)
 
 
+def defaults() -> Iterable[str]:
+    yield from ("| Threshold | Default | Unit | Beyond it |", "|---|---|---|---|")
+    for group, state in ((ResourceThresholds(), "constrained"), (ConnectivityThresholds(), "degraded")):
+        for name in (field.name for field in fields(group)):
+            then = "critical" if name.startswith("critical") else state
+            yield f"| `{name}` | {getattr(group, name):g} | {UNITS.get(name, 'percent')} | {then} |"
+
+
 def calm() -> Iterable[str]:
     yield from ("| Value | Smoothed over | Counts after | Over after | Clear by |", "|---|---|---|---|---|")
     yield from (_calm(name, value) for name, value in CALM.items())
@@ -95,7 +112,7 @@ def _calm(name: str, value: Hysteresis) -> str:
     return f"| {name} | {smooth} | {value.enter_s:g} s | {value.leave_s:g} s | {margin} |"
 
 
-TABLES = (scenarios, rules, table, calm)
+TABLES = (scenarios, rules, table, defaults, calm)
 """Each stands in the page behind a comment with its name."""
 
 
