@@ -46,7 +46,7 @@ class Scope(StrEnum):
     ADMIN = "admin"
 
     def includes(self, other: Scope) -> bool:
-        """Whether who may do this may do the other, too."""
+        """Return whether who may do this may do the other, too."""
         order = list(Scope)
         return order.index(self) >= order.index(other)
 

@@ -147,13 +147,13 @@ def http(config: Config) -> HttpSettings:
 
 
 def limits(config: Config) -> Limits:
-    """What one client may do."""
+    """Return what one client may do."""
     given = config.limits
     return Limits(given.executions, given.calls_per_second, given.request_mib << 20)
 
 
 def listen(config: Config, more: Sequence[str] = ()) -> list[ListenAddress]:
-    """Where to listen beside the socket. `more`: addresses of the command line. Raises ConfigError."""
+    """Return where to listen beside the socket. `more`: addresses of the command line. Raises ConfigError."""
     try:
         tables = [
             parse_address(one.address, one.certificate, one.key, one.client_ca) for one in config.listen

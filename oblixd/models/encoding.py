@@ -71,7 +71,7 @@ def chat_messages(messages: Iterable[messages_pb2.Message], author: str = "") ->
     spoken = [one for one in everything if one.text or one.images or one.calls or one.results]
     if not any(one.calls or one.results or one.role == "tool" for one in spoken):
         return spoken
-    return _identified(_paired(list(_attribute_results(spoken))))
+    return _with_unique_ids(_pair_results(list(_attribute_results(spoken))))
 
 
 def join_neighbours(context: Sequence[ChatMessage]) -> list[ChatMessage]:

@@ -89,6 +89,6 @@ class TokenInterceptor(grpc.aio.ServerInterceptor):
 
 
 def is_local_only() -> bool:
-    """Whether the token of the call that runs here reaches local models only."""
+    """Return whether the token of the call that runs here reaches local models only."""
     token = CALLER_TOKEN.get()
     return token is not None and token.local_only

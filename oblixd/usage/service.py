@@ -101,7 +101,7 @@ class Counting:
 
 
 def _row(txn: Transaction, table: Table, key: bytes) -> bytes:
-    """A row as it is on disk. A damaged one is empty: no prompt may fail by the counts of others."""
+    """Read a row. A damaged one is empty: no prompt may fail because of other prompts' counts."""
     try:
         return table.get(txn, key) or b""
     except DataLossError:

@@ -95,7 +95,7 @@ def hash_texts(*values: str) -> bytes:
 
 def problems(path: Path) -> Iterator[str]:
     """Yield what is wrong with the usage in a file whose records are sound. May crash."""
-    with offline.opened(path) as file:
+    with offline.open_file(path) as file:
         if not file.tables or not schema.is_current(file):
             return
         if missing := [name for name in TABLE_NAMES if name not in file.tables]:

@@ -31,7 +31,7 @@ class Scope:
     """Whether local-only sessions that fit the filter may be seen without a name."""
 
     def allows(self, session: sessions_pb2.Session) -> bool:
-        """Whether a session may be seen."""
+        """Return whether a session may be seen."""
         if session.id in self.session_ids:
             return True
         if self.filter is None or (session.local_only and not self.local_only):

@@ -59,7 +59,7 @@ class SessionDb:
 
     @contextmanager
     def read(self, ref: SessionKey) -> Iterator[Transaction]:
-        """A snapshot to read one session from. Damage is named as that session's."""
+        """Open a snapshot to read one session from. Damage is named as that session's."""
         with name_damage(ref.id), self.store.read() as txn:
             yield txn
 

@@ -183,7 +183,7 @@ class EditorTools:
         return chosen in {"allow", "always"}
 
     async def _preview(self, call: Call) -> list[Any] | None:
-        """What would be written, beside what is there."""
+        """Return what would be written, beside what is there."""
         if call.name != WRITE[0]:
             return None
         path = self._path(call, "path")
