@@ -113,7 +113,7 @@ _OUT_OF_MEMORY = (
 
 
 def _is_lack_of_memory(problem: Exception) -> bool:
-    """Whether the system gave no memory, be it for a thread's stack."""
+    """Return whether the system gave no memory, be it for a thread's stack."""
     if isinstance(problem, OSError):
         return problem.errno == errno.ENOMEM
     return isinstance(problem, MemoryError) or str(problem) == "can't start new thread"

@@ -17,7 +17,7 @@ _DEBUG = 7
 
 
 def is_standard_error(environ: Mapping[str, str]) -> bool:
-    """Whether standard error leads to the journal: systemd then names its device and inode."""
+    """Return whether standard error leads to the journal: systemd then names its device and inode."""
     given = environ.get("JOURNAL_STREAM", "")
     try:
         found = os.fstat(2)

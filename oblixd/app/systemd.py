@@ -19,7 +19,7 @@ MARGIN_S = 30.0
 
 
 def ready(status: str) -> None:
-    """It serves. `status` is one line for a person."""
+    """Tell systemd that the daemon serves. `status` is one line for a person."""
     _send(f"READY=1\nSTATUS={_one_line(status)}")
 
 
@@ -30,7 +30,7 @@ def reloading() -> None:
 
 
 def stopping(grace_s: float) -> None:
-    """It drains for at most so long, then ends: the manager is to wait for that, whatever its unit says."""
+    """Ask systemd to wait: the daemon drains for at most so long, whatever its unit says."""
     longest_us = round((grace_s + MARGIN_S) * 1e6)
     _send(f"STOPPING=1\nSTATUS=draining\nEXTEND_TIMEOUT_USEC={longest_us}")
 
@@ -64,7 +64,7 @@ def _address() -> str:
 
 @functools.cache
 def _watchdog_s() -> float:
-    """How long the manager waits for a sign of life. 0: it does not. Taken out of the environment."""
+    """Return how long the manager waits for a sign of life. 0: it does not. Taken out of the environment."""
     given, pid = os.environ.pop("WATCHDOG_USEC", ""), os.environ.pop("WATCHDOG_PID", "")
     return int(given) / 1e6 if given.isdigit() and pid in ("", str(os.getpid())) else 0.0
 

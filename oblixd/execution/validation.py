@@ -118,7 +118,7 @@ def fingerprint(request: executions_pb2.ExecuteRequest) -> bytes:
 def checked_id(request_id: str) -> str:
     """Return a request's id as it was given, or InvalidArgumentError."""
     if not 1 <= len(request_id) <= MAX_ID or not (request_id.isascii() and request_id.isprintable()):
-        raise not_accepted(
+        raise out_of_range(
             "INVALID_REQUEST",
             "request_id",
             f"1 to {MAX_ID} printable ASCII characters",

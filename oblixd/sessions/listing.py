@@ -272,7 +272,9 @@ def _context_block(db: SessionDb, ref: SessionKey, before: int) -> list[messages
         scan = table.scan_back(txn, ref.number, db.headers.progress(txn, ref), before)
         try:
             for sequence, payload in scan:
-                block.append(context_message(table.whole_record(txn, ref.number, sequence, payload), sequence))
+                block.append(
+                    context_message(table.whole_record(txn, ref.number, sequence, payload), sequence)
+                )
                 room -= len(payload)
                 if room < 0 or len(block) == CONTEXT_BLOCK:
                     break

@@ -234,7 +234,7 @@ def cut_off(db: SessionDb, txn: Transaction, entry: Entry, status: records.Statu
     is left under the answer's number: every read names it, and deleting that message mends the session.
     """
     try:
-        record = _as_checkpointed(db, txn, entry, status)
+        record = _checkpointed_record(db, txn, entry, status)
     except DataLossError as error:
         logger.error("an answer of session %s can't be kept: %s", entry.header.id, error.message)  # noqa: TRY400 - it says all
         db.end_turn(txn, entry.ref, entry.progress, None, ending(status), is_lost=True)
@@ -242,7 +242,7 @@ def cut_off(db: SessionDb, txn: Transaction, entry: Entry, status: records.Statu
         db.end_turn(txn, entry.ref, entry.progress, record, ending(status))
 
 
-def _as_checkpointed(
+def _checkpointed_record(
     db: SessionDb, txn: Transaction, entry: Entry, status: records.StatusRecord.ValueType
 ) -> records.MessageRecord | None:
     running = entry.progress.running

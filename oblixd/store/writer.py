@@ -142,7 +142,7 @@ class Writer:
 
     def _give_up(self) -> None:
         """Tell everybody who waits, and whoever comes, that nothing is written any more."""
-        self._refusal = self.failure = _dead()
+        self._refusal = self.failure = _dead_error()
         self._hand_over()
         while not self._queue.empty():
             if isinstance(item := self._queue.get(), Sequence):
@@ -312,6 +312,6 @@ def _broken(error: Exception) -> UnavailableError:
     return UnavailableError("STORE_FAILED", message)
 
 
-def _dead() -> UnavailableError:
+def _dead_error() -> UnavailableError:
     message = "The store's writer has died of a defect, and the log says of which. Restart the daemon."
     return UnavailableError("STORE_FAILED", message)

@@ -102,7 +102,7 @@ def problems(path: Path) -> Iterator[str]:
             yield f"the tables {', '.join(missing)} are gone"
             return
         totals = {view.prefix: Row("") for view in VIEWS}
-        for key, payload in file.tables["usage"].ascending(file.txn, b""):
+        for key, payload in file.tables["usage"].scan(file.txn, b""):
             record = records.ConsumptionRecord.FromString(payload)
             totals[view_of(key)] = totals.get(view_of(key), Row("")).plus(record)
         if len(set(totals.values())) > 1:

@@ -80,9 +80,9 @@ def streams(data: bytes) -> None:
             assert all(isinstance(content.text, str) for content in contents)
             if failure is not None or decoder.complete:
                 break
-        if decoder.complete or decoder.stopped:
+        if decoder.complete or decoder.is_stopped:
             with suppress(ModelError):
-                decoder.finished()
+                decoder.finish()
 
 
 def refusals(data: bytes) -> None:

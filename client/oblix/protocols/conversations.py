@@ -71,7 +71,7 @@ class Conversations:
         `also`: further equalities of metadata. The sessions that are named follow the last page.
         """
         if self.scope.filter is None:
-            return await self._named(Scope(also or {}, local_only=True)), ""
+            return await self._named_sessions(Scope(also or {}, local_only=True)), ""
         request = sessions_pb2.ListSessionsRequest(page_size=size, page_token=token)
         if wanted := {**(also or {}), **self.scope.filter}:
             request.filter.CopyFrom(to_struct(wanted, "filter"))
@@ -80,10 +80,10 @@ class Conversations:
         )
         sessions = [session for session in answer.sessions if self.scope.allows(session)]
         if not answer.next_page_token:
-            sessions += await self._named(Scope(also or {}, local_only=True))
+            sessions += await self._named_sessions(Scope(also or {}, local_only=True))
         return sessions, answer.next_page_token
 
-    async def _named(self, also: Scope) -> list[sessions_pb2.Session]:
+    async def _named_sessions(self, also: Scope) -> list[sessions_pb2.Session]:
         """Return the sessions that only their name lets in. The pages have the other ones."""
         unnamed = Scope(self.scope.filter, local_only=self.scope.local_only)
         found = [await self._find(session_id) for session_id in sorted(self.scope.session_ids)]

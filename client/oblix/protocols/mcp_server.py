@@ -140,7 +140,7 @@ class Tools:
     ) -> Page:
         """List the person's conversations, the most recently changed first."""
         sessions, token = await self._conversations.page(limit, page)
-        return Page(conversations=[_listed(session) for session in sessions], next_page=token)
+        return Page(conversations=[_list_entry(session) for session in sessions], next_page=token)
 
     @_errors_as(ToolError)
     async def read_conversation(
@@ -157,7 +157,7 @@ class Tools:
             if len(said) == limit:
                 next_sequence = message.sequence
                 break
-            said.append(_said(message))
+            said.append(_message_entry(message))
         return Read(title=session.title, messages=said, next_sequence=next_sequence)
 
     @_errors_as(ToolError)
@@ -200,7 +200,7 @@ class Tools:
     async def newest(self) -> Page:
         """Return the conversations that were changed last, up to a hundred."""
         sessions, token = await self._conversations.page(MOST_SESSIONS)
-        return Page(conversations=[_listed(session) for session in sessions], next_page=token)
+        return Page(conversations=[_list_entry(session) for session in sessions], next_page=token)
 
 
 def server_of(client: OblixClient, scope: Scope, *, may_append: bool) -> MCPServer[Any]:
@@ -232,7 +232,7 @@ def server_of(client: OblixClient, scope: Scope, *, may_append: bool) -> MCPServ
     return server
 
 
-def _listed(session: sessions_pb2.Session) -> Listed:
+def _list_entry(session: sessions_pb2.Session) -> Listed:
     return Listed(
         session_id=session.id,
         title=session.title,
@@ -242,7 +242,7 @@ def _listed(session: sessions_pb2.Session) -> Listed:
     )
 
 
-def _said(message: messages_pb2.Message) -> Said:
+def _message_entry(message: messages_pb2.Message) -> Said:
     words = _words(message)
     return Said(
         sequence=message.sequence,

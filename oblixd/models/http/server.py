@@ -142,7 +142,7 @@ class ServerErrors:
         wait_s = retry_after_s(headers.get("Retry-After"))
         remedy = self._remedy(verdict, refusal.retry_after_s if wait_s is None else wait_s)
         message = f"{said}{_quote(refusal.words)}. {remedy}."
-        return self._refused(refusal, verdict.kind, message, wait_s)
+        return self._refusal_error(refusal, verdict.kind, message, wait_s)
 
     def error_event(self, error: object) -> ModelError:
         """Make the error for an error object inside a stream that had begun well."""
@@ -150,7 +150,7 @@ class ServerErrors:
         verdict = judge(refusal)
         remedy = self._remedy(verdict, refusal.retry_after_s)
         message = f"{self.title}{self._at} reports a failure{_quote(refusal.words)}. {remedy}."
-        return self._refused(refusal, verdict.kind, message, None)
+        return self._refusal_error(refusal, verdict.kind, message, None)
 
     def _refusal_error(
         self, refusal: Refusal, kind: ModelErrorKind, message: str, retry_after: float | None

@@ -125,7 +125,7 @@ class _Shown:
         if self._db.tables.sessions.get(txn, number_key(number)) is None:
             return None
         entry = self._db.headers.entry_numbered(txn, number)
-        is_asked_for = standing_of(entry.header) in self._asked.standings and self._asked.labels.issubset(
+        is_asked_for = standing(entry.header) in self._asked.standings and self._asked.labels.issubset(
             split(entry.progress.labels)
         )
         return entry if is_asked_for else None

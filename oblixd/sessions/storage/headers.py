@@ -181,7 +181,7 @@ class Headers:
 
     def find_latest_import(self, txn: Transaction, source_id: str) -> Entry | None:
         """Return the session that the last import made of a source, or None."""
-        found = [key for key, _ in self.tables.sources.ascending(txn, latest_key(source_id))]
+        found = [key for key, _ in self.tables.sources.scan(txn, latest_key(source_id))]
         return self.entry_numbered(txn, int.from_bytes(found[-1][-NUMBER_BYTES:], "big")) if found else None
 
     def grown(self, txn: Transaction, entry: Entry, source: records.SessionRecord, update_us: int) -> None:

@@ -208,7 +208,7 @@ class MessageTable:
     def interrupted_message(
         self, txn: Transaction, number: int, sequence: int
     ) -> records.MessageRecord | None:
-        """A message as it stands, for a session in which nobody writes on: a running answer is cut off."""
+        """Return a message for a session in which nobody writes on: a running answer is cut off."""
         payload = self._tables.messages.get(txn, message_key(number, sequence))
         if not payload:
             return None
@@ -244,13 +244,13 @@ class MessageTable:
         together with the answer's record. That the last one is missing can't be seen.
         """
         prefix, place = message_key(number, sequence), 0
-        for key, payload in self._tables.pieces.ascending(txn, prefix):
+        for key, payload in self._tables.pieces.scan(txn, prefix):
             if key != (expected := prefix + place.to_bytes(_PLACE_BYTES, "big")):
-                raise self._tables.pieces.missing(expected)
+                raise self._tables.pieces.missing_error(expected)
             yield from records.PieceRecord.FromString(payload).parts
             place += 1
         if not place:
-            raise self._tables.pieces.missing(prefix + place.to_bytes(_PLACE_BYTES, "big"))
+            raise self._tables.pieces.missing_error(prefix + place.to_bytes(_PLACE_BYTES, "big"))
 
 
 def new_records(

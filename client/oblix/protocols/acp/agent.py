@@ -127,7 +127,7 @@ class OblixAgent:
             routing_policy=self._defaults.policy,
         )
         choices = await self._enter(await self._conversations.header(session_id), cwd)
-        return schema.NewSessionResponse(session_id=session_id, **self._shown(session_id, choices))
+        return schema.NewSessionResponse(session_id=session_id, **self._session_options(session_id, choices))
 
     @_answers
     async def load_session(
@@ -138,7 +138,7 @@ class OblixAgent:
         choices = await self._enter(await self._conversations.header(session_id), cwd)
         async for update in updates_of(self._conversations.messages(session_id)):
             await self._show(session_id, update)
-        return schema.LoadSessionResponse(**self._shown(session_id, choices))
+        return schema.LoadSessionResponse(**self._session_options(session_id, choices))
 
     @_answers
     async def resume_session(
@@ -147,7 +147,7 @@ class OblixAgent:
         """Open a session whose history the editor has already."""
         _note_servers(mcp_servers)
         choices = await self._enter(await self._conversations.header(session_id), cwd)
-        return schema.ResumeSessionResponse(**self._shown(session_id, choices))
+        return schema.ResumeSessionResponse(**self._session_options(session_id, choices))
 
     @_answers
     async def fork_session(
@@ -158,7 +158,7 @@ class OblixAgent:
         await self._conversations.header(session_id)
         fork_id = await self._client.fork_session(session_id)
         choices = await self._enter(await self._conversations.header(fork_id), cwd)
-        return schema.ForkSessionResponse(session_id=fork_id, **self._shown(fork_id, choices))
+        return schema.ForkSessionResponse(session_id=fork_id, **self._session_options(fork_id, choices))
 
     @_answers
     async def list_sessions(
@@ -209,7 +209,7 @@ class OblixAgent:
     @_answers
     async def prompt(self, session_id: str, prompt: list[Block], **_: Any) -> schema.PromptResponse:
         """Ask, and stream what comes to the editor."""
-        opened = self._opened(session_id)
+        opened = self._open_session(session_id)
         if opened.turn is not None:
             why = "This session is answering already: cancel it, or wait for its end."
             raise InvalidArgumentError(why, reason="SESSION_BUSY")
@@ -257,21 +257,21 @@ class OblixAgent:
         self._open[session.id] = opened
         return await choosing.choices_of(self._client)
 
-    def _shown(self, session_id: str, choices: Choices) -> dict[str, Any]:
+    def _session_options(self, session_id: str, choices: Choices) -> dict[str, Any]:
         chosen = self._open[session_id].settings
         return {
             "modes": choosing.modes_of(chosen, choices),
             "config_options": choosing.config_options_of(chosen, choices),
         }
 
-    def _opened(self, session_id: str) -> _Open:
+    def _open_session(self, session_id: str) -> _Open:
         if session_id not in self._open:
             why = f"Session {session_id} is not open here: make, load or resume it first."
             raise NotFoundError(why, reason="SESSION_NOT_FOUND")
         return self._open[session_id]
 
     async def _change(self, session_id: str, option: str, value: object) -> Choices:
-        opened = self._opened(session_id)
+        opened = self._open_session(session_id)
         choices = await choosing.choices_of(self._client)
         changed = opened.settings.change(option, value, choices)
         await choosing.keep(self._client, session_id, changed)

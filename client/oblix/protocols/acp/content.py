@@ -45,7 +45,7 @@ async def _part(block: Block, read: Reader) -> dict[str, Any]:
         case schema.ImageContentBlock():
             return {"type": "image", "data": block.data}
         case schema.EmbeddedResourceContentBlock():
-            return _embedded(block.resource)
+            return _embedded_content(block.resource)
         case schema.ResourceContentBlock():
             path = path_of(block.uri)
             content = await read(path) if path else None
@@ -53,7 +53,7 @@ async def _part(block: Block, read: Reader) -> dict[str, Any]:
     raise InvalidArgumentError("Oblix takes text, images and files, no sound.", reason="INVALID_MEDIA_TYPE")
 
 
-def _embedded(resource: schema.TextResourceContents | schema.BlobResourceContents) -> dict[str, Any]:
+def _embedded_content(resource: schema.TextResourceContents | schema.BlobResourceContents) -> dict[str, Any]:
     if isinstance(resource, schema.TextResourceContents):
         return _file(resource.uri, resource.text)
     if (resource.mime_type or "").startswith("image/"):
