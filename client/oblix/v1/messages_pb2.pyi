@@ -113,7 +113,7 @@ class Part(message.Message):
     """
     @builtins.property
     def image(self) -> ImagePart:
-        """A picture."""
+        """An image."""
 
     @builtins.property
     def tool_call(self) -> ToolCallPart:
@@ -142,7 +142,7 @@ class Part(message.Message):
 
 @typing.final
 class ImagePart(message.Message):
-    """A picture, carried inline."""
+    """An image, carried inline."""
 
     DESCRIPTOR: descriptor.Descriptor
 
@@ -151,7 +151,7 @@ class ImagePart(message.Message):
     media_type: builtins.str
     """IANA media type, for example image/png. 1 to 127 characters."""
     data: builtins.bytes
-    """The encoded picture. At most 8 MiB."""
+    """The encoded image. At most 8 MiB."""
     def __init__(
         self,
         *,

@@ -684,7 +684,7 @@ class PartRecord(message.Message):
     """The model's thinking."""
     @builtins.property
     def image(self) -> ImageRecord:
-        """A picture."""
+        """An image."""
 
     @builtins.property
     def tool_call(self) -> ToolCallRecord:
@@ -713,7 +713,7 @@ class PartRecord(message.Message):
 
 @typing.final
 class ImageRecord(message.Message):
-    """A picture."""
+    """An image."""
 
     DESCRIPTOR: descriptor.Descriptor
 
@@ -722,7 +722,7 @@ class ImageRecord(message.Message):
     media_type: builtins.str
     """IANA media type."""
     data: builtins.bytes
-    """The encoded picture."""
+    """The encoded image."""
     def __init__(
         self,
         *,
