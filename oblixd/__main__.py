@@ -60,6 +60,10 @@ def _run(arguments: argparse.Namespace) -> int:
 
     if arguments.command == "restore":
         return maintenance.restore(paths, Path(arguments.file), force=arguments.force)
+    if arguments.command == "engine":
+        from oblixd.admin import engine  # noqa: PLC0415 - as said above
+
+        return engine.fetch(paths)
     commands = {"check": maintenance.check, "salvage": maintenance.salvage, "compact": maintenance.compact}
     return commands[arguments.command](paths)
 
@@ -79,6 +83,7 @@ def _serve(paths: Paths, listen: Sequence[str]) -> int:
 
         # Before anything reads them: they would send everybody's prompts through somebody's proxy.
         ignored = outbound.clean(os.environ)
+        paths.use_engine()
 
         _leave_no_core()
         _allow_files()
@@ -127,6 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("check", help="read all conversations, and say what is damaged")
     commands.add_parser("salvage", help="make a new store of all that is whole in a damaged one")
     commands.add_parser("compact", help="write the store's file anew, without its free pages")
+    commands.add_parser("engine", help="fetch the embedded model's engine and weights, also while one runs")
     _add_config(commands.add_parser("config", help="show, check and change the configuration file"))
     restore = commands.add_parser("restore", help="put a backup in the place of the conversations")
     restore.add_argument("file", metavar="FILE", help="what `oblix backup` wrote")

@@ -12,6 +12,7 @@ import hashlib
 import os
 import pwd
 import stat
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,8 @@ class Paths:
     """The directory of the sockets, the daemon's and the embedded model's worker's. 0700."""
     socket: Path
     log: Path
+    engine: Path
+    """Where the embedded model's engine and weights are, where this Python's own environment has none."""
     lock: Path
     """Whoever holds an flock on it is this user's daemon. Beside the socket, so that no two share one."""
 
@@ -56,8 +59,14 @@ class Paths:
             runtime_dir=runtime_dir,
             socket=runtime_dir / "oblixd.sock",
             log=data / "oblixd.log",
+            engine=_engine_base(environ) / f"python{sys.version_info[0]}.{sys.version_info[1]}",
             lock=runtime_dir / "oblixd.lock",
         )
+
+    def use_engine(self) -> None:
+        """Let this process find what is in the engine's directory, after all that is installed otherwise."""
+        if (place := str(self.engine)) not in sys.path:
+            sys.path.append(place)
 
     @property
     def store(self) -> Path:
@@ -116,6 +125,12 @@ def _directories(environ: Mapping[str, str]) -> tuple[Path, Path, Path]:
     data = state / "oblix"
     is_usable = runtime is not None and _is_usable(runtime)
     return data, config / "oblix", runtime / "oblix" if runtime and is_usable else _fallback(data)
+
+
+def _engine_base(environ: Mapping[str, str]) -> Path:
+    if given := environ.get("OBLIX_HOME"):
+        return Path(given) / "engine"
+    return (_xdg(environ, "XDG_DATA_HOME") or _home(environ) / ".local" / "share") / "oblix" / "engine"
 
 
 def _fallback(data: Path) -> Path:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import pwd
 import stat
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -33,6 +34,7 @@ def test_oblix_home_holds_everything():
         runtime_dir=Path("/h"),
         socket=Path("/h/oblixd.sock"),
         log=Path("/h/oblixd.log"),
+        engine=Path(f"/h/engine/python{sys.version_info[0]}.{sys.version_info[1]}"),
         lock=Path("/h/oblixd.lock"),
     )
 
@@ -65,6 +67,7 @@ def test_a_user_without_an_entry_has_the_home_of_the_environment(monkeypatch):
     assert paths.data == Path("/h/.local/state/oblix")
     assert client.log_path(environ) == paths.log
     assert client.socket_path(environ) == paths.socket
+    assert client.engine_path(environ) == paths.engine
     with pytest.raises(InvalidArgumentError, match="set OBLIX_HOME"):
         Paths.find({})
     with pytest.raises(client.PathError, match="set OBLIX_HOME"):

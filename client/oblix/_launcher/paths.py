@@ -6,6 +6,7 @@ import hashlib
 import os
 import pwd
 import stat
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -32,6 +33,15 @@ def socket_path(environ: Mapping[str, str] = os.environ) -> Path:
 def log_path(environ: Mapping[str, str] = os.environ) -> Path:
     """Where a daemon logs that a client started. Raises PathError for an OBLIX_HOME that is not absolute."""
     return _directories(environ)[0] / "oblixd.log"
+
+
+def engine_path(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where the embedded model's engine is, for a Python of this version whose environment has none."""
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    if given := environ.get("OBLIX_HOME"):
+        return Path(given) / "engine" / version
+    data = _xdg(environ, "XDG_DATA_HOME") or _home(environ) / ".local" / "share"
+    return data / "oblix" / "engine" / version
 
 
 def _directories(environ: Mapping[str, str]) -> tuple[Path, Path]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from oblixd.models.embedded.weights import engine_path
 from oblixd.models.http.client import HttpClient
 from oblixd.models.http.server import Server, ServerErrors, Timeouts
 
@@ -98,7 +99,7 @@ async def start(settings: WorkerSettings, peer: ServerErrors) -> Worker:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+        env=_environment(),
         cwd="/",
         start_new_session=True,
     )
@@ -114,6 +115,12 @@ async def start(settings: WorkerSettings, peer: ServerErrors) -> Worker:
         raise
     server = Server(peer, "http://embedded", socket_path=settings.socket_path, timeouts=_TIMEOUT)
     return Worker(process, HttpClient(server), errors)
+
+
+def _environment() -> dict[str, str]:
+    """Return what the process gets of ours, and where the engine is, if this environment has none."""
+    given = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    return given | ({"PYTHONPATH": place} if (place := engine_path()) else {})
 
 
 def _command(settings: WorkerSettings) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import sys
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
@@ -47,12 +48,19 @@ def find(gguf: Path | None) -> Weights:
     # It may have been installed a moment ago, while the daemon was running.
     importlib.invalidate_caches()
     if util.find_spec("xllamacpp") is None:
-        raise WeightsError(f"The embedded model's engine is not installed: {REMEDY}.")
+        raise WeightsError(f"The embedded model's engine is not installed for {sys.executable}: {REMEDY}.")
     if gguf is not None:
         if not gguf.is_file():
             raise WeightsError(f"There is no file {gguf}: correct the configuration's [embedded] models.")
         return Weights(gguf)
     return Weights(_default_path(), DEFAULT_SHA256, DEFAULT_TEMPERATURE, DEFAULT_REPEAT_PENALTY)
+
+
+def engine_path() -> str:
+    """Return the directory that the engine was found in, where it is no environment's; else nothing."""
+    spec = util.find_spec("xllamacpp")
+    origin = Path(spec.origin).parents[1] if spec is not None and spec.origin else None
+    return str(origin) if origin is not None and "engine" in origin.parts else ""
 
 
 def verify(weights: Weights, notes: Path) -> None:
@@ -80,7 +88,7 @@ def _default_path() -> Path:
     except metadata.PackageNotFoundError:
         path = None
     if path is None or not path.is_file():
-        raise WeightsError(f"The embedded model's weights are not installed: {REMEDY}.")
+        raise WeightsError(f"The embedded model's weights are not installed for {sys.executable}: {REMEDY}.")
     return path
 
 

@@ -37,7 +37,7 @@ def test_what_is_not_installed_says_what_to_do(monkeypatch: pytest.MonkeyPatch, 
 
 def test_the_weights_alone_can_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "DEFAULT_PACKAGE", "no-such-package")
-    with pytest.raises(WeightsError, match=r"weights are not installed.*oblix models fetch embedded"):
+    with pytest.raises(WeightsError, match=r"weights are not installed for .*oblix models fetch embedded"):
         weights.find(None)
 
 

@@ -16,6 +16,7 @@ from oblix._launcher.launch import is_serving
 from oblix._launcher.process import holder_at, remedy, version_at
 from oblix._transport.channel import Transport
 from oblix.cli.doctor import Finding, Surroundings
+from oblix.cli.embedded import python_of
 from oblix.errors import OblixError
 from oblix.v1 import daemon_pb2
 
@@ -65,7 +66,7 @@ def _version(target: str, pid: int) -> Iterator[Finding]:
     if theirs and theirs != ours:
         what = f"the daemon is version {theirs}, and this command is {ours}"
         yield Finding("warning", "other-version", what, "`oblix restart` starts the installed one.")
-    python = _python_of(pid)
+    python = python_of(pid)
     if python and python != sys.executable:
         what = f"the daemon runs in {python}, and this command in {sys.executable}"
         yield Finding("note", "other-python", what, "`oblix restart` starts it in this one.")
@@ -81,14 +82,6 @@ def _problems() -> Iterator[Finding]:
         yield Finding("fault", "daemon-problem", problem)
     if info.addresses:
         yield Finding("ok", "addresses", f"it also listens on {', '.join(info.addresses)}")
-
-
-def _python_of(pid: int) -> str:
-    """Return the Python that a process was started with; empty where that can't be told."""
-    try:
-        return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[0])
-    except OSError:
-        return ""
 
 
 def installations(around: Surroundings) -> Iterator[Finding]:

