@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from oblix.cli import embedded
+from oblix.cli.commands.models import embedded
 from support.drivers.daemon import running
 
 from oblixd.admin import engine

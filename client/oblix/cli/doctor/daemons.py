@@ -15,8 +15,8 @@ from oblix._launcher.address import ADDRESS, UserSocket, address_of
 from oblix._launcher.launch import is_serving
 from oblix._launcher.process import holder_at, remedy, version_at
 from oblix._transport.channel import Transport
+from oblix.cli.commands.models.embedded import python_of
 from oblix.cli.doctor import Finding, Surroundings
-from oblix.cli.embedded import python_of
 from oblix.errors import OblixError
 from oblix.v1 import daemon_pb2
 
