@@ -96,3 +96,18 @@ def test_an_answer_is_complete_only_when_it_is_whole() -> None:
     ]
     assert [line for line in Model(history).violations(answered("odd", INTERRUPTED)) if "no model" in line]
     assert [line for line in Model(history).violations(kept("q:1 please")) if "answer to q:1 is lost" in line]
+
+
+def test_a_request_that_was_refused_and_sent_again_stands_where_that_put_it() -> None:
+    asked = {"session": SESSION, "tag": "q:1", "request": "q:1"}
+    told = {"text": answer_text("q:1 please", 0), "finish": "stop"}
+    history = [
+        operation(1, "execute", REFUSED, **asked),
+        append(2, "m:a", first=1),
+        operation(3, "execute again", TOLD, told, **asked),
+    ]
+    store = kept(A, "q:1 please")
+    answer = messages_pb2.Message(role=ASSISTANT, status=COMPLETE, sequence=3, request_id="q:1")
+    answer.parts.add(text=told["text"])
+    store = {SESSION: Kept(SESSION, SESSION, [*store[SESSION].messages, answer])}
+    assert list(Model(history).violations(store)) == []

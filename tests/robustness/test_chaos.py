@@ -15,8 +15,8 @@ from support.drivers import processes
 from support.drivers.chaos import Chaos
 
 ROUNDS = [
-    (scale.count("CHAOS_ROUNDS", full=1000, quick=80), False),
-    (scale.count("CHAOS_ROUNDS", full=500, quick=60), True),
+    (scale.count("CHAOS_ROUNDS", full=1000, quick=40), False),
+    (scale.count("CHAOS_ROUNDS", full=500, quick=30), True),
 ]
 
 

@@ -24,7 +24,7 @@ import pytest
 from oblix.v1 import messages_pb2, sessions_pb2, sessions_pb2_grpc
 from support import scale
 
-STORES = scale.count("DAMAGED_STORES", full=100, quick=6)
+STORES = scale.count("DAMAGED_STORES", full=100, quick=4)
 SEED = int(os.environ.get("DAMAGED_SEED", "1"))
 SESSIONS = 40
 MESSAGES = 40

@@ -16,7 +16,7 @@ from support.faults import power_loss
 
 from oblixd.sessions.fsck import problems
 
-LOSSES = scale.count("POWER_LOSSES", full=200, quick=20)
+LOSSES = scale.count("POWER_LOSSES", full=200, quick=10)
 KILLS = scale.count("KILLS", full=80, quick=8)
 RUNS = scale.count("POWER_RUNS", full=5, quick=2)
 SEED = 11

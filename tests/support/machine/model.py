@@ -112,7 +112,9 @@ class Model:
             }  # a failed answer keeps its question; a turn that did not begin leaves nothing
         if one.kind == "execute" and one.told.get("finish") == "cancelled":
             states = {ABSENT, 0}
-        self.messages[tag] = _Message(one.asked["session"], states, sequence, one.asked_s, one.told_s)
+        # One that may have left nothing may be sent again, and stands where that put it.
+        told_s = one.told_s if states == {0} else float("inf")
+        self.messages[tag] = _Message(one.asked["session"], states, sequence, one.asked_s, told_s)
 
     def _changed(self, one: Operation, state: int) -> None:
         found = self.messages[one.asked["tag"]]
