@@ -173,6 +173,8 @@ class Actions:
         """Add a `[[models]]` table, which comes as JSON on standard input."""
         table: dict[str, Any] = json.load(sys.stdin)
         editing.write(self._path, editing.with_model(editing.current(self._path), table))
+        if note := discovery.missing_template(Path(table.get("file") or "")):
+            sys.stderr.write(f"oblixd: {note}\n")
 
     def remove_model(self, arguments: argparse.Namespace) -> None:
         """Take a model out of the file."""

@@ -112,6 +112,20 @@ def _look(program: str, name: str, path: Path) -> Found:
     return Found(str(real), name, program, kind, size)
 
 
+def missing_template(path: Path) -> str:
+    """Return what a person should know of a GGUF file without a chat template; empty for any other file."""
+    try:
+        told = describe(path)
+    except (BrokenFileError, OSError):
+        return ""
+    if told.has_chat_template:
+        return ""
+    return (
+        f"{path} has no chat template: prompts are written as ChatML, which fits only models that were "
+        "trained so. A base model goes on with a text instead of answering; look for its instruct version."
+    )
+
+
 def _unsafe(state: os.stat_result) -> str:
     if state.st_uid not in {os.getuid(), 0}:
         return f"it belongs to user {state.st_uid}"

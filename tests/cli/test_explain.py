@@ -51,9 +51,8 @@ def test_one_word_that_is_no_session_is_a_prompt(oblix, ollama: OllamaServer) ->
 
 def test_a_turn_that_nobody_answered_is_told_with_the_reason(oblix, ollama: OllamaServer) -> None:
     dead = ["--model", "ollama:llama2", "--endpoint", "http://127.0.0.1:1"]
-    failed = oblix("ask", "--json", *dead, "Anybody?", ok=False)
-    listed = json.loads(oblix("sessions", "list", "--json").stdout)
-    session_id = max(listed, key=lambda one: one["created_at"])["id"]
+    session_id = oblix("sessions", "create").stdout.strip()
+    failed = oblix("ask", "--json", "--session", session_id, *dead, "Anybody?", ok=False)
     assert failed.returncode == 1
     (turn,) = json.loads(oblix("explain", "--json", session_id).stdout)
     assert (turn["prompt"], turn["model"], turn["error"]["reason"]) == ("Anybody?", None, "MODEL_UNREACHABLE")

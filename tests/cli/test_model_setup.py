@@ -138,5 +138,11 @@ def test_files_of_other_programs_are_found_and_told_apart(
     }
     shown = oblix_alone("models", "discover", **environ).stdout
     assert f"oblix models add embedded:good --file {tmp_path}/.lmstudio/models/p/r/good.gguf" in shown
-    oblix_alone("models", "add", "embedded:good", "--file", str(tmp_path / ".lmstudio/models/p/r/good.gguf"))
+    file = tmp_path / ".lmstudio/models/p/r/good.gguf"
+    added = oblix_alone("models", "add", "embedded:good", "--file", str(file))
+    assert f"{file} has no chat template: prompts are written as ChatML" in added.stderr
+    file.write_bytes(
+        gguf_files.file_of(gguf_files.LLAMA | {"tokenizer.chat_template": "{{ messages }}" * 500})
+    )
+    assert "chat template" not in oblix_alone("models", "add", "embedded:two", "--file", str(file)).stderr
     assert models_in(home)[0]["provider"] == "embedded"

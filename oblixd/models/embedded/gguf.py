@@ -55,6 +55,8 @@ class Description:
     """As in model, adapter, mmproj."""
     parts: int
     """Files that its model was split into; 1 where it is whole."""
+    has_chat_template: bool
+    """Whether it says how a conversation is written for its model. Without it llama.cpp writes ChatML."""
 
 
 def describe(path: Path) -> Description:
@@ -65,7 +67,10 @@ def describe(path: Path) -> Description:
         values = dict(reader.pair() for _ in range(pairs))
     parts = _count(values.get("split.count"))
     return Description(
-        str(values.get("general.architecture") or ""), str(values.get("general.type") or ""), max(1, parts)
+        str(values.get("general.architecture") or ""),
+        str(values.get("general.type") or ""),
+        max(1, parts),
+        has_chat_template="tokenizer.chat_template" in values,
     )
 
 
