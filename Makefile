@@ -19,6 +19,7 @@ stamp = $(1)/.installed-$(2)-$(shell cat pyproject.toml $(foreach lock,$(2) weig
 	cksum | cut -d ' ' -f 1)
 RUN    := $(call stamp,$(VENV),run)
 DEV    := $(call stamp,$(VENV),dev)
+JS     := tests/http/javascript/node_modules/.installed
 BENCH  := $(call stamp,$(VENV),bench)
 FLOORS := $(call stamp,.venv-floors,floors)
 PROTOS := $(call stamp,.venv-protos,protos)
@@ -63,6 +64,12 @@ $(DEV):
 	$(call grpcurl,$(VENV))
 	@touch $@ $(RUN)
 
+# The official JavaScript clients, for tests/http/test_javascript.py. A machine without npm says so and goes on.
+$(JS): tests/http/javascript/package-lock.json
+	@if command -v npm >/dev/null; then \
+		echo "Installing the JavaScript clients ..." >&2; $(call try,npm ci --silent --no-audit --no-fund --prefix $(@D)/..); touch $@; \
+	else echo "npm is missing: the JavaScript clients are not tested. Install Node 20 or newer with npm." >&2; fi
+
 $(BENCH): $(DEV)
 	@$(call try,$(call PIP,$(VENV)) --require-hashes --no-deps --only-binary :all: -r requirements/bench.lock)
 	@touch $@
@@ -103,7 +110,7 @@ run: $(RUN) ## Install what is locked and ask the embedded model a question (PRO
 PARALLEL := -n logical --maxprocesses 8 --dist worksteal
 .PHONY: bench-quick bench-each
 .PHONY: test test-floors robustness robustness-quick audit agents bench docs check lint types protos-lint check-protos
-test: $(DEV) ## Run the suite (ARGS="tests/store -k name")
+test: $(DEV) $(JS) ## Run the suite (ARGS="tests/store -k name")
 	@$(PY) -m pytest $(PARALLEL) $(ARGS)
 
 test-floors: $(FLOORS) ## Run the suite on the oldest protobuf and grpcio that are allowed

@@ -44,16 +44,19 @@ class ListenAddress:
         except ValueError:
             return False
 
-    def check(self) -> None:
-        """Raise InvalidArgumentError TLS_REQUIRED for an address that others reach without TLS."""
+    def check(self, section: str = "[[listen]]") -> None:
+        """Raise InvalidArgumentError TLS_REQUIRED for an address that others reach without TLS.
+
+        `section`: the part of the configuration that it comes from.
+        """
         if self.is_loopback or self.certificate:
             return
         message = (
             f"tcp://{self.target} can be reached from other machines, so it needs TLS: name a "
-            "certificate and a "
-            "key under [[listen]] in the configuration, or listen on 127.0.0.1."
+            f"certificate and a key under {section} in the configuration, or listen on 127.0.0.1."
         )
-        raise InvalidArgumentError("TLS_REQUIRED", message, field="listen", given=self.target)
+        field = section.strip("[]")
+        raise InvalidArgumentError("TLS_REQUIRED", message, field=field, given=self.target)
 
 
 def parse_address(text: str, certificate: str = "", key: str = "", client_ca: str = "") -> ListenAddress:

@@ -41,6 +41,7 @@ from oblixd.monitor.servers import works
 from oblixd.router.policies import Policies
 from oblixd.rpc.config import ConfigCalls
 from oblixd.rpc.daemon import DaemonInfo, DaemonServicer
+from oblixd.rpc.embeddings import EmbeddingServicer
 from oblixd.rpc.endpoint import EndpointServicer
 from oblixd.rpc.executions import ExecutionServicer
 from oblixd.rpc.models import ModelServicer
@@ -161,6 +162,7 @@ class Daemon:
         )
         server.add(
             executions=ExecutionServicer(executions, limits),
+            embeddings=EmbeddingServicer(executions, limits),
             sessions=SessionServicer(sessions, search, policies.check_name),
             models=ModelServicer(registry, executions.cooldowns, pulls, executions.live, endpoints),
             monitor=MonitorServicer(monitor, executions.router.recent, policies),
@@ -170,7 +172,15 @@ class Daemon:
                 usage,
                 ConfigCalls(reloader),
             ),
-            endpoint=await self._endpoint(registry, executions, sessions, policies, cleanup, metrics=metrics),
+            endpoint=await self._endpoint(
+                registry,
+                executions,
+                sessions,
+                cleanup,
+                policies=policies,
+                limits=limits,
+                metrics=metrics,
+            ),
         )
         await self._open_doors(server, cleanup)
         registry.keep_warm()
@@ -195,16 +205,26 @@ class Daemon:
         registry: Registry,
         executions: Executions,
         sessions: Sessions,
-        policies: Policies,
         cleanup: AsyncExitStack,
         *,
+        policies: Policies,
+        limits: ClientLimits,
         metrics: Metrics,
     ) -> EndpointServicer:
         settings = wiring.http(self._config)
         tokens = self._tokens
         names = ModelNames(lambda: registry.resolve(()), policies.names, settings.aliases)
         listener = HttpListener(
-            settings, tokens, executions=executions, names=names, sessions=sessions, metrics=metrics.text
+            settings,
+            tokens,
+            limits=limits,
+            executions=executions,
+            names=names,
+            embedding_names=ModelNames(
+                lambda: registry.resolve_embedding(()), policies.names, settings.aliases
+            ),
+            sessions=sessions,
+            metrics=metrics.text,
         )
         cleanup.push_async_callback(listener.close)
         if self._config.http.enabled:

@@ -23,6 +23,7 @@ from oblixd.models import hook_spec
 from oblixd.models.base import Location
 from oblixd.models.embedded import files
 from oblixd.models.embedded.connection import EmbeddedSettings
+from oblixd.models.embedded.weights import DEFAULT_NAME
 from oblixd.models.endpoints import is_loopback
 from oblixd.models.hook_spec import HookSpec
 from oblixd.models.http.outbound import NetworkConfig
@@ -140,10 +141,30 @@ def endpoints(config: Config) -> dict[str, str]:
 
 
 def http(config: Config) -> HttpSettings:
-    """Return how other people's tools are served."""
+    """Return how other people's tools are served. Raises ConfigError for an address that needs TLS."""
     given = config.http
-    aliases = {alias.name: alias.model for alias in given.aliases}
-    return HttpSettings(given.port, given.origins, aliases, given.record, given.ollama_without_token)
+    address = ListenAddress(given.host, given.port, given.certificate, given.key, given.client_ca)
+    return HttpSettings(
+        _checked_address(address, without_token=given.ollama_without_token),
+        origins=given.origins,
+        aliases={alias.name: alias.model for alias in given.aliases},
+        record=given.record,
+        ollama_without_token=given.ollama_without_token,
+    )
+
+
+def _checked_address(address: ListenAddress, *, without_token: bool) -> ListenAddress:
+    try:
+        address.check("[http]")
+    except InvalidArgumentError as error:
+        raise ConfigError(error.reason, error.message, **error.metadata) from error
+    if without_token and not address.is_loopback:
+        message = (
+            f"The configuration's [http] lets tools in without a token, and {address.host} can be reached "
+            "from other machines: take ollama_without_token out, or listen on 127.0.0.1."
+        )
+        raise ConfigError("CONFIG_INVALID", message, field="http.ollama_without_token")
+    return address
 
 
 def limits(config: Config) -> Limits:
@@ -182,8 +203,11 @@ def models(config: Config, own: Sequence[str], environ: Mapping[str, str]) -> li
 
 def embedded_files(config: Config) -> dict[str, Path | None]:
     """Return the files of embedded models by their names. None: the packaged one."""
-    tables = {one.name: one.file for one in config.models if one.provider == "embedded"}
-    return files.configured_files(config.embedded.models, tables)
+    own = [one for one in config.models if one.provider == "embedded"]
+    answers = any(one.task != "embedding" for one in own)
+    # A model for embeddings beside the packaged one does not take its place.
+    entries = config.embedded.models or (() if answers else (DEFAULT_NAME,))
+    return files.configured_files(entries, {one.name: one.file for one in own})
 
 
 def _hook_spec(config: Config, number: int, environ: Mapping[str, str]) -> HookSpec:

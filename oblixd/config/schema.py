@@ -307,13 +307,21 @@ class Monitor(Fields, frozen=True):
 
 
 class Http(Fields, frozen=True):
-    """The endpoint for tools that speak OpenAI's, Anthropic's or Ollama's APIs. It listens on 127.0.0.1, and
-    tools are let in by a token: see the page about the [HTTP endpoint](http-endpoint.md)."""
+    """The endpoint for tools that speak OpenAI's, Anthropic's or Ollama's APIs. Tools are let in by a token:
+    see the page about the [HTTP endpoint](http-endpoint.md)."""
 
     enabled: bool = False
     """Whether it is open from the daemon's start on. `oblix server` opens it until the daemon ends."""
+    host: Annotated[str, text(r"[A-Za-z0-9.:_-]{1,253}", "a host's name or address")] = "127.0.0.1"
+    """Where it listens. An address that other machines reach needs a certificate."""
     port: Annotated[int, number(0, 65535)] = 62549
     """The TCP port. 0: any free one."""
+    certificate: CertificatePath = ""
+    """The PEM file with its certificate chain. It then speaks https."""
+    key: KeyFile = ""
+    """The PEM file with the private key, which only its owner may read. Empty: `certificate` holds it."""
+    client_ca: CertificatePath = ""
+    """The PEM file with who signs the certificates of tools. Empty: they need none."""
     origins: tuple[Origin, ...] = ()
     """Web pages that may call it, as their browser names them. Empty: none."""
     aliases: tuple[AliasTable, ...] = ()

@@ -66,6 +66,8 @@ def to_client(
         )
     model = attempts[-1].model
     told = {**error.numbers, **({"way": error.way} if error.way else {}), **where}
+    if error.retry_after_s is not None:
+        told["retry_after_s"] = f"{error.retry_after_s:g}"
     return _STATUS[error.kind](error.kind.value, message, model=model, endpoint=error.endpoint, **told)
 
 

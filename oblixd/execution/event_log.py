@@ -21,7 +21,7 @@ from oblix.v1 import executions_pb2, messages_pb2, routing_pb2
 from oblixd.errors import FailedPreconditionError, InvalidArgumentError, OblixdError
 from oblixd.execution import errors
 from oblixd.execution.fallback import Restart
-from oblixd.models import Content, ContentKind
+from oblixd.models import Content, ContentKind, Seal
 from oblixd.sessions import RecordedTurn
 
 MAX_DELTA_BYTES = 1 << 20
@@ -249,6 +249,17 @@ def started_event(
         agent_checks=request.agent_checks,
     )
     return executions_pb2.ExecuteResponse(started=event)
+
+
+def sealed(seal: Seal, offset: int) -> executions_pb2.ExecuteResponse:
+    """What its provider adds to the reasoning before it."""
+    delta = executions_pb2.ExecutionDelta(
+        kind=executions_pb2.DELTA_KIND_REASONING,
+        offset=offset,
+        signature=seal.signature,
+        redacted=seal.redacted,
+    )
+    return executions_pb2.ExecuteResponse(delta=delta)
 
 
 def head(content: Content) -> executions_pb2.ToolCallHead | None:

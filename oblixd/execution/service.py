@@ -11,12 +11,13 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import contextmanager
 
-from oblix.v1 import executions_pb2, routing_pb2
+from oblix.v1 import embeddings_pb2, executions_pb2, routing_pb2
 
 from oblixd.client_memory import CALL, ClientMemory, Share
 from oblixd.errors import NotFoundError
-from oblixd.execution import event_log
+from oblixd.execution import embedding, event_log
 from oblixd.execution.context import ContextBuilder
+from oblixd.execution.embedding import EmbeddedTexts, Embedding
 from oblixd.execution.errors import stopping
 from oblixd.execution.event_log import EventLog
 from oblixd.execution.execution import Execution
@@ -189,6 +190,21 @@ class Executions:
         decision = self.router.explain(context_builder.query(hooks))
         return await context_builder.count(ranked_hooks(decision, hooks)[0])
 
+    async def embed(
+        self, request: embeddings_pb2.EmbedTextsRequest, caller: ClientInfo = NOBODY
+    ) -> EmbeddedTexts:
+        """Turn texts into vectors."""
+        embedding.check(request)
+        self._check_serving()
+        hooks = self._registry.resolve_embedding(request.candidates)
+        give_back = self._registry.lease(hooks)
+        share = self._share_of(request.ByteSize(), caller)
+        try:
+            return await Embedding(request, caller, hooks, self._services).run()
+        finally:
+            share.release()
+            give_back()
+
     def model_of(self, request_id: str) -> str:
         """Name the model that answers an execution, as provider:name; empty while none was chosen."""
         execution = self._known.get(request_id)
@@ -216,14 +232,13 @@ class Executions:
             await asyncio.wait(self._tasks.values())
 
     def _start(self, request: executions_pb2.ExecuteRequest, caller: ClientInfo) -> Execution:
-        if self._draining:
-            raise stopping()
+        self._check_serving()
         known = self._known.get(request.request_id)
         if known is not None:
             return _same(known, request)
         self.router.check(request.policy)
         hooks = self._registry.resolve(request.candidates)
-        share = self._share_of(request, caller)
+        share = self._share_of(request.ByteSize(), caller)
         try:
             execution = Execution(request, caller, hooks, self._services, share)
         except BaseException:
@@ -236,12 +251,16 @@ class Executions:
         self._tasks[request.request_id] = task
         return execution
 
-    def _share_of(self, request: executions_pb2.ExecuteRequest, caller: ClientInfo) -> Share:
-        """Return what holds the request from now on: the call that brought it counted it already."""
+    def _check_serving(self) -> None:
+        if self._draining:
+            raise stopping()
+
+    def _share_of(self, size: int, caller: ClientInfo) -> Share:
+        """Return what holds a request of so many bytes from now on. A call that brought it counted it."""
         if (call := CALL.get()) is not None:
             return call.move(caller.name)
         share = self.memory.share(caller.name)
-        share.take(request.ByteSize())
+        share.take(size)
         return share
 
     async def _run(self, execution: Execution, give_back: Callable[[], None]) -> None:

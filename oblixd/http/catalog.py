@@ -14,16 +14,20 @@ FALLBACK_WINDOW = 8192
 """What is told where no window is known: clients divide by it."""
 
 
+_CAPABILITIES = {"images": "vision", "reasoning": "thinking"}
+
+
 class Catalog:
     """Describes the names that a client may ask for."""
 
-    def __init__(self, names: ModelNames) -> None:
+    def __init__(self, names: ModelNames, embedding_names: ModelNames) -> None:
         self._names = names
+        self._embedding_names = embedding_names
         self._created = int(time.time())
 
     def openai(self) -> dict[str, Any]:
         """Return the body of `/v1/models`, in OpenAI's form and Anthropic's at once."""
-        data = [self.entry(name) for name in self._names.all_names()]
+        data = [self.entry(name) for name in self._known()]
         return {
             "object": "list",
             "data": data,
@@ -34,7 +38,7 @@ class Catalog:
 
     def entry(self, name: str) -> dict[str, Any]:
         """Return one model. Raises NotFoundError."""
-        hook = self._names.hook(name)
+        hook = self._hook(name)
         window = self.window(hook)
         return {
             "id": name,
@@ -60,13 +64,13 @@ class Catalog:
 
     def tags(self) -> dict[str, Any]:
         """Return the body of `/api/tags`."""
-        return {"models": [self._tag(name) for name in self._names.all_names()]}
+        return {"models": [self._tag(name) for name in self._known()]}
 
     def loaded_models(self) -> dict[str, Any]:
         """Return the body of `/api/ps`: the local models that are loaded."""
         loaded = [
             hook
-            for hook in self._names.hooks()
+            for hook in [*self._names.hooks(), *self._embedding_names.hooks()]
             if hook.connection.location is Location.LOCAL and hook.connection.status().state is State.READY
         ]
         return {
@@ -83,10 +87,7 @@ class Catalog:
 
     def show(self, name: str) -> dict[str, Any]:
         """Return the body of `/api/show`. Raises NotFoundError."""
-        hook = self._names.hook(name)
-        features = hook.connection.features if hook else ()
-        capabilities = ["completion", *({"tools", "images", "reasoning"} & set(features or ("tools",)))]
-        told = {"images": "vision", "reasoning": "thinking"}
+        hook = self._hook(name)
         return {
             "license": "",
             "modelfile": f"# served by oblixd: {name}\nFROM {name}\n",
@@ -97,12 +98,21 @@ class Catalog:
                 "general.architecture": "oblix",
                 "oblix.context_length": self.window(hook),
             },
-            "capabilities": [told.get(one, one) for one in capabilities],
+            "capabilities": _capabilities(hook),
             "modified_at": _time(self._created),
         }
 
+    def _known(self) -> list[str]:
+        return [*self._names.all_names(), *self._embedding_names.models()]
+
+    def _hook(self, name: str) -> Hook | None:
+        """Return the model that a name pins; None for a name that routes. Raises NotFoundError."""
+        if name in self._embedding_names.models():
+            return self._embedding_names.hook(name)
+        return self._names.hook(name)
+
     def _tag(self, name: str) -> dict[str, Any]:
-        hook = self._names.hook(name)
+        hook = self._hook(name)
         return {
             "name": name,
             "model": name,
@@ -111,6 +121,15 @@ class Catalog:
             "digest": hashlib.sha256(name.encode()).hexdigest(),
             "details": _details(hook),
         }
+
+
+def _capabilities(hook: Hook | None) -> list[str]:
+    """Return what a model can do in Ollama's words."""
+    if hook is not None and hook.spec.embeds:
+        return ["embedding"]
+    features = hook.connection.features if hook else ()
+    can = {"tools", "images", "reasoning"} & set(features or ("tools",))
+    return ["completion", *sorted(_CAPABILITIES.get(one, one) for one in can)]
 
 
 def _details(hook: Hook | None) -> dict[str, Any]:

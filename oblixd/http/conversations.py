@@ -13,15 +13,19 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
+from typing import Any
 
 from google.protobuf.struct_pb2 import Struct
 from oblix.v1 import executions_pb2, messages_pb2, sessions_pb2
 
 from oblixd.errors import NotFoundError
+from oblixd.execution import check
 from oblixd.http.prompt import Prompt
 from oblixd.sessions import Sessions
 
 NEW = "new"
+TOKENS = "tokens"
+"""The key under a session's metadata `http` that lists the tokens that were given it, by name."""
 MAX_TITLE = 80
 _ANSWER, _SYSTEM = messages_pb2.ROLE_ASSISTANT, messages_pb2.ROLE_SYSTEM
 _AFTER_ALL = 2**63 - 1
@@ -65,14 +69,17 @@ class Conversations:
     async def attach(self, prompt: Prompt, owner: str, wanted: str) -> None:
         """Bind a prompt to its session. `wanted` is an id, `new`, or empty; `owner` the token's name.
 
-        Raises NotFoundError SESSION_NOT_FOUND, also for a session that another token made, and
-        RESPONSE_NOT_FOUND for an answer that is not kept.
+        Raises NotFoundError SESSION_NOT_FOUND, also for one that this token neither made nor was
+        given, and RESPONSE_NOT_FOUND for an answer that is not kept.
         """
         request = prompt.request
         if prompt.previous_response_id:
             request.session_id = await self._session_ending_with(prompt.previous_response_id, owner)
             return
         wanted = wanted or (NEW if prompt.store else "")
+        if wanted or self._recognises:
+            # A request that is refused leaves no session behind.
+            check(request)
         said = Said.of(request.input)
         session = await self._session(said, owner, wanted)
         if session is None:
@@ -94,7 +101,14 @@ class Conversations:
         new = digest(completed.message)
         before = known["answer"].string_value
         session = sessions_pb2.Session(id=completed.session_id)
-        session.metadata.update({"http": {"owner": owner, "answer": new, "before": before}})
+        told: dict[str, Any] = {
+            "owner": known["owner"].string_value or owner,
+            "answer": new,
+            "before": before,
+        }
+        if TOKENS in known:
+            told[TOKENS] = [one.string_value for one in known[TOKENS].list_value.values]
+        session.metadata.update({"http": told})
         await self._sessions.update(session, ["metadata.http"])
 
     async def _session(self, said: Said, owner: str, wanted: str) -> sessions_pb2.Session | None:
@@ -108,8 +122,7 @@ class Conversations:
 
     def _owned_session(self, session_id: str, owner: str) -> sessions_pb2.Session:
         session = self._sessions.get(session_id)
-        made_by = session.metadata.fields["http"].struct_value.fields
-        if "http" not in session.metadata.fields or made_by["owner"].string_value != owner:
+        if "http" not in session.metadata.fields or not _may_use(session, owner):
             message = f"There is no session {session_id[:128]!r} that this token may use."
             raise NotFoundError("SESSION_NOT_FOUND", message, session_id=session_id[:128])
         return session
@@ -189,6 +202,13 @@ class _Tail:
         holds_answer = said.last_answer is not None and digest(said.last_answer) == digest(self.answer)
         same = _common(said.fresh, self.question) == len(said.fresh) == len(self.question)
         return self.answer.id if same and not holds_answer else ""
+
+
+def _may_use(session: sessions_pb2.Session, token: str) -> bool:
+    """Tell whether a token made a session, or was given it."""
+    http = session.metadata.fields["http"].struct_value.fields
+    given = (one.string_value for one in http[TOKENS].list_value.values) if TOKENS in http else ()
+    return http["owner"].string_value == token or token in given
 
 
 def digest(message: messages_pb2.Message) -> str:

@@ -5,29 +5,33 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import ssl
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from http import HTTPStatus
 
+import msgspec
 from aiohttp import web
 from oblix.v1 import executions_pb2
 
 from oblixd import __version__
-from oblixd.access import Scope, TokenStore, check_scope
+from oblixd.access import ClientLimits, ListenAddress, Scope, TokenStore, check_scope, load_certificate
 from oblixd.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, UnavailableError
 from oblixd.execution import ClientInfo, Executions
 from oblixd.http.body import Body, parse
 from oblixd.http.catalog import Catalog
 from oblixd.http.conversations import Conversations
 from oblixd.http.dialects.chat import ChatCompletions
+from oblixd.http.dialects.embeddings import EmbeddingDialect, OllamaEmbed, OllamaEmbeddings, OpenAIEmbeddings
 from oblixd.http.dialects.messages import Messages
 from oblixd.http.dialects.ollama import Chat, Generate
 from oblixd.http.dialects.responses import Responses
-from oblixd.http.exchange import Exchange, Streams
+from oblixd.http.exchange import Exchange, Streams, left_out_header
 from oblixd.http.failures import failure_of
 from oblixd.http.guard import Guard, Visitor
 from oblixd.http.names import ModelNames
 from oblixd.http.prompt import Dialect
-from oblixd.http.settings import HOST, HttpSettings
+from oblixd.http.settings import HttpSettings
 from oblixd.sessions import Sessions
 
 logger = logging.getLogger(__name__)
@@ -50,27 +54,39 @@ class HttpEndpoint:
         settings: HttpSettings,
         tokens: TokenStore,
         executions: Executions,
-        names: ModelNames,
-        sessions: Sessions,
         *,
+        limits: ClientLimits,
+        names: ModelNames,
+        embedding_names: ModelNames,
+        sessions: Sessions,
         metrics: Callable[[], str],
     ) -> None:
         """`metrics` gives what `/metrics` shows."""
         self._settings = settings
+        self._limits = limits
         self._executions = executions
         self._names = names
         self._metrics = metrics
-        self._catalog = Catalog(names)
+        self._embedding_names = embedding_names
+        self._catalog = Catalog(names, embedding_names)
         self._conversations = Conversations(sessions, recognises=settings.record == "auto")
         self._streams = Streams(executions.execute, executions.model_of)
         open_paths = {"/health"} | (set(_OLLAMA_PATHS) if settings.ollama_without_token else set())
-        self._guard = Guard(tokens, origins=settings.origins, open_paths=open_paths)
+        self._guard = Guard(
+            tokens,
+            origins=settings.origins,
+            open_paths=open_paths,
+            # A page that rebinds its name to this machine has no certificate for it.
+            any_host=bool(settings.address.certificate),
+        )
         self._runner: web.AppRunner | None = None
         self.port = 0
         """Where it listens, once it does."""
 
     async def start(self) -> None:
-        """Listen on this machine's loopback. Raises FailedPreconditionError PORT_TAKEN."""
+        """Listen. Raises FailedPreconditionError PORT_TAKEN, or where its certificate can't be used."""
+        address = self._settings.address
+        tls = _tls(address) if address.certificate else None
         app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[self._answer_errors])
         self._add_routes(app)
         # A handler whose client hung up is cancelled, so that the model is free at once.
@@ -84,15 +100,16 @@ class HttpEndpoint:
             shutdown_timeout=1.0,
         )
         await runner.setup()
-        site = web.TCPSite(runner, HOST, self._settings.port, reuse_address=True)
+        site = web.TCPSite(runner, address.host, address.port, reuse_address=True, ssl_context=tls)
         try:
             await site.start()
         except OSError as error:
             await runner.cleanup()
-            raise _port_taken(self._settings.port, error) from error
+            raise _port_taken(address, error) from error
         self._runner = runner
         self.port = runner.addresses[0][1]
-        logger.info("serving HTTP on http://%s:%d", HOST, self.port)
+        scheme = "https" if tls else "http"
+        logger.info("serving HTTP on %s://%s", scheme, replace(address, port=self.port).target)
 
     async def close(self) -> None:
         """Listen no more, and close every connection."""
@@ -107,6 +124,10 @@ class HttpEndpoint:
         self._add_prompts(app, messages, "/v1/messages")
         self._add_prompts(app, Chat(), "/api/chat")
         self._add_prompts(app, Generate(), "/api/generate")
+        self._add_embeddings(app, "/v1/embeddings", OpenAIEmbeddings(), chat)
+        self._add_embeddings(app, "/embeddings", OpenAIEmbeddings(), chat)
+        self._add_embeddings(app, "/api/embed", OllamaEmbed(), Chat())
+        self._add_embeddings(app, "/api/embeddings", OllamaEmbeddings(), Chat())
         self._add(app, "POST", "/v1/messages/count_tokens", self._count_tokens, messages)
         self._add(app, "GET", "/v1/models", self._list_models, chat)
         self._add(app, "GET", "/v1/models/{name:.+}", self._get_model, chat)
@@ -124,6 +145,14 @@ class HttpEndpoint:
         for path in paths:
             self._add(app, "POST", path, handle, dialect)
 
+    def _add_embeddings(
+        self, app: web.Application, path: str, dialect: EmbeddingDialect, errors: Dialect
+    ) -> None:
+        async def handle(request: web.Request, visitor: Visitor) -> web.StreamResponse:
+            return await self._embed(dialect, request, visitor)
+
+        self._add(app, "POST", path, handle, errors)
+
     def _add(
         self,
         app: web.Application,
@@ -137,6 +166,7 @@ class HttpEndpoint:
                 visitor = self._guard.admit(request)
                 if visitor.token is not None:
                     check_scope(visitor.token, Scope.EXECUTE if method == "POST" else Scope.READ, path)
+                self._limits.count_call(visitor.limited_as)
                 self._guard.enter(visitor)
                 try:
                     return await handle(request, visitor)
@@ -152,12 +182,31 @@ class HttpEndpoint:
         self._names.apply(prompt.model, prompt.request)
         prompt.request.local_only |= visitor.local_only
         await self._conversations.attach(prompt, visitor.name, request.headers.get("x-oblix-session", ""))
-        caller = ClientInfo(f"http:{visitor.name}", visitor.name or "http")
 
         async def answered(completed: executions_pb2.ExecutionCompleted) -> None:
             await self._conversations.answered(completed, visitor.name)
 
-        return await self._streams.answer(Exchange(request, dialect, prompt, caller, answered))
+        exchange = Exchange(request, dialect, prompt, _caller(visitor), answered)
+        with self._limits.execution(visitor.limited_as):
+            return await self._streams.answer(exchange)
+
+    async def _embed(
+        self, dialect: EmbeddingDialect, request: web.Request, visitor: Visitor
+    ) -> web.StreamResponse:
+        texts = dialect.texts(await _body(request))
+        self._embedding_names.apply(texts.model, texts.request)
+        texts.request.local_only |= visitor.local_only
+        with self._limits.execution(visitor.limited_as):
+            found = await self._executions.embed(texts.request, _caller(visitor))
+        headers = {
+            "x-oblix-model": found.hook.id,
+            "x-oblix-rule": found.decision.rule,
+            "x-oblix-policy": found.decision.policy,
+            **left_out_header(texts.left_out),
+        }
+        # Millions of numbers take a moment: meanwhile others are answered.
+        body = await asyncio.to_thread(lambda: msgspec.json.encode(dialect.answer(texts, found)))
+        return web.Response(body=body, content_type="application/json", headers=headers)
 
     async def _count_tokens(self, request: web.Request, visitor: Visitor) -> web.StreamResponse:
         prompt = Messages().prompt(await _body(request))
@@ -215,8 +264,13 @@ _OLLAMA_PATHS = (
     "/api/show",
     "/api/ps",
     "/api/embed",
+    "/api/embeddings",
     "/api/version",
 )
+
+
+def _caller(visitor: Visitor) -> ClientInfo:
+    return ClientInfo(f"http:{visitor.name}", visitor.name or "http")
 
 
 async def _body(request: web.Request) -> Body:
@@ -233,7 +287,7 @@ async def _body(request: web.Request) -> Body:
 
 
 def _error_response(dialect: Dialect, error: Exception) -> web.Response:
-    failure = failure_of(error)
+    failure = failure_of(error).named(dialect.fields)
     if failure.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("an HTTP request failed", exc_info=error)
     return web.json_response(dialect.error(failure), status=failure.status, headers=failure.headers)
@@ -264,10 +318,22 @@ def _cors(origin: str) -> dict[str, str]:
     }
 
 
-def _port_taken(port: int, error: OSError) -> FailedPreconditionError:
+def _tls(address: ListenAddress) -> ssl.SSLContext:
+    """Make what encrypts the connections. Raises FailedPreconditionError for files that can't be used."""
+    load_certificate(address)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(address.certificate, address.key or None)
+    context.set_alpn_protocols(["http/1.1"])
+    if address.client_ca:
+        context.load_verify_locations(address.client_ca)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def _port_taken(address: ListenAddress, error: OSError) -> FailedPreconditionError:
     what = "somebody else holds it" if error.errno == errno.EADDRINUSE else (error.strerror or str(error))
     message = (
-        f"The HTTP endpoint can't listen on {HOST}:{port}: {what}. Nothing is sent to whoever listens there. "
-        "End that program, or set another [http] port."
+        f"The HTTP endpoint can't listen on {address.target}: {what}. "
+        "Nothing is sent to whoever listens there. End that program, or set another [http] port."
     )
-    return FailedPreconditionError("PORT_TAKEN", message, port=port)
+    return FailedPreconditionError("PORT_TAKEN", message, port=address.port)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -62,8 +62,7 @@ class Streams:
         request = exchange.prompt.request
         request.request_id = request.request_id or str(uuid.uuid4())
         exchange.headers["x-oblix-request-id"] = request.request_id
-        if exchange.prompt.left_out:
-            exchange.headers["x-oblix-left-out"] = ", ".join(dict.fromkeys(exchange.prompt.left_out))[:1000]
+        exchange.headers.update(left_out_header(exchange.prompt.left_out))
         reply = exchange.dialect.reply(exchange.prompt, request.request_id)
         events = self._run(request, exchange.caller)
         if exchange.prompt.stream:
@@ -183,6 +182,12 @@ class _Stream:
         finally:
             self._writing = False
             self._wrote_s = self._loop.time()
+
+
+def left_out_header(names: Iterable[str]) -> dict[str, str]:
+    """Return the header that names what of a request is left out; none where nothing is."""
+    names = list(dict.fromkeys(names))
+    return {"x-oblix-left-out": ", ".join(names)[:1000]} if names else {}
 
 
 def _check_answered(completed: executions_pb2.ExecutionCompleted) -> None:

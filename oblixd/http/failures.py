@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from oblixd import errors
 from oblixd.errors import OblixdError
@@ -25,6 +26,7 @@ _STATUS: dict[type[OblixdError], int] = {
 _BY_REASON = {
     "TOKEN_MISSING": 401,
     "TOKEN_UNKNOWN": 401,
+    "METHOD_REFUSED": 405,
     "BODY_TOO_LARGE": 413,
     "MODEL_NOT_FOUND": 404,
     "MODEL_KEY_REFUSED": 403,
@@ -69,6 +71,14 @@ class Failure:
     needed_tokens: int = 0
     window_tokens: int = 0
     """Set with CONTEXT_OVERFLOW, where they are known."""
+
+    def named(self, fields: Mapping[str, str]) -> Failure:
+        """Return it with the API's own name of the wrong field. `fields`: by those of the contract."""
+        name, _, rest = self.field.partition(".")
+        if name not in fields:
+            return self
+        told = ".".join(filter(None, (fields[name], rest)))
+        return replace(self, field=told, message=self.message.replace(f"{self.field} ", f"{told} ", 1))
 
     @property
     def headers(self) -> dict[str, str]:

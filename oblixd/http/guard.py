@@ -26,14 +26,28 @@ class Visitor:
     token: Token | None = None
     """None: it needs none."""
 
+    @property
+    def limited_as(self) -> str:
+        """Return whose limits its calls count for: those of its token, over gRPC, too."""
+        return f"token {self.name}" if self.token else self.name
+
 
 class Guard:
     """Lets requests in."""
 
     def __init__(
-        self, tokens: TokenStore, *, origins: Collection[str] = (), open_paths: Collection[str] = ()
+        self,
+        tokens: TokenStore,
+        *,
+        origins: Collection[str] = (),
+        open_paths: Collection[str] = (),
+        any_host: bool = False,
     ) -> None:
-        """`origins`: web pages that may call. `open_paths`: paths that need no token."""
+        """`origins`: web pages that may call. `open_paths`: paths that need no token.
+
+        `any_host`: a request may name any host; otherwise this machine only.
+        """
+        self._any_host = any_host
         self._tokens = tokens
         self._origins = frozenset(origins)
         self._open_paths = frozenset(open_paths)
@@ -44,7 +58,8 @@ class Guard:
 
         Raises PermissionDeniedError.
         """
-        self._check_host(request)
+        if not self._any_host:
+            self._check_host(request)
         self._check_origin(request)
         _check_loop(request)
         text = _token(request)

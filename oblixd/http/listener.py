@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from oblixd.access import TokenStore
+from oblixd.access import ClientLimits, TokenStore
 from oblixd.errors import FailedPreconditionError
 from oblixd.execution import Executions
 from oblixd.http.names import ModelNames
-from oblixd.http.settings import HOST, HttpSettings
+from oblixd.http.settings import HttpSettings
 from oblixd.models.http import loops
 from oblixd.sessions import Sessions
 
 if TYPE_CHECKING:
     from oblixd.http.endpoint import HttpEndpoint
+
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - it needs TLS
 
 
 class HttpListener:
@@ -27,16 +30,20 @@ class HttpListener:
         settings: HttpSettings,
         tokens: TokenStore,
         *,
+        limits: ClientLimits,
         executions: Executions,
         names: ModelNames,
+        embedding_names: ModelNames,
         sessions: Sessions,
         metrics: Callable[[], str],
     ) -> None:
         """`metrics` gives what `/metrics` shows."""
         self._settings = settings
         self._tokens = tokens
+        self._limits = limits
         self._executions = executions
         self._names = names
+        self._embedding_names = embedding_names
         self._sessions = sessions
         self._metrics = metrics
         self._endpoint: HttpEndpoint | None = None
@@ -45,12 +52,19 @@ class HttpListener:
     @property
     def url(self) -> str:
         """Return the open endpoint's base URL; empty while it is closed."""
-        return f"http://{HOST}:{self._endpoint.port}" if self._endpoint else ""
+        return self._url(self._endpoint.port) if self._endpoint else ""
 
     @property
     def configured_url(self) -> str:
         """Return the base URL that `open` would give without a port."""
-        return f"http://{HOST}:{self._settings.port}"
+        return self._url(self._settings.address.port)
+
+    def _url(self, port: int) -> str:
+        address = self._settings.address
+        scheme = "https" if address.certificate else "http"
+        # Who listens everywhere is reached by the machine's name.
+        host = socket.gethostname() if address.host in _EVERYWHERE else address.host
+        return f"{scheme}://{replace(address, host=host, port=port).target}"
 
     async def open(self, port: int = 0) -> str:
         """Open the endpoint, on the configured port for 0, and return its base URL.
@@ -59,7 +73,7 @@ class HttpListener:
         """
         async with self._changing:
             if self._endpoint is None:
-                self._endpoint = await self._start_endpoint(port or self._settings.port)
+                self._endpoint = await self._start_endpoint(port or self._settings.address.port)
             elif port not in (0, self._endpoint.port):
                 message = f"The endpoint is open at {self.url}: close it first, or use that address."
                 raise FailedPreconditionError("ENDPOINT_OPEN", message, url=self.url)
@@ -70,22 +84,24 @@ class HttpListener:
         async with self._changing:
             endpoint, self._endpoint = self._endpoint, None
             if endpoint is not None:
-                loops.closed(HOST, endpoint.port)
+                loops.closed(self._settings.address.host, endpoint.port)
                 await endpoint.close()
 
     async def _start_endpoint(self, port: int) -> HttpEndpoint:
         # The HTTP library takes a while to import, and a daemon without the endpoint should not pay for it.
         from oblixd.http.endpoint import HttpEndpoint  # noqa: PLC0415
 
-        settings = replace(self._settings, port=port)
+        settings = replace(self._settings, address=replace(self._settings.address, port=port))
         endpoint = HttpEndpoint(
             settings,
             self._tokens,
             self._executions,
-            self._names,
-            self._sessions,
+            limits=self._limits,
+            names=self._names,
+            embedding_names=self._embedding_names,
+            sessions=self._sessions,
             metrics=self._metrics,
         )
         await endpoint.start()
-        loops.listening(HOST, endpoint.port)
+        loops.listening(settings.address.host, endpoint.port)
         return endpoint

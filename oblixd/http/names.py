@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from oblix.v1 import executions_pb2
+from oblix.v1 import embeddings_pb2, executions_pb2
 
 from oblixd.errors import NotFoundError
 from oblixd.models import Hook
@@ -15,8 +15,14 @@ _LATEST = ":latest"
 """Ollama's clients append it to names without a tag."""
 
 
+Request = executions_pb2.ExecuteRequest | embeddings_pb2.EmbedTextsRequest
+
+
 class ModelNames:
-    """Reads the names that clients give, and lists those that they may give."""
+    """Reads the names that clients give, and lists those that they may give.
+
+    One for the models that answer prompts, another for those that turn texts into vectors.
+    """
 
     def __init__(
         self,
@@ -29,7 +35,7 @@ class ModelNames:
         self._policies = tuple(policies)
         self._aliases = aliases
 
-    def apply(self, name: str, request: executions_pb2.ExecuteRequest) -> None:
+    def apply(self, name: str, request: Request) -> None:
         """Set the request's model or policy by the name.
 
         Raises NotFoundError MODEL_NOT_FOUND with the nearest names.
@@ -50,8 +56,7 @@ class ModelNames:
 
     def all_names(self) -> list[str]:
         """List every name that a client may give, `auto` first."""
-        models = dict.fromkeys(hook.id for hook in self._hooks())
-        return [AUTO, *self._policies, *self._aliases, *models]
+        return [AUTO, *self._policies, *self._aliases, *self.models()]
 
     def hook(self, name: str) -> Hook | None:
         """Return the model that a name pins; None for a name that routes."""
@@ -66,6 +71,10 @@ class ModelNames:
     def hooks(self) -> Sequence[Hook]:
         """List the models that clients of the endpoint can reach."""
         return self._hooks()
+
+    def models(self) -> list[str]:
+        """List the models alone, as provider:name."""
+        return list(dict.fromkeys(hook.id for hook in self._hooks()))
 
     def _by_name(self, name: str) -> list[str]:
         """Find models by the provider's own name, which clients that know one provider only send."""

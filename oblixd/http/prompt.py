@@ -63,6 +63,10 @@ class Reply(Protocol):
 class Dialect(Protocol):
     """One API's form of requests, answers and errors."""
 
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """Return what the API calls fields of the contract; empty: what they hold stands at its top."""
+
     def prompt(self, body: Body) -> Prompt:
         """Translate a request. Raises InvalidArgumentError with the field's name."""
 

@@ -6,16 +6,19 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from oblixd.access import ListenAddress
+
 HOST = "127.0.0.1"
 DEFAULT_PORT = 62549
+_USUAL = ListenAddress(HOST, DEFAULT_PORT)
 
 
 @dataclass(frozen=True, slots=True)
 class HttpSettings:
     """How the endpoint serves."""
 
-    port: int = DEFAULT_PORT
-    """0: any free one."""
+    address: ListenAddress = _USUAL
+    """Where it listens. Port 0: any free one."""
     origins: Collection[str] = ()
     """Web pages that may call, as their browser names them in `Origin`."""
     aliases: Mapping[str, str] = field(default_factory=dict)

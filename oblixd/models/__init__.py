@@ -5,6 +5,8 @@ from oblixd.models.base import (
     Connection,
     Content,
     ContentKind,
+    Embeddings,
+    EmbedRequest,
     Finish,
     Finished,
     Location,
@@ -13,6 +15,7 @@ from oblixd.models.base import (
     Options,
     Reasoning,
     RequestTokens,
+    Seal,
     State,
     Status,
     Tool,
@@ -21,22 +24,27 @@ from oblixd.models.base import (
 )
 from oblixd.models.content_refusals import IMAGE_REFUSED, ContentRefusal, content_refusal, share_that_fits
 from oblixd.models.hook_spec import HookSpec
+from oblixd.models.providers.provider_state import ANY_CLAUDE, MessageState, claude_thoughts
 from oblixd.models.pulls import Progress, Pulls
 from oblixd.models.registry import Hook, Registry
 from oblixd.models.tokens import TokenCalibration, TokenCounter, Tokeniser, estimate, estimate_tools
 
 __all__ = [
+    "ANY_CLAUDE",
     "IMAGE_REFUSED",
     "ChatRequest",
     "Connection",
     "Content",
     "ContentKind",
     "ContentRefusal",
+    "EmbedRequest",
+    "Embeddings",
     "Finish",
     "Finished",
     "Hook",
     "HookSpec",
     "Location",
+    "MessageState",
     "ModelError",
     "ModelErrorKind",
     "Options",
@@ -45,6 +53,7 @@ __all__ = [
     "Reasoning",
     "Registry",
     "RequestTokens",
+    "Seal",
     "State",
     "Status",
     "TokenCalibration",
@@ -53,6 +62,7 @@ __all__ = [
     "Tool",
     "ToolCall",
     "ToolChoice",
+    "claude_thoughts",
     "content_refusal",
     "estimate",
     "estimate_tools",

@@ -110,6 +110,28 @@ class ChatRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class EmbedRequest:
+    """Texts that a model is to turn into vectors."""
+
+    texts: Sequence[str]
+    """At least one, none of them empty."""
+    dimensions: int | None = None
+    """How many numbers a vector is to have. None: as many as the model makes."""
+    is_local_only: Callable[[], bool] = field(kw_only=True)
+    """As in `ChatRequest`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """The vectors of texts."""
+
+    vectors: Sequence[Sequence[float]]
+    """One for each text, in their order, all of the same length."""
+    input_tokens: int | None = None
+    """As the server counted them. None: it did not say."""
+
+
+@dataclass(frozen=True, slots=True)
 class RequestTokens:
     """What a request takes of a context, as its server's tokeniser counts it."""
 
@@ -137,16 +159,28 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Seal:
+    """What a provider adds to reasoning that it wants back unchanged. Means nothing to anybody else."""
+
+    signature: str = ""
+    """Its signature of the reasoning before this."""
+    redacted: str = ""
+    """Reasoning that it encrypted as a whole and shows nobody."""
+
+
+@dataclass(frozen=True, slots=True)
 class Content:
     """A piece of an answer: everything of one kind that arrived together.
 
-    Never empty, but for the first piece of a tool call, which may come before its arguments.
+    Never empty, but for a seal, and for the first piece of a tool call, which may come before its arguments.
     """
 
     kind: ContentKind
     text: str
     call: ToolCall | None = None
     """Which tool call `text` is a piece of the arguments of (JSON text). Only with TOOL_CALL."""
+    seal: Seal | None = None
+    """Seals the reasoning before it. Only with REASONING, and without text."""
 
 
 class Finish(enum.Enum):
@@ -268,7 +302,8 @@ class Connection(Protocol):
     max_running: int | None
     """Streams that its server works on at once; None: as many as come."""
     features: tuple[str, ...]
-    """What it takes besides text: tools, images, json_schema, reasoning. Empty while it is not known."""
+    """What it takes besides text: tools, images, json_schema, reasoning. Empty while it is not known.
+    Of a model that is made for embeddings: embedding alone."""
     memory_bytes: int
     """What it takes of its server's memory while it is loaded. 0 while it is not known."""
 
@@ -318,6 +353,9 @@ class Connection(Protocol):
         Closing the generator (or cancelling the task that reads it) closes the
         connection to the server at once, so that it stops working.
         """
+
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        """Turn texts into vectors. Raises ModelError; a text that is too long is never cut."""
 
     async def retire(self) -> None:
         """Let the running streams end, then close."""

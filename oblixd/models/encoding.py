@@ -18,7 +18,7 @@ from oblix.v1 import messages_pb2
 
 from oblixd.models.base import ChatRequest, Tool, ToolChoice, UnableError
 from oblixd.models.http.server import ServerErrors
-from oblixd.models.providers.provider_state import load_state, merge
+from oblixd.models.providers.provider_state import is_own, load_state, merge
 
 NO_RESULT = "(This call was not answered.)"
 LONGEST_TOOL_NAME = 64
@@ -262,15 +262,15 @@ def _chat_message(message: messages_pb2.Message, author: str) -> ChatMessage:
     images = tuple(part.image for part in _parts(message, "image"))
     if images and role in {"system", "assistant"}:
         text, images = f"{text}\n{_IMAGE_LEFT_OUT}".strip(), ()
-    is_own = bool(author) and message.provider_state.author == author
+    own = is_own(author, message.provider_state.author)
     return ChatMessage(
         role=role,
         text=text if text.strip() else "",
         images=images,
         calls=tuple(part.tool_call for part in _parts(message, "tool_call")) if role == "assistant" else (),
         results=tuple(part.tool_result for part in _parts(message, "tool_result")),
-        reasoning="".join(part.reasoning for part in message.parts) if is_own else "",
-        state=load_state(message.provider_state.json) if is_own else {},
+        reasoning="".join(part.reasoning for part in message.parts) if own else "",
+        state=load_state(message.provider_state.json) if own else {},
     )
 
 

@@ -45,6 +45,11 @@ class HookSpec:
         """provider:name."""
         return f"{self.provider}:{self.name}"
 
+    @property
+    def embeds(self) -> bool:
+        """Whether the model turns texts into vectors, and answers no prompts."""
+        return self.options.task == "embedding"
+
     def count(self, option: str) -> int | None:
         """Give an option that is a whole number, None where it is not set."""
         value = getattr(self.options, option)
@@ -74,9 +79,11 @@ def spec_of(
         raise invalid_hook(
             "api_key", f"A key has at most {LARGEST_KEY} printable ASCII characters.", limit=LARGEST_KEY
         )
+    given = options if isinstance(options, ModelOptions) else options_of(options or {})
+    if provider == "claude" and given.task == "embedding":
+        raise invalid_hook("options.task", "Claude has no embeddings: take another provider for them.")
     if provider == "custom" and location is None:
         raise invalid_hook("location", 'Say where the endpoint runs: location="local" or location="cloud".')
-    given = options if isinstance(options, ModelOptions) else options_of(options or {})
     found = endpoint_of(provider, endpoint, name)
     refuse_own(found.url)
     spec = HookSpec(provider, name, found.url, api_key, location, _with_endpoint(given, found))

@@ -63,6 +63,8 @@ class ModelPrice(Fields, frozen=True):
 class ModelOptions(Fields, frozen=True, omit_defaults=True):
     """How one model is reached and what it is given. None leaves it to the provider's default."""
 
+    task: Annotated[str, text("chat|embedding", "chat or embedding")] | None = None
+    """What the model is for: `chat` (the default) answers prompts, `embedding` turns texts into vectors."""
     context_window: Tokens | None = None
     """The context window in tokens, where the server does not tell it; never more than it really is."""
     num_ctx: Tokens | None = None

@@ -243,10 +243,17 @@ class Registry:
             self._forget_unheld(linger=False)
 
     def resolve(self, handles: Iterable[str]) -> list[Hook]:
-        """Give the hooks of these handles, in their order; of none, the models of the configuration.
+        """Give the hooks of these handles that answer prompts; of none, such models of the configuration.
 
         Raises FailedPreconditionError HANDLE_UNKNOWN.
         """
+        return [hook for hook in self._named(handles) if not hook.spec.embeds]
+
+    def resolve_embedding(self, handles: Iterable[str]) -> list[Hook]:
+        """Give in the same way the hooks that turn texts into vectors."""
+        return [hook for hook in self._named(handles) if hook.spec.embeds]
+
+    def _named(self, handles: Iterable[str]) -> list[Hook]:
         hooks = [self._hook_of(handle) for handle in dict.fromkeys(handles)]
         return hooks or list(self._configured)
 

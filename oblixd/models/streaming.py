@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
-from oblixd.models.base import Content, ContentKind, Finish, Finished, ModelError, ToolCall
+from oblixd.models.base import Content, ContentKind, Finish, Finished, ModelError, Seal, ToolCall
 from oblixd.models.egress import Egress
 from oblixd.models.http.client import HttpClient, Write
 from oblixd.models.http.event_stream import LONGEST_LINE, TooLongError
@@ -41,8 +41,8 @@ _SILENT = {"reference", "image_url", "document_url", "tool_reference", "file", "
 _DEEPEST = 5
 """Levels of blocks in blocks that text is looked for in."""
 
-Channel = ContentKind | ToolCall
-"""What a piece goes on with: the text, the reasoning, or the arguments of a tool call."""
+Channel = ContentKind | ToolCall | Seal
+"""What a piece goes on with: the text, the reasoning, or a tool call's arguments. A seal ends reasoning."""
 Piece = tuple[Channel, str]
 
 
@@ -187,6 +187,8 @@ def object_of(holder: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 def _content(channel: Channel, text: str) -> Content:
     if isinstance(channel, ToolCall):
         return Content(ContentKind.TOOL_CALL, text, channel)
+    if isinstance(channel, Seal):
+        return Content(ContentKind.REASONING, text, seal=channel)
     return Content(channel, text)
 
 

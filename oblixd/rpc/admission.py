@@ -30,8 +30,8 @@ WORKED_ON_BYTES = 16 << 20
 """How much of that is worked on at the same time."""
 TIDY_S = 0.2
 """How long after a large request free memory is given back to the system, in seconds."""
-TAKE_LARGE = frozenset({"Execute", "ExplainRoute", "AppendMessages", "ImportSessions"})
-"""The methods whose requests carry messages."""
+TAKE_LARGE = frozenset({"EmbedTexts", "Execute", "ExplainRoute", "AppendMessages", "ImportSessions"})
+"""The methods whose requests carry messages or texts."""
 _READS = ("Attach", "Backup", "Export", "Get", "List", "Search", "Watch")
 """What methods begin with that only read: such a call can still be refused when its response is there."""
 

@@ -17,6 +17,7 @@ from oblixd.usage import Usage
 
 CAPABILITIES = (
     "config",
+    "embeddings",
     "endpoint",
     "executions",
     "executions.attach",

@@ -35,7 +35,7 @@ _READ = (
     *("SearchMessages", "WatchSessions"),
 )
 _EXECUTE = (
-    *("Execute", "CancelExecution", "HookModel", "UnhookModel"),
+    *("Execute", "EmbedTexts", "CancelExecution", "HookModel", "UnhookModel"),
     *("CreateSession", "UpdateSession", "DeleteSession", "UndeleteSession", "DeleteMessages", "EditMessage"),
     *(
         "ExcludeMessages",

@@ -18,6 +18,7 @@ from grpc_health.v1.health import aio as health
 from grpc_reflection.v1alpha import reflection
 from oblix.v1 import (
     daemon_pb2_grpc,
+    embeddings_pb2_grpc,
     endpoint_pb2_grpc,
     executions_pb2_grpc,
     models_pb2_grpc,
@@ -30,6 +31,7 @@ from oblixd.client_memory import ClientMemory
 from oblixd.errors import FailedPreconditionError
 from oblixd.rpc.daemon import MAX_REQUEST_BYTES, DaemonServicer
 from oblixd.rpc.edge import Edge, OnCall, abort
+from oblixd.rpc.embeddings import EmbeddingServicer
 from oblixd.rpc.endpoint import EndpointServicer
 from oblixd.rpc.executions import ExecutionServicer
 from oblixd.rpc.guard import TokenInterceptor
@@ -95,6 +97,7 @@ class Server:
         self,
         *,
         executions: ExecutionServicer,
+        embeddings: EmbeddingServicer,
         sessions: SessionServicer,
         models: ModelServicer,
         monitor: MonitorServicer,
@@ -105,6 +108,7 @@ class Server:
         # Generated code wants a server, and calls only what the edge has.
         registrar = cast("grpc.aio.Server", self._edge)
         executions_pb2_grpc.add_ExecutionServiceServicer_to_server(executions, registrar)
+        embeddings_pb2_grpc.add_EmbeddingServiceServicer_to_server(embeddings, registrar)
         sessions_pb2_grpc.add_SessionServiceServicer_to_server(sessions, registrar)
         models_pb2_grpc.add_ModelServiceServicer_to_server(models, registrar)
         monitor_pb2_grpc.add_MonitorServiceServicer_to_server(monitor, registrar)

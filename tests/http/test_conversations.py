@@ -179,3 +179,11 @@ def test_another_answer_to_a_later_question_is_a_version(auto: Served) -> None:
         "Second?",
         "Version 3",
     ]
+
+
+def test_a_request_that_is_refused_leaves_no_session(auto: Served) -> None:
+    stub = sessions_pb2_grpc.SessionServiceStub(auto.daemon.channel)
+    wanted = sessions_pb2.ListSessionsRequest(page_size=1000)
+    before = len(stub.ListSessions(wanted).sessions)
+    assert auto.http().post("/v1/chat/completions", json={"model": MODEL, "messages": []}).status_code == 400
+    assert len(stub.ListSessions(wanted).sessions) == before

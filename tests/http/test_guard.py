@@ -74,7 +74,7 @@ def test_a_web_page_is_refused_unless_the_configuration_names_it(served: Served)
         (b'{"model": 5}', "model"),
         (b'{"model": "auto", "messages": [5]}', "messages[0]"),
         (b'{"model": "auto", "messages": [{"role": "king"}]}', "messages[0].role"),
-        (b'{"model": "auto", "messages": []}', "input"),
+        (b'{"model": "auto", "messages": []}', "messages"),
         (b'{"model": "auto", "messages": [{"role": "user", "content": "x"}], "seed": 1.5}', "seed"),
         (
             b'{"model": "auto", "messages": [{"role": "user", "content": "x"}], "temperature": 9}',
@@ -86,12 +86,36 @@ def test_a_web_page_is_refused_unless_the_configuration_names_it(served: Served)
 def test_a_body_that_is_wrong_names_the_field(served: Served, body: bytes, field: str) -> None:
     reply = served.http().post("/v1/chat/completions", content=body)
     assert reply.status_code == 400
-    assert reply.json()["error"]["param"].endswith(field)
+    error = reply.json()["error"]
+    assert error["param"] == field
+    assert field in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "words"),
+    [
+        ("/v1/messages", {"max_tokens": 5, "messages": []}, "messages takes 1 to"),
+        (
+            "/v1/messages",
+            {"max_tokens": 0, "messages": [{"role": "user", "content": "x"}]},
+            "max_tokens takes",
+        ),
+        ("/api/chat", {"messages": [{"role": "assistant", "content": "x"}]}, "messages takes a last message"),
+        ("/api/generate", {"prompt": " "}, "prompt takes a prompt"),
+        ("/v1/responses", {"input": "x", "temperature": 3}, "temperature takes 0 to 2"),
+    ],
+)
+def test_each_api_s_own_name_of_the_field_is_told(served: Served, path: str, body: dict, words: str) -> None:
+    reply = served.http().post(path, json={"model": "auto", **body})
+    assert reply.status_code == 400
+    error = reply.json()["error"]
+    assert (error if isinstance(error, str) else error["message"]).startswith(words)
 
 
 def test_paths_and_methods_that_are_not_there_answer_in_the_api_s_form(served: Served) -> None:
     assert served.http().get("/v1/nothing").json()["error"]["code"] == "path_unknown"
-    assert served.http().get("/v1/messages").json()["type"] == "error"
+    wrong = served.http().get("/v1/messages")
+    assert (wrong.status_code, wrong.json()["type"]) == (405, "error")
     assert "error" in served.http().get("/api/nothing").json()
     assert httpx.get(f"{served.url}/health").json()["status"] == "ok"
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from oblix.v1 import daemon_pb2, endpoint_pb2, executions_pb2, models_pb2, monitor_pb2, sessions_pb2
+from oblix.v1 import (
+    daemon_pb2,
+    embeddings_pb2,
+    endpoint_pb2,
+    executions_pb2,
+    models_pb2,
+    monitor_pb2,
+    sessions_pb2,
+)
 
 from oblixd.rpc.daemon import CAPABILITIES
 
-FILES = (daemon_pb2, endpoint_pb2, executions_pb2, models_pb2, monitor_pb2, sessions_pb2)
+FILES = (daemon_pb2, embeddings_pb2, endpoint_pb2, executions_pb2, models_pb2, monitor_pb2, sessions_pb2)
 OF_THEIR_OWN = {
     "AttachExecution": "executions.attach",
     "ExplainRoute": "executions.explain",
@@ -40,6 +48,7 @@ PLAIN = {
         "ListTokens",
         "RevokeToken",
     },
+    "embeddings": {"EmbedTexts"},
     "executions": {"Execute", "CancelExecution", "ListExecutions"},
     "models": {"HookModel", "UnhookModel", "ListModels", "GetModel"},
     "monitor": {"GetSnapshot", "WatchSnapshots"},

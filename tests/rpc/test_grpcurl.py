@@ -15,6 +15,7 @@ from support.drivers.daemon import RunningDaemon, running
 GRPCURL = Path(sys.executable).with_name("grpcurl")
 SERVICES = [
     "DaemonService",
+    "EmbeddingService",
     "EndpointService",
     "ExecutionService",
     "ModelService",

@@ -54,7 +54,8 @@ class Served:
 
     def http(self, token: str = "", **headers: str) -> httpx.Client:
         authorization = {"Authorization": f"Bearer {token or self.token}"}
-        client = httpx.Client(base_url=self.url, headers={**authorization, **headers})
+        # A busy machine takes its time.
+        client = httpx.Client(base_url=self.url, headers={**authorization, **headers}, timeout=60)
         return self.clients.enter_context(client)
 
     def new_token(self, name: str, *, local_only: bool = False) -> str:

@@ -65,7 +65,9 @@ class Answer:
             case "started":
                 return self._start(response.started)
             case "delta":
-                return _delta(response.delta)
+                # A provider's signature of its reasoning is nothing to show.
+                is_seal = response.delta.signature or response.delta.redacted
+                return None if is_seal else _delta(response.delta)
             case "rerouted":
                 moved = response.rerouted
                 return events.Rerouted(moved.from_model, moved.to_model, moved.reason, moved.detail)

@@ -22,6 +22,7 @@ from oblix._transport.streams import Reader, Stream, answer_of, in_thread
 from oblix.errors import FailedPreconditionError, OblixError, UnavailableError
 from oblix.v1 import (
     daemon_pb2_grpc,
+    embeddings_pb2_grpc,
     endpoint_pb2_grpc,
     executions_pb2_grpc,
     models_pb2_grpc,
@@ -48,6 +49,7 @@ class Channel:
         self.channel = address.open_channel(CHANNEL_OPTIONS)
         self._address = address
         self.daemon = daemon_pb2_grpc.DaemonServiceStub(self.channel)
+        self.embeddings = embeddings_pb2_grpc.EmbeddingServiceStub(self.channel)
         self.endpoint = endpoint_pb2_grpc.EndpointServiceStub(self.channel)
         self.executions = executions_pb2_grpc.ExecutionServiceStub(self.channel)
         self.models = models_pb2_grpc.ModelServiceStub(self.channel)

@@ -35,6 +35,8 @@ class Answer:
     text: str = ""
     reasoning: str = ""
     """What the model thinks before it answers, sent apart from the text."""
+    signature: str = ""
+    """How the provider signs the reasoning. Only Claude's format has one."""
     tool_calls: tuple[ToolCall, ...] = ()
     """What the model wants called, after its text."""
     finish: str = "stop"

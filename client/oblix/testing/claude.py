@@ -154,7 +154,8 @@ def _ids(message: dict[str, Any], kind: str, key: str) -> set[str]:
 def _blocks(answer: Answer) -> Iterator[tuple[dict[str, Any], list[dict[str, str]]]]:
     """Give each block as it begins, and its deltas."""
     thought = [{"type": "thinking_delta", "thinking": one} for one in answer.reasoning_tokens]
-    yield {"type": "thinking", "thinking": "", "signature": ""}, thought
+    signed = [{"type": "signature_delta", "signature": answer.signature}] if answer.signature else []
+    yield {"type": "thinking", "thinking": "", "signature": ""}, [*thought, *signed]
     yield {"type": "text", "text": ""}, [{"type": "text_delta", "text": one} for one in answer.tokens]
     for call in answer.tool_calls:
         # The format begins the arguments with an empty piece, and writes none at all where there are none.

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from oblix.testing.answers import Answer, ToolCall, tokens
+from oblix.testing.embeddings import tokens_of, vectors_of
 from oblix.testing.exchange import Exchange
 from oblix.testing.faults import InsteadOfAnswer, InStream
 from oblix.testing.ollama_models import USUAL_CONTEXT, Library, Resident, Residents, keep_seconds, line
@@ -19,7 +20,8 @@ CAPABILITIES = ("completion", "tools", "vision", "thinking")
 
 
 class OllamaServer(ModelServer):
-    """Ollama: /api/chat (streamed or whole), /api/tags, /api/show, /api/ps, /api/pull, /api/version.
+    """Ollama: /api/chat (streamed or whole), /api/embed, /api/tags, /api/show, /api/ps, /api/pull
+    and /api/version.
 
     Serves the models that it is given, `llama2` where none is named; another
     one is "not found", as for a model that was not pulled. It loads a model with
@@ -75,6 +77,8 @@ class OllamaServer(ModelServer):
         match (received.method, received.path):
             case ("POST", "/api/chat"):
                 self._chat(exchange)
+            case ("POST", "/api/embed"):
+                self._embed(exchange)
             case ("POST", "/api/show"):
                 self._show(exchange)
             case ("POST", "/api/pull"):
@@ -123,6 +127,13 @@ class OllamaServer(ModelServer):
             self._answer(exchange, request)
         finally:
             self._residents.rest(name, context, keep_s)
+
+    def _embed(self, exchange: Exchange) -> None:
+        name = exchange.received.body["model"]
+        if not self._has(name):
+            self._refuse(exchange, name)
+        else:
+            self.embed(exchange, _embeddings)
 
     def _answer(self, exchange: Exchange, request: dict[str, Any]) -> None:
         answer = self.next_answer(_question(request)).limit(request.get("options", {}).get("num_predict"))
@@ -254,6 +265,11 @@ _DETAILS = {
     "parameter_size": "7B",
     "quantization_level": "Q4_0",
 }
+
+
+def _embeddings(request: dict[str, Any]) -> dict[str, Any]:
+    counts = {"total_duration": 1_000_000, "load_duration": 0, "prompt_eval_count": tokens_of(request)}
+    return {"model": request["model"], "embeddings": vectors_of(request), **counts}
 
 
 def _question(request: dict[str, Any]) -> str:

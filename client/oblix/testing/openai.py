@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 from oblix.testing.answers import Answer, ToolCall, tokens
+from oblix.testing.embeddings import tokens_of, vectors_of
 from oblix.testing.exchange import Exchange
 from oblix.testing.server import Frames, ModelServer
 
@@ -16,7 +17,7 @@ _ID = "chatcmpl-oblix"
 
 
 class OpenAIServer(ModelServer):
-    """OpenAI: /v1/chat/completions (streamed or whole) and /v1/models.
+    """OpenAI: /v1/chat/completions (streamed or whole), /v1/embeddings and /v1/models.
 
     `url` is what a program is told as the base URL, /v1 included. With an
     `api_key` every request without it is refused.
@@ -51,6 +52,8 @@ class OpenAIServer(ModelServer):
         match (received.method, received.path):
             case ("POST", "/v1/chat/completions"):
                 self._complete(exchange)
+            case ("POST", "/v1/embeddings"):
+                self._embed(exchange)
             case ("GET", "/v1/models"):
                 exchange.send_json(200, {"object": "list", "data": [_model(name) for name in self.models]})
             case _:
@@ -77,6 +80,13 @@ class OpenAIServer(ModelServer):
     def error_in_stream(self, message: str) -> bytes:
         """See `ModelServer.error_in_stream`."""
         return _event(_error(500, message))
+
+    def _embed(self, exchange: Exchange) -> None:
+        name = exchange.received.body["model"]
+        if name not in self.models:
+            exchange.send(404, self.error(404, f"The model `{name}` does not exist"))
+        else:
+            self.embed(exchange, _embeddings)
 
     def _complete(self, exchange: Exchange) -> None:
         request = exchange.received.body
@@ -155,6 +165,16 @@ def _completion(request: dict[str, Any], answer: Answer) -> dict[str, Any]:
     choice = {"index": 0, "message": message, "finish_reason": _finish(answer), "logprobs": None}
     head = {**_head(request), "object": "chat.completion"}
     return {**head, "choices": [choice], "usage": _usage(request, answer)}
+
+
+def _embeddings(request: dict[str, Any]) -> dict[str, Any]:
+    read = tokens_of(request)
+    data = [
+        {"object": "embedding", "index": index, "embedding": vector}
+        for index, vector in enumerate(vectors_of(request))
+    ]
+    usage = {"prompt_tokens": read, "total_tokens": read}
+    return {"object": "list", "data": data, "model": request["model"], "usage": usage}
 
 
 def _head(request: dict[str, Any]) -> dict[str, Any]:

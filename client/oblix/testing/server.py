@@ -56,6 +56,8 @@ class ModelServer(ABC):
         """Everything that it was asked, the prompts among it: what models there are, what they can."""
         self.default: Callable[[str], Answer] = echo
         """Makes the answer to a question where none is scripted."""
+        self.embedding_fault: InsteadOfAnswer | None = None
+        """How it misbehaves with every request for embeddings. None: not at all."""
         self._script: deque[Answer] = deque()
         self._changed = threading.Condition()
         self._closing, self._closer = socket.socketpair()
@@ -102,6 +104,13 @@ class ModelServer(ABC):
                 raise TimeoutError(f"{len(self.requests)} prompts came within {timeout_s:g} s, not {count}")
             return list(self.requests)
 
+    def wait_for_call(self, path: str, timeout_s: float = 10.0) -> Received:
+        """Wait until something was asked at a path, and give the newest of it. Raises TimeoutError."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: any(one.path == path for one in self.calls), timeout_s):
+                raise TimeoutError(f"nothing was asked at {path} within {timeout_s:g} s")
+            return next(one for one in reversed(self.calls) if one.path == path)
+
     def __enter__(self) -> Self:
         return self.start()
 
@@ -141,6 +150,13 @@ class ModelServer(ABC):
                 return
             exchange.chunk(frame)
         exchange.end()
+
+    def embed(self, exchange: Exchange, answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        """Answer a request for embeddings, or misbehave."""
+        if (fault := self.embedding_fault) is not None:
+            fault.strike(exchange, self.error(fault.status, fault.message))
+        else:
+            exchange.send_json(200, answer(exchange.received.body))
 
     def handle(self, handler: BaseHTTPRequestHandler) -> None:
         """Take one request off a connection and answer it."""

@@ -718,12 +718,21 @@ class ExecutionDelta(message.Message):
     TEXT_FIELD_NUMBER: builtins.int
     OFFSET_FIELD_NUMBER: builtins.int
     TOOL_CALL_FIELD_NUMBER: builtins.int
+    SIGNATURE_FIELD_NUMBER: builtins.int
+    REDACTED_FIELD_NUMBER: builtins.int
     kind: DeltaKind.ValueType
     """What it is a piece of."""
     text: builtins.str
     """The text."""
     offset: builtins.int
     """How many bytes of UTF-8 all deltas before this one held together."""
+    signature: builtins.str
+    """The provider's signature of the reasoning before it. Set with
+    DELTA_KIND_REASONING and an empty text only; means nothing to anybody but
+    the provider.
+    """
+    redacted: builtins.str
+    """Reasoning that the provider encrypted as a whole. Set as `signature` is."""
     @builtins.property
     def tool_call(self) -> ToolCallHead:
         """Which tool call it is a piece of. Set with DELTA_KIND_TOOL_CALL only."""
@@ -735,10 +744,12 @@ class ExecutionDelta(message.Message):
         text: builtins.str = ...,
         offset: builtins.int = ...,
         tool_call: ToolCallHead | None = ...,
+        signature: builtins.str = ...,
+        redacted: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["tool_call", b"tool_call"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["kind", b"kind", "offset", b"offset", "text", b"text", "tool_call", b"tool_call"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["kind", b"kind", "offset", b"offset", "redacted", b"redacted", "signature", b"signature", "text", b"text", "tool_call", b"tool_call"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

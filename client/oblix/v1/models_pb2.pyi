@@ -176,7 +176,8 @@ class Model(message.Message):
     @builtins.property
     def features(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
         """What it can take besides text: "tools", "images", "json_schema",
-        "reasoning". Empty: not known; then everything is tried.
+        "reasoning". Empty: not known; then everything is tried. "embedding" alone:
+        it turns texts into vectors, and answers no prompts.
         """
 
     def __init__(
@@ -236,7 +237,7 @@ class HookModelRequest(message.Message):
     @builtins.property
     def options(self) -> struct_pb2.Struct:
         """Options of the connection, as docs/configuration.md lists them for
-        [[models]]: num_ctx, keep_alive, context_window, max_running, headers,
+        [[models]]: task, num_ctx, keep_alive, context_window, max_running, headers,
         query, extra_body, omit, key_header, connect_timeout_s,
         first_token_timeout_s, idle_timeout_s, api, price, aliases, proxy, ca_data.
         Another one is INVALID_ARGUMENT.

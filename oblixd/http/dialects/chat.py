@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from oblix.v1 import executions_pb2, messages_pb2
@@ -38,6 +38,11 @@ _DONE = b"data: [DONE]\n\n"
 
 class ChatCompletions:
     """The dialect."""
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """See `Dialect.fields`."""
+        return {"input": "messages", "options": ""}
 
     def prompt(self, body: Body) -> Prompt:
         """Translate a request."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from oblix.v1 import executions_pb2, messages_pb2
@@ -12,6 +12,7 @@ from oblixd.http import prompt as prompts
 from oblixd.http.body import Body, compact, image, invalid, schema_text, unsupported_error
 from oblixd.http.failures import OVERFLOW, Failure
 from oblixd.http.prompt import Prompt
+from oblixd.models import ANY_CLAUDE, MessageState, claude_thoughts
 
 _STOP_REASON = {
     executions_pb2.FINISH_REASON_LENGTH: "max_tokens",
@@ -48,6 +49,11 @@ _REFUSED = ("container", "mcp_servers")
 
 class Messages:
     """The dialect."""
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """See `Dialect.fields`."""
+        return {"input": "messages", "options": ""}
 
     def prompt(self, body: Body) -> Prompt:
         """Translate a request."""
@@ -109,8 +115,25 @@ def _messages(body: Body, prompt: Prompt) -> Iterator[messages_pb2.Message]:
             part = _part(block, prompt)
             if part is not None:
                 spoken.parts.append(part)
+    if role == "assistant":
+        _keep_thinking(body, spoken)
     if spoken.parts:
         yield spoken
+
+
+def _keep_thinking(body: Body, spoken: messages_pb2.Message) -> None:
+    """Take over what Claude signed, at its places in the answer: it wants that back unchanged."""
+    state = MessageState()
+    for block in _blocks(body):
+        kind = block.text("type")
+        if kind in ("thinking", "redacted_thinking"):
+            state.begin(block.values)
+        elif kind == "text":
+            state.say(block.text("text"))
+        elif kind == "tool_use":
+            state.called()
+    if written := state.to_json():
+        spoken.provider_state.CopyFrom(messages_pb2.ProviderState(author=ANY_CLAUDE, json=written))
 
 
 def _blocks(body: Body) -> Iterator[Body]:
@@ -148,7 +171,10 @@ def _part(block: Body, prompt: Prompt) -> messages_pb2.Part | None:
         return image(source.field("data"), source.text("media_type"), source.text("data"))
     if kind == "document":
         return _document(block)
-    # What a provider adds of its own (redacted thinking, server tools' results) no other model can read.
+    if kind == "redacted_thinking":
+        # Part of the provider's state, and nothing to read.
+        return None
+    # What a provider adds of its own (server tools' results) no other model can read.
     prompt.left_out.append(f"content:{kind}")
     return None
 
@@ -227,6 +253,10 @@ class Reply:
 
     def delta(self, delta: executions_pb2.ExecutionDelta) -> bytes:
         """Write a piece; a piece of another kind begins a block."""
+        if delta.redacted:
+            return self._close() + self._redacted(delta.redacted)
+        if delta.signature:
+            return self._sign(delta.signature)
         result = b""
         key = (delta.kind, delta.tool_call.call_id)
         if key != self._block:
@@ -257,7 +287,7 @@ class Reply:
         self._model = completed.message.model or self._model
         return {
             **self._envelope(),
-            "content": [block for part in completed.message.parts if (block := _block(part))],
+            "content": list(_content(completed.message)),
             "stop_reason": _stop_reason(completed),
             "usage": _usage(completed),
         }
@@ -270,6 +300,21 @@ class Reply:
             "model": self._model,
             "stop_sequence": None,
         }
+
+    def _sign(self, signature: str) -> bytes:
+        """Sign the block of thinking that is open; one without a word is opened for it."""
+        thinking = executions_pb2.ExecutionDelta(kind=executions_pb2.DELTA_KIND_REASONING)
+        begun = self.delta(thinking)
+        delta = {"type": "signature_delta", "signature": signature}
+        signed = _event("content_block_delta", {"index": self._index, "delta": delta})
+        return begun + signed + self._close()
+
+    def _redacted(self, data: str) -> bytes:
+        self._index += 1
+        block = {"type": "redacted_thinking", "data": data}
+        return _event("content_block_start", {"index": self._index, "content_block": block}) + _event(
+            "content_block_stop", {"index": self._index}
+        )
 
     def _block_start(self, delta: executions_pb2.ExecutionDelta) -> bytes:
         self._index += 1
@@ -291,6 +336,25 @@ class Reply:
 
 def _event(kind: str, values: dict[str, Any]) -> bytes:
     return f"event: {kind}\ndata: {compact({'type': kind, **values})}\n\n".encode()
+
+
+def _content(message: messages_pb2.Message) -> Iterator[dict[str, Any]]:
+    """Write an answer's blocks. What Claude signed stands where it was, in place of its text alone."""
+    state = message.provider_state
+    thoughts = claude_thoughts(state.author, state.json)
+    if not thoughts:
+        yield from (block for part in message.parts if (block := _block(part)))
+        return
+    characters = calls = 0
+    for part in message.parts:
+        while thoughts and characters >= thoughts[0][1] and calls >= thoughts[0][2]:
+            yield dict(thoughts.pop(0)[0])
+        kind = part.WhichOneof("kind")
+        characters += len(part.text)
+        calls += kind == "tool_call"
+        if kind != "reasoning" and (block := _block(part)):
+            yield block
+    yield from (dict(thought) for thought, _, _ in thoughts)
 
 
 def _block(part: messages_pb2.Part) -> dict[str, Any] | None:

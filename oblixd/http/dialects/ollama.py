@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,6 +27,11 @@ _HONOURED = ("temperature", "top_p", "seed", "num_predict", "stop")
 
 class Chat:
     """`/api/chat`."""
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """See `Dialect.fields`."""
+        return {"input": "messages"}
 
     def prompt(self, body: Body) -> Prompt:
         """Translate a request."""
@@ -54,6 +59,11 @@ class Chat:
 
 class Generate(Chat):
     """`/api/generate`: one prompt instead of messages."""
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """See `Dialect.fields`."""
+        return {"input": "prompt"}
 
     def prompt(self, body: Body) -> Prompt:
         """Translate a request."""

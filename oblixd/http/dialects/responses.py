@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from oblix.v1 import executions_pb2, messages_pb2
@@ -30,6 +30,11 @@ _TEXTS = ("input_text", "output_text", "text", "summary_text", "reasoning_text")
 
 class Responses:
     """The dialect."""
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """See `Dialect.fields`."""
+        return {"options": ""}
 
     def prompt(self, body: Body) -> Prompt:
         """Translate a request."""

@@ -24,6 +24,8 @@ from oblixd.models import encoding
 from oblixd.models.base import (
     ChatRequest,
     Content,
+    Embeddings,
+    EmbedRequest,
     Finished,
     Location,
     ModelError,
@@ -38,9 +40,10 @@ from oblixd.models.egress import Egress, IsLocalOnly, allow_all
 from oblixd.models.embedded import process, weights
 from oblixd.models.embedded.files import ModelFile
 from oblixd.models.embedded.gguf import Header
-from oblixd.models.embedded.memory import Memory, cache_bytes, free_bytes, half_of_the_machine, needs
-from oblixd.models.embedded.process import Worker, WorkerSettings
+from oblixd.models.embedded.memory import BATCH, Memory, cache_bytes, free_bytes, half_of_the_machine, needs
+from oblixd.models.embedded.process import Pooling, Worker, WorkerSettings
 from oblixd.models.embedded.supervisor import Supervisor
+from oblixd.models.embedding import FEATURE, EmbeddingCall, embed, read_openai
 from oblixd.models.encoding import chat_messages, join_neighbours
 from oblixd.models.hook_spec import HookSpec, derived_location
 from oblixd.models.http.client import HttpClient
@@ -83,6 +86,8 @@ async def read(http: HttpClient) -> Props:
     return Props(limits_of(props).context, ("json_schema", *tools, *thinks))
 
 
+EMBEDDING_CONTEXT = 2048
+"""The longest text of an embedding model in tokens without `num_ctx`: it is computed in one piece."""
 NOTICED_S = 1.0
 """A process that dies closes its socket first and is gone a moment later: how long to wait for that."""
 _LOST = {ModelErrorKind.UNREACHABLE, ModelErrorKind.BROKEN_STREAM}
@@ -152,12 +157,14 @@ class EmbeddedConnection:
     def __init__(self, spec: HookSpec, settings: EmbeddedSettings, memory: Memory, socket_path: Path) -> None:
         self.name = spec.name
         self.location: Location = derived_location(spec)
-        self._context = spec.count("num_ctx") or settings.context
+        self._embeds = spec.embeds
+        usual = min(settings.context, EMBEDDING_CONTEXT) if spec.embeds else settings.context
+        self._context = spec.count("num_ctx") or usual
         self.context_window: int | None = self._context
         self.origin = ""
         self.author = author_of(self.provider, spec.name, self.origin)
         self.max_running: int | None = settings.slots
-        self.features: tuple[str, ...] = ()
+        self.features: tuple[str, ...] = (FEATURE,) if spec.embeds else ()
         self.memory_bytes = 0
         self._settings = settings
         self._memory = memory
@@ -247,6 +254,20 @@ class EmbeddedConnection:
                 except ModelError as error:
                     raise await self._explain(worker, error) from error
 
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        """See `Connection.embed`."""
+        if request.dimensions is not None:
+            raise self._peer.unable(f"{self._peer.title} can't shorten its vectors: leave dimensions out.")
+        body = {"model": self.name, "input": list(request.texts)}
+        call = EmbeddingCall("/v1/embeddings", lambda: body, read_openai)
+        egress = Egress(self, request.is_local_only)
+        with self._streams.one():
+            async with self._supervisor.use() as worker:
+                try:
+                    return await embed(worker.http, call, request, egress)
+                except ModelError as error:
+                    raise await self._explain(worker, error) from error
+
     async def retire(self) -> None:
         """See `Connection.retire`."""
         await self._streams.none()
@@ -288,6 +309,8 @@ class EmbeddedConnection:
         await self._memory.take(self._supervisor, self.memory_bytes)
         worker = await process.start(self._worker_settings(found), self._peer)
         try:
+            if self._embeds:
+                return worker
             props = await read(worker.http)
             tokeniser = Tokeniser(worker.http, self._counts)
             await tokeniser.learn_template(Egress(self, allow_all))
@@ -306,9 +329,17 @@ class EmbeddedConnection:
         if self.pid is None:
             # What is free decides when it is loaded, and stays as long as it is.
             free = free_bytes(self._memory.limit_bytes)
-            self._cache_bytes = cache_bytes(header, self._context, free)
-        self.memory_bytes = needs(header, self._context, self._settings.slots, self._cache_bytes)
+            self._cache_bytes = 0 if self._embeds else cache_bytes(header, self._context, free)
+        batch = self._context if self._embeds else BATCH
+        self.memory_bytes = needs(header, self._context, self._settings.slots, self._cache_bytes, batch)
         self.context_window = min(self.context_window or self._context, self._context)
+
+    @property
+    def _pooling(self) -> Pooling | None:
+        if not self._embeds:
+            return None
+        header = self._file.header
+        return Pooling.OWN if header is not None and header.has_pooling else Pooling.MEAN
 
     def _worker_settings(self, found: weights.Weights) -> WorkerSettings:
         return WorkerSettings(
@@ -320,4 +351,5 @@ class EmbeddedConnection:
             cache_bytes=self._cache_bytes,
             temperature=found.temperature,
             repeat_penalty=found.repeat_penalty,
+            pooling=self._pooling,
         )

@@ -43,6 +43,8 @@ class Header:
     """Numbers that the attention keeps for each token of context: keys and values of all layers."""
     embedding_length: int
     vocabulary: int
+    has_pooling: bool = False
+    """Whether it says how the vectors of tokens become the vector of a text, as models for embeddings do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +192,7 @@ def _header(size: int, values: Mapping[str, Value]) -> Header:
         kept_per_token=_cache_heads(mine),
         embedding_length=_count(mine.get("embedding_length")),
         vocabulary=int(tokens) if isinstance(tokens, float) else _count(mine.get("vocab_size")),
+        has_pooling=bool(_count(mine.get("pooling_type"))),
     )
 
 

@@ -22,14 +22,14 @@ ENGINE_BYTES = 96 << 20
 """What the process takes without a model."""
 _NUMBER_BYTES = 2
 """The attention keeps its numbers in 16 bits."""
-_BATCH = 512
+BATCH = 512
 """Tokens that are computed together."""
 _FLOAT_BYTES = 4
 _WIDTHS = 12
 """Intermediate results of one token, in widths of the model."""
 
 
-def needs(header: Header, context: int, slots: int, cache_bytes: int) -> int:
+def needs(header: Header, context: int, slots: int, cache_bytes: int, batch_tokens: int = BATCH) -> int:
     """Estimate what a loaded model takes, in bytes: rather too much than too little.
 
     The weights, the attention's memory for every slot, what one batch takes while it is computed, the
@@ -40,7 +40,7 @@ def needs(header: Header, context: int, slots: int, cache_bytes: int) -> int:
     210 MiB of 248, with 199 MiB of cached prompts 409 of 447.
     """
     attention = window_bytes(header, context) * slots
-    batch = _FLOAT_BYTES * (_BATCH * _WIDTHS * header.embedding_length + slots * header.vocabulary)
+    batch = _FLOAT_BYTES * (batch_tokens * _WIDTHS * header.embedding_length + slots * header.vocabulary)
     return header.file_bytes + attention + batch + cache_bytes + ENGINE_BYTES
 
 

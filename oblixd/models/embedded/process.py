@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
 import logging
 import os
 import sys
@@ -26,6 +27,15 @@ _LAST_LINES = 20
 _LONGEST_LINE = 500
 logger = logging.getLogger(__name__)
 Stream = TypeVar("Stream")
+
+
+class Pooling(enum.Enum):
+    """How the vectors of a text's tokens become one."""
+
+    OWN = "own"
+    """As the file says."""
+    MEAN = "mean"
+    """Their mean, where it does not say."""
 
 
 class WorkerError(Exception):
@@ -51,6 +61,8 @@ class WorkerSettings:
     """For requests that do not say. None: llama.cpp's own default."""
     repeat_penalty: float | None = None
     """The same, for words that were said already. 1: none."""
+    pooling: Pooling | None = None
+    """How it makes vectors of texts. None: it answers prompts."""
 
 
 class Worker:
@@ -136,6 +148,8 @@ def _command(settings: WorkerSettings) -> list[str]:
         options["--temperature"] = settings.temperature
     if settings.repeat_penalty is not None:
         options["--repeat-penalty"] = settings.repeat_penalty
+    if settings.pooling is not None:
+        options["--pooling"] = settings.pooling.value
     flat = [str(word) for pair in options.items() for word in pair]
     return [sys.executable, "-P", "-m", "oblixd.models.embedded.worker", *flat]
 

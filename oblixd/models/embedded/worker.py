@@ -68,6 +68,12 @@ def _parameters(options: argparse.Namespace) -> xllamacpp.CommonParams:
         parameters.sampling.temp = options.temperature
     if options.repeat_penalty is not None:
         parameters.sampling.penalty_repeat = options.repeat_penalty
+    if options.pooling:
+        # A text is computed in one piece, so the batch holds the longest one.
+        parameters.embedding = True
+        parameters.n_batch = parameters.n_ubatch = options.context
+    if options.pooling == "mean":
+        parameters.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     parameters.offline = True
     parameters.ui = False
     return parameters
@@ -99,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cache-mib", type=int, default=64, help="memory for prompts of other conversations")
     parser.add_argument("--temperature", type=float, help="for requests that do not say")
     parser.add_argument("--repeat-penalty", type=float, help="1 is none")
+    parser.add_argument("--pooling", choices=["own", "mean"], help="make vectors of texts")
     return parser
 
 

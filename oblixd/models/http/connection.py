@@ -16,6 +16,8 @@ from oblix.v1 import messages_pb2
 from oblixd.models.base import (
     ChatRequest,
     Content,
+    Embeddings,
+    EmbedRequest,
     Finished,
     Location,
     ModelError,
@@ -26,6 +28,7 @@ from oblixd.models.base import (
     UnableError,
 )
 from oblixd.models.egress import Egress, IsLocalOnly
+from oblixd.models.embedding import FEATURE, EmbeddingCall, embed
 from oblixd.models.endpoints import is_loopback, origin_of
 from oblixd.models.hook_spec import HookSpec, derived_location
 from oblixd.models.http.adaptation import Adaptation, Attempt
@@ -64,7 +67,7 @@ class HttpConnection(ABC):
         self.origin = origin_of(spec.endpoint)
         self.max_running: int | None = spec.count("max_running")
         self.author = author_of(spec.provider, spec.name, self.origin)
-        self.features: tuple[str, ...] = ()
+        self.features: tuple[str, ...] = (FEATURE,) if spec.embeds else ()
         self.memory_bytes = 0
         self._spec = spec
         server = adjust(server, spec, network)
@@ -156,6 +159,19 @@ class HttpConnection(ABC):
                 self._status = _last_try(error.message)
                 raise
 
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        """See `Connection.embed`."""
+        with self._streams.one():
+            try:
+                result = await self._embeddings(request)
+            except UnableError:
+                raise
+            except ModelError as error:
+                self._status = _last_try(error.message)
+                raise
+            self._status = _READY
+            return result
+
     def keep_warm(self) -> None:
         """See `Connection.keep_warm`. Over loopback there is nothing to gain."""
         if not self._is_here:
@@ -181,6 +197,15 @@ class HttpConnection(ABC):
                 url = self._http.server.base_url + path
                 raise self._peer.error_response(reply.status, reply.headers, await reply.excerpt(), url)
             return read_object(await reply.document(), self._peer)
+
+    async def _embeddings(self, request: EmbedRequest) -> Embeddings:
+        """Send texts and read their vectors. A provider that has such a call overrides this."""
+        raise self._peer.unable(f"{self._peer.title} has no embeddings: use another provider.")
+
+    async def _embed(self, call: EmbeddingCall, request: EmbedRequest) -> Embeddings:
+        """Post texts in the provider's words, with the fields that the model's options add and leave out."""
+        written = replace(call, write=lambda: self._with_options({**(call.write() or {})}))
+        return await embed(self._http, written, request, Egress(self, request.is_local_only))
 
     async def _answer(self, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
         """Send the request, and once more for each thing that the server refuses and that may be changed."""
@@ -213,8 +238,11 @@ class HttpConnection(ABC):
 
     def _body(self, request: ChatRequest) -> dict[str, Any]:
         """Write a request, with the fields that the model's options add and leave out."""
+        return self._with_options(self.body(request))
+
+    def _with_options(self, body: dict[str, Any]) -> dict[str, Any]:
         options = self._spec.options
-        body = {**self.body(request), **options.extra_body}
+        body = {**body, **options.extra_body}
         return {key: value for key, value in body.items() if key not in options.omit}
 
 

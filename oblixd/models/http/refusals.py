@@ -214,6 +214,7 @@ _OVERFLOW = re.compile(
             r"range of input length should be",  # DashScope: QwenLM/qwen-code#98
             r"`?inputs`? tokens \+ `?max_new_tokens`? must be",  # TGI: huggingface/chat-ui#340
             r"`?inputs`? must have less than \d+ tokens",  # TGI: huggingface/text-generation-inference#937
+            r"input \(\d+ tokens\) is too large to process",  # llama.cpp's embeddings, tools/server
             r"exceeds the available context size",  # llama.cpp, tools/server/server.cpp
             r"exceeds the context length",  # Ollama, server/routes.go
             r"exceeded max context length",  # Ollama's runners: ollama/ollama, "prompt too long"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from oblixd.models.base import ContentKind, Finish, Finished
+from oblixd.models.base import ContentKind, Finish, Finished, Seal
 from oblixd.models.http.event_stream import EventSplitter
 from oblixd.models.http.server import ServerErrors
 from oblixd.models.providers.finish_reasons import FinishReasons, first_reason
@@ -94,8 +94,12 @@ class MessageDecoder:
                 yield from self._calls.take(index, text_of(block, "id"), text_of(block, "name"))
             case "thinking" | "redacted_thinking":
                 self._state.begin(block)
+                if redacted := text_of(block, "data"):
+                    yield Seal(redacted=redacted), ""
                 if thinking := text_of(block, "thinking"):
                     yield ContentKind.REASONING, thinking
+                if signature := text_of(block, "signature"):
+                    yield Seal(signature), ""
             case "text":
                 yield from self._text(text_of(block, "text"))
 
@@ -105,6 +109,7 @@ class MessageDecoder:
             yield ContentKind.REASONING, thinking
         if signature := text_of(delta, "signature"):
             self._state.sign(signature)
+            yield Seal(signature), ""
         yield from self._text(text_of(delta, "text"))
         if index in self._inputs and (arguments := text_of(delta, "partial_json")):
             self._inputs[index] = ""

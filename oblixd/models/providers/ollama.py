@@ -13,6 +13,8 @@ from oblixd.models.base import (
     ChatRequest,
     Content,
     ContentKind,
+    Embeddings,
+    EmbedRequest,
     Finish,
     Finished,
     Location,
@@ -21,6 +23,7 @@ from oblixd.models.base import (
     Status,
     ToolChoice,
 )
+from oblixd.models.embedding import FEATURE, EmbeddingCall, read_ollama
 from oblixd.models.encoding import (
     ChatMessage,
     arguments_of,
@@ -148,6 +151,27 @@ class OllamaConnection(HttpConnection):
         """Read /api/chat's lines."""
         return OllamaDecoder(self._peer)
 
+    async def _embeddings(self, request: EmbedRequest) -> Embeddings:
+        def write() -> dict[str, Any]:
+            body = {
+                "model": self.name,
+                "input": list(request.texts),
+                "keep_alive": keep_alive.wire(self._keep_alive),
+                "truncate": False,
+                "options": {"num_ctx": self._num_ctx},
+            }
+            return body if request.dimensions is None else {**body, "dimensions": request.dimensions}
+
+        spoke = False
+        self._residence.asked()
+        try:
+            found = await self._embed(EmbeddingCall("/api/embed", write, read_ollama), request)
+            self._residence.spoke()
+            spoke = True
+            return found
+        finally:
+            self._residence.ended(spoke=spoke)
+
     async def _answer(self, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
         if encoding.needs_features(request) and self._facts is None:
             await self._learn(self._http)
@@ -197,7 +221,7 @@ class OllamaConnection(HttpConnection):
         # A copy of a hosted model under a local name answers from Ollama's cloud all the same.
         is_elsewhere = facts.is_hosted and self._spec.location is None
         self.location = Location.CLOUD if is_elsewhere else derived_location(self._spec)
-        self.features = facts.features
+        self.features = (FEATURE,) if self._spec.embeds else facts.features
         self.context_window = self._window(facts)
         streams = self._spec.count("max_running")
         self.max_running = streams if facts.is_hosted else streams or self._parallel

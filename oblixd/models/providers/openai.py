@@ -14,6 +14,8 @@ from oblix.v1 import messages_pb2
 from oblixd.models.base import (
     ChatRequest,
     Content,
+    Embeddings,
+    EmbedRequest,
     Finished,
     ModelError,
     ModelErrorKind,
@@ -21,6 +23,7 @@ from oblixd.models.base import (
     State,
     Status,
 )
+from oblixd.models.embedding import EmbeddingCall, read_openai
 from oblixd.models.encoding import ChatMessage, arguments_of, chat_messages, function_of, in_base64, schema_of
 from oblixd.models.hook_spec import HookSpec
 from oblixd.models.http.adaptation import Attempt
@@ -97,6 +100,22 @@ class OpenAIConnection(HttpConnection):
         other, self.prefix, self._other_prefix = self.path, tried, self.prefix
         first.message = f"{first.message} The paths {self.path} and {other} were tried."
         return first
+
+    async def _embeddings(self, request: EmbedRequest) -> Embeddings:
+        tried = self.prefix
+        try:
+            return await self._post_texts(request)
+        except ModelError as error:
+            if not self._turn_to_other_path(error, tried):
+                raise
+        return await self._post_texts(request)
+
+    async def _post_texts(self, request: EmbedRequest) -> Embeddings:
+        def write() -> dict[str, Any]:
+            body = {"model": self.name, "input": list(request.texts), "encoding_format": "float"}
+            return body if request.dimensions is None else {**body, "dimensions": request.dimensions}
+
+        return await self._embed(EmbeddingCall(f"{self.prefix}/embeddings", write, read_openai), request)
 
     async def list_models(self) -> dict[str, Any]:
         """Read the server's list of models, by the other path where it does not know the first one."""

@@ -14,6 +14,9 @@ from typing import Any
 LARGEST_STATE = 256 * 1024
 """Bytes that are kept with one answer. More is dropped as a whole: half a signature is none."""
 
+_CLAUDE = "claude:"
+ANY_CLAUDE = "claude:*"
+"""The author of what a client sends as Claude's signed thinking. Claude itself tells whether it is."""
 _KEPT_OF_ANSWER = ("extra_content", "provider_specific_fields", "reasoning_opaque", "thinking_blocks")
 """What the answers of Gemini, LiteLLM and Copilot carry beside their text, to be sent back as it came."""
 _KNOWN_OF_CALL = {"index", "id", "type", "function", "name", "arguments"}
@@ -74,6 +77,11 @@ class CompletionState:
 def author_of(provider: str, name: str, origin: str) -> str:
     """Name a model at its server, for comparing: what it wrote goes back to nobody else."""
     return f"{provider}:{name} at {origin}" if origin else f"{provider}:{name}"
+
+
+def is_own(author: str, given: str) -> bool:
+    """Whether a model may see what an author's answers carry. `author`: the model at its server."""
+    return bool(author) and (given == author or (given == ANY_CLAUDE and author.startswith(_CLAUDE)))
 
 
 def merge(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -153,6 +161,11 @@ def thoughts_of(state: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], i
     for one in blocks if isinstance(blocks, list) else []:
         if isinstance(one, dict) and isinstance(one.get("block"), dict):
             yield one["block"], _place(one.get("text")), _place(one.get("calls"))
+
+
+def claude_thoughts(author: str, state: str) -> list[tuple[Mapping[str, Any], int, int]]:
+    """Give the same of an answer by its author and its state as JSON. None where it is not Claude's."""
+    return list(thoughts_of(load_state(state))) if author.startswith(_CLAUDE) else []
 
 
 def _place(value: object) -> int:

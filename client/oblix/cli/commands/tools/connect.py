@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from google.protobuf.field_mask_pb2 import FieldMask
+
 from oblix._transport.channel import Transport
 from oblix.cli import daemon
-from oblix.cli.commands.tools.settings import TOOLS, ToolSettings
+from oblix.cli.commands.tools.settings import OTHER_NAMES, TOOLS, ToolSettings
 from oblix.cli.errors import CommandError
 from oblix.cli.output import tables
-from oblix.v1 import endpoint_pb2
+from oblix.v1 import endpoint_pb2, sessions_pb2
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--revoke", metavar="NAME", help="end a token: the tool is refused from now on")
     parser.add_argument("--model", default="auto", help="the model that the tool asks for (default auto)")
     parser.add_argument("--local-only", action="store_true", help="let its prompts reach local models only")
+    parser.add_argument("--session", metavar="ID", help="give the tool this conversation to go on with")
     parser.add_argument("--write", action="store_true", help="write the settings into the tool's own file")
     parser.set_defaults(run=run)
 
@@ -41,10 +44,12 @@ def run(arguments: argparse.Namespace) -> None:
         transport.call(lambda link: link.endpoint.RevokeToken, request)
         print(f"The token {arguments.revoke} is revoked.")
         return
-    name = arguments.tool
+    name = OTHER_NAMES.get(arguments.tool, arguments.tool)
     url = base_url(transport)
     request_token = endpoint_pb2.CreateTokenRequest(name=name, local_only=arguments.local_only, replace=True)
     token = transport.call(lambda link: link.endpoint.CreateToken, request_token).text
+    if arguments.session:
+        _give(transport, arguments.session, name)
     values = {"url": url, "token": token, "model": arguments.model}
     settings = TOOLS.get(name)
     if settings is None:
@@ -65,6 +70,21 @@ def base_url(transport: Transport) -> str:
 def filled(template: str, values: Mapping[str, str]) -> str:
     """Put the endpoint's values into a template."""
     return template.format(**values)
+
+
+def _give(transport: Transport, session_id: str, token: str) -> None:
+    """Let a token go on with a session: it then names it in the header x-oblix-session."""
+    wanted = sessions_pb2.GetSessionRequest(session_id=session_id)
+    session = transport.call(lambda link: link.sessions.GetSession, wanted).session
+    http = session.metadata.get_or_create_struct("http")
+    given = http.get_or_create_list("tokens")
+    if token not in list(given):
+        given.append(token)
+    request = sessions_pb2.UpdateSessionRequest(
+        session=session, update_mask=FieldMask(paths=["metadata.http"])
+    )
+    transport.call(lambda link: link.sessions.UpdateSession, request)
+    print(f"The token {token} may go on with {session_id}: send the header x-oblix-session: {session_id}")
 
 
 def _list(transport: Transport) -> None:

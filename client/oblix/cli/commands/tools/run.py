@@ -10,7 +10,7 @@ from pathlib import Path
 
 from oblix.cli import daemon
 from oblix.cli.commands.tools.connect import filled
-from oblix.cli.commands.tools.settings import TOOLS, WRITES_NOTHING
+from oblix.cli.commands.tools.settings import OTHER_NAMES, TOOLS, WRITES_NOTHING
 from oblix.cli.errors import CommandError
 from oblix.v1 import endpoint_pb2
 
@@ -24,7 +24,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--model", default="auto", help="the model that the tool asks for (default auto)")
     parser.add_argument("--local-only", action="store_true", help="let its prompts reach local models only")
-    parser.add_argument("tool", metavar="TOOL", choices=startable, help="the tool to start")
+    parser.add_argument(
+        "tool",
+        metavar="TOOL",
+        type=lambda name: OTHER_NAMES.get(name, name),
+        choices=startable,
+        help="the tool to start",
+    )
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="what the tool itself is given")
     parser.set_defaults(run=run)
 

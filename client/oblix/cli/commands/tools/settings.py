@@ -202,3 +202,5 @@ TOOLS: Mapping[str, ToolSettings] = {
 """By the name that a person gives."""
 WRITES_NOTHING = frozenset({"pi", "crush", "vibe"})
 """Tools that are told by their file alone: `oblix run` needs it to be there."""
+OTHER_NAMES = {"mistral-vibe": "vibe", "qwen": "qwen-code", "cn": "continue", "claude-code": "claude"}
+"""What people call tools as well: their packages and commands."""
