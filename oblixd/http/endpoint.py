@@ -30,7 +30,7 @@ from oblixd.http.exchange import Exchange, Streams, left_out_header
 from oblixd.http.failures import failure_of
 from oblixd.http.guard import Guard, Visitor
 from oblixd.http.names import ModelNames
-from oblixd.http.prompt import Dialect
+from oblixd.http.prompt import Dialect, put_question_last
 from oblixd.http.settings import HttpSettings
 from oblixd.sessions import Sessions
 
@@ -179,6 +179,7 @@ class HttpEndpoint:
 
     async def _execute(self, dialect: Dialect, request: web.Request, visitor: Visitor) -> web.StreamResponse:
         prompt = dialect.prompt(await _body(request))
+        put_question_last(prompt.request)
         self._names.apply(prompt.model, prompt.request)
         prompt.request.local_only |= visitor.local_only
         await self._conversations.attach(prompt, visitor.name, request.headers.get("x-oblix-session", ""))
@@ -210,6 +211,7 @@ class HttpEndpoint:
 
     async def _count_tokens(self, request: web.Request, visitor: Visitor) -> web.StreamResponse:
         prompt = Messages().prompt(await _body(request))
+        put_question_last(prompt.request)
         self._names.apply(prompt.model, prompt.request)
         prompt.request.local_only |= visitor.local_only
         return web.json_response({"input_tokens": await self._executions.count_tokens(prompt.request)})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any, Protocol
 
 from oblix.v1 import executions_pb2, messages_pb2
@@ -75,6 +76,23 @@ class Dialect(Protocol):
 
     def error(self, failure: Failure) -> dict[str, Any]:
         """Return an error's body."""
+
+
+def put_question_last(request: executions_pb2.ExecuteRequest) -> None:
+    """Move system messages that stand behind the newest question or result before it.
+
+    Claude Code sends one there with its first prompt. A call and its results are never parted.
+    """
+    given = list(request.input)
+    count = len(list(takewhile(lambda one: one.role == messages_pb2.ROLE_SYSTEM, reversed(given))))
+    spoken, behind = given[: len(given) - count], given[len(given) - count :]
+    if not behind or not spoken:
+        return
+    at = len(spoken) - 1
+    while at > 0 and spoken[at].role == messages_pb2.ROLE_TOOL:
+        at -= 1
+    del request.input[:]
+    request.input.extend([*spoken[:at], *behind, *spoken[at:]])
 
 
 def text_message(role: messages_pb2.Role.ValueType, text: str) -> messages_pb2.Message:

@@ -90,3 +90,19 @@ def test_tokens_are_counted_before_they_are_sent(served: Served) -> None:
     assert few.input_tokens < 20
     assert many.input_tokens > 100
     assert len(served.server.requests) == visits
+
+
+def test_a_system_message_behind_the_question_is_read_before_it(served: Served) -> None:
+    client = served.anthropic()
+    reminder = {"role": "system", "content": "There are agents."}
+    call = {"type": "tool_use", "id": "c1", "name": "get_weather", "input": {}}
+    called = [*ASK, {"role": "assistant", "content": [call]}]
+    result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c1", "content": "sun"}]}
+    for messages, roles in (
+        ([*ASK, reminder], ["system", "user"]),
+        ([*called, result, reminder], ["user", "system", "assistant", "tool"]),
+    ):
+        served.server.script("Fine.")
+        client.messages.create(model=MODEL, max_tokens=50, messages=messages, tools=[TOOL])
+        assert [one["role"] for one in served.server.requests[-1].body["messages"]] == roles
+        assert client.messages.count_tokens(model=MODEL, messages=messages, tools=[TOOL]).input_tokens
