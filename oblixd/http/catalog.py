@@ -27,7 +27,7 @@ class Catalog:
 
     def openai(self) -> dict[str, Any]:
         """Return the body of `/v1/models`, in OpenAI's form and Anthropic's at once."""
-        data = [self.entry(name) for name in self._known()]
+        data = [self.entry(name) for name in self._all_names()]
         return {
             "object": "list",
             "data": data,
@@ -64,7 +64,7 @@ class Catalog:
 
     def tags(self) -> dict[str, Any]:
         """Return the body of `/api/tags`."""
-        return {"models": [self._tag(name) for name in self._known()]}
+        return {"models": [self._tag(name) for name in self._all_names()]}
 
     def loaded_models(self) -> dict[str, Any]:
         """Return the body of `/api/ps`: the local models that are loaded."""
@@ -102,7 +102,7 @@ class Catalog:
             "modified_at": _time(self._created),
         }
 
-    def _known(self) -> list[str]:
+    def _all_names(self) -> list[str]:
         return [*self._names.all_names(), *self._embedding_names.models()]
 
     def _hook(self, name: str) -> Hook | None:

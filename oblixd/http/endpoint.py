@@ -289,7 +289,7 @@ async def _body(request: web.Request) -> Body:
 
 
 def _error_response(dialect: Dialect, error: Exception) -> web.Response:
-    failure = failure_of(error).named(dialect.fields)
+    failure = failure_of(error).in_words_of(dialect.fields)
     if failure.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("an HTTP request failed", exc_info=error)
     return web.json_response(dialect.error(failure), status=failure.status, headers=failure.headers)

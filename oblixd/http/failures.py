@@ -72,7 +72,7 @@ class Failure:
     window_tokens: int = 0
     """Set with CONTEXT_OVERFLOW, where they are known."""
 
-    def named(self, fields: Mapping[str, str]) -> Failure:
+    def in_words_of(self, fields: Mapping[str, str]) -> Failure:
         """Return it with the API's own name of the wrong field. `fields`: by those of the contract."""
         name, _, rest = self.field.partition(".")
         if name not in fields:

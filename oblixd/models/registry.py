@@ -247,13 +247,13 @@ class Registry:
 
         Raises FailedPreconditionError HANDLE_UNKNOWN.
         """
-        return [hook for hook in self._named(handles) if not hook.spec.embeds]
+        return [hook for hook in self._hooks_of(handles) if not hook.spec.embeds]
 
     def resolve_embedding(self, handles: Iterable[str]) -> list[Hook]:
         """Give in the same way the hooks that turn texts into vectors."""
-        return [hook for hook in self._named(handles) if hook.spec.embeds]
+        return [hook for hook in self._hooks_of(handles) if hook.spec.embeds]
 
-    def _named(self, handles: Iterable[str]) -> list[Hook]:
+    def _hooks_of(self, handles: Iterable[str]) -> list[Hook]:
         hooks = [self._hook_of(handle) for handle in dict.fromkeys(handles)]
         return hooks or list(self._configured)
 

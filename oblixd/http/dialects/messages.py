@@ -254,7 +254,7 @@ class Reply:
     def delta(self, delta: executions_pb2.ExecutionDelta) -> bytes:
         """Write a piece; a piece of another kind begins a block."""
         if delta.redacted:
-            return self._close() + self._redacted(delta.redacted)
+            return self._close() + self._redacted_block(delta.redacted)
         if delta.signature:
             return self._sign(delta.signature)
         result = b""
@@ -309,7 +309,7 @@ class Reply:
         signed = _event("content_block_delta", {"index": self._index, "delta": delta})
         return begun + signed + self._close()
 
-    def _redacted(self, data: str) -> bytes:
+    def _redacted_block(self, data: str) -> bytes:
         self._index += 1
         block = {"type": "redacted_thinking", "data": data}
         return _event("content_block_start", {"index": self._index, "content_block": block}) + _event(

@@ -80,7 +80,7 @@ def author_of(provider: str, name: str, origin: str) -> str:
 
 
 def is_own(author: str, given: str) -> bool:
-    """Whether a model may see what an author's answers carry. `author`: the model at its server."""
+    """Tell whether a model may see what an author's answers carry. `author`: the model at its server."""
     return bool(author) and (given == author or (given == ANY_CLAUDE and author.startswith(_CLAUDE)))
 
 
