@@ -391,7 +391,7 @@ async def measure(options: argparse.Namespace, url: str) -> Table:
     version, nothing = start_ups(3 if options.quick else 10)
     table.add("oblix --version / python -c pass", version / nothing, "x", most=3)
     if options.pictures and not options.quick:
-        draw(Path(options.pictures), spread, store)
+        draw(options.pictures, spread, store)
     return table
 
 
@@ -413,14 +413,19 @@ def lines_of(series: Series) -> dict[str, list[tuple[float, float]]]:
     return lines
 
 
+def _absolute(text: str) -> Path:
+    """Return a path that holds wherever a process runs."""
+    return Path(text).absolute()
+
+
 def main() -> int:
     """Measure, print, and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a minute instead of ten")
-    parser.add_argument("--base", type=Path, help="the checkout of an older build, measured beside")
-    parser.add_argument("--litellm", type=Path, help="the command `litellm` of an environment of its own")
-    parser.add_argument("--json", type=Path, help="where the table goes as JSON")
-    parser.add_argument("--pictures", type=Path, help="the directory of the two pictures")
+    parser.add_argument("--base", type=_absolute, help="the checkout of an older build, measured beside")
+    parser.add_argument("--litellm", type=_absolute, help="the command `litellm`, of its own environment")
+    parser.add_argument("--json", type=_absolute, help="where the table goes as JSON")
+    parser.add_argument("--pictures", type=_absolute, help="the directory of the two pictures")
     options = parser.parse_args()
     began = time.monotonic()
     with served("benchmarks.fast_server") as url:
