@@ -371,12 +371,16 @@ async def measure(options: argparse.Namespace, url: str) -> Table:
     """Measure all of it."""
     plan: Plan = QUICK if options.quick else FULL
     async with opened(url, options.base, options.litellm) as sides:
+        _note("first tokens")
         first = await first_tokens(sides, plan.firsts)
+        _note("replies and tokens a second")
         rate = await rates(sides, plan)
+        _note("long sessions")
         long = await long_sessions(sides, plan.lengths)
         table = table_of(sides, first, rate, long)
         now = sides["oblix"]
         assert isinstance(now, Oblix)
+        _note("the store")
         store = await store_operations(now, plan.stores)
         for size in plan.stores:
             for what in ("append", "open the last 50", "list 50"):
@@ -393,6 +397,11 @@ async def measure(options: argparse.Namespace, url: str) -> Table:
     if options.pictures and not options.quick:
         draw(options.pictures, spread, store)
     return table
+
+
+def _note(what: str) -> None:
+    """Say what is being measured, for who waits."""
+    print(f"{what} ...", file=sys.stderr, flush=True)
 
 
 def draw(directory: Path, spread: Series, store: Series) -> None:
