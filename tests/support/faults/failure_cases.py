@@ -131,6 +131,7 @@ AGAIN = "Ask again, or use another model"
 CHECK = "Check the endpoint and the network"
 SILENT = "Try again, or use another model"
 WAIT = "Wait a moment, or use another model"
+WAIT_7_S, WAIT_AS_ASKED = "Wait 7 s, as it asks, or use another model", "as it asks, or use another model"
 LOG = "The server's log says more"
 NEW_KEY = "Hook the model again with a key that is valid for it"
 GONE = (UnavailableError, "MODEL_UNREACHABLE")
@@ -173,8 +174,8 @@ BEFORE = [
     Mishap("401, no valid key", playing(Refuse(401)), *NO_KEY, NEW_KEY),
     Mishap("403, not with this key", playing(Refuse(403)), *NO_KEY, NEW_KEY),
     Mishap("404, no such model", playing(Refuse(404)), *NO_MODEL, "ollama pull|Check the model's name"),
-    Mishap("429, come back in 7 s", playing(Refuse(429, headers={"Retry-After": "7"})), *LIMITED, WAIT),
-    Mishap("429, come back at a time", playing(later), *LIMITED, WAIT),
+    Mishap("429, come back in 7 s", playing(Refuse(429, headers={"Retry-After": "7"})), *LIMITED, WAIT_7_S),
+    Mishap("429, come back at a time", playing(later), *LIMITED, WAIT_AS_ASKED),
     Mishap(
         "429, come back in an age",
         playing(Refuse(429, headers={"Retry-After": "1e9"})),
