@@ -9,7 +9,7 @@ from oblix.v1 import sessions_pb2, sessions_pb2_grpc
 
 from oblixd.rpc.admission import Malformed, malformed_error
 from oblixd.rpc.edge import Context
-from oblixd.sessions import Sessions
+from oblixd.sessions import Sessions, check_filter
 from oblixd.sessions.search import Search
 
 
@@ -40,6 +40,7 @@ class SessionServicer(sessions_pb2_grpc.SessionServiceServicer):
     async def ListSessions(
         self, request: sessions_pb2.ListSessionsRequest, context: Context
     ) -> sessions_pb2.ListSessionsResponse:
+        check_filter(request.filter if request.HasField("filter") else None)
         damaged: list[sessions_pb2.DamagedSession] = []
         sessions, token = self._sessions.list(
             page_size=request.page_size,
@@ -159,11 +160,13 @@ class SessionServicer(sessions_pb2_grpc.SessionServiceServicer):
     async def SearchMessages(
         self, request: sessions_pb2.SearchMessagesRequest, context: Context
     ) -> sessions_pb2.SearchMessagesResponse:
+        check_filter(request.filter if request.HasField("filter") else None)
         return await self._search.find(request)
 
     async def WatchSessions(
         self, request: sessions_pb2.WatchSessionsRequest, context: Context
     ) -> AsyncIterator[sessions_pb2.WatchSessionsResponse]:
+        check_filter(request.filter if request.HasField("filter") else None)
         revision = request.from_revision if request.HasField("from_revision") else None
         async with aclosing(self._sessions.watch(request.filter, revision)) as events:
             async for event in events:

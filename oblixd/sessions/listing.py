@@ -29,6 +29,7 @@ from oblixd.sessions.validation import (
     check_page_size,
     check_sequence,
     check_time,
+    empty_time,
 )
 from oblixd.store import Transaction
 
@@ -124,6 +125,8 @@ def _bound(time: Timestamp | None, field: str) -> bytes:
     if time is None:
         return b""
     check_time(time, field)
+    if not time.ByteSize():
+        raise empty_time(field, "no bound")
     # Sessions change at whole microseconds: a bound between two of them is the later one.
     return time_key(timestamp_us(time) + (time.nanos % 1000 > 0))
 

@@ -25,6 +25,7 @@ from oblixd.sessions.storage.index import ARCHIVED, OPEN, Range
 from oblixd.sessions.storage.retention_rules import Action, RetentionConfig, check_days, checked_action
 from oblixd.sessions.storage.schema import number_key, time_key
 from oblixd.sessions.turns import interrupt
+from oblixd.sessions.validation import check_filter
 from oblixd.store import Transaction
 
 logger = logging.getLogger(__name__)
@@ -100,19 +101,8 @@ def _looks(
 
 
 def _check_rule(request: sessions_pb2.PruneSessionsRequest) -> None:
-    """Refuse what a stub may send for a rule that its caller never wrote.
-
-    Several languages' stubs take a plain object where a Struct is wanted, and send an empty message for it.
-    Read as "no filter" that is every session.
-    """
-    if request.HasField("filter") and not request.filter.fields:
-        problem = (
-            "is set and empty. Leave it unset to prune whatever its metadata, or give it a key: a Struct is "
-            'written {"fields": {KEY: {"stringValue": TEXT}}} where the stubs take no plain object.'
-        )
-        raise invalid_field(
-            "FILTER_EMPTY", "filter", problem, limit="1 key or more, or unset", given="no key"
-        )
+    """Refuse what a stub may send for a rule that its caller never wrote."""
+    check_filter(request.filter if request.HasField("filter") else None)
     if not request.action:
         problem = "must be RETENTION_ACTION_ARCHIVE or RETENTION_ACTION_DELETE where days are set."
         raise invalid_field("ACTION_MISSING", "action", problem, given=request.action)

@@ -33,6 +33,7 @@ from oblixd.sessions.validation import (
     check_struct,
     check_time,
     check_title,
+    is_empty_time,
 )
 from oblixd.store.v1 import records_pb2 as records
 
@@ -126,6 +127,7 @@ class _Incoming:
         self._header = records.SessionRecord()
         self._update_us = self._now_us
         self._refusal: Refusal | None = None
+        self._empty_times = 0
         try:
             self._open(header.session, header.keep_id)
             self._take_parent(header.parent_source_id)
@@ -150,11 +152,18 @@ class _Incoming:
         """Publish the session, or say why not."""
         if self._refusal is None:
             try:
-                return await self._publish()
+                return self._note_times(await self._publish())
             except AlreadyExistsError as error:
                 self._refuse(error)
                 return sessions_pb2.ImportResult(reason=error.reason, detail=error.message)
         return sessions_pb2.ImportResult(reason=self._refusal.reason, detail=self._refusal.message)
+
+    def _note_times(self, result: sessions_pb2.ImportResult) -> sessions_pb2.ImportResult:
+        """Tell what may be the mistake of a stub. A file may be right in it: nothing is changed."""
+        if self._empty_times and not result.reason:
+            note = f"{self._empty_times:,} times are set and empty: they are taken as 1970-01-01T00:00:00Z."
+            result.detail = f"{result.detail} {note}".strip()
+        return result
 
     async def _publish(self) -> sessions_pb2.ImportResult:
         if self._header.source_id:
@@ -207,6 +216,7 @@ class _Incoming:
 
     def _open(self, session: sessions_pb2.Session, keep_id: bool) -> None:
         _check_header(session)
+        self._empty_times += is_empty_time(session)
         if keep_id:
             self._check_id(session)
         self._header = records.SessionRecord(
@@ -234,6 +244,7 @@ class _Incoming:
                 self._db.headers.check_free(txn, session.id)
 
     def _record(self, message: messages_pb2.Message, field: str) -> records.MessageRecord:
+        self._empty_times += is_empty_time(message)
         if not message.HasField("create_time"):
             message.create_time.CopyFrom(timestamp(self._now_us))
         if message.status == messages_pb2.MESSAGE_STATUS_UNSPECIFIED:

@@ -12,7 +12,7 @@ from json.encoder import encode_basestring
 
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
-from oblix.v1 import messages_pb2
+from oblix.v1 import messages_pb2, sessions_pb2
 
 from oblixd.errors import GIVEN_CHARACTERS, InvalidArgumentError, invalid_field
 
@@ -123,6 +123,8 @@ def check_messages(messages: Sequence[messages_pb2.Message], field: str = "messa
     check_count(len(messages), field)
     for place, message in enumerate(messages):
         check_message(message, f"{field}[{place}]")
+        if is_empty_time(message):
+            raise empty_time(f"{field}[{place}].create_time", "now")
 
 
 def check_count(count: int, field: str, least: int = 1) -> None:
@@ -281,6 +283,36 @@ def check_client_data(data: bytes, field: str) -> None:
             limit=MAX_CLIENT_DATA_BYTES,
             given=len(data),
         )
+
+
+def check_filter(filter_: Struct | None) -> None:
+    """A filter that is set has a key. None: it is not set.
+
+    Several languages' stubs take a plain object where a Struct is wanted, and send an empty message for it.
+    Read as "no filter" that is every session.
+    """
+    if filter_ is not None and not filter_.fields:
+        problem = (
+            "is set and empty. Leave it unset to mean every session, or give it a key: a Struct is "
+            'written {"fields": {KEY: {"stringValue": TEXT}}} where the stubs take no plain object.'
+        )
+        raise invalid_field(
+            "FILTER_EMPTY", "filter", problem, limit="1 key or more, or unset", given="no key"
+        )
+
+
+def is_empty_time(holder: messages_pb2.Message | sessions_pb2.Session) -> bool:
+    """Whether its create_time is set and empty, which is what several languages' stubs make of a date."""
+    return holder.HasField("create_time") and holder.create_time.ByteSize() == 0
+
+
+def empty_time(field: str, unset: str) -> InvalidArgumentError:
+    """Return the error for a time that is set and empty. `unset`: what leaving it out means."""
+    problem = (
+        f"is set and empty, which is 1970-01-01T00:00:00Z. Leave it unset to mean {unset}, or give it "
+        '{"seconds": S, "nanos": N}: stubs that take no date of their language send an empty one for it.'
+    )
+    return invalid_field("TIME_EMPTY", field, problem, limit="another time, or unset", given="1970-01-01")
 
 
 def check_time(time: Timestamp, field: str) -> None:

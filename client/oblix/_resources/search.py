@@ -42,7 +42,7 @@ class SearchCalls(Core):
             raise invalid("limit", "a whole number of 0 or more", describe(limit))
         request = sessions_pb2.SearchMessagesRequest(
             query=text(query, "query"),
-            filter=to_struct(filter_metadata or {}, "filter_metadata"),
+            filter=to_struct(filter_metadata, "filter_metadata") if filter_metadata else None,
             session_id=text(session_id or "", "session_id"),
         )
         return [_hit_dict(hit) for hit in self._hits(limit, request)]

@@ -146,7 +146,7 @@ class SessionCalls(Core):
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
             raise invalid("limit", "a whole number of 0 or more", describe(limit))
         request = sessions_pb2.ListSessionsRequest(
-            filter=to_struct(filter_metadata or {}, "filter_metadata"),
+            filter=to_struct(filter_metadata, "filter_metadata") if filter_metadata else None,
             archived=_ARCHIVED[archived],
             deleted=deleted,
         )

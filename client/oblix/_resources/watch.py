@@ -40,7 +40,8 @@ class WatchCalls(Core):
         ):
             raise invalid("from_revision", "a whole number", describe(from_revision))
         request = sessions_pb2.WatchSessionsRequest(
-            filter=to_struct(filter_metadata or {}, "filter_metadata"), from_revision=from_revision
+            filter=to_struct(filter_metadata, "filter_metadata") if filter_metadata else None,
+            from_revision=from_revision,
         )
         events = self._transport.stream(
             lambda link: link.sessions.WatchSessions(request, metadata=link.metadata), repeatable=True

@@ -356,12 +356,15 @@ class ListSessionsRequest(message.Message):
         """Equalities that must all hold. A key matches a metadata key literally
         first, then as a dotted path. Values are scalars: numbers compare as
         numbers, booleans are not numbers, null matches an explicit null. At most
-        16 keys.
+        16 keys. Unset: all. Set without a key it is refused (FILTER_EMPTY): stubs
+        of some languages send that for a plain object that is no Struct.
         """
 
     @builtins.property
     def updated_from(self) -> timestamp_pb2.Timestamp:
-        """Only sessions that changed at or after this moment."""
+        """Only sessions that changed at or after this moment. Set and zero it is
+        refused (TIME_EMPTY), as some stubs send that for a date of their language.
+        """
 
     @builtins.property
     def updated_before(self) -> timestamp_pb2.Timestamp:

@@ -1,0 +1,12 @@
+export * from "./client.js";
+export { socketPath } from "./daemon.js";
+export { CONNECTION_LOST, OblixError } from "./errors.js";
+export { Sessions, type Filter, type WatchEvent } from "./sessions.js";
+export * as executions from "./gen/oblix/v1/executions.js";
+export * as messages from "./gen/oblix/v1/messages.js";
+export * as models from "./gen/oblix/v1/models.js";
+export * as sessions from "./gen/oblix/v1/sessions.js";
+export { DeltaKind, FinishReason, OnDisconnect } from "./gen/oblix/v1/executions.js";
+export { Role } from "./gen/oblix/v1/messages.js";
+export { Provider } from "./gen/oblix/v1/models.js";
+export { Location } from "./gen/oblix/v1/routing.js";
