@@ -109,7 +109,7 @@ run: $(RUN) ## Install what is locked and ask the embedded model a question (PRO
 # Neighbours stay together, as those of one file share a daemon; who has finished takes from who has not.
 PARALLEL := -n logical --maxprocesses 8 --dist worksteal
 .PHONY: bench-quick bench-each
-.PHONY: test test-floors robustness robustness-quick audit agents bench docs check lint types protos-lint check-protos
+.PHONY: test test-floors robustness robustness-quick audit agents node nvim bench docs check lint types protos-lint check-protos
 test: $(DEV) $(JS) ## Run the suite (ARGS="tests/store -k name")
 	@$(PY) -m pytest $(PARALLEL) $(ARGS)
 
@@ -131,6 +131,21 @@ agents: $(DEV) ## Run other people's agents, which npm brings, against a scripte
 # The build that `make bench` measures beside this one.
 BASE    ?= 1adf342
 COMPARE  = PYTHONPATH=tests:. $(PY) tests/benchmarks/compare.py
+nvim: $(DEV) ## Test the plug-in for Neovim in the one that is installed
+	@command -v nvim >/dev/null || { echo "make nvim needs Neovim 0.7 or newer: https://neovim.io" >&2; exit 1; }
+	@$(PY) -m pytest -m nvim $(or $(ARGS),tests/nvim)
+
+# What npm brings is kept until the lock changes. Needs Node.js 20 or newer.
+NODE := client/node/node_modules/.installed-$(shell cksum client/node/package-lock.json 2>/dev/null | cut -d ' ' -f 1)
+$(NODE):
+	@command -v npm >/dev/null || { echo "make node needs Node.js 20 or newer with npm: https://nodejs.org" >&2; exit 1; }
+	@cd client/node && $(call try,npm ci --silent)
+	@touch $@
+
+node: $(DEV) $(NODE) ## Build the client for Node; test it, and the agent under the TypeScript SDK
+	@cd client/node && export PATH="$(CURDIR)/$(VENV)/bin:$$PATH" && npm run --silent generate && npm run --silent build \
+		&& npm test --silent
+
 bench: $(DEV) $(PEER) ## Measure beside bare parts, httpx, LiteLLM and an older build: a table, JSON, two pictures
 	@test -d build/base || git worktree add --quiet --force --detach build/base $(BASE)
 	@$(COMPARE) --base build/base --litellm .venv-litellm/bin/litellm --json build/bench.json --pictures docs/images

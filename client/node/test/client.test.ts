@@ -13,8 +13,8 @@ before(async () => {
   client = await clientOf(server);
 });
 after(async () => {
-  await client.close();
-  server.close();
+  await client?.close();
+  server?.close();
   await own.end();
 });
 

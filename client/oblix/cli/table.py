@@ -47,6 +47,7 @@ COMMANDS = {
     "import": Command(
         SESSIONS, "sessions.importing", "take in the conversations that other tools keep on this machine"
     ),
+    "follow": Command(SESSIONS, "sessions.follow", "print what is said in a session, as it is said"),
     "backup": Command(SESSIONS, "sessions.backup", "write everything that the daemon keeps to a file"),
     "models": Command(MODELS, "models.listing", "list, find, add and test models"),
     "usage": Command(MODELS, "service.usage", "show what was used, and what it cost"),
@@ -65,6 +66,9 @@ COMMANDS = {
     "run": Command(TOOLS, "tools.run", "start such a tool with its settings, and write nothing"),
     "acp": Command(TOOLS, "tools.acp", "be an agent for an editor: the Agent Client Protocol"),
     "mcp": Command(TOOLS, "tools.mcp", "show an agent your conversations: the Model Context Protocol"),
+    "protos": Command(
+        TOOLS, "tools.protos", "write the contract as a descriptor set, for programs of other languages"
+    ),
     "completion": Command(
         TOOLS, "tools.completion", "print what a shell runs so that Tab completes, or the manual page"
     ),
