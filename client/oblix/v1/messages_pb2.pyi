@@ -372,7 +372,10 @@ class Message(message.Message):
 
     @builtins.property
     def create_time(self) -> timestamp_pb2.Timestamp:
-        """When it was said. On input unset means now."""
+        """When it was said. On input unset means now; set and zero is refused
+        (TIME_EMPTY), but for imports, which note it: some languages' stubs send
+        that for a date.
+        """
 
     @builtins.property
     def usage(self) -> Usage:
