@@ -25,7 +25,7 @@ def session_of(noted: str) -> str:
 def test_it_shows_what_was_said_and_an_answer_while_it_is_written(
     ask: Callable, start: Callable, ollama: OllamaServer
 ) -> None:
-    session_id = session_of(ask("Hello").stderr)
+    session_id = session_of(ask("-v", "Hello").stderr)
     following = start("follow", session_id)
     read_until(following, "## user\n\nHello\n\n## assistant\n\nYou said: Hello")
     ollama.script(Answer("one two three", fault=Stall(after=2)))
@@ -39,7 +39,7 @@ def test_it_shows_what_was_said_and_an_answer_while_it_is_written(
 
 
 def test_it_ends_with_the_session(ask: Callable, start: Callable, oblix: Callable) -> None:
-    session_id = session_of(ask("Hello").stderr)
+    session_id = session_of(ask("-v", "Hello").stderr)
     following = start("follow", session_id)
     read_until(following, "You said: Hello")
     oblix("sessions", "delete", session_id)

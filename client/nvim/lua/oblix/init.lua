@@ -85,7 +85,7 @@ function M.ask(words, range)
   local buffer = show(state.buffer, "oblix://answer")
   state.buffer = buffer
   append(buffer, vim.split("## You\n\n" .. prompt .. "\n\n## Oblix\n\n", "\n"))
-  local asking = command("ask")
+  local asking = command("ask", "-v") -- tells the id of the session
   vim.list_extend(asking, M.config.options)
   vim.list_extend(asking, state.session and { "--session", state.session, "-" } or { "-" })
   local notes = { "" }

@@ -12,6 +12,7 @@ from typing import Any
 from oblix import OblixClient, SessionChanged, SessionRemoved
 from oblix._convert.records import text_of
 from oblix.cli.errors import unknown_session
+from oblix.cli.options import session_ids
 from oblix.v1 import messages_pb2
 
 CHECKPOINT_S = 0.25
@@ -29,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.epilog = EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("session", metavar="SESSION", help="the session's id")
+    parser.add_argument("session", metavar="SESSION", type=session_ids.SessionName, help=session_ids.HELP)
     parser.add_argument("--from-now", action="store_true", help="leave out what was said before")
     parser.set_defaults(run=run)
 
