@@ -286,7 +286,7 @@ def check_client_data(data: bytes, field: str) -> None:
 
 
 def check_filter(filter_: Struct | None) -> None:
-    """A filter that is set has a key. None: it is not set.
+    """Refuse a filter that is set and has no key. None: it is not set.
 
     Several languages' stubs take a plain object where a Struct is wanted, and send an empty message for it.
     Read as "no filter" that is every session.
@@ -302,7 +302,7 @@ def check_filter(filter_: Struct | None) -> None:
 
 
 def is_empty_time(holder: messages_pb2.Message | sessions_pb2.Session) -> bool:
-    """Whether its create_time is set and empty, which is what several languages' stubs make of a date."""
+    """Return whether its create_time is set and empty: several languages' stubs make that of a date."""
     return holder.HasField("create_time") and holder.create_time.ByteSize() == 0
 
 
