@@ -594,6 +594,7 @@ class ExecuteResponse(message.Message):
     DELTA_FIELD_NUMBER: builtins.int
     REROUTED_FIELD_NUMBER: builtins.int
     COMPLETED_FIELD_NUMBER: builtins.int
+    FAILED_FIELD_NUMBER: builtins.int
     @builtins.property
     def queued(self) -> ExecutionQueued:
         """It waits: before `started` for its session's turn, after it for a place
@@ -617,6 +618,14 @@ class ExecuteResponse(message.Message):
     def completed(self) -> ExecutionCompleted:
         """The end. Nothing follows."""
 
+    @builtins.property
+    def failed(self) -> ExecutionFailed:
+        """It failed: the stream ends after this with an error status that says the
+        same. Sent only where other events came before. It is for readers whose
+        library drops events that wait unread when the status arrives: who sees
+        neither this nor `completed` has lost events, and attaches again.
+        """
+
     def __init__(
         self,
         *,
@@ -625,12 +634,13 @@ class ExecuteResponse(message.Message):
         delta: ExecutionDelta | None = ...,
         rerouted: ExecutionRerouted | None = ...,
         completed: ExecutionCompleted | None = ...,
+        failed: ExecutionFailed | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["completed", b"completed", "delta", b"delta", "event", b"event", "queued", b"queued", "rerouted", b"rerouted", "started", b"started"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["completed", b"completed", "delta", b"delta", "event", b"event", "failed", b"failed", "queued", b"queued", "rerouted", b"rerouted", "started", b"started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["completed", b"completed", "delta", b"delta", "event", b"event", "queued", b"queued", "rerouted", b"rerouted", "started", b"started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["completed", b"completed", "delta", b"delta", "event", b"event", "failed", b"failed", "queued", b"queued", "rerouted", b"rerouted", "started", b"started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = typing.Literal["queued", "started", "delta", "rerouted", "completed"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = typing.Literal["queued", "started", "delta", "rerouted", "completed", "failed"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -806,6 +816,56 @@ class ExecutionRerouted(message.Message):
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["detail", b"detail", "from_model", b"from_model", "reason", b"reason", "to_model", b"to_model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ExecutionFailed(message.Message):
+    """An execution failed."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    @typing.final
+    class MetadataEntry(message.Message):
+        DESCRIPTOR: descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    REASON_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
+    METADATA_FIELD_NUMBER: builtins.int
+    reason: builtins.str
+    """UPPER_SNAKE reason, as in the status that follows."""
+    message: builtins.str
+    """The same for a person."""
+    @builtins.property
+    def metadata(self) -> containers.ScalarMap[builtins.str, builtins.str]:
+        """What the status's ErrorInfo carries: session_id, message_id, kept_bytes ..."""
+
+    def __init__(
+        self,
+        *,
+        reason: builtins.str = ...,
+        message: builtins.str = ...,
+        metadata: abc.Mapping[builtins.str, builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["message", b"message", "metadata", b"metadata", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
