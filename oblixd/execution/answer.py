@@ -85,7 +85,7 @@ class Answer:
             self._plan()
 
     def parts(self, *, whole: bool) -> list[messages_pb2.Part]:
-        """All of it, neighbours of one kind joined. Tool calls only where the answer is `whole`."""
+        """Return all parts, neighbours of one kind joined. Tool calls only if the answer is `whole`."""
         return _parts(self._log.texts(self._begin), calls=whole)
 
     async def settle(self) -> None:
@@ -127,7 +127,7 @@ class Answer:
         self._writing.add_done_callback(self._after_write)
 
     def _is_stuck(self) -> bool:
-        """Whether the last checkpoint is being written, or failed: then the end tells of it."""
+        """Return whether the last checkpoint is being written, or failed: then the end tells of it."""
         return self._writing is not None and (
             not self._writing.done() or self._writing.exception() is not None
         )
@@ -177,11 +177,11 @@ class Stopwatch:
         self._waited = 0.0
 
     def start(self) -> None:
-        """The turn has come."""
+        """Note that the turn has come."""
         self._started = time.monotonic()
 
     def add_wait(self, since_s: float) -> None:
-        """The turn waited for a place at a model, since this moment: before content that is queueing."""
+        """Note a wait for a slot at a model since this moment: before content that is queueing."""
         if self._first is None:
             self._waited += time.monotonic() - since_s
 
@@ -198,7 +198,7 @@ class Stopwatch:
         return self._first - self._started - self._waited
 
     def tokens_per_second(self, output_tokens: int | None) -> float | None:
-        """How fast the answer has come since its first content. None: not known."""
+        """Return how fast the answer has come since its first content. None: unknown."""
         spent_s = 0.0 if self._first is None else time.monotonic() - self._first
         return output_tokens / spent_s if output_tokens and spent_s > 0 else None
 
@@ -246,7 +246,7 @@ class TurnRecorder:
         self._watch = watch
 
     def begin(self, turn: Turn) -> None:
-        """Its turn has begun: what comes from now on is kept in it."""
+        """Note that its turn has begun: content from now on is kept in it."""
         # The question is on disk, and in the request: here its ids are enough.
         turn.input = [
             messages_pb2.Message(id=message.id, sequence=message.sequence) for message in turn.input

@@ -255,6 +255,6 @@ def _stop_error(
         case StopReason.INTERRUPTED:
             return errors.interruption(**where)
         case StopReason.EXPIRED:
-            return errors.timed_out(request.timeout, **where)
+            return errors.timeout_error(request.timeout, **where)
         case StopReason.CANCELLED:
             return None

@@ -144,12 +144,12 @@ async def build(
 
 
 def fits(material: Material, needed: int, window: int | None) -> bool:
-    """Whether `needed` tokens and an answer have room in a window. Not known is not too short."""
+    """Return whether `needed` tokens and an answer have room in a window. Not known is not too short."""
     return window is None or needed + _answer_room(material, window) <= window
 
 
 def system_text(session: sessions_pb2.Session) -> str:
-    """The system message: the text under `system` in the session's context, empty where there is none."""
+    """Return the system message: the text under `system` in the session's context, or an empty text."""
     value = session.context.fields.get("system")
     return value.string_value if value is not None else ""
 
@@ -235,7 +235,7 @@ class ContextBuilder:
         self._sent: Sequence[messages_pb2.Message] = ()
 
     def begin(self, turn: Turn) -> None:
-        """The turn has begun: the history is what came before its question."""
+        """Begin the turn: the history is what came before its question."""
         self._session = turn.session
         count = turn.session.message_count - len(turn.input)
         self._read_session(turn.input[0].sequence, count, self._request.input or turn.input)
@@ -262,7 +262,7 @@ class ContextBuilder:
         )
 
     def _request_to_route(self) -> executions_pb2.ExecuteRequest:
-        """The request; where it answers a question anew, with that as its input. Errors as `question_of`."""
+        """Return the request, with its old question as input if it answers anew. Errors as `question_of`."""
         request = self._request
         if not request.regenerate_message_id:
             return request
@@ -292,7 +292,7 @@ class ContextBuilder:
         connection = hook.connection
         gauge = TokenCounter(self._tokeniser_of(connection), self._calibration.factor(hook.id))
         refuse = self._request.context_policy == executions_pb2.CONTEXT_POLICY_REFUSE
-        left_out = self.refused.left_out(hook.id)
+        left_out = self.refused.exclusions_for(hook.id)
         built = await build(
             self._weigh_history(hold),
             connection.context_window,

@@ -90,7 +90,7 @@ def interruption(**where: object) -> UnavailableError:
     return UnavailableError("EXECUTION_INTERRUPTED", message, **where)
 
 
-def timed_out(timeout: Duration, **where: object) -> DeadlineExceededError:
+def timeout_error(timeout: Duration, **where: object) -> DeadlineExceededError:
     """Return the error for an execution whose own time is over."""
     seconds = timeout.ToTimedelta().total_seconds()
     message = f"The prompt was not answered within its timeout of {seconds:g} s; the model was freed."

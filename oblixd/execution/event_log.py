@@ -56,7 +56,7 @@ class _Text:
     data: bytearray = field(default_factory=bytearray)
 
     def splits_character(self, offset: int) -> bool:
-        """Whether the offset, counted over all deltas, is inside one of this text's characters."""
+        """Return whether the offset, counted over all deltas, is inside one of this text's characters."""
         return self.start < offset < self.start + len(self.data) and _continues(
             self.data[offset - self.start]
         )
@@ -219,7 +219,7 @@ def _whole_characters(data: bytearray, start: int) -> bytes:
 
 
 def _continues(byte: int) -> bool:
-    """Whether a byte of UTF-8 is not the first of its character (RFC 3629)."""
+    """Return whether a byte of UTF-8 is not the first of its character (RFC 3629)."""
     return byte & 0b1100_0000 == 0b1000_0000  # noqa: PLR2004 - the format's own mark
 
 
@@ -301,7 +301,7 @@ def log_of(request_id: str, turn: RecordedTurn) -> EventLog:
 
 
 def offset_in(log: EventLog, turn: RecordedTurn, offset: int) -> int:
-    """From where on to read. What was read of an answer that a crash cut off can be more than was on disk."""
+    """Return where to read from. A client may have read more than was on disk before a crash."""
     return min(offset, log.size) if turn.status not in (*_STATE, _FAILED) else offset
 
 
@@ -322,7 +322,7 @@ def summary_of(request_id: str, turn: RecordedTurn) -> executions_pb2.Execution:
 
 
 def is_same(turn: RecordedTurn, request: executions_pb2.ExecuteRequest, fingerprint: bytes) -> bool:
-    """Whether a request asks what the turn's did. A turn from before fingerprints is told by its session."""
+    """Return whether a request asks what the turn's did. Turns without fingerprints go by their session."""
     return turn.fingerprint == fingerprint if turn.fingerprint else turn.session_id == request.session_id
 
 

@@ -187,7 +187,7 @@ class Execution:
         return self._services.sessions.get(session_id) if session_id else None
 
     def _is_local_only(self) -> bool:
-        """Whether the prompt must stay on this machine, by all that says so now. Unreadable is yes."""
+        """Return whether the prompt must stay on this machine, by all that says so now. Unreadable is yes."""
         try:
             return self._services.router.is_local_only(self.request, self._session())
         except OblixdError:

@@ -116,7 +116,7 @@ def _steps(source: Source) -> tuple[list[messages_pb2.Message], list[list[messag
 
 
 def _count_needed(steps: Sequence[Messages], given: Messages) -> int:
-    """How many steps, newest first, hold the calls that the input answers. One where that can't be told."""
+    """Count the steps, newest first, with the calls that the input answers. One if that is unclear."""
     wanted = set(_result_ids(given))
     for number, step in enumerate(steps, 1):
         wanted.difference_update(_call_ids(step))
@@ -205,7 +205,7 @@ def _always(turn: OpenTurn, kept: Messages) -> list[messages_pb2.Message]:
 
 
 def _turns_that_fit(taken: Sequence[tuple[messages_pb2.Message, int]], room: int, behind: Messages) -> int:
-    """How many messages, newest first, have room: whole turns, and no result without its call."""
+    """Count the messages that fit, newest first: whole turns, and no result without its call."""
     fits = used = 0
     wanted = set(_result_ids(behind)) - set(_call_ids(behind))
     for count, (message, tokens) in enumerate(taken, 1):

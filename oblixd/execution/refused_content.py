@@ -56,7 +56,7 @@ class RefusedContent:
         self._trials: Iterator[_Trial] = iter(())
         self._trial: _Trial | None = None
 
-    def left_out(self, model: str) -> Mapping[int, messages_pb2.ContextExclusion]:
+    def exclusions_for(self, model: str) -> Mapping[int, messages_pb2.ContextExclusion]:
         """Return what the next context for this model is without, by the messages' slots in the session."""
         if self._trial is None or self._refusal is None or model != self._model:
             return {}
@@ -110,7 +110,7 @@ class Overflows:
     _tries: dict[str, int] = field(default_factory=dict)
 
     def most(self, model: str) -> int | None:
-        """How many tokens, as we count them, a context for it may have. None: what its window takes."""
+        """Return the tokens, by our count, that a context for it may have. None: what its window takes."""
         return self._most.get(model)
 
     def hear(self, model: str, error: ModelError, sent_tokens: int) -> bool:
@@ -158,7 +158,7 @@ def _failed_questions(older: Messages) -> list[messages_pb2.Message]:
 
 
 def _begins_anew(message: messages_pb2.Message, after: messages_pb2.Message) -> bool:
-    """Whether the next message is another turn's question, so that this one had no answer."""
+    """Return whether the next message is another turn's question, so that this one had no answer."""
     same = bool(message.request_id) and message.request_id == after.request_id
     return after.role == messages_pb2.ROLE_USER and not same
 

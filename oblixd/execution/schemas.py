@@ -22,7 +22,7 @@ _ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL")
 
 
 def is_schema(text: str) -> bool:
-    """Whether a text is a schema as far as models take one: a JSON object, or nothing."""
+    """Return whether a text is a schema as far as models take one: a JSON object, or nothing."""
     try:
         return not text or isinstance(json.loads(text), dict)
     except (ValueError, RecursionError):

@@ -40,7 +40,7 @@ from oblixd.usage import Usage
 
 
 def summary(execution: Execution) -> executions_pb2.Execution:
-    """Where the execution is in its life."""
+    """Return where the execution is in its life."""
     request, error = execution.request, execution.log.error
     result = executions_pb2.Execution(
         request_id=request.request_id,
@@ -162,7 +162,7 @@ class Executions:
         return summary(execution)
 
     def list(self, session_id: str) -> list[executions_pb2.Execution]:
-        """Those of a session, or all; oldest first."""
+        """List those of a session, or all; oldest first."""
         self._forget()
         known = self._known.values()
         return [summary(known_) for known_ in known if session_id in ("", known_.request.session_id)]
@@ -270,7 +270,7 @@ class Executions:
         self._ended_one(execution)
 
     def _replay(self, request: executions_pb2.ExecuteRequest) -> EventLog | None:
-        """What a session holds of this request, where it is no longer known otherwise. None: it is new."""
+        """Return what a session holds of this request if nothing else knows it. None: it is new."""
         if request.request_id in self._known:
             return None
         turn = self._services.sessions.recorded_turn(request.request_id)

@@ -192,7 +192,7 @@ def tools(request: executions_pb2.ExecuteRequest) -> tuple[Tool, ...]:
 
 
 def tool_choice(request: executions_pb2.ExecuteRequest) -> ToolChoice | None:
-    """Whether the model may call them; None leaves it to its server."""
+    """Return whether the model may call them; None leaves it to its server."""
     return _TOOL_CHOICE.get(request.tool_choice)
 
 
@@ -222,7 +222,7 @@ def _check_timeout(request: executions_pb2.ExecuteRequest) -> None:
 
 
 def _check_schema(field: str, schema: str) -> None:
-    """A schema is JSON of an object; what it says is for the model's server to judge."""
+    """Check that a schema is JSON of an object; the model's server judges the rest."""
     _at_most(field, len(schema.encode()), MAX_SCHEMA_BYTES)
     if not is_schema(schema):
         raise out_of_range("INVALID_REQUEST", field, "a JSON Schema: a JSON object", repr(schema[:80]))

@@ -56,7 +56,7 @@ def key(hook: Hook) -> str:
 def needs_of(
     request: executions_pb2.ExecuteRequest, hooks: Sequence[Hook], local_only: bool, deadline_s: float | None
 ) -> Needs:
-    """What the request asks for. `local_only` is what it, its session or both say; `deadline_s`: seconds that
+    """Return what a request asks for. `local_only`: what it or its session says; `deadline_s`: seconds that
     are left of its time. A pin by an alias of one of the hooks is a pin of that model."""
     agent, target = _favour(request)
     return Needs(
@@ -104,7 +104,7 @@ class CandidateBuilder:
     def candidate(
         self, hook: Hook, size: Size, network: NetworkState, too_short: Callable[[Hook], bool] | None
     ) -> Candidate:
-        """All that is known of a model now. Asks nobody."""
+        """Return all that is known of a model now. Asks nobody."""
         connection, status = hook.connection, hook.connection.status()
         location = Location(connection.location.value)
         waiting, is_full = self.slots.waiting_count(hook.backend), self.slots.is_full(hook.backend)
@@ -134,7 +134,7 @@ class CandidateBuilder:
         return self.price(hook.id, size.prompt, size.answer, is_local=is_local, own=price_of(hook))
 
     def _unavailable(self, hook: Hook) -> str:
-        """Why it can't answer just now; empty where it can."""
+        """Say why it can't answer just now; empty if it can."""
         status = hook.connection.status()
         if status.state is State.UNAVAILABLE:
             return status.reason or "It can't answer just now."
@@ -173,7 +173,7 @@ class ModelStats:
 
 
 def model_stats(hook: Hook, slots: ModelSlots, speeds: Speeds, now: Snapshot) -> ModelStats:
-    """Of the model at its server, whoever hooked it."""
+    """Return the key of the model at its server, whoever hooked it."""
     way = now.endpoints.get(hook.connection.origin)
     return ModelStats(
         cut_off=way.reason or "It can't be reached." if way is not None and way.reachable is False else "",

@@ -82,7 +82,7 @@ class Cooldowns:
                 del self._records[key]
 
     def of(self, key: str) -> Cooling | None:
-        """How a model cools down; None: it does not."""
+        """Return how a model cools down; None: it does not."""
         record = self._records.get(key)
         left_s = record.until - self._clock() if record is not None else 0.0
         return Cooling(left_s, record.why) if record is not None and left_s > 0 else None

@@ -71,7 +71,7 @@ class Policies:
         if name:
             self._policy_named(name, "session.routing_policy")
 
-    def chosen(self, given: routing_pb2.RoutingPolicy, session: sessions_pb2.Session | None) -> Policy:
+    def choose(self, given: routing_pb2.RoutingPolicy, session: sessions_pb2.Session | None) -> Policy:
         """Return the policy of a request in a session, with the request's own thresholds and cap.
 
         Raises InvalidArgumentError POLICY_UNKNOWN or INVALID_THRESHOLD.
@@ -88,13 +88,13 @@ class Policies:
         return policy_from(_set_thresholds(given.resources), _set_thresholds(given.connectivity), cap, base)
 
     def is_local_only(self, given: routing_pb2.RoutingPolicy, session: sessions_pb2.Session | None) -> bool:
-        """Whether one of the policies that count lets nothing leave this machine. Errors as `chosen`."""
+        """Return whether one of the policies lets nothing leave this machine. Errors as `choose`."""
         return any(policy.local_only for policy in (*self._candidates(given, session), self._default))
 
     def _candidates(
         self, given: routing_pb2.RoutingPolicy, session: sessions_pb2.Session | None
     ) -> Iterator[Policy]:
-        """Every policy that somebody named for this prompt, who counts most first."""
+        """Yield every policy that somebody named for this prompt, the strongest first."""
         if given.name:
             yield replace(self._policy_named(given.name, "policy.name"), source="request")
         if session is not None and session.routing_policy:

@@ -63,7 +63,7 @@ class RecentPrompts:
             prompt.time_to_first_token.FromMicroseconds(round(first_token_s * 1e6))
 
     def recent(self, seconds: float) -> list[monitor_pb2.RoutedPrompt]:
-        """Those of the last seconds, oldest first."""
+        """Return those of the last seconds, oldest first."""
         since_us = (time.time() - min(seconds, REMEMBERED_S)) * 1e6
         return [prompt for prompt in self._prompts.values() if prompt.route_time.ToMicroseconds() >= since_us]
 
@@ -77,12 +77,12 @@ class RecentPrompts:
 
 
 def cap_reached(reached: BudgetState) -> str:
-    """Which cap is reached, for a person."""
+    """Say which budget is spent, for a person."""
     return f"the {reached.period}'s cap of {reached.limit:g} {reached.currency} is reached"
 
 
 def within_caps(reached: BudgetState, decision: Decision, frugal: Decision) -> Decision:
-    """Of two decisions, one without the cap and one for which what costs something is out, the one to follow.
+    """Choose between two decisions: one without the budget, one without the models that cost something.
 
     Raises ResourceExhaustedError BUDGET_SPENT where no model that costs nothing is left,
     and where the configuration says that a prompt which would have gone to another one
@@ -97,7 +97,7 @@ def within_caps(reached: BudgetState, decision: Decision, frugal: Decision) -> D
 
 
 def _first(decision: Decision) -> str:
-    """Who would be asked first; empty: nobody may."""
+    """Return who would be asked first; empty: nobody may."""
     return decision.ranked[0].key if decision.ranked and decision.ranked[0].rank else ""
 
 
@@ -166,7 +166,7 @@ class Router:
     def explain(self, query: RouteQuery) -> Decision:
         """Return the decision that `route` would make now, remembered nowhere."""
         request, hooks = query.request, query.hooks
-        policy, now_s = self.policies.chosen(request.policy, query.session), time.monotonic()
+        policy, now_s = self.policies.choose(request.policy, query.session), time.monotonic()
         counts = policy.order in _COUNTING or policy.max_cost is not None
         size = size_of(request, query.prompt_tokens() if counts else None)
         ways = {
@@ -187,7 +187,7 @@ class Router:
     def is_local_only(
         self, request: executions_pb2.ExecuteRequest, session: sessions_pb2.Session | None
     ) -> bool:
-        """Whether the request, its session or the policy that routes it lets nothing leave this machine."""
+        """Return whether the request, its session or its policy lets nothing leave this machine."""
         return _is_marked(request, session) or self.policies.is_local_only(request.policy, session)
 
     def answered(
@@ -208,16 +208,16 @@ class Router:
             self.speeds.answered(hook.backend, read, first_s, timings.tokens_per_second)
 
     def recent(self, seconds: float) -> list[monitor_pb2.RoutedPrompt]:
-        """Where prompts went in the last seconds, at most 15 minutes and 1,000, oldest first."""
+        """Return where prompts went in the last seconds, at most 15 minutes and 1,000, oldest first."""
         return self._prompts.recent(seconds)
 
     def check(self, given: routing_pb2.RoutingPolicy) -> None:
         """Raise InvalidArgumentError for a policy that no request may have."""
-        self.policies.chosen(given, None)
+        self.policies.choose(given, None)
 
 
 def ranked_hooks(decision: Decision, hooks: Sequence[Hook]) -> list[Hook]:
-    """The hooks that may be tried, best first. Raises FailedPreconditionError NO_MODEL_ALLOWED for none."""
+    """Return the hooks to try, best first. Raises FailedPreconditionError NO_MODEL_ALLOWED for none."""
     by_key = {key(hook): hook for hook in hooks}
     result = [by_key[verdict.key] for verdict in decision.ranked if verdict.rank]
     if result:

@@ -41,7 +41,7 @@ class _Speed:
     token_s: float = 0.0
 
     def add(self, x: float, y: float, token_s: float | None) -> None:
-        """One more answer."""
+        """Take in one more answer."""
         for name, value in (("n", 1.0), ("x", x), ("y", y), ("xx", x * x), ("xy", x * y)):
             setattr(self, name, getattr(self, name) * KEPT + value)
         if token_s is not None:
@@ -89,7 +89,7 @@ class Speeds:
         return speed.first_token_s(prompt_tokens) + answer_tokens * speed.each_s()
 
     def tokens_per_second(self, key: str) -> float | None:
-        """How fast its answers came lately; None where that is not known."""
+        """Return how fast its answers came lately; None if that is unknown."""
         speed = self._lately(key)
         each_s = speed.each_s() if speed is not None else 0.0
         return 1.0 / each_s if each_s else None
@@ -110,5 +110,5 @@ def _each_s(tokens_per_second: float) -> float | None:
 
 
 def _counts(value: float) -> bool:
-    """Whether a number can be of tokens or seconds; nan and what is beyond all reason are not."""
+    """Return whether a number can be of tokens or seconds; nan and absurd numbers can't."""
     return 0.0 <= value <= LARGEST

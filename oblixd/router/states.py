@@ -89,7 +89,7 @@ class Assessment:
 
 
 def assessments(snapshots: Iterable[Snapshot], policy: Policy) -> Iterator[tuple[Snapshot, Assessment]]:
-    """Each snapshot of a series with the states at its moment."""
+    """Yield each snapshot of a series with the states at its moment."""
     past = _Past()
     assessor = StateTracker(past)
     for past.snapshot in snapshots:
@@ -107,18 +107,18 @@ class StateTracker:
         )
 
     def situation(self, policy: Policy, now_s: float) -> Situation:
-        """This machine and the network as a whole, at a moment of the monotonic clock."""
+        """Judge this machine and the whole network, at a moment of the monotonic clock."""
         return Situation(self.machine(policy.resources, now_s), self.network(policy.connectivity, "", now_s))
 
     def assessment(self, policy: Policy, now_s: float) -> Assessment:
-        """All that the latest snapshot tells of."""
+        """Judge all that the latest snapshot covers."""
         origins = self._monitor.latest().endpoints
         now = self.situation(policy, now_s)
         ways = {origin: self.network(policy.connectivity, origin, now_s) for origin in origins}
         return Assessment(now_s, now.machine, now.network, ways)
 
     def machine(self, given: ResourceThresholds, now_s: float) -> MachineState:
-        """This machine."""
+        """Judge this machine."""
         tracker = _tracker_of(self._machines, given, lambda: _Tracker(machine_limits(given), _machine_sample))
         tracker.catch_up(self._monitor, now_s)
         return machine_state(tracker.held, tracker.limits, tracker.last, now_s)
@@ -152,7 +152,7 @@ T = TypeVar("T")
 
 
 def _tracker_of(trackers: OrderedDict[K, T], key: K, make: Callable[[], T]) -> T:
-    """The tracker of a key, made where there is none; the one that was not asked for longest makes room."""
+    """Return the tracker of a key, made if there is none; the one unused for longest makes room."""
     if key not in trackers:
         trackers[key] = make()
     trackers.move_to_end(key)

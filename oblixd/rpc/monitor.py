@@ -46,7 +46,7 @@ class MonitorServicer(monitor_pb2_grpc.MonitorServiceServicer):
     @property
     def _policy(self) -> Policy:
         """The default one, as the configuration has it now."""
-        return self._policies.chosen(routing_pb2.RoutingPolicy(), None)
+        return self._policies.choose(routing_pb2.RoutingPolicy(), None)
 
     async def GetSnapshot(
         self, request: monitor_pb2.GetSnapshotRequest, context: Context

@@ -116,7 +116,7 @@ def test_what_is_said_of_a_cancelled_answer_is_true(seen: list[Event], says: str
     recorded = answers.Recorded()
     for event in seen:
         recorded.note(event)
-    assert recorded.cancelled("the part above") == says
+    assert recorded.cancelled_text("the part above") == says
 
 
 def test_ctrl_c_at_the_prompt_drops_the_line_and_twice_ends_the_chat(chat: Terminal, oblix) -> None:

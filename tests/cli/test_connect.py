@@ -11,7 +11,7 @@ from subprocess import CompletedProcess
 
 import httpx
 import pytest
-from oblix.cli.commands.tools.connect import filled
+from oblix.cli.commands.tools.connect import fill
 from oblix.cli.commands.tools.settings import TOOLS
 
 Run = Callable[..., CompletedProcess[str]]
@@ -21,7 +21,7 @@ VALUES = {"url": "http://127.0.0.1:62549", "token": "oblix-x", "model": "auto"}
 @pytest.mark.parametrize("name", TOOLS)
 def test_each_tool_s_settings_are_what_its_file_holds(name: str) -> None:
     settings = TOOLS[name]
-    text = filled(settings.text, VALUES)
+    text = fill(settings.text, VALUES)
     if settings.file.endswith(".json"):
         assert "127.0.0.1:62549" in json.dumps(json.loads(text))
     elif settings.file.endswith(".toml"):

@@ -21,7 +21,7 @@ RULES = [
 
 
 def chosen(policies: Policies, name: str = "", session: sessions_pb2.Session | None = None):
-    policy = policies.chosen(routing_pb2.RoutingPolicy(name=name), session)
+    policy = policies.choose(routing_pb2.RoutingPolicy(name=name), session)
     return policy.name, policy.source, policy.local_only
 
 
@@ -67,7 +67,7 @@ def test_a_policy_of_ones_own_may_build_on_another_and_the_request_replaces_its_
     given = routing_pb2.RoutingPolicy(
         name="night", resources=routing_pb2.ResourcePolicy(gpu_threshold=0.0), max_cost=0.5
     )
-    policy = policies.chosen(given, None)
+    policy = policies.choose(given, None)
     limits = policy.resources
     assert (limits.cpu_threshold, limits.load_threshold, limits.gpu_threshold) == (95.0, 2.0, 0.0)
     assert policy.max_cost == 0.5
@@ -96,6 +96,6 @@ def test_a_configuration_that_names_what_is_not_there_is_refused(lines):
 
 def test_who_made_a_prompt_private_is_told() -> None:
     session = sessions_pb2.Session(routing_policy="private")
-    policy = Policies().chosen(routing_pb2.RoutingPolicy(name="prefer-cloud"), session)
+    policy = Policies().choose(routing_pb2.RoutingPolicy(name="prefer-cloud"), session)
     assert (policy.name, policy.local_only) == ("prefer-cloud", True)
     assert policy.private_by == "private (the session's)"

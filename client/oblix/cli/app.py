@@ -59,14 +59,14 @@ def run(words: Sequence[str]) -> int:
 
 
 def _open_missing_streams() -> None:
-    """What goes to a stream that the shell closed (`>&-`) is dropped, and no socket takes its number."""
+    """Replace a stream that the shell closed (`>&-`), so that no socket takes its number."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))
 
 
 def _drop_output() -> None:
-    """What is still buffered has nowhere to go: the interpreter's last flush must not complain."""
+    """Drop what is still buffered: the interpreter's last flush must not complain."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

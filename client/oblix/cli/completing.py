@@ -51,7 +51,7 @@ def _completer(action: argparse.Action) -> Callable[..., Any] | None:
 def _sessions(prefix: str, **_: Any) -> dict[str, str]:
     """Sessions by the beginning of an id or of a title; the shell shows the titles."""
     found = {}
-    for session in _asked(lambda client: client.list_sessions(limit=MOST_SESSIONS, archived=None)):
+    for session in _fetch(lambda client: client.list_sessions(limit=MOST_SESSIONS, archived=None)):
         if session["title"].startswith(prefix) and prefix:
             found[session["title"]] = ""
         elif session["id"].startswith(prefix):
@@ -62,7 +62,7 @@ def _sessions(prefix: str, **_: Any) -> dict[str, str]:
 def _models(**_: Any) -> list[str]:
     from oblix.cli import preferences
 
-    listed = _asked(lambda client: [client.list_models()])
+    listed = _fetch(lambda client: [client.list_models()])
     names = [f"{provider}:{name}" for models in listed for provider, each in models.items() for name in each]
     return [*names, *preferences.load().aliases]
 
@@ -79,7 +79,7 @@ def _libraries(**_: Any) -> list[str]:
     return libraries()
 
 
-def _asked(ask: Callable[[Any], list[Any]]) -> list[Any]:
+def _fetch(ask: Callable[[Any], list[Any]]) -> list[Any]:
     """Ask the daemon that runs: a press of Tab starts none, and shows no error."""
     from oblix import OblixClient, OblixError
     from oblix.cli import daemon

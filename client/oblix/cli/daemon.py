@@ -21,14 +21,14 @@ class _Running(UserSocket):
         raise CommandError("no daemon runs; `oblix ask` or any other use starts one.")
 
 
-def running() -> Transport:
+def running_daemon() -> Transport:
     """Return a way to the daemon that starts none: without one, calls raise CommandError."""
     address = _address()
     return Transport(_Running() if type(address) is UserSocket else address)
 
 
 def is_running() -> bool:
-    """Whether a daemon of this user runs, or OBLIX_ADDRESS names another one."""
+    """Return whether a daemon of this user runs, or OBLIX_ADDRESS names another one."""
     address = _address()
     return type(address) is not UserSocket or bool(holder_at(address.target()))
 
@@ -58,7 +58,7 @@ def any_daemon() -> Transport:
 
 def reload() -> None:
     """Have the daemon read its configuration, and print what became of it."""
-    transport = running()
+    transport = running_daemon()
     done = transport.call(lambda link: link.daemon.ReloadConfig, daemon_pb2.ReloadConfigRequest())
     for notice in done.notices:
         print(f"Old form: {notice}")

@@ -34,7 +34,7 @@ def unknown_session(session_id: str) -> CommandError:
 
 
 def error_text(error: OblixError) -> str:
-    """An error's message in the words of the command line: its options, and what is kept of an answer."""
+    """Put an error in the words of the command line: its options, and what is kept of an answer."""
     field = error.metadata.get("field", "")
     if field in OPTIONS and error.message.startswith(f"{field} "):
         return OPTIONS[field] + _without_type(error).removeprefix(field)
@@ -69,7 +69,7 @@ def _interruption(error: OblixError) -> str:
 
 
 def _part(error: OblixError) -> str:
-    """How much of the answer is kept, and where; empty where nothing is, or nobody knows."""
+    """Say how much of the answer is kept, and where; empty if nothing is, or nobody knows."""
     size, session_id = error.metadata.get("kept_bytes", "0"), error.metadata.get("session_id", "")
     if not session_id or size == "0":
         return ""

@@ -56,7 +56,7 @@ class Template:
         names = string.Template(self.prompt).get_identifiers()
         return [name for name in names if name != INPUT]
 
-    def filled(self, given: str, values: Mapping[str, str]) -> str:
+    def fill(self, given: str, values: Mapping[str, str]) -> str:
         """Return the prompt with its variables. What is asked follows it where it has no `$input`.
 
         Raises CommandError for a variable without a value, and for a value that nothing asks for.

@@ -12,7 +12,7 @@ SHORTEST = 8
 HELP = f"a request's id, as `oblix ps` prints it; its first {SHORTEST} characters or more will do"
 
 
-def whole(client: OblixClient, given: str) -> str:
+def resolve(client: OblixClient, given: str) -> str:
     """Return the id of the one execution that begins so, else what was given: a session may know it yet.
 
     Raises CommandError where several begin so.
@@ -29,7 +29,7 @@ def whole(client: OblixClient, given: str) -> str:
 
 
 def short(request_ids: Sequence[str]) -> dict[str, str]:
-    """For each id its shortest beginning that no other one has, of at least `SHORTEST` characters."""
+    """Return each id's shortest unique beginning, of at least `SHORTEST` characters."""
     ordered = sorted(set(request_ids))
     needed = dict.fromkeys(ordered, SHORTEST)
     for one, other in pairwise(ordered):

@@ -47,7 +47,7 @@ def model_id(text: str) -> tuple[ModelType, str]:
 
 
 async def hook(client: OblixClient, given: str | None, arguments: argparse.Namespace) -> str | None:
-    """Hook what a person named. Returns the id to pin, or None where routing is to choose.
+    """Hook what a person named. Return the id to pin, or None where routing is to choose.
 
     A model that the daemon has already is not hooked: its key and endpoint are those of the configuration.
     """
@@ -57,8 +57,8 @@ async def hook(client: OblixClient, given: str | None, arguments: argparse.Names
             if value:
                 raise CommandError(f"{option} belongs to a model: name it with --model.")
         return None
-    known = [] if endpoint or key_file else _known(client)
-    model = resolved(given, known)
+    known = [] if endpoint or key_file else _known_ids(client)
+    model = resolve_name(given, known)
     if model in known:
         return model
     provider, name = check_id(model, known)
@@ -77,7 +77,7 @@ async def hook(client: OblixClient, given: str | None, arguments: argparse.Names
     return f"{provider}:{name}"
 
 
-def resolved(given: str, known: list[str]) -> str:
+def resolve_name(given: str, known: list[str]) -> str:
     """Return the id that an alias, a name alone or a part of a name stands for; else what was given.
 
     Raises CommandError where several models are meant.
@@ -96,11 +96,11 @@ def resolved(given: str, known: list[str]) -> str:
 
 
 def location_option(provider: ModelType, location: Location) -> dict[str, Location]:
-    """What hooking has to say of where a model runs: the daemon knows it of all providers but custom."""
+    """Return what a hook must say of where a model runs: the daemon knows it except for custom."""
     return {"location": location} if provider is ModelType.CUSTOM else {}
 
 
-def _known(client: OblixClient) -> list[str]:
+def _known_ids(client: OblixClient) -> list[str]:
     return [f"{provider}:{name}" for provider, names in client.list_models().items() for name in names]
 
 

@@ -27,7 +27,7 @@ def max_tokens(text: str) -> int:
 
 
 def temperature(text: str) -> float:
-    """How freely a model writes. Raises argparse.ArgumentTypeError."""
+    """Parse how freely a model writes. Raises argparse.ArgumentTypeError."""
     return _check_range(text, float, lambda value: 0 <= value <= MAX_TEMPERATURE, "a number from 0 to 2")
 
 

@@ -49,11 +49,15 @@ def resolve(arguments: argparse.Namespace) -> None:
         return
     client = OblixClient()
     for name, value in named.items():
-        ids = [whole(client, each) for each in value] if isinstance(value, list) else whole(client, value)
+        ids = (
+            [resolve_id(client, each) for each in value]
+            if isinstance(value, list)
+            else resolve_id(client, value)
+        )
         setattr(arguments, name, ids)
 
 
-def whole(client: OblixClient, given: str) -> str:
+def resolve_id(client: OblixClient, given: str) -> str:
     """Return the id of the one session that is meant; what was given where none is known by it.
 
     Raises CommandError where several fit, and for a place that nobody has.

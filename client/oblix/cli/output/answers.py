@@ -41,8 +41,8 @@ class Recorded:
             case Rerouted():
                 self.has_answer = False
 
-    def cancelled(self, part: str = "what had come") -> str:
-        """That it was cancelled, and what is kept where it is recorded. `part` names the answer's part."""
+    def cancelled_text(self, part: str = "what had come") -> str:
+        """Say that it was cancelled, and what is kept. `part` names the answer's part."""
         if self._waits:
             return UNBEGUN
         if self._session_id is None:
@@ -125,7 +125,7 @@ async def _spinner(screen: Screen | None) -> AsyncIterator[Spinner]:
         spinner.stop()
 
 
-def in_full(completed: Completed) -> str:
+def full_report(completed: Completed) -> str:
     """Return a line for the model, why it was chosen, and the session, below an empty one."""
     if not completed.response["model_id"]:
         return UNBEGUN
@@ -134,7 +134,7 @@ def in_full(completed: Completed) -> str:
         lines.append(("session", completed.session_id))
     if _ended_early(completed):
         lines.append(("ended", completed.finish_reason))
-    if left_out := _left_out(completed):
+    if left_out := _exclusions_text(completed):
         lines.append(("left out", left_out))
     return "\n" + "\n".join(f"{name:<8} {value}" for name, value in lines)
 
@@ -153,7 +153,7 @@ def in_line(completed: Completed) -> str:
         facts.append(f"ended: {completed.finish_reason}")
     if omitted := metrics["omitted_messages"]:
         facts.append(f"{tables.count_text(omitted, 'older message')} did not fit")
-    if left_out := _left_out(completed):
+    if left_out := _exclusions_text(completed):
         facts.append(f"left out {left_out}")
     style = YELLOW if location == "cloud" else DIM
     return f"{style}{' · '.join(facts)}{PLAIN}"
@@ -184,7 +184,7 @@ def _why(completed: Completed) -> str:
     return str(completed.response["routing_decision"]["model_routing"]["reason"])
 
 
-def _left_out(completed: Completed) -> str:
+def _exclusions_text(completed: Completed) -> str:
     """Return the marked messages that the context left out, with the reasons of the newest ones."""
     metrics = completed.response["metrics"]
     if not metrics["excluded_messages"]:

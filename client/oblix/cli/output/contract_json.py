@@ -17,8 +17,8 @@ AnyEnum = Any
 """An enum's descriptor: protobuf has two classes for it, and only one has a public name."""
 
 
-def plain(message: Message) -> dict[str, Any]:
-    """Every field by its name; None where it is not set. Times are ISO 8601, durations are seconds."""
+def to_dict(message: Message) -> dict[str, Any]:
+    """Return every field by its name; None if it is not set. Times are ISO 8601, durations are seconds."""
     found: dict[str, Any] = {}
     for field in message.DESCRIPTOR.fields:
         value = getattr(message, field.name)
@@ -39,5 +39,5 @@ def _value(value: Any, enum: AnyEnum | None) -> Any:
         case Struct():
             return from_struct(value)
         case Message():
-            return plain(value)
+            return to_dict(value)
     return value if enum is None else name_of(enum, value)

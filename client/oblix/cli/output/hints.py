@@ -23,7 +23,7 @@ def about_model(model: str) -> None:
 
 
 def _is_shown(name: str) -> bool:
-    """Whether the hint was shown before; it is from now on. Where nothing can be kept it is not shown."""
+    """Return whether the hint was shown before, and remember it. If nothing can be kept: True."""
     try:
         path = paths.log_path().with_name(FILE)
         shown = path.read_text("utf-8").splitlines() if path.exists() else []

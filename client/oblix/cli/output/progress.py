@@ -18,14 +18,14 @@ Show = Callable[[str, int, int | None], None]
 
 @contextmanager
 def progress(clock: Callable[[], float] = time.monotonic) -> Iterator[Show]:
-    """A bar for a block. It appears with the first step after a second, and is gone afterwards."""
+    """Show a bar for a block. It appears with the first step after a second, and is gone afterwards."""
     begin = clock()
     with ExitStack() as stack:
         bar: list[Show] = []
 
         def show(what: str, done: int, total: int | None) -> None:
             if not bar and sys.stderr.isatty() and clock() - begin > WAIT_S:
-                bar.append(stack.enter_context(_drawn()))
+                bar.append(stack.enter_context(_draw()))
             if bar:
                 bar[0](what, done, total)
 
@@ -33,7 +33,7 @@ def progress(clock: Callable[[], float] = time.monotonic) -> Iterator[Show]:
 
 
 @contextmanager
-def _drawn() -> Iterator[Show]:
+def _draw() -> Iterator[Show]:
     # rich costs a tenth of a second: what is quick does not pay for it.
     from rich.console import Console
     from rich.markup import escape

@@ -60,7 +60,7 @@ def cut(text: str, length: int) -> str:
 
 
 def word(name: str, prefix: str) -> str:
-    """An enum's value for people: RESOURCE_STATE_AVAILABLE is `available`, an unspecified one `unknown`."""
+    """Write an enum's value for people: RESOURCE_STATE_AVAILABLE is `available`, unspecified `unknown`."""
     return name.removeprefix(prefix).lower().replace("_", " ").replace("unspecified", "unknown")
 
 

@@ -18,7 +18,7 @@ _UNDECODED = re.compile("[\udc80-\udcff]")
 
 
 def question(words: Sequence[str], *, required: bool = True) -> str:
-    """The command line's words, with standard input in the place of `-`, or alone where there are none.
+    """Join the command line's words, with standard input in place of `-`, or alone if there are none.
 
     `required`: whether something has to be asked. Raises CommandError.
     """
@@ -55,7 +55,7 @@ def _check(word: str) -> str:
 
 
 def _read_input() -> str:
-    """Standard input. Bytes that are no text become replacement signs, and are told."""
+    """Read standard input. Bytes that are no text become replacement signs, with a warning."""
     if sys.stdin is None:
         raise CommandError("there is no standard input to read.")
     if isinstance(sys.stdin, io.TextIOWrapper):

@@ -118,11 +118,11 @@ async def begin(client: OblixClient, asked: Asking, arguments: argparse.Namespac
     Raises CommandError and OblixError, and leaves nothing behind then.
     """
     model = await models.hook(client, asked.model, arguments)
-    session_id = session_ids.whole(client, asked.session_id) if asked.session_id else None
+    session_id = session_ids.resolve_id(client, asked.session_id) if asked.session_id else None
     is_new = asked.is_kept and session_id is None
     if is_new or model is None:
         routes = await client.explain(
-            asked.prompt or "-", session_id=session_id, **_explained(asked), model=model
+            asked.prompt or "-", session_id=session_id, **_explanation(asked), model=model
         )
         if model is None and not asked.options.get("local_only"):
             consent.check(routes)
@@ -139,7 +139,7 @@ async def begin(client: OblixClient, asked: Asking, arguments: argparse.Namespac
     return Turn(client, asked, model=model, session_id=session_id, is_new=is_new)
 
 
-def _explained(asked: Asking) -> dict[str, Any]:
+def _explanation(asked: Asking) -> dict[str, Any]:
     options = dict(asked.options) | {"policy": asked.policy, "images": list(asked.images)}
     if asked.schema:
         options["response_schema"] = asked.schema

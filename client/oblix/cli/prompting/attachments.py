@@ -36,7 +36,7 @@ def read(paths: list[str]) -> Attachments:
         if is_image(data):
             found.images.append(data)
         else:
-            found.texts.append(_quoted(path, _text_of(path, data)))
+            found.texts.append(_quote(path, _text_of(path, data)))
     return found
 
 
@@ -62,7 +62,7 @@ def _text_of(path: str, data: bytes) -> str:
         raise CommandError(f"{path}: {error}; images are PNG, JPEG, GIF or WebP.") from None
 
 
-def _quoted(path: str, text: str) -> str:
+def _quote(path: str, text: str) -> str:
     """Return a file's text between fences that it does not have itself, under its name."""
     fence = _FENCE
     while fence in text:

@@ -19,7 +19,7 @@ REFUSED = (
 
 
 def is_cloud(routes: Mapping[str, Any]) -> bool:
-    """Whether the model that a decision names first runs in the cloud."""
+    """Return whether the model that a decision names first runs in the cloud."""
     routing = routes["model_routing"]
     return any(
         one["model"] == routing["target"] and one["location"] == "cloud" for one in routing["candidates"]
@@ -27,7 +27,7 @@ def is_cloud(routes: Mapping[str, Any]) -> bool:
 
 
 def can_ask() -> bool:
-    """Whether a person is there to be asked."""
+    """Return whether a person is there to be asked."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
@@ -39,7 +39,7 @@ def check(routes: Mapping[str, Any]) -> None:
     if not is_cloud(routes):
         return
     model = str(routes["model_routing"]["target"])
-    if not can_ask() or model in _allowed():
+    if not can_ask() or model in _allowed_models():
         return
     reason = routes["model_routing"]["reason"]
     print(f"This would go to {YELLOW}{model}, a cloud model{PLAIN}: {reason}", file=sys.stderr)
@@ -51,7 +51,7 @@ def check(routes: Mapping[str, Any]) -> None:
         raise CommandError(REFUSED)
 
 
-def _allowed() -> set[str]:
+def _allowed_models() -> set[str]:
     try:
         return set(paths.log_path().with_name(FILE).read_text("utf-8").splitlines())
     except (OSError, ValueError, paths.PathError):

@@ -29,7 +29,7 @@ def passages(found: Library, question: str) -> list[Passage]:
     return found.search(question, MOST_PASSAGES)
 
 
-def quoted(question: str, found: Sequence[Passage]) -> str:
+def quote(question: str, found: Sequence[Passage]) -> str:
     """Return the prompt: the passages with their numbers and places, then the question."""
     excerpts = [f"[{number}] {_short(one)}\n{one.text}" for number, one in enumerate(found, 1)]
     return "\n\n".join([INSTRUCTION, *excerpts, f"Question: {question}"])

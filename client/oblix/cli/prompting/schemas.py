@@ -18,16 +18,16 @@ _SUFFIX = ".json"
 def schema_of(text: str) -> dict[str, Any]:
     """Return the schema that a text stands for. Raises CommandError."""
     if text.lstrip().startswith("{"):
-        return _parsed(text, "--schema")
+        return _parse(text, "--schema")
     if text.endswith(_SUFFIX) or Path(text).is_file():
         try:
-            return _parsed(Path(text).read_text("utf-8"), text)
+            return _parse(Path(text).read_text("utf-8"), text)
         except (OSError, UnicodeDecodeError) as error:
             raise CommandError(f"--schema {text}: {getattr(error, 'strerror', None) or error}.") from None
     return _of_fields(text)
 
 
-def _parsed(text: str, where: str) -> dict[str, Any]:
+def _parse(text: str, where: str) -> dict[str, Any]:
     try:
         schema = json.loads(text)
     except ValueError as error:

@@ -46,7 +46,7 @@ class Toolbox:
         if arguments is None:
             return _failure(call, "the arguments are no JSON object")
         try:
-            content = await _called(function, arguments)
+            content = await _call_function(function, arguments)
         except Exception as error:  # noqa: BLE001 - a person's own function may fail in any way
             return _failure(call, f"{type(error).__name__}: {error}")
         return {"call_id": call["call_id"], "content": _text(content)}
@@ -106,7 +106,7 @@ def _schema(hint: Any) -> dict[str, Any]:
     return {"type": _TYPES.get(origin or hint, "string")}
 
 
-async def _called(function: Callable[..., Any], arguments: Mapping[str, Any]) -> object:
+async def _call_function(function: Callable[..., Any], arguments: Mapping[str, Any]) -> object:
     """Call it in a thread, so that Ctrl-C ends the wait."""
     if inspect.iscoroutinefunction(function):
         return await function(**arguments)

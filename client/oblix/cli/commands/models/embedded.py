@@ -42,7 +42,7 @@ def python_of(pid: int) -> str:
 
 
 def weights_file() -> Path:
-    """Where the installed weights are. The package that carries them is never imported."""
+    """Return where the installed weights are. The package that carries them is never imported."""
     files = importlib.metadata.files(WEIGHTS) or []
     found = [Path(str(file.locate())) for file in files if file.suffix == ".gguf"]
     if not found:

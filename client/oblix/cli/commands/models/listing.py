@@ -14,7 +14,7 @@ from oblix.cli.commands.models import discovery, hub, names, setup
 from oblix.cli.commands.models.embedded import fetch_embedded
 from oblix.cli.options.json_output import add_json
 from oblix.cli.output import answers, tables
-from oblix.cli.output.contract_json import plain
+from oblix.cli.output.contract_json import to_dict
 from oblix.cli.output.progress import progress
 from oblix.v1 import models_pb2, routing_pb2
 
@@ -83,7 +83,7 @@ def _list(arguments: argparse.Namespace) -> None:
     request = models_pb2.ListModelsRequest(all_clients=True)
     listed = transport.call(lambda link: link.models.ListModels, request, repeatable=True)
     if arguments.json:
-        tables.show_json([plain(model) for model in listed.models])
+        tables.show_json([to_dict(model) for model in listed.models])
         return
     show(listed.models)
 

@@ -34,7 +34,7 @@ def _default(arguments: argparse.Namespace) -> None:
     if arguments.model is None:
         print(preferences.load().model or "auto")
         return
-    model = None if arguments.model == "auto" else _known(arguments.model)
+    model = None if arguments.model == "auto" else _resolve_id(arguments.model)
     preferences.change("defaults", "model", model)
     answers.note(f"oblix: prompts go to {model or 'the model that routing chooses'} from now on.")
 
@@ -49,17 +49,17 @@ def _alias(arguments: argparse.Namespace) -> None:
         else:
             answers.note("oblix: there is no alias yet. `oblix models alias fast ollama:llama3.2` gives one.")
         return
-    model = arguments.model and _known(arguments.model)
+    model = arguments.model and _resolve_id(arguments.model)
     if model is None and arguments.name not in preferences.load().aliases:
         raise CommandError(f"there is no alias {arguments.name}.")
     preferences.change("aliases", arguments.name, model)
 
 
-def _known(given: str) -> str:
+def _resolve_id(given: str) -> str:
     """Return the id that is meant. Raises CommandError for what is no model."""
     client = OblixClient()
     listed = [f"{provider}:{name}" for provider, names in client.list_models().items() for name in names]
-    found = models.resolved(given, listed)
+    found = models.resolve_name(given, listed)
     if found not in listed:
         models.check_id(found, listed)
     return found

@@ -74,7 +74,7 @@ def configure(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _add(arguments: argparse.Namespace) -> int:
     word, name = arguments.model
     if word == EMBEDDED:
-        return _written(_embedded(name, arguments))
+        return _write_model(_embedded_table(name, arguments))
     preset = PRESETS[word]
     if not (arguments.endpoint or preset.endpoint):
         raise CommandError(f"{word}:{name} can be anywhere: say where with --endpoint URL.")
@@ -84,10 +84,10 @@ def _add(arguments: argparse.Namespace) -> int:
     key = _key(word, preset, arguments)
     if not arguments.no_test:
         _try(table, key)
-    return _written(table | _kept(word, key, arguments))
+    return _write_model(table | _store_key(word, key, arguments))
 
 
-def _embedded(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
+def _embedded_table(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     if not arguments.file:
         raise CommandError(
             f"embedded:{name} is a file: name it with --file. `oblix models discover` finds some."
@@ -99,7 +99,7 @@ def _embedded(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     return table | ({"aliases": arguments.alias} if arguments.alias else {})
 
 
-def _written(table: dict[str, Any]) -> int:
+def _write_model(table: dict[str, Any]) -> int:
     if code := of_daemon("add-model", stdin=json.dumps(table)):
         return code
     print(f"{table['provider']}:{table['name']} is in the configuration.")
@@ -158,7 +158,7 @@ def _key(word: str, preset: Preset, arguments: argparse.Namespace) -> str:
     return getpass.getpass(f"Key for {preset.title}{where}{optional}: ").strip()
 
 
-def _kept(word: str, key: str, arguments: argparse.Namespace) -> dict[str, str]:
+def _store_key(word: str, key: str, arguments: argparse.Namespace) -> dict[str, str]:
     """Put the key where the daemon finds it, and say in the table where that is."""
     if not key:
         return {}
@@ -191,7 +191,7 @@ def _in_keyring(entry: str, key: str) -> str:
 
 
 def _key_directory() -> Path:
-    """Where keys are kept: beside the configuration."""
+    """Return where keys are kept: beside the configuration."""
     home, config = os.environ.get("OBLIX_HOME"), os.environ.get("XDG_CONFIG_HOME", "")
     if home:
         return Path(home) / "keys"

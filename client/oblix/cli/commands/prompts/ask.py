@@ -213,11 +213,11 @@ def _asking(arguments: argparse.Namespace) -> Asking:
     of_template = template or Template()
     schema = arguments.schema or of_template.schema
     is_new = not (arguments.last or arguments.session)
-    prompt = files.before(of_template.filled(said, dict(arguments.params)))
+    prompt = files.before(of_template.fill(said, dict(arguments.params)))
     library = reading.library(arguments.docs) if arguments.docs else None
     found = reading.passages(library, said or prompt) if library else []
     return Asking(
-        prompt=reading.quoted(prompt, found) if library else prompt,
+        prompt=reading.quote(prompt, found) if library else prompt,
         passages=found,
         title=said or arguments.template or (arguments.files or ["image"])[0],
         system=arguments.system or of_template.system or (chosen.system if is_new else None),
@@ -249,12 +249,12 @@ async def _ask(asked: Asking, arguments: argparse.Namespace) -> Completed:
     async with OblixClient() as client:
         turn = await asking.begin(client, asked, arguments)
         is_silent = arguments.json or arguments.no_metrics
-        summary = None if is_silent else answers.in_full if arguments.verbose else answers.in_line
+        summary = None if is_silent else answers.full_report if arguments.verbose else answers.in_line
         screen = None if arguments.json or arguments.extract else screens.Text()
         try:
             completed = await turn.answer(screen, summary)
         except asyncio.CancelledError:
-            answers.note(f"\n{turn.recorded.cancelled()}")
+            answers.note(f"\n{turn.recorded.cancelled_text()}")
             raise
         except OblixError as error:
             turn.discard(error)

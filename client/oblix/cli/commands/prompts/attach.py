@@ -37,8 +37,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 async def _attach(arguments: argparse.Namespace) -> Completed:
     async with OblixClient() as client:
-        events = client.attach(execution_ids.whole(client, arguments.id), arguments.offset)
-        summary = None if arguments.json or arguments.no_metrics else answers.in_full
+        events = client.attach(execution_ids.resolve(client, arguments.id), arguments.offset)
+        summary = None if arguments.json or arguments.no_metrics else answers.full_report
         try:
             screen = None if arguments.json else screens.Text()
             return await answers.show(events, screen=screen, summary=summary)

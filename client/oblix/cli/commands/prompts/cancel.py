@@ -27,14 +27,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _cancel(given: list[str]) -> bool:
-    """Whether all of them were known."""
+    """Return whether all of them were known."""
     async with OblixClient() as client:
         return all([await _is_known(client, request_id) for request_id in given])
 
 
 async def _is_known(client: OblixClient, given: str) -> bool:
     try:
-        execution = await client.cancel(execution_ids.whole(client, given))
+        execution = await client.cancel(execution_ids.resolve(client, given))
     except (NotFoundError, InvalidArgumentError, CommandError) as error:
         answers.note(f"oblix: {error}")
         return False

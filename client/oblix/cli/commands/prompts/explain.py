@@ -79,7 +79,7 @@ def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
 def _turns(words: list[str]) -> list[dict[str, Any]] | None:
     """Return the turns of the session that a single word names; None where it names none."""
     if len(words) == 1 and words[0].startswith("@"):
-        words = [session_ids.whole(OblixClient(), words[0])]
+        words = [session_ids.resolve_id(OblixClient(), words[0])]
     if len(words) != 1 or not SESSION_ID.fullmatch(words[0]):
         return None
     turns = OblixClient().explain_session(words[0], MOST_TURNS + 1)
@@ -159,7 +159,7 @@ def _why(error: Mapping[str, str] | None, chosen: Mapping[str, Any] | None) -> s
 
 
 def _show_rows(rows: Sequence[Mapping[str, object]], keys: Sequence[str]) -> None:
-    """For a pipe a line for each; on a terminal the last column, a sentence, below the others."""
+    """Print a line for each in a pipe; on a terminal, put the last column below the others."""
     if not sys.stdout.isatty():
         tables.show_rows(rows, dict.fromkeys(keys, ""))
         return
@@ -170,7 +170,7 @@ def _show_rows(rows: Sequence[Mapping[str, object]], keys: Sequence[str]) -> Non
 
 
 def _wrap(words: str, indent: int) -> str:
-    """As lines of the terminal, broken between words alone; for a pipe as it is."""
+    """Wrap a text for a terminal between words; leave it as it is for a pipe."""
     if not sys.stdout.isatty():
         return words
     return textwrap.fill(

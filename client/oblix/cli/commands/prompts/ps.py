@@ -48,7 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print what the daemon works on."""
-    executions = executions_of(daemon.running(), arguments.session)
+    executions = executions_of(daemon.running_daemon(), arguments.session)
     if arguments.json:
         tables.show_json(executions)
         return
@@ -97,7 +97,7 @@ def _short_row(execution: dict[str, Any], short_id: str) -> dict[str, object]:
 
 
 def _state(execution: dict[str, Any]) -> str:
-    """Where it is in its life, with its place and what it waits for, or why it failed."""
+    """Say where it is in its life, with its position and what it waits for, or why it failed."""
     if execution["place"]:
         return f"waits for {execution['waits_for'] or 'its session'}, place {execution['place']}"
     reason = execution["error_reason"]

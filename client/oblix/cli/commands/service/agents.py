@@ -82,7 +82,7 @@ def _number(value: float | None) -> str:
 
 
 def _agents(answer: monitor_pb2.GetSnapshotResponse) -> dict[str, dict[str, Any]]:
-    """The built-in agents by name: state, since when, thresholds, what is held against each, and measured."""
+    """Return the built-in agents by name: state, since when, thresholds, and the measured values."""
     held = {reading.name: reading.value for reading in answer.readings}
     policy, now = answer.default_policy, answer.snapshot
     return {

@@ -92,8 +92,8 @@ def _show(arguments: argparse.Namespace) -> None:
 
 
 def _of_daemon() -> list[dict[str, str]]:
-    """The settings that count in the daemon that runs."""
-    transport = daemon.running()
+    """Read the settings that count in the running daemon."""
+    transport = daemon.running_daemon()
     answer = transport.call(lambda link: link.daemon.GetConfig, daemon_pb2.GetConfigRequest())
     for notice in answer.notices:
         print(f"oblix: {notice}", file=sys.stderr)
@@ -101,7 +101,7 @@ def _of_daemon() -> list[dict[str, str]]:
 
 
 def _of_file() -> list[dict[str, str]]:
-    """The settings that the next daemon will read."""
+    """Read the settings that the next daemon will use."""
     print("oblix: no daemon runs; this is what the next one reads.", file=sys.stderr)
     settings = json.loads(read_of_daemon("show", "--json"))
     return [

@@ -18,5 +18,5 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(_arguments: argparse.Namespace) -> None:
     """Print all of them."""
-    answer = daemon.running().call(lambda link: link.daemon.GetMetrics, daemon_pb2.GetMetricsRequest())
+    answer = daemon.running_daemon().call(lambda link: link.daemon.GetMetrics, daemon_pb2.GetMetricsRequest())
     print(answer.text, end="")

@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """End the daemon where one runs, start one, and say which."""
     if daemon.is_running():
-        former = end(daemon.running(), arguments.grace)
+        former = end(daemon.running_daemon(), arguments.grace)
         print(f"oblixd {former.version} (process {former.pid}) has ended.")
     transport = daemon.any_daemon()
     info = transport.call(lambda link: link.daemon.GetInfo, daemon_pb2.GetInfoRequest(), repeatable=True)

@@ -12,7 +12,7 @@ from oblix._launcher import paths
 from oblix.cli import daemon
 from oblix.cli.commands.models import listing
 from oblix.cli.output import tables
-from oblix.cli.output.contract_json import plain
+from oblix.cli.output.contract_json import to_dict
 from oblix.v1 import daemon_pb2, models_pb2, monitor_pb2, routing_pb2
 
 SHOWN_PROBLEMS = 5
@@ -43,14 +43,14 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.socket:
         print(paths.socket_path())
         return
-    transport = daemon.running()
+    transport = daemon.running_daemon()
     info = transport.call(lambda link: link.daemon.GetInfo, daemon_pb2.GetInfoRequest())
     listed = transport.call(lambda link: link.models.ListModels, models_pb2.ListModelsRequest())
     snapshot = transport.call(
         lambda link: link.monitor.GetSnapshot, monitor_pb2.GetSnapshotRequest()
     ).snapshot
     if arguments.json:
-        tables.show_json({"daemon": plain(info), "machine": plain(snapshot), **plain(listed)})
+        tables.show_json({"daemon": to_dict(info), "machine": to_dict(snapshot), **to_dict(listed)})
         return
     for name, value in _lines(info, snapshot):
         print(f"{name:<9} {value}")

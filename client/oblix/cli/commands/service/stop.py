@@ -36,7 +36,7 @@ def add_grace(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Tell the daemon to end, and wait until it has."""
-    info = end(daemon.running(), arguments.grace)
+    info = end(daemon.running_daemon(), arguments.grace)
     print(f"oblixd (process {info.pid}) has ended.")
 
 
@@ -67,7 +67,7 @@ def _tell_wait(count: int, grace: float | None) -> None:
 
 
 def _has_ended(process: int, timeout_s: float) -> bool:
-    """Whether the process of a pidfd ends within the time, also where its parent never asks for it."""
+    """Return whether the process of a pidfd ends in time, also if its parent never reaps it."""
     waiter = select.poll()
     waiter.register(process, select.POLLIN)
     return bool(waiter.poll(timeout_s * 1000))

@@ -69,7 +69,7 @@ def _install(arguments: argparse.Namespace) -> None:
     _manage("enable", units.UNIT)
     print("It starts at each login from now on.")
     if daemon.is_running() and _property("ActiveState") != ACTIVE:
-        gone = end(daemon.running(), None)
+        gone = end(daemon.running_daemon(), None)
         print(f"Ended the daemon that a program had started (process {gone.pid}).")
     _manage("restart" if former not in (None, text) else "start", units.UNIT)
     print(f"oblixd (process {_property('MainPID')}) serves.")
@@ -168,7 +168,7 @@ def _property(name: str) -> str:
 
 
 def _lingers() -> bool | None:
-    """Whether the user's services outlive the login. None: it can't be told."""
+    """Return whether the user's services outlive the login. None: it can't be told."""
     command = ["loginctl", "show-user", f"{os.getuid()}", "-p", "Linger", "--value"]
     try:
         done = subprocess.run(command, check=False, capture_output=True, text=True)

@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def amount(cost: float) -> str:
-    """A cost with four digits after the point, a small one with two that are not 0; billionths are exact."""
+    """Format a cost with four digits after the point, a small one with two that are not 0."""
     if cost == 0 or abs(cost) >= SMALL:
         return f"{cost:.4f}"
     return f"{cost:.{min(NANO_DIGITS, 1 - math.floor(math.log10(abs(cost))))}f}"
@@ -91,7 +91,7 @@ def _cost(row: dict[str, Any]) -> str:
 
 
 def _nothing(arguments: argparse.Namespace) -> str:
-    """That no row is there, with what the report was asked for."""
+    """Say that there is no row, with what the report was asked for."""
     given = ((name, getattr(arguments, name)) for name in ("model", "session", "since", "until"))
     asked = " ".join(f"--{name} {value}" for name, value in given if value)
     return f"nothing was used{f' that fits {asked}' if asked else ' in the last 30 days'}."

@@ -63,7 +63,7 @@ def _files(client: OblixClient, arguments: argparse.Namespace) -> list[Path]:
     """Return the files to read. Empty where nothing is to be taken in."""
     if arguments.paths:
         return [Path(path) for path in arguments.paths]
-    found = _found(client, arguments.tool)
+    found = _find_places(client, arguments.tool)
     if not found:
         print("oblix: no conversations of other tools are on this machine.", file=sys.stderr)
         return []
@@ -82,7 +82,7 @@ def _show(found: Sequence[Findings], arguments: argparse.Namespace) -> None:
         tables.show_rows([_row(each) for each in found], COLUMNS)
 
 
-def _found(client: OblixClient, tools: Sequence[str] | None) -> list[Findings]:
+def _find_places(client: OblixClient, tools: Sequence[str] | None) -> list[Findings]:
     found = client.find_conversations()
     unknown = set(tools or ()) - {each.tool for each in found}
     if unknown:
@@ -115,10 +115,10 @@ def _is_agreed(found: Sequence[Findings]) -> bool:
 
 def _take(client: OblixClient, files: Sequence[Path]) -> ImportReport:
     with progress() as show:
-        return asyncio.run(_imported(client, files, show))
+        return asyncio.run(_import_place(client, files, show))
 
 
-async def _imported(client: OblixClient, files: Sequence[Path], show: Show) -> ImportReport:
+async def _import_place(client: OblixClient, files: Sequence[Path], show: Show) -> ImportReport:
     return await client.import_sessions(
         files, on_progress=lambda report: show(_totals(report), report.bytes_read, report.bytes_total)
     )
@@ -169,7 +169,7 @@ def _watch(client: OblixClient, arguments: argparse.Namespace, taken: dict[Path,
 
 
 def _stamps(files: Sequence[Path]) -> dict[Path, Stamp]:
-    """When each file was written last, a database's log included."""
+    """Return when each file was written last, a database's log included."""
     return {path: stamp for path in files if (stamp := _stamp(path)) is not None}
 
 

@@ -98,7 +98,7 @@ def _list(arguments: argparse.Namespace) -> None:
         # On a terminal the beginning of an id leaves room for the title, and is enough to type.
         short = execution_ids.short(ids) if sys.stdout.isatty() else dict(zip(ids, ids, strict=True))
         tables.show_rows(
-            [session | {"updated": _updated(session), "id": short[session["id"]]} for session in shown],
+            [session | {"updated": _update_time(session), "id": short[session["id"]]} for session in shown],
             COLUMNS,
         )
         for session in shown:
@@ -108,7 +108,7 @@ def _list(arguments: argparse.Namespace) -> None:
         print(f"oblix: {LIMIT} are shown, and there are more: --limit N shows N.", file=sys.stderr)
 
 
-def _updated(session: dict[str, Any]) -> str:
+def _update_time(session: dict[str, Any]) -> str:
     return "(damaged)" if "damaged" in session else tables.local_time(session["updated_at"])
 
 
@@ -127,7 +127,7 @@ def _view(arguments: argparse.Namespace) -> None:
 
 
 def _note(message: dict[str, Any]) -> str:
-    """What is unusual about a message: how it ended, that it was revised, that contexts leave it out."""
+    """Say what is unusual about a message: how it ended, a revision, an exclusion from contexts."""
     notes = [message.get("status", "")]
     if "version" in message:
         notes.append(f"version {message['version']}")

@@ -63,7 +63,7 @@ def _add(actions: Any, command: str, meaning: str) -> argparse.ArgumentParser:
 
 
 def name(text: str) -> str | int:
-    """How a message is named: by a number or by its id."""
+    """Return how a message is named: by a number or by its id."""
     return int(text) if text.removeprefix("-").isdecimal() else text
 
 

@@ -45,7 +45,7 @@ def _search(arguments: argparse.Namespace) -> None:
 
 
 def _show(hit: dict[str, Any]) -> None:
-    """Where it is, and below it the snippet with its words in bold."""
+    """Print where it is, and below it the snippet with its words in bold."""
     place = f"{hit['role']} {hit['sequence']}" if hit["sequence"] else "title"
     print(f"{hit['session_id']}  {tables.local_time(hit['timestamp'])}  {place}  {tables.cell(hit['title'])}")
     print(f"  {_highlight(hit['snippet'], hit['spans'])}\n")

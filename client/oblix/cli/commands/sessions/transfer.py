@@ -121,7 +121,7 @@ def _hand_over(ids: list[str], tool: str) -> None:
 
 @contextlib.contextmanager
 def _target(file: str) -> Iterator[str]:
-    """Where to write. What goes to standard output is first written whole: half of it would look like all."""
+    """Open where to write. Standard output gets it whole at the end: half of it would look like all."""
     if file != STANDARD:
         yield file
         return
@@ -154,7 +154,7 @@ def _write(arguments: argparse.Namespace, path: str, format_: str) -> int | None
 
 def _import(arguments: argparse.Namespace) -> None:
     with progress() as show:
-        report = asyncio.run(_imported(arguments, show))
+        report = asyncio.run(_import_files(arguments, show))
     if arguments.json:
         tables.show_json(dataclasses.asdict(report))
     elif len(report.sessions) == 1:
@@ -167,7 +167,7 @@ def _import(arguments: argparse.Namespace) -> None:
     print(f"oblix: {_totals(report)}", file=sys.stderr)
 
 
-async def _imported(arguments: argparse.Namespace, show: Show) -> ImportReport:
+async def _import_files(arguments: argparse.Namespace, show: Show) -> ImportReport:
     return await OblixClient().import_sessions(
         arguments.paths,
         arguments.format,

@@ -67,7 +67,7 @@ def base_url(transport: Transport) -> str:
     return answer.url or answer.configured_url
 
 
-def filled(template: str, values: Mapping[str, str]) -> str:
+def fill(template: str, values: Mapping[str, str]) -> str:
     """Put the endpoint's values into a template."""
     return template.format(**values)
 
@@ -103,13 +103,13 @@ def _list(transport: Transport) -> None:
 def _show(settings: ToolSettings, values: Mapping[str, str]) -> None:
     for name, template in settings.environment.items():
         if "\n" not in template:
-            print(f"export {name}={filled(template, values)}")
+            print(f"export {name}={fill(template, values)}")
     if settings.file:
         print(f"\n# ~/{settings.file}")
     if settings.text:
-        print(filled(settings.text, values).rstrip())
+        print(fill(settings.text, values).rstrip())
     if settings.note:
-        print(f"\n{filled(settings.note, values)}")
+        print(f"\n{fill(settings.note, values)}")
 
 
 def _write(settings: ToolSettings, values: Mapping[str, str]) -> None:
@@ -117,9 +117,9 @@ def _write(settings: ToolSettings, values: Mapping[str, str]) -> None:
         raise CommandError(f"{settings.title} has no file of its own for this: run it without --write.")
     path = Path.home() / settings.file
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = filled(settings.text, values)
+    text = fill(settings.text, values)
     if path.exists():
-        text = _merged(path, text)
+        text = _merge_text(path, text)
     fresh = path.with_name(f"{path.name}.oblix")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -128,17 +128,17 @@ def _write(settings: ToolSettings, values: Mapping[str, str]) -> None:
     print(f"Written to {path}.")
     for name, template in settings.environment.items():
         if "\n" not in template:
-            print(f"export {name}={filled(template, values)}")
+            print(f"export {name}={fill(template, values)}")
     if settings.note:
-        print(filled(settings.note, values))
+        print(fill(settings.note, values))
 
 
-def _merged(path: Path, text: str) -> str:
+def _merge_text(path: Path, text: str) -> str:
     """Add our part to what a person has in the file. Raises CommandError where that is not safe."""
     present = path.read_text("utf-8")
     if path.suffix == ".json":
         try:
-            return json.dumps(_united(json.loads(present), json.loads(text)), indent=2) + "\n"
+            return json.dumps(_merge(json.loads(present), json.loads(text)), indent=2) + "\n"
         except (ValueError, AttributeError) as error:
             raise CommandError(f"{path} is no plain JSON: add the settings by hand.") from error
     if "oblix" in present:
@@ -148,9 +148,9 @@ def _merged(path: Path, text: str) -> str:
     return f"{present.rstrip()}\n\n{text}"
 
 
-def _united(present: dict[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
+def _merge(present: dict[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(present)
     for key, value in ours.items():
         known = result.get(key)
-        result[key] = _united(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+        result[key] = _merge(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
     return result

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 from oblix.cli import daemon
-from oblix.cli.commands.tools.connect import filled
+from oblix.cli.commands.tools.connect import fill
 from oblix.cli.commands.tools.settings import OTHER_NAMES, TOOLS, WRITES_NOTHING
 from oblix.cli.errors import CommandError
 from oblix.v1 import endpoint_pb2
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     request = endpoint_pb2.CreateTokenRequest(name=name, local_only=arguments.local_only, replace=True)
     token = transport.call(lambda link: link.endpoint.CreateToken, request).text
     values = {"url": url, "token": token, "model": arguments.model}
-    environment = {key: filled(value, values) for key, value in settings.environment.items()}
+    environment = {key: fill(value, values) for key, value in settings.environment.items()}
     command = [word.replace("{url}", url).replace("{model}", arguments.model) for word in settings.command]
     try:
         done = subprocess.run(

@@ -24,12 +24,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Do it, and say what was done. With --status returns 1 where the endpoint is closed."""
     if arguments.close:
-        daemon.running().call(lambda link: link.endpoint.CloseEndpoint, endpoint_pb2.CloseEndpointRequest())
+        daemon.running_daemon().call(
+            lambda link: link.endpoint.CloseEndpoint, endpoint_pb2.CloseEndpointRequest()
+        )
         print("The endpoint is closed.")
         return 0
     if arguments.status:
         request = endpoint_pb2.GetEndpointRequest()
-        url = daemon.running().call(lambda link: link.endpoint.GetEndpoint, request).url
+        url = daemon.running_daemon().call(lambda link: link.endpoint.GetEndpoint, request).url
         print(f"open at {url}" if url else "closed")
         return 0 if url else 1
     opened = endpoint_pb2.OpenEndpointRequest(port=arguments.port)

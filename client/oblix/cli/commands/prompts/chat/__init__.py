@@ -152,7 +152,7 @@ def _is_going_on(runner: asyncio.Runner, conversation: Conversation, said: str) 
     try:
         return runner.run(slash.obey(conversation, said))
     except KeyboardInterrupt:
-        answers.note(f"\n[{conversation.recorded.cancelled('the part above')}]")
+        answers.note(f"\n[{conversation.recorded.cancelled_text('the part above')}]")
     except CommandError as error:
         answers.note(f"oblix: {error}")
     except OblixError as error:

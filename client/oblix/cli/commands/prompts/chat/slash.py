@@ -116,7 +116,7 @@ async def _search(conversation: Conversation, words: str) -> None:
 async def _explain(conversation: Conversation, _: str) -> None:
     if conversation.completed is None:
         raise CommandError("there is no answer yet.")
-    answers.note(answers.in_full(conversation.completed).lstrip("\n"))
+    answers.note(answers.full_report(conversation.completed).lstrip("\n"))
     for candidate in conversation.completed.response["routing_decision"]["model_routing"]["candidates"]:
         answers.note(f"{DIM}{candidate['model']}: {candidate['reason']}{PLAIN}")
 

@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
     if not folder.is_dir():
         raise CommandError(f"{folder} is no directory: make it first, or give another --output.")
     request = monitor_pb2.GetHistoryRequest(duration=Duration(seconds=arguments.last))
-    history = daemon.running().call(lambda link: link.monitor.GetHistory, request)
+    history = daemon.running_daemon().call(lambda link: link.monitor.GetHistory, request)
     drawn = picture(history, arguments.last)
     if arguments.output == "-":
         print(drawn)

@@ -30,8 +30,8 @@ def height(prompts: Sequence[monitor_pb2.RoutedPrompt]) -> int:
     return LANE * max(1, len(_lanes(prompts)))
 
 
-def drawn(frame: Frame, prompts: Sequence[monitor_pb2.RoutedPrompt]) -> Iterator[str]:
-    """A mark for each prompt, in the lane of the model that answered; where none did, of that decided on."""
+def draw(frame: Frame, prompts: Sequence[monitor_pb2.RoutedPrompt]) -> Iterator[str]:
+    """Draw a mark for each prompt, in the lane of the model that answered, else of the chosen one."""
     yield svg.text((frame.left, frame.top - 24), HEADING, weight="bold")
     yield svg.text((frame.left, frame.top - 8), LEGEND)
     lanes = _lanes(prompts)

@@ -40,8 +40,8 @@ def picture(history: monitor_pb2.GetHistoryResponse, seconds: float) -> str:
         (
             svg.text((LEFT, 24), f"Oblix: load, network and where prompts went, {until}", weight="bold"),
             *_load(frame(0, LOAD, 100.0), history.snapshots),
-            *_network(frame(1, NETWORK, _rounded_up(slowest)), ways, history.snapshots),
-            *lanes.drawn(frame(2, lower, 1.0), history.prompts),
+            *_network(frame(1, NETWORK, _round_up(slowest)), ways, history.snapshots),
+            *lanes.draw(frame(2, lower, 1.0), history.prompts),
             *_times(frame(2, lower, 1.0)),
         ),
     )
@@ -107,7 +107,7 @@ def _lines(frame: Frame, found: Sequence[Series]) -> Iterator[str]:
 
 
 def _times(frame: Frame) -> Iterator[str]:
-    """Times at round moments, evenly apart, with a tick at each."""
+    """Draw times at round moments, evenly apart, with a tick at each."""
     length = frame.to_x - frame.from_x
     step = next((step for step in STEPS_S if length / step <= MOST_TIMES), STEPS_S[-1])
     form = "%H:%M:%S" if step < STEPS_S[-4] else "%H:%M"
@@ -119,7 +119,7 @@ def _times(frame: Frame) -> Iterator[str]:
         moment += step
 
 
-def _rounded_up(value: float) -> float:
+def _round_up(value: float) -> float:
     """Return a round number that is no less, for the top of a scale: 1, 2, 4, 10, 20, 40, 100 and so on."""
     top = 1.0
     for factor in (2.0, 2.0, 2.5) * 8:

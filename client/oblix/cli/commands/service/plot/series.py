@@ -62,7 +62,7 @@ def network(snapshots: Sequence[monitor_pb2.Snapshot]) -> list[Series]:
 def spans(
     snapshots: Iterable[monitor_pb2.Snapshot], state: Callable[[monitor_pb2.Snapshot], int]
 ) -> list[tuple[float, float, int]]:
-    """From when to when each state held. The time in which nothing was sampled belongs to none."""
+    """Yield from when to when each state held. Time without samples belongs to none."""
     found: list[tuple[float, float, int]] = []
     for snapshot in snapshots:
         moment, now = _moment(snapshot), state(snapshot)

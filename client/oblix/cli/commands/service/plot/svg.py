@@ -28,7 +28,7 @@ class Frame(NamedTuple):
     """The value at the top; at the bottom it is 0."""
 
     def at(self, x: float, y: float) -> Point:
-        """Where a value goes: no farther than the edges."""
+        """Return where a value goes: no farther than the edges."""
         right = min(1.0, max(0.0, (x - self.from_x) / (self.to_x - self.from_x)))
         up = min(1.0, max(0.0, y / self.to_y))
         return self.left + right * self.width, self.top + (1.0 - up) * self.height

@@ -38,11 +38,11 @@ def run(arguments: argparse.Namespace) -> None:
 def _print() -> None:
     from rich.console import Console
 
-    from oblix.cli.commands.service.top.view import whole
+    from oblix.cli.commands.service.top.view import full_view
 
-    state = once(daemon.running())
+    state = once(daemon.running_daemon())
     console = Console(highlight=False, soft_wrap=False)
     with console.capture() as page:
-        console.print(whole(state, console.width))
+        console.print(full_view(state, console.width))
     for line in page.get().splitlines():
         print(line.rstrip())

@@ -25,7 +25,7 @@ async def follow(state: State, changed: Callable[[], None]) -> None:
     """Ask until cancelled, whether a daemon runs or not; `changed` is called after each answer."""
     while True:
         # A way of its own for each try: one that failed long waits long before it tries again.
-        transport = daemon.running()
+        transport = daemon.running_daemon()
         try:
             await _ask(state, transport, changed)
         except* (OblixError, CommandError) as failed:

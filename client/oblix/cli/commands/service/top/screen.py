@@ -17,7 +17,7 @@ from rich.live import Live
 from oblix._convert.terminal_text import raw_stream
 from oblix.cli.commands.service.top.feed import follow
 from oblix.cli.commands.service.top.state import State
-from oblix.cli.commands.service.top.view import fitted
+from oblix.cli.commands.service.top.view import fitted_view
 
 _LOCAL_CHARACTERS = 6
 """Where termios keeps the control characters."""
@@ -43,7 +43,7 @@ async def show() -> None:
 
 async def _draw(live: Live, console: Console, state: State, changed: asyncio.Event) -> None:
     while True:
-        live.update(fitted(state, console.width, console.height), refresh=True)
+        live.update(fitted_view(state, console.width, console.height), refresh=True)
         await changed.wait()
         changed.clear()
 

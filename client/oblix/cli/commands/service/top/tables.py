@@ -30,8 +30,8 @@ class Section:
     nothing: str
     """What stands there where there are no rows."""
 
-    def drawn(self, most: int) -> Table:
-        """The heading after a blank line, and so many rows at most; the last says how many are left out."""
+    def draw(self, most: int) -> Table:
+        """Draw the heading after a blank line and at most so many rows; the last counts the rest."""
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0), expand=True)
         for number, name in enumerate(self.columns):
             is_last = number == len(self.columns) - 1
@@ -54,7 +54,7 @@ def models(state: State) -> Section:
 
 
 def executions(state: State, ended: int = 0) -> Section:
-    """Those that wait or run, the oldest first; then so many that ended, the last one first."""
+    """List those that wait or run, the oldest first; then so many that ended, the last one first."""
     columns = ("EXECUTION", "MODEL", "AGE", "WRITTEN", "PROMPT")
     live = sorted(
         (one for one in state.executions if one.state not in ENDED),

@@ -20,25 +20,25 @@ LEAST = 3
 """Lines of a list: a blank one, its heading, and one row or a word on why there is none."""
 
 
-def whole(state: State, width: int) -> RenderableType:
-    """All models and what runs, and the last of what is over."""
+def full_view(state: State, width: int) -> RenderableType:
+    """Draw all models, what runs, and the last of what is over."""
     parts = tables.models(state), tables.executions(state, ENDED), tables.decisions(state)
     most = len(parts[0].rows), len(parts[1].rows), DECISIONS
-    return Group(*_head(state, width), *(part.drawn(rows) for part, rows in zip(parts, most, strict=True)))
+    return Group(*_head(state, width), *(part.draw(rows) for part, rows in zip(parts, most, strict=True)))
 
 
-def fitted(state: State, width: int, height: int) -> RenderableType:
+def fitted_view(state: State, width: int, height: int) -> RenderableType:
     """Return what fits: the machine first, then an even share of the rest for each list."""
     width = max(width, NARROWEST)
     head = _head(state, width)
     sections = _sections(state)
-    shares = shared(height - len(head), [len(part.rows) for part in sections])
-    drawn = [part.drawn(rows) for part, rows in zip(sections, shares, strict=True) if rows is not None]
+    shares = share_rows(height - len(head), [len(part.rows) for part in sections])
+    drawn = [part.draw(rows) for part, rows in zip(sections, shares, strict=True) if rows is not None]
     return Group(*head, *drawn)
 
 
-def shared(room: int, wanted: Sequence[int]) -> list[int | None]:
-    """How many rows each list gets of so many lines; None: not even its heading and one row fit.
+def share_rows(room: int, wanted: Sequence[int]) -> list[int | None]:
+    """Return the rows of each list for so many lines; None: not even its heading and one row fit.
 
     What is left after one row for each is dealt out row by row.
     """
