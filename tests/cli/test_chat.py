@@ -75,6 +75,7 @@ def test_ctrl_c_ends_the_answer_and_not_the_chat(chat: Terminal, oblix, ollama: 
     assert ollama.requests[-1].abandoned.wait(60)
     chat.wait_for(PROMPT)
     assert "You said: Go on" in say(chat, "Go on")
+    chat.wait_for(PROMPT)  # Ctrl-D is the line editor's key: pressed before it reads, the terminal eats it
     leave(chat, "\x04")
     assert [m.get("status") for m in newest(oblix)["messages"]] == [None, "cancelled", None, None]
 
