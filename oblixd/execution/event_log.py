@@ -251,8 +251,8 @@ def started_event(
     return executions_pb2.ExecuteResponse(started=event)
 
 
-def sealed(seal: Seal, offset: int) -> executions_pb2.ExecuteResponse:
-    """What its provider adds to the reasoning before it."""
+def seal_event(seal: Seal, offset: int) -> executions_pb2.ExecuteResponse:
+    """Make the event of what a provider adds to the reasoning before it."""
     delta = executions_pb2.ExecutionDelta(
         kind=executions_pb2.DELTA_KIND_REASONING,
         offset=offset,

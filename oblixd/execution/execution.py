@@ -254,7 +254,7 @@ class Execution:
         """See `Progress.take`. Raises ResourceExhaustedError where there is no memory for more."""
         if content.seal is not None:
             # Kept as a whole with the answer's end. Who attaches sees it at its place.
-            self.log.append(event_log.sealed(content.seal, self.log.size))
+            self.log.append(event_log.seal_event(content.seal, self.log.size))
             return False
         before = self.log.size
         self._recorder.take(hook, content)
