@@ -68,12 +68,12 @@ class _Follower:
     async def show_news(self) -> None:
         """Print the messages that are new, and a running answer to its end."""
         self._show_messages()
-        while (running := self._running()) not in {"", *self._followed}:
+        while (running := self._running_request()) not in {"", *self._followed}:
             self._followed.add(running)
             await self._show_answer(running)
             self._show_messages()
 
-    def _running(self) -> str:
+    def _running_request(self) -> str:
         header = self._client.get_session(self._session_id) or {}
         return str(header.get("running_request_id", ""))
 
@@ -91,7 +91,7 @@ class _Follower:
         _write("## assistant\n\n")
         written, is_over = "", False
         while not is_over:
-            is_over = self._running() != request_id
+            is_over = self._running_request() != request_id
             answer = self._newest_answer()
             text = text_of(answer) if answer else ""
             if not text.startswith(written):
