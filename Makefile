@@ -133,7 +133,7 @@ BASE    ?= 1adf342
 COMPARE  = PYTHONPATH=tests:. $(PY) tests/benchmarks/compare.py
 nvim: $(DEV) ## Test the plug-in for Neovim in the one that is installed
 	@command -v nvim >/dev/null || { echo "make nvim needs Neovim 0.7 or newer: https://neovim.io" >&2; exit 1; }
-	@$(PY) -m pytest -m nvim $(or $(ARGS),tests/nvim)
+	@$(PY) -m pytest -m nvim --timeout 300 $(or $(ARGS),tests/nvim)
 
 # What npm brings is kept until the lock changes. Needs Node.js 20 or newer.
 NODE := client/node/node_modules/.installed-$(shell cksum client/node/package-lock.json 2>/dev/null | cut -d ' ' -f 1)

@@ -27,7 +27,7 @@ local function shown(name)
   end
   return ""
 end
-local function wait(condition) assert(vim.wait(30000, condition, 20), "it never came to that") end
+local function wait(condition) assert(vim.wait(60000, condition, 20), "it never came to that") end
 local function rest() wait(function() return not oblix.is_running() end) end
 local function ask(words, range) oblix.ask(words, range) rest() end
 local function waits_for(words)
@@ -68,7 +68,7 @@ def nvim(tmp_path: Path, server: OllamaServer, home: Path) -> Iterator[Script]:
             done = subprocess.run(
                 ["nvim", "--headless", "-u", "NONE", "-i", "NONE", "--cmd", f"set rtp+={PLUGIN}",
                  "-c", "runtime plugin/oblix.lua", "-c", f"luafile {path}"],
-                check=False, capture_output=True, text=True, timeout=120, env=os.environ,
+                check=False, capture_output=True, text=True, timeout=240, env=os.environ,
             )  # fmt: skip
             assert done.returncode == 0, done.stderr
             return done.stderr
