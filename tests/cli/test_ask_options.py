@@ -60,6 +60,14 @@ def test_a_system_message_is_recorded_or_sent_along(ask, ollama: OllamaServer) -
             assert said(ollama)[0] == ("system", "Be short.")
 
 
+def test_a_question_in_quotes_needs_no_command(oblix, ollama: OllamaServer) -> None:
+    assert oblix("Who are you?", "-m", "ollama:llama2", "--endpoint", ollama.url).stdout == (
+        "You said: Who are you?\n"
+    )
+    assert oblix("-c", "And I?", "-m", "ollama:llama2", "--endpoint", ollama.url).returncode == 0
+    assert said(ollama)[0] == ("user", "Who are you?")
+
+
 def test_a_template_takes_variables_and_what_is_asked(ask, ollama: OllamaServer, daemon_home: Path) -> None:
     (daemon_home / "templates").mkdir(exist_ok=True)
     (daemon_home / "templates" / "review.toml").write_text(
@@ -129,6 +137,7 @@ def test_schemas_are_files_json_or_fields(tmp_path: Path) -> None:
         "score": {"type": "number", "description": "from 0 to 1"},
         "ok": {"type": "boolean"},
     }
+    assert schemas.schema_of("name, age int") == schemas.schema_of("name: str, age: int")
     for text, hint in [("age: year", "age is year"), ("a b c", "is no field"), ("no.json", "no.json")]:
         with pytest.raises(CommandError, match=hint):
             schemas.schema_of(text)

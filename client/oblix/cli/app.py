@@ -19,6 +19,10 @@ from oblix.cli.table import COMMANDS, FIRST_STEPS, overview, parser_of
 EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 1, 2, 130, 141
 UNGREETED = frozenset({"restart", "stop"})
 """Commands that end the daemon: what version runs does not matter to them."""
+OF_ASK = frozenset(
+    {"-", "-c", "-f", "-m", "-n", "-p", "-s", "-T", "-t", "-v", "-x", "--docs", "--schema", "--system"}
+)
+"""What begins a question without the word `ask`, as several words in quotes do."""
 
 
 def main() -> NoReturn:
@@ -100,6 +104,8 @@ def _dispatch(words: Sequence[str]) -> int:
             return _dispatch([*rest, "--help"])
         case [name, *rest] if name in COMMANDS:
             return _run_command(name, rest)
+        case [name, *_] if " " in name.strip() or name in OF_ASK:
+            return _run_command("ask", words)
         case [name, *_]:
             return _refuse(name)
     return 0

@@ -93,7 +93,7 @@ COMMANDS = {
 }
 FIRST_STEPS = """Oblix: talk to language models, local or cloud, through one daemon that your programs share.
 
-  oblix ask "Why is the sky blue?"     ask a question
+  oblix "Why is the sky blue?"         ask a question: short for oblix ask
   git diff | oblix ask "Review:" -     ask about what a program prints
   oblix chat                           talk; /help there shows what it can do
   oblix sessions list                  read what was said; it is kept

@@ -11,7 +11,9 @@ from oblix.cli.errors import CommandError
 
 TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
 HELP = "make the answer JSON: a file with a JSON Schema, or fields as in 'name: str, age: int, tags: [str]'"
-_FIELD = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_-]*)\s*(?::\s*(\[\s*\w+\s*\]|\w+))?\s*(?:=\s*(.+?))?\s*")
+_FIELD = re.compile(
+    r"\s*([A-Za-z_][A-Za-z0-9_-]*)\s*(?:(?:\s*:\s*|\s+)(\[\s*\w+\s*\]|\w+))?\s*(?:=\s*(.+?))?\s*"
+)
 _SUFFIX = ".json"
 
 
