@@ -39,6 +39,7 @@ context_window = 200000
 [embedded]
 enabled = false
 [http]
+enabled = true
 port = 0
 record = "auto"
 """
@@ -58,6 +59,8 @@ class Agent:
     """Its tool that writes a file, and what it takes. Empty: it has none."""
     arguments: Callable[[Path], dict[str, Any]] = lambda _path: {}
     environment: dict[str, str] = field(default_factory=dict)
+    node: int = 20
+    """The oldest Node that it runs on; 0: it needs none."""
     files: dict[str, str] = field(default_factory=dict)
     """What stands in its home before: no first-start questions, nothing sent home."""
 
@@ -97,6 +100,7 @@ AGENTS = [
         "write",
         lambda path: {"path": str(path), "content": TEXT},
         environment={"PI_SKIP_VERSION_CHECK": "1", "PI_TELEMETRY": "0"},
+        node=22,
     ),
     Agent(
         "claude",
@@ -188,8 +192,16 @@ def tools() -> Tools:
 
 @pytest.fixture
 def desk(request: pytest.FixtureRequest, tools: Tools) -> Iterator[Desk]:
-    with desk_of(request.param, tools) as desk:
+    agent: Agent = request.param
+    if agent.node > _node():
+        pytest.skip(f"{agent} needs Node {agent.node} or newer")
+    with desk_of(agent, tools) as desk:
         yield desk
+
+
+def _node() -> int:
+    told = subprocess.run(["node", "--version"], check=True, capture_output=True, text=True).stdout
+    return int(told.removeprefix("v").partition(".")[0])
 
 
 def told(done: subprocess.CompletedProcess[str]) -> str:

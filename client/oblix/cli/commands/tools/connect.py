@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -62,8 +63,11 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def base_url(transport: Transport) -> str:
-    """Return the endpoint's base URL: where it listens, or where it would."""
+    """Return the endpoint's base URL: where it listens, or where it would. Says so where it is closed."""
     answer = transport.call(lambda link: link.endpoint.GetEndpoint, endpoint_pb2.GetEndpointRequest())
+    if not answer.url:
+        closed = "The endpoint is closed: `oblix server` opens it, and [http] enabled = true keeps it open."
+        print(closed, file=sys.stderr)
     return answer.url or answer.configured_url
 
 
