@@ -5,41 +5,40 @@ SessionChanged*  Synced  (SessionChanged | SessionRemoved | Synced)*  ResyncRequ
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from oblix.results import Result, Session
+
+S = TypeVar("S", Session, dict[str, Any])
 
 
-@dataclass(frozen=True, slots=True)
-class SessionChanged:
+class SessionChanged(Result, Generic[S], frozen=True):
     """A session is there, is new, or changed. Several changes in a row may come as one."""
 
-    session: dict[str, Any]
-    """Its header as it is now, as `OblixClient.get_session` tells it."""
+    session: S
+    """Its header as it is now. `OblixClient.watch` gives it as a dict."""
     revision: int
 
 
-@dataclass(frozen=True, slots=True)
-class SessionRemoved:
+class SessionRemoved(Result, frozen=True):
     """A session was deleted or archived, or no longer matches. It may be one that was never told."""
 
     session_id: str
     revision: int
 
 
-@dataclass(frozen=True, slots=True)
-class Synced:
+class Synced(Result, frozen=True):
     """Everything up to here has come: once at first, and whenever a reader that was behind caught up."""
 
     revision: int
-    """Where to go on after the watch was lost: `OblixClient.watch(from_revision=…)`."""
+    """Where to go on after the watch was lost: `watch(from_revision=...)`."""
 
 
-@dataclass(frozen=True, slots=True)
-class ResyncRequired:
+class ResyncRequired(Result, frozen=True):
     """The changes in between are no longer known: forget what you have and watch anew. Nothing follows."""
 
     oldest_revision: int
     """The oldest revision that can be gone on from."""
 
 
-Change = SessionChanged | SessionRemoved | Synced | ResyncRequired
+Change: TypeAlias = SessionChanged[S] | SessionRemoved | Synced | ResyncRequired

@@ -1,4 +1,4 @@
-"""The client: what most programs need of Oblix."""
+"""The documented client: what programs of the first Oblix, and the session guide, need."""
 
 from __future__ import annotations
 
@@ -7,39 +7,24 @@ from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
 from typing import Any, Self
 
-from oblix._convert import metrics
-from oblix._convert.api_keys import key_of
-from oblix._environment import certificates, surroundings
+from oblix._facade.executions import ExecutionCalls
+from oblix._facade.messages import MessageCalls
+from oblix._facade.prompts import ChatCalls
+from oblix._facade.sessions import HousekeepingCalls
+from oblix._facade.transfer import TransferCalls
 from oblix._launcher.address import address_of
-from oblix._resources.executions import ExecutionCalls, ExplainCalls
-from oblix._resources.hooked_models import configuration_of, hook_request, type_of
-from oblix._resources.mending import MendingCalls
-from oblix._resources.models import PullCalls
-from oblix._resources.prompts import ChatCalls
-from oblix._resources.search import SearchCalls
-from oblix._resources.sessions import HousekeepingCalls
-from oblix._resources.transfer import BackupCalls, TransferCalls
-from oblix._resources.usage import UsageCalls
-from oblix._resources.watch import WatchCalls
+from oblix._resources.core import Core
+from oblix._resources.hooked_models import configuration_of, type_of
+from oblix._transport.channel import Transport
 from oblix.agents import BaseAgent
 from oblix.models import ModelType
-from oblix.v1 import models_pb2, monitor_pb2
+from oblix.v1 import models_pb2
 
 
-class OblixClient(
-    ChatCalls,
-    ExecutionCalls,
-    ExplainCalls,
-    SearchCalls,
-    TransferCalls,
-    HousekeepingCalls,
-    MendingCalls,
-    WatchCalls,
-    BackupCalls,
-    PullCalls,
-    UsageCalls,
-):
-    """A program's way to its models and conversations.
+class OblixClient(MessageCalls, ChatCalls, ExecutionCalls, TransferCalls, HousekeepingCalls):
+    """A program's way to its models and conversations, as the guide of the first Oblix has it.
+
+    New programs use `oblix.AsyncClient` or `oblix.Client`; all three have one core, and return the same.
 
     It holds no connection to a model and no conversation: `oblixd` does, and is
     started by the first call where it does not run. One client may be used from
@@ -69,7 +54,7 @@ class OblixClient(
         is (docs/how-to/listen-on-tcp.md). `config_path` is accepted for older programs
         and not used: the daemon has a configuration of its own.
         """
-        super().__init__(address_of(host, port, oblix_api_key))
+        super().__init__(Core(Transport(address_of(host, port, oblix_api_key))))
 
     async def hook_model(
         self,
@@ -97,11 +82,14 @@ class OblixClient(
         InvalidArgumentError, and FailedPreconditionError for a key file that others
         can read and a keyring that is locked.
         """
-        kind = type_of(model_type)
-        around = surroundings(kind)
-        request = hook_request(kind, model_name, endpoint or around.endpoint, certificates(kwargs))
-        request.api_key = await key_of(kind, endpoint, api_key, api_key_file, around)
-        await self._hooks.add(request)
+        await self._async.models.hook(
+            model_type,
+            model_name,
+            endpoint=endpoint,
+            api_key=api_key,
+            api_key_file=api_key_file,
+            **kwargs,
+        )
         return True
 
     def hook_agent(self, agent: BaseAgent) -> bool:
@@ -134,7 +122,7 @@ class OblixClient(
         `state` under the default policy, `since` when, and `sampled_at`.
         docs/monitor.md has the rest, the fields of ResourceSample by name.
         """
-        return metrics.resources_of(await self._snapshot())
+        return (await self._async.machine.snapshot()).resources
 
     async def get_connectivity_metrics(self) -> dict[str, Any]:
         """The network to cloud models as the daemon measured it last. What could not be measured is None.
@@ -145,17 +133,14 @@ class OblixClient(
         policy, `since` when, `sampled_at`; and the same of each model server in
         `endpoints`, with its `age` in seconds and the `reason` why it can't be reached.
         """
-        return metrics.connectivity_of(await self._snapshot())
+        return (await self._async.machine.snapshot()).connectivity
 
     async def shutdown(self) -> None:
         """Let go of what this client hooked, and close it. The daemon lives on. Harmless when done twice.
 
         Prompts that go on without it keep their models until they have ended.
         """
-        await self._agents.shutdown()
-        if self._hooks.handles() and self._transport.is_connected:
-            await self._hooks.remove()
-        self._transport.close()
+        await self._async.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -172,14 +157,9 @@ class OblixClient(
             pool.submit(asyncio.run, self.shutdown()).result()
 
     def _models(self) -> list[models_pb2.Model]:
-        if hooked := self._hooks.models():
+        if hooked := self._core.hooked.models():
             return hooked
         request = models_pb2.ListModelsRequest()
         return list(
             self._transport.call(lambda link: link.models.ListModels, request, repeatable=True).models
         )
-
-    async def _snapshot(self) -> monitor_pb2.Snapshot:
-        request = monitor_pb2.GetSnapshotRequest()
-        answer = await self._transport.acall(lambda link: link.monitor.GetSnapshot, request, repeatable=True)
-        return answer.snapshot

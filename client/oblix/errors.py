@@ -16,6 +16,7 @@
     ├── CallCancelledError         the daemon ended the call
     ├── UnimplementedError         the daemon is older than this client
     ├── DataLossError              what is on disk is damaged
+    ├── InvalidAnswerError         the model's answer is not of the form that was asked for
     └── InternalError              a defect of ours
 
 Each class is one gRPC status, so every language sees the same errors.
@@ -97,6 +98,22 @@ class UnimplementedError(OblixError):
 
 class DataLossError(OblixError):
     """What is on disk is damaged."""
+
+
+class InvalidAnswerError(OblixError):
+    """The model's answer is not of the form that was asked for, or it called tools for too long."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        answer: str = "",
+        reason: str = "ANSWER_INVALID",
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message, reason=reason, metadata=metadata)
+        self.answer = answer
+        """What the model said."""
 
 
 class InternalError(OblixError):

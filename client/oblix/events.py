@@ -5,44 +5,56 @@ Queued*  Started  (Queued | Delta | Rerouted)*  Completed
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
+
+from oblix.answers import AgentChecks, Answer, Decision, FinishReason
+from oblix.results import Result
 
 
-@dataclass(frozen=True, slots=True)
-class Queued:
-    """The prompt waits for its turn in its session, or for its model. Comes again when the place changes."""
+class Queued(Result, frozen=True):
+    """The prompt waits for its turn in its session, or for its model. Comes again when that changes."""
 
     request_id: str
-    place: int
-    """Its place among those that wait, from 1."""
+    position: int
+    """Its position among those that wait, from 1."""
     model: str | None = None
     """The model that it waits for, as `provider:name`. None: it waits for its session's turn."""
 
+    @property
+    def place(self) -> int:
+        """The position, as `OblixClient` has always called it."""
+        return self.position
 
-@dataclass(frozen=True, slots=True)
-class Started:
+
+class Started(Result, frozen=True):
     """Its turn has come: the question is recorded, a model is chosen."""
 
     request_id: str
     session_id: str | None
     """None where nothing is recorded."""
-    model_id: str
+    model: str
     """The model that was ranked first, as `provider:name`."""
-    routing_decision: dict[str, Any]
-    """As in the response of `OblixClient.execute`."""
-    agent_checks: list[dict[str, Any]]
-    """As in the response of `OblixClient.execute`."""
+    decision: Decision
+    agent_checks: AgentChecks
+
+    @property
+    def model_id(self) -> str:
+        """The model, as `OblixClient` calls it."""
+        return self.model
+
+    @property
+    def routing_decision(self) -> dict[str, Any]:
+        """The decision, as in the response of `OblixClient.execute`."""
+        return self.decision.to_dict()
 
 
-@dataclass(frozen=True, slots=True)
-class Delta:
+class Delta(Result, frozen=True):
     """A piece of the answer."""
 
     text: str
     kind: Literal["text", "reasoning", "tool_call"]
     """`reasoning` is the model's thinking; it is no part of the response. `tool_call` is a piece of the
-    arguments of a call, as JSON text: the response's `tool_calls` have them whole."""
+    arguments of a call, as JSON text: the answer's `tool_calls` have them whole."""
     offset: int
     """Bytes of UTF-8 of all deltas before this one."""
     call_id: str = ""
@@ -51,8 +63,7 @@ class Delta:
     """The tool that is called. Empty for text and reasoning."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rerouted:
+class Rerouted(Result, frozen=True):
     """The answer starts anew on another model: forget the deltas so far."""
 
     from_model: str
@@ -63,17 +74,19 @@ class Rerouted:
     """The same for a person."""
 
 
-@dataclass(frozen=True, slots=True)
-class Completed:
+class Completed(Result, frozen=True):
     """The end. Nothing follows."""
 
     request_id: str
     session_id: str | None
     """None where nothing is recorded."""
-    finish_reason: str
-    """`stop`, `length`, `tool_calls`, `content_filter` or `cancelled`."""
-    response: dict[str, Any]
-    """What `OblixClient.execute` returns."""
+    finish_reason: FinishReason
+    answer: Answer
+
+    @property
+    def response(self) -> dict[str, Any]:
+        """The answer as `OblixClient.execute` returns it."""
+        return self.answer.to_dict()
 
 
-Event = Queued | Started | Delta | Rerouted | Completed
+Event: TypeAlias = Queued | Started | Delta | Rerouted | Completed

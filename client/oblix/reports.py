@@ -1,11 +1,17 @@
-"""What imports and prunes say, session by session, and what was used."""
+"""What imports and prunes say, session by session; what was used; the models and the machine."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
+from oblix.results import Result, RetentionAction, Session
+
 Outcome = Literal["imported", "grown", "skipped", "refused"]
+UsageGroup = Literal["model", "day", "client", "session"]
+ModelState = Literal["ready", "idle", "loading", "unavailable", "cooling_down", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +71,7 @@ class ImportReport:
 
 @dataclass(frozen=True, slots=True)
 class PruneReport:
-    """What a prune did, or would do."""
+    """What `OblixClient.prune_sessions` did, or would do."""
 
     sessions: list[dict[str, Any]]
     """The first 1,000, as `list_sessions` told them before; `action` says what became of each."""
@@ -73,9 +79,63 @@ class PruneReport:
     """How many there were in all."""
 
 
+class PrunedSession(Result, frozen=True):
+    """What a prune does with one session."""
+
+    session: Session
+    """The header before."""
+    action: RetentionAction
+
+
+class PruneResult(Result, frozen=True):
+    """What a prune did, or would do."""
+
+    sessions: tuple[PrunedSession, ...]
+    """The first 1,000."""
+    total_count: int
+    """How many there were in all."""
+
+
+class UsageRow(Result, frozen=True):
+    """What was used: by one model, day, program or session, or in all."""
+
+    key: str
+    """The model, day, program or session. Empty in a total, and for answers without a session."""
+    executions: int
+    input_tokens: int
+    output_tokens: int
+    cost: float
+    """As far as prices are known."""
+    unpriced_executions: int
+    """Executions whose cost is not known."""
+
+
+class Budget(Result, frozen=True):
+    """A limit on costs."""
+
+    period: str
+    """`day` or `month`."""
+    limit: float
+    spent: float
+    action: str
+    """What happens when it is reached: `refuse` or `local`."""
+
+
+class UsageSummary(Result, frozen=True):
+    """What was used in some days."""
+
+    rows: tuple[UsageRow, ...]
+    """The most expensive first, then the most tokens; days in their order. At most 1,000."""
+    total: UsageRow
+    """All of it, also what rows were left out for."""
+    currency: str
+    """The configuration's, for all costs."""
+    budgets: tuple[Budget, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class UsageReport:
-    """What was used in some days."""
+    """What `OblixClient.usage` returns."""
 
     rows: list[dict[str, Any]]
     """The most expensive first, then the most tokens; days in their order. At most 1,000. Each has its `key`
@@ -88,3 +148,87 @@ class UsageReport:
     budgets: list[dict[str, Any]]
     """The configuration's caps: `period` (`day` or `month`), `limit`, `spent`, and the `action` when it is
     reached, `refuse` or `local`."""
+
+
+class Model(Result, frozen=True):
+    """A model that the daemon can talk to, as it was when it was read."""
+
+    id: str
+    """`provider:name`, for example `ollama:llama2`."""
+    provider: str
+    name: str
+    location: Literal["local", "cloud", "unknown"]
+    state: ModelState
+    """`unknown`: nothing was tried yet."""
+    state_reason: str = ""
+    """Why it can't answer, and what to do."""
+    endpoint: str | None = None
+    """Its server's URL. None for an embedded model."""
+    handle: str | None = None
+    """This client's handle. None for a model of the daemon's configuration."""
+    has_api_key: bool = False
+    context_window: int | None = None
+    """In tokens. None: not known; so with the rest."""
+    running_count: int = 0
+    """Executions that it works on now."""
+    queued_count: int = 0
+    max_running: int | None = None
+    tokens_per_second: float | None = None
+    last_time_to_first_token: float | None = None
+    """Seconds."""
+    cooldown_until: datetime | None = None
+    limited_until: datetime | None = None
+    """When its server takes requests again, as its rate limit says."""
+    features: tuple[str, ...] = ()
+    """What it takes beside text: `tools`, `images`, `json_schema`, `reasoning`. Empty: not known."""
+    memory_bytes: int | None = None
+    options: Mapping[str, Any] = {}
+    """What it was hooked with. Never the key."""
+
+
+class PullProgress(Result, frozen=True):
+    """How far a model's server is with fetching a model."""
+
+    status: str
+    """What it does now, in its own words."""
+    completed_bytes: int
+    """Of the current piece."""
+    total_bytes: int | None
+    """Of the current piece. None: not known."""
+    digest: str
+    """The current piece. Empty where there is none."""
+
+
+class Snapshot(Result, frozen=True):
+    """This machine and its network, as the daemon measured them last."""
+
+    sampled_at: datetime | None
+    """None: nothing was measured yet."""
+    resource_state: str
+    """`available`, `constrained`, `critical` or `unknown`, under the default policy."""
+    connectivity_state: str
+    """`optimal`, `degraded`, `disconnected` or `unknown`, under the default policy."""
+    resources: dict[str, Any]
+    """As `OblixClient.get_resource_metrics` has it. What could not be measured is None."""
+    connectivity: dict[str, Any]
+    """As `OblixClient.get_connectivity_metrics` has it."""
+
+
+class DaemonInfo(Result, frozen=True):
+    """The daemon that answers."""
+
+    version: str
+    pid: int
+    started_at: datetime
+    capabilities: tuple[str, ...]
+    """What it can do: lower-case words that do not change."""
+    socket: str
+    data: str
+    """The directory of the conversations."""
+    config: str
+    """The configuration file. It need not exist."""
+    log: str
+    """Empty: it logs to standard error."""
+    session_count: int
+    running_count: int
+    client_count: int

@@ -28,7 +28,6 @@ SMALL_MODULES = {
     "oblixd.execution.retry": "retry, fallback and cooldown are three words and three modules",
     "oblixd.config.older": "forms from before the tables: the file goes when they go",
     "oblixd.models.providers.catalog": "the list of providers: who adds one adds a line there",
-    "oblix._resources.models": "one module a kind of thing that the client offers",
 }
 """Modules that are small and have one importer, each with the reason why it is a file of its own."""
 
@@ -57,13 +56,18 @@ def _module(path: Path) -> str:
     return dotted.removeprefix("client.").removesuffix(".__init__")
 
 
+def _root_of(path: Path) -> Path:
+    """Return the folder that a file's imports begin at."""
+    return files.ROOT / "client" if path.is_relative_to(files.ROOT / "client") else files.ROOT
+
+
 def _doors() -> dict[str, str]:
     """The names that packages pass on, each with the module that it comes from."""
     doors = {}
     for path in OURS:
         if path.name == "__init__.py":
             package = _module(path)
-            for name in files.imports(path, files.ROOT / ("client" if "client" in path.parts else "")):
+            for name in files.imports(path, _root_of(path)):
                 doors[f"{package}.{name.rpartition('.')[2]}"] = name.rpartition(".")[0]
     return doors
 
@@ -73,7 +77,7 @@ def _importers() -> dict[str, set[str]]:
     ours, doors = {_module(path) for path in OURS}, _doors()
     importers: dict[str, set[str]] = defaultdict(set)
     for path in OURS:
-        for name in files.imports(path, files.ROOT / ("client" if "client" in path.parts else "")):
+        for name in files.imports(path, _root_of(path)):
             target = name if name in ours else doors.get(name, name.rpartition(".")[0])
             if path.name != "__init__.py":
                 importers[target].add(_module(path))

@@ -8,7 +8,7 @@ from oblix import (
     OblixClient,
     ResourceExhaustedError,
 )
-from oblix._resources.requests import Prompt, request_of
+from oblix._resources.requests import Prompted, request_of
 from oblix.testing import OllamaServer
 from oblix.v1 import executions_pb2
 
@@ -24,13 +24,13 @@ async def test_options_reach_the_model(hooked: OblixClient, ollama: OllamaServer
 def test_how_long_and_how_soon_travels_with_the_prompt() -> None:
     options = {"priority": "background", "when_busy": "fail", "timeout": 1.5, "on_disconnect": "continue"}
     options |= {"policy": "cheapest", "max_cost": 0.5}
-    request = request_of(Prompt("Hello", None, None, None, None, options))
+    request = request_of(Prompted("Hello", None, options))
     assert request.priority == executions_pb2.PRIORITY_BACKGROUND
     assert request.when_busy == executions_pb2.WHEN_BUSY_FAIL
     assert request.on_disconnect == executions_pb2.ON_DISCONNECT_CONTINUE
     assert request.timeout.ToMilliseconds() == 1500
     assert (request.policy.name, request.policy.max_cost) == ("cheapest", 0.5)
-    assert not request_of(Prompt("Hello", None, None, None, None, {})).HasField("timeout")
+    assert not request_of(Prompted("Hello", None, {})).HasField("timeout")
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ async def test_filters_must_all_hold(client: OblixClient) -> None:
 
 
 async def test_listing_goes_through_the_pages(client: OblixClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("oblix._resources.sessions.LARGEST_PAGE", 2)
+    monkeypatch.setattr("oblix._sync.items.FIRST_PAGE", 2)
     ids = [await client.create_session(metadata={"of": "pages"}) for _ in range(5)]
     for limit in (0, 1, 2, 3, 5, 9):
         listed = client.list_sessions(limit=limit, filter_metadata={"of": "pages"})
@@ -75,7 +75,7 @@ async def test_listing_goes_through_the_pages(client: OblixClient, monkeypatch: 
 
 
 async def test_loading_goes_through_the_pages(client: OblixClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("oblix._resources.sessions.LARGEST_PAGE", 2)
+    monkeypatch.setattr("oblix._sync.items.FIRST_PAGE", 2)
     session_id = await client.create_session()
     for n in range(5):
         client.session_manager.save_message(session_id, str(n))

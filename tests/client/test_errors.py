@@ -12,7 +12,7 @@ from oblix._transport import errors as transport_errors
 from oblix.errors import OblixError
 
 TREE = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, OblixError)]
-OURS = {oblix.AgentRefusedError, oblix.DaemonStartError, OblixError}
+OURS = {oblix.AgentRefusedError, oblix.DaemonStartError, oblix.InvalidAnswerError, OblixError}
 """Raised by the client itself: special cases of a status, and the root."""
 UNUSED = {grpc.StatusCode.OK, grpc.StatusCode.UNKNOWN, grpc.StatusCode.OUT_OF_RANGE}
 """Sent by no daemon of ours. A foreign one's are the root."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from oblix import InvalidArgumentError, NotFoundError, OblixClient
-from oblix._resources.requests import Prompt, request_of
+from oblix._resources.requests import Prompted, request_of
 from oblix.testing import OllamaServer
 from oblix.v1 import executions_pb2, messages_pb2
 
@@ -19,7 +19,7 @@ URL = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
 
 
 def requested(prompt: object, **options: object) -> executions_pb2.ExecuteRequest:
-    return request_of(Prompt(prompt, None, None, None, None, options))
+    return request_of(Prompted(prompt, None, options))
 
 
 def parts_of(content: object, role: str = "user") -> list[messages_pb2.Part]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import grpc
 import pytest
+from oblix import Reason
 from support.drivers.daemon import RunningDaemon, running
 from support.repository import files
 
@@ -24,7 +25,7 @@ def _in_source() -> set[str]:
     texts = {
         node.value
         for path in SOURCES
-        if path.name != "__init__.py"
+        if path.name not in ("__init__.py", "reasons.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
@@ -48,6 +49,13 @@ def test_every_reason_is_on_the_page() -> None:
 
 def test_the_page_names_nothing_that_is_gone() -> None:
     assert _on_page() - _in_source() == set()
+
+
+def test_the_enum_of_the_python_client_has_every_reason_of_errors() -> None:
+    text = (files.ROOT / "docs" / "errors.md").read_text()
+    rows = [line for line in text.split("## What gRPC itself refuses")[0].splitlines() if line[:1] == "|"]
+    reasons = _reasons(word for row in rows for word in re.findall(r"`(\w+)`", row)) | {"INTERNAL"}
+    assert set(Reason) == reasons, "client/oblix/reasons.py lists what docs/errors.md does"
 
 
 @pytest.fixture(scope="module")

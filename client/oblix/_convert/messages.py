@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from oblix._convert import file_io
-from oblix._convert.records import role_of
+from oblix._convert.records import STATUSES, from_moment, role_of
 from oblix._convert.tools import json_of, list_of, mapping_of
-from oblix._convert.validation import describe, invalid, text
+from oblix._convert.validation import data, describe, invalid, text
+from oblix.results import ImagePart, Message, Part, ReasoningPart, TextPart, ToolCallPart
 from oblix.v1 import messages_pb2
 
 MAX_PICTURE_BYTES = 8 * 1024 * 1024
@@ -92,10 +93,11 @@ def _image_part(data: bytes, field: str) -> messages_pb2.Part:
 RESULT_KEYS = ("call_id", "content", "is_error")
 CALL_KEYS = ("call_id", "name", "arguments", "arguments_json")
 MESSAGE_KEYS = {
-    messages_pb2.ROLE_TOOL: ("role", *RESULT_KEYS),
-    messages_pb2.ROLE_ASSISTANT: ("role", "content", "tool_calls"),
+    messages_pb2.ROLE_TOOL: ("role", *RESULT_KEYS, "client_data"),
+    messages_pb2.ROLE_ASSISTANT: ("role", "content", "tool_calls", "client_data"),
 }
-"""Of the other roles: the first two."""
+"""Of the other roles: OTHER_KEYS."""
+OTHER_KEYS = ("role", "content", "client_data")
 PART_KEYS = {
     "text": ("type", "text"),
     "image": ("type", "path", "data", "media_type"),
@@ -133,7 +135,7 @@ def _with_pictures(
 
 def _messages_of(prompt: object, *, required: bool) -> list[messages_pb2.Message]:
     if isinstance(prompt, list | tuple):
-        said = [_message(item, f"prompt[{index}]") for index, item in enumerate(prompt)]
+        said = messages_of(prompt, "prompt")
     else:
         said = [_text_message(words)] if (words := text(prompt, "prompt")).strip() else []
     if required and not said:
@@ -141,20 +143,74 @@ def _messages_of(prompt: object, *, required: bool) -> list[messages_pb2.Message
     return said
 
 
+def messages_in(prompt: object) -> list[object]:
+    """Return what a prompt says as a list of messages, as a program writes them."""
+    if isinstance(prompt, list | tuple):
+        return list(prompt)
+    return [{"role": "user", "content": prompt}] if prompt else []
+
+
+def results_of(options: Mapping[str, Any]) -> list[object]:
+    """Return the tool results of a prompt as messages, as a program writes them."""
+    return [{"role": "tool", **result} for result in options.get("tool_results") or ()]
+
+
+def messages_of(value: object, field: str) -> list[messages_pb2.Message]:
+    """Return messages: dicts, or what a client returned. Raises InvalidArgumentError."""
+    return [_message(item, f"{field}[{index}]") for index, item in enumerate(list_of(value, field))]
+
+
 def _text_message(words: str) -> messages_pb2.Message:
     return messages_pb2.Message(role=messages_pb2.ROLE_USER, parts=[messages_pb2.Part(text=words)])
 
 
 def _message(value: object, field: str) -> messages_pb2.Message:
+    if isinstance(value, Message):
+        return raw_message(value)
     role = role_of(mapping_of(value, field).get("role"), f"{field}.role")
-    given = mapping_of(value, field, MESSAGE_KEYS.get(role, ("role", "content")))
+    given = mapping_of(value, field, MESSAGE_KEYS.get(role, OTHER_KEYS))
     if role == messages_pb2.ROLE_TOOL:
         parts = [_result(given, field)]
     else:
         parts = content_of(given.get("content") or "", role, f"{field}.content")
         calls = enumerate(list_of(given.get("tool_calls"), f"{field}.tool_calls"))
         parts += [_call(call, f"{field}.tool_calls[{index}]") for index, call in calls]
-    return messages_pb2.Message(role=role, parts=parts)
+    given_data = data(given.get("client_data"), f"{field}.client_data")
+    return messages_pb2.Message(role=role, parts=parts, client_data=given_data or b"")
+
+
+def raw_message(message: Message) -> messages_pb2.Message:
+    """Return a message that a client returned as the contract has it, to append it elsewhere."""
+    raw = messages_pb2.Message(
+        role=role_of(message.role),
+        parts=map(_raw_part, message.parts or (TextPart(message.content),)),
+        status=STATUSES[message.status],
+        model=message.model or "",
+        client_data=message.client_data,
+    )
+    if message.timestamp.timestamp():
+        raw.create_time.CopyFrom(from_moment(message.timestamp, "timestamp"))
+    if message.usage is not None:
+        raw.usage.CopyFrom(messages_pb2.Usage(**message.usage.to_dict()))
+    if message.provider_state is not None:
+        state = message.provider_state
+        raw.provider_state.CopyFrom(messages_pb2.ProviderState(author=state.author, json=state.json))
+    return raw
+
+
+def _raw_part(part: Part) -> messages_pb2.Part:
+    match part:
+        case TextPart(text=words):
+            return messages_pb2.Part(text=words)
+        case ReasoningPart(text=words):
+            return messages_pb2.Part(reasoning=words)
+        case ImagePart(media_type=media_type, data=content):
+            return messages_pb2.Part(image=messages_pb2.ImagePart(media_type=media_type, data=content))
+        case ToolCallPart(call=call):
+            names = {"call_id": call.call_id, "name": call.name, "arguments_json": call.arguments_json}
+            return messages_pb2.Part(tool_call=messages_pb2.ToolCallPart(**names))
+    result = messages_pb2.ToolResultPart(call_id=part.call_id, content=part.content, is_error=part.is_error)
+    return messages_pb2.Part(tool_result=result)
 
 
 def content_of(value: object, role: messages_pb2.Role.ValueType, field: str) -> list[messages_pb2.Part]:

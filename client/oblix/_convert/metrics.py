@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from oblix._convert import records
-from oblix._convert.events import name_of
+from oblix._convert.decoding import name_of
 from oblix.v1 import monitor_pb2, routing_pb2
 
 

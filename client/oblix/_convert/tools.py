@@ -1,4 +1,4 @@
-"""Tools that a model may call, and the calls that it makes."""
+"""Tools that a model may call."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from oblix._convert.validation import describe, invalid, text
-from oblix.v1 import executions_pb2, messages_pb2
+from oblix.v1 import executions_pb2
 
 CHOICES = {
     "auto": executions_pb2.TOOL_CHOICE_AUTO,
@@ -19,17 +19,17 @@ KEYS = ("name", "description", "parameters")
 
 def tools_of(value: object) -> list[executions_pb2.ToolDefinition]:
     """Return the tools of a prompt: plain dicts, or OpenAI's around them. Raises InvalidArgumentError."""
-    return [_tool(item, f"tools[{index}]") for index, item in enumerate(list_of(value, "tools"))]
+    given = list_of(value, "tools")
+    if any(map(callable, given)):
+        from oblix._resources.functions import definitions_of  # noqa: PLC0415 - few programs need it
+
+        given = definitions_of(given)
+    return [_tool(item, f"tools[{index}]") for index, item in enumerate(given)]
 
 
 def schema_of(value: object, field: str) -> str:
     """Return a JSON Schema as JSON text; empty for None. Raises InvalidArgumentError."""
     return "" if value is None else json_of(mapping_of(value, field), field)
-
-
-def calls_of(message: messages_pb2.Message) -> list[dict[str, Any]]:
-    """Return the calls that a message makes, as a response shows them."""
-    return [_shape(part.tool_call) for part in message.parts if part.HasField("tool_call")]
 
 
 def json_of(value: object, field: str) -> str:
@@ -75,16 +75,3 @@ def _unwrap(value: object, field: str) -> object:
     if wrapper.get("type", "function") != "function":
         raise invalid(f"{field}.type", "function", describe(wrapper["type"]))
     return wrapper["function"]
-
-
-def _shape(call: messages_pb2.ToolCallPart) -> dict[str, Any]:
-    try:
-        arguments = json.loads(call.arguments_json)
-    except (ValueError, RecursionError):
-        arguments = None
-    return {
-        "call_id": call.call_id,
-        "name": call.name,
-        "arguments": arguments if isinstance(arguments, dict) else None,
-        "arguments_json": call.arguments_json,
-    }

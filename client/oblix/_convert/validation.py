@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from oblix.errors import InvalidArgumentError
+from oblix.results import Session
 
 SHOWN_CHARACTERS = 80
 FIELD_CHARACTERS = 200
@@ -33,6 +34,19 @@ def text(value: object, field: str) -> str:
         given = f"{value[error.start]!r} at character {error.start}"
         raise invalid(field, limit, given, "NOT_JSON") from None
     return value
+
+
+def session_id_of(value: object) -> str:
+    """Return the id of a session that is named by its id, or by what a client returned of it."""
+    return text(value.id if isinstance(value, Session) else value, "session_id")
+
+
+def whole(value: object, field: str, least: int, most: int | None = None) -> int:
+    """Return the value where it is a whole number in a range, else InvalidArgumentError."""
+    if isinstance(value, int) and not isinstance(value, bool) and least <= value <= (most or value):
+        return value
+    limit = f"of {least:,} or more" if most is None else f"from {least:,} to {most:,}"
+    raise invalid(field, f"a whole number {limit}", describe(value))
 
 
 def data(value: object, field: str) -> bytes | None:

@@ -28,6 +28,16 @@ class Agents:
             raise invalid("agent", "an instance of oblix.agents.BaseAgent", describe(agent))
         self._agents[agent.name] = agent
 
+    @property
+    def has_any(self) -> bool:
+        """Whether an agent is hooked."""
+        return bool(self._agents)
+
+    @property
+    def has_checks(self) -> bool:
+        """Whether an agent is hooked that has to be asked."""
+        return any(not isinstance(agent, PolicyAgent) for agent in self._agents.values())
+
     def policy(self) -> routing_pb2.RoutingPolicy:
         """Return the thresholds that hooked policy agents name; the daemon has defaults for the others."""
         policy = routing_pb2.RoutingPolicy()

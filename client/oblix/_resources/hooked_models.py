@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from oblix._convert.validation import describe, invalid, text
 from oblix._convert.values import from_struct, to_struct
-from oblix._transport.channel import Transport
-from oblix.errors import FailedPreconditionError, UnavailableError
 from oblix.models import ModelType
 from oblix.v1 import models_pb2, routing_pb2
 
@@ -28,39 +25,43 @@ _LOCATION_NAMES = {number: name for name, number in LOCATIONS.items()}
 
 
 @dataclass(frozen=True, slots=True)
-class _Hooked:
+class HookedModel:
+    """A model that a client hooked, and the request that hooks it again."""
+
     # The request holds the key, and is shown to nobody.
     request: models_pb2.HookModelRequest = field(repr=False)
     model: models_pb2.Model
 
 
-class Hooks:
-    """What this client hooked, and how to hook it again at a daemon that has forgotten it."""
+class HookRegistry:
+    """What a client hooked, and how to hook it again at a daemon that has forgotten it."""
 
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+    def __init__(self) -> None:
         # By provider:name: a model has one key and one endpoint, those that it was hooked with last.
-        self._models: dict[str, _Hooked] = {}
+        self._models: dict[str, HookedModel] = {}
 
-    async def add(self, request: models_pb2.HookModelRequest) -> None:
-        """Hook a model, in the place of the one of this name. Doing it again changes nothing."""
-        model = await self._hook(request)
-        former = self._models.get(model.id)
-        self._models[model.id] = _Hooked(request, model)
-        if former is not None and former.model.handle != model.handle:
-            await self._unhook(former.model.handle)
+    def put(self, hooked: HookedModel) -> HookedModel | None:
+        """Keep a model in the place of the one of its name, and return that one."""
+        former = self._models.get(hooked.model.id)
+        self._models[hooked.model.id] = hooked
+        return former
 
-    async def renew(self) -> None:
-        """Hook everything again. What is replaced meanwhile stays replaced."""
-        for model_id, hooked in list(self._models.items()):
-            model = await self._hook(hooked.request)
-            if self._models.get(model_id) is hooked:
-                self._models[model_id] = _Hooked(hooked.request, model)
+    def renew(self, hooked: HookedModel, model: models_pb2.Model) -> None:
+        """Note that a model was hooked again. What was replaced meanwhile stays replaced."""
+        if self._models.get(hooked.model.id) is hooked:
+            self._models[hooked.model.id] = HookedModel(hooked.request, model)
 
-    async def remove(self) -> None:
-        """Let go of everything."""
+    def pop(self, model_id: str) -> HookedModel | None:
+        """Forget a model, and return it. None where it was not hooked."""
+        return self._models.pop(model_id, None)
+
+    def clear(self) -> None:
+        """Forget all."""
         self._models.clear()
-        await self._unhook("")
+
+    def all(self) -> list[HookedModel]:
+        """Return what is hooked, in the order of hooking."""
+        return list(self._models.values())
 
     def models(self) -> list[models_pb2.Model]:
         """Return the models as they were when they were hooked, in that order."""
@@ -68,18 +69,7 @@ class Hooks:
 
     def handles(self) -> list[str]:
         """Return what executions choose from. Empty: the daemon's own models."""
-        return [model.handle for model in self.models()]
-
-    async def _hook(self, request: models_pb2.HookModelRequest) -> models_pb2.Model:
-        answer = await self._transport.acall(lambda link: link.models.HookModel, request, repeatable=True)
-        return answer.model
-
-    async def _unhook(self, handle: str) -> None:
-        """Let go of a handle; of all where it is empty."""
-        request = models_pb2.UnhookModelRequest(handle=handle)
-        # A daemon that is gone has let go of everything, and one that was started since knows nothing of it.
-        with suppress(UnavailableError, FailedPreconditionError):
-            await self._transport.acall(lambda link: link.models.UnhookModel, request, starts_daemon=False)
+        return [hooked.model.handle for hooked in self._models.values()]
 
 
 def hook_request(

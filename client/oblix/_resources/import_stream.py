@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from oblix import errors
-from oblix._transport.channel import Transport
 from oblix.errors import InternalError, InvalidArgumentError
 from oblix.formats import reading
 from oblix.formats.catalog import Format
@@ -26,20 +24,8 @@ BATCH_BYTES = 4 * 1024 * 1024
 """A batch also ends where the next message would make it larger than this."""
 
 
-async def import_one(
-    transport: Transport,
-    session: sessions_pb2.Session,
-    messages: Sequence[messages_pb2.Message],
-    *,
-    keep_id: bool,
-) -> sessions_pb2.Session:
-    """Import a session and return it as it was recorded. Raises OblixError where the daemon refuses it."""
-    header = sessions_pb2.ImportHeader(session=session, keep_id=keep_id)
-    answers = transport.stream(
-        lambda link: link.sessions.ImportSessions(steps_of(header, messages), metadata=link.metadata)
-    )
-    async with aclosing(answers):
-        results = [answer.result async for answer in answers if answer.HasField("result")]
+def only_result(results: Sequence[sessions_pb2.ImportResult]) -> sessions_pb2.Session:
+    """Return the session of an import of one. Raises OblixError where the daemon refused it."""
     if len(results) != 1:
         raise errors.InternalError(f"The daemon answered one import with {len(results)} results.")
     return _session_of(results[0])

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from oblix._convert.messages import input_of
+from oblix._convert.messages import input_of, messages_in, results_of
 from oblix._convert.tools import CHOICES, schema_of, tools_of
-from oblix._convert.validation import describe, invalid, text
+from oblix._convert.validation import describe, invalid, session_id_of, text
+from oblix.answers import Answer
+from oblix.errors import InvalidArgumentError
 from oblix.limits import MAX_MESSAGE_BYTES, MAX_TIMEOUT_S, MAX_TOKENS
+from oblix.options import OPTIONS, ToolResult
 from oblix.v1 import executions_pb2, messages_pb2, routing_pb2
 
 ON_DISCONNECT = {
@@ -37,78 +41,82 @@ REASONING = {
     "high": executions_pb2.REASONING_EFFORT_HIGH,
     "max": executions_pb2.REASONING_EFFORT_MAX,
 }
-OPTIONS = (
-    "context_policy",
-    "images",
-    "include_excluded",
-    "local_only",
-    "max_cost",
-    "model",
-    "model_id",
-    "on_break",
-    "on_disconnect",
-    "policy",
-    "priority",
-    "reasoning",
-    "regenerate_message_id",
-    "response_schema",
-    "seed",
-    "stop",
-    "timeout",
-    "tool_choice",
-    "tool_results",
-    "tools",
-    "top_p",
-    "when_busy",
-)
 MAX_WHOLE = 2**63 - 1
 
 N = TypeVar("N", bound=int)
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class Prompted:
     """What a program asks, as it came in."""
 
     prompt: object
     session_id: object
-    request_id: object
-    temperature: object
-    max_tokens: object
     options: Mapping[str, Any]
+    """Those of ExecuteOptions, and `regenerate_message_id`."""
+
+    def with_schema(self, schema: Mapping[str, Any]) -> Prompted:
+        """Return the prompt with the form that its answer has to have."""
+        return Prompted(self.prompt, self.session_id, {**self.options, "response_schema": schema})
+
+    def going_on(self, answer: Answer, results: Sequence[ToolResult]) -> Prompted:
+        """Return the prompt that tells the model what its tools gave."""
+        once = ("request_id", "images", "tool_results", "regenerate_message_id")
+        options = {name: value for name, value in self.options.items() if name not in once}
+        if answer.session_id:
+            return Prompted("", self.session_id, options | {"tool_results": results})
+        said = [*results_of(self.options), *messages_in(self.prompt), answer.message]
+        told = [{"role": "tool", **result} for result in results]
+        return Prompted([*said, *told], None, options)
 
 
-def request_of(prompt: Prompt) -> executions_pb2.ExecuteRequest:
-    """Return the request for a prompt. Raises InvalidArgumentError for what can't be one."""
-    for name in prompt.options:
+def prompted(prompt: object, session: object, options: Mapping[str, Any]) -> Prompted:
+    """Return a prompt of a program. Raises InvalidArgumentError for an option that is not known."""
+    for name in options:
         if name not in OPTIONS:
-            raise invalid(name, f"nothing: it is not known here; known are {', '.join(OPTIONS)}", "it was")
+            raise unknown_option(name)
+    return Prompted(prompt, session_id_of(session) if session else None, options)
+
+
+def unknown_option(name: str) -> InvalidArgumentError:
+    """Return the error for an option that is not known, with the one that was probably meant."""
+    near = difflib.get_close_matches(name, [*OPTIONS, *_ELSEWHERE], 1)
+    meant = _ELSEWHERE.get(near[0], near[0]) if near else ""
+    hint = f"did you mean {meant}" if meant else f"known are {', '.join(sorted(OPTIONS))}"
+    return invalid(name, f"nothing: it is not known here; {hint}", "it was")
+
+
+_ELSEWHERE = {"session_id": "session", "schema": "response_schema"}
+"""Words for options that have another name here."""
+
+
+def request_of(prompt: Prompted) -> executions_pb2.ExecuteRequest:
+    """Return the request for a prompt. Raises InvalidArgumentError for what can't be one."""
+    given = prompt.options
     request = executions_pb2.ExecuteRequest(
-        request_id=text(prompt.request_id or str(uuid.uuid4()), "request_id"),
+        request_id=text(given.get("request_id") or str(uuid.uuid4()), "request_id"),
         session_id=text(prompt.session_id or "", "session_id"),
         input=_input(prompt),
-        options=_generation(prompt),
-        model=text(prompt.options.get("model") or prompt.options.get("model_id") or "", "model"),
-        local_only=_flag(prompt.options.get("local_only", False), "local_only"),
-        on_disconnect=_choice(prompt.options, "on_disconnect", ON_DISCONNECT, "cancel"),
-        on_break=_choice(prompt.options, "on_break", ON_BREAK, "keep"),
-        context_policy=_choice(prompt.options, "context_policy", CONTEXT_POLICY, "omit"),
-        tools=tools_of(prompt.options.get("tools")),
-        tool_choice=_tool_choice(prompt.options),
-        priority=_choice(prompt.options, "priority", PRIORITY, "interactive"),
-        when_busy=_choice(prompt.options, "when_busy", WHEN_BUSY, "wait"),
-        policy=_policy(prompt.options),
-        include_excluded=_flag(prompt.options.get("include_excluded", False), "include_excluded"),
-        regenerate_message_id=text(
-            prompt.options.get("regenerate_message_id") or "", "regenerate_message_id"
-        ),
+        options=_generation(given),
+        model=text(given.get("model") or given.get("model_id") or "", "model"),
+        local_only=_flag(given.get("local_only", False), "local_only"),
+        on_disconnect=_choice(given, "on_disconnect", ON_DISCONNECT, "cancel"),
+        on_break=_choice(given, "on_break", ON_BREAK, "keep"),
+        context_policy=_choice(given, "context_policy", CONTEXT_POLICY, "omit"),
+        tools=tools_of(given.get("tools")),
+        tool_choice=_tool_choice(given),
+        priority=_choice(given, "priority", PRIORITY, "interactive"),
+        when_busy=_choice(given, "when_busy", WHEN_BUSY, "wait"),
+        policy=_policy(given),
+        include_excluded=_flag(given.get("include_excluded", False), "include_excluded"),
+        regenerate_message_id=text(given.get("regenerate_message_id") or "", "regenerate_message_id"),
     )
-    if (timeout_s := _timeout(prompt.options.get("timeout"))) is not None:
+    if (timeout_s := _timeout(given.get("timeout"))) is not None:
         request.timeout.FromMicroseconds(max(round(timeout_s * 1e6), 1))
     return request
 
 
-def _input(prompt: Prompt) -> list[messages_pb2.Message]:
+def _input(prompt: Prompted) -> list[messages_pb2.Message]:
     """Return what is said; nothing where a question of the session is answered anew."""
     if prompt.options.get("regenerate_message_id") and not prompt.prompt:
         return []
@@ -123,11 +131,10 @@ def _check_size(message: messages_pb2.Message) -> messages_pb2.Message:
     return message
 
 
-def _generation(prompt: Prompt) -> executions_pb2.GenerationOptions:
-    given = prompt.options
+def _generation(given: Mapping[str, Any]) -> executions_pb2.GenerationOptions:
     return executions_pb2.GenerationOptions(
-        temperature=_number(prompt.temperature, "temperature", 2),
-        max_tokens=_whole(prompt.max_tokens, "max_tokens", 1, MAX_TOKENS),
+        temperature=_number(given.get("temperature"), "temperature", 2),
+        max_tokens=_whole(given.get("max_tokens"), "max_tokens", 1, MAX_TOKENS),
         top_p=_number(given.get("top_p"), "top_p", 1),
         seed=_whole(given.get("seed"), "seed", -MAX_WHOLE, MAX_WHOLE),
         stop=_texts(given.get("stop"), "stop"),

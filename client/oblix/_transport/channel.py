@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -35,6 +35,8 @@ CHANNEL_OPTIONS = (
     # Every channel has its own connections: made after a fork or a failure, it shares no broken state.
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.enable_http_proxy", 0),
+    # A stream is read by the thread that wants its answers, without another one in between.
+    ("SingleThreadedUnaryStream", 1),
     ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
 )
 PROGRAM_CHARACTERS = 100
@@ -110,6 +112,7 @@ class Transport:
         request: Q,
         *,
         repeatable: bool = False,
+        starts_daemon: bool = True,
         timeout_s: float | None = CALL_TIMEOUT_S,
     ) -> A:
         """Make a unary call and wait for it, also inside a running event loop."""
@@ -117,7 +120,7 @@ class Transport:
         try:
             return _answer(link, method, request, timeout_s)
         except OblixError as error:
-            if not _may_repeat(error, repeatable):
+            if not (starts_daemon and _may_repeat(error, repeatable)):
                 raise
         return _answer(self._renew(link), method, request, timeout_s)
 
@@ -158,6 +161,21 @@ class Transport:
         async with aclosing(_reader(link, opener)) as answers:
             async for answer in answers:
                 yield answer
+
+    def iterate(self, opener: Opener[A], *, repeatable: bool = False) -> Generator[A, None, None]:
+        """Open a stream and yield its answers where it is called. Closing the generator cancels the call."""
+        link = self._link()
+        has_begun = False
+        try:
+            for answer in _answers(link, opener):
+                has_begun = True
+                yield answer
+        except OblixError as error:
+            if has_begun or not _may_repeat(error, repeatable):
+                raise
+        else:
+            return
+        yield from _answers(self._renew(link), opener)
 
     def read(self, opener: Callable[[Channel], Iterable[A]]) -> Iterator[A]:
         """Read a short stream where it is called. Give it a deadline; it is not opened again."""
@@ -212,6 +230,21 @@ def _future(link: Channel, method: Method[Q, A], request: Q, timeout_s: float | 
 def _reader(link: Channel, opener: Opener[A]) -> Reader[A]:
     link.check()
     return Reader(opener(link))
+
+
+def _answers(link: Channel, opener: Opener[A]) -> Generator[A, None, None]:
+    link.check()
+    call = opener(link)
+    try:
+        with our_errors(link.pid):
+            while True:
+                try:
+                    answer = next(call)
+                except StopIteration:
+                    return
+                yield answer
+    finally:
+        call.cancel()
 
 
 def _may_repeat(error: OblixError, repeatable: bool) -> bool:

@@ -10,7 +10,7 @@ from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from oblix._convert import records
-from oblix._convert.events import name_of
+from oblix._convert.decoding import name_of
 from oblix._convert.values import from_struct
 
 AnyEnum = Any

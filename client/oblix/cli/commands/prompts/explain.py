@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from oblix import OblixClient
-from oblix._resources.executions import MOST_TURNS
+from oblix.answers import MOST_TURNS
 from oblix.cli.errors import CommandError
 from oblix.cli.options import models, ranges, session_ids
 from oblix.cli.output import answers, tables

@@ -7,10 +7,11 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
-from oblix._resources.executions import executions_of
+from oblix._resources.core import Core
 from oblix.cli import daemon
 from oblix.cli.options import execution_ids, session_ids
 from oblix.cli.output import tables
+from oblix.sync_client import Client
 
 ON_SCREEN = {
     "id": "ID",
@@ -48,7 +49,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print what the daemon works on."""
-    executions = executions_of(daemon.running_daemon(), arguments.session)
+    executions = [
+        execution.to_dict()
+        for execution in Client.over(Core(daemon.running_daemon())).executions.list(arguments.session)
+    ]
     if arguments.json:
         tables.show_json(executions)
         return

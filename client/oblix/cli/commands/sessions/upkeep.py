@@ -126,7 +126,7 @@ async def _follow(arguments: argparse.Namespace) -> None:
             )
 
 
-def _change_dict(change: Change) -> dict[str, Any]:
+def _change_dict(change: Change[dict[str, Any]]) -> dict[str, Any]:
     match change:
         case SessionChanged(session, revision):
             return {"event": "changed", "session": session, "revision": revision}
@@ -138,7 +138,7 @@ def _change_dict(change: Change) -> dict[str, Any]:
             raise _too_old()
 
 
-def _line(change: Change) -> list[str]:
+def _line(change: Change[dict[str, Any]]) -> list[str]:
     match change:
         case SessionChanged(session):
             time, running = tables.local_time(session["updated_at"]), session.get("running_request_id", "")

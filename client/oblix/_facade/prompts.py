@@ -1,7 +1,4 @@
-"""The prompting half of a client.
-
-Older spellings of `execute`.
-"""
+"""Prompts, as the guide has them: `execute`, its older spellings, and the events themselves."""
 
 from __future__ import annotations
 
@@ -9,16 +6,16 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from oblix._convert.events import Answer, decision_of
-from oblix._resources.requests import Prompt, request_of
-from oblix._resources.sessions import SessionCalls
-from oblix._resources.terminal import Printer, converse
-from oblix._transport.resumable import Responses, ResumableStream
-from oblix.errors import FailedPreconditionError
+from oblix._facade.sessions import SessionCalls
+from oblix._facade.terminal import Printer, converse
+from oblix._resources.requests import Prompted, unknown_option
 from oblix.events import Event
-from oblix.v1 import executions_pb2, routing_pb2
+from oblix.options import OPTIONS
 
-HANDLE_UNKNOWN = "HANDLE_UNKNOWN"
+OWN_OPTIONS = ("model_id", "regenerate_message_id")
+"""Options that only `OblixClient` takes."""
+IGNORED = ("use_gpu",)
+"""Options of the first Oblix that decide nothing here."""
 Said = str | Sequence[Mapping[str, Any]]
 """A prompt: a text, or several messages."""
 
@@ -133,14 +130,11 @@ class PromptCalls(SessionCalls):
         answer, and the part that had come is kept; with `on_disconnect="continue"`
         it goes on, and `attach` comes back to it.
         """
-        session_id = session_id or self.current_session_id
-        prompted = Prompt(prompt, session_id, request_id, temperature, max_tokens, kwargs)
-        request = await self._check(prompted)
-        answer = Answer(self._agents, list(request.agent_checks))
-        async with aclosing(self._responses(request)) as responses:
-            async for response in responses:
-                if (event := answer.event(response)) is not None:
-                    yield event
+        options = {"temperature": temperature, "max_tokens": max_tokens, "request_id": request_id, **kwargs}
+        asked = _prompted(prompt, session_id or self.current_session_id, options)
+        async with aclosing(self._prompts.stream(asked)) as events:
+            async for event in events:
+                yield event
 
     async def explain(
         self, prompt: Said = "", session_id: str | None = None, **kwargs: Any
@@ -150,67 +144,8 @@ class PromptCalls(SessionCalls):
         Takes the further options of `execute` and raises what it raises before a
         model is asked. Nothing is sent to a model or recorded.
         """
-        session_id = session_id or self.current_session_id
-        options = dict(kwargs)
-        numbers = (options.pop("temperature", None), options.pop("max_tokens", None))
-        request = await self._check(Prompt(prompt, session_id, None, *numbers, options))
-        try:
-            decision = await self._decision(request)
-        except FailedPreconditionError as error:
-            if error.reason != HANDLE_UNKNOWN:
-                raise
-            await self._hooks.renew()
-            decision = await self._decision(request)
-        return decision_of(decision)
-
-    async def _decision(self, request: executions_pb2.ExecuteRequest) -> routing_pb2.RoutingDecision:
-        request.candidates[:] = self._hooks.handles()
-        explain = executions_pb2.ExplainRouteRequest(request=request)
-        answer = await self._transport.acall(
-            lambda link: link.executions.ExplainRoute, explain, repeatable=True
-        )
-        return answer.decision
-
-    async def _check(self, prompt: Prompt) -> executions_pb2.ExecuteRequest:
-        """Return the request for a prompt, with what this client's agents say of it."""
-        request = request_of(prompt)
-        checks = await self._agents.check(
-            prompt=prompt.prompt,
-            session_id=prompt.session_id,
-            request_id=request.request_id,
-            temperature=prompt.temperature,
-            max_tokens=prompt.max_tokens,
-        )
-        request.policy.MergeFrom(self._agents.policy())
-        request.agent_checks.extend(checks)
-        return request
-
-    async def _responses(self, request: executions_pb2.ExecuteRequest) -> Responses:
-        """Run a request. A daemon that has forgotten the hooked models is told again, unseen."""
-        following = ResumableStream(
-            self._transport,
-            request.request_id,
-            session_id=request.session_id,
-            cancels=request.on_disconnect == executions_pb2.ON_DISCONNECT_CANCEL,
-        )
-        for is_last in (False, True):
-            try:
-                async with aclosing(following.responses(lambda: self._execute(request))) as responses:
-                    async for response in responses:
-                        yield response
-            except FailedPreconditionError as error:
-                if error.reason != HANDLE_UNKNOWN or is_last:
-                    raise
-                await self._hooks.renew()
-            else:
-                return
-
-    def _execute(self, request: executions_pb2.ExecuteRequest) -> Responses:
-        # The request's id makes it safe to send it again: it is never run twice.
-        request.candidates[:] = self._hooks.handles()
-        return self._transport.stream(
-            lambda link: link.executions.Execute(request, metadata=link.metadata), repeatable=True
-        )
+        asked = _prompted(prompt, session_id or self.current_session_id, kwargs)
+        return (await self._prompts.explain(asked)).to_dict()
 
 
 class ChatCalls(PromptCalls):
@@ -250,3 +185,12 @@ class ChatCalls(PromptCalls):
 
         await converse(ask)
         return session_id
+
+
+def _prompted(prompt: object, session_id: object, options: Mapping[str, Any]) -> Prompted:
+    """Return a prompt with the options that the first Oblix took and the ones of today."""
+    given = {name: value for name, value in options.items() if name not in IGNORED}
+    for name in given:
+        if name not in OPTIONS and name not in OWN_OPTIONS:
+            raise unknown_option(name)
+    return Prompted(prompt, session_id, given)

@@ -1,0 +1,71 @@
+"""The daemon: what was used (`client.usage`), and the machine (`client.machine`)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from datetime import date
+
+from oblix._convert.models import info_of, snapshot_of, usage_summary
+from oblix._resources.core import Core
+from oblix._resources.usage import usage_request
+from oblix.options import SessionRef
+from oblix.reports import DaemonInfo, Snapshot, UsageGroup, UsageSummary
+from oblix.v1 import daemon_pb2, monitor_pb2
+
+
+class AsyncUsage:
+    """What all programs of this user used, and what it cost."""
+
+    def __init__(self, core: Core) -> None:
+        self._transport = core.transport
+
+    async def report(
+        self,
+        by: UsageGroup = "model",
+        *,
+        first_day: date | str | None = None,
+        last_day: date | str | None = None,
+        session: SessionRef | None = None,
+        model: str | None = None,
+    ) -> UsageSummary:
+        """Sum up what was used by model, day, client (its program) or session.
+
+        Days are those of `[usage] time_zone`, else the system's, at most 400 of them: dates, or
+        texts as YYYY-MM-DD; without any, the last 30 and today. `session` and `model`
+        (`provider:name`): only this one's. Raises InvalidArgumentError.
+        """
+        request = usage_request(by, first_day, last_day, session, model)
+        return usage_summary(
+            await self._transport.acall(lambda link: link.daemon.GetUsage, request, repeatable=True)
+        )
+
+
+class AsyncMachine:
+    """This machine, its network, and the daemon that measures them."""
+
+    def __init__(self, core: Core) -> None:
+        self._transport = core.transport
+
+    async def snapshot(self) -> Snapshot:
+        """Return what the daemon measured last. Measures nothing: it is there already."""
+        request = monitor_pb2.GetSnapshotRequest()
+        answer = await self._transport.acall(lambda link: link.monitor.GetSnapshot, request, repeatable=True)
+        return snapshot_of(answer.snapshot)
+
+    async def watch(self) -> AsyncGenerator[Snapshot, None]:
+        """Yield snapshots as they are made, the latest one first. A slow reader misses some of them."""
+        request = monitor_pb2.WatchSnapshotsRequest()
+        answers = self._transport.stream(
+            lambda link: link.monitor.WatchSnapshots(request, metadata=link.metadata), repeatable=True
+        )
+        async with aclosing(answers):
+            async for answer in answers:
+                yield snapshot_of(answer.snapshot)
+
+    async def info(self) -> DaemonInfo:
+        """Return what runs here: the daemon's version, what it can do, and where things are."""
+        request = daemon_pb2.GetInfoRequest()
+        return info_of(
+            await self._transport.acall(lambda link: link.daemon.GetInfo, request, repeatable=True)
+        )

@@ -1,0 +1,138 @@
+"""The models that prompts may go to: `client.models`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from typing import Literal, TypeAlias, Unpack
+
+from oblix._convert.api_keys import key_of
+from oblix._convert.models import model_of, pull_of
+from oblix._convert.validation import text
+from oblix._environment import certificates, surroundings
+from oblix._resources.core import Core
+from oblix._resources.hooked_models import HookedModel, hook_request, type_of
+from oblix._transport.streams import awaited
+from oblix.errors import FailedPreconditionError, UnavailableError
+from oblix.models import ModelType
+from oblix.options import AnyPath, ModelOptions
+from oblix.reports import Model, PullProgress
+from oblix.v1 import models_pb2
+
+ModelList: TypeAlias = list[Model]
+
+
+class AsyncModels:
+    """The models that a client's prompts may go to."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    async def hook(
+        self,
+        type: ModelType | str,  # noqa: A002 - the word that people look for
+        name: str,
+        *,
+        endpoint: str | None = None,
+        api_key: str | None = None,
+        api_key_file: AnyPath | None = None,
+        location: Literal["local", "cloud"] | None = None,
+        **options: Unpack[ModelOptions],
+    ) -> Model:
+        """Add a model to those that this client's prompts may go to, and return it.
+
+        A model that can't be reached now is hooked, too; its `state_reason` says why.
+        One that this client hooked before is replaced: a key or an endpoint may change.
+        `endpoint`: an http or https URL where it is not the provider's own; else that of
+        OPENAI_BASE_URL, ANTHROPIC_BASE_URL or OLLAMA_HOST.
+        The key is `api_key`, else what is in `api_key_file` (which only its owner may read),
+        in OPENAI_API_KEY or ANTHROPIC_API_KEY, or in the system's keyring, where the package
+        `keyring` is installed. It stays in memory, here and in the daemon.
+        `location` says where the model runs, where that is not to be derived; ModelType.CUSTOM needs it.
+
+        Raises InvalidArgumentError, and FailedPreconditionError for a key file that others
+        can read and a keyring that is locked.
+        """
+        kind = type_of(type)
+        around = surroundings(kind)
+        given = certificates(dict(options))
+        request = hook_request(kind, name, endpoint or around.endpoint, {**given, "location": location})
+        request.api_key = await awaited(key_of(kind, endpoint, api_key, api_key_file, around))
+        model = await self._hook(request)
+        former = self._core.hooked.put(HookedModel(request, model))
+        if former is not None and former.model.handle != model.handle:
+            await self._unhook(former.model.handle)
+        return model_of(model)
+
+    async def unhook(self, model: str | Model) -> bool:
+        """Take away a model that this client hooked, by its `provider:name`. False where it hooked none."""
+        hooked = self._core.hooked.pop(model.id if isinstance(model, Model) else text(model, "model"))
+        if hooked is None:
+            return False
+        await self._unhook(hooked.model.handle)
+        return True
+
+    async def list(self, *, all_clients: bool = False) -> ModelList:
+        """Return the models that this client hooked and those of the daemon's configuration.
+
+        `all_clients`: also those that other programs hooked, without their handles.
+        """
+        request = models_pb2.ListModelsRequest(all_clients=all_clients)
+        answer = await self._core.transport.acall(
+            lambda link: link.models.ListModels, request, repeatable=True
+        )
+        return [model_of(model) for model in answer.models]
+
+    async def get(self, model: str | Model) -> Model:
+        """Read a model's live state, probing it first. `model`: `provider:name`. Raises NotFoundError."""
+        name = model.handle or model.id if isinstance(model, Model) else text(model, "model")
+        request = models_pb2.GetModelRequest(model=name)
+        answer = await self._core.transport.acall(
+            lambda link: link.models.GetModel, request, repeatable=True, timeout_s=None
+        )
+        return model_of(answer.model)
+
+    async def pull(self, model: str) -> AsyncGenerator[PullProgress, None]:
+        """Have Ollama fetch a model, and yield how far it is until the model is there.
+
+        `model`: `ollama:NAME`. One that this client hooked is pulled where it was hooked, another
+        one at the endpoint of the daemon's configuration. Several clients that pull the same share
+        one pull. Leaving the loop stops it where nobody else waits for it; a later one goes on
+        where it stopped.
+
+        Raises InvalidArgumentError (PULL_UNSUPPORTED for another provider), FailedPreconditionError
+        where there is no such model, and UnavailableError where the server can't be reached or fails.
+        """
+        request = models_pb2.PullModelRequest(model=text(model, "model"))
+        steps = self._core.transport.stream(
+            lambda link: link.models.PullModel(request, metadata=link.metadata), repeatable=True
+        )
+        async with aclosing(steps):
+            async for step in steps:
+                yield pull_of(step)
+
+    async def renew(self) -> None:
+        """Hook everything again, at a daemon that has forgotten it. Prompts do so by themselves."""
+        for hooked in self._core.hooked.all():
+            self._core.hooked.renew(hooked, await self._hook(hooked.request))
+
+    async def release(self) -> None:
+        """Let go of all that this client hooked. Closing the client does so."""
+        if self._core.hooked.handles() and self._core.transport.is_connected:
+            self._core.hooked.clear()
+            await self._unhook("")
+
+    async def _hook(self, request: models_pb2.HookModelRequest) -> models_pb2.Model:
+        answer = await self._core.transport.acall(
+            lambda link: link.models.HookModel, request, repeatable=True
+        )
+        return answer.model
+
+    async def _unhook(self, handle: str) -> None:
+        """Let go of a handle; of all where it is empty."""
+        request = models_pb2.UnhookModelRequest(handle=handle)
+        # A daemon that is gone has let go of everything, and one that was started since knows nothing of it.
+        with suppress(UnavailableError, FailedPreconditionError):
+            await self._core.transport.acall(
+                lambda link: link.models.UnhookModel, request, starts_daemon=False
+            )

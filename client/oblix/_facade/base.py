@@ -1,0 +1,70 @@
+"""What the parts of `OblixClient` share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from oblix._async.prompts import AsyncPrompts
+from oblix._convert.records import role_of
+from oblix._convert.validation import data, text
+from oblix._convert.values import to_struct
+from oblix._resources.core import Core
+from oblix.async_client import AsyncClient
+from oblix.sync_client import Client
+from oblix.v1 import messages_pb2, sessions_pb2
+
+
+class SessionManager:
+    """Writes into sessions. Every `OblixClient` has one, as `session_manager`."""
+
+    def __init__(self, core: Core) -> None:
+        self._transport = core.transport
+
+    def save_message(
+        self, session_id: str, content: str, role: str = "user", *, client_data: bytes | None = None
+    ) -> bool:
+        """Append a message to a session, and return True once it is on disk.
+
+        `role` is user, assistant, system or tool; `content` has at most 8 MiB.
+        `client_data`: the program's own data, at most 1 MiB, which is kept and never
+        sent to a model, searched or shown. While an answer is being written, the
+        message comes after it. Raises NotFoundError, InvalidArgumentError.
+        """
+        message = messages_pb2.Message(
+            role=role_of(role),
+            parts=[messages_pb2.Part(text=text(content, "content"))],
+            client_data=data(client_data, "client_data") or b"",
+        )
+        request = sessions_pb2.AppendMessagesRequest(
+            session_id=text(session_id, "session_id"), messages=[message]
+        )
+        self._transport.call(lambda link: link.sessions.AppendMessages, request)
+        return True
+
+
+class FacadePart:
+    """A client's state: the clients of its core that do the work, and which session it is in."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._transport = core.transport
+        self._agents = core.agents
+        self._async = AsyncClient.over(core)
+        self._sync = Client.over(core)
+        self._prompts = AsyncPrompts(core, self._async.models)
+        self.session_manager = SessionManager(core)
+        self.current_session_id: str | None = None
+        """The session that prompts belong to where none is named. Assign it as you like."""
+
+    @staticmethod
+    def _filter(filter_metadata: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        """Return a filter once it is known to be one: an error names the argument as it is called here."""
+        if filter_metadata is not None:
+            to_struct(filter_metadata, "filter_metadata")
+        return filter_metadata
+
+    def _use(self, session_id: str, use_immediately: bool) -> str:
+        if use_immediately:
+            self.current_session_id = session_id
+        return session_id

@@ -1,0 +1,147 @@
+# Written by tools/sync_client.py from client/oblix/_async/prompts.py: change that file.
+"""Everything that asks a model."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Generator, Mapping
+from contextlib import closing
+from typing import Any, TypeVar
+
+from oblix._convert.events import EventDecoder, decision_of
+from oblix._resources import functions
+from oblix._resources.core import Core
+from oblix._resources.requests import Prompted, request_of
+from oblix._sync.models import Models
+from oblix._sync.resumable import Responses, ResumableStream
+from oblix._transport.streams import in_place, run_async
+from oblix.answers import Answer, Decision
+from oblix.errors import FailedPreconditionError, InvalidAnswerError, UnavailableError
+from oblix.events import Completed, Event
+from oblix.results import ToolCall
+from oblix.v1 import executions_pb2, routing_pb2
+
+HANDLE_UNKNOWN = "HANDLE_UNKNOWN"
+T = TypeVar("T")
+
+
+class Prompts:
+    """Runs prompts: the request, the agents, the stream that survives a lost connection, the tools."""
+
+    def __init__(self, core: Core, models: Models) -> None:
+        self._core = core
+        self._models = models
+
+    def stream(self, prompted: Prompted) -> Generator[Event, None, None]:
+        """Ask, and yield what happens."""
+        request = self._check(prompted)
+        decoder = EventDecoder(self._core.agents, list(request.agent_checks))
+        with closing(self._responses(request)) as responses:
+            for response in responses:
+                if (event := decoder.event(response)) is not None:
+                    yield event
+
+    def answer(self, prompted: Prompted) -> Answer:
+        """Ask, and return the whole answer."""
+        with closing(self.stream(prompted)) as events:
+            for event in events:
+                if isinstance(event, Completed):
+                    return event.answer
+        raise UnavailableError("The answer broke off without an end.", reason="ANSWER_INTERRUPTED")
+
+    def explain(self, prompted: Prompted) -> Decision:
+        """Say where a prompt would go."""
+        request = self._check(prompted)
+        try:
+            decision = self._decision(request)
+        except FailedPreconditionError as error:
+            if error.reason != HANDLE_UNKNOWN:
+                raise
+            self._models.renew()
+            decision = self._decision(request)
+        return decision_of(decision)
+
+    def typed(self, prompted: Prompted, kind: type[T]) -> T:
+        """Ask for an answer of a form, and return it as an instance."""
+        answer = self.answer(prompted.with_schema(functions.schema_of_type(kind)))
+        return functions.parse_answer(kind, answer.text, answer.schema_violation)
+
+    def with_tools(self, prompted: Prompted, rounds: int) -> Answer:
+        """Ask, run the functions that the model calls, tell it what they gave, until it answers."""
+        known = functions.functions_of(prompted.options.get("tools") or ())
+        for _ in range(rounds):
+            answer = self.answer(prompted)
+            # A call of a tool that is no function is the program's to answer.
+            if not answer.tool_calls or any(call.name not in known for call in answer.tool_calls):
+                return answer
+            results = [self._result(known[call.name], call) for call in answer.tool_calls]
+            prompted = prompted.going_on(answer, results)
+        message = f"The model called tools {rounds} times without an answer: allow more max_rounds."
+        raise InvalidAnswerError(message, answer=answer.text, reason="TOO_MANY_ROUNDS")
+
+    def _result(self, function: functions.Function, call: ToolCall) -> Any:
+        """Call a function. What it raises is told to the model."""
+        try:
+            values = function.values(call)
+            value = in_place(lambda: function.call(**values))
+            if inspect.isawaitable(value):
+                value = run_async(value)
+        except Exception as error:  # noqa: BLE001 - a program's own function may fail in any way
+            return functions.failure_of(call, error)
+        return functions.result_of(call, value)
+
+    def _decision(self, request: executions_pb2.ExecuteRequest) -> routing_pb2.RoutingDecision:
+        request.candidates[:] = self._core.hooked.handles()
+        explain = executions_pb2.ExplainRouteRequest(request=request)
+        answer = self._core.transport.call(
+            lambda link: link.executions.ExplainRoute, explain, repeatable=True
+        )
+        return answer.decision
+
+    def _check(self, prompted: Prompted) -> executions_pb2.ExecuteRequest:
+        """Return the request for a prompt, with what this client's agents say of it."""
+        request = request_of(prompted)
+        agents = self._core.agents
+        if agents.has_any:
+            about = _about(prompted, request)
+            if agents.has_checks:
+                request.agent_checks.extend(run_async(agents.check(**about)))
+            request.policy.MergeFrom(agents.policy())
+        return request
+
+    def _responses(self, request: executions_pb2.ExecuteRequest) -> Responses:
+        """Run a request. A daemon that has forgotten the hooked models is told again, unseen."""
+        following = ResumableStream(
+            self._core.transport,
+            request.request_id,
+            session_id=request.session_id,
+            cancels=request.on_disconnect == executions_pb2.ON_DISCONNECT_CANCEL,
+        )
+        for is_last in (False, True):
+            try:
+                with closing(following.responses(lambda: self._execute(request))) as responses:
+                    yield from responses
+            except FailedPreconditionError as error:
+                if error.reason != HANDLE_UNKNOWN or is_last:
+                    raise
+                self._models.renew()
+            else:
+                return
+
+    def _execute(self, request: executions_pb2.ExecuteRequest) -> Responses:
+        # The request's id makes it safe to send it again: it is never run twice.
+        request.candidates[:] = self._core.hooked.handles()
+        return self._core.transport.iterate(
+            lambda link: link.executions.Execute(request, metadata=link.metadata), repeatable=True
+        )
+
+
+def _about(prompted: Prompted, request: executions_pb2.ExecuteRequest) -> Mapping[str, Any]:
+    """Return what agents are told of a prompt."""
+    return {
+        "prompt": prompted.prompt,
+        "session_id": prompted.session_id,
+        "request_id": request.request_id,
+        "temperature": prompted.options.get("temperature"),
+        "max_tokens": prompted.options.get("max_tokens"),
+    }

@@ -1,0 +1,303 @@
+# Written by tools/sync_client.py from client/oblix/_async/sessions.py: change that file.
+"""The conversations: `client.sessions`."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
+from datetime import datetime
+from typing import Any, Literal
+
+from oblix._convert.decoding import change_of, damaged_session, hit_of, session_of
+from oblix._convert.models import pruning_of
+from oblix._convert.validation import invalid, session_id_of, text
+from oblix._convert.values import to_struct
+from oblix._resources import session_requests as requests
+from oblix._sync.items import Items
+from oblix._sync.transfer import Transfer
+from oblix.changes import Change
+from oblix.options import MessageRef, SessionRef
+from oblix.reports import PruneResult
+from oblix.results import Retention, SearchHit, Session
+from oblix.v1 import sessions_pb2
+
+LARGEST_SEARCH_PAGE = 200
+
+
+class Sessions(Transfer):
+    """The conversations that the daemon keeps. What a call has acknowledged is on disk.
+
+    Everywhere a session is named by its id, or by what was returned of it. One that is not there is
+    NotFoundError SESSION_NOT_FOUND.
+    """
+
+    def create(
+        self,
+        *,
+        title: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        context: Mapping[str, Any] | None = None,
+        local_only: bool = False,
+        routing_policy: str = "",
+        session_id: str | None = None,
+    ) -> Session:
+        """Make an empty session, and return it.
+
+        `title`: at most 1,024 characters. `metadata`: labels to filter by. `context`: the program's
+        own data; models see none of it but the text under the key `system`, which is the system
+        message. Both: JSON values, 16 levels, 256 keys, 64 KiB; larger data belongs in the
+        `client_data` of a message. `local_only`: no cloud model ever sees the session; it can't be
+        taken back. `routing_policy`: the name of the one that its prompts are routed by where they
+        name none. `session_id`: a name of the program's own, 1 to 128 characters of A-Z a-z 0-9
+        . _ -; without one the daemon makes an id.
+
+        Raises InvalidArgumentError, and AlreadyExistsError: SESSION_EXISTS where a session has the
+        id, SESSION_DELETED where it is that of a deleted session that can be brought back.
+        """
+        request = requests.creation(
+            session_id,
+            title=title,
+            metadata=metadata,
+            context=context,
+            local_only=local_only,
+            routing_policy=routing_policy,
+            get_existing=False,
+        )
+        answer = self._transport.call(lambda link: link.sessions.CreateSession, request)
+        return session_of(answer.session)
+
+    def get_or_create(
+        self,
+        session_id: str,
+        *,
+        title: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        context: Mapping[str, Any] | None = None,
+        local_only: bool = False,
+        routing_policy: str = "",
+    ) -> Session:
+        """Return the session of this id, and make it where there is none: one atomic step.
+
+        The rest is for a new session, as in `create`, and changes nothing of one that is there,
+        except that `local_only=True` makes an open session local-only. Raises InvalidArgumentError,
+        and AlreadyExistsError SESSION_DELETED.
+        """
+        request = requests.creation(
+            session_id,
+            title=title,
+            metadata=metadata,
+            context=context,
+            local_only=local_only,
+            routing_policy=routing_policy,
+            get_existing=True,
+        )
+        answer = self._transport.call(lambda link: link.sessions.CreateSession, request, repeatable=True)
+        return session_of(answer.session)
+
+    def get(self, session: SessionRef) -> Session:
+        """Return a session's header. Reads no messages. Raises NotFoundError."""
+        request = sessions_pb2.GetSessionRequest(session_id=session_id_of(session))
+        answer = self._transport.call(lambda link: link.sessions.GetSession, request, repeatable=True)
+        return session_of(answer.session)
+
+    def list(
+        self,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        archived: bool | None = False,
+        updated_from: datetime | str | None = None,
+        updated_before: datetime | str | None = None,
+        deleted: bool = False,
+        limit: int | None = None,
+    ) -> Items[Session]:
+        """Return sessions, the most recently changed first.
+
+        `metadata`: equalities that must all hold, at most 16; a key is a metadata key or a dotted
+        path, a value is text, a number, a bool or None. `archived`: False for those that are not
+        archived, True for those that are, None for both. `updated_from` and `updated_before`: a
+        datetime or ISO 8601 text, UTC without an offset; the first is included. `deleted=True`:
+        those that can still be brought back, the last deleted first, without a filter; the times
+        are then those of the deletion. `limit`: at most so many.
+
+        A session whose records are damaged on disk has an `id` and says so in `damaged`.
+        """
+        request = requests.listing(
+            metadata,
+            archived=archived,
+            updated_from=updated_from,
+            updated_before=updated_before,
+            deleted=deleted,
+        )
+        return Items(lambda token, most: self._listed(request, token, most), limit)
+
+    def update(
+        self,
+        session: SessionRef,
+        *,
+        title: str | None = None,
+        archived: bool | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        context: Mapping[str, Any] | None = None,
+        retention: Retention | Literal["configured"] | None = None,
+        routing_policy: str | None = None,
+        local_only: bool = False,
+        etag: str | None = None,
+    ) -> Session:
+        """Change what is given, leave the rest, and return the header.
+
+        `metadata` and `context` are merged key by key into what is there. `archived`: put away, or
+        not. `retention`: what becomes of it when nothing is added for long; "configured" for what
+        the daemon's configuration says. `routing_policy`: "" for none of its own. `local_only=True`:
+        no cloud model sees it from now on; it can't be taken back. `etag`: of the header that the
+        change was made on; where somebody changed it since, nothing is done.
+
+        Raises NotFoundError, InvalidArgumentError, and AbortedError ETAG_MISMATCH.
+        """
+        request = requests.update(
+            session,
+            title=title,
+            archived=archived,
+            metadata=metadata,
+            context=context,
+            retention=retention,
+            routing_policy=routing_policy,
+            local_only=local_only,
+            etag=etag,
+        )
+        answer = self._transport.call(lambda link: link.sessions.UpdateSession, request)
+        return session_of(answer.session)
+
+    def delete(self, session: SessionRef, *, purge: bool = False) -> None:
+        """Delete a session with its messages, and cancel its running answer.
+
+        `undelete` brings it back for as long as the daemon's configuration keeps deleted sessions:
+        thirty days, unless it says otherwise. Its id stays taken for as long. `purge=True`: it
+        can't be brought back, and its id is free at once; a session that was deleted before is
+        purged, too. Raises NotFoundError.
+        """
+        request = sessions_pb2.DeleteSessionRequest(session_id=session_id_of(session), purge=purge)
+        self._transport.call(lambda link: link.sessions.DeleteSession, request)
+
+    def undelete(self, session: SessionRef) -> Session:
+        """Bring a deleted session back as it was, and return it.
+
+        Raises NotFoundError where there is none, or it is gone for good, and
+        FailedPreconditionError SESSION_NOT_DELETED.
+        """
+        request = sessions_pb2.UndeleteSessionRequest(session_id=session_id_of(session))
+        answer = self._transport.call(lambda link: link.sessions.UndeleteSession, request)
+        return session_of(answer.session)
+
+    def copy(
+        self, session: SessionRef, *, title: str | None = None, up_to: MessageRef | None = None
+    ) -> Session:
+        """Copy a session with its messages, metadata and context, and return the copy.
+
+        `title`: by default the old one. `up_to`: the last message to copy, which makes it a fork.
+        The copy knows its `parent_id`. Raises NotFoundError, also for a message that is not there,
+        and InvalidArgumentError for a place past the end.
+        """
+        request = sessions_pb2.CopySessionRequest(session_id=session_id_of(session))
+        if isinstance(up_to, int) and not isinstance(up_to, bool):
+            if up_to < 1:
+                raise invalid("up_to", "a place from 1 on", up_to)
+            request.up_to_sequence = up_to
+        elif up_to is not None:
+            request.up_to_sequence = (self._found(session, up_to)).sequence
+        if title is not None:
+            request.title = text(title, "title")
+        answer = self._transport.call(lambda link: link.sessions.CopySession, request, timeout_s=None)
+        return session_of(answer.session)
+
+    def merge(self, sessions: Sequence[SessionRef], *, title: str | None = None) -> Session:
+        """Make a new session of the messages of several, in order of time, and return it.
+
+        1 to 1,000 sessions. Metadata and context are united; of two values for a key, that of the
+        session named first stays. Raises NotFoundError.
+        """
+        request = requests.merging(sessions, title)
+        answer = self._transport.call(lambda link: link.sessions.MergeSessions, request, timeout_s=None)
+        return session_of(answer.session)
+
+    def search(
+        self,
+        query: str,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        session: SessionRef | None = None,
+        archived: bool | None = False,
+        limit: int | None = None,
+    ) -> Items[SearchHit]:
+        """Return the messages and session titles that have these words, best first.
+
+        `query`: words that must all be there, `"a phrase"`, `begin*`; 1 to 1,000 characters.
+        `metadata` and `archived`: as in `list`; `session`: only there. What was acknowledged before
+        is found, but for a moment after very much was written at once.
+
+        Reading raises InvalidArgumentError, NotFoundError, and DeadlineExceededError SEARCH_TOO_SLOW.
+        """
+        request = sessions_pb2.SearchMessagesRequest(
+            query=text(query, "query"),
+            filter=to_struct(metadata or {}, "metadata"),
+            session_id=session_id_of(session) if session else "",
+            archived=requests.ARCHIVED[archived],
+        )
+        return Items(lambda token, most: self._hits(request, token, most), limit, LARGEST_SEARCH_PAGE)
+
+    def watch(
+        self, *, metadata: Mapping[str, Any] | None = None, from_revision: int | None = None
+    ) -> Generator[Change[Session], None, None]:
+        """Yield the sessions that match as they are, `Synced`, then each change, whoever makes it.
+
+        `metadata`: as in `list`; archived sessions are not watched. `from_revision`: only what
+        changed after that one, instead of all that match. A slow reader holds up nobody: it is told
+        several changes of a session as one. It goes on until it is closed, or `ResyncRequired`
+        came. What is being answered is not told word by word: the session has a
+        `running_request_id`, to attach to.
+
+        Raises UnavailableError where the daemon ends (go on from the last revision), and
+        InvalidArgumentError, also for a revision of the future.
+        """
+        request = requests.watching(metadata, from_revision, "metadata")
+        events = self._transport.iterate(
+            lambda link: link.sessions.WatchSessions(request, metadata=link.metadata), repeatable=True
+        )
+        with closing(events):
+            for event in events:
+                yield change_of(event)
+
+    def prune(
+        self,
+        *,
+        days: int | None = None,
+        action: Literal["archive", "delete"] = "archive",
+        metadata: Mapping[str, Any] | None = None,
+        dry_run: bool = False,
+    ) -> PruneResult:
+        """Archive or delete the sessions to which nothing was added for so many days.
+
+        Without `days` the retention of each session, or of the daemon's configuration, is applied,
+        as the daemon does every hour by itself. `dry_run`: only say which it would be. A session
+        that is being answered in is left alone. `metadata` None: whatever their metadata; an empty
+        one is refused. Raises InvalidArgumentError.
+        """
+        request = requests.pruning(days, action, metadata, dry_run, "metadata")
+        answer = self._transport.call(lambda link: link.sessions.PruneSessions, request, timeout_s=None)
+        return pruning_of(answer)
+
+    def _listed(
+        self, request: sessions_pb2.ListSessionsRequest, token: str, most: int
+    ) -> tuple[_Sessions, str]:
+        asked = requests.page_of(request, token, most)
+        page = self._transport.call(lambda link: link.sessions.ListSessions, asked, repeatable=True)
+        found = [session_of(session) for session in page.sessions]
+        return found + [damaged_session(one) for one in page.damaged_sessions], page.next_page_token
+
+    def _hits(self, request: sessions_pb2.SearchMessagesRequest, token: str, most: int) -> tuple[_Hits, str]:
+        asked = requests.page_of(request, token, most)
+        page = self._transport.call(lambda link: link.sessions.SearchMessages, asked, repeatable=True)
+        return [hit_of(hit) for hit in page.hits], page.next_page_token
+
+
+_Sessions = list[Session]
+_Hits = list[SearchHit]

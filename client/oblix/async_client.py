@@ -1,0 +1,213 @@
+"""The client for programs that use asyncio."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import TypeVar, Unpack, overload
+
+from oblix._async.daemon import AsyncMachine, AsyncUsage
+from oblix._async.executions import AsyncExecutions
+from oblix._async.models import AsyncModels
+from oblix._async.prompts import AsyncPrompts
+from oblix._async.sessions import AsyncSessions
+from oblix._convert.validation import invalid, whole
+from oblix._launcher.address import address_of
+from oblix._resources.core import Core
+from oblix._resources.requests import Prompted, prompted
+from oblix._transport.channel import Transport
+from oblix._transport.streams import awaited
+from oblix.agents import BaseAgent
+from oblix.answers import Answer
+from oblix.events import Delta, Event
+from oblix.options import ExecuteOptions, MessageRef, Prompt, RoutingOptions, SessionRef
+
+T = TypeVar("T")
+MOST_ROUNDS = 100
+
+
+class AsyncClient:
+    """A program's way to its models and conversations, all of it async.
+
+    It holds no connection to a model and no conversation: `oblixd` does, and is started by the first
+    call where it does not run. One client may be used from any number of tasks, event loops and
+    threads, and after a fork. It has no thread and no connection until it is used, and prints nothing.
+
+    Every call may raise OblixError: InvalidArgumentError for arguments that are wrong,
+    UnavailableError where there is no daemon (DaemonStartError says why), and what its own
+    description names.
+
+        async with oblix.AsyncClient() as client:
+            session = await client.sessions.create(title="Trip")
+            async for text in client.stream_text("Where to?", session=session):
+                print(text, end="")
+    """
+
+    sessions: AsyncSessions
+    """The conversations: created, listed, searched, watched, imported; and their messages."""
+    models: AsyncModels
+    """The models that prompts may go to."""
+    executions: AsyncExecutions
+    """The prompts that wait or run, and why they went where they went."""
+    usage: AsyncUsage
+    """What was used, and what it cost."""
+    machine: AsyncMachine
+    """This machine, its network and the daemon."""
+
+    def __init__(
+        self,
+        host: str | None = None,
+        port: int | None = None,
+        *,
+        token: str | None = None,
+        agents: Sequence[BaseAgent] = (),
+    ) -> None:
+        """Make a client. Nothing is connected yet.
+
+        Without `host` and `port`, or with localhost and 4321, it is this user's daemon, or that of
+        OBLIX_ADDRESS. Another address is TCP, with TLS beyond this machine, and wants a `token`, else
+        OBLIX_TOKEN (docs/how-to/listen-on-tcp.md). `agents`: asked before each prompt, and the
+        thresholds that prompts are routed by. Raises InvalidArgumentError.
+        """
+        core = Core(Transport(address_of(host, port, token)))
+        for agent in agents:
+            core.agents.add(agent)
+        self._attach(core)
+
+    @classmethod
+    def over(cls, core: Core) -> AsyncClient:
+        """Make a client that shares the state of another one. For Oblix's own use."""
+        client = cls.__new__(cls)
+        client._attach(core)
+        return client
+
+    def _attach(self, core: Core) -> None:
+        self._core = core
+        self.models = AsyncModels(core)
+        self._prompts = AsyncPrompts(core, self.models)
+        self.sessions = AsyncSessions(core)
+        self.executions = AsyncExecutions(core, self._prompts)
+        self.usage = AsyncUsage(core)
+        self.machine = AsyncMachine(core)
+
+    @overload
+    async def execute(
+        self,
+        prompt: Prompt = "",
+        *,
+        session: SessionRef | None = None,
+        response_model: None = None,
+        run_tools: bool = False,
+        max_rounds: int = 8,
+        **options: Unpack[ExecuteOptions],
+    ) -> Answer: ...
+
+    @overload
+    async def execute(
+        self,
+        prompt: Prompt = "",
+        *,
+        session: SessionRef | None = None,
+        response_model: type[T],
+        **options: Unpack[ExecuteOptions],
+    ) -> T: ...
+
+    async def execute(
+        self,
+        prompt: Prompt = "",
+        *,
+        session: SessionRef | None = None,
+        response_model: type[T] | None = None,
+        run_tools: bool = False,
+        max_rounds: int = 8,
+        **options: Unpack[ExecuteOptions],
+    ) -> Answer | T:
+        """Ask, and return the answer once it is whole.
+
+        `prompt`: a text, or several messages. `session`: the conversation to go on with; without one
+        nothing is recorded. The other options are those of `oblix.options.ExecuteOptions`.
+
+        `response_model`: a Pydantic model, a dataclass, a TypedDict or another type. The model is
+        asked for JSON of this form, and an instance is returned; what is none raises
+        InvalidAnswerError, which has the `answer`.
+
+        `tools`: functions, whose annotations and docstring become what the model reads, or JSON
+        Schemas. With `run_tools=True` the functions that the model calls are called, and it is told
+        what they gave or raised, until it answers, at most `max_rounds` times (1 to 100; then
+        InvalidAnswerError TOO_MANY_ROUNDS). Functions may be async; others run in a thread. Without
+        `run_tools` the answer has `tool_calls`: answer them with `tool_results` in the same session.
+
+        A connection that drops in the middle is taken up again where it broke. An answer that is
+        cancelled on its way is kept in its session as far as it had come.
+
+        Raises InvalidArgumentError; AgentRefusedError; NotFoundError for an unknown session or image;
+        FailedPreconditionError where no model may answer; AbortedError where the session is busy;
+        DeadlineExceededError where the timeout is over; UnavailableError where no model can be
+        reached, or the daemon ended in the middle: the question, and the part that had come, are in
+        the session, and its metadata says how much.
+        """
+        asked = prompted(prompt, session, options)
+        if response_model is not None:
+            return await self._prompts.typed(asked, response_model)
+        if run_tools:
+            return await self._prompts.with_tools(asked, whole(max_rounds, "max_rounds", 1, MOST_ROUNDS))
+        return await self._prompts.answer(asked)
+
+    async def stream(
+        self, prompt: Prompt = "", *, session: SessionRef | None = None, **options: Unpack[ExecuteOptions]
+    ) -> AsyncGenerator[Event, None]:
+        """Ask, and yield what happens: Queued, Started, Delta, Rerouted, and Completed at the end.
+
+        Takes what `execute` takes and raises what it raises. Closing the generator cancels the
+        answer, and the part that had come is kept; with `on_disconnect="continue"` it goes on, and
+        `executions.attach` comes back to it.
+        """
+        async with aclosing(self._prompts.stream(prompted(prompt, session, options))) as events:
+            async for event in events:
+                yield event
+
+    async def stream_text(
+        self, prompt: Prompt = "", *, session: SessionRef | None = None, **options: Unpack[ExecuteOptions]
+    ) -> AsyncGenerator[str, None]:
+        """Ask, and yield the answer's text as it arrives. Takes what `execute` takes, as `stream` does.
+
+        An answer that would start anew on another model is refused: leave `on_break` at `keep`.
+        """
+        if options.get("on_break", "keep") != "keep":
+            raise invalid("on_break", "keep, where only the text is read", options["on_break"])
+        async with aclosing(self._prompts.stream(prompted(prompt, session, options))) as events:
+            async for event in events:
+                if isinstance(event, Delta) and event.kind == "text":
+                    yield event.text
+
+    async def regenerate(
+        self, session: SessionRef, message: MessageRef = -1, **options: Unpack[RoutingOptions]
+    ) -> Answer:
+        """Answer a question of a session anew, and return the answer.
+
+        `message`: the answer, or a message of its question; it must be the last of both. The new
+        answer takes the old one's place, which is kept as a version; where nothing of it comes, the
+        old one stays. Raises what `execute` raises; also NotFoundError, and FailedPreconditionError
+        MESSAGE_NOT_LAST where other messages follow.
+        """
+        found = await self.sessions.message(session, message)
+        asked = prompted("", session, options)
+        return await self._prompts.answer(
+            Prompted("", asked.session_id, {**options, "regenerate_message_id": found.id})
+        )
+
+    async def aclose(self) -> None:
+        """Let go of what this client hooked, and close it. The daemon lives on. Harmless when done twice.
+
+        Prompts that go on without it keep their models until they have ended.
+        """
+        if self._core.agents.has_any:
+            await awaited(self._core.agents.shutdown())
+        await self.models.release()
+        self._core.transport.close()
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()

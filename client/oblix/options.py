@@ -1,0 +1,174 @@
+"""What the calls of a client take: prompts, messages, and the options that an editor completes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from typing import Any, Literal, Required, TypeAlias, TypedDict
+
+from oblix.results import Message, RoleName, Session
+
+SessionRef: TypeAlias = str | Session
+"""A session, or its id."""
+MessageRef: TypeAlias = str | int | Message
+"""A message; its id; its place in the session, from 1; or counted from the end: -1 is the last."""
+AnyPath: TypeAlias = str | PathLike[str]
+Json: TypeAlias = Mapping[str, Any]
+ImageSource: TypeAlias = str | PathLike[str] | bytes
+"""The path of an image, or its bytes."""
+
+
+class ContentPart(TypedDict, total=False):
+    """A piece of a message's content."""
+
+    type: Required[Literal["text", "image", "image_url"]]
+    text: str
+    path: str
+    """Of an image: its file."""
+    data: bytes | str
+    """Of an image: its bytes, or base64."""
+    media_type: str
+    image_url: str | Mapping[str, str]
+    """OpenAI's form: a `data:` URL."""
+
+
+class ToolCallInput(TypedDict, total=False):
+    """A call that an assistant's message makes."""
+
+    call_id: Required[str]
+    name: Required[str]
+    arguments: Json
+    arguments_json: str
+    """The same as JSON text, where it is kept as the model wrote it."""
+
+
+class MessageInput(TypedDict, total=False):
+    """A message as a program writes it."""
+
+    role: Required[RoleName]
+    content: str | Sequence[ContentPart]
+    tool_calls: Sequence[ToolCallInput]
+    """Of an assistant."""
+    call_id: str
+    """Of a tool: the call that it answers."""
+    is_error: bool
+    """Of a tool: it failed, and the content says how."""
+    client_data: bytes
+    """The program's own data, at most 1 MiB: kept, and never sent to a model, searched or shown."""
+
+
+class ToolResult(TypedDict, total=False):
+    """What a tool answered."""
+
+    call_id: Required[str]
+    content: Required[str]
+    is_error: bool
+
+
+class ToolDefinition(TypedDict, total=False):
+    """A tool that the model may call."""
+
+    name: Required[str]
+    description: str
+    parameters: Json
+    """Its arguments, as a JSON Schema of an object."""
+
+
+Prompt: TypeAlias = str | Sequence[MessageInput | Message]
+"""A text, or several messages, the last of them from a user or a tool."""
+Tool: TypeAlias = Callable[..., Any] | ToolDefinition | Json
+"""A function, whose annotations and docstring become its schema; or a schema, also in OpenAI's form."""
+
+
+class WritingOptions(TypedDict, total=False):
+    """How the model is to write. What is left out is left to the model's server."""
+
+    temperature: float | None
+    """0 to 2."""
+    max_tokens: int | None
+    """1 to 1,000,000."""
+    top_p: float | None
+    """Over 0 to 1."""
+    seed: int | None
+    stop: str | Sequence[str] | None
+    """Texts that end the answer: at most 16, each 1 to 256 characters."""
+    reasoning: Literal["off", "on", "low", "medium", "high", "max"] | None
+    """How much it thinks before it answers."""
+    response_schema: Json | None
+    """The answer is JSON that this JSON Schema describes."""
+    images: Sequence[ImageSource]
+    """Shown with the prompt: PNG, JPEG, GIF or WebP, at most 8 MiB each."""
+
+
+class RoutingOptions(TypedDict, total=False):
+    """Where a prompt goes, and when."""
+
+    model: str | None
+    """Pins one model, as `provider:name`."""
+    local_only: bool
+    """True: no cloud model sees it. Default False."""
+    policy: str | None
+    """`balanced`, `prefer-local`, `prefer-cloud`, `cheapest`, `fastest`, `private`, or one of the
+    configuration."""
+    max_cost: float | None
+    """The most that it may cost, in the configuration's currency."""
+    priority: Literal["interactive", "background"]
+    """`background` goes behind all others that wait for the same model. Default `interactive`."""
+    when_busy: Literal["wait", "fail"]
+    """What happens where the session's turn runs already. Default `wait`."""
+    timeout: float | None
+    """Seconds, waiting included, at most a day. Default: no limit."""
+    on_disconnect: Literal["cancel", "continue"]
+    """What becomes of it when this program goes away. Default `cancel`."""
+    on_break: Literal["keep", "restart"]
+    """What becomes of an answer that breaks off: its part is kept, or it starts anew on the next model.
+    Default `keep`."""
+    context_policy: Literal["omit", "refuse", "longer"]
+    """What becomes of a history that does not fit. Default `omit`: its oldest turns."""
+    include_excluded: bool
+    """True: messages that are marked as left out of contexts are sent, too. Default False."""
+
+
+class ExecuteOptions(WritingOptions, RoutingOptions, total=False):
+    """All that a prompt takes beside its words and its session."""
+
+    request_id: str | None
+    """1 to 128 printable ASCII characters. The same again gives the same answer, never a second one."""
+    tools: Sequence[Tool]
+    tool_choice: Literal["auto", "required", "none"] | None
+    tool_results: Sequence[ToolResult]
+    """Answers to the calls of the turn before, in the same session."""
+
+
+class ModelOptions(TypedDict, total=False):
+    """How the daemon speaks to a model: the options of a `[[models]]` table of the configuration."""
+
+    num_ctx: int
+    """Ollama: the context window to load it with, in tokens."""
+    keep_alive: str | int
+    """Ollama: how long it stays loaded."""
+    context_window: int
+    """In tokens, where its server does not say."""
+    max_running: int
+    """Prompts that it works on at once."""
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+    extra_body: Json
+    omit: Sequence[str]
+    """Fields that its server does not take."""
+    key_header: str
+    connect_timeout_s: float
+    first_token_timeout_s: float
+    idle_timeout_s: float
+    api: str
+    price: Json
+    aliases: Sequence[str]
+    proxy: str
+    ca_file: str
+    """A file with certificates; it is read here and sent."""
+    ca_dir: str
+    ca_data: str
+
+
+OPTIONS = frozenset(ExecuteOptions.__annotations__)
+"""The names of all that a prompt takes."""
