@@ -7,7 +7,7 @@ import re
 import sys
 
 from oblix import OblixClient
-from oblix._resources.executions import MOST_TURNS
+from oblix.answers import MOST_TURNS
 from oblix.testing import OllamaServer
 from support.drivers.terminal import terminal
 

@@ -7,7 +7,7 @@ import pytest
 from keyring.backend import KeyringBackend
 from oblix import InvalidArgumentError, ModelType
 from oblix._convert.api_keys import key_of
-from oblix._environment import certificates, network_hint, ollama_url, surroundings
+from oblix._convert.environment import certificates, network_hint, ollama_url, surroundings
 from support.companies import Authority
 
 

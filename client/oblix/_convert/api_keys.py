@@ -14,9 +14,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from oblix._convert.environment import Surroundings
 from oblix._convert.file_io import path_of
 from oblix._convert.validation import invalid
-from oblix._environment import Surroundings
 from oblix._transport.streams import in_thread
 from oblix.errors import FailedPreconditionError
 from oblix.models import ModelType

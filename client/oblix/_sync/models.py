@@ -8,9 +8,9 @@ from contextlib import closing, suppress
 from typing import Literal, TypeAlias, Unpack
 
 from oblix._convert.api_keys import key_of
+from oblix._convert.environment import certificates, surroundings
 from oblix._convert.models import model_of, pull_of
 from oblix._convert.validation import text
-from oblix._environment import certificates, surroundings
 from oblix._resources.core import Core
 from oblix._resources.hooked_models import HookedModel, hook_request, type_of
 from oblix._transport.streams import run_async

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import grpc
 
 from oblix import errors
-from oblix._environment import network_hint
+from oblix._convert.environment import network_hint
 from oblix._launcher.process import remedy
 
 CLASSES: dict[grpc.StatusCode, type[errors.OblixError]] = {

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from oblix._environment import NETWORK, ollama_url
+from oblix._convert.environment import NETWORK, ollama_url
 from oblix._launcher import paths
 from oblix.cli.commands.service.config import read_of_daemon
 from oblix.cli.doctor import Finding, Surroundings
