@@ -108,7 +108,7 @@ def _key_at(server: ModelServer) -> str:
 
 def listed(client: OblixClient) -> str:
     models = client._transport.call(lambda link: link.models.ListModels, models_pb2.ListModelsRequest())
-    return f"{models} {client!r} {vars(client)!r} {vars(client._hooks)!r}"
+    return f"{models} {client!r} {vars(client)!r} {vars(client._core.hooked)!r}"
 
 
 def of_processes(daemon: RunningDaemon) -> str:
