@@ -22,10 +22,10 @@ class Result(msgspec.Struct, frozen=True):
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as a dict of JSON values. Times are ISO 8601 in UTC, bytes are base64."""
-        return {name: plain(getattr(self, name)) for name in self.__struct_fields__}
+        return {name: json_value(getattr(self, name)) for name in self.__struct_fields__}
 
 
-def plain(value: Any) -> Any:
+def json_value(value: Any) -> Any:
     """Return a value as JSON can hold it."""
     match value:
         case Result():
@@ -35,9 +35,9 @@ def plain(value: Any) -> Any:
         case bytes():
             return b64encode(value).decode()
         case list() | tuple():
-            return [plain(item) for item in value]
+            return [json_value(item) for item in value]
         case dict():
-            return {key: plain(item) for key, item in value.items()}
+            return {key: json_value(item) for key, item in value.items()}
     return value
 
 
@@ -95,13 +95,13 @@ class Session(Result, frozen=True):
             return {"id": self.id} | shown | {"message_count": 0, "metadata": {}, "damaged": self.damaged}
         always = {
             **self.summary(),
-            "context": plain(self.context),
+            "context": json_value(self.context),
             "etag": self.etag,
         }
         marks = {
             "local_only": self.local_only,
             "routing_policy": self.routing_policy,
-            "retention": plain(self.retention),
+            "retention": json_value(self.retention),
         }
         return always | {name: mark for name, mark in marks.items() if mark}
 
@@ -111,8 +111,8 @@ class Session(Result, frozen=True):
             return self.to_dict()
         names = ("id", "title", "created_at", "updated_at", "message_count", "metadata")
         marks = ("archived", "running_request_id", "parent_id", "deleted_at", "purged_at")
-        shown = {name: plain(getattr(self, name)) for name in names}
-        return shown | {name: plain(value) for name in marks if (value := getattr(self, name))}
+        shown = {name: json_value(getattr(self, name)) for name in names}
+        return shown | {name: json_value(value) for name in marks if (value := getattr(self, name))}
 
 
 class TextPart(Result, frozen=True):
@@ -129,7 +129,7 @@ class ImagePart(Result, frozen=True):
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as `{"image": {"media_type": ..., "data": base64}}`."""
-        return {"image": {"media_type": self.media_type, "data": plain(self.data)}}
+        return {"image": {"media_type": self.media_type, "data": json_value(self.data)}}
 
 
 class ToolCall(Result, frozen=True):
@@ -283,11 +283,11 @@ class Message(Result, frozen=True):
             "status": "" if self.status == "complete" else self.status,
             "parts": self._told_parts(),
             "model": self.model,
-            "usage": plain(self.usage),
-            "provider_state": plain(self.provider_state),
+            "usage": json_value(self.usage),
+            "provider_state": json_value(self.provider_state),
             "version": self.version,
-            "excluded": plain(self.exclusion),
-            "client_data": plain(self.client_data),
+            "excluded": json_value(self.exclusion),
+            "client_data": json_value(self.client_data),
         }
         return always | {name: mark for name, mark in marks.items() if mark}
 
