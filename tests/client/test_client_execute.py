@@ -198,6 +198,7 @@ async def test_prompts_of_one_session_wait_for_each_other(hooked: OblixClient, o
     assert isinstance(await anext(first), Started)
     second = hooked.stream("Second", session_id=session_id, request_id="second")
     assert await anext(second) == Queued("second", 1)
+    await eventually(lambda: ollama.requests)  # it is the first one's: what is scripted comes once
     await first.aclose()
     rest = [event async for event in second]
     assert isinstance(rest[-1], Completed)
