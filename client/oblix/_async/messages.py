@@ -219,9 +219,11 @@ class AsyncMessages:
                     return message
         raise requests.missing(session, name)
 
-    def raw(self, session: SessionRef) -> AsyncItems[messages_pb2.Message]:
+    def raw(
+        self, session: SessionRef, *, newest_first: bool = False, limit: int | None = None
+    ) -> AsyncItems[messages_pb2.Message]:
         """Return a session's messages as the contract has them."""
-        return self._raw(requests.listing_of(session), None)
+        return self._raw(requests.listing_of(session, newest_first), limit)
 
     def _raw(
         self, request: sessions_pb2.ListMessagesRequest, limit: int | None

@@ -241,7 +241,7 @@ class AsyncSessions(AsyncTransfer):
         """
         request = sessions_pb2.SearchMessagesRequest(
             query=text(query, "query"),
-            filter=to_struct(metadata or {}, "metadata"),
+            filter=to_struct(metadata, "metadata") if metadata else None,
             session_id=session_id_of(session) if session else "",
             archived=requests.ARCHIVED[archived],
         )

@@ -64,7 +64,9 @@ def listing(
 ) -> sessions_pb2.ListSessionsRequest:
     """Return the request that lists sessions."""
     request = sessions_pb2.ListSessionsRequest(
-        filter=to_struct(metadata or {}, field), archived=ARCHIVED[archived], deleted=deleted
+        filter=to_struct(metadata, field) if metadata else None,
+        archived=ARCHIVED[archived],
+        deleted=deleted,
     )
     if updated_from is not None:
         request.updated_from.CopyFrom(from_moment(updated_from, "updated_from"))
@@ -171,7 +173,7 @@ def watching(
     if from_revision is not None and (isinstance(from_revision, bool) or not isinstance(from_revision, int)):
         raise invalid("from_revision", "a whole number", describe(from_revision))
     return sessions_pb2.WatchSessionsRequest(
-        filter=to_struct(metadata or {}, field), from_revision=from_revision
+        filter=to_struct(metadata, field) if metadata else None, from_revision=from_revision
     )
 
 

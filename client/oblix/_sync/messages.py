@@ -218,9 +218,11 @@ class Messages:
                     return message
         raise requests.missing(session, name)
 
-    def raw(self, session: SessionRef) -> Items[messages_pb2.Message]:
+    def raw(
+        self, session: SessionRef, *, newest_first: bool = False, limit: int | None = None
+    ) -> Items[messages_pb2.Message]:
         """Return a session's messages as the contract has them."""
-        return self._raw(requests.listing_of(session), None)
+        return self._raw(requests.listing_of(session, newest_first), limit)
 
     def _raw(
         self, request: sessions_pb2.ListMessagesRequest, limit: int | None

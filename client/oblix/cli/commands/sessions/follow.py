@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import sys
 from contextlib import aclosing
-from itertools import islice
 from typing import Any
 
 from oblix import OblixClient, SessionChanged, SessionRemoved
@@ -106,7 +105,7 @@ class _Follower:
             self.shown.add(answer.id)
 
     def _newest_answer(self) -> messages_pb2.Message | None:
-        newest = islice(self._client._messages(self._session_id, newest_first=True, page_size=4), 4)
+        newest = self._client._sync.sessions.raw(self._session_id, newest_first=True, limit=4)
         answers = (message for message in newest if message.role == messages_pb2.ROLE_ASSISTANT)
         return next((message for message in answers if message.id not in self.shown), None)
 
