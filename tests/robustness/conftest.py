@@ -8,7 +8,7 @@ import pytest
 from support import scale
 
 HERE = Path(__file__).parent
-QUICK = ("test_chaos.py", "test_damaged_stores.py", "test_machine.py", "test_power_loss.py")
+QUICK = ("test_damaged_stores.py", "test_machine.py", "test_power_loss.py")
 """Tests that need no quiet machine and no network of their own. They try less in the quick run."""
 
 

@@ -71,9 +71,10 @@ def clients(home: Path, url: str, life: int) -> Iterator[None]:
 
 async def used(daemon: RunningDaemon, url: str, calls: int, life: int) -> Held:
     """What the daemon holds after so many calls, once all clients have gone."""
-    target = history.count(daemon.home) + calls
+    acknowledged = history.Acknowledged(daemon.home)
+    target = acknowledged.count() + calls
     with clients(daemon.home, url, life):
-        while history.count(daemon.home) < target:  # noqa: ASYNC110 - the clients write into files
+        while acknowledged.count() < target:  # noqa: ASYNC110 - the clients write into files
             await asyncio.sleep(0.5)
     pid = daemon.process.pid
     least = Held.by(pid).descriptors

@@ -19,7 +19,7 @@ import psutil
 from support.drivers.daemon import RunningDaemon
 from support.faults.machine_faults import Controls
 from support.faults.small_disk import fill
-from support.machine.history import count
+from support.machine.history import Acknowledged
 
 from oblixd.failpoints import POINTS, VARIABLE
 
@@ -37,6 +37,7 @@ class Scene:
         self.controls = Controls(home)
         self.tried: Counter[str] = Counter()
         """How often each fault was done."""
+        self._acknowledged = Acknowledged(home)
         self.starts_s: list[float] = []
         """How long each start took until the daemon served."""
         self._url = url
@@ -72,9 +73,9 @@ class Scene:
 
     def go_on(self, calls: int) -> None:
         """Wait until so many more calls were acknowledged. AssertionError where nothing goes on any more."""
-        target = count(self.home) + calls
+        target = self._acknowledged.count() + calls
         known, since_s = -1, time.monotonic()
-        while (now := count(self.home)) < target:
+        while (now := self._acknowledged.count()) < target:
             self.keep_running()
             if now != known:
                 known, since_s = now, time.monotonic()
