@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from oblix.errors import InvalidArgumentError
 from oblix.results import Session
 
@@ -47,6 +49,14 @@ def whole(value: object, field: str, least: int, most: int | None = None) -> int
         return value
     limit = f"of {least:,} or more" if most is None else f"from {least:,} to {most:,}"
     raise invalid(field, f"a whole number {limit}", describe(value))
+
+
+def one_of(**given: Any) -> Any:
+    """Return the one value that was given under one of several names, else InvalidArgumentError."""
+    (first, *_), values = given, [value for value in given.values() if value is not None]
+    if len(values) != 1:
+        raise invalid(first, "one value", "none" if not values else f"it and {' and '.join(list(given)[1:])}")
+    return values[0]
 
 
 def data(value: object, field: str) -> bytes | None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from oblix._convert.decoding import session_of
 from oblix._convert.records import document_of
-from oblix._convert.validation import text, whole
+from oblix._convert.validation import one_of, text, whole
 from oblix._convert.values import to_struct
 from oblix._facade.base import FacadePart
 from oblix._resources import session_requests as requests
@@ -183,25 +183,40 @@ class SessionCalls(FacadePart):
         except NotFoundError:
             return None
 
-    async def export_session(self, session_id: str, file_path: str | PathLike[str]) -> bool:
+    async def export_session(
+        self,
+        session_id: str,
+        file_path: str | PathLike[str] | None = None,
+        *,
+        export_path: str | PathLike[str] | None = None,
+    ) -> bool:
         """Write a session to a JSON file, which only its owner can read, and return True.
 
-        The file is there whole or not at all; missing directories are made.
+        The file is there whole or not at all; missing directories are made. `export_path` is
+        the first Oblix's name for `file_path`.
         Raises NotFoundError, and InvalidArgumentError for a path that can't be written.
         """
-        await self._async.sessions.export_document(text(session_id, "session_id"), file_path)
+        path = one_of(file_path=file_path, export_path=export_path)
+        await self._async.sessions.export_document(text(session_id, "session_id"), path)
         return True
 
     async def import_session(
-        self, file_path: str | PathLike[str], new_id: bool = True, use_immediately: bool = False
+        self,
+        file_path: str | PathLike[str] | None = None,
+        new_id: bool = True,
+        use_immediately: bool = False,
+        *,
+        import_path: str | PathLike[str] | None = None,
     ) -> str:
         """Read a session from a JSON file, also one that the first Oblix wrote, and return its id.
 
-        `new_id=False` keeps the file's id; one that exists is AlreadyExistsError.
+        `import_path` is the first Oblix's name for `file_path`. `new_id=False` keeps the
+        file's id; one that exists is AlreadyExistsError.
         Raises NotFoundError for a missing file, InvalidArgumentError with the
         file and the problem for one that is no session or over 128 MiB.
         """
-        imported = await self._async.sessions.import_document(file_path, new_id=new_id)
+        path = one_of(file_path=file_path, import_path=import_path)
+        imported = await self._async.sessions.import_document(path, new_id=new_id)
         return self._use(imported, use_immediately)
 
     async def copy_session(
@@ -215,14 +230,21 @@ class SessionCalls(FacadePart):
         return self._use(copy.id, use_immediately)
 
     async def merge_sessions(
-        self, session_ids: Sequence[str], title: str | None = None, use_immediately: bool = False
+        self,
+        session_ids: Sequence[str] | None = None,
+        title: str | None = None,
+        use_immediately: bool = False,
+        *,
+        source_ids: Sequence[str] | None = None,
     ) -> str:
         """Make a new session of the messages of several, in order of time, and return its id.
 
         1 to 1,000 sessions. Metadata and context are united; of two values for
-        a key, that of the session named first stays. Raises NotFoundError.
+        a key, that of the session named first stays. `source_ids` is the first Oblix's
+        name for `session_ids`. Raises NotFoundError.
         """
-        merged = await self._async.sessions.merge(session_ids, title=title)
+        sources = one_of(session_ids=session_ids, source_ids=source_ids)
+        merged = await self._async.sessions.merge(sources, title=title)
         return self._use(merged.id, use_immediately)
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import site
 import socket
 import subprocess
 import sys
@@ -110,6 +111,8 @@ REASON_BYTES = 4096
 REASON_CHARACTERS = 500
 PASSED_ON = ("PATH", "HOME", "LANG")
 PASSED_ON_PREFIXES = ("XDG_", "OBLIX_")
+NEEDED = ("oblixd", "grpc", "lmdb", "aiohttp")
+"""Modules that a daemon does not start without."""
 SECRETS = ("OBLIX_API_KEY", "OBLIX_TOKEN", "OBLIX_ADDRESS", "OBLIX_TOKEN_FILE")
 
 Target = Callable[[], str]
@@ -224,7 +227,7 @@ def _spawn(log: Path) -> subprocess.Popen[bytes]:
             stdout=output,
             stderr=output,
             cwd="/",
-            env=_passed_on(os.environ),
+            env=_passed_on(os.environ) | _module_paths(),
             umask=0o077,
             start_new_session=True,
         )
@@ -238,6 +241,24 @@ def _passed_on(environ: Mapping[str, str]) -> dict[str, str]:
         for name, value in environ.items()
         if (name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)) and name not in SECRETS
     }
+
+
+def _module_paths() -> dict[str, str]:
+    """Return where the daemon finds its modules, where this program has them by PYTHONPATH or `--target`.
+
+    Nothing where the interpreter finds them by itself, as in every usual environment.
+    """
+    folder = Path(__file__).parents[2]
+    if folder in map(Path, site.getsitepackages()) or _is_found_alone():
+        return {}
+    return {"PYTHONPATH": os.pathsep.join(path for path in sys.path if Path(path).is_dir())}
+
+
+def _is_found_alone() -> bool:
+    """Whether the interpreter finds the daemon and what it needs without the paths of this program."""
+    script = f"import importlib.util as u, sys; sys.exit(any(u.find_spec(n) is None for n in {NEEDED!r}))"
+    command = [sys.executable, "-P", "-c", script]
+    return subprocess.run(command, env=_passed_on(os.environ), cwd="/", check=False).returncode == 0
 
 
 def _last_line(log: Path, start: int) -> str:

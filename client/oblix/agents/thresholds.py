@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import TypedDict, Unpack
 
 from oblix._convert.validation import describe, invalid
 from oblix.agents.base import PolicyAgent
@@ -35,6 +36,18 @@ DEFAULTS = {
 }
 
 
+class Thresholds(TypedDict, total=False):
+    """The thresholds of a ResourceMonitor, by name."""
+
+    cpu_threshold: float
+    memory_threshold: float
+    load_threshold: float
+    gpu_threshold: float
+    critical_cpu: float
+    critical_memory: float
+    critical_gpu: float
+
+
 class ResourceMonitor(PolicyAgent):
     """When this machine counts as too busy for a local model.
 
@@ -45,9 +58,12 @@ class ResourceMonitor(PolicyAgent):
     routing = "resource_routing"
 
     def __init__(
-        self, name: str = "resource_monitor", custom_thresholds: Mapping[str, float] | None = None
+        self,
+        name: str = "resource_monitor",
+        custom_thresholds: Mapping[str, float] | None = None,
+        **thresholds: Unpack[Thresholds],
     ) -> None:
-        """Take thresholds that differ from the defaults.
+        """Take thresholds that differ from the defaults, as a dict or by their names.
 
         Percent, 0 to 100: `cpu_threshold` 80, `memory_threshold` 85,
         `gpu_threshold` 85, `critical_cpu` 90, `critical_memory` 95,
@@ -56,7 +72,8 @@ class ResourceMonitor(PolicyAgent):
         Raises InvalidArgumentError for another name or a value out of its range.
         """
         super().__init__(name)
-        self.custom_thresholds = _check_thresholds(custom_thresholds or {})
+        given = _check_thresholds({} if custom_thresholds is None else custom_thresholds)
+        self.custom_thresholds = given | _check_thresholds(thresholds)
         self.thresholds = DEFAULTS | self.custom_thresholds
         """All seven, the custom ones included."""
 
