@@ -22,26 +22,28 @@ SCHEMA_VERSION = 1
 FUSION = 60
 """How much less a lower rank counts when two rankings become one (reciprocal rank fusion)."""
 CANDIDATES = 50
-_SCHEMA = """
-CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE documents (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, version TEXT NOT NULL);
-CREATE TABLE passages (
-    id INTEGER PRIMARY KEY,
-    document INTEGER NOT NULL REFERENCES documents (id) ON DELETE CASCADE,
-    first_line INTEGER NOT NULL,
-    last_line INTEGER NOT NULL,
-    text TEXT NOT NULL,
-    vector BLOB
-);
-CREATE INDEX passages_by_document ON passages (document);
-CREATE VIRTUAL TABLE words USING fts5 (text, content=passages, content_rowid=id, tokenize='porter unicode61');
-CREATE TRIGGER added AFTER INSERT ON passages BEGIN
-    INSERT INTO words (rowid, text) VALUES (new.id, new.text);
-END;
-CREATE TRIGGER removed AFTER DELETE ON passages BEGIN
-    INSERT INTO words (words, rowid, text) VALUES ('delete', old.id, old.text);
-END;
-"""
+_SCHEMA = (
+    "CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    "CREATE TABLE documents (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, version TEXT NOT NULL)",
+    """CREATE TABLE passages (
+        id INTEGER PRIMARY KEY,
+        document INTEGER NOT NULL REFERENCES documents (id) ON DELETE CASCADE,
+        first_line INTEGER NOT NULL,
+        last_line INTEGER NOT NULL,
+        text TEXT NOT NULL,
+        vector BLOB
+    )""",
+    "CREATE INDEX passages_by_document ON passages (document)",
+    """CREATE VIRTUAL TABLE words USING fts5 (
+        text, content=passages, content_rowid=id, tokenize='porter unicode61'
+    )""",
+    """CREATE TRIGGER added AFTER INSERT ON passages BEGIN
+        INSERT INTO words (rowid, text) VALUES (new.id, new.text);
+    END""",
+    """CREATE TRIGGER removed AFTER DELETE ON passages BEGIN
+        INSERT INTO words (words, rowid, text) VALUES ('delete', old.id, old.text);
+    END""",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +71,7 @@ class Index:
         self._db = sqlite3.connect(path)
         self._db.execute("PRAGMA foreign_keys = ON")
         self._db.execute("PRAGMA recursive_triggers = ON")
-        if self._db.execute("PRAGMA user_version").fetchone()[0] != SCHEMA_VERSION:
-            self._make()
+        self._make()
 
     def close(self) -> None:
         """Let go of the file."""
@@ -137,8 +138,18 @@ class Index:
         return [self._passage(number) for number in best]
 
     def _make(self) -> None:
-        self._db.executescript(_SCHEMA)
-        self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        """Make the tables where there are none, under the write lock: another process may be at it, too."""
+        if self._version() == SCHEMA_VERSION:
+            return
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            if self._version() != SCHEMA_VERSION:
+                for statement in _SCHEMA:
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    def _version(self) -> int:
+        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
 
     def _by_words(self, question: str) -> Iterator[int]:
         words = list(dict.fromkeys(re.findall(r"\w+", question.lower())))
