@@ -22,6 +22,7 @@ DEV    := $(call stamp,$(VENV),dev)
 JS     := tests/http/javascript/node_modules/.installed
 BENCH  := $(call stamp,$(VENV),bench)
 FLOORS := $(call stamp,.venv-floors,floors)
+ADAPTERS := $(call stamp,.venv-adapters,adapters)
 PROTOS := $(call stamp,.venv-protos,protos)
 FUZZ   := $(call stamp,$(VENV),fuzz)
 AUDIT  := $(call stamp,.venv-audit,audit)
@@ -88,6 +89,11 @@ $(AUDIT):
 	$(call install,.venv-audit,audit)
 	@touch $@
 
+$(ADAPTERS):
+	$(call install,.venv-adapters,adapters)
+	@$(call PIP,.venv-adapters) --no-deps --no-build-isolation --editable .
+	@touch $@
+
 $(DOCS):
 	$(call install,.venv-docs,docs)
 	@touch $@
@@ -125,6 +131,9 @@ robustness-quick: $(DEV) ## The part of it that needs no quiet machine, in five 
 
 audit: $(AUDIT) ## Hold the locked packages against databases of vulnerabilities, and say how old those are
 	@.venv-audit/bin/python tools/audit
+
+adapters: $(ADAPTERS) ## Run the libraries that oblix.adapters serves, against a scripted model
+	@.venv-adapters/bin/python -m pytest -m adapters -o filterwarnings=default --timeout 300 $(or $(ARGS),tests/adapters)
 
 agents: $(DEV) ## Run other people's agents, which npm brings, against a scripted model
 	@$(PY) -m pytest -s -m agents --timeout 900 $(or $(ARGS),tests/agents)
@@ -200,6 +209,7 @@ lock: $(DEV) ## Lock the newest versions that the ranges allow
 	@$(COMPILE) requirements/audit.in -o requirements/audit.lock
 	@$(COMPILE) requirements/protos.in -o requirements/protos.lock
 	@$(COMPILE) requirements/docs.in -o requirements/docs.lock
+	@$(COMPILE) pyproject.toml requirements/adapters.in -c requirements/run.lock -o requirements/adapters.lock
 	@$(COMPILE) requirements/litellm.in -o requirements/litellm.lock
 
 ##@ Rest
