@@ -35,8 +35,6 @@ class Answer:
     text: str = ""
     reasoning: str = ""
     """What the model thinks before it answers, sent apart from the text."""
-    signature: str = ""
-    """How the provider signs the reasoning. Only Claude's format has one."""
     tool_calls: tuple[ToolCall, ...] = ()
     """What the model wants called, after its text."""
     finish: str = "stop"
@@ -51,6 +49,8 @@ class Answer:
     """Sent with the answer's head: a rate limit's, for example. `Refuse` has its own."""
     fault: Fault | None = None
     """How the server misbehaves with this answer. None: not at all."""
+    signature: str = ""
+    """How the provider signs the reasoning. Only Claude's format has one."""
 
     @property
     def tokens(self) -> list[str]:
