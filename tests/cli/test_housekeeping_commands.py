@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
+from support.drivers.terminal import terminal
 
 
 @pytest.fixture
@@ -43,6 +45,24 @@ def test_deleted_sessions_can_be_brought_back(oblix, create, listed) -> None:
     assert (listed("--deleted"), session_id in listed()) == ([], True)
     failed = oblix("sessions", "undelete", session_id, ok=False)
     assert (failed.returncode, "is not deleted" in failed.stderr) == (1, True)
+
+
+def test_a_person_at_a_terminal_is_asked_before_sessions_are_deleted(oblix, create, listed) -> None:
+    session_id = create("--title", "Thermodynamics")
+    delete = (sys.executable, "-m", "oblix", "sessions", "delete")
+    with terminal(*delete, session_id) as screen:
+        screen.wait_for('Delete "Thermodynamics" (`oblix sessions undelete` brings back)? [y/N] ')
+        screen.type("\n")
+        assert "nothing was deleted" in screen.rest()
+    assert session_id in listed()
+    with terminal(*delete, "--yes", session_id) as screen:
+        assert screen.rest() == ""
+    assert session_id not in listed()
+    with terminal(*delete, "--purge", session_id) as screen:
+        screen.wait_for("for good? [y/N] ")
+        screen.type("y\n")
+        screen.rest()
+    assert session_id not in listed("--deleted")
 
 
 def test_an_unknown_id_is_named(oblix) -> None:

@@ -9,11 +9,12 @@ from typing import Any
 
 from oblix import OblixClient
 from oblix.cli.commands.sessions import mending, pick, search, transfer, upkeep
-from oblix.cli.errors import unknown_session
+from oblix.cli.errors import CommandError, unknown_session
 from oblix.cli.options import execution_ids, session_ids
 from oblix.cli.options.json_output import add_json
 from oblix.cli.options.pairs import pairs
 from oblix.cli.output import tables
+from oblix.cli.prompting import consent
 
 LIMIT = 50
 COLUMNS = {"id": "ID", "updated": "UPDATED", "message_count": "MESSAGES", "title": "TITLE"}
@@ -32,7 +33,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     view.add_argument("--ids", action="store_true", help="print each message's id, to edit or remove it by")
     view.set_defaults(run=_view)
     create = actions.add_parser("create", help="make an empty session and print its id")
-    create.add_argument("title", nargs="?", metavar="TITLE")
+    title = create.add_mutually_exclusive_group()
+    title.add_argument("title", nargs="?", metavar="TITLE")
+    title.add_argument("--title", dest="given_title", metavar="TITLE", help="the same")
     create.add_argument("--metadata", **pairs("set this key of the metadata"))
     create.add_argument("--local-only", action="store_true", help="never let a cloud model see it")
     create.add_argument(
@@ -51,6 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="for good; also what was deleted before, and its id is free again",
     )
+    delete.add_argument("-y", "--yes", action="store_true", help="do not ask, as where nobody can be asked")
     delete.set_defaults(run=_delete)
     search.configure(actions)
     upkeep.configure(actions)
@@ -140,7 +144,7 @@ def _note(message: dict[str, Any]) -> str:
 def _create(arguments: argparse.Namespace) -> None:
     client = OblixClient()
     created = client.create_session(
-        arguments.title,
+        arguments.given_title or arguments.title,
         metadata=dict(arguments.metadata),
         local_only=arguments.local_only,
         session_id=arguments.id,
@@ -151,6 +155,8 @@ def _create(arguments: argparse.Namespace) -> None:
 
 def _delete(arguments: argparse.Namespace) -> None:
     client = OblixClient()
+    if not (arguments.yes or _is_agreed(client, arguments)):
+        raise CommandError("nothing was deleted.")
     unknown = [
         session_id
         for session_id in arguments.ids
@@ -158,3 +164,16 @@ def _delete(arguments: argparse.Namespace) -> None:
     ]
     if unknown:
         raise unknown_session(", ".join(unknown))
+
+
+def _is_agreed(client: OblixClient, arguments: argparse.Namespace) -> bool:
+    """Ask a person at a terminal, with the titles: a beginning of an id says little. Nobody else is asked."""
+    if not consent.can_ask():
+        return True
+    found = [client.get_session(session_id) for session_id in arguments.ids]
+    titles = [f'"{session["title"] or session["id"]}"' for session in found if session]
+    if not titles:
+        return True  # the deletion says which ones are unknown
+    manner = "for good" if arguments.purge else "(`oblix sessions undelete` brings back)"
+    print(f"Delete {', '.join(titles)} {manner}? [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}

@@ -54,7 +54,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _configure_two_models(parser)
     parser.add_argument("--local-only", action="store_true", help="let no cloud model see it")
     parser.add_argument("--plain", action="store_true", help="show answers as they are, not as Markdown")
-    parser.add_argument("--no-metrics", action="store_true", help="print the answers and nothing else")
+    told = parser.add_mutually_exclusive_group()
+    told.add_argument("--no-metrics", action="store_true", help="print the answers and nothing else")
+    told.add_argument(
+        "-v",
+        "--verbose",
+        "--show-metrics",
+        action="store_true",
+        help="tell after each answer why this model gave it",
+    )
     parser.set_defaults(run=run)
 
 
@@ -99,6 +107,7 @@ async def _begin(client: OblixClient, arguments: argparse.Namespace) -> Conversa
         is_local_only=arguments.local_only,
         is_plain=arguments.plain,
         is_silent=arguments.no_metrics,
+        is_verbose=arguments.verbose,
         is_cloud_named=arguments.cloud_model is not None,
     )
     if arguments.session and arguments.system:

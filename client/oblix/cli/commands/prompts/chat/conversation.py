@@ -33,6 +33,7 @@ class Conversation:
         is_local_only: bool,
         is_plain: bool,
         is_silent: bool,
+        is_verbose: bool,
         is_cloud_named: bool,
     ) -> None:
         self.client = client
@@ -44,6 +45,7 @@ class Conversation:
         self.system = system
         self.is_silent = is_silent
         """Nothing is told about answers."""
+        self._is_verbose = is_verbose
         self.completed: Completed | None = None
         """The last answer's end."""
         self.recorded = answers.Recorded()
@@ -159,7 +161,8 @@ class Conversation:
     async def _show(self, events: AsyncGenerator[Event, None]) -> None:
         self.recorded = answers.Recorded()
         screen = screens.screen_for_answers(plain=self._is_plain)
-        summary = None if self.is_silent else answers.in_line
+        told = answers.full_report if self._is_verbose else answers.in_line
+        summary = None if self.is_silent else told
         self.completed = await answers.show(events, screen=screen, summary=summary, recorded=self.recorded)
         if not self.is_silent:
             hints.about_model(str(self.completed.response["model_id"]))
