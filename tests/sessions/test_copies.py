@@ -30,7 +30,7 @@ async def _session(sessions: Sessions, *said: str | tuple[str, int], **header: o
 def _say(what: str | tuple[str, int]) -> messages_pb2.Message:
     if isinstance(what, str):
         return say(what)
-    return say(what[0], create_time=Timestamp(seconds=what[1]))
+    return say(what[0], create_time=Timestamp(seconds=what[1], nanos=1000))
 
 
 async def _running(sessions: Sessions, session_id: str) -> None:

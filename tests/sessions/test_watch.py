@@ -248,7 +248,7 @@ class Watched:
     def watch(
         self, *, _until_it_serves: bool = False, **wanted: Any
     ) -> AsyncIterator[sessions_pb2.WatchSessionsResponse]:
-        request = sessions_pb2.WatchSessionsRequest(filter=struct(**wanted))
+        request = sessions_pb2.WatchSessionsRequest(filter=struct(**wanted) if wanted else None)
         return aiter(self._stub.WatchSessions(request, wait_for_ready=_until_it_serves))
 
 
