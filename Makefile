@@ -14,8 +14,9 @@ PYTHON = $(or $(shell for python in python3.11 python3 python3.12 python3.13 pyt
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done), \
 	$(error Oblix needs Python 3.11 or newer: install it, or say `make PYTHON=...`))
 
-# A stamp names the content that it was made from, so an unchanged lock costs nothing, whatever a checkout did to its time.
-stamp = $(1)/.installed-$(2)-$(shell cat pyproject.toml $(foreach lock,$(2) weights grpcurl,requirements/$(lock).lock) | \
+# A stamp names the content that it was made from (with Oblix's version, which is installed as metadata), so an
+# unchanged lock costs nothing, whatever a checkout did to its time.
+stamp = $(1)/.installed-$(2)-$(shell cat pyproject.toml oblixd/__init__.py $(foreach lock,$(2) weights grpcurl,requirements/$(lock).lock) | \
 	cksum | cut -d ' ' -f 1)
 RUN    := $(call stamp,$(VENV),run)
 DEV    := $(call stamp,$(VENV),dev)

@@ -113,7 +113,7 @@ class GetInfoResponse(message.Message):
     PROBLEMS_FIELD_NUMBER: builtins.int
     RECENT_PROBLEMS_FIELD_NUMBER: builtins.int
     version: builtins.str
-    """The version of Oblix, for example 0.1.0."""
+    """The version of Oblix, for example 0.2.0."""
     pid: builtins.int
     """The daemon's process id."""
     session_count: builtins.int
