@@ -4,16 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 from oblix._convert.terminal_text import DIM, PLAIN
-from oblix.cli.errors import CommandError
+from oblix.cli import daemon
+from oblix.cli.errors import CommandError, error_text
 from oblix.cli.output import answers
 from oblix.cli.parser import suggestion
 from oblix.documents import Library, Passage, libraries
+from oblix.errors import OblixError
+from oblix.v1 import embeddings_pb2
 
 INSTRUCTION = """Answer the question from these excerpts of documents. Put the number of the excerpt in square
 brackets behind each statement that it supports, as in [1]. Where they do not answer the question, say so."""
 MOST_PASSAGES = 8
+EMBEDDING_TIMEOUT_S = 600.0
+"""For a model that is loaded first, and reads a batch of passages on a slow machine."""
+
+
+class DaemonEmbedder:
+    """Vectors from a model of the daemon that is made for them, see `EmbedTexts`."""
+
+    def __init__(self, name: str, *, is_local_only: bool) -> None:
+        self.name = name
+        self._is_local_only = is_local_only
+        self._daemon = daemon.any_daemon()
+
+    @classmethod
+    def choose(cls, model: str, *, is_local_only: bool) -> Self:
+        """Return the one for `provider:name`; for an empty name the model that routing chooses."""
+        routed = cls(model, is_local_only=is_local_only)
+        return cls(model or routed._ask(["passage"]).model, is_local_only=is_local_only)
+
+    def embed(self, texts: Sequence[str]) -> list[Sequence[float]]:
+        """Return a vector for each text. Raises OblixError."""
+        return [one.values for one in self._ask(texts).embeddings]
+
+    def _ask(self, texts: Sequence[str]) -> embeddings_pb2.EmbedTextsResponse:
+        request = embeddings_pb2.EmbedTextsRequest(
+            texts=texts, model=self.name, local_only=self._is_local_only
+        )
+        return self._daemon.call(
+            lambda link: link.embeddings.EmbedTexts,
+            request,
+            repeatable=True,
+            timeout_s=EMBEDDING_TIMEOUT_S,
+        )
 
 
 def library(name: str) -> Library:
@@ -25,8 +61,15 @@ def library(name: str) -> Library:
 
 
 def passages(found: Library, question: str) -> list[Passage]:
-    """Return what fits a question best."""
-    return found.search(question, MOST_PASSAGES)
+    """Return what fits a question best, by words alone where there are no vectors or their model fails."""
+    if not found.embedder:
+        return found.search(question, MOST_PASSAGES)
+    embedder = DaemonEmbedder(found.embedder, is_local_only=found.is_local_only)
+    try:
+        return found.search(question, MOST_PASSAGES, embedder)
+    except OblixError as error:
+        answers.note(f"oblix: the documents are searched by words alone: {error_text(error)}")
+        return found.search(question, MOST_PASSAGES)
 
 
 def quote(question: str, found: Sequence[Passage]) -> str:

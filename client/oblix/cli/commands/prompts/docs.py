@@ -25,6 +25,7 @@ EXAMPLES = """examples:
   oblix docs add --name work --local-only ~/reports handbook.pdf
   oblix ask --docs notes "How warm does the heat pump run?"
   oblix docs update notes
+  oblix docs embed notes ollama:nomic-embed-text
 
 The documents stay where they are; what is made of them is an index, which `docs remove` deletes. Text and
 PDF files are read here, and passages of them go along with a question."""
@@ -45,6 +46,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     update = actions.add_parser("update", help="read what has changed, and forget what is gone")
     update.add_argument("name", metavar="NAME")
     update.set_defaults(run=_update)
+    embed = actions.add_parser(
+        "embed", help="find passages by their meaning, too: have an embedding model read them"
+    )
+    embed.add_argument("name", metavar="NAME")
+    embed.add_argument(
+        "model",
+        nargs="?",
+        default="",
+        metavar="PROVIDER:NAME",
+        help='a model that the configuration names with task = "embedding" (default: routing chooses)',
+    )
+    embed.set_defaults(run=_embed)
     search = actions.add_parser("search", help="show the passages that a question would be asked with")
     search.add_argument("name", metavar="NAME")
     search.add_argument("words", nargs="+", metavar="WORD")
@@ -97,12 +110,27 @@ def _update(arguments: argparse.Namespace) -> int:
     return _finish(library, report)
 
 
+def _embed(arguments: argparse.Namespace) -> None:
+    library = reading.library(arguments.name)
+    embedder = reading.DaemonEmbedder.choose(arguments.model, is_local_only=library.is_local_only)
+    count = _give_vectors(library, embedder)
+    print(f"{library.name}: {embedder.name} read {tables.count_text(count, 'passage')}.")
+
+
+def _give_vectors(library: Library, embedder: reading.DaemonEmbedder) -> int:
+    with progress() as show:
+        return library.embed(embedder, lambda what, count: show(what, count, library.passage_count))
+
+
 def _finish(library: Library, report: Report) -> int:
     for name, why in report.left_out:
         answers.note(f"oblix: {name} is left out: {why}.")
     if not library.passage_count:
         library.remove()
         raise CommandError("no text was found there: nothing was taken in.")
+    if library.embedder:
+        embedder = reading.DaemonEmbedder(library.embedder, is_local_only=library.is_local_only)
+        _give_vectors(library, embedder)
     count = tables.count_text(len(library.documents), "document")
     print(
         f"{library.name}: {count}, {report.added:,} read, {report.unchanged:,} unchanged, "
