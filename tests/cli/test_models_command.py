@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 from oblix.cli.commands.models import listing
-from oblix.cli.commands.models.embedded import weights_file
 from oblix.testing import OllamaServer
 from oblix.v1 import models_pb2, routing_pb2
 from support.data.gguf_files import LLAMA, file_of
 from support.drivers.terminal import terminal
 from support.drivers.waiting import eventually
+
+from oblixd.models.embedded import weights
 
 NAMES = ["embedded:smollm2-135m-instruct", "ollama:llama3.2:1b"]
 
@@ -85,7 +86,7 @@ def test_a_long_pull_shows_a_bar_and_ctrl_c_stops_it(
 
 def test_a_broken_file_is_named_and_stops_nobody(home: Path, oblix_alone) -> None:
     whole, broken = home / "whole.gguf", home / "broken.gguf"
-    whole.symlink_to(weights_file())
+    whole.symlink_to(weights.find(None).path)
     broken.write_bytes(file_of(LLAMA)[:-200])
     files = f"one={whole},two={broken},smollm2-135m-instruct"
 

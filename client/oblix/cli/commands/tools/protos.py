@@ -12,6 +12,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from oblix.cli.errors import CommandError
 from oblix.v1 import (
     daemon_pb2,
+    embeddings_pb2,
     endpoint_pb2,
     executions_pb2,
     messages_pb2,
@@ -23,6 +24,7 @@ from oblix.v1 import (
 
 MODULES = (
     daemon_pb2,
+    embeddings_pb2,
     endpoint_pb2,
     executions_pb2,
     messages_pb2,
