@@ -174,8 +174,6 @@ def test_help_and_version_load_no_client() -> None:
     script = """
 import sys
 from oblix.cli.app import run
-
-import oblixd
 for words in (["--help"], ["--version"], ["nothing"]):
     try:
         run(words)
