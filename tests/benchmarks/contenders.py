@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -304,7 +305,9 @@ class LiteLlm(Process):
         self._command, self._url, self._models = command, url, models
         with socket.create_server(("127.0.0.1", 0)) as free:
             self._port = free.getsockname()[1]
-        self._raw = Raw(self.name, f"http://127.0.0.1:{self._port}", "sk-x")
+        # It starts with no key that is easy to guess.
+        self._key = f"sk-{secrets.token_hex(32)}"
+        self._raw = Raw(self.name, f"http://127.0.0.1:{self._port}", self._key)
 
     async def open(self) -> None:
         """See `Contender.open`. It takes some ten seconds to start."""
@@ -327,10 +330,11 @@ class LiteLlm(Process):
             *("--host", "127.0.0.1", "--port", str(self._port)),
             LITELLM_LOCAL_MODEL_COST_MAP="True",
             LITELLM_TELEMETRY="False",
+            LITELLM_MASTER_KEY=self._key,
         )
         until_s = time.monotonic() + SERVING_S
         async with httpx.AsyncClient() as client:
-            while time.monotonic() < until_s:
+            while self.process and self.process.poll() is None and time.monotonic() < until_s:
                 with suppress(httpx.HTTPError):
                     if (
                         await client.get(f"http://127.0.0.1:{self._port}/health/liveliness")
