@@ -127,7 +127,7 @@ test-floors: $(FLOORS) ## Run the suite on the oldest protobuf and grpcio that a
 robustness: $(FUZZ) ## Cut the network and kill processes for real (root: else it says what it leaves out)
 	@$(PY) -m pytest -s -m robustness --timeout 3600 $(or $(ARGS),tests/robustness)
 
-robustness-quick: $(DEV) ## The part of it that needs no quiet machine, in five minutes
+robustness-quick: $(DEV) ## The part of it that needs no quiet machine, in about half a minute
 	@ROBUSTNESS=quick $(PY) -m pytest -rP -n 2 -m robustness --timeout 1800 $(or $(ARGS),tests/robustness)
 
 audit: $(AUDIT) ## Hold the locked packages against databases of vulnerabilities, and say how old those are

@@ -24,7 +24,7 @@ daemon that runs, and checks the weights against their SHA-256. It uses pip, uv 
 Python. What that Python's own environment has is only checked."""
 PULL = """ollama:NAME has the Ollama server fetch the model. hf:OWNER/REPO[:QUANT] fetches a GGUF file from
 the Hugging Face hub for the embedded engine (Q4_K_M where no QUANT is named), checks it, and says how to add
-it; it needs the extra hub. Ctrl-C stops it, and the next pull goes on where it stopped."""
+it; it needs the extra hub. Ctrl-C stops it, and the next pull from Ollama goes on where it stopped."""
 ON_SCREEN = {
     "id": "MODEL",
     "state": "STATE",
