@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Candidate,
         ContextReport,
         Decision,
+        Embeddings,
         ExcludedMessage,
         Execution,
         FailedAttempt,
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
     )
     from oblix.options import (
         ContentPart,
+        EmbedOptions,
         ExecuteOptions,
         MessageInput,
         ModelOptions,
@@ -159,6 +161,8 @@ __all__ = [
     "DeadlineExceededError",
     "Decision",
     "Delta",
+    "EmbedOptions",
+    "Embeddings",
     "Event",
     "ExcludedMessage",
     "Exclusion",
@@ -232,7 +236,7 @@ _MODULES = {
     "_sync.items": "Items",
     "agents": "BaseAgent ConnectivityAgent ResourceMonitor",
     "answers": (
-        "AgentChecks Answer Candidate ContextReport Decision ExcludedMessage Execution "
+        "AgentChecks Answer Candidate ContextReport Decision Embeddings ExcludedMessage Execution "
         "FailedAttempt Reading Turn TurnError"
     ),
     "async_client": "AsyncClient",
@@ -241,7 +245,7 @@ _MODULES = {
     "events": "Completed Delta Event Queued Rerouted Started",
     "models": "ModelType",
     "options": (
-        "ContentPart ExecuteOptions MessageInput ModelOptions Prompt RoutingOptions Tool "
+        "ContentPart EmbedOptions ExecuteOptions MessageInput ModelOptions Prompt RoutingOptions Tool "
         "ToolCallInput ToolDefinition ToolResult WritingOptions"
     ),
     "reasons": "Reason",

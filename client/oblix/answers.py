@@ -244,6 +244,20 @@ class Answer(Result, frozen=True):
         }
 
 
+class Embeddings(Result, frozen=True):
+    """Texts as vectors: texts of a similar meaning get vectors that point in a similar direction."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    """One for each text, in their order; all have the same length."""
+    model: str
+    """The model that made them, as `provider:name`. Vectors of two models can't be compared."""
+    usage: Usage | None
+    """None: the model's server did not say."""
+    decision: Decision
+    failed_attempts: tuple[FailedAttempt, ...] = ()
+    """Models that failed before this one answered."""
+
+
 class Execution(Result, frozen=True):
     """An execution, as a list shows it."""
 

@@ -140,8 +140,30 @@ class ExecuteOptions(WritingOptions, RoutingOptions, total=False):
     """Answers to the calls of the turn before, in the same session."""
 
 
+class EmbedOptions(TypedDict, total=False):
+    """What texts to embed take beside the texts."""
+
+    model: str | None
+    """Pins one model, as `provider:name`. Vectors of two models can't be compared."""
+    dimensions: int | None
+    """How many numbers a vector has, 1 to 65,536. Default: as many as the model makes."""
+    local_only: bool
+    """True: no cloud model sees the texts. Default False."""
+    policy: str | None
+    """As for prompts."""
+    max_cost: float | None
+    """The most that it may cost, in the configuration's currency."""
+    priority: Literal["interactive", "background"]
+    """As for prompts. Default `interactive`."""
+    timeout: float | None
+    """Seconds, waiting included, at most a day. Default: no limit."""
+
+
 class ModelOptions(TypedDict, total=False):
     """How the daemon speaks to a model: the options of a `[[models]]` table of the configuration."""
+
+    task: Literal["chat", "embedding"]
+    """`embedding`: the model turns texts into vectors, and gets no prompts. Default `chat`."""
 
     num_ctx: int
     """Ollama: the context window to load it with, in tokens."""
@@ -172,3 +194,5 @@ class ModelOptions(TypedDict, total=False):
 
 OPTIONS = frozenset(ExecuteOptions.__annotations__)
 """The names of all that a prompt takes."""
+EMBED_OPTIONS = frozenset(EmbedOptions.__annotations__)
+"""The names of all that texts to embed take."""

@@ -19,9 +19,9 @@ from oblix._sync.sessions import Sessions
 from oblix._transport.channel import Transport
 from oblix._transport.streams import run_async
 from oblix.agents import BaseAgent
-from oblix.answers import Answer
+from oblix.answers import Answer, Embeddings
 from oblix.events import Delta, Event
-from oblix.options import ExecuteOptions, MessageRef, Prompt, RoutingOptions, SessionRef
+from oblix.options import EmbedOptions, ExecuteOptions, MessageRef, Prompt, RoutingOptions, SessionRef
 
 T = TypeVar("T")
 MOST_ROUNDS = 100
@@ -179,6 +179,19 @@ class Client:
             for event in events:
                 if isinstance(event, Delta) and event.kind == "text":
                     yield event.text
+
+    def embed(self, texts: str | Sequence[str], **options: Unpack[EmbedOptions]) -> Embeddings:
+        """Turn texts into vectors, by a model that is made for it.
+
+        `texts`: one, or 1 to 2,048. Routing, budgets and `local_only` hold as for prompts. The models
+        are those that this client hooked with `task="embedding"`, else those of the configuration.
+        Nothing is recorded but the usage.
+
+        Raises InvalidArgumentError, with the reason CONTEXT_OVERFLOW for a text that is longer than the
+        model reads: no text is ever cut; FailedPreconditionError NO_EMBEDDING_MODEL where no model is
+        made for it; and what `execute` raises where no model can answer.
+        """
+        return self._prompts.embed(texts, options)
 
     def regenerate(
         self, session: SessionRef, message: MessageRef = -1, **options: Unpack[RoutingOptions]

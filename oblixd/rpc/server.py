@@ -15,7 +15,6 @@ from urllib.parse import quote
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
-from grpc_reflection.v1alpha import reflection
 from oblix.v1 import (
     daemon_pb2_grpc,
     embeddings_pb2_grpc,
@@ -37,6 +36,7 @@ from oblixd.rpc.executions import ExecutionServicer
 from oblixd.rpc.guard import TokenInterceptor
 from oblixd.rpc.models import ModelServicer
 from oblixd.rpc.monitor import MonitorServicer
+from oblixd.rpc.reflection import add_reflection
 from oblixd.rpc.sessions import SessionServicer
 
 MAX_METADATA_BYTES = 16 << 10
@@ -114,10 +114,10 @@ class Server:
         monitor_pb2_grpc.add_MonitorServiceServicer_to_server(monitor, registrar)
         daemon_pb2_grpc.add_DaemonServiceServicer_to_server(daemon, registrar)
         endpoint_pb2_grpc.add_EndpointServiceServicer_to_server(endpoint, registrar)
-        names = [*self._edge.services, _HEALTH, reflection.SERVICE_NAME]
-        for server in (self._server, self._tcp):
+        servers = (self._server, self._tcp)
+        for server in servers:
             health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-            reflection.enable_server_reflection(names, server)
+        add_reflection([*self._edge.services, _HEALTH], servers)
 
     async def start(self, socket: Path) -> None:
         """Listen, and say so by health. A socket that a dead daemon left is replaced.

@@ -8,7 +8,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
+from google.protobuf import descriptor_pb2
+from grpc_reflection.v1alpha import reflection_pb2
 from oblix.testing import OllamaServer
 from support.drivers.daemon import RunningDaemon, running
 
@@ -49,6 +52,34 @@ def test_list_names_every_service(grpcurl) -> None:
     ours = [f"oblix.v1.{service}" for service in SERVICES]
     assert [name for name in listed if name.startswith("oblix.")] == ours
     assert "grpc.health.v1.Health" in listed
+
+
+def test_reflection_is_there_in_both_versions(grpcurl, daemon: RunningDaemon) -> None:
+    versions = ["grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"]
+    assert [name for name in grpcurl("list").split() if "reflection" in name] == versions
+    for version in versions:
+        assert "stream .grpc.reflection" in grpcurl("describe", version)
+        call = daemon.channel.stream_stream(
+            f"/{version}/ServerReflectionInfo",
+            request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+            response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+        )
+        asked = [
+            reflection_pb2.ServerReflectionRequest(list_services=""),
+            reflection_pb2.ServerReflectionRequest(file_containing_symbol=versions[0]),
+            reflection_pb2.ServerReflectionRequest(file_by_filename="grpc/reflection/v1/reflection.proto"),
+            reflection_pb2.ServerReflectionRequest(file_containing_symbol="oblix.v1.SessionService"),
+            reflection_pb2.ServerReflectionRequest(file_containing_symbol="google.rpc.ErrorInfo"),
+            reflection_pb2.ServerReflectionRequest(file_containing_symbol="not.There"),
+        ]
+        listed, v1, same, ours, details, missing = call(iter(asked), timeout=30)
+        assert versions[0] in [one.name for one in listed.list_services_response.service]
+        (file,) = v1.file_descriptor_response.file_descriptor_proto
+        assert same.file_descriptor_response.file_descriptor_proto == [file]
+        assert descriptor_pb2.FileDescriptorProto.FromString(file).package == "grpc.reflection.v1"
+        assert len(ours.file_descriptor_response.file_descriptor_proto) > 3
+        assert details.HasField("file_descriptor_response")
+        assert missing.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
 
 
 @pytest.mark.parametrize("service", SERVICES)

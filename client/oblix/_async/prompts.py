@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar
 
 from oblix._async.models import AsyncModels
 from oblix._async.resumable import Responses, ResumableStream
-from oblix._convert.events import EventDecoder, decision_of
+from oblix._convert.events import EventDecoder, decision_of, embeddings_of
 from oblix._resources import functions
 from oblix._resources.core import Core
-from oblix._resources.requests import Prompted, request_of
+from oblix._resources.requests import Prompted, embed_request, request_of
 from oblix._transport.streams import awaited, in_thread
-from oblix.answers import Answer, Decision
+from oblix.answers import Answer, Decision, Embeddings
 from oblix.errors import FailedPreconditionError, InvalidAnswerError, UnavailableError
 from oblix.events import Completed, Event
+from oblix.options import EmbedOptions
 from oblix.results import ToolCall
 from oblix.v1 import executions_pb2, routing_pb2
 
@@ -59,6 +60,24 @@ class AsyncPrompts:
             await self._models.renew()
             decision = await self._decision(request)
         return decision_of(decision)
+
+    async def embed(self, texts: str | Sequence[str], options: EmbedOptions) -> Embeddings:
+        """Turn texts into vectors."""
+        try:
+            return await self._vectors(texts, options)
+        except FailedPreconditionError as error:
+            if error.reason != HANDLE_UNKNOWN:
+                raise
+        await self._models.renew()
+        return await self._vectors(texts, options)
+
+    async def _vectors(self, texts: str | Sequence[str], options: EmbedOptions) -> Embeddings:
+        request = embed_request(texts, self._core.hooked.embedding_handles(), options)
+        # A model may have to be loaded first, and nothing but the request's own timeout ends the wait.
+        answer = await self._core.transport.acall(
+            lambda link: link.embeddings.EmbedTexts, request, repeatable=True, timeout_s=None
+        )
+        return embeddings_of(answer)
 
     async def typed(self, prompted: Prompted, kind: type[T]) -> T:
         """Ask for an answer of a form, and return it as an instance."""

@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from oblix import changes, results
 from oblix._convert.records import ACTION_NAMES, STATUSES, role_name, seconds_of
 from oblix._convert.values import from_struct
-from oblix.v1 import messages_pb2, sessions_pb2
+from oblix.v1 import embeddings_pb2, messages_pb2, sessions_pb2
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _STATUS_NAMES = {number: name for name, number in STATUSES.items()}
@@ -93,8 +93,10 @@ def message_of(message: messages_pb2.Message) -> results.Message:
     )
 
 
-def usage_of(message: messages_pb2.Message) -> results.Usage | None:
-    """Return what an answer consumed, or None where the model's server did not say."""
+def usage_of(
+    message: messages_pb2.Message | embeddings_pb2.EmbedTextsResponse,
+) -> results.Usage | None:
+    """Return what an answer or embeddings consumed, or None where the model's server did not say."""
     if not message.HasField("usage"):
         return None
     usage = message.usage

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from oblix import answers, events, results
-from oblix._convert.decoding import message_of, moment_of, name_of, timings_of
+from oblix._convert.decoding import message_of, moment_of, name_of, timings_of, usage_of
 from oblix._convert.records import seconds_of
 from oblix._resources.agents import Agents, check_report
-from oblix.v1 import executions_pb2, routing_pb2
+from oblix.v1 import embeddings_pb2, executions_pb2, routing_pb2
 
 _KINDS: dict[int, Literal["reasoning", "tool_call"]] = {
     executions_pb2.DELTA_KIND_REASONING: "reasoning",
@@ -117,6 +117,17 @@ def decision_of(decision: routing_pb2.RoutingDecision) -> answers.Decision:
         policy=decision.policy,
         policy_source=decision.policy_source,
         adaptations=tuple(decision.adaptations),
+    )
+
+
+def embeddings_of(response: embeddings_pb2.EmbedTextsResponse) -> answers.Embeddings:
+    """Return the vectors of texts, and who made them."""
+    return answers.Embeddings(
+        vectors=tuple(tuple(embedding.values) for embedding in response.embeddings),
+        model=response.model,
+        usage=usage_of(response),
+        decision=decision_of(response.decision),
+        failed_attempts=tuple(map(attempt_of, response.failed_attempts)),
     )
 
 

@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import grpc
@@ -113,6 +114,13 @@ PASSED_ON = ("PATH", "HOME", "LANG")
 PASSED_ON_PREFIXES = ("XDG_", "OBLIX_")
 NEEDED = ("oblixd", "grpc", "lmdb", "aiohttp")
 """Modules that a daemon does not start without."""
+FINDS_DAEMON = """import sys
+from importlib.util import find_spec
+place, daemon, *needed = sys.argv[1:]
+found = find_spec(daemon)
+sys.exit(found is None or found.origin != place or None in map(find_spec, needed))
+"""
+"""A program that fails where the daemon, of this very place, or a module that it needs is not found."""
 SECRETS = ("OBLIX_API_KEY", "OBLIX_TOKEN", "OBLIX_ADDRESS", "OBLIX_TOKEN_FILE")
 
 Target = Callable[[], str]
@@ -251,13 +259,17 @@ def _module_paths() -> dict[str, str]:
     folder = Path(__file__).parents[2]
     if folder in map(Path, site.getsitepackages()) or _is_found_alone():
         return {}
-    return {"PYTHONPATH": os.pathsep.join(path for path in sys.path if Path(path).is_dir())}
+    # A module beside the program may have the name of one of the library.
+    passed = {Path(sys.argv[0]).resolve().parent, Path.cwd()} - {folder}
+    paths = [path for path in sys.path if path and Path(path).is_dir() and Path(path) not in passed]
+    return {"PYTHONPATH": os.pathsep.join(paths)}
 
 
 def _is_found_alone() -> bool:
     """Whether the interpreter finds the daemon and what it needs without the paths of this program."""
-    script = f"import importlib.util as u, sys; sys.exit(any(u.find_spec(n) is None for n in {NEEDED!r}))"
-    command = [sys.executable, "-P", "-c", script]
+    ours = find_spec("oblixd")
+    place = ours.origin if ours is not None else None
+    command = [sys.executable, "-P", "-c", FINDS_DAEMON, str(place), *NEEDED]
     return subprocess.run(command, env=_passed_on(os.environ), cwd="/", check=False).returncode == 0
 
 

@@ -20,6 +20,8 @@ PROVIDERS = {
 }
 LOCATIONS = {"local": routing_pb2.LOCATION_LOCAL, "cloud": routing_pb2.LOCATION_CLOUD}
 
+EMBEDDING = "embedding"
+
 _TYPES = {number: model_type for model_type, number in PROVIDERS.items()}
 _LOCATION_NAMES = {number: name for name, number in LOCATIONS.items()}
 
@@ -31,6 +33,12 @@ class HookedModel:
     # The request holds the key, and is shown to nobody.
     request: models_pb2.HookModelRequest = field(repr=False)
     model: models_pb2.Model
+
+    @property
+    def is_for_embedding(self) -> bool:
+        """Whether it turns texts into vectors: the option `task` says so."""
+        options = self.request.options
+        return "task" in options and options["task"] == EMBEDDING
 
 
 class HookRegistry:
@@ -68,8 +76,12 @@ class HookRegistry:
         return [hooked.model for hooked in self._models.values()]
 
     def handles(self) -> list[str]:
-        """Return what executions choose from. Empty: the daemon's own models."""
-        return [hooked.model.handle for hooked in self._models.values()]
+        """Return what prompts choose from. Empty: the daemon's own models."""
+        return [hooked.model.handle for hooked in self._models.values() if not hooked.is_for_embedding]
+
+    def embedding_handles(self) -> list[str]:
+        """Return what texts to embed choose from. Empty: the daemon's own models."""
+        return [hooked.model.handle for hooked in self._models.values() if hooked.is_for_embedding]
 
 
 def hook_request(

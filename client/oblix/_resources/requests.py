@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -15,8 +15,8 @@ from oblix._convert.validation import describe, invalid, session_id_of, text
 from oblix.answers import Answer
 from oblix.errors import InvalidArgumentError
 from oblix.limits import MAX_MESSAGE_BYTES, MAX_TIMEOUT_S, MAX_TOKENS
-from oblix.options import OPTIONS, ToolResult
-from oblix.v1 import executions_pb2, messages_pb2, routing_pb2
+from oblix.options import EMBED_OPTIONS, OPTIONS, ToolResult
+from oblix.v1 import embeddings_pb2, executions_pb2, messages_pb2, routing_pb2
 
 ON_DISCONNECT = {
     "cancel": executions_pb2.ON_DISCONNECT_CANCEL,
@@ -42,6 +42,7 @@ REASONING = {
     "max": executions_pb2.REASONING_EFFORT_MAX,
 }
 MAX_WHOLE = 2**63 - 1
+MAX_DIMENSIONS = 65_536
 
 N = TypeVar("N", bound=int)
 
@@ -78,11 +79,32 @@ def prompted(prompt: object, session: object, options: Mapping[str, Any]) -> Pro
     return Prompted(prompt, session_id_of(session) if session else None, options)
 
 
-def unknown_option(name: str) -> InvalidArgumentError:
+def embed_request(
+    texts: str | Sequence[str], candidates: Sequence[str], given: Mapping[str, Any]
+) -> embeddings_pb2.EmbedTextsRequest:
+    """Return the request that turns texts into vectors. Raises InvalidArgumentError."""
+    for name in given:
+        if name not in EMBED_OPTIONS:
+            raise unknown_option(name, EMBED_OPTIONS)
+    request = embeddings_pb2.EmbedTextsRequest(
+        texts=_texts(texts, "texts"),
+        model=text(given.get("model") or "", "model"),
+        candidates=candidates,
+        local_only=_flag(given.get("local_only", False), "local_only"),
+        policy=_policy(given),
+        dimensions=_whole(given.get("dimensions"), "dimensions", 1, MAX_DIMENSIONS),
+        priority=_choice(given, "priority", PRIORITY, "interactive"),
+    )
+    if (timeout_s := _timeout(given.get("timeout"))) is not None:
+        request.timeout.FromMicroseconds(max(round(timeout_s * 1e6), 1))
+    return request
+
+
+def unknown_option(name: str, known: Collection[str] = OPTIONS) -> InvalidArgumentError:
     """Return the error for an option that is not known, with the one that was probably meant."""
-    near = difflib.get_close_matches(name, [*OPTIONS, *_ELSEWHERE], 1)
+    near = difflib.get_close_matches(name, [*known, *_ELSEWHERE], 1)
     meant = _ELSEWHERE.get(near[0], near[0]) if near else ""
-    hint = f"did you mean {meant}" if meant else f"known are {', '.join(sorted(OPTIONS))}"
+    hint = f"did you mean {meant}" if meant else f"known are {', '.join(sorted(known))}"
     return invalid(name, f"nothing: it is not known here; {hint}", "it was")
 
 

@@ -117,7 +117,7 @@ class Models:
 
     def release(self) -> None:
         """Let go of all that this client hooked. Closing the client does so."""
-        if self._core.hooked.handles() and self._core.transport.is_connected:
+        if self._core.hooked.all() and self._core.transport.is_connected:
             self._core.hooked.clear()
             self._unhook("")
 

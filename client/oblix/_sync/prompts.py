@@ -4,20 +4,21 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, TypeVar
 
-from oblix._convert.events import EventDecoder, decision_of
+from oblix._convert.events import EventDecoder, decision_of, embeddings_of
 from oblix._resources import functions
 from oblix._resources.core import Core
-from oblix._resources.requests import Prompted, request_of
+from oblix._resources.requests import Prompted, embed_request, request_of
 from oblix._sync.models import Models
 from oblix._sync.resumable import Responses, ResumableStream
 from oblix._transport.streams import in_place, run_async
-from oblix.answers import Answer, Decision
+from oblix.answers import Answer, Decision, Embeddings
 from oblix.errors import FailedPreconditionError, InvalidAnswerError, UnavailableError
 from oblix.events import Completed, Event
+from oblix.options import EmbedOptions
 from oblix.results import ToolCall
 from oblix.v1 import executions_pb2, routing_pb2
 
@@ -60,6 +61,24 @@ class Prompts:
             self._models.renew()
             decision = self._decision(request)
         return decision_of(decision)
+
+    def embed(self, texts: str | Sequence[str], options: EmbedOptions) -> Embeddings:
+        """Turn texts into vectors."""
+        try:
+            return self._vectors(texts, options)
+        except FailedPreconditionError as error:
+            if error.reason != HANDLE_UNKNOWN:
+                raise
+        self._models.renew()
+        return self._vectors(texts, options)
+
+    def _vectors(self, texts: str | Sequence[str], options: EmbedOptions) -> Embeddings:
+        request = embed_request(texts, self._core.hooked.embedding_handles(), options)
+        # A model may have to be loaded first, and nothing but the request's own timeout ends the wait.
+        answer = self._core.transport.call(
+            lambda link: link.embeddings.EmbedTexts, request, repeatable=True, timeout_s=None
+        )
+        return embeddings_of(answer)
 
     def typed(self, prompted: Prompted, kind: type[T]) -> T:
         """Ask for an answer of a form, and return it as an instance."""

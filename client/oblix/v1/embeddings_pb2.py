@@ -28,13 +28,14 @@ from oblix.v1 import messages_pb2 as oblix_dot_v1_dot_messages__pb2
 from oblix.v1 import routing_pb2 as oblix_dot_v1_dot_routing__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19oblix/v1/embeddings.proto\x12\x08oblix.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x19oblix/v1/executions.proto\x1a\x17oblix/v1/messages.proto\x1a\x16oblix/v1/routing.proto\"\xfc\x01\n\x11\x45mbedTextsRequest\x12\r\n\x05texts\x18\x01 \x03(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x12\n\ncandidates\x18\x03 \x03(\t\x12\x12\n\nlocal_only\x18\x04 \x01(\x08\x12\'\n\x06policy\x18\x05 \x01(\x0b\x32\x17.oblix.v1.RoutingPolicy\x12\x17\n\ndimensions\x18\x06 \x01(\x05H\x00\x88\x01\x01\x12$\n\x08priority\x18\x07 \x01(\x0e\x32\x12.oblix.v1.Priority\x12*\n\x07timeout\x18\x08 \x01(\x0b\x32\x19.google.protobuf.DurationB\r\n\x0b_dimensions\"\xcb\x01\n\x12\x45mbedTextsResponse\x12\'\n\nembeddings\x18\x01 \x03(\x0b\x32\x13.oblix.v1.Embedding\x12\r\n\x05model\x18\x02 \x01(\t\x12\x1e\n\x05usage\x18\x03 \x01(\x0b\x32\x0f.oblix.v1.Usage\x12+\n\x08\x64\x65\x63ision\x18\x04 \x01(\x0b\x32\x19.oblix.v1.RoutingDecision\x12\x30\n\x0f\x66\x61iled_attempts\x18\x05 \x03(\x0b\x32\x17.oblix.v1.FailedAttempt\"\x1b\n\tEmbedding\x12\x0e\n\x06values\x18\x01 \x03(\x02\x32[\n\x10\x45mbeddingService\x12G\n\nEmbedTexts\x12\x1b.oblix.v1.EmbedTextsRequest\x1a\x1c.oblix.v1.EmbedTextsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19oblix/v1/embeddings.proto\x12\x08oblix.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x19oblix/v1/executions.proto\x1a\x17oblix/v1/messages.proto\x1a\x16oblix/v1/routing.proto\"\xfc\x01\n\x11\x45mbedTextsRequest\x12\r\n\x05texts\x18\x01 \x03(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x12\n\ncandidates\x18\x03 \x03(\t\x12\x12\n\nlocal_only\x18\x04 \x01(\x08\x12\'\n\x06policy\x18\x05 \x01(\x0b\x32\x17.oblix.v1.RoutingPolicy\x12\x17\n\ndimensions\x18\x06 \x01(\x05H\x00\x88\x01\x01\x12$\n\x08priority\x18\x07 \x01(\x0e\x32\x12.oblix.v1.Priority\x12*\n\x07timeout\x18\x08 \x01(\x0b\x32\x19.google.protobuf.DurationB\r\n\x0b_dimensions\"\xcb\x01\n\x12\x45mbedTextsResponse\x12\'\n\nembeddings\x18\x01 \x03(\x0b\x32\x13.oblix.v1.Embedding\x12\r\n\x05model\x18\x02 \x01(\t\x12\x1e\n\x05usage\x18\x03 \x01(\x0b\x32\x0f.oblix.v1.Usage\x12+\n\x08\x64\x65\x63ision\x18\x04 \x01(\x0b\x32\x19.oblix.v1.RoutingDecision\x12\x30\n\x0f\x66\x61iled_attempts\x18\x05 \x03(\x0b\x32\x17.oblix.v1.FailedAttempt\"\x1b\n\tEmbedding\x12\x0e\n\x06values\x18\x01 \x03(\x02\x32[\n\x10\x45mbeddingService\x12G\n\nEmbedTexts\x12\x1b.oblix.v1.EmbedTextsRequest\x1a\x1c.oblix.v1.EmbedTextsResponseB\x12Z\x10oblix/v1;oblixv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'oblix.v1.embeddings_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'Z\020oblix/v1;oblixv1'
   _globals['_EMBEDTEXTSREQUEST']._serialized_start=148
   _globals['_EMBEDTEXTSREQUEST']._serialized_end=400
   _globals['_EMBEDTEXTSRESPONSE']._serialized_start=403

@@ -1,0 +1,79 @@
+"""Reflection in both versions: `grpc.reflection.v1`, which tools ask for today, and `v1alpha`.
+
+The library has only v1alpha. The messages of both are the same but for the package's name
+(https://github.com/grpc/grpc-proto/blob/master/grpc/reflection/v1/reflection.proto), so that one
+servicer answers both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+import grpc
+from google.protobuf import descriptor_pb2, descriptor_pool
+from google.protobuf.descriptor import FileDescriptor
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+
+ALPHA = reflection.SERVICE_NAME
+V1 = "grpc.reflection.v1.ServerReflection"
+_FILE = "grpc/reflection/v1/reflection.proto"
+_ALPHA_PACKAGE, _V1_PACKAGE = "grpc.reflection.v1alpha", "grpc.reflection.v1"
+
+
+def add_reflection(names: Sequence[str], servers: Sequence[grpc.aio.Server]) -> None:
+    """Have servers describe their services of these names, and reflection itself."""
+    servicer = reflection.aio.ReflectionServicer([*names, ALPHA, V1], _Pool())
+    method = grpc.stream_stream_rpc_method_handler(
+        servicer.ServerReflectionInfo,
+        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    handlers = [
+        grpc.method_handlers_generic_handler(service, {"ServerReflectionInfo": method})
+        for service in (ALPHA, V1)
+    ]
+    for server in servers:
+        server.add_generic_rpc_handlers(handlers)
+
+
+class _Pool:
+    """All that this process knows of descriptors, and the file of v1.
+
+    That file is in a pool of its own: a program that has it from elsewhere, too, would not start.
+    """
+
+    def __init__(self) -> None:
+        self._known = descriptor_pool.Default()
+        self._v1 = descriptor_pool.DescriptorPool()
+        self._v1.AddSerializedFile(_v1_file().SerializeToString())
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._known, name)
+
+    def FindFileByName(self, name: str) -> FileDescriptor:
+        """Return a file, or raise KeyError."""
+        with suppress(KeyError):
+            return self._known.FindFileByName(name)
+        return self._v1.FindFileByName(name)
+
+    def FindFileContainingSymbol(self, name: str) -> FileDescriptor:
+        """Return the file of a service or message, or raise KeyError."""
+        with suppress(KeyError):
+            return self._known.FindFileContainingSymbol(name)
+        return self._v1.FindFileContainingSymbol(name)
+
+
+def _v1_file() -> descriptor_pb2.FileDescriptorProto:
+    """Return the file of v1: that of v1alpha with another package."""
+    file = descriptor_pb2.FileDescriptorProto()
+    reflection_pb2.DESCRIPTOR.CopyToProto(file)
+    file.name, file.package = _FILE, _V1_PACKAGE
+    # Each reference is a whole name, to another message of the file.
+    for message in file.message_type:
+        for field in (field for field in message.field if field.type_name):
+            field.type_name = field.type_name.replace(f".{_ALPHA_PACKAGE}.", f".{_V1_PACKAGE}.")
+    for method in file.service[0].method:
+        method.input_type = method.input_type.replace(_ALPHA_PACKAGE, _V1_PACKAGE)
+        method.output_type = method.output_type.replace(_ALPHA_PACKAGE, _V1_PACKAGE)
+    return file
