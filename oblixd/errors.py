@@ -21,6 +21,8 @@ from __future__ import annotations
 
 import errno
 
+from google.protobuf.message import DecodeError, EncodeError
+
 from oblixd.redaction import clean
 
 GIVEN_CHARACTERS = 64
@@ -112,10 +114,18 @@ _OUT_OF_MEMORY = (
 )
 
 
-def _is_lack_of_memory(problem: Exception) -> bool:
-    """Return whether the system gave no memory, be it for a thread's stack."""
+def is_lack_of_memory(problem: Exception) -> bool:
+    """Return whether the system gave no memory, be it for a thread's stack or for a message's bytes.
+
+    protobuf (upb, 7.36) has no MemoryError. Its DecodeError then names the arena. Its EncodeError has the
+    same text for a message that nests too deep or is larger than 2 GiB, which our limits keep out.
+    """
     if isinstance(problem, OSError):
         return problem.errno == errno.ENOMEM
+    if isinstance(problem, DecodeError):
+        return "Arena alloc failed" in str(problem)
+    if isinstance(problem, EncodeError):
+        return "Failed to serialize" in str(problem)
     return isinstance(problem, MemoryError) or str(problem) == "can't start new thread"
 
 
@@ -129,6 +139,6 @@ def from_exception(problem: Exception) -> OblixdError:
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
             message = "The disk is full. Free some space, then try again; nothing was changed."
             return ResourceExhaustedError("DISK_FULL", message)
-    if _is_lack_of_memory(problem):
+    if is_lack_of_memory(problem):
         return UnavailableError("OUT_OF_MEMORY", _OUT_OF_MEMORY)
     return InternalError("INTERNAL", f"A defect in oblixd: {problem!r}. The log has the details.")

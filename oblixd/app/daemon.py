@@ -56,6 +56,8 @@ from oblixd.usage import Usage
 
 logger = logging.getLogger(__name__)
 
+THREADS = 6
+"""How many pieces of work that would hold the event loop up run at once."""
 LINGER_S = 1.0
 """How long the last events may take to leave the server once every execution has ended."""
 
@@ -94,8 +96,12 @@ class Daemon:
     async def run(self) -> None:
         """Serve until told to end. Raises OblixdError where it can't start, or its store failed."""
         logging.getLogger("oblixd").addHandler(self._recent)
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(background.thread_pool(THREADS, "work"))
         async with AsyncExitStack() as cleanup:
             server, executions, sessions = await self._serve(cleanup)
+            # Not before: a start may have a large store to read, and is waited for.
+            cleanup.callback(lifecycle.StallWatch(loop).close)
             await self._ending.wait()
             await self._drain(server, executions)
             sessions.close()

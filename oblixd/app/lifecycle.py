@@ -1,4 +1,4 @@
-"""Why a daemon ends by itself: nobody uses it, or nobody can reach it any more.
+"""Why a daemon ends by itself: nobody uses it, nobody can reach it any more, or its event loop stands still.
 
 Who calls: kept for an hour, for fairness, for hooks and for the idle exit.
 """
@@ -6,7 +6,10 @@ Who calls: kept for an hour, for fairness, for hooks and for the idle exit.
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import os
+import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -40,6 +43,57 @@ async def until_lost(is_there: Callable[[], bool]) -> None:
     """Return once the store's file is gone, or is another one: what is written there is lost."""
     while is_there():  # noqa: ASYNC110 - nothing announces that a file was removed
         await asyncio.sleep(LOOK_S)
+
+
+STALL_S = 60.0
+"""How long the event loop may stand still."""
+STALLED = 70
+"""The exit code of a process whose event loop stood still (EX_SOFTWARE of sysexits.h)."""
+
+
+class StallWatch:
+    """Ends this process where its event loop stands still, from a thread of its own.
+
+    A daemon that stands still holds the lock: no client is answered, SIGTERM does nothing, and no other
+    daemon can start. What was acknowledged is in the store, so the next start goes on from there.
+
+    Time counts by this thread's own looks. A process that was stopped, or a machine that slept, has not
+    stood still.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, limit_s: float = STALL_S, looks: int = 6) -> None:
+        """End it after `looks` looks without an answer of the loop, which take `limit_s` together."""
+        self._loop = loop
+        self._limit_s, self._looks = limit_s, looks
+        self._answered = False
+        self._stop = threading.Event()
+        threading.Thread(target=self._run, name="stall-watch", daemon=True).start()
+
+    def close(self) -> None:
+        """Look no more. Before the loop ends."""
+        self._stop.set()
+
+    def _run(self) -> None:
+        missed = 0
+        while not self._stop.wait(self._limit_s / self._looks):
+            missed = 0 if self._answered else missed + 1
+            if missed > self._looks:
+                self._end()
+            self._answered = False
+            try:
+                self._loop.call_soon_threadsafe(self._answer)
+            except (RuntimeError, MemoryError):  # it is closed; or there is no memory, so it is a miss
+                continue
+
+    def _answer(self) -> None:
+        self._answered = True
+
+    def _end(self) -> None:
+        # Not by `logging`, whose locks a thread that stands still may hold.
+        message = f"the event loop stood still for {self._limit_s:.0f} s, so this daemon ends. Its threads:\n"
+        os.write(sys.stderr.fileno(), message.encode())
+        faulthandler.dump_traceback(sys.stderr, all_threads=True)
+        os._exit(STALLED)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -16,7 +16,12 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from oblixd.client_memory import CALL, ClientMemory, Share, Turn, Turns, give_free_memory_back
-from oblixd.errors import InvalidArgumentError, ResourceExhaustedError
+from oblixd.errors import (
+    InvalidArgumentError,
+    ResourceExhaustedError,
+    from_exception,
+    is_lack_of_memory,
+)
 
 ARRIVING = 4
 """Messages that may arrive at the same time, of the methods that take large ones.
@@ -153,7 +158,9 @@ class Call:
             self._turns.append(await self._working.enter(size))
         try:
             return self._parse(raw)
-        except DecodeError:
+        except DecodeError as error:
+            if is_lack_of_memory(error):
+                raise from_exception(error) from error
             return Malformed()
 
     async def _receive(self) -> object:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from oblix.v1 import messages_pb2, sessions_pb2
 
+from oblixd import background
 from oblixd.errors import DataLossError, UnavailableError
 from oblixd.sessions.listing import page_token
 from oblixd.sessions.search.indexer import Indexer
@@ -173,7 +173,7 @@ class Search:
         self._db = db
         self._indexer = Indexer(db, path)
         self._finder = Finder(db, path)
-        self._searchers = ThreadPoolExecutor(SEARCHERS, "search")
+        self._searchers = background.thread_pool(SEARCHERS, "search")
 
     def start(self) -> None:
         """Begins to follow the store. Once its conversations are recovered."""

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from google.protobuf.message import DecodeError
 
-from oblixd.errors import DataLossError
+from oblixd.errors import DataLossError, is_lack_of_memory
 from oblixd.sessions.storage.changes import Changes
 from oblixd.sessions.storage.headers import Entry, Headers
 from oblixd.sessions.storage.keys import SessionKey, now_us
@@ -160,6 +160,8 @@ def name_damage(session_id: str) -> Iterator[None]:
     except DataLossError as error:
         raise damage_of(session_id, error) from error
     except (DecodeError, UnicodeDecodeError) as error:
+        if is_lack_of_memory(error):
+            raise
         raise DataLossError(
             "RECORD_DAMAGED",
             f"A record of session {session_id} can't be read although its checksum holds: {error}. It is not "

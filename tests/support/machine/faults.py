@@ -28,6 +28,9 @@ CLIENTS = 4
 STUCK_S = float(os.environ.get("MACHINE_STUCK_S", "120"))
 """How long nothing may be acknowledged while nothing is broken. Then something hangs."""
 
+ONLY = [name for name in os.environ.get("MACHINE_ONLY", "").split(",") if name]
+"""The names of the faults to do; empty: all."""
+
 
 class Scene:
     """A daemon that is started again whenever it has died, and the clients that call it."""
@@ -208,7 +211,7 @@ def do_one(scene: Scene) -> None:
     """Do one fault that the dice choose, after some calls went well."""
     scene.go_on(scene.dice.randint(1, 40))
     choice = [*ALWAYS, full_disk] if scene.disk is not None else ALWAYS
-    fault = scene.dice.choice(choice)
+    fault = scene.dice.choice([one for one in choice if not ONLY or one.__name__ in ONLY])
     scene.tried[fault.__name__] += 1
     fault(scene)
 
