@@ -47,14 +47,30 @@ class InvalidArgumentError(OblixdError):
     """The request is wrong whatever the state. Metadata names the `field`."""
 
 
+def invalid_argument(
+    reason: str, message: str, *, field: str, limit: object = None, given: object = None
+) -> InvalidArgumentError:
+    """Make the error for a bad value. It is the only way to one: a test looks for others.
+
+    `message`: a sentence with the field, its limit and the next step. `limit` and `given` become metadata
+    where they are not None; of `given`, the first 64 characters.
+    """
+    values = {"field": field, "limit": limit, "given": None if given is None else _shorten(str(given))}
+    return InvalidArgumentError(
+        reason, message, **{key: value for key, value in values.items() if value is not None}
+    )
+
+
+def _shorten(given: str) -> str:
+    text = clean(given)  # before it is cut: half a key is one that nobody recognises
+    return text if len(text) <= GIVEN_CHARACTERS else text[:GIVEN_CHARACTERS] + "…"
+
+
 def invalid_field(
     reason: str, field: str, problem: str, *, limit: object = "", given: object = ""
 ) -> InvalidArgumentError:
-    """Make the error for a bad value: `field problem`. Field, limit and what was given are its metadata."""
-    text = clean(str(given))  # before it is cut: half a key is one that nobody recognises
-    if len(text) > GIVEN_CHARACTERS:
-        text = text[:GIVEN_CHARACTERS] + "…"
-    return InvalidArgumentError(reason, f"{field} {problem}", field=field, limit=limit, given=text)
+    """Make the error whose sentence is `field problem`."""
+    return invalid_argument(reason, f"{field} {problem}", field=field, limit=limit, given=given)
 
 
 def out_of_range(reason: str, field: str, limit: str, given: object) -> InvalidArgumentError:

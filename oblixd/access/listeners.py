@@ -6,7 +6,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
-from oblixd.errors import InvalidArgumentError
+from oblixd.errors import invalid_argument, out_of_range
 
 DEFAULT_PORT = 4321
 FORM = "tcp://HOST:PORT, for example tcp://127.0.0.1:4321"
@@ -56,18 +56,17 @@ class ListenAddress:
             f"certificate and a key under {section} in the configuration, or listen on 127.0.0.1."
         )
         field = section.strip("[]")
-        raise InvalidArgumentError("TLS_REQUIRED", message, field=field, given=self.target)
+        raise invalid_argument("TLS_REQUIRED", message, field=field, given=self.target)
 
 
 def parse_address(text: str, certificate: str = "", key: str = "", client_ca: str = "") -> ListenAddress:
     """Read an address. Raises InvalidArgumentError LISTEN_INVALID, or TLS_REQUIRED."""
     if not re.fullmatch(PATTERN, text) or int(text.rpartition(":")[2]) > _MAX_PORT:
-        message = f"An address to listen on is {FORM}; given: {text[:80]!r}"
-        raise InvalidArgumentError("LISTEN_INVALID", message, field="listen", limit=FORM, given=text[:80])
+        raise out_of_range("LISTEN_INVALID", "listen", FORM, repr(text[:80]))
     host, _, port = text.removeprefix("tcp://").rpartition(":")
     address = ListenAddress(host.strip("[]"), int(port), certificate, key, client_ca)
     if client_ca and not certificate:
         message = f"tcp://{address.target} names client_ca, which needs TLS: name certificate and key, too."
-        raise InvalidArgumentError("LISTEN_INVALID", message, field="listen.client_ca")
+        raise invalid_argument("LISTEN_INVALID", message, field="listen.client_ca")
     address.check()
     return address

@@ -23,9 +23,9 @@ from typing import Any
 from oblixd.errors import (
     AlreadyExistsError,
     FailedPreconditionError,
-    InvalidArgumentError,
     NotFoundError,
     PermissionDeniedError,
+    out_of_range,
 )
 
 PREFIX = "oblix-"
@@ -114,8 +114,7 @@ class TokenStore:
         """
         if not _NAME.fullmatch(name):
             limit = "1 to 64 characters of A-Z a-z 0-9 . _ -"
-            message = f"name takes {limit}; given: {name[:80]!r}"
-            raise InvalidArgumentError("INVALID_TOKEN_NAME", message, field="name", limit=limit)
+            raise out_of_range("INVALID_TOKEN_NAME", "name", limit, repr(name[:80]))
         self._refresh()
         if name in self._tokens:
             message = f"There is a token {name!r} already: revoke it first, or choose another name."

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from oblixd.errors import FailedPreconditionError, InvalidArgumentError
+from oblixd.errors import FailedPreconditionError, invalid_argument, out_of_range
 
 LONGEST_RUNTIME_DIR = 78
 """Bytes. A socket's path may have 103 on macOS (107 on Linux); 24 are for the names of the sockets in it."""
@@ -116,8 +116,7 @@ def _directories(environ: Mapping[str, str]) -> tuple[Path, Path, Path]:
     if given := environ.get("OBLIX_HOME"):
         home = Path(given)
         if not home.is_absolute():
-            message = f"OBLIX_HOME must be an absolute path; {given!r} was given."
-            raise InvalidArgumentError("OBLIX_HOME_RELATIVE", message, field="OBLIX_HOME", given=given)
+            raise out_of_range("OBLIX_HOME_RELATIVE", "OBLIX_HOME", "an absolute path", repr(given))
         return home, home, home
     state = _xdg(environ, "XDG_STATE_HOME") or _home(environ) / ".local" / "state"
     config = _xdg(environ, "XDG_CONFIG_HOME") or _home(environ) / ".config"
@@ -165,7 +164,7 @@ def _home(environ: Mapping[str, str]) -> Path:
     home = given if given.is_absolute() else _passwd_home()
     if home is None:
         message = f"User {os.getuid()} has no home directory: set OBLIX_HOME to a directory of yours."
-        raise InvalidArgumentError("HOME_UNKNOWN", message, field="OBLIX_HOME")
+        raise invalid_argument("HOME_UNKNOWN", message, field="OBLIX_HOME")
     return home
 
 

@@ -12,9 +12,8 @@ from typing import Annotated, Literal
 from oblixd import client_memory
 from oblixd.access import listeners
 from oblixd.fields import Fields, number, text
-from oblixd.models import keep_alive
 from oblixd.models.embedded.weights import DEFAULT_NAME
-from oblixd.models.options import AbsolutePath, ModelOptions, Proxy
+from oblixd.models.options import AbsolutePath, KeepAlive, ModelOptions, Proxy
 from oblixd.routing import policy_text
 from oblixd.usage import prices as usage_prices
 
@@ -249,7 +248,7 @@ class Ollama(Fields, frozen=True):
     num_ctx: Annotated[int, number(512, 1048576)] = 8192
     """Context window that a model is loaded with, in tokens, at most its own. A hook may name another one. It
     goes before the server's own `OLLAMA_CONTEXT_LENGTH`, so that the window is always known."""
-    keep_alive: Annotated[str, text(keep_alive.PATTERN, keep_alive.FORM)] = "5m"
+    keep_alive: KeepAlive = "5m"
     """How long a model stays loaded after an answer. A hook may name another time. It goes before the
     server's own `OLLAMA_KEEP_ALIVE`."""
     parallel: Annotated[int, number(1, 1000)] = 1

@@ -18,7 +18,7 @@ from typing import NamedTuple, Protocol
 
 from oblix.v1 import executions_pb2, messages_pb2, routing_pb2
 
-from oblixd.errors import FailedPreconditionError, InvalidArgumentError, OblixdError
+from oblixd.errors import FailedPreconditionError, OblixdError, invalid_argument
 from oblixd.execution import errors
 from oblixd.execution.fallback import Restart
 from oblixd.models import Content, ContentKind, Seal
@@ -172,18 +172,19 @@ class EventLog:
 
     def _check(self, offset: int) -> None:
         if not 0 <= offset <= self.size:
-            raise InvalidArgumentError(
+            raise invalid_argument(
                 "OFFSET_OUT_OF_RANGE",
-                f"offset is {offset}, but the answer has {self.size} bytes so far: "
-                "attach with the number of bytes that you have",
+                f"offset takes 0 to {self.size}, the bytes of the answer so far; given: {offset}. "
+                "Attach with the number of bytes that you have.",
                 field="offset",
                 limit=self.size,
                 given=offset,
             )
         if any(isinstance(entry, _Text) and entry.splits_character(offset) for entry in self._entries):
-            raise InvalidArgumentError(
+            raise invalid_argument(
                 "OFFSET_INSIDE_CHARACTER",
-                f"offset {offset} is inside a character: it counts bytes of UTF-8 of whole deltas",
+                f"offset takes the length of whole deltas in bytes of UTF-8; {offset} is inside a character. "
+                "Attach with the number of bytes that you have.",
                 field="offset",
                 given=offset,
             )

@@ -10,7 +10,7 @@ from typing import Any
 
 from oblix.v1 import messages_pb2
 
-from oblixd.errors import InvalidArgumentError, out_of_range
+from oblixd.errors import InvalidArgumentError, invalid_argument, out_of_range
 
 _DATA_URL = "data:"
 _KIND_OF = {
@@ -30,7 +30,7 @@ def invalid(field: str, expected: str, given: object) -> InvalidArgumentError:
 
 def unsupported_error(field: str, why: str) -> InvalidArgumentError:
     """Make the error for a field that would change the answer's meaning and can't be honoured."""
-    return InvalidArgumentError("UNSUPPORTED_FIELD", f"{field} is not supported: {why}", field=field)
+    return invalid_argument("UNSUPPORTED_FIELD", f"{field} is not supported: {why}", field=field)
 
 
 def parse(data: bytes) -> Body:
@@ -39,7 +39,7 @@ def parse(data: bytes) -> Body:
         value = json.loads(data)
     except (ValueError, RecursionError) as error:
         message = f"The body is not JSON: {error}. Send a JSON object."
-        raise InvalidArgumentError("MALFORMED_BODY", message, field="body") from error
+        raise invalid_argument("MALFORMED_BODY", message, field="body", limit="a JSON object") from error
     if not isinstance(value, dict):
         raise invalid("body", "a JSON object", value)
     return Body(value)

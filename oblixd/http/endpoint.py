@@ -16,7 +16,12 @@ from oblix.v1 import executions_pb2
 
 from oblixd import __version__
 from oblixd.access import ClientLimits, ListenAddress, Scope, TokenStore, check_scope, load_certificate
-from oblixd.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, UnavailableError
+from oblixd.errors import (
+    FailedPreconditionError,
+    NotFoundError,
+    UnavailableError,
+    invalid_argument,
+)
 from oblixd.execution import ClientInfo, Executions
 from oblixd.http.body import Body, parse
 from oblixd.http.catalog import Catalog
@@ -281,7 +286,7 @@ async def _body(request: web.Request) -> Body:
         data = await asyncio.wait_for(request.read(), BODY_TIMEOUT_S)
     except web.HTTPRequestEntityTooLarge:
         message = f"The body has more than {MAX_BODY_BYTES >> 20} MiB: send less."
-        raise InvalidArgumentError("BODY_TOO_LARGE", message, field="body", limit=MAX_BODY_BYTES) from None
+        raise invalid_argument("BODY_TOO_LARGE", message, field="body", limit=MAX_BODY_BYTES) from None
     except TimeoutError:
         message = f"The body did not arrive within {BODY_TIMEOUT_S:.0f} s: send the request again."
         raise UnavailableError("BODY_LATE", message) from None
@@ -307,7 +312,7 @@ def _http_error(request: web.Request, error: web.HTTPException) -> Exception:
         message = f"There is nothing at {path}: the endpoint's paths begin with /v1/ or /api/."
         return NotFoundError("PATH_UNKNOWN", message, path=path)
     message = f"{path} takes another method than {request.method}."
-    return InvalidArgumentError("METHOD_REFUSED", message, field="method")
+    return invalid_argument("METHOD_REFUSED", message, field="method", given=request.method)
 
 
 def _cors(origin: str) -> dict[str, str]:

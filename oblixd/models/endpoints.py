@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, parse_qsl, quote, urlsplit
 
-from oblixd.errors import InvalidArgumentError
+from oblixd.errors import InvalidArgumentError, invalid_argument
 
 LONGEST_ENDPOINT = 2048
 """Characters of an endpoint."""
@@ -103,9 +103,11 @@ def is_loopback(endpoint: str) -> bool:
     return bool(mapped.is_loopback or mapped.is_unspecified)
 
 
-def invalid_hook(field: str, message: str, **metadata: object) -> InvalidArgumentError:
+def invalid_hook(
+    field: str, message: str, *, limit: object = None, given: object = None
+) -> InvalidArgumentError:
     """Make the error for a hook with a value that can't be."""
-    return InvalidArgumentError("INVALID_HOOK", message, field=field, **metadata)
+    return invalid_argument("INVALID_HOOK", message, field=field, limit=limit, given=given)
 
 
 def _parse(endpoint: str) -> SplitResult:

@@ -5,15 +5,16 @@ One schema for both, so that they take the same names, ranges and refusals.
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from oblixd.errors import InvalidArgumentError
+from oblixd.errors import invalid_argument
 from oblixd.fields import FieldError, Fields, convert, number, text
-from oblixd.models import keep_alive
 
 LARGEST_COUNT = 2**31 - 1
 """The most tokens that an option can name."""
@@ -45,6 +46,19 @@ Alias = Annotated[str, text(r"[^\s:]{1,64}", "a name of 1 to 64 characters witho
 PROXY_FORM = "http://HOST:PORT, with USER:PASSWORD@ before the host where the proxy wants them, or none"
 Proxy = Annotated[str, text(r"none|https?://([^\s/@]+@)?[^\s/@?#]+/?", PROXY_FORM, is_secret=True)]
 AbsolutePath = Annotated[str, text("/.*", "an absolute path")]
+KeepAlive = Annotated[
+    str,
+    text(
+        r"-?(\d{1,9}|(\d{1,9}(\.\d{1,9})?(ns|us|ms|s|m|h))+)",
+        'a duration such as "10m" or "1h30m", seconds such as "600", or "-1" for ever',
+    ),
+]
+"""How long an Ollama server keeps a model loaded after an answer.
+
+It is a duration of Go's (https://pkg.go.dev/time#ParseDuration), or whole seconds; a negative one means
+for ever.
+"""
+_UNIT_SECONDS = {"": 1.0, "ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class ModelPrice(Fields, frozen=True):
@@ -69,7 +83,7 @@ class ModelOptions(Fields, frozen=True, omit_defaults=True):
     """The context window in tokens, where the server does not tell it; never more than it really is."""
     num_ctx: Tokens | None = None
     """The context window in tokens that Ollama or the embedded engine loads the model with."""
-    keep_alive: Annotated[str, text(keep_alive.PATTERN, keep_alive.FORM)] | None = None
+    keep_alive: KeepAlive | None = None
     """How long Ollama keeps the model loaded after an answer."""
     max_running: Annotated[int, number(1, MOST_STREAMS)] | None = None
     """Prompts that the server is given at once. The others wait in the daemon, in order."""
@@ -114,13 +128,15 @@ def options_of(given: Mapping[str, object], at: str = "options") -> ModelOptions
         if name in given:
             # Which files this daemon reads is no program's to say.
             message = f"{at}.{name} is for the configuration: send the certificates themselves as ca_data."
-            raise InvalidArgumentError("INVALID_HOOK", message, field=f"{at}.{name}")
+            raise invalid_argument("INVALID_HOOK", message, field=f"{at}.{name}")
     try:
         options = convert(_restore_integers(given), ModelOptions, at)
         _check_counts(options, at)
     except FieldError as error:
-        limits = {"limit": error.limit, "given": error.given} if error.limit else {}
-        raise InvalidArgumentError("INVALID_HOOK", error.message, field=error.path[:100], **limits) from None
+        limit, shown = (error.limit, error.given) if error.limit else (None, None)
+        raise invalid_argument(
+            "INVALID_HOOK", error.message, field=error.path[:100], limit=limit, given=shown
+        ) from None
     return options
 
 
@@ -135,6 +151,19 @@ def display_options(options: ModelOptions) -> dict[str, Any]:
     if "ca_data" in plain:
         plain["ca_data"] = f"{len(plain['ca_data']):,} characters"
     return plain
+
+
+def keep_alive_seconds(duration: str) -> float:
+    """Return a valid `KeepAlive` in seconds; infinity for a negative one."""
+    if duration.startswith("-"):
+        return math.inf
+    pieces = re.findall(r"([\d.]+)([a-z]*)", duration)
+    return sum(float(number) * _UNIT_SECONDS[unit] for number, unit in pieces)
+
+
+def wire_keep_alive(duration: str) -> str:
+    """Return it as Ollama reads it: a number that is a text without a unit is refused there."""
+    return duration if duration[-1].isalpha() else f"{duration}s"
 
 
 def secrets_of(options: ModelOptions) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from google.protobuf.message import Message as ProtoMessage
 from google.protobuf.struct_pb2 import Struct
 from oblix.v1 import routing_pb2, sessions_pb2
 
-from oblixd.errors import InvalidArgumentError
+from oblixd.errors import InvalidArgumentError, invalid_argument
 from oblixd.routing import NAMED, Definition, Policy, Rule, policy_from, policy_named, policy_of
 from oblixd.sessions import label, labels_of
 
@@ -116,7 +116,7 @@ def _with_load(policy: Policy, load_threshold: float | None) -> Policy:
 
 def _is_built_in(name: str) -> InvalidArgumentError:
     message = f"{name} is a policy that is always there: give yours in routing.policies another name."
-    return InvalidArgumentError("POLICY_BUILT_IN", message, field="routing.policies", given=name)
+    return invalid_argument("POLICY_BUILT_IN", message, field="routing.policies", given=name)
 
 
 def _label(rule: Rule) -> bytes:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
-from oblixd.errors import InvalidArgumentError
+from oblixd.errors import InvalidArgumentError, out_of_range
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +139,4 @@ def _check_percent(path: str, top: float, value: object) -> float:
 
 
 def _refusal(path: str, limit: str, given: object) -> InvalidArgumentError:
-    shown = repr(given)[:100]
-    message = f"{path} must be {limit}; {shown} was given."
-    return InvalidArgumentError("INVALID_THRESHOLD", message, field=path, limit=limit, given=shown)
+    return out_of_range("INVALID_THRESHOLD", path, limit, repr(given)[:100])

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
-from oblixd.errors import InvalidArgumentError
+from oblixd.errors import invalid_argument
 from oblixd.routing.policy import ConnectivityThresholds, Policy, policy_from
 
 NAME = "[a-z0-9][a-z0-9-]{0,63}"
@@ -76,8 +76,8 @@ def policy_named(name: str, known: Mapping[str, Policy], field: str) -> Policy:
     if name in known:
         return known[name]
     names = ", ".join(known)
-    message = f"There is no routing policy {name[:64]!r}. There are: {names}."
-    raise InvalidArgumentError("POLICY_UNKNOWN", message, field=field, limit=names, given=name[:64])
+    message = f"{field} takes one of {names}; given: {name[:64]!r}. Name one of these policies."
+    raise invalid_argument("POLICY_UNKNOWN", message, field=field, limit=names, given=name)
 
 
 def _number(text: str) -> object:

@@ -20,6 +20,7 @@ from oblixd.errors import (
     InvalidArgumentError,
     ResourceExhaustedError,
     from_exception,
+    invalid_argument,
     is_lack_of_memory,
 )
 
@@ -174,8 +175,8 @@ class Call:
 
 def malformed_error() -> InvalidArgumentError:
     """Return the error for request bytes that can't be read."""
-    return InvalidArgumentError(
-        "MALFORMED_REQUEST",
+    message = (
         "The request's bytes are not the message that this method takes: "
-        "check that the stubs are those of oblix.v1 and that every text is valid UTF-8.",
+        "check that the stubs are those of oblix.v1 and that every text is valid UTF-8."
     )
+    return invalid_argument("MALFORMED_REQUEST", message, field="request")

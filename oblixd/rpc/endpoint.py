@@ -7,7 +7,7 @@ import contextlib
 from oblix.v1 import endpoint_pb2, endpoint_pb2_grpc
 
 from oblixd.access import Scope, TokenStore
-from oblixd.errors import InvalidArgumentError, NotFoundError, out_of_range
+from oblixd.errors import NotFoundError, out_of_range
 from oblixd.http import HttpListener
 from oblixd.rpc.edge import Context
 
@@ -31,8 +31,7 @@ class EndpointServicer(endpoint_pb2_grpc.EndpointServiceServicer):
         self, request: endpoint_pb2.OpenEndpointRequest, context: Context
     ) -> endpoint_pb2.OpenEndpointResponse:
         if not 0 <= request.port <= _MAX_PORT:
-            message = f"port takes 0 to {_MAX_PORT}; given: {request.port}"
-            raise InvalidArgumentError("INVALID_VALUE", message, field="port", given=request.port)
+            raise out_of_range("INVALID_VALUE", "port", f"0 to {_MAX_PORT}", request.port)
         return endpoint_pb2.OpenEndpointResponse(url=await self._listener.open(request.port))
 
     async def GetEndpoint(

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from google.protobuf.struct_pb2 import Struct, Value
 from oblix.v1 import models_pb2, models_pb2_grpc, routing_pb2
 
-from oblixd.errors import InvalidArgumentError, NotFoundError
+from oblixd.errors import NotFoundError, invalid_argument, out_of_range
 from oblixd.execution import attempt, to_client
 from oblixd.models import (
     Hook,
@@ -122,12 +122,8 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
             return hook.spec
         if hook is None and provider not in hook_spec.PROVIDERS:
             raise _not_hooked_error(wanted)
-        raise InvalidArgumentError(
-            "PULL_UNSUPPORTED",
-            f"Only Ollama pulls models: name one as ollama:NAME, not {wanted[:256]!r}.",
-            field="model",
-            given=wanted[:256],
-        )
+        message = f"model takes ollama:NAME, as only Ollama pulls models; given: {wanted[:256]!r}"
+        raise invalid_argument("PULL_UNSUPPORTED", message, field="model", limit="ollama:NAME", given=wanted)
 
     def _find(self, client: str, wanted: str) -> Hook:
         hook = self._held_hook(client, wanted)
@@ -137,9 +133,7 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
 
     def _held_hook(self, client: str, wanted: str) -> Hook | None:
         if not wanted:
-            raise InvalidArgumentError(
-                "INVALID_REQUEST", "model takes a handle or provider:name; it was empty.", field="model"
-            )
+            raise out_of_range("INVALID_REQUEST", "model", "a handle or provider:name", "nothing")
         listed = self._registry.hooks_of(client)
         return next((hook for hook in listed if wanted in (hook.handle, hook.id)), None)
 

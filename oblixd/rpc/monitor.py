@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from google.protobuf.duration_pb2 import Duration
 from oblix.v1 import monitor_pb2, monitor_pb2_grpc, routing_pb2
 
-from oblixd.errors import InvalidArgumentError
+from oblixd.errors import out_of_range
 from oblixd.monitor import Monitor
 from oblixd.router import Assessment, Policies, StateTracker, assessments
 from oblixd.routing import Policy
@@ -82,11 +82,5 @@ class MonitorServicer(monitor_pb2_grpc.MonitorServiceServicer):
 def _seconds(given: Duration) -> float:
     seconds = given.seconds + given.nanos / 1e9
     if not 0.0 < seconds <= LONGEST_S:
-        raise InvalidArgumentError(
-            "INVALID_DURATION",
-            f"The history goes back over 0 s to {LONGEST_S} s: ask for a duration within that.",
-            field="duration",
-            limit=LONGEST_S,
-            given=seconds,
-        )
+        raise out_of_range("INVALID_DURATION", "duration", f"0 to {LONGEST_S} s", f"{seconds} s")
     return seconds

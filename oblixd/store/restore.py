@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from oblixd.errors import DataLossError, InvalidArgumentError
+from oblixd.errors import DataLossError, invalid_argument
 from oblixd.store import backup_trailer, offline, schema
 from oblixd.store.files import sync_directory, sync_file
 from oblixd.store.inspection import DATA_FILE
@@ -28,7 +28,7 @@ def verify(backup: Path) -> int:
     with backup.open("rb") as file:
         end = _trailer(file)
         if end is None:
-            raise InvalidArgumentError(
+            raise invalid_argument(
                 "NOT_A_BACKUP",
                 f"{backup} is not what `oblix backup` writes, or it was cut short. Look for another one.",
                 field="file",

@@ -6,7 +6,7 @@ import zoneinfo
 from datetime import date, datetime, time, tzinfo
 from pathlib import Path
 
-from oblixd.errors import InvalidArgumentError
+from oblixd.errors import invalid_argument
 
 SYSTEM_ZONE = Path("/etc/localtime")
 """The system's own time zone, as a file in the form of RFC 8536 (tzfile(5))."""
@@ -23,9 +23,7 @@ def zone_of(name: str, system: Path = SYSTEM_ZONE) -> tzinfo | None:
             return zoneinfo.ZoneInfo(name)
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
             message = f"usage.time_zone: {name} is not known here. Name a zone such as Europe/Paris or UTC."
-            raise InvalidArgumentError(
-                "CONFIG_INVALID", message, field="usage.time_zone", given=name
-            ) from None
+            raise invalid_argument("CONFIG_INVALID", message, field="usage.time_zone", given=name) from None
     try:
         with system.open("rb") as file:
             return zoneinfo.ZoneInfo.from_file(file, key="localtime")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from itertools import islice
 
-from oblixd.errors import InvalidArgumentError
+from oblixd.errors import invalid_argument
 from oblixd.store import Store, Transaction
 from oblixd.store.v1 import records_pb2 as records
 from oblixd.usage.entries import Group, Report, Row
@@ -83,7 +83,7 @@ async def report(store: Store, query: Query) -> Report:
 def _check(query: Query) -> None:
     days = (query.last_day - query.first_day).days + 1
     if not 1 <= days <= MAX_DAYS:
-        raise InvalidArgumentError(
+        raise invalid_argument(
             "INVALID_DAYS",
             f"first_day and last_day must name 1 to {MAX_DAYS} days, the first one first, not {days}.",
             field="last_day",

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from oblixd.errors import InvalidArgumentError
+from oblixd.errors import invalid_argument
 from oblixd.models.base import State, Status
 from oblixd.models.embedded import gguf, weights
 from oblixd.models.embedded.gguf import BrokenFileError, Header
@@ -24,10 +24,10 @@ def configured_files(entries: tuple[str, ...], tables: Mapping[str, str | None])
     for name, path in [*given, *tables.items()] or [(DEFAULT_NAME, None)]:
         if name in files:
             message = f"The configuration names the embedded model {name} twice: give each file its own name."
-            raise InvalidArgumentError("CONFIG_INVALID", message, field="embedded.models", given=name)
+            raise invalid_argument("CONFIG_INVALID", message, field="embedded.models", given=name)
         if path is None and name != DEFAULT_NAME:
             message = f'The embedded model {name} has no file: say file = "/absolute/path.gguf".'
-            raise InvalidArgumentError("CONFIG_INVALID", message, field="models.file", given=name)
+            raise invalid_argument("CONFIG_INVALID", message, field="models.file", given=name)
         files[name] = Path(path) if path else None
     return files
 

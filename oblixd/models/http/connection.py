@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
@@ -47,6 +47,8 @@ MOST_FORMS = 8
 _READY = Status(State.READY)
 NetworkNow = Callable[[], NetworkConfig]
 """Gives what the configuration says of the network at this moment."""
+Learn = Callable[[HttpClient], Awaitable[None]]
+"""Asks a server about its model."""
 
 
 class HttpConnection(ABC):
@@ -197,6 +199,31 @@ class HttpConnection(ABC):
                 url = self._http.server.base_url + path
                 raise self._peer.error_response(reply.status, reply.headers, await reply.excerpt(), url)
             return read_object(await reply.document(), self._peer)
+
+    @asynccontextmanager
+    async def _learn_beside(self, learn: Learn | None) -> AsyncIterator[None]:
+        """Learn of the model beside an answer; None: nothing is left to learn.
+
+        It takes a connection of its own, so no prompt waits for it or loses its connection. It ends with the
+        answer at the latest.
+        """
+        if learn is None:
+            yield
+            return
+        learning = asyncio.create_task(self._learn_aside(learn))
+        try:
+            yield
+        finally:
+            learning.cancel()
+            await asyncio.wait([learning])
+
+    async def _learn_aside(self, learn: Learn) -> None:
+        http = HttpClient(self._http.server)
+        try:
+            with suppress(ModelError):  # what is wrong with the server, the prompt itself shows
+                await learn(http)
+        finally:
+            await http.close()
 
     async def _embeddings(self, request: EmbedRequest) -> Embeddings:
         """Send texts and read their vectors. A provider that has such a call overrides this."""

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from oblixd.errors import InvalidArgumentError
+from oblixd.errors import invalid_argument
 from oblixd.models.endpoints import is_loopback
 
 HEADER = "oblix-via"
@@ -47,4 +47,4 @@ def refuse_own(endpoint: str) -> None:
             f"{url.scheme}://{url.netloc} is this daemon itself: a prompt would go round for ever. "
             "Name the server that the model runs on."
         )
-        raise InvalidArgumentError("INVALID_HOOK", message, field="endpoint", given=endpoint)
+        raise invalid_argument("INVALID_HOOK", message, field="endpoint", given=endpoint)

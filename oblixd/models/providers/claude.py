@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
@@ -14,7 +13,6 @@ from oblixd.models.base import (
     ChatRequest,
     Content,
     Finished,
-    ModelError,
     Options,
     State,
     Status,
@@ -120,31 +118,13 @@ class ClaudeConnection(HttpConnection):
         self.context_window = self._spec.count("context_window") or told or self.context_window
 
     async def _answer(self, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
-        async with self._learn_beside(), aclosing(super()._answer(request)) as items:
+        learn = self._learn_limits if self._longest is None and not self._is_asked else None
+        async with self._learn_beside(learn), aclosing(super()._answer(request)) as items:
             async for item in items:
                 yield item
 
-    @asynccontextmanager
-    async def _learn_beside(self) -> AsyncIterator[None]:
-        """Learn of the model beside its first answer: no prompt waits for that."""
-        learning = asyncio.create_task(self._learn_aside())
-        try:
-            yield
-        finally:
-            learning.cancel()
-            await asyncio.wait([learning])
-
-    async def _learn_aside(self) -> None:
-        if self._longest is not None or self._is_asked:
-            return
-        http = HttpClient(self._http.server)
-        try:
-            self._learn(await self.get(self._about, http))
-        except ModelError:
-            # What is wrong with the server, the prompt itself shows.
-            return
-        finally:
-            await http.close()
+    async def _learn_limits(self, http: HttpClient) -> None:
+        self._learn(await self.get(self._about, http))
         self._is_asked = True
 
 

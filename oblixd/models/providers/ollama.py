@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
 from http import HTTPStatus
 from typing import Any
 
-from oblixd.models import encoding, keep_alive
+from oblixd.models import encoding
 from oblixd.models.base import (
     ChatRequest,
     Content,
@@ -18,7 +17,6 @@ from oblixd.models.base import (
     Finish,
     Finished,
     Location,
-    ModelError,
     State,
     Status,
     ToolChoice,
@@ -41,6 +39,7 @@ from oblixd.models.http.event_stream import EventSplitter
 from oblixd.models.http.outbound import NetworkConfig
 from oblixd.models.http.request_trace import OnExchange, unheard
 from oblixd.models.http.server import PROBE_TIMEOUTS, TIMEOUTS, Server, ServerErrors, Timeouts
+from oblixd.models.options import keep_alive_seconds, wire_keep_alive
 from oblixd.models.providers import reasoning
 from oblixd.models.providers.finish_reasons import FinishReasons
 from oblixd.models.providers.ollama_status import Facts, Loaded, OllamaSettings, Residence
@@ -83,7 +82,7 @@ class OllamaConnection(HttpConnection):
             spec, Server(peer_of(spec), spec.endpoint, headers, timeouts=timeouts), on_exchange, network
         )
         self._keep_alive = spec.options.keep_alive or settings.keep_alive
-        self._residence = Residence(keep_alive.seconds(self._keep_alive))
+        self._residence = Residence(keep_alive_seconds(self._keep_alive))
         self._facts: Facts | None = None
         self._asked = spec.count("num_ctx") or spec.count("context_window")
         self._num_ctx = self._asked or settings.num_ctx
@@ -134,7 +133,7 @@ class OllamaConnection(HttpConnection):
             "model": self.name,
             "messages": _messages(chat_messages(request.messages, self.author)),
             "stream": True,
-            "keep_alive": keep_alive.wire(self._keep_alive),
+            "keep_alive": wire_keep_alive(self._keep_alive),
             # What does not fit is an error: left alone, the server drops the oldest without a word.
             "truncate": False,
             "shift": False,
@@ -156,7 +155,7 @@ class OllamaConnection(HttpConnection):
             body = {
                 "model": self.name,
                 "input": list(request.texts),
-                "keep_alive": keep_alive.wire(self._keep_alive),
+                "keep_alive": wire_keep_alive(self._keep_alive),
                 "truncate": False,
                 "options": {"num_ctx": self._num_ctx},
             }
@@ -175,10 +174,12 @@ class OllamaConnection(HttpConnection):
     async def _answer(self, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
         if encoding.needs_features(request) and self._facts is None:
             await self._learn(self._http)
+        # Before a local-only answer the server is asked the same, so nothing is left to learn.
+        learn = self._learn if self._facts is None and not request.is_local_only() else None
         spoke = False
         self._residence.asked()
         try:
-            async with self._learn_beside(request), aclosing(super()._answer(request)) as items:
+            async with self._learn_beside(learn), aclosing(super()._answer(request)) as items:
                 async for item in items:
                     if not spoke:
                         self._residence.spoke()
@@ -186,32 +187,6 @@ class OllamaConnection(HttpConnection):
                     yield item
         finally:
             self._residence.ended(spoke=spoke)
-
-    @asynccontextmanager
-    async def _learn_beside(self, request: ChatRequest) -> AsyncIterator[None]:
-        """Learn of the model beside its first answer: no prompt waits for that, nor loses its connection.
-
-        Before a local-only one the server is asked the same, so nothing is left to learn.
-        """
-        if self._facts is not None or request.is_local_only():
-            yield
-            return
-        learning = asyncio.create_task(self._learn_aside())
-        try:
-            yield
-        finally:
-            learning.cancel()
-            await asyncio.wait([learning])
-
-    async def _learn_aside(self) -> None:
-        http = HttpClient(self._http.server)
-        try:
-            await self._learn(http)
-        except ModelError:
-            # What is wrong with the server, the prompt itself shows.
-            return
-        finally:
-            await http.close()
 
     async def _learn(self, http: HttpClient, timeouts: Timeouts | None = None) -> None:
         async with http.request("POST", "/api/show", {"model": self.name}, timeouts) as reply:

@@ -15,9 +15,9 @@ from oblix.v1 import messages_pb2
 from support.drivers.model_requests import ask, chat, message, question
 from support.drivers.waiting import eventually
 
-from oblixd.models import keep_alive
 from oblixd.models.base import ChatRequest, Connection, ModelErrorKind, State, Tool
 from oblixd.models.hook_spec import spec_of
+from oblixd.models.options import keep_alive_seconds, wire_keep_alive
 from oblixd.models.providers.ollama import OllamaConnection
 from oblixd.models.providers.ollama_status import Facts, Loaded, OllamaSettings, Residence
 
@@ -228,7 +228,7 @@ def test_residence_follows_the_clock() -> None:
     ],
 )
 def test_keep_alive(text: str, seconds: float, wire: str) -> None:
-    assert (keep_alive.seconds(text), keep_alive.wire(text)) == (seconds, wire)
+    assert (keep_alive_seconds(text), wire_keep_alive(text)) == (seconds, wire)
 
 
 TEXT = st.text("tools-:T0é", max_size=12) | st.just("9999-12-31T23:59:59+00:00")
