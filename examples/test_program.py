@@ -7,7 +7,7 @@ from oblix.testing.pytest_plugin import PrivateDaemon
 
 
 def shout(question: str) -> str:
-    """The program under test."""
+    """Return the answer in capitals: the program under test."""
     with oblix.Client() as client:
         return client.execute(question).text.upper()
 

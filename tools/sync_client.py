@@ -35,7 +35,7 @@ WORDS = {
     ".transport.stream(": ".transport.iterate(",
     "._transport.stream(": "._transport.iterate(",
     "in_thread": "in_place",
-    "awaited": "run_async",
+    "run_awaitable": "run_async",
     "oblix._async": "oblix._sync",
     "starts_daemon": "starts_daemon",
     "Functions may be async; others run in a thread.": "Functions may be async.",

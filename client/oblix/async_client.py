@@ -11,12 +11,12 @@ from oblix._async.executions import AsyncExecutions
 from oblix._async.models import AsyncModels
 from oblix._async.prompts import AsyncPrompts
 from oblix._async.sessions import AsyncSessions
-from oblix._convert.validation import invalid, whole
+from oblix._convert.validation import invalid, whole_number
 from oblix._launcher.address import address_of
 from oblix._resources.core import Core
-from oblix._resources.requests import Prompted, prompted
+from oblix._resources.requests import Prompted, prompt_of
 from oblix._transport.channel import Transport
-from oblix._transport.streams import awaited
+from oblix._transport.streams import run_awaitable
 from oblix.agents import BaseAgent
 from oblix.answers import Answer, Embeddings
 from oblix.events import Delta, Event
@@ -146,11 +146,13 @@ class AsyncClient:
         reached, or the daemon ended in the middle: the question, and the part that had come, are in
         the session, and its metadata says how much.
         """
-        asked = prompted(prompt, session, options)
+        asked = prompt_of(prompt, session, options)
         if response_model is not None:
-            return await self._prompts.typed(asked, response_model)
+            return await self._prompts.execute_typed(asked, response_model)
         if run_tools:
-            return await self._prompts.with_tools(asked, whole(max_rounds, "max_rounds", 1, MOST_ROUNDS))
+            return await self._prompts.with_tools(
+                asked, whole_number(max_rounds, "max_rounds", 1, MOST_ROUNDS)
+            )
         return await self._prompts.answer(asked)
 
     async def stream(
@@ -162,7 +164,7 @@ class AsyncClient:
         answer, and the part that had come is kept; with `on_disconnect="continue"` it goes on, and
         `executions.attach` comes back to it.
         """
-        async with aclosing(self._prompts.stream(prompted(prompt, session, options))) as events:
+        async with aclosing(self._prompts.stream(prompt_of(prompt, session, options))) as events:
             async for event in events:
                 yield event
 
@@ -175,7 +177,7 @@ class AsyncClient:
         """
         if options.get("on_break", "keep") != "keep":
             raise invalid("on_break", "keep, where only the text is read", options["on_break"])
-        async with aclosing(self._prompts.stream(prompted(prompt, session, options))) as events:
+        async with aclosing(self._prompts.stream(prompt_of(prompt, session, options))) as events:
             async for event in events:
                 if isinstance(event, Delta) and event.kind == "text":
                     yield event.text
@@ -204,7 +206,7 @@ class AsyncClient:
         MESSAGE_NOT_LAST where other messages follow.
         """
         found = await self.sessions.message(session, message)
-        asked = prompted("", session, options)
+        asked = prompt_of("", session, options)
         return await self._prompts.answer(
             Prompted("", asked.session_id, {**options, "regenerate_message_id": found.id})
         )
@@ -215,7 +217,7 @@ class AsyncClient:
         Prompts that go on without it keep their models until they have ended.
         """
         if self._core.agents.has_any:
-            await awaited(self._core.agents.shutdown())
+            await run_awaitable(self._core.agents.shutdown())
         await self.models.release()
         self._core.transport.close()
 

@@ -114,7 +114,7 @@ class OblixClient(MessageCalls, ChatCalls, ExecutionCalls, TransferCalls, Housek
         return next((configuration_of(model) for model in self._models() if model.id == model_id), None)
 
     async def get_resource_metrics(self) -> dict[str, Any]:
-        """This machine's load as the daemon measured it last. What could not be measured is None.
+        """Return this machine's load as the daemon measured it last. What could not be measured is None.
 
         `cpu_percent`, `memory_percent` and `own_cpu_percent` (our local models):
         0 to 100; `load_average` over one minute; `gpu`: whether one is
@@ -125,7 +125,7 @@ class OblixClient(MessageCalls, ChatCalls, ExecutionCalls, TransferCalls, Housek
         return (await self._async.machine.snapshot()).resources
 
     async def get_connectivity_metrics(self) -> dict[str, Any]:
-        """The network to cloud models as the daemon measured it last. What could not be measured is None.
+        """Return the network to cloud models as it was measured last. What could not be measured is None.
 
         `latency` and `jitter` in milliseconds, `packet_loss` in percent,
         `bandwidth` in megabits a second, `connection_type` (of the default route,
@@ -152,7 +152,7 @@ class OblixClient(MessageCalls, ChatCalls, ExecutionCalls, TransferCalls, Housek
         return self
 
     def __exit__(self, *_: object) -> None:
-        """As `shutdown`, also inside a running event loop."""
+        """Shut down as `shutdown` does, also inside a running event loop."""
         with ThreadPoolExecutor(1) as pool:
             pool.submit(asyncio.run, self.shutdown()).result()
 

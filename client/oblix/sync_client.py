@@ -7,10 +7,10 @@ from collections.abc import Generator, Sequence
 from contextlib import closing
 from typing import TypeVar, Unpack, overload
 
-from oblix._convert.validation import invalid, whole
+from oblix._convert.validation import invalid, whole_number
 from oblix._launcher.address import address_of
 from oblix._resources.core import Core
-from oblix._resources.requests import Prompted, prompted
+from oblix._resources.requests import Prompted, prompt_of
 from oblix._sync.daemon import Machine, Usage
 from oblix._sync.executions import Executions
 from oblix._sync.models import Models
@@ -147,11 +147,11 @@ class Client:
         reached, or the daemon ended in the middle: the question, and the part that had come, are in
         the session, and its metadata says how much.
         """
-        asked = prompted(prompt, session, options)
+        asked = prompt_of(prompt, session, options)
         if response_model is not None:
-            return self._prompts.typed(asked, response_model)
+            return self._prompts.execute_typed(asked, response_model)
         if run_tools:
-            return self._prompts.with_tools(asked, whole(max_rounds, "max_rounds", 1, MOST_ROUNDS))
+            return self._prompts.with_tools(asked, whole_number(max_rounds, "max_rounds", 1, MOST_ROUNDS))
         return self._prompts.answer(asked)
 
     def stream(
@@ -163,7 +163,7 @@ class Client:
         answer, and the part that had come is kept; with `on_disconnect="continue"` it goes on, and
         `executions.attach` comes back to it.
         """
-        with closing(self._prompts.stream(prompted(prompt, session, options))) as events:
+        with closing(self._prompts.stream(prompt_of(prompt, session, options))) as events:
             yield from events
 
     def stream_text(
@@ -175,7 +175,7 @@ class Client:
         """
         if options.get("on_break", "keep") != "keep":
             raise invalid("on_break", "keep, where only the text is read", options["on_break"])
-        with closing(self._prompts.stream(prompted(prompt, session, options))) as events:
+        with closing(self._prompts.stream(prompt_of(prompt, session, options))) as events:
             for event in events:
                 if isinstance(event, Delta) and event.kind == "text":
                     yield event.text
@@ -204,7 +204,7 @@ class Client:
         MESSAGE_NOT_LAST where other messages follow.
         """
         found = self.sessions.message(session, message)
-        asked = prompted("", session, options)
+        asked = prompt_of("", session, options)
         return self._prompts.answer(
             Prompted("", asked.session_id, {**options, "regenerate_message_id": found.id})
         )

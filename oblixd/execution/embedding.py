@@ -74,7 +74,7 @@ class Embedding:
     _budget: RetryBudget = field(default_factory=RetryBudget)
 
     async def run(self) -> EmbeddedTexts:
-        """Raises OblixdError."""
+        """Run it. Raises OblixdError."""
         seconds = _seconds(self.request)
         try:
             async with asyncio.timeout(seconds):

@@ -10,13 +10,7 @@ from pathlib import Path
 import pytest
 from support.repository import files
 
-LATER = ("client/oblix/_", "client/oblix/client.py")
-"""Whose names still follow: the inside of the client."""
-OURS = [
-    path
-    for path in files.sources("oblixd", "client/oblix")
-    if not path.relative_to(files.ROOT).as_posix().startswith(LATER)
-]
+OURS = files.sources("oblixd", "client/oblix")
 
 
 def _words(text: str) -> set[str]:

@@ -10,10 +10,10 @@ from oblix._async.messages import AsyncMessages
 from oblix._async.prompts import AsyncPrompts
 from oblix._async.resumable import ResumableStream
 from oblix._convert.events import EventDecoder, execution_of
-from oblix._convert.validation import invalid, session_id_of, text, whole
+from oblix._convert.validation import invalid, session_id_of, text, whole_number
 from oblix._resources import turns
 from oblix._resources.core import Core
-from oblix._resources.requests import prompted
+from oblix._resources.requests import prompt_of
 from oblix._transport.channel import CALL_TIMEOUT_S
 from oblix.answers import MOST_TURNS, Decision, Execution, Turn
 from oblix.errors import NotFoundError, OblixError
@@ -60,7 +60,7 @@ class AsyncExecutions:
         `kept_bytes` in its metadata.
         """
         following = ResumableStream(
-            self._transport, _id(request_id), offset=whole(offset, "offset", 0, MAX_OFFSET)
+            self._transport, _id(request_id), offset=whole_number(offset, "offset", 0, MAX_OFFSET)
         )
         decoder = EventDecoder(self._core.agents, [])
         async with aclosing(following.responses()) as responses:
@@ -87,7 +87,7 @@ class AsyncExecutions:
 
         Takes what `execute` takes and raises what it raises before a model is asked.
         """
-        return await self._prompts.explain(prompted(prompt, session, options))
+        return await self._prompts.explain(prompt_of(prompt, session, options))
 
     async def history(self, session: SessionRef, *, limit: int = MOST_TURNS) -> Sequence[Turn]:
         """Return a session's newest turns with their routing, oldest first. Raises NotFoundError.
@@ -96,7 +96,7 @@ class AsyncExecutions:
         imported or written without a model. A turn that failed without an answer has lost its
         decision ten minutes later.
         """
-        whole(limit, "limit", 1, LARGEST_PAGE)
+        whole_number(limit, "limit", 1, LARGEST_PAGE)
         name = session_id_of(session)
         messages = AsyncMessages(self._core)
         found = turns.turns_in([message async for message in messages.raw(name)])

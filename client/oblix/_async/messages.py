@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from oblix._async.items import AsyncItems
 from oblix._convert.decoding import message_of
-from oblix._convert.validation import session_id_of, text, whole
+from oblix._convert.validation import session_id_of, text, whole_number
 from oblix._resources import session_requests as requests
 from oblix._resources.core import Core
 from oblix.options import ContentPart, MessageInput, MessageRef, SessionRef
@@ -42,13 +42,13 @@ class AsyncMessages:
         for. `last`: only so many from the end, in order. Reading raises NotFoundError.
         """
         if last is not None:
-            return AsyncItems(lambda token, most: self._last(session, whole(last, "last", 0)))
-        request = requests.listing_of(session, newest_first, whole(from_sequence, "from_sequence", 0))
+            return AsyncItems(lambda token, most: self._last(session, whole_number(last, "last", 0)))
+        request = requests.listing_of(session, newest_first, whole_number(from_sequence, "from_sequence", 0))
         return AsyncItems(lambda token, most: self._page(request, token, most))
 
     async def message(self, session: SessionRef, message: MessageRef) -> Message:
         """Return one message. Raises NotFoundError."""
-        return message_of(await self._found(session, message))
+        return message_of(await self._find(session, message))
 
     async def append(
         self,
@@ -87,7 +87,7 @@ class AsyncMessages:
         if isinstance(from_message, int) and from_message > 0:
             at = from_message
         else:
-            at = (await self._found(session, from_message)).sequence
+            at = (await self._find(session, from_message)).sequence
         return (await self._delete(session, exact, from_sequence=at))[1]
 
     async def pop(self, session: SessionRef, count: int = 1, *, exact: bool = False) -> MessageList:
@@ -96,7 +96,7 @@ class AsyncMessages:
         Fewer where the session has fewer. One atomic step: what others append meanwhile is either
         popped or stays, never lost. Otherwise as `delete_messages`.
         """
-        return (await self._delete(session, exact, last=whole(count, "count", 1)))[0]
+        return (await self._delete(session, exact, last=whole_number(count, "count", 1)))[0]
 
     async def edit(
         self,
@@ -116,7 +116,7 @@ class AsyncMessages:
         of contexts goes. Raises NotFoundError, and FailedPreconditionError TURN_RUNNING while an
         answer is being written.
         """
-        old = await self._found(session, message)
+        old = await self._find(session, message)
         return await self._edit(requests.edit(session, old, content, client_data, version))
 
     async def restore_version(self, session: SessionRef, message: MessageRef, version: int) -> Message:
@@ -124,11 +124,11 @@ class AsyncMessages:
 
         Raises NotFoundError where there is no such version. Otherwise as `edit`.
         """
-        found = await self._found(session, message)
+        found = await self._find(session, message)
         request = sessions_pb2.EditMessageRequest(
             session_id=session_id_of(session),
             sequence=found.sequence,
-            restore_version=whole(version, "version", 0, requests.MAX_VERSION),
+            restore_version=whole_number(version, "version", 0, requests.MAX_VERSION),
         )
         return await self._edit(request)
 
@@ -193,7 +193,7 @@ class AsyncMessages:
     async def _versions(
         self, session: SessionRef, message: MessageRef, token: str, most: int
     ) -> tuple[MessageList, str]:
-        found = await self._found(session, message)
+        found = await self._find(session, message)
         request = sessions_pb2.ListMessageVersionsRequest(
             session_id=session_id_of(session), sequence=found.sequence, page_token=token, page_size=most
         )
@@ -202,7 +202,7 @@ class AsyncMessages:
         )
         return [message_of(each) for each in page.messages], page.next_page_token
 
-    async def _found(self, session: SessionRef, name: MessageRef) -> messages_pb2.Message:
+    async def _find(self, session: SessionRef, name: MessageRef) -> messages_pb2.Message:
         """Return the message of a name. By its id it is looked for from the end. Raises NotFoundError."""
         if isinstance(name, bool) or not isinstance(name, int):
             message_id = requests.message_id_of(name)
@@ -217,7 +217,7 @@ class AsyncMessages:
             async for message in self._raw(requests.listing_of(session, from_sequence=name), 1):
                 if message.sequence == name:
                     return message
-        raise requests.missing(session, name)
+        raise requests.no_message_error(session, name)
 
     def raw(
         self, session: SessionRef, *, newest_first: bool = False, limit: int | None = None
@@ -231,7 +231,7 @@ class AsyncMessages:
         return AsyncItems(lambda token, most: self._raw_page(request, token, most), limit)
 
     async def _sequences(self, session: SessionRef, messages: MessageRef | Sequence[MessageRef]) -> list[int]:
-        return [(await self._found(session, name)).sequence for name in requests.names_of(messages)]
+        return [(await self._find(session, name)).sequence for name in requests.names_of(messages)]
 
     async def _delete(
         self,

@@ -12,7 +12,7 @@ from oblix._convert.models import model_of, pull_of
 from oblix._convert.validation import text
 from oblix._resources.core import Core
 from oblix._resources.hooked_models import HookedModel, hook_request, type_of
-from oblix._transport.streams import awaited
+from oblix._transport.streams import run_awaitable
 from oblix.errors import FailedPreconditionError, UnavailableError
 from oblix.models import ModelType
 from oblix.options import AnyPath, ModelOptions
@@ -57,7 +57,7 @@ class AsyncModels:
         around = surroundings(kind)
         given = certificates(dict(options))
         request = hook_request(kind, name, endpoint or around.endpoint, {**given, "location": location})
-        request.api_key = await awaited(key_of(kind, endpoint, api_key, api_key_file, around))
+        request.api_key = await run_awaitable(key_of(kind, endpoint, api_key, api_key_file, around))
         model = await self._hook(request)
         former = self._core.hooked.put(HookedModel(request, model))
         if former is not None and former.model.handle != model.handle:
@@ -112,7 +112,7 @@ class AsyncModels:
                 yield pull_of(step)
 
     async def renew(self) -> None:
-        """Hook everything again, at a daemon that has forgotten it. Prompts do so by themselves."""
+        """Register every model again at a daemon that has forgotten them. Prompts do so by themselves."""
         for hooked in self._core.hooked.all():
             self._core.hooked.renew(hooked, await self._hook(hooked.request))
 

@@ -13,7 +13,7 @@ from oblix._convert.events import EventDecoder, decision_of, embeddings_of
 from oblix._resources import functions
 from oblix._resources.core import Core
 from oblix._resources.requests import Prompted, embed_request, request_of
-from oblix._transport.streams import awaited, in_thread
+from oblix._transport.streams import in_thread, run_awaitable
 from oblix.answers import Answer, Decision, Embeddings
 from oblix.errors import FailedPreconditionError, InvalidAnswerError, UnavailableError
 from oblix.events import Completed, Event
@@ -79,7 +79,7 @@ class AsyncPrompts:
         )
         return embeddings_of(answer)
 
-    async def typed(self, prompted: Prompted, kind: type[T]) -> T:
+    async def execute_typed(self, prompted: Prompted, kind: type[T]) -> T:
         """Ask for an answer of a form, and return it as an instance."""
         answer = await self.answer(prompted.with_schema(functions.schema_of_type(kind)))
         return functions.parse_answer(kind, answer.text, answer.schema_violation)
@@ -103,7 +103,7 @@ class AsyncPrompts:
             values = function.values(call)
             value = await in_thread(lambda: function.call(**values))
             if inspect.isawaitable(value):
-                value = await awaited(value)
+                value = await run_awaitable(value)
         except Exception as error:  # noqa: BLE001 - a program's own function may fail in any way
             return functions.failure_of(call, error)
         return functions.result_of(call, value)
@@ -123,7 +123,7 @@ class AsyncPrompts:
         if agents.has_any:
             about = _about(prompted, request)
             if agents.has_checks:
-                request.agent_checks.extend(await awaited(agents.check(**about)))
+                request.agent_checks.extend(await run_awaitable(agents.check(**about)))
             request.policy.MergeFrom(agents.policy())
         return request
 

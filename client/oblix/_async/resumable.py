@@ -70,7 +70,7 @@ class ResumableStream:
                 return
 
     def _goes_on_after(self, error: OblixError) -> bool:
-        """Whether another connection may bring the rest. Corrects from where on it has to."""
+        """Return whether another connection may bring the rest, and correct where it begins."""
         if error.reason in DROPPED:
             self._broke = True
         elif not self._broke or error.reason not in ELSEWHERE:
@@ -125,7 +125,7 @@ class ResumableStream:
             )
 
     def _explain(self, error: OblixError) -> OblixError:
-        """What to raise for an error: after a break, an execution that nobody knows is one that was lost."""
+        """Return what to raise for an error: after a break, an execution that nobody knows was lost."""
         if self._broke and isinstance(error, NotFoundError):
             return self._unfinished_error(
                 "EXECUTION_INTERRUPTED", "oblixd ended in the middle of the answer."

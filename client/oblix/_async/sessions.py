@@ -129,7 +129,7 @@ class AsyncSessions(AsyncTransfer):
             updated_before=updated_before,
             deleted=deleted,
         )
-        return AsyncItems(lambda token, most: self._listed(request, token, most), limit)
+        return AsyncItems(lambda token, most: self._list_page(request, token, most), limit)
 
     async def update(
         self,
@@ -204,7 +204,7 @@ class AsyncSessions(AsyncTransfer):
                 raise invalid("up_to", "a place from 1 on", up_to)
             request.up_to_sequence = up_to
         elif up_to is not None:
-            request.up_to_sequence = (await self._found(session, up_to)).sequence
+            request.up_to_sequence = (await self._find(session, up_to)).sequence
         if title is not None:
             request.title = text(title, "title")
         answer = await self._transport.acall(lambda link: link.sessions.CopySession, request, timeout_s=None)
@@ -290,7 +290,7 @@ class AsyncSessions(AsyncTransfer):
         )
         return pruning_of(answer)
 
-    async def _listed(
+    async def _list_page(
         self, request: sessions_pb2.ListSessionsRequest, token: str, most: int
     ) -> tuple[_Sessions, str]:
         asked = requests.page_of(request, token, most)

@@ -84,7 +84,7 @@ class AsyncTransfer(AsyncMessages):
         `sessions`: one or several; or a filter as `list` takes it, with archived sessions too; or
         None for all. Raises NotFoundError for an unknown id.
         """
-        async with aclosing(self.whole(await self.ids_of(sessions))) as exported:
+        async with aclosing(self.whole_sessions(await self.ids_of(sessions))) as exported:
             async for session, messages in exported:
                 yield conversation_of(session, messages)
 
@@ -171,11 +171,11 @@ class AsyncTransfer(AsyncMessages):
         made. Raises NotFoundError, and InvalidArgumentError for a path that can't be written.
         """
         file = file_io.path_of(path)
-        async with aclosing(self.whole(await self.ids_of(session))) as exported:
+        async with aclosing(self.whole_sessions(await self.ids_of(session))) as exported:
             async for header, messages in exported:
                 await in_thread(partial(plans.write_document, file, header, messages))
 
-    async def whole(self, ids: Sequence[str]) -> AsyncGenerator[Whole, None]:
+    async def whole_sessions(self, ids: Sequence[str]) -> AsyncGenerator[Whole, None]:
         """Yield sessions as the contract has them, each with its messages."""
         for start in range(0, len(ids), LARGEST_PAGE):
             session, messages = None, list[messages_pb2.Message]()
@@ -219,7 +219,7 @@ class AsyncTransfer(AsyncMessages):
         async with aclosing(self._transport.stream(send)) as answers:
             async for answer in answers:
                 feed = feeds[-1]
-                found = feed.settled(answer.result) if answer.HasField("result") else feed.rest()
+                found = feed.settle(answer.result) if answer.HasField("result") else feed.rest()
                 for entry in found:
                     report.add(entry)
                     report.bytes_read = feed.bytes_settled
@@ -231,7 +231,7 @@ class AsyncTransfer(AsyncMessages):
         self, file: file_io.Replacement, name: str, ids: Sequence[str], on_progress: Callable[[int], object]
     ) -> int:
         layout, count = catalog.WRITTEN[name], 0
-        async with aclosing(self.whole(ids)) as exported:
+        async with aclosing(self.whole_sessions(ids)) as exported:
             async for session, messages in exported:
                 block = layout.between if count else layout.start
                 await in_thread(partial(file.write, block + layout.dump(session, messages)))

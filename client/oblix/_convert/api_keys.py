@@ -32,7 +32,7 @@ OTHERS = stat.S_IRWXG | stat.S_IRWXO
 async def key_of(
     kind: ModelType, endpoint: object, api_key: object, api_key_file: object, around: Surroundings
 ) -> str:
-    """The key for a model; empty where there is none. `around`: what the environment says of the provider.
+    """Return the key for a model; empty where there is none. `around`: the environment's of the provider.
 
     Raises InvalidArgumentError for what can't be a key, and FailedPreconditionError
     for a file that others can read, or that can't be read, and a keyring that is locked.

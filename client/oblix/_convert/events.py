@@ -174,12 +174,12 @@ def _context(report: executions_pb2.ContextReport) -> answers.ContextReport:
         report.omitted_messages,
         report.omitted_tokens,
         report.excluded_messages,
-        tuple(map(_excluded, report.excluded)),
+        tuple(map(_excluded_message, report.excluded)),
         report.is_counted,
     )
 
 
-def _excluded(message: executions_pb2.ExcludedMessage) -> answers.ExcludedMessage:
+def _excluded_message(message: executions_pb2.ExcludedMessage) -> answers.ExcludedMessage:
     mark = message.exclusion
     return answers.ExcludedMessage(message.message_id, message.sequence, mark.reason, mark.detail)
 

@@ -19,8 +19,8 @@ from oblix._convert.validation import data, describe, invalid, text
 from oblix.results import ImagePart, Message, Part, ReasoningPart, TextPart, ToolCallPart
 from oblix.v1 import messages_pb2
 
-MAX_PICTURE_BYTES = 8 * 1024 * 1024
-"""Of one encoded picture, and of all parts of its message together."""
+MAX_IMAGE_BYTES = 8 * 1024 * 1024
+"""Of one encoded image, and of all parts of its message together."""
 
 # How each format begins: the PNG and GIF specifications, ITU-T T.81 B.1.1.3, and RIFF as WebP uses it.
 # These four are what every provider takes.
@@ -35,39 +35,39 @@ _INLINE = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)
 Source = str | os.PathLike[str] | bytes
 
 
-def picture_of(source: object, field: str) -> messages_pb2.Part:
-    """The picture in a file (a path), or in bytes. Its type is told by its content, whatever its name says.
+def image_of(source: object, field: str) -> messages_pb2.Part:
+    """Read the image in a file (a path), or in bytes. Its content tells its type, whatever its name says.
 
     PNG, JPEG, GIF or WebP, of at most 8 MiB. Raises InvalidArgumentError with the
     field, and NotFoundError where there is no such file.
     """
     if isinstance(source, str | os.PathLike):
-        data = file_io.read(file_io.path_of(source), MAX_PICTURE_BYTES)
+        data = file_io.read(file_io.path_of(source), MAX_IMAGE_BYTES)
     elif isinstance(source, bytes | bytearray | memoryview):
         data = bytes(source)
     else:
-        raise invalid(field, "the path of a picture, or its bytes", describe(source))
+        raise invalid(field, "the path of an image, or its bytes", describe(source))
     return _image_part(data, field)
 
 
-def picture_in(given: Mapping[str, Any], field: str) -> messages_pb2.Part:
-    """Return the picture of a content part with `path`, or with `data` (bytes, or base64 text)."""
+def image_in(given: Mapping[str, Any], field: str) -> messages_pb2.Part:
+    """Return the image of a content part with `path`, or with `data` (bytes, or base64 text)."""
     if ("path" in given) is ("data" in given):
-        raise invalid(field, "a picture with path or with data", ", ".join(given))
+        raise invalid(field, "an image with path or with data", ", ".join(given))
     if "path" in given:
-        return picture_of(given["path"], f"{field}.path")
+        return image_of(given["path"], f"{field}.path")
     data = given["data"]
-    return picture_of(_decode(data, f"{field}.data") if isinstance(data, str) else data, f"{field}.data")
+    return image_of(_decode(data, f"{field}.data") if isinstance(data, str) else data, f"{field}.data")
 
 
-def picture_at(given: object, field: str) -> messages_pb2.Part:
-    """The picture in a `data:` URL, as OpenAI's `image_url` has it. Nothing is fetched from an address."""
+def image_at(given: object, field: str) -> messages_pb2.Part:
+    """Read the image in a `data:` URL, as OpenAI's `image_url` has it. Nothing is fetched from an address."""
     if isinstance(given, Mapping):
         given, field = given.get("url"), f"{field}.url"
     url = text(given, field)
     inline = _INLINE.match(url)
     if inline is None:
-        limit = "a data: URL in base64: oblixd fetches nothing, so load the picture and send its bytes"
+        limit = "a data: URL in base64: oblixd fetches nothing, so load the image and send its bytes"
         raise invalid(field, limit, describe(url))
     return _image_part(_decode(url[inline.end() :], field), field)
 
@@ -80,12 +80,12 @@ def _decode(written: str, field: str) -> bytes:
 
 
 def _image_part(data: bytes, field: str) -> messages_pb2.Part:
-    if len(data) > MAX_PICTURE_BYTES:
-        limit = f"a picture of at most {MAX_PICTURE_BYTES:,} bytes"
+    if len(data) > MAX_IMAGE_BYTES:
+        limit = f"an image of at most {MAX_IMAGE_BYTES:,} bytes"
         raise invalid(field, limit, "a larger one", "MESSAGE_TOO_LARGE")
     media_type = next((name for name, begins in _BEGINNINGS.items() if begins.match(data)), None)
     if media_type is None:
-        limit = "a PNG, JPEG, GIF or WebP picture, told by its first bytes"
+        limit = "a PNG, JPEG, GIF or WebP image, told by its first bytes"
         raise invalid(field, limit, f"{len(data):,} bytes that begin with {data[:8]!r}", "INVALID_MEDIA_TYPE")
     return messages_pb2.Part(image=messages_pb2.ImagePart(media_type=media_type, data=data))
 
@@ -106,7 +106,7 @@ PART_KEYS = {
 
 
 def input_of(prompt: object, options: Mapping[str, Any]) -> list[messages_pb2.Message]:
-    """Return the messages of a prompt, the results of tools before it, pictures at its end.
+    """Return the messages of a prompt, the results of tools before it, images at its end.
 
     Raises InvalidArgumentError.
     """
@@ -114,22 +114,22 @@ def input_of(prompt: object, options: Mapping[str, Any]) -> list[messages_pb2.Me
         _result(mapping_of(item, f"tool_results[{index}]", RESULT_KEYS), f"tool_results[{index}]")
         for index, item in enumerate(list_of(options.get("tool_results"), "tool_results"))
     ]
-    pictures = [
-        picture_of(item, f"images[{index}]")
+    images = [
+        image_of(item, f"images[{index}]")
         for index, item in enumerate(list_of(options.get("images"), "images"))
     ]
     tool = [messages_pb2.Message(role=messages_pb2.ROLE_TOOL, parts=results)] if results else []
-    said = _messages_of(prompt, required=not (results or pictures))
-    return [*tool, *(_with_pictures(said, pictures) if pictures else said)]
+    said = _messages_of(prompt, required=not (results or images))
+    return [*tool, *(_with_images(said, images) if images else said)]
 
 
-def _with_pictures(
-    said: list[messages_pb2.Message], pictures: list[messages_pb2.Part]
+def _with_images(
+    said: list[messages_pb2.Message], images: list[messages_pb2.Part]
 ) -> list[messages_pb2.Message]:
-    """Show the pictures with the user's last words, or by themselves where the last word is not theirs."""
+    """Show the images with the user's last words, or by themselves where the last word is not theirs."""
     if not said or said[-1].role != messages_pb2.ROLE_USER:
         said.append(messages_pb2.Message(role=messages_pb2.ROLE_USER))
-    said[-1].parts.extend(pictures)
+    said[-1].parts.extend(images)
     return said
 
 
@@ -214,7 +214,7 @@ def _raw_part(part: Part) -> messages_pb2.Part:
 
 
 def content_of(value: object, role: messages_pb2.Role.ValueType, field: str) -> list[messages_pb2.Part]:
-    """Return the parts of a message's content: a text, or a list of texts and, from a user, pictures."""
+    """Return the parts of a message's content: a text, or a list of texts and, from a user, images."""
     if isinstance(value, list | tuple):
         return [_part(item, role, f"{field}[{index}]") for index, item in enumerate(value)]
     words = text(value, field)
@@ -229,11 +229,9 @@ def _part(value: object, role: messages_pb2.Role.ValueType, field: str) -> messa
     if kind == "text":
         return messages_pb2.Part(text=text(given.get("text"), f"{field}.text"))
     if role != messages_pb2.ROLE_USER:
-        raise invalid(f"{field}.type", "text: only a user shows pictures", kind)
+        raise invalid(f"{field}.type", "text: only a user shows images", kind)
     return (
-        picture_in(given, field)
-        if kind == "image"
-        else picture_at(given.get("image_url"), f"{field}.image_url")
+        image_in(given, field) if kind == "image" else image_at(given.get("image_url"), f"{field}.image_url")
     )
 
 

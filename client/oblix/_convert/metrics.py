@@ -16,7 +16,7 @@ from oblix.v1 import monitor_pb2, routing_pb2
 
 
 def resources_of(snapshot: monitor_pb2.Snapshot) -> dict[str, Any]:
-    """This machine's load. `gpu` is the graphics processor with the most memory."""
+    """Return this machine's load. `gpu` is the graphics processor with the most memory."""
     gpus = snapshot.resources.gpus
     return _fields(snapshot.resources) | {
         "gpu": _gpu(max(gpus, key=lambda gpu: gpu.memory_total_bytes, default=None)),
@@ -47,7 +47,7 @@ def _gpu(sample: monitor_pb2.GpuSample | None) -> dict[str, Any]:
 
 
 def _fields(sample: Message) -> dict[str, Any]:
-    """Every field by its name; None where it is not set, an empty text included."""
+    """Return every field by its name; None where it is not set, an empty text included."""
     found: dict[str, Any] = {}
     for field in sample.DESCRIPTOR.fields:
         value = getattr(sample, field.name)
@@ -77,5 +77,5 @@ def _value(value: Any) -> Any:
 
 
 def _moment(time: Timestamp) -> str | None:
-    """None for one that is not set: nothing was measured in 1970."""
+    """Return None for a time that is not set: nothing was measured in 1970."""
     return records.to_text(time) if time.ByteSize() else None

@@ -117,7 +117,7 @@ def table_of(word: str, name: str, *, endpoint: str = "") -> dict[str, Any]:
 
 
 def is_here(endpoint: str) -> bool:
-    """Whether an endpoint's host is this machine by its name or address. What is no URL is not."""
+    """Return whether an endpoint's host is this machine by its name or address. What is no URL is not."""
     import ipaddress  # noqa: PLC0415 - only who adds a model needs it
 
     try:

@@ -132,7 +132,7 @@ def damaged_summary(session: sessions_pb2.DamagedSession) -> dict[str, Any]:
 
 
 def header_of(session: sessions_pb2.Session) -> dict[str, Any]:
-    """All that a session has but its messages."""
+    """Return all that a session has but its messages."""
     header = summary_of(session) | {"context": from_struct(session.context), "etag": session.etag}
     if session.local_only:
         header["local_only"] = True
@@ -145,7 +145,7 @@ def header_of(session: sessions_pb2.Session) -> dict[str, Any]:
 
 
 def document_of(session: sessions_pb2.Session, messages: Iterable[messages_pb2.Message]) -> dict[str, Any]:
-    """A whole session, as `load_session` shows it and a file holds it. A flag is there where it is set."""
+    """Return a whole session, as `load_session` shows it and a file holds it, with the flags that are set."""
     document: dict[str, Any] = {
         "id": session.id,
         "title": session.title,
@@ -164,7 +164,7 @@ def document_of(session: sessions_pb2.Session, messages: Iterable[messages_pb2.M
 
 
 def message_of(message: messages_pb2.Message) -> dict[str, Any]:
-    """A message. Of the last keys there is what it has: a status that is not complete, parts beside text."""
+    """Return a message. The last keys are optional: a status that is not complete, parts beside text."""
     shape: dict[str, Any] = {
         "id": message.id,
         "role": role_name(message.role),
@@ -174,7 +174,7 @@ def message_of(message: messages_pb2.Message) -> dict[str, Any]:
     if message.status not in (messages_pb2.MESSAGE_STATUS_UNSPECIFIED, messages_pb2.MESSAGE_STATUS_COMPLETE):
         shape["status"] = _STATUS_NAMES[message.status]
     if any(part.WhichOneof("kind") != "text" for part in message.parts):
-        shape["parts"] = [_plain(part) for part in message.parts]
+        shape["parts"] = [_plain_json(part) for part in message.parts]
     if message.model:
         shape["model"] = message.model
     if message.HasField("usage"):
@@ -184,7 +184,7 @@ def message_of(message: messages_pb2.Message) -> dict[str, Any]:
             if usage.HasField(name):
                 shape["usage"][name] = getattr(usage, name)
     if message.HasField("provider_state"):
-        shape["provider_state"] = _plain(message.provider_state)
+        shape["provider_state"] = _plain_json(message.provider_state)
     return shape | _marks_of(message)
 
 
@@ -205,7 +205,7 @@ def _marks_of(message: messages_pb2.Message) -> dict[str, Any]:
     return marks
 
 
-def _plain(value: messages_pb2.Part | messages_pb2.ProviderState) -> dict[str, Any]:
+def _plain_json(value: messages_pb2.Part | messages_pb2.ProviderState) -> dict[str, Any]:
     return json_format.MessageToDict(value, preserving_proto_field_name=True)
 
 

@@ -24,7 +24,7 @@ _LATER_CONTROLS = re.compile(r"[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]
 
 
 def printable(text: str) -> str:
-    """The text without control characters: an escape sequence is then mere text. Tabs and newlines stay."""
+    """Remove control characters, so that an escape sequence is mere text. Tabs and newlines stay."""
     return text if text.isprintable() else _CONTROLS.sub("", text)
 
 
@@ -35,7 +35,7 @@ def json_text(value: Any) -> str:
 
 
 def has_styles(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether the person wants styles on a terminal: neither NO_COLOR (no-color.org) nor a dumb terminal."""
+    """Return whether a terminal gets styles: neither NO_COLOR (no-color.org) is set nor is it a dumb one."""
     return not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
 
 

@@ -43,7 +43,7 @@ def session_id_of(value: object) -> str:
     return text(value.id if isinstance(value, Session) else value, "session_id")
 
 
-def whole(value: object, field: str, least: int, most: int | None = None) -> int:
+def whole_number(value: object, field: str, least: int, most: int | None = None) -> int:
     """Return the value where it is a whole number in a range, else InvalidArgumentError."""
     if isinstance(value, int) and not isinstance(value, bool) and least <= value <= (most or value):
         return value

@@ -84,11 +84,11 @@ def _number(number: float, path: str) -> int | float:
         raise invalid(path, "finite numbers", number, "NOT_JSON")
     if abs(number) > MAX_INTEGER and number == int(number):
         limit = "whole numbers from -2^53 to 2^53; write a larger one as text"
-        raise invalid(path, limit, _shown_whole(int(number)), "INTEGER_TOO_LARGE")
+        raise invalid(path, limit, _show_integer(int(number)), "INTEGER_TOO_LARGE")
     return number
 
 
-def _shown_whole(number: int) -> str:
+def _show_integer(number: int) -> str:
     return str(number) if number.bit_length() < LONGEST_SHOWN_BITS else f"one of {number.bit_length()} bits"
 
 

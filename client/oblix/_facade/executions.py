@@ -7,7 +7,7 @@ from contextlib import aclosing
 from datetime import date
 from typing import Any
 
-from oblix._convert.validation import whole
+from oblix._convert.validation import whole_number
 from oblix._facade.base import FacadePart
 from oblix.answers import MOST_TURNS
 from oblix.changes import Change, SessionChanged
@@ -95,7 +95,10 @@ class ExecutionCalls(FacadePart):
         SEARCH_TOO_SLOW.
         """
         hits = self._sync.sessions.search(
-            query, metadata=self._filter(filter_metadata), session=session_id, limit=whole(limit, "limit", 0)
+            query,
+            metadata=self._filter(filter_metadata),
+            session=session_id,
+            limit=whole_number(limit, "limit", 0),
         )
         return [hit.to_dict() for hit in hits]
 
@@ -135,7 +138,7 @@ class ExecutionCalls(FacadePart):
         session_id: str | None = None,
         model: str | None = None,
     ) -> UsageReport:
-        """What all programs of this user used, summed up by model, day, client (its program) or session.
+        """Return what all programs of this user used, by model, day, client (its program) or session.
 
         Days are those of `[usage] time_zone`, else the system's, at most 400 of them: dates, or
         texts as YYYY-MM-DD; without any, the last 30 and today. `session_id` and

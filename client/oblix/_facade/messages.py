@@ -22,7 +22,7 @@ class MessageCalls(PromptCalls):
     """
 
     def get_message(self, session_id: str, message: MessageName) -> dict[str, Any]:
-        """One message, as in `load_session`. Raises NotFoundError."""
+        """Return one message, as in `load_session`. Raises NotFoundError."""
         return self._sync.sessions.message(session_id, message).to_dict()
 
     def delete_messages(

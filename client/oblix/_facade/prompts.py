@@ -52,7 +52,7 @@ class PromptCalls(SessionCalls):
           16), `reasoning` (how much the model thinks before it answers: `off`, `on`,
           `low`, `medium`, `high` or `max`); left out, the model's server decides;
         - what is shown with it: `images`, paths or bytes of PNG, JPEG, GIF or WebP
-          pictures of at most 8 MiB;
+          images of at most 8 MiB;
         - where it goes: `model` pins `provider:name`; `local_only=True` lets no cloud
           model see it; `policy` is one of `balanced`, `prefer-local`, `prefer-cloud`,
           `cheapest`, `fastest`, `private` or of the daemon's configuration;
@@ -90,7 +90,7 @@ class PromptCalls(SessionCalls):
         `routing_decision` and `agent_checks`.
 
         Raises InvalidArgumentError; AgentRefusedError; NotFoundError for an
-        unknown session or picture; FailedPreconditionError where no model may
+        unknown session or image; FailedPreconditionError where no model may
         answer; AbortedError where the session is busy; DeadlineExceededError where
         the timeout is over; UnavailableError where no model can be reached, or the
         daemon ended in the middle: the question, and the part that had come, are in
@@ -107,7 +107,7 @@ class PromptCalls(SessionCalls):
             return await printer.response_of(events)
 
         response = await ask(prompt, request_id)
-        # Results and pictures are given once; the tools stay for the rest of a conversation.
+        # Results and images are given once; the tools stay for the rest of a conversation.
         for once in ("tool_results", "images"):
             kwargs.pop(once, None)
         if chat:
@@ -131,7 +131,7 @@ class PromptCalls(SessionCalls):
         it goes on, and `attach` comes back to it.
         """
         options = {"temperature": temperature, "max_tokens": max_tokens, "request_id": request_id, **kwargs}
-        asked = _prompted(prompt, session_id or self.current_session_id, options)
+        asked = _prompt_of(prompt, session_id or self.current_session_id, options)
         async with aclosing(self._prompts.stream(asked)) as events:
             async for event in events:
                 yield event
@@ -139,12 +139,12 @@ class PromptCalls(SessionCalls):
     async def explain(
         self, prompt: Said = "", session_id: str | None = None, **kwargs: Any
     ) -> dict[str, dict[str, Any]]:
-        """Where a prompt would go now, and why: the `routing_decision` of `execute`.
+        """Return where a prompt would go now, and why: the `routing_decision` of `execute`.
 
         Takes the further options of `execute` and raises what it raises before a
         model is asked. Nothing is sent to a model or recorded.
         """
-        asked = _prompted(prompt, session_id or self.current_session_id, kwargs)
+        asked = _prompt_of(prompt, session_id or self.current_session_id, kwargs)
         return (await self._prompts.explain(asked)).to_dict()
 
 
@@ -187,7 +187,7 @@ class ChatCalls(PromptCalls):
         return session_id
 
 
-def _prompted(prompt: object, session_id: object, options: Mapping[str, Any]) -> Prompted:
+def _prompt_of(prompt: object, session_id: object, options: Mapping[str, Any]) -> Prompted:
     """Return a prompt with the options that the first Oblix took and the ones of today."""
     given = {name: value for name, value in options.items() if name not in IGNORED}
     for name in given:

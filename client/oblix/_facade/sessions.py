@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from oblix._convert.decoding import session_of
 from oblix._convert.records import document_of
-from oblix._convert.validation import one_of, text, whole
+from oblix._convert.validation import one_of, text, whole_number
 from oblix._convert.values import to_struct
 from oblix._facade.base import FacadePart
 from oblix._resources import session_requests as requests
@@ -129,7 +129,7 @@ class SessionCalls(FacadePart):
             updated_from=updated_from,
             updated_before=updated_before,
             deleted=deleted,
-            limit=whole(limit, "limit", 0),
+            limit=whole_number(limit, "limit", 0),
         )
         return [session.summary() for session in found]
 
@@ -256,7 +256,7 @@ class HousekeepingCalls(FacadePart):
     """What becomes of sessions."""
 
     def get_session(self, session_id: str) -> dict[str, Any] | None:
-        """All that a session has but its messages, or None where there is none of that id.
+        """Return all that a session has but its messages, or None where there is none of that id.
 
         As in `list_sessions`, and `context`, `etag`, and where they are set
         `local_only`, `routing_policy` and `retention`.

@@ -52,11 +52,11 @@ class UserSocket:
         return grpc.insecure_channel(self.target(), options)
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """A socket needs no token: whoever can open it is the user."""
+        """Send no token: whoever can open the socket is the user."""
         return ()
 
     def check(self) -> None:
-        """Its directory was checked with its path."""
+        """Check nothing more: its directory was checked with its path."""
 
     def target(self) -> str:
         try:

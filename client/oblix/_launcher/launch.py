@@ -164,7 +164,7 @@ def _unusable(error: Exception) -> str:
 
 
 def _silence(target: str) -> str:
-    """Why nothing came of all the waiting."""
+    """Say why nothing came of all the waiting."""
     if pid := holder_at(target):
         return f"process {pid} holds its lock and does not serve. {remedy(pid)}"
     return f"it did not serve within {WAIT_S:g} seconds."
@@ -181,7 +181,7 @@ def _pauses(wait_s: float, goes_on: Callable[[], bool] = lambda: False) -> Itera
 
 @contextmanager
 def _launch_lock(path: Path) -> Iterator[int | None]:
-    """The lock's file descriptor, or None while somebody else holds it."""
+    """Take the lock. Returns its file descriptor, or None while somebody else holds it."""
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         yield lock if _is_taken(lock) else None
@@ -198,7 +198,7 @@ def _is_taken(lock: int) -> bool:
 
 
 def _check_failure(lock: int, began: float) -> None:
-    """What failed for others while this caller waited has failed for it, too: no storm of attempts."""
+    """Raise what failed for others while this caller waited: it does not start one more attempt."""
     if os.fstat(lock).st_mtime > began and (reason := os.pread(lock, REASON_BYTES, 0)):
         raise _FailedError(reason.decode(errors="replace"))
 
@@ -235,7 +235,7 @@ def _spawn(log: Path) -> subprocess.Popen[bytes]:
             stdout=output,
             stderr=output,
             cwd="/",
-            env=_passed_on(os.environ) | _module_paths(),
+            env=_filter_environment(os.environ) | _module_paths(),
             umask=0o077,
             start_new_session=True,
         )
@@ -243,7 +243,7 @@ def _spawn(log: Path) -> subprocess.Popen[bytes]:
         os.close(output)
 
 
-def _passed_on(environ: Mapping[str, str]) -> dict[str, str]:
+def _filter_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environ.items()
@@ -266,11 +266,11 @@ def _module_paths() -> dict[str, str]:
 
 
 def _is_found_alone() -> bool:
-    """Whether the interpreter finds the daemon and what it needs without the paths of this program."""
+    """Return whether the interpreter finds the daemon and what it needs without the paths of this program."""
     ours = find_spec("oblixd")
     place = ours.origin if ours is not None else None
     command = [sys.executable, "-P", "-c", FINDS_DAEMON, str(place), *NEEDED]
-    return subprocess.run(command, env=_passed_on(os.environ), cwd="/", check=False).returncode == 0
+    return subprocess.run(command, env=_filter_environment(os.environ), cwd="/", check=False).returncode == 0
 
 
 def _last_line(log: Path, start: int) -> str:

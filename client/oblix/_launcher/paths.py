@@ -19,7 +19,7 @@ class PathError(Exception):
 
 
 def socket_path(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where the daemon listens, running or not. Ask anew after starting one.
+    """Return where the daemon listens, running or not. Ask anew after starting one.
 
     Raises PathError for an OBLIX_HOME that is not absolute, and where somebody
     else could be the one who listens.
@@ -31,12 +31,12 @@ def socket_path(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def log_path(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where a daemon logs that a client started. Raises PathError for an OBLIX_HOME that is not absolute."""
+    """Return where a daemon logs that a client started. Raises PathError for a relative OBLIX_HOME."""
     return _directories(environ)[0] / "oblixd.log"
 
 
 def engine_path(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where the embedded model's engine is, for a Python of this version whose environment has none."""
+    """Return where the embedded engine is, for a Python of this version whose environment has none."""
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     if given := environ.get("OBLIX_HOME"):
         return Path(given) / "engine" / version
@@ -45,7 +45,7 @@ def engine_path(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def _directories(environ: Mapping[str, str]) -> tuple[Path, Path]:
-    """Data, sockets."""
+    """Return the directories of data and of sockets."""
     if given := environ.get("OBLIX_HOME"):
         home = Path(given)
         if not home.is_absolute():
@@ -66,7 +66,7 @@ def _fallback(data: Path) -> Path:
 
 
 def _is_usable(runtime: Path) -> bool:
-    """Whether sockets may go there. After `su` or `sudo` it is often another user's, or not there."""
+    """Return whether sockets may go there. After `su` or `sudo` it is often another user's, or not there."""
     place = runtime
     while not place.exists() and place != place.parent:
         place = place.parent

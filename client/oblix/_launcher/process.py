@@ -77,13 +77,13 @@ LOCK_BYTES = 1024
 
 
 def holder_at(target: str) -> int:
-    """The process id of who holds the lock beside a socket; 0 where nobody does, or it is just starting."""
+    """Return the process id of who holds the lock beside a socket; 0 for nobody, or while it starts."""
     found = re.match(rb"pid (\d+),", _about(target))
     return int(found[1]) if found else 0
 
 
 def version_at(target: str) -> str:
-    """The version of who holds the lock beside a socket; empty where nobody does, or it is not known."""
+    """Return the version of who holds the lock beside a socket; empty for nobody, or an unknown one."""
     found = re.match(rb"pid \d+, version ([!-~]+?),", _about(target))
     return found[1].decode() if found else ""
 

@@ -94,10 +94,10 @@ def systemd_unit(version: int, environ: Mapping[str, str], memory_max: str = "80
     given = {name: environ[name] for name in KEPT if environ.get(name, "").startswith("/")}
     return _SYSTEMD.format(
         type="Type=notify-reload" if version >= RELOADS_BY_NOTICE else reload,
-        command=" ".join(_quoted(word) for word in command()),
-        environment="".join(f"Environment={_quoted(f'{name}={value}')}\n" for name, value in given.items()),
+        command=" ".join(_quote(word) for word in command()),
+        environment="".join(f"Environment={_quote(f'{name}={value}')}\n" for name, value in given.items()),
         memory=f"MemoryMax={memory_max}" if memory_max else "",
-        writable="".join(f"ReadWritePaths=-{_quoted(value)}\n" for value in given.values()),
+        writable="".join(f"ReadWritePaths=-{_quote(value)}\n" for value in given.values()),
     )
 
 
@@ -130,11 +130,11 @@ def systemd_version() -> int:
 
 
 def is_installed(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether the user has our unit."""
+    """Return whether the user has our unit."""
     return unit_file(environ).is_file()
 
 
-def _quoted(word: str) -> str:
+def _quote(word: str) -> str:
     """Write a word as systemd reads it back: % and $ stand for themselves."""
     safe = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     return f'"{safe}"' if re.search(r"[\s'\"\\]", word) else safe

@@ -23,7 +23,7 @@ class Agents:
         self._ready: dict[BaseAgent, Future[None]] = {}
 
     def add(self, agent: object) -> None:
-        """Hook an agent. Raises InvalidArgumentError for anything else."""
+        """Add an agent. Raises InvalidArgumentError for anything else."""
         if not isinstance(agent, BaseAgent):
             raise invalid("agent", "an instance of oblix.agents.BaseAgent", describe(agent))
         self._agents[agent.name] = agent
@@ -56,7 +56,7 @@ class Agents:
     def report(
         self, routing_decision: Mapping[str, Any], checks: list[routing_pb2.AgentCheck]
     ) -> list[dict[str, Any]]:
-        """What every agent said: its own check, or what its thresholds made of the daemon's measurements."""
+        """Return each agent's own check, or what its thresholds made of the daemon's measurements."""
         own = {check.agent: check_report(check, routing_decision) for check in checks}
         policies = [agent for agent in self._agents.values() if isinstance(agent, PolicyAgent)]
         results = own | {agent.name: agent.assess(routing_decision) for agent in policies}
@@ -116,7 +116,7 @@ class Agents:
 
 
 def check_report(check: routing_pb2.AgentCheck, routing_decision: Mapping[str, Any]) -> dict[str, Any]:
-    """A check as the answer has it, with a `note` where its target is nothing that routing could favour."""
+    """Return a check as the answer has it, with a `note` where routing can't favour its target."""
     result: dict[str, Any] = from_struct(check.result)
     models = [candidate["model"] for candidate in routing_decision["model_routing"]["candidates"]]
     target = result.get("target")

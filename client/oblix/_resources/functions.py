@@ -120,7 +120,7 @@ def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
 
 
 def _field(parameter: inspect.Parameter) -> Any:
-    kind = _described(parameter.annotation)
+    kind = _annotate(parameter.annotation)
     if parameter.default is inspect.Parameter.empty:
         return (parameter.name, kind)
     if isinstance(parameter.default, list | dict | set):
@@ -129,7 +129,7 @@ def _field(parameter: inspect.Parameter) -> Any:
     return (parameter.name, kind, parameter.default)
 
 
-def _described(annotation: Any) -> Any:
+def _annotate(annotation: Any) -> Any:
     """Turn `Annotated[int, "what it is"]` into what msgspec understands."""
     texts = [each for each in getattr(annotation, "__metadata__", ()) if isinstance(each, str)]
     if not texts:

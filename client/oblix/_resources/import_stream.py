@@ -34,7 +34,7 @@ def only_result(results: Sequence[sessions_pb2.ImportResult]) -> sessions_pb2.Se
 def steps_of(
     header: sessions_pb2.ImportHeader, messages: Sequence[messages_pb2.Message]
 ) -> Iterator[sessions_pb2.ImportSessionsRequest]:
-    """One session as it is sent: its header, then its messages in batches."""
+    """Yield one session as it is sent: its header, then its messages in batches."""
     yield sessions_pb2.ImportSessionsRequest(header=header)
     for batch in _batches(messages):
         yield sessions_pb2.ImportSessionsRequest(messages=sessions_pb2.MessageBatch(messages=batch))
@@ -121,7 +121,7 @@ class ImportStream:
         except Exception as error:  # noqa: BLE001 - gRPC would hide it; it is raised where answers are read
             self.failure = error
 
-    def settled(self, result: sessions_pb2.ImportResult) -> Iterator[ImportedSession]:
+    def settle(self, result: sessions_pb2.ImportResult) -> Iterator[ImportedSession]:
         """Yield what is known once this result has come: it, and what was refused here before it."""
         yield from self._refusals()
         if not self._waiting:
@@ -192,7 +192,7 @@ class ImportStream:
         self._settle(replace(entry, reason=error.reason, detail=_detail(error)))
 
     def _settle(self, entry: ImportedSession) -> None:
-        """What needs no answer of the daemon's waits for its turn."""
+        """Keep what needs no answer of the daemon's until its turn."""
         self._waiting.append(_Sent(entry, self._bytes_read, is_settled=True))
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from oblix._convert.messages import input_of, messages_in, results_of
 from oblix._convert.tools import CHOICES, schema_of, tools_of
-from oblix._convert.validation import describe, invalid, session_id_of, text
+from oblix._convert.validation import describe, invalid, session_id_of, text, whole_number
 from oblix.answers import Answer
 from oblix.errors import InvalidArgumentError
 from oblix.limits import MAX_MESSAGE_BYTES, MAX_TIMEOUT_S, MAX_TOKENS
@@ -71,7 +71,7 @@ class Prompted:
         return Prompted([*said, *told], None, options)
 
 
-def prompted(prompt: object, session: object, options: Mapping[str, Any]) -> Prompted:
+def prompt_of(prompt: object, session: object, options: Mapping[str, Any]) -> Prompted:
     """Return a prompt of a program. Raises InvalidArgumentError for an option that is not known."""
     for name in options:
         if name not in OPTIONS:
@@ -156,9 +156,9 @@ def _check_size(message: messages_pb2.Message) -> messages_pb2.Message:
 def _generation(given: Mapping[str, Any]) -> executions_pb2.GenerationOptions:
     return executions_pb2.GenerationOptions(
         temperature=_number(given.get("temperature"), "temperature", 2),
-        max_tokens=_whole(given.get("max_tokens"), "max_tokens", 1, MAX_TOKENS),
+        max_tokens=_optional_whole_number(given.get("max_tokens"), "max_tokens", 1, MAX_TOKENS),
         top_p=_number(given.get("top_p"), "top_p", 1),
-        seed=_whole(given.get("seed"), "seed", -MAX_WHOLE, MAX_WHOLE),
+        seed=_optional_whole_number(given.get("seed"), "seed", -MAX_WHOLE, MAX_WHOLE),
         stop=_texts(given.get("stop"), "stop"),
         response_schema=schema_of(given.get("response_schema"), "response_schema"),
         reasoning=_reasoning(given),
@@ -204,12 +204,8 @@ def _number(value: object, field: str, most: int) -> float | None:
     return float(value)
 
 
-def _whole(value: object, field: str, least: int, most: int) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise invalid(field, f"a whole number from {least:,} to {most:,}", describe(value))
-    return value
+def _optional_whole_number(value: object, field: str, least: int, most: int) -> int | None:
+    return None if value is None else whole_number(value, field, least, most)
 
 
 def _texts(value: object, field: str) -> list[str]:
@@ -229,7 +225,7 @@ def _flag(value: object, field: str) -> bool:
 
 
 def _choice(options: Mapping[str, Any], field: str, choices: Mapping[str, N], default: str) -> N:
-    """One of the words that an option takes."""
+    """Return one of the words that an option takes."""
     value = options.get(field, default)
     if not isinstance(value, str) or value not in choices:
         raise invalid(field, " or ".join(choices), describe(value))

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from oblix._convert.messages import content_of, messages_of
 from oblix._convert.records import action_of, from_moment
-from oblix._convert.validation import data, describe, invalid, session_id_of, text, whole
+from oblix._convert.validation import data, describe, invalid, session_id_of, text, whole_number
 from oblix._convert.values import to_struct
 from oblix.errors import NotFoundError
 from oblix.limits import MAX_DAYS
@@ -128,7 +128,7 @@ def _retention(given: Retention | Mapping[str, Any]) -> sessions_pb2.Retention:
         else (given.get("days"), given.get("action", "archive"))
     )
     return sessions_pb2.Retention(
-        days=whole(days, "retention.days", 0, MAX_DAYS), action=action_of(action, "retention.action")
+        days=whole_number(days, "retention.days", 0, MAX_DAYS), action=action_of(action, "retention.action")
     )
 
 
@@ -158,7 +158,7 @@ def pruning(
     """Return the request that prunes sessions."""
     request = sessions_pb2.PruneSessionsRequest(dry_run=dry_run)
     if days is not None:
-        request.days = whole(days, "days", 1, MAX_DAYS)
+        request.days = whole_number(days, "days", 1, MAX_DAYS)
         request.action = action_of(action, "action")
     if metadata is not None:
         # An empty one is sent as it is, and refused: "every session" is said by leaving it out.
@@ -202,7 +202,7 @@ def message_id_of(message: object) -> str:
     return text(message.id if isinstance(message, Message) else message, "message")
 
 
-def missing(session: object, message: object) -> NotFoundError:
+def no_message_error(session: object, message: object) -> NotFoundError:
     """Return the error for a message that is not there."""
     shown = message.id if isinstance(message, Message) else message
     detail = f"Session {session_id_of(session)} has no message {shown}."
@@ -218,7 +218,7 @@ def edit(
         sequence=old.sequence,
         parts=_edited_parts(old, content),
         client_data=data(client_data, "client_data"),
-        version=None if version is None else whole(version, "version", 0, MAX_VERSION),
+        version=None if version is None else whole_number(version, "version", 0, MAX_VERSION),
     )
 
 

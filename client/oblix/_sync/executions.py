@@ -8,10 +8,10 @@ from contextlib import closing
 from typing import TypeAlias, Unpack
 
 from oblix._convert.events import EventDecoder, execution_of
-from oblix._convert.validation import invalid, session_id_of, text, whole
+from oblix._convert.validation import invalid, session_id_of, text, whole_number
 from oblix._resources import turns
 from oblix._resources.core import Core
-from oblix._resources.requests import prompted
+from oblix._resources.requests import prompt_of
 from oblix._sync.messages import Messages
 from oblix._sync.prompts import Prompts
 from oblix._sync.resumable import ResumableStream
@@ -59,7 +59,7 @@ class Executions:
         `kept_bytes` in its metadata.
         """
         following = ResumableStream(
-            self._transport, _id(request_id), offset=whole(offset, "offset", 0, MAX_OFFSET)
+            self._transport, _id(request_id), offset=whole_number(offset, "offset", 0, MAX_OFFSET)
         )
         decoder = EventDecoder(self._core.agents, [])
         with closing(following.responses()) as responses:
@@ -84,7 +84,7 @@ class Executions:
 
         Takes what `execute` takes and raises what it raises before a model is asked.
         """
-        return self._prompts.explain(prompted(prompt, session, options))
+        return self._prompts.explain(prompt_of(prompt, session, options))
 
     def history(self, session: SessionRef, *, limit: int = MOST_TURNS) -> Sequence[Turn]:
         """Return a session's newest turns with their routing, oldest first. Raises NotFoundError.
@@ -93,7 +93,7 @@ class Executions:
         imported or written without a model. A turn that failed without an answer has lost its
         decision ten minutes later.
         """
-        whole(limit, "limit", 1, LARGEST_PAGE)
+        whole_number(limit, "limit", 1, LARGEST_PAGE)
         name = session_id_of(session)
         messages = Messages(self._core)
         found = turns.turns_in(list(messages.raw(name)))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from oblix._convert.decoding import message_of
-from oblix._convert.validation import session_id_of, text, whole
+from oblix._convert.validation import session_id_of, text, whole_number
 from oblix._resources import session_requests as requests
 from oblix._resources.core import Core
 from oblix._sync.items import Items
@@ -43,13 +43,13 @@ class Messages:
         for. `last`: only so many from the end, in order. Reading raises NotFoundError.
         """
         if last is not None:
-            return Items(lambda token, most: self._last(session, whole(last, "last", 0)))
-        request = requests.listing_of(session, newest_first, whole(from_sequence, "from_sequence", 0))
+            return Items(lambda token, most: self._last(session, whole_number(last, "last", 0)))
+        request = requests.listing_of(session, newest_first, whole_number(from_sequence, "from_sequence", 0))
         return Items(lambda token, most: self._page(request, token, most))
 
     def message(self, session: SessionRef, message: MessageRef) -> Message:
         """Return one message. Raises NotFoundError."""
-        return message_of(self._found(session, message))
+        return message_of(self._find(session, message))
 
     def append(
         self,
@@ -88,7 +88,7 @@ class Messages:
         if isinstance(from_message, int) and from_message > 0:
             at = from_message
         else:
-            at = (self._found(session, from_message)).sequence
+            at = (self._find(session, from_message)).sequence
         return (self._delete(session, exact, from_sequence=at))[1]
 
     def pop(self, session: SessionRef, count: int = 1, *, exact: bool = False) -> MessageList:
@@ -97,7 +97,7 @@ class Messages:
         Fewer where the session has fewer. One atomic step: what others append meanwhile is either
         popped or stays, never lost. Otherwise as `delete_messages`.
         """
-        return (self._delete(session, exact, last=whole(count, "count", 1)))[0]
+        return (self._delete(session, exact, last=whole_number(count, "count", 1)))[0]
 
     def edit(
         self,
@@ -117,7 +117,7 @@ class Messages:
         of contexts goes. Raises NotFoundError, and FailedPreconditionError TURN_RUNNING while an
         answer is being written.
         """
-        old = self._found(session, message)
+        old = self._find(session, message)
         return self._edit(requests.edit(session, old, content, client_data, version))
 
     def restore_version(self, session: SessionRef, message: MessageRef, version: int) -> Message:
@@ -125,11 +125,11 @@ class Messages:
 
         Raises NotFoundError where there is no such version. Otherwise as `edit`.
         """
-        found = self._found(session, message)
+        found = self._find(session, message)
         request = sessions_pb2.EditMessageRequest(
             session_id=session_id_of(session),
             sequence=found.sequence,
-            restore_version=whole(version, "version", 0, requests.MAX_VERSION),
+            restore_version=whole_number(version, "version", 0, requests.MAX_VERSION),
         )
         return self._edit(request)
 
@@ -194,14 +194,14 @@ class Messages:
     def _versions(
         self, session: SessionRef, message: MessageRef, token: str, most: int
     ) -> tuple[MessageList, str]:
-        found = self._found(session, message)
+        found = self._find(session, message)
         request = sessions_pb2.ListMessageVersionsRequest(
             session_id=session_id_of(session), sequence=found.sequence, page_token=token, page_size=most
         )
         page = self._transport.call(lambda link: link.sessions.ListMessageVersions, request, repeatable=True)
         return [message_of(each) for each in page.messages], page.next_page_token
 
-    def _found(self, session: SessionRef, name: MessageRef) -> messages_pb2.Message:
+    def _find(self, session: SessionRef, name: MessageRef) -> messages_pb2.Message:
         """Return the message of a name. By its id it is looked for from the end. Raises NotFoundError."""
         if isinstance(name, bool) or not isinstance(name, int):
             message_id = requests.message_id_of(name)
@@ -216,7 +216,7 @@ class Messages:
             for message in self._raw(requests.listing_of(session, from_sequence=name), 1):
                 if message.sequence == name:
                     return message
-        raise requests.missing(session, name)
+        raise requests.no_message_error(session, name)
 
     def raw(
         self, session: SessionRef, *, newest_first: bool = False, limit: int | None = None
@@ -230,7 +230,7 @@ class Messages:
         return Items(lambda token, most: self._raw_page(request, token, most), limit)
 
     def _sequences(self, session: SessionRef, messages: MessageRef | Sequence[MessageRef]) -> list[int]:
-        return [(self._found(session, name)).sequence for name in requests.names_of(messages)]
+        return [(self._find(session, name)).sequence for name in requests.names_of(messages)]
 
     def _delete(
         self,

@@ -111,7 +111,7 @@ class Models:
                 yield pull_of(step)
 
     def renew(self) -> None:
-        """Hook everything again, at a daemon that has forgotten it. Prompts do so by themselves."""
+        """Register every model again at a daemon that has forgotten them. Prompts do so by themselves."""
         for hooked in self._core.hooked.all():
             self._core.hooked.renew(hooked, self._hook(hooked.request))
 

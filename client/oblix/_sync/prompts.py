@@ -80,7 +80,7 @@ class Prompts:
         )
         return embeddings_of(answer)
 
-    def typed(self, prompted: Prompted, kind: type[T]) -> T:
+    def execute_typed(self, prompted: Prompted, kind: type[T]) -> T:
         """Ask for an answer of a form, and return it as an instance."""
         answer = self.answer(prompted.with_schema(functions.schema_of_type(kind)))
         return functions.parse_answer(kind, answer.text, answer.schema_violation)

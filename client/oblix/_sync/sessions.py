@@ -128,7 +128,7 @@ class Sessions(Transfer):
             updated_before=updated_before,
             deleted=deleted,
         )
-        return Items(lambda token, most: self._listed(request, token, most), limit)
+        return Items(lambda token, most: self._list_page(request, token, most), limit)
 
     def update(
         self,
@@ -203,7 +203,7 @@ class Sessions(Transfer):
                 raise invalid("up_to", "a place from 1 on", up_to)
             request.up_to_sequence = up_to
         elif up_to is not None:
-            request.up_to_sequence = (self._found(session, up_to)).sequence
+            request.up_to_sequence = (self._find(session, up_to)).sequence
         if title is not None:
             request.title = text(title, "title")
         answer = self._transport.call(lambda link: link.sessions.CopySession, request, timeout_s=None)
@@ -285,7 +285,7 @@ class Sessions(Transfer):
         answer = self._transport.call(lambda link: link.sessions.PruneSessions, request, timeout_s=None)
         return pruning_of(answer)
 
-    def _listed(
+    def _list_page(
         self, request: sessions_pb2.ListSessionsRequest, token: str, most: int
     ) -> tuple[_Sessions, str]:
         asked = requests.page_of(request, token, most)

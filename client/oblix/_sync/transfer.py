@@ -85,7 +85,7 @@ class Transfer(Messages):
         `sessions`: one or several; or a filter as `list` takes it, with archived sessions too; or
         None for all. Raises NotFoundError for an unknown id.
         """
-        with closing(self.whole(self.ids_of(sessions))) as exported:
+        with closing(self.whole_sessions(self.ids_of(sessions))) as exported:
             for session, messages in exported:
                 yield conversation_of(session, messages)
 
@@ -172,11 +172,11 @@ class Transfer(Messages):
         made. Raises NotFoundError, and InvalidArgumentError for a path that can't be written.
         """
         file = file_io.path_of(path)
-        with closing(self.whole(self.ids_of(session))) as exported:
+        with closing(self.whole_sessions(self.ids_of(session))) as exported:
             for header, messages in exported:
                 in_place(partial(plans.write_document, file, header, messages))
 
-    def whole(self, ids: Sequence[str]) -> Generator[Whole, None, None]:
+    def whole_sessions(self, ids: Sequence[str]) -> Generator[Whole, None, None]:
         """Yield sessions as the contract has them, each with its messages."""
         for start in range(0, len(ids), LARGEST_PAGE):
             session, messages = None, list[messages_pb2.Message]()
@@ -220,7 +220,7 @@ class Transfer(Messages):
         with closing(self._transport.iterate(send)) as answers:
             for answer in answers:
                 feed = feeds[-1]
-                found = feed.settled(answer.result) if answer.HasField("result") else feed.rest()
+                found = feed.settle(answer.result) if answer.HasField("result") else feed.rest()
                 for entry in found:
                     report.add(entry)
                     report.bytes_read = feed.bytes_settled
@@ -232,7 +232,7 @@ class Transfer(Messages):
         self, file: file_io.Replacement, name: str, ids: Sequence[str], on_progress: Callable[[int], object]
     ) -> int:
         layout, count = catalog.WRITTEN[name], 0
-        with closing(self.whole(ids)) as exported:
+        with closing(self.whole_sessions(ids)) as exported:
             for session, messages in exported:
                 block = layout.between if count else layout.start
                 in_place(partial(file.write, block + layout.dump(session, messages)))

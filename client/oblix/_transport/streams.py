@@ -61,7 +61,7 @@ def run_async(work: Awaitable[T]) -> T:
 
     def run() -> None:
         try:
-            result.set_result(asyncio.run(awaited(work)))
+            result.set_result(asyncio.run(run_awaitable(work)))
         except BaseException as error:  # noqa: BLE001 - it is raised where the result is wanted
             result.set_exception(error)
 
@@ -69,7 +69,7 @@ def run_async(work: Awaitable[T]) -> T:
     return result.result()
 
 
-async def awaited(work: Awaitable[T]) -> T:
+async def run_awaitable(work: Awaitable[T]) -> T:
     """Await a coroutine: what `run_async` is for the calls that are async."""
     return await work
 

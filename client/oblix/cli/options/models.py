@@ -47,7 +47,7 @@ def model_id(text: str) -> tuple[ModelType, str]:
 
 
 async def hook(client: OblixClient, given: str | None, arguments: argparse.Namespace) -> str | None:
-    """Hook what a person named. Return the id to pin, or None where routing is to choose.
+    """Register what a person named. Return the id to pin, or None where routing is to choose.
 
     A model that the daemon has already is not hooked: its key and endpoint are those of the configuration.
     """

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from oblix import InvalidArgumentError
-from oblix._convert.messages import MAX_PICTURE_BYTES, picture_of
+from oblix._convert.messages import MAX_IMAGE_BYTES, image_of
 from oblix.cli.errors import CommandError
 from oblix.cli.output import answers, tables
 
@@ -38,12 +38,12 @@ def title(prompt: str) -> str:
 def image(path: str) -> bytes:
     """Return the image in a file. Raises CommandError where it is none, with the option and the file."""
     try:
-        return picture_of(path, "images").image.data
+        return image_of(path, "images").image.data
     except InvalidArgumentError as error:
         why = (
-            f"is larger than {MAX_PICTURE_BYTES:,} bytes"
+            f"is larger than {MAX_IMAGE_BYTES:,} bytes"
             if error.reason == "MESSAGE_TOO_LARGE"
-            else "is no PNG, JPEG, GIF or WebP picture"
+            else "is no PNG, JPEG, GIF or WebP image"
         )
         raise CommandError(f"--image {path}: {why}.") from None
 
