@@ -76,7 +76,7 @@ def policy_named(name: str, known: Mapping[str, Policy], field: str) -> Policy:
     if name in known:
         return known[name]
     names = ", ".join(known)
-    message = f"{field} takes one of {names}; given: {name[:64]!r}. Name one of these policies."
+    message = f"There is no routing policy {name[:64]!r}. There are: {names}."
     raise invalid_argument("POLICY_UNKNOWN", message, field=field, limit=names, given=name)
 
 

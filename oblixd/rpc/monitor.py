@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from google.protobuf.duration_pb2 import Duration
 from oblix.v1 import monitor_pb2, monitor_pb2_grpc, routing_pb2
 
-from oblixd.errors import out_of_range
+from oblixd.errors import invalid_argument
 from oblixd.monitor import Monitor
 from oblixd.router import Assessment, Policies, StateTracker, assessments
 from oblixd.routing import Policy
@@ -82,5 +82,6 @@ class MonitorServicer(monitor_pb2_grpc.MonitorServiceServicer):
 def _seconds(given: Duration) -> float:
     seconds = given.seconds + given.nanos / 1e9
     if not 0.0 < seconds <= LONGEST_S:
-        raise out_of_range("INVALID_DURATION", "duration", f"0 to {LONGEST_S} s", f"{seconds} s")
+        message = f"duration takes more than 0 s and at most {LONGEST_S} s; given: {seconds:g} s"
+        raise invalid_argument("INVALID_DURATION", message, field="duration", limit=LONGEST_S, given=seconds)
     return seconds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from dataclasses import asdict
 from types import SimpleNamespace
@@ -40,6 +41,18 @@ def test_the_clients_limits_are_the_daemons() -> None:
     }
     ours = {name: value for name, value in vars(limits).items() if name.isupper()}
     assert ours == daemon
+
+
+def test_a_bad_value_has_one_builder() -> None:
+    """`errors.invalid_argument` and its shorthands say field, limit and what was given in one form."""
+    elsewhere = [
+        f"{path.relative_to(files.ROOT)}:{node.lineno}"
+        for path in files.sources("oblixd")
+        if path.name != "errors.py"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "InvalidArgumentError"
+    ]
+    assert elsewhere == [], "call errors.invalid_argument, invalid_field or out_of_range"
 
 
 def test_the_clients_thresholds_are_the_daemons() -> None:

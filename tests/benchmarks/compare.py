@@ -219,14 +219,15 @@ async def store_operations(side: Oblix, sizes: Sequence[int]) -> Series:
             await asyncio.gather(*(side.session() for _ in range(step)))
             made += step
         for _ in range(60):
-            for name, call in _operations(side, session_id).items():
+            for name, call in store_calls(side, session_id).items():
                 began = time.perf_counter()
                 await call()
                 series[name, f"{size}"].append((time.perf_counter() - began) * 1e3)
     return series
 
 
-def _operations(side: Oblix, session_id: str) -> dict[str, Callable[[], Awaitable[object]]]:
+def store_calls(side: Oblix, session_id: str) -> dict[str, Callable[[], Awaitable[object]]]:
+    """Return the calls of a store that are measured, by name."""
     message = messages_pb2.Message(role=messages_pb2.ROLE_USER, parts=[messages_pb2.Part(text="x" * 200)])
     append = sessions_pb2.AppendMessagesRequest(session_id=session_id, messages=[message])
     newest = sessions_pb2.ListMessagesRequest(session_id=session_id, page_size=50, newest_first=True)
