@@ -30,8 +30,8 @@ SMALL_MODULES = {
     "oblixd.models.providers.catalog": "the list of providers: who adds one adds a line there",
     # These have several importers, so no test asks; they stay for these reasons.
     "oblixd.background": "four packages begin work by it, and none of them is above the others",
-    "oblixd.http.settings": "the listener makes endpoints, and both take it: in either, each would import the other",
-    "oblixd.execution.services": "what an execution and its parts are given: in any of them it would be a circle",
+    "oblixd.http.settings": "the listener makes endpoints; in one of both, each would import the other",
+    "oblixd.execution.services": "what an execution and its parts take: in one of them it would be a circle",
     "oblix._resources.core": "what all parts of a client share, and the clients make: beneath all of them",
 }
 """Small modules that are files of their own, each with the reason."""

@@ -3,7 +3,7 @@
     older_build.py DIR [--rounds N]
 
 DIR is the checkout of the older build. Both builds serve at the same time and answer the same prompts of one
-fake server. They take turns, and the first one changes with every round: a machine that slows down slows both.
+fake server. They take turns, and the first one changes with each round: a machine that slows down slows both.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ def embed_request(
         candidates=candidates,
         local_only=_flag(given.get("local_only", False), "local_only"),
         policy=_policy(given),
-        dimensions=_whole(given.get("dimensions"), "dimensions", 1, MAX_DIMENSIONS),
+        dimensions=_optional_whole_number(given.get("dimensions"), "dimensions", 1, MAX_DIMENSIONS),
         priority=_choice(given, "priority", PRIORITY, "interactive"),
     )
     if (timeout_s := _timeout(given.get("timeout"))) is not None:
