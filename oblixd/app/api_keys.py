@@ -73,21 +73,39 @@ def keyring_key(user: str) -> str:
     return str(found or "")
 
 
+def headers(file: str) -> dict[str, str]:
+    """Read headers for a server, one NAME=VALUE a line, out of a file that only its owner may read.
+
+    Raises FailedPreconditionError as for a key.
+    """
+    path, found = Path(file), {}
+    for line in _read_text(path, is_private=True).splitlines():
+        name, equals, value = (part.strip() for part in line.partition("="))
+        if not equals or not name or not value.isprintable():
+            raise _unusable(path, "each line of it must be NAME=VALUE")
+        found[name] = value
+    return found
+
+
 def _read(path: Path, *, is_private: bool) -> str:
+    key = _read_text(path, is_private=is_private)
+    if not 0 < len(key) <= LONGEST_KEY or not key.isprintable() or " " in key:
+        raise _unusable(path, f"it does not hold one key of 1 to {LONGEST_KEY:,} characters")
+    return key
+
+
+def _read_text(path: Path, *, is_private: bool) -> str:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as file:
             mode = os.fstat(descriptor).st_mode
             if is_private and mode & OTHERS:
                 raise _unsafe(path)
-            key = file.read(LONGEST_KEY + 1).decode("ascii").strip()
+            return file.read(LONGEST_KEY + 1).decode("ascii").strip()
     except OSError as error:
         raise _unusable(path, error.strerror or str(error)) from None
     except UnicodeDecodeError:
         raise _unusable(path, "it holds more than ASCII characters") from None
-    if not 0 < len(key) <= LONGEST_KEY or not key.isprintable() or " " in key:
-        raise _unusable(path, f"it does not hold one key of 1 to {LONGEST_KEY:,} characters")
-    return key
 
 
 def _unsafe(path: Path) -> FailedPreconditionError:

@@ -16,16 +16,18 @@ from oblix.v1 import daemon_pb2
 from oblixd import __version__, background
 from oblixd.access import ClientLimits, ListenAddress, TokenStore
 from oblixd.app import lifecycle, systemd, wiring
-from oblixd.app.lifecycle import Clients
+from oblixd.app.lifecycle import Clients, Lost
 from oblixd.app.metrics import Metrics
 from oblixd.app.observation import Observer, RecentProblems
 from oblixd.app.paths import Paths
 from oblixd.app.reload import Parts, Reloader
+from oblixd.app.telemetry import Telemetry, open_providers
 from oblixd.client_memory import MIB, ClientMemory
 from oblixd.config.loader import Loaded
 from oblixd.config.schema import Config
 from oblixd.errors import DataLossError, FailedPreconditionError, OblixdError
 from oblixd.execution import Executions
+from oblixd.execution.execution import Execution
 from oblixd.http import HttpListener, ModelNames
 from oblixd.models.base import Location
 from oblixd.models.embedded.connection import EmbeddedModels
@@ -130,8 +132,7 @@ class Daemon:
         executions = Executions(
             registry, sessions, monitor, usage, queue_length=length, policies=policies, memory=memory
         )
-        observer = Observer()
-        executions.on_ended = observer.ended
+        observer = self._observe(executions, cleanup)
         sessions.on_deleted = executions.session_deleted
         monitor.network.on_back = executions.cooldowns.way_is_back
         callers, limits = Clients(registry.touch), ClientLimits(wiring.limits(config))
@@ -199,12 +200,28 @@ class Daemon:
             "the retention of sessions": sessions.keep_up(),
             "the sweeping of old usage": usage.keep_up(),
             "the watch for a daemon that nobody uses": self._end_when_idle(callers, executions, sessions),
-            "the watch for a socket that is gone": self._end_when_deaf(),
-            "the watch for a store that is gone": self._end_when_lost(store),
+            "the watch for a socket or a store that is gone": self._end_when_lost(store),
         }
         for name, work in aside.items():
             self._keep(background.begin(work, name), cleanup)
         return server, executions, sessions
+
+    def _observe(self, executions: Executions, cleanup: AsyncExitStack) -> Observer:
+        """Have executions counted, and sent to OpenTelemetry where that is wanted."""
+        observer = Observer()
+        executions.on_ended = observer.ended
+        providers = open_providers(self._config.telemetry, os.environ)
+        if providers is not None:
+            telemetry = Telemetry(providers, executions.is_local_only)
+            executions.on_started = telemetry.started
+
+            def tell_both(execution: Execution) -> None:
+                observer.ended(execution)
+                telemetry.ended(execution)
+
+            executions.on_ended = tell_both
+            cleanup.push_async_callback(telemetry.close)
+        return observer
 
     async def _endpoint(
         self,
@@ -378,15 +395,13 @@ class Daemon:
         logger.info("nobody called for %.0f s", idle_exit_s)
         self.end()
 
-    async def _end_when_deaf(self) -> None:
-        await lifecycle.until_deaf(self._paths.socket)
-        logger.warning("%s is gone: nobody can call any more, so this daemon ends", self._paths.socket)
-        self.end()
-
     async def _end_when_lost(self, store: Store) -> None:
-        await lifecycle.until_lost(lambda: store.is_there() and store.failure is None)
+        socket = self._paths.socket
+        lost = await lifecycle.until_lost(socket, lambda: store.is_there() and store.failure is None)
         self._failure = store.failure
-        if self._failure is None:
+        if lost is Lost.SOCKET:
+            logger.warning("%s is gone: nobody can call any more, so this daemon ends", socket)
+        elif self._failure is None:
             logger.error("the store in %s was removed or moved, so this daemon ends", self._paths.store)
         self.end()
 

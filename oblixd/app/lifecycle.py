@@ -6,6 +6,7 @@ Who calls: kept for an hour, for fairness, for hooks and for the idle exit.
 from __future__ import annotations
 
 import asyncio
+import enum
 import faulthandler
 import os
 import sys
@@ -14,8 +15,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-LOOK_S = 1.0
-"""How often the socket is looked for."""
+LOOK_S = 2.0
+"""How often the socket and the store are looked for."""
 
 
 async def until_idle(
@@ -28,21 +29,26 @@ async def until_idle(
         idle_s = 0.0 if is_used() else time.monotonic() - last_call_s()
 
 
-async def until_deaf(socket: Path) -> None:
-    """Return once the socket that we listen on is gone, or is another one.
+class Lost(enum.Enum):
+    """What a daemon can't work without."""
 
-    Somebody who cleans up, or removes the directory, makes a daemon deaf: it would
-    hold the lock for ever, and no client could reach it or start another.
+    SOCKET = enum.auto()
+    STORE = enum.auto()
+
+
+async def until_lost(socket: Path, has_store: Callable[[], bool]) -> Lost:
+    """Return once the socket that we listen on, or the store's file, is gone or is another one.
+
+    Somebody who cleans up, or removes the directory, makes a daemon deaf: it would hold the lock for
+    ever, and no client could reach it or start another. What is written to a file that was removed
+    is lost. Both are looked for in one turn of the loop, which is most of what a daemon at rest does.
     """
     ours = _identity(socket)
-    while _identity(socket) == ours:  # noqa: ASYNC110 - nothing announces that a file was removed
+    while has_store():  # nothing announces that a file was removed
+        if _identity(socket) != ours:
+            return Lost.SOCKET
         await asyncio.sleep(LOOK_S)
-
-
-async def until_lost(is_there: Callable[[], bool]) -> None:
-    """Return once the store's file is gone, or is another one: what is written there is lost."""
-    while is_there():  # noqa: ASYNC110 - nothing announces that a file was removed
-        await asyncio.sleep(LOOK_S)
+    return Lost.STORE
 
 
 STALL_S = 60.0

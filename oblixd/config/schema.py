@@ -54,6 +54,11 @@ OldRule = Annotated[str, text(policy_text.RULE_PATTERN, policy_text.RULE_FORM)]
 Percent = Annotated[float, number(0, 100)]
 
 
+Collector = Annotated[
+    str, text(r"(https?://[^\s/?#@]+(/[^\s?#]*)?)?", "an http or https URL without user and query, or empty")
+]
+
+
 class PriceTable(Fields, frozen=True, kw_only=True):
     """What a million tokens of a model cost."""
 
@@ -345,6 +350,23 @@ class Limits(Fields, frozen=True):
     """The largest request, in MiB. 0: what the daemon takes at all, 16."""
 
 
+class Telemetry(Fields, frozen=True):
+    """What is sent to an OpenTelemetry collector: see [traces](opentelemetry.md). It needs the extra `otel`.
+    The standard variables `OTEL_*` of the daemon's environment go before these settings."""
+
+    enabled: Literal["auto", "yes", "no"] = "auto"
+    """Whether traces and metrics are sent. `auto`: where the daemon's environment names a collector, as
+    `OTEL_EXPORTER_OTLP_ENDPOINT` does."""
+    endpoint: Collector = ""
+    """Where the collector takes OTLP. Empty: `http://localhost:4318`, or port 4317 for `grpc`."""
+    protocol: Literal["http/protobuf", "grpc"] = "http/protobuf"
+    """How it takes it."""
+    headers_file: KeyFile = ""
+    """A file with headers such as a key, as `NAME=VALUE` lines, which only its owner may read."""
+    content: bool = False
+    """Whether prompts and answers are sent, too. Those that must stay on this machine never are."""
+
+
 class ListenTable(Fields, frozen=True, kw_only=True):
     """A TCP address where the daemon listens beside its socket. Clients need a token there. An address that
     other machines reach needs TLS, too, or the daemon does not start."""
@@ -379,5 +401,6 @@ class Config(Fields, frozen=True):
     monitor: Monitor = Monitor()
     http: Http = Http()
     limits: Limits = Limits()
+    telemetry: Telemetry = Telemetry()
     listen: tuple[ListenTable, ...] = ()
     """TCP addresses where the daemon listens beside its socket."""

@@ -96,6 +96,8 @@ class Execution:
         """provider:name of the model that it waits for; empty: for its session's turn, or not at all."""
         self.begun = False
         """Whether its turn has begun: what fails before that leaves nothing behind."""
+        self.origin = ""
+        """Where the server that answered is, known after the end. Empty: none, or an embedded model."""
         self._answered_by = ""
         self._hooks = hooks
         self._services = services
@@ -132,6 +134,7 @@ class Execution:
     def _let_go(self) -> None:
         """Keep of what has ended what can still be asked for: the log, and a line in lists."""
         self._answered_by = self._recorder.model
+        self.origin = self._recorder.hook.connection.origin if self._recorder.hook else ""
         self.request = remnant(self.request, excerpt(self.request))
         self._recorder = TurnRecorder(self.log, self._watch)
         self.share.keep(self.log.held_bytes)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from oblix.v1 import embeddings_pb2, executions_pb2, routing_pb2
 
 from oblixd.client_memory import CALL, ClientMemory, Share
-from oblixd.errors import NotFoundError
+from oblixd.errors import NotFoundError, OblixdError
 from oblixd.execution import embedding, event_log
 from oblixd.execution.context import ContextBuilder
 from oblixd.execution.embedding import EmbeddedTexts, Embedding
@@ -104,6 +104,8 @@ class Executions:
         self._ended: deque[Execution] = deque()
         self._ended_bytes = 0
         self._draining = False
+        self.on_started: Callable[[Execution], None] = lambda _execution: None
+        """Hears of each execution that was taken, before it runs."""
         self.on_ended: Callable[[Execution], None] = lambda _execution: None
         """Hears of each execution that ended, in the same step."""
 
@@ -210,6 +212,14 @@ class Executions:
         execution = self._known.get(request_id)
         return execution.model if execution else ""
 
+    def is_local_only(self, request: executions_pb2.ExecuteRequest) -> bool:
+        """Return whether a prompt must stay on this machine, as all say now. What can't be read says yes."""
+        try:
+            session = self._services.sessions.get(request.session_id) if request.session_id else None
+            return self.router.is_local_only(request, session)
+        except OblixdError:
+            return True
+
     def live(self, hook: Hook) -> ModelStats:
         """Return a model's queue and speed."""
         return model_stats(hook, self.slots, self.router.speeds, self._monitor.latest())
@@ -246,6 +256,7 @@ class Executions:
             raise
         self._forget()
         self._known[request.request_id] = execution
+        self.on_started(execution)
         work = self._run(execution, self._registry.lease(hooks))
         task = asyncio.create_task(work, name=f"execution {request.request_id}")
         self._tasks[request.request_id] = task

@@ -19,6 +19,8 @@ class ClientInfo:
     """Unique for a client object. Fairness goes by it; those that give none share one place."""
     program: str = ""
     """Program and process id, for example `chat.py/4711`. Empty where it was not told."""
+    trace_parent: str = ""
+    """The caller's span, as W3C Trace Context writes it in `traceparent`. Empty where it was not told."""
 
     @property
     def shown(self) -> str:

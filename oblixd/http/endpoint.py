@@ -44,6 +44,8 @@ logger = logging.getLogger(__name__)
 MAX_BODY_BYTES = 32 << 20
 MAX_HEADER_BYTES = 16 << 10
 BODY_TIMEOUT_S = 60.0
+MAX_TRACE_PARENT = 128
+"""Characters. W3C Trace Context writes 55."""
 """A body that takes longer to arrive is given up."""
 _OLLAMA_VERSION = "0.12.0"
 """Ollama's clients compare it with what they need of its API."""
@@ -192,7 +194,7 @@ class HttpEndpoint:
         async def answered(completed: executions_pb2.ExecutionCompleted) -> None:
             await self._conversations.answered(completed, visitor.name)
 
-        exchange = Exchange(request, dialect, prompt, _caller(visitor), answered)
+        exchange = Exchange(request, dialect, prompt, _caller(visitor, request), answered)
         with self._limits.execution(visitor.limited_as):
             return await self._streams.answer(exchange)
 
@@ -203,7 +205,7 @@ class HttpEndpoint:
         self._embedding_names.apply(texts.model, texts.request)
         texts.request.local_only |= visitor.local_only
         with self._limits.execution(visitor.limited_as):
-            found = await self._executions.embed(texts.request, _caller(visitor))
+            found = await self._executions.embed(texts.request, _caller(visitor, request))
         headers = {
             "x-oblix-model": found.hook.id,
             "x-oblix-rule": found.decision.rule,
@@ -276,8 +278,9 @@ _OLLAMA_PATHS = (
 )
 
 
-def _caller(visitor: Visitor) -> ClientInfo:
-    return ClientInfo(f"http:{visitor.name}", visitor.name or "http")
+def _caller(visitor: Visitor, request: web.Request) -> ClientInfo:
+    span = request.headers.get("traceparent", "")[:MAX_TRACE_PARENT]
+    return ClientInfo(f"http:{visitor.name}", visitor.name or "http", span)
 
 
 async def _body(request: web.Request) -> Body:

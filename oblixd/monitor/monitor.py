@@ -144,10 +144,11 @@ class Monitor:
         if self._is_used():
             await asyncio.sleep(self._interval_s)
             return
-        await asyncio.sleep(FIRST_PAUSE_S)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._interval_s * IDLE_SLOWDOWN):
                 await self._wanted.wait()
+        if (missing_s := self._snapshot.monotonic_s + FIRST_PAUSE_S - time.monotonic()) > 0:
+            await asyncio.sleep(missing_s)
 
     def _sample(self) -> None:
         resources, own_load = self._sampler.sample()

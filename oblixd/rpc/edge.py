@@ -82,6 +82,7 @@ OnCall = Callable[[str], None]
 
 CLIENT_KEY = "oblix-client"
 PROGRAM_KEY = "oblix-program"
+TRACE_KEY = "traceparent"
 MAX_CLIENT = 128
 SHARED_BYTES, MOST_SHARED = 64 << 10, 16
 """Responses of at most this size are remembered as they were written, and so many of each method."""
@@ -207,8 +208,10 @@ def limit_key(context: Context) -> str:
 
 
 def caller_of(context: Context) -> ClientInfo:
-    """Return the same, and its program as it told it in metadata `oblix-program`."""
-    return ClientInfo(client_of(context), _metadata_value(context, PROGRAM_KEY))
+    """Return the same, and what it told in metadata: its program, and the span that it calls from."""
+    return ClientInfo(
+        client_of(context), _metadata_value(context, PROGRAM_KEY), _metadata_value(context, TRACE_KEY)
+    )
 
 
 def _metadata_value(context: Context, key: str) -> str:

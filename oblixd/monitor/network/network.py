@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -19,8 +20,9 @@ from oblixd.monitor.snapshot import Connectivity
 CHECK_INTERVAL_S = 30.0
 USED_S = 300.0
 """So long after the last use of the daemon nothing is probed any more."""
-TICK_S = 1.0
-"""So often, while it is used, `origins` is asked."""
+TICK_S, RARE_TICK_S = 1.0, 5.0
+"""So often `origins` is asked: while it is used, and when it was not used for `RECENT_S`."""
+RECENT_S = 30.0
 SHORTEST_PAUSE_S = 0.05
 GAP_S = 10.0
 """Who overslept by so much was suspended with the machine: nothing of before counts."""
@@ -134,19 +136,25 @@ class Network:
 
     async def _pause(self) -> None:
         self._wake.clear()
-        if not self._is_used():
+        if not self._is_used(USED_S):
             await self._wake.wait()
             return
         before_s = clock_s()
         due_s = min((one.endpoint.due_s() for one in self._watched.values()), default=math.inf)
-        await asyncio.sleep(min(max(due_s - before_s, SHORTEST_PAUSE_S), TICK_S))
-        if clock_s() - before_s > TICK_S + GAP_S:
+        pause_s = max(due_s - before_s, SHORTEST_PAUSE_S)
+        if self._is_used(RECENT_S):
+            await asyncio.sleep(min(pause_s, TICK_S))
+        else:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(pause_s, RARE_TICK_S)):
+                    await self._wake.wait()
+        if clock_s() - before_s > RARE_TICK_S + GAP_S:
             logger.info("the machine slept: the network is looked at anew")
             for one in self._watched.values():
                 one.forget()
 
-    def _is_used(self) -> bool:
-        return clock_s() - self._wanted_s < USED_S
+    def _is_used(self, within_s: float) -> bool:
+        return clock_s() - self._wanted_s < within_s
 
     def _follow(self) -> None:
         """Begin with the endpoints that are new, and let go of those that nobody holds any more."""
@@ -182,7 +190,7 @@ class Network:
         for one in self._watched.values():
             before = one.endpoint.way
             one.check_way()
-            if self._is_used() and one.endpoint.reachable is not True:
+            if self._is_used(USED_S) and one.endpoint.reachable is not True:
                 one.look(anew=one.endpoint.way is not before)
 
     async def _left(self, one: EndpointMonitor) -> None:
