@@ -127,7 +127,7 @@ class _Exporters:
         protocol = self._variable(signal, "PROTOCOL") or self._given.protocol
         if protocol not in _LIBRARIES:
             message = f"OTEL_EXPORTER_OTLP_PROTOCOL is {protocol!r}: set it to {' or '.join(_LIBRARIES)}."
-            raise FailedPreconditionError("TELEMETRY_UNUSABLE", message)
+            raise FailedPreconditionError("CONFIG_INVALID", message)
         module = importlib.import_module(f"{_LIBRARIES[protocol]}.{kind}_exporter")
         exporter = module.OTLPSpanExporter if kind == "trace" else module.OTLPMetricExporter
         return exporter(**self._options(signal, protocol))
