@@ -40,6 +40,13 @@ def test_our_guides_run(path: Path, tmp_path: Path) -> None:
     assert "blocks ran" in _run(_runner(path), tmp_path)
 
 
+@pytest.mark.parametrize("path", GUIDES, ids=lambda path: path.name)
+def test_our_guides_are_programs(path: Path) -> None:
+    """A reader puts the blocks into a file: no `await` stands outside of a function."""
+    for block in guides.blocks(path):
+        compile("\n" * (block.line - 1) + block.source, str(path), "exec", dont_inherit=True)
+
+
 @pytest.mark.skipif(
     not PUBLISHED.exists(), reason="the published guide lies beside the checkout, and is not there"
 )

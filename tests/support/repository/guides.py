@@ -1,6 +1,6 @@
 """Runs the Python blocks of Markdown guides, so that documentation can't rot.
 
-    python -m support.guide [--prelude GUIDE.md] GUIDE.md [GUIDE.md ...]
+    python -m support.repository.guides [--prelude GUIDE.md] GUIDE.md [GUIDE.md ...]
 
 The blocks of a guide run in order, in one namespace, as one program whose
 `__name__` is `__main__`. `await` may stand at the top level of a block: such
