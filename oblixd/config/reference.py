@@ -33,22 +33,22 @@ _INTRODUCTION = """\
 # Configuration
 
 `oblixd` reads `$XDG_CONFIG_HOME/oblix/config.toml` (`~/.config/oblix/config.toml`; with `OBLIX_HOME` set,
-`$OBLIX_HOME/config.toml`). The file need not exist, and neither does any setting in it. A variable in the
-daemon's environment wins over the file. What is unknown or out of range keeps the daemon from starting, with
-a line that names the file, the line and the setting.
+`$OBLIX_HOME/config.toml`). The file and all settings are optional. A variable in the daemon's environment
+overrides the file. If a setting is unknown or out of range, the daemon does not start, and an error names
+the file, the line and the setting.
 
-`oblix config` shows what counts and where it comes from.
+`oblix config` shows each setting with its value and its source.
 `oblix config set KEY VALUE` changes the file and keeps its comments.
-`oblix config edit`, `validate` and `init` (a template) do the rest.
-`oblix reload`, or SIGHUP, has the running daemon read the file again.
-What can change while it runs does: models, endpoints, prices, caps, policies, rules, the network and more.
-The rest is named, and counts after `oblix restart`.
+`oblix config edit` opens the file, `validate` checks it, and `init` writes a template.
+`oblix reload`, or SIGHUP, makes the running daemon read the file again.
+Most settings change at once: models, endpoints, prices, caps, policies, rules, the network and more.
+The daemon names the others; they change after `oblix restart`.
 
 This page is generated: `python -m oblixd.config.reference > docs/configuration.md`."""
 _TABLES_INTRODUCTION = """\
 ## Tables
 
-A table with two brackets may stand more than once. Each one adds an entry to a list.
+A table with two brackets can occur several times. Each one adds an entry to a list.
 
 ```toml
 [[models]]
@@ -80,8 +80,8 @@ value = "medical"
 policy = "private"
 ```
 
-`prices`, `policies`, `rules` and `[embedded] models` may also be lists of texts with a form of their own.
-That is the older form. It still counts; the log and `oblix config validate` show how it is written today."""
+`prices`, `policies`, `rules` and `[embedded] models` can also be lists of texts, which is the older form.
+It still works; the log and `oblix config validate` show the new form."""
 
 
 def page() -> str:
@@ -150,7 +150,7 @@ _TEMPLATE = """\
 # The configuration of Oblix. Remove the # before a setting to change it.
 # `oblix config validate` checks this file, and `oblix reload` has the running daemon read it.
 
-# Models that serve where a program hooked none, in the order in which they are tried:
+# Models for programs that hook none, in the order in which they are tried:
 #
 # [[models]]
 # name = "qwen3:8b"

@@ -65,26 +65,26 @@ class PriceTable(Fields, frozen=True, kw_only=True):
     model: Annotated[
         str, text(r"[^\s:]+:\S{1,256}", "PROVIDER:NAME; a * at the end stands for the rest of the name")
     ]
-    """The model, as in `openai:gpt-4o-mini`. A `*` at its end stands for the rest of the name."""
+    """The model, for example `openai:gpt-4o-mini`. A `*` at its end stands for the rest of the name."""
     input: Cost
-    """Of the context that it reads."""
+    """Price of a million tokens of the context."""
     output: Cost
-    """Of the answer that it writes."""
+    """Price of a million tokens of the answer."""
     cache_read: Cost | None = None
-    """Of the context's part that the server had in its cache. Without it that costs as the rest does."""
+    """Price of the tokens that the server read from its cache. Default: the price of the context."""
     cache_write: Cost | None = None
-    """Of the context's part that the server put into its cache. Without it that costs as the rest does."""
+    """Price of the tokens that the server wrote to its cache. Default: the price of the context."""
 
 
 class PolicyTable(Fields, frozen=True, kw_only=True):
-    """A policy of your own: another one with other thresholds."""
+    """A new policy: an existing one with other thresholds."""
 
     name: PolicyName
-    """What sessions and prompts call it."""
+    """The name by which sessions and prompts choose it."""
     base: PolicyName
-    """The policy that it begins with: one that is always there, or one that stands above."""
+    """The existing policy: a built-in one, or one that stands above."""
     max_cost: Cost | None = None
-    """The most that a prompt may cost."""
+    """The maximum cost of a prompt."""
     cpu_threshold: Percent | None = None
     """Percent of the processor from which the machine is constrained."""
     memory_threshold: Percent | None = None
@@ -113,241 +113,242 @@ class RuleTable(Fields, frozen=True, kw_only=True):
     key: Label
     """A key of the metadata, or a dotted path."""
     value: str | bool | float
-    """The value that it must have. Numbers compare as numbers."""
+    """The value of this key. Numbers compare as numbers."""
     policy: PolicyName
     """The policy of such sessions."""
 
 
 class ModelTable(ModelOptions, frozen=True, kw_only=True):
-    """A model that serves where a program hooked none."""
+    """A model for programs that hook none."""
 
     name: Annotated[str, text(r"\S{1,256}", "a name of 1 to 256 characters")]
-    """The provider's name for the model; of an embedded one, the name that you give it."""
+    """The provider's name for the model; for an embedded model, any name."""
     provider: Literal["embedded", "ollama", "openai", "claude", "custom"]
-    """Who serves it. `custom` is any other server that speaks OpenAI's chat completions."""
+    """The provider. `custom` is any other server with OpenAI's chat completions."""
     endpoint: Endpoint = ""
-    """Where its server is. Empty: the provider's own, as in `[ollama]`, `[openai]` and `[claude]`."""
+    """The address of its server. Empty: the endpoint of `[ollama]`, `[openai]` or `[claude]`."""
     location: Literal["local", "cloud"] | None = None
-    """Where it runs. Needed for `custom`, unless its server is on this machine."""
+    """The place where it runs. `custom` needs it, unless its server is on this machine."""
     key_file: KeyFile = ""
-    """A file with the key, which only its owner may read."""
+    """A file with the key. Only its owner may be able to read it."""
     key_keyring: Annotated[str, text(r"\S{0,256}", "a user name of the keyring's service oblix")] = ""
     """The entry of the system's keyring that holds the key: the user name under the service `oblix`."""
     key_credential: Annotated[str, text(r"[A-Za-z0-9._-]{0,255}", "a credential's name")] = ""
-    """The credential of systemd that holds the key."""
+    """The systemd credential that holds the key."""
     file: AbsolutePath | None = None
     """The GGUF file of an embedded model."""
 
 
 class AliasTable(Fields, frozen=True, kw_only=True):
-    """Another name for a model, for tools that ask for fixed ones."""
+    """Another name for a model, for tools that ask for fixed names."""
 
     name: Annotated[str, text(r"\S{1,128}", "a name of 1 to 128 characters")]
-    """What the tool asks for, as in `gpt-4o`."""
+    """The name that the tool asks for, for example `gpt-4o`."""
     model: Annotated[str, text(r"\S{1,256}", "auto, a policy's name or PROVIDER:NAME")]
-    """What it gets: `auto`, a policy, or a model as PROVIDER:NAME."""
+    """The model that answers: `auto`, a policy, or a model as PROVIDER:NAME."""
 
 
 class Daemon(Fields, frozen=True):
     """The process itself."""
 
     grace_s: Annotated[float, number(0, _HOUR_S)] = 10.0
-    """Seconds that running answers may take to finish when the daemon is told to end."""
+    """Seconds that running answers have to finish when the daemon ends."""
     idle_exit_s: Annotated[float, number(0, _MONTH_S)] = 0.0
-    """Seconds without a call after which the daemon ends by itself. 0: never."""
+    """Seconds without a call after which the daemon ends. 0: never."""
     log_level: Annotated[str, text("debug|info|warning|error", "debug, info, warning or error")] = "info"
-    """How much is logged. Prompts, answers and keys never are."""
+    """The lowest level that is logged. The log never contains prompts, answers or keys."""
     client_memory_mib: Annotated[int, number(48, 1 << 20)] = client_memory.DEFAULT_MIB
-    """The most that is held in memory for all clients together, in MiB: prompts that wait or run, large
-    requests, answers that ended lately, responses that were not read. One client may have half of it."""
+    """The maximum memory for all clients together, in MiB: prompts that wait or run, large requests, answers
+    that ended in the last minutes, unread responses. One client can use half of it."""
 
 
 class Store(Fields, frozen=True):
     """The database of the conversations."""
 
     map_size_gib: Annotated[int, number(1, 65536)] = 64
-    """The most that it may grow to, in GiB. That is address space: the file is as large as what is in it.
-    The last 64 MiB are kept back for deletions."""
+    """The maximum size, in GiB. It reserves address space; the file is only as large as its contents.
+    The last 64 MiB are reserved for deletions."""
 
 
 class Sessions(Fields, frozen=True):
-    """How long conversations are kept. A day has 24 hours."""
+    """How long the daemon keeps conversations. A day has 24 hours."""
 
     deleted_days: Annotated[int, number(0, _MAX_DAYS)] = 30
-    """Days for which a deleted session can be brought back. 0: not at all."""
+    """Days in which you can undelete a session. 0: none."""
     retention_days: Annotated[int, number(0, _MAX_DAYS)] = 0
-    """Days after its last change when `retention_action` is done to a session. 0: never. A session's own
-    retention goes before this one."""
+    """Days after its last change when `retention_action` applies to a session. 0: never. A session's own
+    retention overrides it."""
     retention_action: Annotated[str, text("archive|delete", "archive or delete")] = "archive"
-    """What is then done: `archive` puts it away, `delete` deletes it as a person would."""
+    """The action: `archive` archives the session, `delete` deletes it; you can undelete it."""
 
 
 class Usage(Fields, frozen=True):
-    """What models cost, and how much may be spent. Nothing is guessed: what has no price here is counted as
-    unpriced. Days and months are those of `time_zone`."""
+    """Prices of models, and caps on costs. Usage of a model without a price counts as unpriced.
+    Days and months are those of `time_zone`."""
 
     prices: tuple[PriceTable | OldPrice, ...] = ()
-    """What models cost. A model on this machine costs nothing unless it has a price here."""
+    """Prices of models. A model on this machine costs nothing, unless it has a price here."""
     currency: Annotated[str, text("[A-Z]{3}", "three capital letters, as in ISO 4217")] = "USD"
-    """What the prices and caps are in."""
+    """The currency of prices and caps."""
     time_zone: Annotated[str, text("[A-Za-z0-9_+/-]{0,64}", "a name such as Europe/Paris, or empty")] = ""
-    """Whose days and months count. Empty: the system's time zone."""
+    """The time zone of days and months. Empty: the system's time zone."""
     daily_cap: Annotated[float, number(0, _MAX_CAP)] = 0.0
-    """What may be spent in a day. 0: no cap."""
+    """The cap on the costs of a day. 0: no cap."""
     monthly_cap: Annotated[float, number(0, _MAX_CAP)] = 0.0
-    """What may be spent in a month. 0: no cap."""
+    """The cap on the costs of a month. 0: no cap."""
     cap_action: Annotated[str, text("refuse|local", "refuse or local")] = "refuse"
-    """What becomes of a prompt for a model that costs something once a cap is reached: `refuse` refuses it,
-    `local` sends it to one that costs nothing."""
+    """The action when a cap is reached and a prompt would cost something: `refuse` refuses the prompt,
+    `local` sends it to a model that costs nothing."""
 
 
 class Execution(Fields, frozen=True):
     """How prompts are answered."""
 
     queue_length: Annotated[int, number(0, 100_000)] = 512
-    """Prompts that may wait for a place at one model. Who comes then is refused, or goes to the next one."""
+    """Prompts that can wait for one model. Further prompts go to the next model, or are refused."""
 
 
 class Routing(Fields, frozen=True):
-    """Which model a prompt goes to. What the policies do is on the page about [routing](routing.md)."""
+    """The choice of a model for each prompt. The page about [routing](routing.md) describes the policies."""
 
     policy: PolicyName = "balanced"
-    """The policy of prompts for which nobody names one."""
+    """The policy of prompts and sessions that name none."""
     cloud: Literal["yes", "no"] = "yes"
-    """Whether prompts may go to cloud models. `no` makes each prompt of every program local-only."""
+    """`no` makes each prompt of every program local-only."""
     policies: tuple[PolicyTable | OldPolicy, ...] = ()
-    """Policies of your own: each is one that there is already, with other thresholds."""
+    """New policies: each is an existing one with other thresholds."""
     rules: tuple[RuleTable | OldRule, ...] = ()
-    """Policies for sessions by their metadata. The first that fits counts; a local-only policy always."""
+    """Policies for sessions by their metadata. The first match applies; a local-only policy always."""
 
 
 class Embedded(Fields, frozen=True):
-    """Models that need no server: GGUF files, each served by a process of the daemon's own."""
+    """Models without a server: GGUF files. The daemon runs a process for each of them."""
 
     enabled: bool = True
-    """Whether they serve where no model was hooked."""
+    """Whether they answer prompts of programs that hook no model."""
     models: tuple[Gguf, ...] = ()
-    """The files, by the names that their models get. Empty: the packaged one alone."""
+    """The files, by the names of their models. Empty: the packaged model alone."""
     threads: Annotated[int, number(0, 1024)] = 0
-    """Threads that compute. 0: half of the cores, so that others are not starved."""
+    """Threads that compute. 0: half of the cores, so that other programs can run."""
     context: Annotated[int, number(512, 1048576)] = 8192
-    """Context window of one answer, in tokens, at most the model's own."""
+    """The context window of one answer, in tokens, at most the model's own."""
     parallel: Annotated[int, number(1, 64)] = 1
-    """Answers that one model writes at once. Each takes memory for a context of its own."""
+    """Answers that one model writes at the same time. Each needs memory for its own context."""
     max_tokens: Annotated[int, number(1, 1048576)] = 1024
-    """The longest answer in tokens, where a request names no limit: a small model may find no end."""
+    """The longest answer in tokens if a request has no limit: a small model may find no end."""
     idle_unload_s: Annotated[float, number(0, _MONTH_S)] = 600.0
-    """Seconds without a prompt after which a model leaves the memory. 0: never."""
+    """Seconds without a prompt after which the daemon unloads a model. 0: never."""
     max_memory_gib: Annotated[float, number(0, 65536)] = 0.0
-    """What all loaded models together may take, in GiB: an idle one makes room for one that is asked. 0: half
-    of what the machine has, or its container."""
+    """The maximum memory of all loaded models together, in GiB. The daemon unloads idle models to make room.
+    0: half of the memory of the machine or its container."""
 
 
 class Ollama(Fields, frozen=True):
     """An Ollama server."""
 
     endpoint: Url = "http://localhost:11434"
-    """Where it listens. A client's hook may name another one."""
+    """The address of the server. A client's hook can name another one."""
     models: tuple[ModelName, ...] = ()
-    """Models, by Ollama's names, that serve where none was hooked, after the embedded ones."""
+    """Models by Ollama's names, for programs that hook none. They come after the embedded ones."""
     num_ctx: Annotated[int, number(512, 1048576)] = 8192
-    """Context window that a model is loaded with, in tokens, at most its own. A hook may name another one. It
-    goes before the server's own `OLLAMA_CONTEXT_LENGTH`, so that the window is always known."""
+    """The context window that Ollama loads a model with, in tokens, at most the model's own. A hook can name
+    another one. It overrides the server's `OLLAMA_CONTEXT_LENGTH`, so that the window is always known."""
     keep_alive: KeepAlive = "5m"
-    """How long a model stays loaded after an answer. A hook may name another time. It goes before the
-    server's own `OLLAMA_KEEP_ALIVE`."""
+    """How long a model stays loaded after an answer. A hook can name another time. It overrides the
+    server's `OLLAMA_KEEP_ALIVE`."""
     parallel: Annotated[int, number(1, 1000)] = 1
-    """Prompts that one model is given at once; the others wait here, in their order. As many as the server's
-    `OLLAMA_NUM_PARALLEL`, which is 1 unless it was changed."""
+    """Prompts that one model gets at the same time; the others wait in the daemon, in order. Set it to the
+    server's `OLLAMA_NUM_PARALLEL`, whose default is 1."""
 
 
 class OpenAI(Fields, frozen=True):
-    """OpenAI's models that serve where none was hooked."""
+    """OpenAI's models for programs that hook none."""
 
     endpoint: Url = "https://api.openai.com/v1"
-    """Where they are. Another endpoint that speaks OpenAI's chat completions may stand here."""
+    """The address of the server: OpenAI's, or another one with OpenAI's chat completions."""
     models: tuple[ModelName, ...] = ()
-    """Models, by OpenAI's names, that serve where none was hooked, after those on this machine."""
+    """Models by OpenAI's names. They come after those on this machine."""
     key_file: KeyFile = ""
-    """A file with the key, which only its owner may read. Empty: systemd's credential `openai-api-key`, where
-    there is one."""
+    """A file with the key. Only its owner may be able to read it. Empty: the systemd credential
+    `openai-api-key`, if there is one."""
 
 
 class Claude(Fields, frozen=True):
-    """Anthropic's models that serve where none was hooked."""
+    """Anthropic's models for programs that hook none."""
 
     endpoint: Url = "https://api.anthropic.com"
-    """Where they are."""
+    """The address of the server."""
     models: tuple[ModelName, ...] = ()
-    """Models, by Anthropic's names, that serve where none was hooked, after OpenAI's."""
+    """Models by Anthropic's names. They come after OpenAI's."""
     key_file: KeyFile = ""
-    """A file with the key, which only its owner may read. Empty: systemd's credential `claude-api-key`, where
-    there is one."""
+    """A file with the key. Only its owner may be able to read it. Empty: the systemd credential
+    `claude-api-key`, if there is one."""
 
 
 class Network(Fields, frozen=True):
-    """How servers outside this machine are reached. The environment of the program that starts the daemon
-    decides nothing: `HTTPS_PROXY` and `SSL_CERT_FILE` are not used. `oblix config import-environment` writes
-    them here. A server on this machine and a model that runs locally are never reached through a proxy."""
+    """Proxies and certificates for servers outside this machine. The daemon ignores `HTTPS_PROXY` and
+    `SSL_CERT_FILE`, because its environment comes from the program that starts it; `oblix config
+    import-environment` copies them here. The daemon never uses a proxy for servers on this machine and for
+    local models."""
 
     proxy: Proxy = "none"
-    """The proxy for all cloud models. A password in it is never shown; keep the file to yourself."""
+    """The proxy for all cloud models. Oblix never shows a password in it; protect the file."""
     no_proxy: tuple[NoProxy, ...] = ()
-    """Hosts that are reached without the proxy: a name covers what ends in it, too."""
+    """Hosts that need no proxy. A name includes its subdomains."""
     ca_file: CertificatePath = ""
-    """A PEM file with certificates that are trusted beside the system's, such as those of a company."""
+    """A PEM file with further trusted certificates, for example those of a company."""
     ca_dir: CertificatePath = ""
     """A directory with such files."""
 
 
 class Monitor(Fields, frozen=True):
-    """The sampling of the machine and of its network."""
+    """The measurements of the machine and its network."""
 
     interval_s: Annotated[float, number(0.1, _HOUR_S)] = 1.0
-    """Seconds between two samples while somebody uses them; it slows down when nobody does."""
+    """Seconds between two samples while a program uses them; without one, samples are less frequent."""
     check_interval_s: Annotated[float, number(1, _HOUR_S)] = 30.0
-    """Seconds after which a cloud model's server is looked at (TCP and TLS, nothing is sent) where no request
-    showed how fast it can be reached; sooner in times of trouble, not at all while nobody uses the daemon."""
+    """Seconds without a request after which the daemon probes a cloud model's server (TCP and TLS, without
+    data). It probes earlier after failures, and not at all while no program uses the daemon."""
 
 
 class Http(Fields, frozen=True):
-    """The endpoint for tools that speak OpenAI's, Anthropic's or Ollama's APIs. Tools are let in by a token:
-    see the page about the [HTTP endpoint](http-endpoint.md)."""
+    """The endpoint for tools that speak OpenAI's, Anthropic's or Ollama's APIs. Tools need a token: see the
+    page about the [HTTP endpoint](http-endpoint.md)."""
 
     enabled: bool = False
-    """Whether it is open from the daemon's start on. `oblix server` opens it until the daemon ends."""
+    """Whether the daemon opens it at its start. `oblix server` opens it until the daemon ends."""
     host: Annotated[str, text(r"[A-Za-z0-9.:_-]{1,253}", "a host's name or address")] = "127.0.0.1"
-    """Where it listens. An address that other machines reach needs a certificate."""
+    """The address to listen on. An address that other machines can reach needs a certificate."""
     port: Annotated[int, number(0, 65535)] = 62549
     """The TCP port. 0: any free one."""
     certificate: CertificatePath = ""
-    """The PEM file with its certificate chain. It then speaks https."""
+    """The PEM file with its certificate chain, for https."""
     key: KeyFile = ""
-    """The PEM file with the private key, which only its owner may read. Empty: `certificate` holds it."""
+    """The PEM file with the private key, readable by its owner only. Empty: `certificate` has it."""
     client_ca: CertificatePath = ""
-    """The PEM file with who signs the certificates of tools. Empty: they need none."""
+    """The PEM file with the authority of the tools' certificates. Empty: tools need no certificate."""
     origins: tuple[Origin, ...] = ()
-    """Web pages that may call it, as their browser names them. Empty: none."""
+    """Origins of web pages that may call it. Empty: none."""
     aliases: tuple[AliasTable, ...] = ()
     """Other names for models."""
     record: Literal["off", "auto"] = "off"
-    """Which conversations of tools are kept as sessions: `off` those that ask for it, `auto` all. Each is
-    known by its newest answer."""
+    """The conversations of tools that become sessions: `off` those that ask for it, `auto` all. The newest
+    answer in a request identifies its session."""
     ollama_without_token: bool = False
-    """Whether clients of Ollama's API, which send no token, are let in. Every program of every user on this
-    machine can then send prompts."""
+    """Whether clients of Ollama's API need no token. Then every program of every user on this machine can
+    send prompts."""
 
 
 class Limits(Fields, frozen=True):
-    """What one client may do. A client is a token, or over the socket the name that the program's client
-    gives itself. There it keeps a mistake in one program from harming the others."""
+    """Limits of one client. A client is a token, or over the socket the name that the client gives itself;
+    there, the limits protect other programs from a mistake in one."""
 
     executions: Annotated[int, number(0, 1_000_000)] = 0
-    """Executions of one client that run or wait at the same time. 0: no limit."""
+    """Executions of one client that can run or wait at the same time. 0: no limit."""
     calls_per_second: Annotated[int, number(0, 1_000_000)] = 0
-    """Calls of one client in a second, of any kind. 0: no limit."""
+    """Calls of one client in a second. 0: no limit."""
     request_mib: Annotated[int, number(0, 16)] = 0
-    """The largest request, in MiB. 0: what the daemon takes at all, 16."""
+    """The largest request, in MiB. 0: the daemon's own limit, 16."""
 
 
 class Telemetry(Fields, frozen=True):
@@ -369,17 +370,17 @@ class Telemetry(Fields, frozen=True):
 
 class ListenTable(Fields, frozen=True, kw_only=True):
     """A TCP address where the daemon listens beside its socket. Clients need a token there. An address that
-    other machines reach needs TLS, too, or the daemon does not start."""
+    other machines can reach also needs TLS; without it, the daemon does not start."""
 
     address: Annotated[str, text(listeners.PATTERN, listeners.FORM)]
-    """Where, as in `tcp://127.0.0.1:4321`. Port 0: any free one."""
+    """The address, for example `tcp://127.0.0.1:4321`. Port 0: any free port."""
     certificate: CertificatePath = ""
-    """A PEM file with the certificate and those that it is signed by. Its key is of P-256, P-384 or RSA."""
+    """A PEM file with the certificate and its chain. The key is of P-256, P-384 or RSA."""
     key: CertificatePath = ""
-    """A PEM file with the private key, which only its owner may read. Empty: it stands in `certificate`."""
+    """A PEM file with the private key. Only its owner may be able to read it. Empty: `certificate` has it."""
     client_ca: CertificatePath = ""
-    """A PEM file with who signs the certificates of clients. With it, a client needs such a certificate,
-    and a token all the same."""
+    """A PEM file with the authority of the clients' certificates. With it, clients need such a certificate
+    in addition to a token."""
 
 
 class Config(Fields, frozen=True):
@@ -393,7 +394,7 @@ class Config(Fields, frozen=True):
     routing: Routing = Routing()
     network: Network = Network()
     models: tuple[ModelTable, ...] = ()
-    """Models that serve where a program hooked none, in the order in which they are tried."""
+    """Models for programs that hook none, in the order in which the daemon tries them."""
     embedded: Embedded = Embedded()
     ollama: Ollama = Ollama()
     openai: OpenAI = OpenAI()
