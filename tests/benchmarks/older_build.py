@@ -54,9 +54,13 @@ async def prompts(sides: Sides, rounds: int, series: Series) -> None:
         for kind in kinds:
             for _ in range(FIRSTS):
                 for name in in_turn([*sides], number):
+                    began_s = sides[name].cpu_s()
                     result = await asking[kind, name].ask("short")
                     assert result.text == expected("short")
                     series[f"first token, {kind}"][name].append(result.first_ms)
+                    series[f"CPU of a reply, alone, {kind}"][name].append(
+                        (sides[name].cpu_s() - began_s) * 1e3
+                    )
             for name in in_turn([*sides], number):
                 seconds, cpu_s = await asked(asking[kind, name], "short", LANES, REPLIES)
                 series[f"a reply, {LANES} at once, {kind}"][name].append(seconds / REPLIES * 1e3)
@@ -75,7 +79,9 @@ async def store(sides: Sides, rounds: int, series: Series) -> None:
     for number in range(rounds * CALLS):
         for name in in_turn([*sides], number):
             for what, call in calls[name].items():
+                began_s = sides[name].cpu_s()
                 series[what][name].append(await timed_ms(call()))
+                series[f"CPU of: {what}"][name].append((sides[name].cpu_s() - began_s) * 1e3)
 
 
 async def starts(builds: dict[str, Path], url: str, rounds: int, series: Series) -> None:
