@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import TypeVar, Unpack, overload
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar, Unpack, overload
 
-from oblix._async.daemon import AsyncMachine, AsyncUsage
-from oblix._async.executions import AsyncExecutions
-from oblix._async.models import AsyncModels
-from oblix._async.prompts import AsyncPrompts
-from oblix._async.sessions import AsyncSessions
 from oblix._convert.validation import invalid, whole_number
 from oblix._launcher.address import address_of
 from oblix._resources.core import Core
@@ -21,6 +17,14 @@ from oblix.agents import BaseAgent
 from oblix.answers import Answer, Embeddings
 from oblix.events import Delta, Event
 from oblix.options import EmbedOptions, ExecuteOptions, MessageRef, Prompt, RoutingOptions, SessionRef
+
+# Each part of a client is loaded when it is first used: most programs use few of them.
+if TYPE_CHECKING:
+    from oblix._async.daemon import AsyncMachine, AsyncUsage
+    from oblix._async.executions import AsyncExecutions
+    from oblix._async.models import AsyncModels
+    from oblix._async.prompts import AsyncPrompts
+    from oblix._async.sessions import AsyncSessions
 
 T = TypeVar("T")
 MOST_ROUNDS = 100
@@ -43,17 +47,6 @@ class AsyncClient:
                 print(text, end="")
     """
 
-    sessions: AsyncSessions
-    """The conversations: created, listed, searched, watched, imported; and their messages."""
-    models: AsyncModels
-    """The models that prompts may go to."""
-    executions: AsyncExecutions
-    """The prompts that wait or run, and why they went where they went."""
-    usage: AsyncUsage
-    """What was used, and what it cost."""
-    machine: AsyncMachine
-    """This machine, its network and the daemon."""
-
     def __init__(
         self,
         host: str | None = None,
@@ -72,23 +65,55 @@ class AsyncClient:
         core = Core(Transport(address_of(host, port, token)))
         for agent in agents:
             core.agents.add(agent)
-        self._attach(core)
+        self._core = core
 
     @classmethod
     def over(cls, core: Core) -> AsyncClient:
         """Make a client that shares the state of another one. For Oblix's own use."""
         client = cls.__new__(cls)
-        client._attach(core)
+        client._core = core
         return client
 
-    def _attach(self, core: Core) -> None:
-        self._core = core
-        self.models = AsyncModels(core)
-        self._prompts = AsyncPrompts(core, self.models)
-        self.sessions = AsyncSessions(core)
-        self.executions = AsyncExecutions(core, self._prompts)
-        self.usage = AsyncUsage(core)
-        self.machine = AsyncMachine(core)
+    @cached_property
+    def sessions(self) -> AsyncSessions:
+        """The conversations: created, listed, searched, watched, imported; and their messages."""
+        from oblix._async.sessions import AsyncSessions
+
+        return AsyncSessions(self._core)
+
+    @cached_property
+    def models(self) -> AsyncModels:
+        """The models that prompts may go to."""
+        from oblix._async.models import AsyncModels
+
+        return AsyncModels(self._core)
+
+    @cached_property
+    def executions(self) -> AsyncExecutions:
+        """The prompts that wait or run, and why they went where they went."""
+        from oblix._async.executions import AsyncExecutions
+
+        return AsyncExecutions(self._core, self._prompts)
+
+    @cached_property
+    def usage(self) -> AsyncUsage:
+        """What was used, and what it cost."""
+        from oblix._async.daemon import AsyncUsage
+
+        return AsyncUsage(self._core)
+
+    @cached_property
+    def machine(self) -> AsyncMachine:
+        """This machine, its network and the daemon."""
+        from oblix._async.daemon import AsyncMachine
+
+        return AsyncMachine(self._core)
+
+    @cached_property
+    def _prompts(self) -> AsyncPrompts:
+        from oblix._async.prompts import AsyncPrompts
+
+        return AsyncPrompts(self._core, self.models)
 
     @overload
     async def execute(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
 from typing import Any, Self
 
@@ -153,6 +152,8 @@ class OblixClient(MessageCalls, ChatCalls, ExecutionCalls, TransferCalls, Housek
 
     def __exit__(self, *_: object) -> None:
         """Shut down as `shutdown` does, also inside a running event loop."""
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - few programs get here
+
         with ThreadPoolExecutor(1) as pool:
             pool.submit(asyncio.run, self.shutdown()).result()
 

@@ -5,23 +5,27 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from typing import TypeVar, Unpack, overload
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar, Unpack, overload
 
 from oblix._convert.validation import invalid, whole_number
 from oblix._launcher.address import address_of
 from oblix._resources.core import Core
 from oblix._resources.requests import Prompted, prompt_of
-from oblix._sync.daemon import Machine, Usage
-from oblix._sync.executions import Executions
-from oblix._sync.models import Models
-from oblix._sync.prompts import Prompts
-from oblix._sync.sessions import Sessions
 from oblix._transport.channel import Transport
 from oblix._transport.streams import run_async
 from oblix.agents import BaseAgent
 from oblix.answers import Answer, Embeddings
 from oblix.events import Delta, Event
 from oblix.options import EmbedOptions, ExecuteOptions, MessageRef, Prompt, RoutingOptions, SessionRef
+
+# Each part of a client is loaded when it is first used: most programs use few of them.
+if TYPE_CHECKING:
+    from oblix._sync.daemon import Machine, Usage
+    from oblix._sync.executions import Executions
+    from oblix._sync.models import Models
+    from oblix._sync.prompts import Prompts
+    from oblix._sync.sessions import Sessions
 
 T = TypeVar("T")
 MOST_ROUNDS = 100
@@ -44,17 +48,6 @@ class Client:
                 print(text, end="")
     """
 
-    sessions: Sessions
-    """The conversations: created, listed, searched, watched, imported; and their messages."""
-    models: Models
-    """The models that prompts may go to."""
-    executions: Executions
-    """The prompts that wait or run, and why they went where they went."""
-    usage: Usage
-    """What was used, and what it cost."""
-    machine: Machine
-    """This machine, its network and the daemon."""
-
     def __init__(
         self,
         host: str | None = None,
@@ -73,23 +66,55 @@ class Client:
         core = Core(Transport(address_of(host, port, token)))
         for agent in agents:
             core.agents.add(agent)
-        self._attach(core)
+        self._core = core
 
     @classmethod
     def over(cls, core: Core) -> Client:
         """Make a client that shares the state of another one. For Oblix's own use."""
         client = cls.__new__(cls)
-        client._attach(core)
+        client._core = core
         return client
 
-    def _attach(self, core: Core) -> None:
-        self._core = core
-        self.models = Models(core)
-        self._prompts = Prompts(core, self.models)
-        self.sessions = Sessions(core)
-        self.executions = Executions(core, self._prompts)
-        self.usage = Usage(core)
-        self.machine = Machine(core)
+    @cached_property
+    def sessions(self) -> Sessions:
+        """The conversations: created, listed, searched, watched, imported; and their messages."""
+        from oblix._sync.sessions import Sessions
+
+        return Sessions(self._core)
+
+    @cached_property
+    def models(self) -> Models:
+        """The models that prompts may go to."""
+        from oblix._sync.models import Models
+
+        return Models(self._core)
+
+    @cached_property
+    def executions(self) -> Executions:
+        """The prompts that wait or run, and why they went where they went."""
+        from oblix._sync.executions import Executions
+
+        return Executions(self._core, self._prompts)
+
+    @cached_property
+    def usage(self) -> Usage:
+        """What was used, and what it cost."""
+        from oblix._sync.daemon import Usage
+
+        return Usage(self._core)
+
+    @cached_property
+    def machine(self) -> Machine:
+        """This machine, its network and the daemon."""
+        from oblix._sync.daemon import Machine
+
+        return Machine(self._core)
+
+    @cached_property
+    def _prompts(self) -> Prompts:
+        from oblix._sync.prompts import Prompts
+
+        return Prompts(self._core, self.models)
 
     @overload
     def execute(

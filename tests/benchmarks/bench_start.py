@@ -1,19 +1,26 @@
-"""What the command's start costs, by whole process: against Python alone, and against one bare gRPC call."""
+"""What the command's start costs, by whole process: against Python alone, and against one bare gRPC call.
+
+Both the time on the clock and the processor's time are medians of runs in turn. The processor's time is held
+against the limits: it is that of the process alone, whatever else the machine does and however long a model
+takes.
+"""
 
 from __future__ import annotations
 
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+import time
 from pathlib import Path
+from typing import NamedTuple
 
-from measure import Line, paired_ms, report
+from measure import Line, report, served
 from support.drivers.daemon import running
 
 ROUNDS = 20
-BARE = """
+LIST = """
 import sys
 import grpc
 from oblix.v1 import sessions_pb2, sessions_pb2_grpc
@@ -25,35 +32,109 @@ import os
 os._exit(0)
 """
 """The same list as `oblix sessions` gives, by the same stubs, and nothing else."""
+STATUS = """
+import sys
+import grpc
+from oblix.v1 import daemon_pb2, daemon_pb2_grpc, models_pb2, models_pb2_grpc, monitor_pb2, monitor_pb2_grpc
+channel = grpc.insecure_channel(f"unix:{sys.argv[1]}/oblixd.sock")
+print(daemon_pb2_grpc.DaemonServiceStub(channel).GetInfo(daemon_pb2.GetInfoRequest()).version)
+print(len(models_pb2_grpc.ModelServiceStub(channel).ListModels(models_pb2.ListModelsRequest()).models))
+snapshot = monitor_pb2_grpc.MonitorServiceStub(channel).GetSnapshot(monitor_pb2.GetSnapshotRequest()).snapshot
+print(snapshot.resources.cpu_percent)
+sys.stdout.flush()
+import os
+os._exit(0)
+"""
+"""The three calls of `oblix status`."""
+ASK = """
+import sys
+import grpc
+from oblix.v1 import executions_pb2, executions_pb2_grpc, messages_pb2
+stub = executions_pb2_grpc.ExecutionServiceStub(grpc.insecure_channel(f"unix:{sys.argv[1]}/oblixd.sock"))
+part = messages_pb2.Part(text="What is gravity?")
+message = messages_pb2.Message(role=messages_pb2.ROLE_USER, parts=[part])
+for response in stub.Execute(executions_pb2.ExecuteRequest(input=[message])):
+    if response.HasField("delta"):
+        print(response.delta.text, end="", flush=True)
+print(flush=True)
+import os
+os._exit(0)
+"""
+"""One prompt that is not recorded, and its answer as it arrives."""
+CONFIGURATION = """
+[[models]]
+provider = "custom"
+name = "fixed"
+endpoint = "{}"
+location = "local"
+"""
+
+
+class Cost(NamedTuple):
+    """What a process took, in milliseconds."""
+
+    clock: float
+    processor: float
 
 
 def main() -> int:
     """All in turn, in one run; the daemon runs, as it does on a workstation."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as home, running(Path(home), OBLIX_EMBEDDED_ENABLED="false"):
-        environ = {**os.environ, "OBLIX_HOME": home}
-        oblix = str(Path(sys.executable).with_name("oblix"))
-        sides = [
-            [sys.executable, "-c", "pass"],
-            [oblix, "--version"],
-            [sys.executable, "-c", BARE, home],
-            [oblix, "sessions"],
-        ]
-        python, version, bare, sessions = paired_ms([_runner(words, environ) for words in sides], ROUNDS)
-    return report(
-        "Whole processes: ms",
-        [
-            Line("python -c pass", python, "ms"),
-            Line("oblix --version", version, "ms"),
-            Line("oblix --version / python -c pass", version / python, "x", 3.0),
-            Line("one bare gRPC call", bare, "ms"),
-            Line("oblix sessions", sessions, "ms"),
-            Line("oblix sessions / one bare call", sessions / bare, "x", 1.25),
-        ],
-    )
+    answers = ["oblix.testing", "openai", "--model", "fixed", "--answer", "It pulls."]
+    with tempfile.TemporaryDirectory(dir="/tmp") as home, served(*answers) as url:
+        (Path(home) / "config.toml").write_text(CONFIGURATION.format(url))
+        with running(Path(home), OBLIX_EMBEDDED_ENABLED="false"):
+            costs = measure(home)
+    shown = [*against("python -c pass", "oblix --version", costs, 3.0)]
+    for bare, ours in [("list", "oblix sessions"), ("status", "oblix status"), ("ask", "oblix ask -n")]:
+        shown += against(f"bare {bare}", ours, costs, 1.25)
+    return report("Whole processes: ms", shown)
 
 
-def _runner(words: list[str], environ: dict[str, str]) -> Callable[[], object]:
-    return lambda: subprocess.run(words, check=True, env=environ, stdout=subprocess.DEVNULL)
+def measure(home: str) -> dict[str, Cost]:
+    """Return the median of each command, one after the other in each round."""
+    python, oblix = sys.executable, str(Path(sys.executable).with_name("oblix"))
+    sides = {
+        "python -c pass": [python, "-c", "pass"],
+        "oblix --version": [oblix, "--version"],
+        "bare list": [python, "-c", LIST, home],
+        "oblix sessions": [oblix, "sessions"],
+        "bare status": [python, "-c", STATUS, home],
+        "oblix status": [oblix, "status"],
+        "bare ask": [python, "-c", ASK, home],
+        "oblix ask -n": [oblix, "ask", "-n", "--no-metrics", "What is gravity?"],
+    }
+    # What is run at all is run as it is installed: with its modules compiled.
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environ["OBLIX_HOME"] = home
+    rounds = [{name: cost_of(words, environ) for name, words in sides.items()} for _ in range(ROUNDS + 2)]
+    counted = rounds[2:]
+    return {name: Cost(*(statistics.median(column) for column in columns(counted, name))) for name in sides}
+
+
+def columns(rounds: list[dict[str, Cost]], name: str) -> list[tuple[float, ...]]:
+    """Return the times on the clock, and the processor's times, of one side."""
+    return list(zip(*(each[name] for each in rounds), strict=True))
+
+
+def cost_of(words: list[str], environ: dict[str, str]) -> Cost:
+    """Run a process to its end."""
+    began = time.perf_counter()
+    process = subprocess.Popen(words, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert not process.returncode, words
+    return Cost((time.perf_counter() - began) * 1e3, (used.ru_utime + used.ru_stime) * 1e3)
+
+
+def against(bare: str, ours: str, costs: dict[str, Cost], limit: float) -> list[Line]:
+    """Return the rows of a pair."""
+    theirs, own = costs[bare], costs[ours]
+    return [
+        Line(f"{bare}, processor (clock {theirs.clock:.0f})", theirs.processor, "ms"),
+        Line(f"{ours}, processor (clock {own.clock:.0f})", own.processor, "ms"),
+        Line(f"{ours} / {bare}, clock", own.clock / theirs.clock, "x"),
+        Line(f"{ours} / {bare}, processor", own.processor / theirs.processor, "x", limit),
+    ]
 
 
 if __name__ == "__main__":

@@ -34,8 +34,10 @@ def served(*module: str) -> Iterator[str]:
     command = [sys.executable, "-m", *module]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        yield process.stdout.readline().strip()
-        process.terminate()
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
 
 
 def median_ms(call: Callable[[], object], rounds: int) -> float:

@@ -11,8 +11,8 @@ import sys
 
 import pytest
 from oblix import UnavailableError
+from oblix._convert import presets
 from oblix.cli import errors
-from oblix.cli.options import models
 from oblix.testing import Answer, OllamaServer, OpenAIServer
 from oblix.testing.faults import Cut, Stall
 
@@ -205,10 +205,10 @@ def test_a_custom_model_is_where_its_endpoint_is(oblix) -> None:
     with OpenAIServer(["mine"]) as server:
         words = ["--model", "custom:mine", "--endpoint", server.url]
         assert oblix("ask", "--local-only", *words, "Hello").stdout == "You said: Hello\n"
-    assert not models.is_here("https://models.example/v1")
-    assert not models.is_here("http://[nonsense")
-    assert models.is_here("http://[::1]:8080/v1")
-    assert models.is_here("http://localhost:8080")
+    assert not presets.is_here("https://models.example/v1")
+    assert not presets.is_here("http://[nonsense")
+    assert presets.is_here("http://[::1]:8080/v1")
+    assert presets.is_here("http://localhost:8080")
 
 
 def test_a_chat_takes_custom_models_from_both_sides(oblix) -> None:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
-from typing import Literal, TypeAlias, Unpack
+from typing import TYPE_CHECKING, Literal, TypeAlias, Unpack
 
-from oblix._convert.api_keys import key_of
-from oblix._convert.environment import certificates, surroundings
-from oblix._convert.models import model_of, pull_of
 from oblix._convert.validation import text
 from oblix._resources.core import Core
 from oblix._resources.hooked_models import HookedModel, hook_request, type_of
@@ -16,10 +13,12 @@ from oblix._transport.streams import run_awaitable
 from oblix.errors import FailedPreconditionError, UnavailableError
 from oblix.models import ModelType
 from oblix.options import AnyPath, ModelOptions
-from oblix.reports import Model, PullProgress
 from oblix.v1 import models_pb2
 
-ModelList: TypeAlias = list[Model]
+if TYPE_CHECKING:
+    from oblix.reports import Model, PullProgress
+
+ModelList: TypeAlias = "list[Model]"
 
 
 class AsyncModels:
@@ -53,6 +52,10 @@ class AsyncModels:
         Raises InvalidArgumentError, and FailedPreconditionError for a key file that others
         can read and a keyring that is locked.
         """
+        from oblix._convert.api_keys import key_of
+        from oblix._convert.environment import certificates, surroundings
+        from oblix._convert.models import model_of
+
         kind = type_of(type)
         around = surroundings(kind)
         given = certificates(dict(options))
@@ -66,6 +69,8 @@ class AsyncModels:
 
     async def unhook(self, model: str | Model) -> bool:
         """Take away a model that this client hooked, by its `provider:name`. False where it hooked none."""
+        from oblix.reports import Model
+
         hooked = self._core.hooked.pop(model.id if isinstance(model, Model) else text(model, "model"))
         if hooked is None:
             return False
@@ -77,6 +82,8 @@ class AsyncModels:
 
         `all_clients`: also those that other programs hooked, without their handles.
         """
+        from oblix._convert.models import model_of
+
         request = models_pb2.ListModelsRequest(all_clients=all_clients)
         answer = await self._core.transport.acall(
             lambda link: link.models.ListModels, request, repeatable=True
@@ -85,6 +92,9 @@ class AsyncModels:
 
     async def get(self, model: str | Model) -> Model:
         """Read a model's live state, probing it first. `model`: `provider:name`. Raises NotFoundError."""
+        from oblix._convert.models import model_of
+        from oblix.reports import Model
+
         name = model.handle or model.id if isinstance(model, Model) else text(model, "model")
         request = models_pb2.GetModelRequest(model=name)
         answer = await self._core.transport.acall(
@@ -103,6 +113,8 @@ class AsyncModels:
         Raises InvalidArgumentError (PULL_UNSUPPORTED for another provider), FailedPreconditionError
         where there is no such model, and UnavailableError where the server can't be reached or fails.
         """
+        from oblix._convert.models import pull_of
+
         request = models_pb2.PullModelRequest(model=text(model, "model"))
         steps = self._core.transport.stream(
             lambda link: link.models.PullModel(request, metadata=link.metadata), repeatable=True

@@ -5,12 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from oblix._async.models import AsyncModels
 from oblix._async.resumable import Responses, ResumableStream
 from oblix._convert.events import EventDecoder, decision_of, embeddings_of
-from oblix._resources import functions
 from oblix._resources.core import Core
 from oblix._resources.requests import Prompted, embed_request, request_of
 from oblix._transport.streams import in_thread, run_awaitable
@@ -20,6 +19,9 @@ from oblix.events import Completed, Event
 from oblix.options import EmbedOptions
 from oblix.results import ToolCall
 from oblix.v1 import executions_pb2, routing_pb2
+
+if TYPE_CHECKING:
+    from oblix._resources import functions
 
 HANDLE_UNKNOWN = "HANDLE_UNKNOWN"
 T = TypeVar("T")
@@ -81,11 +83,15 @@ class AsyncPrompts:
 
     async def execute_typed(self, prompted: Prompted, kind: type[T]) -> T:
         """Ask for an answer of a form, and return it as an instance."""
+        from oblix._resources import functions
+
         answer = await self.answer(prompted.with_schema(functions.schema_of_type(kind)))
         return functions.parse_answer(kind, answer.text, answer.schema_violation)
 
     async def with_tools(self, prompted: Prompted, rounds: int) -> Answer:
         """Ask, run the functions that the model calls, tell it what they gave, until it answers."""
+        from oblix._resources import functions
+
         known = functions.functions_of(prompted.options.get("tools") or ())
         for _ in range(rounds):
             answer = await self.answer(prompted)
@@ -99,6 +105,8 @@ class AsyncPrompts:
 
     async def _result(self, function: functions.Function, call: ToolCall) -> Any:
         """Call a function. What it raises is told to the model."""
+        from oblix._resources import functions
+
         try:
             values = function.values(call)
             value = await in_thread(lambda: function.call(**values))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -54,6 +53,8 @@ class Replacement:
             self._target = path.resolve()
             self._target.parent.mkdir(parents=True, exist_ok=True)
             prefix = f".{self._target.name[:64]}."
+            import tempfile  # noqa: PLC0415 - few programs write files
+
             descriptor, name = tempfile.mkstemp(dir=self._target.parent, prefix=prefix)
             self._draft = Path(name)
             self._file = os.fdopen(descriptor, "wb")

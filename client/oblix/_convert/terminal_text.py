@@ -7,31 +7,32 @@ move the cursor over what was printed, or answer in the user's name. Whatever th
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping
 from typing import Any, TextIO
 
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_CONTROLS = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
 """C0 but for tab and newline, C1, and what turns the direction of a line around."""
 PLAIN, BOLD, DIM, YELLOW = "\ufdd0", "\ufdd1", "\ufdd2", "\ufdd3"
 """What the command writes for a style: no characters of Unicode's, so nobody else means anything by them."""
 _STYLES = {PLAIN: "\x1b[0m", BOLD: "\x1b[1m", DIM: "\x1b[2m", YELLOW: "\x1b[33m"}
 _STYLE = re.compile("[\ufdd0-\ufdd3]")
-_LATER_CONTROLS = re.compile(r"[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_LATER_CONTROLS = r"[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
 """What JSON allows in a text as it is."""
 
 
 def printable(text: str) -> str:
     """Remove control characters, so that an escape sequence is mere text. Tabs and newlines stay."""
-    return text if text.isprintable() else _CONTROLS.sub("", text)
+    return text if text.isprintable() else re.sub(_CONTROLS, "", text)
 
 
 def json_text(value: Any) -> str:
     """Return a value as indented JSON with sorted keys, in which every control character is escaped."""
+    import json  # noqa: PLC0415 - most commands print none
+
     written = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
-    return _LATER_CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", written)
+    return re.sub(_LATER_CONTROLS, lambda found: f"\\u{ord(found[0]):04x}", written)
 
 
 def has_styles(environ: Mapping[str, str] = os.environ) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from oblix.errors import InvalidArgumentError
-from oblix.results import Session
 
 SHOWN_CHARACTERS = 80
 FIELD_CHARACTERS = 200
@@ -40,6 +39,10 @@ def text(value: object, field: str) -> str:
 
 def session_id_of(value: object) -> str:
     """Return the id of a session that is named by its id, or by what a client returned of it."""
+    if isinstance(value, str):
+        return text(value, "session_id")
+    from oblix.results import Session  # noqa: PLC0415 - the classes of results take longer than a check
+
     return text(value.id if isinstance(value, Session) else value, "session_id")
 
 

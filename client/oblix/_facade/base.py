@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from oblix._async.prompts import AsyncPrompts
-from oblix._convert.records import role_of
 from oblix._convert.validation import data, text
 from oblix._convert.values import to_struct
 from oblix._resources.core import Core
-from oblix.async_client import AsyncClient
-from oblix.sync_client import Client
-from oblix.v1 import messages_pb2, sessions_pb2
+
+if TYPE_CHECKING:
+    from oblix._async.prompts import AsyncPrompts
+    from oblix.async_client import AsyncClient
+    from oblix.sync_client import Client
 
 
 class SessionManager:
@@ -31,6 +32,9 @@ class SessionManager:
         sent to a model, searched or shown. While an answer is being written, the
         message comes after it. Raises NotFoundError, InvalidArgumentError.
         """
+        from oblix._convert.records import role_of
+        from oblix.v1 import messages_pb2, sessions_pb2
+
         message = messages_pb2.Message(
             role=role_of(role),
             parts=[messages_pb2.Part(text=text(content, "content"))],
@@ -50,12 +54,27 @@ class FacadePart:
         self._core = core
         self._transport = core.transport
         self._agents = core.agents
-        self._async = AsyncClient.over(core)
-        self._sync = Client.over(core)
-        self._prompts = AsyncPrompts(core, self._async.models)
         self.session_manager = SessionManager(core)
         self.current_session_id: str | None = None
         """The session that prompts belong to where none is named. Assign it as you like."""
+
+    @cached_property
+    def _async(self) -> AsyncClient:
+        from oblix.async_client import AsyncClient
+
+        return AsyncClient.over(self._core)
+
+    @cached_property
+    def _sync(self) -> Client:
+        from oblix.sync_client import Client
+
+        return Client.over(self._core)
+
+    @cached_property
+    def _prompts(self) -> AsyncPrompts:
+        from oblix._async.prompts import AsyncPrompts
+
+        return AsyncPrompts(self._core, self._async.models)
 
     @staticmethod
     def _filter(filter_metadata: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

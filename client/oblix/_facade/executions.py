@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from oblix._convert.validation import whole_number
 from oblix._facade.base import FacadePart
@@ -13,7 +13,9 @@ from oblix.answers import MOST_TURNS
 from oblix.changes import Change, SessionChanged
 from oblix.errors import NotFoundError
 from oblix.events import Event
-from oblix.reports import PullProgress, UsageGroup, UsageReport
+
+if TYPE_CHECKING:
+    from oblix.reports import PullProgress, UsageGroup, UsageReport
 
 
 class ExecutionCalls(FacadePart):
@@ -144,6 +146,8 @@ class ExecutionCalls(FacadePart):
         texts as YYYY-MM-DD; without any, the last 30 and today. `session_id` and
         `model` (`provider:name`): only this one's. Raises InvalidArgumentError.
         """
+        from oblix.reports import UsageReport
+
         used = self._sync.usage.report(
             by, first_day=first_day, last_day=last_day, session=session_id, model=model
         )

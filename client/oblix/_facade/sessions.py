@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from os import PathLike
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from oblix._convert.decoding import session_of
 from oblix._convert.records import document_of
@@ -14,8 +14,10 @@ from oblix._convert.values import to_struct
 from oblix._facade.base import FacadePart
 from oblix._resources import session_requests as requests
 from oblix.errors import NotFoundError
-from oblix.reports import PruneReport
 from oblix.v1 import sessions_pb2
+
+if TYPE_CHECKING:
+    from oblix.reports import PruneReport
 
 
 class SessionCalls(FacadePart):
@@ -349,6 +351,8 @@ class HousekeepingCalls(FacadePart):
         in is left alone. `filter_metadata` None: whatever their metadata; an empty
         one is refused. Raises InvalidArgumentError.
         """
+        from oblix.reports import PruneReport
+
         pruned = await self._async.sessions.prune(
             days=days, action=action, metadata=self._filter(filter_metadata), dry_run=dry_run
         )

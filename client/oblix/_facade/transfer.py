@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from oblix._facade.base import FacadePart
-from oblix.formats.agents import places
-from oblix.reports import ImportReport
+
+if TYPE_CHECKING:
+    from oblix.formats.agents import places
+    from oblix.reports import ImportReport
 
 AnyPath = str | PathLike[str]
 Wanted = str | Sequence[str] | Mapping[str, Any] | None

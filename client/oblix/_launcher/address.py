@@ -12,9 +12,7 @@ import grpc
 
 from oblix._convert.validation import describe, invalid, text
 from oblix._launcher import paths
-from oblix._launcher.launch import ensure_daemon
 from oblix._launcher.process import to_target
-from oblix._launcher.tcp import LOOPBACK, TcpDaemon
 from oblix._transport.errors import UNREACHABLE
 from oblix.errors import DaemonStartError, UnavailableError
 
@@ -65,6 +63,8 @@ class UserSocket:
             raise DaemonStartError(str(error), reason="UNUSABLE_PLACE") from error
 
     def ensure_daemon(self) -> None:
+        from oblix._launcher.launch import ensure_daemon  # noqa: PLC0415 - a daemon runs nearly always
+
         ensure_daemon(self.target)
 
 
@@ -92,6 +92,10 @@ def address_of(host: str | None, port: int | None, token: str | None = None) -> 
     """
     if host is None and port is None and (given := os.environ.get(ADDRESS)):
         return _written_address(given, token or "")
+    if host is None and port is None:
+        return UserSocket()
+    from oblix._launcher.tcp import LOOPBACK, TcpDaemon  # noqa: PLC0415 - most programs use the socket
+
     host = DEFAULT_HOST if host is None else text(host, "host")
     port = DEFAULT_PORT if port is None else port
     if not host:
@@ -107,6 +111,8 @@ def _written_address(given: str, token: str) -> Address:
     """Read OBLIX_ADDRESS. Raises InvalidArgumentError."""
     if given.startswith("unix:/"):
         return GivenSocket(Path(given.removeprefix("unix:").replace("//", "/")))
+    from oblix._launcher.tcp import LOOPBACK, TcpDaemon  # noqa: PLC0415 - most programs use the socket
+
     found = re.fullmatch(r"(tcp|tls)://(\[[0-9A-Fa-f:.]+\]|[^\s/:]+):(\d{1,5})", given)
     if found is None or not 1 <= int(found[3]) <= MAX_PORT:
         raise invalid(ADDRESS, "unix:/PATH, tcp://HOST:PORT or tls://HOST:PORT", repr(given[:80]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pwd
 import stat
@@ -106,6 +105,8 @@ def _short(runtime_dir: Path) -> Path:
 
 
 def _hash_path(directory: Path) -> Path:
+    import hashlib  # noqa: PLC0415 - most paths are short enough
+
     return _temporary() / hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]
 
 

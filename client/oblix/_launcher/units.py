@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 UNIT = "oblixd.service"
 LABEL = "oblix.oblixd"
@@ -103,6 +102,8 @@ def systemd_unit(version: int, environ: Mapping[str, str], memory_max: str = "80
 
 def launchd_list(log: Path) -> str:
     """Return the property list."""
+    from xml.sax.saxutils import escape  # noqa: PLC0415 - it loads an HTTP client
+
     words = "\n".join(f"    <string>{escape(word)}</string>" for word in command())
     return _LAUNCHD.format(label=LABEL, words=words, log=escape(str(log)))
 

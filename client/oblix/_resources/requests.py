@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import uuid
 from collections.abc import Collection, Mapping, Sequence
@@ -102,6 +101,8 @@ def embed_request(
 
 def unknown_option(name: str, known: Collection[str] = OPTIONS) -> InvalidArgumentError:
     """Return the error for an option that is not known, with the one that was probably meant."""
+    import difflib  # noqa: PLC0415 - options are seldom wrong
+
     near = difflib.get_close_matches(name, [*known, *_ELSEWHERE], 1)
     meant = _ELSEWHERE.get(near[0], near[0]) if near else ""
     hint = f"did you mean {meant}" if meant else f"known are {', '.join(sorted(known))}"

@@ -10,7 +10,6 @@ from typing import Any
 from oblix._convert import file_io
 from oblix._convert.validation import describe, invalid, session_id_of
 from oblix._resources.session_requests import listing, page_of
-from oblix.formats import oblix_json, opening
 from oblix.results import Session
 from oblix.v1 import messages_pb2, sessions_pb2
 
@@ -19,6 +18,8 @@ __all__ = ["files_of", "ids_of", "listing_of", "page_of", "unheard", "write_docu
 
 def files_of(paths: object) -> list[Path]:
     """Return the files that an import is to read. Raises OblixError."""
+    from oblix.formats import opening
+
     each = [paths] if isinstance(paths, str | PathLike) else paths
     if not isinstance(each, Sequence):
         raise invalid("paths", "a path or a list of paths", describe(paths))
@@ -41,6 +42,8 @@ def ids_of(wanted: object) -> list[str]:
 
 def write_document(path: Path, session: sessions_pb2.Session, messages: list[messages_pb2.Message]) -> None:
     """Write a session as Oblix's own JSON."""
+    from oblix.formats import oblix_json
+
     file_io.write(path, oblix_json.dump(session, messages))
 
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import closing, suppress
-from typing import Literal, TypeAlias, Unpack
+from typing import TYPE_CHECKING, Literal, TypeAlias, Unpack
 
-from oblix._convert.api_keys import key_of
-from oblix._convert.environment import certificates, surroundings
-from oblix._convert.models import model_of, pull_of
 from oblix._convert.validation import text
 from oblix._resources.core import Core
 from oblix._resources.hooked_models import HookedModel, hook_request, type_of
@@ -17,10 +14,12 @@ from oblix._transport.streams import run_async
 from oblix.errors import FailedPreconditionError, UnavailableError
 from oblix.models import ModelType
 from oblix.options import AnyPath, ModelOptions
-from oblix.reports import Model, PullProgress
 from oblix.v1 import models_pb2
 
-ModelList: TypeAlias = list[Model]
+if TYPE_CHECKING:
+    from oblix.reports import Model, PullProgress
+
+ModelList: TypeAlias = "list[Model]"
 
 
 class Models:
@@ -54,6 +53,10 @@ class Models:
         Raises InvalidArgumentError, and FailedPreconditionError for a key file that others
         can read and a keyring that is locked.
         """
+        from oblix._convert.api_keys import key_of
+        from oblix._convert.environment import certificates, surroundings
+        from oblix._convert.models import model_of
+
         kind = type_of(type)
         around = surroundings(kind)
         given = certificates(dict(options))
@@ -67,6 +70,8 @@ class Models:
 
     def unhook(self, model: str | Model) -> bool:
         """Take away a model that this client hooked, by its `provider:name`. False where it hooked none."""
+        from oblix.reports import Model
+
         hooked = self._core.hooked.pop(model.id if isinstance(model, Model) else text(model, "model"))
         if hooked is None:
             return False
@@ -78,12 +83,17 @@ class Models:
 
         `all_clients`: also those that other programs hooked, without their handles.
         """
+        from oblix._convert.models import model_of
+
         request = models_pb2.ListModelsRequest(all_clients=all_clients)
         answer = self._core.transport.call(lambda link: link.models.ListModels, request, repeatable=True)
         return [model_of(model) for model in answer.models]
 
     def get(self, model: str | Model) -> Model:
         """Read a model's live state, probing it first. `model`: `provider:name`. Raises NotFoundError."""
+        from oblix._convert.models import model_of
+        from oblix.reports import Model
+
         name = model.handle or model.id if isinstance(model, Model) else text(model, "model")
         request = models_pb2.GetModelRequest(model=name)
         answer = self._core.transport.call(
@@ -102,6 +112,8 @@ class Models:
         Raises InvalidArgumentError (PULL_UNSUPPORTED for another provider), FailedPreconditionError
         where there is no such model, and UnavailableError where the server can't be reached or fails.
         """
+        from oblix._convert.models import pull_of
+
         request = models_pb2.PullModelRequest(model=text(model, "model"))
         steps = self._core.transport.iterate(
             lambda link: link.models.PullModel(request, metadata=link.metadata), repeatable=True

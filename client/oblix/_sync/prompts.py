@@ -6,10 +6,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from oblix._convert.events import EventDecoder, decision_of, embeddings_of
-from oblix._resources import functions
 from oblix._resources.core import Core
 from oblix._resources.requests import Prompted, embed_request, request_of
 from oblix._sync.models import Models
@@ -21,6 +20,9 @@ from oblix.events import Completed, Event
 from oblix.options import EmbedOptions
 from oblix.results import ToolCall
 from oblix.v1 import executions_pb2, routing_pb2
+
+if TYPE_CHECKING:
+    from oblix._resources import functions
 
 HANDLE_UNKNOWN = "HANDLE_UNKNOWN"
 T = TypeVar("T")
@@ -82,11 +84,15 @@ class Prompts:
 
     def execute_typed(self, prompted: Prompted, kind: type[T]) -> T:
         """Ask for an answer of a form, and return it as an instance."""
+        from oblix._resources import functions
+
         answer = self.answer(prompted.with_schema(functions.schema_of_type(kind)))
         return functions.parse_answer(kind, answer.text, answer.schema_violation)
 
     def with_tools(self, prompted: Prompted, rounds: int) -> Answer:
         """Ask, run the functions that the model calls, tell it what they gave, until it answers."""
+        from oblix._resources import functions
+
         known = functions.functions_of(prompted.options.get("tools") or ())
         for _ in range(rounds):
             answer = self.answer(prompted)
@@ -100,6 +106,8 @@ class Prompts:
 
     def _result(self, function: functions.Function, call: ToolCall) -> Any:
         """Call a function. What it raises is told to the model."""
+        from oblix._resources import functions
+
         try:
             values = function.values(call)
             value = in_place(lambda: function.call(**values))

@@ -7,25 +7,27 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from oblix._convert import file_io
 from oblix._convert.decoding import conversation_of
 from oblix._convert.validation import invalid
 from oblix._resources import transfer_plans as plans
-from oblix._resources.import_stream import ImportStream, Options, only_result, steps_of
 from oblix._sync.items import Items
 from oblix._sync.messages import Messages
 from oblix._transport.channel import Channel
 from oblix._transport.streams import Stream, in_place
-from oblix.formats import catalog, oblix_json
-from oblix.formats.agents import places
 from oblix.limits import LARGEST_PAGE
 from oblix.options import AnyPath, SessionRef
 from oblix.reports import ImportReport
 from oblix.results import Conversation
 from oblix.v1 import messages_pb2, sessions_pb2
 
+if TYPE_CHECKING:
+    from oblix._resources.import_stream import ImportStream, Options
+    from oblix.formats.agents import places
+
+# The formats of other programs are loaded when a file is read or written.
 Wanted: TypeAlias = SessionRef | Sequence[SessionRef] | Mapping[str, Any] | None
 Whole: TypeAlias = tuple[sessions_pb2.Session, list[messages_pb2.Message]]
 
@@ -60,6 +62,9 @@ class Transfer(Messages):
         such path, and InvalidArgumentError for a directory with nothing to read and a format that
         is not known.
         """
+        from oblix._resources.import_stream import Options
+        from oblix.formats import catalog
+
         reader = None if format is None else catalog.reader(format)
         options = Options(reader, keep_ids, skip_existing, branches)
         files = in_place(lambda: plans.files_of(paths))
@@ -77,6 +82,8 @@ class Transfer(Messages):
         `home`: the directory to look in, by default the user's own. Each entry has the tool, its files,
         for `import_from`, and how many conversations there are. Nothing is imported or changed.
         """
+        from oblix.formats.agents import places
+
         return places.search(Path.home() if home is None else file_io.path_of(home))
 
     def export(self, sessions: Wanted = None) -> Generator[Conversation, None, None]:
@@ -109,6 +116,8 @@ class Transfer(Messages):
         Raises NotFoundError for an unknown id, and InvalidArgumentError for a path that can't be
         written or a format that is not known.
         """
+        from oblix.formats import catalog
+
         target = file_io.path_of(path)
         name = catalog.writer(format, target.suffix)
         ids = self.ids_of(sessions)
@@ -153,6 +162,9 @@ class Transfer(Messages):
         NotFoundError for a missing file, InvalidArgumentError with the file and the problem for one
         that is no session or over 128 MiB.
         """
+        from oblix._resources.import_stream import only_result, steps_of
+        from oblix.formats import oblix_json
+
         file = file_io.path_of(path)
         session, messages = in_place(
             lambda: oblix_json.load(file_io.read(file, oblix_json.MAX_BYTES), str(file))
@@ -210,6 +222,8 @@ class Transfer(Messages):
         self, files: Sequence[Path], options: Options, report: ImportReport
     ) -> Generator[None, None, None]:
         """Send the files, and yield whenever the report has grown."""
+        from oblix._resources.import_stream import ImportStream
+
         feeds: list[ImportStream] = []
 
         # Where the daemon has to be called a second time, nothing was taken yet: reading starts anew.
@@ -231,6 +245,8 @@ class Transfer(Messages):
     def _write(
         self, file: file_io.Replacement, name: str, ids: Sequence[str], on_progress: Callable[[int], object]
     ) -> int:
+        from oblix.formats import catalog
+
         layout, count = catalog.WRITTEN[name], 0
         with closing(self.whole_sessions(ids)) as exported:
             for session, messages in exported:

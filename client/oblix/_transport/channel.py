@@ -6,12 +6,12 @@ One connection to the daemon.
 from __future__ import annotations
 
 import os
-import secrets
 import sys
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator
 from contextlib import aclosing
+from functools import cached_property
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import grpc
 
@@ -20,15 +20,17 @@ from oblix._launcher.process import DaemonProcess
 from oblix._transport.errors import LOST, NOT_DONE, UNREACHABLE, our_errors
 from oblix._transport.streams import Reader, Stream, answer_of, in_thread
 from oblix.errors import FailedPreconditionError, OblixError, UnavailableError
-from oblix.v1 import (
-    daemon_pb2_grpc,
-    embeddings_pb2_grpc,
-    endpoint_pb2_grpc,
-    executions_pb2_grpc,
-    models_pb2_grpc,
-    monitor_pb2_grpc,
-    sessions_pb2_grpc,
-)
+
+if TYPE_CHECKING:
+    from oblix.v1 import (
+        daemon_pb2_grpc,
+        embeddings_pb2_grpc,
+        endpoint_pb2_grpc,
+        executions_pb2_grpc,
+        models_pb2_grpc,
+        monitor_pb2_grpc,
+        sessions_pb2_grpc,
+    )
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 CHANNEL_OPTIONS = (
@@ -43,21 +45,59 @@ PROGRAM_CHARACTERS = 100
 
 
 class Channel:
-    """A channel of this process, and a stub for each service. The first call on it connects."""
+    """A channel of this process, and a stub for each service. The first call on it connects.
+
+    A service's stub, and the code of its messages, is loaded when it is first used.
+    """
 
     def __init__(self, address: Address, client: str) -> None:
         target = address.target()
         self.metadata = (("oblix-client", client), ("oblix-program", _program()), *address.metadata())
         self.channel = address.open_channel(CHANNEL_OPTIONS)
         self._address = address
-        self.daemon = daemon_pb2_grpc.DaemonServiceStub(self.channel)
-        self.embeddings = embeddings_pb2_grpc.EmbeddingServiceStub(self.channel)
-        self.endpoint = endpoint_pb2_grpc.EndpointServiceStub(self.channel)
-        self.executions = executions_pb2_grpc.ExecutionServiceStub(self.channel)
-        self.models = models_pb2_grpc.ModelServiceStub(self.channel)
-        self.monitor = monitor_pb2_grpc.MonitorServiceStub(self.channel)
-        self.sessions = sessions_pb2_grpc.SessionServiceStub(self.channel)
         self._peer = DaemonProcess(target)
+
+    @cached_property
+    def daemon(self) -> daemon_pb2_grpc.DaemonServiceStub:
+        from oblix.v1.daemon_pb2_grpc import DaemonServiceStub
+
+        return DaemonServiceStub(self.channel)
+
+    @cached_property
+    def embeddings(self) -> embeddings_pb2_grpc.EmbeddingServiceStub:
+        from oblix.v1.embeddings_pb2_grpc import EmbeddingServiceStub
+
+        return EmbeddingServiceStub(self.channel)
+
+    @cached_property
+    def endpoint(self) -> endpoint_pb2_grpc.EndpointServiceStub:
+        from oblix.v1.endpoint_pb2_grpc import EndpointServiceStub
+
+        return EndpointServiceStub(self.channel)
+
+    @cached_property
+    def executions(self) -> executions_pb2_grpc.ExecutionServiceStub:
+        from oblix.v1.executions_pb2_grpc import ExecutionServiceStub
+
+        return ExecutionServiceStub(self.channel)
+
+    @cached_property
+    def models(self) -> models_pb2_grpc.ModelServiceStub:
+        from oblix.v1.models_pb2_grpc import ModelServiceStub
+
+        return ModelServiceStub(self.channel)
+
+    @cached_property
+    def monitor(self) -> monitor_pb2_grpc.MonitorServiceStub:
+        from oblix.v1.monitor_pb2_grpc import MonitorServiceStub
+
+        return MonitorServiceStub(self.channel)
+
+    @cached_property
+    def sessions(self) -> sessions_pb2_grpc.SessionServiceStub:
+        from oblix.v1.sessions_pb2_grpc import SessionServiceStub
+
+        return SessionServiceStub(self.channel)
 
     @property
     def pid(self) -> int:
@@ -101,7 +141,7 @@ class Transport:
 
     def __init__(self, address: Address) -> None:
         self._address = address
-        self._name = secrets.token_hex(8)
+        self._name = os.urandom(8).hex()
         # By process id. A parent's link stays where it is: closing it in a child would disturb the parent.
         self._links: dict[int, Channel] = {}
         self._is_closed = False

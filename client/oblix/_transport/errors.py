@@ -8,7 +8,6 @@ from contextlib import contextmanager
 import grpc
 
 from oblix import errors
-from oblix._convert.environment import network_hint
 from oblix._launcher.process import remedy
 
 CLASSES: dict[grpc.StatusCode, type[errors.OblixError]] = {
@@ -84,6 +83,8 @@ def to_error(call: grpc.Call, pid: int = 0) -> errors.OblixError:
         return _too_large(details)
     message = details if reason else _EXPLAINED.get(call.code(), "{}").format(details)
     if metadata.get("way") == DIRECT:
+        from oblix._convert.environment import network_hint  # noqa: PLC0415 - only failures need it
+
         message += network_hint()
     return CLASSES.get(call.code(), errors.OblixError)(message, reason=reason, metadata=metadata)
 

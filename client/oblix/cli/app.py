@@ -14,7 +14,7 @@ from oblix.cli import version
 from oblix.cli.errors import CommandError, error_text
 from oblix.cli.options import session_ids
 from oblix.cli.parser import suggestion
-from oblix.cli.table import COMMANDS, FIRST_STEPS, overview, parser_of
+from oblix.cli.table import COMMANDS, FIRST_STEPS, overview, parse
 
 EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 1, 2, 130, 141
 UNGREETED = frozenset({"restart", "stop"})
@@ -112,7 +112,7 @@ def _dispatch(words: Sequence[str]) -> int:
 
 
 def _run_command(name: str, words: Sequence[str]) -> int:
-    arguments = parser_of(name).parse_args(words)
+    arguments = parse(name, words)
     if name not in UNGREETED:
         from oblix.cli import daemon
 

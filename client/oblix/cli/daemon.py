@@ -9,7 +9,6 @@ from oblix._launcher.process import holder_at, remedy, version_at
 from oblix._transport.channel import Transport
 from oblix.cli.errors import CommandError
 from oblix.errors import OblixError
-from oblix.v1 import daemon_pb2
 
 
 class _Running(UserSocket):
@@ -58,6 +57,8 @@ def any_daemon() -> Transport:
 
 def reload() -> None:
     """Have the daemon read its configuration, and print what became of it."""
+    from oblix.v1 import daemon_pb2
+
     transport = running_daemon()
     done = transport.call(lambda link: link.daemon.ReloadConfig, daemon_pb2.ReloadConfigRequest())
     for notice in done.notices:

@@ -20,7 +20,7 @@ OPTIONS = {
     "timeout": "--timeout",
 }
 """What the fields of a request are called at the command line."""
-_TYPE = re.compile(r"^(?:str|int|float) (?=\S)")
+_TYPE = r"^(?:str|int|float) (?=\S)"
 """What the client puts before a value that is wrong: a program asks for it, a person does not."""
 
 
@@ -54,7 +54,7 @@ def error_text(error: OblixError) -> str:
 def _without_type(error: OblixError) -> str:
     """Return the message with the value that was given, and without the type of it."""
     given = error.metadata.get("given", "")
-    bare = _TYPE.sub("", given, count=1)
+    bare = re.sub(_TYPE, "", given, count=1)
     return error.message if bare == given else error.message.replace(f"given: {given}", f"given: {bare}")
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
 from typing import Any, NoReturn
 
 MOST_SUGGESTIONS, LEAST_LIKENESS = 2, 0.6
-_KEYS = re.compile(
-    r"(?:sk|pk|rk|gsk|xai|hf|ghp|glpat|AIza|key|token)[-_][\w-]{6,}|[A-Za-z0-9+/_=]{32,}", re.ASCII
-)
+_KEYS = r"(?:sk|pk|rk|gsk|xai|hf|ghp|glpat|AIza|key|token)[-_][\w-]{6,}|[A-Za-z0-9+/_=]{32,}"
 """What looks like a key: the beginnings that providers use, and any long run of letters and digits."""
 _HIDDEN = "(not shown)"
 _KEY_OPTIONS = ("--api-key", "--key", "--token", "--cloud-api-key")
@@ -40,6 +39,15 @@ class Parser(argparse.ArgumentParser):
         options.setdefault("formatter_class", HelpFormatter)
         super().__init__(allow_abbrev=False, **options)
 
+    def add_subparsers(self, **options: Any) -> Any:
+        """Name the command before its subcommands without formatting its usage, which is slow."""
+        options.setdefault("prog", self.prog)
+        return super().add_subparsers(**options)
+
+    def subcommand_modules(self, modules: Mapping[str, Sequence[str]]) -> Iterator[Any]:
+        """Load the modules that declare subcommands. `modules`: each with what it declares."""
+        return map(import_module, modules)
+
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """Refuse what this parser does not know, so that the command that is named is the right one."""
         found, unknown = super().parse_known_args(args, namespace)
@@ -49,7 +57,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Tell what is wrong and where help is, and exit with 2."""
-        text = _KEYS.sub(_HIDDEN, message)
+        text = re.sub(_KEYS, _HIDDEN, message, flags=re.ASCII)
         self.exit(2, f"{self.prog}: {text}\n`{self.prog} --help` shows how it is used.\n")
 
     def _unknown(self, words: list[str]) -> str:
@@ -71,6 +79,40 @@ class Parser(argparse.ArgumentParser):
             raise argparse.ArgumentError(None, f"{message} There are: {', '.join(known)}.")
         message = f"takes {', '.join(known)}; given: {value}.{suggestion(str(value), known)}"
         raise argparse.ArgumentError(action, message)
+
+
+class IncompleteError(Exception):
+    """A parser that knows only a part of the subcommands can't take a line."""
+
+
+class PartialParser(Parser):
+    """Knows those subcommands only that the line may name. What it can't take is for the whole parser."""
+
+    words: Sequence[str] = ()
+    """The line."""
+    _has_taken = False
+
+    def take(self) -> argparse.Namespace:
+        """Read the line. Raises IncompleteError."""
+        found = self.parse_args(self.words)
+        self._has_taken = True
+        return found
+
+    def subcommand_modules(self, modules: Mapping[str, Sequence[str]]) -> Iterator[Any]:
+        named = set(self.words)
+        return map(import_module, (module for module, names in modules.items() if named.intersection(names)))
+
+    def _get_formatter(self) -> argparse.HelpFormatter:
+        # Each argument is checked by one. Nothing is printed, so no width has to be looked up.
+        return self.formatter_class(prog=self.prog, width=80)  # type: ignore[call-arg]
+
+    def print_help(self, file: Any = None) -> NoReturn:
+        raise IncompleteError
+
+    def error(self, message: str) -> NoReturn:
+        if self._has_taken:  # a command found it wrong afterwards
+            super().error(message)
+        raise IncompleteError(message)
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

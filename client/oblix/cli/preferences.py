@@ -22,7 +22,6 @@ from __future__ import annotations
 import functools
 import os
 import string
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -115,7 +114,7 @@ def load() -> Preferences:
     """Return what is set. Raises CommandError for what can't be."""
     path = config_path()
     try:
-        document = tomllib.loads(path.read_text("utf-8-sig"))
+        document = _toml(path.read_text("utf-8-sig"))
     except FileNotFoundError:
         document = {}
     except (OSError, ValueError) as error:
@@ -144,6 +143,12 @@ def change(table: str, key: str, value: str | None) -> None:
     load.cache_clear()
 
 
+def _toml(text: str) -> dict[str, Any]:
+    import tomllib
+
+    return tomllib.loads(text)
+
+
 def _template_files() -> dict[str, Template]:
     directory = templates_path()
     found = sorted(directory.iterdir()) if directory.is_dir() else []
@@ -155,7 +160,7 @@ def _template_of(path: Path) -> Template:
         text = path.read_text("utf-8-sig")
         if path.suffix in TEXT_SUFFIXES:
             return Template(prompt=text.rstrip("\n"))
-        return _template(tomllib.loads(text), path.stem, path)
+        return _template(_toml(text), path.stem, path)
     except (OSError, ValueError) as error:
         raise CommandError(f"{path} can't be read: {error}") from None
 

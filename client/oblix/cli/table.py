@@ -6,9 +6,11 @@ What `oblix` and `oblix help` print comes from the same table.
 from __future__ import annotations
 
 import importlib
+from argparse import Namespace
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from oblix.cli.parser import Parser
+from oblix.cli.parser import IncompleteError, Parser, PartialParser
 
 
 class Command(NamedTuple):
@@ -116,10 +118,31 @@ WIDTH = 12
 
 
 def parser_of(name: str) -> Parser:
-    """Return the parser of one command. Its module is loaded, and nothing of the others."""
-    command = COMMANDS[name]
-    parser = Parser(prog=f"oblix {name}", description=f"{command.summary[0].upper()}{command.summary[1:]}.")
-    importlib.import_module(f"oblix.cli.commands.{command.module}").configure(parser)
+    """Return the parser of one command. Its modules are loaded, and nothing of the others."""
+    return _configure(Parser(**_about(name)), name)
+
+
+def parse(name: str, words: Sequence[str]) -> Namespace:
+    """Read the words after a command's name. Only the subcommand that they name is loaded.
+
+    Wrong usage raises SystemExit(2), as argparse does.
+    """
+    parser = PartialParser(**_about(name))
+    parser.words = words
+    try:
+        _configure(parser, name)
+        return parser.take()
+    except IncompleteError:
+        return parser_of(name).parse_args(words)
+
+
+def _about(name: str) -> dict[str, str]:
+    summary = COMMANDS[name].summary
+    return {"prog": f"oblix {name}", "description": f"{summary[0].upper()}{summary[1:]}."}
+
+
+def _configure(parser: Parser, name: str) -> Parser:
+    importlib.import_module(f"oblix.cli.commands.{COMMANDS[name].module}").configure(parser)
     return parser
 
 

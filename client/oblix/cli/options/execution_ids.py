@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from oblix import OblixClient
+import oblix
 from oblix.cli.errors import CommandError
 
 SHORTEST = 8
 HELP = f"a request's id, as `oblix ps` prints it; its first {SHORTEST} characters or more will do"
 
 
-def resolve(client: OblixClient, given: str) -> str:
+def resolve(client: oblix.OblixClient, given: str) -> str:
     """Return the id of the one execution that begins so, else what was given: a session may know it yet.
 
     Raises CommandError where several begin so.

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, Literal
 
-from oblix import ModelType, OblixClient
-from oblix._convert.presets import PRESETS, is_here
+import oblix
 from oblix.cli import preferences
 from oblix.cli.errors import CommandError
 from oblix.cli.parser import suggestion
@@ -37,16 +36,16 @@ def add_policy(parser: Any) -> None:
     )
 
 
-def model_id(text: str) -> tuple[ModelType, str]:
-    """`ollama:llama2` as (ModelType.OLLAMA, "llama2"). Raises argparse.ArgumentTypeError."""
+def model_id(text: str) -> tuple[oblix.ModelType, str]:
+    """`ollama:llama2` as (oblix.ModelType.OLLAMA, "llama2"). Raises argparse.ArgumentTypeError."""
     provider, _, name = text.partition(":")
-    if provider not in set(ModelType) or not name:
-        expected = f"PROVIDER:NAME with one of the providers {', '.join(ModelType)}"
+    if provider not in set(oblix.ModelType) or not name:
+        expected = f"PROVIDER:NAME with one of the providers {', '.join(oblix.ModelType)}"
         raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
-    return ModelType(provider), name
+    return oblix.ModelType(provider), name
 
 
-async def hook(client: OblixClient, given: str | None, arguments: argparse.Namespace) -> str | None:
+async def hook(client: oblix.OblixClient, given: str | None, arguments: argparse.Namespace) -> str | None:
     """Register what a person named. Return the id to pin, or None where routing is to choose.
 
     A model that the daemon has already is not hooked: its key and endpoint are those of the configuration.
@@ -62,11 +61,13 @@ async def hook(client: OblixClient, given: str | None, arguments: argparse.Names
     if model in known:
         return model
     provider, name = check_id(model, known)
-    if provider is ModelType.CUSTOM and not endpoint:
+    if provider is oblix.ModelType.CUSTOM and not endpoint:
         raise CommandError(
             f"custom:{name} can be anywhere: say where its server listens with --endpoint URL."
         )
-    if provider is not ModelType.EMBEDDED:
+    if provider is not oblix.ModelType.EMBEDDED:
+        from oblix._convert.presets import is_here
+
         await client.hook_model(
             provider,
             name,
@@ -84,9 +85,11 @@ def resolve_name(given: str, known: list[str]) -> str:
     """
     text = preferences.load().aliases.get(given, given)
     word, colon, name = text.partition(":")
-    if colon and word in PRESETS:
-        text = f"{PRESETS[word].provider.value}:{name}"
-    if text in known or (colon and word in set(ModelType)):
+    if text not in known and colon:
+        from oblix._convert.presets import PRESETS
+
+        text = f"{PRESETS[word].provider.value}:{name}" if word in PRESETS else text
+    if text in known or (colon and word in set(oblix.ModelType)):
         return text
     named = [model for model in known if model.partition(":")[2] == text]
     found = named or [model for model in known if text.casefold() in model.casefold()]
@@ -95,20 +98,20 @@ def resolve_name(given: str, known: list[str]) -> str:
     return found[0] if found else text
 
 
-def location_option(provider: ModelType, location: Location) -> dict[str, Location]:
+def location_option(provider: oblix.ModelType, location: Location) -> dict[str, Location]:
     """Return what a hook must say of where a model runs: the daemon knows it except for custom."""
-    return {"location": location} if provider is ModelType.CUSTOM else {}
+    return {"location": location} if provider is oblix.ModelType.CUSTOM else {}
 
 
-def _known_ids(client: OblixClient) -> list[str]:
+def _known_ids(client: oblix.OblixClient) -> list[str]:
     return [f"{provider}:{name}" for provider, names in client.list_models().items() for name in names]
 
 
-def check_id(text: str, known: list[str]) -> tuple[ModelType, str]:
+def check_id(text: str, known: list[str]) -> tuple[oblix.ModelType, str]:
     """Return the provider and the name of a PROVIDER:NAME. Raises CommandError with what may be meant."""
     try:
         return model_id(text)
     except argparse.ArgumentTypeError:
         near = suggestion(text, [*known, *(model.partition(":")[2] for model in known)])
         message = f"there is no model {text}.{near} `oblix models` lists them; others are PROVIDER:NAME, "
-        raise CommandError(f"{message}with one of {', '.join(ModelType)}.") from None
+        raise CommandError(f"{message}with one of {', '.join(oblix.ModelType)}.") from None

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from oblix.cli.errors import CommandError
 
 if TYPE_CHECKING:
-    from oblix import OblixClient
+    from oblix.cli.session_list import Listed
 
 HELP = "a session: its id, the beginning of it, its title, or @1 for the newest, @2 for the one before"
 LAST = "@1"
 NEWEST = 2_000
 """So many sessions are looked through for a beginning or a title, the one that changed last first."""
 SHORTEST, MOST_SHOWN = 8, 5
-_WHOLE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_PLACE = re.compile(r"@([1-9]\d{0,5})")
-_POSSIBLE = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_WHOLE = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_PLACE = r"@([1-9]\d{0,5})"
+_POSSIBLE = r"[A-Za-z0-9._-]{1,128}"
 
 
 class SessionName(str):
@@ -42,37 +42,30 @@ def add_id(parser: argparse.ArgumentParser) -> None:
 
 def resolve(arguments: argparse.Namespace) -> None:
     """Put ids in the place of what was typed. Raises CommandError where several fit."""
-    from oblix import OblixClient
-
     named = {name: value for name, value in vars(arguments).items() if _is_named(value)}
-    if not named:
-        return
-    client = OblixClient()
     for name, value in named.items():
-        ids = (
-            [resolve_id(client, each) for each in value]
-            if isinstance(value, list)
-            else resolve_id(client, value)
-        )
+        ids = [resolve_id(each) for each in value] if isinstance(value, list) else resolve_id(value)
         setattr(arguments, name, ids)
 
 
-def resolve_id(client: OblixClient, given: str) -> str:
+def resolve_id(given: str) -> str:
     """Return the id of the one session that is meant; what was given where none is known by it.
 
     Raises CommandError where several fit, and for a place that nobody has.
     """
-    if _WHOLE.fullmatch(given):
+    if re.fullmatch(_WHOLE, given):
         return str(given)
+    from oblix.cli import session_list
+
     is_deleted = isinstance(given, SessionName) and given.is_deleted
-    if place := _PLACE.fullmatch(given):
-        return _at(client, int(place[1]), is_deleted=is_deleted)
-    if _POSSIBLE.fullmatch(given) and not is_deleted and client.get_session(given) is not None:
+    if place := re.fullmatch(_PLACE, given):
+        return _at(int(place[1]), is_deleted=is_deleted)
+    if re.fullmatch(_POSSIBLE, given) and not is_deleted and session_list.exists(given):
         return str(given)
-    found = _matches(client.list_sessions(limit=NEWEST, archived=None, deleted=is_deleted), given)
+    found = _matches(session_list.fetch(NEWEST, archived=None, deleted=is_deleted), given)
     if len(found) > 1:
         raise _ambiguous(given, found)
-    return str(found[0]["id"]) if found else str(given)
+    return found[0].id if found else str(given)
 
 
 def _is_named(value: object) -> bool:
@@ -81,24 +74,26 @@ def _is_named(value: object) -> bool:
     )
 
 
-def _at(client: OblixClient, place: int, *, is_deleted: bool) -> str:
-    sessions = client.list_sessions(limit=place, archived=None, deleted=is_deleted)
+def _at(place: int, *, is_deleted: bool) -> str:
+    from oblix.cli import session_list
+
+    sessions = session_list.fetch(place, archived=None, deleted=is_deleted)
     if not sessions:
         raise CommandError("there is no session yet: `oblix ask` or `oblix chat` begins one.")
     if len(sessions) < place:
         raise CommandError(f"there is no session @{place}: the oldest is @{len(sessions)}.")
-    return str(sessions[-1]["id"])
+    return sessions[-1].id
 
 
-def _matches(sessions: list[dict[str, Any]], given: str) -> list[dict[str, Any]]:
+def _matches(sessions: list[Listed], given: str) -> list[Listed]:
     """Return those whose id begins so; else those of that title; else those with it in the title."""
     wanted = given.casefold()
-    by_id = [session for session in sessions if session["id"].startswith(given)]
-    by_title = [session for session in sessions if session["title"].casefold() == wanted]
-    return by_id or by_title or [session for session in sessions if wanted in session["title"].casefold()]
+    by_id = [session for session in sessions if session.id.startswith(given)]
+    by_title = [session for session in sessions if session.title.casefold() == wanted]
+    return by_id or by_title or [session for session in sessions if wanted in session.title.casefold()]
 
 
-def _ambiguous(given: str, found: list[dict[str, Any]]) -> CommandError:
-    shown = ", ".join(f"{each['id']} ({each['title'] or 'no title'})" for each in found[:MOST_SHOWN])
+def _ambiguous(given: str, found: list[Listed]) -> CommandError:
+    shown = ", ".join(f"{each.id} ({each.title or 'no title'})" for each in found[:MOST_SHOWN])
     more = f" and {len(found) - MOST_SHOWN} more" if len(found) > MOST_SHOWN else ""
     return CommandError(f"{len(found)} sessions are meant by {given}: {shown}{more}.")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 
 from oblix._convert.terminal_text import json_text, printable, raw_stream
 
 IDS = {"id", "session_id"}
 """The columns that are never folded: an id is there to be copied."""
 NARROWEST, NARROWEST_TITLE, GAP = 76, 10, 2
+TO_THE_MINUTE = "%Y-%m-%d %H:%M"
 
 Row = Mapping[str, object]
 
@@ -34,7 +35,14 @@ def show_rows(rows: Sequence[Row], columns: Mapping[str, str]) -> None:
 
 def local_time(moment: str) -> str:
     """Return an ISO 8601 instant as local time, to the minute."""
-    return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M")
+    from datetime import datetime
+
+    return datetime.fromisoformat(moment).astimezone().strftime(TO_THE_MINUTE)
+
+
+def local_time_of(seconds: int) -> str:
+    """Return an instant in seconds since 1970 as local time, to the minute."""
+    return time.strftime(TO_THE_MINUTE, time.localtime(seconds))
 
 
 def duration(seconds: float, units: int = 2) -> str:

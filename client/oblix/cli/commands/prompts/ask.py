@@ -7,15 +7,20 @@ import asyncio
 import uuid
 from contextlib import aclosing
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from oblix import Completed, OblixClient, OblixError
+import oblix
 from oblix.cli import preferences
 from oblix.cli.errors import CommandError
 from oblix.cli.options import models, ranges, session_ids
-from oblix.cli.output import answers, clipboard, hints, screens, tables, wording
+from oblix.cli.output import answers, hints, screens, tables, wording
 from oblix.cli.preferences import Template
-from oblix.cli.prompting import asking, attachments, reading, schemas, toolbox
+from oblix.cli.prompting import asking, attachments, reading, schemas
 from oblix.cli.prompting.asking import Asking
+from oblix.errors import OblixError
+
+if TYPE_CHECKING:
+    from oblix.cli.prompting.toolbox import Toolbox
 
 EXAMPLES = """examples:
   oblix ask "Why is the sky blue?"
@@ -179,12 +184,14 @@ def run(arguments: argparse.Namespace) -> int:
     return _finish(completed, arguments)
 
 
-def _finish(completed: Completed, arguments: argparse.Namespace) -> int:
+def _finish(completed: oblix.Completed, arguments: argparse.Namespace) -> int:
     text = completed.response["response"]
     if arguments.extract:
         text = _code(text)
         print(text, end="" if text.endswith("\n") else "\n")
     if arguments.copy:
+        from oblix.cli.output import clipboard
+
         clipboard.copy(text)
     if arguments.json:
         tables.show_json(completed.response | {"session_id": completed.session_id})
@@ -195,6 +202,8 @@ def _finish(completed: Completed, arguments: argparse.Namespace) -> int:
 
 
 def _code(text: str) -> str:
+    from oblix.cli.output import clipboard
+
     found = clipboard.first_code_block(text)
     if found is None:
         raise CommandError("the answer has no code block. `oblix sessions view @1` shows it, if it was kept.")
@@ -226,10 +235,16 @@ def _asking(arguments: argparse.Namespace) -> Asking:
         session_id="@1" if arguments.last else arguments.session,
         images=images,
         schema=schemas.schema_of(schema) if schema else None,
-        tools=toolbox.load(arguments.tools) if arguments.tools else None,
+        tools=_tools(arguments.tools) if arguments.tools else None,
         is_kept=not arguments.no_session,
         options=_options(arguments, is_local_only=library is not None and library.is_local_only),
     )
+
+
+def _tools(paths: list[str]) -> Toolbox:
+    from oblix.cli.prompting import toolbox
+
+    return toolbox.load(paths)
 
 
 def _options(arguments: argparse.Namespace, *, is_local_only: bool) -> dict[str, object]:
@@ -245,8 +260,8 @@ def _options(arguments: argparse.Namespace, *, is_local_only: bool) -> dict[str,
     }
 
 
-async def _ask(asked: Asking, arguments: argparse.Namespace) -> Completed:
-    async with OblixClient() as client:
+async def _ask(asked: Asking, arguments: argparse.Namespace) -> oblix.Completed:
+    async with oblix.OblixClient() as client:
         turn = await asking.begin(client, asked, arguments)
         is_silent = arguments.json or arguments.no_metrics
         summary = None if is_silent else answers.full_report if arguments.verbose else answers.in_line
@@ -266,7 +281,7 @@ async def _ask(asked: Asking, arguments: argparse.Namespace) -> Completed:
 
 
 async def _detach(asked: Asking, arguments: argparse.Namespace) -> None:
-    async with OblixClient() as client:
+    async with oblix.OblixClient() as client:
         turn = await asking.begin(client, asked, arguments)
         try:
             async with aclosing(turn.events()) as events:

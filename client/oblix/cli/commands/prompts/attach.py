@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 
-from oblix import Completed, OblixClient
+import oblix
 from oblix.cli.options import execution_ids
 from oblix.cli.output import answers, screens, tables
 
@@ -35,8 +35,8 @@ def run(arguments: argparse.Namespace) -> None:
         tables.show_json(completed.response | {"session_id": completed.session_id})
 
 
-async def _attach(arguments: argparse.Namespace) -> Completed:
-    async with OblixClient() as client:
+async def _attach(arguments: argparse.Namespace) -> oblix.Completed:
+    async with oblix.OblixClient() as client:
         events = client.attach(execution_ids.resolve(client, arguments.id), arguments.offset)
         summary = None if arguments.json or arguments.no_metrics else answers.full_report
         try:

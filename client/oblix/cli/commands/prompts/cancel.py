@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 
-from oblix import InvalidArgumentError, NotFoundError, OblixClient
+import oblix
 from oblix.cli.errors import CommandError
 from oblix.cli.options import execution_ids
 from oblix.cli.output import answers
+from oblix.errors import InvalidArgumentError, NotFoundError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,11 +29,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _cancel(given: list[str]) -> bool:
     """Return whether all of them were known."""
-    async with OblixClient() as client:
+    async with oblix.OblixClient() as client:
         return all([await _is_known(client, request_id) for request_id in given])
 
 
-async def _is_known(client: OblixClient, given: str) -> bool:
+async def _is_known(client: oblix.OblixClient, given: str) -> bool:
     try:
         execution = await client.cancel(execution_ids.resolve(client, given))
     except (NotFoundError, InvalidArgumentError, CommandError) as error:

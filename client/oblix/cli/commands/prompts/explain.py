@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from oblix import OblixClient
+import oblix
 from oblix.answers import MOST_TURNS
 from oblix.cli.errors import CommandError
 from oblix.cli.options import models, ranges, session_ids
@@ -79,10 +79,10 @@ def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
 def _turns(words: list[str]) -> list[dict[str, Any]] | None:
     """Return the turns of the session that a single word names; None where it names none."""
     if len(words) == 1 and words[0].startswith("@"):
-        words = [session_ids.resolve_id(OblixClient(), words[0])]
+        words = [session_ids.resolve_id(words[0])]
     if len(words) != 1 or not SESSION_ID.fullmatch(words[0]):
         return None
-    turns = OblixClient().explain_session(words[0], MOST_TURNS + 1)
+    turns = oblix.OblixClient().explain_session(words[0], MOST_TURNS + 1)
     if turns is None and MADE_ID.fullmatch(words[0]):
         raise CommandError(
             f"there is no session {words[0]}. `oblix sessions list` shows those that there are."
@@ -94,7 +94,7 @@ async def _explanation(
     prompt: str, arguments: argparse.Namespace
 ) -> tuple[Decision, Mapping[str, Any], Mapping[str, Any]]:
     options = {name: getattr(arguments, name) for name in ("policy", "max_cost", "max_tokens")}
-    async with OblixClient() as client:
+    async with oblix.OblixClient() as client:
         decision = await client.explain(
             prompt,
             arguments.session,

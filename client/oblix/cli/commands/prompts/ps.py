@@ -7,11 +7,9 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
-from oblix._resources.core import Core
 from oblix.cli import daemon
 from oblix.cli.options import execution_ids, session_ids
 from oblix.cli.output import tables
-from oblix.sync_client import Client
 
 ON_SCREEN = {
     "id": "ID",
@@ -49,10 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print what the daemon works on."""
-    executions = [
-        execution.to_dict()
-        for execution in Client.over(Core(daemon.running_daemon())).executions.list(arguments.session)
-    ]
+    executions = _fetch(arguments.session)
     if arguments.json:
         tables.show_json(executions)
         return
@@ -65,6 +60,16 @@ def run(arguments: argparse.Namespace) -> None:
     tables.show_rows([_short_row(one, short[one["request_id"]]) for one in shown], ON_SCREEN)
     if left_out:
         print(f"\n{left_out} more ended in the last ten minutes: --all shows them.")
+
+
+def _fetch(session_id: str | None) -> Executions:
+    from oblix._convert.events import execution_of
+    from oblix.v1 import executions_pb2
+
+    request = executions_pb2.ListExecutionsRequest(session_id=session_id or "")
+    way = daemon.running_daemon()
+    listed = way.call(lambda link: link.executions.ListExecutions, request, repeatable=True)
+    return [execution_of(execution).to_dict() for execution in listed.executions]
 
 
 def latest(executions: Executions, most_ended: int | None) -> tuple[Executions, int]:

@@ -12,7 +12,6 @@ from oblix._launcher import paths
 from oblix.cli import daemon
 from oblix.cli.commands.models import listing
 from oblix.cli.output import tables
-from oblix.cli.output.contract_json import to_dict
 from oblix.v1 import daemon_pb2, models_pb2, monitor_pb2, routing_pb2
 
 SHOWN_PROBLEMS = 5
@@ -50,6 +49,8 @@ def run(arguments: argparse.Namespace) -> None:
         lambda link: link.monitor.GetSnapshot, monitor_pb2.GetSnapshotRequest()
     ).snapshot
     if arguments.json:
+        from oblix.cli.output.contract_json import to_dict
+
         tables.show_json({"daemon": to_dict(info), "machine": to_dict(snapshot), **to_dict(listed)})
         return
     for name, value in _lines(info, snapshot):

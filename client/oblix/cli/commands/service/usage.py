@@ -7,10 +7,9 @@ import math
 import sys
 from typing import Any
 
-from oblix import OblixClient
+import oblix
 from oblix.cli.options import session_ids
 from oblix.cli.output import answers, tables
-from oblix.reports import UsageReport
 
 ABOUT = """Costs go by the prices in the [usage] section of the daemon's configuration; models on this machine
 are free where it has none for them. What else has no price, or whose server counted no tokens, is counted
@@ -48,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print the report."""
-    report = OblixClient().usage(
+    report = oblix.OblixClient().usage(
         arguments.by,
         arguments.since,
         arguments.until,
@@ -97,7 +96,7 @@ def _nothing(arguments: argparse.Namespace) -> str:
     return f"nothing was used{f' that fits {asked}' if asked else ' in the last 30 days'}."
 
 
-def _show_sums(report: UsageReport) -> None:
+def _show_sums(report: oblix.UsageReport) -> None:
     total = report.total
     count = tables.count_text(total["executions"], "answer")
     print(f"\nin all {count} for {amount(total['cost'])} {report.currency}")

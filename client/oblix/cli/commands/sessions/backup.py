@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import sys
 
-from oblix import OblixClient
+import oblix
 from oblix.cli.output.progress import progress
 
 ABOUT = """the file holds all conversations as they are at one moment; programs go on meanwhile.
@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Write the file, with a progress bar where that takes longer than a second."""
     with progress() as show:
         size = asyncio.run(
-            OblixClient().backup(
+            oblix.OblixClient().backup(
                 arguments.file, on_progress=lambda done, total: show("backing up", done, total)
             )
         )

@@ -8,7 +8,7 @@ import sys
 from contextlib import aclosing
 from typing import Any
 
-from oblix import OblixClient, SessionChanged, SessionRemoved
+import oblix
 from oblix._convert.records import text_of
 from oblix.cli.errors import unknown_session
 from oblix.cli.options import session_ids
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 async def _follow(session_id: str, *, from_now: bool) -> None:
-    async with OblixClient() as client:
+    async with oblix.OblixClient() as client:
         session = client.load_session(session_id)
         if session is None:
             raise unknown_session(session_id)
@@ -49,16 +49,16 @@ async def _follow(session_id: str, *, from_now: bool) -> None:
             follower.shown = {message["id"] for message in session["messages"] if _is_whole(message)}
         async with aclosing(client.watch()) as changes:
             async for change in changes:
-                if isinstance(change, SessionRemoved) and change.session_id == session_id:
+                if isinstance(change, oblix.SessionRemoved) and change.session_id == session_id:
                     return
-                if isinstance(change, SessionChanged) and change.session["id"] == session_id:
+                if isinstance(change, oblix.SessionChanged) and change.session["id"] == session_id:
                     await follower.show_news()
 
 
 class _Follower:
     """Prints a session, each message once."""
 
-    def __init__(self, client: OblixClient, session_id: str) -> None:
+    def __init__(self, client: oblix.OblixClient, session_id: str) -> None:
         self._client = client
         self._session_id = session_id
         self._followed: set[str] = set()

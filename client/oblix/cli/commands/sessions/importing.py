@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from oblix import ImportReport, OblixClient
+import oblix
 from oblix.cli.errors import CommandError
 from oblix.cli.output import tables
 from oblix.cli.output.progress import Show, progress
@@ -45,7 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _import(arguments: argparse.Namespace) -> None:
-    client = OblixClient()
+    client = oblix.OblixClient()
     files = _files(client, arguments)
     if not files:
         return
@@ -59,7 +59,7 @@ def _import(arguments: argparse.Namespace) -> None:
         raise CommandError(_totals(report))
 
 
-def _files(client: OblixClient, arguments: argparse.Namespace) -> list[Path]:
+def _files(client: oblix.OblixClient, arguments: argparse.Namespace) -> list[Path]:
     """Return the files to read. Empty where nothing is to be taken in."""
     if arguments.paths:
         return [Path(path) for path in arguments.paths]
@@ -82,7 +82,7 @@ def _show(found: Sequence[Findings], arguments: argparse.Namespace) -> None:
         tables.show_rows([_row(each) for each in found], COLUMNS)
 
 
-def _find_places(client: OblixClient, tools: Sequence[str] | None) -> list[Findings]:
+def _find_places(client: oblix.OblixClient, tools: Sequence[str] | None) -> list[Findings]:
     found = client.find_conversations()
     unknown = set(tools or ()) - {each.tool for each in found}
     if unknown:
@@ -113,18 +113,18 @@ def _is_agreed(found: Sequence[Findings]) -> bool:
     return sys.stdin.readline().strip().lower() in ("", "y", "yes")
 
 
-def _take(client: OblixClient, files: Sequence[Path]) -> ImportReport:
+def _take(client: oblix.OblixClient, files: Sequence[Path]) -> oblix.ImportReport:
     with progress() as show:
         return asyncio.run(_import_place(client, files, show))
 
 
-async def _import_place(client: OblixClient, files: Sequence[Path], show: Show) -> ImportReport:
+async def _import_place(client: oblix.OblixClient, files: Sequence[Path], show: Show) -> oblix.ImportReport:
     return await client.import_sessions(
         files, on_progress=lambda report: show(_totals(report), report.bytes_read, report.bytes_total)
     )
 
 
-def _tell(report: ImportReport, *, as_json: bool) -> None:
+def _tell(report: oblix.ImportReport, *, as_json: bool) -> None:
     if as_json:
         tables.show_json(dataclasses.asdict(report))
         return
@@ -136,7 +136,7 @@ def _tell(report: ImportReport, *, as_json: bool) -> None:
     print(f"oblix: {_totals(report)}", file=sys.stderr)
 
 
-def _notes(report: ImportReport) -> Counter[str]:
+def _notes(report: oblix.ImportReport) -> Counter[str]:
     """Return what was left out of the sessions that were taken in, all together."""
     notes: Counter[str] = Counter()
     for session in report.sessions:
@@ -146,12 +146,12 @@ def _notes(report: ImportReport) -> Counter[str]:
     return notes
 
 
-def _totals(report: ImportReport) -> str:
+def _totals(report: oblix.ImportReport) -> str:
     taken = f"{report.imported:,} imported, {report.grown:,} grown ({report.messages:,} messages)"
     return f"{taken}, {report.skipped:,} unchanged, {report.refused:,} refused."
 
 
-def _watch(client: OblixClient, arguments: argparse.Namespace, taken: dict[Path, Stamp]) -> None:
+def _watch(client: oblix.OblixClient, arguments: argparse.Namespace, taken: dict[Path, Stamp]) -> None:
     """Import what changes, until the command is ended. A file is read once nobody wrote to it for a while."""
     print("oblix: watching; end it with Ctrl-C.", file=sys.stderr, flush=True)
     before = taken

@@ -5,28 +5,63 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from oblix import OblixClient
-from oblix.cli.commands.sessions import mending, pick, search, transfer, upkeep
+import oblix
+from oblix.cli import session_list
 from oblix.cli.errors import CommandError, unknown_session
 from oblix.cli.options import execution_ids, session_ids
 from oblix.cli.options.json_output import add_json
 from oblix.cli.options.pairs import pairs
 from oblix.cli.output import tables
+from oblix.cli.parser import Parser
 from oblix.cli.prompting import consent
 
+if TYPE_CHECKING:
+    from oblix.cli.session_list import Listed
+
 LIMIT = 50
+MODULES = {
+    "oblix.cli.commands.sessions.pick": ("pick",),
+    "oblix.cli.commands.sessions.search": ("search",),
+    "oblix.cli.commands.sessions.upkeep": (
+        "rename",
+        "fork",
+        "archive",
+        "unarchive",
+        "undelete",
+        "prune",
+        "watch",
+    ),
+    "oblix.cli.commands.sessions.mending": (
+        "remove",
+        "truncate",
+        "pop",
+        "edit",
+        "versions",
+        "exclude",
+        "include",
+        "regenerate",
+    ),
+    "oblix.cli.commands.sessions.transfer": ("export", "import"),
+}
+"""The subcommands that other modules declare."""
 COLUMNS = {"id": "ID", "updated": "UPDATED", "message_count": "MESSAGES", "title": "TITLE"}
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the subcommands."""
     _configure_list(parser)
     actions = parser.add_subparsers(title="subcommands", metavar="SUBCOMMAND")
     listing = actions.add_parser("list", help="list sessions, the one that changed last first (the default)")
     _configure_list(listing, is_default=False)
-    pick.configure(actions)
+    _configure_one(actions)
+    for module in parser.subcommand_modules(MODULES):
+        module.configure(actions)
+
+
+def _configure_one(actions: Any) -> None:
+    """Declare what is done with one session, or a few."""
     view = actions.add_parser("view", help="print a session's messages")
     session_ids.add_id(view)
     view.add_argument("--json", action="store_true", help="print the session as JSON")
@@ -56,10 +91,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     delete.add_argument("-y", "--yes", action="store_true", help="do not ask, as where nobody can be asked")
     delete.set_defaults(run=_delete)
-    search.configure(actions)
-    upkeep.configure(actions)
-    mending.configure(actions)
-    transfer.configure(actions)
 
 
 def _configure_list(parser: argparse.ArgumentParser, *, is_default: bool = True) -> None:
@@ -83,10 +114,10 @@ def _configure_list(parser: argparse.ArgumentParser, *, is_default: bool = True)
 
 
 def _list(arguments: argparse.Namespace) -> None:
-    found = OblixClient().list_sessions(
+    found = session_list.fetch(
         # One more than is shown tells whether there are more.
         limit=LIMIT + 1 if arguments.limit is None else arguments.limit,
-        filter_metadata=dict(arguments.filter) or None,
+        metadata=dict(arguments.filter),
         archived=None if arguments.all else arguments.archived,
         updated_from=arguments.start,
         updated_before=arguments.before,
@@ -94,30 +125,37 @@ def _list(arguments: argparse.Namespace) -> None:
     )
     shown = found[:LIMIT] if arguments.limit is None else found
     if arguments.json:
-        tables.show_json(shown)
+        tables.show_json([session.summary() for session in shown])
     else:
-        if not shown and sys.stdout.isatty():
-            print("oblix: there is no such session.", file=sys.stderr)
-        ids = [session["id"] for session in shown]
-        # On a terminal the beginning of an id leaves room for the title, and is enough to type.
-        short = execution_ids.short(ids) if sys.stdout.isatty() else dict(zip(ids, ids, strict=True))
-        tables.show_rows(
-            [session | {"updated": _update_time(session), "id": short[session["id"]]} for session in shown],
-            COLUMNS,
-        )
-        for session in shown:
-            if "damaged" in session:
-                print(f"oblix: {session['damaged']}", file=sys.stderr)
+        _show(shown)
     if len(found) > len(shown):
         print(f"oblix: {LIMIT} are shown, and there are more: --limit N shows N.", file=sys.stderr)
 
 
-def _update_time(session: dict[str, Any]) -> str:
-    return "(damaged)" if "damaged" in session else tables.local_time(session["updated_at"])
+def _show(sessions: list[Listed]) -> None:
+    if not sessions and sys.stdout.isatty():
+        print("oblix: there is no such session.", file=sys.stderr)
+    ids = [session.id for session in sessions]
+    # On a terminal the beginning of an id leaves room for the title, and is enough to type.
+    short = execution_ids.short(ids) if sys.stdout.isatty() else dict(zip(ids, ids, strict=True))
+    tables.show_rows([_row(session, short[session.id]) for session in sessions], COLUMNS)
+    for session in sessions:
+        if session.damage:
+            print(f"oblix: {session.damage}", file=sys.stderr)
+
+
+def _row(session: Listed, shown_id: str) -> dict[str, object]:
+    time = "(damaged)" if session.damage else tables.local_time_of(session.changed_at)
+    return {
+        "id": shown_id,
+        "updated": time,
+        "message_count": session.message_count,
+        "title": session.title,
+    }
 
 
 def _view(arguments: argparse.Namespace) -> None:
-    session = OblixClient().load_session(arguments.id)
+    session = oblix.OblixClient().load_session(arguments.id)
     if session is None:
         raise unknown_session(arguments.id)
     if arguments.json:
@@ -142,7 +180,7 @@ def _note(message: dict[str, Any]) -> str:
 
 
 def _create(arguments: argparse.Namespace) -> None:
-    client = OblixClient()
+    client = oblix.OblixClient()
     created = client.create_session(
         arguments.given_title or arguments.title,
         metadata=dict(arguments.metadata),
@@ -154,7 +192,7 @@ def _create(arguments: argparse.Namespace) -> None:
 
 
 def _delete(arguments: argparse.Namespace) -> None:
-    client = OblixClient()
+    client = oblix.OblixClient()
     if not (arguments.yes or _is_agreed(client, arguments)):
         raise CommandError("nothing was deleted.")
     unknown = [
@@ -166,7 +204,7 @@ def _delete(arguments: argparse.Namespace) -> None:
         raise unknown_session(", ".join(unknown))
 
 
-def _is_agreed(client: OblixClient, arguments: argparse.Namespace) -> bool:
+def _is_agreed(client: oblix.OblixClient, arguments: argparse.Namespace) -> bool:
     """Ask a person at a terminal, with the titles: a beginning of an id says little. Nobody else is asked."""
     if not consent.can_ask():
         return True
@@ -176,7 +214,7 @@ def _is_agreed(client: OblixClient, arguments: argparse.Namespace) -> bool:
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
-def _title(client: OblixClient, session_id: str) -> str:
+def _title(client: oblix.OblixClient, session_id: str) -> str:
     """Return a session's title; the id of one that has none, or that is deleted already."""
     session = client.get_session(session_id)
     return f'"{session["title"]}"' if session and session["title"] else session_id

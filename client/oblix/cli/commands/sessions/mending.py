@@ -7,7 +7,7 @@ import asyncio
 import sys
 from typing import Any
 
-from oblix import OblixClient
+import oblix
 from oblix.cli.errors import CommandError
 from oblix.cli.options import models, session_ids
 from oblix.cli.output import answers, screens, tables, wording
@@ -68,15 +68,15 @@ def name(text: str) -> str | int:
 
 
 def _remove(arguments: argparse.Namespace) -> None:
-    _say(len(OblixClient().delete_messages(arguments.id, arguments.messages)))
+    _say(len(oblix.OblixClient().delete_messages(arguments.id, arguments.messages)))
 
 
 def _truncate(arguments: argparse.Namespace) -> None:
-    _say(OblixClient().truncate_session(arguments.id, arguments.message))
+    _say(oblix.OblixClient().truncate_session(arguments.id, arguments.message))
 
 
 def _pop(arguments: argparse.Namespace) -> None:
-    _say(len(OblixClient().pop_messages(arguments.id, arguments.count)))
+    _say(len(oblix.OblixClient().pop_messages(arguments.id, arguments.count)))
 
 
 def _say(count: int) -> None:
@@ -85,7 +85,7 @@ def _say(count: int) -> None:
 
 
 def _edit(arguments: argparse.Namespace) -> None:
-    client = OblixClient()
+    client = oblix.OblixClient()
     if arguments.restore is not None:
         client.restore_message(arguments.id, arguments.message, arguments.restore)
     else:
@@ -96,7 +96,7 @@ def _edit(arguments: argparse.Namespace) -> None:
 
 
 def _versions(arguments: argparse.Namespace) -> None:
-    found = OblixClient().list_message_versions(arguments.id, arguments.message)
+    found = oblix.OblixClient().list_message_versions(arguments.id, arguments.message)
     if arguments.json:
         tables.show_json(found)
         return
@@ -108,7 +108,7 @@ def _versions(arguments: argparse.Namespace) -> None:
 
 
 def _mark(arguments: argparse.Namespace) -> None:
-    client = OblixClient()
+    client = oblix.OblixClient()
     if arguments.mark == "exclude":
         count, done = client.exclude_messages(arguments.id, arguments.messages), "left out from now on"
     else:
@@ -122,7 +122,7 @@ def _regenerate(arguments: argparse.Namespace) -> None:
 
 
 async def _answer_anew(arguments: argparse.Namespace) -> None:
-    async with OblixClient() as client:
+    async with oblix.OblixClient() as client:
         model = await models.hook(client, arguments.model, arguments)
         message_id = client.get_message(arguments.id, arguments.message)["id"]
         events = client.stream(

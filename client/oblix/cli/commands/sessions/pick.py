@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from oblix import OblixClient
+import oblix
 from oblix._convert.terminal_text import raw_stream
 from oblix.cli.errors import CommandError
 from oblix.cli.output import tables
@@ -34,7 +34,7 @@ def configure(actions: Any) -> None:
 def _pick(arguments: argparse.Namespace) -> None:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise CommandError("a list to choose from needs a terminal. `oblix sessions list` prints one.")
-    sessions = OblixClient().list_sessions(limit=MOST_SESSIONS)
+    sessions = oblix.OblixClient().list_sessions(limit=MOST_SESSIONS)
     if not sessions:
         raise CommandError("there is no session yet: `oblix ask` or `oblix chat` begins one.")
     chosen = _List(sessions, arguments.letters).run()

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from oblix import OblixClient
+import oblix
 from oblix._convert.terminal_text import BOLD, PLAIN
 from oblix.cli.options import session_ids
 from oblix.cli.options.pairs import pairs
@@ -30,7 +30,7 @@ def configure(actions: Any) -> None:
 
 
 def _search(arguments: argparse.Namespace) -> None:
-    found = OblixClient().search_messages(
+    found = oblix.OblixClient().search_messages(
         " ".join(arguments.words), arguments.limit, dict(arguments.filter) or None, arguments.session
     )
     if not found:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from oblix import ImportedSession, ImportReport, OblixClient
+import oblix
 from oblix._convert import file_io
 from oblix.cli.errors import CommandError
 from oblix.cli.options import session_ids
@@ -101,7 +101,7 @@ def _hand_over(ids: list[str], tool: str) -> None:
     """Put a session where a tool looks for its own. A file that is there is the tool's: it stays."""
     if len(ids) != 1:
         raise CommandError("one session at a time can be handed over.")
-    client, target = OblixClient(), TARGETS[tool]
+    client, target = oblix.OblixClient(), TARGETS[tool]
     loaded = client.load_session(ids[0])
     if loaded is None:
         raise CommandError(f"there is no session {ids[0]}.")
@@ -136,7 +136,7 @@ def _target(file: str) -> Iterator[str]:
 
 def _write(arguments: argparse.Namespace, path: str, format_: str) -> int | None:
     """Export, and give the count where it is worth telling."""
-    client = OblixClient()
+    client = oblix.OblixClient()
     if format_ == "json" and len(arguments.ids) == 1:
         asyncio.run(client.export_session(arguments.ids[0], path))
         return None
@@ -167,8 +167,8 @@ def _import(arguments: argparse.Namespace) -> None:
     print(f"oblix: {_totals(report)}", file=sys.stderr)
 
 
-async def _import_files(arguments: argparse.Namespace, show: Show) -> ImportReport:
-    return await OblixClient().import_sessions(
+async def _import_files(arguments: argparse.Namespace, show: Show) -> oblix.ImportReport:
+    return await oblix.OblixClient().import_sessions(
         arguments.paths,
         arguments.format,
         keep_ids=arguments.keep_id,
@@ -179,7 +179,7 @@ async def _import_files(arguments: argparse.Namespace, show: Show) -> ImportRepo
     )
 
 
-def _tell_one(session: ImportedSession) -> None:
+def _tell_one(session: oblix.ImportedSession) -> None:
     if session.outcome == "refused":
         raise CommandError(f"{_place(session)} can't be imported: {session.detail.removesuffix('.')}.")
     print(session.session_id)
@@ -188,13 +188,13 @@ def _tell_one(session: ImportedSession) -> None:
         print(f"oblix: {note}", file=sys.stderr)
 
 
-def _totals(report: ImportReport) -> str:
+def _totals(report: oblix.ImportReport) -> str:
     grown = f", {report.grown} grown" if report.grown else ""
     taken = f"{report.imported} imported{grown} ({report.messages} messages)"
     return f"{taken}, {report.skipped} skipped, {report.refused} refused."
 
 
-def _row(session: ImportedSession) -> dict[str, object]:
+def _row(session: oblix.ImportedSession) -> dict[str, object]:
     return {
         "outcome": session.outcome,
         "session_id": session.session_id or "-",
@@ -205,5 +205,5 @@ def _row(session: ImportedSession) -> dict[str, object]:
     }
 
 
-def _place(session: ImportedSession) -> str:
+def _place(session: oblix.ImportedSession) -> str:
     return f"{session.file}, {session.place}" if session.place else session.file

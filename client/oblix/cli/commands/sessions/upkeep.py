@@ -9,7 +9,7 @@ import sys
 from contextlib import aclosing
 from typing import Any
 
-from oblix import Change, OblixClient, ResyncRequired, SessionChanged, SessionRemoved, Synced
+import oblix
 from oblix.cli.errors import CommandError, unknown_session
 from oblix.cli.options import session_ids
 from oblix.cli.options.pairs import pairs
@@ -68,7 +68,7 @@ def _message(text: str) -> str | int:
 
 
 def _mark(arguments: argparse.Namespace) -> None:
-    client = OblixClient()
+    client = oblix.OblixClient()
     unknown = [
         session_id for session_id in arguments.ids if not _set_mark(client, arguments.mark, session_id)
     ]
@@ -76,26 +76,26 @@ def _mark(arguments: argparse.Namespace) -> None:
         raise unknown_session(", ".join(unknown))
 
 
-def _set_mark(client: OblixClient, mark: str, session_id: str) -> bool:
+def _set_mark(client: oblix.OblixClient, mark: str, session_id: str) -> bool:
     if mark == "undelete":
         return client.undelete_session(session_id)
     return client.update_session(session_id, archived=mark == "archive") is not None
 
 
 def _rename(arguments: argparse.Namespace) -> None:
-    if OblixClient().update_session(arguments.id, title=arguments.title) is None:
+    if oblix.OblixClient().update_session(arguments.id, title=arguments.title) is None:
         raise unknown_session(arguments.id)
 
 
 def _fork(arguments: argparse.Namespace) -> None:
-    print(asyncio.run(OblixClient().fork_session(arguments.id, arguments.up_to, arguments.title)))
+    print(asyncio.run(oblix.OblixClient().fork_session(arguments.id, arguments.up_to, arguments.title)))
 
 
 def _prune(arguments: argparse.Namespace) -> None:
     if arguments.days is None and (arguments.delete or arguments.filter):
         raise CommandError("--delete and --filter need --days: say for how long nobody added anything.")
     report = asyncio.run(
-        OblixClient().prune_sessions(
+        oblix.OblixClient().prune_sessions(
             arguments.days,
             "delete" if arguments.delete else "archive",
             dict(arguments.filter) or None,
@@ -116,7 +116,7 @@ def _watch(arguments: argparse.Namespace) -> None:
 
 
 async def _follow(arguments: argparse.Namespace) -> None:
-    changes = OblixClient().watch(
+    changes = oblix.OblixClient().watch(
         filter_metadata=dict(arguments.filter) or None, from_revision=arguments.from_revision
     )
     async with aclosing(changes):
@@ -126,29 +126,29 @@ async def _follow(arguments: argparse.Namespace) -> None:
             )
 
 
-def _change_dict(change: Change[dict[str, Any]]) -> dict[str, Any]:
+def _change_dict(change: oblix.Change[dict[str, Any]]) -> dict[str, Any]:
     match change:
-        case SessionChanged(session, revision):
+        case oblix.SessionChanged(session, revision):
             return {"event": "changed", "session": session, "revision": revision}
-        case SessionRemoved(session_id, revision):
+        case oblix.SessionRemoved(session_id, revision):
             return {"event": "removed", "session_id": session_id, "revision": revision}
-        case Synced(revision):
+        case oblix.Synced(revision):
             return {"event": "synced", "revision": revision}
-        case ResyncRequired():
+        case oblix.ResyncRequired():
             raise _too_old()
 
 
-def _line(change: Change[dict[str, Any]]) -> list[str]:
+def _line(change: oblix.Change[dict[str, Any]]) -> list[str]:
     match change:
-        case SessionChanged(session):
+        case oblix.SessionChanged(session):
             time, running = tables.local_time(session["updated_at"]), session.get("running_request_id", "")
             cells = ["changed", session["id"], time, session["message_count"], running, session["title"]]
             return [tables.cell(cell) for cell in cells]
-        case SessionRemoved(session_id):
+        case oblix.SessionRemoved(session_id):
             return ["removed", session_id]
-        case Synced(revision):
+        case oblix.Synced(revision):
             return ["synced", str(revision)]
-        case ResyncRequired():
+        case oblix.ResyncRequired():
             raise _too_old()
 
 

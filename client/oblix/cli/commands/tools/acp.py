@@ -8,7 +8,7 @@ import os
 import sys
 from typing import Any
 
-from oblix import OblixClient
+import oblix
 from oblix.cli.errors import CommandError
 from oblix.cli.options import models, scope
 
@@ -48,7 +48,7 @@ async def serve(
     agent: Any, arguments: argparse.Namespace, writer: asyncio.StreamWriter, reader: asyncio.StreamReader
 ) -> None:
     """Serve one editor over these streams. `agent`: the module, which is loaded late."""
-    client = OblixClient()
+    client = oblix.OblixClient()
     defaults = agent.Defaults(
         model=await models.hook(client, arguments.model, arguments) or agent.ROUTED,
         policy=arguments.policy or "",

@@ -7,7 +7,7 @@ import asyncio
 import sys
 from typing import Any
 
-from oblix import OblixClient
+import oblix
 from oblix.cli.errors import CommandError
 from oblix.cli.options import scope
 
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 async def _serve(module: Any, arguments: argparse.Namespace) -> None:
-    client = OblixClient()
+    client = oblix.OblixClient()
     limits = scope.scope_of(arguments, is_all=arguments.all)
     try:
         await module.server_of(client, limits, may_append=arguments.allow_notes).run_stdio_async()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 
-from oblix import OblixClient, OblixError
+import oblix
 from oblix._convert.terminal_text import DIM, PLAIN
 from oblix.cli import preferences
 from oblix.cli.commands.prompts.chat import slash
@@ -14,6 +14,7 @@ from oblix.cli.commands.prompts.chat.reader import EndOfInput, LineDropped, read
 from oblix.cli.errors import CommandError, error_text, unknown_session
 from oblix.cli.options import models, session_ids
 from oblix.cli.output import answers
+from oblix.errors import OblixError
 
 __all__ = ["configure", "run"]
 
@@ -82,7 +83,7 @@ def _configure_two_models(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Talk until `/exit`, Ctrl-D or the end of the input."""
-    client = OblixClient()
+    client = oblix.OblixClient()
     # One runner for all turns: while an answer comes, Ctrl-C cancels it and nothing else.
     with asyncio.Runner() as runner:
         try:
@@ -92,7 +93,7 @@ def run(arguments: argparse.Namespace) -> None:
             runner.run(client.shutdown())
 
 
-async def _begin(client: OblixClient, arguments: argparse.Namespace) -> Conversation:
+async def _begin(client: oblix.OblixClient, arguments: argparse.Namespace) -> Conversation:
     if arguments.session and client.get_session(arguments.session) is None:
         raise unknown_session(arguments.session)
     await _hook_both(client, arguments)
@@ -115,7 +116,7 @@ async def _begin(client: OblixClient, arguments: argparse.Namespace) -> Conversa
     return conversation
 
 
-async def _hook_both(client: OblixClient, arguments: argparse.Namespace) -> None:
+async def _hook_both(client: oblix.OblixClient, arguments: argparse.Namespace) -> None:
     if arguments.local_model:
         provider, name = arguments.local_model
         await client.hook_model(

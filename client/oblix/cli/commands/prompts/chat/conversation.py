@@ -6,7 +6,7 @@ from argparse import Namespace
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
-from oblix import Completed, Event, OblixClient
+import oblix
 from oblix.cli.errors import CommandError
 from oblix.cli.options import models
 from oblix.cli.output import answers, hints, screens, wording
@@ -24,7 +24,7 @@ class Conversation:
 
     def __init__(
         self,
-        client: OblixClient,
+        client: oblix.OblixClient,
         *,
         session_id: str | None,
         model: str | None,
@@ -46,7 +46,7 @@ class Conversation:
         self.is_silent = is_silent
         """Nothing is told about answers."""
         self._is_verbose = is_verbose
-        self.completed: Completed | None = None
+        self.completed: oblix.Completed | None = None
         """The last answer's end."""
         self.recorded = answers.Recorded()
         """What is kept of the turn that runs."""
@@ -145,7 +145,9 @@ class Conversation:
         self._files = attachments.Attachments()
         await self._show(self._events(prompt, images))
 
-    def _events(self, prompt: str, images: Sequence[bytes], **options: Any) -> AsyncGenerator[Event, None]:
+    def _events(
+        self, prompt: str, images: Sequence[bytes], **options: Any
+    ) -> AsyncGenerator[oblix.Event, None]:
         return self.client.stream(
             prompt,
             session_id=self.session_id,
@@ -158,7 +160,7 @@ class Conversation:
             **options,
         )
 
-    async def _show(self, events: AsyncGenerator[Event, None]) -> None:
+    async def _show(self, events: AsyncGenerator[oblix.Event, None]) -> None:
         self.recorded = answers.Recorded()
         screen = screens.screen_for_answers(plain=self._is_plain)
         told = answers.full_report if self._is_verbose else answers.in_line

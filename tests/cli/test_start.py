@@ -1,0 +1,60 @@
+"""What a command loads: its start is measured by tests/benchmarks/bench_start.py, and kept here."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from oblix.cli.commands.models import listing as models
+from oblix.cli.commands.sessions import listing as sessions
+from oblix.cli.parser import Parser
+
+SLOW = {"rich", "msgspec", "prompt_toolkit", "oblix.client", "oblix.formats", "urllib.request", "tomllib"}
+"""What takes milliseconds, and what a list does without."""
+
+
+@pytest.mark.parametrize("words", ["sessions", "sessions list --limit 5", "status", "models", "config"])
+def test_a_list_loads_no_client_and_nothing_slow(oblix, daemon_home: Path, words: str) -> None:
+    script = """
+import os, sys
+from oblix.cli.app import run
+assert run(sys.argv[2:]) == 0
+print(*[name for name in sys.argv[1].split() if name in sys.modules], file=sys.stderr)
+"""
+    command = [sys.executable, "-c", script, " ".join(sorted(SLOW)), *words.split()]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "\n")
+
+
+@pytest.mark.parametrize("command", [sessions, models])
+def test_each_module_declares_the_subcommands_that_are_said_of_it(command) -> None:
+    for module, names in command.MODULES.items():
+        parser = Parser()
+        importlib.import_module(module).configure(parser.add_subparsers())
+        (actions,) = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
+        assert set(actions.choices) == set(names)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["sessions", "lst"], "there is no 'lst' here. Did you mean list?"),
+        (["sessions", "search", "--limt", "5", "heat"], "there is no option --limt. Did you mean --limit"),
+        (["models", "discovr"], "there is no 'discovr' here. Did you mean discover?"),
+        (["explain"], "a prompt or a session's id is missing"),
+    ],
+)
+def test_what_is_wrong_is_told_by_the_whole_parser(oblix, words: list[str], says: str) -> None:
+    done = oblix(*words, ok=False)
+    assert done.returncode == 2
+    assert says in done.stderr
+
+
+def test_help_of_a_command_with_late_subcommands_has_all_of_them(oblix) -> None:
+    shown = oblix("sessions", "--help").stdout
+    for name in (name for names in sessions.MODULES.values() for name in names):
+        assert f"\n    {name}" in shown
