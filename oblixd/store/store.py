@@ -95,7 +95,7 @@ class Store:
             with self._environment.begin() as txn:
                 yield txn
         except lmdb.Error as error:
-            raise translate(error) from error
+            raise self._writer.failure_by(error) or translate(error) from error
 
     def write(self, operation: Callable[[Transaction], T], *, frees: bool = False) -> asyncio.Future[T]:
         """Run an operation in the writer's next transaction; done once that is durable.

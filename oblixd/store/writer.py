@@ -105,6 +105,12 @@ class Writer:
         self._waiting.append(write)
         return write.done
 
+    def failure_by(self, error: lmdb.Error) -> UnavailableError | None:
+        """Note an error after which this process can neither read nor write. None: it is another one."""
+        if isinstance(error, _FATAL):
+            self._refusal = self.failure = _broken(error)
+        return self.failure
+
     def submit_idle(self, operation: Operation) -> None:
         """Queue work for when nothing else waits. It runs again for as long as it returns True."""
         self._queue.put(operation)
@@ -223,8 +229,8 @@ class Writer:
                 self._quota.check(environment, txn, before, frees=write.frees)
         except lmdb.MapFullError:
             write.error = self._quota.explain(environment)
-        except lmdb.PanicError as error:
-            write.error = self._refusal = self.failure = _broken(error)
+        except _FATAL as error:
+            write.error = self.failure_by(error)
         except Exception as error:  # noqa: BLE001 - it goes to who waits for the operation
             write.error = translate(_explain(error, environment))
 
@@ -303,10 +309,14 @@ def closed_error() -> UnavailableError:
     return UnavailableError("STORE_CLOSED", "The daemon is stopping. Call again once it has restarted.")
 
 
+_FATAL = (lmdb.PanicError, lmdb.BadDbiError)
+"""A meta page could not be written, and from then on liblmdb refuses every transaction, reads, too; or a
+table is not where it was opened."""
+
+
 def _broken(error: Exception) -> UnavailableError:
-    """liblmdb could not write its meta page: from then on it refuses every transaction, reads, too."""
     message = (
-        f"The disk failed while the store was written ({error}), so this daemon ends. Look at the disk; "
+        f"The store failed ({error}), so this daemon ends. Look at the disk; "
         "the next daemon goes on with what is on it."
     )
     return UnavailableError("STORE_FAILED", message)

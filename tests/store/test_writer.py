@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -190,3 +192,25 @@ def test_errors_of_the_disk_are_told_in_our_words(
     told = translate(error)
     assert isinstance(told, kind)
     assert told.reason == reason
+
+
+_DROP = """
+import lmdb, sys
+environment = lmdb.open(sys.argv[1], max_dbs=8)
+with environment.begin(write=True) as txn:
+    txn.drop(environment.open_db(b"things", txn=txn, create=False))
+"""
+
+
+@pytest.mark.parametrize("is_read_first", [True, False])
+async def test_a_table_that_is_gone_ends_the_use_of_the_file(tmp_path: Path, is_read_first: bool) -> None:
+    """The daemon ends then, and the next one looks at the file before it opens it."""
+    async with store_in(tmp_path / "store", TABLES) as store:
+        await store.write(_put(store.table("things"), b"k"))
+        words = [sys.executable, "-c", _DROP, str(tmp_path / "store")]
+        await asyncio.to_thread(subprocess.run, words, check=True)
+        for is_read in (is_read_first, not is_read_first):
+            with pytest.raises(UnavailableError) as caught:
+                _keys(store) if is_read else await store.write(_put(store.table("things"), b"more"))
+            assert caught.value.reason == "STORE_FAILED"
+            assert store.failure is not None

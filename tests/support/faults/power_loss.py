@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import pytest
 
+TESTS = Path(__file__).parents[2]
 SECTOR = 512
 _HEAD = struct.Struct("<cQQ")
 WRITE, TRUNCATE, SYNC, DURABLE, SAID = b"w", b"t", b"s", b"d", b"a"
@@ -45,11 +46,11 @@ def library(directory: Path) -> Path:
     return built
 
 
-def recorded(built: Path, journal: Path, names: Sequence[str], code: str, *words: str) -> None:
-    """Run Python code with the library: it watches the file that has one of these names, at any time."""
+def recorded(built: Path, journal: Path, names: Sequence[str], words: Sequence[str]) -> None:
+    """Run Python with the library: it watches the file that has one of these names, at any time."""
     watched = {"RECORD_JOURNAL": str(journal), "RECORD_NAMES": ":".join(names)}
     environ = {**os.environ, "LD_PRELOAD": str(built), **watched}
-    subprocess.run([sys.executable, "-c", code, *words], env=environ, check=True)
+    subprocess.run([sys.executable, *words], cwd=TESTS, env=environ, check=True)
 
 
 def events(journal: Path) -> list[Event]:
