@@ -133,8 +133,8 @@ robustness-quick: $(DEV) ## The part of it that needs no quiet machine, in about
 audit: $(AUDIT) ## Hold the locked packages against databases of vulnerabilities, and say how old those are
 	@.venv-audit/bin/python tools/audit
 
-adapters: $(ADAPTERS) ## Run the libraries that oblix.adapters serves, against a scripted model
-	@.venv-adapters/bin/python -m pytest -m adapters -o filterwarnings=default --timeout 300 $(or $(ARGS),tests/adapters)
+adapters: $(ADAPTERS) ## Run the libraries that work with Oblix, by an adapter or by its URL, against scripted models
+	@.venv-adapters/bin/python -m pytest -m adapters -n 2 -o filterwarnings=ignore --timeout 300 $(or $(ARGS),tests/adapters)
 
 agents: $(DEV) ## Run other people's agents, which npm brings, against a scripted model
 	@$(PY) -m pytest -s -m agents --timeout 900 $(or $(ARGS),tests/agents)

@@ -80,6 +80,30 @@ async def test_a_pop_beside_a_writer_loses_nothing(oblix_daemon: PrivateDaemon) 
     assert sorted([*left, *popped], key=int) == [item["content"] for item in items]
 
 
+async def test_a_change_that_is_cancelled_is_known_to_its_end(oblix_daemon: PrivateDaemon) -> None:
+    from oblix.adapters.openai_agents import OblixSession
+
+    session = OblixSession("cancelled")
+    await session.add_items([USER])
+    for change in (session.add_items([RESULT]), session.pop_item(), session.clear_session()):
+        before = len(await session.get_items())
+        task = asyncio.create_task(change)
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert len(await session.get_items()) != before
+
+
+async def test_settings_may_be_a_dictionary(oblix_daemon: PrivateDaemon) -> None:
+    from oblix.adapters.openai_agents import OblixSession
+
+    session = OblixSession("limited", session_settings={"limit": 1})
+    await session.add_items(ITEMS)
+    assert await session.get_items() == [ANSWER]
+    assert len(await session.get_items(3)) == 3
+
+
 async def test_a_runner_remembers(oblix_daemon: PrivateDaemon) -> None:
     from agents import Agent, Runner, set_tracing_disabled
     from agents.items import ModelResponse

@@ -7,16 +7,19 @@ result = await Runner.run(agent, "Hello", session=OblixSession("user-17"))
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, TypeVar, cast
 
 from agents.items import TResponseInputItem
 from agents.memory import SessionABC, SessionSettings
+from agents.memory.session_settings import coerce_session_settings
 
 import oblix
 from oblix import AsyncClient, Message, NotFoundError
 
+T = TypeVar("T")
 ROLES = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
 
 
@@ -33,14 +36,14 @@ class OblixSession(SessionABC):
         *,
         client: AsyncClient | None = None,
         metadata: Mapping[str, Any] | None = None,
-        session_settings: SessionSettings | None = None,
+        session_settings: SessionSettings | dict[str, Any] | None = None,
     ) -> None:
         """Name the session: 1 to 128 characters of A-Z a-z 0-9 . _ -. It is made with the first item.
 
         `client`: one that you have already. `metadata`: for a new session.
         """
         self.session_id = session_id
-        self.session_settings = session_settings or SessionSettings()
+        self.session_settings = coerce_session_settings(session_settings or SessionSettings())
         self._client = client or AsyncClient()
         self._metadata = metadata
 
@@ -56,9 +59,10 @@ class OblixSession(SessionABC):
 
     async def add_items(self, items: list[TResponseInputItem]) -> None:
         """Append items: all of them or none."""
-        if not items:
-            return
-        messages = [_message(cast("Mapping[str, Any]", item)) for item in items]
+        if items:
+            await _settled(self._add([_message(cast("Mapping[str, Any]", item)) for item in items]))
+
+    async def _add(self, messages: list[Message]) -> None:
         try:
             await self._client.sessions.append(self.session_id, messages)
         except NotFoundError:
@@ -68,7 +72,7 @@ class OblixSession(SessionABC):
     async def pop_item(self) -> TResponseInputItem | None:
         """Remove the last item and return it. None where there is none. Others' new items are never lost."""
         try:
-            popped = await self._client.sessions.pop(self.session_id, 1, exact=True)
+            popped = await _settled(self._client.sessions.pop(self.session_id, 1, exact=True))
         except NotFoundError:
             return None
         return _item(popped[-1]) if popped else None
@@ -76,9 +80,27 @@ class OblixSession(SessionABC):
     async def clear_session(self) -> None:
         """Remove all items. The session stays, with its title and metadata."""
         try:
-            await self._client.sessions.truncate(self.session_id, 1, exact=True)
+            await _settled(self._client.sessions.truncate(self.session_id, 1, exact=True))
         except NotFoundError:
             return
+
+
+async def _settled(change: Coroutine[Any, Any, T]) -> T:
+    """Await a change to its end, also where the task is cancelled meanwhile.
+
+    The SDK takes a cancelled change back, or repeats it: it must not be half known.
+    """
+    task = asyncio.ensure_future(change)
+    cancelled = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        task.exception()
+        raise cancelled
+    return task.result()
 
 
 def _message(item: Mapping[str, Any]) -> Message:

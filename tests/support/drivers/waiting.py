@@ -16,3 +16,11 @@ async def eventually(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < until, "it never came to that"
         await asyncio.sleep(PAUSE_S)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Do the same without asyncio."""
+    until = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < until, "it never came to that"
+        time.sleep(PAUSE_S)
