@@ -172,7 +172,7 @@ def _options(prompt: llm.Prompt, policy: str | None) -> ExecuteOptions:
 
 
 def _is_logged() -> bool:
-    """Whether llm logs this prompt. A program that uses llm as a library logs as it likes."""
+    """Return whether llm logs this prompt. A program that uses llm as a library logs as it likes."""
     context = click.get_current_context(silent=True)
     if context is None or context.params.get("log"):
         return True
@@ -192,7 +192,7 @@ def _session(name: str, history: Sequence[oblix.Message], asked: Sequence[oblix.
     client = _client()
     for number in count(1):
         session_id = name if number == 1 else f"{name}.{number}"
-        missing = _missing(history, _kept(session_id))
+        missing = _rest_of(history, _messages_in(session_id))
         if missing is None:
             continue
         title = next((_text(one) for one in [*history, *asked] if one.role == "user"), "")
@@ -204,14 +204,14 @@ def _session(name: str, history: Sequence[oblix.Message], asked: Sequence[oblix.
     raise AssertionError("there is always another name")
 
 
-def _kept(session_id: str) -> list[oblix.Message]:
+def _messages_in(session_id: str) -> list[oblix.Message]:
     try:
         return _client().sessions.messages(session_id).all()
     except oblix.NotFoundError:
         return []
 
 
-def _missing(
+def _rest_of(
     history: Sequence[oblix.Message], kept: Sequence[oblix.Message]
 ) -> Sequence[oblix.Message] | None:
     """Return what a session lacks of a history. None: they are two conversations.

@@ -60,7 +60,7 @@ class OblixSession(SessionABC):
     async def add_items(self, items: list[TResponseInputItem]) -> None:
         """Append items: all of them or none."""
         if items:
-            await _settled(self._add([_message(cast("Mapping[str, Any]", item)) for item in items]))
+            await _finish(self._add([_message(cast("Mapping[str, Any]", item)) for item in items]))
 
     async def _add(self, messages: list[Message]) -> None:
         try:
@@ -72,7 +72,7 @@ class OblixSession(SessionABC):
     async def pop_item(self) -> TResponseInputItem | None:
         """Remove the last item and return it. None where there is none. Others' new items are never lost."""
         try:
-            popped = await _settled(self._client.sessions.pop(self.session_id, 1, exact=True))
+            popped = await _finish(self._client.sessions.pop(self.session_id, 1, exact=True))
         except NotFoundError:
             return None
         return _item(popped[-1]) if popped else None
@@ -80,12 +80,12 @@ class OblixSession(SessionABC):
     async def clear_session(self) -> None:
         """Remove all items. The session stays, with its title and metadata."""
         try:
-            await _settled(self._client.sessions.truncate(self.session_id, 1, exact=True))
+            await _finish(self._client.sessions.truncate(self.session_id, 1, exact=True))
         except NotFoundError:
             return
 
 
-async def _settled(change: Coroutine[Any, Any, T]) -> T:
+async def _finish(change: Coroutine[Any, Any, T]) -> T:
     """Await a change to its end, also where the task is cancelled meanwhile.
 
     The SDK takes a cancelled change back, or repeats it: it must not be half known.
