@@ -49,7 +49,7 @@ MEANINGS = {
 }
 UNITS = {"load_threshold": "load average", "latency_threshold": "ms", "bandwidth_threshold": "Mbps"}
 """Of the thresholds that are not in percent."""
-STEPS = ((EXCLUDES, "excluded"), (LAST, "only when nobody else is left"), (LATER, "behind the others"))
+STEPS = ((EXCLUDES, "excluded"), (LAST, "only if no other candidate is left"), (LATER, "behind the others"))
 
 
 def scenarios() -> Iterable[str]:
