@@ -24,6 +24,9 @@ _KEEP_ALIVE = re.compile(
 
 _LONGEST_KEEP_ALIVE = 80
 
+_BETWEEN, _DATA = b"\n\n", b"data: "
+"""What stands between two events, and before the data of an event, as nearly all servers write them."""
+
 
 class TooLongError(ValueError):
     """A line or an event is longer than `LONGEST_LINE`."""
@@ -51,6 +54,11 @@ class LineSplitter:
     def rest(self) -> bytes:
         """Return what stands after the last line's end, at the end of the stream."""
         return self._end()
+
+    @property
+    def is_between(self) -> bool:
+        """Whether the next byte begins a line, which is not the first."""
+        return not (self._begun or self._is_first or self._after_return)
 
     def _with_line_feeds(self, read: bytes) -> bytes:
         """Write every line's end as one line feed. A CR and its LF can come in two reads."""
@@ -101,12 +109,40 @@ class EventSplitter:
 
     def feed(self, read: bytes) -> list[bytes]:
         """Take a read; return the data of the events it completes."""
-        return [data for line in self._lines.feed(read) for data in self._take(line)]
+        events = []
+        if not self._is_between:
+            begun, end, read = read.partition(_BETWEEN)
+            events = self._feed_lines(begun + end)
+        whole, end, begun = read.rpartition(_BETWEEN)
+        if end:
+            events += self._feed_events(whole)
+        return [*events, *self._feed_lines(begun)] if begun else events
 
     def rest(self) -> list[bytes]:
         """Return what the end of the stream completes: its last event may lack the empty line."""
         last = self._take(self._lines.rest())
         return [*last, *self._dispatch()]
+
+    @property
+    def _is_between(self) -> bool:
+        """Whether the next byte begins an event."""
+        return self._lines.is_between and not (self._data or self._name) and self._indent is None
+
+    def _feed_events(self, events: bytes) -> list[bytes]:
+        """Take events up to the empty line behind the last one, and cut them at once if they are plain."""
+        data = events.removeprefix(_DATA).split(_BETWEEN + _DATA)
+        is_plain = (
+            self._is_between
+            and events.startswith(_DATA)
+            # Each event is one line of data.
+            and events.count(b"\n") == 2 * (len(data) - 1)
+            and b"\r" not in events
+            and len(events) <= LONGEST_LINE
+        )
+        return [one for one in data if not _is_idle(one)] if is_plain else self._feed_lines(events + _BETWEEN)
+
+    def _feed_lines(self, read: bytes) -> list[bytes]:
+        return [data for line in self._lines.feed(read) for data in self._take(line)]
 
     def _take(self, line: bytes) -> list[bytes]:
         if self._indent is not None:
@@ -165,8 +201,11 @@ class EventSplitter:
         data = b"\n".join(self._data)
         self._data.clear()
         self._size = 0
-        is_idle = data.startswith(b":") or _is_keep_alive(data) or (name and _is_keep_alive(name))
-        return [] if is_idle else [data]
+        return [] if _is_idle(data) or (name and _is_keep_alive(name)) else [data]
+
+
+def _is_idle(data: bytes) -> bool:
+    return data.startswith(b":") or _is_keep_alive(data)
 
 
 def _is_keep_alive(text: bytes) -> bool:

@@ -71,12 +71,13 @@ class _PlainChunk(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 _PLAIN = msgspec.json.Decoder(_PlainChunk)
 
 
-def _plain_text(data: bytes) -> str:
-    """Give a chunk's text where it holds nothing else; empty where it has to be looked at more closely."""
+def _plain_text(events: Sequence[bytes]) -> str:
+    """Give the text of chunks that hold nothing else; empty where they have to be looked at more closely."""
     try:
-        return _PLAIN.decode(data).choices[0].delta.content
+        chunks = _PLAIN.decode_lines(b"\n".join(events))
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return ""
+    return "".join([chunk.choices[0].delta.content for chunk in chunks]) if len(chunks) == len(events) else ""
 
 
 class CompletionDecoder:
@@ -100,16 +101,23 @@ class CompletionDecoder:
 
     def pieces(self, read: bytes) -> Iterator[Piece]:
         """See `Decoder.pieces`."""
-        for data in self._events.feed(read) if read else self._events.rest():
+        events = self._events.feed(read) if read else self._events.rest()
+        if not self.complete and (text := _plain_text(events)):
+            yield self._plain(text)
+            return
+        for data in events:
             if self.complete:
                 continue
-            if text := _plain_text(data):
-                self._spoken.note(ContentKind.TEXT, text)
-                yield ContentKind.TEXT, text
+            if text := _plain_text([data]):
+                yield self._plain(text)
             elif data.strip() == b"[DONE]":
                 self.complete = True
             else:
                 yield from decode_event(self, self._chunk, data, self._peer)
+
+    def _plain(self, text: str) -> Piece:
+        self._spoken.note(ContentKind.TEXT, text)
+        return ContentKind.TEXT, text
 
     def finish(self) -> Finished:
         """See `Decoder.finish`."""

@@ -38,6 +38,26 @@ def test_events_do_not_depend_on_the_reads(texts: list[str], end: str, places: l
     assert cutter.rest() == []
 
 
+WRITTEN = (
+    *('data: {"a":1}\n\n', "data: {}\n\n", "data: [DONE]\n\n", "data: \n\n", "data: : ping\n\n"),
+    *('data: {"a":\ndata: 1}\n\n', 'data: {"a":1}\ndata: {"b":2}\n\n', "data:no blank\n\n", "data:  two\n\n"),
+    *("event: ping\ndata: {}\n\n", "event: x\n", ": comment\n\n", ": comment\n", "\n", "\r", "\r\n"),
+    *('data: {"a":1}\r\n\r\n', '{"b": 1}\n', '{\n  "b": 1\n}\n', 'error: {"code":1}\n', "data: cut"),
+)
+"""What servers write, much of it not as it should be."""
+
+
+@given(st.lists(st.sampled_from(WRITTEN)), st.lists(st.integers(0)), st.booleans())
+def test_whole_events_come_out_as_single_bytes_do(
+    written: list[str], places: list[int], of_lines: bool
+) -> None:
+    wire = "".join(written).encode()
+    whole, single = EventSplitter(of_lines=of_lines), EventSplitter(of_lines=of_lines)
+    seen = [event for read in cut(wire, places) for event in whole.feed(read)]
+    expected = [event for byte in wire for event in single.feed(bytes([byte]))]
+    assert [*seen, *whole.rest()] == [*expected, *single.rest()]
+
+
 @pytest.mark.parametrize(
     ("wire", "events"),
     [
