@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from google.protobuf.message import DecodeError
 
@@ -65,22 +65,13 @@ class Admission:
         self._working = Turns(WORKED_ON_BYTES)
         self._tidying: asyncio.TimerHandle | None = None
 
-    @asynccontextmanager
-    async def call(
-        self, method: str, read: Read, parse: Callable[[bytes], Any]
-    ) -> AsyncGenerator[Call, None]:
-        """Let one call through. Nothing is held for it afterwards."""
+    def call(self, method: str, read: Read, parse: Callable[[bytes], Any]) -> Call:
+        """Let one call through. What is held for it is held until its `end`."""
         arriving = self._arriving if method in TAKE_LARGE else None
         is_read = method.startswith(_READS)
-        with self._memory.share() as share:
-            CALL.set(share)
-            call = Call(
-                share, read, parse, self._check_size, is_read, arriving, self._working, self._tidy_soon
-            )
-            try:
-                yield call
-            finally:
-                call.worked()
+        share = self._memory.share()
+        CALL.set(share)
+        return Call(share, read, parse, self._check_size, is_read, arriving, self._working, self._tidy_soon)
 
     def _tidy_soon(self) -> None:
         """Give back what large requests left in pieces, once for many of them, and beside the loop."""
@@ -91,7 +82,7 @@ class Admission:
 
 @dataclass(slots=True)
 class Call:
-    """One call on its way through."""
+    """One call on its way through. Use as `with call:`, or call `end`."""
 
     _share: Share
     _read: Read
@@ -137,6 +128,19 @@ class Call:
     def sent(self, size: int) -> None:
         """Count it no longer: gRPC took all of it."""
         self._share.give_back(size)
+
+    def end(self) -> None:
+        """Hold nothing for it any more."""
+        self.worked()
+        self._share.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
 
     async def _next_request(self) -> Any:
         self.worked()

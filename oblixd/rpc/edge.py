@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
-from typing import Any, NoReturn
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, NoReturn, cast
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -26,8 +26,7 @@ from oblixd.client_memory import ClientMemory
 from oblixd.errors import PermissionDeniedError, from_exception
 from oblixd.execution import ClientInfo
 from oblixd.failpoints import reach
-from oblixd.rpc.admission import Admission
-from oblixd.rpc.admission import Call as Admitted
+from oblixd.rpc.admission import Admission, Call
 from oblixd.rpc.guard import CALLER_TOKEN, PAGES
 
 DOMAIN = "oblix"
@@ -76,7 +75,8 @@ logger = logging.getLogger(__name__)
 Context = grpc.aio.ServicerContext[Any, Any]
 Handler = Any
 """A grpc.RpcMethodHandler. Its published types know only the synchronous server's handlers."""
-Call = Callable[[object, Context], AsyncIterator[object]]
+StreamCall = Callable[[object, Context], AsyncIterator[object]]
+UnaryCall = Callable[[object, Context], Awaitable[bytes]]
 OnCall = Callable[[str], None]
 """Hears who calls: the caller's name for itself, empty where it gave none."""
 
@@ -135,34 +135,36 @@ class Edge:
             server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, wrapped),))
 
     def _wrap(self, name: str, handler: Handler) -> Handler:
-        call = self._unary(name, handler) if handler.unary_unary else self._stream(name, handler)
         # Each is served as one that takes a stream, which is the same on the wire: see `admission`.
-        return grpc.stream_stream_rpc_method_handler(call, None, None)
+        if handler.unary_unary:
+            return grpc.stream_unary_rpc_method_handler(self._unary(name, handler), None, None)
+        return grpc.stream_stream_rpc_method_handler(self._stream(name, handler), None, None)
 
-    def _unary(self, name: str, handler: Handler) -> Call:
-        async def handle(_raw: object, context: Context) -> AsyncIterator[object]:
+    def _unary(self, name: str, handler: Handler) -> UnaryCall:
+        async def handle(_raw: object, context: Context) -> bytes:
             try:
-                async with self._let_in(name, handler, context) as one:
-                    response = await handler.unary_unary(await one.request(), context)
-                    one.worked()
-                    one.done()
-                    data = handler.response_serializer(response)
-                    size = one.leaves(data)
-                    reach("reply.before")
-                    yield data
-                    reach("reply.after")
-                    one.sent(size)
+                one = self._let_in(name, handler, context)
+                # What is returned leaves in one batch with the status: only this tells when it is gone.
+                # Its published type is a class that no function fits.
+                context.add_done_callback(cast("Any", lambda _context: _end(one)))
+                response = await handler.unary_unary(await one.request(), context)
+                one.worked()
+                one.done()
+                data: bytes = handler.response_serializer(response)
+                one.leaves(data)
+                reach("reply.before")
             except Exception as error:  # noqa: BLE001 - every failure becomes a status with a reason
                 await abort(context, error)
+            return data
 
         return handle
 
-    def _stream(self, name: str, handler: Handler) -> Call:
+    def _stream(self, name: str, handler: Handler) -> StreamCall:
         write = Writer(handler.response_serializer)
 
         async def handle(_raw: object, context: Context) -> AsyncIterator[object]:
             try:
-                async with self._let_in(name, handler, context) as one:
+                with self._let_in(name, handler, context) as one:
                     # No name is given to the request here: what works on it says how long it is held.
                     if handler.stream_stream:
                         responses = handler.stream_stream(one.requests(), context)
@@ -182,14 +184,18 @@ class Edge:
 
         return handle
 
-    def _let_in(self, name: str, handler: Handler, context: Context) -> AbstractAsyncContextManager[Admitted]:
+    def _let_in(self, name: str, handler: Handler, context: Context) -> Call:
         """See who calls, before anything of the request is read."""
-        metadata = dict(context.invocation_metadata() or ())
-        if any(key in metadata for key in PAGES):
+        if any(key in PAGES for key, _ in context.invocation_metadata() or ()):
             raise PermissionDeniedError("ORIGIN_REFUSED", "oblixd takes no calls from web pages.")
         self._on_call(client_of(context))
         self._limits.count_call(limit_key(context))
         return self._admission.call(name, context.read, handler.request_deserializer)
+
+
+def _end(call: Call) -> None:
+    reach("reply.after")
+    call.end()
 
 
 def client_of(context: Context) -> str:
@@ -215,8 +221,9 @@ def caller_of(context: Context) -> ClientInfo:
 
 
 def _metadata_value(context: Context, key: str) -> str:
-    value = dict(context.invocation_metadata() or ()).get(key, "")
-    return value[:MAX_CLIENT] if isinstance(value, str) else ""
+    """Return the last value of a key; empty where there is none that is a text."""
+    values = [value for given, value in context.invocation_metadata() or () if given == key]
+    return values[-1][:MAX_CLIENT] if values and isinstance(values[-1], str) else ""
 
 
 async def abort(context: Context, error: Exception) -> NoReturn:

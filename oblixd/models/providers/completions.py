@@ -68,6 +68,8 @@ class _PlainChunk(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     usage: None = None
 
 
+_LAST = 3
+"""The events of a read that are looked at one by one: an answer ends with its reason, its counts and [DONE]."""
 _PLAIN = msgspec.json.Decoder(_PlainChunk)
 
 
@@ -102,9 +104,9 @@ class CompletionDecoder:
     def pieces(self, read: bytes) -> Iterator[Piece]:
         """See `Decoder.pieces`."""
         events = self._events.feed(read) if read else self._events.rest()
-        if not self.complete and (text := _plain_text(events)):
+        if not self.complete and (text := _plain_text(events[:-_LAST])):
             yield self._plain(text)
-            return
+            events = events[-_LAST:]
         for data in events:
             if self.complete:
                 continue
