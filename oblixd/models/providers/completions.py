@@ -69,7 +69,7 @@ class _PlainChunk(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 _LAST = 3
-"""The events of a read that are looked at one by one: an answer ends with its reason, its counts and [DONE]."""
+"""The events of a read that are looked at one by one: the reason for the end, the counts and [DONE]."""
 _PLAIN = msgspec.json.Decoder(_PlainChunk)
 
 
