@@ -105,19 +105,19 @@ class CompletionDecoder:
         """See `Decoder.pieces`."""
         events = self._events.feed(read) if read else self._events.rest()
         if not self.complete and (text := _plain_text(events[:-_LAST])):
-            yield self._plain(text)
+            yield self._plain_piece(text)
             events = events[-_LAST:]
         for data in events:
             if self.complete:
                 continue
             if text := _plain_text([data]):
-                yield self._plain(text)
+                yield self._plain_piece(text)
             elif data.strip() == b"[DONE]":
                 self.complete = True
             else:
                 yield from decode_event(self, self._chunk, data, self._peer)
 
-    def _plain(self, text: str) -> Piece:
+    def _plain_piece(self, text: str) -> Piece:
         self._spoken.note(ContentKind.TEXT, text)
         return ContentKind.TEXT, text
 
