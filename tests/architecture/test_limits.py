@@ -9,7 +9,8 @@ from types import SimpleNamespace
 from typing import get_args
 
 from oblix import ModelType, limits
-from oblix.agents.thresholds import DEFAULTS, ConnectivityAgent
+from oblix._convert.presets import PRESETS
+from oblix.agents.thresholds import DEFAULTS, ConnectivityAgent, ResourceMonitor
 from oblix.v1 import models_pb2
 from support.repository import files
 
@@ -62,6 +63,12 @@ def test_the_clients_thresholds_are_the_daemons() -> None:
     assert asdict(ConnectivityThresholds()) == shown
 
 
+def test_the_docstring_of_the_resource_monitor_names_the_default_of_each_threshold() -> None:
+    text = ResourceMonitor.__init__.__doc__ or ""
+    said = {name: float(value) for name, value in re.findall(r"`(\w+)`\s+([\d.]*\d)", text)}
+    assert said == asdict(ResourceThresholds())
+
+
 def test_the_contract_names_the_default_of_each_threshold() -> None:
     proto = (files.ROOT / "protos/oblix/v1/routing.proto").read_text()
     said = re.findall(r"Default ([\d.]+)\.\n  optional double (\w+) =", proto)
@@ -78,3 +85,6 @@ def test_each_place_that_lists_the_providers_lists_all() -> None:
     assert set(get_args(kind)) == set(PROVIDERS)
     assert contract - {"unspecified"} == set(PROVIDERS)
     assert set(providers(SimpleNamespace(connect=None))) == set(PROVIDERS)
+    # Those with servers of their own: where the command and a client find the address and the key.
+    presets = {one.provider.value for one in PRESETS.values()}
+    assert presets == set(PROVIDERS) - {"embedded"}

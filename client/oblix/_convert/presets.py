@@ -36,7 +36,6 @@ class Preset:
 
 
 _CUSTOM = ModelType.CUSTOM
-_KNOWN = {"ollama", "openai", "claude"}
 PRESETS: Mapping[str, Preset] = {
     "ollama": Preset("Ollama", ModelType.OLLAMA, "http://localhost:11434", "none", example="llama3.2"),
     "lmstudio": Preset("LM Studio", _CUSTOM, "http://localhost:1234/v1", "none", example="qwen3-8b"),
@@ -109,7 +108,7 @@ def table_of(word: str, name: str, *, endpoint: str = "") -> dict[str, Any]:
     table: dict[str, Any] = {"name": name, "provider": preset.provider.value, **preset.options}
     where = endpoint or preset.endpoint
     # The daemon knows where these are, and the configuration may say it once for all.
-    if endpoint or (where and word not in _KNOWN):
+    if endpoint or (where and preset.provider is _CUSTOM):
         table["endpoint"] = where
     if preset.provider is _CUSTOM:
         table["location"] = "local" if is_here(where) else "cloud"

@@ -11,13 +11,7 @@ from oblix._convert.values import from_struct, to_struct
 from oblix.models import ModelType
 from oblix.v1 import models_pb2, routing_pb2
 
-PROVIDERS = {
-    ModelType.EMBEDDED: models_pb2.PROVIDER_EMBEDDED,
-    ModelType.OLLAMA: models_pb2.PROVIDER_OLLAMA,
-    ModelType.OPENAI: models_pb2.PROVIDER_OPENAI,
-    ModelType.CLAUDE: models_pb2.PROVIDER_CLAUDE,
-    ModelType.CUSTOM: models_pb2.PROVIDER_CUSTOM,
-}
+PROVIDERS = {kind: models_pb2.Provider.Value(f"PROVIDER_{kind.name}") for kind in ModelType}
 LOCATIONS = {"local": routing_pb2.LOCATION_LOCAL, "cloud": routing_pb2.LOCATION_CLOUD}
 
 EMBEDDING = "embedding"
