@@ -43,7 +43,7 @@ class Loaded:
     """What a person should change in the file: settings in an old form, which still count."""
 
 
-OF_THE_COMMAND = frozenset({"aliases", "defaults", "templates"})
+OF_THE_COMMAND = frozenset({"acp", "aliases", "defaults", "mcp", "templates"})
 """Tables that the command `oblix` reads out of the same file. The daemon takes no notice of them."""
 _BY_VARIABLE = {setting.variable: setting for setting in SETTINGS}
 

@@ -3,13 +3,16 @@
 A tool's request ends with what is new: the messages after the last answer. These are recorded, and
 the model gets the conversation as the tool sent it, which may have shortened or edited it. What is
 recorded already is never recorded again: a question that a tool sends once more is answered anew.
+What a tool asks for itself, for example a title, is not recorded, unless the request names a session.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 import uuid
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -21,6 +24,7 @@ from oblix.v1 import executions_pb2, messages_pb2, sessions_pb2
 from oblixd.errors import NotFoundError
 from oblixd.execution import check
 from oblixd.http.prompt import Prompt
+from oblixd.http.side_requests import Side, side_of
 from oblixd.sessions import Sessions
 
 NEW = "new"
@@ -29,9 +33,16 @@ TOKENS = "tokens"
 MAX_TITLE = 80
 _ANSWER, _SYSTEM = messages_pb2.ROLE_ASSISTANT, messages_pb2.ROLE_SYSTEM
 _AFTER_ALL = 2**63 - 1
+_TAGGED = re.compile(r"\A(?:\s*<([a-z][\w-]*)>.*?</\1>)+", re.DOTALL)
+"""What a tool puts before a person's words, for example `<system-reminder>` or `<environment_context>`."""
 RESPONSE_PREFIX = "resp_"
 LOOKED_AT = 20
 """Sessions with the same mark that are looked at, newest first."""
+TELLING = 40
+"""An answer of so many characters tells its conversation, also where the tool has dropped its question."""
+MAX_SUMMARIES = 256
+SUMMARY_BEGINNING = 200
+"""By so many characters of a summary the conversation is known that goes on from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +68,21 @@ class Said:
         """Return the newest answer that the tool holds; None in the first turn."""
         return next((one for one in reversed(self.context) if one.role == _ANSWER), None)
 
+    def after(self, text: str) -> Said:
+        """Return the same with what stands behind a text as new. Where nothing does, nothing changes."""
+        at = next((at for at, one in enumerate(self.fresh) if text in _text(one)), len(self.fresh))
+        rest = self.fresh[at + 1 :]
+        return Said([*self.context, *self.fresh[: at + 1]], rest) if rest else self
+
+
+@dataclass(frozen=True, slots=True)
+class _Summary:
+    """What a tool had a conversation shortened to."""
+
+    owner: str
+    session_id: str
+    beginning: str
+
 
 class Conversations:
     """Finds or makes the session of a request, and says what of it is new."""
@@ -65,6 +91,8 @@ class Conversations:
         """`recognises`: whether requests that name no session are recorded, too."""
         self._sessions = sessions
         self._recognises = recognises
+        self._summaries: deque[_Summary] = deque(maxlen=MAX_SUMMARIES)
+        """Newest last. They are not kept over a restart: the conversation then goes on as a new session."""
 
     async def attach(self, prompt: Prompt, owner: str, wanted: str) -> None:
         """Bind a prompt to its session. `wanted` is an id, `new`, or empty; `owner` the token's name.
@@ -81,7 +109,13 @@ class Conversations:
             # A request that is refused leaves no session behind.
             check(request)
         said = Said.of(request.input)
-        session = await self._session(said, owner, wanted)
+        if not wanted and self._recognises and (side := side_of(request)) is not None:
+            prompt.side = side
+            prompt.summarized_id = self._summarized_id(said, owner) if side is Side.SUMMARY else ""
+            return
+        summary = self._held_summary(said, owner) if not wanted and self._recognises else None
+        said = said if summary is None else said.after(summary.beginning)
+        session = await self._session(said, owner, wanted or (summary.session_id if summary else ""))
         if session is None:
             return
         request.session_id = session.id
@@ -93,8 +127,12 @@ class Conversations:
         else:
             request.input.extend(said.fresh[_common(said.fresh, tail.unanswered) :])
 
-    async def answered(self, completed: executions_pb2.ExecutionCompleted, owner: str) -> None:
+    async def answered(
+        self, prompt: Prompt, completed: executions_pb2.ExecutionCompleted, owner: str
+    ) -> None:
         """Note the answer by which the conversation's next request is recognised."""
+        if prompt.summarized_id and (beginning := _text(completed.message).strip()[:SUMMARY_BEGINNING]):
+            self._summaries.append(_Summary(owner, prompt.summarized_id, beginning))
         if not completed.session_id or not self._recognises:
             return
         known = self._sessions.get(completed.session_id).metadata.fields["http"].struct_value.fields
@@ -134,23 +172,52 @@ class Conversations:
         that begin with the same words are two conversations.
         """
         held = digest(said.last_answer) if said.last_answer else ""
-        for session in self._find_sessions(owner, "answer", held):
-            if held or self._tail(session.id).regenerated_id(said):
-                return session
-        # The tool wants another answer to its newest question.
-        again = self._find_sessions(owner, "before", held) if held else []
+        known = self._find_sessions(owner, "answer", held)
+        if held and (ended := self._ended_so(known, said)) is not None:
+            return ended
+        # The tool wants another answer to its newest question; it may hold answers that are no model's.
+        again = self._find_sessions(owner, "before", held) if held else known
         return next((one for one in again if self._tail(one.id).regenerated_id(said)), None)
 
-    def _find_sessions(self, owner: str, key: str, value: str) -> Sequence[sessions_pb2.Session]:
+    def _ended_so(self, found: Sequence[sessions_pb2.Session], said: Said) -> sessions_pb2.Session | None:
+        """Return the one of these whose last question the tool holds, too; else one with a telling answer."""
+        held = {digest(one) for one in said.context}
+        for session in found:
+            question = self._tail(session.id).question
+            if question and digest(question[-1]) in held:
+                return session
+        is_telling = said.last_answer is not None and len(_text(said.last_answer)) >= TELLING
+        return found[0] if found and is_telling else None
+
+    def _summarized_id(self, said: Said, owner: str) -> str:
+        """Return the session that a tool has shortened: it sends it as it is, or quotes it in a message."""
+        if (known := self._recognise(said, owner)) is not None:
+            return known.id
+        sent = "\n".join(_text(one) for one in said.fresh)
+        for session in self._find_sessions(owner):
+            tail = self._tail(session.id)
+            asked = [_text(one).strip() for one in (*tail.question, *tail.unanswered)]
+            if any(text and text in sent for text in asked):
+                return session.id
+        return ""
+
+    def _held_summary(self, said: Said, owner: str) -> _Summary | None:
+        """Return the newest summary of this tool's that it sends in place of a conversation."""
+        mine = [one for one in reversed(self._summaries) if one.owner == owner]
+        texts = [_text(one) for one in (*said.context, *said.fresh)] if mine else []
+        return next((one for one in mine if any(one.beginning in text for text in texts)), None)
+
+    def _find_sessions(self, owner: str, key: str = "", value: str = "") -> Sequence[sessions_pb2.Session]:
         by = Struct()
-        by.update({"http.owner": owner, f"http.{key}": value})
+        by.update({"http.owner": owner} | ({f"http.{key}": value} if key else {}))
         # A damaged one can't be continued, and keeps no other from it.
         found, _ = self._sessions.list(page_size=LOOKED_AT, page_token="", filter=by, damaged=[])
         return found
 
     async def _make(self, said: Said, owner: str) -> sessions_pb2.Session:
         session = sessions_pb2.Session(id=str(uuid.uuid4()), title=_title(said.fresh))
-        session.metadata.update({"http": {"owner": owner, "answer": "", "before": ""}})
+        held = digest(said.last_answer) if said.last_answer else ""
+        session.metadata.update({"http": {"owner": owner, "answer": "", "before": held}})
         return await self._sessions.create(session)
 
     async def _session_ending_with(self, response_id: str, owner: str) -> str:
@@ -213,7 +280,7 @@ def _may_use(session: sessions_pb2.Session, token: str) -> bool:
 
 def digest(message: messages_pb2.Message) -> str:
     """Tell answers apart by their words and calls, however an API writes them."""
-    text = "".join(part.text for part in message.parts if part.WhichOneof("kind") == "text").strip()
+    text = _text(message).strip()
     calls = [
         [part.tool_call.name, _canonical(part.tool_call.arguments_json)]
         for part in message.parts
@@ -242,6 +309,16 @@ def _is_whole_answer(message: messages_pb2.Message) -> bool:
 
 
 def _title(fresh: Iterable[messages_pb2.Message]) -> str:
-    texts = (part.text for message in fresh for part in message.parts if part.WhichOneof("kind") == "text")
-    words = " ".join(next(texts, "").split())
+    """Return the first paragraph of what the person said.
+
+    Tools write reminders for the model before it and behind it: in tags, or in paragraphs of their own.
+    """
+    texts = [_text(message).strip() for message in fresh]
+    spoken = (_TAGGED.sub("", text).strip() for text in texts)
+    text = next((text for text in spoken if text), next((text for text in texts if text), ""))
+    words = " ".join(text.partition("\n\n")[0].split())
     return words if len(words) <= MAX_TITLE else f"{words[: MAX_TITLE - 1]}…"
+
+
+def _text(message: messages_pb2.Message) -> str:
+    return "".join(part.text for part in message.parts if part.WhichOneof("kind") == "text")

@@ -192,9 +192,11 @@ class HttpEndpoint:
         await self._conversations.attach(prompt, visitor.name, request.headers.get("x-oblix-session", ""))
 
         async def answered(completed: executions_pb2.ExecutionCompleted) -> None:
-            await self._conversations.answered(completed, visitor.name)
+            await self._conversations.answered(prompt, completed, visitor.name)
 
         exchange = Exchange(request, dialect, prompt, _caller(visitor, request), answered)
+        if prompt.side is not None:
+            exchange.headers["x-oblix-side-request"] = prompt.side
         with self._limits.execution(visitor.limited_as):
             return await self._streams.answer(exchange)
 

@@ -11,6 +11,7 @@ from oblix.v1 import executions_pb2, messages_pb2
 
 from oblixd.http.body import Body, invalid
 from oblixd.http.failures import Failure
+from oblixd.http.side_requests import Side
 
 
 @dataclass(slots=True)
@@ -30,6 +31,10 @@ class Prompt:
     """The answer that this prompt goes on from. Only in Responses."""
     store: bool = False
     """Whether the client asks that the answer is kept."""
+    side: Side | None = None
+    """What the tool asks for itself, beside the person's conversation. Set by the endpoint."""
+    summarized_id: str = ""
+    """The session that the tool has shortened."""
     body: Mapping[str, Any] = field(default_factory=dict)
     """The request's body, for the APIs whose answers repeat parts of it."""
 

@@ -10,18 +10,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
-from oblix.testing import Answer
+from oblix.testing import Answer, ToolCall
 from oblix.v1 import messages_pb2, sessions_pb2, sessions_pb2_grpc
-from support.agent_tools import Tools
+from support.agent_tools import path_of
 from support.drivers.daemon import RunningDaemon, running
-from support.servers.agent_model import ANSWER, AgentModel, CallsOnce, dies, overflows
+from support.servers.agent_model import ANSWER, AgentModel, WritesOnce, dies, overflows
 
 pytestmark = pytest.mark.agents
 
@@ -55,75 +54,102 @@ class Agent:
     """Its arguments before a prompt."""
     goes_on: tuple[str, ...]
     """The same, to go on with its newest conversation."""
-    tool: str = ""
-    """Its tool that writes a file, and what it takes. Empty: it has none."""
-    arguments: Callable[[Path], dict[str, Any]] = lambda _path: {}
-    environment: dict[str, str] = field(default_factory=dict)
-    node: int = 20
-    """The oldest Node that it runs on; 0: it needs none."""
-    files: dict[str, str] = field(default_factory=dict)
+    writes: Callable[[Path], ToolCall | str]
+    """What a model answers so that the agent writes a file: a call of its tool, or a text that it reads."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
     """What stands in its home before: no first-start questions, nothing sent home."""
+    asks_to_write: tuple[str, ...] = ()
+    """Its arguments for a prompt that writes a file, if they are others."""
 
     def __str__(self) -> str:
         return self.name
 
 
+def tool(name: str, path: str, content: str) -> Callable[[Path], ToolCall]:
+    """A tool that writes a file, by the names of what it takes."""
+    return lambda file: ToolCall(name, {path: str(file), content: TEXT}, "call_1")
+
+
+CODEX = ("exec", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox")
+CLAUDE = ("--permission-mode", "acceptEdits")
+AIDER = ("--yes-always", "--no-git", "--no-show-model-warnings", "--analytics-disable", "--no-check-update")
+LLM = ("-m", "oblix")
+FUNCTION = f"""def write(path: str) -> str:
+    'Write the note.'
+    open(path, 'w').write({TEXT!r})
+    return 'done'
+"""
 AGENTS = [
     Agent(
-        "codex",
-        ("exec", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox"),
-        ("exec", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", "resume", "--last"),
-        "exec_command",
-        lambda path: {"cmd": f"printf 'Moss.\\n' > {path}"},
-        files={".codex/config.toml": "check_for_update_on_startup = false\n[analytics]\nenabled = false\n"},
-    ),
-    Agent(
-        "opencode",
-        ("run",),
-        ("run", "--continue"),
-        "write",
-        lambda path: {"filePath": str(path), "content": TEXT},
-        files={".config/opencode/opencode.json": '{"autoupdate": false, "share": "disabled"}'},
-    ),
-    Agent(
-        "qwen-code",
-        ("--yolo", "-p"),
-        ("--yolo", "--continue", "-p"),
-        "write_file",
-        lambda path: {"file_path": str(path), "content": TEXT},
-        files={".qwen/settings.json": '{"privacy": {"usageStatisticsEnabled": false}}'},
-    ),
-    Agent(
-        "pi",
-        ("-p",),
-        ("--continue", "-p"),
-        "write",
-        lambda path: {"path": str(path), "content": TEXT},
-        environment={"PI_SKIP_VERSION_CHECK": "1", "PI_TELEMETRY": "0"},
-        node=22,
+        "aider",
+        (*AIDER, "--message"),
+        (*AIDER, "--restore-chat-history", "--message"),
+        lambda file: f"{file.name}\n```\n{TEXT}```\n",
+        {"LITELLM_LOCAL_MODEL_COST_MAP": "True"},
     ),
     Agent(
         "claude",
-        ("--permission-mode", "acceptEdits", "-p"),
-        ("--permission-mode", "acceptEdits", "--continue", "-p"),
-        "Write",
-        lambda path: {"file_path": str(path), "content": TEXT},
-        environment={
+        (*CLAUDE, "-p"),
+        (*CLAUDE, "--continue", "-p"),
+        tool("Write", "file_path", "content"),
+        {
             "DISABLE_TELEMETRY": "1",
             "DISABLE_AUTOUPDATER": "1",
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         },
     ),
-    Agent("llm", ("-m", "oblix"), ("-m", "oblix", "--continue")),
+    Agent(
+        "codex",
+        CODEX,
+        (*CODEX, "resume", "--last"),
+        lambda file: ToolCall("exec_command", {"cmd": f"printf 'Moss.\\n' > {file}"}, "call_1"),
+        files={".codex/config.toml": "check_for_update_on_startup = false\n[analytics]\nenabled = false\n"},
+    ),
+    Agent("gptme", ("-n",), ("-n", "--resume"), tool("save", "path", "content")),
+    Agent(
+        "llm",
+        LLM,
+        (*LLM, "--continue"),
+        lambda file: ToolCall("write", {"path": str(file)}, "call_1"),
+        asks_to_write=(*LLM, "--functions", FUNCTION),
+    ),
+    Agent(
+        "opencode",
+        ("run",),
+        ("run", "--continue"),
+        tool("write", "filePath", "content"),
+        files={".config/opencode/opencode.json": '{"autoupdate": false, "share": "disabled"}'},
+    ),
+    Agent(
+        "pi",
+        ("-p",),
+        ("--continue", "-p"),
+        tool("write", "path", "content"),
+        {"PI_SKIP_VERSION_CHECK": "1", "PI_TELEMETRY": "0"},
+    ),
+    Agent(
+        "qwen-code",
+        ("--yolo", "-p"),
+        ("--yolo", "--continue", "-p"),
+        tool("write_file", "file_path", "content"),
+        files={".qwen/settings.json": '{"privacy": {"usageStatisticsEnabled": false}}'},
+    ),
+    Agent(
+        "vibe",
+        ("--yolo", "--trust", "-p"),
+        ("--yolo", "--trust", "--continue", "-p"),
+        tool("write_file", "path", "content"),
+        files={".vibe/config.toml": "enable_telemetry = false\nenable_auto_update = false\n"},
+    ),
 ]
-EDITING = [agent for agent in AGENTS if agent.tool]
 
 
 class Desk:
     """A person's machine: a home, a folder to work in, a daemon in front of the scripted model."""
 
     def __init__(
-        self, agent: Agent, home: Path, tools: Tools, *, daemon: RunningDaemon, model: AgentModel
+        self, agent: Agent, home: Path, path: str, *, daemon: RunningDaemon, model: AgentModel
     ) -> None:
         self.agent = agent
         self.model = model
@@ -131,11 +157,15 @@ class Desk:
         self.folder.mkdir()
         self._daemon = daemon
         self._environment = {
-            "PATH": f"{Path(sys.executable).parent}:{tools.path}:/usr/local/bin:/usr/bin:/bin",
+            "PATH": f"{Path(sys.executable).parent}:{path}",
             "HOME": str(home),
             "OBLIX_HOME": str(daemon.home),
             "TERM": "dumb",
             "DO_NOT_TRACK": "1",
+            # Nobody listens there: whatever an agent wants of other machines is refused at once.
+            "HTTPS_PROXY": "http://127.0.0.1:9",
+            "HTTP_PROXY": "http://127.0.0.1:9",
+            "NO_PROXY": "127.0.0.1,localhost",
             **agent.environment,
         }
         for name, text in agent.files.items():
@@ -149,19 +179,24 @@ class Desk:
 
     def ask(self, prompt: str, *, go_on: bool = False) -> subprocess.CompletedProcess[str]:
         """Run the agent with a prompt."""
-        words = self.agent.goes_on if go_on else self.agent.asks
+        return self._start(self.agent.goes_on if go_on else self.agent.asks, prompt)
+
+    def ask_to_write(self, prompt: str) -> subprocess.CompletedProcess[str]:
+        """Run the agent with a prompt that makes it write a file."""
+        return self._start(self.agent.asks_to_write or self.agent.asks, prompt)
+
+    def _start(self, words: Sequence[str], prompt: str) -> subprocess.CompletedProcess[str]:
         starter = ("llm",) if self.agent.name == "llm" else ("oblix", "run", self.agent.name)
         return self._run(*starter, *words, prompt, check=False)
 
-    def questions(self) -> list[str]:
-        """What people asked, as the daemon recorded it: every question of every session."""
+    def conversations(self) -> list[list[str]]:
+        """What people asked, as the daemon recorded it: the questions of each session."""
         stub = sessions_pb2_grpc.SessionServiceStub(self._daemon.channel)
         listed = stub.ListSessions(sessions_pb2.ListSessionsRequest(page_size=1000)).sessions
-        messages = [
-            message
-            for session in listed
-            for message in stub.ListMessages(sessions_pb2.ListMessagesRequest(session_id=session.id)).messages
-        ]
+        return [self._questions(stub, session.id) for session in listed]
+
+    def _questions(self, stub: sessions_pb2_grpc.SessionServiceStub, session_id: str) -> list[str]:
+        messages = stub.ListMessages(sessions_pb2.ListMessagesRequest(session_id=session_id)).messages
         asked = (message for message in messages if message.role == messages_pb2.ROLE_USER)
         return ["".join(part.text for part in message.parts) for message in asked]
 
@@ -173,35 +208,23 @@ class Desk:
 
 
 @contextmanager
-def desk_of(agent: Agent, tools: Tools) -> Iterator[Desk]:
+def desk_of(agent: Agent) -> Iterator[Desk]:
+    path = path_of(agent.name)
     home, data = (Path(tempfile.mkdtemp(prefix="oblix-", dir="/tmp")) for _ in range(2))
     try:
         with AgentModel() as model:
             (data / "config.toml").write_text(CONFIG.format(url=model.url))
             with running(data) as daemon:
-                yield Desk(agent, home, tools, daemon=daemon, model=model)
+                yield Desk(agent, home, path, daemon=daemon, model=model)
     finally:
         shutil.rmtree(home, ignore_errors=True)
         shutil.rmtree(data, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
-def tools() -> Tools:
-    return Tools.installed()
-
-
 @pytest.fixture
-def desk(request: pytest.FixtureRequest, tools: Tools) -> Iterator[Desk]:
-    agent: Agent = request.param
-    if agent.node > _node():
-        pytest.skip(f"{agent} needs Node {agent.node} or newer")
-    with desk_of(agent, tools) as desk:
+def desk(request: pytest.FixtureRequest) -> Iterator[Desk]:
+    with desk_of(request.param) as desk:
         yield desk
-
-
-def _node() -> int:
-    told = subprocess.run(["node", "--version"], check=True, capture_output=True, text=True).stdout
-    return int(told.removeprefix("v").partition(".")[0])
 
 
 def told(done: subprocess.CompletedProcess[str]) -> str:
@@ -219,20 +242,22 @@ def test_a_conversation_goes_on_and_is_found_again(desk: Desk) -> None:
     assert done.returncode == 0, told(done)
     later = desk.model.texts()[asked:]
     assert any("What grows in shade?" in text and ANSWER in text and "And in sun?" in text for text in later)
-    questions = desk.questions()
-    assert sum("What grows in shade?" in question for question in questions) >= 1
-    assert sum("And in sun?" in question for question in questions) >= 1
+    (conversation,) = desk.conversations()
+    questions = [
+        question for question in conversation if "grows in shade" in question or "in sun" in question
+    ]
+    assert len(questions) == 2, conversation
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("desk", EDITING, indirect=True, ids=str)
+@pytest.mark.parametrize("desk", AGENTS, indirect=True, ids=str)
 def test_a_tool_is_called_and_a_file_is_written(desk: Desk) -> None:
-    script = CallsOnce(desk.agent.tool, desk.agent.arguments(desk.folder / NOTE))
+    script = WritesOnce(desk.agent.writes(desk.folder / NOTE))
     desk.model.answer = script
-    done = desk.ask(f"Write {NOTE}.")
+    done = desk.ask_to_write(f"Write {NOTE}.")
     assert (desk.folder / NOTE).exists(), told(done) + json.dumps(script.results)
     assert (desk.folder / NOTE).read_text().strip() == TEXT.strip()
-    assert script.results
+    assert script.is_done, told(done)
     assert done.returncode == 0, told(done)
 
 
@@ -253,7 +278,7 @@ def test_a_model_that_dies_is_asked_a_few_times_and_its_question_is_one_turn(des
     desk.model.answer = dies
     done = desk.ask("What grows in shade?")
     assert 1 <= len(desk.model.requests) <= MOST_REQUESTS, told(done)
-    first_words = [question for question in desk.questions() if "What grows in shade?" in question]
-    assert 1 <= len(first_words) <= 2, f"{first_words}\n{told(done)}"
+    (questions,) = desk.conversations()
+    assert sum("What grows in shade?" in question for question in questions) == 1, questions
     desk.model.answer = lambda _body: Answer(ANSWER)
     assert ANSWER in desk.ask("What grows in sun?").stdout

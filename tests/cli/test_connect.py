@@ -65,8 +65,22 @@ def test_settings_are_written_beside_what_a_person_has(oblix: Run, home: Path) -
     codex = home / ".codex/config.toml"
     assert tomllib.loads(codex.read_text())["profiles"]["oblix"]["model"] == "auto"
     assert stat.S_IMODE(codex.stat().st_mode) == 0o600
-    again = oblix("connect", "codex", "--write", ok=False)
-    assert "already" in again.stderr
+
+
+def test_toml_keeps_its_comments_and_is_written_again(oblix: Run, home: Path) -> None:
+    vibe = home / ".vibe/config.toml"
+    vibe.parent.mkdir(parents=True)
+    vibe.write_text(
+        '# mine\nenable_telemetry = false\n\n[[providers]]\nname = "own"\napi_base = "http://own"\n'
+    )
+    for _ in range(2):
+        oblix("connect", "vibe", "--write", "--model", "cheapest")
+    written = vibe.read_text()
+    assert written.startswith("# mine\nenable_telemetry = false\n")
+    merged = tomllib.loads(written)
+    assert merged["active_model"] == "oblix"
+    assert [one["name"] for one in merged["providers"]] == ["own", "oblix"]
+    assert merged["models"]["oblix"]["name"] == "cheapest"
 
 
 def test_a_tool_is_started_with_its_settings_and_its_token_ends_with_it(

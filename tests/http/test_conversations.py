@@ -181,6 +181,82 @@ def test_another_answer_to_a_later_question_is_a_version(auto: Served) -> None:
     ]
 
 
+def test_a_title_that_the_tool_asks_for_is_not_recorded(auto: Served) -> None:
+    before = sessions(auto)
+    tool = Tool(auto)
+    tool.messages = [{"role": "system", "content": "You write a title for a chat by its first message."}]
+    assert tool.say("What grows in shade?", "Shade plants") == ""
+    assert sessions(auto) == before
+    named = Tool(auto, **{"x-oblix-session": "new"})
+    named.messages = list(tool.messages[:1])
+    assert named.say("What grows in shade?", "Shade plants") != "", "who names a session gets one"
+
+
+COMPACT = f"Create a summary of the conversation so far, to go on from it.{' Keep every name.' * 20}"
+SUMMARY = "The person asked what grows in shade, and was told that it is moss." * 4
+
+
+def test_a_conversation_goes_on_from_a_summary_of_it(auto: Served) -> None:
+    tool = Tool(auto)
+    session_id = tool.say("What grows in much shade?", "Moss, in most gardens that were looked at.")
+    assert tool.say(COMPACT, SUMMARY) == ""
+    tool.messages = [{"role": "user", "content": "What grows in much shade?"}]
+    tool.messages.append({"role": "user", "content": f"Summary of what was said:\n{SUMMARY}"})
+    assert tool.say("And in sun?", "Thyme.") == session_id
+    assert tool.say("And on walls?", "Ivy, if it is let.") == session_id
+    assert [text for _, text in recorded(auto, session_id)] == [
+        "What grows in much shade?",
+        "Moss, in most gardens that were looked at.",
+        "And in sun?",
+        "Thyme.",
+        "And on walls?",
+        "Ivy, if it is let.",
+    ]
+
+
+def test_a_summary_may_be_made_of_a_quoted_conversation(auto: Served) -> None:
+    tool = Tool(auto)
+    session_id = tool.say("What grows where it is quoted?", "Moss, in most gardens that were looked at.")
+    helper = Tool(auto)
+    helper.messages = [{"role": "system", "content": "You are a summarization assistant for chats."}]
+    assert (
+        helper.say("<conversation>\n[User]: What grows where it is quoted?\n</conversation>", SUMMARY) == ""
+    )
+    tool.messages = [
+        {"role": "user", "content": "What did we do?"},
+        {"role": "assistant", "content": SUMMARY},
+    ]
+    assert tool.say("And in the sun?", "Thyme.") == session_id
+
+
+def test_two_conversations_that_ended_in_the_same_words_stay_two(auto: Served) -> None:
+    one, two = Tool(auto), Tool(auto)
+    first = one.say("Cut the moss.", "Done.")
+    second = two.say("Cut the ivy.", "Done.")
+    assert one.say("And the lawn?", "Done, too.") == first
+    assert two.say("And the hedge?", "Done, as well.") == second
+
+
+def test_a_first_question_with_examples_before_it_is_known_again(auto: Served) -> None:
+    tool = Tool(auto)
+    tool.messages.append({"role": "user", "content": "An example."})
+    tool.messages.append({"role": "assistant", "content": "Ok."})
+    before = sessions(auto)
+    with pytest.raises(openai.BadRequestError):
+        tool.say("Exemplary?", Answer(fault=Refuse(400, "something is wrong")))
+    session_id = tool.send("Now.")
+    assert [text for _, text in recorded(auto, session_id)] == ["Exemplary?", "Now."]
+    assert sessions(auto) == before + 1
+
+
+def test_a_title_is_the_first_paragraph_of_the_person_s_own(auto: Served) -> None:
+    said = "<reminder>\nA skill.\n</reminder>\n<date>today</date>What climbs?\n\nAnswer in JSON, always."
+    session_id = Tool(auto).say(said, "{}")
+    stub = sessions_pb2_grpc.SessionServiceStub(auto.daemon.channel)
+    session = stub.GetSession(sessions_pb2.GetSessionRequest(session_id=session_id)).session
+    assert session.title == "What climbs?"
+
+
 def test_a_request_that_is_refused_leaves_no_session(auto: Served) -> None:
     stub = sessions_pb2_grpc.SessionServiceStub(auto.daemon.channel)
     wanted = sessions_pb2.ListSessionsRequest(page_size=1000)

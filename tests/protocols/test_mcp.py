@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from mcp import Client, StdioServerParameters
-from mcp.client.stdio import stdio_client
+from mcp import Client
 from oblix import OblixClient
+from support.drivers.mcp_agent import connected
 
 READ_TOOLS = {
     "search_conversations",
@@ -21,15 +17,6 @@ READ_TOOLS = {
     "usage",
     "explain_route",
 }
-
-
-@asynccontextmanager
-async def connected(*words: str) -> AsyncIterator[Client]:
-    started = StdioServerParameters(
-        command=sys.executable, args=["-m", "oblix", "mcp", *words], env=dict(os.environ)
-    )
-    async with Client(stdio_client(started)) as agent:
-        yield agent
 
 
 async def call(agent: Client, tool: str, **arguments: Any) -> Any:

@@ -14,7 +14,8 @@
     defaults = { audience = "a colleague" }
 
 A template may also be a file of the directory `templates` beside the configuration: `review.toml` with the
-same keys, or `review.md` or `review.txt`, whose whole text is the prompt. The daemon reads none of this.
+same keys, or `review.md` or `review.txt`, whose whole text is the prompt. `[mcp]` and `[acp]` state what
+programs may see (`oblix.cli.options.scope`). The daemon reads none of this.
 """
 
 from __future__ import annotations
@@ -109,16 +110,17 @@ def templates_path() -> Path:
     return config_path().with_name("templates")
 
 
+def read_table(name: str) -> dict[str, Any]:
+    """Return one table of the file, empty where it is not there. Raises CommandError."""
+    path = config_path()
+    return _table(_read(path), name, path)
+
+
 @functools.cache
 def load() -> Preferences:
     """Return what is set. Raises CommandError for what can't be."""
     path = config_path()
-    try:
-        document = _toml(path.read_text("utf-8-sig"))
-    except FileNotFoundError:
-        document = {}
-    except (OSError, ValueError) as error:
-        raise CommandError(f"{path} can't be read: {error}") from None
+    document = _read(path)
     defaults = _texts(document, "defaults", path, ("model", "system", "policy"))
     aliases = _texts(document, "aliases", path)
     tables = _table(document, "templates", path)
@@ -147,6 +149,15 @@ def _toml(text: str) -> dict[str, Any]:
     import tomllib
 
     return tomllib.loads(text)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return _toml(path.read_text("utf-8-sig"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise CommandError(f"{path} can't be read: {error}") from None
 
 
 def _template_files() -> dict[str, Template]:

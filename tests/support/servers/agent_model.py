@@ -39,22 +39,27 @@ class AgentModel(OpenAIServer):
 
 
 @dataclass
-class CallsOnce:
-    """Calls the agent's tool with its first prompt that has it, then says that it is done."""
+class WritesOnce:
+    """Has the agent write a file with its first prompt that can, then says that it is done."""
 
-    tool: str
-    arguments: dict[str, Any]
+    writes: ToolCall | str
+    """A call of the agent's tool, or a text in the form that the agent reads."""
     results: list[str] = field(default_factory=list)
     """What the agent sent back."""
+    is_done: bool = False
 
     def __call__(self, body: dict[str, Any]) -> Answer:
         """Answer one request."""
+        if isinstance(self.writes, str):
+            self.is_done, was_done = True, self.is_done
+            return Answer("The note is written." if was_done else self.writes)
         results = [message for message in body["messages"] if message["role"] == "tool"]
         if results:
+            self.is_done = True
             self.results.append(str(results[-1]["content"]))
             return Answer("The note is written.")
-        if self.tool in {tool["function"]["name"] for tool in body.get("tools", [])}:
-            return Answer(tool_calls=(ToolCall(self.tool, self.arguments, "call_1"),))
+        if self.writes.name in {tool["function"]["name"] for tool in body.get("tools", [])}:
+            return Answer(tool_calls=(self.writes,))
         return Answer(ANSWER)
 
 

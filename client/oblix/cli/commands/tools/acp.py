@@ -48,14 +48,14 @@ async def serve(
     agent: Any, arguments: argparse.Namespace, writer: asyncio.StreamWriter, reader: asyncio.StreamReader
 ) -> None:
     """Serve one editor over these streams. `agent`: the module, which is loaded late."""
+    wanted = scope.table_of("acp", arguments)
     client = oblix.OblixClient()
     defaults = agent.Defaults(
         model=await models.hook(client, arguments.model, arguments) or agent.ROUTED,
         policy=arguments.policy or "",
-        local_only=arguments.local_only,
+        local_only=wanted.local_only,
     )
-    limits = scope.scope_of(arguments, is_all=True, local_only=arguments.local_only)
-    serving = agent.OblixAgent(client, limits, defaults)
+    serving = agent.OblixAgent(client, wanted.scope(is_all=True), defaults)
     try:
         await agent.run(serving, writer, reader)
     finally:

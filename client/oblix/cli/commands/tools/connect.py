@@ -145,11 +145,38 @@ def _merge_text(path: Path, text: str) -> str:
             return json.dumps(_merge(json.loads(present), json.loads(text)), indent=2) + "\n"
         except (ValueError, AttributeError) as error:
             raise CommandError(f"{path} is no plain JSON: add the settings by hand.") from error
+    if path.suffix == ".toml":
+        return _merge_toml(path, present, text)
     if "oblix" in present:
         raise CommandError(f"{path} has settings for oblix already: change them there.")
-    if path.suffix == ".toml" and not text.lstrip().startswith("["):
-        raise CommandError(f"{path} is there already: add the settings by hand.")
     return f"{present.rstrip()}\n\n{text}"
+
+
+def _merge_toml(path: Path, present: str, text: str) -> str:
+    """Add tables, replace values, and keep what else there is, comments too."""
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
+    try:
+        document = tomlkit.parse(present)
+    except TOMLKitError as error:
+        raise CommandError(f"{path} is no TOML that can be read: {error}") from error
+    _merge_table(document, tomlkit.parse(text))
+    return tomlkit.dumps(document)
+
+
+def _merge_table(present: Any, ours: Mapping[str, Any]) -> None:
+    """Merge tables by their keys, and lists of tables by their names."""
+    for key, value in ours.items():
+        known = present.get(key)
+        if isinstance(known, dict) and isinstance(value, dict):
+            _merge_table(known, value)
+        elif isinstance(known, list) and isinstance(value, list):
+            for table in value:
+                same = next((one for one in known if one.get("name") == table["name"]), None)
+                known.append(table) if same is None else same.update(table)
+        else:
+            present[key] = value
 
 
 def _merge(present: dict[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:

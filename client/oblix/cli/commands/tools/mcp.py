@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import oblix
+from oblix.cli import preferences
 from oblix.cli.errors import CommandError
 from oblix.cli.options import scope
 
@@ -15,6 +16,7 @@ EPILOG = """examples, as an agent's configuration starts it:
   oblix mcp --filter project=garden
   oblix mcp --all --allow-notes
 
+Without an option, [mcp] in the configuration says it.
 The agent's model may be a cloud model, and reads what is in scope. Local-only sessions are
 in scope only by name, with --session. The page docs/how-to/agents-memory.md has more."""
 
@@ -30,18 +32,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Serve one agent until it closes standard input."""
-    if not (arguments.all or arguments.filter or arguments.session):
-        raise CommandError("say what the agent may see: --filter KEY=VALUE, --session ID, or --all.")
+    wanted = scope.table_of("mcp", arguments)
+    if wanted.is_empty:
+        raise CommandError(
+            "say what the agent may see: --filter KEY=VALUE, --session ID, or --all; "
+            f"or under [mcp] in {preferences.config_path()}."
+        )
     if sys.stdin.isatty():
         raise CommandError("an agent starts `oblix mcp`: see docs/how-to/agents-memory.md.")
     module = scope.load("oblix.protocols.mcp_server", "mcp")
-    asyncio.run(_serve(module, arguments))
+    asyncio.run(_serve(module, wanted))
 
 
-async def _serve(module: Any, arguments: argparse.Namespace) -> None:
+async def _serve(module: Any, wanted: scope.ScopeTable) -> None:
     client = oblix.OblixClient()
-    limits = scope.scope_of(arguments, is_all=arguments.all)
+    limits = wanted.scope(is_all=wanted.all)
     try:
-        await module.server_of(client, limits, may_append=arguments.allow_notes).run_stdio_async()
+        await module.server_of(client, limits, may_append=wanted.allow_notes).run_stdio_async()
     finally:
         await client.shutdown()

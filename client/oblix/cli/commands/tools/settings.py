@@ -84,7 +84,7 @@ models:
     apiBase: {url}/v1
     apiKey: {token}
 """
-_VIBE = """active_model = "{model}"
+_VIBE = """active_model = "oblix"
 
 [[providers]]
 name = "oblix"
@@ -93,15 +93,17 @@ api_key_env_var = "OBLIX_TOKEN"
 api_style = "openai"
 backend = "generic"
 
-[[models]]
+[models.oblix]
 name = "{model}"
 provider = "oblix"
-alias = "{model}"
+alias = "oblix"
 """
 _LLM = """- model_id: oblix
   model_name: {model}
   api_base: {url}/v1
   api_key_name: oblix
+  supports_tools: true
+  supports_schema: true
 """
 _ZED = """{{
   "language_models": {{
@@ -143,8 +145,9 @@ TOOLS: Mapping[str, ToolSettings] = {
     ),
     "cline": ToolSettings(
         "Cline",
-        note="In Cline's settings: API provider OpenAI Compatible, base URL {url}/v1, API key {token}, "
-        "model {model}.",
+        note="In the editor, under Cline's settings: API provider OpenAI Compatible, base URL {url}/v1, "
+        "API key {token}, model {model}.\n"
+        "In a shell: cline auth openai -b {url}/v1 -k {token} -m {model}",
     ),
     "codex": ToolSettings(
         "codex",
@@ -161,7 +164,7 @@ TOOLS: Mapping[str, ToolSettings] = {
         _CODEX,
         "Then start it as `codex -p oblix`.",
     ),
-    "continue": ToolSettings("Continue", environment={}, file=".continue/config.yaml", text=_CONTINUE),
+    "continue": ToolSettings("Continue", ("cn",), file=".continue/config.yaml", text=_CONTINUE),
     "crush": ToolSettings("crush", ("crush",), _BY_VARIABLE, ".config/crush/crush.json", _CRUSH),
     "gptme": ToolSettings("gptme", ("gptme", "-m", "local/{model}"), _OPENAI),
     "llm": ToolSettings(
@@ -200,7 +203,7 @@ TOOLS: Mapping[str, ToolSettings] = {
     ),
 }
 """By the name that a person gives."""
-WRITES_NOTHING = frozenset({"pi", "crush", "vibe"})
+WRITES_NOTHING = frozenset({"continue", "crush", "pi", "vibe"})
 """Tools that are told by their file alone: `oblix run` needs it to be there."""
 OTHER_NAMES = {"mistral-vibe": "vibe", "qwen": "qwen-code", "cn": "continue", "claude-code": "claude"}
 """What people call tools as well: their packages and commands."""
