@@ -42,6 +42,14 @@ class OblixdError(Exception):
         self.metadata = {key: clean(str(value)) for key, value in metadata.items()}
         """The dynamic values of the message, for a program."""
 
+    def forget_way(self) -> None:
+        """Let go of the frames that it passed through, and of the errors behind it.
+
+        They hold prompts and connections. An error is kept for as long as its execution, and would
+        be a part of a cycle with them, which only the collector frees.
+        """
+        self.__traceback__ = self.__cause__ = self.__context__ = None
+
 
 class InvalidArgumentError(OblixdError):
     """The request is wrong whatever the state. Metadata names the `field`."""

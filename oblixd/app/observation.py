@@ -23,6 +23,7 @@ MOST_MODELS = 200
 """Models that have numbers of their own. Further ones share those of `other`."""
 OTHER = "other"
 KEPT_PROBLEMS = 50
+_STOPPING = "DAEMON_STOPPING"
 DURATION_BOUNDS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 FIRST_TOKEN_BOUNDS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -76,6 +77,9 @@ class Observer:
             self._count_completed(numbers, completed)
         if error is not None:
             numbers.outcomes[error.reason] += 1
+            if error.reason == _STOPPING:
+                # There may be ten thousand of them: how many are told is in one line.
+                return
             text = "execution %s failed with %s after %.2f s: %s"
             request_id = execution.request.request_id
             logger.warning(text, request_id, error.reason, duration_s, error.message)

@@ -99,6 +99,7 @@ class Execution:
         self.origin = ""
         """Where the server that answered is, known after the end. Empty: none, or an embedded model."""
         self._answered_by = ""
+        self._was_sent = False
         self._hooks = hooks
         self._services = services
         self._scope = CancelScope()
@@ -110,6 +111,11 @@ class Execution:
     def model(self) -> str:
         """provider:name of the model that answers; empty before one was chosen."""
         return self._answered_by or self._recorder.model
+
+    @property
+    def leaves_nothing(self) -> bool:
+        """Whether nothing of it is kept and no model has seen it: it may be sent again, with the same id."""
+        return not self._was_sent and self._recorder.turn is None
 
     def stop(self, stop: StopReason) -> None:
         """Stop it: what has come of the answer is kept."""
@@ -126,6 +132,7 @@ class Execution:
             logger.exception("execution %s failed", self.request.request_id)
             error = errors.defect(problem)
         if error is not None:
+            error.forget_way()
             self.state = executions_pb2.EXECUTION_STATE_FAILED
         self.place, self.waits_for, self.ended_s = 0, "", time.monotonic()
         self._let_go()
@@ -158,6 +165,8 @@ class Execution:
             yield
 
     def _tell_place(self, place: int, model: str = "") -> None:
+        if self._scope.stop is not None:
+            return
         self.state, self.place, self.waits_for = executions_pb2.EXECUTION_STATE_QUEUED, place, model
         self.log.append(event_log.queued_event(self.request.request_id, place, model))
 
@@ -220,6 +229,9 @@ class Execution:
             with self._scope:
                 finished = await self._fallback(ranked, context).answer()
         except Stopped as stopped:
+            if stopped.stop is StopReason.INTERRUPTED and self.leaves_nothing:
+                self.begun = False
+                raise errors.stopping() from None
             return await completion.record_stop(stopped.stop)
         except ModelError as problem:
             raise await completion.record_failure(problem) from problem
@@ -250,6 +262,7 @@ class Execution:
 
     def runs(self, since_s: float) -> None:
         """See `Progress.runs`."""
+        self._was_sent = True
         self._watch.add_wait(since_s)
         self._go_on()
 

@@ -6,6 +6,7 @@ An execution as a list shows it.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator
@@ -69,6 +70,10 @@ REMEMBERED_BYTES = 32 << 20
 """What is kept of ended executions at most; the oldest go first."""
 REMEMBERED_COUNT = 1000
 
+INTERRUPTED_AT_ONCE = 100
+"""So many executions are stopped before the event loop turns again."""
+
+logger = logging.getLogger(__name__)
 NOBODY = ClientInfo()
 Events = AsyncGenerator[executions_pb2.ExecuteResponse, None]
 
@@ -232,14 +237,30 @@ class Executions:
                 execution.stop(StopReason.CANCELLED)
 
     async def drain(self, grace_s: float) -> None:
-        """Take no more; let what runs finish within the grace, then interrupt it and keep its part."""
+        """Take no more; let what runs finish within the grace, then interrupt it and keep its part.
+
+        What still waits for a model, and is recorded nowhere, is told at once: the next daemon can be asked.
+        """
         self._draining = True
+        refused = await self._interrupt(lambda execution: execution.leaves_nothing)
+        if refused:
+            logger.info("%d executions that waited are told that the daemon ends", refused)
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=grace_s)
-        for request_id in self._tasks:
-            self._known[request_id].stop(StopReason.INTERRUPTED)
+        await self._interrupt(lambda _: True)
         if self._tasks:
             await asyncio.wait(self._tasks.values())
+
+    async def _interrupt(self, which: Callable[[Execution], bool]) -> int:
+        """Stop those, and return how many they are. The newest go first: then nobody's place changes."""
+        count = 0
+        for request_id in reversed(list(self._tasks)):
+            if request_id in self._tasks and which(self._known[request_id]):
+                self._known[request_id].stop(StopReason.INTERRUPTED)
+                count += 1
+                if count % INTERRUPTED_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+        return count
 
     def _start(self, request: executions_pb2.ExecuteRequest, caller: ClientInfo) -> Execution:
         self._check_serving()

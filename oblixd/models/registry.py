@@ -25,18 +25,19 @@ class Leases:
     """Who still means to use a connection, whether any client holds it or not."""
 
     def __init__(self) -> None:
-        self._waiting: dict[Connection, list[asyncio.Event]] = {}
+        # Ordered sets: ten thousand prompts may wait for one connection.
+        self._waiting: dict[Connection, dict[asyncio.Event, None]] = {}
 
     def take(self, connections: Iterable[Connection]) -> Callable[[], None]:
         """Hold connections until what is returned is called."""
-        taken, ended = list(connections), asyncio.Event()
+        taken, ended = list(dict.fromkeys(connections)), asyncio.Event()
         for connection in taken:
-            self._waiting.setdefault(connection, []).append(ended)
+            self._waiting.setdefault(connection, {})[ended] = None
 
         def give_back() -> None:
             ended.set()
             for connection in taken:
-                self._waiting[connection].remove(ended)
+                self._waiting[connection].pop(ended, None)
                 if not self._waiting[connection]:
                     del self._waiting[connection]
 
@@ -45,7 +46,7 @@ class Leases:
     async def none(self, connection: Connection) -> None:
         """Return once nobody means to use it."""
         while connection in self._waiting:
-            await self._waiting[connection][0].wait()
+            await next(iter(self._waiting[connection])).wait()
 
 
 class IdleConnections:

@@ -163,6 +163,7 @@ class Edge:
         write = Writer(handler.response_serializer)
 
         async def handle(_raw: object, context: Context) -> AsyncIterator[object]:
+            responses: Any = None
             try:
                 with self._let_in(name, handler, context) as one:
                     # No name is given to the request here: what works on it says how long it is held.
@@ -180,6 +181,8 @@ class Edge:
                             reach("reply.after")
                             one.sent(size)
             except Exception as error:  # noqa: BLE001 - every failure becomes a status with a reason
+                # gRPC keeps this frame with the call until Python collects cycles.
+                responses = None
                 await abort(context, error)
 
         return handle
@@ -234,5 +237,6 @@ async def abort(context: Context, error: Exception) -> NoReturn:
     if told is not error:
         logger.error("a call failed", exc_info=error)
     code, message, trailers = to_status(told)
+    told.forget_way()
     await context.abort(code, message, trailers)
     raise AssertionError("abort raises")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from unittest.mock import Mock
 
-from oblix.testing import Answer, OllamaServer, Stall
+from oblix.testing import Answer, OllamaServer, Refuse, Stall
 from oblix.v1 import executions_pb2
-from support.drivers.events import all_of, text_of, until
+from support.drivers.events import all_of, error_of, text_of, until
 from support.drivers.execution import CLIENT, Harness, prompt
 
+from oblixd.errors import OblixdError, UnavailableError
 from oblixd.execution.services import ClientInfo
 from oblixd.models import hook_spec
 
@@ -99,3 +101,39 @@ async def test_who_waits_keeps_its_model_when_its_client_has_gone(
         harness.registry.unhook(CLIENT, handle)
         await harness.executions.cancel("long")
         assert text_of(await all_of(waiting))
+
+
+async def test_at_a_drain_who_waits_is_told_at_once_and_may_ask_the_next_daemon(
+    harness: Harness, server: OllamaServer
+) -> None:
+    """Whose question is recorded goes on waiting for its model, until the grace is over."""
+    handle = hook_one_place(harness, server)
+    server.script(Answer("a b", fault=Stall(after=1)))
+    session = await harness.session()
+    executions = harness.executions
+    async with aclosing(executions.execute(prompt("Long", handle, request_id="long"))) as first:
+        await until(first, "delta")
+        waiting = executions.execute(prompt("Short", handle, request_id="short"))
+        recorded = executions.execute(prompt("Kept", handle, request_id="kept", session_id=session))
+        await until(waiting, "queued")
+        await until(recorded, "queued")
+        draining = asyncio.create_task(executions.drain(60))
+        error = await error_of(waiting, UnavailableError)
+        assert error.reason == "DAEMON_STOPPING"
+        assert {one.request_id for one in executions.list("")} == {"long", "kept"}
+        await executions.cancel("long")
+        assert text_of(await all_of(recorded)) == "You said: Kept"
+        await draining
+    assert len(server.requests) == 2
+
+
+async def test_an_error_holds_none_of_the_frames_that_it_passed_through(
+    harness: Harness, server: OllamaServer
+) -> None:
+    """They hold the prompt and the connection, and the error is kept for ten minutes."""
+    server.default = lambda _: Answer(fault=Refuse(400))
+    harness.executions.on_ended = ended = Mock()
+    await error_of(harness.executions.execute(prompt("Hi", harness.hook(server))), OblixdError)
+    error = ended.call_args.args[0].log.error
+    assert error.__cause__ is None
+    assert error.__context__ is None

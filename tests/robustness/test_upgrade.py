@@ -15,7 +15,7 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 from oblix import OblixClient
-from oblix.testing import Answer, OllamaServer
+from oblix.testing import Answer, OllamaServer, Stall
 from oblix.v1 import (
     daemon_pb2,
     daemon_pb2_grpc,
@@ -33,7 +33,7 @@ from support.drivers.waiting import eventually
 CLIENTS, ROUNDS, RESTARTS = 8, 12, 2
 QUEUED = 1_000 if scale.QUICK else 10_000
 CONNECTIONS = 20
-GRACE_S = 3.0
+GRACE_S = 10.0
 CONFIG = "[embedded]\nenabled = false\n[execution]\nqueue_length = 20000\n[daemon]\nclient_memory_mib = 512\n"
 
 
@@ -82,7 +82,8 @@ async def test_programs_do_not_notice_an_upgrade(home: Path) -> None:
 async def test_ten_thousand_queued_prompts_end_within_the_grace(home: Path) -> None:
     (home / "config.toml").write_text(CONFIG)
     with OllamaServer(["llama2"]) as server:
-        server.default = lambda _: Answer("one two three four", tokens_per_second=1)
+        # The first one never ends: else some have ended before the last one waits.
+        server.default = lambda _: Answer("one two", fault=Stall(after=1))
         daemon = RunningDaemon(home, {"OBLIX_DAEMON_GRACE_S": f"{GRACE_S}"})
         daemon.wait_until_serving()
         async with AsyncExitStack() as stack:
@@ -103,10 +104,8 @@ async def test_ten_thousand_queued_prompts_end_within_the_grace(home: Path) -> N
     daemon.channel.close()
     print(f"{QUEUED} queued prompts ended {took_s:.1f} s after SIGTERM, with a grace of {GRACE_S:g} s")
     assert code == 0
-    assert set(reasons) <= {"DAEMON_STOPPING", "EXECUTION_INTERRUPTED", ""}
-    assert reasons["DAEMON_STOPPING"] > QUEUED * 0.9
-    # Beside the grace it needs the time to tell so many, on a machine that may be busy.
-    assert took_s < GRACE_S + 30
+    # Who is told so was told before the grace was over: what it runs out for is interrupted.
+    assert reasons == {"DAEMON_STOPPING": QUEUED - 1, "EXECUTION_INTERRUPTED": 1}
 
 
 async def _queue(channels: Sequence[grpc.aio.Channel], url: str) -> Counter[str]:
