@@ -17,7 +17,7 @@ class Terminal:
     """A process on a pseudo-terminal, which is its controlling one: Ctrl-C reaches it as from a keyboard."""
 
     def __init__(self, command: Sequence[str]) -> None:
-        self._screen, theirs = pty.openpty()
+        self.screen, theirs = pty.openpty()
         # `setsid --ctty` is what a terminal program does before it starts a shell.
         words = ["setsid", "--ctty", "--wait", *command]
         environ = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
@@ -49,21 +49,21 @@ class Terminal:
 
     def type(self, text: str) -> None:
         """Press keys. `\\x03` is Ctrl-C, `\\x04` is Ctrl-D."""
-        os.write(self._screen, text.encode())
+        os.write(self.screen, text.encode())
 
     def resize(self, columns: int, lines: int) -> None:
         """Give it another size, as dragging a window's corner does."""
-        termios.tcsetwinsize(self._screen, (lines, columns))
+        termios.tcsetwinsize(self.screen, (lines, columns))
 
     def close(self) -> None:
         """Hang up."""
-        os.close(self._screen)
+        os.close(self.screen)
         self.process.kill()
         self.process.wait()
 
     def _read(self) -> str:
         try:
-            return os.read(self._screen, 65536).decode()
+            return os.read(self.screen, 65536).decode()
         except OSError:  # EIO: the other side is closed
             return ""
 

@@ -9,6 +9,7 @@ from typing import Any
 from oblix._convert.terminal_text import PLAIN, YELLOW
 from oblix._launcher import paths
 from oblix.cli.errors import CommandError
+from oblix.cli.keyboard import keyboard
 
 FILE = "cloud-models"
 QUESTION = "Send it? [y]es, and do not ask again for this model; [o]nce; [N]o: "
@@ -43,8 +44,7 @@ def check(routes: Mapping[str, Any]) -> None:
         return
     reason = routes["model_routing"]["reason"]
     print(f"This would go to {YELLOW}{model}, a cloud model{PLAIN}: {reason}", file=sys.stderr)
-    print(QUESTION, end="", file=sys.stderr, flush=True)
-    answer = sys.stdin.readline().strip().lower()
+    answer = keyboard.question(QUESTION)
     if answer in {"y", "yes"}:
         _allow(model)
     elif answer not in {"o", "once"}:

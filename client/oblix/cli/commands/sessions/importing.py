@@ -13,6 +13,7 @@ from pathlib import Path
 
 import oblix
 from oblix.cli.errors import CommandError
+from oblix.cli.keyboard import keyboard
 from oblix.cli.output import tables
 from oblix.cli.output.progress import Show, progress
 from oblix.formats.agents import places
@@ -109,8 +110,11 @@ def _is_agreed(found: Sequence[Findings]) -> bool:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise CommandError("nobody can be asked here: say --yes to take them in, or --list to only look.")
     count = sum(each.conversations for each in found)
-    print(f"Take in {tables.count_text(count, 'conversation')}? [Y/n] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("", "y", "yes")
+    return keyboard.question(f"Take in {tables.count_text(count, 'conversation')}? [Y/n] ") in {
+        "",
+        "y",
+        "yes",
+    }
 
 
 def _take(client: oblix.OblixClient, files: Sequence[Path]) -> oblix.ImportReport:

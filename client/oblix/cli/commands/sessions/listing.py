@@ -206,12 +206,13 @@ def _delete(arguments: argparse.Namespace) -> None:
 
 def _is_agreed(client: oblix.OblixClient, arguments: argparse.Namespace) -> bool:
     """Ask a person at a terminal, with the titles: a beginning of an id says little. Nobody else is asked."""
+    from oblix.cli.keyboard import keyboard
+
     if not consent.can_ask():
         return True
     names = [_title(client, session_id) for session_id in arguments.ids]
     manner = "for good" if arguments.purge else "(`oblix sessions undelete` brings back)"
-    print(f"Delete {', '.join(names)} {manner}? [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+    return keyboard.question(f"Delete {', '.join(names)} {manner}? [y/N] ") in {"y", "yes"}
 
 
 def _title(client: oblix.OblixClient, session_id: str) -> str:

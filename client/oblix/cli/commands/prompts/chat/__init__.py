@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from contextlib import nullcontext
 
 import oblix
 from oblix._convert.terminal_text import DIM, PLAIN
 from oblix.cli import preferences
 from oblix.cli.commands.prompts.chat import slash
 from oblix.cli.commands.prompts.chat.conversation import Conversation
-from oblix.cli.commands.prompts.chat.reader import EndOfInput, LineDropped, reader_for
+from oblix.cli.commands.prompts.chat.reader import EndOfInput, LineDropped, Reader, reader_for
 from oblix.cli.errors import CommandError, error_text, unknown_session
+from oblix.cli.keyboard import keyboard
 from oblix.cli.options import models, session_ids
 from oblix.cli.output import answers
 from oblix.errors import OblixError
@@ -138,6 +140,12 @@ async def _hook_both(client: oblix.OblixClient, arguments: argparse.Namespace) -
 
 def _talk(runner: asyncio.Runner, conversation: Conversation) -> None:
     reader = reader_for(slash.NAMES, conversation.model_names)
+    # What is typed while an answer comes is not shown between its lines: it waits for the next prompt.
+    with keyboard.held() if reader.is_terminal else nullcontext():
+        _read_on(runner, conversation, reader)
+
+
+def _read_on(runner: asyncio.Runner, conversation: Conversation, reader: Reader) -> None:
     if reader.is_terminal and not conversation.is_silent:
         answers.note(f"{DIM}{GREETING}{PLAIN}")
     was_interrupted = False

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from oblix._launcher import paths
+from oblix.cli.keyboard import keyboard
 
 if TYPE_CHECKING:
     from prompt_toolkit.history import History
@@ -71,6 +72,7 @@ class Editor:
             multiline=True,
             prompt_continuation=CONTINUATION,
             reserve_space_for_menu=0,
+            enable_suspend=True,
         )
 
     def read(self, draft: str = "") -> str:
@@ -80,6 +82,8 @@ class Editor:
             raise EndOfInput from None
         except KeyboardInterrupt:
             raise LineDropped from None
+        finally:
+            keyboard.mark_pastes()
 
 
 def reader_for(words: Mapping[str, str], models: Callable[[], list[str]]) -> Reader:
