@@ -55,12 +55,17 @@ def any_daemon() -> Transport:
     return Transport(_address())
 
 
-def reload() -> None:
+def reload(*, as_json: bool = False) -> None:
     """Have the daemon read its configuration, and print what became of it."""
     from oblix.v1 import daemon_pb2
 
     transport = running_daemon()
     done = transport.call(lambda link: link.daemon.ReloadConfig, daemon_pb2.ReloadConfigRequest())
+    if as_json:
+        from oblix.cli.output import contract_json, tables
+
+        tables.show_json(contract_json.to_dict(done))
+        return
     for notice in done.notices:
         print(f"Old form: {notice}")
     if done.applied:

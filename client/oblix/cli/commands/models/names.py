@@ -22,6 +22,7 @@ def configure(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "default", help="show or choose the model of prompts for which none is named", description=DEFAULT
     )
     default.add_argument("model", nargs="?", metavar="MODEL", help=models.HELP)
+    add_json(default, "print it as JSON; null: routing chooses", is_default=False)
     default.set_defaults(run=_default)
     alias = actions.add_parser("alias", help="list the other names of models, or give one")
     alias.add_argument("name", nargs="?", metavar="NAME")
@@ -32,7 +33,11 @@ def configure(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def _default(arguments: argparse.Namespace) -> None:
     if arguments.model is None:
-        print(preferences.load().model or "auto")
+        chosen = preferences.load().model
+        if arguments.json:
+            tables.show_json({"model": chosen})
+        else:
+            print(chosen or "auto")
         return
     model = None if arguments.model == "auto" else _resolve_id(arguments.model)
     preferences.change("defaults", "model", model)

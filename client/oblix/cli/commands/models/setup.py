@@ -19,6 +19,8 @@ from oblix._convert.presets import PRESETS, Preset, table_of
 from oblix.cli import daemon
 from oblix.cli.commands.service.config import of_daemon
 from oblix.cli.errors import CommandError
+from oblix.cli.options.json_output import add_json
+from oblix.cli.output import tables
 
 EMBEDDED = "embedded"
 _ARGUMENTS = {"name", "provider", "endpoint"}
@@ -68,6 +70,7 @@ def configure(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     remove.set_defaults(run=_remove)
     test = actions.add_parser("test", help="ask one model one short question")
     test.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    add_json(test, "print the answer and how long it took as JSON", is_default=False)
     test.set_defaults(run=_test)
 
 
@@ -116,15 +119,26 @@ def _remove(arguments: argparse.Namespace) -> int:
 
 
 def _test(arguments: argparse.Namespace) -> None:
-    asyncio.run(_asked(_model_id(arguments.model), None, ""))
+    model = _model_id(arguments.model)
+    answer, seconds = asyncio.run(_asked(model, None, ""))
+    if arguments.json:
+        tables.show_json({"model": model, "answer": answer, "seconds": seconds})
+    else:
+        _tell(model, answer, seconds)
 
 
 def _try(table: dict[str, Any], key: str) -> None:
     print(f"oblix: asking {table['provider']}:{table['name']} one question ...", file=sys.stderr, flush=True)
-    asyncio.run(_asked(f"{table['provider']}:{table['name']}", table, key))
+    model = f"{table['provider']}:{table['name']}"
+    _tell(model, *asyncio.run(_asked(model, table, key)))
 
 
-async def _asked(model: str, table: dict[str, Any] | None, key: str) -> None:
+def _tell(model: str, answer: str, seconds: float) -> None:
+    print(f"{model} answered {' '.join(answer.split())[:60]!r} after {seconds:.1f} s.")
+
+
+async def _asked(model: str, table: dict[str, Any] | None, key: str) -> tuple[str, float]:
+    """Ask a model one question. Return its answer, and the seconds that it took."""
     async with oblix.OblixClient() as client:
         if table is not None:
             options = {
@@ -134,8 +148,7 @@ async def _asked(model: str, table: dict[str, Any] | None, key: str) -> None:
             await client.hook_model(table["provider"], table["name"], endpoint, key or None, **options)
         began = time.monotonic()
         answer = await client.execute(QUESTION, model=model, stream=False, display_metrics=False)
-    words = " ".join(answer["response"].split())[:60]
-    print(f"{model} answered {words!r} after {time.monotonic() - began:.1f} s.")
+    return str(answer["response"]), round(time.monotonic() - began, 3)
 
 
 def _key(word: str, preset: Preset, arguments: argparse.Namespace) -> str:

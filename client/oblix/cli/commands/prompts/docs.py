@@ -42,9 +42,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add.add_argument("sources", nargs="+", metavar="PATH")
     add.add_argument("--name", metavar="NAME", help="the library (default: what the first PATH is called)")
     add.add_argument("--local-only", action="store_true", help="let no cloud model see it, ever")
+    add_json(add, "print what became of it as JSON", is_default=False)
     add.set_defaults(run=_add)
     update = actions.add_parser("update", help="read what has changed, and forget what is gone")
     update.add_argument("name", metavar="NAME")
+    add_json(update, "print what became of it as JSON", is_default=False)
     update.set_defaults(run=_update)
     embed = actions.add_parser(
         "embed", help="find passages by their meaning, too: have an embedding model read them"
@@ -57,6 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="PROVIDER:NAME",
         help='a model that the configuration names with task = "embedding" (default: routing chooses)',
     )
+    add_json(embed, "print what became of it as JSON", is_default=False)
     embed.set_defaults(run=_embed)
     search = actions.add_parser("search", help="show the passages that a question would be asked with")
     search.add_argument("name", metavar="NAME")
@@ -100,21 +103,24 @@ def _add(arguments: argparse.Namespace) -> int:
     with progress() as show:
         for source in arguments.sources:
             _sum(total, library.add(source, lambda what, count: show(what, count, None)))
-    return _finish(library, total)
+    return _finish(library, total, as_json=arguments.json)
 
 
 def _update(arguments: argparse.Namespace) -> int:
     library = reading.library(arguments.name)
     with progress() as show:
         report = library.update(lambda what, count: show(what, count, None))
-    return _finish(library, report)
+    return _finish(library, report, as_json=arguments.json)
 
 
 def _embed(arguments: argparse.Namespace) -> None:
     library = reading.library(arguments.name)
     embedder = reading.DaemonEmbedder.choose(arguments.model, is_local_only=library.is_local_only)
     count = _give_vectors(library, embedder)
-    print(f"{library.name}: {embedder.name} read {tables.count_text(count, 'passage')}.")
+    if arguments.json:
+        tables.show_json({"name": library.name, "embedder": embedder.name, "passages": count})
+    else:
+        print(f"{library.name}: {embedder.name} read {tables.count_text(count, 'passage')}.")
 
 
 def _give_vectors(library: Library, embedder: reading.DaemonEmbedder) -> int:
@@ -122,7 +128,7 @@ def _give_vectors(library: Library, embedder: reading.DaemonEmbedder) -> int:
         return library.embed(embedder, lambda what, count: show(what, count, library.passage_count))
 
 
-def _finish(library: Library, report: Report) -> int:
+def _finish(library: Library, report: Report, *, as_json: bool) -> int:
     for name, why in report.left_out:
         answers.note(f"oblix: {name} is left out: {why}.")
     if not library.passage_count:
@@ -131,6 +137,9 @@ def _finish(library: Library, report: Report) -> int:
     if library.embedder:
         embedder = reading.DaemonEmbedder(library.embedder, is_local_only=library.is_local_only)
         _give_vectors(library, embedder)
+    if as_json:
+        tables.show_json(_row(library) | _counts(report))
+        return 0
     count = tables.count_text(len(library.documents), "document")
     print(
         f"{library.name}: {count}, {report.added:,} read, {report.unchanged:,} unchanged, "
@@ -138,6 +147,16 @@ def _finish(library: Library, report: Report) -> int:
     )
     print(f'Ask about it: oblix ask --docs {library.name} "..."')
     return 0
+
+
+def _counts(report: Report) -> dict[str, object]:
+    left_out = [{"name": name, "why": why} for name, why in report.left_out]
+    return {
+        "added": report.added,
+        "unchanged": report.unchanged,
+        "removed": report.removed,
+        "left_out": left_out,
+    }
 
 
 def _sum(total: Report, report: Report) -> None:

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 
 from oblix.cli import daemon
 from oblix.cli.errors import CommandError
+from oblix.cli.options.json_output import add_json
 from oblix.cli.output import tables
+from oblix.cli.parser import suggestion
 from oblix.v1 import daemon_pb2
 
 WRITES = {"set", "unset", "edit", "import-environment"}
@@ -33,12 +35,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.set_defaults(run=_show)
     actions = parser.add_subparsers(title="subcommands", metavar="SUBCOMMAND")
-    _add(actions, "get", "print one setting", "key")
+    get = _add(actions, "get", "print one setting", "key")
+    add_json(get, "print it with where it comes from, as JSON", is_default=False)
     _add(actions, "set", "change one setting, and have the daemon take it over", "key", "value")
     _add(actions, "unset", "take a setting out of the file, so that its default counts", "key")
     _add(actions, "edit", "open the file in $VISUAL or $EDITOR, and check it afterwards")
     validate = _add(actions, "validate", "check the file, or another one, without changing anything")
     validate.add_argument("file", nargs="?", metavar="FILE")
+    add_json(validate, "print what is wrong as JSON", is_default=False)
     _add(actions, "path", "print where the file is")
     _add(actions, "init", "write a file with every setting as a comment, where there is none")
     _add(actions, "import-environment", "take over HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and the like")
@@ -73,11 +77,36 @@ def _add(
 
 
 def _run(action: str, words: Sequence[str], arguments: argparse.Namespace) -> int:
+    if arguments.json and action == "get":
+        return _show_one(words[0])
+    if arguments.json and action == "validate":
+        return _show_validity(arguments.file)
     file = [arguments.file] if getattr(arguments, "file", None) else []
     code = of_daemon(action, *(["--", *words] if words else []), *file)
     if code == 0 and action in WRITES and daemon.is_running():
         daemon.reload()
     return code
+
+
+def _show_one(key: str) -> int:
+    rows = _of_daemon() if daemon.is_running() else _of_file()
+    found = [row for row in rows if row["key"] == key]
+    if not found:
+        near = suggestion(key, [row["key"] for row in rows])
+        raise CommandError(f"there is no setting {key}.{near} `oblix config` lists them.")
+    value = json.loads(found[0]["value"])
+    tables.show_json({"key": key, "value": value, "source": found[0]["source"]})
+    return 0
+
+
+def _show_validity(file: str | None) -> int:
+    try:
+        read_of_daemon("validate", *([file] if file else []))
+    except CommandError as error:
+        tables.show_json({"valid": False, "problem": str(error)})
+        return 1
+    tables.show_json({"valid": True, "problem": None})
+    return 0
 
 
 def _show(arguments: argparse.Namespace) -> None:

@@ -13,4 +13,5 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "A file that is wrong changes nothing, and is told with the line. Models that programs hooked go on. "
         "SIGHUP does the same."
     )
-    parser.set_defaults(run=lambda _: daemon.reload())
+    parser.add_argument("--json", action="store_true", help="print what became of it as JSON")
+    parser.set_defaults(run=lambda arguments: daemon.reload(as_json=arguments.json))

@@ -14,6 +14,7 @@ from oblix._launcher import paths, units
 from oblix.cli import daemon
 from oblix.cli.commands.service.stop import end
 from oblix.cli.errors import CommandError
+from oblix.cli.output import tables
 
 WAIT_S = 60.0
 SHOWN = ("LoadState", "ActiveState", "SubState", "UnitFileState", "MainPID", "NRestarts", "StatusText")
@@ -39,6 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     uninstall = actions.add_parser("uninstall", help="stop the service, and remove the unit")
     uninstall.set_defaults(run=_uninstall)
     status = actions.add_parser("status", help="say whether the service is installed, and what it does")
+    status.add_argument("--json", action="store_true", help="print it as JSON")
     status.set_defaults(run=_status)
     logs = actions.add_parser("logs", help="show the daemon's log")
     logs.add_argument("-f", "--follow", action="store_true", help="go on as it is written")
@@ -94,7 +96,9 @@ def _uninstall(_arguments: argparse.Namespace) -> None:
     print("Conversations and settings stay where they are; the next program that needs a daemon starts one.")
 
 
-def _status(_arguments: argparse.Namespace) -> int:
+def _status(arguments: argparse.Namespace) -> int:
+    if arguments.json:
+        return _status_json()
     if units.systemd_version() == 0 or not os.environ.get("XDG_RUNTIME_DIR"):
         print("service    no service manager of this user runs here")
         return 1
@@ -107,6 +111,22 @@ def _status(_arguments: argparse.Namespace) -> int:
         print(f"state      {known['ActiveState']} ({known['SubState']})")
         print(f"process    {known['MainPID']}, restarted {known['NRestarts']} times after failures")
         print(f"says       {known['StatusText'] or 'nothing'}")
+    return 0 if known["ActiveState"] == ACTIVE else 1
+
+
+def _status_json() -> int:
+    has_manager = units.systemd_version() != 0 and bool(os.environ.get("XDG_RUNTIME_DIR"))
+    known = {name: _property(name) for name in SHOWN} if has_manager else dict.fromkeys(SHOWN, "")
+    tables.show_json(
+        {
+            "installed": known["LoadState"] == "loaded",
+            "at_login": known["UnitFileState"] == "enabled",
+            "state": known["ActiveState"] or None,
+            "pid": int(known["MainPID"] or 0) or None,
+            "restarts": int(known["NRestarts"] or 0),
+            "says": known["StatusText"] or None,
+        }
+    )
     return 0 if known["ActiveState"] == ACTIVE else 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import sys
 from contextlib import aclosing
 from typing import Any
@@ -31,20 +32,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("session", metavar="SESSION", type=session_ids.SessionName, help=session_ids.HELP)
     parser.add_argument("--from-now", action="store_true", help="leave out what was said before")
+    parser.add_argument(
+        "--json", action="store_true", help="print each message as a line of JSON, once it is whole"
+    )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Print until the session is gone."""
-    asyncio.run(_follow(arguments.session, from_now=arguments.from_now))
+    asyncio.run(_follow(arguments.session, from_now=arguments.from_now, as_json=arguments.json))
 
 
-async def _follow(session_id: str, *, from_now: bool) -> None:
+async def _follow(session_id: str, *, from_now: bool, as_json: bool) -> None:
     async with oblix.OblixClient() as client:
         session = client.load_session(session_id)
         if session is None:
             raise unknown_session(session_id)
-        follower = _Follower(client, session_id)
+        follower = (_JsonFollower if as_json else _Follower)(client, session_id)
         if from_now:
             follower.shown = {message["id"] for message in session["messages"] if _is_whole(message)}
         async with aclosing(client.watch()) as changes:
@@ -80,7 +84,10 @@ class _Follower:
         for message in self._messages():
             if _is_whole(message) and message["id"] not in self.shown:
                 self.shown.add(message["id"])
-                _write(f"## {message['role']}\n\n{message['content'].rstrip()}\n\n")
+                self._show_message(message)
+
+    def _show_message(self, message: dict[str, Any]) -> None:
+        _write(f"## {message['role']}\n\n{message['content'].rstrip()}\n\n")
 
     def _messages(self) -> list[dict[str, Any]]:
         return list((self._client.load_session(self._session_id) or {"messages": []})["messages"])
@@ -108,6 +115,17 @@ class _Follower:
         newest = self._client._sync.sessions.raw(self._session_id, newest_first=True, limit=4)
         answers = (message for message in newest if message.role == messages_pb2.ROLE_ASSISTANT)
         return next((message for message in answers if message.id not in self.shown), None)
+
+
+class _JsonFollower(_Follower):
+    """Prints a session for a program: a line of JSON for each message that is whole."""
+
+    async def show_news(self) -> None:
+        """Print the messages that are new. The end of an answer is a change, too."""
+        self._show_messages()
+
+    def _show_message(self, message: dict[str, Any]) -> None:
+        _write(f"{json.dumps(message)}\n")
 
 
 def _is_whole(message: dict[str, Any]) -> bool:

@@ -79,6 +79,7 @@ def _configure_one(actions: Any) -> None:
     create.add_argument(
         "--get", action="store_true", help="use the session that has --id, where there is one"
     )
+    add_json(create, "print the session as JSON, and not its id alone", is_default=False)
     create.set_defaults(run=_create)
     delete = actions.add_parser(
         "delete", help="delete sessions and their messages; `undelete` brings them back"
@@ -188,7 +189,11 @@ def _create(arguments: argparse.Namespace) -> None:
         session_id=arguments.id,
         get_or_create=arguments.get,
     )
-    print(asyncio.run(created))
+    session_id = asyncio.run(created)
+    if arguments.json:
+        tables.show_json(client.get_session(session_id))
+    else:
+        print(session_id)
 
 
 def _delete(arguments: argparse.Namespace) -> None:

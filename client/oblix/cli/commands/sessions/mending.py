@@ -41,6 +41,7 @@ def configure(actions: Any) -> None:
     again.add_argument("message", nargs="?", type=name, default=-1, metavar="MESSAGE")
     models.add_model(again)
     models.add_policy(again)
+    again.add_argument("--json", action="store_true", help="print the whole response as JSON at the end")
     again.set_defaults(run=_regenerate)
 
 
@@ -131,6 +132,8 @@ async def _answer_anew(arguments: argparse.Namespace) -> None:
             model=model,
             policy=arguments.policy,
         )
-        await answers.show(
-            events, screen=screens.Text(), summary=answers.in_line, recorded=answers.Recorded()
-        )
+        if arguments.json:
+            completed = await answers.show(events, summary=None)
+            tables.show_json(completed.response | {"session_id": arguments.id})
+        else:
+            await answers.show(events, screen=screens.Text(), summary=answers.in_line)

@@ -32,6 +32,7 @@ def configure(actions: Any) -> None:
     session_ids.add_id(fork)
     fork.add_argument("--up-to", type=_message, metavar="MESSAGE", help="its id, or its place from 1")
     fork.add_argument("--title", metavar="TITLE", help="the copy's title (default: the same)")
+    fork.add_argument("--json", action="store_true", help="print the copy as JSON, and not its id alone")
     fork.set_defaults(run=_fork)
     _configure_prune(actions.add_parser("prune", help="archive or delete what nobody added to for long"))
     watch = actions.add_parser("watch", help="follow what happens to sessions", epilog=WATCH_ABOUT)
@@ -88,7 +89,12 @@ def _rename(arguments: argparse.Namespace) -> None:
 
 
 def _fork(arguments: argparse.Namespace) -> None:
-    print(asyncio.run(oblix.OblixClient().fork_session(arguments.id, arguments.up_to, arguments.title)))
+    client = oblix.OblixClient()
+    copy_id = asyncio.run(client.fork_session(arguments.id, arguments.up_to, arguments.title))
+    if arguments.json:
+        tables.show_json(client.get_session(copy_id))
+    else:
+        print(copy_id)
 
 
 def _prune(arguments: argparse.Namespace) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--local-only", action="store_true", help="let its prompts reach local models only")
     parser.add_argument("--session", metavar="ID", help="give the tool this conversation to go on with")
     parser.add_argument("--write", action="store_true", help="write the settings into the tool's own file")
+    parser.add_argument(
+        "--json", action="store_true", help="print URL, token and model, or the list, as JSON"
+    )
     parser.set_defaults(run=run)
 
 
@@ -38,7 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Print or write the settings."""
     transport = daemon.any_daemon()
     if arguments.list:
-        _list(transport)
+        _list(transport, as_json=arguments.json)
         return
     if arguments.revoke:
         request = endpoint_pb2.RevokeTokenRequest(name=arguments.revoke)
@@ -53,7 +57,12 @@ def run(arguments: argparse.Namespace) -> None:
         _give(transport, arguments.session, name)
     values = {"url": url, "token": token, "model": arguments.model}
     settings = TOOLS.get(name)
-    if settings is None:
+    if arguments.json:
+        if arguments.write and settings:
+            with redirect_stdout(sys.stderr):
+                _write(settings, values)
+        tables.show_json(values)
+    elif settings is None:
         print(f"Base URL  {url}/v1 (OpenAI), {url} (Anthropic, Ollama)\nToken     {token}")
         print(f"Model     {arguments.model}")
     elif arguments.write:
@@ -91,7 +100,7 @@ def _give(transport: Transport, session_id: str, token: str) -> None:
     print(f"The token {token} may go on with {session_id}: send the header x-oblix-session: {session_id}")
 
 
-def _list(transport: Transport) -> None:
+def _list(transport: Transport, *, as_json: bool) -> None:
     answer = transport.call(lambda link: link.endpoint.ListTokens, endpoint_pb2.ListTokensRequest())
     rows = [
         {
@@ -101,7 +110,10 @@ def _list(transport: Transport) -> None:
         }
         for token in answer.tokens
     ]
-    tables.show_rows(rows, {"name": "TOKEN", "reach": "REACHES", "created": "CREATED"})
+    if as_json:
+        tables.show_json(rows)
+    else:
+        tables.show_rows(rows, {"name": "TOKEN", "reach": "REACHES", "created": "CREATED"})
 
 
 def _show(settings: ToolSettings, values: Mapping[str, str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from oblix.cli import daemon
+from oblix.cli.output import tables
 from oblix.v1 import endpoint_pb2
 
 
@@ -18,6 +19,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--port", type=int, default=0, help="the TCP port (default: as configured, 62549)")
     what.add_argument("--close", action="store_true", help="close the endpoint")
     what.add_argument("--status", action="store_true", help="say whether it is open, and where")
+    parser.add_argument(
+        "--json", action="store_true", help="print the endpoint's URL as JSON; null: it is closed"
+    )
     parser.set_defaults(run=run)
 
 
@@ -27,17 +31,25 @@ def run(arguments: argparse.Namespace) -> int:
         daemon.running_daemon().call(
             lambda link: link.endpoint.CloseEndpoint, endpoint_pb2.CloseEndpointRequest()
         )
-        print("The endpoint is closed.")
+        _tell("", "The endpoint is closed.", as_json=arguments.json)
         return 0
     if arguments.status:
         request = endpoint_pb2.GetEndpointRequest()
         url = daemon.running_daemon().call(lambda link: link.endpoint.GetEndpoint, request).url
-        print(f"open at {url}" if url else "closed")
+        _tell(url, f"open at {url}" if url else "closed", as_json=arguments.json)
         return 0 if url else 1
     opened = endpoint_pb2.OpenEndpointRequest(port=arguments.port)
     url = daemon.any_daemon().call(lambda link: link.endpoint.OpenEndpoint, opened).url
-    print(
+    text = (
         f"oblixd serves {url}/v1 until it ends. To keep it: [http] enabled = true in the configuration.\n"
         "Connect a tool with `oblix connect TOOL`."
     )
+    _tell(url, text, as_json=arguments.json)
     return 0
+
+
+def _tell(url: str, text: str, *, as_json: bool) -> None:
+    if as_json:
+        tables.show_json({"url": url or None})
+    else:
+        print(text)

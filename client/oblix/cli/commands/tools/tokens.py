@@ -34,6 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     create.add_argument("--scope", choices=SCOPES, default="execute", help="what it may do (default execute)")
     create.add_argument("--local-only", action="store_true", help="let its prompts reach local models only")
     create.add_argument("--file", metavar="FILE", help="write its text to a file that only you can read")
+    add_json(create, "print it as JSON", is_default=False)
     create.set_defaults(run=_create)
     revoke = actions.add_parser("revoke", help="end a token: it is refused from now on")
     revoke.add_argument("name", metavar="NAME")
@@ -59,7 +60,7 @@ def _create(arguments: argparse.Namespace) -> None:
     )
     text = daemon.any_daemon().call(lambda link: link.endpoint.CreateToken, request).text
     if not arguments.file:
-        print(text)
+        _tell(arguments, {"token": text}, text)
         return
     try:
         descriptor = os.open(arguments.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -68,7 +69,16 @@ def _create(arguments: argparse.Namespace) -> None:
         raise CommandError(f"{arguments.file}: {error.strerror}. No token was made.") from None
     with os.fdopen(descriptor, "w") as file:
         file.write(f"{text}\n")
-    print(f"The token {arguments.name} is in {arguments.file}, which only you can read.")
+    told = f"The token {arguments.name} is in {arguments.file}, which only you can read."
+    _tell(arguments, {"file": arguments.file}, told)
+
+
+def _tell(arguments: argparse.Namespace, where: dict[str, str], text: str) -> None:
+    if arguments.json:
+        about = {"name": arguments.name, "scope": arguments.scope, "local_only": arguments.local_only}
+        tables.show_json(about | where)
+    else:
+        print(text)
 
 
 def _revoke(arguments: argparse.Namespace) -> None:
