@@ -28,7 +28,7 @@ class Keyboard:
         """The terminal's modes before it was held. None: it is not held."""
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def hold(self) -> Iterator[None]:
         """Show no key that is pressed within the block. Ctrl-C still interrupts, and drops nothing."""
         if not sys.stdin.isatty():
             yield
@@ -37,9 +37,9 @@ class Keyboard:
         with ExitStack() as stack:
             stack.callback(self._release)
             # A shell gives a job that goes on the modes of its own.
-            usual = signal.signal(signal.SIGCONT, lambda *_: self._hold())
+            usual = signal.signal(signal.SIGCONT, lambda *_: self._apply())
             stack.callback(signal.signal, signal.SIGCONT, usual)
-            self._hold()
+            self._apply()
             yield
 
     def mark_pastes(self) -> None:
@@ -55,17 +55,16 @@ class Keyboard:
 
         What was typed before counts for nothing: it was no answer to this.
         """
+        if sys.stdin.isatty():
+            termios.tcsetattr(sys.stdin, termios.TCSAFLUSH, self._usual or termios.tcgetattr(sys.stdin))
         print(text, end="", file=sys.stderr, flush=True)
-        if not sys.stdin.isatty():
-            return sys.stdin.readline().strip().lower()
-        termios.tcsetattr(sys.stdin, termios.TCSAFLUSH, self._usual or termios.tcgetattr(sys.stdin))
         try:
             return sys.stdin.readline().strip().lower()
         finally:
             if self._usual is not None:
-                self._hold()
+                self._apply()
 
-    def _hold(self) -> None:
+    def _apply(self) -> None:
         modes = termios.tcgetattr(sys.stdin)
         modes[_INPUT_FLAGS] &= ~termios.ICRNL
         modes[_LOCAL_FLAGS] &= ~(termios.ECHO | termios.ICANON)

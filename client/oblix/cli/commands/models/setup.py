@@ -120,7 +120,7 @@ def _remove(arguments: argparse.Namespace) -> int:
 
 def _test(arguments: argparse.Namespace) -> None:
     model = _model_id(arguments.model)
-    answer, seconds = asyncio.run(_asked(model, None, ""))
+    answer, seconds = asyncio.run(_ask_once(model, None, ""))
     if arguments.json:
         tables.show_json({"model": model, "answer": answer, "seconds": seconds})
     else:
@@ -130,14 +130,14 @@ def _test(arguments: argparse.Namespace) -> None:
 def _try(table: dict[str, Any], key: str) -> None:
     print(f"oblix: asking {table['provider']}:{table['name']} one question ...", file=sys.stderr, flush=True)
     model = f"{table['provider']}:{table['name']}"
-    _tell(model, *asyncio.run(_asked(model, table, key)))
+    _tell(model, *asyncio.run(_ask_once(model, table, key)))
 
 
 def _tell(model: str, answer: str, seconds: float) -> None:
     print(f"{model} answered {' '.join(answer.split())[:60]!r} after {seconds:.1f} s.")
 
 
-async def _asked(model: str, table: dict[str, Any] | None, key: str) -> tuple[str, float]:
+async def _ask_once(model: str, table: dict[str, Any] | None, key: str) -> tuple[str, float]:
     """Ask a model one question. Return its answer, and the seconds that it took."""
     async with oblix.OblixClient() as client:
         if table is not None:

@@ -141,7 +141,7 @@ async def _hook_both(client: oblix.OblixClient, arguments: argparse.Namespace) -
 def _talk(runner: asyncio.Runner, conversation: Conversation) -> None:
     reader = reader_for(slash.NAMES, conversation.model_names)
     # What is typed while an answer comes is not shown between its lines: it waits for the next prompt.
-    with keyboard.held() if reader.is_terminal else nullcontext():
+    with keyboard.hold() if reader.is_terminal else nullcontext():
         _read_on(runner, conversation, reader)
 
 
