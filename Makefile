@@ -116,7 +116,7 @@ run: $(RUN) ## Install what is locked and ask the embedded model a question (PRO
 # Tests share nothing, so every core runs some; ARGS="-n 0" shows them one after another.
 # Neighbours stay together, as those of one file share a daemon; who has finished takes from who has not.
 PARALLEL := -n logical --maxprocesses 8 --dist worksteal
-.PHONY: bench-quick bench-each
+.PHONY: bench-quick bench-each recording
 .PHONY: test test-floors robustness robustness-quick audit agents node nvim bench docs check lint types protos-lint check-protos
 test: $(DEV) $(JS) ## Run the suite (ARGS="tests/store -k name")
 	@$(PY) -m pytest $(PARALLEL) $(ARGS)
@@ -166,6 +166,13 @@ bench-quick: $(DEV) ## The same in a minute, without LiteLLM and the older build
 
 bench-each: $(BENCH) ## Run every single benchmark, and hold the numbers against their limits
 	@for bench in tests/benchmarks/bench_*.py; do PYTHONPATH=tests $(PY) $$bench || failed=1; done; [ -z "$$failed" ]
+
+# What npm brings for this stays out of the repository: nothing but the picture needs it.
+SVG_TERM := svg-term-cli@2.1.1
+recording: $(RUN) ## Record the terminal of the README anew, with the embedded model (needs npm)
+	@mkdir -p build docs/images && $(PY) tools/recording build/terminal.cast
+	@npx --yes $(SVG_TERM) --in build/terminal.cast --out docs/images/terminal.svg --window --no-cursor
+	@echo docs/images/terminal.svg
 
 check: lint types protos-lint check-protos ## Everything that reads the code without running it
 

@@ -175,7 +175,7 @@ def test_an_id_is_never_folded_and_a_title_has_room(oblix) -> None:
     title = "The very long title of a conversation about everything under the sun"
     session_id = oblix("sessions", "create", title, "--metadata", "test=cut").stdout.strip()
     listing = [*COMMAND, "sessions", "list", "--filter", "test=cut"]
-    for columns, shown_title in (("80", "The very long title of a conversation"), ("120", title), ("40", "")):
+    for columns, shown_title in (("80", "The very long title of a conversat"), ("120", title), ("40", "")):
         with terminal("env", f"COLUMNS={columns}", *listing) as shown:
             lines = shown.rest().splitlines()
         (line,) = [line for line in lines if session_id[:8] in line]

@@ -7,31 +7,18 @@ import os
 import signal
 import sys
 import termios
-import threading
-from dataclasses import dataclass, field
 
 import pytest
 from oblix.testing import Answer, OllamaServer
-from oblix.testing.faults import InStream, Wire
 from support.drivers.terminal import Terminal, terminal
 from support.drivers.waiting import eventually
+from support.faults.gate import Gate
 
 COMMAND = (sys.executable, "-m", "oblix")
 PROMPT = ">"
 LEAVE, CTRL_C, CTRL_D = "/exit\n", "\x03", "\x04"
 ECHO = 3
 """Where `termios.tcgetattr` has the flags with ECHO."""
-
-
-@dataclass(frozen=True)
-class Gate(InStream):
-    """Stops an answer until the test opens it."""
-
-    after: int = 2
-    opened: threading.Event = field(default_factory=threading.Event)
-
-    def strike(self, wire: Wire, error: bytes) -> bool:
-        return self.opened.wait(60)
 
 
 @pytest.fixture

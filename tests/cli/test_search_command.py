@@ -31,6 +31,6 @@ async def test_on_a_terminal_the_words_are_bold(oblix) -> None:
     await eventually(lambda: session_id in oblix("sessions", "search", "harbour").stdout)
     with terminal(*COMMAND, "harbour") as shown:
         text = shown.rest()
-    assert session_id in text
+    assert session_id[:13] in text
     assert "\x1b[1mharbour\x1b[0m" in shown.raw
     assert "\x1b]0" not in shown.raw

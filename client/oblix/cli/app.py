@@ -22,7 +22,9 @@ UNGREETED = frozenset({"restart", "stop"})
 OF_ASK = frozenset(
     {"-", "-c", "-f", "-m", "-n", "-p", "-s", "-T", "-t", "-v", "-x", "--docs", "--schema", "--system"}
 )
-"""What begins a question without the word `ask`, as several words in quotes do."""
+"""What begins a question without the word `ask`, as do several words in quotes."""
+ENDS_OF_QUESTIONS = ("?", ":", ".", "!")
+"""What ends one word that is a question, and no command."""
 
 
 def main() -> NoReturn:
@@ -104,7 +106,7 @@ def _dispatch(words: Sequence[str]) -> int:
             return _dispatch([*rest, "--help"])
         case [name, *rest] if name in COMMANDS:
             return _run_command(name, rest)
-        case [name, *_] if " " in name.strip() or name in OF_ASK:
+        case [name, *_] if " " in name.strip() or name.endswith(ENDS_OF_QUESTIONS) or name in OF_ASK:
             return _run_command("ask", words)
         case [name, *_]:
             return _refuse(name)
@@ -125,6 +127,7 @@ def _run_command(name: str, words: Sequence[str]) -> int:
 def _refuse(name: str) -> int:
     """Tell that there is no such command, and which one may be meant."""
     what = f"option {name.partition('=')[0]}" if name.startswith("-") else f"command {name!r}"
-    near = suggestion(name, COMMANDS)
-    print(f"oblix: there is no {what}.{near}\n`oblix help` lists the commands.", file=sys.stderr)
+    near = suggestion(name, ["--version", "--help"] if name.startswith("-") else COMMANDS)
+    question = f' `oblix ask "{name}"` asks it.' if name.isalpha() and not near else ""
+    print(f"oblix: there is no {what}.{near}{question}\n`oblix help` lists the commands.", file=sys.stderr)
     return EXIT_USAGE

@@ -46,6 +46,7 @@ COMMANDS = {
     "sessions": Command(
         SESSIONS, "sessions.listing", "find, read, keep in order, export and import conversations"
     ),
+    "search": Command(SESSIONS, "sessions.find", "find what was said: short for `sessions search`"),
     "import": Command(
         SESSIONS, "sessions.importing", "take in the conversations that other tools keep on this machine"
     ),
@@ -94,9 +95,10 @@ COMMANDS = {
     "stop": Command(DAEMON, "service.stop", "let the daemon finish what it does, and end it"),
 }
 FIRST_STEPS = """Oblix: talk to language models, local or cloud, through one daemon that your programs share.
+`obx` is `oblix` for fingers in a hurry.
 
   oblix "Why is the sky blue?"         ask a question: short for oblix ask
-  git diff | oblix ask "Review:" -     ask about what a program prints
+  git diff | oblix "Review this:"      ask about what a program prints
   oblix chat                           talk; /help there shows what it can do
   oblix sessions list                  read what was said; it is kept
 

@@ -28,10 +28,10 @@ def resolve(client: oblix.OblixClient, given: str) -> str:
     return str(found[0])
 
 
-def short(request_ids: Sequence[str]) -> dict[str, str]:
-    """Return each id's shortest unique beginning, of at least `SHORTEST` characters."""
+def short(request_ids: Sequence[str], least: int = SHORTEST) -> dict[str, str]:
+    """Return each id's shortest unique beginning, of at least so many characters."""
     ordered = sorted(set(request_ids))
-    needed = dict.fromkeys(ordered, SHORTEST)
+    needed = dict.fromkeys(ordered, least)
     for one, other in pairwise(ordered):
         length = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), len(one)) + 1
         needed[one], needed[other] = max(needed[one], length), max(needed[other], length)

@@ -16,6 +16,9 @@ LAST = "@1"
 NEWEST = 2_000
 """So many sessions are looked through for a beginning or a title, the one that changed last first."""
 SHORTEST, MOST_SHOWN = 8, 5
+SHOWN_CHARACTERS = 13
+"""So much a list shows of an id. They hold the millisecond in which a session was made: in fewer
+characters sessions that a list leaves out would begin alike."""
 _WHOLE = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _PLACE = r"@([1-9]\d{0,5})"
 _POSSIBLE = r"[A-Za-z0-9._-]{1,128}"

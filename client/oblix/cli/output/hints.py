@@ -10,10 +10,11 @@ from oblix.cli.output import answers
 
 FILE = "hints-shown"
 TRIAL_MODEL = "embedded:smollm2-135m-instruct"
-TRIAL = """This model has 135 million parameters: it is for trying only, and often wrong. A better one:
-  oblix models discover          find servers and model files on this machine
-  oblix models pull ollama:NAME  have Ollama fetch a better one
-  oblix models add KIND:NAME     use a model of your own, local or cloud"""
+TRIAL = """This model is for trying only: it is small, and often wrong.
+  oblix models discover          finds others on this machine
+  oblix models pull ollama:NAME  fetches one by Ollama
+  oblix models add KIND:NAME     adds one, local or cloud"""
+"""No line is longer than a narrow terminal."""
 
 
 def about_model(model: str) -> None:

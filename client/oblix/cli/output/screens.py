@@ -72,7 +72,9 @@ class Text:
         self._line += letter
         if letter == " " or self._is_code:
             self._flush_word()
-            self._put(letter)
+            # A space behind a full line would begin the next one: the terminal breaks the line there itself.
+            if self._is_code or self._column < shutil.get_terminal_size().columns:
+                self._put(letter)
         else:
             self._word += letter
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import stat
 import sys
 from collections.abc import Sequence
 
@@ -20,10 +22,14 @@ _UNDECODED = re.compile("[\udc80-\udcff]")
 def question(words: Sequence[str], *, required: bool = True) -> str:
     """Join the command line's words, with standard input in place of `-`, or alone if there are none.
 
+    Words that end with a colon have behind them what is piped in: `git diff | oblix "Review:"`.
+
     `required`: whether something has to be asked. Raises CommandError.
     """
     is_silent = not words and (sys.stdin is None or sys.stdin.isatty())
     given = [] if is_silent else words or ["-"]
+    if given and given[-1].endswith(":") and "-" not in given and _is_piped():
+        given = [*given, "-"]
     asked = " ".join(_read_input() if word == "-" else _check(word) for word in given)
     if required and not asked.strip():
         raise CommandError('nothing was asked. Say: oblix ask "Why is the sky blue?"')
@@ -46,6 +52,15 @@ def image(path: str) -> bytes:
             else "is no PNG, JPEG, GIF or WebP image"
         )
         raise CommandError(f"--image {path}: {why}.") from None
+
+
+def _is_piped() -> bool:
+    """Return whether standard input is a pipe or a file, and no terminal or device."""
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode if sys.stdin else 0
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)
 
 
 def _check(word: str) -> str:

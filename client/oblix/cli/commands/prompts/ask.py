@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   oblix ask "Why is the sky blue?"
   oblix ask -c "And in one sentence?"
-  git diff | oblix ask "Review this:" -
+  git diff | oblix ask "Review this:"
   oblix ask -f report.pdf -f photo.jpg "What do both say?"
   oblix ask -t review -p audience="a colleague" -f change.patch
   oblix ask -x "A Python function that reverses a string" > reverse.py
@@ -41,7 +41,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.epilog = EXAMPLES
     parser.add_argument(
-        "words", nargs="*", metavar="PROMPT", help="the question; - stands for standard input"
+        "words",
+        nargs="*",
+        metavar="PROMPT",
+        help="the question; - stands for standard input, as does the end of words that end with a colon",
     )
     _configure_prompt(parser.add_argument_group("what is asked"))
     _configure_session(parser.add_argument_group("where it is kept"))

@@ -15,6 +15,8 @@ from oblix.cli.output import tables
 from oblix.cli.parser import suggestion
 from oblix.v1 import daemon_pb2
 
+DAEMON = "oblixd"
+"""What it puts before what it says."""
 WRITES = {"set", "unset", "edit", "import-environment"}
 """Actions after which a running daemon reads the file again."""
 SOURCES = {
@@ -52,7 +54,11 @@ def of_daemon(*words: str, stdin: str | None = None) -> int:
     """Run `oblixd config WORDS`, which needs no running daemon. Gives 0, or 1 where it said what failed."""
     command = [sys.executable, "-P", "-m", "oblixd", "config", *words]
     sys.stdout.flush()
-    return 1 if subprocess.run(command, check=False, input=stdin, text=True).returncode else 0
+    # An editor needs the terminal itself.
+    stderr = None if words[0] == "edit" else subprocess.PIPE
+    done = subprocess.run(command, check=False, input=stdin, text=True, stderr=stderr)
+    print((done.stderr or "").replace(f"{DAEMON}: ", "oblix: "), end="", file=sys.stderr)
+    return 1 if done.returncode else 0
 
 
 def read_of_daemon(*words: str) -> str:
@@ -60,7 +66,7 @@ def read_of_daemon(*words: str) -> str:
     command = [sys.executable, "-P", "-m", "oblixd", "config", *words]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
-        raise CommandError(done.stderr.strip().removeprefix("oblixd: ") or "oblixd config failed.")
+        raise CommandError(done.stderr.strip().removeprefix(f"{DAEMON}: ") or "oblixd config failed.")
     return done.stdout
 
 

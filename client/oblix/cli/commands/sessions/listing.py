@@ -138,7 +138,11 @@ def _show(sessions: list[Listed]) -> None:
         print("oblix: there is no such session.", file=sys.stderr)
     ids = [session.id for session in sessions]
     # On a terminal the beginning of an id leaves room for the title, and is enough to type.
-    short = execution_ids.short(ids) if sys.stdout.isatty() else dict(zip(ids, ids, strict=True))
+    short = (
+        execution_ids.short(ids, session_ids.SHOWN_CHARACTERS)
+        if sys.stdout.isatty()
+        else dict(zip(ids, ids, strict=True))
+    )
     tables.show_rows([_row(session, short[session.id]) for session in sessions], COLUMNS)
     for session in sessions:
         if session.damage:

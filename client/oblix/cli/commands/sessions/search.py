@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import oblix
 from oblix._convert.terminal_text import BOLD, PLAIN
-from oblix.cli.options import session_ids
+from oblix.cli.options import execution_ids, session_ids
 from oblix.cli.options.pairs import pairs
 from oblix.cli.output import answers, tables
 
@@ -20,7 +21,12 @@ COLUMNS = {"session_id": "ID", "sequence": "PLACE", "role": "ROLE", "time": "TIM
 
 def configure(actions: Any) -> None:
     """Declare the subcommand."""
-    search = actions.add_parser("search", help="find messages and titles by their words", description=ABOUT)
+    declare(actions.add_parser("search", help="find messages and titles by their words"))
+
+
+def declare(search: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    search.description = ABOUT
     search.add_argument("words", nargs="+", metavar="WORD")
     search.add_argument("--limit", type=int, default=20, metavar="N", help="at most this many (default 20)")
     search.add_argument("--filter", **pairs("only where the session's metadata has this value"))
@@ -38,16 +44,19 @@ def _search(arguments: argparse.Namespace) -> None:
     if arguments.json:
         tables.show_json(found)
     elif sys.stdout.isatty():
+        short = execution_ids.short([hit["session_id"] for hit in found], session_ids.SHOWN_CHARACTERS)
         for hit in found:
-            _show(hit)
+            _show(hit, short[hit["session_id"]])
     else:
         tables.show_rows([_row(hit) for hit in found], COLUMNS)
 
 
-def _show(hit: dict[str, Any]) -> None:
-    """Print where it is, and below it the snippet with its words in bold."""
+def _show(hit: dict[str, Any], short_id: str) -> None:
+    """Print where it is, with as much of the title as the line has room for, and below it the snippet."""
     place = f"{hit['role']} {hit['sequence']}" if hit["sequence"] else "title"
-    print(f"{hit['session_id']}  {tables.local_time(hit['timestamp'])}  {place}  {tables.cell(hit['title'])}")
+    head = f"{short_id}  {tables.local_time(hit['timestamp'])}  {place}  "
+    room = max(shutil.get_terminal_size().columns - len(head), tables.NARROWEST_TITLE)
+    print(f"{head}{tables.cut(hit['title'], room)}")
     print(f"  {_highlight(hit['snippet'], hit['spans'])}\n")
 
 

@@ -31,4 +31,4 @@ def run(arguments: argparse.Namespace) -> None:
         return
     from argcomplete.shell_integration import shellcode
 
-    print(shellcode(["oblix"], shell=arguments.shell))
+    print(shellcode(["oblix", "obx"], shell=arguments.shell))

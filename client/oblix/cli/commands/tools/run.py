@@ -31,7 +31,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         choices=startable,
         help="the tool to start",
     )
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="what the tool itself is given")
+    given = parser.add_argument("arguments", nargs=argparse.REMAINDER, help="what the tool itself is given")
+    given.required = False
     parser.set_defaults(run=run)
 
 
