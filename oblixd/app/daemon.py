@@ -7,9 +7,10 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 from oblix.v1 import daemon_pb2
 
@@ -62,6 +63,26 @@ THREADS = 6
 """How many pieces of work that would hold the event loop up run at once."""
 LINGER_S = 1.0
 """How long the last events may take to leave the server once every execution has ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Components:
+    """The parts of a daemon that it wires."""
+
+    store: Store
+    sessions: Sessions
+    search: Search
+    usage: Usage
+    embedded: EmbeddedModels
+    registry: Registry
+    monitor: Monitor
+    policies: Policies
+    memory: ClientMemory
+    executions: Executions
+    callers: Clients
+    limits: ClientLimits
+    pulls: Pulls
+    endpoints: dict[str, str]
 
 
 class Daemon:
@@ -121,6 +142,20 @@ class Daemon:
         self._ending.set()
 
     async def _serve(self, cleanup: AsyncExitStack) -> tuple[Server, Executions, Sessions]:
+        parts = await self._build(cleanup)
+        observer = self._observe(parts.executions, cleanup)
+        server = Server(parts.callers.called, parts.memory, parts.limits, self._tokens)
+        reloader = self._make_reloader(parts)
+        self._reload_on_hangup(reloader)
+        await self._add_servicers(server, parts, reloader, self._measure(parts, observer, reloader), cleanup)
+        await self._open_doors(server, cleanup)
+        parts.registry.keep_warm()
+        for name, work in self._work_beside(server, parts).items():
+            self._keep(background.begin(work, name), cleanup)
+        return server, parts.executions, parts.sessions
+
+    async def _build(self, cleanup: AsyncExitStack) -> _Components:
+        """Make the parts, each after those that it uses, and connect their callbacks."""
         config = self._config
         store = await self._open_store(cleanup)
         sessions, search = await self._conversations(store, cleanup)
@@ -132,79 +167,109 @@ class Daemon:
         executions = Executions(
             registry, sessions, monitor, usage, queue_length=length, policies=policies, memory=memory
         )
-        observer = self._observe(executions, cleanup)
         sessions.on_deleted = executions.session_deleted
         monitor.network.on_back = executions.cooldowns.way_is_back
-        callers, limits = Clients(registry.touch), ClientLimits(wiring.limits(config))
-        server = Server(callers.called, memory, limits, self._tokens)
-        pulls = Pulls(config.ollama.endpoint, lambda: self._network)
-        endpoints = wiring.endpoints(config)
-        reloader = Reloader(
-            self._paths,
-            os.environ,
-            self._loaded,
-            Parts(
-                registry=registry,
-                monitor=monitor,
-                usage=usage,
-                policies=policies,
-                slots=executions.slots,
-                pulls=pulls,
-                limits=limits,
-                endpoints=endpoints,
-                embedded_names=embedded.names,
-                factories=lambda fresh: self._factories(embedded, monitor, fresh),
-                set_network=self._set_network,
-                set_grace=self._set_grace,
-            ),
+        return _Components(
+            store=store,
+            sessions=sessions,
+            search=search,
+            usage=usage,
+            embedded=embedded,
+            registry=registry,
+            monitor=monitor,
+            policies=policies,
+            memory=memory,
+            executions=executions,
+            callers=Clients(registry.touch),
+            limits=ClientLimits(wiring.limits(config)),
+            pulls=Pulls(config.ollama.endpoint, lambda: self._network),
+            endpoints=wiring.endpoints(config),
         )
-        self._reload_on_hangup(reloader)
-        metrics = Metrics(
+
+    def _make_reloader(self, parts: _Components) -> Reloader:
+        """Make what carries a changed configuration into the parts."""
+        changing = Parts(
+            registry=parts.registry,
+            monitor=parts.monitor,
+            usage=parts.usage,
+            policies=parts.policies,
+            slots=parts.executions.slots,
+            pulls=parts.pulls,
+            limits=parts.limits,
+            endpoints=parts.endpoints,
+            embedded_names=parts.embedded.names,
+            factories=lambda fresh: self._factories(parts.embedded, parts.monitor, fresh),
+            set_network=self._set_network,
+            set_grace=self._set_grace,
+        )
+        return Reloader(self._paths, os.environ, self._loaded, changing)
+
+    def _measure(self, parts: _Components, observer: Observer, reloader: Reloader) -> Metrics:
+        """Make the numbers that `/metrics` shows."""
+        gauges = {
+            "sessions": parts.sessions.count,
+            "clients": parts.callers.count,
+            "watchers": lambda: parts.sessions.watch_count,
+        }
+        return Metrics(
             observer,
-            executions,
-            monitor,
-            {"sessions": sessions.count, "clients": callers.count, "watchers": lambda: sessions.watch_count},
+            parts.executions,
+            parts.monitor,
+            gauges,
             lambda: reloader.loaded.config.usage.currency,
             self._started_s,
         )
+
+    async def _add_servicers(
+        self,
+        server: Server,
+        parts: _Components,
+        reloader: Reloader,
+        metrics: Metrics,
+        cleanup: AsyncExitStack,
+    ) -> None:
+        """Give the server each service of the contract."""
+        executions, sessions, policies = parts.executions, parts.sessions, parts.policies
         server.add(
-            executions=ExecutionServicer(executions, limits),
-            embeddings=EmbeddingServicer(executions, limits),
-            sessions=SessionServicer(sessions, search, policies.check_name),
-            models=ModelServicer(registry, executions.cooldowns, pulls, executions.live, endpoints),
-            monitor=MonitorServicer(monitor, executions.router.recent, policies),
+            executions=ExecutionServicer(executions, parts.limits),
+            embeddings=EmbeddingServicer(executions, parts.limits),
+            sessions=SessionServicer(sessions, parts.search, policies.check_name),
+            models=ModelServicer(
+                parts.registry, executions.cooldowns, parts.pulls, executions.live, parts.endpoints
+            ),
+            monitor=MonitorServicer(parts.monitor, executions.router.recent, policies),
             daemon=DaemonServicer(
-                self._about(sessions, executions, callers, server, metrics),
+                self._about(sessions, executions, parts.callers, server, metrics),
                 self.end,
-                usage,
+                parts.usage,
                 ConfigCalls(reloader),
             ),
             endpoint=await self._endpoint(
-                registry,
+                parts.registry,
                 executions,
                 sessions,
                 cleanup,
                 policies=policies,
-                limits=limits,
+                limits=parts.limits,
                 metrics=metrics,
             ),
         )
-        await self._open_doors(server, cleanup)
-        registry.keep_warm()
-        aside = {
+
+    def _work_beside(self, server: Server, parts: _Components) -> dict[str, Coroutine[Any, Any, object]]:
+        """Return the work that goes on for as long as the daemon lives, by name."""
+        return {
             "the report to the service manager": systemd.keep_reporting(
-                lambda: _status_line(self._paths, executions, server)
+                lambda: _status_line(self._paths, parts.executions, server)
             ),
             "the HTTP library's import": client.warm(),
-            "the look at the embedded models": embedded.examine(),
-            "the retention of sessions": sessions.keep_up(),
-            "the sweeping of old usage": usage.keep_up(),
-            "the watch for a daemon that nobody uses": self._end_when_idle(callers, executions, sessions),
-            "the watch for a socket or a store that is gone": self._end_when_lost(store),
+            "the look at the embedded models": parts.embedded.examine(),
+            "the retention of sessions": parts.sessions.keep_up(),
+            "the sweeping of old usage": parts.usage.keep_up(),
+            "the watch for a daemon that nobody uses": self._end_when_idle(
+                parts.callers, parts.executions, parts.sessions
+            ),
+            "the watch for a socket or a store that is gone": self._end_when_lost(parts.store),
         }
-        for name, work in aside.items():
-            self._keep(background.begin(work, name), cleanup)
-        return server, executions, sessions
 
     def _observe(self, executions: Executions, cleanup: AsyncExitStack) -> Observer:
         """Have executions counted, and sent to OpenTelemetry where that is wanted."""
