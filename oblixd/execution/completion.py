@@ -1,6 +1,6 @@
 """How an execution ends: its answer is priced, counted and recorded, and only then told.
 
-What an execution costs: written with its answer, and counted in the books.
+What an execution costs: written with its answer, and counted as usage.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from oblixd.usage import Usage, UsageEntry
 
 
 class UsageAccounting:
-    """The books, as one execution sees them."""
+    """The usage of one execution."""
 
     def __init__(self, usage: Usage, request: executions_pb2.ExecuteRequest, caller: ClientInfo) -> None:
         self._usage = usage

@@ -89,12 +89,12 @@ class DaemonServicer(daemon_pb2_grpc.DaemonServiceServicer):
         self,
         about: DaemonInfo,
         shut_down: Callable[[float | None], None],
-        books: Usage,
+        usage: Usage,
         config: ConfigCalls,
     ) -> None:
         self._about = about
         self._shut_down = shut_down
-        self._books = books
+        self._usage = usage
         self._config = config
 
     async def GetInfo(
@@ -151,4 +151,4 @@ class DaemonServicer(daemon_pb2_grpc.DaemonServiceServicer):
     async def GetUsage(
         self, request: daemon_pb2.GetUsageRequest, context: Context
     ) -> daemon_pb2.GetUsageResponse:
-        return await usage.read(self._books, request)
+        return await usage.read(self._usage, request)

@@ -1,4 +1,4 @@
-"""What goes into the books, and what comes out of them."""
+"""What answers used, and what they cost: the entries of `usage`, and their sums."""
 
 from __future__ import annotations
 

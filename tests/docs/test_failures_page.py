@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.faults.failure_cases import AFTER, BEFORE, PROVIDERS, QUIRKS, Mishap
+from support.faults.failure_cases import AFTER, BEFORE, PROVIDERS, QUIRKS, FailureCase
 from support.repository.files import ROOT
 
 PAGE = (ROOT / "docs" / "failures.md").read_text("utf-8")
@@ -15,19 +15,17 @@ STATUS = {
 }
 
 
-def row(mishap: Mishap) -> str:
-    """A mishap as the page shows it. Where the remedy's words differ by provider, all are shown."""
-    only = "" if mishap.providers == PROVIDERS else f" ({', '.join(mishap.providers)})"
-    says = mishap.says.replace("|", " / ")
-    again = "twice" if mishap.tries > 1 else "no"
-    return (
-        f"| {mishap.what}{only} | {STATUS[mishap.status.__name__]} | `{mishap.reason}` | {says} | {again} |"
-    )
+def row(case: FailureCase) -> str:
+    """A failure case as the page shows it. Where the remedy's words differ by provider, all are shown."""
+    only = "" if case.providers == PROVIDERS else f" ({', '.join(case.providers)})"
+    says = case.says.replace("|", " / ")
+    again = "twice" if case.tries > 1 else "no"
+    return f"| {case.what}{only} | {STATUS[case.status.__name__]} | `{case.reason}` | {says} | {again} |"
 
 
-@pytest.mark.parametrize("mishap", [*BEFORE, *AFTER], ids=lambda mishap: mishap.what)
-def test_every_failure_is_on_the_page(mishap: Mishap) -> None:
-    assert row(mishap) in PAGE.splitlines()
+@pytest.mark.parametrize("case", [*BEFORE, *AFTER], ids=lambda case: case.what)
+def test_every_failure_is_on_the_page(case: FailureCase) -> None:
+    assert row(case) in PAGE.splitlines()
 
 
 def test_nothing_else_is_on_the_page() -> None:

@@ -12,7 +12,7 @@ import pytest
 from oblix.testing import Answer, OpenAIServer
 from oblix.v1 import executions_pb2, messages_pb2
 from support.drivers.execution import CLIENT, Harness, harness_in, prompt
-from support.faults.failure_cases import AFTER, BEFORE, PROVIDERS, QUIRKS, Mishap, Quirk
+from support.faults.failure_cases import AFTER, BEFORE, PROVIDERS, QUIRKS, FailureCase, Quirk
 from support.servers.providers import KINDS
 
 from oblixd.errors import OblixdError
@@ -39,18 +39,18 @@ def second() -> Iterator[OpenAIServer]:
 
 
 class Trial:
-    """One mishap at one provider, on servers and in sessions of its own."""
+    """One failure case at one provider, on servers and in sessions of its own."""
 
-    def __init__(self, harness: Harness, provider: str, mishap: Mishap, second: OpenAIServer) -> None:
+    def __init__(self, harness: Harness, provider: str, case: FailureCase, second: OpenAIServer) -> None:
         self._house = harness
         self._kind = KINDS[provider]
-        self._mishap = mishap
+        self._case = case
         self._second = second
 
     @contextmanager
     def _hooked(self) -> Iterator[tuple[str, str]]:
         """The model that fails, and behind it the second one: of the same location, so that it is behind."""
-        with self._mishap.at(self._kind) as url:
+        with self._case.at(self._kind) as url:
             failing = self._house.registry.hook(CLIENT, self._kind.spec(url))
             spec = hook_spec.spec_of(
                 "custom",
@@ -72,22 +72,22 @@ class Trial:
         with self._hooked() as (handle, _):
             await self._fails(session, handle)
         expected = [(USER, QUESTION, COMPLETE)]
-        if self._mishap.kept:
-            expected.append((ASSISTANT, self._mishap.kept, FAILED))
+        if self._case.kept:
+            expected.append((ASSISTANT, self._case.kept, FAILED))
         assert self._house.said(session) == expected
 
     async def with_a_second(self) -> None:
         """Before the first content it answers, and what failed is reported; afterwards it is not asked."""
         session = await self._house.session()
         with self._hooked() as handles:
-            if self._mishap.kept:
+            if self._case.kept:
                 await self._fails(session, *handles)
-                assert self._house.said(session)[1] == (ASSISTANT, self._mishap.kept, FAILED)
+                assert self._house.said(session)[1] == (ASSISTANT, self._case.kept, FAILED)
                 return
             events = await self._ask(session, *handles)
         failed = events[-1].completed.failed_attempts
-        assert {one.reason for one in failed} == {self._mishap.reason}
-        assert [one.retried for one in failed] == [True] * (self._mishap.tries - 1) + [False]
+        assert {one.reason for one in failed} == {self._case.reason}
+        assert [one.retried for one in failed] == [True] * (self._case.tries - 1) + [False]
         self._answers_instead(session)
 
     async def restarted(self) -> None:
@@ -96,16 +96,16 @@ class Trial:
         with self._hooked() as handles:
             events = await self._ask(session, *handles, on_break=executions_pb2.ON_BREAK_RESTART)
         [rerouted] = [event.rerouted for event in events if event.HasField("rerouted")]
-        assert rerouted.reason == self._mishap.reason
+        assert rerouted.reason == self._case.reason
         self._answers_instead(session)
 
     async def _fails(self, session: str, *handles: str) -> None:
         with pytest.raises(OblixdError) as raised:
             await self._ask(session, *handles)
-        error, mishap = raised.value, self._mishap
-        assert (type(error), error.reason) == (mishap.status, mishap.reason), error.message
-        assert re.search(mishap.says, error.message), error.message
-        assert error.metadata["kept_bytes"] == str(len(mishap.kept))
+        error, case = raised.value, self._case
+        assert (type(error), error.reason) == (case.status, case.reason), error.message
+        assert re.search(case.says, error.message), error.message
+        assert error.metadata["kept_bytes"] == str(len(case.kept))
         assert error.metadata["session_id"] == session
         assert error.metadata["model"] == f"{self._kind.provider}:{self._kind.model}"
 
@@ -113,27 +113,27 @@ class Trial:
         assert self._house.said(session) == [(USER, QUESTION, COMPLETE), (ASSISTANT, INSTEAD, COMPLETE)]
 
 
-async def play(trial: Trial, mishap: Mishap) -> None:
+async def play(trial: Trial, case: FailureCase) -> None:
     await trial.alone()
     await trial.with_a_second()
-    if mishap.kept:
+    if case.kept:
         await trial.restarted()
 
 
 def prompt_ones() -> list[pytest.param]:
     return [
-        pytest.param(provider, mishap, id=f"{provider}: {mishap.what}")
+        pytest.param(provider, case, id=f"{provider}: {case.what}")
         for provider in PROVIDERS
-        for mishap in (*BEFORE, *AFTER)
-        if provider in mishap.providers and not mishap.waits
+        for case in (*BEFORE, *AFTER)
+        if provider in case.providers and not case.waits
     ]
 
 
-@pytest.mark.parametrize(("provider", "mishap"), prompt_ones())
+@pytest.mark.parametrize(("provider", "case"), prompt_ones())
 async def test_a_failing_server(
-    harness: Harness, second: OpenAIServer, provider: str, mishap: Mishap
+    harness: Harness, second: OpenAIServer, provider: str, case: FailureCase
 ) -> None:
-    await play(Trial(harness, provider, mishap, second), mishap)
+    await play(Trial(harness, provider, case, second), case)
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)

@@ -50,7 +50,7 @@ Place = Callable[[Kind], AbstractContextManager[str]]
 
 
 @dataclass(frozen=True)
-class Mishap:
+class FailureCase:
     """One way to fail."""
 
     what: str
@@ -147,47 +147,53 @@ NO_KEY = (FailedPreconditionError, "MODEL_KEY_REFUSED")
 NO_MODEL = (FailedPreconditionError, "MODEL_NOT_FOUND")
 
 BEFORE = [
-    Mishap("nobody listens", nobody, *GONE, "ollama serve|check that its server runs"),
-    Mishap("there is no such host", no_host, *GONE, CHECK),
-    Mishap("TLS fails", without_tls, *GONE, CHECK),
-    Mishap("no connection comes about", deaf, *GONE, CHECK, waits=True),
-    Mishap("it never answers", playing(Hang()), *GONE, SILENT, waits=True),
-    Mishap("it hangs up", playing(HangUp()), *GONE, CHECK),
-    Mishap("it resets the connection", playing(HangUp(reset=True)), *GONE, CHECK),
-    Mishap("it redirects", playing(Refuse(302, "", {"Location": "http://elsewhere/"})), *GONE, CHECK),
-    Mishap("502, bad gateway", playing(Refuse(502)), *GONE, CHECK),
-    Mishap("504, gateway timeout", playing(Refuse(504)), *GONE, CHECK),
-    Mishap("no first token", playing(Stall(0)), *GONE, SILENT, waits=True),
-    Mishap("comments only", playing(Repeat(b": on\n\n", 0.02)), *GONE, SILENT, waits=True, providers=EVENTS),
-    Mishap(
+    FailureCase("nobody listens", nobody, *GONE, "ollama serve|check that its server runs"),
+    FailureCase("there is no such host", no_host, *GONE, CHECK),
+    FailureCase("TLS fails", without_tls, *GONE, CHECK),
+    FailureCase("no connection comes about", deaf, *GONE, CHECK, waits=True),
+    FailureCase("it never answers", playing(Hang()), *GONE, SILENT, waits=True),
+    FailureCase("it hangs up", playing(HangUp()), *GONE, CHECK),
+    FailureCase("it resets the connection", playing(HangUp(reset=True)), *GONE, CHECK),
+    FailureCase("it redirects", playing(Refuse(302, "", {"Location": "http://elsewhere/"})), *GONE, CHECK),
+    FailureCase("502, bad gateway", playing(Refuse(502)), *GONE, CHECK),
+    FailureCase("504, gateway timeout", playing(Refuse(504)), *GONE, CHECK),
+    FailureCase("no first token", playing(Stall(0)), *GONE, SILENT, waits=True),
+    FailureCase(
+        "comments only", playing(Repeat(b": on\n\n", 0.02)), *GONE, SILENT, waits=True, providers=EVENTS
+    ),
+    FailureCase(
         "empty lines only", playing(Repeat(b"\n", 0.02)), *GONE, SILENT, waits=True, providers=("ollama",)
     ),
-    Mishap("the stream is cut at once", playing(Cut(0)), *BROKEN, AGAIN, tries=3),
-    Mishap("it ends without its last word, at once", playing(End(0)), *BROKEN, AGAIN, tries=3),
-    Mishap("it ends well, without a word", wordless, *EMPTY, AGAIN, tries=3),
-    Mishap("a web page, as a portal sends it", playing(Page()), *BROKEN, AGAIN, tries=3),
-    Mishap("a decompression bomb", playing(Bomb(4 << 20)), *BROKEN, AGAIN, tries=3),
-    Mishap(
+    FailureCase("the stream is cut at once", playing(Cut(0)), *BROKEN, AGAIN, tries=3),
+    FailureCase("it ends without its last word, at once", playing(End(0)), *BROKEN, AGAIN, tries=3),
+    FailureCase("it ends well, without a word", wordless, *EMPTY, AGAIN, tries=3),
+    FailureCase("a web page, as a portal sends it", playing(Page()), *BROKEN, AGAIN, tries=3),
+    FailureCase("a decompression bomb", playing(Bomb(4 << 20)), *BROKEN, AGAIN, tries=3),
+    FailureCase(
         "400, it calls the request wrong", playing(Refuse(400, "bad top_p")), *REFUSED, "Change the request"
     ),
-    Mishap("400, the context overflows", playing(OVERFLOW), *TOO_LONG, "Send less"),
-    Mishap("401, no valid key", playing(Refuse(401)), *NO_KEY, NEW_KEY),
-    Mishap("403, not with this key", playing(Refuse(403)), *NO_KEY, NEW_KEY),
-    Mishap("404, no such model", playing(Refuse(404)), *NO_MODEL, "ollama pull|Check the model's name"),
-    Mishap("429, come back in 7 s", playing(Refuse(429, headers={"Retry-After": "7"})), *LIMITED, WAIT_7_S),
-    Mishap("429, come back at a time", playing(later), *LIMITED, WAIT_AS_ASKED),
-    Mishap(
+    FailureCase("400, the context overflows", playing(OVERFLOW), *TOO_LONG, "Send less"),
+    FailureCase("401, no valid key", playing(Refuse(401)), *NO_KEY, NEW_KEY),
+    FailureCase("403, not with this key", playing(Refuse(403)), *NO_KEY, NEW_KEY),
+    FailureCase("404, no such model", playing(Refuse(404)), *NO_MODEL, "ollama pull|Check the model's name"),
+    FailureCase(
+        "429, come back in 7 s", playing(Refuse(429, headers={"Retry-After": "7"})), *LIMITED, WAIT_7_S
+    ),
+    FailureCase("429, come back at a time", playing(later), *LIMITED, WAIT_AS_ASKED),
+    FailureCase(
         "429, come back in an age",
         playing(Refuse(429, headers={"Retry-After": "1e9"})),
         *LIMITED,
         WAIT,
         tries=3,
     ),
-    Mishap("500, a failure of its own", playing(Refuse(500)), *FAILED, LOG, tries=3),
-    Mishap("503, overloaded", playing(Refuse(503)), *OVERLOADED, WAIT, tries=3),
-    Mishap("529, overloaded", playing(Refuse(529)), *OVERLOADED, WAIT, tries=3),
-    Mishap("an error in its stream, at once", playing(Report(0)), *FAILED, LOG, tries=3, providers=OTHERS),
-    Mishap(
+    FailureCase("500, a failure of its own", playing(Refuse(500)), *FAILED, LOG, tries=3),
+    FailureCase("503, overloaded", playing(Refuse(503)), *OVERLOADED, WAIT, tries=3),
+    FailureCase("529, overloaded", playing(Refuse(529)), *OVERLOADED, WAIT, tries=3),
+    FailureCase(
+        "an error in its stream, at once", playing(Report(0)), *FAILED, LOG, tries=3, providers=OTHERS
+    ),
+    FailureCase(
         "a report of overload in its stream, at once",
         playing(Report(0)),
         *OVERLOADED,
@@ -195,13 +201,13 @@ BEFORE = [
         tries=3,
         providers=CLAUDE,
     ),
-    Mishap("an error without a frame, at once", playing(UNFRAMED), *FAILED, LOG, tries=3),
+    FailureCase("an error without a frame, at once", playing(UNFRAMED), *FAILED, LOG, tries=3),
 ]
 """Before the first content: the next model answers, unseen but reported."""
 
 AFTER = [
-    Mishap("it stalls", playing(Stall(2)), *STALLED, AGAIN, PART, waits=True),
-    Mishap(
+    FailureCase("it stalls", playing(Stall(2)), *STALLED, AGAIN, PART, waits=True),
+    FailureCase(
         "comments go on",
         playing(Repeat(b": on\n\n", 0.02, 2)),
         *STALLED,
@@ -210,16 +216,16 @@ AFTER = [
         waits=True,
         providers=EVENTS,
     ),
-    Mishap("the stream is cut", playing(Cut(2)), *BROKEN, AGAIN, PART),
-    Mishap("the connection is reset", playing(Cut(2, reset=True)), *BROKEN, AGAIN, PART),
-    Mishap("it ends without its last word", playing(End(2)), *BROKEN, AGAIN, PART),
-    Mishap("an error in its stream", playing(Report(2)), *FAILED, LOG, PART, providers=OTHERS),
-    Mishap(
+    FailureCase("the stream is cut", playing(Cut(2)), *BROKEN, AGAIN, PART),
+    FailureCase("the connection is reset", playing(Cut(2, reset=True)), *BROKEN, AGAIN, PART),
+    FailureCase("it ends without its last word", playing(End(2)), *BROKEN, AGAIN, PART),
+    FailureCase("an error in its stream", playing(Report(2)), *FAILED, LOG, PART, providers=OTHERS),
+    FailureCase(
         "a report of overload in its stream", playing(Report(2)), *OVERLOADED, WAIT, PART, providers=CLAUDE
     ),
-    Mishap("an error without a frame", playing(replace(UNFRAMED, after=2)), *FAILED, LOG, PART),
-    Mishap("what can't be read", playing(Insert(b"data: nonsense\n\n", 2)), *BROKEN, AGAIN, PART),
-    Mishap("a line without end", playing(Insert(b"data: " + ENDLESS, 2)), *BROKEN, AGAIN, PART),
+    FailureCase("an error without a frame", playing(replace(UNFRAMED, after=2)), *FAILED, LOG, PART),
+    FailureCase("what can't be read", playing(Insert(b"data: nonsense\n\n", 2)), *BROKEN, AGAIN, PART),
+    FailureCase("a line without end", playing(Insert(b"data: " + ENDLESS, 2)), *BROKEN, AGAIN, PART),
 ]
 """After it: the part is kept, or, where the request asked for it, the next model begins anew."""
 
