@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from oblix import UnavailableError
+from oblix.cli.commands.prompts import chat
 from oblix.cli.output import hints
 from oblix.testing import Answer, OllamaServer
 from oblix.testing.faults import Refuse
@@ -151,3 +153,25 @@ def test_the_small_model_says_once_what_it_is_for(oblix, monkeypatch, capsys) ->
     assert said.count("often wrong") == 1
     assert "oblix models discover" in said
     assert max(map(len, said.splitlines())) <= 60 + len("xx")
+
+
+@pytest.mark.parametrize("columns", [50, 80])
+def test_the_help_of_a_chat_and_a_list_fit_a_narrow_terminal(oblix, model: list[str], columns: int) -> None:
+    oblix("sessions", "create", "A title that is longer than a narrow terminal has room for, by far")
+    with terminal("env", f"COLUMNS={columns}", *COMMAND, "chat", *model) as shown:
+        shown.wait_for(">")
+        shown.type("/help\n")
+        text = shown.wait_for("//etc is a directory?")
+        shown.type("/exit\n")
+        shown.rest()
+    lines = text.replace("\r", "").split("\n")[2:]
+    assert all(len(line) <= columns for line in lines)
+    listed, _ = at_terminal("sessions", "list", columns=max(columns, 54))
+    assert all(len(line) <= max(columns, 54) for line in listed.splitlines())
+
+
+def test_a_chat_says_how_to_go_on_after_a_daemon_that_ended() -> None:
+    error = UnavailableError("gone", reason="EXECUTION_INTERRUPTED", metadata={"kept_bytes": "3"})
+    assert chat._error_text(error) == (
+        "oblixd ended before the answer did; the part above is kept. /retry asks again."
+    )

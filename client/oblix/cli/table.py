@@ -33,89 +33,87 @@ GROUPS = (PROMPTS, SESSIONS, MODELS, TOOLS, DAEMON)
 COMMANDS = {
     "ask": Command(PROMPTS, "prompts.ask", "ask a model one question"),
     "chat": Command(PROMPTS, "prompts.chat", "talk with a model at the terminal"),
-    "attach": Command(PROMPTS, "prompts.attach", "go on with an answer that runs or ended in the daemon"),
+    "attach": Command(
+        PROMPTS, "prompts.attach", "print an answer that runs in the daemon, or that has ended"
+    ),
     "templates": Command(
         PROMPTS, "prompts.templates", "list, show and write the prompts of `ask --template`"
     ),
-    "docs": Command(PROMPTS, "prompts.docs", "take in documents, and find passages in them: `ask --docs`"),
-    "ps": Command(PROMPTS, "prompts.ps", "list the answers that wait, run, or ended lately"),
-    "cancel": Command(PROMPTS, "prompts.cancel", "end answers that run or wait"),
+    "docs": Command(PROMPTS, "prompts.docs", "add documents, and find passages in them: `ask --docs`"),
+    "ps": Command(PROMPTS, "prompts.ps", "list the answers that wait, run, or ended in the last ten minutes"),
+    "cancel": Command(PROMPTS, "prompts.cancel", "cancel answers that run or wait"),
     "explain": Command(
-        PROMPTS, "prompts.explain", "tell where a prompt would go, or a session's prompts went, and why"
+        PROMPTS, "prompts.explain", "explain where a prompt would go, or where those of a session went"
     ),
     "sessions": Command(
-        SESSIONS, "sessions.listing", "find, read, keep in order, export and import conversations"
+        SESSIONS, "sessions.listing", "find, read, organize, export and import conversations"
     ),
-    "search": Command(SESSIONS, "sessions.find", "find what was said: short for `sessions search`"),
+    "search": Command(SESSIONS, "sessions.find", "find messages and titles: short for `sessions search`"),
     "import": Command(
-        SESSIONS, "sessions.importing", "take in the conversations that other tools keep on this machine"
+        SESSIONS, "sessions.importing", "import the conversations of other tools on this machine"
     ),
-    "follow": Command(SESSIONS, "sessions.follow", "print what is said in a session, as it is said"),
-    "backup": Command(SESSIONS, "sessions.backup", "write everything that the daemon keeps to a file"),
+    "follow": Command(SESSIONS, "sessions.follow", "print the messages of a session as they arrive"),
+    "backup": Command(SESSIONS, "sessions.backup", "write all conversations to a backup file"),
     "models": Command(MODELS, "models.listing", "list, find, add and test models"),
     "usage": Command(MODELS, "service.usage", "show what was used, and what it cost"),
     "agents": Command(MODELS, "service.agents", "show what decides where a prompt goes"),
     "server": Command(
         TOOLS,
         "tools.server",
-        "open the HTTP endpoint for tools that speak OpenAI's, Anthropic's or Ollama's APIs",
+        "open the HTTP endpoint: the APIs of OpenAI, Anthropic and Ollama",
     ),
     "connect": Command(
-        TOOLS, "tools.connect", "make a token and the settings by which such a tool finds the endpoint"
+        TOOLS, "tools.connect", "connect a tool to the endpoint: a token, and the tool's settings"
     ),
     "tokens": Command(
-        TOOLS, "tools.tokens", "list, make and revoke the tokens of programs that call over TCP or HTTP"
+        TOOLS, "tools.tokens", "list, create and revoke tokens for programs that use TCP or HTTP"
     ),
-    "run": Command(TOOLS, "tools.run", "start such a tool with its settings, and write nothing"),
-    "acp": Command(TOOLS, "tools.acp", "be an agent for an editor: the Agent Client Protocol"),
-    "mcp": Command(TOOLS, "tools.mcp", "show an agent your conversations: the Model Context Protocol"),
+    "run": Command(TOOLS, "tools.run", "start a tool that is connected, without writing its settings"),
+    "acp": Command(TOOLS, "tools.acp", "serve an editor by the Agent Client Protocol"),
+    "mcp": Command(TOOLS, "tools.mcp", "serve conversations to an agent by the Model Context Protocol"),
     "protos": Command(
-        TOOLS, "tools.protos", "write the contract as a descriptor set, for programs of other languages"
+        TOOLS, "tools.protos", "write the gRPC contract as a descriptor set, for other languages"
     ),
     "completion": Command(
-        TOOLS, "tools.completion", "print what a shell runs so that Tab completes, or the manual page"
+        TOOLS, "tools.completion", "print the code for completion in a shell, or the manual page"
     ),
     "status": Command(DAEMON, "service.status", "show the daemon, its models and this machine"),
-    "doctor": Command(
-        DAEMON, "service.doctor", "find what is wrong with this installation, and how to mend it"
-    ),
+    "doctor": Command(DAEMON, "service.doctor", "find problems of this installation, and how to solve them"),
     "metrics": Command(
         DAEMON, "service.metrics", "print the daemon's numbers in the text format of Prometheus"
     ),
-    "top": Command(DAEMON, "service.top", "watch the machine, the models and the running executions"),
-    "plot": Command(
-        DAEMON, "service.plot", "draw a picture of the last minutes: load, network, where prompts went"
-    ),
-    "config": Command(DAEMON, "service.config", "show the daemon's settings, and change them"),
-    "reload": Command(DAEMON, "service.reload", "have the daemon read its configuration again"),
+    "top": Command(DAEMON, "service.top", "watch the machine, the models and the running answers"),
+    "plot": Command(DAEMON, "service.plot", "write a chart of the last minutes: load, network, routing"),
+    "config": Command(DAEMON, "service.config", "show and change the settings of the daemon"),
+    "reload": Command(DAEMON, "service.reload", "reload the configuration of the daemon"),
     "service": Command(
-        DAEMON, "service.unit", "have the daemon run from login on, watched by the service manager"
+        DAEMON, "service.unit", "start the daemon at each login, supervised by the service manager"
     ),
-    "restart": Command(DAEMON, "service.restart", "end the daemon, and start the version that is installed"),
-    "stop": Command(DAEMON, "service.stop", "let the daemon finish what it does, and end it"),
+    "restart": Command(DAEMON, "service.restart", "stop the daemon, and start the installed version"),
+    "stop": Command(DAEMON, "service.stop", "stop the daemon when its running answers have ended"),
 }
 FIRST_STEPS = """Oblix: talk to language models, local or cloud, through one daemon that your programs share.
-`obx` is `oblix` for fingers in a hurry.
+`obx` is a shorter name of `oblix`.
 
   oblix "Why is the sky blue?"         ask a question: short for oblix ask
   git diff | oblix "Review this:"      ask about what a program prints
   oblix chat                           talk; /help there shows what it can do
-  oblix sessions list                  read what was said; it is kept
+  oblix sessions list                  list the conversations; all are kept
 
   oblix models                         the models that answer now
   oblix models discover                find servers and model files on this machine
   oblix models add ollama:llama3.2     use one of them (oblix models add --help)
-  oblix import                         take in conversations of other tools
+  oblix import                         import conversations of other tools
 
 `oblix help` lists every command, `oblix COMMAND --help` its options."""
 ENDING = """examples:
   oblix ask --last "And in one sentence?"
-  oblix sessions search "heat pump"
+  oblix search "heat pump"
   oblix explain "Why is the sky blue?"
 
 `oblix COMMAND --help` or `oblix help COMMAND` shows a command's options.
-exit codes: 0 done, 1 it failed (one line on standard error says why), 2 wrong usage,
-130 interrupted by Ctrl-C, 141 whoever read our output has gone"""
+exit codes: 0 success, 1 failure (one line on standard error says why),
+2 wrong usage, 130 interrupted by Ctrl-C, 141 the reader of the output has gone"""
 WIDTH = 12
 
 

@@ -11,7 +11,7 @@ from oblix.cli.errors import CommandError
 from oblix.cli.parser import suggestion
 
 Location = Literal["local", "cloud"]
-HELP = "this model, wherever it would go: PROVIDER:NAME, the name of one in `oblix models`, or an alias"
+HELP = "the model: PROVIDER:NAME, a name that `oblix models` lists, or an alias"
 
 
 def add_model(parser: Any) -> None:

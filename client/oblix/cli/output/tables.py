@@ -10,7 +10,7 @@ from oblix._convert.terminal_text import json_text, printable, raw_stream
 
 IDS = {"id", "session_id"}
 """The columns that are never folded: an id is there to be copied."""
-NARROWEST, NARROWEST_TITLE, GAP = 76, 10, 2
+NARROWEST, NARROWEST_TITLE, GAP = 54, 10, 2
 TO_THE_MINUTE = "%Y-%m-%d %H:%M"
 
 Row = Mapping[str, object]
@@ -59,6 +59,27 @@ def duration(seconds: float, units: int = 2) -> str:
 def count_text(number: int, thing: str) -> str:
     """Return a number of things in words: `1 answer`, `1,200 answers`."""
     return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
+def definitions(texts: Mapping[str, str]) -> list[str]:
+    """Return names and what they mean as lines in two columns that fit the terminal."""
+    indent = " " * (max(map(len, texts)) + 4)
+    return [
+        line for name, text in texts.items() for line in _fill(text, f"  {name}".ljust(len(indent)), indent)
+    ]
+
+
+def filled(text: str) -> list[str]:
+    """Return lines that fit the terminal: words stay whole."""
+    return [part for each in text.splitlines() for part in _fill(each, "", "")]
+
+
+def _fill(text: str, first: str, others: str) -> list[str]:
+    import shutil
+    import textwrap
+
+    width = max(shutil.get_terminal_size().columns, len(others) + NARROWEST_TITLE)
+    return textwrap.wrap(text, width, initial_indent=first, subsequent_indent=others)
 
 
 def cut(text: str, length: int) -> str:

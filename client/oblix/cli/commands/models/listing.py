@@ -53,7 +53,7 @@ def configure(parser: Parser) -> None:
     add_json(listing, "print them as JSON", is_default=False)
     fetch = actions.add_parser(
         "fetch",
-        help="bring a model that needs no server and no key",
+        help="install a small model that needs no server and no key",
         description=FETCH,
     )
     fetch.add_argument("model", choices=["embedded"])

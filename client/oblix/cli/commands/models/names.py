@@ -19,12 +19,12 @@ choice to routing again."""
 def configure(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare the subcommands."""
     default = actions.add_parser(
-        "default", help="show or choose the model of prompts for which none is named", description=DEFAULT
+        "default", help="show or set the model of prompts that name none", description=DEFAULT
     )
     default.add_argument("model", nargs="?", metavar="MODEL", help=models.HELP)
     add_json(default, "print it as JSON; null: routing chooses", is_default=False)
     default.set_defaults(run=_default)
-    alias = actions.add_parser("alias", help="list the other names of models, or give one")
+    alias = actions.add_parser("alias", help="list aliases of models, or define one")
     alias.add_argument("name", nargs="?", metavar="NAME")
     alias.add_argument("model", nargs="?", metavar="MODEL", help="its model; without one the name is dropped")
     add_json(alias, "print them as JSON", is_default=False)

@@ -42,7 +42,7 @@ def configure(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Declare the subcommands."""
     add = actions.add_parser(
         "add",
-        help="write a model into the configuration, after trying it",
+        help="test a model, and add it to the configuration",
         description=ADD,
         epilog=f"kinds of servers:\n{KINDS}",
     )
@@ -65,7 +65,7 @@ def configure(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     add.add_argument("--no-test", action="store_true", help="write it without asking it anything")
     add.set_defaults(run=_add)
-    remove = actions.add_parser("remove", help="take a model out of the configuration; its key stays")
+    remove = actions.add_parser("remove", help="remove a model from the configuration; its key stays")
     remove.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     remove.set_defaults(run=_remove)
     test = actions.add_parser("test", help="ask one model one short question")

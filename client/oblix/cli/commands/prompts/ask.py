@@ -33,8 +33,7 @@ EXAMPLES = """examples:
   oblix ask --tools weather.py "Do I need an umbrella in Bern?"
   oblix attach "$(oblix ask --detach --background "Tell me a long story.")"
 
-The answer goes to standard output as it arrives, and a line about it to standard error; -v shows why
-this model, and the session's id."""
+The answer goes to standard output as it arrives, and a line about it to standard error."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "words",
         nargs="*",
         metavar="PROMPT",
-        help="the question; - stands for standard input, as does the end of words that end with a colon",
+        help="the question; - stands for standard input, which also follows a final colon",
     )
     _configure_prompt(parser.add_argument_group("what is asked"))
     _configure_session(parser.add_argument_group("where it is kept"))
@@ -59,7 +58,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _configure_prompt(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("-s", "--system", metavar="TEXT", help="the system message: how the model should be")
+    group.add_argument("-s", "--system", metavar="TEXT", help="the system message")
     group.add_argument(
         "-t", "--template", metavar="NAME", help="a prompt of the configuration; `oblix templates` lists them"
     )
@@ -80,15 +79,15 @@ def _configure_prompt(group: argparse._ArgumentGroup) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="a file that goes with it: text, PDF or an image; - is standard input; may be repeated",
+        help="send a file along: text, PDF or an image; - is standard input; may be repeated",
     )
     group.add_argument(
         "--docs",
         metavar="LIBRARY",
-        help="quote what fits the question out of these documents, see `oblix docs`; the answer cites them",
+        help="quote passages of this library that fit the question, and cite them; see `oblix docs`",
     )
     group.add_argument(
-        "--image", dest="images", metavar="FILE", action="append", help="show this image; may be repeated"
+        "--image", dest="images", metavar="FILE", action="append", help="send an image along; may be repeated"
     )
 
 
@@ -101,7 +100,7 @@ def _configure_session(group: argparse._ArgumentGroup) -> None:
         "--last",
         dest="last",
         action="store_true",
-        help="go on with the session that changed last",
+        help="continue the session that changed last",
     )
     session.add_argument("--new", action="store_true", help="begin a new session (the default)")
     session.add_argument("-n", "--no-session", action="store_true", help="record nothing")
@@ -115,7 +114,7 @@ def _configure_answer(group: argparse._ArgumentGroup) -> None:
         action="append",
         default=[],
         metavar="FILE.py",
-        help="let the model call this file's functions, which run here; may be repeated",
+        help="let the model call the functions of this file, which run here; may be repeated",
     )
     group.add_argument(
         "--max-tokens",
@@ -124,14 +123,14 @@ def _configure_answer(group: argparse._ArgumentGroup) -> None:
         help="the most that the model may write: 1 to 1,000,000",
     )
     group.add_argument(
-        "--temperature", metavar="X", type=ranges.temperature, help="0 (always the same) to 2 (wild)"
+        "--temperature", metavar="X", type=ranges.temperature, help="0 (least random) to 2 (most random)"
     )
     group.add_argument(
         "--reasoning",
         choices=["off", "on", "low", "medium", "high", "max"],
         metavar="HOW",
-        help="how much the model thinks before it answers: off, on, low, medium, high or max "
-        "(default: as its server has it)",
+        help="how much the model reasons before it answers: off, on, low, medium, high or max "
+        "(default: its server decides)",
     )
 
 
@@ -141,7 +140,7 @@ def _configure_waiting(group: argparse._ArgumentGroup) -> None:
         "--priority",
         choices=["interactive", "background"],
         default="interactive",
-        help="before or behind others that wait for the same model (default: %(default)s)",
+        help="whether it goes before or after others that wait for the same model (default: %(default)s)",
     )
     order.add_argument(
         "--background",
@@ -154,12 +153,12 @@ def _configure_waiting(group: argparse._ArgumentGroup) -> None:
         "--timeout",
         metavar="SECONDS",
         type=ranges.timeout,
-        help="how long it may take, waiting included: at most a day",
+        help="the longest time it may take, waiting included: at most a day",
     )
     group.add_argument(
         "--detach",
         action="store_true",
-        help="print the request's id and leave: it goes on in the daemon, see `oblix attach`",
+        help="print the request's id and exit; the daemon continues, see `oblix attach`",
     )
 
 
@@ -167,9 +166,9 @@ def _configure_output(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "-x", "--extract", action="store_true", help="print only the first code block of the answer"
     )
-    group.add_argument("--copy", action="store_true", help="put what is printed into the clipboard, too")
+    group.add_argument("--copy", action="store_true", help="also copy the output to the clipboard")
     group.add_argument(
-        "-v", "--verbose", action="store_true", help="tell why this model answered, and the session's id"
+        "-v", "--verbose", action="store_true", help="print why this model answered, and the session's id"
     )
     group.add_argument("--json", action="store_true", help="print the whole response as JSON at the end")
     group.add_argument("--no-metrics", action="store_true", help="print the answer and nothing else")

@@ -38,18 +38,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_list)
     actions = parser.add_subparsers(title="subcommands", metavar="SUBCOMMAND")
     add_json(actions.add_parser("list", help="list the libraries (the default)"), is_default=False)
-    add = actions.add_parser("add", help="take in files and directories, into a library of that name")
+    add = actions.add_parser("add", help="read files and directories into a library")
     add.add_argument("sources", nargs="+", metavar="PATH")
     add.add_argument("--name", metavar="NAME", help="the library (default: what the first PATH is called)")
-    add.add_argument("--local-only", action="store_true", help="let no cloud model see it, ever")
+    add.add_argument("--local-only", action="store_true", help="never let a cloud model see it")
     add_json(add, "print what became of it as JSON", is_default=False)
     add.set_defaults(run=_add)
-    update = actions.add_parser("update", help="read what has changed, and forget what is gone")
+    update = actions.add_parser("update", help="read changed documents again, and forget deleted ones")
     update.add_argument("name", metavar="NAME")
     add_json(update, "print what became of it as JSON", is_default=False)
     update.set_defaults(run=_update)
     embed = actions.add_parser(
-        "embed", help="find passages by their meaning, too: have an embedding model read them"
+        "embed", help="have an embedding model read the passages, to find them by meaning"
     )
     embed.add_argument("name", metavar="NAME")
     embed.add_argument(
@@ -61,7 +61,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_json(embed, "print what became of it as JSON", is_default=False)
     embed.set_defaults(run=_embed)
-    search = actions.add_parser("search", help="show the passages that a question would be asked with")
+    search = actions.add_parser("search", help="show the passages that a question would quote")
     search.add_argument("name", metavar="NAME")
     search.add_argument("words", nargs="+", metavar="WORD")
     add_json(search, is_default=False)

@@ -53,7 +53,7 @@ def configure(parser: Parser) -> None:
     """Declare the subcommands."""
     _configure_list(parser)
     actions = parser.add_subparsers(title="subcommands", metavar="SUBCOMMAND")
-    listing = actions.add_parser("list", help="list sessions, the one that changed last first (the default)")
+    listing = actions.add_parser("list", help="list sessions, most recently changed first (the default)")
     _configure_list(listing, is_default=False)
     _configure_one(actions)
     for module in parser.subcommand_modules(MODULES):
@@ -81,9 +81,7 @@ def _configure_one(actions: Any) -> None:
     )
     add_json(create, "print the session as JSON, and not its id alone", is_default=False)
     create.set_defaults(run=_create)
-    delete = actions.add_parser(
-        "delete", help="delete sessions and their messages; `undelete` brings them back"
-    )
+    delete = actions.add_parser("delete", help="delete sessions and their messages; `undelete` restores them")
     delete.add_argument("ids", nargs="+", metavar="ID", type=session_ids.SessionName, help=session_ids.HELP)
     delete.add_argument(
         "--purge",
@@ -102,13 +100,18 @@ def _configure_list(parser: argparse.ArgumentParser, *, is_default: bool = True)
     given.add_argument("--limit", type=int, metavar="N", help=f"at most this many (default {LIMIT})")
     given.add_argument("--filter", **pairs("only where the metadata has this value"))
     given.add_argument(
-        "--from", dest="start", metavar="TIME", help="only what changed then or later (ISO 8601)"
+        "--from",
+        dest="start",
+        metavar="TIME",
+        help="only sessions that changed at this time or later (ISO 8601)",
     )
-    given.add_argument("--before", metavar="TIME", help="only what changed before then (ISO 8601)")
+    given.add_argument(
+        "--before", metavar="TIME", help="only sessions that changed before this time (ISO 8601)"
+    )
     which = given.add_mutually_exclusive_group()
-    which.add_argument("--archived", action="store_true", help="only those that are put away")
-    which.add_argument("--all", action="store_true", help="those that are put away, too")
-    which.add_argument("--deleted", action="store_true", help="those that can be brought back, instead")
+    which.add_argument("--archived", action="store_true", help="only archived sessions")
+    which.add_argument("--all", action="store_true", help="archived sessions, too")
+    which.add_argument("--deleted", action="store_true", help="only deleted sessions that can be restored")
     add_json(given, "print them as JSON", is_default=is_default)
     parser._add_container_actions(given)
     parser.set_defaults(run=_list)

@@ -15,7 +15,7 @@ from oblix.cli.options.pairs import pairs
 from oblix.cli.output import answers, tables
 
 ABOUT = """Words must all be in a message or a title, in any order; "a phrase" in double quotes is found as it
-stands, and begin* is the beginning of a word. Sessions that are put away are not searched."""
+stands, and begin* is the beginning of a word. Archived sessions are not searched."""
 COLUMNS = {"session_id": "ID", "sequence": "PLACE", "role": "ROLE", "time": "TIME", "snippet": "SNIPPET"}
 
 

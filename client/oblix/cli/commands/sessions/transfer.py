@@ -24,7 +24,7 @@ from oblix.cli.output.progress import Show, progress
 from oblix.formats import catalog, oblix_json
 from oblix.formats.exports.tools import TARGETS
 
-IMPORT = """Takes in every conversation of files and directories: Oblix's own (also a whole directory of the
+IMPORT = """Imports every conversation of files and directories: Oblix's own (also a whole directory of the
 first Oblix: ~/.oblix/sessions), JSON Lines of OpenAI-style messages, the exports of ChatGPT, Claude, DeepSeek
 (also the zip files with them), LibreChat, LM Studio, big-AGI and Open WebUI, data sets, and other files with
 lists of messages; gzip files, too. The format is found by the content."""
@@ -53,7 +53,7 @@ Subcommands = Any
 def configure(actions: Subcommands) -> None:
     """Declare both subcommands."""
     _configure_export(actions.add_parser("export", help="write sessions to a file", epilog=EXPORTED))
-    help_ = "take in conversations from files of many programs"
+    help_ = "import conversations from files of many programs"
     _configure_import(actions.add_parser("import", help=help_, description=IMPORT, epilog=IMPORTED))
 
 

@@ -34,8 +34,8 @@ def configure(actions: Any) -> None:
     fork.add_argument("--title", metavar="TITLE", help="the copy's title (default: the same)")
     fork.add_argument("--json", action="store_true", help="print the copy as JSON, and not its id alone")
     fork.set_defaults(run=_fork)
-    _configure_prune(actions.add_parser("prune", help="archive or delete what nobody added to for long"))
-    watch = actions.add_parser("watch", help="follow what happens to sessions", epilog=WATCH_ABOUT)
+    _configure_prune(actions.add_parser("prune", help="archive or delete sessions without recent messages"))
+    watch = actions.add_parser("watch", help="print changes of sessions as they happen", epilog=WATCH_ABOUT)
     watch.add_argument("--filter", **pairs("only where the metadata has this value"))
     watch.add_argument("--from-revision", type=int, metavar="N", help="only what changed after this revision")
     watch.add_argument("--json", action="store_true", help="print a JSON object a line")
@@ -44,9 +44,9 @@ def configure(actions: Any) -> None:
 
 def _configure_marks(actions: Any) -> None:
     for name, meaning in [
-        ("archive", "put sessions away: lists no longer show them"),
+        ("archive", "archive sessions: lists leave them out"),
         ("unarchive", "take sessions out of the archive"),
-        ("undelete", "bring deleted sessions back"),
+        ("undelete", "restore deleted sessions"),
     ]:
         action = actions.add_parser(name, help=meaning)
         kind = session_ids.DeletedSessionName if name == "undelete" else session_ids.SessionName

@@ -27,13 +27,14 @@ EXAMPLES = """examples:
   oblix chat --local-model ollama:llama2 --cloud-model openai:gpt-4o-mini
 
 Enter sends. Alt-Enter, or a backslash at the end of a line, begins another line; a paste stays in one piece.
-Ctrl-C ends the answer, twice ends the chat, and so do /exit and Ctrl-D. /help shows what else there is.
-A session is made with the first thing that you say, and is called after it.
-A key is better given by OPENAI_API_KEY or ANTHROPIC_API_KEY: others can read a command line."""
+Ctrl-C cancels the answer; twice, it ends the chat, as /exit and Ctrl-D do. /help lists all commands.
+The first prompt creates the session and becomes its title.
+Give a key by OPENAI_API_KEY or ANTHROPIC_API_KEY: other users can read a command line."""
 WARNING = (
     "oblix: --cloud-api-key stands in the process list, where others can read it. "
     "Better: --cloud-api-key-file, the keyring, OPENAI_API_KEY or ANTHROPIC_API_KEY."
 )
+INTERRUPTED = "EXECUTION_INTERRUPTED"
 GREETING = "/help shows what you can do; Ctrl-D ends the chat."
 
 
@@ -49,14 +50,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         dest="session",
         action="store_const",
         const=session_ids.SessionName(session_ids.LAST),
-        help="go on with the session that changed last",
+        help="continue the session that changed last",
     )
-    parser.add_argument("-s", "--system", metavar="TEXT", help="the system message: how the model should be")
+    parser.add_argument("-s", "--system", metavar="TEXT", help="the system message")
     models.add_model(parser)
     models.add_policy(parser)
     _configure_two_models(parser)
     parser.add_argument("--local-only", action="store_true", help="let no cloud model see it")
-    parser.add_argument("--plain", action="store_true", help="show answers as they are, not as Markdown")
+    parser.add_argument(
+        "--plain", action="store_true", help="print answers as plain text, not as rendered Markdown"
+    )
     told = parser.add_mutually_exclusive_group()
     told.add_argument("--no-metrics", action="store_true", help="print the answers and nothing else")
     told.add_argument(
@@ -64,7 +67,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--verbose",
         "--show-metrics",
         action="store_true",
-        help="tell after each answer why this model gave it",
+        help="print after each answer why this model gave it",
     )
     parser.set_defaults(run=run)
 
@@ -80,7 +83,9 @@ def _configure_two_models(parser: argparse.ArgumentParser) -> None:
     key.add_argument(
         "--cloud-api-key-file", metavar="FILE", help="the cloud model's key: a file only you can read"
     )
-    key.add_argument("--cloud-api-key", metavar="KEY", help="the key itself, which others can see meanwhile")
+    key.add_argument(
+        "--cloud-api-key", metavar="KEY", help="the key itself; other users can see it in the process list"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -174,7 +179,15 @@ def _is_going_on(runner: asyncio.Runner, conversation: Conversation, said: str) 
     except CommandError as error:
         answers.note(f"oblix: {error}")
     except OblixError as error:
-        answers.note(f"oblix: {error_text(error)}")
+        answers.note(f"oblix: {_error_text(error)}")
     except OSError as error:
         answers.note(f"oblix: {error.filename}: {error.strerror}.")
     return True
+
+
+def _error_text(error: OblixError) -> str:
+    """Put an error in the words of a chat, which has a command of its own to ask again."""
+    if error.reason == INTERRUPTED:
+        kept = "the part above is" if error.metadata.get("kept_bytes", "0") != "0" else "your question is"
+        return f"oblixd ended before the answer did; {kept} kept. /retry asks again."
+    return error_text(error)

@@ -18,8 +18,8 @@ ENDS = frozenset({"exit", "quit", "/exit", "/quit", "/bye"})
 HITS = 5
 KEYS = """Enter sends; Alt-Enter, or a backslash at a line's end, begins another line; a paste is one prompt.
 Up and Ctrl-R look through what you said in all chats. Tab completes commands, models and files.
-Ctrl-C ends the answer, and twice ends the chat, as /exit and Ctrl-D do.
-A prompt that begins with a slash is written with two: //etc is a directory?"""
+Ctrl-C cancels the answer; twice, it ends the chat, as /exit and Ctrl-D do.
+Write a prompt that begins with a slash with two: //etc is a directory?"""
 
 
 class Command(NamedTuple):
@@ -54,10 +54,9 @@ def _command(word: str) -> Command:
 
 async def _help(_: Conversation, __: str) -> None:
     shown = {name: command for name, command in COMMANDS.items() if command.summary}
-    width = max(len(f"{name} {command.usage}") for name, command in shown.items()) + 2
-    lines = [f"  {f'{name} {command.usage}':<{width}}{command.summary}" for name, command in shown.items()]
-    lines.append(f"  {'/exit':<{width}}end the chat")
-    answers.note("\n".join([*lines, "", KEYS]))
+    uses = {f"{name} {command.usage}": command.summary for name, command in shown.items()}
+    uses["/exit"] = "end the chat"
+    answers.note("\n".join([*tables.definitions(uses), "", *tables.filled(KEYS)]))
 
 
 async def _new(conversation: Conversation, _: str) -> None:
@@ -185,18 +184,18 @@ COMMANDS = {
     "/help": Command(_help, "", "show this"),
     "/new": Command(_new, "", "begin a new session"),
     "/model": Command(_model, "[NAME|auto]", "show or choose the model that answers"),
-    "/system": Command(_system, "[TEXT]", "show or change how the model should be"),
+    "/system": Command(_system, "[TEXT]", "show or change the system message"),
     "/file": Command(_file, "FILE", "send a file with the next prompt: text, PDF or an image"),
     "/image": Command(_file, "FILE", "the same, for an image"),
-    "/retry": Command(_retry, "", "answer the last question anew; the old answer is kept as a version"),
-    "/undo": Command(_undo, "", "take the last question and its answer out"),
-    "/edit": Command(_edit, "", "change the last question, and ask it again"),
-    "/fork": Command(_fork, "", "go on in a copy; the session stays as it is"),
+    "/retry": Command(_retry, "", "answer the last question again; the old answer is kept as a version"),
+    "/undo": Command(_undo, "", "remove the last question and its answer"),
+    "/edit": Command(_edit, "", "edit the last question, and ask it again"),
+    "/fork": Command(_fork, "", "continue in a copy of the session"),
     "/search": Command(_search, "WORDS", "find messages in all conversations"),
-    "/explain": Command(_explain, "", "tell why this model answered"),
+    "/explain": Command(_explain, "", "explain why this model answered"),
     "/save": Command(_save, "FILE", "write the conversation to a file: .md, .html, .json, .jsonl"),
-    "/copy": Command(_copy, "[code]", "put the last answer, or its first code block, into the clipboard"),
-    "/cost": Command(_cost, "", "tell what this session used, and what it cost"),
+    "/copy": Command(_copy, "[code]", "copy the last answer, or its first code block"),
+    "/cost": Command(_cost, "", "show the usage and the cost of this session"),
     "/edge": Command(_route("prefer-local", "local models go first"), "", "prefer models on this machine"),
     "/cloud": Command(_route("prefer-cloud", "cloud models go first"), "", "prefer cloud models"),
     "/metrics": Command(_metrics, "", "show what is measured of machine and network"),
