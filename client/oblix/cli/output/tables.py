@@ -65,16 +65,16 @@ def definitions(texts: Mapping[str, str]) -> list[str]:
     """Return names and what they mean as lines in two columns that fit the terminal."""
     indent = " " * (max(map(len, texts)) + 4)
     return [
-        line for name, text in texts.items() for line in _fill(text, f"  {name}".ljust(len(indent)), indent)
+        line for name, text in texts.items() for line in _wrap(text, f"  {name}".ljust(len(indent)), indent)
     ]
 
 
-def filled(text: str) -> list[str]:
+def wrap_words(text: str) -> list[str]:
     """Return lines that fit the terminal: words stay whole."""
-    return [part for each in text.splitlines() for part in _fill(each, "", "")]
+    return [part for each in text.splitlines() for part in _wrap(each, "", "")]
 
 
-def _fill(text: str, first: str, others: str) -> list[str]:
+def _wrap(text: str, first: str, others: str) -> list[str]:
     import shutil
     import textwrap
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import oblix
 from oblix._convert.terminal_text import DIM, PLAIN
@@ -25,8 +24,7 @@ MOST_ROUNDS = 20
 """So often the model may ask for tools before it has to answer."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asking:
+class Asking(NamedTuple):
     """What is asked, and how."""
 
     prompt: str
@@ -46,7 +44,7 @@ class Asking:
     is_kept: bool = True
     """Whether it is recorded."""
     request_id: str | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = {}
     """Further options of `OblixClient.stream`."""
 
 
@@ -131,11 +129,12 @@ async def begin(client: oblix.OblixClient, asked: Asking, arguments: argparse.Na
     model = await models.hook(client, asked.model, arguments)
     session_id = session_ids.resolve_id(asked.session_id) if asked.session_id else None
     is_new = asked.is_kept and session_id is None
-    if is_new or model is None:
+    is_choice_open = model is None and not asked.options.get("local_only")
+    if is_new or (is_choice_open and consent.can_ask()):
         routes = await client.explain(
             asked.prompt or "-", session_id=session_id, **_explanation(asked), model=model
         )
-        if model is None and not asked.options.get("local_only"):
+        if is_choice_open:
             consent.check(routes)
         # What is refused must leave no session behind: it is asked without one, and says why.
         is_new = is_new and bool(routes["model_routing"]["target"])

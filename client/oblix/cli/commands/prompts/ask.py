@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import uuid
 from contextlib import aclosing
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import oblix
@@ -180,7 +179,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.detach:
         if asked.tools:
             raise CommandError("the functions of --tools run in this command: leave --detach out.")
-        asyncio.run(_detach(replace(asked, request_id=str(uuid.uuid4())), arguments))
+        asyncio.run(_detach(asked._replace(request_id=str(uuid.uuid4())), arguments))
         return 0
     completed = asyncio.run(_ask(asked, arguments))
     return _finish(completed, arguments)

@@ -56,7 +56,7 @@ async def _help(_: Conversation, __: str) -> None:
     shown = {name: command for name, command in COMMANDS.items() if command.summary}
     uses = {f"{name} {command.usage}": command.summary for name, command in shown.items()}
     uses["/exit"] = "end the chat"
-    answers.note("\n".join([*tables.definitions(uses), "", *tables.filled(KEYS)]))
+    answers.note("\n".join([*tables.definitions(uses), "", *tables.wrap_words(KEYS)]))
 
 
 async def _new(conversation: Conversation, _: str) -> None:
