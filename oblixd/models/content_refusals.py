@@ -14,8 +14,8 @@ from http import HTTPStatus
 from oblixd.models.base import ModelError, ModelErrorKind
 from oblixd.models.http.server import RefusalError
 
-_STATUSES = {0, 400, 413, 422}
-"""0 is an error inside a stream that had begun well."""
+_STATUSES = {0, 400, 403, 404, 413, 422, 500}
+"""What is no wrong request is told apart by its kind. 0 is an error inside a stream that had begun well."""
 
 _FORM = re.compile(
     r"\b(parameter|unknown (name|field)|extra inputs|unrecogni[sz]ed|max_\w*tokens|temperature|top_p"

@@ -16,10 +16,10 @@ What fits none of them is a failure: half of one call and half of another is nev
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
 from oblixd.models.base import Content, ContentKind, Finish, Finished, ModelError, Seal, ToolCall
@@ -31,6 +31,8 @@ from oblixd.models.http.server import ServerErrors
 if TYPE_CHECKING:
     from oblixd.models.http.response import Response
 
+_GOOD = 2
+"""The first digit of a good status. Some gateways answer every POST with 201."""
 AFTER_STOP_S = 5.0
 """How long the counts are waited for once the model said why it stopped."""
 
@@ -69,14 +71,16 @@ async def answer(
 ) -> AsyncGenerator[Content | Finished, None]:
     """Post a request and yield the answer, as `Connection.stream` promises it."""
     peer, speech = http.server.peer, Speech()
+    first = b""
     async with http.send(path, body, egress) as reply:
-        if reply.status != HTTPStatus.OK:
+        if reply.status // 100 != _GOOD:
             url = http.server.base_url + path
             raise peer.error_response(reply.status, reply.headers, await reply.excerpt(), url)
         if reply.is_web_page:
             raise peer.broken_stream("it sent a web page, so the endpoint is wrong or a portal is in between")
         while not decoder.complete:
             read = await _read(reply, decoder)
+            first = first or read
             contents, failure = gather(decoder.pieces(read), peer)
             if contents:
                 reply.progress()
@@ -87,11 +91,20 @@ async def answer(
             if failure is not None or not read:
                 break
         if not (decoder.complete or decoder.is_stopped):
-            raise peer.broken_stream("it ended without saying that it was done")
+            raise peer.broken_stream(_why_not_done(first))
         finished = decoder.finish()
         speech.check(finished.reason, peer)
         reply.complete = True
         yield finished
+
+
+def _why_not_done(first: bytes) -> str:
+    """Say what is wrong with a body that ended too early, by how it began."""
+    if not first.strip():
+        return "it ended without saying that it was done: it sent nothing"
+    if first.lstrip().startswith((b"data:", b"event:", b"id:", b":", b'{"model"')):
+        return "it ended without saying that it was done"
+    return f"it ended without saying that it was done, and began with {_start(first)}"
 
 
 class Speech:
@@ -214,6 +227,9 @@ def _start(data: bytes) -> str:
 
 _NO_IDS = {"", "null", "none"}
 """Mistral's SDK writes a missing id as the text null."""
+_BLANK_ARGUMENTS = {"{}", "null"}
+_SPECIAL_TOKEN = re.compile(r"\s*(?:<\|[a-z_]{3,20}\|>|</s>)\s*")
+"""A model's own sign of the end. Text-generation-inference hands it on as a piece of the arguments."""
 
 
 @dataclass(slots=True, eq=False)
@@ -229,10 +245,14 @@ class _Call:
     """None: it is not named yet, and its arguments wait."""
     extra: dict[str, Any] = field(default_factory=dict)
     """What else its server wrote about it."""
+    is_blank: bool = False
+    """It began with arguments that hold nothing. They wait: gateways send `{}` before the real ones."""
 
     @property
     def is_whole(self) -> bool:
         """Whether its arguments are a whole JSON object."""
+        if self.is_blank and not self.text:
+            return True
         if not self.text.rstrip().endswith("}"):
             return False
         try:
@@ -266,19 +286,44 @@ class ToolCallAssembler:
         """
         call_id = "" if call_id.lower() in _NO_IDS else call_id
         text = arguments_text(arguments)
+        if _SPECIAL_TOKEN.fullmatch(text) and self._calls and self._calls[-1].is_whole:
+            return
         call = self._call_of(None if index is None else str(index), call_id, name, text)
-        if call_id and call.call_id == call_id and text and call.text == text and call.is_whole:
-            return  # The server repeats at the end what it streamed before.
+        new = self._new_text(call, call_id, text)
+        if new is None:
+            return
         call.call_id = call.call_id or call_id
         call.extra.update(extra or {})
-        call.text += text
+        call.text += new
         if call.made is not None:
-            if text:
-                yield call.made, text
+            if new:
+                yield call.made, new
         elif name:
             call.name = name
             call.made = ToolCall(self._unique(call), name)
             yield call.made, call.text
+
+    def _new_text(self, call: _Call, call_id: str, text: str) -> str | None:
+        """Give what a piece of arguments adds. None: it is no piece of a call."""
+        if call_id and call.call_id == call_id and text and call.text == text and call.is_whole:
+            return None  # The server repeats at the end what it streamed before.
+        if not call.text and text.strip() in _BLANK_ARGUMENTS:
+            call.is_blank = True
+            return ""
+        if call.is_blank and not call.text and not text.strip():
+            return ""
+        # Some send all of the arguments up to here each time. No JSON goes on with its own beginning.
+        if call.text.lstrip().startswith("{") and len(text) > len(call.text) and text.startswith(call.text):
+            return text.removeprefix(call.text)
+        return text
+
+    def rest(self, index: object = None) -> Iterator[tuple[ToolCall, str]]:
+        """Give an empty object for calls that ended without arguments. `index`: only for this one."""
+        for call in self._calls:
+            ended = index is None or call.index == str(index)
+            if ended and call.made is not None and not call.text.strip():
+                call.text = "{}"
+                yield call.made, call.text
 
     def check(self) -> None:
         """Raise ModelError where the answer ended in a call that was never named, or in two that are one."""
@@ -330,7 +375,7 @@ class ToolCallAssembler:
 
     def _goes_on(self, call: _Call, index: str | None, call_id: str, text: str) -> bool:
         """Give False: the piece belongs to this call. Raises ModelError where it may as well be another's."""
-        if text.lstrip().startswith("{") and text != call.text and call.is_whole:
+        if text.lstrip().startswith("{") and text != call.text and call.text and call.is_whole:
             raise self._unclear("the arguments of two calls came as those of one")
         begun = [one for one in self._calls if one is not call and one.text and not one.is_whole]
         if index is None and not call_id and begun:

@@ -66,6 +66,10 @@ TEXTS = {
     "a document that names no reason for its end": json.dumps(
         {"object": "chat.completion", "choices": [{"message": {"content": "Hello"}}]}
     ).encode(),
+    "text beside each delta (Together)": sse(
+        *({"choices": [{"text": one, "delta": {"content": one}}]} for one in ("Hel", "lo")), stop()
+    ),
+    "the end in quotes": sse(delta(content="Hello"), stop(), end=b'data: "[DONE]"\n\n'),
     "text, as the older completions have it": sse({"choices": [{"text": "Hello", "finish_reason": "stop"}]}),
     "a transcript of speech (openai ChoiceDeltaAudio)": sse(
         delta(audio={"id": "a", "transcript": "Hel"}), delta(audio={"transcript": "lo"}), stop()
@@ -271,7 +275,7 @@ FAILURES = [
         "USER_CANCEL",
         "time_limit",
     ),
-    *("pause_turn", "compaction", "incomplete", "a_word_of_tomorrow", {"type": "abort", "message": "x"}),
+    *("pause_turn", "compaction", "incomplete", "a_word_of_tomorrow", {"type": "abort"}),
 ]
 SAID = [delta(content="The answer is")]
 
@@ -309,6 +313,9 @@ def test_a_reason_that_is_none_ends_nothing(reason: Any) -> None:
         (stop("error", error={"code": 502, "message": "Upstream idle timeout"}), "Upstream idle timeout"),
         (stop(None, error={"message": "gone"}), "gone"),
         (stop("MALFORMED_FUNCTION_CALL", finish_message="Failed to parse"), "Failed to parse"),
+        (stop({"type": "abort", "message": "Abort in waiting queue"}), "Abort in waiting queue"),
+        ({"choices": None, "base_resp": {"status_code": 1002, "status_msg": "slow down"}}, "slow down"),
+        ({**stop(None), "x_groq": {"id": "r", "error": "over capacity"}}, "over capacity"),
         ({**stop("error"), "error": {"code": 500, "message": "Provider gave up"}}, "Provider gave up"),
         (stop("error", native_finish_reason="MALFORMED_FUNCTION_CALL"), "MALFORMED_FUNCTION_CALL"),
         ({"detail": "Internal error"}, "Internal error"),

@@ -21,6 +21,27 @@ CET = '{"zone": "CET"}'
 SAID = [delta(content="The answer is")]
 
 ONE_CALL = {
+    "an empty object before the arguments (gateways to Claude)": [
+        delta(tool_calls=[call("weather", "{}", index=0, id="a")]),
+        delta(tool_calls=[call(None, '{"city": ', index=0)]),
+        delta(tool_calls=[call(None, '"Bern"}', index=0)]),
+    ],
+    "all of the arguments up to there in every piece (DashScope)": [
+        delta(tool_calls=[call("weather", text, index=0, id="a")]) for text in ('{"ci', '{"city": "Be', BERN)
+    ],
+    "the sign of the end as a piece (text-generation-inference)": [
+        delta(tool_calls=[call("weather", BERN, index=0, id="")]),
+        delta(tool_calls=[call("weather", "<|eot_id|>", index=0, id="")]),
+    ],
+    "the call in a second choice (GitHub Copilot)": [
+        {
+            "object": "chat.completion",
+            "choices": [
+                {"index": 0, "message": {"role": "assistant", "content": None}, "finish_reason": "stop"},
+                {"index": 1, "message": {"tool_calls": [call("weather", BERN, id="a")]}},
+            ],
+        }
+    ],
     "arguments as an object (ggml-org/llama.cpp#20198)": [
         delta(tool_calls=[call("weather", {"city": "Bern"}, index=0, id="a")])
     ],
@@ -131,6 +152,13 @@ TWO_CALLS = {
         call("weather", {"city": "Bern"}, index=0, id="a"), call("clock", {"zone": "CET"}, index=0, id="b")
     ),
 }
+
+
+@pytest.mark.parametrize("arguments", ["{}", " ", "", "null", None, {}])
+def test_a_call_without_arguments_has_an_empty_object(arguments: Any) -> None:
+    heard = both(CompletionDecoder, sse(delta(tool_calls=[call("weather", arguments, id="a")]), stop("stop")))
+    assert heard.reason is Finish.TOOL_CALLS
+    assert [(name, text.strip()) for name, text in heard.calls] == [("weather", "{}")]
 
 
 @pytest.mark.parametrize("chunks", TWO_CALLS.values(), ids=TWO_CALLS)

@@ -33,6 +33,7 @@ _WORDS = (
     "error_message",
     "errorMessage",
     "error_msg",
+    "status_msg",
     "error_description",
     "description",
     "reason",
@@ -47,9 +48,15 @@ _XML_WORDS = re.compile(
     r"<(?:\w+:)?(message|faultstring|detail|description|reason|title|h1)\b[^>]*>([^<]+)<", re.IGNORECASE
 )
 _XML_CODES = re.compile(r"<(?:\w+:)?(code|faultcode|type)\b[^>]*>([^<]+)<", re.IGNORECASE)
+_SPAN = r"\d+(?:\.\d+)? ?(?:ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?)(?![a-z])[ ,]{0,2}"
 _RETRY_DELAY = re.compile(
-    r'"retryDelay"\s*:\s*"(\d+(?:\.\d+)?)s"|\b(?:retry|try again) in (\d+(?:\.\d+)?) ?s', re.I
+    r'(?:"retryDelay"\s*:\s*"|\b(?:retry|try again|wait)(?: in| after| for)? (?:about |at least )?)'
+    rf'(?P<spans>(?:{_SPAN})+)|"estimated_time"\s*:\s*(?P<seconds>\d+(?:\.\d+)?)',
+    re.IGNORECASE,
 )
+"""Google's field, a sentence ("Please try again in 7m12.5s"), and Hugging Face's time of loading."""
+_ONE_SPAN = re.compile(r"(\d+(?:\.\d+)?) ?(ms|mil|s|m|h)", re.IGNORECASE)
+_UNITS_S = {"ms": 0.001, "mil": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +115,13 @@ class Verdict:
 PAY = "Pay in at the provider, or use another model: waiting does not help"
 _SEND_LESS = "Send less: fewer messages, shorter ones or smaller images"
 _REGION = "The provider does not serve the country that this machine reaches it from: use another model"
+_ASK_LESS = (
+    "Change what the sentence names, in the request or in the provider's settings, or use another model"
+)
+_ACCESS = "The account of this key may not use the model: get access to it, or use another model"
+_FREE = "The server lacks memory: unload other models there, or use a smaller one"
+_LOAD = "Load the model at its server, or use another one"
+_SIGN_IN = "Run `ollama signin` on the machine of the server, or use another model"
 _PATH = "The endpoint's path may be wrong: check the URL that the model was hooked with"
 _COMPLETIONS = (
     "The model is there, but not for chat completions, nor was it found at /v1/responses: use another model"
@@ -138,10 +152,15 @@ _BY_CODE = {
     "payment_required": ModelErrorKind.NO_CREDIT,
     "credit_limit": ModelErrorKind.NO_CREDIT,
     "arrearage": ModelErrorKind.NO_CREDIT,
+    "budget_exceeded": ModelErrorKind.NO_CREDIT,
+    "insufficient_user_quota": ModelErrorKind.NO_CREDIT,
     "1113": ModelErrorKind.NO_CREDIT,
     "rate_limit_error": ModelErrorKind.RATE_LIMITED,
     "rate_limit_exceeded": ModelErrorKind.RATE_LIMITED,
     "resource_exhausted": ModelErrorKind.RATE_LIMITED,
+    "throttlingexception": ModelErrorKind.RATE_LIMITED,
+    "engine_overloaded_error": ModelErrorKind.OVERLOADED,
+    "overloaded": ModelErrorKind.OVERLOADED,
     "overloaded_error": ModelErrorKind.OVERLOADED,
     "unavailable": ModelErrorKind.OVERLOADED,
     "invalid_argument": ModelErrorKind.REFUSED,
@@ -156,7 +175,9 @@ _BY_STATUS = {
     405: ModelErrorKind.WRONG_PATH,
     407: ModelErrorKind.UNREACHABLE,
     408: ModelErrorKind.UNREACHABLE,
+    424: ModelErrorKind.FAILED,
     429: ModelErrorKind.RATE_LIMITED,
+    501: ModelErrorKind.REFUSED,
     502: ModelErrorKind.UNREACHABLE,
     503: ModelErrorKind.OVERLOADED,
     504: ModelErrorKind.UNREACHABLE,
@@ -232,6 +253,7 @@ _OVERFLOW = re.compile(
             r"tokens in request more than max tokens allowed",  # MoonshotAI/kimi-code#207
             r"too many tokens: ",  # Cohere
             r"exceeds model max length",  # OpenVINO Model Server
+            r"length of prompt_tokens \(\d+\) must be less than",  # SiliconFlow
             r"context (window|length) exceeded",  # gateways: zimmra/openclaw
             r"exceeds? (the )?model('s)? context window",  # Anthropic through gateways: None9527/NGOClaw
             r"prompt.{0,10}超长|输入.{0,10}(超长|过长|超出)|上下文.{0,10}超",
@@ -246,6 +268,7 @@ _OF_THE_ANSWER = re.compile(
 _LIKELY_OVERFLOW = re.compile("|".join(_GENERAL))
 _TOO_FAST = re.compile(
     r"per[ -](minute|min|second|hour|day)|\b[tr]p[mds]\b|rate.?limit|too many requests|throttl"
+    r"|please wait before trying again"
 )
 _TOO_BIG_AT_ONCE = re.compile(r"limit:? (\d+),? requested:? (\d+)")
 """OpenAI and Groq: one request takes more than a minute may. It never fits, however long one waits."""
@@ -255,7 +278,9 @@ _NO_CREDIT = re.compile(
     r"|exceeded.{0,30}\bspend|quota.{0,40}(check your plan|billing)|billing (hard )?limit"
     r"|(check|update) your (plan and )?billing|payment (is )?required|(add|purchase) (more )?(credit|fund)"
     r"|account is not active|(monthly|spend\w*) (spending )?(limit|alert|cap)\b|credit limit exceeded"
-    r"|account in good standing|out of credits?|arrear|余额不足|欠费|请充值"
+    r"|account in good standing|out of credits?|arrear|budget (has been |is )?exceeded"
+    r"|reached your (specified )?(api )?usage limits|quota exceeded for metric.{0,160}limit: 0\b"
+    r"|余额不足|欠费|请充值|额度(不足|已用尽|已用完)"
 )
 _NO_MODEL = re.compile(
     r"\bmodel\b.{0,120}(not (be )?found|n't found|does not exist|doesn't exist"
@@ -281,12 +306,48 @@ _ONLY_RESPONSES = re.compile(
 """OpenAI: pgadmin-org/pgadmin4#9795, micz/ThunderAI#570. Copilot: caozhiyuan/copilot-api#102. Azure:
 langchain-ai/langchain-azure#228."""
 _KEY = re.compile(
-    r"(invalid|incorrect|missing|wrong|no|expired|revoked) (or missing )?(api|auth\w*)[ _-]?(key|token)"
+    r"login fail: please carry the api|could not be validated"
+    r"|(invalid|incorrect|missing|wrong|no|expired|revoked) (or missing )?(api|auth\w*)[ _-]?(key|token)"
 )
 _COUNTRY = re.compile(
     r"unsupported_country|(country|region|territory|location) (is )?not supported"
     r"|not available in your (country|region)"
 )
+
+_NO_PROVIDER = re.compile(r"no endpoints (found|available) (that support|match)")
+"""OpenRouter knows the model, and none of its providers takes what is asked."""
+_FLAGGED = re.compile(r"(input|prompt|content) was flagged|flagged (for|as)\b")
+_NO_ACCESS = re.compile(
+    r"must be verified to use|not authorized to (perform|access|use|invoke)"
+    r"|not have (access|permission) to (use |access )?(the |this )?model"
+)
+_MEMORY = re.compile(
+    r"insufficient (system )?(resources|memory)|out of memory|\boom\b|(more|not enough) (system |gpu )?memory"
+    r"|(failed|unable) to allocate"
+)
+_UNLOADED = re.compile(
+    r"model (is |was )?(unloaded|crashed)|model (has )?crashed|unloaded by user or crashed"
+)
+_NOT_LOADED = re.compile(r"\bmodel (is )?not loaded|\bno models? (are |is )?(currently )?loaded")
+_REFUSED_LATE = re.compile(
+    r"requires? (the )?--\w+|roles must alternate|only user and assistant roles"
+    r"|(does not|doesn't|is not|are not|isn't|aren't|not) support"
+)
+"""What llama.cpp and others call an error of their own (500), though it is the request that can't be done."""
+_BUSY = re.compile(r"(model|engine|service|server) (is |service )?(currently )?overloaded")
+_TELLING: tuple[tuple[frozenset[int], re.Pattern[str], Verdict], ...] = (
+    (frozenset({404}), _NO_PROVIDER, Verdict(ModelErrorKind.REFUSED, _ASK_LESS)),
+    (frozenset({0, 400, 403}), _FLAGGED, Verdict(ModelErrorKind.REFUSED)),
+    (frozenset({401, 403}), _NO_ACCESS, Verdict(ModelErrorKind.UNAUTHENTICATED, _ACCESS)),
+    (frozenset({200, 400, 404, 424, 500, 503, 507}), _MEMORY, Verdict(ModelErrorKind.FAILED, _FREE)),
+    (frozenset({400, 404}), _UNLOADED, Verdict(ModelErrorKind.FAILED, "Ask again, or look at the server")),
+    (frozenset({400, 404}), _NOT_LOADED, Verdict(ModelErrorKind.NOT_PULLED, _LOAD)),
+    (frozenset({500}), _REFUSED_LATE, Verdict(ModelErrorKind.REFUSED)),
+    (frozenset({429}), _BUSY, Verdict(ModelErrorKind.OVERLOADED)),
+    (frozenset({0, 200, 400}), _TOO_FAST, Verdict(ModelErrorKind.RATE_LIMITED)),
+)
+"""Sentences that say more than their status, and where: what OpenRouter, OpenAI, AWS, LM Studio, Ollama,
+text-generation-inference, llama.cpp, Moonshot and MiniMax write."""
 _SHORT_STATUS = 3
 """Digits of an HTTP status."""
 _BLOCKED = "Neither the key nor the request is at fault: try another network, or ask who runs the gateway"
@@ -322,13 +383,17 @@ def _by_words(refusal: Refusal, words: str) -> Verdict | None:
         return Verdict(ModelErrorKind.CONTEXT_OVERFLOW)
     if (sizes := _TOO_BIG_AT_ONCE.search(words)) and int(sizes[2]) > int(sizes[1]):
         return Verdict(ModelErrorKind.CONTEXT_OVERFLOW, "Send less, or use another plan or model")
+    if "signin_url" in refusal.codes:
+        return Verdict(ModelErrorKind.UNAUTHENTICATED, _SIGN_IN)
     if _NO_CREDIT.search(words) and not _passes(refusal):
         return Verdict(ModelErrorKind.NO_CREDIT)
     if _COUNTRY.search(f"{words} {' '.join(refusal.codes)}"):
         return Verdict(ModelErrorKind.UNAUTHENTICATED, _REGION)
     if refusal.status in _NAMES_NOTHING and _KEY.search(words):
         return Verdict(ModelErrorKind.UNAUTHENTICATED)
-    return None
+    return next(
+        (verdict for at, said, verdict in _TELLING if refusal.status in at and said.search(words)), None
+    )
 
 
 _NAMES_NOTHING = {0, 400, 403, 422, 500}
@@ -345,8 +410,11 @@ def _is_overflow(refusal: Refusal, words: str) -> bool:
 
 
 def _passes(refusal: Refusal) -> bool:
-    """Return whether it says when to come back: then it is a limit of some minutes, by whatever name."""
-    return refusal.retry_after_s is not None
+    """Return whether it passes: it says when to come back, or what it is. A limit of nothing never does."""
+    words = refusal.words.lower()
+    if "limit: 0" in words:
+        return False
+    return refusal.retry_after_s is not None or re.match("rate limit (exceeded|reached)", words) is not None
 
 
 def _by_codes(refusal: Refusal, words: str) -> Verdict | None:
@@ -424,6 +492,7 @@ def _words(error: object, depth: int = _DEEPEST) -> Iterator[str]:
 
 
 def _of_object(error: Mapping[str, object], depth: int) -> Iterator[str]:
+    error = _in_lower_case(error)
     found = [words for key in _WORDS if error.get(key) for words in _words(error[key], depth)]
     if not found:
         inner = (value for value in error.values() if isinstance(value, dict | list))
@@ -433,6 +502,11 @@ def _of_object(error: Mapping[str, object], depth: int) -> Iterator[str]:
     # OpenRouter: the words of the provider behind it.
     if isinstance(metadata := error.get("metadata"), dict) and metadata.get("raw"):
         yield from _words(metadata["raw"], depth)
+
+
+def _in_lower_case(error: Mapping[str, object]) -> Mapping[str, object]:
+    """Write the first letter of each key small: AWS and Tencent write it large."""
+    return {**{key[:1].lower() + key[1:]: value for key, value in error.items()}, **error}
 
 
 def _unpack(text: str, depth: int) -> Iterator[str]:
@@ -464,10 +538,14 @@ def _codes(error: object, depth: int = _DEEPEST) -> Iterator[str]:
         except (ValueError, RecursionError):
             return
     if isinstance(error, dict) and depth:
-        yield from (str(error[key]) for key in _CODES if isinstance(error.get(key), str | int) and error[key])
+        values = _in_lower_case(error)
+        if values.get("signin_url"):
+            yield "signin_url"
+        yield from (str(code) for key in _CODES if isinstance(code := values.get(key), str | int) and code)
         for key in ("error", "errors", "message", "detail", "details", "fault", "metadata", "raw", "cause"):
-            if not isinstance(error.get(key), str) or error[key][:1] in ("{", "["):
-                yield from _codes(error.get(key), depth - 1)
+            value = values.get(key)
+            if not isinstance(value, str) or value[:1] in ("{", "["):
+                yield from _codes(value, depth - 1)
 
 
 def _is_markup(text: str) -> bool:
@@ -509,4 +587,8 @@ def _gateway_of(headers: Mapping[str, str]) -> str:
 
 def _delay(text: str) -> float | None:
     found = _RETRY_DELAY.search(text)
-    return float(found[1] or found[2]) if found else None
+    if found is None:
+        return None
+    if seconds := found["seconds"]:
+        return float(seconds)
+    return sum(float(count) * _UNITS_S[unit.lower()] for count, unit in _ONE_SPAN.findall(found["spans"]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from http import HTTPStatus
 
 import aiohttp
 
@@ -23,6 +22,7 @@ EXCERPT_S = 5.0
 DRAIN_S = 0.1
 """How long the end of the body may follow a complete answer, for the connection to be kept."""
 
+_GOOD = 2
 _REDIRECTS = 3
 _BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":", b"{", b"[")
 """What an event stream, or a JSON document, begins with."""
@@ -63,7 +63,7 @@ class Response:
             raise self._peer.broken_stream(
                 f"it is compressed as {encoding[:40]!r}, and only {known} are known here"
             )
-        if self.status == HTTPStatus.OK and self.headers.get("Content-Type", "").startswith("text/html"):
+        if self.status // 100 == _GOOD and self.headers.get("Content-Type", "").startswith("text/html"):
             await self._look_inside()
 
     async def _look_inside(self) -> None:

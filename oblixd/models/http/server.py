@@ -192,7 +192,7 @@ def _until(date: str) -> float | None:
 
 def _quote(words: str) -> str:
     # Cleaned before it is cut: half a key is no less a secret, and harder to find.
-    words = " ".join(clean(words).split())[:LONGEST_QUOTE].rstrip(".")
+    words = " ".join(clean(words).split())[:LONGEST_QUOTE].rstrip(".。")
     return f": {words}" if words else ""
 
 

@@ -123,6 +123,7 @@ class MessageDecoder:
     def _end_block(self, index: str) -> Iterator[Piece]:
         if arguments := self._inputs.pop(index, ""):
             yield from self._calls.take(index, "", "", arguments)
+        yield from self._calls.rest(index)
 
     def _open_inputs(self) -> Iterator[Piece]:
         for index in list(self._inputs):

@@ -112,7 +112,8 @@ class CompletionDecoder:
                 continue
             if text := _plain_text([data]):
                 yield self._plain_piece(text)
-            elif data.strip() == b"[DONE]":
+            elif data.strip(b' \t"') == b"[DONE]":
+                yield from self._calls.rest()
                 self.complete = True
             else:
                 yield from decode_event(self, self._chunk, data, self._peer)
@@ -138,6 +139,7 @@ class CompletionDecoder:
         # A failure of one choice names itself there; of several choices the first is the answer.
         if isinstance(choices, list) and choices and isinstance(choices[0], dict):
             yield from self._choice(choices[0])
+            yield from self._calls_of_others(choices[1:])
             if chunk.get("object") == "chat.completion" and "delta" not in choices[0]:
                 self.complete = True
         if not self._usage.counts().output_tokens:
@@ -146,7 +148,19 @@ class CompletionDecoder:
     def _is_error(self, chunk: Mapping[str, Any]) -> bool:
         if chunk.get("error") or "error" in (chunk.get("object"), chunk.get("type")):
             return True
+        # MiniMax and Groq say it where others tell other things.
+        if object_of(chunk, "base_resp").get("status_code") or object_of(chunk, "x_groq").get("error"):
+            return True
         return not chunk.get("choices") and any(chunk.get(key) for key in _ERRORS)
+
+    def _calls_of_others(self, choices: Sequence[object]) -> Iterator[Piece]:
+        """Take the calls of further choices: Copilot puts the text of one answer and its calls in two."""
+        if self._calls:
+            return
+        for choice in choices:
+            if isinstance(choice, dict):
+                message = object_of(choice, "message") or object_of(choice, "delta")
+                yield from self._content({key: message[key] for key in _CALLS & message.keys()})
 
     def _choice(self, choice: dict[str, Any]) -> Iterator[Piece]:
         self._usage.take(choice.get("usage"))
@@ -155,16 +169,22 @@ class CompletionDecoder:
             yield from self._spoken.note_all(self._content(delta))
         if message:
             yield from self._message(message)
-        elif text := text_of(choice, "text"):
+        elif not delta.get("content") and (text := text_of(choice, "text")):
+            # Together sends each piece in both places.
             yield ContentKind.TEXT, text
         if error := choice.get("error"):
             raise self._peer.error_event({"error": error})
         details = object_of(choice, "finish_details")
-        words = text_of(choice, "finish_message", "finishMessage")
+        # SGLang's own form of a reason is an object, with the words in it.
+        words = text_of(choice, "finish_message", "finishMessage") or text_of(
+            object_of(choice, "finish_reason"), "message"
+        )
         native = text_of(choice, "native_finish_reason")
         self._reasons.take(
             first_reason(choice, "finish_reason", "finishReason") or details.get("type"), words, native
         )
+        if self.is_stopped:
+            yield from self._calls.rest()
 
     def _message(self, message: Mapping[str, Any]) -> Iterator[Piece]:
         """Take a message: the whole answer, a piece of it, or all of it up to here. Calls come in one."""

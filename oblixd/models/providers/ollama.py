@@ -289,6 +289,7 @@ class OllamaDecoder:
             text = "{}" if arguments is None else arguments_text(arguments)
             place, name = len(self._calls), text_of(function, "name")
             yield from self._calls.take(place, text_of(whole, "id"), name, text)
+        yield from self._calls.rest()
 
 
 def _messages(context: Sequence[ChatMessage]) -> list[dict[str, Any]]:

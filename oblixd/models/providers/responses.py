@@ -116,6 +116,8 @@ class ResponseDecoder:
                 if arguments:
                     self._told.add((place, _ARGUMENTS))
                 yield from self._calls.take(place, text_of(item, "call_id"), text_of(item, "name"), arguments)
+                if is_whole:
+                    yield from self._calls.rest(place)
             case "message" if is_whole and (place, ContentKind.TEXT.value) not in self._told:
                 yield from self._content(place, item.get("content"), ContentKind.TEXT)
             case "reasoning" if is_whole:

@@ -47,6 +47,27 @@ async def test_a_compressed_answer(encoding: str, cut: int, connections: Connect
     assert (heard.text, heard.error) == ("Hello", None)
 
 
+@pytest.mark.parametrize("status", [200, 201, 203])
+async def test_any_good_status_begins_an_answer(status: int, connections: Connections) -> None:
+    good = head("Content-Type: text/event-stream").replace(b"200", str(status).encode(), 1)
+    async with playing([good, CHUNKS]) as server:
+        heard = await ask(connections(KIND.connect(KIND.spec(server.url))))
+    assert (heard.text, heard.error) == ("Hello", None)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"), [(b"", "it sent nothing"), (b"OK", "began with 'OK'"), (b'{"hello": 1}', "hello")]
+)
+async def test_what_came_in_place_of_an_answer_is_quoted(
+    body: bytes, words: str, connections: Connections
+) -> None:
+    async with playing([head("Content-Type: application/json"), body]) as server:
+        heard = await ask(connections(KIND.connect(KIND.spec(server.url))))
+    assert heard.error is not None
+    assert heard.error.kind is ModelErrorKind.BROKEN_STREAM
+    assert words in heard.error.message
+
+
 @pytest.mark.parametrize(
     ("encoding", "body", "words"),
     [

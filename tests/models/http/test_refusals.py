@@ -291,6 +291,17 @@ UNPAID = [
 ]
 
 
+UNPAID += [
+    (
+        400,
+        openai("ExceededBudget: Budget has been exceeded! Current cost: 0.1", "budget_exceeded"),
+    ),  # LiteLLM
+    (400, openai("You have reached your specified API usage limits. You will regain access on")),  # Anthropic
+    (403, openai("用户额度不足, 剩余额度: 0", "new_api_error")),  # New API
+    (429, openai("You exceeded your current quota. Quota exceeded for metric: x, limit: 0 Retry in 6s")),
+]
+
+
 @pytest.mark.parametrize(("status", "body"), UNPAID)
 def test_an_empty_account_is_no_rate_limit_and_no_fault_of_the_request(status: int, body: bytes) -> None:
     error = PEER.error_response(status, {}, body)
@@ -560,6 +571,13 @@ def test_each_carries_its_next_step(status: int, body: bytes, kind: ModelErrorKi
         ({"error": {"type": "overloaded_error", "message": "busy"}}, E.OVERLOADED),
         ({"error": {"code": 502, "message": "gone"}}, E.UNREACHABLE),
         ({"error": "out of memory"}, E.FAILED),
+        # MiniMax, with the status of a good answer
+        ({"base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}, E.NO_CREDIT),
+        ({"base_resp": {"status_code": 1002, "status_msg": "rate limit"}}, E.RATE_LIMITED),
+        (
+            {"base_resp": {"status_code": 1004, "status_msg": "login fail: Please carry the API secret key"}},
+            E.UNAUTHENTICATED,
+        ),
         ({"object": "error", "message": "The model `x` does not exist.", "code": 404}, E.NOT_PULLED),
     ],
 )

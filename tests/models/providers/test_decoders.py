@@ -160,6 +160,11 @@ def called(index: int | None = None, arguments: str = "", **more: object) -> dic
     return ({} if index is None else {"index": index}) | {"function": function} | more
 
 
+def stop_with(reason: str) -> bytes:
+    value = {"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}
+    return b"data: " + json.dumps(value).encode() + b"\n\n"
+
+
 def test_calls_that_are_written_at_the_same_time_are_told_apart() -> None:
     reads = [
         chunk(called(0, "", id="a", name="weather")),
@@ -175,8 +180,9 @@ def test_calls_that_are_written_at_the_same_time_are_told_apart() -> None:
 def test_calls_without_an_index_or_with_one_for_all_are_told_apart_by_their_ids() -> None:
     for index in (None, 0):
         reads = [chunk(called(index, "{}", id=one, name="weather")) for one in "ab"]
-        read = Read(CompletionDecoder(PEER), [reads[0], chunk(called(index, " ", id="a")), reads[1]])
-        assert [(call.call_id, text) for call, text in read.calls.items()] == [("a", "{} "), ("b", "{}")]
+        end = stop_with("tool_calls")
+        read = Read(CompletionDecoder(PEER), [reads[0], chunk(called(index, " ", id="a")), reads[1], end])
+        assert [(call.call_id, text) for call, text in read.calls.items()] == [("a", "{}"), ("b", "{}")]
 
 
 def test_an_id_that_is_missing_or_given_twice_is_made_up() -> None:
