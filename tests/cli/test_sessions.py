@@ -118,3 +118,23 @@ def test_a_session_is_created_or_used_by_an_id_of_ones_own(oblix, create) -> Non
     oblix("sessions", "delete", "cli-bot")
     oblix("sessions", "delete", "--purge", "cli-bot")
     assert create("New", "--id", "cli-bot", "--get") == "cli-bot"
+
+
+def test_view_shows_calls_results_thinking_and_images(oblix, create, tmp_path: Path) -> None:
+    call = {"name": "weather", "arguments": '{"city": "Bern"}'}
+    messages = [
+        {"role": "user", "content": "Weather?"},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": "a", "type": "function", "function": call}],
+        },
+        {"role": "tool", "tool_call_id": "a", "content": "4 degrees"},
+        {"role": "assistant", "content": "Cold.", "reasoning_content": "Below five."},
+    ]
+    (tmp_path / "a.jsonl").write_text(json.dumps({"messages": messages}) + "\n")
+    viewed = oblix(
+        "sessions", "view", oblix("sessions", "import", str(tmp_path / "a.jsonl")).stdout.strip()
+    ).stdout
+    for line in ('(calls weather) {"city": "Bern"}', "(result) 4 degrees", "(thinks) Below five.", "Cold."):
+        assert f"\n{line}\n" in viewed

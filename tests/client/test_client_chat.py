@@ -77,7 +77,7 @@ async def test_the_older_spellings_talk_too(
 
 async def test_chat_once_keeps_a_session(hooked: OblixClient, capsys: pytest.CaptureFixture[str]) -> None:
     first = await hooked.chat_once("Hello")
-    second = await hooked.chat_once("Again", first["session_id"])
+    second = await hooked.chat_once("Again", first["session_id"], temperature=0.2, model="ollama:llama2")
     assert second["session_id"] == first["session_id"]
     assert said(hooked, first["session_id"]) == ["Hello", "You said: Hello", "Again", "You said: Again"]
     assert capsys.readouterr().out == ""

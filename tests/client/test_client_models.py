@@ -11,6 +11,7 @@ from oblix import (
     ModelType,
     OblixClient,
 )
+from oblix.agents import ResourceMonitor
 from oblix.testing import OllamaServer, OpenAIServer
 from oblix.v1 import models_pb2
 
@@ -132,6 +133,9 @@ async def test_shutdown_lets_go_and_harms_nobody_else(hooked: OblixClient, ollam
     with pytest.raises(FailedPreconditionError) as caught:
         hooked.list_sessions()
     assert caught.value.reason == "CLIENT_CLOSED"
+    hooked.hook_agent(ResourceMonitor())
+    with pytest.raises(FailedPreconditionError, match="was shut down"):
+        await hooked.execute("No agent is asked any more", stream=False)
     assert (await other.execute("Hello", stream=False))["response"] == "You said: Hello"
 
 

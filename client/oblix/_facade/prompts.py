@@ -163,25 +163,31 @@ class ChatCalls(PromptCalls):
         """`execute` with `stream=True`."""
         return await self.execute(prompt, temperature, max_tokens, request_id, display_metrics, **kwargs)
 
-    async def chat_once(self, prompt: str, session_id: str | None = None) -> dict[str, Any]:
-        """Ask once in a session, or in a new one; writes nothing. The response has `session_id`, too."""
+    async def chat_once(self, prompt: str, session_id: str | None = None, **kwargs: Any) -> dict[str, Any]:
+        """Ask once in a session, or in a new one; writes nothing. The response has `session_id`, too.
+
+        Takes the further options of `execute`.
+        """
         session_id = session_id or await self.create_session()
-        response = await self.execute(prompt, session_id=session_id, stream=False)
+        response = await self.execute(prompt, session_id=session_id, stream=False, **kwargs)
         return response | {"session_id": session_id}
 
-    async def start_chat(self, session_id: str | None = None) -> str:
-        """Talk at the terminal until `exit`, in a session or in a new one, and return its id."""
-        return await self._talk(session_id, Printer(live=False, whole=True, metrics=True))
+    async def start_chat(self, session_id: str | None = None, **kwargs: Any) -> str:
+        """Talk at the terminal until `exit`, in a session or in a new one, and return its id.
 
-    async def chat_streaming(self, session_id: str | None = None) -> str:
+        Takes the further options of `execute`, for each prompt.
+        """
+        return await self._talk(session_id, Printer(live=False, whole=True, metrics=True), kwargs)
+
+    async def chat_streaming(self, session_id: str | None = None, **kwargs: Any) -> str:
         """`start_chat`, with the answers written as they arrive."""
-        return await self._talk(session_id, Printer(live=True, whole=False, metrics=True))
+        return await self._talk(session_id, Printer(live=True, whole=False, metrics=True), kwargs)
 
-    async def _talk(self, session_id: str | None, printer: Printer) -> str:
+    async def _talk(self, session_id: str | None, printer: Printer, options: Mapping[str, Any]) -> str:
         session_id = session_id or await self.create_session()
 
         async def ask(said: str) -> dict[str, Any]:
-            return await printer.response_of(self.stream(said, session_id=session_id))
+            return await printer.response_of(self.stream(said, session_id=session_id, **options))
 
         await converse(ask)
         return session_id

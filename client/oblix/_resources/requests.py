@@ -105,8 +105,11 @@ def unknown_option(name: str, known: Collection[str] = OPTIONS) -> InvalidArgume
 
     near = difflib.get_close_matches(name, [*known, *_ELSEWHERE], 1)
     meant = _ELSEWHERE.get(near[0], near[0]) if near else ""
-    hint = f"did you mean {meant}" if meant else f"known are {', '.join(sorted(known))}"
-    return invalid(name, f"nothing: it is not known here; {hint}", "it was")
+    hint = f"did you mean {meant}?" if meant else f"known are {', '.join(sorted(known))}."
+    error = invalid(name, "nothing", "a value")
+    return InvalidArgumentError(
+        f"There is no option {error.metadata['field']}: {hint}", reason=error.reason, metadata=error.metadata
+    )
 
 
 _ELSEWHERE = {"session_id": "session", "schema": "response_schema"}

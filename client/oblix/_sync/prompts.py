@@ -127,6 +127,7 @@ class Prompts:
 
     def _check(self, prompted: Prompted) -> executions_pb2.ExecuteRequest:
         """Return the request for a prompt, with what this client's agents say of it."""
+        self._core.transport.check_open()
         request = request_of(prompted)
         agents = self._core.agents
         if agents.has_any:

@@ -236,11 +236,15 @@ class Transport:
         if link is not None:
             link.channel.close()
 
-    def _link(self) -> Channel:
+    def check_open(self) -> None:
+        """Raise FailedPreconditionError where this client was shut down."""
         if self._is_closed:
             raise FailedPreconditionError(
                 "This client was shut down: make a new OblixClient.", reason="CLIENT_CLOSED"
             )
+
+    def _link(self) -> Channel:
+        self.check_open()
         pid = os.getpid()
         return self._links.get(pid) or self._links.setdefault(pid, self._new_link())
 

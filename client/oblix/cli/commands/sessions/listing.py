@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import oblix
@@ -173,7 +174,24 @@ def _view(arguments: argparse.Namespace) -> None:
     for message in session["messages"]:
         name = f" {message['id']}" if arguments.ids else ""
         print(f"\n[{message['role']} {tables.local_time(message['timestamp'])}{_note(message)}{name}]")
-        print(message["content"])
+        print("\n".join(_lines(message)))
+
+
+def _lines(message: dict[str, Any]) -> Iterator[str]:
+    """Give what a message holds, for reading: text as it is, and everything else in a line that says what."""
+    for part in message.get("parts") or [{"text": message["content"]}]:
+        kind, value = next(iter(part.items()), ("text", ""))
+        match kind:
+            case "text":
+                yield value
+            case "reasoning":
+                yield f"(thinks) {value}"
+            case "image":
+                yield f"(an image: {value.get('media_type')}, {len(value.get('data', '')) * 3 // 4:,} bytes)"
+            case "tool_call":
+                yield f"(calls {value['name']}) {value['arguments_json']}"
+            case "tool_result":
+                yield f"({'failed' if value.get('is_error') else 'result'}) {value['content']}"
 
 
 def _note(message: dict[str, Any]) -> str:
