@@ -82,8 +82,8 @@ def invalid_field(
 
 
 def out_of_range(reason: str, field: str, limit: str, given: object) -> InvalidArgumentError:
-    """Make the error for a value outside its limit: `field takes limit; given: given`."""
-    return invalid_field(reason, field, f"takes {limit}; given: {given}", limit=limit, given=given)
+    """Make the error for a value outside its limit: `field takes limit; given: given.`"""
+    return invalid_field(reason, field, f"takes {limit}; given: {given}.", limit=limit, given=given)
 
 
 class NotFoundError(OblixdError):

@@ -12,6 +12,7 @@ from oblix.v1 import executions_pb2, messages_pb2
 from oblixd.errors import out_of_range
 from oblixd.execution.schemas import is_schema
 from oblixd.models import Options, Reasoning, Tool, ToolChoice
+from oblixd.sessions import check_message
 
 MAX_ID = 128
 MAX_CANDIDATES = 100
@@ -133,9 +134,13 @@ def _check_input(request: executions_pb2.ExecuteRequest) -> None:
         return
     if not request.input:
         raise out_of_range(
-            "INVALID_REQUEST", "input", f"1 to {MAX_INPUT} messages", "none: there is no prompt"
+            "INVALID_REQUEST", "input", f"1 to {MAX_INPUT:,} messages", "none: there is no prompt"
         )
     _at_most("input", len(request.input), MAX_INPUT)
+    if not request.session_id:
+        # A turn of a session checks them where it begins.
+        for place, message in enumerate(request.input):
+            check_message(message, f"input[{place}]")
     last = request.input[-1]
     if last.role not in (messages_pb2.ROLE_USER, messages_pb2.ROLE_TOOL):
         given = messages_pb2.Role.Name(last.role) if last.role in messages_pb2.Role.values() else last.role

@@ -122,7 +122,7 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
             return hook.spec
         if hook is None and provider not in hook_spec.PROVIDERS:
             raise _not_hooked_error(wanted)
-        message = f"model takes ollama:NAME, as only Ollama pulls models; given: {wanted[:256]!r}"
+        message = f"model takes ollama:NAME, as only Ollama pulls models; given: {wanted[:256]!r}."
         raise invalid_argument("PULL_UNSUPPORTED", message, field="model", limit="ollama:NAME", given=wanted)
 
     def _find(self, client: str, wanted: str) -> Hook:

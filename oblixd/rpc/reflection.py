@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool
@@ -58,10 +59,21 @@ class _Pool:
         return self._v1.FindFileByName(name)
 
     def FindFileContainingSymbol(self, name: str) -> FileDescriptor:
-        """Return the file of a service or message, or raise KeyError."""
-        with suppress(KeyError):
-            return self._known.FindFileContainingSymbol(name)
-        return self._v1.FindFileContainingSymbol(name)
+        """Return the file of a service, a message, or a method or field of one. Raises KeyError."""
+        for pool in (self._known, self._v1):
+            for find in (pool.FindFileContainingSymbol, partial(_file_of_member, pool)):
+                with suppress(KeyError):
+                    return find(name)
+        raise KeyError(name)
+
+
+def _file_of_member(pool: descriptor_pool.DescriptorPool, name: str) -> FileDescriptor:
+    """Return the file of a method or field, which Python's pools do not find by its name. Raises KeyError."""
+    holder, _, member = name.rpartition(".")
+    with suppress(KeyError):
+        service = pool.FindServiceByName(holder)
+        return service.methods_by_name[member].containing_service.file
+    return pool.FindMessageTypeByName(holder).fields_by_name[member].file
 
 
 def _v1_file() -> descriptor_pb2.FileDescriptorProto:

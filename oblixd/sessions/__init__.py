@@ -10,7 +10,13 @@ from oblixd.sessions.storage.request_table import Outcome, RecordedTurn, reused_
 from oblixd.sessions.storage.retention_rules import RetentionConfig
 from oblixd.sessions.storage.schema import TABLE_NAMES
 from oblixd.sessions.turns import Beside, Turn
-from oblixd.sessions.validation import MAX_JSON_BYTES, MAX_MESSAGE_BYTES, MAX_TITLE_CHARACTERS, check_filter
+from oblixd.sessions.validation import (
+    MAX_JSON_BYTES,
+    MAX_MESSAGE_BYTES,
+    MAX_TITLE_CHARACTERS,
+    check_filter,
+    check_message,
+)
 
 __all__ = [
     "MAX_JSON_BYTES",
@@ -24,6 +30,7 @@ __all__ = [
     "Sessions",
     "Turn",
     "check_filter",
+    "check_message",
     "label",
     "labels_of",
     "reused_error",

@@ -132,3 +132,31 @@ def test_an_error_names_its_reason(grpcurl) -> None:
     shown = grpcurl("oblix.v1.SessionService/GetSession", data={"session_id": "nobody"}, ok=False)
     assert "Code: NotFound" in shown
     assert '"reason":"SESSION_NOT_FOUND"' in shown
+
+
+@pytest.mark.parametrize(
+    ("symbol", "words"),
+    [
+        ("oblix.v1.SessionService.GetSession", "rpc GetSession"),
+        ("oblix.v1.ExecuteRequest.session_id", "string session_id"),
+        ("grpc.reflection.v1.ServerReflection.ServerReflectionInfo", "rpc ServerReflectionInfo"),
+    ],
+)
+def test_a_method_or_a_field_is_described_by_its_name(grpcurl, symbol: str, words: str) -> None:
+    assert words in grpcurl("describe", symbol)
+
+
+def test_what_is_not_there_is_not_described(grpcurl) -> None:
+    for symbol in ("oblix.v1.SessionService.Nope", "oblix.v1.Nope", "nope"):
+        assert "not found" in grpcurl("describe", symbol, ok=False)
+
+
+def test_a_prompt_outside_a_session_is_checked_part_by_part(grpcurl) -> None:
+    for message, reason in (
+        ({"role": "ROLE_USER", "parts": [{}]}, "EMPTY_PART"),
+        ({"parts": [{"text": "Hi"}]}, "INVALID_ROLE"),
+        ({"role": "ROLE_USER", "parts": [{"image": {"data": "AAAA"}}]}, "INVALID_MEDIA_TYPE"),
+    ):
+        said = grpcurl("oblix.v1.ExecutionService/Execute", data={"input": [message]}, ok=False)
+        assert reason in said
+        assert "input[0]" in said
