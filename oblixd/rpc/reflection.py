@@ -72,8 +72,12 @@ def _file_of_member(pool: descriptor_pool.DescriptorPool, name: str) -> FileDesc
     holder, _, member = name.rpartition(".")
     with suppress(KeyError):
         service = pool.FindServiceByName(holder)
-        return service.methods_by_name[member].containing_service.file
-    return pool.FindMessageTypeByName(holder).fields_by_name[member].file
+        if member in service.methods_by_name:
+            return service.file
+    message = pool.FindMessageTypeByName(holder)
+    if member not in message.fields_by_name:
+        raise KeyError(name)
+    return message.file
 
 
 def _v1_file() -> descriptor_pb2.FileDescriptorProto:

@@ -179,8 +179,9 @@ def _view(arguments: argparse.Namespace) -> None:
 
 def _lines(message: dict[str, Any]) -> Iterator[str]:
     """Give what a message holds, for reading: text as it is, and everything else in a line that says what."""
-    for part in message.get("parts") or [{"text": message["content"]}]:
-        kind, value = next(iter(part.items()), ("text", ""))
+    parts: list[dict[str, Any]] = message.get("parts") or [{"text": message["content"]}]
+    for part in parts:
+        kind, value = next(iter(part.items()))
         match kind:
             case "text":
                 yield value
