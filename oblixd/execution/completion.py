@@ -235,7 +235,7 @@ def stop_before_begin(
     with the same id.
     """
     if stop is StopReason.INTERRUPTED:
-        raise errors.stopping()
+        raise errors.stopping(request.request_id)
     error = _stop_error(request, stop, session_id=request.session_id, message_id="", kept_bytes=0)
     if error is not None:
         raise error

@@ -76,9 +76,14 @@ def defect(problem: Exception) -> OblixdError:
     return from_exception(problem)
 
 
-def stopping() -> UnavailableError:
-    """Return the error for a prompt that this daemon does not begin any more."""
-    return UnavailableError("DAEMON_STOPPING", "oblixd is stopping: send the prompt again in a moment.")
+def stopping(request_id: str = "") -> UnavailableError:
+    """Return the error for a prompt that this daemon does not begin any more.
+
+    `request_id`: of an execution that was taken and waited. No model has seen it and nothing of it is kept.
+    """
+    about = {"request_id": request_id} if request_id else {}
+    message = "oblixd is stopping: send the prompt again in a moment."
+    return UnavailableError("DAEMON_STOPPING", message, **about)
 
 
 def interruption(**where: object) -> UnavailableError:

@@ -231,7 +231,7 @@ class Execution:
         except Stopped as stopped:
             if stopped.stop is StopReason.INTERRUPTED and self.leaves_nothing:
                 self.begun = False
-                raise errors.stopping() from None
+                raise errors.stopping(self.request.request_id) from None
             return await completion.record_stop(stopped.stop)
         except ModelError as problem:
             raise await completion.record_failure(problem) from problem

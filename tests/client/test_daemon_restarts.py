@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from oblix import DeadlineExceededError, Delta, OblixClient, UnavailableError
+from oblix import DeadlineExceededError, Delta, OblixClient, Queued, UnavailableError
 from oblix.testing import Answer, OllamaServer, Stall
 from oblix.v1 import daemon_pb2
 from support.drivers import processes
@@ -104,3 +104,22 @@ async def test_prompts_wait_for_a_daemon_that_drains(
     assert other["response"] == "You said: Other"
     assert (await slow)["response"] == "one two three"
     assert processes.daemon_of(home) != before
+
+
+async def test_a_prompt_that_waits_when_its_daemon_ends_is_answered_by_the_next_one(
+    launching: OblixClient, ollama: OllamaServer, home: Path
+) -> None:
+    """Its events come once, and no model is asked twice."""
+    await launching.hook_model("ollama", "llama2", endpoint=ollama.url, max_running=1)
+    ollama.script(Answer("one two three", tokens_per_second=5))
+    slow = asyncio.create_task(launching.execute("Slow", stream=False, on_disconnect="continue"))
+    await asyncio.to_thread(ollama.wait_for_requests, 1)
+    before, kinds = processes.daemon_of(home), []
+    async for event in launching.stream("Waits", on_disconnect="continue"):
+        if isinstance(event, Queued):
+            before.terminate()
+        kinds.append(type(event).__name__)
+    assert [kind for kind in kinds if kind not in ("Queued", "Delta")] == ["Started", "Completed"]
+    assert (await slow)["response"] == "one two three"
+    assert processes.daemon_of(home) != before
+    assert [one.body["messages"][-1]["content"] for one in ollama.requests] == ["Slow", "Waits"]

@@ -8,7 +8,10 @@ import os
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -232,6 +235,44 @@ async def test_a_lock_that_is_let_go_in_time_is_taken(home: Path) -> None:
         await eventually(lambda: "already running" in log_of(home))
         fcntl.flock(lock, fcntl.LOCK_UN)
         assert await answer == []
+
+
+def test_a_daemon_that_starts_slowly_is_waited_for_as_long_as_it_works(
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(launch, "WAIT_S", 0.05)
+    monkeypatch.setattr(launch, "SLOW_S", 0.0)
+    assert OblixClient().list_sessions() == []
+    assert f"waiting for oblixd (process {processes.daemon_of(home).pid}) to serve" in caplog.text
+
+
+@contextmanager
+def program(code: str) -> Iterator[int]:
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as process:
+        try:
+            yield process.pid
+        finally:
+            process.kill()
+
+
+def wait_while_it_goes_on(work: launch._Work, pid: int) -> None:
+    until = time.monotonic() + 60
+    while work.goes_on(pid):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_a_process_that_stands_still_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "STANDSTILL_S", 0.2)
+    with program("input()") as pid:  # it starts, and then waits for its input
+        wait_while_it_goes_on(launch._Work(), pid)
+    assert not launch._Work().goes_on(pid)
+
+
+def test_one_that_works_for_ever_is_given_up_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "LONGEST_WAIT_S", 0.5)
+    with program("while True: pass") as pid:
+        wait_while_it_goes_on(launch._Work(), pid)
 
 
 def log_of(home: Path) -> str:

@@ -46,6 +46,8 @@ class ResumableStream:
         self._base = 0
         """The offset at which the answer began anew the last time."""
         self._seen: Counter[str] = Counter()
+        self._has_begun = False
+        """Whether a daemon has the execution: it is then attached to, and not started."""
         self._broke = False
 
     async def responses(self, start: Callable[[], Responses] | None = None) -> Responses:
@@ -56,7 +58,7 @@ class ResumableStream:
         """
         tries = 0
         while True:
-            opener = start if start and not self._seen["started"] else self._attach
+            opener = start if start and not self._has_begun else self._attach
             try:
                 async with aclosing(self._unseen(opener())) as responses:
                     async for response in responses:
@@ -73,6 +75,9 @@ class ResumableStream:
         """Return whether another connection may bring the rest, and correct where it begins."""
         if error.reason in DROPPED:
             self._broke = True
+            if error.metadata.get("request_id") == self._request_id:
+                # It waited until the daemon ended. No model has seen it: the next daemon runs it.
+                self._has_begun = False
         elif not self._broke or error.reason not in ELSEWHERE:
             return False
         elif self._base:
@@ -99,6 +104,7 @@ class ResumableStream:
             async for response in responses:
                 kind = response.WhichOneof("event") or ""
                 repeated[kind] += 1
+                self._has_begun |= kind == "started"
                 if kind in {"delta", "completed"} and repeated["rerouted"] < self._seen["rerouted"]:
                     # A record does not know that the answer began anew.
                     raise InvalidArgumentError("This is the record.", reason=ELSEWHERE[0])

@@ -12,6 +12,7 @@ Whether a daemon serves.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import shutil
 import site
@@ -33,6 +34,8 @@ from oblix._launcher.process import holder_at, remedy, to_path
 from oblix._launcher.units import UNIT
 from oblix.errors import DaemonStartError
 
+logger = logging.getLogger(__name__)
+
 TIMEOUT_S = 30.0
 SYSTEM_DIRECTORIES = ("/etc/systemd/user", "/usr/local/lib/systemd/user", "/usr/lib/systemd/user")
 
@@ -49,7 +52,7 @@ def start_by_systemd() -> bool:
     try:
         done = subprocess.run(command, check=False, capture_output=True, timeout=TIMEOUT_S)
     except subprocess.TimeoutExpired:
-        return False
+        return True  # it is at it: another daemon beside it would only be in its way
     return done.returncode == 0
 
 
@@ -100,6 +103,12 @@ def _health(target: str) -> int | None:
 
 WAIT_S = 30.0
 """How long a daemon may take until it serves. Usually it is less than a second."""
+LONGEST_WAIT_S = 300.0
+"""How long one may take that works on it: on a busy machine, or after a crash with much to check."""
+SLOW_S = 10.0
+"""After so long the log says what is waited for."""
+STANDSTILL_S = 10.0
+"""A process that did no work for so long does not come up by itself."""
 
 ALREADY_RUNNING = 75
 """A daemon ends with this code where another one runs, be it just starting or just ending."""
@@ -130,6 +139,35 @@ class _FailedError(Exception):
     """A daemon ended before it served. The message is why, in one line."""
 
 
+class _Work:
+    """Tells a daemon that comes up slowly from one that stands still."""
+
+    def __init__(self) -> None:
+        self._began_s = time.monotonic()
+        self._seen: tuple[float, ...] = ()
+        self._moved_s = 0.0
+
+    def goes_on(self, pid: int) -> bool:
+        """Return whether the process did something lately, and is worth more waiting. Ask often."""
+        now, seen = time.monotonic(), _work_of(pid)
+        if seen != self._seen:
+            self._seen, self._moved_s = seen, now
+        is_moving = bool(seen) and now - self._moved_s < STANDSTILL_S
+        return is_moving and now - self._began_s < LONGEST_WAIT_S
+
+
+def _work_of(pid: int) -> tuple[float, ...]:
+    """Return how long a process and each of its children had a processor; nothing where there is none."""
+    import psutil  # noqa: PLC0415 - only a slow start needs it
+
+    try:
+        process = psutil.Process(pid)
+        family = [process, *process.children(recursive=True)]
+        return tuple(sum(one.cpu_times()[:2]) for one in family)
+    except psutil.Error:
+        return ()
+
+
 def ensure_daemon(target: Target) -> None:
     """Return once a daemon serves at the target, which is asked anew each time. Raises DaemonStartError."""
     try:
@@ -144,17 +182,23 @@ def ensure_daemon(target: Target) -> None:
 
 
 def _ensure(target: Target, log: Path) -> None:
-    began = time.time()
-    for _ in _pauses(WAIT_S, goes_on=lambda: is_draining(target())):
+    began, work, has_starter = time.time(), _Work(), False
+
+    def goes_on() -> bool:
+        return has_starter or work.goes_on(holder_at(target())) or is_draining(target())
+
+    for _ in _pauses(WAIT_S, goes_on):
         if is_serving(target()):
             return
         with _launch_lock(log.with_name("launch.lock")) as lock:
+            # Who starts it gives up in time, and lets go of this lock.
+            has_starter = lock is None
             if lock is None or is_serving(target()):
                 continue
             _check_failure(lock, began)
             if not start_by_systemd():
                 _start_here(lock, log, target)
-    raise _FailedError(_silence(target()))
+    raise _FailedError(_silence(target(), time.time() - began))
 
 
 def _unusable(error: Exception) -> str:
@@ -163,17 +207,23 @@ def _unusable(error: Exception) -> str:
     return message if advised else f"{message} Set OBLIX_HOME to a directory that you can write to."
 
 
-def _silence(target: str) -> str:
+def _silence(target: str, waited_s: float) -> str:
     """Say why nothing came of all the waiting."""
     if pid := holder_at(target):
         return f"process {pid} holds its lock and does not serve. {remedy(pid)}"
-    return f"it did not serve within {WAIT_S:g} seconds."
+    return f"it did not serve within {waited_s:.0f} seconds."
 
 
-def _pauses(wait_s: float, goes_on: Callable[[], bool] = lambda: False) -> Iterator[None]:
-    """Ever longer ones, until the wait_s (seconds) is over, and then for as long as `goes_on`."""
-    pause, end = FIRST_PAUSE_S, time.monotonic() + wait_s
-    while time.monotonic() < end or goes_on():
+def _pauses(wait_s: float, goes_on: Callable[[], bool] = lambda: False, awaited: str = "") -> Iterator[None]:
+    """Ever longer ones, until the wait_s (seconds) is over, and then for as long as `goes_on`.
+
+    `awaited`: what the log names when it takes long. Empty: nothing.
+    """
+    pause, began = FIRST_PAUSE_S, time.monotonic()
+    while (took_s := time.monotonic() - began) < wait_s or goes_on():
+        if awaited and took_s > SLOW_S:
+            logger.warning("waiting for %s, for at most %.0f s", awaited, LONGEST_WAIT_S)
+            awaited = ""
         yield
         time.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE_S)
@@ -207,7 +257,8 @@ def _start_here(lock: int, log: Path, target: Target) -> None:
     """Start a daemon, and watch it until it serves, or ends because another one is in the way."""
     size_before = log.stat().st_size if log.exists() else 0
     daemon = _spawn(log)
-    for _ in _pauses(WAIT_S):
+    work = _Work()
+    for _ in _pauses(WAIT_S, lambda: work.goes_on(daemon.pid), f"oblixd (process {daemon.pid}) to serve"):
         if is_serving(target()) or daemon.poll() is not None:
             break
     if daemon.poll() is None:
