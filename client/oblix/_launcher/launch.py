@@ -144,7 +144,7 @@ class _Work:
 
     def __init__(self) -> None:
         self._began_s = time.monotonic()
-        self._seen: tuple[float, ...] = ()
+        self._seen: tuple[int, ...] = ()
         self._moved_s = 0.0
 
     def goes_on(self, pid: int) -> bool:
@@ -156,16 +156,23 @@ class _Work:
         return is_moving and now - self._began_s < LONGEST_WAIT_S
 
 
-def _work_of(pid: int) -> tuple[float, ...]:
-    """Return how long a process and each of its children had a processor; nothing where there is none."""
-    import psutil  # noqa: PLC0415 - only a slow start needs it
+def _work_of(pid: int) -> tuple[int, ...]:
+    """Return how long a process and each of its children had a processor, in the kernel's ticks.
 
+    Nothing where there is no such process, or no /proc to ask.
+    """
     try:
-        process = psutil.Process(pid)
-        family = [process, *process.children(recursive=True)]
-        return tuple(sum(one.cpu_times()[:2]) for one in family)
-    except psutil.Error:
+        tasks = Path(f"/proc/{pid}/task").iterdir()
+        children = [child for task in tasks for child in (task / "children").read_text().split()]
+        return tuple(_ticks_of(one) for one in (pid, *children))
+    except OSError:
         return ()
+
+
+def _ticks_of(pid: int | str) -> int:
+    # proc(5): behind the name in brackets, fields 14 and 15 are the times in user and in kernel mode.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
 
 
 def ensure_daemon(target: Target) -> None:
