@@ -164,12 +164,12 @@ def _work_of(pid: int) -> tuple[int, ...]:
     try:
         tasks = Path(f"/proc/{pid}/task").iterdir()
         children = [child for task in tasks for child in (task / "children").read_text().split()]
-        return tuple(_ticks_of(one) for one in (pid, *children))
+        return tuple(_ticks_of(one) for one in (str(pid), *children))
     except OSError:
         return ()
 
 
-def _ticks_of(pid: int | str) -> int:
+def _ticks_of(pid: str) -> int:
     # proc(5): behind the name in brackets, fields 14 and 15 are the times in user and in kernel mode.
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
