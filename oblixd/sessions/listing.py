@@ -221,7 +221,7 @@ def _session(
 ) -> sessions_pb2.Session:
     try:
         if deleted_days is None:
-            return db.headers.entry(txn, ref).session()
+            return db.headers.session(txn, ref)
         return deleted_session(db, txn, ref.number, deleted_days)
     except DataLossError as error:
         raise damage_of(ref.id, error) from error

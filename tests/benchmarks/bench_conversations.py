@@ -25,11 +25,11 @@ from typing import Any
 
 import grpc
 import lmdb
-from bench_service import BarePut
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from measure import Line, anonymous_mb, median_ms, paired_ms, report
 from oblix import OblixClient
 from oblix.v1 import messages_pb2, sessions_pb2
+from stores import BarePut
 from support.drivers.daemon import RunningDaemon, running
 from support.drivers.grpc_calls import Wire
 

@@ -16,6 +16,7 @@ from google.protobuf.struct_pb2 import Struct
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from measure import Line, anonymous_mb, median_ms, paired_ms, report
 from oblix.v1 import messages_pb2, sessions_pb2, sessions_pb2_grpc
+from stores import BarePut
 from support.drivers.daemon import RunningDaemon, running
 
 ROUNDS = 400
@@ -76,27 +77,6 @@ def append(daemon: RunningDaemon, home: Path) -> list[Line]:
         Line("append", ours, "ms"),
         Line("append / (call + transaction)", ours / (call + write), "x", 2.0),
     ]
-
-
-class BarePut:
-    """One message, its session's place in the order, and three labels: what an append has to write."""
-
-    def __init__(self, environment: lmdb.Environment) -> None:
-        self._environment = environment
-        self._messages, self._order, self._labels = (environment.open_db(name) for name in (b"m", b"o", b"l"))
-        self._count = 0
-
-    def __call__(self) -> None:
-        """One durable transaction."""
-        old, new = (number.to_bytes(8, "big") for number in (self._count, self._count + 1))
-        self._count += 1
-        with self._environment.begin(write=True) as txn:
-            txn.put(b"1" + new, b"x" * 280, db=self._messages)
-            txn.delete(old, db=self._order)
-            txn.put(new, b"1", db=self._order)
-            for label in (b"a" * 16, b"b" * 16, b"c" * 16):
-                txn.delete(label + old, db=self._labels)
-                txn.put(label + new, b"1", db=self._labels)
 
 
 def filtered_list(daemon: RunningDaemon) -> list[Line]:

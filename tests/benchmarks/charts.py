@@ -22,8 +22,18 @@ class Chart:
     lines: Mapping[str, Sequence[tuple[float, float]]]
 
 
-def line_chart(chart: Chart) -> str:
-    """Return the chart as SVG."""
+def picture(*charts: Chart) -> str:
+    """Return charts beside each other as one SVG."""
+    size = f'viewBox="0 0 {WIDTH * len(charts)} {HEIGHT}"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {FONT}>'
+    placed = [
+        f'<g transform="translate({WIDTH * place} 0)">\n{_drawn(one)}\n</g>'
+        for place, one in enumerate(charts)
+    ]
+    return "\n".join([head, *placed, "</svg>\n"])
+
+
+def _drawn(chart: Chart) -> str:
     points = [point for line in chart.lines.values() for point in line]
     xs, top = sorted({x for x, _ in points}), max(y for _, y in points) * 1.1
     body = [_text(LEFT, TOP - 15, chart.title, size=15)]
@@ -36,9 +46,7 @@ def line_chart(chart: Chart) -> str:
     body.append(_text(LEFT - 60, TOP - 15, chart.y))
     for place, (name, line) in enumerate(chart.lines.items()):
         body += _line(name, [(_x(x, xs), _y(y, top)) for x, y in line], COLOURS[place % len(COLOURS)], place)
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" {FONT}>'
-    ground = f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>'
-    return "\n".join([head, ground, *body, "</svg>\n"])
+    return "\n".join([f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>', *body])
 
 
 def _x(value: float, values: Sequence[float]) -> float:

@@ -1,6 +1,6 @@
 """One table: what Oblix takes beside its bare parts, plain httpx, a peer and an older build.
 
-    compare.py [--quick] [--base DIR] [--litellm COMMAND] [--json FILE] [--pictures DIR]
+    compare.py [--quick] [--base DIR] [--litellm COMMAND] [--json FILE] [--page FILE] [--pictures DIR]
 
 All sides answer the same prompts of one fake server, in turn and in the same rounds, so that a machine that
 slows down slows all of them: read the ratios. Every answer is compared with what was sent: nothing may be
@@ -11,29 +11,32 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
-import platform
 import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from charts import Chart, line_chart
-from contenders import Bare, Contender, Httpx, LiteLlm, Oblix, Raw, Unrecorded
+import stores
+from charts import Chart, picture
+from contenders import Bare, Contender, Httpx, LiteLlm, Oblix, Raw, Unrecorded, memory_of_open_kb
 from fast_server import token
-from measure import served
+from measure import served, timed_ms
 from oblix.v1 import messages_pb2, sessions_pb2
+from report import About, Table, write_json, write_page
 
 HERE = Path(__file__).resolve().parents[2]
 TOKENS, LANES = 2000, 16
-MODELS = ("short", f"tokens-{TOKENS}", f"single-{TOKENS}")
+MODELS = ("short", f"tokens-{TOKENS}", f"single-{TOKENS}", "open")
+PEERS = {"LiteLLM proxy"}
+"""Sides that take so long that they take part in one round only."""
 Series = dict[tuple[str, str], list[float]]
 
 
@@ -50,57 +53,24 @@ class Plan:
     """Sessions of a store at which its operations are measured."""
     lanes: Sequence[int]
     """Concurrencies of the picture."""
+    rates_s: float
+    """After so many seconds no further round of replies and tokens begins: the machine is busy."""
+    open: int
+    """Executions that are open at the same time: fewer than the connections to one server."""
     lengths: Sequence[int] = (20, 200, 2000)
     """Messages of a session whose first token is measured."""
 
 
-FULL = Plan(rounds=5, firsts=200, replies=320, stores=(100, 1_000, 10_000), lanes=(1, 4, 16, 64))
-QUICK = Plan(rounds=2, firsts=40, replies=64, stores=(100,), lanes=(), lengths=(20, 200))
-
-
-@dataclass(slots=True)
-class Row:
-    """A line of the table."""
-
-    what: str
-    value: float
-    unit: str
-    goal: str = ""
-    met: bool | None = None
-    """None: there is no goal."""
-
-
-@dataclass(slots=True)
-class Table:
-    """What was measured."""
-
-    rows: list[Row] = field(default_factory=list)
-
-    def add(
-        self,
-        what: str,
-        value: float,
-        unit: str,
-        *,
-        most: float | None = None,
-        least: float | None = None,
-    ) -> None:
-        """Add a line; `most` or `least` is its goal."""
-        goal = f"<= {most:g}" if most is not None else f">= {least:g}" if least is not None else ""
-        met = (most is None or value <= most) and (least is None or value >= least) if goal else None
-        self.rows.append(Row(what, value, unit, goal, met))
-
-    def show(self) -> str:
-        """Return it as text."""
-        lines = [
-            f"{row.what:<62} {row.value:>10,.2f} {row.unit:<9} {row.goal:<9} {_verdict(row.met)}".rstrip()
-            for row in self.rows
-        ]
-        return "\n".join(lines)
-
-
-def _verdict(met: bool | None) -> str:
-    return "" if met is None else "met" if met else "MISSED"
+FULL = Plan(
+    rounds=5,
+    firsts=200,
+    replies=320,
+    stores=(100, 1_000, 10_000),
+    lanes=(1, 4, 16, 64),
+    rates_s=240,
+    open=60,
+)
+QUICK = Plan(rounds=2, firsts=40, replies=64, stores=(100,), lanes=(), rates_s=30, open=60, lengths=(20, 200))
 
 
 @asynccontextmanager
@@ -111,12 +81,19 @@ async def opened(url: str, base: Path | None, litellm: Path | None) -> AsyncIter
     if base is not None:
         before = Oblix("base", base, url, MODELS)
         sides += [before, Unrecorded(before)]
-    if litellm is not None:
-        sides.append(LiteLlm(litellm, url, MODELS))
     async with AsyncExitStack() as stack:
         for side in sides:
             await side.open()
             stack.push_async_callback(side.close)
+        if litellm is not None:
+            peer = LiteLlm(litellm, url, MODELS)
+            stack.push_async_callback(peer.close)
+            try:
+                await peer.open()
+            except AssertionError as error:
+                _note(f"{peer.name} does not serve, and is left out: {error}")
+            else:
+                sides.append(peer)
         yield {side.name: side for side in sides}
 
 
@@ -125,8 +102,8 @@ def expected(model: str) -> str:
     return "".join(token(number) for number in range(2 if model == "short" else TOKENS))
 
 
-async def first_tokens(sides: dict[str, Contender], count: int) -> Series:
-    """The first token of each side, one prompt at a time, all sides in turn."""
+async def first_tokens(sides: dict[str, Contender], put: stores.BarePut, count: int) -> Series:
+    """The first token of each side, one prompt at a time, all sides in turn, and a synced commit."""
     series: Series = defaultdict(list)
     for number in range(count + count // 10):
         for name, side in sides.items():
@@ -136,18 +113,22 @@ async def first_tokens(sides: dict[str, Contender], count: int) -> Series:
             if number >= count // 10:
                 series[name, "first"].append(result.first_ms)
                 series[name, "cpu alone"].append((side.cpu_s() - began_s) * 1e3)
+        series["commit", "first"].append(timed_ms(put))
     return series
 
 
 async def rates(sides: dict[str, Contender], plan: Plan) -> Series:
-    """Replies and tokens a second, and CPU a reply, in rounds."""
+    """Replies and tokens a second, and CPU a reply, in rounds: the first one only warms up."""
     series: Series = defaultdict(list)
+    until_s = time.monotonic() + plan.rates_s
     work = [("short", LANES, plan.replies), (MODELS[1], 1, 1), (MODELS[1], LANES, LANES)]
     work.append((MODELS[2], LANES, LANES))
     for number in range(plan.rounds + 1):
+        if number > 1 and time.monotonic() > until_s:
+            break
         for model, lanes, asks in work:
             for name, side in sides.items():
-                if name == "LiteLLM proxy" and number > 2:
+                if name in PEERS and number != 1:
                     continue
                 seconds, cpu_s = await asked(side, model, lanes, asks)
                 if number:
@@ -206,37 +187,6 @@ async def filled(side: Oblix, history: Sequence[dict[str, str]]) -> str:
             sessions_pb2.AppendMessagesRequest(session_id=session_id, messages=messages)
         )
     return session_id
-
-
-async def store_operations(side: Oblix, sizes: Sequence[int]) -> Series:
-    """Append, open and list, in milliseconds, while the store grows."""
-    series: Series = defaultdict(list)
-    made = 0
-    session_id = await side.session()
-    for size in sizes:
-        while made < size:
-            step = min(64, size - made)
-            await asyncio.gather(*(side.session() for _ in range(step)))
-            made += step
-        for _ in range(60):
-            for name, call in store_calls(side, session_id).items():
-                began = time.perf_counter()
-                await call()
-                series[name, f"{size}"].append((time.perf_counter() - began) * 1e3)
-    return series
-
-
-def store_calls(side: Oblix, session_id: str) -> dict[str, Callable[[], Awaitable[object]]]:
-    """Return the calls of a store that are measured, by name."""
-    message = messages_pb2.Message(role=messages_pb2.ROLE_USER, parts=[messages_pb2.Part(text="x" * 200)])
-    append = sessions_pb2.AppendMessagesRequest(session_id=session_id, messages=[message])
-    newest = sessions_pb2.ListMessagesRequest(session_id=session_id, page_size=50, newest_first=True)
-    listed = sessions_pb2.ListSessionsRequest(page_size=50)
-    return {
-        "append": lambda: side.sessions.AppendMessages(append),
-        "open the last 50": lambda: side.sessions.ListMessages(newest),
-        "list 50": lambda: side.sessions.ListSessions(listed),
-    }
 
 
 async def by_concurrency(sides: dict[str, Contender], lanes: Sequence[int]) -> Series:
@@ -302,8 +252,12 @@ def _first_token_rows(table: Table, sides: dict[str, Contender], first: Series) 
             continue
         added = [ours - theirs for ours, theirs in zip(first[name, "first"], direct, strict=True)]
         most, most99 = goals.get(name, (None, None))
-        table.add(f"first token: {name}, median", statistics.median(added), "ms more", most=most)
+        middle = statistics.median(added)
+        table.add(f"first token: {name}, median", middle, "ms more", most=most)
         table.add(f"first token: {name}, 99th percentile", p99(added), "ms more", most=most99)
+        if name == "bare parts":
+            commit = statistics.median(first["commit", "first"])
+            table.add("first token: bare parts and one synced commit", middle + commit, "ms more")
 
 
 def _token_rows(table: Table, rate: Series) -> None:
@@ -371,24 +325,29 @@ async def at_rest(url: str, seconds: float) -> tuple[float, float, float]:
 async def measure(options: argparse.Namespace, url: str) -> Table:
     """Measure all of it."""
     plan: Plan = QUICK if options.quick else FULL
-    async with opened(url, options.base, options.litellm) as sides:
+    async with AsyncExitStack() as stack:
+        sides = await stack.enter_async_context(opened(url, options.base, options.litellm))
+        put = stack.enter_context(stores.bare_puts(Path(tempfile.gettempdir())))
         _note("first tokens")
-        first = await first_tokens(sides, plan.firsts)
+        first = await first_tokens(sides, put, plan.firsts)
         _note("replies and tokens a second")
         rate = await rates(sides, plan)
         _note("long sessions")
         long = await long_sessions(sides, plan.lengths)
         table = table_of(sides, first, rate, long)
-        now = sides["oblix"]
+        now, bare = sides["oblix"], sides["bare parts"]
         assert isinstance(now, Oblix)
-        _note("the store")
-        store = await store_operations(now, plan.stores)
-        for size in plan.stores:
-            for what in ("append", "open the last 50", "list 50"):
-                table.add(f"{what}, {size:,} sessions", median(store, what, f"{size}"), "ms")
+        assert isinstance(bare, Bare)
+        _note("concurrency")
         spread = await by_concurrency(sides, plan.lanes)
+        _note("open executions")
+        await _open_rows(table, now, bare, plan.open)
+        _note("the store")
+        store = await stores.store_operations(now, bare, put, plan.stores)
+        stores.add_rows(table, store, plan.stores)
         kept = await acknowledged_is_on_disk(now)
         table.add("messages acknowledged, found on disk after kill -9", kept, "all")
+    _note("at rest")
     serving_s, memory_mb, share = await at_rest(url, 3 if options.quick else 20)
     table.add("spawn to SERVING", serving_s, "s")
     table.add("at rest: memory of its own", memory_mb, "MB", most=30)
@@ -400,6 +359,12 @@ async def measure(options: argparse.Namespace, url: str) -> Table:
     return table
 
 
+async def _open_rows(table: Table, now: Oblix, bare: Bare, count: int) -> None:
+    ours, floor = await memory_of_open_kb(now, count), await memory_of_open_kb(bare, count)
+    table.add(f"memory of an open execution, {count:,} of them", ours, "kB")
+    table.add("memory of an open execution / of a bare open stream", ours / floor, "x", most=1.5)
+
+
 def _note(what: str) -> None:
     """Say what is being measured, for who waits."""
     print(f"{what} ...", file=sys.stderr, flush=True)
@@ -408,11 +373,25 @@ def _note(what: str) -> None:
 def draw(directory: Path, spread: Series, store: Series) -> None:
     """Write the two pictures."""
     directory.mkdir(parents=True, exist_ok=True)
-    for name, chart in (
-        ("concurrency", Chart("Short replies a second", "prompts at once", "replies/s", lines_of(spread))),
-        ("store", Chart("Store operations over gRPC", "sessions in the store", "ms", lines_of(store))),
-    ):
-        (directory / f"bench-{name}.svg").write_text(line_chart(chart))
+    rates = lines_of(spread)
+    # Each lane asks again at once: how long a reply takes follows from how many come in a second.
+    times = {name: [(lanes, lanes / rate * 1e3) for lanes, rate in line] for name, line in rates.items()}
+    pictures = {
+        "concurrency": picture(
+            Chart("Short replies a second", "prompts at once", "replies/s", rates),
+            Chart("Time of a short reply", "prompts at once", "ms", times),
+        ),
+        "store": picture(
+            Chart(
+                "Store operations over gRPC",
+                "sessions in the store",
+                "ms",
+                {name: line for name, line in lines_of(store).items() if not name.startswith("bare")},
+            )
+        ),
+    }
+    for name, drawn in pictures.items():
+        (directory / f"bench-{name}.svg").write_text(drawn)
 
 
 def lines_of(series: Series) -> dict[str, list[tuple[float, float]]]:
@@ -435,21 +414,19 @@ def main() -> int:
     parser.add_argument("--base", type=_absolute, help="the checkout of an older build, measured beside")
     parser.add_argument("--litellm", type=_absolute, help="the command `litellm`, of its own environment")
     parser.add_argument("--json", type=_absolute, help="where the table goes as JSON")
+    parser.add_argument("--page", type=_absolute, help="the page whose table is replaced")
     parser.add_argument("--pictures", type=_absolute, help="the directory of the two pictures")
     options = parser.parse_args()
     began = time.monotonic()
     with served("benchmarks.fast_server") as url:
         table = asyncio.run(measure(options, url))
+    about = About.now(Path(tempfile.gettempdir()), began)
     print(table.show())
-    print(f"{time.monotonic() - began:.0f} s, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    print(about.sentence())
     if options.json is not None:
-        about = {"python": platform.python_version(), "cores": os.cpu_count(), "load": os.getloadavg()[0]}
-        rows = [
-            {"what": row.what, "value": row.value, "unit": row.unit, "goal": row.goal, "met": row.met}
-            for row in table.rows
-        ]
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps({"about": about, "rows": rows}, indent=1) + "\n")
+        write_json(options.json, table, about)
+    if options.page is not None:
+        write_page(options.page, table, about)
     return 0
 
 

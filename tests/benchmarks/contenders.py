@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import grpc
 import httpx
@@ -34,6 +35,7 @@ TURNS = 20
 """Turns of a session before its lane begins another one."""
 SERVING_S = 60.0
 Message = messages_pb2.Message
+Events = grpc.aio.UnaryStreamCall[executions_pb2.ExecuteRequest, executions_pb2.ExecuteResponse]
 CONFIG = """
 [openai]
 endpoint = "{url}/v1"
@@ -69,6 +71,35 @@ class Contender:
 
     async def close(self) -> None:
         """End it."""
+
+
+class Streams(Protocol):
+    """A side that answers over a gRPC stream, in a process of its own."""
+
+    def execute(self, model: str) -> Events:
+        """Ask, and give the events as they come."""
+
+    def memory_mb(self) -> float:
+        """Return the process's own memory in MB."""
+
+
+async def memory_of_open_kb(side: Streams, count: int) -> float:
+    """Return what one open stream takes of a process's own memory, in kB, in the middle of its answer."""
+
+    async def open_one() -> Events:
+        call = side.execute("open")
+        async for event in call:
+            if event.HasField("delta"):
+                return call
+        raise AssertionError("it ended")
+
+    opened = [await open_one()]
+    before_mb = side.memory_mb()
+    opened += await asyncio.gather(*(open_one() for _ in range(count)))
+    each_kb = (side.memory_mb() - before_mb) * 1e3 / count
+    for call in opened:
+        call.cancel()
+    return each_kb
 
 
 class Raw(Contender):
@@ -201,11 +232,11 @@ class Oblix(Process):
         self.executions = executions_pb2_grpc.ExecutionServiceStub(self.channel)
         self.sessions = sessions_pb2_grpc.SessionServiceStub(self.channel)
 
-    async def session(self) -> str:
+    async def session(self, **metadata: str) -> str:
         """Make a session."""
-        made = await self.sessions.CreateSession(
-            sessions_pb2.CreateSessionRequest(session=sessions_pb2.Session())
-        )
+        session = sessions_pb2.Session()
+        session.metadata.update(metadata)
+        made = await self.sessions.CreateSession(sessions_pb2.CreateSessionRequest(session=session))
         return made.session.id
 
     async def ask(self, model: str, lane: int = 0) -> Result:
@@ -216,12 +247,16 @@ class Oblix(Process):
         self._lanes[lane] = session_id, turns + 1
         return await self.send(model, session_id)
 
-    async def send(self, model: str, session_id: str) -> Result:
-        """Send a prompt; without a session nothing is recorded."""
+    def execute(self, model: str, session_id: str = "") -> Events:
+        """See `Streams.execute`; without a session nothing is recorded."""
         given = Message(role=messages_pb2.ROLE_USER, parts=[messages_pb2.Part(text="hello")])
         request = executions_pb2.ExecuteRequest(input=[given], session_id=session_id, model=f"openai:{model}")
+        return self.executions.Execute(request)
+
+    async def send(self, model: str, session_id: str) -> Result:
+        """Send a prompt, and read the whole answer."""
         began, first_ms, pieces = time.perf_counter(), 0.0, []
-        async for event in self.executions.Execute(request):
+        async for event in self.execute(model, session_id):
             if event.HasField("delta"):
                 first_ms = first_ms or (time.perf_counter() - began) * 1e3
                 pieces.append(event.delta.text)
@@ -282,11 +317,18 @@ class Bare(Process):
         await self.until(socket_path)
         self._channel = grpc.aio.insecure_channel(f"unix:{socket_path}")
         self._stub = executions_pb2_grpc.ExecutionServiceStub(self._channel)
+        self.sessions: sessions_pb2_grpc.SessionServiceAsyncStub = sessions_pb2_grpc.SessionServiceStub(
+            self._channel
+        )
+
+    def execute(self, model: str) -> Events:
+        """See `Streams.execute`."""
+        return self._stub.Execute(executions_pb2.ExecuteRequest(model=model))
 
     async def ask(self, model: str, lane: int = 0) -> Result:
         """See `Contender.ask`."""
         began, first_ms, pieces = time.perf_counter(), 0.0, []
-        async for event in self._stub.Execute(executions_pb2.ExecuteRequest(model=model)):
+        async for event in self.execute(model):
             first_ms = first_ms or (time.perf_counter() - began) * 1e3
             pieces.append(event.delta.text)
         return Result(first_ms, "".join(pieces))

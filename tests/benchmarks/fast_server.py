@@ -1,7 +1,8 @@
 """A chat completions server that costs next to nothing: its answers are bytes that were made before.
 
 `python -m benchmarks.fast_server` listens on a free port and prints its URL. The model's name says what it
-answers: `short` two tokens at once; `tokens-N` N tokens, sixteen a write; `single-N` N tokens, one a write.
+answers: `short` two tokens at once; `tokens-N` N tokens, sixteen a write; `single-N` N tokens, one a write;
+`open` one token, and then nothing until the client goes.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ def token(number: int) -> str:
 @cache
 def answer(model: str) -> tuple[bytes, ...]:
     """Return the writes of an answer."""
+    if model == "open":
+        begun = _event({"delta": {"content": token(0)}})
+        return (_HEAD + b"%x\r\n%s\r\n" % (len(begun), begun),)
     kind, _, count = model.partition("-")
     size = 2 if kind == "short" else int(count)
     group = 1 if kind == "single" else GROUP

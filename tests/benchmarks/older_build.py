@@ -19,9 +19,10 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from compare import HERE, LANES, MODELS, asked, expected, store_calls
+from compare import HERE, LANES, MODELS, asked, expected
 from contenders import Contender, Oblix, Unrecorded
 from measure import served
+from stores import store_calls
 
 NOW, BASE = "this build", "the older one"
 FIRSTS, REPLIES, CALLS, STARTS = 20, 320, 20, 3

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +110,32 @@ async def test_a_foreign_token_is_refused(sessions: Sessions) -> None:
         with pytest.raises(InvalidArgumentError) as caught:
             sessions.list(page_size=1, page_token=foreign, filter=struct(**wanted))
         assert caught.value.reason == "PAGE_TOKEN_INVALID"
+
+
+RENAMES = """
+import sys
+import lmdb
+from oblixd.store.table import seal
+from oblixd.store.v1.records_pb2 import SessionRecord
+
+with lmdb.open(sys.argv[1], max_dbs=64, map_size=1 << 30) as environment:
+    table = environment.open_db(b"sessions")
+    with environment.begin(write=True) as txn:
+        for key, value in [*txn.cursor(table)]:
+            record = SessionRecord.FromString(value[4:])
+            record.title = "told by another process"
+            txn.put(key, seal(key, record.SerializeToString()), db=table)
+"""
+
+
+async def test_a_list_is_never_older_than_the_file_whoever_writes_it(
+    sessions: Sessions, tmp_path: Path
+) -> None:
+    made = await sessions.create(Session(title="told here"))
+    await sessions.append(made.id, [say("hello")])
+    assert [(one.title, one.message_count) for one in all_sessions(sessions)] == [("told here", 1)]
+    await sessions.append(made.id, [say("once more")])
+    assert [(one.title, one.message_count) for one in all_sessions(sessions)] == [("told here", 2)]
+    subprocess.run([sys.executable, "-c", RENAMES, tmp_path / "store"], check=True, timeout=60)  # noqa: ASYNC221
+    told = [(one.title, one.message_count) for one in all_sessions(sessions)]
+    assert told == [("told by another process", 2)]

@@ -6,6 +6,7 @@ Where an import's sessions come from: what is here already is known by its sourc
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 
 from oblix.v1 import messages_pb2, sessions_pb2
@@ -19,6 +20,8 @@ from oblixd.store import Transaction
 from oblixd.store.v1 import records_pb2 as records
 
 _HASH_BYTES = 32
+SHARED_SESSIONS, SHARED_BYTES = 512, 4096
+"""So many sessions that were told last are held ready, of those whose records have at most so many bytes."""
 
 
 class _FramedHash:
@@ -127,6 +130,18 @@ class Entry:
         return session
 
 
+def _session(number: int, header: bytes, progress: bytes) -> sessions_pb2.Session | None:
+    """Return a session from its records; None: its header was lost."""
+    read = records.SessionRecord.FromString(header)
+    if read.is_lost:
+        return None
+    return Entry(number, read, records.ProgressRecord.FromString(progress)).session()
+
+
+# Its key is all that a session is told from: what is found is never out of date, whoever writes.
+_shared_session = lru_cache(maxsize=SHARED_SESSIONS)(_session)
+
+
 class Headers:
     """What may be done to sessions; every method is one step inside the caller's transaction."""
 
@@ -149,10 +164,22 @@ class Headers:
 
     def progress(self, txn: Transaction, ref: SessionKey) -> records.ProgressRecord:
         """Return what messages change; NotFoundError where the session was deleted."""
+        return records.ProgressRecord.FromString(self._progress(txn, ref))
+
+    def session(self, txn: Transaction, ref: SessionKey) -> sessions_pb2.Session:
+        """Return the session as the contract tells it, as `Entry.session`. It is shared: do not change it."""
+        progress, header = self._progress(txn, ref), self._header_payload(txn, ref.number)
+        is_small = len(header) + len(progress) <= SHARED_BYTES
+        session = (_shared_session if is_small else _session)(ref.number, header, progress)
+        if session is None:
+            raise self.tables.sessions.missing_error(number_key(ref.number))
+        return session
+
+    def _progress(self, txn: Transaction, ref: SessionKey) -> bytes:
         payload = self.tables.progress.get(txn, number_key(ref.number))
         if payload is None:
             raise self._why_gone(txn, ref)
-        return records.ProgressRecord.FromString(payload)
+        return payload
 
     def _why_gone(self, txn: Transaction, ref: SessionKey) -> NotFoundError | DataLossError:
         """Say why a header is gone: a session that is still found has lost its record."""
@@ -196,14 +223,16 @@ class Headers:
         self.touch(txn, entry.ref, entry.progress, update_us)
 
     def _header(self, txn: Transaction, number: int) -> records.SessionRecord:
-        key = number_key(number)
-        payload = self.tables.sessions.get(txn, key)
-        if payload is None:
-            raise self.tables.sessions.missing_error(key)
-        header = records.SessionRecord.FromString(payload)
+        header = records.SessionRecord.FromString(self._header_payload(txn, number))
         if header.is_lost:
-            raise self.tables.sessions.missing_error(key)
+            raise self.tables.sessions.missing_error(number_key(number))
         return header
+
+    def _header_payload(self, txn: Transaction, number: int) -> bytes:
+        payload = self.tables.sessions.get(txn, number_key(number))
+        if payload is None:
+            raise self.tables.sessions.missing_error(number_key(number))
+        return payload
 
     def new_number(self, txn: Transaction) -> int:
         """Return a number that no session ever had."""
