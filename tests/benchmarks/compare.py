@@ -394,6 +394,17 @@ def draw(directory: Path, spread: Series, store: Series) -> None:
         (directory / f"bench-{name}.svg").write_text(drawn)
 
 
+def pictures_in(directory: Path | None) -> dict[Path, str]:
+    """Return the pictures that are there, and what each shows, for who does not see it."""
+    if directory is None:
+        return {}
+    return {
+        directory
+        / "bench-concurrency.svg": "Short replies a second, and the time of one, by prompts at once",
+        directory / "bench-store.svg": "The time of store operations, by sessions in the store",
+    }
+
+
 def lines_of(series: Series) -> dict[str, list[tuple[float, float]]]:
     """Return the points of each line."""
     lines: dict[str, list[tuple[float, float]]] = defaultdict(list)
@@ -414,7 +425,7 @@ def main() -> int:
     parser.add_argument("--base", type=_absolute, help="the checkout of an older build, measured beside")
     parser.add_argument("--litellm", type=_absolute, help="the command `litellm`, of its own environment")
     parser.add_argument("--json", type=_absolute, help="where the table goes as JSON")
-    parser.add_argument("--page", type=_absolute, help="the page whose table is replaced")
+    parser.add_argument("--page", type=_absolute, help="the page whose table and pictures are replaced")
     parser.add_argument("--pictures", type=_absolute, help="the directory of the two pictures")
     options = parser.parse_args()
     began = time.monotonic()
@@ -426,7 +437,7 @@ def main() -> int:
     if options.json is not None:
         write_json(options.json, table, about)
     if options.page is not None:
-        write_page(options.page, table, about)
+        write_page(options.page, table, about, pictures_in(options.pictures))
     return 0
 
 

@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -103,13 +103,15 @@ def write_json(path: Path, table: Table, about: About) -> None:
     path.write_text(json.dumps(content, indent=1) + "\n")
 
 
-def write_page(path: Path, table: Table, about: About) -> None:
-    """Put the table in the place of the one that a page has, between two comments."""
+def write_page(path: Path, table: Table, about: About, pictures: Mapping[Path, str]) -> None:
+    """Put the table and pictures, by file, in the place of those that a page has, between two comments."""
     before, _, rest = path.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not end:
         sys.exit(f"{path} has no place for the table: it stands between {BEGIN} and {END}")
-    path.write_text(f"{before}{BEGIN}\n\n{about.sentence()}\n\n{table.markdown()}\n\n{END}{after}")
+    shown = [f"![{what}]({os.path.relpath(file, path.parent)})" for file, what in pictures.items()]
+    new = "\n\n".join([BEGIN, about.sentence(), table.markdown(), *shown, END])
+    path.write_text(f"{before}{new}{after}")
 
 
 def _processor() -> str:
