@@ -30,12 +30,14 @@ class UsageAccounting:
         self._usage = usage
         self._request = request
         self._caller = caller
+        self._cost: float | None = None
+        """What the answer cost. A free model costs nothing, also where nobody counted its tokens."""
 
     def price(self, message: messages_pb2.Message, hook: Hook) -> None:
         """Write into an answer what it cost, where that is known."""
         usage = message.usage
         told = message.HasField("usage")
-        cost = self._usage.cost(
+        self._cost = self._usage.cost(
             hook.id,
             usage.input_tokens if told else None,
             usage.output_tokens if told else None,
@@ -44,8 +46,8 @@ class UsageAccounting:
             is_local=_is_local(hook),
             own=price_of(hook),
         )
-        if cost is not None and told:
-            usage.cost = cost
+        if self._cost is not None and told:
+            usage.cost = self._cost
 
     def entry(self, message: messages_pb2.Message) -> UsageEntry | None:
         """Return what an answer is counted as; None: no model gave it."""
@@ -59,7 +61,7 @@ class UsageAccounting:
             session_id=self._request.session_id,
             input_tokens=usage.input_tokens if usage else None,
             output_tokens=usage.output_tokens if usage else None,
-            cost=usage.cost if usage and usage.HasField("cost") else None,
+            cost=self._cost,
         )
 
 

@@ -145,3 +145,13 @@ def test_a_chat_that_goes_on_after_ctrl_z_shows_no_keys_within_an_answer(
     chat.type("\n")
     chat.wait_for("tokens")
     finish(chat)
+
+
+@pytest.mark.parametrize("keys", [CTRL_C, CTRL_D])
+def test_what_follows_a_question_without_an_answer_begins_a_line(oblix, keys: str) -> None:
+    session_id = oblix("sessions", "create", "Kept").stdout.strip()
+    with terminal(*COMMAND, "sessions", "delete", session_id) as shown:
+        shown.wait_for("[y/N] ")
+        shown.type(keys)
+        assert "\n" in shown.rest().partition("oblix: ")[0]
+    assert oblix("sessions", "view", session_id).returncode == 0

@@ -136,3 +136,12 @@ async def test_a_recorded_prompt_is_two_transactions_its_usage_in_the_second(
     assert len(writes) == 2
     report = await harness.usage.report()
     assert report.total.executions == 1
+
+
+async def test_a_part_of_a_local_answer_is_free(tmp_path: Path, server: OllamaServer) -> None:
+    server.script(Answer("one two", fault=Cut(after=1)))
+    async with house_with(tmp_path) as harness:
+        with pytest.raises(OblixdError):
+            await all_of(harness.executions.execute(prompt("Hi", harness.hook(server))))
+        total = (await harness.usage.report()).total
+    assert (total.executions, total.unpriced_executions, total.cost) == (1, 0, 0)

@@ -57,10 +57,14 @@ class Keyboard:
         """
         if sys.stdin.isatty():
             termios.tcsetattr(sys.stdin, termios.TCSAFLUSH, self._usual or termios.tcgetattr(sys.stdin))
-        print(text, end="", file=sys.stderr, flush=True)
+        line = ""
         try:
-            return sys.stdin.readline().strip().lower()
+            print(text, end="", file=sys.stderr, flush=True)
+            line = sys.stdin.readline()
+            return line.strip().lower()
         finally:
+            if not line.endswith("\n"):  # Ctrl-C or Ctrl-D: what comes next begins a line
+                print(file=sys.stderr, flush=True)
             if self._usual is not None:
                 self._apply()
 

@@ -10,7 +10,7 @@ from oblix._convert.terminal_text import json_text, printable, raw_stream
 
 IDS = {"id", "session_id"}
 """The columns that are never folded: an id is there to be copied."""
-NARROWEST, NARROWEST_TITLE, GAP = 54, 10, 2
+NARROWEST, NARROWEST_WITH_TITLE, NARROWEST_TITLE, GAP = 76, 54, 10, 2
 TO_THE_MINUTE = "%Y-%m-%d %H:%M"
 
 Row = Mapping[str, object]
@@ -111,7 +111,8 @@ def _draw(rows: Sequence[Row], columns: Mapping[str, str]) -> None:
 
     # A terminal that is narrower breaks the lines by itself: an id can still be copied.
     raw = raw_stream(sys.stdout)
-    console = Console(file=raw, width=max(Console(file=raw).width, NARROWEST))
+    narrowest = NARROWEST_WITH_TITLE if "title" in columns else NARROWEST
+    console = Console(file=raw, width=max(Console(file=raw).width, narrowest))
     room = console.width - _width_beside_title(rows, columns)
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1))
     for key, heading in columns.items():
