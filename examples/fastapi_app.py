@@ -1,6 +1,6 @@
 """A web service with FastAPI: all requests share one client."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import oblix
@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 
 
 @asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
     async with oblix.AsyncClient() as app.state.oblix:
         yield
 
