@@ -15,7 +15,7 @@ from oblix._transport.channel import Transport
 from oblix._transport.streams import run_awaitable
 from oblix.agents import BaseAgent
 from oblix.answers import Answer, Embeddings
-from oblix.events import Delta, Event
+from oblix.events import Event
 from oblix.options import EmbedOptions, ExecuteOptions, MessageRef, Prompt, RoutingOptions, SessionRef
 
 # Each part of a client is loaded when it is first used: most programs use few of them.
@@ -202,10 +202,9 @@ class AsyncClient:
         """
         if options.get("on_break", "keep") != "keep":
             raise invalid("on_break", "keep, where only the text is read", options["on_break"])
-        async with aclosing(self._prompts.stream(prompt_of(prompt, session, options))) as events:
-            async for event in events:
-                if isinstance(event, Delta) and event.kind == "text":
-                    yield event.text
+        async with aclosing(self._prompts.texts(prompt_of(prompt, session, options))) as texts:
+            async for text in texts:
+                yield text
 
     async def embed(self, texts: str | Sequence[str], **options: Unpack[EmbedOptions]) -> Embeddings:
         """Turn texts into vectors, by a model that is made for it.

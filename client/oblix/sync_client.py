@@ -16,7 +16,7 @@ from oblix._transport.channel import Transport
 from oblix._transport.streams import run_async
 from oblix.agents import BaseAgent
 from oblix.answers import Answer, Embeddings
-from oblix.events import Delta, Event
+from oblix.events import Event
 from oblix.options import EmbedOptions, ExecuteOptions, MessageRef, Prompt, RoutingOptions, SessionRef
 
 # Each part of a client is loaded when it is first used: most programs use few of them.
@@ -200,10 +200,8 @@ class Client:
         """
         if options.get("on_break", "keep") != "keep":
             raise invalid("on_break", "keep, where only the text is read", options["on_break"])
-        with closing(self._prompts.stream(prompt_of(prompt, session, options))) as events:
-            for event in events:
-                if isinstance(event, Delta) and event.kind == "text":
-                    yield event.text
+        with closing(self._prompts.texts(prompt_of(prompt, session, options))) as texts:
+            yield from texts
 
     def embed(self, texts: str | Sequence[str], **options: Unpack[EmbedOptions]) -> Embeddings:
         """Turn texts into vectors, by a model that is made for it.

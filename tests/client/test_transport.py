@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import queue
 import threading
 import traceback
 from collections.abc import Callable
@@ -171,6 +172,49 @@ async def test_a_loop_that_is_slow_is_not_buried() -> None:
     assert [await anext(reader) for _ in range(3)] == [1, 2, 3]
     await eventually(lambda: stream.given == MAX_WAITING + 3)
     await reader.aclose()
+
+
+class Fed:
+    """A stream that gives what a test feeds it."""
+
+    def __init__(self) -> None:
+        self.fed: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self.given = 0
+
+    def __next__(self) -> int:
+        number = self.fed.get()
+        self.given += 1
+        if number is None:
+            raise StopIteration
+        return number
+
+    def cancel(self) -> bool:
+        self.fed.put(None)
+        return True
+
+
+async def test_what_nobody_waits_for_comes_with_what_is_awaited() -> None:
+    stream = Fed()
+    reader = Reader(stream, lambda number: number >= 100)
+    first = asyncio.ensure_future(anext(reader))
+    for number in (1, 2, 3):
+        stream.fed.put(number)
+    await eventually(lambda: stream.given == 3)
+    assert not first.done()
+    stream.fed.put(100)
+    assert [await first, *[await anext(reader) for _ in range(3)]] == [1, 2, 3, 100]
+    stream.fed.put(4)
+    stream.fed.put(None)
+    assert [number async for number in reader] == [4]
+
+
+async def test_many_that_nobody_waits_for_do_not_stop_the_stream() -> None:
+    stream = Fed()
+    reader = Reader(stream, lambda _: False)
+    for number in range(3 * MAX_WAITING):
+        stream.fed.put(number)
+    stream.fed.put(None)
+    assert [number async for number in reader] == list(range(3 * MAX_WAITING))
 
 
 async def test_shutdown_without_a_daemon_starts_none(launching: OblixClient, home: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 HANDLE_UNKNOWN = "HANDLE_UNKNOWN"
 T = TypeVar("T")
+Wakes = Callable[[executions_pb2.ExecuteResponse], bool]
+"""Which events an event loop is woken for: the others come with the next of these."""
 
 
 class AsyncPrompts:
@@ -43,10 +45,24 @@ class AsyncPrompts:
                 if (event := decoder.event(response)) is not None:
                     yield event
 
+    async def texts(self, prompted: Prompted) -> AsyncGenerator[str, None]:
+        """Ask, and yield the text of the answer."""
+        request = await self._check(prompted)
+        async with aclosing(self._responses(request, _is_delta)) as responses:
+            async for response in responses:
+                delta = response.delta
+                if delta.kind == executions_pb2.DELTA_KIND_TEXT and delta.text:
+                    yield delta.text
+
     async def answer(self, prompted: Prompted) -> Answer:
         """Ask, and return the whole answer."""
-        async with aclosing(self.stream(prompted)) as events:
-            async for event in events:
+        request = await self._check(prompted)
+        decoder = EventDecoder(self._core.agents, list(request.agent_checks))
+        async with aclosing(self._responses(request, _is_never)) as responses:
+            async for response in responses:
+                if response.HasField("delta"):
+                    continue
+                event = decoder.event(response)
                 if isinstance(event, Completed):
                     return event.answer
         raise UnavailableError("The answer broke off without an end.", reason="ANSWER_INTERRUPTED")
@@ -136,7 +152,9 @@ class AsyncPrompts:
             request.policy.MergeFrom(agents.policy())
         return request
 
-    async def _responses(self, request: executions_pb2.ExecuteRequest) -> Responses:
+    async def _responses(
+        self, request: executions_pb2.ExecuteRequest, wakes: Wakes | None = None
+    ) -> Responses:
         """Run a request. A daemon that has forgotten the hooked models is told again, unseen."""
         following = ResumableStream(
             self._core.transport,
@@ -146,7 +164,7 @@ class AsyncPrompts:
         )
         for is_last in (False, True):
             try:
-                async with aclosing(following.responses(lambda: self._execute(request))) as responses:
+                async with aclosing(following.responses(lambda: self._execute(request, wakes))) as responses:
                     async for response in responses:
                         yield response
             except FailedPreconditionError as error:
@@ -156,12 +174,23 @@ class AsyncPrompts:
             else:
                 return
 
-    def _execute(self, request: executions_pb2.ExecuteRequest) -> Responses:
+    def _execute(self, request: executions_pb2.ExecuteRequest, wakes: Wakes | None) -> Responses:
         # The request's id makes it safe to send it again: it is never run twice.
         request.candidates[:] = self._core.hooked.handles()
         return self._core.transport.stream(
-            lambda link: link.executions.Execute(request, metadata=link.metadata), repeatable=True
+            lambda link: link.executions.Execute(request, metadata=link.metadata),
+            repeatable=True,
+            wakes=wakes,
         )
+
+
+def _is_delta(response: executions_pb2.ExecuteResponse) -> bool:
+    return response.HasField("delta")
+
+
+def _is_never(_: executions_pb2.ExecuteResponse) -> bool:
+    """Wake nobody before the end."""
+    return False
 
 
 def _about(prompted: Prompted, request: executions_pb2.ExecuteRequest) -> Mapping[str, Any]:

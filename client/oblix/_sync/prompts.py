@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 HANDLE_UNKNOWN = "HANDLE_UNKNOWN"
 T = TypeVar("T")
+Wakes = Callable[[executions_pb2.ExecuteResponse], bool]
+"""Which events an event loop is woken for: the others come with the next of these."""
 
 
 class Prompts:
@@ -44,10 +46,24 @@ class Prompts:
                 if (event := decoder.event(response)) is not None:
                     yield event
 
+    def texts(self, prompted: Prompted) -> Generator[str, None, None]:
+        """Ask, and yield the text of the answer."""
+        request = self._check(prompted)
+        with closing(self._responses(request, _is_delta)) as responses:
+            for response in responses:
+                delta = response.delta
+                if delta.kind == executions_pb2.DELTA_KIND_TEXT and delta.text:
+                    yield delta.text
+
     def answer(self, prompted: Prompted) -> Answer:
         """Ask, and return the whole answer."""
-        with closing(self.stream(prompted)) as events:
-            for event in events:
+        request = self._check(prompted)
+        decoder = EventDecoder(self._core.agents, list(request.agent_checks))
+        with closing(self._responses(request, _is_never)) as responses:
+            for response in responses:
+                if response.HasField("delta"):
+                    continue
+                event = decoder.event(response)
                 if isinstance(event, Completed):
                     return event.answer
         raise UnavailableError("The answer broke off without an end.", reason="ANSWER_INTERRUPTED")
@@ -137,7 +153,7 @@ class Prompts:
             request.policy.MergeFrom(agents.policy())
         return request
 
-    def _responses(self, request: executions_pb2.ExecuteRequest) -> Responses:
+    def _responses(self, request: executions_pb2.ExecuteRequest, wakes: Wakes | None = None) -> Responses:
         """Run a request. A daemon that has forgotten the hooked models is told again, unseen."""
         following = ResumableStream(
             self._core.transport,
@@ -147,7 +163,7 @@ class Prompts:
         )
         for is_last in (False, True):
             try:
-                with closing(following.responses(lambda: self._execute(request))) as responses:
+                with closing(following.responses(lambda: self._execute(request, wakes))) as responses:
                     yield from responses
             except FailedPreconditionError as error:
                 if error.reason != HANDLE_UNKNOWN or is_last:
@@ -156,12 +172,23 @@ class Prompts:
             else:
                 return
 
-    def _execute(self, request: executions_pb2.ExecuteRequest) -> Responses:
+    def _execute(self, request: executions_pb2.ExecuteRequest, wakes: Wakes | None) -> Responses:
         # The request's id makes it safe to send it again: it is never run twice.
         request.candidates[:] = self._core.hooked.handles()
         return self._core.transport.iterate(
-            lambda link: link.executions.Execute(request, metadata=link.metadata), repeatable=True
+            lambda link: link.executions.Execute(request, metadata=link.metadata),
+            repeatable=True,
+            wakes=wakes,
         )
+
+
+def _is_delta(response: executions_pb2.ExecuteResponse) -> bool:
+    return response.HasField("delta")
+
+
+def _is_never(_: executions_pb2.ExecuteResponse) -> bool:
+    """Wake nobody before the end."""
+    return False
 
 
 def _about(prompted: Prompted, request: executions_pb2.ExecuteRequest) -> Mapping[str, Any]:

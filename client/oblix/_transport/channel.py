@@ -183,12 +183,21 @@ class Transport:
         link = await in_thread(lambda: self._renew(link))
         return await answer_of(_future(link, method, request, timeout_s), link.pid)
 
-    async def stream(self, opener: Opener[A], *, repeatable: bool = False) -> AsyncGenerator[A, None]:
-        """Open a stream and yield its answers. Closing the generator cancels the call."""
+    async def stream(
+        self,
+        opener: Opener[A],
+        *,
+        repeatable: bool = False,
+        wakes: Callable[[A], bool] | None = None,
+    ) -> AsyncGenerator[A, None]:
+        """Open a stream and yield its answers. Closing the generator cancels the call.
+
+        `wakes`: the answers for which the event loop is woken. The others come with the next of these.
+        """
         link = self._link()
         has_begun = False
         try:
-            async with aclosing(_reader(link, opener)) as answers:
+            async with aclosing(_reader(link, opener, wakes)) as answers:
                 async for answer in answers:
                     has_begun = True
                     yield answer
@@ -198,12 +207,21 @@ class Transport:
         else:
             return
         link = await in_thread(lambda: self._renew(link))
-        async with aclosing(_reader(link, opener)) as answers:
+        async with aclosing(_reader(link, opener, wakes)) as answers:
             async for answer in answers:
                 yield answer
 
-    def iterate(self, opener: Opener[A], *, repeatable: bool = False) -> Generator[A, None, None]:
-        """Open a stream and yield its answers where it is called. Closing the generator cancels the call."""
+    def iterate(
+        self,
+        opener: Opener[A],
+        *,
+        repeatable: bool = False,
+        wakes: Callable[[A], bool] | None = None,
+    ) -> Generator[A, None, None]:
+        """Open a stream and yield its answers where it is called. Closing the generator cancels the call.
+
+        Nobody is woken here: `wakes` is what `stream` takes.
+        """
         link = self._link()
         has_begun = False
         try:
@@ -271,9 +289,9 @@ def _future(link: Channel, method: Method[Q, A], request: Q, timeout_s: float | 
     return method(link).future(request, timeout=timeout_s, metadata=link.metadata)
 
 
-def _reader(link: Channel, opener: Opener[A]) -> Reader[A]:
+def _reader(link: Channel, opener: Opener[A], wakes: Callable[[A], bool] | None) -> Reader[A]:
     link.check()
-    return Reader(opener(link))
+    return Reader(opener(link), wakes)
 
 
 def _answers(link: Channel, opener: Opener[A]) -> Generator[A, None, None]:

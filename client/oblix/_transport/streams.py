@@ -26,6 +26,8 @@ T_co = TypeVar("T_co", covariant=True)
 
 MAX_WAITING = 256
 """Answers that are read ahead of a loop that is slow. After that the daemon has to wait."""
+MAX_UNTOLD = MAX_WAITING // 2
+"""Answers that wait for one that is worth waking the loop."""
 
 
 class Stream(Protocol[T_co]):
@@ -111,8 +113,10 @@ class Reader(Generic[T]):
     cancels the call, and the thread ends.
     """
 
-    def __init__(self, call: Stream[T]) -> None:
+    def __init__(self, call: Stream[T], wakes: Callable[[T], bool] | None = None) -> None:
+        """`wakes` says which answers the reader waits for: the others come with the next one, or the end."""
         self._call = call
+        self._wakes = wakes
         self._loop = asyncio.get_running_loop()
         self._arrived = asyncio.Event()
         self._is_posted = False
@@ -154,10 +158,15 @@ class Reader(Generic[T]):
 
     def _hand_over(self, item: T | _End) -> bool:
         self._waiting.append(item)
-        if self._is_posted:
+        if self._is_posted or not self._is_worth_waking(item):
             return not self._loop.is_closed()
         self._is_posted = True
         return _post(self._loop, self._announce)
+
+    def _is_worth_waking(self, item: T | _End) -> bool:
+        if self._wakes is None or isinstance(item, _End) or len(self._waiting) >= MAX_UNTOLD:
+            return True
+        return self._wakes(item)
 
     def _announce(self) -> None:
         self._is_posted = False
