@@ -45,7 +45,7 @@ def discover(environ: Mapping[str, str]) -> list[Found]:
     for program, name, path in _candidates(home, environ):
         if len(found) >= MOST_FILES:
             break
-        one = _look(program, name, path)
+        one = _inspect(program, name, path)
         found.setdefault(one.path, one)
     return sorted(found.values(), key=lambda one: (one.kind != "model", one.program, one.name))
 
@@ -96,7 +96,7 @@ def _of_ollama(root: Path) -> Iterator[tuple[str, Path]]:
                 yield f"{manifest.parent.name}-{manifest.name}", blob
 
 
-def _look(program: str, name: str, path: Path) -> Found:
+def _inspect(program: str, name: str, path: Path) -> Found:
     real = path.resolve()
     size = 0
     try:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-LOOK_S = 2.0
+CHECK_INTERVAL_S = 2.0
 """How often the socket and the store are looked for."""
 
 
@@ -47,7 +47,7 @@ async def until_lost(socket: Path, has_store: Callable[[], bool]) -> Lost:
     while has_store():  # nothing announces that a file was removed
         if _identity(socket) != ours:
             return Lost.SOCKET
-        await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(CHECK_INTERVAL_S)
     return Lost.STORE
 
 

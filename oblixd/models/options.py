@@ -193,7 +193,7 @@ def _check_counts(options: ModelOptions, at: str) -> None:
 
 
 def _restore_integers(value: Any) -> Any:
-    """Return a protobuf Struct carries every number as a double: whole ones become whole again."""
+    """Turn whole doubles into integers: a protobuf Struct has every number as a double."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, Mapping):

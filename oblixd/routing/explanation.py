@@ -19,7 +19,7 @@ from oblixd.routing.inputs import (
     value_or,
 )
 from oblixd.routing.policy import Order
-from oblixd.routing.rules import Place, Row, Rule, row
+from oblixd.routing.rules import Row, Rule, SortKey, row
 
 _NAMED = {
     Order.LOCAL: Row("PREFER_LOCAL", lambda _, __: True, Location.LOCAL),
@@ -38,9 +38,9 @@ class RankedCandidate:
     can_answer: bool
     against: Rule | None
     """The first rule that holds against it."""
-    order: Place
+    order: SortKey
     """Its place by the policy alone."""
-    place: tuple[bool, list[bool], Place, bool]
+    place: tuple[bool, list[bool], SortKey, bool]
     """Its place in the ranking."""
 
 

@@ -172,12 +172,12 @@ def row(machine: MachineState, network: NetworkState) -> Row:
     return next(row for row in TABLE if row.applies(machine.state, network.state))
 
 
-Place = tuple[float, ...]
+SortKey = tuple[float, ...]
 """The smaller goes first."""
 
 
-def _by_table(candidate: Candidate, question: RoutingContext) -> Place:
-    """Return a cloud model goes before the local ones or behind them, by the way to its own server."""
+def _by_table(candidate: Candidate, question: RoutingContext) -> SortKey:
+    """Place a cloud model before or behind the local ones, by the network to its own server."""
     if candidate.location is Location.LOCAL:
         return 0, 0, 0
     machine = question.situation.machine
@@ -185,32 +185,32 @@ def _by_table(candidate: Candidate, question: RoutingContext) -> Place:
     return -1 if before else 1, *_by_network(candidate)
 
 
-def _local_first(candidate: Candidate, _: RoutingContext) -> Place:
+def _local_first(candidate: Candidate, _: RoutingContext) -> SortKey:
     return candidate.location is Location.CLOUD, *_by_network(candidate)
 
 
-def _cloud_first(candidate: Candidate, _: RoutingContext) -> Place:
+def _cloud_first(candidate: Candidate, _: RoutingContext) -> SortKey:
     return candidate.location is Location.LOCAL, *_by_network(candidate)
 
 
-def _by_cost(candidate: Candidate, question: RoutingContext) -> Place:
+def _by_cost(candidate: Candidate, question: RoutingContext) -> SortKey:
     """Return a local model without a price costs nothing; a cloud model without one goes last."""
     free = 0.0 if candidate.location is Location.LOCAL else math.inf
     return value_or(candidate.cost, free), *_by_table(candidate, question)
 
 
-def _by_speed(candidate: Candidate, question: RoutingContext) -> Place:
+def _by_speed(candidate: Candidate, question: RoutingContext) -> SortKey:
     """Order by speed, unmeasured models first: nothing is learned of a model that is never asked."""
     return seconds(candidate), *_by_table(candidate, question)
 
 
-def _by_network(candidate: Candidate) -> Place:
+def _by_network(candidate: Candidate) -> SortKey:
     """Order cloud models by their network: the well reached ones first, then the small ones."""
     limited = is_limited(candidate)
     return limited, limited and not is_small(candidate.model)
 
 
-ORDERS: dict[Order, Callable[[Candidate, RoutingContext], Place]] = {
+ORDERS: dict[Order, Callable[[Candidate, RoutingContext], SortKey]] = {
     Order.TABLE: _by_table,
     Order.LOCAL: _local_first,
     Order.CLOUD: _cloud_first,

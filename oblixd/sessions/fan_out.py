@@ -85,7 +85,7 @@ class Group:
         self._start = revision
 
     async def news(self, revision: int) -> None:
-        """Return once there may be something after a revision."""
+        """Wait until there may be something after a revision."""
         if self.events_after(revision) == []:
             waiting = asyncio.get_running_loop().create_future()
             self._waiting.add(waiting)

@@ -174,7 +174,7 @@ class _Audit:
                 yield Problem(session_id, f"it is not found in {table}")
 
     def _messages(self, session_id: str, key: bytes, progress: records.ProgressRecord) -> Iterator[Problem]:
-        """Yield a number without a record is damage, unless it waits for the running turn's answer."""
+        """Yield each number without a record, unless it waits for the running turn's answer."""
         expected, messages = first_of(progress), 0
         for found, payload in self._book.items("messages", key):
             self._owned["messages"] += 1

@@ -30,7 +30,7 @@ from oblixd.store import Transaction
 
 logger = logging.getLogger(__name__)
 
-LOOKED_AT_ONCE = 200
+BATCH_SIZE = 200
 """Sessions that one read looks at, and one transaction changes: nobody waits long for it."""
 MAX_TOLD = 1000
 """How many sessions an answer names."""
@@ -124,18 +124,18 @@ async def _due_sessions(db: SessionDb, look: _Look) -> AsyncGenerator[list[_Due]
 
 
 def _by_rule(db: SessionDb, rule: _Rule, txn: Transaction, place: bytes) -> _Step:
-    looked_at = list(islice(db.headers.partitions.walk(txn, rule.wanted, place), LOOKED_AT_ONCE))
+    looked_at = list(islice(db.headers.partitions.walk(txn, rule.wanted, place), BATCH_SIZE))
     entries = _entries(db, txn, [number for _, number in looked_at if number])
     due = [
         _Due(entry, rule.action)
         for entry in entries
         if not (rule.spares_own and entry.header.HasField("retention"))
     ]
-    return _Step(due, looked_at[-1][0] if len(looked_at) == LOOKED_AT_ONCE else None)
+    return _Step(due, looked_at[-1][0] if len(looked_at) == BATCH_SIZE else None)
 
 
 def _sessions_by_own_rule(db: SessionDb, now_us: int, txn: Transaction, place: bytes) -> _Step:
-    keys = [key for key, _ in islice(db.tables.retentions.scan(txn, b"", place), LOOKED_AT_ONCE)]
+    keys = [key for key, _ in islice(db.tables.retentions.scan(txn, b"", place), BATCH_SIZE)]
     due = []
     for entry in _entries(db, txn, [int.from_bytes(key, "big") for key in keys]):
         retention = entry.header.retention
@@ -143,7 +143,7 @@ def _sessions_by_own_rule(db: SessionDb, now_us: int, txn: Transaction, place: b
         is_over = entry.progress.update_us < now_us - retention.days * DAY_US
         if retention.days and is_over and not _is_done(entry, action):
             due.append(_Due(entry, action))
-    rest = number_key(int.from_bytes(keys[-1], "big") + 1) if len(keys) == LOOKED_AT_ONCE else None
+    rest = number_key(int.from_bytes(keys[-1], "big") + 1) if len(keys) == BATCH_SIZE else None
     return _Step(due, rest)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from oblixd.errors import UnavailableError
 
 
-class Place:
+class FileIdentity:
     """A path, and the file that was found there."""
 
     def __init__(self, path: Path) -> None:
@@ -21,11 +21,11 @@ class Place:
 
     def remember(self) -> None:
         """Take the file that is there now for the one that belongs there."""
-        self._found = self._look()
+        self._found = self._identify()
 
     def is_there(self) -> bool:
         """Return whether that file is still there."""
-        return self._found is None or self._look() == self._found
+        return self._found is None or self._identify() == self._found
 
     def check(self) -> None:
         """UnavailableError STORE_REMOVED where it is not."""
@@ -37,7 +37,7 @@ class Place:
                 path=self._path,
             )
 
-    def _look(self) -> tuple[int, int] | None:
+    def _identify(self) -> tuple[int, int] | None:
         try:
             found = os.stat(self._path)  # noqa: PTH116 - one system call a transaction
         except FileNotFoundError:
@@ -46,12 +46,12 @@ class Place:
 
 
 def sync_directory(directory: Path) -> None:
-    """Return once the names in a directory are durable."""
+    """Sync a directory: the names in it are durable afterwards."""
     _sync(directory, os.O_RDONLY | os.O_DIRECTORY)
 
 
 def sync_file(path: Path) -> None:
-    """Return once a file's bytes are durable."""
+    """Sync a file: its bytes are durable afterwards."""
     _sync(path, os.O_RDONLY)
 
 

@@ -15,7 +15,7 @@ from oblixd.errors import UnavailableError
 from oblixd.store import inspection, schema
 from oblixd.store.backup import Copies, Copy
 from oblixd.store.directory_lock import DirectoryLock
-from oblixd.store.files import Place, sync_directory
+from oblixd.store.files import FileIdentity, sync_directory
 from oblixd.store.migrations import CHAIN, Migration
 from oblixd.store.offline import LIB_VERSION, MAX_TABLES
 from oblixd.store.quota import Quota
@@ -37,7 +37,7 @@ class Store:
         environment: lmdb.Environment,
         *,
         quota: Quota,
-        place: Place,
+        place: FileIdentity,
         tables: Mapping[str, Table],
     ) -> None:
         self._claim = claim
@@ -72,7 +72,7 @@ class Store:
             claim.mark()
             handles: dict[str, Table] = {}
             quota = Quota(handles)
-            place = Place(directory / inspection.DATA_FILE)
+            place = FileIdentity(directory / inspection.DATA_FILE)
             opening = partial(_open, directory, map_size, tables, handles, migrations)
             writer = Writer(opening, quota, place.check)
             environment = await writer.start()

@@ -8,23 +8,23 @@ import pytest
 
 from oblixd.monitor import Connectivity
 from oblixd.monitor.network.endpoint import (
-    BRISK_LOOKS,
+    BRISK_PROBES,
     CALM_CONNECTS,
     SPREAD,
     STALE_S,
     Endpoint,
 )
 from oblixd.monitor.network.metrics import ATTEMPTS, FEWEST_CONNECTS
-from oblixd.monitor.network.routes import Way
+from oblixd.monitor.network.routes import Route
 
 INTERVAL_S = 30.0
-WAY = Way("", "192.0.2.7")
+ROUTE = Route("", "192.0.2.7")
 
 
 @pytest.fixture
 def endpoint():
     made = Endpoint(INTERVAL_S)
-    made.forget(WAY)
+    made.forget(ROUTE)
     return made
 
 
@@ -83,7 +83,7 @@ def test_an_answer_that_comes_a_little_later_is_not(settled, waits):
 
 
 def test_trouble_is_looked_at_again_soon_then_ever_later(endpoint):
-    for wait_s in (*[1.0] * BRISK_LOOKS, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0):
+    for wait_s in (*[1.0] * BRISK_PROBES, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0):
         endpoint.failed(10.0, "nothing listens there")
         assert pause_s(endpoint, 10.0) == about(wait_s)
     for _ in range(5000):
@@ -161,7 +161,7 @@ def test_a_missing_way_is_never_stale_because_the_system_would_tell(endpoint):
 
 def test_another_way_is_another_network(endpoint):
     endpoint.connected(0.0, 900.0)
-    endpoint.forget(Way("", "192.0.2.8"))
+    endpoint.forget(Route("", "192.0.2.8"))
     assert endpoint.view(0.0) == Connectivity()
     assert endpoint.due_s() == -math.inf
 

@@ -246,7 +246,7 @@ async def test_who_slept_knows_nothing_any_more(server, monkeypatch):
 
 
 async def test_without_a_way_it_is_unreachable_at_once_and_nobody_is_asked(server, monkeypatch):
-    monkeypatch.setattr(watched_module, "way_to", lambda _addresses: None)
+    monkeypatch.setattr(watched_module, "route_to", lambda _addresses: None)
     async with watching(server.origin) as network:
         await until(network, False)
         assert network.overall().reason == NO_WAY

@@ -50,7 +50,7 @@ def test_an_origin_says_where_to_look():
 
 async def test_a_plain_server_is_connected_to_and_hears_nothing(prober):
     async with serving() as (port, heard):
-        assert 0.0 < await prober.look(Target("127.0.0.1", port, False)) < 2000.0
+        assert 0.0 < await prober.probe(Target("127.0.0.1", port, False)) < 2000.0
         assert not heard
 
 
@@ -58,7 +58,7 @@ async def test_a_plain_server_is_connected_to_and_hears_nothing(prober):
 async def test_a_certificate_that_is_trusted_is_welcome_and_nothing_is_said_above_it(prober, tmp_path, host):
     tls = certificates.server_side(tmp_path / "IP-127.0.0.1.pem")
     async with serving(tls) as (port, heard):
-        assert await prober.look(Target(host, port, True)) > 0.0
+        assert await prober.probe(Target(host, port, True)) > 0.0
         assert not heard
 
 
@@ -68,14 +68,14 @@ async def test_somebody_elses_certificate_is_a_portal(prober, tmp_path, name):
     tls = certificates.server_side(certificates.make(tmp_path / "other", name))
     async with serving(tls) as (port, _):
         with pytest.raises(ProbeError, match=r"its certificate is not valid for it \(.+\): a captive portal"):
-            await prober.look(Target("127.0.0.1", port, True))
+            await prober.probe(Target("127.0.0.1", port, True))
 
 
 async def test_a_certificate_for_another_host_is_a_portal(prober, tmp_path):
     tls = certificates.server_side(tmp_path / "IP-127.0.0.1.pem")
     async with serving(tls) as (port, _):
         with pytest.raises(ProbeError, match="its certificate is not valid for it"):
-            await prober.look(Target("127.1", port, True))
+            await prober.probe(Target("127.1", port, True))
 
 
 async def test_no_tls_where_tls_is_wanted_is_a_failure(prober):
@@ -85,31 +85,31 @@ async def test_no_tls_where_tls_is_wanted_is_a_failure(prober):
 
     async with serving(handle=speak_plainly) as (port, _):
         with pytest.raises(ProbeError, match="TLS failed"):
-            await prober.look(Target("127.0.0.1", port, True))
+            await prober.probe(Target("127.0.0.1", port, True))
 
 
 async def test_a_server_that_is_silent_in_the_handshake_is_not_waited_for(prober, monkeypatch):
     monkeypatch.setattr(probe, "HANDSHAKE_S", 0.05)
     async with serving() as (port, _):
         with pytest.raises(ProbeError, match=r"TLS was not agreed upon within 0\.05 s"):
-            await prober.look(Target("127.0.0.1", port, True))
+            await prober.probe(Target("127.0.0.1", port, True))
 
 
 async def test_a_closed_port_is_refused(prober):
     with bad_ports.unheard() as port, pytest.raises(ProbeError, match="nothing listens there"):
-        await prober.look(Target("127.0.0.1", port, False))
+        await prober.probe(Target("127.0.0.1", port, False))
 
 
 async def test_a_server_that_takes_nobody_is_not_waited_for(prober, monkeypatch):
     monkeypatch.setattr(probe, "CONNECT_S", 0.05)
     in_vain = pytest.raises(ProbeError, match=r"no connection came about within 0\.05 s")
     with bad_ports.deaf() as port, in_vain:
-        await prober.look(Target("127.0.0.1", port, False))
+        await prober.probe(Target("127.0.0.1", port, False))
 
 
 async def test_a_name_that_can_not_be_looked_up_says_so(prober):
     with pytest.raises(ProbeError, match="its name could not be looked up"):
-        await prober.look(Target("no..such..host", 80, False))
+        await prober.probe(Target("no..such..host", 80, False))
 
 
 async def test_no_more_than_a_few_look_at_once(prober):
@@ -121,10 +121,10 @@ async def test_no_more_than_a_few_look_at_once(prober):
         writer.close()
 
     async with serving(handle=keep_waiting) as (port, _):
-        looks = [asyncio.create_task(prober.look(Target("127.0.0.1", port, True))) for _ in range(20)]
+        looks = [asyncio.create_task(prober.probe(Target("127.0.0.1", port, True))) for _ in range(20)]
         await eventually(lambda: len(visitors) >= probe.MOST_AT_ONCE)
         async with serving() as (other, _):
-            asked = asyncio.create_task(prober.look(Target("127.0.0.1", other, False)))
+            asked = asyncio.create_task(prober.probe(Target("127.0.0.1", other, False)))
             looks[0].cancel()
             await eventually(lambda: len(visitors) > probe.MOST_AT_ONCE)
             assert (len(visitors), asked.done()) == (probe.MOST_AT_ONCE + 1, False)
@@ -139,12 +139,12 @@ async def test_addresses_are_remembered_and_looked_up_anew_when_they_fail(prober
     monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: lookups.append(a) or real(*a, **k))
     async with serving() as (port, _):
         for _ in range(3):
-            await prober.look(Target("localhost", port, False))
+            await prober.probe(Target("localhost", port, False))
     assert len(lookups) == 1
     assert "127.0.0.1" in prober.names.known_addresses("localhost")
     for _ in range(2):
         with pytest.raises(ProbeError):
-            await prober.look(Target("localhost", port, False))
+            await prober.probe(Target("localhost", port, False))
     assert len(lookups) == 2
     prober.names.keep(set())
     assert prober.names.known_addresses("localhost") == []

@@ -15,7 +15,7 @@ from support.faults import netns
 from support.repository import files as files_module
 
 from oblixd.monitor.network.link_events import LinkEvents
-from oblixd.monitor.network.routes import Way, kind_of, way_to
+from oblixd.monitor.network.routes import Route, kind_of, route_to
 
 
 @pytest.fixture(scope="module")
@@ -48,13 +48,13 @@ def test_every_change_is_heard_of_and_ways_come_and_go(ways, step, to_the_other_
 
 
 def test_the_way_to_this_machine_is_its_loopback():
-    assert way_to(["127.0.0.1"]) == Way("lo", "127.0.0.1")
-    assert way_to(["127.0.0.1"]).kind == "loopback"
+    assert route_to(["127.0.0.1"]) == Route("lo", "127.0.0.1")
+    assert route_to(["127.0.0.1"]).kind == "loopback"
 
 
 def test_what_is_no_address_leads_nowhere():
-    assert way_to([]) is None
-    assert way_to(["256.0.0.1"]) is None
+    assert route_to([]) is None
+    assert route_to(["256.0.0.1"]) is None
 
 
 SYSTEM = {

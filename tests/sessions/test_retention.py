@@ -148,7 +148,7 @@ async def test_a_running_turn_is_never_pruned(sessions: Sessions, clock: Clock) 
 async def test_many_are_pruned_bit_by_bit(
     sessions: Sessions, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "LOOKED_AT_ONCE", 3)
+    monkeypatch.setattr(retention, "BATCH_SIZE", 3)
     monkeypatch.setattr(retention, "MAX_TOLD", 5)
     for _ in range(5):
         await _make(sessions)

@@ -140,7 +140,7 @@ def _changes_for(refusal: Refusal, body: Body) -> Iterator[Change]:
 
 
 def _turns(words: str, body: Body) -> Iterator[Change]:
-    """Yield the conversation is to be written in another form."""
+    """Yield the forms of the conversation that the refusal asks for."""
     for rule in rules_for(words, body):
         yield Change(rule.key, rule.note, rule.written, rule.is_lasting)
 

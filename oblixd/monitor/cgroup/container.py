@@ -90,7 +90,7 @@ class Container:
     def sample(self, core_count: int, memory_bytes: int) -> ContainerUse:
         """Read the limits below the machine's own cores and memory. Raises OSError if a cgroup went away."""
         if time.monotonic() - self._looked_s >= LOOK_AGAIN_S:
-            self._look(core_count, memory_bytes)
+            self._measure(core_count, memory_bytes)
         quota, cpu = self._cpu or (None, None)
         limit, memory = self._memory or (None, None)
         return ContainerUse(
@@ -101,7 +101,7 @@ class Container:
             pressure=cpu.folder if isinstance(cpu, Cpu2) else None,
         )
 
-    def _look(self, core_count: int, memory_bytes: int) -> None:
+    def _measure(self, core_count: int, memory_bytes: int) -> None:
         if not (self._root / "proc/self/cgroup").exists():
             return
         self._looked_s = time.monotonic()

@@ -1,4 +1,4 @@
-"""One model server: how well it is reached, and when to look again."""
+"""One model server: how well it is reached, and when to probe again."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from collections.abc import Iterator
 
 from oblixd.monitor.network.metrics import FEWEST_CONNECTS, NetworkMetrics
 from oblixd.monitor.network.reachability import Reachability
-from oblixd.monitor.network.routes import Way
+from oblixd.monitor.network.routes import Route
 from oblixd.monitor.snapshot import Connectivity
 
 STALE_S = 120.0
 """After so long without evidence (four default check intervals) nothing is known but by the system itself."""
 STALE_INTERVALS = 4.0
 """The same, where the check interval is longer."""
-BRISK_PAUSE_S, BRISK_LOOKS = 1.0, 10
-"""From one look to the next in times of trouble; after so many looks it doubles up to the check interval."""
+BRISK_PAUSE_S, BRISK_PROBES = 1.0, 10
+"""Between two probes in times of trouble; after so many it doubles, up to the check interval."""
 CALM_CONNECTS, CALM_LOSS_PERCENT = 5, 10.0
 """Trouble is over after so many usual connect times in a row, and with no more loss than this."""
 SLOW_FACTOR, SLOW_MS = 2.0, 100.0
-"""An answer whose head is later than usual by both is reason for a look: it may be the network."""
+"""An answer whose head is later than usual by both is reason for a probe: it may be the network."""
 SPREAD = 0.1
 """Looks come up to this share earlier or later, so that they fall into no step with anything."""
 WAITS = 5
@@ -37,8 +37,8 @@ class Endpoint:
     """
 
     def __init__(self, check_interval_s: float) -> None:
-        self.way: Way | None = None
-        """The way that the evidence is of; None while there is none."""
+        self.route: Route | None = None
+        """The route that the evidence is of; None while there is none."""
         self._check_interval_s = check_interval_s
         self._figures = NetworkMetrics()
         self._reach = Reachability()
@@ -99,27 +99,27 @@ class Endpoint:
         """Note that the system has no route there: that needs no attempt."""
         self._reach.cut(now_s, why)
         self._tried(now_s, is_good=False)
-        self.way, self._is_cut = None, True
+        self.route, self._is_cut = None, True
 
     def carried(self, now_s: float, size: int, seconds: float) -> None:
         """So many bytes were transferred within so many seconds."""
         self._figures.carried(now_s, size, seconds)
 
-    def forget(self, way: Way | None) -> None:
-        """Begin anew, on this way: it is another network, or the machine slept."""
+    def forget(self, route: Route | None) -> None:
+        """Begin anew, on this route: it is another network, or the machine slept."""
         self._figures = NetworkMetrics()
         self._reach.forget()
         self._heard_s, self._tried_s, self._is_cut = None, float("-inf"), False
         self._looks, self._usual = 0, CALM_CONNECTS - FEWEST_CONNECTS
         self._waits.clear()
-        self.way = way
+        self.route = route
 
     def due_s(self) -> float:
-        """Return when to look next if nothing is heard before."""
+        """Return when to probe next if nothing is heard before."""
         if self._heard_s is None:
             return float("-inf")
         if self._looks:
-            doublings = min(max(0, self._looks - BRISK_LOOKS), _LONGEST_DOUBLING)
+            doublings = min(max(0, self._looks - BRISK_PROBES), _LONGEST_DOUBLING)
             return self._tried_s + min(BRISK_PAUSE_S * 2.0**doublings, self._check_interval_s) * self._spread
         # Requests on kept connections show no connect time, so they do not put this off.
         return self._tried_s + self._check_interval_s * self._spread
@@ -127,7 +127,7 @@ class Endpoint:
     def view(self, now_s: float) -> Connectivity:
         """Return what is known now. Stale values are unknown, except a missing route."""
         if self._heard_s is None or self._is_stale(now_s):
-            return Connectivity(connection_type=self.way.kind if self.way else "")
+            return Connectivity(connection_type=self.route.kind if self.route else "")
         reach, figures = self._reach, self._figures
         return Connectivity(
             reachable=reach.reachable,
@@ -144,7 +144,7 @@ class Endpoint:
     def _kind(self) -> str:
         if self._is_cut:
             return "none"
-        return self.way.kind if self.way else ""
+        return self.route.kind if self.route else ""
 
     def _is_slow(self, first_byte_ms: float) -> bool:
         usual_ms = statistics.median(self._waits) if self._waits else first_byte_ms

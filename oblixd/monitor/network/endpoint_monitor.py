@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from oblixd import background
 from oblixd.monitor.network.endpoint import Endpoint
 from oblixd.monitor.network.probe import ProbeError, Prober, Target
-from oblixd.monitor.network.routes import ANYWHERE, Way, way_to
+from oblixd.monitor.network.routes import ANYWHERE, Route, route_to
 from oblixd.monitor.snapshot import Connectivity
 
 LEFT_S = 3.0
-"""A way that is gone for so long will not come back in time for what was under way on it."""
+"""A route that is gone for so long will not come back in time for what was under way on it."""
 NO_WAY = "this machine has no network connection that leads there"
 UNCONNECTED = {
     "refused": "nothing listens there",
@@ -75,7 +75,7 @@ class EndpointMonitor:
         self._on_change = on_change
         self._on_left = on_left
         self._leaving: asyncio.Task[None] | None = None
-        self._looking: asyncio.Task[None] | None = None
+        self._probing: asyncio.Task[None] | None = None
         self._proven: list[str] = []
 
     def view(self) -> Connectivity:
@@ -83,29 +83,29 @@ class EndpointMonitor:
         return self.endpoint.view(clock_s())
 
     def observe(self, seen: Seen) -> None:
-        """Take what a real request experienced, and look where it failed."""
+        """Take what a real request experienced, and probe where it failed."""
         if seen.address:
             self._prove(seen.address)
         with self._report_change():
             self._take(clock_s(), seen)
         if seen.failure:
-            self.look()
+            self.probe()
 
-    def check_way(self) -> bool:
-        """Ask the system for the way there. Gives whether there is one; on a new one nothing is known yet."""
+    def check_route(self) -> bool:
+        """Ask the system for the route there. Gives whether there is one; of a new one nothing is known."""
         addresses = self._addresses()
-        before, way = self.endpoint.way, way_to(addresses or ANYWHERE)
-        if way is None and not addresses:
+        before, route = self.endpoint.route, route_to(addresses or ANYWHERE)
+        if route is None and not addresses:
             # A name that nobody looked up may lead where there is a route, though there is none to anywhere.
             return True
-        if before is not None and way != before:
+        if before is not None and route != before:
             self._leave(before)
         with self._report_change():
-            if way is None:
+            if route is None:
                 self.endpoint.cut(clock_s(), NO_WAY)
-            elif way != self.endpoint.way:
-                self.endpoint.forget(way)
-        return way is not None
+            elif route != self.endpoint.route:
+                self.endpoint.forget(route)
+        return route is not None
 
     def _addresses(self) -> list[str]:
         """Return its IP addresses: the one that a request reached first, then those of its name."""
@@ -113,63 +113,63 @@ class EndpointMonitor:
         return list(dict.fromkeys([*self._proven, *known]))
 
     def _prove(self, address: str) -> None:
-        """Remember an address that was just reached, and the way there."""
+        """Remember an address that was just reached, and the route there."""
         if self._proven == [address]:
             return
         self._proven = [address]
-        way = way_to(self._proven)
-        if way is not None and way != self.endpoint.way:
+        route = route_to(self._proven)
+        if route is not None and route != self.endpoint.route:
             with self._report_change():
-                self.endpoint.forget(way)
+                self.endpoint.forget(route)
 
     def forget(self) -> None:
-        """Begin anew on the same way."""
+        """Begin anew on the same route."""
         self._proven = []
         with self._report_change():
-            self.endpoint.forget(self.endpoint.way)
+            self.endpoint.forget(self.endpoint.route)
 
-    def look_if_due(self) -> None:
+    def probe_if_due(self) -> None:
         """Probe where it is time for that."""
         if self.endpoint.due_s() <= clock_s():
-            self.look()
+            self.probe()
 
-    def look(self, *, anew: bool = False) -> None:
-        """Probe now. A look that is going on is enough, but for `anew`: it takes another way."""
-        if anew and self._looking is not None:
-            self._looking.cancel()
-        elif self._looking is not None and not self._looking.done():
+    def probe(self, *, anew: bool = False) -> None:
+        """Probe now. A probe that is going on is enough, but for `anew`: it takes another route."""
+        if anew and self._probing is not None:
+            self._probing.cancel()
+        elif self._probing is not None and not self._probing.done():
             return
-        self._looking = background.begin(self._look(), f"look at {self.origin}")
+        self._probing = background.begin(self._probe(), f"probe of {self.origin}")
 
     async def close(self) -> None:
         """Stop looking."""
-        tasks = [task for task in (self._looking, self._leaving) if task is not None]
+        tasks = [task for task in (self._probing, self._leaving) if task is not None]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
 
-    def _leave(self, way: Way) -> None:
-        """Tell that what goes that way is lost, unless it comes back soon."""
+    def _leave(self, route: Route) -> None:
+        """Tell that what goes by that route is lost, unless it comes back soon."""
         if self._leaving is None or self._leaving.done():
-            self._leaving = background.begin(self._left(way), f"leave {way.interface}")
+            self._leaving = background.begin(self._left(route), f"leave {route.interface}")
 
-    async def _left(self, way: Way) -> None:
+    async def _left(self, route: Route) -> None:
         await asyncio.sleep(LEFT_S)
-        if self.endpoint.way != way:
+        if self.endpoint.route != route:
             await self._on_left(self)
 
-    async def _look(self) -> None:
-        if not self.check_way():
-            await self._look_elsewhere()
-        while self.check_way():
+    async def _probe(self) -> None:
+        if not self.check_route():
+            await self._probe_elsewhere()
+        while self.check_route():
             await self._attempt()
             # One failure is confirmed by a second attempt at once.
             if not self.endpoint.is_in_doubt:
                 return
 
-    async def _look_elsewhere(self) -> None:
-        """Look its name up anew, where no way leads to the addresses that it had.
+    async def _probe_elsewhere(self) -> None:
+        """Look its name up anew, where no route leads to the addresses that it had.
 
         So a VPN that comes up brings other addresses for the same names.
         """
@@ -177,16 +177,16 @@ class EndpointMonitor:
         await self._prober.look_up_anew(self.target)
 
     async def _attempt(self) -> None:
-        way = self.endpoint.way
+        route = self.endpoint.route
         try:
-            took_ms = await self._prober.look(self.target)
+            took_ms = await self._prober.probe(self.target)
         except ProbeError as error:
-            # What was found on a way that is left says nothing of the new one.
-            if self.endpoint.way is way:
+            # What was found on a route that is left says nothing of the new one.
+            if self.endpoint.route is route:
                 with self._report_change():
                     self.endpoint.failed(clock_s(), str(error))
         else:
-            if self.endpoint.way is way:
+            if self.endpoint.route is route:
                 with self._report_change():
                     self.endpoint.connected(clock_s(), took_ms)
 

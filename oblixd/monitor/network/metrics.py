@@ -1,4 +1,4 @@
-"""Latency, jitter, loss and bandwidth of the way to one endpoint, out of the last few observations.
+"""Latency, jitter, loss and bandwidth of the route to one endpoint, out of the last few observations.
 
 Evidence goes in with its time, numbers come out; there is no clock and no socket
 in here. Times are seconds.
@@ -18,7 +18,7 @@ hiccup is not beyond the default threshold, which is above 10 %."""
 CONNECTS = 5
 """Connect times that latency and jitter are told from: the median moves when three of them agree."""
 FEWEST_CONNECTS = 3
-"""From fewer none is told: the first connection on a new way may be slow for reasons that pass."""
+"""From fewer none is told: the first connection on a new route may be slow for reasons that pass."""
 TRANSFERS = 10
 BULK_BYTES = 1_000_000
 """A smaller transfer says nothing of bandwidth."""

@@ -14,7 +14,7 @@ from oblixd.monitor.network.dns_cache import DnsCache
 from oblixd.monitor.network.endpoint_monitor import EndpointMonitor, Seen, clock_s
 from oblixd.monitor.network.link_events import LinkEvents
 from oblixd.monitor.network.probe import Prober, Target
-from oblixd.monitor.network.routes import ANYWHERE, Way, way_to
+from oblixd.monitor.network.routes import ANYWHERE, Route, route_to
 from oblixd.monitor.snapshot import Connectivity
 
 CHECK_INTERVAL_S = 30.0
@@ -55,7 +55,7 @@ class Network:
     `want` for five minutes. `target_of` says what is looked at for an origin: the
     server itself, or the proxy before it. `on_change` is called when one becomes reachable,
     unreachable or unknown; `on_back` with the origin of one that becomes reachable;
-    `on_left` with that of one whose connections are lost, because the way that they
+    `on_left` with that of one whose connections are lost, because the route that they
     took has been gone for three seconds.
     """
 
@@ -76,7 +76,7 @@ class Network:
         self._watched: dict[str, EndpointMonitor] = {}
         self._letting_go: set[asyncio.Task[None]] = set()
         self._links = LinkEvents(self._network_changed)
-        self._way_out: Way | None = None
+        self._default_route: Route | None = None
         self._wanted_s = clock_s()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -84,7 +84,7 @@ class Network:
     def start(self) -> None:
         """Begin to listen for changes of the network, and to probe where it is due."""
         self._links.start()
-        self._way_out = way_to(ANYWHERE)
+        self._default_route = route_to(ANYWHERE)
         self._task = background.begin(self._run(), "network")
 
     async def close(self) -> None:
@@ -97,7 +97,7 @@ class Network:
         await asyncio.gather(*closing, *self._letting_go)
 
     def begin_anew(self) -> None:
-        """Forget all: the configuration leads to the servers another way."""
+        """Forget all: the configuration leads to the servers by another route."""
         for origin in list(self._watched):
             self._let_go(origin)
         self._follow()
@@ -121,17 +121,17 @@ class Network:
         """Return the best endpoint's values: while one cloud model is reached well, the network is well.
 
         Its connection type is that of the default route, also where there is no endpoint. Without such a
-        route it is that of the way to the best endpoint.
+        route it is that of the route to the best endpoint.
         """
         best = min(self.endpoints().values(), key=_badness, default=Connectivity())
-        kind = self._way_out.kind if self._way_out else best.connection_type or "none"
+        kind = self._default_route.kind if self._default_route else best.connection_type or "none"
         return replace(best, connection_type=kind)
 
     async def _run(self) -> None:
         while True:
             self._follow()
             for one in self._watched.values():
-                one.look_if_due()
+                one.probe_if_due()
             await self._pause()
 
     async def _pause(self) -> None:
@@ -182,19 +182,19 @@ class Network:
             on_change=self._changed,
             on_left=self._left,
         )
-        one.check_way()
+        one.check_route()
         return one
 
     def _network_changed(self) -> None:
-        self._way_out = way_to(ANYWHERE)
+        self._default_route = route_to(ANYWHERE)
         for one in self._watched.values():
-            before = one.endpoint.way
-            one.check_way()
+            before = one.endpoint.route
+            one.check_route()
             if self._is_used(USED_S) and one.endpoint.reachable is not True:
-                one.look(anew=one.endpoint.way is not before)
+                one.probe(anew=one.endpoint.route is not before)
 
     async def _left(self, one: EndpointMonitor) -> None:
-        logger.info("%s: its connections are given up, their way is gone", one.origin)
+        logger.info("%s: its connections are given up, their route is gone", one.origin)
         await self.on_left(one.origin)
 
     def _changed(self, one: EndpointMonitor) -> None:
@@ -205,7 +205,7 @@ class Network:
             case False:
                 logger.info("%s can't be reached: %s", one.origin, one.endpoint.reason)
             case None:
-                logger.info("%s: nothing is known of the way there", one.origin)
+                logger.info("%s: nothing is known of the route there", one.origin)
         self.on_change()
 
 

@@ -1,4 +1,4 @@
-"""A look at an endpoint: a TCP connection and, for https, the TLS handshake. Nothing is sent above that.
+"""A probe of an endpoint: a TCP connection and, for https, the TLS handshake. Nothing is sent above that.
 
 So nothing is billed, and the server's log shows a visitor who said nothing.
 """
@@ -48,9 +48,9 @@ class Target:
 
     @classmethod
     def of(cls, origin: str, proxy: str = "", trust: Callable[[], ssl.SSLContext] | None = None) -> Target:
-        """Read an origin: scheme, host and port. Of one behind a proxy the way to the proxy is looked at.
+        """Read an origin: scheme, host and port. Of one behind a proxy the route to the proxy is probed.
 
-        What is beyond the proxy only requests show: a look would have to be sent through it.
+        What is beyond the proxy only requests show: a probe would have to be sent through it.
         """
         url = urlsplit(proxy or origin)
         is_tls = url.scheme == "https"
@@ -59,14 +59,14 @@ class Target:
 
 
 class Prober:
-    """Makes the looks. Belongs to one event loop."""
+    """Makes the probes. Belongs to one event loop."""
 
     def __init__(self, names: DnsCache) -> None:
         self.names = names
         self._places = asyncio.Semaphore(MOST_AT_ONCE)
         self._tls: ssl.SSLContext | None = None
 
-    async def look(self, target: Target) -> float:
+    async def probe(self, target: Target) -> float:
         """Connect, and close at once. Gives the milliseconds that it took, TLS included, the lookup not.
 
         Raises ProbeError.

@@ -2,7 +2,7 @@
 
     successes and failures, in order of their weight      counts as
     -----------------------------------------------------------------------------
-    the system has no way there                           unreachable, at once
+    the system has no route there                         unreachable, at once
     a real request was answered                           reachable, at once
     a real request met a web page instead of the server   unreachable, at once, for at least 60 s of probes
     2 failures in a row, of requests or probes            unreachable, but for 10 s after a real answer

@@ -1,4 +1,4 @@
-"""Which way a packet would leave this machine. The kernel is asked; nothing is sent."""
+"""The route by which a packet would leave this machine. The kernel is asked; nothing is sent."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _ARPHRD_PPP, _ARPHRD_RAWIP, _ARPHRD_LOOPBACK, _ARPHRD_NONE = 512, 519, 772, 6553
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """A way out. Two that are equal are the same network as far as this machine can tell."""
+class Route:
+    """A route out. Two that are equal are the same network as far as this machine can tell."""
 
     interface: str
     """Empty where it can't be told."""
@@ -35,12 +35,12 @@ class Way:
     """See `kind_of`."""
 
 
-def way_to(addresses: Iterable[str]) -> Way | None:
+def route_to(addresses: Iterable[str]) -> Route | None:
     """Find the route to the first of these IP addresses that has one over a live link, or None."""
     for address in addresses:
         own = _source(address)
         if own is not None and _has_link(interface := _interface(own)):
-            return Way(interface, own, kind_of(interface))
+            return Route(interface, own, kind_of(interface))
     return None
 
 

@@ -24,7 +24,7 @@ TRIED_AGAIN_S = 5.0
 """The pause after an error that is not the index's own: a full disk, a directory that can't be written."""
 MADE_ANEW_S = 0.2
 """The pause before a damaged index is made anew, so that a disk that damages all of them has some rest."""
-LOOKED_AT_ONCE = 256
+BATCH_SIZE = 256
 """Sessions or changes that one batch looks at."""
 
 
@@ -142,7 +142,7 @@ class Indexer:
 
     def _scan(self, index: Index, scanned: int) -> bool:
         """Goes through all sessions, in order of their numbers."""
-        if not (numbers := numbers_after(self._db, index, scanned, LOOKED_AT_ONCE)):
+        if not (numbers := numbers_after(self._db, index, scanned, BATCH_SIZE)):
             self._write(index, Collector(self._db, index).batch, index.revision, None)
             return True
         collector = Collector(self._db, index)
@@ -152,7 +152,7 @@ class Indexer:
 
     def _follow(self, index: Index) -> bool:
         """Goes through what changed, in order."""
-        changes = self._changes.after(index.revision, LOOKED_AT_ONCE)
+        changes = self._changes.after(index.revision, BATCH_SIZE)
         collector = Collector(self._db, index)
         if changes is None:
             logger.info("the search index is too far behind; every session is looked at")
@@ -163,7 +163,7 @@ class Indexer:
         if changes:
             self._write(index, collector.batch, changes[done - 1].revision if done else index.revision, None)
         # What came meanwhile is gathered first: who writes on and on is not followed step by step.
-        return done < len(changes) or len(changes) == LOOKED_AT_ONCE
+        return done < len(changes) or len(changes) == BATCH_SIZE
 
     def _write(self, index: Index, batch: Batch, revision: int, scanned: int | None) -> None:
         began = time.monotonic()

@@ -14,7 +14,7 @@ from oblixd.sessions.search.tokenizer import compose, locate_words, pieces, word
 
 SNIPPET_CHARACTERS = 200
 """How long a snippet is, the marks at its cut ends aside."""
-LOOKED_AT_ONCE = 1000
+PIECE_SIZE = 1000
 """Characters of the part of a text in which the words' places are worked out."""
 _CUT = "…"
 
@@ -41,7 +41,7 @@ def snippet(text: str, query: Query) -> Snippet:
 def _best_block(text: str, query: Query) -> slice:
     """Return the first part of the text with the most of the query's words in it."""
     best, most, at = slice(0, 0), -1, 0
-    for piece in pieces(text, LOOKED_AT_ONCE):
+    for piece in pieces(text, PIECE_SIZE):
         coverage = query.coverage(words(piece))
         if coverage > most:
             best, most = slice(at, at + len(piece)), coverage

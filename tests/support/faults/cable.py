@@ -1,4 +1,4 @@
-"""Plugs and pulls a cable in a network of its own, and prints what `LinkEvents` and `way_to` say of it.
+"""Plugs and pulls a cable in a network of its own, and prints what `LinkEvents` and `route_to` say of it.
 
 python -m support.netns python -m support.links
 """
@@ -10,7 +10,7 @@ import json
 import subprocess
 
 from oblixd.monitor.network.link_events import LinkEvents
-from oblixd.monitor.network.routes import ANYWHERE, way_to
+from oblixd.monitor.network.routes import ANYWHERE, route_to
 
 FAR, ELSEWHERE = "10.77.0.2", "10.78.0.2"
 STEPS = {
@@ -44,7 +44,7 @@ async def main() -> None:
 
 def _ways() -> list[str | None]:
     """The interface to the other end of the cable, beyond it, and to anywhere."""
-    found = [way_to([FAR]), way_to([ELSEWHERE]), way_to(ANYWHERE)]
+    found = [route_to([FAR]), route_to([ELSEWHERE]), route_to(ANYWHERE)]
     return [way and way.interface for way in found]
 
 
