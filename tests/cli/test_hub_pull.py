@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import cast
 
 import pytest
 from oblix.cli.commands.models import hub
@@ -22,6 +23,8 @@ COMMIT = "a" * 40
 FILES = {
     "small-Q4_K_M.gguf": b"GGUF" + bytes(range(256)) * 400,
     "small-Q8_0.gguf": b"GGUF" + bytes(200_000),
+    # The library keeps what came in steps of ten megabytes.
+    "small-BF16.gguf": b"GGUF" + bytes(24_000_000),
     "mmproj-small-F16.gguf": b"GGUF",
     "README.md": b"# Small",
 }
@@ -31,6 +34,8 @@ class Hub(BaseHTTPRequestHandler):
     """Two paths of the hub: what a repository has, and its files, also from an offset on."""
 
     damaged = False
+    cuts = 0
+    """How many downloads break off after half of what they were asked for."""
     ranges: list[str]
 
     def do_GET(self) -> None:
@@ -61,7 +66,11 @@ class Hub(BaseHTTPRequestHandler):
         headers = {"ETag": etag, "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
         if start:
             headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
-        self._send(data[start:], status=206 if start else 200, **headers)
+        status = 206 if start else 200
+        if self.cuts and self.command == "GET":
+            self._send_half(data[start:], headers, status)
+        else:
+            self._send(data[start:], status=status, **headers)
 
     def _send(self, data: bytes, *, status: int = 200, **headers: str) -> None:
         self.send_response(status)
@@ -71,13 +80,23 @@ class Hub(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(data)
 
+    def _send_half(self, data: bytes, headers: dict[str, str], status: int) -> None:
+        """Promise all of it, send a half, and hang up."""
+        type(self).cuts -= 1
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(data))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data[: len(data) // 2])
+        self.close_connection = True
+
     def log_message(self, *_: object) -> None:
         """Say nothing."""
 
 
 @pytest.fixture
 def server() -> Iterator[ThreadingHTTPServer]:
-    handler = type("OneHub", (Hub,), {"ranges": [], "damaged": False})
+    handler = type("OneHub", (Hub,), {"ranges": [], "damaged": False, "cuts": 0})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as one:
         thread = threading.Thread(target=one.serve_forever)
         thread.start()
@@ -123,6 +142,27 @@ def test_what_came_damaged_is_removed(server: ThreadingHTTPServer, home: Path) -
     done = pull(server, home, f"hf:{REPO}")
     assert (done.returncode, "came damaged" in done.stderr) == (1, True)
     assert not list((home / "hub").rglob("*.gguf"))
+
+
+@pytest.mark.parametrize("cuts", [1, 50], ids=["a cut", "a network that stays away"])
+def test_what_was_cut_in_the_middle_goes_on_from_there(
+    server: ThreadingHTTPServer, home: Path, cuts: int
+) -> None:
+    hub_class = cast("type[Hub]", server.RequestHandlerClass)
+    hub_class.cuts = cuts
+    done = pull(server, home, f"hf:{REPO}:BF16")
+    if cuts > 1:
+        assert done.returncode == 1
+        assert "What has come is kept: run it again." in done.stderr
+        assert "Traceback" not in done.stderr
+        hub_class.cuts = 0
+        hub_class.ranges.clear()
+        done = pull(server, home, f"hf:{REPO}:BF16")
+    assert done.returncode == 0, done.stderr
+    data = FILES["small-BF16.gguf"]
+    assert Path(done.stdout.strip()).read_bytes() == data
+    begun_at = [int(one[6:].partition("-")[0]) for one in hub_class.ranges if one]
+    assert any(0 < start < len(data) for start in begun_at), "it began anew"
 
 
 def test_a_repository_that_is_not_there_is_told(server: ThreadingHTTPServer, home: Path) -> None:

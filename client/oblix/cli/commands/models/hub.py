@@ -60,6 +60,8 @@ def pull(text: str) -> int:
             "yourself and "
             "run `oblix models add embedded:NAME --file FILE`."
         ) from None
+    # It would write each try that failed with a traceback. What is left in the end is told below.
+    huggingface_hub.logging.set_verbosity_error()
     try:
         chosen = choose(_files(repo), quant, repo)
         size = f"{chosen.size_bytes / 1e9:.2f} GB"
@@ -67,9 +69,12 @@ def pull(text: str) -> int:
         path = Path(huggingface_hub.hf_hub_download(repo, chosen.name))
     except huggingface_hub.errors.HfHubHTTPError as error:
         raise CommandError(_explain(repo, error)) from None
-    except OSError as error:
+    except CommandError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a network that fails shows as what the HTTP library raises
+        why = " ".join(str(error).split())[:300]
         raise CommandError(
-            f"the hub can't be reached: {error}. What has come is kept: run it again."
+            f"the hub can't be reached any more: {why}. What has come is kept: run it again."
         ) from None
     _check(path, chosen)
     name = re.sub(r"[^A-Za-z0-9._-]", "-", Path(chosen.name).stem.lower())
