@@ -1,18 +1,23 @@
 """`oblix models pull hf:OWNER/REPO[:QUANT]`: a GGUF file from the Hugging Face hub, for the embedded engine.
 
-The library huggingface_hub (the extra `hub`) fetches it into its own cache, where other programs find it,
-too, and goes on where a download stopped. HF_ENDPOINT, HF_TOKEN and HF_HOME count as that library has it.
+It comes by the library huggingface_hub (the extra `hub`) into that library's cache, where other programs find
+it, too. A download that stopped goes on when it is run again. HF_ENDPOINT, HF_TOKEN and HF_HOME count as that
+library has it.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import importlib
+import logging
 import re
 import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from oblix.cli.errors import CommandError
 
@@ -61,12 +66,12 @@ def pull(text: str) -> int:
             "run `oblix models add embedded:NAME --file FILE`."
         ) from None
     # It would write each try that failed with a traceback. What is left in the end is told below.
-    huggingface_hub.logging.set_verbosity_error()
+    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)
     try:
         chosen = choose(_files(repo), quant, repo)
         size = f"{chosen.size_bytes / 1e9:.2f} GB"
         print(f"oblix: fetching {chosen.name}, {size} ...", file=sys.stderr, flush=True)
-        path = Path(huggingface_hub.hf_hub_download(repo, chosen.name))
+        path = _fetch(repo, chosen)
     except huggingface_hub.errors.HfHubHTTPError as error:
         raise CommandError(_explain(repo, error)) from None
     except CommandError:
@@ -82,6 +87,40 @@ def pull(text: str) -> int:
     command = shlex.join(["oblix", "models", "add", f"embedded:{name}", "--file", str(path)])
     print(f"oblix: it is there, checked. To have it answer: {command}", file=sys.stderr)
     return 0
+
+
+def _fetch(repo: str, chosen: HubFile) -> Path:
+    """Bring a file into the library's cache, and go on where an earlier download of it stopped.
+
+    By itself the library removes what has come once its own few tries are used up.
+    """
+    import huggingface_hub
+    from huggingface_hub import constants, file_download
+
+    utils: Any = importlib.import_module("huggingface_hub.utils")
+
+    url = huggingface_hub.hf_hub_url(repo, chosen.name)
+    about = huggingface_hub.get_hf_file_metadata(url)
+    folder = file_download.repo_folder_name(repo_id=repo, repo_type="model")
+    blob = Path(constants.HF_HUB_CACHE, folder, "blobs", str(about.etag))
+    if about.etag and not blob.exists():
+        blob.parent.mkdir(parents=True, exist_ok=True)
+        part = blob.with_name(f"{blob.name}.oblix-part")
+        with part.open("ab") as file:
+            _lock(file)
+            size = chosen.size_bytes or about.size
+            headers = utils.build_hf_headers()
+            file_download.http_get(url, file, resume_size=file.tell(), headers=headers, expected_size=size)
+        part.rename(blob)
+    return Path(huggingface_hub.hf_hub_download(repo, chosen.name))
+
+
+def _lock(file: BinaryIO) -> None:
+    """Raise CommandError where another download of this user writes into the file."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise CommandError("another download of this file runs: wait for it.") from None
 
 
 def choose(files: Sequence[HubFile], quant: str, repo: str) -> HubFile:
