@@ -47,7 +47,7 @@ _CONTENT = re.compile(
 _UNSUPPORTED = re.compile(
     r"(not|n't|no|without|un)[ -]?(support\w*|able|capab\w*|accept\w*).{0,60}(image|vision|multi-?modal)"
     r"|(image|vision|multi-?modal)\w*( input)? .{0,30}(not|n't|un) ?(be )?(support|accept|available|enabled)"
-    r"|unknown variant `?image_url|only text|text[- ]only"
+    r"|unknown variant `?image_url|only text|text[- ]only|no endpoints found that support image"
 )
 """It is the model that takes no images, whatever they show."""
 IMAGE_REFUSED = "IMAGE_REFUSED"

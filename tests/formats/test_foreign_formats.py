@@ -404,7 +404,7 @@ def test_claude_s_export_is_read() -> None:
     messages[0]["attachments"] = [{"file_name": "a.txt", "extracted_content": "A long text."}]
     conversation = read({"uuid": "c", "name": "Knots", "chat_messages": messages}, "claude")
     question, answer = conversation.messages
-    assert question.parts[1].text == "[file: a.txt]\nA long text."
+    assert question.parts[1].text == "\n[file: a.txt]\nA long text."
     assert [part.WhichOneof("kind") for part in answer.parts] == [
         "reasoning",
         "tool_call",

@@ -7,7 +7,8 @@ have them; and lists of all these. Of a block of an unknown kind the texts are t
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from oblix._convert.validation import describe
@@ -22,6 +23,8 @@ Parts = Iterator[messages_pb2.Part]
 FILE_NOTE = "files that are not in the export, kept as their names"
 AUDIO_NOTE = "sounds left out"
 _TEXT_KEYS = ("text", "content", "value", "output_text", "message", "parts")
+_NAMED = re.compile(r"\[(file|image|sound)\b[^\]]*\]|!\[image\]\(")
+"""What stands in the text for a thing that is not in it."""
 _MAX_NAME = 128
 _NO_NAME = "unnamed"
 
@@ -95,6 +98,19 @@ def file_part(given: Block, conversation: Conversation) -> Parts:
     else:
         conversation.note(FILE_NOTE)
         yield text_part(f"[file: {name or url[:_MAX_NAME] or 'unnamed'}]")
+
+
+def separate_names(parts: Iterable[messages_pb2.Part]) -> Parts:
+    """Yield parts with a line break before the name of a file or an image that stands behind words.
+
+    Texts are joined as they are elsewhere: a text can come in several blocks that are one sentence.
+    """
+    before = ""
+    for part in parts:
+        if before and not before.endswith("\n") and _NAMED.match(part.text):
+            part = messages_pb2.Part(text=f"\n{part.text}")  # noqa: PLW2901
+        before = part.text
+        yield part
 
 
 def _label(value: object) -> str:

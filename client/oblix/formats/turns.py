@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,7 +10,15 @@ from oblix._convert.validation import describe
 from oblix.formats import images
 from oblix.formats.conversations import Conversation, clean, object_of, objects, string
 from oblix.formats.moments import set_time
-from oblix.formats.parts import call_part, file_part, parts_of, result_parts, sources, text_part
+from oblix.formats.parts import (
+    call_part,
+    file_part,
+    parts_of,
+    result_parts,
+    separate_names,
+    sources,
+    text_part,
+)
 from oblix.v1 import messages_pb2
 
 Item = Mapping[str, Any]
@@ -30,6 +39,8 @@ CONTENT_KEYS = ("content", "parts", "text", "value", "message", "body")
 _THOUGHT_KEYS = ("reasoning_content", "reasoning", "thinking", "reasoning_details", "thoughts")
 _TIME_KEYS = ("timestamp", "create_time", "created_at", "createdAt", "created", "inserted_at", "time", "date")
 _MODEL_KEYS = ("model", "modelID", "model_slug", "modelName", "model_name", "modelId")
+_THOUGHT_FLAGS = ("isThought", "thought")
+"""What marks a whole message as thinking: Google AI Studio writes it so."""
 _CALL_ROLES = ("function_call", "tool_call")
 
 
@@ -65,7 +76,7 @@ def message_of(item: Item, conversation: Conversation) -> messages_pb2.Message |
         id=string(item, "id", "uuid", "message_id", "messageId")[:128],
         role=role,
         status=messages_pb2.MESSAGE_STATUS_COMPLETE,
-        parts=list(_parts(item, role, conversation)),
+        parts=list(separate_names(_parts(item, role, conversation))),
     )
     if role == _USER and message.parts and all(part.HasField("tool_result") for part in message.parts):
         # Claude's style: what tools gave is handed in as the person's.
@@ -84,9 +95,12 @@ def _parts(item: Item, role: int, conversation: Conversation) -> Iterator[messag
     content = content_of(item)
     speaker = string(item, *ROLE_KEYS).lower()
     if speaker in _CALL_ROLES and isinstance(content, str):
-        yield call_part(f"call-{len(conversation.messages)}", string(item, "name") or "function", content)
+        yield from _written_calls(item, content, f"call-{len(conversation.messages)}")
     elif role == _TOOL:
         yield from _result(item, content, conversation)
+    elif any(item.get(key) is True for key in _THOUGHT_FLAGS):
+        said = "\n".join(part.text or part.reasoning for part in parts_of(content, conversation))
+        yield from [messages_pb2.Part(reasoning=said)] if said else []
     else:
         yield from parts_of(content, conversation)
     if isinstance(item.get("refusal"), str):
@@ -121,6 +135,20 @@ def calls_of(item: Item, conversation: Conversation) -> Iterator[messages_pb2.Pa
         yield call_part(
             f"call-{len(conversation.messages)}", string(function, "name"), function.get("arguments")
         )
+
+
+def _written_calls(item: Item, content: str, call_id: str) -> Iterator[messages_pb2.Part]:
+    """Yield the calls that a data set writes as text: JSON with name and arguments, or arguments alone."""
+    try:
+        given = json.loads(content)
+    except (ValueError, RecursionError):
+        given = None
+    calls = [call for call in objects(given if isinstance(given, list) else [given]) if string(call, "name")]
+    if not calls:
+        yield call_part(call_id, string(item, "name") or "function", content)
+    for place, call in enumerate(calls):
+        arguments = next((call[key] for key in ("arguments", "parameters") if key in call), None)
+        yield call_part(f"{call_id}-{place}" if place else call_id, string(call, "name"), arguments)
 
 
 def _result(item: Item, content: object, conversation: Conversation) -> list[messages_pb2.Part]:

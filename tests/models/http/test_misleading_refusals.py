@@ -7,6 +7,7 @@ import json
 import pytest
 
 from oblixd.models.base import ModelErrorKind
+from oblixd.models.content_refusals import IMAGE_REFUSED, content_refusal
 from oblixd.models.http.server import ServerErrors
 
 E = ModelErrorKind
@@ -79,3 +80,25 @@ def test_the_sentence_counts(status: int, body: bytes, kind: ModelErrorKind, wor
 )
 def test_when_to_come_back_is_read_in_sentences(body: bytes, seconds: float | None) -> None:
     assert PEER.error_response(429, {}, body).retry_after_s == (seconds and pytest.approx(seconds))
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        # llama.cpp; OpenRouter
+        (
+            500,
+            openai("image input is not supported - hint: you may need to provide the mmproj", "server_error"),
+        ),
+        (404, openai("No endpoints found that support image input")),
+    ],
+)
+def test_an_image_that_a_model_takes_none_of_is_known_whatever_the_status(status: int, body: bytes) -> None:
+    refusal = content_refusal(PEER.error_response(status, {}, body))
+    assert refusal is not None
+    assert (refusal.reason, refusal.is_unsupported) == (IMAGE_REFUSED, True)
+
+
+def test_a_server_that_fails_refuses_no_content() -> None:
+    for status, words in ((500, "the image could not be processed: worker died"), (404, "image m not found")):
+        assert content_refusal(PEER.error_response(status, {}, openai(words, "server_error"))) is None

@@ -7,7 +7,7 @@ from typing import Any
 
 from oblix.formats.conversations import Conversation, fill_times, mapping, objects, string
 from oblix.formats.moments import set_time
-from oblix.formats.parts import file_part, parts_of, sources, text_part
+from oblix.formats.parts import file_part, parts_of, separate_names, sources, text_part
 from oblix.formats.trees import Tree
 from oblix.formats.turns import role_in
 from oblix.v1 import messages_pb2, sessions_pb2
@@ -53,8 +53,10 @@ def _message(given: Mapping[str, Any], name: str, conversation: Conversation) ->
     )
     for fragment in fragments:
         message.parts.extend(_parts(fragment, conversation))
-    for file in objects(given.get("files")):
-        message.parts.extend(file_part(file, conversation))
+    files = [part for file in objects(given.get("files")) for part in file_part(file, conversation)]
+    parts = list(separate_names([*message.parts, *files]))
+    del message.parts[:]
+    message.parts.extend(parts)
     if message.role == messages_pb2.ROLE_ASSISTANT and (model := string(given, "model")):
         message.model = f"deepseek:{model}"
     set_time(message, "create_time", given.get("inserted_at"), conversation)
@@ -72,4 +74,8 @@ def _parts(fragment: Mapping[str, Any], conversation: Conversation) -> Iterator[
     elif said:
         yield text_part(said)
     else:
-        yield from parts_of({key: item for key, item in fragment.items() if key != "type"}, conversation)
+        rest = {key: item for key, item in fragment.items() if key != "type"}
+        # A page that was read, for example: a line of its own before the answer.
+        yield from (
+            text_part(f"{part.text}\n") if part.text else part for part in parts_of(rest, conversation)
+        )
