@@ -67,3 +67,20 @@ def test_every_command_has_a_parser_that_guesses_nothing(name: str) -> None:
     parser = parser_of(name)
     assert not parser.allow_abbrev
     assert parser.format_help()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["sessions", "list", "--limit", "x"], "--limit: takes a whole number; given: x"),
+        (["sessions", "list", "--limit", "1.5"], "--limit: takes a whole number; given: 1.5"),
+        (["server", "--port", "http"], "--port: takes a whole number; given: http"),
+        (["stop", "--grace", "long"], "takes a number; given: long"),
+    ],
+)
+def test_a_word_in_place_of_a_number_is_told_in_plain_words(
+    words: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parser_of(words[0]).parse_args(words[1:])
+    assert says in capsys.readouterr().err

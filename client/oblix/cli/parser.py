@@ -38,6 +38,9 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         options.setdefault("formatter_class", HelpFormatter)
         super().__init__(allow_abbrev=False, **options)
+        # argparse says "invalid int value" of the two, which is Python's word.
+        self.register("type", int, _whole_number)
+        self.register("type", float, _number)
 
     def add_subparsers(self, **options: Any) -> Any:
         """Name the command before its subcommands without formatting its usage, which is slow."""
@@ -123,3 +126,17 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     bare = {each.lstrip("-/"): each for each in known}
     near = difflib.get_close_matches(word.lstrip("-/"), list(bare), MOST_SUGGESTIONS, LEAST_LIKENESS)
     return f" Did you mean {' or '.join(bare[each] for each in near)}?" if near else ""
+
+
+def _whole_number(given: str) -> int:
+    try:
+        return int(given)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"takes a whole number; given: {given}") from None
+
+
+def _number(given: str) -> float:
+    try:
+        return float(given)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"takes a number; given: {given}") from None
