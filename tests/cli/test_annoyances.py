@@ -10,6 +10,7 @@ import pytest
 from oblix import UnavailableError
 from oblix.cli.commands.prompts import chat
 from oblix.cli.output import hints
+from oblix.cli.table import FIRST_STEPS, overview
 from oblix.testing import Answer, OllamaServer
 from oblix.testing.faults import Refuse
 from support.drivers.terminal import terminal
@@ -47,6 +48,10 @@ def test_who_types_the_wrong_word_is_told_the_right_one(oblix, words: list[str],
     assert says in text
     assert code == (2 if "Did you mean" in says or "asks it" in says else 0)
     assert code == 0 or text.count("\n") <= 6
+
+
+def test_what_is_shown_first_fits_a_terminal() -> None:
+    assert not [line for line in [*FIRST_STEPS.splitlines(), *overview().splitlines()] if len(line) > 80]
 
 
 def test_a_question_of_one_word_needs_no_command(oblix, ollama: OllamaServer, daemon_home: Path) -> None:

@@ -92,7 +92,7 @@ COMMANDS = {
     "restart": Command(DAEMON, "service.restart", "stop the daemon, and start the installed version"),
     "stop": Command(DAEMON, "service.stop", "stop the daemon when its running answers have ended"),
 }
-FIRST_STEPS = """Oblix: talk to language models, local or cloud, through one daemon that your programs share.
+FIRST_STEPS = """Oblix: talk to language models, local or cloud, through one shared daemon.
 `obx` is a shorter name of `oblix`.
 
   oblix "Why is the sky blue?"         ask a question: short for oblix ask
@@ -101,7 +101,7 @@ FIRST_STEPS = """Oblix: talk to language models, local or cloud, through one dae
   oblix sessions list                  list the conversations; all are kept
 
   oblix models                         the models that answer now
-  oblix models discover                find servers and model files on this machine
+  oblix models discover                find servers and model files here
   oblix models add ollama:llama3.2     use one of them (oblix models add --help)
   oblix import                         import conversations of other tools
 
