@@ -49,6 +49,18 @@ def test_everything_stands_in_eighty_columns(monkeypatch: pytest.MonkeyPatch, ca
     assert lines[3] == f"{NAMES[1]}: {said}"
 
 
+def test_a_list_that_is_refreshed_has_the_state_of_now(oblix_alone, home: Path) -> None:
+    with OllamaServer(["small"]) as server:
+        table = '[embedded]\nenabled = false\n[[models]]\nname = "small"\nprovider = "ollama"\n'
+        (home / "config.toml").write_text(f'{table}endpoint = "{server.url}"\n')
+        (listed,) = json.loads(oblix_alone("models", "--refresh", "--json").stdout)
+        assert not listed.get("state_reason")
+        server.models.clear()
+        (listed,) = json.loads(oblix_alone("models", "--refresh", "--json").stdout)
+        assert listed["state"] != "ready"
+        assert "not found" in listed["state_reason"]
+
+
 def test_a_pull_from_a_shell(oblix, ollama: OllamaServer) -> None:
     with OllamaServer([], library={"gemma": 5000}) as server:
         done = oblix("models", "pull", "ollama:gemma", "--endpoint", server.url)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from oblix.cli.table import COMMANDS, GROUPS, overview, parser_of
 
@@ -84,3 +87,14 @@ def test_a_word_in_place_of_a_number_is_told_in_plain_words(
     with pytest.raises(SystemExit):
         parser_of(words[0]).parse_args(words[1:])
     assert says in capsys.readouterr().err
+
+
+def test_an_error_is_told_with_where_it_came_from(oblix) -> None:
+    quiet = oblix("sessions", "view", "nobody", ok=False)
+    # Not by the fixture: that takes a traceback for a defect.
+    command = [sys.executable, "-m", "oblix", "--debug", "sessions", "view", "nobody"]
+    loud = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (quiet.returncode, loud.returncode) == (1, 1)
+    assert "Traceback" in loud.stderr
+    assert loud.stderr.splitlines()[-1] == quiet.stderr.splitlines()[-1]
+    assert oblix("--debug", "models", "--json").stderr == ""

@@ -17,6 +17,8 @@ from oblix.cli.parser import suggestion
 from oblix.cli.table import COMMANDS, FIRST_STEPS, overview, parse
 
 EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 1, 2, 130, 141
+DEBUG = "--debug"
+"""Before a command: its error is told with where it came from."""
 UNGREETED = frozenset({"restart", "stop"})
 """Commands that end the daemon: what version runs does not matter to them."""
 OF_ASK = frozenset(
@@ -48,20 +50,35 @@ def main() -> NoReturn:
 def run(words: Sequence[str]) -> int:
     """Run one command. Returns its exit code; wrong usage raises SystemExit(2), as argparse does."""
     _open_missing_streams()
+    is_debug = list(words[:1]) == [DEBUG]
     try:
-        return _run(words)
+        return _run(words[1:] if is_debug else words)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         _drop_output()
         return EXIT_BROKEN_PIPE
     except CommandError as error:
+        _explain(error, is_debug=is_debug)
         return _fail(str(error))
     except oblix.OblixError as error:
+        _explain(error, is_debug=is_debug)
         return _fail(error_text(error))
     except OSError as error:
+        _explain(error, is_debug=is_debug)
         _drop_output()
         return _fail(f"{error.filename or 'standard output'}: {error.strerror}.")
+
+
+def _explain(error: Exception, *, is_debug: bool) -> None:
+    """Print where an error came from, and what the daemon said of it to programs."""
+    if not is_debug:
+        return
+    import traceback
+
+    traceback.print_exception(error)
+    if isinstance(error, oblix.OblixError):
+        print(f"reason: {error.reason or 'none'}; metadata: {dict(error.metadata)}", file=sys.stderr)
 
 
 def _open_missing_streams() -> None:
@@ -127,7 +144,7 @@ def _run_command(name: str, words: Sequence[str]) -> int:
 def _refuse(name: str) -> int:
     """Tell that there is no such command, and which one may be meant."""
     what = f"option {name.partition('=')[0]}" if name.startswith("-") else f"command {name!r}"
-    near = suggestion(name, ["--version", "--help"] if name.startswith("-") else COMMANDS)
+    near = suggestion(name, ["--version", "--help", DEBUG] if name.startswith("-") else COMMANDS)
     question = f' `oblix ask "{name}"` asks it.' if name.isalpha() and not near else ""
     print(f"oblix: there is no {what}.{near}{question}\n`oblix help` lists the commands.", file=sys.stderr)
     return EXIT_USAGE

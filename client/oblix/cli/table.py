@@ -114,6 +114,9 @@ ENDING = """examples:
 `oblix COMMAND --help` or `oblix help COMMAND` shows a command's options.
 exit codes: 0 success, 1 failure (one line on standard error says why),
 2 wrong usage, 130 interrupted by Ctrl-C, 141 the reader of the output has gone"""
+USAGE = """usage: oblix COMMAND ...
+       oblix --debug COMMAND ...   tells of an error also where it came from
+       oblix --version"""
 WIDTH = 12
 
 
@@ -159,7 +162,7 @@ def parser_with(wanted: str) -> Parser:
 
 def overview() -> str:
     """Return every command with its summary, by kind."""
-    blocks = ["usage: oblix COMMAND ...\n       oblix --version"]
+    blocks = [USAGE]
     for group in GROUPS:
         lines = [
             f"  {name:<{WIDTH}}{command.summary}"

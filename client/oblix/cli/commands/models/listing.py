@@ -6,9 +6,10 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import oblix
+from oblix._transport.channel import Transport
 from oblix.cli import daemon
 from oblix.cli.options.json_output import add_json
 from oblix.cli.output import tables
@@ -32,6 +33,8 @@ ON_SCREEN = {
 }
 IN_PIPES = {**ON_SCREEN, "features": "TAKES", "endpoint": "ENDPOINT", "note": "NOTE"}
 GB, MB = 1e9, 1e6
+REFRESH_TIMEOUT_S = 30.0
+"""For a server that takes its time to say what it has."""
 MODULES = {
     "oblix.cli.commands.models.setup": ("add", "remove", "test"),
     "oblix.cli.commands.models.discovery": ("discover",),
@@ -43,6 +46,9 @@ MODULES = {
 def configure(parser: Parser) -> None:
     """Declare the arguments and the subcommand."""
     parser.add_argument("--json", action="store_true", help="print them as JSON")
+    parser.add_argument(
+        "--refresh", action="store_true", help="ask each model's server first, so that no state is old"
+    )
     parser.set_defaults(run=_list)
     parser.epilog = (
         "Lists the models of the daemon's configuration, those that serve where a program hooked none, and "
@@ -83,6 +89,8 @@ def show(models: Sequence[models_pb2.Model]) -> None:
 def _list(arguments: argparse.Namespace) -> None:
     transport = daemon.any_daemon()
     request = models_pb2.ListModelsRequest(all_clients=True)
+    if arguments.refresh:
+        _refresh(transport)
     listed = transport.call(lambda link: link.models.ListModels, request, repeatable=True)
     if arguments.json:
         from oblix.cli.output.contract_json import to_dict
@@ -90,6 +98,20 @@ def _list(arguments: argparse.Namespace) -> None:
         tables.show_json([to_dict(model) for model in listed.models])
         return
     show(listed.models)
+
+
+def _refresh(transport: Transport) -> None:
+    """Have the daemon ask the server of each model of its configuration."""
+    listed = transport.call(
+        lambda link: link.models.ListModels, models_pb2.ListModelsRequest(), repeatable=True
+    )
+    for model in listed.models:
+        request = models_pb2.GetModelRequest(model=model.handle or model.id)
+        # A server that does not answer is told by the state that is listed.
+        with suppress(oblix.OblixError):
+            transport.call(
+                lambda link: link.models.GetModel, request, repeatable=True, timeout_s=REFRESH_TIMEOUT_S
+            )
 
 
 def _fetch(_: argparse.Namespace) -> int:
