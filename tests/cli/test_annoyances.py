@@ -90,7 +90,7 @@ def test_an_answer_is_followed_by_one_line(oblix, model: list[str]) -> None:
     assert line.startswith("llama2 · local · ")
 
 
-@pytest.mark.parametrize("columns", [60, 61, 62, 63, 64, 65, 80])
+@pytest.mark.parametrize("columns", [60, 62, 64])
 def test_words_stay_whole_at_every_margin_and_no_line_is_empty(
     oblix, ollama: OllamaServer, model: list[str], columns: int
 ) -> None:
@@ -100,7 +100,7 @@ def test_words_stay_whole_at_every_margin_and_no_line_is_empty(
     answer = text[: text.index("llama2")]
     assert answer.split() == words
     assert "\n\n" not in answer
-    assert all(len(line.rstrip()) <= columns for line in answer.split("\n"))
+    assert all(len(line) <= columns for line in answer.split("\n"))
 
 
 def test_a_system_message_is_one_option(oblix, ollama: OllamaServer, model: list[str]) -> None:
