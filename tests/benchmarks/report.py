@@ -81,7 +81,7 @@ class About:
             time.strftime("%-d %B %Y"),
             _processor(),
             os.cpu_count() or 1,
-            f"{platform.system()} {platform.release()}",
+            f"{platform.system()} {platform.release().partition('-')[0]}",
             platform.python_version(),
             _file_system(directory),
             round(os.getloadavg()[0], 1),
