@@ -33,7 +33,8 @@ from raw_client import RawClient
 PATH = "/v1/chat/completions"
 TURNS = 20
 """Turns of a session before its lane begins another one."""
-SERVING_S = 60.0
+SERVING_S, PEER_S = 60.0, 180.0
+"""Seconds until a side must serve, and LiteLLM's proxy, which takes many seconds of CPU to start."""
 Message = messages_pb2.Message
 Events = grpc.aio.UnaryStreamCall[executions_pb2.ExecuteRequest, executions_pb2.ExecuteResponse]
 CONFIG = """
@@ -374,7 +375,7 @@ class LiteLlm(Process):
             LITELLM_TELEMETRY="False",
             LITELLM_MASTER_KEY=self._key,
         )
-        until_s = time.monotonic() + SERVING_S
+        until_s = time.monotonic() + PEER_S
         async with httpx.AsyncClient() as client:
             while self.process and self.process.poll() is None and time.monotonic() < until_s:
                 with suppress(httpx.HTTPError):
