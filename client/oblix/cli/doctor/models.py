@@ -90,7 +90,8 @@ def engine(around: Surroundings) -> Iterator[Finding]:
     places = [*sys.path, str(paths.engine_path(around.environ))]
     missing = [name for name in (ENGINE, WEIGHTS) if not any(metadata.distributions(name=name, path=places))]
     if missing:
-        what = f"the embedded model can't answer: {' and '.join(missing)} is not installed"
+        is_or_are = "are" if len(missing) > 1 else "is"
+        what = f"the embedded model can't answer: {' and '.join(missing)} {is_or_are} not installed"
         yield Finding("fault", "engine-missing", what, "`oblix models fetch embedded`")
     else:
         yield Finding("ok", "embedded", f"the embedded model's engine is here ({ENGINE})")

@@ -103,14 +103,17 @@ def _fetch(repo: str, chosen: HubFile) -> Path:
     about = huggingface_hub.get_hf_file_metadata(url)
     folder = file_download.repo_folder_name(repo_id=repo, repo_type="model")
     blob = Path(constants.HF_HUB_CACHE, folder, "blobs", str(about.etag))
-    if about.etag and not blob.exists():
+    size = chosen.size_bytes or about.size or 0
+    # The hub gives larger files to its own protocol only, which the library speaks.
+    if about.etag and not blob.exists() and size <= constants.MAX_HTTP_DOWNLOAD_SIZE:
         blob.parent.mkdir(parents=True, exist_ok=True)
         part = blob.with_name(f"{blob.name}.oblix-part")
         with part.open("ab") as file:
             _lock(file)
-            size = chosen.size_bytes or about.size
             headers = utils.build_hf_headers()
-            file_download.http_get(url, file, resume_size=file.tell(), headers=headers, expected_size=size)
+            file_download.http_get(
+                url, file, resume_size=file.tell(), headers=headers, expected_size=size or None
+            )
         part.rename(blob)
     return Path(huggingface_hub.hf_hub_download(repo, chosen.name))
 
