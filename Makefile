@@ -117,7 +117,7 @@ run: $(RUN) ## Install what is locked and ask the embedded model a question (PRO
 # Neighbours stay together, as those of one file share a daemon; who has finished takes from who has not.
 PARALLEL := -n logical --maxprocesses 8 --dist worksteal
 .PHONY: bench-quick bench-each recording
-.PHONY: test test-floors robustness robustness-quick audit agents node nvim bench docs check lint types protos-lint check-protos
+.PHONY: test test-floors robustness robustness-quick audit agents languages node nvim bench docs check lint types protos-lint check-protos
 test: $(DEV) $(JS) ## Run the suite (ARGS="tests/store -k name")
 	@$(PY) -m pytest $(PARALLEL) $(ARGS)
 
@@ -138,6 +138,9 @@ adapters: $(ADAPTERS) ## Run the libraries that work with Oblix, by an adapter o
 
 agents: $(DEV) ## Run other people's agents, which npm brings, against a scripted model
 	@$(PY) -m pytest -s -m agents --timeout 900 $(or $(ARGS),tests/agents)
+
+languages: $(DEV) ## Build and run the programs of the pages for Go and Java, where their tools are installed
+	@$(PY) -m pytest -rs -m languages --timeout 900 $(or $(ARGS),tests/languages)
 
 # The build that `make bench` measures beside this one.
 BASE    ?= 1adf342

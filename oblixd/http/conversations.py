@@ -95,7 +95,8 @@ class Conversations:
         """Newest last. They are not kept over a restart: the conversation then goes on as a new session."""
 
     async def attach(self, prompt: Prompt, owner: str, wanted: str) -> None:
-        """Bind a prompt to its session. `wanted` is an id, `new`, or empty; `owner` the token's name.
+        """Bind a prompt to its session. `wanted` is an id, `new`, or empty; `owner` the token's name,
+        without what tells the runs of a tool apart.
 
         Raises NotFoundError SESSION_NOT_FOUND, also for one that this token neither made nor was
         given, and RESPONSE_NOT_FOUND for an answer that is not kept.

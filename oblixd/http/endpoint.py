@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from http import HTTPStatus
+from typing import cast
 
 import msgspec
 from aiohttp import web
@@ -25,6 +26,7 @@ from oblixd.errors import (
 from oblixd.execution import ClientInfo, Executions
 from oblixd.http.body import Body, parse
 from oblixd.http.catalog import Catalog
+from oblixd.http.connections import ConnectionGate
 from oblixd.http.conversations import Conversations
 from oblixd.http.dialects.chat import ChatCompletions
 from oblixd.http.dialects.embeddings import EmbeddingDialect, OllamaEmbed, OllamaEmbeddings, OpenAIEmbeddings
@@ -87,6 +89,8 @@ class HttpEndpoint:
             any_host=bool(settings.address.certificate),
         )
         self._runner: web.AppRunner | None = None
+        self._listener: asyncio.Server | None = None
+        self._gate: ConnectionGate | None = None
         self.port = 0
         """Where it listens, once it does."""
 
@@ -107,20 +111,27 @@ class HttpEndpoint:
             shutdown_timeout=1.0,
         )
         await runner.setup()
-        site = web.TCPSite(runner, address.host, address.port, reuse_address=True, ssl_context=tls)
+        self._gate = ConnectionGate(cast("web.Server", runner.server), ChatCompletions().error)
+        loop = asyncio.get_running_loop()
         try:
-            await site.start()
+            self._listener = await loop.create_server(
+                self._gate, address.host, address.port, reuse_address=True, ssl=tls
+            )
         except OSError as error:
             await runner.cleanup()
             raise _port_taken(address, error) from error
         self._runner = runner
-        self.port = runner.addresses[0][1]
+        self.port = self._listener.sockets[0].getsockname()[1]
         scheme = "https" if tls else "http"
         logger.info("serving HTTP on %s://%s", scheme, replace(address, port=self.port).target)
 
     async def close(self) -> None:
         """Listen no more, and close every connection."""
         await self._streams.close()
+        if self._listener is not None:
+            self._listener.close()
+        if self._gate is not None:
+            self._gate.close()
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -189,10 +200,10 @@ class HttpEndpoint:
         put_question_last(prompt.request)
         self._names.apply(prompt.model, prompt.request)
         prompt.request.local_only |= visitor.local_only
-        await self._conversations.attach(prompt, visitor.name, request.headers.get("x-oblix-session", ""))
+        await self._conversations.attach(prompt, visitor.owner, request.headers.get("x-oblix-session", ""))
 
         async def answered(completed: executions_pb2.ExecutionCompleted) -> None:
-            await self._conversations.answered(prompt, completed, visitor.name)
+            await self._conversations.answered(prompt, completed, visitor.owner)
 
         exchange = Exchange(request, dialect, prompt, _caller(visitor, request), answered)
         if prompt.side is not None:
@@ -255,6 +266,8 @@ class HttpEndpoint:
     @web.middleware
     async def _answer_errors(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer what no route takes, and let the pages that may call do so."""
+        if self._gate is not None:
+            self._gate.note_request(request.protocol)
         origin = request.headers.get("Origin", "")
         allowed = origin in self._guard.origins
         if request.method == "OPTIONS" and allowed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from oblixd.errors import PermissionDeniedError, ResourceExhaustedError
 from oblixd.models.http import loops
 
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+_OF_A_RUN = re.compile(r"\.run-\d+\Z")
+"""What `oblix run` adds to a tool's name for the token of one run."""
 MAX_CONCURRENT = 64
 """Requests that one token may have open at once."""
 
@@ -25,6 +28,11 @@ class Visitor:
     local_only: bool = False
     token: Token | None = None
     """None: it needs none."""
+
+    @property
+    def owner(self) -> str:
+        """Return who the sessions of its requests belong to: the same for all runs of a tool."""
+        return _OF_A_RUN.sub("", self.name)
 
     @property
     def limited_as(self) -> str:

@@ -181,6 +181,16 @@ def test_another_answer_to_a_later_question_is_a_version(auto: Served) -> None:
     ]
 
 
+def test_the_runs_of_a_tool_go_on_with_each_other_s_conversations(auto: Served) -> None:
+    tool = Tool(auto)
+    tool.client = tool.client.with_options(api_key=auto.new_token("knitter.run-17"))
+    session_id = tool.say("How many stitches?", "Forty, for a scarf of this width, and more for a shawl.")
+    tool.client = tool.client.with_options(api_key=auto.new_token("knitter.run-18"))
+    assert tool.say("And rows?", "Two hundred.") == session_id
+    tool.client = tool.client.with_options(api_key=auto.new_token("knitter.running"))
+    assert tool.say("And fringes?", "Twelve.") != session_id
+
+
 def test_a_title_that_the_tool_asks_for_is_not_recorded(auto: Served) -> None:
     before = sessions(auto)
     tool = Tool(auto)

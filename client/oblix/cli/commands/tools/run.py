@@ -47,7 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
     transport = daemon.any_daemon()
     url = transport.call(lambda link: link.endpoint.OpenEndpoint, endpoint_pb2.OpenEndpointRequest()).url
-    name = f"{arguments.tool}-{os.getpid()}"
+    # The daemon takes what follows the dot off: the next run goes on with the sessions of this one.
+    name = f"{arguments.tool}.run-{os.getpid()}"
     request = endpoint_pb2.CreateTokenRequest(name=name, local_only=arguments.local_only, replace=True)
     token = transport.call(lambda link: link.endpoint.CreateToken, request).text
     values = {"url": url, "token": token, "model": arguments.model}
