@@ -9,7 +9,11 @@ import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-_CONTENT = re.compile(rb'"content": ?"((?:[^"\\]|\\.)*)"')
+_CONTENT = {
+    "/v1/chat/completions": re.compile(rb'"content": ?"((?:[^"\\]|\\.)*)"'),
+    "/v1/messages": re.compile(rb'"text_delta", ?"text": ?"((?:[^"\\]|\\.)*)"'),
+}
+"""Where an API's stream has its text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,7 @@ class RawClient:
 
     def __init__(self, url: str, path: str, token: str = "") -> None:
         place = urlsplit(url)
+        self._content = _CONTENT[path]
         self._address = (place.hostname or "", place.port or 80)
         self._head = (
             f"POST {place.path}{path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
@@ -39,7 +44,12 @@ class RawClient:
             self._streams = await asyncio.open_connection(*self._address, limit=1 << 22)
         reader, writer = self._streams
         body = json.dumps(
-            {"model": model, "stream": True, "messages": [{"role": "user", "content": text}]}
+            {
+                "model": model,
+                "stream": True,
+                "max_tokens": 1_000_000,
+                "messages": [{"role": "user", "content": text}],
+            }
         ).encode()
         began = time.perf_counter()
         writer.write(f"{self._head}{len(body)}\r\n\r\n".encode() + body)
@@ -52,9 +62,9 @@ class RawClient:
             if not piece:
                 raise AssertionError(f"cut after {len(data)} bytes")
             data += piece
-            if not first_ms and b'"content": "' in data.replace(b'"content":"', b'"content": "'):
+            if not first_ms and self._content.search(data):
                 first_ms = (time.perf_counter() - began) * 1e3
-        found = (json.loads(b'"%s"' % text) for text in _CONTENT.findall(bytes(data)))
+        found = (json.loads(b'"%s"' % text) for text in self._content.findall(bytes(data)))
         return Result(first_ms, "".join(found))
 
     async def close(self) -> None:

@@ -24,9 +24,11 @@ ANSWER = "Moss grows in shade."
 LONGEST_S = 600
 JARS = (
     "grpc-api", "grpc-context", "grpc-core", "grpc-netty", "grpc-protobuf", "grpc-protobuf-lite", "grpc-stub",
-    "guava", "netty-all", "protobuf", "jsr305", "error_prone_annotations", "geronimo-annotation-1.3-spec",
+    "guava", "protobuf", "jsr305", "error_prone_annotations", "geronimo-annotation-1.3-spec", "perfmark-api",
+    "netty-buffer", "netty-codec", "netty-codec-http", "netty-codec-http2", "netty-common", "netty-handler",
+    "netty-resolver", "netty-transport", "opencensus-api",
 )  # fmt: skip
-"""Of the packages libgrpc-java, libprotobuf-java and libgeronimo-annotation-1.3-spec-java of Debian."""
+"""Where Debian puts the jars of the packages that the page names."""
 CONFIG = """
 [[models]]
 name = "small"

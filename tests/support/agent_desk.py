@@ -196,10 +196,13 @@ class Desk:
         asked = (message for message in messages if message.role == messages_pb2.ROLE_USER)
         return ["".join(part.text for part in message.parts) for message in asked]
 
-    def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *words: str, check: bool = True, longest_s: int = LONGEST_RUN_S
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command as the person would."""
         return subprocess.run(
             words, check=check, cwd=self.folder, env=self._environment, capture_output=True, text=True,
-            timeout=LONGEST_RUN_S, stdin=subprocess.DEVNULL,
+            timeout=longest_s, stdin=subprocess.DEVNULL,
         )  # fmt: skip
 
 
