@@ -25,7 +25,7 @@ def desk(request: pytest.FixtureRequest) -> Iterator[Desk]:
         yield desk
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2400)
 @pytest.mark.parametrize("desk", AGENTS, indirect=True, ids=str)
 def test_a_conversation_goes_on_and_is_found_again(desk: Desk) -> None:
     done = desk.ask("What grows in shade?")
@@ -43,7 +43,7 @@ def test_a_conversation_goes_on_and_is_found_again(desk: Desk) -> None:
     assert len(questions) == 2, conversation
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2400)
 @pytest.mark.parametrize("desk", AGENTS, indirect=True, ids=str)
 def test_a_tool_is_called_and_a_file_is_written(desk: Desk) -> None:
     script = WritesOnce(desk.agent.writes(desk.folder / NOTE))
@@ -55,7 +55,7 @@ def test_a_tool_is_called_and_a_file_is_written(desk: Desk) -> None:
     assert done.returncode == 0, told(done)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2400)
 @pytest.mark.parametrize("desk", AGENTS, indirect=True, ids=str)
 def test_a_full_context_ends_and_the_next_prompt_works(desk: Desk) -> None:
     desk.model.answer = overflows
@@ -66,7 +66,7 @@ def test_a_full_context_ends_and_the_next_prompt_works(desk: Desk) -> None:
     assert ANSWER in done.stdout, told(done)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2400)
 @pytest.mark.parametrize("desk", AGENTS, indirect=True, ids=str)
 def test_a_model_that_dies_is_asked_a_few_times_and_its_question_is_one_turn(desk: Desk) -> None:
     desk.model.answer = dies

@@ -18,7 +18,7 @@ from support.drivers.daemon import RunningDaemon, running
 from support.servers.agent_model import AgentModel
 
 NOTE, TEXT = "note.txt", "Moss.\n"
-LONGEST_RUN_S = 240
+LONGEST_RUN_S = 600
 CONFIG = """
 [[models]]
 name = "small"
