@@ -239,6 +239,13 @@ def test_a_summary_may_be_made_of_a_quoted_conversation(auto: Served) -> None:
     assert tool.say("And in the sun?", "Thyme.") == session_id
 
 
+def test_a_reminder_that_the_tool_changes_later_hides_no_conversation(auto: Served) -> None:
+    tool = Tool(auto)
+    session_id = tool.say("<reminder>\nMonday\n</reminder>What is reminded?", "Moss.")
+    tool.messages[1]["content"] = "What is reminded?"
+    assert tool.say("<reminder>\nTuesday\n</reminder>And in sun?", "Thyme.") == session_id
+
+
 def test_two_conversations_that_ended_in_the_same_words_stay_two(auto: Served) -> None:
     one, two = Tool(auto), Tool(auto)
     first = one.say("Cut the moss.", "Done.")
