@@ -182,10 +182,10 @@ class Conversations:
 
     def _ended_so(self, found: Sequence[sessions_pb2.Session], said: Said) -> sessions_pb2.Session | None:
         """Return the one of these whose last question the tool holds, too; else one with a telling answer."""
-        held = {_spoken(one) for one in said.context}
+        held = {_own_words(one) for one in said.context}
         for session in found:
             question = self._tail(session.id).question
-            if question and _spoken(question[-1]) in held:
+            if question and _own_words(question[-1]) in held:
                 return session
         is_telling = said.last_answer is not None and len(_text(said.last_answer)) >= TELLING
         return found[0] if found and is_telling else None
@@ -321,7 +321,7 @@ def _title(fresh: Iterable[messages_pb2.Message]) -> str:
     return words if len(words) <= MAX_TITLE else f"{words[: MAX_TITLE - 1]}…"
 
 
-def _spoken(message: messages_pb2.Message) -> str:
+def _own_words(message: messages_pb2.Message) -> str:
     """Return a person's words without what the tool put before them, which it changes from turn to turn."""
     return _TAGGED.sub("", _text(message)).strip() or digest(message)
 
