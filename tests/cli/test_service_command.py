@@ -8,11 +8,13 @@ import plistlib
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 from oblix._launcher import units
 from support.drivers.daemon import running
+from support.repository import files
 
 HARDENED = {
     "PrivateUsers": "yes",
@@ -98,3 +100,11 @@ def test_a_container_asks_for_the_health(home: Path) -> None:
     assert (done.returncode, "no daemon answers" in done.stderr) == (1, True)
     with running(home, OBLIX_EMBEDDED_ENABLED="false"):
         assert oblix("oblix.health").returncode == 0
+
+
+def test_the_image_is_built_of_all_that_the_wheel_is_made_of() -> None:
+    dockerfile = (files.ROOT / "Dockerfile").read_text()
+    project = tomllib.loads((files.ROOT / "pyproject.toml").read_text())
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    wanted = {Path(one).parts[0] for one in (*wheel["packages"], *wheel["force-include"])}
+    assert {one for one in wanted if f"COPY {one} {one}\n" not in dockerfile} == set()
