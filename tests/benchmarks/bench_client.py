@@ -1,6 +1,6 @@
 """What a streamed short reply costs the program that asks: CPU, not time.
 
-    python tests/benchmarks/bench_client.py [--base DIR] [--rounds N]
+    python tests/benchmarks/bench_client.py [--base DIR] [--rounds N] [--replies N]
 
 Bare gRPC stubs, both clients of this build and, with DIR (a checkout of an older build), its client, each in
 a process of its own, all before the same daemon and the same fast model server. They take turns, and the
@@ -56,11 +56,12 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--base", type=Path)
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--replies", type=int, default=REPLIES)
     parser.add_argument("--ask")
     arguments = parser.parse_args()
     if arguments.ask:
-        return _work(arguments.ask)
-    costs = _measure(arguments.base, arguments.rounds)
+        return _work(arguments.ask, arguments.replies)
+    costs = _measure(arguments.base, arguments.rounds, arguments.replies)
     rows = []
     for model in (SHORT, LONGER):
         bare = statistics.median(costs["bare stub", model])
@@ -73,10 +74,12 @@ def main() -> int:
             ]
     grpc_ms, oblix_ms = _imports()
     rows.append(Line("import oblix / import grpc", oblix_ms / grpc_ms, "x", 0.35))
-    return report(f"CPU of the program that asks, a reply ({arguments.rounds} rounds of {REPLIES})", rows)
+    return report(
+        f"CPU of the program that asks, a reply ({arguments.rounds} rounds of {arguments.replies})", rows
+    )
 
 
-def _measure(base: Path | None, rounds: int) -> dict[tuple[str, str], list[float]]:
+def _measure(base: Path | None, rounds: int, replies: int) -> dict[tuple[str, str], list[float]]:
     costs = defaultdict[tuple[str, str], list[float]](list)
     with (
         tempfile.TemporaryDirectory(dir="/tmp") as folder,
@@ -87,9 +90,11 @@ def _measure(base: Path | None, rounds: int) -> dict[tuple[str, str], list[float
         (home / "openai-api-key").write_text("sk-x")
         (home / "config.toml").write_text(CONFIG.format(url=url))
         stack.enter_context(running(home, CREDENTIALS_DIRECTORY=folder))
-        workers = {name: stack.enter_context(_worker(home, kind, HERE)) for name, kind in SIDES.items()}
+        workers = {
+            name: stack.enter_context(_worker(home, kind, HERE, replies)) for name, kind in SIDES.items()
+        }
         if base:
-            workers[OLDER] = stack.enter_context(_worker(home, "facade", base))
+            workers[OLDER] = stack.enter_context(_worker(home, "facade", base, replies))
         for number in range(-2, rounds):
             for name in list(workers) if number % 2 else list(workers)[::-1]:
                 for model in (SHORT, LONGER):
@@ -100,10 +105,10 @@ def _measure(base: Path | None, rounds: int) -> dict[tuple[str, str], list[float
 
 
 @contextmanager
-def _worker(home: Path, kind: str, build: Path) -> Iterator[subprocess.Popen[str]]:
+def _worker(home: Path, kind: str, build: Path, replies: int) -> Iterator[subprocess.Popen[str]]:
     paths = os.pathsep.join(map(str, (build, build / "client", HERE / "tests", HERE / "tests/benchmarks")))
     process = subprocess.Popen(
-        [sys.executable, __file__, "--ask", kind],
+        [sys.executable, __file__, "--ask", kind, "--replies", f"{replies}"],
         env={**os.environ, "OBLIX_HOME": str(home), "PYTHONPATH": paths},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -124,13 +129,13 @@ def _round(process: subprocess.Popen[str], model: str) -> float:
     return float(process.stdout.readline())
 
 
-def _work(kind: str) -> int:
+def _work(kind: str, replies: int) -> int:
     """Ask whenever told to, and say what it took."""
     ask: Ask = globals()[f"_{kind}"]()
     for line in sys.stdin:
         began = time.process_time()
-        ask(line.strip(), REPLIES)
-        print((time.process_time() - began) / REPLIES * 1e3, flush=True)
+        ask(line.strip(), replies)
+        print((time.process_time() - began) / replies * 1e3, flush=True)
     return 0
 
 
@@ -223,7 +228,7 @@ def _imports() -> tuple[float, float]:
             )
             costs[program].append(spent * 1e3)
     start, grpc_ms, oblix_ms = (statistics.median(costs[program]) for program in programs)
-    return grpc_ms - start, oblix_ms - start
+    return grpc_ms - start, max(oblix_ms - start, 0.0)
 
 
 def _children_s() -> float:
