@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import termios
+from collections.abc import Iterator
 
 import pytest
 from oblix.testing import Answer, OllamaServer
@@ -22,10 +23,11 @@ ECHO = 3
 
 
 @pytest.fixture
-def gate(ollama: OllamaServer) -> Gate:
+def gate(ollama: OllamaServer) -> Iterator[Gate]:
     made = Gate()
     ollama.script(Answer("one two three four", fault=made))
-    return made
+    yield made
+    made.opened.set()  # an answer that was cancelled still waits there, and its server for it
 
 
 @pytest.fixture

@@ -197,6 +197,7 @@ async def test_what_nobody_waits_for_comes_with_what_is_awaited() -> None:
     stream = Fed()
     reader = Reader(stream, lambda number: number >= 100)
     first = asyncio.ensure_future(anext(reader))
+    await asyncio.sleep(0)  # it waits from here on
     for number in (1, 2, 3):
         stream.fed.put(number)
     await eventually(lambda: stream.given == 3)
