@@ -40,7 +40,8 @@ class RawClient:
 
     async def ask(self, model: str, text: str = "hello") -> Result:
         """Ask once, and read the whole answer."""
-        if self._streams is None:
+        # Servers close what is idle; uvicorn, which LiteLLM runs on, after five seconds.
+        if self._streams is None or self._streams[0].at_eof():
             self._streams = await asyncio.open_connection(*self._address, limit=1 << 22)
         reader, writer = self._streams
         body = json.dumps(
