@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from google.protobuf import json_format
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -206,6 +205,8 @@ def _marks_of(message: messages_pb2.Message) -> dict[str, Any]:
 
 
 def _plain_json(value: messages_pb2.Part | messages_pb2.ProviderState) -> dict[str, Any]:
+    from google.protobuf import json_format  # noqa: PLC0415 - slow to load, and an answer does without
+
     return json_format.MessageToDict(value, preserving_proto_field_name=True)
 
 
