@@ -1,5 +1,4 @@
-"""The service under a real user's service manager: installed, reloaded, killed, stalled, "
-"upgraded, removed."""
+"""The service under a real user's service manager: installed, reloaded, killed, stalled, upgraded."""
 
 from __future__ import annotations
 
@@ -121,6 +120,21 @@ def test_restart_goes_on_as_the_same_service(manager: UserManager) -> None:
     assert done.returncode == 0, done.stderr
     assert manager.show("MainPID") not in ("0", before)
     assert f"process {manager.show('MainPID')}" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def said_before(manager: UserManager) -> str:
+    """A session that was made before the user logged out and in."""
+    session = manager.oblix("sessions", "create", "of the last login").stdout.strip()
+    manager.log_out()
+    manager.log_in()
+    return session
+
+
+def test_after_logging_out_and_in_it_serves_what_was_said(manager: UserManager, said_before: str) -> None:
+    eventually(lambda: manager.show("SubState") == "running")
+    assert said_before in manager.oblix("sessions", "list").stdout
+    assert f"process {manager.show('MainPID')}" in manager.oblix("status").stdout
 
 
 def test_where_the_socket_would_be_in_a_private_tmp_it_refuses(manager: UserManager) -> None:

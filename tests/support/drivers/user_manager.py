@@ -53,9 +53,42 @@ mount --move /run/prefix {prefix}
 class UserManager:
     """The manager, and commands run beside it as its user."""
 
-    def __init__(self, home: Path, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, home: Path, cgroup: Path) -> None:
         self.home = home
-        self._process = process
+        self._cgroup = cgroup
+        self._logins = 0
+        self._process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        self._logins += 1
+        (self.home / "ready").unlink(missing_ok=True)
+        cgroup = self._cgroup / f"login{self._logins}"
+        cgroup.mkdir()
+        command = f"exec unshare -m -C bash -c {shlex.quote(_script(self.home))}"
+        start = f"echo $$ > {cgroup}/cgroup.procs; {command}"
+        with (self.home / "manager.log").open("ab") as log:
+            return subprocess.Popen(["bash", "-c", start], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+
+    def log_out(self) -> None:
+        """End the manager with all that it runs. Nothing is left of the user's directory under /run."""
+        self.run("systemctl", "--user", "exit")
+        self._process.wait(120)
+
+    def log_in(self) -> None:
+        """Start a manager for the same home, after `log_out`."""
+        self._process = self._start()
+        self.wait_until_running()
+
+    def wait_until_running(self) -> None:
+        """Wait until the manager takes commands."""
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            if (self.home / "ready").exists():
+                state = self.run("systemctl", "--user", "is-system-running").stdout.strip()
+                if state in ("running", "degraded"):
+                    return
+            time.sleep(0.1)  # nothing announces that the manager listens
+        raise AssertionError((self.home / "manager.log").read_text())
 
     def run(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """Run a command as the user, where the manager is."""
@@ -92,29 +125,14 @@ def running() -> Iterator[UserManager]:
     shutil.chown(home, UID, UID)
     cgroup = (_cgroups() or UNIFIED[0]) / home.name
     cgroup.mkdir()
-    start = f"echo $$ > {cgroup}/cgroup.procs; exec unshare -m -C bash -c {shlex.quote(_script(home))}"
-    with (home / "manager.log").open("wb") as log:
-        process = subprocess.Popen(["bash", "-c", start], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-    manager = UserManager(home, process)
+    manager = UserManager(home, cgroup)
     try:
-        _wait_until_running(manager)
+        manager.wait_until_running()
         yield manager
     finally:
-        manager.run("systemctl", "--user", "exit")
-        process.wait(120)
+        manager.log_out()
         _end_all_in(cgroup)
         shutil.rmtree(home)
-
-
-def _wait_until_running(manager: UserManager) -> None:
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        if (manager.home / "ready").exists():
-            state = manager.run("systemctl", "--user", "is-system-running").stdout.strip()
-            if state in ("running", "degraded"):
-                return
-        time.sleep(0.1)  # nothing announces that the manager listens
-    raise AssertionError((manager.home / "manager.log").read_text())
 
 
 def _script(home: Path) -> str:
