@@ -52,6 +52,16 @@ def test_everything_is_found_taken_once_and_grows(oblix, home: Path) -> None:
     assert fork["parent_id"] in {session["id"] for session in forks}
 
 
+def test_a_file_that_is_refused_is_named_and_counted_once(oblix, home: Path) -> None:
+    file = home / "rubbish"
+    file.write_bytes(b"\xff\x00\xfe")
+    done = oblix("import", str(file), ok=False)
+    assert done.returncode == 1
+    refusal, totals = done.stderr.splitlines()
+    assert refusal.startswith(f"oblix: {file}: ")
+    assert totals == "oblix: 0 imported, 0 grown (0 messages), 0 unchanged, 1 refused."
+
+
 def test_a_person_is_asked(oblix, home: Path) -> None:
     with terminal(sys.executable, "-m", "oblix", "import", "--tool", "llm") as shown:
         shown.wait_for("Take in 4 conversations? [Y/n]")

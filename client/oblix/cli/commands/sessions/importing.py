@@ -57,7 +57,7 @@ def _import(arguments: argparse.Namespace) -> None:
     if arguments.watch:
         _watch(client, arguments, stamps)
     if report.refused:
-        raise CommandError(_totals(report))
+        raise SystemExit(1)
 
 
 def _files(client: oblix.OblixClient, arguments: argparse.Namespace) -> list[Path]:
