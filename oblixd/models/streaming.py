@@ -307,7 +307,7 @@ class ToolCallAssembler:
         """Give what a piece of arguments adds. None: it is no piece of a call."""
         if call_id and call.call_id == call_id and text and call.text == text and call.is_whole:
             return None  # The server repeats at the end what it streamed before.
-        if not call.text and text.strip() in _BLANK_ARGUMENTS:
+        if not call.text and "".join(text.split()) in _BLANK_ARGUMENTS:
             call.is_blank = True
             return ""
         if call.is_blank and not call.text and not text.strip():

@@ -26,6 +26,10 @@ ONE_CALL = {
         delta(tool_calls=[call(None, '{"city": ', index=0)]),
         delta(tool_calls=[call(None, '"Bern"}', index=0)]),
     ],
+    "the same with a space in it": [
+        delta(tool_calls=[call("weather", "{ }", index=0, id="a")]),
+        delta(tool_calls=[call(None, BERN, index=0)]),
+    ],
     "all of the arguments up to there in every piece (DashScope)": [
         delta(tool_calls=[call("weather", text, index=0, id="a")]) for text in ('{"ci', '{"city": "Be', BERN)
     ],

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from oblixd.models.base import ModelErrorKind
+from oblixd.models.http.retry_delay import retry_delay_s
 
 _DEEPEST = 6
 """Levels of nesting that are read of an error."""
@@ -48,15 +49,6 @@ _XML_WORDS = re.compile(
     r"<(?:\w+:)?(message|faultstring|detail|description|reason|title|h1)\b[^>]*>([^<]+)<", re.IGNORECASE
 )
 _XML_CODES = re.compile(r"<(?:\w+:)?(code|faultcode|type)\b[^>]*>([^<]+)<", re.IGNORECASE)
-_SPAN = r"\d+(?:\.\d+)? ?(?:ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?)(?![a-z])[ ,]{0,2}"
-_RETRY_DELAY = re.compile(
-    r'(?:"retryDelay"\s*:\s*"|\b(?:retry|try again|wait)(?: in| after| for)? (?:about |at least )?)'
-    rf'(?P<spans>(?:{_SPAN})+)|"estimated_time"\s*:\s*(?P<seconds>\d+(?:\.\d+)?)',
-    re.IGNORECASE,
-)
-"""Google's field, a sentence ("Please try again in 7m12.5s"), and Hugging Face's time of loading."""
-_ONE_SPAN = re.compile(r"(\d+(?:\.\d+)?) ?(ms|mil|s|m|h)", re.IGNORECASE)
-_UNITS_S = {"ms": 0.001, "mil": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +74,20 @@ class Refusal:
             error: object = json.loads(text)
         except (ValueError, RecursionError):
             return cls._of_text(status, headers, text)
-        return cls(status, _sentence(error), frozenset(_codes(error)), _gateway_of(headers), _delay(text))
+        return cls(
+            status, _sentence(error), frozenset(_codes(error)), _gateway_of(headers), retry_delay_s(text)
+        )
 
     @classmethod
     def from_event(cls, error: object) -> Refusal:
         """Read an error object inside a stream."""
         codes = frozenset(_codes(error))
-        return cls(0, _sentence(error), codes, retry_after_s=_delay(json.dumps(error, default=str)))
+        return cls(0, _sentence(error), codes, retry_after_s=retry_delay_s(json.dumps(error, default=str)))
 
     @classmethod
     def _of_text(cls, status: int, headers: Mapping[str, str], text: str) -> Refusal:
         if not _is_markup(text):
-            return cls(status, text, frozenset(), _gateway(status, headers, text), _delay(text))
+            return cls(status, text, frozenset(), _gateway(status, headers, text), retry_delay_s(text))
         is_page = re.match(r"<!doctype html|<html|<head|<body|<center", text, re.IGNORECASE) is not None
         found = [html.unescape(" ".join(words.split())) for _, words in _XML_WORDS.findall(text)]
         codes = frozenset(code.strip() for _, code in _XML_CODES.findall(text))
@@ -340,8 +334,8 @@ _TELLING: tuple[tuple[frozenset[int], re.Pattern[str], Verdict], ...] = (
     (frozenset({0, 400, 403}), _FLAGGED, Verdict(ModelErrorKind.REFUSED)),
     (frozenset({401, 403}), _NO_ACCESS, Verdict(ModelErrorKind.UNAUTHENTICATED, _ACCESS)),
     (frozenset({200, 400, 404, 424, 500, 503, 507}), _MEMORY, Verdict(ModelErrorKind.FAILED, _FREE)),
-    (frozenset({400, 404}), _UNLOADED, Verdict(ModelErrorKind.FAILED, "Ask again, or look at the server")),
-    (frozenset({400, 404}), _NOT_LOADED, Verdict(ModelErrorKind.NOT_PULLED, _LOAD)),
+    (frozenset({0, 400, 404}), _UNLOADED, Verdict(ModelErrorKind.FAILED, "Ask again, or look at the server")),
+    (frozenset({0, 400, 404}), _NOT_LOADED, Verdict(ModelErrorKind.NOT_PULLED, _LOAD)),
     (frozenset({500}), _REFUSED_LATE, Verdict(ModelErrorKind.REFUSED)),
     (frozenset({429}), _BUSY, Verdict(ModelErrorKind.OVERLOADED)),
     (frozenset({0, 200, 400}), _TOO_FAST, Verdict(ModelErrorKind.RATE_LIMITED)),
@@ -583,12 +577,3 @@ def _gateway_of(headers: Mapping[str, str]) -> str:
     if headers.get("cf-mitigated"):
         return "Cloudflare, in front of the server,"
     return "A Squid proxy in front of the server" if headers.get("X-Squid-Error") else ""
-
-
-def _delay(text: str) -> float | None:
-    found = _RETRY_DELAY.search(text)
-    if found is None:
-        return None
-    if seconds := found["seconds"]:
-        return float(seconds)
-    return sum(float(count) * _UNITS_S[unit.lower()] for count, unit in _ONE_SPAN.findall(found["spans"]))

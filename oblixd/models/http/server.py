@@ -25,7 +25,7 @@ from oblixd.redaction import SECRETS, clean
 LONGEST_QUOTE = 500
 """Characters of a server's own words that an error repeats."""
 LONGEST_RETRY_AFTER_S = 3600.0
-"""A server that asks for more timeouts than this is not believed."""
+"""A server that asks to wait for longer than this is not believed."""
 
 _WAIT = "Wait a moment, or use another model"
 _REMEDIES = {
