@@ -50,6 +50,15 @@ def test_a_call_that_a_data_set_writes_as_text(value: str, calls: list[tuple[str
     assert len({part.tool_call.call_id for part in parts}) == len(calls)
 
 
+@pytest.mark.parametrize(
+    ("more", "notes"), [("", []), (', "said": "Not a call, but words."', ["words under 'value' left out"])]
+)
+def test_a_call_that_was_written_as_text_is_not_called_left_out(more: str, notes: list[str]) -> None:
+    written = f'{{"name": "weather", "arguments": {{"city": "Bern", "unit": "C"}}{more}}}'
+    turns = [{"from": "human", "value": "Q"}, {"from": "function_call", "value": written}]
+    assert [*read({"conversations": turns}).notes] == notes
+
+
 def test_the_name_of_a_file_stands_in_a_line_of_its_own() -> None:
     said = {"sender": "human", "text": "See", "content": [{"type": "text", "text": "See"}]}
     files = {

@@ -91,7 +91,8 @@ def _texts(value: object, known: frozenset[str], settled: Any) -> Iterator[tuple
     while waiting:
         key, value = waiting.pop()
         if isinstance(value, str):
-            yield key, value
+            if id(value) not in settled:
+                yield key, value
         elif isinstance(value, dict):
             if id(value) not in settled:
                 waiting.extend((name, item) for name, item in value.items() if name not in known and item)

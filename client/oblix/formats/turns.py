@@ -42,6 +42,7 @@ _MODEL_KEYS = ("model", "modelID", "model_slug", "modelName", "model_name", "mod
 _THOUGHT_FLAGS = ("isThought", "thought")
 """What marks a whole message as thinking: Google AI Studio writes it so."""
 _CALL_ROLES = ("function_call", "tool_call")
+_CALL_KEYS = {"id", "type", "name", "arguments", "parameters"}
 
 
 def role_in(item: Item) -> messages_pb2.Role.ValueType | None:
@@ -95,7 +96,7 @@ def _parts(item: Item, role: int, conversation: Conversation) -> Iterator[messag
     content = content_of(item)
     speaker = string(item, *ROLE_KEYS).lower()
     if speaker in _CALL_ROLES and isinstance(content, str):
-        yield from _written_calls(item, content, f"call-{len(conversation.messages)}")
+        yield from _written_calls(item, content, conversation)
     elif role == _TOOL:
         yield from _result(item, content, conversation)
     elif any(item.get(key) is True for key in _THOUGHT_FLAGS):
@@ -137,13 +138,17 @@ def calls_of(item: Item, conversation: Conversation) -> Iterator[messages_pb2.Pa
         )
 
 
-def _written_calls(item: Item, content: str, call_id: str) -> Iterator[messages_pb2.Part]:
+def _written_calls(item: Item, content: str, conversation: Conversation) -> Iterator[messages_pb2.Part]:
     """Yield the calls that a data set writes as text: JSON with name and arguments, or arguments alone."""
     try:
         given = json.loads(content)
     except (ValueError, RecursionError):
         given = None
-    calls = [call for call in objects(given if isinstance(given, list) else [given]) if string(call, "name")]
+    each = given if isinstance(given, list) else [given]
+    calls = [call for call in objects(each) if string(call, "name")]
+    call_id = f"call-{len(conversation.messages)}"
+    if len(calls) == len(each) and all(call.keys() <= _CALL_KEYS for call in calls):
+        conversation.pass_over(content)  # all of it stands in the calls, in another spelling
     if not calls:
         yield call_part(call_id, string(item, "name") or "function", content)
     for place, call in enumerate(calls):
