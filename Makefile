@@ -160,9 +160,9 @@ node: $(DEV) $(NODE) ## Build the client for Node; test it, and the agent under 
 	@cd client/node && export PATH="$(CURDIR)/$(VENV)/bin:$$PATH" && npm run --silent generate && npm run --silent build \
 		&& npm test --silent
 
-bench: $(DEV) $(PEER) ## Measure beside bare parts, httpx, LiteLLM and an older build: the table and pictures of docs/benchmarks.md
+bench: $(DEV) $(PEER) ## Measure beside bare parts, httpx, LiteLLM and an older build: the table and pictures of docs/reference/benchmarks.md
 	@test -d build/base || git worktree add --quiet --force --detach build/base $(BASE)
-	@$(COMPARE) --base build/base --litellm .venv-litellm/bin/litellm --json build/bench.json --page docs/benchmarks.md --pictures docs/images
+	@$(COMPARE) --base build/base --litellm .venv-litellm/bin/litellm --json build/bench.json --page docs/reference/benchmarks.md --pictures docs/images
 
 bench-quick: $(DEV) ## The same in a minute, without LiteLLM and the older build
 	@$(COMPARE) --quick --json build/bench-quick.json

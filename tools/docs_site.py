@@ -27,7 +27,7 @@ AT_ROOT = ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
 _SERVICE, _MESSAGE, _ENUM = 6, 4, 5
 """Numbers of the fields of FileDescriptorProto, which the paths of comments are made of."""
 _METHOD, _FIELD, _VALUE = 2, 2, 2
-_UP = re.compile(r"\]\(\.\./(CONTRIBUTING|SECURITY|CHANGELOG)\.md")
+_UP = re.compile(r"\]\(\.\./((?:\.\./)*(?:CONTRIBUTING|SECURITY|CHANGELOG)\.md)")
 _DOWN = re.compile(r"\]\(docs/")
 
 
@@ -42,7 +42,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, **_: object) -> str:
     """Point the links of `docs/` to the pages that stand beside it in the repository."""
-    return _UP.sub(r"](\1.md", markdown).replace("](decisions/)", "](decisions/configuration-schema.md)")
+    return _UP.sub(r"](\1", markdown).replace("](decisions/)", "](decisions/configuration-schema.md)")
 
 
 def contract() -> Iterator[str]:

@@ -76,7 +76,7 @@ class OblixClient(MessageCalls, ChatCalls, ExecutionCalls, TransferCalls, Housek
         keyring, where the package `keyring` is installed; it stays in memory, here
         and in the daemon. `location`: `local` or `cloud`, where it
         is not to be derived (required for ModelType.CUSTOM). Further options are
-        those of a `[[models]]` table (docs/configuration.md): `num_ctx`, `keep_alive`,
+        those of a `[[models]]` table (docs/reference/configuration.md): `num_ctx`, `keep_alive`,
         `context_window`, `max_running`, `headers`, `proxy`, `ca_file` ... Raises
         InvalidArgumentError, and FailedPreconditionError for a key file that others
         can read and a keyring that is locked.
@@ -119,7 +119,7 @@ class OblixClient(MessageCalls, ChatCalls, ExecutionCalls, TransferCalls, Housek
         0 to 100; `load_average` over one minute; `gpu`: whether one is
         `available`, its `name`, `utilization` and `memory_utilization`, 0 to 1;
         `state` under the default policy, `since` when, and `sampled_at`.
-        docs/monitor.md has the rest, the fields of ResourceSample by name.
+        docs/reference/measurements.md has the rest, the fields of ResourceSample by name.
         """
         return (await self._async.machine.snapshot()).resources
 

@@ -1,4 +1,4 @@
-"""The reasons of errors, for programs. docs/errors.md says what each means and what to do."""
+"""The reasons of errors, for programs. docs/reference/errors.md says what each means and what to do."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The daemon's numbers in the text format of Prometheus.
 
 They are collected when somebody asks. The library is loaded then, too: a daemon that nobody scrapes does not
-pay for it. docs/metrics.md lists them; a test compares.
+pay for it. docs/reference/metrics.md lists them; a test compares.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Writes what tells of the settings: the page of the docs, and the template of `oblix config init`.
 
-python -m oblixd.config.reference > docs/configuration.md
+python -m oblixd.config.reference > docs/reference/configuration.md
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ the file, the line and the setting.
 Most settings change at once: models, endpoints, prices, caps, policies, rules, the network and more.
 The daemon names the others; they change after `oblix restart`.
 
-This page is generated: `python -m oblixd.config.reference > docs/configuration.md`."""
+This page is generated: `python -m oblixd.config.reference > docs/reference/configuration.md`."""
 _TABLES_INTRODUCTION = """\
 ## Tables
 

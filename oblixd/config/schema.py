@@ -1,6 +1,7 @@
 """Every setting in one place: name, type, range, default and meaning.
 
-`oblixd.config.loader` reads them. `python -m oblixd.config.reference` prints `docs/configuration.md`.
+`oblixd.config.loader` reads them.
+`python -m oblixd.config.reference` prints `docs/reference/configuration.md`.
 No secret is a setting: keys come with a client's hook, or from a file, the keyring or a credential
 that a setting names. The one exception is a proxy's password, which is hidden wherever settings are shown.
 """
@@ -209,7 +210,8 @@ class Execution(Fields, frozen=True):
 
 
 class Routing(Fields, frozen=True):
-    """The choice of a model for each prompt. The page about [routing](routing.md) describes the policies."""
+    """The choice of a model for each prompt.
+    The page about [routing](../explanation/routing.md) describes the policies."""
 
     policy: PolicyName = "balanced"
     """The policy of prompts and sessions that name none."""
@@ -352,7 +354,8 @@ class Limits(Fields, frozen=True):
 
 
 class Telemetry(Fields, frozen=True):
-    """What is sent to an OpenTelemetry collector: see [traces](opentelemetry.md). It needs the extra `otel`.
+    """What is sent to an OpenTelemetry collector: see [traces](../how-to/send-traces.md).
+    It needs the extra `otel`.
     The standard variables `OTEL_*` of the daemon's environment go before these settings."""
 
     enabled: Literal["auto", "yes", "no"] = "auto"

@@ -78,7 +78,7 @@ def test_the_endpoint_shows_them_to_who_has_a_token(daemon: RunningDaemon) -> No
 
 
 def test_the_page_names_each_metric_and_no_other(daemon: RunningDaemon) -> None:
-    page = (files.ROOT / "docs" / "metrics.md").read_text()
+    page = (files.ROOT / "docs" / "reference" / "metrics.md").read_text()
     rows = [line for line in page.splitlines() if line.startswith("| `")]
     named = {name for row in rows for name in re.findall(r"`(oblix_\w+)`", row.split("|")[1])}
     shown = set(re.findall(r"^# TYPE (oblix_\w+)", text_of(daemon), re.MULTILINE))

@@ -247,7 +247,7 @@ def test_providers_have_the_conventions_names(
 
 
 def test_the_page_names_all_that_is_sent() -> None:
-    page = (files.ROOT / "docs/opentelemetry.md").read_text()
+    page = (files.ROOT / "docs/how-to/send-traces.md").read_text()
     listed = set(re.findall(r"`((?:gen_ai|oblix|server|error)\.[a-z_.]+)`", page))
     source = "".join(path.read_text() for path in files.sources("oblixd/app/telemetry"))
     written = set(re.findall(r'"((?:gen_ai|oblix|server|error)\.[a-z_.]+)"', source))

@@ -1,4 +1,4 @@
-"""Which HTTP library goes behind our seam: four of them on the same servers, in turn (docs/http.md)."""
+"""Which HTTP library is behind our interface: four of them on the same servers, in turn."""
 
 from __future__ import annotations
 

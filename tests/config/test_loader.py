@@ -153,7 +153,7 @@ def test_every_default_is_a_value_that_is_accepted():
 
 
 def test_every_setting_is_documented_and_the_page_is_current():
-    assert (ROOT / "docs" / "configuration.md").read_text("utf-8") == reference.page()
+    assert (ROOT / "docs" / "reference" / "configuration.md").read_text("utf-8") == reference.page()
 
 
 def test_the_configuration_can_not_be_changed():

@@ -17,7 +17,7 @@ def _subcommands(command: str) -> set[str]:
 
 
 def _first_cells() -> list[str]:
-    lines = (files.ROOT / "docs" / "cli.md").read_text().splitlines()
+    lines = (files.ROOT / "docs" / "reference" / "cli.md").read_text().splitlines()
     return [line.split("|")[1] for line in lines if line.startswith("| `")]
 
 

@@ -38,7 +38,7 @@ def _reasons(texts: Iterable[str]) -> set[str]:
 
 def _on_page() -> set[str]:
     """Every reason in a table of the page."""
-    lines = (files.ROOT / "docs" / "errors.md").read_text().splitlines()
+    lines = (files.ROOT / "docs" / "reference" / "errors.md").read_text().splitlines()
     return _reasons(word for line in lines if line.startswith("|") for word in re.findall(r"`(\w+)`", line))
 
 
@@ -52,10 +52,10 @@ def test_the_page_names_nothing_that_is_gone() -> None:
 
 
 def test_the_enum_of_the_python_client_has_every_reason_of_errors() -> None:
-    text = (files.ROOT / "docs" / "errors.md").read_text()
+    text = (files.ROOT / "docs" / "reference" / "errors.md").read_text()
     rows = [line for line in text.split("## What gRPC itself refuses")[0].splitlines() if line[:1] == "|"]
     reasons = _reasons(word for row in rows for word in re.findall(r"`(\w+)`", row)) | {"INTERNAL"}
-    assert set(Reason) == reasons, "client/oblix/reasons.py lists what docs/errors.md does"
+    assert set(Reason) == reasons, "client/oblix/reasons.py lists what docs/reference/errors.md does"
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""docs/failures.md shows the table that the failure tests hold the daemon to."""
+"""docs/reference/failures.md shows the table that the failure tests hold the daemon to."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from support.faults.failure_cases import AFTER, BEFORE, PROVIDERS, QUIRKS, FailureCase
 from support.repository.files import ROOT
 
-PAGE = (ROOT / "docs" / "failures.md").read_text("utf-8")
+PAGE = (ROOT / "docs" / "reference" / "failures.md").read_text("utf-8")
 STATUS = {
     "UnavailableError": "UNAVAILABLE",
     "ResourceExhaustedError": "RESOURCE_EXHAUSTED",

@@ -23,3 +23,9 @@ def test_every_link_leads_to_a_file(page: Path) -> None:
 
 def test_the_readme_leads_to_every_page() -> None:
     assert set(PAGES) - _links(files.ROOT / "README.md") == {files.ROOT / "README.md"}
+
+
+def test_every_page_has_a_kind() -> None:
+    pages = {path.relative_to(files.ROOT / "docs") for path in PAGES if files.ROOT / "docs" in path.parents}
+    kinds = {"tutorials", "how-to", "reference", "explanation", "decisions", "contributing"}
+    assert {str(page) for page in pages if page.parts[0] not in kinds} == {"index.md", "glossary.md"}

@@ -10,7 +10,7 @@ from pathlib import Path
 from oblix import testing
 from support.repository import files, guides
 
-PAGE = files.ROOT / "docs" / "testing.md"
+PAGE = files.ROOT / "docs" / "how-to" / "test-a-program.md"
 
 
 def test_every_name_is_on_the_page() -> None:

@@ -1,6 +1,7 @@
 """The network is cut, narrowed, slowed and made lossy for real; prompts go local, and come back.
 
-How long that took is printed; docs/network.md has a table of it. No time decides: a busy machine is slow.
+How long that took is printed; docs/explanation/network.md has a table of it.
+No time decides: a busy machine is slow.
 """
 
 from __future__ import annotations

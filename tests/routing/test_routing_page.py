@@ -1,4 +1,4 @@
-"""docs/routing.md shows the rules as they are."""
+"""docs/explanation/routing.md shows the rules as they are."""
 
 from __future__ import annotations
 

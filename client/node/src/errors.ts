@@ -4,7 +4,7 @@ import { type ServiceError, status } from "@grpc/grpc-js";
 /** The reason of an error that the connection itself is: oblixd has ended, or was never there. */
 export const CONNECTION_LOST = "CONNECTION_LOST";
 
-/** An error with a sentence for a person and a reason for a program. docs/errors.md lists the reasons. */
+/** An error with a sentence for a person and a reason for a program. docs/reference/errors.md lists the reasons. */
 export class OblixError extends Error {
   constructor(
     message: string,

@@ -389,7 +389,7 @@ class GetConfigResponse(message.Message):
     """The file. It need not exist."""
     @builtins.property
     def settings(self) -> containers.RepeatedCompositeFieldContainer[ConfigSetting]:
-        """Every setting, in the order of docs/configuration.md."""
+        """Every setting, in the order of docs/reference/configuration.md."""
 
     @builtins.property
     def notices(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:

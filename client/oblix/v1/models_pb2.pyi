@@ -236,7 +236,7 @@ class HookModelRequest(message.Message):
     """Where it runs. Unset: derived. Required for PROVIDER_CUSTOM."""
     @builtins.property
     def options(self) -> struct_pb2.Struct:
-        """Options of the connection, as docs/configuration.md lists them for
+        """Options of the connection, as docs/reference/configuration.md lists them for
         [[models]]: task, num_ctx, keep_alive, context_window, max_running, headers,
         query, extra_body, omit, key_header, connect_timeout_s,
         first_token_timeout_s, idle_timeout_s, api, price, aliases, proxy, ca_data.

@@ -1,8 +1,8 @@
 """An execution in the words of OpenTelemetry's conventions for generative AI, version 0.1.0.
 
 https://github.com/open-telemetry/semantic-conventions-genai/tree/v0.1.0/docs/gen-ai lists the names that
-begin with `gen_ai.`; those that begin with `oblix.` are ours. docs/opentelemetry.md lists all that are sent,
-and a test compares. Nothing here needs an OpenTelemetry library.
+begin with `gen_ai.`; those that begin with `oblix.` are ours. docs/how-to/send-traces.md lists all that are
+sent, and a test compares. Nothing here needs an OpenTelemetry library.
 """
 
 from __future__ import annotations

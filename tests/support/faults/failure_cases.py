@@ -1,6 +1,6 @@
 """Every way in which a model's server can fail, as one table: what it does, and what has to come of it.
 
-`docs/failures.md` shows the same table.
+`docs/reference/failures.md` shows the same table.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""docs/routing.md shows the rules as they are: its tables are made from them.
+"""docs/explanation/routing.md shows the rules as they are: its tables are made from them.
 
 In `tests`, `python -m support.repository.routing_page` writes them anew.
 """
@@ -22,7 +22,7 @@ from oblixd.routing import (
 from oblixd.routing.hysteresis import Hysteresis
 from oblixd.routing.rules import EXCLUDES, LAST, LATER, TABLE, Row
 
-PAGE = ROOT / "docs/routing.md"
+PAGE = ROOT / "docs/explanation/routing.md"
 CALM = {
     "CPU, GPU": thresholds.USE,
     "memory": thresholds.MEMORY,

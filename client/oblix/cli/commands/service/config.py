@@ -33,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--changed", action="store_true", help="show only what is no default")
     parser.epilog = (
         "Without a subcommand it shows every setting that counts in the running daemon. "
-        "docs/configuration.md says what each one means."
+        "docs/reference/configuration.md says what each one means."
     )
     parser.set_defaults(run=_show)
     actions = parser.add_subparsers(title="subcommands", metavar="SUBCOMMAND")
