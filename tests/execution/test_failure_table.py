@@ -13,7 +13,7 @@ from oblix.testing import Answer, OpenAIServer
 from oblix.v1 import executions_pb2, messages_pb2
 from support.drivers.execution import CLIENT, Harness, harness_in, prompt
 from support.faults.failure_cases import AFTER, BEFORE, PROVIDERS, QUIRKS, FailureCase, Quirk
-from support.servers.providers import KINDS
+from support.servers.providers import KINDS, impatient
 
 from oblixd.errors import OblixdError
 from oblixd.execution import retry
@@ -140,8 +140,21 @@ async def test_a_failing_server(
 async def test_servers_that_fall_silent(tmp_path: Path, second: OpenAIServer, provider: str) -> None:
     silent = [one for one in (*BEFORE, *AFTER) if one.waits and provider in one.providers]
     assert len(silent) >= 4
-    async with harness_in(tmp_path, impatient=[provider]) as harness:
-        await asyncio.gather(*(play(Trial(harness, provider, one, second), one) for one in silent))
+    limits = {one.waits for one in silent}
+    await asyncio.gather(
+        *(
+            _fall_silent(tmp_path / limit, second, provider, [one for one in silent if one.waits == limit])
+            for limit in limits
+        )
+    )
+
+
+async def _fall_silent(
+    directory: Path, second: OpenAIServer, provider: str, cases: list[FailureCase]
+) -> None:
+    """All those that one limit ends, which is short."""
+    async with harness_in(directory, {provider: impatient(cases[0].waits)}) as harness:
+        await asyncio.gather(*(play(Trial(harness, provider, one, second), one) for one in cases))
 
 
 def quirks() -> list[pytest.param]:

@@ -95,7 +95,7 @@ async def test_a_new_endpoint_is_looked_at_a_few_times_and_then_left_alone(serve
     async with watching(server.origin) as network:
         await until(network, True)
         seen = network.endpoints()[server.origin]
-        assert 0.0 < seen.latency_ms < 2000.0
+        assert 0.0 < seen.latency_ms < 60_000.0
         assert (seen.connection_type, seen.reason) == ("loopback", "")
         assert network.changes == [True]
         network.want()

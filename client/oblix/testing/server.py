@@ -97,14 +97,14 @@ class ModelServer(ABC):
         """Say what the next answers are, in order."""
         self._script.extend(Answer(one) if isinstance(one, str) else one for one in answers)
 
-    def wait_for_requests(self, count: int, timeout_s: float = 10.0) -> list[Received]:
+    def wait_for_requests(self, count: int, timeout_s: float = 60.0) -> list[Received]:
         """Wait until so many prompts came, and give them all. Raises TimeoutError."""
         with self._changed:
             if not self._changed.wait_for(lambda: len(self.requests) >= count, timeout_s):
                 raise TimeoutError(f"{len(self.requests)} prompts came within {timeout_s:g} s, not {count}")
             return list(self.requests)
 
-    def wait_for_call(self, path: str, timeout_s: float = 10.0) -> Received:
+    def wait_for_call(self, path: str, timeout_s: float = 60.0) -> Received:
         """Wait until something was asked at a path, and give the newest of it. Raises TimeoutError."""
         with self._changed:
             if not self._changed.wait_for(lambda: any(one.path == path for one in self.calls), timeout_s):

@@ -27,7 +27,7 @@ from oblix.testing import (
 )
 from support.drivers.model_requests import ask
 from support.faults import bad_ports
-from support.servers.providers import KINDS, TIMEOUTS, Kind
+from support.servers.providers import KINDS, Kind, impatient
 
 from oblixd.models.base import Connection, ModelErrorKind, State
 from oblixd.models.http.server import LONGEST_RETRY_AFTER_S, Timeouts, retry_after_s
@@ -47,9 +47,13 @@ class Case:
     """What arrived before it."""
 
     @property
-    def waits(self) -> bool:
-        """Whether the server says nothing more: only time tells."""
-        return isinstance(self.fault, Hang | Stall | Repeat)
+    def waits(self) -> str:
+        """The limit that ends it, where the server says nothing more: only time tells."""
+        if isinstance(self.fault, Repeat):
+            return "content_s"
+        if isinstance(self.fault, Hang | Stall):
+            return "stall_s" if self.text else "first_s"
+        return ""
 
 
 OVERFLOW = "This model's maximum context length is 4096 tokens"
@@ -58,7 +62,7 @@ EVERYWHERE = {
     "hang up": Case(HangUp(), E.UNREACHABLE, "connection was lost"),
     "reset": Case(HangUp(reset=True), E.UNREACHABLE, "connection was lost"),
     "stall before the first token": Case(Stall(0), E.UNREACHABLE, "no content for 0.3 s"),
-    "stall": Case(Stall(2), E.STALLED, "nothing for 0.3 s", "One two"),
+    "stall": Case(Stall(2), E.STALLED, "nothing for 1 s", "One two"),
     "cut before the first token": Case(Cut(0), E.BROKEN_STREAM, "lost in the middle"),
     "cut": Case(Cut(2), E.BROKEN_STREAM, "lost in the middle", "One two"),
     "end before the first token": Case(End(0), E.BROKEN_STREAM, "without saying that it was done"),
@@ -137,7 +141,7 @@ async def test_a_failing_server(name: str, title: str, case: Case) -> None:
 async def test_servers_that_fall_silent(name: str) -> None:
     silent = [case for case in cases_of(name).values() if case.waits]
     assert len(silent) >= 4
-    await asyncio.gather(*(fails(KINDS[name], case, case.kind, TIMEOUTS) for case in silent))
+    await asyncio.gather(*(fails(KINDS[name], case, case.kind, impatient(case.waits)) for case in silent))
 
 
 async def test_the_next_prompt_is_not_hurt(server: ModelServer, connection: Connection) -> None:
@@ -195,7 +199,7 @@ async def test_retry_after_reaches_the_caller(server: ModelServer, connection: C
 async def test_nobody_listens(kind: Kind, connections: Callable[..., Connection]) -> None:
     with bad_ports.unheard() as port:
         url = f"http://127.0.0.1:{port}"
-        connection = connections(kind.connect(kind.spec(url), timeouts=TIMEOUTS))
+        connection = connections(kind.connect(kind.spec(url)))
         error = (await ask(connection)).error
     assert error is not None
     assert error.kind is E.UNREACHABLE
@@ -209,7 +213,7 @@ async def test_a_connection_that_never_comes_about(
 ) -> None:
     with bad_ports.deaf() as port:
         url = f"http://127.0.0.1:{port}"
-        error = (await ask(connections(kind.connect(kind.spec(url), timeouts=TIMEOUTS)))).error
+        error = (await ask(connections(kind.connect(kind.spec(url), timeouts=impatient("connect_s"))))).error
     assert error is not None
     assert error.kind is E.UNREACHABLE
     assert "no connection came about within 0.2 s" in error.message
@@ -228,7 +232,7 @@ async def test_tls_with_a_server_that_speaks_none(
 ) -> None:
     kind = KINDS["ollama"]
     url = f"https://127.0.0.1:{server.port}"
-    error = (await ask(connections(kind.connect(kind.spec(url), timeouts=TIMEOUTS)))).error
+    error = (await ask(connections(kind.connect(kind.spec(url))))).error
     assert error is not None
     assert error.kind is E.UNREACHABLE
     assert "TLS failed" in error.message
@@ -244,7 +248,7 @@ async def test_what_is_no_http_at_all(connections: Callable[..., Connection]) ->
     async with await asyncio.start_server(babble, "127.0.0.1", 0) as listener:
         port = listener.sockets[0].getsockname()[1]
         kind = KINDS["ollama"]
-        connection = connections(kind.connect(kind.spec(f"http://127.0.0.1:{port}"), timeouts=TIMEOUTS))
+        connection = connections(kind.connect(kind.spec(f"http://127.0.0.1:{port}")))
         error = (await ask(connection)).error
     assert error is not None
     assert error.kind is E.BROKEN_STREAM

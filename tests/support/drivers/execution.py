@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -10,11 +10,12 @@ from pathlib import Path
 
 from oblix.testing import OllamaServer
 from oblix.v1 import executions_pb2, messages_pb2, sessions_pb2
-from support.servers.providers import KINDS, TIMEOUTS
+from support.servers.providers import KINDS
 
 from oblixd.execution import Executions
 from oblixd.models import hook_spec
 from oblixd.models.embedded.connection import EmbeddedModels, EmbeddedSettings
+from oblixd.models.http.server import Timeouts
 from oblixd.models.providers.catalog import providers
 from oblixd.models.registry import Registry
 from oblixd.monitor import Monitor
@@ -25,6 +26,7 @@ from oblixd.usage import Caps, Prices, Usage
 from oblixd.usage.prices import parse_price
 
 CLIENT = "test"
+NONE: Mapping[str, Timeouts] = {}
 
 
 @dataclass
@@ -59,13 +61,17 @@ def prompt(text: str, *candidates: str, **fields: object) -> executions_pb2.Exec
 
 @asynccontextmanager
 async def harness_in(
-    tmp_path: Path, impatient: Sequence[str] = (), *, prices: Sequence[str] = (), caps: Caps | None = None
+    tmp_path: Path,
+    timeouts: Mapping[str, Timeouts] = NONE,
+    *,
+    prices: Sequence[str] = (),
+    caps: Caps | None = None,
 ) -> AsyncIterator[Harness]:
-    """The parts on a store in a directory of the test's own. Who is `impatient` waits for nobody silent."""
+    """The parts on a store in a directory of the test's own. `timeouts` gives those of a provider."""
     store = await Store.open(tmp_path / "store", TABLE_NAMES + USAGE_TABLES, map_size=1 << 28)
     sessions = Sessions(store)
     embedded = EmbeddedModels(EmbeddedSettings(runtime_dir=tmp_path, state_dir=tmp_path))
-    short = {name: partial(KINDS[name].connect, timeouts=TIMEOUTS) for name in impatient}
+    short = {name: partial(KINDS[name].connect, timeouts=given) for name, given in timeouts.items()}
     registry = Registry({**providers(embedded), **short}, [])
     usage = Usage(store, Prices(dict(map(parse_price, prices))), caps)
     executions = Executions(registry, sessions, Monitor(), usage)

@@ -62,8 +62,8 @@ class FailureCase:
     """The remedy, in the words of the error; they differ by provider where there is a bar."""
     kept: str = ""
     """What had come of the answer."""
-    waits: bool = False
-    """Whether the server says nothing more: only time tells."""
+    waits: str = ""
+    """The limit that ends it, where the server says nothing more: only time tells."""
     tries: int = 1
     """How often the model is asked before it is given up."""
     providers: tuple[str, ...] = PROVIDERS
@@ -150,19 +150,29 @@ BEFORE = [
     FailureCase("nobody listens", nobody, *GONE, "ollama serve|check that its server runs"),
     FailureCase("there is no such host", no_host, *GONE, CHECK),
     FailureCase("TLS fails", without_tls, *GONE, CHECK),
-    FailureCase("no connection comes about", deaf, *GONE, CHECK, waits=True),
-    FailureCase("it never answers", playing(Hang()), *GONE, SILENT, waits=True),
+    FailureCase("no connection comes about", deaf, *GONE, CHECK, waits="connect_s"),
+    FailureCase("it never answers", playing(Hang()), *GONE, SILENT, waits="first_s"),
     FailureCase("it hangs up", playing(HangUp()), *GONE, CHECK),
     FailureCase("it resets the connection", playing(HangUp(reset=True)), *GONE, CHECK),
     FailureCase("it redirects", playing(Refuse(302, "", {"Location": "http://elsewhere/"})), *GONE, CHECK),
     FailureCase("502, bad gateway", playing(Refuse(502)), *GONE, CHECK),
     FailureCase("504, gateway timeout", playing(Refuse(504)), *GONE, CHECK),
-    FailureCase("no first token", playing(Stall(0)), *GONE, SILENT, waits=True),
+    FailureCase("no first token", playing(Stall(0)), *GONE, SILENT, waits="first_s"),
     FailureCase(
-        "comments only", playing(Repeat(b": on\n\n", 0.02)), *GONE, SILENT, waits=True, providers=EVENTS
+        "comments only",
+        playing(Repeat(b": on\n\n", 0.02)),
+        *GONE,
+        SILENT,
+        waits="content_s",
+        providers=EVENTS,
     ),
     FailureCase(
-        "empty lines only", playing(Repeat(b"\n", 0.02)), *GONE, SILENT, waits=True, providers=("ollama",)
+        "empty lines only",
+        playing(Repeat(b"\n", 0.02)),
+        *GONE,
+        SILENT,
+        waits="content_s",
+        providers=("ollama",),
     ),
     FailureCase("the stream is cut at once", playing(Cut(0)), *BROKEN, AGAIN, tries=3),
     FailureCase("it ends without its last word, at once", playing(End(0)), *BROKEN, AGAIN, tries=3),
@@ -206,14 +216,14 @@ BEFORE = [
 """Before the first content: the next model answers, unseen but reported."""
 
 AFTER = [
-    FailureCase("it stalls", playing(Stall(2)), *STALLED, AGAIN, PART, waits=True),
+    FailureCase("it stalls", playing(Stall(2)), *STALLED, AGAIN, PART, waits="stall_s"),
     FailureCase(
         "comments go on",
         playing(Repeat(b": on\n\n", 0.02, 2)),
         *STALLED,
         AGAIN,
         PART,
-        waits=True,
+        waits="content_s",
         providers=EVENTS,
     ),
     FailureCase("the stream is cut", playing(Cut(2)), *BROKEN, AGAIN, PART),

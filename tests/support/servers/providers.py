@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from oblix.testing import ClaudeServer, ModelServer, OllamaServer, OpenAIServer
 
@@ -15,8 +15,13 @@ from oblixd.models.providers.custom import CustomConnection
 from oblixd.models.providers.ollama import OllamaConnection
 from oblixd.models.providers.openai import OpenAIConnection
 
-TIMEOUTS = Timeouts(connect_s=0.2, first_s=0.3, stall_s=0.3, content_s=0.6)
-"""Short: for servers that never answer. The others get all the time that they need."""
+SHORT_S = {"connect_s": 0.2, "first_s": 0.3, "stall_s": 1.0, "content_s": 1.0}
+"""Each limit, short: for servers that never answer. The longer ones begin before the answer does."""
+
+
+def impatient(limit: str) -> Timeouts:
+    """Timeouts of which one is short; for the others there is all the time that a busy machine needs."""
+    return replace(Timeouts(connect_s=60.0), **{limit: SHORT_S[limit]})
 
 
 @dataclass(frozen=True)
