@@ -113,9 +113,10 @@ run: $(RUN) ## Install what is locked and ask the embedded model a question (PRO
 	@$(VENV)/bin/oblix ask --new --max-tokens 200 "$(PROMPT)" 2>&1
 
 ##@ Check
-# Tests share nothing, so every core runs some; ARGS="-n 0" shows them one after another.
+# Tests share nothing, so they run side by side; ARGS="-n 0" shows them one after another.
+# They wait half of their time, for a daemon or the disk: there are two workers for each core.
 # Neighbours stay together, as those of one file share a daemon; who has finished takes from who has not.
-PARALLEL := -n logical --maxprocesses 8 --dist worksteal
+PARALLEL := -n $(shell cores=$$(nproc); echo $$((cores > 4 ? 8 : 2 * cores))) --dist worksteal
 .PHONY: bench-quick bench-each recording
 .PHONY: test test-floors robustness robustness-quick audit agents languages node nvim bench docs check lint types protos-lint check-protos
 test: $(DEV) $(JS) ## Run the suite (ARGS="tests/store -k name")

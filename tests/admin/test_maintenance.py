@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -43,19 +44,27 @@ def said(wire: Wire, session: str) -> list[str]:
     return [message.parts[0].text for message in wire.messages(session)]
 
 
-@pytest.fixture
-def kept(home: Path, tmp_path: Path) -> tuple[str, Path]:
-    """A session with two messages, of which the backup holds one. No daemon runs."""
-    backup = tmp_path / "backup"
+@pytest.fixture(scope="module")
+def kept_before(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The home of `kept`, made once."""
+    home = tmp_path_factory.mktemp("kept")
     with running(home, **QUIET) as daemon:
         wire = Wire(daemon.channel)
         session = wire.session(title="kept")
         say(wire, session, "before the backup")
         pieces = wire.sessions.BackupStore(sessions_pb2.BackupStoreRequest(), timeout=TIMEOUT_S)
-        backup.write_bytes(b"".join(piece.data for piece in pieces))
+        (home / "backup").write_bytes(b"".join(piece.data for piece in pieces))
         say(wire, session, "after the backup")
         assert found(wire, '"after the backup"') == 1
-    return session, backup
+    return home, session
+
+
+@pytest.fixture
+def kept(kept_before: tuple[Path, str], home: Path, tmp_path: Path) -> tuple[str, Path]:
+    """A session with two messages, of which the backup holds one. No daemon runs."""
+    before, session = kept_before
+    shutil.copytree(before, home, dirs_exist_ok=True)
+    return session, (home / "backup").rename(tmp_path / "backup")
 
 
 def found(wire: Wire, query: str) -> int:
@@ -101,16 +110,25 @@ def lose_a_page(home: Path, text: bytes) -> None:
     data.write_bytes(content)
 
 
-@pytest.fixture
-def two(home: Path) -> tuple[str, str]:
-    """Two sessions, of which each has messages on a page of its own. No daemon runs."""
+@pytest.fixture(scope="module")
+def two_before(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, tuple[str, str]]:
+    """The home of `two`, made once."""
+    home = tmp_path_factory.mktemp("two")
     with running(home, **QUIET) as daemon:
         wire = Wire(daemon.channel)
         hurt, well = wire.session(title="hurt"), wire.session(title="well")
         for session in (hurt, well):
             for number in range(20):
                 say(wire, session, f"message {number} of {session} " * 10)
-    return hurt, well
+    return home, (hurt, well)
+
+
+@pytest.fixture
+def two(two_before: tuple[Path, tuple[str, str]], home: Path) -> tuple[str, str]:
+    """Two sessions, of which each has messages on a page of its own. No daemon runs."""
+    before, sessions = two_before
+    shutil.copytree(before, home, dirs_exist_ok=True)
+    return sessions
 
 
 def test_a_damaged_page_is_told_with_the_way_out(home: Path, two: tuple[str, str]) -> None:

@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any, Generic, TypeVar
 
@@ -21,7 +22,7 @@ MORE_THAN_STANDARD = 3
 
 
 class ForkedReader(Generic[T]):
-    """What a function yields, made by a child. Iterate over it once, to the end."""
+    """What a function yields, made by a child. Iterate over it once; the child ends where you stop."""
 
     def __init__(self, work: Callable[[], Iterable[T]]) -> None:
         self._work = work
@@ -36,8 +37,13 @@ class ForkedReader(Generic[T]):
         child.start()
         writer.close()
         with reader:
-            yield from _receive(reader)
-            child.join()
+            try:
+                yield from _receive(reader)
+            except GeneratorExit:  # enough was read, and what is left may take long
+                child.kill()
+                raise
+            finally:
+                child.join()
         if child.exitcode:
             self.death = _death(child.exitcode)
 
@@ -45,7 +51,8 @@ class ForkedReader(Generic[T]):
         # The parent's locks must end with the parent, and so must the other side of the pipe.
         os.closerange(MORE_THAN_STANDARD, writer.fileno())
         os.closerange(writer.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
-        with writer:
+        # Of a parent that was killed the other side is closed.
+        with writer, suppress(BrokenPipeError):
             for item in self._work():
                 writer.send(item)
 
