@@ -125,8 +125,14 @@ test: $(DEV) $(JS) ## Run the suite (ARGS="tests/store -k name")
 test-floors: $(FLOORS) ## Run the suite on the oldest protobuf and grpcio that are allowed
 	@.venv-floors/bin/python -m pytest $(PARALLEL) $(ARGS)
 
+# What needs a quiet machine runs after the rest; of the rest two run side by side, and the longest begin.
+define robustness
+	@$(PY) -m pytest -rP -n 2 --dist load --maxschedchunk 1 -m "robustness and not quiet" --timeout 3600 tests/robustness
+	@$(PY) -m pytest -s -m "robustness and quiet" --timeout 3600 tests/robustness
+endef
+
 robustness: $(FUZZ) ## Cut the network and kill processes for real (root: else it says what it leaves out)
-	@$(PY) -m pytest -s -m robustness --timeout 3600 $(or $(ARGS),tests/robustness)
+	$(if $(ARGS),@$(PY) -m pytest -s -m robustness --timeout 3600 $(ARGS),$(call robustness))
 
 robustness-quick: $(DEV) ## The part of it that needs no quiet machine, in about half a minute
 	@ROBUSTNESS=quick $(PY) -m pytest -rP -n 2 -m robustness --timeout 1800 $(or $(ARGS),tests/robustness)

@@ -12,11 +12,24 @@ QUICK = ("test_damaged_stores.py", "test_machine.py", "test_power_loss.py")
 """Tests that need no quiet machine and no network of their own. They try less in the quick run."""
 
 
+QUIET = (
+    *("test_bad_ports.py", "test_load.py", "test_memory.py", "test_network_cut.py"),
+    *("test_network_situations.py", "test_own_load.py", "test_service.py", "test_upgrade.py"),
+)
+"""Tests of times, of load and of this machine's services: `make robustness` runs them after all others."""
+
+LONGEST = ("test_use.py", "test_machine.py")
+"""Begun first where several run side by side."""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what is in here, so that the suite leaves it out; leave out what the quick run has no time for."""
     ours = [item for item in items if HERE in item.path.parents]
     for item in ours:
         item.add_marker(pytest.mark.robustness)
+        if item.path.name in QUIET or "two_hundred" in item.name:
+            item.add_marker(pytest.mark.quiet)
+    items.sort(key=lambda item: item.path.parent != HERE or item.path.name not in LONGEST)
     left_out = [item for item in ours if scale.QUICK and item.path.name not in QUICK]
     if left_out:
         config.hook.pytest_deselected(items=left_out)

@@ -13,8 +13,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import grpc
@@ -23,6 +24,7 @@ from oblix.testing import OllamaServer
 from oblix.v1 import messages_pb2, sessions_pb2
 from support import scale
 from support.drivers.grpc_calls import Wire
+from support.faults import netlab
 from support.faults.small_disk import small_disk
 from support.machine import faults, history, traffic
 from support.machine.model import Kept, Model
@@ -88,34 +90,65 @@ def caught_up(watcher: Watcher, wire: Wire) -> None:
         time.sleep(0.1)  # nothing announces what a watcher has taken in
 
 
-@pytest.mark.parametrize("has_small_disk", [False, True], ids=["a large disk", "a disk that fills up"])
-def test_what_was_acknowledged_is_there_whatever_happened(home: Path, has_small_disk: bool) -> None:
+@dataclass(frozen=True)
+class Place:
+    """Where the daemon runs."""
+
+    url: str
+    """The model's server."""
+    disk: Path | None = None
+    lab: netlab.Lab | None = None
+
+
+@contextmanager
+def a_large_disk(_: Path) -> Iterator[Place]:
+    with OllamaServer(["llama2"]) as server:
+        server.default = traffic.answers(fault_share=0.25)
+        yield Place(server.url)
+
+
+@contextmanager
+def a_disk_that_fills_up(home: Path) -> Iterator[Place]:
+    with a_large_disk(home) as place, small_disk(home / "store", DISK_MIB) as disk:
+        yield replace(place, disk=disk)
+
+
+@contextmanager
+def a_network_that_is_cut(_: Path) -> Iterator[Place]:
+    """The embedded model is there, too."""
+    if netlab.missing():
+        pytest.skip(netlab.missing())
+    with netlab.Lab() as lab:
+        words = ["support.machine.far_server", netlab.FAR, "11434"]
+        yield Place(lab.start(lab.far, "-m", *words), lab=lab)
+
+
+@pytest.mark.parametrize("place_of", [a_large_disk, a_disk_that_fills_up, a_network_that_is_cut])
+def test_what_was_acknowledged_is_there_whatever_happened(
+    home: Path, place_of: Callable[[Path], AbstractContextManager[Place]]
+) -> None:
     print(f"\nMACHINE_SEED={SEED}")
-    store = home / "store"
-    server = OllamaServer(["llama2"])
-    server.default = traffic.answers(fault_share=0.25)
-    with small_disk(store, DISK_MIB) if has_small_disk else nullcontext(), server:
-        scene = faults.Scene(home, server.url, SEED, store if has_small_disk else None)
+    with ExitStack() as stack:
+        place = stack.enter_context(place_of(home))
+        scene = faults.Scene(home, place.url, SEED, place.disk, place.lab)
+        stack.callback(_check_offline, scene)
+        stack.callback(scene.close)
         watcher = Watcher(home)
-        try:
-            wire = Wire(scene.daemon.channel)
-            for session in traffic.SHARED:
-                wire.session(id=session, title=session)
-            for _ in range(FAULTS):
-                faults.do_one(scene)
-            faults.calm(scene)
-            wire = Wire(scene.daemon.channel)
-            kept = everything(wire)
-            operations = history.operations(home)
-            _tell(scene, operations, kept, server)
-            wrong = [*Model(operations).violations(kept), *watcher.wrong]
-            assert not wrong, "\n".join(wrong[:30])
-            none_is_stuck(wire, server.url, kept)
-            caught_up(watcher, wire)
-        finally:
-            watcher.stop()
-            scene.close()
-        _check_offline(scene)
+        stack.callback(watcher.stop)
+        wire = Wire(scene.daemon.channel)
+        for session in traffic.SHARED:
+            wire.session(id=session, title=session)
+        for _ in range(FAULTS):
+            faults.do_one(scene)
+        faults.calm(scene)
+        wire = Wire(scene.daemon.channel)
+        kept = everything(wire)
+        operations = history.operations(home)
+        _tell(scene, operations, kept)
+        wrong = [*Model(operations).violations(kept), *watcher.wrong]
+        assert not wrong, "\n".join(wrong[:30])
+        none_is_stuck(wire, place.url, kept)
+        caught_up(watcher, wire)
 
 
 def _check_offline(scene: faults.Scene) -> None:
@@ -130,11 +163,10 @@ def _tell(
     scene: faults.Scene,
     operations: list[history.Operation],
     kept: dict[str, Kept],
-    server: OllamaServer,
 ) -> None:
     outcomes = Counter(one.outcome for one in operations)
     print(f"faults: {sum(scene.tried.values())}: {dict(scene.tried)}")
-    print(f"calls: {sum(outcomes.values())}: {dict(outcomes)}; prompts at the model: {len(server.requests)}")
+    print(f"calls: {sum(outcomes.values())}: {dict(outcomes)}")
     print(f"kept: {len(kept)} sessions, {sum(len(one.messages) for one in kept.values())} messages")
     starts = sorted(scene.starts_s)
     print(f"{len(starts)} starts: median {starts[len(starts) // 2]:.2f} s, longest {starts[-1]:.2f} s")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import random
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,13 +20,13 @@ from oblix.v1 import daemon_pb2, daemon_pb2_grpc
 from support import scale
 from support.drivers.daemon import SOON, RunningDaemon, running
 from support.drivers.grpc_calls import Wire
-from support.drivers.waiting import eventually
-from support.machine import history, traffic
+from support.machine import faults, history, traffic
 from support.machine.faults import TESTS
 
 CALLS = scale.count("USE_CALLS", full=500_000, quick=3_000)
+FAULTS = scale.count("HARMLESS_FAULTS", full=1_000, quick=20)
 WARM = min(CALLS // 4, 20_000)
-CLIENTS = 4
+PROCESSES = 2
 SLACK = 1.05
 MOST_GROWTH_MB = 24.0
 """What caches may still take after the warm-up: bounded ones fill slowly."""
@@ -55,47 +56,86 @@ class Held:
         )
 
 
-@contextmanager
-def clients(home: Path, url: str, life: int) -> Iterator[None]:
-    """Some client processes, until the block ends: then each finishes its call."""
-    (home / "stop").unlink(missing_ok=True)
-    command = [sys.executable, "-m", "support.machine.traffic", str(home)]
+def held_after_use(daemon: RunningDaemon, url: str, calls: int, life: int) -> Held:
+    """What the daemon holds after so many calls, once all programs have gone."""
+    command = [sys.executable, "-m", "support.machine.use", str(daemon.home), url]
     started = [
-        subprocess.Popen([*command, f"{number}-{life}", str(life * 10 + number), url], cwd=TESTS)
-        for number in range(CLIENTS)
+        subprocess.Popen(
+            [*command, str(life * PROCESSES + number), str(calls // PROCESSES)],
+            cwd=TESTS,
+            stdout=subprocess.PIPE,
+        )
+        for number in range(PROCESSES)
     ]
-    yield
-    (home / "stop").touch()
-    assert [one.wait(120) for one in started] == [0] * CLIENTS
+    made: Counter[str] = Counter()
+    for one in started:
+        printed, _ = one.communicate()
+        assert one.returncode == 0, daemon.errors.read_text()[-2000:]
+        made.update(json.loads(printed))
+    print(f"\n{dict(made.most_common())}")
+    return at_rest(daemon.process.pid)
 
 
-async def used(daemon: RunningDaemon, url: str, calls: int, life: int) -> Held:
-    """What the daemon holds after so many calls, once all clients have gone."""
-    acknowledged = history.Acknowledged(daemon.home)
-    target = acknowledged.count() + calls
-    with clients(daemon.home, url, life):
-        while acknowledged.count() < target:  # noqa: ASYNC110 - the clients write into files
-            await asyncio.sleep(0.5)
-    pid = daemon.process.pid
-    least = Held.by(pid).descriptors
-    await eventually(lambda: Held.by(pid).descriptors <= least)
-    return Held.by(pid)
+def at_rest(pid: int) -> Held:
+    """What a daemon holds once nothing of its clients is left, or after a while."""
+    until, held = time.monotonic() + 30, Held.by(pid)
+    while time.monotonic() < until:
+        time.sleep(0.5)  # nothing announces that a daemon has closed what it had for others
+        before, held = held, Held.by(pid)
+        if before == held:
+            break
+    return held
 
 
-async def test_nothing_grows_with_use(home: Path) -> None:
+def test_nothing_grows_with_use(home: Path) -> None:
     server = OllamaServer(["llama2"])
-    server.default = traffic.answers(fault_share=0.2)
+    server.default = traffic.answers(fault_share=0.1)
     with server, running(home, **QUIET) as daemon:
-        for session in traffic.SHARED:
-            Wire(daemon.channel).session(id=session, title=session)
-        before = await used(daemon, server.url, WARM, 1)
-        after = await used(daemon, server.url, CALLS - WARM, 2)
-    print(f"\n{CALLS} calls, {Counter(one.outcome for one in history.operations(home))}")
-    print(f"after {WARM} calls: {before}\nafter all: {after}")
+        before = held_after_use(daemon, server.url, WARM, 1)
+        server.requests.clear()
+        after = held_after_use(daemon, server.url, CALLS - WARM, 2)
+    print(f"after {WARM} calls: {before}\nafter all {CALLS}: {after}")
+    _compare(before, after)
+
+
+def _compare(before: Held, after: Held) -> None:
     assert after.descriptors <= before.descriptors * SLACK
     assert after.threads <= before.threads * SLACK
     assert after.children <= before.children
     assert after.own_mb <= before.own_mb * SLACK + MOST_GROWTH_MB
+
+
+def test_nothing_is_left_of_a_thousand_faults(home: Path) -> None:
+    """Clients die in the middle of calls, servers and syncs fail, descriptors are short; the daemon lives."""
+    seed = int(os.environ.get("MACHINE_SEED") or random.randrange(2**32))
+    print(f"\nMACHINE_SEED={seed}")
+    server = OllamaServer(["llama2"])
+    server.default = traffic.answers(fault_share=0.25)
+    with server:
+        scene = faults.Scene(home, server.url, seed)
+        try:
+            pid = scene.daemon.process.pid
+            for session in traffic.SHARED:
+                Wire(scene.daemon.channel).session(id=session, title=session)
+            before = held_after_faults(scene, FAULTS // 5)
+            (home / "stop").unlink()
+            after = held_after_faults(scene, FAULTS)
+            assert scene.daemon.process.pid == pid, "the daemon was started anew"
+        finally:
+            scene.close()
+    outcomes = Counter(one.outcome for one in history.operations(home))
+    print(f"{dict(scene.tried)}; calls: {dict(outcomes)}; prompts at the model: {len(server.requests)}")
+    print(f"after {FAULTS // 5} faults: {before}\nafter {FAULTS} more: {after}")
+    _compare(before, after)
+
+
+def held_after_faults(scene: faults.Scene, count: int) -> Held:
+    """What the daemon holds after so many faults, once all clients have gone."""
+    for _ in range(count):
+        faults.do_harmless(scene)
+    scene.controls.set(sync_error=0, clock_offset_s=0)
+    scene.end_clients()
+    return at_rest(scene.daemon.process.pid)
 
 
 BARE = """

@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 from support.drivers.daemon import RunningDaemon
 from support.faults.machine_faults import Controls
+from support.faults.netlab import Lab
 from support.faults.small_disk import fill
 from support.machine.history import Acknowledged
 
@@ -35,8 +36,11 @@ ONLY = [name for name in os.environ.get("MACHINE_ONLY", "").split(",") if name]
 class Scene:
     """A daemon that is started again whenever it has died, and the clients that call it."""
 
-    def __init__(self, home: Path, url: str, seed: int, disk: Path | None = None) -> None:
-        self.home, self.disk, self.dice = home, disk, random.Random(seed)
+    def __init__(
+        self, home: Path, url: str, seed: int, disk: Path | None = None, lab: Lab | None = None
+    ) -> None:
+        """Start a daemon. `disk`: where its store is, to be filled; `lab`: where it runs, to be cut off."""
+        self.home, self.disk, self.lab, self.dice = home, disk, lab, random.Random(seed)
         self.controls = Controls(home)
         self.tried: Counter[str] = Counter()
         """How often each fault was done."""
@@ -44,13 +48,15 @@ class Scene:
         self.starts_s: list[float] = []
         """How long each start took until the daemon served."""
         self._url = url
-        self._environ = {"OBLIX_EMBEDDED_ENABLED": "false", **self.controls.environ}
+        self._prefix = ["ip", "netns", "exec", lab.near] if lab else []
+        self._embedded = {"OBLIX_EMBEDDED_ENABLED": "true" if lab else "false"}
+        self._environ = {**self._embedded, **self.controls.environ}
         self._clients: dict[int, subprocess.Popen[bytes]] = {}
         self.daemon = self._start({})
 
     def _start(self, environ: dict[str, str]) -> RunningDaemon:
         began_s = time.monotonic()
-        daemon = RunningDaemon(self.home, {**self._environ, **environ})
+        daemon = RunningDaemon(self.home, {**self._environ, **environ}, self._prefix)
         with suppress(AssertionError):  # a failpoint or a full disk may end it before it serves
             daemon.wait_until_serving()
             self.starts_s.append(time.monotonic() - began_s)
@@ -68,11 +74,13 @@ class Scene:
             self.restart()
         for number in range(CLIENTS):
             process = self._clients.get(number)
+            assert process is None or not process.poll(), "a client failed of itself"
             if process is None or process.poll() is not None:
                 name = f"{number}-{self.dice.randrange(2**32):x}"
                 words = [str(self.home), name, str(self.dice.randrange(2**32)), self._url]
                 command = [sys.executable, "-m", "support.machine.traffic", *words]
-                self._clients[number] = subprocess.Popen(command, cwd=TESTS)
+                environ = {**os.environ, **self._embedded}
+                self._clients[number] = subprocess.Popen(command, cwd=TESTS, env=environ)
 
     def go_on(self, calls: int) -> None:
         """Wait until so many more calls were acknowledged. AssertionError where nothing goes on any more."""
@@ -201,16 +209,47 @@ def full_disk(scene: Scene) -> None:
         ballast.unlink()
 
 
+def cut_network(scene: Scene) -> None:
+    """The cable between the daemon and the model's server is pulled for a moment, or for seconds."""
+    assert scene.lab is not None
+    scene.lab.pull()
+    time.sleep(scene.dice.choice([0.1, 0.5, 3.0]))  # the time without a network is what is tried
+    scene.lab.plug()
+
+
+def kill_worker(scene: Scene) -> None:
+    """`kill -9` for the process that computes the embedded model, where one runs."""
+    with suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(scene.daemon.process.pid).children():
+            child.kill()
+
+
 ALWAYS: tuple[Callable[[Scene], None], ...] = (
     *(kill_daemon, kill_client, failpoint, failpoint, failing_write, failing_sync, failing_meta),
     *(clock_jump, freeze, few_descriptors, little_memory),
 )
 
 
+HARMLESS = (kill_client, kill_client, clock_jump, freeze, few_descriptors, failing_sync)
+"""A daemon lives through these."""
+
+
+def do_harmless(scene: Scene) -> None:
+    """Do one fault that no daemon dies of, after a few calls went well."""
+    scene.go_on(scene.dice.randint(1, 10))
+    fault = scene.dice.choice(HARMLESS)
+    scene.tried[fault.__name__] += 1
+    fault(scene)
+
+
 def do_one(scene: Scene) -> None:
     """Do one fault that the dice choose, after some calls went well."""
     scene.go_on(scene.dice.randint(1, 40))
-    choice = [*ALWAYS, full_disk] if scene.disk is not None else ALWAYS
+    choice = [*ALWAYS]
+    if scene.disk is not None:
+        choice += [full_disk]
+    if scene.lab is not None:
+        choice += [cut_network, cut_network, kill_worker, kill_worker]
     fault = scene.dice.choice([one for one in choice if not ONLY or one.__name__ in ONLY])
     scene.tried[fault.__name__] += 1
     fault(scene)

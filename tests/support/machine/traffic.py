@@ -28,6 +28,7 @@ from support.machine.history import REFUSED, TOLD, UNKNOWN, Journal
 SHARED = [f"shared-{number}" for number in range(5)]
 """Sessions that all clients write into."""
 CALL_S = 30.0
+EMBEDDED = "embedded:smollm2-135m-instruct"
 REFUSALS = {
     grpc.StatusCode.INVALID_ARGUMENT,
     grpc.StatusCode.NOT_FOUND,
@@ -111,6 +112,8 @@ class Client:
             self.regenerate: 6,
             self.read: 6,
         }
+        if os.environ.get("OBLIX_EMBEDDED_ENABLED") == "true":
+            doings[self.ask_embedded] = 4
         while not (self._home / "stop").exists():
             if not self._handle:
                 self._hook()
@@ -214,6 +217,15 @@ class Client:
         if outcome == TOLD and session in self._own:
             self._answered.append(session)
 
+    def ask_embedded(self) -> None:
+        """A prompt to the embedded model, outside of all sessions: nobody can know what it answers."""
+        request = executions_pb2.ExecuteRequest(
+            input=[message(f"{self._tag()} Say yes.")],
+            model=EMBEDDED,
+            options=executions_pb2.GenerationOptions(max_tokens=8),
+        )
+        self.call("ask embedded", lambda: self._answer(request, 10**6))
+
     def execute_again(self) -> None:
         """The same request once more, perhaps to another daemon: it is not run twice."""
         if not self._sent:
@@ -280,8 +292,13 @@ class Client:
 
         self.call("create", made, session=session)
 
+    def _source(self) -> str:
+        """A session to copy. A shared one grows all the time, so it is seldom one of those."""
+        is_shared = not self._own or self._dice.random() < 0.05
+        return self._dice.choice(SHARED if is_shared else self._own)
+
     def copy(self) -> None:
-        session, title = self._session(), f"copy {self._name}-{self._dice.randrange(2**48):x}"
+        session, title = self._source(), f"copy {self._name}-{self._dice.randrange(2**48):x}"
         request = sessions_pb2.CopySessionRequest(session_id=session, title=title)
 
         def made() -> dict[str, Any]:
@@ -290,7 +307,9 @@ class Client:
         self.call("copy", made, sources=[session], title=title)
 
     def merge(self) -> None:
-        sources = self._dice.sample(self._own + SHARED, 2)
+        sources = list({self._source(), self._source()})
+        if len(sources) < 2:
+            return
         title = f"merge {self._name}-{self._dice.randrange(2**48):x}"
         request = sessions_pb2.MergeSessionsRequest(session_ids=sources, title=title)
 
