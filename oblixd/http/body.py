@@ -33,7 +33,7 @@ def unsupported_error(field: str, why: str) -> InvalidArgumentError:
     return invalid_argument("UNSUPPORTED_FIELD", f"{field} is not supported: {why}", field=field)
 
 
-def parse(data: bytes) -> Body:
+def parse(data: bytes | bytearray) -> Body:
     """Parse a request's body. Raises InvalidArgumentError where it is no JSON object."""
     try:
         value = json.loads(data)
@@ -42,7 +42,22 @@ def parse(data: bytes) -> Body:
         raise invalid_argument("MALFORMED_BODY", message, field="body", limit="a JSON object") from error
     if not isinstance(value, dict):
         raise invalid("body", "a JSON object", value)
-    return Body(value)
+    return Body(_well_formed(value) if any(mark in data for mark in _SURROGATES) else value)
+
+
+_SURROGATES = (b"\\ud", b"\\uD", b"\xed")
+"""How the half of a surrogate pair may be written. Whole pairs and other letters begin like this, too."""
+
+
+def _well_formed(value: Any) -> Any:
+    """Replace each half of a surrogate pair: tools cut text within an emoji, and UTF-8 has no halves."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_well_formed(one) for one in value]
+    if isinstance(value, dict):
+        return {_well_formed(key): _well_formed(one) for key, one in value.items()}
+    return value
 
 
 class Body:

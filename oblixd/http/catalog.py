@@ -47,6 +47,7 @@ class Catalog:
             "created": self._created,
             "created_at": _time(self._created),
             "display_name": name,
+            "lifecycle": "active",
             "owned_by": hook.spec.provider if hook else "oblix",
             "context_window": window,
             "context_length": window,

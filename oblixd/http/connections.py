@@ -10,6 +10,7 @@ import asyncio
 import ipaddress
 import resource
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 import msgspec
@@ -24,6 +25,8 @@ MAX_FROM_ONE_MACHINE = 128
 """Connections of one other machine. Those of this machine count together for the bound above."""
 FIRST_REQUEST_S = 60.0
 """Seconds in which a connection sends the head of its first request."""
+SWEEP_S = 5.0
+"""Every so many seconds one timer looks at all silent connections."""
 REFUSED_S = 1.0
 """A refused connection is ended after so long, if its client does not end it before."""
 
@@ -38,13 +41,17 @@ class ConnectionGate:
         *,
         most: int = MAX_CONNECTIONS,
         first_request_s: float = FIRST_REQUEST_S,
+        sweep_s: float = SWEEP_S,
     ) -> None:
         """`describe` gives an error's body."""
         self._server = server
         self._describe = describe
         self._most = min(most, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
         self._first_request_s = first_request_s
-        self._silent: dict[asyncio.BaseProtocol, asyncio.TimerHandle] = {}
+        self._sweep_s = sweep_s
+        self._silent: dict[asyncio.BaseProtocol, _Silent] = {}
+        """Connections without a request so far, the oldest first."""
+        self._timer: asyncio.TimerHandle | None = None
 
     def __call__(self) -> asyncio.Protocol:
         """Make the protocol of one connection."""
@@ -64,19 +71,20 @@ class ConnectionGate:
         protocol = self._server()
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
-        wait = asyncio.get_running_loop().call_later
-        self._silent[protocol] = wait(self._first_request_s, self._end_silent, protocol, transport)
+        loop = asyncio.get_running_loop()
+        self._silent[protocol] = _Silent(transport, loop.time() + self._first_request_s)
+        if self._timer is None:
+            self._timer = loop.call_later(self._sweep_s, self._sweep)
 
     def note_request(self, protocol: asyncio.BaseProtocol | None) -> None:
         """Note that a connection has sent a request."""
-        timer = self._silent.pop(protocol, None) if protocol is not None else None
-        if timer is not None:
-            timer.cancel()
+        if protocol is not None:
+            self._silent.pop(protocol, None)
 
     def close(self) -> None:
         """Forget the connections."""
-        for timer in self._silent.values():
-            timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         self._silent.clear()
 
     def _refusal(self, transport: asyncio.Transport) -> Failure | None:
@@ -96,9 +104,24 @@ class ConnectionGate:
             return failure_of(UnavailableError("TOO_MANY_CONNECTIONS", message, limit=MAX_FROM_ONE_MACHINE))
         return None
 
-    def _end_silent(self, protocol: asyncio.BaseProtocol, transport: asyncio.Transport) -> None:
-        self._silent.pop(protocol, None)
-        transport.close()
+    def _sweep(self) -> None:
+        """End the connections that were silent for too long, and forget those that their clients closed."""
+        loop = asyncio.get_running_loop()
+        for protocol, silent in list(self._silent.items()):
+            if silent.until_s <= loop.time():
+                silent.transport.close()
+            if silent.transport.is_closing():
+                del self._silent[protocol]
+        self._timer = loop.call_later(self._sweep_s, self._sweep) if self._silent else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Silent:
+    """A connection that has not sent a request."""
+
+    transport: asyncio.Transport
+    until_s: float
+    """When it is ended, in the loop's time."""
 
 
 class _Arrival(asyncio.Protocol):

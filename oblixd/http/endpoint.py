@@ -33,7 +33,7 @@ from oblixd.http.dialects.embeddings import EmbeddingDialect, OllamaEmbed, Ollam
 from oblixd.http.dialects.messages import Messages
 from oblixd.http.dialects.ollama import Chat, Generate
 from oblixd.http.dialects.responses import Responses
-from oblixd.http.exchange import Exchange, Streams, left_out_header
+from oblixd.http.exchange import Exchange, JsonResponse, Streams, left_out_header
 from oblixd.http.failures import failure_of
 from oblixd.http.guard import Guard, Visitor
 from oblixd.http.names import ModelNames
@@ -46,9 +46,9 @@ logger = logging.getLogger(__name__)
 MAX_BODY_BYTES = 32 << 20
 MAX_HEADER_BYTES = 16 << 10
 BODY_TIMEOUT_S = 60.0
+"""A body that takes longer to arrive is given up."""
 MAX_TRACE_PARENT = 128
 """Characters. W3C Trace Context writes 55."""
-"""A body that takes longer to arrive is given up."""
 _OLLAMA_VERSION = "0.12.0"
 """Ollama's clients compare it with what they need of its API."""
 
@@ -227,36 +227,36 @@ class HttpEndpoint:
         }
         # Millions of numbers take a moment: meanwhile others are answered.
         body = await asyncio.to_thread(lambda: msgspec.json.encode(dialect.answer(texts, found)))
-        return web.Response(body=body, content_type="application/json", headers=headers)
+        return JsonResponse(body, headers=headers)
 
     async def _count_tokens(self, request: web.Request, visitor: Visitor) -> web.StreamResponse:
         prompt = Messages().prompt(await _body(request))
         put_question_last(prompt.request)
         self._names.apply(prompt.model, prompt.request)
         prompt.request.local_only |= visitor.local_only
-        return web.json_response({"input_tokens": await self._executions.count_tokens(prompt.request)})
+        return JsonResponse({"input_tokens": await self._executions.count_tokens(prompt.request)})
 
     async def _list_models(self, request: web.Request, visitor: Visitor) -> web.StreamResponse:
-        return web.json_response(self._catalog.openai())
+        return JsonResponse(self._catalog.openai())
 
     async def _get_model(self, request: web.Request, visitor: Visitor) -> web.StreamResponse:
-        return web.json_response(self._catalog.entry(request.match_info["name"]))
+        return JsonResponse(self._catalog.entry(request.match_info["name"]))
 
     async def _list_tags(self, request: web.Request, visitor: Visitor) -> web.StreamResponse:
-        return web.json_response(self._catalog.tags())
+        return JsonResponse(self._catalog.tags())
 
     async def _show(self, request: web.Request, visitor: Visitor) -> web.StreamResponse:
         body = await _body(request)
-        return web.json_response(self._catalog.show(body.text("model") or body.required_text("name")))
+        return JsonResponse(self._catalog.show(body.text("model") or body.required_text("name")))
 
     async def _list_running(self, request: web.Request, visitor: Visitor) -> web.StreamResponse:
-        return web.json_response(self._catalog.loaded_models())
+        return JsonResponse(self._catalog.loaded_models())
 
     async def _tell_version(self, request: web.Request, visitor: Visitor) -> web.StreamResponse:
-        return web.json_response({"version": _OLLAMA_VERSION})
+        return JsonResponse({"version": _OLLAMA_VERSION})
 
     async def _tell_health(self, request: web.Request, visitor: Visitor) -> web.StreamResponse:
-        return web.json_response({"status": "ok", "version": __version__})
+        return JsonResponse({"status": "ok", "version": __version__})
 
     async def _tell_metrics(self, request: web.Request, visitor: Visitor) -> web.StreamResponse:
         # https://prometheus.io/docs/instrumenting/exposition_formats
@@ -300,11 +300,15 @@ def _caller(visitor: Visitor, request: web.Request) -> ClientInfo:
 
 async def _body(request: web.Request) -> Body:
     """Read the body, within the limits. Raises InvalidArgumentError."""
+    data = bytearray()
     try:
-        data = await asyncio.wait_for(request.read(), BODY_TIMEOUT_S)
-    except web.HTTPRequestEntityTooLarge:
-        message = f"The body has more than {MAX_BODY_BYTES >> 20} MiB: send less."
-        raise invalid_argument("BODY_TOO_LARGE", message, field="body", limit=MAX_BODY_BYTES) from None
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            # Not `request.read()`: it keeps the body, and aiohttp keeps the request until the next one.
+            while piece := await request.content.readany():
+                data += piece
+                if len(data) > MAX_BODY_BYTES:
+                    message = f"The body has more than {MAX_BODY_BYTES >> 20} MiB: send less."
+                    raise invalid_argument("BODY_TOO_LARGE", message, field="body", limit=MAX_BODY_BYTES)
     except TimeoutError:
         message = f"The body did not arrive within {BODY_TIMEOUT_S:.0f} s: send the request again."
         raise UnavailableError("BODY_LATE", message) from None
@@ -315,7 +319,7 @@ def _error_response(dialect: Dialect, error: Exception) -> web.Response:
     failure = failure_of(error).in_words_of(dialect.fields)
     if failure.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("an HTTP request failed", exc_info=error)
-    return web.json_response(dialect.error(failure), status=failure.status, headers=failure.headers)
+    return JsonResponse(dialect.error(failure), status=failure.status, headers=failure.headers)
 
 
 def _dialect_of(path: str) -> Dialect:

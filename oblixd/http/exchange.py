@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -13,6 +13,7 @@ from oblix.v1 import executions_pb2
 
 from oblixd.errors import AbortedError, UnavailableError
 from oblixd.execution import ClientInfo
+from oblixd.http.body import compact
 from oblixd.http.failures import failure_of
 from oblixd.http.prompt import Dialect, Prompt, Reply
 
@@ -40,6 +41,24 @@ class Exchange:
     """Hears of the answer before its end is told."""
     headers: dict[str, str] = field(default_factory=dict)
     """Sent with the answer."""
+
+
+class JsonResponse(web.Response):
+    """A body that is sent at once, and dropped then.
+
+    aiohttp keeps the newest request and response of a connection until its next request, which may be
+    a minute away.
+    """
+
+    def __init__(self, value: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
+        """`value`: what the body says, or the body itself."""
+        body = value if isinstance(value, bytes) else compact(value).encode()
+        super().__init__(body=body, status=status, headers=headers, content_type="application/json")
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """See `web.StreamResponse.write_eof`."""
+        await super().write_eof(data)
+        self.body = None
 
 
 class Streams:
@@ -86,7 +105,7 @@ class Streams:
                     _check_answered(event.completed)
                     await exchange.on_answered(event.completed)
                     exchange.headers["x-oblix-model"] = event.completed.message.model
-                    return web.json_response(reply.as_object(event.completed), headers=exchange.headers)
+                    return JsonResponse(reply.as_object(event.completed), headers=exchange.headers)
         raise AssertionError("an execution ends with completed or raises")
 
     async def _stream(

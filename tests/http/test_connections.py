@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from aiohttp import web
+from support.drivers.waiting import eventually
 
 from oblixd.http.connections import ConnectionGate
+from oblixd.http.exchange import JsonResponse
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -23,7 +27,11 @@ async def serving(most: int, first_request_s: float = 60.0) -> AsyncIterator[int
 
     server = web.Server(handle)
     gate = ConnectionGate(
-        server, lambda failure: {"error": failure.message}, most=most, first_request_s=first_request_s
+        server,
+        lambda failure: {"error": failure.message},
+        most=most,
+        first_request_s=first_request_s,
+        sweep_s=0.05,
     )
     listener = await asyncio.get_running_loop().create_server(gate, "127.0.0.1", 0)
     try:
@@ -90,3 +98,39 @@ async def test_a_connection_that_says_nothing_is_ended_and_others_stay() -> None
         assert "200 OK" in await talker.ask()
         for one in (talker, silent, slow):
             await one.leave()
+
+
+async def test_a_silent_connection_that_its_client_closed_is_forgotten_before_its_time() -> None:
+    server = web.Server(lambda _request: web.Response())
+    gate = ConnectionGate(server, lambda _failure: {}, first_request_s=600, sweep_s=0.05)
+    listener = await asyncio.get_running_loop().create_server(gate, "127.0.0.1", 0)
+    async with asyncio.timeout(60):
+        visitor = await Visitor.arrived(listener.sockets[0].getsockname()[1])
+        await eventually(lambda: bool(server.connections))
+        held = weakref.ref(server.connections[0].transport)
+        await visitor.leave()
+        await eventually(lambda: gc.collect() >= 0 and held() is None)
+    gate.close()
+    listener.close()
+
+
+async def test_what_was_asked_and_answered_is_not_kept_while_a_connection_waits() -> None:
+    answers: list[weakref.ref[JsonResponse]] = []
+
+    async def handle(request: web.BaseRequest) -> web.Response:
+        gate.note_request(request.protocol)
+        answer = JsonResponse({"long": "x" * 100_000})
+        answers.append(weakref.ref(answer))
+        return answer
+
+    server = web.Server(handle)
+    gate = ConnectionGate(server, lambda _failure: {})
+    listener = await asyncio.get_running_loop().create_server(gate, "127.0.0.1", 0)
+    async with asyncio.timeout(60):
+        visitor = await Visitor.arrived(listener.sockets[0].getsockname()[1])
+        assert "200 OK" in await visitor.ask()
+        await eventually(lambda: (kept := answers[0]()) is None or kept.body is None)
+        await visitor.leave()
+    gate.close()
+    listener.close()
+    await server.shutdown(1)

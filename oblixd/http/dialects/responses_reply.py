@@ -88,7 +88,6 @@ class Reply:
         self._model = prompt.model
         self._created = int(time.time())
         self._echo = {name: prompt.body.get(name) or value for name, value in _ECHOED.items()}
-        self._store = bool(prompt.body.get("store", False))
         tools = prompt.body.get("tools") or []
         self._namespaces = [tool.get("name", "") for tool in tools if tool.get("type") == "namespace"]
         self._items: list[_Item] = []
@@ -255,7 +254,6 @@ class Reply:
             "incomplete_details": {"reason": reason} if reason else None,
             "model": self._model,
             "output": [item.as_dict(status) for item in items],
-            "store": self._store,
             "usage": _usage(completed) if completed else None,
             **self._echo,
         }
