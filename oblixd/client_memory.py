@@ -189,8 +189,8 @@ class Turns:
 class Turn:
     """A turn that is held."""
 
-    def __init__(self, leave: Callable[[], None]) -> None:
-        self._leave: Callable[[], None] | None = leave
+    def __init__(self, on_end: Callable[[], None]) -> None:
+        self._leave: Callable[[], None] | None = on_end
 
     def leave(self) -> None:
         """Let the next one in. Later calls do nothing."""
@@ -234,10 +234,10 @@ def _reserve(size: int) -> int:
     return RESERVE_BYTES if size > SMALL_BYTES else 0
 
 
-def _full_error(whose: str, limit: int, held: int, given: int) -> ResourceExhaustedError:
+def _full_error(whose: str, limit: int, held_bytes: int, wanted_bytes: int) -> ResourceExhaustedError:
     message = (
-        f"The daemon holds {held / MIB:.1f} MiB for {whose}, and {given / MIB:.1f} MiB more would pass the "
-        f"limit of {limit / MIB:.0f} MiB. Send it again once earlier prompts and calls have ended, or raise "
-        "client_memory_mib in the [daemon] section of the configuration."
+        f"The daemon holds {held_bytes / MIB:.1f} MiB for {whose}, and {wanted_bytes / MIB:.1f} MiB more "
+        f"would pass the limit of {limit / MIB:.0f} MiB. Send it again once earlier prompts and calls have "
+        "ended, or raise client_memory_mib in the [daemon] section of the configuration."
     )
-    return ResourceExhaustedError("MEMORY_FULL", message, limit=limit, held=held, given=given)
+    return ResourceExhaustedError("MEMORY_FULL", message, limit=limit, held=held_bytes, given=wanted_bytes)

@@ -42,7 +42,7 @@ class OblixdError(Exception):
         self.metadata = {key: clean(str(value)) for key, value in metadata.items()}
         """The dynamic values of the message, for a program."""
 
-    def forget_way(self) -> None:
+    def forget_traceback(self) -> None:
         """Let go of the frames that it passed through, and of the errors behind it.
 
         They hold prompts and connections. An error is kept for as long as its execution, and would
@@ -63,14 +63,18 @@ def invalid_argument(
     `message`: a sentence with the field, its limit and the next step. `limit` and `given` become metadata
     where they are not None; of `given`, the first 64 characters.
     """
-    values = {"field": field, "limit": limit, "given": None if given is None else _shorten(str(given))}
+    values = {
+        "field": field,
+        "limit": limit,
+        "given": None if given is None else _shorten(str(given)),
+    }
     return InvalidArgumentError(
         reason, message, **{key: value for key, value in values.items() if value is not None}
     )
 
 
-def _shorten(given: str) -> str:
-    text = clean(given)  # before it is cut: half a key is one that nobody recognises
+def _shorten(value: str) -> str:
+    text = clean(value)  # before it is cut: half a key is one that nobody recognises
     return text if len(text) <= GIVEN_CHARACTERS else text[:GIVEN_CHARACTERS] + "…"
 
 

@@ -44,12 +44,12 @@ class FieldError(Exception):
 class UnknownFieldError(FieldError):
     """There is no such field."""
 
-    def __init__(self, path: str, known: Sequence[str]) -> None:
+    def __init__(self, path: str, names: Sequence[str]) -> None:
         name = path.rpartition(".")[2]
-        close = difflib.get_close_matches(name, known, n=1)
+        close = difflib.get_close_matches(name, names, n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
-        super().__init__(path, f"{path} is not a setting.{hint} There are: {', '.join(known)}.")
-        self.known = known
+        super().__init__(path, f"{path} is not a setting.{hint} There are: {', '.join(names)}.")
+        self.known = names
 
 
 def number(low: float, high: float) -> msgspec.Meta:
@@ -194,17 +194,17 @@ def _limit(meta: msgspec.Meta | None) -> str:
     return f"of 1 to {meta.max_length:,} characters" if meta.max_length else ""
 
 
-def _word(bare: Any) -> str:
-    if get_origin(bare) is dict:
-        return f"a table of {_plural(get_args(bare)[1])}"
-    if is_struct(bare):
-        return f"a table with {', '.join(names_of(bare))}"
-    choices = [one for one in get_args(bare) if isinstance(one, str)]
+def _word(value: Any) -> str:
+    if get_origin(value) is dict:
+        return f"a table of {_plural(get_args(value)[1])}"
+    if is_struct(value):
+        return f"a table with {', '.join(names_of(value))}"
+    choices = [one for one in get_args(value) if isinstance(one, str)]
     if choices:
         return f"one of {', '.join(choices)}"
-    if get_args(bare):
-        return " or ".join(describe_type(one) for one in get_args(bare))
-    return _WORDS[bare]
+    if get_args(value):
+        return " or ".join(describe_type(one) for one in get_args(value))
+    return _WORDS[value]
 
 
 def _plural(kind: Any) -> str:

@@ -114,7 +114,7 @@ class Decision(Result, frozen=True):
     adaptations: tuple[str, ...] = ()
     """What was changed of the request for the model's server. Known once it answered."""
 
-    def to_dict(self, failed: Sequence[FailedAttempt] = ()) -> dict[str, Any]:
+    def to_dict(self, attempts: Sequence[FailedAttempt] = ()) -> dict[str, Any]:
         """Return the `routing_decision` of `OblixClient.execute`. `failed`: who failed before."""
         network = [reading for reading in self.readings if reading.name in NETWORK]
         machine = [reading for reading in self.readings if reading.name not in NETWORK]
@@ -128,7 +128,7 @@ class Decision(Result, frozen=True):
                 "policy": self.policy,
                 "policy_source": self.policy_source,
                 "candidates": [candidate.to_dict() for candidate in self.candidates],
-                "failed_attempts": [attempt.to_dict() for attempt in failed],
+                "failed_attempts": [attempt.to_dict() for attempt in attempts],
                 "adaptations": list(self.adaptations),
             },
         }

@@ -77,16 +77,16 @@ class Token:
     scope: Scope = Scope.EXECUTE
 
 
-def check_scope(token: Token, needed: Scope, what: str) -> None:
+def check_scope(token: Token, scope: Scope, what: str) -> None:
     """Raise PermissionDeniedError SCOPE_MISSING where a token may not do something."""
-    if not token.scope.includes(needed):
+    if not token.scope.includes(scope):
         message = (
-            f"The token {token.name} has the scope {token.scope}, and {what} needs {needed}: make "
+            f"The token {token.name} has the scope {token.scope}, and {what} needs {scope}: make "
             "another token "
-            f"with `oblix tokens create NAME --scope {needed}`."
+            f"with `oblix tokens create NAME --scope {scope}`."
         )
         raise PermissionDeniedError(
-            "SCOPE_MISSING", message, token=token.name, scope=token.scope, needed=needed
+            "SCOPE_MISSING", message, token=token.name, scope=token.scope, needed=scope
         )
 
 

@@ -33,7 +33,7 @@ from oblixd.http import HttpListener, ModelNames
 from oblixd.models.base import Location
 from oblixd.models.embedded.connection import EmbeddedModels
 from oblixd.models.http import client
-from oblixd.models.http.outbound import NetworkConfig, Trust, Way, has_system_store
+from oblixd.models.http.outbound import NetworkConfig, OutboundRoute, Trust, has_system_store
 from oblixd.models.http.request_trace import OnExchange, RequestObservation
 from oblixd.models.providers.catalog import Factory, providers
 from oblixd.models.pulls import Pulls
@@ -168,7 +168,7 @@ class Daemon:
             registry, sessions, monitor, usage, queue_length=length, policies=policies, memory=memory
         )
         sessions.on_deleted = executions.session_deleted
-        monitor.network.on_back = executions.cooldowns.way_is_back
+        monitor.network.on_back = executions.cooldowns.clear_origin
         return _Components(
             store=store,
             sessions=sessions,
@@ -337,7 +337,7 @@ class Daemon:
             check_interval_s=config.monitor.check_interval_s,
             own_pids=embedded.pids,
             origins=lambda: registry.origins(Location.CLOUD),
-            target_of=lambda origin: _target(origin, registry.way_to(origin)),
+            target_of=lambda origin: _target(origin, registry.outbound_route_to(origin)),
             local_origins=lambda: registry.origins(Location.LOCAL),
             data=self._paths.data,
         )
@@ -511,10 +511,10 @@ def _status_line(paths: Paths, executions: Executions, server: Server) -> str:
     return f"serving on {paths.socket}, {executions.running_count} running{problems}"
 
 
-def _target(origin: str, way: Way) -> Target:
+def _target(origin: str, route: OutboundRoute) -> Target:
     """Return what is looked at to tell whether a server can be reached."""
-    trust = None if way.trust == Trust() and has_system_store() else way.trust.context
-    return Target.of(origin, way.proxy.url if way.proxy else "", trust)
+    trust = None if route.trust == Trust() and has_system_store() else route.trust.context
+    return Target.of(origin, route.proxy.url if route.proxy else "", trust)
 
 
 def network_observer(network: Network) -> OnExchange:

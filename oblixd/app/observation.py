@@ -86,15 +86,15 @@ class Observer:
         elif completed is not None:
             _log_answer(execution, completed, duration_s)
 
-    def _count_completed(self, numbers: ModelNumbers, completed: executions_pb2.ExecutionCompleted) -> None:
-        usage, timings = completed.message.usage, completed.message.timings
-        numbers.outcomes[_finish_reason(completed)] += 1
+    def _count_completed(self, numbers: ModelNumbers, completion: executions_pb2.ExecutionCompleted) -> None:
+        usage, timings = completion.message.usage, completion.message.timings
+        numbers.outcomes[_finish_reason(completion)] += 1
         numbers.tokens["input"] += usage.input_tokens
         numbers.tokens["output"] += usage.output_tokens
         numbers.cost += usage.cost
         if timings.HasField("time_to_first_token"):
             numbers.first_token.observe(timings.time_to_first_token.ToMicroseconds() / 1e6)
-        for attempt in completed.failed_attempts:
+        for attempt in completion.failed_attempts:
             self._of(attempt.model).failures[attempt.reason or "UNKNOWN"] += 1
 
     def _of(self, model: str) -> ModelNumbers:
@@ -104,13 +104,13 @@ class Observer:
 
 
 def _log_answer(
-    execution: Execution, completed: executions_pb2.ExecutionCompleted, duration_s: float
+    execution: Execution, completion: executions_pb2.ExecutionCompleted, duration_s: float
 ) -> None:
-    usage: messages_pb2.Usage = completed.message.usage
+    usage: messages_pb2.Usage = completion.message.usage
     logger.info(
         "execution %s ended (%s): %s, %d tokens in, %d out, %.2f s",
         execution.request.request_id,
-        _finish_reason(completed),
+        _finish_reason(completion),
         execution.model or "no model",
         usage.input_tokens,
         usage.output_tokens,
@@ -118,8 +118,8 @@ def _log_answer(
     )
 
 
-def _finish_reason(completed: executions_pb2.ExecutionCompleted) -> str:
-    name = executions_pb2.FinishReason.Name(completed.finish_reason)
+def _finish_reason(completion: executions_pb2.ExecutionCompleted) -> str:
+    name = executions_pb2.FinishReason.Name(completion.finish_reason)
     return name.removeprefix("FINISH_REASON_").lower()
 
 

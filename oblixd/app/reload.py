@@ -115,11 +115,11 @@ class Reloader:
         logging.getLogger("oblixd").setLevel(config.daemon.log_level.upper())
 
 
-def _without_pending(before: Config, after: Config, waiting: list[str]) -> Config:
+def _without_pending(before: Config, after: Config, names: list[str]) -> Config:
     """Give the new configuration, with what waits for a restart as it was."""
     import msgspec  # noqa: PLC0415 - only a reload needs it
 
-    for key in waiting:
+    for key in names:
         section, _, name = key.partition(".")
         if not name:
             if key == "listen":

@@ -178,5 +178,5 @@ def line_of(text: str, key: str) -> int | None:
     return found
 
 
-def _is_the_one(bracket: str, seen: int, wanted: int) -> bool:
-    return bracket == "[" or seen == wanted
+def _is_the_one(bracket: str, mode: int, mode_wanted: int) -> bool:
+    return bracket == "[" or mode == mode_wanted

@@ -44,14 +44,14 @@ class Setting:
         return convert(_read(bare, text), self.kind, self.variable)
 
 
-def _read(bare: Any, text: str) -> Any:
-    if get_origin(bare) is tuple:
+def _read(value: Any, text: str) -> Any:
+    if get_origin(value) is tuple:
         return [part.strip() for part in text.split(",") if part.strip()]
-    if bare is bool:
+    if value is bool:
         return _BOOLS.get(text.lower(), text)
-    if bare in {int, float}:
+    if value in {int, float}:
         try:
-            return bare(text)
+            return value(text)
         except ValueError:
             return text
     return text

@@ -132,7 +132,7 @@ class Execution:
             logger.exception("execution %s failed", self.request.request_id)
             error = errors.defect(problem)
         if error is not None:
-            error.forget_way()
+            error.forget_traceback()
             self.state = executions_pb2.EXECUTION_STATE_FAILED
         self.place, self.waits_for, self.ended_s = 0, "", time.monotonic()
         self._let_go()

@@ -23,9 +23,9 @@ _KIND_OF = {
 }
 
 
-def invalid(field: str, expected: str, given: object) -> InvalidArgumentError:
+def invalid(field: str, expected: str, value: object) -> InvalidArgumentError:
     """Make the error for a value that a field does not take."""
-    return out_of_range("INVALID_REQUEST", field, expected, repr(given)[:80])
+    return out_of_range("INVALID_REQUEST", field, expected, repr(value)[:80])
 
 
 def unsupported_error(field: str, why: str) -> InvalidArgumentError:

@@ -46,7 +46,7 @@ SUMMARY_BEGINNING = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class SessionMessages:
     """A request's messages by what they are to the session."""
 
     context: Sequence[messages_pb2.Message]
@@ -55,7 +55,7 @@ class Said:
     """What came after the last answer: from the person or from tools."""
 
     @classmethod
-    def of(cls, messages: Sequence[messages_pb2.Message]) -> Said:
+    def of(cls, messages: Sequence[messages_pb2.Message]) -> SessionMessages:
         """Part a request's messages at its last answer."""
         last = max((at for at, message in enumerate(messages) if message.role == _ANSWER), default=-1)
         after = messages[last + 1 :]
@@ -68,11 +68,11 @@ class Said:
         """Return the newest answer that the tool holds; None in the first turn."""
         return next((one for one in reversed(self.context) if one.role == _ANSWER), None)
 
-    def after(self, text: str) -> Said:
+    def after(self, text: str) -> SessionMessages:
         """Return the same with what stands behind a text as new. Where nothing does, nothing changes."""
         at = next((at for at, one in enumerate(self.fresh) if text in _text(one)), len(self.fresh))
         rest = self.fresh[at + 1 :]
-        return Said([*self.context, *self.fresh[: at + 1]], rest) if rest else self
+        return SessionMessages([*self.context, *self.fresh[: at + 1]], rest) if rest else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Conversations:
         self._summaries: deque[_Summary] = deque(maxlen=MAX_SUMMARIES)
         """Newest last. They are not kept over a restart: the conversation then goes on as a new session."""
 
-    async def attach(self, prompt: Prompt, owner: str, wanted: str) -> None:
+    async def attach(self, prompt: Prompt, owner: str, session_name: str) -> None:
         """Bind a prompt to its session. `wanted` is an id, `new`, or empty; `owner` the token's name,
         without what tells the runs of a tool apart.
 
@@ -105,18 +105,18 @@ class Conversations:
         if prompt.previous_response_id:
             request.session_id = await self._session_ending_with(prompt.previous_response_id, owner)
             return
-        wanted = wanted or (NEW if prompt.store else "")
-        if wanted or self._recognises:
+        session_name = session_name or (NEW if prompt.store else "")
+        if session_name or self._recognises:
             # A request that is refused leaves no session behind.
             check(request)
-        said = Said.of(request.input)
-        if not wanted and self._recognises and (side := side_of(request)) is not None:
+        said = SessionMessages.of(request.input)
+        if not session_name and self._recognises and (side := side_of(request)) is not None:
             prompt.side = side
             prompt.summarized_id = self._summarized_id(said, owner) if side is Side.SUMMARY else ""
             return
-        summary = self._held_summary(said, owner) if not wanted and self._recognises else None
+        summary = self._held_summary(said, owner) if not session_name and self._recognises else None
         said = said if summary is None else said.after(summary.beginning)
-        session = await self._session(said, owner, wanted or (summary.session_id if summary else ""))
+        session = await self._session(said, owner, session_name or (summary.session_id if summary else ""))
         if session is None:
             return
         request.session_id = session.id
@@ -129,17 +129,17 @@ class Conversations:
             request.input.extend(said.fresh[_common(said.fresh, tail.unanswered) :])
 
     async def answered(
-        self, prompt: Prompt, completed: executions_pb2.ExecutionCompleted, owner: str
+        self, prompt: Prompt, completion: executions_pb2.ExecutionCompleted, owner: str
     ) -> None:
         """Note the answer by which the conversation's next request is recognised."""
-        if prompt.summarized_id and (beginning := _text(completed.message).strip()[:SUMMARY_BEGINNING]):
+        if prompt.summarized_id and (beginning := _text(completion.message).strip()[:SUMMARY_BEGINNING]):
             self._summaries.append(_Summary(owner, prompt.summarized_id, beginning))
-        if not completed.session_id or not self._recognises:
+        if not completion.session_id or not self._recognises:
             return
-        known = self._sessions.get(completed.session_id).metadata.fields["http"].struct_value.fields
-        new = digest(completed.message)
+        known = self._sessions.get(completion.session_id).metadata.fields["http"].struct_value.fields
+        new = digest(completion.message)
         before = known["answer"].string_value
-        session = sessions_pb2.Session(id=completed.session_id)
+        session = sessions_pb2.Session(id=completion.session_id)
         told: dict[str, Any] = {
             "owner": known["owner"].string_value or owner,
             "answer": new,
@@ -150,14 +150,14 @@ class Conversations:
         session.metadata.update({"http": told})
         await self._sessions.update(session, ["metadata.http"])
 
-    async def _session(self, said: Said, owner: str, wanted: str) -> sessions_pb2.Session | None:
-        if wanted and wanted != NEW:
-            return self._owned_session(wanted, owner)
-        if wanted != NEW and not self._recognises:
+    async def _session(self, messages: SessionMessages, owner: str, name: str) -> sessions_pb2.Session | None:
+        if name and name != NEW:
+            return self._owned_session(name, owner)
+        if name != NEW and not self._recognises:
             return None
-        if wanted != NEW and (known := self._recognise(said, owner)) is not None:
+        if name != NEW and (known := self._recognise(messages, owner)) is not None:
             return known
-        return await self._make(said, owner)
+        return await self._make(messages, owner)
 
     def _owned_session(self, session_id: str, owner: str) -> sessions_pb2.Session:
         session = self._sessions.get(session_id)
@@ -166,35 +166,37 @@ class Conversations:
             raise NotFoundError("SESSION_NOT_FOUND", message, session_id=session_id[:128])
         return session
 
-    def _recognise(self, said: Said, owner: str) -> sessions_pb2.Session | None:
+    def _recognise(self, messages: SessionMessages, owner: str) -> sessions_pb2.Session | None:
         """Find the session whose newest answer is the newest that the tool holds.
 
         Without an answer, only a question that still waits for one is known again: two runs
         that begin with the same words are two conversations.
         """
-        held = digest(said.last_answer) if said.last_answer else ""
+        held = digest(messages.last_answer) if messages.last_answer else ""
         known = self._find_sessions(owner, "answer", held)
-        if held and (ended := self._ended_so(known, said)) is not None:
+        if held and (ended := self._ended_so(known, messages)) is not None:
             return ended
         # The tool wants another answer to its newest question; it may hold answers that are no model's.
         again = self._find_sessions(owner, "before", held) if held else known
-        return next((one for one in again if self._tail(one.id).regenerated_id(said)), None)
+        return next((one for one in again if self._tail(one.id).regenerated_id(messages)), None)
 
-    def _ended_so(self, found: Sequence[sessions_pb2.Session], said: Said) -> sessions_pb2.Session | None:
+    def _ended_so(
+        self, sessions: Sequence[sessions_pb2.Session], messages: SessionMessages
+    ) -> sessions_pb2.Session | None:
         """Return the one of these whose last question the tool holds, too; else one with a telling answer."""
-        held = {_own_words(one) for one in said.context}
-        for session in found:
+        held = {_own_words(one) for one in messages.context}
+        for session in sessions:
             question = self._tail(session.id).question
             if question and _own_words(question[-1]) in held:
                 return session
-        is_telling = said.last_answer is not None and len(_text(said.last_answer)) >= TELLING
-        return found[0] if found and is_telling else None
+        is_telling = messages.last_answer is not None and len(_text(messages.last_answer)) >= TELLING
+        return sessions[0] if sessions and is_telling else None
 
-    def _summarized_id(self, said: Said, owner: str) -> str:
+    def _summarized_id(self, messages: SessionMessages, owner: str) -> str:
         """Return the session that a tool has shortened: it sends it as it is, or quotes it in a message."""
-        if (known := self._recognise(said, owner)) is not None:
+        if (known := self._recognise(messages, owner)) is not None:
             return known.id
-        sent = "\n".join(_text(one) for one in said.fresh)
+        sent = "\n".join(_text(one) for one in messages.fresh)
         for session in self._find_sessions(owner):
             tail = self._tail(session.id)
             asked = [_text(one).strip() for one in (*tail.question, *tail.unanswered)]
@@ -202,10 +204,10 @@ class Conversations:
                 return session.id
         return ""
 
-    def _held_summary(self, said: Said, owner: str) -> _Summary | None:
+    def _held_summary(self, messages: SessionMessages, owner: str) -> _Summary | None:
         """Return the newest summary of this tool's that it sends in place of a conversation."""
         mine = [one for one in reversed(self._summaries) if one.owner == owner]
-        texts = [_text(one) for one in (*said.context, *said.fresh)] if mine else []
+        texts = [_text(one) for one in (*messages.context, *messages.fresh)] if mine else []
         return next((one for one in mine if any(one.beginning in text for text in texts)), None)
 
     def _find_sessions(self, owner: str, key: str = "", value: str = "") -> Sequence[sessions_pb2.Session]:
@@ -215,9 +217,9 @@ class Conversations:
         found, _ = self._sessions.list(page_size=LOOKED_AT, page_token="", filter=by, damaged=[])
         return found
 
-    async def _make(self, said: Said, owner: str) -> sessions_pb2.Session:
-        session = sessions_pb2.Session(id=str(uuid.uuid4()), title=_title(said.fresh))
-        held = digest(said.last_answer) if said.last_answer else ""
+    async def _make(self, messages: SessionMessages, owner: str) -> sessions_pb2.Session:
+        session = sessions_pb2.Session(id=str(uuid.uuid4()), title=_title(messages.fresh))
+        held = digest(messages.last_answer) if messages.last_answer else ""
         session.metadata.update({"http": {"owner": owner, "answer": "", "before": held}})
         return await self._sessions.create(session)
 
@@ -260,15 +262,17 @@ class _Tail:
     question: Sequence[messages_pb2.Message]
     """What it answers."""
 
-    def regenerated_id(self, said: Said) -> str:
+    def regenerated_id(self, messages: SessionMessages) -> str:
         """Return the id by which to answer anew, where the tool asks its newest question once more."""
         if self.unanswered:
-            same = _common(said.fresh, self.unanswered) == len(said.fresh)
+            same = _common(messages.fresh, self.unanswered) == len(messages.fresh)
             return self.unanswered[-1].id if same else ""
         if self.answer is None:
             return ""
-        holds_answer = said.last_answer is not None and digest(said.last_answer) == digest(self.answer)
-        same = _common(said.fresh, self.question) == len(said.fresh) == len(self.question)
+        holds_answer = messages.last_answer is not None and digest(messages.last_answer) == digest(
+            self.answer
+        )
+        same = _common(messages.fresh, self.question) == len(messages.fresh) == len(self.question)
         return self.answer.id if same and not holds_answer else ""
 
 

@@ -202,8 +202,8 @@ class HttpEndpoint:
         prompt.request.local_only |= visitor.local_only
         await self._conversations.attach(prompt, visitor.owner, request.headers.get("x-oblix-session", ""))
 
-        async def answered(completed: executions_pb2.ExecutionCompleted) -> None:
-            await self._conversations.answered(prompt, completed, visitor.owner)
+        async def answered(completion: executions_pb2.ExecutionCompleted) -> None:
+            await self._conversations.answered(prompt, completion, visitor.owner)
 
         exchange = Exchange(request, dialect, prompt, _caller(visitor, request), answered)
         if prompt.side is not None:

@@ -209,8 +209,8 @@ def left_out_header(names: Iterable[str]) -> dict[str, str]:
     return {"x-oblix-left-out": ", ".join(names)[:1000]} if names else {}
 
 
-def _check_answered(completed: executions_pb2.ExecutionCompleted) -> None:
-    if completed.finish_reason == executions_pb2.FINISH_REASON_CANCELLED:
+def _check_answered(completion: executions_pb2.ExecutionCompleted) -> None:
+    if completion.finish_reason == executions_pb2.FINISH_REASON_CANCELLED:
         message = "The execution was cancelled by somebody else: send the request again to have it answered."
         raise AbortedError("EXECUTION_CANCELLED", message)
 
@@ -221,10 +221,10 @@ def _restart_error(event: executions_pb2.ExecutionRerouted) -> UnavailableError:
     return UnavailableError("MODEL_STREAM_BROKEN", message)
 
 
-def _route_headers(started: executions_pb2.ExecutionStarted) -> dict[str, str]:
-    decision = started.decision
+def _route_headers(start: executions_pb2.ExecutionStarted) -> dict[str, str]:
+    decision = start.decision
     headers = {"x-oblix-model": decision.model, "x-oblix-rule": decision.rule}
     headers["x-oblix-policy"] = decision.policy
-    if started.session_id:
-        headers["x-oblix-session"] = started.session_id
+    if start.session_id:
+        headers["x-oblix-session"] = start.session_id
     return headers

@@ -81,8 +81,8 @@ class ModelNames:
         return list(dict.fromkeys(hook.id for hook in self._hooks() if hook.spec.name == name))
 
 
-def _unknown(name: str, known: Sequence[str]) -> NotFoundError:
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or known[:8]
+def _unknown(name: str, names: Sequence[str]) -> NotFoundError:
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or names[:8]
     message = (
         f"There is no model {name[:128]!r}. Ask for auto, for a policy, or for one of these: "
         f"{', '.join(near)}. /v1/models lists all; an alias in the configuration's [http] aliases adds names."

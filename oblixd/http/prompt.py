@@ -56,13 +56,13 @@ class Reply(Protocol):
     def delta(self, delta: executions_pb2.ExecutionDelta) -> bytes:
         """Write a piece of the answer."""
 
-    def complete(self, completed: executions_pb2.ExecutionCompleted) -> bytes:
+    def complete(self, completion: executions_pb2.ExecutionCompleted) -> bytes:
         """End a stream."""
 
     def fail(self, failure: Failure) -> bytes:
         """End a stream that had begun with an error."""
 
-    def as_object(self, completed: executions_pb2.ExecutionCompleted) -> dict[str, Any]:
+    def as_object(self, completion: executions_pb2.ExecutionCompleted) -> dict[str, Any]:
         """Return the answer as one object, for a client that does not stream."""
 
 

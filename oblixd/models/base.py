@@ -14,7 +14,7 @@ from typing import Protocol
 
 from oblix.v1 import messages_pb2
 
-from oblixd.models.http.outbound import Way
+from oblixd.models.http.outbound import OutboundRoute
 from oblixd.redaction import clean
 
 
@@ -333,7 +333,7 @@ class Connection(Protocol):
     def keep_warm(self) -> None:
         """Have a connection to its server open before the next stream, from here on. Sends nothing on it."""
 
-    def way(self) -> Way:
+    def outbound_route(self) -> OutboundRoute:
         """Return how its server is reached now: by which proxy, and by whose certificates."""
 
     async def confirm_location(self) -> None:

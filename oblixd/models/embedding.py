@@ -65,19 +65,19 @@ class EmbeddingCall:
 
 async def embed(http: HttpClient, call: EmbeddingCall, request: EmbedRequest, egress: Egress) -> Embeddings:
     """Post texts and return their vectors, as `Connection.embed` promises it."""
-    peer = http.server.peer
+    server_errors = http.server.errors
     async with http.send(call.path, call.write, egress) as reply:
         if reply.status != HTTPStatus.OK:
             url = http.server.base_url + call.path
-            raise peer.error_response(reply.status, reply.headers, await reply.excerpt(), url)
+            raise server_errors.error_response(reply.status, reply.headers, await reply.excerpt(), url)
         document = await reply.document(MOST_BYTES)
         reply.complete = True
     try:
         # Millions of numbers take a moment: meanwhile others are answered.
         found = await asyncio.to_thread(call.read, document)
     except ValueError as error:
-        raise peer.broken_stream(f"it sent no vectors that can be read ({error})") from None
-    _check(found.vectors, request, peer)
+        raise server_errors.broken_stream(f"it sent no vectors that can be read ({error})") from None
+    _check(found.vectors, request, server_errors)
     return found
 
 
@@ -106,16 +106,18 @@ def _numbers(value: list[float] | str) -> Sequence[float]:
         raise ValueError(str(error)) from error
 
 
-def _check(vectors: Sequence[Sequence[float]], request: EmbedRequest, peer: ServerErrors) -> None:
+def _check(vectors: Sequence[Sequence[float]], request: EmbedRequest, server_errors: ServerErrors) -> None:
     if len(vectors) != len(request.texts):
-        raise peer.broken_stream(f"it sent {len(vectors)} vectors for {len(request.texts)} texts")
+        raise server_errors.broken_stream(f"it sent {len(vectors)} vectors for {len(request.texts)} texts")
     lengths = {len(vector) for vector in vectors}
     if len(lengths) > 1 or 0 in lengths:
-        raise peer.broken_stream(f"its vectors have different lengths, or none ({sorted(lengths)[:5]})")
+        raise server_errors.broken_stream(
+            f"its vectors have different lengths, or none ({sorted(lengths)[:5]})"
+        )
     [length] = lengths
     if request.dimensions not in {None, length}:
         message = (
-            f"{peer.title} makes vectors of {length} numbers and passed over dimensions = "
+            f"{server_errors.title} makes vectors of {length} numbers and passed over dimensions = "
             f"{request.dimensions}: leave it out, or use another model."
         )
-        raise peer.error(ModelErrorKind.REFUSED, message)
+        raise server_errors.error(ModelErrorKind.REFUSED, message)

@@ -135,24 +135,24 @@ def _attribute_results(context: Sequence[ChatMessage]) -> Iterator[ChatMessage]:
             yield one
 
 
-def _result_messages(one: ChatMessage, waiting: list[str]) -> Iterator[ChatMessage]:
+def _result_messages(one: ChatMessage, call_ids: list[str]) -> Iterator[ChatMessage]:
     if one.results:
         yield replace(one, text="", images=())
-    if waiting and not one.images:
-        result = messages_pb2.ToolResultPart(call_id=waiting.pop(0), content=one.text)
+    if call_ids and not one.images:
+        result = messages_pb2.ToolResultPart(call_id=call_ids.pop(0), content=one.text)
         yield ChatMessage("tool", results=(result,))
     else:
         yield ChatMessage("user", one.text, one.images)
 
 
-def _unanswered_calls(context: Sequence[ChatMessage], place: int) -> list[str]:
+def _unanswered_calls(context: Sequence[ChatMessage], position: int) -> list[str]:
     """List the calls of a message that the tools behind it do not answer."""
-    if not context[place].calls:
+    if not context[position].calls:
         return []
-    later = (context[number] for number in range(place + 1, len(context)))
+    later = (context[number] for number in range(position + 1, len(context)))
     following = takewhile(lambda one: one.results or one.role == "tool", later)
     answered = {result.call_id for one in following for result in one.results}
-    return [call.call_id for call in context[place].calls if call.call_id not in answered]
+    return [call.call_id for call in context[position].calls if call.call_id not in answered]
 
 
 def _pair_results(context: Sequence[ChatMessage]) -> list[ChatMessage]:
@@ -172,20 +172,20 @@ def _pair_results(context: Sequence[ChatMessage]) -> list[ChatMessage]:
 
 def _with_results(
     one: ChatMessage,
-    place: int,
-    found: Mapping[int, Mapping[str, messages_pb2.ToolResultPart]],
-    alone: Mapping[int, Sequence[messages_pb2.ToolResultPart]],
+    position: int,
+    results_by_position: Mapping[int, Mapping[str, messages_pb2.ToolResultPart]],
+    results_alone: Mapping[int, Sequence[messages_pb2.ToolResultPart]],
 ) -> Iterator[ChatMessage]:
     rest = replace(one, results=()) if one.results else one
     if rest.text or rest.images or rest.calls:
         yield rest
     if one.calls:
-        results = found.get(place, {})
+        results = results_by_position.get(position, {})
         yield ChatMessage(
             "tool", results=tuple(results.get(call.call_id) or _missing_result(call) for call in one.calls)
         )
     # Its call was left out, or never was there: an import can bring such a one.
-    for result in alone.get(place, ()):
+    for result in results_alone.get(position, ()):
         if result.content.strip():
             yield ChatMessage("user", text=result.content)
 
@@ -207,12 +207,17 @@ def _with_unique_ids(context: Sequence[ChatMessage]) -> list[ChatMessage]:
     return result
 
 
-def _sound_id(call_id: str, taken: Collection[str]) -> str:
+def _sound_id(call_id: str, taken_ids: Collection[str]) -> str:
     """Give the id itself where it can stay. Else one made of it: the same each time, for a server's cache."""
-    if call_id and call_id not in taken and len(call_id) <= LONGEST_CALL_ID and not _NO_NAME.search(call_id):
+    if (
+        call_id
+        and call_id not in taken_ids
+        and len(call_id) <= LONGEST_CALL_ID
+        and not _NO_NAME.search(call_id)
+    ):
         return call_id
     made = (_digest(f"{call_id}#{number}") for number in count())
-    return next(f"call_{one[:24]}" for one in made if f"call_{one[:24]}" not in taken)
+    return next(f"call_{one[:24]}" for one in made if f"call_{one[:24]}" not in taken_ids)
 
 
 def _digest(text: str) -> str:
@@ -293,17 +298,17 @@ def _join(neighbours: list[ChatMessage]) -> ChatMessage:
 IMAGES, TOOLS = "images", "tools"
 
 
-def check(known: Collection[str], request: ChatRequest, peer: ServerErrors) -> None:
+def check(features: Collection[str], request: ChatRequest, server_errors: ServerErrors) -> None:
     """Compare a request with a model's `Connection.features`; of an unknown model everything is tried.
 
     Raises UnableError.
     """
-    if not known:
+    if not features:
         return
-    if IMAGES not in known and has_image(request):
-        raise _refusal(peer, "The model can't read images", "Leave the image out")
-    if TOOLS not in known and tools_of(request):
-        raise _refusal(peer, "The model knows no tools", "Leave the tools out")
+    if IMAGES not in features and has_image(request):
+        raise _refusal(server_errors, "The model can't read images", "Leave the image out")
+    if TOOLS not in features and tools_of(request):
+        raise _refusal(server_errors, "The model knows no tools", "Leave the tools out")
 
 
 def needs_features(request: ChatRequest) -> bool:
@@ -316,5 +321,5 @@ def has_image(request: ChatRequest) -> bool:
     return any(part.HasField("image") for message in request.messages for part in message.parts)
 
 
-def _refusal(peer: ServerErrors, what: str, remedy: str) -> UnableError:
-    return peer.unable(f"{what}, as {peer.title} tells. {remedy}, or use another model.")
+def _refusal(server_errors: ServerErrors, what: str, remedy: str) -> UnableError:
+    return server_errors.unable(f"{what}, as {server_errors.title} tells. {remedy}, or use another model.")

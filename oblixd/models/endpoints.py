@@ -56,16 +56,16 @@ class Endpoint:
     """The header that carries the key alone, where this kind of server wants one."""
 
 
-def endpoint_of(provider: str, given: str, model: str) -> Endpoint:
+def endpoint_of(provider: str, text: str, model: str) -> Endpoint:
     """Read an endpoint; empty stands for the provider's own. Raises InvalidArgumentError."""
     if provider == "embedded":
-        if given:
-            raise invalid_hook("endpoint", "The embedded model has no endpoint: leave it out.", given=given)
+        if text:
+            raise invalid_hook("endpoint", "The embedded model has no endpoint: leave it out.", given=text)
         return Endpoint("")
-    given = given or OWN.get(provider, "")
-    if not given:
+    text = text or OWN.get(provider, "")
+    if not text:
         raise invalid_hook("endpoint", "A custom model needs the URL of its server.")
-    url = _parse(given)
+    url = _parse(text)
     path = _without_call(provider, url.path.rstrip("/"))
     server = f"{url.scheme}://{url.netloc.lower()}"
     if provider in {"openai", "custom"} and is_azure(url):

@@ -125,7 +125,7 @@ def _is_hosted(name: str) -> bool:
     return name.lower().endswith(("-cloud", ":cloud"))
 
 
-def _length(field_name: str, what: str, limit: int, given: int) -> InvalidArgumentError:
+def _length(field_name: str, what: str, limit: int, tokens: int) -> InvalidArgumentError:
     return invalid_hook(
-        field_name, f"{what} has 1 to {limit} characters, not {given}.", limit=limit, given=given
+        field_name, f"{what} has 1 to {limit} characters, not {tokens}.", limit=limit, given=tokens
     )

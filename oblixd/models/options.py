@@ -122,15 +122,15 @@ class ModelOptions(Fields, frozen=True, omit_defaults=True):
 NONE = ModelOptions()
 
 
-def options_of(given: Mapping[str, object], at: str = "options") -> ModelOptions:
+def options_of(values: Mapping[str, object], at: str = "options") -> ModelOptions:
     """Check what a hook says. Raises InvalidArgumentError INVALID_HOOK with the field."""
     for name in ("ca_file", "ca_dir"):
-        if name in given:
+        if name in values:
             # Which files this daemon reads is no program's to say.
             message = f"{at}.{name} is for the configuration: send the certificates themselves as ca_data."
             raise invalid_argument("INVALID_HOOK", message, field=f"{at}.{name}")
     try:
-        options = convert(_restore_integers(given), ModelOptions, at)
+        options = convert(_restore_integers(values), ModelOptions, at)
         _check_counts(options, at)
     except FieldError as error:
         limit, shown = (error.limit, error.given) if error.limit else (None, None)

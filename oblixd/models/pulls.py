@@ -20,7 +20,7 @@ from oblixd.models.http.connection import NetworkNow, adjust
 from oblixd.models.http.event_stream import LineSplitter, TooLongError
 from oblixd.models.http.outbound import NetworkConfig
 from oblixd.models.http.server import Server, ServerErrors, Timeouts
-from oblixd.models.providers.ollama import peer_of
+from oblixd.models.providers.ollama import server_errors_of
 from oblixd.models.providers.token_usage import count_of
 from oblixd.models.streaming import read_object, text_of
 
@@ -106,32 +106,32 @@ class _Pull:
     async def _run(self) -> None:
         spec = self._spec
         headers = {"Authorization": f"Bearer {spec.api_key}"} if spec.api_key else {}
-        peer = peer_of(spec)
-        server = Server(peer, spec.endpoint, headers, timeouts=TIMEOUTS)
+        server_errors = server_errors_of(spec)
+        server = Server(server_errors, spec.endpoint, headers, timeouts=TIMEOUTS)
         http = HttpClient(adjust(server, spec, self._network))
         try:
-            await self._read(http, peer)
+            await self._read(http, server_errors)
         except TooLongError:
-            raise peer.broken_stream("it sent a line without end") from None
+            raise server_errors.broken_stream("it sent a line without end") from None
         finally:
             await http.close()
 
-    async def _read(self, http: HttpClient, peer: ServerErrors) -> None:
+    async def _read(self, http: HttpClient, server_errors: ServerErrors) -> None:
         lines = LineSplitter()
         async with http.request("POST", "/api/pull", {"model": self._spec.name, "stream": True}) as reply:
             if reply.status != HTTPStatus.OK:
-                raise peer.error_response(reply.status, reply.headers, await reply.excerpt())
+                raise server_errors.error_response(reply.status, reply.headers, await reply.excerpt())
             while read := await reply.read():
                 reply.progress()
-                self._take(lines.feed(read), peer)
-            self._take([lines.rest()], peer)
+                self._take(lines.feed(read), server_errors)
+            self._take([lines.rest()], server_errors)
         if self._latest.status != _DONE:
-            raise peer.broken_stream("the pull ended before the model was there")
+            raise server_errors.broken_stream("the pull ended before the model was there")
 
-    def _take(self, lines: list[bytes], peer: ServerErrors) -> None:
-        for step in _steps(lines, peer):
+    def _take(self, lines: list[bytes], server_errors: ServerErrors) -> None:
+        for step in _steps(lines, server_errors):
             if error := text_of(step, "error"):
-                raise self._failure(error, step, peer)
+                raise self._failure(error, step, server_errors)
             self._latest = _progress(step)
             self._steps += 1
             self._tell()
@@ -140,17 +140,17 @@ class _Pull:
         self._news.set()
         self._news = asyncio.Event()
 
-    def _failure(self, error: str, step: Mapping[str, Any], peer: ServerErrors) -> ModelError:
+    def _failure(self, error: str, step: Mapping[str, Any], server_errors: ServerErrors) -> ModelError:
         if _NO_SUCH_MODEL not in error:
-            return peer.error_event(step)
+            return server_errors.error_event(step)
         message = (
             f"Ollama's library has no model {self._spec.name}. Check the name at https://ollama.com/library."
         )
-        return peer.error(ModelErrorKind.NOT_PULLED, message)
+        return server_errors.error(ModelErrorKind.NOT_PULLED, message)
 
 
-def _steps(lines: list[bytes], peer: ServerErrors) -> Iterator[Mapping[str, Any]]:
-    return (read_object(line, peer) for line in lines if line.strip())
+def _steps(lines: list[bytes], server_errors: ServerErrors) -> Iterator[Mapping[str, Any]]:
+    return (read_object(line, server_errors) for line in lines if line.strip())
 
 
 def _progress(step: Mapping[str, Any]) -> Progress:

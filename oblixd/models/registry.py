@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from oblixd.errors import FailedPreconditionError, ResourceExhaustedError
 from oblixd.models.base import Connection, Location
 from oblixd.models.hook_spec import HookSpec
-from oblixd.models.http.outbound import Way
+from oblixd.models.http.outbound import OutboundRoute
 from oblixd.models.providers.catalog import Factory
 
 LINGER_S = 300.0
@@ -143,13 +143,13 @@ class Registry:
     def __init__(
         self,
         providers: Mapping[str, Factory],
-        configured: Sequence[HookSpec],
+        configured_specs: Sequence[HookSpec],
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._providers = providers
         self._clock = clock
-        self._configured = [Hook("", spec, providers[spec.provider](spec)) for spec in configured]
+        self._configured = [Hook("", spec, providers[spec.provider](spec)) for spec in configured_specs]
         self._hooks: dict[str, Hook] = {}
         self._by_spec: dict[HookSpec, Hook] = {}
         self._clients: dict[str, _Client] = {}
@@ -190,7 +190,7 @@ class Registry:
     def configure(
         self,
         providers: Mapping[str, Factory],
-        configured: Sequence[HookSpec],
+        configured_specs: Sequence[HookSpec],
         *,
         keep: Callable[[HookSpec], bool],
     ) -> None:
@@ -201,9 +201,9 @@ class Registry:
         """
         self._providers = providers
         former = {hook.spec: hook for hook in self._configured if keep(hook.spec)}
-        gone = [hook for hook in self._configured if hook.spec not in set(configured) & former.keys()]
+        gone = [hook for hook in self._configured if hook.spec not in set(configured_specs) & former.keys()]
         self._configured = [
-            former.get(spec) or Hook("", spec, providers[spec.provider](spec)) for spec in configured
+            former.get(spec) or Hook("", spec, providers[spec.provider](spec)) for spec in configured_specs
         ]
         held = {id(hook.connection) for hook in self._hooks.values()}
         for hook in gone:
@@ -281,10 +281,10 @@ class Registry:
         found = (hook.connection.origin for hook in hooks if hook.connection.location is location)
         return list(dict.fromkeys(origin for origin in found if origin))
 
-    def way_to(self, origin: str) -> Way:
+    def outbound_route_to(self, origin: str) -> OutboundRoute:
         """Return how this server is reached now."""
-        found = (one.way() for one in self._connections() if one.origin == origin)
-        return next(found, Way())
+        found = (one.outbound_route() for one in self._connections() if one.origin == origin)
+        return next(found, OutboundRoute())
 
     async def break_off(self, origin: str) -> None:
         """Break what is open or under way to this server. See `Connection.break_off`."""

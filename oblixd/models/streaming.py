@@ -70,18 +70,20 @@ async def answer(
     http: HttpClient, path: str, body: Write, decoder: Decoder, egress: Egress
 ) -> AsyncGenerator[Content | Finished, None]:
     """Post a request and yield the answer, as `Connection.stream` promises it."""
-    peer, speech = http.server.peer, Speech()
+    server_errors, speech = http.server.errors, Speech()
     first = b""
     async with http.send(path, body, egress) as reply:
         if reply.status // 100 != _GOOD:
             url = http.server.base_url + path
-            raise peer.error_response(reply.status, reply.headers, await reply.excerpt(), url)
+            raise server_errors.error_response(reply.status, reply.headers, await reply.excerpt(), url)
         if reply.is_web_page:
-            raise peer.broken_stream("it sent a web page, so the endpoint is wrong or a portal is in between")
+            raise server_errors.broken_stream(
+                "it sent a web page, so the endpoint is wrong or a portal is in between"
+            )
         while not decoder.complete:
             read = await _read(reply, decoder)
             first = first or read
-            contents, failure = gather(decoder.pieces(read), peer)
+            contents, failure = gather(decoder.pieces(read), server_errors)
             if contents:
                 reply.progress()
             for content in speech.without_leading_blanks(contents):
@@ -91,9 +93,9 @@ async def answer(
             if failure is not None or not read:
                 break
         if not (decoder.complete or decoder.is_stopped):
-            raise peer.broken_stream(_why_not_done(first))
+            raise server_errors.broken_stream(_why_not_done(first))
         finished = decoder.finish()
-        speech.check(finished.reason, peer)
+        speech.check(finished.reason, server_errors)
         reply.complete = True
         yield finished
 
@@ -127,26 +129,29 @@ class Speech:
                     content = replace(content, text=self._blanks + content.text)  # noqa: PLW2901
                 yield content
 
-    def check(self, reason: Finish, peer: ServerErrors) -> None:
+    def check(self, reason: Finish, server_errors: ServerErrors) -> None:
         """Raise ModelError where the answer ended without a word. What a filter took away had its reason."""
         if self._spoke or reason is Finish.CONTENT_FILTER:
             return
-        raise peer.empty_answer(is_cut=reason is Finish.LENGTH)
+        raise server_errors.empty_answer(is_cut=reason is Finish.LENGTH)
 
 
 def decode_event(
-    decoder: Decoder, take: Callable[[dict[str, Any]], Iterator[Piece]], data: bytes, peer: ServerErrors
+    decoder: Decoder,
+    take: Callable[[dict[str, Any]], Iterator[Piece]],
+    data: bytes,
+    server_errors: ServerErrors,
 ) -> Iterator[Piece]:
     """Give the pieces of an event. Behind the reason for the end nothing is a failure any more."""
     was_stopped = decoder.is_stopped
     try:
-        yield from take(read_object(data, peer))
+        yield from take(read_object(data, server_errors))
     except ModelError:
         if not was_stopped:
             raise
 
 
-def gather(pieces: Iterator[Piece], peer: ServerErrors) -> tuple[list[Content], ModelError | None]:
+def gather(pieces: Iterator[Piece], server_errors: ServerErrors) -> tuple[list[Content], ModelError | None]:
     """Join neighbouring pieces of one channel. A failure comes after what came before it."""
     runs: list[tuple[Channel, list[str]]] = []
     failure = None
@@ -156,13 +161,13 @@ def gather(pieces: Iterator[Piece], peer: ServerErrors) -> tuple[list[Content], 
                 runs.append((channel, []))
             runs[-1][1].append(text)
     except TooLongError:
-        failure = peer.broken_stream(f"a single piece of it is longer than {LONGEST_LINE} bytes")
+        failure = server_errors.broken_stream(f"a single piece of it is longer than {LONGEST_LINE} bytes")
     except ModelError as error:
         failure = error
     return [_content(channel, _replace_surrogates("".join(texts))) for channel, texts in runs], failure
 
 
-def read_object(data: bytes, peer: ServerErrors) -> dict[str, Any]:
+def read_object(data: bytes, server_errors: ServerErrors) -> dict[str, Any]:
     """Read one JSON object off the wire. Bytes that are no UTF-8 become U+FFFD. Raises ModelError."""
     try:
         value = json.loads(data.decode("utf-8", "replace"))
@@ -171,7 +176,7 @@ def read_object(data: bytes, peer: ServerErrors) -> dict[str, Any]:
     if isinstance(value, list) and len(value) == 1:
         value = value[0]  # Google's servers wrap an error so.
     if not isinstance(value, dict):
-        raise peer.broken_stream(f"it sent what is not a JSON object ({_start(data)})")
+        raise server_errors.broken_stream(f"it sent what is not a JSON object ({_start(data)})")
     return value
 
 
@@ -264,8 +269,8 @@ class _Call:
 class ToolCallAssembler:
     """The tool calls of one answer."""
 
-    def __init__(self, peer: ServerErrors) -> None:
-        self._peer = peer
+    def __init__(self, server_errors: ServerErrors) -> None:
+        self._server_errors = server_errors
         self._calls: list[_Call] = []
 
     def __len__(self) -> int:
@@ -328,7 +333,7 @@ class ToolCallAssembler:
     def check(self) -> None:
         """Raise ModelError where the answer ended in a call that was never named, or in two that are one."""
         if any(call.made is None for call in self._calls):
-            raise self._peer.broken_stream("it calls a tool and does not say which")
+            raise self._server_errors.broken_stream("it calls a tool and does not say which")
         if any(_is_several(call.text) for call in self._calls):
             raise self._unclear("the arguments of two calls came as those of one")
 
@@ -338,7 +343,7 @@ class ToolCallAssembler:
         Raises ModelError where it ended to call a tool, and there is no call.
         """
         if reason is Finish.TOOL_CALLS and not self._calls:
-            raise self._peer.broken_stream("it says that it calls a tool, and there is no call")
+            raise self._server_errors.broken_stream("it says that it calls a tool, and there is no call")
         return Finish.TOOL_CALLS if self._calls and reason is Finish.STOP else reason
 
     def extras(self) -> dict[str, dict[str, Any]]:
@@ -383,7 +388,7 @@ class ToolCallAssembler:
         return False
 
     def _unclear(self, why: str) -> ModelError:
-        return self._peer.broken_stream(f"its tool calls can't be told apart: {why}")
+        return self._server_errors.broken_stream(f"its tool calls can't be told apart: {why}")
 
     def _unique(self, call: _Call) -> str:
         taken = {one.made.call_id for one in self._calls if one.made is not None}

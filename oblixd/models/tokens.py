@@ -84,12 +84,12 @@ class TokenCalibration:
     def __init__(self) -> None:
         self._ratios: OrderedDict[str, deque[float]] = OrderedDict()
 
-    def learn(self, model: str, estimated: int, reported: int) -> None:
+    def learn(self, model: str, estimated_tokens: int, reported_tokens: int) -> None:
         """Hear how many tokens a context really took that was estimated."""
-        if estimated <= 0 or reported <= 0:
+        if estimated_tokens <= 0 or reported_tokens <= 0:
             return
         ratios = self._ratios.setdefault(model, deque(maxlen=ANSWERS))
-        ratios.append(reported / estimated)
+        ratios.append(reported_tokens / estimated_tokens)
         self._ratios.move_to_end(model)
         if len(self._ratios) > MODELS:
             self._ratios.popitem(last=False)

@@ -110,11 +110,11 @@ class MemoryUse:
         """What can't be had, of all, 0 to 100."""
         return min(100.0, max(0.0, 100.0 * (self.total - self.available) / self.total)) if self.total else 0.0
 
-    def below(self, limit: int | None, used: int | None) -> MemoryUse:
+    def below(self, limit: int | None, used_bytes: int | None) -> MemoryUse:
         """Return what is left under a container's limit: no more than the limit, nor than the machine has."""
-        if limit is None or used is None:
+        if limit is None or used_bytes is None:
             return self
-        return MemoryUse(limit, max(0, min(self.available, limit - used)), self.has_swap)
+        return MemoryUse(limit, max(0, min(self.available, limit - used_bytes)), self.has_swap)
 
 
 def memory(root: Path) -> MemoryUse:

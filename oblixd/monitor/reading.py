@@ -74,11 +74,11 @@ class CachedReading(Generic[_T]):
     what is known becomes unknown `STALE_AFTER_S` after a new one was due.
     """
 
-    def __init__(self, name: str, read: Callable[[], _T], *, every_s: float, known: SafeReader) -> None:
+    def __init__(self, name: str, read: Callable[[], _T], *, every_s: float, reader: SafeReader) -> None:
         self._name = name
         self._read = read
         self._every_s = every_s
-        self._known = known
+        self._known = reader
         self._value: _T | None = None
         self._began_s = -float("inf")
         self._thread: threading.Thread | None = None

@@ -43,11 +43,11 @@ class Sampler:
         self._container = Container(root)
         self._pids: frozenset[int] = frozenset()
         gpus, power = Gpus(root, lambda: self._pids), Power(root)
-        self._gpus = CachedReading("graphics processors", gpus.sample, every_s=GPU_S, known=self._known)
-        self._power = CachedReading("power", power.sample, every_s=SELDOM_S, known=self._known)
-        self._disk = CachedReading("disk", partial(disk, data), every_s=SELDOM_S, known=self._known)
+        self._gpus = CachedReading("graphics processors", gpus.sample, every_s=GPU_S, reader=self._known)
+        self._power = CachedReading("power", power.sample, every_s=SELDOM_S, reader=self._known)
+        self._disk = CachedReading("disk", partial(disk, data), every_s=SELDOM_S, reader=self._known)
         servers = LocalServers(root, local_origins)
-        self._servers = CachedReading("model servers", servers.pids, every_s=SELDOM_S, known=self._known)
+        self._servers = CachedReading("model servers", servers.pids, every_s=SELDOM_S, reader=self._known)
 
     def sample(self) -> tuple[Resources, float | None]:
         """Measure now: the machine, and our own models' share of the load average.
@@ -58,14 +58,14 @@ class Sampler:
         busy = self._known.read("cpu", self._cpu.sample)
         machine = self._known.read("memory", partial(host.memory, self._root))
         within = self._container_use(machine)
-        found = self._cpu_and_load(busy, within)
-        found = self._memory(found, machine, within)
-        found = self._seldom(self._pressure(found, within))
+        resources = self._cpu_and_load(busy, within)
+        resources = self._memory(resources, machine, within)
+        resources = self._seldom(self._pressure(resources, within))
         if own is None:
-            return found, None
-        cores = within.quota_cores or found.cpu_count
+            return resources, None
+        cores = within.quota_cores or resources.cpu_count
         share = min(100.0, 100.0 * own.cores / cores) if cores else None
-        return replace(found, own_cpu_percent=share, own_memory_bytes=own.memory_bytes), own.load_average
+        return replace(resources, own_cpu_percent=share, own_memory_bytes=own.memory_bytes), own.load_average
 
     def _own_use(self) -> OwnUsage:
         self._pids = frozenset(self._own_pids()) | (self._servers.latest() or frozenset())
@@ -89,34 +89,36 @@ class Sampler:
             load_average=self._known.read("load average", lambda: os.getloadavg()[0]),
         )
 
-    def _memory(self, found: Resources, machine: host.MemoryUse | None, within: ContainerUse) -> Resources:
+    def _memory(
+        self, resources: Resources, machine: host.MemoryUse | None, within: ContainerUse
+    ) -> Resources:
         if machine is None:
-            return found
+            return resources
         swapped = self._known.read("swap", partial(self._swap.sample, machine.has_swap))
         here = machine.below(within.memory_limit_bytes, within.memory_used_bytes)
         return replace(
-            found,
+            resources,
             memory_percent=here.percent,
             memory_available_bytes=here.available,
             memory_total_bytes=here.total,
             swap_in_bytes_per_s=swapped.in_bytes_per_s if swapped else None,
             swap_out_bytes_per_s=swapped.out_bytes_per_s if swapped else None,
-            is_limited_by_container=found.is_limited_by_container or here.total < machine.total,
+            is_limited_by_container=resources.is_limited_by_container or here.total < machine.total,
         )
 
-    def _pressure(self, found: Resources, within: ContainerUse) -> Resources:
+    def _pressure(self, resources: Resources, within: ContainerUse) -> Resources:
         told = host.of_cgroup(within.pressure) if within.pressure else host.of_machine(self._root)
         return replace(
-            found,
+            resources,
             cpu_pressure_percent=told.cpu,
             memory_pressure_percent=told.memory,
             io_pressure_percent=told.io,
         )
 
-    def _seldom(self, found: Resources) -> Resources:
+    def _seldom(self, resources: Resources) -> Resources:
         room, power = self._disk.latest(), self._power.latest() or PowerState()
         return replace(
-            found,
+            resources,
             disk_free_bytes=room.free if room else None,
             disk_total_bytes=room.total if room else None,
             is_throttled=power.is_throttled,

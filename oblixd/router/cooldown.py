@@ -75,7 +75,7 @@ class Cooldowns:
         """Hear of an answer: the failures before it no longer count."""
         self._records.pop(key, None)
 
-    def way_is_back(self, origin: str) -> None:
+    def clear_origin(self, origin: str) -> None:
         """Hear that a server can be reached again: that it could not says nothing of its models."""
         for key, record in list(self._records.items()):
             if record.origin == origin and record.kind is ModelErrorKind.UNREACHABLE:

@@ -48,19 +48,19 @@ class Explanation:
     """Tells why the ranking is as it is."""
 
     def __init__(
-        self, question: RoutingContext, allowed: Sequence[RankedCandidate], network: NetworkState
+        self, question: RoutingContext, allowed_candidates: Sequence[RankedCandidate], network: NetworkState
     ) -> None:
         self._question = question
-        self._allowed = allowed
+        self._allowed = allowed_candidates
         self._network = network
         self._row = _NAMED.get(question.policy.order) or row(question.situation.machine, network)
         self._order = self._words(self._row, network)
 
-    def verdict(self, standing: RankedCandidate, rank: int) -> Verdict:
+    def verdict(self, subject: RankedCandidate, rank: int) -> Verdict:
         """Return what became of a candidate that may take the prompt."""
-        candidate, question = standing.candidate, self._question
-        if standing.against is not None:
-            rule, reason = standing.against.name, standing.against.reason(candidate, question)
+        candidate, question = subject.candidate, self._question
+        if subject.against is not None:
+            rule, reason = subject.against.name, subject.against.reason(candidate, question)
         elif question.needs.pin:
             rule, reason = "PINNED", f"The request pins {question.needs.pin}."
         else:
@@ -93,14 +93,13 @@ class Explanation:
             return "ONLY_CHOICE", self._missing_location_text()
         return self._row.rule, f"{self._order[0].upper()}{self._order[1:]}."
 
-    def _instead(self, first: RankedCandidate, wanted: RankedCandidate, rule: Rule) -> tuple[str, str]:
+    def _instead(self, first: RankedCandidate, preferred: RankedCandidate, rule: Rule) -> tuple[str, str]:
         """Say why another one is first than the policy alone would have put there."""
-        reason = rule.reason(wanted.candidate, self._question)
+        reason = rule.reason(preferred.candidate, self._question)
         if rule.name == "AGENT_TARGET":
             return rule.name, f"{first.candidate.model} goes first. {reason}"
-        told = (
-            f"{first.candidate.model} is the next best: {self._order}. Of {wanted.candidate.model}: {reason}"
-        )
+        best = f"{first.candidate.model} is the next best: {self._order}"
+        told = f"{best}. Of {preferred.candidate.model}: {reason}"
         return "OFFLINE" if rule.name == "OFFLINE" else "NEXT_BEST", told
 
     def _by_policy(self, candidate: Candidate) -> tuple[str, str]:

@@ -128,15 +128,15 @@ NOTHING = Held()
 """Before the first sample."""
 
 
-def follow(held: Held, sample: S, limits: Sequence[Limit[S]]) -> Held:
+def follow(history: Held, sample: S, limits: Sequence[Limit[S]]) -> Held:
     """Return the next step of the fold. A sample that is not newer than the last one changes nothing."""
-    if held.time_s is not None and not sample.time_s > held.time_s:
-        return held
-    elapsed_s = 0.0 if held.time_s is None else sample.time_s - held.time_s
-    before = held.gates or (Gate(),) * len(limits)
+    if history.time_s is not None and not sample.time_s > history.time_s:
+        return history
+    elapsed_s = 0.0 if history.time_s is None else sample.time_s - history.time_s
+    before = history.gates or (Gate(),) * len(limits)
     gates = tuple(gate.step(limit, sample, elapsed_s) for gate, limit in zip(before, limits, strict=True))
     state = _state(limits, gates)
-    since_s = held.since_s if state == held.state else sample.time_s
+    since_s = history.since_s if state == history.state else sample.time_s
     return Held(state, since_s if state else None, sample.time_s, gates)
 
 

@@ -115,18 +115,18 @@ def policy_from(
     )
 
 
-def _thresholds(base: _Thresholds, path: str, given: Mapping[str, object]) -> _Thresholds:
-    if not given:
+def _thresholds(base: _Thresholds, path: str, values: Mapping[str, object]) -> _Thresholds:
+    if not values:
         return base
     known = [field.name for field in fields(base)]
     return replace(
-        base, **{name: _check_number(f"{path}.{name}", name, known, value) for name, value in given.items()}
+        base, **{name: _check_number(f"{path}.{name}", name, known, value) for name, value in values.items()}
     )
 
 
-def _check_number(path: str, name: str, known: list[str], value: object) -> float:
-    if name not in known:
-        raise _refusal(path, f"one of {', '.join(known)}", name)
+def _check_number(path: str, name: str, names: list[str], value: object) -> float:
+    if name not in names:
+        raise _refusal(path, f"one of {', '.join(names)}", name)
     return _check_percent(path, _LARGEST if name in _UNBOUNDED else 100.0, value)
 
 
@@ -138,5 +138,5 @@ def _check_percent(path: str, top: float, value: object) -> float:
     raise _refusal(path, limit, value)
 
 
-def _refusal(path: str, limit: str, given: object) -> InvalidArgumentError:
-    return out_of_range("INVALID_THRESHOLD", path, limit, repr(given)[:100])
+def _refusal(path: str, limit: str, value: object) -> InvalidArgumentError:
+    return out_of_range("INVALID_THRESHOLD", path, limit, repr(value)[:100])

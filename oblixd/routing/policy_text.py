@@ -51,17 +51,19 @@ def definition_of(line: str) -> Definition:
     return Definition(name.strip(), base, {key: _number(number) for key, _, number in parts})
 
 
-def policy_of(given: Definition, known: Mapping[str, Policy]) -> Policy:
+def policy_of(definition: Definition, policies: Mapping[str, Policy]) -> Policy:
     """Return the policy of a definition, from one that is known already.
 
     Raises InvalidArgumentError POLICY_UNKNOWN for another base, and
     INVALID_THRESHOLD for a name or a number that can't be.
     """
-    network = {key: value for key, value in given.thresholds.items() if key in _NETWORK}
-    machine = {key: value for key, value in given.thresholds.items() if key not in {*_NETWORK, "max_cost"}}
-    base = policy_named(given.base, known, "routing.policies")
-    policy = policy_from(machine, network, given.thresholds.get("max_cost"), base=base)
-    return replace(policy, name=given.name)
+    network = {key: value for key, value in definition.thresholds.items() if key in _NETWORK}
+    machine = {
+        key: value for key, value in definition.thresholds.items() if key not in {*_NETWORK, "max_cost"}
+    }
+    base = policy_named(definition.base, policies, "routing.policies")
+    policy = policy_from(machine, network, definition.thresholds.get("max_cost"), base=base)
+    return replace(policy, name=definition.name)
 
 
 def rule_of(line: str) -> Rule:
@@ -71,11 +73,11 @@ def rule_of(line: str) -> Rule:
     return Rule(key.strip(), _scalar(value.strip()), policy.strip())
 
 
-def policy_named(name: str, known: Mapping[str, Policy], field: str) -> Policy:
+def policy_named(name: str, policies: Mapping[str, Policy], field: str) -> Policy:
     """Return the policy of this name. Raises InvalidArgumentError POLICY_UNKNOWN."""
-    if name in known:
-        return known[name]
-    names = ", ".join(known)
+    if name in policies:
+        return policies[name]
+    names = ", ".join(policies)
     message = f"There is no routing policy {name[:64]!r}. There are: {names}."
     raise invalid_argument("POLICY_UNKNOWN", message, field=field, limit=names, given=name)
 

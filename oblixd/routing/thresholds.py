@@ -41,26 +41,26 @@ CACHED = 256
 
 
 @lru_cache(CACHED)
-def machine_limits(given: ResourceThresholds) -> tuple[Limit[MachineSample], ...]:
+def machine_limits(thresholds: ResourceThresholds) -> tuple[Limit[MachineSample], ...]:
     """List the limits for a machine's values; the lower limit of a value stands before its critical one."""
     constrained, critical = ResourceState.CONSTRAINED, ResourceState.CRITICAL
     return (
-        Limit("cpu_percent", _cpu, given.cpu_threshold, constrained, USE),
-        Limit("cpu_percent", _cpu, given.critical_cpu, critical, USE),
-        Limit("memory_percent", _memory, given.memory_threshold, constrained, MEMORY),
-        Limit("memory_percent", _memory, given.critical_memory, critical, MEMORY),
-        Limit("load_average", _load, given.load_threshold, constrained, LOAD),
-        Limit("gpu_percent", _gpu, given.gpu_threshold, constrained, USE),
-        Limit("gpu_percent", _gpu, given.critical_gpu, critical, USE),
+        Limit("cpu_percent", _cpu, thresholds.cpu_threshold, constrained, USE),
+        Limit("cpu_percent", _cpu, thresholds.critical_cpu, critical, USE),
+        Limit("memory_percent", _memory, thresholds.memory_threshold, constrained, MEMORY),
+        Limit("memory_percent", _memory, thresholds.critical_memory, critical, MEMORY),
+        Limit("load_average", _load, thresholds.load_threshold, constrained, LOAD),
+        Limit("gpu_percent", _gpu, thresholds.gpu_threshold, constrained, USE),
+        Limit("gpu_percent", _gpu, thresholds.critical_gpu, critical, USE),
     )
 
 
 @lru_cache(CACHED)
-def network_limits(given: ConnectivityThresholds) -> tuple[Limit[NetworkSample], ...]:
+def network_limits(thresholds: ConnectivityThresholds) -> tuple[Limit[NetworkSample], ...]:
     """Return what a network's values are held against."""
     degraded, disconnected = ConnectivityState.DEGRADED, ConnectivityState.DISCONNECTED
-    latency, loss = given.latency_threshold, given.packet_loss_threshold
-    bandwidth = given.bandwidth_threshold
+    latency, loss = thresholds.latency_threshold, thresholds.packet_loss_threshold
+    bandwidth = thresholds.bandwidth_threshold
     return (
         Limit("reachable", _reachable, 1.0, disconnected, REACHABLE, is_least=True, counts_at=False),
         Limit("latency_ms", _latency, latency, degraded, LATENCY, counts_at=False),
@@ -70,23 +70,23 @@ def network_limits(given: ConnectivityThresholds) -> tuple[Limit[NetworkSample],
 
 
 def machine_state(
-    held: Held, limits: Sequence[Limit[MachineSample]], last: MachineSample | None, now_s: float
+    history: Held, limits: Sequence[Limit[MachineSample]], last: MachineSample | None, now_s: float
 ) -> MachineState:
     """Return what the fold has found of this machine; `last` is its newest sample."""
     age_s = None if last is None else now_s - last.time_s
-    for_s = None if held.since_s is None else now_s - held.since_s
-    readings = _readings(held.gates, limits, age_s)
+    for_s = None if history.since_s is None else now_s - history.since_s
+    readings = _readings(history.gates, limits, age_s)
     available = None if last is None else last.memory_available_bytes
-    return MachineState(ResourceState(held.state), for_s, readings, available)
+    return MachineState(ResourceState(history.state), for_s, readings, available)
 
 
 def network_state(
-    held: Held, limits: Sequence[Limit[NetworkSample]], last: NetworkSample | None, now_s: float
+    history: Held, limits: Sequence[Limit[NetworkSample]], last: NetworkSample | None, now_s: float
 ) -> NetworkState:
     """Return what the fold has found of the way to a server; `last` is its newest sample."""
     age_s = None if last is None or last.observed_s is None else now_s - last.observed_s
-    for_s = None if held.since_s is None else now_s - held.since_s
-    return NetworkState(ConnectivityState(held.state), for_s, _readings(held.gates, limits, age_s))
+    for_s = None if history.since_s is None else now_s - history.since_s
+    return NetworkState(ConnectivityState(history.state), for_s, _readings(history.gates, limits, age_s))
 
 
 def _readings(gates: Sequence[Gate], limits: Sequence[Limit[S]], age_s: float | None) -> tuple[Reading, ...]:

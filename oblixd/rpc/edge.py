@@ -237,6 +237,6 @@ async def abort(context: Context, error: Exception) -> NoReturn:
     if told is not error:
         logger.error("a call failed", exc_info=error)
     code, message, trailers = to_status(told)
-    told.forget_way()
+    told.forget_traceback()
     await context.abort(code, message, trailers)
     raise AssertionError("abort raises")

@@ -113,29 +113,31 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
             if (hook.id, hook.spec.endpoint) == (spec.id, spec.endpoint):
                 await hook.connection.probe()
 
-    def _to_pull(self, client: str, wanted: str) -> HookSpec:
-        provider, _, name = wanted.partition(":")
-        hook = self._held_hook(client, wanted)
+    def _to_pull(self, client: str, model_id: str) -> HookSpec:
+        provider, _, name = model_id.partition(":")
+        hook = self._held_hook(client, model_id)
         if hook is None and provider == "ollama":
             return self._pulls.spec(name)
         if hook is not None and hook.spec.provider == "ollama":
             return hook.spec
         if hook is None and provider not in hook_spec.PROVIDERS:
-            raise _not_hooked_error(wanted)
-        message = f"model takes ollama:NAME, as only Ollama pulls models; given: {wanted[:256]!r}."
-        raise invalid_argument("PULL_UNSUPPORTED", message, field="model", limit="ollama:NAME", given=wanted)
+            raise _not_hooked_error(model_id)
+        message = f"model takes ollama:NAME, as only Ollama pulls models; given: {model_id[:256]!r}."
+        raise invalid_argument(
+            "PULL_UNSUPPORTED", message, field="model", limit="ollama:NAME", given=model_id
+        )
 
-    def _find(self, client: str, wanted: str) -> Hook:
-        hook = self._held_hook(client, wanted)
+    def _find(self, client: str, name: str) -> Hook:
+        hook = self._held_hook(client, name)
         if hook is None:
-            raise _not_hooked_error(wanted)
+            raise _not_hooked_error(name)
         return hook
 
-    def _held_hook(self, client: str, wanted: str) -> Hook | None:
-        if not wanted:
+    def _held_hook(self, client: str, handle: str) -> Hook | None:
+        if not handle:
             raise out_of_range("INVALID_REQUEST", "model", "a handle or provider:name", "nothing")
         listed = self._registry.hooks_of(client)
-        return next((hook for hook in listed if wanted in (hook.handle, hook.id)), None)
+        return next((hook for hook in listed if handle in (hook.handle, hook.id)), None)
 
     def _model(self, hook: Hook, status: Status) -> models_pb2.Model:
         result = _model(hook, status)
@@ -208,6 +210,6 @@ def _future_us(seconds: float) -> int:
     return round((time.time() + seconds) * 1e6)
 
 
-def _not_hooked_error(wanted: str) -> NotFoundError:
-    message = f"No model {wanted[:256]!r} is hooked by this client or configured: hook it first."
-    return NotFoundError("MODEL_NOT_HOOKED", message, model=wanted[:256])
+def _not_hooked_error(handle: str) -> NotFoundError:
+    message = f"No model {handle[:256]!r} is hooked by this client or configured: hook it first."
+    return NotFoundError("MODEL_NOT_HOOKED", message, model=handle[:256])

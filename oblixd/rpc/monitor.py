@@ -79,8 +79,8 @@ class MonitorServicer(monitor_pb2_grpc.MonitorServiceServicer):
         return self._assessor.assessment(self._policy, time.monotonic())
 
 
-def _seconds(given: Duration) -> float:
-    seconds = given.seconds + given.nanos / 1e9
+def _seconds(duration: Duration) -> float:
+    seconds = duration.seconds + duration.nanos / 1e9
     if not 0.0 < seconds <= LONGEST_S:
         message = f"duration takes more than 0 s and at most {LONGEST_S} s; given: {seconds:g} s."
         raise invalid_argument("INVALID_DURATION", message, field="duration", limit=LONGEST_S, given=seconds)

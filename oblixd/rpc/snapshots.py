@@ -85,34 +85,34 @@ def _gpu(gpu: Gpu) -> monitor_pb2.GpuSample:
 
 
 def _connectivity(
-    way: Connectivity, state: NetworkState, moment_s: float | None
+    connectivity: Connectivity, state: NetworkState, moment_s: float | None
 ) -> monitor_pb2.ConnectivitySample:
     result = monitor_pb2.ConnectivitySample(
         state=CONNECTIVITY[state.state],
-        latency=way.latency_ms,
-        packet_loss=way.packet_loss_percent,
-        bandwidth=way.bandwidth_mbps,
-        jitter=way.jitter_ms,
-        connection_type=way.connection_type,
+        latency=connectivity.latency_ms,
+        packet_loss=connectivity.packet_loss_percent,
+        bandwidth=connectivity.bandwidth_mbps,
+        jitter=connectivity.jitter_ms,
+        connection_type=connectivity.connection_type,
     )
     _set_since(result.since_time, moment_s, state.for_s)
     return result
 
 
 def _endpoint(
-    origin: str, way: Connectivity, state: NetworkState, moment_s: float | None
+    origin: str, connectivity: Connectivity, state: NetworkState, moment_s: float | None
 ) -> monitor_pb2.EndpointSample:
     result = monitor_pb2.EndpointSample(
         endpoint=origin,
         state=CONNECTIVITY[state.state],
-        latency=way.latency_ms,
-        jitter=way.jitter_ms,
-        packet_loss=way.packet_loss_percent,
-        bandwidth=way.bandwidth_mbps,
-        reason=way.reason,
+        latency=connectivity.latency_ms,
+        jitter=connectivity.jitter_ms,
+        packet_loss=connectivity.packet_loss_percent,
+        bandwidth=connectivity.bandwidth_mbps,
+        reason=connectivity.reason,
     )
-    if way.age_s is not None:
-        result.age.FromMicroseconds(round(way.age_s * 1e6))
+    if connectivity.age_s is not None:
+        result.age.FromMicroseconds(round(connectivity.age_s * 1e6))
     _set_since(result.since_time, moment_s, state.for_s)
     return result
 

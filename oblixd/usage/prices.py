@@ -48,11 +48,11 @@ FREE = Price(0, 0)
 class Prices:
     """The prices of models. A model's own goes before a pattern's, a longer pattern before a shorter one."""
 
-    def __init__(self, given: Mapping[str, Price] | None = None) -> None:
+    def __init__(self, prices: Mapping[str, Price] | None = None) -> None:
         """`given`: by provider:name; a `*` at a name's end stands for the rest of it."""
-        given = given or {}
-        self._own = {model: price for model, price in given.items() if not model.endswith("*")}
-        self._patterns = {model[:-1]: price for model, price in given.items() if model.endswith("*")}
+        prices = prices or {}
+        self._own = {model: price for model, price in prices.items() if not model.endswith("*")}
+        self._patterns = {model[:-1]: price for model, price in prices.items() if model.endswith("*")}
 
     def of(self, model: str, *, is_local: bool = False) -> Price | None:
         """Return the price of a model, as provider:name. None: unknown. A local model without one is free."""

@@ -92,12 +92,12 @@ def _check(query: Query) -> None:
         )
 
 
-def _scan(store: Store, txn: Transaction, query: Query, place: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _scan(store: Store, txn: Transaction, query: Query, key: bytes) -> Iterator[tuple[bytes, bytes]]:
     view = query.view
     named = query.session_id if view is IN_SESSION else query.model
-    first = max(query.first_day.toordinal(), day_of(place))
+    first = max(query.first_day.toordinal(), day_of(key))
     for day in range(first, query.last_day.toordinal() + 1):
-        yield from store.table("usage").scan(txn, view.rows(day, named), place)
+        yield from store.table("usage").scan(txn, view.rows(day, named), key)
 
 
 def _sort(group: Group, rows: dict[str, Row]) -> list[Row]:

@@ -27,13 +27,13 @@ SWEPT_AT_ONCE = 500
 """Records that one transaction removes, so that no writer waits long for it."""
 
 
-async def sweep(store: Store, kept_from: int, counted_from: int) -> int:
+async def sweep(store: Store, first_kept_day: int, first_counted_day: int) -> int:
     """Remove rows of days before one, and notes of counted requests of days before the other.
 
     Both as numbers of days. Says how many rows it were.
     """
-    swept = await _sweep(store, store.table("usage"), day_key(kept_from))
-    await _sweep(store, store.table("usage_requests"), day_key(counted_from))
+    swept = await _sweep(store, store.table("usage"), day_key(first_kept_day))
+    await _sweep(store, store.table("usage_requests"), day_key(first_counted_day))
     return swept
 
 

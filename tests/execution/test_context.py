@@ -160,9 +160,9 @@ async def test_of_a_very_long_history_only_what_is_needed_is_read() -> None:
 def test_what_a_model_reports_corrects_the_estimates_for_it() -> None:
     calibration = TokenCalibration()
     assert calibration.factor("ollama:llama2") == 1.0
-    calibration.learn("ollama:llama2", estimated=100, reported=150)
-    calibration.learn("ollama:llama2", estimated=100, reported=120)
+    calibration.learn("ollama:llama2", estimated_tokens=100, reported_tokens=150)
+    calibration.learn("ollama:llama2", estimated_tokens=100, reported_tokens=120)
     assert calibration.factor("ollama:llama2") == pytest.approx(1.65)
     assert calibration.factor("ollama:other") == 1.0
-    calibration.learn("ollama:mad", estimated=1, reported=10**9)
+    calibration.learn("ollama:mad", estimated_tokens=1, reported_tokens=10**9)
     assert calibration.factor("ollama:mad") == 3.0

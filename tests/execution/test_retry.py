@@ -108,7 +108,7 @@ def test_a_way_that_is_back_ends_the_rest_of_those_that_could_not_be_reached() -
         for _ in range(FAILURES):
             cooldowns.failed(kind.value, failure(kind), "https://near:443")
             cooldowns.failed(f"far {kind.value}", failure(kind), "https://far:443")
-    cooldowns.way_is_back("https://near:443")
+    cooldowns.clear_origin("https://near:443")
     assert cooldowns.of("MODEL_UNREACHABLE") is None
     assert cooldowns.of("MODEL_FAILED")
     assert cooldowns.of("far MODEL_UNREACHABLE")

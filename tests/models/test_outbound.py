@@ -6,7 +6,15 @@ import pytest
 
 from oblixd.models.base import Location
 from oblixd.models.hook_spec import spec_of
-from oblixd.models.http.outbound import NetworkConfig, Proxy, Trust, TrustError, clean, is_excluded, way_of
+from oblixd.models.http.outbound import (
+    NetworkConfig,
+    Proxy,
+    Trust,
+    TrustError,
+    clean,
+    is_excluded,
+    outbound_route_of,
+)
 from oblixd.models.options import ModelOptions
 from oblixd.models.providers.custom import CustomConnection
 from oblixd.models.providers.ollama import OllamaConnection
@@ -50,7 +58,7 @@ def test_hosts_without_the_proxy(host: str, entry: str, expected: bool) -> None:
 )
 def test_loopback_and_local_models_never_go_through_a_proxy(endpoint, options, is_local, proxied) -> None:
     network = NetworkConfig(PROXY, no_proxy=("example.org",))
-    way = way_of(endpoint, ModelOptions(**options), network, is_local=is_local)
+    way = outbound_route_of(endpoint, ModelOptions(**options), network, is_local=is_local)
     assert (way.proxy is not None) is proxied
 
 
@@ -69,9 +77,9 @@ def test_a_connection_asks_for_its_way_each_time(connect, provider, endpoint, lo
     network = NetworkConfig()
     spec = spec_of(provider, "m", endpoint=endpoint, location=location)
     connection = connect(spec, network=lambda: network)
-    assert connection.way().proxy is None
+    assert connection.outbound_route().proxy is None
     network = NetworkConfig(PROXY)
-    assert (connection.way().proxy is not None) is proxied
+    assert (connection.outbound_route().proxy is not None) is proxied
 
 
 def test_a_proxy_s_password_is_not_shown() -> None:
@@ -84,9 +92,11 @@ def test_the_environment_decides_nothing_and_is_named() -> None:
     environ = {"HTTPS_PROXY": "http://spy:1", "SSL_CERT_FILE": "/spy.pem", "PATH": "/bin", "no_proxy": ""}
     assert clean(environ) == ("HTTPS_PROXY", "SSL_CERT_FILE")
     assert environ == {"PATH": "/bin"}
-    silent = way_of(FAR, ModelOptions(), NetworkConfig(ignored=("HTTPS_PROXY",)), is_local=False)
+    silent = outbound_route_of(FAR, ModelOptions(), NetworkConfig(ignored=("HTTPS_PROXY",)), is_local=False)
     assert "oblix config import-environment" in silent.hint
-    said = way_of(FAR, ModelOptions(), NetworkConfig(PROXY, ignored=("HTTPS_PROXY",)), is_local=False)
+    said = outbound_route_of(
+        FAR, ModelOptions(), NetworkConfig(PROXY, ignored=("HTTPS_PROXY",)), is_local=False
+    )
     assert said.hint == ""
 
 

@@ -45,7 +45,7 @@ def driver() -> Iterator[Driver]:
 
 
 def of(read: Callable[[], int]) -> CachedReading[int]:
-    return CachedReading("gadget", read, every_s=10.0, known=SafeReader())
+    return CachedReading("gadget", read, every_s=10.0, reader=SafeReader())
 
 
 def join(reader: CachedReading[int]) -> None:

@@ -27,7 +27,7 @@ from oblixd.models.http.rate_limit import RateLimit, reset_s
 from oblixd.models.http.refusals import Refusal, judge
 from oblixd.models.providers.claude_messages import MessageDecoder
 from oblixd.models.providers.completions import CompletionDecoder
-from oblixd.models.providers.ollama import OllamaDecoder, peer_of
+from oblixd.models.providers.ollama import OllamaDecoder, server_errors_of
 from oblixd.models.providers.responses import ResponseDecoder
 from oblixd.models.streaming import gather
 from oblixd.sessions.listing import page_place, page_token
@@ -36,7 +36,7 @@ from oblixd.sessions.validation import check_message
 from oblixd.store.table import seal
 from oblixd.store.v1 import records_pb2 as records
 
-PEER = peer_of(spec_of("ollama", "fuzzed", endpoint="http://127.0.0.1:1"))
+PEER = server_errors_of(spec_of("ollama", "fuzzed", endpoint="http://127.0.0.1:1"))
 FILE = Path(tempfile.gettempdir()) / f"oblix-fuzz-{os.getpid()}"
 
 

@@ -45,48 +45,48 @@ class EventDecoder:
                 return events.Rerouted(moved.from_model, moved.to_model, moved.reason, moved.detail)
         return None
 
-    def _start(self, started: executions_pb2.ExecutionStarted) -> events.Started:
-        self._decision = decision_of(started.decision)
-        if self._agents.has_any or started.agent_checks:
-            self._reports = self._report(started)
-        session_id = started.session_id or None
-        model = started.decision.model
-        return events.Started(started.request_id, session_id, model, self._decision, self._reports)
+    def _start(self, start: executions_pb2.ExecutionStarted) -> events.Started:
+        self._decision = decision_of(start.decision)
+        if self._agents.has_any or start.agent_checks:
+            self._reports = self._report(start)
+        session_id = start.session_id or None
+        model = start.decision.model
+        return events.Started(start.request_id, session_id, model, self._decision, self._reports)
 
-    def _report(self, started: executions_pb2.ExecutionStarted) -> answers.AgentChecks:
+    def _report(self, start: executions_pb2.ExecutionStarted) -> answers.AgentChecks:
         routing = self._decision.to_dict()
         reports = self._agents.report(routing, self._checks)
         ours = {report["agent"] for report in reports}
         # Those of the program that started it, where it is another one.
         others: list[dict[str, Any]] = [
             {"agent": check.agent, "result": check_report(check, routing)}
-            for check in started.agent_checks
+            for check in start.agent_checks
             if check.agent not in ours
         ]
         return answers.AgentChecks([*reports, *others])
 
-    def _completion(self, completed: executions_pb2.ExecutionCompleted) -> events.Completed:
-        answer = self._answer(completed)
+    def _completion(self, completion: executions_pb2.ExecutionCompleted) -> events.Completed:
+        answer = self._answer(completion)
         return events.Completed(answer.request_id, answer.session_id, answer.finish_reason, answer)
 
-    def _answer(self, completed: executions_pb2.ExecutionCompleted) -> answers.Answer:
-        message = message_of(completed.message)
-        adaptations = tuple(completed.message.decision.adaptations)
+    def _answer(self, completion: executions_pb2.ExecutionCompleted) -> answers.Answer:
+        message = message_of(completion.message)
+        adaptations = tuple(completion.message.decision.adaptations)
         decision = with_adaptations(self._decision, adaptations) if adaptations else self._decision
         return answers.Answer(
             text=message.content,
-            model=completed.message.model,
-            request_id=completed.request_id,
-            session_id=completed.session_id or None,
-            finish_reason=name_of(executions_pb2.FinishReason.DESCRIPTOR, completed.finish_reason),
+            model=completion.message.model,
+            request_id=completion.request_id,
+            session_id=completion.session_id or None,
+            finish_reason=name_of(executions_pb2.FinishReason.DESCRIPTOR, completion.finish_reason),
             message=message,
             decision=decision,
-            timings=timings_of(completed.message) or results.Timings(0.0),
+            timings=timings_of(completion.message) or results.Timings(0.0),
             usage=message.usage,
-            context=_context(completed.context),
-            failed_attempts=tuple(map(attempt_of, completed.failed_attempts)),
+            context=_context(completion.context),
+            failed_attempts=tuple(map(attempt_of, completion.failed_attempts)),
             agent_checks=self._reports,
-            schema_violation=completed.schema_violation or None,
+            schema_violation=completion.schema_violation or None,
         )
 
 

@@ -50,21 +50,21 @@ def image_of(source: object, field: str) -> messages_pb2.Part:
     return _image_part(data, field)
 
 
-def image_in(given: Mapping[str, Any], field: str) -> messages_pb2.Part:
+def image_in(part: Mapping[str, Any], field: str) -> messages_pb2.Part:
     """Return the image of a content part with `path`, or with `data` (bytes, or base64 text)."""
-    if ("path" in given) is ("data" in given):
-        raise invalid(field, "an image with path or with data", ", ".join(given))
-    if "path" in given:
-        return image_of(given["path"], f"{field}.path")
-    data = given["data"]
+    if ("path" in part) is ("data" in part):
+        raise invalid(field, "an image with path or with data", ", ".join(part))
+    if "path" in part:
+        return image_of(part["path"], f"{field}.path")
+    data = part["data"]
     return image_of(_decode(data, f"{field}.data") if isinstance(data, str) else data, f"{field}.data")
 
 
-def image_at(given: object, field: str) -> messages_pb2.Part:
+def image_at(value: object, field: str) -> messages_pb2.Part:
     """Read the image in a `data:` URL, as OpenAI's `image_url` has it. Nothing is fetched from an address."""
-    if isinstance(given, Mapping):
-        given, field = given.get("url"), f"{field}.url"
-    url = text(given, field)
+    if isinstance(value, Mapping):
+        value, field = value.get("url"), f"{field}.url"
+    url = text(value, field)
     inline = _INLINE.match(url)
     if inline is None:
         limit = "a data: URL in base64: oblixd fetches nothing, so load the image and send its bytes"
@@ -72,9 +72,9 @@ def image_at(given: object, field: str) -> messages_pb2.Part:
     return _image_part(_decode(url[inline.end() :], field), field)
 
 
-def _decode(written: str, field: str) -> bytes:
+def _decode(encoded: str, field: str) -> bytes:
     try:
-        return base64.b64decode(written, validate=True)
+        return base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError) as error:
         raise invalid(field, "base64", error) from None
 
@@ -124,13 +124,13 @@ def input_of(prompt: object, options: Mapping[str, Any]) -> list[messages_pb2.Me
 
 
 def _with_images(
-    said: list[messages_pb2.Message], images: list[messages_pb2.Part]
+    messages: list[messages_pb2.Message], images: list[messages_pb2.Part]
 ) -> list[messages_pb2.Message]:
     """Show the images with the user's last words, or by themselves where the last word is not theirs."""
-    if not said or said[-1].role != messages_pb2.ROLE_USER:
-        said.append(messages_pb2.Message(role=messages_pb2.ROLE_USER))
-    said[-1].parts.extend(images)
-    return said
+    if not messages or messages[-1].role != messages_pb2.ROLE_USER:
+        messages.append(messages_pb2.Message(role=messages_pb2.ROLE_USER))
+    messages[-1].parts.extend(images)
+    return messages
 
 
 def _messages_of(prompt: object, *, required: bool) -> list[messages_pb2.Message]:
@@ -235,13 +235,13 @@ def _part(value: object, role: messages_pb2.Role.ValueType, field: str) -> messa
     )
 
 
-def _result(given: Mapping[str, Any], field: str) -> messages_pb2.Part:
-    failed = given.get("is_error", False)
+def _result(record: Mapping[str, Any], field: str) -> messages_pb2.Part:
+    failed = record.get("is_error", False)
     if not isinstance(failed, bool):
         raise invalid(f"{field}.is_error", "True or False", describe(failed))
     result = messages_pb2.ToolResultPart(
-        call_id=text(given.get("call_id"), f"{field}.call_id"),
-        content=text(given.get("content"), f"{field}.content"),
+        call_id=text(record.get("call_id"), f"{field}.call_id"),
+        content=text(record.get("content"), f"{field}.content"),
         is_error=failed,
     )
     return messages_pb2.Part(tool_result=result)

@@ -59,8 +59,8 @@ def _fields(sample: Message) -> dict[str, Any]:
     return found
 
 
-def _values(given: Iterable[Any]) -> list[Any]:
-    return [_value(value) for value in given]
+def _values(values: Iterable[Any]) -> list[Any]:
+    return [_value(value) for value in values]
 
 
 def _value(value: Any) -> Any:

@@ -10,11 +10,11 @@ SHOWN_CHARACTERS = 80
 FIELD_CHARACTERS = 200
 
 
-def invalid(field: str, limit: str, given: object, reason: str = "INVALID_VALUE") -> InvalidArgumentError:
+def invalid(field: str, limit: str, value: object, reason: str = "INVALID_VALUE") -> InvalidArgumentError:
     """Return the error for a wrong argument. Where the daemon checks the same, the reason is the same."""
     field = _cut(field, FIELD_CHARACTERS)
-    message = f"{field} takes {limit}; given: {given}."
-    metadata = {"field": field, "limit": limit, "given": str(given)}
+    message = f"{field} takes {limit}; given: {value}."
+    metadata = {"field": field, "limit": limit, "given": str(value)}
     return InvalidArgumentError(message, reason=reason, metadata=metadata)
 
 

@@ -102,8 +102,8 @@ class PromptCalls(SessionCalls):
         is_shown = stream or chat
         printer = Printer(live=stream, whole=is_shown and not stream, metrics=is_shown and display_metrics)
 
-        async def ask(said: Said, request_id: str | None = None) -> dict[str, Any]:
-            events = self.stream(said, temperature, max_tokens, request_id, session_id, **kwargs)
+        async def ask(text: Said, request_id: str | None = None) -> dict[str, Any]:
+            events = self.stream(text, temperature, max_tokens, request_id, session_id, **kwargs)
             return await printer.response_of(events)
 
         response = await ask(prompt, request_id)
@@ -186,8 +186,8 @@ class ChatCalls(PromptCalls):
     async def _talk(self, session_id: str | None, printer: Printer, options: Mapping[str, Any]) -> str:
         session_id = session_id or await self.create_session()
 
-        async def ask(said: str) -> dict[str, Any]:
-            return await printer.response_of(self.stream(said, session_id=session_id, **options))
+        async def ask(text: str) -> dict[str, Any]:
+            return await printer.response_of(self.stream(text, session_id=session_id, **options))
 
         await converse(ask)
         return session_id

@@ -107,16 +107,16 @@ def address_of(host: str | None, port: int | None, token: str | None = None) -> 
     return TcpDaemon(host, port, host not in LOOPBACK, token or "")
 
 
-def _written_address(given: str, token: str) -> Address:
+def _written_address(text: str, token: str) -> Address:
     """Read OBLIX_ADDRESS. Raises InvalidArgumentError."""
-    if given.startswith("unix:/"):
-        return GivenSocket(Path(given.removeprefix("unix:").replace("//", "/")))
+    if text.startswith("unix:/"):
+        return GivenSocket(Path(text.removeprefix("unix:").replace("//", "/")))
     from oblix._launcher.tcp import LOOPBACK, TcpDaemon  # noqa: PLC0415 - most programs use the socket
 
-    found = re.fullmatch(r"(tcp|tls)://(\[[0-9A-Fa-f:.]+\]|[^\s/:]+):(\d{1,5})", given)
+    found = re.fullmatch(r"(tcp|tls)://(\[[0-9A-Fa-f:.]+\]|[^\s/:]+):(\d{1,5})", text)
     if found is None or not 1 <= int(found[3]) <= MAX_PORT:
-        raise invalid(ADDRESS, "unix:/PATH, tcp://HOST:PORT or tls://HOST:PORT", repr(given[:80]))
+        raise invalid(ADDRESS, "unix:/PATH, tcp://HOST:PORT or tls://HOST:PORT", repr(text[:80]))
     host = found[2].strip("[]")
     if found[1] == "tcp" and host not in LOOPBACK:
-        raise invalid(ADDRESS, "tls:// for a host that is not this machine", repr(given[:80]))
+        raise invalid(ADDRESS, "tls:// for a host that is not this machine", repr(text[:80]))
     return TcpDaemon(host, int(found[3]), found[1] == "tls", token)

@@ -42,16 +42,16 @@ class HookRegistry:
         # By provider:name: a model has one key and one endpoint, those that it was hooked with last.
         self._models: dict[str, HookedModel] = {}
 
-    def put(self, hooked: HookedModel) -> HookedModel | None:
+    def put(self, model: HookedModel) -> HookedModel | None:
         """Keep a model in the place of the one of its name, and return that one."""
-        former = self._models.get(hooked.model.id)
-        self._models[hooked.model.id] = hooked
+        former = self._models.get(model.model.id)
+        self._models[model.model.id] = model
         return former
 
-    def renew(self, hooked: HookedModel, model: models_pb2.Model) -> None:
+    def renew(self, renewed_model: HookedModel, model: models_pb2.Model) -> None:
         """Note that a model was hooked again. What was replaced meanwhile stays replaced."""
-        if self._models.get(hooked.model.id) is hooked:
-            self._models[hooked.model.id] = HookedModel(hooked.request, model)
+        if self._models.get(renewed_model.model.id) is renewed_model:
+            self._models[renewed_model.model.id] = HookedModel(renewed_model.request, model)
 
     def pop(self, model_id: str) -> HookedModel | None:
         """Forget a model, and return it. None where it was not hooked."""

@@ -225,12 +225,12 @@ def _too_large(what: str, most: int) -> InvalidArgumentError:
     return InvalidArgumentError(f"{what} more than {most // 2**20} MiB.", reason="TOO_LARGE")
 
 
-def _with_result(sent: ImportedSession, result: sessions_pb2.ImportResult) -> ImportedSession:
+def _with_result(session: ImportedSession, result: sessions_pb2.ImportResult) -> ImportedSession:
     if result.reason and result.reason not in (ALREADY_IMPORTED, IMPORT_DELETED):
-        return replace(sent, outcome="refused", reason=result.reason, detail=result.detail)
+        return replace(session, outcome="refused", reason=result.reason, detail=result.detail)
     outcome: Outcome = "skipped" if result.reason else "grown" if result.added_count else "imported"
     return replace(
-        sent,
+        session,
         outcome=outcome,
         session_id=result.session.id,
         message_count=result.added_count or result.session.message_count,

@@ -79,33 +79,33 @@ def prompt_of(prompt: object, session: object, options: Mapping[str, Any]) -> Pr
 
 
 def embed_request(
-    texts: str | Sequence[str], candidates: Sequence[str], given: Mapping[str, Any]
+    texts: str | Sequence[str], candidates: Sequence[str], options: Mapping[str, Any]
 ) -> embeddings_pb2.EmbedTextsRequest:
     """Return the request that turns texts into vectors. Raises InvalidArgumentError."""
-    for name in given:
+    for name in options:
         if name not in EMBED_OPTIONS:
             raise unknown_option(name, EMBED_OPTIONS)
     request = embeddings_pb2.EmbedTextsRequest(
         texts=_texts(texts, "texts"),
-        model=text(given.get("model") or "", "model"),
+        model=text(options.get("model") or "", "model"),
         candidates=candidates,
-        local_only=_flag(given.get("local_only", False), "local_only"),
-        policy=_policy(given),
-        dimensions=_optional_whole_number(given.get("dimensions"), "dimensions", 1, MAX_DIMENSIONS),
-        priority=_choice(given, "priority", PRIORITY, "interactive"),
+        local_only=_flag(options.get("local_only", False), "local_only"),
+        policy=_policy(options),
+        dimensions=_optional_whole_number(options.get("dimensions"), "dimensions", 1, MAX_DIMENSIONS),
+        priority=_choice(options, "priority", PRIORITY, "interactive"),
     )
-    if (timeout_s := _timeout(given.get("timeout"))) is not None:
+    if (timeout_s := _timeout(options.get("timeout"))) is not None:
         request.timeout.FromMicroseconds(max(round(timeout_s * 1e6), 1))
     return request
 
 
-def unknown_option(name: str, known: Collection[str] = OPTIONS) -> InvalidArgumentError:
+def unknown_option(name: str, names: Collection[str] = OPTIONS) -> InvalidArgumentError:
     """Return the error for an option that is not known, with the one that was probably meant."""
     import difflib  # noqa: PLC0415 - options are seldom wrong
 
-    near = difflib.get_close_matches(name, [*known, *_ELSEWHERE], 1)
+    near = difflib.get_close_matches(name, [*names, *_ELSEWHERE], 1)
     meant = _ELSEWHERE.get(near[0], near[0]) if near else ""
-    hint = f"did you mean {meant}?" if meant else f"known are {', '.join(sorted(known))}."
+    hint = f"did you mean {meant}?" if meant else f"known are {', '.join(sorted(names))}."
     error = invalid(name, "nothing", "a value")
     return InvalidArgumentError(
         f"There is no option {error.metadata['field']}: {hint}", reason=error.reason, metadata=error.metadata
@@ -157,15 +157,15 @@ def _check_size(message: messages_pb2.Message) -> messages_pb2.Message:
     return message
 
 
-def _generation(given: Mapping[str, Any]) -> executions_pb2.GenerationOptions:
+def _generation(options: Mapping[str, Any]) -> executions_pb2.GenerationOptions:
     return executions_pb2.GenerationOptions(
-        temperature=_number(given.get("temperature"), "temperature", 2),
-        max_tokens=_optional_whole_number(given.get("max_tokens"), "max_tokens", 1, MAX_TOKENS),
-        top_p=_number(given.get("top_p"), "top_p", 1),
-        seed=_optional_whole_number(given.get("seed"), "seed", -MAX_WHOLE, MAX_WHOLE),
-        stop=_texts(given.get("stop"), "stop"),
-        response_schema=schema_of(given.get("response_schema"), "response_schema"),
-        reasoning=_reasoning(given),
+        temperature=_number(options.get("temperature"), "temperature", 2),
+        max_tokens=_optional_whole_number(options.get("max_tokens"), "max_tokens", 1, MAX_TOKENS),
+        top_p=_number(options.get("top_p"), "top_p", 1),
+        seed=_optional_whole_number(options.get("seed"), "seed", -MAX_WHOLE, MAX_WHOLE),
+        stop=_texts(options.get("stop"), "stop"),
+        response_schema=schema_of(options.get("response_schema"), "response_schema"),
+        reasoning=_reasoning(options),
     )
 
 

@@ -121,11 +121,11 @@ def update(
     return request
 
 
-def _retention(given: Retention | Mapping[str, Any]) -> sessions_pb2.Retention:
+def _retention(value: Retention | Mapping[str, Any]) -> sessions_pb2.Retention:
     days, action = (
-        (given.days, given.action)
-        if isinstance(given, Retention)
-        else (given.get("days"), given.get("action", "archive"))
+        (value.days, value.action)
+        if isinstance(value, Retention)
+        else (value.get("days"), value.get("action", "archive"))
     )
     return sessions_pb2.Retention(
         days=whole_number(days, "retention.days", 0, MAX_DAYS), action=action_of(action, "retention.action")
@@ -210,26 +210,26 @@ def no_message_error(session: object, message: object) -> NotFoundError:
 
 
 def edit(
-    session: object, old: messages_pb2.Message, content: object, client_data: object, version: int | None
+    session: object, original: messages_pb2.Message, content: object, client_data: object, version: int | None
 ) -> sessions_pb2.EditMessageRequest:
     """Return the request that edits a message."""
     return sessions_pb2.EditMessageRequest(
         session_id=session_id_of(session),
-        sequence=old.sequence,
-        parts=_edited_parts(old, content),
+        sequence=original.sequence,
+        parts=_edited_parts(original, content),
         client_data=data(client_data, "client_data"),
         version=None if version is None else whole_number(version, "version", 0, MAX_VERSION),
     )
 
 
-def _edited_parts(old: messages_pb2.Message, content: object) -> list[messages_pb2.Part]:
+def _edited_parts(original: messages_pb2.Message, content: object) -> list[messages_pb2.Part]:
     """Return the parts of an edited message: reasoning, what it says now, its tool calls."""
-    results = [part.tool_result for part in old.parts if part.HasField("tool_result")]
+    results = [part.tool_result for part in original.parts if part.HasField("tool_result")]
     if results:
         return [_edited_result(results, content)]
-    said = content_of(content, old.role, "content")
-    reasoning = [part for part in old.parts if part.HasField("reasoning")]
-    return [*reasoning, *said, *(part for part in old.parts if part.HasField("tool_call"))]
+    said = content_of(content, original.role, "content")
+    reasoning = [part for part in original.parts if part.HasField("reasoning")]
+    return [*reasoning, *said, *(part for part in original.parts if part.HasField("tool_call"))]
 
 
 def _edited_result(results: list[messages_pb2.ToolResultPart], content: object) -> messages_pb2.Part:

@@ -26,18 +26,18 @@ def files_of(paths: object) -> list[Path]:
     return [file for path in each for file in opening.files_in(file_io.path_of(path))]
 
 
-def listing_of(wanted: Mapping[str, Any] | None) -> sessions_pb2.ListSessionsRequest:
+def listing_of(filters: Mapping[str, Any] | None) -> sessions_pb2.ListSessionsRequest:
     """Return the request that lists what an export is to write."""
-    return listing(wanted, archived=None, field="sessions")
+    return listing(filters, archived=None, field="sessions")
 
 
-def ids_of(wanted: object) -> list[str]:
+def ids_of(sessions: object) -> list[str]:
     """Return the ids of sessions that a program names, each once."""
-    if isinstance(wanted, str | Session):
-        return [session_id_of(wanted)]
-    if not isinstance(wanted, Sequence):
-        raise invalid("sessions", "ids, a filter or None", describe(wanted))
-    return list(dict.fromkeys(map(session_id_of, wanted)))
+    if isinstance(sessions, str | Session):
+        return [session_id_of(sessions)]
+    if not isinstance(sessions, Sequence):
+        raise invalid("sessions", "ids, a filter or None", describe(sessions))
+    return list(dict.fromkeys(map(session_id_of, sessions)))
 
 
 def write_document(path: Path, session: sessions_pb2.Session, messages: list[messages_pb2.Message]) -> None:

@@ -266,10 +266,10 @@ class Transport:
         pid = os.getpid()
         return self._links.get(pid) or self._links.setdefault(pid, self._new_link())
 
-    def _renew(self, failed: Channel) -> Channel:
+    def _renew(self, broken: Channel) -> Channel:
         """Return a link to a daemon that answers: one that another thread has made since, or a new one."""
         link = self._link()
-        if link is failed or link.has_ended:
+        if link is broken or link.has_ended:
             self._address.ensure_daemon()
             link = self._links[os.getpid()] = self._new_link()
         return link

@@ -176,14 +176,14 @@ class ChatOblix(BaseChatModel):
                     await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                 yield chunk
 
-    def _options(self, stop: list[str] | None, given: Mapping[str, Any]) -> ExecuteOptions:
+    def _options(self, stop: list[str] | None, arguments: Mapping[str, Any]) -> ExecuteOptions:
         own: dict[str, Any] = {
             "model": self.model,
             "temperature": self.temperature,
             "max_tokens": self.max_tokens,
         }
         own |= {"policy": self.policy, "local_only": self.local_only, "stop": stop}
-        known = {name: value for name, value in given.items() if name in oblix.options.OPTIONS}
+        known = {name: value for name, value in arguments.items() if name in oblix.options.OPTIONS}
         return cast("ExecuteOptions", {name: value for name, value in own.items() if value} | known)
 
 

@@ -179,12 +179,12 @@ def _is_logged() -> bool:
     return not context.params.get("no_log") and not (llm.user_dir() / "logs-off").exists()
 
 
-def _after_last_answer(said: Sequence[oblix.Message]) -> int:
-    answers = [index for index, message in enumerate(said) if message.role == "assistant"]
+def _after_last_answer(history: Sequence[oblix.Message]) -> int:
+    answers = [index for index, message in enumerate(history) if message.role == "assistant"]
     return answers[-1] + 1 if answers else 0
 
 
-def _session(name: str, history: Sequence[oblix.Message], asked: Sequence[oblix.Message]) -> oblix.Session:
+def _session(name: str, history: Sequence[oblix.Message], messages: Sequence[oblix.Message]) -> oblix.Session:
     """Return the session of a conversation, with its history in it: also what another model said.
 
     A history that was changed since is another conversation, and gets a session beside the first.
@@ -195,7 +195,7 @@ def _session(name: str, history: Sequence[oblix.Message], asked: Sequence[oblix.
         missing = _rest_of(history, _messages_in(session_id))
         if missing is None:
             continue
-        title = next((_text(one) for one in [*history, *asked] if one.role == "user"), "")
+        title = next((_text(one) for one in [*history, *messages] if one.role == "user"), "")
         metadata = {"program": "llm", "conversation": name}
         session = client.sessions.get_or_create(session_id, title=title[:TITLE_CHARACTERS], metadata=metadata)
         if missing:
@@ -212,13 +212,13 @@ def _messages_in(session_id: str) -> list[oblix.Message]:
 
 
 def _rest_of(
-    history: Sequence[oblix.Message], kept: Sequence[oblix.Message]
+    history: Sequence[oblix.Message], recorded: Sequence[oblix.Message]
 ) -> Sequence[oblix.Message] | None:
     """Return what a session lacks of a history. None: they are two conversations.
 
     The session may hold more: turns that failed, and what other programs said.
     """
-    keys, place = [_key(message) for message in kept], 0
+    keys, place = [_key(message) for message in recorded], 0
     for index, message in enumerate(history):
         try:
             place = keys.index(_key(message), place) + 1

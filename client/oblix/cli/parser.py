@@ -118,25 +118,25 @@ class PartialParser(Parser):
         raise IncompleteError(message)
 
 
-def suggestion(word: str, known: Iterable[str]) -> str:
+def suggestion(word: str, names: Iterable[str]) -> str:
     """Return ` Did you mean ...?` with what is nearest to a word; empty where nothing is near."""
     import difflib
 
     # The dashes of options make none alike.
-    bare = {each.lstrip("-/"): each for each in known}
+    bare = {each.lstrip("-/"): each for each in names}
     near = difflib.get_close_matches(word.lstrip("-/"), list(bare), MOST_SUGGESTIONS, LEAST_LIKENESS)
     return f" Did you mean {' or '.join(bare[each] for each in near)}?" if near else ""
 
 
-def _whole_number(given: str) -> int:
+def _whole_number(text: str) -> int:
     try:
-        return int(given)
+        return int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"takes a whole number; given: {given}") from None
+        raise argparse.ArgumentTypeError(f"takes a whole number; given: {text}") from None
 
 
-def _number(given: str) -> float:
+def _number(text: str) -> float:
     try:
-        return float(given)
+        return float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"takes a number; given: {given}") from None
+        raise argparse.ArgumentTypeError(f"takes a number; given: {text}") from None

@@ -56,7 +56,7 @@ class Template:
         names = string.Template(self.prompt).get_identifiers()
         return [name for name in names if name != INPUT]
 
-    def fill(self, given: str, values: Mapping[str, str]) -> str:
+    def fill(self, prompt: str, values: Mapping[str, str]) -> str:
         """Return the prompt with its variables. What is asked follows it where it has no `$input`.
 
         Raises CommandError for a variable without a value, and for a value that nothing asks for.
@@ -71,9 +71,9 @@ class Template:
             raise CommandError(
                 f"the template has no variable {unused[0]}.{suggestion(unused[0], self.variables())}"
             )
-        text = string.Template(self.prompt).safe_substitute({**known, INPUT: given})
+        text = string.Template(self.prompt).safe_substitute({**known, INPUT: prompt})
         has_input = INPUT in string.Template(self.prompt).get_identifiers()
-        return text if has_input or not given else f"{text}\n\n{given}"
+        return text if has_input or not prompt else f"{text}\n\n{prompt}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,11 +194,11 @@ def _table(document: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]
     return table
 
 
-def _texts(document: Mapping[str, Any], name: str, path: Path, known: tuple[str, ...] = ()) -> dict[str, str]:
+def _texts(document: Mapping[str, Any], name: str, path: Path, names: tuple[str, ...] = ()) -> dict[str, str]:
     table = _table(document, name, path)
     for key, value in table.items():
-        if known and key not in known:
-            raise CommandError(f"{path}: [{name}] has no {key}.{suggestion(key, known)}")
+        if names and key not in names:
+            raise CommandError(f"{path}: [{name}] has no {key}.{suggestion(key, names)}")
         if not isinstance(value, str):
             raise CommandError(f"{path}: {name}.{key} is a text, not {value!r}.")
     return dict(table)

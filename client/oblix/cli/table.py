@@ -149,13 +149,13 @@ def _configure(parser: Parser, name: str) -> Parser:
     return parser
 
 
-def parser_with(wanted: str) -> Parser:
+def parser_with(command_name: str) -> Parser:
     """Return the parser of the whole line. Of the commands only the wanted one has its arguments."""
     root = Parser(prog="oblix")
     groups = root.add_subparsers(metavar="COMMAND")
     for name, command in COMMANDS.items():
         parser = groups.add_parser(name, help=command.summary)
-        if name == wanted:
+        if name == command_name:
             importlib.import_module(f"oblix.cli.commands.{command.module}").configure(parser)
     return root
 

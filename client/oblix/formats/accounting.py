@@ -50,7 +50,7 @@ _SAYS_SOMETHING = re.compile(r"[^\W\d_]|[\u2001-\U0010ffff]")
 _PUNCTUATION = re.compile(r"[\W_]+")
 
 
-def check(conversation: Conversation, known: frozenset[str] = frozenset()) -> None:
+def check(conversation: Conversation, known_keys: frozenset[str] = frozenset()) -> None:
     """Note every text of the source that the conversation does not have.
 
     `known` are keys of the format whose values, with all that is in them, are no words of the conversation.
@@ -59,7 +59,7 @@ def check(conversation: Conversation, known: frozenset[str] = frozenset()) -> No
     settled = conversation.settled.keys() | {
         each for branch in conversation.branches for each in branch.settled
     }
-    for key, text in _texts(conversation.source, known, settled):
+    for key, text in _texts(conversation.source, known_keys, settled):
         if taken.has_whole(text) or not is_words(key, text):
             continue
         whole = clean(text)
@@ -85,18 +85,20 @@ def words_in(value: object, skip: frozenset[str] = frozenset()) -> Iterator[str]
     return (text for key, text in _texts(value, skip, frozenset()) if is_words(key, text))
 
 
-def _texts(value: object, known: frozenset[str], settled: Any) -> Iterator[tuple[str, str]]:
+def _texts(value: object, known_keys: frozenset[str], settled_keys: Any) -> Iterator[tuple[str, str]]:
     """Yield each text in a value, with the key that it stands under."""
     waiting: list[tuple[str, object]] = [("", value)]
     while waiting:
         key, value = waiting.pop()
         if isinstance(value, str):
-            if id(value) not in settled:
+            if id(value) not in settled_keys:
                 yield key, value
         elif isinstance(value, dict):
-            if id(value) not in settled:
-                waiting.extend((name, item) for name, item in value.items() if name not in known and item)
-        elif isinstance(value, list) and id(value) not in settled:
+            if id(value) not in settled_keys:
+                waiting.extend(
+                    (name, item) for name, item in value.items() if name not in known_keys and item
+                )
+        elif isinstance(value, list) and id(value) not in settled_keys:
             waiting.extend((key, item) for item in value if item)
 
 
@@ -212,10 +214,10 @@ def is_all_words_lost(conversation: Conversation) -> bool:
     )
 
 
-def leftover(document: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
+def leftover(document: Mapping[str, Any], known_keys: frozenset[str]) -> dict[str, Any]:
     """Return what a document has under keys that a reader does not know: numbers, texts, true and false."""
     return {
         key: value
         for key, value in document.items()
-        if key not in known and isinstance(value, str | int | float | bool) and value != ""
+        if key not in known_keys and isinstance(value, str | int | float | bool) and value != ""
     }

@@ -58,12 +58,12 @@ class Format:
         return finish(conversation, self.known)
 
 
-def finish(conversation: Conversation, known: frozenset[str] = frozenset()) -> Conversation:
+def finish(conversation: Conversation, known_keys: frozenset[str] = frozenset()) -> Conversation:
     """Return the conversation with an account of its words, and within the daemon's limits.
 
     Raises InvalidArgumentError where there are words, and none could be read.
     """
-    accounting.check(conversation, known)
+    accounting.check(conversation, known_keys)
     conversation.source = None
     if not conversation.messages:
         if any("words under" in note or "messages" in note for note in conversation.notes):
@@ -174,5 +174,5 @@ def digest(value: object) -> str:
     return hashlib.sha256(plain_json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def _unknown(name: object, known: Sequence[str]) -> InvalidArgumentError:
-    return invalid("format", f"one of {', '.join(known)}", describe(name), "UNKNOWN_FORMAT")
+def _unknown(name: object, names: Sequence[str]) -> InvalidArgumentError:
+    return invalid("format", f"one of {', '.join(names)}", describe(name), "UNKNOWN_FORMAT")

@@ -57,14 +57,14 @@ def read(document: Mapping[str, Any]) -> Conversation:
     return conversation
 
 
-def _take_own(document: Mapping[str, Any], said: list[Any], conversation: Conversation) -> None:
+def _take_own(document: Mapping[str, Any], messages: list[Any], conversation: Conversation) -> None:
     """Read what Oblix wrote: its own fields, and messages with theirs."""
     session = message_from(document.get("oblix") or {}, sessions_pb2.Session(), "oblix")
     session.id, session.title = conversation.session.id, conversation.session.title
     session.metadata.CopyFrom(conversation.session.metadata)
     conversation.session = session
     conversation.pass_over(document.get("oblix"))
-    for index, item in enumerate(said):
+    for index, item in enumerate(messages):
         path = f"messages[{index}]"
         conversation.add(item, path, partial(_message, item, path, conversation), keep_empty=True)
 

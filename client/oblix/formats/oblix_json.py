@@ -137,14 +137,14 @@ def _message(item: object, field: str) -> messages_pb2.Message:
     return message
 
 
-def _read_marks(given: Mapping[str, Any], message: messages_pb2.Message, field: str) -> None:
-    version = given.get("version", 0)
+def _read_marks(record: Mapping[str, Any], message: messages_pb2.Message, field: str) -> None:
+    version = record.get("version", 0)
     if isinstance(version, bool) or not isinstance(version, int) or not 0 <= version < MAX_VERSION:
         raise invalid(f"{field}.version", "a whole number of 0 or more", describe(version))
     message.version = version
-    message.client_data = _client_data(given.get("client_data") or "", f"{field}.client_data")
-    if given.get("excluded"):
-        message.exclusion.CopyFrom(_exclusion(given["excluded"], f"{field}.excluded"))
+    message.client_data = _client_data(record.get("client_data") or "", f"{field}.client_data")
+    if record.get("excluded"):
+        message.exclusion.CopyFrom(_exclusion(record["excluded"], f"{field}.excluded"))
 
 
 def _exclusion(value: object, field: str) -> messages_pb2.ContextExclusion:

@@ -129,8 +129,8 @@ def _members(archive: zipfile.ZipFile, source: str) -> list[zipfile.ZipInfo]:
     return sorted(wanted, key=lambda info: info.filename)
 
 
-def _buffer(inner: _Readable, taken: Callable[[], int] | None, source: str) -> io.BufferedReader:
-    return io.BufferedReader(_Bounded(inner, taken, source), CHUNK_BYTES)
+def _buffer(inner: _Readable, bytes_read: Callable[[], int] | None, source: str) -> io.BufferedReader:
+    return io.BufferedReader(_Bounded(inner, bytes_read, source), CHUNK_BYTES)
 
 
 class _Readable(Protocol):
@@ -140,9 +140,9 @@ class _Readable(Protocol):
 class _Bounded(io.RawIOBase):
     """Reads another stream. Names the source where that is damaged or a bomb."""
 
-    def __init__(self, inner: _Readable, taken: Callable[[], int] | None, source: str) -> None:
+    def __init__(self, inner: _Readable, bytes_read: Callable[[], int] | None, source: str) -> None:
         self._inner = inner
-        self._taken = taken
+        self._taken = bytes_read
         self._source = source
         self._size = 0
 

@@ -68,10 +68,10 @@ def result_parts(
     return [answer, *(part for part in found if part.HasField("image"))]
 
 
-def sources(given: object) -> str:
+def sources(citations: object) -> str:
     """Citations as a list of links, as Markdown. Empty where there are none."""
     links: dict[str, str] = {}
-    for item in objects(given):
+    for item in objects(citations):
         inner = next(
             (item[key] for key in ("url_citation", "metadata") if isinstance(item.get(key), dict)), item
         )
@@ -85,12 +85,12 @@ def link(title: str, url: str) -> str:
     return f"[{title.replace('[', '(').replace(']', ')')}]({url})"
 
 
-def file_part(given: Block, conversation: Conversation) -> Parts:
+def file_part(block: Block, conversation: Conversation) -> Parts:
     """Return a file: its text where that is there, an image where it is one, else its name."""
-    name = string(given, "file_name", "filename", "name", "title", "path", "file_id", "id")
-    url = string(given, "url", "file_url", "data", "file_data")
-    said = string(given, "extracted_content", "content", "text")
-    is_image = string(given, "type", "mime_type", "mimeType", "mediaType", "media_type").startswith("image")
+    name = string(block, "file_name", "filename", "name", "title", "path", "file_id", "id")
+    url = string(block, "url", "file_url", "data", "file_data")
+    said = string(block, "extracted_content", "content", "text")
+    is_image = string(block, "type", "mime_type", "mimeType", "mediaType", "media_type").startswith("image")
     if is_image and url:
         yield from filter(None, [images.part_of(url, conversation)])
     elif said:

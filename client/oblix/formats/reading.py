@@ -94,14 +94,14 @@ def _stream(source: str, stream: BufferedReader, file: IO[bytes], format_: Forma
         yield Read(source, problem=error)
 
 
-def _peek(found: Iterator[Found]) -> tuple[list[Found], Iterator[Found]]:
+def _peek(values: Iterator[Found]) -> tuple[list[Found], Iterator[Found]]:
     """Return the first values, and the rest, which raises where reading failed, also among the first."""
     first: list[Found] = []
     try:
-        first.extend(islice(found, tools.HEAD_LINES))
+        first.extend(islice(values, tools.HEAD_LINES))
     except InvalidArgumentError as error:
         return first, _raise_later(error)
-    return first, found
+    return first, values
 
 
 def _raise_later(error: InvalidArgumentError) -> Iterator[Found]:
@@ -117,9 +117,9 @@ def _text(source: str, stream: BufferedReader) -> Iterator[Read]:
         yield Read(source, conversation.session.id.partition("-")[2], conversation, is_unique=True)
 
 
-def logger(source: str, found: Iterator[Found], tool: tools.LogTool, file: IO[bytes]) -> Iterator[Read]:
+def logger(source: str, values: Iterator[Found], tool: tools.LogTool, file: IO[bytes]) -> Iterator[Read]:
     lines, broken = [], 0
-    for each in found:
+    for each in values:
         if file.tell() > MAX_LOG_BYTES:
             raise _too_large(source)
         broken += each.problem is not None
@@ -141,9 +141,9 @@ def _are_messages(first: list[Found]) -> bool:
     return bool(values_) and all(is_message(value) and catalog.detect(value) is None for value in values_)
 
 
-def _messages(source: str, found: Iterator[Found], file: IO[bytes]) -> Read:
+def _messages(source: str, values: Iterator[Found], file: IO[bytes]) -> Read:
     lines = []
-    for each in found:
+    for each in values:
         if file.tell() > MAX_LOG_BYTES:
             raise _too_large(source)
         if each.problem is None:
@@ -151,9 +151,9 @@ def _messages(source: str, found: Iterator[Found], file: IO[bytes]) -> Read:
     return _document(source, "", {"messages": lines}, catalog.reader("plain"))
 
 
-def _documents(source: str, found: Iterator[Found], format_: Format | None) -> Iterator[Read]:
+def _documents(source: str, values: Iterator[Found], format_: Format | None) -> Iterator[Read]:
     given, has_any = format_, False
-    for item in found:
+    for item in values:
         has_any = True
         if item.problem is not None:
             yield Read(source, item.place, problem=item.problem)
@@ -168,11 +168,11 @@ def _documents(source: str, found: Iterator[Found], format_: Format | None) -> I
         raise unreadable(source, "there are no conversations in it")
 
 
-def _document(source: str, place: str, value: object, format_: Format) -> Read:
+def _document(source: str, where: str, value: object, format_: Format) -> Read:
     try:
-        return Read(source, place, format_.read(value), is_unique=format_.has_unique_ids)
+        return Read(source, where, format_.read(value), is_unique=format_.has_unique_ids)
     except InvalidArgumentError as error:
-        return Read(source, place, problem=error)
+        return Read(source, where, problem=error)
 
 
 def _unknown(value: object, source: str) -> InvalidArgumentError:

@@ -45,19 +45,19 @@ class Tree:
             leaf = self._parents.get(leaf)
         return list(names)[::-1]
 
-    def leaf(self, wanted: object) -> str | None:
+    def leaf(self, leaf_id: object) -> str | None:
         """Return the leaf that was read last: the one that is named, else the newest."""
-        if isinstance(wanted, str) and wanted in self.nodes:
-            return wanted
-        if wanted:
+        if isinstance(leaf_id, str) and leaf_id in self.nodes:
+            return leaf_id
+        if leaf_id:
             self._conversation.note(GONE)
         if self.leaves:
             return self.leaves[-1]
         return list(self.nodes)[-1] if self.nodes else None
 
-    def read(self, wanted: object, add: Callable[[Conversation, Any], None]) -> None:
+    def read(self, leaf_id: object, add: Callable[[Conversation, Any], None]) -> None:
         """Add the branch that was read last to the conversation, and each other one to its branches."""
-        names = self.branch(self.leaf(wanted))
+        names = self.branch(self.leaf(leaf_id))
         for name in names:
             add(self._conversation, self.nodes[name])
         main, on_main = self._conversation, set(names)

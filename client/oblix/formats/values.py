@@ -223,11 +223,11 @@ def _has_too_many_tokens(content: str) -> bool:
     return any(number > MAX_TOKENS for number, _ in enumerate(_TOKEN.finditer(content), 1))
 
 
-def _too_large(place: str) -> InvalidArgumentError:
+def _too_large(where: str) -> InvalidArgumentError:
     most = MAX_CHARACTERS // 2**20
-    return unreadable(place, f"one conversation may have {most} MiB, this has more", reason="TOO_LARGE")
+    return unreadable(where, f"one conversation may have {most} MiB, this has more", reason="TOO_LARGE")
 
 
-def _too_many(place: str) -> InvalidArgumentError:
+def _too_many(where: str) -> InvalidArgumentError:
     problem = f"it has more than {MAX_TOKENS:,} values"
-    return unreadable(place, problem, reason="TOO_LARGE")
+    return unreadable(where, problem, reason="TOO_LARGE")

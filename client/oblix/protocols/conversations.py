@@ -52,8 +52,8 @@ def _value(metadata: Mapping[str, Json], key: str) -> object:
     return value
 
 
-def _is_equal(value: object, wanted: object) -> bool:
-    return isinstance(value, bool) is isinstance(wanted, bool) and value == wanted
+def _is_equal(value: object, expected: object) -> bool:
+    return isinstance(value, bool) is isinstance(expected, bool) and value == expected
 
 
 class Conversations:

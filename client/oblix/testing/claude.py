@@ -118,9 +118,9 @@ def _keys(headers: Mapping[str, str]) -> set[str]:
     return {headers.get("x-api-key", ""), headers.get("authorization", "").removeprefix("Bearer ")}
 
 
-def _removed_message(received: Received) -> str:
-    version = received.headers["anthropic-version"]
-    sent = sorted(_SAMPLING & received.body.keys()) if version == _VERSIONS[-1] else []
+def _removed_message(request: Received) -> str:
+    version = request.headers["anthropic-version"]
+    sent = sorted(_SAMPLING & request.body.keys()) if version == _VERSIONS[-1] else []
     return f"{sent[0]}: not supported in API version {version}" if sent else ""
 
 
@@ -167,9 +167,9 @@ def _tool_use(call: ToolCall, arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "tool_use", "id": call.call_id, "name": call.name, "input": dict(arguments)}
 
 
-def _block(index: int, begun: dict[str, Any], deltas: list[dict[str, str]]) -> list[bytes]:
+def _block(index: int, start_event: dict[str, Any], deltas: list[dict[str, str]]) -> list[bytes]:
     """Put the block's start before its first delta and its stop behind the last: frames stay one a token."""
-    start = _event({"type": "content_block_start", "index": index, "content_block": begun})
+    start = _event({"type": "content_block_start", "index": index, "content_block": start_event})
     stop = _event({"type": "content_block_stop", "index": index})
     frames = [_event({"type": "content_block_delta", "index": index, "delta": delta}) for delta in deltas]
     frames[0] = start + frames[0]
@@ -209,9 +209,9 @@ def _envelope(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _usage(request: dict[str, Any], answer: Answer, spoken: int | None = None) -> dict[str, int]:
+def _usage(request: dict[str, Any], answer: Answer, output_tokens: int | None = None) -> dict[str, int]:
     asked = sum(len(tokens(_text(message))) for message in request.get("messages", []))
-    said = len(answer.tokens) + len(answer.reasoning_tokens) if spoken is None else spoken
+    said = len(answer.tokens) + len(answer.reasoning_tokens) if output_tokens is None else output_tokens
     return {
         "input_tokens": asked if answer.input_tokens is None else answer.input_tokens,
         "output_tokens": said,

@@ -37,13 +37,13 @@ class Received:
     """Set once the server saw the client go before the answer was whole."""
 
 
-def wait_readable(watched: Sequence[socket.socket], timeout_s: float | None) -> list[socket.socket]:
+def wait_readable(sockets: Sequence[socket.socket], timeout_s: float | None) -> list[socket.socket]:
     """Wait for sockets that can be read or have ended, at most so long; None: for ever.
 
     Not with `select`, which knows no descriptor past 1,023.
     """
     poll = select.poll()
-    by_number = {one.fileno(): one for one in watched}
+    by_number = {one.fileno(): one for one in sockets}
     for number in by_number:
         poll.register(number, select.POLLIN)
     found = poll.poll(None if timeout_s is None else math.ceil(timeout_s * 1000))

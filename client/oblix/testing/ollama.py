@@ -222,10 +222,10 @@ class OllamaServer(ModelServer):
         }
         return tag | self._remoteness(full)
 
-    def _remoteness(self, full: str) -> dict[str, Any]:
-        if full not in self.remote:
+    def _remoteness(self, name: str) -> dict[str, Any]:
+        if name not in self.remote:
             return {}
-        return {"remote_model": full, "remote_host": "https://ollama.com:443"}
+        return {"remote_model": name, "remote_host": "https://ollama.com:443"}
 
     def _ps_entry(self, resident: Resident) -> dict[str, Any]:
         return {

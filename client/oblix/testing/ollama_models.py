@@ -109,17 +109,17 @@ class Residents:
             return [one for one in self._by_name.values() if one.until_s > time.time()]
 
 
-def keep_seconds(given: object) -> float:
+def keep_seconds(value: object) -> float:
     """Read a `keep_alive`: seconds as a number, or a duration as text. Raises ValueError."""
-    match given:
+    match value:
         case None:
             return USUAL_KEEP_S
-        case int() | float() if not isinstance(given, bool):
-            seconds = float(given)
-        case str() if _DURATION.fullmatch(given):
-            sign = -1 if given.startswith("-") else 1
-            pairs = re.findall(r"([\d.]+)([a-z]+)", given)
+        case int() | float() if not isinstance(value, bool):
+            seconds = float(value)
+        case str() if _DURATION.fullmatch(value):
+            sign = -1 if value.startswith("-") else 1
+            pairs = re.findall(r"([\d.]+)([a-z]+)", value)
             seconds = sign * math.fsum(float(number) * _UNITS[unit] for number, unit in pairs)
         case _:
-            raise ValueError(f'time: invalid duration "{given}"')
+            raise ValueError(f'time: invalid duration "{value}"')
     return FOREVER_S if seconds < 0 else seconds

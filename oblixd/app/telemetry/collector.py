@@ -49,22 +49,22 @@ class Providers:
     """Whether prompts and answers are sent, too."""
 
 
-def is_wanted(given: schema.Telemetry, environ: Mapping[str, str]) -> bool:
+def is_wanted(settings: schema.Telemetry, environ: Mapping[str, str]) -> bool:
     """Return whether anything is to be sent."""
-    if given.enabled == "no" or environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+    if settings.enabled == "no" or environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
-    return given.enabled == "yes" or any(environ.get(name) for name in _COLLECTORS)
+    return settings.enabled == "yes" or any(environ.get(name) for name in _COLLECTORS)
 
 
-def open_providers(given: schema.Telemetry, environ: MutableMapping[str, str]) -> Providers | None:
+def open_providers(settings: schema.Telemetry, environ: MutableMapping[str, str]) -> Providers | None:
     """Begin to send. None: it is off, or it can't be; then the log says what to do.
 
     Headers, which may hold a key, are taken out of the environment: children must not inherit them.
     """
-    if not is_wanted(given, environ):
+    if not is_wanted(settings, environ):
         return None
     try:
-        return _open(given, environ)
+        return _open(settings, environ)
     except ImportError as error:
         logger.error(  # noqa: TRY400 - a sentence for a person
             "nothing is sent to OpenTelemetry, as %s is missing: run `%s -m pip install 'oblix[otel]'`, "
@@ -80,20 +80,20 @@ def open_providers(given: schema.Telemetry, environ: MutableMapping[str, str]) -
     return None
 
 
-def _open(given: schema.Telemetry, environ: Mapping[str, str]) -> Providers:
+def _open(settings: schema.Telemetry, environ: Mapping[str, str]) -> Providers:
     from opentelemetry.sdk.metrics import MeterProvider  # noqa: PLC0415 - the extra `otel`
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader  # noqa: PLC0415 - as above
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - as above
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - as above
 
-    exporters, resource = _Exporters(given, environ), _resource(environ)
+    exporters, resource = _Exporters(settings, environ), _resource(environ)
     spans, metrics = exporters.make("trace"), exporters.make("metric")
     tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
     if spans is not None:
         tracers.add_span_processor(BatchSpanProcessor(spans))
     readers = [] if metrics is None else [PeriodicExportingMetricReader(metrics)]
     meters = MeterProvider(readers, resource, shutdown_on_exit=False)
-    sends_content = given.content or environ.get(_CONTENT, "").strip().lower() in _WITH_CONTENT
+    sends_content = settings.content or environ.get(_CONTENT, "").strip().lower() in _WITH_CONTENT
     logger.info("executions are sent to OpenTelemetry, %s prompts", "with" if sends_content else "without")
     return Providers(tracers, meters, sends_content)
 
@@ -110,11 +110,11 @@ def _resource(environ: Mapping[str, str]) -> Resource:
 class _Exporters:
     """Makes what sends spans, and what sends metrics."""
 
-    def __init__(self, given: schema.Telemetry, environ: Mapping[str, str]) -> None:
+    def __init__(self, settings: schema.Telemetry, environ: Mapping[str, str]) -> None:
         """Raise FailedPreconditionError for a file of headers that can't be used."""
-        self._given = given
+        self._given = settings
         self._environ = environ
-        self._headers = api_keys.headers(given.headers_file) if given.headers_file else None
+        self._headers = api_keys.headers(settings.headers_file) if settings.headers_file else None
 
     def make(self, kind: str) -> Any:
         """Return what sends a kind, `trace` or `metric`. None: that kind is turned off.

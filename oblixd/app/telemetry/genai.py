@@ -101,12 +101,12 @@ def request_attributes(request: executions_pb2.ExecuteRequest) -> Attributes:
     return found
 
 
-def answer_attributes(completed: executions_pb2.ExecutionCompleted | None) -> Attributes:
+def answer_attributes(completion: executions_pb2.ExecutionCompleted | None) -> Attributes:
     """Say what came of it. The conventions know no cancelling: what ended before its end is `error`."""
-    if completed is None:
+    if completion is None:
         return {_FINISH: ["error"]}
-    message = completed.message
-    found: Attributes = {_FINISH: [_finish_reason(completed)]}
+    message = completion.message
+    found: Attributes = {_FINISH: [_finish_reason(completion)]}
     if (first_s := first_content_s(message)) is not None:
         found["gen_ai.response.time_to_first_chunk"] = first_s
     found |= {f"gen_ai.usage.{name}": count for name, count in usage(message)}
@@ -115,13 +115,13 @@ def answer_attributes(completed: executions_pb2.ExecutionCompleted | None) -> At
     return found
 
 
-def _finish_reason(completed: executions_pb2.ExecutionCompleted) -> str:
-    return _FINISH_REASONS.get(completed.finish_reason, "error")
+def _finish_reason(completion: executions_pb2.ExecutionCompleted) -> str:
+    return _FINISH_REASONS.get(completion.finish_reason, "error")
 
 
-def queued_s(completed: executions_pb2.ExecutionCompleted | None) -> float:
+def queued_s(completion: executions_pb2.ExecutionCompleted | None) -> float:
     """Return how long it waited before a model worked on it, as far as that is known."""
-    return completed.message.timings.queued.ToMicroseconds() / 1e6 if completed is not None else 0.0
+    return completion.message.timings.queued.ToMicroseconds() / 1e6 if completion is not None else 0.0
 
 
 def first_content_s(message: messages_pb2.Message) -> float | None:
@@ -166,19 +166,19 @@ def execution_attributes(execution: Execution) -> Attributes:
     return found
 
 
-def failed_attempts(completed: executions_pb2.ExecutionCompleted | None) -> Iterator[Attributes]:
+def failed_attempts(completion: executions_pb2.ExecutionCompleted | None) -> Iterator[Attributes]:
     """Yield what failed before a model answered, in order."""
-    for one in completed.failed_attempts if completed is not None else ():
+    for one in completion.failed_attempts if completion is not None else ():
         yield {"oblix.model": one.model, ERROR: one.reason or "_OTHER", "oblix.retried": one.retried}
 
 
 def content_attributes(
-    asked: Sequence[messages_pb2.Message], completed: executions_pb2.ExecutionCompleted | None
+    messages: Sequence[messages_pb2.Message], completion: executions_pb2.ExecutionCompleted | None
 ) -> Attributes:
     """Give the prompt and its answer, as the JSON of the conventions' schemas."""
-    found: Attributes = {"gen_ai.input.messages": _messages_json(asked)}
-    if completed is not None:
-        answer = _messages_json([completed.message], _finish_reason(completed))
+    found: Attributes = {"gen_ai.input.messages": _messages_json(messages)}
+    if completion is not None:
+        answer = _messages_json([completion.message], _finish_reason(completion))
         found["gen_ai.output.messages"] = answer
     return found
 

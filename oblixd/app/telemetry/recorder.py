@@ -32,7 +32,7 @@ IsLocalOnly = Callable[[executions_pb2.ExecuteRequest], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _Request:
     """What is kept of a request until its execution ends, which lets go of it."""
 
     attributes: genai.Attributes
@@ -52,13 +52,13 @@ class Telemetry:
         self._tracer = providers.tracers.get_tracer(NAME, __version__)
         self._counters = _Counters(providers.meters.get_meter(NAME, __version__))
         self._is_local_only = is_local_only
-        self._asked: dict[str, _Asked] = {}
+        self._asked: dict[str, _Request] = {}
 
     def started(self, execution: Execution) -> None:
         """Note how it was asked."""
         request = execution.request
         kept = request if self._providers.sends_content else None
-        self._asked[request.request_id] = _Asked(genai.request_attributes(request), kept)
+        self._asked[request.request_id] = _Request(genai.request_attributes(request), kept)
 
     def ended(self, execution: Execution) -> None:
         """Send its spans, and count it."""
@@ -91,15 +91,15 @@ class Telemetry:
         self._providers.meters.shutdown()
 
     def _record_answer(
-        self, model: str, execution: Execution, asked: _Asked, ended_s: float, within: Context
+        self, model: str, execution: Execution, request: _Request, ended_s: float, within: Context
     ) -> None:
         """Make the span of the model's work: without the time for which the execution waited."""
         completed = execution.log.completed
         began_s = min(execution.created_s + genai.queued_s(completed), ended_s)
         of_model = genai.model_attributes(model, execution.origin)
-        attributes = {**of_model, **asked.attributes, **genai.answer_attributes(completed)}
-        if asked.request is not None and not self._is_local_only(asked.request):
-            attributes |= genai.content_attributes(asked.request.input, completed)
+        attributes = {**of_model, **request.attributes, **genai.answer_attributes(completed)}
+        if request.request is not None and not self._is_local_only(request.request):
+            attributes |= genai.content_attributes(request.request.input, completed)
         span = self._span(
             f"{of_model[genai.OPERATION]} {of_model[genai.MODEL]}",
             self._trace.SpanKind.CLIENT,
@@ -157,11 +157,14 @@ class _Counters:
         }
 
     def record(
-        self, attributes: genai.Attributes, took_s: float, completed: executions_pb2.ExecutionCompleted | None
+        self,
+        attributes: genai.Attributes,
+        took_s: float,
+        completion: executions_pb2.ExecutionCompleted | None,
     ) -> None:
         """Count an answer, or what failed in its place."""
         self._duration.record(took_s, attributes)
-        message = completed.message if completed is not None else messages_pb2.Message()
+        message = completion.message if completion is not None else messages_pb2.Message()
         first_s = genai.first_content_s(message)
         if first_s is not None:
             self._first.record(first_s, attributes)

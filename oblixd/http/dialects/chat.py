@@ -194,11 +194,11 @@ class Reply:
             return self._chunk(f'{{"reasoning_content":{json.dumps(delta.text)}}}')
         return self._chunk(compact({"tool_calls": [self._call(delta)]}))
 
-    def complete(self, completed: executions_pb2.ExecutionCompleted) -> bytes:
+    def complete(self, completion: executions_pb2.ExecutionCompleted) -> bytes:
         """Write the finish reason, the usage where it was asked for, and the end's mark."""
-        result = self._chunk("{}", _FINISH.get(completed.finish_reason, "stop"))
+        result = self._chunk("{}", _FINISH.get(completion.finish_reason, "stop"))
         if self._include_usage:
-            usage = {**self._envelope("chat.completion.chunk"), "choices": [], "usage": _usage(completed)}
+            usage = {**self._envelope("chat.completion.chunk"), "choices": [], "usage": _usage(completion)}
             result += f"data: {compact(usage)}\n\n".encode()
         return result + _DONE
 
@@ -206,14 +206,14 @@ class Reply:
         """Write the error as the last event. No end's mark follows, so that nobody takes it for an answer."""
         return f"data: {compact(openai.error(failure))}\n\n".encode()
 
-    def as_object(self, completed: executions_pb2.ExecutionCompleted) -> dict[str, Any]:
+    def as_object(self, completion: executions_pb2.ExecutionCompleted) -> dict[str, Any]:
         """Return the completion as one object."""
-        self._model = completed.message.model or self._model
-        message: dict[str, Any] = {"role": "assistant", "content": prompts.answer_text(completed.message)}
+        self._model = completion.message.model or self._model
+        message: dict[str, Any] = {"role": "assistant", "content": prompts.answer_text(completion.message)}
         message["refusal"] = None
-        if reasoning := prompts.reasoning_text(completed.message):
+        if reasoning := prompts.reasoning_text(completion.message):
             message["reasoning_content"] = reasoning
-        if calls := prompts.tool_calls(completed.message):
+        if calls := prompts.tool_calls(completion.message):
             message["content"] = message["content"] or None
             message["tool_calls"] = [
                 {
@@ -223,9 +223,9 @@ class Reply:
                 }
                 for call in calls
             ]
-        reason = _FINISH.get(completed.finish_reason, "stop")
+        reason = _FINISH.get(completion.finish_reason, "stop")
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
-        return {**self._envelope("chat.completion"), "choices": [choice], "usage": _usage(completed)}
+        return {**self._envelope("chat.completion"), "choices": [choice], "usage": _usage(completion)}
 
     def _envelope(self, kind: str) -> dict[str, Any]:
         return {"id": self._id, "object": kind, "created": self._created, "model": self._model}
@@ -248,9 +248,9 @@ class Reply:
         }
 
 
-def _usage(completed: executions_pb2.ExecutionCompleted) -> dict[str, Any]:
-    read, written = openai.token_counts(completed)
-    usage = completed.message.usage
+def _usage(completion: executions_pb2.ExecutionCompleted) -> dict[str, Any]:
+    read, written = openai.token_counts(completion)
+    usage = completion.message.usage
     result: dict[str, Any] = {
         "prompt_tokens": read,
         "completion_tokens": written,

@@ -38,7 +38,7 @@ class EmbeddingDialect(Protocol):
     def texts(self, body: Body) -> Texts:
         """Translate a request. Raises InvalidArgumentError with the field's name."""
 
-    def answer(self, texts: Texts, found: EmbeddedTexts) -> dict[str, Any]:
+    def answer(self, texts: Texts, embedding: EmbeddedTexts) -> dict[str, Any]:
         """Return the answer's body."""
 
 
@@ -52,16 +52,16 @@ class OpenAIEmbeddings:
             raise invalid("encoding_format", " or ".join(_FORMATS), form)
         return Texts(body.required_text("model"), _request(body), in_base64=form == "base64")
 
-    def answer(self, texts: Texts, found: EmbeddedTexts) -> dict[str, Any]:
+    def answer(self, texts: Texts, embedding: EmbeddedTexts) -> dict[str, Any]:
         """Return the answer's body."""
         encode = _in_base64 if texts.in_base64 else list
         data = [
             {"object": "embedding", "index": number, "embedding": encode(vector)}
-            for number, vector in enumerate(found.vectors)
+            for number, vector in enumerate(embedding.vectors)
         ]
-        read = found.usage.input_tokens if found.usage else 0
+        read = embedding.usage.input_tokens if embedding.usage else 0
         usage = {"prompt_tokens": read, "total_tokens": read}
-        return {"object": "list", "data": data, "model": found.hook.id, "usage": usage}
+        return {"object": "list", "data": data, "model": embedding.hook.id, "usage": usage}
 
 
 class OllamaEmbed:
@@ -72,14 +72,14 @@ class OllamaEmbed:
         left_out = [name for name in ("keep_alive", "options", "truncate") if body.has(name)]
         return Texts(body.required_text("model"), _request(body), left_out=left_out)
 
-    def answer(self, texts: Texts, found: EmbeddedTexts) -> dict[str, Any]:
+    def answer(self, texts: Texts, embedding: EmbeddedTexts) -> dict[str, Any]:
         """Return the answer's body."""
         return {
             "model": texts.model,
-            "embeddings": [list(vector) for vector in found.vectors],
+            "embeddings": [list(vector) for vector in embedding.vectors],
             "total_duration": round((time.monotonic() - texts.started_s) * 1e9),
             "load_duration": 0,
-            "prompt_eval_count": found.usage.input_tokens if found.usage else 0,
+            "prompt_eval_count": embedding.usage.input_tokens if embedding.usage else 0,
         }
 
 
@@ -92,9 +92,9 @@ class OllamaEmbeddings(OllamaEmbed):
         left_out = [name for name in ("keep_alive", "options") if body.has(name)]
         return Texts(body.required_text("model"), request, left_out=left_out)
 
-    def answer(self, texts: Texts, found: EmbeddedTexts) -> dict[str, Any]:
+    def answer(self, texts: Texts, embedding: EmbeddedTexts) -> dict[str, Any]:
         """Return the answer's body."""
-        return {"embedding": list(found.vectors[0])}
+        return {"embedding": list(embedding.vectors[0])}
 
 
 def _request(body: Body) -> embeddings_pb2.EmbedTextsRequest:

@@ -121,7 +121,7 @@ def _messages(body: Body, prompt: Prompt) -> Iterator[messages_pb2.Message]:
         yield spoken
 
 
-def _keep_thinking(body: Body, spoken: messages_pb2.Message) -> None:
+def _keep_thinking(body: Body, message: messages_pb2.Message) -> None:
     """Take over what Claude signed, at its places in the answer: it wants that back unchanged."""
     state = MessageState()
     for block in _blocks(body):
@@ -133,7 +133,7 @@ def _keep_thinking(body: Body, spoken: messages_pb2.Message) -> None:
         elif kind == "tool_use":
             state.called()
     if written := state.to_json():
-        spoken.provider_state.CopyFrom(messages_pb2.ProviderState(author=ANY_CLAUDE, json=written))
+        message.provider_state.CopyFrom(messages_pb2.ProviderState(author=ANY_CLAUDE, json=written))
 
 
 def _blocks(body: Body) -> Iterator[Body]:
@@ -269,12 +269,12 @@ class Reply:
             result += f"event: content_block_delta\ndata: {data}\n\n".encode()
         return result
 
-    def complete(self, completed: executions_pb2.ExecutionCompleted) -> bytes:
+    def complete(self, completion: executions_pb2.ExecutionCompleted) -> bytes:
         """Close the last block, tell the stop reason and the usage."""
-        delta = {"stop_reason": _stop_reason(completed), "stop_sequence": None}
+        delta = {"stop_reason": _stop_reason(completion), "stop_sequence": None}
         return (
             self._close()
-            + _event("message_delta", {"delta": delta, "usage": _usage(completed)})
+            + _event("message_delta", {"delta": delta, "usage": _usage(completion)})
             + _event("message_stop", {})
         )
 
@@ -282,14 +282,14 @@ class Reply:
         """Write the error as the last event."""
         return f"event: error\ndata: {compact(_error(failure))}\n\n".encode()
 
-    def as_object(self, completed: executions_pb2.ExecutionCompleted) -> dict[str, Any]:
+    def as_object(self, completion: executions_pb2.ExecutionCompleted) -> dict[str, Any]:
         """Return the message as one object."""
-        self._model = completed.message.model or self._model
+        self._model = completion.message.model or self._model
         return {
             **self._envelope(),
-            "content": list(_content(completed.message)),
-            "stop_reason": _stop_reason(completed),
-            "usage": _usage(completed),
+            "content": list(_content(completion.message)),
+            "stop_reason": _stop_reason(completion),
+            "usage": _usage(completion),
         }
 
     def _envelope(self) -> dict[str, Any]:
@@ -374,13 +374,13 @@ def _block(part: messages_pb2.Part) -> dict[str, Any] | None:
     return None
 
 
-def _stop_reason(completed: executions_pb2.ExecutionCompleted) -> str:
-    return _STOP_REASON.get(completed.finish_reason, "end_turn")
+def _stop_reason(completion: executions_pb2.ExecutionCompleted) -> str:
+    return _STOP_REASON.get(completion.finish_reason, "end_turn")
 
 
-def _usage(completed: executions_pb2.ExecutionCompleted) -> dict[str, int]:
-    usage = completed.message.usage
-    read = usage.input_tokens or completed.context.sent_tokens
+def _usage(completion: executions_pb2.ExecutionCompleted) -> dict[str, int]:
+    usage = completion.message.usage
+    read = usage.input_tokens or completion.context.sent_tokens
     return {
         # In this API what went through the cache is counted beside it, not in it.
         "input_tokens": max(0, read - usage.cache_read_tokens - usage.cache_write_tokens),

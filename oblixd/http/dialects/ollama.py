@@ -197,21 +197,21 @@ class Reply:
             return self._line(self._piece("", delta.text))
         return b""
 
-    def complete(self, completed: executions_pb2.ExecutionCompleted) -> bytes:
+    def complete(self, completion: executions_pb2.ExecutionCompleted) -> bytes:
         """Write the tool calls and the line that ends the answer."""
-        calls = _calls(completed)
+        calls = _calls(completion)
         result = self._line(self._piece("", "", calls)) if calls else b""
-        return result + self._line({**self._piece(""), **self._end(completed)}, done=True)
+        return result + self._line({**self._piece(""), **self._end(completion)}, done=True)
 
     def fail(self, failure: Failure) -> bytes:
         """Write the error as the last line."""
         return f"{compact({'error': failure.message})}\n".encode()
 
-    def as_object(self, completed: executions_pb2.ExecutionCompleted) -> dict[str, Any]:
+    def as_object(self, completion: executions_pb2.ExecutionCompleted) -> dict[str, Any]:
         """Return the answer as one object."""
-        message = completed.message
-        piece = self._piece(prompts.answer_text(message), prompts.reasoning_text(message), _calls(completed))
-        return {**self._envelope(done=True), **piece, **self._end(completed)}
+        message = completion.message
+        piece = self._piece(prompts.answer_text(message), prompts.reasoning_text(message), _calls(completion))
+        return {**self._envelope(done=True), **piece, **self._end(completion)}
 
     def _envelope(self, *, done: bool) -> dict[str, Any]:
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
@@ -220,23 +220,23 @@ class Reply:
     def _line(self, values: dict[str, Any], *, done: bool = False) -> bytes:
         return f"{compact({**self._envelope(done=done), **values})}\n".encode()
 
-    def _end(self, completed: executions_pb2.ExecutionCompleted) -> dict[str, Any]:
-        usage, timings = completed.message.usage, completed.message.timings
+    def _end(self, completion: executions_pb2.ExecutionCompleted) -> dict[str, Any]:
+        usage, timings = completion.message.usage, completion.message.timings
         total_ns = round((time.monotonic() - self._started_s) * 1e9)
         reading_ns = timings.time_to_first_token.ToNanoseconds()
-        limit = completed.finish_reason == executions_pb2.FINISH_REASON_LENGTH
+        limit = completion.finish_reason == executions_pb2.FINISH_REASON_LENGTH
         return {
             "done_reason": "length" if limit else "stop",
             "total_duration": total_ns,
             "load_duration": 0,
-            "prompt_eval_count": usage.input_tokens or completed.context.sent_tokens,
+            "prompt_eval_count": usage.input_tokens or completion.context.sent_tokens,
             "prompt_eval_duration": reading_ns,
             "eval_count": usage.output_tokens,
             "eval_duration": max(0, timings.total.ToNanoseconds() - reading_ns),
         }
 
 
-def _calls(completed: executions_pb2.ExecutionCompleted) -> list[dict[str, Any]]:
+def _calls(completion: executions_pb2.ExecutionCompleted) -> list[dict[str, Any]]:
     return [
         {
             "id": call.call_id,
@@ -246,5 +246,5 @@ def _calls(completed: executions_pb2.ExecutionCompleted) -> list[dict[str, Any]]
                 "arguments": json.loads(call.arguments_json or "{}"),
             },
         }
-        for number, call in enumerate(prompts.tool_calls(completed.message))
+        for number, call in enumerate(prompts.tool_calls(completion.message))
     ]

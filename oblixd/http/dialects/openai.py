@@ -74,10 +74,10 @@ def response_schema(form: Body, schema: Body) -> str:
     raise unsupported_error(form.field("type"), "it takes text, json_object or json_schema")
 
 
-def token_counts(completed: executions_pb2.ExecutionCompleted) -> tuple[int, int]:
+def token_counts(completion: executions_pb2.ExecutionCompleted) -> tuple[int, int]:
     """Return the tokens read and written as the model's server counted them, else as estimated."""
-    usage = completed.message.usage
-    return usage.input_tokens or completed.context.sent_tokens, usage.output_tokens
+    usage = completion.message.usage
+    return usage.input_tokens or completion.context.sent_tokens, usage.output_tokens
 
 
 def error(failure: Failure) -> dict[str, Any]:

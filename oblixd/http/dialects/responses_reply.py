@@ -123,11 +123,11 @@ class Reply:
         item.pieces.append(delta.text)
         return result + self._piece(item, delta.text)
 
-    def complete(self, completed: executions_pb2.ExecutionCompleted) -> bytes:
+    def complete(self, completion: executions_pb2.ExecutionCompleted) -> bytes:
         """Tell each item as done, then the response with all of them."""
-        status = "incomplete" if completed.finish_reason in _INCOMPLETE else "completed"
+        status = "incomplete" if completion.finish_reason in _INCOMPLETE else "completed"
         done = b"".join(self._item_done_event(index, item, status) for index, item in enumerate(self._items))
-        return done + self._event(f"response.{status}", response=self._response(completed))
+        return done + self._event(f"response.{status}", response=self._response(completion))
 
     def fail(self, failure: Failure) -> bytes:
         """Tell that the response failed."""
@@ -140,10 +140,10 @@ class Reply:
             "response.failed", response={**self._response(), "status": "failed", "error": error}
         )
 
-    def as_object(self, completed: executions_pb2.ExecutionCompleted) -> dict[str, Any]:
+    def as_object(self, completion: executions_pb2.ExecutionCompleted) -> dict[str, Any]:
         """Return the response as one object."""
-        self._model = completed.message.model or self._model
-        for part in completed.message.parts:
+        self._model = completion.message.model or self._model
+        for part in completion.message.parts:
             kind = part.WhichOneof("kind")
             if kind == "text":
                 self._take(executions_pb2.DELTA_KIND_TEXT, part.text)
@@ -152,7 +152,7 @@ class Reply:
             elif kind == "tool_call":
                 head = executions_pb2.ToolCallHead(call_id=part.tool_call.call_id, name=part.tool_call.name)
                 self._take(executions_pb2.DELTA_KIND_TOOL_CALL, part.tool_call.arguments_json, head)
-        return self._response(completed)
+        return self._response(completion)
 
     def _take(
         self,
@@ -240,10 +240,10 @@ class Reply:
         event = {"type": kind, "sequence_number": self._sequence, **values}
         return f"event: {kind}\ndata: {compact(event)}\n\n".encode()
 
-    def _response(self, completed: executions_pb2.ExecutionCompleted | None = None) -> dict[str, Any]:
-        reason = _INCOMPLETE.get(completed.finish_reason) if completed else None
-        status = "in_progress" if completed is None else "incomplete" if reason else "completed"
-        items = self._items if completed else []
+    def _response(self, completion: executions_pb2.ExecutionCompleted | None = None) -> dict[str, Any]:
+        reason = _INCOMPLETE.get(completion.finish_reason) if completion else None
+        status = "in_progress" if completion is None else "incomplete" if reason else "completed"
+        items = self._items if completion else []
         return {
             "id": f"resp_{self._request_id}",
             "object": "response",
@@ -254,7 +254,7 @@ class Reply:
             "incomplete_details": {"reason": reason} if reason else None,
             "model": self._model,
             "output": [item.as_dict(status) for item in items],
-            "usage": _usage(completed) if completed else None,
+            "usage": _usage(completion) if completion else None,
             **self._echo,
         }
 
@@ -274,9 +274,9 @@ def _with_status(item: dict[str, Any], status: str) -> dict[str, Any]:
     return {**item, "status": status}
 
 
-def _usage(completed: executions_pb2.ExecutionCompleted) -> dict[str, Any]:
-    read, written = openai.token_counts(completed)
-    usage = completed.message.usage
+def _usage(completion: executions_pb2.ExecutionCompleted) -> dict[str, Any]:
+    read, written = openai.token_counts(completion)
+    usage = completion.message.usage
     return {
         "input_tokens": read,
         "input_tokens_details": {

@@ -48,7 +48,7 @@ from oblixd.models.encoding import chat_messages, join_neighbours
 from oblixd.models.hook_spec import HookSpec, derived_location
 from oblixd.models.http.client import HttpClient
 from oblixd.models.http.connection import Streams, with_notes
-from oblixd.models.http.outbound import Way
+from oblixd.models.http.outbound import OutboundRoute
 from oblixd.models.http.server import ServerErrors
 from oblixd.models.providers import reasoning
 from oblixd.models.providers.completions import CompletionDecoder
@@ -77,10 +77,10 @@ class Props:
 async def read(http: HttpClient) -> Props:
     """Ask the process. Raises ModelError."""
     async with http.request("GET", "/props") as reply:
-        peer = http.server.peer
+        server_errors = http.server.errors
         if reply.status != HTTPStatus.OK:
-            raise peer.error_response(reply.status, reply.headers, await reply.excerpt())
-        props = read_object(await reply.document(), peer)
+            raise server_errors.error_response(reply.status, reply.headers, await reply.excerpt())
+        props = read_object(await reply.document(), server_errors)
     tools = ["tools"] if object_of(props, "chat_template_caps").get("supports_tools") is True else []
     thinks = [reasoning.FEATURE] if _SWITCH in text_of(props, "chat_template") else []
     return Props(limits_of(props).context, ("json_schema", *tools, *thinks))
@@ -169,7 +169,7 @@ class EmbeddedConnection:
         self._settings = settings
         self._memory = memory
         self._socket_path = socket_path
-        self._peer = ServerErrors(title=spec.id, endpoint="")
+        self._server_errors = ServerErrors(title=spec.id, endpoint="")
         self._file = ModelFile(spec.name, settings.files, settings.state_dir)
         self._counts = TokenCountCache()
         self._tokeniser: Tokeniser | None = None
@@ -187,9 +187,9 @@ class EmbeddedConnection:
         """Its process, while one runs."""
         return self._supervisor.pid
 
-    def way(self) -> Way:
-        """See `Connection.way`."""
-        return Way()
+    def outbound_route(self) -> OutboundRoute:
+        """See `Connection.outbound_route`."""
+        return OutboundRoute()
 
     @property
     def limited_s(self) -> float:
@@ -239,14 +239,14 @@ class EmbeddedConnection:
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
         """See `Connection.stream`."""
-        encoding.check(self.features or WITHOUT_LOADING, request, self._peer)
+        encoding.check(self.features or WITHOUT_LOADING, request, self._server_errors)
         if request.tool_choice is ToolChoice.REQUIRED:
             words = "can't be made to call a tool: leave the choice to it, or use another model"
-            raise self._peer.unable(f"{self._peer.title} {words}.")
+            raise self._server_errors.unable(f"{self._server_errors.title} {words}.")
         with self._streams.one():
             async with self._supervisor.use() as worker:
                 try:
-                    encoding.check(self.features, request, self._peer)
+                    encoding.check(self.features, request, self._server_errors)
                     request, note = reasoning.fit(self.features, request)
                     async with aclosing(self._answer(worker, request)) as items:
                         async for item in items:
@@ -257,7 +257,9 @@ class EmbeddedConnection:
     async def embed(self, request: EmbedRequest) -> Embeddings:
         """See `Connection.embed`."""
         if request.dimensions is not None:
-            raise self._peer.unable(f"{self._peer.title} can't shorten its vectors: leave dimensions out.")
+            raise self._server_errors.unable(
+                f"{self._server_errors.title} can't shorten its vectors: leave dimensions out."
+            )
         body = {"model": self.name, "input": list(request.texts)}
         call = EmbeddingCall("/v1/embeddings", lambda: body, read_openai)
         egress = Egress(self, request.is_local_only)
@@ -292,7 +294,7 @@ class EmbeddedConnection:
         return body | reasoning.for_template(request.options.reasoning)
 
     def _answer(self, worker: Worker, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
-        decoder = CompletionDecoder(self._peer)
+        decoder = CompletionDecoder(self._server_errors)
         egress = Egress(self, request.is_local_only)
         return answer(worker.http, "/v1/chat/completions", lambda: self.body(request), decoder, egress)
 
@@ -304,10 +306,10 @@ class EmbeddedConnection:
         try:
             found, header = await self._file.check()
         except weights.WeightsError as error:
-            raise self._peer.error(ModelErrorKind.NOT_PULLED, str(error)) from error
+            raise self._server_errors.error(ModelErrorKind.NOT_PULLED, str(error)) from error
         self._fit(header)
         await self._memory.take(self._supervisor, self.memory_bytes)
-        worker = await process.start(self._worker_settings(found), self._peer)
+        worker = await process.start(self._worker_settings(found), self._server_errors)
         try:
             if self._embeds:
                 return worker
@@ -341,15 +343,15 @@ class EmbeddedConnection:
         header = self._file.header
         return Pooling.OWN if header is not None and header.has_pooling else Pooling.MEAN
 
-    def _worker_settings(self, found: weights.Weights) -> WorkerSettings:
+    def _worker_settings(self, weights_found: weights.Weights) -> WorkerSettings:
         return WorkerSettings(
-            model=found.path,
+            model=weights_found.path,
             socket_path=self._socket_path,
             context=self._context,
             slots=self._settings.slots,
             threads=self._settings.threads,
             cache_bytes=self._cache_bytes,
-            temperature=found.temperature,
-            repeat_penalty=found.repeat_penalty,
+            temperature=weights_found.temperature,
+            repeat_penalty=weights_found.repeat_penalty,
             pooling=self._pooling,
         )

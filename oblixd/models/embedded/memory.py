@@ -105,20 +105,20 @@ class Memory:
         """Return what a model was given, in bytes. 0: it is not loaded."""
         return self._held.get(resident, 0)
 
-    async def take(self, resident: Resident, wanted: int) -> None:
+    async def take(self, resident: Resident, wanted_bytes: int) -> None:
         """Make room for a model, unloading idle ones, the longest idle first; who answers is waited for.
 
         Raises ModelError where it can't fit, or not within `WAIT_S`.
         """
-        if wanted > self.limit_bytes:
-            raise _too_large(resident, wanted, self.limit_bytes)
+        if wanted_bytes > self.limit_bytes:
+            raise _too_large(resident, wanted_bytes, self.limit_bytes)
         async with self._turn:
             try:
                 async with asyncio.timeout(self._wait_s):
-                    await self._room_for(wanted)
+                    await self._room_for(wanted_bytes)
             except TimeoutError:
-                raise self._full_error(resident, wanted) from None
-            self._held[resident] = wanted
+                raise self._full_error(resident, wanted_bytes) from None
+            self._held[resident] = wanted_bytes
 
     def release(self, resident: Resident) -> None:
         """Hear that a model is no longer loaded."""
@@ -130,10 +130,10 @@ class Memory:
         if self._somebody_waits and resident in self._held:
             resident.leave()
 
-    async def _room_for(self, wanted: int) -> None:
+    async def _room_for(self, wanted_bytes: int) -> None:
         self._somebody_waits = True
         try:
-            while sum(self._held.values()) + wanted > self.limit_bytes:
+            while sum(self._held.values()) + wanted_bytes > self.limit_bytes:
                 self._freed.clear()
                 idle = [one for one in self._held if one.idle_since_s is not None]
                 if idle:
@@ -142,26 +142,26 @@ class Memory:
         finally:
             self._somebody_waits = False
 
-    def _full_error(self, resident: Resident, wanted: int) -> ModelError:
+    def _full_error(self, resident: Resident, wanted_bytes: int) -> ModelError:
         busy = ", ".join(f"{one.title} ({_gib(held)})" for one, held in self._held.items())
         message = (
-            f"There is no memory for {resident.title} now: it needs about {_gib(wanted)} of the "
+            f"There is no memory for {resident.title} now: it needs about {_gib(wanted_bytes)} of the "
             f"{_gib(self.limit_bytes)} that embedded models may take, and {busy} did not finish within "
             f"{self._wait_s:g} s. Ask again, use another model, or raise [embedded] max_memory_gib."
         )
-        return ModelError(ModelErrorKind.NO_MEMORY, message, numbers=self._numbers(wanted))
+        return ModelError(ModelErrorKind.NO_MEMORY, message, numbers=self._numbers(wanted_bytes))
 
-    def _numbers(self, wanted: int) -> dict[str, int]:
+    def _numbers(self, wanted_bytes: int) -> dict[str, int]:
         held = sum(self._held.values())
-        return {"needed_bytes": wanted, "limit_bytes": self.limit_bytes, "held_bytes": held}
+        return {"needed_bytes": wanted_bytes, "limit_bytes": self.limit_bytes, "held_bytes": held}
 
 
-def _too_large(resident: Resident, wanted: int, limit: int) -> ModelError:
+def _too_large(resident: Resident, wanted_bytes: int, limit: int) -> ModelError:
     message = (
-        f"{resident.title} does not fit: it needs about {_gib(wanted)}, and embedded models may take "
+        f"{resident.title} does not fit: it needs about {_gib(wanted_bytes)}, and embedded models may take "
         f"{_gib(limit)}. Lower [embedded] context or parallel, raise max_memory_gib, or use a smaller file."
     )
-    numbers = {"needed_bytes": wanted, "limit_bytes": limit}
+    numbers = {"needed_bytes": wanted_bytes, "limit_bytes": limit}
     return ModelError(ModelErrorKind.NO_MEMORY, message, numbers=numbers)
 
 

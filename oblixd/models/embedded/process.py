@@ -103,7 +103,7 @@ class Worker:
             self.http.server.socket_path.unlink(missing_ok=True)
 
 
-async def start(settings: WorkerSettings, peer: ServerErrors) -> Worker:
+async def start(settings: WorkerSettings, server_errors: ServerErrors) -> Worker:
     """Start a process and wait until it serves. Raises WorkerError; cancelled, it leaves nothing behind."""
     settings.socket_path.unlink(missing_ok=True)
     process = await asyncio.create_subprocess_exec(
@@ -125,7 +125,7 @@ async def start(settings: WorkerSettings, peer: ServerErrors) -> Worker:
         await process.wait()
         await errors
         raise
-    server = Server(peer, "http://embedded", socket_path=settings.socket_path, timeouts=_TIMEOUT)
+    server = Server(server_errors, "http://embedded", socket_path=settings.socket_path, timeouts=_TIMEOUT)
     return Worker(process, HttpClient(server), errors)
 
 

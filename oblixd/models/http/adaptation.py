@@ -244,8 +244,8 @@ _FIELDS = (
 """The order decides where a refusal names several, as in "temperature and top_p cannot both be given"."""
 
 
-def _rename(body: Body, old: str, new: str) -> Body:
-    return {(new if key == old else key): value for key, value in body.items()}
+def _rename(body: Body, old_name: str, new_name: str) -> Body:
+    return {(new_name if key == old_name else key): value for key, value in body.items()}
 
 
 def _leave_out(body: Body, *paths: str) -> Body:

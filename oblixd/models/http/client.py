@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from oblixd import background
 from oblixd.models.base import ModelError
 from oblixd.models.egress import Egress, UnconfirmedError
-from oblixd.models.http.outbound import Trust, TrustError, Way, has_system_store
+from oblixd.models.http.outbound import OutboundRoute, Trust, TrustError, has_system_store
 from oblixd.models.http.rate_limit import RateLimit
 from oblixd.models.http.request_trace import OnExchange, unheard
 from oblixd.models.http.server import Server, Timeouts
@@ -179,30 +179,30 @@ class HttpClient:
         return await (await self._current_transport()).open_connection()
 
     async def _current_transport(self) -> Transport:
-        way = self.server.way()
-        if self._transport is not None and self._transport.way != way:
+        outbound_route = self.server.outbound_route()
+        if self._transport is not None and self._transport.outbound_route != outbound_route:
             # The configuration leads another way now: what is under way there goes on to its end.
             former, self._transport = self._transport, None
             self._retiring.add(retiring := asyncio.create_task(former.retire()))
             retiring.add_done_callback(self._retiring.discard)
         if self._transport is None:
             module = await warm()
-            tls = await self._tls_context(way)
+            tls = await self._tls_context(outbound_route)
             # Somebody else may have opened or closed it while this one waited for the import.
             if self._transport is None and not self._closed:
-                self._transport = module.Transport(self.server, way, tls, self._on_exchange)
+                self._transport = module.Transport(self.server, outbound_route, tls, self._on_exchange)
         if self._transport is None or self._closed:
-            raise self.server.peer.unreachable("the connection was closed here")
+            raise self.server.errors.unreachable("the connection was closed here")
         return self._transport
 
-    async def _tls_context(self, way: Way) -> ssl.SSLContext | None:
+    async def _tls_context(self, route: OutboundRoute) -> ssl.SSLContext | None:
         """Give what checks the server's certificate; None: the system's store alone."""
-        if way.trust == Trust() and has_system_store():
+        if route.trust == Trust() and has_system_store():
             return None
         try:
-            return await asyncio.to_thread(way.trust.context)
+            return await asyncio.to_thread(route.trust.context)
         except TrustError as error:
-            raise self.server.peer.unreachable(str(error)) from None
+            raise self.server.errors.unreachable(str(error)) from None
 
 
 async def warm() -> ModuleType:

@@ -33,7 +33,7 @@ from oblixd.models.endpoints import is_loopback, origin_of
 from oblixd.models.hook_spec import HookSpec, derived_location
 from oblixd.models.http.adaptation import Adaptation, Attempt
 from oblixd.models.http.client import HttpClient
-from oblixd.models.http.outbound import NetworkConfig, Way, way_of
+from oblixd.models.http.outbound import NetworkConfig, OutboundRoute, outbound_route_of
 from oblixd.models.http.request_trace import OnExchange, unheard
 from oblixd.models.http.server import PROBE_TIMEOUTS, RefusalError, Server, Works, timeouts_of
 from oblixd.models.options import secrets_of
@@ -73,7 +73,7 @@ class HttpConnection(ABC):
         self.memory_bytes = 0
         self._spec = spec
         server = adjust(server, spec, network)
-        self._peer = server.peer
+        self._server_errors = server.errors
         self._http = HttpClient(server, on_exchange)
         self._status = Status()
         self._streams = Streams()
@@ -130,9 +130,9 @@ class HttpConnection(ABC):
         """See `Connection.status`."""
         return self._status
 
-    def way(self) -> Way:
-        """See `Connection.way`."""
-        return self._http.server.way()
+    def outbound_route(self) -> OutboundRoute:
+        """See `Connection.outbound_route`."""
+        return self._http.server.outbound_route()
 
     async def confirm_location(self) -> None:  # noqa: B027 - the endpoint says it all, but for Ollama
         """See `Connection.confirm_location`."""
@@ -197,8 +197,10 @@ class HttpConnection(ABC):
         async with (http or self._http).request("GET", path, timeouts=PROBE_TIMEOUTS) as reply:
             if reply.status != HTTPStatus.OK:
                 url = self._http.server.base_url + path
-                raise self._peer.error_response(reply.status, reply.headers, await reply.excerpt(), url)
-            return read_object(await reply.document(), self._peer)
+                raise self._server_errors.error_response(
+                    reply.status, reply.headers, await reply.excerpt(), url
+                )
+            return read_object(await reply.document(), self._server_errors)
 
     @asynccontextmanager
     async def _learn_beside(self, learn: Learn | None) -> AsyncIterator[None]:
@@ -227,7 +229,9 @@ class HttpConnection(ABC):
 
     async def _embeddings(self, request: EmbedRequest) -> Embeddings:
         """Send texts and read their vectors. A provider that has such a call overrides this."""
-        raise self._peer.unable(f"{self._peer.title} has no embeddings: use another provider.")
+        raise self._server_errors.unable(
+            f"{self._server_errors.title} has no embeddings: use another provider."
+        )
 
     async def _embed(self, call: EmbeddingCall, request: EmbedRequest) -> Embeddings:
         """Post texts in the provider's words, with the fields that the model's options add and leave out."""
@@ -286,8 +290,8 @@ def adjust(server: Server, spec: HookSpec, network: NetworkNow = NetworkConfig) 
         headers=headers,
         query=options.query,
         timeouts=timeouts_of(options, server.timeouts, is_here=is_here),
-        way=lambda: way_of(spec.endpoint, options, network(), is_local=is_local),
-        peer=replace(server.peer, secrets=secrets_of(options)),
+        outbound_route=lambda: outbound_route_of(spec.endpoint, options, network(), is_local=is_local),
+        errors=replace(server.errors, secrets=secrets_of(options)),
     )
 
 

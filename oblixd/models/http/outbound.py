@@ -85,7 +85,7 @@ class Trust:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class OutboundRoute:
     """How one model's server is reached."""
 
     proxy: Proxy | None = None
@@ -96,7 +96,9 @@ class Way:
     """What an error about reaching the server adds: that the environment names a proxy, which is not used."""
 
 
-def way_of(endpoint: str, options: ModelOptions, network: NetworkConfig, *, is_local: bool) -> Way:
+def outbound_route_of(
+    endpoint: str, options: ModelOptions, network: NetworkConfig, *, is_local: bool
+) -> OutboundRoute:
     """Decide how a model's server is reached.
 
     A server on this machine, and one whose model runs locally, is never reached through a
@@ -106,12 +108,12 @@ def way_of(endpoint: str, options: ModelOptions, network: NetworkConfig, *, is_l
     directories = tuple(one for one in (network.ca_dir, options.ca_dir) if one)
     trust = Trust(files, directories, options.ca_data or "")
     if is_local or is_loopback(endpoint):
-        return Way(None, trust)
+        return OutboundRoute(None, trust)
     host = urlsplit(endpoint).hostname or ""
     chosen = options.proxy or (DIRECT if is_excluded(host, network.no_proxy) else network.proxy)
     is_silent = trust == Trust() and network.proxy == DIRECT and not options.proxy
     hint = _hint(network) if is_silent else ""
-    return Way(None if chosen == DIRECT else Proxy.of(chosen), trust, is_silent, hint)
+    return OutboundRoute(None if chosen == DIRECT else Proxy.of(chosen), trust, is_silent, hint)
 
 
 def is_excluded(host: str, no_proxy: Sequence[str]) -> bool:

@@ -35,7 +35,7 @@ class Response:
     """The head of a server's answer, and its body read by read."""
 
     def __init__(
-        self, peer: ServerErrors, response: aiohttp.ClientResponse, wait: Wait, course: RequestTrace
+        self, server_errors: ServerErrors, response: aiohttp.ClientResponse, wait: Wait, trace: RequestTrace
     ) -> None:
         self._response = response
         self.status = response.status
@@ -44,14 +44,14 @@ class Response:
         """Set once the answer is whole: the connection is then kept, though its end was not read."""
         self.is_web_page = False
         """Whether somebody answers for people to read, though the status is that of a good answer."""
-        self._peer = peer
+        self._server_errors = server_errors
         self._wait = wait
-        self._course = course
+        self._trace = trace
         self._aborted = False
         self._unpacker: Unpacker | None = None
         self._ahead = b""
         if response.status // 100 == _REDIRECTS:
-            course.failure = Failure.ELSEWHERE
+            trace.failure = Failure.ELSEWHERE
 
     async def begin(self) -> None:
         """Find out how the body is to be read. Raises ModelError where it can't be."""
@@ -60,7 +60,7 @@ class Response:
             self._unpacker = Unpacker(encoding)
         elif encoding not in PLAIN:
             known = ", ".join(KNOWN)
-            raise self._peer.broken_stream(
+            raise self._server_errors.broken_stream(
                 f"it is compressed as {encoding[:40]!r}, and only {known} are known here"
             )
         if self.status // 100 == _GOOD and self.headers.get("Content-Type", "").startswith("text/html"):
@@ -75,7 +75,7 @@ class Response:
         first = self._ahead.removeprefix(_BYTE_ORDER_MARK).lstrip()
         if not first.startswith(_BEGINNINGS):
             self.is_web_page = True
-            self._course.failure = Failure.ELSEWHERE
+            self._trace.failure = Failure.ELSEWHERE
 
     def progress(self) -> None:
         """Say that content came."""
@@ -106,7 +106,7 @@ class Response:
                     return b""
                 unpacker.feed(read)
         except UnpackError as error:
-            raise self._peer.broken_stream(f"its compressed body {error}") from None
+            raise self._server_errors.broken_stream(f"its compressed body {error}") from None
         return data
 
     async def _raw(self) -> bytes:
@@ -133,8 +133,8 @@ class Response:
         while read := await self.read():
             document += read
             if len(document) > limit:
-                raise self._peer.broken_stream(f"it sent more than {limit} bytes")
-        self._course.carried(len(document))
+                raise self._server_errors.broken_stream(f"it sent more than {limit} bytes")
+        self._trace.carried(len(document))
         return bytes(document)
 
     async def excerpt(self) -> bytes:
@@ -168,14 +168,14 @@ class Response:
             self._response.close()
 
     def _late_error(self) -> ModelError:
-        self._course.failure = Failure.STALLED
+        self._trace.failure = Failure.STALLED
         if self._wait.begun:
-            return self._peer.stalled_answer(self._wait.limit_s)
-        return self._peer.silent(self._wait.limit_s)
+            return self._server_errors.stalled_answer(self._wait.limit_s)
+        return self._server_errors.silent(self._wait.limit_s)
 
     def _lost_error(self, error: Exception) -> ModelError:
         if not self._aborted:
-            self._course.failure = Failure.LOST
+            self._trace.failure = Failure.LOST
         if self._wait.begun or isinstance(error, aiohttp.ClientPayloadError):
-            return self._peer.broken_stream("the connection was lost in the middle")
-        return self._peer.unreachable("the connection was lost before an answer came")
+            return self._server_errors.broken_stream("the connection was lost in the middle")
+        return self._server_errors.unreachable("the connection was lost before an answer came")

@@ -43,10 +43,10 @@ def retry_delay_s(text: str) -> float | None:
     return None
 
 
-def _seconds(found: re.Match[str], prefix: str) -> float:
-    return float(found["count"]) * _UNITS_S[_unit(found, prefix) or "s"]
+def _seconds(match: re.Match[str], prefix: str) -> float:
+    return float(match["count"]) * _UNITS_S[_unit(match, prefix) or "s"]
 
 
-def _unit(found: re.Match[str], prefix: str) -> str:
+def _unit(match: re.Match[str], prefix: str) -> str:
     """Return the unit that was found, by the name of its group; empty: none."""
-    return next((unit for unit in _UNITS_S if found[f"{prefix}{unit}"]), "")
+    return next((unit for unit in _UNITS_S if match[f"{prefix}{unit}"]), "")

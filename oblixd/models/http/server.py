@@ -17,7 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from oblixd.models.base import ModelError, ModelErrorKind, UnableError
-from oblixd.models.http.outbound import Way
+from oblixd.models.http.outbound import OutboundRoute
 from oblixd.models.http.refusals import PAY, Refusal, Verdict, judge
 from oblixd.models.options import ModelOptions
 from oblixd.redaction import SECRETS, clean
@@ -245,7 +245,7 @@ def timeouts_of(options: ModelOptions, default: Timeouts, *, is_here: bool) -> T
 class Server:
     """Where a server is and how it is spoken to."""
 
-    peer: ServerErrors
+    errors: ServerErrors
     base_url: str
     """Without a slash at its end."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -255,7 +255,7 @@ class Server:
     socket_path: Path | None = None
     """The Unix socket that it listens on; the URL's host is then only a name."""
     timeouts: Timeouts = TIMEOUTS
-    way: Callable[[], Way] = Way
+    outbound_route: Callable[[], OutboundRoute] = OutboundRoute
     """How it is reached now; the configuration may change it."""
     works: Works | None = None
     """Asked when a server on this machine was silent for too long: while it works it is waited for."""

@@ -32,7 +32,7 @@ from yarl import URL
 from oblixd.models.base import ModelError
 from oblixd.models.endpoints import origin_of
 from oblixd.models.http import loops
-from oblixd.models.http.outbound import Way
+from oblixd.models.http.outbound import OutboundRoute
 from oblixd.models.http.request_trace import Failure, OnExchange, RequestTrace
 from oblixd.models.http.response import Response
 from oblixd.models.http.server import Server, ServerErrors, Timeouts
@@ -93,13 +93,13 @@ class _CheckedRequest(aiohttp.ClientRequest):
         return await super().send(conn)
 
 
-def route(way: Way, tls: ssl.SSLContext | None) -> dict[str, Any]:
+def route(outbound_route: OutboundRoute, tls: ssl.SSLContext | None) -> dict[str, Any]:
     """Say for a request, in aiohttp's words, which proxy it takes and who checks the certificate."""
     words: dict[str, Any] = {} if tls is None else {"ssl": tls}
-    if way.proxy is not None:
-        words["proxy"] = URL(way.proxy.url)
-        if way.proxy.user:
-            words["proxy_auth"] = aiohttp.BasicAuth(way.proxy.user, way.proxy.password)
+    if outbound_route.proxy is not None:
+        words["proxy"] = URL(outbound_route.proxy.url)
+        if outbound_route.proxy.user:
+            words["proxy_auth"] = aiohttp.BasicAuth(outbound_route.proxy.user, outbound_route.proxy.password)
     return words
 
 
@@ -152,7 +152,9 @@ _UNKNOWN_AUTHORITY = {2, 18, 19, 20, 21}
 _NOBODY_LISTENS = {errno.ECONNREFUSED, errno.ENOENT}
 
 
-def name_failure(peer: ServerErrors, error: Exception, wait: Wait, way: Way) -> tuple[Failure, ModelError]:
+def name_failure(
+    server_errors: ServerErrors, error: Exception, wait: Wait, outbound_route: OutboundRoute
+) -> tuple[Failure, ModelError]:
     """Name a failure.
 
     The library's own error holds our headers, and so the key: it goes no further than here.
@@ -163,18 +165,20 @@ def name_failure(peer: ServerErrors, error: Exception, wait: Wait, way: Way) -> 
             aiohttp.ClientProxyConnectionError()
             | aiohttp.ClientHttpProxyError()
             | aiohttp.ClientConnectorDNSError()
-        ) if way.proxy is not None:
-            return Failure.UNREACHABLE, peer.unreachable(_of_proxy(error, way.proxy.url), "")
+        ) if outbound_route.proxy is not None:
+            return Failure.UNREACHABLE, server_errors.unreachable(
+                _of_proxy(error, outbound_route.proxy.url), ""
+            )
         case aiohttp.ClientConnectorError() if error.os_error.errno in _NOBODY_LISTENS:
-            return Failure.REFUSED, peer.refused_connection(way.hint)
+            return Failure.REFUSED, server_errors.refused_connection(outbound_route.hint)
         case aiohttp.ClientResponseError():
-            return Failure.GARBLED, peer.broken_stream("it is not an HTTP answer")
+            return Failure.GARBLED, server_errors.broken_stream("it is not an HTTP answer")
         case TimeoutError() if not isinstance(error, aiohttp.ConnectionTimeoutError):
-            return Failure.SILENT, peer.silent(wait.limit_s)
+            return Failure.SILENT, server_errors.silent(wait.limit_s)
     failure, why = _on_the_way(error, wait)
-    if way.proxy is not None:
-        why = f"{why} (by the proxy {way.proxy.url})"
-    return failure, peer.unreachable(why, way.hint)
+    if outbound_route.proxy is not None:
+        why = f"{why} (by the proxy {outbound_route.proxy.url})"
+    return failure, server_errors.unreachable(why, outbound_route.hint)
 
 
 def _of_proxy(error: Exception, proxy: str) -> str:
@@ -232,12 +236,18 @@ _IN_ONE_PIECE = 512 * 1024
 class Transport:
     """A pool of connections to one server."""
 
-    def __init__(self, server: Server, way: Way, tls: ssl.SSLContext | None, on_exchange: OnExchange) -> None:
+    def __init__(
+        self,
+        server: Server,
+        outbound_route: OutboundRoute,
+        tls: ssl.SSLContext | None,
+        on_exchange: OnExchange,
+    ) -> None:
         """`tls` checks the server's certificate; None: by the system's store alone."""
-        self.way = way
+        self.outbound_route = outbound_route
         self._server = server
-        self._route = route(way, tls)
-        self._origin = origin_of(server.peer.endpoint)
+        self._route = route(outbound_route, tls)
+        self._origin = origin_of(server.errors.endpoint)
         self._on_exchange = on_exchange
         self._connector = connector(server)
         self._session = session(server, self._connector)
@@ -257,24 +267,24 @@ class Transport:
     ) -> AsyncIterator[Response]:
         """See `HttpClient.request`. `check` raises where the request may not be sent, when it would be."""
         async with self._places:
-            course, sending = RequestTrace(), _Sending(method, path, body, check)
+            trace, sending = RequestTrace(), _Sending(method, path, body, check)
             try:
-                async with self._reply(sending, timeouts, course) as reply:
+                async with self._reply(sending, timeouts, trace) as reply:
                     yield reply
             finally:
                 sending.forget()
-                course.report(self._origin, self._on_exchange)
+                trace.report(self._origin, self._on_exchange)
 
     async def open_connection(self) -> asyncio.Future[None]:
         """Have an idle connection in the pool, TLS included; give what is done once it is closed.
 
         Nothing is sent. Raises ModelError.
         """
-        course = RequestTrace()
+        trace = RequestTrace()
         try:
-            connection = await self._connect(course)
+            connection = await self._connect(trace)
         finally:
-            course.report(self._origin, self._on_exchange)
+            trace.report(self._origin, self._on_exchange)
         closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if connection.protocol is not None and (lost := connection.protocol.closed) is not None:
             lost.add_done_callback(lambda how: _tell(how, closed))
@@ -298,9 +308,9 @@ class Transport:
 
     @asynccontextmanager
     async def _reply(
-        self, sending: _Sending, timeouts: Timeouts, course: RequestTrace
+        self, sending: _Sending, timeouts: Timeouts, trace: RequestTrace
     ) -> AsyncIterator[Response]:
-        reply = await self._send(sending, timeouts, course)
+        reply = await self._send(sending, timeouts, trace)
         self._replies.add(reply)
         self._idle.clear()
         try:
@@ -312,31 +322,31 @@ class Transport:
                 self._idle.set()
             await reply.let_go()
 
-    async def _send(self, sending: _Sending, timeouts: Timeouts, course: RequestTrace) -> Response:
+    async def _send(self, sending: _Sending, timeouts: Timeouts, trace: RequestTrace) -> Response:
         wait = Wait(self._server, timeouts, self._origin)
         try:
-            response = await self._head(sending, wait, course)
+            response = await self._head(sending, wait, trace)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-            if not course.reused or sending.refusal:
-                raise self._failure(error, sending, wait, course) from None
+            if not trace.reused or sending.refusal:
+                raise self._failure(error, sending, wait, trace) from None
             # The server gave up an idle connection in the moment it was used: it has not read the request.
-            response = await self._once_more(sending, wait, course)
+            response = await self._once_more(sending, wait, trace)
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise self._failure(error, sending, wait, course) from None
-        course.answered()
-        course.address = _address(response.connection)
+            raise self._failure(error, sending, wait, trace) from None
+        trace.answered()
+        trace.address = _address(response.connection)
         sending.forget()
-        return Response(self._server.peer, response, wait, course)
+        return Response(self._server.errors, response, wait, trace)
 
-    async def _once_more(self, sending: _Sending, wait: Wait, course: RequestTrace) -> aiohttp.ClientResponse:
+    async def _once_more(self, sending: _Sending, wait: Wait, trace: RequestTrace) -> aiohttp.ClientResponse:
         if self._session.closed:
-            raise self._server.peer.unreachable("the connection was closed here")
+            raise self._server.errors.unreachable("the connection was closed here")
         try:
-            return await self._head(sending, wait, course)
+            return await self._head(sending, wait, trace)
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise self._failure(error, sending, wait, course) from None
+            raise self._failure(error, sending, wait, trace) from None
 
-    async def _head(self, sending: _Sending, wait: Wait, course: RequestTrace) -> aiohttp.ClientResponse:
+    async def _head(self, sending: _Sending, wait: Wait, trace: RequestTrace) -> aiohttp.ClientResponse:
         with check_egress(sending.check):
             return await wait.for_the_head(
                 self._session.request(
@@ -346,35 +356,35 @@ class Transport:
                     data=sending.data(),
                     allow_redirects=False,
                     timeout=aiohttp.ClientTimeout(total=None, connect=wait.connect_s),
-                    trace_request_ctx=course,
+                    trace_request_ctx=trace,
                     **self._route,
                 )
             )
 
-    async def _connect(self, course: RequestTrace) -> aiohttp.connector.Connection:
+    async def _connect(self, trace: RequestTrace) -> aiohttp.connector.Connection:
         timeouts = self._server.timeouts
         loop, route = asyncio.get_running_loop(), self._route
         request = aiohttp.ClientRequest("GET", URL(self._server.base_url), loop=loop, **route)
-        course.connecting()
+        trace.connecting()
         try:
             connection = await self._connector.connect(
                 request, [], aiohttp.ClientTimeout(total=None, connect=timeouts.connect_s)
             )
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise self._name_failure(error, Wait(self._server, timeouts, self._origin), course) from None
-        course.connected()
-        course.address = _address(connection)
+            raise self._name_failure(error, Wait(self._server, timeouts, self._origin), trace) from None
+        trace.connected()
+        trace.address = _address(connection)
         return connection
 
-    def _failure(self, error: Exception, sending: _Sending, wait: Wait, course: RequestTrace) -> Exception:
+    def _failure(self, error: Exception, sending: _Sending, wait: Wait, trace: RequestTrace) -> Exception:
         """Return what to raise. A body that was held back in its middle closed the connection, too."""
-        return sending.refusal or self._name_failure(error, wait, course)
+        return sending.refusal or self._name_failure(error, wait, trace)
 
-    def _name_failure(self, error: Exception, wait: Wait, course: RequestTrace) -> ModelError:
-        failure, failed = name_failure(self._server.peer, error, wait, self.way)
-        failed.way = "direct" if self.way.is_silent else ""
+    def _name_failure(self, error: Exception, wait: Wait, trace: RequestTrace) -> ModelError:
+        failure, failed = name_failure(self._server.errors, error, wait, self.outbound_route)
+        failed.way = "direct" if self.outbound_route.is_silent else ""
         # What we close ourselves shows nothing of the way.
-        course.failure = Failure.NONE if self._session.closed else failure
+        trace.failure = Failure.NONE if self._session.closed else failure
         return failed
 
 

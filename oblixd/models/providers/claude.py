@@ -64,7 +64,7 @@ class ClaudeConnection(HttpConnection):
         on_exchange: OnExchange = unheard,
         network: NetworkNow = NetworkConfig,
     ) -> None:
-        peer = ServerErrors(
+        server_errors = ServerErrors(
             title="Claude",
             endpoint=spec.endpoint,
             missing=f"Check the model's name: {spec.name} is not known there",
@@ -73,7 +73,7 @@ class ClaudeConnection(HttpConnection):
         headers = {"anthropic-version": API_VERSION, "x-api-key": spec.api_key}
         super().__init__(
             spec,
-            Server(peer, spec.endpoint.removesuffix("/v1"), headers, timeouts=timeouts),
+            Server(server_errors, spec.endpoint.removesuffix("/v1"), headers, timeouts=timeouts),
             on_exchange,
             network,
         )
@@ -85,7 +85,7 @@ class ClaudeConnection(HttpConnection):
         """Write the request in Claude's words. Raises ModelError where a seed is asked for: there is none."""
         if request.options.seed is not None:
             message = "Claude knows no seed: leave it out, or use another model."
-            raise self._peer.unable(message)
+            raise self._server_errors.unable(message)
         context = chat_messages(request.messages, self.author)
         system = "\n\n".join(one.text for one in context if one.role == "system")
         body = {
@@ -100,7 +100,7 @@ class ClaudeConnection(HttpConnection):
 
     def decoder(self) -> Decoder:
         """Read the events of a message."""
-        return MessageDecoder(self._peer)
+        return MessageDecoder(self._server_errors)
 
     async def ask(self) -> Status:
         """Look the model up by its name."""

@@ -21,12 +21,12 @@ class MessageDecoder:
     Blocks of tools that run at the server, and of what they found, are passed over.
     """
 
-    def __init__(self, peer: ServerErrors) -> None:
+    def __init__(self, server_errors: ServerErrors) -> None:
         self.complete = False
-        self._peer = peer
+        self._server_errors = server_errors
         self._events = EventSplitter()
-        self._reasons = FinishReasons(peer)
-        self._calls = ToolCallAssembler(peer)
+        self._reasons = FinishReasons(server_errors)
+        self._calls = ToolCallAssembler(server_errors)
         self._usage = UsageReader(input_excludes_cache=True)
         self._state = MessageState()
         self._inputs: dict[str, str] = {}
@@ -43,7 +43,7 @@ class MessageDecoder:
             if data.strip() == b"[DONE]":
                 self.complete = True
             elif not self.complete:
-                yield from decode_event(self, self._event, data, self._peer)
+                yield from decode_event(self, self._event, data, self._server_errors)
         if not read:
             yield from self._open_inputs()
 
@@ -74,7 +74,7 @@ class MessageDecoder:
                 yield from self._message(event)
                 self.complete = True
             case _ if event.get("error") or text_of(event, "message", "detail"):
-                raise self._peer.error_event(event)
+                raise self._server_errors.error_event(event)
 
     def _message(self, message: Mapping[str, Any]) -> Iterator[Piece]:
         """Take the head of a message, or a whole one."""

@@ -85,12 +85,12 @@ def _plain_text(events: Sequence[bytes]) -> str:
 class CompletionDecoder:
     """Reads server-sent chunks, or one document: content, a finish reason, counts, [DONE]."""
 
-    def __init__(self, peer: ServerErrors) -> None:
+    def __init__(self, server_errors: ServerErrors) -> None:
         self.complete = False
-        self._peer = peer
+        self._server_errors = server_errors
         self._events = EventSplitter()
-        self._reasons = FinishReasons(peer)
-        self._calls = ToolCallAssembler(peer)
+        self._reasons = FinishReasons(server_errors)
+        self._calls = ToolCallAssembler(server_errors)
         self._usage = UsageReader()
         self._state = CompletionState()
         self._spoken = _Spoken()
@@ -116,7 +116,7 @@ class CompletionDecoder:
                 yield from self._calls.rest()
                 self.complete = True
             else:
-                yield from decode_event(self, self._chunk, data, self._peer)
+                yield from decode_event(self, self._chunk, data, self._server_errors)
 
     def _plain_piece(self, text: str) -> Piece:
         self._spoken.note(ContentKind.TEXT, text)
@@ -134,7 +134,7 @@ class CompletionDecoder:
         self._usage.take(chunk.get("usage"))
         self._usage.take(object_of(chunk, "x_groq").get("usage"))
         if self._is_error(chunk):
-            raise self._peer.error_event(chunk)
+            raise self._server_errors.error_event(chunk)
         choices = chunk.get("choices")
         # A failure of one choice names itself there; of several choices the first is the answer.
         if isinstance(choices, list) and choices and isinstance(choices[0], dict):
@@ -173,7 +173,7 @@ class CompletionDecoder:
             # Together sends each piece in both places.
             yield ContentKind.TEXT, text
         if error := choice.get("error"):
-            raise self._peer.error_event({"error": error})
+            raise self._server_errors.error_event({"error": error})
         details = object_of(choice, "finish_details")
         # SGLang's own form of a reason is an object, with the words in it.
         words = text_of(choice, "finish_message", "finishMessage") or text_of(

@@ -105,9 +105,9 @@ class CustomConnection(OpenAIConnection):
             return Limits()
 
 
-def _entry(listed: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def _entry(entries: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """Find a model in a list. A server that has only one answers to any name."""
-    data = listed.get("data")
+    data = entries.get("data")
     models = [one for one in data if isinstance(one, dict)] if isinstance(data, list) else []
     named = [one for one in models if text_of(one, "id") == name]
     if named or len(models) == 1:

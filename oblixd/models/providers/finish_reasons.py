@@ -66,12 +66,12 @@ _BREAKS = _names(_BROKEN)
 class FinishReasons:
     """Why one answer ended, out of all that its events say of it."""
 
-    def __init__(self, peer: ServerErrors) -> None:
+    def __init__(self, server_errors: ServerErrors) -> None:
         self.finish: Finish | None = None
         """None: nothing was said yet."""
-        self._peer = peer
+        self._server_errors = server_errors
 
-    def take(self, said: object, words: str = "", native: str = "") -> None:
+    def take(self, word: object, words: str = "", native: str = "") -> None:
         """Take what an event gives as its reason. `words`: what the server tells of it.
 
         `native`: the reason in the words of the provider behind a gateway.
@@ -79,33 +79,33 @@ class FinishReasons:
         Raises ModelError where it is no success; not once there was a reason before.
         The first reason counts, but a plain stop is made more exact by a later one.
         """
-        reason = _normal(said)
+        reason = _normal(word)
         if not reason or reason in _WAITS:
             return
         finish = _ENDS.get(reason)
         if finish is None:
             if self.finish is None:
-                raise self._failure(reason, native or str(said), words)
+                raise self._failure(reason, native or str(word), words)
         elif self.finish in (None, Finish.STOP):
             self.finish = finish
 
-    def _failure(self, reason: str, said: str, words: str) -> ModelError:
-        quoted = said[:60].strip()
+    def _failure(self, reason: str, word: str, words: str) -> ModelError:
+        quoted = word[:60].strip()
         if words:
-            return self._peer.error_event({"message": words, "code": quoted})
+            return self._server_errors.error_event({"message": words, "code": quoted})
         if reason in _PAUSES:
-            return self._peer.broken_stream(f"it paused ({quoted}) and waits to be asked to go on")
+            return self._server_errors.broken_stream(f"it paused ({quoted}) and waits to be asked to go on")
         known = "it stopped with" if reason in _BREAKS else "it stopped for a reason that is not known here,"
-        return self._peer.broken_stream(f"{known} {quoted!r}")
+        return self._server_errors.broken_stream(f"{known} {quoted!r}")
 
 
-def _normal(said: object) -> str:
+def _normal(reason: object) -> str:
     """Give a reason without case, separators and prefixes. SGLang's own form wraps it in an object."""
-    if isinstance(said, dict):
-        said = said.get("type")
-    if not isinstance(said, str):
+    if isinstance(reason, dict):
+        reason = reason.get("type")
+    if not isinstance(reason, str):
         return ""
-    letters = re.sub(r"[^a-z0-9]", "", said.lower())
+    letters = re.sub(r"[^a-z0-9]", "", reason.lower())
     for prefix in _PREFIXES:
         if letters.startswith(prefix) and letters != prefix:
             return letters.removeprefix(prefix)

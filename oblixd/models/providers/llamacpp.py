@@ -131,7 +131,7 @@ class Tokeniser:
             async with self._http.send(path, lambda: body, egress, PROBE_TIMEOUTS) as reply:
                 if reply.status == HTTPStatus.OK:
                     self._answers.add(path)
-                    return read_object(await reply.document(), self._http.server.peer)
+                    return read_object(await reply.document(), self._http.server.errors)
                 if reply.status in _KNOWS_NO_SUCH_CALL and path not in self._answers:
                     self._missing.add(path)
         except ModelError:

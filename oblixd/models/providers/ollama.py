@@ -79,7 +79,10 @@ class OllamaConnection(HttpConnection):
     ) -> None:
         headers = {"Authorization": f"Bearer {spec.api_key}"} if spec.api_key else {}
         super().__init__(
-            spec, Server(peer_of(spec), spec.endpoint, headers, timeouts=timeouts), on_exchange, network
+            spec,
+            Server(server_errors_of(spec), spec.endpoint, headers, timeouts=timeouts),
+            on_exchange,
+            network,
         )
         self._keep_alive = spec.options.keep_alive or settings.keep_alive
         self._residence = Residence(keep_alive_seconds(self._keep_alive))
@@ -125,10 +128,10 @@ class OllamaConnection(HttpConnection):
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
         """Write the request in Ollama's words. Raises ModelError where it can't do what is asked."""
-        encoding.check(self.features, request, self._peer)
+        encoding.check(self.features, request, self._server_errors)
         if request.tool_choice is ToolChoice.REQUIRED:
             message = "Ollama can't make a model call a tool: leave the choice to it, or use another model."
-            raise self._peer.unable(message)
+            raise self._server_errors.unable(message)
         body: dict[str, Any] = {
             "model": self.name,
             "messages": _messages(chat_messages(request.messages, self.author)),
@@ -148,7 +151,7 @@ class OllamaConnection(HttpConnection):
 
     def decoder(self) -> Decoder:
         """Read /api/chat's lines."""
-        return OllamaDecoder(self._peer)
+        return OllamaDecoder(self._server_errors)
 
     async def _embeddings(self, request: EmbedRequest) -> Embeddings:
         def write() -> dict[str, Any]:
@@ -191,8 +194,8 @@ class OllamaConnection(HttpConnection):
     async def _learn(self, http: HttpClient, timeouts: Timeouts | None = None) -> None:
         async with http.request("POST", "/api/show", {"model": self.name}, timeouts) as reply:
             if reply.status != HTTPStatus.OK:
-                raise self._peer.error_response(reply.status, reply.headers, await reply.excerpt())
-            facts = Facts.read(read_object(await reply.document(), self._peer))
+                raise self._server_errors.error_response(reply.status, reply.headers, await reply.excerpt())
+            facts = Facts.read(read_object(await reply.document(), self._server_errors))
         # A copy of a hosted model under a local name answers from Ollama's cloud all the same.
         is_elsewhere = facts.is_hosted and self._spec.location is None
         self.location = Location.CLOUD if is_elsewhere else derived_location(self._spec)
@@ -225,7 +228,7 @@ class OllamaConnection(HttpConnection):
         return {key: value for key, value in options.items() if value is not None}
 
 
-def peer_of(spec: HookSpec) -> ServerErrors:
+def server_errors_of(spec: HookSpec) -> ServerErrors:
     """Describe a model's server for the sentences about it."""
     return ServerErrors(
         title="Ollama",
@@ -239,12 +242,12 @@ def peer_of(spec: HookSpec) -> ServerErrors:
 class OllamaDecoder:
     """Reads JSON objects, one a line, the last of which says `done`. Without streaming there is one."""
 
-    def __init__(self, peer: ServerErrors) -> None:
+    def __init__(self, server_errors: ServerErrors) -> None:
         self.complete = False
-        self._peer = peer
+        self._server_errors = server_errors
         self._events = EventSplitter(of_lines=True)
-        self._reasons = FinishReasons(peer)
-        self._calls = ToolCallAssembler(peer)
+        self._reasons = FinishReasons(server_errors)
+        self._calls = ToolCallAssembler(server_errors)
         self._usage = UsageReader()
         self._thinks = False
 
@@ -257,7 +260,7 @@ class OllamaDecoder:
         """See `Decoder.pieces`."""
         for data in self._events.feed(read) if read else self._events.rest():
             if not self.complete:
-                yield from self._line(read_object(data, self._peer))
+                yield from self._line(read_object(data, self._server_errors))
 
     def finish(self) -> Finished:
         """See `Decoder.finish`."""
@@ -267,7 +270,7 @@ class OllamaDecoder:
 
     def _line(self, line: dict[str, Any]) -> Iterator[Piece]:
         if line.get("error"):
-            raise self._peer.error_event(line)
+            raise self._server_errors.error_event(line)
         message = object_of(line, "message")
         if thinking := flat(message.get("thinking")):
             self._thinks = True

@@ -41,14 +41,14 @@ class Facts:
     """It answers from Ollama's cloud, whatever its name and however near the server."""
 
     @classmethod
-    def read(cls, shown: Mapping[str, Any]) -> Facts:
+    def read(cls, answer: Mapping[str, Any]) -> Facts:
         """Read the answer of /api/show. What it lacks is not known: older servers name no capabilities."""
-        info = object_of(shown, "model_info")
+        info = object_of(answer, "model_info")
         architecture = text_of(info, "general.architecture")
         return cls(
             count_of(info, f"{architecture}.context_length") or None,
-            _features(shown.get("capabilities")),
-            bool(shown.get("remote_host")),
+            _features(answer.get("capabilities")),
+            bool(answer.get("remote_host")),
         )
 
 
@@ -63,9 +63,9 @@ class Loaded:
     """How long it stays, where nobody asks it anything."""
 
     @classmethod
-    def read(cls, running: Mapping[str, Any], name: str) -> Loaded | None:
+    def read(cls, answer: Mapping[str, Any], name: str) -> Loaded | None:
         """Find a model in the answer of /api/ps. None: it is not loaded."""
-        models = running.get("models")
+        models = answer.get("models")
         listed = [one for one in models if isinstance(one, dict)] if isinstance(models, list) else []
         entry = next(
             (one for one in listed if _with_tag(text_of(one, "model", "name")) == _with_tag(name)), None

@@ -56,7 +56,7 @@ class OpenAIConnection(HttpConnection):
         network: NetworkNow = NetworkConfig,
         title: str = "OpenAI",
     ) -> None:
-        peer = ServerErrors(
+        server_errors = ServerErrors(
             title=title,
             endpoint=spec.endpoint,
             missing=f"Check the model's name: {spec.name} is not known there",
@@ -64,7 +64,9 @@ class OpenAIConnection(HttpConnection):
         )
         headers = {"Authorization": f"Bearer {spec.api_key}"} if spec.api_key else {}
         base_url, self.prefix, self._other_prefix = _split_version(spec.endpoint)
-        super().__init__(spec, Server(peer, base_url, headers, timeouts=timeouts), on_exchange, network)
+        super().__init__(
+            spec, Server(server_errors, base_url, headers, timeouts=timeouts), on_exchange, network
+        )
 
     async def _answer(self, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
         tried = self.prefix
@@ -85,19 +87,19 @@ class OpenAIConnection(HttpConnection):
         except ModelError as error:
             raise self._neither(first, error, tried) from None
 
-    def _turn_to_other_path(self, error: ModelError, tried: str) -> bool:
+    def _turn_to_other_path(self, error: ModelError, tried_path: str) -> bool:
         """Turn to the other path that the server may have, where it does not know the first one."""
         if error.kind is not ModelErrorKind.WRONG_PATH:
             return False
         if self._other_prefix is not None:
             self.prefix, self._other_prefix = self._other_prefix, None
-        return tried != self.prefix
+        return tried_path != self.prefix
 
-    def _neither(self, first: ModelError, second: ModelError, tried: str) -> ModelError:
+    def _neither(self, first: ModelError, second: ModelError, tried_path: str) -> ModelError:
         """Give the error of two paths that were tried: the first one's, where neither is known."""
         if second.kind is not ModelErrorKind.WRONG_PATH:
             return second
-        other, self.prefix, self._other_prefix = self.path, tried, self.prefix
+        other, self.prefix, self._other_prefix = self.path, tried_path, self.prefix
         first.message = f"{first.message} The paths {self.path} and {other} were tried."
         return first
 
@@ -144,7 +146,7 @@ class OpenAIConnection(HttpConnection):
         """Write the request in OpenAI's words."""
         context = chat_messages(request.messages, self.author)
         if self._speaks_responses:
-            return response_body(self.name, request, context, self._peer)
+            return response_body(self.name, request, context, self._server_errors)
         return completion_body(self.name, request, context, limit=self.limit) | self.thinking(request.options)
 
     def thinking(self, options: Options) -> dict[str, Any]:
@@ -153,7 +155,11 @@ class OpenAIConnection(HttpConnection):
 
     def decoder(self) -> Decoder:
         """Read the chunks of a completion, or the events of a response."""
-        return ResponseDecoder(self._peer) if self._speaks_responses else CompletionDecoder(self._peer)
+        return (
+            ResponseDecoder(self._server_errors)
+            if self._speaks_responses
+            else CompletionDecoder(self._server_errors)
+        )
 
     def may_change(self, attempt: Attempt, error: RefusalError, body: dict[str, Any]) -> bool:
         """See `HttpConnection.may_change`. A model can be there for the calls of /v1/responses alone."""

@@ -79,9 +79,11 @@ def author_of(provider: str, name: str, origin: str) -> str:
     return f"{provider}:{name} at {origin}" if origin else f"{provider}:{name}"
 
 
-def is_own(author: str, given: str) -> bool:
+def is_own(author: str, own_author: str) -> bool:
     """Tell whether a model may see what an author's answers carry. `author`: the model at its server."""
-    return bool(author) and (given == author or (given == ANY_CLAUDE and author.startswith(_CLAUDE)))
+    return bool(author) and (
+        own_author == author or (own_author == ANY_CLAUDE and author.startswith(_CLAUDE))
+    )
 
 
 def merge(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

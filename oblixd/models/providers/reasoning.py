@@ -29,64 +29,70 @@ _BY_TYPE = ("deepseek.com", "z.ai", "bigmodel.cn", "moonshot.ai", "moonshot.cn",
 _BY_SWITCH = ("aliyuncs.com", "siliconflow.cn", "siliconflow.com")
 
 
-def fit(known: tuple[str, ...], request: ChatRequest) -> tuple[ChatRequest, str]:
+def fit(known_levels: tuple[str, ...], request: ChatRequest) -> tuple[ChatRequest, str]:
     """Leave `reasoning` out for a model that is known not to think. Gives the request, and what was done."""
     asked = request.options.reasoning
-    if asked is None or not known or FEATURE in known:
+    if asked is None or not known_levels or FEATURE in known_levels:
         return request, ""
     plain = replace(request, options=replace(request.options, reasoning=None))
     return plain, "" if asked is Reasoning.OFF else NOTE
 
 
-def for_openai(asked: Reasoning | None) -> dict[str, Any]:
+def for_openai(reasoning: Reasoning | None) -> dict[str, Any]:
     """Write it for chat completions."""
-    return {} if asked is None else {"reasoning_effort": _EFFORTS[asked]}
+    return {} if reasoning is None else {"reasoning_effort": _EFFORTS[reasoning]}
 
 
-def for_responses(asked: Reasoning | None) -> dict[str, Any]:
+def for_responses(reasoning: Reasoning | None) -> dict[str, Any]:
     """Write it for /v1/responses."""
-    return {} if asked is None else {"reasoning": {"effort": _EFFORTS[asked]}}
+    return {} if reasoning is None else {"reasoning": {"effort": _EFFORTS[reasoning]}}
 
 
-def for_claude(asked: Reasoning | None) -> dict[str, Any]:
+def for_claude(reasoning: Reasoning | None) -> dict[str, Any]:
     """Write it for Claude's newer models. The older ones refuse it, and are then told a number of tokens."""
-    if asked is None:
+    if reasoning is None:
         return {}
-    if asked is Reasoning.OFF:
+    if reasoning is Reasoning.OFF:
         return {"thinking": {"type": "disabled"}}
-    effort = {} if asked is Reasoning.ON else {"output_config": {"effort": asked.value}}
+    effort = {} if reasoning is Reasoning.ON else {"output_config": {"effort": reasoning.value}}
     return {"thinking": {"type": "adaptive"}, **effort}
 
 
-def for_ollama(asked: Reasoning | None, model: str) -> dict[str, Any]:
+def for_ollama(reasoning: Reasoning | None, model: str) -> dict[str, Any]:
     """Write it for Ollama: on or off, or a level for the models that were taught levels."""
-    if asked is None:
+    if reasoning is None:
         return {}
     if not _LEVELS_ONLY.search(model.lower()):
-        return {"think": asked is not Reasoning.OFF}
-    level = {Reasoning.OFF: "low", Reasoning.ON: "medium", Reasoning.MAX: "high"}.get(asked, asked.value)
+        return {"think": reasoning is not Reasoning.OFF}
+    level = {Reasoning.OFF: "low", Reasoning.ON: "medium", Reasoning.MAX: "high"}.get(
+        reasoning, reasoning.value
+    )
     return {"think": level}
 
 
-def for_template(asked: Reasoning | None) -> dict[str, Any]:
+def for_template(reasoning: Reasoning | None) -> dict[str, Any]:
     """Write it for servers that hand it to the model's chat template: llama.cpp, vLLM, SGLang."""
-    return {} if asked is None else {"chat_template_kwargs": {"enable_thinking": asked is not Reasoning.OFF}}
+    return (
+        {}
+        if reasoning is None
+        else {"chat_template_kwargs": {"enable_thinking": reasoning is not Reasoning.OFF}}
+    )
 
 
-def for_custom(asked: Reasoning | None, endpoint: str, *, is_local: bool) -> dict[str, Any]:
+def for_custom(reasoning: Reasoning | None, endpoint: str, *, is_local: bool) -> dict[str, Any]:
     """Write it for a server that speaks OpenAI's calls, as far as its address tells which it is."""
-    if asked is None:
+    if reasoning is None:
         return {}
     host = urlsplit(endpoint).hostname or ""
-    thinks = asked is not Reasoning.OFF
+    thinks = reasoning is not Reasoning.OFF
     if _is_at(host, ("openrouter.ai",)):
-        named = asked not in {Reasoning.OFF, Reasoning.ON}
-        return {"reasoning": {"effort": _EFFORTS[asked]} if named else {"enabled": thinks}}
+        named = reasoning not in {Reasoning.OFF, Reasoning.ON}
+        return {"reasoning": {"effort": _EFFORTS[reasoning]} if named else {"enabled": thinks}}
     if _is_at(host, _BY_TYPE):
         return {"thinking": {"type": "enabled" if thinks else "disabled"}}
     if _is_at(host, _BY_SWITCH):
         return {"enable_thinking": thinks}
-    return {**for_openai(asked), **(for_template(asked) if is_local else {})}
+    return {**for_openai(reasoning), **(for_template(reasoning) if is_local else {})}
 
 
 def _is_at(host: str, domains: tuple[str, ...]) -> bool:

@@ -41,11 +41,11 @@ _STATE = "reasoning_items"
 class ResponseDecoder:
     """Reads the typed events of a response, or one document."""
 
-    def __init__(self, peer: ServerErrors) -> None:
+    def __init__(self, server_errors: ServerErrors) -> None:
         self.complete = False
-        self._peer = peer
+        self._server_errors = server_errors
         self._events = EventSplitter()
-        self._calls = ToolCallAssembler(peer)
+        self._calls = ToolCallAssembler(server_errors)
         self._usage = UsageReader()
         self._told: set[tuple[str, str]] = set()
         """The kinds of content of each item of which something was given."""
@@ -64,7 +64,7 @@ class ResponseDecoder:
             if data.strip() == b"[DONE]":
                 self.complete = self.complete or self.is_stopped
             elif not self.complete:
-                yield from decode_event(self, self._event, data, self._peer)
+                yield from decode_event(self, self._event, data, self._server_errors)
 
     def finish(self) -> Finished:
         """See `Decoder.finish`."""
@@ -80,7 +80,7 @@ class ResponseDecoder:
         if event.get("object") == "response":
             yield from self._end_response(event)
         elif kind == "error" or (event.get("error") and not kind):
-            raise self._peer.error_event(event)
+            raise self._server_errors.error_event(event)
         elif kind in _ENDS:
             yield from self._end_response(object_of(event, "response"))
         elif kind in {"response.output_item.added", "response.output_item.done"}:
@@ -104,32 +104,32 @@ class ResponseDecoder:
         elif base in _THOUGHTS:
             yield self._say(place, base, ContentKind.REASONING, text)
 
-    def _say(self, place: str, base: str, kind: ContentKind, text: str) -> Piece:
-        self._told |= {(place, base), (place, kind.value)}
+    def _say(self, key: str, base: str, kind: ContentKind, text: str) -> Piece:
+        self._told |= {(key, base), (key, kind.value)}
         return kind, text
 
-    def _item(self, place: str, item: Mapping[str, Any], *, is_whole: bool) -> Iterator[Piece]:
+    def _item(self, key: str, item: Mapping[str, Any], *, is_whole: bool) -> Iterator[Piece]:
         match item.get("type"):
             case "function_call":
-                told = (place, _ARGUMENTS) in self._told
+                told = (key, _ARGUMENTS) in self._told
                 arguments = text_of(item, "arguments") if is_whole and not told else ""
                 if arguments:
-                    self._told.add((place, _ARGUMENTS))
-                yield from self._calls.take(place, text_of(item, "call_id"), text_of(item, "name"), arguments)
+                    self._told.add((key, _ARGUMENTS))
+                yield from self._calls.take(key, text_of(item, "call_id"), text_of(item, "name"), arguments)
                 if is_whole:
-                    yield from self._calls.rest(place)
-            case "message" if is_whole and (place, ContentKind.TEXT.value) not in self._told:
-                yield from self._content(place, item.get("content"), ContentKind.TEXT)
+                    yield from self._calls.rest(key)
+            case "message" if is_whole and (key, ContentKind.TEXT.value) not in self._told:
+                yield from self._content(key, item.get("content"), ContentKind.TEXT)
             case "reasoning" if is_whole:
-                if (place, ContentKind.REASONING.value) not in self._told:
-                    yield from self._content(place, item.get("summary"), ContentKind.REASONING)
+                if (key, ContentKind.REASONING.value) not in self._told:
+                    yield from self._content(key, item.get("summary"), ContentKind.REASONING)
                 self._keep(item)
 
-    def _content(self, place: str, parts: object, kind: ContentKind) -> Iterator[Piece]:
+    def _content(self, key: str, parts: object, kind: ContentKind) -> Iterator[Piece]:
         for part in parts if isinstance(parts, list) else []:
             if isinstance(part, dict) and (text := text_of(part, "text", "refusal")):
                 self._refused = self._refused or part.get("type") == "refusal"
-                yield self._say(place, "", kind, text)
+                yield self._say(key, "", kind, text)
 
     def _keep(self, item: Mapping[str, Any]) -> None:
         """Keep reasoning that only its server can read: it wants it back."""
@@ -139,7 +139,7 @@ class ResponseDecoder:
 
     def _end_response(self, response: Mapping[str, Any]) -> Iterator[Piece]:
         if response.get("error"):
-            raise self._peer.error_event({"error": response["error"]})
+            raise self._server_errors.error_event({"error": response["error"]})
         output = response.get("output")
         for place, item in enumerate(output if isinstance(output, list) else []):
             if isinstance(item, dict):
@@ -148,10 +148,10 @@ class ResponseDecoder:
         self._finish = self._reason(response)
         self.complete = True
 
-    def _known_key(self, place: str, item: Mapping[str, Any]) -> str:
+    def _known_key(self, key: str, item: Mapping[str, Any]) -> str:
         """Give what an item of the whole response was told apart by before."""
         own = text_of(item, "id")
-        return own if any(own and told == own for told, _ in self._told) else place
+        return own if any(own and told == own for told, _ in self._told) else key
 
     def _reason(self, response: Mapping[str, Any]) -> Finish:
         status = text_of(response, "status")
@@ -162,7 +162,7 @@ class ResponseDecoder:
             return Finish.LENGTH
         if status == "incomplete" and why == "content_filter":
             return Finish.CONTENT_FILTER
-        raise self._peer.broken_stream(f"it ended as {status!r}{f' ({why})' if why else ''}")
+        raise self._server_errors.broken_stream(f"it ended as {status!r}{f' ({why})' if why else ''}")
 
 
 def _place(event: Mapping[str, Any]) -> str:
@@ -176,13 +176,13 @@ def _place(event: Mapping[str, Any]) -> str:
 
 
 def response_body(
-    name: str, request: ChatRequest, context: Sequence[ChatMessage], peer: ServerErrors
+    name: str, request: ChatRequest, context: Sequence[ChatMessage], server_errors: ServerErrors
 ) -> dict[str, Any]:
     """Write a streamed response. Nothing of it is stored at the provider. Raises ModelError."""
     options = request.options
     for given, what in ((options.seed, "seed"), (options.stop or None, "stop texts")):
         if given is not None:
-            raise peer.unable(
+            raise server_errors.unable(
                 f"The calls of /v1/responses know no {what}: leave that out, or use another model."
             )
     body = {

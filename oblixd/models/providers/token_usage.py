@@ -71,17 +71,19 @@ class UsageReader:
         if told:
             self._counts[names] = max(*told, self._counts.get(names, 0))
 
-    def _reasoning_tokens(self, given: int | None, written: int | None) -> int | None:
+    def _reasoning_tokens(self, reported: int | None, output_tokens: int | None) -> int | None:
         """Tokens of reasoning. Google's endpoint tells them only as what the total is more than its parts."""
         told, total = self._counts.get(_THOUGHT), self._counts.get(_TOTAL)
-        if told is not None or total is None or given is None or written is None or self._apart:
+        if told is not None or total is None or reported is None or output_tokens is None or self._apart:
             return told
-        return total - given - written if total > given + written else None
+        return total - reported - output_tokens if total > reported + output_tokens else None
 
-    def _is_apart(self, given: int | None, written: int, thought: int) -> bool:
+    def _is_apart(self, reported_total: int | None, output_tokens: int, reasoning_tokens: int) -> bool:
         """Return whether reasoning is not part of the output's count: xAI and Google count it beside."""
         total = self._counts.get(_TOTAL)
-        return thought > written or (total is not None and total == (given or 0) + written + thought)
+        return reasoning_tokens > output_tokens or (
+            total is not None and total == (reported_total or 0) + output_tokens + reasoning_tokens
+        )
 
 
 def count_of(holder: Mapping[str, Any], key: str) -> int | None:

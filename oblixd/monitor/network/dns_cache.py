@@ -76,10 +76,10 @@ def _look_up(host: str, port: int) -> asyncio.Future[list[Address]]:
         else:
             tell(future.set_result, found)
 
-    def tell(settle: Any, outcome: object) -> None:
+    def tell(settle: Any, result: object) -> None:
         # The daemon may have ended by now.
         with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(settle, outcome)
+            loop.call_soon_threadsafe(settle, result)
 
     threading.Thread(target=look, name="lookup", daemon=True).start()
     return future

@@ -82,13 +82,13 @@ class EndpointMonitor:
         """Return what is known now."""
         return self.endpoint.view(clock_s())
 
-    def observe(self, seen: Seen) -> None:
+    def observe(self, observation: Seen) -> None:
         """Take what a real request experienced, and probe where it failed."""
-        if seen.address:
-            self._prove(seen.address)
+        if observation.address:
+            self._prove(observation.address)
         with self._report_change():
-            self._take(clock_s(), seen)
-        if seen.failure:
+            self._take(clock_s(), observation)
+        if observation.failure:
             self.probe()
 
     def check_route(self) -> bool:
@@ -190,17 +190,17 @@ class EndpointMonitor:
                 with self._report_change():
                     self.endpoint.connected(clock_s(), took_ms)
 
-    def _take(self, now_s: float, seen: Seen) -> None:
-        if seen.failure in UNCONNECTED:
-            self.endpoint.failed(now_s, UNCONNECTED[seen.failure], is_real=True)
+    def _take(self, now_s: float, observation: Seen) -> None:
+        if observation.failure in UNCONNECTED:
+            self.endpoint.failed(now_s, UNCONNECTED[observation.failure], is_real=True)
             return
-        if seen.connect_ms is not None:
-            self.endpoint.connected(now_s, seen.connect_ms)
-        if seen.failure in BARRED and not self.target.is_tls:
-            self.endpoint.barred(now_s, BARRED[seen.failure])
-        elif not seen.failure and seen.first_byte_ms is not None:
-            self.endpoint.answered(now_s, seen.first_byte_ms)
-        self.endpoint.carried(now_s, seen.body_bytes, seen.body_s)
+        if observation.connect_ms is not None:
+            self.endpoint.connected(now_s, observation.connect_ms)
+        if observation.failure in BARRED and not self.target.is_tls:
+            self.endpoint.barred(now_s, BARRED[observation.failure])
+        elif not observation.failure and observation.first_byte_ms is not None:
+            self.endpoint.answered(now_s, observation.first_byte_ms)
+        self.endpoint.carried(now_s, observation.body_bytes, observation.body_s)
 
     @contextlib.contextmanager
     def _report_change(self) -> Iterator[None]:

@@ -107,11 +107,11 @@ class Network:
         self._wanted_s = clock_s()
         self._wake.set()
 
-    def observe(self, origin: str, seen: Seen) -> None:
+    def observe(self, origin: str, observation: Seen) -> None:
         """Take what a real request just experienced. Of an endpoint that nobody named it is ignored."""
         self._follow()
         if (one := self._watched.get(origin)) is not None:
-            one.observe(seen)
+            one.observe(observation)
 
     def endpoints(self) -> Mapping[str, Connectivity]:
         """Return what is known of each endpoint now, by origin."""
@@ -209,6 +209,10 @@ class Network:
         self.on_change()
 
 
-def _badness(seen: Connectivity) -> tuple[int, float, float]:
-    latency_ms = math.inf if seen.latency_ms is None else seen.latency_ms
-    return (True, None, False).index(seen.reachable), seen.packet_loss_percent or 0.0, latency_ms
+def _badness(connectivity: Connectivity) -> tuple[int, float, float]:
+    latency_ms = math.inf if connectivity.latency_ms is None else connectivity.latency_ms
+    return (
+        (True, None, False).index(connectivity.reachable),
+        connectivity.packet_loss_percent or 0.0,
+        latency_ms,
+    )

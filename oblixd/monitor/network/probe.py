@@ -121,13 +121,13 @@ async def _connect(addresses: list[Any]) -> socket.socket:
         raise ProbeError(why[:1].lower() + why[1:]) from None
 
 
-async def _shake_hands(connected: socket.socket, target: Target, tls: ssl.SSLContext | None) -> None:
-    with connected:
+async def _shake_hands(sock: socket.socket, target: Target, tls: ssl.SSLContext | None) -> None:
+    with sock:
         if tls is None:
             return
         try:
             async with asyncio.timeout(HANDSHAKE_S):
-                await _tls_handshake(connected, target.host, tls)
+                await _tls_handshake(sock, target.host, tls)
         except TimeoutError:
             raise ProbeError(f"TLS was not agreed upon within {HANDSHAKE_S:g} s") from None
         except ssl.SSLCertVerificationError as error:
@@ -137,9 +137,7 @@ async def _shake_hands(connected: socket.socket, target: Target, tls: ssl.SSLCon
             raise ProbeError(f"TLS failed ({error.strerror or error})") from None
 
 
-async def _tls_handshake(connected: socket.socket, host: str, tls: ssl.SSLContext) -> None:
+async def _tls_handshake(sock: socket.socket, host: str, tls: ssl.SSLContext) -> None:
     loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_connection(
-        asyncio.Protocol, sock=connected, ssl=tls, server_hostname=host
-    )
+    transport, _ = await loop.create_connection(asyncio.Protocol, sock=sock, ssl=tls, server_hostname=host)
     transport.abort()

@@ -126,7 +126,7 @@ def _data(around: Surroundings) -> Path | None:
         return None
 
 
-def _file_system(place: Path) -> str:
+def _file_system(path: Path) -> str:
     """Name the kind of the file system that a place is on; empty where that can't be told."""
     try:
         mounts = [
@@ -134,5 +134,5 @@ def _file_system(place: Path) -> str:
         ]
     except OSError:
         return ""
-    above = [(one[1], one[2]) for one in mounts if place.is_relative_to(one[1])]
+    above = [(one[1], one[2]) for one in mounts if path.is_relative_to(one[1])]
     return max(above, key=lambda one: len(one[0]), default=("", ""))[1]

@@ -12,19 +12,19 @@ SHORTEST = 8
 HELP = f"a request's id, as `oblix ps` prints it; its first {SHORTEST} characters or more will do"
 
 
-def resolve(client: oblix.OblixClient, given: str) -> str:
+def resolve(client: oblix.OblixClient, name: str) -> str:
     """Return the id of the one execution that begins so, else what was given: a session may know it yet.
 
     Raises CommandError where several begin so.
     """
-    if len(given) < SHORTEST:
-        return given
+    if len(name) < SHORTEST:
+        return name
     known = [execution["request_id"] for execution in client.list_executions()]
-    found = [request_id for request_id in known if request_id.startswith(given)]
-    if given in found or not found:
-        return given
+    found = [request_id for request_id in known if request_id.startswith(name)]
+    if name in found or not found:
+        return name
     if len(found) > 1:
-        raise CommandError(f"{len(found)} ids begin with {given}. `oblix ps | cat` prints them whole.")
+        raise CommandError(f"{len(found)} ids begin with {name}. `oblix ps | cat` prints them whole.")
     return str(found[0])
 
 

@@ -45,19 +45,19 @@ def model_id(text: str) -> tuple[oblix.ModelType, str]:
     return oblix.ModelType(provider), name
 
 
-async def hook(client: oblix.OblixClient, given: str | None, arguments: argparse.Namespace) -> str | None:
+async def hook(client: oblix.OblixClient, text: str | None, arguments: argparse.Namespace) -> str | None:
     """Register what a person named. Return the id to pin, or None where routing is to choose.
 
     A model that the daemon has already is not hooked: its key and endpoint are those of the configuration.
     """
     endpoint, key_file = arguments.endpoint, arguments.api_key_file
-    if given is None:
+    if text is None:
         for option, value in (("--endpoint", endpoint), ("--api-key-file", key_file)):
             if value:
                 raise CommandError(f"{option} belongs to a model: name it with --model.")
         return None
     known = [] if endpoint or key_file else _known_ids(client)
-    model = resolve_name(given, known)
+    model = resolve_name(text, known)
     if model in known:
         return model
     provider, name = check_id(model, known)
@@ -78,21 +78,21 @@ async def hook(client: oblix.OblixClient, given: str | None, arguments: argparse
     return f"{provider}:{name}"
 
 
-def resolve_name(given: str, known: list[str]) -> str:
+def resolve_name(given: str, ids: list[str]) -> str:
     """Return the id that an alias, a name alone or a part of a name stands for; else what was given.
 
     Raises CommandError where several models are meant.
     """
     text = preferences.load().aliases.get(given, given)
     word, colon, name = text.partition(":")
-    if text not in known and colon:
+    if text not in ids and colon:
         from oblix._convert.presets import PRESETS
 
         text = f"{PRESETS[word].provider.value}:{name}" if word in PRESETS else text
-    if text in known or (colon and word in set(oblix.ModelType)):
+    if text in ids or (colon and word in set(oblix.ModelType)):
         return text
-    named = [model for model in known if model.partition(":")[2] == text]
-    found = named or [model for model in known if text.casefold() in model.casefold()]
+    named = [model for model in ids if model.partition(":")[2] == text]
+    found = named or [model for model in ids if text.casefold() in model.casefold()]
     if len(found) > 1:
         raise CommandError(f"{len(found)} models are meant by {given}: {', '.join(found)}.")
     return found[0] if found else text
@@ -107,11 +107,11 @@ def _known_ids(client: oblix.OblixClient) -> list[str]:
     return [f"{provider}:{name}" for provider, names in client.list_models().items() for name in names]
 
 
-def check_id(text: str, known: list[str]) -> tuple[oblix.ModelType, str]:
+def check_id(text: str, ids: list[str]) -> tuple[oblix.ModelType, str]:
     """Return the provider and the name of a PROVIDER:NAME. Raises CommandError with what may be meant."""
     try:
         return model_id(text)
     except argparse.ArgumentTypeError:
-        near = suggestion(text, [*known, *(model.partition(":")[2] for model in known)])
+        near = suggestion(text, [*ids, *(model.partition(":")[2] for model in ids)])
         message = f"there is no model {text}.{near} `oblix models` lists them; others are PROVIDER:NAME, "
         raise CommandError(f"{message}with one of {', '.join(oblix.ModelType)}.") from None

@@ -51,24 +51,24 @@ def resolve(arguments: argparse.Namespace) -> None:
         setattr(arguments, name, ids)
 
 
-def resolve_id(given: str) -> str:
+def resolve_id(name: str) -> str:
     """Return the id of the one session that is meant; what was given where none is known by it.
 
     Raises CommandError where several fit, and for a place that nobody has.
     """
-    if re.fullmatch(_WHOLE, given):
-        return str(given)
+    if re.fullmatch(_WHOLE, name):
+        return str(name)
     from oblix.cli import session_list
 
-    is_deleted = isinstance(given, SessionName) and given.is_deleted
-    if place := re.fullmatch(_PLACE, given):
+    is_deleted = isinstance(name, SessionName) and name.is_deleted
+    if place := re.fullmatch(_PLACE, name):
         return _at(int(place[1]), is_deleted=is_deleted)
-    if re.fullmatch(_POSSIBLE, given) and not is_deleted and session_list.exists(given):
-        return str(given)
-    found = _matches(session_list.fetch(NEWEST, archived=None, deleted=is_deleted), given)
+    if re.fullmatch(_POSSIBLE, name) and not is_deleted and session_list.exists(name):
+        return str(name)
+    found = _matches(session_list.fetch(NEWEST, archived=None, deleted=is_deleted), name)
     if len(found) > 1:
-        raise _ambiguous(given, found)
-    return found[0].id if found else str(given)
+        raise _ambiguous(name, found)
+    return found[0].id if found else str(name)
 
 
 def _is_named(value: object) -> bool:
@@ -77,26 +77,26 @@ def _is_named(value: object) -> bool:
     )
 
 
-def _at(place: int, *, is_deleted: bool) -> str:
+def _at(number: int, *, is_deleted: bool) -> str:
     from oblix.cli import session_list
 
-    sessions = session_list.fetch(place, archived=None, deleted=is_deleted)
+    sessions = session_list.fetch(number, archived=None, deleted=is_deleted)
     if not sessions:
         raise CommandError("there is no session yet: `oblix ask` or `oblix chat` begins one.")
-    if len(sessions) < place:
-        raise CommandError(f"there is no session @{place}: the oldest is @{len(sessions)}.")
+    if len(sessions) < number:
+        raise CommandError(f"there is no session @{number}: the oldest is @{len(sessions)}.")
     return sessions[-1].id
 
 
-def _matches(sessions: list[Listed], given: str) -> list[Listed]:
+def _matches(sessions: list[Listed], name: str) -> list[Listed]:
     """Return those whose id begins so; else those of that title; else those with it in the title."""
-    wanted = given.casefold()
-    by_id = [session for session in sessions if session.id.startswith(given)]
+    wanted = name.casefold()
+    by_id = [session for session in sessions if session.id.startswith(name)]
     by_title = [session for session in sessions if session.title.casefold() == wanted]
     return by_id or by_title or [session for session in sessions if wanted in session.title.casefold()]
 
 
-def _ambiguous(given: str, found: list[Listed]) -> CommandError:
-    shown = ", ".join(f"{each.id} ({each.title or 'no title'})" for each in found[:MOST_SHOWN])
-    more = f" and {len(found) - MOST_SHOWN} more" if len(found) > MOST_SHOWN else ""
-    return CommandError(f"{len(found)} sessions are meant by {given}: {shown}{more}.")
+def _ambiguous(name: str, matches: list[Listed]) -> CommandError:
+    shown = ", ".join(f"{each.id} ({each.title or 'no title'})" for each in matches[:MOST_SHOWN])
+    more = f" and {len(matches) - MOST_SHOWN} more" if len(matches) > MOST_SHOWN else ""
+    return CommandError(f"{len(matches)} sessions are meant by {name}: {shown}{more}.")

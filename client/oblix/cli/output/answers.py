@@ -56,7 +56,7 @@ async def show(
     *,
     screen: Screen | None = None,
     summary: Summary | None,
-    recorded: Recorded | None = None,
+    recording: Recorded | None = None,
 ) -> Completed:
     """Show the answer's text and a summary of it on standard error; return the end.
 
@@ -67,8 +67,8 @@ async def show(
     try:
         async with aclosing(events), _spinner(screen) as spinner:
             async for event in events:
-                if recorded:
-                    recorded.note(event)
+                if recording:
+                    recording.note(event)
                 if isinstance(event, Completed):
                     spinner.stop()
                     shown.end()
@@ -125,35 +125,35 @@ async def _spinner(screen: Screen | None) -> AsyncIterator[Spinner]:
         spinner.stop()
 
 
-def full_report(completed: Completed) -> str:
+def full_report(completion: Completed) -> str:
     """Return a line for the model, why it was chosen, and the session, below an empty one."""
-    if not completed.response["model_id"]:
+    if not completion.response["model_id"]:
         return UNBEGUN
-    lines = [("model", completed.response["model_id"]), ("why", _why(completed))]
-    if completed.session_id:
-        lines.append(("session", completed.session_id))
-    if _ended_early(completed):
-        lines.append(("ended", completed.finish_reason))
-    if left_out := _exclusions_text(completed):
+    lines = [("model", completion.response["model_id"]), ("why", _why(completion))]
+    if completion.session_id:
+        lines.append(("session", completion.session_id))
+    if _ended_early(completion):
+        lines.append(("ended", completion.finish_reason))
+    if left_out := _exclusions_text(completion):
         lines.append(("left out", left_out))
     return "\n" + "\n".join(f"{name:<8} {value}" for name, value in lines)
 
 
-def in_line(completed: Completed) -> str:
+def in_line(completion: Completed) -> str:
     """Return the model, where it runs, how long it took and what it wrote, in one line, dim on a terminal."""
-    model = str(completed.response["model_id"])
+    model = str(completion.response["model_id"])
     if not model:
         return f"{DIM}{UNBEGUN}{PLAIN}"
-    metrics = completed.response["metrics"]
-    location = _location(completed.response, model)
+    metrics = completion.response["metrics"]
+    location = _location(completion.response, model)
     facts = [model.partition(":")[2], location, f"{metrics['latency']:.1f} s"]
     if metrics["output_tokens"] is not None:
         facts.append(tables.count_text(metrics["output_tokens"], "token"))
-    if _ended_early(completed):
-        facts.append(f"ended: {completed.finish_reason}")
+    if _ended_early(completion):
+        facts.append(f"ended: {completion.finish_reason}")
     if omitted := metrics["omitted_messages"]:
         facts.append(f"{tables.count_text(omitted, 'older message')} did not fit")
-    if left_out := _exclusions_text(completed):
+    if left_out := _exclusions_text(completion):
         facts.append(f"left out {left_out}")
     style = YELLOW if location == "cloud" else DIM
     return f"{style}{' · '.join(facts)}{PLAIN}"
@@ -180,18 +180,18 @@ def _tell(event: Event, screen: Screen) -> None:
             note(f"[{detail} The answer starts anew on {model}.]")
 
 
-def _why(completed: Completed) -> str:
-    return str(completed.response["routing_decision"]["model_routing"]["reason"])
+def _why(completion: Completed) -> str:
+    return str(completion.response["routing_decision"]["model_routing"]["reason"])
 
 
-def _exclusions_text(completed: Completed) -> str:
+def _exclusions_text(completion: Completed) -> str:
     """Return the marked messages that the context left out, with the reasons of the newest ones."""
-    metrics = completed.response["metrics"]
+    metrics = completion.response["metrics"]
     if not metrics["excluded_messages"]:
         return ""
     each = ", ".join(f"{one['sequence']} ({one['reason']})" for one in metrics["excluded"][-3:])
     return f"message {each}; `oblix sessions include ID MESSAGE` sends it again"
 
 
-def _ended_early(completed: Completed) -> bool:
-    return completed.finish_reason not in {"stop", ""}
+def _ended_early(completion: Completed) -> bool:
+    return completion.finish_reason not in {"stop", ""}

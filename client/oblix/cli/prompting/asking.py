@@ -54,19 +54,19 @@ class Turn:
     def __init__(
         self,
         client: oblix.OblixClient,
-        asked: Asking,
+        prompt: Asking,
         *,
         model: str | None,
         session_id: str | None,
         is_new: bool,
     ) -> None:
-        self._client, self._asked, self._model = client, asked, model
+        self._client, self._asked, self._model = client, prompt, model
         self.session_id = session_id
         """None: nothing is recorded."""
         self._is_new = is_new
         self.recorded = answers.Recorded()
         """What is kept of it so far."""
-        self._messages = _messages(asked)
+        self._messages = _messages(prompt)
 
     def events(self, results: Sequence[Mapping[str, Any]] = ()) -> AsyncGenerator[oblix.Event, None]:
         """Send the question, or the results of tools, and return what happens."""
@@ -99,7 +99,7 @@ class Turn:
         results: list[dict[str, Any]] = []
         for _ in range(MOST_ROUNDS):
             completed = await answers.show(
-                self.events(results), screen=screen, summary=None, recorded=self.recorded
+                self.events(results), screen=screen, summary=None, recording=self.recorded
             )
             calls = completed.response.get("tool_calls", [])
             if not calls or self._asked.tools is None:
@@ -121,18 +121,18 @@ class Turn:
         error.message = error.message.replace(f" Your message is kept in session {self.session_id}.", "")
 
 
-async def begin(client: oblix.OblixClient, asked: Asking, arguments: argparse.Namespace) -> Turn:
+async def begin(client: oblix.OblixClient, prompt: Asking, arguments: argparse.Namespace) -> Turn:
     """Find the model and the session, ask a person where a cloud model was not named, and make the session.
 
     Raises CommandError and OblixError, and leaves nothing behind then.
     """
-    model = await models.hook(client, asked.model, arguments)
-    session_id = session_ids.resolve_id(asked.session_id) if asked.session_id else None
-    is_new = asked.is_kept and session_id is None
-    is_choice_open = model is None and not asked.options.get("local_only")
+    model = await models.hook(client, prompt.model, arguments)
+    session_id = session_ids.resolve_id(prompt.session_id) if prompt.session_id else None
+    is_new = prompt.is_kept and session_id is None
+    is_choice_open = model is None and not prompt.options.get("local_only")
     if is_new or (is_choice_open and consent.can_ask()):
         routes = await client.explain(
-            asked.prompt or "-", session_id=session_id, **_explanation(asked), model=model
+            prompt.prompt or "-", session_id=session_id, **_explanation(prompt), model=model
         )
         if is_choice_open:
             consent.check(routes)
@@ -140,27 +140,27 @@ async def begin(client: oblix.OblixClient, asked: Asking, arguments: argparse.Na
         is_new = is_new and bool(routes["model_routing"]["target"])
     if is_new:
         session_id = await client.create_session(
-            wording.title(asked.title),
-            {"system": asked.system} if asked.system else None,
-            local_only=bool(asked.options.get("local_only")),
+            wording.title(prompt.title),
+            {"system": prompt.system} if prompt.system else None,
+            local_only=bool(prompt.options.get("local_only")),
         )
-    elif session_id and asked.system:
-        client.update_session(session_id, context={"system": asked.system})
-    return Turn(client, asked, model=model, session_id=session_id, is_new=is_new)
+    elif session_id and prompt.system:
+        client.update_session(session_id, context={"system": prompt.system})
+    return Turn(client, prompt, model=model, session_id=session_id, is_new=is_new)
 
 
-def _explanation(asked: Asking) -> dict[str, Any]:
-    options = dict(asked.options) | {"policy": asked.policy, "images": list(asked.images)}
-    if asked.schema:
-        options["response_schema"] = asked.schema
-    if asked.tools:
-        options["tools"] = asked.tools.definitions()
+def _explanation(prompt: Asking) -> dict[str, Any]:
+    options = dict(prompt.options) | {"policy": prompt.policy, "images": list(prompt.images)}
+    if prompt.schema:
+        options["response_schema"] = prompt.schema
+    if prompt.tools:
+        options["tools"] = prompt.tools.definitions()
     return options
 
 
-def _messages(asked: Asking) -> list[dict[str, Any]]:
-    system = [{"role": "system", "content": asked.system}] if asked.system else []
-    return [*system, *([{"role": "user", "content": asked.prompt}] if asked.prompt else [])]
+def _messages(prompt: Asking) -> list[dict[str, Any]]:
+    system = [{"role": "system", "content": prompt.system}] if prompt.system else []
+    return [*system, *([{"role": "user", "content": prompt.prompt}] if prompt.prompt else [])]
 
 
 async def _result(tools: Toolbox, call: Mapping[str, Any]) -> dict[str, Any]:

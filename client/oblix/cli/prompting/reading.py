@@ -66,28 +66,28 @@ def library(name: str) -> Library:
     return Library.open(name)
 
 
-def passages(found: Library, question: str) -> list[Passage]:
+def passages(library: Library, question: str) -> list[Passage]:
     """Return what fits a question best, by words alone where there are no vectors or their model fails."""
-    if not found.embedder:
-        return found.search(question, MOST_PASSAGES)
-    embedder = DaemonEmbedder(found.embedder, is_local_only=found.is_local_only)
+    if not library.embedder:
+        return library.search(question, MOST_PASSAGES)
+    embedder = DaemonEmbedder(library.embedder, is_local_only=library.is_local_only)
     try:
-        return found.search(question, MOST_PASSAGES, embedder)
+        return library.search(question, MOST_PASSAGES, embedder)
     except OblixError as error:
         answers.note(f"oblix: the documents are searched by words alone: {error_text(error)}")
-        return found.search(question, MOST_PASSAGES)
+        return library.search(question, MOST_PASSAGES)
 
 
-def quote(question: str, found: Sequence[Passage]) -> str:
+def quote(question: str, passages: Sequence[Passage]) -> str:
     """Return the prompt: the passages with their numbers and places, then the question."""
-    excerpts = [f"[{number}] {_short(one)}\n{one.text}" for number, one in enumerate(found, 1)]
+    excerpts = [f"[{number}] {_short(one)}\n{one.text}" for number, one in enumerate(passages, 1)]
     return "\n\n".join([INSTRUCTION, *excerpts, f"Question: {question}"])
 
 
-def tell_sources(answer: str, found: Sequence[Passage]) -> None:
+def tell_sources(answer: str, passages: Sequence[Passage]) -> None:
     """Tell which file and lines the numbers in an answer stand for; all of them where it names none."""
-    cited = [(number, one) for number, one in enumerate(found, 1) if f"[{number}]" in answer]
-    for number, one in cited or list(enumerate(found, 1)):
+    cited = [(number, one) for number, one in enumerate(passages, 1) if f"[{number}]" in answer]
+    for number, one in cited or list(enumerate(passages, 1)):
         answers.note(f"{DIM}[{number}] {_short(one)}{PLAIN}")
 
 

@@ -92,11 +92,11 @@ def _count(connection: sqlite3.Connection, query: str) -> int:
         return 0
 
 
-def _of_tables(path: Path, found: Mapping[str, frozenset[str]]) -> ModuleType:
+def _of_tables(path: Path, tables: Mapping[str, frozenset[str]]) -> ModuleType:
     for module in _DATABASES.values():
-        if module.matches(found):
+        if module.matches(tables):
             return module
-    named = ", ".join(sorted(found)[:10])
+    named = ", ".join(sorted(tables)[:10])
     known = ", ".join(_DATABASES)
     problem = f"its tables ({named}) are of no program that is known; known are {known}"
     raise unreadable(str(path), problem, reason="UNKNOWN_FORMAT")

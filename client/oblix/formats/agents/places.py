@@ -94,13 +94,13 @@ def files_of(place: Place, home: Path, environment: Mapping[str, str]) -> Iterat
             continue
 
 
-def _count(found: Findings, path: Path) -> None:
+def _count(findings: Findings, path: Path) -> None:
     try:
         if tables.is_database(path):
-            found.conversations += catalog.count_in_database(path)
+            findings.conversations += catalog.count_in_database(path)
         elif path.name == aider.NAME:
-            found.conversations += path.read_text("utf-8", "replace").count("\n# aider chat started at ")
+            findings.conversations += path.read_text("utf-8", "replace").count("\n# aider chat started at ")
         else:
-            found.conversations += 1
+            findings.conversations += 1
     except (InvalidArgumentError, OSError) as error:
-        found.problems.append(getattr(error, "message", str(error)))
+        findings.problems.append(getattr(error, "message", str(error)))

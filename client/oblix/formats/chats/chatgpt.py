@@ -79,17 +79,17 @@ def read(document: Mapping[str, Any]) -> Conversation:
     return conversation
 
 
-def _message(given: Content, model: str, conversation: Conversation) -> messages_pb2.Message | None:
-    content, about = object_of(given, "content"), object_of(given, "metadata")
+def _message(source: Content, model: str, conversation: Conversation) -> messages_pb2.Message | None:
+    content, about = object_of(source, "content"), object_of(source, "metadata")
     kind = string(content, "content_type")
     if about.get("is_visually_hidden_from_conversation") is True or kind in _NOT_SAID:
-        conversation.leave_out(given, HIDDEN_NOTE)
+        conversation.leave_out(source, HIDDEN_NOTE)
         return None
-    role = role_in({"author": given.get("author")})
+    role = role_in({"author": source.get("author")})
     message = messages_pb2.Message(
-        id=string(given, "id")[:128],
+        id=string(source, "id")[:128],
         role=role or messages_pb2.ROLE_UNSPECIFIED,
-        status=_status(given),
+        status=_status(source),
         parts=[
             part
             for part in _parts(content, about, conversation)
@@ -98,18 +98,18 @@ def _message(given: Content, model: str, conversation: Conversation) -> messages
     )
     if role is None:
         if message.parts:
-            conversation.leave_out(given, "messages without an author left out")
+            conversation.leave_out(source, "messages without an author left out")
         return None
     if role == messages_pb2.ROLE_ASSISTANT and (
         slug := string(about, "model_slug", "default_model_slug") or model
     ):
         message.model = f"openai:{slug}"
-    set_time(message, "create_time", given.get("create_time"), conversation)
+    set_time(message, "create_time", source.get("create_time"), conversation)
     return message
 
 
-def _status(given: Content) -> messages_pb2.MessageStatus.ValueType:
-    is_cut = given.get("status") in ("in_progress", "finished_partial_completion")
+def _status(message: Content) -> messages_pb2.MessageStatus.ValueType:
+    is_cut = message.get("status") in ("in_progress", "finished_partial_completion")
     return messages_pb2.MESSAGE_STATUS_INTERRUPTED if is_cut else messages_pb2.MESSAGE_STATUS_COMPLETE
 
 

@@ -44,22 +44,22 @@ def read(document: Mapping[str, Any]) -> Conversation:
     return conversation
 
 
-def _message(given: Mapping[str, Any], name: str, conversation: Conversation) -> messages_pb2.Message:
-    fragments = objects(given.get("fragments"))
+def _message(value: Mapping[str, Any], name: str, conversation: Conversation) -> messages_pb2.Message:
+    fragments = objects(value.get("fragments"))
     is_asked = any(fragment.get("type") == "REQUEST" for fragment in fragments)
     role = messages_pb2.ROLE_USER if is_asked else messages_pb2.ROLE_ASSISTANT
     message = messages_pb2.Message(
-        id=name, role=role_in(given) or role, status=messages_pb2.MESSAGE_STATUS_COMPLETE
+        id=name, role=role_in(value) or role, status=messages_pb2.MESSAGE_STATUS_COMPLETE
     )
     for fragment in fragments:
         message.parts.extend(_parts(fragment, conversation))
-    files = [part for file in objects(given.get("files")) for part in file_part(file, conversation)]
+    files = [part for file in objects(value.get("files")) for part in file_part(file, conversation)]
     parts = list(separate_names([*message.parts, *files]))
     del message.parts[:]
     message.parts.extend(parts)
-    if message.role == messages_pb2.ROLE_ASSISTANT and (model := string(given, "model")):
+    if message.role == messages_pb2.ROLE_ASSISTANT and (model := string(value, "model")):
         message.model = f"deepseek:{model}"
-    set_time(message, "create_time", given.get("inserted_at"), conversation)
+    set_time(message, "create_time", value.get("inserted_at"), conversation)
     return message
 
 

@@ -57,9 +57,9 @@ def read(document: Mapping[str, Any]) -> Conversation:
     return conversation
 
 
-def _flat(given: object, parent: str | None) -> Iterator[Mapping[str, Any]]:
+def _flat(messages: object, parent: str | None) -> Iterator[Mapping[str, Any]]:
     """Yield every message of a nested tree, each with its parent."""
-    waiting = [(item, parent) for item in objects(given)]
+    waiting = [(item, parent) for item in objects(messages)]
     while waiting:
         item, before = waiting.pop(0)
         named = item.get("parentMessageId")

@@ -96,12 +96,12 @@ def turn(item: object, conversation: Conversation) -> messages_pb2.Message | Non
     return message_of(item, conversation)
 
 
-def _by_turns(said: str, conversation: Conversation) -> messages_pb2.Message:
+def _by_turns(text: str, conversation: Conversation) -> messages_pb2.Message:
     """Return a list of bare texts: a person and a model by turns, as some data sets have it."""
     conversation.note("messages that do not say who speaks, taken as a person's and a model's by turns")
     is_answer = bool(conversation.messages) and conversation.messages[-1].role == messages_pb2.ROLE_USER
     role = messages_pb2.ROLE_ASSISTANT if is_answer else messages_pb2.ROLE_USER
-    return messages_pb2.Message(role=role, parts=parts_of(said, conversation))
+    return messages_pb2.Message(role=role, parts=parts_of(text, conversation))
 
 
 def _session(document: Mapping[str, Any]) -> sessions_pb2.Session:

@@ -53,7 +53,7 @@ def _prompt_key(document: Mapping[str, Any]) -> str | None:
     return found or ("input" if isinstance(document.get("input"), str | list) else None)
 
 
-def add_rejected(conversation: Conversation, rejected: object) -> None:
+def add_rejected(conversation: Conversation, answer: object) -> None:
     """Add what was rejected, as another branch of what is there so far."""
     session = type(conversation.session)()
     session.CopyFrom(conversation.session)
@@ -61,28 +61,28 @@ def add_rejected(conversation: Conversation, rejected: object) -> None:
     session.metadata["preference"] = "rejected"
     conversation.session.metadata["preference"] = "chosen"
     other = Conversation(session, list(conversation.messages))
-    add_said(other, rejected, messages_pb2.ROLE_ASSISTANT)
+    add_said(other, answer, messages_pb2.ROLE_ASSISTANT)
     other.fork = Fork("", len(conversation.messages))
     conversation.branches.append(other)
 
 
-def add_said(conversation: Conversation, said: object, role: messages_pb2.Role.ValueType) -> None:
+def add_said(conversation: Conversation, content: object, role: messages_pb2.Role.ValueType) -> None:
     """Add a text of this role, a message, or a list of messages."""
-    if isinstance(said, dict):
-        said = [said]
-    if isinstance(said, list):
+    if isinstance(content, dict):
+        content = [content]
+    if isinstance(content, list):
         # Some repeat the prompt in front of each answer.
-        openai.add_turns(said, "messages", conversation)
-    elif isinstance(said, str) and said:
-        for who, text in _split_speakers(said, role):
+        openai.add_turns(content, "messages", conversation)
+    elif isinstance(content, str) and content:
+        for who, text in _split_speakers(content, role):
             openai.add_turns([{"role": who, "content": text}], "text", conversation)
 
 
-def _split_speakers(said: str, role: messages_pb2.Role.ValueType) -> list[tuple[str, str]]:
+def _split_speakers(content: str, role: messages_pb2.Role.ValueType) -> list[tuple[str, str]]:
     """Split a text by speaker: some write the whole conversation as one text."""
-    pieces = _SPOKEN.split(said)
+    pieces = _SPOKEN.split(content)
     if len(pieces) < 3:  # noqa: PLR2004 - nobody is named
-        return [({1: "system", 2: "user"}.get(role, "assistant"), said)]
+        return [({1: "system", 2: "user"}.get(role, "assistant"), content)]
     return [
         ("user" if who == "Human" else "assistant", text)
         for who, text in zip(pieces[1::2], pieces[2::2], strict=True)

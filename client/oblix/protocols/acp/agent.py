@@ -224,15 +224,15 @@ class OblixAgent:
         finally:
             opened.turn = None
 
-    async def _turn(self, session_id: str, opened: _Open, prompt: list[Block]) -> schema.PromptResponse:
+    async def _turn(self, session_id: str, open_session: _Open, prompt: list[Block]) -> schema.PromptResponse:
         session = await self._conversations.header(session_id)
-        parts = await parts_of(prompt, opened.tools.read)
+        parts = await parts_of(prompt, open_session.tools.read)
         if not session.title and (title := _title(question_of(parts))):
             await asyncio.to_thread(lambda: self._client.update_session(session_id, title=title))
             update = schema.SessionInfoUpdate(session_update="session_info_update", title=title)
             await self._show(session_id, update)
-        options = opened.settings.options()
-        return await Turn(self._client, self._editor, session_id, opened.tools, options).run(parts)
+        options = open_session.settings.options()
+        return await Turn(self._client, self._editor, session_id, open_session.tools, options).run(parts)
 
     async def cancel(self, session_id: str, **_: Any) -> None:
         """End the running answer. What had come is kept; `prompt` answers that it was cancelled."""

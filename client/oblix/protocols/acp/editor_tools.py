@@ -108,12 +108,12 @@ class EditorTools:
     def _offer(
         self,
         is_there: bool,
-        described: tuple[str, str, dict[str, Any], list[str]],
+        description: tuple[str, str, dict[str, Any], list[str]],
         runner: Callable[[Call], Awaitable[Result]],
     ) -> None:
         if is_there:
-            self._described.append(described)
-            self._runners[described[0]] = runner
+            self._described.append(description)
+            self._runners[description[0]] = runner
 
     def definitions(self) -> list[dict[str, Any]]:
         """Return the tools as a prompt names them to a model; empty where the editor offers nothing."""

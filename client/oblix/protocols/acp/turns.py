@@ -57,10 +57,10 @@ class Turn:
             prompt = {"tool_results": [await self._call(call) for call in calls]}
         return self._response("max_turn_requests", completed)
 
-    def _response(self, reason: schema.StopReason, completed: Completed) -> schema.PromptResponse:
+    def _response(self, reason: schema.StopReason, completion: Completed) -> schema.PromptResponse:
         counts = (self._input_tokens, self._output_tokens)
         usage = schema.Usage(input_tokens=counts[0], output_tokens=counts[1], total_tokens=sum(counts))
-        about = {"model": completed.response["model_id"], "requestId": completed.request_id}
+        about = {"model": completion.response["model_id"], "requestId": completion.request_id}
         return schema.PromptResponse(stop_reason=reason, usage=usage, field_meta={"oblix": about})
 
     async def _ask(self, prompt: dict[str, Any]) -> Completed:
@@ -84,8 +84,8 @@ class Turn:
                 await self._show_event(event)
         raise AssertionError("a stream ends with Completed or an error")  # pragma: no cover
 
-    def _count(self, completed: Completed) -> None:
-        metrics = completed.response["metrics"]
+    def _count(self, completion: Completed) -> None:
+        metrics = completion.response["metrics"]
         self._input_tokens += metrics["input_tokens"] or 0
         self._output_tokens += metrics["output_tokens"] or 0
 

@@ -92,11 +92,11 @@ def _of_server(server: Listening, model: str) -> dict[str, object]:
     return {"kind": "server", "name": model, "where": server.endpoint, "add": shlex.join(words)}
 
 
-def _of_file(found: dict[str, Any]) -> dict[str, object]:
-    words = ["oblix", "models", "add", f"embedded:{found['name']}", "--file", found["path"]]
+def _of_file(model: dict[str, Any]) -> dict[str, object]:
+    words = ["oblix", "models", "add", f"embedded:{model['name']}", "--file", model["path"]]
     return {
-        "kind": found["kind"],
-        "name": found["name"],
-        "where": f"{found['program']}, {found['size_bytes'] / 1e9:.1f} GB",
-        "add": shlex.join(words) if found["kind"] == "model" else found["note"] or "-",
+        "kind": model["kind"],
+        "name": model["name"],
+        "where": f"{model['program']}, {model['size_bytes'] / 1e9:.1f} GB",
+        "add": shlex.join(words) if model["kind"] == "model" else model["note"] or "-",
     }

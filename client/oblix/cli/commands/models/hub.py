@@ -89,7 +89,7 @@ def pull(text: str) -> int:
     return 0
 
 
-def _fetch(repo: str, chosen: HubFile) -> Path:
+def _fetch(repo: str, hub_file: HubFile) -> Path:
     """Bring a file into the library's cache, and go on where an earlier download of it stopped.
 
     By itself the library removes what has come once its own few tries are used up.
@@ -99,11 +99,11 @@ def _fetch(repo: str, chosen: HubFile) -> Path:
 
     utils: Any = importlib.import_module("huggingface_hub.utils")
 
-    url = huggingface_hub.hf_hub_url(repo, chosen.name)
+    url = huggingface_hub.hf_hub_url(repo, hub_file.name)
     about = huggingface_hub.get_hf_file_metadata(url)
     folder = file_download.repo_folder_name(repo_id=repo, repo_type="model")
     blob = Path(constants.HF_HUB_CACHE, folder, "blobs", str(about.etag))
-    size = chosen.size_bytes or about.size or 0
+    size = hub_file.size_bytes or about.size or 0
     # The hub gives larger files to its own protocol only, which the library speaks.
     if about.etag and not blob.exists() and size <= constants.MAX_HTTP_DOWNLOAD_SIZE:
         blob.parent.mkdir(parents=True, exist_ok=True)
@@ -115,7 +115,7 @@ def _fetch(repo: str, chosen: HubFile) -> Path:
                 url, file, resume_size=file.tell(), headers=headers, expected_size=size or None
             )
         part.rename(blob)
-    return Path(huggingface_hub.hf_hub_download(repo, chosen.name))
+    return Path(huggingface_hub.hf_hub_download(repo, hub_file.name))
 
 
 def _lock(file: BinaryIO) -> None:
@@ -157,16 +157,14 @@ def _files(repo: str) -> list[HubFile]:
     ]
 
 
-def _check(path: Path, chosen: HubFile) -> None:
+def _check(path: Path, file: HubFile) -> None:
     """Hold a file against what the hub says of it. One that differs is removed."""
     with path.open("rb") as data:
         digest = hashlib.file_digest(data, "sha256").hexdigest()
-    if chosen.sha256 and digest != chosen.sha256:
+    if file.sha256 and digest != file.sha256:
         path.resolve().unlink(missing_ok=True)
         path.unlink(missing_ok=True)
-        raise CommandError(
-            f"{chosen.name} came damaged (SHA-256 {digest}, not {chosen.sha256}): run it again."
-        )
+        raise CommandError(f"{file.name} came damaged (SHA-256 {digest}, not {file.sha256}): run it again.")
 
 
 def _explain(repo: str, error: Exception) -> str:

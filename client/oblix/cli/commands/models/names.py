@@ -60,11 +60,11 @@ def _alias(arguments: argparse.Namespace) -> None:
     preferences.change("aliases", arguments.name, model)
 
 
-def _resolve_id(given: str) -> str:
+def _resolve_id(text: str) -> str:
     """Return the id that is meant. Raises CommandError for what is no model."""
     client = oblix.OblixClient()
     listed = [f"{provider}:{name}" for provider, names in client.list_models().items() for name in names]
-    found = models.resolve_name(given, listed)
+    found = models.resolve_name(text, listed)
     if found not in listed:
         models.check_id(found, listed)
     return found

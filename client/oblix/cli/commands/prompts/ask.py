@@ -185,8 +185,8 @@ def run(arguments: argparse.Namespace) -> int:
     return _finish(completed, arguments)
 
 
-def _finish(completed: oblix.Completed, arguments: argparse.Namespace) -> int:
-    text = completed.response["response"]
+def _finish(completion: oblix.Completed, arguments: argparse.Namespace) -> int:
+    text = completion.response["response"]
     if arguments.extract:
         text = _code(text)
         print(text, end="" if text.endswith("\n") else "\n")
@@ -195,8 +195,8 @@ def _finish(completed: oblix.Completed, arguments: argparse.Namespace) -> int:
 
         clipboard.copy(text)
     if arguments.json:
-        tables.show_json(completed.response | {"session_id": completed.session_id})
-    if violation := completed.response["metrics"]["schema_violation"]:
+        tables.show_json(completion.response | {"session_id": completion.session_id})
+    if violation := completion.response["metrics"]["schema_violation"]:
         answers.note(f"oblix: the answer does not fit the schema: {violation}")
         return 1
     return 0
@@ -261,9 +261,9 @@ def _options(arguments: argparse.Namespace, *, is_local_only: bool) -> dict[str,
     }
 
 
-async def _ask(asked: Asking, arguments: argparse.Namespace) -> oblix.Completed:
+async def _ask(prompt: Asking, arguments: argparse.Namespace) -> oblix.Completed:
     async with oblix.OblixClient() as client:
-        turn = await asking.begin(client, asked, arguments)
+        turn = await asking.begin(client, prompt, arguments)
         is_silent = arguments.json or arguments.no_metrics
         summary = None if is_silent else answers.full_report if arguments.verbose else answers.in_line
         screen = None if arguments.json or arguments.extract else screens.Text()
@@ -276,21 +276,21 @@ async def _ask(asked: Asking, arguments: argparse.Namespace) -> oblix.Completed:
             turn.discard(error)
             raise
     if not is_silent:
-        reading.tell_sources(completed.response["response"], asked.passages)
+        reading.tell_sources(completed.response["response"], prompt.passages)
         hints.about_model(completed.response["model_id"])
     return completed
 
 
-async def _detach(asked: Asking, arguments: argparse.Namespace) -> None:
+async def _detach(prompt: Asking, arguments: argparse.Namespace) -> None:
     async with oblix.OblixClient() as client:
-        turn = await asking.begin(client, asked, arguments)
+        turn = await asking.begin(client, prompt, arguments)
         try:
             async with aclosing(turn.events()) as events:
                 await anext(events)  # it has begun, or waits
         except OblixError as error:
             turn.discard(error)
             raise
-    print(asked.request_id)
+    print(prompt.request_id)
     if turn.session_id and not arguments.no_metrics:
         answers.note(f"session  {turn.session_id}")
 

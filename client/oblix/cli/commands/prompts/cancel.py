@@ -27,15 +27,15 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if asyncio.run(_cancel(arguments.ids)) else 1
 
 
-async def _cancel(given: list[str]) -> bool:
+async def _cancel(ids: list[str]) -> bool:
     """Return whether all of them were known."""
     async with oblix.OblixClient() as client:
-        return all([await _is_known(client, request_id) for request_id in given])
+        return all([await _is_known(client, request_id) for request_id in ids])
 
 
-async def _is_known(client: oblix.OblixClient, given: str) -> bool:
+async def _is_known(client: oblix.OblixClient, id_: str) -> bool:
     try:
-        execution = await client.cancel(execution_ids.resolve(client, given))
+        execution = await client.cancel(execution_ids.resolve(client, id_))
     except (NotFoundError, InvalidArgumentError, CommandError) as error:
         answers.note(f"oblix: {error}")
         return False

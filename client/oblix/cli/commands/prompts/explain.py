@@ -121,11 +121,11 @@ def _show(decision: Decision, machine: Mapping[str, Any], network: Mapping[str, 
     _show_rows([row | {"rank": row["rank"] or "-"} for row in chosen["candidates"]], CANDIDATES)
 
 
-def _state(found: Mapping[str, Any], measured: Mapping[str, Any]) -> str:
+def _state(state: Mapping[str, Any], values: Mapping[str, Any]) -> str:
     """Return a state with its numbers; since when, where the default policy gives the same one."""
-    is_same = measured["state"] == found["state"] and measured["since"]
-    since = f" since {tables.local_time(measured['since'])}" if is_same else ""
-    return f"{found['state']}{since}: {found['reason']}"
+    is_same = values["state"] == state["state"] and values["since"]
+    since = f" since {tables.local_time(values['since'])}" if is_same else ""
+    return f"{state['state']}{since}: {state['reason']}"
 
 
 def _show_turns(turns: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
@@ -149,13 +149,13 @@ def _row(turn: Mapping[str, Any]) -> dict[str, object]:
     }
 
 
-def _why(error: Mapping[str, str] | None, chosen: Mapping[str, Any] | None) -> str:
+def _why(error: Mapping[str, str] | None, candidate: Mapping[str, Any] | None) -> str:
     if error:  # its message tells of all that were tried
         return f"{error['reason']}: {error['message']}"
-    failed = [] if chosen is None else chosen["failed_attempts"]
+    failed = [] if candidate is None else candidate["failed_attempts"]
     before = [f"{one['model']} failed first, {one['reason']}: {one['detail']}" for one in failed]
-    changed = [] if chosen is None else [f"Of the request, {one}." for one in chosen["adaptations"]]
-    return " ".join([chosen["reason"] if chosen else "", *before, *changed]).strip()
+    changed = [] if candidate is None else [f"Of the request, {one}." for one in candidate["adaptations"]]
+    return " ".join([candidate["reason"] if candidate else "", *before, *changed]).strip()
 
 
 def _show_rows(rows: Sequence[Mapping[str, object]], keys: Sequence[str]) -> None:

@@ -91,13 +91,13 @@ def _agents(answer: monitor_pb2.GetSnapshotResponse) -> dict[str, dict[str, Any]
     }
 
 
-def _agent(policy: Message, held: Mapping[str, float], metrics: Mapping[str, Any]) -> dict[str, Any]:
+def _agent(policy: Message, values: Mapping[str, float], metrics: Mapping[str, Any]) -> dict[str, Any]:
     thresholds = {field.name: value for field, value in policy.ListFields()}
     return {
         "state": metrics["state"],
         "since": metrics["since"],
         "thresholds": thresholds,
-        "held": {name: held.get(READINGS[name]) for name in thresholds},
+        "held": {name: values.get(READINGS[name]) for name in thresholds},
         "measured": {name: _metric(READINGS[name], metrics) for name in thresholds},
     }
 

@@ -77,9 +77,9 @@ def _show(one: Finding) -> None:
         print(f"{'':<8} -> {one.remedy}")
 
 
-def _show_sum(found: list[Finding]) -> None:
-    faults = sum(one.level == "fault" for one in found)
-    warnings = sum(one.level == "warning" for one in found)
+def _show_sum(findings: list[Finding]) -> None:
+    faults = sum(one.level == "fault" for one in findings)
+    warnings = sum(one.level == "warning" for one in findings)
     if faults or warnings:
         print(f"\n{tables.count_text(faults, 'fault')}, {tables.count_text(warnings, 'warning')}.")
     else:

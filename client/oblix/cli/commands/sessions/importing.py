@@ -76,11 +76,11 @@ def _files(client: oblix.OblixClient, arguments: argparse.Namespace) -> list[Pat
     return [path for each in found for path in each.files]
 
 
-def _show(found: Sequence[Findings], arguments: argparse.Namespace) -> None:
+def _show(findings: Sequence[Findings], arguments: argparse.Namespace) -> None:
     if arguments.json and arguments.list:
-        tables.show_json([_row(each) | {"where": str(_common(each.files))} for each in found])
+        tables.show_json([_row(each) | {"where": str(_common(each.files))} for each in findings])
     elif not arguments.json:
-        tables.show_rows([_row(each) for each in found], COLUMNS)
+        tables.show_rows([_row(each) for each in findings], COLUMNS)
 
 
 def _find_places(client: oblix.OblixClient, tools: Sequence[str] | None) -> list[Findings]:
@@ -91,12 +91,12 @@ def _find_places(client: oblix.OblixClient, tools: Sequence[str] | None) -> list
     return [each for each in found if not tools or each.tool in tools]
 
 
-def _row(found: Findings) -> dict[str, object]:
+def _row(finding: Findings) -> dict[str, object]:
     return {
-        "tool": found.tool,
-        "conversations": found.conversations,
-        "files": len(found.files),
-        "where": _common(found.files),
+        "tool": finding.tool,
+        "conversations": finding.conversations,
+        "files": len(finding.files),
+        "where": _common(finding.files),
     }
 
 
@@ -106,10 +106,10 @@ def _common(files: Sequence[Path]) -> Path:
     return next(parent for parent in parents[0] if all(parent in each for each in parents))
 
 
-def _is_agreed(found: Sequence[Findings]) -> bool:
+def _is_agreed(findings: Sequence[Findings]) -> bool:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise CommandError("nobody can be asked here: say --yes to take them in, or --list to only look.")
-    count = sum(each.conversations for each in found)
+    count = sum(each.conversations for each in findings)
     return keyboard.question(f"Take in {tables.count_text(count, 'conversation')}? [Y/n] ") in {
         "",
         "y",
@@ -155,19 +155,19 @@ def _totals(report: oblix.ImportReport) -> str:
     return f"{taken}, {report.skipped:,} unchanged, {report.refused:,} refused."
 
 
-def _watch(client: oblix.OblixClient, arguments: argparse.Namespace, taken: dict[Path, Stamp]) -> None:
+def _watch(client: oblix.OblixClient, arguments: argparse.Namespace, stamps: dict[Path, Stamp]) -> None:
     """Import what changes, until the command is ended. A file is read once nobody wrote to it for a while."""
     print("oblix: watching; end it with Ctrl-C.", file=sys.stderr, flush=True)
-    before = taken
+    before = stamps
     while True:
         time.sleep(max(arguments.interval, 0.1))
         paths = [Path(path) for path in arguments.paths]
         now = _stamps(paths or places.every_file(Path.home(), arguments.tool or ()))
-        changed = [path for path, stamp in now.items() if before.get(path) == stamp != taken.get(path)]
+        changed = [path for path, stamp in now.items() if before.get(path) == stamp != stamps.get(path)]
         before = now
         if changed:
             report = _take(client, changed)
-            taken = taken | {path: now[path] for path in changed}
+            stamps = stamps | {path: now[path] for path in changed}
             if report.imported or report.grown or report.refused:
                 _tell(report, as_json=arguments.json)
 

@@ -54,12 +54,12 @@ def matches(sessions: Sequence[dict[str, Any]], letters: str) -> list[dict[str, 
     return [session for _, _, session in sorted(found, key=lambda one: one[:2])]
 
 
-def _span(text: str, wanted: Sequence[str]) -> int | None:
+def _span(text: str, letters: Sequence[str]) -> int | None:
     """Return how far the letters are apart; None where they are not all there in this order."""
-    if not wanted:
+    if not letters:
         return 0
-    first = at = text.find(wanted[0])
-    for letter in wanted[1:]:
+    first = at = text.find(letters[0])
+    for letter in letters[1:]:
         at = text.find(letter, at + 1) if at >= 0 else -1
     return at - first if at >= 0 else None
 

@@ -44,10 +44,10 @@ def run(arguments: argparse.Namespace) -> None:
     asyncio.run(_serve(module, wanted))
 
 
-async def _serve(module: Any, wanted: scope.ScopeTable) -> None:
+async def _serve(module: Any, scope_table: scope.ScopeTable) -> None:
     client = oblix.OblixClient()
-    limits = wanted.scope(is_all=wanted.all)
+    limits = scope_table.scope(is_all=scope_table.all)
     try:
-        await module.server_of(client, limits, may_append=wanted.allow_notes).run_stdio_async()
+        await module.server_of(client, limits, may_append=scope_table.allow_notes).run_stdio_async()
     finally:
         await client.shutdown()

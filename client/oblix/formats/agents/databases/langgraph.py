@@ -111,37 +111,37 @@ def _times(chain: list[Row]) -> dict[str, Any]:
 
 
 def _message(
-    given: Mapping[str, Any], times: Mapping[str, Any], newest: Mapping[str, Any], conversation: Conversation
+    value: Mapping[str, Any], times: Mapping[str, Any], newest: Mapping[str, Any], conversation: Conversation
 ) -> messages_pb2.Message | None:
-    kind = string(given, "type")
+    kind = string(value, "type")
     role = ROLES.get(kind.lower().removesuffix("messagechunk").removesuffix("message"))
     if role is None:
-        conversation.leave_out(given, f"messages of the type {kind[:40]!r} left out")
+        conversation.leave_out(value, f"messages of the type {kind[:40]!r} left out")
         return None
     message = messages_pb2.Message(
-        id=string(given, "id"), role=role, status=messages_pb2.MESSAGE_STATUS_COMPLETE
+        id=string(value, "id"), role=role, status=messages_pb2.MESSAGE_STATUS_COMPLETE
     )
-    content = given.get("content")
+    content = value.get("content")
     if role == messages_pb2.ROLE_TOOL:
-        is_error = given.get("status") == "error"
+        is_error = value.get("status") == "error"
         message.parts.extend(
-            result_parts(given.get("tool_call_id"), content, conversation, is_error=is_error)
+            result_parts(value.get("tool_call_id"), content, conversation, is_error=is_error)
         )
     else:
-        if thought := string(object_of(given, "additional_kwargs"), "reasoning_content"):
+        if thought := string(object_of(value, "additional_kwargs"), "reasoning_content"):
             message.parts.append(messages_pb2.Part(reasoning=thought))
         message.parts.extend(parts_of(content, conversation))
     named = {part.tool_call.call_id for part in message.parts if part.HasField("tool_call")}
-    for call in objects(given.get("tool_calls")):
+    for call in objects(value.get("tool_calls")):
         if string(call, "id") not in named:
             message.parts.append(call_part(call.get("id"), string(call, "name"), call.get("args")))
     if role == messages_pb2.ROLE_ASSISTANT:
-        message.model = string(object_of(given, "response_metadata"), "model_name", "model")
-        usage = object_of(given, "usage_metadata")
+        message.model = string(object_of(value, "response_metadata"), "model_name", "model")
+        usage = object_of(value, "usage_metadata")
         for name in ("input_tokens", "output_tokens"):
             if isinstance(usage.get(name), int) and 0 < usage[name] < 2**53:
                 setattr(message.usage, name, usage[name])
-    set_time(message, "create_time", times.get(string(given, "id")) or newest.get("ts"), conversation)
+    set_time(message, "create_time", times.get(string(value, "id")) or newest.get("ts"), conversation)
     return message
 
 

@@ -53,14 +53,14 @@ def read(text: str, origin: Origin) -> Iterator[Conversation]:
             yield conversation
 
 
-def _instant(started: str, zone: tzinfo) -> str:
+def _instant(start: str, zone: tzinfo) -> str:
     try:
-        return datetime.fromisoformat(started).replace(tzinfo=zone).isoformat()
+        return datetime.fromisoformat(start).replace(tzinfo=zone).isoformat()
     except ValueError:
         return ""
 
 
-def _take(body: str, conversation: Conversation, started: str) -> None:
+def _take(body: str, conversation: Conversation, start: str) -> None:
     model, lines, role = "", list[str](), messages_pb2.ROLE_ASSISTANT
     for speaker, line in _lines_with_roles(body):
         if speaker is None:
@@ -68,10 +68,10 @@ def _take(body: str, conversation: Conversation, started: str) -> None:
             model = found.group(1) if found else model
             continue
         if speaker != role:
-            _add(conversation, role, lines, model, started)
+            _add(conversation, role, lines, model, start)
             lines, role = [], speaker
         lines.append(line)
-    _add(conversation, role, lines, model, started)
+    _add(conversation, role, lines, model, start)
 
 
 def _lines_with_roles(body: str) -> Iterator[tuple[messages_pb2.Role.ValueType | None, str]]:
@@ -94,7 +94,7 @@ def _lines_with_roles(body: str) -> Iterator[tuple[messages_pb2.Role.ValueType |
 
 
 def _add(
-    conversation: Conversation, role: messages_pb2.Role.ValueType, lines: list[str], model: str, started: str
+    conversation: Conversation, role: messages_pb2.Role.ValueType, lines: list[str], model: str, start: str
 ) -> None:
     said = clean("\n".join(lines).strip())
     if not said:
@@ -104,5 +104,5 @@ def _add(
     )
     if role == messages_pb2.ROLE_ASSISTANT:
         message.model = model.replace("/", ":", 1)
-    set_time(message, "create_time", started, conversation)
+    set_time(message, "create_time", start, conversation)
     conversation.messages.append(message)

@@ -123,19 +123,19 @@ def _message(line: Line, conversation: Conversation) -> messages_pb2.Message | N
 
 
 def _answer(
-    line: Line, given: Line, parts: list[messages_pb2.Part], conversation: Conversation
+    line: Line, record: Line, parts: list[messages_pb2.Part], conversation: Conversation
 ) -> messages_pb2.Message | None:
     """Return the answer, or None where the line goes on with the one before."""
-    name = string(given, "id")
+    name = string(record, "id")
     last = conversation.messages[-1] if conversation.messages else None
     if last is not None and name and last.role == messages_pb2.ROLE_ASSISTANT and last.id == name:
         last.parts.extend(parts)
         return None
     message = _make_message(line, messages_pb2.ROLE_ASSISTANT, parts, conversation)
     message.id = name or message.id
-    model = string(given, "model")
+    model = string(record, "model")
     message.model = f"claude:{model}" if model and not model.startswith("<") else ""
-    count(message, given)
+    count(message, record)
     return message
 
 

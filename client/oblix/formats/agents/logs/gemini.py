@@ -101,7 +101,7 @@ def _is_said(part: messages_pb2.Part, is_answer: bool) -> bool:
     return kind in ("text", "image") or (kind == "reasoning" and not is_answer)
 
 
-def _results(item: Line, conversation: Conversation, answered: set[str]) -> list[list[messages_pb2.Part]]:
+def _results(item: Line, conversation: Conversation, seen_ids: set[str]) -> list[list[messages_pb2.Part]]:
     """Return what tools answered, each call once: it stands with the call, and in a line of the type user."""
     found = []
     calls = objects(item.get("toolCalls"))
@@ -111,8 +111,8 @@ def _results(item: Line, conversation: Conversation, answered: set[str]) -> list
     for block in responses:
         response = object_of(block, "functionResponse")
         call_id = string(response, "id")
-        if response and call_id not in answered:
-            answered.add(call_id)
+        if response and call_id not in seen_ids:
+            seen_ids.add(call_id)
             said = object_of(response, "response")
             output = said.get("output", said.get("error", said))
             found.append(result_parts(call_id, output, conversation, is_error="error" in said))

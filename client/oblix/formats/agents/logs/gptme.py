@@ -118,24 +118,24 @@ def _files(line: Line, conversation: Conversation) -> list[messages_pb2.Part]:
     return [text_part(f"\n[file: {name}]") for name in names]
 
 
-def _result(line: Line, said: str) -> messages_pb2.Part:
-    return result_part(line.get("call_id"), said) if line.get("call_id") else text_part(said)
+def _result(line: Line, text: str) -> messages_pb2.Part:
+    return result_part(line.get("call_id"), text) if line.get("call_id") else text_part(text)
 
 
-def _answer(said: str, conversation: Conversation) -> Iterator[messages_pb2.Part]:
+def _answer(text: str, conversation: Conversation) -> Iterator[messages_pb2.Part]:
     """Yield the text and the calls in it: `@tool(id): {...}`, each at the beginning of a line."""
     start, decoder = 0, json.JSONDecoder()
-    for found in _CALL.finditer(said):
+    for found in _CALL.finditer(text):
         if found.start() < start:
             continue
         try:
-            arguments, end = decoder.raw_decode(said, found.end())
+            arguments, end = decoder.raw_decode(text, found.end())
         except (ValueError, RecursionError):
             continue
-        if before := said[start : found.start()].strip("\n"):
+        if before := text[start : found.start()].strip("\n"):
             yield text_part(clean(before))
-        conversation.rewritten.append(said)
+        conversation.rewritten.append(text)
         yield call_part(found.group(2), found.group(1), arguments)
         start = end
-    if rest := said[start:].strip("\n") if start else said:
+    if rest := text[start:].strip("\n") if start else text:
         yield text_part(rest)

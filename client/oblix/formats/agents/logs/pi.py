@@ -88,16 +88,18 @@ def _message(entry: Line, conversation: Conversation) -> messages_pb2.Message | 
 
 
 def _role_and_parts(
-    given: Line, conversation: Conversation
+    message: Line, conversation: Conversation
 ) -> tuple[messages_pb2.Role.ValueType, list[messages_pb2.Part]]:
-    role = string(given, "role")
+    role = string(message, "role")
     if role == "toolResult":
-        is_error = given.get("isError") is True
-        parts = result_parts(given.get("toolCallId"), given.get("content"), conversation, is_error=is_error)
+        is_error = message.get("isError") is True
+        parts = result_parts(
+            message.get("toolCallId"), message.get("content"), conversation, is_error=is_error
+        )
         return messages_pb2.ROLE_TOOL, parts
     if role == "bashExecution":
-        call = call_part("", "bash", {"command": string(given, "command")})
-        return messages_pb2.ROLE_USER, [call, result_part("", string(given, "output"))]
+        call = call_part("", "bash", {"command": string(message, "command")})
+        return messages_pb2.ROLE_USER, [call, result_part("", string(message, "output"))]
     is_user = role == "user"
-    parts = parts_of(given.get("content"), conversation)
+    parts = parts_of(message.get("content"), conversation)
     return (messages_pb2.ROLE_USER if is_user else messages_pb2.ROLE_ASSISTANT), parts

@@ -170,10 +170,10 @@ def _read_on(runner: asyncio.Runner, conversation: Conversation, reader: Reader)
             return
 
 
-def _is_going_on(runner: asyncio.Runner, conversation: Conversation, said: str) -> bool:
+def _is_going_on(runner: asyncio.Runner, conversation: Conversation, line: str) -> bool:
     """Do what was said, and tell whether the chat goes on. Neither Ctrl-C nor a failing model ends it."""
     try:
-        return runner.run(slash.obey(conversation, said))
+        return runner.run(slash.obey(conversation, line))
     except KeyboardInterrupt:
         answers.note(f"\n[{conversation.recorded.cancelled_text('the part above')}]")
     except CommandError as error:

@@ -129,16 +129,16 @@ class Conversation:
         self.client.truncate_session(self.kept_id(), question["id"])
         await self._show(self._events(str(question["content"]), []))
 
-    async def send(self, said: str) -> None:
+    async def send(self, text: str) -> None:
         """Send a prompt with its files, and show the answer. A turn that fails stays in the session."""
-        prompt, images = self._files.before(said), self._files.images
+        prompt, images = self._files.before(text), self._files.images
         await self._check_cloud(prompt)
         if self._replaces and self.session_id:
             self.client.truncate_session(self.session_id, self._replaces)
         self._replaces = None
         if self.session_id is None:
             self.session_id = await self.client.create_session(
-                wording.title(said),
+                wording.title(text),
                 {"system": self.system} if self.system else None,
                 local_only=self._is_local_only,
             )
@@ -165,7 +165,7 @@ class Conversation:
         screen = screens.screen_for_answers(plain=self._is_plain)
         told = answers.full_report if self._is_verbose else answers.in_line
         summary = None if self.is_silent else told
-        self.completed = await answers.show(events, screen=screen, summary=summary, recorded=self.recorded)
+        self.completed = await answers.show(events, screen=screen, summary=summary, recording=self.recorded)
         if not self.is_silent:
             hints.about_model(str(self.completed.response["model_id"]))
 

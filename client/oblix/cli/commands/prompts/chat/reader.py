@@ -148,8 +148,8 @@ def _completer(words: Mapping[str, str], models: Callable[[], list[str]]) -> Any
             elif text.startswith("/") and " " not in text:
                 yield from _beginning_with(text, words)
 
-    def _beginning_with(start: str, known: Iterable[str]) -> Iterable[Completion]:
-        for word in known:
+    def _beginning_with(start: str, candidates: Iterable[str]) -> Iterable[Completion]:
+        for word in candidates:
             if word.startswith(start):
                 yield Completion(word, start_position=-len(start), display_meta=words.get(word, ""))
 

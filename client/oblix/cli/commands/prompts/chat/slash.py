@@ -31,17 +31,17 @@ class Command(NamedTuple):
     summary: str
 
 
-async def obey(conversation: Conversation, said: str) -> bool:
+async def obey(conversation: Conversation, line: str) -> bool:
     """Do what was said, and tell whether the chat goes on. Raises CommandError and OblixError."""
-    if said in ENDS:
+    if line in ENDS:
         return False
-    if said.startswith("//"):
-        await conversation.send(said[1:])
-    elif said.startswith("/") or said == "?":
-        word, _, rest = said.partition(" ")
+    if line.startswith("//"):
+        await conversation.send(line[1:])
+    elif line.startswith("/") or line == "?":
+        word, _, rest = line.partition(" ")
         await _command(word).run(conversation, rest.strip())
     else:
-        await conversation.send(said)
+        await conversation.send(line)
     return True
 
 

@@ -74,9 +74,9 @@ def _network(
 
 
 def _bands(
-    frame: Frame, found: Sequence[tuple[float, float, int]], looks: dict[int, tuple[str, str]]
+    frame: Frame, bands: Sequence[tuple[float, float, int]], looks: dict[int, tuple[str, str]]
 ) -> Iterator[str]:
-    for start, end, state in found:
+    for start, end, state in bands:
         if state in looks:
             (left, _), (right, _) = frame.at(start, 0.0), frame.at(end, 0.0)
             color, name = looks[state]
@@ -92,8 +92,8 @@ def _grid(frame: Frame, title: str) -> Iterator[str]:
         yield svg.text((left - 8, y + 4), f"{value:g}", anchor="end")
 
 
-def _lines(frame: Frame, found: Sequence[Series]) -> Iterator[str]:
-    for number, series in enumerate(found):
+def _lines(frame: Frame, all_series: Sequence[Series]) -> Iterator[str]:
+    for number, series in enumerate(all_series):
         for run in series.runs:
             points = [frame.at(*point) for point in run]
             if series.is_filled:

@@ -21,40 +21,40 @@ RECENT_S = 30
 """Of the history only so much is asked for again: enough to miss no prompt between two questions."""
 
 
-async def follow(state: State, changed: Callable[[], None]) -> None:
+async def follow(state: State, on_change: Callable[[], None]) -> None:
     """Ask until cancelled, whether a daemon runs or not; `changed` is called after each answer."""
     while True:
         # A way of its own for each try: one that failed long waits long before it tries again.
         transport = daemon.running_daemon()
         try:
-            await _ask(state, transport, changed)
+            await _ask(state, transport, on_change)
         except* (OblixError, CommandError) as failed:
             state.waiting = str(failed.exceptions[0])
         finally:
             transport.close()
         state.moment_s = time.time()
-        changed()
+        on_change()
         await asyncio.sleep(PAUSE_S)
 
 
-async def _ask(state: State, transport: Transport, changed: Callable[[], None]) -> None:
+async def _ask(state: State, transport: Transport, on_change: Callable[[], None]) -> None:
     async with asyncio.TaskGroup() as group:
-        group.create_task(_watch(state, transport, changed))
-        group.create_task(_question(state, transport, changed))
+        group.create_task(_watch(state, transport, on_change))
+        group.create_task(_question(state, transport, on_change))
 
 
-async def _watch(state: State, transport: Transport, changed: Callable[[], None]) -> None:
+async def _watch(state: State, transport: Transport, on_change: Callable[[], None]) -> None:
     snapshots = transport.stream(
         lambda link: link.monitor.WatchSnapshots(monitor_pb2.WatchSnapshotsRequest(), metadata=link.metadata)
     )
     async with aclosing(snapshots) as told:
         async for answer in told:
             state.snapshot, state.waiting, state.moment_s = answer.snapshot, "", time.time()
-            changed()
+            on_change()
     raise CommandError("It ended.")
 
 
-async def _question(state: State, transport: Transport, changed: Callable[[], None]) -> None:
+async def _question(state: State, transport: Transport, on_change: Callable[[], None]) -> None:
     await _history(state, transport, None)
     questions: tuple[Callable[[State, Transport], Awaitable[None]], ...] = (_executions, _models, _recent)
     # At first all at once, so that nobody looks at empty tables.
@@ -62,7 +62,7 @@ async def _question(state: State, transport: Transport, changed: Callable[[], No
         await question(state, transport)
     while True:
         for question in questions:
-            changed()
+            on_change()
             await asyncio.sleep(PAUSE_S)
             await question(state, transport)
 

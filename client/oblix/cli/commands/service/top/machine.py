@@ -50,11 +50,11 @@ def _label(label: str, *parts: Text | str) -> Text:
     return line
 
 
-def _cpu(resources: monitor_pb2.ResourceSample, room: int) -> Text:
+def _cpu(resources: monitor_pb2.ResourceSample, width: int) -> Text:
     if not resources.HasField("cpu_percent"):
         return _label("CPU", "not known")
     own = resources.own_cpu_percent
-    parts = [f"{bar(resources.cpu_percent / 100, own / 100, room)} {resources.cpu_percent:3.0f} %"]
+    parts = [f"{bar(resources.cpu_percent / 100, own / 100, width)} {resources.cpu_percent:3.0f} %"]
     if own >= WORTH_TELLING:
         parts.append(f"ours (=) {own:.0f} %")
     if resources.HasField("load_average"):
@@ -63,12 +63,12 @@ def _cpu(resources: monitor_pb2.ResourceSample, room: int) -> Text:
     return _label("CPU", *parts)
 
 
-def _memory(resources: monitor_pb2.ResourceSample, room: int) -> Text:
+def _memory(resources: monitor_pb2.ResourceSample, width: int) -> Text:
     if not resources.HasField("memory_percent"):
         return _label("memory", "not known")
     total = resources.memory_total_bytes
     own = resources.own_memory_bytes / total if total else 0.0
-    drawn = bar(resources.memory_percent / 100, own, room)
+    drawn = bar(resources.memory_percent / 100, own, width)
     parts = [f"{drawn} {resources.memory_percent:3.0f} %"]
     parts.append(f"{resources.memory_available_bytes / GIB:.1f} of {total / GIB:.1f} GiB free")
     swapping = resources.swap_in_bytes_per_second + resources.swap_out_bytes_per_second
@@ -99,10 +99,10 @@ def _facts(resources: monitor_pb2.ResourceSample) -> Iterator[str]:
         yield "slowed down by heat"
 
 
-def _gpu(gpu: monitor_pb2.GpuSample, room: int) -> Text:
+def _gpu(gpu: monitor_pb2.GpuSample, width: int) -> Text:
     parts = ["not known"]
     if gpu.HasField("utilization"):
-        drawn = bar(gpu.utilization, gpu.own_utilization, room)
+        drawn = bar(gpu.utilization, gpu.own_utilization, width)
         parts = [f"{drawn} {100 * gpu.utilization:3.0f} %"]
     if gpu.HasField("memory_utilization"):
         used, total = gpu.memory_used_bytes / GIB, gpu.memory_total_bytes / GIB

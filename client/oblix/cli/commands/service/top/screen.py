@@ -41,29 +41,29 @@ async def show() -> None:
             raise result
 
 
-async def _draw(live: Live, console: Console, state: State, changed: asyncio.Event) -> None:
+async def _draw(live: Live, console: Console, state: State, change: asyncio.Event) -> None:
     while True:
         live.update(fitted_view(state, console.width, console.height), refresh=True)
-        await changed.wait()
-        changed.clear()
+        await change.wait()
+        change.clear()
 
 
 @contextlib.contextmanager
-def _listening(ended: asyncio.Event, changed: asyncio.Event) -> Iterator[None]:
+def _listening(end: asyncio.Event, change: asyncio.Event) -> Iterator[None]:
     """Hear of signals, keys, and the terminal's new size."""
     loop, keyboard = asyncio.get_running_loop(), sys.stdin.fileno()
     signals = {
-        signal.SIGINT: ended.set,
-        signal.SIGTERM: ended.set,
-        signal.SIGHUP: ended.set,
-        signal.SIGWINCH: changed.set,
+        signal.SIGINT: end.set,
+        signal.SIGTERM: end.set,
+        signal.SIGHUP: end.set,
+        signal.SIGWINCH: change.set,
     }
 
     def pressed() -> None:
         keys = os.read(keyboard, 64)
         # An arrow key begins with Escape, too, and a terminal that has gone gives nothing.
         if not keys or keys[:1] in (b"q", b"Q") or keys == b"\x1b":
-            ended.set()
+            end.set()
 
     for number, heard in signals.items():
         loop.add_signal_handler(number, heard)

@@ -53,7 +53,7 @@ def models(state: State) -> Section:
     return Section(columns, rows, "none is configured")
 
 
-def executions(state: State, ended: int = 0) -> Section:
+def executions(state: State, ended_count: int = 0) -> Section:
     """List those that wait or run, the oldest first; then so many that ended, the last one first."""
     columns = ("EXECUTION", "MODEL", "AGE", "WRITTEN", "PROMPT")
     live = sorted(
@@ -65,7 +65,7 @@ def executions(state: State, ended: int = 0) -> Section:
         key=lambda one: one.end_time.ToNanoseconds(),
         reverse=True,
     )
-    shown = [*live, *over[:ended]]
+    shown = [*live, *over[:ended_count]]
     return Section(columns, [_execution(one, state.moment_s) for one in shown], "nothing runs")
 
 

@@ -37,19 +37,19 @@ def fitted_view(state: State, width: int, height: int) -> RenderableType:
     return Group(*head, *drawn)
 
 
-def share_rows(room: int, wanted: Sequence[int]) -> list[int | None]:
+def share_rows(height: int, lengths: Sequence[int]) -> list[int | None]:
     """Return the rows of each list for so many lines; None: not even its heading and one row fit.
 
     What is left after one row for each is dealt out row by row.
     """
-    fitting = min(len(wanted), max(0, room) // LEAST)
+    fitting = min(len(lengths), max(0, height) // LEAST)
     shares = [1] * fitting
-    left = room - fitting * LEAST
-    while left > 0 and (growing := [i for i in range(fitting) if shares[i] < wanted[i]]):
+    left = height - fitting * LEAST
+    while left > 0 and (growing := [i for i in range(fitting) if shares[i] < lengths[i]]):
         for i in growing[:left]:
             shares[i] += 1
         left -= min(left, len(growing))
-    return [*shares, *[None] * (len(wanted) - fitting)]
+    return [*shares, *[None] * (len(lengths) - fitting)]
 
 
 def _head(state: State, width: int) -> list[Text]:
