@@ -15,8 +15,9 @@ from types import MappingProxyType
 
 from oblix.v1 import executions_pb2, messages_pb2, sessions_pb2
 
-from oblixd.execution.history import History, OpenTurn, Source
+from oblixd.execution.history import History, HistoryMessage, OpenTurn, Source, measure
 from oblixd.execution.refused_content import Overflows, RefusedContent
+from oblixd.execution.services import Services
 from oblixd.execution.validation import options, tool_choice, tools
 from oblixd.models import (
     ChatRequest,
@@ -27,16 +28,16 @@ from oblixd.models import (
     ModelErrorKind,
     Options,
     RequestTokens,
-    TokenCalibration,
     TokenCounter,
     Tokeniser,
     Tool,
     ToolChoice,
     estimate,
     estimate_tools,
+    plain_message,
 )
 from oblixd.router import RouteQuery
-from oblixd.sessions import Sessions, Turn
+from oblixd.sessions import Turn
 
 ANSWER_SHARE = 4
 """Where the request names no max_tokens, a window's quarter is kept free for the answer; half at most."""
@@ -50,7 +51,7 @@ class Material:
 
     system: str
     """The system message; empty: none."""
-    history: Callable[[], Iterable[messages_pb2.Message]]
+    history: Callable[[], Iterable[HistoryMessage]]
     """Reads the session's messages, newest first, anew at each call."""
     history_count: int
     """How many there are."""
@@ -73,8 +74,8 @@ class Material:
         """Estimate what all of it takes, without the answer. No more is read once it is past `most`."""
         total = estimate_tools(self.tools) + sum(map(estimate, (*self.head, *self.given)))
         source = Source(self.history(), self.history_count, include_excluded=self.include_excluded)
-        for message in source:
-            total += estimate(message)
+        for item in source:
+            total += item.estimate
             if total > most:
                 break
         return total
@@ -113,7 +114,7 @@ async def build(
     turn = OpenTurn.read(source, material.given)
     head, given = material.head, material.given
     tools = estimate_tools(material.tools)
-    fixed = tools + sum(await gauge.measure([*head, *turn.always, *given]))
+    fixed = tools + sum([*await gauge.measure([*head, *given]), *await measure(turn.always, gauge)])
     if window is not None and fixed * (1.0 if gauge.is_counted else SURE) >= window:
         raise _too_long(fixed, window, turn)
     room = None if window is None else max(0, window - fixed - _answer_room(material, window))
@@ -123,7 +124,8 @@ async def build(
     if refuse and history.omitted and window is not None:
         needed = fixed + history.kept_tokens + history.omitted_tokens + _answer_room(material, window)
         raise _may_not_omit(needed, window, history.omitted)
-    messages = [*head, *history.kept, *given]
+    messages = [*head, *(item.message for item in history.kept), *given]
+    plain = [*map(plain_message, head), *(item.plain for item in history.kept), *map(plain_message, given)]
     report = executions_pb2.ContextReport(
         sent_messages=len(messages),
         omitted_messages=history.omitted,
@@ -139,6 +141,7 @@ async def build(
         material.tools,
         material.tool_choice,
         is_local_only=material.is_local_only,
+        plain=plain,
     )
     return Built(chat, report)
 
@@ -205,14 +208,14 @@ class ContextBuilder:
         self,
         request: executions_pb2.ExecuteRequest,
         session: sessions_pb2.Session | None,
-        sessions: Sessions,
-        calibration: TokenCalibration,
+        services: Services,
         is_local_only: Callable[[], bool],
     ) -> None:
         self._request = request
         self._session = session
-        self._sessions = sessions
-        self._calibration = calibration
+        self._sessions = services.sessions
+        self._histories = services.histories
+        self._calibration = services.calibration
         self._is_local_only = is_local_only
         self._material = Material(
             system="",
@@ -242,14 +245,14 @@ class ContextBuilder:
 
     def _read_session(self, before: int, count: int, given: Sequence[messages_pb2.Message]) -> None:
         """Take the session's system message, and its `count` messages before a place; and the input."""
-        request, session, sessions = self._request, self._session, self._sessions
+        request, session, histories = self._request, self._session, self._histories
         if request.HasField("client_context"):
             # The client holds the conversation: what the session has stays out.
             session, count, given = None, 0, [*request.client_context.messages, *given]
         self._material = replace(
             self._material,
             system=system_text(session) if session else "",
-            history=lambda: sessions.context(request.session_id, before) if session and count else (),
+            history=lambda: histories.before(request.session_id, before) if session and count else (),
             history_count=count,
             given=given,
         )
@@ -322,10 +325,10 @@ class ContextBuilder:
         return may_omit and has_more and self._overflows.hear(hook.id, error, self.report.sent_tokens)
 
     def _weigh_history(self, hold: Callable[[int], None]) -> Material:
-        def history() -> Iterator[messages_pb2.Message]:
-            for message in self._material.history():
-                hold(message.ByteSize())
-                yield message
+        def history() -> Iterator[HistoryMessage]:
+            for item in self._material.history():
+                hold(item.size)
+                yield item
 
         return replace(self._material, history=history)
 

@@ -177,9 +177,7 @@ class Execution:
         self._go_on()
         self._watch.start()
         session, services = self._session(), self._services
-        context = ContextBuilder(
-            self.request, session, services.sessions, services.calibration, self._is_local_only
-        )
+        context = ContextBuilder(self.request, session, services, self._is_local_only)
         decision = services.router.route(context.query(self._hooks, self._deadline.left_s))
         ranked = ranked_hooks(decision, self._hooks)
         if session is not None:

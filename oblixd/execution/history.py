@@ -16,10 +16,10 @@ from types import MappingProxyType
 
 from oblix.v1 import executions_pb2, messages_pb2
 
-from oblixd.models import TokenCounter
+from oblixd.models import ChatMessage, TokenCounter, estimate, plain_message
 
-STEP = 32
-"""Messages that are read and measured at a time."""
+STEP = 128
+"""Messages that are measured at a time."""
 SAMPLED = 256
 """Messages past the window that are read to tell the tokens left out; the rest is reckoned from them."""
 MOST_NAMED = 100
@@ -28,12 +28,43 @@ MOST_NAMED = 100
 Messages = Sequence[messages_pb2.Message]
 
 
+class HistoryMessage:
+    """A message of a session, with what each context needs to know of it. It is shared: do not change it."""
+
+    __slots__ = ("_estimate", "_plain", "message", "sequence", "size")
+
+    def __init__(self, message: messages_pb2.Message) -> None:
+        self.message = message
+        self.sequence = message.sequence
+        self.size = message.ByteSize()
+        """Bytes."""
+        self._estimate = -1
+        self._plain: ChatMessage | None = None
+
+    @property
+    def estimate(self) -> int:
+        """Its tokens, as `models.estimate` reckons them."""
+        if self._estimate < 0:
+            self._estimate = estimate(self.message)
+        return self._estimate
+
+    @property
+    def plain(self) -> ChatMessage | None:
+        """See `ChatRequest.plain`."""
+        if self._plain is None:
+            self._plain = plain_message(self.message)
+        return self._plain
+
+
+Items = Sequence[HistoryMessage]
+
+
 class Source:
     """Reads a history newest first, without the messages that have no parts or are marked."""
 
     def __init__(
         self,
-        messages: Iterable[messages_pb2.Message],
+        items: Iterable[HistoryMessage],
         count: int,
         *,
         include_excluded: bool = False,
@@ -46,24 +77,26 @@ class Source:
         self._include = include_excluded
         self._left_out = left_out
         self._count = count
-        self._messages: Iterator[messages_pb2.Message] = self._skip_marked(messages)
+        self._items: Iterator[HistoryMessage] = self._skip_marked(items)
 
-    def __iter__(self) -> Iterator[messages_pb2.Message]:
-        return self._messages
+    def __iter__(self) -> Iterator[HistoryMessage]:
+        return self._items
 
     @property
     def count(self) -> int:
         """How many messages there are, without those that were seen to be marked."""
         return self._count - self.excluded_count
 
-    def _skip_marked(self, messages: Iterable[messages_pb2.Message]) -> Iterator[messages_pb2.Message]:
-        for message in messages:
-            if message.sequence in self._left_out:
-                self._exclude(message, self._left_out[message.sequence])
+    def _skip_marked(self, items: Iterable[HistoryMessage]) -> Iterator[HistoryMessage]:
+        left_out = self._left_out
+        for item in items:
+            message = item.message
+            if item.sequence in left_out:
+                self._exclude(message, left_out[item.sequence])
             elif message.HasField("exclusion") and not self._include:
                 self._exclude(message, message.exclusion)
             elif message.parts:
-                yield message
+                yield item
 
     def _exclude(self, message: messages_pb2.Message, mark: messages_pb2.ContextExclusion) -> None:
         self.excluded_count += 1
@@ -78,15 +111,15 @@ class Source:
 class OpenTurn:
     """The turn that the input goes on with, where that brings results of tools."""
 
-    question: list[messages_pb2.Message] = field(default_factory=list)
+    question: list[HistoryMessage] = field(default_factory=list)
     """What the turn began with; empty where it began with none."""
-    required: list[messages_pb2.Message] = field(default_factory=list)
+    required: list[HistoryMessage] = field(default_factory=list)
     """The calls that the input answers, and what came after them."""
-    steps: list[list[messages_pb2.Message]] = field(default_factory=list)
+    steps: list[list[HistoryMessage]] = field(default_factory=list)
     """The calls before, each with its results, newest first."""
 
     @property
-    def always(self) -> list[messages_pb2.Message]:
+    def always(self) -> list[HistoryMessage]:
         """What always stays."""
         return [*self.question, *self.required]
 
@@ -97,29 +130,29 @@ class OpenTurn:
             return cls()
         question, steps = _steps(source)
         needed = _count_needed(steps, given)
-        required = [message for step in reversed(steps[:needed]) for message in step]
+        required = [item for step in reversed(steps[:needed]) for item in step]
         return cls(question, required, steps[needed:])
 
 
-def _steps(source: Source) -> tuple[list[messages_pb2.Message], list[list[messages_pb2.Message]]]:
+def _steps(source: Source) -> tuple[list[HistoryMessage], list[list[HistoryMessage]]]:
     """Read a turn backwards: its question, and its answers with what came after each, newest first."""
-    steps: list[list[messages_pb2.Message]] = []
-    step: deque[messages_pb2.Message] = deque()
-    for message in source:
-        if message.role == messages_pb2.ROLE_USER:
-            return [message], [*steps, *([[*step]] if step else [])]
-        step.appendleft(message)
-        if message.role == messages_pb2.ROLE_ASSISTANT:
+    steps: list[list[HistoryMessage]] = []
+    step: deque[HistoryMessage] = deque()
+    for item in source:
+        if item.message.role == messages_pb2.ROLE_USER:
+            return [item], [*steps, *([[*step]] if step else [])]
+        step.appendleft(item)
+        if item.message.role == messages_pb2.ROLE_ASSISTANT:
             steps.append([*step])
             step.clear()
     return [], [*steps, *([[*step]] if step else [])]
 
 
-def _count_needed(steps: Sequence[Messages], given: Messages) -> int:
+def _count_needed(steps: Sequence[Items], given: Messages) -> int:
     """Count the steps, newest first, with the calls that the input answers. One if that is unclear."""
     wanted = set(_result_ids(given))
     for number, step in enumerate(steps, 1):
-        wanted.difference_update(_call_ids(step))
+        wanted.difference_update(_call_ids(messages_of(step)))
         if not wanted:
             return number
     return min(1, len(steps))
@@ -129,7 +162,7 @@ def _count_needed(steps: Sequence[Messages], given: Messages) -> int:
 class History:
     """As much of a history as has room, in its order, and what became of the rest."""
 
-    kept: list[messages_pb2.Message] = field(default_factory=list)
+    kept: list[HistoryMessage] = field(default_factory=list)
     kept_tokens: int = 0
     omitted: int = 0
     omitted_tokens: int = 0
@@ -140,16 +173,16 @@ class History:
         history = cls()
         over = deque(turn.steps)
         while over:
-            tokens = sum(await gauge.measure(over[0]))
+            tokens = sum(await measure(over[0], gauge))
             if room is not None and history.kept_tokens + tokens > room:
                 break
             history.kept = [*over.popleft(), *history.kept]
             history.kept_tokens += tokens
         if over:
-            rest = chain((message for step in over for message in reversed(step)), source)
+            rest = chain((item for step in over for item in reversed(step)), source)
             stays = len(turn.question) + len(turn.required) + len(history.kept)
             history.omit(
-                [gauge.corrected_estimate(one) for one in islice(rest, SAMPLED)], source.count - stays
+                [gauge.corrected(item.estimate) for item in islice(rest, SAMPLED)], source.count - stays
             )
             history.kept = [*turn.question, *history.kept, *turn.required]
             return history
@@ -160,38 +193,36 @@ class History:
         return before
 
     @classmethod
-    async def _before(
-        cls, source: Source, behind: Messages, gauge: TokenCounter, room: int | None
-    ) -> History:
+    async def _before(cls, source: Source, behind: Items, gauge: TokenCounter, room: int | None) -> History:
         """Take whole turns before what is kept already, newest first."""
-        taken: list[tuple[messages_pb2.Message, int]] = []
-        used = 0
-        messages = iter(source)
-        while step := list(islice(messages, STEP)):
-            taken += zip(step, await gauge.measure(step), strict=True)
-            used += sum(tokens for _, tokens in taken[-len(step) :])
+        taken: list[HistoryMessage] = []
+        tokens: list[int] = []
+        used, items = 0, iter(source)
+        while step := list(islice(items, STEP)):
+            measured = await measure(step, gauge)
+            taken += step
+            tokens += measured
+            used += sum(measured)
             await asyncio.sleep(0)
             if room is not None and used > room:
-                return cls._cut(taken, room, source, behind, gauge)
-        return cls([message for message, _ in reversed(taken)], used)
+                return cls._cut(taken, tokens, room, source, behind=behind, gauge=gauge)
+        return cls(taken[::-1], used)
 
     @classmethod
     def _cut(
         cls,
-        taken: list[tuple[messages_pb2.Message, int]],
+        taken: Items,
+        tokens: Sequence[int],
         room: int,
         source: Source,
-        behind: Messages,
+        *,
+        behind: Items,
         gauge: TokenCounter,
     ) -> History:
-        fits = _turns_that_fit(taken, room, behind)
-        history = cls(
-            kept=[message for message, _ in reversed(taken[:fits])],
-            kept_tokens=sum(tokens for _, tokens in taken[:fits]),
-        )
-        over = [tokens for _, tokens in taken[fits:]]
-        sampled = [gauge.corrected_estimate(message) for message in islice(iter(source), SAMPLED)]
-        history.omit([*over, *sampled], source.count - fits - len(behind))
+        fits = _turns_that_fit(taken, tokens, room, behind)
+        history = cls(kept=[*reversed(taken[:fits])], kept_tokens=sum(tokens[:fits]))
+        sampled = [gauge.corrected(item.estimate) for item in islice(iter(source), SAMPLED)]
+        history.omit([*tokens[fits:], *sampled], source.count - fits - len(behind))
         return history
 
     def omit(self, over: Sequence[int], count: int) -> None:
@@ -200,21 +231,34 @@ class History:
         self.omitted_tokens = sum(over) * self.omitted // len(over) if over else 0
 
 
-def _always(turn: OpenTurn, kept: Messages) -> list[messages_pb2.Message]:
+async def measure(items: Items, gauge: TokenCounter) -> list[int]:
+    """Return the tokens of each message."""
+    if not gauge.is_counted:
+        return [gauge.corrected(item.estimate) for item in items]
+    return await gauge.measure(messages_of(items))
+
+
+def messages_of(items: Iterable[HistoryMessage]) -> list[messages_pb2.Message]:
+    """Return the messages alone."""
+    return [item.message for item in items]
+
+
+def _always(turn: OpenTurn, kept: Items) -> list[HistoryMessage]:
     return [*turn.question, *kept, *turn.required]
 
 
-def _turns_that_fit(taken: Sequence[tuple[messages_pb2.Message, int]], room: int, behind: Messages) -> int:
+def _turns_that_fit(taken: Items, tokens: Sequence[int], room: int, behind: Items) -> int:
     """Count the messages that fit, newest first: whole turns, and no result without its call."""
     fits = used = 0
-    wanted = set(_result_ids(behind)) - set(_call_ids(behind))
-    for count, (message, tokens) in enumerate(taken, 1):
-        used += tokens
+    after = messages_of(behind)
+    wanted = set(_result_ids(after)) - set(_call_ids(after))
+    for count, (item, its_tokens) in enumerate(zip(taken, tokens, strict=True), 1):
+        used += its_tokens
         if used > room:
             break
-        wanted.update(_result_ids([message]))
-        wanted.difference_update(_call_ids([message]))
-        if message.role == messages_pb2.ROLE_USER and not wanted:
+        wanted.update(_result_ids([item.message]))
+        wanted.difference_update(_call_ids([item.message]))
+        if item.message.role == messages_pb2.ROLE_USER and not wanted:
             fits = count
     return fits
 

@@ -22,6 +22,7 @@ from oblixd.execution.embedding import EmbeddedTexts, Embedding
 from oblixd.execution.errors import stopping
 from oblixd.execution.event_log import EventLog
 from oblixd.execution.execution import Execution
+from oblixd.execution.history import HistoryMessage
 from oblixd.execution.services import ClientInfo, Services
 from oblixd.execution.validation import check, checked_id, excerpt, fingerprint
 from oblixd.models import Hook, Registry, TokenCalibration
@@ -103,7 +104,15 @@ class Executions:
         """Who waits for which model."""
         self.router = Router(monitor, self.cooldowns, usage, slots=self.slots, policies=policies)
         """Where prompts go, and went lately."""
-        self._services = Services(sessions, self.router, TurnQueue(), self.slots, TokenCalibration(), usage)
+        self._services = Services(
+            sessions=sessions,
+            router=self.router,
+            turns=TurnQueue(),
+            slots=self.slots,
+            calibration=TokenCalibration(),
+            usage=usage,
+            histories=sessions.tails(HistoryMessage),
+        )
         self._known: dict[str, Execution] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ended: deque[Execution] = deque()
@@ -179,9 +188,7 @@ class Executions:
         request = check(request)
         hooks = self._registry.resolve(request.candidates)
         session = self._services.sessions.get(request.session_id) if request.session_id else None
-        context_builder = ContextBuilder(
-            request, session, self._services.sessions, self._services.calibration, lambda: True
-        )
+        context_builder = ContextBuilder(request, session, self._services, lambda: True)
         decision = self.router.explain(context_builder.query(hooks))
         return to_wire(decision, hooks)
 
@@ -190,10 +197,7 @@ class Executions:
         request = check(request)
         hooks = self._registry.resolve(request.candidates)
         is_local_only = self.router.is_local_only(request, None)
-        services = self._services
-        context_builder = ContextBuilder(
-            request, None, services.sessions, services.calibration, lambda: is_local_only
-        )
+        context_builder = ContextBuilder(request, None, self._services, lambda: is_local_only)
         decision = self.router.explain(context_builder.query(hooks))
         return await context_builder.count(ranked_hooks(decision, hooks)[0])
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from oblixd.execution.history import HistoryMessage
 from oblixd.models import TokenCalibration
 from oblixd.router import Router
 from oblixd.scheduling import ModelSlots, TurnQueue
-from oblixd.sessions import Sessions
+from oblixd.sessions import Sessions, Tails
 from oblixd.usage import Usage
 
 
@@ -43,3 +44,5 @@ class Services:
     slots: ModelSlots
     calibration: TokenCalibration
     usage: Usage
+    histories: Tails[HistoryMessage]
+    """What models get to read of the sessions in use."""

@@ -1,6 +1,7 @@
 """Connections to models: one file a provider, a registry of hooks, the embedded model's worker."""
 
 from oblixd.models.base import (
+    ChatMessage,
     ChatRequest,
     Connection,
     Content,
@@ -23,6 +24,7 @@ from oblixd.models.base import (
     ToolChoice,
 )
 from oblixd.models.content_refusals import IMAGE_REFUSED, ContentRefusal, content_refusal, share_that_fits
+from oblixd.models.encoding import plain_message
 from oblixd.models.hook_spec import HookSpec
 from oblixd.models.providers.provider_state import ANY_CLAUDE, MessageState, claude_thoughts
 from oblixd.models.pulls import Progress, Pulls
@@ -32,6 +34,7 @@ from oblixd.models.tokens import TokenCalibration, TokenCounter, Tokeniser, esti
 __all__ = [
     "ANY_CLAUDE",
     "IMAGE_REFUSED",
+    "ChatMessage",
     "ChatRequest",
     "Connection",
     "Content",
@@ -66,5 +69,6 @@ __all__ = [
     "content_refusal",
     "estimate",
     "estimate_tools",
+    "plain_message",
     "share_that_fits",
 ]

@@ -10,7 +10,7 @@ import enum
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Protocol
+from typing import Any, Protocol
 
 from oblix.v1 import messages_pb2
 
@@ -93,6 +93,22 @@ class ToolChoice(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class ChatMessage:
+    """One message as models see it: without its time and its status."""
+
+    role: str
+    """system, user, assistant or tool."""
+    text: str = ""
+    images: tuple[messages_pb2.ImagePart, ...] = ()
+    calls: tuple[messages_pb2.ToolCallPart, ...] = ()
+    results: tuple[messages_pb2.ToolResultPart, ...] = ()
+    reasoning: str = ""
+    """Only of an answer that the same model wrote at the same server."""
+    state: Mapping[str, Any] = field(default_factory=dict)
+    """What that server wants back with it, in its own format."""
+
+
+@dataclass(frozen=True, slots=True)
 class ChatRequest:
     """One request to a model: the whole context, oldest message first.
 
@@ -107,6 +123,8 @@ class ChatRequest:
     """None leaves it to the model's server."""
     is_local_only: Callable[[], bool] = field(kw_only=True)
     """Whether it must stay on this machine, as things stand when it is called: see `models.egress`."""
+    plain: Sequence[ChatMessage | None] = field(default=(), kw_only=True)
+    """For each of the messages what `encoding.plain_message` gives. Empty: it was not asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,14 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import count, groupby, takewhile
 from typing import Any
 
 from oblix.v1 import messages_pb2
 
-from oblixd.models.base import ChatRequest, Tool, ToolChoice, UnableError
+from oblixd.models.base import ChatMessage, ChatRequest, Tool, ToolChoice, UnableError
 from oblixd.models.http.server import ServerErrors
 from oblixd.models.providers.provider_state import is_own, load_state, merge
 
@@ -36,23 +36,9 @@ _IMAGE_LEFT_OUT = "(An image stood here.)"
 _NO_NAME = re.compile(r"[^a-zA-Z0-9_-]")
 
 
-@dataclass(frozen=True, slots=True)
-class ChatMessage:
-    """One message as models see it: without its time and its status."""
-
-    role: str
-    """system, user, assistant or tool."""
-    text: str = ""
-    images: tuple[messages_pb2.ImagePart, ...] = ()
-    calls: tuple[messages_pb2.ToolCallPart, ...] = ()
-    results: tuple[messages_pb2.ToolResultPart, ...] = ()
-    reasoning: str = ""
-    """Only of an answer that the same model wrote at the same server."""
-    state: Mapping[str, Any] = field(default_factory=dict)
-    """What that server wants back with it, in its own format."""
-
-
-def chat_messages(messages: Iterable[messages_pb2.Message], author: str = "") -> list[ChatMessage]:
+def chat_messages(
+    messages: Sequence[messages_pb2.Message], author: str = "", plain: Sequence[ChatMessage | None] = ()
+) -> list[ChatMessage]:
     """Read a context, oldest first, and make it one that servers take.
 
     - A message without text, image, call or result is left out, and so is text of blanks.
@@ -65,9 +51,12 @@ def chat_messages(messages: Iterable[messages_pb2.Message], author: str = "") ->
       Names of tools are, too. Arguments are a JSON object.
     - Images of a system message or an answer are left out: no server takes them there.
 
-    `author`: the model and the server that it is for, as `author_of` gives it.
+    `author`: the model and the server that it is for, as `author_of` gives it. `plain`: see `ChatRequest`.
     """
-    everything = (_chat_message(message, author) for message in messages)
+    everything = [
+        known if known is not None else _chat_message(message, author)
+        for message, known in zip(messages, plain or map(plain_message, messages), strict=True)
+    ]
     spoken = [one for one in everything if one.text or one.images or one.calls or one.results]
     if not any(one.calls or one.results or one.role == "tool" for one in spoken):
         return spoken
@@ -253,16 +242,20 @@ def _with_ids(state: Mapping[str, Any], ids: Mapping[str, str]) -> Mapping[str, 
     return {**state, "calls": {ids.get(call_id, call_id): extra for call_id, extra in calls.items()}}
 
 
+def plain_message(message: messages_pb2.Message) -> ChatMessage | None:
+    """Return what every server reads in a message of one text, as nearly all of a long history are.
+
+    None: it is another one, and what is read in it depends on the server.
+    """
+    parts = message.parts
+    if len(parts) != 1 or not parts[0].HasField("text") or message.HasField("provider_state"):
+        return None
+    text = parts[0].text
+    return ChatMessage(_ROLES.get(message.role, "user"), text if text.strip() else "")
+
+
 def _chat_message(message: messages_pb2.Message, author: str) -> ChatMessage:
     role = _ROLES.get(message.role, "user")
-    if (
-        len(message.parts) == 1
-        and message.parts[0].HasField("text")
-        and not message.HasField("provider_state")
-    ):
-        # As nearly all messages of a long history are.
-        text = message.parts[0].text
-        return ChatMessage(role, text if text.strip() else "")
     text = "".join(part.text for part in message.parts)
     images = tuple(part.image for part in _parts(message, "image"))
     if images and role in {"system", "assistant"}:
@@ -318,7 +311,9 @@ def needs_features(request: ChatRequest) -> bool:
 
 def has_image(request: ChatRequest) -> bool:
     """Return whether a request holds an image."""
-    return any(part.HasField("image") for message in request.messages for part in message.parts)
+    plain = request.plain or (None for _ in request.messages)
+    others = (message for message, known in zip(request.messages, plain, strict=True) if known is None)
+    return any(part.HasField("image") for message in others for part in message.parts)
 
 
 def _refusal(server_errors: ServerErrors, what: str, remedy: str) -> UnableError:

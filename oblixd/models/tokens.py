@@ -121,8 +121,8 @@ class TokenCounter:
         if counted is not None:
             return counted
         self.is_counted = self.is_counted and not messages
-        return [self.corrected_estimate(message) for message in messages]
+        return [self.corrected(estimate(message)) for message in messages]
 
-    def corrected_estimate(self, message: messages_pb2.Message) -> int:
-        """Return an estimate for one message, by what this model showed so far."""
-        return round(estimate(message) * self.factor)
+    def corrected(self, tokens: int) -> int:
+        """Return an estimate of a message corrected by what this model showed so far."""
+        return round(tokens * self.factor)

@@ -9,6 +9,7 @@ from oblixd.sessions.storage.index import label, labels_of
 from oblixd.sessions.storage.request_table import Outcome, RecordedTurn, reused_error
 from oblixd.sessions.storage.retention_rules import RetentionConfig
 from oblixd.sessions.storage.schema import TABLE_NAMES
+from oblixd.sessions.storage.tails import Tails
 from oblixd.sessions.turns import Beside, Turn
 from oblixd.sessions.validation import (
     MAX_JSON_BYTES,
@@ -28,6 +29,7 @@ __all__ = [
     "RecordedTurn",
     "RetentionConfig",
     "Sessions",
+    "Tails",
     "Turn",
     "check_filter",
     "check_message",

@@ -127,7 +127,7 @@ class Growth:
             return
         self._db.versions.put(txn, entry.number, sequence, old)
         new.id, new.version = old.id, old.version + 1
-        message_table.put(txn, entry.number, sequence, new)
+        message_table.replace(txn, entry.number, entry.progress, sequence, new)
         entry.progress.revised += 1
 
     @property

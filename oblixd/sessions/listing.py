@@ -18,10 +18,9 @@ from oblix.v1 import messages_pb2, sessions_pb2
 
 from oblixd.errors import DataLossError, invalid_field
 from oblixd.sessions.deletion import deleted_session
-from oblixd.sessions.storage.db import BLOCK_BYTES, SessionDb, damage_of
+from oblixd.sessions.storage.db import SessionDb, damage_of
 from oblixd.sessions.storage.index import ARCHIVED, DAMAGED, DELETED, OPEN, Range, is_scalar, label
 from oblixd.sessions.storage.keys import SessionKey, timestamp_us
-from oblixd.sessions.storage.records import context_message
 from oblixd.sessions.storage.schema import number_key, session_id_of, time_key
 from oblixd.sessions.validation import (
     MAX_FILTER_KEYS,
@@ -74,8 +73,6 @@ MAX_PAGE_BYTES = 4 * 2**20
 """Where a page ends early, so that an answer stays within what gRPC carries."""
 MAX_EXAMINED = 2_000
 """How many sessions one page looks at. Where none of them match, it is short or empty, with a token."""
-CONTEXT_BLOCK = 64
-"""Messages of a context that are read at a time."""
 _LAST_SEQUENCE = 2**64 - 1
 _PARTITIONS = {
     sessions_pb2.ARCHIVED_FILTER_UNSPECIFIED: (OPEN,),
@@ -257,35 +254,6 @@ def _start(from_sequence: int, newest_first: bool) -> int:
     if newest_first:
         return from_sequence + 1 if from_sequence else _LAST_SEQUENCE
     return from_sequence
-
-
-def context(db: SessionDb, ref: SessionKey, before: int) -> Iterator[messages_pb2.Message]:
-    """Yield the messages before a sequence as models get to read them, newest first.
-
-    They are read in blocks, each with one cursor in one short read.
-    """
-    while block := _context_block(db, ref, before):
-        yield from block
-        before = block[-1].sequence
-
-
-def _context_block(db: SessionDb, ref: SessionKey, before: int) -> list[messages_pb2.Message]:
-    room, table, block = BLOCK_BYTES, db.message_table, list[messages_pb2.Message]()
-    with db.read(ref) as txn:
-        scan = table.scan_back(txn, ref.number, db.headers.progress(txn, ref), before)
-        try:
-            for sequence, payload in scan:
-                block.append(
-                    context_message(table.whole_record(txn, ref.number, sequence, payload), sequence)
-                )
-                room -= len(payload)
-                if room < 0 or len(block) == CONTEXT_BLOCK:
-                    break
-        except DataLossError:
-            # What is damaged may lie past what the context has room for.
-            if not block:
-                raise
-    return block
 
 
 def history(db: SessionDb, ref: SessionKey, before: int) -> Iterator[messages_pb2.Message]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -43,6 +43,7 @@ from oblixd.sessions.storage.keys import now_us
 from oblixd.sessions.storage.messages import new_records, recorded_messages
 from oblixd.sessions.storage.request_table import RecordedTurn
 from oblixd.sessions.storage.retention_rules import DEFAULT, RetentionConfig
+from oblixd.sessions.storage.tails import Placed, Tails
 from oblixd.sessions.transfer import export_sessions, import_sessions
 from oblixd.sessions.turns import Turn, begin, cut_off_turns, interrupt, recorded_turn
 from oblixd.sessions.validation import check_messages
@@ -53,6 +54,7 @@ Messages: TypeAlias = list[Message]
 SessionPage: TypeAlias = tuple[list[Session], str]
 Sequences: TypeAlias = list[int]
 MessagePage: TypeAlias = tuple[list[Message], str]
+PlacedT = TypeVar("PlacedT", bound=Placed)
 
 
 class Sessions:
@@ -267,13 +269,9 @@ class Sessions:
         """
         return listing.history(self._db, self._db.ref(session_id), before_sequence)
 
-    def context(self, session_id: str, before_sequence: int) -> Iterator[Message]:
-        """Return the messages before a place as models get to read them, newest first.
-
-        Only id, sequence, role, parts, model, exclusion and provider_state are set. They are read in blocks.
-        Errors as `history`.
-        """
-        return listing.context(self._db, self._db.ref(session_id), before_sequence)
+    def tails(self, form: Callable[[Message], PlacedT]) -> Tails[PlacedT]:
+        """Return a reader of messages as models get to read them, which keeps what `form` makes of them."""
+        return Tails(self._db, form)
 
     async def delete_messages(self, request: DeleteMessagesRequest) -> DeleteMessagesResponse:
         """Delete messages for good, with their versions and the other halves of their tool calls.

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from oblix.v1 import executions_pb2, messages_pb2
 
 from oblixd.execution import context
+from oblixd.execution.history import HistoryMessage
 from oblixd.models.base import ChatRequest, ModelError, ModelErrorKind, Options, Tool
 from oblixd.models.egress import allow_all
 from oblixd.models.tokens import TokenCalibration, TokenCounter, estimate
@@ -41,7 +42,7 @@ async def built(
     asked, options = [said("u", prompt)], Options(max_tokens=10)
     material = context.Material(
         "Be brief.",
-        lambda: reversed(history),
+        lambda: map(HistoryMessage, reversed(history)),
         len(history),
         asked,
         options,
@@ -145,7 +146,7 @@ async def test_of_a_very_long_history_only_what_is_needed_is_read() -> None:
         nonlocal read
         for number in range(100_000):
             read += 1
-            yield said("au"[number % 2], "z" * 30)
+            yield HistoryMessage(said("au"[number % 2], "z" * 30))
 
     material = context.Material(
         "", history, 100_000, [said("u", "now")], Options(max_tokens=10), is_local_only=allow_all

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from oblix.v1 import executions_pb2, messages_pb2
 
 from oblixd.execution import context
+from oblixd.execution.history import HistoryMessage
 from oblixd.models.base import ModelError, ModelErrorKind, Options
 from oblixd.models.egress import allow_all
 from oblixd.models.encoding import chat_messages
@@ -56,7 +57,7 @@ async def built(
         message.sequence, message.id = place, f"m{place}"
     material = context.Material(
         "",
-        lambda: reversed(history),
+        lambda: map(HistoryMessage, reversed(history)),
         len(history),
         [given],
         Options(max_tokens=100),

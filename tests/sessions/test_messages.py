@@ -159,7 +159,10 @@ async def test_messages_of_an_unknown_session_are_not_found(sessions: Sessions) 
 async def test_a_context_is_the_history_as_models_read_it_however_long(sessions: Sessions) -> None:
     session_id = await _session(sessions, *(f"message {number}" for number in range(150)))
     await sessions.exclude(session_id, [70], "BY_REQUEST")
-    context, history = list(sessions.context(session_id, 140)), list(sessions.history(session_id, 140))
+    context, history = (
+        list(sessions.tails(lambda one: one).before(session_id, 140)),
+        list(sessions.history(session_id, 140)),
+    )
     assert texts(context) == texts(history)
     assert [(one.id, one.sequence, one.role, one.model) for one in context] == [
         (one.id, one.sequence, one.role, one.model) for one in history

@@ -35,7 +35,7 @@ from support.data.session_model import Model
 from support.drivers.conversations import MAP_SIZE, all_messages, all_sessions, say, struct, texts
 
 from oblixd.errors import FailedPreconditionError
-from oblixd.sessions import TABLE_NAMES, Sessions, Turn
+from oblixd.sessions import TABLE_NAMES, Sessions, Tails, Turn
 from oblixd.store import Store
 
 T = TypeVar("T")
@@ -59,6 +59,14 @@ class Asked:
     status: messages_pb2.MessageStatus.ValueType = messages_pb2.MESSAGE_STATUS_STREAMING
     text: str | None = None
     """The answer, once the turn has ended. None: there is none, or it was deleted."""
+
+
+def _unchanged(message: messages_pb2.Message) -> messages_pb2.Message:
+    return message
+
+
+async def _read(tails: Tails[messages_pb2.Message], session_id: str) -> list[messages_pb2.Message]:
+    return list(tails.before(session_id, 2**63))
 
 
 class Conversations(RuleBasedStateMachine):
@@ -90,6 +98,7 @@ class Conversations(RuleBasedStateMachine):
         async def opened() -> tuple[Store, Sessions, int]:
             store = await Store.open(Path(self._directory.name), TABLE_NAMES, map_size=MAP_SIZE)
             sessions = Sessions(store, clock=lambda: self._now)
+            self._tails = sessions.tails(_unchanged)
             return store, sessions, await sessions.recover()
 
         self._store, self._sessions, recovered = self._run(opened())
@@ -362,6 +371,14 @@ class Conversations(RuleBasedStateMachine):
                     assert self._older(session.id, said.place) == said.older
             assert session.message_count == len(model.told())
             assert bool(session.running_request_id) == (session.id in self._turns)
+
+    @invariant()
+    def what_is_kept_for_contexts_is_what_stands(self) -> None:
+        for session_id, model in self._models.items():
+            kept = self._run(_read(self._tails, session_id))
+            assert kept == self._run(_read(self._sessions.tails(_unchanged), session_id))
+            if session_id not in self._turns:
+                assert texts(kept[::-1]) == model.told()
 
     @invariant()
     def every_request_is_found_in_the_session_that_it_began_in(self) -> None:

@@ -288,7 +288,7 @@ class EmbeddedConnection:
             limited = replace(request.options, max_tokens=self._settings.max_tokens)
             request = replace(request, options=limited)
         # Small models were taught strict turns.
-        context = join_neighbours(chat_messages(request.messages, self.author))
+        context = join_neighbours(chat_messages(request.messages, self.author, request.plain))
         body = completion_body(self.name, request, context, limit="max_tokens")
         body["messages"] = alternate(body["messages"])
         return body | reasoning.for_template(request.options.reasoning)

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from oblixd.models.base import (
+    ChatMessage,
     ChatRequest,
     Content,
     Finished,
@@ -20,7 +21,6 @@ from oblixd.models.base import (
     ToolChoice,
 )
 from oblixd.models.encoding import (
-    ChatMessage,
     arguments_of,
     chat_messages,
     in_base64,
@@ -86,7 +86,7 @@ class ClaudeConnection(HttpConnection):
         if request.options.seed is not None:
             message = "Claude knows no seed: leave it out, or use another model."
             raise self._server_errors.unable(message)
-        context = chat_messages(request.messages, self.author)
+        context = chat_messages(request.messages, self.author, request.plain)
         system = "\n\n".join(one.text for one in context if one.role == "system")
         body = {
             "model": self.name,

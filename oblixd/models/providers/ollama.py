@@ -9,6 +9,7 @@ from typing import Any
 
 from oblixd.models import encoding
 from oblixd.models.base import (
+    ChatMessage,
     ChatRequest,
     Content,
     ContentKind,
@@ -23,7 +24,6 @@ from oblixd.models.base import (
 )
 from oblixd.models.embedding import FEATURE, EmbeddingCall, read_ollama
 from oblixd.models.encoding import (
-    ChatMessage,
     arguments_of,
     chat_messages,
     function_of,
@@ -134,7 +134,7 @@ class OllamaConnection(HttpConnection):
             raise self._server_errors.unable(message)
         body: dict[str, Any] = {
             "model": self.name,
-            "messages": _messages(chat_messages(request.messages, self.author)),
+            "messages": _messages(chat_messages(request.messages, self.author, request.plain)),
             "stream": True,
             "keep_alive": wire_keep_alive(self._keep_alive),
             # What does not fit is an error: left alone, the server drops the oldest without a word.

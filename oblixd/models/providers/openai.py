@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from oblix.v1 import messages_pb2
 
 from oblixd.models.base import (
+    ChatMessage,
     ChatRequest,
     Content,
     Embeddings,
@@ -24,7 +25,7 @@ from oblixd.models.base import (
     Status,
 )
 from oblixd.models.embedding import EmbeddingCall, read_openai
-from oblixd.models.encoding import ChatMessage, arguments_of, chat_messages, function_of, in_base64, schema_of
+from oblixd.models.encoding import arguments_of, chat_messages, function_of, in_base64, schema_of
 from oblixd.models.hook_spec import HookSpec
 from oblixd.models.http.adaptation import Attempt
 from oblixd.models.http.connection import HttpConnection, NetworkNow
@@ -144,7 +145,7 @@ class OpenAIConnection(HttpConnection):
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
         """Write the request in OpenAI's words."""
-        context = chat_messages(request.messages, self.author)
+        context = chat_messages(request.messages, self.author, request.plain)
         if self._speaks_responses:
             return response_body(self.name, request, context, self._server_errors)
         return completion_body(self.name, request, context, limit=self.limit) | self.thinking(request.options)

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from oblixd.models.base import ChatRequest, ContentKind, Finish, Finished
-from oblixd.models.encoding import ChatMessage, in_base64, parameters_of, schema_of
+from oblixd.models.base import ChatMessage, ChatRequest, ContentKind, Finish, Finished
+from oblixd.models.encoding import in_base64, parameters_of, schema_of
 from oblixd.models.http.event_stream import EventSplitter
 from oblixd.models.http.server import ServerErrors
 from oblixd.models.providers import reasoning

@@ -71,12 +71,12 @@ async def _write_marks(db: SessionDb, session_id: str, sequences: Sequence[int],
 def _change_marks(
     db: SessionDb, txn: Transaction, session: Session, sequences: Iterable[int], change: Change
 ) -> list[int]:
-    number, _ = session
+    number, progress = session
     changed = []
     for sequence in with_counterparts(db, txn, session, sequences):
         record = db.message_table.get(txn, number, sequence)
         if record is not None and change(record):
-            db.message_table.put(txn, number, sequence, record)
+            db.message_table.replace(txn, number, progress, sequence, record)
             changed.append(sequence)
     return changed
 

@@ -194,7 +194,7 @@ async def edit_message(db: SessionDb, request: sessions_pb2.EditMessageRequest) 
         together = with_counterparts(db, txn, (ref.number, entry.progress), [request.sequence])
         _check_calls(old, new, are_answered=len(together) > 1)
         db.versions.put(txn, ref.number, request.sequence, old)
-        db.message_table.put(txn, ref.number, request.sequence, new)
+        db.message_table.replace(txn, ref.number, entry.progress, request.sequence, new)
         entry.progress.revised += 1
         db.headers.touch(txn, ref, entry.progress, now_us)
         return message_from(new, request.sequence)

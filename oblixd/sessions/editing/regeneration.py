@@ -75,6 +75,7 @@ def _put_aside(
     db.versions.put(txn, entry.number, sequence, old)
     db.message_table.delete(txn, entry.number, sequence)
     entry.progress.message_count -= 1
+    entry.progress.rewritten += 1
     running.answer_sequence, running.answer_id, running.version = sequence, old.id, old.version + 1
 
 

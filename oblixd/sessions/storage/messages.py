@@ -73,8 +73,20 @@ class MessageTable:
         return first
 
     def put(self, txn: Transaction, number: int, sequence: int, record: records.MessageRecord) -> None:
-        """Write one record at its place."""
+        """Write the record of the running turn's answer."""
         self._tables.messages.put(txn, message_key(number, sequence), record.SerializeToString())
+
+    def replace(
+        self,
+        txn: Transaction,
+        number: int,
+        progress: records.ProgressRecord,
+        sequence: int,
+        record: records.MessageRecord,
+    ) -> None:
+        """Write a record over the message that stands at its place. The caller writes `progress`."""
+        self.put(txn, number, sequence, record)
+        progress.rewritten += 1
 
     def put_tombstone(self, txn: Transaction, number: int, sequence: int) -> None:
         """Note that a number is used up and has no message. Overwrites what is there; counts nothing."""
@@ -96,6 +108,7 @@ class MessageTable:
                 self.put_tombstone(txn, number, sequence)
                 removed += 1
         progress.message_count -= removed
+        progress.rewritten += removed > 0
         self.drop_leading(txn, number, progress)
         return removed
 

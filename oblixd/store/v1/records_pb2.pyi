@@ -245,6 +245,7 @@ class ProgressRecord(message.Message):
     ARCHIVED_FIELD_NUMBER: builtins.int
     REVISED_FIELD_NUMBER: builtins.int
     FIRST_SEQUENCE_FIELD_NUMBER: builtins.int
+    REWRITTEN_FIELD_NUMBER: builtins.int
     update_us: builtins.int
     """When a message or an update last changed the session."""
     next_sequence: builtins.int
@@ -261,6 +262,10 @@ class ProgressRecord(message.Message):
     """The first place that has a record: those before it are of deleted messages.
     0: 1.
     """
+    rewritten: builtins.int
+    """How often messages that stood already were changed, marked, or deleted. What
+    is kept in memory of the others of a session is compared with it.
+    """
     @builtins.property
     def running(self) -> RunningTurn:
         """The turn that is running. Unset: none."""
@@ -276,10 +281,11 @@ class ProgressRecord(message.Message):
         archived: builtins.bool = ...,
         revised: builtins.int = ...,
         first_sequence: builtins.int = ...,
+        rewritten: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["running", b"running"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["archived", b"archived", "first_sequence", b"first_sequence", "labels", b"labels", "message_count", b"message_count", "next_sequence", b"next_sequence", "revised", b"revised", "running", b"running", "update_us", b"update_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["archived", b"archived", "first_sequence", b"first_sequence", "labels", b"labels", "message_count", b"message_count", "next_sequence", b"next_sequence", "revised", b"revised", "rewritten", b"rewritten", "running", b"running", "update_us", b"update_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
