@@ -31,13 +31,15 @@ Messages = Sequence[messages_pb2.Message]
 class HistoryMessage:
     """A message of a session, with what each context needs to know of it. It is shared: do not change it."""
 
-    __slots__ = ("_estimate", "_plain", "message", "sequence", "size")
+    __slots__ = ("_estimate", "_plain", "exclusion", "is_empty", "message", "sequence", "size")
 
     def __init__(self, message: messages_pb2.Message) -> None:
         self.message = message
         self.sequence = message.sequence
         self.size = message.ByteSize()
         """Bytes."""
+        self.is_empty = not message.parts
+        self.exclusion = message.exclusion if message.HasField("exclusion") else None
         self._estimate = -1
         self._plain: ChatMessage | None = None
 
@@ -90,12 +92,11 @@ class Source:
     def _skip_marked(self, items: Iterable[HistoryMessage]) -> Iterator[HistoryMessage]:
         left_out = self._left_out
         for item in items:
-            message = item.message
             if item.sequence in left_out:
-                self._exclude(message, left_out[item.sequence])
-            elif message.HasField("exclusion") and not self._include:
-                self._exclude(message, message.exclusion)
-            elif message.parts:
+                self._exclude(item.message, left_out[item.sequence])
+            elif item.exclusion is not None and not self._include:
+                self._exclude(item.message, item.exclusion)
+            elif not item.is_empty:
                 yield item
 
     def _exclude(self, message: messages_pb2.Message, mark: messages_pb2.ContextExclusion) -> None:

@@ -107,6 +107,11 @@ class ChatMessage:
     state: Mapping[str, Any] = field(default_factory=dict)
     """What that server wants back with it, in its own format."""
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it has a text and nothing else."""
+        return bool(self.text) and not (self.images or self.calls or self.results or self.state)
+
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import io
-import json
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -27,6 +26,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
+import msgspec
 from yarl import URL
 
 from oblixd.models.base import ModelError
@@ -434,7 +434,7 @@ class _Sending:
         if self.written is None:
             if (body := self.write()) is None:
                 return None
-            self.written = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+            self.written = msgspec.json.encode(body)
         data = self.written
         # A large body goes out in pieces, so that the loop serves others in between.
         return data if len(data) < _IN_ONE_PIECE else _Pieces(data, self.check)

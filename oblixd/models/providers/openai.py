@@ -219,6 +219,9 @@ def _tools(request: ChatRequest) -> dict[str, Any]:
 
 
 def _messages(one: ChatMessage) -> Iterator[dict[str, Any]]:
+    if one.is_plain:
+        yield {"role": one.role, "content": one.text}
+        return
     for result in one.results:
         yield {"role": "tool", "tool_call_id": result.call_id, "content": result.content}
     if not (one.text or one.images or one.calls):
