@@ -183,7 +183,7 @@ class History:
             rest = chain((item for step in over for item in reversed(step)), source)
             stays = len(turn.question) + len(turn.required) + len(history.kept)
             history.omit(
-                [gauge.corrected(item.estimate) for item in islice(rest, SAMPLED)], source.count - stays
+                [gauge.correct(item.estimate) for item in islice(rest, SAMPLED)], source.count - stays
             )
             history.kept = [*turn.question, *history.kept, *turn.required]
             return history
@@ -222,7 +222,7 @@ class History:
     ) -> History:
         fits = _turns_that_fit(taken, tokens, room, behind)
         history = cls(kept=[*reversed(taken[:fits])], kept_tokens=sum(tokens[:fits]))
-        sampled = [gauge.corrected(item.estimate) for item in islice(iter(source), SAMPLED)]
+        sampled = [gauge.correct(item.estimate) for item in islice(iter(source), SAMPLED)]
         history.omit([*tokens[fits:], *sampled], source.count - fits - len(behind))
         return history
 
@@ -235,7 +235,7 @@ class History:
 async def measure(items: Items, gauge: TokenCounter) -> list[int]:
     """Return the tokens of each message."""
     if not gauge.is_counted:
-        return [gauge.corrected(item.estimate) for item in items]
+        return [gauge.correct(item.estimate) for item in items]
     return await gauge.measure(messages_of(items))
 
 

@@ -121,8 +121,8 @@ class TokenCounter:
         if counted is not None:
             return counted
         self.is_counted = self.is_counted and not messages
-        return [self.corrected(estimate(message)) for message in messages]
+        return [self.correct(estimate(message)) for message in messages]
 
-    def corrected(self, tokens: int) -> int:
+    def correct(self, tokens: int) -> int:
         """Return an estimate of a message corrected by what this model showed so far."""
         return round(tokens * self.factor)
