@@ -24,7 +24,7 @@ from oblix.v1 import executions_pb2, messages_pb2, sessions_pb2
 from oblixd.errors import NotFoundError
 from oblixd.execution import check
 from oblixd.http.prompt import Prompt
-from oblixd.http.side_requests import Side, side_of
+from oblixd.http.side_requests import Shape, Side, quotes, side_of
 from oblixd.sessions import Sessions
 
 NEW = "new"
@@ -35,11 +35,16 @@ _ANSWER, _SYSTEM = messages_pb2.ROLE_ASSISTANT, messages_pb2.ROLE_SYSTEM
 _AFTER_ALL = 2**63 - 1
 _TAGGED = re.compile(r"\A(?:\s*<([a-z][\w-]*)>.*?</\1>)+", re.DOTALL)
 """What a tool puts before a person's words, for example `<system-reminder>` or `<environment_context>`."""
+PARAGRAPH = "\n\n"
 RESPONSE_PREFIX = "resp_"
+JUST_NOW = 5
+"""A tool asks for itself right after a question or an answer: in one of so many newest sessions."""
 LOOKED_AT = 20
 """Sessions with the same mark that are looked at, newest first."""
 TELLING = 40
 """An answer of so many characters tells its conversation, also where the tool has dropped its question."""
+MIN_REMINDER = 100
+"""So many characters that end a question and a system message are the tool's: aider repeats them."""
 MAX_SUMMARIES = 256
 SUMMARY_BEGINNING = 200
 """By so many characters of a summary the conversation is known that goes on from it."""
@@ -102,6 +107,7 @@ class Conversations:
         given, and RESPONSE_NOT_FOUND for an answer that is not kept.
         """
         request = prompt.request
+        shape = prompt.shape = Shape.of(request, stream=prompt.stream)
         if prompt.previous_response_id:
             request.session_id = await self._session_ending_with(prompt.previous_response_id, owner)
             return
@@ -110,13 +116,15 @@ class Conversations:
             # A request that is refused leaves no session behind.
             check(request)
         said = SessionMessages.of(request.input)
-        if not session_name and self._recognises and (side := side_of(request)) is not None:
+        side = self._side(request, said, owner, shape) if not session_name and self._recognises else None
+        if side is not None:
             prompt.side = side
             prompt.summarized_id = self._summarized_id(said, owner) if side is Side.SUMMARY else ""
             return
         summary = self._held_summary(said, owner) if not session_name and self._recognises else None
         said = said if summary is None else said.after(summary.beginning)
-        session = await self._session(said, owner, session_name or (summary.session_id if summary else ""))
+        session_name = session_name or (summary.session_id if summary else "")
+        session = await self._session(said, owner, session_name, shape)
         if session is None:
             return
         request.session_id = session.id
@@ -132,7 +140,8 @@ class Conversations:
         self, prompt: Prompt, completion: executions_pb2.ExecutionCompleted, owner: str
     ) -> None:
         """Note the answer by which the conversation's next request is recognised."""
-        if prompt.summarized_id and (beginning := _text(completion.message).strip()[:SUMMARY_BEGINNING]):
+        beginning = _text(completion.message).strip()[:SUMMARY_BEGINNING]
+        if prompt.summarized_id and len(beginning) >= TELLING:
             self._summaries.append(_Summary(owner, prompt.summarized_id, beginning))
         if not completion.session_id or not self._recognises:
             return
@@ -144,20 +153,44 @@ class Conversations:
             "owner": known["owner"].string_value or owner,
             "answer": new,
             "before": before,
+            "shape": str(prompt.shape or ""),
         }
         if TOKENS in known:
             told[TOKENS] = [one.string_value for one in known[TOKENS].list_value.values]
         session.metadata.update({"http": told})
         await self._sessions.update(session, ["metadata.http"])
 
-    async def _session(self, messages: SessionMessages, owner: str, name: str) -> sessions_pb2.Session | None:
-        if name and name != NEW:
-            return self._owned_session(name, owner)
-        if name != NEW and not self._recognises:
+    def _side(
+        self, request: executions_pb2.ExecuteRequest, said: SessionMessages, owner: str, shape: Shape
+    ) -> Side | None:
+        """Return what a tool asks for itself: by its words, else by its shape beside a conversation's."""
+        side = side_of(request)
+        if side is not None or shape.tools:
+            return side
+        if said.last_answer is not None:
+            known = self._recognise(said, owner)
+            is_own = known is not None and _is_aside(shape, known, quotes_answer=False)
+            return Side.SUMMARY if is_own else None
+        sent = "\n".join(_text(one) for one in said.fresh)
+        for session in self._find_sessions(owner)[:JUST_NOW]:
+            tail = self._tail(session.id)
+            if not any(quotes(sent, _text(one)) for one in (*tail.question, *tail.unanswered)):
+                continue
+            quotes_answer = tail.answer is not None and quotes(sent, _text(tail.answer))
+            if _is_aside(shape, session, quotes_answer=quotes_answer):
+                return Side.TITLE
+        return None
+
+    async def _session(
+        self, said: SessionMessages, owner: str, wanted: str, shape: Shape
+    ) -> sessions_pb2.Session | None:
+        if wanted and wanted != NEW:
+            return self._owned_session(wanted, owner)
+        if wanted != NEW and not self._recognises:
             return None
         if name != NEW and (known := self._recognise(messages, owner)) is not None:
             return known
-        return await self._make(messages, owner)
+        return await self._make(said, owner, shape)
 
     def _owned_session(self, session_id: str, owner: str) -> sessions_pb2.Session:
         session = self._sessions.get(session_id)
@@ -184,10 +217,11 @@ class Conversations:
         self, sessions: Sequence[sessions_pb2.Session], messages: SessionMessages
     ) -> sessions_pb2.Session | None:
         """Return the one of these whose last question the tool holds, too; else one with a telling answer."""
-        held = {_own_words(one) for one in messages.context}
-        for session in sessions:
+        systems = [_text(one) for one in said.context if one.role == _SYSTEM]
+        held = {_own_words(one, systems) for one in said.context}
+        for session in found:
             question = self._tail(session.id).question
-            if question and _own_words(question[-1]) in held:
+            if question and _own_words(question[-1], systems) in held:
                 return session
         is_telling = messages.last_answer is not None and len(_text(messages.last_answer)) >= TELLING
         return sessions[0] if sessions and is_telling else None
@@ -217,10 +251,10 @@ class Conversations:
         found, _ = self._sessions.list(page_size=LOOKED_AT, page_token="", filter=by, damaged=[])
         return found
 
-    async def _make(self, messages: SessionMessages, owner: str) -> sessions_pb2.Session:
-        session = sessions_pb2.Session(id=str(uuid.uuid4()), title=_title(messages.fresh))
-        held = digest(messages.last_answer) if messages.last_answer else ""
-        session.metadata.update({"http": {"owner": owner, "answer": "", "before": held}})
+    async def _make(self, said: SessionMessages, owner: str, shape: Shape) -> sessions_pb2.Session:
+        session = sessions_pb2.Session(id=str(uuid.uuid4()), title=_title(said.fresh))
+        held = digest(said.last_answer) if said.last_answer else ""
+        session.metadata.update({"http": {"owner": owner, "answer": "", "before": held, "shape": str(shape)}})
         return await self._sessions.create(session)
 
     async def _session_ending_with(self, response_id: str, owner: str) -> str:
@@ -283,6 +317,13 @@ def _may_use(session: sessions_pb2.Session, token: str) -> bool:
     return http["owner"].string_value == token or token in given
 
 
+def _is_aside(shape: Shape, session: sessions_pb2.Session, *, quotes_answer: bool) -> bool:
+    """Tell whether a request of this shape is the tool's own beside a session. Old ones lack their shape."""
+    http = session.metadata.fields["http"].struct_value.fields
+    known = Shape.read(http["shape"].string_value)
+    return known is not None and shape.is_aside_of(known, quotes_answer=quotes_answer)
+
+
 def digest(message: messages_pb2.Message) -> str:
     """Tell answers apart by their words and calls, however an API writes them."""
     text = _text(message).strip()
@@ -325,9 +366,26 @@ def _title(fresh: Iterable[messages_pb2.Message]) -> str:
     return words if len(words) <= MAX_TITLE else f"{words[: MAX_TITLE - 1]}…"
 
 
-def _own_words(message: messages_pb2.Message) -> str:
-    """Return a person's words without what the tool put before them, which it changes from turn to turn."""
-    return _TAGGED.sub("", _text(message)).strip() or digest(message)
+def _own_words(message: messages_pb2.Message, systems: Iterable[str]) -> str:
+    """Return a person's words without what the tool added to them, which it changes from turn to turn.
+
+    Before them stands what is in tags; behind them a reminder: what ends one of the system messages, too.
+    """
+    text = _TAGGED.sub("", _text(message)).strip()
+    for system in systems:
+        text = _without_reminder(text, system.rstrip())
+    return text or digest(message)
+
+
+def _without_reminder(text: str, system: str) -> str:
+    same = sum(
+        1
+        for _ in takewhile(
+            lambda pair: pair[0] == pair[1], zip(reversed(text), reversed(system), strict=False)
+        )
+    )
+    at = text.find(PARAGRAPH, max(0, len(text) - same - len(PARAGRAPH)))
+    return text[:at].strip() if 0 <= at <= len(text) - MIN_REMINDER else text
 
 
 def _text(message: messages_pb2.Message) -> str:

@@ -11,7 +11,7 @@ from oblix.v1 import executions_pb2, messages_pb2
 
 from oblixd.http.body import Body, invalid
 from oblixd.http.failures import Failure
-from oblixd.http.side_requests import Side
+from oblixd.http.side_requests import Shape, Side
 
 
 @dataclass(slots=True)
@@ -33,6 +33,8 @@ class Prompt:
     """Whether the client asks that the answer is kept."""
     side: Side | None = None
     """What the tool asks for itself, beside the person's conversation. Set by the endpoint."""
+    shape: Shape | None = None
+    """By what the conversation's own prompts are known. Set by the endpoint."""
     summarized_id: str = ""
     """The session that the tool has shortened."""
     body: Mapping[str, Any] = field(default_factory=dict)

@@ -4,18 +4,25 @@ Tools of all kinds send such requests beside a conversation, with instructions o
 are known by what those instructions want (a title, a summary ...) and of what (a conversation, a diff),
 never by a tool's name. A person's words must not be taken for one of them: a system message counts only
 where no tools are offered, and a user's message only in the forms that people do not write.
+
+Instructions in other languages than English are known by their shape: the request repeats a conversation
+that is recorded, and differs from its prompts in the system message, the tools and the limits at once.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import StrEnum
 
 from oblix.v1 import executions_pb2, messages_pb2
 
 OPENING = 600
 """Characters of a text in which its instruction stands."""
+QUOTED, MIN_QUOTED = 40, 4
+"""By so many characters a quoted text is known. Chinese says a question in four."""
 MIN_TEMPLATE = 300
 """A request for a summary that is shorter may be a person's."""
 
@@ -64,6 +71,61 @@ class Side(StrEnum):
     """The conversation in fewer words, to go on from."""
     MEMORY = "memory"
     """What to remember of the conversation: it is read once more, by an agent of the tool's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What stays the same from prompt to prompt of a conversation, whatever is said in it."""
+
+    system: str
+    """A digest of the system messages' beginning."""
+    tools: bool
+    stream: bool
+    max_tokens: int
+    structured: bool
+
+    @classmethod
+    def of(cls, request: executions_pb2.ExecuteRequest, *, stream: bool) -> Shape:
+        """Return a request's shape."""
+        openings = [_text(one)[:OPENING] for one in request.input if one.role == messages_pb2.ROLE_SYSTEM]
+        system = hashlib.sha256("\n".join(openings).encode()).hexdigest()[:16]
+        options = request.options
+        return cls(system, bool(request.tools), stream, options.max_tokens, bool(options.response_schema))
+
+    @classmethod
+    def read(cls, text: str) -> Shape | None:
+        """Read what `str` wrote; None where nothing was."""
+        parts = text.split(":")
+        if len(parts) != 5:  # noqa: PLR2004 - as many fields as `__str__` writes
+            return None
+        system, tools, stream, limit, structured = parts
+        return cls(system, tools == "1", stream == "1", int(limit), structured == "1")
+
+    def __str__(self) -> str:
+        """Write it as a session's metadata keep it."""
+        return f"{self.system}:{self.tools:d}:{self.stream:d}:{self.max_tokens}:{self.structured:d}"
+
+    def is_aside_of(self, known: Shape, *, quotes_answer: bool) -> bool:
+        """Tell whether a request of this shape about a conversation of that shape is the tool's own.
+
+        A person may change the mode of a tool, and with it tools and instructions, but not its limits.
+        """
+        lost_tools = known.tools and not self.tools
+        other_system = self.system != known.system
+        other_form = (
+            self.stream != known.stream
+            or self.max_tokens != known.max_tokens
+            or (self.structured and not known.structured)
+        )
+        if quotes_answer:
+            return other_system and not self.tools and (lost_tools or other_form)
+        return lost_tools and other_system and other_form
+
+
+def quotes(sent: str, said: str) -> bool:
+    """Tell whether a text repeats what was said, as JSON or in quotation marks, too; perhaps cut."""
+    beginning = re.split(r'["\\\n]', said.strip(), maxsplit=1)[0][:QUOTED]
+    return len(beginning) >= MIN_QUOTED and beginning in sent
 
 
 def side_of(request: executions_pb2.ExecuteRequest) -> Side | None:

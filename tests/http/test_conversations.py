@@ -239,6 +239,64 @@ def test_a_summary_may_be_made_of_a_quoted_conversation(auto: Served) -> None:
     assert tool.say("And in the sun?", "Thyme.") == session_id
 
 
+TOOLS = [{"type": "function", "function": {"name": "read", "parameters": {"type": "object"}}}]
+MODE = "你是一个编程助手。"
+"""The system message of a tool that speaks Chinese."""
+
+
+def ask(auto: Served, system: str, *said: str, **more: Any) -> str:
+    """Send what a tool sends: messages in turn. Returns the session's id."""
+    roles = ("user", "assistant")
+    messages = [{"role": roles[at % 2], "content": text} for at, text in enumerate(said)]
+    body = {"model": MODEL, "messages": [{"role": "system", "content": system}, *messages], **more}
+    auto.server.script(Answer("苔藓喜欢在阴凉处生长请看。"))
+    reply = auto.http().post("/v1/chat/completions", json=body)
+    reply.raise_for_status()
+    return reply.headers.get("x-oblix-side-request", "") or reply.headers["x-oblix-session"]
+
+
+@pytest.mark.parametrize(
+    ("system", "said", "more"),
+    [
+        ("用十个字以内概括标题。", ("阴影里长什么植物",), {"max_tokens": 50}),
+        ("用十个字以内概括标题。", ("用户: 阴影里长什么植物\n助手: 苔藓喜欢在阴凉处生长请看。",), {}),
+        ("总结。", ('[{"用户": "阴影里长什么植物"}, {"助手": "苔藓喜欢在阴凉处生长请看。"}]',), {}),
+    ],
+    ids=["title of a question", "title of both", "quoted as JSON"],
+)
+def test_in_any_language_a_tool_s_own_request_is_known_by_its_shape(
+    auto: Served, system: str, said: tuple[str, ...], more: dict[str, Any]
+) -> None:
+    ask(auto, MODE, "阴影里长什么植物", tools=TOOLS)
+    before = sessions(auto)
+    assert ask(auto, system, *said, **more) == "title"
+    assert sessions(auto) == before
+
+
+def test_in_any_language_a_summary_is_known_by_its_shape(auto: Served) -> None:
+    asked = ("墙上长什么植物", "苔藓喜欢在阴凉处生长请看。")
+    ask(auto, MODE, asked[0], tools=TOOLS)
+    assert ask(auto, "总结对话。", *asked, "请总结。", max_tokens=900) == "summary"
+
+
+def test_a_person_who_changes_the_mode_of_a_tool_is_recorded(auto: Served) -> None:
+    asked = ("水里长什么植物", "苔藓喜欢在阴凉处生长请看。")
+    session_id = ask(auto, MODE, asked[0], tools=TOOLS)
+    assert ask(auto, "只回答问题。", *asked, "为什么") == session_id
+    again = ask(auto, "只回答问题。", asked[0])
+    assert again not in (session_id, "title")
+    assert ask(auto, MODE, f"请检查:{asked[0]} {asked[1]}", tools=TOOLS) not in (session_id, "title")
+
+
+def test_a_reminder_that_ends_the_system_message_too_is_not_the_person_s(auto: Served) -> None:
+    reminder = "To change a file, answer with all of it.\n\nNever leave anything out of the file. " * 4
+    tool = Tool(auto)
+    tool.messages[0]["content"] = f"You are a tool.\n{reminder}"
+    session_id = tool.say(f"What is repeated?\n\n{reminder}", "Moss.")
+    tool.messages[1]["content"] = "What is repeated?  \n"
+    assert tool.say(f"And in sun?\n\n{reminder}", "Thyme.") == session_id
+
+
 def test_a_reminder_that_the_tool_changes_later_hides_no_conversation(auto: Served) -> None:
     tool = Tool(auto)
     session_id = tool.say("<reminder>\nMonday\n</reminder>What is reminded?", "Moss.")
