@@ -41,6 +41,8 @@ JUST_NOW = 5
 """A tool asks for itself right after a question or an answer: in one of so many newest sessions."""
 LOOKED_AT = 20
 """Sessions with the same mark that are looked at, newest first."""
+EARLIER = 4
+"""By so many of its newest answers a conversation is known."""
 TELLING = 40
 """An answer of so many characters tells its conversation, also where the tool has dropped its question."""
 MIN_REMINDER = 100
@@ -100,7 +102,7 @@ class Conversations:
         """Newest last. They are not kept over a restart: the conversation then goes on as a new session."""
 
     async def attach(self, prompt: Prompt, owner: str, session_name: str) -> None:
-        """Bind a prompt to its session. `wanted` is an id, `new`, or empty; `owner` the token's name,
+        """Bind a prompt to its session. `session_name` is an id, `new`, or empty; `owner` the token's name,
         without what tells the runs of a tool apart.
 
         Raises NotFoundError SESSION_NOT_FOUND, also for one that this token neither made nor was
@@ -161,17 +163,17 @@ class Conversations:
         await self._sessions.update(session, ["metadata.http"])
 
     def _side(
-        self, request: executions_pb2.ExecuteRequest, said: SessionMessages, owner: str, shape: Shape
+        self, request: executions_pb2.ExecuteRequest, messages: SessionMessages, owner: str, shape: Shape
     ) -> Side | None:
         """Return what a tool asks for itself: by its words, else by its shape beside a conversation's."""
         side = side_of(request)
         if side is not None or shape.tools:
             return side
-        if said.last_answer is not None:
-            known = self._recognise(said, owner)
+        if messages.last_answer is not None:
+            known = self._recognise(messages, owner)
             is_own = known is not None and _is_aside(shape, known, quotes_answer=False)
             return Side.SUMMARY if is_own else None
-        sent = "\n".join(_text(one) for one in said.fresh)
+        sent = "\n".join(_text(one) for one in messages.fresh)
         for session in self._find_sessions(owner)[:JUST_NOW]:
             tail = self._tail(session.id)
             if not any(quotes(sent, _text(one)) for one in (*tail.question, *tail.unanswered)):
@@ -182,15 +184,15 @@ class Conversations:
         return None
 
     async def _session(
-        self, said: SessionMessages, owner: str, wanted: str, shape: Shape
+        self, messages: SessionMessages, owner: str, name: str, shape: Shape
     ) -> sessions_pb2.Session | None:
-        if wanted and wanted != NEW:
-            return self._owned_session(wanted, owner)
-        if wanted != NEW and not self._recognises:
+        if name and name != NEW:
+            return self._owned_session(name, owner)
+        if name != NEW and not self._recognises:
             return None
         if name != NEW and (known := self._recognise(messages, owner)) is not None:
             return known
-        return await self._make(said, owner, shape)
+        return await self._make(messages, owner, shape)
 
     def _owned_session(self, session_id: str, owner: str) -> sessions_pb2.Session:
         session = self._sessions.get(session_id)
@@ -211,20 +213,40 @@ class Conversations:
             return ended
         # The tool wants another answer to its newest question; it may hold answers that are no model's.
         again = self._find_sessions(owner, "before", held) if held else known
-        return next((one for one in again if self._tail(one.id).regenerated_id(messages)), None)
+        same = next((one for one in again if self._tail(one.id).regenerated_id(messages)), None)
+        return same or self._ended_earlier(messages, owner)
+
+    def _ended_earlier(self, messages: SessionMessages, owner: str) -> sessions_pb2.Session | None:
+        """Find the session by an earlier answer: the newest may be half of one, or written by the tool."""
+        answers = [one for one in reversed(messages.context) if one.role == _ANSWER][1:EARLIER]
+        for answer in answers:
+            known = self._find_sessions(owner, "answer", digest(answer))
+            if (ended := self._with_held_question(known, messages)) is not None:
+                return ended
+        return None
 
     def _ended_so(
-        self, sessions: Sequence[sessions_pb2.Session], messages: SessionMessages
+        self, found: Sequence[sessions_pb2.Session], messages: SessionMessages
     ) -> sessions_pb2.Session | None:
         """Return the one of these whose last question the tool holds, too; else one with a telling answer."""
-        systems = [_text(one) for one in said.context if one.role == _SYSTEM]
-        held = {_own_words(one, systems) for one in said.context}
+        if (held := self._with_held_question(found, messages)) is not None:
+            return held
+        is_telling = messages.last_answer is not None and len(_text(messages.last_answer)) >= TELLING
+        return found[0] if found and is_telling else None
+
+    def _with_held_question(
+        self, found: Sequence[sessions_pb2.Session], messages: SessionMessages
+    ) -> sessions_pb2.Session | None:
+        """Return the one of these whose last question the tool holds, too."""
+        if not found:
+            return None
+        systems = [_text(one) for one in messages.context if one.role == _SYSTEM]
+        held = {_own_words(one, systems) for one in messages.context}
         for session in found:
             question = self._tail(session.id).question
             if question and _own_words(question[-1], systems) in held:
                 return session
-        is_telling = messages.last_answer is not None and len(_text(messages.last_answer)) >= TELLING
-        return sessions[0] if sessions and is_telling else None
+        return None
 
     def _summarized_id(self, messages: SessionMessages, owner: str) -> str:
         """Return the session that a tool has shortened: it sends it as it is, or quotes it in a message."""
@@ -251,9 +273,9 @@ class Conversations:
         found, _ = self._sessions.list(page_size=LOOKED_AT, page_token="", filter=by, damaged=[])
         return found
 
-    async def _make(self, said: SessionMessages, owner: str, shape: Shape) -> sessions_pb2.Session:
-        session = sessions_pb2.Session(id=str(uuid.uuid4()), title=_title(said.fresh))
-        held = digest(said.last_answer) if said.last_answer else ""
+    async def _make(self, messages: SessionMessages, owner: str, shape: Shape) -> sessions_pb2.Session:
+        session = sessions_pb2.Session(id=str(uuid.uuid4()), title=_title(messages.fresh))
+        held = digest(messages.last_answer) if messages.last_answer else ""
         session.metadata.update({"http": {"owner": owner, "answer": "", "before": held, "shape": str(shape)}})
         return await self._sessions.create(session)
 
@@ -378,12 +400,8 @@ def _own_words(message: messages_pb2.Message, systems: Iterable[str]) -> str:
 
 
 def _without_reminder(text: str, system: str) -> str:
-    same = sum(
-        1
-        for _ in takewhile(
-            lambda pair: pair[0] == pair[1], zip(reversed(text), reversed(system), strict=False)
-        )
-    )
+    ends = zip(reversed(text), reversed(system), strict=False)
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], ends))
     at = text.find(PARAGRAPH, max(0, len(text) - same - len(PARAGRAPH)))
     return text[:at].strip() if 0 <= at <= len(text) - MIN_REMINDER else text
 

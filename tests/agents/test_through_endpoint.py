@@ -10,11 +10,26 @@ from collections.abc import Iterator
 
 import pytest
 from oblix.testing import Answer
-from support.agent_desk import AGENTS, NOTE, TEXT, Desk, desk_of, told
+from support.agent_desk import AGENTS, AIDER, CLAUDE, CODEX, NOTE, TEXT, Desk, desk_of, told
 from support.servers.agent_model import ANSWER, WritesOnce, dies, overflows
 
 pytestmark = pytest.mark.agents
 
+LASTING = {
+    "aider": ("aider", "--model", "openai/auto", *AIDER, "--message"),
+    "claude": ("claude", "--model", "auto", *CLAUDE, "-p"),
+    "codex": ("codex", *CODEX, "-p", "oblix"),
+    "gptme": ("gptme", "-m", "local/auto", "-n"),
+    "opencode": ("opencode", "run"),
+    "qwen-code": ("qwen", "--yolo", "-p"),
+}
+"""How a person starts a tool after `oblix connect`, where that differs from `oblix run`."""
+CONNECT = """
+oblix connect "$1" --write > told || oblix connect "$1" > told
+eval "$(grep ^export told)"
+shift
+exec "$@"
+"""
 MOST_REQUESTS = 30
 """What an agent may ask for one prompt that fails: codex asks 6 times, and the summary as often."""
 
@@ -26,7 +41,7 @@ def desk(request: pytest.FixtureRequest) -> Iterator[Desk]:
 
 
 @pytest.mark.timeout(2400)
-@pytest.mark.parametrize("desk", AGENTS, indirect=True, ids=str)
+@pytest.mark.parametrize("desk", [one for one in AGENTS if one.goes_on], indirect=True, ids=str)
 def test_a_conversation_goes_on_and_is_found_again(desk: Desk) -> None:
     done = desk.ask("What grows in shade?")
     assert done.returncode == 0, told(done)
@@ -41,6 +56,15 @@ def test_a_conversation_goes_on_and_is_found_again(desk: Desk) -> None:
         question for question in conversation if "grows in shade" in question or "in sun" in question
     ]
     assert len(questions) == 2, conversation
+
+
+@pytest.mark.timeout(2400)
+@pytest.mark.parametrize("desk", [one for one in AGENTS if one.name in LASTING], indirect=True, ids=str)
+def test_it_starts_by_itself_after_it_was_connected(desk: Desk) -> None:
+    name = desk.agent.name
+    done = desk.run("sh", "-c", CONNECT, "sh", name, *LASTING[name], "What grows in shade?", check=False)
+    assert ANSWER in done.stdout, told(done)
+    assert len(desk.conversations()) == 1
 
 
 @pytest.mark.timeout(2400)

@@ -62,8 +62,8 @@ def test_settings_are_written_beside_what_a_person_has(oblix: Run, home: Path) -
     assert merged["theme"] == "dark"
     assert set(merged["provider"]) == {"own", "oblix"}
     oblix("connect", "codex", "--write")
-    codex = home / ".codex/config.toml"
-    assert tomllib.loads(codex.read_text())["profiles"]["oblix"]["model"] == "auto"
+    codex = home / ".codex/oblix.config.toml"
+    assert tomllib.loads(codex.read_text())["model"] == "auto"
     assert stat.S_IMODE(codex.stat().st_mode) == 0o600
 
 

@@ -288,6 +288,14 @@ def test_a_person_who_changes_the_mode_of_a_tool_is_recorded(auto: Served) -> No
     assert ask(auto, MODE, f"请检查:{asked[0]} {asked[1]}", tools=TOOLS) not in (session_id, "title")
 
 
+def test_an_exchange_that_the_tool_adds_behind_the_answer_hides_no_conversation(auto: Served) -> None:
+    tool = Tool(auto)
+    session_id = tool.say("What is behind?", "Moss.")
+    tool.messages.append({"role": "user", "content": "I share no files."})
+    tool.messages.append({"role": "assistant", "content": "Ok, no files."})
+    assert tool.say("And in sun?", "Thyme.") == session_id
+
+
 def test_a_reminder_that_ends_the_system_message_too_is_not_the_person_s(auto: Served) -> None:
     reminder = "To change a file, answer with all of it.\n\nNever leave anything out of the file. " * 4
     tool = Tool(auto)

@@ -44,7 +44,7 @@ class Agent:
     asks: tuple[str, ...]
     """Its arguments before a prompt."""
     goes_on: tuple[str, ...]
-    """The same, to go on with its newest conversation."""
+    """The same, to go on with its newest conversation. Empty: it does so at a terminal only."""
     writes: Callable[[Path], ToolCall | str]
     """What a model answers so that the agent writes a file: a call of its tool, or a text that it reads."""
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -66,6 +66,8 @@ CODEX = ("exec", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sa
 CLAUDE = ("--permission-mode", "acceptEdits")
 AIDER = ("--yes-always", "--no-git", "--no-show-model-warnings", "--analytics-disable", "--no-check-update")
 LLM = ("-m", "oblix")
+TOLD_BEFORE = ("cline", "llm")
+"""These are started by themselves: what `oblix connect` says is kept in their own settings."""
 FUNCTION = f"""def write(path: str) -> str:
     'Write the note.'
     open(path, 'w').write({TEXT!r})
@@ -89,6 +91,14 @@ AGENTS = [
             "DISABLE_AUTOUPDATER": "1",
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         },
+    ),
+    Agent("cline", (), (), tool("editor", "path", "new_text"), {"CLINE_TELEMETRY_DISABLED": "1"}),
+    Agent(
+        "continue",
+        ("--auto", "-p"),
+        ("--auto", "--resume", "-p"),
+        tool("Write", "filepath", "content"),
+        {"CONTINUE_TELEMETRY_ENABLED": "0"},
     ),
     Agent(
         "codex",
@@ -172,6 +182,9 @@ class Desk:
         if agent.name == "llm":
             token = written.partition("--value ")[2].split("`")[0]
             self.run("llm", "keys", "set", "oblix", "--value", token)
+        elif agent.name == "cline":
+            shown = self.run("oblix", "connect", "cline").stdout
+            self.run(*shown.partition("In a shell: ")[2].split())
 
     def ask(self, prompt: str, *, go_on: bool = False) -> subprocess.CompletedProcess[str]:
         """Run the agent with a prompt."""
@@ -182,7 +195,8 @@ class Desk:
         return self._start(self.agent.asks_to_write or self.agent.asks, prompt)
 
     def _start(self, words: Sequence[str], prompt: str) -> subprocess.CompletedProcess[str]:
-        starter = ("llm",) if self.agent.name == "llm" else ("oblix", "run", self.agent.name)
+        name = self.agent.name
+        starter = (name,) if name in TOLD_BEFORE else ("oblix", "run", name)
         return self.run(*starter, *words, prompt, check=False)
 
     def conversations(self) -> list[list[str]]:

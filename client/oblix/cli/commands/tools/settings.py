@@ -29,15 +29,14 @@ class ToolSettings:
     """What else a person has to know."""
 
 
-_CODEX = """[model_providers.oblix]
+_CODEX = """model_provider = "oblix"
+model = "{model}"
+
+[model_providers.oblix]
 name = "Oblix"
 base_url = "{url}/v1"
 env_key = "OBLIX_TOKEN"
 wire_api = "responses"
-
-[profiles.oblix]
-model_provider = "oblix"
-model = "{model}"
 """
 _OPENCODE = """{{
   "$schema": "https://opencode.ai/config.json",
@@ -118,14 +117,17 @@ _ZED = """{{
 """
 _CODECOMPANION = """require("codecompanion").setup({{
   adapters = {{
-    oblix = function()
-      return require("codecompanion.adapters").extend("openai_compatible", {{
-        env = {{ url = "{url}", api_key = "OBLIX_TOKEN", chat_url = "/v1/chat/completions" }},
-        schema = {{ model = {{ default = "{model}" }} }},
-      }})
-    end,
+    http = {{
+      oblix = function()
+        return require("codecompanion.adapters").extend("openai_compatible", {{
+          formatted_name = "Oblix",
+          env = {{ url = "{url}", api_key = "OBLIX_TOKEN" }},
+          schema = {{ model = {{ default = "{model}", choices = {{ "{model}" }} }} }},
+        }})
+      end,
+    }},
   }},
-  strategies = {{ chat = {{ adapter = "oblix" }} }},
+  interactions = {{ chat = {{ adapter = "oblix" }}, inline = {{ adapter = "oblix" }} }},
 }})
 """
 _OPENAI = {"OPENAI_BASE_URL": "{url}/v1", "OPENAI_API_KEY": "{token}"}
@@ -160,7 +162,7 @@ TOOLS: Mapping[str, ToolSettings] = {
             *("-c", "model_provider=oblix", "-c", "model={model}"),
         ),
         _BY_VARIABLE,
-        ".codex/config.toml",
+        ".codex/oblix.config.toml",
         _CODEX,
         "Then start it as `codex -p oblix`.",
     ),
