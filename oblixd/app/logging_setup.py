@@ -42,6 +42,10 @@ def set_up(level: str, log: Path | None = None) -> None:
     if journal.is_standard_error(os.environ):
         handler = journal.JournalHandler(otherwise=handler)
         handler.setFormatter(OneLine("%(message)s%(about)s"))
+    else:
+        # Only the journal is told the caller, which logging looks up on the stack for each record. This is
+        # the switch that "Optimization" of Python's logging HOWTO names.
+        logging._srcfile = None
     handler.addFilter(add_request)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("oblixd").setLevel(level.upper())

@@ -17,11 +17,11 @@ from collections.abc import Iterable
 from dataclasses import fields
 from typing import Protocol
 
-from google.protobuf.duration_pb2 import Duration
 from oblix.v1 import executions_pb2, messages_pb2, routing_pb2
 
 from oblixd.execution.event_log import KIND, EventLog, LogText, head
 from oblixd.models import Content, Finished, Hook
+from oblixd.protobuf_time import duration
 from oblixd.sessions import Beside, Outcome, Turn
 
 MAX_ANSWER_BYTES = (8 << 20) - (64 << 10)
@@ -212,18 +212,12 @@ class Stopwatch:
         now = time.monotonic()
         started = (self._started if self._started is not None else now) + self._waited
         result = messages_pb2.Timings(
-            queued=_duration(started - self._received), total=_duration(now - self._received)
+            queued=duration(started - self._received), total=duration(now - self._received)
         )
         if self.first_token_s is not None:
-            result.time_to_first_token.CopyFrom(_duration(self.first_token_s))
+            result.time_to_first_token.CopyFrom(duration(self.first_token_s))
             result.tokens_per_second = self.tokens_per_second(output_tokens) or 0.0
         return result
-
-
-def _duration(seconds: float) -> Duration:
-    result = Duration()
-    result.FromMicroseconds(round(seconds * 1e6))
-    return result
 
 
 _NOTHING_TO_KEEP = (messages_pb2.MESSAGE_STATUS_CANCELLED, messages_pb2.MESSAGE_STATUS_FAILED)

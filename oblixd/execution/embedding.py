@@ -17,7 +17,7 @@ from oblixd.execution.retry import RetryBudget
 from oblixd.execution.services import ClientInfo, Services
 from oblixd.execution.validation import MAX_CANDIDATES, MAX_TIMEOUT_S, new_request_id
 from oblixd.models import Embeddings, EmbedRequest, Hook, ModelError, estimate
-from oblixd.router import RouteQuery, key, ranked_hooks
+from oblixd.router import RouteQuery, ranked_hooks
 from oblixd.routing import Decision
 from oblixd.scheduling import Priority, Ticket
 
@@ -134,9 +134,9 @@ class Embedding:
                 found = await hook.connection.embed(self._texts(decision))
         except ModelError as error:
             self._failed.append(attempt(hook.id, error))
-            cooldowns.failed(key(hook), error, hook.connection.origin)
+            cooldowns.failed(hook.key, error, hook.connection.origin)
             raise
-        cooldowns.answered(key(hook))
+        cooldowns.answered(hook.key)
         return found
 
     def _slot(self, hook: Hook) -> AbstractAsyncContextManager[None]:

@@ -32,7 +32,7 @@ from oblixd.models import (
     ModelError,
     ModelErrorKind,
 )
-from oblixd.router import Cooldowns, key
+from oblixd.router import Cooldowns
 from oblixd.scheduling import ModelSlots, Priority, Ticket
 
 
@@ -149,11 +149,11 @@ class Fallback:
             finished = await self._ask(hook, received)
         except ModelError as error:
             self.failed.append(attempt(hook.id, error))
-            self.cooldowns.failed(key(hook), error, hook.connection.origin)
+            self.cooldowns.failed(hook.key, error, hook.connection.origin)
             if received.anything:
                 raise _BrokenError(error) from error
             raise
-        self.cooldowns.answered(key(hook))
+        self.cooldowns.answered(hook.key)
         return finished
 
     async def _ask(self, hook: Hook, received: _Received) -> Finished:

@@ -66,7 +66,7 @@ class EmbeddingCall:
 async def embed(http: HttpClient, call: EmbeddingCall, request: EmbedRequest, egress: Egress) -> Embeddings:
     """Post texts and return their vectors, as `Connection.embed` promises it."""
     server_errors = http.server.errors
-    async with http.send(call.path, call.write, egress) as reply:
+    async with await http.send(call.path, call.write, egress) as reply:
         if reply.status != HTTPStatus.OK:
             url = http.server.base_url + call.path
             raise server_errors.error_response(reply.status, reply.headers, await reply.excerpt(), url)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import msgspec
 
@@ -40,7 +41,7 @@ class HookSpec:
         options = msgspec.json.encode(self.options, order="sorted")
         return hash((self.provider, self.name, self.endpoint, self.api_key, self.location, options))
 
-    @property
+    @cached_property
     def id(self) -> str:
         """provider:name."""
         return f"{self.provider}:{self.name}"

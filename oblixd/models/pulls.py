@@ -118,7 +118,9 @@ class _Pull:
 
     async def _read(self, http: HttpClient, server_errors: ServerErrors) -> None:
         lines = LineSplitter()
-        async with http.request("POST", "/api/pull", {"model": self._spec.name, "stream": True}) as reply:
+        async with await http.request(
+            "POST", "/api/pull", {"model": self._spec.name, "stream": True}
+        ) as reply:
             if reply.status != HTTPStatus.OK:
                 raise server_errors.error_response(reply.status, reply.headers, await reply.excerpt())
             while read := await reply.read():

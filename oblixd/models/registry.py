@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from oblixd.errors import FailedPreconditionError, ResourceExhaustedError
 from oblixd.models.base import Connection, Location
@@ -110,7 +111,7 @@ MOST_OF_CLIENT, MOST_OF_ALL = 256, 2048
 """Connections that one client, and all clients together, may have hooked. Each may hold sockets."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Hook:
     """A connection that somebody asked for."""
 
@@ -119,12 +120,17 @@ class Hook:
     spec: HookSpec
     connection: Connection
 
-    @property
+    @cached_property
     def id(self) -> str:
         """provider:name."""
         return self.spec.id
 
-    @property
+    @cached_property
+    def key(self) -> str:
+        """What it is called in a decision: a configured model has no handle."""
+        return self.handle or self.id
+
+    @cached_property
     def backend(self) -> str:
         """The model at its server, whoever hooked it: places and speed are told by it."""
         return f"{self.id} {self.connection.origin}"

@@ -72,7 +72,7 @@ async def answer(
     """Post a request and yield the answer, as `Connection.stream` promises it."""
     server_errors, speech = http.server.errors, Speech()
     first = b""
-    async with http.send(path, body, egress) as reply:
+    async with await http.send(path, body, egress) as reply:
         if reply.status // 100 != _GOOD:
             url = http.server.base_url + path
             raise server_errors.error_response(reply.status, reply.headers, await reply.excerpt(), url)
@@ -182,7 +182,10 @@ def read_object(data: bytes, server_errors: ServerErrors) -> dict[str, Any]:
 
 def text_of(holder: Mapping[str, Any], *keys: str) -> str:
     """Give the first of these that is a text and not empty."""
-    return next((text for key in keys if isinstance(text := holder.get(key), str) and text), "")
+    for key in keys:
+        if (text := holder.get(key)) and isinstance(text, str):
+            return text
+    return ""
 
 
 def flat(value: object, depth: int = _DEEPEST) -> str:

@@ -1,6 +1,6 @@
 """Where a prompt goes: fills routing's inputs from the other packages, and asks it."""
 
-from oblixd.router.candidates import ModelStats, key, model_stats, price_of
+from oblixd.router.candidates import ModelStats, model_stats, price_of
 from oblixd.router.convert import CONNECTIVITY, RESOURCES, reading_to_wire, to_wire
 from oblixd.router.cooldown import Cooldowns
 from oblixd.router.policies import Policies
@@ -19,7 +19,6 @@ __all__ = [
     "Snapshots",
     "StateTracker",
     "assessments",
-    "key",
     "model_stats",
     "price_of",
     "ranked_hooks",

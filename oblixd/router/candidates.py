@@ -12,7 +12,8 @@ from typing import Protocol
 from msgspec.structs import astuple
 from oblix.v1 import executions_pb2
 
-from oblixd.models import Hook, State, estimate
+from oblixd.models import Hook, State, Status, estimate
+from oblixd.models import Location as HookLocation
 from oblixd.monitor import Snapshot
 from oblixd.router.cooldown import Cooldowns
 from oblixd.router.speeds import Speeds
@@ -48,11 +49,6 @@ class Size:
     answer: int
 
 
-def key(hook: Hook) -> str:
-    """Return what a hook is called in a decision: a configured model has no handle."""
-    return hook.handle or hook.id
-
-
 def needs_of(
     request: executions_pb2.ExecuteRequest, hooks: Sequence[Hook], local_only: bool, deadline_s: float | None
 ) -> Needs:
@@ -72,7 +68,7 @@ def needs_of(
 
 def _resolve_pin(wanted: str, hooks: Sequence[Hook]) -> str:
     named = (hook.id for hook in hooks if wanted in hook.spec.options.aliases)
-    return next(named, wanted)
+    return next(named, wanted) if wanted else ""
 
 
 def size_of(request: executions_pb2.ExecuteRequest, prompt_tokens: int | None) -> Size:
@@ -106,51 +102,45 @@ class CandidateBuilder:
     ) -> Candidate:
         """Return all that is known of a model now. Asks nobody."""
         connection, status = hook.connection, hook.connection.status()
-        location = Location(connection.location.value)
-        waiting, is_full = self.slots.waiting_count(hook.backend), self.slots.is_full(hook.backend)
-        why = self._unavailable(hook)
+        is_local = connection.location is HookLocation.LOCAL
+        load = self.slots.load(hook.backend)
+        why = self._unavailable(hook, status)
+        limit = connection.max_running
+        cost = self._cost(hook, size)
         return Candidate(
-            key=key(hook),
+            key=hook.key,
             model=hook.id,
-            location=location,
+            location=Location.LOCAL if is_local else Location.CLOUD,
             available=not why,
             unavailable_reason=why,
             network=network,
-            waiting=waiting,
-            waiting_limit=waiting if is_full else None,
-            ahead=self._ahead(hook),
+            waiting=load.waiting,
+            waiting_limit=load.waiting if load.is_full else None,
+            # Prompts that have to end before one that comes now could begin.
+            ahead=0 if limit is None else max(0, load.running + load.waiting + 1 - limit),
             memory_bytes=(connection.memory_bytes or None) if status.state is State.IDLE else None,
             context_window=connection.context_window,
             fits=None if too_short is None else not too_short(hook),
             has_tools=_has(hook, "tools"),
             has_images=_has(hook, "images"),
-            is_free=self._cost(hook, Size(1, 1)) == 0,
-            cost=self._cost(hook, size),
+            is_free=cost == 0 and self._cost(hook, Size(1, 1)) == 0,
+            cost=cost,
             seconds=self.speeds.estimate(hook.backend, size.prompt, size.answer),
         )
 
     def _cost(self, hook: Hook, size: Size) -> float | None:
-        is_local = hook.connection.location.value == Location.LOCAL.value
+        is_local = hook.connection.location is HookLocation.LOCAL
         return self.price(hook.id, size.prompt, size.answer, is_local=is_local, own=price_of(hook))
 
-    def _unavailable(self, hook: Hook) -> str:
+    def _unavailable(self, hook: Hook, status: Status) -> str:
         """Say why it can't answer just now; empty if it can."""
-        status = hook.connection.status()
         if status.state is State.UNAVAILABLE:
             return status.reason or "It can't answer just now."
-        if cooling := self.cooldowns.of(key(hook)):
+        if cooling := self.cooldowns.of(hook.key):
             return f"It cools down for {cooling.left_s:.0f} s more, after failures: {cooling.why}"
         if (limited_s := hook.connection.limited_s) > 0:
             return f"Its server's rate limit lets nothing through for {limited_s:.0f} s more."
         return ""
-
-    def _ahead(self, hook: Hook) -> int:
-        """Prompts that have to end before one that comes now could begin."""
-        limit = hook.connection.max_running
-        if limit is None:
-            return 0
-        taken = self.slots.running_count(hook.backend) + self.slots.waiting_count(hook.backend)
-        return max(0, taken + 1 - limit)
 
 
 def _has(hook: Hook, feature: str) -> bool | None:
@@ -177,7 +167,7 @@ def model_stats(hook: Hook, slots: ModelSlots, speeds: Speeds, now: Snapshot) ->
     way = now.endpoints.get(hook.connection.origin)
     return ModelStats(
         cut_off=way.reason or "It can't be reached." if way is not None and way.reachable is False else "",
-        queued=slots.waiting_count(hook.backend),
+        queued=slots.load(hook.backend).waiting,
         tokens_per_second=speeds.tokens_per_second(hook.backend) or 0.0,
         time_to_first_token_s=speeds.last_first_token_s(hook.backend),
     )

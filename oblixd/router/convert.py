@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 
 from oblix.v1 import routing_pb2
 
 from oblixd.models import Hook
-from oblixd.router.candidates import key
+from oblixd.protobuf_time import duration
 from oblixd.routing import ConnectivityState, Decision, Location, Reading, ResourceState, Verdict
 
 LOCATION = {Location.LOCAL: routing_pb2.LOCATION_LOCAL, Location.CLOUD: routing_pb2.LOCATION_CLOUD}
@@ -27,7 +28,10 @@ CONNECTIVITY = {
 
 def to_wire(decision: Decision, hooks: Sequence[Hook]) -> routing_pb2.RoutingDecision:
     """Return the decision as the contract tells it."""
-    handles = {key(hook): hook.handle for hook in hooks}
+    handles = {hook.key: hook.handle for hook in hooks}
+    # The candidates of one server share the readings of the network to it: each is converted once.
+    told = chain(decision.readings, *(verdict.readings for verdict in decision.ranked))
+    readings = {place: reading_to_wire(one) for place, one in {id(one): one for one in told}.items()}
     return routing_pb2.RoutingDecision(
         model=decision.ranked[0].model if decision.ranked and decision.ranked[0].rank else "",
         rule=decision.rule,
@@ -36,8 +40,8 @@ def to_wire(decision: Decision, hooks: Sequence[Hook]) -> routing_pb2.RoutingDec
         resource_target=decision.resource_target,
         connectivity_state=CONNECTIVITY[decision.network.state],
         connectivity_target=decision.connectivity_target,
-        readings=[reading_to_wire(reading) for reading in decision.readings],
-        candidates=[_verdict(verdict, handles[verdict.key]) for verdict in decision.ranked],
+        readings=[readings[id(reading)] for reading in decision.readings],
+        candidates=[_verdict(verdict, handles[verdict.key], readings) for verdict in decision.ranked],
         policy=decision.policy,
         policy_source=decision.policy_source,
     )
@@ -45,13 +49,17 @@ def to_wire(decision: Decision, hooks: Sequence[Hook]) -> routing_pb2.RoutingDec
 
 def reading_to_wire(reading: Reading) -> routing_pb2.Reading:
     """Return a number that a decision is made on."""
-    result = routing_pb2.Reading(name=reading.name, value=reading.value, threshold=reading.threshold or 0.0)
-    if reading.age_s is not None:
-        result.age.FromMicroseconds(round(reading.age_s * 1e6))
-    return result
+    return routing_pb2.Reading(
+        name=reading.name,
+        value=reading.value,
+        threshold=reading.threshold or 0.0,
+        age=None if reading.age_s is None else duration(reading.age_s),
+    )
 
 
-def _verdict(verdict: Verdict, handle: str) -> routing_pb2.CandidateVerdict:
+def _verdict(
+    verdict: Verdict, handle: str, readings: Mapping[int, routing_pb2.Reading]
+) -> routing_pb2.CandidateVerdict:
     return routing_pb2.CandidateVerdict(
         model=verdict.model,
         handle=handle,
@@ -59,5 +67,5 @@ def _verdict(verdict: Verdict, handle: str) -> routing_pb2.CandidateVerdict:
         rank=verdict.rank,
         rule=verdict.rule,
         reason=verdict.reason,
-        readings=[reading_to_wire(reading) for reading in verdict.readings],
+        readings=[readings[id(reading)] for reading in verdict.readings],
     )

@@ -84,6 +84,8 @@ class Policies:
             base = replace(base, local_only=True, private_by=by)
         if not self._allows_cloud and not base.local_only:
             base = replace(base, local_only=True, private_by=_FORBIDDEN)
+        if not given.ListFields():
+            return base
         cap = given.max_cost if given.HasField("max_cost") else None
         return policy_from(_set_thresholds(given.resources), _set_thresholds(given.connectivity), cap, base)
 

@@ -16,7 +16,8 @@ from oblix.v1 import executions_pb2, messages_pb2, monitor_pb2, routing_pb2, ses
 
 from oblixd.errors import FailedPreconditionError
 from oblixd.models import Hook
-from oblixd.router.candidates import CandidateBuilder, key, needs_of, size_of
+from oblixd.protobuf_time import duration, seconds_of, timestamp
+from oblixd.router.candidates import CandidateBuilder, needs_of, size_of
 from oblixd.router.convert import LOCATION
 from oblixd.router.cooldown import Cooldowns
 from oblixd.router.policies import Policies
@@ -47,8 +48,8 @@ class RecentPrompts:
             model=first.model,
             location=LOCATION[first.location],
             rule=decision.rule,
+            route_time=timestamp(time.time()),
         )
-        prompt.route_time.FromMicroseconds(round(time.time() * 1e6))
         self._prompts.pop(request.request_id, None)
         self._prompts[request.request_id] = prompt
         self._forget()
@@ -60,7 +61,7 @@ class RecentPrompts:
             return
         prompt.answered_by = model
         if first_token_s is not None:
-            prompt.time_to_first_token.FromMicroseconds(round(first_token_s * 1e6))
+            prompt.time_to_first_token.CopyFrom(duration(first_token_s))
 
     def recent(self, seconds: float) -> list[monitor_pb2.RoutedPrompt]:
         """Return those of the last seconds, oldest first."""
@@ -68,10 +69,10 @@ class RecentPrompts:
         return [prompt for prompt in self._prompts.values() if prompt.route_time.ToMicroseconds() >= since_us]
 
     def _forget(self) -> None:
-        oldest_us = (time.time() - REMEMBERED_S) * 1e6
+        oldest_s = time.time() - REMEMBERED_S
         while self._prompts:
             oldest = next(iter(self._prompts.values()))
-            if len(self._prompts) <= REMEMBERED and oldest.route_time.ToMicroseconds() >= oldest_us:
+            if len(self._prompts) <= REMEMBERED and oldest.route_time.seconds >= oldest_s:
                 break
             self._prompts.popitem(last=False)
 
@@ -201,7 +202,7 @@ class Router:
         timings = message.timings
         first_s = None
         if timings.HasField("time_to_first_token"):
-            first_s = timings.time_to_first_token.ToMicroseconds() / 1e6
+            first_s = seconds_of(timings.time_to_first_token)
         self._prompts.outcome(request_id, hook.id, first_s)
         if alone and first_s is not None:
             read = message.usage.input_tokens or sent_tokens
@@ -213,12 +214,13 @@ class Router:
 
     def check(self, given: routing_pb2.RoutingPolicy) -> None:
         """Raise InvalidArgumentError for a policy that no request may have."""
-        self.policies.choose(given, None)
+        if given.ListFields():
+            self.policies.choose(given, None)
 
 
 def ranked_hooks(decision: Decision, hooks: Sequence[Hook]) -> list[Hook]:
     """Return the hooks to try, best first. Raises FailedPreconditionError NO_MODEL_ALLOWED for none."""
-    by_key = {key(hook): hook for hook in hooks}
+    by_key = {hook.key: hook for hook in hooks}
     result = [by_key[verdict.key] for verdict in decision.ranked if verdict.rank]
     if result:
         return result

@@ -24,7 +24,7 @@ from oblixd.models import (
     hook_spec,
     options,
 )
-from oblixd.router import Cooldowns, ModelStats, key
+from oblixd.router import Cooldowns, ModelStats
 from oblixd.rpc.edge import Context, client_of
 
 _PROVIDER = {
@@ -148,7 +148,7 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
             result.last_time_to_first_token.FromMicroseconds(round(live.time_to_first_token_s * 1e6))
         if live.cut_off:
             result.state, result.state_reason = models_pb2.MODEL_STATE_UNAVAILABLE, live.cut_off
-        if cooling := self._cooldowns.of(key(hook)):
+        if cooling := self._cooldowns.of(hook.key):
             result.state = models_pb2.MODEL_STATE_COOLING_DOWN
             result.state_reason = cooling.why
             result.cooldown_until.FromMicroseconds(_future_us(cooling.left_s))

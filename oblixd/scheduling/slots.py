@@ -21,7 +21,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from oblix.v1 import executions_pb2
 
@@ -144,6 +144,19 @@ class _Waiter:
             self.turn.set_result(None)
 
 
+class Load(NamedTuple):
+    """How many prompts a model has."""
+
+    running: int
+    """Taken slots."""
+    waiting: int
+    is_full: bool
+    """Whether the next one would be refused, by the limit that was given last."""
+
+
+_IDLE = Load(0, 0, is_full=False)
+
+
 class _Model:
     """One model's slots, and those who wait for them."""
 
@@ -214,7 +227,7 @@ class ModelSlots:
         """
         model = self._models.setdefault(key, _Model())
         model.limit = limit
-        if self.is_full(key):
+        if self._is_full(model):
             raise self._full_error(model.waiting_count)
         waiter = _Waiter(ticket)
         model.join(waiter)
@@ -226,18 +239,15 @@ class ModelSlots:
             if not model.running and not model.waiting_count:
                 self._models.pop(key)
 
-    def waiting_count(self, key: str) -> int:
-        """Count the prompts that wait for a model."""
-        return self._models[key].waiting_count if key in self._models else 0
-
-    def running_count(self, key: str) -> int:
-        """Count the taken slots of a model."""
-        return self._models[key].running if key in self._models else 0
-
-    def is_full(self, key: str) -> bool:
-        """Return whether the next one would be refused, by the limit that was given last."""
+    def load(self, key: str) -> Load:
+        """Return how many prompts a model has."""
         model = self._models.get(key)
-        return model is not None and not model.has_place and model.waiting_count >= self._queue_length
+        if model is None:
+            return _IDLE
+        return Load(model.running, model.waiting_count, self._is_full(model))
+
+    def _is_full(self, model: _Model) -> bool:
+        return not model.has_place and model.waiting_count >= self._queue_length
 
     @staticmethod
     def _full_error(length: int) -> ModelError:

@@ -74,6 +74,11 @@ class Budgets:
         for old in [known for known in self._nano if known < oldest]:
             del self._nano[old]
 
+    @property
+    def are_set(self) -> bool:
+        """Whether there is any cap."""
+        return bool(self.caps.daily or self.caps.monthly)
+
     def states(self, today: date) -> Iterator[BudgetState]:
         """Return the state of each budget that is set, the day's first."""
         if self.caps.daily:

@@ -198,7 +198,7 @@ class Usage:
 
     def budgets(self) -> tuple[BudgetState, ...]:
         """Return each budget that is set, and how far it is used up now."""
-        return tuple(self._budgets.states(self.today()))
+        return tuple(self._budgets.states(self.today())) if self._budgets.are_set else ()
 
     def reached_budget(self) -> BudgetState | None:
         """Return the cap that is used up, of two the one that lasts longer. None: there is room in all."""

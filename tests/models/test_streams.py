@@ -207,7 +207,7 @@ async def test_what_came_before_the_connection_was_lost_is_read(
     base_url = server.url.removesuffix("/v1")
     http = HttpClient(Server(ServerErrors("The server", base_url), base_url))
     asked = {"model": server.models[0], "messages": [{"role": "user", "content": "Hi"}], "stream": True}
-    async with http.request("POST", "/v1/chat/completions", asked) as response:
+    async with await http.request("POST", "/v1/chat/completions", asked) as response:
         await asyncio.to_thread(server.requests[-1].done.wait, 5)
         reads: list[bytes] = []
 

@@ -65,17 +65,17 @@ async def test_without_a_limit_nobody_waits() -> None:
     slots, served = ModelSlots(), []
     visitors = [Visitor(slots, served, limit=None) for _ in range(50)]
     await settled()
-    assert (slots.running_count(KEY), slots.waiting_count(KEY)) == (50, 0)
+    assert (slots.load(KEY).running, slots.load(KEY).waiting) == (50, 0)
     assert [visitor.told for visitor in visitors] == [[]] * 50
     await play_out(served, 50)
-    assert slots.running_count(KEY) == 0
+    assert slots.load(KEY).running == 0
 
 
 async def test_a_place_is_passed_on_in_order_of_arrival_and_everybody_sees_theirs() -> None:
     slots, served = ModelSlots(), []
     visitors = [Visitor(slots, served, limit=2) for _ in range(5)]
     await settled()
-    assert (slots.running_count(KEY), slots.waiting_count(KEY)) == (2, 3)
+    assert (slots.load(KEY).running, slots.load(KEY).waiting) == (2, 3)
     await play_out(served, 5)
     assert served == visitors
     assert [visitor.told for visitor in visitors] == [[], [], [1], [2, 1], [3, 2, 1]]
@@ -129,15 +129,15 @@ async def test_a_full_queue_refuses_with_its_length() -> None:
     for _ in range(3):
         Visitor(slots, served)
     await settled()
-    assert slots.is_full(KEY)
+    assert slots.load(KEY).is_full
     refused = Visitor(slots, served)
     with pytest.raises(ModelError) as error:
         await refused.task
     assert error.value.kind is ModelErrorKind.QUEUE_FULL
     assert error.value.numbers == {"length": 2}
-    assert not slots.is_full("another")
+    assert not slots.load("another").is_full
     await play_out(served, 3)
-    assert not slots.is_full(KEY)
+    assert not slots.load(KEY).is_full
 
 
 async def test_a_server_that_takes_more_lets_those_who_wait_go_on() -> None:
@@ -148,12 +148,12 @@ async def test_a_server_that_takes_more_lets_those_who_wait_go_on() -> None:
     assert len(served) == 1
     Visitor(slots, served, limit=3)
     await settled()
-    assert (slots.running_count(KEY), slots.waiting_count(KEY)) == (3, 1)
+    assert (slots.load(KEY).running, slots.load(KEY).waiting) == (3, 1)
     Visitor(slots, served, limit=2)
     await settled()
     served[0].may_leave.set()
     await settled()
-    assert slots.running_count(KEY) == 2, "one too many still ran: nobody follows it"
+    assert slots.load(KEY).running == 2, "one too many still ran: nobody follows it"
     await play_out(served, 5)
 
 
@@ -165,7 +165,7 @@ async def test_who_leaves_the_line_leaves_no_trace() -> None:
     for number in (0, 2, 4):
         waiting[number].task.cancel()
     await settled()
-    assert slots.waiting_count(KEY) == 2
+    assert slots.load(KEY).waiting == 2
     assert [visitor.told[-1] for visitor in (waiting[1], waiting[3])] == [1, 2]
     assert await play_out(served, 3) == ["holds", "a", "b"]
     # The error that a task ended with keeps what it came through.
@@ -190,7 +190,7 @@ async def test_a_place_given_to_somebody_who_is_cancelled_in_that_moment_goes_to
     assert served[-1] is last
     last.may_leave.set()
     await last.task
-    assert slots.running_count(KEY) == 0
+    assert slots.load(KEY).running == 0
 
 
 async def test_those_far_behind_hear_that_it_goes_on_but_not_of_each_step() -> None:

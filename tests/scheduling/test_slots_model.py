@@ -54,7 +54,7 @@ class Line(RuleBasedStateMachine):
             self._come("last", Priority.INTERACTIVE)
             while self._running:
                 self.finish(0)
-            assert (self._slots.running_count(KEY), self._slots.waiting_count(KEY)) == (0, 0)
+            assert (self._slots.load(KEY).running, self._slots.load(KEY).waiting) == (0, 0)
 
     @rule(client=st.sampled_from("abc"), priority=st.sampled_from(Priority))
     def come(self, client: str, priority: Priority) -> None:
@@ -89,8 +89,8 @@ class Line(RuleBasedStateMachine):
 
     @invariant()
     def as_many_run_as_may(self) -> None:
-        assert self._slots.running_count(KEY) == len(self._running)
-        assert self._slots.waiting_count(KEY) == len(self._waiting)
+        assert self._slots.load(KEY).running == len(self._running)
+        assert self._slots.load(KEY).waiting == len(self._waiting)
         assert not self._waiting or (self._limit is not None and len(self._running) >= self._limit)
 
     @invariant()

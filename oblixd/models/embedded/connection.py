@@ -76,7 +76,7 @@ class Props:
 
 async def read(http: HttpClient) -> Props:
     """Ask the process. Raises ModelError."""
-    async with http.request("GET", "/props") as reply:
+    async with await http.request("GET", "/props") as reply:
         server_errors = http.server.errors
         if reply.status != HTTPStatus.OK:
             raise server_errors.error_response(reply.status, reply.headers, await reply.excerpt())

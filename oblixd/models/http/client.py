@@ -12,8 +12,8 @@ from __future__ import annotations
 import asyncio
 import importlib
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -108,37 +108,30 @@ class HttpClient:
         self._retiring: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    @asynccontextmanager
     async def request(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, timeouts: Timeouts | None = None
-    ) -> AsyncIterator[Response]:
+    ) -> Response:
         """Send a request and give its reply once the head is there, whatever its status.
 
-        The body holds nothing of a prompt: that is for `send`. Leaving the block closes the
-        connection at once, unless the reply was read to its end or said to be `complete`.
+        The body holds nothing of a prompt: that is for `send`. Use the reply as `async with`: leaving the
+        block closes the connection at once, unless the reply was read to its end or said to be `complete`.
         Raises ModelError.
         """
-        async with self._request(method, path, lambda: body, timeouts, lambda: None) as reply:
-            yield reply
+        return await self._request(method, path, lambda: body, timeouts, lambda: None)
 
-    @asynccontextmanager
     async def send(
         self, path: str, body: Write, egress: Egress, timeouts: Timeouts | None = None
-    ) -> AsyncIterator[Response]:
+    ) -> Response:
         """Post what holds a prompt's text, as `request` does, where the text may go there when it leaves.
 
         `body` is called when the bytes are needed: what waits for its turn holds no copy of the text.
 
         Raises ModelError REFUSED, and nothing was sent, where it may not.
         """
-        async with AsyncExitStack() as stack:
-            reply = None
-            while reply is None:
-                await egress.open()
-                with suppress(UnconfirmedError):
-                    sent = self._request("POST", path, body, timeouts, egress.check)
-                    reply = await stack.enter_async_context(sent)
-            yield reply
+        while True:
+            await egress.open()
+            with suppress(UnconfirmedError):
+                return await self._request("POST", path, body, timeouts, egress.check)
 
     def keep_warm(self) -> None:
         """Have a connection open before the next request, from here on. Nothing is sent on it."""
@@ -160,7 +153,6 @@ class HttpClient:
             retiring.cancel()
         await asyncio.gather(*self._retiring, return_exceptions=True)
 
-    @asynccontextmanager
     async def _request(
         self,
         method: str,
@@ -168,12 +160,12 @@ class HttpClient:
         body: Write,
         timeouts: Timeouts | None,
         check: Callable[[], None],
-    ) -> AsyncIterator[Response]:
+    ) -> Response:
         transport = await self._current_transport()
-        async with transport.request(method, path, body, timeouts or self.server.timeouts, check) as reply:
-            if method == "POST":
-                self.allowance.heard(reply.status, reply.headers)
-            yield reply
+        reply = await transport.request(method, path, body, timeouts or self.server.timeouts, check)
+        if method == "POST":
+            self.allowance.heard(reply.status, reply.headers)
+        return reply
 
     async def _open_connection(self) -> asyncio.Future[None]:
         return await (await self._current_transport()).open_connection()

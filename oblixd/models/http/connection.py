@@ -194,7 +194,7 @@ class HttpConnection(ABC):
 
     async def get(self, path: str, http: HttpClient | None = None) -> dict[str, Any]:
         """Read a small JSON object of the server's. `http`: over another client. Raises ModelError."""
-        async with (http or self._http).request("GET", path, timeouts=PROBE_TIMEOUTS) as reply:
+        async with await (http or self._http).request("GET", path, timeouts=PROBE_TIMEOUTS) as reply:
             if reply.status != HTTPStatus.OK:
                 url = self._http.server.base_url + path
                 raise self._server_errors.error_response(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Self
 
 import aiohttp
 
@@ -35,8 +37,14 @@ class Response:
     """The head of a server's answer, and its body read by read."""
 
     def __init__(
-        self, server_errors: ServerErrors, response: aiohttp.ClientResponse, wait: Wait, trace: RequestTrace
+        self,
+        server_errors: ServerErrors,
+        response: aiohttp.ClientResponse,
+        wait: Wait,
+        trace: RequestTrace,
+        on_end: Callable[[Response], None],
     ) -> None:
+        """`on_end` hears once that nothing more is read of it."""
         self._response = response
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
@@ -45,13 +53,22 @@ class Response:
         self.is_web_page = False
         """Whether somebody answers for people to read, though the status is that of a good answer."""
         self._server_errors = server_errors
-        self._wait = wait
-        self._trace = trace
+        self.wait = wait
+        self.trace = trace
+        self._on_end = on_end
         self._aborted = False
         self._unpacker: Unpacker | None = None
         self._ahead = b""
         if response.status // 100 == _REDIRECTS:
             trace.failure = Failure.ELSEWHERE
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.let_go()
 
     async def begin(self) -> None:
         """Find out how the body is to be read. Raises ModelError where it can't be."""
@@ -75,15 +92,15 @@ class Response:
         first = self._ahead.removeprefix(_BYTE_ORDER_MARK).lstrip()
         if not first.startswith(_BEGINNINGS):
             self.is_web_page = True
-            self._trace.failure = Failure.ELSEWHERE
+            self.trace.failure = Failure.ELSEWHERE
 
     def progress(self) -> None:
         """Say that content came."""
-        self._wait.content()
+        self.wait.content()
 
     def hurry(self, seconds: float) -> None:
         """Wait no longer than this for the rest."""
-        self._wait.hurry(seconds)
+        self.wait.hurry(seconds)
 
     async def read(self) -> bytes:
         """Give what has arrived, at least a byte; nothing at the end of the body. Raises ModelError.
@@ -110,18 +127,15 @@ class Response:
         return data
 
     async def _raw(self) -> bytes:
-        while True:
-            try:
-                async with self._wait.limit():
-                    return await self._response.content.readany()
-            except TimeoutError:
-                if not await self._wait.goes_on():
-                    raise self._late_error() from None
-            except (aiohttp.ClientError, RuntimeError) as error:
-                if arrived := self._buffered_data():
-                    return arrived
-                # aiohttp has no error of its own for a connection that we closed ourselves.
-                raise self._lost_error(error) from None
+        try:
+            return await self.wait.until(self._response.content.readany())
+        except TimeoutError:
+            raise self._late_error() from None
+        except (aiohttp.ClientError, RuntimeError) as error:
+            if arrived := self._buffered_data():
+                return arrived
+            # aiohttp has no error of its own for a connection that we closed ourselves.
+            raise self._lost_error(error) from None
 
     def _buffered_data(self) -> bytes:
         """Give what came before the connection was lost: aiohttp raises first, and would drop it."""
@@ -134,7 +148,7 @@ class Response:
             document += read
             if len(document) > limit:
                 raise self._server_errors.broken_stream(f"it sent more than {limit} bytes")
-        self._trace.carried(len(document))
+        self.trace.carried(len(document))
         return bytes(document)
 
     async def excerpt(self) -> bytes:
@@ -157,7 +171,7 @@ class Response:
     async def let_go(self) -> None:
         """Keep the connection where the answer is complete and its body ends now; close it otherwise."""
         try:
-            if self.complete:
+            if self.complete and not self._response.content.at_eof():
                 async with asyncio.timeout(DRAIN_S):
                     while await self._response.content.readany():
                         pass
@@ -166,16 +180,17 @@ class Response:
             return
         finally:
             self._response.close()
+            self._on_end(self)
 
     def _late_error(self) -> ModelError:
-        self._trace.failure = Failure.STALLED
-        if self._wait.begun:
-            return self._server_errors.stalled_answer(self._wait.limit_s)
-        return self._server_errors.silent(self._wait.limit_s)
+        self.trace.failure = Failure.STALLED
+        if self.wait.begun:
+            return self._server_errors.stalled_answer(self.wait.limit_s)
+        return self._server_errors.silent(self.wait.limit_s)
 
     def _lost_error(self, error: Exception) -> ModelError:
         if not self._aborted:
-            self._trace.failure = Failure.LOST
-        if self._wait.begun or isinstance(error, aiohttp.ClientPayloadError):
+            self.trace.failure = Failure.LOST
+        if self.wait.begun or isinstance(error, aiohttp.ClientPayloadError):
             return self._server_errors.broken_stream("the connection was lost in the middle")
         return self._server_errors.unreachable("the connection was lost before an answer came")

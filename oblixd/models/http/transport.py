@@ -18,8 +18,8 @@ import errno
 import io
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -256,7 +256,6 @@ class Transport:
         self._idle.set()
         self._places = asyncio.Semaphore(server.max_connections)
 
-    @asynccontextmanager
     async def request(
         self,
         method: str,
@@ -264,16 +263,39 @@ class Transport:
         body: Callable[[], Mapping[str, Any] | None],
         timeouts: Timeouts,
         check: Callable[[], None],
-    ) -> AsyncIterator[Response]:
+    ) -> Response:
         """See `HttpClient.request`. `check` raises where the request may not be sent, when it would be."""
-        async with self._places:
-            trace, sending = RequestTrace(), _Sending(method, path, body, check)
-            try:
-                async with self._reply(sending, timeouts, trace) as reply:
-                    yield reply
-            finally:
-                sending.forget()
-                trace.report(self._origin, self._on_exchange)
+        await self._places.acquire()
+        trace, sending = RequestTrace(), _Sending(method, path, body, check)
+        wait = Wait(self._server, timeouts, self._origin)
+        try:
+            response = await self._send(sending, wait, trace)
+        except BaseException:
+            self._end(wait, trace)
+            raise
+        finally:
+            sending.forget()
+        reply = Response(self._server.errors, response, wait, trace, self._let_go)
+        self._replies.add(reply)
+        self._idle.clear()
+        try:
+            await reply.begin()
+        except BaseException:
+            await reply.let_go()
+            raise
+        return reply
+
+    def _let_go(self, reply: Response) -> None:
+        """Hear that nothing more is read of a reply."""
+        self._replies.discard(reply)
+        if not self._replies:
+            self._idle.set()
+        self._end(reply.wait, reply.trace)
+
+    def _end(self, wait: Wait, trace: RequestTrace) -> None:
+        wait.close()
+        trace.report(self._origin, self._on_exchange)
+        self._places.release()
 
     async def open_connection(self) -> asyncio.Future[None]:
         """Have an idle connection in the pool, TLS included; give what is done once it is closed.
@@ -306,24 +328,7 @@ class Transport:
             reply.abort()
         await self._session.close()
 
-    @asynccontextmanager
-    async def _reply(
-        self, sending: _Sending, timeouts: Timeouts, trace: RequestTrace
-    ) -> AsyncIterator[Response]:
-        reply = await self._send(sending, timeouts, trace)
-        self._replies.add(reply)
-        self._idle.clear()
-        try:
-            await reply.begin()
-            yield reply
-        finally:
-            self._replies.discard(reply)
-            if not self._replies:
-                self._idle.set()
-            await reply.let_go()
-
-    async def _send(self, sending: _Sending, timeouts: Timeouts, trace: RequestTrace) -> Response:
-        wait = Wait(self._server, timeouts, self._origin)
+    async def _send(self, sending: _Sending, wait: Wait, trace: RequestTrace) -> aiohttp.ClientResponse:
         try:
             response = await self._head(sending, wait, trace)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
@@ -335,8 +340,7 @@ class Transport:
             raise self._failure(error, sending, wait, trace) from None
         trace.answered()
         trace.address = _address(response.connection)
-        sending.forget()
-        return Response(self._server.errors, response, wait, trace)
+        return response
 
     async def _once_more(self, sending: _Sending, wait: Wait, trace: RequestTrace) -> aiohttp.ClientResponse:
         if self._session.closed:
@@ -348,7 +352,7 @@ class Transport:
 
     async def _head(self, sending: _Sending, wait: Wait, trace: RequestTrace) -> aiohttp.ClientResponse:
         with check_egress(sending.check):
-            return await wait.for_the_head(
+            return await wait.until(
                 self._session.request(
                     sending.method,
                     self._server.base_url + sending.path,

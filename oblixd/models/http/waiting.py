@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
-from typing import TypeVar
+from collections.abc import Awaitable
+from typing import TypeVar, cast
 
-from oblixd.models.http.server import Server, Timeouts
+from oblixd.models.http.server import Server, Timeouts, Works
 
 _SHORTEST_S = 0.001
 T = TypeVar("T")
@@ -20,6 +18,9 @@ class Wait:
 
     They run only while something is waited for. A server on this machine that says nothing and works
     is waited for on.
+
+    One timer serves all waits of a request: it looks whether the one of that moment is over, and is set anew
+    where it is not. Most answers come before it looks at all.
     """
 
     def __init__(self, server: Server, timeouts: Timeouts, origin: str) -> None:
@@ -34,6 +35,14 @@ class Wait:
         self._silence_s = timeouts.first_s
         self._content_s = timeouts.first_token_s or timeouts.content_s or math.inf
         self._in_a_hurry = False
+        self._loop = asyncio.get_running_loop()
+        self._task: asyncio.Task[object] | None = None
+        """What waits now."""
+        self._since_s = 0.0
+        """When it began to."""
+        self._is_late = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._asking: asyncio.Task[None] | None = None
 
     def content(self) -> None:
         """Content came: both clocks begin anew."""
@@ -48,51 +57,91 @@ class Wait:
         self._silence_s = min(self._silence_s, seconds)
         self._content_s = min(self._content_s, seconds)
 
-    @asynccontextmanager
-    async def limit(self) -> AsyncIterator[None]:
-        """Wait for a sign of life within the block. Raises TimeoutError."""
-        began = time.monotonic()
-        is_late = True
+    async def until(self, sign: Awaitable[T]) -> T:
+        """Await a sign of life. Raises TimeoutError, and what the awaitable raises."""
+        task = self._begin()
+        cancelled = task.cancelling()
         try:
-            async with asyncio.timeout(max(_SHORTEST_S, min(self._silence_s, self._content_s))):
-                yield
-            is_late = False
+            result = await sign
+        except BaseException as error:
+            is_ours = self._is_late and task.uncancel() <= cancelled
+            if is_ours and isinstance(error, asyncio.CancelledError):
+                raise TimeoutError from None
+            raise
         finally:
-            waited_s = time.monotonic() - began
-            self._content_s -= waited_s
-            self._silence_s = (
-                self._full_s if not is_late and not self._in_a_hurry else self._silence_s - waited_s
-            )
-
-    async def for_the_head(self, head: Awaitable[T]) -> T:
-        """Wait for the head of the answer. Raises TimeoutError, and what the awaitable raises."""
-        if self._works is None:
-            try:
-                async with self.limit():
-                    return await head
-            except TimeoutError:
-                await self.goes_on()
-                raise
-        task = asyncio.ensure_future(head)
-        try:
-            while True:
-                try:
-                    async with self.limit():
-                        return await asyncio.shield(task)
-                except TimeoutError:
-                    if task.done() or not await self.goes_on():
-                        raise
-        finally:
-            task.cancel()
-
-    async def goes_on(self) -> bool:
-        """After a TimeoutError: whether to wait on, because the server's process works."""
-        is_silent = self._silence_s <= self._content_s
-        if is_silent and not self._in_a_hurry and self._works is not None and await self._works(self._origin):
+            self._end()
+        if not self._in_a_hurry:
             self._silence_s = self._full_s
-            return True
-        self.limit_s = self._full_s if is_silent else self._longest_s
-        return False
+        return result
+
+    def close(self) -> None:
+        """Wait for nothing more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _begin(self) -> asyncio.Task[object]:
+        task = cast("asyncio.Task[object]", asyncio.current_task())
+        self._task, self._since_s, self._is_late = task, self._loop.time(), False
+        # The next waits of this request are likely to be as short as after content.
+        self._look_at(self._since_s + min(self._left_s, self._timeouts.stall_s))
+        return task
+
+    def _end(self) -> None:
+        waited_s = self._loop.time() - self._since_s
+        self._silence_s -= waited_s
+        self._content_s -= waited_s
+        self._task = None
+        if self._asking is not None:
+            self._asking.cancel()
+            self._asking = None
+
+    @property
+    def _left_s(self) -> float:
+        """Seconds of the wait that has just begun."""
+        return max(_SHORTEST_S, min(self._silence_s, self._content_s))
+
+    def _look_at(self, moment_s: float) -> None:
+        """Have the timer look at this moment of the loop's clock, or before."""
+        if self._timer is not None:
+            if self._timer.when() <= moment_s:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(moment_s, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._task is None:
+            return
+        due_s = self._since_s + self._left_s
+        if self._loop.time() < due_s:
+            self._look_at(due_s)
+        elif self._works is not None and self._is_silent and not self._in_a_hurry:
+            self._asking = self._loop.create_task(self._ask(self._works, self._task))
+        else:
+            self._give_up(self._task)
+
+    @property
+    def _is_silent(self) -> bool:
+        """Whether silence is what takes too long, not the want of content."""
+        return self._silence_s <= self._content_s
+
+    async def _ask(self, works: Works, task: asyncio.Task[object]) -> None:
+        """Ask whether the server's process works: then it is waited for on."""
+        is_working = await works(self._origin)
+        self._asking = None
+        if not is_working:
+            self._give_up(task)
+            return
+        now_s = self._loop.time()
+        self._content_s -= now_s - self._since_s
+        self._silence_s, self._since_s = self._full_s, now_s
+        self._look_at(now_s + self._left_s)
+
+    def _give_up(self, task: asyncio.Task[object]) -> None:
+        self.limit_s = self._full_s if self._is_silent else self._longest_s
+        self._is_late = True
+        task.cancel()
 
     @property
     def _full_s(self) -> float:

@@ -33,7 +33,7 @@ _REASONING = ("reasoning_content", "reasoning", "thinking", "reasoning_text", "t
 """What servers call the reasoning beside an answer. Some send the same under two of these names."""
 _THOUGHTS = {"thinking", "reasoning", "thought", "reasoning_text", "summary_text", "thinking_delta"}
 """Types of blocks of content that hold reasoning."""
-_ERRORS = ("detail", "details", "errors", "error_msg", "error_message", "errorMessage", "message", "msg")
+_ERRORS = {"detail", "details", "errors", "error_msg", "error_message", "errorMessage", "message", "msg"}
 """Where an error is that comes without the name of one."""
 _CALLS = {"tool_calls", "function_call"}
 
@@ -142,7 +142,7 @@ class CompletionDecoder:
             yield from self._calls_of_others(choices[1:])
             if chunk.get("object") == "chat.completion" and "delta" not in choices[0]:
                 self.complete = True
-        if not self._usage.counts().output_tokens:
+        if not self._usage.has_output:
             self._usage.take(chunk.get("timings"))
 
     def _is_error(self, chunk: Mapping[str, Any]) -> bool:
@@ -151,7 +151,9 @@ class CompletionDecoder:
         # MiniMax and Groq say it where others tell other things.
         if object_of(chunk, "base_resp").get("status_code") or object_of(chunk, "x_groq").get("error"):
             return True
-        return not chunk.get("choices") and any(chunk.get(key) for key in _ERRORS)
+        if chunk.get("choices"):
+            return False
+        return any(chunk[key] for key in _ERRORS & chunk.keys())
 
     def _calls_of_others(self, choices: Sequence[object]) -> Iterator[Piece]:
         """Take the calls of further choices: Copilot puts the text of one answer and its calls in two."""

@@ -128,7 +128,7 @@ class Tokeniser:
         if path in self._missing:
             return {}
         try:
-            async with self._http.send(path, lambda: body, egress, PROBE_TIMEOUTS) as reply:
+            async with await self._http.send(path, lambda: body, egress, PROBE_TIMEOUTS) as reply:
                 if reply.status == HTTPStatus.OK:
                     self._answers.add(path)
                     return read_object(await reply.document(), self._http.server.errors)

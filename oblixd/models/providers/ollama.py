@@ -192,7 +192,7 @@ class OllamaConnection(HttpConnection):
             self._residence.ended(spoke=spoke)
 
     async def _learn(self, http: HttpClient, timeouts: Timeouts | None = None) -> None:
-        async with http.request("POST", "/api/show", {"model": self.name}, timeouts) as reply:
+        async with await http.request("POST", "/api/show", {"model": self.name}, timeouts) as reply:
             if reply.status != HTTPStatus.OK:
                 raise self._server_errors.error_response(reply.status, reply.headers, await reply.excerpt())
             facts = Facts.read(read_object(await reply.document(), self._server_errors))

@@ -32,6 +32,8 @@ _DETAILS = (
     "output_tokens_details",
 )
 
+_KINDS = {name: names for names in (_INPUT, _OUTPUT, _TOTAL, _READ, _WRITTEN, _THOUGHT) for name in names}
+"""What each name counts."""
 _LONGEST = 16
 _MOST = 2**53
 """A count past this is no count, nor one that every JSON reader holds exactly."""
@@ -51,8 +53,13 @@ class UsageReader:
             return
         for holder in (usage, *(usage.get(key) for key in _DETAILS)):
             if isinstance(holder, dict):
-                for names in (_INPUT, _OUTPUT, _TOTAL, _READ, _WRITTEN, _THOUGHT):
-                    self._largest(names, holder)
+                for name in _KINDS.keys() & holder.keys():
+                    self._keep_largest(name, count_of(holder, name))
+
+    @property
+    def has_output(self) -> bool:
+        """Whether the server told how much it wrote."""
+        return bool(self._counts.get(_OUTPUT))
 
     def counts(self) -> TokenCounts:
         """Give what was told so far. A count is None where the server did not tell it."""
@@ -65,11 +72,10 @@ class UsageReader:
             written += thought
         return TokenCounts(given, written, read, cached, thought)
 
-    def _largest(self, names: tuple[str, ...], holder: Mapping[str, Any]) -> None:
-        present = (name for name in names if name in holder)
-        told = [count for name in present if (count := count_of(holder, name)) is not None]
-        if told:
-            self._counts[names] = max(*told, self._counts.get(names, 0))
+    def _keep_largest(self, name: str, count: int | None) -> None:
+        if count is not None:
+            kind = _KINDS[name]
+            self._counts[kind] = max(count, self._counts.get(kind, 0))
 
     def _reasoning_tokens(self, reported: int | None, output_tokens: int | None) -> int | None:
         """Tokens of reasoning. Google's endpoint tells them only as what the total is more than its parts."""
