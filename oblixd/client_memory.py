@@ -14,8 +14,8 @@ from __future__ import annotations
 import asyncio
 import ctypes
 from collections import deque
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Self
@@ -104,8 +104,9 @@ class Share:
 
     def hold_only(self, size: int) -> None:
         """Hold so much from now on, which may be more than there is room for: it is there already."""
-        self._memory.add(self._client, size - self.size)
-        self.size = size
+        if size != self.size:
+            self._memory.add(self._client, size - self.size)
+            self.size = size
 
     def keep(self, size: int) -> None:
         """Hold so much from now on, as nobody's: it is kept only in case that somebody asks."""
@@ -198,14 +199,9 @@ class Turn:
         if leave is not None:
             leave()
 
-    @contextmanager
-    def limit(self, seconds: float) -> Generator[None, None, None]:
-        """Leave by itself where the block takes longer."""
-        timer = asyncio.get_running_loop().call_later(seconds, self.leave)
-        try:
-            yield
-        finally:
-            timer.cancel()
+    def leave_after(self, seconds: float) -> asyncio.TimerHandle:
+        """Leave by itself after so long, unless the timer that is returned is cancelled before."""
+        return asyncio.get_running_loop().call_later(seconds, self.leave)
 
 
 def give_large_blocks_back() -> None:

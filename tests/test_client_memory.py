@@ -87,8 +87,8 @@ async def test_turns_go_in_order_and_a_waiter_that_leaves_holds_up_nobody() -> N
 async def test_who_is_slow_to_arrive_keeps_nobody_out() -> None:
     turns = Turns(1)
     turn = await turns.enter()
-    with turn.limit(0.01):
-        (await turns.enter()).leave()
+    turn.leave_after(0.01)
+    (await turns.enter()).leave()
     turn.leave()
     (await turns.enter()).leave()
 

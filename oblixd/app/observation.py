@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -40,8 +41,7 @@ class Histogram:
     def observe(self, value: float) -> None:
         """Count a time, in seconds."""
         self.counts = self.counts or [0] * (len(self.bounds) + 1)
-        place = sum(value > bound for bound in self.bounds)
-        self.counts[place] += 1
+        self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
 

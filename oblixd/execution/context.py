@@ -217,18 +217,11 @@ class ContextBuilder:
         self._histories = services.histories
         self._calibration = services.calibration
         self._is_local_only = is_local_only
-        self._material = Material(
-            system="",
-            history=tuple,
-            history_count=0,
-            given=request.input,
-            options=options(request.options),
-            tools=tools(request),
-            tool_choice=tool_choice(request),
-            is_local_only=is_local_only,
-            include_excluded=request.include_excluded,
+        self._options = options(request.options)
+        self._tools = tools(request)
+        self._material = self._read_session(
+            _AFTER_ALL, session.message_count if session else 0, request.input
         )
-        self._read_session(_AFTER_ALL, session.message_count if session else 0, request.input)
         self._whole: RequestTokens | None = None
         self.report = executions_pb2.ContextReport()
         """What the last context held, and what it left out."""
@@ -241,20 +234,25 @@ class ContextBuilder:
         """Begin the turn: the history is what came before its question."""
         self._session = turn.session
         count = turn.session.message_count - len(turn.input)
-        self._read_session(turn.input[0].sequence, count, self._request.input or turn.input)
+        given = self._request.input or turn.input
+        self._material = self._read_session(turn.input[0].sequence, count, given)
 
-    def _read_session(self, before: int, count: int, given: Sequence[messages_pb2.Message]) -> None:
-        """Take the session's system message, and its `count` messages before a place; and the input."""
+    def _read_session(self, before: int, count: int, given: Sequence[messages_pb2.Message]) -> Material:
+        """Return the session's system message, and its `count` messages before a place; and the input."""
         request, session, histories = self._request, self._session, self._histories
         if request.HasField("client_context"):
             # The client holds the conversation: what the session has stays out.
             session, count, given = None, 0, [*request.client_context.messages, *given]
-        self._material = replace(
-            self._material,
+        return Material(
             system=system_text(session) if session else "",
             history=lambda: histories.before(request.session_id, before) if session and count else (),
             history_count=count,
             given=given,
+            options=self._options,
+            tools=self._tools,
+            tool_choice=tool_choice(request),
+            is_local_only=self._is_local_only,
+            include_excluded=request.include_excluded,
         )
 
     def query(self, hooks: Sequence[Hook], deadline_s: float | None = None) -> RouteQuery:
@@ -271,7 +269,7 @@ class ContextBuilder:
             return request
         question = self._sessions.question_of(request.session_id, request.regenerate_message_id)
         count = self._session.message_count if self._session else 0
-        self._read_session(question[0].sequence, count, question)
+        self._material = self._read_session(question[0].sequence, count, question)
         asked = executions_pb2.ExecuteRequest()
         asked.CopyFrom(request)
         asked.input.extend(question)
@@ -325,6 +323,9 @@ class ContextBuilder:
         return may_omit and has_more and self._overflows.hear(hook.id, error, self.report.sent_tokens)
 
     def _weigh_history(self, hold: Callable[[int], None]) -> Material:
+        if not self._material.history_count:
+            return self._material
+
         def history() -> Iterator[HistoryMessage]:
             for item in self._material.history():
                 hold(item.size)

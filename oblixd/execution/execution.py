@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 
 from oblix.v1 import executions_pb2, sessions_pb2
 
@@ -149,20 +149,18 @@ class Execution:
     async def _run(self) -> None:
         try:
             with self._deadline.enforce(lambda: self.stop(StopReason.EXPIRED)):
-                async with self._turn():
-                    await self._run_turn()
+                await self._wait_and_run()
         except Stopped as stopped:
             self._complete(stop_before_begin(self.request, stopped.stop))
 
-    @asynccontextmanager
-    async def _turn(self) -> AsyncGenerator[None, None]:
-        """Wait for the session's turn and hold it."""
+    async def _wait_and_run(self) -> None:
+        """Wait for the session's turn, where there is a session, and hold it."""
         session_id, waits = self.request.session_id, self.request.when_busy != executions_pb2.WHEN_BUSY_FAIL
         if not session_id:
-            yield
+            await self._run_turn()
             return
         async with self._services.turns.turn(session_id, self._scope, self._tell_place, waits=waits):
-            yield
+            await self._run_turn()
 
     def _tell_place(self, place: int, model: str = "") -> None:
         if self._scope.stop is not None:

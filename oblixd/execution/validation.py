@@ -163,6 +163,8 @@ def _check_regeneration(request: executions_pb2.ExecuteRequest) -> None:
 
 def options(given: executions_pb2.GenerationOptions) -> Options:
     """Return the generation options as models take them, each within its range."""
+    if not given.ListFields():
+        return Options()
     result = Options(
         temperature=given.temperature if given.HasField("temperature") else None,
         max_tokens=given.max_tokens if given.HasField("max_tokens") else None,

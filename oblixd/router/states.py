@@ -54,9 +54,8 @@ class _Tracker(Generic[S]):
         self._sample_of: Callable[[Snapshot], S | None] = sample_of
         self._seen: Snapshot | None = None
 
-    def catch_up(self, monitor: Snapshots, now_s: float) -> None:
-        """Take in what was measured since the last time."""
-        newest = monitor.latest()
+    def catch_up(self, newest: Snapshot, monitor: Snapshots, now_s: float) -> None:
+        """Take in what was measured since the last time. `newest`: the latest snapshot."""
         if newest is self._seen:
             return
         past_s: float = REPLAY_S if self.held.time_s is None else now_s - self.held.time_s
@@ -120,18 +119,19 @@ class StateTracker:
     def machine(self, given: ResourceThresholds, now_s: float) -> MachineState:
         """Judge this machine."""
         tracker = _tracker_of(self._machines, given, lambda: _Tracker(machine_limits(given), _machine_sample))
-        tracker.catch_up(self._monitor, now_s)
+        tracker.catch_up(self._monitor.latest(), self._monitor, now_s)
         return machine_state(tracker.held, tracker.limits, tracker.last, now_s)
 
     def network(self, given: ConnectivityThresholds, origin: str, now_s: float) -> NetworkState:
         """Return the way to a model's server; to one that is not watched, the network as a whole."""
-        at = origin if origin in self._monitor.latest().endpoints else ""
+        newest = self._monitor.latest()
+        at = origin if origin in newest.endpoints else ""
         tracker = _tracker_of(
             self._networks,
             (given, at),
             lambda: _Tracker(network_limits(given), lambda snapshot: _network_sample(snapshot, at)),
         )
-        tracker.catch_up(self._monitor, now_s)
+        tracker.catch_up(newest, self._monitor, now_s)
         return network_state(tracker.held, tracker.limits, tracker.last, now_s)
 
 

@@ -173,8 +173,11 @@ class Call:
             return await self._read()
         turn = await self._arriving.enter()
         self._turns.append(turn)
-        with turn.limit(ARRIVAL_S):
+        timer = turn.leave_after(ARRIVAL_S)
+        try:
             return await self._read()
+        finally:
+            timer.cancel()
 
 
 def malformed_error() -> InvalidArgumentError:

@@ -189,7 +189,7 @@ class Edge:
 
     def _let_in(self, name: str, handler: Handler, context: Context) -> Call:
         """See who calls, before anything of the request is read."""
-        if any(key in PAGES for key, _ in context.invocation_metadata() or ()):
+        if not PAGES.isdisjoint(dict(context.invocation_metadata() or ())):
             raise PermissionDeniedError("ORIGIN_REFUSED", "oblixd takes no calls from web pages.")
         self._on_call(client_of(context))
         self._limits.count_call(limit_key(context))
@@ -225,8 +225,8 @@ def caller_of(context: Context) -> ClientInfo:
 
 def _metadata_value(context: Context, key: str) -> str:
     """Return the last value of a key; empty where there is none that is a text."""
-    values = [value for given, value in context.invocation_metadata() or () if given == key]
-    return values[-1][:MAX_CLIENT] if values and isinstance(values[-1], str) else ""
+    value = dict(context.invocation_metadata() or ()).get(key, "")
+    return value[:MAX_CLIENT] if isinstance(value, str) else ""
 
 
 async def abort(context: Context, error: Exception) -> NoReturn:

@@ -18,7 +18,7 @@ from oblixd.errors import PermissionDeniedError
 
 CALLER_TOKEN: ContextVar[Token | None] = ContextVar("caller_token", default=None)
 """The token of the call that runs here. None: it came over the socket."""
-PAGES = ("origin", "referer", "sec-fetch-site")
+PAGES = frozenset({"origin", "referer", "sec-fetch-site"})
 """Metadata that only a browser sends."""
 _READ = (
     *(
@@ -71,7 +71,7 @@ class TokenInterceptor(grpc.aio.ServerInterceptor):
 
     def _admit(self, method: str, metadata: Any) -> Token:
         given = {key: value for key, value in metadata if isinstance(value, str)}
-        if any(key in given for key in PAGES):
+        if not PAGES.isdisjoint(given):
             raise PermissionDeniedError("ORIGIN_REFUSED", "oblixd takes no calls from web pages.")
         bearer = given.get("authorization", "")
         token = self._tokens.authorize(bearer[7:].strip() if bearer[:7].lower() == "bearer " else "")

@@ -17,10 +17,10 @@ from __future__ import annotations
 import asyncio
 import enum
 import itertools
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
+from types import TracebackType
 from typing import NamedTuple, Protocol
 
 from oblix.v1 import executions_pb2
@@ -63,6 +63,8 @@ class PositionNotifier:
 
     def changed(self, waiting: int) -> None:
         """Hear that somebody came, went on or left; so many wait now."""
+        if not waiting and self._round is None:
+            return
         for place, listener in enumerate(self._first(EXACT + 1), 1):
             _tell(listener, place)
         self._is_stale = waiting > EXACT
@@ -168,7 +170,7 @@ class _Model:
 
     @property
     def waiting_count(self) -> int:
-        return sum(len(line) for line in self._lines.values())
+        return sum(map(len, self._lines.values()))
 
     @property
     def has_place(self) -> bool:
@@ -205,6 +207,33 @@ class _Model:
         return itertools.chain(*(line.everybody() for line in self._lines.values()))
 
 
+class Place:
+    """One place at a model: waited for, then held, for as long as the block lasts."""
+
+    __slots__ = ("_key", "_limit", "_slots", "_ticket", "_waiter")
+
+    def __init__(self, slots: ModelSlots, key: str, limit: int | None, ticket: Ticket) -> None:
+        self._slots = slots
+        self._key = key
+        self._limit = limit
+        self._ticket = ticket
+        self._waiter: _Waiter
+
+    async def __aenter__(self) -> None:
+        self._waiter = _Waiter(self._ticket)
+        self._slots.join(self._key, self._limit, self._waiter)
+        try:
+            await self._waiter.turn
+        except BaseException:
+            self._slots.leave(self._key, self._waiter)
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._slots.leave(self._key, self._waiter)
+
+
 class ModelSlots:
     """The slots of all models, by the key of a hook. Belongs to one event loop."""
 
@@ -216,28 +245,30 @@ class ModelSlots:
         self._queue_length = queue_length
         self._models: dict[str, _Model] = {}
 
-    @asynccontextmanager
-    async def place(self, key: str, limit: int | None, ticket: Ticket) -> AsyncGenerator[None, None]:
-        """Wait for a place and hold it.
+    def place(self, key: str, limit: int | None, ticket: Ticket) -> Place:
+        """Return a place to wait for and to hold: use it as `async with`.
 
         `limit` is how many the model takes at once, as is known now; None: as
         many as come. It counts for those who wait already, too.
         Raises ModelError QUEUE_FULL where nobody more may wait. Whoever is
         cancelled leaves the line without a trace.
         """
+        return Place(self, key, limit, ticket)
+
+    def join(self, key: str, limit: int | None, waiter: _Waiter) -> None:
+        """Wait for a place. Raises as `place` says."""
         model = self._models.setdefault(key, _Model())
         model.limit = limit
         if self._is_full(model):
             raise self._full_error(model.waiting_count)
-        waiter = _Waiter(ticket)
         model.join(waiter)
-        try:
-            await waiter.turn
-            yield
-        finally:
-            model.leave(waiter)
-            if not model.running and not model.waiting_count:
-                self._models.pop(key)
+
+    def leave(self, key: str, waiter: _Waiter) -> None:
+        """Give the place back, or wait for it no longer."""
+        model = self._models[key]
+        model.leave(waiter)
+        if not model.running and not model.waiting_count:
+            del self._models[key]
 
     def load(self, key: str) -> Load:
         """Return how many prompts a model has."""

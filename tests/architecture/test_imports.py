@@ -39,7 +39,16 @@ ARROWS = {
     "admin": {"access", "app", "config", "models", "sessions", "store", "usage"},
 }
 """What each package may import. `app` wires all of them and is imported by `admin` and `__main__` only."""
-SHARED = {"background", "client_memory", "errors", "failpoints", "fields", "redaction", "__version__"}
+SHARED = {
+    "background",
+    "client_memory",
+    "errors",
+    "failpoints",
+    "fields",
+    "protobuf_time",
+    "redaction",
+    "__version__",
+}
 """Modules beside the packages that everything may import."""
 OWN_DOORS = {"app", "config", "admin", "store"}
 """Packages whose modules are imported by name: the composition root, and the store with its offline tools."""

@@ -250,7 +250,7 @@ class EmbeddedConnection:
                     request, note = reasoning.fit(self.features, request)
                     async with aclosing(self._answer(worker, request)) as items:
                         async for item in items:
-                            yield with_notes(item, (note,))
+                            yield with_notes(item, (note,)) if isinstance(item, Finished) else item
                 except ModelError as error:
                     raise await self._explain(worker, error) from error
 

@@ -251,9 +251,10 @@ class HttpConnection(ABC):
                     async for item in items:
                         spoke = True
                         calls = calls or (isinstance(item, Content) and item.call is not None)
-                        yield with_notes(
-                            item, (note, *attempt.notes, _ignored_tool_choice(request, calls=calls))
-                        )
+                        if isinstance(item, Finished):
+                            notes = (note, *attempt.notes, _ignored_tool_choice(request, calls=calls))
+                            item = with_notes(item, notes)  # noqa: PLW2901
+                        yield item
             except RefusalError as error:
                 if spoke or not left or not self.may_change(attempt, error, write()):
                     raise
@@ -277,6 +278,24 @@ class HttpConnection(ABC):
         return {key: value for key, value in body.items() if key not in options.omit}
 
 
+class _CurrentRoute:
+    """How a model's server is reached now. It is worked out anew only where the configuration changed."""
+
+    def __init__(self, spec: HookSpec, network: NetworkNow, *, is_local: bool) -> None:
+        self._spec = spec
+        self._network = network
+        self._is_local = is_local
+        self._last: tuple[NetworkConfig, OutboundRoute] | None = None
+
+    def __call__(self) -> OutboundRoute:
+        network = self._network()
+        if self._last is None or self._last[0] != network:
+            spec = self._spec
+            route = outbound_route_of(spec.endpoint, spec.options, network, is_local=self._is_local)
+            self._last = network, route
+        return self._last[1]
+
+
 def adjust(server: Server, spec: HookSpec, network: NetworkNow = NetworkConfig) -> Server:
     """Apply what the model's options and the configuration say of its server."""
     options, is_local = spec.options, derived_location(spec) is Location.LOCAL
@@ -290,16 +309,15 @@ def adjust(server: Server, spec: HookSpec, network: NetworkNow = NetworkConfig) 
         headers=headers,
         query=options.query,
         timeouts=timeouts_of(options, server.timeouts, is_here=is_here),
-        outbound_route=lambda: outbound_route_of(spec.endpoint, options, network(), is_local=is_local),
+        outbound_route=_CurrentRoute(spec, network, is_local=is_local),
         errors=replace(server.errors, secrets=secrets_of(options)),
     )
 
 
-def with_notes(item: Content | Finished, notes: Iterable[str]) -> Content | Finished:
+def with_notes(finished: Finished, notes: Iterable[str]) -> Finished:
     """Add what was changed of the request to the terminal signal."""
-    if isinstance(item, Content):
-        return item
-    return replace(item, adaptations=tuple(note for note in notes if note))
+    told = tuple(filter(None, notes))
+    return replace(finished, adaptations=told) if told else finished
 
 
 def _ignored_tool_choice(request: ChatRequest, *, calls: bool) -> str:

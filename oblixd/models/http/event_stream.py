@@ -41,6 +41,11 @@ class LineSplitter:
         self._after_return = False
         self._is_first = True
 
+    def expect_no_mark(self) -> None:
+        """Know that the stream begins without a byte order mark, where it begins with the next read."""
+        if not self._begun:
+            self._is_first = False
+
     def feed(self, read: bytes) -> list[bytes]:
         """Take a read; return the lines it completes, without their ends."""
         first, *others = self._with_line_feeds(read).split(b"\n")
@@ -110,6 +115,8 @@ class EventSplitter:
     def feed(self, read: bytes) -> list[bytes]:
         """Take a read; return the data of the events it completes."""
         events = []
+        if read.startswith(_DATA):
+            self._lines.expect_no_mark()
         if not self._is_between:
             begun, end, read = read.partition(_BETWEEN)
             events = self._feed_lines(begun + end)

@@ -109,7 +109,8 @@ class Network:
 
     def observe(self, origin: str, observation: Seen) -> None:
         """Take what a real request just experienced. Of an endpoint that nobody named it is ignored."""
-        self._follow()
+        if origin not in self._watched:
+            self._follow()
         if (one := self._watched.get(origin)) is not None:
             one.observe(observation)
 
