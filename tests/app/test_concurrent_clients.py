@@ -12,6 +12,7 @@ from support.drivers.grpc_calls import Wire
 
 PROCESSES = 4
 EACH = 250
+WAIT_S = 200.0
 EACH_WHO_MEETS = 20
 APPEND = """
 import sys
@@ -29,7 +30,7 @@ def test_four_processes_append_to_one_session(home: Path) -> None:
             subprocess.Popen([sys.executable, "-c", APPEND.format(each=EACH), session, str(name)])
             for name in range(PROCESSES)
         ]
-        assert [writer.wait(50) for writer in writers] == [0] * PROCESSES
+        assert [writer.wait(WAIT_S) for writer in writers] == [0] * PROCESSES
         loaded = OblixClient().load_session(session)
     assert loaded is not None
     said = [message["content"].split() for message in loaded["messages"]]
@@ -56,7 +57,7 @@ def test_eight_processes_meet_at_a_new_name(home: Path) -> None:
     with running(home):
         program = MEET.format(each=EACH_WHO_MEETS)
         writers = [subprocess.Popen([sys.executable, "-c", program, str(name)]) for name in range(8)]
-        assert [writer.wait(50) for writer in writers] == [0] * 8
+        assert [writer.wait(WAIT_S) for writer in writers] == [0] * 8
         client = OblixClient()
         loaded, listed = client.load_session("meeting"), client.list_sessions()
     assert loaded is not None

@@ -150,7 +150,7 @@ logs.set_up("info")
 """
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
         journal.bind(str(home / "journal"))
-        journal.settimeout(10)
+        journal.settimeout(60)
         run(program, log)
         fields = dict(line.split("=", 1) for line in journal.recv(4096).decode().splitlines())
     assert fields == {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from urllib.parse import urlsplit
@@ -166,25 +167,30 @@ async def test_a_client_that_hangs_up_frees_the_model(served: Served) -> None:
     await eventually(lambda: state() == executions_pb2.EXECUTION_STATE_CANCELLED)
 
 
-@pytest.mark.parametrize(
-    ("path", "sign"),
-    [
-        ("/v1/chat/completions", ": waiting"),
-        ("/v1/responses", "event: response.in_progress"),
-        ("/v1/messages", "event: ping"),
-        ("/api/chat", '"done":false'),
-    ],
-)
-def test_a_client_that_waits_sees_signs_of_life(served: Served, path: str, sign: str) -> None:
-    served.server.script(Answer("Late.", first_token_s=4.0))
-    body = {**ASK, "input": "hello", "stream": True, "max_tokens": 50}
-    before = []
-    with served.http().stream("POST", path, json=body, timeout=60.0) as reply:
-        for line in reply.iter_lines():
-            if "Late." in line:
-                break
-            before.append(line)
-    assert any(sign in line for line in before)
+async def test_a_client_that_waits_sees_signs_of_life(served: Served) -> None:
+    signs = {
+        "/v1/chat/completions": ": waiting",
+        "/v1/responses": "event: response.in_progress",
+        "/v1/messages": "event: ping",
+        "/api/chat": '"done":false',
+    }
+    served.server.script(*[Answer("Late.", first_token_s=4.0)] * len(signs))
+
+    async def seen(client: httpx.AsyncClient, path: str) -> list[str]:
+        body = {**ASK, "input": "hello", "stream": True, "max_tokens": 50}
+        before = []
+        async with client.stream("POST", path, json=body) as reply:
+            async for line in reply.aiter_lines():
+                if "Late." in line:
+                    break
+                before.append(line)
+        return before
+
+    headers = {"Authorization": f"Bearer {served.token}"}
+    async with httpx.AsyncClient(base_url=served.url, headers=headers, timeout=60) as client:
+        before = await asyncio.gather(*(seen(client, path) for path in signs))
+    for sign, lines in zip(signs.values(), before, strict=True):
+        assert any(sign in line for line in lines), sign
 
 
 def test_a_port_that_somebody_holds_is_told(served: Served) -> None:

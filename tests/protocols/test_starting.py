@@ -13,7 +13,7 @@ import pytest
 def run(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "oblix", *words], check=False, input="", capture_output=True, text=True,
-        timeout=30, env={**os.environ, **environ},
+        timeout=60, env={**os.environ, **environ},
     )  # fmt: skip
 
 

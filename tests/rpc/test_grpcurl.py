@@ -14,6 +14,7 @@ from google.protobuf import descriptor_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from oblix.testing import OllamaServer
 from support.drivers.daemon import RunningDaemon, running
+from support.drivers.grpc_calls import TIMEOUT_S
 
 GRPCURL = Path(sys.executable).with_name("grpcurl")
 SERVICES = [
@@ -72,7 +73,7 @@ def test_reflection_is_there_in_both_versions(grpcurl, daemon: RunningDaemon) ->
             reflection_pb2.ServerReflectionRequest(file_containing_symbol="google.rpc.ErrorInfo"),
             reflection_pb2.ServerReflectionRequest(file_containing_symbol="not.There"),
         ]
-        listed, v1, same, ours, details, missing = call(iter(asked), timeout=30)
+        listed, v1, same, ours, details, missing = call(iter(asked), timeout=TIMEOUT_S)
         assert versions[0] in [one.name for one in listed.list_services_response.service]
         (file,) = v1.file_descriptor_response.file_descriptor_proto
         assert same.file_descriptor_response.file_descriptor_proto == [file]

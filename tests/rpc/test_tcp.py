@@ -26,6 +26,8 @@ from oblix._launcher import tcp
 from oblix.v1 import daemon_pb2, daemon_pb2_grpc, endpoint_pb2, endpoint_pb2_grpc, sessions_pb2
 from support.drivers import daemon
 from support.drivers.daemon import RunningDaemon
+from support.drivers.grpc_calls import TIMEOUT_S
+from support.faults import bad_ports
 from support.proxies import certificates
 from support.repository import files
 
@@ -62,7 +64,7 @@ class Tcp:
     def info(self, *metadata: tuple[str, str]) -> daemon_pb2.GetInfoResponse:
         with grpc.insecure_channel(self.plain) as channel:
             stub = daemon_pb2_grpc.DaemonServiceStub(channel)
-            return stub.GetInfo(daemon_pb2.GetInfoRequest(), metadata=metadata, timeout=10)
+            return stub.GetInfo(daemon_pb2.GetInfoRequest(), metadata=metadata, timeout=TIMEOUT_S)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +109,7 @@ def test_the_token_is_checked_before_anything_is_read(served: Tcp, method: str) 
     with grpc.insecure_channel(served.plain) as channel:
         call = channel.unary_unary(method, lambda data: data, lambda data: data)
         with pytest.raises(grpc.RpcError) as refused:
-            call(b"\xff\xff no message at all", timeout=10)
+            call(b"\xff\xff no message at all", timeout=TIMEOUT_S)
     assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
@@ -115,10 +117,10 @@ def test_health_and_reflection_need_a_token_of_any_scope(served: Tcp) -> None:
     with grpc.insecure_channel(served.plain) as channel:
         health = health_pb2_grpc.HealthStub(channel)
         with pytest.raises(grpc.RpcError) as refused:
-            health.Check(health_pb2.HealthCheckRequest(), timeout=10)
+            health.Check(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_S)
         assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
         reply = health.Check(
-            health_pb2.HealthCheckRequest(), metadata=[_bearer(served.token("probe"))], timeout=10
+            health_pb2.HealthCheckRequest(), metadata=[_bearer(served.token("probe"))], timeout=TIMEOUT_S
         )
     assert reply.status == health_pb2.HealthCheckResponse.SERVING
 
@@ -228,9 +230,7 @@ def test_a_token_goes_to_no_program_of_another_user(monkeypatch: pytest.MonkeyPa
 
 
 def test_where_nobody_listens_the_error_says_how_to_listen() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        port = one.getsockname()[1]
-    with pytest.raises(UnavailableError, match=r"\[\[listen\]\]"):
+    with bad_ports.unheard() as port, pytest.raises(UnavailableError, match=r"\[\[listen\]\]"):
         OblixClient(host="127.0.0.1", port=port).list_sessions()
 
 
