@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import errno
+import gc
 import logging
 import os
 import resource
@@ -75,6 +76,9 @@ def _serve(paths: Paths, listen: Sequence[str]) -> int:
     config = loaded.config
     paths.prepare()
     with Lock(paths.lock).hold(f"pid {os.getpid()}, version {__version__}, socket {paths.socket}"):
+        # What is imported stays. To look through it for garbage takes time from the start, from the end, and now
+        # and then from an answer.
+        gc.disable()
         # Only who holds the lock pays for these: ten clients may start ten of us at once.
         from oblixd.app import logging_setup, wiring  # noqa: PLC0415 - as said above
         from oblixd.app.daemon import Daemon  # noqa: PLC0415 - as said above
@@ -91,6 +95,8 @@ def _serve(paths: Paths, listen: Sequence[str]) -> int:
         logging_setup.set_up(config.daemon.log_level, paths.log)
         for notice in loaded.notices:
             logging.getLogger(__name__).warning("%s", notice)
+        gc.freeze()
+        gc.enable()
         asyncio.run(Daemon(loaded, paths, ignored, wiring.listen(config, listen)).run())
     return 0
 

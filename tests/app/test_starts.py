@@ -60,6 +60,24 @@ def test_what_is_in_the_sockets_place_is_named_and_left_alone(
     assert place.lstat().st_ino == before.st_ino
 
 
+GARBAGE = """
+import gc
+from oblixd import __main__
+from oblixd.app.daemon import Daemon
+
+async def run(self):
+    print(gc.isenabled(), gc.get_freeze_count() > 10 * len(gc.get_objects()))
+
+Daemon.run = run
+__main__.main([])
+"""
+
+
+def test_garbage_is_looked_for_in_what_came_after_the_imports_alone(home: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", GARBAGE], check=True, capture_output=True, text=True)
+    assert done.stdout == "True True\n"
+
+
 def test_a_daemon_without_descriptors_says_so_and_goes_on(home: Path) -> None:
     daemon = RunningDaemon(
         home, {"OBLIX_EMBEDDED_ENABLED": "false"}, ["prlimit", f"--nofile={FILES}:{FILES}", "--"]
