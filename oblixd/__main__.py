@@ -76,7 +76,7 @@ def _serve(paths: Paths, listen: Sequence[str]) -> int:
     config = loaded.config
     paths.prepare()
     with Lock(paths.lock).hold(f"pid {os.getpid()}, version {__version__}, socket {paths.socket}"):
-        # What is imported stays. To look through it for garbage takes time from the start, from the end, and now
+        # What is imported stays. To look through it for garbage takes time from the start, the end, and now
         # and then from an answer.
         gc.disable()
         # Only who holds the lock pays for these: ten clients may start ten of us at once.
