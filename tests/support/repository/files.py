@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -24,8 +25,13 @@ def sources(*folders: str) -> list[Path]:
     return [path for path in tracked(*patterns) if not path.name.endswith(GENERATED)]
 
 
-def imports(path: Path, package_root: Path = ROOT) -> Iterator[str]:
+@cache
+def imports(path: Path, package_root: Path = ROOT) -> tuple[str, ...]:
     """The dotted names that a file imports, wherever it does: `from a import b` gives `a.b`."""
+    return tuple(_imports(path, package_root))
+
+
+def _imports(path: Path, package_root: Path) -> Iterator[str]:
     package = path.relative_to(package_root).parent.parts
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
