@@ -67,13 +67,13 @@ async def test_executions_are_counted_by_model_and_outcome(
 def test_the_endpoint_shows_them_to_who_has_a_token(daemon: RunningDaemon) -> None:
     stub = endpoint_pb2_grpc.EndpointServiceStub(daemon.channel)
     url = stub.OpenEndpoint(endpoint_pb2.OpenEndpointRequest()).url
-    assert httpx.get(f"{url}/metrics").status_code == 401
+    assert httpx.get(f"{url}/metrics", timeout=60).status_code == 401
     request = endpoint_pb2.CreateTokenRequest(name="prometheus", scope=endpoint_pb2.TOKEN_SCOPE_READ)
     headers = {"Authorization": f"Bearer {stub.CreateToken(request).text}"}
-    reply = httpx.get(f"{url}/metrics", headers=headers)
+    reply = httpx.get(f"{url}/metrics", headers=headers, timeout=60)
     assert reply.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert "oblix_uptime_seconds" in families(reply.text)
-    refused = httpx.post(f"{url}/v1/chat/completions", json={}, headers=headers)
+    refused = httpx.post(f"{url}/v1/chat/completions", json={}, headers=headers, timeout=60)
     assert (refused.status_code, refused.headers["x-oblix-reason"]) == (403, "SCOPE_MISSING")
 
 

@@ -181,7 +181,7 @@ async def test_a_tool_of_the_endpoint_goes_on_with_its_trace(home: Path) -> None
             )
             body = {"model": "auto", "messages": [{"role": "user", "content": PROMPT}]}
             headers = {"Authorization": f"Bearer {token.text}", "traceparent": TRACE_PARENT}
-            async with httpx.AsyncClient() as client:
+            async with httpx.AsyncClient(timeout=60) as client:
                 answer = await client.post(f"{url}/v1/chat/completions", json=body, headers=headers)
     assert answer.status_code == 200
     assert {span.trace_id.hex() for span in collector.spans} == {TRACE}

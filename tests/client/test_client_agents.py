@@ -175,7 +175,8 @@ async def test_thresholds_travel_with_the_prompt(hooked: OblixClient, ollama: Ol
     checks = [{c["agent"]: c["result"] for c in response["agent_checks"]} for response in responses]
     assert checks[0]["strict"]["state"] in {"constrained", "critical"}  # the latter where the CPU is busy
     assert "(threshold 0 %)" in checks[0]["strict"]["reason"]
-    assert checks[0]["connectivity_monitor"]["state"] in {"unknown", "optimal"}
+    # The last where other tests' servers, which are gone, were all that the shared daemon has looked at.
+    assert checks[0]["connectivity_monitor"]["state"] in {"unknown", "optimal", "disconnected"}
     assert "(threshold 1000)" in checks[1]["lax"]["reason"]
 
 

@@ -19,7 +19,7 @@ import pytest
 from oblix import DaemonStartError, OblixClient
 from oblix._launcher import launch
 from support.drivers import processes
-from support.drivers.waiting import eventually
+from support.drivers.waiting import eventually, wait_until
 
 from oblixd import __version__
 
@@ -209,8 +209,10 @@ def test_our_own_unit_is_started_where_it_is_installed(
     (tmp_path / "oblix").mkdir(mode=0o700)
     (tmp_path / "oblix" / "socket").write_text(str(home / "oblixd.sock"))
     assert OblixClient().list_sessions() == []
-    assert (tmp_path / "calls").read_text() == "--user --no-ask-password start oblixd.service\n"
-    assert len(daemons(home)) == 1
+    # On a busy machine the client asks again, and what is started then finds the lock taken.
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert set(calls) == {"--user --no-ask-password start oblixd.service"}
+    wait_until(lambda: len(daemons(home)) == 1)
 
 
 def test_who_holds_the_lock_and_does_not_serve_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

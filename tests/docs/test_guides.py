@@ -15,7 +15,7 @@ from support.repository import files, guides
 GUIDES = [path for path in files.tracked("README.md", "docs/*.md") if list(guides.blocks(path))]
 PUBLISHED = files.ROOT.parent / "shared" / "seed" / "session-management.md"
 PRELUDE = Path(__file__).with_name("session-management.prelude.md")
-WAIT_S = 60.0
+WAIT_S = 240.0
 
 
 def _run(words: list[str], tmp_path: Path) -> str:

@@ -13,24 +13,28 @@ import pytest
 from oblix.testing import Answer
 from oblix.v1 import endpoint_pb2, executions_pb2, executions_pb2_grpc
 from support.drivers.waiting import eventually
-from support.endpoint import MODEL, Served
+from support.endpoint import MODEL, TRUST, WAIT_S, Served
 
 ASK = {"model": MODEL, "messages": [{"role": "user", "content": "hello"}]}
+PATIENTLY = {"timeout": WAIT_S, "verify": TRUST}
 PATHS = ["/v1/chat/completions", "/v1/responses", "/v1/messages", "/api/chat"]
 
 
 @pytest.mark.parametrize("path", PATHS)
 def test_nobody_calls_without_a_token(served: Served, path: str) -> None:
     prompts = len(served.server.requests)
-    assert httpx.post(served.url + path, json=ASK).status_code == 401
-    assert httpx.post(served.url + path, json=ASK, headers={"x-api-key": "oblix-wrong"}).status_code == 401
+    assert httpx.post(served.url + path, json=ASK, **PATIENTLY).status_code == 401
+    assert (
+        httpx.post(served.url + path, json=ASK, headers={"x-api-key": "oblix-wrong"}, **PATIENTLY).status_code
+        == 401
+    )
     assert len(served.server.requests) == prompts
 
 
 @pytest.mark.parametrize("header", ["Authorization", "x-api-key", "api-key"])
 def test_a_token_stands_where_each_client_puts_its_key(served: Served, header: str) -> None:
     value = f"Bearer {served.token}" if header == "Authorization" else served.token
-    assert httpx.get(f"{served.url}/v1/models", headers={header: value}).status_code == 200
+    assert httpx.get(f"{served.url}/v1/models", headers={header: value}, **PATIENTLY).status_code == 200
 
 
 def test_a_revoked_token_is_refused_at_once(served: Served) -> None:
@@ -118,7 +122,7 @@ def test_paths_and_methods_that_are_not_there_answer_in_the_api_s_form(served: S
     wrong = served.http().get("/v1/messages")
     assert (wrong.status_code, wrong.json()["type"]) == (405, "error")
     assert "error" in served.http().get("/api/nothing").json()
-    assert httpx.get(f"{served.url}/health").json()["status"] == "ok"
+    assert httpx.get(f"{served.url}/health", **PATIENTLY).json()["status"] == "ok"
 
 
 def test_a_body_that_is_too_large_is_refused(served: Served) -> None:
@@ -187,7 +191,9 @@ async def test_a_client_that_waits_sees_signs_of_life(served: Served) -> None:
         return before
 
     headers = {"Authorization": f"Bearer {served.token}"}
-    async with httpx.AsyncClient(base_url=served.url, headers=headers, timeout=60) as client:
+    async with httpx.AsyncClient(
+        base_url=served.url, headers=headers, timeout=WAIT_S, verify=TRUST
+    ) as client:
         before = await asyncio.gather(*(seen(client, path) for path in signs))
     for sign, lines in zip(signs.values(), before, strict=True):
         assert any(sign in line for line in lines), sign
@@ -206,4 +212,4 @@ def test_a_port_that_somebody_holds_is_told(served: Served) -> None:
     assert again == served.url
     with pytest.raises(grpc.RpcError, match="The endpoint is open at"):
         served.stub.OpenEndpoint(endpoint_pb2.OpenEndpointRequest(port=1))
-    assert json.loads(httpx.get(f"{again}/health").text)["status"] == "ok"
+    assert json.loads(httpx.get(f"{again}/health", **PATIENTLY).text)["status"] == "ok"
