@@ -171,7 +171,9 @@ def test_gptme_s_times_are_instants_where_its_events_tell_the_offset(home: Path)
     (log,) = read(path)
     assert said(log) == [f"u: {NOTES}", "a: I will read them. shell[call_41]", "t: [call_41]", f"a: {NAMED}"]
     assert dict(log.notes) == {LOCAL_TIMES: 1}
-    event = {"ts": "2026-11-28T16:33:59.588+00:00", "timestamp": "2026-11-28T22:03:59.588337"}
+    message = {"role": "user", "content": NOTES, "timestamp": "2026-11-28T22:03:59.588337"}
+    event = {"seq": 1, "ts": "2026-11-28T16:34:21.588+00:00", "type": "message_append"}
+    event |= {"payload": {"message": message}}
     (path.parent / "events.jsonl").write_text(json.dumps(event) + "\n")
     (again,) = read(path)
     (path.parent / "events.jsonl").unlink()
@@ -233,7 +235,7 @@ def test_an_opencode_fork_is_known_by_its_rows_times(tmp_path: Path) -> None:
             FROM part;"""
         )
     parent, fork = read(path)
-    assert fork.fork == Fork(parent.session.source_id, 3)
+    assert fork.fork == Fork(parent.session.source_id, 4)
 
 
 def test_claude_code_s_answers_are_put_together(tmp_path: Path) -> None:

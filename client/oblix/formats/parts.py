@@ -25,6 +25,7 @@ AUDIO_NOTE = "sounds left out"
 _TEXT_KEYS = ("text", "content", "value", "output_text", "message", "parts")
 _NAMED = re.compile(r"\[(file|image|sound)\b[^\]]*\]|!\[image\]\(")
 """What stands in the text for a thing that is not in it."""
+_THOUGHT = re.compile(r"\s*<(think|thinking)>(.*?)</\1>\s*", re.DOTALL)
 _MAX_NAME = 128
 _NO_NAME = "unnamed"
 
@@ -83,6 +84,20 @@ def sources(citations: object) -> str:
 def link(title: str, url: str) -> str:
     """Return a link as Markdown."""
     return f"[{title.replace('[', '(').replace(']', ')')}]({url})"
+
+
+def separate_thoughts(said: str) -> tuple[list[messages_pb2.Part], str]:
+    """Return the thoughts that a text begins with, and the rest.
+
+    For tools that write what a model thought into its answer, in the tag `think` or `thinking`. A tag later
+    in the text is the model's word: it may speak of one.
+    """
+    thoughts = []
+    while found := _THOUGHT.match(said):
+        if thought := found.group(2).strip():
+            thoughts.append(messages_pb2.Part(reasoning=clean(thought)))
+        said = said[found.end() :]
+    return thoughts, said
 
 
 def file_part(block: Block, conversation: Conversation) -> Parts:

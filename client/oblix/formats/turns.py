@@ -16,6 +16,7 @@ from oblix.formats.parts import (
     parts_of,
     result_parts,
     separate_names,
+    separate_thoughts,
     sources,
     text_part,
 )
@@ -83,12 +84,28 @@ def message_of(item: Item, conversation: Conversation) -> messages_pb2.Message |
         # Claude's style: what tools gave is handed in as the person's.
         message.role = _TOOL
     if role == _ASSISTANT:
+        move_thoughts(message, conversation)
         message.model = string(item, *_MODEL_KEYS)
         count(message, item)
     for key in _TIME_KEYS:
         if item.get(key) and not message.HasField("create_time"):
             set_time(message, "create_time", item[key], conversation)
     return message
+
+
+def move_thoughts(message: messages_pb2.Message, conversation: Conversation) -> None:
+    """Make thoughts of what an answer begins with in the tag `think`: so local models write them."""
+    place = next((n for n, part in enumerate(message.parts) if part.text), None)
+    if place is None:
+        return
+    said = message.parts[place].text
+    thoughts, rest = separate_thoughts(said)
+    if thoughts:
+        conversation.rewritten.append(said)
+        parts = list(message.parts)
+        parts[place : place + 1] = [*thoughts, *([text_part(rest)] if rest else [])]
+        del message.parts[:]
+        message.parts.extend(parts)
 
 
 def _parts(item: Item, role: int, conversation: Conversation) -> Iterator[messages_pb2.Part]:

@@ -9,8 +9,30 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from oblix.formats.agents.databases import hermes, langgraph, llm, openai_agents, opencode, tables
-from oblix.formats.agents.logs import aider, claude_code, codex, gemini, gptme, jan, pi, qwen, vibe
+from oblix.formats.agents.databases import (
+    crush,
+    goose,
+    hermes,
+    langgraph,
+    llm,
+    openai_agents,
+    opencode,
+    tables,
+)
+from oblix.formats.agents.logs import (
+    aider,
+    claude_code,
+    cline,
+    codex,
+    continue_dev,
+    gemini,
+    gptme,
+    jan,
+    pi,
+    qwen,
+    vibe,
+    vscode,
+)
 from oblix.formats.agents.origin import Origin
 from oblix.formats.catalog import finish
 from oblix.formats.conversations import Conversation, unreadable
@@ -44,15 +66,21 @@ _LOGS: dict[str, ModuleType] = {
     "mistral-vibe": vibe,
     "gptme": gptme,
     "jan": jan,
+    "continue": continue_dev,
+    "cline": cline,
+    "vscode": vscode,
 }
 _DATABASES: dict[str, ModuleType] = {
     "opencode": opencode,
     "hermes": hermes,
+    "goose": goose,
+    "crush": crush,
     "openai-agents": openai_agents,
     "langgraph": langgraph,
     "llm": llm,
 }
 LOGS = [LogTool(name, module.matches, module.read, module.KNOWN) for name, module in _LOGS.items()]
+LOGS.append(LogTool("goose", goose.matches, goose.read_log, goose.KNOWN))
 NAMES = (*_LOGS, *_DATABASES, "aider")
 
 

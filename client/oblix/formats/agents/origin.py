@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from pathlib import Path
@@ -38,11 +37,6 @@ class Origin:
     def text(self, name: str) -> str:
         """Return the text of a file beside it, empty where there is none."""
         return (self.neighbour(name) or b"").decode("utf-8", "replace").strip()
-
-    def above(self, pattern: str, levels: int) -> Iterator[Path]:
-        """Yield the files of a pattern below the directory that is so many levels above."""
-        parents = self.path.parents
-        yield from sorted(parents[min(levels, len(parents) - 1)].glob(pattern))
 
     @property
     def digest(self) -> str:
@@ -95,3 +89,11 @@ def local_zone() -> tzinfo:
     zone = datetime.now().astimezone().tzinfo
     assert zone is not None  # noqa: S101 - astimezone always sets one
     return zone
+
+
+def files_in(folder: Path, pattern: str) -> list[Path]:
+    """Return the files of a pattern in a folder, by name. Empty where the folder can't be read."""
+    try:
+        return sorted(folder.glob(pattern))
+    except OSError:
+        return []

@@ -11,8 +11,10 @@ from pathlib import Path
 from oblix.errors import InvalidArgumentError
 from oblix.formats.agents import catalog
 from oblix.formats.agents.databases import tables
-from oblix.formats.agents.logs import aider
+from oblix.formats.agents.logs import aider, cline
 
+EDITORS = ("Code", "Code - Insiders", "VSCodium", "Cursor", "Windsurf")
+"""Visual Studio Code and those made from it, as their folders of settings are called."""
 MOST_FILES = 200_000
 """Of one tool. What is beyond is not looked at."""
 
@@ -29,12 +31,14 @@ class Place:
     default: str
     """The directory below the home directory, where the variable is not set."""
     patterns: tuple[str, ...]
+    is_by_time: bool = False
+    """Whether the names do not tell which file is older."""
 
 
 PLACES = (
     Place("codex", "CODEX_HOME", "", ".codex",
           ("sessions/**/rollout-*.jsonl", "archived_sessions/rollout-*.jsonl")),
-    Place("claude-code", "CLAUDE_CONFIG_DIR", "", ".claude", ("projects/*/*.jsonl",)),
+    Place("claude-code", "CLAUDE_CONFIG_DIR", "", ".claude", ("projects/*/*.jsonl",), is_by_time=True),
     Place("opencode", "XDG_DATA_HOME", "opencode", ".local/share/opencode", ("opencode*.db",)),
     Place("gemini-cli", "GEMINI_CLI_HOME", ".gemini", ".gemini",
           ("tmp/*/chats/session-*.jsonl", "tmp/*/chats/session-*.json")),
@@ -48,6 +52,19 @@ PLACES = (
     Place("lmstudio", "", "", ".cache/lm-studio", ("conversations/**/*.conversation.json",)),
     Place("jan", "XDG_DATA_HOME", "Jan/data", ".local/share/Jan/data", ("threads/*/messages.jsonl",)),
     Place("jan", "", "", "jan", ("threads/*/messages.jsonl",)),
+    Place("continue", "CONTINUE_GLOBAL_DIR", "", ".continue", ("sessions/*-*.json",)),
+    Place("cline", "CLINE_DIR", "", ".cline", ("data/sessions/*/*.messages.json",
+          "data/tasks/*/api_conversation_history.json")),
+    *(Place("cline", "XDG_CONFIG_HOME", f"{editor}/User", f".config/{editor}/User",
+            tuple(f"globalStorage/{each}/tasks/*/api_conversation_history.json" for each in cline.EXTENSIONS))
+      for editor in EDITORS),
+    *(Place("vscode", "XDG_CONFIG_HOME", f"{editor}/User", f".config/{editor}/User",
+            ("workspaceStorage/*/chatSessions/*.json*", "globalStorage/emptyWindowChatSessions/*.json*"))
+      for editor in EDITORS),
+    Place("goose", "XDG_DATA_HOME", "goose", ".local/share/goose",
+          ("sessions/sessions.db", "sessions/*.jsonl")),
+    Place("crush", "", "", "", (".crush/crush.db", "*/.crush/crush.db", "*/*/.crush/crush.db",
+                                "*/*/*/.crush/crush.db")),
     Place("aider", "", "", "", (aider.NAME, f"*/{aider.NAME}", f"*/*/{aider.NAME}", f"*/*/*/{aider.NAME}")),
 )  # fmt: skip
 
@@ -83,13 +100,14 @@ def every_file(home: Path, tools: Collection[str], environment: Mapping[str, str
 
 
 def files_of(place: Place, home: Path, environment: Mapping[str, str]) -> Iterator[Path]:
-    """Yield the files of a place, by name: a fork's comes after its parent's."""
+    """Yield the files of a place, by name or by time: a fork's comes after its parent's."""
     directory = home / place.default
     if moved := environment.get(place.variable, "") if place.variable else "":
         directory = Path(moved) / place.below_variable
     for pattern in place.patterns:
         try:
-            yield from sorted(path for path in islice(directory.glob(pattern), MOST_FILES) if path.is_file())
+            found = sorted(path for path in islice(directory.glob(pattern), MOST_FILES) if path.is_file())
+            yield from sorted(found, key=lambda path: path.stat().st_mtime_ns) if place.is_by_time else found
         except OSError:
             continue
 

@@ -9,7 +9,7 @@ from typing import Any
 from oblix.formats.conversations import Conversation, fill_times, keys, mapping, object_of, objects, string
 from oblix.formats.moments import set_time
 from oblix.formats.parts import parts_of
-from oblix.formats.turns import ROLES
+from oblix.formats.turns import ROLES, move_thoughts
 from oblix.v1 import messages_pb2, sessions_pb2
 
 KNOWN = keys(
@@ -62,6 +62,8 @@ def _message(item: Mapping[str, Any], model: str, conversation: Conversation) ->
         message.model = message.model or model
     else:
         message.parts.extend(parts_of(version.get("content"), conversation))
+    if message.role == messages_pb2.ROLE_ASSISTANT:
+        move_thoughts(message, conversation)
     return message
 
 

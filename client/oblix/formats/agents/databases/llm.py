@@ -112,7 +112,10 @@ def _parts(row: Row, conversation: Conversation) -> Iterator[messages_pb2.Part]:
         case "tool_call":
             yield call_part(payload.get("tool_call_id"), string(payload, "name"), payload.get("arguments"))
         case "tool_result":
-            yield from result_parts(payload.get("tool_call_id"), payload.get("output"), conversation)
+            is_error = bool(payload.get("exception"))
+            conversation.pass_over(payload.get("exception"))
+            call_id, output = payload.get("tool_call_id"), payload.get("output")
+            yield from result_parts(call_id, output, conversation, is_error=is_error)
         case "reasoning":
             yield messages_pb2.Part(reasoning=string(row, "text"))
         case "attachment":

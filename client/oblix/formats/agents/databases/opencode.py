@@ -22,7 +22,7 @@ Row = dict[str, Any]
 
 KNOWN = keys(
     "metadata time tokens path cost mode agent variant slug directory version permission summary "
-    "projectID workspaceID snapshot files hash tools format"
+    "projectID workspaceID snapshot files hash tools format responseBody responseHeaders"
 )
 QUOTES = "quotes around a question, which the tool adds, taken away"
 UNDONE = "messages that were undone left out"
@@ -56,7 +56,7 @@ def _session(connection: sqlite3.Connection, session: Row) -> Conversation:
     conversation.session.archived = bool(session.get("time_archived"))
     parts = _parts_by_message(connection, session)
     undone_from = string(json_in(session.get("revert")) or {}, "messageID")
-    source = []
+    source, counts = [], [0]
     query = "SELECT * FROM message WHERE session_id = ? ORDER BY time_created, id"
     for row in rows_of(connection, query, session["id"]):
         if undone_from and str(row["id"]) >= undone_from:
@@ -70,8 +70,9 @@ def _session(connection: sqlite3.Connection, session: Row) -> Conversation:
             partial(_question_or_answer, row, data, pieces, conversation),
         )
         _add_results(conversation, pieces, row)
+        counts.append(len(conversation.messages))
     conversation.source = source
-    _find_parent(connection, session, conversation)
+    _find_parent(connection, session, conversation, counts)
     complete(conversation)
     return conversation
 
@@ -165,8 +166,13 @@ def _unquote(message: messages_pb2.Message, conversation: Conversation) -> None:
             part.text = text[1:-1].replace('\\"', '"')
 
 
-def _find_parent(connection: sqlite3.Connection, session: Row, conversation: Conversation) -> None:
-    """Find the parent: a sub-agent's session names it; a fork is known by the times of its rows."""
+def _find_parent(
+    connection: sqlite3.Connection, session: Row, conversation: Conversation, counts: list[int]
+) -> None:
+    """Find the parent: a sub-agent's session names it; a fork is known by the times of its rows.
+
+    `counts` says how many messages the first rows are: an answer with a tool's result is two.
+    """
     if parent := string(session, "parent_id"):
         conversation.fork = Fork(f"opencode:{parent}", 0)
         return
@@ -180,4 +186,4 @@ def _find_parent(connection: sqlite3.Connection, session: Row, conversation: Con
         "WHERE mine.session_id = ? GROUP BY other.session_id ORDER BY shared DESC, other.session_id LIMIT 1"
     )
     for row in rows_of(connection, query, session["time_created"], session["id"]):
-        conversation.fork = Fork(f"opencode:{row['parent']}", min(row["shared"], len(conversation.messages)))
+        conversation.fork = Fork(f"opencode:{row['parent']}", counts[min(row["shared"], len(counts) - 1)])

@@ -17,7 +17,7 @@ from oblix.formats.agents.origin import (
     conversation_of,
     is_asked,
 )
-from oblix.formats.conversations import Conversation, keys, object_of, objects, string
+from oblix.formats.conversations import Conversation, Fork, keys, object_of, objects, string
 from oblix.formats.moments import set_time
 from oblix.formats.parts import parts_of
 from oblix.formats.trees import Tree
@@ -28,7 +28,8 @@ Line = Mapping[str, Any]
 
 KNOWN = keys(
     "toolUseResult cwd gitBranch usage slug requestId toolUseID leafUuid sourceToolAssistantUUID entrypoint "
-    "promptSource permissionMode promptId"
+    "promptSource permissionMode promptId madeBy effort perTurnEffort thinkingDisplay rowSource turnOrigin "
+    "turnPosition error apiErrorType rendered"
 )
 SIDE_NOTE = "lines of sub-agents left out"
 
@@ -44,7 +45,7 @@ _COMMANDS = (
 )
 _QUIET = keys(
     "file-history-snapshot progress queue-operation last-prompt permission-mode attachment agent-name mode "
-    "pr-link saved_hook_context"
+    "pr-link saved_hook_context atis-latch cost-state api-request api-request-shape api-request-blob"
 )
 _TITLES = ("summary", "custom-title", "ai-title")
 
@@ -83,9 +84,25 @@ def read(lines: Sequence[Any], origin: Origin) -> list[Conversation]:
             into.add(line, f"line {line.get('uuid')}", lambda: _message(line, into))
 
     Tree(nodes, conversation, parent="parentUuid").read(leaf, add)
+    _note_fork(conversation, nodes, name)
     for each in (conversation, *conversation.branches):
         complete(each)
     return [conversation] if is_asked(conversation) else []
+
+
+def _note_fork(conversation: Conversation, nodes: Mapping[str, Line], name: str) -> None:
+    """Note where a fork comes from: lines before it are copied, and answers among them name their session."""
+    copied: dict[str, str] = {}
+    for line in nodes.values():
+        parent = string(line, "requestSessionId") or string(object_of(line, "forkedFrom"), "sessionId")
+        if parent and parent != name:
+            copied[string(line, "uuid")] = parent
+            copied[string(object_of(line, "message"), "id")] = parent
+    copied.pop("", None)
+    shared = [number for number, each in enumerate(conversation.messages, 1) if each.id in copied]
+    if name and shared:
+        parent = copied[conversation.messages[shared[-1] - 1].id]
+        conversation.fork = Fork(f"claude-code:{parent}", shared[-1])
 
 
 def _nodes(lines: Sequence[Any], conversation: Conversation) -> dict[str, dict[str, Any]]:
@@ -135,6 +152,8 @@ def _answer(
     message.id = name or message.id
     model = string(record, "model")
     message.model = f"claude:{model}" if model and not model.startswith("<") else ""
+    if line.get("isApiErrorMessage") is True:
+        message.status = messages_pb2.MESSAGE_STATUS_FAILED
     count(message, record)
     return message
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
-from oblix.formats.agents.origin import SUMMARY_NOTE, Origin, complete, conversation_of, is_asked
+from oblix.formats.agents.origin import SUMMARY_NOTE, Origin, complete, conversation_of, files_in, is_asked
 from oblix.formats.conversations import Conversation, Fork, keys, object_of, objects, string
 from oblix.formats.moments import set_time
 from oblix.formats.parts import call_part, parts_of, result_parts
@@ -24,6 +26,11 @@ KNOWN = keys(
     "base_instructions instructions state turn_context internal_chat_message_metadata_passthrough git "
     "model_search_state"
 )
+_FOLDERS = ("sessions", "archived_sessions")
+_DEEPEST = 4
+"""So many folders above a rollout stands `sessions`: year, month and day lie between."""
+_MOST_BESIDE = 1000
+_LONGEST_HEAD = 1024 * 1024
 PARENT_MISSING = "the beginning, up to the fork, is in a file that is not there"
 
 _QUIET = frozenset(("turn_context", "world_state", "token_usage_record", "session_state", "ghost_snapshot"))
@@ -84,9 +91,7 @@ def _head(lines: Sequence[Any]) -> Line:
 
 def _take_history(conversation: Conversation, name: str, base: Line, origin: Origin) -> None:
     """Read what was said before the fork, from the file of the thread that it was forked from."""
-    found = next(iter(origin.above(f"**/rollout-*{name}.jsonl", 3)), None) or next(
-        iter(origin.above(f"rollout-*{name}.jsonl", 0)), None
-    )
+    found = _file_of(name, origin)
     until = base.get("end_byte_offset")
     data = Origin(found).neighbour(found.name) if found is not None else None
     if found is None or data is None or not isinstance(until, int):
@@ -96,6 +101,29 @@ def _take_history(conversation: Conversation, name: str, base: Line, origin: Ori
     (before,) = read(_lines(data[:until]), Origin(found)) or [Conversation(conversation.session)]
     conversation.messages.extend(before.messages)
     conversation.fork = Fork(f"codex:{name}", len(before.messages))
+
+
+def _file_of(name: str, origin: Origin) -> Path | None:
+    """Find the file of a thread: in codex's folders by its name, or beside the fork's by what is in it."""
+    own = origin.path.absolute()
+    for folder in islice(own.parents, _DEEPEST):
+        if folder.name in _FOLDERS:
+            found = (
+                path for each in _FOLDERS for path in files_in(folder.parent / each, f"**/*{name}.jsonl")
+            )
+            return next(found, None)
+    beside = [path for path in files_in(own.parent, "*.jsonl") if path != own]
+    return next((path for path in beside[:_MOST_BESIDE] if _thread_of(path) == name), None)
+
+
+def _thread_of(path: Path) -> str:
+    """Return the id of the thread in a file, empty where it can't be read."""
+    try:
+        with path.open("rb") as file:
+            first = _lines(file.readline(_LONGEST_HEAD))
+    except OSError:
+        return ""
+    return string(_head(first), "id", "session_id")
 
 
 def _lines(data: bytes) -> list[Any]:

@@ -1,7 +1,8 @@
 """gptme's logs: `~/.local/share/gptme/logs/NAME/conversation.jsonl`.
 
 Times there are local and have no offset; `events.jsonl` beside it tells the offset. A tool's result has the
-role system and a `call_id`; a call is text in the answer. Branches that an undo left are not read.
+role system and a `call_id`; a call is text in the answer, and a thought one in the tag `think` before it.
+Branches that an undo left are not read.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 from oblix.formats.agents.origin import (
     LOCAL_TIMES,
+    PROGRAM_NOTE,
     Origin,
     complete,
     conversation_of,
@@ -23,7 +25,7 @@ from oblix.formats.agents.origin import (
 )
 from oblix.formats.conversations import Conversation, clean, keys, object_of, string
 from oblix.formats.moments import set_time
-from oblix.formats.parts import FILE_NOTE, call_part, result_part, text_part
+from oblix.formats.parts import FILE_NOTE, call_part, result_part, separate_thoughts, text_part
 from oblix.formats.turns import count
 from oblix.v1 import messages_pb2
 
@@ -33,6 +35,8 @@ KNOWN = keys("metadata files file_hashes")
 
 _FIELDS = keys("role content timestamp hide pinned call_id metadata files file_hashes quiet")
 _CALL = re.compile(r"^@([\w.-]{1,100})\(([^)\n]{1,100})\): ", re.MULTILINE)
+_PROGRAMS = re.compile(r"<system>.*</system>", re.DOTALL)
+"""What gptme says in the person's place where it runs without one."""
 _QUARTER = 15 * 60
 _MOST = 14 * 3600
 _EVENTS_READ = 400
@@ -77,7 +81,7 @@ def _zone(origin: Origin) -> tzinfo | None:
 
 def _times(event: Any) -> tuple[datetime, datetime]:
     """Return the local and the true time of an event. Raises ValueError or TypeError if one is missing."""
-    given = object_of(event, "message") or object_of(event, "data") or event
+    given = object_of(object_of(event, "payload"), "message") or object_of(event, "message") or event
     local = datetime.fromisoformat(string(given, "timestamp") or string(event, "timestamp"))
     instant = datetime.fromisoformat(string(event, "ts"))
     if local.tzinfo is not None or instant.tzinfo is None:
@@ -89,6 +93,9 @@ def _message(line: Line, zone: tzinfo, conversation: Conversation) -> messages_p
     role, said = string(line, "role"), string(line, "content")
     if line.get("hide") is True:
         conversation.pass_over(line)
+        return None
+    if role == "user" and _PROGRAMS.fullmatch(said.strip()):
+        conversation.leave_out(line, PROGRAM_NOTE)
         return None
     if role == "system":
         if not line.get("call_id") and not conversation.messages:
@@ -124,6 +131,11 @@ def _result(line: Line, text: str) -> messages_pb2.Part:
 
 def _answer(text: str, conversation: Conversation) -> Iterator[messages_pb2.Part]:
     """Yield the text and the calls in it: `@tool(id): {...}`, each at the beginning of a line."""
+    thoughts, rest = separate_thoughts(said)
+    if thoughts:
+        conversation.rewritten.append(said)
+    yield from thoughts
+    said = rest
     start, decoder = 0, json.JSONDecoder()
     for found in _CALL.finditer(text):
         if found.start() < start:
