@@ -6,6 +6,7 @@ of older Cline, of Crush and of Goose are made after these programs' source code
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -24,6 +25,7 @@ from support.tools import SAMPLES, database
 
 ANSWER = "苔は日陰で育つ — Moos wächst im Schatten."
 NOTES = "The notes name moss and fern."
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
 SHADE = "Q1 Which plants grow in shade?"
 
 
@@ -224,7 +226,7 @@ def test_a_chat_of_visual_studio_code_is_replayed(tmp_path: Path) -> None:
     session = {"version": 3, "sessionId": "9ab", "creationDate": 1795924191000, "requests": [first]}
     path = write(
         tmp_path / "workspaceStorage/x/chatSessions/9ab.jsonl",
-        {"kind": 0, "v": session | {"workingDirectory": "file:///home/me/a%20b"}},
+        {"kind": 0, "v": session | {"workingDirectory": "file:///garden/a%20b"}},
         {
             "kind": 2,
             "k": ["requests", 0, "response"],
@@ -253,7 +255,7 @@ def test_a_chat_of_visual_studio_code_is_replayed(tmp_path: Path) -> None:
         "u: Once more",
         "a: Yes.",
     ]
-    assert (chat.session.title, chat.session.metadata["directory"]) == ("Tests", "/home/me/a b")
+    assert (chat.session.title, chat.session.metadata["directory"]) == ("Tests", "/garden/a b")
     assert chat.messages[1].model == "copilot:gpt-5"
     assert dict(chat.notes) == {}
 
@@ -341,6 +343,26 @@ def test_a_fork_of_codex_finds_its_parent_beside_it_by_what_is_in_the_file(tmp_p
     assert not fork.notes
 
 
+def test_older_llm_s_files_images_and_tools_stand_in_tables_of_their_own(tmp_path: Path) -> None:
+    script = (SAMPLES / "llm-older.sql").read_text() + (
+        f"UPDATE attachments SET path = NULL, content = X'{base64.b64decode(PIXEL).hex()}';"
+    )
+    plants, tools, image = read(database(tmp_path / "logs.db", script))
+    assert said(plants)[2:] == [
+        "u: [file: /garden/notes.txt]\nmoss, fern\n\n Q2 with a file",
+        f"a: Answer to Q2: {ANSWER}",
+    ]
+    assert said(tools) == [
+        "u: Q3 what do the notes say?",
+        "a: Let me look. bash[call_7]",
+        "t: [call_7]=moss, fern",
+        f"a: {NOTES}",
+    ]
+    assert tools.session.context["system"] == "Be short."
+    assert said(image)[0] == "u: Q4 what is it? <image/png>"
+    assert [dict(each.notes) for each in (plants, tools, image)] == [{}, {}, {}]
+
+
 CRUSH = """
 CREATE TABLE sessions (id TEXT PRIMARY KEY, parent_session_id TEXT, title TEXT NOT NULL,
   message_count INTEGER NOT NULL DEFAULT 0, updated_at INTEGER NOT NULL, created_at INTEGER NOT NULL);
@@ -352,7 +374,6 @@ INSERT INTO sessions VALUES ('title-s1', 's1', 'Generate a title', 1, 1795924300
 INSERT INTO messages VALUES ('m0', 'title-s1', 'assistant', '[{"type":"text","data":{"text":"Plants"}}]',
   'toy', 'me', 1795924201, 1, 1, 0);
 """
-PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
 
 
 def test_crush_s_parts_are_read_and_its_summaries_left_out(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """The `llm` command's `logs.db`: threads over a tree of messages that all threads share.
 
-Files of versions before 0.36 have `conversations` and `responses` instead; both are read.
+Files of versions before 0.36 have `conversations` and `responses` instead (`llm_older`); both are read.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from oblix.formats import images
-from oblix.formats.agents.databases.tables import json_in, rows_of, tables_of
+from oblix.formats.agents.databases import llm_older
+from oblix.formats.agents.databases.tables import Row, json_in, rows_of, tables_of
 from oblix.formats.agents.origin import Origin, complete, conversation_of
 from oblix.formats.conversations import Conversation, Fork, keys, object_of, objects, string
 from oblix.formats.moments import set_time
@@ -18,10 +18,9 @@ from oblix.formats.parts import call_part, parts_of, result_parts, text_part
 from oblix.formats.turns import ROLES
 from oblix.v1 import messages_pb2
 
-Row = dict[str, Any]
-
 KNOWN = keys("response_json provider_metadata hash")
 _MOST_STEPS = 100_000
+_ATTACHMENT = "SELECT type, path, url, content FROM attachments WHERE id = ?"
 _FRAGMENT = "SELECT content, source FROM fragments WHERE id = ?"
 
 COUNTS = ("SELECT count(*) FROM threads", "SELECT count(DISTINCT conversation_id) FROM responses")
@@ -40,7 +39,7 @@ def read(connection: sqlite3.Connection, origin: Origin) -> Iterator[Conversatio
     if "threads" in tables:
         found.append(_threads(connection, tables))
     if "responses" in tables:
-        found.append(_older(connection))
+        found.append(llm_older.read(connection, tables.keys()))
     for each in found:
         for conversation in each:
             complete(conversation)
@@ -59,12 +58,12 @@ def _threads(connection: sqlite3.Connection, tables: Mapping[str, frozenset[str]
         )
         source = []
         for message in _chain(connection, thread["tip_message_hash"]):
-            parts = _part_rows(connection, message["hash"], "fragments" in tables)
+            parts = _part_rows(connection, message["hash"], tables)
             source.append(parts)
             added = _message(message, parts, conversation)
             turn = asked.get(message["hash"]) or answered.get(message["hash"])
             if turn is not None:
-                _stamp(added, turn, message["hash"] in answered, conversation)
+                llm_older.stamp(added, turn, conversation, is_end=message["hash"] in answered)
             if added.parts:
                 conversation.messages.append(added)
         conversation.source = source
@@ -85,7 +84,9 @@ def _chain(connection: sqlite3.Connection, tip: object) -> list[Row]:
     return list(found.values())[::-1]
 
 
-def _part_rows(connection: sqlite3.Connection, name: object, has_fragments: bool) -> list[Row]:
+def _part_rows(
+    connection: sqlite3.Connection, name: object, tables: Mapping[str, frozenset[str]]
+) -> list[Row]:
     rows = list(rows_of(connection, "SELECT * FROM parts WHERE message_hash = ? ORDER BY position", name))
     for row in rows:
         row["payload"] = json_in(row.get("payload"))
@@ -93,8 +94,12 @@ def _part_rows(connection: sqlite3.Connection, name: object, has_fragments: bool
         row["found"] = {
             reference["fragment"]: next(rows_of(connection, _FRAGMENT, reference["fragment"]), {})
             for reference in references
-            if has_fragments and isinstance(reference.get("fragment"), int)
+            if "fragments" in tables and isinstance(reference.get("fragment"), int)
         }
+        attached = object_of(object_of(row, "payload"), "attachment")
+        if attached and "attachments" in tables:
+            attached = next(rows_of(connection, _ATTACHMENT, string(attached, "id")), attached)
+        row["attached"] = attached
     return rows
 
 
@@ -119,8 +124,7 @@ def _parts(row: Row, conversation: Conversation) -> Iterator[messages_pb2.Part]:
         case "reasoning":
             yield messages_pb2.Part(reasoning=string(row, "text"))
         case "attachment":
-            conversation.note(images.ADDRESS_NOTE)
-            yield text_part(f"[attachment: {string(payload, 'path', 'url', 'id') or 'unnamed'}]")
+            yield from llm_older.attachment(row["attached"], conversation)
         case "text" if row.get("text") is None:
             yield from _referenced_text(payload, row["found"])
         case _:
@@ -135,51 +139,3 @@ def _referenced_text(payload: Mapping[str, Any], files: Mapping[int, Row]) -> It
             yield text_part(f"[file: {string(found, 'source') or 'unnamed'}]\n{string(found, 'content')}")
         elif said := string(reference, "literal"):
             yield text_part(said.removeprefix("\n"))
-
-
-def _stamp(
-    message: messages_pb2.Message, turn: Mapping[str, Any], is_answer: bool, conversation: Conversation
-) -> None:
-    """Give a question the moment of its turn, and an answer that of its end, with model and usage."""
-    set_time(message, "create_time", turn.get("datetime_utc"), conversation)
-    if not is_answer:
-        return
-    message.model = string(turn, "resolved_model", "model")
-    if isinstance(turn.get("duration_ms"), int) and message.HasField("create_time"):
-        message.create_time.FromNanoseconds(message.create_time.ToNanoseconds() + turn["duration_ms"] * 10**6)
-    for name in ("input_tokens", "output_tokens"):
-        if isinstance(turn.get(name), int) and 0 <= turn[name] < 2**53:
-            setattr(message.usage, name, turn[name])
-
-
-def _older(connection: sqlite3.Connection) -> Iterator[Conversation]:
-    names = {
-        string(row, "id"): string(row, "name") for row in rows_of(connection, "SELECT * FROM conversations")
-    }
-    query = "SELECT conversation_id AS name FROM responses GROUP BY conversation_id ORDER BY min(id)"
-    for row in list(rows_of(connection, query)):
-        name = string(row, "name")
-        conversation = conversation_of("llm", name, title=names.get(name, ""))
-        source = []
-        for response in rows_of(
-            connection, "SELECT * FROM responses WHERE conversation_id IS ? ORDER BY id", row["name"]
-        ):
-            source.append({key: response.get(key) for key in ("prompt", "system", "response", "reasoning")})
-            _add_response(response, conversation)
-        conversation.source = source
-        yield conversation
-
-
-def _add_response(response: Row, conversation: Conversation) -> None:
-    if (system := string(response, "system")) and not conversation.messages:
-        conversation.session.context["system"] = system
-    question = messages_pb2.Message(
-        role=messages_pb2.ROLE_USER, parts=parts_of(response.get("prompt"), conversation)
-    )
-    answer = messages_pb2.Message(role=messages_pb2.ROLE_ASSISTANT)
-    if thought := string(response, "reasoning"):
-        answer.parts.append(messages_pb2.Part(reasoning=thought))
-    answer.parts.extend(parts_of(response.get("response"), conversation))
-    _stamp(question, response, False, conversation)
-    _stamp(answer, response, True, conversation)
-    conversation.messages.extend(message for message in (question, answer) if message.parts)

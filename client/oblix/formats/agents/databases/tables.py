@@ -17,6 +17,8 @@ from typing import Any
 
 from oblix.formats.conversations import unreadable
 
+Row = dict[str, Any]
+"""A row by the names of its columns."""
 MAGIC = b"SQLite format 3\x00"
 _BESIDE = ("", "-wal", "-journal")
 _TRIES = 5

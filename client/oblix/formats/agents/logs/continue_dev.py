@@ -53,7 +53,7 @@ def read(lines: Sequence[Any], origin: Origin) -> list[Conversation]:
     history = objects(about.get("history"))
     conversation.source = history
     conversation.note(NO_TIMES)
-    set_time(conversation.session, "create_time", _created(origin, name), conversation)
+    set_time(conversation.session, "create_time", _start_time(origin, name), conversation)
     told = {
         string(object_of(item, "message"), "toolCallId")
         for item in history
@@ -66,7 +66,7 @@ def read(lines: Sequence[Any], origin: Origin) -> list[Conversation]:
     return [conversation] if is_asked(conversation) else []
 
 
-def _created(origin: Origin, name: str) -> str:
+def _start_time(origin: Origin, name: str) -> str:
     """Return when the session began, empty where its index does not say so."""
     try:
         entries = objects(json.loads(origin.neighbour("sessions.json") or b"[]"))

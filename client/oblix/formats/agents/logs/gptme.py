@@ -131,11 +131,11 @@ def _result(line: Line, text: str) -> messages_pb2.Part:
 
 def _answer(text: str, conversation: Conversation) -> Iterator[messages_pb2.Part]:
     """Yield the text and the calls in it: `@tool(id): {...}`, each at the beginning of a line."""
-    thoughts, rest = separate_thoughts(said)
+    thoughts, without_thoughts = separate_thoughts(text)
     if thoughts:
-        conversation.rewritten.append(said)
+        conversation.rewritten.append(text)
+        text = without_thoughts
     yield from thoughts
-    said = rest
     start, decoder = 0, json.JSONDecoder()
     for found in _CALL.finditer(text):
         if found.start() < start:

@@ -183,16 +183,16 @@ class _Answer:
         line = string(object_of(about, "commandLine"), "userEdited", "original")
         arguments = {"command": line} if line else about.get("rawInput") or details.get("input") or {}
         self._say(call_part(call_id, string(piece, "toolId"), arguments))
-        said = "\n".join(_outputs(details)) or _plain(piece.get("pastTenseMessage"))
+        said = "\n".join(_outputs(details)) or _text_of(piece.get("pastTenseMessage"))
         if piece.get("isComplete") is True or said:
             is_error = details.get("isError") is True or bool(piece.get("resultError"))
-            message = self._new(messages_pb2.ROLE_TOOL)
+            message = self._add_message(messages_pb2.ROLE_TOOL)
             message.parts.append(result_part(call_id, said, is_error=is_error))
             self._message = None
 
     def _say(self, part: messages_pb2.Part) -> messages_pb2.Message:
         if self._message is None:
-            self._message = self._new(messages_pb2.ROLE_ASSISTANT)
+            self._message = self._add_message(messages_pb2.ROLE_ASSISTANT)
             self._message.model = string(self._request, "modelId").replace("/", ":", 1)
         parts = self._message.parts
         self._conversation.rewritten.append(part.text)
@@ -202,7 +202,7 @@ class _Answer:
             parts.append(part)
         return self._message
 
-    def _new(self, role: messages_pb2.Role.ValueType) -> messages_pb2.Message:
+    def _add_message(self, role: messages_pb2.Role.ValueType) -> messages_pb2.Message:
         message = messages_pb2.Message(role=role, status=messages_pb2.MESSAGE_STATUS_COMPLETE)
         when = self._request.get("responseTimestamp") or self._request.get("timestamp")
         set_time(message, "create_time", when, self._conversation)
@@ -216,5 +216,5 @@ def _outputs(details: Item) -> Iterator[str]:
             yield said
 
 
-def _plain(given: object) -> str:
+def _text_of(given: object) -> str:
     return given if isinstance(given, str) else string(given, "value") if isinstance(given, dict) else ""

@@ -1,0 +1,24 @@
+CREATE TABLE "conversations" ( "id" TEXT PRIMARY KEY, "name" TEXT, "model" TEXT );
+CREATE TABLE "attachments" ( "id" TEXT PRIMARY KEY, "type" TEXT, "path" TEXT, "url" TEXT, "content" BLOB );
+CREATE TABLE "prompt_attachments" ( "response_id" TEXT REFERENCES "responses"("id"), "attachment_id" TEXT REFERENCES "attachments"("id"), "order" INTEGER, PRIMARY KEY ("response_id", "attachment_id") );
+CREATE TABLE "responses" ( "id" TEXT PRIMARY KEY, "model" TEXT, "prompt" TEXT, "system" TEXT, "prompt_json" TEXT, "options_json" TEXT, "response" TEXT, "response_json" TEXT, "conversation_id" TEXT REFERENCES "conversations"("id"), "duration_ms" INTEGER, "datetime_utc" TEXT, "input_tokens" INTEGER, "output_tokens" INTEGER, "token_details" TEXT, "schema_id" TEXT REFERENCES "schemas"("id") , "resolved_model" TEXT);
+CREATE TABLE "fragments" ( "id" INTEGER PRIMARY KEY, "hash" TEXT, "content" TEXT, "datetime_utc" TEXT, "source" TEXT );
+CREATE TABLE "prompt_fragments" ( "response_id" TEXT REFERENCES "responses"("id"), "fragment_id" INTEGER REFERENCES "fragments"("id"), "order" INTEGER, PRIMARY KEY ("response_id", "fragment_id", "order") );
+CREATE TABLE "system_fragments" ( "response_id" TEXT REFERENCES "responses"("id"), "fragment_id" INTEGER REFERENCES "fragments"("id"), "order" INTEGER, PRIMARY KEY ("response_id", "fragment_id", "order") );
+CREATE TABLE "tool_calls" ( "id" INTEGER PRIMARY KEY, "response_id" TEXT REFERENCES "responses"("id"), "tool_id" INTEGER REFERENCES "tools"("id"), "name" TEXT, "arguments" TEXT, "tool_call_id" TEXT );
+CREATE TABLE "tool_results" ( "id" INTEGER PRIMARY KEY, "response_id" TEXT REFERENCES "responses"("id"), "tool_id" INTEGER REFERENCES "tools"("id"), "name" TEXT, "output" TEXT, "tool_call_id" TEXT, "instance_id" INTEGER REFERENCES "tool_instances"("id") , "exception" TEXT);
+INSERT INTO "conversations" VALUES ('01m8jr99j4rpz6jkan3zycm1t5', 'Q1 Which plants grow in shade?', 'toy');
+INSERT INTO "conversations" VALUES ('01m8jr9jdftdjggks3h7e6jhmp', 'Q3 what do the no…', 'toy');
+INSERT INTO "conversations" VALUES ('01m8jr9ra5aw6cb7k0113k8fps', 'Q4 what is it?', 'toy');
+INSERT INTO "responses" VALUES ('01m8jr97mf90t43havys6cyhcq', 'toy', 'Q1 Which plants grow in shade?', NULL, NULL, NULL, 'Answer to Q1: 苔は日陰で育つ — Moos wächst im Schatten.', NULL, '01m8jr99j4rpz6jkan3zycm1t5', 1971, '2026-11-29T04:16:18.064035+00:00', 20, 7, NULL, NULL, NULL);
+INSERT INTO "responses" VALUES ('01m8jr9dhe4gebc80pcanxa321', 'toy', 'Q2 with a file', NULL, NULL, NULL, 'Answer to Q2: 苔は日陰で育つ — Moos wächst im Schatten.', NULL, '01m8jr99j4rpz6jkan3zycm1t5', 1129, '2026-11-29T04:16:24.110211+00:00', 20, 7, NULL, NULL, NULL);
+INSERT INTO "responses" VALUES ('01m8jr9je1981pmw7dazynfyxn', 'toy', 'Q3 what do the notes say?', 'Be short.', NULL, NULL, 'Let me look.', NULL, '01m8jr9jdftdjggks3h7e6jhmp', 1097, '2026-11-29T04:16:29.121308+00:00', 20, 7, NULL, NULL, NULL);
+INSERT INTO "responses" VALUES ('01m8jr9kgbar6b84ar4zpawa7f', 'toy', '', NULL, NULL, NULL, 'The notes name moss and fern.', NULL, '01m8jr9jdftdjggks3h7e6jhmp', 286, '2026-11-29T04:16:30.219062+00:00', 20, 7, NULL, NULL, NULL);
+INSERT INTO "responses" VALUES ('01m8jr9qfej9hanysxjreqmfr2', 'toy', 'Q4 what is it?', NULL, NULL, NULL, 'Answer to Q4: 苔は日陰で育つ — Moos wächst im Schatten.', NULL, '01m8jr9ra5aw6cb7k0113k8fps', 854, '2026-11-29T04:16:34.287009+00:00', 20, 7, NULL, NULL, NULL);
+INSERT INTO "attachments" VALUES ('431ced6916a2a21a156e38701afe55bbd7f88969fbbfc56d7fe099d47f265460', 'image/png', '/garden/a.png', NULL, NULL);
+INSERT INTO "prompt_attachments" VALUES ('01m8jr9qfej9hanysxjreqmfr2', '431ced6916a2a21a156e38701afe55bbd7f88969fbbfc56d7fe099d47f265460', 0);
+INSERT INTO "fragments" VALUES (1, 'aa9c0cd1924b88b36efde5a309737ee7dbd5b90ce2dff6bfcd100012bac32259', 'moss, fern
+', '2026-11-29 04:16:25', '/garden/notes.txt');
+INSERT INTO "prompt_fragments" VALUES ('01m8jr9dhe4gebc80pcanxa321', 1, 0);
+INSERT INTO "tool_calls" VALUES (1, '01m8jr9je1981pmw7dazynfyxn', 1, 'bash', '{"command": "echo moss, fern"}', 'call_7');
+INSERT INTO "tool_results" VALUES (1, '01m8jr9kgbar6b84ar4zpawa7f', 1, 'bash', 'moss, fern', 'call_7', NULL, NULL);
