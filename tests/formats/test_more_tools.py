@@ -363,6 +363,62 @@ def test_older_llm_s_files_images_and_tools_stand_in_tables_of_their_own(tmp_pat
     assert [dict(each.notes) for each in (plants, tools, image)] == [{}, {}, {}]
 
 
+def _opencode(tmp_path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return a session of opencode and its messages, as exports and older versions have them."""
+    times = {"created": 1795926699095, "updated": 1795926719502}
+    info = {"id": "ses_1", "projectID": "global", "directory": "/garden", "title": "Shade", "time": times}
+    state = {"status": "completed", "input": {"command": "cat"}, "output": "moss", "title": "Read"}
+    said_: list[tuple[str, str, list[dict[str, Any]]]] = [
+        ("msg_1", "user", [_text('"What do the \\"notes\\" say?"\n')]),
+        ("msg_2", "assistant", [
+            {"type": "reasoning", "text": "A look."},
+            {"type": "tool", "callID": "c1", "tool": "bash", "state": state},
+        ]),
+        ("msg_3", "assistant", [{"type": "step-start"}, _text("Moss.")]),
+        ("msg_4", "user", [_text("Undone?")]),
+    ]  # fmt: skip
+    messages = [
+        {
+            "info": {"id": name, "role": role, "time": {"created": 1795926700000 + number}},
+            "parts": [part | {"id": f"prt_{number}{place}"} for place, part in enumerate(parts)],
+        }
+        for number, (name, role, parts) in enumerate(said_)
+    ]
+    return info, messages
+
+
+OPENCODE_SAID = ['u: What do the "notes" say?', "a: (A look.) bash[c1]", "t: [c1]=moss", "a: Moss."]
+
+
+def test_what_opencode_exports_is_read_without_what_was_undone(tmp_path: Path) -> None:
+    info, messages = _opencode(tmp_path)
+    document = {"info": info | {"revert": {"messageID": "msg_4"}}, "messages": messages}
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps(document, indent=2))
+    (session,) = read(path)
+    assert said(session) == OPENCODE_SAID
+    assert session.session.source_id == "opencode:ses_1"
+    assert session.notes["messages that were undone left out"] == 1
+    assert session.session.create_time.ToJsonString() == "2026-11-29T04:31:39.095Z"
+
+
+def test_opencode_s_older_files_are_read_until_a_database_took_them_over(tmp_path: Path) -> None:
+    info, messages = _opencode(tmp_path)
+    storage = tmp_path / ".local/share/opencode/storage"
+    session_file = write(storage / "session/global/ses_1.json", info)
+    for message in messages[:3]:
+        name = message["info"]["id"]
+        write(storage / f"message/ses_1/{name}.json", message["info"])
+        for part in message["parts"]:
+            write(storage / f"part/{name}/{part['id']}.json", part)
+    assert places.every_file(tmp_path, ["opencode"], {}) == [session_file]
+    (session,) = read(session_file)
+    assert said(session) == OPENCODE_SAID
+    taken_over = storage.parent / "opencode.db"
+    taken_over.touch()
+    assert places.every_file(tmp_path, ["opencode"], {}) == [taken_over]
+
+
 CRUSH = """
 CREATE TABLE sessions (id TEXT PRIMARY KEY, parent_session_id TEXT, title TEXT NOT NULL,
   message_count INTEGER NOT NULL DEFAULT 0, updated_at INTEGER NOT NULL, created_at INTEGER NOT NULL);

@@ -28,6 +28,7 @@ from oblix.formats.agents.logs import (
     gemini,
     gptme,
     jan,
+    opencode_files,
     pi,
     qwen,
     vibe,
@@ -81,6 +82,7 @@ _DATABASES: dict[str, ModuleType] = {
 }
 LOGS = [LogTool(name, module.matches, module.read, module.KNOWN) for name, module in _LOGS.items()]
 LOGS.append(LogTool("goose", goose.matches, goose.read_log, goose.KNOWN))
+LOGS.append(LogTool("opencode", opencode_files.matches, opencode_files.read, opencode_files.KNOWN))
 NAMES = (*_LOGS, *_DATABASES, "aider")
 
 

@@ -31,6 +31,8 @@ class Place:
     default: str
     """The directory below the home directory, where the variable is not set."""
     patterns: tuple[str, ...]
+    older_than: str = ""
+    """A file below the directory. Where it is there, the tool took over these files into it."""
     is_by_time: bool = False
     """Whether the names do not tell which file is older."""
 
@@ -40,6 +42,8 @@ PLACES = (
           ("sessions/**/rollout-*.jsonl", "archived_sessions/rollout-*.jsonl")),
     Place("claude-code", "CLAUDE_CONFIG_DIR", "", ".claude", ("projects/*/*.jsonl",), is_by_time=True),
     Place("opencode", "XDG_DATA_HOME", "opencode", ".local/share/opencode", ("opencode*.db",)),
+    Place("opencode", "XDG_DATA_HOME", "opencode", ".local/share/opencode",
+          ("storage/session/*/ses_*.json",), older_than="opencode.db"),
     Place("gemini-cli", "GEMINI_CLI_HOME", ".gemini", ".gemini",
           ("tmp/*/chats/session-*.jsonl", "tmp/*/chats/session-*.json")),
     Place("qwen-code", "", "", ".qwen", ("projects/*/chats/*.jsonl",)),
@@ -104,6 +108,8 @@ def files_of(place: Place, home: Path, environment: Mapping[str, str]) -> Iterat
     directory = home / place.default
     if moved := environment.get(place.variable, "") if place.variable else "":
         directory = Path(moved) / place.below_variable
+    if place.older_than and (directory / place.older_than).exists():
+        return
     for pattern in place.patterns:
         try:
             found = sorted(path for path in islice(directory.glob(pattern), MOST_FILES) if path.is_file())

@@ -1,12 +1,14 @@
 """opencode's sessions: `~/.local/share/opencode/opencode.db`, tables `session`, `message` and `part`.
 
+What `opencode export` writes, and the files of older versions, hold the same rows (`logs.opencode_files`).
+
 What was undone (`session.revert`) is left out. A fork has copies of the rows with their old times.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -19,6 +21,7 @@ from oblix.formats.turns import count
 from oblix.v1 import messages_pb2
 
 Row = dict[str, Any]
+Data = Mapping[str, Any]
 
 KNOWN = keys(
     "metadata time tokens path cost mode agent variant slug directory version permission summary "
@@ -47,6 +50,21 @@ def read(connection: sqlite3.Connection, origin: Origin) -> Iterator[Conversatio
 
 
 def _session(connection: sqlite3.Connection, session: Row) -> Conversation:
+    conversation = session_of(session)
+    parts = _parts_by_message(connection, session)
+    query = "SELECT * FROM message WHERE session_id = ? ORDER BY time_created, id"
+    rows = (
+        (row, json_in(row.get("data")) or {}, parts.get(row["id"], []))
+        for row in rows_of(connection, query, session["id"])
+    )
+    counts = add_messages(conversation, rows, json_in(session.get("revert")))
+    _find_parent(connection, session, conversation, counts)
+    complete(conversation)
+    return conversation
+
+
+def session_of(session: Data) -> Conversation:
+    """Return a session without its messages."""
     conversation = conversation_of(
         "opencode", string(session, "id"), title=string(session, "title"),
         directory=string(session, "directory"), version=string(session, "version"),
@@ -54,27 +72,30 @@ def _session(connection: sqlite3.Connection, session: Row) -> Conversation:
     set_time(conversation.session, "create_time", session.get("time_created"), conversation)
     set_time(conversation.session, "update_time", session.get("time_updated"), conversation)
     conversation.session.archived = bool(session.get("time_archived"))
-    parts = _parts_by_message(connection, session)
-    undone_from = string(json_in(session.get("revert")) or {}, "messageID")
+    return conversation
+
+
+def add_messages(
+    conversation: Conversation, rows: Iterable[tuple[Data, Data, list[Row]]], revert: object
+) -> list[int]:
+    """Add the messages of rows: each with its id, its data and its parts, in order.
+
+    `revert` names the first message that was undone. Returns how many messages the first rows are: none,
+    one, and so on.
+    """
+    undone_from = string(revert, "messageID") if isinstance(revert, dict) else ""
     source, counts = [], [0]
-    query = "SELECT * FROM message WHERE session_id = ? ORDER BY time_created, id"
-    for row in rows_of(connection, query, session["id"]):
-        if undone_from and str(row["id"]) >= undone_from:
+    for row, data, pieces in rows:
+        if undone_from and string(row, "id") >= undone_from:
             conversation.note(UNDONE)
             continue
-        data, pieces = json_in(row.get("data")) or {}, parts.get(row["id"], [])
         source.append([data, *pieces])
-        conversation.add(
-            data,
-            str(row["id"]),
-            partial(_question_or_answer, row, data, pieces, conversation),
-        )
+        read_row = partial(_question_or_answer, row, data, pieces, conversation)
+        conversation.add(data, string(row, "id"), read_row)
         _add_results(conversation, pieces, row)
         counts.append(len(conversation.messages))
     conversation.source = source
-    _find_parent(connection, session, conversation, counts)
-    complete(conversation)
-    return conversation
+    return counts
 
 
 def _parts_by_message(connection: sqlite3.Connection, session: Row) -> dict[Any, list[Row]]:
@@ -88,7 +109,7 @@ def _parts_by_message(connection: sqlite3.Connection, session: Row) -> dict[Any,
 
 
 def _question_or_answer(
-    row: Row, data: Mapping[str, Any], pieces: list[Row], conversation: Conversation
+    row: Data, data: Data, pieces: list[Row], conversation: Conversation
 ) -> messages_pb2.Message | None:
     if data.get("summary") is True:
         for piece in pieces:
@@ -139,7 +160,7 @@ def _parts(piece: Row, conversation: Conversation) -> list[messages_pb2.Part]:
     return parts_of(piece, conversation)
 
 
-def _add_results(conversation: Conversation, pieces: list[Row], row: Row) -> None:
+def _add_results(conversation: Conversation, pieces: list[Row], row: Data) -> None:
     """Make a message of what the tools of an answer gave."""
     message = messages_pb2.Message(role=messages_pb2.ROLE_TOOL, status=messages_pb2.MESSAGE_STATUS_COMPLETE)
     for piece in pieces:
@@ -157,11 +178,11 @@ def _add_results(conversation: Conversation, pieces: list[Row], row: Row) -> Non
 
 
 def _unquote(message: messages_pb2.Message, conversation: Conversation) -> None:
-    """`opencode run` stores a question of several words in double quotes."""
+    """`opencode run` stores several words in double quotes, older versions with a line break behind."""
     for part in message.parts:
-        text = part.text
+        text = part.text.rstrip("\n")
         if len(text) > 2 and text[0] == text[-1] == '"' and " " in text:  # noqa: PLR2004 - the two quotes
-            conversation.rewritten.append(text)
+            conversation.rewritten.append(part.text)
             conversation.note(QUOTES)
             part.text = text[1:-1].replace('\\"', '"')
 
