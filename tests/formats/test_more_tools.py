@@ -17,7 +17,7 @@ import pytest
 from oblix.formats.agents import places
 from oblix.formats.agents.logs.continue_dev import NO_TIMES
 from oblix.formats.agents.logs.vibe import REFUSED
-from oblix.formats.agents.origin import PROGRAM_NOTE, SUMMARY_NOTE
+from oblix.formats.agents.origin import LOCAL_TIMES, PROGRAM_NOTE, SUMMARY_NOTE
 from oblix.formats.conversations import Conversation, Fork
 from oblix.formats.reading import read_file
 from oblix.v1 import messages_pb2
@@ -286,6 +286,49 @@ def test_vibe_s_thoughts_and_tools_stand_with_their_answers(vibe: Path) -> None:
     ]
     assert "moss, fern" in session.messages[2].parts[0].tool_result.content
     assert dict(session.notes) == {}
+
+
+def test_what_vibe_wrote_after_its_last_snapshot_is_in_the_journal(vibe: Path) -> None:
+    (manifest,) = vibe.parent.glob("generations/*/manifest.json")
+    kept = json.loads(manifest.read_text())
+    (chunk,) = kept["projection_state"]["chunks"]
+    path = vibe.parent / f"chunks/{chunk}.json"
+    entries = json.loads(path.read_text())
+    write(path, entries[:-2])
+    records = [
+        {"type": "command_reserved", "sequence": 9, "payload": {"method": "turn/start"}},
+        *(
+            {"type": "projection_delta", "payload": {"delta": [{"op": "append_entry", "entry": entry}]}}
+            for entry in entries[-2:]
+        ),
+    ]
+    write(vibe.parent / kept["recovery_journal_segment"]["path"], *records)
+    (session,) = read(vibe)
+    assert said(session)[-1] == f"a: (Now I know.) {NOTES}"
+    assert dict(session.notes) == {}
+
+
+def test_a_session_of_vibe_1_is_one_file_without_its_user_s_name(tmp_path: Path) -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "bash", "arguments": "{}"}}
+    messages: list[dict[str, Any]] = [
+        {"role": "system", "content": "You are an agent that works in a folder."},
+        {"role": "user", "content": SHADE},
+        {"role": "assistant", "content": "A look.", "reasoning_content": "What grows?", "tool_calls": [call]},
+        {"role": "tool", "content": "moss", "name": "bash", "tool_call_id": "c1"},
+        {"role": "assistant", "content": "Moss."},
+    ]
+    about = {
+        "session_id": "f6531c95",
+        "start_time": "2026-11-29T04:39:35.105812",
+        "environment": {"working_directory": "/garden"},
+        "username": "a person",
+        "stats": {"steps": 2},
+        "agent_config": {"active_model": "toy"},
+    }
+    (session,) = read(write(tmp_path / "session_1.json", {"metadata": about, "messages": messages}))
+    assert said(session) == [f"u: {SHADE}", "a: (What grows?) A look. bash[c1]", "t: [c1]=moss", "a: Moss."]
+    assert "a person" not in str(session.session)
+    assert dict(session.notes) == {LOCAL_TIMES: 1}
 
 
 def test_a_call_that_vibe_did_not_run_is_noted(vibe: Path) -> None:

@@ -37,7 +37,11 @@ def read(lines: Sequence[Any], origin: Origin) -> list[Conversation]:
     times = object_of(info, "time")
     session = {f"time_{key}": times.get(key) for key in ("created", "updated", "archived")}
     conversation = opencode.session_of({**info, **session})
-    messages = _exported(objects(first["messages"])) if "messages" in first else _stored(info, origin)
+    messages = (
+        _exported_messages(objects(first["messages"]))
+        if "messages" in first
+        else _stored_messages(info, origin)
+    )
     opencode.add_messages(conversation, messages, info.get("revert"))
     if parent := string(info, "parentID"):
         conversation.fork = Fork(f"opencode:{parent}", 0)
@@ -45,13 +49,13 @@ def read(lines: Sequence[Any], origin: Origin) -> list[Conversation]:
     return [conversation] if conversation.messages else []
 
 
-def _exported(messages: Sequence[Data]) -> Iterator[Message]:
+def _exported_messages(messages: Sequence[Data]) -> Iterator[Message]:
     for message in messages:
         info = object_of(message, "info")
         yield info, info, [dict(part) for part in objects(message.get("parts"))]
 
 
-def _stored(info: Data, origin: Origin) -> Iterator[Message]:
+def _stored_messages(info: Data, origin: Origin) -> Iterator[Message]:
     """Yield what stands below `message/SESSION`, each with the parts below `part/MESSAGE`."""
     storage = origin.path.absolute().parents[2]
     found = [_value(path) for path in files_in(storage / "message" / string(info, "id"), "msg_*.json")]

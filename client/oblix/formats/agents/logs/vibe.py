@@ -3,6 +3,8 @@
 `CURRENT` names the generation, its manifest the chunks of entries: messages, thoughts, and tools that ran
 (`effect-...`). Chunks of older generations stay in the folder; the journal has what came after the generation
 was written. A call that vibe refused to run is in the model's view only (`checkpoint`).
+
+Version 1 wrote one file for each run, `~/.vibe/logs/session/session_TIME_ID.json`; read from files of 1.3.0.
 """
 
 from __future__ import annotations
@@ -11,7 +13,14 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from oblix.formats.agents.origin import Origin, complete, conversation_of, is_asked
+from oblix.formats.agents.origin import (
+    LOCAL_TIMES,
+    Origin,
+    complete,
+    conversation_of,
+    is_asked,
+    local_zone,
+)
 from oblix.formats.conversations import Conversation, keys, object_of, objects, string, unreadable
 from oblix.formats.moments import set_time
 from oblix.formats.parts import call_part, parts_of, result_part
@@ -28,14 +37,16 @@ _STORE = "mistral.vibe.unified-session-store/v1"
 
 
 def matches(lines: Sequence[Any]) -> bool:
-    """Return whether a file is the `CURRENT` of a session."""
+    """Return whether a file is the `CURRENT` of a session, or a session of version 1."""
     first = lines[0] if lines and isinstance(lines[0], dict) else {}
-    return string(first, "store_format").startswith("mistral.vibe.unified-session-store")
+    return _is_older(first) or string(first, "store_format").startswith("mistral.vibe.unified-session-store")
 
 
 def read(lines: Sequence[Any], origin: Origin) -> list[Conversation]:
     """Read a session. Raises InvalidArgumentError for a store of another version."""
     current = objects(lines)[0]
+    if _is_older(current):
+        return _read_older(current)
     if string(current, "store_format") != _STORE:
         raise unreadable(
             "it", f"its store has the format {string(current, 'store_format')!r}, {_STORE!r} is read"
@@ -60,6 +71,28 @@ def read(lines: Sequence[Any], origin: Origin) -> list[Conversation]:
     return [conversation] if is_asked(conversation) else []
 
 
+def _is_older(document: Mapping[str, Any]) -> bool:
+    about = object_of(document, "metadata")
+    return {"session_id", "environment", "stats"} <= about.keys() and "messages" in document
+
+
+def _read_older(document: Mapping[str, Any]) -> list[Conversation]:
+    """Read a session of version 1: one file. A continued run wrote another one, with all that was before."""
+    about = object_of(document, "metadata")
+    directory = string(object_of(about, "environment"), "working_directory")
+    conversation = conversation_of("mistral-vibe", string(about, "session_id"), directory=directory)
+    conversation.note(LOCAL_TIMES)
+    for name in ("create_time", "update_time"):
+        when = about.get("start_time" if name == "create_time" else "end_time")
+        set_time(conversation.session, name, when, conversation, local_zone())
+    said = [each for each in objects(document["messages"]) if string(each, "role") != "system"]
+    conversation.source = said
+    model = string(object_of(about, "agent_config"), "active_model")
+    _Entries(conversation, model).take(said)
+    complete(conversation)
+    return [conversation] if is_asked(conversation) else []
+
+
 def _entries(origin: Origin, generation: str) -> list[Mapping[str, Any]]:
     """Return what was said, in order: the chunks of the generation, then the journal after it."""
     manifest = _neighbour_json(origin, f"generations/{_name(generation)}/manifest.json")
@@ -71,11 +104,17 @@ def _entries(origin: Origin, generation: str) -> list[Mapping[str, Any]]:
     segment = object_of(manifest, "recovery_journal_segment")
     number = string(segment, "path").rpartition("/")[2]
     for line in (origin.neighbour(f"journal/{_name(number)}") or b"").splitlines() if number else ():
-        record = _json(line)
-        entry = object_of(record, "entry") or record if isinstance(record, dict) else {}
-        if entry:
+        for entry in _entries_in(_json(line)):
             entries[string(entry, "id") or str(len(entries))] = entry
     return list(entries.values())
+
+
+def _entries_in(record: object) -> list[Mapping[str, Any]]:
+    """Return the entries that a record of the journal adds or changes."""
+    if not isinstance(record, dict):
+        return []
+    changes = objects(object_of(record, "payload").get("delta"))
+    return [entry for change in changes if (entry := object_of(change, "entry"))]
 
 
 def _calls(origin: Origin, generation: str) -> int:
