@@ -29,6 +29,7 @@ FUZZ   := $(call stamp,$(VENV),fuzz)
 AUDIT  := $(call stamp,.venv-audit,audit)
 DOCS   := $(call stamp,.venv-docs,docs)
 PEER   := $(call stamp,.venv-litellm,litellm)
+HERD   := $(call stamp,.venv-herd,herd)
 
 # Networks fail for a moment: three tries.
 try = for try in 1 2 3; do $(1) && break; [ $$try -lt 3 ] || exit 1; echo "That failed; trying again." >&2; sleep 3; done
@@ -103,6 +104,10 @@ $(PEER):
 	$(call install,.venv-litellm,litellm)
 	@touch $@
 
+$(HERD):
+	$(call install,.venv-herd,herd)
+	@touch $@
+
 $(PROTOS):
 	$(call install,.venv-protos,protos)
 	@touch $@
@@ -117,7 +122,7 @@ run: $(RUN) ## Install what is locked and ask the embedded model a question (PRO
 # They wait half of their time, for a daemon or the disk: there are two workers for each core.
 # Neighbours stay together, as those of one file share a daemon; who has finished takes from who has not.
 PARALLEL := -n $(shell cores=$$(nproc); echo $$((cores > 4 ? 8 : 2 * cores))) --dist worksteal
-.PHONY: bench-quick bench-each recording
+.PHONY: bench-quick bench-herd bench-each recording
 .PHONY: test test-floors robustness robustness-quick audit agents languages node nvim bench docs check lint types protos-lint check-protos
 test: $(DEV) $(JS) ## Run the suite (ARGS="tests/store -k name")
 	@$(PY) -m pytest $(PARALLEL) $(ARGS)
@@ -174,6 +179,9 @@ bench: $(DEV) $(PEER) ## Measure beside bare parts, httpx, LiteLLM and an older 
 bench-quick: $(DEV) ## The same in a minute, without LiteLLM and the older build
 	@$(COMPARE) --quick --json build/bench-quick.json
 
+bench-herd: $(DEV) $(HERD) ## Ollama Herd beside this endpoint, in a network of its own, in two minutes
+	@cd tests && PYTHONPATH=. $(CURDIR)/$(PY) -m support.faults.netns $(CURDIR)/$(PY) benchmarks/herd.py $(CURDIR)/.venv-herd/bin
+
 bench-each: $(BENCH) ## Run every single benchmark, and hold the numbers against their limits
 	@for bench in tests/benchmarks/bench_*.py; do PYTHONPATH=tests $(PY) $$bench || failed=1; done; [ -z "$$failed" ]
 
@@ -229,6 +237,7 @@ lock: $(DEV) ## Lock the newest versions that the ranges allow
 	@$(COMPILE) requirements/docs.in -o requirements/docs.lock
 	@$(COMPILE) pyproject.toml requirements/adapters.in -c requirements/run.lock -o requirements/adapters.lock
 	@$(COMPILE) requirements/litellm.in -o requirements/litellm.lock
+	@$(COMPILE) requirements/herd.in -o requirements/herd.lock
 
 ##@ Rest
 .PHONY: clean help

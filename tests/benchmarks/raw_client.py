@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 _CONTENT = {
     "/v1/chat/completions": re.compile(rb'"content": ?"((?:[^"\\]|\\.)*)"'),
+    "/api/chat": re.compile(rb'"content": ?"((?:[^"\\]|\\.)*)"'),
     "/v1/messages": re.compile(rb'"text_delta", ?"text": ?"((?:[^"\\]|\\.)*)"'),
 }
 """Where an API's stream has its text."""

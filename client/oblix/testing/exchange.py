@@ -10,6 +10,7 @@ import struct
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -106,7 +107,8 @@ class Exchange:
             # Lingering for no time at all is how a reset is asked for.
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         else:
-            self._socket.shutdown(socket.SHUT_RDWR)
+            with suppress(OSError):  # the client may have gone first
+                self._socket.shutdown(socket.SHUT_RDWR)
         self._handler.close_connection = True
         # The reader shares the descriptor: only when both are closed is the connection.
         self._handler.rfile.close()
