@@ -25,11 +25,9 @@ from support.machine.faults import TESTS
 
 CALLS = scale.count("USE_CALLS", full=500_000, quick=3_000)
 FAULTS = scale.count("HARMLESS_FAULTS", full=1_000, quick=20)
-WARM = min(CALLS // 4, 20_000)
+WARM = min(CALLS // 4, 50_000)
 PROCESSES = 2
 SLACK = 1.05
-MOST_GROWTH_MB = 24.0
-"""What caches may still take after the warm-up: bounded ones fill slowly."""
 SECONDS = scale.count("USE_SECONDS", full=20, quick=5)
 QUIET = {"OBLIX_EMBEDDED_ENABLED": "false"}
 
@@ -99,10 +97,11 @@ def test_nothing_grows_with_use(home: Path) -> None:
 
 
 def _compare(before: Held, after: Held) -> None:
+    """Caches are full after the warm-up; in a quick run they are not, and memory is only printed."""
     assert after.descriptors <= before.descriptors * SLACK
     assert after.threads <= before.threads * SLACK
     assert after.children <= before.children
-    assert after.own_mb <= before.own_mb * SLACK + MOST_GROWTH_MB
+    assert scale.QUICK or after.own_mb <= before.own_mb * SLACK
 
 
 def test_nothing_is_left_of_a_thousand_faults(home: Path) -> None:
@@ -117,7 +116,7 @@ def test_nothing_is_left_of_a_thousand_faults(home: Path) -> None:
             pid = scene.daemon.process.pid
             for session in traffic.SHARED:
                 Wire(scene.daemon.channel).session(id=session, title=session)
-            before = held_after_faults(scene, FAULTS // 5)
+            before = held_after_faults(scene, FAULTS // 2)
             (home / "stop").unlink()
             after = held_after_faults(scene, FAULTS)
             assert scene.daemon.process.pid == pid, "the daemon was started anew"
@@ -125,7 +124,7 @@ def test_nothing_is_left_of_a_thousand_faults(home: Path) -> None:
             scene.close()
     outcomes = Counter(one.outcome for one in history.operations(home))
     print(f"{dict(scene.tried)}; calls: {dict(outcomes)}; prompts at the model: {len(server.requests)}")
-    print(f"after {FAULTS // 5} faults: {before}\nafter {FAULTS} more: {after}")
+    print(f"after {FAULTS // 2} faults: {before}\nafter {FAULTS} more: {after}")
     _compare(before, after)
 
 
