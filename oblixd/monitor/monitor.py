@@ -91,7 +91,8 @@ class Monitor:
         self._snapshot = Snapshot(None, time.monotonic(), Resources(), Connectivity())
         self._changed = asyncio.Event()
         self._wanted = asyncio.Event()
-        self._wanted_s = time.monotonic()
+        # Nobody asked yet: a start alone is no use.
+        self._wanted_s = time.monotonic() - IDLE_AFTER_S
         self._watchers = 0
         self._task: asyncio.Task[None] | None = None
         self._closed = False

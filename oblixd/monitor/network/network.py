@@ -77,7 +77,8 @@ class Network:
         self._letting_go: set[asyncio.Task[None]] = set()
         self._links = LinkEvents(self._network_changed)
         self._default_route: Route | None = None
-        self._wanted_s = clock_s()
+        # A start is no use yet: the endpoints are looked after for the first prompt, and `want` wakes it.
+        self._wanted_s = clock_s() - RECENT_S
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
