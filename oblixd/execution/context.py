@@ -193,6 +193,8 @@ def _text_message(text: str) -> messages_pb2.Message:
     return messages_pb2.Message(role=messages_pb2.ROLE_SYSTEM, parts=[messages_pb2.Part(text=text)])
 
 
+WEIGHED_BYTES = 16 << 10
+"""Messages of a history are counted together, up to so many bytes: a long one has thousands of small ones."""
 _VERY_LONG = 100_000
 """Tokens past which a context is not read on for its price and time."""
 _AFTER_ALL = 2**63 - 1
@@ -288,7 +290,7 @@ class ContextBuilder:
     async def chat_for(self, hook: Hook, hold: Callable[[int], None]) -> ChatRequest:
         """Return what this model is sent. Raises ModelError CONTEXT_OVERFLOW.
 
-        `hold` hears the bytes of each message of the history before it is kept, and may raise.
+        `hold` hears the bytes of the history before they are kept, some 16 KiB at a time, and may raise.
         """
         connection = hook.connection
         gauge = TokenCounter(self._tokeniser_of(connection), self._calibration.factor(hook.id))
@@ -327,9 +329,14 @@ class ContextBuilder:
             return self._material
 
         def history() -> Iterator[HistoryMessage]:
+            size = 0
             for item in self._material.history():
-                hold(item.size)
+                size += item.size
+                if size >= WEIGHED_BYTES:
+                    hold(size)
+                    size = 0
                 yield item
+            hold(size)
 
         return replace(self._material, history=history)
 
