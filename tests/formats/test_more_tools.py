@@ -462,6 +462,25 @@ def test_opencode_s_older_files_are_read_until_a_database_took_them_over(tmp_pat
     assert places.every_file(tmp_path, ["opencode"], {}) == [taken_over]
 
 
+def test_a_langgraph_thread_that_went_on_from_an_older_checkpoint_has_a_branch(tmp_path: Path) -> None:
+    """Written by deepagents 0.7.32, which keeps differences, and a snapshot where one goes back."""
+    (thread,) = read(database(tmp_path / "graph.db", (SAMPLES / "langgraph-branch.sql").read_text()))
+    first = [f"u: {SHADE}", f"a: Answer to Q1: {ANSWER}"]
+    assert said(thread) == [*first, "u: Q9 other branch", f"a: Answer to Q9: {ANSWER}"]
+    (other,) = thread.branches
+    assert said(other) == [
+        *first,
+        "u: Q2 USETOOL PLAIN what do the notes say?",
+        "a: Let me look. bash[call_27]",
+        "t: [call_27]=moss, fern",
+        f"a: {NOTES}",
+        "u: Q3 and?",
+        f"a: Answer to Q3: {ANSWER}",
+    ]
+    assert other.fork == Fork(thread.session.source_id, 2)
+    assert thread.messages[0].create_time == other.messages[0].create_time
+
+
 CRUSH = """
 CREATE TABLE sessions (id TEXT PRIMARY KEY, parent_session_id TEXT, title TEXT NOT NULL,
   message_count INTEGER NOT NULL DEFAULT 0, updated_at INTEGER NOT NULL, created_at INTEGER NOT NULL);

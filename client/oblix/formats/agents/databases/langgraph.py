@@ -1,7 +1,8 @@
 """LangGraph's threads in SQLite: `checkpoints` and `writes`, values in msgpack that names Python classes.
 
 The fields are read; no object is made. The newest checkpoint of a thread has all its messages, or, where the
-graph keeps differences, none: then they are put together from the writes along the chain of checkpoints.
+graph keeps differences, none: then they are put together from the last snapshot on the chain of checkpoints
+and the writes after it. Who goes on from an older checkpoint has made a branch.
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from functools import partial
+from itertools import takewhile
 from typing import Any
 
 import msgspec
 
 from oblix.formats.agents.databases.tables import json_in, rows_of
 from oblix.formats.agents.origin import Origin, complete, conversation_of
-from oblix.formats.conversations import Conversation, keys, object_of, objects, string
+from oblix.formats.conversations import Conversation, Fork, keys, object_of, objects, string
 from oblix.formats.moments import set_time
 from oblix.formats.parts import call_part, parts_of, result_parts
+from oblix.formats.trees import MAX_BRANCHES, TOO_MANY
 from oblix.formats.turns import ROLES
 from oblix.v1 import messages_pb2
 
@@ -27,6 +30,7 @@ Row = dict[str, Any]
 KNOWN = keys("response_metadata usage_metadata additional_kwargs artifact")
 FROM_WRITES = "messages put together from single writes: what the graph removed may be among them"
 _MOST_STEPS = 100_000
+_ALL = "__remove_all__"
 
 COUNTS = ("SELECT count(DISTINCT thread_id) FROM checkpoints",)
 """How many conversations a database has."""
@@ -48,56 +52,103 @@ def read(connection: sqlite3.Connection, origin: Origin) -> Iterator[Conversatio
 
 
 def _thread(connection: sqlite3.Connection, origin: Origin, thread: object) -> Conversation:
-    conversation = conversation_of("langgraph", f"{origin.digest}:{thread}", title="")
+    """Read a thread: the branch of the newest checkpoint, and the other branches."""
     query = (
-        "SELECT checkpoint_id, parent_checkpoint_id, type, checkpoint FROM checkpoints WHERE thread_id = ? "
-        "AND checkpoint_ns = '' ORDER BY checkpoint_id DESC"
+        "SELECT checkpoint_id AS id, parent_checkpoint_id AS parent FROM checkpoints WHERE thread_id = ? "
+        "AND checkpoint_ns = '' ORDER BY checkpoint_id DESC LIMIT ?"
     )
-    chain = list(_chain(rows_of(connection, query, thread)))
-    newest = object_of(chain[0], "value") if chain else {}
-    given = object_of(newest, "channel_values").get("messages")
-    messages: list[Mapping[str, Any]] = objects(given)
-    times = _times(chain)
-    if not messages:
-        messages = _written_messages(connection, thread, chain, times)
-        if messages:
-            conversation.note(FROM_WRITES)
-    for number, message in enumerate(messages, 1):
-        conversation.add(
-            message,
-            f"message {number}",
-            partial(_message, message, times, newest, conversation),
-        )
-    conversation.source = messages
+    parents = {row["id"]: row["parent"] for row in rows_of(connection, query, thread, _MOST_STEPS)}
+    steps = _Steps(connection, thread, parents)
+    inner = set(parents.values())
+    leaves = [name for name in parents if name not in inner]
+    conversation = steps.read(f"{origin.digest}:{thread}", leaves[0] if leaves else None)
+    main = [message.id for message in conversation.messages]
+    for leaf in leaves[1 : MAX_BRANCHES + 1]:
+        other = steps.read(f"{conversation.session.id}#{leaf}", leaf)
+        names = [message.id for message in other.messages]
+        shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(main, names, strict=False)))
+        if len(names) > shared:
+            other.fork = Fork("", shared)
+            complete(other)
+            conversation.branches.append(other)
+    if len(leaves) > MAX_BRANCHES + 1:
+        conversation.note(TOO_MANY, len(leaves) - MAX_BRANCHES - 1)
     return conversation
 
 
-def _chain(rows: Iterator[Row]) -> Iterator[Row]:
-    """Yield the newest checkpoint and those that led to it."""
-    wanted: object = None
-    for number, row in enumerate(rows):
-        if (number and row["checkpoint_id"] != wanted) or number > _MOST_STEPS:
-            continue
-        wanted = row["parent_checkpoint_id"]
-        yield {"id": row["checkpoint_id"], "value": _decode(row["type"], row["checkpoint"])}
+class _Steps:
+    """The checkpoints of one thread."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, thread: object, parents: Mapping[object, object]
+    ) -> None:
+        self._connection = connection
+        self._thread = thread
+        self._parents = parents
+
+    def read(self, name: str, leaf: object) -> Conversation:
+        """Return the conversation that a checkpoint ends."""
+        conversation = conversation_of("langgraph", name, title="")
+        chain = list(self._chain(leaf))
+        newest = object_of(chain[0], "value") if chain else {}
+        times = _times(chain)
+        messages: list[Mapping[str, Any]] = objects(object_of(newest, "channel_values").get("messages"))
+        if not messages:
+            messages = self._written_messages(chain, times)
+            if messages:
+                conversation.note(FROM_WRITES)
+        for number, message in enumerate(messages, 1):
+            read_message = partial(_message, message, times, newest, conversation)
+            conversation.add(message, f"message {number}", read_message)
+        conversation.source = messages
+        return conversation
+
+    def _chain(self, name: object) -> Iterator[Row]:
+        """Yield a checkpoint and those that led to it."""
+        query = (
+            "SELECT type, checkpoint FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = '' "
+            "AND checkpoint_id = ?"
+        )
+        seen: set[object] = set()
+        while name in self._parents and name not in seen:
+            seen.add(name)
+            for row in rows_of(self._connection, query, self._thread, name):
+                yield {"id": name, "value": _decode(row["type"], row["checkpoint"])}
+            name = self._parents[name]
+
+    def _written_messages(self, chain: list[Row], times: dict[str, Any]) -> list[Mapping[str, Any]]:
+        """Return the last snapshot with what was written after it, each message once.
+
+        Adds the time of each to `times`.
+        """
+        found: dict[str, Mapping[str, Any]] = {}
+        first: dict[str, Any] = {}
+        query = (
+            "SELECT type, value FROM writes WHERE thread_id = ? AND checkpoint_ns = '' AND checkpoint_id = ? "
+            "AND channel = 'messages' ORDER BY task_id, idx"
+        )
+        for checkpoint in reversed(chain):
+            value = object_of(checkpoint, "value")
+            if snapshot := objects(object_of(value, "channel_values").get("messages")):
+                found = {string(message, "id") or str(n): message for n, message in enumerate(snapshot)}
+            for row in rows_of(self._connection, query, self._thread, checkpoint["id"]):
+                written = _decode(row["type"], row["value"])
+                for message in objects(written if isinstance(written, list) else [written]):
+                    _apply(message, found)
+                    first.setdefault(string(message, "id"), value.get("ts"))
+        times.update(first)
+        return list(found.values())
 
 
-def _written_messages(
-    connection: sqlite3.Connection, thread: object, chain: list[Row], times: dict[str, Any]
-) -> list[Mapping[str, Any]]:
-    """Return what was written to the messages along the chain, each message once. Add the time to `times`."""
-    found: dict[str, Mapping[str, Any]] = {}
-    query = (
-        "SELECT type, value FROM writes WHERE thread_id = ? AND checkpoint_ns = '' AND checkpoint_id = ? "
-        "AND channel = 'messages' ORDER BY task_id, idx"
-    )
-    for checkpoint in reversed(chain):
-        for row in rows_of(connection, query, thread, checkpoint["id"]):
-            value = _decode(row["type"], row["value"])
-            for message in objects(value if isinstance(value, list) else [value]):
-                found[string(message, "id") or str(len(found))] = message
-                times.setdefault(string(message, "id"), object_of(checkpoint, "value").get("ts"))
-    return list(found.values())
+def _apply(message: Mapping[str, Any], found: dict[str, Mapping[str, Any]]) -> None:
+    """Add, replace or remove a message."""
+    name = string(message, "id")
+    if string(message, "type") == "remove":
+        found.pop(name, None)
+        if name == _ALL:
+            found.clear()
+    else:
+        found[name or str(len(found))] = message
 
 
 def _times(chain: list[Row]) -> dict[str, Any]:
@@ -173,6 +224,8 @@ def _fields(value: Any, depth: int) -> Any:
     if not isinstance(value, dict):
         return value
     inner = value.get("__object__")
+    if isinstance(inner, list) and inner and not isinstance(inner[0], str):
+        return _fields(inner, depth + 1)  # a snapshot: the value alone, without a class
     if isinstance(inner, list) and len(inner) > 2:  # noqa: PLR2004 - module, name, fields
         fields = inner[2]
         if isinstance(fields, dict):
