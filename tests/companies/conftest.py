@@ -47,3 +47,21 @@ def configured(home: Path) -> Configured:
                 yield client
 
     return serve
+
+
+@pytest.fixture(scope="module")
+def unconfigured_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The home of a daemon that no configuration leads, for all tests that hook models of their own."""
+    home = tmp_path_factory.mktemp("unconfigured")
+    with running(home, OBLIX_EMBEDDED_ENABLED="false"):
+        yield home
+
+
+@pytest.fixture
+async def unconfigured(
+    unconfigured_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[OblixClient]:
+    """A client of that daemon."""
+    monkeypatch.setenv("OBLIX_HOME", str(unconfigured_home))
+    async with OblixClient() as client:
+        yield client

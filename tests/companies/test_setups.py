@@ -106,14 +106,13 @@ async def test_own_authority(servers, configured, authority) -> None:
         assert (await client.execute("Hello", stream=False))["response"] == "You said: Hello"
 
 
-async def test_own_authority_of_a_program_s_own_model(servers, configured, authority) -> None:
+async def test_own_authority_of_a_program_s_own_model(servers, unconfigured, authority) -> None:
     server = servers(Gateway(["gpt"], tls=authority.context("127.0.0.1")))
-    async with configured("") as client:
-        await client.hook_model(
-            "custom", "gpt", endpoint=server.url, location="cloud", ca_file=str(authority.file)
-        )
-        answer = await client.execute("Hello", stream=False)
-        assert answer["response"] == "You said: Hello"
+    await unconfigured.hook_model(
+        "custom", "gpt", endpoint=server.url, location="cloud", ca_file=str(authority.file)
+    )
+    answer = await unconfigured.execute("Hello", stream=False)
+    assert answer["response"] == "You said: Hello"
 
 
 @pytest.mark.parametrize(
@@ -160,23 +159,21 @@ async def test_azure_deployment(
         ("/api/paas/v4", "/api/paas/v4"),
     ],
 )
-async def test_gateway_without_v1(servers, configured, prefix: str, given: str) -> None:
+async def test_gateway_without_v1(servers, unconfigured, prefix: str, given: str) -> None:
     server = servers(Gateway(["gpt"], prefix=prefix))
-    async with configured("") as client:
-        await client.hook_model("custom", "gpt", endpoint=server.url + given, location="cloud")
-        answer = await client.execute("Hello", stream=False)
-        assert answer["response"] == "You said: Hello"
-        await client.execute("Again", stream=False)
+    await unconfigured.hook_model("custom", "gpt", endpoint=server.url + given, location="cloud")
+    answer = await unconfigured.execute("Hello", stream=False)
+    assert answer["response"] == "You said: Hello"
+    await unconfigured.execute("Again", stream=False)
     # What was found out is remembered.
     assert len([call for call in server.calls if call.method == "POST"]) <= 3
 
 
-async def test_a_path_that_nobody_knows_is_told_with_all_that_was_tried(servers, configured) -> None:
+async def test_a_path_that_nobody_knows_is_told_with_all_that_was_tried(servers, unconfigured) -> None:
     server = servers(Gateway(["gpt"], prefix="/elsewhere"))
-    async with configured("") as client:
-        await client.hook_model("custom", "gpt", endpoint=server.url, location="cloud")
-        with pytest.raises(OblixError) as caught:
-            await client.execute("Hello", stream=False)
+    await unconfigured.hook_model("custom", "gpt", endpoint=server.url, location="cloud")
+    with pytest.raises(OblixError) as caught:
+        await unconfigured.execute("Hello", stream=False)
     assert "/v1/chat/completions and /chat/completions were tried" in caught.value.message
 
 
@@ -187,10 +184,9 @@ async def test_strict_firewall_with_a_slow_model(servers, configured, company_pr
     name = "gpt"
     provider = "custom"
     location = "cloud"
-    connect_timeout_s = 0.5
     """
     with bad_ports.deaf() as dropped:
-        direct = f'{model}\nendpoint = "http://127.0.0.1:{dropped}/v1"'
+        direct = f'{model}\nconnect_timeout_s = 0.5\nendpoint = "http://127.0.0.1:{dropped}/v1"'
         async with configured(direct, HTTPS_PROXY="http://proxy.company.test:3128") as client:
             with pytest.raises(OblixError) as caught:
                 await client.execute("Hello", stream=False)

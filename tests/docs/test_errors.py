@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Iterator
+from functools import cache
 
 import grpc
 import pytest
@@ -20,6 +21,7 @@ ENVIRONMENT = re.compile(
 SOURCES = files.sources("oblixd", "client/oblix")
 
 
+@cache
 def _in_source() -> set[str]:
     """Every text in the source that looks like a reason or a rule."""
     texts = {

@@ -174,11 +174,12 @@ async def test_it_tells_what_it_takes_and_counts_by_its_own_tokeniser(embedded: 
     connection = embedded(context=1 << 20)
     asked = [
         message(messages_pb2.ROLE_USER, "Say hello."),
-        message(messages_pb2.ROLE_USER, "Tell me of the sea. " * 300),
+        message(messages_pb2.ROLE_USER, "Tell me of the sea. " * 100),
     ]
     assert await connection.count_tokens(asked, allow_all) is None, "it is not loaded for that"
     await connection.probe()
     assert connection.context_window == 8192, "what it was trained for"
+    # More tokens than the engine takes in one step: its buffers have their full size.
     heard = await ask(connection, chat(asked[1:], SHORT.options))
     assert (connection.context_window, connection.features) == (8192, ("json_schema",))
     assert process_of(connection).memory_info().rss < connection.memory_bytes, "the estimate is not too low"
@@ -187,7 +188,7 @@ async def test_it_tells_what_it_takes_and_counts_by_its_own_tokeniser(embedded: 
     assert heard.finished is not None
     assert heard.finished.counts.input_tokens is not None
     # Its template brings a system message of its own where there is none.
-    assert 1500 < counts[1] <= heard.finished.counts.input_tokens < counts[1] + 50
+    assert 520 < counts[1] <= heard.finished.counts.input_tokens < counts[1] + 50
 
 
 async def test_images_are_refused_before_it_is_loaded(embedded: Connect) -> None:
