@@ -76,15 +76,14 @@ async def test_a_pattern_takes_linear_time() -> None:
 
 async def test_a_schema_that_takes_for_ever_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schemas, "VALIDATED_S", 1.0)
-    loop, held_s = asyncio.get_running_loop(), 0.0
+    turns = 0
     schema = json.dumps({"type": "array", "anyOf": [{"items": {"$ref": "#"}}] * 3})
     waiting = asyncio.create_task(violation(schema, "[" * 20 + '"x"' + "]" * 20))
     while not waiting.done():
-        began = loop.time()
         await asyncio.sleep(0.01)
-        held_s = max(held_s, loop.time() - began)
+        turns += 1
     assert "could not be held against the schema within 1 s" in waiting.result()
-    assert held_s < 1, "the event loop went on"
+    assert turns > 3, "the event loop went on"
 
 
 @pytest.mark.parametrize(

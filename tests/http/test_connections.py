@@ -88,7 +88,7 @@ async def test_one_too_many_is_refused_with_a_sentence_and_comes_in_later() -> N
 
 
 async def test_a_connection_that_says_nothing_is_ended_and_others_stay() -> None:
-    async with asyncio.timeout(60), serving(most=10, first_request_s=0.2) as port:
+    async with asyncio.timeout(60), serving(most=10, first_request_s=1.0) as port:
         talker = await Visitor.arrived(port)
         assert "200 OK" in await talker.ask()
         silent, slow = [await Visitor.arrived(port) for _ in range(2)]
