@@ -129,7 +129,7 @@ def test_ctrl_c_at_the_prompt_drops_the_line_and_twice_ends_the_chat(chat: Termi
     chat.wait_for(PROMPT)
     chat.type("\x03")
     chat.rest()
-    assert chat.process.wait(10) == 0
+    assert chat.process.wait(60) == 0
     assert oblix("sessions", "list").stdout == before
 
 

@@ -43,7 +43,7 @@ def test_it_ends_with_the_session(ask: Callable, start: Callable, oblix: Callabl
     following = start("follow", session_id)
     read_until(following, "You said: Hello")
     oblix("sessions", "delete", session_id)
-    assert following.wait(20) == 0
+    assert following.wait(60) == 0
 
 
 def test_an_unknown_session_is_named(oblix: Callable) -> None:

@@ -181,7 +181,7 @@ async def test_cancelling_the_task_frees_the_model_and_keeps_the_part(
         if isinstance(event, Delta) and "two" in event.text:
             break
     await events.aclose()
-    assert await asyncio.to_thread(ollama.requests[-1].abandoned.wait, 10)
+    assert await asyncio.to_thread(ollama.requests[-1].abandoned.wait, 60)
 
     def answer() -> tuple[str, str | None]:
         session = hooked.load_session(session_id)

@@ -206,7 +206,7 @@ async def test_executions_are_listed_and_cancelled(hooked: OblixClient, ollama: 
     assert {"long", "next"} <= {one["request_id"] for one in hooked.list_executions()}
 
     assert (await hooked.cancel("long"))["state"] == "cancelled"
-    assert await asyncio.to_thread(ollama.requests[-1].abandoned.wait, 10)
+    assert await asyncio.to_thread(ollama.requests[-1].abandoned.wait, 60)
     assert isinstance((await _collected(waiting))[-1], Completed)
     end = (await _collected(hooked.attach("long")))[-1]
     assert (end.finish_reason, end.response["response"]) == ("cancelled", "one two")

@@ -111,7 +111,7 @@ async def test_a_loop_that_ends_in_the_middle_of_a_stream_ends_its_thread(
                 return
 
     await asyncio.to_thread(asyncio.run, abandon())
-    assert await asyncio.to_thread(ollama.requests[-1].abandoned.wait, 10)
+    assert await asyncio.to_thread(ollama.requests[-1].abandoned.wait, 60)
 
 
 def test_a_fork_has_a_connection_of_its_own(client: OblixClient, ollama: OllamaServer) -> None:

@@ -208,7 +208,7 @@ async def test_what_came_before_the_connection_was_lost_is_read(
     http = HttpClient(Server(ServerErrors("The server", base_url), base_url))
     asked = {"model": server.models[0], "messages": [{"role": "user", "content": "Hi"}], "stream": True}
     async with await http.request("POST", "/v1/chat/completions", asked) as response:
-        await asyncio.to_thread(server.requests[-1].done.wait, 5)
+        await asyncio.to_thread(server.requests[-1].done.wait, 60)
         reads: list[bytes] = []
 
         async def read_on() -> None:

@@ -34,7 +34,7 @@ COMMAND = (sys.executable, "-m", "oblix", "acp")
 TOOLS = ClientCapabilities(
     fs=FileSystemCapabilities(read_text_file=True, write_text_file=True), terminal=True
 )
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 
 @dataclass
