@@ -149,7 +149,7 @@ adapters: $(ADAPTERS) ## Run the libraries that work with Oblix, by an adapter o
 	@.venv-adapters/bin/python -m pytest -m adapters -n 2 -o filterwarnings=ignore --timeout 300 $(or $(ARGS),tests/adapters)
 
 agents: $(DEV) ## Run other people's agents, which npm brings, against a scripted model
-	@$(PY) -m pytest -s -m agents --timeout 2400 $(or $(ARGS),tests/agents)
+	@$(PY) -m pytest -v -m agents -n 4 --dist worksteal --timeout 2400 $(or $(ARGS),tests/agents)
 
 languages: $(DEV) ## Build and run the programs of the pages for Go and Java, where their tools are installed
 	@$(PY) -m pytest -rs -m languages --timeout 900 $(or $(ARGS),tests/languages)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -231,8 +233,18 @@ def desk_of(*agents: Agent, record: str = "auto") -> Iterator[Desk]:
             with running(data) as daemon:
                 yield Desk(agents, home, path, daemon=daemon, model=model)
     finally:
+        _end_leftovers(home)
         shutil.rmtree(home, ignore_errors=True)
         shutil.rmtree(data, ignore_errors=True)
+
+
+def _end_leftovers(home: Path) -> None:
+    """End what an agent left running: a process that has this home, as nobody else does."""
+    mark = f"\0HOME={home}\0".encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if mark in b"\0" + (process / "environ").read_bytes():
+                os.kill(int(process.name), signal.SIGTERM)
 
 
 def told(done: subprocess.CompletedProcess[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -58,13 +59,16 @@ def installed(name: str) -> Path:
     package = PACKAGES[name]
     folder = ROOT / ".cache/agents" / package.requirement.replace("/", "_")
     only = folder / "only"
-    if only.exists():
-        return only
-    shutil.rmtree(folder, ignore_errors=True)
-    _install_with_npm(package, folder) if package.node else _install_with_uv(package, folder)
-    only.mkdir()
-    source = folder / ("node_modules/.bin" if package.node else "bin") / package.command
-    (only / package.command).symlink_to(source)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Tests run side by side, and want the same agent.
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not only.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            _install_with_npm(package, folder) if package.node else _install_with_uv(package, folder)
+            only.mkdir()
+            source = folder / ("node_modules/.bin" if package.node else "bin") / package.command
+            (only / package.command).symlink_to(source)
     return only
 
 
