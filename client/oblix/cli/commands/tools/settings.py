@@ -1,6 +1,6 @@
 """The settings by which other people's tools find the HTTP endpoint, one entry a tool.
 
-Seen with the versions that docs/reference/http-endpoint.md lists. `{url}` stands for the endpoint's base URL,
+Seen with the versions that docs/how-to/connect-a-tool.md lists. `{url}` stands for the endpoint's base URL,
 `{token}` for the tool's token, `{model}` for the model's name.
 """
 
