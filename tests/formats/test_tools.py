@@ -166,6 +166,23 @@ def test_vibe_s_current_generation_is_read(home: Path) -> None:
     assert "gardener" not in str(session.session)
 
 
+def test_files_that_one_gives_to_pi_are_told_from_what_one_types(tmp_path: Path) -> None:
+    typed = '<file name="/p/a.png"></file>\n<file name="/p/n.txt">\nmoss\n</file>\nWhat is <b>this</b>?'
+    image = {"type": "image", "data": "iVBORw0KGgo=", "mimeType": "image/png"}
+    content = [{"type": "text", "text": typed}, image]
+    lines = [
+        {"type": "session", "version": 3, "id": "1", "timestamp": "2026-11-29T04:47:12Z", "cwd": "/p"},
+        {"type": "message", "id": "a", "parentId": None, "message": {"role": "user", "content": content}},
+    ]
+    path = tmp_path / "2026-11-29_1.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (session,) = read(path)
+    assert [part.text for part in session.messages[0].parts] == [
+        "[file: /p/n.txt]\nmoss\n\n", "What is <b>this</b>?", "",
+    ]  # fmt: skip
+    assert not session.notes
+
+
 def test_gptme_s_times_are_instants_where_its_events_tell_the_offset(home: Path) -> None:
     path = home / FILES["gptme-undone-branch.jsonl"]
     (log,) = read(path)

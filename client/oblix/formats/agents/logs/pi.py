@@ -6,6 +6,7 @@ the entries before it once more, with the same ids.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from oblix.formats.agents.origin import SUMMARY_NOTE, Origin, complete, conversation_of, is_asked
 from oblix.formats.conversations import Conversation, Fork, keys, object_of, objects, string
 from oblix.formats.moments import moment, set_time
-from oblix.formats.parts import call_part, parts_of, result_part, result_parts
+from oblix.formats.parts import call_part, parts_of, result_part, result_parts, text_part
 from oblix.formats.trees import Tree
 from oblix.formats.turns import count
 from oblix.v1 import messages_pb2
@@ -22,6 +23,7 @@ Line = Mapping[str, Any]
 
 KNOWN = keys("sections toolsAdded usage cwd parentSession details thinkingLevel api toolName rawStopReason")
 
+_FILE = re.compile(r'<file name="([^"]*)">(.*?)</file>\s*', re.DOTALL)
 _QUIET = ("model_change", "thinking_level_change", "session_info", "label", "custom")
 _SUMMARIES = ("branch_summary", "compaction")
 
@@ -102,4 +104,20 @@ def _role_and_parts(
         return messages_pb2.ROLE_USER, [call, result_part("", string(message, "output"))]
     is_user = role == "user"
     parts = parts_of(message.get("content"), conversation)
+    if is_user:
+        parts = [each for part in parts for each in _without_tags(part, conversation)]
     return (messages_pb2.ROLE_USER if is_user else messages_pb2.ROLE_ASSISTANT), parts
+
+
+def _without_tags(part: messages_pb2.Part, conversation: Conversation) -> list[messages_pb2.Part]:
+    """Return what the person typed, and the files before it. pi puts them into tags, empty for an image."""
+    files, text = [], part.text
+    while found := _FILE.match(text):
+        name, content = found.groups()
+        if content.strip():
+            files.append(text_part(f"[file: {name}]\n{content.strip()}\n\n"))
+        text = text[found.end() :]
+    if text == part.text:
+        return [part]
+    conversation.rewritten.append(part.text)
+    return [*files, *([text_part(text)] if text else [])]
