@@ -573,7 +573,7 @@ def test_citations_are_links_or_noted(references: list[dict[str, Any]], text: st
 def test_what_no_program_writes_is_no_format() -> None:
     for value in ({}, [], None, 3, {"messages": 3}, {"mapping": []}, {"chat": "Hi"}, {"conversations": {}}):
         assert catalog.detect(value) is None
-    with pytest.raises(InvalidArgumentError, match="bigagi, chatgpt, claude, deepseek, json"):
+    with pytest.raises(InvalidArgumentError, match="bigagi, chatgpt, claude, deepseek, grok, json"):
         catalog.reader("word")
     with pytest.raises(InvalidArgumentError, match="claude-code, codex, html"):
         catalog.writer("word", ".json")

@@ -46,6 +46,13 @@ RICH = {
             {"id": "b", "parentId": "a", "role": "assistant", "content": "yo", "usage": {"eval_count": 3}},
         ]
     ),
+    "grok": {
+        "conversation": {"id": "g", "title": "t"},
+        "responses": [
+            {"response": {"_id": "1", "sender": "human", "message": "q", "file_attachments": ["f"]}},
+            {"response": {"_id": "2", "parent_response_id": "1", "sender": "ASSISTANT", "message": "a"}},
+        ],
+    },
     "deepseek": {
         "mapping": {"1": {"parent": None, "message": {"fragments": [{"type": "REQUEST", "content": "hi"}]}}},
         "inserted_at": "2026-01-01T00:00:00Z",

@@ -32,7 +32,7 @@ LABELS = keys(
     "format encoding language lang locale tool_call_id toolCallId call_id callId callID tool_use_id "
     "recipient channel endpoint endpointType category subtype level mode phase source_language detail "
     "index signature encrypted_content thoughtSignature gizmo_id folder_id share_id avatar icon color "
-    "generationStatus provenance userType gitBranch"
+    "generationStatus aiProvider provenance userType gitBranch"
 )
 """Keys of short labels: a text under one is no words of the conversation, unless it has some."""
 

@@ -17,6 +17,7 @@ from oblix.formats.chats import (
     chatgpt,
     claude,
     deepseek,
+    grok,
     librechat,
     lmstudio,
     openwebui,
@@ -97,6 +98,7 @@ class Layout:
 # In the order in which they are tried: the more a format asks for, the sooner.
 _READERS: dict[str, ModuleType] = {
     "deepseek": deepseek,
+    "grok": grok,
     "chatgpt": chatgpt,
     "claude": claude,
     "openwebui": openwebui,
@@ -109,7 +111,7 @@ _READERS: dict[str, ModuleType] = {
     "pairs": pairs,
     "plain": plain,
 }
-_UNIQUE = frozenset(("deepseek", "chatgpt", "claude", "openwebui", "librechat", "bigagi"))
+_UNIQUE = frozenset(("deepseek", "grok", "chatgpt", "claude", "openwebui", "librechat", "bigagi"))
 READ = {
     name: Format(name, module.matches, module.read, getattr(module, "KNOWN", frozenset()), name in _UNIQUE)
     for name, module in _READERS.items()
@@ -134,7 +136,9 @@ SUFFIXES = {
     ".html": "html",
     ".htm": "html",
 }
-_CONTAINERS = ("conversations", "chats", "threads", "sessions", "data", "items", "history")
+_CONTAINERS = (
+    "conversations", "chats", "chat-sessions", "threads", "sessions", "data", "items", "history",
+)  # fmt: skip
 """Keys under which a document may have a list of conversations."""
 
 

@@ -23,6 +23,8 @@ def moment(value: Any, zone: tzinfo = UTC) -> Timestamp | None:
     """Return the instant that a value says, or None. `zone` is that of text without an offset."""
     if isinstance(value, dict):
         value = value.get("$date", value.get("seconds"))
+    if isinstance(value, dict):
+        value = value.get("$numberLong")
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         value = float(value)
     try:

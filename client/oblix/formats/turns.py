@@ -36,7 +36,7 @@ _SPEAKERS = {
 ROLES = {name: role for role, names in _SPEAKERS.items() for name in names.split()}
 """What programs call those who speak."""
 ROLE_KEYS = ("role", "from", "sender", "author", "speaker", "type")
-CONTENT_KEYS = ("content", "parts", "text", "value", "message", "body")
+CONTENT_KEYS = ("content", "contentParts", "parts", "text", "value", "message", "body")
 _THOUGHT_KEYS = ("reasoning_content", "reasoning", "thinking", "reasoning_details", "thoughts")
 _TIME_KEYS = ("timestamp", "create_time", "created_at", "createdAt", "created", "inserted_at", "time", "date")
 _MODEL_KEYS = ("model", "modelID", "model_slug", "modelName", "model_name", "modelId")

@@ -1,0 +1,88 @@
+"""Exports of chats whose form is known from public readers of them: Grok's and Chatbox's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from oblix.formats.conversations import Conversation, Fork
+from oblix.formats.reading import read_file
+from oblix.v1 import messages_pb2
+
+
+def read(path: Path, document: object) -> list[Conversation]:
+    """Read a document that is written for it; nothing of it may be refused."""
+    path.write_text(json.dumps(document))
+    found = list(read_file(path, None))
+    assert [each.problem for each in found] == [None] * len(found)
+    return [each.conversation for each in found if each.conversation is not None]
+
+
+def said(conversation: Conversation) -> list[tuple[int, str]]:
+    return [
+        (message.role, "|".join(part.text or f"({part.reasoning})" for part in message.parts))
+        for message in conversation.messages
+    ]
+
+
+def _response(name: str, parent: str, sender: str, text: str, **more: Any) -> dict[str, Any]:
+    when = {"$date": {"$numberLong": str(1767323045000 + len(name))}}
+    response = {"_id": name, "message": text, "sender": sender, "create_time": when, "model": "grok-4"}
+    return {"response": response | ({"parent_response_id": parent} if parent else {}) | more}
+
+
+def test_grok_s_branches_thoughts_and_cited_pages(tmp_path: Path) -> None:
+    page = {"url": "https://moss.example", "title": "Moss"}
+    responses = [
+        _response("r1", "", "human", "What grows?", file_attachments=["asset-1"]),
+        _response("r2", "r1", "ASSISTANT", "Thyme.", steps=[{"text": ["a step of the program's own"]}]),
+        _response(
+            "r3", "r1", "ASSISTANT", "Moss.", thinking_trace="In shade?", cited_web_search_results=[page]
+        ),
+    ]
+    about = {"id": "c1", "title": "Shade", "create_time": "2026-01-02T03:04:05.678Z"}
+    (chat,) = read(
+        tmp_path / "prod-grok-backend.json",
+        {"conversations": [{"conversation": about, "responses": responses}], "projects": [], "tasks": []},
+    )
+    user, assistant = messages_pb2.ROLE_USER, messages_pb2.ROLE_ASSISTANT
+    assert said(chat)[0] == (user, "What grows?|[file: asset-1]")
+    assert said(chat)[1] == (assistant, "(In shade?)|Moss.|\n\nSources:\n- [Moss](https://moss.example)")
+    assert chat.messages[1].model == "grok:grok-4"
+    assert chat.messages[0].create_time.ToJsonString() == "2026-01-02T03:04:05.002Z"
+    (other,) = chat.branches
+    assert said(other)[1:] == [(assistant, "Thyme.")]
+    assert other.fork == Fork("grok:c1", 1)
+    assert not [note for note in chat.notes if "words" in note]
+
+
+def test_chatbox_s_sessions_are_a_conversation_each(tmp_path: Path) -> None:
+    def text(text: str, kind: str = "text") -> dict[str, str]:
+        return {"type": kind, "text": text}
+
+    sessions = [
+        {
+            "id": "s1",
+            "name": "Shade",
+            "messages": [
+                {
+                    "id": "1",
+                    "role": "user",
+                    "contentParts": [text("What grows?")],
+                    "timestamp": 1767323045000,
+                },
+                {
+                    "id": "2",
+                    "role": "assistant",
+                    "contentParts": [text("In shade?", "reasoning"), text("Moss.")],
+                    "aiProvider": "a provider",
+                },
+            ],
+        },
+        {"id": "s2", "name": "Sun", "messages": [{"role": "user", "contentParts": [text("And in sun?")]}]},
+    ]
+    first, second = read(tmp_path / "chatbox.json", {"chat-sessions": sessions, "settings": {}})
+    assert [words for _, words in said(first)] == ["What grows?", "(In shade?)|Moss."]
+    assert (first.session.title, dict(first.notes)) == ("Shade", {})
+    assert [words for _, words in said(second)] == ["And in sun?"]
