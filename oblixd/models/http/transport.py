@@ -18,12 +18,10 @@ import errno
 import io
 import socket
 import ssl
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 import msgspec
@@ -50,7 +48,17 @@ LONGEST_HEADER = 64 * 1024
 """Bytes of one header of an answer. Gateways write policies, cookies and traces of several kilobytes."""
 
 AddressInfo = tuple[Any, ...]
-_check: ContextVar[Callable[[], None]] = ContextVar("check", default=lambda: None)
+
+
+class _Underway(NamedTuple):
+    """The request that a task sends."""
+
+    check: Callable[[], None]
+    """Raises where it may not be sent. Called once its connection is open, before a byte is written."""
+    trace: RequestTrace
+
+
+_underway: ContextVar[_Underway] = ContextVar("underway")
 
 
 def session(server: Server, connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
@@ -69,28 +77,42 @@ def session(server: Server, connector: aiohttp.BaseConnector) -> aiohttp.ClientS
         max_line_size=LONGEST_HEADER,
         max_field_size=LONGEST_HEADER,
         trust_env=False,
-        trace_configs=[_trace()],
         request_class=_CheckedRequest,
     )
 
 
-@contextmanager
-def check_egress(check: Callable[[], None]) -> Iterator[None]:
-    """Have `check` called for the request of the block once its connection is open, before a byte is written.
-
-    What it raises is raised by the request, and the connection is closed.
-    """
-    token = _check.set(check)
-    try:
-        yield
-    finally:
-        _check.reset(token)
-
-
 class _CheckedRequest(aiohttp.ClientRequest):
     async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
-        _check.get()()
+        # What this raises is raised by the request, and the connection is closed.
+        _underway.get().check()
         return await super().send(conn)
+
+
+class _TracedConnector(aiohttp.BaseConnector):
+    """Notes when a connection is opened.
+
+    aiohttp's own tracing tells that too, and calls back for each head and chunk of every request.
+    """
+
+    async def _create_connection(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Any],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own signature
+    ) -> Any:
+        trace = _underway.get().trace
+        trace.connecting()
+        connection = await super()._create_connection(req, traces, timeout)
+        trace.connected()
+        return connection
+
+
+class _SocketConnector(_TracedConnector, aiohttp.UnixConnector):
+    pass
+
+
+class _NetworkConnector(_TracedConnector, aiohttp.TCPConnector):
+    pass
 
 
 def route(outbound_route: OutboundRoute, tls: ssl.SSLContext | None) -> dict[str, Any]:
@@ -109,8 +131,8 @@ def connector(server: Server) -> aiohttp.BaseConnector:
     It has no limit: places are counted by the transport, for waiting for one is no failure to connect.
     """
     if server.socket_path is not None:
-        return aiohttp.UnixConnector(str(server.socket_path), limit=0, keepalive_timeout=KEPT_S)
-    return aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT_S, socket_factory=watched_socket)
+        return _SocketConnector(str(server.socket_path), limit=0, keepalive_timeout=KEPT_S)
+    return _NetworkConnector(limit=0, keepalive_timeout=KEPT_S, socket_factory=watched_socket)
 
 
 def watched_socket(address: AddressInfo) -> socket.socket:
@@ -130,21 +152,6 @@ def _keepalive_options(**options: int) -> dict[int, int]:
 
 
 _WATCH = _keepalive_options(TCP_KEEPIDLE=DEAD_S, TCP_KEEPINTVL=DEAD_S // 3, TCP_USER_TIMEOUT=DEAD_S * 1000)
-
-
-def _trace() -> aiohttp.TraceConfig:
-    trace = aiohttp.TraceConfig()
-    trace.on_connection_create_start.append(_trace_callback(RequestTrace.connecting))
-    trace.on_connection_create_end.append(_trace_callback(RequestTrace.connected))
-    trace.on_connection_reuseconn.append(_trace_callback(RequestTrace.reusing))
-    return trace
-
-
-def _trace_callback(note: Callable[[RequestTrace], None]) -> Callable[..., Any]:
-    async def tell(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
-        note(context.trace_request_ctx)
-
-    return tell
 
 
 _UNKNOWN_AUTHORITY = {2, 18, 19, 20, 21}
@@ -351,7 +358,9 @@ class Transport:
             raise self._failure(error, sending, wait, trace) from None
 
     async def _head(self, sending: _Sending, wait: Wait, trace: RequestTrace) -> aiohttp.ClientResponse:
-        with check_egress(sending.check):
+        trace.reusing()  # until the connector says that it opens one
+        token = _underway.set(_Underway(sending.check, trace))
+        try:
             return await wait.until(
                 self._session.request(
                     sending.method,
@@ -360,23 +369,25 @@ class Transport:
                     data=sending.data(),
                     allow_redirects=False,
                     timeout=aiohttp.ClientTimeout(total=None, connect=wait.connect_s),
-                    trace_request_ctx=trace,
                     **self._route,
                 )
             )
+        finally:
+            _underway.reset(token)
 
     async def _connect(self, trace: RequestTrace) -> aiohttp.connector.Connection:
         timeouts = self._server.timeouts
         loop, route = asyncio.get_running_loop(), self._route
         request = aiohttp.ClientRequest("GET", URL(self._server.base_url), loop=loop, **route)
-        trace.connecting()
+        token = _underway.set(_Underway(lambda: None, trace))
         try:
             connection = await self._connector.connect(
                 request, [], aiohttp.ClientTimeout(total=None, connect=timeouts.connect_s)
             )
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._name_failure(error, Wait(self._server, timeouts, self._origin), trace) from None
-        trace.connected()
+        finally:
+            _underway.reset(token)
         trace.address = _address(connection)
         return connection
 
