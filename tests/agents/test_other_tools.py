@@ -18,7 +18,7 @@ from support.servers.every_api import ANSWER, EveryApi, every_api
 
 pytestmark = pytest.mark.agents
 
-TOOLS = ["@openai/codex@0.171.0", "opencode-ai@1.18.33", "@anthropic-ai/claude-code@2.1.197"]
+TOOLS = ["@openai/codex@0.171.0", "opencode-ai@1.18.33", "@anthropic-ai/claude-code@2.1.332"]
 LONGEST_RUN_S = 240
 
 Run = Callable[..., str]

@@ -85,4 +85,6 @@ def test_chatbox_s_sessions_are_a_conversation_each(tmp_path: Path) -> None:
     first, second = read(tmp_path / "chatbox.json", {"chat-sessions": sessions, "settings": {}})
     assert [words for _, words in said(first)] == ["What grows?", "(In shade?)|Moss."]
     assert (first.session.title, dict(first.notes)) == ("Shade", {})
+    for when in (first.session.create_time, first.session.update_time):
+        assert when.ToJsonString() == "2026-01-02T03:04:05Z"
     assert [words for _, words in said(second)] == ["And in sun?"]

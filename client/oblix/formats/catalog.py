@@ -25,7 +25,7 @@ from oblix.formats.chats import (
     plain,
     sharegpt,
 )
-from oblix.formats.conversations import Conversation, mapping, objects, unreadable
+from oblix.formats.conversations import Conversation, fill_session_times, mapping, objects, unreadable
 from oblix.formats.exports import claude_code, codex, finetuning, html_page, markdown, opencode
 from oblix.v1 import messages_pb2, sessions_pb2
 
@@ -56,6 +56,8 @@ class Format:
         name = f"{self.name}:{conversation.session.id}"
         is_usable = conversation.session.id and len(name) <= MAX_SOURCE_ID
         conversation.session.source_id = name if is_usable else f"{self.name}:sha256:{digest(value)}"
+        for each in (conversation, *conversation.branches):
+            fill_session_times(each)
         return finish(conversation, self.known)
 
 
@@ -98,13 +100,13 @@ class Layout:
 # In the order in which they are tried: the more a format asks for, the sooner.
 _READERS: dict[str, ModuleType] = {
     "deepseek": deepseek,
-    "grok": grok,
     "chatgpt": chatgpt,
     "claude": claude,
     "openwebui": openwebui,
     "librechat": librechat,
     "lmstudio": lmstudio,
     "bigagi": bigagi,
+    "grok": grok,
     "sharegpt": sharegpt,
     "json": oblix_json,
     "jsonl": jsonl,

@@ -174,6 +174,16 @@ def fill_times(conversation: Conversation) -> None:
         last = message.create_time if message.HasField("create_time") else None
 
 
+def fill_session_times(conversation: Conversation) -> None:
+    """Give a session without times those of its first and its last message: not that of the import."""
+    session = conversation.session
+    timed = [each.create_time for each in conversation.messages if each.HasField("create_time")]
+    if timed and not session.HasField("create_time"):
+        session.create_time.CopyFrom(timed[0])
+    if timed and not session.HasField("update_time"):
+        session.update_time.CopyFrom(max(timed, key=lambda each: each.ToNanoseconds()))
+
+
 def message_from(value: object, into: M, path: str) -> M:
     """Read a message of oblix.v1 from its JSON form. Raises InvalidArgumentError with its path."""
     try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from pathlib import Path
 
-from oblix.formats.conversations import Conversation, fill_times
+from oblix.formats.conversations import Conversation, fill_session_times, fill_times
 from oblix.v1 import messages_pb2, sessions_pb2
 
 MAX_BYTES = 256 * 1024 * 1024
@@ -60,13 +60,8 @@ def conversation_of(
 def complete(conversation: Conversation) -> None:
     """Give a conversation what its tool did not: a title (its first question's beginning) and times."""
     session = conversation.session
-    first = next((each for each in conversation.messages if each.HasField("create_time")), None)
-    if first is not None and not session.HasField("create_time"):
-        session.create_time.CopyFrom(first.create_time)
+    fill_session_times(conversation)
     fill_times(conversation)
-    if conversation.messages and not session.HasField("update_time"):
-        last = max(conversation.messages, key=lambda each: each.create_time.ToNanoseconds())
-        session.update_time.CopyFrom(last.create_time)
     if not session.title:
         session.title = _first_question(conversation)
 
