@@ -21,6 +21,7 @@ LASTING = {
     "codex": ("codex", *CODEX, "-p", "oblix"),
     "gptme": ("gptme", "-m", "local/auto", "-n"),
     "opencode": ("opencode", "run"),
+    "pi": ("pi", "--provider", "oblix", "--model", "auto", "-p"),
     "qwen-code": ("qwen", "--yolo", "-p"),
 }
 """How a person starts a tool after `oblix connect`, where that differs from `oblix run`."""

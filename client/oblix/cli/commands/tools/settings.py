@@ -67,7 +67,7 @@ _PI = """{{
     "oblix": {{
       "baseUrl": "{url}/v1",
       "api": "openai-completions",
-      "apiKey": "OBLIX_TOKEN",
+      "apiKey": "$OBLIX_TOKEN",
       "models": [{{"id": "{model}"}}]
     }}
   }}
