@@ -123,9 +123,13 @@ run: $(RUN) ## Install what is locked and ask the embedded model a question (PRO
 # Neighbours stay together, as those of one file share a daemon; who has finished takes from who has not.
 PARALLEL := -n $(shell cores=$$(nproc); echo $$((cores > 4 ? 8 : 2 * cores))) --dist worksteal
 .PHONY: bench-quick bench-herd bench-each recording
-.PHONY: test test-floors robustness robustness-quick audit agents languages node nvim bench docs check lint types protos-lint check-protos
+.PHONY: test collect test-floors robustness robustness-quick audit agents languages node nvim bench docs check lint types protos-lint check-protos
 test: $(DEV) $(JS) ## Run the suite (ARGS="tests/store -k name")
 	@$(PY) -m pytest $(PARALLEL) $(ARGS)
+
+# Each worker would compile all tests at its start: what is compiled here is there for all of them.
+collect: $(DEV) ## Import every test, and fail where one can not be
+	@mkdir -p build && $(PY) -m pytest --collect-only -qq >build/collected.txt || { cat build/collected.txt; exit 1; }
 
 test-floors: $(FLOORS) ## Run the suite on the oldest protobuf and grpcio that are allowed
 	@.venv-floors/bin/python -m pytest $(PARALLEL) $(ARGS)
