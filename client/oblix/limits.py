@@ -15,6 +15,8 @@ MAX_DAYS = 36_500
 """Days of a retention rule."""
 LARGEST_PAGE = 1000
 """Sessions, or messages, of one page."""
+LARGEST_SEARCH_PAGE = 200
+"""Hits of one page."""
 MAX_LEVELS = 16
 """Objects and lists within each other, in metadata and in a context; so with the next three."""
 MAX_KEYS = 256

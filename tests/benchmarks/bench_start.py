@@ -61,6 +61,41 @@ import os
 os._exit(0)
 """
 """One prompt that is not recorded, and its answer as it arrives."""
+CALL = """
+import sys
+import grpc
+from oblix.v1 import {0}_pb2, {0}_pb2_grpc
+stub = {0}_pb2_grpc.{1}Stub(grpc.insecure_channel(f"unix:{{sys.argv[1]}}/oblixd.sock"))
+print(stub.{2}({0}_pb2.{2}Request({3})))
+sys.stdout.flush()
+import os
+os._exit(0)
+"""
+"""One call, and its answer as protobuf prints it."""
+VIEW = """
+import sys
+import grpc
+from oblix.v1 import sessions_pb2, sessions_pb2_grpc
+stub = sessions_pb2_grpc.SessionServiceStub(grpc.insecure_channel(f"unix:{sys.argv[1]}/oblixd.sock"))
+print(stub.GetSession(sessions_pb2.GetSessionRequest(session_id=sys.argv[2])).session.title)
+for message in stub.ListMessages(sessions_pb2.ListMessagesRequest(session_id=sys.argv[2])).messages:
+    print(message.role, "".join(part.text for part in message.parts))
+sys.stdout.flush()
+import os
+os._exit(0)
+"""
+"""The two calls of `oblix sessions view`."""
+COMMANDS = {
+    "list": "oblix sessions",
+    "view": "oblix sessions view",
+    "search": "oblix search",
+    "ps": "oblix ps",
+    "models": "oblix models",
+    "usage": "oblix usage",
+    "status": "oblix status",
+    "ask": "oblix ask -n",
+}
+"""Each bare process, and the command that does the same."""
 CONFIGURATION = """
 [[models]]
 provider = "custom"
@@ -85,7 +120,7 @@ def main() -> int:
         with running(Path(home), OBLIX_EMBEDDED_ENABLED="false"):
             costs = measure(home)
     shown = [*against("python -c pass", "oblix --version", costs, 3.0)]
-    for bare, ours in [("list", "oblix sessions"), ("status", "oblix status"), ("ask", "oblix ask -n")]:
+    for bare, ours in COMMANDS.items():
         shown += against(f"bare {bare}", ours, costs, 1.25)
     return report("Whole processes: ms", shown)
 
@@ -93,19 +128,35 @@ def main() -> int:
 def measure(home: str) -> dict[str, Cost]:
     """Return the median of each command, one after the other in each round."""
     python, oblix = sys.executable, str(Path(sys.executable).with_name("oblix"))
+    # What is run at all is run as it is installed: with its modules compiled.
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environ["OBLIX_HOME"] = home
+    ask = [oblix, "ask", "--no-metrics", "What is gravity?"]
+    subprocess.run(ask, env=environ, check=True, stdout=subprocess.DEVNULL)
+    listed = subprocess.run([oblix, "sessions"], env=environ, check=True, stdout=subprocess.PIPE, text=True)
+    session_id = listed.stdout.split("\t")[0]
+    search = CALL.format("sessions", "SessionService", "SearchMessages", "query='gravity'")
+    usage = CALL.format("daemon", "DaemonService", "GetUsage", "group=1")
     sides = {
         "python -c pass": [python, "-c", "pass"],
         "oblix --version": [oblix, "--version"],
         "bare list": [python, "-c", LIST, home],
         "oblix sessions": [oblix, "sessions"],
+        "bare view": [python, "-c", VIEW, home, session_id],
+        "oblix sessions view": [oblix, "sessions", "view", session_id],
+        "bare search": [python, "-c", search, home],
+        "oblix search": [oblix, "search", "gravity"],
+        "bare ps": [python, "-c", CALL.format("executions", "ExecutionService", "ListExecutions", ""), home],
+        "oblix ps": [oblix, "ps"],
+        "bare models": [python, "-c", CALL.format("models", "ModelService", "ListModels", ""), home],
+        "oblix models": [oblix, "models"],
+        "bare usage": [python, "-c", usage, home],
+        "oblix usage": [oblix, "usage"],
         "bare status": [python, "-c", STATUS, home],
         "oblix status": [oblix, "status"],
         "bare ask": [python, "-c", ASK, home],
-        "oblix ask -n": [oblix, "ask", "-n", "--no-metrics", "What is gravity?"],
+        "oblix ask -n": [*ask[:2], "-n", *ask[2:]],
     }
-    # What is run at all is run as it is installed: with its modules compiled.
-    environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    environ["OBLIX_HOME"] = home
     rounds = [{name: cost_of(words, environ) for name, words in sides.items()} for _ in range(ROUNDS + 2)]
     counted = rounds[2:]
     return {name: Cost(*(statistics.median(column) for column in columns(counted, name))) for name in sides}

@@ -199,7 +199,7 @@ def test_a_cloud_model_that_nobody_named_is_confirmed_once(
         try:
             oblix("reload")
             with terminal(*COMMAND, "ask", "Hello") as asking:
-                asking.wait_for("a cloud model")
+                assert "a cloud model" in asking.wait_for("[N]o: ")
                 asking.type("n\n")
                 assert "nothing was sent" in asking.rest()
             assert server.requests == []

@@ -14,10 +14,10 @@ from oblix.cli.commands.prompts import ps
 from oblix.cli.options import execution_ids
 from oblix.testing import Answer, OllamaServer
 from oblix.testing.faults import Stall
+from oblix.v1 import executions_pb2
 from support.drivers.terminal import terminal
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
-EXECUTION = {"request_id": "running", "ended_at": None}
 
 
 @pytest.fixture
@@ -119,10 +119,12 @@ def test_a_person_sees_a_line_of_eighty_characters_for_each(ask, oblix, ollama: 
 
 
 def test_the_last_twenty_that_ended_are_shown() -> None:
-    ended = "2026-01-01T00:{:02}:00+00:00"
-    executions = [EXECUTION | {"request_id": f"{n:08}-x", "ended_at": ended.format(n)} for n in range(25)]
-    shown, left_out = ps.latest([*executions, EXECUTION], ps.MOST_ENDED)
-    assert [one["request_id"] for one in shown] == ["running", *(f"{n:08}-x" for n in range(24, 4, -1))]
+    executions = [executions_pb2.Execution(request_id=f"{n:08}-x") for n in range(25)]
+    for seconds, one in enumerate(executions):
+        one.end_time.seconds = seconds
+    running = executions_pb2.Execution(request_id="running")
+    shown, left_out = ps.latest([*executions, running], ps.MOST_ENDED)
+    assert [one.request_id for one in shown] == ["running", *(f"{n:08}-x" for n in range(24, 4, -1))]
     assert left_out == 5
     assert len(ps.latest(executions, None)[0]) == 25
 

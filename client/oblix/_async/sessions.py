@@ -15,12 +15,11 @@ from oblix._convert.validation import invalid, session_id_of, text
 from oblix._convert.values import to_struct
 from oblix._resources import session_requests as requests
 from oblix.changes import Change
+from oblix.limits import LARGEST_SEARCH_PAGE
 from oblix.options import MessageRef, SessionRef
 from oblix.reports import PruneResult
 from oblix.results import Retention, SearchHit, Session
 from oblix.v1 import sessions_pb2
-
-LARGEST_SEARCH_PAGE = 200
 
 
 class AsyncSessions(AsyncTransfer):

@@ -16,12 +16,11 @@ from oblix._resources import session_requests as requests
 from oblix._sync.items import Items
 from oblix._sync.transfer import Transfer
 from oblix.changes import Change
+from oblix.limits import LARGEST_SEARCH_PAGE
 from oblix.options import MessageRef, SessionRef
 from oblix.reports import PruneResult
 from oblix.results import Retention, SearchHit, Session
 from oblix.v1 import sessions_pb2
-
-LARGEST_SEARCH_PAGE = 200
 
 
 class Sessions(Transfer):

@@ -18,10 +18,10 @@ import grpc
 from oblix._launcher.address import Address
 from oblix._launcher.process import DaemonProcess
 from oblix._transport.errors import LOST, NOT_DONE, UNREACHABLE, our_errors
-from oblix._transport.streams import Reader, Stream, answer_of, in_thread
 from oblix.errors import FailedPreconditionError, OblixError, UnavailableError
 
 if TYPE_CHECKING:
+    from oblix._transport.streams import Reader, Stream
     from oblix.v1 import (
         daemon_pb2_grpc,
         embeddings_pb2_grpc,
@@ -129,7 +129,7 @@ CALL_TIMEOUT_S = 10.0
 """For calls that the daemon answers at once. It is there for a daemon that hangs."""
 
 Method: TypeAlias = "Callable[[Channel], grpc.UnaryUnaryMultiCallable[Q, A]]"
-Opener = Callable[[Channel], Stream[A]]
+Opener: TypeAlias = "Callable[[Channel], Stream[A]]"
 
 
 class Transport:
@@ -174,6 +174,8 @@ class Transport:
         timeout_s: float | None = CALL_TIMEOUT_S,
     ) -> A:
         """Make a unary call and await it. Cancelling the task cancels the call."""
+        from oblix._transport.streams import answer_of, in_thread
+
         link = self._link()
         try:
             return await answer_of(_future(link, method, request, timeout_s), link.pid)
@@ -194,6 +196,8 @@ class Transport:
 
         `wakes`: the answers for which the event loop is woken. The others come with the next of these.
         """
+        from oblix._transport.streams import in_thread
+
         link = self._link()
         has_begun = False
         try:
@@ -290,6 +294,8 @@ def _future(link: Channel, method: Method[Q, A], request: Q, timeout_s: float | 
 
 
 def _reader(link: Channel, opener: Opener[A], wakes: Callable[[A], bool] | None) -> Reader[A]:
+    from oblix._transport.streams import Reader
+
     link.check()
     return Reader(opener(link), wakes)
 

@@ -23,10 +23,9 @@ from __future__ import annotations
 import functools
 import os
 import string
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from oblix.cli.errors import CommandError
 from oblix.cli.parser import suggestion
@@ -34,10 +33,11 @@ from oblix.cli.parser import suggestion
 INPUT = "input"
 """The variable of a template that stands for what is asked."""
 TEXT_SUFFIXES = frozenset({".md", ".txt"})
+OWN_TABLES = ("defaults", "aliases", "templates")
+"""The tables of the file that are read here, and by every prompt."""
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
+class Template(NamedTuple):
     """A prompt to be filled in, and what goes with it."""
 
     prompt: str = "$input"
@@ -48,7 +48,7 @@ class Template:
     schema: str | None = None
     """As `--schema` takes it."""
     description: str = ""
-    defaults: Mapping[str, str] = field(default_factory=dict)
+    defaults: Mapping[str, str] = {}
     """What variables are where nobody gives a value."""
 
     def variables(self) -> list[str]:
@@ -76,8 +76,7 @@ class Template:
         return text if has_input or not prompt else f"{text}\n\n{prompt}"
 
 
-@dataclass(frozen=True, slots=True)
-class Preferences:
+class Preferences(NamedTuple):
     """What a person set for the command."""
 
     model: str | None = None
@@ -85,9 +84,9 @@ class Preferences:
     system: str | None = None
     """The system message of new sessions for which none is given."""
     policy: str | None = None
-    aliases: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, str] = {}
     """Other names of models: `fast` for `ollama:llama3.2`."""
-    templates: Mapping[str, Template] = field(default_factory=dict)
+    templates: Mapping[str, Template] = {}
 
     def template(self, name: str) -> Template:
         """Return the template of that name. Raises CommandError."""
@@ -113,14 +112,14 @@ def templates_path() -> Path:
 def read_table(name: str) -> dict[str, Any]:
     """Return one table of the file, empty where it is not there. Raises CommandError."""
     path = config_path()
-    return _table(_read(path), name, path)
+    return _table(_read(path, (name,)), name, path)
 
 
 @functools.cache
 def load() -> Preferences:
     """Return what is set. Raises CommandError for what can't be."""
     path = config_path()
-    document = _read(path)
+    document = _read(path, OWN_TABLES)
     defaults = _texts(document, "defaults", path, ("model", "system", "policy"))
     aliases = _texts(document, "aliases", path)
     tables = _table(document, "templates", path)
@@ -151,9 +150,11 @@ def _toml(text: str) -> dict[str, Any]:
     return tomllib.loads(text)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, tables: Sequence[str]) -> dict[str, Any]:
+    """Return the file. One that names none of the tables is not parsed: that takes as long as a call."""
     try:
-        return _toml(path.read_text("utf-8-sig"))
+        written = path.read_text("utf-8-sig")
+        return _toml(written) if any(name in written for name in tables) else {}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
@@ -179,7 +180,7 @@ def _template_of(path: Path) -> Template:
 def _template(table: Any, name: str, path: Path) -> Template:
     if not isinstance(table, dict):
         raise CommandError(f"{path}: {name} is a table with a prompt, not {table!r}.")
-    known = [each.name for each in fields(Template)]
+    known = Template._fields
     if unknown := [key for key in table if key not in known]:
         raise CommandError(f"{path}: {name} has no {unknown[0]}.{suggestion(unknown[0], known)}")
     values = dict(table)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import oblix
 from oblix.cli import preferences
@@ -12,6 +12,18 @@ from oblix.cli.parser import suggestion
 
 Location = Literal["local", "cloud"]
 HELP = "the model: PROVIDER:NAME, a name that `oblix models` lists, or an alias"
+
+
+class Hooks(Protocol):
+    """What hooks models: `OblixClient`, or the client of a single prompt."""
+
+    def list_models(self) -> dict[str, list[str]]:
+        """Return the models that prompts may go to, by provider."""
+
+    async def hook_model(
+        self, model_type: oblix.ModelType, model_name: str, endpoint: str | None = None, **options: Any
+    ) -> Any:
+        """Add one."""
 
 
 def add_model(parser: Any) -> None:
@@ -45,7 +57,7 @@ def model_id(text: str) -> tuple[oblix.ModelType, str]:
     return oblix.ModelType(provider), name
 
 
-async def hook(client: oblix.OblixClient, text: str | None, arguments: argparse.Namespace) -> str | None:
+async def hook(client: Hooks, text: str | None, arguments: argparse.Namespace) -> str | None:
     """Register what a person named. Return the id to pin, or None where routing is to choose.
 
     A model that the daemon has already is not hooked: its key and endpoint are those of the configuration.
@@ -103,7 +115,7 @@ def location_option(provider: oblix.ModelType, location: Location) -> dict[str, 
     return {"location": location} if provider is oblix.ModelType.CUSTOM else {}
 
 
-def _known_ids(client: oblix.OblixClient) -> list[str]:
+def _known_ids(client: Hooks) -> list[str]:
     return [f"{provider}:{name}" for provider, names in client.list_models().items() for name in names]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
 
@@ -17,6 +16,8 @@ def _pair(text: str) -> tuple[str, object]:
     key, equals, value = text.partition("=")
     if not key or not equals:
         raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    import json
+
     try:
         return key, json.loads(value)
     except ValueError:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager
-from typing import Any
+import threading
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from contextlib import aclosing, contextmanager
+from typing import Any, TypeVar
 
-from oblix import Completed, Delta, Event, Queued, Rerouted, Started
 from oblix._convert.terminal_text import DIM, PLAIN, YELLOW, has_styles, raw_stream
 from oblix.cli.errors import CommandError
 from oblix.cli.output import tables
+from oblix.cli.output.events import Begun, Completion, Event, Piece, Restart, Waiting
 from oblix.cli.output.screens import Screen, Silent
 
 UNBEGUN = "cancelled before its turn came; nothing is recorded"
 
 SPINNER_AFTER_S = 0.4
-Summary = Callable[[Completed], str]
+Summary = Callable[[Completion], str]
+T = TypeVar("T")
 
 
 class Recorded:
@@ -32,13 +33,13 @@ class Recorded:
     def note(self, event: Event) -> None:
         """See one more event."""
         match event:
-            case Queued(model=None):
+            case Waiting(is_for_session=True):
                 self._waits = True
-            case Started(session_id=session_id):
+            case Begun(session_id=session_id):
                 self._session_id, self._waits = session_id, False
-            case Delta():
+            case Piece():
                 self.has_answer = True
-            case Rerouted():
+            case Restart():
                 self.has_answer = False
 
     def cancelled_text(self, part: str = "what had come") -> str:
@@ -57,28 +58,29 @@ async def show(
     screen: Screen | None = None,
     summary: Summary | None,
     recording: Recorded | None = None,
-) -> Completed:
+) -> Completion:
     """Show the answer's text and a summary of it on standard error; return the end.
 
-    `screen`: where the text goes; None: nowhere. `recorded` is told of every event.
+    `screen`: where the text goes; None: nowhere. `recording` is told of every event.
     """
     shown = screen or Silent()
     is_open = False
     try:
-        async with aclosing(events), _spinner(screen) as spinner:
-            async for event in events:
-                if recording:
-                    recording.note(event)
-                if isinstance(event, Completed):
-                    spinner.stop()
-                    shown.end()
-                    if summary:
-                        note(summary(event))
-                    return event
-                if isinstance(event, Delta | Rerouted):
-                    spinner.stop()
-                is_open = is_open or isinstance(event, Delta)
-                _tell(event, shown)
+        async with aclosing(events):
+            with _spinner(screen) as spinner:
+                async for event in events:
+                    if recording:
+                        recording.note(event)
+                    if isinstance(event, Completion):
+                        spinner.stop()
+                        shown.end()
+                        if summary:
+                            note(summary(event))
+                        return event
+                    if isinstance(event, Piece | Restart):
+                        spinner.stop()
+                    is_open = is_open or isinstance(event, Piece)
+                    _tell(event, shown)
     except BaseException:
         if is_open:
             shown.end()  # what went wrong is said on a line of its own
@@ -86,36 +88,56 @@ async def show(
     raise CommandError("the answer broke off without an end. Ask again; `oblix status` shows the log.")
 
 
+def complete(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that waits for nothing but blocking calls: an event loop would only cost time."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+    work.close()
+    raise RuntimeError("this coroutine waits for an event loop")
+
+
 class Spinner:
     """Moves on standard error until the first word is there, where a person waits longer than a moment."""
 
     def __init__(self) -> None:
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: threading.Timer | None = None
         self._status: Any = None
+        self._lock = threading.Lock()
+        self._is_over = False
 
     def start(self) -> None:
         """Appear after a moment: what is quick shows none, and does not pay for it."""
         if sys.stderr.isatty() and has_styles():
-            self._timer = asyncio.get_running_loop().call_later(SPINNER_AFTER_S, self._appear)
+            self._timer = threading.Timer(SPINNER_AFTER_S, self._appear)
+            self._timer.daemon = True
+            self._timer.start()
 
     def stop(self) -> None:
         """Be gone. Harmless when done twice."""
+        if self._is_over:
+            return
         if self._timer is not None:
             self._timer.cancel()
-        if self._status is not None:
-            self._status.stop()
-            self._status = None
+        with self._lock:
+            self._is_over = True
+            if self._status is not None:
+                self._status.stop()
 
     def _appear(self) -> None:
         # rich costs a tenth of a second.
         from rich.console import Console
 
-        self._status = Console(file=raw_stream(sys.stderr)).status("waiting for the model")
-        self._status.start()
+        status = Console(file=raw_stream(sys.stderr)).status("waiting for the model")
+        with self._lock:
+            if not self._is_over:
+                self._status = status
+                status.start()
 
 
-@asynccontextmanager
-async def _spinner(screen: Screen | None) -> AsyncIterator[Spinner]:
+@contextmanager
+def _spinner(screen: Screen | None) -> Iterator[Spinner]:
     spinner = Spinner()
     if screen is not None:
         spinner.start()
@@ -125,11 +147,11 @@ async def _spinner(screen: Screen | None) -> AsyncIterator[Spinner]:
         spinner.stop()
 
 
-def full_report(completion: Completed) -> str:
+def full_report(completion: Completion) -> str:
     """Return a line for the model, why it was chosen, and the session, below an empty one."""
-    if not completion.response["model_id"]:
+    if not completion.model:
         return UNBEGUN
-    lines = [("model", completion.response["model_id"]), ("why", _why(completion))]
+    lines = [("model", completion.model), ("why", completion.reason)]
     if completion.session_id:
         lines.append(("session", completion.session_id))
     if _ended_early(completion):
@@ -139,29 +161,21 @@ def full_report(completion: Completed) -> str:
     return "\n" + "\n".join(f"{name:<8} {value}" for name, value in lines)
 
 
-def in_line(completion: Completed) -> str:
+def in_line(completion: Completion) -> str:
     """Return the model, where it runs, how long it took and what it wrote, in one line, dim on a terminal."""
-    model = str(completion.response["model_id"])
-    if not model:
+    if not completion.model:
         return f"{DIM}{UNBEGUN}{PLAIN}"
-    metrics = completion.response["metrics"]
-    location = _location(completion.response, model)
-    facts = [model.partition(":")[2], location, f"{metrics['latency']:.1f} s"]
-    if metrics["output_tokens"] is not None:
-        facts.append(tables.count_text(metrics["output_tokens"], "token"))
+    facts = [completion.model.partition(":")[2], completion.location, f"{completion.latency_s:.1f} s"]
+    if completion.output_tokens is not None:
+        facts.append(tables.count_text(completion.output_tokens, "token"))
     if _ended_early(completion):
         facts.append(f"ended: {completion.finish_reason}")
-    if omitted := metrics["omitted_messages"]:
+    if omitted := completion.omitted_messages:
         facts.append(f"{tables.count_text(omitted, 'older message')} did not fit")
     if left_out := _exclusions_text(completion):
         facts.append(f"left out {left_out}")
-    style = YELLOW if location == "cloud" else DIM
+    style = YELLOW if completion.location == "cloud" else DIM
     return f"{style}{' · '.join(facts)}{PLAIN}"
-
-
-def _location(response: Mapping[str, Any], model: str) -> str:
-    candidates = response["routing_decision"]["model_routing"]["candidates"]
-    return next((one["location"] for one in candidates if one["model"] == model), "unknown place")
 
 
 def note(line: str) -> None:
@@ -171,27 +185,22 @@ def note(line: str) -> None:
 
 def _tell(event: Event, screen: Screen) -> None:
     match event:
-        case Delta(text=piece, kind="text"):
+        case Piece(text=piece, is_text=True):
             screen.write(piece)
-        case Queued(place=place):
+        case Waiting(place=place):
             note(f"[waiting: {place} before this one]")
-        case Rerouted(to_model=model, detail=detail):
+        case Restart(model=model, detail=detail):
             screen.end()
             note(f"[{detail} The answer starts anew on {model}.]")
 
 
-def _why(completion: Completed) -> str:
-    return str(completion.response["routing_decision"]["model_routing"]["reason"])
-
-
-def _exclusions_text(completion: Completed) -> str:
+def _exclusions_text(completion: Completion) -> str:
     """Return the marked messages that the context left out, with the reasons of the newest ones."""
-    metrics = completion.response["metrics"]
-    if not metrics["excluded_messages"]:
+    if not completion.excluded:
         return ""
-    each = ", ".join(f"{one['sequence']} ({one['reason']})" for one in metrics["excluded"][-3:])
+    each = ", ".join(f"{sequence} ({reason})" for sequence, reason in completion.excluded[-3:])
     return f"message {each}; `oblix sessions include ID MESSAGE` sends it again"
 
 
-def _ended_early(completion: Completed) -> bool:
+def _ended_early(completion: Completion) -> bool:
     return completion.finish_reason not in {"stop", ""}

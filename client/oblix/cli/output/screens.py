@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
@@ -73,7 +72,7 @@ class Text:
         if letter == " " or self._is_code:
             self._flush_word()
             # A space behind a full line would begin the next one: the terminal breaks the line there itself.
-            if self._is_code or self._column < shutil.get_terminal_size().columns:
+            if self._is_code or self._column < _columns():
                 self._put(letter)
         else:
             self._word += letter
@@ -82,7 +81,7 @@ class Text:
         word, self._word = self._word, ""
         if not word:
             return
-        width = shutil.get_terminal_size().columns
+        width = _columns()
         if self._column and self._column + _cells(word) > width and not self._is_code:
             sys.stdout.write("\n")
             self._column = 0
@@ -176,6 +175,12 @@ class Markdown:
 def screen_for_answers(*, plain: bool) -> Screen:
     """Return Markdown on a terminal that shows styles, else the text itself."""
     return Text() if plain or not sys.stdout.isatty() or not has_styles() else Markdown()
+
+
+def _columns() -> int:
+    import shutil
+
+    return shutil.get_terminal_size().columns
 
 
 def _cells(text: str) -> int:

@@ -9,10 +9,9 @@ import stat
 import sys
 from collections.abc import Sequence
 
-from oblix import InvalidArgumentError
-from oblix._convert.messages import MAX_IMAGE_BYTES, image_of
 from oblix.cli.errors import CommandError
 from oblix.cli.output import answers, tables
+from oblix.errors import InvalidArgumentError
 
 TITLE_CHARACTERS = 60
 # What Python makes of bytes that are not text.
@@ -43,6 +42,8 @@ def title(prompt: str) -> str:
 
 def image(path: str) -> bytes:
     """Return the image in a file. Raises CommandError where it is none, with the option and the file."""
+    from oblix._convert.messages import MAX_IMAGE_BYTES, image_of
+
     try:
         return image_of(path, "images").image.data
     except InvalidArgumentError as error:

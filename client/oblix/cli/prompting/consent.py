@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from oblix._convert.terminal_text import PLAIN, YELLOW
 from oblix._launcher import paths
 from oblix.cli.errors import CommandError
-from oblix.cli.keyboard import keyboard
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from oblix.v1 import routing_pb2
 
 FILE = "cloud-models"
 QUESTION = "Send it? [y]es, and do not ask again for this model; [o]nce; [N]o: "
@@ -19,12 +23,31 @@ REFUSED = (
 )
 
 
-def is_cloud(routes: Mapping[str, Any]) -> bool:
-    """Return whether the model that a decision names first runs in the cloud."""
-    routing = routes["model_routing"]
-    return any(
-        one["model"] == routing["target"] and one["location"] == "cloud" for one in routing["candidates"]
+class Destination(NamedTuple):
+    """Where a prompt would go."""
+
+    model: str
+    is_cloud: bool
+    reason: str
+
+
+def destination_of(decision: routing_pb2.RoutingDecision) -> Destination:
+    """Return the model that a decision of the daemon ranks first."""
+    from oblix.v1 import routing_pb2
+
+    model = decision.model
+    is_cloud = any(
+        one.model == model and one.location == routing_pb2.LOCATION_CLOUD for one in decision.candidates
     )
+    return Destination(model, is_cloud, decision.reason)
+
+
+def destination_in(routes: Mapping[str, Any]) -> Destination:
+    """Return the model that is first in what `OblixClient.explain` returned."""
+    routing = routes["model_routing"]
+    model = str(routing["target"])
+    is_cloud = any(one["model"] == model and one["location"] == "cloud" for one in routing["candidates"])
+    return Destination(model, is_cloud, routing["reason"])
 
 
 def can_ask() -> bool:
@@ -32,18 +55,17 @@ def can_ask() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def check(routes: Mapping[str, Any]) -> None:
+def check(destination: Destination) -> None:
     """Ask a person at a terminal before a prompt leaves the machine. Raises CommandError for a no.
 
     Without a terminal nobody is asked.
     """
-    if not is_cloud(routes):
+    model = destination.model
+    if not destination.is_cloud or not can_ask() or model in _allowed_models():
         return
-    model = str(routes["model_routing"]["target"])
-    if not can_ask() or model in _allowed_models():
-        return
-    reason = routes["model_routing"]["reason"]
-    print(f"This would go to {YELLOW}{model}, a cloud model{PLAIN}: {reason}", file=sys.stderr)
+    from oblix.cli.keyboard import keyboard
+
+    print(f"This would go to {YELLOW}{model}, a cloud model{PLAIN}: {destination.reason}", file=sys.stderr)
     answer = keyboard.question(QUESTION)
     if answer in {"y", "yes"}:
         _allow(model)

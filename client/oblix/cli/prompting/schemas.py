@@ -10,7 +10,6 @@ from typing import Any
 from oblix.cli.errors import CommandError
 
 TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
-HELP = "make the answer JSON: a file with a JSON Schema, or fields as in 'name: str, age: int, tags: [str]'"
 _FIELD = re.compile(
     r"\s*([A-Za-z_][A-Za-z0-9_-]*)\s*(?:(?:\s*:\s*|\s+)(\[\s*\w+\s*\]|\w+))?\s*(?:=\s*(.+?))?\s*"
 )

@@ -36,7 +36,7 @@ class Toolbox:
         """Return them as prompts take them."""
         return [_definition(name, function) for name, function in self.functions.items()]
 
-    async def result(self, call: Mapping[str, Any]) -> dict[str, Any]:
+    def result(self, call: Mapping[str, Any]) -> dict[str, Any]:
         """Call a function as the model asks, and return what to send. A failure is told to the model."""
         function, arguments = self.functions.get(call["name"]), call["arguments"]
         if function is None:
@@ -44,7 +44,7 @@ class Toolbox:
         if arguments is None:
             return _failure(call, "the arguments are no JSON object")
         try:
-            content = await _call_function(function, arguments)
+            content = _call_function(function, arguments)
         except Exception as error:  # noqa: BLE001 - a person's own function may fail in any way
             return _failure(call, f"{type(error).__name__}: {error}")
         return {"call_id": call["call_id"], "content": _text(content)}
@@ -104,11 +104,10 @@ def _schema(hint: Any) -> dict[str, Any]:
     return {"type": _TYPES.get(origin or hint, "string")}
 
 
-async def _call_function(function: Callable[..., Any], arguments: Mapping[str, Any]) -> object:
-    """Call it in a thread, so that Ctrl-C ends the wait."""
+def _call_function(function: Callable[..., Any], arguments: Mapping[str, Any]) -> object:
     if inspect.iscoroutinefunction(function):
-        return await function(**arguments)
-    return await asyncio.to_thread(function, **arguments)
+        return asyncio.run(function(**arguments))
+    return function(**arguments)
 
 
 def _text(value: object) -> str:

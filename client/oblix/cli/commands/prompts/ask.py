@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import uuid
-from contextlib import aclosing
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
 
-import oblix
 from oblix.cli import preferences
 from oblix.cli.errors import CommandError
 from oblix.cli.options import models, ranges, session_ids
 from oblix.cli.output import answers, hints, screens, tables, wording
+from oblix.cli.output.events import Completion
 from oblix.cli.preferences import Template
-from oblix.cli.prompting import asking, attachments, reading, schemas
-from oblix.cli.prompting.asking import Asking
+from oblix.cli.prompting import asking
+from oblix.cli.prompting.asking import Asking, Options
+from oblix.cli.prompting.direct_client import DirectClient
 from oblix.errors import OblixError
 
 if TYPE_CHECKING:
+    from oblix.cli.prompting.attachments import Attachments
     from oblix.cli.prompting.toolbox import Toolbox
+    from oblix.documents import Library, Passage
 
 EXAMPLES = """examples:
   oblix ask "Why is the sky blue?"
@@ -106,7 +108,12 @@ def _configure_session(group: argparse._ArgumentGroup) -> None:
 
 
 def _configure_answer(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--schema", metavar="SCHEMA", help=schemas.HELP)
+    group.add_argument(
+        "--schema",
+        metavar="SCHEMA",
+        help="make the answer JSON: a file with a JSON Schema, or fields as in "
+        "'name: str, age: int, tags: [str]'",
+    )
     group.add_argument(
         "-T",
         "--tools",
@@ -176,17 +183,52 @@ def _configure_output(group: argparse._ArgumentGroup) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Ask, and print the answer, or the request's id where it is detached."""
     asked = _asking(arguments)
-    if arguments.detach:
-        if asked.tools:
-            raise CommandError("the functions of --tools run in this command: leave --detach out.")
-        asyncio.run(_detach(asked._replace(request_id=str(uuid.uuid4())), arguments))
-        return 0
-    completed = asyncio.run(_ask(asked, arguments))
+    if arguments.detach and asked.tools:
+        raise CommandError("the functions of --tools run in this command: leave --detach out.")
+    with closing(DirectClient()) as client:
+        turn = asking.begin(client, asked, arguments)
+        try:
+            if arguments.detach:
+                return _detach(turn, arguments)
+            completed = _answer(turn, arguments)
+        except OblixError as error:
+            turn.discard(error)
+            raise
+    if not (arguments.json or arguments.no_metrics):
+        _tell_about(completed, asked.passages)
     return _finish(completed, arguments)
 
 
-def _finish(completion: oblix.Completed, arguments: argparse.Namespace) -> int:
-    text = completion.response["response"]
+def _answer(turn: asking.Turn, arguments: argparse.Namespace) -> Completion:
+    is_silent = arguments.json or arguments.no_metrics
+    summary = None if is_silent else answers.full_report if arguments.verbose else answers.in_line
+    screen = None if arguments.json or arguments.extract else screens.Text()
+    try:
+        return answers.complete(turn.answer(screen, summary))
+    except KeyboardInterrupt:
+        answers.note(f"\n{turn.recorded.cancelled_text()}")
+        raise
+
+
+def _detach(turn: asking.Turn, arguments: argparse.Namespace) -> int:
+    # Once it has begun, or waits, it goes on without this command.
+    answers.complete(turn.events().__anext__())
+    print(turn.request_id)
+    if turn.session_id and not arguments.no_metrics:
+        answers.note(f"session  {turn.session_id}")
+    return 0
+
+
+def _tell_about(completion: Completion, passages: Sequence[Passage]) -> None:
+    if passages:
+        from oblix.cli.prompting import reading
+
+        reading.tell_sources(completion.text, passages)
+    hints.about_model(completion.model)
+
+
+def _finish(completion: Completion, arguments: argparse.Namespace) -> int:
+    text = completion.text
     if arguments.extract:
         text = _code(text)
         print(text, end="" if text.endswith("\n") else "\n")
@@ -195,9 +237,9 @@ def _finish(completion: oblix.Completed, arguments: argparse.Namespace) -> int:
 
         clipboard.copy(text)
     if arguments.json:
-        tables.show_json(completion.response | {"session_id": completion.session_id})
-    if violation := completion.response["metrics"]["schema_violation"]:
-        answers.note(f"oblix: the answer does not fit the schema: {violation}")
+        tables.show_json(completion.response() | {"session_id": completion.session_id})
+    if completion.schema_violation:
+        answers.note(f"oblix: the answer does not fit the schema: {completion.schema_violation}")
         return 1
     return 0
 
@@ -217,17 +259,18 @@ def _asking(arguments: argparse.Namespace) -> Asking:
     template = chosen.template(arguments.template) if arguments.template else None
     if arguments.params and template is None:
         raise CommandError("-p gives a variable to a template: name it with -t.")
-    files = attachments.read(arguments.files)
-    images = [*files.images, *(wording.image(path) for path in arguments.images or ())]
-    said = wording.question(arguments.words, required=not (images or files.texts or template))
+    files = _files(arguments.files) if arguments.files else None
+    images = [*(files.images if files else ()), *(wording.image(path) for path in arguments.images or ())]
+    is_given = bool(images or template or (files and files.texts))
+    said = wording.question(arguments.words, required=not is_given)
     of_template = template or Template()
     schema = arguments.schema or of_template.schema
     is_new = not (arguments.last or arguments.session)
-    prompt = files.before(of_template.fill(said, dict(arguments.params)))
-    library = reading.library(arguments.docs) if arguments.docs else None
-    found = reading.passages(library, said or prompt) if library else []
+    prompt = of_template.fill(said, dict(arguments.params)) if template else said
+    prompt = files.before(prompt) if files else prompt
+    library, found = _passages(arguments.docs, said or prompt) if arguments.docs else (None, [])
     return Asking(
-        prompt=reading.quote(prompt, found) if library else prompt,
+        prompt=_quote(prompt, found) if library else prompt,
         passages=found,
         title=said or arguments.template or (arguments.files or ["image"])[0],
         system=arguments.system or of_template.system or (chosen.system if is_new else None),
@@ -235,11 +278,36 @@ def _asking(arguments: argparse.Namespace) -> Asking:
         policy=arguments.policy or of_template.policy or chosen.policy,
         session_id="@1" if arguments.last else arguments.session,
         images=images,
-        schema=schemas.schema_of(schema) if schema else None,
+        schema=_schema(schema) if schema else None,
         tools=_tools(arguments.tools) if arguments.tools else None,
         is_kept=not arguments.no_session,
         options=_options(arguments, is_local_only=library is not None and library.is_local_only),
     )
+
+
+def _files(paths: list[str]) -> Attachments:
+    from oblix.cli.prompting import attachments
+
+    return attachments.read(paths)
+
+
+def _passages(name: str, question: str) -> tuple[Library, list[Passage]]:
+    from oblix.cli.prompting import reading
+
+    library = reading.library(name)
+    return library, reading.passages(library, question)
+
+
+def _quote(prompt: str, passages: Sequence[Passage]) -> str:
+    from oblix.cli.prompting import reading
+
+    return reading.quote(prompt, passages)
+
+
+def _schema(text: str) -> dict[str, Any]:
+    from oblix.cli.prompting import schemas
+
+    return schemas.schema_of(text)
 
 
 def _tools(paths: list[str]) -> Toolbox:
@@ -248,51 +316,17 @@ def _tools(paths: list[str]) -> Toolbox:
     return toolbox.load(paths)
 
 
-def _options(arguments: argparse.Namespace, *, is_local_only: bool) -> dict[str, object]:
-    return {
-        "temperature": arguments.temperature,
-        "max_tokens": arguments.max_tokens,
+def _options(arguments: argparse.Namespace, *, is_local_only: bool) -> Options:
+    return Options(
+        temperature=arguments.temperature,
+        max_tokens=arguments.max_tokens,
+        reasoning=arguments.reasoning,
         # Documents that are local-only stay so in the session that quotes them.
-        "local_only": arguments.local_only or is_local_only,
-        "reasoning": arguments.reasoning,
-        "priority": arguments.priority,
-        "timeout": arguments.timeout,
-        "on_disconnect": "continue" if arguments.detach else "cancel",
-    }
-
-
-async def _ask(prompt: Asking, arguments: argparse.Namespace) -> oblix.Completed:
-    async with oblix.OblixClient() as client:
-        turn = await asking.begin(client, prompt, arguments)
-        is_silent = arguments.json or arguments.no_metrics
-        summary = None if is_silent else answers.full_report if arguments.verbose else answers.in_line
-        screen = None if arguments.json or arguments.extract else screens.Text()
-        try:
-            completed = await turn.answer(screen, summary)
-        except asyncio.CancelledError:
-            answers.note(f"\n{turn.recorded.cancelled_text()}")
-            raise
-        except OblixError as error:
-            turn.discard(error)
-            raise
-    if not is_silent:
-        reading.tell_sources(completed.response["response"], prompt.passages)
-        hints.about_model(completed.response["model_id"])
-    return completed
-
-
-async def _detach(prompt: Asking, arguments: argparse.Namespace) -> None:
-    async with oblix.OblixClient() as client:
-        turn = await asking.begin(client, prompt, arguments)
-        try:
-            async with aclosing(turn.events()) as events:
-                await anext(events)  # it has begun, or waits
-        except OblixError as error:
-            turn.discard(error)
-            raise
-    print(prompt.request_id)
-    if turn.session_id and not arguments.no_metrics:
-        answers.note(f"session  {turn.session_id}")
+        is_local_only=arguments.local_only or is_local_only,
+        is_background=arguments.priority == "background",
+        timeout_s=arguments.timeout,
+        is_detached=arguments.detach,
+    )
 
 
 def _param(text: str) -> tuple[str, str]:

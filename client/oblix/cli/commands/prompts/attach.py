@@ -8,6 +8,7 @@ import asyncio
 import oblix
 from oblix.cli.options import execution_ids
 from oblix.cli.output import answers, screens, tables
+from oblix.cli.output.events import Completion, of_client
 
 EXAMPLES = """examples:
   oblix attach 3f1d0a52-8c57-4f0c-9d1e-2f6f6a3f1c11
@@ -32,12 +33,12 @@ def run(arguments: argparse.Namespace) -> None:
     """Print what there is of the answer, and what comes."""
     completed = asyncio.run(_attach(arguments))
     if arguments.json:
-        tables.show_json(completed.response | {"session_id": completed.session_id})
+        tables.show_json(completed.response() | {"session_id": completed.session_id})
 
 
-async def _attach(arguments: argparse.Namespace) -> oblix.Completed:
+async def _attach(arguments: argparse.Namespace) -> Completion:
     async with oblix.OblixClient() as client:
-        events = client.attach(execution_ids.resolve(client, arguments.id), arguments.offset)
+        events = of_client(client.attach(execution_ids.resolve(client, arguments.id), arguments.offset))
         summary = None if arguments.json or arguments.no_metrics else answers.full_report
         try:
             screen = None if arguments.json else screens.Text()

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
-from datetime import UTC, datetime
-from typing import Any
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 from oblix.cli import daemon
 from oblix.cli.options import execution_ids, session_ids
 from oblix.cli.output import tables
+
+if TYPE_CHECKING:
+    from google.protobuf.timestamp_pb2 import Timestamp
+
+    from oblix.v1 import executions_pb2
 
 ON_SCREEN = {
     "id": "ID",
@@ -24,7 +30,7 @@ MOST_ENDED = 20
 MODEL_CHARACTERS, CLIENT_CHARACTERS = 20, 14
 """So much leaves a line of 80 characters some room for the prompt."""
 
-Executions = list[dict[str, Any]]
+Executions: TypeAlias = "Sequence[executions_pb2.Execution]"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -49,76 +55,90 @@ def run(arguments: argparse.Namespace) -> None:
     """Print what the daemon works on."""
     executions = _fetch(arguments.session)
     if arguments.json:
-        tables.show_json(executions)
+        from oblix._convert.events import execution_of
+
+        tables.show_json([execution_of(execution).to_dict() for execution in executions])
         return
     is_screen = sys.stdout.isatty()
     shown, left_out = latest(executions, MOST_ENDED if is_screen and not arguments.all else None)
     if not is_screen:
         tables.show_rows([_row(execution) for execution in shown], IN_PIPES)
         return
-    short = execution_ids.short([execution["request_id"] for execution in executions])
-    tables.show_rows([_short_row(one, short[one["request_id"]]) for one in shown], ON_SCREEN)
+    short = execution_ids.short([execution.request_id for execution in executions])
+    tables.show_rows([_short_row(one, short[one.request_id]) for one in shown], ON_SCREEN)
     if left_out:
         print(f"\n{left_out} more ended in the last ten minutes: --all shows them.")
 
 
 def _fetch(session_id: str | None) -> Executions:
-    from oblix._convert.events import execution_of
     from oblix.v1 import executions_pb2
 
     request = executions_pb2.ListExecutionsRequest(session_id=session_id or "")
     way = daemon.running_daemon()
-    listed = way.call(lambda link: link.executions.ListExecutions, request, repeatable=True)
-    return [execution_of(execution).to_dict() for execution in listed.executions]
+    return way.call(lambda link: link.executions.ListExecutions, request, repeatable=True).executions
 
 
 def latest(executions: Executions, most_ended: int | None) -> tuple[Executions, int]:
     """Return what runs or waits, then what ended, the newest first, and how many of these are left out."""
-    live = [execution for execution in executions if not execution["ended_at"]]
-    ended = [execution for execution in executions if execution["ended_at"]]
-    ended.sort(key=lambda execution: datetime.fromisoformat(execution["ended_at"]), reverse=True)
+    live = [execution for execution in executions if not execution.HasField("end_time")]
+    ended = [execution for execution in executions if execution.HasField("end_time")]
+    ended.sort(key=lambda execution: _seconds(execution.end_time), reverse=True)
     shown = ended[:most_ended]
     return live + shown, len(ended) - len(shown)
 
 
-def _row(execution: dict[str, Any]) -> dict[str, object]:
+def _row(execution: executions_pb2.Execution) -> dict[str, object]:
+    from oblix.v1 import executions_pb2
+
+    is_background = execution.priority == executions_pb2.PRIORITY_BACKGROUND
     return {
-        "id": execution["request_id"],
+        "id": execution.request_id,
         "state": _state(execution),
-        "model": execution["model_id"] or "-",
+        "model": execution.model or "-",
         "age": tables.duration(_age_s(execution)),
-        "client": execution["client"] or "-",
-        "title": execution["prompt_excerpt"],
-        "session_id": execution["session_id"] or "-",
-        "priority": execution["priority"],
+        "client": execution.client or "-",
+        "title": execution.prompt_excerpt,
+        "session_id": execution.session_id or "-",
+        "priority": "background" if is_background else "interactive",
     }
 
 
-def _short_row(execution: dict[str, Any], short_id: str) -> dict[str, object]:
+def _short_row(execution: executions_pb2.Execution, short_id: str) -> dict[str, object]:
     row = _row(execution)
     return row | {
         "id": short_id,
         "state": _short_state(execution),
-        "model": tables.cut(execution["model_id"] or execution["waits_for"] or "-", MODEL_CHARACTERS),
+        "model": tables.cut(execution.model or execution.waits_for_model or "-", MODEL_CHARACTERS),
         "age": tables.duration(_age_s(execution), units=1),
-        "client": tables.cut(execution["client"] or "-", CLIENT_CHARACTERS),
+        "client": tables.cut(execution.client or "-", CLIENT_CHARACTERS),
     }
 
 
-def _state(execution: dict[str, Any]) -> str:
+def _state(execution: executions_pb2.Execution) -> str:
     """Say where it is in its life, with its position and what it waits for, or why it failed."""
-    if execution["place"]:
-        return f"waits for {execution['waits_for'] or 'its session'}, place {execution['place']}"
-    reason = execution["error_reason"]
-    return f"{execution['state']}: {reason}" if reason else str(execution["state"])
+    if execution.place:
+        return f"waits for {execution.waits_for_model or 'its session'}, place {execution.place}"
+    state, reason = _state_name(execution), execution.error_reason
+    return f"{state}: {reason}" if reason else state
 
 
-def _short_state(execution: dict[str, Any]) -> str:
-    if execution["place"]:
-        return f"waits {execution['place']}"
-    return "done" if execution["state"] == "completed" else str(execution["state"])
+def _short_state(execution: executions_pb2.Execution) -> str:
+    if execution.place:
+        return f"waits {execution.place}"
+    state = _state_name(execution)
+    return "done" if state == "completed" else state
 
 
-def _age_s(execution: dict[str, Any]) -> float:
-    moment = execution["ended_at"] or execution["created_at"]
-    return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
+def _state_name(execution: executions_pb2.Execution) -> str:
+    from oblix.v1 import executions_pb2
+
+    return tables.word(executions_pb2.ExecutionState.Name(execution.state), "EXECUTION_STATE_")
+
+
+def _age_s(execution: executions_pb2.Execution) -> float:
+    moment = execution.end_time if execution.HasField("end_time") else execution.create_time
+    return time.time() - _seconds(moment)
+
+
+def _seconds(moment: Timestamp) -> float:
+    return moment.seconds + moment.nanos / 1e9

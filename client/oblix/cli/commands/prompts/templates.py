@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 import shlex
 import subprocess
@@ -46,7 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def _list(arguments: argparse.Namespace) -> None:
     templates = preferences.load().templates
     if arguments.json:
-        tables.show_json({name: dataclasses.asdict(template) for name, template in templates.items()})
+        tables.show_json({name: template._asdict() for name, template in templates.items()})
         return
     if not templates:
         answers.note("oblix: there is no template yet. `oblix templates edit NAME` makes one.")
@@ -65,12 +64,11 @@ def _list(arguments: argparse.Namespace) -> None:
 def _show(arguments: argparse.Namespace) -> None:
     template = preferences.load().template(arguments.name)
     if arguments.json:
-        tables.show_json(dataclasses.asdict(template))
+        tables.show_json(template._asdict())
         return
-    for field in dataclasses.fields(template):
-        value = getattr(template, field.name)
-        if value and field.name != "prompt":
-            print(f"{field.name}: {value}")
+    for name, value in template._asdict().items():
+        if value and name != "prompt":
+            print(f"{name}: {value}")
     print(template.prompt)
 
 

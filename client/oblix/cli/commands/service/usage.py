@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import oblix
+from oblix.cli import daemon
 from oblix.cli.options import session_ids
 from oblix.cli.output import answers, tables
+
+if TYPE_CHECKING:
+    from oblix.v1 import daemon_pb2
 
 ABOUT = """Costs go by the prices in the [usage] section of the daemon's configuration; models on this machine
 are free where it has none for them. What else has no price, or whose server counted no tokens, is counted
@@ -47,32 +50,34 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print the report."""
-    report = oblix.OblixClient().usage(
-        arguments.by,
-        arguments.since,
-        arguments.until,
-        session_id=arguments.session,
-        model=arguments.model,
-    )
+    report = _fetch(arguments)
+    rows = [_dict(row) for row in report.rows]
     if arguments.json:
-        tables.show_json(
-            {
-                "rows": report.rows,
-                "total": report.total,
-                "currency": report.currency,
-                "budgets": report.budgets,
-            }
-        )
+        total = {name: value for name, value in _dict(report.total).items() if name != "key"}
+        budgets = [_dict(budget) for budget in report.budgets]
+        tables.show_json({"rows": rows, "total": total, "currency": report.currency, "budgets": budgets})
         return
-    if not report.rows:
+    if not rows:
         answers.note(f"oblix: {_nothing(arguments)}")
-    rows = [row | {"cost": _cost(row)} for row in report.rows]
     columns = COLUMNS | {"key": arguments.by.upper(), "cost": f"COST ({report.currency})"}
-    if sys.stdout.isatty() and not report.total["unpriced_executions"]:
+    if sys.stdout.isatty() and not report.total.unpriced_executions:
         del columns["unpriced_executions"]
-    tables.show_rows(rows, columns)
+    tables.show_rows([row | {"cost": _cost(row)} for row in rows], columns)
     if sys.stdout.isatty():
         _show_sums(report)
+
+
+def _fetch(arguments: argparse.Namespace) -> daemon_pb2.GetUsageResponse:
+    from oblix._resources.usage import usage_request
+
+    request = usage_request(
+        arguments.by, arguments.since, arguments.until, arguments.session, arguments.model
+    )
+    return daemon.any_daemon().call(lambda link: link.daemon.GetUsage, request, repeatable=True)
+
+
+def _dict(message: daemon_pb2.UsageRow | daemon_pb2.Budget) -> dict[str, Any]:
+    return {field.name: getattr(message, field.name) for field in message.DESCRIPTOR.fields}
 
 
 def amount(cost: float) -> str:
@@ -96,10 +101,9 @@ def _nothing(arguments: argparse.Namespace) -> str:
     return f"nothing was used{f' that fits {asked}' if asked else ' in the last 30 days'}."
 
 
-def _show_sums(report: oblix.UsageReport) -> None:
-    total = report.total
-    count = tables.count_text(total["executions"], "answer")
-    print(f"\nin all {count} for {amount(total['cost'])} {report.currency}")
+def _show_sums(report: daemon_pb2.GetUsageResponse) -> None:
+    count = tables.count_text(report.total.executions, "answer")
+    print(f"\nin all {count} for {amount(report.total.cost)} {report.currency}")
     for budget in report.budgets:
-        spent = f"{amount(budget['spent'])} of {budget['limit']:g} {report.currency}"
-        print(f"this {budget['period']} {spent}; then {THEN[budget['action']]}")
+        spent = f"{amount(budget.spent)} of {budget.limit:g} {report.currency}"
+        print(f"this {budget.period} {spent}; then {THEN[budget.action]}")

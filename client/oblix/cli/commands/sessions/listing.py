@@ -96,7 +96,10 @@ def _configure_one(actions: Any) -> None:
 def _configure_list(parser: argparse.ArgumentParser, *, is_default: bool = True) -> None:
     """Declare what a list takes, alike before and behind the word `list`."""
     given = argparse.ArgumentParser(
-        argument_default=None if is_default else argparse.SUPPRESS, add_help=False
+        argument_default=None if is_default else argparse.SUPPRESS,
+        add_help=False,
+        # It prints nothing, so no width has to be looked up.
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, width=80),
     )
     given.add_argument("--limit", type=int, metavar="N", help=f"at most this many (default {LIMIT})")
     given.add_argument("--filter", **pairs("only where the metadata has this value"))
@@ -164,7 +167,7 @@ def _row(session: Listed, shown_id: str) -> dict[str, object]:
 
 
 def _view(arguments: argparse.Namespace) -> None:
-    session = oblix.OblixClient().load_session(arguments.id)
+    session = session_list.document(arguments.id)
     if session is None:
         raise unknown_session(arguments.id)
     if arguments.json:

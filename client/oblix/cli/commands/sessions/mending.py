@@ -11,6 +11,7 @@ import oblix
 from oblix.cli.errors import CommandError
 from oblix.cli.options import models, session_ids
 from oblix.cli.output import answers, screens, tables, wording
+from oblix.cli.output.events import of_client
 
 NAMES = (
     "A message is named by its id (see `view --ids`), by its place from 1, or from the end: -1 is the last."
@@ -126,14 +127,16 @@ async def _answer_anew(arguments: argparse.Namespace) -> None:
     async with oblix.OblixClient() as client:
         model = await models.hook(client, arguments.model, arguments)
         message_id = client.get_message(arguments.id, arguments.message)["id"]
-        events = client.stream(
-            session_id=arguments.id,
-            regenerate_message_id=message_id,
-            model=model,
-            policy=arguments.policy,
+        events = of_client(
+            client.stream(
+                session_id=arguments.id,
+                regenerate_message_id=message_id,
+                model=model,
+                policy=arguments.policy,
+            )
         )
         if arguments.json:
             completed = await answers.show(events, summary=None)
-            tables.show_json(completed.response | {"session_id": arguments.id})
+            tables.show_json(completed.response() | {"session_id": arguments.id})
         else:
             await answers.show(events, screen=screens.Text(), summary=answers.in_line)

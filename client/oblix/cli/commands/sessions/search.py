@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-import oblix
 from oblix._convert.terminal_text import BOLD, PLAIN
+from oblix.cli import session_list
 from oblix.cli.options import execution_ids, session_ids
 from oblix.cli.options.pairs import pairs
 from oblix.cli.output import answers, tables
@@ -36,8 +35,11 @@ def declare(search: argparse.ArgumentParser) -> None:
 
 
 def _search(arguments: argparse.Namespace) -> None:
-    found = oblix.OblixClient().search_messages(
-        " ".join(arguments.words), arguments.limit, dict(arguments.filter) or None, arguments.session
+    found = session_list.search(
+        " ".join(arguments.words),
+        arguments.limit,
+        metadata=dict(arguments.filter) or None,
+        session_id=arguments.session,
     )
     if not found:
         answers.note(f"oblix: no message and no title has {' '.join(arguments.words)}.")
@@ -53,6 +55,8 @@ def _search(arguments: argparse.Namespace) -> None:
 
 def _show(hit: dict[str, Any], short_id: str) -> None:
     """Print where it is, with as much of the title as the line has room for, and below it the snippet."""
+    import shutil
+
     place = f"{hit['role']} {hit['sequence']}" if hit["sequence"] else "title"
     head = f"{short_id}  {tables.local_time(hit['timestamp'])}  {place}  "
     room = max(shutil.get_terminal_size().columns - len(head), tables.NARROWEST_TITLE)

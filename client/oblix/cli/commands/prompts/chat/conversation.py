@@ -10,6 +10,7 @@ import oblix
 from oblix.cli.errors import CommandError
 from oblix.cli.options import models
 from oblix.cli.output import answers, hints, screens, wording
+from oblix.cli.output.events import Completion, Event, of_client
 from oblix.cli.prompting import attachments, consent
 
 AUTO = "auto"
@@ -46,7 +47,7 @@ class Conversation:
         self.is_silent = is_silent
         """Nothing is told about answers."""
         self._is_verbose = is_verbose
-        self.completed: oblix.Completed | None = None
+        self.completed: Completion | None = None
         """The last answer's end."""
         self.recorded = answers.Recorded()
         """What is kept of the turn that runs."""
@@ -62,7 +63,7 @@ class Conversation:
         """The last answer's text. Raises CommandError before there is one."""
         if self.completed is None:
             raise CommandError(NOTHING_SAID)
-        return str(self.completed.response["response"])
+        return self.completed.text
 
     def kept_id(self) -> str:
         """Return the session's id. Raises CommandError before the first prompt."""
@@ -145,10 +146,8 @@ class Conversation:
         self._files = attachments.Attachments()
         await self._show(self._events(prompt, images))
 
-    def _events(
-        self, prompt: str, images: Sequence[bytes], **options: Any
-    ) -> AsyncGenerator[oblix.Event, None]:
-        return self.client.stream(
+    def _events(self, prompt: str, images: Sequence[bytes], **options: Any) -> AsyncGenerator[Event, None]:
+        events = self.client.stream(
             prompt,
             session_id=self.session_id,
             model=self.model,
@@ -159,23 +158,25 @@ class Conversation:
             on_break="restart",
             **options,
         )
+        return of_client(events)
 
-    async def _show(self, events: AsyncGenerator[oblix.Event, None]) -> None:
+    async def _show(self, events: AsyncGenerator[Event, None]) -> None:
         self.recorded = answers.Recorded()
         screen = screens.screen_for_answers(plain=self._is_plain)
         told = answers.full_report if self._is_verbose else answers.in_line
         summary = None if self.is_silent else told
         self.completed = await answers.show(events, screen=screen, summary=summary, recording=self.recorded)
         if not self.is_silent:
-            hints.about_model(str(self.completed.response["model_id"]))
+            hints.about_model(self.completed.model)
 
     async def _check_cloud(self, prompt: str) -> None:
         """Ask a person before the first prompt that would go to a cloud model which nobody named."""
         if self._has_consent or self.model is not None or self._is_local_only or not consent.can_ask():
             return
         routes = await self.client.explain(prompt, self.session_id, policy=self.policy)
-        if consent.is_cloud(routes):
-            consent.check(routes)
+        destination = consent.destination_in(routes)
+        if destination.is_cloud:
+            consent.check(destination)
             self._has_consent = True
 
     def _question(self) -> dict[str, Any]:

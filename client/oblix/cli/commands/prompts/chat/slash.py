@@ -116,8 +116,8 @@ async def _explain(conversation: Conversation, _: str) -> None:
     if conversation.completed is None:
         raise CommandError("there is no answer yet.")
     answers.note(answers.full_report(conversation.completed).lstrip("\n"))
-    for candidate in conversation.completed.response["routing_decision"]["model_routing"]["candidates"]:
-        answers.note(f"{DIM}{candidate['model']}: {candidate['reason']}{PLAIN}")
+    for model, reason in conversation.completed.candidates:
+        answers.note(f"{DIM}{model}: {reason}{PLAIN}")
 
 
 async def _save(conversation: Conversation, path: str) -> None:
