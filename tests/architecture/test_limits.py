@@ -21,6 +21,7 @@ from oblixd.models.hook_spec import PROVIDERS
 from oblixd.models.providers.catalog import providers
 from oblixd.routing import ConnectivityThresholds, ResourceThresholds
 from oblixd.sessions import validation as of_sessions
+from oblixd.sessions.search import request as of_searches
 from oblixd.sessions.storage import retention_rules
 
 
@@ -35,6 +36,7 @@ def test_the_clients_limits_are_the_daemons() -> None:
         "MAX_TITLE_CHARACTERS": of_sessions.MAX_TITLE_CHARACTERS,
         "MAX_DAYS": retention_rules.MAX_DAYS,
         "LARGEST_PAGE": of_sessions.MAX_PAGE_SIZE,
+        "LARGEST_SEARCH_PAGE": of_searches.MAX_HITS,
         "MAX_LEVELS": of_sessions.MAX_LEVELS,
         "MAX_KEYS": of_sessions.MAX_KEYS,
         "MAX_JSON_BYTES": of_sessions.MAX_JSON_BYTES,

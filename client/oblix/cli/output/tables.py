@@ -5,12 +5,17 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from oblix._convert.terminal_text import json_text, printable, raw_stream
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 IDS = {"id", "session_id"}
 """The columns that are never folded: an id is there to be copied."""
-NARROWEST, NARROWEST_WITH_TITLE, NARROWEST_TITLE, GAP = 76, 54, 10, 2
+NARROWEST, NARROWEST_TITLE, GAP = 76, 10, 2
+"""On a terminal that is narrower than the first, a table that does not fit is no table any more."""
 TO_THE_MINUTE = "%Y-%m-%d %H:%M"
 
 Row = Mapping[str, object]
@@ -22,12 +27,14 @@ def show_json(value: object) -> None:
 
 
 def show_rows(rows: Sequence[Row], columns: Mapping[str, str]) -> None:
-    """Print rows as a table on a terminal, else as tab-separated lines without a heading.
+    """Print rows as a table on a terminal, else as tab-separated lines without a heading; nothing of none.
 
+    A terminal on which the table does not fit gets a paragraph for each row.
     `columns` maps each key of a row to its heading.
     """
     if sys.stdout.isatty():
-        _draw(rows, columns)
+        if rows:
+            _draw(rows, columns)
         return
     for row in rows:
         print("\t".join(cell(row[key]) for key in columns))
@@ -69,9 +76,9 @@ def definitions(texts: Mapping[str, str]) -> list[str]:
     ]
 
 
-def wrap_words(text: str) -> list[str]:
+def wrap_words(text: str, indent: str = "") -> list[str]:
     """Return lines that fit the terminal: words stay whole."""
-    return [part for each in text.splitlines() for part in _wrap(each, "", "")]
+    return [part for each in text.splitlines() for part in _wrap(each, indent, indent)]
 
 
 def _wrap(text: str, first: str, others: str) -> list[str]:
@@ -106,14 +113,20 @@ def line(piece: str) -> str:
 def _draw(rows: Sequence[Row], columns: Mapping[str, str]) -> None:
     # rich costs a tenth of a second: pipes don't pay for it.
     from rich.console import Console
+
+    console = Console(file=raw_stream(sys.stdout))
+    room = console.width - _width_beside_title(rows, columns)
+    if console.width < NARROWEST and room < (NARROWEST_TITLE + GAP if "title" in columns else 0):
+        _draw_paragraphs(console, rows, columns)
+    else:
+        _draw_table(console, rows, columns, room)
+
+
+def _draw_table(console: Console, rows: Sequence[Row], columns: Mapping[str, str], room: int) -> None:
+    """Draw a line for each row. `room`: what is left for the title."""
     from rich.table import Table
     from rich.text import Text
 
-    # A terminal that is narrower breaks the lines by itself: an id can still be copied.
-    raw = raw_stream(sys.stdout)
-    narrowest = NARROWEST_WITH_TITLE if "title" in columns else NARROWEST
-    console = Console(file=raw, width=max(Console(file=raw).width, narrowest))
-    room = console.width - _width_beside_title(rows, columns)
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1))
     for key, heading in columns.items():
         if key == "title":
@@ -125,10 +138,41 @@ def _draw(rows: Sequence[Row], columns: Mapping[str, str]) -> None:
     console.print(table)
 
 
+def _draw_paragraphs(console: Console, rows: Sequence[Row], columns: Mapping[str, str]) -> None:
+    """Print for each row its first value on a line, and the others below it, each with its heading."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    first, *others = columns
+    for row in rows:
+        # A value that is wider than the terminal goes on in the next line: it can still be copied.
+        console.print(Text(cell(row[first]), style="bold", overflow="fold"))
+        values = {columns[key].lower(): cell(row[key]) for key in others}
+        facts = [f"{heading} {value}".strip() for heading, value in values.items() if value]
+        for each in _pack(facts, console.width - GAP):
+            console.print(Padding.indent(Text(each, overflow="fold"), GAP))
+
+
+def _pack(facts: Sequence[str], width: int) -> list[str]:
+    """Put facts on lines, as many on each as fit."""
+    from rich.cells import cell_len
+
+    lines: list[str] = []
+    for fact in facts:
+        joined = f"{lines[-1]} · {fact}" if lines else fact
+        if lines and cell_len(joined) <= width:
+            lines[-1] = joined
+        else:
+            lines.append(fact)
+    return lines
+
+
 def _width_beside_title(rows: Sequence[Row], columns: Mapping[str, str]) -> int:
     """Return what the other columns take where nothing is folded, with the gaps between all of them."""
+    from rich.cells import cell_len
+
     widths = (
-        max(len(heading), *(len(cell(row[key])) for row in rows), 0)
+        max(len(heading), *(cell_len(cell(row[key])) for row in rows), 0)
         for key, heading in columns.items()
         if key != "title"
     )

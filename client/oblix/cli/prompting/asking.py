@@ -148,7 +148,9 @@ class Turn:
     async def answer(self, screen: Screen | None, summary: answers.Summary | None) -> Completion:
         """Show the answer, and call the tools that it asks for. Returns the last end."""
         for _ in range(MOST_ROUNDS):
-            completed = await answers.show(self.events(), screen=screen, summary=None, recording=self.recorded)
+            completed = await answers.show(
+                self.events(), screen=screen, summary=None, recording=self.recorded
+            )
             if self._asked.tools is None or not (calls := completed.response().get("tool_calls")):
                 if summary:
                     answers.note(summary(completed))

@@ -83,7 +83,7 @@ def show(models: Sequence[models_pb2.Model]) -> None:
     tables.show_rows(rows, ON_SCREEN)
     for model in models:
         if remarks := "; ".join(_remarks(model)):
-            print(f"{model.id}: {remarks}")
+            print("\n".join(tables.wrap_words(f"{model.id}: {remarks}")))
 
 
 def _list(arguments: argparse.Namespace) -> None:

@@ -60,6 +60,8 @@ def run(arguments: argparse.Namespace) -> None:
         tables.show_json([execution_of(execution).to_dict() for execution in executions])
         return
     is_screen = sys.stdout.isatty()
+    if is_screen and not executions:
+        print("oblix: nothing runs or waits, and nothing ended in the last ten minutes.", file=sys.stderr)
     shown, left_out = latest(executions, MOST_ENDED if is_screen and not arguments.all else None)
     if not is_screen:
         tables.show_rows([_row(execution) for execution in shown], IN_PIPES)

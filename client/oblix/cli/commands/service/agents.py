@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"policy: {answer.default_policy.name}")
     for name, agent in agents.items():
         since = f" since {tables.local_time(agent['since'])}" if agent["since"] else ""
-        print(f"{name}: {agent['state']}{since}")
+        print("\n".join(tables.wrap_words(f"{name}: {agent['state']}{since}")))
     print()
     tables.show_rows([row for name, agent in agents.items() for row in _rows(name, agent)], COLUMNS)
 

@@ -102,6 +102,8 @@ def _versions(arguments: argparse.Namespace) -> None:
     if arguments.json:
         tables.show_json(found)
         return
+    if not found and sys.stdout.isatty():
+        print("oblix: this message was never changed.", file=sys.stderr)
     rows = [
         {"version": 0, "model": ""} | version | {"time": tables.local_time(version["timestamp"])}
         for version in found

@@ -58,10 +58,14 @@ def _show(hit: dict[str, Any], short_id: str) -> None:
     import shutil
 
     place = f"{hit['role']} {hit['sequence']}" if hit["sequence"] else "title"
-    head = f"{short_id}  {tables.local_time(hit['timestamp'])}  {place}  "
-    room = max(shutil.get_terminal_size().columns - len(head), tables.NARROWEST_TITLE)
-    print(f"{head}{tables.cut(hit['title'], room)}")
-    print(f"  {_highlight(hit['snippet'], hit['spans'])}\n")
+    where = f"{short_id}  {tables.local_time(hit['timestamp'])}"
+    head = f"{where}  {place}  "
+    width = shutil.get_terminal_size().columns
+    if width - len(head) < tables.NARROWEST_TITLE:
+        print(where)
+        head = f"  {place}  "
+    print(f"{head}{tables.cut(hit['title'], max(width - len(head), tables.NARROWEST_TITLE))}")
+    print("\n".join(tables.wrap_words(_highlight(hit["snippet"], hit["spans"]), "  ")), end="\n\n")
 
 
 def _highlight(snippet: str, spans: Sequence[Sequence[int]]) -> str:
