@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 from oblix import Delta, Event, Queued, Rerouted, Started
 from oblix.cli.output import answers
+from oblix.cli.output.events import of_client
 from oblix.testing import Answer, OllamaServer
 from oblix.testing.faults import Stall
 from support.drivers.terminal import Terminal, terminal
@@ -113,9 +115,13 @@ BEGUN = Started("r", "s", "ollama:llama2", {}, [])
         ([Started("r", None, "ollama:llama2", {}, []), DELTA], "cancelled"),
     ],
 )
-def test_what_is_said_of_a_cancelled_answer_is_true(seen: list[Event], says: str) -> None:
+async def test_what_is_said_of_a_cancelled_answer_is_true(seen: list[Event], says: str) -> None:
+    async def events() -> AsyncGenerator[Event, None]:
+        for event in seen:
+            yield event
+
     recorded = answers.Recorded()
-    for event in seen:
+    async for event in of_client(events()):
         recorded.note(event)
     assert recorded.cancelled_text("the part above") == says
 
@@ -180,8 +186,8 @@ def test_an_id_is_never_folded_and_a_title_has_room(oblix) -> None:
             lines = shown.rest().splitlines()
         (line,) = [line for line in lines if session_id[:8] in line]
         assert shown_title in line
-        assert ("…" in line) == (columns != "120")
-        assert len(lines) == 2
+        assert ("…" in line) == (columns == "80")
+        assert len(lines) == (2 if columns != "40" else 5)
         assert line.split()[0] == session_id[: len(line.split()[0])]
 
 

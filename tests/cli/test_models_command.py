@@ -111,7 +111,8 @@ def test_a_broken_file_is_named_and_stops_nobody(home: Path, oblix_alone) -> Non
     assert list(models) == ["embedded:one", "embedded:two", "embedded:smollm2-135m-instruct"]
     assert f"{broken} is cut short" in models["embedded:two"][-1]
     assert models["embedded:one"][1] == "idle"
-    assert oblix_alone("ask", "--no-metrics", "--model", "embedded:one", "Say hello").stdout.strip()
+    short = ("--max-tokens", "4", "Hi")
+    assert oblix_alone("ask", "--no-metrics", "--model", "embedded:one", *short).stdout.strip()
 
 
 def test_json_tells_all(oblix_alone) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from oblix._convert.terminal_text import has_styles, printable, raw_stream
 
 if TYPE_CHECKING:
     from rich.segment import Segment
 
-REFRESHES_PER_S = 8
 NARROWEST = 20
 _FENCES = ("```", "~~~")
 
@@ -100,9 +99,11 @@ class Markdown:
         from markdown_it import MarkdownIt
         from rich.console import Console
 
+        from oblix.cli.output.redrawing import Redrawn
+
         self._parser = MarkdownIt()
         self._console = Console(file=raw_stream(sys.stdout))
-        self._live: Any = None
+        self._drawn = Redrawn(self._console, self._last_lines)
         self._tail = ""
         self._is_first = True
 
@@ -140,27 +141,20 @@ class Markdown:
         self._is_first = False
 
     def _draw(self) -> None:
-        from rich.live import Live
-        from rich.segment import Segment, Segments
-
-        if self._live is None:
-            if not self._is_first:
-                self._console.print()
-            self._live = Live(
-                console=self._console, refresh_per_second=REFRESHES_PER_S, transient=True, auto_refresh=True
-            )
-            self._live.start()
-        lines = self._lines(self._tail)
-        room = max(self._console.height - 2, 1)
-        self._live.update(Segments([part for line in lines[-room:] for part in (*line, Segment.line())][:-1]))
+        if not (self._drawn.is_shown or self._is_first):
+            self._console.print()
+        self._drawn.update()
 
     def _erase(self) -> None:
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
+        if self._drawn.is_shown:
+            self._drawn.erase()
             if not self._is_first:
                 # The empty line above what was drawn is written again with the block.
                 self._console.file.write("\x1b[1A")
+
+    def _last_lines(self) -> list[list[Segment]]:
+        """Return the lines of the last block, as many as the terminal has room for."""
+        return self._lines(self._tail)[-max(self._console.height - 2, 1) :]
 
     def _lines(self, text: str) -> list[list[Segment]]:
         """Return the lines of a rendered block, without empty ones around it."""
