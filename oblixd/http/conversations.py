@@ -68,7 +68,8 @@ class SessionMessages:
         after = messages[last + 1 :]
         systems = [message for message in after if message.role == _SYSTEM]
         fresh = [message for message in after if message.role != _SYSTEM]
-        return cls([*messages[: last + 1], *systems], fresh)
+        told = list(takewhile(_is_tools_own, fresh[:-1]))
+        return cls([*messages[: last + 1], *systems, *told], fresh[len(told) :])
 
     @property
     def last_answer(self) -> messages_pb2.Message | None:
@@ -386,6 +387,12 @@ def _title(fresh: Iterable[messages_pb2.Message]) -> str:
     text = next((text for text in (*spoken, *texts) if text), "")
     words = " ".join(text.partition("\n\n")[0].split())
     return words if len(words) <= MAX_TITLE else f"{words[: MAX_TITLE - 1]}…"
+
+
+def _is_tools_own(message: messages_pb2.Message) -> bool:
+    """Tell whether a person's message is nothing but text in tags: codex describes the machine so."""
+    is_text = all(part.WhichOneof("kind") == "text" for part in message.parts)
+    return message.role == messages_pb2.ROLE_USER and is_text and not _TAGGED.sub("", _text(message)).strip()
 
 
 def _own_words(message: messages_pb2.Message, systems: Iterable[str]) -> str:

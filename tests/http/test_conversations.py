@@ -340,6 +340,24 @@ def test_a_title_is_the_first_paragraph_of_the_person_s_own(auto: Served) -> Non
     assert session.title == "What climbs?"
 
 
+def test_a_message_of_tags_before_the_question_is_sent_and_not_recorded(auto: Served) -> None:
+    tool = Tool(auto)
+    told = "<environment>\n<cwd>/garden</cwd>\n</environment>"
+    tool.messages.append({"role": "user", "content": told})
+    session_id = tool.say("What is told?", "Moss.")
+    assert [one["content"] for one in auto.server.requests[-1].body["messages"]][1:] == [
+        told,
+        "What is told?",
+    ]
+    assert tool.say("And in sun?", "Thyme.") == session_id
+    assert [text for _, text in recorded(auto, session_id)] == [
+        "What is told?",
+        "Moss.",
+        "And in sun?",
+        "Thyme.",
+    ]
+
+
 def test_a_request_that_is_refused_leaves_no_session(auto: Served) -> None:
     stub = sessions_pb2_grpc.SessionServiceStub(auto.daemon.channel)
     wanted = sessions_pb2.ListSessionsRequest(page_size=1000)
