@@ -23,7 +23,7 @@ from oblixd.models import ChatRequest
 PHOTO = messages_pb2.ImagePart(media_type="image/png", data=b"\xa5" * (2 * MIB))
 
 
-def full(memory: ClientMemory, client: str, size: int) -> str:
+def memory_full_error(memory: ClientMemory, client: str, size: int) -> str:
     with pytest.raises(ResourceExhaustedError) as refused:
         memory.share(client).take(size)
     assert refused.value.reason == "MEMORY_FULL"
@@ -34,8 +34,8 @@ def test_one_client_has_half_of_it_and_all_together_the_whole() -> None:
     memory = ClientMemory(64 * MIB)
     for client in "ab":
         memory.share(client).take(24 * MIB)
-        assert "this client" in full(memory, client, 8 * MIB)
-    assert "all clients" in full(memory, "c", 20 * MIB)
+        assert "this client" in memory_full_error(memory, client, 8 * MIB)
+    assert "all clients" in memory_full_error(memory, "c", 20 * MIB)
     memory.share("c").take(4 * MIB)
 
 
@@ -43,7 +43,7 @@ def test_small_requests_have_a_reserve() -> None:
     memory = ClientMemory(64 * MIB)
     for client in "abc":
         memory.share(client).take((64 * MIB - RESERVE_BYTES) // 3)
-    full(memory, "d", SMALL_BYTES + 1)
+    memory_full_error(memory, "d", SMALL_BYTES + 1)
     memory.share("d").take(SMALL_BYTES)
     memory.share("a").take(SMALL_BYTES)
 

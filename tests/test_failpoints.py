@@ -13,7 +13,7 @@ import grpc
 import pytest
 from oblix.testing import OllamaServer
 from oblix.v1 import sessions_pb2
-from support.drivers.daemon import RunningDaemon, running
+from support.drivers.daemon import RunningDaemon, run_daemon
 from support.drivers.grpc_calls import Wire
 from support.repository import files
 
@@ -74,7 +74,7 @@ def test_a_daemon_dies_where_it_was_asked_to_and_has_what_it_acknowledged(point:
             assert lost.code() is grpc.StatusCode.UNAVAILABLE  # noqa: PT017 - nothing else may be told
         assert doomed.process.wait(60) == -signal.SIGKILL
         doomed.channel.close()
-        with running(home, **QUIET) as daemon:
+        with run_daemon(home, **QUIET) as daemon:
             listed = daemon.channel.unary_unary(
                 "/oblix.v1.SessionService/ListSessions",
                 sessions_pb2.ListSessionsRequest.SerializeToString,

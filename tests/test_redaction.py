@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from oblix import OblixClient, OblixError
 from oblix.testing import Answer, OpenAIServer, Report
 from oblix.v1 import models_pb2
-from support.drivers.daemon import running
+from support.drivers.daemon import run_daemon
 from support.drivers.grpc_calls import Wire
 
 from oblixd.errors import InternalError
@@ -92,7 +92,7 @@ def test_every_error_is_made_clean() -> None:
 async def test_a_server_that_repeats_a_key_at_any_place(home: Path, offset: int) -> None:
     """In an answer's middle and in a refusal: neither what is told nor what is kept has more than a scrap."""
     key = "sk-canary-" + "aQ7Zt3Lw8Xc5Vb2Nm6Kj4Hg1Fd0Sa9Po8Iu7YtR"
-    with OpenAIServer() as server, running(home, OBLIX_EMBEDDED_ENABLED="false") as daemon:
+    with OpenAIServer() as server, run_daemon(home, OBLIX_EMBEDDED_ENABLED="false") as daemon:
         words = "x" * offset + f" {key} \x1b]0;owned\x07\x1b[31m"
         server.default = lambda _: Answer("one two", fault=Report(after=1, message=words))
         client = OblixClient()
@@ -113,5 +113,5 @@ def everything_in(home: Path) -> str:
 
 
 def test_a_crash_leaves_no_core_file(home: Path) -> None:
-    with running(home, OBLIX_EMBEDDED_ENABLED="false") as daemon:
+    with run_daemon(home, OBLIX_EMBEDDED_ENABLED="false") as daemon:
         assert resource.prlimit(daemon.process.pid, resource.RLIMIT_CORE) == (0, 0)

@@ -57,7 +57,7 @@ def open_daemon() -> Iterator[Endpoint]:
     home = Path(tempfile.mkdtemp(prefix="oblix-", dir="/tmp"))
     with OpenAIServer(["small", "vectors"]) as server:
         (home / "config.toml").write_text(CONFIGURATION.format(url=server.url))
-        with daemon.running(home, OPENAI_API_KEY="sk-behind") as running:
+        with daemon.run_daemon(home, OPENAI_API_KEY="sk-behind") as running:
             stub = endpoint_pb2_grpc.EndpointServiceStub(running.channel)
             url = stub.OpenEndpoint(endpoint_pb2.OpenEndpointRequest()).url
             token = stub.CreateToken(endpoint_pb2.CreateTokenRequest(name="test")).text

@@ -59,7 +59,7 @@ class TestLiteLLM:
     """litellm, in the dialects of OpenAI, Anthropic and Ollama."""
 
     @pytest.fixture(params=["openai/auto", "anthropic/auto", "ollama_chat/auto"])
-    def given(self, request: pytest.FixtureRequest, endpoint: Endpoint) -> dict[str, Any]:
+    def options(self, request: pytest.FixtureRequest, endpoint: Endpoint) -> dict[str, Any]:
         is_openai = request.param.startswith("openai")
         return {
             "model": request.param,
@@ -69,30 +69,30 @@ class TestLiteLLM:
             "max_retries": 0,
         }
 
-    def test_answers_and_usage(self, given: dict[str, Any], endpoint: Endpoint) -> None:
+    def test_answers_and_usage(self, options: dict[str, Any], endpoint: Endpoint) -> None:
         import litellm
 
         endpoint.server.script(Answer("It snows.", input_tokens=7))
-        done = litellm.completion(messages=ASK, temperature=0.5, **given)
+        done = litellm.completion(messages=ASK, temperature=0.5, **options)
         assert done.choices[0].message.content == "It snows."
         assert done.choices[0].finish_reason == "stop"
         assert (done.usage.prompt_tokens, done.usage.completion_tokens) == (7, 2)
         assert endpoint.server.requests[-1].body["temperature"] == 0.5
 
-    async def test_streams(self, given: dict[str, Any], endpoint: Endpoint) -> None:
+    async def test_streams(self, options: dict[str, Any], endpoint: Endpoint) -> None:
         import litellm
 
         endpoint.server.script(TEXT, TEXT)
-        chunks = list(litellm.completion(messages=ASK, stream=True, **given))
+        chunks = list(litellm.completion(messages=ASK, stream=True, **options))
         assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == TEXT
-        later = await litellm.acompletion(messages=ASK, stream=True, **given)
+        later = await litellm.acompletion(messages=ASK, stream=True, **options)
         assert "".join([chunk.choices[0].delta.content or "" async for chunk in later]) == TEXT
 
-    def test_tools(self, given: dict[str, Any], endpoint: Endpoint) -> None:
+    def test_tools(self, options: dict[str, Any], endpoint: Endpoint) -> None:
         import litellm
 
         endpoint.server.script(Answer(tool_calls=CALLS), "It snows.")
-        first = litellm.completion(messages=ASK, tools=[WEATHER], **given).choices[0]
+        first = litellm.completion(messages=ASK, tools=[WEATHER], **options).choices[0]
         calls = first.message.tool_calls
         assert [json.loads(call.function.arguments)["city"] for call in calls] == ["Bern", "Chur"]
         results = [
@@ -100,40 +100,42 @@ class TestLiteLLM:
             for call in calls
         ]
         messages = [*ASK, first.message.model_dump(), *results]
-        done = litellm.completion(messages=messages, tools=[WEATHER], **given)
+        done = litellm.completion(messages=messages, tools=[WEATHER], **options)
         assert done.choices[0].message.content == "It snows."
         assert roles(endpoint) == ["user", "assistant", "tool", "tool"]
 
-    def test_schemas(self, given: dict[str, Any], endpoint: Endpoint) -> None:
+    def test_schemas(self, options: dict[str, Any], endpoint: Endpoint) -> None:
         import litellm
 
-        if given["model"].startswith("anthropic"):
+        if options["model"].startswith("anthropic"):
             # Its way to a schema with models whose name it does not know is a tool that must be called.
             endpoint.server.script(
                 Answer(tool_calls=(ToolCall("json_tool_call", {"name": "Chur", "people": 41000}),))
             )
         else:
             endpoint.server.script(CHUR)
-        done = litellm.completion(messages=ASK, response_format=City, **given)
+        done = litellm.completion(messages=ASK, response_format=City, **options)
         assert City.model_validate_json(done.choices[0].message.content).name == "Chur"
 
-    def test_errors(self, given: dict[str, Any], endpoint: Endpoint) -> None:
+    def test_errors(self, options: dict[str, Any], endpoint: Endpoint) -> None:
         import litellm
 
         with pytest.raises((litellm.NotFoundError, litellm.APIConnectionError), match="nothing"):
-            litellm.completion(messages=ASK, **given | {"model": given["model"].replace("auto", "nothing")})
+            litellm.completion(
+                messages=ASK, **options | {"model": options["model"].replace("auto", "nothing")}
+            )
         with pytest.raises((litellm.AuthenticationError, litellm.APIConnectionError)):
-            litellm.completion(messages=ASK, **given | {"api_key": "wrong"})
+            litellm.completion(messages=ASK, **options | {"api_key": "wrong"})
 
 
 def test_litellm_speaks_responses_and_embeddings(endpoint: Endpoint) -> None:
     import litellm
 
-    given: dict[str, Any] = {"api_base": endpoint.base_url, "api_key": endpoint.token}
+    options: dict[str, Any] = {"api_base": endpoint.base_url, "api_key": endpoint.token}
     endpoint.server.script("It snows.")
-    done = litellm.responses(model="openai/auto", input="Weather?", **given)
+    done = litellm.responses(model="openai/auto", input="Weather?", **options)
     assert done.output[-1].content[0].text == "It snows."
-    found = litellm.embedding(model="openai/vectors", input=["A cat", "A dog"], **given)
+    found = litellm.embedding(model="openai/vectors", input=["A cat", "A dog"], **options)
     assert len(found.data) == 2
 
 
@@ -332,8 +334,8 @@ def _ask_langchain(endpoint: Endpoint) -> None:
 def _ask_litellm(endpoint: Endpoint) -> None:
     import litellm
 
-    given: dict[str, Any] = {"api_base": endpoint.base_url, "api_key": endpoint.token, "max_retries": 0}
-    litellm.completion(model="openai/auto", messages=ASK, num_retries=0, **given)
+    options: dict[str, Any] = {"api_base": endpoint.base_url, "api_key": endpoint.token, "max_retries": 0}
+    litellm.completion(model="openai/auto", messages=ASK, num_retries=0, **options)
 
 
 def _ask_pydantic_ai(endpoint: Endpoint) -> None:

@@ -45,7 +45,7 @@ def run(oblix_daemon: PrivateDaemon, tmp_path: Path) -> Run:
     return run
 
 
-def said(daemon: PrivateDaemon) -> dict[str, list[tuple[str, str]]]:
+def session_texts(daemon: PrivateDaemon) -> dict[str, list[tuple[str, str]]]:
     """What each session holds."""
     with daemon.client() as client:
         return {
@@ -58,7 +58,7 @@ def test_a_conversation_that_goes_on_is_one_session(run: Run, oblix_daemon: Priv
     oblix_daemon.script("Rayleigh.", "Dark.")
     assert run("-m", "oblix:auto", "-s", "Be brief.", "Why blue?").stdout == "Rayleigh.\n"
     assert run("-c", "And at night?").stdout == "Dark.\n"
-    (messages,) = said(oblix_daemon).values()
+    (messages,) = session_texts(oblix_daemon).values()
     assert messages == [
         ("system", "Be brief."),
         ("user", "Why blue?"),
@@ -69,7 +69,7 @@ def test_a_conversation_that_goes_on_is_one_session(run: Run, oblix_daemon: Priv
     sent = oblix_daemon.prompts[-1].body["messages"]
     assert [message["content"] for message in sent] == [content for _, content in messages[:-1]]
     logged = json.loads(run("logs", "--json").stdout)
-    assert {entry["conversation_id"] for entry in logged} == set(said(oblix_daemon))
+    assert {entry["conversation_id"] for entry in logged} == set(session_texts(oblix_daemon))
     with oblix_daemon.client() as client:
         session = client.sessions.list().first()
         assert session is not None
@@ -79,10 +79,10 @@ def test_a_conversation_that_goes_on_is_one_session(run: Run, oblix_daemon: Priv
 def test_what_another_model_said_is_there_too(run: Run, oblix_daemon: PrivateDaemon) -> None:
     oblix_daemon.script("One.", "Two.", "Three.")
     run("-m", "oblix:auto", "-o", "record", "0", "First?")
-    assert said(oblix_daemon) == {}
+    assert session_texts(oblix_daemon) == {}
     run("-c", "Second?")
     run("-c", "Third?")
-    (messages,) = said(oblix_daemon).values()
+    (messages,) = session_texts(oblix_daemon).values()
     assert [content for _, content in messages] == ["First?", "One.", "Second?", "Two.", "Third?", "Three."]
 
 
@@ -96,16 +96,16 @@ def test_a_failed_turn_is_no_other_conversation(run: Run, oblix_daemon: PrivateD
     oblix_daemon.script("Two.", "Three.")
     assert run("-c", "Second again?").stdout == "Two.\n"
     assert run("-c", "Third?").stdout == "Three.\n"
-    assert len(said(oblix_daemon)) == 1
+    assert len(session_texts(oblix_daemon)) == 1
 
 
 def test_what_llm_does_not_log_is_not_recorded(run: Run, oblix_daemon: PrivateDaemon) -> None:
     assert run("-m", "oblix:auto", "--no-log", "A secret").returncode == 0
     run("logs", "off")
     assert run("-m", "oblix:cheapest", "A secret").returncode == 0
-    assert said(oblix_daemon) == {}
+    assert session_texts(oblix_daemon) == {}
     assert run("-m", "oblix:auto", "--log", "No secret").returncode == 0
-    assert len(said(oblix_daemon)) == 1
+    assert len(session_texts(oblix_daemon)) == 1
 
 
 def test_options_schemas_and_images_arrive(run: Run, oblix_daemon: PrivateDaemon, tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_text_streams_and_functions_are_called(run: Run, oblix_daemon: PrivateDa
     assert done.stdout.endswith("It snows.\n"), done.stderr
     assert oblix_daemon.prompts[-1].body["messages"][-1]["content"] == "Snow in Chur."
     assert run("-c", "Tomorrow?").stdout == "Sun.\n"
-    (messages,) = said(oblix_daemon).values()
+    (messages,) = session_texts(oblix_daemon).values()
     assert [role for role, _ in messages] == ["user", "assistant", "tool", "assistant", "user", "assistant"]
 
 
@@ -189,7 +189,7 @@ async def test_programs_use_both_models(oblix_daemon: PrivateDaemon) -> None:
     assert conversation.prompt("On").text() == "Three"
     chunks = [chunk async for chunk in later.prompt("Count")]
     assert "".join(chunks) == "Four five"
-    assert list(said(oblix_daemon)) == [conversation.id]
+    assert list(session_texts(oblix_daemon)) == [conversation.id]
     oblix_daemon.script(Answer("", fault=Refuse(400, "No such thing.")))
     with pytest.raises(llm.ModelError, match="No such thing"):
         await later.prompt("Hello").text()

@@ -29,5 +29,5 @@ def test_the_examples_are_right_and_each_mistake_is_found() -> None:
         for entry in report["generalDiagnostics"]
         if entry["severity"] == "error"
     }
-    wanted = {("mistakes.py", line) for line in mistakes.marked(FOLDER / "mistakes.py")}
+    wanted = {("mistakes.py", line) for line in mistakes.marked_lines(FOLDER / "mistakes.py")}
     assert found == wanted

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from oblix.cli.commands.models import embedded
-from support.drivers.daemon import running
+from support.drivers.daemon import run_daemon
 from support.repository import files
 
 from oblixd.admin import engine
@@ -117,5 +117,5 @@ def test_the_worker_is_told_of_the_place_only_where_the_engine_is_there(
 
 def test_it_is_fetched_for_the_daemon_that_runs(home: Path) -> None:
     assert embedded.daemon_python() == ""
-    with running(home, OBLIX_EMBEDDED_ENABLED="false"):
+    with run_daemon(home, OBLIX_EMBEDDED_ENABLED="false"):
         assert embedded.daemon_python() == sys.executable

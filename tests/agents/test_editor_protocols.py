@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from oblix import OblixClient
 from oblix.testing import Answer, OllamaServer, ToolCall
-from support.drivers.daemon import running
+from support.drivers.daemon import run_daemon
 from support.servers.every_api import every_api
 
 pytestmark = pytest.mark.agents
@@ -39,7 +39,7 @@ def run(*words: object, cwd: Path, **environ: str) -> str:
 
 @pytest.fixture
 def daemon_home(home: Path) -> Iterator[Path]:
-    with running(home, OBLIX_EMBEDDED_ENABLED="false"):
+    with run_daemon(home, OBLIX_EMBEDDED_ENABLED="false"):
         yield home
 
 

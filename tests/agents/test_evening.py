@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.agent_desk import AGENTS, Desk, desk_of, told
+from support.agent_desk import AGENTS, Desk, desk_of, last_output
 from support.repository.files import ROOT
 from support.servers.agent_model import ANSWER
 
@@ -17,7 +17,7 @@ def test_an_evening_in_three_tools_is_found_searched_and_continued_in_a_fourth()
     chosen = [agent for agent in AGENTS if agent.name in WORKED_IN]
     with desk_of(*chosen, record="off") as desk:
         done = desk.run("sh", str(ROOT / "examples/evening.sh"), check=False, longest_s=1200)
-        assert done.returncode == 0, told(done)
+        assert done.returncode == 0, last_output(done)
         for tool in WORKED_IN[:3]:
             assert tool in done.stdout
         assert "3 imported" in done.stderr

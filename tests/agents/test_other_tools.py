@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from oblix import OblixClient
-from support.drivers.daemon import running
+from support.drivers.daemon import run_daemon
 from support.servers.every_api import ANSWER, EveryApi, every_api
 
 pytestmark = pytest.mark.agents
@@ -89,7 +89,7 @@ async def test_an_evening_in_three_agents_is_continued_in_another(
     daemon_home = tmp_path / "own"
     daemon_home.mkdir(0o700)
     monkeypatch.setenv("OBLIX_HOME", str(daemon_home))
-    with running(daemon_home, OBLIX_EMBEDDED_ENABLED="false"):
+    with run_daemon(daemon_home, OBLIX_EMBEDDED_ENABLED="false"):
         client = OblixClient()
         found = client.find_conversations(home)
         report = await client.import_sessions([path for each in found for path in each.files])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from oblix import OblixClient
 from oblix.testing import ClaudeServer, OpenAIServer
-from support.drivers.daemon import running
+from support.drivers.daemon import run_daemon
 
 from oblixd.app import api_keys
 from oblixd.errors import FailedPreconditionError
@@ -28,7 +28,7 @@ def claude() -> Iterator[ClaudeServer]:
         yield server
 
 
-def written(path: Path, text: str, mode: int = 0o600) -> Path:
+def write_key(path: Path, text: str, mode: int = 0o600) -> Path:
     path.write_text(text)
     path.chmod(mode)
     return path
@@ -38,8 +38,8 @@ async def test_configured_models_have_the_keys_of_a_file_and_of_a_credential(
     home: Path, tmp_path: Path, openai: OpenAIServer, claude: ClaudeServer
 ) -> None:
     (tmp_path / "credentials").mkdir()
-    written(tmp_path / "credentials" / "openai-api-key", "key-of-openai\n", 0o440)
-    key_file = written(tmp_path / "claude.key", "key-of-claude")
+    write_key(tmp_path / "credentials" / "openai-api-key", "key-of-openai\n", 0o440)
+    key_file = write_key(tmp_path / "claude.key", "key-of-claude")
     (home / "config.toml").write_text(f"""
         [embedded]
         enabled = false
@@ -51,7 +51,7 @@ async def test_configured_models_have_the_keys_of_a_file_and_of_a_credential(
         models = ["claude-3-haiku-20240307"]
         key_file = "{key_file}"
         """)
-    with running(home, CREDENTIALS_DIRECTORY=str(tmp_path / "credentials")):
+    with run_daemon(home, CREDENTIALS_DIRECTORY=str(tmp_path / "credentials")):
         client = OblixClient()
         models = client.list_models()
         assert models == {"openai": ["gpt-4o-mini"], "claude": ["claude-3-haiku-20240307"]}
@@ -65,11 +65,11 @@ async def test_configured_models_have_the_keys_of_a_file_and_of_a_credential(
 
 def test_a_key_file_goes_before_a_credential_and_none_is_no_key(tmp_path: Path) -> None:
     given = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
-    written(tmp_path / "openai-api-key", "of the credential")
+    write_key(tmp_path / "openai-api-key", "of the credential")
     with pytest.raises(FailedPreconditionError, match="one key"):
         api_keys.configured_key("openai", "", given)
-    written(tmp_path / "openai-api-key", "credential")
-    file = written(tmp_path / "file", " file \n")
+    write_key(tmp_path / "openai-api-key", "credential")
+    file = write_key(tmp_path / "file", " file \n")
     assert api_keys.configured_key("openai", str(file), given) == "file"
     assert api_keys.configured_key("openai", "", given) == "credential"
     assert api_keys.configured_key("claude", "", given) == api_keys.configured_key("openai", "", {}) == ""
@@ -88,7 +88,7 @@ def test_a_key_file_goes_before_a_credential_and_none_is_no_key(tmp_path: Path) 
 def test_an_unfit_file_is_named_and_its_content_is_not(
     tmp_path: Path, content: str, mode: int, reason: str
 ) -> None:
-    path = written(tmp_path / "file", content, mode)
+    path = write_key(tmp_path / "file", content, mode)
     with pytest.raises(FailedPreconditionError) as caught:
         api_keys.configured_key("openai", str(path), {})
     assert caught.value.reason == reason
@@ -97,7 +97,7 @@ def test_an_unfit_file_is_named_and_its_content_is_not(
 
 
 def test_a_daemon_whose_key_others_can_read_does_not_start(home: Path, tmp_path: Path) -> None:
-    path = written(tmp_path / "file", "key", 0o644)
+    path = write_key(tmp_path / "file", "key", 0o644)
     (home / "config.toml").write_text(f'[openai]\nmodels = ["gpt-4o-mini"]\nkey_file = "{path}"\n')
     done = subprocess.run(
         [sys.executable, "-m", "oblixd"], check=False, capture_output=True, text=True, timeout=60

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 from oblix.v1 import daemon_pb2, sessions_pb2
-from support.drivers.daemon import RunningDaemon, running
+from support.drivers.daemon import RunningDaemon, run_daemon
 from support.drivers.grpc_calls import TIMEOUT_S, Wire
 from support.drivers.waiting import eventually
 
@@ -56,11 +56,11 @@ MANY = 50
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
     home = tmp_path_factory.mktemp("attacked")
-    with running(home, OBLIX_EMBEDDED_ENABLED="false") as daemon:
+    with run_daemon(home, OBLIX_EMBEDDED_ENABLED="false") as daemon:
         yield daemon
 
 
-def connected(daemon: RunningDaemon) -> socket.socket:
+def connect(daemon: RunningDaemon) -> socket.socket:
     one = socket.socket(socket.AF_UNIX)
     one.connect(str(daemon.socket))
     return one
@@ -75,7 +75,7 @@ async def test_rubbish_on_the_socket_ends_its_connection_and_nothing_else(
     before = psutil.Process(daemon.process.pid).num_fds()
     with ExitStack() as stack:
         for _ in range(MANY):
-            one = stack.enter_context(connected(daemon))
+            one = stack.enter_context(connect(daemon))
             with suppress(BrokenPipeError, ConnectionResetError):  # it may be told to go while it still talks
                 one.sendall(RUBBISH[kind])
         assert wire.messages(session) == []
@@ -87,7 +87,7 @@ async def test_clients_that_send_a_byte_now_and_then_keep_nobody_out(daemon: Run
     wire = Wire(daemon.channel)
     before = psutil.Process(daemon.process.pid).num_fds()
     with ExitStack() as stack:
-        slow = [stack.enter_context(connected(daemon)) for _ in range(MANY)]
+        slow = [stack.enter_context(connect(daemon)) for _ in range(MANY)]
         for byte in PREFACE[:6]:
             for one in slow:
                 one.send(bytes([byte]))
@@ -97,7 +97,7 @@ async def test_clients_that_send_a_byte_now_and_then_keep_nobody_out(daemon: Run
 
 @pytest.mark.skipif(os.getuid() != 0, reason="acting as another user takes root")
 def test_another_user_reaches_nothing(home: Path) -> None:
-    with running(home, OBLIX_EMBEDDED_ENABLED="false") as daemon:
+    with run_daemon(home, OBLIX_EMBEDDED_ENABLED="false") as daemon:
         Wire(daemon.channel).session()
         done = subprocess.run(
             [sys.executable, "-S", "-c", AS_NOBODY, str(home)], capture_output=True, text=True, check=True
@@ -105,7 +105,7 @@ def test_another_user_reaches_nothing(home: Path) -> None:
         assert done.stdout == "4\n"
 
 
-def nested(levels: int) -> bytes:
+def nested_struct(levels: int) -> bytes:
     """A Struct of a Struct of a Struct ..., as bytes: no client library writes one so deep."""
     inner = b""
     for _ in range(levels):
@@ -125,7 +125,7 @@ def _length(data: bytes) -> bytes:
 
 @pytest.mark.parametrize("levels", [17, 200, 20_000])
 def test_metadata_that_is_nested_too_deep_is_refused(daemon: RunningDaemon, levels: int) -> None:
-    metadata = nested(levels)
+    metadata = nested_struct(levels)
     session = b"\x32" + _length(metadata) + metadata
     request = b"\x0a" + _length(session) + session
     call: Callable[..., object] = daemon.channel.unary_unary("/oblix.v1.SessionService/CreateSession")

@@ -81,7 +81,7 @@ asyncio.run(main())
 """
 
 
-def _watched(limit_s: float, what: str) -> subprocess.Popen[str]:
+def _start_watched(limit_s: float, what: str) -> subprocess.Popen[str]:
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     process = subprocess.Popen([sys.executable, "-c", _STALLS, str(limit_s), what], text=True, **pipes)
     assert process.stdout is not None
@@ -90,7 +90,7 @@ def _watched(limit_s: float, what: str) -> subprocess.Popen[str]:
 
 
 def test_an_event_loop_that_stands_still_ends_its_process_and_says_where() -> None:
-    process = _watched(0.3, "stall")
+    process = _start_watched(0.3, "stall")
     _, errors = process.communicate("go\n", 60)
     assert process.returncode == lifecycle.STALLED
     assert "the event loop stood still" in errors
@@ -98,7 +98,7 @@ def test_an_event_loop_that_stands_still_ends_its_process_and_says_where() -> No
 
 
 def test_a_process_that_was_stopped_has_not_stood_still() -> None:
-    process = _watched(0.6, "end")
+    process = _start_watched(0.6, "end")
     process.send_signal(signal.SIGSTOP)
     time.sleep(1.5)  # the time that it is stopped for is what is tried
     process.send_signal(signal.SIGCONT)

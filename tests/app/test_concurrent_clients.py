@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from oblix import OblixClient
-from support.drivers.daemon import running
+from support.drivers.daemon import run_daemon
 from support.drivers.grpc_calls import Wire
 
 PROCESSES = 4
@@ -24,7 +24,7 @@ for number in range({each}):
 
 
 def test_four_processes_append_to_one_session(home: Path) -> None:
-    with running(home) as daemon:
+    with run_daemon(home) as daemon:
         session = Wire(daemon.channel).session()
         writers = [
             subprocess.Popen([sys.executable, "-c", APPEND.format(each=EACH), session, str(name)])
@@ -54,7 +54,7 @@ asyncio.run(main())
 
 
 def test_eight_processes_meet_at_a_new_name(home: Path) -> None:
-    with running(home):
+    with run_daemon(home):
         program = MEET.format(each=EACH_WHO_MEETS)
         writers = [subprocess.Popen([sys.executable, "-c", program, str(name)]) for name in range(8)]
         assert [writer.wait(WAIT_S) for writer in writers] == [0] * 8

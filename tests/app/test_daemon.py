@@ -11,7 +11,7 @@ import grpc
 import pytest
 from oblix.testing import Answer, OllamaServer, Stall
 from oblix.v1 import executions_pb2, messages_pb2
-from support.drivers.daemon import WAIT_S, RunningDaemon, running
+from support.drivers.daemon import WAIT_S, RunningDaemon, run_daemon
 from support.drivers.grpc_calls import Wire
 
 from oblixd.__main__ import EXIT_ALREADY_RUNNING, EXIT_CONFIG, EXIT_FAILED
@@ -33,7 +33,7 @@ def oblixd(home: Path, **environ: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_second_start_says_who_runs_and_leaves_the_first_alone(home: Path) -> None:
-    with running(home) as daemon:
+    with run_daemon(home) as daemon:
         second = oblixd(home)
         assert second.returncode == EXIT_ALREADY_RUNNING
         assert f"already running: pid {daemon.process.pid}" in second.stderr
@@ -45,7 +45,7 @@ def test_kill_9_in_the_middle_of_an_answer_keeps_the_question_and_the_part(home:
     answer = "word " * 2000
     with OllamaServer(["llama2"]) as server:
         server.script(Answer(answer, fault=Stall(after=1500)))
-        with running(home) as daemon:
+        with run_daemon(home) as daemon:
             wire = Wire(daemon.channel)
             session, handle = wire.session(), wire.hook(server.url)
             stream = wire.execute("Go on", session_id=session, candidates=[handle])
@@ -53,7 +53,7 @@ def test_kill_9_in_the_middle_of_an_answer_keeps_the_question_and_the_part(home:
             daemon.kill()
             with pytest.raises(grpc.RpcError):
                 list(stream)
-        with running(home) as daemon:
+        with run_daemon(home) as daemon:
             wire = Wire(daemon.channel)
             question, part = wire.messages(session)
             assert (question.parts[0].text, question.status) == ("Go on", COMPLETE)
@@ -73,7 +73,7 @@ def wait_for_checkpoint(wire: Wire, session: str) -> None:
 
 
 def test_sigterm_lets_a_running_answer_finish(home: Path) -> None:
-    with OllamaServer(["llama2"]) as server, running(home) as daemon:
+    with OllamaServer(["llama2"]) as server, run_daemon(home) as daemon:
         server.script(Answer("one two three", tokens_per_second=10))
         wire = Wire(daemon.channel)
         stream = wire.execute("Count", candidates=[wire.hook(server.url)])
@@ -87,7 +87,7 @@ def test_sigterm_lets_a_running_answer_finish(home: Path) -> None:
 def test_what_outlasts_the_grace_is_kept_as_interrupted(home: Path) -> None:
     with OllamaServer(["llama2"]) as server:
         server.script(Answer("one two three", fault=Stall(after=2)))
-        with running(home, OBLIX_DAEMON_GRACE_S="0.1") as daemon:
+        with run_daemon(home, OBLIX_DAEMON_GRACE_S="0.1") as daemon:
             wire = Wire(daemon.channel)
             session = wire.session()
             stream = wire.execute("Count", session_id=session, candidates=[wire.hook(server.url)])
@@ -98,12 +98,12 @@ def test_what_outlasts_the_grace_is_kept_as_interrupted(home: Path) -> None:
                 list(stream)
             assert failed.value.code() is grpc.StatusCode.UNAVAILABLE
             assert daemon.process.wait(WAIT_S) == 0
-        with running(home) as daemon:
+        with run_daemon(home) as daemon:
             assert Wire(daemon.channel).messages(session)[1].status == INTERRUPTED
 
 
 def test_shutdown_ends_it_as_sigterm_does(home: Path) -> None:
-    with running(home) as daemon:
+    with run_daemon(home) as daemon:
         Wire(daemon.channel).shut_down()
         assert daemon.process.wait(WAIT_S) == 0
 
@@ -115,11 +115,11 @@ def test_a_daemon_that_nobody_uses_ends(home: Path) -> None:
 
 
 def test_a_daemon_whose_socket_was_removed_ends_and_makes_room(home: Path) -> None:
-    with running(home) as daemon:
+    with run_daemon(home) as daemon:
         session = Wire(daemon.channel).session()
         daemon.socket.unlink()
         assert daemon.process.wait(WAIT_S) == 0
-        with running(home) as successor:
+        with run_daemon(home) as successor:
             assert not Wire(successor.channel).messages(session)
 
 

@@ -13,7 +13,7 @@ from oblix.testing import Answer, OllamaServer
 from oblix.v1 import daemon_pb2, daemon_pb2_grpc, endpoint_pb2, endpoint_pb2_grpc
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
-from support.drivers.daemon import RunningDaemon, running
+from support.drivers.daemon import RunningDaemon, run_daemon
 from support.repository import files
 
 SECRET = "the prompt that nobody may see"
@@ -21,7 +21,7 @@ SECRET = "the prompt that nobody may see"
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
-    with running(
+    with run_daemon(
         tmp_path_factory.mktemp("metrics"), OBLIX_EMBEDDED_ENABLED="false", OBLIX_HTTP_PORT="0"
     ) as one:
         yield one

@@ -16,7 +16,7 @@ from oblix import OblixClient, OblixError
 from oblix.testing import Answer, ClaudeServer, Cut, ModelServer, OpenAIServer, Report
 from oblix.v1 import models_pb2
 from support.drivers import processes
-from support.drivers.daemon import RunningDaemon, running
+from support.drivers.daemon import RunningDaemon, run_daemon
 
 LEAK_MARK = "sk-canary-"
 """What every key of these tests begins with."""
@@ -69,11 +69,11 @@ def daemon(home: Path, tmp_path: Path, openai: Houses, claude: Houses) -> Iterat
         key_file = "{key_file}"
         """)
     environ = {"CREDENTIALS_DIRECTORY": str(tmp_path), "OPENAI_API_KEY": OF_THE_DAEMON}
-    with running(home, **environ) as daemon:
+    with run_daemon(home, **environ) as daemon:
         yield daemon
 
 
-async def told(client: OblixClient, prompt: str, **options: object) -> str:
+async def visible_text(client: OblixClient, prompt: str, **options: object) -> str:
     """Everything that a program is told of an answer, or of its failure."""
     try:
         return repr(await client.execute(prompt, stream=False, **options))
@@ -92,9 +92,9 @@ async def use(client: OblixClient, houses: Houses, provider: str, session_id: st
         if prompt != "Answer":
             told_on = Report(after=1, message=f"no {_key_at(houses.takes)} here")
             houses.takes.script(Answer("one two", fault=Cut(after=1) if prompt == "Break off" else told_on))
-        heard += await told(client, prompt, model=model, session_id=session_id)
+        heard += await visible_text(client, prompt, model=model, session_id=session_id)
     await client.hook_model(provider, houses.model, endpoint=houses.refuses.url, **key)
-    heard += await told(client, "Refuse", model=model, session_id=session_id)
+    heard += await visible_text(client, "Refuse", model=model, session_id=session_id)
     for server in (houses.takes, houses.refuses):
         assert LEAK_MARK in _key_at(server), "the key did not arrive: nothing is proved"
     return heard
@@ -106,7 +106,7 @@ def _key_at(server: ModelServer) -> str:
     return f"{asked[-1].get('authorization')} {asked[-1].get('x-api-key')}" if asked else ""
 
 
-def listed(client: OblixClient) -> str:
+def list_everything(client: OblixClient) -> str:
     models = client._transport.call(lambda link: link.models.ListModels, models_pb2.ListModelsRequest())
     return f"{models} {client!r} {vars(client)!r} {vars(client._core.hooked)!r}"
 
@@ -135,9 +135,9 @@ async def test_a_key_is_found_nowhere(
 ) -> None:
     client = OblixClient()
     session_id = await client.create_session("Canary")
-    heard = await told(client, "Hello", model="embedded:smollm2-135m-instruct", max_tokens=1)
+    heard = await visible_text(client, "Hello", model="embedded:smollm2-135m-instruct", max_tokens=1)
     for model in (f"openai:{openai.model}", f"claude:{claude.model}"):
-        heard += await told(client, "Hello", model=model, session_id=session_id)
+        heard += await visible_text(client, "Hello", model=model, session_id=session_id)
     assert LEAK_MARK in _key_at(openai.takes)
     assert LEAK_MARK in _key_at(claude.refuses)
 
@@ -146,7 +146,7 @@ async def test_a_key_is_found_nowhere(
     heard += await use(client, claude, "claude", session_id, api_key_file=file)
     monkeypatch.setenv("OPENAI_API_KEY", f"{LEAK_MARK}of-the-environment")
     heard += await use(client, openai, "openai", session_id)
-    heard += listed(client)
+    heard += list_everything(client)
 
     await client.export_session(session_id, tmp_path / "out" / "session.json")
     await client.backup(tmp_path / "out" / "backup")

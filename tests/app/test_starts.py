@@ -13,7 +13,7 @@ import grpc
 import psutil
 import pytest
 from oblix.v1 import daemon_pb2, models_pb2, sessions_pb2
-from support.drivers.daemon import RunningDaemon, running
+from support.drivers.daemon import RunningDaemon, run_daemon
 from support.drivers.grpc_calls import Wire
 
 FILES = 64
@@ -112,6 +112,6 @@ def test_a_daemon_without_descriptors_says_so_and_goes_on(home: Path) -> None:
 
 
 def test_the_daemon_opens_more_files_than_programs_with_select_may(home: Path) -> None:
-    with running(home, OBLIX_EMBEDDED_ENABLED="false") as daemon:
+    with run_daemon(home, OBLIX_EMBEDDED_ENABLED="false") as daemon:
         soft, hard = psutil.Process(daemon.process.pid).rlimit(psutil.RLIMIT_NOFILE)
         assert soft == min(hard, 65_536) or soft > 65_536

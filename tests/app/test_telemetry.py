@@ -24,7 +24,7 @@ from oblix.v1 import (
     sessions_pb2,
 )
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
-from support.drivers.daemon import RunningDaemon, running
+from support.drivers.daemon import RunningDaemon, run_daemon
 from support.drivers.grpc_calls import Wire
 from support.repository import files
 from support.servers import otlp_collector
@@ -72,7 +72,7 @@ def test_an_execution_is_a_trace(home: Path, protocol: str) -> None:
     serve = otlp_collector.http_collector if protocol == "http/protobuf" else otlp_collector.grpc_collector
     with serve() as collector, OllamaServer(["llama2"]) as server:
         server.default = lambda _: Answer(ANSWER)
-        with running(home, **on(collector, OTEL_EXPORTER_OTLP_PROTOCOL=protocol)) as daemon:
+        with run_daemon(home, **on(collector, OTEL_EXPORTER_OTLP_PROTOCOL=protocol)) as daemon:
             session = Wire(daemon.channel).session()
             metadata = (("traceparent", TRACE_PARENT), ("oblix-program", "chat.py/4711"))
             execute(daemon, server.url, metadata=metadata, session_id=session, request_id="one")
@@ -101,7 +101,7 @@ def test_executions_are_counted(home: Path) -> None:
     with (
         otlp_collector.http_collector() as collector,
         OllamaServer(["llama2"]) as server,
-        running(home, **on(collector)) as daemon,
+        run_daemon(home, **on(collector)) as daemon,
     ):
         for _ in range(3):
             execute(daemon, server.url)
@@ -118,7 +118,7 @@ def test_executions_are_counted(home: Path) -> None:
 def test_what_failed_is_an_error_without_the_servers_words(home: Path) -> None:
     with otlp_collector.http_collector() as collector, OllamaServer(["llama2"]) as server:
         server.default = lambda _: Answer(status=400, error=f"bad: {PROMPT}")
-        with running(home, **on(collector)) as daemon:
+        with run_daemon(home, **on(collector)) as daemon:
             assert execute(daemon, server.url) is not grpc.StatusCode.OK
     spans = by_name(collector.spans)
     for span in spans.values():
@@ -134,7 +134,7 @@ def test_prompts_are_sent_when_asked_for_and_never_local_only_ones(home: Path) -
     (home / "config.toml").write_text("[telemetry]\ncontent = true\n")
     with otlp_collector.http_collector() as collector, OllamaServer(["llama2"]) as server:
         server.default = lambda _: Answer(ANSWER)
-        with running(home, **on(collector)) as daemon:
+        with run_daemon(home, **on(collector)) as daemon:
             execute(daemon, server.url, request_id="open")
             wire = Wire(daemon.channel)
             private = wire.sessions.CreateSession(
@@ -162,7 +162,7 @@ def test_without_being_asked_no_word_and_no_key_leaves(home: Path) -> None:
         (home / "config.toml").write_text(
             f'[telemetry]\nenabled = "yes"\nendpoint = "{collector.endpoint}"\nheaders_file = "{headers}"\n'
         )
-        with running(home, **QUIET) as daemon:
+        with run_daemon(home, **QUIET) as daemon:
             execute(daemon, server.url)
     assert by_name(collector.spans).keys() == {"oblix.execution", "chat llama2"}
     assert {one["authorization"] for one in collector.headers} == {f"Bearer {KEY}"}
@@ -173,7 +173,7 @@ def test_without_being_asked_no_word_and_no_key_leaves(home: Path) -> None:
 async def test_a_tool_of_the_endpoint_goes_on_with_its_trace(home: Path) -> None:
     with otlp_collector.http_collector() as collector, OllamaServer(["llama2"]) as server:
         (home / "config.toml").write_text(f'[ollama]\nendpoint = "{server.url}"\nmodels = ["llama2"]\n')
-        with running(home, **on(collector, OBLIX_HTTP_PORT="0")) as daemon:
+        with run_daemon(home, **on(collector, OBLIX_HTTP_PORT="0")) as daemon:
             stub = endpoint_pb2_grpc.EndpointServiceStub(daemon.channel)
             url = stub.OpenEndpoint(endpoint_pb2.OpenEndpointRequest()).url
             token = stub.CreateToken(
@@ -189,7 +189,7 @@ async def test_a_tool_of_the_endpoint_goes_on_with_its_trace(home: Path) -> None
 
 def test_a_collector_that_is_away_keeps_nobody(home: Path) -> None:
     away = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
-    with OllamaServer(["llama2"]) as server, running(home, **QUIET, **away) as daemon:
+    with OllamaServer(["llama2"]) as server, run_daemon(home, **QUIET, **away) as daemon:
         assert execute(daemon, server.url) is grpc.StatusCode.OK
     assert daemon.process.returncode == 0
 

@@ -17,7 +17,7 @@ from support.repository import files
 
 BUF = Path(sys.executable).with_name("buf")
 PROJECT = tomllib.loads((files.ROOT / "pyproject.toml").read_text())["project"]
-STUBS = files.tracked("*_pb2.py", "*_pb2_grpc.py")
+STUBS = files.tracked_files("*_pb2.py", "*_pb2_grpc.py")
 
 
 def _lint(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -80,14 +80,14 @@ def test_floors_are_the_versions_that_the_stubs_were_made_for() -> None:
 
 
 def test_the_suite_at_the_floors_runs_on_the_floors() -> None:
-    locked = _locked("floors")
+    locked = _locked_versions("floors")
     assert {name: locked[name] for name in ("protobuf", "grpcio")} == {
         "protobuf": _floor("protobuf"),
         "grpcio": _floor("grpcio"),
     }
 
 
-def _locked(name: str) -> dict[str, Version]:
+def _locked_versions(name: str) -> dict[str, Version]:
     text = (files.ROOT / f"requirements/{name}.lock").read_text()
     return {
         canonicalize_name(n): Version(v) for n, v in re.findall(r"^([\w.-]+)==([^\s;]+)", text, re.MULTILINE)
@@ -96,19 +96,19 @@ def _locked(name: str) -> dict[str, Version]:
 
 @pytest.mark.parametrize("lock", ["run", "dev", "floors"])
 def test_locks_satisfy_what_the_project_asks_for(lock: str) -> None:
-    locked = _locked(lock)
-    asked = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["embedded"], *_asked_by("run")]
-    asked += [] if lock == "run" else _asked_by("dev")
+    locked = _locked_versions(lock)
+    asked = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["embedded"], *_floors_of("run")]
+    asked += [] if lock == "run" else _floors_of("dev")
     wrong = [str(r) for r in map(Requirement, asked) if locked[canonicalize_name(r.name)] not in r.specifier]
     assert not wrong
 
 
-def _asked_by(name: str) -> list[str]:
+def _floors_of(name: str) -> list[str]:
     lines = (files.ROOT / f"requirements/{name}.in").read_text().splitlines()
     return [line for line in lines if line and not line.startswith("#")]
 
 
-@pytest.mark.parametrize("lock", files.tracked("requirements/*.lock"), ids=lambda path: path.stem)
+@pytest.mark.parametrize("lock", files.tracked_files("requirements/*.lock"), ids=lambda path: path.stem)
 def test_locks_name_no_index_and_hash_everything(lock: Path) -> None:
     text = lock.read_text()
     assert "://" not in text

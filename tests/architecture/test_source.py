@@ -143,7 +143,7 @@ def test_packages_say_what_they_export(name: str) -> None:
     assert all(getattr(package, symbol) is not None for symbol in exported)
 
 
-def _banned() -> set[str]:
+def _banned_words() -> set[str]:
     """The last column of the glossary's table: words that no name in the source has a part of."""
     rows = re.findall(r"^\|.*\|([^|]*)\|$", (files.ROOT / "docs/glossary.md").read_text(), re.MULTILINE)
     return {word for row in rows for word in re.findall(r"`(\w+)`", row)}
@@ -163,7 +163,7 @@ def _words(name: str) -> set[str]:
 
 
 def test_names_use_no_word_that_the_glossary_bans() -> None:
-    banned = _banned()
+    banned = _banned_words()
     assert len(banned) > 10
     wrong = {
         f"{path.relative_to(files.ROOT)}: {name}"
@@ -182,7 +182,7 @@ def _machine_paths() -> re.Pattern[str]:
 
 def test_no_machine_path_is_written_down() -> None:
     pattern = _machine_paths()
-    found = {str(path): pattern.search(path.read_text(errors="replace")) for path in files.tracked()}
+    found = {str(path): pattern.search(path.read_text(errors="replace")) for path in files.tracked_files()}
     assert {path: match for path, match in found.items() if match} == {}
 
 

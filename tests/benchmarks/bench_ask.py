@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from measure import Line, report, served
-from support.drivers.daemon import running
+from support.drivers.daemon import run_daemon
 from support.proxies import certificates
 
 ROUNDS = 10
@@ -39,7 +39,7 @@ def main() -> int:
             "OBLIX_NETWORK_CA_FILE": str(certificate),
             "OPENAI_API_KEY": "sk-bench",
         }
-        life.enter_context(running(Path(folder), **trust))
+        life.enter_context(run_daemon(Path(folder), **trust))
         environ = {**os.environ, **trust, "OBLIX_HOME": folder}
         results = [
             report(f"First token of a fresh process, {way}: ms", rows(f"{base}/v1", environ))

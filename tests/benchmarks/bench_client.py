@@ -25,7 +25,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from measure import Line, report, served
-from support.drivers.daemon import running
+from support.drivers.daemon import run_daemon
 
 HERE = Path(__file__).resolve().parents[2]
 CONFIG = """
@@ -89,7 +89,7 @@ def _measure(base: Path | None, rounds: int, replies: int) -> dict[tuple[str, st
         home = Path(folder)
         (home / "openai-api-key").write_text("sk-x")
         (home / "config.toml").write_text(CONFIG.format(url=url))
-        stack.enter_context(running(home, CREDENTIALS_DIRECTORY=folder))
+        stack.enter_context(run_daemon(home, CREDENTIALS_DIRECTORY=folder))
         workers = {
             name: stack.enter_context(_worker(home, kind, HERE, replies)) for name, kind in SIDES.items()
         }
@@ -147,7 +147,7 @@ def _socket() -> str:
     return f"unix:{os.environ['OBLIX_HOME']}/oblixd.sock"
 
 
-def _bare() -> Ask:
+def _bare_stub() -> Ask:
     import grpc
     from oblix.v1 import executions_pb2, executions_pb2_grpc, messages_pb2
 

@@ -30,7 +30,7 @@ from measure import Line, anonymous_mb, median_ms, paired_ms, report
 from oblix import OblixClient
 from oblix.v1 import messages_pb2, sessions_pb2
 from stores import BarePut
-from support.drivers.daemon import RunningDaemon, running
+from support.drivers.daemon import RunningDaemon, run_daemon
 from support.drivers.grpc_calls import Wire
 
 from oblixd.sessions import TABLE_NAMES, Sessions
@@ -70,12 +70,12 @@ def main() -> int:
         for done, size in zip([0, *sizes], sizes, strict=False):
             took = asyncio.run(fill(home, done, size))
             print(f"filled to {size:,} sessions in {took:.0f} s")
-            figures[size] = measured(home)
+            figures[size] = measure_store(home)
         before = disk_bytes(home)
         long = asyncio.run(fill_long(home))
         ratio = (disk_bytes(home) - before) / (sum(LONG) * len(TEXT))
         results += [report("Disk", [Line("bytes on disk / bytes of text", ratio, "x", 3)])]
-        with running(home) as daemon:
+        with run_daemon(home) as daemon:
             results += [report(f"Long sessions, at {sizes[-1]:,} sessions", appends(daemon, home, long))]
             results += [report(f"{AT_ONCE} clients at once", at_once(daemon))]
         results += [report(f"At {size:,} sessions", at(figures[size])) for size in sizes]
@@ -90,7 +90,7 @@ async def fill(home: Path, first: int, end: int) -> float:
     sessions = Sessions(store)
     for start in range(first, end, BATCH):
         numbers = range(start, min(start + BATCH, end))
-        made = await asyncio.gather(*(sessions.create(labelled(number)) for number in numbers))
+        made = await asyncio.gather(*(sessions.create(session_with_labels(number)) for number in numbers))
         await asyncio.gather(*(sessions.append(session.id, [message(), message()]) for session in made))
     await store.close()
     return time.perf_counter() - began
@@ -102,7 +102,7 @@ async def fill_long(home: Path) -> dict[int, str]:
     sessions = Sessions(store)
     ids = {}
     for count in LONG:
-        session = await sessions.create(labelled(0))
+        session = await sessions.create(session_with_labels(0))
         for start in range(0, count, 1000):
             await sessions.append(session.id, [message()] * min(1000, count - start))
         ids[count] = session.id
@@ -110,7 +110,7 @@ async def fill_long(home: Path) -> dict[int, str]:
     return ids
 
 
-def labelled(number: int) -> sessions_pb2.Session:
+def session_with_labels(number: int) -> sessions_pb2.Session:
     """A session with three labels: one of half of them, one of a hundredth, one of its own."""
     session = sessions_pb2.Session(title=f"Session {number}")
     session.metadata.update({"half": number % 2, "hundredth": number % 100, "own": number})
@@ -122,12 +122,12 @@ def message() -> messages_pb2.Message:
     return messages_pb2.Message(role=messages_pb2.ROLE_USER, parts=[messages_pb2.Part(text=TEXT)])
 
 
-def measured(home: Path) -> Figures:
+def measure_store(home: Path) -> Figures:
     """What a client sees at the size that the store has now."""
-    with running(home) as daemon:
+    with run_daemon(home) as daemon:
         wait_for_index(Wire(daemon.channel))
     start_s = statistics.median(spawn_s(home) for _ in range(7))
-    with running(home) as daemon, contextlib.closing(Client()) as client:
+    with run_daemon(home) as daemon, contextlib.closing(Client()) as client:
         opened = sessions_pb2.ListMessagesRequest(
             session_id=client.newest(hundredth=7)[0]["id"], page_size=50, newest_first=True
         )
@@ -148,7 +148,7 @@ def measured(home: Path) -> Figures:
 def spawn_s(home: Path) -> float:
     """Seconds from spawn to SERVING."""
     began = time.perf_counter()
-    with running(home):
+    with run_daemon(home):
         return time.perf_counter() - began
 
 

@@ -20,7 +20,7 @@ from fast_server import token
 from measure import Line, anonymous_mb, report, served
 from oblix.v1 import endpoint_pb2, endpoint_pb2_grpc
 from raw_client import RawClient
-from support.drivers.daemon import running
+from support.drivers.daemon import run_daemon
 
 ROUNDS, STREAMS, TOKENS, REPLIES = 5, 16, 4000, 800
 IDLE = 500
@@ -44,7 +44,7 @@ def main() -> int:
         key = Path(home) / "openai-api-key"
         key.write_text("sk-x")
         (Path(home) / "config.toml").write_text(CONFIG.format(url=url, models=list(MODELS)))
-        with running(Path(home), CREDENTIALS_DIRECTORY=home) as daemon:
+        with run_daemon(Path(home), CREDENTIALS_DIRECTORY=home) as daemon:
             stub = endpoint_pb2_grpc.EndpointServiceStub(daemon.channel)
             ours = stub.OpenEndpoint(endpoint_pb2.OpenEndpointRequest()).url
             text = stub.CreateToken(endpoint_pb2.CreateTokenRequest(name="bench")).text
@@ -57,7 +57,7 @@ async def _idle_kb(url: str, token_text: str, pid: int) -> float:
     place = urlsplit(url)
     request = f"GET /v1/models HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token_text}\r\n\r\n"
 
-    async def connected() -> asyncio.StreamWriter:
+    async def connect() -> asyncio.StreamWriter:
         reader, writer = await asyncio.open_connection(place.hostname, place.port)
         writer.write(request.encode())
         head = await reader.readuntil(b"\r\n\r\n")
@@ -65,9 +65,9 @@ async def _idle_kb(url: str, token_text: str, pid: int) -> float:
         return writer
 
     # As many again first: what the process keeps for good is not counted.
-    held = [await connected() for _ in range(IDLE // 2)]
+    held = [await connect() for _ in range(IDLE // 2)]
     before = anonymous_mb(pid)
-    held += [await connected() for _ in range(IDLE)]
+    held += [await connect() for _ in range(IDLE)]
     added = anonymous_mb(pid) - before
     for writer in held:
         writer.close()
@@ -104,7 +104,7 @@ async def _rate(clients: Sequence[RawClient], model: str) -> float:
         total = 0
         for _ in range(_asks(model)):
             text = (await client.ask(model)).text
-            assert text == _expected(model), "an answer is not what was sent"
+            assert text == _expected_text(model), "an answer is not what was sent"
             total += _size(model)
         return total
 
@@ -138,7 +138,7 @@ def _size(model: str) -> int:
     return 1 if model == "short" else TOKENS
 
 
-def _expected(model: str) -> str:
+def _expected_text(model: str) -> str:
     return "".join(token(number) for number in range(2 if model == "short" else TOKENS))
 
 

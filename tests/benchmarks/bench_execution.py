@@ -21,7 +21,7 @@ from oblix.v1 import (
     sessions_pb2,
     sessions_pb2_grpc,
 )
-from support.drivers.daemon import running
+from support.drivers.daemon import run_daemon
 
 ROUNDS = 200
 MOST_ADDED_MS = 5.0
@@ -31,7 +31,7 @@ def main() -> int:
     """Both sides in turn, on one fake server that answers at once."""
     with tempfile.TemporaryDirectory(dir="/tmp") as home, OllamaServer(["llama2"]) as server:
         server.default = lambda _: Answer("Hello there.")
-        with running(Path(home)) as daemon, httpx.Client() as client:
+        with run_daemon(Path(home)) as daemon, httpx.Client() as client:
             through_oblix = Asker(daemon.channel, server.url)
             times = [(direct(client, server.url), through_oblix()) for _ in range(ROUNDS)][ROUNDS // 10 :]
     plain, through = (statistics.median(own) for own in zip(*times, strict=True))

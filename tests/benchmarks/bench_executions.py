@@ -16,7 +16,7 @@ from google.protobuf.struct_pb2 import Struct
 from measure import Line, anonymous_mb, report
 from oblix.testing import Answer, InStream, OllamaServer, Stall, Wire
 from oblix.v1 import executions_pb2, executions_pb2_grpc, messages_pb2, models_pb2, models_pb2_grpc
-from support.drivers.daemon import RunningDaemon, running
+from support.drivers.daemon import RunningDaemon, run_daemon
 
 from oblixd.scheduling.slots import ModelSlots, Priority, Ticket
 
@@ -55,7 +55,7 @@ def harness(**environ: str) -> Iterator[tuple[RunningDaemon, OllamaServer]]:
     with (
         tempfile.TemporaryDirectory(dir="/tmp") as home,
         OllamaServer(["llama2"]) as server,
-        running(Path(home), OBLIX_EMBEDDED_ENABLED="false", **environ) as daemon,
+        run_daemon(Path(home), OBLIX_EMBEDDED_ENABLED="false", **environ) as daemon,
     ):
         yield daemon, server
 
@@ -194,13 +194,13 @@ async def _read_streams(socket: str, handle: str) -> int:
             call = stub.Execute(request("story", handle, request_id=f"story {number}"))
             return await _text(event async for event in call)
 
-        async def late(number: int) -> str:
+        async def read_late(number: int) -> str:
             await asyncio.sleep(0.5 + number / LATE)
             call = stub.AttachExecution(executions_pb2.AttachExecutionRequest(request_id=f"story {number}"))
             return await _text(one.event async for one in call)
 
         streams = [early(number) for number in range(STREAMS - LATE)] + [
-            late(number) for number in range(LATE)
+            read_late(number) for number in range(LATE)
         ]
         return sum(text != STORY for text in await asyncio.gather(*streams))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from measure import Line, report
 from oblix.testing import Answer, OllamaServer
 from oblix.v1 import executions_pb2, executions_pb2_grpc, messages_pb2
-from support.drivers.daemon import running
+from support.drivers.daemon import run_daemon
 from support.drivers.grpc_calls import Wire
 
 ROUNDS = 400
@@ -22,7 +22,7 @@ def main() -> int:
     with (
         tempfile.TemporaryDirectory(dir="/tmp") as home,
         OllamaServer(["llama2", "one", "two"]) as server,
-        running(Path(home), OBLIX_EMBEDDED_ENABLED="false") as daemon,
+        run_daemon(Path(home), OBLIX_EMBEDDED_ENABLED="false") as daemon,
     ):
         server.default = lambda _: Answer("Hello there, how are you today?")
         wire = Wire(daemon.channel)

@@ -69,7 +69,7 @@ def everything(clients: list[Client], urls: dict[str, str]) -> Iterator[Awaitabl
         yield beside(f"First token beside {CROWD} streams, {way}: ms", clients, url)
         title = f"From cancelling to the server's end, {way}: ms"
         yield table(title, clients, cancelling(url), CANCEL_ROUNDS)
-        yield table(f"Taken in for a reader that stopped, {way}: MB", clients, stopped(url), 1, MOST_MB)
+        yield table(f"Taken in for a reader that stopped, {way}: MB", clients, measure_stop(url), 1, MOST_MB)
 
 
 async def table(
@@ -175,7 +175,7 @@ def cancelling(url: str) -> Measure:
     return measure
 
 
-def stopped(url: str) -> Measure:
+def measure_stop(url: str) -> Measure:
     """What the server got rid of while nobody read: what sockets hold, and what the client gathers."""
 
     async def measure(client: Client) -> float:

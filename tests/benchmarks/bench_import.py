@@ -26,7 +26,7 @@ from measure import Line, anonymous_mb, report
 from oblix import ImportReport, OblixClient
 from oblix.formats.agents import places
 from oblix.formats.reading import read_file
-from support.drivers.daemon import running
+from support.drivers.daemon import run_daemon
 
 PER_CONVERSATION = 100
 WORDS = "The notes name moss, fern and ivy; the wall is old, and the light comes from the north. " * 6
@@ -42,16 +42,16 @@ def main() -> int:
         own = Path(directory) / "oblix"
         own.mkdir(0o700)
         os.environ["OBLIX_HOME"] = str(own)
-        with running(own, OBLIX_EMBEDDED_ENABLED="false"):
+        with run_daemon(own, OBLIX_EMBEDDED_ENABLED="false"):
             began = time.process_time()
-            first_s, first = _timed(lambda: _import(files))
+            first_s, first = _time(lambda: _import(files))
             own_s = time.process_time() - began
             memory_mb = anonymous_mb(os.getpid())
-            again_s, again = _timed(lambda: _import(files))
+            again_s, again = _time(lambda: _import(files))
         assert first.messages >= count
         assert again.messages == 0
-        bare_s, _ = _timed(lambda: _bare(files))
-        read_s, _ = _timed(lambda: _read(files))
+        bare_s, _ = _time(lambda: _read_bare(files))
+        read_s, _ = _time(lambda: _read(files))
         return report(
             f"Import of {first.messages:,} messages in {first.imported:,} conversations, {size / 1e6:.0f} MB",
             [
@@ -67,7 +67,7 @@ def main() -> int:
         )
 
 
-def _timed(call: Callable[[], Any]) -> tuple[float, Any]:
+def _time(call: Callable[[], Any]) -> tuple[float, Any]:
     began = time.perf_counter()
     found = call()
     return time.perf_counter() - began, found
@@ -87,7 +87,7 @@ def _read(files: list[Path]) -> None:
             pass
 
 
-def _bare(files: list[Path]) -> None:
+def _read_bare(files: list[Path]) -> None:
     for path in files:
         if path.suffix == ".db":
             with closing(sqlite3.connect(path)) as database:
@@ -119,7 +119,7 @@ def _make(home: Path, count: int) -> list[Path]:
     return [*(path for each in found for path in each.files), exported]
 
 
-def _said(number: int) -> str:
+def _text(number: int) -> str:
     return f"{number}: {WORDS}"
 
 
@@ -133,7 +133,7 @@ def _codex(home: Path, number: int) -> None:
     ]
     for place in range(PER_CONVERSATION):
         role, kind = ("assistant", "output_text") if place % 2 else ("user", "input_text")
-        content = [{"type": kind, "text": _said(place)}]
+        content = [{"type": kind, "text": _text(place)}]
         payload = {"type": "message", "id": f"msg_{place}", "role": role, "content": content}
         moment = f"2026-11-28T16:{place // 60:02}:{place % 60:02}Z"
         lines.append({"timestamp": moment, "type": "response_item", "payload": payload})
@@ -168,7 +168,7 @@ def _opencode(home: Path, conversations: int) -> None:
                 database.execute(
                     "INSERT INTO message VALUES (?, ?, ?, ?, ?)", (name, own, moment, moment, data)
                 )
-                part = json.dumps({"type": "text", "text": _said(place)})
+                part = json.dumps({"type": "text", "text": _text(place)})
                 row = (f"prt_{number:06}{place:04}", name, own, moment, moment, part)
                 database.execute("INSERT INTO part VALUES (?, ?, ?, ?, ?, ?)", row)
 
@@ -185,7 +185,7 @@ def _chatgpt(home: Path, conversations: int) -> Path:
                         "id": f"n{place}",
                         "author": {"role": "assistant" if place % 2 else "user"},
                         "create_time": 1_700_000_000 + place,
-                        "content": {"content_type": "text", "parts": [_said(place)]},
+                        "content": {"content_type": "text", "parts": [_text(place)]},
                     },
                 }
                 for place in range(PER_CONVERSATION)

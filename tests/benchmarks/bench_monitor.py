@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 from measure import Line, median_ms, report
 from oblix.v1 import monitor_pb2, monitor_pb2_grpc
-from support.drivers.daemon import RunningDaemon, running
+from support.drivers.daemon import RunningDaemon, run_daemon
 
 from oblixd.monitor import Monitor
 from oblixd.monitor.sampler import Sampler
@@ -48,7 +48,7 @@ async def sampling() -> float:
 
 def whole_daemon() -> list[Line]:
     """A daemon with everything that it does, while nobody calls, and while somebody watches."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as home, running(Path(home)) as daemon:
+    with tempfile.TemporaryDirectory(dir="/tmp") as home, run_daemon(Path(home)) as daemon:
         watching = monitor_pb2_grpc.MonitorServiceStub(daemon.channel).WatchSnapshots(
             monitor_pb2.WatchSnapshotsRequest()
         )

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from measure import Line, median_ms, report, timed_ms
 from oblix.v1 import messages_pb2, sessions_pb2
-from support.drivers.daemon import RunningDaemon, running
+from support.drivers.daemon import RunningDaemon, run_daemon
 from support.drivers.grpc_calls import Wire
 
 from oblixd.sessions import TABLE_NAMES, Sessions
@@ -51,7 +51,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(dir="/tmp") as directory:
         home = Path(directory)
         print(f"filled with {count * MESSAGES_EACH:,} messages in {asyncio.run(fill(home, count)):.0f} s")
-        with running(home) as daemon:
+        with run_daemon(home) as daemon:
             wire = Wire(daemon.channel)
             results = [report("While the index is built", building(daemon, wire))]
             results += [report(f"At {count * MESSAGES_EACH:,} messages", searches(wire))]
@@ -65,13 +65,13 @@ async def fill(home: Path, count: int) -> float:
     began = time.perf_counter()
     store = await Store.open(home / "store", TABLE_NAMES, map_size=MAP_SIZE)
     sessions = Sessions(store)
-    texts = drawn(random.Random(1))
+    texts = draw_messages(random.Random(1))
     for start in range(0, count, AT_ONCE):
         numbers = range(start, min(start + AT_ONCE, count))
-        made = await asyncio.gather(*(sessions.create(labelled(number)) for number in numbers))
+        made = await asyncio.gather(*(sessions.create(session_with_label(number)) for number in numbers))
         await asyncio.gather(
             *(
-                sessions.append(session.id, [said(next(texts)) for _ in range(MESSAGES_EACH)])
+                sessions.append(session.id, [user_message(next(texts)) for _ in range(MESSAGES_EACH)])
                 for session in made
             )
         )
@@ -79,7 +79,7 @@ async def fill(home: Path, count: int) -> float:
     return time.perf_counter() - began
 
 
-def drawn(chance: random.Random) -> Iterator[str]:
+def draw_messages(chance: random.Random) -> Iterator[str]:
     """Messages without end."""
     names = [word(rank) for rank in range(VOCABULARY)]
     while True:
@@ -97,14 +97,14 @@ def word(rank: int) -> str:
     return syllables
 
 
-def labelled(number: int) -> sessions_pb2.Session:
+def session_with_label(number: int) -> sessions_pb2.Session:
     """A session with a label of one in a hundred."""
     session = sessions_pb2.Session(title=f"Session {number}")
     session.metadata.update({"hundredth": number % 100})
     return session
 
 
-def said(text: str) -> messages_pb2.Message:
+def user_message(text: str) -> messages_pb2.Message:
     """A message of a user."""
     return messages_pb2.Message(role=messages_pb2.ROLE_USER, parts=[messages_pb2.Part(text=text)])
 
@@ -112,7 +112,9 @@ def said(text: str) -> messages_pb2.Message:
 def building(daemon: RunningDaemon, wire: Wire) -> list[Line]:
     """What an append takes meanwhile, and afterwards; and how long it takes."""
     session = wire.sessions.CreateSession(sessions_pb2.CreateSessionRequest()).session
-    append = sessions_pb2.AppendMessagesRequest(session_id=session.id, messages=[said("a word or two")])
+    append = sessions_pb2.AppendMessagesRequest(
+        session_id=session.id, messages=[user_message("a word or two")]
+    )
     probe = sessions_pb2.SearchMessagesRequest(query="ba")
     began, meanwhile = time.perf_counter(), list[float]()
     while wire.sessions.SearchMessages(probe).indexing:
@@ -131,7 +133,7 @@ def building(daemon: RunningDaemon, wire: Wire) -> list[Line]:
 def searches(wire: Wire) -> list[Line]:
     """The queries, and the other things that a query can hold."""
     lines = [
-        Line(what, searched(wire, f"{word(first)} {word(second)}"), "ms", limit)
+        Line(what, time_search(wire, f"{word(first)} {word(second)}"), "ms", limit)
         for what, (first, second, limit) in QUERIES.items()
     ]
     labels = sessions_pb2.SearchMessagesRequest()
@@ -139,14 +141,14 @@ def searches(wire: Wire) -> list[Line]:
     common = word(30), word(60)
     return [
         *lines,
-        Line("a phrase of two common words", searched(wire, f'"{word(0)} {word(1)}"'), "ms"),
-        Line("a beginning of one letter", searched(wire, "b*"), "ms"),
-        Line("a beginning of three letters", searched(wire, "bab*"), "ms"),
-        Line("two words in a hundredth of the sessions", searched(wire, " ".join(common), labels), "ms"),
+        Line("a phrase of two common words", time_search(wire, f'"{word(0)} {word(1)}"'), "ms"),
+        Line("a beginning of one letter", time_search(wire, "b*"), "ms"),
+        Line("a beginning of three letters", time_search(wire, "bab*"), "ms"),
+        Line("two words in a hundredth of the sessions", time_search(wire, " ".join(common), labels), "ms"),
     ]
 
 
-def searched(wire: Wire, query: str, more: sessions_pb2.SearchMessagesRequest | None = None) -> float:
+def time_search(wire: Wire, query: str, more: sessions_pb2.SearchMessagesRequest | None = None) -> float:
     """The median of a search for the first page, in milliseconds."""
     request = sessions_pb2.SearchMessagesRequest(query=query)
     request.MergeFrom(more or sessions_pb2.SearchMessagesRequest())

@@ -17,7 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from measure import Line, anonymous_mb, median_ms, paired_ms, report
 from oblix.v1 import messages_pb2, sessions_pb2, sessions_pb2_grpc
 from stores import BarePut
-from support.drivers.daemon import RunningDaemon, running
+from support.drivers.daemon import RunningDaemon, run_daemon
 
 ROUNDS = 400
 SESSIONS = 10_000
@@ -28,9 +28,9 @@ UNTIL_REST_S = 35.0
 
 def main() -> int:
     """All of it: at rest on a daemon that nobody calls, the rest on another one."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as home, running(Path(home)) as daemon:
+    with tempfile.TemporaryDirectory(dir="/tmp") as home, run_daemon(Path(home)) as daemon:
         results = [report("At rest", at_rest(daemon))]
-    with tempfile.TemporaryDirectory(dir="/tmp") as home, running(Path(home)) as daemon:
+    with tempfile.TemporaryDirectory(dir="/tmp") as home, run_daemon(Path(home)) as daemon:
         results += [
             report("Append one message, durably", append(daemon, Path(home))),
             report(f"List at {SESSIONS:,} sessions", filtered_list(daemon)),
@@ -69,7 +69,7 @@ def at_rest(daemon: RunningDaemon) -> list[Line]:
 def append(daemon: RunningDaemon, home: Path) -> list[Line]:
     """Against a bare gRPC call and a bare LMDB transaction that writes the same and its indexes."""
     stub = sessions_pb2_grpc.SessionServiceStub(daemon.channel)
-    session = stub.CreateSession(sessions_pb2.CreateSessionRequest(session=labelled(0))).session
+    session = stub.CreateSession(sessions_pb2.CreateSessionRequest(session=session_with_labels(0))).session
     message = messages_pb2.Message(role=messages_pb2.ROLE_USER, parts=[messages_pb2.Part(text="x" * 200)])
     request = sessions_pb2.AppendMessagesRequest(session_id=session.id, messages=[message])
     health, check = health_pb2_grpc.HealthStub(daemon.channel), health_pb2.HealthCheckRequest()
@@ -105,7 +105,9 @@ def fill(stub: sessions_pb2_grpc.SessionServiceStub) -> None:
     """Makes the sessions, many at once, so that they share their syncs."""
     pending: list[grpc.Future[sessions_pb2.CreateSessionResponse]] = []
     for number in range(SESSIONS):
-        pending.append(stub.CreateSession.future(sessions_pb2.CreateSessionRequest(session=labelled(number))))
+        pending.append(
+            stub.CreateSession.future(sessions_pb2.CreateSessionRequest(session=session_with_labels(number)))
+        )
         if len(pending) == 256:
             for call in pending:
                 call.result()
@@ -114,7 +116,7 @@ def fill(stub: sessions_pb2_grpc.SessionServiceStub) -> None:
         call.result()
 
 
-def labelled(number: int) -> sessions_pb2.Session:
+def session_with_labels(number: int) -> sessions_pb2.Session:
     """A session with three metadata keys."""
     session = sessions_pb2.Session(title=f"Session {number}")
     session.metadata.update({"kind": "odd" if number % 2 else "even", "hundredth": number % 100, "all": True})
@@ -124,7 +126,7 @@ def labelled(number: int) -> sessions_pb2.Session:
 def _spawn_s() -> float:
     with tempfile.TemporaryDirectory(dir="/tmp") as home:
         began = time.perf_counter()
-        with running(Path(home)):
+        with run_daemon(Path(home)):
             return time.perf_counter() - began
 
 

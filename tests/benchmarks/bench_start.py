@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from measure import Line, report, served
-from support.drivers.daemon import running
+from support.drivers.daemon import run_daemon
 
 ROUNDS = 20
 LIST = """
@@ -117,7 +117,7 @@ def main() -> int:
     answers = ["oblix.testing", "openai", "--model", "fixed", "--answer", "It pulls."]
     with tempfile.TemporaryDirectory(dir="/tmp") as home, served(*answers) as url:
         (Path(home) / "config.toml").write_text(CONFIGURATION.format(url))
-        with running(Path(home), OBLIX_EMBEDDED_ENABLED="false"):
+        with run_daemon(Path(home), OBLIX_EMBEDDED_ENABLED="false"):
             costs = measure(home)
     shown = [*against("python -c pass", "oblix --version", costs, 3.0)]
     for bare, ours in COMMANDS.items():

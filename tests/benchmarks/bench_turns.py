@@ -44,9 +44,9 @@ async def _measure(directory: Path) -> int:
         opened = [await stack.enter_async_context(sessions_in(directory / f"{n}")) for n in range(3)]
         opened[0]._db = replace(opened[0].db, requests=NoIndex(opened[0].db.tables))
         sides = [
-            await Side.made(opened[0]),
-            await Side.made(opened[1]),
-            await Side.made(opened[2], Usage(opened[2].db.store)),
+            await Side.make(opened[0]),
+            await Side.make(opened[1]),
+            await Side.make(opened[2], Usage(opened[2].db.store)),
         ]
         results = [
             report("One turn: its question, its answer, 200 bytes each", await _one_by_one(sides)),
@@ -74,7 +74,7 @@ class Side:
         self._number = count()
 
     @classmethod
-    async def made(cls, sessions: Sessions, usage: Usage | None = None) -> Side:
+    async def make(cls, sessions: Sessions, usage: Usage | None = None) -> Side:
         """With as many sessions as there are clients."""
         return cls(sessions, [(await sessions.create(Session())).id for _ in range(CLIENTS)], usage)
 

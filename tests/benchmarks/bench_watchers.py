@@ -17,7 +17,7 @@ import psutil
 from measure import Line, report
 from oblix.v1 import messages_pb2, sessions_pb2, sessions_pb2_grpc
 from support.drivers.conversations import struct
-from support.drivers.daemon import RunningDaemon, running
+from support.drivers.daemon import RunningDaemon, run_daemon
 from support.drivers.grpc_calls import Wire
 
 WATCHERS, FILTERS, CHANNELS = 500, 5, 10
@@ -48,7 +48,7 @@ def main() -> int:
 @contextmanager
 def _daemon(home: Path) -> Iterator[RunningDaemon]:
     home.mkdir(0o700)
-    with running(home, OBLIX_EMBEDDED_ENABLED="false") as daemon:
+    with run_daemon(home, OBLIX_EMBEDDED_ENABLED="false") as daemon:
         yield daemon
 
 

@@ -27,13 +27,13 @@ def picture(*charts: Chart) -> str:
     size = f'viewBox="0 0 {WIDTH * len(charts)} {HEIGHT}"'
     head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {FONT}>'
     placed = [
-        f'<g transform="translate({WIDTH * place} 0)">\n{_drawn(one)}\n</g>'
+        f'<g transform="translate({WIDTH * place} 0)">\n{_draw(one)}\n</g>'
         for place, one in enumerate(charts)
     ]
     return "\n".join([head, *placed, "</svg>\n"])
 
 
-def _drawn(chart: Chart) -> str:
+def _draw(chart: Chart) -> str:
     points = [point for line in chart.lines.values() for point in line]
     xs, top = sorted({x for x, _ in points}), max(y for _, y in points) * 1.1
     body = [_text(LEFT, TOP - 15, chart.title, size=15)]

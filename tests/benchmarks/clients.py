@@ -69,9 +69,9 @@ class Httpx(Client):
     name = "httpx"
 
     def __init__(self, tls: ssl.SSLContext) -> None:
-        self._client = self._made(tls)
+        self._client = self._make(tls)
 
-    def _made(self, tls: ssl.SSLContext) -> Any:
+    def _make(self, tls: ssl.SSLContext) -> Any:
         limits = httpx.Limits(max_connections=MOST, max_keepalive_connections=MOST)
         return httpx.AsyncClient(verify=tls, limits=limits, timeout=_TIMEOUT)
 
@@ -96,7 +96,7 @@ class Httpx2(Httpx):
 
     name = "httpx2"
 
-    def _made(self, tls: ssl.SSLContext) -> Any:
+    def _make(self, tls: ssl.SSLContext) -> Any:
         limits = httpx2.Limits(max_connections=MOST, max_keepalive_connections=MOST)
         return httpx2.AsyncClient(verify=tls, limits=limits, timeout=_TIMEOUT)
 
@@ -106,7 +106,7 @@ class HttpxAiohttp(Httpx):
 
     name = "httpx-aiohttp"
 
-    def _made(self, tls: ssl.SSLContext) -> Any:
+    def _make(self, tls: ssl.SSLContext) -> Any:
         limits = httpx.Limits(max_connections=MOST, max_keepalive_connections=MOST)
         return httpx_aiohttp.HttpxAiohttpClient(verify=tls, limits=limits, timeout=_TIMEOUT)
 

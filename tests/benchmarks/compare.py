@@ -76,7 +76,9 @@ QUICK = Plan(rounds=2, firsts=40, replies=64, stores=(100,), lanes=(), rates_s=3
 
 
 @asynccontextmanager
-async def opened(url: str, base: Path | None, litellm: Path | None) -> AsyncIterator[dict[str, Contender]]:
+async def open_contenders(
+    url: str, base: Path | None, litellm: Path | None
+) -> AsyncIterator[dict[str, Contender]]:
     """Every side, ready to be asked."""
     now = Oblix("oblix", HERE, url, MODELS)
     sides: list[Contender] = [Raw("raw reader", url), Httpx(url), Bare(url), now, Unrecorded(now)]
@@ -99,7 +101,7 @@ async def opened(url: str, base: Path | None, litellm: Path | None) -> AsyncIter
         yield {side.name: side for side in sides}
 
 
-def expected(model: str) -> str:
+def expected_text(model: str) -> str:
     """Return the answer of a model, token by token."""
     return "".join(token(number) for number in range(2 if model == "short" else TOKENS))
 
@@ -114,7 +116,7 @@ async def first_tokens(sides: dict[str, Contender], put: stores.BarePut, count: 
         for name, side in sides.items():
             began_s = side.cpu_s()
             result = await side.ask("short")
-            assert result.text == expected("short"), f"{name}: {result.text!r}"
+            assert result.text == expected_text("short"), f"{name}: {result.text!r}"
             if number >= warm_up:
                 series[name, "first"].append(result.first_ms)
                 series[name, "cpu alone"].append((side.cpu_s() - began_s) * 1e3)
@@ -135,7 +137,7 @@ async def rates(sides: dict[str, Contender], plan: Plan) -> Series:
             for name, side in sides.items():
                 if name in PEERS and number != 1:
                     continue
-                seconds, cpu_s = await asked(side, model, lanes, asks)
+                seconds, cpu_s = await time_prompts(side, model, lanes, asks)
                 if number:
                     size = 1 if model == "short" else TOKENS
                     series[name, f"{model} {lanes}"].append(asks * size / seconds)
@@ -143,13 +145,13 @@ async def rates(sides: dict[str, Contender], plan: Plan) -> Series:
     return series
 
 
-async def asked(side: Contender, model: str, lanes: int, asks: int) -> tuple[float, float]:
+async def time_prompts(side: Contender, model: str, lanes: int, asks: int) -> tuple[float, float]:
     """Ask so often over so many lanes. Gives the seconds that it took, and the process's CPU seconds."""
 
     async def ask(lane: int) -> None:
         for _ in range(asks // lanes):
             result = await side.ask(model, lane)
-            assert result.text == expected(model), f"{side.name}: an answer is not what was sent"
+            assert result.text == expected_text(model), f"{side.name}: an answer is not what was sent"
 
     began, cpu_s = time.perf_counter(), side.cpu_s()
     await asyncio.gather(*map(ask, range(lanes)))
@@ -167,19 +169,19 @@ async def long_sessions(sides: dict[str, Contender], lengths: Sequence[int]) -> 
             for number in range(size)
         ]
         builds = [side for side in sides.values() if isinstance(side, Oblix)]
-        ids = [await filled(side, history) for side in builds]
+        ids = [await make_session(side, history) for side in builds]
         for number in range(12):
             result = await direct.send("short", [*history, {"role": "user", "content": "hello"}])
             series["httpx", f"{size}"].append(result.first_ms)
             for side, session_id in zip(builds, ids, strict=True):
                 answer = await side.send("short", session_id)
-                assert answer.text == expected("short")
+                assert answer.text == expected_text("short")
                 if number:
                     series[side.name, f"{size}"].append(answer.first_ms)
     return series
 
 
-async def filled(side: Oblix, history: Sequence[dict[str, str]]) -> str:
+async def make_session(side: Oblix, history: Sequence[dict[str, str]]) -> str:
     """Make a session of these messages."""
     session_id = await side.session()
     roles = {"user": messages_pb2.ROLE_USER, "assistant": messages_pb2.ROLE_ASSISTANT}
@@ -202,21 +204,21 @@ async def by_concurrency(sides: dict[str, Contender], lanes: Sequence[int]) -> S
             for name in ("httpx", "bare parts", "oblix", "base"):
                 if name in sides:
                     asks = max(count, 64 // count * count)
-                    seconds, _ = await asked(sides[name], "short", count, asks)
+                    seconds, _ = await time_prompts(sides[name], "short", count, asks)
                     series[name, f"{count}"].append(asks / seconds)
     return series
 
 
 async def acknowledged_is_on_disk(side: Oblix) -> int:
     """Kill the daemon, start it again on the same store, and look for every turn that was acknowledged."""
-    before = [[one.SerializeToString() for one in messages] for messages in await side.recorded()]
+    before = [[one.SerializeToString() for one in messages] for messages in await side.recorded_sessions()]
     assert side.process is not None
     side.process.send_signal(signal.SIGKILL)
     side.process.wait()
     side.socket.unlink(missing_ok=True)
     await side.channel.close()
     await side.open()
-    after = [[one.SerializeToString() for one in messages] for messages in await side.recorded()]
+    after = [[one.SerializeToString() for one in messages] for messages in await side.recorded_sessions()]
     assert after == before, "what was acknowledged is not on disk"
     return sum(map(len, after))
 
@@ -331,7 +333,7 @@ async def measure(options: argparse.Namespace, url: str) -> Table:
     """Measure all of it."""
     plan: Plan = QUICK if options.quick else FULL
     async with AsyncExitStack() as stack:
-        sides = await stack.enter_async_context(opened(url, options.base, options.litellm))
+        sides = await stack.enter_async_context(open_contenders(url, options.base, options.litellm))
         put = stack.enter_context(stores.bare_puts(Path(tempfile.gettempdir())))
         _note("first tokens")
         first = await first_tokens(sides, put, plan.firsts)

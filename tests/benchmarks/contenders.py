@@ -263,7 +263,7 @@ class Oblix(Process):
                 pieces.append(event.delta.text)
         return Result(first_ms, "".join(pieces))
 
-    async def recorded(self) -> list[list[Message]]:
+    async def recorded_sessions(self) -> list[list[Message]]:
         """Return what is on disk of the sessions that the lanes have now: asked of the store after a kill."""
         return [await self.messages(session_id) for session_id, _ in self._lanes.values()]
 

@@ -25,7 +25,7 @@ from fast_server import OLLAMA_MODELS, size_of, token
 from measure import Line, report, served
 from oblix.v1 import endpoint_pb2, endpoint_pb2_grpc
 from raw_client import RawClient
-from support.drivers.daemon import running
+from support.drivers.daemon import run_daemon
 
 ROUNDS, STREAMS, REPLIES, FIRSTS = 5, 16, 320, 200
 WAIT_S = 120.0
@@ -50,7 +50,7 @@ def main(commands: Path) -> int:
         home = Path(folder) / "oblix"
         home.mkdir()
         (home / "config.toml").write_text(CONFIG.format(url=url, models=list(OLLAMA_MODELS)))
-        with running(home) as daemon:
+        with run_daemon(home) as daemon:
             stub = endpoint_pb2_grpc.EndpointServiceStub(daemon.channel)
             ours = stub.OpenEndpoint(endpoint_pb2.OpenEndpointRequest()).url
             text = stub.CreateToken(endpoint_pb2.CreateTokenRequest(name="bench")).text

@@ -29,7 +29,7 @@ class Line:
 
 
 @contextmanager
-def served(*module: str) -> Iterator[str]:
+def serve_module(*module: str) -> Iterator[str]:
     """A server in a process of its own, `python -m` these words. Gives its first line: where it listens."""
     command = [sys.executable, "-m", *module]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from oblix.testing import OllamaServer
 from support.drivers.command_server import CommandServer
-from support.drivers.daemon import running
+from support.drivers.daemon import run_daemon
 
 COMMAND = [sys.executable, "-m", "oblix"]
 WAIT_S = 60.0
@@ -23,7 +23,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 def daemon_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The home of a daemon that the tests of one file share. It has no models of its own."""
     home = tmp_path_factory.mktemp("cli")
-    with running(home, OBLIX_EMBEDDED_ENABLED="false"):
+    with run_daemon(home, OBLIX_EMBEDDED_ENABLED="false"):
         yield home
 
 

@@ -46,7 +46,7 @@ def pdf(text: str) -> bytes:
     return written + head + table + end
 
 
-def said(ollama: OllamaServer) -> list[tuple[str, str]]:
+def last_context(ollama: OllamaServer) -> list[tuple[str, str]]:
     """(role, content) of the context that the model got last."""
     return [(message["role"], message["content"]) for message in ollama.requests[-1].body["messages"]]
 
@@ -54,10 +54,10 @@ def said(ollama: OllamaServer) -> list[tuple[str, str]]:
 def test_a_system_message_is_recorded_or_sent_along(ask, ollama: OllamaServer) -> None:
     for words in (["Hello"], ["-n", "Hello"]):
         ask("--system", "Be short.", *words)
-        assert said(ollama) == [("system", "Be short."), ("user", "Hello")]
+        assert last_context(ollama) == [("system", "Be short."), ("user", "Hello")]
         if "-n" not in words:
             ask("-c", "And now?")
-            assert said(ollama)[0] == ("system", "Be short.")
+            assert last_context(ollama)[0] == ("system", "Be short.")
 
 
 def test_a_question_in_quotes_needs_no_command(oblix, ollama: OllamaServer) -> None:
@@ -65,7 +65,7 @@ def test_a_question_in_quotes_needs_no_command(oblix, ollama: OllamaServer) -> N
         "You said: Who are you?\n"
     )
     assert oblix("-c", "And I?", "-m", "ollama:llama2", "--endpoint", ollama.url).returncode == 0
-    assert said(ollama)[0] == ("user", "Who are you?")
+    assert last_context(ollama)[0] == ("user", "Who are you?")
 
 
 def test_a_template_takes_variables_and_what_is_asked(ask, ollama: OllamaServer, daemon_home: Path) -> None:
@@ -75,11 +75,11 @@ def test_a_template_takes_variables_and_what_is_asked(ask, ollama: OllamaServer,
     )
     (daemon_home / "templates" / "plain.md").write_text("Translate to French.\n")
     ask("-t", "review", "-p", "who=you", "the change")
-    assert said(ollama) == [("system", "Be careful."), ("user", "For you: the change")]
+    assert last_context(ollama) == [("system", "Be careful."), ("user", "For you: the change")]
     ask("-t", "review", "x")
-    assert said(ollama)[-1] == ("user", "For me: x")
+    assert last_context(ollama)[-1] == ("user", "For me: x")
     ask("-t", "plain", "Good morning")
-    assert said(ollama) == [("user", "Translate to French.\n\nGood morning")]
+    assert last_context(ollama) == [("user", "Translate to French.\n\nGood morning")]
     for words, hint in [
         (["-t", "reviw", "x"], "Did you mean review?"),
         (["-t", "review", "-p", "whom=x", "x"], "no variable whom. Did you mean who?"),
@@ -92,7 +92,7 @@ def test_defaults_and_aliases_of_the_configuration(oblix, ollama: OllamaServer, 
     config.write_text('[defaults]\nmodel = "fast"\nsystem = "Hi."\n[aliases]\nfast = "ollama:llama2"\n')
     try:
         oblix("ask", "--endpoint", ollama.url, "Hello")
-        assert said(ollama) == [("system", "Hi."), ("user", "Hello")]
+        assert last_context(ollama) == [("system", "Hi."), ("user", "Hello")]
         assert oblix("reload").returncode == 0
     finally:
         config.unlink()

@@ -26,7 +26,7 @@ def local_server() -> Iterator[tuple[subprocess.Popen[str], str]]:
             process.kill()
 
 
-def said_to(*servers: ModelServer) -> list[tuple[str, str]]:
+def last_context(*servers: ModelServer) -> list[tuple[str, str]]:
     """(role, content) of the context that one of the servers got last."""
     (asked,) = [
         one.body
@@ -65,7 +65,7 @@ def test_a_conversation_goes_on_through_everything(oblix) -> None:
             local_port = int(url.rpartition(":")[2])
             with OpenAIServer([CLOUD], port=cloud.port) as back, OllamaServer(port=local_port) as here:
                 assert "You said: Five" in say("Five", "tokens")
-                context = said_to(back, here)
+                context = last_context(back, here)
             chat.type("exit\n")
             chat.rest()
 

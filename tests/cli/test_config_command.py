@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from oblix import OblixClient, OblixError
 from oblix.testing import OpenAIServer
-from support.drivers.daemon import running
+from support.drivers.daemon import run_daemon
 from support.drivers.waiting import eventually
 
 COMMENTED = """# what I know
@@ -143,7 +143,7 @@ def test_proxies_of_the_environment_are_taken_over_without_showing_a_password(ru
 
 
 @pytest.fixture
-def served(home: Path):
+def model_server(home: Path):
     with OpenAIServer(["one", "two"]) as server:
         yield server
 
@@ -156,16 +156,17 @@ def models_of(server: OpenAIServer, *names: str) -> str:
 
 
 async def test_a_reload_takes_over_what_can_change_and_names_the_rest(
-    run: Run, home: Path, served: OpenAIServer
+    run: Run, home: Path, model_server: OpenAIServer
 ) -> None:
     path = home / "config.toml"
-    path.write_text(models_of(served, "one"))
-    with running(home, OBLIX_EMBEDDED_ENABLED="false"):
+    path.write_text(models_of(model_server, "one"))
+    with run_daemon(home, OBLIX_EMBEDDED_ENABLED="false"):
         async with OblixClient() as hooked, OblixClient() as plain:
-            await hooked.hook_model("custom", "one", endpoint=served.url, location="cloud")
+            await hooked.hook_model("custom", "one", endpoint=model_server.url, location="cloud")
             assert plain.list_models() == {"custom": ["one"]}
             path.write_text(
-                models_of(served, "two") + '[store]\nmap_size_gib = 9\n[routing]\npolicy = "prefer-local"\n'
+                models_of(model_server, "two")
+                + '[store]\nmap_size_gib = 9\n[routing]\npolicy = "prefer-local"\n'
             )
             said = run("reload").stdout
             assert "took over routing.policy, models" in said
@@ -181,19 +182,21 @@ async def test_a_reload_takes_over_what_can_change_and_names_the_rest(
             assert run("reload").stdout == "After `oblix restart` counts store.map_size_gib.\n"
 
 
-async def test_a_broken_file_changes_nothing_and_is_told(run: Run, home: Path, served: OpenAIServer) -> None:
+async def test_a_broken_file_changes_nothing_and_is_told(
+    run: Run, home: Path, model_server: OpenAIServer
+) -> None:
     path = home / "config.toml"
-    path.write_text(models_of(served, "one"))
-    with running(home, OBLIX_EMBEDDED_ENABLED="false") as daemon:
+    path.write_text(models_of(model_server, "one"))
+    with run_daemon(home, OBLIX_EMBEDDED_ENABLED="false") as daemon:
         async with OblixClient() as client:
-            path.write_text(models_of(served, "two") + "[daemon]\ngrace_s = -1\n")
+            path.write_text(models_of(model_server, "two") + "[daemon]\ngrace_s = -1\n")
             done = run("reload", ok=False)
             assert done.returncode == 1
             assert "line 7: daemon.grace_s must be a number" in done.stderr
             os.kill(daemon.process.pid, signal.SIGHUP)
             await eventually(lambda: "was not read again" in daemon.errors.read_text())
             assert client.list_models() == {"custom": ["one"]}
-            path.write_text(models_of(served, "two"))
+            path.write_text(models_of(model_server, "two"))
             os.kill(daemon.process.pid, signal.SIGHUP)
             await eventually(lambda: client.list_models() == {"custom": ["two"]})
             said = run("config", "set", "execution.queue_length", "7").stdout
@@ -208,11 +211,11 @@ def test_without_a_daemon_the_file_is_shown(run: Run, config: Path) -> None:
     assert not any(row[0] == "daemon.log_level" for row in rows)
 
 
-async def test_a_reload_leads_through_another_proxy(run: Run, home: Path, served: OpenAIServer) -> None:
+async def test_a_reload_leads_through_another_proxy(run: Run, home: Path, model_server: OpenAIServer) -> None:
     path = home / "config.toml"
-    far = models_of(served, "one").replace("127.0.0.1", "models.company.test")
+    far = models_of(model_server, "one").replace("127.0.0.1", "models.company.test")
     path.write_text(far)
-    with running(home, OBLIX_EMBEDDED_ENABLED="false"):
+    with run_daemon(home, OBLIX_EMBEDDED_ENABLED="false"):
         async with OblixClient() as client:
             with pytest.raises(OblixError, match="can't be reached"):
                 await client.execute("Hi", stream=False)

@@ -16,7 +16,7 @@ import pytest
 from oblix._launcher import units
 from oblix.cli.commands.service import doctor
 from oblix.cli.doctor import Surroundings, files
-from support.drivers.daemon import running
+from support.drivers.daemon import run_daemon
 
 QUIET = {"OBLIX_EMBEDDED_ENABLED": "false"}
 Environ = dict[str, str]
@@ -42,7 +42,7 @@ def well(home: Path, monkeypatch: pytest.MonkeyPatch) -> Environ:
     return {**QUIET, "PATH": str(bin_directory), "XDG_CONFIG_HOME": str(home / "xdg")}
 
 
-def found(environ: Environ) -> dict[str, dict[str, str]]:
+def findings_of(environ: Environ) -> dict[str, dict[str, str]]:
     """Run the command, and return what it found by code, without what is well."""
     done = run("doctor", "--json", "--quiet", environ=environ)
     findings = {one["code"]: one for one in json.loads(done.stdout)}
@@ -141,7 +141,7 @@ PLANTED: dict[str, Callable[[Path, Environ], None]] = {
 @pytest.mark.parametrize("code", PLANTED)
 def test_a_planted_fault_is_found_with_what_to_do(code: str, home: Path, well: Environ) -> None:
     PLANTED[code](home, well)
-    findings = found(well)
+    findings = findings_of(well)
     assert code in findings
     assert findings[code]["remedy"]
     others = {one for one, finding in findings.items() if finding["level"] in ("fault", "warning")} - {code}
@@ -160,22 +160,22 @@ def test_ten_at_once_are_all_found(home: Path, well: Environ) -> None:
     ]
     for code in together:
         PLANTED[code](home, well)
-    assert set(together) <= set(found(well))
+    assert set(together) <= set(findings_of(well))
 
 
 def test_a_key_that_others_can_read_is_found(home: Path, well: Environ) -> None:
     open_key(home, well)
-    findings = found(well)
+    findings = findings_of(well)
     assert "chmod 600" in findings["secret-open"]["remedy"]
     assert "openai.key" in findings["configuration"]["what"]
 
 
 def test_of_a_daemon_that_does_not_answer_it_names_the_process(home: Path, well: Environ) -> None:
-    with running(home, **QUIET) as daemon:
-        assert "daemon-silent" not in found(well)
+    with run_daemon(home, **QUIET) as daemon:
+        assert "daemon-silent" not in findings_of(well)
         os.kill(daemon.process.pid, signal.SIGSTOP)
         try:
-            assert f"{daemon.process.pid}" in found(well)["daemon-silent"]["what"]
+            assert f"{daemon.process.pid}" in findings_of(well)["daemon-silent"]["what"]
         finally:
             os.kill(daemon.process.pid, signal.SIGCONT)
 
@@ -184,8 +184,8 @@ def test_a_port_that_the_daemon_could_not_have_is_a_fault(home: Path, well: Envi
     with socket.create_server(("127.0.0.1", 0)) as theirs:
         port = theirs.getsockname()[1]
         (home / "config.toml").write_text(f'[[listen]]\naddress = "tcp://127.0.0.1:{port}"\n')
-        with running(home, **QUIET):
-            assert f"{port}" in found(well)["daemon-problem"]["what"]
+        with run_daemon(home, **QUIET):
+            assert f"{port}" in findings_of(well)["daemon-problem"]["what"]
 
 
 def test_without_the_engine_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

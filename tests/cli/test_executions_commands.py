@@ -21,7 +21,7 @@ PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
 
 
 @pytest.fixture
-def detached(ask, ollama: OllamaServer):
+def detach(ask, ollama: OllamaServer):
     """Detaches an answer that stalls after two words, and returns its id once they are there."""
 
     def detach(*words: str) -> str:
@@ -33,7 +33,7 @@ def detached(ask, ollama: OllamaServer):
     return detach
 
 
-def listed(oblix, request_id: str) -> dict:
+def find_execution(oblix, request_id: str) -> dict:
     (found,) = [one for one in json.loads(oblix("ps", "--json").stdout) if one["request_id"] == request_id]
     return found
 
@@ -50,14 +50,14 @@ def test_what_is_detached_goes_on_and_is_attached_to(ask, oblix, ollama: OllamaS
     assert re.search(r"^session +\S+$", attached.stderr, re.MULTILINE)
     assert oblix("attach", request_id, "--offset", "4", "--no-metrics").stdout == "two three\n"
     assert json.loads(oblix("attach", "--json", request_id).stdout)["response"] == "one two three"
-    assert listed(oblix, request_id)["state"] == "completed"
+    assert find_execution(oblix, request_id)["state"] == "completed"
     session_id = json.loads(oblix("attach", "--json", request_id).stdout)["session_id"]
     assert "one two three" in oblix("sessions", "view", session_id).stdout
 
 
-def test_what_runs_is_listed_and_cancelled(detached, oblix, ollama: OllamaServer) -> None:
-    request_id = detached("--no-session", "--background")
-    assert listed(oblix, request_id)["state"] == "running"
+def test_what_runs_is_listed_and_cancelled(detach, oblix, ollama: OllamaServer) -> None:
+    request_id = detach("--no-session", "--background")
+    assert find_execution(oblix, request_id)["state"] == "running"
     (line,) = [line for line in oblix("ps").stdout.splitlines() if line.startswith(request_id)]
     assert line.split("\t")[1:3] == ["running", "ollama:llama2"]
     assert oblix("cancel", request_id).stdout == f"{request_id}\tcancelled\n"
@@ -68,8 +68,8 @@ def test_what_runs_is_listed_and_cancelled(detached, oblix, ollama: OllamaServer
     assert re.search(r"^ended +cancelled$", attached.stderr, re.MULTILINE)
 
 
-def test_ctrl_c_leaves_what_was_detached_running(detached, oblix, start, ollama: OllamaServer) -> None:
-    request_id = detached("--no-session")
+def test_ctrl_c_leaves_what_was_detached_running(detach, oblix, start, ollama: OllamaServer) -> None:
+    request_id = detach("--no-session")
     watching = start("attach", request_id)
     seen = ""
     while not seen.endswith("one two"):
@@ -79,7 +79,7 @@ def test_ctrl_c_leaves_what_was_detached_running(detached, oblix, start, ollama:
     watching.send_signal(signal.SIGINT)
     assert watching.wait(60) == 130
     assert watching.stderr.read() == "\nleft; `oblix ps` shows whether it goes on\n"
-    assert listed(oblix, request_id)["state"] == "running"
+    assert find_execution(oblix, request_id)["state"] == "running"
     oblix("cancel", request_id)
 
 

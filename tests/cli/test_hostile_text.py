@@ -22,7 +22,7 @@ ATTACK = "\x1b]0;owned\x07\x1b[31mred\x1b[0m\x9b2J\x1b]52;c;aGk=\x1b\\ \u202ebac
 BYTES = ("\x1b", "\x07", "\x9b", "\x90", "\x9c", "\u202e")
 
 
-def obeyed(text: str) -> list[str]:
+def terminal_orders(text: str) -> list[str]:
     return [mark for mark in BYTES if mark in text]
 
 
@@ -30,7 +30,7 @@ def obeyed(text: str) -> list[str]:
 def test_an_answer_that_is_piped_into_a_file(ask: Run, ollama: OllamaServer, flag: tuple[str, ...]) -> None:
     ollama.script(ATTACK)
     done = ask("Hi", *flag)
-    assert obeyed(done.stdout + done.stderr) == []
+    assert terminal_orders(done.stdout + done.stderr) == []
     if flag:
         assert json.loads(done.stdout)["response"] == ATTACK, "a program gets it as it was"
 
@@ -40,7 +40,7 @@ def test_a_servers_error(ask: Run, ollama: OllamaServer, fault: Refuse | Report)
     ollama.default = lambda _: Answer("one two", fault=fault)
     done = ask("Hi", ok=False)
     assert "red" in done.stderr
-    assert obeyed(done.stdout + done.stderr) == []
+    assert terminal_orders(done.stdout + done.stderr) == []
 
 
 def test_what_sessions_hold(oblix: Run) -> None:
@@ -52,7 +52,7 @@ def test_what_sessions_hold(oblix: Run) -> None:
         ["export", session, "-", "--format", "markdown"],
     ):
         shown = oblix("sessions", *words, ok=None)
-        assert obeyed(shown.stdout + shown.stderr) == [], words
+        assert terminal_orders(shown.stdout + shown.stderr) == [], words
 
 
 def test_on_a_terminal(daemon_home: object, oblix: Run, ollama: OllamaServer) -> None:
@@ -63,7 +63,7 @@ def test_on_a_terminal(daemon_home: object, oblix: Run, ollama: OllamaServer) ->
     terminal.process.wait(60)
     terminal.close()
     assert "red" in terminal.raw
-    assert obeyed(terminal.raw) == []
+    assert terminal_orders(terminal.raw) == []
 
 
 @given(st.text())

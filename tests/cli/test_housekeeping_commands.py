@@ -18,51 +18,51 @@ def create(oblix):
 
 
 @pytest.fixture
-def listed(oblix):
-    def listed(*words: str) -> list[str]:
+def list_ids(oblix):
+    def list_ids(*words: str) -> list[str]:
         lines = oblix("sessions", "list", *words).stdout.splitlines()
         return [line.split("\t")[0] for line in lines]
 
-    return listed
+    return list_ids
 
 
-def test_archived_sessions_leave_the_list_and_come_back(oblix, create, listed) -> None:
+def test_archived_sessions_leave_the_list_and_come_back(oblix, create, list_ids) -> None:
     here, away = [create("T", "--metadata", "test=archive") for _ in range(2)]
     wanted = ("--filter", "test=archive")
     oblix("sessions", "archive", away)
-    assert listed(*wanted) == [here]
-    assert listed(*wanted, "--archived") == [away]
-    assert listed(*wanted, "--all") == [away, here]
+    assert list_ids(*wanted) == [here]
+    assert list_ids(*wanted, "--archived") == [away]
+    assert list_ids(*wanted, "--all") == [away, here]
     oblix("sessions", "unarchive", away)
-    assert listed(*wanted) == [away, here]
+    assert list_ids(*wanted) == [away, here]
 
 
-def test_deleted_sessions_can_be_brought_back(oblix, create, listed) -> None:
+def test_deleted_sessions_can_be_brought_back(oblix, create, list_ids) -> None:
     session_id = create("Kept")
     oblix("sessions", "delete", session_id)
-    assert listed("--deleted") == [session_id]
+    assert list_ids("--deleted") == [session_id]
     oblix("sessions", "undelete", session_id)
-    assert (listed("--deleted"), session_id in listed()) == ([], True)
+    assert (list_ids("--deleted"), session_id in list_ids()) == ([], True)
     failed = oblix("sessions", "undelete", session_id, ok=False)
     assert (failed.returncode, "is not deleted" in failed.stderr) == (1, True)
 
 
-def test_a_person_at_a_terminal_is_asked_before_sessions_are_deleted(oblix, create, listed) -> None:
+def test_a_person_at_a_terminal_is_asked_before_sessions_are_deleted(oblix, create, list_ids) -> None:
     session_id = create("--title", "Thermodynamics")
     delete = (sys.executable, "-m", "oblix", "sessions", "delete")
     with terminal(*delete, session_id) as screen:
         screen.wait_for('Delete "Thermodynamics" (`oblix sessions undelete` brings back)? [y/N] ')
         screen.type("\n")
         assert "nothing was deleted" in screen.rest()
-    assert session_id in listed()
+    assert session_id in list_ids()
     with terminal(*delete, "--yes", session_id) as screen:
         assert screen.rest() == ""
-    assert session_id not in listed()
+    assert session_id not in list_ids()
     with terminal(*delete, "--purge", session_id) as screen:
         screen.wait_for("for good? [y/N] ")
         screen.type("y\n")
         screen.rest()
-    assert session_id not in listed("--deleted")
+    assert session_id not in list_ids("--deleted")
 
 
 def test_an_unknown_id_is_named(oblix) -> None:
@@ -77,11 +77,11 @@ def test_an_unknown_id_is_named(oblix) -> None:
         assert "no session nobody" in failed.stderr
 
 
-def test_a_list_takes_a_range_of_time(oblix, create, listed) -> None:
+def test_a_list_takes_a_range_of_time(oblix, create, list_ids) -> None:
     session_id = create("T", "--metadata", "test=time")
     wanted = ("--filter", "test=time")
-    assert listed(*wanted, "--from", "2020-01-01") == [session_id]
-    assert listed(*wanted, "--before", "2020-01-01") == []
+    assert list_ids(*wanted, "--from", "2020-01-01") == [session_id]
+    assert list_ids(*wanted, "--before", "2020-01-01") == []
 
 
 def test_rename_and_fork(oblix, create) -> None:

@@ -12,16 +12,16 @@ import pytest
 from oblix.cli.commands.models import discovery
 from oblix.testing import OllamaServer, OpenAIServer
 from support.data import gguf_files
-from support.drivers.daemon import running
+from support.drivers.daemon import run_daemon
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 KEY = "sk-of-mine-0123456789"
 
 
 @pytest.fixture
-def served(home: Path):
+def model_server(home: Path):
     """A daemon without models, and a server that wants a key."""
-    with running(home, OBLIX_EMBEDDED_ENABLED="false"), OpenAIServer(["small"], api_key=KEY) as server:
+    with run_daemon(home, OBLIX_EMBEDDED_ENABLED="false"), OpenAIServer(["small"], api_key=KEY) as server:
         yield server
 
 
@@ -30,14 +30,14 @@ def models_in(home: Path) -> list[dict]:
 
 
 def test_a_model_is_tried_written_and_answers_at_once(
-    served: OpenAIServer, home: Path, oblix_alone: Run
+    model_server: OpenAIServer, home: Path, oblix_alone: Run
 ) -> None:
-    words = ["models", "add", "groq:small", "--endpoint", served.url, "--alias", "fast"]
+    words = ["models", "add", "groq:small", "--endpoint", model_server.url, "--alias", "fast"]
     done = oblix_alone(*words, GROQ_API_KEY=KEY)
     assert "custom:small answered 'You said: Reply with the single word OK.'" in done.stdout
     assert "The daemon took over models." in done.stdout
     (table,) = models_in(home)
-    assert (table["provider"], table["endpoint"], table["aliases"]) == ("custom", served.url, ["fast"])
+    assert (table["provider"], table["endpoint"], table["aliases"]) == ("custom", model_server.url, ["fast"])
     key_file = Path(table["key_file"])
     assert key_file.read_text().strip() == KEY
     assert key_file.stat().st_mode & 0o777 == 0o600
@@ -52,14 +52,14 @@ def test_a_model_is_tried_written_and_answers_at_once(
 
 
 def test_a_model_that_does_not_answer_is_not_written(
-    served: OpenAIServer, home: Path, oblix_alone: Run
+    model_server: OpenAIServer, home: Path, oblix_alone: Run
 ) -> None:
     done = oblix_alone(
         "models",
         "add",
         "groq:small",
         "--endpoint",
-        served.url,
+        model_server.url,
         ok=False,
         GROQ_API_KEY="sk-another-0123456789",
     )

@@ -102,12 +102,12 @@ def test_a_broken_file_is_named_and_stops_nobody(home: Path, oblix_alone) -> Non
     broken.write_bytes(file_of(LLAMA)[:-200])
     files = f"one={whole},two={broken},smollm2-135m-instruct"
 
-    def listed() -> dict[str, list[str]]:
+    def list_models() -> dict[str, list[str]]:
         lines = oblix_alone("models", OBLIX_EMBEDDED_MODELS=files).stdout.splitlines()
         return {line.split("\t")[0]: line.split("\t") for line in lines}
 
-    asyncio.run(eventually(lambda: listed()["embedded:two"][1] == "unavailable"))
-    models = listed()
+    asyncio.run(eventually(lambda: list_models()["embedded:two"][1] == "unavailable"))
+    models = list_models()
     assert list(models) == ["embedded:one", "embedded:two", "embedded:smollm2-135m-instruct"]
     assert f"{broken} is cut short" in models["embedded:two"][-1]
     assert models["embedded:one"][1] == "idle"

@@ -20,7 +20,7 @@ class Screen(io.StringIO):
         return self._is_terminal
 
 
-def shown(monkeypatch: pytest.MonkeyPatch, seconds: float, is_terminal: bool) -> str:
+def shown_text(monkeypatch: pytest.MonkeyPatch, seconds: float, is_terminal: bool) -> str:
     """What is on the screen after three steps that took so long."""
     screen = Screen(is_terminal)
     monkeypatch.setattr(sys, "stderr", screen)
@@ -34,9 +34,9 @@ def shown(monkeypatch: pytest.MonkeyPatch, seconds: float, is_terminal: bool) ->
 
 
 def test_long_work_shows_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "2 sessions" in shown(monkeypatch, 4.0, is_terminal=True)
+    assert "2 sessions" in shown_text(monkeypatch, 4.0, is_terminal=True)
 
 
 @pytest.mark.parametrize(("seconds", "is_terminal"), [(0.9, True), (60.0, False)])
 def test_quick_work_and_pipes_show_none(monkeypatch, seconds: float, is_terminal: bool) -> None:
-    assert shown(monkeypatch, seconds, is_terminal) == ""
+    assert shown_text(monkeypatch, seconds, is_terminal) == ""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from oblix._launcher import units
-from support.drivers.daemon import running
+from support.drivers.daemon import run_daemon
 from support.repository import files
 
 HARDENED = {
@@ -98,7 +98,7 @@ def test_with_a_home_of_its_own_it_is_no_service() -> None:
 def test_a_container_asks_for_the_health(home: Path) -> None:
     done = oblix("oblix.health")
     assert (done.returncode, "no daemon answers" in done.stderr) == (1, True)
-    with running(home, OBLIX_EMBEDDED_ENABLED="false"):
+    with run_daemon(home, OBLIX_EMBEDDED_ENABLED="false"):
         assert oblix("oblix.health").returncode == 0
 
 

@@ -61,7 +61,7 @@ def test_a_shell_gets_its_code(oblix_alone, shell: str) -> None:
     assert "oblix" in oblix_alone("completion", shell).stdout
 
 
-def _completed(line: str, home: Path) -> list[str]:
+def _completions(line: str, home: Path) -> list[str]:
     """What Tab gives at the end of a line, asked as the shell's code asks."""
     reading, writing = os.pipe()
     script = f"exec {sys.executable} -m oblix 8>&{writing} 9>/dev/null"
@@ -81,10 +81,10 @@ def _completed(line: str, home: Path) -> list[str]:
 
 def test_tab_completes_commands_options_and_names(oblix, daemon_home: Path) -> None:
     session_id = oblix("sessions", "create", "About trains").stdout.strip()
-    assert "sessions" in _completed("oblix se", daemon_home)
-    assert "--max-tokens" in _completed("oblix ask --max", daemon_home)
-    assert "rename" in _completed("oblix sessions ren", daemon_home)
-    assert session_id in _completed(f"oblix sessions view {session_id[:10]}", daemon_home)
+    assert "sessions" in _completions("oblix se", daemon_home)
+    assert "--max-tokens" in _completions("oblix ask --max", daemon_home)
+    assert "rename" in _completions("oblix sessions ren", daemon_home)
+    assert session_id in _completions(f"oblix sessions view {session_id[:10]}", daemon_home)
 
 
 def test_letters_find_sessions_the_closest_together_first() -> None:

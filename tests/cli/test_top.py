@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.drivers.daemon import running
+from support.drivers.daemon import run_daemon
 from support.drivers.terminal import Terminal, terminal
 
 # The helper's terminals tell their size by COLUMNS, which would outrank the real one.
@@ -26,7 +26,7 @@ def screen(daemon_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Termi
         yield shown
 
 
-def ended(screen: Terminal) -> int:
+def exit_code_of(screen: Terminal) -> int:
     screen.rest()
     return screen.process.wait(60)
 
@@ -34,7 +34,7 @@ def ended(screen: Terminal) -> int:
 @pytest.mark.parametrize("key", ["q", "\x1b", "\x03"], ids=["q", "Escape", "Ctrl-C"])
 def test_a_key_ends_it_and_gives_the_terminal_back(screen: Terminal, key: str) -> None:
     screen.type(key)
-    assert ended(screen) == 0
+    assert exit_code_of(screen) == 0
     assert ENTER in screen.raw
     assert LEAVE in screen.raw.split(ENTER)[-1]
     assert "Traceback" not in screen.text
@@ -44,13 +44,13 @@ def test_an_arrow_key_and_ctrl_z_do_nothing(screen: Terminal) -> None:
     screen.type("\x1b[A\x1a")
     screen.wait_for("memory")
     screen.type("q")
-    assert ended(screen) == 0
+    assert exit_code_of(screen) == 0
 
 
 def test_sigterm_ends_it_and_gives_the_terminal_back(screen: Terminal) -> None:
     top = psutil.Process(screen.process.pid)
     (top.children() or [top])[0].send_signal(signal.SIGTERM)
-    assert ended(screen) == 0
+    assert exit_code_of(screen) == 0
     assert LEAVE in screen.raw
 
 
@@ -70,11 +70,11 @@ def test_it_waits_for_a_daemon_and_goes_on_when_one_is_back(
     with terminal(*TOP) as screen:
         screen.wait_for("waiting for oblixd")
         for _ in range(2):
-            with running(tmp_path, OBLIX_EMBEDDED_ENABLED="false"):
+            with run_daemon(tmp_path, OBLIX_EMBEDDED_ENABLED="false"):
                 screen.wait_for("memory")
             screen.wait_for("waiting for oblixd")
         screen.type("q")
-        assert ended(screen) == 0
+        assert exit_code_of(screen) == 0
 
 
 def test_where_nobody_looks_it_is_printed_once(oblix) -> None:

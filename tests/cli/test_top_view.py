@@ -16,7 +16,7 @@ from rich.console import Console
 ESCAPE = "\x1b]0;taken over\x07"
 
 
-def full() -> State:
+def full_state() -> State:
     """A machine with much to tell."""
     state = State(waiting="", moment_s=1000.0)
     resources = state.snapshot.resources
@@ -55,7 +55,7 @@ def full() -> State:
     return state
 
 
-def drawn(renderable: object, width: int) -> list[str]:
+def draw_lines(renderable: object, width: int) -> list[str]:
     out = io.StringIO()
     Console(file=out, width=width, color_system=None, highlight=False).print(renderable)
     return out.getvalue().splitlines()
@@ -63,13 +63,13 @@ def drawn(renderable: object, width: int) -> list[str]:
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (200, 60), (60, 10), (40, 5), (80, 40)])
 def test_it_fits(width: int, height: int) -> None:
-    lines = drawn(fitted_view(full(), width, height), width)
+    lines = draw_lines(fitted_view(full_state(), width, height), width)
     assert max(map(len, lines)) <= width
     assert len(lines) <= max(height, 15)  # the machine itself is never cut by us; the terminal shows its top
 
 
 def test_it_shows_what_matters() -> None:
-    text = "\n".join(drawn(full_view(full(), 160), 160))
+    text = "\n".join(draw_lines(full_view(full_state(), 160), 160))
     for told in (
         "[============||||||      ]  75 %  ours (=) 50 %  load 3.50  8 cores",
         "9.0 of 16.0 GiB free",
@@ -85,11 +85,11 @@ def test_it_shows_what_matters() -> None:
         "ALL_WELL, fell back from ollama:a",
     ):
         assert told in text
-    assert "it is over" not in "\n".join(drawn(fitted_view(full(), 160, 200), 160))
+    assert "it is over" not in "\n".join(draw_lines(fitted_view(full_state(), 160, 200), 160))
 
 
 def test_a_page_has_all_that_runs_and_the_last_of_what_is_over() -> None:
-    lines = drawn(full_view(full(), 160), 160)
+    lines = draw_lines(full_view(full_state(), 160), 160)
     ended = [line.split("it is over ")[1].strip() for line in lines if "it is over" in line]
     assert ended == [f"{number}." for number in range(11, 1, -1)]
     assert sum("queued 2" in line for line in lines) == 30
@@ -99,14 +99,14 @@ def test_a_page_has_all_that_runs_and_the_last_of_what_is_over() -> None:
 
 
 def test_nobody_takes_over_the_terminal_by_a_name_or_a_prompt() -> None:
-    text = "\n".join(drawn(full_view(full(), 160), 160))
+    text = "\n".join(draw_lines(full_view(full_state(), 160), 160))
     assert "taken over" in text
     assert "\x1b" not in text
     assert "\x07" not in text
 
 
 def test_what_is_not_known_is_said_to_be_so() -> None:
-    text = "\n".join(drawn(full_view(State(waiting=""), 80), 80))
+    text = "\n".join(draw_lines(full_view(State(waiting=""), 80), 80))
     assert "CPU      not known" in text
     assert "memory   not known" in text
     assert "none is configured" in text
@@ -114,7 +114,7 @@ def test_what_is_not_known_is_said_to_be_so() -> None:
 
 
 def test_without_a_daemon_it_says_what_it_waits_for() -> None:
-    lines = drawn(fitted_view(State(waiting="no daemon runs"), 80, 24), 80)
+    lines = draw_lines(fitted_view(State(waiting="no daemon runs"), 80, 24), 80)
     assert lines[1:] == ["waiting for oblixd: no daemon runs"]
 
 

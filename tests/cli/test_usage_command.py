@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from oblix import InvalidArgumentError, OblixClient
 from oblix.cli.commands.service import usage
-from support.drivers.daemon import running
+from support.drivers.daemon import run_daemon
 from support.drivers.terminal import terminal
 
 COMMAND = (sys.executable, "-m", "oblix", "usage")
@@ -29,7 +29,7 @@ def daemon_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The home of a daemon with prices, and with a cap that the second answer finds reached."""
     home = tmp_path_factory.mktemp("usage")
     prices = "ollama:llama2=1000000/2000000,openai:*=1/1"
-    with running(
+    with run_daemon(
         home,
         OBLIX_EMBEDDED_ENABLED="false",
         OBLIX_USAGE_PRICES=prices,

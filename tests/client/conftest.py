@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from oblix import ModelType, OblixClient
 from oblix.testing import OllamaServer
-from support.drivers.daemon import running
+from support.drivers.daemon import run_daemon
 
 
 @pytest.fixture(scope="module")
 def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The home of a daemon without models, for the tests of one file that leave it as it was."""
     home = tmp_path_factory.mktemp("client")
-    with running(home, OBLIX_EMBEDDED_ENABLED="false"):
+    with run_daemon(home, OBLIX_EMBEDDED_ENABLED="false"):
         yield home
 
 
@@ -34,7 +34,7 @@ def ollama() -> Iterator[OllamaServer]:
 
 
 @pytest.fixture
-async def hooked(client: OblixClient, ollama: OllamaServer) -> OblixClient:
+async def hooked_client(client: OblixClient, ollama: OllamaServer) -> OblixClient:
     """A client of the shared daemon with one model."""
     await client.hook_model(ModelType.OLLAMA, "llama2", endpoint=ollama.url)
     return client

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from oblix import InvalidArgumentError, OblixClient, UnavailableError
-from support.drivers.daemon import RunningDaemon, running
+from support.drivers.daemon import RunningDaemon, run_daemon
 
 
 async def test_it_is_one_private_file_and_tells_how_far_it_is(client: OblixClient, tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ async def test_a_path_that_can_not_be_written_is_named(client: OblixClient, tmp_
 async def test_a_daemon_that_dies_leaves_the_file_of_before(home: Path, tmp_path: Path) -> None:
     target = tmp_path / "backup"
     target.write_text("before")
-    with running(home, OBLIX_EMBEDDED_ENABLED="false") as daemon:
+    with run_daemon(home, OBLIX_EMBEDDED_ENABLED="false") as daemon:
         client = OblixClient()
         for _ in range(100):
             await client.create_session(initial_context={"text": "x" * 60_000})

@@ -41,13 +41,13 @@ class Judge(BaseAgent):
         self.ended += 1
 
 
-async def test_what_an_agent_says_is_part_of_the_answer(hooked: OblixClient) -> None:
+async def test_what_an_agent_says_is_part_of_the_answer(hooked_client: OblixClient) -> None:
     result = {"proceed": True, "state": "fine", "target": "local", "reason": "why not", "metrics": {"n": 1}}
     judge = Judge(result)
-    assert hooked.hook_agent(judge) is True
-    hooked.hook_agent(ResourceMonitor())
-    await asyncio.gather(*(hooked.execute("Hello", stream=False) for _ in range(3)))
-    response = await hooked.execute("Hello", 0.5, 9, request_id="judged", stream=False)
+    assert hooked_client.hook_agent(judge) is True
+    hooked_client.hook_agent(ResourceMonitor())
+    await asyncio.gather(*(hooked_client.execute("Hello", stream=False) for _ in range(3)))
+    response = await hooked_client.execute("Hello", 0.5, 9, request_id="judged", stream=False)
     checks = {check["agent"]: check["result"] for check in response["agent_checks"]}
     assert list(checks) == ["judge", "resource_monitor"]
     assert checks["judge"] == result
@@ -59,23 +59,23 @@ async def test_what_an_agent_says_is_part_of_the_answer(hooked: OblixClient) -> 
         "temperature": 0.5,
         "max_tokens": 9,
     }
-    await hooked.shutdown()
+    await hooked_client.shutdown()
     assert (judge.started, judge.ended) == (1, 1)
 
 
-async def test_an_agent_can_refuse(hooked: OblixClient, ollama: OllamaServer) -> None:
-    session_id = await hooked.create_session()
-    hooked.hook_agent(Judge({"proceed": False, "reason": "Over budget."}))
+async def test_an_agent_can_refuse(hooked_client: OblixClient, ollama: OllamaServer) -> None:
+    session_id = await hooked_client.create_session()
+    hooked_client.hook_agent(Judge({"proceed": False, "reason": "Over budget."}))
     with pytest.raises(AgentRefusedError, match=r"judge stopped the execution: Over budget\.") as caught:
-        await hooked.execute("Hello", session_id=session_id, stream=False)
+        await hooked_client.execute("Hello", session_id=session_id, stream=False)
     assert caught.value.metadata == {"agent": "judge"}
-    session = hooked.load_session(session_id)
+    session = hooked_client.load_session(session_id)
     assert session is not None
     assert session["messages"] == []
     assert ollama.requests == []
 
 
-async def test_an_agent_that_never_answers_is_not_waited_for(hooked: OblixClient) -> None:
+async def test_an_agent_that_never_answers_is_not_waited_for(hooked_client: OblixClient) -> None:
     class Asleep(BaseAgent):
         check_timeout = 0.01
         woken = asyncio.Event()
@@ -87,8 +87,8 @@ async def test_an_agent_that_never_answers_is_not_waited_for(hooked: OblixClient
             return {}
 
     agent = Asleep("asleep")
-    hooked.hook_agent(agent)
-    response = await hooked.execute("Hello", stream=False)
+    hooked_client.hook_agent(agent)
+    response = await hooked_client.execute("Hello", stream=False)
     agent.woken.set()
     result = response["agent_checks"][0]["result"]
     assert (response["response"], result["proceed"]) != ("", False)
@@ -96,35 +96,37 @@ async def test_an_agent_that_never_answers_is_not_waited_for(hooked: OblixClient
 
 
 @pytest.mark.parametrize("method", ["initialize", "check"])
-async def test_an_agent_that_fails_is_told_of_and_stops_nothing(hooked: OblixClient, method: str) -> None:
+async def test_an_agent_that_fails_is_told_of_and_stops_nothing(
+    hooked_client: OblixClient, method: str
+) -> None:
     class Broken(BaseAgent):
         async def fail(self, **_: Any) -> Any:
             raise RuntimeError("no fuel")
 
     broken = Broken("broken")
     setattr(broken, method, broken.fail)
-    hooked.hook_agent(broken)
-    response = await hooked.execute("Hello", stream=False)
+    hooked_client.hook_agent(broken)
+    response = await hooked_client.execute("Hello", stream=False)
     result = response["agent_checks"][0]["result"]
     assert result["proceed"] is True
     assert "no fuel" in result["reason"]
 
 
 async def test_a_target_that_an_agent_favours_decides_where_the_prompt_goes(
-    hooked: OblixClient, ollama: OllamaServer
+    hooked_client: OblixClient, ollama: OllamaServer
 ) -> None:
-    await hooked.hook_model("custom", "far", endpoint=ollama.url, location="cloud")
-    hooked.hook_agent(Judge({"proceed": True, "target": "custom:far"}))
-    decision = await hooked.explain("Hello")
+    await hooked_client.hook_model("custom", "far", endpoint=ollama.url, location="cloud")
+    hooked_client.hook_agent(Judge({"proceed": True, "target": "custom:far"}))
+    decision = await hooked_client.explain("Hello")
     assert decision["model_routing"]["target"] == "custom:far"
-    hooked.hook_agent(Judge({"proceed": True, "target": "local"}))
-    assert (await hooked.explain("Hello"))["model_routing"]["target"] == "ollama:llama2"
+    hooked_client.hook_agent(Judge({"proceed": True, "target": "local"}))
+    assert (await hooked_client.explain("Hello"))["model_routing"]["target"] == "ollama:llama2"
 
 
-async def test_a_target_that_is_nowhere_is_noted_in_what_the_agent_said(hooked: OblixClient) -> None:
-    hooked.hook_agent(Judge({"proceed": True, "target": "ollama:lama2"}, "mistyped"))
-    hooked.hook_agent(Judge({"proceed": True, "target": "ollama:llama2"}, "right"))
-    checks = (await hooked.execute("Hello", stream=False))["agent_checks"]
+async def test_a_target_that_is_nowhere_is_noted_in_what_the_agent_said(hooked_client: OblixClient) -> None:
+    hooked_client.hook_agent(Judge({"proceed": True, "target": "ollama:lama2"}, "mistyped"))
+    hooked_client.hook_agent(Judge({"proceed": True, "target": "ollama:llama2"}, "right"))
+    checks = (await hooked_client.execute("Hello", stream=False))["agent_checks"]
     results = {check["agent"]: check["result"] for check in checks}
     assert "ollama:lama2" in results["mistyped"]["note"]
     assert results["right"] == {"proceed": True, "target": "ollama:llama2"}
@@ -132,26 +134,26 @@ async def test_a_target_that_is_nowhere_is_noted_in_what_the_agent_said(hooked: 
 
 @pytest.mark.parametrize("result", [None, False, "no", [("proceed", False)]], ids=repr)
 async def test_a_check_that_returns_no_dict_is_told_of_and_stops_nothing(
-    hooked: OblixClient, result: object
+    hooked_client: OblixClient, result: object
 ) -> None:
-    hooked.hook_agent(Judge(result))
-    (check,) = (await hooked.execute("Hello", stream=False))["agent_checks"]
+    hooked_client.hook_agent(Judge(result))
+    (check,) = (await hooked_client.execute("Hello", stream=False))["agent_checks"]
     assert check["result"]["proceed"] is True
     assert "has to return a dict" in check["result"]["reason"]
 
 
 @pytest.mark.parametrize("result", [{"metrics": {1, 2}}, {"metrics": "x" * 70_000}])
-async def test_a_check_that_is_no_json_is_named(hooked: OblixClient, result: object) -> None:
-    hooked.hook_agent(Judge(result))
+async def test_a_check_that_is_no_json_is_named(hooked_client: OblixClient, result: object) -> None:
+    hooked_client.hook_agent(Judge(result))
     with pytest.raises(InvalidArgumentError) as caught:
-        await hooked.execute("Hello", stream=False)
+        await hooked_client.execute("Hello", stream=False)
     assert caught.value.metadata["field"].startswith("agent_checks.judge")
 
 
-async def test_an_agent_of_the_same_name_replaces_the_first(hooked: OblixClient) -> None:
-    hooked.hook_agent(Judge({"proceed": False}))
-    hooked.hook_agent(Judge({"proceed": True}))
-    assert len((await hooked.execute("Hello", stream=False))["agent_checks"]) == 1
+async def test_an_agent_of_the_same_name_replaces_the_first(hooked_client: OblixClient) -> None:
+    hooked_client.hook_agent(Judge({"proceed": False}))
+    hooked_client.hook_agent(Judge({"proceed": True}))
+    assert len((await hooked_client.execute("Hello", stream=False))["agent_checks"]) == 1
 
 
 def test_only_agents_can_be_hooked(client: OblixClient) -> None:
@@ -159,8 +161,8 @@ def test_only_agents_can_be_hooked(client: OblixClient) -> None:
         client.hook_agent(ResourceMonitor)
 
 
-async def test_thresholds_travel_with_the_prompt(hooked: OblixClient, ollama: OllamaServer) -> None:
-    strict, lax = hooked, OblixClient()
+async def test_thresholds_travel_with_the_prompt(hooked_client: OblixClient, ollama: OllamaServer) -> None:
+    strict, lax = hooked_client, OblixClient()
     await lax.hook_model("ollama", "llama2", endpoint=ollama.url)
     everything = {"memory_threshold": 0.0, "critical_memory": 100.0}
     strict.hook_agent(ResourceMonitor("strict", custom_thresholds=everything))
@@ -168,9 +170,9 @@ async def test_thresholds_travel_with_the_prompt(hooked: OblixClient, ollama: Ol
         ResourceMonitor("lax", custom_thresholds={"memory_threshold": 100.0, "load_threshold": 1000})
     )
     strict.hook_agent(ConnectivityAgent())
-    metrics = await hooked.get_resource_metrics()
+    metrics = await hooked_client.get_resource_metrics()
     while metrics["memory_percent"] is None:  # before the first sample
-        metrics = await hooked.get_resource_metrics()
+        metrics = await hooked_client.get_resource_metrics()
     responses = [await one.execute("Hello", stream=False) for one in (strict, lax)]
     checks = [{c["agent"]: c["result"] for c in response["agent_checks"]} for response in responses]
     assert checks[0]["strict"]["state"] in {"constrained", "critical"}  # the latter where the CPU is busy

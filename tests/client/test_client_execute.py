@@ -24,9 +24,9 @@ from support.drivers.waiting import eventually
 RESPONSE = {"request_id", "model_id", "response", "metrics", "routing_decision", "agent_checks"}
 
 
-async def test_a_response_has_the_documented_shape(hooked: OblixClient, ollama: OllamaServer) -> None:
+async def test_a_response_has_the_documented_shape(hooked_client: OblixClient, ollama: OllamaServer) -> None:
     ollama.script("Forty-two.")
-    response = await hooked.execute("What is the answer?", display_metrics=False)
+    response = await hooked_client.execute("What is the answer?", display_metrics=False)
     assert set(response) == RESPONSE
     assert (response["model_id"], response["response"]) == ("ollama:llama2", "Forty-two.")
     assert {"time_to_first_token", "tokens_per_second", "latency", "input_tokens", "output_tokens"} <= set(
@@ -42,13 +42,13 @@ async def test_a_response_has_the_documented_shape(hooked: OblixClient, ollama: 
     assert json.dumps(response, allow_nan=False)
 
 
-async def test_it_is_recorded_in_the_named_or_the_current_session(hooked: OblixClient) -> None:
-    named, current = await hooked.create_session(), await hooked.create_session()
-    hooked.current_session_id = current
-    await hooked.execute("One", session_id=named, stream=False)
-    await hooked.execute("Two", stream=False)
+async def test_it_is_recorded_in_the_named_or_the_current_session(hooked_client: OblixClient) -> None:
+    named, current = await hooked_client.create_session(), await hooked_client.create_session()
+    hooked_client.current_session_id = current
+    await hooked_client.execute("One", session_id=named, stream=False)
+    await hooked_client.execute("Two", stream=False)
     for session_id, said in ((named, "One"), (current, "Two")):
-        session = hooked.load_session(session_id)
+        session = hooked_client.load_session(session_id)
         assert session is not None
         assert [(m["role"], m["content"]) for m in session["messages"]] == [
             ("user", said),
@@ -57,16 +57,16 @@ async def test_it_is_recorded_in_the_named_or_the_current_session(hooked: OblixC
         assert session["messages"][1]["model"] == "ollama:llama2"
 
 
-async def test_without_a_session_nothing_is_recorded(hooked: OblixClient) -> None:
-    count = len(hooked.list_sessions(limit=1000))
-    await hooked.execute("Hello", stream=False)
-    assert len(hooked.list_sessions(limit=1000)) == count
+async def test_without_a_session_nothing_is_recorded(hooked_client: OblixClient) -> None:
+    count = len(hooked_client.list_sessions(limit=1000))
+    await hooked_client.execute("Hello", stream=False)
+    assert len(hooked_client.list_sessions(limit=1000)) == count
 
 
-async def test_the_history_goes_along(hooked: OblixClient, ollama: OllamaServer) -> None:
-    await hooked.create_and_use_session(initial_context={"system": "Be brief."})
-    await hooked.execute("One", stream=False)
-    await hooked.execute("Two", stream=False)
+async def test_the_history_goes_along(hooked_client: OblixClient, ollama: OllamaServer) -> None:
+    await hooked_client.create_and_use_session(initial_context={"system": "Be brief."})
+    await hooked_client.execute("One", stream=False)
+    await hooked_client.execute("Two", stream=False)
     sent = [(m["role"], m["content"]) for m in ollama.requests[-1].body["messages"]]
     assert sent == [
         ("system", "Be brief."),
@@ -77,28 +77,28 @@ async def test_the_history_goes_along(hooked: OblixClient, ollama: OllamaServer)
 
 
 async def test_stream_writes_the_answer_and_a_line_about_it(
-    hooked: OblixClient, capsys: pytest.CaptureFixture[str]
+    hooked_client: OblixClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    await hooked.execute("Hello")
+    await hooked_client.execute("Hello")
     answer, line, rest = capsys.readouterr().out.split("\n")
     assert (answer, rest) == ("You said: Hello", "")
     assert line.startswith("[ollama:llama2, first token after ")
-    await hooked.execute("Hello", display_metrics=False)
+    await hooked_client.execute("Hello", display_metrics=False)
     assert capsys.readouterr().out == "You said: Hello\n"
 
 
 async def test_without_stream_nothing_is_written(
-    hooked: OblixClient, capfd: pytest.CaptureFixture[str]
+    hooked_client: OblixClient, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    await hooked.execute("Hello", stream=False)
+    await hooked_client.execute("Hello", stream=False)
     assert capfd.readouterr() == ("", "")
 
 
 async def test_the_answer_is_written_as_it_arrives(
-    hooked: OblixClient, ollama: OllamaServer, capsys: pytest.CaptureFixture[str]
+    hooked_client: OblixClient, ollama: OllamaServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ollama.script(Answer("first second", fault=Stall(after=1)))
-    task = asyncio.create_task(hooked.execute("Hello"))
+    task = asyncio.create_task(hooked_client.execute("Hello"))
     written = ""
 
     def is_written() -> bool:
@@ -112,10 +112,10 @@ async def test_the_answer_is_written_as_it_arrives(
         await task
 
 
-async def test_events_come_in_order(hooked: OblixClient, ollama: OllamaServer) -> None:
+async def test_events_come_in_order(hooked_client: OblixClient, ollama: OllamaServer) -> None:
     ollama.script(Answer("one two three", reasoning="hm hm"))
-    session_id = await hooked.create_session()
-    events: list[Event] = [event async for event in hooked.stream("Count.", session_id=session_id)]
+    session_id = await hooked_client.create_session()
+    events: list[Event] = [event async for event in hooked_client.stream("Count.", session_id=session_id)]
     started, *deltas, completed = events
     assert isinstance(started, Started)
     assert (started.session_id, started.model_id) == (session_id, "ollama:llama2")
@@ -129,17 +129,19 @@ async def test_events_come_in_order(hooked: OblixClient, ollama: OllamaServer) -
     assert [d.offset for d in deltas] == [sum(len(b.text) for b in deltas[:n]) for n in range(len(deltas))]
 
 
-async def test_an_unknown_session_is_an_error(hooked: OblixClient) -> None:
+async def test_an_unknown_session_is_an_error(hooked_client: OblixClient) -> None:
     with pytest.raises(NotFoundError) as caught:
-        await hooked.execute("Hello", session_id="nobody", stream=False)
+        await hooked_client.execute("Hello", session_id="nobody", stream=False)
     assert caught.value.reason == "SESSION_NOT_FOUND"
 
 
-async def test_the_same_request_id_gives_the_same_answer(hooked: OblixClient, ollama: OllamaServer) -> None:
+async def test_the_same_request_id_gives_the_same_answer(
+    hooked_client: OblixClient, ollama: OllamaServer
+) -> None:
     ollama.script("Once.", "Twice.")
-    session_id = await hooked.create_session()
-    first = await hooked.execute("Hello", request_id="my-id", session_id=session_id, stream=False)
-    again = await hooked.execute("Hello", request_id="my-id", session_id=session_id, stream=False)
+    session_id = await hooked_client.create_session()
+    first = await hooked_client.execute("Hello", request_id="my-id", session_id=session_id, stream=False)
+    again = await hooked_client.execute("Hello", request_id="my-id", session_id=session_id, stream=False)
     assert (first["response"], again["response"], again["request_id"]) == ("Once.", "Once.", "my-id")
 
 
@@ -158,25 +160,25 @@ async def test_a_model_that_cannot_be_reached_keeps_the_question(client: OblixCl
 
 
 async def test_a_broken_answer_is_an_error_and_its_part_is_kept(
-    hooked: OblixClient, ollama: OllamaServer, capsys: pytest.CaptureFixture[str]
+    hooked_client: OblixClient, ollama: OllamaServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ollama.script(Answer("one two three", fault=Cut(after=2)))
-    session_id = await hooked.create_session()
+    session_id = await hooked_client.create_session()
     with pytest.raises(UnavailableError):
-        await hooked.execute("Hello", session_id=session_id)
+        await hooked_client.execute("Hello", session_id=session_id)
     assert capsys.readouterr().out.startswith("one two")
-    session = hooked.load_session(session_id)
+    session = hooked_client.load_session(session_id)
     assert session is not None
     assert session["messages"][1]["content"] == "one two"
     assert session["messages"][1]["status"] == "failed"
 
 
 async def test_cancelling_the_task_frees_the_model_and_keeps_the_part(
-    hooked: OblixClient, ollama: OllamaServer
+    hooked_client: OblixClient, ollama: OllamaServer
 ) -> None:
     ollama.script(Answer("one two three", fault=Stall(after=2)))
-    session_id = await hooked.create_session()
-    events = hooked.stream("Hello", session_id=session_id)
+    session_id = await hooked_client.create_session()
+    events = hooked_client.stream("Hello", session_id=session_id)
     async for event in events:
         if isinstance(event, Delta) and "two" in event.text:
             break
@@ -184,19 +186,21 @@ async def test_cancelling_the_task_frees_the_model_and_keeps_the_part(
     assert await asyncio.to_thread(ollama.requests[-1].abandoned.wait, 60)
 
     def answer() -> tuple[str, str | None]:
-        session = hooked.load_session(session_id)
+        session = hooked_client.load_session(session_id)
         assert session is not None
         return session["messages"][-1]["content"], session["messages"][-1].get("status")
 
     await eventually(lambda: answer() == ("one two", "cancelled"))
 
 
-async def test_prompts_of_one_session_wait_for_each_other(hooked: OblixClient, ollama: OllamaServer) -> None:
+async def test_prompts_of_one_session_wait_for_each_other(
+    hooked_client: OblixClient, ollama: OllamaServer
+) -> None:
     ollama.script(Answer("one two", fault=Stall(after=1)))
-    session_id = await hooked.create_session()
-    first = hooked.stream("First", session_id=session_id)
+    session_id = await hooked_client.create_session()
+    first = hooked_client.stream("First", session_id=session_id)
     assert isinstance(await anext(first), Started)
-    second = hooked.stream("Second", session_id=session_id, request_id="second")
+    second = hooked_client.stream("Second", session_id=session_id, request_id="second")
     assert await anext(second) == Queued("second", 1)
     await eventually(lambda: ollama.requests)  # it is the first one's: what is scripted comes once
     await first.aclose()
@@ -205,30 +209,36 @@ async def test_prompts_of_one_session_wait_for_each_other(hooked: OblixClient, o
     assert rest[-1].response["response"] == "You said: Second"
 
 
-async def test_an_answer_can_go_on_without_its_program(hooked: OblixClient, ollama: OllamaServer) -> None:
+async def test_an_answer_can_go_on_without_its_program(
+    hooked_client: OblixClient, ollama: OllamaServer
+) -> None:
     ollama.script(Answer("one two three", tokens_per_second=30))
-    session_id = await hooked.create_session()
-    events = hooked.stream("Hello", session_id=session_id, on_disconnect="continue")
+    session_id = await hooked_client.create_session()
+    events = hooked_client.stream("Hello", session_id=session_id, on_disconnect="continue")
     async for event in events:
         if isinstance(event, Delta):
             break
     await events.aclose()
 
     def answer() -> tuple[str, str | None]:
-        session = hooked.load_session(session_id)
+        session = hooked_client.load_session(session_id)
         assert session is not None
         return session["messages"][-1]["content"], session["messages"][-1].get("status")
 
     await eventually(lambda: answer() == ("one two three", None))
 
 
-async def test_a_pin_beats_the_routing(hooked: OblixClient, ollama: OllamaServer) -> None:
+async def test_a_pin_beats_the_routing(hooked_client: OblixClient, ollama: OllamaServer) -> None:
     ollama.models.append("phi")
-    await hooked.hook_model("ollama", "phi", endpoint=ollama.url)
-    assert (await hooked.execute("Hello", stream=False, model="ollama:phi"))["model_id"] == "ollama:phi"
-    assert (await hooked.execute("Hello", stream=False, model_id="ollama:phi"))["model_id"] == "ollama:phi"
+    await hooked_client.hook_model("ollama", "phi", endpoint=ollama.url)
+    assert (await hooked_client.execute("Hello", stream=False, model="ollama:phi"))[
+        "model_id"
+    ] == "ollama:phi"
+    assert (await hooked_client.execute("Hello", stream=False, model_id="ollama:phi"))[
+        "model_id"
+    ] == "ollama:phi"
     with pytest.raises(FailedPreconditionError):
-        await hooked.execute("Hello", stream=False, model="ollama:unknown")
+        await hooked_client.execute("Hello", stream=False, model="ollama:unknown")
 
 
 async def test_local_only_refuses_the_cloud(client: OblixClient, ollama: OllamaServer) -> None:
@@ -242,11 +252,13 @@ async def test_local_only_refuses_the_cloud(client: OblixClient, ollama: OllamaS
     assert ollama.requests == []
 
 
-async def test_many_deltas_arrive_whole_in_a_slow_loop(hooked: OblixClient, ollama: OllamaServer) -> None:
+async def test_many_deltas_arrive_whole_in_a_slow_loop(
+    hooked_client: OblixClient, ollama: OllamaServer
+) -> None:
     text = " ".join(str(n) for n in range(5000))
     ollama.script(text)
     received = ""
-    async for event in hooked.stream("Count."):
+    async for event in hooked_client.stream("Count."):
         if isinstance(event, Delta):
             received += event.text
             time.sleep(0.0005)  # noqa: ASYNC251 - a loop that is busy is what this is about

@@ -16,10 +16,10 @@ from oblix.testing import OllamaServer, OpenAIServer
 from oblix.v1 import models_pb2
 
 
-async def test_hooked_models_are_listed_by_provider(hooked: OblixClient, ollama: OllamaServer) -> None:
-    assert await hooked.hook_model(ModelType.OPENAI, "gpt-4o-mini", api_key="sk-1") is True
-    assert await hooked.hook_model(ModelType.OLLAMA, "phi:mini", endpoint=ollama.url) is True
-    assert hooked.list_models() == {"ollama": ["llama2", "phi:mini"], "openai": ["gpt-4o-mini"]}
+async def test_hooked_models_are_listed_by_provider(hooked_client: OblixClient, ollama: OllamaServer) -> None:
+    assert await hooked_client.hook_model(ModelType.OPENAI, "gpt-4o-mini", api_key="sk-1") is True
+    assert await hooked_client.hook_model(ModelType.OLLAMA, "phi:mini", endpoint=ollama.url) is True
+    assert hooked_client.list_models() == {"ollama": ["llama2", "phi:mini"], "openai": ["gpt-4o-mini"]}
 
 
 async def test_the_configuration_never_has_the_key(client: OblixClient) -> None:
@@ -125,17 +125,19 @@ async def test_two_keys_for_one_model_do_not_collide(client: OblixClient, shared
     assert keys == ["Bearer sk-1", "Bearer sk-2"]
 
 
-async def test_shutdown_lets_go_and_harms_nobody_else(hooked: OblixClient, ollama: OllamaServer) -> None:
+async def test_shutdown_lets_go_and_harms_nobody_else(
+    hooked_client: OblixClient, ollama: OllamaServer
+) -> None:
     other = OblixClient()
     await other.hook_model("ollama", "llama2", endpoint=ollama.url)
-    await hooked.shutdown()
-    await hooked.shutdown()
+    await hooked_client.shutdown()
+    await hooked_client.shutdown()
     with pytest.raises(FailedPreconditionError) as caught:
-        hooked.list_sessions()
+        hooked_client.list_sessions()
     assert caught.value.reason == "CLIENT_CLOSED"
-    hooked.hook_agent(ResourceMonitor())
+    hooked_client.hook_agent(ResourceMonitor())
     with pytest.raises(FailedPreconditionError, match="was shut down"):
-        await hooked.execute("No agent is asked any more", stream=False)
+        await hooked_client.execute("No agent is asked any more", stream=False)
     assert (await other.execute("Hello", stream=False))["response"] == "You said: Hello"
 
 
@@ -152,7 +154,7 @@ async def test_the_end_of_a_block_shuts_the_client_down(client: OblixClient, oll
             one.list_sessions()
 
 
-async def test_a_handle_that_the_daemon_forgot_is_hooked_again_unseen(hooked: OblixClient) -> None:
+async def test_a_handle_that_the_daemon_forgot_is_hooked_again_unseen(hooked_client: OblixClient) -> None:
     request = models_pb2.UnhookModelRequest()
-    await hooked._transport.acall(lambda link: link.models.UnhookModel, request)
-    assert (await hooked.execute("Hello", stream=False))["response"] == "You said: Hello"
+    await hooked_client._transport.acall(lambda link: link.models.UnhookModel, request)
+    assert (await hooked_client.execute("Hello", stream=False))["response"] == "You said: Hello"

@@ -13,8 +13,8 @@ from oblix.testing import OllamaServer
 from oblix.v1 import executions_pb2
 
 
-async def test_options_reach_the_model(hooked: OblixClient, ollama: OllamaServer) -> None:
-    await hooked.execute("Hello", 0.25, 7, stream=False, top_p=0.5, seed=11, stop=["END"])
+async def test_options_reach_the_model(hooked_client: OblixClient, ollama: OllamaServer) -> None:
+    await hooked_client.execute("Hello", 0.25, 7, stream=False, top_p=0.5, seed=11, stop=["END"])
     options = ollama.requests[-1].body["options"]
     assert options["temperature"] == 0.25
     assert options["num_predict"] == 7
@@ -68,26 +68,26 @@ def test_how_long_and_how_soon_travels_with_the_prompt() -> None:
     ],
 )
 async def test_bad_input_names_the_field_and_sends_nothing(
-    hooked: OblixClient, ollama: OllamaServer, arguments: dict[str, object], field: str
+    hooked_client: OblixClient, ollama: OllamaServer, arguments: dict[str, object], field: str
 ) -> None:
     asked = len(ollama.requests)
     with pytest.raises(InvalidArgumentError) as caught:
-        await hooked.execute(**{"prompt": "Hello", "stream": False} | arguments)
+        await hooked_client.execute(**{"prompt": "Hello", "stream": False} | arguments)
     assert caught.value.metadata["field"] == field
     assert len(ollama.requests) == asked
 
 
-async def test_a_prompt_over_the_limit_is_refused_before_it_is_sent(hooked: OblixClient) -> None:
+async def test_a_prompt_over_the_limit_is_refused_before_it_is_sent(hooked_client: OblixClient) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
-        await hooked.execute("x" * 20_000_000, stream=False)
+        await hooked_client.execute("x" * 20_000_000, stream=False)
     assert caught.value.reason == "MESSAGE_TOO_LARGE"
     field, limit = caught.value.metadata["field"], caught.value.metadata["limit"]
     assert (field, limit) == ("prompt", "at most 8,388,608 bytes a message")
     assert caught.value.metadata["given"].startswith("20,000,0")
 
 
-async def test_a_request_over_the_limit_of_grpc_has_a_reason(hooked: OblixClient) -> None:
-    session_id = await hooked.create_session()
+async def test_a_request_over_the_limit_of_grpc_has_a_reason(hooked_client: OblixClient) -> None:
+    session_id = await hooked_client.create_session()
     with pytest.raises(ResourceExhaustedError) as caught:
-        hooked.session_manager.save_message(session_id, "x" * 20_000_000)
+        hooked_client.session_manager.save_message(session_id, "x" * 20_000_000)
     assert caught.value.reason == "MESSAGE_TOO_LARGE"

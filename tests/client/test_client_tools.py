@@ -114,9 +114,9 @@ async def test_a_schema_reaches_the_model(client: OblixClient, openai: OpenAISer
     assert openai.requests[-1].body["response_format"]["json_schema"]["schema"] == SCHEMA
 
 
-async def test_a_model_that_cannot_do_it_refuses(hooked: OblixClient) -> None:
+async def test_a_model_that_cannot_do_it_refuses(hooked_client: OblixClient) -> None:
     with pytest.raises(InvalidArgumentError, match="can't make a model call a tool") as caught:
-        await hooked.execute("Hi", stream=False, tools=[PLAIN], tool_choice="required")
+        await hooked_client.execute("Hi", stream=False, tools=[PLAIN], tool_choice="required")
     assert caught.value.reason == "MODEL_REFUSED_REQUEST"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from oblix import InvalidArgumentError, OblixClient
 from oblix.testing import OpenAIServer
-from support.drivers.daemon import RunningDaemon, running
+from support.drivers.daemon import RunningDaemon, run_daemon
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def proxy() -> Iterator[OpenAIServer]:
 @pytest.fixture
 def client(tmp_path: Path, proxy: OpenAIServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[OblixClient]:
     monkeypatch.setenv("OBLIX_HOME", str(tmp_path))
-    with running(tmp_path, OBLIX_OPENAI_ENDPOINT=proxy.url):
+    with run_daemon(tmp_path, OBLIX_OPENAI_ENDPOINT=proxy.url):
         yield OblixClient()
 
 

@@ -11,7 +11,7 @@ from oblix import DeadlineExceededError, Delta, OblixClient, Queued, Unavailable
 from oblix.testing import Answer, OllamaServer, Stall
 from oblix.v1 import daemon_pb2
 from support.drivers import processes
-from support.drivers.clients import said
+from support.drivers.clients import messages_of
 from support.drivers.waiting import eventually
 
 
@@ -28,7 +28,7 @@ async def test_a_daemon_that_was_restarted_in_between_goes_unnoticed(
     assert await launching.create_session()
     processes.kill_all_of(home)
     assert (await launching.execute("At last", stream=False))["response"] == "You said: At last"
-    assert [content for content, _ in said(launching, session_id)] == [
+    assert [content for content, _ in messages_of(launching, session_id)] == [
         "Before",
         "You said: Before",
         "After",
@@ -48,7 +48,7 @@ async def test_a_daemon_killed_in_the_middle_of_an_answer(
     async def ask() -> None:
         async for event in launching.stream("Hello", request_id="the-first"):
             if isinstance(event, Delta):
-                await eventually(lambda: len(said(launching, session_id)) == 2)
+                await eventually(lambda: len(messages_of(launching, session_id)) == 2)
                 processes.kill_all_of(home)
 
     with pytest.raises(UnavailableError) as caught:
@@ -57,7 +57,7 @@ async def test_a_daemon_killed_in_the_middle_of_an_answer(
     assert caught.value.metadata["session_id"] == session_id
     kept = int(caught.value.metadata["kept_bytes"])
     assert (await launching.execute("Go on", stream=False))["response"] == "You said: Go on"
-    shown = said(launching, session_id)
+    shown = messages_of(launching, session_id)
     assert shown[0] == ("Hello", "complete")
     assert shown[1] == ("one two"[:kept], "interrupted")
     assert shown[2:] == [("Go on", "complete"), ("You said: Go on", "complete")]

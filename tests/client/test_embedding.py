@@ -15,27 +15,29 @@ TEXTS = ["The cat sat on the mat.", "A dog."]
 
 
 @pytest.fixture
-def plain(shared_home: Path, monkeypatch: pytest.MonkeyPatch) -> Client:
+def client_without_model(shared_home: Path, monkeypatch: pytest.MonkeyPatch) -> Client:
     monkeypatch.setenv("OBLIX_HOME", str(shared_home))
     return Client()
 
 
-def test_texts_become_vectors(plain: Client, ollama: OllamaServer) -> None:
-    with plain:
-        plain.models.hook("ollama", "llama2", endpoint=ollama.url, task="embedding")
-        found = plain.embed(TEXTS)
+def test_texts_become_vectors(client_without_model: Client, ollama: OllamaServer) -> None:
+    with client_without_model:
+        client_without_model.models.hook("ollama", "llama2", endpoint=ollama.url, task="embedding")
+        found = client_without_model.embed(TEXTS)
         for vector, text in zip(found.vectors, TEXTS, strict=True):
             assert vector == pytest.approx(vector_of(text))
         assert (found.model, found.decision.model) == ("ollama:llama2", "ollama:llama2")
         assert found.usage is not None
         assert found.usage.input_tokens == 8
-        assert plain.embed(TEXTS[0]).vectors == found.vectors[:1]
-        plain.embed(TEXTS, dimensions=8, local_only=True, timeout=30.0)
+        assert client_without_model.embed(TEXTS[0]).vectors == found.vectors[:1]
+        client_without_model.embed(TEXTS, dimensions=8, local_only=True, timeout=30.0)
         assert ollama.calls[-1].body["dimensions"] == 8
         assert math.isclose(found.to_dict()["vectors"][0][0], found.vectors[0][0])
 
 
-async def test_prompts_and_texts_each_find_their_models(plain: Client, ollama: OllamaServer) -> None:
+async def test_prompts_and_texts_each_find_their_models(
+    client_without_model: Client, ollama: OllamaServer
+) -> None:
     with OllamaServer(["nomic"]) as other:
         async with AsyncClient() as client:
             await client.models.hook("ollama", "llama2", endpoint=ollama.url)
@@ -59,14 +61,14 @@ async def test_a_daemon_that_forgot_the_model_is_told_again(
         assert (await client.embed("A cat")).model == "ollama:llama2"
 
 
-def test_what_is_wrong_is_said(plain: Client, ollama: OllamaServer) -> None:
-    with plain:
-        plain.models.hook("ollama", "llama2", endpoint=ollama.url, task="embedding")
+def test_what_is_wrong_is_said(client_without_model: Client, ollama: OllamaServer) -> None:
+    with client_without_model:
+        client_without_model.models.hook("ollama", "llama2", endpoint=ollama.url, task="embedding")
         with pytest.raises(InvalidArgumentError, match="texts"):
-            plain.embed([])
+            client_without_model.embed([])
         with pytest.raises(InvalidArgumentError, match=r"texts\[1\]"):
-            plain.embed(["A", 2])  # type: ignore[list-item]
+            client_without_model.embed(["A", 2])  # type: ignore[list-item]
         with pytest.raises(InvalidArgumentError, match="did you mean dimensions"):
-            plain.embed("A", dimension=8)  # type: ignore[call-arg]
+            client_without_model.embed("A", dimension=8)  # type: ignore[call-arg]
         with pytest.raises(InvalidArgumentError, match="dimensions"):
-            plain.embed("A", dimensions=0)
+            client_without_model.embed("A", dimensions=0)

@@ -24,7 +24,7 @@ class Kept(KeyringBackend):
 
 
 @pytest.fixture
-def kept():
+def restore_environ():
     former = keyring.get_keyring()
     keyring.set_keyring(Kept())
     yield
@@ -72,7 +72,7 @@ def test_a_url_and_its_key_come_out_of_one_environment(kind, environ, endpoint, 
     assert (found.endpoint, found.key) == (endpoint, key)
 
 
-async def test_a_url_of_the_environment_never_gets_a_key_of_the_keyring(kept) -> None:
+async def test_a_url_of_the_environment_never_gets_a_key_of_the_keyring(restore_environ) -> None:
     around = surroundings(ModelType.OPENAI, {"OPENAI_BASE_URL": "https://project.example/v1"})
     assert await key_of(ModelType.OPENAI, None, None, None, around) == ""
     nothing = surroundings(ModelType.OPENAI, {})

@@ -26,9 +26,9 @@ async def test_files_and_sources_have_their_first_names(client: OblixClient, tmp
         await client.export_session(first, tmp_path / "a.json", export_path=tmp_path / "b.json")
 
 
-async def test_answers_have_their_first_names(hooked: OblixClient) -> None:
-    hooked.hook_agent(ResourceMonitor(cpu_threshold=70.0))
-    answer = await hooked.execute("Hello", stream=False, use_gpu=True)
+async def test_answers_have_their_first_names(hooked_client: OblixClient) -> None:
+    hooked_client.hook_agent(ResourceMonitor(cpu_threshold=70.0))
+    answer = await hooked_client.execute("Hello", stream=False, use_gpu=True)
     assert answer["metrics"]["total_latency"] == answer["metrics"]["latency"]
     assert answer["agent_checks"].get("resource_monitor")["proceed"] is True
     assert answer["agent_checks"].get("another") is None

@@ -18,13 +18,13 @@ WEBP = b"RIFF\x10\x00\x00\x00WEBP" + bytes(20)
 URL = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
 
 
-def requested(prompt: object, **options: object) -> executions_pb2.ExecuteRequest:
+def embed_request(prompt: object, **options: object) -> executions_pb2.ExecuteRequest:
     return request_of(Prompted(prompt, None, options))
 
 
 def parts_of(content: object, role: str = "user") -> list[messages_pb2.Part]:
     said = [{"role": role, "content": content}, {"role": "user", "content": "And?"}]
-    return list(requested(said).input[0].parts)
+    return list(embed_request(said).input[0].parts)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_the_content_tells_the_type_whatever_the_name_says(
 ) -> None:
     path = tmp_path / "holiday.txt"
     path.write_bytes(data)
-    (message,) = requested("What is this?", images=[path, str(path), data]).input
+    (message,) = embed_request("What is this?", images=[path, str(path), data]).input
     assert message.parts[0].text == "What is this?"
     assert [(p.image.media_type, p.image.data) for p in message.parts[1:]] == [(media_type, data)] * 3
 
@@ -58,9 +58,9 @@ def test_content_is_a_list_of_texts_and_pictures(part: dict[str, object]) -> Non
 
 
 def test_a_picture_goes_with_the_last_words_of_a_user() -> None:
-    assert [len(m.parts) for m in requested("", images=[PNG]).input] == [1]
+    assert [len(m.parts) for m in embed_request("", images=[PNG]).input] == [1]
     said = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
-    roles = [m.role for m in requested(said, images=[PNG]).input]
+    roles = [m.role for m in embed_request(said, images=[PNG]).input]
     assert roles == [messages_pb2.ROLE_USER, messages_pb2.ROLE_ASSISTANT, messages_pb2.ROLE_USER]
 
 
@@ -95,31 +95,31 @@ def test_only_users_show_pictures_and_only_files_are_read(tmp_path: Path) -> Non
     with pytest.raises(InvalidArgumentError):
         parts_of([{"type": "image", "data": PNG}], role="assistant")
     with pytest.raises(NotFoundError):
-        requested("Hi", images=[tmp_path / "missing.png"])
+        embed_request("Hi", images=[tmp_path / "missing.png"])
     with pytest.raises(InvalidArgumentError, match="directory"):
-        requested("Hi", images=[tmp_path])
+        embed_request("Hi", images=[tmp_path])
     for wrong in (PNG, "x.png", [17]):
         with pytest.raises(InvalidArgumentError):
-            requested("Hi", images=wrong)
+            embed_request("Hi", images=wrong)
 
 
 async def test_models_see_them_and_the_session_keeps_them(
-    hooked: OblixClient, ollama: OllamaServer, tmp_path: Path
+    hooked_client: OblixClient, ollama: OllamaServer, tmp_path: Path
 ) -> None:
-    session_id = await hooked.create_session()
-    await hooked.execute("What is this?", images=[PNG, GIF], session_id=session_id, stream=False)
+    session_id = await hooked_client.create_session()
+    await hooked_client.execute("What is this?", images=[PNG, GIF], session_id=session_id, stream=False)
     asked = ollama.requests[-1].body["messages"][-1]
     assert asked["content"] == "What is this?"
     assert [base64.b64decode(image) for image in asked["images"]] == [PNG, GIF]
 
-    session = hooked.load_session(session_id)
+    session = hooked_client.load_session(session_id)
     assert session is not None
     assert session["messages"][0]["content"] == "What is this?"
     assert [part["image"]["media_type"] for part in session["messages"][0]["parts"][1:]] == [
         "image/png",
         "image/gif",
     ]
-    await hooked.export_session(session_id, tmp_path / "session.json")
-    imported = await hooked.import_session(tmp_path / "session.json")
-    await hooked.execute("And now?", session_id=imported, stream=False)
+    await hooked_client.export_session(session_id, tmp_path / "session.json")
+    imported = await hooked_client.import_session(tmp_path / "session.json")
+    await hooked_client.execute("And now?", session_id=imported, stream=False)
     assert len(ollama.requests[-1].body["messages"][0]["images"]) == 2

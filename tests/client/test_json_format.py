@@ -126,12 +126,12 @@ def test_a_file_may_lack_all_but_its_messages() -> None:
     assert not messages[0].HasField("create_time")
 
 
-def changed(**changes: object) -> bytes:
+def changed_document(**changes: object) -> bytes:
     return json.dumps(OLD | changes).encode()
 
 
-def said(**changes: object) -> bytes:
-    return changed(messages=[OLD["messages"][0], OLD["messages"][0] | changes])
+def plain_document(**changes: object) -> bytes:
+    return changed_document(messages=[OLD["messages"][0], OLD["messages"][0] | changes])
 
 
 @pytest.mark.parametrize(
@@ -145,21 +145,21 @@ def said(**changes: object) -> bytes:
         (b"[]", "it is not a session"),
         (b'{"mapping": {}, "title": "of another program"}', "it is not a session"),
         (b'{"messages": "Hello"}', "it is not a session"),
-        (changed(messages=["Hello"]), "messages[0] takes an object"),
-        (changed(title=17), "title takes text"),
-        (changed(created_at="yesterday"), "created_at takes an ISO 8601 time"),
-        (changed(metadata=[1]), "metadata takes a dict"),
-        (changed(metadata={"a": 2**60}), "metadata.a takes whole numbers"),
-        (changed(local_only="yes"), "local_only takes true or false"),
-        (said(role="human"), "messages[1].role takes one of system, user, assistant, tool"),
-        (said(content=None), "messages[1].content takes text"),
-        (said(content="\ud800"), "messages[1].content takes text without lone surrogates"),
-        (said(timestamp=12), "messages[1].timestamp takes text"),
-        (said(status="done"), "messages[1].status takes one of"),
-        (said(parts={}), "messages[1].parts takes a list"),
-        (said(parts=[{"video": {}}]), "messages[1].parts[0] takes what Part of oblix.v1 holds"),
-        (said(parts=[{"text": "\ud800"}]), "messages[1].parts[0] takes"),
-        (said(usage={"input_tokens": "many"}), "messages[1].usage takes what Usage"),
+        (changed_document(messages=["Hello"]), "messages[0] takes an object"),
+        (changed_document(title=17), "title takes text"),
+        (changed_document(created_at="yesterday"), "created_at takes an ISO 8601 time"),
+        (changed_document(metadata=[1]), "metadata takes a dict"),
+        (changed_document(metadata={"a": 2**60}), "metadata.a takes whole numbers"),
+        (changed_document(local_only="yes"), "local_only takes true or false"),
+        (plain_document(role="human"), "messages[1].role takes one of system, user, assistant, tool"),
+        (plain_document(content=None), "messages[1].content takes text"),
+        (plain_document(content="\ud800"), "messages[1].content takes text without lone surrogates"),
+        (plain_document(timestamp=12), "messages[1].timestamp takes text"),
+        (plain_document(status="done"), "messages[1].status takes one of"),
+        (plain_document(parts={}), "messages[1].parts takes a list"),
+        (plain_document(parts=[{"video": {}}]), "messages[1].parts[0] takes what Part of oblix.v1 holds"),
+        (plain_document(parts=[{"text": "\ud800"}]), "messages[1].parts[0] takes"),
+        (plain_document(usage={"input_tokens": "many"}), "messages[1].usage takes what Usage"),
     ],
 )
 def test_a_broken_or_foreign_file_is_refused_by_name_and_problem(data: bytes, problem: str) -> None:

@@ -13,7 +13,7 @@ from oblix import OblixClient
 from oblix.testing import Answer, OllamaServer
 from oblix.v1 import daemon_pb2, monitor_pb2, monitor_pb2_grpc
 from support.drivers import processes
-from support.drivers.daemon import WAIT_S, running
+from support.drivers.daemon import WAIT_S, run_daemon
 from support.drivers.grpc_calls import TIMEOUT_S, Wire
 from support.drivers.waiting import eventually
 from support.faults.machine_faults import Controls
@@ -22,7 +22,7 @@ QUIET = {"OBLIX_EMBEDDED_ENABLED": "false"}
 YEAR_S = 365 * 24 * 3600
 
 
-def empty(directory: Path) -> None:
+def remove_contents(directory: Path) -> None:
     for path in directory.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
@@ -48,7 +48,7 @@ async def test_an_answer_goes_on_where_a_suspended_machine_left_it(
 @pytest.mark.parametrize("offset_s", [YEAR_S, -YEAR_S], ids=["ahead", "back"])
 def test_a_jump_of_the_clock_changes_no_order_and_loses_nothing(home: Path, offset_s: int) -> None:
     controls = Controls(home)
-    with OllamaServer(["llama2"]) as server, running(home, **QUIET, **controls.environ) as daemon:
+    with OllamaServer(["llama2"]) as server, run_daemon(home, **QUIET, **controls.environ) as daemon:
         wire = Wire(daemon.channel)
         handle, session = wire.hook(server.url), wire.session(title="kept")
         list(wire.execute("Before", session_id=session, candidates=[handle]))
@@ -61,7 +61,7 @@ def test_a_jump_of_the_clock_changes_no_order_and_loses_nothing(home: Path, offs
             next(stream)
         stream.cancel()
         assert wire.daemon.GetInfo(daemon_pb2.GetInfoRequest(), timeout=TIMEOUT_S).pid == daemon.process.pid
-    with running(home, **QUIET) as daemon:
+    with run_daemon(home, **QUIET) as daemon:
         texts = [message.parts[0].text for message in Wire(daemon.channel).messages(session)]
     assert texts == ["Before", "You said: Before", "After", "You said: After"]
 
@@ -71,7 +71,7 @@ async def test_a_home_that_was_removed_makes_room_for_a_new_daemon(
 ) -> None:
     await launching.create_session("gone")
     before = processes.daemon_of(home)
-    empty(home)
+    remove_contents(home)
     await asyncio.to_thread(before.wait, WAIT_S)
     assert await launching.create_session("new")
     assert [one["title"] for one in launching.list_sessions()] == ["new"]

@@ -33,7 +33,7 @@ def messages(client: OblixClient, session_id: str) -> list[dict[str, Any]]:
     return list(session["messages"])
 
 
-def said(client: OblixClient, session_id: str) -> list[str]:
+def texts_of(client: OblixClient, session_id: str) -> list[str]:
     return [message["content"] for message in messages(client, session_id)]
 
 
@@ -52,7 +52,7 @@ async def test_messages_are_named_by_id_by_place_and_from_the_end(client: OblixC
     with pytest.raises(NotFoundError):
         client.get_message(session_id, 2)
     assert [message["id"] for message in client.delete_messages(session_id, 1)] == [ids[0]]
-    assert said(client, session_id) == ["three"]
+    assert texts_of(client, session_id) == ["three"]
 
 
 async def test_the_end_of_a_session_is_cut_off_or_popped(client: OblixClient) -> None:
@@ -85,29 +85,29 @@ async def test_an_edit_keeps_what_it_was(client: OblixClient) -> None:
             client.edit_message(session_id, 2, "x", **wrong)  # type: ignore[arg-type]
 
 
-async def test_an_edit_of_a_call_or_result_keeps_the_pair(hooked: OblixClient) -> None:
-    session_id = await a_session(hooked, "question")
+async def test_an_edit_of_a_call_or_result_keeps_the_pair(hooked_client: OblixClient) -> None:
+    session_id = await a_session(hooked_client, "question")
     calls = [{"call_id": "a", "name": "look", "arguments": {}}]
     said = [
         {"role": "assistant", "content": "I look.", "tool_calls": calls},
         {"role": "tool", "call_id": "a", "content": "seen"},
     ]
-    await hooked.execute(said, session_id=session_id, stream=False)
-    call = hooked.edit_message(session_id, 2, "Let me look.")
+    await hooked_client.execute(said, session_id=session_id, stream=False)
+    call = hooked_client.edit_message(session_id, 2, "Let me look.")
     assert call["content"] == "Let me look."
     assert [part for part in call["parts"] if "tool_call" in part]
-    result = hooked.edit_message(session_id, 3, "unseen")
+    result = hooked_client.edit_message(session_id, 3, "unseen")
     assert result["parts"] == [{"tool_result": {"call_id": "a", "content": "unseen"}}]
-    assert len(hooked.delete_messages(session_id, 3, exact=True)) == 1
-    assert len(hooked.delete_messages(session_id, 2)) == 1
+    assert len(hooked_client.delete_messages(session_id, 3, exact=True)) == 1
+    assert len(hooked_client.delete_messages(session_id, 2)) == 1
 
 
-async def test_what_is_left_out_is_not_sent(hooked: OblixClient, ollama: OllamaServer) -> None:
-    session_id = await a_session(hooked, "bad", "good")
-    assert hooked.exclude_messages(session_id, 1, "TOO_LONG", "Nobody needs it.") == 1
-    mark = messages(hooked, session_id)[0]["excluded"]
+async def test_what_is_left_out_is_not_sent(hooked_client: OblixClient, ollama: OllamaServer) -> None:
+    session_id = await a_session(hooked_client, "bad", "good")
+    assert hooked_client.exclude_messages(session_id, 1, "TOO_LONG", "Nobody needs it.") == 1
+    mark = messages(hooked_client, session_id)[0]["excluded"]
     assert (mark["reason"], mark["detail"]) == ("TOO_LONG", "Nobody needs it.")
-    response = await hooked.execute("now", session_id=session_id, stream=False)
+    response = await hooked_client.execute("now", session_id=session_id, stream=False)
     assert "bad" not in str(ollama.requests[-1].body["messages"])
     assert response["metrics"]["excluded_messages"] == 1
     (left_out,) = response["metrics"]["excluded"]
@@ -116,36 +116,36 @@ async def test_what_is_left_out_is_not_sent(hooked: OblixClient, ollama: OllamaS
         "TOO_LONG",
         "Nobody needs it.",
     )
-    assert left_out["message_id"] == messages(hooked, session_id)[0]["id"]
-    await hooked.execute("now", session_id=session_id, stream=False, include_excluded=True)
+    assert left_out["message_id"] == messages(hooked_client, session_id)[0]["id"]
+    await hooked_client.execute("now", session_id=session_id, stream=False, include_excluded=True)
     assert "bad" in str(ollama.requests[-1].body["messages"])
-    assert hooked.include_messages(session_id, [1, 2]) == 1
-    await hooked.execute("now", session_id=session_id, stream=False)
+    assert hooked_client.include_messages(session_id, [1, 2]) == 1
+    await hooked_client.execute("now", session_id=session_id, stream=False)
     assert "bad" in str(ollama.requests[-1].body["messages"])
 
 
 async def test_a_question_is_answered_anew(
-    hooked: OblixClient, ollama: OllamaServer, capsys: pytest.CaptureFixture[str]
+    hooked_client: OblixClient, ollama: OllamaServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ollama.script("first", "second", "third", "fourth")
-    session_id = await hooked.create_and_use_session()
-    await hooked.execute("Why?", stream=False)
-    assert (await hooked.regenerate())["response"] == "second"
-    response = await hooked.regenerate(session_id, 1, stream=True, display_metrics=False)
+    session_id = await hooked_client.create_and_use_session()
+    await hooked_client.execute("Why?", stream=False)
+    assert (await hooked_client.regenerate())["response"] == "second"
+    response = await hooked_client.regenerate(session_id, 1, stream=True, display_metrics=False)
     assert (response["response"], capsys.readouterr().out.strip()) == ("third", "third")
-    answer = messages(hooked, session_id)[1]
-    events = [event async for event in hooked.stream(regenerate_message_id=answer["id"])]
+    answer = messages(hooked_client, session_id)[1]
+    events = [event async for event in hooked_client.stream(regenerate_message_id=answer["id"])]
     assert isinstance(events[-1], Completed)
-    assert said(hooked, session_id) == ["Why?", "fourth"]
-    older = [old["content"] for old in hooked.list_message_versions(session_id, -1)]
+    assert texts_of(hooked_client, session_id) == ["Why?", "fourth"]
+    older = [old["content"] for old in hooked_client.list_message_versions(session_id, -1)]
     assert older == ["third", "second", "first"]
-    hooked.session_manager.save_message(session_id, "More", role="assistant")
+    hooked_client.session_manager.save_message(session_id, "More", role="assistant")
     with pytest.raises(FailedPreconditionError) as caught:
-        await hooked.regenerate(session_id, answer["id"])
+        await hooked_client.regenerate(session_id, answer["id"])
     assert caught.value.reason == "MESSAGE_NOT_LAST"
-    hooked.current_session_id = None
+    hooked_client.current_session_id = None
     with pytest.raises(InvalidArgumentError):
-        await hooked.regenerate()
+        await hooked_client.regenerate()
 
 
 async def test_a_file_carries_marks_versions_and_data(client: OblixClient, tmp_path: Path) -> None:
@@ -164,13 +164,13 @@ async def test_a_file_carries_marks_versions_and_data(client: OblixClient, tmp_p
 
 
 async def test_the_turn_of_a_replaced_answer_is_explained_by_its_own_model(
-    hooked: OblixClient, ollama: OllamaServer
+    hooked_client: OblixClient, ollama: OllamaServer
 ) -> None:
     ollama.script("first", "second")
-    session_id = await hooked.create_session()
-    await hooked.execute("Why?", session_id=session_id, stream=False)
-    await hooked.regenerate(session_id)
-    turns = hooked.explain_session(session_id)
+    session_id = await hooked_client.create_session()
+    await hooked_client.execute("Why?", session_id=session_id, stream=False)
+    await hooked_client.regenerate(session_id)
+    turns = hooked_client.explain_session(session_id)
     assert turns is not None
     assert [turn["model"] for turn in turns] == ["ollama:llama2"] * 2
     assert [turn["prompt"] for turn in turns] == ["Why?"] * 2

@@ -14,7 +14,7 @@ from oblix import OblixClient
 from oblix._convert.presets import PRESETS, table_of
 from oblix.testing import OllamaServer, OpenAIServer
 from oblix.testing.exchange import Exchange
-from support.drivers.daemon import running
+from support.drivers.daemon import run_daemon
 
 KEY = "sk-of-mine-0123456789"
 LOCAL = {"ollama", "lmstudio", "llamacpp", "vllm"}
@@ -53,14 +53,16 @@ class Replayed:
     """The context that it tells."""
 
 
-def listed(**more: object) -> dict:
+def list_answer(**more: object) -> dict:
     return {"object": "list", "data": [{"id": "m", "object": "model", **more}]}
 
 
 KINDS = {
-    "lmstudio": Replayed(listed=listed(max_context_length=32768, loaded_context_length=4096), window=32768),
-    "llamacpp": Replayed(listed=listed(owned_by="llamacpp", meta={"n_ctx": 4096, "n_vocab": 1})),
-    "vllm": Replayed(listed=listed(owned_by="vllm", max_model_len=8192), window=8192),
+    "lmstudio": Replayed(
+        listed=list_answer(max_context_length=32768, loaded_context_length=4096), window=32768
+    ),
+    "llamacpp": Replayed(listed=list_answer(owned_by="llamacpp", meta={"n_ctx": 4096, "n_vocab": 1})),
+    "vllm": Replayed(listed=list_answer(owned_by="vllm", max_model_len=8192), window=8192),
     "openai": Replayed(),
     "openrouter": Replayed(
         "/api/v1",
@@ -70,7 +72,7 @@ KINDS = {
     ),
     "groq": Replayed(
         "/openai/v1",
-        listed(context_window=131072, active=True),
+        list_answer(context_window=131072, active=True),
         (
             {**ROLE, "x_groq": {"id": "req_1"}},
             HELLO,
@@ -156,10 +158,10 @@ class Server(OpenAIServer):
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def shared_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A daemon without models of its own."""
     home = tmp_path_factory.mktemp("presets")
-    with running(home, OBLIX_EMBEDDED_ENABLED="false"):
+    with run_daemon(home, OBLIX_EMBEDDED_ENABLED="false"):
         yield home
 
 
@@ -174,8 +176,8 @@ def test_every_kind_is_tried() -> None:
 
 
 @pytest.mark.parametrize("word", KINDS)
-async def test_a_server_of_this_kind_answers(word, shared, servers, monkeypatch) -> None:
-    monkeypatch.setenv("OBLIX_HOME", str(shared))
+async def test_a_server_of_this_kind_answers(word, shared_daemon, servers, monkeypatch) -> None:
+    monkeypatch.setenv("OBLIX_HOME", str(shared_daemon))
     preset, kind = PRESETS[word], KINDS[word]
     wants_key = preset.key == "needed"
     server = servers(Server(kind, wants_key=wants_key))
@@ -197,8 +199,8 @@ async def test_a_server_of_this_kind_answers(word, shared, servers, monkeypatch)
     assert len(server.requests) == 2
 
 
-async def test_ollama_answers(shared, servers, monkeypatch) -> None:
-    monkeypatch.setenv("OBLIX_HOME", str(shared))
+async def test_ollama_answers(shared_daemon, servers, monkeypatch) -> None:
+    monkeypatch.setenv("OBLIX_HOME", str(shared_daemon))
     server = servers(OllamaServer(["m"]))
     table = table_of("ollama", "m", endpoint=server.url)
     async with OblixClient() as client:

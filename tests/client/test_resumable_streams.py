@@ -35,7 +35,7 @@ def relay(shared_home: Path, home: Path) -> Iterator[Relay]:
 
 
 @pytest.fixture
-async def relayed(relay: Relay, ollama: OllamaServer) -> OblixClient:
+async def relayed_client(relay: Relay, ollama: OllamaServer) -> OblixClient:
     """A client whose connections go through the relay. It has one model."""
     client = OblixClient()
     await client.hook_model("ollama", "llama2", endpoint=ollama.url)
@@ -64,7 +64,7 @@ def end(home: Path) -> None:
         process.wait(processes.WAIT_S)
 
 
-async def _collected(events: AsyncGenerator[Event, None]) -> list[Event]:
+async def _collect_all(events: AsyncGenerator[Event, None]) -> list[Event]:
     return [event async for event in events]
 
 
@@ -83,11 +83,11 @@ def _last(client: OblixClient, session_id: str) -> dict[str, Any]:
 
 
 async def test_a_connection_that_is_cut_loses_and_repeats_nothing(
-    relayed: OblixClient, relay: Relay, ollama: OllamaServer
+    relayed_client: OblixClient, relay: Relay, ollama: OllamaServer
 ) -> None:
     ollama.script(Answer(TEXT, tokens_per_second=400, reasoning="hm hm"))
     events: list[Event] = []
-    async for event in relayed.stream("Count", on_disconnect="continue"):
+    async for event in relayed_client.stream("Count", on_disconnect="continue"):
         events.append(event)
         if isinstance(event, Delta) and len(events) % 40 == 0:
             relay.cut()
@@ -102,7 +102,7 @@ async def test_a_connection_that_is_cut_loses_and_repeats_nothing(
 
 
 async def test_cuts_at_any_byte_lose_and_repeat_nothing(
-    relayed: OblixClient, relay: Relay, ollama: OllamaServer
+    relayed_client: OblixClient, relay: Relay, ollama: OllamaServer
 ) -> None:
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
@@ -112,27 +112,27 @@ async def test_cuts_at_any_byte_lose_and_repeat_nothing(
     for number in range(10):
         ollama.script(Answer(TEXT, tokens_per_second=5000))
         relay.cut()
-        events = [event async for event in relayed.stream(f"Count {number}", on_disconnect="continue")]
+        events = [event async for event in relayed_client.stream(f"Count {number}", on_disconnect="continue")]
         assert (text_of(events), kinds_of(events)) == (TEXT, ["Started", "Delta", "Completed"])
     assert len(ollama.requests) == 10
 
 
 async def test_an_answer_that_began_anew_is_told_once(
-    relayed: OblixClient, relay: Relay, ollama: OllamaServer
+    relayed_client: OblixClient, relay: Relay, ollama: OllamaServer
 ) -> None:
     with OllamaServer(["phi"]) as other:
-        await relayed.hook_model("ollama", "phi", endpoint=other.url)
+        await relayed_client.hook_model("ollama", "phi", endpoint=other.url)
         ollama.script(Answer("one two three", fault=Cut(after=2)))
         other.script(Answer("vier fünf sechs sieben", fault=Stall(after=2)))
         events: list[Event] = []
         options = {"on_disconnect": "continue", "on_break": "restart"}
-        stream = relayed.stream("Count", request_id="anew", **options)
+        stream = relayed_client.stream("Count", request_id="anew", **options)
         async for event in stream:
             events.append(event)
             if isinstance(event, Delta) and "fünf" in event.text:
                 break
         relay.cut()
-        await relayed.cancel("anew")
+        await relayed_client.cancel("anew")
         events += [event async for event in stream]
     assert kinds_of(events) == ["Started", "Delta", "Rerouted", "Delta", "Completed"]
     again = next(place for place, event in enumerate(events) if isinstance(event, Rerouted))
@@ -142,10 +142,10 @@ async def test_an_answer_that_began_anew_is_told_once(
 
 
 async def test_what_a_lost_connection_cancelled_is_an_error(
-    relayed: OblixClient, relay: Relay, ollama: OllamaServer
+    relayed_client: OblixClient, relay: Relay, ollama: OllamaServer
 ) -> None:
     ollama.script(Answer("one two three", fault=Stall(after=2)))
-    session_id = await relayed.create_session()
+    session_id = await relayed_client.create_session()
     seen: list[Event] = []
 
     def cut_in_the_middle() -> None:
@@ -154,65 +154,67 @@ async def test_what_a_lost_connection_cancelled_is_an_error(
             assert ollama.requests[-1].abandoned.wait(60)
 
     with pytest.raises(UnavailableError) as caught:
-        await _collect(seen, relayed.stream("Count", session_id=session_id), cut_in_the_middle)
+        await _collect(seen, relayed_client.stream("Count", session_id=session_id), cut_in_the_middle)
     assert caught.value.reason == "ANSWER_INTERRUPTED"
     assert caught.value.metadata["session_id"] == session_id
     assert "on_disconnect" in caught.value.message
 
 
-async def test_others_attach_and_see_the_same(hooked: OblixClient, ollama: OllamaServer) -> None:
+async def test_others_attach_and_see_the_same(hooked_client: OblixClient, ollama: OllamaServer) -> None:
     ollama.script(Answer("one two three", tokens_per_second=50))
-    first = hooked.stream("Count", request_id="shared", on_disconnect="continue")
+    first = hooked_client.stream("Count", request_id="shared", on_disconnect="continue")
     assert isinstance(await anext(first), Started)
     await first.aclose()
-    both = await asyncio.gather(*(_collected(OblixClient().attach("shared")) for _ in range(2)))
+    both = await asyncio.gather(*(_collect_all(OblixClient().attach("shared")) for _ in range(2)))
     for events in both:
         assert kinds_of(events) == ["Started", "Delta", "Completed"]
         assert text_of(events) == "one two three"
-    late = await _collected(hooked.attach("shared", offset=len("one two")))
+    late = await _collect_all(hooked_client.attach("shared", offset=len("one two")))
     assert (kinds_of(late), text_of(late)) == (["Started", "Delta", "Completed"], " three")
     assert late[-1].response == both[0][-1].response
 
 
-async def test_attaching_to_nothing_and_past_the_end_is_an_error(hooked: OblixClient) -> None:
-    await hooked.execute("Hello", stream=False, request_id="short")
+async def test_attaching_to_nothing_and_past_the_end_is_an_error(hooked_client: OblixClient) -> None:
+    await hooked_client.execute("Hello", stream=False, request_id="short")
     with pytest.raises(NotFoundError):
-        await _collected(hooked.attach("nobody"))
+        await _collect_all(hooked_client.attach("nobody"))
     with pytest.raises(InvalidArgumentError) as caught:
-        await _collected(hooked.attach("short", offset=1000))
+        await _collect_all(hooked_client.attach("short", offset=1000))
     assert caught.value.reason == "OFFSET_OUT_OF_RANGE"
     for wrong in (-1, True, "1", 2**63):
         with pytest.raises(InvalidArgumentError) as caught:
-            await _collected(hooked.attach("short", offset=wrong))
+            await _collect_all(hooked_client.attach("short", offset=wrong))
         assert caught.value.metadata["field"] == "offset"
     with pytest.raises(InvalidArgumentError):
-        await hooked.cancel("")
+        await hooked_client.cancel("")
 
 
-async def test_executions_are_listed_and_cancelled(hooked: OblixClient, ollama: OllamaServer) -> None:
+async def test_executions_are_listed_and_cancelled(hooked_client: OblixClient, ollama: OllamaServer) -> None:
     ollama.script(Answer("one two three", fault=Stall(after=2)))
-    session_id = await hooked.create_session()
-    running = hooked.stream("Count", request_id="long", session_id=session_id, on_disconnect="continue")
+    session_id = await hooked_client.create_session()
+    running = hooked_client.stream(
+        "Count", request_id="long", session_id=session_id, on_disconnect="continue"
+    )
     async for event in running:
         if isinstance(event, Delta) and "two" in event.text:
             break
-    waiting = hooked.stream("Wait", request_id="next", session_id=session_id)
+    waiting = hooked_client.stream("Wait", request_id="next", session_id=session_id)
     await anext(waiting)
-    listed = {one["request_id"]: one for one in hooked.list_executions(session_id)}
+    listed = {one["request_id"]: one for one in hooked_client.list_executions(session_id)}
     assert list(listed) == ["long", "next"]
     assert (listed["long"]["state"], listed["long"]["model_id"]) == ("running", "ollama:llama2")
     assert (listed["long"]["delta_bytes"], listed["long"]["attached_streams"]) == (7, 1)
     assert (listed["next"]["state"], listed["next"]["session_id"]) == ("queued", session_id)
-    assert {"long", "next"} <= {one["request_id"] for one in hooked.list_executions()}
+    assert {"long", "next"} <= {one["request_id"] for one in hooked_client.list_executions()}
 
-    assert (await hooked.cancel("long"))["state"] == "cancelled"
+    assert (await hooked_client.cancel("long"))["state"] == "cancelled"
     assert await asyncio.to_thread(ollama.requests[-1].abandoned.wait, 60)
-    assert isinstance((await _collected(waiting))[-1], Completed)
-    end = (await _collected(hooked.attach("long")))[-1]
+    assert isinstance((await _collect_all(waiting))[-1], Completed)
+    end = (await _collect_all(hooked_client.attach("long")))[-1]
     assert (end.finish_reason, end.response["response"]) == ("cancelled", "one two")
-    assert (await hooked.cancel("long"))["state"] == "cancelled"
+    assert (await hooked_client.cancel("long"))["state"] == "cancelled"
     with pytest.raises(NotFoundError):
-        await hooked.cancel("nobody")
+        await hooked_client.cancel("nobody")
 
 
 async def test_a_daemon_that_died_in_the_middle_is_started_again_and_says_what_is_kept(
@@ -290,6 +292,6 @@ async def test_an_execution_of_a_session_is_attached_to_after_a_restart(
     answer = await launching.execute("Count", request_id="mine", session_id=session_id, stream=False)
     end(home)
     again = await launching.execute("Count", request_id="mine", session_id=session_id, stream=False)
-    late = await _collected(launching.attach("mine", offset=len("one two")))
+    late = await _collect_all(launching.attach("mine", offset=len("one two")))
     assert (again["response"], text_of(late)) == (answer["response"], " three")
     assert len(ollama.requests) == 1

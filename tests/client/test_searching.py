@@ -10,14 +10,14 @@ from oblix import InvalidArgumentError, NotFoundError, OblixClient
 from support.drivers.waiting import eventually
 
 
-async def told(client: OblixClient, title: str, *texts: str, **metadata: str) -> str:
+async def write_session(client: OblixClient, title: str, *texts: str, **metadata: str) -> str:
     session_id = await client.create_session(title, metadata=metadata)
     for text in texts:
         client.session_manager.save_message(session_id, text)
     return session_id
 
 
-async def found(search: Callable[[], list[dict[str, Any]]], count: int) -> list[dict[str, Any]]:
+async def wait_for_hits(search: Callable[[], list[dict[str, Any]]], count: int) -> list[dict[str, Any]]:
     """What a search finds once the index has come that far."""
     hits: list[dict[str, Any]] = []
 
@@ -30,8 +30,8 @@ async def found(search: Callable[[], list[dict[str, Any]]], count: int) -> list[
 
 
 async def test_a_message_is_found_with_where_its_words_stand(client: OblixClient) -> None:
-    session_id = await told(client, "The sea", "Where is the tide table?", "Nothing")
-    (hit,) = await found(lambda: client.search_messages('"tide tab"*'), 1)
+    session_id = await write_session(client, "The sea", "Where is the tide table?", "Nothing")
+    (hit,) = await wait_for_hits(lambda: client.search_messages('"tide tab"*'), 1)
     message = client.load_session(session_id)["messages"][0]
     assert (hit["session_id"], hit["title"], hit["sequence"]) == (session_id, "The sea", 1)
     assert (hit["message_id"], hit["timestamp"]) == (message["id"], message["timestamp"])
@@ -42,15 +42,15 @@ async def test_a_message_is_found_with_where_its_words_stand(client: OblixClient
 
 
 async def test_a_title_is_found_without_a_message(client: OblixClient) -> None:
-    session_id = await told(client, "Zugspitze")
-    (hit,) = await found(lambda: client.search_messages("zugspitze"), 1)
+    session_id = await write_session(client, "Zugspitze")
+    (hit,) = await wait_for_hits(lambda: client.search_messages("zugspitze"), 1)
     assert (hit["session_id"], hit["sequence"], hit["message_id"], hit["role"]) == (session_id, 0, None, None)
 
 
 async def test_a_search_can_be_narrowed(client: OblixClient) -> None:
-    here = await told(client, "", "narrowed one", "narrowed two", kind="here")
-    await told(client, "", *(f"narrowed {n}" for n in range(250)), kind="there")
-    assert len(await found(lambda: client.search_messages("narrowed", 1000), 252)) == 252
+    here = await write_session(client, "", "narrowed one", "narrowed two", kind="here")
+    await write_session(client, "", *(f"narrowed {n}" for n in range(250)), kind="there")
+    assert len(await wait_for_hits(lambda: client.search_messages("narrowed", 1000), 252)) == 252
     assert len(client.search_messages("narrowed")) == 20
     assert len(client.search_messages("narrowed", 201)) == 201
     for narrow in ({"session_id": here}, {"filter_metadata": {"kind": "here"}}):

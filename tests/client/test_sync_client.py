@@ -18,7 +18,9 @@ NAMESPACES = ("sessions", "models", "executions", "usage", "machine")
 
 
 @pytest.fixture
-def plain(shared_home: Path, ollama: OllamaServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+def client_with_model(
+    shared_home: Path, ollama: OllamaServer, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Client]:
     """A client of the shared daemon with one model."""
     monkeypatch.setenv("OBLIX_HOME", str(shared_home))
     with Client(agents=[ResourceMonitor()]) as client:
@@ -47,43 +49,50 @@ def test_the_written_source_is_fresh() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_conversation(plain: Client, ollama: OllamaServer) -> None:
+def test_a_conversation(client_with_model: Client, ollama: OllamaServer) -> None:
     ollama.script(Answer("One two"), Answer("Three"), Answer("Four"))
-    session = plain.sessions.create(title="Counting")
-    assert plain.execute("Count", session=session).text == "One two"
-    assert list(plain.stream_text("On", session=session)) == ["Three"]
-    texts = [event.text for event in plain.stream("On", session=session) if isinstance(event, Delta)]
+    session = client_with_model.sessions.create(title="Counting")
+    assert client_with_model.execute("Count", session=session).text == "One two"
+    assert list(client_with_model.stream_text("On", session=session)) == ["Three"]
+    texts = [
+        event.text for event in client_with_model.stream("On", session=session) if isinstance(event, Delta)
+    ]
     assert "".join(texts) == "Four"
-    said = [message.content for message in plain.sessions.messages(session)]
+    said = [message.content for message in client_with_model.sessions.messages(session)]
     assert said == ["Count", "One two", "On", "Three", "On", "Four"]
-    assert plain.sessions.messages(session).all()[0].role == "user"
+    assert client_with_model.sessions.messages(session).all()[0].role == "user"
 
 
-async def test_it_works_inside_a_running_loop(plain: Client) -> None:
-    assert plain.execute("Hello").text
+async def test_it_works_inside_a_running_loop(client_with_model: Client) -> None:
+    assert client_with_model.execute("Hello").text
 
 
-def test_functions_run_also_async_ones(plain: Client, ollama: OllamaServer) -> None:
+def test_functions_run_also_async_ones(client_with_model: Client, ollama: OllamaServer) -> None:
     async def add(a: int, b: int) -> int:
         """Add two numbers."""
         return a + b
 
     ollama.script(Answer("", tool_calls=[ToolCall("add", {"a": 2, "b": 3})]), Answer("Five"))
-    session = plain.sessions.create()
-    answer = plain.execute("2 + 3?", session=session, tools=[add], run_tools=True)
+    session = client_with_model.sessions.create()
+    answer = client_with_model.execute("2 + 3?", session=session, tools=[add], run_tools=True)
     assert answer.text == "Five"
-    assert [m.role for m in plain.sessions.messages(session)] == ["user", "assistant", "tool", "assistant"]
+    assert [m.role for m in client_with_model.sessions.messages(session)] == [
+        "user",
+        "assistant",
+        "tool",
+        "assistant",
+    ]
 
 
-def test_32_threads_share_a_client_and_lose_nothing(plain: Client) -> None:
-    session = plain.sessions.create()
+def test_32_threads_share_a_client_and_lose_nothing(client_with_model: Client) -> None:
+    session = client_with_model.sessions.create()
 
     def work(number: int) -> str:
-        plain.sessions.append(session, str(number))
-        return plain.execute(f"Echo {number}").text
+        client_with_model.sessions.append(session, str(number))
+        return client_with_model.execute(f"Echo {number}").text
 
     with ThreadPoolExecutor(32) as pool:
         answers = list(pool.map(work, range(96)))
     assert all(str(number) in answer for number, answer in enumerate(answers))
-    contents = [int(message.content) for message in plain.sessions.messages(session)]
+    contents = [int(message.content) for message in client_with_model.sessions.messages(session)]
     assert sorted(contents) == list(range(96))

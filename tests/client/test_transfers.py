@@ -20,7 +20,7 @@ from oblix import (
 from oblix.formats import catalog, jsonl, values
 from oblix.v1 import messages_pb2, sessions_pb2
 from support.data.conversation_strategies import chatgpt, conversations, lines, node, openwebui
-from support.drivers.daemon import running
+from support.drivers.daemon import run_daemon
 
 CHAT = {
     "title": "Of a file",
@@ -36,7 +36,7 @@ def unlike(name: str, value: dict[str, object]) -> dict[str, object]:
     return value | {"title": name, "id": name, "conversation_id": name}
 
 
-def written(path: Path, *chats: object) -> Path:
+def write_file(path: Path, *chats: object) -> Path:
     path.write_bytes(json.dumps(chats).encode() if path.suffix == ".json" else lines(*chats))
     return path
 
@@ -49,17 +49,17 @@ def names_in(directory: Path) -> list[str]:
     return [path.name for path in directory.iterdir()]
 
 
-def said(client: OblixClient, session_id: str) -> list[tuple[str, str]]:
+def messages_of(client: OblixClient, session_id: str) -> list[tuple[str, str]]:
     session = client.load_session(session_id)
     assert session is not None
     return [(message["role"], message["content"]) for message in session["messages"]]
 
 
 async def test_every_format_is_taken_in_and_told_apart(client: OblixClient, tmp_path: Path) -> None:
-    written(tmp_path / "1.json", unlike("every 1", GPT))
-    written(tmp_path / "2.json", unlike("every 2", WEBUI))
-    written(tmp_path / "3.jsonl", unlike("every 3", SHARE), unlike("every 4", SHARE))
-    written(tmp_path / "4.jsonl", unlike("every 5", CHAT))
+    write_file(tmp_path / "1.json", unlike("every 1", GPT))
+    write_file(tmp_path / "2.json", unlike("every 2", WEBUI))
+    write_file(tmp_path / "3.jsonl", unlike("every 3", SHARE), unlike("every 4", SHARE))
+    write_file(tmp_path / "4.jsonl", unlike("every 5", CHAT))
     (tmp_path / "5.json").write_text(
         json.dumps(unlike("every 6", CHAT) | {"created_at": "2026-01-01"}, indent=2)
     )
@@ -67,15 +67,17 @@ async def test_every_format_is_taken_in_and_told_apart(client: OblixClient, tmp_
     assert [each.outcome for each in report.sessions] == ["imported"] * 6
     assert [each.title for each in report.sessions] == [f"every {n}" for n in range(1, 7)]
     assert (report.imported, report.messages) == (6, 9)
-    assert said(client, report.sessions[0].session_id) == [("user", "Why?"), ("assistant", "So.")]
-    assert said(client, report.sessions[4].session_id) == [("user", "Hi"), ("assistant", "Yo")]
+    assert messages_of(client, report.sessions[0].session_id) == [("user", "Why?"), ("assistant", "So.")]
+    assert messages_of(client, report.sessions[4].session_id) == [("user", "Hi"), ("assistant", "Yo")]
 
 
 async def test_what_is_refused_is_named_and_the_rest_is_taken(client: OblixClient, tmp_path: Path) -> None:
     bad = {"messages": [{"role": "alien", "content": "Hi"}]}
     long_title = unlike("t" * 1025, CHAT)
-    written(tmp_path / "a.jsonl", bad, unlike("taken 1", CHAT), long_title, bad, unlike("taken 2", CHAT), bad)
-    written(tmp_path / "b.json", {"a diary": "Dear diary"})
+    write_file(
+        tmp_path / "a.jsonl", bad, unlike("taken 1", CHAT), long_title, bad, unlike("taken 2", CHAT), bad
+    )
+    write_file(tmp_path / "b.json", {"a diary": "Dear diary"})
     (tmp_path / "c.json").write_bytes(json.dumps([unlike("taken 3", CHAT), CHAT]).encode()[:-5])
     report = await client.import_sessions(tmp_path)
     assert outcomes(report.sessions) == [
@@ -101,10 +103,10 @@ async def test_what_is_refused_is_named_and_the_rest_is_taken(client: OblixClien
 
 
 async def test_what_is_here_already_is_skipped(client: OblixClient, tmp_path: Path) -> None:
-    path = written(tmp_path / "a.json", unlike("skipped", GPT), unlike("skipped too", GPT))
+    path = write_file(tmp_path / "a.json", unlike("skipped", GPT), unlike("skipped too", GPT))
     first = await client.import_sessions(path)
     longer = chatgpt([*GPT["mapping"].values(), node("q2", "a", "user", "And?")])
-    written(path, unlike("skipped", GPT), unlike("skipped too", longer))
+    write_file(path, unlike("skipped", GPT), unlike("skipped too", longer))
     second = await client.import_sessions(path)
     assert [each.outcome for each in second.sessions] == ["skipped", "grown"]
     assert (second.grown, second.messages, second.sessions[1].message_count) == (1, 1, 1)
@@ -130,9 +132,9 @@ async def test_a_broken_file_in_a_zip_file_is_named_and_the_next_is_read(
 
 
 async def test_an_import_that_was_cut_is_started_again(home: Path, tmp_path: Path) -> None:
-    path = written(tmp_path / "a.jsonl", *[unlike(f"cut {n}", CHAT) for n in range(60)])
+    path = write_file(tmp_path / "a.jsonl", *[unlike(f"cut {n}", CHAT) for n in range(60)])
     client = OblixClient()
-    with running(home, OBLIX_EMBEDDED_ENABLED="false") as daemon:
+    with run_daemon(home, OBLIX_EMBEDDED_ENABLED="false") as daemon:
 
         def kill_at_20(report: ImportReport) -> None:
             if report.imported == 20:
@@ -140,7 +142,7 @@ async def test_an_import_that_was_cut_is_started_again(home: Path, tmp_path: Pat
 
         with pytest.raises(OblixError):
             await client.import_sessions(path, on_progress=kill_at_20)
-    with running(home, OBLIX_EMBEDDED_ENABLED="false"):
+    with run_daemon(home, OBLIX_EMBEDDED_ENABLED="false"):
         report = await client.import_sessions(path)
         assert report.skipped >= 20
         assert report.skipped + report.imported == len(client.list_sessions(limit=100)) == 60
@@ -148,7 +150,7 @@ async def test_an_import_that_was_cut_is_started_again(home: Path, tmp_path: Pat
 
 
 async def test_ids_can_be_kept(client: OblixClient, tmp_path: Path) -> None:
-    path = written(tmp_path / "a.jsonl", unlike("kept-1", CHAT), unlike("not an id", CHAT))
+    path = write_file(tmp_path / "a.jsonl", unlike("kept-1", CHAT), unlike("not an id", CHAT))
     report = await client.import_sessions(path, keep_ids=True, skip_existing=False)
     assert [each.session_id for each in report.sessions] == ["kept-1", ""]
     again = await client.import_sessions(path, keep_ids=True, skip_existing=False)
@@ -170,7 +172,7 @@ async def test_progress_is_told_while_it_grows(client: OblixClient, tmp_path: Pa
 
 async def test_a_message_that_no_step_can_hold_ends_no_import(client: OblixClient, tmp_path: Path) -> None:
     huge = {"messages": [{"role": "user", "content": "x" * (18 * 1024 * 1024)}]}
-    path = written(tmp_path / "a.jsonl", huge, unlike("after the huge one", CHAT))
+    path = write_file(tmp_path / "a.jsonl", huge, unlike("after the huge one", CHAT))
     report = await client.import_sessions(path)
     assert [each.outcome for each in report.sessions] == ["imported", "imported"]
     assert report.sessions[0].notes == ("messages divided, since one has at most 256 parts and 8 MiB: 2",)
@@ -209,7 +211,7 @@ async def test_a_session_comes_back_as_it_was_sent(client: OblixClient, tmp_path
 
 
 async def test_exports_hold_what_was_said_in_every_format(client: OblixClient, tmp_path: Path) -> None:
-    path = written(
+    path = write_file(
         tmp_path / "in.jsonl", *[unlike(f"out {n}", CHAT) | {"metadata": {"of": "out"}} for n in (1, 2)]
     )
     ids = [each.session_id for each in (await client.import_sessions(path)).sessions]

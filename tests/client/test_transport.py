@@ -16,7 +16,7 @@ from oblix import Delta, OblixClient
 from oblix._transport.streams import MAX_WAITING, Reader
 from oblix.testing import Answer, OllamaServer, Stall
 from support.drivers import processes
-from support.drivers.clients import said
+from support.drivers.clients import messages_of
 from support.drivers.waiting import eventually
 
 
@@ -39,61 +39,61 @@ def in_child(work: Callable[[], None]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-async def test_several_loops_one_after_another(hooked: OblixClient) -> None:
+async def test_several_loops_one_after_another(hooked_client: OblixClient) -> None:
     def in_a_loop_of_its_own(n: int) -> str:
-        return asyncio.run(hooked.execute(str(n), stream=False))["response"]
+        return asyncio.run(hooked_client.execute(str(n), stream=False))["response"]
 
     answers = [await asyncio.to_thread(in_a_loop_of_its_own, n) for n in range(3)]
     assert answers == ["You said: 0", "You said: 1", "You said: 2"]
 
 
-async def test_several_loops_and_threads_at_once(hooked: OblixClient) -> None:
-    session_id = await hooked.create_session()
+async def test_several_loops_and_threads_at_once(hooked_client: OblixClient) -> None:
+    session_id = await hooked_client.create_session()
     together = threading.Barrier(8)
 
     def work(n: int) -> str:
         together.wait(60)
-        hooked.session_manager.save_message(session_id, str(n))
-        return asyncio.run(hooked.execute(str(n), stream=False))["response"]
+        hooked_client.session_manager.save_message(session_id, str(n))
+        return asyncio.run(hooked_client.execute(str(n), stream=False))["response"]
 
     with ThreadPoolExecutor(8) as pool:
         answers = await asyncio.gather(
             *(asyncio.get_running_loop().run_in_executor(pool, work, n) for n in range(8))
         )
     assert answers == [f"You said: {n}" for n in range(8)]
-    (session,) = [one for one in hooked.list_sessions(limit=1000) if one["id"] == session_id]
+    (session,) = [one for one in hooked_client.list_sessions(limit=1000) if one["id"] == session_id]
     assert session["message_count"] == 8
 
 
 async def test_sync_calls_work_while_answers_stream_in_the_same_loop(
-    hooked: OblixClient, ollama: OllamaServer
+    hooked_client: OblixClient, ollama: OllamaServer
 ) -> None:
     ollama.script(Answer("one two", fault=Stall(after=1)))
-    session_id = await hooked.create_session()
-    events = hooked.stream("Hello", session_id=session_id)
+    session_id = await hooked_client.create_session()
+    events = hooked_client.stream("Hello", session_id=session_id)
     async for event in events:
         if isinstance(event, Delta):
             break
-    assert hooked.use_session(session_id) is True
-    assert hooked.session_manager.save_message(session_id, "In between") is True
+    assert hooked_client.use_session(session_id) is True
+    assert hooked_client.session_manager.save_message(session_id, "In between") is True
     await events.aclose()
 
 
-async def test_many_prompts_at_once(hooked: OblixClient) -> None:
+async def test_many_prompts_at_once(hooked_client: OblixClient) -> None:
     prompts = [str(n) for n in range(50)]
-    responses = await asyncio.gather(*(hooked.execute(prompt, stream=False) for prompt in prompts))
+    responses = await asyncio.gather(*(hooked_client.execute(prompt, stream=False) for prompt in prompts))
     assert [response["response"] for response in responses] == [f"You said: {prompt}" for prompt in prompts]
 
 
-async def test_no_thread_outlives_its_stream(hooked: OblixClient, ollama: OllamaServer) -> None:
+async def test_no_thread_outlives_its_stream(hooked_client: OblixClient, ollama: OllamaServer) -> None:
     for _ in range(5):
         ollama.script(Answer("one two", fault=Stall(after=1)))
-        events = hooked.stream("Hello")
+        events = hooked_client.stream("Hello")
         async for event in events:
             if isinstance(event, Delta):
                 break
         await events.aclose()
-        await hooked.execute("Hello", stream=False)
+        await hooked_client.execute("Hello", stream=False)
     readers = [thread for thread in threading.enumerate() if thread.name == "oblix-stream"]
     for reader in readers:
         await asyncio.to_thread(reader.join, 10)
@@ -101,12 +101,12 @@ async def test_no_thread_outlives_its_stream(hooked: OblixClient, ollama: Ollama
 
 
 async def test_a_loop_that_ends_in_the_middle_of_a_stream_ends_its_thread(
-    hooked: OblixClient, ollama: OllamaServer
+    hooked_client: OblixClient, ollama: OllamaServer
 ) -> None:
     ollama.script(Answer("one two", fault=Stall(after=1)))
 
     async def abandon() -> None:
-        async for event in hooked.stream("Hello"):
+        async for event in hooked_client.stream("Hello"):
             if isinstance(event, Delta):
                 return
 
@@ -128,7 +128,7 @@ def test_a_fork_has_a_connection_of_its_own(client: OblixClient, ollama: OllamaS
         asyncio.run(client.shutdown())
 
     assert in_child(work) == 0
-    assert len(said(client, session_id)) == 2
+    assert len(messages_of(client, session_id)) == 2
     assert (
         asyncio.run(client.execute("From the parent", stream=False))["response"]
         == "You said: From the parent"
@@ -136,14 +136,17 @@ def test_a_fork_has_a_connection_of_its_own(client: OblixClient, ollama: OllamaS
 
 
 async def test_a_fork_in_the_middle_of_a_stream_harms_neither(
-    hooked: OblixClient, ollama: OllamaServer
+    hooked_client: OblixClient, ollama: OllamaServer
 ) -> None:
     ollama.script(Answer("one two three", tokens_per_second=50))
     received = ""
-    async for event in hooked.stream("Hello"):
+    async for event in hooked_client.stream("Hello"):
         if isinstance(event, Delta):
             if not received:
-                assert in_child(lambda: hooked.list_models() and hooked.list_sessions() and None) == 0
+                assert (
+                    in_child(lambda: hooked_client.list_models() and hooked_client.list_sessions() and None)
+                    == 0
+                )
             received += event.text
     assert received == "one two three"
 

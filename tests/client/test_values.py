@@ -47,7 +47,7 @@ def test_true_stays_true_and_tuples_become_lists() -> None:
     assert back["pair"] == [1, None]
 
 
-def nested(levels: int) -> dict[str, object]:
+def nested_dict(levels: int) -> dict[str, object]:
     value: dict[str, object] = {}
     for _ in range(levels - 1):
         value = {"a": value}
@@ -76,7 +76,7 @@ def circular() -> dict[str, object]:
         ({"a": "x\ud800"}, "metadata.a", "lone surrogates", "'\\ud800' at character 1", "NOT_JSON"),
         ({"\udfff": 1}, "a key of metadata", "lone surrogates", "at character 0", "NOT_JSON"),
         ({"a": {1: 2}}, "a key of metadata.a", "text", "int 1", "INVALID_VALUE"),
-        (nested(17), "metadata", "16 levels", "more", "TOO_DEEP"),
+        (nested_dict(17), "metadata", "16 levels", "more", "TOO_DEEP"),
         (circular(), "metadata", "16 levels", "more", "TOO_DEEP"),
         ({str(n): n for n in range(257)}, "metadata", "256 keys in all", "more", "TOO_MANY_KEYS"),
         ({"a": "x" * 65_536}, "metadata", "65536 bytes of JSON", "65544 bytes", "TOO_LARGE"),
@@ -97,7 +97,7 @@ def test_what_json_cannot_say_is_refused_by_name(
 
 
 @pytest.mark.parametrize(
-    "value", [nested(16), {str(n): n for n in range(256)}, {"a": "x" * (65_536 - len('{"a":""}'))}]
+    "value", [nested_dict(16), {str(n): n for n in range(256)}, {"a": "x" * (65_536 - len('{"a":""}'))}]
 )
 def test_the_limits_themselves_are_taken(value: dict[str, object]) -> None:
     assert from_struct(to_struct(value, "metadata")) == value

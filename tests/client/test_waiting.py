@@ -20,7 +20,7 @@ from oblix import (
 from oblix.testing import Answer, OllamaServer, Stall
 
 
-async def running(
+async def start_answer(
     client: OblixClient, ollama: OllamaServer, **options: object
 ) -> AsyncGenerator[Event, None]:
     """An answer that has begun and does not end."""
@@ -32,26 +32,26 @@ async def running(
     return events
 
 
-async def test_a_timeout_ends_it_and_keeps_the_part(hooked: OblixClient, ollama: OllamaServer) -> None:
+async def test_a_timeout_ends_it_and_keeps_the_part(hooked_client: OblixClient, ollama: OllamaServer) -> None:
     for seconds in (0.5, 5.0, 30.0):  # on a busy machine the first may be over before the first token came
         ollama.script(Answer("one two", fault=Stall(after=1)))
-        session_id = await hooked.create_session()
+        session_id = await hooked_client.create_session()
         with pytest.raises(DeadlineExceededError) as caught:
-            await hooked.execute("Hello", session_id=session_id, timeout=seconds, stream=False)
+            await hooked_client.execute("Hello", session_id=session_id, timeout=seconds, stream=False)
         assert caught.value.reason == "EXECUTION_TIMED_OUT"
-        if len((hooked.load_session(session_id) or {})["messages"]) > 1:
+        if len((hooked_client.load_session(session_id) or {})["messages"]) > 1:
             break
     assert await asyncio.to_thread(ollama.requests[-1].abandoned.wait, 60)
-    session = hooked.load_session(session_id)
+    session = hooked_client.load_session(session_id)
     assert session is not None
     assert [m["content"] for m in session["messages"]] == ["Hello", "one"]
 
 
-async def test_who_does_not_wait_is_told_at_once(hooked: OblixClient, ollama: OllamaServer) -> None:
-    session_id = await hooked.create_session()
-    events = await running(hooked, ollama, session_id=session_id)
+async def test_who_does_not_wait_is_told_at_once(hooked_client: OblixClient, ollama: OllamaServer) -> None:
+    session_id = await hooked_client.create_session()
+    events = await start_answer(hooked_client, ollama, session_id=session_id)
     with pytest.raises(AbortedError) as caught:
-        await hooked.execute("Now", session_id=session_id, when_busy="fail", stream=False)
+        await hooked_client.execute("Now", session_id=session_id, when_busy="fail", stream=False)
     assert caught.value.reason == "SESSION_BUSY"
     await events.aclose()
 
@@ -60,7 +60,7 @@ async def test_the_interactive_go_first_and_see_what_they_wait_for(
     client: OblixClient, ollama: OllamaServer
 ) -> None:
     await client.hook_model("ollama", "llama2", endpoint=ollama.url, max_running=1)
-    first = await running(client, ollama)
+    first = await start_answer(client, ollama)
 
     async def ask(name: str, priority: str, waits: asyncio.Event) -> None:
         async for event in client.stream(name, priority=priority, request_id=name):
@@ -100,31 +100,31 @@ async def test_what_waits_goes_on_without_the_client_that_sent_it(
 
 
 async def test_where_a_prompt_would_go_is_told_without_sending_it(
-    hooked: OblixClient, ollama: OllamaServer
+    hooked_client: OblixClient, ollama: OllamaServer
 ) -> None:
     asked = len(ollama.requests)
-    decision = await hooked.explain("Hello", temperature=0.5)
+    decision = await hooked_client.explain("Hello", temperature=0.5)
     assert decision["model_routing"]["target"] == "ollama:llama2"
     assert {"resource_routing", "connectivity_routing"} < set(decision)
     (candidate,) = decision["model_routing"]["candidates"]
     assert candidate["rank"] == 1
     assert len(ollama.requests) == asked
-    refused = await hooked.explain("Hello", model="ollama:unknown")
+    refused = await hooked_client.explain("Hello", model="ollama:unknown")
     assert refused["model_routing"]["target"] == ""
     with pytest.raises(FailedPreconditionError):
-        await hooked.execute("Hello", model="ollama:unknown", stream=False)
+        await hooked_client.execute("Hello", model="ollama:unknown", stream=False)
 
 
 async def test_an_execution_is_listed_with_its_client_and_its_times(
-    hooked: OblixClient, ollama: OllamaServer
+    hooked_client: OblixClient, ollama: OllamaServer
 ) -> None:
-    events = await running(hooked, ollama, request_id="seen")
-    (listed,) = [one for one in hooked.list_executions() if one["request_id"] == "seen"]
+    events = await start_answer(hooked_client, ollama, request_id="seen")
+    (listed,) = [one for one in hooked_client.list_executions() if one["request_id"] == "seen"]
     assert (listed["model_id"], listed["ended_at"]) == ("ollama:llama2", None)
     assert listed["client"]
     await events.aclose()
-    again = [event async for event in hooked.attach("seen")]
+    again = [event async for event in hooked_client.attach("seen")]
     assert isinstance(again[0], Started)
-    (listed,) = [one for one in hooked.list_executions() if one["request_id"] == "seen"]
+    (listed,) = [one for one in hooked_client.list_executions() if one["request_id"] == "seen"]
     assert listed["state"] == "cancelled"
     assert listed["ended_at"] > listed["created_at"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from oblix import OblixClient
 from support.companies import Authority, Proxy, proxy
-from support.drivers.daemon import running
+from support.drivers.daemon import run_daemon
 
 Configured = Callable[..., AbstractAsyncContextManager[OblixClient]]
 
@@ -36,13 +36,13 @@ def servers() -> Iterator[Callable[[Any], Any]]:
 
 
 @pytest.fixture
-def configured(home: Path) -> Configured:
+def configured_client(home: Path) -> Configured:
     """Gives a client of a daemon with this configuration file and environment."""
 
     @asynccontextmanager
     async def serve(text: str, **environ: str) -> AsyncIterator[OblixClient]:
         (home / "config.toml").write_text(text, "utf-8")
-        with running(home, OBLIX_EMBEDDED_ENABLED="false", **environ):
+        with run_daemon(home, OBLIX_EMBEDDED_ENABLED="false", **environ):
             async with OblixClient() as client:
                 yield client
 
@@ -52,13 +52,13 @@ def configured(home: Path) -> Configured:
 @pytest.fixture(scope="module")
 def unconfigured_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The home of a daemon that no configuration leads, for all tests that hook models of their own."""
-    home = tmp_path_factory.mktemp("unconfigured")
-    with running(home, OBLIX_EMBEDDED_ENABLED="false"):
+    home = tmp_path_factory.mktemp("unconfigured_client")
+    with run_daemon(home, OBLIX_EMBEDDED_ENABLED="false"):
         yield home
 
 
 @pytest.fixture
-async def unconfigured(
+async def unconfigured_client(
     unconfigured_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[OblixClient]:
     """A client of that daemon."""

@@ -46,7 +46,7 @@ def test_each_set_up_has_its_part_of_the_page() -> None:
         assert heading in page
 
 
-async def test_proxy_only(servers, configured, company_proxy, home) -> None:
+async def test_proxy_only(servers, configured_client, company_proxy, home) -> None:
     server = servers(Gateway(["gpt"], header=("Authorization", f"Bearer {KEY}")))
     text = f"""
     [network]
@@ -58,16 +58,18 @@ async def test_proxy_only(servers, configured, company_proxy, home) -> None:
     endpoint = "http://models.company.test:{server.port}/v1"
     key_file = "{key_file(home)}"
     """
-    async with configured(text) as client:
+    async with configured_client(text) as client:
         answer = await client.execute("Hello", stream=False)
         assert answer["response"] == "You said: Hello"
         assert "canary" not in repr(client.get_model("custom", "gpt"))
     # It writes of a connection once that has ended.
-    await eventually(lambda: "models.company.test" in company_proxy.seen())
+    await eventually(lambda: "models.company.test" in company_proxy.log_text())
     assert "canary" not in (home / "stderr").read_text()
 
 
-async def test_a_wrong_password_of_the_proxy_is_told(servers, configured, company_proxy, authority) -> None:
+async def test_a_wrong_password_of_the_proxy_is_told(
+    servers, configured_client, company_proxy, authority
+) -> None:
     server = servers(Gateway(["gpt"], tls=authority.context("models.company.test")))
     text = f"""
     [network]
@@ -79,7 +81,7 @@ async def test_a_wrong_password_of_the_proxy_is_told(servers, configured, compan
     location = "cloud"
     endpoint = "https://models.company.test:{server.port}/v1"
     """
-    async with configured(text) as client:
+    async with configured_client(text) as client:
         with pytest.raises(OblixError) as caught:
             await client.execute("Hello", stream=False)
     assert "wants a user and a password" in caught.value.message
@@ -87,7 +89,7 @@ async def test_a_wrong_password_of_the_proxy_is_told(servers, configured, compan
     assert "kanary" not in caught.value.message
 
 
-async def test_own_authority(servers, configured, authority) -> None:
+async def test_own_authority(servers, configured_client, authority) -> None:
     server = servers(Gateway(["gpt"], tls=authority.context("127.0.0.1")))
     model = f"""
     [[models]]
@@ -96,24 +98,24 @@ async def test_own_authority(servers, configured, authority) -> None:
     location = "cloud"
     endpoint = "{server.url}/v1"
     """
-    async with configured(model) as client:
+    async with configured_client(model) as client:
         with pytest.raises(OblixError) as caught:
             await client.execute("Hello", stream=False)
     assert "its certificate is not trusted" in caught.value.message
     assert "network.ca_file" in caught.value.message
-    async with configured(f'[network]\nca_file = "{authority.file}"\n{model}') as client:
+    async with configured_client(f'[network]\nca_file = "{authority.file}"\n{model}') as client:
         answer = await client.execute("Hello", stream=False)
         assert answer["response"] == "You said: Hello"
-    async with configured(f'{model}\nca_dir = "{authority.file.parent}"') as client:
+    async with configured_client(f'{model}\nca_dir = "{authority.file.parent}"') as client:
         assert (await client.execute("Hello", stream=False))["response"] == "You said: Hello"
 
 
-async def test_own_authority_of_a_program_s_own_model(servers, unconfigured, authority) -> None:
+async def test_own_authority_of_a_program_s_own_model(servers, unconfigured_client, authority) -> None:
     server = servers(Gateway(["gpt"], tls=authority.context("127.0.0.1")))
-    await unconfigured.hook_model(
+    await unconfigured_client.hook_model(
         "custom", "gpt", endpoint=server.url, location="cloud", ca_file=str(authority.file)
     )
-    answer = await unconfigured.execute("Hello", stream=False)
+    answer = await unconfigured_client.execute("Hello", stream=False)
     assert answer["response"] == "You said: Hello"
 
 
@@ -131,7 +133,11 @@ async def test_own_authority_of_a_program_s_own_model(servers, unconfigured, aut
     ],
 )
 async def test_azure_deployment(
-    azure: Callable[[str], Gateway], configured: Callable[..., Any], network: str, given: str, served: str
+    azure: Callable[[str], Gateway],
+    configured_client: Callable[..., Any],
+    network: str,
+    given: str,
+    served: str,
 ) -> None:
     server = azure(served)
     text = f"""
@@ -142,7 +148,7 @@ async def test_azure_deployment(
     endpoint = "https://acme.openai.azure.com:{server.port}{given}"
     key_file = "{key_file(Path(os.environ["OBLIX_HOME"]))}"
     """
-    async with configured(text) as client:
+    async with configured_client(text) as client:
         answer = await client.execute("Hello", stream=False)
         assert answer["response"] == "You said: Hello"
     assert "authorization" not in server.requests[0].headers
@@ -161,25 +167,27 @@ async def test_azure_deployment(
         ("/api/paas/v4", "/api/paas/v4"),
     ],
 )
-async def test_gateway_without_v1(servers, unconfigured, prefix: str, given: str) -> None:
+async def test_gateway_without_v1(servers, unconfigured_client, prefix: str, given: str) -> None:
     server = servers(Gateway(["gpt"], prefix=prefix))
-    await unconfigured.hook_model("custom", "gpt", endpoint=server.url + given, location="cloud")
-    answer = await unconfigured.execute("Hello", stream=False)
+    await unconfigured_client.hook_model("custom", "gpt", endpoint=server.url + given, location="cloud")
+    answer = await unconfigured_client.execute("Hello", stream=False)
     assert answer["response"] == "You said: Hello"
-    await unconfigured.execute("Again", stream=False)
+    await unconfigured_client.execute("Again", stream=False)
     # What was found out is remembered.
     assert len([call for call in server.calls if call.method == "POST"]) <= 3
 
 
-async def test_a_path_that_nobody_knows_is_told_with_all_that_was_tried(servers, unconfigured) -> None:
+async def test_a_path_that_nobody_knows_is_told_with_all_that_was_tried(servers, unconfigured_client) -> None:
     server = servers(Gateway(["gpt"], prefix="/elsewhere"))
-    await unconfigured.hook_model("custom", "gpt", endpoint=server.url, location="cloud")
+    await unconfigured_client.hook_model("custom", "gpt", endpoint=server.url, location="cloud")
     with pytest.raises(OblixError) as caught:
-        await unconfigured.execute("Hello", stream=False)
+        await unconfigured_client.execute("Hello", stream=False)
     assert "/v1/chat/completions and /chat/completions were tried" in caught.value.message
 
 
-async def test_strict_firewall_with_a_slow_model(servers, configured, company_proxy, authority) -> None:
+async def test_strict_firewall_with_a_slow_model(
+    servers, configured_client, company_proxy, authority
+) -> None:
     server = servers(Gateway(["gpt"], tls=authority.context("slow.company.test")))
     model = """
     [[models]]
@@ -189,17 +197,17 @@ async def test_strict_firewall_with_a_slow_model(servers, configured, company_pr
     """
     with bad_ports.deaf() as dropped:
         direct = f'{model}\nconnect_timeout_s = 0.5\nendpoint = "http://127.0.0.1:{dropped}/v1"'
-        async with configured(direct, HTTPS_PROXY="http://proxy.company.test:3128") as client:
+        async with configured_client(direct, HTTPS_PROXY="http://proxy.company.test:3128") as client:
             with pytest.raises(OblixError) as caught:
                 await client.execute("Hello", stream=False)
     assert "no connection came about within 0.5 s" in caught.value.message
     network = f'[network]\nproxy = "{company_proxy.url}"\nca_file = "{authority.file}"\n'
     through = f'{network}{model}\nendpoint = "https://slow.company.test:{server.port}/v1"'
     server.script(Answer("late", first_token_s=3), Answer("late", first_token_s=3))
-    async with configured(f"{through}\nfirst_token_timeout_s = 1") as client:
+    async with configured_client(f"{through}\nfirst_token_timeout_s = 1") as client:
         with pytest.raises(OblixError, match="sent no content for 1 s"):
             await client.execute("Hello", stream=False)
-    async with configured(f"{through}\nfirst_token_timeout_s = 600") as client:
+    async with configured_client(f"{through}\nfirst_token_timeout_s = 600") as client:
         assert (await client.execute("Hello", stream=False))["response"] == "late"
 
 

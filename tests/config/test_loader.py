@@ -20,11 +20,11 @@ def write(tmp_path):
     """Writes a configuration file and returns its path."""
     path = tmp_path / "config.toml"
 
-    def written(text):
+    def write_config(text):
         path.write_text(text, "utf-8")
         return path
 
-    return written
+    return write_config
 
 
 def refusal(path, environ=None):

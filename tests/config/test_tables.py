@@ -90,12 +90,12 @@ file = "/models/coder.gguf"
 def write(tmp_path):
     """Writes a configuration file and loads it."""
 
-    def written(text):
+    def write_config(text):
         path = tmp_path / "config.toml"
         path.write_text(text, "utf-8")
         return load(path, {})
 
-    return written
+    return write_config
 
 
 def specs_of(loaded):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from oblix.testing import Answer, OllamaServer
-from support.drivers.daemon import running
+from support.drivers.daemon import run_daemon
 from support.repository import files
 
 PAGE = files.ROOT / "docs" / "how-to" / "come-from-llm.md"
@@ -66,7 +66,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (tmp_path / "home").mkdir(mode=0o700)
         (tmp_path / "home" / "config.toml").write_text(CONFIGURATION.format(ollama.url))
         ollama.default = answer
-        with running(tmp_path / "home", OBLIX_EMBEDDED_ENABLED="false"):
+        with run_daemon(tmp_path / "home", OBLIX_EMBEDDED_ENABLED="false"):
             yield tmp_path
 
 

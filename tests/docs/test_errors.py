@@ -10,7 +10,7 @@ from functools import cache
 import grpc
 import pytest
 from oblix import Reason
-from support.drivers.daemon import RunningDaemon, running
+from support.drivers.daemon import RunningDaemon, run_daemon
 from support.repository import files
 
 REASON = re.compile(r"[A-Z]+(_[A-Z]+)+")
@@ -62,11 +62,11 @@ def test_the_enum_of_the_python_client_has_every_reason_of_errors() -> None:
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
-    with running(tmp_path_factory.mktemp("errors"), OBLIX_EMBEDDED_ENABLED="false") as daemon:
+    with run_daemon(tmp_path_factory.mktemp("errors"), OBLIX_EMBEDDED_ENABLED="false") as daemon:
         yield daemon
 
 
-def _refused(daemon: RunningDaemon, method: str, data: bytes = b"", **options) -> grpc.StatusCode:
+def _refusal_status(daemon: RunningDaemon, method: str, data: bytes = b"", **options) -> grpc.StatusCode:
     with pytest.raises(grpc.RpcError) as failed:
         daemon.channel.unary_unary(method)(data, timeout=60, **options)
     return failed.value.code()
@@ -75,6 +75,6 @@ def _refused(daemon: RunningDaemon, method: str, data: bytes = b"", **options) -
 def test_grpc_refuses_what_the_page_says(daemon: RunningDaemon) -> None:
     get = "/oblix.v1.SessionService/GetSession"
     large = (("x-large", "x" * 20_000),)
-    assert _refused(daemon, get, b"x" * (16 << 20) + b"x") is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert _refused(daemon, get, metadata=large) is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert _refused(daemon, "/oblix.v1.SessionService/Nothing") is grpc.StatusCode.UNIMPLEMENTED
+    assert _refusal_status(daemon, get, b"x" * (16 << 20) + b"x") is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert _refusal_status(daemon, get, metadata=large) is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert _refusal_status(daemon, "/oblix.v1.SessionService/Nothing") is grpc.StatusCode.UNIMPLEMENTED

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from oblix.testing import OpenAIServer
-from support.drivers.daemon import running
+from support.drivers.daemon import run_daemon
 from support.repository.pages import console_scripts
 
 CONFIG = """
@@ -28,7 +28,7 @@ enabled = false
 def server(home: Path) -> Iterator[OpenAIServer]:
     with OpenAIServer(["small"]) as server:
         (home / "config.toml").write_text(CONFIG.format(url=server.url))
-        with running(home):
+        with run_daemon(home):
             yield server
 
 

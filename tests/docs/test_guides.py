@@ -12,7 +12,7 @@ import pytest
 from support.faults import netns
 from support.repository import files, guides
 
-GUIDES = [path for path in files.tracked("README.md", "docs/*.md") if list(guides.blocks(path))]
+GUIDES = [path for path in files.tracked_files("README.md", "docs/*.md") if list(guides.blocks(path))]
 PUBLISHED = files.ROOT.parent / "shared" / "seed" / "session-management.md"
 PRELUDE = Path(__file__).with_name("session-management.prelude.md")
 WAIT_S = 240.0

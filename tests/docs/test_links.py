@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.repository import files
 
-PAGES = files.tracked("README.md", "CHANGELOG.md", "docs/*.md")
+PAGES = files.tracked_files("README.md", "CHANGELOG.md", "docs/*.md")
 
 
 def _links(page: Path) -> set[Path]:

@@ -37,7 +37,7 @@ async def client(home: Path, ollama: OllamaServer) -> AsyncIterator[OblixClient]
     await client.shutdown()
 
 
-def sent(server: OllamaServer) -> list[tuple[str, str]]:
+def last_context(server: OllamaServer) -> list[tuple[str, str]]:
     """(role, content) of what the model was sent last."""
     last = [request for request in server.requests if request.path == "/api/chat"][-1]
     return [(message["role"], message["content"]) for message in last.body["messages"]]
@@ -103,7 +103,7 @@ async def test_an_imported_session_has_a_new_id_and_goes_on(
 
     await client.execute("Can we continue from where we left off?")
     before = turn("Show me how the dashboard analytics work")
-    assert sent(ollama) == [*before, ("user", "Can we continue from where we left off?")]
+    assert last_context(ollama) == [*before, ("user", "Can we continue from where we left off?")]
     assert talk(client.load_session(session_id)) == before
 
 
@@ -119,7 +119,7 @@ async def test_a_copy_is_customised_and_the_template_stays(client: OblixClient, 
     await client.execute("We need to set up 50 user accounts.")
 
     assert client.get_session_metadata(copy) == metadata | changes
-    assert sent(ollama) == [("assistant", welcome), ("user", "We need to set up 50 user accounts.")]
+    assert last_context(ollama) == [("assistant", welcome), ("user", "We need to set up 50 user accounts.")]
     assert client.load_session(copy)["title"] == "Onboarding - Acme Inc"
     assert client.get_session_metadata(template) == metadata
     assert talk(client.load_session(template)) == [("assistant", welcome)]
@@ -149,7 +149,7 @@ async def test_a_merged_session_holds_everything_in_order_of_time(
     assert times == sorted(times)
 
     await client.execute("Here's a summary of the entire case:")
-    assert sent(ollama) == [*everything, ("user", "Here's a summary of the entire case:")]
+    assert last_context(ollama) == [*everything, ("user", "Here's a summary of the entire case:")]
     assert all(client.load_session(session_id) for session_id in sessions)
 
 

@@ -15,7 +15,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
 from oblix.testing import Answer, Hang, OllamaServer, Stall
 from oblix.v1 import executions_pb2, messages_pb2, models_pb2
-from support.drivers.daemon import RunningDaemon, running
+from support.drivers.daemon import RunningDaemon, run_daemon
 from support.drivers.grpc_calls import TIMEOUT_S, Wire
 from support.drivers.waiting import eventually
 from support.faults import bad_ports
@@ -47,7 +47,7 @@ sys.stdin.read()
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
-    with running(tmp_path_factory.mktemp("freeing"), OBLIX_EMBEDDED_ENABLED="false") as daemon:
+    with run_daemon(tmp_path_factory.mktemp("freeing"), OBLIX_EMBEDDED_ENABLED="false") as daemon:
         yield daemon
 
 
@@ -95,13 +95,13 @@ class Scene:
         for phase in ("waiting", "streaming"):
             [received] = self._servers[phase].requests
             assert received.abandoned.wait(NOTICED_S), phase
-        await eventually(lambda: all(self._known()[phase].state in ENDED for phase in PHASES))
-        assert self._known()[HOLDER].state == executions_pb2.EXECUTION_STATE_RUNNING
+        await eventually(lambda: all(self._known_executions()[phase].state in ENDED for phase in PHASES))
+        assert self._known_executions()[HOLDER].state == executions_pb2.EXECUTION_STATE_RUNNING
         [held] = self._servers["queued"].requests
         assert not held.abandoned.is_set()
 
     def _all_in_their_phase(self) -> bool:
-        known = self._known()
+        known = self._known_executions()
         return (
             known.keys() >= set(PHASES)
             and all(self._servers[phase].requests for phase in ("waiting", "streaming"))
@@ -112,10 +112,10 @@ class Scene:
         )
 
     def _has_one_ended(self) -> bool:
-        known = self._known()
+        known = self._known_executions()
         return any(phase in known and known[phase].state in ENDED for phase in PHASES)
 
-    def _known(self) -> dict[str, executions_pb2.Execution]:
+    def _known_executions(self) -> dict[str, executions_pb2.Execution]:
         listed = self.wire.executions.ListExecutions(
             executions_pb2.ListExecutionsRequest(), timeout=TIMEOUT_S
         )

@@ -18,7 +18,7 @@ from oblixd.models.tokens import TokenCalibration, TokenCounter, estimate
 ROLES = {"u": messages_pb2.ROLE_USER, "a": messages_pb2.ROLE_ASSISTANT, "s": messages_pb2.ROLE_SYSTEM}
 
 
-def said(role: str, text: str) -> messages_pb2.Message:
+def message_of(role: str, text: str) -> messages_pb2.Message:
     return messages_pb2.Message(role=ROLES[role], parts=[messages_pb2.Part(text=text)] if text else [])
 
 
@@ -31,7 +31,7 @@ async def counts_words(messages: Sequence[messages_pb2.Message]) -> list[int]:
     return [len(message.parts[0].text.split()) for message in messages]
 
 
-async def built(
+async def build(
     history: list[messages_pb2.Message],
     prompt: str,
     window: int | None,
@@ -39,7 +39,7 @@ async def built(
     tools: tuple[Tool, ...] = (),
     **policy: bool,
 ) -> tuple[ChatRequest, executions_pb2.ContextReport]:
-    asked, options = [said("u", prompt)], Options(max_tokens=10)
+    asked, options = [message_of("u", prompt)], Options(max_tokens=10)
     material = context.Material(
         "Be brief.",
         lambda: map(HistoryMessage, reversed(history)),
@@ -58,20 +58,22 @@ def texts(messages: list[messages_pb2.Message]) -> list[str]:
 
 
 async def test_without_a_known_window_everything_is_sent_in_order() -> None:
-    chat, report = await built([said("u", "one"), said("a", "two")], "three", None)
+    chat, report = await build([message_of("u", "one"), message_of("a", "two")], "three", None)
     assert texts(chat.messages) == ["Be brief.", "one", "two", "three"]
     assert (report.sent_messages, report.omitted_messages) == (4, 0)
 
 
 async def test_an_answer_without_content_is_not_sent() -> None:
-    chat, _ = await built([said("u", "one"), said("a", "")], "two", None)
+    chat, _ = await build([message_of("u", "one"), message_of("a", "")], "two", None)
     assert texts(chat.messages) == ["Be brief.", "one", "two"]
 
 
 async def test_the_oldest_turns_go_first_and_whole() -> None:
-    turns = [said(role, f"{number}" * 30) for number in "123" for role in "ua"]
-    room = 10 + sum(estimate(message) for message in [*turns[3:], said("s", "Be brief."), said("u", "now")])
-    chat, report = await built(turns, "now", room)
+    turns = [message_of(role, f"{number}" * 30) for number in "123" for role in "ua"]
+    room = 10 + sum(
+        estimate(message) for message in [*turns[3:], message_of("s", "Be brief."), message_of("u", "now")]
+    )
+    chat, report = await build(turns, "now", room)
     # The answer of turn 2 would fit, its question would not: a turn goes as a whole.
     assert texts(chat.messages) == ["Be brief.", "3" * 30, "3" * 30, "now"]
     assert report.omitted_messages == 4
@@ -79,12 +81,12 @@ async def test_the_oldest_turns_go_first_and_whole() -> None:
 
 
 async def test_what_may_not_be_cut_is_refused_with_the_numbers() -> None:
-    history = [said("u", "x" * 300), said("a", "y" * 300)]
-    _, report = await built(history, "now", 1000, refuse=True)
+    history = [message_of("u", "x" * 300), message_of("a", "y" * 300)]
+    _, report = await build(history, "now", 1000, refuse=True)
     assert report.omitted_messages == 0
     with pytest.raises(ModelError) as refused:
-        await built(history, "now", 100, refuse=True)
-    everything = [said("s", "Be brief."), *history, said("u", "now")]
+        await build(history, "now", 100, refuse=True)
+    everything = [message_of("s", "Be brief."), *history, message_of("u", "now")]
     needed = 10 + sum(map(estimate, everything))
     assert refused.value.kind is ModelErrorKind.CONTEXT_OVERFLOW
     assert refused.value.numbers == {"needed_tokens": needed, "window_tokens": 100}
@@ -97,20 +99,25 @@ async def test_what_may_not_be_cut_is_refused_with_the_numbers() -> None:
 async def test_system_and_newest_stay_and_what_is_kept_is_the_end_of_the_history(
     history: list[tuple[str, str]], window: int
 ) -> None:
-    messages = [said(role, text) for role, text in history]
-    chat, report = await built(messages, "now", window)
+    messages = [message_of(role, text) for role, text in history]
+    chat, report = await build(messages, "now", window)
     kept = len(chat.messages) - 2
     assert texts(chat.messages) == ["Be brief.", *texts(messages[len(messages) - kept :]), "now"]
     assert report.omitted_messages == len(messages) - kept
 
 
 async def test_what_the_server_counts_is_exact() -> None:
-    history = [said("u", "one two three four"), said("a", "five"), said("u", "six"), said("a", "seven")]
+    history = [
+        message_of("u", "one two three four"),
+        message_of("a", "five"),
+        message_of("u", "six"),
+        message_of("a", "seven"),
+    ]
     gauge = TokenCounter(counts_words)
     # 2 for the system message, 1 for the prompt, 10 for the answer: 3 are left, and 2 are taken.
-    chat, report = await built(history, "now", 24, gauge)
+    chat, report = await build(history, "now", 24, gauge)
     assert texts(chat.messages) == ["Be brief.", "one two three four", "five", "six", "seven", "now"]
-    chat, report = await built(history, "now", 15, gauge)
+    chat, report = await build(history, "now", 15, gauge)
     assert texts(chat.messages) == ["Be brief.", "six", "seven", "now"]
     assert report.is_counted
     assert (report.sent_tokens, report.omitted_messages, report.omitted_tokens) == (5, 2, 5)
@@ -118,23 +125,23 @@ async def test_what_the_server_counts_is_exact() -> None:
 
 async def test_what_never_fits_is_refused_with_the_numbers() -> None:
     with pytest.raises(ModelError, match="about 202 tokens") as refused:
-        await built([], "word " * 200, 150, TokenCounter(counts_words))
+        await build([], "word " * 200, 150, TokenCounter(counts_words))
     assert refused.value.numbers == {"needed_tokens": 202, "window_tokens": 150}
 
 
 async def test_an_estimate_refuses_only_what_surely_does_not_fit() -> None:
     prompt = "x" * 300
-    needed = estimate(said("s", "Be brief.")) + estimate(said("u", prompt))
-    assert (await built([], prompt, needed - 5))[1].sent_tokens == needed
+    needed = estimate(message_of("s", "Be brief.")) + estimate(message_of("u", prompt))
+    assert (await build([], prompt, needed - 5))[1].sent_tokens == needed
     with pytest.raises(ModelError):
-        await built([], prompt, needed * 3 // 4)
+        await build([], prompt, needed * 3 // 4)
 
 
 async def test_tools_take_room() -> None:
-    history = [said("u", "x" * 90), said("a", "y" * 90)]
+    history = [message_of("u", "x" * 90), message_of("a", "y" * 90)]
     tool = Tool("look", "Looks.", "{" + " " * 297 + "}")
-    assert (await built(history, "now", 150))[1].omitted_messages == 0
-    _, report = await built(history, "now", 200, tools=(tool,))
+    assert (await build(history, "now", 150))[1].omitted_messages == 0
+    _, report = await build(history, "now", 200, tools=(tool,))
     assert report.omitted_messages == 2
     assert report.sent_tokens > 100
 
@@ -146,15 +153,15 @@ async def test_of_a_very_long_history_only_what_is_needed_is_read() -> None:
         nonlocal read
         for number in range(100_000):
             read += 1
-            yield HistoryMessage(said("au"[number % 2], "z" * 30))
+            yield HistoryMessage(message_of("au"[number % 2], "z" * 30))
 
     material = context.Material(
-        "", history, 100_000, [said("u", "now")], Options(max_tokens=10), is_local_only=allow_all
+        "", history, 100_000, [message_of("u", "now")], Options(max_tokens=10), is_local_only=allow_all
     )
     built_ = await context.build(material, 1000, TokenCounter(counts_nothing))
     kept = built_.report.sent_messages - 1
     assert built_.report.omitted_messages == 100_000 - kept
-    assert built_.report.omitted_tokens == (100_000 - kept) * estimate(said("u", "z" * 30))
+    assert built_.report.omitted_tokens == (100_000 - kept) * estimate(message_of("u", "z" * 30))
     assert read < 1000
 
 

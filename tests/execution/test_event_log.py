@@ -16,7 +16,7 @@ TEXT, REASONING = executions_pb2.DELTA_KIND_TEXT, executions_pb2.DELTA_KIND_REAS
 pieces = st.lists(st.tuples(st.sampled_from([TEXT, REASONING]), st.text(min_size=1)), max_size=20)
 
 
-def filled(items: list[tuple[executions_pb2.DeltaKind, str]]) -> EventLog:
+def fill_log(items: list[tuple[executions_pb2.DeltaKind, str]]) -> EventLog:
     log = EventLog()
     log.append(executions_pb2.ExecuteResponse(started=executions_pb2.ExecutionStarted(request_id="r")))
     for kind, text in items:
@@ -29,7 +29,7 @@ async def deltas(log: EventLog, offset: int = 0) -> list[executions_pb2.Executio
 
 
 async def test_a_late_reader_gets_neighbours_of_one_kind_joined() -> None:
-    log = filled([(REASONING, "hm"), (TEXT, "Grü"), (TEXT, "ße")])
+    log = fill_log([(REASONING, "hm"), (TEXT, "Grü"), (TEXT, "ße")])
     log.end()
     assert [(delta.kind, delta.text, delta.offset) for delta in await deltas(log)] == [
         (REASONING, "hm", 0),
@@ -41,7 +41,7 @@ async def test_a_late_reader_gets_neighbours_of_one_kind_joined() -> None:
 def test_from_any_offset_nothing_is_lost_and_nothing_repeated(
     items: list[tuple[executions_pb2.DeltaKind, str]], data: st.DataObject
 ) -> None:
-    log = filled(items)
+    log = fill_log(items)
     log.end()
     whole = "".join(text for _, text in items).encode("utf-8", "replace")
     starts = [
@@ -53,7 +53,7 @@ def test_from_any_offset_nothing_is_lost_and_nothing_repeated(
 
 
 async def test_a_live_reader_is_woken_by_each_piece_and_by_the_end() -> None:
-    log = filled([])
+    log = fill_log([])
     reader = log.read()
     assert (await anext(reader)).started.request_id == "r"
     for text in ("a", "b"):
@@ -67,7 +67,7 @@ async def test_a_live_reader_is_woken_by_each_piece_and_by_the_end() -> None:
 
 
 async def test_an_error_comes_after_everything_that_was_there() -> None:
-    log = filled([(TEXT, "part")])
+    log = fill_log([(TEXT, "part")])
     log.end(UnavailableError("GONE", "gone"))
     reader = log.read()
     assert [(await anext(reader)).WhichOneof("event") for _ in range(2)] == ["started", "delta"]
@@ -77,7 +77,7 @@ async def test_an_error_comes_after_everything_that_was_there() -> None:
 
 async def test_a_long_text_leaves_in_pieces_of_whole_characters() -> None:
     text = "ü" * (1 << 20)
-    log = filled([(TEXT, "x" + text)])
+    log = fill_log([(TEXT, "x" + text)])
     log.end()
     read = await deltas(log)
     assert len(read) > 1
@@ -87,11 +87,11 @@ async def test_a_long_text_leaves_in_pieces_of_whole_characters() -> None:
 @pytest.mark.parametrize(("offset", "reason"), [(-1, "OFFSET_OUT_OF_RANGE"), (4, "OFFSET_OUT_OF_RANGE")])
 async def test_an_offset_out_of_range_is_refused(offset: int, reason: str) -> None:
     with pytest.raises(InvalidArgumentError) as refused:
-        await deltas(filled([(TEXT, "abc")]), offset)
+        await deltas(fill_log([(TEXT, "abc")]), offset)
     assert refused.value.reason == reason
 
 
 async def test_an_offset_inside_a_character_is_refused() -> None:
     with pytest.raises(InvalidArgumentError) as refused:
-        await deltas(filled([(TEXT, "aü")]), 2)
+        await deltas(fill_log([(TEXT, "aü")]), 2)
     assert refused.value.reason == "OFFSET_INSIDE_CHARACTER"

@@ -45,7 +45,10 @@ async def test_a_turn_is_answered_recorded_and_explained(harness: Harness, serve
     assert completed.message.timings.HasField("time_to_first_token")
     assert events[0].started.decision.model == "ollama:llama2"
     assert events[0].started.decision.candidates[0].reason
-    assert harness.said(session) == [(USER, "Capital of France?", COMPLETE), (ASSISTANT, "Paris.", COMPLETE)]
+    assert harness.messages_of(session) == [
+        (USER, "Capital of France?", COMPLETE),
+        (ASSISTANT, "Paris.", COMPLETE),
+    ]
 
 
 async def test_the_history_and_the_system_message_go_to_the_model(
@@ -85,7 +88,7 @@ async def test_turns_of_a_session_queue_and_see_each_other(harness: Harness, ser
     await harness.executions.cancel("first")
     assert text_of(await all_of(second)) == "You said: 2"
     await all_of(third)
-    assert [text for role, text, _ in harness.said(session) if role == USER] == ["1", "2", "3"]
+    assert [text for role, text, _ in harness.messages_of(session) if role == USER] == ["1", "2", "3"]
     sent = [message["content"] for message in server.requests[-1].body["messages"]]
     assert sent[-3:] == ["2", "You said: 2", "3"]
     await first.aclose()
@@ -100,8 +103,8 @@ async def test_a_cancel_frees_the_model_and_keeps_the_part(harness: Harness, ser
     assert (await harness.executions.cancel("r")).state == executions_pb2.EXECUTION_STATE_CANCELLED
     end = await until(stream, "completed")
     assert end.completed.finish_reason == executions_pb2.FINISH_REASON_CANCELLED
-    assert harness.said(session)[1][0::2] == (ASSISTANT, CANCELLED)
-    assert harness.said(session)[1][1].startswith("one")
+    assert harness.messages_of(session)[1][0::2] == (ASSISTANT, CANCELLED)
+    assert harness.messages_of(session)[1][1].startswith("one")
     assert await asyncio.to_thread(server.requests[0].abandoned.wait, 60)
 
 
@@ -125,7 +128,12 @@ async def test_the_last_listener_that_goes_cancels_unless_it_asked_to_go_on(
     await until(staying, "started")
     await staying.aclose()
     assert text_of(await all_of(harness.executions.attach("on", 0))) == "a b c"
-    assert [status for _, _, status in harness.said(session)] == [COMPLETE, CANCELLED, COMPLETE, COMPLETE]
+    assert [status for _, _, status in harness.messages_of(session)] == [
+        COMPLETE,
+        CANCELLED,
+        COMPLETE,
+        COMPLETE,
+    ]
 
 
 async def test_the_same_request_id_attaches_and_another_request_is_refused(
@@ -149,7 +157,7 @@ async def test_an_unreachable_model_is_named_and_the_question_is_kept(harness: H
     assert error.reason == "MODEL_UNREACHABLE"
     assert url in error.message
     assert error.metadata["session_id"] == session
-    assert harness.said(session) == [(USER, "Hi", COMPLETE)]
+    assert harness.messages_of(session) == [(USER, "Hi", COMPLETE)]
     assert not harness.sessions.get(session).running_request_id
 
 
@@ -175,7 +183,7 @@ async def test_an_answer_that_breaks_off_is_an_error_and_its_part_is_kept(
         error = await error_of(stream, UnavailableError)
         assert not other.requests
     assert error.metadata["kept_bytes"] == str(len("one two"))
-    assert harness.said(session)[1] == (ASSISTANT, "one two", FAILED)
+    assert harness.messages_of(session)[1] == (ASSISTANT, "one two", FAILED)
 
 
 async def test_a_drain_keeps_what_could_not_finish_as_interrupted(
@@ -187,7 +195,7 @@ async def test_a_drain_keeps_what_could_not_finish_as_interrupted(
     await until(stream, "delta")
     await harness.executions.drain(0)
     assert (await error_of(stream, UnavailableError)).reason == "EXECUTION_INTERRUPTED"
-    assert harness.said(session)[1] == (ASSISTANT, "one", INTERRUPTED)
+    assert harness.messages_of(session)[1] == (ASSISTANT, "one", INTERRUPTED)
     error = await error_of(harness.executions.execute(prompt("More")), UnavailableError)
     assert error.reason == "DAEMON_STOPPING"
 
@@ -210,7 +218,7 @@ async def test_a_local_only_session_refuses_the_cloud(harness: Harness, server: 
     error = await error_of(stream, FailedPreconditionError)
     assert error.reason == "NO_MODEL_ALLOWED"
     assert not server.requests
-    assert harness.said(session) == []
+    assert harness.messages_of(session) == []
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ class Trial:
         self._second = second
 
     @contextmanager
-    def _hooked(self) -> Iterator[tuple[str, str]]:
+    def _hook_models(self) -> Iterator[tuple[str, str]]:
         """The model that fails, and behind it the second one: of the same location, so that it is behind."""
         with self._case.at(self._kind) as url:
             failing = self._house.registry.hook(CLIENT, self._kind.spec(url))
@@ -69,20 +69,20 @@ class Trial:
     async def alone(self) -> None:
         """The error says what went wrong and what to do; the question and the part are kept."""
         session = await self._house.session()
-        with self._hooked() as (handle, _):
+        with self._hook_models() as (handle, _):
             await self._fails(session, handle)
         expected = [(USER, QUESTION, COMPLETE)]
         if self._case.kept:
             expected.append((ASSISTANT, self._case.kept, FAILED))
-        assert self._house.said(session) == expected
+        assert self._house.messages_of(session) == expected
 
     async def with_a_second(self) -> None:
         """Before the first content it answers, and what failed is reported; afterwards it is not asked."""
         session = await self._house.session()
-        with self._hooked() as handles:
+        with self._hook_models() as handles:
             if self._case.kept:
                 await self._fails(session, *handles)
-                assert self._house.said(session)[1] == (ASSISTANT, self._case.kept, FAILED)
+                assert self._house.messages_of(session)[1] == (ASSISTANT, self._case.kept, FAILED)
                 return
             events = await self._ask(session, *handles)
         failed = events[-1].completed.failed_attempts
@@ -93,7 +93,7 @@ class Trial:
     async def restarted(self) -> None:
         """Where the request asked for it, the second one begins anew, announced."""
         session = await self._house.session()
-        with self._hooked() as handles:
+        with self._hook_models() as handles:
             events = await self._ask(session, *handles, on_break=executions_pb2.ON_BREAK_RESTART)
         [rerouted] = [event.rerouted for event in events if event.HasField("rerouted")]
         assert rerouted.reason == self._case.reason
@@ -110,7 +110,10 @@ class Trial:
         assert error.metadata["model"] == f"{self._kind.provider}:{self._kind.model}"
 
     def _answers_instead(self, session: str) -> None:
-        assert self._house.said(session) == [(USER, QUESTION, COMPLETE), (ASSISTANT, INSTEAD, COMPLETE)]
+        assert self._house.messages_of(session) == [
+            (USER, QUESTION, COMPLETE),
+            (ASSISTANT, INSTEAD, COMPLETE),
+        ]
 
 
 async def play(trial: Trial, case: FailureCase) -> None:

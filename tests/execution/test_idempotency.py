@@ -28,12 +28,12 @@ async def test_after_a_restart_the_answer_is_told_again(tmp_path: Path, server: 
     server.script(Answer("one two three", reasoning="Hm.", input_tokens=7))
     async with harness_in(tmp_path) as harness:
         session = await harness.session()
-        first = await all_of(harness.executions.execute(asked(harness, server, session)))
+        first = await all_of(harness.executions.execute(ask(harness, server, session)))
     async with harness_in(tmp_path) as harness:
-        again = await all_of(harness.executions.execute(asked(harness, server, session)))
+        again = await all_of(harness.executions.execute(ask(harness, server, session)))
         attached = await all_of(harness.executions.attach("mine", len(b"Hm.one")))
         summary = await harness.executions.cancel("mine")
-        assert len(harness.said(session)) == 2
+        assert len(harness.messages_of(session)) == 2
     assert text_of(again) == text_of(first) == "Hm.one two three"
     assert again[-1].completed == first[-1].completed
     assert again[0].started.decision == first[0].started.decision
@@ -52,10 +52,10 @@ async def test_a_failure_is_told_again_word_for_word(
     server.script(*[Answer("one two three", fault=failing)] * 3)
     async with harness_in(tmp_path) as harness:
         session = await harness.session()
-        first = await failure_of(harness, asked(harness, server, session))
+        first = await failure_of(harness, ask(harness, server, session))
     calls = len(server.requests)
     async with harness_in(tmp_path) as harness:
-        again = await failure_of(harness, asked(harness, server, session))
+        again = await failure_of(harness, ask(harness, server, session))
     assert again == first
     assert len(server.requests) == calls
 
@@ -66,15 +66,15 @@ async def test_what_a_daemons_end_cut_off_is_reported_and_not_run_again(
     server.script(Answer("one two three", fault=Stall(after=2)))
     async with harness_in(tmp_path) as harness:
         session = await harness.session()
-        async with aclosing(harness.executions.execute(asked(harness, server, session))) as events:
+        async with aclosing(harness.executions.execute(ask(harness, server, session))) as events:
             await until(events, "delta")
             await harness.executions.drain(0)
     async with harness_in(tmp_path) as harness:
-        events = harness.executions.execute(asked(harness, server, session))
+        events = harness.executions.execute(ask(harness, server, session))
         assert (await anext(events)).started.session_id == session
         part = (await anext(events)).delta.text
         error = await error_of(events, UnavailableError)
-        assert harness.said(session)[1:] == [(messages_pb2.ROLE_ASSISTANT, part, INTERRUPTED)]
+        assert harness.messages_of(session)[1:] == [(messages_pb2.ROLE_ASSISTANT, part, INTERRUPTED)]
         # Who had read more than was on disk when the daemon died hears the same.
         attached = await error_of(harness.executions.attach("mine", len(part) + 100), UnavailableError)
     assert attached.reason == "EXECUTION_INTERRUPTED"
@@ -87,11 +87,11 @@ async def test_what_was_cancelled_stays_cancelled(tmp_path: Path, server: Ollama
     server.script(Answer("one two three", fault=Stall(after=2)))
     async with harness_in(tmp_path) as harness:
         session = await harness.session()
-        async with aclosing(harness.executions.execute(asked(harness, server, session))) as events:
+        async with aclosing(harness.executions.execute(ask(harness, server, session))) as events:
             await until(events, "delta")
             await harness.executions.cancel("mine")
     async with harness_in(tmp_path) as harness:
-        *_, last = await all_of(harness.executions.execute(asked(harness, server, session)))
+        *_, last = await all_of(harness.executions.execute(ask(harness, server, session)))
     assert last.completed.finish_reason == executions_pb2.FINISH_REASON_CANCELLED
 
 
@@ -102,7 +102,7 @@ async def another_prompt(
 
 
 async def another_session(harness: Harness, server: OllamaServer, _: str) -> executions_pb2.ExecuteRequest:
-    return asked(harness, server, await harness.session())
+    return ask(harness, server, await harness.session())
 
 
 async def no_session(harness: Harness, server: OllamaServer, _: str) -> executions_pb2.ExecuteRequest:
@@ -115,7 +115,7 @@ async def test_an_id_is_never_used_for_two_requests(
 ) -> None:
     async with harness_in(tmp_path) as harness:
         session = await harness.session()
-        await all_of(harness.executions.execute(asked(harness, server, session)))
+        await all_of(harness.executions.execute(ask(harness, server, session)))
     async with harness_in(tmp_path) as harness:
         request = await other(harness, server, session)
         error = await error_of(harness.executions.execute(request), AlreadyExistsError)
@@ -129,7 +129,7 @@ async def test_what_nobody_sent_is_not_found(harness: Harness) -> None:
     await error_of(harness.executions.attach("é", 0), InvalidArgumentError)
 
 
-def asked(harness: Harness, server: OllamaServer, session: str) -> executions_pb2.ExecuteRequest:
+def ask(harness: Harness, server: OllamaServer, session: str) -> executions_pb2.ExecuteRequest:
     return prompt("Hi", harness.hook(server), session_id=session, request_id="mine")
 
 

@@ -61,14 +61,14 @@ async def test_nothing_is_left_after_a_thousand_prompts(
             await eventually(lambda: harness.executions.running_count == 0)
 
     await play_some(AT_ONCE * 2)
-    before = _left()
+    before = _count_leftovers()
     await play_some(ROUNDS)
     # The server's threads close their ends a moment later.
-    await eventually(lambda: all(now <= then for now, then in zip(_left(), before, strict=True)))
-    assert harness.said(session)[-1][1] == "One two three"
+    await eventually(lambda: all(now <= then for now, then in zip(_count_leftovers(), before, strict=True)))
+    assert harness.messages_of(session)[-1][1] == "One two three"
 
 
-def _left() -> tuple[int, int]:
+def _count_leftovers() -> tuple[int, int]:
     """Descriptors that are open, ours and the server's, and tasks that run."""
     gc.collect()
     return psutil.Process().num_fds(), len(asyncio.all_tasks())

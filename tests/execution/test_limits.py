@@ -42,7 +42,7 @@ async def test_a_timeout_strikes_before_the_first_token(harness: Harness, server
     request = prompt("Hi", harness.hook(server), session_id=session, timeout=SOON)
     error = await error_of(harness.executions.execute(request), DeadlineExceededError)
     assert (error.reason, error.metadata["timeout_seconds"]) == ("EXECUTION_TIMED_OUT", "0.05")
-    assert harness.said(session) == [(USER, "Hi", COMPLETE)]
+    assert harness.messages_of(session) == [(USER, "Hi", COMPLETE)]
 
 
 async def test_a_timeout_in_the_middle_keeps_the_part(harness: Harness, server: OllamaServer) -> None:
@@ -56,9 +56,9 @@ async def test_a_timeout_in_the_middle_keeps_the_part(harness: Harness, server: 
             timeout=Duration(nanos=int(seconds * 1e9) % 10**9, seconds=int(seconds)),
         )
         error = await error_of(harness.executions.execute(request), DeadlineExceededError)
-        if len(harness.said(session)) > 1:
+        if len(harness.messages_of(session)) > 1:
             break
-    _, (role, part, status) = harness.said(session)
+    _, (role, part, status) = harness.messages_of(session)
     assert (role, status, error.metadata["kept_bytes"]) == (ASSISTANT, FAILED, str(len(part)))
     assert part
 
@@ -70,7 +70,7 @@ async def test_a_timeout_strikes_while_it_waits_for_its_turn(harness: Harness, s
         await until(first, "started")
         waiting = harness.executions.execute(prompt("Hi", handle, session_id=session, timeout=SOON))
         await error_of(waiting, DeadlineExceededError)
-    assert [text for _, text, _ in harness.said(session)] == ["Long"]
+    assert [text for _, text, _ in harness.messages_of(session)] == ["Long"]
 
 
 async def test_one_that_does_not_wait_is_told_at_once(harness: Harness, server: OllamaServer) -> None:

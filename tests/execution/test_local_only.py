@@ -53,7 +53,7 @@ async def mark(harness: Harness, session_id: str) -> None:
     assert (await harness.sessions.update(session, ["local_only"])).local_only
 
 
-async def ended(stream: AsyncIterator[Any]) -> str:
+async def text_or_refusal(stream: AsyncIterator[Any]) -> str:
     """The text of the answer, or why it was refused."""
     try:
         return text_of(await all_of(stream))
@@ -64,7 +64,7 @@ async def ended(stream: AsyncIterator[Any]) -> str:
 async def test_while_it_waits_for_a_slot(harness: Harness, cloud: OpenAIServer) -> None:
     cloud.default = gate = Gate(cloud.default)
     session, far = await harness.session(), hook(harness, cloud, max_running=1)
-    first = asyncio.create_task(ended(harness.executions.execute(prompt("No secret", far))))
+    first = asyncio.create_task(text_or_refusal(harness.executions.execute(prompt("No secret", far))))
     await asyncio.to_thread(gate.came.wait, 60)
     waiting = harness.executions.execute(prompt("A secret", far, session_id=session))
     other = harness.executions.execute(prompt("My opinion", far, session_id=await harness.session()))
@@ -73,8 +73,8 @@ async def test_while_it_waits_for_a_slot(harness: Harness, cloud: OpenAIServer) 
     await mark(harness, session)
     gate.may_answer.set()
     assert await first == "You said: No secret"
-    assert await ended(waiting) == "MODEL_REFUSED_REQUEST"
-    assert await ended(other) == "You said: My opinion"
+    assert await text_or_refusal(waiting) == "MODEL_REFUSED_REQUEST"
+    assert await text_or_refusal(other) == "You said: My opinion"
     assert "A secret" not in str([request.body for request in cloud.requests])
 
 
@@ -83,7 +83,7 @@ async def test_before_a_retry(harness: Harness, cloud: OpenAIServer, fault: Any)
     cloud.default = gate = Gate(lambda _: Answer("never", fault=fault))
     session = await harness.session()
     asked = prompt("A secret", hook(harness, cloud), session_id=session)
-    answering = asyncio.create_task(ended(harness.executions.execute(asked)))
+    answering = asyncio.create_task(text_or_refusal(harness.executions.execute(asked)))
     await asyncio.to_thread(gate.came.wait, 60)
     await mark(harness, session)
     gate.may_answer.set()
@@ -113,7 +113,7 @@ async def test_a_private_policy_counts_from_the_moment_that_it_is_set(
 ) -> None:
     cloud.default = gate = Gate(cloud.default)
     session, far = await harness.session(), hook(harness, cloud, max_running=1)
-    first = asyncio.create_task(ended(harness.executions.execute(prompt("No secret", far))))
+    first = asyncio.create_task(text_or_refusal(harness.executions.execute(prompt("No secret", far))))
     await asyncio.to_thread(gate.came.wait, 60)
     waiting = harness.executions.execute(prompt("A secret", far, session_id=session))
     await until(waiting, "queued")
@@ -122,5 +122,5 @@ async def test_a_private_policy_counts_from_the_moment_that_it_is_set(
     )
     gate.may_answer.set()
     await first
-    assert await ended(waiting) == "MODEL_REFUSED_REQUEST"
+    assert await text_or_refusal(waiting) == "MODEL_REFUSED_REQUEST"
     assert len(cloud.requests) == 1

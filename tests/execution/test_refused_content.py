@@ -24,7 +24,7 @@ POLICY = "Your request was rejected by our safety system: it violates the conten
 TOO_LARGE = "messages.0.content.1.image.source.base64: image exceeds 5 MB maximum"
 
 
-def refused_by(status: int, words: str, code: str | None = None) -> Any:
+def server_refusal(status: int, words: str, code: str | None = None) -> Any:
     body = {"error": {"message": words, "type": "invalid_request_error", "code": code}}
     return content_refusal(PEER.error_response(status, {}, json.dumps(body).encode()))
 
@@ -56,13 +56,13 @@ def refused_by(status: int, words: str, code: str | None = None) -> Any:
     ],
 )
 def test_refusals_that_name_content_are_known(status: int, words: str, reason: str) -> None:
-    refusal = refused_by(status, words)
+    refusal = server_refusal(status, words)
     assert refusal is not None
     assert refusal.reason == reason
 
 
 def test_a_policy_can_be_named_by_the_code_alone() -> None:
-    refusal = refused_by(400, "Bad request", "content_policy_violation")
+    refusal = server_refusal(400, "Bad request", "content_policy_violation")
     assert refusal is not None
     assert refusal.reason == "POLICY_REFUSED"
 
@@ -86,7 +86,7 @@ def test_a_policy_can_be_named_by_the_code_alone() -> None:
     ],
 )
 def test_other_refusals_mark_nothing(status: int, words: str) -> None:
-    assert refused_by(status, words) is None
+    assert server_refusal(status, words) is None
 
 
 Rule = Callable[[list[Any]], str]
@@ -136,7 +136,7 @@ async def ask(harness: Harness, request: executions_pb2.ExecuteRequest) -> execu
     return events[-1].completed
 
 
-async def refused(harness: Harness, request: executions_pb2.ExecuteRequest) -> InvalidArgumentError:
+async def expect_refusal(harness: Harness, request: executions_pb2.ExecuteRequest) -> InvalidArgumentError:
     error = await error_of(harness.executions.execute(request), InvalidArgumentError)
     assert isinstance(error, InvalidArgumentError)
     return error
@@ -163,7 +163,7 @@ async def test_a_question_that_is_refused_for_its_content_is_left_out_of_later_c
 ) -> None:
     server.rule = without("bomb")
     session, handle = await harness.session(), hook(harness, server)
-    error = await refused(harness, prompt("A bomb?", handle, session_id=session))
+    error = await expect_refusal(harness, prompt("A bomb?", handle, session_id=session))
     assert error.reason == "MODEL_REFUSED_REQUEST"
     assert error.metadata["left_out_reason"] == "POLICY_REFUSED"
     for way_out in ("Edit or delete", "include_excluded"):
@@ -179,7 +179,7 @@ async def test_a_question_that_is_refused_for_its_content_is_left_out_of_later_c
 async def test_a_policy_of_the_request_brings_it_back(harness: Harness, server: Strict) -> None:
     server.rule = without("bomb")
     session, handle = await harness.session(), hook(harness, server)
-    await refused(harness, prompt("A bomb?", handle, session_id=session))
+    await expect_refusal(harness, prompt("A bomb?", handle, session_id=session))
     server.rule = without("nothing")
     await ask(harness, prompt("2+2?", handle, session_id=session, include_excluded=True))
     assert server.contexts()[-1] == ["A bomb?", "2+2?"]
@@ -190,9 +190,9 @@ async def test_who_asks_for_marked_messages_hears_that_they_are_refused(
 ) -> None:
     server.rule = without("bomb")
     session, handle = await harness.session(), hook(harness, server)
-    await refused(harness, prompt("A bomb?", handle, session_id=session))
+    await expect_refusal(harness, prompt("A bomb?", handle, session_id=session))
     again = prompt("2+2?", handle, session_id=session, include_excluded=True)
-    error = await refused(harness, again)
+    error = await expect_refusal(harness, again)
     assert "left_out_reason" not in error.metadata
     assert marks(harness, session) == ["POLICY_REFUSED", ""]
 
@@ -232,7 +232,7 @@ async def test_a_question_is_not_marked_for_what_stands_beside_it(harness: Harne
     """The model takes no images at all: the question has none."""
     server.rule = lambda _: "This model does not support image input."
     session, handle = await harness.session(), hook(harness, server)
-    await refused(harness, prompt("2+2?", handle, session_id=session))
+    await expect_refusal(harness, prompt("2+2?", handle, session_id=session))
     assert marks(harness, session) == [""]
 
 
@@ -264,7 +264,7 @@ async def test_a_question_that_the_next_model_answers_is_not_marked(harness: Har
 async def test_another_refusal_leaves_the_question_in(harness: Harness, server: Strict, words: str) -> None:
     server.rule = lambda _: words
     session, handle = await harness.session(), hook(harness, server)
-    await refused(harness, prompt("Hi", handle, session_id=session))
+    await expect_refusal(harness, prompt("Hi", handle, session_id=session))
     assert marks(harness, session) == [""]
 
 
@@ -279,7 +279,7 @@ async def test_a_refused_result_goes_with_its_call(harness: Harness, server: Str
     result = messages_pb2.ToolResultPart(call_id="c1", content="how to make a bomb")
     given = [messages_pb2.Message(role=messages_pb2.ROLE_TOOL, parts=[messages_pb2.Part(tool_result=result)])]
     request = executions_pb2.ExecuteRequest(input=given, candidates=[handle], session_id=session)
-    await refused(harness, request)
+    await expect_refusal(harness, request)
     assert marks(harness, session) == ["", "POLICY_REFUSED", "POLICY_REFUSED"]
     await ask(harness, prompt("2+2?", handle, session_id=session))
     assert server.contexts()[-1] == ["Look it up.", "2+2?"]
@@ -287,5 +287,5 @@ async def test_a_refused_result_goes_with_its_call(harness: Harness, server: Str
 
 async def test_without_a_session_nothing_is_marked(harness: Harness, server: Strict) -> None:
     server.rule = without("bomb")
-    error = await refused(harness, prompt("A bomb?", hook(harness, server)))
+    error = await expect_refusal(harness, prompt("A bomb?", hook(harness, server)))
     assert "left out" not in error.message

@@ -47,7 +47,7 @@ def older(harness: Harness, session: str, sequence: int) -> list[str]:
     return texts(list(harness.sessions.message_versions(request).messages))
 
 
-def heard(server: OllamaServer) -> list[str]:
+def context_texts(server: OllamaServer) -> list[str]:
     """The texts of the last context that the server got."""
     return [message["content"] for message in server.requests[-1].body["messages"]]
 
@@ -66,7 +66,7 @@ async def test_the_new_answer_takes_the_place_of_the_old_one(harness: Harness, s
     assert (renewed.id, renewed.sequence, renewed.version, renewed.request_id) == (answer, 4, 1, "new")
     assert events[-1].completed.message == renewed
     assert list(events[0].started.message_ids) == [question.id]
-    assert heard(server) == ["Hello", "Hi.", "Why?"]
+    assert context_texts(server) == ["Hello", "Hi.", "Why?"]
     assert older(harness, session, 4) == ["first"]
     assert harness.sessions.get(session).message_count == before.message_count == 4
     assert harness.sessions.get(session).update_time.ToNanoseconds() > before.update_time.ToNanoseconds()
@@ -95,9 +95,9 @@ async def test_a_question_whose_turn_failed_gets_its_answer_at_the_end(
     )
     (question,) = all_messages(harness.sessions, session)
     await all_of(harness.executions.execute(again(harness, server, session, question.id)))
-    assert harness.said(session)[1:] == [(ASSISTANT, "at last", COMPLETE)]
+    assert harness.messages_of(session)[1:] == [(ASSISTANT, "at last", COMPLETE)]
     assert all_messages(harness.sessions, session)[1].version == 0
-    assert heard(server) == ["Why?"]
+    assert context_texts(server) == ["Why?"]
 
 
 async def test_an_edited_question_is_answered_as_it_is_now(harness: Harness, server: OllamaServer) -> None:
@@ -107,7 +107,7 @@ async def test_an_edited_question_is_answered_as_it_is_now(harness: Harness, ser
     parts = [messages_pb2.Part(text="Why not?")]
     await harness.sessions.edit_message(EditMessageRequest(session_id=session, sequence=1, parts=parts))
     await all_of(harness.executions.execute(again(harness, server, session, answer)))
-    assert heard(server) == ["Why not?"]
+    assert context_texts(server) == ["Why not?"]
 
 
 @pytest.mark.parametrize("fault", [Refuse(404), Refuse(400)])
@@ -135,7 +135,7 @@ async def test_a_cancelled_part_is_the_new_version(harness: Harness, server: Oll
     assert (renewed.status, renewed.version) == (messages_pb2.MESSAGE_STATUS_CANCELLED, 1)
     assert older(harness, session, 2) == ["first"]
     await harness.sessions.edit_message(EditMessageRequest(session_id=session, sequence=2, restore_version=0))
-    assert harness.said(session)[1] == (ASSISTANT, "first", COMPLETE)
+    assert harness.messages_of(session)[1] == (ASSISTANT, "first", COMPLETE)
 
 
 async def test_each_request_is_told_its_own_answer_again(tmp_path: Path, server: OllamaServer) -> None:
@@ -177,7 +177,7 @@ async def test_it_waits_for_its_turn_and_sees_what_stands_there_then(
         )
         await harness.executions.cancel("running")
     assert (await waiting).reason == "MESSAGE_NOT_LAST"
-    assert len(harness.said(session)) == 4
+    assert len(harness.messages_of(session)) == 4
 
 
 async def test_the_results_of_the_old_answers_calls_go_with_it(
@@ -196,9 +196,9 @@ async def test_the_results_of_the_old_answers_calls_go_with_it(
         ],
     )
     await all_of(harness.executions.execute(again(harness, server, session, answer.id)))
-    assert [text for _, text, _ in harness.said(session)] == ["Why?", "second"]
+    assert [text for _, text, _ in harness.messages_of(session)] == ["Why?", "second"]
     assert harness.sessions.get(session).message_count == 2
-    assert heard(server) == ["Why?"]
+    assert context_texts(server) == ["Why?"]
 
 
 async def test_what_can_not_be_answered_anew_is_refused(harness: Harness, server: OllamaServer) -> None:
@@ -217,7 +217,7 @@ async def test_what_can_not_be_answered_anew_is_refused(harness: Harness, server
     await harness.sessions.append(session, [say("system", messages_pb2.ROLE_SYSTEM)])
     last = all_messages(harness.sessions, session)[-1]
     assert await refusal(last.id) == (FailedPreconditionError, "MESSAGE_NOT_LAST")
-    assert len(harness.said(session)) == 6
+    assert len(harness.messages_of(session)) == 6
     assert not server.requests
 
 
@@ -271,7 +271,7 @@ async def test_a_question_that_was_left_out_of_contexts_is_asked_again(
     answer = await ask(harness, server, session)
     await harness.sessions.exclude(session, [1], "CONTENT_REFUSED")
     await all_of(harness.executions.execute(again(harness, server, session, answer)))
-    assert heard(server) == ["Why?"]
+    assert context_texts(server) == ["Why?"]
     await ask(harness, server, session, "And now?")
-    assert heard(server) == ["Why?", "second", "And now?"]
+    assert context_texts(server) == ["Why?", "second", "And now?"]
     assert not any(message.HasField("exclusion") for message in all_messages(harness.sessions, session))

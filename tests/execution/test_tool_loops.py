@@ -50,7 +50,7 @@ def loop(steps: int) -> list[messages_pb2.Message]:
     return [QUESTION, *(one for step in range(steps) for one in (calls(f"c{step}"), results(f"c{step}")))]
 
 
-async def built(
+async def build(
     history: list[messages_pb2.Message], given: messages_pb2.Message, window: int | None, **more: bool
 ) -> tuple[list[messages_pb2.Message], executions_pb2.ContextReport]:
     for place, message in zip(count(1), history, strict=False):
@@ -82,7 +82,7 @@ def shape(messages: list[messages_pb2.Message]) -> list[str]:
 
 
 async def test_a_loop_that_is_longer_than_the_window_keeps_its_question_and_the_newest_calls() -> None:
-    messages, report = await built([*loop(5), calls("c5")], results("c5"), 801)
+    messages, report = await build([*loop(5), calls("c5")], results("c5"), 801)
     assert shape(messages) == ["U", "c3", "r3", "c4", "r4", "c5", "r5"]
     assert (report.omitted_messages, report.omitted_tokens > 0) == (6, True)
     assert report.sent_tokens == 700
@@ -91,36 +91,36 @@ async def test_a_loop_that_is_longer_than_the_window_keeps_its_question_and_the_
 async def test_older_turns_go_before_steps_of_the_newest() -> None:
     older = [text(messages_pb2.ROLE_USER, "Before"), text(messages_pb2.ROLE_ASSISTANT, "Yes")]
     everything = [*older, *loop(1), calls("c1")]
-    messages, _ = await built(everything, results("c1"), 1000)
+    messages, _ = await build(everything, results("c1"), 1000)
     assert shape(messages) == ["U", "A", "U", "c0", "r0", "c1", "r1"]
-    messages, report = await built(everything, results("c1"), 700)
+    messages, report = await build(everything, results("c1"), 700)
     assert (shape(messages), report.omitted_messages) == (["U", "c0", "r0", "c1", "r1"], 2)
-    messages, report = await built(everything, results("c1"), 550)
+    messages, report = await build(everything, results("c1"), 550)
     assert (shape(messages), report.omitted_messages) == (["U", "c1", "r1"], 4)
 
 
 async def test_where_not_even_that_fits_the_numbers_are_told() -> None:
     with pytest.raises(ModelError, match="the question, the newest calls and their results") as caught:
-        await built([*loop(5), calls("c5")], results("c5"), 300)
+        await build([*loop(5), calls("c5")], results("c5"), 300)
     assert caught.value.kind is ModelErrorKind.CONTEXT_OVERFLOW
     assert caught.value.numbers == {"needed_tokens": 300, "window_tokens": 300}
 
 
 async def test_parallel_calls_that_are_answered_one_by_one_stay_together() -> None:
     history = [*loop(3), calls("a", "b"), results("a")]
-    messages, _ = await built(history, results("b"), 560)
+    messages, _ = await build(history, results("b"), 560)
     assert shape(messages) == ["U", "a b", "a", "b"]
 
 
 async def test_a_result_of_an_older_call_brings_that_call() -> None:
     history = [QUESTION, calls("a"), calls("c0"), results("c0")]
-    messages, _ = await built(history, results("a"), 601)
+    messages, _ = await build(history, results("a"), 601)
     assert shape(messages) == ["U", "a", "c0", "r0", "a"]
 
 
 async def test_a_refusal_to_leave_out_counts_steps_too() -> None:
     with pytest.raises(ModelError, match="messages would be left out"):
-        await built([*loop(5), calls("c5")], results("c5"), 700, refuse=True)
+        await build([*loop(5), calls("c5")], results("c5"), 700, refuse=True)
 
 
 async def test_a_turn_is_not_cut_where_a_result_would_lose_its_call() -> None:
@@ -131,7 +131,7 @@ async def test_a_turn_is_not_cut_where_a_result_would_lose_its_call() -> None:
         text(messages_pb2.ROLE_ASSISTANT, "Snow."),
     ]
     history = [text(messages_pb2.ROLE_USER, "First"), *history]
-    messages, report = await built(history, text(messages_pb2.ROLE_USER, "And now?"), 550)
+    messages, report = await build(history, text(messages_pb2.ROLE_USER, "And now?"), 550)
     assert (shape(messages), report.omitted_messages) == (["U"], 5)
 
 
@@ -154,7 +154,7 @@ async def test_no_context_holds_a_result_without_its_call(
     if goes_on:
         history.append(calls(last))
     try:
-        messages, report = await built(history, given_, window * 100)
+        messages, report = await build(history, given_, window * 100)
     except ModelError:
         return
     known = {part.tool_call.call_id for message in messages for part in message.parts} - {""}
@@ -173,11 +173,11 @@ async def test_what_is_marked_is_left_out_and_reported() -> None:
     ]
     history[0].exclusion.reason = "CONTENT_REFUSED"
     now = text(messages_pb2.ROLE_USER, "And now?")
-    messages, report = await built(history, now, None)
+    messages, report = await build(history, now, None)
     assert [message.parts[0].text for message in messages] == ["Good", "Yes", "And now?"]
     assert (report.excluded_messages, report.omitted_messages) == (1, 0)
     assert [(one.message_id, one.sequence, one.exclusion.reason) for one in report.excluded] == [
         ("m1", 1, "CONTENT_REFUSED")
     ]
-    messages, report = await built(history, now, None, include_excluded=True)
+    messages, report = await build(history, now, None, include_excluded=True)
     assert (len(messages), report.excluded_messages) == (4, 0)

@@ -36,16 +36,18 @@ def hook_paid(harness: Harness, server: OpenAIServer) -> str:
 
 
 @pytest.fixture
-def paid() -> AsyncIterator[OpenAIServer]:
+def priced_server() -> AsyncIterator[OpenAIServer]:
     with OpenAIServer(["gpt-4o-mini"]) as server:
         yield server
 
 
-async def test_the_cost_is_in_the_answer_and_in_the_books(tmp_path: Path, paid: OpenAIServer) -> None:
-    paid.script(ANSWER)
+async def test_the_cost_is_in_the_answer_and_in_the_books(
+    tmp_path: Path, priced_server: OpenAIServer
+) -> None:
+    priced_server.script(ANSWER)
     async with house_with(tmp_path) as harness:
         session = await harness.session()
-        request = prompt("Hi", hook_paid(harness, paid), session_id=session, request_id="mine")
+        request = prompt("Hi", hook_paid(harness, priced_server), session_id=session, request_id="mine")
         *_, last = await all_of(harness.executions.execute(request, ClientInfo("random", "editor/7")))
         assert last.completed.message.usage.cost == 4 + 2 * 3
         # Told again, it is the same bill.
@@ -56,10 +58,10 @@ async def test_the_cost_is_in_the_answer_and_in_the_books(tmp_path: Path, paid: 
     assert (row.input_tokens, row.output_tokens) == (4, 3)
 
 
-async def test_a_part_is_counted_and_a_refusal_is_not(tmp_path: Path, paid: OpenAIServer) -> None:
-    paid.script(*[Answer("never", fault=Refuse(401))], Answer("one two", fault=Cut(after=1)))
+async def test_a_part_is_counted_and_a_refusal_is_not(tmp_path: Path, priced_server: OpenAIServer) -> None:
+    priced_server.script(*[Answer("never", fault=Refuse(401))], Answer("one two", fault=Cut(after=1)))
     async with house_with(tmp_path) as harness:
-        handle = hook_paid(harness, paid)
+        handle = hook_paid(harness, priced_server)
         for _ in range(2):
             with pytest.raises(OblixdError):
                 await all_of(harness.executions.execute(prompt("Hi", handle)))
@@ -68,25 +70,25 @@ async def test_a_part_is_counted_and_a_refusal_is_not(tmp_path: Path, paid: Open
 
 
 async def test_a_cap_refuses_what_costs_something(
-    tmp_path: Path, paid: OpenAIServer, server: OllamaServer
+    tmp_path: Path, priced_server: OpenAIServer, server: OllamaServer
 ) -> None:
-    paid.script(ANSWER)
+    priced_server.script(ANSWER)
     async with house_with(tmp_path, Caps(daily=5)) as harness:
-        both = hook_paid(harness, paid), harness.hook(server)
+        both = hook_paid(harness, priced_server), harness.hook(server)
         await all_of(harness.executions.execute(prompt("Hi", both[0])))
         error = await error_of(harness.executions.execute(prompt("Hi", both[0])), ResourceExhaustedError)
         assert (error.reason, error.metadata["period"]) == ("BUDGET_SPENT", "day")
         *_, last = await all_of(harness.executions.execute(prompt("Hi", both[1])))
     assert last.completed.message.model == "ollama:llama2"
-    assert len(paid.requests) == 1
+    assert len(priced_server.requests) == 1
 
 
 async def test_a_cap_can_send_prompts_to_what_costs_nothing(
-    tmp_path: Path, paid: OpenAIServer, server: OllamaServer
+    tmp_path: Path, priced_server: OpenAIServer, server: OllamaServer
 ) -> None:
-    paid.script(ANSWER)
+    priced_server.script(ANSWER)
     async with house_with(tmp_path, Caps(monthly=5, action="local")) as harness:
-        both = hook_paid(harness, paid), harness.hook(server)
+        both = hook_paid(harness, priced_server), harness.hook(server)
         await all_of(harness.executions.execute(prompt("Hi", both[0])))
         *_, last = await all_of(harness.executions.execute(prompt("Hi", *both)))
         assert last.completed.message.model == "ollama:llama2"

@@ -17,7 +17,7 @@ MIB = 1024 * 1024
 CHAT = {"messages": [{"role": "user", "content": "Hi"}]}
 
 
-def zipped(path: Path, **files: bytes) -> Path:
+def zip_file(path: Path, **files: bytes) -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in files.items():
             archive.writestr(name.replace("_", "."), data)
@@ -26,10 +26,10 @@ def zipped(path: Path, **files: bytes) -> Path:
 
 def test_a_zip_file_gives_its_conversations_only(tmp_path: Path) -> None:
     chat = lines(CHAT)
-    path = zipped(tmp_path / "a.zip", conversations_json=chat, user_json=b"{}", chat_html=b"<p>")
+    path = zip_file(tmp_path / "a.zip", conversations_json=chat, user_json=b"{}", chat_html=b"<p>")
     assert len(read(path)) == 1
-    assert len(read(zipped(tmp_path / "b.zip", one_jsonl=chat, two_json=chat, three_txt=chat))) == 2
-    assert "there are no conversations in it" in problem(zipped(tmp_path / "c.zip", a_txt=b""))
+    assert len(read(zip_file(tmp_path / "b.zip", one_jsonl=chat, two_json=chat, three_txt=chat))) == 2
+    assert "there are no conversations in it" in problem(zip_file(tmp_path / "c.zip", a_txt=b""))
 
 
 @pytest.mark.parametrize("kind", ["gzip", "zip"])
@@ -37,7 +37,7 @@ def test_what_expands_without_measure_is_refused(tmp_path: Path, kind: str) -> N
     path = tmp_path / "bomb"
     data = b'["' + b"x" * (40 * MIB)
     if kind == "zip":
-        zipped(path, conversations_json=data)
+        zip_file(path, conversations_json=data)
     else:
         path.write_bytes(gzip.compress(data, 6))
     tracemalloc.start()
@@ -49,7 +49,7 @@ def test_what_expands_without_measure_is_refused(tmp_path: Path, kind: str) -> N
 
 
 def test_a_zip_file_whose_contents_are_damaged_is_refused(tmp_path: Path) -> None:
-    path = zipped(tmp_path / "a.zip", conversations_json=lines(*([CHAT | {"title": "abc" * 50}] * 100)))
+    path = zip_file(tmp_path / "a.zip", conversations_json=lines(*([CHAT | {"title": "abc" * 50}] * 100)))
     data = bytearray(path.read_bytes())
     data[60:70] = b"\xff" * 10
     path.write_bytes(data)
@@ -57,7 +57,7 @@ def test_a_zip_file_whose_contents_are_damaged_is_refused(tmp_path: Path) -> Non
 
 
 def test_a_zip_file_with_a_huge_table_is_refused(tmp_path: Path, monkeypatch) -> None:
-    path = zipped(tmp_path / "a.zip", **{f"{n}_json": b"{}" for n in range(200)})
+    path = zip_file(tmp_path / "a.zip", **{f"{n}_json": b"{}" for n in range(200)})
     monkeypatch.setattr(opening, "MAX_DIRECTORY_BYTES", 4000)
     assert "far too many files" in problem(path)
     monkeypatch.setattr(opening, "MAX_DIRECTORY_BYTES", 2**20)

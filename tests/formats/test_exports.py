@@ -185,7 +185,7 @@ class TestTraining:
             assert line == "" or json.loads(line)
 
 
-def said(messages: list[messages_pb2.Message]) -> list[str]:
+def texts_of(messages: list[messages_pb2.Message]) -> list[str]:
     """Texts, calls and results in order."""
     found = []
     for message in messages:
@@ -208,7 +208,7 @@ class TestHandover:
         path.write_text(module.dump(TALK.session, TALK.messages))
         (found,) = read_file(path, None)
         assert found.conversation is not None
-        assert said(found.conversation.messages) == [
+        assert texts_of(found.conversation.messages) == [
             "Which plants?",
             "I look.",
             'calls read {"file": "notes"}',

@@ -25,7 +25,7 @@ def read(value: Any, name: str | None = None) -> Conversation:
     return format_.read(value)
 
 
-def said(conversation: Conversation) -> list[tuple[str, str]]:
+def roles_and_texts(conversation: Conversation) -> list[tuple[str, str]]:
     return [
         (NAMES[message.role], "".join(part.text for part in message.parts))
         for message in conversation.messages
@@ -50,14 +50,17 @@ class TestChatGPT:
             node("old", "q", "assistant", "Because."),
             node("new", "q", "assistant", "It depends."),
         ]
-        assert said(read(chatgpt(tree), "chatgpt")) == [("user", "Why?"), ("assistant", "It depends.")]
+        assert roles_and_texts(read(chatgpt(tree), "chatgpt")) == [
+            ("user", "Why?"),
+            ("assistant", "It depends."),
+        ]
         older = chatgpt(tree, current_node="old")
-        assert said(read(older))[-1] == ("assistant", "Because.")
+        assert roles_and_texts(read(older))[-1] == ("assistant", "Because.")
 
     def test_without_a_current_node_the_newest_leaf_is(self) -> None:
         tree = chatgpt([node("q", None, "user", "Why?"), node("a", "q", "assistant", "So.")])
-        assert said(read(tree | {"current_node": None})) == said(read(tree))
-        assert said(read(tree | {"mapping": {}, "current_node": None})) == []
+        assert roles_and_texts(read(tree | {"current_node": None})) == roles_and_texts(read(tree))
+        assert roles_and_texts(read(tree | {"mapping": {}, "current_node": None})) == []
 
     def test_the_header_and_the_messages_keep_their_times_and_models(self) -> None:
         tree = [
@@ -83,7 +86,7 @@ class TestChatGPT:
             node("a", "empty", "assistant", "So."),
         ]
         conversation = read(chatgpt(tree))
-        assert said(conversation) == [("user", "Why?"), ("assistant", "So.")]
+        assert roles_and_texts(conversation) == [("user", "Why?"), ("assistant", "So.")]
         assert conversation.notes == {"hidden messages left out": 2}
 
     @pytest.mark.parametrize(
@@ -111,7 +114,7 @@ class TestChatGPT:
         ids=lambda value: value["content"]["content_type"] if isinstance(value, dict) else "",
     )
     def test_every_kind_of_content_is_text_in_the_end(self, more: dict[str, Any], text: str) -> None:
-        assert said(read(chatgpt([node("a", None, "assistant", **more)]))) == [("assistant", text)]
+        assert roles_and_texts(read(chatgpt([node("a", None, "assistant", **more)]))) == [("assistant", text)]
 
     def test_thoughts_are_reasoning(self) -> None:
         more = of_kind("thoughts", thoughts=[{"summary": "First", "content": "Hm."}, {"content": "So."}])
@@ -149,7 +152,7 @@ class TestChatGPT:
     )
     def test_a_broken_tree_is_read_with_a_note(self, tree: dict[str, Any], texts: str, note: str) -> None:
         conversation = read(tree)
-        assert "".join(text for _, text in said(conversation)) == texts
+        assert "".join(text for _, text in roles_and_texts(conversation)) == texts
         assert note in conversation.notes
 
     def test_without_parents_the_order_or_the_children_tell_what_follows(self) -> None:
@@ -157,7 +160,7 @@ class TestChatGPT:
         for each in tree["mapping"].values():
             del each["parent"]
         conversation = read(tree)
-        assert said(conversation) == [("user", "Why?"), ("assistant", "So.")]
+        assert roles_and_texts(conversation) == [("user", "Why?"), ("assistant", "So.")]
         assert conversation.notes == {trees.ROOTLESS: 1}
         tree["mapping"]["q"]["children"] = ["a"]
         assert not read(tree).notes
@@ -169,14 +172,14 @@ class TestChatGPT:
             node("a", "q", "assistant", "So."),
         ]
         (other,) = read(chatgpt(nodes)).branches
-        assert said(other) == [("user", "Why?"), ("assistant", "No.")]
+        assert roles_and_texts(other) == [("user", "Why?"), ("assistant", "No.")]
         assert other.fork == Fork("chatgpt:chat-1", 1)
         assert other.session.source_id == "chatgpt:chat-1#old"
 
     def test_a_message_that_is_odd_is_left_out_with_a_note(self) -> None:
         tree = chatgpt([node("q", None, "alien", "Hi"), node("a", "q", "assistant", "So.")])
         conversation = read(tree)
-        assert said(conversation) == [("assistant", "So.")]
+        assert roles_and_texts(conversation) == [("assistant", "So.")]
         assert conversation.notes == {"messages without an author left out": 1}
 
 
@@ -189,7 +192,7 @@ class TestOpenWebUI:
         ]
         nodes[2]["usage"] = {"prompt_tokens": 5, "completion_tokens": 2}
         conversation = read(openwebui(nodes), "openwebui")
-        assert said(conversation) == [("user", "Why?"), ("assistant", "So.")]
+        assert roles_and_texts(conversation) == [("user", "Why?"), ("assistant", "So.")]
         answer = conversation.messages[1]
         assert (answer.model, answer.usage) == (
             "llama3:8b",
@@ -227,13 +230,13 @@ class TestOpenWebUI:
     def test_old_exports_have_a_list(self) -> None:
         chat = {"id": "1", "chat": {"title": "Old", "messages": [{"role": "user", "content": "Hi"}]}}
         conversation = read(chat, "openwebui")
-        assert (said(conversation), conversation.session.title) == ([("user", "Hi")], "Old")
+        assert (roles_and_texts(conversation), conversation.session.title) == ([("user", "Hi")], "Old")
 
     def test_a_circle_is_cut(self) -> None:
         nodes = [{"id": "a", "parentId": "b", "role": "user", "content": "1"}]
         nodes.append({"id": "b", "parentId": "a", "role": "user", "content": "2"})
         conversation = read(openwebui(nodes), "openwebui")
-        assert [text for _, text in said(conversation)] == ["1", "2"]
+        assert [text for _, text in roles_and_texts(conversation)] == ["1", "2"]
         assert trees.CIRCLE in conversation.notes
 
 
@@ -243,17 +246,17 @@ class TestShareGPT:
         value = {"id": 7, "conversations": [{"from": who, "value": what} for who, what in turns]}
         conversation = read(value, "sharegpt")
         roles = ["system", "user", "assistant", "tool", "assistant"]
-        assert said(conversation) == list(zip(roles, [what for _, what in turns], strict=True))
+        assert roles_and_texts(conversation) == list(zip(roles, [what for _, what in turns], strict=True))
         assert conversation.session.source_id == "sharegpt:7"
 
     def test_a_system_prompt_may_stand_beside(self) -> None:
         value = {"system": "Be brief.", "conversations": [{"from": "human", "value": "Hi"}]}
-        assert said(read(value))[0] == ("system", "Be brief.")
+        assert roles_and_texts(read(value))[0] == ("system", "Be brief.")
 
     def test_an_unknown_speaker_is_left_out_with_a_note(self) -> None:
         turns = [{"from": "alien", "value": "Hi"}, {"role": "user", "content": "Hello"}]
         conversation = read({"conversations": turns}, "sharegpt")
-        assert said(conversation) == [("user", "Hello")]
+        assert roles_and_texts(conversation) == [("user", "Hello")]
         assert conversation.notes == {"messages of the role str 'alien' left out": 1}
         assert refusal({"conversations": turns[:1]}, "sharegpt").reason == "NOTHING_READ"
 
@@ -336,7 +339,7 @@ class TestOpenAIStyle:
     )
     def test_an_odd_message_is_taken_or_noted(self, message: Any, text: str, notes: int) -> None:
         conversation = read({"messages": [{"role": "assistant", "content": "Yo"}, message]}, "jsonl")
-        assert "".join(text for _, text in said(conversation)[1:]) == text
+        assert "".join(text for _, text in roles_and_texts(conversation)[1:]) == text
         assert sum(conversation.notes.values()) == notes
 
     def test_the_older_style_of_calls_is_read(self) -> None:
@@ -379,9 +382,9 @@ class TestOpenAIStyle:
         content = [{"type": "text", "text": f"{n} "} for n in range(300)] + [image] * 300
         conversation = read({"messages": [{"role": "user", "content": content}]}, "jsonl")
         assert [len(message.parts) for message in conversation.messages] == [256, 45]
-        assert said(conversation)[0][1] == "".join(f"{n} " for n in range(300))
+        assert roles_and_texts(conversation)[0][1] == "".join(f"{n} " for n in range(300))
         large = read({"messages": [{"role": "user", "content": "x" * 20_000_000}]}, "jsonl")
-        assert "".join(text for _, text in said(large)) == "x" * 20_000_000
+        assert "".join(text for _, text in roles_and_texts(large)) == "x" * 20_000_000
         assert max(message.ByteSize() for message in large.messages) <= 8 * 2**20
 
 
@@ -446,7 +449,7 @@ def test_librechat_s_tree_is_read_nested_or_flat() -> None:
     }
     for given in ([question, answer], [question | {"children": [answer]}]):
         conversation = read({"conversationId": "l", "title": "T", "messages": given}, "librechat")
-        assert said(conversation) == [("user", "Why?"), ("assistant", "So.")]
+        assert roles_and_texts(conversation) == [("user", "Why?"), ("assistant", "So.")]
         assert not conversation.notes
 
 
@@ -471,7 +474,7 @@ def test_lm_studio_s_selected_versions_are_read() -> None:
         ],
     }
     conversation = read(chat, "lmstudio")
-    assert said(conversation) == [("user", "Why?"), ("assistant", "So.")]
+    assert roles_and_texts(conversation) == [("user", "Why?"), ("assistant", "So.")]
     assert conversation.messages[1].parts[0].reasoning == "Hm."
     assert conversation.messages[1].model == "m"
     assert conversation.notes == {"other versions of messages left out": 1}
@@ -491,19 +494,19 @@ def test_big_agi_s_fragments_are_parts() -> None:
     ]
     (chat,) = catalog.each_in({"conversations": [{"id": "b", "userTitle": "T", "messages": messages}]})
     conversation = read(chat, "bigagi")
-    assert said(conversation) == [("user", "Why?"), ("assistant", "So.")]
+    assert roles_and_texts(conversation) == [("user", "Why?"), ("assistant", "So.")]
     assert (conversation.session.title, conversation.messages[1].parts[0].reasoning) == ("T", "Hm.")
 
 
 def test_what_was_rejected_is_another_branch() -> None:
     conversation = read({"prompt": "Why?", "chosen": "So.", "rejected": "No.", "score": 3}, "pairs")
-    assert said(conversation) == [("user", "Why?"), ("assistant", "So.")]
-    assert said(conversation.branches[0]) == [("user", "Why?"), ("assistant", "No.")]
+    assert roles_and_texts(conversation) == [("user", "Why?"), ("assistant", "So.")]
+    assert roles_and_texts(conversation.branches[0]) == [("user", "Why?"), ("assistant", "No.")]
     assert conversation.session.metadata["score"] == 3
     spoken = read(
         {"chosen": "\n\nHuman: Why?\n\nAssistant: So.", "rejected": "\n\nHuman: Why?\n\nAssistant: No."}
     )
-    assert said(spoken) == [("user", "Why?"), ("assistant", "So.")]
+    assert roles_and_texts(spoken) == [("user", "Why?"), ("assistant", "So.")]
 
 
 @pytest.mark.parametrize(
@@ -523,7 +526,7 @@ def test_what_was_rejected_is_another_branch() -> None:
 )  # fmt: skip
 def test_shapes_near_to_a_list_of_messages_are_read(document: Any, texts: list[str], notes: int) -> None:
     conversation = read(document)
-    assert [text for _, text in said(conversation)] == texts
+    assert [text for _, text in roles_and_texts(conversation)] == texts
     assert sum(conversation.notes.values()) == notes
 
 
@@ -540,14 +543,14 @@ def test_brackets_of_older_citations_are_links() -> None:
     }
     text = "Open.\u30101\u2020source\u3011 So.\u30102\u2020source\u3011"
     conversation = read(chatgpt([node("a", None, "assistant", text, metadata=about)]))
-    assert said(conversation) == [("assistant", "Open. ([B](https://b.example)) So.")]
+    assert roles_and_texts(conversation) == [("assistant", "Open. ([B](https://b.example)) So.")]
     assert conversation.notes == {"sources of citations left out": 1}
 
 
 def test_an_unknown_program_s_messages_are_read_with_a_note() -> None:
     value = {"exported": {"log": [{"speaker": "human", "body": "Why?"}, {"speaker": "bot", "body": "So."}]}}
     conversation = read(value, "plain")
-    assert said(conversation) == [("user", "Why?"), ("assistant", "So.")]
+    assert roles_and_texts(conversation) == [("user", "Why?"), ("assistant", "So.")]
     assert conversation.notes == {"its format is not known: read as a list of messages": 1}
 
 
@@ -566,7 +569,7 @@ def test_citations_are_links_or_noted(references: list[dict[str, Any]], text: st
     mark = "\ue200cite\ue202turn0search0\ue201"
     about = {"content_references": [{"matched_text": mark, "type": "webpage"} | each for each in references]}
     conversation = read(chatgpt([node("a", None, "assistant", f"Open.{mark} So.", metadata=about)]))
-    assert said(conversation) == [("assistant", text)]
+    assert roles_and_texts(conversation) == [("assistant", text)]
     assert bool(conversation.notes) == (not references)
 
 

@@ -17,8 +17,8 @@ from oblix import InvalidArgumentError
 from oblix.formats import catalog, values
 from oblix.formats import oblix_json as session_json
 from oblix.v1 import messages_pb2, sessions_pb2
-from support.data.conversation_strategies import chatgpt, lines, node, openwebui, spoiled
-from support.data.import_files import found_in, problem, read
+from support.data.conversation_strategies import chatgpt, lines, node, openwebui, spoil
+from support.data.import_files import conversations_in, problem, read
 
 MIB = 1024 * 1024
 CHAT = {"messages": [{"role": "user", "content": "Hi"}]}
@@ -137,7 +137,7 @@ def test_any_json_is_understood_or_refused_by_every_reader(name: str, data: st.D
     value = RICH[name]
     assert catalog.reader(name).read(value).messages
     for _ in range(data.draw(st.integers(1, 3))):
-        value = spoiled(value, data)
+        value = spoil(value, data)
     with suppress(InvalidArgumentError):
         conversation = catalog.reader(name).read(value)
         assert conversation.session.source_id.startswith(f"{name}:")
@@ -189,7 +189,7 @@ def test_a_broken_line_is_refused_and_the_next_ones_are_read(tmp_path: Path) -> 
 def test_what_was_read_before_the_break_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "cut.json"
     path.write_bytes(json.dumps([CHAT] * 3).encode()[:-9])
-    found = found_in(path)
+    found = conversations_in(path)
     assert len(list(itertools.islice(found, 2))) == 2
     with pytest.raises(InvalidArgumentError, match="in the middle of conversation 3"):
         next(found)

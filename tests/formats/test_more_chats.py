@@ -19,7 +19,7 @@ def read(path: Path, document: object) -> list[Conversation]:
     return [each.conversation for each in found if each.conversation is not None]
 
 
-def said(conversation: Conversation) -> list[tuple[int, str]]:
+def roles_and_texts(conversation: Conversation) -> list[tuple[int, str]]:
     return [
         (message.role, "|".join(part.text or f"({part.reasoning})" for part in message.parts))
         for message in conversation.messages
@@ -47,12 +47,15 @@ def test_grok_s_branches_thoughts_and_cited_pages(tmp_path: Path) -> None:
         {"conversations": [{"conversation": about, "responses": responses}], "projects": [], "tasks": []},
     )
     user, assistant = messages_pb2.ROLE_USER, messages_pb2.ROLE_ASSISTANT
-    assert said(chat)[0] == (user, "What grows?|[file: asset-1]")
-    assert said(chat)[1] == (assistant, "(In shade?)|Moss.|\n\nSources:\n- [Moss](https://moss.example)")
+    assert roles_and_texts(chat)[0] == (user, "What grows?|[file: asset-1]")
+    assert roles_and_texts(chat)[1] == (
+        assistant,
+        "(In shade?)|Moss.|\n\nSources:\n- [Moss](https://moss.example)",
+    )
     assert chat.messages[1].model == "grok:grok-4"
     assert chat.messages[0].create_time.ToJsonString() == "2026-01-02T03:04:05.002Z"
     (other,) = chat.branches
-    assert said(other)[1:] == [(assistant, "Thyme.")]
+    assert roles_and_texts(other)[1:] == [(assistant, "Thyme.")]
     assert other.fork == Fork("grok:c1", 1)
     assert not [note for note in chat.notes if "words" in note]
 
@@ -83,8 +86,8 @@ def test_chatbox_s_sessions_are_a_conversation_each(tmp_path: Path) -> None:
         {"id": "s2", "name": "Sun", "messages": [{"role": "user", "contentParts": [text("And in sun?")]}]},
     ]
     first, second = read(tmp_path / "chatbox.json", {"chat-sessions": sessions, "settings": {}})
-    assert [words for _, words in said(first)] == ["What grows?", "(In shade?)|Moss."]
+    assert [words for _, words in roles_and_texts(first)] == ["What grows?", "(In shade?)|Moss."]
     assert (first.session.title, dict(first.notes)) == ("Shade", {})
     for when in (first.session.create_time, first.session.update_time):
         assert when.ToJsonString() == "2026-01-02T03:04:05Z"
-    assert [words for _, words in said(second)] == ["And in sun?"]
+    assert [words for _, words in roles_and_texts(second)] == ["And in sun?"]

@@ -37,15 +37,15 @@ def read(path: Path) -> list[Conversation]:
     return [each.conversation for each in found if each.conversation is not None]
 
 
-def said(conversation: Conversation) -> list[str]:
+def short_form(conversation: Conversation) -> list[str]:
     """Who says what, in short: the role's first letter, and each part."""
     return [
-        f"{messages_pb2.Role.Name(message.role)[5].lower()}: {' '.join(map(_shown, message.parts))}"
+        f"{messages_pb2.Role.Name(message.role)[5].lower()}: {' '.join(map(_short_part, message.parts))}"
         for message in conversation.messages
     ]
 
 
-def _shown(part: messages_pb2.Part) -> str:
+def _short_part(part: messages_pb2.Part) -> str:
     match part.WhichOneof("kind"):
         case "reasoning":
             return f"({part.reasoning})"
@@ -84,14 +84,14 @@ def claude(tmp_path: Path) -> Path:
 
 def test_claude_code_s_requests_and_reminders_are_no_words(claude: Path) -> None:
     (session,) = read(claude / "f1d0ba89-eecc-4ed3-b049-d2d07c2c32d6.jsonl")
-    assert said(session) == [f"u: {SHADE}", f"a: (Thinking of Q1.) Answer to Q1: {ANSWER}"]
+    assert short_form(session) == [f"u: {SHADE}", f"a: (Thinking of Q1.) Answer to Q1: {ANSWER}"]
     assert dict(session.notes) == {}
     assert session.session.metadata["tool_version"] == "2.1.332"
 
 
 def test_a_fork_in_claude_code_names_its_session_and_what_they_share(claude: Path) -> None:
     (fork,) = read(claude / "1fddf462-2fce-4ac9-b703-a07c2f8ab81e.jsonl")
-    assert [line[0] for line in said(fork)] == ["u", "a", "u", "a"]
+    assert [line[0] for line in short_form(fork)] == ["u", "a", "u", "a"]
     assert fork.fork == Fork("claude-code:f1d0ba89-eecc-4ed3-b049-d2d07c2c32d6", 2)
 
 
@@ -102,7 +102,7 @@ def test_a_fork_in_claude_code_is_read_after_its_parent(claude: Path) -> None:
 
 def test_an_error_that_claude_code_shows_is_a_failed_answer(claude: Path) -> None:
     (session,) = read(claude / "d1d4a7ca-82c3-4ff1-8642-763440382e2f.jsonl")
-    assert said(session) == ["u: Q4 FAILNOW", "a: API Error: 400 The model is broken."]
+    assert short_form(session) == ["u: Q4 FAILNOW", "a: API Error: 400 The model is broken."]
     assert session.messages[1].status == messages_pb2.MESSAGE_STATUS_FAILED
 
 
@@ -111,7 +111,7 @@ def test_continue_s_results_stand_with_their_calls(tmp_path: Path) -> None:
     shutil.copyfile(SAMPLES / "continue.json", path)
     write(tmp_path / "sessions.json", [{"sessionId": path.stem, "dateCreated": "1795924191997"}])
     (session,) = read(path)
-    assert said(session) == [
+    assert short_form(session) == [
         f"u: {SHADE}",
         f"a: Answer to Q1: {ANSWER}",
         "u: Q2 USETOOL what do the notes say?",
@@ -142,7 +142,7 @@ def test_continue_s_editor_extension_writes_thoughts_files_and_results_as_messag
     ]
     document = {"sessionId": "s-1", "title": "Names", "workspaceDirectory": "file:///p", "history": history}
     (session,) = read(write(tmp_path / "s-1.json", document))
-    assert said(session) == [
+    assert short_form(session) == [
         "u: Rename foo [file: a.py]\nfoo = 1",
         "a: (Where is it?)",
         "a: (It is in a.py.) read_file[c1]",
@@ -155,7 +155,7 @@ def test_continue_s_editor_extension_writes_thoughts_files_and_results_as_messag
 
 def test_cline_s_tags_are_not_the_person_s(tmp_path: Path) -> None:
     (session,) = read(SAMPLES / "cline.messages.json")
-    assert said(session) == [
+    assert short_form(session) == [
         "u: Q2 USETOOL what do the notes say?",
         "a: (The notes must be read.) Let me look. run_commands[call_17]",
         "t: [call_17]=moss, fern",
@@ -189,7 +189,7 @@ def test_a_task_of_older_cline_tells_the_person_from_the_program(tmp_path: Path)
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(items))
     (task,) = read(path)
-    assert said(task) == [
+    assert short_form(task) == [
         "u: Read the notes",
         "a: <read_file>\n<path>notes.txt</path>\n</read_file>",
         "t: []=moss, fern Also ferns?",
@@ -247,7 +247,7 @@ def test_a_chat_of_visual_studio_code_is_replayed(tmp_path: Path) -> None:
         {"kind": 3, "k": ["requests", 7]},
     )
     (chat,) = read(path)
-    assert said(chat) == [
+    assert short_form(chat) == [
         "u: Run the tests",
         "a: (pytest, I think) run_in_terminal[c1]",
         "t: [c1]=3 passed",
@@ -274,7 +274,7 @@ def test_vibe_s_thoughts_and_tools_stand_with_their_answers(vibe: Path) -> None:
         "effect-dc76c044-86be-5026-868b-893b9859b4e4",
         "effect-a3c4f9bf-28ba-579d-970f-9296f182f66b",
     )
-    assert [line.partition("={")[0] for line in said(session)] == [
+    assert [line.partition("={")[0] for line in short_form(session)] == [
         "u: Q5 what do the notes say?",
         f"a: (The notes must be read.) Let me look. file_system.bash[{first}]",
         f"t: [{first}]",
@@ -304,7 +304,7 @@ def test_what_vibe_wrote_after_its_last_snapshot_is_in_the_journal(vibe: Path) -
     ]
     write(vibe.parent / kept["recovery_journal_segment"]["path"], *records)
     (session,) = read(vibe)
-    assert said(session)[-1] == f"a: (Now I know.) {NOTES}"
+    assert short_form(session)[-1] == f"a: (Now I know.) {NOTES}"
     assert dict(session.notes) == {}
 
 
@@ -326,7 +326,12 @@ def test_a_session_of_vibe_1_is_one_file_without_its_user_s_name(tmp_path: Path)
         "agent_config": {"active_model": "toy"},
     }
     (session,) = read(write(tmp_path / "session_1.json", {"metadata": about, "messages": messages}))
-    assert said(session) == [f"u: {SHADE}", "a: (What grows?) A look. bash[c1]", "t: [c1]=moss", "a: Moss."]
+    assert short_form(session) == [
+        f"u: {SHADE}",
+        "a: (What grows?) A look. bash[c1]",
+        "t: [c1]=moss",
+        "a: Moss.",
+    ]
     assert "a person" not in str(session.session)
     assert dict(session.notes) == {LOCAL_TIMES: 1}
 
@@ -357,7 +362,7 @@ def test_what_gptme_says_in_the_person_s_place_is_left_out_and_thoughts_are_told
         },
     )
     (log,) = read(path)
-    assert said(log) == [f"u: {SHADE}", "a: (What grows?) Moss. A <think>tag</think> stays."]
+    assert short_form(log) == [f"u: {SHADE}", "a: (What grows?) Moss. A <think>tag</think> stays."]
     assert log.notes[PROGRAM_NOTE] == 1
 
 
@@ -369,7 +374,7 @@ def test_an_answer_that_begins_with_a_thought_in_tags_has_it_as_a_thought(tmp_pa
     ]
     (found,) = read_file(write(tmp_path / "chat.jsonl", {"messages": messages}), None)
     assert found.conversation is not None
-    assert said(found.conversation) == [
+    assert short_form(found.conversation) == [
         "u: <think>my own tag</think>",
         "a: (Once.) (Twice.) Moss.",
         "a: Say </think> or <think> as you like.",
@@ -391,18 +396,18 @@ def test_older_llm_s_files_images_and_tools_stand_in_tables_of_their_own(tmp_pat
         f"UPDATE attachments SET path = NULL, content = X'{base64.b64decode(PIXEL).hex()}';"
     )
     plants, tools, image = read(database(tmp_path / "logs.db", script))
-    assert said(plants)[2:] == [
+    assert short_form(plants)[2:] == [
         "u: [file: /garden/notes.txt]\nmoss, fern\n\n Q2 with a file",
         f"a: Answer to Q2: {ANSWER}",
     ]
-    assert said(tools) == [
+    assert short_form(tools) == [
         "u: Q3 what do the notes say?",
         "a: Let me look. bash[call_7]",
         "t: [call_7]=moss, fern",
         f"a: {NOTES}",
     ]
     assert tools.session.context["system"] == "Be short."
-    assert said(image)[0] == "u: Q4 what is it? <image/png>"
+    assert short_form(image)[0] == "u: Q4 what is it? <image/png>"
     assert [dict(each.notes) for each in (plants, tools, image)] == [{}, {}, {}]
 
 
@@ -439,7 +444,7 @@ def test_what_opencode_exports_is_read_without_what_was_undone(tmp_path: Path) -
     path = tmp_path / "export.json"
     path.write_text(json.dumps(document, indent=2))
     (session,) = read(path)
-    assert said(session) == OPENCODE_SAID
+    assert short_form(session) == OPENCODE_SAID
     assert session.session.source_id == "opencode:ses_1"
     assert session.notes["messages that were undone left out"] == 1
     assert session.session.create_time.ToJsonString() == "2026-11-29T04:31:39.095Z"
@@ -456,7 +461,7 @@ def test_opencode_s_older_files_are_read_until_a_database_took_them_over(tmp_pat
             write(storage / f"part/{name}/{part['id']}.json", part)
     assert places.every_file(tmp_path, ["opencode"], {}) == [session_file]
     (session,) = read(session_file)
-    assert said(session) == OPENCODE_SAID
+    assert short_form(session) == OPENCODE_SAID
     taken_over = storage.parent / "opencode.db"
     taken_over.touch()
     assert places.every_file(tmp_path, ["opencode"], {}) == [taken_over]
@@ -466,9 +471,9 @@ def test_a_langgraph_thread_that_went_on_from_an_older_checkpoint_has_a_branch(t
     """Written by deepagents 0.7.32, which keeps differences, and a snapshot where one goes back."""
     (thread,) = read(database(tmp_path / "graph.db", (SAMPLES / "langgraph-branch.sql").read_text()))
     first = [f"u: {SHADE}", f"a: Answer to Q1: {ANSWER}"]
-    assert said(thread) == [*first, "u: Q9 other branch", f"a: Answer to Q9: {ANSWER}"]
+    assert short_form(thread) == [*first, "u: Q9 other branch", f"a: Answer to Q9: {ANSWER}"]
     (other,) = thread.branches
-    assert said(other) == [
+    assert short_form(other) == [
         *first,
         "u: Q2 USETOOL PLAIN what do the notes say?",
         "a: Let me look. bash[call_27]",
@@ -517,7 +522,7 @@ def test_crush_s_parts_are_read_and_its_summaries_left_out(tmp_path: Path) -> No
     (tmp_path / "garden/.crush").mkdir(parents=True)
     path = database(tmp_path / "garden/.crush/crush.db", script)
     (session,) = read(path)
-    assert said(session) == [
+    assert short_form(session) == [
         "u: What is this? <image/png>",
         "a: (A look.) I look. view[c1]",
         "t: [c1]=moss",
@@ -572,7 +577,7 @@ def test_goose_s_hidden_summaries_are_left_out(tmp_path: Path) -> None:
         for number, (role, content, is_visible) in enumerate(GOOSE_SAID)
     )
     (session,) = read(database(tmp_path / "sessions.db", script))
-    assert said(session) == GOOSE_READ
+    assert short_form(session) == GOOSE_READ
     assert session.messages[3].parts[0].tool_result.is_error
     assert session.session.create_time.ToJsonString() == "2026-11-29T04:00:00Z"
     assert dict(session.notes) == {SUMMARY_NOTE: 1}
@@ -586,5 +591,5 @@ def test_goose_s_older_logs_are_read(tmp_path: Path) -> None:
         if is_visible
     ]
     (session,) = read(write(tmp_path / "20250804_101500.jsonl", head, *lines))
-    assert said(session) == GOOSE_READ
+    assert short_form(session) == GOOSE_READ
     assert (session.session.title, session.session.metadata["directory"]) == ("Plants", "/garden")

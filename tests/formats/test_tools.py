@@ -19,7 +19,7 @@ from oblix.formats.agents.origin import LOCAL_TIMES, SUMMARY_NOTE
 from oblix.formats.conversations import Conversation, Fork
 from oblix.formats.reading import read_file
 from oblix.v1 import messages_pb2
-from support.data.conversation_strategies import spoiled
+from support.data.conversation_strategies import spoil
 from support.tools import FILES, SAMPLES, database, home_of_tools
 
 NOTES = "Which plants do the notes name?"
@@ -39,15 +39,15 @@ def read(path: Path) -> list[Conversation]:
     return [each.conversation for each in found if each.conversation is not None]
 
 
-def said(conversation: Conversation) -> list[str]:
+def short_form(conversation: Conversation) -> list[str]:
     """Who says what, in short: the role's first letter, and each part."""
     return [
-        f"{messages_pb2.Role.Name(message.role)[5].lower()}: {' '.join(map(_shown, message.parts))}"
+        f"{messages_pb2.Role.Name(message.role)[5].lower()}: {' '.join(map(_short_part, message.parts))}"
         for message in conversation.messages
     ]
 
 
-def _shown(part: messages_pb2.Part) -> str:
+def _short_part(part: messages_pb2.Part) -> str:
     match part.WhichOneof("kind"):
         case "reasoning":
             return f"({part.reasoning})".replace("\n", " ")
@@ -61,7 +61,7 @@ def _shown(part: messages_pb2.Part) -> str:
 
 def test_codex_keeps_thoughts_calls_and_results_and_drops_what_the_program_says(home: Path) -> None:
     (thread,) = read(home / FILES["codex-exec.rollout.jsonl"])
-    assert said(thread) == [
+    assert short_form(thread) == [
         f"u: {NOTES}",
         "a: (The notes must be read.) exec_command[call_13]",
         "t: [call_13]",
@@ -76,7 +76,7 @@ def test_codex_keeps_thoughts_calls_and_results_and_drops_what_the_program_says(
 
 def test_a_codex_fork_begins_with_its_parent_s_lines(home: Path, tmp_path: Path) -> None:
     (fork,) = read(home / FILES["codex-fork.rollout.jsonl"])
-    assert said(fork) == [
+    assert short_form(fork) == [
         "u: What grows in shade?",
         "a: Moss does.",
         "u: Does it survive frost?",
@@ -93,7 +93,7 @@ def test_a_codex_fork_begins_with_its_parent_s_lines(home: Path, tmp_path: Path)
 
 def test_a_compaction_is_nobody_s_answer(home: Path) -> None:
     (thread,) = read(home / FILES["codex-forked-from.rollout.jsonl"])
-    assert said(thread) == [
+    assert short_form(thread) == [
         "u: What grows in shade?",
         "a: Moss does.",
         "u: And in full sun?",
@@ -103,7 +103,7 @@ def test_a_compaction_is_nobody_s_answer(home: Path) -> None:
     ]
     assert dict(thread.notes) == {SUMMARY_NOTE: 2}
     (session,) = read(home / ".hermes/state.db")
-    assert [text for text in said(session) if text.startswith("u")] == [
+    assert [text for text in short_form(session) if text.startswith("u")] == [
         "u: What grows in shade?",
         *[
             f"u: Question {n} about gardens. The wall is old and the moss is thick. (and so on) "
@@ -115,7 +115,7 @@ def test_a_compaction_is_nobody_s_answer(home: Path) -> None:
 def test_a_gemini_log_is_replayed(home: Path) -> None:
     (chat,) = read(home / FILES["gemini-tool-and-resume.jsonl"])
     call = "read_file__read_file_1795884240369_0"
-    assert said(chat) == [
+    assert short_form(chat) == [
         f"u: {NOTES}",
         f"a: (Look The notes must be read.) I will read them. read_file[{call}]",
         f"t: [{call}]",
@@ -128,7 +128,7 @@ def test_a_gemini_log_is_replayed(home: Path) -> None:
 
 def test_qwen_s_lines_follow_each_other(home: Path) -> None:
     (chat,) = read(home / FILES["qwen-continued.jsonl"])
-    assert said(chat) == [
+    assert short_form(chat) == [
         f"u: {NOTES}",
         "a: (The notes must be read.) I will read them. run_shell_command[call_31]",
         "t: [call_31]",
@@ -141,9 +141,9 @@ def test_qwen_s_lines_follow_each_other(home: Path) -> None:
 
 def test_pi_s_branches_are_forks(home: Path) -> None:
     (session,) = read(home / FILES["pi-tree.jsonl"])
-    assert said(session) == ["u: What grows on rocks?", f"a: {NAMED}"]
+    assert short_form(session) == ["u: What grows on rocks?", f"a: {NAMED}"]
     (other,) = session.branches
-    assert said(other) == [
+    assert short_form(other) == [
         "u: What grows in shade?",
         f"a: {NAMED}",
         "u: And which is tallest?",
@@ -156,7 +156,7 @@ def test_pi_s_branches_are_forks(home: Path) -> None:
 
 def test_vibe_s_current_generation_is_read(home: Path) -> None:
     (session,) = read(home / ".vibe/logs/session/unified/eb7973c5/CURRENT")
-    assert said(session) == [
+    assert short_form(session) == [
         "u: Name something green (first).",
         f"a: {NAMED}",
         "u: Name something red (second).",
@@ -186,7 +186,12 @@ def test_files_that_one_gives_to_pi_are_told_from_what_one_types(tmp_path: Path)
 def test_gptme_s_times_are_instants_where_its_events_tell_the_offset(home: Path) -> None:
     path = home / FILES["gptme-undone-branch.jsonl"]
     (log,) = read(path)
-    assert said(log) == [f"u: {NOTES}", "a: I will read them. shell[call_41]", "t: [call_41]", f"a: {NAMED}"]
+    assert short_form(log) == [
+        f"u: {NOTES}",
+        "a: I will read them. shell[call_41]",
+        "t: [call_41]",
+        f"a: {NAMED}",
+    ]
     assert dict(log.notes) == {LOCAL_TIMES: 1}
     message = {"role": "user", "content": NOTES, "timestamp": "2026-11-28T22:03:59.588337"}
     event = {"seq": 1, "ts": "2026-11-28T16:34:21.588+00:00", "type": "message_append"}
@@ -200,20 +205,20 @@ def test_gptme_s_times_are_instants_where_its_events_tell_the_offset(home: Path)
 
 def test_aider_s_runs_are_conversations_and_code_is_not_taken_apart(home: Path) -> None:
     first, second = read(home / FILES["aider.md"])
-    assert said(first)[0] == "u: Give me the climb list."
-    assert said(first)[-1] == "a: ```python\n# total\ncount = 3\n```\n\nThat is all."
-    assert said(second) == ["u: Which is tallest?", "a: Fern is."]
+    assert short_form(first)[0] == "u: Give me the climb list."
+    assert short_form(first)[-1] == "a: ```python\n# total\ncount = 3\n```\n\nThat is all."
+    assert short_form(second) == ["u: Which is tallest?", "a: Fern is."]
     assert "--openai-api-base" not in str([first.messages, second.messages])
     assert LOCAL_TIMES in first.notes
 
 
 def test_llm_s_threads_share_rows_and_keep_their_own_times(home: Path) -> None:
     first, second, with_file, with_tool = read(home / ".config/io.datasette.llm/logs.db")
-    assert said(first)[-1] == "a: Yes, if it drains."
-    assert said(second)[-1] == "a: Ivy lives through frost."
+    assert short_form(first)[-1] == "a: Yes, if it drains."
+    assert short_form(second)[-1] == "a: Ivy lives through frost."
     assert first.messages[0].create_time != second.messages[0].create_time
     assert with_file.messages[0].parts[1].text == "Which of these climb?"
-    assert said(with_tool) == [
+    assert short_form(with_tool) == [
         "s: Be short.",
         "u: what time is it?",
         "a: Let me look. llm_time[call_75]",
@@ -224,7 +229,7 @@ def test_llm_s_threads_share_rows_and_keep_their_own_times(home: Path) -> None:
 
 def test_opencode_s_quotes_are_taken_away_and_its_undone_turns_left_out(home: Path, tmp_path: Path) -> None:
     (session,) = read(home / ".local/share/opencode/opencode.db")
-    assert said(session) == [
+    assert short_form(session) == [
         f"u: {NOTES}",
         "a: (The notes must be read.) I will read them. bash[call_21]",
         "t: [call_21]",
@@ -235,7 +240,7 @@ def test_opencode_s_quotes_are_taken_away_and_its_undone_turns_left_out(home: Pa
         revert = json.dumps({"messageID": "msg_222f88a79001za5u36Vun02F3F"})
         connection.execute("UPDATE session SET revert = ?", (revert,))
     (undone,) = read(path)
-    assert said(undone) == said(session)[:3]
+    assert short_form(undone) == short_form(session)[:3]
     assert "messages that were undone left out" in undone.notes
 
 
@@ -288,7 +293,7 @@ def test_claude_code_s_answers_are_put_together(tmp_path: Path) -> None:
     path = tmp_path / "s.jsonl"
     path.write_text("".join(json.dumps(each) + "\n" for each in lines))
     (session,) = read(path)
-    assert said(session) == [f"u: {NOTES}", "a: (Hm.) Read[t]", "t: [t]", f"a: {NAMED}"]
+    assert short_form(session) == [f"u: {NOTES}", "a: (Hm.) Read[t]", "t: [t]", f"a: {NAMED}"]
     assert (session.session.title, session.messages[1].model) == ("Plants", "claude:claude-x")
     assert session.notes[SUMMARY_NOTE] == 1
 
@@ -311,7 +316,7 @@ def test_jan_s_threads_are_read(tmp_path: Path) -> None:
     path = tmp_path / "messages.jsonl"
     path.write_text("".join(json.dumps(each) + "\n" for each in lines))
     (thread,) = read(path)
-    assert said(thread) == [f"u: {NOTES}", f"a: {NAMED}"]
+    assert short_form(thread) == [f"u: {NOTES}", f"a: {NAMED}"]
     assert (thread.session.title, dict(thread.notes)) == ("Plants", {})
 
 
@@ -338,7 +343,7 @@ def test_agents_sessions_are_read_branch_by_branch(tmp_path: Path) -> None:
             values = (number, branch, number)
             connection.execute("INSERT INTO message_structure VALUES (NULL, 's', ?, ?, ?)", values)
     main, branch = read(path)
-    assert (said(main), said(branch)) == (["u: Hi", "a: Yo"], ["u: Hi", "a: Hello"])
+    assert (short_form(main), short_form(branch)) == (["u: Hi", "a: Yo"], ["u: Hi", "a: Hello"])
     assert branch.fork == Fork(main.session.source_id, 1)
     assert main.messages[0].create_time.ToJsonString() == "2026-11-28T16:00:00Z"
 
@@ -373,7 +378,7 @@ def langgraph_file(path: Path, *, has_values: bool) -> Path:
 @pytest.mark.parametrize("has_values", [True, False], ids=["whole lists", "single writes"])
 def test_langgraph_s_threads_are_read_without_making_objects(tmp_path: Path, has_values: bool) -> None:
     (thread,) = read(langgraph_file(tmp_path / "graph.db", has_values=has_values))
-    assert said(thread) == [f"u: {NOTES}", f"a: {NAMED}"]
+    assert short_form(thread) == [f"u: {NOTES}", f"a: {NAMED}"]
     moments = [message.create_time.ToJsonString() for message in thread.messages]
     assert moments == ["2026-11-28T16:00:00Z", "2026-11-28T16:00:01Z"]
     assert bool(thread.notes) is not has_values
@@ -496,7 +501,7 @@ def test_other_forms_of_logs_are_read(
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     (found,) = read_file(path, None)
     assert found.conversation is not None
-    assert said(found.conversation) == texts
+    assert short_form(found.conversation) == texts
     assert list(found.conversation.notes) == notes
 
 
@@ -520,7 +525,7 @@ LOGS = {
 def test_any_log_is_read_or_refused(name: str, data: st.DataObject) -> None:
     lines: Any = LOGS[name]
     for _ in range(data.draw(st.integers(1, 3))):
-        lines = spoiled(lines, data)
+        lines = spoil(lines, data)
     first = lines[: catalog.HEAD_LINES] if isinstance(lines, list) else []
     tool = catalog.log_tool(first)
     if tool is not None:

@@ -17,7 +17,7 @@ from support.endpoint import CONFIG, Served
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[Served]:
+def shared_endpoint() -> Iterator[Served]:
     """One for all tests of a file that leave its model as they found it."""
     with serving() as one:
         yield one
@@ -44,7 +44,7 @@ def serving(more: str = "") -> Iterator[Served]:
     key.write_text("sk-behind")
     with OpenAIServer(["small"], api_key="sk-behind") as server:
         (home / "config.toml").write_text(CONFIG.format(url=server.url) + more)
-        with daemon.running(home, CREDENTIALS_DIRECTORY=os.fspath(key.parent)) as running:
+        with daemon.run_daemon(home, CREDENTIALS_DIRECTORY=os.fspath(key.parent)) as running:
             stub = endpoint_pb2_grpc.EndpointServiceStub(running.channel)
             url = stub.OpenEndpoint(endpoint_pb2.OpenEndpointRequest()).url
             token = stub.CreateToken(endpoint_pb2.CreateTokenRequest(name="test")).text

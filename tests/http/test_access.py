@@ -23,11 +23,11 @@ Serving = Callable[[str], AbstractContextManager[Served]]
 ASK = {"model": MODEL, "messages": [{"role": "user", "content": "hello"}]}
 
 
-def give(served: Served, session: sessions_pb2.Session, *tokens: str) -> None:
+def give(shared_endpoint: Served, session: sessions_pb2.Session, *tokens: str) -> None:
     """As `oblix connect TOOL --session ID` does."""
     session.metadata.update({"http": {"tokens": list(tokens)}})
     mask = FieldMask(paths=["metadata.http"])
-    stub = sessions_pb2_grpc.SessionServiceStub(served.daemon.channel)
+    stub = sessions_pb2_grpc.SessionServiceStub(shared_endpoint.daemon.channel)
     stub.UpdateSession(sessions_pb2.UpdateSessionRequest(session=session, update_mask=mask))
 
 
@@ -74,7 +74,7 @@ def test_calls_a_second_are_limited_and_told_when_to_come_again(serving_with: Se
 
 def test_with_a_certificate_it_speaks_https_alone(serving_with: Serving, tmp_path: Path) -> None:
     authority = trustme.CA()
-    certificate, key = _written(authority, tmp_path)
+    certificate, key = _write_certificate(authority, tmp_path)
     with serving_with(f'certificate = "{certificate}"\nkey = "{key}"\n') as served:
         assert served.url.startswith("https://127.0.0.1:")
         trusted = ssl.create_default_context()
@@ -100,7 +100,7 @@ def test_with_a_certificate_it_speaks_https_alone(serving_with: Serving, tmp_pat
     ],
 )
 def test_an_address_that_others_reach_needs_tls_and_tokens(tmp_path: Path, more: str, words: str) -> None:
-    certificate, key = _written(trustme.CA(), tmp_path)
+    certificate, key = _write_certificate(trustme.CA(), tmp_path)
     (tmp_path / "config.toml").write_text("[http]\nenabled = true\n" + more.format(certificate, key))
     done = subprocess.run(
         [sys.executable, "-m", "oblixd"],
@@ -111,7 +111,7 @@ def test_an_address_that_others_reach_needs_tls_and_tokens(tmp_path: Path, more:
     assert words in done.stderr
 
 
-def _written(authority: trustme.CA, folder: Path) -> tuple[Path, Path]:
+def _write_certificate(authority: trustme.CA, folder: Path) -> tuple[Path, Path]:
     issued = authority.issue_cert("127.0.0.1")
     certificate, key = folder / "server.pem", folder / "server.key"
     issued.cert_chain_pems[0].write_to_path(certificate)

@@ -17,18 +17,20 @@ CALLS = (
 )
 
 
-def test_a_message_says_which_model_answered_and_what_it_took(served: Served) -> None:
-    served.server.script(Answer("Good day.", input_tokens=7))
-    done = served.anthropic().messages.create(model="auto", max_tokens=50, messages=ASK, system="Be short.")
+def test_a_message_says_which_model_answered_and_what_it_took(shared_endpoint: Served) -> None:
+    shared_endpoint.server.script(Answer("Good day.", input_tokens=7))
+    done = shared_endpoint.anthropic().messages.create(
+        model="auto", max_tokens=50, messages=ASK, system="Be short."
+    )
     assert (done.content[0].text, done.model, done.stop_reason) == ("Good day.", MODEL, "end_turn")
     assert (done.usage.input_tokens, done.usage.output_tokens) == (7, 2)
-    assert [one["role"] for one in served.server.requests[-1].body["messages"]] == ["system", "user"]
+    assert [one["role"] for one in shared_endpoint.server.requests[-1].body["messages"]] == ["system", "user"]
 
 
-def test_each_event_is_one_of_the_sdk_s(served: Served) -> None:
-    served.server.script(Answer("Thinking done.", reasoning="Let me see.", tool_calls=CALLS))
+def test_each_event_is_one_of_the_sdk_s(shared_endpoint: Served) -> None:
+    shared_endpoint.server.script(Answer("Thinking done.", reasoning="Let me see.", tool_calls=CALLS))
     body = {"model": MODEL, "max_tokens": 50, "messages": ASK, "stream": True, "tools": [TOOL]}
-    with served.http().stream("POST", "/v1/messages", json=body) as reply:
+    with shared_endpoint.http().stream("POST", "/v1/messages", json=body) as reply:
         lines = [line.removeprefix("data: ") for line in reply.iter_lines() if line.startswith("data: ")]
     events = [TypeAdapter(RawMessageStreamEvent).validate_json(line) for line in lines]
     assert (events[0].type, events[-1].type) == ("message_start", "message_stop")
@@ -36,9 +38,9 @@ def test_each_event_is_one_of_the_sdk_s(served: Served) -> None:
     assert starts == ["thinking", "text", "tool_use", "tool_use"]
 
 
-def test_tool_calls_go_there_and_back(served: Served) -> None:
-    served.server.script(Answer("Let me look.", tool_calls=CALLS), "Sunny.")
-    client = served.anthropic()
+def test_tool_calls_go_there_and_back(shared_endpoint: Served) -> None:
+    shared_endpoint.server.script(Answer("Let me look.", tool_calls=CALLS), "Sunny.")
+    client = shared_endpoint.anthropic()
     with client.messages.stream(model=MODEL, max_tokens=50, messages=ASK, tools=[TOOL]) as stream:
         done = stream.get_final_message()
     assert [block.input for block in done.content if block.type == "tool_use"] == [
@@ -53,7 +55,7 @@ def test_tool_calls_go_there_and_back(served: Served) -> None:
     content = [*results, {"type": "text", "text": "And now?"}]
     messages = [*ASK, {"role": "assistant", "content": done.content}, {"role": "user", "content": content}]
     client.messages.create(model=MODEL, max_tokens=50, messages=messages, tools=[TOOL])
-    sent = served.server.requests[-1].body["messages"]
+    sent = shared_endpoint.server.requests[-1].body["messages"]
     assert [one["role"] for one in sent] == ["user", "assistant", "tool", "tool", "user"]
 
 
@@ -82,18 +84,18 @@ def test_an_answer_that_breaks_off_raises_inside_the_stream(fresh: Served) -> No
         stream.get_final_message()
 
 
-def test_tokens_are_counted_before_they_are_sent(served: Served) -> None:
-    visits = len(served.server.requests)
-    few = served.anthropic().messages.count_tokens(model="auto", messages=ASK)
+def test_tokens_are_counted_before_they_are_sent(shared_endpoint: Served) -> None:
+    visits = len(shared_endpoint.server.requests)
+    few = shared_endpoint.anthropic().messages.count_tokens(model="auto", messages=ASK)
     long = [{"role": "user", "content": "hello " * 100}]
-    many = served.anthropic().messages.count_tokens(model="auto", messages=long, tools=[TOOL])
+    many = shared_endpoint.anthropic().messages.count_tokens(model="auto", messages=long, tools=[TOOL])
     assert few.input_tokens < 20
     assert many.input_tokens > 100
-    assert len(served.server.requests) == visits
+    assert len(shared_endpoint.server.requests) == visits
 
 
-def test_a_system_message_behind_the_question_is_read_before_it(served: Served) -> None:
-    client = served.anthropic()
+def test_a_system_message_behind_the_question_is_read_before_it(shared_endpoint: Served) -> None:
+    client = shared_endpoint.anthropic()
     reminder = {"role": "system", "content": "There are agents."}
     call = {"type": "tool_use", "id": "c1", "name": "get_weather", "input": {}}
     called = [*ASK, {"role": "assistant", "content": [call]}]
@@ -102,7 +104,7 @@ def test_a_system_message_behind_the_question_is_read_before_it(served: Served) 
         ([*ASK, reminder], ["system", "user"]),
         ([*called, result, reminder], ["user", "system", "assistant", "tool"]),
     ):
-        served.server.script("Fine.")
+        shared_endpoint.server.script("Fine.")
         client.messages.create(model=MODEL, max_tokens=50, messages=messages, tools=[TOOL])
-        assert [one["role"] for one in served.server.requests[-1].body["messages"]] == roles
+        assert [one["role"] for one in shared_endpoint.server.requests[-1].body["messages"]] == roles
         assert client.messages.count_tokens(model=MODEL, messages=messages, tools=[TOOL]).input_tokens

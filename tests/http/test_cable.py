@@ -64,7 +64,7 @@ class Evening:
             model="auto", messages=self.messages, tools=[READ], stream=True
         )
 
-    def answered(self, stream: openai.Stream[Any]) -> str:
+    def answer_of(self, stream: openai.Stream[Any]) -> str:
         """Read an answer to its end, and keep it as tools do."""
         text, model = "", ""
         for chunk in stream:
@@ -88,7 +88,7 @@ def evening() -> Iterator[Evening]:
         stack.callback(shutil.rmtree, home)
         far, near = (stack.enter_context(OpenAIServer([name])) for name in ("far", "near"))
         (home / "config.toml").write_text(CONFIG.format(far=far.url, near=near.url))
-        running = stack.enter_context(daemon.running(home))
+        running = stack.enter_context(daemon.run_daemon(home))
         stub = endpoint_pb2_grpc.EndpointServiceStub(running.channel)
         url = stub.OpenEndpoint(endpoint_pb2.OpenEndpointRequest()).url
         token = stub.CreateToken(endpoint_pb2.CreateTokenRequest(name="tool")).text
@@ -114,7 +114,7 @@ def test_a_tool_goes_on_with_the_local_model_when_the_cable_is_pulled(evening: E
     called = {"id": calls[0].id, "type": "function", "function": function}
     evening.messages.append({"role": "assistant", "content": None, "tool_calls": [called]})
     evening.messages.append({"role": "tool", "tool_call_id": calls[0].id, "content": "moss"})
-    assert evening.answered(evening.send()) == "custom:far: The plan says moss."
+    assert evening.answer_of(evening.send()) == "custom:far: The plan says moss."
 
     stopped = evening.say("Count.")
     assert next(chunk for chunk in stopped if chunk.choices and chunk.choices[0].delta.content)
@@ -125,7 +125,7 @@ def test_a_tool_goes_on_with_the_local_model_when_the_cable_is_pulled(evening: E
 
     evening.far.close()
     evening.near.script("Thyme grows in sun.")
-    assert evening.answered(evening.say("And in sun?")) == "custom:near: Thyme grows in sun."
+    assert evening.answer_of(evening.say("And in sun?")) == "custom:near: Thyme grows in sun."
 
     (session,) = json.loads(evening.oblix("sessions", "list", "--json"))
     shown = evening.oblix("sessions", "view", session["id"])

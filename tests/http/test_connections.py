@@ -46,7 +46,7 @@ class Visitor:
     """A client that holds its connection."""
 
     @classmethod
-    async def arrived(cls, port: int) -> Visitor:
+    async def arrive(cls, port: int) -> Visitor:
         self = cls()
         self.reader, self.writer = await asyncio.open_connection("127.0.0.1", port)
         return self
@@ -64,10 +64,10 @@ class Visitor:
 
 async def test_one_too_many_is_refused_with_a_sentence_and_comes_in_later() -> None:
     async with asyncio.timeout(60), serving(most=2) as port:
-        first, second = [await Visitor.arrived(port) for _ in range(2)]
+        first, second = [await Visitor.arrive(port) for _ in range(2)]
         assert "200 OK" in await first.ask()
         assert "200 OK" in await second.ask()
-        third = await Visitor.arrived(port)
+        third = await Visitor.arrive(port)
         head, _, body = (await third.reader.read()).partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 503 ")
         assert b"x-oblix-reason: TOO_MANY_CONNECTIONS" in head
@@ -78,7 +78,7 @@ async def test_one_too_many_is_refused_with_a_sentence_and_comes_in_later() -> N
         await second.leave()
         await first.ask()
         while True:
-            late = await Visitor.arrived(port)
+            late = await Visitor.arrive(port)
             late.writer.write(GET)
             if (await late.reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200"):
                 break
@@ -89,9 +89,9 @@ async def test_one_too_many_is_refused_with_a_sentence_and_comes_in_later() -> N
 
 async def test_a_connection_that_says_nothing_is_ended_and_others_stay() -> None:
     async with asyncio.timeout(60), serving(most=10, first_request_s=1.0) as port:
-        talker = await Visitor.arrived(port)
+        talker = await Visitor.arrive(port)
         assert "200 OK" in await talker.ask()
-        silent, slow = [await Visitor.arrived(port) for _ in range(2)]
+        silent, slow = [await Visitor.arrive(port) for _ in range(2)]
         slow.writer.write(GET[:20])
         assert await silent.reader.read() == b""
         assert await slow.reader.read() == b""
@@ -105,7 +105,7 @@ async def test_a_silent_connection_that_its_client_closed_is_forgotten_before_it
     gate = ConnectionGate(server, lambda _failure: {}, first_request_s=600, sweep_s=0.05)
     listener = await asyncio.get_running_loop().create_server(gate, "127.0.0.1", 0)
     async with asyncio.timeout(60):
-        visitor = await Visitor.arrived(listener.sockets[0].getsockname()[1])
+        visitor = await Visitor.arrive(listener.sockets[0].getsockname()[1])
         await eventually(lambda: bool(server.connections))
         held = weakref.ref(server.connections[0].transport)
         await visitor.leave()
@@ -127,7 +127,7 @@ async def test_what_was_asked_and_answered_is_not_kept_while_a_connection_waits(
     gate = ConnectionGate(server, lambda _failure: {})
     listener = await asyncio.get_running_loop().create_server(gate, "127.0.0.1", 0)
     async with asyncio.timeout(60):
-        visitor = await Visitor.arrived(listener.sockets[0].getsockname()[1])
+        visitor = await Visitor.arrive(listener.sockets[0].getsockname()[1])
         assert "200 OK" in await visitor.ask()
         await eventually(lambda: (kept := answers[0]()) is None or kept.body is None)
         await visitor.leave()

@@ -18,9 +18,9 @@ Messages = list[dict[str, Any]]
 class Tool:
     """A program that holds its conversation itself, as agents do."""
 
-    def __init__(self, served: Served, **headers: str) -> None:
-        self.served = served
-        self.client = served.openai().with_options(default_headers=headers)
+    def __init__(self, shared_endpoint: Served, **headers: str) -> None:
+        self.served = shared_endpoint
+        self.client = shared_endpoint.openai().with_options(default_headers=headers)
         self.messages: Messages = [{"role": "system", "content": "You are a tool."}]
 
     def say(self, text: str, answer: Answer | str) -> str:
@@ -37,9 +37,9 @@ class Tool:
         return raw.headers.get("x-oblix-session", "")
 
 
-def recorded(served: Served, session_id: str) -> list[tuple[str, str]]:
+def recorded_messages(shared_endpoint: Served, session_id: str) -> list[tuple[str, str]]:
     """List who said what in a session."""
-    stub = sessions_pb2_grpc.SessionServiceStub(served.daemon.channel)
+    stub = sessions_pb2_grpc.SessionServiceStub(shared_endpoint.daemon.channel)
     listed = stub.ListMessages(sessions_pb2.ListMessagesRequest(session_id=session_id))
     return [
         (messages_pb2.Role.Name(one.role).removeprefix("ROLE_").lower(), one.parts[0].text)
@@ -47,36 +47,36 @@ def recorded(served: Served, session_id: str) -> list[tuple[str, str]]:
     ]
 
 
-def sessions(served: Served) -> int:
+def sessions(shared_endpoint: Served) -> int:
     """Count the sessions."""
-    stub = sessions_pb2_grpc.SessionServiceStub(served.daemon.channel)
+    stub = sessions_pb2_grpc.SessionServiceStub(shared_endpoint.daemon.channel)
     return len(stub.ListSessions(sessions_pb2.ListSessionsRequest(page_size=1000)).sessions)
 
 
-def test_a_new_session_goes_on_by_its_id_and_records_each_thing_once(served: Served) -> None:
-    first = Tool(served, **{"x-oblix-session": "new"})
+def test_a_new_session_goes_on_by_its_id_and_records_each_thing_once(shared_endpoint: Served) -> None:
+    first = Tool(shared_endpoint, **{"x-oblix-session": "new"})
     session_id = first.say("One?", "1")
     first.client = first.client.with_options(default_headers={"x-oblix-session": session_id})
     assert first.say("Two?", "2") == session_id
-    assert recorded(served, session_id) == [
+    assert recorded_messages(shared_endpoint, session_id) == [
         ("user", "One?"),
         ("assistant", "1"),
         ("user", "Two?"),
         ("assistant", "2"),
     ]
-    sent = served.server.requests[-1].body["messages"]
+    sent = shared_endpoint.server.requests[-1].body["messages"]
     assert [one["content"] for one in sent] == ["You are a tool.", "One?", "1", "Two?"]
 
 
-def test_a_context_that_the_tool_shortened_is_sent_as_it_is(served: Served) -> None:
-    tool = Tool(served, **{"x-oblix-session": "new"})
+def test_a_context_that_the_tool_shortened_is_sent_as_it_is(shared_endpoint: Served) -> None:
+    tool = Tool(shared_endpoint, **{"x-oblix-session": "new"})
     session_id = tool.say("One?", "1")
     tool.client = tool.client.with_options(default_headers={"x-oblix-session": session_id})
     tool.messages = [{"role": "user", "content": "Summary: one."}, {"role": "assistant", "content": "Yes."}]
     tool.say("Two?", "2")
-    sent = served.server.requests[-1].body["messages"]
+    sent = shared_endpoint.server.requests[-1].body["messages"]
     assert [one["content"] for one in sent] == ["Summary: one.", "Yes.", "Two?"]
-    assert [text for _, text in recorded(served, session_id)] == ["One?", "1", "Two?", "2"]
+    assert [text for _, text in recorded_messages(shared_endpoint, session_id)] == ["One?", "1", "Two?", "2"]
 
 
 def test_a_question_that_is_sent_again_after_a_failure_is_one_turn(fresh: Served) -> None:
@@ -86,47 +86,47 @@ def test_a_question_that_is_sent_again_after_a_failure_is_one_turn(fresh: Served
     with pytest.raises(openai.BadRequestError):
         tool.say("Two?", Answer(fault=Refuse(400, "something is wrong")))
     assert tool.send("2") == session_id
-    assert [text for _, text in recorded(fresh, session_id)] == ["One?", "1", "Two?", "2"]
+    assert [text for _, text in recorded_messages(fresh, session_id)] == ["One?", "1", "Two?", "2"]
 
 
-def test_a_question_that_is_asked_once_more_gets_another_version(served: Served) -> None:
-    tool = Tool(served, **{"x-oblix-session": "new"})
+def test_a_question_that_is_asked_once_more_gets_another_version(shared_endpoint: Served) -> None:
+    tool = Tool(shared_endpoint, **{"x-oblix-session": "new"})
     session_id = tool.say("One?", "1")
     tool.client = tool.client.with_options(default_headers={"x-oblix-session": session_id})
     tool.messages.pop()
     tool.send("One, again.")
-    assert [text for _, text in recorded(served, session_id)] == ["One?", "One, again."]
+    assert [text for _, text in recorded_messages(shared_endpoint, session_id)] == ["One?", "One, again."]
     tool.say("One?", "The same words are another turn.")
-    assert len(recorded(served, session_id)) == 4
+    assert len(recorded_messages(shared_endpoint, session_id)) == 4
 
 
-def test_a_token_sees_its_own_sessions_only(served: Served) -> None:
-    session_id = Tool(served, **{"x-oblix-session": "new"}).say("Secret?", "1")
+def test_a_token_sees_its_own_sessions_only(shared_endpoint: Served) -> None:
+    session_id = Tool(shared_endpoint, **{"x-oblix-session": "new"}).say("Secret?", "1")
     body = {"model": MODEL, "messages": [{"role": "user", "content": "Show it."}]}
-    other = served.http(served.new_token("other"), **{"x-oblix-session": session_id})
+    other = shared_endpoint.http(shared_endpoint.new_token("other"), **{"x-oblix-session": session_id})
     reply = other.post("/v1/chat/completions", json=body)
     assert (reply.status_code, reply.headers["x-oblix-reason"]) == (404, "SESSION_NOT_FOUND")
 
 
-def test_nothing_is_kept_unless_it_is_asked_for(served: Served) -> None:
-    before = sessions(served)
-    assert Tool(served).say("One?", "1") == ""
-    assert sessions(served) == before
+def test_nothing_is_kept_unless_it_is_asked_for(shared_endpoint: Served) -> None:
+    before = sessions(shared_endpoint)
+    assert Tool(shared_endpoint).say("One?", "1") == ""
+    assert sessions(shared_endpoint) == before
 
 
-def test_a_response_goes_on_from_one_that_is_kept(served: Served) -> None:
-    served.server.script("1", "2", "3")
-    client = served.openai()
+def test_a_response_goes_on_from_one_that_is_kept(shared_endpoint: Served) -> None:
+    shared_endpoint.server.script("1", "2", "3")
+    client = shared_endpoint.openai()
     first = client.responses.create(model=MODEL, input="One?", store=True)
     second = client.responses.create(model=MODEL, input="Two?", previous_response_id=first.id)
-    sent = [one["content"] for one in served.server.requests[-1].body["messages"]]
+    sent = [one["content"] for one in shared_endpoint.server.requests[-1].body["messages"]]
     assert sent == ["One?", "1", "Two?"]
     fork = client.responses.with_raw_response.create(
         model=MODEL, input="Three?", previous_response_id=first.id
     )
-    sent = [one["content"] for one in served.server.requests[-1].body["messages"]]
+    sent = [one["content"] for one in shared_endpoint.server.requests[-1].body["messages"]]
     assert sent == ["One?", "1", "Three?"], "what was said after the first response stays out"
-    assert [text for _, text in recorded(served, fork.headers["x-oblix-session"])] == [
+    assert [text for _, text in recorded_messages(shared_endpoint, fork.headers["x-oblix-session"])] == [
         "One?",
         "1",
         "Three?",
@@ -149,7 +149,7 @@ def test_a_conversation_is_known_by_its_newest_answer(auto: Served) -> None:
     tool = Tool(auto)
     session_id = tool.say("Known?", "Known 1")
     assert tool.say("Still?", "Known 2") == session_id
-    assert len(recorded(auto, session_id)) == 4
+    assert len(recorded_messages(auto, session_id)) == 4
 
 
 def test_two_runs_with_the_same_first_words_stay_two(auto: Served) -> None:
@@ -163,7 +163,7 @@ def test_a_first_question_that_failed_is_known_again(auto: Served) -> None:
     with pytest.raises(openai.BadRequestError):
         tool.say("Failed?", Answer(fault=Refuse(400, "something is wrong")))
     session_id = tool.send("Now.")
-    assert [text for _, text in recorded(auto, session_id)] == ["Failed?", "Now."]
+    assert [text for _, text in recorded_messages(auto, session_id)] == ["Failed?", "Now."]
     assert sessions(auto) == before + 1
 
 
@@ -173,7 +173,7 @@ def test_another_answer_to_a_later_question_is_a_version(auto: Served) -> None:
     tool.say("Second?", "Version 2")
     tool.messages.pop()
     assert tool.send("Version 3") == session_id
-    assert [text for _, text in recorded(auto, session_id)] == [
+    assert [text for _, text in recorded_messages(auto, session_id)] == [
         "First?",
         "Version 1",
         "Second?",
@@ -214,7 +214,7 @@ def test_a_conversation_goes_on_from_a_summary_of_it(auto: Served) -> None:
     tool.messages.append({"role": "user", "content": f"Summary of what was said:\n{SUMMARY}"})
     assert tool.say("And in sun?", "Thyme.") == session_id
     assert tool.say("And on walls?", "Ivy, if it is let.") == session_id
-    assert [text for _, text in recorded(auto, session_id)] == [
+    assert [text for _, text in recorded_messages(auto, session_id)] == [
         "What grows in much shade?",
         "Moss, in most gardens that were looked at.",
         "And in sun?",
@@ -328,7 +328,7 @@ def test_a_first_question_with_examples_before_it_is_known_again(auto: Served) -
     with pytest.raises(openai.BadRequestError):
         tool.say("Exemplary?", Answer(fault=Refuse(400, "something is wrong")))
     session_id = tool.send("Now.")
-    assert [text for _, text in recorded(auto, session_id)] == ["Exemplary?", "Now."]
+    assert [text for _, text in recorded_messages(auto, session_id)] == ["Exemplary?", "Now."]
     assert sessions(auto) == before + 1
 
 
@@ -350,7 +350,7 @@ def test_a_message_of_tags_before_the_question_is_sent_and_not_recorded(auto: Se
         "What is told?",
     ]
     assert tool.say("And in sun?", "Thyme.") == session_id
-    assert [text for _, text in recorded(auto, session_id)] == [
+    assert [text for _, text in recorded_messages(auto, session_id)] == [
         "What is told?",
         "Moss.",
         "And in sun?",

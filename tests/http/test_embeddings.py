@@ -128,7 +128,7 @@ def test_the_contract_has_the_same(both: Served) -> None:
     assert answer.usage.input_tokens > 0
 
 
-def test_without_such_a_model_it_says_how_to_name_one(served: Served) -> None:
-    answer = served.http().post("/v1/embeddings", json={"model": "auto", "input": "x"})
+def test_without_such_a_model_it_says_how_to_name_one(shared_endpoint: Served) -> None:
+    answer = shared_endpoint.http().post("/v1/embeddings", json={"model": "auto", "input": "x"})
     assert (answer.status_code, answer.headers["x-oblix-reason"]) == (400, "NO_EMBEDDING_MODEL")
     assert 'task = "embedding"' in answer.json()["error"]["message"]

@@ -21,52 +21,58 @@ PATHS = ["/v1/chat/completions", "/v1/responses", "/v1/messages", "/api/chat"]
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_nobody_calls_without_a_token(served: Served, path: str) -> None:
-    prompts = len(served.server.requests)
-    assert httpx.post(served.url + path, json=ASK, **PATIENTLY).status_code == 401
+def test_nobody_calls_without_a_token(shared_endpoint: Served, path: str) -> None:
+    prompts = len(shared_endpoint.server.requests)
+    assert httpx.post(shared_endpoint.url + path, json=ASK, **PATIENTLY).status_code == 401
     assert (
-        httpx.post(served.url + path, json=ASK, headers={"x-api-key": "oblix-wrong"}, **PATIENTLY).status_code
+        httpx.post(
+            shared_endpoint.url + path, json=ASK, headers={"x-api-key": "oblix-wrong"}, **PATIENTLY
+        ).status_code
         == 401
     )
-    assert len(served.server.requests) == prompts
+    assert len(shared_endpoint.server.requests) == prompts
 
 
 @pytest.mark.parametrize("header", ["Authorization", "x-api-key", "api-key"])
-def test_a_token_stands_where_each_client_puts_its_key(served: Served, header: str) -> None:
-    value = f"Bearer {served.token}" if header == "Authorization" else served.token
-    assert httpx.get(f"{served.url}/v1/models", headers={header: value}, **PATIENTLY).status_code == 200
+def test_a_token_stands_where_each_client_puts_its_key(shared_endpoint: Served, header: str) -> None:
+    value = f"Bearer {shared_endpoint.token}" if header == "Authorization" else shared_endpoint.token
+    assert (
+        httpx.get(f"{shared_endpoint.url}/v1/models", headers={header: value}, **PATIENTLY).status_code == 200
+    )
 
 
-def test_a_revoked_token_is_refused_at_once(served: Served) -> None:
-    token = served.new_token("gone")
-    assert served.http(token).get("/v1/models").status_code == 200
-    served.stub.RevokeToken(endpoint_pb2.RevokeTokenRequest(name="gone"))
-    assert served.http(token).get("/v1/models").status_code == 401
-    names = [one.name for one in served.stub.ListTokens(endpoint_pb2.ListTokensRequest()).tokens]
+def test_a_revoked_token_is_refused_at_once(shared_endpoint: Served) -> None:
+    token = shared_endpoint.new_token("gone")
+    assert shared_endpoint.http(token).get("/v1/models").status_code == 200
+    shared_endpoint.stub.RevokeToken(endpoint_pb2.RevokeTokenRequest(name="gone"))
+    assert shared_endpoint.http(token).get("/v1/models").status_code == 401
+    names = [one.name for one in shared_endpoint.stub.ListTokens(endpoint_pb2.ListTokensRequest()).tokens]
     assert "gone" not in names
 
 
-def test_a_token_that_is_local_only_reaches_no_cloud_model(served: Served) -> None:
-    prompts = len(served.server.requests)
-    reply = served.http(served.new_token("careful", local_only=True)).post("/v1/chat/completions", json=ASK)
+def test_a_token_that_is_local_only_reaches_no_cloud_model(shared_endpoint: Served) -> None:
+    prompts = len(shared_endpoint.server.requests)
+    reply = shared_endpoint.http(shared_endpoint.new_token("careful", local_only=True)).post(
+        "/v1/chat/completions", json=ASK
+    )
     assert reply.status_code == 403
     assert reply.headers["x-oblix-reason"] == "NO_MODEL_ALLOWED"
-    assert len(served.server.requests) == prompts
+    assert len(shared_endpoint.server.requests) == prompts
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:80", ""])
-def test_a_name_that_dns_made_ours_is_refused(served: Served, host: str) -> None:
-    reply = served.http(Host=host).get("/v1/models")
+def test_a_name_that_dns_made_ours_is_refused(shared_endpoint: Served, host: str) -> None:
+    reply = shared_endpoint.http(Host=host).get("/v1/models")
     assert reply.status_code in (400, 403)
 
 
-def test_a_web_page_is_refused_unless_the_configuration_names_it(served: Served) -> None:
-    bad = served.http(Origin="http://evil.example").get("/v1/models")
+def test_a_web_page_is_refused_unless_the_configuration_names_it(shared_endpoint: Served) -> None:
+    bad = shared_endpoint.http(Origin="http://evil.example").get("/v1/models")
     assert (bad.status_code, bad.headers["x-oblix-reason"]) == (403, "ORIGIN_REFUSED")
     assert "access-control-allow-origin" not in bad.headers
-    good = served.http(Origin="http://good.example").get("/v1/models")
+    good = shared_endpoint.http(Origin="http://good.example").get("/v1/models")
     assert good.headers["access-control-allow-origin"] == "http://good.example"
-    preflight = httpx.options(f"{served.url}/v1/models", headers={"Origin": "http://good.example"})
+    preflight = httpx.options(f"{shared_endpoint.url}/v1/models", headers={"Origin": "http://good.example"})
     assert preflight.headers["access-control-allow-origin"] == "http://good.example"
 
 
@@ -88,8 +94,8 @@ def test_a_web_page_is_refused_unless_the_configuration_names_it(served: Served)
         (b"[" * 100_000, "body"),
     ],
 )
-def test_a_body_that_is_wrong_names_the_field(served: Served, body: bytes, field: str) -> None:
-    reply = served.http().post("/v1/chat/completions", content=body)
+def test_a_body_that_is_wrong_names_the_field(shared_endpoint: Served, body: bytes, field: str) -> None:
+    reply = shared_endpoint.http().post("/v1/chat/completions", content=body)
     assert reply.status_code == 400
     error = reply.json()["error"]
     assert error["param"] == field
@@ -110,35 +116,37 @@ def test_a_body_that_is_wrong_names_the_field(served: Served, body: bytes, field
         ("/v1/responses", {"input": "x", "temperature": 3}, "temperature takes 0 to 2"),
     ],
 )
-def test_each_api_s_own_name_of_the_field_is_told(served: Served, path: str, body: dict, words: str) -> None:
-    reply = served.http().post(path, json={"model": "auto", **body})
+def test_each_api_s_own_name_of_the_field_is_told(
+    shared_endpoint: Served, path: str, body: dict, words: str
+) -> None:
+    reply = shared_endpoint.http().post(path, json={"model": "auto", **body})
     assert reply.status_code == 400
     error = reply.json()["error"]
     assert (error if isinstance(error, str) else error["message"]).startswith(words)
 
 
-def test_paths_and_methods_that_are_not_there_answer_in_the_api_s_form(served: Served) -> None:
-    assert served.http().get("/v1/nothing").json()["error"]["code"] == "path_unknown"
-    wrong = served.http().get("/v1/messages")
+def test_paths_and_methods_that_are_not_there_answer_in_the_api_s_form(shared_endpoint: Served) -> None:
+    assert shared_endpoint.http().get("/v1/nothing").json()["error"]["code"] == "path_unknown"
+    wrong = shared_endpoint.http().get("/v1/messages")
     assert (wrong.status_code, wrong.json()["type"]) == (405, "error")
-    assert "error" in served.http().get("/api/nothing").json()
-    assert httpx.get(f"{served.url}/health", **PATIENTLY).json()["status"] == "ok"
+    assert "error" in shared_endpoint.http().get("/api/nothing").json()
+    assert httpx.get(f"{shared_endpoint.url}/health", **PATIENTLY).json()["status"] == "ok"
 
 
-def test_a_body_that_is_too_large_is_refused(served: Served) -> None:
-    reply = served.http().post("/v1/chat/completions", content=b"x" * (33 << 20))
+def test_a_body_that_is_too_large_is_refused(shared_endpoint: Served) -> None:
+    reply = shared_endpoint.http().post("/v1/chat/completions", content=b"x" * (33 << 20))
     assert reply.status_code == 413
 
 
-def test_rubbish_on_the_port_ends_its_connection_and_nothing_else(served: Served) -> None:
-    place = urlsplit(served.url)
+def test_rubbish_on_the_port_ends_its_connection_and_nothing_else(shared_endpoint: Served) -> None:
+    place = urlsplit(shared_endpoint.url)
     for rubbish in (b"\x16\x03\x01\x02\x00" + b"\x00" * 60, b"\x00" * 100, b"GET / HTTP/9.9\r\n\r\n"):
         with socket.create_connection((place.hostname, place.port)) as one:
             one.sendall(rubbish)
             one.shutdown(socket.SHUT_WR)
             while one.recv(4096):
                 pass
-    assert served.http().get("/v1/models").status_code == 200
+    assert shared_endpoint.http().get("/v1/models").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -150,17 +158,19 @@ def test_rubbish_on_the_port_ends_its_connection_and_nothing_else(served: Served
         ("/v1/responses", {"tools": [{"type": "web_search"}]}, "tools:web_search"),
     ],
 )
-def test_what_only_tunes_and_is_left_out_is_named(served: Served, path: str, field: dict, name: str) -> None:
-    served.server.script("Hello.")
+def test_what_only_tunes_and_is_left_out_is_named(
+    shared_endpoint: Served, path: str, field: dict, name: str
+) -> None:
+    shared_endpoint.server.script("Hello.")
     body = {**ASK, "input": "hello", "stream": False, "max_tokens": 50, **field}
-    reply = served.http().post(path, json=body)
+    reply = shared_endpoint.http().post(path, json=body)
     assert (reply.status_code, reply.headers["x-oblix-left-out"]) == (200, name)
 
 
-async def test_a_client_that_hangs_up_frees_the_model(served: Served) -> None:
-    served.server.script(Answer("word " * 10_000, tokens_per_second=50))
-    executions = executions_pb2_grpc.ExecutionServiceStub(served.daemon.channel)
-    with served.http().stream("POST", "/v1/chat/completions", json={**ASK, "stream": True}) as reply:
+async def test_a_client_that_hangs_up_frees_the_model(shared_endpoint: Served) -> None:
+    shared_endpoint.server.script(Answer("word " * 10_000, tokens_per_second=50))
+    executions = executions_pb2_grpc.ExecutionServiceStub(shared_endpoint.daemon.channel)
+    with shared_endpoint.http().stream("POST", "/v1/chat/completions", json={**ASK, "stream": True}) as reply:
         next(reply.iter_lines())
         request_id = reply.headers["x-oblix-request-id"]
 
@@ -171,16 +181,16 @@ async def test_a_client_that_hangs_up_frees_the_model(served: Served) -> None:
     await eventually(lambda: state() == executions_pb2.EXECUTION_STATE_CANCELLED)
 
 
-async def test_a_client_that_waits_sees_signs_of_life(served: Served) -> None:
+async def test_a_client_that_waits_sees_signs_of_life(shared_endpoint: Served) -> None:
     signs = {
         "/v1/chat/completions": ": waiting",
         "/v1/responses": "event: response.in_progress",
         "/v1/messages": "event: ping",
         "/api/chat": '"done":false',
     }
-    served.server.script(*[Answer("Late.", first_token_s=4.0)] * len(signs))
+    shared_endpoint.server.script(*[Answer("Late.", first_token_s=4.0)] * len(signs))
 
-    async def seen(client: httpx.AsyncClient, path: str) -> list[str]:
+    async def lines_before(client: httpx.AsyncClient, path: str) -> list[str]:
         body = {**ASK, "input": "hello", "stream": True, "max_tokens": 50}
         before = []
         async with client.stream("POST", path, json=body) as reply:
@@ -190,26 +200,26 @@ async def test_a_client_that_waits_sees_signs_of_life(served: Served) -> None:
                 before.append(line)
         return before
 
-    headers = {"Authorization": f"Bearer {served.token}"}
+    headers = {"Authorization": f"Bearer {shared_endpoint.token}"}
     async with httpx.AsyncClient(
-        base_url=served.url, headers=headers, timeout=WAIT_S, verify=TRUST
+        base_url=shared_endpoint.url, headers=headers, timeout=WAIT_S, verify=TRUST
     ) as client:
-        before = await asyncio.gather(*(seen(client, path) for path in signs))
+        before = await asyncio.gather(*(lines_before(client, path) for path in signs))
     for sign, lines in zip(signs.values(), before, strict=True):
         assert any(sign in line for line in lines), sign
 
 
-def test_a_port_that_somebody_holds_is_told(served: Served) -> None:
+def test_a_port_that_somebody_holds_is_told(shared_endpoint: Served) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        served.stub.CloseEndpoint(endpoint_pb2.CloseEndpointRequest())
+        shared_endpoint.stub.CloseEndpoint(endpoint_pb2.CloseEndpointRequest())
         port = other.getsockname()[1]
         with pytest.raises(grpc.RpcError, match="somebody else holds it"):
-            served.stub.OpenEndpoint(endpoint_pb2.OpenEndpointRequest(port=port))
-    old_port = urlsplit(served.url).port
-    again = served.stub.OpenEndpoint(endpoint_pb2.OpenEndpointRequest(port=old_port)).url
-    assert again == served.url
+            shared_endpoint.stub.OpenEndpoint(endpoint_pb2.OpenEndpointRequest(port=port))
+    old_port = urlsplit(shared_endpoint.url).port
+    again = shared_endpoint.stub.OpenEndpoint(endpoint_pb2.OpenEndpointRequest(port=old_port)).url
+    assert again == shared_endpoint.url
     with pytest.raises(grpc.RpcError, match="The endpoint is open at"):
-        served.stub.OpenEndpoint(endpoint_pb2.OpenEndpointRequest(port=1))
+        shared_endpoint.stub.OpenEndpoint(endpoint_pb2.OpenEndpointRequest(port=1))
     assert json.loads(httpx.get(f"{again}/health", **PATIENTLY).text)["status"] == "ok"

@@ -30,7 +30,7 @@ TOO_LONG = (
 )
 
 
-def scripted(question: str) -> Answer:
+def answer_to(question: str) -> Answer:
     """The answer to a prompt, by its first word."""
     calls = (ToolCall("weather", {"city": "Oslo"}, "call_1"), ToolCall("weather", {"city": "Rome"}, "call_2"))
     known = {
@@ -49,7 +49,7 @@ def scripted_endpoint(serving_with: Callable[[str], AbstractContextManager[Serve
     with serving_with(MODELS) as served:
         served.server.models.append("vectors")
         server = served.server
-        server.default = lambda question: _after_results(server.requests[-1].body) or scripted(question)
+        server.default = lambda question: _after_results(server.requests[-1].body) or answer_to(question)
         yield served
 
 

@@ -20,20 +20,20 @@ CALLS = (
 FUNCTION = {"type": "function", "function": {"name": "get_weather", "parameters": WEATHER}}
 
 
-def test_a_completion_says_which_model_answered_and_what_it_took(served: Served) -> None:
-    served.server.script(Answer("Good day.", input_tokens=7))
-    done = served.openai().chat.completions.create(model="auto", messages=ASK)
+def test_a_completion_says_which_model_answered_and_what_it_took(shared_endpoint: Served) -> None:
+    shared_endpoint.server.script(Answer("Good day.", input_tokens=7))
+    done = shared_endpoint.openai().chat.completions.create(model="auto", messages=ASK)
     assert done.choices[0].message.content == "Good day."
     assert (done.model, done.choices[0].finish_reason) == (MODEL, "stop")
     assert done.usage
     assert (done.usage.prompt_tokens, done.usage.completion_tokens) == (7, 2)
 
 
-def test_a_streamed_completion_is_whole_and_ends_with_its_usage(served: Served) -> None:
+def test_a_streamed_completion_is_whole_and_ends_with_its_usage(shared_endpoint: Served) -> None:
     text = " ".join(f"word{number}" for number in range(500))
-    served.server.script(Answer(text))
+    shared_endpoint.server.script(Answer(text))
     chunks = list(
-        served.openai().chat.completions.create(
+        shared_endpoint.openai().chat.completions.create(
             model=MODEL, messages=ASK, stream=True, stream_options={"include_usage": True}
         )
     )
@@ -44,9 +44,9 @@ def test_a_streamed_completion_is_whole_and_ends_with_its_usage(served: Served) 
     assert chunks[-1].usage.completion_tokens == 500
 
 
-def test_parallel_tool_calls_go_there_and_back(served: Served) -> None:
-    served.server.script(Answer(tool_calls=CALLS), "Sunny.")
-    client = served.openai()
+def test_parallel_tool_calls_go_there_and_back(shared_endpoint: Served) -> None:
+    shared_endpoint.server.script(Answer(tool_calls=CALLS), "Sunny.")
+    client = shared_endpoint.openai()
     with client.chat.completions.stream(model=MODEL, messages=ASK, tools=[FUNCTION]) as stream:
         message = stream.get_final_completion().choices[0].message
     assert message.tool_calls
@@ -58,27 +58,27 @@ def test_parallel_tool_calls_go_there_and_back(served: Served) -> None:
     messages = [*ASK, message.model_dump(exclude_none=True), *results]
     done = client.chat.completions.create(model=MODEL, messages=messages, tools=[FUNCTION])
     assert done.choices[0].message.content == "Sunny."
-    sent = served.server.requests[-1].body["messages"]
+    sent = shared_endpoint.server.requests[-1].body["messages"]
     assert [one["role"] for one in sent] == ["user", "assistant", "tool", "tool"]
 
 
-def test_a_named_tool_is_the_only_one_and_must_be_called(served: Served) -> None:
-    served.server.script(Answer(tool_calls=CALLS[:1]))
+def test_a_named_tool_is_the_only_one_and_must_be_called(shared_endpoint: Served) -> None:
+    shared_endpoint.server.script(Answer(tool_calls=CALLS[:1]))
     other = {"type": "function", "function": {"name": "other", "parameters": {"type": "object"}}}
-    served.openai().chat.completions.create(
+    shared_endpoint.openai().chat.completions.create(
         model=MODEL,
         messages=ASK,
         tools=[other, FUNCTION],
         tool_choice={"type": "function", "function": {"name": "get_weather"}},
     )
-    body = served.server.requests[-1].body
+    body = shared_endpoint.server.requests[-1].body
     assert [tool["function"]["name"] for tool in body["tools"]] == ["get_weather"]
     assert body["tool_choice"] == "required"
 
 
-def test_a_schema_and_the_options_reach_the_model(served: Served) -> None:
-    served.server.script(Answer('{"city":"Bern"}'))
-    served.openai().chat.completions.create(
+def test_a_schema_and_the_options_reach_the_model(shared_endpoint: Served) -> None:
+    shared_endpoint.server.script(Answer('{"city":"Bern"}'))
+    shared_endpoint.openai().chat.completions.create(
         model=MODEL,
         messages=ASK,
         temperature=0.5,
@@ -88,17 +88,19 @@ def test_a_schema_and_the_options_reach_the_model(served: Served) -> None:
         stop=["END"],
         response_format={"type": "json_schema", "json_schema": {"name": "city", "schema": WEATHER}},
     )
-    body = served.server.requests[-1].body
+    body = shared_endpoint.server.requests[-1].body
     assert (body["temperature"], body["top_p"], body["seed"], body["stop"]) == (0.5, 0.9, 7, ["END"])
     assert body["response_format"]["json_schema"]["schema"] == WEATHER
 
 
-def test_an_image_reaches_the_model(served: Served) -> None:
-    served.server.script("A cat.")
+def test_an_image_reaches_the_model(shared_endpoint: Served) -> None:
+    shared_endpoint.server.script("A cat.")
     url = "data:image/png;base64,aGVsbG8="
     content = [{"type": "text", "text": "What is it?"}, {"type": "image_url", "image_url": {"url": url}}]
-    served.openai().chat.completions.create(model=MODEL, messages=[{"role": "user", "content": content}])
-    assert served.server.requests[-1].body["messages"][0]["content"][1]["image_url"]["url"] == url
+    shared_endpoint.openai().chat.completions.create(
+        model=MODEL, messages=[{"role": "user", "content": content}]
+    )
+    assert shared_endpoint.server.requests[-1].body["messages"][0]["content"][1]["image_url"]["url"] == url
 
 
 @pytest.mark.parametrize(
@@ -126,32 +128,32 @@ def test_an_answer_that_breaks_off_raises_inside_the_stream(fresh: Served) -> No
         list(stream)
 
 
-def test_an_unknown_model_names_the_nearest(served: Served) -> None:
+def test_an_unknown_model_names_the_nearest(shared_endpoint: Served) -> None:
     with pytest.raises(openai.NotFoundError, match="openai:small") as caught:
-        served.openai().chat.completions.create(model="openai:smal", messages=ASK)
+        shared_endpoint.openai().chat.completions.create(model="openai:smal", messages=ASK)
     assert caught.value.code == "model_not_found"
 
 
 @pytest.mark.parametrize("field", ["n", "logprobs", "frequency_penalty"])
-def test_a_field_that_can_not_be_honoured_is_named(served: Served, field: str) -> None:
+def test_a_field_that_can_not_be_honoured_is_named(shared_endpoint: Served, field: str) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
-        served.openai().chat.completions.create(model=MODEL, messages=ASK, extra_body={field: 2})
+        shared_endpoint.openai().chat.completions.create(model=MODEL, messages=ASK, extra_body={field: 2})
     assert caught.value.param == field
 
 
-def test_aliases_are_models(served: Served) -> None:
-    served.server.script("Yes.")
-    assert "gpt-4o" in [model.id for model in served.openai().models.list()]
-    done = served.openai().chat.completions.create(model="gpt-4o", messages=ASK)
+def test_aliases_are_models(shared_endpoint: Served) -> None:
+    shared_endpoint.server.script("Yes.")
+    assert "gpt-4o" in [model.id for model in shared_endpoint.openai().models.list()]
+    done = shared_endpoint.openai().chat.completions.create(model="gpt-4o", messages=ASK)
     assert done.model == MODEL
 
 
-def test_each_event_of_a_response_is_one_of_the_sdk_s(served: Served) -> None:
-    served.server.script(Answer("Thinking done.", reasoning="Let me see.", tool_calls=CALLS))
+def test_each_event_of_a_response_is_one_of_the_sdk_s(shared_endpoint: Served) -> None:
+    shared_endpoint.server.script(Answer("Thinking done.", reasoning="Let me see.", tool_calls=CALLS))
     tool = {"type": "function", "name": "get_weather", "parameters": WEATHER, "strict": False}
     body = {"model": MODEL, "input": "hello", "stream": True, "tools": [tool]}
     event_type = TypeAdapter(ResponseStreamEvent)
-    with served.http().stream("POST", "/v1/responses", json=body) as reply:
+    with shared_endpoint.http().stream("POST", "/v1/responses", json=body) as reply:
         events = [line.removeprefix("data: ") for line in reply.iter_lines() if line.startswith("data: ")]
     parsed = [event_type.validate_json(event) for event in events]
     assert [event.sequence_number for event in parsed] == list(range(len(parsed)))
@@ -164,41 +166,41 @@ def test_each_event_of_a_response_is_one_of_the_sdk_s(served: Served) -> None:
     assert not any("delta" in kind for kind in kinds[first_done:]), "an item is done only with the response"
 
 
-def test_a_response_is_built_by_the_client_from_its_events(served: Served) -> None:
-    served.server.script(Answer("Good day.", tool_calls=CALLS[:1]))
+def test_a_response_is_built_by_the_client_from_its_events(shared_endpoint: Served) -> None:
+    shared_endpoint.server.script(Answer("Good day.", tool_calls=CALLS[:1]))
     tool = {"type": "function", "name": "get_weather", "parameters": WEATHER, "strict": False}
-    with served.openai().responses.stream(model=MODEL, input="hello", tools=[tool]) as stream:
+    with shared_endpoint.openai().responses.stream(model=MODEL, input="hello", tools=[tool]) as stream:
         done = stream.until_done().get_final_response()
     assert done.output_text == "Good day."
     assert json.loads(done.output[1].arguments) == {"city": "Bern"}
 
 
-def test_a_response_at_once_has_the_sdk_s_fields(served: Served) -> None:
-    served.server.script("Good day.")
+def test_a_response_at_once_has_the_sdk_s_fields(shared_endpoint: Served) -> None:
+    shared_endpoint.server.script("Good day.")
     body = {"model": MODEL, "input": [{"role": "user", "content": "hello"}], "instructions": "Be short."}
-    reply = served.http().post("/v1/responses", json=body)
+    reply = shared_endpoint.http().post("/v1/responses", json=body)
     assert Response.model_validate_json(reply.content).output_text == "Good day."
-    assert [one["role"] for one in served.server.requests[-1].body["messages"]] == ["system", "user"]
+    assert [one["role"] for one in shared_endpoint.server.requests[-1].body["messages"]] == ["system", "user"]
 
 
-def test_a_tool_in_a_namespace_comes_back_in_it(served: Served) -> None:
-    served.server.script(Answer(tool_calls=(ToolCall("crm__find", {"city": "Bern"}, "call_1"),)))
+def test_a_tool_in_a_namespace_comes_back_in_it(shared_endpoint: Served) -> None:
+    shared_endpoint.server.script(Answer(tool_calls=(ToolCall("crm__find", {"city": "Bern"}, "call_1"),)))
     find = {"type": "function", "name": "find", "parameters": WEATHER}
     tools = [{"type": "namespace", "name": "crm", "description": "Customers.", "tools": [find]}]
-    done = served.openai().responses.create(model=MODEL, input="hello", tools=tools)
+    done = shared_endpoint.openai().responses.create(model=MODEL, input="hello", tools=tools)
     call = done.output[0]
     assert (call.namespace, call.name) == ("crm", "find")
-    served.server.script("Found.")
+    shared_endpoint.server.script("Found.")
     items = [{"role": "user", "content": "hello"}, call.model_dump(), _result(call.call_id)]
-    served.openai().responses.create(model=MODEL, input=items, tools=tools)
-    sent = served.server.requests[-1].body["messages"]
+    shared_endpoint.openai().responses.create(model=MODEL, input=items, tools=tools)
+    sent = shared_endpoint.server.requests[-1].body["messages"]
     assert sent[1]["tool_calls"][0]["function"]["name"] == "crm__find"
     assert sent[2]["content"] == "one customer"
 
 
-def test_an_answer_that_reached_its_limit_is_incomplete(served: Served) -> None:
-    served.server.script(Answer("one two three four", finish="length"))
-    with served.openai().responses.stream(model=MODEL, input="hello", max_output_tokens=4) as stream:
+def test_an_answer_that_reached_its_limit_is_incomplete(shared_endpoint: Served) -> None:
+    shared_endpoint.server.script(Answer("one two three four", finish="length"))
+    with shared_endpoint.openai().responses.stream(model=MODEL, input="hello", max_output_tokens=4) as stream:
         events = list(stream)
     assert events[-1].type == "response.incomplete"
     assert events[-1].response.incomplete_details.reason == "max_output_tokens"
@@ -216,10 +218,14 @@ def _result(call_id: str) -> dict[str, str]:
         ("/api/chat", "think", "high"),
     ],
 )
-def test_how_much_to_think_reaches_the_model(served: Served, path: str, field: str, given: object) -> None:
-    served.server.script("Thought.")
+def test_how_much_to_think_reaches_the_model(
+    shared_endpoint: Served, path: str, field: str, given: object
+) -> None:
+    shared_endpoint.server.script("Thought.")
     body = {"model": MODEL, "messages": ASK, "input": "hello", "stream": False, field: given}
-    assert served.http().post(path, json=body).status_code == 200
-    assert served.server.requests[-1].body["reasoning_effort"] == "high"
-    wrong = served.http().post(path, json={**body, field: {"effort": "huge"} if "resp" in path else "huge"})
+    assert shared_endpoint.http().post(path, json=body).status_code == 200
+    assert shared_endpoint.server.requests[-1].body["reasoning_effort"] == "high"
+    wrong = shared_endpoint.http().post(
+        path, json={**body, field: {"effort": "huge"} if "resp" in path else "huge"}
+    )
     assert wrong.status_code == 400

@@ -82,11 +82,11 @@ each_path = pytest.mark.parametrize("path", BODIES)
 each_answer = pytest.mark.parametrize("kind", ANSWERS)
 
 
-def post(served: Served, path: str, *, stream: bool) -> str:
+def post(shared_endpoint: Served, path: str, *, stream: bool) -> str:
     body = {"model": MODEL, "stream": stream, **BODIES[path]}
     if not stream:
         body.pop("stream_options", None)
-    return served.http().post(path, json=body).text
+    return shared_endpoint.http().post(path, json=body).text
 
 
 def pieces_of(path: str, text: str) -> list[Sent]:
@@ -95,9 +95,9 @@ def pieces_of(path: str, text: str) -> list[Sent]:
 
 @each_answer
 @each_path
-def test_a_body_is_what_the_sdk_s_type_says(served: Served, path: str, kind: str) -> None:
-    served.server.script(ANSWERS[kind])
-    body = json.loads(post(served, path, stream=False))
+def test_a_body_is_what_the_sdk_s_type_says(shared_endpoint: Served, path: str, kind: str) -> None:
+    shared_endpoint.server.script(ANSWERS[kind])
+    body = json.loads(post(shared_endpoint, path, stream=False))
     done = strict(WHOLE[path], body, more=MORE.get(path, ()))
     wanted = ENDS.get(path, {}).get("tools" if kind == "all" else kind)
     if wanted:
@@ -111,25 +111,27 @@ def test_a_body_is_what_the_sdk_s_type_says(served: Served, path: str, kind: str
 
 @each_answer
 @each_path
-def test_each_piece_of_a_stream_is_what_the_sdk_s_type_says(served: Served, path: str, kind: str) -> None:
-    served.server.script(ANSWERS[kind])
-    pieces = pieces_of(path, post(served, path, stream=True))
+def test_each_piece_of_a_stream_is_what_the_sdk_s_type_says(
+    shared_endpoint: Served, path: str, kind: str
+) -> None:
+    shared_endpoint.server.script(ANSWERS[kind])
+    pieces = pieces_of(path, post(shared_endpoint, path, stream=True))
     for piece in pieces:
         strict(PIECE[path], piece, more=MORE.get(path, ()))
     assert len(pieces) > 1
 
 
 @each_path
-def test_a_refused_request_has_the_error_s_type(served: Served, path: str) -> None:
-    served.server.script(Answer(fault=Refuse(400, "bad parameter")))
-    body = json.loads(post(served, path, stream=True))
+def test_a_refused_request_has_the_error_s_type(shared_endpoint: Served, path: str) -> None:
+    shared_endpoint.server.script(Answer(fault=Refuse(400, "bad parameter")))
+    body = json.loads(post(shared_endpoint, path, stream=True))
     hold_error(path, body)
 
 
 @each_path
-def test_an_answer_that_breaks_off_ends_with_the_error_s_type(served: Served, path: str) -> None:
-    served.server.script(Answer("one two three four", fault=Cut(after=2)))
-    *pieces, last = pieces_of(path, post(served, path, stream=True))
+def test_an_answer_that_breaks_off_ends_with_the_error_s_type(shared_endpoint: Served, path: str) -> None:
+    shared_endpoint.server.script(Answer("one two three four", fault=Cut(after=2)))
+    *pieces, last = pieces_of(path, post(shared_endpoint, path, stream=True))
     assert pieces
     for piece in pieces:
         strict(PIECE[path], piece, more=MORE.get(path, ()))
@@ -153,8 +155,8 @@ def hold_error(path: str, body: Sent) -> None:
         strict(ErrorObject, body["error"])
 
 
-def test_lists_and_counts_have_their_types(served: Served) -> None:
-    http = served.http()
+def test_lists_and_counts_have_their_types(shared_endpoint: Served) -> None:
+    http = shared_endpoint.http()
     count = http.post("/v1/messages/count_tokens", json={"model": MODEL, "messages": ASK})
     strict(MessageTokensCount, count.json())
     (first, *_) = http.get("/v1/models").json()["data"]

@@ -59,12 +59,12 @@ def desk(
         yield Desk(served, claude)
 
 
-def called() -> Answer:
+def call_answer() -> Answer:
     return Answer("One moment.", reasoning="Let me look.", signature="c2lnbmVk", tool_calls=(CALL,))
 
 
 def test_a_signature_is_told_before_its_block_ends_and_sent_back(desk: Desk) -> None:
-    desk.claude.script(called(), "Sunny.")
+    desk.claude.script(call_answer(), "Sunny.")
     done = desk.ask(ASK)
     assert [block.type for block in done.content] == ["thinking", "text", "tool_use"]
     assert done.content[0].model_dump() == THOUGHT
@@ -99,7 +99,7 @@ def test_each_event_is_one_of_the_sdk_s_and_stands_where_claude_puts_it(desk: De
 
 
 def test_at_once_it_is_the_same(desk: Desk) -> None:
-    desk.claude.script(called())
+    desk.claude.script(call_answer())
     done = desk.served.anthropic().messages.create(model=CLAUDE, max_tokens=99, messages=ASK, tools=[TOOL])
     assert [block.type for block in done.content] == ["thinking", "text", "tool_use"]
     assert done.content[0].model_dump() == THOUGHT

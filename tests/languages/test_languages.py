@@ -15,7 +15,7 @@ import pytest
 from oblix.testing import Answer, OpenAIServer
 from oblix.testing.faults import Stall
 from oblix.v1 import daemon_pb2, daemon_pb2_grpc
-from support.drivers.daemon import RunningDaemon, running
+from support.drivers.daemon import RunningDaemon, run_daemon
 from support.repository.pages import blocks, console_scripts
 
 pytestmark = pytest.mark.languages
@@ -62,7 +62,7 @@ def server() -> Iterator[OpenAIServer]:
 def daemon(tmp_path_factory: pytest.TempPathFactory, server: OpenAIServer) -> Iterator[RunningDaemon]:
     home = tmp_path_factory.mktemp("languages")
     (home / "config.toml").write_text(CONFIG.format(url=server.url))
-    with running(home) as daemon:
+    with run_daemon(home) as daemon:
         yield daemon
 
 

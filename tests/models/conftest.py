@@ -72,7 +72,7 @@ def state_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-async def embedded(home: Path, state_dir: Path) -> AsyncIterator[Connect]:
+async def connect_embedded(home: Path, state_dir: Path) -> AsyncIterator[Connect]:
     """Makes connections to embedded models, whose processes end with the test."""
     runtime_dir = home / "run"
     runtime_dir.mkdir(0o700)

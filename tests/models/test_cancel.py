@@ -133,16 +133,16 @@ async def test_nothing_is_left_after_many_rounds(servers: Servers) -> None:
             assert await asyncio.to_thread(one.done.wait, NOTICED_S)
 
     await one_round()
-    before = _left()
+    before = _count_leftovers()
     for _ in range(ROUNDS // AT_ONCE):
         await one_round()
     # The server's threads close their ends a moment later.
-    await eventually(lambda: all(now <= then for now, then in zip(_left(), before, strict=True)))
+    await eventually(lambda: all(now <= then for now, then in zip(_count_leftovers(), before, strict=True)))
     await connection.close()
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-def _left() -> tuple[int, int]:
+def _count_leftovers() -> tuple[int, int]:
     """Descriptors that are open, ours and the server's, and tasks that run."""
     gc.collect()
     return psutil.Process().num_fds(), len(asyncio.all_tasks())

@@ -32,7 +32,7 @@ def calling(*ids: str, **more: Any) -> Message:
     return one("assistant", "", tool_calls=calls, **more)
 
 
-def told(call_id: str) -> Message:
+def result_message(call_id: str) -> Message:
     return one("tool", "snow", tool_call_id=call_id)
 
 
@@ -75,34 +75,34 @@ CASES: list[tuple[str, list[Message], list[Message]]] = [
     *((words, [S, U, A, U], [one("user", "system\n\nuser"), A, U]) for words in NONE),
     (STRICT[0], [S, A, U], [S, one("user", OPENING), A, U]),
     (STRICT[0], [S, U], [one("user", "system\n\nuser")]),
-    ("Unexpected role 'user' after role 'tool'", [U, calling("a"), told("a"), U], []),
+    ("Unexpected role 'user' after role 'tool'", [U, calling("a"), result_message("a"), U], []),
     (
         "Tool call id was call_1 but must be a-z, A-Z, 0-9, with a length of 9.",
-        [U, calling("call_1", "abcdefgh1"), told("call_1"), told("abcdefgh1")],
+        [U, calling("call_1", "abcdefgh1"), result_message("call_1"), result_message("abcdefgh1")],
         [],
     ),
     (
         "The `reasoning_content` in the thinking mode must be passed back to the API.",
-        [U, A, U, calling("a"), calling("b", reasoning_content="Hm."), told("a")],
+        [U, A, U, calling("a"), calling("b", reasoning_content="Hm."), result_message("a")],
         [
             *(U, A, U, calling("a", reasoning_content=NO_REASONING)),
-            *(calling("b", reasoning_content="Hm."), told("a")),
+            *(calling("b", reasoning_content="Hm."), result_message("a")),
         ],
     ),
     (
         "thinking is enabled but reasoning_content is missing in assistant tool call message at index 2",
-        [U, calling("a"), told("a")],
-        [U, calling("a", reasoning_content=NO_REASONING), told("a")],
+        [U, calling("a"), result_message("a")],
+        [U, calling("a", reasoning_content=NO_REASONING), result_message("a")],
     ),
     (
         "message at position 1 with role 'assistant' must not be empty",
-        [U, calling("a"), told("a")],
-        [U, {**calling("a"), "content": None}, told("a")],
+        [U, calling("a"), result_message("a")],
+        [U, {**calling("a"), "content": None}, result_message("a")],
     ),
 ]
 
 
-def refused(messages: list[Message], words: str, status: int = 400) -> list[Message]:
+def messages_after_refusal(messages: list[Message], words: str, status: int = 400) -> list[Message]:
     """The messages as they are sent again after this refusal."""
     attempt = Adaptations().of("http://x", "m").attempt()
     body = {"model": "m", "messages": messages}
@@ -117,21 +117,23 @@ def refused(messages: list[Message], words: str, status: int = 400) -> list[Mess
 @pytest.mark.parametrize(("words", "messages", "sent"), CASES)
 def test_a_refusal_says_what_form_is_wanted(words: str, messages: list[Message], sent: list[Message]) -> None:
     for status in (400, 500):
-        changed = refused(messages, words, status)
+        changed = messages_after_refusal(messages, words, status)
         if sent:
             assert changed == sent
 
 
 def test_an_answer_stands_between_the_results_of_tools_and_the_user() -> None:
-    messages = [U, calling("a"), told("a"), U]
-    bridged = [U, calling("a"), told("a"), one("assistant", NO_ANSWER), U]
-    assert refused(messages, "Unexpected role 'user' after role 'tool'") == bridged
+    messages = [U, calling("a"), result_message("a"), U]
+    bridged = [U, calling("a"), result_message("a"), one("assistant", NO_ANSWER), U]
+    assert messages_after_refusal(messages, "Unexpected role 'user' after role 'tool'") == bridged
     assert alternate(messages) == bridged
 
 
 def test_mistrals_ids_have_nine_characters_and_results_keep_theirs() -> None:
     words = "Tool call id was call_1 but must be a-z, A-Z, 0-9, with a length of 9."
-    call, *results = refused([calling("call_1", "abcdefgh1"), told("call_1"), told("abcdefgh1")], words)
+    call, *results = messages_after_refusal(
+        [calling("call_1", "abcdefgh1"), result_message("call_1"), result_message("abcdefgh1")], words
+    )
     ids = [one["id"] for one in call["tool_calls"]]
     assert all(re.fullmatch(r"[a-zA-Z0-9]{9}", id_) for id_ in ids)
     assert ids[1] == "abcdefgh1"
@@ -140,17 +142,21 @@ def test_mistrals_ids_have_nine_characters_and_results_keep_theirs() -> None:
 
 def test_calls_of_other_models_are_marked_for_google() -> None:
     signed = {"google": {"thought_signature": "mine"}}
-    messages = [U, calling("a"), told("a"), calling("b")]
+    messages = [U, calling("a"), result_message("a"), calling("b")]
     messages[3]["tool_calls"][0]["extra_content"] = signed
-    changed = refused(messages, "Function call is missing a thought_signature in functionCall parts.")
+    changed = messages_after_refusal(
+        messages, "Function call is missing a thought_signature in functionCall parts."
+    )
     assert changed[1]["tool_calls"][0]["extra_content"]["google"]["thought_signature"] == NO_SIGNATURE
     assert changed[3]["tool_calls"][0]["extra_content"] == signed
 
 
 def test_signatures_that_google_does_not_take_are_replaced() -> None:
-    messages = [U, calling("a"), told("a")]
+    messages = [U, calling("a"), result_message("a")]
     messages[1]["tool_calls"][0]["extra_content"] = {"google": {"thought_signature": "old"}}
-    changed = refused(messages, "Unable to submit request because Thought signature is not valid.")
+    changed = messages_after_refusal(
+        messages, "Unable to submit request because Thought signature is not valid."
+    )
     assert changed[1]["tool_calls"][0]["extra_content"]["google"]["thought_signature"] == NO_SIGNATURE
 
 
@@ -166,7 +172,11 @@ def test_signatures_that_google_does_not_take_are_replaced() -> None:
 def test_what_a_server_does_not_take_back_is_left_out(words: str) -> None:
     answer = calling("a", reasoning_content="Hm.", reasoning_details=[1], extra_content={})
     answer["tool_calls"][0]["extra_content"] = {"google": {}}
-    assert refused([U, answer, told("a")], words) == [U, calling("a"), told("a")]
+    assert messages_after_refusal([U, answer, result_message("a")], words) == [
+        U,
+        calling("a"),
+        result_message("a"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -29,13 +29,13 @@ def pulls(server: OllamaServer) -> Pulls:
     return Pulls(server.url)
 
 
-async def pulled(pulls: Pulls, name: str = "gemma") -> list[Progress]:
+async def pull(pulls: Pulls, name: str = "gemma") -> list[Progress]:
     return [progress async for progress in pulls.pull(pulls.spec(name))]
 
 
 async def test_a_pull_tells_how_far_it_is(server: OllamaServer, pulls: Pulls) -> None:
     server.pull_pause_s = 0.01
-    told = await pulled(pulls)
+    told = await pull(pulls)
     assert told[-1] == Progress("success")
     pieces = [one for one in told if one.digest]
     assert {one.total_bytes for one in pieces} == {SIZE}
@@ -45,14 +45,14 @@ async def test_a_pull_tells_how_far_it_is(server: OllamaServer, pulls: Pulls) ->
 
 async def test_several_who_want_the_same_share_one(server: OllamaServer, pulls: Pulls) -> None:
     server.pull_pause_s = 0.01
-    told = await asyncio.gather(*(pulled(pulls) for _ in range(5)))
+    told = await asyncio.gather(*(pull(pulls) for _ in range(5)))
     assert [one[-1].status for one in told] == ["success"] * 5
     assert len(server.calls) == 1
 
 
 async def test_it_stops_with_its_last_listener_and_goes_on_later(server: OllamaServer, pulls: Pulls) -> None:
     server.pull_pause_s = 0.02
-    first, second = asyncio.create_task(pulled(pulls)), asyncio.create_task(pulled(pulls))
+    first, second = asyncio.create_task(pull(pulls)), asyncio.create_task(pull(pulls))
     await eventually(lambda: server.library.arrived_bytes("gemma") > 0)
     first.cancel()
     await asyncio.wait([first])
@@ -63,7 +63,7 @@ async def test_it_stops_with_its_last_listener_and_goes_on_later(server: OllamaS
     assert server.calls[0].abandoned.is_set()
     there = server.library.arrived_bytes("gemma")
     assert 0 < there < SIZE
-    told = await pulled(pulls)
+    told = await pull(pulls)
     assert told[-1].status == "success"
     assert min(one.completed_bytes for one in told if one.digest) >= there
 
@@ -93,22 +93,22 @@ async def test_a_failing_pull(
     server: OllamaServer, pulls: Pulls, fault: object, kind: ModelErrorKind
 ) -> None:
     server.pull_fault = fault
-    both = await asyncio.gather(pulled(pulls), pulled(pulls), return_exceptions=True)
+    both = await asyncio.gather(pull(pulls), pull(pulls), return_exceptions=True)
     assert [one.kind for one in both if isinstance(one, ModelError)] == [kind, kind]
     server.pull_fault = None
-    assert (await pulled(pulls))[-1].status == "success"
+    assert (await pull(pulls))[-1].status == "success"
 
 
 async def test_a_name_that_is_not_in_the_library(pulls: Pulls) -> None:
     with pytest.raises(ModelError, match="has no model gema") as caught:
-        await pulled(pulls, "gema")
+        await pull(pulls, "gema")
     assert caught.value.kind is ModelErrorKind.NOT_PULLED
 
 
 async def test_a_server_that_does_not_run(server: OllamaServer, pulls: Pulls) -> None:
     server.close()
     with pytest.raises(ModelError, match="ollama serve"):
-        await pulled(pulls)
+        await pull(pulls)
 
 
 def test_a_name_is_checked(pulls: Pulls) -> None:

@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 import pytest
-from support.answers import DONE, begun, block, both, claude, delta, piece, sse, stop, whole
+from support.answers import DONE, block, both, call_start, claude, complete_call, delta, piece, sse, stop
 
 from oblixd.models.base import Finish, ModelErrorKind, TokenCounts
 from oblixd.models.providers.claude_messages import MessageDecoder
@@ -52,17 +52,18 @@ TEXTS = {
         ),
         stop(),
     ),
-    "a completion as one event (Amm1rr/WebAI-to-API#55)": sse(whole({"content": "Hello"})),
-    "a completion as one event, and nothing behind it": sse(whole({"content": "Hello"}), end=b""),
+    "a completion as one event (Amm1rr/WebAI-to-API#55)": sse(complete_call({"content": "Hello"})),
+    "a completion as one event, and nothing behind it": sse(complete_call({"content": "Hello"}), end=b""),
     "blocks in a whole message (akaihola in simonw/llm-mistral#39)": json.dumps(
-        whole({"content": [block("Hello")]})
+        complete_call({"content": [block("Hello")]})
     ).encode(),
     "a document, tabs in front (continuedev/continue#1108)": json.dumps(
-        whole({"content": "Hello"}), indent="\t"
+        complete_call({"content": "Hello"}), indent="\t"
     ).encode(),
     "a document behind the blank lines that keep the connection (DeepSeek's docs)": b"\n\n\n"
-    + json.dumps(whole({"content": "Hello"}), indent=2).encode(),
-    "a document with a byte order mark": b"\xef\xbb\xbf" + json.dumps(whole({"content": "Hello"})).encode(),
+    + json.dumps(complete_call({"content": "Hello"}), indent=2).encode(),
+    "a document with a byte order mark": b"\xef\xbb\xbf"
+    + json.dumps(complete_call({"content": "Hello"})).encode(),
     "a document that names no reason for its end": json.dumps(
         {"object": "chat.completion", "choices": [{"message": {"content": "Hello"}}]}
     ).encode(),
@@ -101,7 +102,7 @@ THOUGHTS = {
         reasoning_details=[{"type": "reasoning.summary", "summary": "Hm."}], content="Hello"
     ),
     "reasoning as an object": delta(reasoning={"content": "Hm."}, content="Hello"),
-    "in a whole message": whole({"reasoning_content": "Hm.", "content": "Hello"}),
+    "in a whole message": complete_call({"reasoning_content": "Hm.", "content": "Hello"}),
 }
 
 
@@ -112,22 +113,24 @@ def test_reasoning_is_no_text(chunk: dict[str, Any]) -> None:
 
 
 CLAUDE_TEXTS = {
-    "in the block's start": claude(begun(type="text", text="Hello")),
-    "in the start and in deltas": claude(begun(type="text", text="Hel"), piece(type="text_delta", text="lo")),
+    "in the block's start": claude(call_start(type="text", text="Hello")),
+    "in the start and in deltas": claude(
+        call_start(type="text", text="Hel"), piece(type="text_delta", text="lo")
+    ),
     "thinking in the block's start": claude(
-        begun(type="thinking", thinking="Hm."), begun(1, type="text", text="Hello")
+        call_start(type="thinking", thinking="Hm."), call_start(1, type="text", text="Hello")
     ),
     "citations between (anthropic CitationsDelta)": claude(
-        begun(type="text", text=""),
+        call_start(type="text", text=""),
         piece(type="text_delta", text="Hel"),
         piece(type="citations_delta", citation={"cited_text": "x"}),
         piece(type="text_delta", text="lo"),
     ),
     "a search of the server's own before it (anthropic ServerToolUseBlock)": claude(
-        begun(type="server_tool_use", id="s", name="web_search", input={}),
+        call_start(type="server_tool_use", id="s", name="web_search", input={}),
         piece(type="input_json_delta", partial_json='{"query": "x"}'),
-        begun(1, type="web_search_tool_result", tool_use_id="s", content=[]),
-        begun(2, type="text", text="Hello"),
+        call_start(1, type="web_search_tool_result", tool_use_id="s", content=[]),
+        call_start(2, type="text", text="Hello"),
     ),
     "a document": json.dumps(
         {
@@ -146,12 +149,12 @@ CLAUDE_TEXTS = {
         end=b"",
     ),
     "empty deltas between (BerriAI/litellm#33315)": claude(
-        begun(type="text", text=""),
+        call_start(type="text", text=""),
         piece(type="text_delta", text=""),
         piece(type="text_delta", text="Hello"),
         piece(),
     ),
-    "[DONE] behind it": claude(begun(type="text", text="Hello")) + DONE,
+    "[DONE] behind it": claude(call_start(type="text", text="Hello")) + DONE,
 }
 
 
@@ -166,7 +169,7 @@ def test_claudes_text_is_read_wherever_it_stands(wire: bytes) -> None:
     [
         [delta(refusal="I can't."), stop()],
         [delta(content=None, refusal="I "), delta(refusal="can't."), stop()],
-        [whole({"content": None, "refusal": "I can't."})],
+        [complete_call({"content": None, "refusal": "I can't."})],
         [delta(content="I can't."), stop("content_filter")],
     ],
 )
@@ -191,15 +194,15 @@ EMPTY = {
         CompletionDecoder,
         sse(delta(reasoning_content="Hm."), stop()),
     ),
-    "a document without a word": (CompletionDecoder, json.dumps(whole({"content": ""})).encode()),
+    "a document without a word": (CompletionDecoder, json.dumps(complete_call({"content": ""})).encode()),
     "cut before the first word (CherryHQ/stella#1088)": (CompletionDecoder, sse(stop("length"))),
     "an empty list of calls": (CompletionDecoder, sse(delta(content="", tool_calls=[]), stop())),
     "Claude, without a block (spacedriveapp/spacebot#171)": (MessageDecoder, claude()),
     "Claude, thinking alone (aaif-goose/goose#11975)": (
         MessageDecoder,
-        claude(begun(type="thinking", thinking="Hm.")),
+        claude(call_start(type="thinking", thinking="Hm.")),
     ),
-    "Claude, an empty block": (MessageDecoder, claude(begun(type="text", text=""))),
+    "Claude, an empty block": (MessageDecoder, claude(call_start(type="text", text=""))),
     "Ollama, done at once": (OllamaDecoder, b'{"message":{"content":""},"done":true,"done_reason":"stop"}\n'),
     "usage and no word (dust-tt/dust#29534)": (
         CompletionDecoder,
@@ -284,7 +287,7 @@ SAID = [delta(content="The answer is")]
 def test_reasons_in_the_words_of_every_server(finish: Finish, reason: Any) -> None:
     assert both(CompletionDecoder, sse(*SAID, stop(reason))).reason is finish
     if isinstance(reason, str):
-        said = begun(type="text", text="The answer is")
+        said = call_start(type="text", text="The answer is")
         assert both(MessageDecoder, claude(said, reason=reason)).reason is finish
 
 
@@ -381,7 +384,7 @@ def test_harmless_events_are_harmless_at_any_place(idle: bytes) -> None:
 def test_every_end_of_line_and_a_byte_order_mark(ends: bytes) -> None:
     wire = b"\xef\xbb\xbf" + sse(*HELLO).replace(b"\n", ends)
     assert both(CompletionDecoder, wire).text == "Hello"
-    wire = claude(begun(type="text", text="Hello")).replace(b"\n", ends)
+    wire = claude(call_start(type="text", text="Hello")).replace(b"\n", ends)
     assert both(MessageDecoder, wire).text == "Hello"
 
 
@@ -490,7 +493,7 @@ def test_claudes_usage_counts_what_was_cached() -> None:
         "delta": {"stop_reason": "end_turn"},
         "usage": {"input_tokens": 10, "output_tokens": 5.0, **details},
     }
-    wire = sse(head, begun(type="text", text="Hello"), end, {"type": "message_stop"}, end=b"")
+    wire = sse(head, call_start(type="text", text="Hello"), end, {"type": "message_stop"}, end=b"")
     heard = both(MessageDecoder, wire)
     assert heard.finished is not None
     assert heard.finished.counts == TokenCounts(2255, 5, 512, 1733, 2)

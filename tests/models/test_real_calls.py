@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 import pytest
-from support.answers import begun, both, call, claude, delta, piece, sse, stop, whole
+from support.answers import both, call, call_start, claude, complete_call, delta, piece, sse, stop
 
 from oblixd.models.base import Finish, ModelErrorKind
 from oblixd.models.providers.claude_messages import MessageDecoder
@@ -98,7 +98,7 @@ ONE_CALL = {
         delta(tool_calls=[{"id": "a", "name": "weather", "arguments": {"city": "Bern"}}])
     ],
     "one object in place of the list": [delta(tool_calls=call("weather", BERN, id="a"))],
-    "in a whole message": [whole({"content": None, "tool_calls": [call("weather", BERN, id="a")]})],
+    "in a whole message": [complete_call({"content": None, "tool_calls": [call("weather", BERN, id="a")]})],
     "a text as id that is none (mistralai ToolCall)": [
         delta(tool_calls=[call("weather", BERN, index=0, id="null")])
     ],
@@ -208,22 +208,22 @@ def test_calls_that_cant_be_told_apart_are_a_failure(chunks: list[dict[str, Any]
 
 TOOL = {"type": "tool_use", "id": "toolu_1", "name": "weather"}
 CLAUDE_CALLS = {
-    "in pieces": [begun(**TOOL, input={}), piece(type="input_json_delta", partial_json=BERN)],
-    "input in the block's start": [begun(**TOOL, input={"city": "Bern"})],
+    "in pieces": [call_start(**TOOL, input={}), piece(type="input_json_delta", partial_json=BERN)],
+    "input in the block's start": [call_start(**TOOL, input={"city": "Bern"})],
     "input in the start, and the block is ended": [
-        begun(**TOOL, input={"city": "Bern"}),
+        call_start(**TOOL, input={"city": "Bern"}),
         {"type": "content_block_stop", "index": 0},
     ],
     "input in both: the pieces count": [
-        begun(**TOOL, input={"city": "Ber"}),
+        call_start(**TOOL, input={"city": "Ber"}),
         piece(type="input_json_delta", partial_json=BERN),
     ],
     "an empty piece first (anthropic InputJSONDelta)": [
-        begun(**TOOL, input={}),
+        call_start(**TOOL, input={}),
         piece(type="input_json_delta", partial_json=""),
         piece(type="input_json_delta", partial_json=BERN),
     ],
-    "input as a text": [begun(**TOOL, input=BERN)],
+    "input as a text": [call_start(**TOOL, input=BERN)],
 }
 
 

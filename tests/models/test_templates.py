@@ -60,7 +60,7 @@ TOOLS = (
 )
 
 
-async def billed(connection: Connection, request: ChatRequest) -> tuple[int, int, int]:
+async def counted_and_billed(connection: Connection, request: ChatRequest) -> tuple[int, int, int]:
     """What was counted for messages and tools, and what the server billed."""
     counted = await connection.count_request(request)
     assert counted is not None
@@ -69,13 +69,13 @@ async def billed(connection: Connection, request: ChatRequest) -> tuple[int, int
     return counted.messages, counted.tools, heard.finished.counts.input_tokens or 0
 
 
-async def test_the_embedded_engine_bills_what_was_counted(embedded: Connect) -> None:
-    connection = embedded()
+async def test_the_embedded_engine_bills_what_was_counted(connect_embedded: Connect) -> None:
+    connection = connect_embedded()
     await ask(connection, SHORT)
     differences = {}
     for name, said in CONVERSATIONS.items():
         request = chat([message(role, text) for role, text in said], BRIEF)
-        counted, _, bill = await billed(connection, request)
+        counted, _, bill = await counted_and_billed(connection, request)
         differences[name] = counted - bill
     assert differences == dict.fromkeys(CONVERSATIONS, 0)
 
@@ -98,14 +98,14 @@ async def custom(llama: str, connections: Callable[[Connection], Connection]) ->
 async def test_a_llama_cpp_server_bills_what_was_counted(custom: Connection) -> None:
     for name in ("one question", "a system message", "two turns"):
         said = CONVERSATIONS[name]
-        counted, _, bill = await billed(custom, chat([message(*one) for one in said], BRIEF))
+        counted, _, bill = await counted_and_billed(custom, chat([message(*one) for one in said], BRIEF))
         assert counted == bill
 
 
 @pytest.mark.parametrize("count", [1, 4])
 async def test_with_tools_it_is_nearly_what_was_counted(custom: Connection, count: int) -> None:
     request = chat([message(U, "What is the weather in Bern?")], BRIEF, tools=TOOLS[:count])
-    messages, tools, bill = await billed(custom, request)
+    messages, tools, bill = await counted_and_billed(custom, request)
     assert abs(messages + tools - bill) <= 0.05 * bill
 
 
@@ -117,7 +117,7 @@ async def test_calls_and_their_results_are_nearly_what_was_counted(custom: Conne
         tool_result=messages_pb2.ToolResultPart(call_id="c1", content="It rains, and it is rather cold.")
     )
     context = [message(U, "What is the weather in Bern?"), message(A, call), message(T, result)]
-    messages, tools, bill = await billed(custom, chat(context, BRIEF, tools=TOOLS))
+    messages, tools, bill = await counted_and_billed(custom, chat(context, BRIEF, tools=TOOLS))
     assert abs(messages + tools - bill) <= 0.05 * bill
 
 

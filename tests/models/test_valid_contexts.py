@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from oblix.v1 import messages_pb2
-from support.answers import begun, both, call, claude, delta, piece, sse, stop
+from support.answers import both, call, call_start, claude, delta, piece, sse, stop
 from support.drivers.model_requests import chat, message
 from support.servers.providers import KINDS
 
@@ -44,7 +44,7 @@ def results(*ids: str) -> messages_pb2.Message:
     return messages_pb2.Message(role=TOOL, parts=parts)
 
 
-def shown(*messages: messages_pb2.Message) -> list[tuple[str, str]]:
+def short_messages(*messages: messages_pb2.Message) -> list[tuple[str, str]]:
     """Each message in short: its role, and its text, its calls or its results."""
     return [
         (one.role, one.text or " ".join([*(c.call_id for c in one.calls), *(r.content for r in one.results)]))
@@ -92,7 +92,7 @@ CONTEXTS = {
 
 @pytest.mark.parametrize(("messages", "sent"), CONTEXTS.values(), ids=CONTEXTS)
 def test_a_context_is_made_valid(messages: list[messages_pb2.Message], sent: list[tuple[str, str]]) -> None:
-    assert shown(*messages) == sent
+    assert short_messages(*messages) == sent
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ STATES = {
 }
 
 
-def answered(wire: bytes, author: str, decoder: Any = CompletionDecoder) -> messages_pb2.Message:
+def record_answer(wire: bytes, author: str, decoder: Any = CompletionDecoder) -> messages_pb2.Message:
     """Record an answer as the execution does."""
     heard = both(decoder, wire)
     assert heard.finished is not None
@@ -250,7 +250,7 @@ def answered(wire: bytes, author: str, decoder: Any = CompletionDecoder) -> mess
 def test_what_a_server_wants_back_it_gets_and_nobody_else(
     chunks: list[dict[str, Any]], on_answer: dict[str, Any], on_call: dict[str, Any]
 ) -> None:
-    answer = answered(sse(*chunks, stop("tool_calls")), author_of("custom"))
+    answer = record_answer(sse(*chunks, stop("tool_calls")), author_of("custom"))
     own = body_of("custom", ASK, answer, results("a"))["messages"][1]
     assert {key: own.get(key) for key in on_answer} == on_answer
     assert {key: own["tool_calls"][0].get(key) for key in on_call} == on_call
@@ -265,7 +265,7 @@ def test_what_a_server_wants_back_it_gets_and_nobody_else(
 def test_reasoning_goes_back_with_calls_only() -> None:
     """DeepSeek's older models refuse it in any other answer."""
     wire = sse(delta(reasoning_content="Hm."), delta(content="Four."), stop())
-    answer = answered(wire, author_of("custom"))
+    answer = record_answer(wire, author_of("custom"))
     assert body_of("custom", ASK, answer, ASK)["messages"][1] == {"role": "assistant", "content": "Four."}
 
 
@@ -274,19 +274,19 @@ TOOL_USE = {"type": "tool_use", "name": "weather", "input": {}}
 
 def thoughts() -> Iterator[dict[str, Any]]:
     """An answer that thinks, speaks, thinks on unseen, and calls twice."""
-    yield begun(0, type="thinking", thinking="")
+    yield call_start(0, type="thinking", thinking="")
     yield piece(0, type="thinking_delta", thinking="H")
     yield piece(0, type="thinking_delta", thinking="m.")
     yield piece(0, type="signature_delta", signature="sig1")
-    yield begun(1, type="text", text="Let me look.")
-    yield begun(2, type="redacted_thinking", data="ENC")
-    yield begun(3, **TOOL_USE, id="a")
-    yield begun(4, type="thinking", thinking="And", signature="sig2")
-    yield begun(5, **TOOL_USE, id="b")
+    yield call_start(1, type="text", text="Let me look.")
+    yield call_start(2, type="redacted_thinking", data="ENC")
+    yield call_start(3, **TOOL_USE, id="a")
+    yield call_start(4, type="thinking", thinking="And", signature="sig2")
+    yield call_start(5, **TOOL_USE, id="b")
 
 
 def test_claudes_thinking_goes_back_unchanged_and_to_its_place() -> None:
-    answer = answered(claude(*thoughts(), reason="tool_use"), author_of("claude"), MessageDecoder)
+    answer = record_answer(claude(*thoughts(), reason="tool_use"), author_of("claude"), MessageDecoder)
     assert body_of("claude", ASK, answer, results("a", "b"))["messages"][1]["content"] == [
         {"type": "thinking", "thinking": "Hm.", "signature": "sig1"},
         {"type": "text", "text": "Let me look."},
@@ -298,8 +298,8 @@ def test_claudes_thinking_goes_back_unchanged_and_to_its_place() -> None:
 
 
 def test_thinking_without_a_signature_is_not_sent() -> None:
-    wire = claude(begun(type="thinking", thinking="Hm."), begun(1, type="text", text="Four."))
-    answer = answered(wire, author_of("claude"), MessageDecoder)
+    wire = claude(call_start(type="thinking", thinking="Hm."), call_start(1, type="text", text="Four."))
+    answer = record_answer(wire, author_of("claude"), MessageDecoder)
     assert body_of("claude", ASK, answer, ASK)["messages"][1]["content"] == [
         {"type": "text", "text": "Four."}
     ]

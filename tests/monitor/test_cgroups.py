@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from support.data.recorded_machines import laid_out, write
+from support.data.recorded_machines import lay_out, write
 
 from oblixd.monitor import cgroup, host
 from oblixd.monitor.cgroup import Container, ContainerUse
@@ -25,7 +25,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_version_2_tells_quota_memory_and_pressure(tmp_path: Path) -> None:
-    use = Container(laid_out(tmp_path, "container2")).sample(CORES, MEMORY)
+    use = Container(lay_out(tmp_path, "container2")).sample(CORES, MEMORY)
     assert (use.quota_cores, use.cpu_percent) == (1.5, None)
     # Of 1,536 MiB in use the file cache (384) and the slabs (128) can be had.
     assert (use.memory_limit_bytes, use.memory_used_bytes) == (2 * GIB, 1024 * MIB)
@@ -34,7 +34,7 @@ def test_version_2_tells_quota_memory_and_pressure(tmp_path: Path) -> None:
 
 
 def test_use_of_the_cpu_is_of_the_quota(tmp_path: Path, clock: list[float]) -> None:
-    container = Container(laid_out(tmp_path, "container2"))
+    container = Container(lay_out(tmp_path, "container2"))
     container.sample(CORES, MEMORY)
     clock[0] += 2.0
     write(tmp_path, "sys/fs/cgroup/cpu.stat", "usage_usec 4500000")
@@ -45,7 +45,7 @@ def test_use_of_the_cpu_is_of_the_quota(tmp_path: Path, clock: list[float]) -> N
 
 
 def test_version_1_tells_the_same(tmp_path: Path, clock: list[float]) -> None:
-    container = Container(laid_out(tmp_path, "container1"))
+    container = Container(lay_out(tmp_path, "container1"))
     use = container.sample(CORES, MEMORY)
     assert (use.quota_cores, use.memory_limit_bytes, use.memory_used_bytes) == (1.0, GIB, 400 * MIB)
     assert use.pressure is None
@@ -55,7 +55,7 @@ def test_version_1_tells_the_same(tmp_path: Path, clock: list[float]) -> None:
 
 
 def test_cpu_time_is_that_of_the_cgroup_with_the_quota_or_unknown(tmp_path: Path, clock: list[float]) -> None:
-    root = laid_out(tmp_path, "container1")
+    root = lay_out(tmp_path, "container1")
     told = (root / "proc/self/cgroup").read_text().strip()
     mounts = (root / "proc/self/mountinfo").read_text().replace("cgroup rw,cpu,cpuacct", "cgroup rw,cpu")
     elsewhere = "736 730 0:34 / /sys/fs/cgroup/cpuacct ro - cgroup cgroup rw,cpuacct"
@@ -74,16 +74,16 @@ def test_cpu_time_is_that_of_the_cgroup_with_the_quota_or_unknown(tmp_path: Path
 
 
 def test_the_lowest_limit_of_all_levels_counts(tmp_path: Path) -> None:
-    use = Container(laid_out(tmp_path, "service2")).sample(CORES, MEMORY)
+    use = Container(lay_out(tmp_path, "service2")).sample(CORES, MEMORY)
     assert (use.quota_cores, use.memory_limit_bytes, use.memory_used_bytes) == (0.5, 4 * GIB, GIB)
 
 
 def test_a_limit_above_what_the_machine_has_is_none(tmp_path: Path) -> None:
-    assert Container(laid_out(tmp_path, "container2")).sample(1, GIB) == ContainerUse()
+    assert Container(lay_out(tmp_path, "container2")).sample(1, GIB) == ContainerUse()
 
 
 def test_a_limit_that_changes_is_noticed(tmp_path: Path, clock: list[float]) -> None:
-    container = Container(laid_out(tmp_path, "container2"))
+    container = Container(lay_out(tmp_path, "container2"))
     container.sample(CORES, MEMORY)
     write(tmp_path, "sys/fs/cgroup/memory.max", 3 * GIB)
     write(tmp_path, "sys/fs/cgroup/cpu.max", "max 100000")
@@ -98,7 +98,7 @@ def test_without_cgroups_there_is_no_limit(tmp_path: Path) -> None:
 
 
 def test_a_place_that_a_namespace_hides_is_its_root(tmp_path: Path) -> None:
-    root = laid_out(tmp_path, "container2")
+    root = lay_out(tmp_path, "container2")
     write(root, "proc/self/cgroup", "0::/../../elsewhere")
     assert list(container_module.folders(root, container_module.V2).values()) == [root / "sys/fs/cgroup"]
 

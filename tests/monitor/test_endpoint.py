@@ -29,7 +29,7 @@ def endpoint():
 
 
 @pytest.fixture
-def settled(endpoint):
+def settled_endpoint(endpoint):
     """One that was connected to as often as it takes, the last time at 0 s."""
     for _ in range(FEWEST_CONNECTS):
         endpoint.connected(0.0, 20.0)
@@ -59,27 +59,27 @@ def test_a_few_looks_make_the_acquaintance_then_it_waits_for_the_check_interval(
     assert endpoint.view(10.0).latency_ms == 20.0
 
 
-def test_kept_connections_show_no_connect_time_so_they_save_no_probe(settled):
+def test_kept_connections_show_no_connect_time_so_they_save_no_probe(settled_endpoint):
     for now_s in range(1, 29):
-        settled.answered(now_s, 300.0)
-    assert pause_s(settled, 0.0) == about(INTERVAL_S)
-    assert settled.view(28.0).age_s == 0.0
+        settled_endpoint.answered(now_s, 300.0)
+    assert pause_s(settled_endpoint, 0.0) == about(INTERVAL_S)
+    assert settled_endpoint.view(28.0).age_s == 0.0
 
 
-def test_an_answer_that_comes_late_is_reason_for_a_look(settled):
+def test_an_answer_that_comes_late_is_reason_for_a_look(settled_endpoint):
     for now_s in (1.0, 2.0, 3.0):
-        settled.answered(now_s, 200.0)
-    settled.answered(4.0, 700.0)
-    assert pause_s(settled, 0.0) == about(1.0)
-    settled.connected(4.1, 21.0)
-    assert pause_s(settled, 4.1) == about(INTERVAL_S)
+        settled_endpoint.answered(now_s, 200.0)
+    settled_endpoint.answered(4.0, 700.0)
+    assert pause_s(settled_endpoint, 0.0) == about(1.0)
+    settled_endpoint.connected(4.1, 21.0)
+    assert pause_s(settled_endpoint, 4.1) == about(INTERVAL_S)
 
 
 @pytest.mark.parametrize("waits", [[200.0, 390.0], [20.0, 110.0], [700.0]])
-def test_an_answer_that_comes_a_little_later_is_not(settled, waits):
+def test_an_answer_that_comes_a_little_later_is_not(settled_endpoint, waits):
     for number, wait_ms in enumerate(waits):
-        settled.answered(1.0 + number, wait_ms)
-    assert pause_s(settled, 0.0) == about(INTERVAL_S)
+        settled_endpoint.answered(1.0 + number, wait_ms)
+    assert pause_s(settled_endpoint, 0.0) == about(INTERVAL_S)
 
 
 def test_trouble_is_looked_at_again_soon_then_ever_later(endpoint):

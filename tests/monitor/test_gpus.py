@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.data.recorded_machines import laid_out, write
+from support.data.recorded_machines import lay_out, write
 from support.servers.nvidia import Nvidia
 
 from oblixd.monitor.gpu import Gpus, gpus, sysfs
@@ -27,14 +27,14 @@ def of(root: Path, library: Callable[[], object] = absent, own: tuple[int, ...] 
 
 
 def test_amd(tmp_path: Path) -> None:
-    large, small = of(laid_out(tmp_path, "amd")).sample()
+    large, small = of(lay_out(tmp_path, "amd")).sample()
     assert large == Gpu("AMD GPU 1002:744c", 0.37, 25753026560, 6438256640, 58.0)
     assert large.memory_utilization == pytest.approx(0.25)
     assert (small.name, small.utilization, small.temperature_celsius) == ("Raphael", 0.0, None)
 
 
 def test_a_card_that_is_gone_is_unknown(tmp_path: Path) -> None:
-    found = of(laid_out(tmp_path, "amd"))
+    found = of(lay_out(tmp_path, "amd"))
     for name in ("gpu_busy_percent", "mem_info_vram_total", "mem_info_vram_used"):
         (tmp_path / AMD / name).unlink()
     assert found.sample()[0] == Gpu("AMD GPU 1002:744c", temperature_celsius=58.0)
@@ -43,7 +43,7 @@ def test_a_card_that_is_gone_is_unknown(tmp_path: Path) -> None:
 def test_intel_was_busy_while_it_did_not_sleep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [50.0]
     monkeypatch.setattr(sysfs.time, "monotonic", lambda: now[0])
-    found = of(laid_out(tmp_path, "intel"))
+    found = of(lay_out(tmp_path, "intel"))
     assert [gpu.utilization for gpu in found.sample()] == [None, None]
     now[0] += 2.0
     write(tmp_path, f"{I915}/rc6_residency_ms", 900000 + 500)
@@ -59,7 +59,7 @@ def test_intel_that_may_not_sleep_is_unknown_and_not_busy(
 ) -> None:
     now = [50.0]
     monkeypatch.setattr(sysfs.time, "monotonic", lambda: now[0])
-    found = of(laid_out(tmp_path, "intel"))
+    found = of(lay_out(tmp_path, "intel"))
     write(tmp_path, f"{I915}/rc6_enable", 0)
     for part in ("gt0", "gt1"):
         write(tmp_path, f"{XE}/{part}/gtidle/idle_residency_ms", 0)
@@ -116,7 +116,7 @@ def test_a_driver_that_gives_up_is_asked_again_later(tmp_path: Path, monkeypatch
 def test_a_driver_that_does_not_fit_its_library_is_none(tmp_path: Path) -> None:
     library = Nvidia({})
     library.code = 18
-    assert of(laid_out(tmp_path, "amd"), lambda: library).sample()[0].name.startswith("AMD")
+    assert of(lay_out(tmp_path, "amd"), lambda: library).sample()[0].name.startswith("AMD")
 
 
 def test_an_old_library_lacks_functions_and_nothing_else(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ LONG_S = 3600.0
 
 
 @pytest.fixture
-async def started():
+async def start_monitor():
     """Starts monitors, and closes them after the test."""
     running = []
 
@@ -53,16 +53,16 @@ def test_before_the_first_sample_nothing_is_known():
     assert (snapshot.resources, snapshot.connectivity) == (Resources(), Connectivity())
 
 
-async def test_the_first_sample_is_there_upon_start_and_has_no_cpu_use(started):
-    snapshot = (await started()).latest()
+async def test_the_first_sample_is_there_upon_start_and_has_no_cpu_use(start_monitor):
+    snapshot = (await start_monitor()).latest()
     assert snapshot.time_s is not None
     assert snapshot.resources.cpu_percent is None
     assert snapshot.resources.memory_available_bytes > 0
     assert snapshot.resources.cpu_count == os.cpu_count()
 
 
-async def test_then_everything_is_known_within_its_range(started):
-    snapshot = await until(await started(), cpu_is_known)
+async def test_then_everything_is_known_within_its_range(start_monitor):
+    snapshot = await until(await start_monitor(), cpu_is_known)
     resources = snapshot.resources
     assert 0.0 <= resources.cpu_percent <= 100.0
     assert 0.0 < resources.memory_percent < 100.0
@@ -70,21 +70,21 @@ async def test_then_everything_is_known_within_its_range(started):
     assert (resources.own_cpu_percent, snapshot.own_load_average) == (0.0, 0.0)
 
 
-async def test_without_a_cloud_model_only_the_way_out_is_known(started):
-    snapshot = (await started()).latest()
+async def test_without_a_cloud_model_only_the_way_out_is_known(start_monitor):
+    snapshot = (await start_monitor()).latest()
     assert replace(snapshot.connectivity, connection_type="") == Connectivity()
     assert snapshot.endpoints == {}
 
 
-async def test_our_models_use_is_told_apart(started, busy):
-    monitor = await started(own_pids=lambda: [busy.pid])
+async def test_our_models_use_is_told_apart(start_monitor, busy):
+    monitor = await start_monitor(own_pids=lambda: [busy.pid])
     snapshot = await until(monitor, lambda s: (s.resources.own_cpu_percent or 0.0) > 5.0)
     assert snapshot.resources.own_cpu_percent <= 100.0
     assert 0.0 < snapshot.own_load_average < os.cpu_count()
 
 
-async def test_a_process_that_has_gone_is_nothing_special(started, busy, caplog):
-    monitor = await started(own_pids=lambda: [busy.pid])
+async def test_a_process_that_has_gone_is_nothing_special(start_monitor, busy, caplog):
+    monitor = await start_monitor(own_pids=lambda: [busy.pid])
     await until(monitor, lambda s: (s.resources.own_cpu_percent or 0.0) > 5.0)
     busy.kill()
     busy.wait()
@@ -92,14 +92,14 @@ async def test_a_process_that_has_gone_is_nothing_special(started, busy, caplog)
     assert caplog.text == ""
 
 
-async def test_what_fails_is_unknown_and_logged_once_and_the_rest_goes_on(started, monkeypatch, caplog):
+async def test_what_fails_is_unknown_and_logged_once_and_the_rest_goes_on(start_monitor, monkeypatch, caplog):
     def broken():
         raise RuntimeError("no such counter here")
 
     monkeypatch.setattr(host, "memory", lambda root: broken())
     monkeypatch.setattr(os, "getloadavg", broken)
     caplog.set_level(logging.INFO)
-    monitor = await started(own_pids=broken)
+    monitor = await start_monitor(own_pids=broken)
     first = monitor.latest()
     snapshot = await until(monitor, lambda s: cpu_is_known(s) and s is not first)
     resources = snapshot.resources
@@ -110,23 +110,23 @@ async def test_what_fails_is_unknown_and_logged_once_and_the_rest_goes_on(starte
     assert "no such counter here" in caplog.text
 
 
-async def test_what_works_again_is_known_again(started, monkeypatch):
+async def test_what_works_again_is_known_again(start_monitor, monkeypatch):
     with monkeypatch.context() as broken:
         broken.setattr(host, "memory", lambda root: 1 / 0)
-        monitor = await started()
+        monitor = await start_monitor()
         assert monitor.latest().resources.memory_percent is None
     await until(monitor, lambda s: s.resources.memory_percent is not None)
 
 
-async def test_a_watch_begins_with_the_latest(started):
-    monitor = await started(interval_s=LONG_S)
+async def test_a_watch_begins_with_the_latest(start_monitor):
+    monitor = await start_monitor(interval_s=LONG_S)
     watch = monitor.watch()
     assert await anext(watch) is monitor.latest()
     await watch.aclose()
 
 
-async def test_a_slow_reader_misses_some_and_never_the_last(started):
-    monitor = await started()
+async def test_a_slow_reader_misses_some_and_never_the_last(start_monitor):
+    monitor = await start_monitor()
     watch = monitor.watch()
     seen = [await anext(watch)]
     for _ in range(3):
@@ -137,10 +137,10 @@ async def test_a_slow_reader_misses_some_and_never_the_last(started):
     await watch.aclose()
 
 
-async def test_who_asks_after_a_quiet_time_has_it_sampled_anew(started, monkeypatch):
+async def test_who_asks_after_a_quiet_time_has_it_sampled_anew(start_monitor, monkeypatch):
     monkeypatch.setattr(module, "IDLE_AFTER_S", -1.0)
     sampled = asyncio.Event()
-    monitor = await started(interval_s=LONG_S, own_pids=lambda: sampled.set() or [])
+    monitor = await start_monitor(interval_s=LONG_S, own_pids=lambda: sampled.set() or [])
     for _ in range(3):
         sampled.clear()
         monitor.latest()
@@ -148,8 +148,8 @@ async def test_who_asks_after_a_quiet_time_has_it_sampled_anew(started, monkeypa
             await sampled.wait()
 
 
-async def test_closing_ends_every_watch_and_the_sampling(started):
-    monitor = await started(interval_s=LONG_S)
+async def test_closing_ends_every_watch_and_the_sampling(start_monitor):
+    monitor = await start_monitor(interval_s=LONG_S)
     tasks = asyncio.all_tasks()
     watch = monitor.watch()
     await anext(watch)
@@ -162,8 +162,8 @@ async def test_closing_ends_every_watch_and_the_sampling(started):
     assert not [task for task in tasks if task.get_name() == "monitor" and not task.done()]
 
 
-async def test_the_past_is_kept_and_begins_with_the_first_sample(started):
-    monitor = await started(interval_s=LONG_S)
+async def test_the_past_is_kept_and_begins_with_the_first_sample(start_monitor):
+    monitor = await start_monitor(interval_s=LONG_S)
     first = monitor.latest()
     assert monitor.history(900.0)[0] is first
     assert monitor.history(0.0) == []
@@ -179,8 +179,8 @@ def test_of_the_past_one_a_second_is_kept_for_fifteen_minutes():
     assert history.since(kept[-3]) == history.since(0.0)[-3:]
 
 
-async def test_a_change_of_the_network_is_told_at_once_and_leaves_the_resources(started):
-    monitor = await started(interval_s=LONG_S)
+async def test_a_change_of_the_network_is_told_at_once_and_leaves_the_resources(start_monitor):
+    monitor = await start_monitor(interval_s=LONG_S)
     await until(monitor, cpu_is_known)
     watch = monitor.watch()
     before = await anext(watch)

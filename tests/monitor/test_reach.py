@@ -28,7 +28,7 @@ def connecting(reach: Reachability, *times: float) -> Reachability:
     return reach
 
 
-def flapped(times: int) -> Reachability:
+def make_flapping(times: int) -> Reachability:
     """One that was lost so often, the last time just now, at 0 s."""
     reach = Reachability()
     for number in range(times):
@@ -93,7 +93,7 @@ def test_a_portal_outranks_probes_that_connect_well():
 
 
 def test_a_real_answer_ends_everything():
-    reach = flapped(MOST_HITS)
+    reach = make_flapping(MOST_HITS)
     reach.barred(1.0, "a portal")
     reach.answered(2.0)
     assert (reach.reachable, reach.reason) == (True, "")
@@ -101,17 +101,17 @@ def test_a_real_answer_ends_everything():
 
 @pytest.mark.parametrize(("lost", "needed"), [(1, 1), (2, 2), (3, 3), (9, MOST_HITS)])
 def test_what_is_lost_again_and_again_has_to_prove_itself(lost, needed):
-    reach = flapped(lost)
+    reach = make_flapping(lost)
     assert connecting(reach, *[1.0] * (needed - 1)).reachable is False
     assert connecting(reach, 1.0).reachable is True
 
 
 def test_losses_are_forgiven():
-    assert connecting(flapped(MOST_HITS), FLAPPING_S + 1.0).reachable is True
+    assert connecting(make_flapping(MOST_HITS), FLAPPING_S + 1.0).reachable is True
 
 
 def test_forgetting_knows_nothing_but_how_often_it_was_lost():
-    reach = flapped(3)
+    reach = make_flapping(3)
     reach.forget()
     assert (reach.reachable, reach.reason, reach.since_s) == (None, "", None)
     assert connecting(reach, 1.0, 1.1).reachable is None
@@ -130,7 +130,7 @@ EVENTS = st.lists(
 )
 
 
-def fed(events) -> Reachability:
+def feed_events(events) -> Reachability:
     reach, now_s = Reachability(), 0.0
     for what, pause_s in events:
         now_s += pause_s
@@ -146,7 +146,7 @@ def fed(events) -> Reachability:
 
 @given(EVENTS)
 def test_only_failures_in_a_row_make_it_unreachable(events):
-    reach = fed(events)
+    reach = feed_events(events)
     was = reach.reachable
     reach.connected(1e6)
     reach.failed(1e6, "why", is_real=False)
@@ -156,6 +156,6 @@ def test_only_failures_in_a_row_make_it_unreachable(events):
 
 @given(EVENTS)
 def test_a_reason_is_there_exactly_where_it_is_unreachable(events):
-    reach = fed(events)
+    reach = feed_events(events)
     assert bool(reach.reason) == (reach.reachable is False)
     assert (reach.since_s is None) == (reach.reachable is None)

@@ -32,7 +32,7 @@ ELSEWHERE = "http://127.0.0.1:1"
 
 
 @pytest.fixture
-def started() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def start_process() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     running: list[subprocess.Popen[str]] = []
 
     def start(*words: str) -> subprocess.Popen[str]:
@@ -45,8 +45,8 @@ def started() -> Iterator[Callable[..., subprocess.Popen[str]]]:
         process.communicate()
 
 
-def test_a_server_is_found_by_the_port_that_it_listens_on_with_its_children(started) -> None:
-    server = started(sys.executable, "-S", "-c", LISTEN)
+def test_a_server_is_found_by_the_port_that_it_listens_on_with_its_children(start_process) -> None:
+    server = start_process(sys.executable, "-S", "-c", LISTEN)
     port, child = map(int, server.stdout.readline().split())
     found = LocalServers(ROOT, lambda: [f"http://127.0.0.1:{port}"]).pids()
     assert {server.pid, child} <= found
@@ -64,9 +64,9 @@ def test_the_kernel_names_the_sockets_that_listen_on_a_port(family: socket.Addre
     assert servers.inodes({address[1]}) == set()
 
 
-def test_a_server_of_anybody_is_found_by_its_name(started, tmp_path: Path) -> None:
+def test_a_server_of_anybody_is_found_by_its_name(start_process, tmp_path: Path) -> None:
     program = shutil.copy(shutil.which("cat") or "", tmp_path / "llama-server")
-    server = started(program)
+    server = start_process(program)
     server.stdin.write("ready\n")
     server.stdin.flush()
     server.stdout.readline()
@@ -100,8 +100,8 @@ with socket.create_server(("127.0.0.1", 0)) as server:
 """
 
 
-async def test_a_server_that_works_is_told_from_one_that_rests(started) -> None:
-    busy, idle = (started(sys.executable, "-S", "-c", BUSY, how) for how in ("busy", "idle"))
+async def test_a_server_that_works_is_told_from_one_that_rests(start_process) -> None:
+    busy, idle = (start_process(sys.executable, "-S", "-c", BUSY, how) for how in ("busy", "idle"))
     ports = [int(server.stdout.readline()) for server in (busy, idle)]
     busy.stdin.write("work\n")
     busy.stdin.flush()

@@ -9,7 +9,7 @@ import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.data.recorded_machines import laid_out, write
+from support.data.recorded_machines import lay_out, write
 
 from oblixd.monitor import host, reading
 from oblixd.monitor.host import Cpu, MemoryUse, Power, PowerState, Swap
@@ -129,14 +129,14 @@ def test_pressure_is_the_ten_seconds_of_some(tmp_path: Path, content: str, expec
 
 
 def test_a_laptop_tells_of_its_own_battery_only(tmp_path: Path) -> None:
-    power = Power(laid_out(tmp_path, "laptop"))
+    power = Power(lay_out(tmp_path, "laptop"))
     assert power.sample() == PowerState(63.0, is_plugged_in=False, is_throttled=False)
     write(tmp_path, "sys/class/power_supply/AC/online", 1)
     assert power.sample().is_plugged_in is True
 
 
 def test_throttling_is_a_count_that_rose_or_a_cooling_device_at_work(tmp_path: Path) -> None:
-    power = Power(laid_out(tmp_path, "laptop"))
+    power = Power(lay_out(tmp_path, "laptop"))
     power.sample()
     write(tmp_path, THROTTLED, 13)
     assert power.sample().is_throttled is True

@@ -12,7 +12,7 @@ import pytest
 from oblix import OblixClient
 from oblix.testing import Answer, OllamaServer
 from oblix.testing.faults import Stall
-from support.drivers.daemon import running
+from support.drivers.daemon import run_daemon
 from support.repository import files
 
 pytestmark = pytest.mark.nvim
@@ -56,7 +56,7 @@ def server() -> Iterator[OllamaServer]:
 @pytest.fixture
 def nvim(tmp_path: Path, server: OllamaServer, home: Path) -> Iterator[Script]:
     """Runs a script in Neovim and returns what it printed."""
-    with running(home, OBLIX_EMBEDDED_ENABLED="false"):
+    with run_daemon(home, OBLIX_EMBEDDED_ENABLED="false"):
 
         def run(script: str) -> str:
             path = tmp_path / "script.lua"

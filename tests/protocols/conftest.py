@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from oblix import OblixClient
 from oblix.testing import OpenAIServer
-from support.drivers.daemon import running
+from support.drivers.daemon import run_daemon
 
 
 @pytest.fixture(scope="module")
 def daemon_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     home = tmp_path_factory.mktemp("protocols")
-    with running(home, OBLIX_EMBEDDED_ENABLED="false"):
+    with run_daemon(home, OBLIX_EMBEDDED_ENABLED="false"):
         yield home
 
 

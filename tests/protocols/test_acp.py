@@ -12,7 +12,7 @@ from acp import RequestError, helpers
 from oblix import OblixClient
 from oblix.testing import Answer, OpenAIServer, ToolCall
 from oblix.testing.faults import Refuse, Stall
-from support.drivers.editor import COMMAND, TOOLS, Connected, Editor, connected
+from support.drivers.editor import COMMAND, TOOLS, Connected, Editor, connect
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -30,7 +30,7 @@ async def ask(at: Connected, session_id: str, words: str = "What grows in shade?
 
 
 async def test_it_says_what_it_can_do(model) -> None:
-    async with connected(*model) as at:
+    async with connect(*model) as at:
         able = at.welcome.agent_capabilities
         assert at.welcome.protocol_version == 1
         assert at.welcome.agent_info.name == "oblix"
@@ -40,7 +40,7 @@ async def test_it_says_what_it_can_do(model) -> None:
 
 async def test_an_answer_streams_and_is_kept(model, client: OblixClient, server: OpenAIServer) -> None:
     server.script(Answer("Ferns and hostas.", reasoning="Shade. Hm."))
-    async with connected(*model) as at:
+    async with connect(*model) as at:
         session_id = await begin(at)
         assert await ask(at, session_id) == "end_turn"
         assert at.editor.text() == "Ferns and hostas."
@@ -56,7 +56,7 @@ async def test_an_answer_streams_and_is_kept(model, client: OblixClient, server:
 
 
 async def test_a_prompt_says_which_model_answered_and_what_it_used(model) -> None:
-    async with connected(*model) as at:
+    async with connect(*model) as at:
         words = [helpers.text_block("Hello")]
         answer = await at.agent.prompt(session_id=await begin(at), prompt=words)
         assert answer.field_meta["oblix"]["model"] == "custom:toy"
@@ -65,10 +65,10 @@ async def test_a_prompt_says_which_model_answered_and_what_it_used(model) -> Non
 
 async def test_a_session_is_listed_loaded_and_resumed_by_another_editor(model, server: OpenAIServer) -> None:
     server.script(Answer("Ferns.", reasoning="Hm."))
-    async with connected(*model) as at:
+    async with connect(*model) as at:
         session_id = await begin(at)
         await ask(at, session_id)
-    async with connected(*model) as at:
+    async with connect(*model) as at:
         listed = (await at.agent.list_sessions(cwd=CWD)).sessions
         assert session_id in {one.session_id for one in listed}
         assert {one.cwd for one in listed} == {CWD}
@@ -86,7 +86,7 @@ async def test_a_session_is_listed_loaded_and_resumed_by_another_editor(model, s
 
 async def test_sessions_come_in_pages(model, client: OblixClient) -> None:
     made = {await client.create_session(metadata={"directory": "/home/you/many"}) for _ in range(51)}
-    async with connected(*model) as at:
+    async with connect(*model) as at:
         first = await at.agent.list_sessions(cwd="/home/you/many")
         rest = await at.agent.list_sessions(cwd="/home/you/many", cursor=first.next_cursor)
         assert (len(first.sessions), len(rest.sessions), rest.next_cursor) == (50, 1, None)
@@ -95,7 +95,7 @@ async def test_sessions_come_in_pages(model, client: OblixClient) -> None:
 
 async def test_cancelling_frees_the_model_and_keeps_the_part(model, client, server: OpenAIServer) -> None:
     server.script(Answer("one two three four", fault=Stall(after=2)))
-    async with connected(*model) as at:
+    async with connect(*model) as at:
         session_id = await begin(at)
         asking = asyncio.create_task(ask(at, session_id))
         await at.editor.until(lambda: at.editor.text() == "one two")
@@ -109,7 +109,7 @@ async def test_cancelling_frees_the_model_and_keeps_the_part(model, client, serv
 
 async def test_an_editor_that_goes_away_frees_the_model(model, server: OpenAIServer) -> None:
     server.script(Answer("one two three four", fault=Stall(after=2)))
-    async with connected(*model) as at:
+    async with connect(*model) as at:
         session_id = await begin(at)
         asking = asyncio.create_task(ask(at, session_id))
         await at.editor.until(lambda: at.editor.text() == "one two")
@@ -120,7 +120,7 @@ async def test_an_editor_that_goes_away_frees_the_model(model, server: OpenAISer
 
 
 async def test_modes_are_policies_and_are_kept(model, client: OblixClient) -> None:
-    async with connected(*model, "--policy", "balanced") as at:
+    async with connect(*model, "--policy", "balanced") as at:
         made = await at.agent.new_session(cwd=CWD)
         modes = {mode.id for mode in made.modes.available_modes}
         assert made.modes.current_mode_id == "balanced"
@@ -134,7 +134,7 @@ async def test_modes_are_policies_and_are_kept(model, client: OblixClient) -> No
 
 
 async def test_a_model_and_thinking_are_chosen_and_kept(model, server: OpenAIServer) -> None:
-    async with connected(*model) as at:
+    async with connect(*model) as at:
         made = await at.agent.new_session(cwd=CWD)
         options = {one.id: one for one in made.config_options}
         assert {one.value for one in options["model"].options} == {"auto", "custom:toy"}
@@ -142,7 +142,7 @@ async def test_a_model_and_thinking_are_chosen_and_kept(model, server: OpenAISer
         await at.agent.set_config_option("model", made.session_id, "auto")
         await ask(at, made.session_id)
         assert server.requests[-1].body["reasoning_effort"] == "high"
-    async with connected(*model) as at:
+    async with connect(*model) as at:
         again = await at.agent.resume_session(cwd=CWD, session_id=made.session_id)
         chosen = {one.id: one.current_value for one in again.config_options}
         assert chosen == {"model": "auto", "mode": "default", "thought_level": "high"}
@@ -150,7 +150,7 @@ async def test_a_model_and_thinking_are_chosen_and_kept(model, server: OpenAISer
 
 async def test_images_links_and_attached_files(model, server: OpenAIServer) -> None:
     editor = Editor({f"{CWD}/plan.md": "Beds in the north."})
-    async with connected(*model, editor=editor, tools=TOOLS) as at:
+    async with connect(*model, editor=editor, tools=TOOLS) as at:
         await at.agent.prompt(
             session_id=await begin(at),
             prompt=[
@@ -170,7 +170,7 @@ async def test_images_links_and_attached_files(model, server: OpenAIServer) -> N
 
 
 async def test_sound_is_refused_with_a_sentence(model) -> None:
-    async with connected(*model) as at:
+    async with connect(*model) as at:
         with pytest.raises(RequestError, match="no sound") as refusal:
             await at.agent.prompt(
                 session_id=await begin(at), prompt=[helpers.audio_block("AAAA", "audio/wav")]
@@ -186,7 +186,7 @@ async def test_a_tool_is_asked_for_and_run_by_the_editor(model, client, server: 
         "All done.",
     )
     editor = Editor({f"{CWD}/plan.md": "Beds north."})
-    async with connected(*model, editor=editor, tools=TOOLS) as at:
+    async with connect(*model, editor=editor, tools=TOOLS) as at:
         session_id = await begin(at)
         assert await ask(at, session_id) == "end_turn"
     assert [call.kind for call in editor.asked] == ["read", "edit", "execute"]
@@ -206,7 +206,7 @@ async def test_a_tool_is_asked_for_and_run_by_the_editor(model, client, server: 
 
 async def test_a_refused_tool_is_not_run(model, server: OpenAIServer) -> None:
     server.script(Answer(tool_calls=(ToolCall("write_file", {"path": "a", "content": "x"}),)), "Then not.")
-    async with connected(*model, editor=Editor(decision="reject"), tools=TOOLS) as at:
+    async with connect(*model, editor=Editor(decision="reject"), tools=TOOLS) as at:
         assert await ask(at, await begin(at)) == "end_turn"
         assert at.editor.files == {}
         assert at.editor.of("tool_call_update")[-1].status == "failed"
@@ -217,14 +217,14 @@ async def test_always_is_asked_once(model, server: OpenAIServer) -> None:
     call = Answer(tool_calls=(ToolCall("read_file", {"path": "a"}),))
     server.script(call, call, "Done.")
     editor = Editor({f"{CWD}/a": "x"}, decision="always")
-    async with connected(*model, editor=editor, tools=TOOLS) as at:
+    async with connect(*model, editor=editor, tools=TOOLS) as at:
         await ask(at, await begin(at))
         assert len(editor.asked) == 1
 
 
 async def test_cancelling_while_the_person_is_asked(model, server: OpenAIServer) -> None:
     server.script(Answer(tool_calls=(ToolCall("read_file", {"path": "a"}),)), "Later.")
-    async with connected(*model, editor=Editor(decision=None), tools=TOOLS) as at:
+    async with connect(*model, editor=Editor(decision=None), tools=TOOLS) as at:
         session_id = await begin(at)
         asking = asyncio.create_task(ask(at, session_id))
         await at.editor.until(lambda: at.editor.asked)
@@ -236,7 +236,7 @@ async def test_cancelling_while_the_person_is_asked(model, server: OpenAIServer)
 
 async def test_without_an_editors_tools_a_call_is_told_as_not_run(model, server: OpenAIServer) -> None:
     server.script(Answer(tool_calls=(ToolCall("read_file", {"path": "a"}),)), "I can't.")
-    async with connected(*model) as at:
+    async with connect(*model) as at:
         assert await ask(at, await begin(at)) == "end_turn"
         failed = at.editor.of("tool_call_update")[-1]
         assert (failed.status, failed.content[0].content.text.startswith("Not run")) == ("failed", True)
@@ -247,7 +247,7 @@ async def test_without_an_editors_tools_a_call_is_told_as_not_run(model, server:
 async def test_plans_are_plans_live_and_in_history(model, server: OpenAIServer) -> None:
     entries = [{"content": "Dig", "status": "in_progress", "priority": "high"}]
     server.script(Answer(tool_calls=(ToolCall("update_plan", {"entries": entries}),)), "Planned.")
-    async with connected(*model, editor=Editor(), tools=TOOLS) as at:
+    async with connect(*model, editor=Editor(), tools=TOOLS) as at:
         session_id = await begin(at)
         await ask(at, session_id)
         assert at.editor.asked == []
@@ -260,7 +260,7 @@ async def test_plans_are_plans_live_and_in_history(model, server: OpenAIServer) 
 
 async def test_a_failure_is_a_sentence_with_its_reason(model, server: OpenAIServer) -> None:
     server.script(*[Answer(fault=Refuse(401, "no such key"))] * 3)
-    async with connected(*model) as at:
+    async with connect(*model) as at:
         with pytest.raises(RequestError) as failure:
             await ask(at, await begin(at))
         assert failure.value.data["reason"]
@@ -271,7 +271,7 @@ async def test_what_is_outside_of_the_filter_does_not_exist(model, client: Oblix
     other = await client.create_session(metadata={"project": "house"})
     secret = await client.create_session(local_only=True, metadata={"project": "garden"})
     named = await client.create_session(local_only=True)
-    async with connected(*model, "--filter", "project=garden", "--session", named) as at:
+    async with connect(*model, "--filter", "project=garden", "--session", named) as at:
         mine = await begin(at)
         listed = {one.session_id for one in (await at.agent.list_sessions()).sessions}
         assert (mine in listed, named in listed) == (True, True)
@@ -283,14 +283,14 @@ async def test_what_is_outside_of_the_filter_does_not_exist(model, client: Oblix
 
 
 async def test_local_only_sessions(model, client: OblixClient) -> None:
-    async with connected(*model, "--local-only") as at:
+    async with connect(*model, "--local-only") as at:
         session_id = await begin(at)
         await at.agent.resume_session(cwd=CWD, session_id=session_id)
     assert client.get_session(session_id)["local_only"] is True
 
 
 async def test_a_fork_and_a_close(model, client: OblixClient, server: OpenAIServer) -> None:
-    async with connected(*model) as at:
+    async with connect(*model) as at:
         session_id = await begin(at)
         await ask(at, session_id)
         fork = await at.agent.fork_session(session_id=session_id, cwd=CWD)

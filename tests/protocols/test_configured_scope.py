@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from mcp import Client
 from oblix import OblixClient
-from support.drivers.editor import connected as editor
-from support.drivers.mcp_agent import connected as agent
+from support.drivers.editor import connect as editor
+from support.drivers.mcp_agent import connect as agent
 
 CWD = "/home/you/garden"
 Write = Callable[[str], None]
@@ -35,7 +35,7 @@ async def sessions(client: OblixClient) -> dict[str, str]:
     }
 
 
-async def listed(at: Client) -> set[str]:
+async def list_ids(at: Client) -> set[str]:
     answer = await at.call_tool("list_conversations", {"limit": 100})
     assert not answer.is_error, answer.content
     return {one["session_id"] for one in answer.structured_content["conversations"]}
@@ -57,7 +57,7 @@ def refusal(*words: str) -> str:
 async def test_mcp_shows_what_the_configuration_says(sessions: dict[str, str], configure: Write) -> None:
     configure('[mcp]\nfilter = { project = "garden" }\nallow_notes = true\n')
     async with agent() as at:
-        assert await listed(at) & set(sessions.values()) == {sessions["garden"]}
+        assert await list_ids(at) & set(sessions.values()) == {sessions["garden"]}
         assert "append_note" in {tool.name for tool in (await at.list_tools()).tools}
 
 
@@ -66,10 +66,10 @@ async def test_mcp_shows_a_local_only_session_by_name_alone(
 ) -> None:
     configure("[mcp]\nall = true\n")
     async with agent() as at:
-        assert await listed(at) & set(sessions.values()) == {sessions["garden"], sessions["house"]}
+        assert await list_ids(at) & set(sessions.values()) == {sessions["garden"], sessions["house"]}
     configure(f'[mcp]\nsessions = ["{sessions["secret"]}"]\n')
     async with agent() as at:
-        assert await listed(at) == {sessions["secret"]}
+        assert await list_ids(at) == {sessions["secret"]}
 
 
 async def test_options_show_no_more_than_the_configuration_allows(
@@ -78,9 +78,9 @@ async def test_options_show_no_more_than_the_configuration_allows(
     configure('[mcp]\nfilter = { project = "garden" }\n')
     for words in (("--all",), ("--filter", "project=garden")):
         async with agent(*words) as at:
-            assert await listed(at) & set(sessions.values()) == {sessions["garden"]}
+            assert await list_ids(at) & set(sessions.values()) == {sessions["garden"]}
     async with agent("--session", sessions["house"]) as at:
-        assert await listed(at) & set(sessions.values()) == {sessions["garden"], sessions["house"]}
+        assert await list_ids(at) & set(sessions.values()) == {sessions["garden"], sessions["house"]}
     assert "limits project to 'garden'" in refusal("mcp", "--filter", "project=house")
 
 

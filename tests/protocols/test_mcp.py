@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from mcp import Client
 from oblix import OblixClient
-from support.drivers.mcp_agent import connected
+from support.drivers.mcp_agent import connect
 
 READ_TOOLS = {
     "search_conversations",
@@ -40,7 +40,7 @@ async def garden(client: OblixClient) -> str:
 
 
 async def test_it_is_read_only_unless_asked(garden: str) -> None:
-    async with connected("--all") as agent:
+    async with connect("--all") as agent:
         tools = (await agent.list_tools()).tools
         assert {tool.name for tool in tools} == READ_TOOLS
         assert all(tool.annotations.read_only_hint for tool in tools)
@@ -48,7 +48,7 @@ async def test_it_is_read_only_unless_asked(garden: str) -> None:
 
 
 async def test_searching_listing_and_reading(garden: str) -> None:
-    async with connected("--filter", "project=garden") as agent:
+    async with connect("--filter", "project=garden") as agent:
         (hit, *_) = (await call(agent, "search_conversations", query="marrow"))["result"]
         assert (hit["role"], "marrow" in hit["snippet"]) == ("user", True)
         listed = (await call(agent, "list_conversations"))["conversations"]
@@ -61,7 +61,7 @@ async def test_searching_listing_and_reading(garden: str) -> None:
 
 
 async def test_a_conversation_is_a_resource(garden: str) -> None:
-    async with connected("--all") as agent:
+    async with connect("--all") as agent:
         templates = (await agent.list_resource_templates()).resource_templates
         assert [one.uri_template for one in templates] == ["oblix://conversations/{session_id}"]
         page = (await agent.read_resource(f"oblix://conversations/{garden}")).contents[0]
@@ -75,7 +75,7 @@ async def test_what_is_outside_of_the_scope_does_not_exist(client: OblixClient, 
     secret = await client.create_session("Diary", metadata={"project": "garden"}, local_only=True)
     for session_id in (other, secret):
         client.session_manager.save_message(session_id, "The aspidistra stays inside.")
-    async with connected("--filter", "project=garden") as agent:
+    async with connect("--filter", "project=garden") as agent:
         assert (await call(agent, "search_conversations", query="aspidistra"))["result"] == []
         listed = (await call(agent, "list_conversations", limit=100))["conversations"]
         assert not {other, secret} & {one["session_id"] for one in listed}
@@ -89,7 +89,7 @@ async def test_what_is_outside_of_the_scope_does_not_exist(client: OblixClient, 
 async def test_a_session_is_seen_by_its_name_alone(client: OblixClient, garden: str) -> None:
     secret = await client.create_session("Diary", local_only=True)
     client.session_manager.save_message(secret, "The begonia stays inside.")
-    async with connected("--session", secret) as agent:
+    async with connect("--session", secret) as agent:
         listed = (await call(agent, "list_conversations"))["conversations"]
         assert [one["session_id"] for one in listed] == [secret]
         (hit,) = (await call(agent, "search_conversations", query="begonia"))["result"]
@@ -98,21 +98,21 @@ async def test_a_session_is_seen_by_its_name_alone(client: OblixClient, garden: 
 
 
 async def test_a_session_that_becomes_local_only_disappears(client: OblixClient, garden: str) -> None:
-    async with connected("--all") as agent:
+    async with connect("--all") as agent:
         await call(agent, "read_conversation", session_id=garden)
         await client.create_session(session_id=garden, get_or_create=True, local_only=True)
         await refusal(agent, "read_conversation", session_id=garden)
 
 
 async def test_a_note_is_appended_where_that_is_allowed(client: OblixClient, garden: str) -> None:
-    async with connected("--all", "--allow-notes") as agent:
+    async with connect("--all", "--allow-notes") as agent:
         await call(agent, "append_note", session_id=garden, text="Ask again in spring.")
         await refusal(agent, "append_note", session_id="no-such", text="x")
     assert client.load_session(garden)["messages"][-1]["content"] == "Note: Ask again in spring."
 
 
 async def test_usage_and_where_a_prompt_would_go(garden: str) -> None:
-    async with connected("--all") as agent:
+    async with connect("--all") as agent:
         assert "total" in await call(agent, "usage", days=1)
         route = await call(agent, "explain_route", prompt="Hello")
         assert (route["target"], route["policy"], route["candidates"]) == ("", "balanced", [])
@@ -120,5 +120,5 @@ async def test_usage_and_where_a_prompt_would_go(garden: str) -> None:
 
 
 async def test_a_wrong_argument_is_named(garden: str) -> None:
-    async with connected("--all") as agent:
+    async with connect("--all") as agent:
         assert "limit" in await refusal(agent, "list_conversations", limit=0)

@@ -20,7 +20,7 @@ import psutil
 import pytest
 from oblix.v1 import daemon_pb2, daemon_pb2_grpc
 from support import scale
-from support.drivers.daemon import RunningDaemon, running
+from support.drivers.daemon import RunningDaemon, run_daemon
 from support.drivers.waiting import eventually
 
 HALF_OPEN = 500 if scale.QUICK else 5_000
@@ -33,20 +33,22 @@ NOISE = [HTTP_1, TLS_HELLO, os.urandom(4096), b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningDaemon, int, str]]:
+def daemon_over_tcp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningDaemon, int, str]]:
     """A daemon, its TCP port, and the token of this user's own clients."""
     home: Path = tmp_path_factory.mktemp("ports")
     (home / "config.toml").write_text(
         '[embedded]\nenabled = false\n[[listen]]\naddress = "tcp://127.0.0.1:0"\n'
     )
-    with running(home) as daemon:
+    with run_daemon(home) as daemon:
         info = daemon_pb2_grpc.DaemonServiceStub(daemon.channel).GetInfo(daemon_pb2.GetInfoRequest())
         yield daemon, int(info.addresses[0].rpartition(":")[2]), (home / "token").read_text().strip()
 
 
 @pytest.mark.parametrize("data", NOISE, ids=["HTTP/1", "TLS", "noise", "noise in HTTP/2", "one byte"])
-async def test_what_is_no_call_harms_nobody(served: tuple[RunningDaemon, int, str], data: bytes) -> None:
-    daemon, port, token = served
+async def test_what_is_no_call_harms_nobody(
+    daemon_over_tcp: tuple[RunningDaemon, int, str], data: bytes
+) -> None:
+    daemon, port, token = daemon_over_tcp
     with ExitStack() as stack:
         for _ in range(50):
             one = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
@@ -74,9 +76,9 @@ asyncio.run(main())
 
 
 @pytest.fixture(scope="module")
-def bare(served: tuple[RunningDaemon, int, str]) -> Iterator[int]:
+def bare_server(daemon_over_tcp: tuple[RunningDaemon, int, str]) -> Iterator[int]:
     """The port of a gRPC server that gives the daemon's answer and does nothing else."""
-    info = daemon_pb2_grpc.DaemonServiceStub(served[0].channel).GetInfo(daemon_pb2.GetInfoRequest())
+    info = daemon_pb2_grpc.DaemonServiceStub(daemon_over_tcp[0].channel).GetInfo(daemon_pb2.GetInfoRequest())
     command = [sys.executable, "-c", BARE, info.SerializeToString().hex()]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -110,10 +112,10 @@ def noise(port: int) -> Iterator[None]:
 
 
 async def test_clients_beside_noise_wait_hardly_longer_than_at_a_bare_server(
-    served: tuple[RunningDaemon, int, str], bare: int
+    daemon_over_tcp: tuple[RunningDaemon, int, str], bare_server: int
 ) -> None:
     """Both sides in one run, one after the other and twice. The ratio is printed, and decides nothing."""
-    daemon, port, token = served
+    daemon, port, token = daemon_over_tcp
     _allow_files(HALF_OPEN + 1000)
     process = psutil.Process(daemon.process.pid)
     before = process.num_fds()
@@ -121,8 +123,8 @@ async def test_clients_beside_noise_wait_hardly_longer_than_at_a_bare_server(
     for _ in range(2):
         with noise(port):
             ours.append(await _percentile_99(port, token, CLIENTS, ROUNDS))
-        with noise(bare):
-            theirs.append(await _percentile_99(bare, token, CLIENTS, ROUNDS))
+        with noise(bare_server):
+            theirs.append(await _percentile_99(bare_server, token, CLIENTS, ROUNDS))
     await eventually(lambda: process.num_fds() < before + SPARE_FILES)
     ratio = min(ours) / min(theirs)
     print(

@@ -68,7 +68,7 @@ def daemon(home: Path) -> Iterator[Stub | None]:
         socket.unlink(missing_ok=True)
 
 
-def listed(sessions: Stub, session_id: str, *, newest_first: bool) -> list[str]:
+def list_texts(sessions: Stub, session_id: str, *, newest_first: bool) -> list[str]:
     texts: list[str] = []
     token = ""
     while True:
@@ -84,7 +84,7 @@ def listed(sessions: Stub, session_id: str, *, newest_first: bool) -> list[str]:
             return texts[::-1] if newest_first else texts
 
 
-def exported(sessions: Stub, session_id: str) -> list[str]:
+def export_texts(sessions: Stub, session_id: str) -> list[str]:
     request = sessions_pb2.ExportSessionsRequest(session_ids=[session_id])
     return [
         message.parts[0].text
@@ -96,9 +96,9 @@ def exported(sessions: Stub, session_id: str) -> list[str]:
 def verdict(sessions: Stub, session_id: str, texts: list[str]) -> str:
     """`whole`, `named` where each read that is not whole says so, `shorter`, or `down`."""
     reads: tuple[Callable[[], list[str]], ...] = (
-        lambda: listed(sessions, session_id, newest_first=False),
-        lambda: listed(sessions, session_id, newest_first=True),
-        lambda: exported(sessions, session_id),
+        lambda: list_texts(sessions, session_id, newest_first=False),
+        lambda: list_texts(sessions, session_id, newest_first=True),
+        lambda: export_texts(sessions, session_id),
     )
     told = set()
     for read in reads:
@@ -120,13 +120,13 @@ def _is_list_short(sessions: Stub, ids: set[str]) -> bool:
 
 
 @pytest.fixture(scope="module")
-def sound() -> Iterator[tuple[Path, Truth]]:
+def sound_store() -> Iterator[tuple[Path, Truth]]:
     """A store's file, and what is in it."""
     with tempfile.TemporaryDirectory(prefix="oblix-") as directory:
-        yield _filled(Path(directory), random.Random(SEED))
+        yield _fill_store(Path(directory), random.Random(SEED))
 
 
-def _filled(home: Path, chosen: random.Random) -> tuple[Path, Truth]:
+def _fill_store(home: Path, chosen: random.Random) -> tuple[Path, Truth]:
     truth: Truth = {}
     with daemon(home) as sessions:
         assert sessions is not None
@@ -164,7 +164,7 @@ def _append(sessions: Stub, session_id: str, texts: list[str]) -> None:
     sessions.AppendMessages(request, timeout=DEADLINE_S)
 
 
-def damaged(content: bytes, chosen: random.Random) -> tuple[str, bytes]:
+def damage(content: bytes, chosen: random.Random) -> tuple[str, bytes]:
     """What a disk did to a file, and the file."""
     kind = chosen.choice(["bit", "bytes", "header", "offsets", "zeros", "misdirected", "swapped", "torn"])
     trees = [at for at in range(2, len(content) // PAGE) if content[at * PAGE + 10] in TREE_PAGES]
@@ -193,16 +193,16 @@ def damaged(content: bytes, chosen: random.Random) -> tuple[str, bytes]:
     return kind, bytes(file)
 
 
-def test_no_damage_is_silent_and_none_takes_sound_sessions_down(sound: tuple[Path, Truth]) -> None:
-    file, truth = sound
+def test_no_damage_is_silent_and_none_takes_sound_sessions_down(sound_store: tuple[Path, Truth]) -> None:
+    file, truth = sound_store
     content, tally = file.read_bytes(), Counter[str]()
     for number in range(STORES):
-        kind, harmed = damaged(content, random.Random(SEED * 1_000_003 + number))
+        kind, harmed = damage(content, random.Random(SEED * 1_000_003 + number))
         with tempfile.TemporaryDirectory(prefix="oblix-") as directory:
             home = Path(directory)
             (home / "store").mkdir(mode=0o700)
             (home / "store" / "data.mdb").write_bytes(harmed)
-            found = _served(home, truth)
+            found = _served_texts(home, truth)
         for word in found:
             tally[word] += 1
         if found & {"shorter", "down", "many"}:
@@ -213,7 +213,7 @@ def test_no_damage_is_silent_and_none_takes_sound_sessions_down(sound: tuple[Pat
     assert not tally["many"]
 
 
-def _served(home: Path, truth: Truth) -> set[str]:
+def _served_texts(home: Path, truth: Truth) -> set[str]:
     """Everything that is seen in one store."""
     words = _read_all(home, truth)
     if words == {"refused"}:

@@ -80,7 +80,7 @@ def none_is_stuck(wire: Wire, url: str, kept: dict[str, Kept]) -> None:
             raise AssertionError(f"session {session} does not answer any more")
 
 
-def caught_up(watcher: Watcher, wire: Wire) -> None:
+def wait_for_watcher(watcher: Watcher, wire: Wire) -> None:
     """The watcher's copy comes to be what a list says."""
     until = time.monotonic() + faults.STUCK_S
     while (listed := {one.id: one.etag for one in _sessions(wire)}) != watcher.headers:
@@ -116,8 +116,8 @@ def a_disk_that_fills_up(home: Path) -> Iterator[Place]:
 @contextmanager
 def a_network_that_is_cut(_: Path) -> Iterator[Place]:
     """The embedded model is there, too."""
-    if netlab.missing():
-        pytest.skip(netlab.missing())
+    if netlab.missing_parts():
+        pytest.skip(netlab.missing_parts())
     with netlab.Lab() as lab:
         words = ["support.machine.far_server", netlab.FAR, "11434"]
         yield Place(lab.start(lab.far, "-m", *words), lab=lab)
@@ -148,7 +148,7 @@ def test_what_was_acknowledged_is_there_whatever_happened(
         wrong = [*Model(operations).violations(kept), *watcher.wrong]
         assert not wrong, "\n".join(wrong[:30])
         none_is_stuck(wire, place.url, kept)
-        caught_up(watcher, wire)
+        wait_for_watcher(watcher, wire)
 
 
 def _check_offline(scene: faults.Scene) -> None:

@@ -19,7 +19,7 @@ import grpc
 import pytest
 from oblix.testing import Answer, OpenAIServer
 from oblix.v1 import executions_pb2, messages_pb2, models_pb2, routing_pb2, sessions_pb2
-from support.drivers.daemon import RunningDaemon, running
+from support.drivers.daemon import RunningDaemon, run_daemon
 from support.drivers.grpc_calls import Wire
 
 MB = 1_000_000
@@ -45,7 +45,7 @@ class Meter:
             self.all_mb = max(self.all_mb, int(lines["VmRSS"].split()[0]) / 1e3)
 
     @contextmanager
-    def running(self) -> Iterator[Meter]:
+    def run(self) -> Iterator[Meter]:
         self._thread.start()
         try:
             yield self
@@ -92,7 +92,7 @@ def asking(daemon: RunningDaemon, session: str = "") -> Iterator[list[str]]:
 
 @pytest.fixture
 def daemon(home: Path) -> Iterator[RunningDaemon]:
-    with running(home, OBLIX_EMBEDDED_ENABLED="false") as daemon:
+    with run_daemon(home, OBLIX_EMBEDDED_ENABLED="false") as daemon:
         yield daemon
 
 
@@ -107,7 +107,7 @@ def channel(daemon: RunningDaemon, number: int = 0) -> grpc.Channel:
     return grpc.insecure_channel(f"unix:{daemon.socket}", options=[*LARGE, ("oblix.number", number)])
 
 
-def hooked(wire: Wire, server: OpenAIServer, max_running: int) -> str:
+def hook(wire: Wire, server: OpenAIServer, max_running: int) -> str:
     request = models_pb2.HookModelRequest(
         provider=models_pb2.PROVIDER_CUSTOM,
         name="gpt-4o-mini",
@@ -134,7 +134,7 @@ def large_prompt(handle: str, **fields: object) -> executions_pb2.ExecuteRequest
     return executions_pb2.ExecuteRequest(input=[given], candidates=[handle], **fields)
 
 
-def told(what: str, meter: Meter) -> None:
+def print_growth(what: str, meter: Meter) -> None:
     print(f"\n{what}: {meter.own_mb:.0f} MB of its own, {meter.all_mb:.0f} MB resident at most")
 
 
@@ -150,14 +150,14 @@ def refusal(call: Iterator[executions_pb2.ExecuteResponse]) -> grpc.StatusCode |
 @pytest.mark.parametrize("is_kept", [False, True], ids=["no session", "a session each"])
 def test_photos(daemon: RunningDaemon, server: OpenAIServer, is_kept: bool) -> None:
     wire = Wire(channel(daemon))
-    handle = hooked(wire, server, 4)
-    with Meter(daemon.process.pid).running() as meter:
+    handle = hook(wire, server, 4)
+    with Meter(daemon.process.pid).run() as meter:
         for _ in range(120):
             session = {"session_id": wire.session()} if is_kept else {}
             assert refusal(wire.executions.Execute(photo_prompt(handle, **session), timeout=LONG_S)) is None
             server.requests.clear()
             server.calls.clear()
-    told("120 photos of 5 MB, one after another", meter)
+    print_growth("120 photos of 5 MB, one after another", meter)
     assert meter.own_mb < 300
 
 
@@ -171,7 +171,7 @@ def test_waiting_prompts(daemon: RunningDaemon, server: OpenAIServer) -> None:
 
     server.default = answer
     wire = Wire(channel(daemon))
-    handle = hooked(wire, server, 1)
+    handle = hook(wire, server, 1)
 
     def ask(number: int) -> grpc.StatusCode | None:
         own = channel(daemon, number)
@@ -181,7 +181,7 @@ def test_waiting_prompts(daemon: RunningDaemon, server: OpenAIServer) -> None:
         return refusal(call)
 
     with (
-        Meter(daemon.process.pid).running() as meter,
+        Meter(daemon.process.pid).run() as meter,
         ThreadPoolExecutor(60) as pool,
         asking(daemon) as small,
     ):
@@ -195,7 +195,7 @@ def test_waiting_prompts(daemon: RunningDaemon, server: OpenAIServer) -> None:
         waiting = len(listed.executions)
         may_answer.set()
         ends = [one.result() for one in asked]
-    told(f"60 prompts of 8 MB at once, {waiting} waited, {ends.count(None)} answered", meter)
+    print_growth(f"60 prompts of 8 MB at once, {waiting} waited, {ends.count(None)} answered", meter)
     print("a small call meanwhile:", *small)
     assert set(ends) <= {None, grpc.StatusCode.RESOURCE_EXHAUSTED}
     assert ends.count(None) >= 4
@@ -220,13 +220,13 @@ def test_large_messages(daemon: RunningDaemon) -> None:
         return added
 
     with (
-        Meter(daemon.process.pid).running() as meter,
+        Meter(daemon.process.pid).run() as meter,
         ThreadPoolExecutor(16) as pool,
         asking(daemon) as reads,
         asking(daemon, notes) as appends,
     ):
         added = sum(pool.map(add, range(16)))
-    told(f"16 clients with messages of 8 MB, {added} of 32 taken", meter)
+    print_growth(f"16 clients with messages of 8 MB, {added} of 32 taken", meter)
     print("a small read meanwhile:", *reads)
     print("a small append meanwhile:", *appends)
     assert meter.own_mb < 600

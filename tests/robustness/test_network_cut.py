@@ -12,14 +12,14 @@ from collections.abc import Iterator
 import pytest
 from support.faults import netlab
 from support.faults.netlab import FAR, LATE, Lab
-from support.servers.two_hosts import CLOUD, LOCAL, Site, Turned, cloud, limited, local
+from support.servers.two_hosts import CLOUD, LOCAL, Site, Turned, cloud, is_limited, local
 
 SELDOM_S = 0.5
 """Between two prompts, where many of them would fill the line by themselves."""
 LONG = 200
 """Words of an answer that takes seconds."""
 pytestmark = [
-    pytest.mark.skipif(bool(netlab.missing()), reason=netlab.missing()),
+    pytest.mark.skipif(bool(netlab.missing_parts()), reason=netlab.missing_parts()),
 ]
 
 
@@ -120,7 +120,7 @@ def test_packets_come_late(site: Site, report: Report) -> None:
     settle(site, LATE)
     began_s = time.monotonic()
     site.lab.spoil(delay_ms=400)
-    worse = site.turns(limited, began_s, SELDOM_S)
+    worse = site.turns(is_limited, began_s, SELDOM_S)
     assert site.network().latency > 400.0
     began_s = time.monotonic()
     site.lab.calm()
@@ -133,7 +133,7 @@ def test_packets_get_lost(site: Site, report: Report) -> None:
     settle(site, LATE)
     began_s = time.monotonic()
     site.lab.spoil(lost_percent=20)
-    worse = site.turns(limited, began_s, SELDOM_S)
+    worse = site.turns(is_limited, began_s, SELDOM_S)
     began_s = time.monotonic()
     site.lab.calm()
     report.add("20 % of the packets get lost", worse, site.turns(cloud, began_s, SELDOM_S))
@@ -143,7 +143,7 @@ def test_the_line_is_narrow(site: Site, report: Report) -> None:
     settle(site, FAR)
     began_s = time.monotonic()
     site.lab.throttle(20)
-    worse = site.turns(limited, began_s, SELDOM_S)
+    worse = site.turns(is_limited, began_s, SELDOM_S)
     began_s = time.monotonic()
     site.lab.calm()
     report.add("20 kbit/s are left", worse, site.turns(cloud, began_s, SELDOM_S))

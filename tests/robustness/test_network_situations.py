@@ -24,7 +24,7 @@ from support.faults import netlab
 from support.repository import files
 
 pytestmark = [
-    pytest.mark.skipif(bool(netlab.missing()), reason=netlab.missing()),
+    pytest.mark.skipif(bool(netlab.missing_parts()), reason=netlab.missing_parts()),
 ]
 PORT = 8000
 OFFLINE = "disconnected"
@@ -171,7 +171,7 @@ def config_of(situation: Situation) -> str:
     """
 
 
-async def seen_by(client: OblixClient) -> dict:
+async def network_of(client: OblixClient) -> dict:
     (endpoint,) = (await client.get_connectivity_metrics())["endpoints"]
     return endpoint
 
@@ -190,12 +190,12 @@ async def test_a_server_that_answers_is_never_called_offline(pair: Pair, name: s
         assert (await client.execute("Hello", stream=False))["response"] == "You said: Hello"
         until = time.monotonic() + CALM_S
         while time.monotonic() < until:
-            seen = await seen_by(client)
+            seen = await network_of(client)
             assert seen["state"] != OFFLINE, seen
             await asyncio.sleep(0.1)  # the time is what is tested
         assert (await client.execute("Again", stream=False))["response"] == "You said: Again"
         assert (await client.get_connectivity_metrics())["connection_type"] in situation.kind
-        assert (await seen_by(client))["state"] in REACHED
+        assert (await network_of(client))["state"] in REACHED
 
 
 async def test_split_dns_the_name_leads_elsewhere_once_the_vpn_is_up(pair: Pair) -> None:
@@ -221,10 +221,10 @@ async def test_a_machine_without_any_network_says_so(pair: Pair) -> None:
 
 async def _until(client: OblixClient, is_so: Callable[[str | None], bool]) -> None:
     for _ in range(200):
-        if is_so((await seen_by(client))["state"]):
+        if is_so((await network_of(client))["state"]):
             return
         await asyncio.sleep(0.1)  # nothing announces it
-    raise AssertionError(f"it is still {await seen_by(client)}")
+    raise AssertionError(f"it is still {await network_of(client)}")
 
 
 def _run(command: str) -> None:

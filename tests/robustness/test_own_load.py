@@ -20,7 +20,7 @@ import pytest
 from oblix import OblixClient
 from oblix.agents import ResourceMonitor
 from oblix.testing import OllamaServer
-from support.drivers.daemon import running
+from support.drivers.daemon import run_daemon
 
 WAIT_S = 180.0
 THRESHOLD = 40.0
@@ -52,7 +52,7 @@ async def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     """A client of a daemon that may use all cores, with the embedded model and one in the cloud."""
     monkeypatch.setenv("OBLIX_HOME", str(tmp_path))
     threads = {"OBLIX_EMBEDDED_THREADS": str(os.cpu_count() or 1)}
-    with running(tmp_path, **threads), OllamaServer(["far"]) as far:
+    with run_daemon(tmp_path, **threads), OllamaServer(["far"]) as far:
         client = OblixClient()
         await client.hook_model("embedded", "smollm2-135m-instruct")
         await client.hook_model("custom", "far", endpoint=far.url, location="cloud")
@@ -74,7 +74,7 @@ class Decided:
         return self.model.startswith(LOCAL)
 
 
-async def decided(client: OblixClient) -> Decided:
+async def decide(client: OblixClient) -> Decided:
     decision = await client.explain("And the next one?")
     print(f"{time.monotonic():9.1f} {decision['model_routing']['reason']}")
     others = decision["resource_routing"]["metrics"].get("cpu_percent", 0.0)
@@ -85,7 +85,7 @@ async def until(client: OblixClient, holds: Callable[[Decided], bool]) -> float:
     """Seconds until the decision is as wanted."""
     began_s = time.monotonic()
     async with asyncio.timeout(WAIT_S):
-        while not holds(await decided(client)):  # noqa: ASYNC110 - a decision is asked for, nothing tells of it
+        while not holds(await decide(client)):  # noqa: ASYNC110 - a decision is asked for, nothing tells of it
             await asyncio.sleep(0.5)
     return time.monotonic() - began_s
 
@@ -105,7 +105,7 @@ async def test_our_own_model_at_full_speed_keeps_its_next_prompt(client: OblixCl
         async with asyncio.timeout(WAIT_S):
             # Longer than any state takes to change.
             while kept < KEPT:
-                now = await decided(client)
+                now = await decide(client)
                 assert now.is_local or now.others_percent >= THRESHOLD, "our own load was held against us"
                 kept += now.is_local and await own_percent(client) > THRESHOLD
                 await asyncio.sleep(0.5)

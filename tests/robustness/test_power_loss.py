@@ -30,16 +30,18 @@ OPERATIONS = "40"
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def recorder_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return power_loss.library(tmp_path_factory.mktemp("library"))
 
 
-async def test_a_loss_of_power_loses_nothing_that_was_acknowledged(built: Path, tmp_path: Path) -> None:
+async def test_a_loss_of_power_loses_nothing_that_was_acknowledged(
+    recorder_library: Path, tmp_path: Path
+) -> None:
     chosen, checked = random.Random(SEED), 0
     for run in range(RUNS):
         journal = tmp_path / f"journal{run}"
         words = ["-m", "support.machine.scripted_talk", str(tmp_path / f"store{run}"), OPERATIONS]
-        power_loss.recorded(built, journal, ("new.mdb", "data.mdb"), words)
+        power_loss.record(recorder_library, journal, ("new.mdb", "data.mdb"), words)
         events = power_loss.events(journal)
         begun = _first_sync(events)
         for number in range(LOSSES // RUNS):
@@ -48,7 +50,7 @@ async def test_a_loss_of_power_loses_nothing_that_was_acknowledged(built: Path, 
             directory.mkdir()
             (directory / "data.mdb").write_bytes(power_loss.after_loss(events, moment, chosen))
             (directory / "in-use").write_text("1\n")
-            checked += await _check(directory, power_loss.acknowledged(events, moment))
+            checked += await _check(directory, power_loss.acknowledged_lines(events, moment))
     print(f"{LOSSES} losses of power: none of {checked} acknowledged operations was lost")
     assert checked
 
@@ -75,12 +77,12 @@ async def test_a_kill_loses_nothing_that_was_acknowledged(tmp_path: Path) -> Non
     chosen, said = random.Random(SEED), list[str]()
     directory = tmp_path / "store"
     for _ in range(KILLS):
-        said += _killed(directory, chosen.uniform(0.0, 0.3))
+        said += _run_until_killed(directory, chosen.uniform(0.0, 0.3))
     checked = await _check(directory, said)
     print(f"{KILLS} kills: none of {checked} acknowledged operations was lost")
 
 
-def _killed(directory: Path, seconds: float) -> Iterator[str]:
+def _run_until_killed(directory: Path, seconds: float) -> Iterator[str]:
     """What a child acknowledged before it was killed, so long after its first acknowledgement."""
     words = [sys.executable, "-m", "support.machine.scripted_talk", str(directory), "100000"]
     with subprocess.Popen(words, cwd=TESTS, stdout=subprocess.PIPE, text=True) as child:

@@ -21,7 +21,7 @@ WAIT_S = 60.0
 
 @pytest.fixture(scope="module")
 def manager() -> Iterator[UserManager]:
-    with user_manager.running() as one:
+    with user_manager.run_manager() as one:
         config = one.home / ".config" / "oblix"
         config.mkdir(parents=True)
         (config / "config.toml").write_text("[embedded]\nenabled = false\n")
@@ -123,7 +123,7 @@ def test_restart_goes_on_as_the_same_service(manager: UserManager) -> None:
 
 
 @pytest.fixture(scope="module")
-def said_before(manager: UserManager) -> str:
+def session_before(manager: UserManager) -> str:
     """A session that was made before the user logged out and in."""
     session = manager.oblix("sessions", "create", "of the last login").stdout.strip()
     manager.log_out()
@@ -131,9 +131,9 @@ def said_before(manager: UserManager) -> str:
     return session
 
 
-def test_after_logging_out_and_in_it_serves_what_was_said(manager: UserManager, said_before: str) -> None:
+def test_after_logging_out_and_in_it_serves_what_was_said(manager: UserManager, session_before: str) -> None:
     eventually(lambda: manager.show("SubState") == "running")
-    assert said_before in manager.oblix("sessions", "list").stdout
+    assert session_before in manager.oblix("sessions", "list").stdout
     assert f"process {manager.show('MainPID')}" in manager.oblix("status").stdout
 
 

@@ -18,7 +18,7 @@ import psutil
 from oblix.testing import OllamaServer
 from oblix.v1 import daemon_pb2, daemon_pb2_grpc
 from support import scale
-from support.drivers.daemon import SOON, RunningDaemon, running
+from support.drivers.daemon import SOON, RunningDaemon, run_daemon
 from support.drivers.grpc_calls import Wire
 from support.machine import faults, history, traffic
 from support.machine.faults import TESTS
@@ -88,7 +88,7 @@ def at_rest(pid: int) -> Held:
 def test_nothing_grows_with_use(home: Path) -> None:
     server = OllamaServer(["llama2"])
     server.default = traffic.answers(fault_share=0.1)
-    with server, running(home, **QUIET) as daemon:
+    with server, run_daemon(home, **QUIET) as daemon:
         before = held_after_use(daemon, server.url, WARM, 1)
         server.requests.clear()
         after = held_after_use(daemon, server.url, CALLS - WARM, 2)
@@ -181,7 +181,7 @@ async def waits_ms(target: str) -> list[float]:
 
 async def test_two_hundred_clients_beside_a_bare_server(home: Path) -> None:
     """The ratio is printed, and decides nothing: it is of this machine at this moment."""
-    with running(home, **QUIET) as daemon:
+    with run_daemon(home, **QUIET) as daemon:
         info = daemon.channel.unary_unary("/oblix.v1.DaemonService/GetInfo")(b"", timeout=60)
         command = [sys.executable, "-c", BARE, str(home / "bare.sock"), info.hex()]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as bare:  # noqa: ASYNC220 - nothing else runs yet

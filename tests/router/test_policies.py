@@ -20,7 +20,7 @@ RULES = [
 ]
 
 
-def chosen(policies: Policies, name: str = "", session: sessions_pb2.Session | None = None):
+def choose(policies: Policies, name: str = "", session: sessions_pb2.Session | None = None):
     policy = policies.choose(routing_pb2.RoutingPolicy(name=name), session)
     return policy.name, policy.source, policy.local_only
 
@@ -49,12 +49,12 @@ def session(policy: str = "", **metadata: object) -> sessions_pb2.Session:
 def test_the_request_goes_before_the_session_before_the_rules_and_local_only_always_counts(
     name, where, expected
 ):
-    assert chosen(Policies(rules=RULES), name, where) == expected
+    assert choose(Policies(rules=RULES), name, where) == expected
 
 
 def test_a_default_of_the_configuration_counts_where_nobody_names_one_and_keeps_what_is_private():
-    assert chosen(Policies(default="fastest")) == ("fastest", "default", False)
-    assert chosen(Policies(default="private"), "prefer-cloud") == ("prefer-cloud", "request", True)
+    assert choose(Policies(default="fastest")) == ("fastest", "default", False)
+    assert choose(Policies(default="private"), "prefer-cloud") == ("prefer-cloud", "request", True)
 
 
 def test_a_policy_of_ones_own_may_build_on_another_and_the_request_replaces_its_thresholds():
@@ -76,13 +76,13 @@ def test_a_policy_of_ones_own_may_build_on_another_and_the_request_replaces_its_
 def test_an_unknown_name_is_refused_with_those_that_there_are():
     policies = Policies([definition_of("night = prefer-cloud")])
     with pytest.raises(InvalidArgumentError) as caught:
-        chosen(policies, "nigth")
+        choose(policies, "nigth")
     assert caught.value.reason == "POLICY_UNKNOWN"
     assert caught.value.metadata["field"] == "policy.name"
     for known in ("balanced", "private", "night"):
         assert known in caught.value.message
     with pytest.raises(InvalidArgumentError) as of_session:
-        chosen(policies, "", session("gone"))
+        choose(policies, "", session("gone"))
     assert of_session.value.metadata["field"] == "session.routing_policy"
 
 

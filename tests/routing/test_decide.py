@@ -7,7 +7,7 @@ import math
 
 from hypothesis import given
 from hypothesis import strategies as st
-from support.data.routing_inputs import machine, network, reached, situation
+from support.data.routing_inputs import machine, network, situation, with_network
 
 from oblixd.routing import (
     NAMED,
@@ -63,7 +63,7 @@ def test_an_overloaded_machine_with_nothing_but_local_models_uses_them():
 
 
 def test_a_limited_network_with_nothing_local_takes_the_small_cloud_model():
-    candidates = reached([GPT, MINI], network(SLOW_NET))
+    candidates = with_network([GPT, MINI], network(SLOW_NET))
     decision = decide(Needs(), candidates, situation(IDLE, SLOW_NET), BALANCED)
     assert (decision.rule, keys(decision)) == ("LIMITED_NETWORK", [MINI.key, GPT.key])
 
@@ -104,7 +104,7 @@ def test_without_candidates_nothing_is_allowed():
 
 def test_the_decision_says_its_numbers_and_their_age():
     now = situation(BUSY, GOOD_NET)
-    decision = decide(Needs(), reached(ALL, now.network), now, BALANCED)
+    decision = decide(Needs(), with_network(ALL, now.network), now, BALANCED)
     for words in ("CPU 84 %", "80 %", "0.4 s ago", "s now"):
         assert words in decision.reason
     assert "memory" not in decision.reason

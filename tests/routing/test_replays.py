@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from support.data.routing_inputs import held
+from support.data.routing_inputs import states_after
 
 from oblixd.routing import MachineSample, ResourceState, ResourceThresholds, machine_limits
 
@@ -58,7 +58,7 @@ def test_a_recorded_busy_hour_is_calm():
         )
         for row in rows
     ]
-    states = [one.state for one in held(samples, LIMITS)]
+    states = [one.state for one in states_after(samples, LIMITS)]
     changed = changes(samples, states)
     by_itself = changes(samples, [raw(sample) for sample in samples])
     assert len(samples) >= 3600
@@ -96,7 +96,7 @@ def _at(second: int, chance: random.Random) -> tuple[str, float]:
 def whole_day() -> tuple[list[tuple[MachineSample, str]], list[int]]:
     """A day, and the state at each of its seconds."""
     told = day()
-    return told, [one.state for one in held([sample for sample, _ in told], LIMITS)]
+    return told, [one.state for one in states_after([sample for sample, _ in told], LIMITS)]
 
 
 def test_a_day_has_as_many_changes_as_things_happen(whole_day):

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.data.routing_inputs import held
+from support.data.routing_inputs import states_after
 
 from oblixd.routing import (
     NOTHING,
@@ -37,12 +37,12 @@ NETWORK = network_limits(ConnectivityThresholds())
 def machine(name, values, limits=MACHINE):
     """The state after each second of a series of one value."""
     samples = [MachineSample(float(second), **{name: value}) for second, value in enumerate(values)]
-    return [one.state for one in held(samples, limits)]
+    return [one.state for one in states_after(samples, limits)]
 
 
 def network(name, values, limits=NETWORK):
     samples = [NetworkSample(float(second), **{name: value}) for second, value in enumerate(values)]
-    return [one.state for one in held(samples, limits)]
+    return [one.state for one in states_after(samples, limits)]
 
 
 def changes(states):
@@ -148,7 +148,7 @@ def test_it_is_known_since_when():
     samples = [
         MachineSample(float(second), memory_percent=97.0 if second > 20 else 20.0) for second in range(60)
     ]
-    last = held(samples, MACHINE)[-1]
+    last = states_after(samples, MACHINE)[-1]
     found = machine_state(last, MACHINE, samples[-1], 60.0)
     assert (found.state, found.for_s) == (CRITICAL, 60.0 - 23.0)
 
@@ -162,7 +162,11 @@ def test_a_sample_that_is_not_newer_changes_nothing():
 def test_after_a_gap_the_time_that_passed_counts():
     busy = [MachineSample(float(second), cpu_percent=100.0) for second in range(60)]
     later = [MachineSample(600.0 + second, cpu_percent=10.0) for second in (0, 5, 31)]
-    assert [one.state for one in held([*busy, *later], MACHINE)[-3:]] == [CRITICAL, CRITICAL, AVAILABLE]
+    assert [one.state for one in states_after([*busy, *later], MACHINE)[-3:]] == [
+        CRITICAL,
+        CRITICAL,
+        AVAILABLE,
+    ]
 
 
 series = st.lists(

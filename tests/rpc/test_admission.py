@@ -11,7 +11,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 from oblix.testing import Answer, OllamaServer
 from oblix.v1 import daemon_pb2, executions_pb2, messages_pb2, sessions_pb2
-from support.drivers.daemon import RunningDaemon, running
+from support.drivers.daemon import RunningDaemon, run_daemon
 from support.drivers.grpc_calls import Wire
 
 MIB = 1 << 20
@@ -23,7 +23,7 @@ TIMEOUT_S = 60.0
 @pytest.fixture
 def daemon(home: Path) -> Iterator[RunningDaemon]:
     limit = {"OBLIX_DAEMON_CLIENT_MEMORY_MIB": str(LIMIT_MIB)}
-    with running(home, OBLIX_EMBEDDED_ENABLED="false", **limit) as daemon:
+    with run_daemon(home, OBLIX_EMBEDDED_ENABLED="false", **limit) as daemon:
         yield daemon
 
 

@@ -17,14 +17,14 @@ from oblix.v1 import (
     sessions_pb2,
     sessions_pb2_grpc,
 )
-from support.drivers.daemon import RunningDaemon, running
+from support.drivers.daemon import RunningDaemon, run_daemon
 from support.drivers.grpc_calls import Wire
 
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
     home: Path = tmp_path_factory.mktemp("contract")
-    with running(home, OBLIX_EMBEDDED_ENABLED="false") as daemon:
+    with run_daemon(home, OBLIX_EMBEDDED_ENABLED="false") as daemon:
         yield daemon
 
 
@@ -95,13 +95,13 @@ def test_a_failure_is_told_in_the_stream_before_its_status(daemon: RunningDaemon
     with OllamaServer(["toy"]) as server:
         server.script(Answer("one two three", fault=Cut(after=2)))
         with pytest.raises(grpc.RpcError) as failure:
-            seen.extend(_kept(seen, wire.execute("Hello", candidates=[wire.hook(server.url, "toy")])))
+            seen.extend(_collect(seen, wire.execute("Hello", candidates=[wire.hook(server.url, "toy")])))
     assert seen[-1].failed.reason == reason_of(failure.value)
     assert seen[-1].failed.message == failure.value.details()
     assert [event.delta.text for event in seen if event.HasField("delta")]
 
 
-def _kept(seen: list, events: Iterator) -> Iterator:
+def _collect(seen: list, events: Iterator) -> Iterator:
     """Put every event into the list, also those before an error, and yield nothing."""
     for event in events:
         seen.append(event)  # noqa: PERF402 - what came before the error counts

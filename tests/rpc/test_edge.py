@@ -11,14 +11,14 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 from oblix.v1 import models_pb2, models_pb2_grpc, sessions_pb2, sessions_pb2_grpc
-from support.drivers.daemon import RunningDaemon, running
+from support.drivers.daemon import RunningDaemon, run_daemon
 
 GET = "/oblix.v1.SessionService/GetSession"
 
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
-    with running(tmp_path_factory.mktemp("edge")) as daemon:
+    with run_daemon(tmp_path_factory.mktemp("edge")) as daemon:
         yield daemon
 
 
@@ -101,8 +101,8 @@ def test_metadata_is_taken_up_to_the_documented_size_every_time(daemon: RunningD
 
 
 def test_a_socket_that_a_killed_daemon_left_is_replaced(home: Path) -> None:
-    with running(home) as first:
+    with run_daemon(home) as first:
         first.kill()
         assert first.socket.exists()
-        with running(home) as second:
+        with run_daemon(home) as second:
             assert second.process.poll() is None

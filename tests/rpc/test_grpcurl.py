@@ -13,7 +13,7 @@ import pytest
 from google.protobuf import descriptor_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from oblix.testing import OllamaServer
-from support.drivers.daemon import RunningDaemon, running
+from support.drivers.daemon import RunningDaemon, run_daemon
 from support.drivers.grpc_calls import TIMEOUT_S
 
 GRPCURL = Path(sys.executable).with_name("grpcurl")
@@ -30,7 +30,7 @@ SERVICES = [
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
-    with running(tmp_path_factory.mktemp("grpcurl"), OBLIX_EMBEDDED_ENABLED="false") as daemon:
+    with run_daemon(tmp_path_factory.mktemp("grpcurl"), OBLIX_EMBEDDED_ENABLED="false") as daemon:
         yield daemon
 
 

@@ -19,7 +19,7 @@ from oblix.v1 import (
     executions_pb2_grpc,
     messages_pb2,
 )
-from support.drivers.daemon import running
+from support.drivers.daemon import run_daemon
 
 CONFIG = """
 [openai]
@@ -45,11 +45,11 @@ def server() -> Iterator[OpenAIServer]:
 
 
 @pytest.fixture(scope="module")
-def connected(tmp_path_factory: pytest.TempPathFactory, server: OpenAIServer) -> Iterator[Connected]:
+def tcp_connection(tmp_path_factory: pytest.TempPathFactory, server: OpenAIServer) -> Iterator[Connected]:
     """A channel over TCP, and what makes the metadata with a new token."""
     home = tmp_path_factory.mktemp("local-only")
     (home / "config.toml").write_text(CONFIG.format(url=server.url))
-    with running(home) as daemon:
+    with run_daemon(home) as daemon:
         tokens = endpoint_pb2_grpc.EndpointServiceStub(daemon.channel)
 
         def metadata(name: str, local_only: bool) -> list[tuple[str, str]]:
@@ -76,8 +76,10 @@ def _embed(channel: grpc.Channel, metadata: list[tuple[str, str]]) -> object:
 
 
 @pytest.mark.parametrize("call", [_execute, _embed])
-def test_it_is_refused_and_nothing_is_sent(connected: Connected, server: OpenAIServer, call: Call) -> None:
-    channel, metadata = connected
+def test_it_is_refused_and_nothing_is_sent(
+    tcp_connection: Connected, server: OpenAIServer, call: Call
+) -> None:
+    channel, metadata = tcp_connection
     before = len(server.requests)
     # Were it sent, the reason would be another one.
     server.embedding_fault = Refuse(500, "no embeddings now")

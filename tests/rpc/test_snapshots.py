@@ -10,7 +10,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2
 from oblix.v1 import monitor_pb2, monitor_pb2_grpc
-from support.drivers.daemon import running
+from support.drivers.daemon import run_daemon
 
 from oblixd.monitor import Connectivity, Gpu, Resources, Snapshot
 from oblixd.router.policies import Policies
@@ -39,7 +39,7 @@ FULL = Snapshot(
 
 @pytest.fixture(scope="module")
 def monitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[monitor_pb2_grpc.MonitorServiceStub]:
-    with running(tmp_path_factory.mktemp("snapshots")) as daemon:
+    with run_daemon(tmp_path_factory.mktemp("snapshots")) as daemon:
         yield monitor_pb2_grpc.MonitorServiceStub(daemon.channel)
 
 

@@ -68,12 +68,12 @@ class Tcp:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tcp]:
+def tcp_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tcp]:
     home = tmp_path_factory.mktemp("tcp")
     file = certificates.make(home, "DNS:localhost", "IP:127.0.0.1")
     file.chmod(0o600)
     (home / "config.toml").write_text(CONFIG.format(file=file))
-    with daemon.running(home, OBLIX_TOKEN="oblix-of-a-client") as running:
+    with daemon.run_daemon(home, OBLIX_TOKEN="oblix-of-a-client") as running:
         yield Tcp(running)
 
 
@@ -98,42 +98,42 @@ def _refusal(call: grpc.RpcError) -> tuple[grpc.StatusCode, str]:
         ([_bearer("x" * 7000)], "TOKEN_UNKNOWN"),
     ],
 )
-def test_nobody_calls_without_a_token(served: Tcp, metadata: list[tuple[str, str]], reason: str) -> None:
+def test_nobody_calls_without_a_token(tcp_daemon: Tcp, metadata: list[tuple[str, str]], reason: str) -> None:
     with pytest.raises(grpc.RpcError) as refused:
-        served.info(*metadata)
+        tcp_daemon.info(*metadata)
     assert _refusal(refused.value) == (grpc.StatusCode.UNAUTHENTICATED, reason)
 
 
 @pytest.mark.parametrize("method", ["/oblix.v1.DaemonService/Shutdown", "/no.Such/Method"])
-def test_the_token_is_checked_before_anything_is_read(served: Tcp, method: str) -> None:
-    with grpc.insecure_channel(served.plain) as channel:
+def test_the_token_is_checked_before_anything_is_read(tcp_daemon: Tcp, method: str) -> None:
+    with grpc.insecure_channel(tcp_daemon.plain) as channel:
         call = channel.unary_unary(method, lambda data: data, lambda data: data)
         with pytest.raises(grpc.RpcError) as refused:
             call(b"\xff\xff no message at all", timeout=TIMEOUT_S)
     assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
-def test_health_and_reflection_need_a_token_of_any_scope(served: Tcp) -> None:
-    with grpc.insecure_channel(served.plain) as channel:
+def test_health_and_reflection_need_a_token_of_any_scope(tcp_daemon: Tcp) -> None:
+    with grpc.insecure_channel(tcp_daemon.plain) as channel:
         health = health_pb2_grpc.HealthStub(channel)
         with pytest.raises(grpc.RpcError) as refused:
             health.Check(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_S)
         assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
         reply = health.Check(
-            health_pb2.HealthCheckRequest(), metadata=[_bearer(served.token("probe"))], timeout=TIMEOUT_S
+            health_pb2.HealthCheckRequest(), metadata=[_bearer(tcp_daemon.token("probe"))], timeout=TIMEOUT_S
         )
     assert reply.status == health_pb2.HealthCheckResponse.SERVING
 
 
 @pytest.mark.parametrize("key", ["origin", "referer", "sec-fetch-site"])
-def test_a_web_page_is_refused_whatever_it_carries(served: Tcp, key: str) -> None:
+def test_a_web_page_is_refused_whatever_it_carries(tcp_daemon: Tcp, key: str) -> None:
     with pytest.raises(grpc.RpcError) as refused:
-        served.info(_bearer(served.token("page", "ADMIN")), (key, "http://evil.example"))
+        tcp_daemon.info(_bearer(tcp_daemon.token("page", "ADMIN")), (key, "http://evil.example"))
     assert _refusal(refused.value) == (grpc.StatusCode.PERMISSION_DENIED, "ORIGIN_REFUSED")
 
 
-def test_a_scope_allows_what_it_says(served: Tcp) -> None:
-    reader = OblixClient(host="127.0.0.1", port=served.port, oblix_api_key=served.token("reader"))
+def test_a_scope_allows_what_it_says(tcp_daemon: Tcp) -> None:
+    reader = OblixClient(host="127.0.0.1", port=tcp_daemon.port, oblix_api_key=tcp_daemon.token("reader"))
     assert reader.list_sessions() == []
     with pytest.raises(PermissionDeniedError, match="needs execute") as refused:
         reader._transport.call(
@@ -159,39 +159,41 @@ def test_every_method_of_the_contract_has_a_scope_on_purpose() -> None:
     assert methods - set(SCOPES) <= admin, "name what these need in oblixd/rpc/guard.py, or here"
 
 
-def test_a_revoked_token_is_refused_by_the_next_call(served: Tcp) -> None:
-    token = served.token("gone")
-    assert served.info(_bearer(token)).pid
-    served.tokens.RevokeToken(endpoint_pb2.RevokeTokenRequest(name="gone"))
+def test_a_revoked_token_is_refused_by_the_next_call(tcp_daemon: Tcp) -> None:
+    token = tcp_daemon.token("gone")
+    assert tcp_daemon.info(_bearer(token)).pid
+    tcp_daemon.tokens.RevokeToken(endpoint_pb2.RevokeTokenRequest(name="gone"))
     with pytest.raises(grpc.RpcError) as refused:
-        served.info(_bearer(token))
+        tcp_daemon.info(_bearer(token))
     assert _refusal(refused.value)[1] == "TOKEN_UNKNOWN"
 
 
 async def test_a_client_of_this_user_needs_no_token_of_its_own(
-    served: Tcp, monkeypatch: pytest.MonkeyPatch
+    tcp_daemon: Tcp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OBLIX_HOME", str(served.daemon.home))
-    monkeypatch.setenv("OBLIX_ADDRESS", f"tcp://{served.plain}")
+    monkeypatch.setenv("OBLIX_HOME", str(tcp_daemon.daemon.home))
+    monkeypatch.setenv("OBLIX_ADDRESS", f"tcp://{tcp_daemon.plain}")
     async with OblixClient() as client:
         session = await client.create_session(title="over TCP")
         assert client.load_session(session)["title"] == "over TCP"
         assert client.delete_session(session)
 
 
-def test_no_text_of_a_token_is_kept_but_that_of_the_local_one(served: Tcp) -> None:
-    token = served.token("secret", "ADMIN")
+def test_no_text_of_a_token_is_kept_but_that_of_the_local_one(tcp_daemon: Tcp) -> None:
+    token = tcp_daemon.token("secret", "ADMIN")
     found = {
         path.name: path.stat().st_mode & 0o777
-        for path in served.daemon.home.rglob("*")
+        for path in tcp_daemon.daemon.home.rglob("*")
         if path.is_file() and token.encode() in path.read_bytes()
     }
     assert found == {}
-    modes = {name: (served.daemon.home / name).stat().st_mode & 0o777 for name in ("tokens.json", "token")}
+    modes = {
+        name: (tcp_daemon.daemon.home / name).stat().st_mode & 0o777 for name in ("tokens.json", "token")
+    }
     assert modes == {"tokens.json": 0o600, "token": 0o600}
 
 
-def test_the_daemon_has_no_token_in_its_environment(served: Tcp) -> None:
+def test_the_daemon_has_no_token_in_its_environment(tcp_daemon: Tcp) -> None:
     """Its own `/proc` shows what it was started with; a child's would show what it passes on."""
     program = (
         "import os; from oblixd.models.embedded import process; print('OBLIX_TOKEN' in process._ENVIRONMENT)"
@@ -200,11 +202,11 @@ def test_the_daemon_has_no_token_in_its_environment(served: Tcp) -> None:
     assert done.stdout.strip() == "False"
 
 
-def test_tls_with_a_certificate_and_a_token(served: Tcp, monkeypatch: pytest.MonkeyPatch) -> None:
-    (file,) = served.daemon.home.glob("*.pem")
-    monkeypatch.setenv("OBLIX_ADDRESS", f"tls://localhost:{served.tls.rpartition(':')[2]}")
+def test_tls_with_a_certificate_and_a_token(tcp_daemon: Tcp, monkeypatch: pytest.MonkeyPatch) -> None:
+    (file,) = tcp_daemon.daemon.home.glob("*.pem")
+    monkeypatch.setenv("OBLIX_ADDRESS", f"tls://localhost:{tcp_daemon.tls.rpartition(':')[2]}")
     monkeypatch.setenv("OBLIX_CA_FILE", f"{file}.crt")
-    monkeypatch.setenv("OBLIX_TOKEN", served.token("far"))
+    monkeypatch.setenv("OBLIX_TOKEN", tcp_daemon.token("far"))
     with pytest.raises(UnavailableError):
         OblixClient().list_sessions()
     monkeypatch.setenv("OBLIX_CLIENT_CERTIFICATE", f"{file}.crt")
@@ -288,7 +290,7 @@ def test_a_taken_port_is_told_and_the_socket_serves(home: Path) -> None:
         (home / "config.toml").write_text(
             f'[[listen]]\naddress = "tcp://127.0.0.1:{port}"\n[embedded]\nenabled = false\n'
         )
-        with daemon.running(home) as running:
+        with daemon.run_daemon(home) as running:
             stub = daemon_pb2_grpc.DaemonServiceStub(running.channel)
             (problem,) = stub.GetInfo(daemon_pb2.GetInfoRequest()).problems
     assert f"127.0.0.1:{port}" in problem
@@ -297,7 +299,7 @@ def test_a_taken_port_is_told_and_the_socket_serves(home: Path) -> None:
 
 def test_limits_of_a_client_count_and_change_live(home: Path) -> None:
     (home / "config.toml").write_text("[limits]\ncalls_per_second = 3\n[embedded]\nenabled = false\n")
-    with daemon.running(home) as running:
+    with daemon.run_daemon(home) as running:
         stub = daemon_pb2_grpc.DaemonServiceStub(running.channel)
 
         def refusals(client: str) -> set[str]:

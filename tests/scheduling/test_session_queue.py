@@ -25,7 +25,7 @@ class Visitor:
             await self.may_leave.wait()
 
 
-async def settled() -> None:
+async def let_tasks_run() -> None:
     for _ in range(5):
         await asyncio.sleep(0)
 
@@ -33,10 +33,10 @@ async def settled() -> None:
 async def test_first_come_first_served_and_everybody_sees_their_place() -> None:
     queue, served = TurnQueue(), []
     first, second, third = (Visitor(queue, "s", served, name) for name in "abc")
-    await settled()
+    await let_tasks_run()
     assert (served, second.slots, third.slots) == (["a"], [1], [2])
     first.may_leave.set()
-    await settled()
+    await let_tasks_run()
     assert (served, third.slots) == (["a", "b"], [2, 1])
     for visitor in (second, third):
         visitor.may_leave.set()
@@ -47,7 +47,7 @@ async def test_first_come_first_served_and_everybody_sees_their_place() -> None:
 async def test_who_is_stopped_leaves_the_line_and_the_others_move_up() -> None:
     queue, served = TurnQueue(), []
     first, second, third = (Visitor(queue, "s", served, name) for name in "abc")
-    await settled()
+    await let_tasks_run()
     second.scope.request(StopReason.CANCELLED)
     with pytest.raises(Stopped):
         await second.task
@@ -61,7 +61,7 @@ async def test_who_is_stopped_leaves_the_line_and_the_others_move_up() -> None:
 async def test_other_sessions_do_not_wait() -> None:
     queue, served = TurnQueue(), []
     visitors = [Visitor(queue, session, served, session) for session in "xy"]
-    await settled()
+    await let_tasks_run()
     assert served == ["x", "y"]
     for visitor in visitors:
         visitor.may_leave.set()

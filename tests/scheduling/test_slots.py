@@ -41,7 +41,7 @@ class Visitor:
             await self.may_leave.wait()
 
 
-async def settled() -> None:
+async def let_tasks_run() -> None:
     for _ in range(6):
         await asyncio.sleep(0)
 
@@ -49,7 +49,7 @@ async def settled() -> None:
 async def play_out(served: list[Visitor], count: int) -> list[str]:
     """Let each leave as soon as it was served, until so many were; whose they were."""
     for number in range(count):
-        await settled()
+        await let_tasks_run()
         served[number].may_leave.set()
     await asyncio.gather(*(visitor.task for visitor in served))
     return [visitor.client for visitor in served]
@@ -64,7 +64,7 @@ def lines_left() -> list[object]:
 async def test_without_a_limit_nobody_waits() -> None:
     slots, served = ModelSlots(), []
     visitors = [Visitor(slots, served, limit=None) for _ in range(50)]
-    await settled()
+    await let_tasks_run()
     assert (slots.load(KEY).running, slots.load(KEY).waiting) == (50, 0)
     assert [visitor.told for visitor in visitors] == [[]] * 50
     await play_out(served, 50)
@@ -74,7 +74,7 @@ async def test_without_a_limit_nobody_waits() -> None:
 async def test_a_place_is_passed_on_in_order_of_arrival_and_everybody_sees_theirs() -> None:
     slots, served = ModelSlots(), []
     visitors = [Visitor(slots, served, limit=2) for _ in range(5)]
-    await settled()
+    await let_tasks_run()
     assert (slots.load(KEY).running, slots.load(KEY).waiting) == (2, 3)
     await play_out(served, 5)
     assert served == visitors
@@ -85,9 +85,9 @@ async def test_a_client_with_a_hundred_prompts_makes_another_wait_for_one() -> N
     slots, served = ModelSlots(), []
     for _ in range(100):
         Visitor(slots, served, "many")
-    await settled()
+    await let_tasks_run()
     one = Visitor(slots, served, "one")
-    await settled()
+    await let_tasks_run()
     assert one.told == [1]
     order = await play_out(served, 101)
     assert order.index("one") == 1
@@ -106,9 +106,9 @@ async def test_who_comes_once_does_not_keep_the_second_prompt_of_another_waiting
         Visitor(slots, served, client)
     for number in range(20):
         Visitor(slots, served, f"once {number}")
-        await settled()
+        await let_tasks_run()
         served[-1].may_leave.set()
-        await settled()
+        await let_tasks_run()
     order = [visitor.client for visitor in served]
     assert order.count("two") == 2, order
     await play_out(served, 23)
@@ -119,7 +119,7 @@ async def test_interactive_prompts_go_before_background_ones() -> None:
     Visitor(slots, served, "holds")
     behind = Visitor(slots, served, "b", priority=Priority.BACKGROUND)
     before = Visitor(slots, served, "i")
-    await settled()
+    await let_tasks_run()
     assert (behind.told, before.told) == ([1, 2], [1])
     assert await play_out(served, 3) == ["holds", "i", "b"]
 
@@ -128,7 +128,7 @@ async def test_a_full_queue_refuses_with_its_length() -> None:
     slots, served = ModelSlots(queue_length=2), []
     for _ in range(3):
         Visitor(slots, served)
-    await settled()
+    await let_tasks_run()
     assert slots.load(KEY).is_full
     refused = Visitor(slots, served)
     with pytest.raises(ModelError) as error:
@@ -144,15 +144,15 @@ async def test_a_server_that_takes_more_lets_those_who_wait_go_on() -> None:
     slots, served = ModelSlots(), []
     for _ in range(3):
         Visitor(slots, served)
-    await settled()
+    await let_tasks_run()
     assert len(served) == 1
     Visitor(slots, served, limit=3)
-    await settled()
+    await let_tasks_run()
     assert (slots.load(KEY).running, slots.load(KEY).waiting) == (3, 1)
     Visitor(slots, served, limit=2)
-    await settled()
+    await let_tasks_run()
     served[0].may_leave.set()
-    await settled()
+    await let_tasks_run()
     assert slots.load(KEY).running == 2, "one too many still ran: nobody follows it"
     await play_out(served, 5)
 
@@ -161,10 +161,10 @@ async def test_who_leaves_the_line_leaves_no_trace() -> None:
     slots, served = ModelSlots(), []
     Visitor(slots, served, "holds")
     waiting = [Visitor(slots, served, client) for client in "aabbc"]
-    await settled()
+    await let_tasks_run()
     for number in (0, 2, 4):
         waiting[number].task.cancel()
-    await settled()
+    await let_tasks_run()
     assert slots.load(KEY).waiting == 2
     assert [visitor.told[-1] for visitor in (waiting[1], waiting[3])] == [1, 2]
     assert await play_out(served, 3) == ["holds", "a", "b"]
@@ -176,17 +176,17 @@ async def test_who_leaves_the_line_leaves_no_trace() -> None:
 async def test_a_place_given_to_somebody_who_is_cancelled_in_that_moment_goes_to_the_next() -> None:
     slots, served = ModelSlots(), []
     holder, leaver, heir = (Visitor(slots, served, client) for client in "abc")
-    await settled()
+    await let_tasks_run()
     holder.may_leave.set()
     leaver.task.cancel()
-    await settled()
+    await let_tasks_run()
     assert served == [holder, heir]
     leaver, last = Visitor(slots, served), Visitor(slots, served)
-    await settled()
+    await let_tasks_run()
     heir.may_leave.set()
     await heir.task
     leaver.task.cancel()
-    await settled()
+    await let_tasks_run()
     assert served[-1] is last
     last.may_leave.set()
     await last.task
@@ -200,7 +200,7 @@ async def test_those_far_behind_hear_that_it_goes_on_but_not_of_each_step() -> N
     await eventually(lambda: last.told == [199])
     for number in range(100):
         served[number].may_leave.set()
-        await settled()
+        await let_tasks_run()
     await eventually(lambda: last.told[-1] == 99)
     assert len(last.told) <= 8
     for visitor in visitors[100:]:
@@ -213,7 +213,7 @@ async def test_nothing_is_kept_and_nothing_ticks_where_nobody_waits_or_runs() ->
     slots, served = ModelSlots(), []
     for number in range(EXACT + 5):
         Visitor(slots, served, f"client {number}")
-    await settled()
+    await let_tasks_run()
     assert lines_left()
     await play_out(served, EXACT + 5)
     assert not lines_left()

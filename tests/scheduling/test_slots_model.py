@@ -124,11 +124,11 @@ class Line(RuleBasedStateMachine):
         one.task.cancel()
 
     def _settle(self) -> None:
-        async def settled() -> None:
+        async def let_tasks_run() -> None:
             for _ in range(6):
                 await asyncio.sleep(0)
 
-        self._runner.run(settled())
+        self._runner.run(let_tasks_run())
         served = self._served.copy()
         self._served.clear()
         left = [one for one in self._waiting if one not in served]

@@ -33,7 +33,7 @@ def _say(what: str | tuple[str, int]) -> messages_pb2.Message:
     return say(what[0], create_time=Timestamp(seconds=what[1], nanos=1000))
 
 
-async def _running(sessions: Sessions, session_id: str) -> None:
+async def _begin_turn(sessions: Sessions, session_id: str) -> None:
     turn = await sessions.begin_turn(session_id, "request", [say("question")])
     await turn.checkpoint([messages_pb2.Part(text="par")])
     await turn.checkpoint([messages_pb2.Part(text="t")])
@@ -64,7 +64,7 @@ async def test_a_copy_can_have_a_title_of_its_own(sessions: Sessions, title: str
 
 async def test_a_running_answer_is_copied_as_it_stands(sessions: Sessions) -> None:
     source = await _session(sessions, "before")
-    await _running(sessions, source.id)
+    await _begin_turn(sessions, source.id)
     for made in (await sessions.copy(source.id, None), await sessions.merge([source.id], None)):
         copied = all_messages(sessions, made.id)
         assert texts(copied) == ["before", "question", "part", "meanwhile"]

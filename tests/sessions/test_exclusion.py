@@ -15,7 +15,7 @@ from oblixd.errors import InvalidArgumentError, NotFoundError
 from oblixd.sessions import Sessions
 
 
-def marked(sessions: Sessions, session_id: str) -> list[int]:
+def excluded_sequences(sessions: Sessions, session_id: str) -> list[int]:
     return [
         message.sequence for message in all_messages(sessions, session_id) if message.HasField("exclusion")
     ]
@@ -36,7 +36,7 @@ async def test_a_mark_says_why_and_since_when_and_survives_a_restart(tmp_path: P
         assert next(sessions.history(made.id, 3)) == two
         assert sessions.get(made.id).update_time.ToMicroseconds() == clock.now
         assert await sessions.include(made.id, [2]) == [2]
-        assert marked(sessions, made.id) == []
+        assert excluded_sequences(sessions, made.id) == []
 
 
 async def test_a_mark_that_is_there_stays(sessions: Sessions) -> None:
@@ -56,7 +56,7 @@ async def test_a_call_and_its_results_are_marked_together(sessions: Sessions, na
     # Some servers number the calls of each answer anew: ids come again.
     tools = [call("0", "1"), result("0"), result("1")]
     await sessions.append(made.id, [say("q"), *tools, *tools, say("thanks")])
-    assert await sessions.exclude(made.id, [named]) == [2, 3, 4] == marked(sessions, made.id)
+    assert await sessions.exclude(made.id, [named]) == [2, 3, 4] == excluded_sequences(sessions, made.id)
     assert await sessions.exclude(made.id, [7]) == [5, 6, 7]
     assert await sessions.include(made.id, [named]) == [2, 3, 4]
 
@@ -75,7 +75,7 @@ async def test_a_message_that_is_not_there_changes_nothing(sessions: Sessions) -
             await sessions.exclude(made.id, wrong)
     with pytest.raises(InvalidArgumentError, match="reason must be at most 128"):
         await sessions.exclude(made.id, [1], "X" * 129)
-    assert marked(sessions, made.id) == []
+    assert excluded_sequences(sessions, made.id) == []
 
 
 async def test_a_question_can_be_marked_while_its_turn_runs(sessions: Sessions) -> None:
@@ -84,7 +84,7 @@ async def test_a_question_can_be_marked_while_its_turn_runs(sessions: Sessions) 
     assert await sessions.exclude(made.id, [turn.input[0].sequence], "CONTENT_REFUSED") == [1]
     await turn.checkpoint([messages_pb2.Part(text="answer")])
     await turn.finish(messages_pb2.Message(parts=[messages_pb2.Part(text="answer")]))
-    assert marked(sessions, made.id) == [1]
+    assert excluded_sequences(sessions, made.id) == [1]
 
 
 async def test_copies_and_exports_carry_marks_and_data(sessions: Sessions) -> None:

@@ -31,7 +31,7 @@ Content = dict[str, list[tuple[bytes, bytes]]]
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sound_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file of a store with a bit of everything: a large message, a running turn, a deleted session."""
     directory = tmp_path_factory.mktemp("sound")
     asyncio.run(_fill(directory))
@@ -66,7 +66,7 @@ async def _fill(directory: Path) -> None:
         await turn.checkpoint([messages_pb2.Part(text="a part")])
 
 
-def _found(path: Path) -> tuple[list[Problem], str]:
+def _check(path: Path) -> tuple[list[Problem], str]:
     reader = ForkedReader(partial(problems, path))
     return list(reader), reader.death
 
@@ -89,8 +89,8 @@ def _is_found_or_harmless(path: Path, before: Content) -> tuple[bool, bool]:
     return is_told, is_told or verdict[1]
 
 
-def test_a_sound_store_has_no_problem(sound: Path) -> None:
-    assert _found(sound) == ([], "")
+def test_a_sound_store_has_no_problem(sound_store: Path) -> None:
+    assert _check(sound_store) == ([], "")
 
 
 def _places(content: bytes) -> list[int]:
@@ -100,10 +100,10 @@ def _places(content: bytes) -> list[int]:
     return [start + place for start in starts for place in (12, chosen.randrange(PAGE))]
 
 
-def test_no_flipped_byte_crashes_or_changes_what_is_called_sound(sound: Path, tmp_path: Path) -> None:
+def test_no_flipped_byte_crashes_or_changes_what_is_called_sound(sound_store: Path, tmp_path: Path) -> None:
     """Half of a file's bytes are free space: flipped there they harm nobody, and nothing is to be found."""
-    content, before, told = sound.read_bytes(), _content(sound), 0
-    path, left = tmp_path / "flipped", _places(sound.read_bytes())
+    content, before, told = sound_store.read_bytes(), _content(sound_store), 0
+    path, left = tmp_path / "flipped", _places(sound_store.read_bytes())
 
     def work(places: list[int]) -> Iterator[tuple[bool, bool]]:
         for place in places:
@@ -124,48 +124,52 @@ def test_no_flipped_byte_crashes_or_changes_what_is_called_sound(sound: Path, tm
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
-def test_any_bytes_that_are_overwritten_are_found_or_do_no_harm(sound: Path, data: st.DataObject) -> None:
-    content = bytearray(sound.read_bytes())
+def test_any_bytes_that_are_overwritten_are_found_or_do_no_harm(
+    sound_store: Path, data: st.DataObject
+) -> None:
+    content = bytearray(sound_store.read_bytes())
     place = data.draw(st.integers(0, len(content) - 1))
     noise = data.draw(st.binary(min_size=1, max_size=64))
     content[place : place + len(noise)] = noise
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory, "noise")
         path.write_bytes(content)
-        assert _is_found_or_harmless(path, _content(sound))[1]
+        assert _is_found_or_harmless(path, _content(sound_store))[1]
 
 
 @pytest.mark.parametrize("page", [0, 1])
-def test_a_transaction_s_number_that_was_overwritten_is_found(sound: Path, tmp_path: Path, page: int) -> None:
-    content = bytearray(sound.read_bytes())
+def test_a_transaction_s_number_that_was_overwritten_is_found(
+    sound_store: Path, tmp_path: Path, page: int
+) -> None:
+    content = bytearray(sound_store.read_bytes())
     content[page * PAGE + 145] ^= 0x01
     (tmp_path / "ahead").write_bytes(content)
-    assert _is_found_or_harmless(tmp_path / "ahead", _content(sound)) == (True, True)
+    assert _is_found_or_harmless(tmp_path / "ahead", _content(sound_store)) == (True, True)
 
 
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.3, 0.5, 0.7, 0.9])
-def test_a_file_that_was_cut_short_is_found(sound: Path, tmp_path: Path, share: float) -> None:
+def test_a_file_that_was_cut_short_is_found(sound_store: Path, tmp_path: Path, share: float) -> None:
     path = tmp_path / "cut"
-    path.write_bytes(sound.read_bytes())
+    path.write_bytes(sound_store.read_bytes())
     os.truncate(path, int(path.stat().st_size * share))
-    found, death = _found(path)
+    found, death = _check(path)
     assert death or not all(problem.is_bearable for problem in found)
 
 
 @pytest.mark.parametrize("content", [b"x", b"not a store" * PAGE, b"\0" * 3 * PAGE])
 def test_a_foreign_file_is_told(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "foreign").write_bytes(content)
-    (problem,), death = _found(tmp_path / "foreign")
+    (problem,), death = _check(tmp_path / "foreign")
     assert (problem.session_id, problem.is_bearable, death) == ("", False, "")
 
 
 Operation = Callable[[offline.File], None]
 
 
-def _changed(sound: Path, path: Path, operation: Operation) -> list[Problem]:
-    path.write_bytes(sound.read_bytes())
+def _check_changed(sound_store: Path, path: Path, operation: Operation) -> list[Problem]:
+    path.write_bytes(sound_store.read_bytes())
     offline.change(path, operation)
-    found, death = _found(path)
+    found, death = _check(path)
     assert not death
     return found
 
@@ -190,11 +194,13 @@ def _drop(table: str) -> Operation:
         ("running", "it is not found in running"),
     ],
 )
-def test_what_is_missing_is_told_of_the_session(sound: Path, tmp_path: Path, table: str, told: str) -> None:
-    found = _changed(sound, tmp_path / "changed", _drop(table))
+def test_what_is_missing_is_told_of_the_session(
+    sound_store: Path, tmp_path: Path, table: str, told: str
+) -> None:
+    found = _check_changed(sound_store, tmp_path / "changed", _drop(table))
     named = {problem.session_id for problem in found if told in problem.what}
     assert len(named) == 1
-    assert named <= _ids(sound)
+    assert named <= _ids(sound_store)
 
 
 def _ids(path: Path) -> set[str]:
@@ -203,62 +209,64 @@ def _ids(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("table", ["ids", "progress", "recency", "labels", "running", "messages", "pieces"])
-def test_what_belongs_to_nobody_is_told(sound: Path, tmp_path: Path, table: str) -> None:
+def test_what_belongs_to_nobody_is_told(sound_store: Path, tmp_path: Path, table: str) -> None:
     def stray(file: offline.File) -> None:
         file.tables[table].put(file.txn, b"\xfe" * 24, b"\xfe" * 8)
 
     told = f"1 records of {table} belong to no session"
-    assert told in [problem.what for problem in _changed(sound, tmp_path / "changed", stray)]
+    assert told in [problem.what for problem in _check_changed(sound_store, tmp_path / "changed", stray)]
 
 
-def test_a_wrong_count_of_a_label_is_told(sound: Path, tmp_path: Path) -> None:
+def test_a_wrong_count_of_a_label_is_told(sound_store: Path, tmp_path: Path) -> None:
     def miscount(file: offline.File) -> None:
         file.tables["label_counts"].put(file.txn, _some_key(file, "label_counts"), (99).to_bytes(8, "big"))
 
-    (problem,) = _changed(sound, tmp_path / "changed", miscount)
+    (problem,) = _check_changed(sound_store, tmp_path / "changed", miscount)
     assert "sessions and counts 99" in problem.what
 
 
-def test_a_table_that_is_gone_is_told(sound: Path, tmp_path: Path) -> None:
+def test_a_table_that_is_gone_is_told(sound_store: Path, tmp_path: Path) -> None:
     """No checksum is over the names of tables."""
-    content = sound.read_bytes()
+    content = sound_store.read_bytes()
     (tmp_path / "renamed").write_bytes(content.replace(b"changes", b"chances"))
-    found, _ = _found(tmp_path / "renamed")
+    found, _ = _check(tmp_path / "renamed")
     assert [problem.what for problem in found] == ["the table changes is gone"]
 
 
-def test_a_number_that_would_be_given_out_again_is_told(sound: Path, tmp_path: Path) -> None:
+def test_a_number_that_would_be_given_out_again_is_told(sound_store: Path, tmp_path: Path) -> None:
     def forget(file: offline.File) -> None:
         file.tables["counters"].delete(file.txn, b"next_session_number")
 
-    found = _changed(sound, tmp_path / "changed", forget)
+    found = _check_changed(sound_store, tmp_path / "changed", forget)
     assert "numbers in sessions would be given out again" in [problem.what for problem in found]
 
 
-def test_a_newer_schema_is_told(sound: Path, tmp_path: Path) -> None:
+def test_a_newer_schema_is_told(sound_store: Path, tmp_path: Path) -> None:
     newer = records.SchemaRecord(version=schema.VERSION + 1).SerializeToString()
-    (problem,) = _changed(
-        sound, tmp_path / "newer", lambda file: file.tables[schema.TABLE].put(file.txn, schema.KEY, newer)
+    (problem,) = _check_changed(
+        sound_store,
+        tmp_path / "newer",
+        lambda file: file.tables[schema.TABLE].put(file.txn, schema.KEY, newer),
     )
     assert "newer daemon" in problem.what
 
 
-def test_a_store_in_the_middle_of_a_migration_is_only_read(sound: Path, tmp_path: Path) -> None:
+def test_a_store_in_the_middle_of_a_migration_is_only_read(sound_store: Path, tmp_path: Path) -> None:
     """Its tables need not agree before its migration is through."""
 
     def half(file: offline.File) -> None:
         file.tables[schema.TABLE].put(file.txn, schema.PROGRESS, b"half")
         file.tables["ids"].delete(file.txn, _some_key(file, "ids"))
 
-    assert _changed(sound, tmp_path / "half", half) == []
+    assert _check_changed(sound_store, tmp_path / "half", half) == []
 
 
-def test_a_damaged_message_is_told_by_its_place_and_its_session(sound: Path, tmp_path: Path) -> None:
+def test_a_damaged_message_is_told_by_its_place_and_its_session(sound_store: Path, tmp_path: Path) -> None:
     said = b"title 4 says 3 "
-    (tmp_path / "hurt").write_bytes(sound.read_bytes().replace(said, said.upper()))
-    (problem,), _ = _found(tmp_path / "hurt")
+    (tmp_path / "hurt").write_bytes(sound_store.read_bytes().replace(said, said.upper()))
+    (problem,), _ = _check(tmp_path / "hurt")
     assert problem.what == "message 4 is damaged"
-    assert problem.session_id in _ids(sound)
+    assert problem.session_id in _ids(sound_store)
     assert problem.is_bearable
 
 
@@ -284,7 +292,7 @@ def test_a_reader_that_is_needed_no_more_ends_and_says_nothing(capfd: pytest.Cap
 def test_the_transaction_of_an_unused_file_is_not_needed(tmp_path: Path) -> None:
     """A file that has only been opened is sound."""
     asyncio.run(_open_once(tmp_path))
-    assert _found(tmp_path / DATA_FILE) == ([], "")
+    assert _check(tmp_path / DATA_FILE) == ([], "")
 
 
 async def _open_once(directory: Path) -> None:

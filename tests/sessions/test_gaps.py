@@ -48,7 +48,7 @@ async def _lose(sessions: Sessions, session_id: str, sequence: int) -> None:
     assert await db.store.write(lambda txn: db.tables.messages.delete(txn, key))
 
 
-def _listed(sessions: Sessions, session_id: str, *, newest_first: bool, page_size: int = 3) -> list[str]:
+def _list_texts(sessions: Sessions, session_id: str, *, newest_first: bool, page_size: int = 3) -> list[str]:
     found: list[str] = []
     token = ""
     while True:
@@ -60,26 +60,26 @@ def _listed(sessions: Sessions, session_id: str, *, newest_first: bool, page_siz
             return found
 
 
-async def _exported(sessions: Sessions, session_id: str) -> list[str]:
+async def _export_texts(sessions: Sessions, session_id: str) -> list[str]:
     return [
         text async for item in sessions.export([session_id]) for text in texts(list(item.messages.messages))
     ]
 
 
-async def _copied(sessions: Sessions, session_id: str) -> list[str]:
+async def _copy_texts(sessions: Sessions, session_id: str) -> list[str]:
     return texts(all_messages(sessions, (await sessions.copy(session_id, None)).id))
 
 
-async def _merged(sessions: Sessions, session_id: str) -> list[str]:
+async def _merge_texts(sessions: Sessions, session_id: str) -> list[str]:
     return texts(all_messages(sessions, (await sessions.merge([session_id], None)).id))
 
 
 async def _forwards(sessions: Sessions, session_id: str) -> list[str]:
-    return _listed(sessions, session_id, newest_first=False)
+    return _list_texts(sessions, session_id, newest_first=False)
 
 
 async def _backwards(sessions: Sessions, session_id: str) -> list[str]:
-    return _listed(sessions, session_id, newest_first=True)[::-1]
+    return _list_texts(sessions, session_id, newest_first=True)[::-1]
 
 
 async def _context(sessions: Sessions, session_id: str) -> list[str]:
@@ -91,9 +91,9 @@ READS: list[Callable[[Sessions, str], Awaitable[list[str]]]] = [
     _forwards,
     _backwards,
     _context,
-    _exported,
-    _copied,
-    _merged,
+    _export_texts,
+    _copy_texts,
+    _merge_texts,
 ]
 
 
@@ -143,7 +143,7 @@ async def test_an_acknowledged_message_is_never_overwritten(sessions: Sessions) 
     await db.store.write(step_back)
     with pytest.raises(DataLossError, match=f"^Message {COUNT - 1} .*where none may be"):
         await sessions.append(session_id, [say("over it")])
-    for read in (_forwards, _backwards, _exported):
+    for read in (_forwards, _backwards, _export_texts):
         with pytest.raises(DataLossError, match="where none may be"):
             await read(sessions, session_id)
 
@@ -154,7 +154,7 @@ async def test_an_abandoned_turn_leaves_a_tombstone(sessions: Sessions) -> None:
     # Its number is reserved while it runs, and nothing stands there yet.
     assert len(await _forwards(sessions, session_id)) == COUNT + 1
     await sessions.append(session_id, [say("meanwhile")])
-    assert len(await _exported(sessions, session_id)) == COUNT + 2
+    assert len(await _export_texts(sessions, session_id)) == COUNT + 2
     await turn.checkpoint([messages_pb2.Part(text="a part")])
     await turn.restart()
     assert len(await _backwards(sessions, session_id)) == COUNT + 2
@@ -185,7 +185,7 @@ async def test_a_session_that_is_found_and_has_no_record_is_damage(sessions: Ses
 
 async def test_an_older_store_gets_its_tombstones(tmp_path: Path) -> None:
     old_stores.unpack(OLD_STORE, tmp_path / "store")
-    async with old_stores.opened(tmp_path / "store") as sessions:
+    async with old_stores.open_sessions(tmp_path / "store") as sessions:
         found = {session.title: session for session in all_sessions(sessions)}
         assert await _forwards(sessions, found["Abandoned turns"].id) == [
             "question 0",
@@ -197,7 +197,7 @@ async def test_an_older_store_gets_its_tombstones(tmp_path: Path) -> None:
         assert await _forwards(sessions, found["Running"].id) == ["question 4", ""]
         (deleted,), _ = sessions.list(page_size=0, page_token="", filter=struct(), deleted=True)
         await sessions.undelete(deleted.id)
-        assert await _exported(sessions, deleted.id) == ["question 3"]
+        assert await _export_texts(sessions, deleted.id) == ["question 3"]
     assert list(problems(tmp_path / "store" / DATA_FILE)) == []
 
 
@@ -209,7 +209,7 @@ async def test_damage_in_an_older_store_does_not_become_tombstones(tmp_path: Pat
         assert messages.delete(file.txn, next(iter(messages.keys(file.txn, b""))))
 
     offline.change(tmp_path / "store" / DATA_FILE, lose)
-    async with old_stores.opened(tmp_path / "store") as sessions:
+    async with old_stores.open_sessions(tmp_path / "store") as sessions:
         hurt, well = (
             next(session.id for session in all_sessions(sessions) if session.title == title)
             for title in ("Abandoned turns", "Running")

@@ -70,7 +70,7 @@ def versions(sessions: Sessions, session_id: str, sequence: int, size: int = 0) 
             return found
 
 
-def said(sessions: Sessions, session_id: str) -> list[str]:
+def texts_of(sessions: Sessions, session_id: str) -> list[str]:
     messages = all_messages(sessions, session_id)
     assert sessions.get(session_id).message_count == len(messages)
     return texts(messages)
@@ -95,10 +95,10 @@ async def test_what_is_named_is_gone_for_good(
         session_id = await a_session(sessions)
         told = await delete(sessions, session_id, *request_.pop("sequences", ()), **request_)
         assert (texts(list(told.messages)), told.deleted_count) == (gone, len(gone))
-        assert said(sessions, session_id) == left
+        assert texts_of(sessions, session_id) == left
         await sessions.append(session_id, [say("six")])
     async with sessions_in(tmp_path) as sessions:
-        assert said(sessions, session_id) == [*left, "six"]
+        assert texts_of(sessions, session_id) == [*left, "six"]
         assert all_messages(sessions, session_id)[-1].sequence == 6
     assert list(problems(tmp_path / DATA_FILE)) == []
 
@@ -112,7 +112,7 @@ async def test_a_long_truncation_goes_in_steps_and_tells_the_last_of_it(
     await delete(sessions, session_id, 6)
     told = await delete(sessions, session_id, from_sequence=2)
     assert (texts(list(told.messages)), told.deleted_count) == (["6", "7", "8", "9"], 8)
-    assert said(sessions, session_id) == ["0"]
+    assert texts_of(sessions, session_id) == ["0"]
 
 
 async def test_the_last_are_the_last_that_are_there(sessions: Sessions) -> None:
@@ -137,7 +137,7 @@ async def test_writers_who_pop_and_append_lose_nothing(sessions: Sessions) -> No
     )
     popped = [text_of(told.messages[0]) for told in done if told is not None]
     assert len(popped) == 50
-    assert sorted([*popped, *said(sessions, session_id)]) == sorted(
+    assert sorted([*popped, *texts_of(sessions, session_id)]) == sorted(
         [*map(str, range(50)), *(f"new {number}" for number in range(100))]
     )
 
@@ -147,7 +147,7 @@ async def test_a_call_and_its_results_go_together(sessions: Sessions, named: int
     session_id = await a_session(sessions, "question")
     await sessions.append(session_id, [call("a", "b"), result("a"), result("b"), say("thanks")])
     assert (await delete(sessions, session_id, named)).deleted_count == 3
-    assert said(sessions, session_id) == ["question", "thanks"]
+    assert texts_of(sessions, session_id) == ["question", "thanks"]
 
 
 async def test_only_what_is_named_goes_where_that_is_wanted(sessions: Sessions) -> None:
@@ -157,7 +157,7 @@ async def test_only_what_is_named_goes_where_that_is_wanted(sessions: Sessions) 
     assert sessions.get(session_id).message_count == 2
     await sessions.append(session_id, [result("a")])
     assert (await delete(sessions, session_id, from_sequence=4)).deleted_count == 2
-    assert said(sessions, session_id) == ["question"]
+    assert texts_of(sessions, session_id) == ["question"]
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ async def test_a_wrong_deletion_deletes_nothing(
     with pytest.raises(OblixdError) as caught:
         await sessions.delete_messages(DeleteMessagesRequest(**{"session_id": session_id} | request_))
     assert caught.value.reason == reason
-    assert said(sessions, session_id) == ["one", "two", "four", "five"]
+    assert texts_of(sessions, session_id) == ["one", "two", "four", "five"]
 
 
 async def test_an_edit_is_a_new_version_and_the_old_one_stays(tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ async def test_an_edit_is_a_new_version_and_the_old_one_stays(tmp_path: Path) ->
         await edit(sessions, session_id, 2, "deux", client_data=b"d")
         await edit(sessions, session_id, 2, "due")
     async with sessions_in(tmp_path) as sessions:
-        assert said(sessions, session_id) == ["one", "due", "three", "four", "five"]
+        assert texts_of(sessions, session_id) == ["one", "due", "three", "four", "five"]
         assert all_messages(sessions, session_id)[1].client_data == b"d"
         for size in (0, 1, 2):
             assert versions(sessions, session_id, 2, size) == ["deux", "zwei", "two"]
@@ -293,7 +293,7 @@ async def test_nothing_is_mended_while_a_turn_runs(sessions: Sessions) -> None:
             await work
         assert (caught.value.reason, caught.value.metadata["request_id"]) == ("TURN_RUNNING", "request")
     await turn.abandon()
-    assert said(sessions, session_id) == [*NUMBERS, "six"]
+    assert texts_of(sessions, session_id) == [*NUMBERS, "six"]
     await delete(sessions, session_id, last=1)
 
 
@@ -303,11 +303,11 @@ async def test_a_fork_and_its_parent_are_apart(sessions: Sessions) -> None:
     await delete(sessions, parent, 1)
     await edit(sessions, parent, 2, "zwei")
     await delete(sessions, fork.id, 3)
-    assert said(sessions, parent) == ["zwei", "three", "four", "five"]
-    assert said(sessions, fork.id) == ["one", "two"]
+    assert texts_of(sessions, parent) == ["zwei", "three", "four", "five"]
+    assert texts_of(sessions, fork.id) == ["one", "two"]
     assert sessions.get(fork.id).parent_sequence == 3
     late = await sessions.copy(parent, None, 3)
-    assert said(sessions, late.id) == ["zwei", "three"]
+    assert texts_of(sessions, late.id) == ["zwei", "three"]
     assert all_messages(sessions, late.id)[0].version == 1
     assert versions(sessions, late.id, 1) == []
     assert await edit(sessions, late.id, 1, "deux")
@@ -319,7 +319,7 @@ async def test_merges_and_exports_have_what_is_left_in_its_newest_version(sessio
     await delete(sessions, one, 2)
     await edit(sessions, one, 3, "drei")
     merged = await sessions.merge([one, other], None)
-    assert said(sessions, merged.id) == ["one", "drei", "four", "five", "a", "b"]
+    assert texts_of(sessions, merged.id) == ["one", "drei", "four", "five", "a", "b"]
     exported = [message async for step in sessions.export([one]) for message in step.messages.messages]
     assert texts(exported) == ["one", "drei", "four", "five"]
 
@@ -330,7 +330,7 @@ async def test_a_mended_session_is_deleted_and_brought_back_as_it_is(sessions: S
     await edit(sessions, session_id, 3, "drei")
     await sessions.delete(session_id)
     await sessions.undelete(session_id)
-    assert said(sessions, session_id) == ["one", "drei", "four", "five"]
+    assert texts_of(sessions, session_id) == ["one", "drei", "four", "five"]
     assert versions(sessions, session_id, 3) == ["three"]
     await sessions.delete(session_id, purge=True)
     await swept(sessions)
@@ -386,7 +386,7 @@ async def test_a_session_that_is_emptied_again_and_again_holds_nothing_of_it(
         await delete(sessions, session_id, 37)
         await delete(sessions, session_id, from_sequence=38)
         assert entries(sessions)["messages"] == 3
-        assert said(sessions, session_id) == ["six"]
+        assert texts_of(sessions, session_id) == ["six"]
         with pytest.raises(NotFoundError):
             await delete(sessions, session_id, 1)
         turn = await sessions.begin_turn(session_id, "request", [say("nine")])
@@ -395,6 +395,6 @@ async def test_a_session_that_is_emptied_again_and_again_holds_nothing_of_it(
         await turn.abandon()
     assert list(problems(tmp_path / DATA_FILE)) == []
     async with sessions_in(tmp_path) as sessions:
-        assert said(sessions, session_id) == ["six", "nine"]
+        assert texts_of(sessions, session_id) == ["six", "nine"]
         copy = await sessions.copy(session_id, None)
-        assert said(sessions, copy.id) == ["six", "nine"]
+        assert texts_of(sessions, copy.id) == ["six", "nine"]

@@ -61,7 +61,7 @@ class Asked:
     """The answer, once the turn has ended. None: there is none, or it was deleted."""
 
 
-def _unchanged(message: messages_pb2.Message) -> messages_pb2.Message:
+def _same_message(message: messages_pb2.Message) -> messages_pb2.Message:
     return message
 
 
@@ -95,17 +95,17 @@ class Conversations(RuleBasedStateMachine):
         return self._runner.run(work)
 
     def _open(self) -> None:
-        async def opened() -> tuple[Store, Sessions, int]:
+        async def open_store() -> tuple[Store, Sessions, int]:
             store = await Store.open(Path(self._directory.name), TABLE_NAMES, map_size=MAP_SIZE)
             sessions = Sessions(store, clock=lambda: self._now)
-            self._tails = sessions.tails(_unchanged)
+            self._tails = sessions.tails(_same_message)
             return store, sessions, await sessions.recover()
 
-        self._store, self._sessions, recovered = self._run(opened())
+        self._store, self._sessions, recovered = self._run(open_store())
         running = [model for model in self._models.values() if model.answer is not None]
         assert recovered == len(running)
         for session_id in list(self._turns):
-            self._ended(
+            self._end_turn(
                 session_id,
                 messages_pb2.MESSAGE_STATUS_INTERRUPTED,
                 self._models[session_id].cut_off(self._now),
@@ -162,7 +162,7 @@ class Conversations(RuleBasedStateMachine):
         self._run(self._sessions.delete(session_id))
         model = self._deleted[session_id] = self._models.pop(session_id)
         if session_id in self._turns:
-            self._ended(session_id, messages_pb2.MESSAGE_STATUS_CANCELLED, model.cut_off(self._now))
+            self._end_turn(session_id, messages_pb2.MESSAGE_STATUS_CANCELLED, model.cut_off(self._now))
         return session_id
 
     @rule(target=known, session_id=consumes(deleted))
@@ -201,7 +201,7 @@ class Conversations(RuleBasedStateMachine):
             latest = itertools.accumulate((what.time for what in said), max)
             moments += [(time, what) for time, what in zip(latest, said, strict=True)]
         for _, what in sorted(moments, key=lambda moment: moment[0]):
-            model.messages.append(what.copied(model.next_place))
+            model.messages.append(what.copy_to(model.next_place))
             model.next_place += 1
 
     @rule(session_id=known)
@@ -212,9 +212,9 @@ class Conversations(RuleBasedStateMachine):
         begin = self._sessions.begin_turn(session_id, request_id, [say("question")], request_id.encode())
         self._turns[session_id] = self._run(begin)
         self._models[session_id].ask(["question"], self._now)
-        self._begun(session_id, request_id, self._models[session_id].messages[-1].place)
+        self._begin_turn(session_id, request_id, self._models[session_id].messages[-1].place)
 
-    def _begun(self, session_id: str, request_id: str, question: int) -> None:
+    def _begin_turn(self, session_id: str, request_id: str, question: int) -> None:
         answer = self._models[session_id].answer
         assert answer is not None
         self._asked[request_id] = Asked(session_id, question, answer.place)
@@ -229,7 +229,7 @@ class Conversations(RuleBasedStateMachine):
         model = self._models[session_id]
         if session_id in self._turns or not model.messages:
             return
-        question, request_id = model.asked(), f"request {len(self._asked)}"
+        question, request_id = model.last_question(), f"request {len(self._asked)}"
         named = model.messages[-1] if by_answer or not question else question[0]
         message_id = all_messages(self._sessions, session_id)[model.messages.index(named)].id
         begin = self._sessions.begin_turn_again(session_id, request_id, message_id, request_id.encode())
@@ -239,7 +239,7 @@ class Conversations(RuleBasedStateMachine):
             return
         self._turns[session_id] = self._run(begin)
         model.ask_again(self._now)
-        self._begun(session_id, request_id, question[0].place)
+        self._begin_turn(session_id, request_id, question[0].place)
 
     @rule(session_id=known, how=st.sampled_from(["sequences", "from_sequence", "last"]), at=st.integers(0, 5))
     def delete_messages(self, session_id: str, how: str, at: int) -> None:
@@ -301,7 +301,7 @@ class Conversations(RuleBasedStateMachine):
         status = (
             messages_pb2.MESSAGE_STATUS_CANCELLED if text is None else messages_pb2.MESSAGE_STATUS_COMPLETE
         )
-        self._ended(session_id, status, text)
+        self._end_turn(session_id, status, text)
         self._run(
             turn.abandon()
             if text is None
@@ -309,7 +309,9 @@ class Conversations(RuleBasedStateMachine):
         )
         self._models[session_id].end(text, self._now)
 
-    def _ended(self, session_id: str, status: messages_pb2.MessageStatus.ValueType, text: str | None) -> None:
+    def _end_turn(
+        self, session_id: str, status: messages_pb2.MessageStatus.ValueType, text: str | None
+    ) -> None:
         del self._turns[session_id]
         for asked in self._asked.values():
             if asked.session_id == session_id and asked.status == messages_pb2.MESSAGE_STATUS_STREAMING:
@@ -333,7 +335,7 @@ class Conversations(RuleBasedStateMachine):
         wanted = [found for found, model in self._models.items() if model.archived == archived]
         return sorted(wanted, key=lambda found: (self._models[found].updated, found), reverse=True)
 
-    def _archived(self) -> list[Session]:
+    def _archived_sessions(self) -> list[Session]:
         page, token = self._sessions.list(
             page_size=1000, page_token="", filter=struct(), archived=ARCHIVED_FILTER_ONLY
         )
@@ -355,7 +357,7 @@ class Conversations(RuleBasedStateMachine):
 
     @invariant()
     def every_session_is_as_the_model_says(self) -> None:
-        listed, archived = all_sessions(self._sessions, 3), self._archived()
+        listed, archived = all_sessions(self._sessions, 3), self._archived_sessions()
         assert [session.id for session in listed] == self._in_order()
         assert [session.id for session in archived] == self._in_order(archived=True)
         assert self._sessions.count() == len(self._models)
@@ -364,21 +366,21 @@ class Conversations(RuleBasedStateMachine):
             assert session == self._sessions.get(session.id)
             assert (session.title, MessageToDict(session.metadata)) == (model.title, model.metadata)
             messages = all_messages(self._sessions, session.id, 2)
-            assert texts(messages) == model.told()
+            assert texts(messages) == model.texts()
             assert [message.sequence for message in messages] == [said.place for said in model.all()]
             for said in model.messages:
                 if said.version:
                     assert self._older(session.id, said.place) == said.older
-            assert session.message_count == len(model.told())
+            assert session.message_count == len(model.texts())
             assert bool(session.running_request_id) == (session.id in self._turns)
 
     @invariant()
     def what_is_kept_for_contexts_is_what_stands(self) -> None:
         for session_id, model in self._models.items():
             kept = self._run(_read(self._tails, session_id))
-            assert kept == self._run(_read(self._sessions.tails(_unchanged), session_id))
+            assert kept == self._run(_read(self._sessions.tails(_same_message), session_id))
             if session_id not in self._turns:
-                assert texts(kept[::-1]) == model.told()
+                assert texts(kept[::-1]) == model.texts()
 
     @invariant()
     def every_request_is_found_in_the_session_that_it_began_in(self) -> None:

@@ -22,7 +22,7 @@ from oblixd.store.v1 import records_pb2 as records
 ANSWER = messages_pb2.Message(parts=[messages_pb2.Part(text="answer")])
 
 
-async def _asked(sessions: Sessions, request_id: str, session_id: str = "") -> str:
+async def _record_turn(sessions: Sessions, request_id: str, session_id: str = "") -> str:
     """A session with one complete turn more."""
     session_id = session_id or (await sessions.create(Session())).id
     turn = await sessions.begin_turn(session_id, request_id, [say("question")], b"print")
@@ -30,13 +30,13 @@ async def _asked(sessions: Sessions, request_id: str, session_id: str = "") -> s
     return session_id
 
 
-def _found(sessions: Sessions, request_id: str) -> RecordedTurn:
+def _find_turn(sessions: Sessions, request_id: str) -> RecordedTurn:
     found = sessions.recorded_turn(request_id)
     assert found is not None
     return found
 
 
-def _left(store: Store) -> dict[str, int]:
+def _count_rows(store: Store) -> dict[str, int]:
     with store.read() as txn:
         return {name: store.table(name).count(txn) for name in ("requests", "turns", "garbage")}
 
@@ -46,16 +46,16 @@ async def test_a_turn_is_found_from_its_begin_to_its_end(sessions: Sessions) -> 
     assert sessions.recorded_turn("r") is None
     question = [say("context", messages_pb2.ROLE_ASSISTANT), say("question")]
     turn = await sessions.begin_turn(made.id, "r", question, b"print")
-    begun = _found(sessions, "r")
+    begun = _find_turn(sessions, "r")
     assert (begun.session_id, begun.fingerprint) == (made.id, b"print")
     assert (begun.status, begun.answer) == (messages_pb2.MESSAGE_STATUS_STREAMING, None)
     await turn.checkpoint([messages_pb2.Part(text="an")])
-    part = _found(sessions, "r").answer
+    part = _find_turn(sessions, "r").answer
     assert part is not None
     assert list(part.parts) == [messages_pb2.Part(text="an")]
     outcome = Outcome(None, executions_pb2.FINISH_REASON_LENGTH, b"a report")
     recorded = await turn.finish(ANSWER, outcome)
-    ended = _found(sessions, "r")
+    ended = _find_turn(sessions, "r")
     assert (ended.question, ended.answer, ended.outcome) == (turn.input, recorded, outcome)
     assert ended.status == messages_pb2.MESSAGE_STATUS_COMPLETE
 
@@ -75,7 +75,7 @@ async def test_an_error_comes_back_word_for_word(tmp_path: Path, kind: type[Inte
                 )
     async with sessions_in(tmp_path) as sessions:
         for request_id in ("with a part", "without"):
-            found = _found(sessions, request_id)
+            found = _find_turn(sessions, request_id)
             told = found.outcome.error
             assert type(told) is kind
             assert (told.reason, told.message, told.metadata) == (error.reason, error.message, error.metadata)
@@ -90,20 +90,20 @@ async def test_an_error_of_a_class_of_its_own_comes_back_as_what_it_is(sessions:
     made = await sessions.create(Session())
     turn = await sessions.begin_turn(made.id, "r", [say("question")])
     await turn.abandon(Outcome(SpecialError("GONE", "It is gone.")))
-    assert type(_found(sessions, "r").outcome.error) is UnavailableError
+    assert type(_find_turn(sessions, "r").outcome.error) is UnavailableError
 
 
 async def test_a_turn_without_an_answer_was_cancelled(sessions: Sessions) -> None:
     made = await sessions.create(Session())
     turn = await sessions.begin_turn(made.id, "r", [say("question")])
     await turn.abandon(Outcome(finish_reason=executions_pb2.FINISH_REASON_CANCELLED))
-    found = _found(sessions, "r")
+    found = _find_turn(sessions, "r")
     assert (found.status, found.answer) == (messages_pb2.MESSAGE_STATUS_CANCELLED, None)
     assert found.outcome.finish_reason == executions_pb2.FINISH_REASON_CANCELLED
 
 
 async def test_an_id_is_taken_in_every_session(sessions: Sessions) -> None:
-    session_id = await _asked(sessions, "r")
+    session_id = await _record_turn(sessions, "r")
     other = await sessions.create(Session())
     for wanted in (session_id, other.id):
         with pytest.raises(AlreadyExistsError) as caught:
@@ -122,38 +122,38 @@ async def test_of_two_who_begin_with_one_id_one_is_refused(sessions: Sessions) -
 
 
 async def test_a_deleted_sessions_turns_come_back_with_it(sessions: Sessions) -> None:
-    session_id = await _asked(sessions, "r")
-    before = _found(sessions, "r")
+    session_id = await _record_turn(sessions, "r")
+    before = _find_turn(sessions, "r")
     await sessions.delete(session_id)
     assert sessions.recorded_turn("r") is None
     with pytest.raises(AlreadyExistsError):
-        await _asked(sessions, "r")
+        await _record_turn(sessions, "r")
     await sessions.undelete(session_id)
-    assert _found(sessions, "r") == before
+    assert _find_turn(sessions, "r") == before
 
 
 async def test_a_purged_sessions_ids_are_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deletion, "SWEPT_AT_ONCE", 2)
     async with sessions_in(tmp_path, keeping=RetentionConfig(deleted_days=0)) as sessions:
-        session_id, other = await _asked(sessions, "r0"), await _asked(sessions, "other")
+        session_id, other = await _record_turn(sessions, "r0"), await _record_turn(sessions, "other")
         for number in range(1, 5):
-            await _asked(sessions, f"r{number}", session_id)
+            await _record_turn(sessions, f"r{number}", session_id)
         await sessions.delete(session_id)
         await swept(sessions)
-        assert _left(sessions.db.store) == {"requests": 1, "turns": 1, "garbage": 0}
-        await _asked(sessions, "r0", other)
+        assert _count_rows(sessions.db.store) == {"requests": 1, "turns": 1, "garbage": 0}
+        await _record_turn(sessions, "r0", other)
     assert list(problems(tmp_path / DATA_FILE)) == []
 
 
 async def test_what_was_kept_for_a_while_and_purged_leaves_no_ids(sessions: Sessions) -> None:
-    session_id = await _asked(sessions, "r")
+    session_id = await _record_turn(sessions, "r")
     await sessions.delete(session_id)
     assert await deletion.purge(sessions.db, 0) == 1
     await swept(sessions)
-    assert _left(sessions.db.store) == {"requests": 0, "turns": 0, "garbage": 0}
+    assert _count_rows(sessions.db.store) == {"requests": 0, "turns": 0, "garbage": 0}
 
 
-async def _imported(sessions: Sessions, messages: list[messages_pb2.Message]) -> str:
+async def _import(sessions: Sessions, messages: list[messages_pb2.Message]) -> str:
     async def items() -> object:
         yield ImportSessionsRequest(header=ImportHeader(session=Session(source_id="elsewhere")))
         yield ImportSessionsRequest(messages=MessageBatch(messages=messages))
@@ -164,21 +164,21 @@ async def _imported(sessions: Sessions, messages: list[messages_pb2.Message]) ->
 
 async def test_a_request_belongs_to_the_session_that_it_began_in(tmp_path: Path) -> None:
     async with sessions_in(tmp_path, keeping=RetentionConfig(deleted_days=0)) as sessions:
-        session_id = await _asked(sessions, "r")
-        before = _found(sessions, "r")
+        session_id = await _record_turn(sessions, "r")
+        before = _find_turn(sessions, "r")
         messages = all_messages(sessions, session_id)
         copies = [
             (await sessions.copy(session_id, None)).id,
             (await sessions.copy(session_id, None, 1)).id,
             (await sessions.merge([session_id], None)).id,
-            await _imported(sessions, messages),
+            await _import(sessions, messages),
         ]
         for copy in copies:
             assert all_messages(sessions, copy)[0].request_id == "r"
-            assert _found(sessions, "r") == before
+            assert _find_turn(sessions, "r") == before
             await sessions.delete(copy)
         await swept(sessions)
-        assert _found(sessions, "r") == before
+        assert _find_turn(sessions, "r") == before
 
 
 async def test_what_the_daemons_death_cut_off_is_found_as_interrupted(tmp_path: Path) -> None:
@@ -187,17 +187,17 @@ async def test_what_the_daemons_death_cut_off_is_found_as_interrupted(tmp_path: 
         turn = await sessions.begin_turn(made.id, "r", [say("question")], b"print")
         await turn.checkpoint([messages_pb2.Part(text="part")])
     async with sessions_in(tmp_path) as sessions:
-        found = _found(sessions, "r")
+        found = _find_turn(sessions, "r")
         assert (found.status, found.fingerprint) == (messages_pb2.MESSAGE_STATUS_INTERRUPTED, b"print")
         assert found.answer is not None
         assert list(found.answer.parts) == [messages_pb2.Part(text="part")]
-        await _asked(sessions, "next", made.id)
+        await _record_turn(sessions, "next", made.id)
 
 
 async def _of_every_kind(sessions: Sessions) -> None:
     """Turns that ended in every way, in sessions of every kind, and one that runs."""
     await _purged_but_for_copies(sessions)
-    first = await _asked(sessions, "complete")
+    first = await _record_turn(sessions, "complete")
     for request_id in ("failed", "cancelled"):
         turn = await sessions.begin_turn(
             first, request_id, [say("context", messages_pb2.ROLE_ASSISTANT), say("?")]
@@ -209,20 +209,20 @@ async def _of_every_kind(sessions: Sessions) -> None:
         )
     await (await sessions.begin_turn(first, "nothing", [say("?"), say("?")])).abandon()
     copy = await sessions.copy(first, None, 3)
-    await _asked(sessions, "in the copy", copy.id)
+    await _record_turn(sessions, "in the copy", copy.id)
     await sessions.merge([first, copy.id], None)
-    deleted = await _asked(sessions, "deleted")
+    deleted = await _record_turn(sessions, "deleted")
     await sessions.delete(deleted)
-    turn = await sessions.begin_turn(await _asked(sessions, "before"), "running", [say("?")])
+    turn = await sessions.begin_turn(await _record_turn(sessions, "before"), "running", [say("?")])
     await turn.checkpoint([messages_pb2.Part(text="part")])
 
 
 async def _purged_but_for_copies(sessions: Sessions) -> None:
     """A session that is gone for good, of whose turn a fork, a merge and an import are left."""
-    purged = await _asked(sessions, "purged")
+    purged = await _record_turn(sessions, "purged")
     await sessions.copy(purged, None)
     await sessions.merge([purged], None)
-    await _imported(sessions, all_messages(sessions, purged))
+    await _import(sessions, all_messages(sessions, purged))
     await sessions.delete(purged)
     await deletion.purge(sessions.db, 0)
     await swept(sessions)
@@ -266,14 +266,14 @@ async def test_older_turns_are_found_after_the_migration(
                 turn and (turn.session_id, turn.status, turn.question, turn.answer)
             )
         assert await Sessions(store).recover() == 1
-        assert _found(Sessions(store), "running").status == messages_pb2.MESSAGE_STATUS_INTERRUPTED
+        assert _find_turn(Sessions(store), "running").status == messages_pb2.MESSAGE_STATUS_INTERRUPTED
     assert list(problems(tmp_path / DATA_FILE)) == []
 
 
 async def test_a_damaged_message_does_not_stop_the_migration(tmp_path: Path) -> None:
     async with sessions_in(tmp_path) as sessions:
         for title in ("hurt", "well"):
-            session_id = await _asked(sessions, title)
+            session_id = await _record_turn(sessions, title)
             await sessions.append(session_id, [say(f"{title} message")])
     offline.change(tmp_path / DATA_FILE, _make_old)
     file = bytearray((tmp_path / DATA_FILE).read_bytes())
@@ -281,13 +281,13 @@ async def test_a_damaged_message_does_not_stop_the_migration(tmp_path: Path) -> 
     file[place] ^= 1
     (tmp_path / DATA_FILE).write_bytes(file)
     async with sessions_in(tmp_path) as sessions:
-        assert _found(sessions, "well").status == messages_pb2.MESSAGE_STATUS_COMPLETE
+        assert _find_turn(sessions, "well").status == messages_pb2.MESSAGE_STATUS_COMPLETE
 
 
 @pytest.mark.parametrize("table", ["requests", "turns"])
 async def test_a_turn_that_is_not_found_is_named(tmp_path: Path, table: str) -> None:
     async with sessions_in(tmp_path) as sessions:
-        session_id = await _asked(sessions, "r")
+        session_id = await _record_turn(sessions, "r")
     offline.change(tmp_path / DATA_FILE, lambda file: file.tables[table].delete_all(file.txn, b""))
     found = [(problem.session_id, problem.what) for problem in problems(tmp_path / DATA_FILE)]
     assert (

@@ -30,22 +30,22 @@ def older(sessions: Sessions, session_id: str, sequence: int = 2) -> list[str]:
     return texts(list(sessions.message_versions(request).messages))
 
 
-async def answered(sessions: Sessions) -> tuple[str, messages_pb2.Message]:
+async def session_with_answer(sessions: Sessions) -> tuple[str, messages_pb2.Message]:
     """A session with a question and its answer."""
     made = await sessions.create(Session())
     turn = await sessions.begin_turn(made.id, "old", [say("question")])
     return made.id, await turn.finish(messages_pb2.Message(parts=[messages_pb2.Part(text="first")]))
 
 
-async def begun(sessions: Sessions) -> tuple[str, messages_pb2.Message, Turn]:
-    session_id, answer = await answered(sessions)
+async def begin_again(sessions: Sessions) -> tuple[str, messages_pb2.Message, Turn]:
+    session_id, answer = await session_with_answer(sessions)
     return session_id, answer, await sessions.begin_turn_again(session_id, "new", answer.id)
 
 
 @pytest.mark.parametrize("end", ["abandoned", "killed", "deleted"])
 async def test_the_old_answer_comes_back_where_nothing_new_came(tmp_path: Path, end: str) -> None:
     async with sessions_in(tmp_path) as sessions:
-        session_id, answer, turn = await begun(sessions)
+        session_id, answer, turn = await begin_again(sessions)
         assert texts(all_messages(sessions, session_id)) == ["question"]
         assert (turn.answer_id, turn.answer_sequence) == (answer.id, answer.sequence)
         if end == "abandoned":
@@ -66,7 +66,7 @@ async def test_the_old_answer_comes_back_where_nothing_new_came(tmp_path: Path, 
 @pytest.mark.parametrize("end", ["finished", "killed", "deleted"])
 async def test_a_part_that_came_is_kept_as_a_version(tmp_path: Path, end: str) -> None:
     async with sessions_in(tmp_path) as sessions:
-        session_id, _, turn = await begun(sessions)
+        session_id, _, turn = await begin_again(sessions)
         await turn.checkpoint([messages_pb2.Part(text="dropped")])
         await turn.restart()
         await turn.checkpoint([messages_pb2.Part(text="sec")])
@@ -89,7 +89,7 @@ async def test_a_part_that_came_is_kept_as_a_version(tmp_path: Path, end: str) -
 
 
 async def test_a_turn_runs_and_what_is_appended_comes_after_it(sessions: Sessions) -> None:
-    session_id, answer, turn = await begun(sessions)
+    session_id, answer, turn = await begin_again(sessions)
     assert sessions.get(session_id).running_request_id == "new"
     with pytest.raises(FailedPreconditionError, match="is answering new already"):
         await sessions.begin_turn_again(session_id, "newer", answer.id)
@@ -100,7 +100,7 @@ async def test_a_turn_runs_and_what_is_appended_comes_after_it(sessions: Session
 
 
 async def test_copies_of_a_running_one_have_the_part_or_no_answer(sessions: Sessions) -> None:
-    session_id, _, turn = await begun(sessions)
+    session_id, _, turn = await begin_again(sessions)
     early = await sessions.copy(session_id, None)
     await turn.checkpoint([messages_pb2.Part(text="part")])
     late = await sessions.copy(session_id, None)
@@ -176,7 +176,7 @@ async def test_a_question_with_a_complete_answer_is_part_of_contexts_again(
     sessions: Sessions, is_whole: bool
 ) -> None:
     status = messages_pb2.MESSAGE_STATUS_COMPLETE if is_whole else messages_pb2.MESSAGE_STATUS_CANCELLED
-    session_id, answer = await answered(sessions)
+    session_id, answer = await session_with_answer(sessions)
     await sessions.exclude(session_id, [1], "CONTENT_REFUSED")
     turn = await sessions.begin_turn_again(session_id, "new", answer.id)
     assert turn.input[0].HasField("exclusion")
@@ -186,7 +186,7 @@ async def test_a_question_with_a_complete_answer_is_part_of_contexts_again(
 
 
 async def test_watchers_and_exports_see_the_new_answer(sessions: Sessions) -> None:
-    session_id, answer = await answered(sessions)
+    session_id, answer = await session_with_answer(sessions)
     watched = sessions.watch(struct(), sessions.db.changes.newest())
     assert (await anext(watched)).HasField("synced")
     turn = await sessions.begin_turn_again(session_id, "new", answer.id)

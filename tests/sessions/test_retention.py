@@ -20,7 +20,7 @@ from oblix.v1.sessions_pb2 import (
 )
 from support.data.clocks import Clock
 from support.drivers.conversations import say, sessions_in, struct
-from support.drivers.daemon import running
+from support.drivers.daemon import run_daemon
 from support.drivers.grpc_calls import Wire
 
 from oblixd.errors import InvalidArgumentError
@@ -56,7 +56,7 @@ async def _prune(sessions: Sessions, **fields: Any) -> list[str]:
     return sorted(pruned.session.id for pruned in response.sessions)
 
 
-def _listed(sessions: Sessions, **query: Any) -> list[str]:
+def _list_titles(sessions: Sessions, **query: Any) -> list[str]:
     page, _ = sessions.list(page_size=0, page_token="", filter=Struct(), **query)
     return sorted(session.id for session in page)
 
@@ -68,7 +68,7 @@ async def test_the_configured_retention_archives_what_is_old(sessions: Sessions,
     clock.pass_days(5)
     before = sessions.get(old)
     assert await _prune(sessions) == [old]
-    assert (_listed(sessions), _listed(sessions, archived=sessions_pb2.ARCHIVED_FILTER_ONLY)) == (
+    assert (_list_titles(sessions), _list_titles(sessions, archived=sessions_pb2.ARCHIVED_FILTER_ONLY)) == (
         [touched],
         [old],
     )
@@ -84,12 +84,12 @@ async def test_a_retention_of_its_own_goes_before_the_configured_one(
     long = await _retain(sessions, 20, RETENTION_ACTION_ARCHIVE)
     clock.pass_days(3)
     assert await _prune(sessions) == [short]
-    assert _listed(sessions, deleted=True) == [short]
+    assert _list_titles(sessions, deleted=True) == [short]
     clock.pass_days(12)
     assert await _prune(sessions) == []
     clock.pass_days(6)
     assert await _prune(sessions) == [long]
-    assert _listed(sessions) == [ever]
+    assert _list_titles(sessions) == [ever]
     await sessions.update(Session(id=ever), ["retention"])
     clock.pass_days(11)
     assert await _prune(sessions) == [ever]
@@ -122,8 +122,8 @@ async def test_a_prune_by_hand_takes_what_the_filter_names(sessions: Sessions, c
     assert await _prune(sessions, **request, dry_run=True) == [mine]
     assert sessions.count() == 3
     assert await _prune(sessions, **request) == [mine]
-    assert _listed(sessions, deleted=True) == [mine]
-    assert young in _listed(sessions)
+    assert _list_titles(sessions, deleted=True) == [mine]
+    assert young in _list_titles(sessions)
     assert await sessions.undelete(mine)
 
 
@@ -159,7 +159,7 @@ async def test_many_are_pruned_bit_by_bit(
         assert (len(response.sessions), response.total_count) == (5, 10)
         assert {pruned.action for pruned in response.sessions} == {RETENTION_ACTION_ARCHIVE}
         assert not any(pruned.session.archived for pruned in response.sessions)
-    assert _listed(sessions) == []
+    assert _list_titles(sessions) == []
 
 
 async def test_two_prunes_at_once_do_it_once(sessions: Sessions, clock: Clock) -> None:
@@ -172,7 +172,9 @@ async def test_two_prunes_at_once_do_it_once(sessions: Sessions, clock: Clock) -
 
 def test_the_daemon_goes_by_its_configuration(tmp_path: Path) -> None:
     settings = {"RETENTION_DAYS": "30", "RETENTION_ACTION": "delete", "DELETED_DAYS": "5"}
-    with running(tmp_path, **{f"OBLIX_SESSIONS_{name}": value for name, value in settings.items()}) as daemon:
+    with run_daemon(
+        tmp_path, **{f"OBLIX_SESSIONS_{name}": value for name, value in settings.items()}
+    ) as daemon:
         wire = Wire(daemon.channel).sessions
         old = Session(id="old", update_time=Timestamp(seconds=1_000_000_000))
         steps = [
@@ -195,7 +197,7 @@ async def test_nothing_is_kept_of_a_deleted_one_where_that_is_configured(
         await _make(sessions)
         clock.pass_days(3)
         assert len(await _prune(sessions, days=2, action=RETENTION_ACTION_DELETE)) == 1
-        assert _listed(sessions, deleted=True) == []
+        assert _list_titles(sessions, deleted=True) == []
 
 
 async def test_without_a_configured_retention_nothing_happens(tmp_path: Path, clock: Clock) -> None:

@@ -11,12 +11,12 @@ from oblixd.errors import InvalidArgumentError
 from oblixd.sessions import Sessions
 
 
-async def _made(sessions: Sessions, policy: str) -> Session:
+async def _make(sessions: Sessions, policy: str) -> Session:
     return await sessions.create(Session(routing_policy=policy))
 
 
 async def test_it_is_there_until_it_is_changed(sessions: Sessions) -> None:
-    made = await _made(sessions, "private")
+    made = await _make(sessions, "private")
     assert sessions.get(made.id).routing_policy == "private"
     await sessions.update(Session(id=made.id, title="t"), [])
     assert sessions.get(made.id).routing_policy == "private"
@@ -28,7 +28,7 @@ async def test_it_is_there_until_it_is_changed(sessions: Sessions) -> None:
 
 
 async def test_it_goes_with_copies_and_exports(sessions: Sessions) -> None:
-    made = await _made(sessions, "private")
+    made = await _make(sessions, "private")
     copy = await sessions.copy(made.id, None)
     exported = [item.session async for item in sessions.export([copy.id]) if item.HasField("session")]
     assert [session.routing_policy for session in (copy, *exported)] == ["private", "private"]
@@ -42,15 +42,15 @@ async def test_it_goes_with_copies_and_exports(sessions: Sessions) -> None:
 
 @pytest.mark.parametrize(("policies", "kept"), [(["a", "a"], "a"), (["a", "b"], ""), (["a", ""], "")])
 async def test_a_merge_keeps_what_all_agree_on(sessions: Sessions, policies: list[str], kept: str) -> None:
-    made = [await _made(sessions, policy) for policy in policies]
+    made = [await _make(sessions, policy) for policy in policies]
     merged = await sessions.merge([session.id for session in made], None)
     assert merged.routing_policy == kept
 
 
 async def test_a_name_that_is_too_long_is_refused(sessions: Sessions) -> None:
-    made = await _made(sessions, "x" * 64)
+    made = await _make(sessions, "x" * 64)
     with pytest.raises(InvalidArgumentError):
         await sessions.update(Session(id=made.id, routing_policy="x" * 65), ["routing_policy"])
     with pytest.raises(InvalidArgumentError) as caught:
-        await _made(sessions, "x" * 65)
+        await _make(sessions, "x" * 65)
     assert caught.value.reason == "POLICY_NAME_TOO_LONG"

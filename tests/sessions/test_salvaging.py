@@ -29,7 +29,7 @@ Truth = dict[str, list[str]]
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, Truth]:
+def sound_store(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, Truth]:
     """A store's file, and the texts of its sessions; one is deleted, and one has a turn that runs."""
     directory = tmp_path_factory.mktemp("sound")
     truth = asyncio.run(_fill(directory))
@@ -52,7 +52,7 @@ async def _fill(directory: Path) -> Truth:
         return {session_id: texts(all_messages(sessions, session_id)) for session_id in ids}
 
 
-def _salvaged(directory: Path, content: bytes) -> Salvage:
+def _salvage(directory: Path, content: bytes) -> Salvage:
     (directory / "store").mkdir()
     (directory / "store" / DATA_FILE).write_bytes(content)
     return salvage(directory / "store", directory / "kept", USAGE_TABLES)
@@ -68,7 +68,7 @@ def _lose_all(table: str) -> Callable[[offline.File], None]:
     return lambda file: file.tables[table].clear(file.txn)
 
 
-async def _served(directory: Path, truth: Truth) -> set[str]:
+async def _whole_sessions(directory: Path, truth: Truth) -> set[str]:
     """The sessions that are whole; the others are refused as damaged by every read, and listed as that."""
     whole: set[str] = set()
     async with sessions_in(directory / "store") as sessions:
@@ -86,12 +86,12 @@ async def _served(directory: Path, truth: Truth) -> set[str]:
     return whole
 
 
-async def test_a_sound_store_is_the_same_afterwards(sound: tuple[bytes, Truth], tmp_path: Path) -> None:
-    content, truth = sound
-    result = _salvaged(tmp_path, content)
+async def test_a_sound_store_is_the_same_afterwards(sound_store: tuple[bytes, Truth], tmp_path: Path) -> None:
+    content, truth = sound_store
+    result = _salvage(tmp_path, content)
     assert (result.whole, result.problems) == (SESSIONS + 1, [])
     assert (result.kept / DATA_FILE).read_bytes() == content
-    assert await _served(tmp_path, truth) == set(truth)
+    assert await _whole_sessions(tmp_path, truth) == set(truth)
     async with sessions_in(tmp_path / "store") as sessions:
         assert len(all_sessions(sessions, even=True)) == SESSIONS // 2
         (gone,), _ = sessions.list(page_size=0, page_token="", filter=Struct(), deleted=True)
@@ -103,22 +103,22 @@ async def test_a_sound_store_is_the_same_afterwards(sound: tuple[bytes, Truth], 
 
 @pytest.mark.parametrize("index", ["ids", "recency", "labels", "label_counts", "turns", "progress"])
 async def test_what_the_rest_says_is_made_anew(
-    sound: tuple[bytes, Truth], tmp_path: Path, index: str
+    sound_store: tuple[bytes, Truth], tmp_path: Path, index: str
 ) -> None:
-    content, truth = sound
-    result = _salvaged(tmp_path, _without(content, tmp_path / "draft", _lose_all(index)))
+    content, truth = sound_store
+    result = _salvage(tmp_path, _without(content, tmp_path / "draft", _lose_all(index)))
     assert result.problems == []
-    assert await _served(tmp_path, truth) == set(truth)
+    assert await _whole_sessions(tmp_path, truth) == set(truth)
 
 
 async def test_a_session_without_its_header_is_refused_until_it_is_deleted(
-    sound: tuple[bytes, Truth], tmp_path: Path
+    sound_store: tuple[bytes, Truth], tmp_path: Path
 ) -> None:
-    content, truth = sound
-    result = _salvaged(tmp_path, _without(content, tmp_path / "draft", _lose_all("sessions")))
+    content, truth = sound_store
+    result = _salvage(tmp_path, _without(content, tmp_path / "draft", _lose_all("sessions")))
     assert {problem.session_id for problem in result.problems} == set(truth)
     assert result.whole == 1
-    assert await _served(tmp_path, truth) == set()
+    assert await _whole_sessions(tmp_path, truth) == set()
     async with sessions_in(tmp_path / "store") as sessions:
         for session_id in truth:
             with pytest.raises(DataLossError, match="delete the session"):
@@ -129,38 +129,38 @@ async def test_a_session_without_its_header_is_refused_until_it_is_deleted(
 
 
 async def test_a_progress_record_is_not_made_up_where_messages_may_be_missing(
-    sound: tuple[bytes, Truth], tmp_path: Path
+    sound_store: tuple[bytes, Truth], tmp_path: Path
 ) -> None:
-    content, truth = sound
+    content, truth = sound_store
 
     def lose(file: offline.File) -> None:
         file.tables["progress"].clear(file.txn)
 
     changed = _without(content, tmp_path / "draft", lose)
     damaged_message = next(iter(truth.values()))[3].encode()
-    result = _salvaged(tmp_path, changed.replace(damaged_message, damaged_message.upper()))
+    result = _salvage(tmp_path, changed.replace(damaged_message, damaged_message.upper()))
     assert {problem.session_id for problem in result.problems} >= set(truth)
-    assert await _served(tmp_path, truth) == set()
+    assert await _whole_sessions(tmp_path, truth) == set()
 
 
 @pytest.mark.parametrize("seed", range(12))
 async def test_whatever_page_is_lost_nothing_is_shorter(
-    sound: tuple[bytes, Truth], tmp_path: Path, seed: int
+    sound_store: tuple[bytes, Truth], tmp_path: Path, seed: int
 ) -> None:
-    content, truth = sound
+    content, truth = sound_store
     page = random.Random(seed).randrange(2, len(content) // PAGE)
     harmed = content[: page * PAGE] + bytes(PAGE) + content[(page + 1) * PAGE :]
     try:
-        result = _salvaged(tmp_path, harmed)
+        result = _salvage(tmp_path, harmed)
     except DataLossError:
         assert "saved" in str(_salvage_error(tmp_path))
         return
     named = {problem.session_id for problem in result.problems}
-    assert set(truth) - await _served(tmp_path, truth) <= named
+    assert set(truth) - await _whole_sessions(tmp_path, truth) <= named
 
 
-def test_without_room_nothing_is_changed(sound: tuple[bytes, Truth], tmp_path: Path) -> None:
-    content, _ = sound
+def test_without_room_nothing_is_changed(sound_store: tuple[bytes, Truth], tmp_path: Path) -> None:
+    content, _ = sound_store
     with small_disk(tmp_path / "disk", 4) as disk:
         (disk / "store").mkdir()
         (disk / "store" / DATA_FILE).write_bytes(content)

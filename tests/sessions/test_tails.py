@@ -42,7 +42,7 @@ def fresh(sessions: Sessions, session_id: str, before: int = ALL) -> list[Messag
     return list(sessions.tails(lambda message: message).before(session_id, before))
 
 
-async def filled(sessions: Sessions, count: int) -> str:
+async def session_with(sessions: Sessions, count: int) -> str:
     """Make a session of so many messages."""
     session_id = (await sessions.create(Session())).id
     await sessions.append(session_id, [say(f"m{number}") for number in range(1, count + 1)])
@@ -50,7 +50,7 @@ async def filled(sessions: Sessions, count: int) -> str:
 
 
 async def test_what_was_read_before_is_not_read_again(sessions: Sessions) -> None:
-    session_id, reader = await filled(sessions, 3 * BLOCK), Reader(sessions)
+    session_id, reader = await session_with(sessions, 3 * BLOCK), Reader(sessions)
     everything = [f"m{number}" for number in range(1, 3 * BLOCK + 1)]
     assert reader.read(session_id) == (everything, 3 * BLOCK)
     assert reader.read(session_id) == (everything, 0)
@@ -60,7 +60,7 @@ async def test_what_was_read_before_is_not_read_again(sessions: Sessions) -> Non
 
 
 async def test_no_more_is_read_than_is_asked_for(sessions: Sessions) -> None:
-    session_id, reader = await filled(sessions, 3 * BLOCK), Reader(sessions)
+    session_id, reader = await session_with(sessions, 3 * BLOCK), Reader(sessions)
     for _ in range(2):
         assert next(reader.tails.before(session_id, ALL)).sequence == 3 * BLOCK
     assert reader.formed == BLOCK
@@ -100,7 +100,7 @@ Change = Callable[[Sessions, str], Awaitable[None]]
 
 @pytest.mark.parametrize("change", [_edit, _delete, _delete_last, _mark, _unmark, _answer_anew])
 async def test_a_change_of_what_stands_is_seen_at_once(sessions: Sessions, change: Change) -> None:
-    session_id = await filled(sessions, 4)
+    session_id = await session_with(sessions, 4)
     await sessions.exclude(session_id, [1])
     turn = await sessions.begin_turn(session_id, "first", [say("question")])
     await turn.finish(Message(parts=[messages_pb2.Part(text="answer")]))
@@ -113,7 +113,7 @@ async def test_a_change_of_what_stands_is_seen_at_once(sessions: Sessions, chang
 
 
 async def test_an_answer_is_kept_only_once_it_stands(sessions: Sessions) -> None:
-    session_id, reader = await filled(sessions, 2), Reader(sessions)
+    session_id, reader = await session_with(sessions, 2), Reader(sessions)
     turn = await sessions.begin_turn(session_id, "first", [say("question")])
     assert reader.read(session_id) == (["m1", "m2", "question"], 3)
     await turn.checkpoint([messages_pb2.Part(text="half")])
@@ -150,7 +150,7 @@ with lmdb.open(path, max_dbs=64, map_size=1 << 30) as environment:
 
 
 async def test_what_another_process_writes_is_seen_at_once(sessions: Sessions, tmp_path: Path) -> None:
-    session_id, reader = await filled(sessions, 3), Reader(sessions)
+    session_id, reader = await session_with(sessions, 3), Reader(sessions)
     assert reader.read(session_id) == (["m1", "m2", "m3"], 3)
     number = str(sessions.db.ref(session_id).number)
     subprocess.run(  # noqa: ASYNC221 - nothing else is to happen meanwhile
@@ -160,7 +160,7 @@ async def test_what_another_process_writes_is_seen_at_once(sessions: Sessions, t
 
 
 async def test_the_sessions_used_last_are_kept_as_far_as_there_is_room(sessions: Sessions) -> None:
-    first, second, large = [await filled(sessions, count) for count in (10, 10, 200)]
+    first, second, large = [await session_with(sessions, count) for count in (10, 10, 200)]
     reader = Reader(sessions, most_bytes=25 * 1100)
     for session_id in (first, second, first):
         reader.read(session_id)
@@ -171,7 +171,7 @@ async def test_the_sessions_used_last_are_kept_as_far_as_there_is_room(sessions:
 
 
 async def test_a_deleted_session_is_not_served_from_memory(sessions: Sessions) -> None:
-    session_id, reader = await filled(sessions, 3), Reader(sessions)
+    session_id, reader = await session_with(sessions, 3), Reader(sessions)
     reader.read(session_id)
     await sessions.delete(session_id, purge=True)
     with pytest.raises(NotFoundError):

@@ -30,7 +30,7 @@ def _parts(*said: str) -> list[messages_pb2.Part]:
     return [messages_pb2.Part(text=text) for text in said]
 
 
-def _left(sessions: Sessions) -> dict[str, int]:
+def _count_rows(sessions: Sessions) -> dict[str, int]:
     store = sessions._db.store
     with store.read() as txn:
         return {name: store.table(name).count(txn) for name in ("running", "pieces")}
@@ -89,7 +89,7 @@ async def test_the_final_record_takes_the_checkpoints_place(sessions: Sessions) 
         assert getattr(recorded, field) == getattr(final, field)
     session = sessions.get(turn.session.id)
     assert (session.running_request_id, session.message_count) == ("", 2)
-    assert _left(sessions) == {"running": 0, "pieces": 0}
+    assert _count_rows(sessions) == {"running": 0, "pieces": 0}
 
 
 @pytest.mark.parametrize("checkpointed", [False, True])
@@ -118,7 +118,7 @@ async def test_an_abandoned_turn_leaves_the_question_alone(sessions: Sessions, c
     assert all_messages(sessions, turn.session.id) == turn.input
     session = sessions.get(turn.session.id)
     assert (session.running_request_id, session.message_count) == ("", 1)
-    assert _left(sessions) == {"running": 0, "pieces": 0}
+    assert _count_rows(sessions) == {"running": 0, "pieces": 0}
 
 
 async def test_messages_appended_meanwhile_come_after_the_answer(sessions: Sessions) -> None:
@@ -174,7 +174,7 @@ async def test_deleting_the_session_tells_whose_turn_to_cancel(sessions: Session
     for call in (turn.checkpoint(_parts("x")), turn.finish(messages_pb2.Message()), turn.abandon()):
         with pytest.raises(NotFoundError):
             await call
-    assert _left(sessions)["running"] == 0
+    assert _count_rows(sessions)["running"] == 0
 
 
 async def test_a_beginner_who_goes_away_leaves_the_question_and_no_turn(sessions: Sessions) -> None:
@@ -187,7 +187,7 @@ async def test_a_beginner_who_goes_away_leaves_the_question_and_no_turn(sessions
     await sessions._db.store.write(lambda txn: None)
     assert texts(all_messages(sessions, made.id)) == ["question"]
     assert sessions.get(made.id).running_request_id == ""
-    assert _left(sessions)["running"] == 0
+    assert _count_rows(sessions)["running"] == 0
 
 
 async def test_a_beginner_who_was_refused_and_goes_away_ends_nobody_elses_turn(sessions: Sessions) -> None:
@@ -223,7 +223,7 @@ async def test_a_cut_off_answer_is_kept_as_interrupted(tmp_path: Path) -> None:
             assert sessions.get(session_id).message_count == 2
             assert sessions.get(session_id).running_request_id == ""
             await sessions.begin_turn(session_id, f"next to {session_id}", [say("go on")])
-        assert _left(sessions) == {"running": 2, "pieces": 0}
+        assert _count_rows(sessions) == {"running": 2, "pieces": 0}
 
 
 @pytest.mark.parametrize("request_id", ["", "é", "x" * 129, "a\nb"])
@@ -235,7 +235,7 @@ async def test_a_malformed_request_id_is_refused(sessions: Sessions, request_id:
     assert sessions.get(made.id).message_count == 0
 
 
-async def _checkpointed(sessions: Sessions, *pieces: str) -> Turn:
+async def _turn_with_checkpoint(sessions: Sessions, *pieces: str) -> Turn:
     turn = await _begin(sessions)
     for piece in pieces:
         await turn.checkpoint(_parts(piece))
@@ -255,7 +255,7 @@ async def test_a_missing_checkpoint_is_named_and_the_session_goes_on(
     tmp_path: Path, lost: tuple[int, ...]
 ) -> None:
     async with sessions_in(tmp_path) as sessions:
-        turn = await _checkpointed(sessions, "one ", "two ", "three")
+        turn = await _turn_with_checkpoint(sessions, "one ", "two ", "three")
         for place in lost:
             await _lose_piece(sessions, turn, place)
         with pytest.raises(DataLossError, match="missing"):
@@ -264,7 +264,7 @@ async def test_a_missing_checkpoint_is_named_and_the_session_goes_on(
     async with sessions_in(tmp_path) as sessions:
         with pytest.raises(DataLossError, match=f"^Message {turn.answer_sequence} of session"):
             all_messages(sessions, turn.session.id)
-        assert _left(sessions) == {"running": 0, "pieces": 0}
+        assert _count_rows(sessions) == {"running": 0, "pieces": 0}
         await sessions.delete_messages(
             DeleteMessagesRequest(session_id=turn.session.id, sequences=[turn.answer_sequence], exact=True)
         )
@@ -274,7 +274,7 @@ async def test_a_missing_checkpoint_is_named_and_the_session_goes_on(
 
 
 async def test_an_answer_that_began_anew_is_whole_as_far_as_it_came(sessions: Sessions) -> None:
-    turn = await _checkpointed(sessions, "from the first model")
+    turn = await _turn_with_checkpoint(sessions, "from the first model")
     await turn.restart()
     await turn.checkpoint(_parts("from the second"))
     assert texts(all_messages(sessions, turn.session.id))[-1] == "from the second"

@@ -15,7 +15,7 @@ from oblixd.errors import InvalidArgumentError
 from oblixd.sessions import Sessions
 
 
-def _nested(levels: int) -> dict[str, Any]:
+def _nested_dict(levels: int) -> dict[str, Any]:
     value: dict[str, Any] = {}
     for _ in range(levels - 1):
         value = {"a": value}
@@ -33,7 +33,7 @@ GOOD = [
     {},
     {"a": "x\0y"},
     {"a": 2**53, "b": -(2**53), "c": 0.1, "d": None, "e": True, "f": []},
-    _nested(16),
+    _nested_dict(16),
     _list_nested(16),
     {f"{n}": n for n in range(256)},
     {"a": "x" * (65536 - len('{"a":""}'))},
@@ -46,7 +46,7 @@ BAD: list[tuple[dict[str, Any], str, str, str]] = [
     ({"a": {"b": [0, float("-inf")]}}, "NOT_JSON", ".a.b[1]", ""),
     ({"a": 2**53 + 2}, "INTEGER_TOO_LARGE", ".a", str(2**53)),
     ({"a": -1e300}, "INTEGER_TOO_LARGE", ".a", str(2**53)),
-    (_nested(17), "TOO_DEEP", "", "16"),
+    (_nested_dict(17), "TOO_DEEP", "", "16"),
     (_list_nested(17), "TOO_DEEP", "", "16"),
     ({f"{n}": n for n in range(257)}, "TOO_MANY_KEYS", "", "256"),
     (

@@ -15,8 +15,8 @@ from google.protobuf.struct_pb2 import Struct
 from oblix.v1 import messages_pb2, sessions_pb2, sessions_pb2_grpc
 from oblix.v1.sessions_pb2 import Session
 from support.drivers.conversations import say, struct
-from support.drivers.daemon import SOON, RunningDaemon, running
-from support.drivers.watching import WAIT_S, told, told_until_synced
+from support.drivers.daemon import SOON, RunningDaemon, run_daemon
+from support.drivers.watching import WAIT_S, next_event, told_until_synced
 
 from oblixd.errors import InvalidArgumentError, UnavailableError
 from oblixd.rpc.edge import Writer
@@ -38,25 +38,25 @@ async def _make(sessions: Sessions, **metadata: Any) -> str:
 async def test_headers_come_first_then_each_change(sessions: Sessions) -> None:
     old, new = await _make(sessions), await _make(sessions)
     async with aclosing(sessions.watch(Struct(), None)) as events:
-        assert [await told(events) for _ in range(3)] == [
+        assert [await next_event(events) for _ in range(3)] == [
             ("session", new, 2),
             ("session", old, 2),
             ("synced", "", 2),
         ]
         await sessions.append(old, [say("hello")])
-        assert await told(events) == ("session", old, 3)
+        assert await next_event(events) == ("session", old, 3)
         made = await _make(sessions)
-        assert await told(events) == ("session", made, 4)
+        assert await next_event(events) == ("session", made, 4)
         await sessions.delete(new)
-        assert await told(events) == ("removed", new, 5)
+        assert await next_event(events) == ("removed", new, 5)
         await sessions.undelete(new)
-        assert await told(events) == ("session", new, 6)
+        assert await next_event(events) == ("session", new, 6)
 
 
 async def test_a_header_is_told_as_it_is_now(sessions: Sessions) -> None:
     made = await _make(sessions)
     async with aclosing(sessions.watch(Struct(), 1)) as events:
-        assert await told(events) == ("synced", "", 1)
+        assert await next_event(events) == ("synced", "", 1)
         turn = await sessions.begin_turn(made, "request", [say("question")])
         event = await anext(events)
         assert event.session.session == sessions.get(made)
@@ -72,12 +72,12 @@ async def test_only_what_matches_is_told_and_what_no_longer_does_is_removed(sess
         await sessions.append(other, [say("not for us")])
         await sessions.delete(other)
         await sessions.update(Session(id=mine, metadata=struct(n=2)), [])
-        assert (await told(events))[:2] == ("session", mine)
+        assert (await next_event(events))[:2] == ("session", mine)
         await sessions.update(Session(id=mine, metadata=struct(kind="b")), [])
-        assert (await told(events))[:2] == ("removed", mine)
+        assert (await next_event(events))[:2] == ("removed", mine)
         await sessions.append(mine, [say("not for us any more")])
         await sessions.update(Session(id=mine, metadata=struct(kind="a")), [])
-        assert (await told(events))[:2] == ("session", mine)
+        assert (await next_event(events))[:2] == ("session", mine)
 
 
 async def test_archived_sessions_are_not_watched(sessions: Sessions) -> None:
@@ -87,9 +87,9 @@ async def test_archived_sessions_are_not_watched(sessions: Sessions) -> None:
         assert await told_until_synced(events) == [("session", made)]
         await sessions.append(away, [say("unseen")])
         await sessions.update(Session(id=made, archived=True), [])
-        assert (await told(events))[:2] == ("removed", made)
+        assert (await next_event(events))[:2] == ("removed", made)
         await sessions.update(Session(id=away), ["archived"])
-        assert (await told(events))[:2] == ("session", away)
+        assert (await next_event(events))[:2] == ("session", away)
 
 
 async def test_a_lost_watch_goes_on_where_it_was(sessions: Sessions) -> None:
@@ -97,7 +97,7 @@ async def test_a_lost_watch_goes_on_where_it_was(sessions: Sessions) -> None:
     await sessions.append(ids[0], [say("again")])
     await sessions.delete(ids[3])
     async with aclosing(sessions.watch(Struct(), 1)) as events:
-        assert [await told(events) for _ in range(5)] == [
+        assert [await next_event(events) for _ in range(5)] == [
             ("session", ids[1], 2),
             ("session", ids[2], 3),
             ("session", ids[0], 5),
@@ -112,7 +112,7 @@ async def test_headers_that_change_while_they_are_told_are_not_missed(
     monkeypatch.setattr(watch, "PAGE", 2)
     ids = [await _make(sessions) for _ in range(7)]
     async with aclosing(sessions.watch(Struct(), None)) as events:
-        assert (await told(events))[1] == ids[6]
+        assert (await next_event(events))[1] == ids[6]
         await sessions.append(ids[0], [say("moves to the front")])
         await sessions.delete(ids[1])
         seen = {session_id: kind for kind, session_id in await told_until_synced(events)}
@@ -122,14 +122,14 @@ async def test_headers_that_change_while_they_are_told_are_not_missed(
 async def test_a_reader_that_was_away_is_told_each_session_once(sessions: Sessions) -> None:
     ids = [await _make(sessions) for _ in range(3)]
     async with aclosing(sessions.watch(Struct(), 3)) as events:
-        assert await told(events) == ("synced", "", 3)
+        assert await next_event(events) == ("synced", "", 3)
         for n in range(10):
             for session_id in ids:
                 await sessions.append(session_id, [say(f"{n}")])
-        heard = [(await told(events))[1] for _ in range(len(ids))]
+        heard = [(await next_event(events))[1] for _ in range(len(ids))]
         assert heard == ids
         await sessions.delete(ids[0])
-        assert (await told(events))[:2] == ("removed", ids[0])
+        assert (await next_event(events))[:2] == ("removed", ids[0])
 
 
 async def test_who_is_far_behind_is_told_once_he_caught_up(
@@ -137,7 +137,7 @@ async def test_who_is_far_behind_is_told_once_he_caught_up(
 ) -> None:
     monkeypatch.setattr(watch, "PAGE", 5)
     async with aclosing(sessions.watch(Struct(), 0)) as events:
-        assert await told(events) == ("synced", "", 0)
+        assert await next_event(events) == ("synced", "", 0)
         ids = [await _make(sessions) for _ in range(12)]
         assert await told_until_synced(events) == [("session", session_id) for session_id in ids]
 
@@ -146,13 +146,13 @@ async def test_who_is_too_far_behind_begins_anew(sessions: Sessions, monkeypatch
     monkeypatch.setattr(changes, "KEPT", 5)
     monkeypatch.setattr(changes, "TRIMMED_AT_ONCE", 5)
     behind = sessions.watch(Struct(), 0)
-    assert await told(behind) == ("synced", "", 0)
+    assert await next_event(behind) == ("synced", "", 0)
     for _ in range(30):
         await _make(sessions)
     oldest = sessions.db.changes.oldest()
     assert oldest > 0
     for events in (behind, sessions.watch(Struct(), oldest - 1)):
-        assert await told(events) == ("resync_required", "", oldest)
+        assert await next_event(events) == ("resync_required", "", oldest)
         with pytest.raises(StopAsyncIteration):
             await anext(events)
     async with aclosing(sessions.watch(Struct(), oldest)) as events:
@@ -170,11 +170,11 @@ async def test_a_revision_that_never_was_is_refused(sessions: Sessions, revision
 
 async def test_the_end_of_the_daemon_ends_the_watches(sessions: Sessions) -> None:
     events = sessions.watch(Struct(), None)
-    assert (await told(events))[0] == "synced"
+    assert (await next_event(events))[0] == "synced"
     assert sessions.watch_count == 1
     sessions.close()
     with pytest.raises(UnavailableError, match="watch again"):
-        await told(events)
+        await next_event(events)
     assert sessions.watch_count == 0
 
 
@@ -192,7 +192,7 @@ async def _is_kept_by_its_watch(home: Path, idle_s: float) -> bool:
         async with grpc.aio.insecure_channel(f"unix:{daemon.socket}", SOON) as channel:
             events = Watched(channel).watch(_until_it_serves=True)
             try:
-                assert (await told(events))[0] == "synced"
+                assert (await next_event(events))[0] == "synced"
             except grpc.aio.AioRpcError:
                 assert await asyncio.to_thread(daemon.process.wait, WAIT_S) == 0
                 return False
@@ -200,7 +200,7 @@ async def _is_kept_by_its_watch(home: Path, idle_s: float) -> bool:
                 await asyncio.to_thread(daemon.process.wait, 4 * idle_s)
             daemon.process.terminate()
             with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await told(events)
+                await next_event(events)
         assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
         assert b"DAEMON_STOPPING" in dict(caught.value.trailing_metadata())["grpc-status-details-bin"]
         assert await asyncio.to_thread(daemon.process.wait, WAIT_S) == 0
@@ -210,7 +210,7 @@ async def _is_kept_by_its_watch(home: Path, idle_s: float) -> bool:
 
 
 async def test_one_frozen_watcher_of_two_hundred_is_noticed_by_nobody(tmp_path: Path) -> None:
-    with running(tmp_path, OBLIX_EMBEDDED_ENABLED="false") as daemon:
+    with run_daemon(tmp_path, OBLIX_EMBEDDED_ENABLED="false") as daemon:
         target = f"unix:{daemon.socket}"
         async with (
             grpc.aio.insecure_channel(target) as channel,
@@ -219,7 +219,7 @@ async def test_one_frozen_watcher_of_two_hundred_is_noticed_by_nobody(tmp_path: 
             stub = Watched(channel)
             big, small = await stub.make(size="big"), await stub.make(size="small")
             frozen = Watched(apart).watch(size="big")
-            assert (await told(frozen))[1] == big
+            assert (await next_event(frozen))[1] == big
             readers = [stub.watch(size="small") for _ in range(WATCHERS - 1)]
             await asyncio.gather(*map(told_until_synced, readers))
             for number in range(1, UPDATES + 1):

@@ -44,7 +44,7 @@ FAKE = (Migration(2, "doubles", double), Migration(3, "moves", move))
 
 
 @pytest.fixture
-async def old(tmp_path: Path) -> Path:
+async def old_store(tmp_path: Path) -> Path:
     """A closed store of schema 1."""
     store = await Store.open(tmp_path / "store", TABLES, map_size=MAP_SIZE, migrations=())
     items = [(b"%03d" % number, b"%03d" % number) for number in range(COUNT)]
@@ -62,7 +62,7 @@ async def _content(directory: Path, chain: tuple[Migration, ...]) -> dict[str, d
         await store.close()
 
 
-def _migrated(table: str) -> dict[str, dict[bytes, bytes]]:
+def _migrate(table: str) -> dict[str, dict[bytes, bytes]]:
     doubled = {b"%03d" % number: b"%03d%03d" % (number, number) for number in range(COUNT)}
     return {name: doubled if name == table else {} for name in TABLES}
 
@@ -71,10 +71,10 @@ def test_the_chain_counts_from_the_first_schema() -> None:
     assert [migration.to for migration in CHAIN] == list(range(2, schema.VERSION + 1))
 
 
-async def test_an_old_store_goes_through_every_step_once(old: Path) -> None:
-    assert await _content(old, FAKE[:1]) == _migrated("things")
+async def test_an_old_store_goes_through_every_step_once(old_store: Path) -> None:
+    assert await _content(old_store, FAKE[:1]) == _migrate("things")
     for _ in range(2):
-        assert await _content(old, FAKE) == _migrated("moved")
+        assert await _content(old_store, FAKE) == _migrate("moved")
 
 
 async def test_a_new_store_begins_with_the_newest_schema(tmp_path: Path) -> None:
@@ -83,19 +83,19 @@ async def test_a_new_store_begins_with_the_newest_schema(tmp_path: Path) -> None
         await _content(tmp_path, FAKE[:1])
 
 
-async def test_an_older_daemon_refuses_what_is_half_new(old: Path) -> None:
+async def test_an_older_daemon_refuses_what_is_half_new(old_store: Path) -> None:
     with pytest.raises(InternalError):
-        await _content(old, (_failing_after(3),))
+        await _content(old_store, (_failing_after(3),))
     with pytest.raises(FailedPreconditionError, match="schema 2") as caught:
-        await _content(old, ())
+        await _content(old_store, ())
     assert caught.value.reason == "SCHEMA_TOO_NEW"
 
 
-async def test_a_step_that_fails_is_taken_again_from_where_it_was(old: Path) -> None:
+async def test_a_step_that_fails_is_taken_again_from_where_it_was(old_store: Path) -> None:
     for steps in (1, 4, 2):
         with pytest.raises(InternalError):
-            await _content(old, (_failing_after(steps), FAKE[1]))
-    assert await _content(old, FAKE) == _migrated("moved")
+            await _content(old_store, (_failing_after(steps), FAKE[1]))
+    assert await _content(old_store, FAKE) == _migrate("moved")
 
 
 def _failing_after(steps: int) -> Migration:
@@ -111,9 +111,9 @@ def _failing_after(steps: int) -> Migration:
 
 
 @pytest.mark.parametrize("steps", [1, 9, 15, 16, 25])
-async def test_a_kill_half_way_loses_and_repeats_nothing(old: Path, steps: int) -> None:
-    _kill_in_step(old, steps)
-    assert await _content(old, FAKE) == _migrated("moved")
+async def test_a_kill_half_way_loses_and_repeats_nothing(old_store: Path, steps: int) -> None:
+    _kill_in_step(old_store, steps)
+    assert await _content(old_store, FAKE) == _migrate("moved")
 
 
 def _kill_in_step(directory: Path, number: int) -> None:

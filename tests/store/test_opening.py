@@ -29,7 +29,7 @@ LAST_PAGE_AT = 136
 
 
 @pytest.fixture
-async def filled(tmp_path: Path) -> Path:
+async def filled_store(tmp_path: Path) -> Path:
     """A closed store with a thousand values on many pages, and a large one."""
     async with store_in(tmp_path / "store", TABLES) as store:
         things = store.table("things")
@@ -49,9 +49,9 @@ async def _count(directory: Path) -> int:
             return store.table("things").count(txn)
 
 
-async def test_only_the_owner_can_read_it(filled: Path) -> None:
+async def test_only_the_owner_can_read_it(filled_store: Path) -> None:
     files = (DATA_FILE, "lock.mdb", CLAIM_FILE)
-    assert _modes(filled) == {"store": 0o700} | dict.fromkeys(files, 0o600)
+    assert _modes(filled_store) == {"store": 0o700} | dict.fromkeys(files, 0o600)
 
 
 def _modes(directory: Path) -> dict[str, int]:
@@ -67,18 +67,18 @@ async def test_a_second_opener_is_told_and_the_first_goes_on(tmp_path: Path) -> 
     assert await _count(tmp_path / "store") == 1
 
 
-async def test_a_file_that_is_shorter_than_its_pages_is_refused(filled: Path) -> None:
-    data = filled / DATA_FILE
+async def test_a_file_that_is_shorter_than_its_pages_is_refused(filled_store: Path) -> None:
+    data = filled_store / DATA_FILE
     os.truncate(data, data.stat().st_size // 2 // PAGE * PAGE)
     with pytest.raises(DataLossError, match=f"{DATA_FILE} is damaged.*backup") as caught:
-        await _count(filled)
+        await _count(filled_store)
     assert caught.value.reason == "STORE_DAMAGED"
 
 
-async def test_a_short_file_that_lacks_only_pages_that_nobody_uses_is_opened(filled: Path) -> None:
+async def test_a_short_file_that_lacks_only_pages_that_nobody_uses_is_opened(filled_store: Path) -> None:
     """liblmdb leaves pages unwritten that one transaction took and gave back."""
-    _claim_one_page_more(filled / DATA_FILE)
-    assert await _count(filled) == 1000
+    _claim_one_page_more(filled_store / DATA_FILE)
+    assert await _count(filled_store) == 1000
 
 
 def _claim_one_page_more(path: Path) -> None:
@@ -97,13 +97,13 @@ async def test_a_foreign_file_is_refused(tmp_path: Path, content: bytes) -> None
     assert (tmp_path / DATA_FILE).read_bytes() == content
 
 
-async def test_an_empty_file_is_no_new_store(filled: Path) -> None:
-    os.truncate(filled / DATA_FILE, 0)
+async def test_an_empty_file_is_no_new_store(filled_store: Path) -> None:
+    os.truncate(filled_store / DATA_FILE, 0)
     with pytest.raises(DataLossError, match=r"is empty.*oblixd restore.*remove the file") as caught:
-        await _count(filled)
+        await _count(filled_store)
     assert caught.value.reason == "STORE_EMPTY"
-    (filled / DATA_FILE).unlink()
-    assert await _count(filled) == 0
+    (filled_store / DATA_FILE).unlink()
+    assert await _count(filled_store) == 0
 
 
 def test_a_new_store_has_its_pages_from_the_first_moment(tmp_path: Path) -> None:
@@ -158,28 +158,28 @@ def test_a_map_that_does_not_fit_into_the_address_space_is_told(tmp_path: Path) 
     assert "map_size_gib" in told
 
 
-async def test_after_an_unclean_death_it_is_read_and_opened(filled: Path) -> None:
-    _not_closed(filled)
-    assert await _count(filled) == 1000
+async def test_after_an_unclean_death_it_is_read_and_opened(filled_store: Path) -> None:
+    _not_closed(filled_store)
+    assert await _count(filled_store) == 1000
 
 
 async def test_after_an_unclean_death_a_reader_that_crashes_is_told(
-    filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    filled_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _not_closed(filled)
+    _not_closed(filled_store)
     crashing = tmp_path / "crashing.py"
     crashing.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGABRT)\n")
     monkeypatch.setattr(page_walk, "__file__", str(crashing))
     for _ in range(2):  # it stays unclean: the next start looks again
         with pytest.raises(DataLossError, match=r"reading it crashes.*oblixd salvage"):
-            await _count(filled)
+            await _count(filled_store)
 
 
-async def test_a_record_that_reaches_beyond_the_file_is_found_before_it_is_opened(filled: Path) -> None:
+async def test_a_record_that_reaches_beyond_the_file_is_found_before_it_is_opened(filled_store: Path) -> None:
     """Whoever reads it through the map would die of a bus error."""
-    _stretch_a_value(filled / DATA_FILE)
+    _stretch_a_value(filled_store / DATA_FILE)
     with pytest.raises(DataLossError, match="a record points outside the file"):
-        await _count(filled)
+        await _count(filled_store)
 
 
 def _stretch_a_value(path: Path) -> None:
@@ -213,23 +213,23 @@ def test_a_crash_inside_the_store_is_known_to_the_next_start(tmp_path: Path) -> 
         claim.give_up()
 
 
-async def test_after_an_unclean_death_pages_of_nonsense_are_found(filled: Path) -> None:
-    _not_closed(filled)
-    content = (filled / DATA_FILE).read_bytes()
-    (filled / DATA_FILE).write_bytes(content[: 2 * PAGE] + b"\xff" * (len(content) - 2 * PAGE))
+async def test_after_an_unclean_death_pages_of_nonsense_are_found(filled_store: Path) -> None:
+    _not_closed(filled_store)
+    content = (filled_store / DATA_FILE).read_bytes()
+    (filled_store / DATA_FILE).write_bytes(content[: 2 * PAGE] + b"\xff" * (len(content) - 2 * PAGE))
     with pytest.raises(DataLossError, match="damaged"):
-        await _count(filled)
+        await _count(filled_store)
 
 
-async def test_a_newer_schema_is_refused_and_left_as_it_is(filled: Path) -> None:
+async def test_a_newer_schema_is_refused_and_left_as_it_is(filled_store: Path) -> None:
     newer = records.SchemaRecord(version=schema.VERSION + 1).SerializeToString()
-    with lmdb.open(str(filled), max_dbs=4) as environment:
+    with lmdb.open(str(filled_store), max_dbs=4) as environment:
         table = Table(schema.TABLE, environment.open_db(schema.TABLE.encode()))
         with environment.begin(write=True) as txn:
             table.put(txn, schema.KEY, newer)
     for _ in range(2):
         with pytest.raises(FailedPreconditionError, match="newer daemon") as caught:
-            await _count(filled)
+            await _count(filled_store)
         assert caught.value.reason == "SCHEMA_TOO_NEW"
 
 

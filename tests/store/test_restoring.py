@@ -68,15 +68,15 @@ async def test_the_daemon_goes_on_with_a_restored_store(backup: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+def backup_bytes(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The bytes of a backup."""
     return asyncio.run(_make(tmp_path_factory.mktemp("source"), b"new"))
 
 
 @settings(max_examples=100, deadline=None)
 @given(data=st.data())
-def test_any_byte_that_was_changed_is_found(data: st.DataObject, whole: bytes) -> None:
-    content = bytearray(whole)
+def test_any_byte_that_was_changed_is_found(data: st.DataObject, backup_bytes: bytes) -> None:
+    content = bytearray(backup_bytes)
     place = data.draw(st.integers(0, len(content) - 1) | st.integers(len(content) - 60, len(content) - 1))
     content[place] ^= data.draw(st.integers(1, 255))
     with tempfile.TemporaryDirectory() as directory:
@@ -118,9 +118,9 @@ def test_a_newer_schema_is_refused(backup: Path) -> None:
     assert caught.value.reason == "SCHEMA_TOO_NEW"
 
 
-async def test_without_room_nothing_is_changed(tmp_path: Path, whole: bytes) -> None:
+async def test_without_room_nothing_is_changed(tmp_path: Path, backup_bytes: bytes) -> None:
     with small_disk(tmp_path / "disk", 32) as disk:
-        (tmp_path / "backup").write_bytes(whole)
+        (tmp_path / "backup").write_bytes(backup_bytes)
         await _make(disk / "store", b"old")
         fill(disk)
         with pytest.raises(OSError, match="No space left"):

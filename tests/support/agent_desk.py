@@ -16,7 +16,7 @@ from pathlib import Path
 from oblix.testing import ToolCall
 from oblix.v1 import messages_pb2, sessions_pb2, sessions_pb2_grpc
 from support.agent_tools import path_of
-from support.drivers.daemon import RunningDaemon, running
+from support.drivers.daemon import RunningDaemon, run_daemon
 from support.servers.agent_model import AgentModel
 
 NOTE, TEXT = "note.txt", "Moss.\n"
@@ -230,7 +230,7 @@ def desk_of(*agents: Agent, record: str = "auto") -> Iterator[Desk]:
     try:
         with AgentModel() as model:
             (data / "config.toml").write_text(CONFIG.format(url=model.url, record=record))
-            with running(data) as daemon:
+            with run_daemon(data) as daemon:
                 yield Desk(agents, home, path, daemon=daemon, model=model)
     finally:
         _end_leftovers(home)
@@ -247,6 +247,6 @@ def _end_leftovers(home: Path) -> None:
                 os.kill(int(process.name), signal.SIGTERM)
 
 
-def told(done: subprocess.CompletedProcess[str]) -> str:
+def last_output(done: subprocess.CompletedProcess[str]) -> str:
     """What a command printed last."""
     return f"status {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"

@@ -51,7 +51,7 @@ PACKAGES: Mapping[str, Package] = {
 """By the name that `oblix run` and `oblix connect` know."""
 
 
-def installed(name: str) -> Path:
+def install(name: str) -> Path:
     """Return a folder that holds this agent's command and nothing else. Install it where it is missing.
 
     The test is skipped on a machine that can't run it.
@@ -74,7 +74,7 @@ def installed(name: str) -> Path:
 
 def path_of(*names: str) -> str:
     """Return a PATH with these agents and nothing of the person's own."""
-    return os.pathsep.join([*(str(installed(name)) for name in names), *_system()])
+    return os.pathsep.join([*(str(install(name)) for name in names), *_system()])
 
 
 def _system() -> list[str]:

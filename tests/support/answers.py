@@ -86,7 +86,7 @@ def stop(reason: Any = "stop", **more: Any) -> dict[str, Any]:
     return {"choices": [{"index": 0, "delta": {}, "finish_reason": reason, **more}]}
 
 
-def whole(message: dict[str, Any], **more: Any) -> dict[str, Any]:
+def complete_call(message: dict[str, Any], **more: Any) -> dict[str, Any]:
     choice = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": "stop"}
     return {"object": "chat.completion", "choices": [choice], **more}
 
@@ -110,7 +110,7 @@ def claude(*events: dict[str, Any], reason: str = "end_turn") -> bytes:
     return sse(head, *events, end, {"type": "message_stop"}, end=b"")
 
 
-def begun(index: int = 0, **fields: Any) -> dict[str, Any]:
+def call_start(index: int = 0, **fields: Any) -> dict[str, Any]:
     return {"type": "content_block_start", "index": index, "content_block": fields}
 
 

@@ -129,7 +129,7 @@ class Proxy:
         port = self.port_file.read_text().strip()
         return f"http://{self.user + '@' if self.user else ''}127.0.0.1:{port}"
 
-    def seen(self) -> str:
+    def log_text(self) -> str:
         """What it logged: one line for each connection that has ended."""
         return self.log.read_text() if self.log.exists() else ""
 

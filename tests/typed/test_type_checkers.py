@@ -34,4 +34,4 @@ def test_the_examples_are_right() -> None:
 
 def test_each_mistake_is_found() -> None:
     path = HERE / "mistakes.py"
-    assert {line for _, line in _errors(path)} == mistakes.marked(path)
+    assert {line for _, line in _errors(path)} == mistakes.marked_lines(path)

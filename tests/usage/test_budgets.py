@@ -42,7 +42,7 @@ def _entry(request_id: str, cost: float | None) -> UsageEntry:
     return UsageEntry(request_id, "openai:x", cost=cost)
 
 
-async def _spent(usage: Usage) -> dict[str, float]:
+async def _spent_amounts(usage: Usage) -> dict[str, float]:
     return {state.period: state.spent for state in usage.budgets()}
 
 
@@ -82,10 +82,10 @@ async def test_days_and_months_begin_anew_also_after_a_restart(store: Store, ber
     clock.local = "2026-01-31T23:59:59"
     await usage.add(_entry("its last day", 2.0))
     for books in (usage, Usage(store, caps=caps, clock=clock)):
-        assert await _spent(books) == {"day": 2.0, "month": 3.0}
+        assert await _spent_amounts(books) == {"day": 2.0, "month": 3.0}
     clock.local = "2026-02-01T00:00"
     for books in (usage, Usage(store, caps=caps, clock=clock)):
-        assert await _spent(books) == {"day": 0.0, "month": 0.0}
+        assert await _spent_amounts(books) == {"day": 0.0, "month": 0.0}
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ async def test_the_hour_that_comes_twice_belongs_to_one_day(store: Store, berlin
     for number, now in enumerate((first, first + 3600)):
         usage = Usage(store, caps=Caps(daily=9), clock=lambda now=now: now)
         await usage.add(_entry(f"{number}", 1.0))
-    assert await _spent(usage) == {"day": 2.0}
+    assert await _spent_amounts(usage) == {"day": 2.0}
     report = await usage.report()
     assert report.total.executions == 2
 
@@ -120,7 +120,7 @@ async def test_who_goes_away_meanwhile_is_counted_all_the_same(store: Store) -> 
     with pytest.raises(asyncio.CancelledError):
         await adding
     await store.write(lambda txn: None)
-    assert await _spent(usage) == {"day": 0.5}
+    assert await _spent_amounts(usage) == {"day": 0.5}
     assert (await usage.report()).total.cost == 0.5
 
 
@@ -136,6 +136,6 @@ async def test_a_damaged_row_stops_neither_the_start_nor_an_answer(
         with pytest.raises(DataLossError):
             await usage.report()
         await usage.add(_entry("two", 2.0))
-        assert await _spent(usage) == {"day": 2.0}
+        assert await _spent_amounts(usage) == {"day": 2.0}
         assert (await usage.report()).total.cost == 2.0
     assert "a row of usage is lost" in caplog.text

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from oblix import OblixClient
 from oblix.testing import OllamaServer
-from support.drivers.daemon import running
+from support.drivers.daemon import run_daemon
 
 PRICES = {"OBLIX_USAGE_PRICES": "ollama:*=1/1", "OBLIX_EMBEDDED_ENABLED": "false"}
 
@@ -15,12 +15,12 @@ PRICES = {"OBLIX_USAGE_PRICES": "ollama:*=1/1", "OBLIX_EMBEDDED_ENABLED": "false
 async def test_a_kill_after_the_end_loses_no_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OBLIX_HOME", str(tmp_path))
     with OllamaServer(["llama2"]) as server:
-        with running(tmp_path, **PRICES) as daemon:
+        with run_daemon(tmp_path, **PRICES) as daemon:
             client = OblixClient()
             await client.hook_model("ollama", "llama2", endpoint=server.url)
             await client.execute("What is up?", request_id="once", stream=False)
             daemon.kill()
-        with running(tmp_path, **PRICES):
+        with run_daemon(tmp_path, **PRICES):
             total = OblixClient().usage().total
     assert total["executions"] == 1
     assert total["output_tokens"] > 0

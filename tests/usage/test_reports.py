@@ -65,7 +65,7 @@ async def _add_all(usage: Usage, clock: Clock, given_: Iterable[Dated]) -> None:
     clock.day = TODAY
 
 
-def _expected(given_: Iterable[Dated], key: Callable[[Dated], str]) -> dict[str, Row]:
+def _expected_rows(given_: Iterable[Dated], key: Callable[[Dated], str]) -> dict[str, Row]:
     rows: dict[str, Row] = defaultdict(lambda: Row(""))
     for dated in given_:
         entry, row = dated.entry, rows[key(dated)]
@@ -97,10 +97,10 @@ async def _check(usage: Usage, given_: list[Dated], session_id: str, model: str)
         and session_id in ("", dated.entry.session_id)
         and model in ("", dated.entry.model)
     ]
-    total = _expected(wanted, lambda _: "").get("", Row(""))
+    total = _expected_rows(wanted, lambda _: "").get("", Row(""))
     for group, key in KEYS.items():
         report = await usage.report(first, TODAY, group, session_id, model)
-        assert {row.key: row for row in report.rows} == _expected(wanted, key)
+        assert {row.key: row for row in report.rows} == _expected_rows(wanted, key)
         assert report.total == total
 
 

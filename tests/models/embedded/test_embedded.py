@@ -30,8 +30,8 @@ from oblixd.models.base import (
 from oblixd.models.egress import allow_all
 
 
-async def test_it_is_loaded_once_on_first_use(embedded: Connect, home: Path) -> None:
-    connection = embedded(slots=2)
+async def test_it_is_loaded_once_on_first_use(connect_embedded: Connect, home: Path) -> None:
+    connection = connect_embedded(slots=2)
     assert (connection.location, connection.context_window) == (Location.LOCAL, 2048)
     assert connection.status().state is State.IDLE
     assert (await connection.probe()).state is State.IDLE, "a probe does not load it"
@@ -50,11 +50,11 @@ async def test_it_is_loaded_once_on_first_use(embedded: Connect, home: Path) -> 
 
 
 async def test_its_process_is_for_its_user_alone_and_knows_no_key(
-    embedded: Connect, home: Path, monkeypatch: pytest.MonkeyPatch
+    connect_embedded: Connect, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-canary")
     monkeypatch.setenv("SOMETHING_ELSE", "canary")
-    connection = embedded()
+    connection = connect_embedded()
     await ask(connection, SHORT)
     [socket] = (home / "run").iterdir()
     assert stat.S_ISSOCK(socket.stat().st_mode)
@@ -65,8 +65,8 @@ async def test_its_process_is_for_its_user_alone_and_knows_no_key(
     assert process.cwd() == "/"
 
 
-async def test_killed_in_the_middle_it_is_back_with_the_next_prompt(embedded: Connect) -> None:
-    connection = embedded()
+async def test_killed_in_the_middle_it_is_back_with_the_next_prompt(connect_embedded: Connect) -> None:
+    connection = connect_embedded()
     items = connection.stream(LONG)
     assert isinstance(await anext(items), Content)
     killed = process_of(connection)
@@ -81,8 +81,8 @@ async def test_killed_in_the_middle_it_is_back_with_the_next_prompt(embedded: Co
     assert connection.pid not in {None, killed.pid}
 
 
-async def test_it_is_unloaded_when_nobody_uses_it(embedded: Connect, home: Path) -> None:
-    connection = embedded(idle_unload_s=0.2)
+async def test_it_is_unloaded_when_nobody_uses_it(connect_embedded: Connect, home: Path) -> None:
+    connection = connect_embedded(idle_unload_s=0.2)
     assert (await ask(connection, SHORT)).error is None
     assert (await ask(connection, question("Tell me more", max_tokens=60))).error is None, "it is in use"
     process = process_of(connection)
@@ -92,9 +92,9 @@ async def test_it_is_unloaded_when_nobody_uses_it(embedded: Connect, home: Path)
     assert (await ask(connection, SHORT)).error is None
 
 
-async def test_cancelling_frees_it(embedded: Connect) -> None:
+async def test_cancelling_frees_it(connect_embedded: Connect) -> None:
     """With one slot, the next prompt would have to wait for the end of a long answer."""
-    connection = embedded()
+    connection = connect_embedded()
     # Neighbours of one role, as an interrupted answer leaves them, are no trouble to it.
     roles = [messages_pb2.ROLE_SYSTEM, messages_pb2.ROLE_USER, messages_pb2.ROLE_USER]
     prompt = chat([message(role, "Say hello.") for role in roles], SHORT.options)
@@ -110,8 +110,8 @@ async def test_cancelling_frees_it(embedded: Connect) -> None:
     assert process.cpu_times().user - before < 0.2
 
 
-async def test_whoever_stops_waiting_does_not_stop_the_loading(embedded: Connect) -> None:
-    connection = embedded()
+async def test_whoever_stops_waiting_does_not_stop_the_loading(connect_embedded: Connect) -> None:
+    connection = connect_embedded()
     first = asyncio.create_task(ask(connection, SHORT))
     second = asyncio.create_task(ask(connection, SHORT))
     await eventually(lambda: connection.status().state is State.LOADING)
@@ -119,8 +119,8 @@ async def test_whoever_stops_waiting_does_not_stop_the_loading(embedded: Connect
     assert (await second).error is None
 
 
-async def test_closing_while_it_loads_leaves_nothing(embedded: Connect) -> None:
-    connection = embedded()
+async def test_closing_while_it_loads_leaves_nothing(connect_embedded: Connect) -> None:
+    connection = connect_embedded()
     asking = asyncio.create_task(ask(connection, SHORT))
     await eventually(lambda: psutil.Process().children())
     await connection.close()
@@ -133,19 +133,19 @@ async def test_closing_while_it_loads_leaves_nothing(embedded: Connect) -> None:
     assert "shut down" in again.error.message
 
 
-async def test_what_does_not_fit_is_refused(embedded: Connect) -> None:
-    connection = embedded(context=256)
+async def test_what_does_not_fit_is_refused(connect_embedded: Connect) -> None:
+    connection = connect_embedded(context=256)
     heard = await ask(connection, question("word " * 2000))
     assert heard.error is not None
     assert heard.error.kind is ModelErrorKind.CONTEXT_OVERFLOW
     assert "256" in heard.error.message
 
 
-async def test_an_answer_fits_the_schema_that_was_asked_for(embedded: Connect) -> None:
+async def test_an_answer_fits_the_schema_that_was_asked_for(connect_embedded: Connect) -> None:
     properties = {"city": {"type": "string"}, "inhabitants": {"type": "integer"}}
     schema = {"type": "object", "properties": properties, "required": list(properties)}
     asked = replace(question("Tell me of Paris."), options=Options(max_tokens=100, seed=1, temperature=0.0))
-    connection = embedded()
+    connection = connect_embedded()
     free = await ask(connection, asked)
     assert not free.text.startswith("{")
     options = replace(asked.options, response_schema=json.dumps(schema))
@@ -159,9 +159,9 @@ async def test_an_answer_fits_the_schema_that_was_asked_for(embedded: Connect) -
     assert "nonsense" in refused.error.message
 
 
-async def test_tools_are_refused_where_the_model_would_never_hear_of_them(embedded: Connect) -> None:
+async def test_tools_are_refused_where_the_model_would_never_hear_of_them(connect_embedded: Connect) -> None:
     """llama.cpp itself takes them, drops them, and lets the model answer all the same."""
-    connection = embedded()
+    connection = connect_embedded()
     asked = replace(SHORT, tools=(Tool("weather", "Tells the weather."),))
     heard = await ask(connection, asked)
     assert (heard.contents, heard.error and heard.error.kind) == ([], ModelErrorKind.REFUSED)
@@ -170,8 +170,8 @@ async def test_tools_are_refused_where_the_model_would_never_hear_of_them(embedd
     assert (await ask(connection, replace(asked, tool_choice=ToolChoice.NONE))).error is None
 
 
-async def test_it_tells_what_it_takes_and_counts_by_its_own_tokeniser(embedded: Connect) -> None:
-    connection = embedded(context=1 << 20)
+async def test_it_tells_what_it_takes_and_counts_by_its_own_tokeniser(connect_embedded: Connect) -> None:
+    connection = connect_embedded(context=1 << 20)
     asked = [
         message(messages_pb2.ROLE_USER, "Say hello."),
         message(messages_pb2.ROLE_USER, "Tell me of the sea. " * 100),
@@ -191,8 +191,8 @@ async def test_it_tells_what_it_takes_and_counts_by_its_own_tokeniser(embedded: 
     assert 520 < counts[1] <= heard.finished.counts.input_tokens < counts[1] + 50
 
 
-async def test_images_are_refused_before_it_is_loaded(embedded: Connect) -> None:
-    connection = embedded()
+async def test_images_are_refused_before_it_is_loaded(connect_embedded: Connect) -> None:
+    connection = connect_embedded()
     image = messages_pb2.Part(image=messages_pb2.ImagePart(media_type="image/png", data=b"P"))
     heard = await ask(connection, chat([message(messages_pb2.ROLE_USER, image)]))
     assert heard.error is not None

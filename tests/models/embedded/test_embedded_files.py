@@ -19,11 +19,11 @@ from oblixd.models.embedded import weights
 
 
 async def test_a_file_that_is_no_model_is_left_alone_after_some_tries(
-    embedded: Connect, tmp_path: Path
+    connect_embedded: Connect, tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(file_of(LLAMA))
-    connection = embedded("broken", files={"broken": broken})
+    connection = connect_embedded("broken", files={"broken": broken})
     for _ in range(3):
         heard = await ask(connection, SHORT)
         assert heard.error is not None
@@ -35,8 +35,8 @@ async def test_a_file_that_is_no_model_is_left_alone_after_some_tries(
     assert connection.status().state is State.UNAVAILABLE
 
 
-async def test_another_name_is_not_known(embedded: Connect) -> None:
-    connection = embedded("llama2")
+async def test_another_name_is_not_known(connect_embedded: Connect) -> None:
+    connection = connect_embedded("llama2")
     assert connection.status().state is State.UNAVAILABLE
     heard = await ask(connection, SHORT)
     assert heard.error is not None
@@ -44,18 +44,18 @@ async def test_another_name_is_not_known(embedded: Connect) -> None:
     assert f"embedded:{NAME}" in heard.error.message
 
 
-async def test_weights_that_are_not_there(embedded: Connect, tmp_path: Path) -> None:
-    connection = embedded("gone", files={"gone": tmp_path / "gone.gguf"})
+async def test_weights_that_are_not_there(connect_embedded: Connect, tmp_path: Path) -> None:
+    connection = connect_embedded("gone", files={"gone": tmp_path / "gone.gguf"})
     assert connection.status().state is State.UNAVAILABLE
     assert "gone.gguf" in connection.status().reason
 
 
 async def test_a_broken_file_says_so_and_is_forgiven_once_it_is_whole(
-    embedded: Connect, tmp_path: Path
+    connect_embedded: Connect, tmp_path: Path
 ) -> None:
     file = tmp_path / "mine.gguf"
     file.write_bytes(file_of(LLAMA)[:-200])
-    connection = embedded("mine", files={"mine": file, "other": None})
+    connection = connect_embedded("mine", files={"mine": file, "other": None})
     assert connection.status().state is State.IDLE, "nothing was read yet"
     probed = await connection.probe()
     assert (probed.state, connection.status()) == (State.UNAVAILABLE, probed)
@@ -69,11 +69,11 @@ async def test_a_broken_file_says_so_and_is_forgiven_once_it_is_whole(
     assert (await ask(connection, SHORT)).error is None
 
 
-async def test_models_make_room_for_each_other(embedded: Connect) -> None:
+async def test_models_make_room_for_each_other(connect_embedded: Connect) -> None:
     """Each takes about 0.7 GiB here, and there is room for one."""
     packaged = weights.find(None).path
-    one = embedded("one", files={"one": packaged, "two": packaged}, max_memory_bytes=600 << 20)
-    two = embedded("two", beside=one)
+    one = connect_embedded("one", files={"one": packaged, "two": packaged}, max_memory_bytes=600 << 20)
+    two = connect_embedded("two", beside=one)
     asking = one.stream(LONG)
     await anext(asking)
     first = process_of(one)
@@ -87,8 +87,8 @@ async def test_models_make_room_for_each_other(embedded: Connect) -> None:
     assert (two.pid, two.status().state) == (None, State.IDLE)
 
 
-async def test_what_needs_too_much_is_not_even_started(embedded: Connect) -> None:
-    connection = embedded(max_memory_bytes=1 << 28)
+async def test_what_needs_too_much_is_not_even_started(connect_embedded: Connect) -> None:
+    connection = connect_embedded(max_memory_bytes=1 << 28)
     heard = await ask(connection, SHORT)
     assert heard.error is not None
     assert heard.error.kind is ModelErrorKind.NO_MEMORY

@@ -25,13 +25,13 @@ def command(home: Path) -> list[str]:
     return [sys.executable, "-P", "-m", "oblixd.models.embedded.worker", *flat]
 
 
-def started(command: list[str]) -> subprocess.Popen[str]:
+def start_worker(command: list[str]) -> subprocess.Popen[str]:
     pipe = subprocess.PIPE
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
 
 
 def test_it_ends_when_its_input_closes(command: list[str]) -> None:
-    with started(command) as process:
+    with start_worker(command) as process:
         assert process.stdout is not None
         assert process.stdin is not None
         assert process.stdout.readline().startswith("ready")
@@ -49,7 +49,7 @@ def test_it_does_not_begin_to_load_when_its_input_is_closed(command: list[str]) 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it ends once it is loaded")
 def test_it_ends_with_its_parent_although_its_input_stays_open(command: list[str]) -> None:
-    with started([sys.executable, "-c", PARENT, *command]) as parent:
+    with start_worker([sys.executable, "-c", PARENT, *command]) as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline().startswith("ready")
         [worker] = psutil.Process(parent.pid).children()

@@ -385,7 +385,7 @@ def connect(server: ModelServer, kind: str = "custom") -> Callable[[], Connectio
     return lambda: made(KINDS[kind].spec(server.url))
 
 
-async def heard_from(connection: Connection) -> Heard:
+async def ask_once(connection: Connection) -> Heard:
     heard = await ask(connection, question(temperature=0.5, max_tokens=9, seed=1))
     await connection.close()
     return heard
@@ -395,7 +395,7 @@ async def test_changes_are_made_remembered_and_told(strict: Strict) -> None:
     strict.refuses = ("max_tokens", "stream_options", "temperature")
     strict.script(Answer("Hello"), Answer("Hello"))
     make = connect(strict)
-    heard = await heard_from(make())
+    heard = await ask_once(make())
     assert heard.error is None
     assert heard.finished is not None
     assert len(heard.finished.adaptations) == 3
@@ -403,7 +403,7 @@ async def test_changes_are_made_remembered_and_told(strict: Strict) -> None:
     assert len(strict.requests) == 4
     body = strict.requests[-1].body
     assert (body["max_completion_tokens"], body["seed"]) == (9, 1)
-    later = await heard_from(make())
+    later = await ask_once(make())
     assert later.finished is not None
     assert later.finished.adaptations == heard.finished.adaptations, (
         "another connection knows it from the start"
@@ -413,7 +413,7 @@ async def test_changes_are_made_remembered_and_told(strict: Strict) -> None:
 
 async def test_a_server_that_refuses_whatever_is_changed_is_left_in_the_end(strict: Strict) -> None:
     strict.refuses = ("model",)
-    heard = await heard_from(connect(strict)())
+    heard = await ask_once(connect(strict)())
     assert heard.error is not None
     assert heard.error.kind is ModelErrorKind.REFUSED
 

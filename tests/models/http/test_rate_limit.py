@@ -66,7 +66,7 @@ def test_instants(write: Callable[[], str]) -> None:
     assert reset_s(write()) == pytest.approx(30, abs=2)
 
 
-def left(status: int, headers: Mapping[str, str]) -> float:
+def seconds_left(status: int, headers: Mapping[str, str]) -> float:
     allowance = RateLimit()
     allowance.heard(status, headers)
     return allowance.left_s
@@ -85,12 +85,12 @@ def left(status: int, headers: Mapping[str, str]) -> float:
 )
 def test_nothing_is_left_until_the_reset(pattern: str, kind: str) -> None:
     remaining, reset = (pattern.format(kind, word) for word in ("remaining", "reset"))
-    assert left(200, {remaining: "0", reset: "30s"}) == pytest.approx(30, abs=1)
-    assert left(200, {remaining: "1", reset: "30s"}) == 0
-    assert left(200, {remaining: "0"}) == 0
-    assert left(200, {remaining: "0", reset: "soon"}) == 0
-    assert left(200, {reset: "30s"}) == 0
-    assert left(200, {remaining: "0", reset: "9" * 400 + "d"}) == pytest.approx(LONGEST_S, abs=1)
+    assert seconds_left(200, {remaining: "0", reset: "30s"}) == pytest.approx(30, abs=1)
+    assert seconds_left(200, {remaining: "1", reset: "30s"}) == 0
+    assert seconds_left(200, {remaining: "0"}) == 0
+    assert seconds_left(200, {remaining: "0", reset: "soon"}) == 0
+    assert seconds_left(200, {reset: "30s"}) == 0
+    assert seconds_left(200, {remaining: "0", reset: "9" * 400 + "d"}) == pytest.approx(LONGEST_S, abs=1)
 
 
 def test_the_longest_counts() -> None:
@@ -100,16 +100,16 @@ def test_the_longest_counts() -> None:
         "x-ratelimit-remaining-tokens": "0",
         "x-ratelimit-reset-tokens": "1m",
     }
-    assert left(200, both) == pytest.approx(60, abs=1)
+    assert seconds_left(200, both) == pytest.approx(60, abs=1)
 
 
 @pytest.mark.parametrize(("status", "counts"), [(429, True), (503, True), (529, True), (500, False)])
 def test_who_is_turned_away_comes_back_when_told(status: int, counts: bool) -> None:
     for given in ("30", formatdate(time.time() + 30, usegmt=True)):
-        assert left(status, {"Retry-After": given}) == (pytest.approx(30, abs=2) if counts else 0)
-    assert left(429, {"Retry-After": "1e9"}) == 0
-    assert left(429, {"Retry-After": "99999999"}) == pytest.approx(LONGEST_S, abs=1)
-    assert left(429, {}) == 0
+        assert seconds_left(status, {"Retry-After": given}) == (pytest.approx(30, abs=2) if counts else 0)
+    assert seconds_left(429, {"Retry-After": "1e9"}) == 0
+    assert seconds_left(429, {"Retry-After": "99999999"}) == pytest.approx(LONGEST_S, abs=1)
+    assert seconds_left(429, {}) == 0
 
 
 def test_the_latest_answer_counts_and_time_passes() -> None:

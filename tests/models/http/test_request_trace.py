@@ -26,7 +26,7 @@ LONGEST_MS = 60_000
 
 
 @pytest.fixture
-def seen() -> list[RequestObservation]:
+def observations() -> list[RequestObservation]:
     return []
 
 
@@ -36,37 +36,39 @@ def server(servers: Servers) -> ModelServer:
 
 
 @pytest.fixture
-def connect(connections: Callable[[Connection], Connection], seen: list[RequestObservation]) -> Connect:
+def connect(
+    connections: Callable[[Connection], Connection], observations: list[RequestObservation]
+) -> Connect:
     def connect(url: str, timeouts: Timeouts = PATIENT) -> Connection:
-        return connections(KIND.connect(KIND.spec(url), timeouts=timeouts, on_exchange=seen.append))
+        return connections(KIND.connect(KIND.spec(url), timeouts=timeouts, on_exchange=observations.append))
 
     return connect
 
 
 async def test_an_answer_shows_how_long_the_way_is(
-    server: ModelServer, connect: Connect, seen: list[RequestObservation]
+    server: ModelServer, connect: Connect, observations: list[RequestObservation]
 ) -> None:
     connection = connect(server.url)
     server.script(Answer("One", first_token_s=0.02), Answer("Two"))
     for _ in range(2):
         assert (await ask(connection)).error is None
-    first, second = seen
+    first, second = observations
     assert first.origin == connection.origin == f"http://127.0.0.1:{server.port}"
     assert first.connect_ms is not None
     assert 0 < first.connect_ms < LONGEST_MS
     assert second.connect_ms is None
-    for exchange in seen:
+    for exchange in observations:
         assert exchange.failure == ""
         assert exchange.first_byte_ms is not None
         assert exchange.body_bytes == 0, "a streamed answer comes as it is written"
 
 
 async def test_a_document_shows_what_the_network_carries(
-    server: ModelServer, connect: Connect, seen: list[RequestObservation]
+    server: ModelServer, connect: Connect, observations: list[RequestObservation]
 ) -> None:
     server.models.extend(f"model-{number}" for number in range(1000))
     assert (await connect(server.url).probe()).state is State.READY
-    [exchange] = seen
+    [exchange] = observations
     assert exchange.body_bytes > 10_000
     assert 0 < exchange.body_s < LONGEST_MS / 1000
 
@@ -87,16 +89,16 @@ async def test_a_document_shows_what_the_network_carries(
     ids=str,
 )
 async def test_how_an_exchange_failed(
-    server: ModelServer, connect: Connect, seen: list[RequestObservation], fault: Fault, failure: str
+    server: ModelServer, connect: Connect, observations: list[RequestObservation], fault: Fault, failure: str
 ) -> None:
     limit = {"silent": "first_s", "stalled": "stall_s"}.get(failure)
     server.script(Answer("One two three", fault=fault))
     assert (await ask(connect(server.url, impatient(limit) if limit else PATIENT))).error is not None
-    assert [exchange.failure for exchange in seen] == [failure]
+    assert [exchange.failure for exchange in observations] == [failure]
 
 
 async def test_how_a_connection_failed(
-    server: ModelServer, connect: Connect, seen: list[RequestObservation]
+    server: ModelServer, connect: Connect, observations: list[RequestObservation]
 ) -> None:
     with bad_ports.unheard() as port:
         urls = {
@@ -106,22 +108,22 @@ async def test_how_a_connection_failed(
         }
         for url in urls:
             assert (await ask(connect(url))).error is not None
-    assert [exchange.failure for exchange in seen] == list(urls.values())
-    assert all(exchange.connect_ms is None and exchange.first_byte_ms is None for exchange in seen)
+    assert [exchange.failure for exchange in observations] == list(urls.values())
+    assert all(exchange.connect_ms is None and exchange.first_byte_ms is None for exchange in observations)
 
 
 async def test_a_certificate_for_another_host(
-    server: ModelServer, connect: Connect, seen: list[RequestObservation], certificate: Path
+    server: ModelServer, connect: Connect, observations: list[RequestObservation], certificate: Path
 ) -> None:
     async with door(server.url.removesuffix("/v1"), certificate, host="127.0.0.2") as (_, url):
         error = (await ask(connect(url))).error
     assert error is not None
     assert "TLS failed" in error.message
-    assert seen[0].failure == "tls"
+    assert observations[0].failure == "tls"
 
 
 async def test_what_we_end_ourselves_is_no_failure(
-    server: ModelServer, connect: Connect, seen: list[RequestObservation]
+    server: ModelServer, connect: Connect, observations: list[RequestObservation]
 ) -> None:
     connection = connect(server.url, Timeouts())
     server.script(*(Answer("One two", fault=fault) for fault in (Hang(), Stall(1), Hang())))
@@ -134,19 +136,19 @@ async def test_what_we_end_ourselves_is_no_failure(
     await asyncio.to_thread(server.wait_for_requests, 3)
     await connection.close()
     await asking
-    assert {exchange.failure for exchange in seen} == {""}
+    assert {exchange.failure for exchange in observations} == {""}
 
 
 async def test_what_a_provider_can_not_do_says_nothing_of_its_server(
-    servers: Servers, connections: Callable[[Connection], Connection], seen: list[RequestObservation]
+    servers: Servers, connections: Callable[[Connection], Connection], observations: list[RequestObservation]
 ) -> None:
     kind = KINDS["claude"]
     server = servers(kind.server())
-    connection = connections(kind.connect(kind.spec(server.url), on_exchange=seen.append))
+    connection = connections(kind.connect(kind.spec(server.url), on_exchange=observations.append))
     assert (await ask(connection)).error is None
-    before, reported = connection.status(), len(seen)
+    before, reported = connection.status(), len(observations)
     error = (await ask(connection, question(seed=1))).error
     assert error is not None
     assert error.kind is ModelErrorKind.REFUSED
     assert connection.status() == before
-    assert len(seen) == reported
+    assert len(observations) == reported

@@ -155,7 +155,7 @@ def chunk(*calls: object) -> bytes:
     return b"data: " + json.dumps(value).encode() + b"\n\n"
 
 
-def called(index: int | None = None, arguments: str = "", **more: object) -> dict[str, object]:
+def tool_call(index: int | None = None, arguments: str = "", **more: object) -> dict[str, object]:
     function = {"arguments": arguments} | ({"name": more.pop("name")} if "name" in more else {})
     return ({} if index is None else {"index": index}) | {"function": function} | more
 
@@ -167,10 +167,10 @@ def stop_with(reason: str) -> bytes:
 
 def test_calls_that_are_written_at_the_same_time_are_told_apart() -> None:
     reads = [
-        chunk(called(0, "", id="a", name="weather")),
-        chunk(called(1, "", id="b", name="time")),
-        chunk(called(1, "{"), called(0, '{"city"')),
-        chunk(called(0, ":1}"), called(1, "}")),
+        chunk(tool_call(0, "", id="a", name="weather")),
+        chunk(tool_call(1, "", id="b", name="time")),
+        chunk(tool_call(1, "{"), tool_call(0, '{"city"')),
+        chunk(tool_call(0, ":1}"), tool_call(1, "}")),
     ]
     read = Read(CompletionDecoder(PEER), reads)
     assert read.error is None
@@ -179,18 +179,18 @@ def test_calls_that_are_written_at_the_same_time_are_told_apart() -> None:
 
 def test_calls_without_an_index_or_with_one_for_all_are_told_apart_by_their_ids() -> None:
     for index in (None, 0):
-        reads = [chunk(called(index, "{}", id=one, name="weather")) for one in "ab"]
+        reads = [chunk(tool_call(index, "{}", id=one, name="weather")) for one in "ab"]
         end = stop_with("tool_calls")
-        read = Read(CompletionDecoder(PEER), [reads[0], chunk(called(index, " ", id="a")), reads[1], end])
+        read = Read(CompletionDecoder(PEER), [reads[0], chunk(tool_call(index, " ", id="a")), reads[1], end])
         assert [(call.call_id, text) for call, text in read.calls.items()] == [("a", "{}"), ("b", "{}")]
 
 
 def test_an_id_that_is_missing_or_given_twice_is_made_up() -> None:
     reads = [
-        chunk(called(0, "{", name="weather"), called(1, "{", id="a", name="weather")),
-        chunk(called(2, "{", id="a", name="weather")),
-        *(chunk(called(index, "}")) for index in range(3)),
-        chunk(called(2, " ", id="a")),
+        chunk(tool_call(0, "{", name="weather"), tool_call(1, "{", id="a", name="weather")),
+        chunk(tool_call(2, "{", id="a", name="weather")),
+        *(chunk(tool_call(index, "}")) for index in range(3)),
+        chunk(tool_call(2, " ", id="a")),
     ]
     read = Read(CompletionDecoder(PEER), reads)
     assert list(read.calls.values()) == ["{}", "{}", "{} "]
@@ -201,7 +201,7 @@ def test_an_id_that_is_missing_or_given_twice_is_made_up() -> None:
 @pytest.mark.parametrize(
     ("name", "wire"),
     [
-        ("openai", chunk(called(0, "{}", id="a"))),
+        ("openai", chunk(tool_call(0, "{}", id="a"))),
         ("claude", b'data: {"type":"content_block_start","content_block":{"type":"tool_use"}}\n\n'),
         ("ollama", b'{"message":{"tool_calls":[{"function":{}}]},"done":false}\n'),
     ],

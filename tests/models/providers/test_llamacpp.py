@@ -33,19 +33,19 @@ async def tokeniser(llama: str) -> AsyncIterator[Tokeniser]:
     await http.close()
 
 
-def alone(llama: str, text: str) -> int:
+def count_text(llama: str, text: str) -> int:
     """What the server counts when it is asked for nothing else."""
     answer = httpx.post(f"{llama}/tokenize", json={"content": text, "add_special": False}).json()
     return len(answer["tokens"])
 
 
-def rendered(llama: str, messages: list[dict[str, str]]) -> str:
+def render(llama: str, messages: list[dict[str, str]]) -> str:
     """A conversation as the model reads it."""
     return httpx.post(f"{llama}/apply-template", json={"messages": messages}).json()["prompt"]
 
 
 async def test_many_texts_are_counted_as_each_alone(llama: str, tokeniser: Tokeniser) -> None:
-    assert await tokeniser.count(TEXTS, anywhere()) == [alone(llama, text) for text in TEXTS]
+    assert await tokeniser.count(TEXTS, anywhere()) == [count_text(llama, text) for text in TEXTS]
     assert await tokeniser.count([], anywhere()) == []
 
 
@@ -56,9 +56,9 @@ async def test_a_conversation_takes_what_its_messages_were_counted_to(
     roles = {"user": messages_pb2.ROLE_USER, "assistant": messages_pb2.ROLE_ASSISTANT}
     counts = await tokeniser.count_messages([message(roles[role], text) for role, text in said], anywhere())
     assert counts is not None
-    prompt = rendered(llama, [{"role": role, "content": text} for role, text in said])
+    prompt = render(llama, [{"role": role, "content": text} for role, text in said])
     # The template ends with the head of the answer, which is no message yet.
-    assert 0 <= alone(llama, prompt) - sum(counts) <= 4
+    assert 0 <= count_text(llama, prompt) - sum(counts) <= 4
 
 
 async def test_what_is_not_text_is_counted_as_the_model_reads_it(llama: str, tokeniser: Tokeniser) -> None:
@@ -79,8 +79,8 @@ async def test_what_is_not_text_is_counted_as_the_model_reads_it(llama: str, tok
         )
         or []
     )
-    assert called - bare == alone(llama, f"weather\n{arguments}")
-    assert answered - bare == alone(llama, "Sunny.")
+    assert called - bare == count_text(llama, f"weather\n{arguments}")
+    assert answered - bare == count_text(llama, "Sunny.")
     assert await tokeniser.count_messages([message(messages_pb2.ROLE_ASSISTANT, thought)], anywhere()) == [
         bare
     ]

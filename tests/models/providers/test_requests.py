@@ -49,7 +49,7 @@ def claude(request: ChatRequest) -> dict[str, Any]:
     return ClaudeConnection(spec_of("claude", "claude-3")).body(request)
 
 
-def embedded(request: ChatRequest) -> dict[str, Any]:
+def embed_body(request: ChatRequest) -> dict[str, Any]:
     here = Path()
     models = EmbeddedModels(EmbeddedSettings(here, here, max_tokens=77))
     return models.connect(spec_of("embedded", models.names[0])).body(request)
@@ -194,13 +194,13 @@ def test_claude_gets_strict_turns_that_begin_with_the_user() -> None:
 
 
 def test_the_embedded_model_gets_strict_turns_and_a_limit() -> None:
-    body = embedded(talk(message(SYSTEM, "Be brief."), message(USER, "One"), message(USER, "Two")))
+    body = embed_body(talk(message(SYSTEM, "Be brief."), message(USER, "One"), message(USER, "Two")))
     assert body["messages"] == [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "One\n\nTwo"},
     ]
     assert body["max_tokens"] == 77
-    assert embedded(question("Hi", max_tokens=5))["max_tokens"] == 5
+    assert embed_body(question("Hi", max_tokens=5))["max_tokens"] == 5
 
 
 def test_neighbours_of_one_role_are_joined() -> None:

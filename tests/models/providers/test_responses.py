@@ -41,7 +41,7 @@ def delta(text: str, place: int = 0) -> dict[str, Any]:
     return event("response.output_text.delta", item_id="m", output_index=place, content_index=0, delta=text)
 
 
-def completed(*output: object, **values: object) -> dict[str, Any]:
+def completed_event(*output: object, **values: object) -> dict[str, Any]:
     response = {"id": "r", "object": "response", "status": "completed", "output": list(output), **values}
     return event(f"response.{response['status']}", response=response)
 
@@ -109,29 +109,29 @@ HELLO = {
         event("response.output_text.done", item_id="m", output_index=0, text="Hello"),
         event("response.content_part.done", output_index=0, part={"type": "output_text", "text": "Hello"}),
         event("response.output_item.done", output_index=0, item=MESSAGE),
-        completed(MESSAGE, usage=USAGE),
+        completed_event(MESSAGE, usage=USAGE),
     ),
-    "deltas and the end": stream(delta("Hel"), delta("lo"), completed(usage=USAGE)),
+    "deltas and the end": stream(delta("Hel"), delta("lo"), completed_event(usage=USAGE)),
     "no deltas": stream(
-        event("response.output_text.done", output_index=0, text="Hello"), completed(usage=USAGE)
+        event("response.output_text.done", output_index=0, text="Hello"), completed_event(usage=USAGE)
     ),
     "items only": stream(
-        event("response.output_item.done", output_index=0, item=MESSAGE), completed(usage=USAGE)
+        event("response.output_item.done", output_index=0, item=MESSAGE), completed_event(usage=USAGE)
     ),
-    "the whole at the end": stream(completed(MESSAGE, usage=USAGE)),
-    "one document": json.dumps(completed(MESSAGE, usage=USAGE)["response"]).encode(),
-    "with [DONE]": stream(delta("Hello"), completed(MESSAGE, usage=USAGE), end=b"data: [DONE]\n\n"),
+    "the whole at the end": stream(completed_event(MESSAGE, usage=USAGE)),
+    "one document": json.dumps(completed_event(MESSAGE, usage=USAGE)["response"]).encode(),
+    "with [DONE]": stream(delta("Hello"), completed_event(MESSAGE, usage=USAGE), end=b"data: [DONE]\n\n"),
     "without indexes": stream(
         event("response.output_text.delta", item_id="m", delta="Hello"),
         event("response.output_item.done", item=MESSAGE),
-        completed(MESSAGE, usage=USAGE),
+        completed_event(MESSAGE, usage=USAGE),
     ),
     "pings and unknown events": stream(
         event("ping"),
         event("keepalive"),
         delta("Hello"),
         event("response.novelty.delta", delta="!"),
-        completed(MESSAGE, usage=USAGE),
+        completed_event(MESSAGE, usage=USAGE),
     ),
     "the old name of the end": stream(delta("Hello"), event("response.done", response={"usage": USAGE})),
 }
@@ -155,20 +155,22 @@ CALLS = {
         event(f"{ARGUMENTS}.delta", item_id="f", output_index=1, delta='"Bern"}'),
         event(f"{ARGUMENTS}.done", item_id="f", output_index=1, arguments='{"city":"Bern"}'),
         event("response.output_item.done", output_index=1, item=CALL),
-        completed(MESSAGE | {"content": []}, CALL),
+        completed_event(MESSAGE | {"content": []}, CALL),
     ),
     "arguments at the end": stream(
         event("response.output_item.added", output_index=0, item=BEGUN_CALL),
         event(f"{ARGUMENTS}.done", item_id="f", output_index=0, arguments='{"city":"Bern"}'),
-        completed(CALL),
+        completed_event(CALL),
     ),
-    "items only": stream(event("response.output_item.done", output_index=0, item=CALL), completed(CALL)),
-    "the whole at the end": stream(completed(CALL)),
+    "items only": stream(
+        event("response.output_item.done", output_index=0, item=CALL), completed_event(CALL)
+    ),
+    "the whole at the end": stream(completed_event(CALL)),
     "without indexes": stream(  # pgadmin-org/pgadmin4#9795
         event("response.output_item.added", item=BEGUN_CALL),
         event(f"{ARGUMENTS}.delta", item_id="f", delta='{"city":"Bern"}'),
         event("response.output_item.done", item=CALL),
-        completed(CALL),
+        completed_event(CALL),
     ),
 }
 
@@ -189,7 +191,7 @@ def test_two_calls_at_once_stay_apart() -> None:
             event(f"{ARGUMENTS}.delta", output_index=1, delta='{"city":'),
             event(f"{ARGUMENTS}.delta", output_index=0, delta='{"city":"Bern"}'),
             event(f"{ARGUMENTS}.delta", output_index=1, delta='"Rome"}'),
-            completed(CALL, other),
+            completed_event(CALL, other),
         )
     )
     assert read.calls == {("c1", "weather"): '{"city":"Bern"}', ("c2", "weather"): '{"city":"Rome"}'}
@@ -200,13 +202,13 @@ def test_reasoning_and_what_its_server_wants_back(kind: str) -> None:
     told = event(f"response.{kind}.delta", output_index=0, delta="Hm")
     for events in ([told], []):
         done = event("response.output_item.done", output_index=0, item=REASONING)
-        read = Read(stream(*events, done, delta("Hello", 1), completed(REASONING, MESSAGE)))
+        read = Read(stream(*events, done, delta("Hello", 1), completed_event(REASONING, MESSAGE)))
         assert (read.reasoning, read.text) == ("Hm", "Hello")
         assert json.loads(read.finished.state) == {"reasoning_items": [REASONING]}
 
 
 def test_a_refusal_is_text_that_was_filtered() -> None:
-    read = Read(stream(event("response.refusal.delta", output_index=0, delta="No."), completed()))
+    read = Read(stream(event("response.refusal.delta", output_index=0, delta="No."), completed_event()))
     assert (read.text, read.finished.reason) == ("No.", Finish.CONTENT_FILTER)
 
 
@@ -214,14 +216,14 @@ def test_a_refusal_is_text_that_was_filtered() -> None:
     ("why", "finish"), [("max_output_tokens", Finish.LENGTH), ("content_filter", Finish.CONTENT_FILTER)]
 )
 def test_an_incomplete_response(why: str, finish: Finish) -> None:
-    end = completed(status="incomplete", incomplete_details={"reason": why})
+    end = completed_event(status="incomplete", incomplete_details={"reason": why})
     assert Read(stream(delta("Hel"), end)).finished.reason is finish
 
 
 @pytest.mark.parametrize(
     "end",
     [
-        completed(status="failed", error={"code": "server_error", "message": "The model broke"}),
+        completed_event(status="failed", error={"code": "server_error", "message": "The model broke"}),
         event("error", code="server_error", message="The model broke"),
         event("error", error={"type": "server_error", "message": "The model broke"}),
         {"type": "", "error": {"message": "The model broke"}},

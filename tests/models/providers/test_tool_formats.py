@@ -117,7 +117,7 @@ async def test_a_server_that_refuses_tools_is_quoted(server: ModelServer, connec
     assert "this model does not support tools" in heard.error.message
 
 
-def called(*ids: str) -> messages_pb2.Message:
+def call_message(*ids: str) -> messages_pb2.Message:
     parts = [messages_pb2.ToolCallPart(call_id=one, name="weather", arguments_json="{}") for one in ids]
     return message(ASSISTANT, *(messages_pb2.Part(tool_call=part) for part in parts))
 
@@ -129,10 +129,10 @@ def result(call_id: str, text: str = "Sunny.") -> messages_pb2.Message:
 
 
 CONVERSATIONS = {
-    "all are answered": [called("c1", "c2"), result("c1"), result("c2")],
-    "one is not answered": [called("c1", "c2"), result("c2"), message(USER, "Well?")],
-    "none is answered": [called("c1"), message(USER, "Never mind.")],
-    "the next turn calls again": [called("c1"), result("c1"), called("c2"), result("c2")],
+    "all are answered": [call_message("c1", "c2"), result("c1"), result("c2")],
+    "one is not answered": [call_message("c1", "c2"), result("c2"), message(USER, "Well?")],
+    "none is answered": [call_message("c1"), message(USER, "Never mind.")],
+    "the next turn calls again": [call_message("c1"), result("c1"), call_message("c2"), result("c2")],
 }
 
 
@@ -151,12 +151,18 @@ async def test_servers_that_want_every_call_answered_take_any_conversation(
 
 TOLD = message(TOOL, "Rain.")
 BARE = {
-    "the only call": ([called("c1"), TOLD], [("c1", "Rain.")]),
-    "the first that waits": ([called("c1", "c2"), TOLD, result("c2")], [("c1", "Rain."), ("c2", "Sunny.")]),
-    "one after the other": ([called("c1", "c2"), TOLD, TOLD], [("c1", "Rain."), ("c2", "Rain.")]),
-    "none is left": ([called("c1"), result("c1"), TOLD], [("c1", "Sunny.")]),
+    "the only call": ([call_message("c1"), TOLD], [("c1", "Rain.")]),
+    "the first that waits": (
+        [call_message("c1", "c2"), TOLD, result("c2")],
+        [("c1", "Rain."), ("c2", "Sunny.")],
+    ),
+    "one after the other": ([call_message("c1", "c2"), TOLD, TOLD], [("c1", "Rain."), ("c2", "Rain.")]),
+    "none is left": ([call_message("c1"), result("c1"), TOLD], [("c1", "Sunny.")]),
     "none was made": ([TOLD], []),
-    "beside a result": ([called("c1"), message(TOOL, *result("c1").parts, "Rain.")], [("c1", "Sunny.")]),
+    "beside a result": (
+        [call_message("c1"), message(TOOL, *result("c1").parts, "Rain.")],
+        [("c1", "Sunny.")],
+    ),
 }
 
 

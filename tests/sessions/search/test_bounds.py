@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from oblix.v1.sessions_pb2 import Session
 from support.drivers.conversations import say, sessions_in, struct
-from support.drivers.searching import Library, library_in, pinned
+from support.drivers.searching import Library, library_in, pin
 from support.drivers.waiting import eventually
 
 from oblixd.errors import DeadlineExceededError
@@ -55,7 +55,7 @@ async def test_an_index_of_mostly_deleted_sessions_is_made_anew(
     monkeypatch.setattr(index, "SPARED_ROWS", 100)
     large, small = await library.session(*["secretive word"] * 300), await library.session("word")
     assert len(await library.find("word", page_size=200)) == 200
-    made = pinned(library.index)
+    made = pin(library.index)
     await library.sessions.delete(large)
     await eventually(lambda: library.index.exists() and not library.index.samefile(made))
     assert [hit.session_id for hit in await library.find("word")] == [small]
@@ -70,7 +70,7 @@ async def test_what_was_deleted_while_nobody_followed_is_counted(
     async with library_in(tmp_path) as library:
         large, small = await library.session(*["word"] * 300), await library.session("word")
         assert len(await library.find("word", page_size=200)) == 200
-        made = pinned(library.index)
+        made = pin(library.index)
     async with sessions_in(tmp_path / "store") as sessions:
         await sessions.delete(large)
         for number in range(20):

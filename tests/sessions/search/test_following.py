@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from oblix.v1 import messages_pb2, sessions_pb2
 from support.drivers.conversations import say, sessions_in
-from support.drivers.searching import Library, library_in, pinned
+from support.drivers.searching import Library, library_in, pin
 
 from oblixd.sessions.storage import changes
 
@@ -82,7 +82,7 @@ async def test_a_restart_goes_on_where_it_was(tmp_path: Path) -> None:
     async with library_in(tmp_path) as library:
         session = await library.session("before the restart")
         assert await library.snippets("restart")
-        made = pinned(library.index)
+        made = pin(library.index)
     async with library_in(tmp_path) as library:
         await library.sessions.append(session, [say("after the restart")])
         assert sorted(await library.snippets("restart")) == ["after the restart", "before the restart"]
@@ -96,7 +96,7 @@ async def test_an_index_that_is_too_far_behind_looks_at_every_session(
         session = await library.session("first needle", title="old needle")
         deleted = await library.session("second needle")
         assert len(await library.find("needle")) == 3
-        made = pinned(library.index)
+        made = pin(library.index)
     monkeypatch.setattr(changes, "KEPT", 2)
     monkeypatch.setattr(changes, "TRIMMED_AT_ONCE", 2)
     async with sessions_in(tmp_path / "store") as sessions:
@@ -132,7 +132,7 @@ async def test_an_overwritten_index_is_made_anew_while_serving(library: Library)
 
 @pytest.mark.parametrize("spoil", [damage, cut, replace])
 async def test_damage_is_found_at_the_start(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
-    async with filled(tmp_path) as library:
+    async with open_filled_library(tmp_path) as library:
         pass
     spoil(library.index)
     async with library_in(tmp_path) as library:
@@ -140,9 +140,9 @@ async def test_damage_is_found_at_the_start(tmp_path: Path, spoil: Callable[[Pat
 
 
 async def test_an_index_of_another_store_is_made_anew(tmp_path: Path) -> None:
-    async with filled(tmp_path / "a") as library:
+    async with open_filled_library(tmp_path / "a") as library:
         index = library.index
-    async with filled(tmp_path / "b", "pin") as library:
+    async with open_filled_library(tmp_path / "b", "pin") as library:
         pass
     index.replace(library.index)
     async with library_in(tmp_path / "b") as library:
@@ -152,7 +152,7 @@ async def test_an_index_of_another_store_is_made_anew(tmp_path: Path) -> None:
 
 async def test_an_index_that_is_ahead_of_its_store_is_made_anew(tmp_path: Path) -> None:
     store, before = tmp_path / "store", tmp_path / "before"
-    async with filled(tmp_path):
+    async with open_filled_library(tmp_path):
         pass
     shutil.copytree(store, before)
     async with library_in(tmp_path) as library:
@@ -168,7 +168,7 @@ async def test_an_index_that_is_ahead_of_its_store_is_made_anew(tmp_path: Path) 
 
 
 @asynccontextmanager
-async def filled(directory: Path, word: str = "needle") -> AsyncIterator[Library]:
+async def open_filled_library(directory: Path, word: str = "needle") -> AsyncIterator[Library]:
     """A library with twenty messages, all of them indexed."""
     async with library_in(directory) as library:
         await library.session(*(f"{word} {number}" for number in range(20)))

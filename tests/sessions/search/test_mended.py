@@ -112,7 +112,7 @@ async def test_many_edits_take_several_batches(library: Library, monkeypatch: py
 
 
 async def test_rows_that_are_not_shown_are_counted_but_no_turn_that_runs(library: Library) -> None:
-    def hidden() -> int:
+    def hidden_rows() -> int:
         with closing(sqlite3.connect(library.index)) as connection:
             (count,) = connection.execute("SELECT hidden FROM state").fetchone()
         return int(count)
@@ -124,7 +124,7 @@ async def test_rows_that_are_not_shown_are_counted_but_no_turn_that_runs(library
         await turn.checkpoint([messages_pb2.Part(text="fig")])
         await turn.finish(messages_pb2.Message(parts=[messages_pb2.Part(text="fig")]))
         await library.ask("fig")
-    assert hidden() == 0
+    assert hidden_rows() == 0
     await delete(library, session, 1, 2)
     await library.ask("plum")
-    assert hidden() == 2
+    assert hidden_rows() == 2

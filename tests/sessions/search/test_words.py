@@ -69,14 +69,14 @@ def test_a_text_in_many_pieces_has_the_same_words() -> None:
     assert words(text) == ["ea", "b"] * 40_000
 
 
-def _shown(text: str, query: str) -> tuple[str, list[str]]:
+def _snippet(text: str, query: str) -> tuple[str, list[str]]:
     found = snippet(text, Query.of(query))
     return found.text, [found.text[span.start : span.start + span.length] for span in found.spans]
 
 
 def test_a_snippet_shows_the_place_with_the_most_of_the_query() -> None:
     text = "fox " * 100 + "the quick\nbrown fox jumps " + "dog " * 100
-    shown, found = _shown(text, "quick fox")
+    shown, found = _snippet(text, "quick fox")
     assert "quick brown fox jumps" in shown
     assert found[-2:] == ["quick", "fox"]
     assert shown.startswith("…")
@@ -85,14 +85,14 @@ def test_a_snippet_shows_the_place_with_the_most_of_the_query() -> None:
 
 
 def test_a_phrase_and_a_prefix_are_marked_whole() -> None:
-    assert _shown("Say Hello, World: it was prefixed", '"hello world" pre*')[1] == [
+    assert _snippet("Say Hello, World: it was prefixed", '"hello world" pre*')[1] == [
         "Hello, World",
         "prefixed",
     ]
 
 
 def test_a_hit_far_into_a_long_text_is_shown() -> None:
-    shown, found = _shown("lorem " * 100_000 + "Nadel im Heuhaufen " + "ipsum " * 1000, "nadel")
+    shown, found = _snippet("lorem " * 100_000 + "Nadel im Heuhaufen " + "ipsum " * 1000, "nadel")
     assert found == ["Nadel"]
     assert "im Heuhaufen" in shown
 

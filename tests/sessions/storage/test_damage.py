@@ -16,7 +16,7 @@ from oblixd.store.inspection import DATA_FILE
 
 
 @pytest.fixture
-async def damaged(tmp_path: Path) -> Path:
+async def damaged_store(tmp_path: Path) -> Path:
     """A closed store of two sessions; one byte is flipped in a message of the session `hurt`."""
     async with sessions_in(tmp_path) as sessions:
         for title in ("hurt", "well"):
@@ -32,14 +32,14 @@ def _flip(path: Path, where: bytes) -> None:
     path.write_bytes(content.replace(where, where[:-1] + bytes([where[-1] ^ 1])))
 
 
-def _named(sessions: Sessions, title: str) -> str:
+def _id_of(sessions: Sessions, title: str) -> str:
     found, _ = sessions.list(page_size=0, page_token="", filter=Struct())
     return next(session.id for session in found if session.title == title)
 
 
-async def test_a_damaged_message_is_named_and_the_others_are_served(damaged: Path) -> None:
-    async with sessions_in(damaged) as sessions:
-        hurt = _named(sessions, "hurt")
+async def test_a_damaged_message_is_named_and_the_others_are_served(damaged_store: Path) -> None:
+    async with sessions_in(damaged_store) as sessions:
+        hurt = _id_of(sessions, "hurt")
         with pytest.raises(DataLossError, match=f"^Message 2 of session {hurt} is .*backup") as caught:
             all_messages(sessions, hurt)
         assert caught.value.reason == "RECORD_DAMAGED"
@@ -48,12 +48,12 @@ async def test_a_damaged_message_is_named_and_the_others_are_served(damaged: Pat
         assert texts([next(history)]) == ["hurt 2"]
         with pytest.raises(DataLossError):
             next(history)
-        assert texts(all_messages(sessions, _named(sessions, "well"))) == ["well 0", "well 1", "well 2"]
+        assert texts(all_messages(sessions, _id_of(sessions, "well"))) == ["well 0", "well 1", "well 2"]
 
 
-async def test_damage_is_not_copied_merged_or_exported(damaged: Path) -> None:
-    async with sessions_in(damaged) as sessions:
-        hurt, well = _named(sessions, "hurt"), _named(sessions, "well")
+async def test_damage_is_not_copied_merged_or_exported(damaged_store: Path) -> None:
+    async with sessions_in(damaged_store) as sessions:
+        hurt, well = _id_of(sessions, "hurt"), _id_of(sessions, "well")
         for call in (sessions.copy(hurt, None), sessions.merge([well, hurt], None)):
             with pytest.raises(DataLossError, match=f"^Message 2 of session {hurt}"):
                 await call
@@ -62,9 +62,9 @@ async def test_damage_is_not_copied_merged_or_exported(damaged: Path) -> None:
         assert sessions.count() == 2
 
 
-async def test_a_damaged_session_takes_messages_and_can_be_deleted(damaged: Path) -> None:
-    async with sessions_in(damaged) as sessions:
-        hurt = _named(sessions, "hurt")
+async def test_a_damaged_session_takes_messages_and_can_be_deleted(damaged_store: Path) -> None:
+    async with sessions_in(damaged_store) as sessions:
+        hurt = _id_of(sessions, "hurt")
         (recorded,) = await sessions.append(hurt, [say("more")])
         assert sessions.messages(hurt, page_size=1, page_token="", newest_first=True)[0] == [recorded]
         await sessions.delete(hurt)

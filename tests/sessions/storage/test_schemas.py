@@ -26,8 +26,8 @@ async def test_what_was_kept_is_there(stored: Path, tmp_path: Path) -> None:
     directory = tmp_path / "store"
     old_stores.unpack(stored, directory)
     for _ in range(2):
-        async with old_stores.opened(directory) as sessions:
-            assert old_stores.describe(sessions) == old_stores.told(stored)
+        async with old_stores.open_sessions(directory) as sessions:
+            assert old_stores.describe(sessions) == old_stores.describe_stored(stored)
         assert list(problems(directory / DATA_FILE)) == []
         assert list(usage.problems(directory / DATA_FILE)) == []
 
@@ -35,7 +35,7 @@ async def test_what_was_kept_is_there(stored: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("stored", old_stores.files(), ids=lambda path: path.name)
 async def test_the_requests_of_every_schema_are_found(stored: Path, tmp_path: Path) -> None:
     old_stores.unpack(stored, tmp_path / "store")
-    async with old_stores.opened(tmp_path / "store") as sessions:
+    async with old_stores.open_sessions(tmp_path / "store") as sessions:
         found = [sessions.recorded_turn(request_id) for request_id in ("a-request", "another-request")]
         assert [turn and (texts(turn.question), turn.status) for turn in found] == [
             (["Why?"], messages_pb2.MESSAGE_STATUS_COMPLETE),

@@ -70,7 +70,7 @@ def findings(chaos: Chaos) -> Findings:
         for entry in journal
         if entry["is"] == "saw" and not _agrees(entry, turns.get(entry["id"]), forgets=chaos.kills_daemon)
     ]
-    result.lost = _lost(chaos, journal, turns)
+    result.lost = _lost_requests(chaos, journal, turns)
     result.not_freed = [_question(one.body) for one in _chats(chaos.server) if not one.done.wait(GONE_S)]
     return result
 
@@ -130,7 +130,7 @@ def _agrees(entry: dict[str, Any], turn: Turn | None, *, forgets: bool) -> bool:
             return reason == "left" or reason in _NOT_THERE
 
 
-def _lost(chaos: Chaos, journal: list[dict[str, Any]], turns: dict[str, Turn]) -> list[str]:
+def _lost_requests(chaos: Chaos, journal: list[dict[str, Any]], turns: dict[str, Turn]) -> list[str]:
     """Requests that were to go on without a reader, that nobody cancelled, and that did not end well."""
     cancelled = {entry["id"] for entry in journal if entry["is"] == "begun" and entry["what"] == "cancel"}
     well = {"complete", "interrupted"} if chaos.kills_daemon else {"complete"}

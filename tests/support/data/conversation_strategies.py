@@ -132,12 +132,12 @@ JSON = st.recursive(
 )
 
 
-def spoiled(value: Any, data: st.DataObject) -> Any:
+def spoil(value: Any, data: st.DataObject) -> Any:
     """A copy in which something, somewhere, is something else."""
     if isinstance(value, dict | list) and value and data.draw(st.integers(0, 5)):
         keys = list(value) if isinstance(value, dict) else range(len(value))
         key = data.draw(st.sampled_from(keys))
         copy = value.copy()
-        copy[key] = spoiled(value[key], data)
+        copy[key] = spoil(value[key], data)
         return copy
     return data.draw(JSON)

@@ -10,7 +10,7 @@ from oblix import InvalidArgumentError
 from oblix.formats import catalog, opening, values
 
 
-def found_in(path: Path) -> Iterator[object]:
+def conversations_in(path: Path) -> Iterator[object]:
     """Each conversation, the problem with it, or None where it is of no known format."""
     with opening.open_binary(path) as file:
         for source, stream in opening.streams(file, str(path)):
@@ -21,7 +21,7 @@ def found_in(path: Path) -> Iterator[object]:
 
 def read(path: Path) -> list[object]:
     """All of them."""
-    return list(found_in(path))
+    return list(conversations_in(path))
 
 
 def problem(path: Path) -> str:

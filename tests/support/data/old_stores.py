@@ -39,12 +39,12 @@ def unpack(stored: Path, directory: Path) -> None:
     (directory / DATA_FILE).write_bytes(gzip.decompress(stored.read_bytes()))
 
 
-def told(stored: Path) -> Any:
+def describe_stored(stored: Path) -> Any:
     """What is in a stored file, as `describe` told it when it was made."""
     return json.loads(stored.with_name(stored.name.replace(".mdb.gz", ".json")).read_text())
 
 
-def opened(directory: Path) -> AbstractAsyncContextManager[Sessions]:
+def open_sessions(directory: Path) -> AbstractAsyncContextManager[Sessions]:
     """Sessions that believe that it is still then."""
     return sessions_in(directory, lambda: NOW_US)
 
@@ -82,7 +82,7 @@ async def _fill(sessions: Sessions) -> None:
     )
     await sessions.merge([talk.id, fork.id], "Merged")
     await sessions.delete((await sessions.create(sessions_pb2.Session(title="Deleted"))).id)
-    async for _ in sessions.import_(_imported()):
+    async for _ in sessions.import_(_import_requests()):
         pass
     edit = sessions_pb2.EditMessageRequest(
         session_id=talk.id, sequence=1, parts=[messages_pb2.Part(text="A better question?")]
@@ -129,18 +129,18 @@ async def _write() -> None:
     """Writes the file of this schema, and what is in it."""
     stored = FOLDER / f"schema-{schema.VERSION}.mdb.gz"
     with tempfile.TemporaryDirectory() as scratch:
-        async with opened(Path(scratch, "source")) as sessions:
+        async with open_sessions(Path(scratch, "source")) as sessions:
             await _fill(sessions)
             # While a turn runs: a daemon that dies leaves it so.
             copy = b"".join([piece.data async for piece in sessions.backup()])
         stored.write_bytes(gzip.compress(copy[: -backup_trailer.TRAILER_BYTES], mtime=0))
         unpack(stored, Path(scratch, "store"))
-        async with opened(Path(scratch, "store")) as sessions:
+        async with open_sessions(Path(scratch, "store")) as sessions:
             content = json.dumps(describe(sessions), indent=1, sort_keys=True, ensure_ascii=False)
     stored.with_name(f"schema-{schema.VERSION}.json").write_text(content + "\n")
 
 
-async def _imported() -> AsyncIterator[sessions_pb2.ImportSessionsRequest]:
+async def _import_requests() -> AsyncIterator[sessions_pb2.ImportSessionsRequest]:
     header = sessions_pb2.Session(id="imported.1", title="Imported", source_id="elsewhere")
     header.retention.days = 30
     yield sessions_pb2.ImportSessionsRequest(

@@ -11,7 +11,7 @@ from pathlib import Path
 RECORDED = Path(__file__).resolve().parents[2] / "monitor/recorded"
 
 
-def laid_out(root: Path, name: str) -> Path:
+def lay_out(root: Path, name: str) -> Path:
     """Lay a machine out below a directory. Returns that."""
     told = tomllib.loads((RECORDED / f"{name}.toml").read_text())
     for path, content in told["files"].items():

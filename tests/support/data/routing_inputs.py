@@ -30,7 +30,7 @@ LONG_S = 120
 """Longer than any gate takes."""
 
 
-def held(samples: Iterable[S], limits: Sequence[Limit[S]], before: Held = NOTHING) -> list[Held]:
+def states_after(samples: Iterable[S], limits: Sequence[Limit[S]], before: Held = NOTHING) -> list[Held]:
     """What is held after each sample."""
     found = []
     for sample in samples:
@@ -43,7 +43,7 @@ def machine(numbers: Mapping[str, Any], policy: Policy = BALANCED) -> MachineSta
     """The state of a machine that has had these numbers for two minutes, measured 0.4 s ago."""
     samples = [MachineSample(time_s=float(second), **numbers) for second in range(LONG_S)]
     limits = machine_limits(policy.resources)
-    return machine_state(held(samples, limits)[-1], limits, samples[-1], samples[-1].time_s + 0.4)
+    return machine_state(states_after(samples, limits)[-1], limits, samples[-1], samples[-1].time_s + 0.4)
 
 
 def network(numbers: Mapping[str, Any], policy: Policy = BALANCED) -> NetworkState:
@@ -52,7 +52,7 @@ def network(numbers: Mapping[str, Any], policy: Policy = BALANCED) -> NetworkSta
         NetworkSample(time_s=float(second), observed_s=second - 1.6, **numbers) for second in range(LONG_S)
     ]
     limits = network_limits(policy.connectivity)
-    return network_state(held(samples, limits)[-1], limits, samples[-1], samples[-1].time_s + 0.4)
+    return network_state(states_after(samples, limits)[-1], limits, samples[-1], samples[-1].time_s + 0.4)
 
 
 def situation(
@@ -64,6 +64,6 @@ def situation(
     return Situation(machine(machine_numbers, policy), network(network_numbers, policy))
 
 
-def reached(candidates: Iterable[Candidate], way: NetworkState) -> list[Candidate]:
+def with_network(candidates: Iterable[Candidate], way: NetworkState) -> list[Candidate]:
     """The candidates, all of them behind the same network."""
     return [dataclasses.replace(candidate, network=way) for candidate in candidates]

@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass
-class Said:
+class ModelMessage:
     """A message as the model knows it: its place, its text, when it was said."""
 
     place: int
@@ -23,7 +23,7 @@ class Said:
         """A new version."""
         self.older, self.text, self.version = [self.text, *self.older], text, self.version + 1
 
-    def copied(self, place: int) -> Said:
+    def copy_to(self, place: int) -> ModelMessage:
         """The same in another session, without its older versions."""
         return replace(self, place=place, older=[])
 
@@ -35,28 +35,28 @@ class Model:
     title: str
     metadata: dict[str, Any]
     updated: int
-    messages: list[Said] = field(default_factory=list)
+    messages: list[ModelMessage] = field(default_factory=list)
     next_place: int = 1
     archived: bool = False
-    answer: Said | None = None
+    answer: ModelMessage | None = None
     """The running turn's answer: its place, and its text as far as it was checkpointed."""
-    replaced: Said | None = None
+    replaced: ModelMessage | None = None
     """The answer that the running one is to replace."""
 
     def say(self, texts: list[str], time: int) -> None:
         for text in texts:
-            self.messages.append(Said(self.next_place, text, time))
+            self.messages.append(ModelMessage(self.next_place, text, time))
             self.next_place += 1
         self.updated = time
 
-    def all(self) -> list[Said]:
+    def all(self) -> list[ModelMessage]:
         begun = [self.answer] if self.answer is not None and self.answer.time else []
         return sorted([*self.messages, *begun], key=lambda said: said.place)
 
-    def told(self) -> list[str]:
+    def texts(self) -> list[str]:
         return [said.text for said in self.all()]
 
-    def asked(self) -> list[Said]:
+    def last_question(self) -> list[ModelMessage]:
         """The question that would be answered anew: what was said last, before the answer to it."""
         said = self.messages[:-1] if self.messages and self.messages[-1].is_answer else self.messages
         answers = [at for at, message in enumerate(said) if message.is_answer]
@@ -72,12 +72,12 @@ class Model:
         self.updated = time
         if self.messages[-1].is_answer:
             self.replaced = self.messages.pop()
-            self.answer = Said(self.replaced.place, "", 0, is_answer=True)
+            self.answer = ModelMessage(self.replaced.place, "", 0, is_answer=True)
         else:
             self._wait_for_answer(self.next_place)
 
     def _wait_for_answer(self, place: int) -> None:
-        self.answer = Said(place, "", 0, is_answer=True)
+        self.answer = ModelMessage(place, "", 0, is_answer=True)
         self.next_place += 1
 
     def end(self, text: str | None, time: int) -> None:

@@ -145,16 +145,16 @@ class Client:
         await self._read("execute", request_id, self._stream(request_id, session, goes_on))
 
     async def _again(self) -> None:
-        if sent := self._known():
+        if sent := self._known_request():
             stream = self._stream(sent["id"], sent["session"], sent["on_disconnect"])
             await self._read("again", sent["id"], stream)
 
     async def _attach(self) -> None:
-        if sent := self._known():
+        if sent := self._known_request():
             await self._read("attach", sent["id"], self._oblix.attach(sent["id"]))
 
     async def _cancel(self) -> None:
-        if sent := self._known():
+        if sent := self._known_request():
             self._write(**{"is": "begun", "what": "cancel", "id": sent["id"]})
             with suppress(OblixError):
                 await self._oblix.cancel(sent["id"])
@@ -180,7 +180,7 @@ class Client:
             end = error.reason
         self._write(**{"is": "saw", "what": what, "id": request_id, "text": text, "end": end})
 
-    def _known(self) -> dict[str, Any] | None:
+    def _known_request(self) -> dict[str, Any] | None:
         """A request that some client sent lately."""
         path = self._home / f"journal-{self._dice.randrange(CLIENTS)}"
         lines = path.read_text().splitlines()[-40:] if path.exists() else []

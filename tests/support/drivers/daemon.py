@@ -68,7 +68,7 @@ class RunningDaemon:
 
 
 @contextmanager
-def running(home: Path, **environ: str) -> Iterator[RunningDaemon]:
+def run_daemon(home: Path, **environ: str) -> Iterator[RunningDaemon]:
     """A daemon for a block; it is told to end afterwards, whatever happened to it in between."""
     daemon = RunningDaemon(home, environ)
     try:

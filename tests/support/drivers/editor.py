@@ -122,7 +122,7 @@ class Connected:
 
 
 @asynccontextmanager
-async def connected(
+async def connect(
     *words: str, editor: Editor | None = None, tools: ClientCapabilities | None = None
 ) -> AsyncIterator[Connected]:
     """Serve `oblix acp WORDS` from this process, over a pair of sockets, and say hello."""

@@ -47,7 +47,7 @@ class Harness:
     async def session(self, **fields: object) -> str:
         return (await self.sessions.create(sessions_pb2.Session(**fields))).id
 
-    def said(self, session_id: str) -> list[tuple[int, str, int]]:
+    def messages_of(self, session_id: str) -> list[tuple[int, str, int]]:
         """Role, text and status of each message."""
         messages, _ = self.sessions.messages(session_id, page_size=0, page_token="", newest_first=False)
         return [(m.role, "".join(part.text for part in m.parts), m.status) for m in messages]

@@ -12,7 +12,7 @@ from mcp.client.stdio import stdio_client
 
 
 @asynccontextmanager
-async def connected(*words: str) -> AsyncIterator[Client]:
+async def connect(*words: str) -> AsyncIterator[Client]:
     """Start `oblix mcp WORDS` and say hello."""
     started = StdioServerParameters(
         command=sys.executable, args=["-m", "oblix", "mcp", *words], env=dict(os.environ)

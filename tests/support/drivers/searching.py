@@ -59,7 +59,7 @@ class Library:
         return [hit.snippet for hit in await self.find(query, **fields)]
 
 
-def pinned(index: Path) -> Path:
+def pin(index: Path) -> Path:
     """Another name for an index's file, so that its inode is given to no other: to be compared later."""
     name = index.parent.parent / "pinned"
     name.hardlink_to(index)

@@ -119,7 +119,7 @@ def why_not() -> str:
 
 
 @contextmanager
-def running() -> Iterator[UserManager]:
+def run_manager() -> Iterator[UserManager]:
     """A manager for a block. Its home is new, and gone afterwards; a sandbox hides what is in /tmp."""
     home = Path(tempfile.mkdtemp(prefix="oblix-um-", dir="/home"))
     shutil.chown(home, UID, UID)

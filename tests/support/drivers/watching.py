@@ -10,7 +10,7 @@ from oblix.v1 import sessions_pb2
 WAIT_S = 60.0
 
 
-async def told(events: AsyncIterator[sessions_pb2.WatchSessionsResponse]) -> tuple[str, str, int]:
+async def next_event(events: AsyncIterator[sessions_pb2.WatchSessionsResponse]) -> tuple[str, str, int]:
     """The next event: its kind, its session, its revision."""
     async with asyncio.timeout(WAIT_S):
         event = await anext(events)
@@ -32,6 +32,6 @@ async def told_until_synced(
 ) -> list[tuple[str, str]]:
     """Kinds and sessions of what comes before the next `synced`."""
     found = []
-    while (event := await told(events))[0] != "synced":
+    while (event := await next_event(events))[0] != "synced":
         found.append(event[:2])
     return found

@@ -27,7 +27,7 @@ LATE = "10.79.0.2"
 WAIT_S = 60.0
 
 
-def missing() -> str:
+def missing_parts() -> str:
     """What this machine lacks for it; empty: nothing."""
     if not sys.platform.startswith("linux") or os.geteuid() != 0:
         return "the network is only cut for real by root on Linux"

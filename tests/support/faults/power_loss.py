@@ -46,7 +46,7 @@ def library(directory: Path) -> Path:
     return built
 
 
-def recorded(built: Path, journal: Path, names: Sequence[str], words: Sequence[str]) -> None:
+def record(built: Path, journal: Path, names: Sequence[str], words: Sequence[str]) -> None:
     """Run Python with the library: it watches the file that has one of these names, at any time."""
     watched = {"RECORD_JOURNAL": str(journal), "RECORD_NAMES": ":".join(names)}
     environ = {**os.environ, "LD_PRELOAD": str(built), **watched}
@@ -55,10 +55,10 @@ def recorded(built: Path, journal: Path, names: Sequence[str], words: Sequence[s
 
 def events(journal: Path) -> list[Event]:
     """What was recorded, in order."""
-    return list(_parsed(journal.read_bytes()))
+    return list(_parse(journal.read_bytes()))
 
 
-def _parsed(content: bytes) -> Iterator[Event]:
+def _parse(content: bytes) -> Iterator[Event]:
     at = 0
     while at < len(content):
         kind, offset, size = _HEAD.unpack_from(content, at)
@@ -84,7 +84,7 @@ def after_loss(recorded_events: list[Event], moment: int, chosen: random.Random)
     return bytes(file)
 
 
-def acknowledged(recorded_events: list[Event], moment: int) -> list[str]:
+def acknowledged_lines(recorded_events: list[Event], moment: int) -> list[str]:
     """What the program had said before a moment."""
     return [event.data.decode() for event in recorded_events[:moment] if event.kind == SAID]
 

@@ -85,7 +85,7 @@ class Model:
             case "delete message":
                 self._changed(one, ABSENT)
             case "create":
-                self.sessions[one.asked["session"]] = _new(one)
+                self.sessions[one.asked["session"]] = _new_session(one)
             case "delete":
                 self._gone(one, is_there=False)
             case "undelete":
@@ -96,7 +96,7 @@ class Model:
         if one.kind == "import":
             if one.outcome == TOLD and not one.told["taken"]:
                 one.outcome = REFUSED
-            self.sessions[one.asked["session"]] = _new(one)
+            self.sessions[one.asked["session"]] = _new_session(one)
             self.sessions[one.asked["session"]].imported = tags
         self.groups.append(tags)
         sequences = one.told.get("sequences") or [None] * len(tags)
@@ -145,9 +145,9 @@ class Model:
             if kept.title.startswith(("copy ", "merge ")):
                 continue
             yield from self._session(kept)
-        yield from self._lost(store)
+        yield from self._lost_sessions(store)
         yield from self._groups(store)
-        yield from self._derived(store)
+        yield from self._derived_problems(store)
         yield from self._answers(store)
 
     def _session(self, kept: Kept) -> Iterator[str]:
@@ -173,7 +173,7 @@ class Model:
         yield from _order(kept.id, order)
         yield from _turns(kept)
 
-    def _lost(self, store: Mapping[str, Kept]) -> Iterator[str]:
+    def _lost_sessions(self, store: Mapping[str, Kept]) -> Iterator[str]:
         there = {(kept.id, tag) for kept in store.values() for tag, _ in kept.questions}
         for tag, known in self.messages.items():
             is_there = known.session in store
@@ -192,7 +192,7 @@ class Model:
             elif found[0] is not None and found != list(range(found[0], found[0] + len(found))):
                 yield f"{known[0].session}: {tags} do not stand together: {found}"
 
-    def _derived(self, store: Mapping[str, Kept]) -> Iterator[str]:
+    def _derived_problems(self, store: Mapping[str, Kept]) -> Iterator[str]:
         """Copies and merges: whole, in the order of their sources, and with nothing that nobody said."""
         titles = {one.asked["title"]: one for one in self.history if one.kind in ("copy", "merge")}
         by_title: dict[str, list[Kept]] = defaultdict(list)
@@ -205,9 +205,9 @@ class Model:
             if len(found) not in allowed:
                 yield f"{title} is there {len(found)} times, and it was {made.outcome}"
             for kept in found:
-                yield from self._copied(kept, made)
+                yield from self._copy_problems(kept, made)
 
-    def _copied(self, kept: Kept, made: Operation) -> Iterator[str]:
+    def _copy_problems(self, kept: Kept, made: Operation) -> Iterator[str]:
         tags = [tag for tag, _ in kept.questions]
         if len(set(tags)) != len(tags):
             yield f"{kept.title}: something is there twice"
@@ -244,7 +244,7 @@ class Model:
                 yield f"{kept.id}: {request} was told {told!r}, is {text!r}"
 
 
-def _new(one: Operation) -> _Session:
+def _new_session(one: Operation) -> _Session:
     return _Session(one.outcome != REFUSED, one.outcome != TOLD)
 
 

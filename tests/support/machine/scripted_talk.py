@@ -35,7 +35,7 @@ class Operation:
     text: str
     place: int = -1
 
-    def applied(self, texts: Sequence[str]) -> Texts:
+    def apply_to(self, texts: Sequence[str]) -> Texts:
         """The conversation after it."""
         match self.kind:
             case "edit":
@@ -79,7 +79,7 @@ def states(name: str) -> Iterator[tuple[Texts, Operation]]:
     while True:
         following = operation(name, number, texts)
         yield texts, following
-        texts = following.applied(texts)
+        texts = following.apply_to(texts)
         number += 1
 
 
@@ -87,7 +87,7 @@ def is_right(name: str, acknowledged: int, found: Sequence[str]) -> bool:
     """Whether a conversation may be so, once so many operations were acknowledged."""
     for number, (texts, following) in enumerate(states(name)):
         if number == acknowledged:
-            after = following.applied(texts)
+            after = following.apply_to(texts)
             return list(found) in (texts, after) or following.is_begun(texts, found)
     raise AssertionError
 

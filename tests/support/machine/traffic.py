@@ -45,10 +45,10 @@ FAULTS = (
 
 def message(text: str, skew_s: int = 0) -> messages_pb2.Message:
     """A user's message; `skew_s`: its client's clock is wrong by so much."""
-    made = messages_pb2.Message(role=messages_pb2.ROLE_USER, parts=[messages_pb2.Part(text=text)])
+    make_call = messages_pb2.Message(role=messages_pb2.ROLE_USER, parts=[messages_pb2.Part(text=text)])
     if skew_s:
-        made.create_time.FromSeconds(int(time.time()) + skew_s)
-    return made
+        make_call.create_time.FromSeconds(int(time.time()) + skew_s)
+    return make_call
 
 
 def body(tag: str, version: int) -> str:
@@ -119,11 +119,11 @@ class Client:
                 self._hook()
             self._dice.choices(list(doings), list(doings.values()))[0]()
 
-    def call(self, kind: str, made: Callable[[], dict[str, Any]], **asked: Any) -> str:
+    def call(self, kind: str, make_call: Callable[[], dict[str, Any]], **asked: Any) -> str:
         """Make a call and write down how it ended. Return that."""
         number = self._journal.ask(kind, **asked)
         try:
-            told = made()
+            told = make_call()
         except grpc.RpcError as error:
             outcome = REFUSED if error.code() in REFUSALS else UNKNOWN
             self._journal.end(number, outcome, code=error.code().name, detail=(error.details() or "")[:200])
@@ -140,11 +140,11 @@ class Client:
             provider=models_pb2.PROVIDER_OLLAMA, name="llama2", endpoint=self._url
         )
 
-        def made() -> dict[str, Any]:
+        def make_call() -> dict[str, Any]:
             self._handle = self._wire.models.HookModel(request, timeout=CALL_S).handle
             return {}
 
-        self.call("hook", made)
+        self.call("hook", make_call)
 
     def _tag(self) -> str:
         return f"m:{self._name}-{self._dice.randrange(2**48):x}"
@@ -158,13 +158,13 @@ class Client:
             session_id=session, messages=[message(body(tag, 0), self._skew_s) for tag in tags]
         )
 
-        def made() -> dict[str, Any]:
+        def make_call() -> dict[str, Any]:
             written = self._wire.sessions.AppendMessages(request, timeout=CALL_S).messages
             for tag, one in zip(tags, written, strict=True):
                 self._texts[tag] = (session, one.sequence, 0)
             return {"sequences": [one.sequence for one in written]}
 
-        self.call("append", made, session=session, tags=tags)
+        self.call("append", make_call, session=session, tags=tags)
 
     def edit(self) -> None:
         if not self._texts:
@@ -176,11 +176,11 @@ class Client:
             session_id=session, sequence=sequence, parts=[messages_pb2.Part(text=text)]
         )
 
-        def made() -> dict[str, Any]:
+        def make_call() -> dict[str, Any]:
             self._wire.sessions.EditMessage(request, timeout=CALL_S)
             return {}
 
-        outcome = self.call("edit", made, session=session, tag=tag, version=version + 1)
+        outcome = self.call("edit", make_call, session=session, tag=tag, version=version + 1)
         if outcome != UNKNOWN:
             self._texts[tag] = (session, sequence, version + (outcome == TOLD))
 
@@ -191,11 +191,11 @@ class Client:
         session, sequence, _ = self._texts.pop(tag)
         request = sessions_pb2.DeleteMessagesRequest(session_id=session, sequences=[sequence], exact=True)
 
-        def made() -> dict[str, Any]:
+        def make_call() -> dict[str, Any]:
             self._wire.sessions.DeleteMessages(request, timeout=CALL_S)
             return {}
 
-        self.call("delete message", made, session=session, tag=tag)
+        self.call("delete message", make_call, session=session, tag=tag)
 
     def execute(self) -> None:
         session = self._session()
@@ -285,12 +285,12 @@ class Client:
         session = f"own-{self._name}-{self._dice.randrange(2**48):x}"
         request = sessions_pb2.CreateSessionRequest(session=sessions_pb2.Session(id=session, title=session))
 
-        def made() -> dict[str, Any]:
+        def make_call() -> dict[str, Any]:
             self._wire.sessions.CreateSession(request, timeout=CALL_S)
             self._own.append(session)
             return {}
 
-        self.call("create", made, session=session)
+        self.call("create", make_call, session=session)
 
     def _source(self) -> str:
         """A session to copy. A shared one grows all the time, so it is seldom one of those."""
@@ -301,10 +301,10 @@ class Client:
         session, title = self._source(), f"copy {self._name}-{self._dice.randrange(2**48):x}"
         request = sessions_pb2.CopySessionRequest(session_id=session, title=title)
 
-        def made() -> dict[str, Any]:
+        def make_call() -> dict[str, Any]:
             return {"session": self._wire.sessions.CopySession(request, timeout=CALL_S).session.id}
 
-        self.call("copy", made, sources=[session], title=title)
+        self.call("copy", make_call, sources=[session], title=title)
 
     def merge(self) -> None:
         sources = list({self._source(), self._source()})
@@ -313,10 +313,10 @@ class Client:
         title = f"merge {self._name}-{self._dice.randrange(2**48):x}"
         request = sessions_pb2.MergeSessionsRequest(session_ids=sources, title=title)
 
-        def made() -> dict[str, Any]:
+        def make_call() -> dict[str, Any]:
             return {"session": self._wire.sessions.MergeSessions(request, timeout=CALL_S).session.id}
 
-        self.call("merge", made, sources=sources, title=title)
+        self.call("merge", make_call, sources=sources, title=title)
 
     def bring_in(self) -> None:
         session = f"own-{self._name}-{self._dice.randrange(2**48):x}"
@@ -330,30 +330,30 @@ class Client:
             sessions_pb2.ImportSessionsRequest(messages=batch),
         ]
 
-        def made() -> dict[str, Any]:
+        def make_call() -> dict[str, Any]:
             results = list(self._wire.sessions.ImportSessions(iter(sent), timeout=CALL_S))
             taken = [one.result for one in results if one.HasField("result") and not one.result.reason]
             if taken:
                 self._own.append(session)
             return {"taken": len(taken)}
 
-        self.call("import", made, session=session, tags=tags)
+        self.call("import", make_call, session=session, tags=tags)
 
     def delete(self) -> None:
         if self._own:
             session = self._own.pop(self._dice.randrange(len(self._own)))
             self._forget(session)
             request = sessions_pb2.DeleteSessionRequest(session_id=session)
-            made = _nothing_told(lambda: self._wire.sessions.DeleteSession(request, timeout=CALL_S))
-            if self.call("delete", made, session=session) == TOLD:
+            make_call = _nothing_told(lambda: self._wire.sessions.DeleteSession(request, timeout=CALL_S))
+            if self.call("delete", make_call, session=session) == TOLD:
                 self._deleted.append(session)
 
     def undelete(self) -> None:
         if self._deleted:
             session = self._deleted.pop()
             request = sessions_pb2.UndeleteSessionRequest(session_id=session)
-            made = _nothing_told(lambda: self._wire.sessions.UndeleteSession(request, timeout=CALL_S))
-            self.call("undelete", made, session=session)
+            make_call = _nothing_told(lambda: self._wire.sessions.UndeleteSession(request, timeout=CALL_S))
+            self.call("undelete", make_call, session=session)
 
     def _forget(self, session: str) -> None:
         """Change nothing more in a session."""
@@ -371,11 +371,11 @@ class Client:
 
 
 def _nothing_told(call: Callable[[], object]) -> Callable[[], dict[str, Any]]:
-    def made() -> dict[str, Any]:
+    def make_call() -> dict[str, Any]:
         call()
         return {}
 
-    return made
+    return make_call
 
 
 def tag_of(text: str) -> str:

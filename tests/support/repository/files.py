@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[3]
 GENERATED = ("_pb2.py", "_pb2.pyi", "_pb2_grpc.py", "_pb2_grpc.pyi")
 
 
-def tracked(*patterns: str) -> list[Path]:
+def tracked_files(*patterns: str) -> list[Path]:
     """What git knows or would take, below the root; all of it, or what matches a pattern."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", *patterns]
     listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
@@ -22,7 +22,7 @@ def tracked(*patterns: str) -> list[Path]:
 def sources(*folders: str) -> list[Path]:
     """Python files that people write, below these folders."""
     patterns = [f"{folder}/*.py" for folder in folders]
-    return [path for path in tracked(*patterns) if not path.name.endswith(GENERATED)]
+    return [path for path in tracked_files(*patterns) if not path.name.endswith(GENERATED)]
 
 
 @cache

@@ -7,6 +7,6 @@ from pathlib import Path
 MARK = "# wrong: "
 
 
-def marked(path: Path) -> set[int]:
+def marked_lines(path: Path) -> set[int]:
     """The lines, from 1, in which a type checker has to find something."""
     return {number for number, line in enumerate(path.read_text().splitlines(), 1) if MARK in line}

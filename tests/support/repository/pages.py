@@ -15,10 +15,10 @@ def blocks(page: str, language: str) -> list[str]:
 
 def console_scripts(page: str) -> list[str]:
     """Return what a reader types, one script for each block: prompts are taken off, output is left out."""
-    return [_typed(block) for block in blocks(page, "console")]
+    return [_typed_commands(block) for block in blocks(page, "console")]
 
 
-def _typed(block: str) -> str:
+def _typed_commands(block: str) -> str:
     lines: list[str] = []
     for line in block.splitlines():
         if line.startswith("$ "):

@@ -69,7 +69,7 @@ def cloud(asked: Asked) -> bool:
     return asked.first == asked.answered == CLOUD
 
 
-def limited(asked: Asked) -> bool:
+def is_limited(asked: Asked) -> bool:
     """It went where a limited network sends it: to the local model, unless the machine is overloaded, too."""
     return asked.rule == "OVERLOADED_AND_LIMITED" or (asked.rule == "LIMITED_NETWORK" and local(asked))
 
