@@ -11,7 +11,7 @@ import pytest
 from support.repository import files
 
 OURS = files.sources("oblixd", "client/oblix")
-EVERYTHING = files.sources("oblixd", "client", "tests", "tools")
+SHARED = files.sources("oblixd", "client", "tests/support", "tools")
 
 
 def _words(text: str) -> set[str]:
@@ -76,7 +76,7 @@ def test_these_names_say_what_comes_back(name: str) -> None:
 def test_a_function_that_returns_something_has_a_verb_or_a_noun_in_its_name() -> None:
     bare = {
         f"{path.relative_to(files.ROOT)}:{function.lineno} {function.name}"
-        for path in EVERYTHING
+        for path in SHARED
         for function in _functions(path)
         if _is_bare(function.name) and _returns(function) and not _is_property(function)
     }

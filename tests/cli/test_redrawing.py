@@ -18,7 +18,7 @@ def console() -> Console:
     return Console(file=io.StringIO(), force_terminal=True, width=100, height=30, _environ={})
 
 
-def shown(console: Console) -> str:
+def shown_text(console: Console) -> str:
     """What was written since the last call."""
     text = console.file.getvalue()
     console.file.seek(0)
@@ -30,7 +30,7 @@ def removal_of(rows: int) -> str:
     return "\r\x1b[2K" + "\x1b[1A\x1b[2K" * (rows - 1)
 
 
-def drawn(console: Console, monkeypatch: pytest.MonkeyPatch) -> Redrawn:
+def draw_lines(console: Console, monkeypatch: pytest.MonkeyPatch) -> Redrawn:
     monkeypatch.setattr(redrawing, "PAUSE_S", 0.0)
     lines = Redrawn(
         console,
@@ -41,36 +41,36 @@ def drawn(console: Console, monkeypatch: pytest.MonkeyPatch) -> Redrawn:
 
 
 def test_what_stands_there_is_removed_row_by_row(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = drawn(console, monkeypatch)
-    assert LINE in shown(console)
+    lines = draw_lines(console, monkeypatch)
+    assert LINE in shown_text(console)
     lines.update()
-    assert shown(console).startswith(removal_of(3) + LINE)
+    assert shown_text(console).startswith(removal_of(3) + LINE)
     lines.erase()
-    assert shown(console).startswith(removal_of(3))
+    assert shown_text(console).startswith(removal_of(3))
     assert not lines.is_shown
     lines.erase()
-    assert "\x1b[2K" not in shown(console)
+    assert "\x1b[2K" not in shown_text(console)
 
 
 def test_lines_that_a_narrower_terminal_broke_are_removed_too(
     console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redrawing, "reflows", lambda: True)
-    lines = drawn(console, monkeypatch)
-    shown(console)
+    lines = draw_lines(console, monkeypatch)
+    shown_text(console)
     console.width = 40
     lines.erase()
     # 90 cells are three rows, 80 cells of twice forty signs two, and the last line is one.
-    assert shown(console).startswith(removal_of(6))
+    assert shown_text(console).startswith(removal_of(6))
 
 
 def test_xterm_cuts_lines_off_and_breaks_none(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redrawing, "reflows", lambda: False)
-    lines = drawn(console, monkeypatch)
-    shown(console)
+    lines = draw_lines(console, monkeypatch)
+    shown_text(console)
     console.width = 40
     lines.erase()
-    assert shown(console).startswith(removal_of(3))
+    assert shown_text(console).startswith(removal_of(3))
 
 
 @pytest.mark.parametrize(

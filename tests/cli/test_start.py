@@ -46,7 +46,7 @@ print(len(set(sys.modules) - bare), file=sys.stderr)
 """
 
 
-def loaded_by(words: list[str], slow: set[str], before: str = "") -> tuple[str, int]:
+def modules_loaded_by(words: list[str], slow: set[str], before: str = "") -> tuple[str, int]:
     """What a command loads of the slow modules, and how many modules in all."""
     command = [sys.executable, "-c", before + RUN, " ".join(sorted(slow)), *words]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
@@ -57,7 +57,7 @@ def loaded_by(words: list[str], slow: set[str], before: str = "") -> tuple[str, 
 
 @pytest.mark.parametrize("words", ["sessions", "sessions list --limit 5", "status", "models", "config", "ps"])
 def test_a_list_loads_no_client_and_nothing_slow(oblix, daemon_home: Path, words: str) -> None:
-    found, _ = loaded_by(words.split(), SLOW)
+    found, _ = modules_loaded_by(words.split(), SLOW)
     assert not found
 
 
@@ -65,7 +65,9 @@ def test_a_prompt_loads_little_more_than_its_stubs(oblix, daemon_home: Path, oll
     table = f'[[models]]\nname = "llama2"\nprovider = "ollama"\nendpoint = "{ollama.url}"\n'
     (daemon_home / "config.toml").write_text(table)
     oblix("reload")
-    found, count = loaded_by(["ask", "--no-session", "--no-metrics", "Hello"], SLOW_FOR_A_PROMPT, BARE)
+    found, count = modules_loaded_by(
+        ["ask", "--no-session", "--no-metrics", "Hello"], SLOW_FOR_A_PROMPT, BARE
+    )
     assert not found
     assert count <= MOST_MODULES
 
