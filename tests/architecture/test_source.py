@@ -25,7 +25,7 @@ SMALL_LINES = 60
 SMALL_MODULES = {
     "oblixd.app.journal": "a protocol of its own: systemd's journal",
     "oblixd.app.systemd": "a protocol of its own: sd_notify(3)",
-    "oblixd.models.http.retry_delay": "when to come back is another question than what was refused",
+    "oblixd.models.http.refusals.retry_delay": "when to come back is another question than what was refused",
     "oblixd.execution.retry": "retry, fallback and cooldown are three words and three modules",
     "oblixd.config.older": "forms from before the tables: the file goes when they go",
     # These have several importers, so no test asks; they stay for these reasons.
