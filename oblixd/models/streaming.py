@@ -26,6 +26,7 @@ from oblixd.models.base import Content, ContentKind, Finish, Finished, ModelErro
 from oblixd.models.egress import Egress
 from oblixd.models.http.client import HttpClient, Write
 from oblixd.models.http.event_stream import LONGEST_LINE, TooLongError
+from oblixd.models.http.response import LONGEST_EXCERPT
 from oblixd.models.http.server import ServerErrors
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ async def answer(
 ) -> AsyncGenerator[Content | Finished, None]:
     """Post a request and yield the answer, as `Connection.stream` promises it."""
     server_errors, speech = http.server.errors, Speech()
-    first = b""
+    beginning, is_begun = b"", False
     async with await http.send(path, body, egress) as reply:
         if reply.status // 100 != _GOOD:
             url = http.server.base_url + path
@@ -82,22 +83,31 @@ async def answer(
             )
         while not decoder.complete:
             read = await _read(reply, decoder)
-            first = first or read
             contents, failure = gather(decoder.pieces(read), server_errors)
             if contents:
                 reply.progress()
+            is_begun = is_begun or bool(contents)
+            beginning = _gather_beginning(beginning, read, is_begun=is_begun)
             for content in speech.without_leading_blanks(contents):
                 yield content
             if failure is not None and not decoder.is_stopped:
                 raise failure
             if failure is not None or not read:
                 break
+        if not is_begun and (refused := server_errors.no_answer(reply.headers, beginning)):
+            raise refused
         if not (decoder.complete or decoder.is_stopped):
-            raise server_errors.broken_stream(_why_not_done(first))
+            raise server_errors.broken_stream(_why_not_done(beginning))
         finished = decoder.finish()
         speech.check(finished.reason, server_errors)
         reply.complete = True
         yield finished
+
+
+def _gather_beginning(beginning: bytes, read: bytes, *, is_begun: bool) -> bytes:
+    """Keep how a body begins, for the case that it is no answer at all: only then is it read again."""
+    is_known = beginning and (is_begun or len(beginning) >= LONGEST_EXCERPT)
+    return beginning if is_known else (beginning + read)[:LONGEST_EXCERPT]
 
 
 def _why_not_done(first: bytes) -> str:

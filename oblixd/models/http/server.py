@@ -27,6 +27,8 @@ LONGEST_QUOTE = 500
 LONGEST_RETRY_AFTER_S = 3600.0
 """A server that asks to wait for longer than this is not believed."""
 
+_OF_ANSWERS = (b'"choices"', b'"message_start"', b'"response.', b'"done"', b'"output"')
+"""What the beginning of an answer holds in each format, and a refusal does not."""
 _WAIT = "Wait a moment, or use another model"
 _REMEDIES = {
     ModelErrorKind.UNAUTHENTICATED: "Hook the model again with a key that is valid for it",
@@ -144,13 +146,25 @@ class ServerErrors:
         message = f"{said}{_quote(refusal.words)}. {remedy}."
         return self._refusal_error(refusal, verdict.kind, message, wait_s)
 
+    def no_answer(self, headers: Mapping[str, str], beginning: bytes) -> ModelError | None:
+        """Make the error for a good status whose body is a refusal. None: it is none that can be read."""
+        if any(mark in beginning for mark in _OF_ANSWERS):
+            return None
+        refusal = Refusal.read(0, headers, beginning)
+        is_json = beginning.lstrip().startswith((b"{", b"["))
+        if not refusal.words or (judge(refusal).kind is ModelErrorKind.FAILED and not is_json):
+            return None
+        return self._reported_failure(refusal, retry_after_s(headers.get("Retry-After")))
+
     def error_event(self, error: object) -> ModelError:
         """Make the error for an error object inside a stream that had begun well."""
-        refusal = Refusal.from_event(error)
+        return self._reported_failure(Refusal.from_event(error), None)
+
+    def _reported_failure(self, refusal: Refusal, wait_s: float | None) -> ModelError:
         verdict = judge(refusal)
-        remedy = self._remedy(verdict, refusal.retry_after_s)
+        remedy = self._remedy(verdict, refusal.retry_after_s if wait_s is None else wait_s)
         message = f"{self.title}{self._at} reports a failure{_quote(refusal.words)}. {remedy}."
-        return self._refusal_error(refusal, verdict.kind, message, None)
+        return self._refusal_error(refusal, verdict.kind, message, wait_s)
 
     def _refusal_error(
         self, refusal: Refusal, kind: ModelErrorKind, message: str, retry_after: float | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -17,20 +18,23 @@ from oblixd.models.http.refusals.phrases import (
     KEY,
     LIKELY_OVERFLOW,
     MEMORY,
-    NOT_LOADED,
     NO_ACCESS,
     NO_CREDIT,
     NO_MODEL,
     NO_PATH,
     NO_PROVIDER,
+    NOT_LOADED,
     OF_THE_ANSWER,
+    OFFLINE,
     ONLY_RESPONSES,
     OTHER_THINGS,
     OVERFLOW,
     REFUSED_LATE,
     TOO_BIG_AT_ONCE,
     TOO_FAST,
+    TOO_LARGE,
     UNLOADED,
+    WANTS_TLS,
 )
 from oblixd.models.http.refusals.reading import Refusal
 
@@ -60,20 +64,25 @@ _FREE = "The server lacks memory: unload other models there, or use a smaller on
 _LOAD = "Load the model at its server, or use another one"
 _SIGN_IN = "Run `ollama signin` on the machine of the server, or use another model"
 _PATH = "The endpoint's path may be wrong: check the URL that the model was hooked with"
+_TLS = "The server speaks TLS: hook it with an endpoint that begins with https://"
 _COMPLETIONS = (
     "The model is there, but not for chat completions, nor was it found at /v1/responses: use another model"
 )
 
 _TELLING: tuple[tuple[frozenset[int], re.Pattern[str], Verdict], ...] = (
     (frozenset({404}), NO_PROVIDER, Verdict(ModelErrorKind.REFUSED, _ASK_LESS)),
-    (frozenset({0, 400, 403}), FLAGGED, Verdict(ModelErrorKind.REFUSED)),
+    (frozenset({0, 200, 400, 403, 429}), FLAGGED, Verdict(ModelErrorKind.REFUSED)),
     (frozenset({401, 403}), NO_ACCESS, Verdict(ModelErrorKind.UNAUTHENTICATED, _ACCESS)),
     (frozenset({200, 400, 404, 424, 500, 503, 507}), MEMORY, Verdict(ModelErrorKind.FAILED, _FREE)),
     (frozenset({0, 400, 404}), UNLOADED, Verdict(ModelErrorKind.FAILED, "Ask again, or look at the server")),
     (frozenset({0, 400, 404}), NOT_LOADED, Verdict(ModelErrorKind.NOT_PULLED, _LOAD)),
     (frozenset({500}), REFUSED_LATE, Verdict(ModelErrorKind.REFUSED)),
-    (frozenset({429}), BUSY, Verdict(ModelErrorKind.OVERLOADED)),
-    (frozenset({0, 200, 400}), TOO_FAST, Verdict(ModelErrorKind.RATE_LIMITED)),
+    (frozenset({0, 200, 429, 498, 500, 503}), BUSY, Verdict(ModelErrorKind.OVERLOADED)),
+    (frozenset({0, 200, 400, 403, 500}), TOO_FAST, Verdict(ModelErrorKind.RATE_LIMITED)),
+    (frozenset({404, 502, 503}), OFFLINE, Verdict(ModelErrorKind.UNREACHABLE)),
+    (frozenset({400}), WANTS_TLS, Verdict(ModelErrorKind.WRONG_PATH, _TLS)),
+    (frozenset({400, 413}), TOO_LARGE, Verdict(ModelErrorKind.REFUSED, _SEND_LESS)),
+    (frozenset({503}), NO_MODEL, Verdict(ModelErrorKind.NOT_PULLED)),
 )
 """Sentences that say more than their status, and where: what OpenRouter, OpenAI, AWS, LM Studio, Ollama,
 text-generation-inference, llama.cpp, Moonshot and MiniMax write."""
@@ -143,11 +152,13 @@ def _passes(refusal: Refusal) -> bool:
     words = refusal.words.lower()
     if "limit: 0" in words:
         return False
-    return refusal.retry_after_s is not None or re.match("rate limit (exceeded|reached)", words) is not None
+    # Alibaba writes of its limit of a minute as OpenAI does of an empty account; only its link tells.
+    told = re.match("rate limit (exceeded|reached)", words) or "error-code#token-limit" in words
+    return refusal.retry_after_s is not None or bool(told)
 
 
 def _by_codes(refusal: Refusal, words: str) -> Verdict | None:
-    found = {BY_CODE[code.lower()] for code in refusal.codes if code.lower() in BY_CODE}
+    found = {BY_CODE[name] for code in refusal.codes for name in _names(code) if name in BY_CODE}
     kind = next((kind for kind in BY_CODE.values() if kind in found), None)
     if kind is ModelErrorKind.NO_CREDIT and _passes(refusal):
         return Verdict(ModelErrorKind.RATE_LIMITED)
@@ -156,6 +167,12 @@ def _by_codes(refusal: Refusal, words: str) -> Verdict | None:
     if refusal.status in {0, HTTPStatus.OK, HTTPStatus.BAD_REQUEST, HTTPStatus.INTERNAL_SERVER_ERROR}:
         return _by_hidden_status(refusal) or _absent(words)
     return None
+
+
+def _names(code: str) -> Iterator[str]:
+    """Give a code and its parts as the table writes them: AWS puts a package before it, others a group."""
+    for part in (code, *re.split(r"[.#]", code)):
+        yield re.sub(r"[\W_]", "", part).lower()
 
 
 def _by_hidden_status(refusal: Refusal) -> Verdict | None:

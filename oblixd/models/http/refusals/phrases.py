@@ -1,4 +1,4 @@
-"""What real servers write where they refuse a request: codes, statuses and sentences, each with its source."""
+"""What real servers write where they refuse a request: codes, statuses and sentences, with their sources."""
 
 from __future__ import annotations
 
@@ -7,44 +7,71 @@ import re
 from oblixd.models.base import ModelErrorKind
 
 BY_CODE = {
-    "context_length_exceeded": ModelErrorKind.CONTEXT_OVERFLOW,
-    "context_overflow": ModelErrorKind.CONTEXT_OVERFLOW,
-    "context_window_exceeded": ModelErrorKind.CONTEXT_OVERFLOW,
-    "exceed_context_size_error": ModelErrorKind.CONTEXT_OVERFLOW,
-    "model_max_prompt_tokens_exceeded": ModelErrorKind.CONTEXT_OVERFLOW,
-    "authentication_error": ModelErrorKind.UNAUTHENTICATED,
-    "permission_error": ModelErrorKind.UNAUTHENTICATED,
-    "invalid_api_key": ModelErrorKind.UNAUTHENTICATED,
+    "contextlengthexceeded": ModelErrorKind.CONTEXT_OVERFLOW,
+    "contextoverflow": ModelErrorKind.CONTEXT_OVERFLOW,
+    "contextwindowexceeded": ModelErrorKind.CONTEXT_OVERFLOW,
+    "exceedcontextsizeerror": ModelErrorKind.CONTEXT_OVERFLOW,
+    "modelmaxprompttokensexceeded": ModelErrorKind.CONTEXT_OVERFLOW,
+    "outofcontexterror": ModelErrorKind.CONTEXT_OVERFLOW,
+    "tokenslimitreached": ModelErrorKind.CONTEXT_OVERFLOW,
+    "authenticationerror": ModelErrorKind.UNAUTHENTICATED,
+    "permissionerror": ModelErrorKind.UNAUTHENTICATED,
+    "invalidapikey": ModelErrorKind.UNAUTHENTICATED,
     "unauthenticated": ModelErrorKind.UNAUTHENTICATED,
-    "permission_denied": ModelErrorKind.UNAUTHENTICATED,
-    "api_key_invalid": ModelErrorKind.UNAUTHENTICATED,
-    "model_not_found": ModelErrorKind.NOT_PULLED,
-    "model_not_available": ModelErrorKind.NOT_PULLED,
-    "invalid_model": ModelErrorKind.NOT_PULLED,
+    "permissiondenied": ModelErrorKind.UNAUTHENTICATED,
+    "apikeyinvalid": ModelErrorKind.UNAUTHENTICATED,
+    "authfailure": ModelErrorKind.UNAUTHENTICATED,
+    "accessdenied": ModelErrorKind.UNAUTHENTICATED,
+    "accessdeniedexception": ModelErrorKind.UNAUTHENTICATED,
+    "unrecognizedclientexception": ModelErrorKind.UNAUTHENTICATED,
+    "expiredtokenexception": ModelErrorKind.UNAUTHENTICATED,
+    "organizationrestricted": ModelErrorKind.UNAUTHENTICATED,
+    "modelnotfound": ModelErrorKind.NOT_PULLED,
+    "modelnotavailable": ModelErrorKind.NOT_PULLED,
+    "invalidmodel": ModelErrorKind.NOT_PULLED,
     "deploymentnotfound": ModelErrorKind.NOT_PULLED,
-    "insufficient_quota": ModelErrorKind.NO_CREDIT,
-    "exceeded_current_quota_error": ModelErrorKind.NO_CREDIT,
-    "billing_error": ModelErrorKind.NO_CREDIT,
-    "billing_hard_limit_reached": ModelErrorKind.NO_CREDIT,
-    "billing_not_active": ModelErrorKind.NO_CREDIT,
-    "payment_required": ModelErrorKind.NO_CREDIT,
-    "credit_limit": ModelErrorKind.NO_CREDIT,
+    "modeldecommissioned": ModelErrorKind.NOT_PULLED,
+    "modelnotfoundexception": ModelErrorKind.NOT_PULLED,
+    "insufficientquota": ModelErrorKind.NO_CREDIT,
+    "exceededcurrentquotaerror": ModelErrorKind.NO_CREDIT,
+    "billingerror": ModelErrorKind.NO_CREDIT,
+    "billinghardlimitreached": ModelErrorKind.NO_CREDIT,
+    "billingnotactive": ModelErrorKind.NO_CREDIT,
+    "paymentrequired": ModelErrorKind.NO_CREDIT,
+    "creditlimit": ModelErrorKind.NO_CREDIT,
     "arrearage": ModelErrorKind.NO_CREDIT,
-    "budget_exceeded": ModelErrorKind.NO_CREDIT,
-    "insufficient_user_quota": ModelErrorKind.NO_CREDIT,
+    "budgetexceeded": ModelErrorKind.NO_CREDIT,
+    "insufficientuserquota": ModelErrorKind.NO_CREDIT,
     "1113": ModelErrorKind.NO_CREDIT,
-    "rate_limit_error": ModelErrorKind.RATE_LIMITED,
-    "rate_limit_exceeded": ModelErrorKind.RATE_LIMITED,
-    "resource_exhausted": ModelErrorKind.RATE_LIMITED,
+    "resourcepackexhausted": ModelErrorKind.NO_CREDIT,
+    "freetieronly": ModelErrorKind.NO_CREDIT,
+    "accountoverdueerror": ModelErrorKind.NO_CREDIT,
+    "ratelimiterror": ModelErrorKind.RATE_LIMITED,
+    "ratelimitexceeded": ModelErrorKind.RATE_LIMITED,
+    "resourceexhausted": ModelErrorKind.RATE_LIMITED,
     "throttlingexception": ModelErrorKind.RATE_LIMITED,
-    "engine_overloaded_error": ModelErrorKind.OVERLOADED,
+    "toomanyrequestsexception": ModelErrorKind.RATE_LIMITED,
+    "throttling": ModelErrorKind.RATE_LIMITED,
+    "requestlimitexceeded": ModelErrorKind.RATE_LIMITED,
+    "limitexceeded": ModelErrorKind.RATE_LIMITED,
+    "engineserverlimitexceeded": ModelErrorKind.RATE_LIMITED,
+    "servicequotaexceededexception": ModelErrorKind.RATE_LIMITED,
+    "ratelimitreached": ModelErrorKind.RATE_LIMITED,
+    "ratelimitreachederror": ModelErrorKind.RATE_LIMITED,
+    "engineoverloadederror": ModelErrorKind.OVERLOADED,
     "overloaded": ModelErrorKind.OVERLOADED,
-    "overloaded_error": ModelErrorKind.OVERLOADED,
+    "overloadederror": ModelErrorKind.OVERLOADED,
     "unavailable": ModelErrorKind.OVERLOADED,
-    "invalid_argument": ModelErrorKind.REFUSED,
+    "capacityexceeded": ModelErrorKind.OVERLOADED,
+    "queueexceeded": ModelErrorKind.OVERLOADED,
+    "modelloadingerror": ModelErrorKind.OVERLOADED,
+    "modelnotreadyexception": ModelErrorKind.OVERLOADED,
+    "serviceunavailableexception": ModelErrorKind.OVERLOADED,
+    "overloadedexception": ModelErrorKind.OVERLOADED,
+    "invalidargument": ModelErrorKind.REFUSED,
 }
-"""What programs are told, in lower case. A number is one of a "
-"provider's own list: 1113 is Zhipu's empty account."""
+"""What programs are told, in lower case and without separators. A number is one of a provider's own list:
+1113 is Zhipu's empty account."""
 BY_STATUS = {
     401: ModelErrorKind.UNAUTHENTICATED,
     402: ModelErrorKind.NO_CREDIT,
@@ -53,13 +80,20 @@ BY_STATUS = {
     405: ModelErrorKind.WRONG_PATH,
     407: ModelErrorKind.UNREACHABLE,
     408: ModelErrorKind.UNREACHABLE,
+    421: ModelErrorKind.UNREACHABLE,
     424: ModelErrorKind.FAILED,
+    425: ModelErrorKind.OVERLOADED,
     429: ModelErrorKind.RATE_LIMITED,
+    499: ModelErrorKind.FAILED,
     501: ModelErrorKind.REFUSED,
     502: ModelErrorKind.UNREACHABLE,
     503: ModelErrorKind.OVERLOADED,
     504: ModelErrorKind.UNREACHABLE,
+    509: ModelErrorKind.RATE_LIMITED,
+    511: ModelErrorKind.UNREACHABLE,
     529: ModelErrorKind.OVERLOADED,
+    598: ModelErrorKind.UNREACHABLE,
+    599: ModelErrorKind.UNREACHABLE,
 }
 CLOUDFLARE = {
     520: "the model's server sent it an answer that it could not read",
@@ -92,6 +126,19 @@ _GENERAL = (
     r"maximum allowed tokens is \d+ but got",
 )
 """What the sentences above have in common, for the servers that are not in the list."""
+_OTHER_LANGUAGES = (
+    r"(prompt|输入|上下文|token|提示词|字数|内容).{0,20}(超长|过长|超出|超过|太长|太多)",
+    r"(コンテキスト|トークン|入力|プロンプト).{0,30}(超え|超過|長すぎ)",
+    r"(컨텍스트|토큰|입력|프롬프트).{0,40}(초과|너무 [길깁])",
+    r"kontext(länge|fenster|größe)?.{0,60}(überschr|zu lang)|(überschr|zu lang).{0,40}kontext",
+    (
+        r"(contexto|context[oe]|tokens?|jetons|entrada|requête|entrée|contesto|prompt).{0,60}"
+        r"(supera|excede|eccede|ultrapassa|dépass|demasiado larg|trop long|tropp[oa] lung|muito long)"
+    ),
+    r"(supera|excede|eccede|ultrapassa|dépasse).{0,60}(contexto|contexte|contesto|tokens?|jetons)",
+    r"(контекст|токен|запрос|длин).{0,60}(превыш|слишком длин)|превыш.{0,60}(контекст|токен)",
+)
+"""The same in the languages of gateways and of the people who run them."""
 OTHER_THINGS = re.compile(
     r"\b(images?|files?|audio|video|descriptions?|names?|strings?|headers?|metadata|tools|stop sequences"
     r"|schema|too small)\b"
@@ -134,7 +181,13 @@ OVERFLOW = re.compile(
             r"length of prompt_tokens \(\d+\) must be less than",  # SiliconFlow
             r"context (window|length) exceeded",  # gateways: zimmra/openclaw
             r"exceeds? (the )?model('s)? context window",  # Anthropic through gateways: None9527/NGOClaw
-            r"prompt.{0,10}超长|输入.{0,10}(超长|过长|超出)|上下文.{0,10}超",
+            r"max input (characters|tokens)|max length of current question",  # Baidu's Qianfan
+            r"(prompt|input|message|context) length exceeds",  # Baidu's Qianfan
+            r"expected maxlength: \d+, actual",  # Bedrock, in characters
+            r"exceed max message tokens",  # Volcengine Ark
+            r"max size:? \d+ tokens",  # GitHub Models
+            r"context shift is disabled",  # llama.cpp, where the context is full
+            *_OTHER_LANGUAGES,
         )
     )
 )
@@ -146,7 +199,11 @@ OF_THE_ANSWER = re.compile(
 LIKELY_OVERFLOW = re.compile("|".join(_GENERAL))
 TOO_FAST = re.compile(
     r"per[ -](minute|min|second|hour|day)|\b[tr]p[mds]\b|rate.?limit|too many requests|throttl"
-    r"|please wait before trying again"
+    r"|please wait before trying again|rate exceeded|frequency limit|\bqps\b|qpsoverflow"
+    r"|\b(request|daily|hourly|usage|calls?) limit (is |was |has been )?(reached|exceeded)|call volume quota"
+    r"|concurren\w+ .{0,30}(exceed|reached|too (many|high))|too many concurrent|status code 429"
+    r"|速率限制|频率|频繁|限流|并发|每(秒|分钟|小时|天)|请求(数)?(过多|过快|超)"
+    r"|レート制限|リクエストが多|요청이 너무 많"
 )
 TOO_BIG_AT_ONCE = re.compile(r"limit:? (\d+),? requested:? (\d+)")
 """OpenAI and Groq: one request takes more than a minute may. It never fits, however long one waits."""
@@ -158,7 +215,10 @@ NO_CREDIT = re.compile(
     r"|account is not active|(monthly|spend\w*) (spending )?(limit|alert|cap)\b|credit limit exceeded"
     r"|account in good standing|out of credits?|arrear|budget (has been |is )?exceeded"
     r"|reached your (specified )?(api )?usage limits|quota exceeded for metric.{0,160}limit: 0\b"
-    r"|余额不足|欠费|请充值|额度(不足|已用尽|已用完)"
+    r"|\btop up\b|\brecharge|overdue balance|free tier .{0,40}exhausted|exhausted .{0,20}(trial|free)"
+    r"|requires a (pro |paid )?subscription|upgrade for access|credits? (are |is )?(expired|depleted)"
+    r"|n't have any credits|key limit exceeded|set inference limit|free allocation|weekly usage limit"
+    r"|资源包.{0,8}(用尽|耗尽|不足)|令牌额度|剩余额度|余额不足|欠费|请充值|额度(不足|已用尽|已用完)"
 )
 NO_MODEL = re.compile(
     r"\bmodel\b.{0,120}(not (be )?found|n't found|does not exist|doesn't exist"
@@ -167,13 +227,14 @@ NO_MODEL = re.compile(
     r"|(no such|unknown|invalid|unsupported|unrecogni[sz]ed|not found the|unable to access|(can't|not) find) "
     r"(the )?model|not a valid model|\bno models? (are )?loaded|no endpoints found"
     r"|no (allowed|available) (providers?|channels?)|deployment.{0,60}(does not exist|not found)"
-    r"|^models?[:/] ?\S+( is not found.*)?$|模型不存在|not found, try pulling it first"
+    r"|^models?[:/] ?\S+( is not found.*)?$|模型不存在|无可用渠道|not found, try pulling it first"
 )
 NO_PATH = re.compile(
-    r"invalid url|page not found|file not found|no route|cannot (post|put) /|^resource not found$"
+    r"invalid url|default backend|^404 not_found$"
+    r"|page not found|file not found|no route|cannot (post|put) /|^resource not found$"
     r"|unknown request url|unexpected endpoint|method not allowed|requested url"
     r"|unknown (path|endpoint|route|url)"
-    r"|(path|endpoint|route|url)\b.{0,80}(not found|does not exist|not exist|not supported$)"
+    r"|(?<!model or )\b(path|endpoint|route|url)\b.{0,80}(not found|does not exist|not exist|not supported$)"
 )
 ONLY_RESPONSES = re.compile(
     r"only (be )?(supported|available|used|accessible) (in|on|with|through|via|by) (the )?`?/?(v1/)?responses"
@@ -184,7 +245,10 @@ ONLY_RESPONSES = re.compile(
 """OpenAI: pgadmin-org/pgadmin4#9795, micz/ThunderAI#570. Copilot: caozhiyuan/copilot-api#102. Azure:
 langchain-ai/langchain-azure#228."""
 KEY = re.compile(
-    r"login fail: please carry the api|could not be validated"
+    r"login fail: please carry the api|could not be validated|no auth\b|no permission|secretid is not found"
+    r"|(access|auth\w*|bearer|api)[ _-]?(token|key) (is |has )?(invalid|expired|no longer valid)"
+    r"|not authorized|organization has been restricted"
+    r"|signature does not match|令牌.{0,6}(无效|过期|非法)|无效的令牌|鉴权失败|身份验证失败"
     r"|(invalid|incorrect|missing|wrong|no|expired|revoked) (or missing )?(api|auth\w*)[ _-]?(key|token)"
 )
 COUNTRY = re.compile(
@@ -194,7 +258,9 @@ COUNTRY = re.compile(
 
 NO_PROVIDER = re.compile(r"no endpoints (found|available) (that support|match)")
 """OpenRouter knows the model, and none of its providers takes what is asked."""
-FLAGGED = re.compile(r"(input|prompt|content) was flagged|flagged (for|as)\b")
+FLAGGED = re.compile(
+    r"(input|prompt|content) was flagged|flagged (for|as)\b|可能包含.{0,12}(不安全|敏感)|new_sensitive"
+)
 NO_ACCESS = re.compile(
     r"must be verified to use|not authorized to (perform|access|use|invoke)"
     r"|not have (access|permission) to (use |access )?(the |this )?model"
@@ -210,4 +276,13 @@ REFUSED_LATE = re.compile(
     r"|(does not|doesn't|is not|are not|isn't|aren't|not) support"
 )
 """What llama.cpp and others call an error of their own (500), though it is the request that can't be done."""
-BUSY = re.compile(r"(model|engine|service|server) (is |service )?(currently )?overloaded")
+BUSY = re.compile(
+    r"(model|engine|service|server) (is |service )?(currently )?overloaded|\bat capacity\b|too busy"
+    r"|capacity (temporarily )?exceeded|queue is full|currently (being loaded|loading)|负载已饱和"
+)
+OFFLINE = re.compile(
+    r"err_ngrok_\d+|tunnel \S+ not found|endpoint \S+ is offline|application failed to respond"
+)
+"""A tunnel or a hosting platform whose other end is away."""
+WANTS_TLS = re.compile(r"http request (was sent )?to (an )?https (port|server)")
+TOO_LARGE = re.compile(r"(payload|request body|entity) (size )?(is )?(too large|exceeds)")

@@ -1,4 +1,4 @@
-"""Reads what a server says where it refuses a request: its sentences and codes, whatever shape they come in."""
+"""Reads what a server says where it refuses a request: its sentences and codes, in whatever shape."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ _WORDS = (
     "faultstring",
     "title",
 )
-"""The keys that hold words or something that does, the most telling first. Case and separators are left out."""
+"""The keys that hold words or something that does, the most telling first, without case and separators."""
 _LIKE_WORDS = re.compile(r"\w*(msg|message|info|text|reason|failure|warning|hint|error)(en|str)?")
-"""Keys of the same kind: `resultMsg`, `statusText`, `message_en`. They count where none of the above does."""
+"""Keys of the same kind: `resultMsg`, `statusText`, `message_en`. They count where none above does."""
 _CODES = {
     *("type", "code", "status", "errorcode", "errcode", "reason", "name", "errortype", "statuscode"),
     *("resultcode", "retcode", "respcode", "httpcode", "httpstatus", "originalstatuscode"),
