@@ -19,7 +19,7 @@ import json
 import re
 import secrets
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from oblixd.models.base import Content, ContentKind, Finish, Finished, ModelError, Seal, ToolCall
@@ -88,7 +88,8 @@ async def answer(
                 reply.progress()
             is_begun = is_begun or bool(contents)
             beginning = _gather_beginning(beginning, read, is_begun=is_begun)
-            for content in speech.without_leading_blanks(contents):
+            is_end = decoder.complete or failure is not None or not read
+            for content in [*speech.without_leading_blanks(contents), *(speech.rest() if is_end else ())]:
                 yield content
             if failure is not None and not decoder.is_stopped:
                 raise failure
@@ -119,25 +120,85 @@ def _why_not_done(first: bytes) -> str:
     return f"it ended without saying that it was done, and began with {_start(first)}"
 
 
+_THOUGHT_TAGS = ("think", "thinking", "thought")
+"""Tags around reasoning that stands in front of an answer's text: DeepSeek's and Qwen's models where their
+server has no parser for it, Amazon's Nova, Gemini's compatible endpoint."""
+
+
+class _InlineReasoning:
+    """Parts reasoning in tags from the text behind it. Only the beginning of an answer is looked at."""
+
+    def __init__(self) -> None:
+        self._held = ""
+        """What may be the beginning of a tag."""
+        self._end: str | None = None
+        """The tag that ends the reasoning; empty: there is none, or it has ended. None: not known yet."""
+        self.was_there = False
+
+    def part(self, text: str) -> Iterator[tuple[ContentKind, str]]:
+        """Take text of the answer, and give what is known of it."""
+        self._held += text
+        if self._end is None:
+            start = self._held.lstrip()
+            if any(f"<{tag}>".startswith(start) and f"<{tag}>" != start for tag in _THOUGHT_TAGS):
+                return
+            tag = next((tag for tag in _THOUGHT_TAGS if start.startswith(f"<{tag}>")), "")
+            self._end = f"</{tag}>" if tag else ""
+            if tag:
+                self.was_there, self._held = True, start.removeprefix(f"<{tag}>")
+        if self._end:
+            thought, end, rest = self._held.partition(self._end)
+            if not end:
+                keep = next((n for n in range(len(self._end), 0, -1) if thought.endswith(self._end[:n])), 0)
+                thought, rest = thought[: len(thought) - keep], thought[len(thought) - keep :]
+            else:
+                self._end = ""
+            self._held = rest
+            if thought:
+                yield ContentKind.REASONING, thought
+        if not self._end:
+            yield from self.rest()
+
+    def rest(self) -> Iterator[tuple[ContentKind, str]]:
+        """Give what is held, at the end of the answer or of its reasoning."""
+        held, self._held = self._held, ""
+        if held:
+            yield (ContentKind.REASONING if self._end else ContentKind.TEXT), held
+
+
 class Speech:
     """Holds back what is no word yet, and knows whether there was one: an answer of blanks is none."""
 
     def __init__(self) -> None:
         self._blanks = ""
         self._spoke = False
+        self._inline = _InlineReasoning()
 
     def without_leading_blanks(self, contents: list[Content]) -> Iterator[Content]:
         """Give these without blanks at the answer's beginning, which come with its first word."""
         for content in contents:
             if content.kind is ContentKind.REASONING or self._spoke:
                 yield content
-            elif content.kind is ContentKind.TEXT and not content.text.strip():
-                self._blanks += content.text
+            elif content.kind is ContentKind.TEXT:
+                yield from self._text(self._inline.part(content.text))
+            else:
+                yield from self.rest()
+                self._spoke = True
+                yield content
+
+    def rest(self) -> Iterator[Content]:
+        """Give what was held back as the possible beginning of reasoning, at the end of the answer."""
+        yield from self._text(self._inline.rest())
+
+    def _text(self, parts: Iterator[tuple[ContentKind, str]]) -> Iterator[Content]:
+        for kind, text in parts:
+            if kind is ContentKind.REASONING or self._spoke:
+                yield Content(kind, text)
+            elif not text.strip():
+                self._blanks += text
             else:
                 self._spoke = True
-                if content.kind is ContentKind.TEXT and self._blanks:
-                    content = replace(content, text=self._blanks + content.text)  # noqa: PLW2901
-                yield content
+                yield Content(kind, text.lstrip() if self._inline.was_there else self._blanks + text)
 
     def check(self, reason: Finish, server_errors: ServerErrors) -> None:
         """Raise ModelError where the answer ended without a word. What a filter took away had its reason."""
@@ -307,7 +368,7 @@ class ToolCallAssembler:
         if _SPECIAL_TOKEN.fullmatch(text) and self._calls and self._calls[-1].is_whole:
             return
         call = self._call_of(None if index is None else str(index), call_id, name, text)
-        new = self._new_text(call, call_id, text)
+        new = self._new_text(call, call_id, name, text)
         if new is None:
             return
         call.call_id = call.call_id or call_id
@@ -321,9 +382,10 @@ class ToolCallAssembler:
             call.made = ToolCall(self._unique(call), name)
             yield call.made, call.text
 
-    def _new_text(self, call: _Call, call_id: str, text: str) -> str | None:
+    def _new_text(self, call: _Call, call_id: str, name: str, text: str) -> str | None:
         """Give what a piece of arguments adds. None: it is no piece of a call."""
-        if call_id and call.call_id == call_id and text and call.text == text and call.is_whole:
+        is_named = bool(call_id) and call.call_id == call_id
+        if (is_named or not (call_id or name)) and call.is_whole and _is_same_object(text, call.text):
             return None  # The server repeats at the end what it streamed before.
         if not call.text and "".join(text.split()) in _BLANK_ARGUMENTS:
             call.is_blank = True
@@ -393,7 +455,8 @@ class ToolCallAssembler:
 
     def _goes_on(self, call: _Call, index: str | None, call_id: str, text: str) -> bool:
         """Give False: the piece belongs to this call. Raises ModelError where it may as well be another's."""
-        if text.lstrip().startswith("{") and text != call.text and call.text and call.is_whole:
+        is_whole_again = text.lstrip().startswith("{") and call.text and call.is_whole
+        if is_whole_again and not _is_same_object(text, call.text):
             raise self._unclear("the arguments of two calls came as those of one")
         begun = [one for one in self._calls if one is not call and one.text and not one.is_whole]
         if index is None and not call_id and begun:
@@ -417,6 +480,17 @@ def indexes(pieces: Sequence[Mapping[str, Any]]) -> list[str | None]:
     if len(pieces) == 1 or len({*given} - {None}) == len(pieces):
         return given
     return [f"{index or 0}.{place}" for place, index in enumerate(given)]
+
+
+def _is_same_object(text: str, other: str) -> bool:
+    """Return whether two texts are the same JSON object, however it is spelled."""
+    if not (text and other) or text == other:
+        return text == other
+    try:
+        value = json.loads(text)
+        return isinstance(value, dict) and value == json.loads(other)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _is_several(text: str) -> bool:

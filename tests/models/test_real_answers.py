@@ -112,6 +112,31 @@ def test_reasoning_is_no_text(chunk: dict[str, Any]) -> None:
     assert (heard.reasoning, heard.text, heard.error) == ("Hm.", "Hello", None)
 
 
+INLINE = {
+    "<think>Hm.</think>\n\nHello": ("Hm.", "Hello"),
+    "\n<think>\nHm.</think>Hello": ("\nHm.", "Hello"),
+    "<thinking>Hm.</thinking> Hello": ("Hm.", "Hello"),
+    "<thought>Hm. < 4</thought>Hello": ("Hm. < 4", "Hello"),
+    "<think></think>Hello": ("", "Hello"),
+    "<think>Hm.</think>Hello </think> there": ("Hm.", "Hello </think> there"),
+    "Write <think> first": ("", "Write <think> first"),
+    "<thin": ("", "<thin"),
+    " <": ("", " <"),
+    "<think>Hm.": ("Hm.", ""),
+    "<thank>you": ("", "<thank>you"),
+}
+"""Text of answers whose server has no parser for reasoning: what is reasoning, and what is text."""
+
+
+@pytest.mark.parametrize("text", INLINE)
+def test_reasoning_in_tags_at_the_beginning_is_no_text(text: str) -> None:
+    pieces = [sse(delta(content=one), end=b"") for one in text]
+    for wire in (sse(delta(content=text), stop()), b"".join(pieces) + sse(stop())):
+        heard = both(CompletionDecoder, wire)
+        assert (heard.reasoning, heard.text) == INLINE[text]
+        assert (heard.error is None) == bool(heard.text)
+
+
 CLAUDE_TEXTS = {
     "in the block's start": claude(call_start(type="text", text="Hello")),
     "in the start and in deltas": claude(
@@ -342,6 +367,8 @@ def test_the_first_reason_counts_and_a_plain_stop_is_made_more_exact() -> None:
 
 
 IDLE = {
+    "a message that tells no failure": sse({"code": 0, "message": "Success"}, end=b""),
+    "a report of progress": sse({"message": "processing"}, end=b""),
     "empty data": b"data:\n\ndata: \n\n",
     "data: ping": b"data: ping\n\n",
     "data: [PING]": b"data: [PING]\n\n",

@@ -85,6 +85,19 @@ ONE_CALL = {
         delta(tool_calls=[call("weather", BERN, index=0, id="a")]),
         delta(tool_calls=[call("weather", BERN, index=0, id="a")]),
     ],
+    "the whole call once more at the end, spelled in another way": [
+        delta(tool_calls=[call("weather", BERN, index=0, id="a")]),
+        delta(tool_calls=[call("weather", '{"city":"B\\u0065rn"}', index=0, id="a")]),
+    ],
+    "the arguments once more at the end, spelled in another way, without id and name": [
+        delta(tool_calls=[call("weather", '{"city": ', index=0, id="a")]),
+        delta(tool_calls=[call(None, '"Bern"}', index=0)]),
+        delta(tool_calls=[call(None, '{"city":"Bern"}', index=0)]),
+    ],
+    "the arguments once more at the end, as an object": [
+        delta(tool_calls=[call("weather", BERN, index=0, id="a")]),
+        delta(tool_calls=[call(None, {"city": "Bern"}, index=0, id="a")]),
+    ],
     "a message behind the deltas": [
         delta(tool_calls=[call("weather", BERN, index=0, id="a")]),
         {"choices": [{"message": {"tool_calls": [call("weather", BERN, id="a")]}}]},

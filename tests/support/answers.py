@@ -39,7 +39,8 @@ def hear(decoder: Decoder, reads: list[bytes]) -> Heard:
     try:
         for read in [*reads, b""]:
             contents, failure = gather(decoder.pieces(read), PEER)
-            for content in speech.without_leading_blanks(contents):
+            is_end = decoder.complete or failure is not None or not read
+            for content in [*speech.without_leading_blanks(contents), *(speech.rest() if is_end else ())]:
                 if content.call is not None:
                     arguments[content.call] = arguments.get(content.call, "") + content.text
                 elif content.kind is ContentKind.TEXT:

@@ -7,6 +7,7 @@ has half a dozen names. Everything that is read of a chunk is read here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -33,8 +34,13 @@ _REASONING = ("reasoning_content", "reasoning", "thinking", "reasoning_text", "t
 """What servers call the reasoning beside an answer. Some send the same under two of these names."""
 _THOUGHTS = {"thinking", "reasoning", "thought", "reasoning_text", "summary_text", "thinking_delta"}
 """Types of blocks of content that hold reasoning."""
-_ERRORS = {"detail", "details", "errors", "error_msg", "error_message", "errorMessage", "message", "msg"}
+_ERRORS = {
+    *("detail", "details", "errors", "error_msg", "error_message", "errorMessage", "message", "msg"),
+    *("Message", "err"),
+}
 """Where an error is that comes without the name of one."""
+_NO_FAILURE = re.compile(r"\W*(ok|success\w*|succe\w+|processing|queued|pending|working)\W*", re.IGNORECASE)
+"""Messages of events that tell no failure, and no content either."""
 _CALLS = {"tool_calls", "function_call"}
 
 
@@ -112,7 +118,7 @@ class CompletionDecoder:
                 continue
             if text := _plain_text([data]):
                 yield self._plain_piece(text)
-            elif data.strip(b' \t"') == b"[DONE]":
+            elif data.strip(b' \t"').upper() == b"[DONE]":
                 yield from self._calls.rest()
                 self.complete = True
             else:
@@ -153,7 +159,9 @@ class CompletionDecoder:
             return True
         if chunk.get("choices"):
             return False
-        return any(chunk[key] for key in _ERRORS & chunk.keys())
+        told = [chunk[key] for key in _ERRORS & chunk.keys() if chunk[key]]
+        inner = any(object_of(chunk, key).get(name) for key in chunk for name in ("error", "Error"))
+        return inner or any(not (isinstance(one, str) and _NO_FAILURE.fullmatch(one)) for one in told)
 
     def _calls_of_others(self, choices: Sequence[object]) -> Iterator[Piece]:
         """Take the calls of further choices: Copilot puts the text of one answer and its calls in two."""
