@@ -92,7 +92,7 @@ async def answer(
             for content in [*speech.without_leading_blanks(contents), *(speech.rest() if is_end else ())]:
                 yield content
             if failure is not None and not decoder.is_stopped:
-                raise failure
+                raise failure if is_begun else server_errors.with_head(failure, reply.headers)
             if failure is not None or not read:
                 break
         if not is_begun and (refused := server_errors.no_answer(reply.headers, beginning)):

@@ -11,9 +11,11 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 
-from oblixd.models.http.server import retry_after_s
-
+LONGEST_RETRY_AFTER_S = 3600.0
+"""A server that asks to wait for longer than this is not believed."""
 LONGEST_S = 600.0
 """A server that closes itself for longer is asked again all the same."""
 _ANTHROPIC = ("requests", "tokens", "input-tokens", "output-tokens")
@@ -22,6 +24,12 @@ _HEADERS = (
     *((f"anthropic-ratelimit-{kind}-remaining", f"anthropic-ratelimit-{kind}-reset") for kind in _ANTHROPIC),
     ("x-ratelimit-remaining", "x-ratelimit-reset"),
 )
+_MILLISECONDS = ("retry-after-ms", "x-ms-retry-after-ms")
+"""OpenAI's and Azure's."""
+_RESETS = ("x-ratelimit-reset-after", "x-ratelimit-reset", "ratelimit-reset", "x-rate-limit-reset")
+"""Of no named limit: OpenRouter's, GitHub's, Kong's, and those of RFC drafts before `RateLimit`."""
+_DRAFT = re.compile(r"\breset=(\d+)|\bt=(\d+)")
+"""The field `RateLimit` of draft-ietf-httpapi-ratelimit-headers, in its older and its newer form."""
 _TURNED_AWAY = {429, 503, 529}
 _DURATION = re.compile(
     r"(?=\d)(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?"
@@ -61,11 +69,49 @@ def reset_s(value: str) -> float | None:
     return _until(value)
 
 
+def asked_wait_s(headers: Mapping[str, str], *, is_limited: bool) -> float | None:
+    """Read when to come back in the head of a refusal. None: it does not say it, or what is absurd.
+
+    `is_limited`: a rate limit is the reason. Of any other refusal, the state of the limits says nothing.
+    """
+    waits = (*_asked_waits(headers), *(_limit_waits(headers) if is_limited else ()))
+    told = (seconds for seconds in waits if seconds is not None)
+    return next((seconds for seconds in told if seconds <= LONGEST_RETRY_AFTER_S), None)
+
+
+def _asked_waits(headers: Mapping[str, str]) -> Iterator[float | None]:
+    """Give what the head says, the most exact first."""
+    for name in _MILLISECONDS:
+        if _NUMBER.fullmatch(given := headers.get(name, "").strip()):
+            yield float(given) / 1000
+    given = headers.get("Retry-After", "")
+    yield retry_after_s(given)
+    yield reset_s(given)
+
+
+def _limit_waits(headers: Mapping[str, str]) -> Iterator[float | None]:
+    spent = (
+        reset_s(headers.get(reset, "")) for remaining, reset in _HEADERS if _is_spent(headers, remaining)
+    )
+    yield max((seconds for seconds in spent if seconds is not None), default=None)
+    for name in _RESETS:
+        remaining = name.removesuffix("-after").replace("reset", "remaining")
+        if headers.get(remaining, "0").strip() == "0":
+            yield reset_s(headers.get(name, ""))
+    if match := _DRAFT.search(headers.get("RateLimit", "")):
+        yield float(match[1] or match[2])
+
+
+def _is_spent(headers: Mapping[str, str], remaining: str) -> bool:
+    return headers.get(remaining, "").strip() == "0"
+
+
 def _waits(status: int, headers: Mapping[str, str]) -> Iterator[float]:
     for remaining, reset in _HEADERS:
-        if headers.get(remaining, "").strip() == "0":
+        if _is_spent(headers, remaining):
             yield reset_s(headers.get(reset, "")) or 0.0
     if status in _TURNED_AWAY:
+        yield asked_wait_s(headers, is_limited=status == HTTPStatus.TOO_MANY_REQUESTS) or 0.0
         given = headers.get("Retry-After", "")
         yield reset_s(given) or retry_after_s(given) or 0.0
 
@@ -84,3 +130,18 @@ def _until(instant: str) -> float | None:
     # RFC 3339 wants an offset; without one it can only be meant so.
     when = when if when.tzinfo else when.replace(tzinfo=UTC)
     return max(0.0, when.timestamp() - time.time())
+
+
+def retry_after_s(value: str | None) -> float | None:
+    """Read a Retry-After header, seconds or a date. None where it is absent or absurd."""
+    if value is None:
+        return None
+    seconds = float(value) if value.isascii() and value.strip().isdecimal() else _until_date(value)
+    return seconds if seconds is not None and 0 <= seconds <= LONGEST_RETRY_AFTER_S else None
+
+
+def _until_date(date: str) -> float | None:
+    try:
+        return parsedate_to_datetime(date).timestamp() - time.time()
+    except ValueError:
+        return None

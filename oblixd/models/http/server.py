@@ -8,24 +8,21 @@ Every sentence that a person reads about a failing model is made here.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
 from types import MappingProxyType
 
 from oblixd.models.base import ModelError, ModelErrorKind, UnableError
 from oblixd.models.http.outbound import OutboundRoute
+from oblixd.models.http.rate_limit import LONGEST_RETRY_AFTER_S, asked_wait_s
 from oblixd.models.http.refusals import PAY, Refusal, Verdict, judge
 from oblixd.models.options import ModelOptions
 from oblixd.redaction import SECRETS, clean
 
 LONGEST_QUOTE = 500
 """Characters of a server's own words that an error repeats."""
-LONGEST_RETRY_AFTER_S = 3600.0
-"""A server that asks to wait for longer than this is not believed."""
 
 _OF_ANSWERS = (b'"choices"', b'"message_start"', b'"response.', b'"done"', b'"output"')
 """What the beginning of an answer holds in each format, and a refusal does not."""
@@ -141,7 +138,7 @@ class ServerErrors:
         who = f"{refusal.gateway or self.title}{self._at}"
         asked = f" to {url}" if url and verdict.kind is ModelErrorKind.WRONG_PATH else ""
         said = f"{who} answered {status}{asked}" if not verdict.what else f"{who} says that {verdict.what}"
-        wait_s = retry_after_s(headers.get("Retry-After"))
+        wait_s = asked_wait_s(headers, is_limited=verdict.kind is ModelErrorKind.RATE_LIMITED)
         remedy = self._remedy(verdict, refusal.retry_after_s if wait_s is None else wait_s)
         message = f"{said}{_quote(refusal.words)}. {remedy}."
         return self._refusal_error(refusal, verdict.kind, message, wait_s)
@@ -154,14 +151,19 @@ class ServerErrors:
         is_json = beginning.lstrip().startswith((b"{", b"["))
         if not refusal.words or (judge(refusal).kind is ModelErrorKind.FAILED and not is_json):
             return None
-        return self._reported_failure(refusal, retry_after_s(headers.get("Retry-After")))
+        return self._reported_failure(refusal, headers)
+
+    def with_head(self, error: ModelError, headers: Mapping[str, str]) -> ModelError:
+        """Make the error of a refusal in place of an answer anew: its head may say when to come back."""
+        return self._reported_failure(error.refusal, headers) if isinstance(error, RefusalError) else error
 
     def error_event(self, error: object) -> ModelError:
         """Make the error for an error object inside a stream that had begun well."""
-        return self._reported_failure(Refusal.from_event(error), None)
+        return self._reported_failure(Refusal.from_event(error), {})
 
-    def _reported_failure(self, refusal: Refusal, wait_s: float | None) -> ModelError:
+    def _reported_failure(self, refusal: Refusal, headers: Mapping[str, str]) -> ModelError:
         verdict = judge(refusal)
+        wait_s = asked_wait_s(headers, is_limited=verdict.kind is ModelErrorKind.RATE_LIMITED)
         remedy = self._remedy(verdict, refusal.retry_after_s if wait_s is None else wait_s)
         message = f"{self.title}{self._at} reports a failure{_quote(refusal.words)}. {remedy}."
         return self._refusal_error(refusal, verdict.kind, message, wait_s)
@@ -187,21 +189,6 @@ class ServerErrors:
         if wait_s is not None and own == _WAIT and wait_s <= LONGEST_RETRY_AFTER_S:
             own = own.replace("a moment", f"{max(1, math.ceil(wait_s)):,} s, as it asks")
         return verdict.remedy or own
-
-
-def retry_after_s(value: str | None) -> float | None:
-    """Read a Retry-After header, seconds or a date. None where it is absent or absurd."""
-    if value is None:
-        return None
-    seconds = float(value) if value.isascii() and value.strip().isdecimal() else _until(value)
-    return seconds if seconds is not None and 0 <= seconds <= LONGEST_RETRY_AFTER_S else None
-
-
-def _until(date: str) -> float | None:
-    try:
-        return parsedate_to_datetime(date).timestamp() - time.time()
-    except ValueError:
-        return None
 
 
 def _quote(words: str) -> str:

@@ -30,7 +30,8 @@ from support.faults import bad_ports
 from support.servers.providers import KINDS, Kind, impatient
 
 from oblixd.models.base import Connection, ModelErrorKind, State
-from oblixd.models.http.server import LONGEST_RETRY_AFTER_S, Timeouts, retry_after_s
+from oblixd.models.http.rate_limit import LONGEST_RETRY_AFTER_S, retry_after_s
+from oblixd.models.http.server import Timeouts
 
 E = ModelErrorKind
 PROVIDERS = ["ollama", "openai", "claude"]

@@ -13,7 +13,7 @@ from support.drivers.model_requests import ask
 from support.servers.providers import KINDS, Kind
 
 from oblixd.models.base import Connection
-from oblixd.models.http.rate_limit import LONGEST_S, RateLimit, reset_s
+from oblixd.models.http.rate_limit import LONGEST_S, RateLimit, asked_wait_s, reset_s
 
 OPENAI, CLAUDE = "x-ratelimit-{1}-{0}", "anthropic-ratelimit-{0}-{1}"
 
@@ -145,3 +145,45 @@ async def test_it_is_kept_per_connection(
     assert other.limited_s == pytest.approx(20, abs=2)
     await one.probe()
     assert one.limited_s > 300, "what is asked beside prompts has limits of its own"
+
+
+ASKED = {
+    "milliseconds, as OpenAI writes them": {"retry-after-ms": "2500", "Retry-After": "3"},
+    "milliseconds, as Azure writes them": {"x-ms-retry-after-ms": "2500"},
+    "a fraction": {"Retry-After": "2.5"},
+    "a duration": {"Retry-After": "2.5s"},
+    "the limit that is spent": {
+        "x-ratelimit-remaining-requests": "7",
+        "x-ratelimit-reset-requests": "1h",
+        "x-ratelimit-remaining-tokens": "0",
+        "x-ratelimit-reset-tokens": "2.5s",
+    },
+    "a reset of no named limit": {"x-ratelimit-reset": "2.5"},
+    "the same, after": {"x-ratelimit-reset-after": "2.5"},
+    "another one that is not spent": {
+        "x-ratelimit-remaining": "9",
+        "x-ratelimit-reset": "60",
+        "ratelimit-reset": "2.5",
+    },
+}
+DRAFTS = ["limit=10, remaining=0, reset=25", '"default";r=0;t=25']
+
+
+@pytest.mark.parametrize("headers", ASKED.values(), ids=ASKED)
+def test_when_to_come_back_is_read_in_every_form(headers: Mapping[str, str]) -> None:
+    assert asked_wait_s(headers, is_limited=True) == 2.5
+
+
+@pytest.mark.parametrize("field", DRAFTS)
+def test_when_to_come_back_is_read_in_the_field_of_the_draft(field: str) -> None:
+    assert asked_wait_s({"RateLimit": field}, is_limited=True) == 25.0
+
+
+def test_a_limit_says_nothing_of_a_failure_that_is_none_of_it() -> None:
+    headers = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "60", "RateLimit": "reset=60"}
+    assert asked_wait_s(headers, is_limited=False) is None
+    assert asked_wait_s({**headers, "Retry-After": "5"}, is_limited=False) == 5.0
+
+
+def test_an_absurd_wait_is_not_believed() -> None:
+    assert asked_wait_s({"Retry-After": "1000000", "retry-after-ms": "1e9"}, is_limited=True) is None
