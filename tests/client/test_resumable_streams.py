@@ -208,7 +208,7 @@ async def test_executions_are_listed_and_cancelled(hooked_client: OblixClient, o
     assert {"long", "next"} <= {one["request_id"] for one in hooked_client.list_executions()}
 
     assert (await hooked_client.cancel("long"))["state"] == "cancelled"
-    assert await asyncio.to_thread(ollama.requests[-1].abandoned.wait, 60)
+    assert await asyncio.to_thread(ollama.requests[0].abandoned.wait, 60)
     assert isinstance((await _collect_all(waiting))[-1], Completed)
     end = (await _collect_all(hooked_client.attach("long")))[-1]
     assert (end.finish_reason, end.response["response"]) == ("cancelled", "one two")
