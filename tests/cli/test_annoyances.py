@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -37,6 +38,7 @@ def model(ollama: OllamaServer) -> list[str]:
         ([], "oblix chat"),
         (["help"], "Conversations:"),
         (["sesions"], "Did you mean sessions?"),
+        (["hlep"], "Did you mean help?"),
         (["--verison"], "Did you mean --version?"),
         (["hello"], '`oblix ask "hello"` asks it'),
         (["sessions", "lst"], "Did you mean list?"),
@@ -123,7 +125,7 @@ def test_json_is_known_before_a_subcommand_and_behind_it(oblix, words: list[str]
 
 
 def test_a_search_without_hits_says_so(oblix) -> None:
-    assert "no message and no title has xyzzy" in at_terminal("search", "xyzzy")[0]
+    assert "no message or title contains xyzzy" in at_terminal("search", "xyzzy")[0]
 
 
 def test_hits_fit_the_terminal(oblix) -> None:
@@ -173,6 +175,25 @@ def test_the_help_of_a_chat_and_a_list_fit_a_narrow_terminal(oblix, model: list[
     assert all(len(line) <= columns for line in lines)
     listed, _ = at_terminal("sessions", "list", columns=max(columns, 54))
     assert all(len(line) <= max(columns, 54) for line in listed.splitlines())
+
+
+def test_what_is_wrong_is_said_in_whole_words(oblix) -> None:
+    shown, code = at_terminal("ask", "-m", "nosuchmodel", "Hello", columns=50)
+    assert code == 1
+    assert "one of embedded, ollama, openai, claude, custom." in " ".join(shown.split())
+    assert shown.count("\n") > 2
+    assert all(len(line) <= 50 for line in shown.splitlines())
+
+
+@pytest.mark.parametrize(("prompt", "is_read"), [("Explain this", False), ("Explain this:", True)])
+def test_piped_input_that_is_not_read_is_told(
+    oblix, ollama: OllamaServer, model: list[str], prompt: str, is_read: bool
+) -> None:
+    command = shlex.join([*COMMAND, "ask", *model, prompt])
+    with terminal("sh", "-c", f"echo the diff | {command}") as shown:
+        text = shown.rest()
+    assert ("was not read" in text) is not is_read
+    assert ("the diff" in ollama.requests[-1].body["messages"][-1]["content"]) is is_read
 
 
 def test_a_chat_says_how_to_go_on_after_a_daemon_that_ended() -> None:

@@ -233,8 +233,8 @@ def test_sessions_are_named_by_beginnings_places_and_titles(ask, oblix) -> None:
         assert json.loads(oblix("sessions", "view", name, "--json").stdout)["id"] == session_id
     assert "2 sessions are meant by About" in oblix("sessions", "view", "About", ok=False).stderr
     assert "there is no session @99" in oblix("sessions", "view", "@99", ok=False).stderr
-    oblix("sessions", "rename", "@2", "Warmth")
-    assert "Warmth" in oblix("sessions").stdout
+    oblix("sessions", "rename", "@2", "All", "Warmth")
+    assert "All Warmth" in oblix("sessions").stdout
     ask("--session", "Warmth", "Hello")
     assert oblix("explain", "@1").returncode == 0
     assert oblix("sessions", "delete", "Warmth").returncode == 0
@@ -261,7 +261,7 @@ def test_json_means_the_same_before_and_behind_list(oblix, words: list[str]) -> 
 
 def test_a_search_without_hits_says_so(oblix) -> None:
     done = oblix("sessions", "search", "xylophone")
-    assert (done.stdout, done.stderr) == ("", "oblix: no message and no title has xylophone.\n")
+    assert (done.stdout, done.stderr) == ("", "oblix: no message or title contains xylophone.\n")
 
 
 def test_styles_are_left_out_where_nobody_wants_them(oblix, ollama: OllamaServer) -> None:

@@ -12,8 +12,8 @@ import pytest
 from oblix import Delta, Event, Queued, Rerouted, Started
 from oblix.cli.output import answers
 from oblix.cli.output.events import of_client
-from oblix.testing import Answer, OllamaServer
-from oblix.testing.faults import Stall
+from oblix.testing import Answer, OllamaServer, OpenAIServer
+from oblix.testing.faults import Refuse, Stall
 from support.drivers.terminal import Terminal, terminal
 
 COMMAND = (sys.executable, "-m", "oblix")
@@ -21,6 +21,7 @@ PROMPT = ">"
 """What the line editor shows first; it moves the cursor over the space."""
 PASTE = "\x1b[200~{}\x1b[201~"
 """What a terminal sends for a paste."""
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
 
 
 @pytest.fixture
@@ -137,6 +138,25 @@ def test_ctrl_c_at_the_prompt_drops_the_line_and_twice_ends_the_chat(chat: Termi
     chat.rest()
     assert chat.process.wait(60) == 0
     assert oblix("sessions", "list").stdout == before
+
+
+def test_who_drops_one_line_after_the_other_stays_in_the_chat(chat: Terminal, oblix) -> None:
+    for line in ("half a thought", "the other half"):
+        chat.type(line)
+        chat.wait_for(line)
+        chat.type("\x03")
+        chat.wait_for("Ctrl-C once more")
+        chat.wait_for(PROMPT)
+    assert "You said: Whole" in say(chat, "Whole")
+    leave(chat)
+
+
+def test_a_chat_that_goes_on_says_with_what(oblix, ask) -> None:
+    ask("About trains")
+    with terminal(*COMMAND, "chat", "--last") as chat:
+        chat.wait_for('[this goes on with "About trains", 2 messages]')
+        chat.wait_for(PROMPT)
+        leave(chat)
 
 
 def test_an_unknown_session_is_refused_at_the_start(oblix) -> None:
@@ -278,6 +298,22 @@ def test_markdown_is_rendered_and_words_stay_whole(chat: Terminal, ollama: Ollam
     leave(chat)
 
 
+def test_markdown_loses_no_word_and_keeps_the_lines_of_a_poem(chat: Terminal, ollama: OllamaServer) -> None:
+    ollama.script("Use the <Part> tag.\n\n<div>\nwhole\n</div>\n\nRoses are red,\nviolets are blue.")
+    shown = [line.strip() for line in say(chat, "Write").splitlines()]
+    for line in ("Use the <Part> tag.", "<div>", "whole", "</div>", "Roses are red,", "violets are blue."):
+        assert line in shown
+    leave(chat)
+
+
+def test_code_has_no_margin_and_can_be_copied_from_the_terminal(chat: Terminal, ollama: OllamaServer) -> None:
+    ollama.script("Here:\n\n```python\ndef one():\n    return 1\n```\n\nDone.")
+    shown = [line.rstrip() for line in say(chat, "Write").splitlines()]
+    assert "def one():" in shown
+    assert "    return 1" in shown
+    leave(chat)
+
+
 def test_plain_shows_an_answer_as_it_is(oblix, ollama: OllamaServer) -> None:
     ollama.script("# Heading")
     with terminal(*COMMAND, "chat", "--plain", "-m", "ollama:llama2", "--endpoint", ollama.url) as chat:
@@ -300,6 +336,74 @@ def test_a_question_is_answered_anew_taken_back_and_changed(
     chat.wait_for("[taken out: Three]")
     leave(chat)
     assert [m["content"] for m in newest(oblix)["messages"]] == ["One and two", "You said: One and two"]
+
+
+def test_a_question_whose_edit_was_dropped_stays(chat: Terminal, oblix, ollama: OllamaServer) -> None:
+    say(chat, "One")
+    chat.type("/edit\n")
+    chat.wait_for("> One")
+    chat.type("\x03")
+    chat.wait_for("[Ctrl-C once more")
+    say(chat, "Two")
+    leave(chat)
+    assert [m["content"] for m in newest(oblix)["messages"]][::2] == ["One", "Two"]
+
+
+def test_an_image_stays_with_its_question(
+    chat: Terminal, oblix, ollama: OllamaServer, tmp_path: Path
+) -> None:
+    picture = tmp_path / "dot.png"
+    picture.write_bytes(PNG)
+    chat.type(f"/image {picture}\n")
+    chat.wait_for("goes with your next prompt]")
+    ollama.script(Answer(fault=Refuse(400, "not now")))
+    chat.type("Look\n")
+    chat.wait_for("oblix: ")
+    say(chat, "/retry")
+    assert ollama.requests[-1].body["messages"][-1]["images"]
+    chat.type("/edit\n")
+    chat.wait_for("> Look")
+    say(chat, " here")
+    asked = ollama.requests[-1].body["messages"]
+    assert [(one["content"], bool(one["images"])) for one in asked] == [("Look here", True)]
+    leave(chat)
+
+
+def test_the_last_answer_of_a_continued_session_can_be_copied(oblix, ask) -> None:
+    ask("Hi")
+    with terminal("env", "-u", "DISPLAY", "-u", "WAYLAND_DISPLAY", *COMMAND, "chat", "--last") as chat:
+        chat.wait_for(PROMPT)
+        chat.type("/copy\n")
+        chat.wait_for("[12 characters are in the clipboard]")
+        assert "\x1b]52;c;WW91IHNhaWQ6IEhp\x07" in chat.raw
+        leave(chat)
+
+
+def test_each_cloud_model_that_nobody_named_is_confirmed(oblix, daemon_home: Path) -> None:
+    with OpenAIServer(["one", "two"]) as server:
+        config = daemon_home / "config.toml"
+
+        def configure(name: str) -> None:
+            model = f'[[models]]\nname = "{name}"\nprovider = "custom"\nlocation = "cloud"\n'
+            config.write_text(f'{model}endpoint = "{server.url}"\n')
+            oblix("reload")
+
+        try:
+            configure("one")
+            with terminal(*COMMAND, "chat") as chat:
+                chat.wait_for(PROMPT)
+                chat.type("Hello\n")
+                assert "custom:one" in chat.wait_for("[N]o: ")
+                say(chat, "o")
+                configure("two")
+                chat.type("/retry\n")
+                assert "custom:two" in chat.wait_for("[N]o: ")
+                chat.type("n\n")
+                chat.wait_for("nothing was sent")
+                leave(chat)
+        finally:
+            config.unlink()
+            oblix("reload")
 
 
 def test_what_else_a_chat_can_do(chat: Terminal, oblix, tmp_path: Path) -> None:

@@ -44,6 +44,12 @@ def vectors(home: Path) -> OllamaServer:
     return server
 
 
+def test_a_missing_directory_leaves_no_library(oblix_alone: Run, tmp_path: Path) -> None:
+    refused = oblix_alone("docs", "add", str(tmp_path / "missing"), ok=False)
+    assert "No such file" in refused.stderr
+    assert json.loads(oblix_alone("docs", "--json").stdout) == []
+
+
 def test_passages_are_found_by_meaning_once_a_model_has_read_them(
     oblix_alone: Run, vectors: OllamaServer, notes: Path
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from pathlib import Path
 
 from oblix import OblixClient
 from oblix.answers import MOST_TURNS
@@ -98,3 +99,25 @@ async def test_of_many_turns_the_newest_are_shown_and_that_there_are_more(
     assert prompts == [f"number {number}" for number in range(1, MOST_TURNS + 1)]
     assert "there are more before them" in shown.stderr
     assert len(json.loads(oblix("explain", "--json", session_id).stdout)) == MOST_TURNS
+
+
+def test_a_prompt_goes_where_ask_would_send_it(oblix, daemon_home: Path, ollama: OllamaServer) -> None:
+    config = daemon_home / "config.toml"
+    config.write_text('[defaults]\nmodel = "ollama:llama2"\npolicy = "private"\n')
+    try:
+        decision = json.loads(oblix("explain", "--json", "--endpoint", ollama.url, "Hello").stdout)
+    finally:
+        config.unlink()
+    routing = decision["model_routing"]
+    assert (routing["target"], routing["state"], routing["policy"]) == ("ollama:llama2", "PINNED", "private")
+
+
+def test_a_session_is_named_as_lists_show_it(oblix, ask) -> None:
+    session_id = json.loads(ask("--json", "Hello there").stdout)["session_id"]
+    assert oblix("explain", session_id[:13]).stdout == oblix("explain", session_id).stdout
+
+
+def test_a_session_without_a_turn_says_so(oblix) -> None:
+    session_id = oblix("sessions", "create").stdout.strip()
+    done = oblix("explain", session_id)
+    assert (done.stdout, done.stderr) == ("", "oblix: no turn of this session has ended yet.\n")

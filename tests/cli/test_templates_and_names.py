@@ -21,10 +21,12 @@ def test_templates_are_listed_shown_and_written(oblix, daemon_home: Path) -> Non
     assert oblix("templates", "path").stdout.strip() == str(daemon_home / "templates")
     oblix("templates", "edit", "greet", EDITOR="true")
     (daemon_home / "templates" / "greet.toml").write_text(
-        'prompt = "Greet $who."\ndescription = "A greeting"\n'
+        'prompt = "Greet $who."\ndescription = "A greeting"\ndefaults = { who = "me" }\n'
     )
     assert oblix("templates", "list").stdout == "greet\twho\tA greeting\n"
-    assert oblix("templates", "show", "greet").stdout == "description: A greeting\nGreet $who.\n"
+    assert oblix("templates", "show", "greet").stdout == (
+        "description: A greeting\ndefault: who=me\nGreet $who.\n"
+    )
     assert json.loads(oblix("templates", "--json").stdout)["greet"]["prompt"] == "Greet $who."
     (daemon_home / "templates" / "bad.toml").write_text("promt = 'x'\n")
     assert "has no promt. Did you mean prompt?" in oblix("templates", ok=False).stderr

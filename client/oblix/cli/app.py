@@ -94,7 +94,9 @@ def _drop_output() -> None:
 
 
 def _fail(why: str) -> int:
-    print(f"oblix: {why}", file=sys.stderr)
+    from oblix.cli.output import tables
+
+    print(tables.fit(f"oblix: {why}"), file=sys.stderr)
     return EXIT_FAILURE
 
 
@@ -144,7 +146,7 @@ def _run_command(name: str, words: Sequence[str]) -> int:
 def _refuse(name: str) -> int:
     """Tell that there is no such command, and which one may be meant."""
     what = f"option {name.partition('=')[0]}" if name.startswith("-") else f"command {name!r}"
-    near = suggestion(name, ["--version", "--help", DEBUG] if name.startswith("-") else COMMANDS)
+    near = suggestion(name, ["--version", "--help", DEBUG] if name.startswith("-") else [*COMMANDS, "help"])
     question = f' `oblix ask "{name}"` asks it.' if name.isalpha() and not near else ""
     print(f"oblix: there is no {what}.{near}{question}\n`oblix help` lists the commands.", file=sys.stderr)
     return EXIT_USAGE

@@ -66,7 +66,8 @@ class Parser(argparse.ArgumentParser):
     def _unknown(self, words: list[str]) -> str:
         options = [word.partition("=")[0] for word in words if word.startswith("-")]
         if not options:
-            return f"{len(words)} arguments too many, from {words[0]!r} on." if words else ""
+            count = "1 argument" if len(words) == 1 else f"{len(words)} arguments"
+            return f"{count} too many, from {words[0]!r} on." if words else ""
         option = options[0]
         if option in _KEY_OPTIONS:
             # The next word is a key: nothing after the option's name is repeated.

@@ -115,7 +115,7 @@ ENDING = """examples:
 exit codes: 0 success, 1 failure (one line on standard error says why),
 2 wrong usage, 130 interrupted by Ctrl-C, 141 the reader of the output has gone"""
 USAGE = """usage: oblix COMMAND ...
-       oblix --debug COMMAND ...   tells of an error also where it came from
+       oblix --debug COMMAND ...   shows also where an error came from
        oblix --version"""
 WIDTH = 12
 

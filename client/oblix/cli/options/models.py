@@ -90,6 +90,15 @@ async def hook(client: Hooks, text: str | None, arguments: argparse.Namespace) -
     return f"{provider}:{name}"
 
 
+def known_id(client: Hooks, text: str) -> str:
+    """Return the id of a model that the daemon has. Raises CommandError for what is none."""
+    known = _known_ids(client)
+    found = resolve_name(text, known)
+    if found not in known:
+        check_id(found, known)
+    return found
+
+
 def resolve_name(given: str, ids: list[str]) -> str:
     """Return the id that an alias, a name alone or a part of a name stands for; else what was given.
 

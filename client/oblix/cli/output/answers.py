@@ -180,7 +180,7 @@ def in_line(completion: Completion) -> str:
 
 def note(line: str) -> None:
     """Say something beside the answer."""
-    print(line, file=sys.stderr, flush=True)
+    print(tables.fit(line), file=sys.stderr, flush=True)
 
 
 def _tell(event: Event, screen: Screen) -> None:

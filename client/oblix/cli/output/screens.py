@@ -1,15 +1,11 @@
-"""Where an answer's text goes while it arrives: as it is, wrapped at words, or rendered as Markdown."""
+"""Where an answer's text goes while it arrives: as it is, wrapped at words, or rendered by `markdown`."""
 
 from __future__ import annotations
 
 import sys
-from itertools import pairwise
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from oblix._convert.terminal_text import has_styles, printable, raw_stream
-
-if TYPE_CHECKING:
-    from rich.segment import Segment
+from oblix._convert.terminal_text import has_styles
 
 NARROWEST = 20
 _FENCES = ("```", "~~~")
@@ -91,84 +87,14 @@ class Text:
         self._column += _cells(text)
 
 
-class Markdown:
-    """Renders Markdown while it arrives: blocks that are whole are printed, the last one is drawn again."""
-
-    def __init__(self) -> None:
-        # rich costs a tenth of a second: only who looks pays for it.
-        from markdown_it import MarkdownIt
-        from rich.console import Console
-
-        from oblix.cli.output.redrawing import Redrawn
-
-        self._parser = MarkdownIt()
-        self._console = Console(file=raw_stream(sys.stdout))
-        self._drawn = Redrawn(self._console, self._last_lines)
-        self._tail = ""
-        self._is_first = True
-
-    def write(self, piece: str) -> None:
-        self._tail += printable(piece)
-        if "\n" in piece:
-            self._print_whole_blocks()
-        if self._tail.strip():
-            self._draw()
-
-    def end(self) -> None:
-        self._erase()
-        if self._tail.strip():
-            self._print(self._tail)
-        self._tail, self._is_first = "", True
-
-    def _print_whole_blocks(self) -> None:
-        """Print every block but the last: what follows can still change that one."""
-        starts = [token.map[0] for token in self._parser.parse(self._tail) if token.level == 0 and token.map]
-        starts = sorted(set(starts))
-        if len(starts) > 1:
-            lines = self._tail.splitlines(keepends=True)
-            self._erase()
-            for start, end in pairwise(starts):
-                self._print("".join(lines[start:end]))
-            self._tail = "".join(lines[starts[-1] :])
-
-    def _print(self, block: str) -> None:
-        if not self._is_first:
-            self._console.print()
-        from rich.segment import Segment, Segments
-
-        parts = [part for line in self._lines(block) for part in (*line, Segment.line())]
-        self._console.print(Segments(parts), end="")
-        self._is_first = False
-
-    def _draw(self) -> None:
-        if not (self._drawn.is_shown or self._is_first):
-            self._console.print()
-        self._drawn.update()
-
-    def _erase(self) -> None:
-        if self._drawn.is_shown:
-            self._drawn.erase()
-            if not self._is_first:
-                # The empty line above what was drawn is written again with the block.
-                self._console.file.write("\x1b[1A")
-
-    def _last_lines(self) -> list[list[Segment]]:
-        """Return the lines of the last block, as many as the terminal has room for."""
-        return self._lines(self._tail)[-max(self._console.height - 2, 1) :]
-
-    def _lines(self, text: str) -> list[list[Segment]]:
-        """Return the lines of a rendered block, without empty ones around it."""
-        from rich.markdown import Markdown as Rendered
-
-        rendered = Rendered(text, code_theme="ansi_dark", hyperlinks=False)
-        lines = self._console.render_lines(rendered, pad=False)
-        full = [number for number, line in enumerate(lines) if "".join(part.text for part in line).strip()]
-        return lines[full[0] : full[-1] + 1] if full else []
-
-
 def screen_for_answers(*, plain: bool) -> Screen:
     """Return Markdown on a terminal that shows styles, else the text itself."""
-    return Text() if plain or not sys.stdout.isatty() or not has_styles() else Markdown()
+    if plain or not sys.stdout.isatty() or not has_styles():
+        return Text()
+    # rich costs a tenth of a second: only who looks pays for it.
+    from oblix.cli.output.markdown import Markdown
+
+    return Markdown()
 
 
 def _columns() -> int:

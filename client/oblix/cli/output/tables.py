@@ -81,6 +81,18 @@ def wrap_words(text: str, indent: str = "") -> list[str]:
     return [part for each in text.splitlines() for part in _wrap(each, indent, indent)]
 
 
+def fit(text: str) -> str:
+    """Return a text for standard error: on a terminal its lines end between words."""
+    if not sys.stderr.isatty():
+        return text
+    import shutil
+    import textwrap
+
+    width = shutil.get_terminal_size().columns
+    wrap = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False)
+    return "\n".join("\n".join(wrap.wrap(line)) if len(line) > width else line for line in text.split("\n"))
+
+
 def _wrap(text: str, first: str, others: str) -> list[str]:
     import shutil
     import textwrap

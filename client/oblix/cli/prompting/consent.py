@@ -19,7 +19,7 @@ FILE = "cloud-models"
 QUESTION = "Send it? [y]es, and do not ask again for this model; [o]nce; [N]o: "
 REFUSED = (
     "nothing was sent. --local-only keeps a prompt on this machine, --model NAME names who gets it, and "
-    " `oblix config set routing.cloud no` forbids cloud models."
+    "`oblix config set routing.cloud no` forbids cloud models."
 )
 
 

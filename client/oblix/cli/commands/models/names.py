@@ -39,7 +39,7 @@ def _default(arguments: argparse.Namespace) -> None:
         else:
             print(chosen or "auto")
         return
-    model = None if arguments.model == "auto" else _resolve_id(arguments.model)
+    model = None if arguments.model == "auto" else models.known_id(oblix.OblixClient(), arguments.model)
     preferences.change("defaults", "model", model)
     answers.note(f"oblix: prompts go to {model or 'the model that routing chooses'} from now on.")
 
@@ -54,17 +54,7 @@ def _alias(arguments: argparse.Namespace) -> None:
         else:
             answers.note("oblix: there is no alias yet. `oblix models alias fast ollama:llama3.2` gives one.")
         return
-    model = arguments.model and _resolve_id(arguments.model)
+    model = arguments.model and models.known_id(oblix.OblixClient(), arguments.model)
     if model is None and arguments.name not in preferences.load().aliases:
         raise CommandError(f"there is no alias {arguments.name}.")
     preferences.change("aliases", arguments.name, model)
-
-
-def _resolve_id(text: str) -> str:
-    """Return the id that is meant. Raises CommandError for what is no model."""
-    client = oblix.OblixClient()
-    listed = [f"{provider}:{name}" for provider, names in client.list_models().items() for name in names]
-    found = models.resolve_name(text, listed)
-    if found not in listed:
-        models.check_id(found, listed)
-    return found

@@ -19,6 +19,7 @@ from oblix._convert.presets import PRESETS, Preset, table_of
 from oblix.cli import daemon
 from oblix.cli.commands.service.config import of_daemon
 from oblix.cli.errors import CommandError
+from oblix.cli.options import models
 from oblix.cli.options.json_output import add_json
 from oblix.cli.output import tables
 
@@ -69,7 +70,7 @@ def configure(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     remove.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     remove.set_defaults(run=_remove)
     test = actions.add_parser("test", help="ask one model one short question")
-    test.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    test.add_argument("model", metavar="MODEL", help=models.HELP)
     add_json(test, "print the answer and how long it took as JSON", is_default=False)
     test.set_defaults(run=_test)
 
@@ -119,7 +120,7 @@ def _remove(arguments: argparse.Namespace) -> int:
 
 
 def _test(arguments: argparse.Namespace) -> None:
-    model = _model_id(arguments.model)
+    model = models.known_id(oblix.OblixClient(), arguments.model)
     answer, seconds = asyncio.run(_ask_once(model, None, ""))
     if arguments.json:
         tables.show_json({"model": model, "answer": answer, "seconds": seconds})

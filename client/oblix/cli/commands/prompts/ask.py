@@ -225,6 +225,7 @@ def _tell_about(completion: Completion, passages: Sequence[Passage]) -> None:
 
         reading.tell_sources(completion.text, passages)
     hints.about_model(completion.model)
+    hints.about_unread_input()
 
 
 def _finish(completion: Completion, arguments: argparse.Namespace) -> int:

@@ -100,9 +100,14 @@ def _add(arguments: argparse.Namespace) -> int:
     if arguments.local_only:
         library.keep_local()
     total = Report()
-    with progress() as show:
-        for source in arguments.sources:
-            _sum(total, library.add(source, lambda what, count: show(what, count, None)))
+    try:
+        with progress() as show:
+            for source in arguments.sources:
+                _sum(total, library.add(source, lambda what, count: show(what, count, None)))
+    except OSError:
+        if not library.passage_count:
+            library.remove()
+        raise
     return _finish(library, total, as_json=arguments.json)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import oblix
 from oblix.answers import MOST_TURNS
+from oblix.cli import preferences
 from oblix.cli.errors import CommandError
 from oblix.cli.options import models, ranges, session_ids
 from oblix.cli.output import answers, tables
@@ -30,8 +31,8 @@ TURNS = ("time", "prompt", "model", "rule", "reason")
 PROMPT_CHARACTERS = 40
 SESSION_ID = re.compile(r"[A-Za-z0-9._][A-Za-z0-9._-]{0,127}")
 """What the daemon takes for an id. A single dash is standard input."""
-MADE_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{1,12}){4}")
-"""An id as the daemon makes them, or one that was mistyped."""
+MADE_ID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F-]{1,27}")
+"""An id as the daemon makes them, its beginning as lists show it, or one that was mistyped."""
 OF_PROMPTS = ("session", "model", "endpoint", "policy", "max_cost", "max_tokens", "local_only")
 """The options that make no sense for turns of the past."""
 
@@ -78,7 +79,7 @@ def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
 
 def _turns(words: list[str]) -> list[dict[str, Any]] | None:
     """Return the turns of the session that a single word names; None where it names none."""
-    if len(words) == 1 and words[0].startswith("@"):
+    if len(words) == 1 and (words[0].startswith("@") or MADE_ID.fullmatch(words[0])):
         words = [session_ids.resolve_id(words[0])]
     if len(words) != 1 or not SESSION_ID.fullmatch(words[0]):
         return None
@@ -93,12 +94,17 @@ def _turns(words: list[str]) -> list[dict[str, Any]] | None:
 async def _explanation(
     prompt: str, arguments: argparse.Namespace
 ) -> tuple[Decision, Mapping[str, Any], Mapping[str, Any]]:
-    options = {name: getattr(arguments, name) for name in ("policy", "max_cost", "max_tokens")}
+    chosen = preferences.load()  # as `oblix ask` sends it
+    options = {
+        "policy": arguments.policy or chosen.policy,
+        "max_cost": arguments.max_cost,
+        "max_tokens": arguments.max_tokens,
+    }
     async with oblix.OblixClient() as client:
         decision = await client.explain(
             prompt,
             arguments.session,
-            model=await models.hook(client, arguments.model, arguments),
+            model=await models.hook(client, arguments.model or chosen.model, arguments),
             local_only=arguments.local_only,
             **{name: value for name, value in options.items() if value is not None},
         )
@@ -131,6 +137,8 @@ def _state(state: Mapping[str, Any], values: Mapping[str, Any]) -> str:
 def _show_turns(turns: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
     if len(turns) > MOST_TURNS:
         answers.note(f"oblix: only the newest {MOST_TURNS} turns are shown; there are more before them.")
+    if not turns:
+        answers.note("oblix: no turn of this session has ended yet.")
     newest = turns[-MOST_TURNS:]
     if arguments.json:
         tables.show_json(newest)

@@ -67,8 +67,10 @@ def _show(arguments: argparse.Namespace) -> None:
         tables.show_json(template._asdict())
         return
     for name, value in template._asdict().items():
-        if value and name != "prompt":
+        if value and name not in {"prompt", "defaults"}:
             print(f"{name}: {value}")
+    for name, value in template.defaults.items():
+        print(f"default: {name}={value}")
     print(template.prompt)
 
 

@@ -42,7 +42,7 @@ def _search(arguments: argparse.Namespace) -> None:
         session_id=arguments.session,
     )
     if not found:
-        answers.note(f"oblix: no message and no title has {' '.join(arguments.words)}.")
+        answers.note(f"oblix: no message or title contains {' '.join(arguments.words)}.")
     if arguments.json:
         tables.show_json(found)
     elif sys.stdout.isatty():

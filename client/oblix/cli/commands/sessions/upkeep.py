@@ -26,7 +26,7 @@ def configure(actions: Any) -> None:
     _configure_marks(actions)
     rename = actions.add_parser("rename", help="give a session another title")
     session_ids.add_id(rename)
-    rename.add_argument("title", metavar="TITLE")
+    rename.add_argument("title", nargs="+", metavar="TITLE", help="the new title, in quotes or without")
     rename.set_defaults(run=_rename)
     fork = actions.add_parser("fork", help="copy a session up to a message and print the copy's id")
     session_ids.add_id(fork)
@@ -84,7 +84,7 @@ def _set_mark(client: oblix.OblixClient, mark: str, session_id: str) -> bool:
 
 
 def _rename(arguments: argparse.Namespace) -> None:
-    if oblix.OblixClient().update_session(arguments.id, title=arguments.title) is None:
+    if oblix.OblixClient().update_session(arguments.id, title=" ".join(arguments.title)) is None:
         raise unknown_session(arguments.id)
 
 

@@ -116,7 +116,7 @@ async def _begin(client: oblix.OblixClient, arguments: argparse.Namespace) -> Co
         is_plain=arguments.plain,
         is_silent=arguments.no_metrics,
         is_verbose=arguments.verbose,
-        is_cloud_named=arguments.cloud_model is not None,
+        named_cloud_model=":".join(arguments.cloud_model) if arguments.cloud_model else None,
     )
     if arguments.session and arguments.system:
         client.update_session(arguments.session, context={"system": arguments.system})
@@ -153,14 +153,17 @@ def _talk(runner: asyncio.Runner, conversation: Conversation) -> None:
 def _read_on(runner: asyncio.Runner, conversation: Conversation, reader: Reader) -> None:
     if reader.is_terminal and not conversation.is_silent:
         answers.note(f"{DIM}{GREETING}{PLAIN}")
+        if continued := conversation.summary():
+            answers.note(f"{DIM}[this goes on with {continued}]{PLAIN}")
     was_interrupted = False
     while True:
         try:
             said = reader.read(conversation.take_draft())
         except EndOfInput:
             return
-        except LineDropped:
-            if was_interrupted:
+        except LineDropped as dropped:
+            # Who drops one line after the other does not want to leave.
+            if was_interrupted and not dropped.text:
                 return
             answers.note(f"{DIM}[Ctrl-C once more, /exit or Ctrl-D end the chat]{PLAIN}")
             was_interrupted = True

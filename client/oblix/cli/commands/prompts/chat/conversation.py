@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import AsyncGenerator, Sequence
+from base64 import b64decode
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 import oblix
 from oblix.cli.errors import CommandError
 from oblix.cli.options import models
-from oblix.cli.output import answers, hints, screens, wording
+from oblix.cli.output import answers, hints, screens, tables, wording
 from oblix.cli.output.events import Completion, Event, of_client
 from oblix.cli.prompting import attachments, consent
 
@@ -17,6 +18,7 @@ AUTO = "auto"
 """Instead of a model's name: routing chooses."""
 FURTHEST = 60
 """So many messages from the end the last question is looked for: tools may have been called since."""
+TITLE_CHARACTERS = 60
 NOTHING_SAID = "nothing was said yet."
 
 
@@ -35,7 +37,7 @@ class Conversation:
         is_plain: bool,
         is_silent: bool,
         is_verbose: bool,
-        is_cloud_named: bool,
+        named_cloud_model: str | None,
     ) -> None:
         self.client = client
         self.session_id = session_id
@@ -53,23 +55,35 @@ class Conversation:
         """What is kept of the turn that runs."""
         self._is_local_only = is_local_only
         self._is_plain = is_plain
-        self._has_consent = is_cloud_named
+        self._consented = {named_cloud_model}
+        """The cloud models that nobody is asked about any more."""
         self._files = attachments.Attachments()
         self._draft = ""
-        self._replaces: str | None = None
+        self._edited: Mapping[str, Any] | None = None
+        """The question that the next prompt takes the place of."""
 
     @property
     def answer(self) -> str:
         """The last answer's text. Raises CommandError before there is one."""
-        if self.completed is None:
-            raise CommandError(NOTHING_SAID)
-        return self.completed.text
+        if self.completed is not None:
+            return self.completed.text
+        # None was given in this chat: it goes on with a session that has one, or with what /undo left.
+        return str(self._last_of("assistant")["content"])
 
     def kept_id(self) -> str:
         """Return the session's id. Raises CommandError before the first prompt."""
         if self.session_id is None:
             raise CommandError(NOTHING_SAID)
         return self.session_id
+
+    def summary(self) -> str:
+        """Return the session's title and length, to know it again; empty where there is no session yet."""
+        session = self.client.get_session(self.session_id) if self.session_id else None
+        if session is None:
+            return ""
+        count = tables.count_text(session["message_count"], "message")
+        title = tables.cut(session["title"] or "no title", TITLE_CHARACTERS)
+        return f'"{title}", {count}'
 
     def model_names(self) -> list[str]:
         """Return the models that can be chosen."""
@@ -89,7 +103,7 @@ class Conversation:
 
     def begin_anew(self) -> None:
         """Leave the session: the next prompt makes another one."""
-        self.session_id = self.completed = self._replaces = None
+        self.session_id = self.completed = self._edited = None
 
     async def fork(self) -> str:
         """Go on in a copy, and return its id."""
@@ -103,40 +117,48 @@ class Conversation:
         self._files.images += found.images
 
     def take_draft(self) -> str:
-        """Return what the next line begins with: a question that is being edited."""
+        """Return what the next line begins with: a question that is being edited.
+
+        Only that line takes the question's place: where it was dropped, the next one is a new question.
+        """
         draft, self._draft = self._draft, ""
+        if not draft:
+            self._edited = None
         return draft
 
     def edit(self) -> None:
         """Put the last question into the next line. What is sent then takes its place, and its answer's."""
-        question = self._question()
-        self._draft, self._replaces = str(question["content"]), str(question["id"])
+        self._edited = self._last_of("user")
+        self._draft = str(self._edited["content"])
 
     def undo(self) -> str:
         """Take the last question and its answer out of the session, and return the question."""
-        question = self._question()
+        question = self._last_of("user")
         self.client.truncate_session(self.kept_id(), question["id"])
         self.completed = None
         return str(question["content"])
 
     async def retry(self) -> None:
         """Answer the last question anew."""
-        question = self._question()
+        question = self._last_of("user")
+        prompt, images = str(question["content"]), _images_of(question)
+        await self._check_cloud(prompt)
         last = self.client.get_message(self.kept_id(), -1)
         if last["id"] != question["id"]:
             await self._show(self._events("", [], regenerate_message_id=last["id"]))
             return
         # The question got no answer: it is asked again.
         self.client.truncate_session(self.kept_id(), question["id"])
-        await self._show(self._events(str(question["content"]), []))
+        await self._show(self._events(prompt, images))
 
     async def send(self, text: str) -> None:
         """Send a prompt with its files, and show the answer. A turn that fails stays in the session."""
         prompt, images = self._files.before(text), self._files.images
         await self._check_cloud(prompt)
-        if self._replaces and self.session_id:
-            self.client.truncate_session(self.session_id, self._replaces)
-        self._replaces = None
+        if self._edited and self.session_id:
+            images = [*_images_of(self._edited), *images]
+            self.client.truncate_session(self.session_id, self._edited["id"])
+        self._edited = None
         if self.session_id is None:
             self.session_id = await self.client.create_session(
                 wording.title(text),
@@ -170,22 +192,26 @@ class Conversation:
             hints.about_model(self.completed.model)
 
     async def _check_cloud(self, prompt: str) -> None:
-        """Ask a person before the first prompt that would go to a cloud model which nobody named."""
-        if self._has_consent or self.model is not None or self._is_local_only or not consent.can_ask():
+        """Ask a person before a prompt would go to a cloud model which nobody named, once for each model."""
+        if self.model is not None or self._is_local_only or not consent.can_ask():
             return
         routes = await self.client.explain(prompt, self.session_id, policy=self.policy)
         destination = consent.destination_in(routes)
-        if destination.is_cloud:
+        if destination.is_cloud and destination.model not in self._consented:
             consent.check(destination)
-            self._has_consent = True
+            self._consented.add(destination.model)
 
-    def _question(self) -> dict[str, Any]:
-        """Return the last question. Raises CommandError where there is none."""
+    def _last_of(self, role: str) -> dict[str, Any]:
+        """Return the last message of `user` or `assistant`. Raises CommandError where there is none."""
         session_id = self.kept_id()
         session = self.client.get_session(session_id)
         count = min(session["message_count"] if session else 0, FURTHEST)
         for place in range(1, count + 1):
             message = self.client.get_message(session_id, -place)
-            if message["role"] == "user":
+            if message["role"] == role:
                 return message
         raise CommandError(NOTHING_SAID)
+
+
+def _images_of(message: Mapping[str, Any]) -> list[bytes]:
+    return [b64decode(part["image"]["data"]) for part in message.get("parts", ()) if "image" in part]

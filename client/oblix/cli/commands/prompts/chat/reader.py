@@ -27,6 +27,11 @@ class EndOfInput(Exception):  # noqa: N818 - it is no failure
 class LineDropped(Exception):  # noqa: N818 - it is no failure
     """Ctrl-C: what was typed is dropped."""
 
+    def __init__(self, text: str = "") -> None:
+        super().__init__(text)
+        self.text = text
+        """What was typed."""
+
 
 class Reader(Protocol):
     """Where prompts come from."""
@@ -81,7 +86,7 @@ class Editor:
         except EOFError:
             raise EndOfInput from None
         except KeyboardInterrupt:
-            raise LineDropped from None
+            raise LineDropped(self._session.default_buffer.text) from None
         finally:
             keyboard.mark_pastes()
 
