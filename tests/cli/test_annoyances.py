@@ -38,6 +38,7 @@ def model(ollama: OllamaServer) -> list[str]:
         ([], "oblix chat"),
         (["help"], "Conversations:"),
         (["sesions"], "Did you mean sessions?"),
+        (["--modle", "x", "Hello"], "Did you mean --model?"),
         (["hlep"], "Did you mean help?"),
         (["--verison"], "Did you mean --version?"),
         (["hello"], '`oblix ask "hello"` asks it'),
@@ -61,7 +62,8 @@ def test_a_question_of_one_word_needs_no_command(oblix, ollama: OllamaServer, da
     config.write_text(f'[[models]]\nprovider = "ollama"\nname = "llama2"\nendpoint = "{ollama.url}"\n')
     try:
         oblix("reload")
-        assert "You said: Why?" in at_terminal("Why?")[0]
+        for words in (["Why?"], ["--model=llama2", "Why?"], ["--continue", "Why?"]):
+            assert "You said: Why?" in at_terminal(*words)[0]
     finally:
         config.unlink()
         oblix("reload")

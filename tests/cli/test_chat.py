@@ -411,7 +411,7 @@ def test_what_else_a_chat_can_do(chat: Terminal, oblix, tmp_path: Path) -> None:
     note.write_text("The code is 4711.")
     for line, shown in [
         ("/system Be short.", "[system message: Be short.]"),
-        (f"/file {note}", "goes with your next prompt]"),
+        (f"/file '{note}'", "goes with your next prompt]"),
     ]:
         chat.type(f"{line}\n")
         chat.wait_for(shown)

@@ -16,6 +16,7 @@ import pytest
 from oblix._launcher import units
 from oblix.cli.commands.service import doctor
 from oblix.cli.doctor import Surroundings, files
+from oblix.testing import OllamaServer
 from support.drivers.daemon import run_daemon
 
 QUIET = {"OBLIX_EMBEDDED_ENABLED": "false"}
@@ -146,6 +147,16 @@ def test_a_planted_fault_is_found_with_what_to_do(code: str, home: Path, well: E
     assert findings[code]["remedy"]
     others = {one for one, finding in findings.items() if finding["level"] in ("fault", "warning")} - {code}
     assert others <= ({"configuration"} if code == "directory-unusable" else set())
+
+
+def test_ollama_is_asked_where_the_models_are(home: Path, well: Environ) -> None:
+    with OllamaServer(["llama2"]) as server:
+        for endpoint in (server.url, f"http://127.0.0.1:{free_port()}"):
+            table = f'provider = "ollama"\nname = "llama2"\nendpoint = "{endpoint}"'
+            (home / "config.toml").write_text(f"[[models]]\n{table}\n")
+            found = findings_of(well).get("ollama-unreachable")
+            assert (found is None) is (endpoint == server.url)
+            assert found is None or endpoint in found["what"]
 
 
 def test_where_all_is_well_it_says_so(home: Path, well: Environ) -> None:

@@ -21,9 +21,28 @@ DEBUG = "--debug"
 """Before a command: its error is told with where it came from."""
 UNGREETED = frozenset({"restart", "stop"})
 """Commands that end the daemon: what version runs does not matter to them."""
-OF_ASK = frozenset(
-    {"-", "-c", "-f", "-m", "-n", "-p", "-s", "-T", "-t", "-v", "-x", "--docs", "--schema", "--system"}
+LONG_OPTIONS_OF_ASK = (
+    "--continue",
+    "--copy",
+    "--docs",
+    "--extract",
+    "--file",
+    "--image",
+    "--last",
+    "--local-only",
+    "--model",
+    "--new",
+    "--no-session",
+    "--param",
+    "--policy",
+    "--schema",
+    "--session",
+    "--system",
+    "--template",
+    "--tools",
+    "--verbose",
 )
+OF_ASK = frozenset({"-", *(f"-{letter}" for letter in "cfmnpsTtvx"), *LONG_OPTIONS_OF_ASK})
 """What begins a question without the word `ask`, as do several words in quotes."""
 ENDS_OF_QUESTIONS = ("?", ":", ".", "!")
 """What ends one word that is a question, and no command."""
@@ -125,11 +144,15 @@ def _dispatch(words: Sequence[str]) -> int:
             return _dispatch([*rest, "--help"])
         case [name, *rest] if name in COMMANDS:
             return _run_command(name, rest)
-        case [name, *_] if " " in name.strip() or name.endswith(ENDS_OF_QUESTIONS) or name in OF_ASK:
+        case [name, *_] if " " in name.strip() or name.endswith(ENDS_OF_QUESTIONS) or _is_of_ask(name):
             return _run_command("ask", words)
         case [name, *_]:
             return _refuse(name)
     return 0
+
+
+def _is_of_ask(word: str) -> bool:
+    return word.partition("=")[0] in OF_ASK
 
 
 def _run_command(name: str, words: Sequence[str]) -> int:
@@ -146,7 +169,10 @@ def _run_command(name: str, words: Sequence[str]) -> int:
 def _refuse(name: str) -> int:
     """Tell that there is no such command, and which one may be meant."""
     what = f"option {name.partition('=')[0]}" if name.startswith("-") else f"command {name!r}"
-    near = suggestion(name, ["--version", "--help", DEBUG] if name.startswith("-") else [*COMMANDS, "help"])
+    known = (
+        ["--version", "--help", DEBUG, *LONG_OPTIONS_OF_ASK] if name.startswith("-") else [*COMMANDS, "help"]
+    )
+    near = suggestion(name.partition("=")[0], known)
     question = f' `oblix ask "{name}"` asks it.' if name.isalpha() and not near else ""
     print(f"oblix: there is no {what}.{near}{question}\n`oblix help` lists the commands.", file=sys.stderr)
     return EXIT_USAGE

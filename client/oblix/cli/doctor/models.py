@@ -53,19 +53,25 @@ def proxies(around: Surroundings) -> Iterator[Finding]:
 
 def ollama(around: Surroundings) -> Iterator[Finding]:
     """Ask Ollama for its version, where models of it are configured or it is on this machine."""
-    endpoint = str(around.settings.get("ollama.endpoint") or "http://localhost:11434")
-    models = around.settings.get("ollama.models") or []
+    usual = str(around.settings.get("ollama.endpoint") or "http://localhost:11434")
+    wanted = _ollama_endpoints(around, usual)
+    for endpoint in sorted({usual, *wanted}):
+        problem = _ask(f"{endpoint}/api/version")
+        if not problem:
+            yield Finding("ok", "ollama", f"Ollama answers at {endpoint}")
+        elif endpoint in wanted:
+            what = f"the configuration names models of Ollama, and {endpoint} does not answer: {problem}"
+            change = "config set ollama.endpoint URL" if endpoint == usual else "config edit"
+            yield Finding("fault", "ollama-unreachable", what, f"`ollama serve`, or `oblix {change}`")
+    yield from _other_host(around, usual)
+
+
+def _ollama_endpoints(around: Surroundings, usual: str) -> set[str]:
+    """Return where the configured models of Ollama are."""
     tables = around.settings.get("models")
-    wanted = bool(models) or '"ollama"' in str(tables).replace("'", '"')
-    problem = _ask(f"{endpoint}/api/version")
-    if not problem:
-        yield Finding("ok", "ollama", f"Ollama answers at {endpoint}")
-    elif wanted:
-        what = f"the configuration names models of Ollama, and {endpoint} does not answer: {problem}"
-        yield Finding(
-            "fault", "ollama-unreachable", what, "`ollama serve`, or `oblix config set ollama.endpoint URL`"
-        )
-    yield from _other_host(around, endpoint)
+    named = [table for table in tables if isinstance(table, dict)] if isinstance(tables, list) else []
+    places = {str(table.get("endpoint") or usual) for table in named if table.get("provider") == "ollama"}
+    return places | ({usual} if around.settings.get("ollama.models") else set())
 
 
 def _other_host(around: Surroundings, endpoint: str) -> Iterator[Finding]:

@@ -57,4 +57,7 @@ def _alias(arguments: argparse.Namespace) -> None:
     model = arguments.model and models.known_id(oblix.OblixClient(), arguments.model)
     if model is None and arguments.name not in preferences.load().aliases:
         raise CommandError(f"there is no alias {arguments.name}.")
+    if model is None:
+        old = preferences.load().aliases[arguments.name]
+        answers.note(f"oblix: {arguments.name} no longer stands for {old}.")
     preferences.change("aliases", arguments.name, model)

@@ -22,6 +22,7 @@ from oblix.cli.errors import CommandError
 from oblix.cli.options import models
 from oblix.cli.options.json_output import add_json
 from oblix.cli.output import tables
+from oblix.cli.parser import suggestion
 
 EMBEDDED = "embedded"
 _ARGUMENTS = {"name", "provider", "endpoint"}
@@ -217,7 +218,8 @@ def _kind_and_name(text: str) -> tuple[str, str]:
     word, _, name = text.partition(":")
     if word not in {*PRESETS, EMBEDDED} or not name:
         kinds = ", ".join([*PRESETS, EMBEDDED])
-        raise argparse.ArgumentTypeError(f"{text!r} is not KIND:NAME with one of the kinds {kinds}")
+        near = suggestion(word, [*PRESETS, EMBEDDED]) if name else ""
+        raise argparse.ArgumentTypeError(f"{text!r} is not KIND:NAME with one of the kinds {kinds}.{near}")
     return word, name
 
 

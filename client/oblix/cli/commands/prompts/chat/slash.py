@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import Namespace
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -81,7 +82,7 @@ async def _system(conversation: Conversation, text: str) -> None:
 async def _file(conversation: Conversation, path: str) -> None:
     if not path:
         raise CommandError("/file wants a file: text, PDF or an image.")
-    conversation.attach(path)
+    conversation.attach(_unquote(path))
     _say(f"{path} goes with your next prompt")
 
 
@@ -123,7 +124,7 @@ async def _explain(conversation: Conversation, _: str) -> None:
 async def _save(conversation: Conversation, path: str) -> None:
     if not path:
         raise CommandError("/save wants a file: its ending says how, .md, .html, .json or .jsonl.")
-    format_ = catalog.SUFFIXES.get(Path(path).suffix.lower(), "markdown")
+    format_ = catalog.SUFFIXES.get(_expand(path).suffix.lower(), "markdown")
     await conversation.client.export_sessions([conversation.kept_id()], _expand(path), format_)
     _say(f"the conversation is in {path}")
 
@@ -173,7 +174,12 @@ def _route(policy: str | None, meaning: str) -> Callable[[Conversation, str], Aw
 
 
 def _expand(path: str) -> Path:
-    return Path(path).expanduser()
+    return Path(_unquote(path)).expanduser()
+
+
+def _unquote(path: str) -> str:
+    """Return a path without the quotes that terminals put around one that is dropped on them."""
+    return re.sub(r"""^(['"])(.+)\1$""", r"\2", path)
 
 
 def _say(text: str) -> None:
