@@ -39,7 +39,6 @@ def model(ollama: OllamaServer) -> list[str]:
         (["help"], "Conversations:"),
         (["sesions"], "Did you mean sessions?"),
         (["--modle", "x", "Hello"], "Did you mean --model?"),
-        (["hlep"], "Did you mean help?"),
         (["--verison"], "Did you mean --version?"),
         (["hello"], '`oblix ask "hello"` asks it'),
         (["sessions", "lst"], "Did you mean list?"),

@@ -74,11 +74,12 @@ def _completions(line: str, home: Path) -> list[str]:
         "COMP_LINE": line,
         "COMP_POINT": str(len(line)),
         "_ARGCOMPLETE_IFS": "\n",
+        "_ARGCOMPLETE_SUPPRESS_SPACE": "1",  # as the shells do, which add one themselves
     }
     subprocess.run(["bash", "-c", script], env=environ, pass_fds=[writing], check=True, timeout=60)
     os.close(writing)
     with os.fdopen(reading) as given:
-        return [word.strip() for word in given.read().split("\n")]
+        return given.read().split("\n")
 
 
 def test_tab_completes_commands_options_and_names(oblix, daemon_home: Path) -> None:

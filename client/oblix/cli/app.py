@@ -169,9 +169,7 @@ def _run_command(name: str, words: Sequence[str]) -> int:
 def _refuse(name: str) -> int:
     """Tell that there is no such command, and which one may be meant."""
     what = f"option {name.partition('=')[0]}" if name.startswith("-") else f"command {name!r}"
-    known = (
-        ["--version", "--help", DEBUG, *LONG_OPTIONS_OF_ASK] if name.startswith("-") else [*COMMANDS, "help"]
-    )
+    known = ["--version", "--help", DEBUG, *LONG_OPTIONS_OF_ASK] if name.startswith("-") else COMMANDS
     near = suggestion(name.partition("=")[0], known)
     question = f' `oblix ask "{name}"` asks it.' if name.isalpha() and not near else ""
     print(f"oblix: there is no {what}.{near}{question}\n`oblix help` lists the commands.", file=sys.stderr)

@@ -22,7 +22,7 @@ def complete() -> None:
     for action in _actions(parser):
         if completer := _completer(action):
             action.completer = completer
-    argcomplete.autocomplete(parser, append_space=True)
+    argcomplete.autocomplete(parser)
 
 
 def _command_in(line: str) -> str:
