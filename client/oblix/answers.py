@@ -115,7 +115,7 @@ class Decision(Result, frozen=True):
     """What was changed of the request for the model's server. Known once it answered."""
 
     def to_dict(self, attempts: Sequence[FailedAttempt] = ()) -> dict[str, Any]:
-        """Return the `routing_decision` of `OblixClient.execute`. `failed`: who failed before."""
+        """Return the `routing_decision` of `OblixClient.execute`. `attempts`: who failed before."""
         network = [reading for reading in self.readings if reading.name in NETWORK]
         machine = [reading for reading in self.readings if reading.name not in NETWORK]
         return {

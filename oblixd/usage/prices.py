@@ -49,7 +49,7 @@ class Prices:
     """The prices of models. A model's own goes before a pattern's, a longer pattern before a shorter one."""
 
     def __init__(self, prices: Mapping[str, Price] | None = None) -> None:
-        """`given`: by provider:name; a `*` at a name's end stands for the rest of it."""
+        """`prices`: by provider:name; a `*` at a name's end stands for the rest of it."""
         prices = prices or {}
         self._own = {model: price for model, price in prices.items() if not model.endswith("*")}
         self._patterns = {model[:-1]: price for model, price in prices.items() if model.endswith("*")}

@@ -16,6 +16,9 @@ from hypothesis import strategies as st
 from oblix import InvalidArgumentError
 from oblix.formats import catalog, values
 from oblix.formats import oblix_json as session_json
+from oblix.formats.agents.logs import opencode_files
+from oblix.formats.agents.origin import Origin
+from oblix.formats.reading import read_file
 from oblix.v1 import messages_pb2, sessions_pb2
 from support.data.conversation_strategies import chatgpt, lines, node, openwebui, spoil
 from support.data.import_files import conversations_in, problem, read
@@ -290,3 +293,27 @@ def test_brackets_and_commas_inside_texts_are_no_bomb(monkeypatch) -> None:
     for data in (content, b"[" + content + b"]", content + b"\n" + content):
         found = list(values.values(io.BufferedReader(io.BytesIO(data)), "file"))
         assert [each.problem for each in found] == [None] * len(found)
+
+
+@pytest.mark.parametrize("name", ["ses_1/../../elsewhere", "ses_\0"])
+def test_an_old_session_of_opencode_reads_no_file_outside_of_its_folders(tmp_path: Path, name: str) -> None:
+    info = {"id": name, "projectID": "global", "directory": "/garden"}
+    part = {"id": "prt_1", "type": "text", "text": "Hi"}
+    files = {
+        "session/global/ses_1.json": info,
+        "message/ses_1/msg_1.json": {"id": "msg_1", "role": "user"},
+        "elsewhere/msg_1.json": {"id": "msg_1", "role": "user"},
+        "part/msg_1/prt_1.json": part,
+    }
+    for path, value in files.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(json.dumps(value))
+    assert [one.problem for one in read_file(tmp_path / "session/global/ses_1.json", None)] == [None]
+    assert opencode_files.read([info], Origin(tmp_path / "session/global/ses_1.json")) == []
+    (said,) = opencode_files.read([info | {"id": "ses_1"}], Origin(tmp_path / "session/global/ses_1.json"))
+    assert said.messages[0].parts[0].text == "Hi"
+
+
+def test_an_old_session_of_opencode_may_stand_right_below_the_root() -> None:
+    info = {"id": "ses_1", "projectID": "global", "directory": "/garden"}
+    assert opencode_files.read([info], Origin(Path("/ses_1.json"))) == []

@@ -53,7 +53,8 @@ _PUNCTUATION = re.compile(r"[\W_]+")
 def check(conversation: Conversation, known_keys: frozenset[str] = frozenset()) -> None:
     """Note every text of the source that the conversation does not have.
 
-    `known` are keys of the format whose values, with all that is in them, are no words of the conversation.
+    `known_keys` are keys of the format whose values, with all that is in them, are no words of the
+    conversation.
     """
     taken = _Taken([conversation, *conversation.branches])
     settled = conversation.settled.keys() | {

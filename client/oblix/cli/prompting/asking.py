@@ -103,7 +103,7 @@ class Asking(NamedTuple):
         """Return what is asked as the contract has it. Raises InvalidArgumentError where it is too long."""
         from oblix.v1 import messages_pb2
 
-        parts = [messages_pb2.Part(text=text(self.prompt, "prompt"))] if self.prompt else []
+        parts = [messages_pb2.Part(text=text(self.prompt, "prompt"))] if self.prompt.strip() else []
         if self.images:
             from oblix._convert.messages import image_of
 
@@ -196,7 +196,7 @@ def begin(client: DirectClient, prompt: Asking, arguments: argparse.Namespace) -
         decision = client.explain(request)
         if is_choice_open:
             consent.check(consent.destination_of(decision))
-        # What is refused must leave no session behind: it is prompt without one, and says why.
+        # What is refused must leave no session behind: it is asked without one, and says why.
         is_new = is_new and bool(decision.model)
     if is_new:
         request.session_id = client.create_session(

@@ -44,8 +44,8 @@ class DirectClient:
         request = models_pb2.ListModelsRequest()
         answer = self._transport.call(lambda link: link.models.ListModels, request, repeatable=True)
         listed: dict[str, list[str]] = {}
-        for model in answer.models:
-            provider, _, name = model.id.partition(":")
+        for model_id in dict.fromkeys(model.id for model in answer.models):
+            provider, _, name = model_id.partition(":")
             listed.setdefault(provider, []).append(name)
         return listed
 
@@ -90,12 +90,11 @@ class DirectClient:
 
     def explain(self, request: executions_pb2.ExecuteRequest) -> routing_pb2.RoutingDecision:
         """Return where a prompt would go."""
-        from oblix.v1 import executions_pb2
-
-        request.candidates[:] = self._handles()
-        explain = executions_pb2.ExplainRouteRequest(request=request)
-        answer = self._transport.call(lambda link: link.executions.ExplainRoute, explain, repeatable=True)
-        return answer.decision
+        try:
+            return self._decision(request)
+        except FailedPreconditionError as error:
+            self._hook_again(error)
+        return self._decision(request)
 
     async def stream(self, request: executions_pb2.ExecuteRequest) -> AsyncGenerator[Event, None]:
         """Ask, and yield what happens."""
@@ -110,6 +109,20 @@ class DirectClient:
         if self._models is not None:
             self._models.release()
         self._transport.close()
+
+    def _decision(self, request: executions_pb2.ExecuteRequest) -> routing_pb2.RoutingDecision:
+        from oblix.v1 import executions_pb2
+
+        request.candidates[:] = self._handles()
+        explain = executions_pb2.ExplainRouteRequest(request=request)
+        answer = self._transport.call(lambda link: link.executions.ExplainRoute, explain, repeatable=True)
+        return answer.decision
+
+    def _hook_again(self, error: FailedPreconditionError) -> None:
+        """Hook the model again where the daemon was started anew since. Raises any other error."""
+        if error.reason != HANDLE_UNKNOWN or self._models is None:
+            raise error
+        self._models.renew()
 
     def _handles(self) -> Sequence[str]:
         return self._core.hooked.handles() if self._models is not None else ()
@@ -129,12 +142,9 @@ class DirectClient:
         try:
             yield from following.responses(lambda: self._execute(request))
         except FailedPreconditionError as error:
-            if error.reason != HANDLE_UNKNOWN or self._models is None:
-                raise
+            self._hook_again(error)
         else:
             return
-        # The daemon was started anew since the model was hooked, and knows nothing of it.
-        self._models.renew()
         yield from following.responses(lambda: self._execute(request))
 
     def _execute(

@@ -31,7 +31,7 @@ class Origin:
             if path.stat().st_size > MAX_BYTES:
                 return None
             return path.read_bytes()
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a name out of a file that no file can have
             return None
 
     def text(self, name: str) -> str:
@@ -90,5 +90,10 @@ def files_in(folder: Path, pattern: str) -> list[Path]:
     """Return the files of a pattern in a folder, by name. Empty where the folder can't be read."""
     try:
         return sorted(folder.glob(pattern))
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name out of a file that no file can have
         return []
+
+
+def file_name(name: str) -> str:
+    """Return a name out of a file, as one of a file in a folder: it leads nowhere else."""
+    return name.replace("/", "_").replace("\\", "_").lstrip(".")

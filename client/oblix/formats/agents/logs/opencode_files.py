@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from oblix.formats.agents.databases import opencode
-from oblix.formats.agents.origin import Origin, complete, files_in
+from oblix.formats.agents.origin import Origin, complete, file_name, files_in
 from oblix.formats.conversations import Conversation, Fork, object_of, objects, string
 
 Data = Mapping[str, Any]
@@ -57,10 +57,10 @@ def _exported_messages(messages: Sequence[Data]) -> Iterator[Message]:
 
 def _stored_messages(info: Data, origin: Origin) -> Iterator[Message]:
     """Yield what stands below `message/SESSION`, each with the parts below `part/MESSAGE`."""
-    storage = origin.path.absolute().parents[2]
-    found = [_value(path) for path in files_in(storage / "message" / string(info, "id"), "msg_*.json")]
-    for message in sorted(found, key=lambda each: string(each, "id")):
-        paths = files_in(storage / "part" / (string(message, "id") or "none"), "prt_*.json")
+    storage = origin.path.absolute().parent.parent.parent
+    paths = files_in(storage / "message" / file_name(string(info, "id")), "msg_*.json")
+    for message in sorted(map(_value, paths), key=lambda each: string(each, "id")):
+        paths = files_in(storage / "part" / (file_name(string(message, "id")) or "none"), "prt_*.json")
         yield message, message, [part for path in paths if (part := _value(path))]
 
 

@@ -18,6 +18,7 @@ from oblix.formats.agents.origin import (
     Origin,
     complete,
     conversation_of,
+    file_name,
     is_asked,
     local_zone,
 )
@@ -95,15 +96,15 @@ def _read_older(document: Mapping[str, Any]) -> list[Conversation]:
 
 def _entries(origin: Origin, generation: str) -> list[Mapping[str, Any]]:
     """Return what was said, in order: the chunks of the generation, then the journal after it."""
-    manifest = _neighbour_json(origin, f"generations/{_name(generation)}/manifest.json")
+    manifest = _neighbour_json(origin, f"generations/{file_name(generation)}/manifest.json")
     chunks = object_of(manifest, "projection_state").get("chunks")
     entries: dict[str, Mapping[str, Any]] = {}
     for chunk in chunks if isinstance(chunks, list) else []:
-        for entry in objects(_json(origin.neighbour(f"chunks/{_name(str(chunk))}.json"))):
+        for entry in objects(_json(origin.neighbour(f"chunks/{file_name(str(chunk))}.json"))):
             entries[string(entry, "id") or str(len(entries))] = entry
     segment = object_of(manifest, "recovery_journal_segment")
     number = string(segment, "path").rpartition("/")[2]
-    for line in (origin.neighbour(f"journal/{_name(number)}") or b"").splitlines() if number else ():
+    for line in (origin.neighbour(f"journal/{file_name(number)}") or b"").splitlines() if number else ():
         for entry in _entries_in(_json(line)):
             entries[string(entry, "id") or str(len(entries))] = entry
     return list(entries.values())
@@ -119,12 +120,12 @@ def _entries_in(record: object) -> list[Mapping[str, Any]]:
 
 def _calls(origin: Origin, generation: str) -> int:
     """Return how many calls the model's view has."""
-    manifest = _neighbour_json(origin, f"generations/{_name(generation)}/manifest.json")
+    manifest = _neighbour_json(origin, f"generations/{file_name(generation)}/manifest.json")
     chunks = object_of(manifest, "checkpoint").get("chunks")
     return sum(
         string(block, "type") == "tool_call"
         for chunk in (chunks if isinstance(chunks, list) else [])
-        for item in objects(_json(origin.neighbour(f"chunks/{_name(str(chunk))}.json")))
+        for item in objects(_json(origin.neighbour(f"chunks/{file_name(str(chunk))}.json")))
         for block in objects(object_of(item, "message").get("content"))
     )
 
@@ -199,11 +200,6 @@ class _Entries:
         message = messages_pb2.Message(role=role, status=messages_pb2.MESSAGE_STATUS_COMPLETE)
         set_time(message, "create_time", entry.get("createdAt"), self._conversation)
         return message
-
-
-def _name(name: str) -> str:
-    """Return a name out of a file, as one of a file in a folder: it leads nowhere else."""
-    return name.replace("/", "_").replace("\\", "_").lstrip(".")
 
 
 def _neighbour_json(origin: Origin, name: str) -> Mapping[str, Any]:

@@ -22,7 +22,7 @@ RECENT_S = 30
 
 
 async def follow(state: State, on_change: Callable[[], None]) -> None:
-    """Ask until cancelled, whether a daemon runs or not; `changed` is called after each answer."""
+    """Ask until cancelled, whether a daemon runs or not; `on_change` is called after each answer."""
     while True:
         # A way of its own for each try: one that failed long waits long before it tries again.
         transport = daemon.running_daemon()
