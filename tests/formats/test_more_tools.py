@@ -18,45 +18,15 @@ from oblix.formats.agents import places
 from oblix.formats.agents.logs.continue_dev import NO_TIMES
 from oblix.formats.agents.logs.vibe import REFUSED
 from oblix.formats.agents.origin import LOCAL_TIMES, PROGRAM_NOTE, SUMMARY_NOTE
-from oblix.formats.conversations import Conversation, Fork
+from oblix.formats.conversations import Fork
 from oblix.formats.reading import read_file
 from oblix.v1 import messages_pb2
-from support.tools import SAMPLES, database
+from support.tools import SAMPLES, database, read, short_form
 
 ANSWER = "苔は日陰で育つ — Moos wächst im Schatten."
 NOTES = "The notes name moss and fern."
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
 SHADE = "Q1 Which plants grow in shade?"
-
-
-def read(path: Path) -> list[Conversation]:
-    """All that a file holds; nothing of it may be refused, and it can grow."""
-    found = list(read_file(path, None))
-    assert [each.problem for each in found] == [None] * len(found)
-    assert all(each.is_unique for each in found)
-    return [each.conversation for each in found if each.conversation is not None]
-
-
-def short_form(conversation: Conversation) -> list[str]:
-    """Who says what, in short: the role's first letter, and each part."""
-    return [
-        f"{messages_pb2.Role.Name(message.role)[5].lower()}: {' '.join(map(_short_part, message.parts))}"
-        for message in conversation.messages
-    ]
-
-
-def _short_part(part: messages_pb2.Part) -> str:
-    match part.WhichOneof("kind"):
-        case "reasoning":
-            return f"({part.reasoning})"
-        case "tool_call":
-            return f"{part.tool_call.name}[{part.tool_call.call_id}]"
-        case "tool_result":
-            return f"[{part.tool_result.call_id}]={part.tool_result.content.strip()}"
-        case "image":
-            return f"<{part.image.media_type}>"
-        case _:
-            return part.text
 
 
 def write(path: Path, *values: object) -> Path:

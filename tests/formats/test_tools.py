@@ -20,7 +20,8 @@ from oblix.formats.conversations import Conversation, Fork
 from oblix.formats.reading import read_file
 from oblix.v1 import messages_pb2
 from support.data.conversation_strategies import spoil
-from support.tools import FILES, SAMPLES, database, home_of_tools
+from support.tools import FILES, SAMPLES, database, home_of_tools, read
+from support.tools import short_form as form_with_results
 
 NOTES = "Which plants do the notes name?"
 NAMED = "The notes name moss and fern."
@@ -31,32 +32,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home_of_tools(tmp_path_factory.mktemp("home"))
 
 
-def read(path: Path) -> list[Conversation]:
-    """All that a file holds; nothing of it may be refused."""
-    found = list(read_file(path, None))
-    assert [each.problem for each in found] == [None] * len(found)
-    assert all(each.is_unique for each in found)
-    return [each.conversation for each in found if each.conversation is not None]
-
-
 def short_form(conversation: Conversation) -> list[str]:
-    """Who says what, in short: the role's first letter, and each part."""
-    return [
-        f"{messages_pb2.Role.Name(message.role)[5].lower()}: {' '.join(map(_short_part, message.parts))}"
-        for message in conversation.messages
-    ]
-
-
-def _short_part(part: messages_pb2.Part) -> str:
-    match part.WhichOneof("kind"):
-        case "reasoning":
-            return f"({part.reasoning})".replace("\n", " ")
-        case "tool_call":
-            return f"{part.tool_call.name}[{part.tool_call.call_id}]"
-        case "tool_result":
-            return f"[{part.tool_result.call_id}]"
-        case _:
-            return part.text
+    return form_with_results(conversation, has_results=False)
 
 
 def test_codex_keeps_thoughts_calls_and_results_and_drops_what_the_program_says(home: Path) -> None:

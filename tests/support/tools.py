@@ -10,6 +10,10 @@ import shutil
 import sqlite3
 from pathlib import Path
 
+from oblix.formats.conversations import Conversation
+from oblix.formats.reading import read_file
+from oblix.v1 import messages_pb2
+
 SAMPLES = Path(__file__).parents[1] / "formats" / "samples"
 _CODEX = ".codex/sessions/2026/11/28/rollout-2026-11-28T16-"
 FILES = {
@@ -27,6 +31,38 @@ DATABASES = {
     "llm-logs.sql": ".config/io.datasette.llm/logs.db",
     "hermes-compressed.sql": ".hermes/state.db",
 }
+
+
+def read(path: Path) -> list[Conversation]:
+    """All that a file holds; nothing of it may be refused, and it can grow."""
+    found = list(read_file(path, None))
+    assert [each.problem for each in found] == [None] * len(found)
+    assert all(each.is_unique for each in found)
+    return [each.conversation for each in found if each.conversation is not None]
+
+
+def short_form(conversation: Conversation, *, has_results: bool = True) -> list[str]:
+    """Who says what: the role's first letter, and each part; what tools gave only with `has_results`."""
+    return [
+        f"{messages_pb2.Role.Name(message.role)[5].lower()}: "
+        + " ".join(_short_part(part, has_results=has_results) for part in message.parts)
+        for message in conversation.messages
+    ]
+
+
+def _short_part(part: messages_pb2.Part, *, has_results: bool) -> str:
+    match part.WhichOneof("kind"):
+        case "reasoning":
+            return f"({part.reasoning})".replace("\n", " ")
+        case "tool_call":
+            return f"{part.tool_call.name}[{part.tool_call.call_id}]"
+        case "tool_result":
+            content = f"={part.tool_result.content.strip()}" if has_results else ""
+            return f"[{part.tool_result.call_id}]{content}"
+        case "image":
+            return f"<{part.image.media_type}>"
+        case _:
+            return part.text
 
 
 def home_of_tools(home: Path) -> Path:

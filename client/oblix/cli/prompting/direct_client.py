@@ -119,7 +119,7 @@ class DirectClient:
         return answer.decision
 
     def _hook_again(self, error: FailedPreconditionError) -> None:
-        """Hook the model again where the daemon was started anew since. Raises any other error."""
+        """Call `hook` again where the daemon was started anew since. Raises any other error."""
         if error.reason != HANDLE_UNKNOWN or self._models is None:
             raise error
         self._models.renew()
