@@ -194,17 +194,17 @@ def _limit(meta: msgspec.Meta | None) -> str:
     return f"of 1 to {meta.max_length:,} characters" if meta.max_length else ""
 
 
-def _word(value: Any) -> str:
-    if get_origin(value) is dict:
-        return f"a table of {_plural(get_args(value)[1])}"
-    if is_struct(value):
-        return f"a table with {', '.join(names_of(value))}"
-    choices = [one for one in get_args(value) if isinstance(one, str)]
+def _word(kind: Any) -> str:
+    if get_origin(kind) is dict:
+        return f"a table of {_plural(get_args(kind)[1])}"
+    if is_struct(kind):
+        return f"a table with {', '.join(names_of(kind))}"
+    choices = [one for one in get_args(kind) if isinstance(one, str)]
     if choices:
         return f"one of {', '.join(choices)}"
-    if get_args(value):
-        return " or ".join(describe_type(one) for one in get_args(value))
-    return _WORDS[value]
+    if get_args(kind):
+        return " or ".join(describe_type(one) for one in get_args(kind))
+    return _WORDS[kind]
 
 
 def _plural(kind: Any) -> str:

@@ -44,14 +44,14 @@ class Setting:
         return convert(_read(bare, text), self.kind, self.variable)
 
 
-def _read(value: Any, text: str) -> Any:
-    if get_origin(value) is tuple:
+def _read(kind: Any, text: str) -> Any:
+    if get_origin(kind) is tuple:
         return [part.strip() for part in text.split(",") if part.strip()]
-    if value is bool:
+    if kind is bool:
         return _BOOLS.get(text.lower(), text)
-    if value in {int, float}:
+    if kind in {int, float}:
         try:
-            return value(text)
+            return kind(text)
         except ValueError:
             return text
     return text

@@ -57,7 +57,7 @@ class RefusedContent:
         self._trial: _Trial | None = None
 
     def exclusions_for(self, model: str) -> Mapping[int, messages_pb2.ContextExclusion]:
-        """Return what the next context for this model is without, by the messages' slots in the session."""
+        """Return what the next context for this model is without, by the messages' sequences."""
         if self._trial is None or self._refusal is None or model != self._model:
             return {}
         now = Timestamp()
@@ -80,13 +80,13 @@ class RefusedContent:
         return self._trial is not None
 
     def hear_answer(self, model: str) -> Mark | None:
-        """Return the turn was answered: what that shows of an older message."""
+        """Hear that the turn was answered; return what that shows of an older message."""
         if self._trial is None or self._trial.proves is None or model != self._model:
             return None
         return self._mark([self._trial.proves])
 
     def hear_failure(self, given: Messages) -> Mark | None:
-        """Return the turn failed: its question is marked where any model refused it for what it says."""
+        """Hear that the turn failed; return a mark of its question where any model refused what it says."""
         if self._refusal is None:
             return None
         if self._refusal.reason == IMAGE_REFUSED and not any(map(_with_image, given)):

@@ -37,12 +37,14 @@ def parse(data: bytes | bytearray) -> Body:
     """Parse a request's body. Raises InvalidArgumentError where it is no JSON object."""
     try:
         value = json.loads(data)
+        if any(mark in data for mark in _SURROGATES):
+            value = _well_formed(value)
     except (ValueError, RecursionError) as error:
         message = f"The body is not JSON: {error}. Send a JSON object."
         raise invalid_argument("MALFORMED_BODY", message, field="body", limit="a JSON object") from error
     if not isinstance(value, dict):
         raise invalid("body", "a JSON object", value)
-    return Body(_well_formed(value) if any(mark in data for mark in _SURROGATES) else value)
+    return Body(value)
 
 
 _SURROGATES = (b"\\ud", b"\\uD", b"\xed")

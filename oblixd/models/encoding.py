@@ -77,6 +77,9 @@ def arguments_of(call: messages_pb2.ToolCallPart) -> dict[str, Any]:
     """Read a call's arguments, for formats that want an object and not its text."""
     try:
         arguments = json.loads(call.arguments_json or "{}")
+        if "\\u" in call.arguments_json:
+            # Half of a surrogate pair can be written as JSON, and can't be sent as UTF-8.
+            json.dumps(arguments, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         arguments = None
     # A model can write broken JSON. The conversation goes on, and it sees what it wrote.

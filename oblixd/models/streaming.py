@@ -20,9 +20,21 @@ import re
 import secrets
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from oblixd.models.base import Content, ContentKind, Finish, Finished, ModelError, Seal, ToolCall
+from oblix.v1 import messages_pb2
+
+from oblixd.models.base import (
+    ChatRequest,
+    Content,
+    ContentKind,
+    Finish,
+    Finished,
+    ModelError,
+    Seal,
+    ToolCall,
+)
 from oblixd.models.egress import Egress
 from oblixd.models.http.client import HttpClient, Write
 from oblixd.models.http.event_stream import LONGEST_LINE, TooLongError
@@ -68,10 +80,10 @@ class Decoder(Protocol):
 
 
 async def answer(
-    http: HttpClient, path: str, body: Write, decoder: Decoder, egress: Egress
+    http: HttpClient, path: str, body: Write, decoder: Decoder, egress: Egress, *, request: ChatRequest
 ) -> AsyncGenerator[Content | Finished, None]:
-    """Post a request and yield the answer, as `Connection.stream` promises it."""
-    server_errors, speech = http.server.errors, Speech()
+    """Post a request, which `body` writes, and yield the answer, as `Connection.stream` promises it."""
+    server_errors, speech = http.server.errors, Speech(partial(_asks_for, request))
     beginning, is_begun = b"", False
     async with await http.send(path, body, egress) as reply:
         if reply.status // 100 != _GOOD:
@@ -125,10 +137,20 @@ _THOUGHT_TAGS = ("think", "thinking", "thought")
 server has no parser for it, Amazon's Nova, Gemini's compatible endpoint."""
 
 
+def _asks_for(request: ChatRequest, tag: str) -> bool:
+    """Return whether a prompt names a tag: an answer with it is what was asked for, or speaks of it."""
+    asking = (message for message in request.messages if message.role in _ASKING)
+    return any(tag in part.text for message in asking for part in message.parts)
+
+
+_ASKING = {messages_pb2.ROLE_SYSTEM, messages_pb2.ROLE_USER}
+
+
 class _InlineReasoning:
     """Parts reasoning in tags from the text behind it. Only the beginning of an answer is looked at."""
 
-    def __init__(self) -> None:
+    def __init__(self, asks_for: Callable[[str], bool]) -> None:
+        self._asks_for = asks_for
         self._held = ""
         """What may be the beginning of a tag."""
         self._end: str | None = None
@@ -143,6 +165,8 @@ class _InlineReasoning:
             if any(f"<{tag}>".startswith(start) and f"<{tag}>" != start for tag in _THOUGHT_TAGS):
                 return
             tag = next((tag for tag in _THOUGHT_TAGS if start.startswith(f"<{tag}>")), "")
+            if tag and self._asks_for(f"<{tag}>"):
+                tag = ""
             self._end = f"</{tag}>" if tag else ""
             if tag:
                 self.was_there, self._held = True, start.removeprefix(f"<{tag}>")
@@ -169,10 +193,11 @@ class _InlineReasoning:
 class Speech:
     """Holds back what is no word yet, and knows whether there was one: an answer of blanks is none."""
 
-    def __init__(self) -> None:
+    def __init__(self, asks_for: Callable[[str], bool]) -> None:
+        """`asks_for` tells whether the prompt names a tag, which is then no mark of reasoning."""
         self._blanks = ""
         self._spoke = False
-        self._inline = _InlineReasoning()
+        self._inline = _InlineReasoning(asks_for)
 
     def without_leading_blanks(self, contents: list[Content]) -> Iterator[Content]:
         """Give these without blanks at the answer's beginning, which come with its first word."""

@@ -44,9 +44,9 @@ class View:
         told = [value_of(entry, group) for group in self.told_by]
         return day_key(day) + self.prefix + named + hash_texts(*told)
 
-    def rows(self, day: int, prefix: str = "") -> bytes:
+    def rows(self, day: int, name: str = "") -> bytes:
         """Return what the keys of a day's rows begin with, for what `read_by` says."""
-        return day_key(day) + self.prefix + (b"" if self.read_by is None else hash_texts(prefix))
+        return day_key(day) + self.prefix + (b"" if self.read_by is None else hash_texts(name))
 
     def record(self, entry: UsageEntry) -> records.ConsumptionRecord:
         """Return an empty record with the names that the view tells."""

@@ -24,6 +24,15 @@ def test_half_of_an_emoji_is_no_defect(shared_endpoint: Served, path: str, *, st
     assert shared_endpoint.server.requests[-1].body["messages"][-1]["content"] == "cut \ufffd"
 
 
+def test_a_body_of_many_levels_is_no_defect_either(shared_endpoint: Served) -> None:
+    levels = 600  # as many as the parser takes, and more than Python goes through
+    for text in ("cut", "cut \\ud83d"):
+        deep = "[" * levels + f'"{text}"' + "]" * levels
+        body = f'{{"model": "{MODEL}", "messages": [{{"role": "user", "content": "Hi."}}], "other": {deep}}}'
+        reply = shared_endpoint.http().post("/v1/chat/completions", content=body)
+        assert reply.status_code in {200, 400}, reply.text
+
+
 def test_a_whole_emoji_stays_and_its_bytes_may_be_cut_too(shared_endpoint: Served) -> None:
     shared_endpoint.server.script("Good day.")
     asked = b'{"role": "user", "content": "\\ud83d\\ude00 \xed\xa0\xbd \xed\x95\x9c"}'

@@ -7,12 +7,17 @@ official SDK. It is read as a whole and in single bytes: that makes no differenc
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from oblix.v1 import messages_pb2
 from support.answers import DONE, block, both, call_start, claude, complete_call, delta, piece, sse, stop
+from support.drivers.model_requests import ask, chat, message, question
+from support.servers.providers import KINDS
+from support.servers.raw_server import HEAD, playing
 
-from oblixd.models.base import Finish, ModelErrorKind, TokenCounts
+from oblixd.models.base import Connection, Finish, ModelErrorKind, TokenCounts
 from oblixd.models.providers.claude_messages import MessageDecoder
 from oblixd.models.providers.completions import CompletionDecoder
 from oblixd.models.providers.ollama import OllamaDecoder
@@ -135,6 +140,24 @@ def test_reasoning_in_tags_at_the_beginning_is_no_text(text: str) -> None:
         heard = both(CompletionDecoder, wire)
         assert (heard.reasoning, heard.text) == INLINE[text]
         assert (heard.error is None) == bool(heard.text)
+
+
+@pytest.mark.parametrize("role", [messages_pb2.ROLE_SYSTEM, messages_pb2.ROLE_USER])
+@pytest.mark.parametrize("text", ["<thinking>Hm.</thinking>Hello", "<think> is a tag of DeepSeek's."])
+async def test_a_tag_that_the_prompt_names_is_part_of_the_text(
+    text: str, role: messages_pb2.Role.ValueType, connections: Callable[[Connection], Connection]
+) -> None:
+    tag = text[: text.index(">") + 1]
+    other = message(messages_pb2.ROLE_ASSISTANT, f"{tag}Hm.</think>Hello")
+    prompts = [
+        chat([message(role, f"Begin with {tag}."), other, *question().messages]),
+        chat([*question().messages, other, *question().messages]),
+    ]
+    async with playing([HEAD, sse(delta(content=text), stop())]) as server:
+        connection = connections(KINDS["custom"].connect(KINDS["custom"].spec(server.url)))
+        named, unnamed = [await ask(connection, prompt) for prompt in prompts]
+    assert (named.reasoning, named.text, named.error) == ("", text, None)
+    assert unnamed.reasoning.strip(), "what a model wrote before names no tag"
 
 
 CLAUDE_TEXTS = {

@@ -294,9 +294,9 @@ class EmbeddedConnection:
         return body | reasoning.for_template(request.options.reasoning)
 
     def _answer(self, worker: Worker, request: ChatRequest) -> AsyncGenerator[Content | Finished, None]:
-        decoder = CompletionDecoder(self._server_errors)
+        path, decoder = "/v1/chat/completions", CompletionDecoder(self._server_errors)
         egress = Egress(self, request.is_local_only)
-        return answer(worker.http, "/v1/chat/completions", lambda: self.body(request), decoder, egress)
+        return answer(worker.http, path, lambda: self.body(request), decoder, egress, request=request)
 
     async def _explain(self, worker: Worker, error: ModelError) -> ModelError:
         how = await worker.wait_end(NOTICED_S) if error.kind in _LOST else ""

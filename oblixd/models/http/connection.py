@@ -247,7 +247,8 @@ class HttpConnection(ABC):
             spoke = calls = False
             egress = Egress(self, request.is_local_only)
             try:
-                async with aclosing(answer(self._http, self.path, write, self.decoder(), egress)) as items:
+                streaming = answer(self._http, self.path, write, self.decoder(), egress, request=request)
+                async with aclosing(streaming) as items:
                     async for item in items:
                         spoke = True
                         calls = calls or (isinstance(item, Content) and item.call is not None)

@@ -143,5 +143,5 @@ def retry_after_s(value: str | None) -> float | None:
 def _until_date(date: str) -> float | None:
     try:
         return parsedate_to_datetime(date).timestamp() - time.time()
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

@@ -259,6 +259,8 @@ class Transport:
         self._connector = connector(server)
         self._session = session(server, self._connector)
         self._replies: set[Response] = set()
+        self._open = 0
+        """Requests that have not ended, those that wait for a place too."""
         self._idle = asyncio.Event()
         self._idle.set()
         self._places = asyncio.Semaphore(server.max_connections)
@@ -272,7 +274,13 @@ class Transport:
         check: Callable[[], None],
     ) -> Response:
         """See `HttpClient.request`. `check` raises where the request may not be sent, when it would be."""
-        await self._places.acquire()
+        self._open += 1
+        self._idle.clear()
+        try:
+            await self._places.acquire()
+        except BaseException:
+            self._count_down()
+            raise
         trace, sending = RequestTrace(), _Sending(method, path, body, check)
         wait = Wait(self._server, timeouts, self._origin)
         try:
@@ -284,7 +292,6 @@ class Transport:
             sending.forget()
         reply = Response(self._server.errors, response, wait, trace, self._let_go)
         self._replies.add(reply)
-        self._idle.clear()
         try:
             await reply.begin()
         except BaseException:
@@ -295,14 +302,18 @@ class Transport:
     def _let_go(self, reply: Response) -> None:
         """Hear that nothing more is read of a reply."""
         self._replies.discard(reply)
-        if not self._replies:
-            self._idle.set()
         self._end(reply.wait, reply.trace)
 
     def _end(self, wait: Wait, trace: RequestTrace) -> None:
         wait.close()
         trace.report(self._origin, self._on_exchange)
         self._places.release()
+        self._count_down()
+
+    def _count_down(self) -> None:
+        self._open -= 1
+        if not self._open:
+            self._idle.set()
 
     async def open_connection(self) -> asyncio.Future[None]:
         """Have an idle connection in the pool, TLS included; give what is done once it is closed.
@@ -323,7 +334,7 @@ class Transport:
         return closed
 
     async def retire(self) -> None:
-        """Close every connection, those in use once their replies have ended."""
+        """Close every connection, once the requests that go on have ended."""
         try:
             await self._idle.wait()
         finally:
@@ -350,14 +361,14 @@ class Transport:
         return response
 
     async def _once_more(self, sending: _Sending, wait: Wait, trace: RequestTrace) -> aiohttp.ClientResponse:
-        if self._session.closed:
-            raise self._server.errors.unreachable("the connection was closed here")
         try:
             return await self._head(sending, wait, trace)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._failure(error, sending, wait, trace) from None
 
     async def _head(self, sending: _Sending, wait: Wait, trace: RequestTrace) -> aiohttp.ClientResponse:
+        if self._session.closed:
+            raise self._server.errors.unreachable("the connection was closed here")
         trace.reusing()  # until the connector says that it opens one
         token = _underway.set(_Underway(sending.check, trace))
         try:

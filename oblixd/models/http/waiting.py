@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Awaitable
 from typing import TypeVar, cast
 
 from oblixd.models.http.server import Server, Timeouts, Works
+
+logger = logging.getLogger(__name__)
 
 _SHORTEST_S = 0.001
 T = TypeVar("T")
@@ -128,7 +131,12 @@ class Wait:
 
     async def _ask(self, works: Works, task: asyncio.Task[object]) -> None:
         """Ask whether the server's process works: then it is waited for on."""
-        is_working = await works(self._origin)
+        try:
+            is_working = await works(self._origin)
+        except Exception:
+            # Nobody hears of it here, and the timer is not set: the wait would have no end.
+            logger.exception("it can't be told whether the server at %s works", self._origin)
+            is_working = False
         self._asking = None
         if not is_working:
             self._give_up(task)

@@ -39,7 +39,7 @@ _ERRORS = {
     *("Message", "err"),
 }
 """Where an error is that comes without the name of one."""
-_NO_FAILURE = re.compile(r"\W*(ok|success\w*|succe\w+|processing|queued|pending|working)\W*", re.IGNORECASE)
+_NO_FAILURE = re.compile(r"\W*(ok|succe\w+|processing|queued|pending|working)\W*", re.IGNORECASE)
 """Messages of events that tell no failure, and no content either."""
 _CALLS = {"tool_calls", "function_call"}
 

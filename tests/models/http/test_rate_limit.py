@@ -185,5 +185,13 @@ def test_a_limit_says_nothing_of_a_failure_that_is_none_of_it() -> None:
     assert asked_wait_s({**headers, "Retry-After": "5"}, is_limited=False) == 5.0
 
 
+@pytest.mark.parametrize("year", ["9" * 30, "99999", "0"])
+def test_a_date_that_is_none_is_passed_over(year: str) -> None:
+    headers = {"Retry-After": f"Mon, 01 Jan {year} 00:00:00 GMT", "x-ratelimit-remaining": "0"}
+    for value in (*headers.values(), f"{year}-01-01T00:00:00Z", "9999-12-31T23:59:59-23:59"):
+        RateLimit().heard(429, {**headers, "x-ratelimit-reset": value})
+        assert asked_wait_s({"Retry-After": value}, is_limited=True) in {None, 0.0}
+
+
 def test_an_absurd_wait_is_not_believed() -> None:
     assert asked_wait_s({"Retry-After": "1000000", "retry-after-ms": "1e9"}, is_limited=True) is None

@@ -108,6 +108,19 @@ async def test_a_silent_server_whose_process_rests_is_given_up(connections: Conn
         assert (await ask(connection)).error is not None
 
 
+async def test_a_silent_server_is_given_up_where_its_process_can_not_be_looked_at(
+    connections: Connections, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def works(_origin: str) -> bool:
+        raise PermissionError
+
+    async with playing([60.0, HEAD]) as server:
+        connection = connection_to(server.url, SHORT, connections)
+        connection.learn_of(works=works)  # type: ignore[attr-defined]
+        assert (await ask(connection)).error is not None
+        assert server.url in caplog.text
+
+
 @pytest.mark.parametrize(
     ("given", "is_here", "expected"),
     [

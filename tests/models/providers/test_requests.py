@@ -163,12 +163,13 @@ def test_tools() -> None:
     ]
 
 
-def test_broken_arguments_do_not_end_a_conversation() -> None:
+@pytest.mark.parametrize("arguments", ['{"city":', '{"city": "\\ud83d"}'])
+def test_broken_arguments_do_not_end_a_conversation(arguments: str) -> None:
     call = messages_pb2.Part(
-        tool_call=messages_pb2.ToolCallPart(call_id="c1", name="weather", arguments_json='{"city":')
+        tool_call=messages_pb2.ToolCallPart(call_id="c1", name="weather", arguments_json=arguments)
     )
     body = ollama(talk(message(ASSISTANT, call)))
-    assert body["messages"][0]["tool_calls"][0]["function"]["arguments"] == {"invalid_json": '{"city":'}
+    assert body["messages"][0]["tool_calls"][0]["function"]["arguments"] == {"invalid_json": arguments}
 
 
 def test_reasoning_and_empty_messages_are_never_sent() -> None:
