@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -188,3 +189,48 @@ def test_the_contract_loads_nothing_else_of_the_client() -> None:
     assert ours
     assert all(name.startswith("oblix.v1.") for name in ours)
     assert "grpc" not in loaded
+
+
+@cache
+def _names_of(path: Path) -> set[str]:
+    """Return what can be imported of a module or a folder."""
+    inside = path / "__init__.py" if path.is_dir() else path
+    beside = {one.stem for one in path.iterdir()} if path.is_dir() else set()
+    return beside | (_bound_names(inside) if inside.is_file() else set())
+
+
+def _bound_names(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+    return names
+
+
+def _source_of(name: str, importer: Path) -> Path | None:
+    """Find a module of the tests' own: in `support`, or a benchmark's neighbour. None: it is another's."""
+    parts = name.split(".")
+    folder = importer.parent if parts[0] != "support" else files.ROOT / "tests"
+    path = folder.joinpath(*parts)
+    return path if path.is_dir() else path.with_suffix(".py") if path.with_suffix(".py").is_file() else None
+
+
+def test_what_tests_import_of_each_other_is_there() -> None:
+    """Benchmarks, agents and faults do not run with the suite, so a name that is gone would show late."""
+    imported = [
+        (path, node.module, alias.name)
+        for path in files.sources("tests")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level
+        for alias in node.names
+    ]
+    missing = [
+        f"{path.relative_to(files.ROOT)}: {module}.{name}"
+        for path, module, name in imported
+        if (found := _source_of(module, path)) is not None and name not in _names_of(found)
+    ]
+    assert missing == []

@@ -11,7 +11,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from measure import Line, report, served
+from measure import Line, report, serve_module
 from support.drivers.daemon import run_daemon
 from support.proxies import certificates
 
@@ -32,8 +32,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(dir="/tmp") as folder, ExitStack() as life:
         certificate = certificates.make(Path(folder), "IP:127.0.0.1")
         model = ["oblix.testing", "openai", "--model", MODEL, "--answer", "It pulls."]
-        url = life.enter_context(served(*model)).removesuffix("/v1")
-        port = life.enter_context(served("support.proxies.tls_front", url, str(certificate)))
+        url = life.enter_context(serve_module(*model)).removesuffix("/v1")
+        port = life.enter_context(serve_module("support.proxies.tls_front", url, str(certificate)))
         trust = {
             "SSL_CERT_FILE": str(certificate),
             "OBLIX_NETWORK_CA_FILE": str(certificate),

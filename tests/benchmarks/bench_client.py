@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from measure import Line, report, served
+from measure import Line, report, serve_module
 from support.drivers.daemon import run_daemon
 
 HERE = Path(__file__).resolve().parents[2]
@@ -83,7 +83,7 @@ def _measure(base: Path | None, rounds: int, replies: int) -> dict[tuple[str, st
     costs = defaultdict[tuple[str, str], list[float]](list)
     with (
         tempfile.TemporaryDirectory(dir="/tmp") as folder,
-        served("benchmarks.fast_server") as url,
+        serve_module("benchmarks.fast_server") as url,
         ExitStack() as stack,
     ):
         home = Path(folder)

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import httpx
 from fast_server import token
-from measure import Line, anonymous_mb, report, served
+from measure import Line, anonymous_mb, report, serve_module
 from oblix.v1 import endpoint_pb2, endpoint_pb2_grpc
 from raw_client import RawClient
 from support.drivers.daemon import run_daemon
@@ -40,7 +40,7 @@ Ask = Callable[[str], Awaitable[str]]
 
 def main() -> int:
     """Measure both sides."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as home, served("benchmarks.fast_server") as url:
+    with tempfile.TemporaryDirectory(dir="/tmp") as home, serve_module("benchmarks.fast_server") as url:
         key = Path(home) / "openai-api-key"
         key.write_text("sk-x")
         (Path(home) / "config.toml").write_text(CONFIG.format(url=url, models=list(MODELS)))

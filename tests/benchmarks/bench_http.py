@@ -13,7 +13,7 @@ from contextlib import ExitStack, aclosing
 from pathlib import Path
 
 from clients import CLIENTS, Client
-from measure import Line, report, served
+from measure import Line, report, serve_module
 from support.proxies import certificates
 
 from oblixd.models.http.server import ServerErrors
@@ -46,9 +46,9 @@ async def main() -> int:
         certificate = certificates.make(Path(folder), "IP:127.0.0.1")
         trusting = ssl.create_default_context(cafile=str(certificate))
         urls = {
-            "plain": running.enter_context(served("support.servers.constant_answers", str(TOKENS))),
+            "plain": running.enter_context(serve_module("support.servers.constant_answers", str(TOKENS))),
             "TLS": running.enter_context(
-                served("support.servers.constant_answers", str(TOKENS), str(certificate))
+                serve_module("support.servers.constant_answers", str(TOKENS), str(certificate))
             ),
         }
         clients = [make(trusting) for make in CLIENTS]

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 
 import httpx
-from measure import Line, report, served
+from measure import Line, report, serve_module
 from support.drivers.model_requests import question
 
 from oblixd.models.base import Content
@@ -28,10 +28,10 @@ Ask = Callable[[], Awaitable[tuple[float, float]]]
 
 async def main() -> int:
     """Both sides in turn, the server in a process of its own."""
-    with served("oblix.testing", "ollama") as url:
+    with serve_module("oblix.testing", "ollama") as url:
         async with both(url) as sides:
             first = [statistics.median(taken) for taken in zip(*await first_tokens(sides), strict=True)]
-    with served("support.servers.constant_answers", str(TOKENS)) as url:
+    with serve_module("support.servers.constant_answers", str(TOKENS)) as url:
         async with both(url) as sides:
             alone = [await long_answers(ask, 1) for ask in sides]
             crowd = [await long_answers(ask, AT_ONCE) for ask in sides]

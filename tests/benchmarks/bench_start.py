@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from measure import Line, report, served
+from measure import Line, report, serve_module
 from support.drivers.daemon import run_daemon
 
 ROUNDS = 20
@@ -115,7 +115,7 @@ class Cost(NamedTuple):
 def main() -> int:
     """All in turn, in one run; the daemon runs, as it does on a workstation."""
     answers = ["oblix.testing", "openai", "--model", "fixed", "--answer", "It pulls."]
-    with tempfile.TemporaryDirectory(dir="/tmp") as home, served(*answers) as url:
+    with tempfile.TemporaryDirectory(dir="/tmp") as home, serve_module(*answers) as url:
         (Path(home) / "config.toml").write_text(CONFIGURATION.format(url))
         with run_daemon(Path(home), OBLIX_EMBEDDED_ENABLED="false"):
             costs = measure(home)

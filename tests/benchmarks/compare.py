@@ -28,7 +28,7 @@ import stores
 from charts import Chart, picture
 from contenders import Bare, Contender, Httpx, LiteLlm, Oblix, Raw, Unrecorded, memory_of_open_kb
 from fast_server import token
-from measure import served, timed_ms
+from measure import serve_module, timed_ms
 from oblix.v1 import messages_pb2, sessions_pb2
 from report import About, Table, write_json, write_page
 
@@ -436,7 +436,7 @@ def main() -> int:
     parser.add_argument("--pictures", type=_absolute, help="the directory of the two pictures")
     options = parser.parse_args()
     began = time.monotonic()
-    with served("benchmarks.fast_server") as url:
+    with serve_module("benchmarks.fast_server") as url:
         table = asyncio.run(measure(options, url))
     about = About.now(Path(tempfile.gettempdir()), began)
     print(table.show())

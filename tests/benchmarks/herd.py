@@ -22,7 +22,7 @@ from pathlib import Path
 
 import httpx
 from fast_server import OLLAMA_MODELS, size_of, token
-from measure import Line, report, served
+from measure import Line, report, serve_module
 from oblix.v1 import endpoint_pb2, endpoint_pb2_grpc
 from raw_client import RawClient
 from support.drivers.daemon import run_daemon
@@ -44,7 +44,7 @@ def main(commands: Path) -> int:
     """Measure all sides in turn."""
     with (
         tempfile.TemporaryDirectory(dir="/tmp") as folder,
-        served("benchmarks.fast_server") as url,
+        serve_module("benchmarks.fast_server") as url,
         herd(commands, Path(folder) / "herd", url) as herd_url,
     ):
         home = Path(folder) / "oblix"

@@ -19,9 +19,9 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from compare import HERE, LANES, MODELS, asked, expected
+from compare import HERE, LANES, MODELS, expected_text, time_prompts
 from contenders import Contender, Oblix, Unrecorded
-from measure import served
+from measure import serve_module
 from stores import store_calls
 
 NOW, BASE = "this build", "the older one"
@@ -57,13 +57,13 @@ async def prompts(sides: Sides, rounds: int, series: Series) -> None:
                 for name in in_turn([*sides], number):
                     began_s = sides[name].cpu_s()
                     result = await asking[kind, name].ask("short")
-                    assert result.text == expected("short")
+                    assert result.text == expected_text("short")
                     series[f"first token, {kind}"][name].append(result.first_ms)
                     series[f"CPU of a reply, alone, {kind}"][name].append(
                         (sides[name].cpu_s() - began_s) * 1e3
                     )
             for name in in_turn([*sides], number):
-                seconds, cpu_s = await asked(asking[kind, name], "short", LANES, REPLIES)
+                seconds, cpu_s = await time_prompts(asking[kind, name], "short", LANES, REPLIES)
                 series[f"a reply, {LANES} at once, {kind}"][name].append(seconds / REPLIES * 1e3)
                 series[f"CPU of a reply, {LANES} at once, {kind}"][name].append(cpu_s / REPLIES * 1e3)
         if number == 0:  # a warm-up
@@ -123,7 +123,7 @@ def main() -> None:
     parser.add_argument("base", type=lambda text: Path(text).absolute(), help="the older build's checkout")
     parser.add_argument("--rounds", type=int, default=8)
     options = parser.parse_args()
-    with served("benchmarks.fast_server") as url:
+    with serve_module("benchmarks.fast_server") as url:
         series = asyncio.run(measure({NOW: HERE, BASE: options.base}, url, options.rounds))
     print(f"{'median, ms':<46} {NOW:>14} {BASE:>14} {'ratio':>7}")
     for what, sides in series.items():
