@@ -4,7 +4,7 @@
 # What counts is that the file's name ends in the id, in any folder of a day below `sessions`.
 # Guess before running: it looks the thread up in its index (state_5.sqlite) and refuses what is not there.
 set -euo pipefail
-dir=$(mktemp -d); trap 'kill $server 2>/dev/null || true; rm -rf "$dir"' EXIT
+server=; dir=$(mktemp -d); trap 'kill $server 2>/dev/null || true; rm -rf "$dir"' EXIT
 cd "$dir"
 npm install --silent --no-audit --no-fund --prefix "$dir/tool" @openai/codex@0.171.0 >/dev/null
 cat > server.py <<'PY'

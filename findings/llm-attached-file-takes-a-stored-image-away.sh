@@ -4,7 +4,7 @@
 # it names a file that the person never attached there. Without that file the image cannot be had again.
 # Guess before running: rows are named by the hash of the content, so the second one changes nothing.
 set -euo pipefail
-dir=$(mktemp -d); trap 'kill $server 2>/dev/null || true; rm -rf "$dir"' EXIT
+server=; dir=$(mktemp -d); trap 'kill $server 2>/dev/null || true; rm -rf "$dir"' EXIT
 cd "$dir"
 python3 -m venv tool
 tool/bin/pip install -q --disable-pip-version-check llm==0.36

@@ -3,7 +3,7 @@
 # it; a prompt of one word has none. From the file alone nobody can tell quotes that a person typed.
 # Guess before running: the words as they were typed.
 set -euo pipefail
-dir=$(mktemp -d); trap 'kill $server 2>/dev/null || true; rm -rf "$dir"' EXIT
+server=; dir=$(mktemp -d); trap 'kill $server 2>/dev/null || true; rm -rf "$dir"' EXIT
 cd "$dir"
 npm install --silent --no-audit --no-fund --prefix "$dir/tool" opencode-ai@1.18.33 >/dev/null
 cat > server.py <<'PY'

@@ -9,6 +9,7 @@ import json
 import tracemalloc
 from contextlib import suppress
 from pathlib import Path
+from typing import SupportsIndex
 
 import pytest
 from hypothesis import given, settings
@@ -18,6 +19,7 @@ from oblix.formats import catalog, values
 from oblix.formats import oblix_json as session_json
 from oblix.formats.agents.logs import opencode_files
 from oblix.formats.agents.origin import Origin
+from oblix.formats.parts import separate_thoughts
 from oblix.formats.reading import read_file
 from oblix.v1 import messages_pb2, sessions_pb2
 from support.data.conversation_strategies import chatgpt, lines, node, openwebui, spoil
@@ -320,3 +322,28 @@ def test_an_old_session_of_opencode_may_stand_right_below_the_root() -> None:
 
 def test_a_name_that_no_file_can_have_leads_nowhere(tmp_path: Path) -> None:
     assert Origin(tmp_path / "CURRENT").neighbour("chunks/\0.json") is None
+
+
+class Counting(str):
+    """A text that counts how often a part of it is copied."""
+
+    __slots__ = ()
+    copies = 0
+
+    def __getitem__(self, key: SupportsIndex | slice) -> Counting:
+        Counting.copies += 1
+        return Counting(super().__getitem__(key))
+
+
+def test_a_text_of_many_thoughts_is_copied_once() -> None:
+    thoughts, rest = separate_thoughts(Counting("<think>Hm.</think> " * 1000 + "Moss."))
+    assert (len(thoughts), rest, Counting.copies) == (1000, "Moss.", 1)
+
+
+@pytest.mark.parametrize("text", ["<task>" * 400_000, "<task>" + " " * 2_000_000])
+def test_tags_without_an_end_take_linear_time(tmp_path: Path, text: str) -> None:
+    """The square of it would take minutes."""
+    path = tmp_path / "api_conversation_history.json"
+    path.write_text(json.dumps([{"role": "user", "content": [{"type": "text", "text": text}]}]))
+    (found,) = read_file(path, None)
+    assert found.conversation.messages[0].parts[0].text == text

@@ -92,12 +92,12 @@ def separate_thoughts(said: str) -> tuple[list[messages_pb2.Part], str]:
     For tools that write what a model thought into its answer, in the tag `think` or `thinking`. A tag later
     in the text is the model's word: it may speak of one.
     """
-    thoughts = []
-    while found := _THOUGHT.match(said):
+    thoughts, end = [], 0
+    while found := _THOUGHT.match(said, end):
         if thought := found.group(2).strip():
             thoughts.append(messages_pb2.Part(reasoning=clean(thought)))
-        said = said[found.end() :]
-    return thoughts, said
+        end = found.end()
+    return thoughts, said[end:]
 
 
 def file_part(block: Block, conversation: Conversation) -> Parts:

@@ -23,12 +23,10 @@ Item = Mapping[str, Any]
 
 KNOWN = keys("system_prompt metrics modelInfo origin agent signature query displayRole")
 
-_PERSONS = re.compile(
-    r"<(user_input|task|feedback|user_message|answer)(?: mode=\"\w+\")?>\s*(.*?)\s*</\1>", re.DOTALL
-)
+_PERSONS = re.compile(r'<(user_input|task|feedback|user_message|answer)(?: mode="\w+")?>')
 _PROGRAMS = ("<environment_details>", "[ERROR]", "[TASK RESUMPTION]", "<explicit_instructions", "# todo_list")
 _RESULT = re.compile(r"^\[[a-z_]+(?: for '.*?')?\] Result:\s*", re.DOTALL)
-_FOLDER = re.compile(r"# Current (?:Working|Workspace) Directory \((.+?)\)")
+_FOLDER = re.compile(r"# Current (?:Working|Workspace) Directory \(([^)\n]{1,4096})\)")
 EXTENSIONS = {
     "saoudrizwan.claude-dev": "cline",
     "rooveterinaryinc.roo-cline": "roo-code",
@@ -129,17 +127,36 @@ def _result(block: Item, conversation: Conversation) -> list[messages_pb2.Part]:
 
 
 def _text(text: str, conversation: Conversation) -> list[messages_pb2.Part]:
-    said = [found.group(2) for found in _PERSONS.finditer(text)]
+    result = _RESULT.match(text)
+    said, rest = _separate(text[result.end() :] if result else text)
     conversation.rewritten.append(text)
-    if result := _RESULT.match(text):
-        rest = _PERSONS.sub("", text[result.end() :]).strip()
-        return [result_part("", rest), *(text_part(each) for each in said)]
+    if result:
+        return [result_part("", rest.strip()), *(text_part(each) for each in said)]
     if said:
         return [text_part("\n\n".join(said))]
     if text.lstrip().startswith(_PROGRAMS):
         conversation.note(PROGRAM_NOTE)
         return []
     return [text_part(text)] if text else []
+
+
+def _separate(text: str) -> tuple[list[str], str]:
+    """Return what stands in the person's tags, and the rest.
+
+    A tag without an end is searched for once: an expression would do so from each of them.
+    """
+    said, rest, end, unclosed = list[str](), list[str](), 0, set[str]()
+    for tag in _PERSONS.finditer(text):
+        if tag.start() < end or tag[1] in unclosed:
+            continue
+        close = text.find(f"</{tag[1]}>", tag.end())
+        if close < 0:
+            unclosed.add(tag[1])
+            continue
+        said.append(text[tag.end() : close].strip())
+        rest.append(text[end : tag.start()])
+        end = close + len(f"</{tag[1]}>")
+    return said, "".join([*rest, text[end:]])
 
 
 def _json(data: bytes | None) -> Item:

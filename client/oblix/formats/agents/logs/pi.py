@@ -111,13 +111,13 @@ def _role_and_parts(
 
 def _without_tags(part: messages_pb2.Part, conversation: Conversation) -> list[messages_pb2.Part]:
     """Return what the person typed, and the files before it. pi puts them into tags, empty for an image."""
-    files, text = [], part.text
-    while found := _FILE.match(text):
+    files, text, end = [], part.text, 0
+    while found := _FILE.match(text, end):
         name, content = found.groups()
         if content.strip():
             files.append(text_part(f"[file: {name}]\n{content.strip()}\n\n"))
-        text = text[found.end() :]
-    if text == part.text:
+        end = found.end()
+    if not end:
         return [part]
-    conversation.rewritten.append(part.text)
-    return [*files, *([text_part(text)] if text else [])]
+    conversation.rewritten.append(text)
+    return [*files, *([text_part(text[end:])] if text[end:] else [])]
