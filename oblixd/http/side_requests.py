@@ -23,6 +23,8 @@ OPENING = 600
 """Characters of a text in which its instruction stands."""
 QUOTED, MIN_QUOTED = 40, 4
 """By so many characters a quoted text is known. Chinese says a question in four."""
+_ALONE = r"(?<!\w)(?<!\w ){}(?!\w)(?! \w)"
+"""A text with no other word before or behind it in its line."""
 MIN_TEMPLATE = 300
 """A request for a summary that is shorter may be a person's."""
 
@@ -125,7 +127,10 @@ class Shape:
 def quotes(sent: str, said: str) -> bool:
     """Tell whether a text repeats what was said, as JSON or in quotation marks, too; perhaps cut."""
     beginning = re.split(r'["\\\n]', said.strip(), maxsplit=1)[0][:QUOTED]
-    return len(beginning) >= MIN_QUOTED and beginning in sent
+    if len(beginning) < MIN_QUOTED or beginning not in sent:
+        return False
+    # A few words may as well be part of a sentence of a person's.
+    return len(beginning) == QUOTED or re.search(_ALONE.format(re.escape(beginning)), sent) is not None
 
 
 def side_of(request: executions_pb2.ExecuteRequest) -> Side | None:

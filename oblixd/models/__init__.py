@@ -24,7 +24,7 @@ from oblixd.models.base import (
     ToolChoice,
 )
 from oblixd.models.content_refusals import IMAGE_REFUSED, ContentRefusal, content_refusal, share_that_fits
-from oblixd.models.encoding import plain_message
+from oblixd.models.encoding import arguments_of, plain_message
 from oblixd.models.hook_spec import HookSpec
 from oblixd.models.providers.provider_state import ANY_CLAUDE, MessageState, claude_thoughts
 from oblixd.models.pulls import Progress, Pulls
@@ -65,6 +65,7 @@ __all__ = [
     "Tool",
     "ToolCall",
     "ToolChoice",
+    "arguments_of",
     "claude_thoughts",
     "content_refusal",
     "estimate",

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from oblix.v1 import executions_pb2, messages_pb2
 from support.endpoint import MODEL, Served
 
+from oblixd.http.body import compact
+from oblixd.http.dialects.messages import Messages
+from oblixd.http.dialects.ollama import Chat
+from oblixd.http.prompt import Prompt
+
+BROKEN = ('{"city": "Ber', '{"city": "\\ud83d"}', '"Berlin"')
+"""Arguments of a call as models write them at a limit of tokens, and by mistake."""
 PATHS = ("/v1/chat/completions", "/v1/responses", "/v1/messages", "/api/chat")
 
 
@@ -31,6 +41,24 @@ def test_a_body_of_many_levels_is_no_defect_either(shared_endpoint: Served) -> N
         body = f'{{"model": "{MODEL}", "messages": [{{"role": "user", "content": "Hi."}}], "other": {deep}}}'
         reply = shared_endpoint.http().post("/v1/chat/completions", content=body)
         assert reply.status_code in {200, 400}, reply.text
+
+
+@pytest.mark.parametrize("arguments", BROKEN)
+@pytest.mark.parametrize("dialect", [Messages(), Chat()], ids=["messages", "ollama"])
+def test_a_call_that_a_model_broke_is_told_as_it_is(dialect: Messages | Chat, arguments: str) -> None:
+    call = messages_pb2.ToolCallPart(call_id="c1", name="weather", arguments_json=arguments)
+    completed = executions_pb2.ExecutionCompleted(
+        message=messages_pb2.Message(parts=[messages_pb2.Part(tool_call=call)])
+    )
+    reply = dialect.reply(Prompt(MODEL, executions_pb2.ExecuteRequest()), "r1")
+    reply.complete(completed)
+    answer = json.loads(compact(reply.as_object(completed)).encode())
+    told = (
+        answer["content"][0]["input"]
+        if isinstance(dialect, Messages)
+        else answer["message"]["tool_calls"][0]["function"]["arguments"]
+    )
+    assert told == {"invalid_json": arguments}
 
 
 def test_a_whole_emoji_stays_and_its_bytes_may_be_cut_too(shared_endpoint: Served) -> None:

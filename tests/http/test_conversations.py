@@ -273,6 +273,13 @@ def test_in_any_language_a_tool_s_own_request_is_known_by_its_shape(
     assert sessions(auto) == before
 
 
+def test_a_sentence_that_holds_the_word_of_a_conversation_is_a_person_s(auto: Served) -> None:
+    ask(auto, MODE, "test", tools=TOOLS)
+    assert ask(auto, "You are a poet.", "Write a test in verse.", max_tokens=900) != "title"
+    for quoted in ("test", "User: test\nAnswer: Yes.", '[{"user": "test"}]'):
+        assert ask(auto, "用十个字以内概括标题。", quoted, max_tokens=50) == "title"
+
+
 def test_in_any_language_a_summary_is_known_by_its_shape(auto: Served) -> None:
     asked = ("墙上长什么植物", "苔藓喜欢在阴凉处生长请看。")
     ask(auto, MODE, asked[0], tools=TOOLS)

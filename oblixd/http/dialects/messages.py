@@ -12,7 +12,7 @@ from oblixd.http import prompt as prompts
 from oblixd.http.body import Body, compact, image, invalid, schema_text, unsupported_error
 from oblixd.http.failures import OVERFLOW, Failure
 from oblixd.http.prompt import Prompt
-from oblixd.models import ANY_CLAUDE, MessageState, claude_thoughts
+from oblixd.models import ANY_CLAUDE, MessageState, arguments_of, claude_thoughts
 
 _STOP_REASON = {
     executions_pb2.FINISH_REASON_LENGTH: "max_tokens",
@@ -369,7 +369,7 @@ def _block(part: messages_pb2.Part) -> dict[str, Any] | None:
             "type": "tool_use",
             "id": call.call_id,
             "name": call.name,
-            "input": json.loads(call.arguments_json or "{}"),
+            "input": arguments_of(call),
         }
     return None
 

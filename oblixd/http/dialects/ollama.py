@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from oblixd.http.body import Body, compact, image, invalid, schema_text
 from oblixd.http.dialects.openai import ANY_OBJECT
 from oblixd.http.failures import Failure
 from oblixd.http.prompt import Prompt
+from oblixd.models import arguments_of
 
 _ROLES = {
     "system": messages_pb2.ROLE_SYSTEM,
@@ -243,7 +243,7 @@ def _calls(completion: executions_pb2.ExecutionCompleted) -> list[dict[str, Any]
             "function": {
                 "index": number,
                 "name": call.name,
-                "arguments": json.loads(call.arguments_json or "{}"),
+                "arguments": arguments_of(call),
             },
         }
         for number, call in enumerate(prompts.tool_calls(completion.message))
