@@ -68,10 +68,13 @@ def test_a_question_of_one_word_needs_no_command(oblix, ollama: OllamaServer, da
         oblix("reload")
 
 
-def test_something_moves_until_the_first_word_is_there(oblix, ollama: OllamaServer, model: list[str]) -> None:
-    gate = Gate(after=0)
-    ollama.script(Answer("At last", fault=gate))
-    with terminal(*COMMAND, "ask", *model, "Hello") as shown:
+@pytest.mark.parametrize(("options", "before"), [([], 0), (["-x"], 1)])
+def test_something_moves_until_there_is_something_to_read(
+    oblix, ollama: OllamaServer, model: list[str], options: list[str], before: int
+) -> None:
+    gate = Gate(after=before)
+    ollama.script(Answer("```\nAt last\n```", fault=gate))
+    with terminal(*COMMAND, "ask", *model, *options, "Hello") as shown:
         shown.wait_for("waiting for the model")
         gate.opened.set()
         assert "At last" in shown.rest()

@@ -114,6 +114,7 @@ def test_files_of_all_kinds_go_along(ask, ollama: OllamaServer, tmp_path: Path) 
         done = ask("-f", str(tmp_path / name), "x", ok=False)
         assert (done.returncode, done.stderr.count("\n")) == (1, 1)
         assert hint in done.stderr
+    assert "curl -sL 'https://example.org/'" in ask("-f", "https://example.org/", "x", ok=False).stderr
 
 
 def test_a_schema_in_a_line_makes_the_answer_json(ask, ollama: OllamaServer) -> None:

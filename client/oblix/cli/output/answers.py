@@ -77,7 +77,7 @@ async def show(
                         if summary:
                             note(summary(event))
                         return event
-                    if isinstance(event, Piece | Restart):
+                    if _ends_waiting(event, shown):
                         spinner.stop()
                     is_open = is_open or isinstance(event, Piece)
                     _tell(event, shown)
@@ -86,6 +86,11 @@ async def show(
             shown.end()  # what went wrong is said on a line of its own
         raise
     raise CommandError("the answer broke off without an end. Ask again; `oblix status` shows the log.")
+
+
+def _ends_waiting(event: Event, screen: Screen) -> bool:
+    """Return whether there is something to read now. What is shown as a whole is there at its end."""
+    return isinstance(event, Restart) or (isinstance(event, Piece) and not isinstance(screen, Silent))
 
 
 def complete(work: Coroutine[Any, Any, T]) -> T:

@@ -46,6 +46,8 @@ def is_image(data: bytes) -> bool:
 
 
 def _bytes_of(path: str) -> bytes:
+    if path.startswith(("http://", "https://")):
+        raise CommandError(f"{path} is an address, not a file: curl -sL '{path}' | oblix ask -f - ...")
     try:
         data = sys.stdin.buffer.read() if path == STANDARD_INPUT else Path(path).expanduser().read_bytes()
     except OSError as error:

@@ -202,7 +202,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _answer(turn: asking.Turn, arguments: argparse.Namespace) -> Completion:
     is_silent = arguments.json or arguments.no_metrics
     summary = None if is_silent else answers.full_report if arguments.verbose else answers.in_line
-    screen = None if arguments.json or arguments.extract else screens.Text()
+    shown = screens.Silent() if arguments.extract else screens.Text()
+    screen = None if arguments.json else shown
     try:
         return answers.complete(turn.answer(screen, summary))
     except KeyboardInterrupt:
