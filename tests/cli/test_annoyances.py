@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -77,7 +78,7 @@ def test_something_moves_until_there_is_something_to_read(
     with terminal(*COMMAND, "ask", *model, *options, "Hello") as shown:
         shown.wait_for("waiting for the model")
         gate.opened.set()
-        assert "At last" in shown.rest()
+        assert re.search(r"At last\b.*llama2 · local", shown.rest(), re.DOTALL)
 
 
 def test_a_failed_question_leaves_no_session(oblix, ollama: OllamaServer, model: list[str]) -> None:

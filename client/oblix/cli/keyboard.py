@@ -53,16 +53,19 @@ class Keyboard:
     def question(self, text: str) -> str:
         """Ask a person on standard error, and return the line that is typed then, in lower case.
 
-        What was typed before counts for nothing: it was no answer to this.
+        What was typed before counts for nothing: it was no answer to this. Raises KeyboardInterrupt.
         """
         if sys.stdin.isatty():
             termios.tcsetattr(sys.stdin, termios.TCSAFLUSH, self._usual or termios.tcgetattr(sys.stdin))
         line = ""
+        # An event loop would only note Ctrl-C, and the line would still be waited for.
+        usual = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             print(text, end="", file=sys.stderr, flush=True)
             line = sys.stdin.readline()
             return line.strip().lower()
         finally:
+            signal.signal(signal.SIGINT, usual)
             if not line.endswith("\n"):  # Ctrl-C or Ctrl-D: what comes next begins a line
                 print(file=sys.stderr, flush=True)
             if self._usual is not None:

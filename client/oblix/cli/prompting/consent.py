@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from oblix._convert.terminal_text import PLAIN, YELLOW
 from oblix._launcher import paths
 from oblix.cli.errors import CommandError
+from oblix.cli.output import answers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,7 +66,7 @@ def check(destination: Destination) -> None:
         return
     from oblix.cli.keyboard import keyboard
 
-    print(f"This would go to {YELLOW}{model}, a cloud model{PLAIN}: {destination.reason}", file=sys.stderr)
+    answers.note(f"This would go to {YELLOW}{model}, a cloud model{PLAIN}: {destination.reason}")
     answer = keyboard.question(QUESTION)
     if answer in {"y", "yes"}:
         _allow(model)

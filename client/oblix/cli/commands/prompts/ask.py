@@ -194,14 +194,15 @@ def run(arguments: argparse.Namespace) -> int:
         except OblixError as error:
             turn.discard(error)
             raise
+    code = _finish(completed, arguments)
     if not (arguments.json or arguments.no_metrics):
         _tell_about(completed, asked.passages)
-    return _finish(completed, arguments)
+    return code
 
 
 def _answer(turn: asking.Turn, arguments: argparse.Namespace) -> Completion:
-    is_silent = arguments.json or arguments.no_metrics
-    summary = None if is_silent else answers.full_report if arguments.verbose else answers.in_line
+    # What is printed at the end has the line about it behind it, too.
+    summary = None if arguments.extract else _summary(arguments)
     shown = screens.Silent() if arguments.extract else screens.Text()
     screen = None if arguments.json else shown
     try:
@@ -209,6 +210,12 @@ def _answer(turn: asking.Turn, arguments: argparse.Namespace) -> Completion:
     except KeyboardInterrupt:
         answers.note(f"\n{turn.recorded.cancelled_text()}")
         raise
+
+
+def _summary(arguments: argparse.Namespace) -> answers.Summary | None:
+    if arguments.json or arguments.no_metrics:
+        return None
+    return answers.full_report if arguments.verbose else answers.in_line
 
 
 def _detach(turn: asking.Turn, arguments: argparse.Namespace) -> int:
@@ -233,7 +240,9 @@ def _finish(completion: Completion, arguments: argparse.Namespace) -> int:
     text = completion.text
     if arguments.extract:
         text = _code(text)
-        print(text, end="" if text.endswith("\n") else "\n")
+        print(text, end="" if text.endswith("\n") else "\n", flush=True)
+        if summary := _summary(arguments):
+            answers.note(summary(completion))
     if arguments.copy:
         from oblix.cli.output import clipboard
 

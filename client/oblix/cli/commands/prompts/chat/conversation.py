@@ -198,7 +198,10 @@ class Conversation:
         routes = await self.client.explain(prompt, self.session_id, policy=self.policy)
         destination = consent.destination_in(routes)
         if destination.is_cloud and destination.model not in self._consented:
-            consent.check(destination)
+            try:
+                consent.check(destination)
+            except KeyboardInterrupt:  # it ends neither the chat nor an answer
+                raise CommandError(consent.REFUSED) from None
             self._consented.add(destination.model)
 
     def _last_of(self, role: str) -> dict[str, Any]:
