@@ -94,7 +94,8 @@ def _export(arguments: argparse.Namespace) -> None:
     with _target(arguments.file) as path:
         count = _write(arguments, path, format_)
     if count is not None and arguments.file != STANDARD:
-        print(f"oblix: {count} sessions are in {arguments.file}.", file=sys.stderr)
+        what = "1 session is" if count == 1 else f"{count:,} sessions are"
+        print(f"oblix: {what} in {arguments.file}.", file=sys.stderr)
 
 
 def _hand_over(ids: list[str], tool: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from base64 import b64decode
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import oblix
@@ -53,6 +54,8 @@ class Conversation:
         """The last answer's end."""
         self.recorded = answers.Recorded()
         """What is kept of the turn that runs."""
+        self.saved_files: set[Path] = set()
+        """The files that this chat wrote: it may write them again."""
         self._is_local_only = is_local_only
         self._is_plain = is_plain
         self._consented = {named_cloud_model}

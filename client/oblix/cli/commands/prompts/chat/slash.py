@@ -124,9 +124,13 @@ async def _explain(conversation: Conversation, _: str) -> None:
 async def _save(conversation: Conversation, path: str) -> None:
     if not path:
         raise CommandError("/save wants a file: its ending says how, .md, .html, .json or .jsonl.")
-    format_ = catalog.SUFFIXES.get(_expand(path).suffix.lower(), "markdown")
-    await conversation.client.export_sessions([conversation.kept_id()], _expand(path), format_)
-    _say(f"the conversation is in {path}")
+    target = _expand(path)
+    if target.exists() and target not in conversation.saved_files:
+        raise CommandError(f"{target} exists already, and /save would replace it: give another name.")
+    format_ = catalog.SUFFIXES.get(target.suffix.lower(), "markdown")
+    await conversation.client.export_sessions([conversation.kept_id()], target, format_)
+    conversation.saved_files.add(target)
+    _say(f"the conversation is in {target}")
 
 
 async def _copy(conversation: Conversation, what: str) -> None:
