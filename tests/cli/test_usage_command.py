@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from oblix import InvalidArgumentError, OblixClient
 from oblix.cli.commands.service import usage
+from oblix.v1 import daemon_pb2
 from support.drivers.daemon import run_daemon
 from support.drivers.terminal import terminal
 
@@ -70,6 +71,12 @@ def test_an_answer_is_priced_shown_and_capped(ask, oblix) -> None:
     assert "COST (EUR)" in text
     assert "in all 1 answer for" in text
     assert "then prompts are refused" in text
+
+
+def test_the_sum_says_what_it_leaves_out(capsys: pytest.CaptureFixture[str]) -> None:
+    total = daemon_pb2.UsageRow(executions=3, unpriced_executions=2)
+    usage._show_sums(daemon_pb2.GetUsageResponse(total=total, currency="USD"))
+    assert capsys.readouterr().out == "\nin all 3 answers for 0.0000 USD, and 2 without a known price\n"
 
 
 def test_what_nobody_used_is_an_empty_report(oblix) -> None:

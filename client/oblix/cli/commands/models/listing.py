@@ -33,6 +33,8 @@ ON_SCREEN = {
 }
 IN_PIPES = {**ON_SCREEN, "features": "TAKES", "endpoint": "ENDPOINT", "note": "NOTE"}
 GB, MB = 1e9, 1e6
+FAST = 100
+"""From so many tokens a second on, their fractions say nothing."""
 REFRESH_TIMEOUT_S = 30.0
 """For a server that takes its time to say what it has."""
 MODULES = {
@@ -191,7 +193,8 @@ def _remarks(model: models_pb2.Model) -> Iterator[str]:
     if model.features:
         yield f"takes {', '.join(model.features)}"
     if model.tokens_per_second:
-        yield f"wrote {model.tokens_per_second:.3g} tokens a second"
+        speed = model.tokens_per_second
+        yield f"wrote {speed:,.0f} tokens a second" if speed >= FAST else f"wrote {speed:.3g} tokens a second"
     if model.HasField("last_time_to_first_token"):
         yield f"began after {model.last_time_to_first_token.ToTimedelta().total_seconds():.3g} s"
     if model.HasField("limited_until"):

@@ -103,7 +103,9 @@ def _nothing(arguments: argparse.Namespace) -> str:
 
 def _show_sums(report: daemon_pb2.GetUsageResponse) -> None:
     count = tables.count_text(report.total.executions, "answer")
-    print(f"\nin all {count} for {amount(report.total.cost)} {report.currency}")
+    unpriced = report.total.unpriced_executions
+    rest = f", and {unpriced:,} without a known price" if unpriced else ""
+    print(f"\nin all {count} for {amount(report.total.cost)} {report.currency}{rest}")
     for budget in report.budgets:
         spent = f"{amount(budget.spent)} of {budget.limit:g} {report.currency}"
         print(f"this {budget.period} {spent}; then {THEN[budget.action]}")
