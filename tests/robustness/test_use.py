@@ -116,6 +116,7 @@ def test_nothing_is_left_of_a_thousand_faults(home: Path) -> None:
             pid = scene.daemon.process.pid
             for session in traffic.SHARED:
                 Wire(scene.daemon.channel).session(id=session, title=session)
+            held_after_use(scene.daemon, server.url, WARM, 1)  # fills what is kept of sessions
             before = held_after_faults(scene, FAULTS // 2)
             (home / "stop").unlink()
             after = held_after_faults(scene, FAULTS)
