@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from itertools import islice
@@ -198,22 +198,22 @@ SOON_S = 10.0
 """How soon a turn that was cut off is tried to be ended again."""
 
 
-async def keep_up(db: SessionDb, keeping: RetentionConfig, cut_off: Sequence[int]) -> None:
-    """Look after the sessions every hour, and as soon as the store is full, until it is cancelled.
+async def keep_up(db: SessionDb, keeping: RetentionConfig) -> None:
+    """Look after the sessions every hour, and as soon as room is needed, until it is cancelled.
 
-    `cut_off`: the sessions whose turns could not be ended at the start, because the disk was full.
+    Turns that could not be ended, because the disk or the store was full, are tried again soon.
     """
-    room_is_needed = asyncio.Event()
+    room_is_needed = db.unended.changed
     db.store.on_full(room_is_needed.set)
     while True:
         try:
-            cut_off = await interrupt(db, cut_off)
+            await interrupt(db)
             await once(db, keeping)
         except OblixdError as error:
             logger.warning("retention could not be applied: %s It is tried again later.", error.message)
         room_is_needed.clear()
         with suppress(TimeoutError):
-            async with asyncio.timeout(SOON_S if cut_off else PAUSE_S):
+            async with asyncio.timeout(SOON_S if db.unended.requests else PAUSE_S):
                 await room_is_needed.wait()
 
 

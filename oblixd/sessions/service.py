@@ -74,8 +74,6 @@ class Sessions:
     ) -> None:
         self._db = SessionDb.of(store, clock)
         self._keeping = keeping
-        self._cut_off: list[int] = []
-        """Sessions whose turn was cut off and could not be ended yet, for want of room."""
         self._watches = Watches(self._db)
         self.on_deleted = lambda _session_id, _request_id: None
 
@@ -92,12 +90,14 @@ class Sessions:
         sweep_leftovers(self._db)
         await self._db.store.write(self._db.headers.history.make_store_id)
         numbers = cut_off_turns(self._db)
-        self._cut_off = await interrupt(self._db, numbers)
+        for number in numbers:
+            self._db.unended.add(number, "")
+        await interrupt(self._db)
         return len(numbers)
 
     async def keep_up(self) -> None:
         """Apply retention and sweep deleted sessions in the background, every hour until cancelled."""
-        await retention.keep_up(self._db, self._keeping, self._cut_off)
+        await retention.keep_up(self._db, self._keeping)
 
     def close(self) -> None:
         """End the watches, with UnavailableError DAEMON_STOPPING."""

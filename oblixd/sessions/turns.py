@@ -146,7 +146,7 @@ class Turn:
 
         # What is recorded of the answer already gives its room back; the turn must be able to end.
         reach("finish.before")
-        await self._db.write(self._ref, write, frees=True)
+        await self._end(write)
         reach("finish.after")
         if beside is not None:
             beside.written()
@@ -183,9 +183,17 @@ class Turn:
             if beside is not None:
                 beside.write(txn)
 
-        await self._db.write(self._ref, write, frees=True)
+        await self._end(write)
         if beside is not None:
             beside.written()
+
+    async def _end(self, write: Callable[[Transaction], None]) -> None:
+        try:
+            await self._db.write(self._ref, write, frees=True)
+        except ResourceExhaustedError:
+            # The session takes no other turn until this one has an end.
+            self._db.unended.add(self._ref.number, self._running.request_id)
+            raise
 
     def _final(self, message: messages_pb2.Message) -> messages_pb2.Message:
         final = messages_pb2.Message()
@@ -255,11 +263,13 @@ def _checkpointed_record(
     return record
 
 
-def _interrupt(db: SessionDb, number: int, txn: Transaction) -> None:
-    """End a turn that nobody runs any more. Its session may be deleted by now."""
+def _interrupt(db: SessionDb, number: int, request_id: str, txn: Transaction) -> None:
+    """End a turn that nobody runs any more. Its session may be deleted by now, or have another turn."""
     if db.tables.running.get(txn, number_key(number)) is None:
         return
-    cut_off(db, txn, db.headers.entry_numbered(txn, number), records.STATUS_RECORD_INTERRUPTED)
+    entry = db.headers.entry_numbered(txn, number)
+    if request_id in {"", entry.progress.running.request_id}:
+        cut_off(db, txn, entry, records.STATUS_RECORD_INTERRUPTED)
 
 
 async def begin(
@@ -331,20 +341,19 @@ def cut_off_turns(db: SessionDb) -> list[int]:
         return [int.from_bytes(key, "big") for key, _ in db.tables.running.scan(txn, b"")]
 
 
-async def interrupt(db: SessionDb, numbers: Sequence[int]) -> list[int]:
-    """End turns that nobody runs any more. Returns those for which the disk has no room now."""
-    waiting = []
-    for number in numbers:
+async def interrupt(db: SessionDb) -> None:
+    """End the turns that nobody runs any more, but those for which there is no room now."""
+    for number, request_id in list(db.unended.requests.items()):
         reach("recovery")
         try:
-            await db.store.write(partial(_interrupt, db, number), frees=True)
+            await db.store.write(partial(_interrupt, db, number, request_id), frees=True)
         except DataLossError:
             # One damaged session must not keep all others from being served.
             logger.exception("the turn of session number %d can't be ended", number)
         except ResourceExhaustedError as error:
             logger.warning("the turn of session number %d can't be ended yet: %s", number, error.message)
-            waiting.append(number)
-    return waiting
+            continue
+        db.unended.requests.pop(number, None)
 
 
 def check_free(entry: Entry) -> None:

@@ -14,8 +14,8 @@ from oblix.v1.sessions_pb2 import Session
 from support.drivers.conversations import all_messages, say, store_in, texts
 from support.faults.small_disk import fill, small_disk
 
-from oblixd.errors import NotFoundError, ResourceExhaustedError
-from oblixd.sessions import Sessions
+from oblixd.errors import FailedPreconditionError, NotFoundError, ResourceExhaustedError
+from oblixd.sessions import Sessions, retention
 from oblixd.sessions.retention import once
 from oblixd.sessions.storage.retention_rules import DEFAULT
 
@@ -142,6 +142,35 @@ async def test_a_turn_that_was_cut_off_is_ended_once_the_disk_has_room(tmp_path:
             keeping = asyncio.create_task(sessions.keep_up())
             await changed.wait()
             assert sessions.get(session_id).running_request_id == ""
+            keeping.cancel()
+
+
+@pytest.mark.parametrize("has_answer", [True, False])
+async def test_a_turn_whose_end_found_no_room_is_ended_once_the_disk_has_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_answer: bool
+) -> None:
+    """The session took no other turn until the daemon was started anew."""
+    monkeypatch.setattr(retention, "SOON_S", 0.05)
+    with small_disk(tmp_path / "disk", 16) as disk:
+        async with store_in(disk / "store") as store:
+            sessions = Sessions(store)
+            await sessions.recover()
+            keeping = asyncio.create_task(sessions.keep_up())
+            session_id = (await sessions.create(Session())).id
+            turn = await sessions.begin_turn(session_id, "request", [say("question")])
+            await turn.checkpoint([messages_pb2.Part(text="a part")])
+            await _exhaust(sessions, disk)
+            answer = messages_pb2.Message(parts=[messages_pb2.Part(text="the whole")])
+            with pytest.raises(ResourceExhaustedError):
+                await (turn.finish(answer) if has_answer else turn.abandon())
+            with pytest.raises(FailedPreconditionError):
+                await sessions.begin_turn(session_id, "another", [say("and now?")])
+            changed = asyncio.Event()
+            sessions.db.changes.listeners.append(changed.set)
+            (disk / "ballast").unlink()
+            await changed.wait()
+            assert texts(all_messages(sessions, session_id)) == ["question", "a part"]
+            await (await sessions.begin_turn(session_id, "another", [say("and now?")])).abandon()
             keeping.cancel()
 
 

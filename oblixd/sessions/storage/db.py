@@ -5,9 +5,10 @@ Whole sessions, read in blocks: each block is one short read.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError
@@ -27,6 +28,21 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
+class UnendedTurns:
+    """Turns that nobody runs any more, and that the disk or the store had no room to end."""
+
+    requests: dict[int, str] = field(default_factory=dict)
+    """The numbers of their sessions, and their requests' ids. Empty: whichever turn the session has."""
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when one is added."""
+
+    def add(self, number: int, request_id: str) -> None:
+        """Have a turn ended as soon as there is room."""
+        self.requests[number] = request_id
+        self.changed.set()
+
+
+@dataclass(frozen=True, slots=True)
 class SessionDb:
     """The conversations on disk."""
 
@@ -39,6 +55,7 @@ class SessionDb:
     changes: Changes
     clock: Callable[[], int]
     """The wall clock in microseconds since 1970. May step back."""
+    unended: UnendedTurns = field(default_factory=UnendedTurns)
 
     @classmethod
     def of(cls, store: Store, clock: Callable[[], int] = now_us) -> SessionDb:
