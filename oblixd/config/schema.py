@@ -211,7 +211,7 @@ class Execution(Fields, frozen=True):
 
 class Routing(Fields, frozen=True):
     """The choice of a model for each prompt.
-    The page about [routing](../explanation/routing.md) describes the policies."""
+    The page about [routing](routing.md) describes the policies."""
 
     policy: PolicyName = "balanced"
     """The policy of prompts and sessions that name none."""

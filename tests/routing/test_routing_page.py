@@ -1,4 +1,4 @@
-"""docs/explanation/routing.md shows the rules as they are."""
+"""docs/reference/routing.md shows the rules as they are."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The documented table, the order of the rules and the policies, as a user would say them.
 
-The same scenarios stand in docs/explanation/routing.md, which is made from them.
+The same scenarios stand in docs/reference/routing.md, which is made from them.
 """
 
 from __future__ import annotations

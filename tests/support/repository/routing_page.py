@@ -1,4 +1,4 @@
-"""docs/explanation/routing.md shows the rules as they are: its tables are made from them.
+"""docs/reference/routing.md shows the rules as they are: its tables are made from them.
 
 In `tests`, `python -m support.repository.routing_page` writes them anew.
 """
@@ -22,8 +22,8 @@ from oblixd.routing import (
 from oblixd.routing.hysteresis import Hysteresis
 from oblixd.routing.rules import EXCLUDES, LAST, LATER, TABLE, Row
 
-PAGE = ROOT / "docs/explanation/routing.md"
-CALM = {
+PAGE = ROOT / "docs/reference/routing.md"
+HYSTERESIS = {
     "CPU, GPU": thresholds.USE,
     "memory": thresholds.MEMORY,
     "load": thresholds.LOAD,
@@ -33,23 +33,23 @@ CALM = {
     "offline": thresholds.REACHABLE,
 }
 MEANINGS = {
-    "LOCAL_ONLY": "a cloud model, and the request, its session or its policy is local-only",
+    "LOCAL_ONLY": "it is a cloud model, and the request, its session or its policy is local-only",
     "NOT_PINNED": "the request pins another model",
     "NO_TOOLS": "the request has tools, and it can't call any",
     "NO_IMAGES": "the prompt has an image, and it reads text only",
-    "TOO_EXPENSIVE": "it would cost more than is allowed",
+    "TOO_EXPENSIVE": "it would cost more than `max_cost`",
     "BUDGET_SPENT": "a cap on spending is reached, and it costs something",
     "OFFLINE": "its server can't be reached",
     "UNAVAILABLE": "it is down, cools down after failures, or its rate limit lets nothing through",
     "NO_MEMORY": "it has to be loaded, and less memory is free than it takes",
     "QUEUE_FULL": "no more prompts may wait for it",
-    "WINDOW_TOO_SHORT": "the conversation does not fit, and the request asked for a longer window then",
+    "WINDOW_TOO_SHORT": "the conversation does not fit, and the request prefers a longer window",
     "TOO_SLOW": "its answer would come after the request's deadline",
-    "AGENT_TARGET": "an agent of the program favours others",
+    "AGENT_TARGET": "an agent of the program prefers others",
 }
 UNITS = {"load_threshold": "load average", "latency_threshold": "ms", "bandwidth_threshold": "Mbps"}
 """Of the thresholds that are not in percent."""
-STEPS = ((EXCLUDES, "excluded"), (LAST, "only if no other candidate is left"), (LATER, "behind the others"))
+STEPS = ((EXCLUDES, "never"), (LAST, "only if no other candidate is left"), (LATER, "behind the others"))
 
 
 def scenarios() -> Iterable[str]:
@@ -58,12 +58,12 @@ def scenarios() -> Iterable[str]:
 
 
 def _scenario(scenario: Scenario) -> str:
-    order = ", ".join(f"`{name}`" for name in scenario.order.split(", ") if name) or "nobody"
+    order = ", ".join(f"`{name}`" for name in scenario.order.split(", ") if name) or "none"
     return f"| {scenario.situation} | {order} | `{scenario.rule}` |"
 
 
 def rules() -> Iterable[str]:
-    yield from ("| Rule | Holds against a model where | Then it is tried |", "|---|---|---|")
+    yield from ("| Rule | Applies to a model if | The daemon then tries it |", "|---|---|---|")
     for step, then in STEPS:
         yield from (f"| `{rule.name}` | {MEANINGS[rule.name]} | {then} |" for rule in step)
 
@@ -94,25 +94,25 @@ def _names(states: list[ResourceState] | list[ConnectivityState], everything: in
 
 
 def defaults() -> Iterable[str]:
-    yield from ("| Threshold | Default | Unit | Beyond it |", "|---|---|---|---|")
+    yield from ("| Threshold | Default | Unit | State beyond it |", "|---|---|---|---|")
     for group, state in ((ResourceThresholds(), "constrained"), (ConnectivityThresholds(), "degraded")):
         for name in (field.name for field in fields(group)):
             then = "critical" if name.startswith("critical") else state
             yield f"| `{name}` | {getattr(group, name):g} | {UNITS.get(name, 'percent')} | {then} |"
 
 
-def calm() -> Iterable[str]:
-    yield from ("| Value | Smoothed over | Counts after | Over after | Clear by |", "|---|---|---|---|---|")
-    yield from (_calm(name, value) for name, value in CALM.items())
+def hysteresis() -> Iterable[str]:
+    yield from ("| Value | Smoothed over | Counts after | Ends after | Margin |", "|---|---|---|---|---|")
+    yield from (_hysteresis(name, value) for name, value in HYSTERESIS.items())
 
 
-def _calm(name: str, value: Hysteresis) -> str:
+def _hysteresis(name: str, value: Hysteresis) -> str:
     smooth = f"{value.smooth_s:g} s" if value.smooth_s else "not"
     margin = f"{value.margin:g}" if value.margin else f"{value.margin_share:.0%}"
     return f"| {name} | {smooth} | {value.enter_s:g} s | {value.leave_s:g} s | {margin} |"
 
 
-TABLES = (scenarios, rules, table, defaults, calm)
+TABLES = (scenarios, rules, table, defaults, hysteresis)
 """Each stands in the page behind a comment with its name."""
 
 
