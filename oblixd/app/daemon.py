@@ -167,7 +167,7 @@ class Daemon:
         executions = Executions(
             registry, sessions, monitor, usage, queue_length=length, policies=policies, memory=memory
         )
-        sessions.on_deleted = executions.session_deleted
+        sessions.on_deleted = executions.stop_session
         monitor.network.on_back = executions.cooldowns.clear_origin
         return _Components(
             store=store,
@@ -235,7 +235,7 @@ class Daemon:
             embeddings=EmbeddingServicer(executions, parts.limits),
             sessions=SessionServicer(sessions, parts.search, policies.check_name),
             models=ModelServicer(
-                parts.registry, executions.cooldowns, parts.pulls, executions.live, parts.endpoints
+                parts.registry, executions.cooldowns, parts.pulls, executions.model_stats, parts.endpoints
             ),
             monitor=MonitorServicer(parts.monitor, executions.router.recent, policies),
             daemon=DaemonServicer(

@@ -4,9 +4,8 @@ A checkpoint is due 250 ms after something came, or when 4 KiB wait, whichever
 is first. Checkpoints are written one after another, beside the stream: the
 stream never waits for the disk.
 
-What an execution makes and leaves behind: its answer, and on disk its turn, where it has a session.
-
-How long an answer took, on the monotonic clock.
+`TurnRecorder` has the answer of an execution, and its turn on disk if it has a session.
+`Stopwatch` measures how long the answer takes, on the monotonic clock.
 """
 
 from __future__ import annotations
@@ -50,12 +49,12 @@ class Answer:
     def __init__(self, log: EventLog, checkpoints: Checkpoints | None) -> None:
         self._log = log
         self._checkpoints = checkpoints
-        self._begin = self._kept = log.next_entry()
+        self._begin_position = self._write_position = log.next_position()
         self._size_before = log.size
-        self._waiting = 0
+        self._pending_bytes = 0
         """Bytes that no checkpoint has yet."""
         self._timer: asyncio.TimerHandle | None = None
-        self._writing: asyncio.Task[None] | None = None
+        self._write_task: asyncio.Task[None] | None = None
 
     @property
     def size(self) -> int:
@@ -63,9 +62,9 @@ class Answer:
         return self._log.size - self._size_before
 
     @property
-    def begun(self) -> bool:
+    def has_begun(self) -> bool:
         """Whether anything has come, be it the mere name of a tool."""
-        return next(self._log.texts(self._begin), None) is not None
+        return next(self._log.texts(self._begin_position), None) is not None
 
     @property
     def is_full(self) -> bool:
@@ -81,38 +80,38 @@ class Answer:
         self._log.append_text(KIND[content.kind], data, head(content))
         # Half a tool call is of no use to whoever finds it after a crash.
         if self._checkpoints is not None and content.call is None:
-            self._waiting += len(data)
-            self._plan()
+            self._pending_bytes += len(data)
+            self._schedule_write()
 
     def parts(self, *, whole: bool) -> list[messages_pb2.Part]:
         """Return all parts, neighbours of one kind joined. Tool calls only if the answer is `whole`."""
-        return _parts(self._log.texts(self._begin), calls=whole)
+        return _parts(self._log.texts(self._begin_position), calls=whole)
 
     async def settle(self) -> None:
         """Wait for the checkpoint being written; none begins afterwards. Raises what one raised."""
         self._checkpoints = None
-        await self._quiet()
+        await self._finish_writing()
 
     async def restart(self) -> None:
         """Forget what came: another model begins anew. The log is told so before more text comes."""
-        self._begin = self._kept = self._log.next_entry()
-        self._size_before, self._waiting = self._log.size, 0
-        await self._quiet()
+        self._begin_position = self._write_position = self._log.next_position()
+        self._size_before, self._pending_bytes = self._log.size, 0
+        await self._finish_writing()
         if self._checkpoints is not None:
             await self._checkpoints.restart()
 
-    async def _quiet(self) -> None:
+    async def _finish_writing(self) -> None:
         self._stop_timer()
-        if self._writing is not None:
-            await self._writing
+        if self._write_task is not None:
+            await self._write_task
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _plan(self) -> None:
-        if self._waiting >= CHECKPOINT_BYTES:
+    def _schedule_write(self) -> None:
+        if self._pending_bytes >= CHECKPOINT_BYTES:
             self._write()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(CHECKPOINT_S, self._write)
@@ -121,20 +120,20 @@ class Answer:
         self._stop_timer()
         if self._checkpoints is None or self._is_stuck():
             return
-        parts = _parts(self._log.texts(self._kept), calls=False)
-        self._kept, self._waiting = self._log.mark(), 0
-        self._writing = asyncio.create_task(self._checkpoints.checkpoint(parts))
-        self._writing.add_done_callback(self._after_write)
+        parts = _parts(self._log.texts(self._write_position), calls=False)
+        self._write_position, self._pending_bytes = self._log.end_position(), 0
+        self._write_task = asyncio.create_task(self._checkpoints.checkpoint(parts))
+        self._write_task.add_done_callback(self._after_write)
 
     def _is_stuck(self) -> bool:
         """Return whether the last checkpoint is being written, or failed: then the end tells of it."""
-        return self._writing is not None and (
-            not self._writing.done() or self._writing.exception() is not None
+        return self._write_task is not None and (
+            not self._write_task.done() or self._write_task.exception() is not None
         )
 
     def _after_write(self, _: asyncio.Task[None]) -> None:
-        if self._waiting and not self._is_stuck():
-            self._plan()
+        if self._pending_bytes and not self._is_stuck():
+            self._schedule_write()
 
 
 def _parts(texts: Iterable[tuple[LogText, bytes]], *, calls: bool) -> list[messages_pb2.Part]:
@@ -171,48 +170,48 @@ class Stopwatch:
     """Runs from the request's arrival."""
 
     def __init__(self) -> None:
-        self._received = time.monotonic()
-        self._started: float | None = None
-        self._first: float | None = None
-        self._waited = 0.0
+        self._arrival_s = time.monotonic()
+        self._start_s: float | None = None
+        self._first_content_s: float | None = None
+        self._wait_s = 0.0
 
     def start(self) -> None:
         """Note that the turn has come."""
-        self._started = time.monotonic()
+        self._start_s = time.monotonic()
 
     def add_wait(self, since_s: float) -> None:
         """Note a wait for a slot at a model since this moment: before content that is queueing."""
-        if self._first is None:
-            self._waited += time.monotonic() - since_s
+        if self._first_content_s is None:
+            self._wait_s += time.monotonic() - since_s
 
     @property
     def elapsed_s(self) -> float:
         """Seconds since the request's arrival."""
-        return time.monotonic() - self._received
+        return time.monotonic() - self._arrival_s
 
     @property
     def first_token_s(self) -> float | None:
-        """Seconds from the turn's start to the first content, less the waits for a place. None: none came."""
-        if self._first is None or self._started is None:
+        """Seconds from the turn's start to the first content, less the waits for a slot. None: none came."""
+        if self._first_content_s is None or self._start_s is None:
             return None
-        return self._first - self._started - self._waited
+        return self._first_content_s - self._start_s - self._wait_s
 
     def tokens_per_second(self, output_tokens: int | None) -> float | None:
         """Return how fast the answer has come since its first content. None: unknown."""
-        spent_s = 0.0 if self._first is None else time.monotonic() - self._first
+        spent_s = 0.0 if self._first_content_s is None else time.monotonic() - self._first_content_s
         return output_tokens / spent_s if output_tokens and spent_s > 0 else None
 
     def content(self) -> None:
         """Content has come; only the first counts."""
-        if self._first is None:
-            self._first = time.monotonic()
+        if self._first_content_s is None:
+            self._first_content_s = time.monotonic()
 
     def timings(self, output_tokens: int | None) -> messages_pb2.Timings:
         """Return what was measured up to now."""
         now = time.monotonic()
-        started = (self._started if self._started is not None else now) + self._waited
+        started = (self._start_s if self._start_s is not None else now) + self._wait_s
         result = messages_pb2.Timings(
-            queued=duration(started - self._received), total=duration(now - self._received)
+            queued=duration(started - self._arrival_s), total=duration(now - self._arrival_s)
         )
         if self.first_token_s is not None:
             result.time_to_first_token.CopyFrom(duration(self.first_token_s))
@@ -233,7 +232,7 @@ class TurnRecorder:
         """The model that answers; None before one did."""
         self.decision = routing_pb2.RoutingDecision()
         """Why that model."""
-        self.failed: list[executions_pb2.FailedAttempt] = []
+        self.failed_attempts: list[executions_pb2.FailedAttempt] = []
         """What was tried before, in order."""
         self._log = log
         self._answer = Answer(log, None)
@@ -292,20 +291,20 @@ class TurnRecorder:
             timings=self._watch.timings(finished.counts.output_tokens if finished else None),
         )
         if finished:
-            self._tell(message, finished)
+            self._add_report(message, finished)
         return message
 
-    def _tell(self, message: messages_pb2.Message, finished: Finished) -> None:
-        """Write down what the model's server told at the end."""
+    def _add_report(self, message: messages_pb2.Message, finished: Finished) -> None:
+        """Add what the model's server reported at the end."""
         message.decision.adaptations.extend(finished.adaptations)
         for count in fields(finished.counts):
-            if (told := getattr(finished.counts, count.name)) is not None:
-                setattr(message.usage, count.name, told)
+            if (value := getattr(finished.counts, count.name)) is not None:
+                setattr(message.usage, count.name, value)
         if finished.state and self.hook is not None:
             author = self.hook.connection.author
             message.provider_state.CopyFrom(messages_pb2.ProviderState(author=author, json=finished.state))
 
-    async def keep(
+    async def end_turn(
         self, message: messages_pb2.Message, outcome: Outcome, beside: Beside | None
     ) -> messages_pb2.Message:
         """End the turn with this answer, and return it as it was recorded."""
@@ -320,7 +319,7 @@ class TurnRecorder:
             message = await self.turn.finish(message, outcome, beside)
         return message
 
-    def where(self, status: messages_pb2.MessageStatus.ValueType) -> dict[str, object]:
+    def error_details(self, status: messages_pb2.MessageStatus.ValueType) -> dict[str, object]:
         """Return what an error tells of what is kept of an answer that ends so."""
         if self.turn is None:
             return {"session_id": "", "message_id": "", "kept_bytes": 0}
@@ -332,4 +331,4 @@ class TurnRecorder:
         }
 
     def _leaves_nothing(self, status: messages_pb2.MessageStatus.ValueType) -> bool:
-        return not self._answer.begun and status in _NOTHING_TO_KEEP
+        return not self._answer.has_begun and status in _NOTHING_TO_KEEP

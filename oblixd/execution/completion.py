@@ -1,6 +1,6 @@
-"""How an execution ends: its answer is priced, counted and recorded, and only then told.
+"""How an execution ends: its answer is priced, counted and recorded, and only then sent.
 
-What an execution costs: written with its answer, and counted as usage.
+`UsageAccounting` writes the cost into the answer, and counts it as usage.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ from oblixd.usage import Usage, UsageEntry
 class UsageAccounting:
     """The usage of one execution."""
 
-    def __init__(self, usage: Usage, request: executions_pb2.ExecuteRequest, caller: ClientInfo) -> None:
+    def __init__(self, usage: Usage, request: executions_pb2.ExecuteRequest, client: ClientInfo) -> None:
         self._usage = usage
         self._request = request
-        self._caller = caller
+        self._client = client
         self._cost: float | None = None
         """What the answer cost. A free model costs nothing, also where nobody counted its tokens."""
 
     def price(self, message: messages_pb2.Message, hook: Hook) -> None:
         """Write into an answer what it cost, where that is known."""
         usage = message.usage
-        told = message.HasField("usage")
+        is_known = message.HasField("usage")
         self._cost = self._usage.cost(
             hook.id,
-            usage.input_tokens if told else None,
-            usage.output_tokens if told else None,
+            usage.input_tokens if is_known else None,
+            usage.output_tokens if is_known else None,
             cache_read_tokens=usage.cache_read_tokens,
             cache_write_tokens=usage.cache_write_tokens,
             is_local=_is_local(hook),
             own=price_of(hook),
         )
-        if self._cost is not None and told:
+        if self._cost is not None and is_known:
             usage.cost = self._cost
 
     def entry(self, message: messages_pb2.Message) -> UsageEntry | None:
@@ -57,7 +57,7 @@ class UsageAccounting:
         return UsageEntry(
             request_id=self._request.request_id,
             model=message.model,
-            program=self._caller.program_name,
+            program=self._client.program_name,
             session_id=self._request.session_id,
             input_tokens=usage.input_tokens if usage else None,
             output_tokens=usage.output_tokens if usage else None,
@@ -91,7 +91,7 @@ class Completion:
     def __init__(
         self,
         request: executions_pb2.ExecuteRequest,
-        caller: ClientInfo,
+        client: ClientInfo,
         services: Services,
         *,
         recorder: TurnRecorder,
@@ -102,7 +102,7 @@ class Completion:
         self._router = services.router
         self._sessions = services.sessions
         self._usage = services.usage
-        self._accounting = UsageAccounting(services.usage, request, caller)
+        self._accounting = UsageAccounting(services.usage, request, client)
         self._recorder = recorder
         self._context_builder = context_builder
         self._scope = scope
@@ -111,7 +111,7 @@ class Completion:
     async def record_answer(self, finished: Finished) -> executions_pb2.ExecutionCompleted:
         """Record an answer that came to its end."""
         self._context_builder.learn(self._recorder.model, finished)
-        await self._leave_out(self._context_builder.refused.hear_answer(self._recorder.model))
+        await self._leave_out(self._context_builder.refused_content.hear_answer(self._recorder.model))
         reason = _REASON[finished.reason]
         await self._validate(finished.reason)
         return self._completion(await self._record(_COMPLETE, reason, finished=finished), reason)
@@ -129,7 +129,7 @@ class Completion:
         Raises what that is to those who wait, unless somebody wanted it.
         """
         status, reason = _STOPPED[stop], executions_pb2.FINISH_REASON_CANCELLED
-        error = _stop_error(self._request, stop, **self._recorder.where(status))
+        error = _stop_error(self._request, stop, **self._recorder.error_details(status))
         message = await self._record(status, reason, error)
         if error is not None:
             raise error
@@ -139,10 +139,12 @@ class Completion:
         """Record that no model answered, or that the answer broke off. Return the error to tell."""
         recorder = self._recorder
         given = recorder.turn.input if recorder.turn is not None else ()
-        mark = self._context_builder.refused.hear_failure(given)
+        mark = self._context_builder.refused_content.hear_failure(given)
         await self._leave_out(mark)
-        left_out = {"left_out_reason": mark.reason} if mark else {}
-        error = errors.to_client(problem, recorder.failed, **recorder.where(_FAILED), **left_out)
+        details = {"left_out_reason": mark.reason} if mark else {}
+        error = errors.to_client(
+            problem, recorder.failed_attempts, **recorder.error_details(_FAILED), **details
+        )
         await self._record(_FAILED, error=error)
         return error
 
@@ -159,8 +161,8 @@ class Completion:
 
     async def record_refusal(self, error: OblixdError) -> OblixdError:
         """Record that there was no room to go on. Return the error for those who wait."""
-        kept = {key: str(value) for key, value in self._recorder.where(_FAILED).items()}
-        error.metadata.update(kept)
+        details = {key: str(value) for key, value in self._recorder.error_details(_FAILED).items()}
+        error.metadata.update(details)
         await self._record(_FAILED, error=error)
         return error
 
@@ -191,7 +193,9 @@ class Completion:
             await self._count(entry)
             return message
         try:
-            return await self._recorder.keep(message, outcome, self._usage.counting(entry) if entry else None)
+            return await self._recorder.end_turn(
+                message, outcome, self._usage.counting(entry) if entry else None
+            )
         except OblixdError as error:
             # What was used was used, also where its answer has no place any more.
             await self._count(entry)
@@ -206,8 +210,8 @@ class Completion:
 
     def _tell_router(self, message: messages_pb2.Message, hook: Hook) -> None:
         """Let routing learn from an answer."""
-        sent, alone = self._context_builder.report.sent_tokens, not self._recorder.failed
-        self._router.answered(self._request.request_id, hook, message, sent, alone=alone)
+        sent, alone = self._context_builder.report.sent_tokens, not self._recorder.failed_attempts
+        self._router.learn(self._request.request_id, hook, message, sent, alone=alone)
 
     def _completion(
         self, message: messages_pb2.Message, reason: executions_pb2.FinishReason.ValueType
@@ -222,7 +226,7 @@ class Completion:
     def _report(self) -> executions_pb2.ExecutionCompleted:
         """Return what is told of the way to the answer, and kept for who asks again."""
         return executions_pb2.ExecutionCompleted(
-            failed_attempts=self._recorder.failed,
+            failed_attempts=self._recorder.failed_attempts,
             context=self._context_builder.report,
             schema_violation=self._violation,
         )

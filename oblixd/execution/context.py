@@ -4,7 +4,7 @@ The system message and the input always stay: where they alone do not fit, that 
 said with the numbers. History is left out from the oldest, whole turns at a time,
 and the report says how much (`history`).
 
-What the models of one execution get to read: its request and session, as each one's window takes it.
+`build` makes one context; `ContextBuilder` makes those of one execution, for the window of each model.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 from oblix.v1 import executions_pb2, messages_pb2, sessions_pb2
 
-from oblixd.execution.history import History, HistoryMessage, OpenTurn, Source, measure
+from oblixd.execution.history import History, HistoryMessage, HistoryReader, OpenTurn, measure
 from oblixd.execution.refused_content import Overflows, RefusedContent
 from oblixd.execution.services import Services
 from oblixd.execution.validation import options, tool_choice, tools
@@ -41,12 +41,12 @@ from oblixd.sessions import Turn
 
 ANSWER_SHARE = 4
 """Where the request names no max_tokens, a window's quarter is kept free for the answer; half at most."""
-SURE = 0.75
+CERTAIN_SHARE = 0.75
 """What of an estimate it takes at least: what does not fit even so is refused here, not by the server."""
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class ContextInput:
     """What a context is put together from."""
 
     system: str
@@ -55,7 +55,7 @@ class Material:
     """Reads the session's messages, newest first, anew at each call."""
     history_count: int
     """How many there are."""
-    given: Sequence[messages_pb2.Message]
+    messages: Sequence[messages_pb2.Message]
     """The input."""
     options: Options
     tools: tuple[Tool, ...] = ()
@@ -72,9 +72,9 @@ class Material:
 
     def estimate_tokens(self, most: int) -> int:
         """Estimate what all of it takes, without the answer. No more is read once it is past `most`."""
-        total = estimate_tools(self.tools) + sum(map(estimate, (*self.head, *self.given)))
-        source = Source(self.history(), self.history_count, include_excluded=self.include_excluded)
-        for item in source:
+        total = estimate_tools(self.tools) + sum(map(estimate, (*self.head, *self.messages)))
+        reader = HistoryReader(self.history(), self.history_count, include_excluded=self.include_excluded)
+        for item in reader:
             total += item.estimate
             if total > most:
                 break
@@ -82,7 +82,7 @@ class Material:
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
+class BuiltContext:
     """A context for one model."""
 
     chat: ChatRequest
@@ -90,14 +90,14 @@ class Built:
 
 
 async def build(
-    material: Material,
+    inputs: ContextInput,
     window: int | None,
-    gauge: TokenCounter,
+    counter: TokenCounter,
     *,
     refuse: bool = False,
-    left_out: Mapping[int, messages_pb2.ContextExclusion] = MappingProxyType({}),
+    exclusions: Mapping[int, messages_pb2.ContextExclusion] = MappingProxyType({}),
     most: int | None = None,
-) -> Built:
+) -> BuiltContext:
     """Put a context together for a window in tokens, None where it is not known.
 
     Raises ModelError CONTEXT_OVERFLOW with the numbers where the system message and
@@ -105,50 +105,54 @@ async def build(
     that nothing may be. `left_out`: messages that are treated as marked, by their sequence
     numbers. `most`: tokens that it may have at most, whatever the window is.
     """
-    source = Source(
-        material.history(),
-        material.history_count,
-        include_excluded=material.include_excluded,
-        left_out=left_out,
+    reader = HistoryReader(
+        inputs.history(),
+        inputs.history_count,
+        include_excluded=inputs.include_excluded,
+        exclusions=exclusions,
     )
-    turn = OpenTurn.read(source, material.given)
-    head, given = material.head, material.given
-    tools = estimate_tools(material.tools)
-    fixed = tools + sum([*await gauge.measure([*head, *given]), *await measure(turn.always, gauge)])
-    if window is not None and fixed * (1.0 if gauge.is_counted else SURE) >= window:
+    turn = OpenTurn.read(reader, inputs.messages)
+    head, given = inputs.head, inputs.messages
+    tools = estimate_tools(inputs.tools)
+    fixed = tools + sum([*await counter.measure([*head, *given]), *await measure(turn.fixed_items, counter)])
+    if window is not None and fixed * (1.0 if counter.is_counted else CERTAIN_SHARE) >= window:
         raise _too_long(fixed, window, turn)
-    room = None if window is None else max(0, window - fixed - _answer_room(material, window))
+    room = None if window is None else max(0, window - fixed - _answer_room(inputs, window))
     if most is not None:
         room = max(0, most - fixed) if room is None else max(0, min(room, most - fixed))
-    history = await History.read(source, turn, gauge, room)
-    if refuse and history.omitted and window is not None:
-        needed = fixed + history.kept_tokens + history.omitted_tokens + _answer_room(material, window)
-        raise _may_not_omit(needed, window, history.omitted)
-    messages = [*head, *(item.message for item in history.kept), *given]
-    plain = [*map(plain_message, head), *(item.plain for item in history.kept), *map(plain_message, given)]
+    history = await History.read(reader, turn, counter, room)
+    if refuse and history.omitted_count and window is not None:
+        needed = fixed + history.kept_tokens + history.omitted_tokens + _answer_room(inputs, window)
+        raise _may_not_omit(needed, window, history.omitted_count)
+    messages = [*head, *(item.message for item in history.items), *given]
+    plain = [
+        *map(plain_message, head),
+        *(item.chat_message for item in history.items),
+        *map(plain_message, given),
+    ]
     report = executions_pb2.ContextReport(
         sent_messages=len(messages),
-        omitted_messages=history.omitted,
+        omitted_messages=history.omitted_count,
         omitted_tokens=history.omitted_tokens,
         sent_tokens=fixed + history.kept_tokens,
-        is_counted=gauge.is_counted and not tools,
-        excluded=source.excluded,
-        excluded_messages=source.excluded_count,
+        is_counted=counter.is_counted and not tools,
+        excluded=reader.exclusions,
+        excluded_messages=reader.excluded_count,
     )
     chat = ChatRequest(
         messages,
-        material.options,
-        material.tools,
-        material.tool_choice,
-        is_local_only=material.is_local_only,
+        inputs.options,
+        inputs.tools,
+        inputs.tool_choice,
+        is_local_only=inputs.is_local_only,
         plain=plain,
     )
-    return Built(chat, report)
+    return BuiltContext(chat, report)
 
 
-def fits(material: Material, needed: int, window: int | None) -> bool:
+def fits(inputs: ContextInput, needed: int, window: int | None) -> bool:
     """Return whether `needed` tokens and an answer have room in a window. Not known is not too short."""
-    return window is None or needed + _answer_room(material, window) <= window
+    return window is None or needed + _answer_room(inputs, window) <= window
 
 
 def system_text(session: sessions_pb2.Session) -> str:
@@ -157,14 +161,14 @@ def system_text(session: sessions_pb2.Session) -> str:
     return value.string_value if value is not None else ""
 
 
-def _answer_room(material: Material, window: int) -> int:
-    wanted = material.options.max_tokens or window // ANSWER_SHARE
+def _answer_room(inputs: ContextInput, window: int) -> int:
+    wanted = inputs.options.max_tokens or window // ANSWER_SHARE
     return min(wanted, window // 2)
 
 
 def _too_long(needed: int, window: int, turn: OpenTurn) -> ModelError:
     what = "The system message, the tools and the prompt"
-    if turn.required:
+    if turn.required_items:
         what = "The system message, the tools, the question, the newest calls and their results"
     return _overflow(
         f"{what} alone take about {needed:,} tokens, and the model's window has {window:,}. "
@@ -193,11 +197,11 @@ def _text_message(text: str) -> messages_pb2.Message:
     return messages_pb2.Message(role=messages_pb2.ROLE_SYSTEM, parts=[messages_pb2.Part(text=text)])
 
 
-WEIGHED_BYTES = 16 << 10
+MEMORY_STEP_BYTES = 16 << 10
 """Messages of a history are counted together, up to so many bytes: a long one has thousands of small ones."""
-_VERY_LONG = 100_000
+_MOST_ESTIMATED = 100_000
 """Tokens past which a context is not read on for its price and time."""
-_AFTER_ALL = 2**63 - 1
+_AFTER_LAST = 2**63 - 1
 
 
 class ContextBuilder:
@@ -221,35 +225,33 @@ class ContextBuilder:
         self._is_local_only = is_local_only
         self._options = options(request.options)
         self._tools = tools(request)
-        self._material = self._read_session(
-            _AFTER_ALL, session.message_count if session else 0, request.input
-        )
-        self._whole: RequestTokens | None = None
+        self._inputs = self._read_session(_AFTER_LAST, session.message_count if session else 0, request.input)
+        self._request_tokens: RequestTokens | None = None
         self.report = executions_pb2.ContextReport()
         """What the last context held, and what it left out."""
-        self.refused = RefusedContent()
+        self.refused_content = RefusedContent()
         """What was refused for what it says."""
         self._overflows = Overflows()
-        self._sent: Sequence[messages_pb2.Message] = ()
+        self._sent_messages: Sequence[messages_pb2.Message] = ()
 
     def begin(self, turn: Turn) -> None:
         """Begin the turn: the history is what came before its question."""
         self._session = turn.session
         count = turn.session.message_count - len(turn.input)
         given = self._request.input or turn.input
-        self._material = self._read_session(turn.input[0].sequence, count, given)
+        self._inputs = self._read_session(turn.input[0].sequence, count, given)
 
-    def _read_session(self, before: int, count: int, given: Sequence[messages_pb2.Message]) -> Material:
-        """Return the session's system message, and its `count` messages before a place; and the input."""
+    def _read_session(self, before: int, count: int, given: Sequence[messages_pb2.Message]) -> ContextInput:
+        """Return the session's system message, and its `count` messages before a sequence; and the input."""
         request, session, histories = self._request, self._session, self._histories
         if request.HasField("client_context"):
             # The client holds the conversation: what the session has stays out.
             session, count, given = None, 0, [*request.client_context.messages, *given]
-        return Material(
+        return ContextInput(
             system=system_text(session) if session else "",
             history=lambda: histories.before(request.session_id, before) if session and count else (),
             history_count=count,
-            given=given,
+            messages=given,
             options=self._options,
             tools=self._tools,
             tool_choice=tool_choice(request),
@@ -259,9 +261,9 @@ class ContextBuilder:
 
     def query(self, hooks: Sequence[Hook], deadline_s: float | None = None) -> RouteQuery:
         """Return what routing has to know of it now."""
-        asked = self._request_to_route()
+        request = self._request_to_route()
         return RouteQuery(
-            asked, hooks, self._session, self._too_short(hooks), self._prompt_tokens, deadline_s
+            request, hooks, self._session, self._short_window_test(hooks), self._prompt_tokens, deadline_s
         )
 
     def _request_to_route(self) -> executions_pb2.ExecuteRequest:
@@ -271,21 +273,21 @@ class ContextBuilder:
             return request
         question = self._sessions.question_of(request.session_id, request.regenerate_message_id)
         count = self._session.message_count if self._session else 0
-        self._material = self._read_session(question[0].sequence, count, question)
-        asked = executions_pb2.ExecuteRequest()
-        asked.CopyFrom(request)
-        asked.input.extend(question)
-        return asked
+        self._inputs = self._read_session(question[0].sequence, count, question)
+        copy = executions_pb2.ExecuteRequest()
+        copy.CopyFrom(request)
+        copy.input.extend(question)
+        return copy
 
-    def _too_short(self, hooks: Sequence[Hook]) -> Callable[[Hook], bool] | None:
+    def _short_window_test(self, hooks: Sequence[Hook]) -> Callable[[Hook], bool] | None:
         if self._request.context_policy != executions_pb2.CONTEXT_POLICY_LONGER:
             return None
         longest = max((hook.connection.context_window or 0 for hook in hooks), default=0)
-        needed = self._material.estimate_tokens(longest)
-        return lambda hook: not fits(self._material, needed, hook.connection.context_window)
+        needed = self._inputs.estimate_tokens(longest)
+        return lambda hook: not fits(self._inputs, needed, hook.connection.context_window)
 
     def _prompt_tokens(self) -> int:
-        return self._material.estimate_tokens(_VERY_LONG)
+        return self._inputs.estimate_tokens(_MOST_ESTIMATED)
 
     async def chat_for(self, hook: Hook, hold: Callable[[int], None]) -> ChatRequest:
         """Return what this model is sent. Raises ModelError CONTEXT_OVERFLOW.
@@ -293,76 +295,78 @@ class ContextBuilder:
         `hold` hears the bytes of the history before they are kept, some 16 KiB at a time, and may raise.
         """
         connection = hook.connection
-        gauge = TokenCounter(self._tokeniser_of(connection), self._calibration.factor(hook.id))
+        counter = TokenCounter(self._tokeniser_of(connection), self._calibration.factor(hook.id))
         refuse = self._request.context_policy == executions_pb2.CONTEXT_POLICY_REFUSE
-        left_out = self.refused.exclusions_for(hook.id)
+        exclusions = self.refused_content.exclusions_for(hook.id)
         built = await build(
-            self._weigh_history(hold),
+            self._count_memory_of_history(hold),
             connection.context_window,
-            gauge,
+            counter,
             refuse=refuse,
-            left_out=left_out,
+            exclusions=exclusions,
             most=self._overflows.most(hook.id),
         )
-        self.report, self._sent = built.report, built.chat.messages
-        await self._count_whole(hook, built.chat, is_counted=gauge.is_counted)
+        self.report, self._sent_messages = built.report, built.chat.messages
+        await self._count_request(hook, built.chat, is_counted=counter.is_counted)
         return built.chat
 
     def may_send_less(self, hook: Hook, error: ModelError) -> bool:
         """Hear how a model failed. True: a context with less in it is worth sending to it at once."""
-        given = self._material.given
-        history = self._sent[: len(self._sent) - len(given)]
+        given = self._inputs.messages
+        history = self._sent_messages[: len(self._sent_messages) - len(given)]
         # Who asks for marked messages wants them sent, or to hear that they are refused.
         may_leave_out = not self._request.include_excluded
-        if may_leave_out and self.refused.hear(hook.id, error, history, given):
+        if may_leave_out and self.refused_content.hear(hook.id, error, history, given):
             return True
         may_omit = self._request.context_policy in (
             executions_pb2.CONTEXT_POLICY_UNSPECIFIED,
             executions_pb2.CONTEXT_POLICY_OMIT,
         )
         # The system message and the question always stay.
-        has_more = len(history) > len(self._material.head)
+        has_more = len(history) > len(self._inputs.head)
         return may_omit and has_more and self._overflows.hear(hook.id, error, self.report.sent_tokens)
 
-    def _weigh_history(self, hold: Callable[[int], None]) -> Material:
-        if not self._material.history_count:
-            return self._material
+    def _count_memory_of_history(self, hold: Callable[[int], None]) -> ContextInput:
+        if not self._inputs.history_count:
+            return self._inputs
 
         def history() -> Iterator[HistoryMessage]:
             size = 0
-            for item in self._material.history():
+            for item in self._inputs.history():
                 size += item.size
-                if size >= WEIGHED_BYTES:
+                if size >= MEMORY_STEP_BYTES:
                     hold(size)
                     size = 0
                 yield item
             hold(size)
 
-        return replace(self._material, history=history)
+        return replace(self._inputs, history=history)
 
-    async def _count_whole(self, hook: Hook, chat: ChatRequest, *, is_counted: bool) -> None:
+    async def _count_request(self, hook: Hook, chat: ChatRequest, *, is_counted: bool) -> None:
         """Put the tokens of the whole request into the report, where the model's tokeniser can count it."""
-        self._whole = await hook.connection.count_request(chat) if is_counted else None
-        if self._whole is not None:
+        self._request_tokens = await hook.connection.count_request(chat) if is_counted else None
+        if self._request_tokens is not None:
             factor = self._calibration.latest(_tools_of(hook.id))
-            self.report.sent_tokens = self._whole.messages + round(self._whole.tools * factor)
-            self.report.is_counted = not self._whole.tools
+            self.report.sent_tokens = self._request_tokens.messages + round(
+                self._request_tokens.tools * factor
+            )
+            self.report.is_counted = not self._request_tokens.tools
 
     def _tokeniser_of(self, connection: Connection) -> Tokeniser:
         return lambda messages: connection.count_tokens(messages, self._is_local_only)
 
     async def count(self, hook: Hook) -> int:
         """Count the tokens of the input and the tools, as this model's tokeniser does, else an estimate."""
-        gauge = TokenCounter(self._tokeniser_of(hook.connection), self._calibration.factor(hook.id))
-        messages = [*self._material.head, *self._material.given]
-        return estimate_tools(self._material.tools) + sum(await gauge.measure(messages))
+        counter = TokenCounter(self._tokeniser_of(hook.connection), self._calibration.factor(hook.id))
+        messages = [*self._inputs.head, *self._inputs.messages]
+        return estimate_tools(self._inputs.tools) + sum(await counter.measure(messages))
 
     def learn(self, model: str, finished: Finished) -> None:
         """Hear what the context really took."""
-        if self._whole is not None:
+        if self._request_tokens is not None:
             # Messages are counted exactly, so that the rest of the bill is that of the tools.
-            billed = (finished.counts.input_tokens or 0) - self._whole.messages
-            self._calibration.learn(_tools_of(model), self._whole.tools, billed)
+            billed = (finished.counts.input_tokens or 0) - self._request_tokens.messages
+            self._calibration.learn(_tools_of(model), self._request_tokens.tools, billed)
             return
         if not self.report.is_counted and finished.counts.input_tokens:
             plain = self.report.sent_tokens / self._calibration.factor(model)

@@ -12,7 +12,7 @@ from oblix.v1 import embeddings_pb2, executions_pb2, messages_pb2
 from oblixd.errors import DeadlineExceededError, FailedPreconditionError, out_of_range
 from oblixd.execution.completion import UsageAccounting
 from oblixd.execution.errors import attempt, to_client
-from oblixd.execution.fallback import until_allowed
+from oblixd.execution.fallback import wait_for_rate_limit
 from oblixd.execution.retry import RetryBudget
 from oblixd.execution.services import ClientInfo, Services
 from oblixd.execution.validation import MAX_CANDIDATES, MAX_TIMEOUT_S, new_request_id
@@ -38,7 +38,7 @@ class EmbeddedTexts:
     decision: Decision
     candidates: Sequence[Hook]
     """The models that it chose from."""
-    failed: Sequence[executions_pb2.FailedAttempt]
+    failed_attempts: Sequence[executions_pb2.FailedAttempt]
     """What failed before, in order."""
 
 
@@ -66,11 +66,11 @@ class Embedding:
     """One request on its way through the models of its route."""
 
     request: embeddings_pb2.EmbedTextsRequest
-    caller: ClientInfo
+    client: ClientInfo
     hooks: Sequence[Hook]
     """The models to choose from."""
     services: Services
-    _failed: list[executions_pb2.FailedAttempt] = field(default_factory=list)
+    _failed_attempts: list[executions_pb2.FailedAttempt] = field(default_factory=list)
     _budget: RetryBudget = field(default_factory=RetryBudget)
 
     async def run(self) -> EmbeddedTexts:
@@ -90,9 +90,9 @@ class Embedding:
         if not self.hooks:
             raise _no_model()
         decision = self._decide()
-        hook, found = await self._first_answer(ranked_hooks(decision, self.hooks), decision)
-        usage = await self._count(hook, found)
-        return EmbeddedTexts(found.vectors, hook, usage, decision, self.hooks, self._failed)
+        hook, embeddings = await self._first_answer(ranked_hooks(decision, self.hooks), decision)
+        usage = await self._count(hook, embeddings)
+        return EmbeddedTexts(embeddings.vectors, hook, usage, decision, self.hooks, self._failed_attempts)
 
     def _decide(self) -> Decision:
         """Route the texts as a prompt of their size that asks for no answer."""
@@ -110,7 +110,7 @@ class Embedding:
                 return hook, await self._with_retries(hook, decision, is_last=hook is ranked[-1])
             except ModelError as error:
                 if hook is ranked[-1]:
-                    raise to_client(error, self._failed) from error
+                    raise to_client(error, self._failed_attempts) from error
         raise AssertionError("a route has at least one model")
 
     async def _with_retries(self, hook: Hook, decision: Decision, *, is_last: bool) -> Embeddings:
@@ -121,7 +121,7 @@ class Embedding:
                 return await self._once(hook, decision, is_last=is_last)
             except ModelError as error:
                 wait_s = self._budget.wait_before(error, tried)
-                self._failed[-1].retried = wait_s is not None
+                self._failed_attempts[-1].retried = wait_s is not None
                 if wait_s is None:
                     raise
                 await asyncio.sleep(wait_s)
@@ -129,33 +129,33 @@ class Embedding:
     async def _once(self, hook: Hook, decision: Decision, *, is_last: bool) -> Embeddings:
         cooldowns = self.services.router.cooldowns
         try:
-            await until_allowed(hook.connection, self._budget, is_last=is_last)
+            await wait_for_rate_limit(hook.connection, self._budget, is_last=is_last)
             async with self._slot(hook):
-                found = await hook.connection.embed(self._texts(decision))
+                embeddings = await hook.connection.embed(self._texts(decision))
         except ModelError as error:
-            self._failed.append(attempt(hook.id, error))
-            cooldowns.failed(hook.key, error, hook.connection.origin)
+            self._failed_attempts.append(attempt(hook.id, error))
+            cooldowns.record_failure(hook.key, error, hook.connection.origin)
             raise
-        cooldowns.answered(hook.key)
-        return found
+        cooldowns.record_answer(hook.key)
+        return embeddings
 
     def _slot(self, hook: Hook) -> AbstractAsyncContextManager[None]:
         priority = Priority(self.request.priority or Priority.INTERACTIVE)
-        ticket = Ticket(self.caller.name, priority, lambda _position: None)
-        return self.services.slots.place(hook.backend, hook.connection.max_running, ticket)
+        ticket = Ticket(self.client.name, priority, lambda _position: None)
+        return self.services.slots.acquire(hook.backend, hook.connection.max_running, ticket)
 
     def _texts(self, decision: Decision) -> EmbedRequest:
         given = self.request
         dimensions = given.dimensions if given.HasField("dimensions") else None
         return EmbedRequest(given.texts, dimensions, is_local_only=lambda: decision.local_only)
 
-    async def _count(self, hook: Hook, found: Embeddings) -> messages_pb2.Usage | None:
+    async def _count(self, hook: Hook, embeddings: Embeddings) -> messages_pb2.Usage | None:
         """Price and count what was used, durably."""
         request = executions_pb2.ExecuteRequest(request_id=new_request_id())
-        accounting = UsageAccounting(self.services.usage, request, self.caller)
+        accounting = UsageAccounting(self.services.usage, request, self.client)
         message = messages_pb2.Message(model=hook.id)
-        if found.input_tokens is not None:
-            message.usage.input_tokens = found.input_tokens
+        if embeddings.input_tokens is not None:
+            message.usage.input_tokens = embeddings.input_tokens
         accounting.price(message, hook)
         if (entry := accounting.entry(message)) is not None:
             await self.services.usage.add(entry)

@@ -65,10 +65,10 @@ def to_client(
             "(edit_message, delete_messages), or ask again with include_excluded to send it all the same."
         )
     model = attempts[-1].model
-    told = {**error.numbers, **({"way": error.way} if error.way else {}), **where}
+    details = {**error.numbers, **({"way": error.way} if error.way else {}), **where}
     if error.retry_after_s is not None:
-        told["retry_after_s"] = f"{error.retry_after_s:g}"
-    return _STATUS[error.kind](error.kind.value, message, model=model, endpoint=error.endpoint, **told)
+        details["retry_after_s"] = f"{error.retry_after_s:g}"
+    return _STATUS[error.kind](error.kind.value, message, model=model, endpoint=error.endpoint, **details)
 
 
 def defect(problem: Exception) -> OblixdError:

@@ -4,9 +4,8 @@ The text is kept once, whoever reads: a stream holds only a position, so a slow
 or frozen one costs nothing, and one that attaches late reads from where it likes.
 What arrived while a stream was busy reaches it as one delta.
 
-The events of an execution, as the contract has them.
-
-A turn that a session holds, told again to who sends its request once more: nothing of it is run twice.
+`log_of` makes the log of a turn that a session holds, for a client that sends its request again: nothing
+runs twice.
 """
 
 from __future__ import annotations
@@ -40,12 +39,12 @@ class LogText(Protocol):
         """The tool call; None for other pieces."""
 
 
-class Mark(NamedTuple):
-    """A place in a log."""
+class LogPosition(NamedTuple):
+    """A position in a log."""
 
     entry: int
     size: int
-    """Bytes of that entry's text that are before the place."""
+    """Bytes of that entry's text that are before the position."""
 
 
 @dataclass(slots=True)
@@ -74,7 +73,7 @@ class EventLog:
     def __init__(self) -> None:
         self._entries: list[executions_pb2.ExecuteResponse | _Text] = []
         self._waiters: list[asyncio.Future[None]] = []
-        self._ended = False
+        self._is_ended = False
         self._error: OblixdError | None = None
         self.size = 0
         """Bytes of UTF-8 of all deltas so far."""
@@ -117,26 +116,26 @@ class EventLog:
         self.size += len(data)
         self._wake()
 
-    def next_entry(self) -> Mark:
-        """Return the place of what comes next, unless that goes on with the last text."""
-        return Mark(len(self._entries), 0)
+    def next_position(self) -> LogPosition:
+        """Return the position of what comes next, unless that goes on with the last text."""
+        return LogPosition(len(self._entries), 0)
 
-    def mark(self) -> Mark:
-        """Return the place behind everything that is there."""
+    def end_position(self) -> LogPosition:
+        """Return the position behind everything that is there."""
         last = self._entries[-1] if self._entries else None
         if isinstance(last, _Text):
-            return Mark(len(self._entries) - 1, len(last.data))
-        return Mark(len(self._entries), 0)
+            return LogPosition(len(self._entries) - 1, len(last.data))
+        return LogPosition(len(self._entries), 0)
 
-    def texts(self, since: Mark) -> Iterator[tuple[LogText, bytes]]:
-        """Yield the pieces of the answer that came behind a place, neighbours of one kind joined."""
-        for place, entry in enumerate(self._entries[since.entry :]):
+    def texts(self, since: LogPosition) -> Iterator[tuple[LogText, bytes]]:
+        """Yield the pieces of the answer that came behind a position, neighbours of one kind joined."""
+        for number, entry in enumerate(self._entries[since.entry :]):
             if isinstance(entry, _Text):
-                yield entry, bytes(entry.data[since.size :] if place == 0 else entry.data)
+                yield entry, bytes(entry.data[since.size :] if number == 0 else entry.data)
 
     def end(self, error: OblixdError | None = None) -> None:
         """Close the log: readers get what is left, then the error if there is one."""
-        self._ended, self._error = True, error
+        self._is_ended, self._error = True, error
         self._wake()
 
     async def read(self, offset: int = 0) -> AsyncGenerator[executions_pb2.ExecuteResponse, None]:
@@ -147,10 +146,10 @@ class EventLog:
             event = self._take(cursor)
             if event is not None:
                 yield event
-            elif self._ended:
+            elif self._is_ended:
                 break
             else:
-                await self._more()
+                await self._wait_for_more()
         if self._error is not None:
             raise self._error
 
@@ -195,7 +194,7 @@ class EventLog:
             if not waiter.done():
                 waiter.set_result(None)
 
-    async def _more(self) -> None:
+    async def _wait_for_more(self) -> None:
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         try:
@@ -231,10 +230,10 @@ KIND = {
 }
 
 
-def queued_event(request_id: str, place: int, model: str) -> executions_pb2.ExecuteResponse:
+def queued_event(request_id: str, position: int, model: str) -> executions_pb2.ExecuteResponse:
     """Return that it waits: for a model, or for its session's turn where none is named."""
     return executions_pb2.ExecuteResponse(
-        queued=executions_pb2.ExecutionQueued(request_id=request_id, place=place, model=model)
+        queued=executions_pb2.ExecutionQueued(request_id=request_id, place=position, model=model)
     )
 
 
@@ -293,7 +292,7 @@ def log_of(request_id: str, turn: RecordedTurn) -> EventLog:
     request = executions_pb2.ExecuteRequest(request_id=request_id, session_id=turn.session_id)
     log.append(started_event(request, [message.id for message in turn.question], answer.decision))
     for part in answer.parts:
-        _say(log, part)
+        _append_part(log, part)
     error = _error(request_id, turn, log.size)
     if error is None:
         log.append(executions_pb2.ExecuteResponse(completed=_completion(request_id, turn, answer)))
@@ -327,7 +326,7 @@ def is_same(turn: RecordedTurn, request: executions_pb2.ExecuteRequest, fingerpr
     return turn.fingerprint == fingerprint if turn.fingerprint else turn.session_id == request.session_id
 
 
-def _say(log: EventLog, part: messages_pb2.Part) -> None:
+def _append_part(log: EventLog, part: messages_pb2.Part) -> None:
     match part.WhichOneof("kind"):
         case "text":
             log.append_text(executions_pb2.DELTA_KIND_TEXT, part.text.encode())

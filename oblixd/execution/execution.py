@@ -2,8 +2,6 @@
 
 It belongs to the daemon. Streams attach to its log; it ends by itself, whether
 anybody listens or not, unless it is stopped.
-
-The time that a request gives its execution, from its arrival on.
 """
 
 from __future__ import annotations
@@ -60,7 +58,7 @@ class Deadline:
 
 logger = logging.getLogger(__name__)
 
-WEIGHED_BYTES = 64 << 10
+MEMORY_STEP_BYTES = 64 << 10
 """An answer is counted in steps of this size: most are shorter, and a few bytes more do not matter."""
 
 
@@ -70,7 +68,7 @@ class Execution:
     def __init__(
         self,
         request: executions_pb2.ExecuteRequest,
-        caller: ClientInfo,
+        client: ClientInfo,
         hooks: Sequence[Hook],
         services: Services,
         share: Share,
@@ -81,24 +79,24 @@ class Execution:
         """What tells it from another request of the same id."""
         self.share = share
         """What it holds of the clients' memory: its request is in it already."""
-        self.caller = caller
+        self.client = client
         """Who sent it."""
         self.state = executions_pb2.EXECUTION_STATE_QUEUED
         self.created_s = time.time()
         self.ended_s: float | None = None
         """Monotonic; None while it waits or runs."""
         self.log = EventLog()
-        self.attached = 0
+        self.stream_count = 0
         """Streams that read it now."""
-        self.place = 0
-        """Its place among those that wait for the same; 0 while it does not wait."""
+        self.position = 0
+        """Its position among those that wait for the same; 0 while it does not wait."""
         self.waits_for = ""
         """provider:name of the model that it waits for; empty: for its session's turn, or not at all."""
-        self.begun = False
+        self.has_begun = False
         """Whether its turn has begun: what fails before that leaves nothing behind."""
         self.origin = ""
         """Where the server that answered is, known after the end. Empty: none, or an embedded model."""
-        self._answered_by = ""
+        self._final_model = ""
         self._was_sent = False
         self._hooks = hooks
         self._services = services
@@ -110,7 +108,7 @@ class Execution:
     @property
     def model(self) -> str:
         """provider:name of the model that answers; empty before one was chosen."""
-        return self._answered_by or self._recorder.model
+        return self._final_model or self._recorder.model
 
     @property
     def leaves_nothing(self) -> bool:
@@ -134,13 +132,13 @@ class Execution:
         if error is not None:
             error.forget_traceback()
             self.state = executions_pb2.EXECUTION_STATE_FAILED
-        self.place, self.waits_for, self.ended_s = 0, "", time.monotonic()
-        self._let_go()
+        self.position, self.waits_for, self.ended_s = 0, "", time.monotonic()
+        self._release_inputs()
         self.log.end(error)
 
-    def _let_go(self) -> None:
+    def _release_inputs(self) -> None:
         """Keep of what has ended what can still be asked for: the log, and a line in lists."""
-        self._answered_by = self._recorder.model
+        self._final_model = self._recorder.model
         self.origin = self._recorder.hook.connection.origin if self._recorder.hook else ""
         self.request = remnant(self.request, excerpt(self.request))
         self._recorder = TurnRecorder(self.log, self._watch)
@@ -159,20 +157,20 @@ class Execution:
         if not session_id:
             await self._run_turn()
             return
-        async with self._services.turns.turn(session_id, self._scope, self._tell_place, waits=waits):
+        async with self._services.turns.turn(session_id, self._scope, self._publish_position, waits=waits):
             await self._run_turn()
 
-    def _tell_place(self, place: int, model: str = "") -> None:
+    def _publish_position(self, position: int, model: str = "") -> None:
         if self._scope.stop is not None:
             return
-        self.state, self.place, self.waits_for = executions_pb2.EXECUTION_STATE_QUEUED, place, model
-        self.log.append(event_log.queued_event(self.request.request_id, place, model))
+        self.state, self.position, self.waits_for = executions_pb2.EXECUTION_STATE_QUEUED, position, model
+        self.log.append(event_log.queued_event(self.request.request_id, position, model))
 
-    def _go_on(self) -> None:
-        self.state, self.place, self.waits_for = executions_pb2.EXECUTION_STATE_RUNNING, 0, ""
+    def _mark_running(self) -> None:
+        self.state, self.position, self.waits_for = executions_pb2.EXECUTION_STATE_RUNNING, 0, ""
 
     async def _run_turn(self) -> None:
-        self._go_on()
+        self._mark_running()
         self._watch.start()
         session, services = self._session(), self._services
         context = ContextBuilder(self.request, session, services, self._is_local_only)
@@ -182,7 +180,7 @@ class Execution:
             turn = await self._begin_turn()
             context.begin(turn)
             self._recorder.begin(turn)
-        self.begun = True
+        self.has_begun = True
         self._recorder.decision = to_wire(decision, self._hooks)
         self.log.append(
             event_log.started_event(self.request, self._recorder.question_ids, self._recorder.decision)
@@ -202,7 +200,7 @@ class Execution:
             return True
 
     async def _begin_turn(self) -> Turn:
-        """Have the question on disk, and a place for the answer."""
+        """Write the question to disk, and reserve a sequence for the answer."""
         request, sessions = self.request, self._services.sessions
         session_id, request_id, mark = request.session_id, request.request_id, self.fingerprint
         if answered := request.regenerate_message_id:
@@ -215,7 +213,7 @@ class Execution:
         """Have a model answer; and whatever comes of it, record that."""
         completion = Completion(
             self.request,
-            self.caller,
+            self.client,
             self._services,
             recorder=self._recorder,
             context_builder=context,
@@ -226,7 +224,7 @@ class Execution:
                 finished = await self._fallback(ranked, context).answer()
         except Stopped as stopped:
             if stopped.stop is StopReason.INTERRUPTED and self.leaves_nothing:
-                self.begun = False
+                self.has_begun = False
                 raise errors.stopping(self.request.request_id) from None
             return await completion.record_stop(stopped.stop)
         except ModelError as problem:
@@ -245,32 +243,32 @@ class Execution:
             self._services.slots,
             self._services.router.cooldowns,
             progress=self,
-            client=self.caller.name,
+            client=self.client.name,
             share=self.share,
             priority=Priority(self.request.priority or executions_pb2.PRIORITY_INTERACTIVE),
             restarts=self.request.on_break == executions_pb2.ON_BREAK_RESTART,
-            failed=self._recorder.failed,
+            failed_attempts=self._recorder.failed_attempts,
         )
 
-    def queued(self, place: int, model: str) -> None:
+    def queued(self, position: int, model: str) -> None:
         """See `Progress.queued`."""
-        self._tell_place(place, model)
+        self._publish_position(position, model)
 
     def runs(self, since_s: float) -> None:
         """See `Progress.runs`."""
         self._was_sent = True
         self._watch.add_wait(since_s)
-        self._go_on()
+        self._mark_running()
 
     def take(self, hook: Hook, content: Content) -> bool:
         """See `Progress.take`. Raises ResourceExhaustedError where there is no memory for more."""
         if content.seal is not None:
-            # Kept as a whole with the answer's end. Who attaches sees it at its place.
+            # Kept as a whole with the answer's end. A stream that attaches sees it at its position.
             self.log.append(event_log.seal_event(content.seal, self.log.size))
             return False
         before = self.log.size
         self._recorder.take(hook, content)
-        self._weigh(before)
+        self._count_memory(before)
         return self._recorder.is_full
 
     def finished(self, hook: Hook) -> None:
@@ -282,10 +280,10 @@ class Execution:
         await self._recorder.restart(hook)
         self.log.append(event_log.rerouted_event(restart))
 
-    def _weigh(self, before: int) -> None:
+    def _count_memory(self, before: int) -> None:
         """Count the answer, too, once it is longer than most. Raises ResourceExhaustedError."""
-        if steps := self.log.size // WEIGHED_BYTES - before // WEIGHED_BYTES:
-            self.share.take(steps * WEIGHED_BYTES)
+        if steps := self.log.size // MEMORY_STEP_BYTES - before // MEMORY_STEP_BYTES:
+            self.share.take(steps * MEMORY_STEP_BYTES)
 
     def _complete(self, completed: executions_pb2.ExecutionCompleted) -> None:
         cancelled = completed.finish_reason == executions_pb2.FINISH_REASON_CANCELLED

@@ -36,7 +36,7 @@ from oblixd.router import Cooldowns
 from oblixd.scheduling import ModelSlots, Priority, Ticket
 
 
-async def until_allowed(connection: Connection, budget: RetryBudget, *, is_last: bool) -> None:
+async def wait_for_rate_limit(connection: Connection, budget: RetryBudget, *, is_last: bool) -> None:
     """Wait until the model's server takes requests, as long as the budget for retries allows.
 
     Where it does not, nothing is sent: raises ModelError RATE_LIMITED with the
@@ -75,8 +75,8 @@ class Restart:
 class Progress(Protocol):
     """Who is told how an answer goes on."""
 
-    def queued(self, place: int, model: str) -> None:
-        """Hear of the place among those who wait for a slot of a model."""
+    def queued(self, position: int, model: str) -> None:
+        """Take the position among those who wait for a slot of a model."""
 
     def runs(self, since_s: float) -> None:
         """Hear that there is a slot now, which was waited for since this moment of the monotonic clock."""
@@ -95,7 +95,7 @@ class Progress(Protocol):
 class Fallback:
     """The models of a route, tried in order until one answers. It holds the slot and the context of each."""
 
-    ranked: Sequence[Hook]
+    hooks: Sequence[Hook]
     context: ContextBuilder
     slots: ModelSlots
     cooldowns: Cooldowns
@@ -107,14 +107,14 @@ class Fallback:
     priority: Priority = Priority.INTERACTIVE
     restarts: bool = False
     """Whether an answer that breaks off begins anew on the next model."""
-    failed: list[executions_pb2.FailedAttempt] = field(default_factory=list)
+    failed_attempts: list[executions_pb2.FailedAttempt] = field(default_factory=list)
     """What failed so far, in order."""
     _budget: RetryBudget = field(default_factory=RetryBudget)
     _context_bytes: int = 0
 
     async def answer(self) -> Finished:
         """Have the first model answer that can. Raises the last ModelError."""
-        for hook, after in zip_longest(self.ranked, self.ranked[1:]):
+        for hook, after in zip_longest(self.hooks, self.hooks[1:]):
             try:
                 return await self._with_retries(hook)
             except _BrokenError as broken:
@@ -134,11 +134,11 @@ class Fallback:
                 return await self._attempt(hook)
             except ModelError as error:
                 if self.context.may_send_less(hook, error):
-                    self.failed[-1].retried = True
+                    self.failed_attempts[-1].retried = True
                     tried -= 1
                     continue
                 wait_s = self._budget.wait_before(error, tried)
-                self.failed[-1].retried = wait_s is not None
+                self.failed_attempts[-1].retried = wait_s is not None
                 if wait_s is None:
                     raise
                 await asyncio.sleep(wait_s)
@@ -148,26 +148,26 @@ class Fallback:
         try:
             finished = await self._ask(hook, received)
         except ModelError as error:
-            self.failed.append(attempt(hook.id, error))
-            self.cooldowns.failed(hook.key, error, hook.connection.origin)
-            if received.anything:
+            self.failed_attempts.append(attempt(hook.id, error))
+            self.cooldowns.record_failure(hook.key, error, hook.connection.origin)
+            if received.is_any:
                 raise _BrokenError(error) from error
             raise
-        self.cooldowns.answered(hook.key)
+        self.cooldowns.record_answer(hook.key)
         return finished
 
     async def _ask(self, hook: Hook, received: _Received) -> Finished:
         """Wait for a slot, send the context that fits, and pass on what comes."""
-        is_last = hook is self.ranked[-1]
-        await until_allowed(hook.connection, self._budget, is_last=is_last)
+        is_last = hook is self.hooks[-1]
+        await wait_for_rate_limit(hook.connection, self._budget, is_last=is_last)
         since_s = time.monotonic()
-        async with self.slots.place(hook.backend, hook.connection.max_running, self._ticket(hook)):
+        async with self.slots.acquire(hook.backend, hook.connection.max_running, self._ticket(hook)):
             self.progress.runs(since_s)
-            await until_allowed(hook.connection, self._budget, is_last=is_last)
+            await wait_for_rate_limit(hook.connection, self._budget, is_last=is_last)
             request = await self._request_for(hook)
             async with aclosing(hook.connection.stream(request)) as stream:
                 async for item in stream:
-                    received.anything = True
+                    received.is_any = True
                     if isinstance(item, Finished):
                         self.progress.finished(hook)
                         return item
@@ -176,15 +176,15 @@ class Fallback:
         raise AssertionError("a stream ends with Finished or raises")
 
     def _ticket(self, hook: Hook) -> Ticket:
-        return Ticket(self.client, self.priority, lambda place: self.progress.queued(place, hook.id))
+        return Ticket(self.client, self.priority, lambda position: self.progress.queued(position, hook.id))
 
     async def _request_for(self, hook: Hook) -> ChatRequest:
         """Return what a model is sent. Of what the one before it was sent nothing is held any more."""
         self.share.give_back(self._context_bytes)
         self._context_bytes = 0
-        return await self.context.chat_for(hook, self._hold)
+        return await self.context.chat_for(hook, self._count_memory)
 
-    def _hold(self, size: int) -> None:
+    def _count_memory(self, size: int) -> None:
         self.share.take(size)
         self._context_bytes += size
 
@@ -193,7 +193,7 @@ class Fallback:
 class _Received:
     """Whether anything of an answer came."""
 
-    anything: bool = False
+    is_any: bool = False
 
 
 class _BrokenError(Exception):

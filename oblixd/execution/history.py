@@ -31,7 +31,7 @@ Messages = Sequence[messages_pb2.Message]
 class HistoryMessage:
     """A message of a session, with what each context needs to know of it. It is shared: do not change it."""
 
-    __slots__ = ("_estimate", "_plain", "exclusion", "is_empty", "message", "sequence", "size")
+    __slots__ = ("_chat_message", "_estimate", "exclusion", "is_empty", "message", "sequence", "size")
 
     def __init__(self, message: messages_pb2.Message) -> None:
         self.message = message
@@ -41,7 +41,7 @@ class HistoryMessage:
         self.is_empty = not message.parts
         self.exclusion = message.exclusion if message.HasField("exclusion") else None
         self._estimate = -1
-        self._plain: ChatMessage | None = None
+        self._chat_message: ChatMessage | None = None
 
     @property
     def estimate(self) -> int:
@@ -51,17 +51,17 @@ class HistoryMessage:
         return self._estimate
 
     @property
-    def plain(self) -> ChatMessage | None:
+    def chat_message(self) -> ChatMessage | None:
         """See `ChatRequest.plain`."""
-        if self._plain is None:
-            self._plain = plain_message(self.message)
-        return self._plain
+        if self._chat_message is None:
+            self._chat_message = plain_message(self.message)
+        return self._chat_message
 
 
 Items = Sequence[HistoryMessage]
 
 
-class Source:
+class HistoryReader:
     """Reads a history newest first, without the messages that have no parts or are marked."""
 
     def __init__(
@@ -70,14 +70,14 @@ class Source:
         count: int,
         *,
         include_excluded: bool = False,
-        left_out: Mapping[int, messages_pb2.ContextExclusion] = MappingProxyType({}),
+        exclusions: Mapping[int, messages_pb2.ContextExclusion] = MappingProxyType({}),
     ) -> None:
         """`count`: how many messages the history has in all. `left_out`: as if they were marked so."""
-        self.excluded: deque[executions_pb2.ExcludedMessage] = deque(maxlen=MOST_NAMED)
+        self.exclusions: deque[executions_pb2.ExcludedMessage] = deque(maxlen=MOST_NAMED)
         """The newest of those that are marked, oldest first."""
         self.excluded_count = 0
         self._include = include_excluded
-        self._left_out = left_out
+        self._extra_exclusions = exclusions
         self._count = count
         self._items: Iterator[HistoryMessage] = self._skip_marked(items)
 
@@ -90,10 +90,10 @@ class Source:
         return self._count - self.excluded_count
 
     def _skip_marked(self, items: Iterable[HistoryMessage]) -> Iterator[HistoryMessage]:
-        left_out = self._left_out
+        exclusions = self._extra_exclusions
         for item in items:
-            if item.sequence in left_out:
-                self._exclude(item.message, left_out[item.sequence])
+            if item.sequence in exclusions:
+                self._exclude(item.message, exclusions[item.sequence])
             elif item.exclusion is not None and not self._include:
                 self._exclude(item.message, item.exclusion)
             elif not item.is_empty:
@@ -101,11 +101,11 @@ class Source:
 
     def _exclude(self, message: messages_pb2.Message, mark: messages_pb2.ContextExclusion) -> None:
         self.excluded_count += 1
-        if len(self.excluded) < MOST_NAMED:
+        if len(self.exclusions) < MOST_NAMED:
             named = executions_pb2.ExcludedMessage(
                 message_id=message.id, sequence=message.sequence, exclusion=mark
             )
-            self.excluded.appendleft(named)
+            self.exclusions.appendleft(named)
 
 
 @dataclass(slots=True)
@@ -114,32 +114,32 @@ class OpenTurn:
 
     question: list[HistoryMessage] = field(default_factory=list)
     """What the turn began with; empty where it began with none."""
-    required: list[HistoryMessage] = field(default_factory=list)
+    required_items: list[HistoryMessage] = field(default_factory=list)
     """The calls that the input answers, and what came after them."""
     steps: list[list[HistoryMessage]] = field(default_factory=list)
     """The calls before, each with its results, newest first."""
 
     @property
-    def always(self) -> list[HistoryMessage]:
+    def fixed_items(self) -> list[HistoryMessage]:
         """What always stays."""
-        return [*self.question, *self.required]
+        return [*self.question, *self.required_items]
 
     @classmethod
-    def read(cls, source: Source, given: Messages) -> OpenTurn:
+    def read(cls, reader: HistoryReader, given: Messages) -> OpenTurn:
         """Read it off a history, up to its question; nothing where the input is a question itself."""
         if not given or given[0].role != messages_pb2.ROLE_TOOL:
             return cls()
-        question, steps = _steps(source)
+        question, steps = _steps(reader)
         needed = _count_needed(steps, given)
         required = [item for step in reversed(steps[:needed]) for item in step]
         return cls(question, required, steps[needed:])
 
 
-def _steps(source: Source) -> tuple[list[HistoryMessage], list[list[HistoryMessage]]]:
+def _steps(reader: HistoryReader) -> tuple[list[HistoryMessage], list[list[HistoryMessage]]]:
     """Read a turn backwards: its question, and its answers with what came after each, newest first."""
     steps: list[list[HistoryMessage]] = []
     step: deque[HistoryMessage] = deque()
-    for item in source:
+    for item in reader:
         if item.message.role == messages_pb2.ROLE_USER:
             return [item], [*steps, *([[*step]] if step else [])]
         step.appendleft(item)
@@ -163,80 +163,84 @@ def _count_needed(steps: Sequence[Items], given: Messages) -> int:
 class History:
     """As much of a history as has room, in its order, and what became of the rest."""
 
-    kept: list[HistoryMessage] = field(default_factory=list)
+    items: list[HistoryMessage] = field(default_factory=list)
     kept_tokens: int = 0
-    omitted: int = 0
+    omitted_count: int = 0
     omitted_tokens: int = 0
 
     @classmethod
-    async def read(cls, source: Source, turn: OpenTurn, gauge: TokenCounter, room: int | None) -> History:
+    async def read(
+        cls, reader: HistoryReader, turn: OpenTurn, counter: TokenCounter, room: int | None
+    ) -> History:
         """Take what has room beside what always stays. `room`: in tokens; None: as much as there is."""
         history = cls()
         over = deque(turn.steps)
         while over:
-            tokens = sum(await measure(over[0], gauge))
+            tokens = sum(await measure(over[0], counter))
             if room is not None and history.kept_tokens + tokens > room:
                 break
-            history.kept = [*over.popleft(), *history.kept]
+            history.items = [*over.popleft(), *history.items]
             history.kept_tokens += tokens
         if over:
-            rest = chain((item for step in over for item in reversed(step)), source)
-            stays = len(turn.question) + len(turn.required) + len(history.kept)
+            rest = chain((item for step in over for item in reversed(step)), reader)
+            stays = len(turn.question) + len(turn.required_items) + len(history.items)
             history.omit(
-                [gauge.correct(item.estimate) for item in islice(rest, SAMPLED)], source.count - stays
+                [counter.correct(item.estimate) for item in islice(rest, SAMPLED)], reader.count - stays
             )
-            history.kept = [*turn.question, *history.kept, *turn.required]
+            history.items = [*turn.question, *history.items, *turn.required_items]
             return history
         left = None if room is None else room - history.kept_tokens
-        before = await cls._before(source, _always(turn, history.kept), gauge, left)
-        before.kept = [*before.kept, *turn.question, *history.kept, *turn.required]
+        before = await cls._before(reader, _items_that_stay(turn, history.items), counter, left)
+        before.items = [*before.items, *turn.question, *history.items, *turn.required_items]
         before.kept_tokens += history.kept_tokens
         return before
 
     @classmethod
-    async def _before(cls, source: Source, behind: Items, gauge: TokenCounter, room: int | None) -> History:
+    async def _before(
+        cls, reader: HistoryReader, behind: Items, counter: TokenCounter, room: int | None
+    ) -> History:
         """Take whole turns before what is kept already, newest first."""
-        taken: list[HistoryMessage] = []
+        newest: list[HistoryMessage] = []
         tokens: list[int] = []
-        used, items = 0, iter(source)
+        used, items = 0, iter(reader)
         while step := list(islice(items, STEP)):
-            measured = await measure(step, gauge)
-            taken += step
+            measured = await measure(step, counter)
+            newest += step
             tokens += measured
             used += sum(measured)
             await asyncio.sleep(0)
             if room is not None and used > room:
-                return cls._cut(taken, tokens, room, source, behind=behind, gauge=gauge)
-        return cls(taken[::-1], used)
+                return cls._cut(newest, tokens, room, reader, behind=behind, counter=counter)
+        return cls(newest[::-1], used)
 
     @classmethod
     def _cut(
         cls,
-        taken: Items,
+        newest: Items,
         tokens: Sequence[int],
         room: int,
-        source: Source,
+        reader: HistoryReader,
         *,
         behind: Items,
-        gauge: TokenCounter,
+        counter: TokenCounter,
     ) -> History:
-        fits = _turns_that_fit(taken, tokens, room, behind)
-        history = cls(kept=[*reversed(taken[:fits])], kept_tokens=sum(tokens[:fits]))
-        sampled = [gauge.correct(item.estimate) for item in islice(iter(source), SAMPLED)]
-        history.omit([*tokens[fits:], *sampled], source.count - fits - len(behind))
+        fits = _turns_that_fit(newest, tokens, room, behind)
+        history = cls(items=[*reversed(newest[:fits])], kept_tokens=sum(tokens[:fits]))
+        sampled = [counter.correct(item.estimate) for item in islice(iter(reader), SAMPLED)]
+        history.omit([*tokens[fits:], *sampled], reader.count - fits - len(behind))
         return history
 
     def omit(self, over: Sequence[int], count: int) -> None:
         """Tell how much is left out: `over` are the tokens of some of it, `count` is how many there are."""
-        self.omitted = max(len(over), count)
-        self.omitted_tokens = sum(over) * self.omitted // len(over) if over else 0
+        self.omitted_count = max(len(over), count)
+        self.omitted_tokens = sum(over) * self.omitted_count // len(over) if over else 0
 
 
-async def measure(items: Items, gauge: TokenCounter) -> list[int]:
+async def measure(items: Items, counter: TokenCounter) -> list[int]:
     """Return the tokens of each message."""
-    if not gauge.is_counted:
-        return [gauge.correct(item.estimate) for item in items]
-    return await gauge.measure(messages_of(items))
+    if not counter.is_counted:
+        return [counter.correct(item.estimate) for item in items]
+    return await counter.measure(messages_of(items))
 
 
 def messages_of(items: Iterable[HistoryMessage]) -> list[messages_pb2.Message]:
@@ -244,16 +248,16 @@ def messages_of(items: Iterable[HistoryMessage]) -> list[messages_pb2.Message]:
     return [item.message for item in items]
 
 
-def _always(turn: OpenTurn, kept: Items) -> list[HistoryMessage]:
-    return [*turn.question, *kept, *turn.required]
+def _items_that_stay(turn: OpenTurn, kept: Items) -> list[HistoryMessage]:
+    return [*turn.question, *kept, *turn.required_items]
 
 
-def _turns_that_fit(taken: Items, tokens: Sequence[int], room: int, behind: Items) -> int:
+def _turns_that_fit(newest: Items, tokens: Sequence[int], room: int, behind: Items) -> int:
     """Count the messages that fit, newest first: whole turns, and no result without its call."""
     fits = used = 0
     after = messages_of(behind)
     wanted = set(_result_ids(after)) - set(_call_ids(after))
-    for count, (item, its_tokens) in enumerate(zip(taken, tokens, strict=True), 1):
+    for count, (item, its_tokens) in enumerate(zip(newest, tokens, strict=True), 1):
         used += its_tokens
         if used > room:
             break

@@ -41,7 +41,7 @@ class Mark:
 class _Trial:
     """A context with fewer messages."""
 
-    left_out: tuple[int, ...]
+    excluded_sequences: tuple[int, ...]
     proves: int | None = None
     """The message that is the one where this context is answered. None: that can't be told."""
 
@@ -63,7 +63,7 @@ class RefusedContent:
         now = Timestamp()
         now.GetCurrentTime()
         mark = messages_pb2.ContextExclusion(reason=self._refusal.reason, detail=self._detail, mark_time=now)
-        return dict.fromkeys(self._trial.left_out, mark)
+        return dict.fromkeys(self._trial.excluded_sequences, mark)
 
     def hear(self, model: str, error: ModelError, history: Messages, given: Messages) -> bool:
         """Hear how a model failed; whether another context is worth sending to it.
@@ -94,8 +94,12 @@ class RefusedContent:
         return self._mark([message.sequence for message in given])
 
     def _mark(self, sequences: Sequence[int]) -> Mark | None:
-        told = tuple(sequence for sequence in sequences if sequence)
-        return Mark(told, self._refusal.reason, self._detail) if self._refusal and told else None
+        marked_sequences = tuple(sequence for sequence in sequences if sequence)
+        return (
+            Mark(marked_sequences, self._refusal.reason, self._detail)
+            if self._refusal and marked_sequences
+            else None
+        )
 
 
 @dataclass(slots=True)

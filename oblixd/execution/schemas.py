@@ -16,7 +16,7 @@ from typing import Any
 
 LONGEST_VIOLATION = 300
 """Characters of what is said of an answer that does not fit."""
-VALIDATED_S = 5.0
+TIMEOUT_S = 5.0
 """How long an answer may be held against its schema. It takes some tens of milliseconds."""
 _ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL")
 
@@ -45,20 +45,20 @@ async def violation(schema: str, answer: str) -> str:
     except OSError as error:
         return f"It could not be held against the schema: {error.strerror}."
     try:
-        async with asyncio.timeout(VALIDATED_S):
-            said, _ = await worker.communicate(json.dumps({"schema": schema, "answer": answer}).encode())
+        async with asyncio.timeout(TIMEOUT_S):
+            output, _ = await worker.communicate(json.dumps({"schema": schema, "answer": answer}).encode())
     except TimeoutError:
-        return f"It could not be held against the schema within {VALIDATED_S:g} s."
+        return f"It could not be held against the schema within {TIMEOUT_S:g} s."
     finally:
         if worker.returncode is None:
             worker.kill()
             await worker.wait()
     if worker.returncode:
         return "It could not be held against the schema: the process that does that failed."
-    return said.decode("utf-8", "replace")[:LONGEST_VIOLATION]
+    return output.decode("utf-8", "replace")[:LONGEST_VIOLATION]
 
 
-def _hold(schema: str, answer: str) -> str:
+def _validate(schema: str, answer: str) -> str:
     """Say in the process of its own how an answer does not fit."""
     import jsonschema_rs  # noqa: PLC0415 - the daemon itself has no need of it
 
@@ -86,4 +86,4 @@ def _first_line(error: ValueError) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.buffer.write(_hold(**json.load(sys.stdin.buffer)).encode("utf-8", "replace"))
+    sys.stdout.buffer.write(_validate(**json.load(sys.stdin.buffer)).encode("utf-8", "replace"))

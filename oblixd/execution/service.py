@@ -1,7 +1,4 @@
-"""All executions of the daemon: started once per request_id, attached to, listed, cancelled, drained.
-
-An execution as a list shows it.
-"""
+"""All executions of the daemon: started once per request_id, attached to, listed, cancelled, drained."""
 
 from __future__ import annotations
 
@@ -50,10 +47,10 @@ def summary(execution: Execution) -> executions_pb2.Execution:
         state=execution.state,
         model=execution.model,
         delta_bytes=execution.log.size,
-        attached_streams=execution.attached,
-        place=execution.place,
+        attached_streams=execution.stream_count,
+        place=execution.position,
         waits_for_model=execution.waits_for,
-        client=execution.caller.shown,
+        client=execution.client.label,
         priority=request.priority or executions_pb2.PRIORITY_INTERACTIVE,
         error_reason=error.reason if error else "",
         prompt_excerpt=excerpt(request),
@@ -71,11 +68,11 @@ REMEMBERED_BYTES = 32 << 20
 """What is kept of ended executions at most; the oldest go first."""
 REMEMBERED_COUNT = 1000
 
-INTERRUPTED_AT_ONCE = 100
+INTERRUPT_BATCH = 100
 """So many executions are stopped before the event loop turns again."""
 
 logger = logging.getLogger(__name__)
-NOBODY = ClientInfo()
+UNKNOWN_CLIENT = ClientInfo()
 Events = AsyncGenerator[executions_pb2.ExecuteResponse, None]
 
 
@@ -113,11 +110,11 @@ class Executions:
             usage=usage,
             histories=sessions.tails(HistoryMessage),
         )
-        self._known: dict[str, Execution] = {}
+        self._by_id: dict[str, Execution] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._ended: deque[Execution] = deque()
+        self._ended_executions: deque[Execution] = deque()
         self._ended_bytes = 0
-        self._draining = False
+        self._is_draining = False
         self.on_started: Callable[[Execution], None] = lambda _execution: None
         """Hears of each execution that was taken, before it runs."""
         self.on_ended: Callable[[Execution], None] = lambda _execution: None
@@ -126,21 +123,23 @@ class Executions:
     @property
     def waiting_count(self) -> int:
         """How many wait for their turn or for a model."""
-        return sum(bool(self._known[request_id].place) for request_id in self._tasks)
+        return sum(bool(self._by_id[request_id].position) for request_id in self._tasks)
 
     @property
     def running_count(self) -> int:
         """How many wait or run."""
         return len(self._tasks)
 
-    async def execute(self, request: executions_pb2.ExecuteRequest, caller: ClientInfo = NOBODY) -> Events:
+    async def execute(
+        self, request: executions_pb2.ExecuteRequest, client: ClientInfo = UNKNOWN_CLIENT
+    ) -> Events:
         """Start the execution, or attach to the one that has its request_id, and stream it."""
         request = check(request)
         if (log := self._replay(request)) is not None:
-            async for event in self._read(log, caller, 0):
+            async for event in self._read(log, client, 0):
                 yield event
             return
-        execution = self._start(request, caller)
+        execution = self._start(request, client)
         # From here on the execution alone holds it, and lets go of it at its end.
         del request
         with self._attach_stream(execution):
@@ -149,29 +148,29 @@ class Executions:
 
     async def attach(self, request_id: str, offset: int) -> Events:
         """Stream an execution without the first `offset` bytes of its text."""
-        if request_id not in self._known:
+        if request_id not in self._by_id:
             turn = self._recorded_turn(request_id)
             log = event_log.log_of(request_id, turn)
-            async for event in self._read(log, NOBODY, event_log.offset_in(log, turn, offset)):
+            async for event in self._read(log, UNKNOWN_CLIENT, event_log.offset_in(log, turn, offset)):
                 yield event
             return
-        execution = self._known[request_id]
+        execution = self._by_id[request_id]
         with self._attach_stream(execution):
             async for event in execution.log.read(offset):
                 yield event
 
-    async def _read(self, log: EventLog, caller: ClientInfo, offset: int) -> Events:
+    async def _read(self, log: EventLog, client: ClientInfo, offset: int) -> Events:
         """Read a log that was made for this one reader."""
-        with self.memory.share(caller.name) as share:
+        with self.memory.share(client.name) as share:
             share.take(log.held_bytes)
             async for event in log.read(offset):
                 yield event
 
     async def cancel(self, request_id: str) -> executions_pb2.Execution:
         """Cancel an execution and wait for its end. One that has ended stays as it was."""
-        if request_id not in self._known:
+        if request_id not in self._by_id:
             return event_log.summary_of(request_id, self._recorded_turn(request_id))
-        execution = self._known[request_id]
+        execution = self._by_id[request_id]
         execution.stop(StopReason.CANCELLED)
         if task := self._tasks.get(request_id):
             await asyncio.wait([task])
@@ -180,7 +179,7 @@ class Executions:
     def list(self, session_id: str) -> list[executions_pb2.Execution]:
         """List those of a session, or all; oldest first."""
         self._forget()
-        known = self._known.values()
+        known = self._by_id.values()
         return [summary(known_) for known_ in known if session_id in ("", known_.request.session_id)]
 
     def explain(self, request: executions_pb2.ExecuteRequest) -> routing_pb2.RoutingDecision:
@@ -202,23 +201,23 @@ class Executions:
         return await context_builder.count(ranked_hooks(decision, hooks)[0])
 
     async def embed(
-        self, request: embeddings_pb2.EmbedTextsRequest, caller: ClientInfo = NOBODY
+        self, request: embeddings_pb2.EmbedTextsRequest, client: ClientInfo = UNKNOWN_CLIENT
     ) -> EmbeddedTexts:
         """Turn texts into vectors."""
         embedding.check(request)
         self._check_serving()
         hooks = self._registry.resolve_embedding(request.candidates)
         give_back = self._registry.lease(hooks)
-        share = self._share_of(request.ByteSize(), caller)
+        share = self._share_of(request.ByteSize(), client)
         try:
-            return await Embedding(request, caller, hooks, self._services).run()
+            return await Embedding(request, client, hooks, self._services).run()
         finally:
             share.release()
             give_back()
 
     def model_of(self, request_id: str) -> str:
         """Name the model that answers an execution, as provider:name; empty while none was chosen."""
-        execution = self._known.get(request_id)
+        execution = self._by_id.get(request_id)
         return execution.model if execution else ""
 
     def is_local_only(self, request: executions_pb2.ExecuteRequest) -> bool:
@@ -229,14 +228,14 @@ class Executions:
         except OblixdError:
             return True
 
-    def live(self, hook: Hook) -> ModelStats:
+    def model_stats(self, hook: Hook) -> ModelStats:
         """Return a model's queue and speed."""
         return model_stats(hook, self.slots, self.router.speeds, self._monitor.latest())
 
-    def session_deleted(self, session_id: str, running_request_id: str) -> None:
+    def stop_session(self, session_id: str, running_request_id: str) -> None:
         """Stop whatever waits or runs in a session that is gone."""
         for request_id in list(self._tasks):
-            execution = self._known[request_id]
+            execution = self._by_id[request_id]
             if request_id == running_request_id or execution.request.session_id == session_id:
                 execution.stop(StopReason.CANCELLED)
 
@@ -245,10 +244,10 @@ class Executions:
 
         What still waits for a model, and is recorded nowhere, is told at once: the next daemon can be asked.
         """
-        self._draining = True
+        self._is_draining = True
         refused = await self._interrupt(lambda execution: execution.leaves_nothing)
         if refused:
-            logger.info("%d executions that waited are told that the daemon ends", refused)
+            logger.info("%d executions that waited were told that the daemon ends", refused)
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=grace_s)
         await self._interrupt(lambda _: True)
@@ -256,31 +255,31 @@ class Executions:
             await asyncio.wait(self._tasks.values())
 
     async def _interrupt(self, which: Callable[[Execution], bool]) -> int:
-        """Stop those, and return how many they are. The newest go first: then nobody's place changes."""
+        """Stop those, and return how many they are. The newest go first: then nobody's position changes."""
         count = 0
         for request_id in reversed(list(self._tasks)):
-            if request_id in self._tasks and which(self._known[request_id]):
-                self._known[request_id].stop(StopReason.INTERRUPTED)
+            if request_id in self._tasks and which(self._by_id[request_id]):
+                self._by_id[request_id].stop(StopReason.INTERRUPTED)
                 count += 1
-                if count % INTERRUPTED_AT_ONCE == 0:
+                if count % INTERRUPT_BATCH == 0:
                     await asyncio.sleep(0)
         return count
 
-    def _start(self, request: executions_pb2.ExecuteRequest, caller: ClientInfo) -> Execution:
+    def _start(self, request: executions_pb2.ExecuteRequest, client: ClientInfo) -> Execution:
         self._check_serving()
-        known = self._known.get(request.request_id)
-        if known is not None:
-            return _same(known, request)
+        existing = self._by_id.get(request.request_id)
+        if existing is not None:
+            return _require_same_request(existing, request)
         self.router.check(request.policy)
         hooks = self._registry.resolve(request.candidates)
-        share = self._share_of(request.ByteSize(), caller)
+        share = self._share_of(request.ByteSize(), client)
         try:
-            execution = Execution(request, caller, hooks, self._services, share)
+            execution = Execution(request, client, hooks, self._services, share)
         except BaseException:
             share.release()
             raise
         self._forget()
-        self._known[request.request_id] = execution
+        self._by_id[request.request_id] = execution
         self.on_started(execution)
         work = self._run(execution, self._registry.lease(hooks))
         task = asyncio.create_task(work, name=f"execution {request.request_id}")
@@ -288,14 +287,14 @@ class Executions:
         return execution
 
     def _check_serving(self) -> None:
-        if self._draining:
+        if self._is_draining:
             raise stopping()
 
-    def _share_of(self, size: int, caller: ClientInfo) -> Share:
+    def _share_of(self, size: int, client: ClientInfo) -> Share:
         """Return what holds a request of so many bytes from now on. A call that brought it counted it."""
         if (call := CALL.get()) is not None:
-            return call.move(caller.name)
-        share = self.memory.share(caller.name)
+            return call.move(client.name)
+        share = self.memory.share(client.name)
         share.take(size)
         return share
 
@@ -303,11 +302,11 @@ class Executions:
         await execution.run()
         give_back()
         # In the same step, before anybody who waited for the end can send the next request.
-        self._ended_one(execution)
+        self._finish(execution)
 
     def _replay(self, request: executions_pb2.ExecuteRequest) -> EventLog | None:
         """Return what a session holds of this request if nothing else knows it. None: it is new."""
-        if request.request_id in self._known:
+        if request.request_id in self._by_id:
             return None
         turn = self._services.sessions.recorded_turn(request.request_id)
         if turn is None:
@@ -329,32 +328,32 @@ class Executions:
 
     @contextmanager
     def _attach_stream(self, execution: Execution) -> Generator[None, None, None]:
-        execution.attached += 1
+        execution.stream_count += 1
         try:
             yield
         finally:
-            execution.attached -= 1
+            execution.stream_count -= 1
             goes_on = execution.request.on_disconnect == executions_pb2.ON_DISCONNECT_CONTINUE
-            if not execution.attached and not goes_on and execution.ended_s is None:
+            if not execution.stream_count and not goes_on and execution.ended_s is None:
                 execution.stop(StopReason.CANCELLED)
 
-    def _ended_one(self, execution: Execution) -> None:
+    def _finish(self, execution: Execution) -> None:
         request_id = execution.request.request_id
         del self._tasks[request_id]
         self.on_ended(execution)
-        if execution.log.error is not None and not execution.begun:
+        if execution.log.error is not None and not execution.has_begun:
             # It left nothing behind: the same request may be sent again, and is then tried anew.
             self._drop(execution)
             return
-        self._ended.append(execution)
+        self._ended_executions.append(execution)
         self._ended_bytes += execution.share.size
         self._forget()
 
     def _forget(self) -> None:
         oldest_kept_s = time.monotonic() - REMEMBERED_S
-        while self._ended:
-            oldest = self._ended[0]
-            too_many = len(self._ended) > REMEMBERED_COUNT or self._ended_bytes > REMEMBERED_BYTES
+        while self._ended_executions:
+            oldest = self._ended_executions[0]
+            too_many = len(self._ended_executions) > REMEMBERED_COUNT or self._ended_bytes > REMEMBERED_BYTES
             if not too_many and (oldest.ended_s or 0) >= oldest_kept_s:
                 break
             self._drop_oldest()
@@ -362,20 +361,20 @@ class Executions:
     def _reclaim(self, missing: int) -> None:
         """Forget what ended first, until so many bytes are free."""
         enough = self._ended_bytes - missing
-        while self._ended and self._ended_bytes > enough:
+        while self._ended_executions and self._ended_bytes > enough:
             self._drop_oldest()
 
     def _drop_oldest(self) -> None:
-        oldest = self._ended.popleft()
+        oldest = self._ended_executions.popleft()
         self._ended_bytes -= oldest.share.size
         self._drop(oldest)
 
     def _drop(self, execution: Execution) -> None:
-        del self._known[execution.request.request_id]
+        del self._by_id[execution.request.request_id]
         execution.share.release()
 
 
-def _same(known: Execution, request: executions_pb2.ExecuteRequest) -> Execution:
+def _require_same_request(known: Execution, request: executions_pb2.ExecuteRequest) -> Execution:
     if known.fingerprint == fingerprint(request):
         return known
     raise reused_error(request.request_id)

@@ -17,14 +17,14 @@ class ClientInfo:
     """A client, as it calls itself: for fairness and for people, not for security."""
 
     name: str = ""
-    """Unique for a client object. Fairness goes by it; those that give none share one place."""
+    """Unique for a client object. Fairness goes by it; those that give none are one client."""
     program: str = ""
-    """Program and process id, for example `chat.py/4711`. Empty where it was not told."""
+    """Program and process id, for example `chat.py/4711`. Empty: not known."""
     trace_parent: str = ""
-    """The caller's span, as W3C Trace Context writes it in `traceparent`. Empty where it was not told."""
+    """The caller's span, as W3C Trace Context writes it in `traceparent`. Empty: not known."""
 
     @property
-    def shown(self) -> str:
+    def label(self) -> str:
         """What a person recognises it by."""
         return self.program or self.name
 

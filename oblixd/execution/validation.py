@@ -77,8 +77,10 @@ def new_request_id() -> str:
 
 def excerpt(request: executions_pb2.ExecuteRequest) -> str:
     """Return the beginning of the prompt, in one line, as lists show it."""
-    said = (message for message in reversed(request.input) if message.role == messages_pb2.ROLE_USER)
-    texts = [part.text for message in said for part in message.parts if part.WhichOneof("kind") == "text"]
+    questions = (message for message in reversed(request.input) if message.role == messages_pb2.ROLE_USER)
+    texts = [
+        part.text for message in questions for part in message.parts if part.WhichOneof("kind") == "text"
+    ]
     return " ".join(texts[0][: 4 * EXCERPT].split())[:EXCERPT] if texts else ""
 
 
@@ -99,7 +101,7 @@ def fingerprint(request: executions_pb2.ExecuteRequest) -> bytes:
     Handles, thresholds and what the agents said are left out: a program that sends its
     prompt again after a restart has new ones.
     """
-    asked = executions_pb2.ExecuteRequest(
+    contents = executions_pb2.ExecuteRequest(
         session_id=request.session_id,
         input=request.input,
         options=request.options,
@@ -113,7 +115,7 @@ def fingerprint(request: executions_pb2.ExecuteRequest) -> bytes:
         regenerate_message_id=request.regenerate_message_id,
         client_context=request.client_context if request.HasField("client_context") else None,
     )
-    return hashlib.sha256(asked.SerializeToString(deterministic=True)).digest()
+    return hashlib.sha256(contents.SerializeToString(deterministic=True)).digest()
 
 
 def checked_id(request_id: str) -> str:
@@ -139,8 +141,8 @@ def _check_input(request: executions_pb2.ExecuteRequest) -> None:
     _at_most("input", len(request.input), MAX_INPUT)
     if not request.session_id:
         # A turn of a session checks them where it begins.
-        for place, message in enumerate(request.input):
-            check_message(message, f"input[{place}]")
+        for number, message in enumerate(request.input):
+            check_message(message, f"input[{number}]")
     last = request.input[-1]
     if last.role not in (messages_pb2.ROLE_USER, messages_pb2.ROLE_TOOL):
         given = messages_pb2.Role.Name(last.role) if last.role in messages_pb2.Role.values() else last.role

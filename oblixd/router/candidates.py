@@ -1,7 +1,4 @@
-"""What routing is to know of a request and of each model that could take it.
-
-What executions know of a model at this moment.
-"""
+"""What routing is to know of a request and of each model that could take it."""
 
 from __future__ import annotations
 
@@ -54,7 +51,7 @@ def needs_of(
 ) -> Needs:
     """Return what a request asks for. `local_only`: what it or its session says; `deadline_s`: seconds that
     are left of its time. A pin by an alias of one of the hooks is a pin of that model."""
-    agent, target = _favour(request)
+    agent, target = _favoured_target(request)
     return Needs(
         local_only=local_only,
         pin=_resolve_pin(request.model, hooks),
@@ -66,9 +63,9 @@ def needs_of(
     )
 
 
-def _resolve_pin(wanted: str, hooks: Sequence[Hook]) -> str:
-    named = (hook.id for hook in hooks if wanted in hook.spec.options.aliases)
-    return next(named, wanted) if wanted else ""
+def _resolve_pin(model: str, hooks: Sequence[Hook]) -> str:
+    named = (hook.id for hook in hooks if model in hook.spec.options.aliases)
+    return next(named, model) if model else ""
 
 
 def size_of(request: executions_pb2.ExecuteRequest, prompt_tokens: int | None) -> Size:
@@ -78,7 +75,7 @@ def size_of(request: executions_pb2.ExecuteRequest, prompt_tokens: int | None) -
     return Size(prompt, given)
 
 
-def _favour(request: executions_pb2.ExecuteRequest) -> tuple[str, str]:
+def _favoured_target(request: executions_pb2.ExecuteRequest) -> tuple[str, str]:
     """Return the first agent that favours a target, and the target; empty where none does."""
     for check in request.agent_checks:
         target = check.result.fields["target"].string_value if "target" in check.result.fields else ""
@@ -114,15 +111,15 @@ class CandidateBuilder:
             available=not why,
             unavailable_reason=why,
             network=network,
-            waiting=load.waiting,
-            waiting_limit=load.waiting if load.is_full else None,
+            waiting=load.waiting_count,
+            waiting_limit=load.waiting_count if load.is_full else None,
             # Prompts that have to end before one that comes now could begin.
-            ahead=0 if limit is None else max(0, load.running + load.waiting + 1 - limit),
+            ahead=0 if limit is None else max(0, load.running_count + load.waiting_count + 1 - limit),
             memory_bytes=(connection.memory_bytes or None) if status.state is State.IDLE else None,
             context_window=connection.context_window,
             fits=None if too_short is None else not too_short(hook),
-            has_tools=_has(hook, "tools"),
-            has_images=_has(hook, "images"),
+            has_tools=_has_feature(hook, "tools"),
+            has_images=_has_feature(hook, "images"),
             is_free=cost == 0 and self._cost(hook, Size(1, 1)) == 0,
             cost=cost,
             seconds=self.speeds.estimate(hook.backend, size.prompt, size.answer),
@@ -136,14 +133,14 @@ class CandidateBuilder:
         """Say why it can't answer just now; empty if it can."""
         if status.state is State.UNAVAILABLE:
             return status.reason or "It can't answer just now."
-        if cooling := self.cooldowns.of(hook.key):
-            return f"It cools down for {cooling.left_s:.0f} s more, after failures: {cooling.why}"
+        if cooldown := self.cooldowns.find(hook.key):
+            return f"It cools down for {cooldown.left_s:.0f} s more, after failures: {cooldown.why}"
         if (limited_s := hook.connection.limited_s) > 0:
             return f"Its server's rate limit lets nothing through for {limited_s:.0f} s more."
         return ""
 
 
-def _has(hook: Hook, feature: str) -> bool | None:
+def _has_feature(hook: Hook, feature: str) -> bool | None:
     features = hook.connection.features
     return feature in features if features else None
 
@@ -152,22 +149,24 @@ def _has(hook: Hook, feature: str) -> bool | None:
 class ModelStats:
     """A model's queue and speed."""
 
-    queued: int
-    """Prompts that wait for a place at it."""
+    waiting_count: int
+    """Prompts that wait for a slot at it."""
     tokens_per_second: float
     """Of the answers it gave lately. 0: not known."""
     time_to_first_token_s: float | None
     """Of its last answer. None: there was none lately."""
-    cut_off: str
+    unreachable_reason: str
     """Why its server can't be reached, as the network showed. Empty: it can, or that is not known."""
 
 
 def model_stats(hook: Hook, slots: ModelSlots, speeds: Speeds, now: Snapshot) -> ModelStats:
-    """Return the key of the model at its server, whoever hooked it."""
+    """Return the queue and the speed of a model at its server, whoever hooked it."""
     way = now.endpoints.get(hook.connection.origin)
     return ModelStats(
-        cut_off=way.reason or "It can't be reached." if way is not None and way.reachable is False else "",
-        queued=slots.load(hook.backend).waiting,
+        unreachable_reason=way.reason or "It can't be reached."
+        if way is not None and way.reachable is False
+        else "",
+        waiting_count=slots.load(hook.backend).waiting_count,
         tokens_per_second=speeds.tokens_per_second(hook.backend) or 0.0,
         time_to_first_token_s=speeds.last_first_token_s(hook.backend),
     )

@@ -30,8 +30,8 @@ def to_wire(decision: Decision, hooks: Sequence[Hook]) -> routing_pb2.RoutingDec
     """Return the decision as the contract tells it."""
     handles = {hook.key: hook.handle for hook in hooks}
     # The candidates of one server share the readings of the network to it: each is converted once.
-    told = chain(decision.readings, *(verdict.readings for verdict in decision.ranked))
-    readings = {place: reading_to_wire(one) for place, one in {id(one): one for one in told}.items()}
+    all_readings = chain(decision.readings, *(verdict.readings for verdict in decision.ranked))
+    readings = {key: reading_to_wire(one) for key, one in {id(one): one for one in all_readings}.items()}
     return routing_pb2.RoutingDecision(
         model=decision.ranked[0].model if decision.ranked and decision.ranked[0].rank else "",
         rule=decision.rule,

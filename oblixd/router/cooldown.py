@@ -16,8 +16,8 @@ from oblixd.models import ModelError, ModelErrorKind
 FAILURES = 3
 """So many failures within `WINDOW_S`, with no answer in between, and it cools down."""
 WINDOW_S = 60.0
-REST_S = 30.0
-LONGEST_REST_S = 600.0
+COOLDOWN_S = 30.0
+MAX_COOLDOWN_S = 600.0
 """The most that a server's own Retry-After can make of it."""
 _COUNTED = frozenset(
     {
@@ -42,7 +42,7 @@ class _Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Cooling:
+class ActiveCooldown:
     """A model that is left alone."""
 
     left_s: float
@@ -58,7 +58,7 @@ class Cooldowns:
         self._clock = clock
         self._records: dict[str, _Record] = {}
 
-    def failed(self, key: str, error: ModelError, origin: str = "") -> None:
+    def record_failure(self, key: str, error: ModelError, origin: str = "") -> None:
         """Hear of a failure of a model whose server is at `origin`."""
         if error.kind not in _COUNTED:
             return
@@ -67,11 +67,11 @@ class Cooldowns:
         record.failures.append(now)
         record.origin, record.kind = origin, error.kind
         if error.retry_after_s is not None:
-            self._rest(record, error, min(error.retry_after_s, LONGEST_REST_S))
+            self._begin(record, error, min(error.retry_after_s, MAX_COOLDOWN_S))
         elif len(record.failures) == FAILURES and record.failures[0] >= now - WINDOW_S:
-            self._rest(record, error, REST_S)
+            self._begin(record, error, COOLDOWN_S)
 
-    def answered(self, key: str) -> None:
+    def record_answer(self, key: str) -> None:
         """Hear of an answer: the failures before it no longer count."""
         self._records.pop(key, None)
 
@@ -81,12 +81,12 @@ class Cooldowns:
             if record.origin == origin and record.kind is ModelErrorKind.UNREACHABLE:
                 del self._records[key]
 
-    def of(self, key: str) -> Cooling | None:
+    def find(self, key: str) -> ActiveCooldown | None:
         """Return how a model cools down; None: it does not."""
         record = self._records.get(key)
         left_s = record.until - self._clock() if record is not None else 0.0
-        return Cooling(left_s, record.why) if record is not None and left_s > 0 else None
+        return ActiveCooldown(left_s, record.why) if record is not None and left_s > 0 else None
 
-    def _rest(self, record: _Record, error: ModelError, rest_s: float) -> None:
-        record.until, record.why = self._clock() + rest_s, error.message
+    def _begin(self, record: _Record, error: ModelError, seconds: float) -> None:
+        record.until, record.why = self._clock() + seconds, error.message
         record.failures.clear()

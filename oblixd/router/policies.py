@@ -47,24 +47,24 @@ class Policies:
         of the policies that are always there; None: what they say themselves.
         Raises InvalidArgumentError for a policy that is not there or a threshold that can't be.
         """
-        self._known = {name: _with_load(policy, load_threshold) for name, policy in NAMED.items()}
+        self._by_name = {name: _with_load(policy, load_threshold) for name, policy in NAMED.items()}
         self._allows_cloud = allows_cloud
         for definition in own:
             if definition.name in NAMED:
                 raise _is_built_in(definition.name)
-            self._known[definition.name] = policy_of(definition, self._known)
+            self._by_name[definition.name] = policy_of(definition, self._by_name)
         self._rules = [(_label(rule), self._policy_named(rule.policy, "routing.rules")) for rule in rules]
         self._default = replace(self._policy_named(default, "routing.policy"), source="default")
 
     def replace(self, other: Policies) -> None:
         """Be as another one from now on: the configuration was read again."""
-        self._known, self._rules, self._default = other._known, other._rules, other._default
+        self._by_name, self._rules, self._default = other._by_name, other._rules, other._default
         self._allows_cloud = other._allows_cloud
 
     @property
     def names(self) -> list[str]:
         """The policies that there are."""
-        return list(self._known)
+        return list(self._by_name)
 
     def check_name(self, name: str) -> None:
         """Raise InvalidArgumentError POLICY_UNKNOWN where no session could be routed by it. Empty is none."""
@@ -107,7 +107,7 @@ class Policies:
             yield from (replace(policy, source="rule") for wanted, policy in self._rules if wanted in labels)
 
     def _policy_named(self, name: str, field: str) -> Policy:
-        return policy_named(name, self._known, field)
+        return policy_named(name, self._by_name, field)
 
 
 def _with_load(policy: Policy, load_threshold: float | None) -> Policy:

@@ -1,8 +1,6 @@
 """Where requests go: fills routing's inputs from the other packages, and asks it.
 
-Where prompts went lately, for those who watch.
-
-Caps on spending, held against a decision.
+It also remembers where the latest prompts went, and holds the budget against a decision.
 """
 
 from __future__ import annotations
@@ -37,7 +35,7 @@ class RecentPrompts:
     def __init__(self) -> None:
         self._prompts: OrderedDict[str, monitor_pb2.RoutedPrompt] = OrderedDict()
 
-    def routed(self, request: executions_pb2.ExecuteRequest, decision: Decision) -> None:
+    def add(self, request: executions_pb2.ExecuteRequest, decision: Decision) -> None:
         """Note where a prompt goes."""
         if not decision.ranked or not decision.ranked[0].rank:
             return
@@ -54,7 +52,7 @@ class RecentPrompts:
         self._prompts[request.request_id] = prompt
         self._forget()
 
-    def outcome(self, request_id: str, model: str, first_token_s: float | None) -> None:
+    def add_answer(self, request_id: str, model: str, first_token_s: float | None) -> None:
         """Note who answered in the end, and how many seconds its first content took; None: none came."""
         prompt = self._prompts.get(request_id)
         if prompt is None:
@@ -77,34 +75,34 @@ class RecentPrompts:
             self._prompts.popitem(last=False)
 
 
-def cap_reached(reached: BudgetState) -> str:
+def budget_text(budget: BudgetState) -> str:
     """Say which budget is spent, for a person."""
-    return f"the {reached.period}'s cap of {reached.limit:g} {reached.currency} is reached"
+    return f"the {budget.period}'s cap of {budget.limit:g} {budget.currency} is reached"
 
 
-def within_caps(reached: BudgetState, decision: Decision, frugal: Decision) -> Decision:
+def within_budget(budget: BudgetState, decision: Decision, frugal: Decision) -> Decision:
     """Choose between two decisions: one without the budget, one without the models that cost something.
 
     Raises ResourceExhaustedError BUDGET_SPENT where no model that costs nothing is left,
     and where the configuration says that a prompt which would have gone to another one
     is refused then.
     """
-    if not _first(decision):
+    if not _first_choice(decision):
         return decision
-    refuses = reached.action == "refuse" and _first(frugal) != _first(decision)
-    if refuses or not _first(frugal):
-        raise reached.error()
+    refuses = budget.action == "refuse" and _first_choice(frugal) != _first_choice(decision)
+    if refuses or not _first_choice(frugal):
+        raise budget.error()
     return frugal
 
 
-def _first(decision: Decision) -> str:
+def _first_choice(decision: Decision) -> str:
     """Return who would be asked first; empty: nobody may."""
     return decision.ranked[0].key if decision.ranked and decision.ranked[0].rank else ""
 
 
-MAX_TOLD = 10
+MAX_CANDIDATES_NAMED = 10
 """Candidates that a refusal tells of; ExplainRoute tells of all."""
-MAX_MODELS = 1000
+MAX_NAMES_LENGTH = 1000
 """Characters of the names of models that a refusal tells."""
 _COUNTING = frozenset({Order.COST, Order.SPEED})
 """The orders that go by how much a prompt makes a model read."""
@@ -149,8 +147,8 @@ class Router:
         self.policies = policies or Policies()
         self.speeds = Speeds()
         """How fast each model answered; its key is the hook's backend."""
-        self.assessor = StateTracker(monitor)
-        self._known = CandidateBuilder(cooldowns, slots or ModelSlots(), self.speeds, usage.cost)
+        self.state_tracker = StateTracker(monitor)
+        self._candidate_builder = CandidateBuilder(cooldowns, slots or ModelSlots(), self.speeds, usage.cost)
         self._usage = usage
         self._prompts = RecentPrompts()
 
@@ -161,7 +159,7 @@ class Router:
         that can't be, ResourceExhaustedError BUDGET_SPENT where a cap on spending leaves no model.
         """
         decision = self.explain(query)
-        self._prompts.routed(query.request, decision)
+        self._prompts.add(query.request, decision)
         return decision
 
     def explain(self, query: RouteQuery) -> Decision:
@@ -170,20 +168,21 @@ class Router:
         policy, now_s = self.policies.choose(request.policy, query.session), time.monotonic()
         counts = policy.order in _COUNTING or policy.max_cost is not None
         size = size_of(request, query.prompt_tokens() if counts else None)
-        ways = {
-            origin: self.assessor.network(policy.connectivity, origin, now_s)
+        networks = {
+            origin: self.state_tracker.network(policy.connectivity, origin, now_s)
             for origin in {hook.connection.origin for hook in hooks}
         }
         candidates = [
-            self._known.candidate(hook, size, ways[hook.connection.origin], query.too_short) for hook in hooks
+            self._candidate_builder.candidate(hook, size, networks[hook.connection.origin], query.too_short)
+            for hook in hooks
         ]
         needs = needs_of(request, hooks, query.local_only, query.deadline_s)
-        situation = self.assessor.situation(policy, now_s)
+        situation = self.state_tracker.situation(policy, now_s)
         decision = decide(needs, candidates, situation, policy)
-        if (reached := self._usage.reached_budget()) is None:
+        if (budget := self._usage.reached_budget()) is None:
             return decision
-        frugal = decide(replace(needs, spent=cap_reached(reached)), candidates, situation, policy)
-        return within_caps(reached, decision, frugal)
+        frugal = decide(replace(needs, spent=budget_text(budget)), candidates, situation, policy)
+        return within_budget(budget, decision, frugal)
 
     def is_local_only(
         self, request: executions_pb2.ExecuteRequest, session: sessions_pb2.Session | None
@@ -191,7 +190,7 @@ class Router:
         """Return whether the request, its session or its policy lets nothing leave this machine."""
         return _is_marked(request, session) or self.policies.is_local_only(request.policy, session)
 
-    def answered(
+    def learn(
         self, request_id: str, hook: Hook, message: messages_pb2.Message, sent_tokens: int, *, alone: bool
     ) -> None:
         """Hear of the answer to a routed request: who gave it in the end, when it began, how fast it came.
@@ -203,10 +202,10 @@ class Router:
         first_s = None
         if timings.HasField("time_to_first_token"):
             first_s = seconds_of(timings.time_to_first_token)
-        self._prompts.outcome(request_id, hook.id, first_s)
+        self._prompts.add_answer(request_id, hook.id, first_s)
         if alone and first_s is not None:
             read = message.usage.input_tokens or sent_tokens
-            self.speeds.answered(hook.backend, read, first_s, timings.tokens_per_second)
+            self.speeds.record(hook.backend, read, first_s, timings.tokens_per_second)
 
     def recent(self, seconds: float) -> list[monitor_pb2.RoutedPrompt]:
         """Return where prompts went in the last seconds, at most 15 minutes and 1,000, oldest first."""
@@ -238,6 +237,12 @@ def _why_none(decision: Decision) -> str:
         return "No model is hooked or configured."
     if all(verdict.rule == "NOT_PINNED" for verdict in verdicts):
         models = ", ".join(dict.fromkeys(verdict.model for verdict in verdicts))
-        return f"{verdicts[0].reason} There {'is' if len(verdicts) == 1 else 'are'} {models[:MAX_MODELS]}."
-    told = " ".join(f"{verdict.model}: {verdict.reason}" for verdict in verdicts[:MAX_TOLD])
-    return f"{told} And {len(verdicts) - MAX_TOLD} more." if len(verdicts) > MAX_TOLD else told
+        return (
+            f"{verdicts[0].reason} There {'is' if len(verdicts) == 1 else 'are'} {models[:MAX_NAMES_LENGTH]}."
+        )
+    reasons = " ".join(f"{verdict.model}: {verdict.reason}" for verdict in verdicts[:MAX_CANDIDATES_NAMED])
+    return (
+        f"{reasons} And {len(verdicts) - MAX_CANDIDATES_NAMED} more."
+        if len(verdicts) > MAX_CANDIDATES_NAMED
+        else reasons
+    )

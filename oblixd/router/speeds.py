@@ -2,7 +2,7 @@
 
 The method: the time to the first token is a straight line over the prompt's
 tokens, a start and so much for each token, fitted by least squares in which each
-answer counts `KEPT` as much as the one after it. Where the line would fall, or
+answer counts `DECAY` times as much as the one after it. Where the line would fall, or
 all prompts were of one length, it is their mean. The seconds for each token of
 the answer are a mean of the same weights. Nothing is kept on disk, and a model
 that has not answered for an hour is unknown again, so that it is tried anew.
@@ -15,13 +15,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-KEPT = 0.8
+DECAY = 0.8
 """What an answer still counts after the next one: the last five make two thirds of the estimate."""
-FORGOTTEN_S = 3600.0
+EXPIRY_S = 3600.0
 MODELS = 1000
 """Models whose speed is remembered."""
 LARGEST = 1e9
-SPREAD = 1.0
+MIN_VARIANCE = 1.0
 """Variance of the prompts' tokens below which they are of one length."""
 
 
@@ -43,20 +43,20 @@ class _Speed:
     def add(self, x: float, y: float, token_s: float | None) -> None:
         """Take in one more answer."""
         for name, value in (("n", 1.0), ("x", x), ("y", y), ("xx", x * x), ("xy", x * y)):
-            setattr(self, name, getattr(self, name) * KEPT + value)
+            setattr(self, name, getattr(self, name) * DECAY + value)
         if token_s is not None:
-            self.tokens_n = self.tokens_n * KEPT + 1.0
-            self.token_s = self.token_s * KEPT + token_s
+            self.tokens_n = self.tokens_n * DECAY + 1.0
+            self.token_s = self.token_s * DECAY + token_s
 
     def first_token_s(self, x: float) -> float:
         """Return the line at `x` prompt tokens."""
         mean_x, mean_y = self.x / self.n, self.y / self.n
         variance = self.xx / self.n - mean_x * mean_x
-        slope = (self.xy / self.n - mean_x * mean_y) / variance if variance > SPREAD else 0.0
+        slope = (self.xy / self.n - mean_x * mean_y) / variance if variance > MIN_VARIANCE else 0.0
         return max(0.0, mean_y + max(0.0, slope) * (x - mean_x))
 
-    def each_s(self) -> float:
-        """Seconds for each token of the answer; 0 where no answer told."""
+    def seconds_per_token(self) -> float:
+        """Seconds for each token of the answer; 0 where no answer showed it."""
         return self.token_s / self.tokens_n if self.tokens_n else 0.0
 
 
@@ -67,14 +67,14 @@ class Speeds:
         self._clock = clock
         self._speeds: OrderedDict[str, _Speed] = OrderedDict()
 
-    def answered(
+    def record(
         self, key: str, prompt_tokens: float, first_token_s: float, tokens_per_second: float | None
     ) -> None:
         """Hear of an answer: what it read, when it began, and how fast it came (None or 0: not known)."""
-        if not (_counts(prompt_tokens) and _counts(first_token_s)):
+        if not (_is_plausible(prompt_tokens) and _is_plausible(first_token_s)):
             return
-        speed = self._lately(key) or _Speed()
-        speed.add(prompt_tokens, first_token_s, _each_s(tokens_per_second or 0.0))
+        speed = self._recent(key) or _Speed()
+        speed.add(prompt_tokens, first_token_s, _seconds_per_token(tokens_per_second or 0.0))
         speed.answered_s, speed.last_s = self._clock(), first_token_s
         self._speeds[key] = speed
         self._speeds.move_to_end(key)
@@ -83,32 +83,32 @@ class Speeds:
 
     def estimate(self, key: str, prompt_tokens: float, answer_tokens: float) -> float | None:
         """Seconds until an answer would be whole; None where the model has not answered lately."""
-        speed = self._lately(key)
+        speed = self._recent(key)
         if speed is None:
             return None
-        return speed.first_token_s(prompt_tokens) + answer_tokens * speed.each_s()
+        return speed.first_token_s(prompt_tokens) + answer_tokens * speed.seconds_per_token()
 
     def tokens_per_second(self, key: str) -> float | None:
         """Return how fast its answers came lately; None if that is unknown."""
-        speed = self._lately(key)
-        each_s = speed.each_s() if speed is not None else 0.0
+        speed = self._recent(key)
+        each_s = speed.seconds_per_token() if speed is not None else 0.0
         return 1.0 / each_s if each_s else None
 
     def last_first_token_s(self, key: str) -> float | None:
         """Seconds to the first token of its last answer; None where it has not answered lately."""
-        speed = self._lately(key)
+        speed = self._recent(key)
         return speed.last_s if speed is not None else None
 
-    def _lately(self, key: str) -> _Speed | None:
+    def _recent(self, key: str) -> _Speed | None:
         speed = self._speeds.get(key)
-        is_old = speed is not None and self._clock() - speed.answered_s > FORGOTTEN_S
+        is_old = speed is not None and self._clock() - speed.answered_s > EXPIRY_S
         return None if is_old else speed
 
 
-def _each_s(tokens_per_second: float) -> float | None:
+def _seconds_per_token(tokens_per_second: float) -> float | None:
     return 1.0 / tokens_per_second if 1.0 / LARGEST <= tokens_per_second <= LARGEST else None
 
 
-def _counts(value: float) -> bool:
+def _is_plausible(value: float) -> bool:
     """Return whether a number can be of tokens or seconds; nan and absurd numbers can't."""
     return 0.0 <= value <= LARGEST

@@ -49,29 +49,29 @@ class _Tracker(Generic[S]):
 
     def __init__(self, limits: Sequence[Limit[S]], sample_of: Callable[[Snapshot], S | None]) -> None:
         self.limits: Sequence[Limit[S]] = limits
-        self.held = NOTHING
+        self.hysteresis = NOTHING
         self.last: S | None = None
         self._sample_of: Callable[[Snapshot], S | None] = sample_of
-        self._seen: Snapshot | None = None
+        self._last_snapshot: Snapshot | None = None
 
     def catch_up(self, newest: Snapshot, monitor: Snapshots, now_s: float) -> None:
         """Take in what was measured since the last time. `newest`: the latest snapshot."""
-        if newest is self._seen:
+        if newest is self._last_snapshot:
             return
-        past_s: float = REPLAY_S if self.held.time_s is None else now_s - self.held.time_s
+        past_s: float = REPLAY_S if self.hysteresis.time_s is None else now_s - self.hysteresis.time_s
         for snapshot in (*monitor.history(past_s), newest):
             self._take(snapshot, now_s)
-        self._seen = newest
+        self._last_snapshot = newest
 
     def _take(self, snapshot: Snapshot, now_s: float) -> None:
         sample = self._sample_of(snapshot) if snapshot.time_s is not None else None
         if sample is None or sample == self.last:
             return
-        if sample.time_s == self.held.time_s:
+        if sample.time_s == self.hysteresis.time_s:
             # What was noticed between two samples is told with the time of the last one.
             sample = replace(sample, time_s=now_s)
         if self.last is None or sample.time_s > self.last.time_s:
-            self.held, self.last = follow(self.held, sample, self.limits), sample
+            self.hysteresis, self.last = follow(self.hysteresis, sample, self.limits), sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +89,10 @@ class Assessment:
 
 def assessments(snapshots: Iterable[Snapshot], policy: Policy) -> Iterator[tuple[Snapshot, Assessment]]:
     """Yield each snapshot of a series with the states at its moment."""
-    past = _Past()
-    assessor = StateTracker(past)
+    past = _Replay()
+    tracker = StateTracker(past)
     for past.snapshot in snapshots:
-        yield past.snapshot, assessor.assessment(policy, past.snapshot.monotonic_s)
+        yield past.snapshot, tracker.assessment(policy, past.snapshot.monotonic_s)
 
 
 class StateTracker:
@@ -113,14 +113,14 @@ class StateTracker:
         """Judge all that the latest snapshot covers."""
         origins = self._monitor.latest().endpoints
         now = self.situation(policy, now_s)
-        ways = {origin: self.network(policy.connectivity, origin, now_s) for origin in origins}
-        return Assessment(now_s, now.machine, now.network, ways)
+        networks = {origin: self.network(policy.connectivity, origin, now_s) for origin in origins}
+        return Assessment(now_s, now.machine, now.network, networks)
 
     def machine(self, given: ResourceThresholds, now_s: float) -> MachineState:
         """Judge this machine."""
         tracker = _tracker_of(self._machines, given, lambda: _Tracker(machine_limits(given), _machine_sample))
         tracker.catch_up(self._monitor.latest(), self._monitor, now_s)
-        return machine_state(tracker.held, tracker.limits, tracker.last, now_s)
+        return machine_state(tracker.hysteresis, tracker.limits, tracker.last, now_s)
 
     def network(self, given: ConnectivityThresholds, origin: str, now_s: float) -> NetworkState:
         """Return the way to a model's server; to one that is not watched, the network as a whole."""
@@ -132,10 +132,10 @@ class StateTracker:
             lambda: _Tracker(network_limits(given), lambda snapshot: _network_sample(snapshot, at)),
         )
         tracker.catch_up(newest, self._monitor, now_s)
-        return network_state(tracker.held, tracker.limits, tracker.last, now_s)
+        return network_state(tracker.hysteresis, tracker.limits, tracker.last, now_s)
 
 
-class _Past:
+class _Replay:
     """A moment of a series as if it were now."""
 
     snapshot: Snapshot

@@ -29,5 +29,5 @@ class EmbeddingServicer(embeddings_pb2_grpc.EmbeddingServiceServicer):
             model=found.hook.id,
             usage=found.usage,
             decision=to_wire(found.decision, found.candidates),
-            failed_attempts=found.failed,
+            failed_attempts=found.failed_attempts,
         )

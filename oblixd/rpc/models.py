@@ -142,13 +142,13 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
     def _model(self, hook: Hook, status: Status) -> models_pb2.Model:
         result = _model(hook, status)
         live = self._live(hook)
-        result.queued_count = live.queued
+        result.queued_count = live.waiting_count
         result.tokens_per_second = live.tokens_per_second
         if live.time_to_first_token_s is not None:
             result.last_time_to_first_token.FromMicroseconds(round(live.time_to_first_token_s * 1e6))
-        if live.cut_off:
-            result.state, result.state_reason = models_pb2.MODEL_STATE_UNAVAILABLE, live.cut_off
-        if cooling := self._cooldowns.of(hook.key):
+        if live.unreachable_reason:
+            result.state, result.state_reason = models_pb2.MODEL_STATE_UNAVAILABLE, live.unreachable_reason
+        if cooling := self._cooldowns.find(hook.key):
             result.state = models_pb2.MODEL_STATE_COOLING_DOWN
             result.state_reason = cooling.why
             result.cooldown_until.FromMicroseconds(_future_us(cooling.left_s))

@@ -1,7 +1,7 @@
 """Where a cancel may strike.
 
-An execution may be stopped at any moment, but not anywhere: recorder the
-question or the answer must never be cut in half. So a stop only interrupts what
+An execution may be stopped at any moment, but not anywhere: the recording of the
+question or the answer is never cut in half. So a stop only interrupts what
 runs inside a scope (waiting for the turn, talking to the model) and is
 remembered everywhere else.
 """

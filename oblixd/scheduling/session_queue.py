@@ -11,24 +11,24 @@ from dataclasses import dataclass
 from oblixd.errors import AbortedError
 from oblixd.scheduling.cancel_scope import CancelScope
 
-OnPlace = Callable[[int], None]
+OnPosition = Callable[[int], None]
 
 
 @dataclass(slots=True, eq=False)
 class _Waiter:
     turn: asyncio.Future[None]
-    on_place: OnPlace
+    on_position: OnPosition
 
 
 class TurnQueue:
-    """One line for each session that has a turn running."""
+    """One queue for each session that has a turn running."""
 
     def __init__(self) -> None:
-        self._lines: dict[str, deque[_Waiter]] = {}
+        self._queues: dict[str, deque[_Waiter]] = {}
 
     @asynccontextmanager
     async def turn(
-        self, session_id: str, scope: CancelScope, on_place: OnPlace, *, waits: bool = True
+        self, session_id: str, scope: CancelScope, on_position: OnPosition, *, waits: bool = True
     ) -> AsyncGenerator[None, None]:
         """Wait for the session's turn and hold it.
 
@@ -36,31 +36,31 @@ class TurnQueue:
         Raises Stopped where the scope is stopped while it waits, and AbortedError
         SESSION_BUSY where it would have to wait and `waits` says that it does not.
         """
-        if not waits and session_id in self._lines:
-            raise _busy(session_id, len(self._lines[session_id]))
-        waiter = _Waiter(asyncio.get_running_loop().create_future(), on_place)
-        line = self._lines.setdefault(session_id, deque())
-        line.append(waiter)
+        if not waits and session_id in self._queues:
+            raise _busy(session_id, len(self._queues[session_id]))
+        waiter = _Waiter(asyncio.get_running_loop().create_future(), on_position)
+        queue = self._queues.setdefault(session_id, deque())
+        queue.append(waiter)
         try:
             with scope:
-                if len(line) > 1:
-                    on_place(len(line) - 1)
+                if len(queue) > 1:
+                    on_position(len(queue) - 1)
                     await waiter.turn
             yield
         finally:
             self._leave(session_id, waiter)
 
     def _leave(self, session_id: str, waiter: _Waiter) -> None:
-        line = self._lines[session_id]
-        place = line.index(waiter)
-        line.remove(waiter)
-        if not line:
-            del self._lines[session_id]
+        queue = self._queues[session_id]
+        position = queue.index(waiter)
+        queue.remove(waiter)
+        if not queue:
+            del self._queues[session_id]
             return
-        if place == 0 and not line[0].turn.done():
-            line[0].turn.set_result(None)
-        for later in range(max(place, 1), len(line)):
-            line[later].on_place(later)
+        if position == 0 and not queue[0].turn.done():
+            queue[0].turn.set_result(None)
+        for index in range(max(position, 1), len(queue)):
+            queue[index].on_position(index)
 
 
 def _busy(session_id: str, turns: int) -> AbortedError:

@@ -1,15 +1,14 @@
-"""Places at a model: it takes so many prompts at once, the others wait for one.
+"""The slots of a model: it runs so many prompts at once, the others wait for a slot.
 
 Interactive prompts go before background ones, always: a background prompt waits
 for as long as interactive ones keep all slots taken. Within each of the two,
-`fairness` says who goes next; `news` tells everybody how far they are.
+`fair_queue` decides who is next.
 
-Tells those who wait in a line which place they have, at a cost that does not grow with the line.
-
+`PositionNotifier` tells waiting prompts their position, at a cost that does not grow with the queue.
 The first few hear of every change at once. The others are looked at a few times
-a second while the line moves, some hundred at a time, and hear of their place when
+a second while the queue moves, some hundred at a time, and hear of their position when
 it has changed by an eighth: somebody far behind learns that it goes on, without a
-message for each step. A line that stands still, or is empty, costs nothing.
+message for each step. A queue that stands still, or is empty, costs nothing.
 """
 
 from __future__ import annotations
@@ -28,76 +27,76 @@ from oblix.v1 import executions_pb2
 from oblixd.models import ModelError, ModelErrorKind
 from oblixd.scheduling.fair_queue import FairQueue
 
-EXACT = 8
+EXACT_POSITIONS = 8
 """So many from the front hear of every change."""
-PAUSE_S = 0.25
-"""The others hear of their place at most so often."""
+ROUND_INTERVAL_S = 0.25
+"""The others hear of their position at most so often."""
 _COARSENESS = 8
-_AT_ONCE = 200
+_BATCH = 200
 
 
 class Listener(Protocol):
     """Somebody who waits."""
 
-    told: int
-    """The place that it heard last. 0: none yet."""
+    last_position: int
+    """The position that it heard last. 0: none yet."""
 
     @property
     def still_waits(self) -> bool:
-        """Whether it has neither a place nor gone away."""
+        """Whether it has no slot yet and has not left."""
 
-    def tell(self, place: int) -> None:
-        """Hear of the place, from 1."""
+    def notify(self, position: int) -> None:
+        """Take the new position, from 1."""
 
 
 class PositionNotifier:
-    """The news of one line. `first` and `everybody` give those who wait, in order."""
+    """The positions in one queue. `first` and `everybody` return those who wait, in order."""
 
     def __init__(
         self, first: Callable[[int], Iterable[Listener]], everybody: Callable[[], Iterable[Listener]]
     ) -> None:
-        self._first = first
-        self._everybody = everybody
-        self._round: asyncio.TimerHandle | asyncio.Handle | None = None
+        self._first_listeners = first
+        self._all_listeners = everybody
+        self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
         self._is_stale = False
 
-    def changed(self, waiting: int) -> None:
-        """Hear that somebody came, went on or left; so many wait now."""
-        if not waiting and self._round is None:
+    def update(self, waiting: int) -> None:
+        """Send new positions after somebody came, got a slot or left; so many wait now."""
+        if not waiting and self._timer is None:
             return
-        for place, listener in enumerate(self._first(EXACT + 1), 1):
-            _tell(listener, place)
-        self._is_stale = waiting > EXACT
-        if self._is_stale and self._round is None:
-            self._plan()
-        elif not self._is_stale and self._round is not None:
-            self._round.cancel()
-            self._round = None
+        for position, listener in enumerate(self._first_listeners(EXACT_POSITIONS + 1), 1):
+            _notify(listener, position)
+        self._is_stale = waiting > EXACT_POSITIONS
+        if self._is_stale and self._timer is None:
+            self._schedule()
+        elif not self._is_stale and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
-    def _plan(self) -> None:
-        self._round = asyncio.get_running_loop().call_later(PAUSE_S, self._begin)
+    def _schedule(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(ROUND_INTERVAL_S, self._start_round)
 
-    def _begin(self) -> None:
+    def _start_round(self) -> None:
         self._is_stale = False
-        self._go_on(enumerate((one for one in self._everybody() if one.still_waits), 1))
+        self._notify_batch(enumerate((one for one in self._all_listeners() if one.still_waits), 1))
 
-    def _go_on(self, rest: Iterator[tuple[int, Listener]]) -> None:
+    def _notify_batch(self, rest: Iterator[tuple[int, Listener]]) -> None:
         last = None
-        for last in islice(rest, _AT_ONCE):
-            _tell(last[1], last[0])
+        for last in islice(rest, _BATCH):
+            _notify(last[1], last[0])
         if last is not None:
-            self._round = asyncio.get_running_loop().call_soon(self._go_on, rest)
+            self._timer = asyncio.get_running_loop().call_soon(self._notify_batch, rest)
         elif self._is_stale:
-            self._plan()
+            self._schedule()
         else:
-            self._round = None
+            self._timer = None
 
 
-def _tell(listener: Listener, place: int) -> None:
-    moved, nearest = abs(place - listener.told), min(place, listener.told)
-    if moved and (nearest <= EXACT or moved * _COARSENESS >= listener.told):
-        listener.told = place
-        listener.tell(place)
+def _notify(listener: Listener, position: int) -> None:
+    moved, nearest = abs(position - listener.last_position), min(position, listener.last_position)
+    if moved and (nearest <= EXACT_POSITIONS or moved * _COARSENESS >= listener.last_position):
+        listener.last_position = position
+        listener.notify(position)
 
 
 QUEUE_LENGTH = 512
@@ -115,13 +114,14 @@ class Priority(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """Who wants a place."""
+    """Who wants a slot."""
 
     client: str
     """Fairness goes by it."""
     priority: Priority
-    on_place: Callable[[int], None]
-    """Hears the place in the line, from 1, where it waits; of its changes as `news` says. Raises nothing."""
+    on_position: Callable[[int], None]
+    """Called with the position in the queue, from 1, and with its changes as `PositionNotifier` sends them.
+    Raises nothing."""
 
 
 @dataclass(slots=True, eq=False)
@@ -130,18 +130,18 @@ class _Waiter:
     turn: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     arrival: int = field(default_factory=_arrivals.__next__)
     still_waits: bool = True
-    told: int = 0
+    last_position: int = 0
 
     @property
     def client(self) -> str:
         return self.ticket.client
 
-    def tell(self, place: int) -> None:
-        self.ticket.on_place(place)
+    def notify(self, position: int) -> None:
+        self.ticket.on_position(position)
 
-    def go(self) -> None:
+    def grant(self) -> None:
         self.still_waits = False
-        # Who is cancelled in this moment leaves by itself, and gives the place back.
+        # Who is cancelled in this moment leaves by itself, and returns the slot.
         if not self.turn.done():
             self.turn.set_result(None)
 
@@ -149,9 +149,9 @@ class _Waiter:
 class Load(NamedTuple):
     """How many prompts a model has."""
 
-    running: int
+    running_count: int
     """Taken slots."""
-    waiting: int
+    waiting_count: int
     is_full: bool
     """Whether the next one would be refused, by the limit that was given last."""
 
@@ -164,51 +164,53 @@ class _Model:
 
     def __init__(self) -> None:
         self.limit: int | None = None
-        self.running = 0
-        self._lines = {priority: FairQueue[_Waiter]() for priority in Priority}
-        self._notifier = PositionNotifier(self._first_waiters, self._everybody)
+        self.running_count = 0
+        self._queues = {priority: FairQueue[_Waiter]() for priority in Priority}
+        self._notifier = PositionNotifier(self._first_waiters, self._all_waiters)
 
     @property
     def waiting_count(self) -> int:
-        return sum(map(len, self._lines.values()))
+        return sum(map(len, self._queues.values()))
 
     @property
-    def has_place(self) -> bool:
-        return self.limit is None or self.running < self.limit
+    def has_free_slot(self) -> bool:
+        return self.limit is None or self.running_count < self.limit
 
     def join(self, waiter: _Waiter) -> None:
-        self._line_of(waiter).join(waiter)
-        self._hand_out()
+        self._queue_of(waiter).join(waiter)
+        self._grant_slots()
 
     def leave(self, waiter: _Waiter) -> None:
-        """Give the place back, or wait for it no longer."""
+        """Return the slot, or stop waiting for one."""
         if waiter.still_waits:
             waiter.still_waits = False
-            self._line_of(waiter).leave(waiter)
+            self._queue_of(waiter).leave(waiter)
         else:
-            self.running -= 1
-            self._line_of(waiter).done(waiter)
-        self._hand_out()
+            self.running_count -= 1
+            self._queue_of(waiter).release(waiter)
+        self._grant_slots()
 
-    def _hand_out(self) -> None:
+    def _grant_slots(self) -> None:
         """Let those who go next have what is free, and tell the others where they are."""
-        while self.has_place and (line := next(filter(len, self._lines.values()), None)):
-            self.running += 1
-            line.pop().go()
-        self._notifier.changed(self.waiting_count)
+        while self.has_free_slot and (queue := next(filter(len, self._queues.values()), None)):
+            self.running_count += 1
+            queue.pop().grant()
+        self._notifier.update(self.waiting_count)
 
-    def _line_of(self, waiter: _Waiter) -> FairQueue[_Waiter]:
-        return self._lines[waiter.ticket.priority]
+    def _queue_of(self, waiter: _Waiter) -> FairQueue[_Waiter]:
+        return self._queues[waiter.ticket.priority]
 
     def _first_waiters(self, count: int) -> Iterator[_Waiter]:
-        return itertools.islice(itertools.chain(*(line.peek(count) for line in self._lines.values())), count)
+        return itertools.islice(
+            itertools.chain(*(queue.peek(count) for queue in self._queues.values())), count
+        )
 
-    def _everybody(self) -> Iterator[_Waiter]:
-        return itertools.chain(*(line.everybody() for line in self._lines.values()))
+    def _all_waiters(self) -> Iterator[_Waiter]:
+        return itertools.chain(*(queue.all_items() for queue in self._queues.values()))
 
 
-class Place:
-    """One place at a model: waited for, then held, for as long as the block lasts."""
+class Slot:
+    """One slot at a model: `async with` waits for it, and holds it until the block ends."""
 
     __slots__ = ("_key", "_limit", "_slots", "_ticket", "_waiter")
 
@@ -245,18 +247,18 @@ class ModelSlots:
         self._queue_length = queue_length
         self._models: dict[str, _Model] = {}
 
-    def place(self, key: str, limit: int | None, ticket: Ticket) -> Place:
-        """Return a place to wait for and to hold: use it as `async with`.
+    def acquire(self, key: str, limit: int | None, ticket: Ticket) -> Slot:
+        """Return a slot to wait for and to hold: use it as `async with`.
 
         `limit` is how many the model takes at once, as is known now; None: as
         many as come. It counts for those who wait already, too.
         Raises ModelError QUEUE_FULL where nobody more may wait. Whoever is
-        cancelled leaves the line without a trace.
+        cancelled leaves the queue without a trace.
         """
-        return Place(self, key, limit, ticket)
+        return Slot(self, key, limit, ticket)
 
     def join(self, key: str, limit: int | None, waiter: _Waiter) -> None:
-        """Wait for a place. Raises as `place` says."""
+        """Wait for a slot. Raises as `acquire` says."""
         model = self._models.setdefault(key, _Model())
         model.limit = limit
         if self._is_full(model):
@@ -264,10 +266,10 @@ class ModelSlots:
         model.join(waiter)
 
     def leave(self, key: str, waiter: _Waiter) -> None:
-        """Give the place back, or wait for it no longer."""
+        """Return the slot, or stop waiting for one."""
         model = self._models[key]
         model.leave(waiter)
-        if not model.running and not model.waiting_count:
+        if not model.running_count and not model.waiting_count:
             del self._models[key]
 
     def load(self, key: str) -> Load:
@@ -275,10 +277,10 @@ class ModelSlots:
         model = self._models.get(key)
         if model is None:
             return _IDLE
-        return Load(model.running, model.waiting_count, self._is_full(model))
+        return Load(model.running_count, model.waiting_count, self._is_full(model))
 
     def _is_full(self, model: _Model) -> bool:
-        return not model.has_place and model.waiting_count >= self._queue_length
+        return not model.has_free_slot and model.waiting_count >= self._queue_length
 
     @staticmethod
     def _full_error(length: int) -> ModelError:

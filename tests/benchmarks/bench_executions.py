@@ -74,7 +74,7 @@ async def _line_times() -> tuple[float, float]:
 
     async def wait(number: int) -> None:
         ticket = Ticket(f"client {number}", Priority.INTERACTIVE, lambda _: None)
-        async with places.place("model", 1, ticket):
+        async with places.acquire("model", 1, ticket):
             await asyncio.get_running_loop().create_future()
 
     tasks = [asyncio.create_task(wait(number)) for number in range(WAITING + 1)]

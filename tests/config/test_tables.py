@@ -154,7 +154,7 @@ def test_the_older_texts_mean_what_the_tables_mean_and_are_reported_as_old(write
 
 def policy(loaded):
     policies = wiring.policies(loaded.config)
-    return policies.names, policies._known["night"], policies._rules
+    return policies.names, policies._by_name["night"], policies._rules
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ async def build(
     **policy: bool,
 ) -> tuple[ChatRequest, executions_pb2.ContextReport]:
     asked, options = [message_of("u", prompt)], Options(max_tokens=10)
-    material = context.Material(
+    material = context.ContextInput(
         "Be brief.",
         lambda: map(HistoryMessage, reversed(history)),
         len(history),
@@ -155,7 +155,7 @@ async def test_of_a_very_long_history_only_what_is_needed_is_read() -> None:
             read += 1
             yield HistoryMessage(message_of("au"[number % 2], "z" * 30))
 
-    material = context.Material(
+    material = context.ContextInput(
         "", history, 100_000, [message_of("u", "now")], Options(max_tokens=10), is_local_only=allow_all
     )
     built_ = await context.build(material, 1000, TokenCounter(counts_nothing))

@@ -56,7 +56,7 @@ async def test_each_text_gets_its_vector_whoever_serves_the_model(
         assert [list(vector) for vector in found.vectors] == [vector_of(text) for text in TEXTS]
         assert found.usage is not None
         assert found.usage.input_tokens == 8
-        assert not found.failed
+        assert not found.failed_attempts
 
 
 async def test_ollama_never_cuts_a_text_and_keeps_the_model_as_the_hook_says(
@@ -114,7 +114,9 @@ async def test_a_failure_is_followed_by_the_next_model_and_told(
     near, far = hook(harness, server, "llama2"), hook(harness, cloud, "big")
     found = await embed(harness, near, far, policy={"name": "prefer-local"})
     assert found.hook.id == "custom:big"
-    assert [(one.model, one.reason) for one in found.failed] == [("ollama:llama2", "MODEL_REFUSED_REQUEST")]
+    assert [(one.model, one.reason) for one in found.failed_attempts] == [
+        ("ollama:llama2", "MODEL_REFUSED_REQUEST")
+    ]
 
 
 async def test_what_may_pass_is_tried_again(harness: Harness, server: OllamaServer) -> None:

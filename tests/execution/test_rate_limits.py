@@ -10,7 +10,7 @@ from oblix.testing import Answer, OllamaServer, Refuse
 from support.drivers.execution import Harness, prompt
 
 from oblixd.errors import ResourceExhaustedError
-from oblixd.execution.fallback import until_allowed
+from oblixd.execution.fallback import wait_for_rate_limit
 from oblixd.execution.retry import RetryBudget
 from oblixd.models.base import ModelError, ModelErrorKind
 
@@ -38,7 +38,7 @@ async def test_a_long_limit_sends_the_prompt_to_the_next_model_at_once(
 ) -> None:
     handle, spare = harness.hook(server), harness.hook(other)
     await use_up(harness, server, handle, "300")
-    harness.executions.cooldowns.answered(handle)
+    harness.executions.cooldowns.record_answer(handle)
     assert await models_that_failed(harness, handle, spare) == []
     assert (len(server.requests), len(other.requests)) == (1, 1)
 
@@ -50,7 +50,7 @@ async def test_a_limit_that_is_hit_after_the_route_was_chosen_counts_as_a_refusa
     await use_up(harness, server, handle, "300")
     [hook] = harness.registry.resolve([handle])
     with pytest.raises(ModelError) as limited:
-        await until_allowed(hook.connection, RetryBudget(), is_last=False)
+        await wait_for_rate_limit(hook.connection, RetryBudget(), is_last=False)
     assert limited.value.kind is ModelErrorKind.RATE_LIMITED
     assert limited.value.retry_after_s == pytest.approx(300, abs=30)
     assert len(server.requests) == 1

@@ -6,7 +6,7 @@ import pytest
 
 from oblixd.execution.retry import FIRST_WAIT_S, RetryBudget
 from oblixd.models.base import ModelError, ModelErrorKind
-from oblixd.router.cooldown import FAILURES, LONGEST_REST_S, REST_S, WINDOW_S, Cooldowns
+from oblixd.router.cooldown import COOLDOWN_S, FAILURES, MAX_COOLDOWN_S, WINDOW_S, Cooldowns
 
 
 def failure(
@@ -62,53 +62,53 @@ def test_failures_in_a_row_cool_a_model_down_for_a_while() -> None:
     clock = Clock()
     cooldowns = Cooldowns(clock)
     for _ in range(FAILURES - 1):
-        cooldowns.failed("m", failure())
-    assert cooldowns.of("m") is None
-    cooldowns.failed("m", failure())
-    cooling = cooldowns.of("m")
+        cooldowns.record_failure("m", failure())
+    assert cooldowns.find("m") is None
+    cooldowns.record_failure("m", failure())
+    cooling = cooldowns.find("m")
     assert cooling is not None
-    assert (cooling.left_s, cooling.why) == (REST_S, "It failed.")
-    assert cooldowns.of("other") is None
-    clock.now += REST_S
-    assert cooldowns.of("m") is None
+    assert (cooling.left_s, cooling.why) == (COOLDOWN_S, "It failed.")
+    assert cooldowns.find("other") is None
+    clock.now += COOLDOWN_S
+    assert cooldowns.find("m") is None
 
 
 def test_an_answer_in_between_and_old_failures_do_not_count() -> None:
     clock = Clock()
     cooldowns = Cooldowns(clock)
-    cooldowns.failed("m", failure())
-    cooldowns.failed("m", failure())
-    cooldowns.answered("m")
-    cooldowns.failed("m", failure())
-    assert cooldowns.of("m") is None
+    cooldowns.record_failure("m", failure())
+    cooldowns.record_failure("m", failure())
+    cooldowns.record_answer("m")
+    cooldowns.record_failure("m", failure())
+    assert cooldowns.find("m") is None
     clock.now += WINDOW_S + 1
-    cooldowns.failed("m", failure())
-    cooldowns.failed("m", failure())
-    assert cooldowns.of("m") is None
+    cooldowns.record_failure("m", failure())
+    cooldowns.record_failure("m", failure())
+    assert cooldowns.find("m") is None
 
 
 def test_a_server_that_says_when_is_left_alone_until_then_but_not_for_ever() -> None:
     cooldowns = Cooldowns(Clock())
-    cooldowns.failed("m", failure(retry_after_s=1e9))
-    cooling = cooldowns.of("m")
+    cooldowns.record_failure("m", failure(retry_after_s=1e9))
+    cooling = cooldowns.find("m")
     assert cooling is not None
-    assert cooling.left_s == LONGEST_REST_S
+    assert cooling.left_s == MAX_COOLDOWN_S
 
 
 def test_a_wrong_request_says_nothing_of_the_model() -> None:
     cooldowns = Cooldowns(Clock())
     for _ in range(FAILURES):
-        cooldowns.failed("m", failure(ModelErrorKind.REFUSED, retry_after_s=5))
-    assert cooldowns.of("m") is None
+        cooldowns.record_failure("m", failure(ModelErrorKind.REFUSED, retry_after_s=5))
+    assert cooldowns.find("m") is None
 
 
 def test_a_way_that_is_back_ends_the_rest_of_those_that_could_not_be_reached() -> None:
     cooldowns = Cooldowns(Clock())
     for kind in (ModelErrorKind.UNREACHABLE, ModelErrorKind.FAILED):
         for _ in range(FAILURES):
-            cooldowns.failed(kind.value, failure(kind), "https://near:443")
-            cooldowns.failed(f"far {kind.value}", failure(kind), "https://far:443")
+            cooldowns.record_failure(kind.value, failure(kind), "https://near:443")
+            cooldowns.record_failure(f"far {kind.value}", failure(kind), "https://far:443")
     cooldowns.clear_origin("https://near:443")
-    assert cooldowns.of("MODEL_UNREACHABLE") is None
-    assert cooldowns.of("MODEL_FAILED")
-    assert cooldowns.of("far MODEL_UNREACHABLE")
+    assert cooldowns.find("MODEL_UNREACHABLE") is None
+    assert cooldowns.find("MODEL_FAILED")
+    assert cooldowns.find("far MODEL_UNREACHABLE")

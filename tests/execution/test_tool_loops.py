@@ -55,7 +55,7 @@ async def build(
 ) -> tuple[list[messages_pb2.Message], executions_pb2.ContextReport]:
     for place, message in zip(count(1), history, strict=False):
         message.sequence, message.id = place, f"m{place}"
-    material = context.Material(
+    material = context.ContextInput(
         "",
         lambda: map(HistoryMessage, reversed(history)),
         len(history),

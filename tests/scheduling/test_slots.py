@@ -10,7 +10,7 @@ from support.drivers.waiting import eventually
 
 from oblixd.models.base import ModelError, ModelErrorKind
 from oblixd.scheduling.fair_queue import FairQueue
-from oblixd.scheduling.slots import EXACT, ModelSlots, PositionNotifier, Priority, Ticket
+from oblixd.scheduling.slots import EXACT_POSITIONS, ModelSlots, PositionNotifier, Priority, Ticket
 
 KEY = "ollama:llama2"
 
@@ -36,7 +36,7 @@ class Visitor:
     async def _visit(
         self, slots: ModelSlots, served: list[Visitor], limit: int | None, ticket: Ticket
     ) -> None:
-        async with slots.place(KEY, limit, ticket):
+        async with slots.acquire(KEY, limit, ticket):
             served.append(self)
             await self.may_leave.wait()
 
@@ -65,17 +65,17 @@ async def test_without_a_limit_nobody_waits() -> None:
     slots, served = ModelSlots(), []
     visitors = [Visitor(slots, served, limit=None) for _ in range(50)]
     await let_tasks_run()
-    assert (slots.load(KEY).running, slots.load(KEY).waiting) == (50, 0)
+    assert (slots.load(KEY).running_count, slots.load(KEY).waiting_count) == (50, 0)
     assert [visitor.told for visitor in visitors] == [[]] * 50
     await play_out(served, 50)
-    assert slots.load(KEY).running == 0
+    assert slots.load(KEY).running_count == 0
 
 
 async def test_a_place_is_passed_on_in_order_of_arrival_and_everybody_sees_theirs() -> None:
     slots, served = ModelSlots(), []
     visitors = [Visitor(slots, served, limit=2) for _ in range(5)]
     await let_tasks_run()
-    assert (slots.load(KEY).running, slots.load(KEY).waiting) == (2, 3)
+    assert (slots.load(KEY).running_count, slots.load(KEY).waiting_count) == (2, 3)
     await play_out(served, 5)
     assert served == visitors
     assert [visitor.told for visitor in visitors] == [[], [], [1], [2, 1], [3, 2, 1]]
@@ -148,12 +148,12 @@ async def test_a_server_that_takes_more_lets_those_who_wait_go_on() -> None:
     assert len(served) == 1
     Visitor(slots, served, limit=3)
     await let_tasks_run()
-    assert (slots.load(KEY).running, slots.load(KEY).waiting) == (3, 1)
+    assert (slots.load(KEY).running_count, slots.load(KEY).waiting_count) == (3, 1)
     Visitor(slots, served, limit=2)
     await let_tasks_run()
     served[0].may_leave.set()
     await let_tasks_run()
-    assert slots.load(KEY).running == 2, "one too many still ran: nobody follows it"
+    assert slots.load(KEY).running_count == 2, "one too many still ran: nobody follows it"
     await play_out(served, 5)
 
 
@@ -165,7 +165,7 @@ async def test_who_leaves_the_line_leaves_no_trace() -> None:
     for number in (0, 2, 4):
         waiting[number].task.cancel()
     await let_tasks_run()
-    assert slots.load(KEY).waiting == 2
+    assert slots.load(KEY).waiting_count == 2
     assert [visitor.told[-1] for visitor in (waiting[1], waiting[3])] == [1, 2]
     assert await play_out(served, 3) == ["holds", "a", "b"]
     # The error that a task ended with keeps what it came through.
@@ -190,7 +190,7 @@ async def test_a_place_given_to_somebody_who_is_cancelled_in_that_moment_goes_to
     assert served[-1] is last
     last.may_leave.set()
     await last.task
-    assert slots.load(KEY).running == 0
+    assert slots.load(KEY).running_count == 0
 
 
 async def test_those_far_behind_hear_that_it_goes_on_but_not_of_each_step() -> None:
@@ -206,14 +206,14 @@ async def test_those_far_behind_hear_that_it_goes_on_but_not_of_each_step() -> N
     for visitor in visitors[100:]:
         visitor.may_leave.set()
     await asyncio.gather(*(visitor.task for visitor in visitors))
-    assert last.told[-EXACT:] == list(range(EXACT, 0, -1))
+    assert last.told[-EXACT_POSITIONS:] == list(range(EXACT_POSITIONS, 0, -1))
 
 
 async def test_nothing_is_kept_and_nothing_ticks_where_nobody_waits_or_runs() -> None:
     slots, served = ModelSlots(), []
-    for number in range(EXACT + 5):
+    for number in range(EXACT_POSITIONS + 5):
         Visitor(slots, served, f"client {number}")
     await let_tasks_run()
     assert lines_left()
-    await play_out(served, EXACT + 5)
+    await play_out(served, EXACT_POSITIONS + 5)
     assert not lines_left()

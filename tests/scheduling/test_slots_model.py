@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from oblixd.models.base import ModelError
-from oblixd.scheduling.slots import EXACT, ModelSlots, Priority, Ticket
+from oblixd.scheduling.slots import EXACT_POSITIONS, ModelSlots, Priority, Ticket
 
 KEY = "model"
 LENGTH = 12
@@ -54,7 +54,7 @@ class Line(RuleBasedStateMachine):
             self._come("last", Priority.INTERACTIVE)
             while self._running:
                 self.finish(0)
-            assert (self._slots.load(KEY).running, self._slots.load(KEY).waiting) == (0, 0)
+            assert (self._slots.load(KEY).running_count, self._slots.load(KEY).waiting_count) == (0, 0)
 
     @rule(client=st.sampled_from("abc"), priority=st.sampled_from(Priority))
     def come(self, client: str, priority: Priority) -> None:
@@ -89,14 +89,14 @@ class Line(RuleBasedStateMachine):
 
     @invariant()
     def as_many_run_as_may(self) -> None:
-        assert self._slots.load(KEY).running == len(self._running)
-        assert self._slots.load(KEY).waiting == len(self._waiting)
+        assert self._slots.load(KEY).running_count == len(self._running)
+        assert self._slots.load(KEY).waiting_count == len(self._waiting)
         assert not self._waiting or (self._limit is not None and len(self._running) >= self._limit)
 
     @invariant()
     def everybody_near_knows_the_place(self) -> None:
-        slots = sorted(one.place for one in self._waiting if 0 < one.place <= EXACT)
-        assert slots == list(range(1, len(self._waiting) + 1))[:EXACT]
+        slots = sorted(one.place for one in self._waiting if 0 < one.place <= EXACT_POSITIONS)
+        assert slots == list(range(1, len(self._waiting) + 1))[:EXACT_POSITIONS]
 
     def _come(self, client: str, priority: Priority) -> None:
         one = Somebody(client, priority)
@@ -114,7 +114,7 @@ class Line(RuleBasedStateMachine):
 
     async def _visit(self, one: Somebody) -> None:
         ticket = Ticket(one.client, one.priority, one.hear)
-        async with self._slots.place(KEY, self._limit, ticket):
+        async with self._slots.acquire(KEY, self._limit, ticket):
             self._served.append(one)
             await one.may_leave.wait()
 

@@ -155,8 +155,8 @@ def model_of(execution: Execution) -> str:
 def execution_attributes(execution: Execution) -> Attributes:
     """Say what the whole execution was: who sent it, and where it was routed."""
     found: Attributes = {"oblix.request_id": execution.request.request_id}
-    if execution.caller.program_name:
-        found["oblix.client"] = execution.caller.program_name
+    if execution.client.program_name:
+        found["oblix.client"] = execution.client.program_name
     if (completed := execution.log.completed) is not None:
         reason = executions_pb2.FinishReason.Name(completed.finish_reason)
         found["oblix.finish_reason"] = reason.removeprefix("FINISH_REASON_").lower()

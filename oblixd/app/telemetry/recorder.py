@@ -71,7 +71,7 @@ class Telemetry:
             self._trace.SpanKind.SERVER,
             genai.execution_attributes(execution),
             execution.created_s,
-            self._parent(execution.caller.trace_parent),
+            self._parent(execution.client.trace_parent),
         )
         for attributes in genai.failed_attempts(execution.log.completed):
             whole.add_event("oblix.failed_attempt", attributes)

@@ -75,7 +75,7 @@ async def harness_in(
     registry = Registry({**providers(embedded), **short}, [])
     usage = Usage(store, Prices(dict(map(parse_price, prices))), caps)
     executions = Executions(registry, sessions, Monitor(), usage)
-    sessions.on_deleted = executions.session_deleted
+    sessions.on_deleted = executions.stop_session
     yield Harness(sessions, registry, executions, usage)
     await executions.drain(0)
     await registry.close()
