@@ -84,7 +84,7 @@ async def answer(
 ) -> AsyncGenerator[Content | Finished, None]:
     """Post a request, which `body` writes, and yield the answer, as `Connection.stream` promises it."""
     server_errors, speech = http.server.errors, Speech(partial(_asks_for, request))
-    beginning, is_begun = b"", False
+    beginning, is_begun, halves = b"", False, HalfCharacters()
     async with await http.send(path, body, egress) as reply:
         if reply.status // 100 != _GOOD:
             url = http.server.base_url + path
@@ -95,12 +95,13 @@ async def answer(
             )
         while not decoder.complete:
             read = await _read(reply, decoder)
-            contents, failure = gather(decoder.pieces(read), server_errors)
+            contents, failure = gather(decoder.pieces(read), server_errors, halves)
+            is_end = decoder.complete or failure is not None or not read
+            contents += halves.rest() if is_end else []
             if contents:
                 reply.progress()
             is_begun = is_begun or bool(contents)
             beginning = _gather_beginning(beginning, read, is_begun=is_begun)
-            is_end = decoder.complete or failure is not None or not read
             for content in [*speech.without_leading_blanks(contents), *(speech.rest() if is_end else ())]:
                 yield content
             if failure is not None and not decoder.is_stopped:
@@ -247,8 +248,40 @@ def decode_event(
             raise
 
 
-def gather(pieces: Iterator[Piece], server_errors: ServerErrors) -> tuple[list[Content], ModelError | None]:
-    """Join neighbouring pieces of one channel. A failure comes after what came before it."""
+class HalfCharacters:
+    """Joins characters whose halves come in two pieces. JSON can write each half; nothing else can hold one.
+
+    Servers that cut an answer by UTF-16, as programs in JavaScript, Java and C# do, send an emoji so.
+    """
+
+    def __init__(self) -> None:
+        self._first: dict[Channel, str] = {}
+
+    def join(self, channel: Channel, text: str) -> str:
+        """Give a piece with the half that waits before it, and without the half at its end, which waits."""
+        if self._first:
+            text = self._first.pop(channel, "") + text
+        if not text or text.isascii():
+            return text
+        if "\ud800" <= text[-1] <= "\udbff":
+            self._first[channel] = text[-1]
+            text = text[:-1]
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+    def rest(self) -> list[Content]:
+        """Give what the end of the answer makes of halves that wait."""
+        channels, self._first = list(self._first), {}
+        return [_content(channel, "\N{REPLACEMENT CHARACTER}") for channel in channels]
+
+
+def gather(
+    pieces: Iterator[Piece], server_errors: ServerErrors, halves: HalfCharacters | None = None
+) -> tuple[list[Content], ModelError | None]:
+    """Join neighbouring pieces of one channel. A failure comes after what came before it.
+
+    `halves` keeps what waits for the next pieces of the same answer. None: there are none.
+    """
+    joiner = halves or HalfCharacters()
     runs: list[tuple[Channel, list[str]]] = []
     failure = None
     try:
@@ -260,7 +293,9 @@ def gather(pieces: Iterator[Piece], server_errors: ServerErrors) -> tuple[list[C
         failure = server_errors.broken_stream(f"a single piece of it is longer than {LONGEST_LINE} bytes")
     except ModelError as error:
         failure = error
-    return [_content(channel, _replace_surrogates("".join(texts))) for channel, texts in runs], failure
+    whole = [(channel, joiner.join(channel, "".join(texts))) for channel, texts in runs]
+    contents = [_content(*one) for one in whole if one[1] or not isinstance(one[0], ContentKind)]
+    return contents if halves else [*contents, *joiner.rest()], failure
 
 
 def read_object(data: bytes, server_errors: ServerErrors) -> dict[str, Any]:
@@ -318,11 +353,6 @@ async def _read(reply: Response, decoder: Decoder) -> bytes:
     except ModelError:
         # The model's text is whole: what failed is only the counts that follow it.
         return b""
-
-
-def _replace_surrogates(text: str) -> str:
-    """Replace half characters: JSON can write them, nothing else can hold them."""
-    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _start(data: bytes) -> str:

@@ -1,6 +1,7 @@
 """What the HTTP endpoint adds to a server that answers at once: first token, tokens and replies a second.
 
-Both sides run in turn on the same fake server; daemon, server and client share the cores. Each answer is
+In front of OpenAI's API, Ollama's and Anthropic's, each as a client of chat completions sees it.
+All sides run in turn on the same fake server; daemon, server and client share the cores. Each answer is
 read to its end and compared: nothing may be lost, repeated or in another order.
 """
 
@@ -10,8 +11,9 @@ import asyncio
 import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from itertools import product
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -26,24 +28,33 @@ ROUNDS, STREAMS, TOKENS, REPLIES = 5, 16, 4000, 800
 IDLE = 500
 """Connections that are open and asked one thing each, for the memory of one."""
 MODELS = ("short", f"tokens-{TOKENS}", f"single-{TOKENS}")
+APIS = {"openai": "/v1/chat/completions", "ollama": "/api/chat", "claude": "/v1/messages"}
 CONFIG = """
 [openai]
 endpoint = "{url}/v1"
 models = {models}
+[claude]
+endpoint = "{url}"
+models = {models}
+[ollama]
+endpoint = "{url}"
+models = {ollama}
+parallel = {streams}
 [embedded]
 enabled = false
 [http]
 port = 0
 """
-Ask = Callable[[str], Awaitable[str]]
 
 
 def main() -> int:
     """Measure both sides."""
     with tempfile.TemporaryDirectory(dir="/tmp") as home, serve_module("benchmarks.fast_server") as url:
-        key = Path(home) / "openai-api-key"
-        key.write_text("sk-x")
-        (Path(home) / "config.toml").write_text(CONFIG.format(url=url, models=list(MODELS)))
+        for key in ("openai-api-key", "claude-api-key"):
+            (Path(home) / key).write_text("sk-x")
+        models, ollama = list(MODELS), [_name("ollama", model) for model in MODELS]
+        config = CONFIG.format(url=url, models=models, ollama=ollama, streams=STREAMS)
+        (Path(home) / "config.toml").write_text(config)
         with run_daemon(Path(home), CREDENTIALS_DIRECTORY=home) as daemon:
             stub = endpoint_pb2_grpc.EndpointServiceStub(daemon.channel)
             ours = stub.OpenEndpoint(endpoint_pb2.OpenEndpointRequest()).url
@@ -77,24 +88,42 @@ async def _idle_kb(url: str, token_text: str, pid: int) -> float:
 async def _measure(direct: str, ours: str, token_text: str, idle_kb: float) -> int:
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(httpx.AsyncClient(timeout=60))
-        plain = [RawClient(direct, "/v1/chat/completions") for _ in range(STREAMS)]
-        through = [RawClient(ours, "/v1/chat/completions", token_text) for _ in range(STREAMS)]
-        translated = [RawClient(ours, "/v1/messages", token_text) for _ in range(STREAMS)]
-        for one in (*plain, *through, *translated):
-            stack.push_async_callback(one.close)
-        first = [(await _first(plain[0]), await _first(through[0])) for _ in range(400)][40:]
+
+        def crowd(url: str, path: str) -> list[RawClient]:
+            clients = [RawClient(url, path, token_text) for _ in range(STREAMS)]
+            for one in clients:
+                stack.push_async_callback(one.close)
+            return clients
+
+        plain = {api: crowd(direct, path) for api, path in APIS.items()}
+        through, translated = crowd(ours, APIS["openai"]), crowd(ours, APIS["claude"])
+        first = {api: await _firsts(plain[api][0], through[0], api) for api in APIS}
         rows: dict[str, list[float]] = {}
         for _ in range(ROUNDS):
-            for model in MODELS:
-                for name, side in (("raw", plain), ("oblix", through), ("messages", translated)):
-                    rows.setdefault(f"{name} {model}", []).append(await _rate(side, model))
-                rows.setdefault(f"httpx {model}", []).append(await _httpx_rate(client, direct, model))
-    rates = {name: statistics.median(values) for name, values in rows.items()}
-    return _report(first, rates, idle_kb)
+            for api, model in product(APIS, MODELS):
+                name, pin = _name(api, model), f"{api}:{_name(api, model)}"
+                rows.setdefault(f"{api} raw {model}", []).append(await _rate(plain[api], name))
+                rows.setdefault(f"{api} oblix {model}", []).append(await _rate(through, pin))
+                if api == "openai":
+                    rows.setdefault(f"messages {model}", []).append(await _rate(translated, pin))
+                httpx_rate = await _httpx_rate(client, direct + APIS[api], name)
+                rows.setdefault(f"{api} httpx {model}", []).append(httpx_rate)
+    return _report(first, {name: statistics.median(values) for name, values in rows.items()}, idle_kb)
 
 
-async def _first(client: RawClient) -> float:
-    return (await client.ask("short")).first_ms
+def _name(api: str, model: str) -> str:
+    """Return what a model is called at the server: Ollama's have a tag."""
+    return f"{model}:1b" if api == "ollama" else model
+
+
+async def _firsts(plain: RawClient, through: RawClient, api: str) -> list[tuple[float, float]]:
+    """Return how long the first token takes, straight and through the endpoint, round by round, in ms."""
+    name = _name(api, "short")
+    return [(await _first(plain, name), await _first(through, f"{api}:{name}")) for _ in range(400)][40:]
+
+
+async def _first(client: RawClient, model: str) -> float:
+    return (await client.ask(model)).first_ms
 
 
 async def _rate(clients: Sequence[RawClient], model: str) -> float:
@@ -104,7 +133,7 @@ async def _rate(clients: Sequence[RawClient], model: str) -> float:
         total = 0
         for _ in range(_asks(model)):
             text = (await client.ask(model)).text
-            assert text == _expected_text(model), "an answer is not what was sent"
+            assert text == _expected_text(model), f"{model} answers what was not sent: {text[:80]!r}"
             total += _size(model)
         return total
 
@@ -119,7 +148,7 @@ async def _httpx_rate(client: httpx.AsyncClient, url: str, model: str) -> float:
     async def ask() -> int:
         total = 0
         for _ in range(_asks(model)):
-            async with client.stream("POST", f"{url}/v1/chat/completions", json=body) as response:
+            async with client.stream("POST", url, json=body) as response:
                 async for _line in response.aiter_lines():
                     pass
             total += _size(model)
@@ -131,38 +160,46 @@ async def _httpx_rate(client: httpx.AsyncClient, url: str, model: str) -> float:
 
 
 def _asks(model: str) -> int:
-    return REPLIES // STREAMS if model == "short" else 1
+    return REPLIES // STREAMS if "short" in model else 1
 
 
 def _size(model: str) -> int:
-    return 1 if model == "short" else TOKENS
+    return 1 if "short" in model else TOKENS
 
 
 def _expected_text(model: str) -> str:
-    return "".join(token(number) for number in range(2 if model == "short" else TOKENS))
+    return "".join(token(number) for number in range(2 if "short" in model else TOKENS))
 
 
-def _report(first: Sequence[tuple[float, float]], rates: dict[str, float], idle_kb: float) -> int:
-    plain, through = ([one[side] for one in first] for side in (0, 1))
-    added = [ours - theirs for theirs, ours in first]
-    lines = [
-        Line("first token, straight to the server", statistics.median(plain), "ms"),
-        Line("first token, through the endpoint", statistics.median(through), "ms"),
-        Line("  added, median", statistics.median(added), "ms", 1.5),
-        Line("  added, 99th percentile", statistics.quantiles(added, n=100)[98], "ms"),
-    ]
-    for model in MODELS:
+def _report(
+    first: Mapping[str, Sequence[tuple[float, float]]], rates: Mapping[str, float], idle_kb: float
+) -> int:
+    lines = [line for api, pairs in first.items() for line in _first_lines(api, pairs)]
+    for model, api in product(MODELS, APIS):
         what = "replies" if model == "short" else "tokens"
         lines += [
-            Line(f"{model}, {STREAMS} at once, {side}", rates[f"{side} {model}"], f"{what}/s")
-            for side in ("raw", "httpx", "oblix", "messages")
+            Line(f"{api}: {model}, {STREAMS} at once, {side}", rates[f"{api} {side} {model}"], f"{what}/s")
+            for side in ("raw", "httpx", "oblix")
         ]
-        ratio = rates[f"httpx {model}"] / rates[f"oblix {model}"]
-        lines.append(Line("  httpx straight, of the endpoint", ratio, "x"))
-        translation = rates[f"oblix {model}"] / rates[f"messages {model}"]
-        lines.append(Line("  Messages in front of chat completions, of none", translation, "x", 1.2))
+        ratio = rates[f"{api} oblix {model}"] / rates[f"{api} httpx {model}"]
+        lines.append(Line("  the endpoint, of httpx straight", ratio, "x"))
+        if api != "openai":
+            ratio = rates[f"openai oblix {model}"] / rates[f"{api} oblix {model}"]
+            lines.append(Line("  the endpoint in front of openai, of this", ratio, "x"))
+    for model in MODELS:
+        ratio = rates[f"openai oblix {model}"] / rates[f"messages {model}"]
+        lines.append(Line(f"{model}: Messages in front of chat completions, of none", ratio, "x", 1.2))
     lines.append(Line(f"memory of an idle connection, of {IDLE}", idle_kb, "kB", 10))
     return report("The HTTP endpoint, nothing recorded", lines)
+
+
+def _first_lines(api: str, pairs: Sequence[tuple[float, float]]) -> list[Line]:
+    added = [ours - theirs for theirs, ours in pairs]
+    return [
+        Line(f"{api}: first token, straight", statistics.median(straight for straight, _ in pairs), "ms"),
+        Line("  added by the endpoint, median", statistics.median(added), "ms", 1.5),
+        Line("  added, 99th percentile", statistics.quantiles(added, n=100)[98], "ms"),
+    ]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """A server that costs next to nothing: its answers are bytes that were made before.
 
-It speaks OpenAI's chat completions, and of Ollama's API what a router asks before it sends a prompt.
+It speaks OpenAI's chat completions, Anthropic's messages, and of Ollama's API what a router asks, too.
 
 `python -m benchmarks.fast_server` listens on a free port and prints its URL. The model's name says what it
 answers: `short` two tokens at once; `tokens-N` N tokens, sixteen a write; `single-N` N tokens, one a write;
@@ -21,7 +21,7 @@ _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 _MODEL = re.compile(rb'"model": *"([^"]+)"')
 GROUP = 16
 """Tokens in one write of `tokens-N`."""
-OLLAMA_MODELS = ("short:1b", "tokens-2000:1b", "single-2000:1b")
+OLLAMA_MODELS = ("short:1b", "tokens-4000:1b", "single-4000:1b")
 _DATE = "2026-11-29T00:00:00Z"
 
 
@@ -51,6 +51,21 @@ def ollama_answer(model: str) -> tuple[bytes, ...]:
     nanos = {"total_duration": 10**6, "load_duration": 10**5, "eval_duration": 10**5}
     end = _line(model, "", done=True, done_reason="stop", prompt_eval_count=5, eval_count=size, **nanos)
     return _writes(model, _LINES, lines, end)
+
+
+@cache
+def claude_answer(model: str) -> tuple[bytes, ...]:
+    """Return the writes of an answer of `/v1/messages`."""
+    size = size_of(model)
+    head = {"id": "m", "type": "message", "role": "assistant", "model": model, "content": []}
+    block = {"type": "text", "text": ""}
+    begun = _typed("message_start", message={**head, "usage": {"input_tokens": 5, "output_tokens": 1}})
+    begun += _typed("content_block_start", index=0, content_block=block)
+    deltas = ({"type": "text_delta", "text": token(number)} for number in range(size))
+    events = [_typed("content_block_delta", index=0, delta=delta) for delta in deltas]
+    end = _typed("content_block_stop", index=0)
+    end += _typed("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": size})
+    return _writes(model, _EVENTS, [begun, *events], end + _typed("message_stop"))
 
 
 def size_of(model: str) -> int:
@@ -120,6 +135,8 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 
 
 def _reply(path: str, model: str) -> tuple[bytes, ...]:
+    if path.startswith("/v1/messages"):
+        return claude_answer(model)
     if not path.startswith("/api/"):
         return answer(model)
     return ollama_answer(model) if path == "/api/chat" else ollama_facts(path)
@@ -133,6 +150,10 @@ def _line(model: str, text: str, *, done: bool = False, **fields: object) -> byt
 
 def _event(choice: dict[str, object]) -> bytes:
     return _data({"id": "c", "object": "chat.completion.chunk", "choices": [{"index": 0, **choice}]})
+
+
+def _typed(kind: str, **fields: object) -> bytes:
+    return f"event: {kind}\n".encode() + _data({"type": kind, **fields})
 
 
 def _data(value: object) -> bytes:

@@ -33,6 +33,7 @@ CONFIG = """
 [ollama]
 endpoint = "{url}"
 models = {models}
+parallel = {streams}
 [embedded]
 enabled = false
 [http]
@@ -49,7 +50,8 @@ def main(commands: Path) -> int:
     ):
         home = Path(folder) / "oblix"
         home.mkdir()
-        (home / "config.toml").write_text(CONFIG.format(url=url, models=list(OLLAMA_MODELS)))
+        config = CONFIG.format(url=url, models=list(OLLAMA_MODELS), streams=STREAMS)
+        (home / "config.toml").write_text(config)
         with run_daemon(home) as daemon:
             stub = endpoint_pb2_grpc.EndpointServiceStub(daemon.channel)
             ours = stub.OpenEndpoint(endpoint_pb2.OpenEndpointRequest()).url

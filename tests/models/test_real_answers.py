@@ -12,7 +12,19 @@ from typing import Any
 
 import pytest
 from oblix.v1 import messages_pb2
-from support.answers import DONE, block, both, call_start, claude, complete_call, delta, piece, sse, stop
+from support.answers import (
+    DONE,
+    block,
+    both,
+    call_start,
+    choice,
+    claude,
+    complete_call,
+    delta,
+    piece,
+    sse,
+    stop,
+)
 from support.drivers.model_requests import ask, chat, message, question
 from support.servers.providers import KINDS
 from support.servers.raw_server import HEAD, playing
@@ -72,6 +84,27 @@ TEXTS = {
     "a document that names no reason for its end": json.dumps(
         {"object": "chat.completion", "choices": [{"message": {"content": "Hello"}}]}
     ).encode(),
+    "another choice in chunks of its own (n=2)": sse(
+        delta(content="Hel"),
+        choice(1, content="Good"),
+        choice(1, content="bye"),
+        delta(content="lo"),
+        {"choices": [{"index": 1, "delta": {}, "finish_reason": "length"}]},
+        stop(),
+    ),
+    "another choice that begins first, without text (n=2)": sse(
+        choice(1, role="assistant"),
+        delta(role="assistant", content=""),
+        delta(content="Hel"),
+        choice(1, content="Bye"),
+        delta(content="lo"),
+        stop(),
+    ),
+    "the one choice is counted from 1": sse(
+        choice(1, content="Hel"),
+        choice(1, content="lo"),
+        {"choices": [{"index": 1, "delta": {}, "finish_reason": "stop"}]},
+    ),
     "text beside each delta (Together)": sse(
         *({"choices": [{"text": one, "delta": {"content": one}}]} for one in ("Hel", "lo")), stop()
     ),

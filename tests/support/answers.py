@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from oblixd.models.base import ContentKind, Finish, Finished, ModelError
 from oblixd.models.http.server import ServerErrors
-from oblixd.models.providers.claude_messages import MessageDecoder
-from oblixd.models.providers.completions import CompletionDecoder
-from oblixd.models.providers.ollama import OllamaDecoder
-from oblixd.models.streaming import Decoder, Speech, gather
+from oblixd.models.streaming import Decoder, HalfCharacters, Speech, gather
 
 PEER = ServerErrors("The server", "http://there")
 DONE = b"data: [DONE]\n\n"
@@ -36,10 +34,12 @@ class Heard:
 def hear(decoder: Decoder, reads: list[bytes]) -> Heard:
     """Read an answer as `answers.answer` does, without a network."""
     heard, speech, arguments = Heard(), Speech(lambda _tag: False), {}
+    halves = HalfCharacters()
     try:
         for read in [*reads, b""]:
-            contents, failure = gather(decoder.pieces(read), PEER)
+            contents, failure = gather(decoder.pieces(read), PEER, halves)
             is_end = decoder.complete or failure is not None or not read
+            contents += halves.rest() if is_end else []
             for content in [*speech.without_leading_blanks(contents), *(speech.rest() if is_end else ())]:
                 if content.call is not None:
                     arguments[content.call] = arguments.get(content.call, "") + content.text
@@ -63,7 +63,7 @@ def hear(decoder: Decoder, reads: list[bytes]) -> Heard:
     return heard
 
 
-def both(decoder: type[CompletionDecoder | MessageDecoder | OllamaDecoder], wire: bytes) -> Heard:
+def both(decoder: Callable[[ServerErrors], Decoder], wire: bytes) -> Heard:
     """Read it whole, and byte by byte; give what came, which is the same."""
     whole = hear(decoder(PEER), [wire])
     single = hear(decoder(PEER), [wire[place : place + 1] for place in range(len(wire))])
@@ -77,9 +77,14 @@ def sse(*values: Any, end: bytes = DONE) -> bytes:
 
 
 def delta(**fields: Any) -> dict[str, Any]:
+    return choice(0, **fields)
+
+
+def choice(index: int, **fields: Any) -> dict[str, Any]:
+    """A piece of one of several answers."""
     return {
         "object": "chat.completion.chunk",
-        "choices": [{"index": 0, "delta": fields, "finish_reason": None}],
+        "choices": [{"index": index, "delta": fields, "finish_reason": None}],
     }
 
 

@@ -5,12 +5,19 @@ return what is complete by now. Line ends are those of the event stream format
 (WHATWG HTML, section 9.2): LF, CR LF or CR, after an optional byte order mark.
 None of these bytes is part of a character of several bytes, so no character is
 split. What never ends is refused, not gathered.
+
+Nearly all of a long answer looks the same: one event, or one line, for each token. Reads of such
+events are cut at once, and `PlainEvents` decodes them at once. Everything else is looked at one by one.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+import msgspec
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LONGEST_LINE = 16 * 1024 * 1024
@@ -26,6 +33,11 @@ _LONGEST_KEEP_ALIVE = 80
 
 _BETWEEN, _DATA = b"\n\n", b"data: "
 """What stands between two events, and before the data of an event, as nearly all servers write them."""
+_PLAIN_HEAD = re.compile(rb"(?:event: ([^\r\n]*)\n)?data: ")
+_LAST = 3
+"""The last events of an answer that may say other things: the reason for the end, the counts and [DONE]."""
+
+T = TypeVar("T")
 
 
 class TooLongError(ValueError):
@@ -137,18 +149,24 @@ class EventSplitter:
 
     def _feed_events(self, events: bytes) -> list[bytes]:
         """Take events up to the empty line behind the last one, and cut them at once if they are plain."""
-        data = events.removeprefix(_DATA).split(_BETWEEN + _DATA)
-        is_plain = (
-            self._is_between
-            and events.startswith(_DATA)
-            # Each event is one line of data.
-            and events.count(b"\n") == 2 * (len(data) - 1)
-            and b"\r" not in events
-            and len(events) <= LONGEST_LINE
-        )
-        return [one for one in data if not _is_idle(one)] if is_plain else self._feed_lines(events + _BETWEEN)
+        plain = _plain_events(events) if self._is_between else None
+        return self._feed_lines(events + _BETWEEN) if plain is None else plain
 
     def _feed_lines(self, read: bytes) -> list[bytes]:
+        """Take lines, and cut them at once if each is a JSON object."""
+        if not self._of_lines:
+            return self._look_at_lines(read)
+        events = []
+        if not self._is_between:
+            begun, end, read = read.partition(b"\n")
+            events = self._look_at_lines(begun + end)
+        whole, end, begun = read.rpartition(b"\n")
+        if end:
+            plain = _plain_lines(whole) if self._is_between else None
+            events += self._look_at_lines(whole + end) if plain is None else plain
+        return [*events, *self._look_at_lines(begun)] if begun else events
+
+    def _look_at_lines(self, read: bytes) -> list[bytes]:
         return [data for line in self._lines.feed(read) for data in self._take(line)]
 
     def _take(self, line: bytes) -> list[bytes]:
@@ -209,6 +227,74 @@ class EventSplitter:
         self._data.clear()
         self._size = 0
         return [] if _is_idle(data) or (name and _is_keep_alive(name)) else [data]
+
+
+def _plain_events(events: bytes) -> list[bytes] | None:
+    """Cut events that are one line of data each, all under the same name or none. None: they are not."""
+    head = _PLAIN_HEAD.match(events)
+    if head is None or b"\r" in events or len(events) > LONGEST_LINE:
+        return None
+    begin = head.group()
+    data = events.removeprefix(begin).split(_BETWEEN + begin)
+    is_plain = events.count(b"\n") == len(data) * begin.count(b"\n") + 2 * (len(data) - 1)
+    if not is_plain or (head[1] and _is_keep_alive(head[1])):
+        return None
+    return [one for one in data if not _is_idle(one)]
+
+
+def _plain_lines(lines: bytes) -> list[bytes] | None:
+    """Cut lines that are a JSON object each. None: they are not."""
+    objects = lines.split(b"\n")
+    is_plain = (
+        lines.startswith(b"{")
+        and lines.endswith(b"}")
+        and lines.count(b"}\n{") == len(objects) - 1
+        and b"\r" not in lines
+        and len(lines) <= LONGEST_LINE
+    )
+    return objects if is_plain else None
+
+
+class PlainEvent(Generic[T]):
+    """The form of an event that is a piece of an answer and nothing else."""
+
+    def __init__(self, form: type[T], texts: Callable[[list[T]], list[str]]) -> None:
+        """`form` forbids fields that are not known. `texts` leaves out what holds another thing too."""
+        self._decoder = msgspec.json.Decoder(form)
+        self._texts = texts
+
+    def text(self, events: Sequence[bytes]) -> str:
+        """Give the text of events that all have this form; empty where one has another, or there is none."""
+        try:
+            decoded = self._decoder.decode_lines(b"\n".join(events))
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return ""
+        texts = self._texts(decoded)
+        return "".join(texts) if len(texts) == len(events) else ""
+
+
+class PlainEvents:
+    """Decodes events of a few forms at once, and tells which ones have to be looked at more closely."""
+
+    def __init__(self, *forms: tuple[Any, PlainEvent[Any]]) -> None:
+        """Take each form with what its text is a piece of."""
+        self._forms = forms
+
+    def parts(self, events: Sequence[bytes]) -> list[tuple[Any, str | bytes]]:
+        """Give the text of plain events with what it is a piece of; the data of any other with None."""
+        if plain := self._plain_text(events):
+            return [plain]
+        if len(events) == 1:
+            return [(None, events[0])]
+        first = self._plain_text(events[:-_LAST])
+        last = events[-_LAST:] if first else events
+        return [*([first] if first else ()), *(self._plain_text([data]) or (None, data) for data in last)]
+
+    def _plain_text(self, events: Sequence[bytes]) -> tuple[Any, str | bytes] | None:
+        for kind, form in self._forms:
+            if text := form.text(events):
+                return kind, text
+        return None
 
 
 def _is_idle(data: bytes) -> bool:

@@ -3,15 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
+
+import msgspec
 
 from oblixd.models.base import ContentKind, Finish, Finished, Seal
-from oblixd.models.http.event_stream import EventSplitter
+from oblixd.models.http.event_stream import EventSplitter, PlainEvent, PlainEvents
 from oblixd.models.http.server import ServerErrors
 from oblixd.models.providers.finish_reasons import FinishReasons, first_reason
 from oblixd.models.providers.provider_state import MessageState
 from oblixd.models.providers.token_usage import UsageReader
 from oblixd.models.streaming import Piece, ToolCallAssembler, arguments_text, decode_event, object_of, text_of
+
+
+class _PlainText(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    type: Literal["text_delta"]
+    text: str
+
+
+class _PlainThought(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    type: Literal["thinking_delta"]
+    thinking: str
+
+
+class _PlainTextEvent(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """An event that is a piece of text, as nearly all of a long answer are."""
+
+    type: Literal["content_block_delta"]
+    delta: _PlainText
+    index: int | None = None
+
+
+class _PlainThoughtEvent(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """The same of thinking."""
+
+    type: Literal["content_block_delta"]
+    delta: _PlainThought
+    index: int | None = None
+
+
+_TEXT = PlainEvent(_PlainTextEvent, lambda events: [event.delta.text for event in events])
+_THOUGHT = PlainEvent(_PlainThoughtEvent, lambda events: [event.delta.thinking for event in events])
+_PLAIN = PlainEvents((ContentKind.TEXT, _TEXT), (ContentKind.REASONING, _THOUGHT))
 
 
 class MessageDecoder:
@@ -39,10 +72,14 @@ class MessageDecoder:
 
     def pieces(self, read: bytes) -> Iterator[Piece]:
         """See `Decoder.pieces`."""
-        for data in self._events.feed(read) if read else self._events.rest():
-            if data.strip() == b"[DONE]":
+        for kind, data in _PLAIN.parts(self._events.feed(read) if read else self._events.rest()):
+            if self.complete:
+                continue
+            if isinstance(data, str):
+                yield from self._text(data) if kind is ContentKind.TEXT else self._think(data)
+            elif data.strip() == b"[DONE]":
                 self.complete = True
-            elif not self.complete:
+            else:
                 yield from decode_event(self, self._event, data, self._server_errors)
         if not read:
             yield from self._open_inputs()
@@ -104,9 +141,7 @@ class MessageDecoder:
                 yield from self._text(text_of(block, "text"))
 
     def _delta(self, index: str, delta: Mapping[str, Any]) -> Iterator[Piece]:
-        if thinking := text_of(delta, "thinking"):
-            self._state.think(thinking)
-            yield ContentKind.REASONING, thinking
+        yield from self._think(text_of(delta, "thinking"))
         if signature := text_of(delta, "signature"):
             self._state.sign(signature)
             yield Seal(signature), ""
@@ -114,6 +149,11 @@ class MessageDecoder:
         if index in self._inputs and (arguments := text_of(delta, "partial_json")):
             self._inputs[index] = ""
             yield from self._calls.take(index, "", "", arguments)
+
+    def _think(self, thinking: str) -> Iterator[Piece]:
+        if thinking:
+            self._state.think(thinking)
+            yield ContentKind.REASONING, thinking
 
     def _text(self, text: str) -> Iterator[Piece]:
         if text:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from oblixd.models.base import ContentKind, Finish, Finished
-from oblixd.models.http.event_stream import EventSplitter
+from oblixd.models.http.event_stream import EventSplitter, PlainEvent, PlainEvents
 from oblixd.models.http.server import ServerErrors
 from oblixd.models.providers.finish_reasons import FinishReasons, first_reason
 from oblixd.models.providers.provider_state import CompletionState
@@ -74,18 +74,12 @@ class _PlainChunk(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     usage: None = None
 
 
-_LAST = 3
-"""The events of a read that are looked at one by one: the reason for the end, the counts and [DONE]."""
-_PLAIN = msgspec.json.Decoder(_PlainChunk)
+def _plain_texts(chunks: list[_PlainChunk]) -> list[str]:
+    return [chunk.choices[0].delta.content for chunk in chunks if chunk.choices[0].index == _PLAIN_INDEX]
 
 
-def _plain_text(events: Sequence[bytes]) -> str:
-    """Give the text of chunks that hold nothing else; empty where they have to be looked at more closely."""
-    try:
-        chunks = _PLAIN.decode_lines(b"\n".join(events))
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return ""
-    return "".join([chunk.choices[0].delta.content for chunk in chunks]) if len(chunks) == len(events) else ""
+_PLAIN_INDEX = 0
+_PLAIN = PlainEvents((ContentKind.TEXT, PlainEvent(_PlainChunk, _plain_texts)))
 
 
 class CompletionDecoder:
@@ -101,6 +95,8 @@ class CompletionDecoder:
         self._state = CompletionState()
         self._spoken = _Spoken()
         self._refused = False
+        self._answer_index: int | None = None
+        """The choice that is the answer. None: none came yet."""
 
     @property
     def is_stopped(self) -> bool:
@@ -110,23 +106,18 @@ class CompletionDecoder:
     def pieces(self, read: bytes) -> Iterator[Piece]:
         """See `Decoder.pieces`."""
         events = self._events.feed(read) if read else self._events.rest()
-        if not self.complete and (text := _plain_text(events[:-_LAST])):
-            yield self._plain_piece(text)
-            events = events[-_LAST:]
-        for data in events:
+        for kind, data in _PLAIN.parts(events):
             if self.complete:
-                continue
-            if text := _plain_text([data]):
-                yield self._plain_piece(text)
+                return
+            if isinstance(data, str):
+                if self._is_answer(_PLAIN_INDEX):
+                    self._spoken.note(kind, data)
+                    yield kind, data
             elif data.strip(b' \t"').upper() == b"[DONE]":
                 yield from self._calls.rest()
                 self.complete = True
             else:
                 yield from decode_event(self, self._chunk, data, self._server_errors)
-
-    def _plain_piece(self, text: str) -> Piece:
-        self._spoken.note(ContentKind.TEXT, text)
-        return ContentKind.TEXT, text
 
     def finish(self) -> Finished:
         """See `Decoder.finish`."""
@@ -144,12 +135,21 @@ class CompletionDecoder:
         choices = chunk.get("choices")
         # A failure of one choice names itself there; of several choices the first is the answer.
         if isinstance(choices, list) and choices and isinstance(choices[0], dict):
+            if not self._is_answer(choices[0].get("index")):
+                return
             yield from self._choice(choices[0])
             yield from self._calls_of_others(choices[1:])
             if chunk.get("object") == "chat.completion" and "delta" not in choices[0]:
                 self.complete = True
         if not self._usage.has_output:
             self._usage.take(chunk.get("timings"))
+
+    def _is_answer(self, index: object) -> bool:
+        """Return whether a choice is the answer: the first one, unless a lower one comes before text."""
+        number = index if isinstance(index, int) else 0
+        if self._answer_index is None or (number < self._answer_index and not self._spoken):
+            self._answer_index = number
+        return number == self._answer_index
 
     def _is_error(self, chunk: Mapping[str, Any]) -> bool:
         if chunk.get("error") or "error" in (chunk.get("object"), chunk.get("type")):
@@ -255,6 +255,9 @@ class _Spoken:
     def __init__(self) -> None:
         self._said: dict[Channel, list[str]] = {}
         self._grows: bool | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self._said)
 
     def note_all(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
         """Give the pieces of a delta, and remember them."""

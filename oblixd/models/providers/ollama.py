@@ -7,6 +7,8 @@ from contextlib import aclosing
 from http import HTTPStatus
 from typing import Any
 
+import msgspec
+
 from oblixd.models import encoding
 from oblixd.models.base import (
     ChatMessage,
@@ -35,7 +37,7 @@ from oblixd.models.encoding import (
 from oblixd.models.hook_spec import HookSpec, derived_location
 from oblixd.models.http.client import HttpClient
 from oblixd.models.http.connection import HttpConnection, NetworkNow
-from oblixd.models.http.event_stream import EventSplitter
+from oblixd.models.http.event_stream import EventSplitter, PlainEvent, PlainEvents
 from oblixd.models.http.outbound import NetworkConfig
 from oblixd.models.http.request_trace import OnExchange, unheard
 from oblixd.models.http.server import PROBE_TIMEOUTS, TIMEOUTS, Server, ServerErrors, Timeouts
@@ -239,6 +241,39 @@ def server_errors_of(spec: HookSpec) -> ServerErrors:
     )
 
 
+class _PlainMessage(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    content: str
+    role: str | None = None
+    thinking: str | None = None
+    images: None = None
+    tool_calls: None = None
+
+
+class _PlainLine(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """A line that is a piece of text or of reasoning, as nearly all of a long answer are."""
+
+    message: _PlainMessage
+    done: bool
+    model: str | None = None
+    created_at: str | None = None
+    remote_model: str | None = None
+    remote_host: str | None = None
+
+
+def _plain_texts(lines: list[_PlainLine]) -> list[str]:
+    return [line.message.content for line in lines if not (line.done or line.message.thinking)]
+
+
+def _plain_thoughts(lines: list[_PlainLine]) -> list[str]:
+    return [line.message.thinking or "" for line in lines if not (line.done or line.message.content)]
+
+
+_PLAIN = PlainEvents(
+    (ContentKind.TEXT, PlainEvent(_PlainLine, _plain_texts)),
+    (ContentKind.REASONING, PlainEvent(_PlainLine, _plain_thoughts)),
+)
+
+
 class OllamaDecoder:
     """Reads JSON objects, one a line, the last of which says `done`. Without streaming there is one."""
 
@@ -258,8 +293,13 @@ class OllamaDecoder:
 
     def pieces(self, read: bytes) -> Iterator[Piece]:
         """See `Decoder.pieces`."""
-        for data in self._events.feed(read) if read else self._events.rest():
-            if not self.complete:
+        for kind, data in _PLAIN.parts(self._events.feed(read) if read else self._events.rest()):
+            if self.complete:
+                return
+            if isinstance(data, str):
+                self._thinks = self._thinks or kind is ContentKind.REASONING
+                yield kind, data
+            else:
                 yield from self._line(read_object(data, self._server_errors))
 
     def finish(self) -> Finished:

@@ -7,6 +7,7 @@ and sent back to the server and the model that wrote them. Each format has its o
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,7 @@ ANY_CLAUDE = "claude:*"
 _KEPT_OF_ANSWER = ("extra_content", "provider_specific_fields", "reasoning_opaque", "thinking_blocks")
 """What the answers of Gemini, LiteLLM and Copilot carry beside their text, to be sent back as it came."""
 _KNOWN_OF_CALL = {"index", "id", "type", "function", "name", "arguments"}
+_SECOND_HALF = re.compile("[\udc00-\udfff]")
 _JOINED = ("text", "summary", "data", "signature")
 
 
@@ -138,8 +140,8 @@ class MessageState:
         self._last_block()["signature"] = signature
 
     def say(self, text: str) -> None:
-        """Text of the answer came."""
-        self._characters += len(text)
+        """Text of the answer came. A character whose halves come apart counts once."""
+        self._characters += len(text) if text.isascii() else len(_SECOND_HALF.sub("", text))
 
     def called(self) -> None:
         """Note that a call came."""

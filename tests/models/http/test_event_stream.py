@@ -42,6 +42,7 @@ WRITTEN = (
     *('data: {"a":1}\n\n', "data: {}\n\n", "data: [DONE]\n\n", "data: \n\n", "data: : ping\n\n"),
     *('data: {"a":\ndata: 1}\n\n', 'data: {"a":1}\ndata: {"b":2}\n\n', "data:no blank\n\n", "data:  two\n\n"),
     *("event: ping\ndata: {}\n\n", "event: x\n", ": comment\n\n", ": comment\n", "\n", "\r", "\r\n"),
+    *('event: x\ndata: {"a":1}\n\n', 'event: x\ndata: {"c":3}\n\n', '{"c": 3}\n{"d": 4}\n', '{"e": 5} \n'),
     *('data: {"a":1}\r\n\r\n', '{"b": 1}\n', '{\n  "b": 1\n}\n', 'error: {"code":1}\n', "data: cut"),
 )
 """What servers write, much of it not as it should be."""

@@ -7,18 +7,22 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from oblix.testing import Answer, ClaudeServer, ModelServer, OllamaServer, OpenAIServer, ToolCall
+from support.answers import both, call, call_start, claude, delta, hear, piece, sse, stop
 
 from oblixd.models import base
 from oblixd.models.base import ContentKind, Finish, Finished, ModelError, ModelErrorKind, TokenCounts
+from oblixd.models.http.event_stream import PlainEvents
 from oblixd.models.http.server import ServerErrors
 from oblixd.models.providers.claude_messages import MessageDecoder
 from oblixd.models.providers.completions import CompletionDecoder
 from oblixd.models.providers.ollama import OllamaDecoder
+from oblixd.models.providers.responses import ResponseDecoder
 from oblixd.models.streaming import Decoder, gather, read_object
 
 PEER = ServerErrors("The server", "http://there")
@@ -129,9 +133,9 @@ def test_errors_in_every_shape_inside_a_stream(chunk: dict[str, object], kind: M
 
 def test_half_characters_are_replaced() -> None:
     read = Read(OllamaDecoder(PEER), [b'{"message":{"content":"a\\ud83d"},"done":false}\n'])
-    assert read.pieces == [(ContentKind.TEXT, "a\N{REPLACEMENT CHARACTER}")]
+    assert read.text(ContentKind.TEXT) == "a\N{REPLACEMENT CHARACTER}"
     read = Read(OllamaDecoder(PEER), [b'{"message":{"content":"a\xff"},"done":false}\n'])
-    assert read.pieces == [(ContentKind.TEXT, "a\N{REPLACEMENT CHARACTER}")]
+    assert read.text(ContentKind.TEXT) == "a\N{REPLACEMENT CHARACTER}"
 
 
 def test_a_character_in_two_halves_is_joined_where_they_arrive_together() -> None:
@@ -242,3 +246,156 @@ def test_a_stop_reason_is_known_before_the_counts_come() -> None:
 def test_chunks_without_content_are_passed_over(chunk: dict[str, object]) -> None:
     read = Read(CompletionDecoder(PEER), [b"data: " + json.dumps(chunk).encode() + b"\n\n"])
     assert (read.pieces, read.error) == ([], None)
+
+
+FACE = "\N{GRINNING FACE}"
+FIRST, SECOND = "\ud83d", "\ude00"
+QUESTION = '{"q":"'
+
+
+def _responses(*events: dict[str, Any]) -> bytes:
+    return sse(*events, {"type": "response.completed", "response": {"status": "completed"}}, end=b"")
+
+
+def _lines(*messages: dict[str, Any]) -> bytes:
+    lines = [{"message": message, "done": False} for message in messages]
+    return b"".join(json.dumps(one).encode() + b"\n" for one in [*lines, {"done": True}])
+
+
+def _pieces_of_call(*texts: str) -> bytes:
+    first = delta(tool_calls=[call("find", "", index=0, id="c")])
+    return sse(first, *(delta(tool_calls=[call(arguments=text, index=0)]) for text in texts), stop())
+
+
+TEXT_IN_HALVES = {
+    "chat completions": (CompletionDecoder, sse(*(delta(content=t) for t in ("a" + FIRST, SECOND)), stop())),
+    "one piece between them": (
+        CompletionDecoder,
+        sse(delta(content="a" + FIRST), delta(reasoning="hm"), delta(content=SECOND), stop()),
+    ),
+    "responses": (
+        ResponseDecoder,
+        _responses(
+            *(
+                {"type": "response.output_text.delta", "output_index": 0, "delta": text}
+                for text in ("a" + FIRST, SECOND)
+            )
+        ),
+    ),
+    "Claude": (
+        MessageDecoder,
+        claude(piece(type="text_delta", text="a" + FIRST), piece(type="text_delta", text=SECOND)),
+    ),
+    "Ollama": (OllamaDecoder, _lines({"content": "a" + FIRST}, {"content": SECOND})),
+}
+
+
+@pytest.mark.parametrize("name", TEXT_IN_HALVES)
+def test_a_character_whose_halves_come_apart_is_whole(name: str) -> None:
+    decoder, wire = TEXT_IN_HALVES[name]
+    assert both(decoder, wire).text == f"a{FACE}"
+
+
+REASONING_IN_HALVES = {
+    "chat completions": (
+        CompletionDecoder,
+        sse(delta(reasoning_content=FIRST), delta(reasoning_content=SECOND), delta(content="x"), stop()),
+    ),
+    "Claude": (
+        MessageDecoder,
+        claude(
+            piece(type="thinking_delta", thinking=FIRST),
+            piece(type="thinking_delta", thinking=SECOND),
+            piece(1, type="text_delta", text="x"),
+        ),
+    ),
+    "Ollama": (OllamaDecoder, _lines({"thinking": FIRST}, {"thinking": SECOND}, {"content": "x"})),
+}
+
+
+@pytest.mark.parametrize("name", REASONING_IN_HALVES)
+def test_reasoning_is_joined_as_text_is(name: str) -> None:
+    decoder, wire = REASONING_IN_HALVES[name]
+    assert both(decoder, wire).reasoning == FACE
+
+
+CALL_IN_HALVES = {
+    "chat completions": (CompletionDecoder, _pieces_of_call(QUESTION + FIRST, SECOND + '"}')),
+    "a half that is a piece of its own": (CompletionDecoder, _pieces_of_call(QUESTION, FIRST, SECOND, '"}')),
+    "Claude": (
+        MessageDecoder,
+        claude(
+            call_start(type="tool_use", id="c", name="find", input={}),
+            piece(type="input_json_delta", partial_json=QUESTION + FIRST),
+            piece(type="input_json_delta", partial_json=SECOND + '"}'),
+            reason="tool_use",
+        ),
+    ),
+    "responses": (
+        ResponseDecoder,
+        _responses(
+            {
+                "type": "response.output_item.added",
+                "output_index": 0,
+                "item": {"type": "function_call", "call_id": "c", "name": "find"},
+            },
+            *(
+                {"type": "response.function_call_arguments.delta", "output_index": 0, "delta": text}
+                for text in (QUESTION + FIRST, SECOND + '"}')
+            ),
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CALL_IN_HALVES)
+def test_arguments_are_joined_as_text_is(name: str) -> None:
+    decoder, wire = CALL_IN_HALVES[name]
+    assert both(decoder, wire).calls == [("find", '{"q":"' + FACE + '"}')]
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["a" + FIRST, "b"], "a\ufffdb"),
+        (["a", SECOND + "b"], "a\ufffdb"),
+        (["a" + FIRST], "a\ufffd"),
+        ([FIRST, FIRST, SECOND], "\ufffd" + FACE),
+    ],
+)
+def test_a_half_that_stays_alone_is_replaced(texts: list[str], expected: str) -> None:
+    assert both(CompletionDecoder, sse(*(delta(content=text) for text in texts), stop())).text == expected
+    assert both(OllamaDecoder, _lines(*({"content": text} for text in texts))).text == expected
+
+
+def test_signed_thinking_keeps_its_place_behind_a_character_in_halves() -> None:
+    wire = claude(
+        piece(type="text_delta", text="a" + FIRST),
+        piece(type="text_delta", text=SECOND),
+        call_start(1, type="thinking", thinking="hm", signature="s"),
+        piece(2, type="text_delta", text="b"),
+    )
+    finished = both(MessageDecoder, wire).finished
+    assert finished is not None
+    assert json.loads(finished.state)["blocks"][0]["text"] == len(f"a{FACE}")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@given(answer=ANSWERS, places=st.lists(st.integers(0), max_size=20))
+def test_events_that_are_decoded_at_once_say_what_each_one_says(
+    writers: dict[str, ModelServer], name: str, answer: Answer, places: list[int]
+) -> None:
+    frames = writers[name].frames(REQUEST, answer)
+    wire = b"".join([frames.first, *frames.tokens, frames.last])
+    edges = [0, *sorted(place % (len(wire) + 1) for place in places), len(wire)]
+    reads = [wire[start:end] for start, end in pairwise(edges) if start < end]
+    at_once = hear(FORMATS[name][1](PEER), reads)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PlainEvents, "parts", lambda _self, events: [(None, event) for event in events])
+        one_by_one = hear(FORMATS[name][1](PEER), reads)
+    assert (at_once.text, at_once.reasoning, at_once.finished) == (
+        one_by_one.text,
+        one_by_one.reasoning,
+        one_by_one.finished,
+    )
+    assert [arguments for _, arguments in at_once.calls] == [text for _, text in one_by_one.calls]
