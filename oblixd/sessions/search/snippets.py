@@ -53,19 +53,22 @@ def _best_block(text: str, query: Query) -> slice:
 
 def _densest(places: Sequence[Place]) -> slice:
     """Find where most units stand together within a snippet's length, the closest of these."""
-    candidates = [_together(places[number:]) for number in range(len(places))]
+    units = len({place.unit for place in places})
+    candidates = [_together(places[number:], units) for number in range(len(places))]
     best = max(candidates, key=lambda found: (found[0], found[1].start - found[1].stop), default=None)
     return best[1] if best else slice(0, 0)
 
 
-def _together(places: Sequence[Place]) -> tuple[int, slice]:
-    """Count the different units that follow soon, the first included; return where they begin and end."""
+def _together(places: Sequence[Place], most: int) -> tuple[int, slice]:
+    """Count the different units, at most so many, that follow soon, the first included; return where they are."""
     start, end = places[0].start, places[0].end
     units: set[int] = set()
     for place in takewhile(lambda place: place.end <= start + SNIPPET_CHARACTERS, places):
         if place.unit not in units:
             units.add(place.unit)
             end = max(end, place.end)
+            if len(units) == most:
+                break
     return len(units), slice(start, end)
 
 
