@@ -134,9 +134,10 @@ collect: $(DEV) ## Import every test, and fail where one can not be
 test-floors: $(FLOORS) ## Run the suite on the oldest protobuf and grpcio that are allowed
 	@.venv-floors/bin/python -m pytest $(PARALLEL) $(ARGS)
 
-# What needs a quiet machine runs after the rest; of the rest two run side by side, and the longest begin.
+# What needs a quiet machine runs after the rest; of the rest four run side by side, for most of them wait, and the
+# longest begin.
 define robustness
-	@$(PY) -m pytest -rP -n 2 --dist load --maxschedchunk 1 -m "robustness and not quiet" --timeout 3600 tests/robustness
+	@$(PY) -m pytest -rP -n 4 --dist load --maxschedchunk 1 -m "robustness and not quiet" --timeout 3600 tests/robustness
 	@$(PY) -m pytest -s -m "robustness and quiet" --timeout 3600 tests/robustness
 endef
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import scale
+from support import figures, scale
 
 HERE = Path(__file__).parent
 QUICK = ("test_damaged_stores.py", "test_machine.py", "test_power_loss.py")
@@ -34,3 +35,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture
+def note_figure(record_property: Callable[[str, object], None]) -> figures.NoteFigure:
+    """Note a figure for the table at the end. Its name is one of `support.figures`."""
+
+    def note(name: str, value: float) -> None:
+        assert name in figures.NAMES, name
+        record_property(figures.PREFIX + name, value)
+
+    return note
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what was tried, and what came of it."""
+    reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    noted = [
+        (name.removeprefix(figures.PREFIX), float(value))
+        for report in reports
+        if isinstance(report, pytest.TestReport) and report.when == "call"
+        for name, value in report.user_properties
+        if name.startswith(figures.PREFIX)
+    ]
+    for line in figures.table(noted):
+        terminalreporter.write_line(line)

@@ -13,6 +13,7 @@ from support import scale
 from support.data.chaos_records import findings, turns_of
 from support.drivers import processes
 from support.drivers.chaos import Chaos
+from support.figures import NoteFigure
 
 ROUNDS = [
     (scale.count("CHAOS_ROUNDS", full=1000, quick=40), False),
@@ -22,7 +23,7 @@ ROUNDS = [
 
 @pytest.mark.parametrize(("rounds", "kills_daemon"), ROUNDS, ids=["clients die", "the daemon dies, too"])
 async def test_what_clients_saw_is_what_is_kept_and_what_was_asked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rounds: int, kills_daemon: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rounds: int, kills_daemon: bool, note_figure: NoteFigure
 ) -> None:
     seed = int(os.environ.get("CHAOS_SEED") or random.randrange(2**32))
     print(f"seed {seed}")
@@ -33,5 +34,7 @@ async def test_what_clients_saw_is_what_is_kept_and_what_was_asked(
             await chaos.rage()
             print(Counter(turn.status for turn in turns_of(chaos).values()))
             assert findings(chaos).wrong == {}
+            note_figure("kills of clients", chaos.kills["client"])
+            note_figure("kills of the daemon under load", chaos.kills["daemon"])
         finally:
             processes.stop_all_of(tmp_path)

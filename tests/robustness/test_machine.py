@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import statistics
 import subprocess
 import sys
 import time
@@ -26,6 +27,7 @@ from support import scale
 from support.drivers.grpc_calls import Wire
 from support.faults import netlab
 from support.faults.small_disk import small_disk
+from support.figures import NoteFigure
 from support.machine import faults, history, traffic
 from support.machine.model import Kept, Model
 from support.machine.watcher import Watcher
@@ -96,6 +98,8 @@ class Place:
 
     url: str
     """The model's server."""
+    answers: traffic.Answers | None = None
+    """Its script, where it runs in this process."""
     disk: Path | None = None
     lab: netlab.Lab | None = None
 
@@ -103,8 +107,8 @@ class Place:
 @contextmanager
 def a_large_disk(_: Path) -> Iterator[Place]:
     with OllamaServer(["llama2"]) as server:
-        server.default = traffic.answers(fault_share=0.25)
-        yield Place(server.url)
+        server.default = script = traffic.Answers(fault_share=0.25)
+        yield Place(server.url, script)
 
 
 @contextmanager
@@ -125,7 +129,9 @@ def a_network_that_is_cut(_: Path) -> Iterator[Place]:
 
 @pytest.mark.parametrize("place_of", [a_large_disk, a_disk_that_fills_up, a_network_that_is_cut])
 def test_what_was_acknowledged_is_there_whatever_happened(
-    home: Path, place_of: Callable[[Path], AbstractContextManager[Place]]
+    home: Path,
+    place_of: Callable[[Path], AbstractContextManager[Place]],
+    note_figure: NoteFigure,
 ) -> None:
     print(f"\nMACHINE_SEED={SEED}")
     with ExitStack() as stack:
@@ -140,12 +146,17 @@ def test_what_was_acknowledged_is_there_whatever_happened(
             wire.session(id=session, title=session)
         for _ in range(FAULTS):
             faults.do_one(scene)
+        kills = scene.kills
         faults.calm(scene)
         wire = Wire(scene.daemon.channel)
         kept = everything(wire)
         operations = history.operations(home)
         _tell(scene, operations, kept)
         wrong = [*Model(operations).violations(kept), *watcher.wrong]
+        _note(note_figure, scene, kills, place.answers)
+        told = sum(one.outcome == history.TOLD for one in operations)
+        note_figure("acknowledged operations, checked", told)
+        note_figure("of these lost or changed, and other contradictions", len(wrong))
         assert not wrong, "\n".join(wrong[:30])
         none_is_stuck(wire, place.url, kept)
         wait_for_watcher(watcher, wire)
@@ -159,6 +170,18 @@ def _check_offline(scene: faults.Scene) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def _note(note: NoteFigure, scene: faults.Scene, kills: int, answers: traffic.Answers | None) -> None:
+    clients, disks = scene.tried["kill_client"], scene.tried["full_disk"]
+    note("kills of the daemon under load", kills)
+    note("kills of clients", clients)
+    note("full disks", disks)
+    note("other faults of the machine", sum(scene.tried.values()) - clients - disks)
+    note("seconds from a start to SERVING under load, median", statistics.median(scene.starts_s))
+    note("seconds from a start to SERVING under load, longest", max(scene.starts_s))
+    if answers is not None:
+        note("faults of the model's server", answers.faults)
+
+
 def _tell(
     scene: faults.Scene,
     operations: list[history.Operation],
@@ -168,6 +191,6 @@ def _tell(
     print(f"faults: {sum(scene.tried.values())}: {dict(scene.tried)}")
     print(f"calls: {sum(outcomes.values())}: {dict(outcomes)}")
     print(f"kept: {len(kept)} sessions, {sum(len(one.messages) for one in kept.values())} messages")
-    starts = sorted(scene.starts_s)
-    print(f"{len(starts)} starts: median {starts[len(starts) // 2]:.2f} s, longest {starts[-1]:.2f} s")
+    starts = scene.starts_s
+    print(f"{len(starts)} starts: median {statistics.median(starts):.2f} s, longest {max(starts):.2f} s")
     print(dict(Counter((one.kind, one.outcome, one.told.get("code", "")) for one in operations)))

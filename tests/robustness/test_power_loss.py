@@ -16,6 +16,7 @@ import pytest
 from support import scale
 from support.drivers.conversations import all_messages, all_sessions, sessions_in, texts
 from support.faults import power_loss
+from support.figures import NoteFigure
 from support.machine import scripted_talk
 
 from oblixd.sessions.fsck import problems
@@ -35,7 +36,7 @@ def recorder_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 async def test_a_loss_of_power_loses_nothing_that_was_acknowledged(
-    recorder_library: Path, tmp_path: Path
+    recorder_library: Path, tmp_path: Path, note_figure: NoteFigure
 ) -> None:
     chosen, checked = random.Random(SEED), 0
     for run in range(RUNS):
@@ -52,6 +53,8 @@ async def test_a_loss_of_power_loses_nothing_that_was_acknowledged(
             (directory / "in-use").write_text("1\n")
             checked += await _check(directory, power_loss.acknowledged_lines(events, moment))
     print(f"{LOSSES} losses of power: none of {checked} acknowledged operations was lost")
+    note_figure("simulated losses of power", LOSSES // RUNS * RUNS)
+    note_figure("acknowledged operations, checked", checked)
     assert checked
 
 
@@ -73,12 +76,14 @@ async def _check(directory: Path, acknowledged: list[str]) -> int:
     return len(acknowledged)
 
 
-async def test_a_kill_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+async def test_a_kill_loses_nothing_that_was_acknowledged(tmp_path: Path, note_figure: NoteFigure) -> None:
     chosen, said = random.Random(SEED), list[str]()
     directory = tmp_path / "store"
     for _ in range(KILLS):
         said += _run_until_killed(directory, chosen.uniform(0.0, 0.3))
     checked = await _check(directory, said)
+    note_figure("kills of a program that writes", KILLS)
+    note_figure("acknowledged operations, checked", checked)
     print(f"{KILLS} kills: none of {checked} acknowledged operations was lost")
 
 

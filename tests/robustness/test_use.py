@@ -20,6 +20,7 @@ from oblix.v1 import daemon_pb2, daemon_pb2_grpc
 from support import scale
 from support.drivers.daemon import SOON, RunningDaemon, run_daemon
 from support.drivers.grpc_calls import Wire
+from support.figures import NoteFigure
 from support.machine import faults, history, traffic
 from support.machine.faults import TESTS
 
@@ -85,31 +86,35 @@ def at_rest(pid: int) -> Held:
     return held
 
 
-def test_nothing_grows_with_use(home: Path) -> None:
+def test_nothing_grows_with_use(home: Path, note_figure: NoteFigure) -> None:
     server = OllamaServer(["llama2"])
-    server.default = traffic.answers(fault_share=0.1)
+    server.default = script = traffic.Answers(fault_share=0.1)
     with server, run_daemon(home, **QUIET) as daemon:
         before = held_after_use(daemon, server.url, WARM, 1)
         server.requests.clear()
         after = held_after_use(daemon, server.url, CALLS - WARM, 2)
     print(f"after {WARM} calls: {before}\nafter all {CALLS}: {after}")
-    _compare(before, after)
+    note_figure("calls of ordinary use", CALLS)
+    note_figure("faults of the model's server", script.faults)
+    _compare(before, after, note_figure)
 
 
-def _compare(before: Held, after: Held) -> None:
+def _compare(before: Held, after: Held, note_figure: NoteFigure) -> None:
     """Caches are full after the warm-up; in a quick run they are not, and memory is only printed."""
+    note_figure("memory after it, of that after the warm-up", after.own_mb / before.own_mb)
+    note_figure("descriptors after it, of those after the warm-up", after.descriptors / before.descriptors)
     assert after.descriptors <= before.descriptors * SLACK
     assert after.threads <= before.threads * SLACK
     assert after.children <= before.children
     assert scale.QUICK or after.own_mb <= before.own_mb * SLACK
 
 
-def test_nothing_is_left_of_a_thousand_faults(home: Path) -> None:
+def test_nothing_is_left_of_a_thousand_faults(home: Path, note_figure: NoteFigure) -> None:
     """Clients die in the middle of calls, servers and syncs fail, descriptors are short; the daemon lives."""
     seed = int(os.environ.get("MACHINE_SEED") or random.randrange(2**32))
     print(f"\nMACHINE_SEED={seed}")
     server = OllamaServer(["llama2"])
-    server.default = traffic.answers(fault_share=0.25)
+    server.default = script = traffic.Answers(fault_share=0.25)
     with server:
         scene = faults.Scene(home, server.url, seed)
         try:
@@ -126,7 +131,9 @@ def test_nothing_is_left_of_a_thousand_faults(home: Path) -> None:
     outcomes = Counter(one.outcome for one in history.operations(home))
     print(f"{dict(scene.tried)}; calls: {dict(outcomes)}; prompts at the model: {len(server.requests)}")
     print(f"after {FAULTS // 2} faults: {before}\nafter {FAULTS} more: {after}")
-    _compare(before, after)
+    note_figure("faults that one daemon lived through", sum(scene.tried.values()))
+    note_figure("faults of the model's server", script.faults)
+    _compare(before, after, note_figure)
 
 
 def held_after_faults(scene: faults.Scene, count: int) -> Held:
@@ -180,7 +187,7 @@ async def waits_ms(target: str) -> list[float]:
     return sorted(found)
 
 
-async def test_two_hundred_clients_beside_a_bare_server(home: Path) -> None:
+async def test_two_hundred_clients_beside_a_bare_server(home: Path, note_figure: NoteFigure) -> None:
     """The ratio is printed, and decides nothing: it is of this machine at this moment."""
     with run_daemon(home, **QUIET) as daemon:
         info = daemon.channel.unary_unary("/oblix.v1.DaemonService/GetInfo")(b"", timeout=60)
@@ -200,5 +207,7 @@ async def test_two_hundred_clients_beside_a_bare_server(home: Path) -> None:
         print(
             f"\n{name}: {len(found)} calls, median {found[len(found) // 2]:.2f} ms, 99 % {last[name]:.2f} ms"
         )
-    print(f"ratio of the 99th percentiles: {last['oblixd'] / last['bare gRPC']:.2f}")
+    ratio = last["oblixd"] / last["bare gRPC"]
+    print(f"ratio of the 99th percentiles: {ratio:.2f}")
+    note_figure("99th percentile of 200 clients' calls, of a bare server's", ratio)
     assert len(figures["oblixd"]) == len(figures["bare gRPC"]) == 2 * 200 * SECONDS

@@ -60,7 +60,7 @@ def _densest(places: Sequence[Place]) -> slice:
 
 
 def _together(places: Sequence[Place], most: int) -> tuple[int, slice]:
-    """Count the different units, at most so many, that follow soon, the first included; return where they are."""
+    """Count the different units that stand near the first place, at most `most`; return where they are."""
     start, end = places[0].start, places[0].end
     units: set[int] = set()
     for place in takewhile(lambda place: place.end <= start + SNIPPET_CHARACTERS, places):

@@ -14,6 +14,7 @@ import random
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
@@ -55,6 +56,8 @@ class Chaos:
     rounds: int
     kills_daemon: bool = False
     sessions: list[str] = field(default_factory=list)
+    kills: Counter[str] = field(default_factory=Counter)
+    """How often a client was killed, and the daemon."""
     _dice: random.Random = field(init=False)
     _running: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -107,11 +110,13 @@ class Chaos:
 
     def _kill_one(self) -> None:
         self._running[self._dice.randrange(CLIENTS)].send_signal(signal.SIGKILL)
+        self.kills["client"] += 1
         if self.kills_daemon and self._dice.random() < DAEMON_DIES:
             for process in processes.of(self.home):
                 with suppress(psutil.NoSuchProcess):
                     if "oblixd" in process.cmdline():
                         process.kill()
+                        self.kills["daemon"] += 1
 
 
 class Client:

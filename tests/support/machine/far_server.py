@@ -11,6 +11,6 @@ from support.machine import traffic
 if __name__ == "__main__":
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # threads inherit that
     with OllamaServer(["llama2"], host=sys.argv[1], port=int(sys.argv[2])) as server:
-        server.default = traffic.answers(fault_share=0.25)
+        server.default = traffic.Answers(fault_share=0.25)
         print(server.url, flush=True)
         signal.sigwait({signal.SIGTERM})

@@ -45,6 +45,8 @@ class Scene:
         self.tried: Counter[str] = Counter()
         """How often each fault was done."""
         self._acknowledged = Acknowledged(home)
+        self.kills = 0
+        """How often the daemon died in the middle of the traffic."""
         self.starts_s: list[float] = []
         """How long each start took until the daemon served."""
         self._url = url
@@ -64,6 +66,7 @@ class Scene:
 
     def restart(self, environ: dict[str, str] | None = None) -> None:
         """Start a daemon in place of one that is killed now, if it still lives."""
+        self.kills += 1
         self.daemon.kill()
         self.daemon.channel.close()
         self.daemon = self._start(environ or {})
@@ -247,7 +250,7 @@ def do_one(scene: Scene) -> None:
     scene.go_on(scene.dice.randint(1, 40))
     choice = [*ALWAYS]
     if scene.disk is not None:
-        choice += [full_disk]
+        choice += [full_disk, full_disk]
     if scene.lab is not None:
         choice += [cut_network, cut_network, kill_worker, kill_worker]
     fault = scene.dice.choice([one for one in choice if not ONLY or one.__name__ in ONLY])

@@ -64,17 +64,22 @@ def answer_text(question: str, take: int) -> str:
     return f"a:{tag} take{take} " + " ".join(f"w{number}" for number in range(words)) + " end"
 
 
-def answers(fault_share: float) -> Callable[[str], Answer]:
+class Answers:
     """A script for `oblix.testing` servers; of so many questions the answer has a fault."""
-    taken: dict[str, int] = {}
 
-    def answer(question: str) -> Answer:
-        taken[question] = take = taken.get(question, -1) + 1
+    def __init__(self, fault_share: float) -> None:
+        self._fault_share = fault_share
+        self._taken: dict[str, int] = {}
+        self.faults = 0
+        """How many answers had one."""
+
+    def __call__(self, question: str) -> Answer:
+        """Return the answer to a question."""
+        self._taken[question] = take = self._taken.get(question, -1) + 1
         dice = random.Random(zlib.crc32(question.encode()) + take)
-        fault = dice.choice(FAULTS) if dice.random() < fault_share else None
+        fault = dice.choice(FAULTS) if dice.random() < self._fault_share else None
+        self.faults += fault is not None
         return Answer(answer_text(question, take), tokens_per_second=dice.choice([None, 300]), fault=fault)
-
-    return answer
 
 
 class Client:

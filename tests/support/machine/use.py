@@ -169,7 +169,10 @@ class Program:
         assert all(one.metadata["program"] == self._name for one in found)
 
     async def search(self) -> None:
-        request = sessions_pb2.SearchMessagesRequest(query="word", page_size=10)
+        """Look for a word that is in every message, or for a message's tag, which may not be indexed yet."""
+        sequence = self._one()
+        query = self._kept[sequence].split()[0] if sequence and self._dice.random() < 0.5 else "word"
+        request = sessions_pb2.SearchMessagesRequest(query=query, page_size=10)
         await self._call(self._sessions.SearchMessages, request)
 
     async def look_around(self) -> None:
