@@ -21,7 +21,6 @@ from pathlib import Path
 from oblixd import __version__
 from oblixd.app.lock import AlreadyRunningError, Lock
 from oblixd.app.paths import Paths
-from oblixd.config.loader import ConfigError, load
 from oblixd.errors import OblixdError, from_exception
 
 MOST_FILES = 65_536
@@ -37,16 +36,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.umask(0o077)
     try:
         return _run(arguments)
-    except ConfigError as error:
-        return _refuse(str(error), EXIT_CONFIG)
     except AlreadyRunningError as error:
         return _refuse(f"already running: {error}", EXIT_ALREADY_RUNNING)
     except OblixdError as error:
-        return _refuse(error.message, EXIT_FAILED)
+        return _refuse(error.message, EXIT_CONFIG if _is_config_error(error) else EXIT_FAILED)
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE):
             return _refuse(from_exception(error).message, EXIT_FAILED)
         return _refuse(f"{error}. Look at that file, its directory and the disk.", EXIT_FAILED)
+
+
+def _is_config_error(error: OblixdError) -> bool:
+    from oblixd.config.loader import ConfigError  # noqa: PLC0415 - see `_serve`
+
+    return isinstance(error, ConfigError)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -72,13 +75,15 @@ def _run(arguments: argparse.Namespace) -> int:
 def _serve(paths: Paths, listen: Sequence[str]) -> int:
     # It is for clients: neither this process nor its children need it.
     os.environ.pop("OBLIX_TOKEN", None)
+    # What is imported stays. To look through it for garbage takes time from the start, the end, and now
+    # and then from an answer.
+    gc.disable()
+    from oblixd.config.loader import load  # noqa: PLC0415 - as said above
+
     loaded = load(paths.config, os.environ)
     config = loaded.config
     paths.prepare()
     with Lock(paths.lock).hold(f"pid {os.getpid()}, version {__version__}, socket {paths.socket}"):
-        # What is imported stays. To look through it for garbage takes time from the start, the end, and now
-        # and then from an answer.
-        gc.disable()
         # Only who holds the lock pays for these: ten clients may start ten of us at once.
         from oblixd.app import logging_setup, wiring  # noqa: PLC0415 - as said above
         from oblixd.app.daemon import Daemon  # noqa: PLC0415 - as said above

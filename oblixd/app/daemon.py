@@ -22,7 +22,7 @@ from oblixd.app.metrics import Metrics
 from oblixd.app.observation import Observer, RecentProblems
 from oblixd.app.paths import Paths
 from oblixd.app.reload import Parts, Reloader
-from oblixd.app.telemetry import Telemetry, open_providers
+from oblixd.app.telemetry import open_providers
 from oblixd.client_memory import MIB, ClientMemory
 from oblixd.config.loader import Loaded
 from oblixd.config.schema import Config
@@ -277,6 +277,8 @@ class Daemon:
         executions.on_ended = observer.ended
         providers = open_providers(self._config.telemetry, os.environ)
         if providers is not None:
+            from oblixd.app.telemetry.recorder import Telemetry  # noqa: PLC0415 - few daemons need it
+
             telemetry = Telemetry(providers, executions.is_local_only)
             executions.on_started = telemetry.started
 

@@ -16,9 +16,9 @@ import tomlkit
 from tomlkit.items import AoT, Table
 
 from oblixd.config.loader import ConfigError, parse, read
-from oblixd.config.settings import SECTIONS, SETTINGS, Setting
+from oblixd.config.settings import Setting, sections, settings
 
-_BY_KEY = {setting.key: setting for setting in SETTINGS}
+_BY_KEY = {setting.key: setting for setting in settings()}
 
 
 def setting_of(key: str) -> Setting:
@@ -26,11 +26,11 @@ def setting_of(key: str) -> Setting:
     if key in _BY_KEY:
         return _BY_KEY[key]
     section, _, name = key.partition(".")
-    known = [one.name for one in SETTINGS if one.section == section] if name else list(SECTIONS)
+    known = [one.name for one in settings() if one.section == section] if name else list(sections())
     # The error for a name that is not there is the schema's own.
     from oblixd.fields import UnknownFieldError  # noqa: PLC0415 - only a mistake needs it
 
-    error = UnknownFieldError(key, known or list(SECTIONS))
+    error = UnknownFieldError(key, known or list(sections()))
     message = f"{error.message} `oblix config` shows all of them."
     raise ConfigError("CONFIG_UNKNOWN", message, field=key)
 

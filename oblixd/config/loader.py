@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -15,9 +15,9 @@ import msgspec
 
 from oblixd.config import older
 from oblixd.config.schema import Config
-from oblixd.config.settings import SECTIONS, SETTINGS
+from oblixd.config.settings import sections, settings
 from oblixd.errors import InvalidArgumentError
-from oblixd.fields import FieldError, UnknownFieldError, convert
+from oblixd.fields import FieldError, UnknownFieldError, convert, names_of
 
 
 class ConfigError(InvalidArgumentError):
@@ -45,7 +45,6 @@ class Loaded:
 
 OF_THE_COMMAND = frozenset({"acp", "aliases", "defaults", "mcp", "templates"})
 """Tables that the command `oblix` reads out of the same file. The daemon takes no notice of them."""
-_BY_VARIABLE = {setting.variable: setting for setting in SETTINGS}
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Loaded:
@@ -100,13 +99,16 @@ def _document(text: str) -> dict[str, Any]:
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    prefixes = tuple(f"OBLIX_{section.upper()}_" for section in SECTIONS)
+    variables = _variables(environ, names_of(Config))
+    if not variables:
+        return {}
+    known = {setting.variable: setting for setting in settings()}
     found = {}
-    for variable in sorted(name for name in environ if name.startswith(prefixes)):
-        if variable not in _BY_VARIABLE:
-            error = UnknownFieldError(variable, list(_BY_VARIABLE))
+    for variable in _variables(variables, sections()):
+        if variable not in known:
+            error = UnknownFieldError(variable, list(known))
             raise ConfigError("CONFIG_UNKNOWN", error.message, field=variable, known=", ".join(error.known))
-        setting = _BY_VARIABLE[variable]
+        setting = known[variable]
         try:
             found[setting.key] = setting.parse(environ[variable])
         except FieldError as error:
@@ -114,6 +116,11 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
                 "CONFIG_INVALID", error.message, field=setting.key, limit=error.limit, given=error.given
             ) from None
     return found
+
+
+def _variables(names: Iterable[str], tables: Iterable[str]) -> list[str]:
+    prefixes = tuple(f"OBLIX_{table.upper()}_" for table in tables)
+    return sorted(name for name in names if name.startswith(prefixes))
 
 
 def _keys(document: Mapping[str, Any]) -> list[str]:
@@ -132,7 +139,7 @@ def _config_error(error: FieldError, where: str) -> ConfigError:
         return ConfigError(
             "CONFIG_UNKNOWN", f"{where}: {message}", field=error.path, known=", ".join(error.known)
         )
-    if error.path == section and section in SECTIONS:
+    if error.path == section and section in sections():
         message = f"[{section}] must be a table: write [{section}], and settings under it."
         return ConfigError("CONFIG_INVALID", f"{where}: {message}", field=section, limit="a table")
     return ConfigError(

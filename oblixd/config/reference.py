@@ -18,7 +18,7 @@ import msgspec
 
 from oblixd.config import schema
 from oblixd.config.schema import ListenTable, ModelTable, PolicyTable, PriceTable, RuleTable
-from oblixd.config.settings import SECTIONS, SETTINGS, Setting
+from oblixd.config.settings import Setting, sections, settings
 from oblixd.fields import describe_type, hints_of
 from oblixd.models import options
 
@@ -88,9 +88,10 @@ def page() -> str:
     """Give the whole page."""
     meanings = {**meanings_in(Path(options.__file__)), **meanings_in(Path(schema.__file__))}
     lines = [_INTRODUCTION]
-    for section in SECTIONS:
+    for section in sections():
         lines += ["", f"## [{section}]", "", meanings[section], "", *_SECTION_HEAD]
-        lines += [_row(setting, meanings[setting.key]) for setting in SETTINGS if setting.section == section]
+        own = [setting for setting in settings() if setting.section == section]
+        lines += [_row(setting, meanings[setting.key]) for setting in own]
     lines += ["", _TABLES_INTRODUCTION]
     for name, kind in _TABLES.items():
         lines += ["", f"### [[{name}]]", "", meanings[kind.__name__.lower()], "", *_TABLE_HEAD]
@@ -176,10 +177,10 @@ def template() -> str:
 
 def _template_sections() -> Iterator[str]:
     meanings = meanings_in(Path(schema.__file__))
-    for section in SECTIONS:
+    for section in sections():
         yield from _comment_lines(meanings[section])
         yield f"[{section}]"
-        for setting in SETTINGS:
+        for setting in settings():
             if setting.section == section:
                 yield from _template_setting(setting, meanings[setting.key])
         yield ""

@@ -6,8 +6,7 @@ No secret is a setting: keys come with a client's hook, or from a file, the keyr
 that a setting names. The one exception is a proxy's password, which is hidden wherever settings are shown.
 """
 
-from __future__ import annotations
-
+# Types are evaluated here, once: as texts they would be evaluated anew for each configuration.
 from typing import Annotated, Literal
 
 from oblixd import client_memory

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, get_args, get_origin
 
 import msgspec
@@ -57,15 +58,20 @@ def _read(kind: Any, text: str) -> Any:
     return text
 
 
-def _settings() -> list[Setting]:
-    sections = {name: kind for name, kind in hints_of(Config).items() if is_struct(kind)}
-    return [
+@cache
+def settings() -> tuple[Setting, ...]:
+    """List all of them, in the order of their sections. `[[models]]` is a list of tables, and none of them.
+
+    Made when somebody asks: most starts of the daemon need none of it.
+    """
+    return tuple(
         Setting(section, field.name, hints_of(kind)[field.name], field.default)
-        for section, kind in sections.items()
+        for section, kind in hints_of(Config).items()
+        if is_struct(kind)
         for field in msgspec.structs.fields(kind)
-    ]
+    )
 
 
-SETTINGS = tuple(_settings())
-"""All of them, in the order of their sections. `[[models]]` is a list of tables, and none of them."""
-SECTIONS = tuple(dict.fromkeys(setting.section for setting in SETTINGS))
+def sections() -> tuple[str, ...]:
+    """Name the sections that they stand in, in order."""
+    return tuple(dict.fromkeys(setting.section for setting in settings()))

@@ -15,7 +15,7 @@ from oblixd.config import schema
 from oblixd.config.loader import Loaded, Source
 from oblixd.config.reference import meanings_in
 from oblixd.config.schema import Config, ModelTable
-from oblixd.config.settings import SETTINGS
+from oblixd.config.settings import settings
 from oblixd.models import options
 
 LIVE = frozenset(
@@ -56,7 +56,7 @@ class Row:
 def rows(loaded: Loaded) -> Iterator[Row]:
     """List every setting, in the order of the reference page, then the models."""
     meanings = _meanings()
-    for setting in SETTINGS:
+    for setting in settings():
         value = getattr(getattr(loaded.config, setting.section), setting.name)
         yield Row(
             setting.key,
@@ -96,7 +96,7 @@ def changes(before: Config, after: Config) -> list[str]:
     """Name what differs between two configurations."""
     keys = [
         setting.key
-        for setting in SETTINGS
+        for setting in settings()
         if getattr(getattr(before, setting.section), setting.name)
         != getattr(getattr(after, setting.section), setting.name)
     ]

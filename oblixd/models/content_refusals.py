@@ -13,18 +13,19 @@ from http import HTTPStatus
 
 from oblixd.models.base import ModelError, ModelErrorKind
 from oblixd.models.http.server import RefusalError
+from oblixd.patterns import pattern
 
 _STATUSES = {0, 400, 403, 404, 413, 422, 500}
 """What is no wrong request is told apart by its kind. 0 is an error inside a stream that had begun well."""
 
-_FORM = re.compile(
+_FORM = pattern(
     r"\b(parameter|unknown (name|field)|extra inputs|unrecogni[sz]ed|max_\w*tokens|temperature|top_p"
     r"|tool_choice|role|alternat\w*|tool_use|tool_result|tool_calls?|tool call|api key|quota|rate limit"
     r"|billing|schema)\b"
     r"|reasoning_content|thought_?\s?signature|thinking`? .{0,40}block|invalid model|\bjson\b"
 )
 """What is about the form of a request. Beside such words, those of content name no content."""
-_POLICY = re.compile(
+_POLICY = pattern(
     r"content[ _-]?(policy|filter|management|moderation|safety|exists risk)"
     r"|safety (system|polic|setting|filter)|(usage|use|acceptable use|content|safety) polic(y|ies)"
     r"|policy violation|violat\w* .{0,60}polic|moderation|flagged|inappropriate"
@@ -32,19 +33,19 @@ _POLICY = re.compile(
     r"|blocked by|responsible ?ai|data_?inspection|guardrail|risk control"
     r"|不安全|敏感|违规|风险"
 )
-_POLICY_CODES = re.compile(
+_POLICY_CODES = pattern(
     r"content_?(policy|filter|violation)|moderation|safety|responsibleai|data_?inspection|sensitive|jailbreak"
 )
-_IMAGE = re.compile(
+_IMAGE = pattern(
     r"\bimages?\b|\bpictures?\b|image_url|\bpixels?\b|\bvision\b|multi-?modal|mime ?type|media[_ ]type|base64"
 )
-_CONTENT = re.compile(
+_CONTENT = pattern(
     r"content (block|part)s?\b.{0,60}\b(must|empty|non-?whitespace|invalid|not)|invalid (message )?content"
     r"|content .{0,40}(could not|cannot|can't|is not|isn't) (be )?(processed|decoded|accepted|allowed|valid)"
     r"|(messages?|prompt|input|text) .{0,40}(contain|include)s? .{0,40}(invalid|unsupported|disallowed)"
     r"|special tokens?|invalid (unicode|utf|character|surrogate)|null (byte|character)|\\u0000"
 )
-_UNSUPPORTED = re.compile(
+_UNSUPPORTED = pattern(
     r"(not|n't|no|without|un)[ -]?(support\w*|able|capab\w*|accept\w*).{0,60}(image|vision|multi-?modal)"
     r"|(image|vision|multi-?modal)\w*( input)? .{0,30}(not|n't|un) ?(be )?(support|accept|available|enabled)"
     r"|unknown variant `?image_url|only text|text[- ]only|no endpoints found that support image"
@@ -93,12 +94,12 @@ WITHOUT_NUMBERS = 0.6
 SLACK = 0.9
 """What is used of the room that the numbers tell: servers and we do not count alike."""
 _LEAST_SHARE, _MOST_SHARE = 0.05, 0.9
-_LIMIT = re.compile(
+_LIMIT = pattern(
     r"(?:maximum|limit|length|window|allowed|size|only|less than|at most)\D{0,40}?(\d[\d,]{2,})"
     r"|(\d[\d,]{2,})\D{0,24}(?:limit|maximum|allowed)",
     re.IGNORECASE,
 )
-_NUMBER = re.compile(r"\d[\d,]{2,}")
+_NUMBER = pattern(r"\d[\d,]{2,}")
 
 
 def share_that_fits(error: ModelError) -> float | None:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from oblixd.patterns import pattern
+
 Body = dict[str, Any]
 Message = dict[str, Any]
 
@@ -37,7 +39,7 @@ _KEPT_OF_ANSWER = {
     "extra_content",
     "provider_specific_fields",
 }
-_NINE = re.compile(r"[a-zA-Z0-9]{9}")
+_NINE = pattern(r"[a-zA-Z0-9]{9}")
 _NINE_CHARACTERS = 9
 
 
@@ -238,7 +240,7 @@ def _nine(call_id: str) -> str:
     return hashlib.sha256(call_id.encode("utf-8", "surrogatepass")).hexdigest()[:_NINE_CHARACTERS]
 
 
-_STRICT = re.compile(
+_STRICT = pattern(
     # Templates of Llama 2, Gemma, Mistral: TabbyML/tabby#1105, ggml-org/llama.cpp#11402, mistral-vibe#1006
     r"\balternat(e|es|ing|ion)\b"
     r"|consecutive|in a row|same role|2 or more assistant messages"
@@ -247,39 +249,39 @@ _STRICT = re.compile(
     r"|(first|initial|last) (message|turn|role)\b.{0,40}\buser|(start|begin)s? with .{0,16}\buser"
     r"|unexpected role .?(user|assistant).? after role .?(user|assistant)"
 )
-_SYSTEM_FIRST = re.compile(
+_SYSTEM_FIRST = pattern(
     # Qwen, Mistral, vLLM: "System message must be at the beginning"
     r"system.{0,60}\b(first|beginning|start|begin|head|once)\b|only the first message.{0,40}system"
     r"|unexpected role .?system|(multiple|more than one|duplicate|several|only one) system"
 )
-_NO_SYSTEM = re.compile(
+_NO_SYSTEM = pattern(
     # Gemma: "System role not supported"; Google: "Developer instruction is not enabled"
     r"(system|developer).? (role|message|prompt|instruction)s?\b.{0,40}\b(not|n't|unsupported)"
     r"|(unsupported|invalid|unknown|unexpected) role:?.{0,4}(system|developer)"
     r"|role.{0,8}\b(system|developer)\b.{0,30}\b(not|unsupported|invalid)|does(n't| not) support system"
     r"|only .{0,40}\b(user|assistant)\b.{0,30}roles? (are|is) (supported|allowed)"
 )
-_AFTER_TOOLS = re.compile(r"role .?user.? after role .?tool|user.{0,20}(after|following) (a )?tool")
-_SHORT_IDS = re.compile(r"\bid\b.{0,120}length of 9|a-z, a-z, 0-9, with a length of 9")
-_NOT_BACK = re.compile(
+_AFTER_TOOLS = pattern(r"role .?user.? after role .?tool|user.{0,20}(after|following) (a )?tool")
+_SHORT_IDS = pattern(r"\bid\b.{0,120}length of 9|a-z, a-z, 0-9, with a length of 9")
+_NOT_BACK = pattern(
     # Groq, pydantic's extra_forbidden, DeepSeek's reasoner: LiteLLM's and Groq's own reports
     r"(\b(reasoning_(content|details|text|opaque)|thinking_\w+|extra_content|provider_specific_fields)\b"
     r"|\bmessages?\b.{0,80}\b(reasoning|thinking)\b).{0,60}"
     r"\b(unsupported|not (supported|permitted|allowed|accepted)|unexpected|unknown|unrecogni[sz]ed"
     r"|extra inputs|should not|must not|remove)"
 )
-_REASONING = re.compile(r"reasoning_content")
-_SIGNATURE = re.compile(r"thought_?\s?signature")
-_BAD_SIGNATURE = re.compile(r"thought_?\s?signature.{0,40}(not valid|invalid|corrupt)")
-_THOUGHTS = re.compile(
+_REASONING = pattern(r"reasoning_content")
+_SIGNATURE = pattern(r"thought_?\s?signature")
+_BAD_SIGNATURE = pattern(r"thought_?\s?signature.{0,40}(not valid|invalid|corrupt)")
+_THOUGHTS = pattern(
     r"expected .{0,4}thinking.{0,60}but found|thinking.{0,40}blocks.{0,60}cannot be modified"
     r"|(invalid|missing|required).{0,20}signature.{0,40}thinking|thinking.{0,40}signature.{0,30}(invalid|required)"
 )
-_TOOLS = re.compile(
+_TOOLS = pattern(
     r"must (define|include|specify|provide) .{0,4}tools|tools.{0,12}(param\w*|field|config)?.{0,20}"
     r"(must be|should be|needs? to be|is) (defined|provided|specified|passed|set|required)|toolconfig"
 )
-_EMPTY = re.compile(
+_EMPTY = pattern(
     r"(content|message)\b.{0,80}\b(must not be empty|(can't|cannot|can not|may not|should not) be empty"
     r"|is empty|be null|non-?empty|(at least|minimum) (1|one) char)"
 )

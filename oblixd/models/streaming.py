@@ -38,8 +38,7 @@ from oblixd.models.base import (
 from oblixd.models.egress import Egress
 from oblixd.models.http.client import HttpClient, Write
 from oblixd.models.http.event_stream import LONGEST_LINE, TooLongError
-from oblixd.models.http.response import LONGEST_EXCERPT
-from oblixd.models.http.server import ServerErrors
+from oblixd.models.http.server import LONGEST_EXCERPT, ServerErrors
 
 if TYPE_CHECKING:
     from oblixd.models.http.response import Response

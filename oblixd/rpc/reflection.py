@@ -7,16 +7,19 @@ servicer answers both.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
-from functools import partial
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, suppress
+from functools import cache, partial
+from typing import TYPE_CHECKING
 
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import FileDescriptor
-from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-ALPHA = reflection.SERVICE_NAME
+if TYPE_CHECKING:
+    from grpc_reflection.v1alpha import reflection, reflection_pb2
+
+ALPHA = "grpc.reflection.v1alpha.ServerReflection"
 V1 = "grpc.reflection.v1.ServerReflection"
 _FILE = "grpc/reflection/v1/reflection.proto"
 _ALPHA_PACKAGE, _V1_PACKAGE = "grpc.reflection.v1alpha", "grpc.reflection.v1"
@@ -24,11 +27,10 @@ _ALPHA_PACKAGE, _V1_PACKAGE = "grpc.reflection.v1alpha", "grpc.reflection.v1"
 
 def add_reflection(names: Sequence[str], servers: Sequence[grpc.aio.Server]) -> None:
     """Have servers describe their services of these names, and reflection itself."""
-    servicer = reflection.aio.ReflectionServicer([*names, ALPHA, V1], _Pool())
     method = grpc.stream_stream_rpc_method_handler(
-        servicer.ServerReflectionInfo,
-        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
-        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+        _Reflection([*names, ALPHA, V1]).answer,
+        request_deserializer=_parse,
+        response_serializer=_serialize,
     )
     handlers = [
         grpc.method_handlers_generic_handler(service, {"ServerReflectionInfo": method})
@@ -36,6 +38,42 @@ def add_reflection(names: Sequence[str], servers: Sequence[grpc.aio.Server]) -> 
     ]
     for server in servers:
         server.add_generic_rpc_handlers(handlers)
+
+
+class _Reflection:
+    """Answers by the library, which is imported when somebody asks: the daemon serves before."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+
+    async def answer(
+        self,
+        requests: AsyncIterator[reflection_pb2.ServerReflectionRequest],
+        context: grpc.aio.ServicerContext[
+            reflection_pb2.ServerReflectionRequest, reflection_pb2.ServerReflectionResponse
+        ],
+    ) -> AsyncIterator[reflection_pb2.ServerReflectionResponse]:
+        """Answer each request of a stream."""
+        async with aclosing(self._servicer().ServerReflectionInfo(requests, context)) as responses:
+            async for response in responses:
+                yield response
+
+    @cache  # noqa: B019 - there is one, for the daemon's life
+    def _servicer(self) -> reflection.aio.ReflectionServicer:
+        from grpc_reflection.v1alpha import reflection  # noqa: PLC0415 - as said above
+
+        return reflection.aio.ReflectionServicer(self._names, _Pool())
+
+
+def _parse(raw: bytes) -> reflection_pb2.ServerReflectionRequest:
+    from grpc_reflection.v1alpha import reflection_pb2  # noqa: PLC0415 - as said above
+
+    return reflection_pb2.ServerReflectionRequest.FromString(raw)
+
+
+def _serialize(response: reflection_pb2.ServerReflectionResponse) -> bytes:
+    raw: bytes = response.SerializeToString()
+    return raw
 
 
 class _Pool:
@@ -82,6 +120,8 @@ def _file_of_member(pool: descriptor_pool.DescriptorPool, name: str) -> FileDesc
 
 def _v1_file() -> descriptor_pb2.FileDescriptorProto:
     """Return the file of v1: that of v1alpha with another package."""
+    from grpc_reflection.v1alpha import reflection_pb2  # noqa: PLC0415 - as said above
+
     file = descriptor_pb2.FileDescriptorProto()
     reflection_pb2.DESCRIPTOR.CopyToProto(file)
     file.name, file.package = _FILE, _V1_PACKAGE

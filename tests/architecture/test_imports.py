@@ -46,6 +46,7 @@ SHARED = {
     "errors",
     "failpoints",
     "fields",
+    "patterns",
     "protobuf_time",
     "redaction",
     "__version__",
@@ -175,6 +176,20 @@ def _modules_after(statement: str) -> set[str]:
 def test_importing_the_client_loads_nothing_heavy(statement: str) -> None:
     loaded = {name.split(".")[0] for name in _modules_after(statement)}
     assert not loaded & {*HEAVY, "oblixd", "rich", "argparse"}
+
+
+def test_the_daemon_serves_before_it_loads_what_only_calls_need() -> None:
+    """They are imported right after it serves, or when somebody needs them."""
+    loaded = _modules_after("import oblixd.__main__, oblixd.app.daemon")
+    assert "oblixd.rpc.server" in loaded
+    late = {
+        "aiohttp",
+        "grpc_reflection.v1alpha.reflection",
+        "html",
+        "oblixd.app.telemetry.recorder",
+        "oblixd.http.endpoint",
+    }
+    assert not loaded & late
 
 
 def test_importing_the_package_alone_loads_nothing() -> None:

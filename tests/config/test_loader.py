@@ -9,7 +9,7 @@ import pytest
 from oblixd.config import reference
 from oblixd.config.loader import ConfigError, Source, line_of, load
 from oblixd.config.schema import Config
-from oblixd.config.settings import SETTINGS
+from oblixd.config.settings import settings
 from oblixd.fields import convert
 
 ROOT = Path(__file__).parents[2]
@@ -147,7 +147,7 @@ def test_a_directory_in_the_file_s_place_is_named(tmp_path):
 
 
 def test_every_default_is_a_value_that_is_accepted():
-    for setting in SETTINGS:
+    for setting in settings():
         given = list(setting.default) if isinstance(setting.default, tuple) else setting.default
         assert convert(given, setting.kind) == setting.default
 

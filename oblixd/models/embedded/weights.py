@@ -7,7 +7,7 @@ import importlib
 import json
 import sys
 from dataclasses import dataclass
-from importlib import metadata, util
+from importlib import util
 from pathlib import Path
 
 REMEDY = "run `oblix models fetch embedded`"
@@ -83,6 +83,8 @@ def verify(weights: Weights, notes: Path) -> None:
 
 
 def _default_path() -> Path:
+    from importlib import metadata  # noqa: PLC0415 - it brings the email package, and nobody waits for this
+
     try:
         path = Path(str(metadata.distribution(DEFAULT_PACKAGE).locate_file(DEFAULT_FILE)))
     except metadata.PackageNotFoundError:

@@ -18,6 +18,7 @@ from typing import Any
 from oblixd.models.conversation_rules import rules_for
 from oblixd.models.http.refusals import Refusal
 from oblixd.models.http.server import RefusalError
+from oblixd.patterns import pattern
 
 Body = dict[str, Any]
 
@@ -31,7 +32,7 @@ _JUDGED = 4000
 _STATUSES = {0, 400, 404, 413, 422, 500, 501}
 """Statuses that a field is refused with. 0 is an error inside a stream."""
 
-_NOT_TAKEN = re.compile(
+_NOT_TAKEN = pattern(
     r"unsupported|not (be )?supported|n't supported|does(n't| not) support|unknown|unrecogni[sz]ed"
     r"|unexpected|extraneous|not (permitted|allowed|recogni[sz]ed|available|enabled|accepted)|extra inputs"
     r"|not a valid (field|param)|expected tags"
@@ -280,22 +281,22 @@ def _without_stream(body: Body) -> Body:
 
 _LIMITS = (
     # Anthropic; OpenAI; DeepSeek and DashScope; Groq; Mistral and others.
-    re.compile(r"max_tokens: \d+ > (\d+), which is the maximum"),
-    re.compile(r"supports at most (\d+) (?:completion|output) tokens"),
-    re.compile(r"max_\w*tokens\b.{0,60}\[\d+, ?(\d+)\]"),
-    re.compile(r"max_\w*tokens\b.{0,40}less than or equal to `?(\d+)"),
-    re.compile(r"max_\w*tokens\b.{0,60}(?:at most|not exceed|exceeds? the (?:limit|maximum) of) `?(\d+)"),
-    re.compile(r"max_\w*tokens\b.{0,60}maximum (?:is|of|value is|allowed is) `?(\d+)"),
+    pattern(r"max_tokens: \d+ > (\d+), which is the maximum"),
+    pattern(r"supports at most (\d+) (?:completion|output) tokens"),
+    pattern(r"max_\w*tokens\b.{0,60}\[\d+, ?(\d+)\]"),
+    pattern(r"max_\w*tokens\b.{0,40}less than or equal to `?(\d+)"),
+    pattern(r"max_\w*tokens\b.{0,60}(?:at most|not exceed|exceeds? the (?:limit|maximum) of) `?(\d+)"),
+    pattern(r"max_\w*tokens\b.{0,60}maximum (?:is|of|value is|allowed is) `?(\d+)"),
 )
 _LEFT_FOR_ANSWER = (
     # Anthropic; vLLM and OpenAI; text-generation-inference.
-    re.compile(r"exceed context limit: (?P<input>\d+) \+ \d+ > (?P<window>\d+)"),
-    re.compile(
+    pattern(r"exceed context limit: (?P<input>\d+) \+ \d+ > (?P<window>\d+)"),
+    pattern(
         r"maximum context length is (?P<window>\d+) tokens.{0,60}"
         r"\((?P<input>\d+) (?:in|of|from) [^)]*?, ?\d+ in"
     ),
-    re.compile(r"passed (?P<input>\d+) input tokens and requested .{0,80}length is only (?P<window>\d+)"),
-    re.compile(r"must be <= (?P<window>\d+)\. given: (?P<input>\d+) `inputs` tokens"),
+    pattern(r"passed (?P<input>\d+) input tokens and requested .{0,80}length is only (?P<window>\d+)"),
+    pattern(r"must be <= (?P<window>\d+)\. given: (?P<input>\d+) `inputs` tokens"),
 )
 
 

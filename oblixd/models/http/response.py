@@ -11,14 +11,12 @@ import aiohttp
 
 from oblixd.models.base import ModelError
 from oblixd.models.http.request_trace import Failure, RequestTrace
-from oblixd.models.http.server import ServerErrors
+from oblixd.models.http.server import LONGEST_EXCERPT, ServerErrors
 from oblixd.models.http.unpacking import KNOWN, PLAIN, Unpacker, UnpackError
 from oblixd.models.http.waiting import Wait
 
 LONGEST_DOCUMENT = 16 * 1024 * 1024
 """Bytes of a body that is read as one document."""
-LONGEST_EXCERPT = 64 * 1024
-"""Bytes that are read of an error's body."""
 EXCERPT_S = 5.0
 """How long an error's body is waited for."""
 DRAIN_S = 0.1

@@ -23,6 +23,8 @@ from oblixd.redaction import SECRETS, clean
 
 LONGEST_QUOTE = 500
 """Characters of a server's own words that an error repeats."""
+LONGEST_EXCERPT = 64 * 1024
+"""Bytes that are read of an error's body."""
 
 _OF_ANSWERS = (b'"choices"', b'"message_start"', b'"response.', b'"done"', b'"output"')
 """What the beginning of an answer holds in each format, and a refusal does not."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from oblixd.models.base import ModelErrorKind
+from oblixd.patterns import pattern
 
 BY_CODE = {
     "contextlengthexceeded": ModelErrorKind.CONTEXT_OVERFLOW,
@@ -139,12 +138,12 @@ _OTHER_LANGUAGES = (
     r"(контекст|токен|запрос|длин).{0,60}(превыш|слишком длин)|превыш.{0,60}(контекст|токен)",
 )
 """The same in the languages of gateways and of the people who run them."""
-OTHER_THINGS = re.compile(
+OTHER_THINGS = pattern(
     r"\b(images?|files?|audio|video|descriptions?|names?|strings?|headers?|metadata|tools|stop sequences"
     r"|schema|too small)\b"
 )
 """What else can be too long or too many. A sentence about one of these is none about the context."""
-OVERFLOW = re.compile(
+OVERFLOW = pattern(
     "|".join(
         (
             r"prompt is too long",  # Anthropic: microsoft/vscode#293191
@@ -191,13 +190,13 @@ OVERFLOW = re.compile(
         )
     )
 )
-OF_THE_ANSWER = re.compile(
+OF_THE_ANSWER = pattern(
     r"max_(completion_|output_)?tokens`?'?:? .{0,60}(too large|at most|less than|must be|maximum allowed)"
     r"|completion tokens|maximum allowed number of output tokens|max_tokens output"
 )
 """The limit is that of the answer's tokens, not of the context."""
-LIKELY_OVERFLOW = re.compile("|".join(_GENERAL))
-TOO_FAST = re.compile(
+LIKELY_OVERFLOW = pattern("|".join(_GENERAL))
+TOO_FAST = pattern(
     r"per[ -](minute|min|second|hour|day)|\b[tr]p[mds]\b|rate.?limit|too many requests|throttl"
     r"|please wait before trying again|rate exceeded|frequency limit|\bqps\b|qpsoverflow"
     r"|\b(request|daily|hourly|usage|calls?) limit (is |was |has been )?(reached|exceeded)|call volume quota"
@@ -205,9 +204,9 @@ TOO_FAST = re.compile(
     r"|速率限制|频率|频繁|限流|并发|每(秒|分钟|小时|天)|请求(数)?(过多|过快|超)"
     r"|レート制限|リクエストが多|요청이 너무 많"
 )
-TOO_BIG_AT_ONCE = re.compile(r"limit:? (\d+),? requested:? (\d+)")
+TOO_BIG_AT_ONCE = pattern(r"limit:? (\d+),? requested:? (\d+)")
 """OpenAI and Groq: one request takes more than a minute may. It never fits, however long one waits."""
-NO_CREDIT = re.compile(
+NO_CREDIT = pattern(
     r"insufficient (balance|credit|fund|quota)|(credit|account)s? balance (is )?(too low|insufficient)"
     r"|balance is insufficient|requires? more credits|(exceeded|used all).{0,30}\b(current quota|credits?\b)"
     r"|exceeded.{0,30}\bspend|quota.{0,40}(check your plan|billing)|billing (hard )?limit"
@@ -220,7 +219,7 @@ NO_CREDIT = re.compile(
     r"|n't have any credits|key limit exceeded|set inference limit|free allocation|weekly usage limit"
     r"|资源包.{0,8}(用尽|耗尽|不足)|令牌额度|剩余额度|余额不足|欠费|请充值|额度(不足|已用尽|已用完)"
 )
-NO_MODEL = re.compile(
+NO_MODEL = pattern(
     r"\bmodel\b.{0,120}(not (be )?found|n't found|does not exist|doesn't exist"
     r"|not exist|unknown|decommissioned"
     r"|no longer available|deprecated and|is not (available|deployed|supported by any|loaded)|not pulled)"
@@ -229,14 +228,14 @@ NO_MODEL = re.compile(
     r"|no (allowed|available) (providers?|channels?)|deployment.{0,60}(does not exist|not found)"
     r"|^models?[:/] ?\S+( is not found.*)?$|模型不存在|无可用渠道|not found, try pulling it first"
 )
-NO_PATH = re.compile(
+NO_PATH = pattern(
     r"invalid url|default backend|^404 not_found$"
     r"|page not found|file not found|no route|cannot (post|put) /|^resource not found$"
     r"|unknown request url|unexpected endpoint|method not allowed|requested url"
     r"|unknown (path|endpoint|route|url)"
     r"|(?<!model or )\b(path|endpoint|route|url)\b.{0,80}(not found|does not exist|not exist|not supported$)"
 )
-ONLY_RESPONSES = re.compile(
+ONLY_RESPONSES = pattern(
     r"only (be )?(supported|available|used|accessible) (in|on|with|through|via|by) (the )?`?/?(v1/)?responses"
     r"|not supported (in|on|with|by|for .{0,60} in) (the )?`?/?(v1/)?chat/completions"
     r"|use (the )?`?/?(v1/)?responses\b|not (a chat model|accessible via (the )?/chat/completions)"
@@ -244,45 +243,43 @@ ONLY_RESPONSES = re.compile(
 )
 """OpenAI: pgadmin-org/pgadmin4#9795, micz/ThunderAI#570. Copilot: caozhiyuan/copilot-api#102. Azure:
 langchain-ai/langchain-azure#228."""
-KEY = re.compile(
+KEY = pattern(
     r"login fail: please carry the api|could not be validated|no auth\b|no permission|secretid is not found"
     r"|(access|auth\w*|bearer|api)[ _-]?(token|key) (is |has )?(invalid|expired|no longer valid)"
     r"|not authorized|organization has been restricted"
     r"|signature does not match|令牌.{0,6}(无效|过期|非法)|无效的令牌|鉴权失败|身份验证失败"
     r"|(invalid|incorrect|missing|wrong|no|expired|revoked) (or missing )?(api|auth\w*)[ _-]?(key|token)"
 )
-COUNTRY = re.compile(
+COUNTRY = pattern(
     r"unsupported_country|(country|region|territory|location) (is )?not supported"
     r"|not available in your (country|region)"
 )
 
-NO_PROVIDER = re.compile(r"no endpoints (found|available) (that support|match)")
+NO_PROVIDER = pattern(r"no endpoints (found|available) (that support|match)")
 """OpenRouter knows the model, and none of its providers takes what is asked."""
-FLAGGED = re.compile(
+FLAGGED = pattern(
     r"(input|prompt|content) was flagged|flagged (for|as)\b|可能包含.{0,12}(不安全|敏感)|new_sensitive"
 )
-NO_ACCESS = re.compile(
+NO_ACCESS = pattern(
     r"must be verified to use|not authorized to (perform|access|use|invoke)"
     r"|not have (access|permission) to (use |access )?(the |this )?model"
 )
-MEMORY = re.compile(
+MEMORY = pattern(
     r"insufficient (system )?(resources|memory)|out of memory|\boom\b|(more|not enough) (system |gpu )?memory"
     r"|(failed|unable) to allocate"
 )
-UNLOADED = re.compile(r"model (is |was )?(unloaded|crashed)|model (has )?crashed|unloaded by user or crashed")
-NOT_LOADED = re.compile(r"\bmodel (is )?not loaded|\bno models? (are |is )?(currently )?loaded")
-REFUSED_LATE = re.compile(
+UNLOADED = pattern(r"model (is |was )?(unloaded|crashed)|model (has )?crashed|unloaded by user or crashed")
+NOT_LOADED = pattern(r"\bmodel (is )?not loaded|\bno models? (are |is )?(currently )?loaded")
+REFUSED_LATE = pattern(
     r"requires? (the )?--\w+|roles must alternate|only user and assistant roles"
     r"|(does not|doesn't|is not|are not|isn't|aren't|not) support"
 )
 """What llama.cpp and others call an error of their own (500), though it is the request that can't be done."""
-BUSY = re.compile(
+BUSY = pattern(
     r"(model|engine|service|server) (is |service )?(currently )?overloaded|\bat capacity\b|too busy"
     r"|capacity (temporarily )?exceeded|queue is full|currently (being loaded|loading)|负载已饱和"
 )
-OFFLINE = re.compile(
-    r"err_ngrok_\d+|tunnel \S+ not found|endpoint \S+ is offline|application failed to respond"
-)
+OFFLINE = pattern(r"err_ngrok_\d+|tunnel \S+ not found|endpoint \S+ is offline|application failed to respond")
 """A tunnel or a hosting platform whose other end is away."""
-WANTS_TLS = re.compile(r"http request (was sent )?to (an )?https (port|server)")
-TOO_LARGE = re.compile(r"(payload|request body|entity) (size )?(is )?(too large|exceeds)")
+WANTS_TLS = pattern(r"http request (was sent )?to (an )?https (port|server)")
+TOO_LARGE = pattern(r"(payload|request body|entity) (size )?(is )?(too large|exceeds)")

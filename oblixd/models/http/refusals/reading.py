@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -11,6 +10,7 @@ from http import HTTPStatus
 
 from oblixd.models.http.refusals.phrases import CLOUDFLARE
 from oblixd.models.http.refusals.retry_delay import retry_delay_s
+from oblixd.patterns import pattern
 
 _DEEPEST = 6
 """Levels of nesting that are read of an error."""
@@ -39,7 +39,7 @@ _WORDS = (
     "title",
 )
 """The keys that hold words or something that does, the most telling first, without case and separators."""
-_LIKE_WORDS = re.compile(r"\w*(msg|message|info|text|reason|failure|warning|hint|error)(en|str)?")
+_LIKE_WORDS = pattern(r"\w*(msg|message|info|text|reason|failure|warning|hint|error)(en|str)?")
 """Keys of the same kind: `resultMsg`, `statusText`, `message_en`. They count where none above does."""
 _CODES = {
     *("type", "code", "status", "errorcode", "errcode", "reason", "name", "errortype", "statuscode"),
@@ -55,11 +55,11 @@ _NOT_SAID = {
     *("instance", "url", "uri", "object", "model", "headers", "stack", "trace", "traceback", "choices"),
 }
 """Keys of values that are no words of the server's about the failure."""
-_XML_WORDS = re.compile(
+_XML_WORDS = pattern(
     r"<(?:\w+:)?(message|faultstring|detail|description|reason|title|h1)\b[^>]*>([^<]+)<", re.IGNORECASE
 )
-_XML_CODES = re.compile(r"<(?:\w+:)?(code|faultcode|type)\b[^>]*>([^<]+)<", re.IGNORECASE)
-_EVENT = re.compile(r"^data: ?([{\[].*)$", re.MULTILINE)
+_XML_CODES = pattern(r"<(?:\w+:)?(code|faultcode|type)\b[^>]*>([^<]+)<", re.IGNORECASE)
+_EVENT = pattern(r"^data: ?([{\[].*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,8 @@ class Refusal:
     def _of_text(cls, status: int, headers: Mapping[str, str], text: str) -> Refusal:
         if not _is_markup(text):
             return cls(status, text, frozenset(), _gateway(status, headers, text), retry_delay_s(text))
+        import html  # noqa: PLC0415 - its table of names is large, and seldom needed
+
         is_page = re.match(r"<!doctype html|<html|<head|<body|<center", text, re.IGNORECASE) is not None
         found = [html.unescape(" ".join(words.split())) for _, words in _XML_WORDS.findall(text)]
         codes = frozenset(code.strip() for _, code in _XML_CODES.findall(text))

@@ -7,22 +7,24 @@ from __future__ import annotations
 
 import re
 
+from oblixd.patterns import pattern
+
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _UNIT = (
     r"(?:(?P<{0}ms>ms|millis(?:econds?)?)|(?P<{0}s>s|secs?|seconds?)|(?P<{0}m>m|mins?|minutes?)"
     r"|(?P<{0}h>h|hrs?|hours?)|(?P<{0}d>d|days?))"
 )
-_SPAN = re.compile(rf"(?P<count>\d+(?:\.\d+)?) ?{_UNIT.format('in_')}(?![a-z])", re.IGNORECASE)
+_SPAN = pattern(rf"(?P<count>\d+(?:\.\d+)?) ?{_UNIT.format('in_')}(?![a-z])", re.IGNORECASE)
 _NAMELESS = re.sub(r"\?P<\w+>", "?:", _SPAN.pattern)
 """The same without its names, for a row of them."""
 _SPANS = rf"(?P<spans>{_NAMELESS}(?:(?:,| and|, and)? ?{_NAMELESS})*)"
-_SENTENCE = re.compile(
+_SENTENCE = pattern(
     r'(?:"retry_?delay"\s*:\s*"|\b(?:retry|try|wait|resets?|available)(?: again)?(?: in| after| for)? '
     rf"(?:about |around |at least )?){_SPANS}",
     re.IGNORECASE,
 )
 """Google's field `retryDelay`, or words: "Please try again in 7m12.5s", "wait 1 minute and 30 seconds"."""
-_FIELD = re.compile(
+_FIELD = pattern(
     r"\b(?:retry[-_ ]?after|retry_?delay|estimated_time)(?:[-_ ]?(?:in[-_]?)?"
     rf"{_UNIT.format('')})?\"?\s*[:=]\s*\"?(?P<count>\d+(?:\.\d+)?)(?![\d.:TZ-])"
     rf"(?: ?{_UNIT.format('of_')}\b)?",
