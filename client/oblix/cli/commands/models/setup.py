@@ -27,9 +27,9 @@ from oblix.cli.parser import suggestion
 EMBEDDED = "embedded"
 _ARGUMENTS = {"name", "provider", "endpoint"}
 QUESTION = "Reply with the single word OK."
-ADD = """Writes a model into the configuration, so that every program can use it. The key is asked for without
-showing it, unless the environment has it, and is put into a file that only you can read. Before anything is
-written the model is asked one short question."""
+ADD = """Writes a model into the configuration, so that every program can use it. It first asks the model
+one short question, and writes nothing if that fails. It takes the key from the environment or asks for it,
+and writes it into a file that only you can read."""
 KINDS = "\n".join(
     f"  {word + ':NAME':20} {title}"
     for word, title in [

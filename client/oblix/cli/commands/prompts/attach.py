@@ -14,7 +14,7 @@ EXAMPLES = """examples:
   oblix attach 3f1d0a52-8c57-4f0c-9d1e-2f6f6a3f1c11
   oblix ps
 
-Ctrl-C leaves an answer that was detached running. One that nobody else reads is cancelled."""
+Ctrl-C ends the command. A detached answer continues; any other answer that nobody else reads is cancelled."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -15,8 +15,8 @@ from oblix.errors import InvalidArgumentError, NotFoundError
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.epilog = (
-        "What had come of the answer is kept in its session. One that has ended stays as it was. "
-        "Where one is not known, the others are cancelled all the same, and the exit code is 1."
+        "The session keeps the part of the answer that arrived. An answer that has ended does not change. "
+        "If an id is unknown, the others are still cancelled, and the exit code is 1."
     )
     parser.add_argument("ids", nargs="+", metavar="ID", help=execution_ids.HELP)
     parser.set_defaults(run=run)

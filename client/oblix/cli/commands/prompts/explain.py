@@ -25,7 +25,7 @@ EPILOG = """examples:
   oblix explain --policy fastest --max-cost 0.01 "Why is the sky blue?"
   oblix explain 01a20478-722c-7ed5-a194-3369302ec6b5
 
-Nothing is sent to a model or recorded. One word that is a session's id tells of that session's turns."""
+It sends nothing to a model and records nothing. For the id of a session, it explains that session's turns."""
 CANDIDATES = ("rank", "model", "location", "rule", "reason")
 TURNS = ("time", "prompt", "model", "rule", "reason")
 PROMPT_CHARACTERS = 40

@@ -36,16 +36,16 @@ Executions: TypeAlias = "Sequence[executions_pb2.Execution]"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.epilog = (
-        "What runs or waits comes first, the oldest before the others, then what ended, the newest first. "
-        "The age of what runs or waits is that of the request, of what ended that of its end. On a terminal "
-        "ids are cut: `attach` and `cancel` take them so. In a pipe they are whole, and all are there. "
-        "Starts no daemon: where none runs, it says so and exits with 1."
+        "Answers that run or wait come first, the oldest at the top, then those that ended, the newest at "
+        "the top. The age is the time since the request, or since the end. On a terminal ids are short; `attach` "
+        "and `cancel` accept them. In a pipe ids are complete, and no answer is left out. "
+        "Starts no daemon: if none runs, it says so and exits with 1."
     )
     parser.add_argument(
         "--session", metavar="ID", type=session_ids.SessionName, help="only those of this session"
     )
     parser.add_argument(
-        "--all", action="store_true", help=f"all that ended lately, not only the last {MOST_ENDED}"
+        "--all", action="store_true", help=f"all answers that ended, not only the last {MOST_ENDED}"
     )
     parser.add_argument("--json", action="store_true", help="print them as JSON, the oldest first")
     parser.set_defaults(run=run)

@@ -36,8 +36,9 @@ READINGS = {
 """The number that is held against each threshold."""
 NETWORK = {"latency_ms": "latency", "packet_loss_percent": "packet_loss", "bandwidth_mbps": "bandwidth"}
 """The metrics that have another name than the numbers that come from them."""
-EPILOG = """The thresholds are those of the default policy of the configuration. What is held against them is
-calmed over the last seconds and without our own models; beside it stands what was measured, with them."""
+EPILOG = """The thresholds are those of the configuration's default policy. The daemon compares them with
+values that are smoothed over some seconds, without the load of its own models; the measured values stand
+beside them."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

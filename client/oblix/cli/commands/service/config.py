@@ -30,10 +30,12 @@ COLUMNS = {"key": "SETTING", "value": "VALUE", "source": "FROM", "live": "CHANGE
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments and the actions."""
     parser.add_argument("--json", action="store_true", help="print the settings as JSON")
-    parser.add_argument("--changed", action="store_true", help="show only what is no default")
+    parser.add_argument(
+        "--changed", action="store_true", help="show only settings that differ from the default"
+    )
     parser.epilog = (
-        "Without a subcommand it shows every setting that counts in the running daemon. "
-        "docs/reference/configuration.md says what each one means."
+        "Without a subcommand, it shows every setting of the running daemon. "
+        "docs/reference/configuration.md explains each setting."
     )
     parser.set_defaults(run=_show)
     actions = parser.add_subparsers(title="subcommands", metavar="SUBCOMMAND")

@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("--json", action="store_true", help="print what was found as JSON")
     parser.add_argument("--quiet", action="store_true", help="leave out what is well")
-    parser.epilog = "It changes nothing and starts no daemon. Exit code 1: something does not work."
+    parser.epilog = "It changes nothing and starts no daemon. The exit code is 1 if something does not work."
     parser.set_defaults(run=run)
 
 

@@ -10,8 +10,8 @@ from oblix.cli import daemon
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.epilog = (
-        "A file that is wrong changes nothing, and is told with the line. Models that programs hooked go on. "
+        "If the file is wrong, nothing changes, and the error names the line. Hooked models stay. "
         "SIGHUP does the same."
     )
-    parser.add_argument("--json", action="store_true", help="print what became of it as JSON")
+    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
     parser.set_defaults(run=lambda arguments: daemon.reload(as_json=arguments.json))

@@ -12,8 +12,8 @@ from oblix.v1 import daemon_pb2
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.epilog = (
-        "Run it after an upgrade. Answers that run finish within the grace or are kept as interrupted; "
-        "programs that hooked models go on with the new daemon by themselves."
+        "Run it after an upgrade. Running answers finish within the grace time, or are kept as interrupted. "
+        "Programs that hooked models use the new daemon automatically."
     )
     add_grace(parser)
     parser.set_defaults(run=run)

@@ -28,7 +28,7 @@ READINGS = {
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.epilog = "Starts no daemon: where none runs, it says so and exits with 1."
+    parser.epilog = "Starts no daemon: if none runs, it says so and exits with 1."
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print everything as JSON")
     form.add_argument(

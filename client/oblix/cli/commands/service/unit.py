@@ -25,7 +25,7 @@ JOURNAL_LINES = 50
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments and the actions."""
     parser.epilog = (
-        "Without it the daemon is started by the first program that needs it. docs/how-to/service.md"
+        "Without the service, the first program that needs the daemon starts it. See docs/how-to/service.md."
     )
     actions = parser.add_subparsers(title="subcommands", metavar="SUBCOMMAND", required=True)
     install = actions.add_parser("install", help="write the unit, and start the daemon now and at each login")

@@ -14,9 +14,9 @@ from oblix.cli.output import answers, tables
 if TYPE_CHECKING:
     from oblix.v1 import daemon_pb2
 
-ABOUT = """Costs go by the prices in the [usage] section of the daemon's configuration; models on this machine
-are free where it has none for them. What else has no price, or whose server counted no tokens, is counted
-under UNPRICED and not under COST."""
+ABOUT = """Costs come from the prices in the [usage] section of the daemon's configuration; models on this
+machine without a price are free. UNPRICED counts the other answers whose model has no price, or whose
+server reported no tokens; they are not in COST."""
 COLUMNS = {
     "key": "",
     "executions": "ANSWERS",

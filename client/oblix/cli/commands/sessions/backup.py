@@ -9,8 +9,8 @@ import sys
 import oblix
 from oblix.cli.output.progress import progress
 
-ABOUT = """the file holds all conversations as they are at one moment; programs go on meanwhile.
-`oblixd restore FILE` takes it back, while no daemon runs."""
+ABOUT = """The file contains all conversations as they are at one moment. Programs can continue to write
+meanwhile. To restore it, run `oblix stop`, then `oblixd restore FILE`."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

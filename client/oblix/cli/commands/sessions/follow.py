@@ -22,8 +22,8 @@ EPILOG = """examples:
   oblix follow 01a223ff-f09f-7aa4-8860-1e442ba8c1d0
   oblix follow --from-now "$SESSION"
 
-It prints each message under a line `## ROLE`, a running answer while it is written, and goes on
-until Ctrl-C, or until the session is deleted or archived."""
+It prints each message under a line `## ROLE`, and a running answer while a model writes it. It ends
+with Ctrl-C, or when the session is deleted or archived."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("session", metavar="SESSION", type=session_ids.SessionName, help=session_ids.HELP)
-    parser.add_argument("--from-now", action="store_true", help="leave out what was said before")
+    parser.add_argument("--from-now", action="store_true", help="leave out older messages")
     parser.add_argument(
         "--json", action="store_true", help="print each message as a line of JSON, once it is whole"
     )

@@ -20,11 +20,11 @@ from oblix.formats.agents import places
 from oblix.formats.agents.places import Findings
 
 DESCRIPTION = """Finds the conversations that other tools keep on this machine (codex, Claude Code, opencode,
-gemini-cli, qwen-code, pi, mistral-vibe, gptme, aider, llm, hermes, LM Studio, Jan), says how many there are,
-asks, and takes them in. Run again, it adds what was said since and takes nothing twice. Their files are
-only read."""
-EPILOG = """with PATH only these files and directories are read; `oblix sessions import` says what became of
-each conversation. Exits with 1 if something was refused; what was taken stays."""
+gemini-cli, qwen-code, pi, mistral-vibe, gptme, aider, llm, hermes, LM Studio, Jan), counts them, asks, and
+imports them. If you run it again, it adds new messages and imports nothing twice. It only reads the files of
+the tools."""
+EPILOG = """With PATH, it reads only these files and directories. `oblix sessions import` prints the
+outcome of each conversation. The exit code is 1 if a conversation was refused; the others are imported."""
 COLUMNS = {"tool": "TOOL", "conversations": "CONVERSATIONS", "files": "FILES", "where": "WHERE"}
 MOST_NOTES = 20
 Stamp = tuple[int, int]

@@ -13,8 +13,8 @@ from oblix.cli.options import execution_ids, session_ids
 from oblix.cli.options.pairs import pairs
 from oblix.cli.output import answers, tables
 
-ABOUT = """Words must all be in a message or a title, in any order; "a phrase" in double quotes is found as it
-stands, and begin* is the beginning of a word. Archived sessions are not searched."""
+ABOUT = """Finds messages and titles that have all of the words, in any order. "A phrase" in double quotes
+finds these words in this order, and begin* finds words that begin so. Archived sessions are left out."""
 COLUMNS = {"session_id": "ID", "sequence": "PLACE", "role": "ROLE", "time": "TIME", "snippet": "SNIPPET"}
 
 

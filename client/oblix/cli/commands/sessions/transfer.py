@@ -27,14 +27,14 @@ from oblix.formats.exports.tools import TARGETS
 IMPORT = """Imports every conversation of files and directories: Oblix's own (also a whole directory of the
 first Oblix: ~/.oblix/sessions), JSON Lines of OpenAI-style messages, the exports of ChatGPT, Claude, DeepSeek
 (also the zip files with them), LibreChat, LM Studio, big-AGI and Open WebUI, data sets, and other files with
-lists of messages; gzip files, too. The format is found by the content."""
-IMPORTED = """prints the session's id where there was one conversation, else a line for each: what became of
-it, its id, its messages, its title, where it stood, and why it was skipped or refused. Exits with 1 where
-something was refused; what was taken stays."""
-EXPORTED = """the file is a list of sessions (json), one session a line (jsonl), a page for people (markdown,
-html), lines for training (openai, sharegpt), or one session for another tool to go on with (codex,
-claude-code, opencode; `--to TOOL` puts it where that tool looks, and says how to go on). One id and json
-give the one object that Oblix has always exported."""
+lists of messages; gzip files, too. The content of a file decides its format."""
+IMPORTED = """For one conversation it prints the session's id, for several a line for each: the outcome,
+the id, the number of messages, the title, the place in the file, and why it was skipped or refused. The
+exit code is 1 if a conversation was refused; the others are imported."""
+EXPORTED = """The file is a list of sessions (json), one session in each line (jsonl), a page for people
+(markdown, html), lines for training (openai, sharegpt), or one session that another tool continues (codex,
+claude-code, opencode; `--to TOOL` writes it to the place of that tool, and prints how to continue). With
+one id, json is one object, not a list."""
 STANDARD = "-"
 """As a file to export to: standard output."""
 COLUMNS = {

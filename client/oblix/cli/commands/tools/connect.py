@@ -23,7 +23,9 @@ from oblix.v1 import endpoint_pb2, sessions_pb2
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.epilog = "Tools: " + ", ".join(TOOLS) + ". For another one, its name makes a token all the same."
+    parser.epilog = (
+        "Tools: " + ", ".join(TOOLS) + ". For any other name, it makes a token and prints general settings."
+    )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("tool", nargs="?", metavar="TOOL", help="the tool to connect, for example codex")
     what.add_argument("--list", action="store_true", help="list the tokens that there are")

@@ -19,8 +19,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     startable = [name for name, settings in TOOLS.items() if settings.command]
     parser.epilog = (
-        "Tools: " + ", ".join(startable) + ". The endpoint is opened where it is closed. The tool's token "
-        "ends with the tool. The exit code is the tool's."
+        "Tools: " + ", ".join(startable) + ". The command opens the endpoint if it is closed. The "
+        "token ends with the tool. The exit code is that of the tool."
     )
     parser.add_argument("--model", default="auto", help="the model that the tool asks for (default auto)")
     parser.add_argument("--local-only", action="store_true", help="let its prompts reach local models only")

@@ -20,10 +20,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments and the actions."""
     parser.add_argument("--json", action="store_true", help="print them as JSON")
     parser.epilog = (
-        "Without a subcommand it lists the tokens. A token's text is shown once, when it is made; the daemon "
-        "keeps a hash of it. `read` reads, `execute` also sends prompts and writes "
-        "conversations, `admin` may "
-        "do everything. Calls over the socket need no token."
+        "Without a subcommand, it lists the tokens. `create` prints a token's text once; the daemon keeps "
+        "only a hash of it. The scope `read` allows reading, `execute` also prompts and changes of "
+        "conversations, and `admin` everything. Calls over the socket need no token."
     )
     parser.set_defaults(run=_list)
     actions = parser.add_subparsers(title="subcommands", metavar="SUBCOMMAND")

@@ -19,7 +19,7 @@ __all__ = ["configure", "run"]
 
 LONGEST_S = 900
 DEFAULT_FILE = "oblix-plot.svg"
-ABOUT = """the picture is an SVG file, which every browser shows: this machine's load and that of our own
+ABOUT = """The chart is an SVG file for any browser. It shows the load of this machine and of Oblix's own
 models, how well cloud models are reached, and which model each prompt went to. The daemon keeps fifteen
 minutes, in memory only."""
 _SECONDS = {"s": 1, "m": 60}

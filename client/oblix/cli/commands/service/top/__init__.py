@@ -12,7 +12,7 @@ from oblix.cli.commands.service.top.state import once
 
 __all__ = ["configure", "run"]
 
-KEYS = "q or Ctrl-C ends it. Starts no daemon: it waits for one, and goes on when one is back."
+KEYS = "q or Ctrl-C ends it. It starts no daemon, but waits for one."
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
