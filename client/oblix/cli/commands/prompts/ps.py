@@ -37,8 +37,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.epilog = (
         "Answers that run or wait come first, the oldest at the top, then those that ended, the newest at "
-        "the top. The age is the time since the request, or since the end. On a terminal ids are short; `attach` "
-        "and `cancel` accept them. In a pipe ids are complete, and no answer is left out. "
+        "the top. The age is the time since the request, or since the end. On a terminal ids are short; "
+        "`attach` and `cancel` accept them. In a pipe ids are complete, and no answer is left out. "
         "Starts no daemon: if none runs, it says so and exits with 1."
     )
     parser.add_argument(
