@@ -142,7 +142,7 @@ class Embedding:
     def _slot(self, hook: Hook) -> AbstractAsyncContextManager[None]:
         priority = Priority(self.request.priority or Priority.INTERACTIVE)
         ticket = Ticket(self.client.name, priority, lambda _position: None)
-        return self.services.slots.acquire(hook.backend, hook.connection.max_running, ticket)
+        return self.services.slots.acquire(hook.backend, hook.most_running, ticket)
 
     def _texts(self, decision: Decision) -> EmbedRequest:
         given = self.request

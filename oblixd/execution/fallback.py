@@ -161,7 +161,7 @@ class Fallback:
         is_last = hook is self.hooks[-1]
         await wait_for_rate_limit(hook.connection, self._budget, is_last=is_last)
         since_s = time.monotonic()
-        async with self.slots.acquire(hook.backend, hook.connection.max_running, self._ticket(hook)):
+        async with self.slots.acquire(hook.backend, hook.most_running, self._ticket(hook)):
             self.progress.runs(since_s)
             await wait_for_rate_limit(hook.connection, self._budget, is_last=is_last)
             request = await self._request_for(hook)

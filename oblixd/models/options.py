@@ -86,7 +86,8 @@ class ModelOptions(Fields, frozen=True, omit_defaults=True):
     keep_alive: KeepAlive | None = None
     """How long Ollama keeps the model loaded after an answer."""
     max_running: Annotated[int, number(1, MOST_STREAMS)] | None = None
-    """Prompts that the server is given at once. The others wait in the daemon, in order."""
+    """Prompts that the server is given at once. The others wait in the daemon, in order. Without it: what the
+    server tells, else 1,000."""
     api: Annotated[str, text("completions|responses", "completions or responses")] | None = None
     """Which of OpenAI's calls the model speaks. Without it the server's own answer decides."""
     headers: dict[HeaderName, HeaderValue] = msgspec.field(default_factory=dict)

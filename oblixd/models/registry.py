@@ -16,6 +16,7 @@ from oblixd.errors import FailedPreconditionError, ResourceExhaustedError
 from oblixd.models.base import Connection, Location
 from oblixd.models.hook_spec import HookSpec
 from oblixd.models.http.outbound import OutboundRoute
+from oblixd.models.options import MOST_STREAMS
 from oblixd.models.providers.catalog import Factory
 
 LINGER_S = 300.0
@@ -134,6 +135,11 @@ class Hook:
     def backend(self) -> str:
         """The model at its server, whoever hooked it: places and speed are told by it."""
         return f"{self.id} {self.connection.origin}"
+
+    @property
+    def most_running(self) -> int:
+        """Prompts that the model gets at once; further ones wait for a slot, and are told so."""
+        return self.connection.max_running or MOST_STREAMS
 
 
 @dataclass(slots=True)

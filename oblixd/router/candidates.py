@@ -102,7 +102,6 @@ class CandidateBuilder:
         is_local = connection.location is HookLocation.LOCAL
         load = self.slots.load(hook.backend)
         why = self._unavailable(hook, status)
-        limit = connection.max_running
         cost = self._cost(hook, size)
         return Candidate(
             key=hook.key,
@@ -114,7 +113,7 @@ class CandidateBuilder:
             waiting=load.waiting_count,
             waiting_limit=load.waiting_count if load.is_full else None,
             # Prompts that have to end before one that comes now could begin.
-            ahead=0 if limit is None else max(0, load.running_count + load.waiting_count + 1 - limit),
+            ahead=max(0, load.running_count + load.waiting_count + 1 - hook.most_running),
             memory_bytes=(connection.memory_bytes or None) if status.state is State.IDLE else None,
             context_window=connection.context_window,
             fits=None if too_short is None else not too_short(hook),

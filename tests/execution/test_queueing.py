@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from unittest.mock import Mock
 
-from oblix.testing import Answer, OllamaServer, Refuse, Stall
+from oblix.testing import Answer, OllamaServer, OpenAIServer, Refuse, Stall
 from oblix.v1 import executions_pb2
 from support.drivers.events import all_of, error_of, text_of, until
 from support.drivers.execution import CLIENT, Harness, prompt
@@ -14,6 +14,7 @@ from support.drivers.execution import CLIENT, Harness, prompt
 from oblixd.errors import OblixdError, UnavailableError
 from oblixd.execution.services import ClientInfo
 from oblixd.models import hook_spec
+from oblixd.models.http.server import Server, ServerErrors
 
 
 def hook_one_place(harness: Harness, server: OllamaServer) -> str:
@@ -40,6 +41,24 @@ async def test_who_waits_sees_its_place_and_then_its_answer(harness: Harness, se
     timings = rest[-1].completed.message.timings
     assert timings.queued.ToNanoseconds() > 0
     assert timings.time_to_first_token.ToNanoseconds() >= 0
+
+
+async def test_a_hundred_agents_reach_a_server_that_names_no_limit(harness: Harness) -> None:
+    with OpenAIServer() as openai:
+        openai.script(*[Answer("a b", fault=Stall(after=1))] * 100)
+        spec = hook_spec.spec_of("openai", "gpt-4o-mini", endpoint=openai.url, api_key="sk-x")
+        handle = harness.registry.hook(CLIENT, spec).handle
+        async with AsyncExitStack() as agents:
+            for number in range(100):
+                asked = harness.executions.execute(prompt("Long", handle, request_id=f"agent {number}"))
+                await until(await agents.enter_async_context(aclosing(asked)), "delta")
+            assert harness.registry.hook(CLIENT, spec).connection.running == 100
+
+
+async def test_there_are_connections_for_every_slot_so_that_nobody_waits_unseen(harness: Harness) -> None:
+    spec = hook_spec.spec_of("openai", "gpt-4o", endpoint="http://127.0.0.1:1", api_key="sk-x")
+    server = Server(ServerErrors("It", spec.endpoint), spec.endpoint)
+    assert harness.registry.hook(CLIENT, spec).most_running < server.max_connections
 
 
 async def test_who_leaves_the_line_never_reaches_the_model(harness: Harness, server: OllamaServer) -> None:

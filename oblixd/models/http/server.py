@@ -18,7 +18,7 @@ from oblixd.models.base import ModelError, ModelErrorKind, UnableError
 from oblixd.models.http.outbound import OutboundRoute
 from oblixd.models.http.rate_limit import LONGEST_RETRY_AFTER_S, asked_wait_s
 from oblixd.models.http.refusals import PAY, Refusal, Verdict, judge
-from oblixd.models.options import ModelOptions
+from oblixd.models.options import MOST_STREAMS, ModelOptions
 from oblixd.redaction import SECRETS, clean
 
 LONGEST_QUOTE = 500
@@ -262,5 +262,6 @@ class Server:
     """How it is reached now; the configuration may change it."""
     works: Works | None = None
     """Asked when a server on this machine was silent for too long: while it works it is waited for."""
-    max_connections: int = 64
-    """Open at once. A request beyond waits for a place."""
+    max_connections: int = MOST_STREAMS + 64
+    """Open at once. A request beyond waits for one, and nobody hears of it: so a model has fewer
+    slots, and probes have some."""
