@@ -66,8 +66,8 @@ def salvage(paths: Paths) -> int:
         result = set_apart(paths, claim)
     for problem in result.problems:
         _say(_line(problem))
-    _say(f"The store in {paths.store} is made anew, with {result.whole} sessions that are whole.")
-    _say(f"The file that was there before is in {result.kept}.")
+    _say(f"The store in {paths.store} is made anew, with {result.whole_count} sessions that are whole.")
+    _say(f"The file that was there before is in {result.damaged_file}.")
     return DAMAGED if result.problems else SOUND
 
 

@@ -409,7 +409,9 @@ class Daemon:
         logger.error("the store was damaged, and is made anew of what is sound in it: %s", damage.message)
         for problem in result.problems:
             logger.error("damaged: session %s: %s", problem.session_id or "unknown", problem.what)
-        logger.error("%d sessions are whole; the damaged file is in %s", result.whole, result.kept)
+        logger.error(
+            "%d sessions are whole; the damaged file is in %s", result.whole_count, result.damaged_file
+        )
 
     async def _conversations(self, store: Store, cleanup: AsyncExitStack) -> tuple[Sessions, Search]:
         sessions = Sessions(store, keeping=wiring.retention_config(self._config))

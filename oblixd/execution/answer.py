@@ -21,7 +21,7 @@ from oblix.v1 import executions_pb2, messages_pb2, routing_pb2
 from oblixd.execution.event_log import KIND, EventLog, LogText, head
 from oblixd.models import Content, Finished, Hook
 from oblixd.protobuf_time import duration
-from oblixd.sessions import Beside, Outcome, Turn
+from oblixd.sessions import ExtraWrite, Turn, TurnCompletion
 
 MAX_ANSWER_BYTES = (8 << 20) - (64 << 10)
 """An answer ends here. A message may have 8 MiB, what frames its parts included."""
@@ -305,18 +305,18 @@ class TurnRecorder:
             message.provider_state.CopyFrom(messages_pb2.ProviderState(author=author, json=finished.state))
 
     async def end_turn(
-        self, message: messages_pb2.Message, outcome: Outcome, beside: Beside | None
+        self, message: messages_pb2.Message, completion: TurnCompletion, extra_write: ExtraWrite | None
     ) -> messages_pb2.Message:
         """End the turn with this answer, and return it as it was recorded."""
         if self.turn is None:
             return message
         if self._leaves_nothing(message.status):
-            await self.turn.abandon(outcome, beside)
+            await self.turn.abandon(completion, extra_write)
             return message
         try:
             await self._answer.settle()
         finally:
-            message = await self.turn.finish(message, outcome, beside)
+            message = await self.turn.finish(message, completion, extra_write)
         return message
 
     def error_details(self, status: messages_pb2.MessageStatus.ValueType) -> dict[str, object]:

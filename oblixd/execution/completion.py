@@ -19,7 +19,7 @@ from oblixd.execution.services import ClientInfo, Services
 from oblixd.models import Finish, Finished, Hook, Location, ModelError
 from oblixd.router import price_of
 from oblixd.scheduling import CancelScope, StopReason
-from oblixd.sessions import Outcome
+from oblixd.sessions import TurnCompletion
 from oblixd.usage import Usage, UsageEntry
 
 
@@ -182,11 +182,11 @@ class Completion:
         if (hook := self._recorder.hook) is not None:
             self._accounting.price(message, hook)
             self._tell_router(message, hook)
-        outcome = Outcome(error, reason, self._report().SerializeToString())
-        return await self._keep(message, outcome, self._accounting.entry(message))
+        completion = TurnCompletion(error, reason, self._report().SerializeToString())
+        return await self._keep(message, completion, self._accounting.entry(message))
 
     async def _keep(
-        self, message: messages_pb2.Message, outcome: Outcome, entry: UsageEntry | None
+        self, message: messages_pb2.Message, completion: TurnCompletion, entry: UsageEntry | None
     ) -> messages_pb2.Message:
         """Write the answer and what it used, in one transaction, and return it as it was recorded."""
         if self._recorder.turn is None:
@@ -194,7 +194,7 @@ class Completion:
             return message
         try:
             return await self._recorder.end_turn(
-                message, outcome, self._usage.counting(entry) if entry else None
+                message, completion, self._usage.counting(entry) if entry else None
             )
         except OblixdError as error:
             # What was used was used, also where its answer has no place any more.

@@ -307,7 +307,7 @@ def offset_in(log: EventLog, turn: RecordedTurn, offset: int) -> int:
 
 def summary_of(request_id: str, turn: RecordedTurn) -> executions_pb2.Execution:
     """Return a turn as a list shows an execution, as far as the record tells."""
-    log, error = log_of(request_id, turn), turn.outcome.error
+    log, error = log_of(request_id, turn), turn.completion.error
     result = executions_pb2.Execution(
         request_id=request_id,
         session_id=turn.session_id,
@@ -339,8 +339,8 @@ def _append_part(log: EventLog, part: messages_pb2.Part) -> None:
 
 
 def _error(request_id: str, turn: RecordedTurn, kept_bytes: int) -> OblixdError | None:
-    if turn.outcome.error is not None:
-        return turn.outcome.error
+    if turn.completion.error is not None:
+        return turn.completion.error
     if turn.status == messages_pb2.MESSAGE_STATUS_COMPLETE and turn.answer is None:
         return _answer_deleted(request_id, turn)
     if turn.status in _STATE:
@@ -367,10 +367,10 @@ def _answer_deleted(request_id: str, turn: RecordedTurn) -> FailedPreconditionEr
 def _completion(
     request_id: str, turn: RecordedTurn, answer: messages_pb2.Message
 ) -> executions_pb2.ExecutionCompleted:
-    completed = executions_pb2.ExecutionCompleted.FromString(turn.outcome.report)
+    completed = executions_pb2.ExecutionCompleted.FromString(turn.completion.report)
     completed.request_id, completed.session_id = request_id, turn.session_id
     completed.message.CopyFrom(answer)
     cancelled = turn.status == messages_pb2.MESSAGE_STATUS_CANCELLED
     otherwise = executions_pb2.FINISH_REASON_CANCELLED if cancelled else executions_pb2.FINISH_REASON_STOP
-    completed.finish_reason = turn.outcome.finish_reason or otherwise
+    completed.finish_reason = turn.completion.finish_reason or otherwise
     return completed

@@ -6,11 +6,11 @@ is being written. How it lies on disk: `schema.py`.
 
 from oblixd.sessions.service import Sessions
 from oblixd.sessions.storage.index import label, labels_of
-from oblixd.sessions.storage.request_table import Outcome, RecordedTurn, reused_error
+from oblixd.sessions.storage.request_table import RecordedTurn, TurnCompletion, reused_error
 from oblixd.sessions.storage.retention_rules import RetentionConfig
 from oblixd.sessions.storage.schema import TABLE_NAMES
 from oblixd.sessions.storage.tails import Tails
-from oblixd.sessions.turns import Beside, Turn
+from oblixd.sessions.turns import ExtraWrite, Turn
 from oblixd.sessions.validation import (
     MAX_JSON_BYTES,
     MAX_MESSAGE_BYTES,
@@ -24,13 +24,13 @@ __all__ = [
     "MAX_MESSAGE_BYTES",
     "MAX_TITLE_CHARACTERS",
     "TABLE_NAMES",
-    "Beside",
-    "Outcome",
+    "ExtraWrite",
     "RecordedTurn",
     "RetentionConfig",
     "Sessions",
     "Tails",
     "Turn",
+    "TurnCompletion",
     "check_filter",
     "check_message",
     "label",

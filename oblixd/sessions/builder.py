@@ -198,10 +198,10 @@ def _as_it_stands(db: SessionDb, entry: Entry, sequence: int, payload: bytes) ->
     return record.SerializeToString()
 
 
-Moment = tuple[int, Entry, int]
+MessageAtTime = tuple[int, Entry, int]
 """When a message was said, its session, its sequence."""
 
-MERGED_AT_ONCE = 200
+MERGE_BATCH = 200
 """How many messages are read in one go; the event loop waits for no more."""
 
 
@@ -214,13 +214,13 @@ async def merge(db: SessionDb, session_ids: Sequence[str], title: str | None) ->
     moments = heapq.merge(*(_moments(db, source) for source in sources), key=itemgetter(0))
     unique = UniqueIds()
     with SessionBuilder(db) as draft:
-        while some := list(islice(moments, MERGED_AT_ONCE)):
+        while some := list(islice(moments, MERGE_BATCH)):
             for payload in _payloads(db, some, unique):
                 await draft.add(payload)
         return await draft.publish(header, header.create_us)
 
 
-def _moments(db: SessionDb, source: Entry) -> Iterator[Moment]:
+def _moments(db: SessionDb, source: Entry) -> Iterator[MessageAtTime]:
     for block in blocks(db, source):
         for sequence, payload in block:
             with name_damage(source.header.id):
@@ -228,7 +228,7 @@ def _moments(db: SessionDb, source: Entry) -> Iterator[Moment]:
             yield create_us, source, sequence
 
 
-def _payloads(db: SessionDb, moments: list[Moment], unique: UniqueIds) -> Iterator[bytes]:
+def _payloads(db: SessionDb, moments: list[MessageAtTime], unique: UniqueIds) -> Iterator[bytes]:
     with db.store.read() as txn:
         found = [_settled_record(db, txn, source, sequence) for _, source, sequence in moments]
     for (_, source, _), record in zip(moments, found, strict=True):

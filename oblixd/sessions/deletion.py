@@ -21,7 +21,7 @@ from oblixd.sessions.validation import check_session_id
 from oblixd.store import Transaction
 from oblixd.store.v1 import records_pb2 as records
 
-SWEPT_AT_ONCE = 500
+SWEEP_BATCH = 500
 """Records that one transaction removes, so that no writer waits long for it."""
 
 
@@ -36,9 +36,9 @@ def sweep_some(db: SessionDb, number: int, txn: Transaction) -> bool:
     if db.tables.garbage.get(txn, key) is None:
         return False
     for table in (db.tables.messages, db.tables.versions, db.tables.pieces):
-        if table.delete_all(txn, key, SWEPT_AT_ONCE) == SWEPT_AT_ONCE:
+        if table.delete_all(txn, key, SWEEP_BATCH) == SWEEP_BATCH:
             return True
-    if db.requests.forget(txn, number, SWEPT_AT_ONCE):
+    if db.requests.forget(txn, number, SWEEP_BATCH):
         return True
     db.tables.garbage.delete(txn, key)
     return False
@@ -53,11 +53,11 @@ def sweep_leftovers(db: SessionDb) -> None:
 
 
 DAY_US = 24 * 3600 * 1_000_000
-AT_ONCE_IN_NEED = 10
+BATCH_WHEN_FULL = 10
 """Sessions that are purged together when room is needed: not more than have to be."""
 LAST_US = 2**62
 """Later than any instant."""
-PURGED_AT_ONCE = 100
+PURGE_BATCH = 100
 """Sessions that one transaction purges, so that no writer waits long for it."""
 
 
@@ -73,7 +73,7 @@ async def make_room(db: SessionDb) -> int:
     """While the store is full: let go of deleted sessions, the longest deleted first. Return of how many."""
     purged = 0
     while db.store.is_full:
-        numbers = await db.store.write(partial(_purge_some, db, LAST_US, AT_ONCE_IN_NEED), frees=True)
+        numbers = await db.store.write(partial(_purge_some, db, LAST_US, BATCH_WHEN_FULL), frees=True)
         for number in numbers:
             while await db.store.write(partial(sweep_some, db, number), frees=True):
                 pass
@@ -167,7 +167,7 @@ def deleted_session(db: SessionDb, txn: Transaction, number: int, days: int) -> 
 async def purge(db: SessionDb, days: int) -> int:
     """Lets go of the sessions that were deleted so many days ago, bit by bit. Says of how many."""
     until, purged = db.clock() - days * DAY_US, 0
-    while numbers := await db.store.write(partial(_purge_some, db, until, PURGED_AT_ONCE), frees=True):
+    while numbers := await db.store.write(partial(_purge_some, db, until, PURGE_BATCH), frees=True):
         for number in numbers:
             sweep(db, number)
         purged += len(numbers)

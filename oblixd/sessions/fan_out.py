@@ -1,8 +1,8 @@
 """The changes of sessions, told to many watchers: each is read, matched and made into an event once.
 
 Watchers of the same filter are a group. A change is held against each filter once, and its event is kept in
-the groups that it concerns, the last `KEPT` of them. A watcher holds only the revision that it has seen: one
-that is slow, or frozen, costs nothing, and reads from the store what its group no longer has.
+the groups that it concerns, the last `MAX_EVENTS` of them. A watcher holds only the revision that it has
+seen: one that is slow, or frozen, costs nothing, and reads from the store what its group no longer has.
 
 Whoever changed a session has its answer before anybody is told: the fan-out begins a moment after the commit,
 and goes on in small steps, between which other calls are served.
@@ -29,15 +29,15 @@ from oblixd.store import Transaction
 
 Labels = frozenset[bytes]
 
-KEPT = 256
+MAX_EVENTS = 256
 """Events that a group keeps."""
 PAGE = 100
 """Changes that are read in one go."""
-FIRST_S = 0.005
+START_DELAY_S = 0.005
 """How long after a commit the fan-out begins: the answer to the change goes first."""
-GATHERED_S = 0.02
+GATHER_S = 0.02
 """How long changes are gathered after others were told, so that many in a row cost little."""
-WOKEN_AT_ONCE = 4
+WAKE_BATCH = 4
 """Watchers that are told in one step."""
 PAUSE_S = 0.001
 """How long others are served between two steps."""
@@ -58,7 +58,7 @@ class Group:
     def __init__(self, start: int) -> None:
         self._start = start
         self._events: deque[Event] = deque()
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._waiters: set[asyncio.Future[None]] = set()
         self.members = 0
         """How many watch."""
 
@@ -76,7 +76,7 @@ class Group:
     def add(self, event: Event) -> None:
         """Keep an event for those who come for it."""
         self._events.append(event)
-        if len(self._events) > KEPT:
+        if len(self._events) > MAX_EVENTS:
             self._start = self._events.popleft().revision
 
     def forget(self, revision: int) -> None:
@@ -84,19 +84,19 @@ class Group:
         self._events.clear()
         self._start = revision
 
-    async def news(self, revision: int) -> None:
-        """Wait until there may be something after a revision."""
+    async def wait_for_events(self, revision: int) -> None:
+        """Wait until there may be an event after a revision."""
         if self.events_after(revision) == []:
-            waiting = asyncio.get_running_loop().create_future()
-            self._waiting.add(waiting)
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.add(waiter)
             try:
-                await waiting
+                await waiter
             finally:
-                self._waiting.discard(waiting)
+                self._waiters.discard(waiter)
 
     def take_waiters(self) -> list[asyncio.Future[None]]:
-        """Take those who wait for news; after that nobody waits."""
-        woken, self._waiting = list(self._waiting), set()
+        """Take those who wait for events; after that nobody waits."""
+        woken, self._waiters = list(self._waiters), set()
         return woken
 
 
@@ -106,8 +106,8 @@ class FanOut:
     def __init__(self, db: SessionDb) -> None:
         self._db = db
         self._groups: dict[Labels, Group] = {}
-        self._fed = self._oldest = 0
-        self._concerned: dict[Labels, Group] = {}
+        self._read_revision = self._oldest_revision = 0
+        self._changed_groups: dict[Labels, Group] = {}
         self._task: asyncio.Task[None] | None = None
         db.changes.listeners.append(self._begin)
 
@@ -115,8 +115,8 @@ class FanOut:
     def group(self, labels: Labels) -> Generator[Group, None, None]:
         """Be one of the watchers of a filter for a block."""
         if not self._groups:
-            self._fed = self._db.changes.announced
-        group = self._groups.setdefault(labels, Group(self._fed))
+            self._read_revision = self._db.changes.announced_revision
+        group = self._groups.setdefault(labels, Group(self._read_revision))
         group.members += 1
         try:
             yield group
@@ -125,46 +125,51 @@ class FanOut:
             if not group.members:
                 del self._groups[labels]
 
-    def news(self, group: Group, revision: int) -> list[Event] | None:
+    def events_after(self, group: Group, revision: int) -> list[Event] | None:
         """Return all events after a revision, also unpublished ones. None: see the store."""
-        while self._fed < self._db.changes.announced:
+        while self._read_revision < self._db.changes.announced_revision:
             self._next()
-        return None if revision < self._oldest else group.events_after(revision)
+        return None if revision < self._oldest_revision else group.events_after(revision)
 
     def wake(self) -> None:
         """Wake everybody, whether there is news or not."""
         for group in self._groups.values():
-            for waiting in group.take_waiters():
-                if not waiting.done():
-                    waiting.set_result(None)
+            for waiter in group.take_waiters():
+                if not waiter.done():
+                    waiter.set_result(None)
 
     def _begin(self) -> None:
         if self._groups and self._task is None:
             self._task = background.begin(self._feed(), "the fan-out of changes")
 
     async def _feed(self) -> None:
-        await asyncio.sleep(FIRST_S)
+        await asyncio.sleep(START_DELAY_S)
         try:
-            while self._groups and (self._concerned or self._fed < self._db.changes.announced):
-                if self._fed < self._db.changes.announced:
+            while self._groups and (
+                self._changed_groups or self._read_revision < self._db.changes.announced_revision
+            ):
+                if self._read_revision < self._db.changes.announced_revision:
                     self._next()
-                await self._tell()
-                await asyncio.sleep(GATHERED_S)
+                await self._wake_changed_groups()
+                await asyncio.sleep(GATHER_S)
         finally:
             self._task = None
 
     def _next(self) -> None:
         """Take in the next changes."""
-        changes, self._oldest = self._db.changes.after(self._fed, PAGE), self._db.changes.oldest()
+        changes, self._oldest_revision = (
+            self._db.changes.after(self._read_revision, PAGE),
+            self._db.changes.oldest(),
+        )
         if changes:
-            self._fed = changes[-1].revision
+            self._read_revision = changes[-1].revision
             self._match(changes)
             return
         # More happened than is kept, or it is damaged: each watcher finds that out for itself.
-        self._fed = self._db.changes.announced
+        self._read_revision = self._db.changes.announced_revision
         for labels, group in self._groups.items():
-            group.forget(self._fed)
-            self._concerned[labels] = group
+            group.forget(self._read_revision)
+            self._changed_groups[labels] = group
 
     def _match(self, changes: Sequence[Change]) -> None:
         last = {change.number: change for change in changes}
@@ -174,18 +179,18 @@ class FanOut:
                 before[change.number].append(change.labels_before)
         with self._db.store.read() as txn:
             for change in (change for change in changes if last[change.number] is change):
-                told = _Notice(self._db, txn, change, before[change.number])
+                notice = _Notice(self._db, txn, change, before[change.number])
                 for labels, group in self._groups.items():
-                    if (event := told.event_for(labels)) is not None:
+                    if (event := notice.event_for(labels)) is not None:
                         group.add(event)
-                        self._concerned[labels] = group
+                        self._changed_groups[labels] = group
 
-    async def _tell(self) -> None:
+    async def _wake_changed_groups(self) -> None:
         """Wake those who wait in the groups that there is news for, a few at a time."""
-        concerned, self._concerned = self._concerned, {}
-        waiting = [one for group in concerned.values() for one in group.take_waiters()]
-        for start in range(0, len(waiting), WOKEN_AT_ONCE):
-            for one in waiting[start : start + WOKEN_AT_ONCE]:
+        groups, self._changed_groups = self._changed_groups, {}
+        waiter = [one for group in groups.values() for one in group.take_waiters()]
+        for start in range(0, len(waiter), WAKE_BATCH):
+            for one in waiter[start : start + WAKE_BATCH]:
                 if not one.done():
                     one.set_result(None)
             await asyncio.sleep(PAUSE_S)
@@ -197,21 +202,21 @@ class _Notice:
     def __init__(self, db: SessionDb, txn: Transaction, change: Change, before: Sequence[Labels]) -> None:
         self._change = change
         self._before = before
-        self._removed: Event | None = None
+        self._removed_event: Event | None = None
         self._labels, self._session = _state(db, txn, change)
-        self._changed: Event | None = None
+        self._changed_event: Event | None = None
 
     def event_for(self, labels: Labels) -> Event | None:
         """Return what the watchers of a filter hear of it; None: it does not concern them."""
         if self._session is not None and labels <= self._labels:
             watched = sessions_pb2.WatchedSession(session=self._session, revision=self._change.revision)
-            self._changed = self._changed or self._event(session=watched)
-            return self._changed
+            self._changed_event = self._changed_event or self._event(session=watched)
+            return self._changed_event
         if any(labels <= before for before in self._before):
             change = self._change
             removed = sessions_pb2.RemovedSession(session_id=change.session_id, revision=change.revision)
-            self._removed = self._removed or self._event(removed=removed)
-            return self._removed
+            self._removed_event = self._removed_event or self._event(removed=removed)
+            return self._removed_event
         return None
 
     def _event(

@@ -17,7 +17,7 @@ from oblixd.sessions.storage.schema import (
     NUMBER_BYTES,
     TABLE_NAMES,
     number_key,
-    place_key,
+    position_key,
     sequence_of,
     session_id_of,
 )
@@ -38,7 +38,7 @@ _BY_NUMBER = {
 }
 _BY_ID = {"ids", "deleted_ids"}
 _PLACES = {"recency": len(DELETED), "labels": len(DELETED) + LABEL_BYTES}
-"""Tables whose keys end with a place, and where that begins."""
+"""Tables whose keys end with a position, and where that begins."""
 _COUNTED = (
     "ids",
     "progress",
@@ -118,7 +118,7 @@ class _Audit:
 
     def __init__(self, book: _Book) -> None:
         self._book = book
-        self._owned: Counter[str] = Counter()
+        self._expected_counts: Counter[str] = Counter()
         """By table: records that belong to somebody."""
 
     def problems(self) -> Iterator[Problem]:
@@ -131,7 +131,7 @@ class _Audit:
                 self._count(table, key)
             yield from self._turns("", key)
         for table in _COUNTED:
-            if stray := self._book.count(table) - self._owned[table]:
+            if stray := self._book.count(table) - self._expected_counts[table]:
                 yield Problem("", f"{abs(stray)} records of {table} belong to no session")
         yield from self._label_counts()
         yield from self._numbers()
@@ -144,7 +144,7 @@ class _Audit:
         if payload is None:
             yield Problem(header.id, "its progress record is missing")
             return
-        self._owned["progress"] += 1
+        self._expected_counts["progress"] += 1
         progress = records.ProgressRecord.FromString(payload)
         if header.is_lost:
             yield Problem(header.id, "its header is lost, so that it is refused until it is deleted")
@@ -158,9 +158,9 @@ class _Audit:
 
     def _check_deleted(self, key: bytes, deleted: records.DeletedRecord) -> Iterator[Problem]:
         session_id = deleted.header.id
-        place = DELETED + place_key(deleted.delete_us, session_id)
+        position = DELETED + position_key(deleted.delete_us, session_id)
         yield from self._check_entries(
-            session_id, [("deleted_ids", session_id.encode(), key), ("recency", place, key)]
+            session_id, [("deleted_ids", session_id.encode(), key), ("recency", position, key)]
         )
         yield from self._messages(session_id, key, deleted.progress)
         yield from self._turns(session_id, key)
@@ -169,7 +169,7 @@ class _Audit:
         """Check every entry that must exist, and what it leads to."""
         for table, key, value in entries:
             if self._book.get(table, key) == value:
-                self._owned[table] += 1
+                self._expected_counts[table] += 1
             else:
                 yield Problem(session_id, f"it is not found in {table}")
 
@@ -177,7 +177,7 @@ class _Audit:
         """Yield each number without a record, unless it waits for the running turn's answer."""
         expected, messages = first_of(progress), 0
         for found, payload in self._book.items("messages", key):
-            self._owned["messages"] += 1
+            self._expected_counts["messages"] += 1
             messages += payload != TOMBSTONE
             if sequence_of(found) < first_of(progress):
                 yield Problem(session_id, f"message {sequence_of(found)} stands before the first one")
@@ -192,31 +192,31 @@ class _Audit:
 
     def _pieces(self, session_id: str, answer: bytes) -> Iterator[Problem]:
         """Yield a checkpoint before another, or the first one of an answer that has begun, is missing."""
-        places = [
+        numbers = [
             int.from_bytes(found[2 * NUMBER_BYTES :], "big") for found in self._book.keys("pieces", answer)
         ]
-        self._owned["pieces"] += len(places)
-        wanted = max(len(places), 1 if self._book.get("messages", answer) else 0)
-        if places != list(range(wanted)):
+        self._expected_counts["pieces"] += len(numbers)
+        wanted = max(len(numbers), 1 if self._book.get("messages", answer) else 0)
+        if numbers != list(range(wanted)):
             yield Problem(session_id, "a part of the answer that is being written is missing")
 
     def _versions(self, session_id: str, key: bytes, progress: records.ProgressRecord) -> Iterator[Problem]:
         """Check the versions: each belongs to a message, or to the answer that is being written anew."""
         for found in self._book.keys("versions", key):
-            self._owned["versions"] += 1
+            self._expected_counts["versions"] += 1
             is_there = self._book.get("messages", found[: 2 * NUMBER_BYTES])
             if not is_there and sequence_of(found) != progress.running.answer_sequence:
                 yield Problem(session_id, f"message {sequence_of(found)} is gone and has a version left")
 
     def _turns(self, session_id: str, key: bytes) -> Iterator[Problem]:
         for turn in self._book.keys("turns", key):
-            self._owned["turns"] += 1
+            self._expected_counts["turns"] += 1
             request_id = turn[NUMBER_BYTES:]
             payload = self._book.get("requests", request_id)
             if payload is None or number_key(records.RequestRecord.FromString(payload).number) != key:
                 yield Problem(session_id, f"its request {unpack(request_id)} is not found in requests")
             else:
-                self._owned["requests"] += 1
+                self._expected_counts["requests"] += 1
 
     def _label_counts(self) -> Iterator[Problem]:
         total = 0
@@ -234,7 +234,7 @@ class _Audit:
                 yield Problem("", f"numbers in {table} would be given out again")
 
     def _count(self, table: str, prefix: bytes) -> None:
-        self._owned[table] += sum(1 for _ in self._book.keys(table, prefix))
+        self._expected_counts[table] += sum(1 for _ in self._book.keys(table, prefix))
 
 
 def _missing_messages(
@@ -250,9 +250,9 @@ def entries_of(
     key: bytes, header: records.SessionRecord, progress: records.ProgressRecord
 ) -> list[tuple[str, bytes, bytes]]:
     """Return where a session has to be found: table, key, value."""
-    partition, place = partition_of(progress), place_key(progress.update_us, header.id)
-    entries = [("ids", header.id.encode(), key), ("recency", partition + place, key)]
-    entries += [("labels", partition + label + place, key) for label in labels_of(header.metadata)]
+    partition, position = partition_of(progress), position_key(progress.update_us, header.id)
+    entries = [("ids", header.id.encode(), key), ("recency", partition + position, key)]
+    entries += [("labels", partition + label + position, key) for label in labels_of(header.metadata)]
     entries += [("sources", source + key, b"") for source in source_keys(header)]
     if header.HasField("retention"):
         entries.append(("retentions", key, b""))

@@ -1,6 +1,6 @@
 """Pages of sessions and of messages. Each page is one short read.
 
-Page tokens: a place in a list, bound to the query that it belongs to.
+Page tokens: a position in a list, bound to the query that it belongs to.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from oblixd.store import Transaction
 _DIGEST_BYTES = 8
 
 
-def page_token(query: bytes, place: bytes) -> str:
-    """Return the token for a place in a query's result."""
-    return base64.urlsafe_b64encode(_digest(query, place) + place).decode().rstrip("=")
+def page_token(query: bytes, position: bytes) -> str:
+    """Return the token for a position in a query's result."""
+    return base64.urlsafe_b64encode(_digest(query, position) + position).decode().rstrip("=")
 
 
-def page_place(query: bytes, token: str) -> bytes:
-    """Return the place that a token holds, empty for an empty token.
+def page_position(query: bytes, token: str) -> bytes:
+    """Return the position that a token holds, empty for an empty token.
 
     InvalidArgumentError PAGE_TOKEN_INVALID where it is not one of this query's.
     """
@@ -51,20 +51,20 @@ def page_place(query: bytes, token: str) -> bytes:
         raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         raw = b""
-    place = raw[_DIGEST_BYTES:]
+    position = raw[_DIGEST_BYTES:]
     # Base64 has several texts for the same bytes: only the one that we gave is taken.
-    if not place or page_token(query, place) != token:
+    if not position or page_token(query, position) != token:
         raise invalid_field(
             "PAGE_TOKEN_INVALID",
             "page_token",
             "is not one that this query gave. Send the same query again without one to start over.",
             given=token,
         )
-    return place
+    return position
 
 
-def _digest(query: bytes, place: bytes) -> bytes:
-    return blake2b(place, digest_size=_DIGEST_BYTES, key=blake2b(query, digest_size=32).digest()).digest()
+def _digest(query: bytes, position: bytes) -> bytes:
+    return blake2b(position, digest_size=_DIGEST_BYTES, key=blake2b(query, digest_size=32).digest()).digest()
 
 
 DEFAULT_SESSIONS = 50
@@ -144,14 +144,14 @@ def session_page(
     size = check_page_size(page_size, DEFAULT_SESSIONS)
     wanted = query.range()
     identity = _identity(wanted)
-    place = page_place(identity, token)
+    position = page_position(identity, token)
     sessions: list[sessions_pb2.Session] = []
     room, days = MAX_PAGE_BYTES, deleted_days if query.deleted else None
     with db.store.read() as txn:
-        for examined, (key, number) in enumerate(db.headers.partitions.walk(txn, wanted, place)):
+        for examined, (key, number) in enumerate(db.headers.partitions.walk(txn, wanted, position)):
             if len(sessions) == size or room < 0 or examined == MAX_EXAMINED:
-                return sessions, page_token(identity, place)
-            place = key
+                return sessions, page_token(identity, position)
+            position = key
             if number is None:
                 continue
             try:
@@ -164,12 +164,12 @@ def session_page(
     return sessions, ""
 
 
-def _key_at(db: SessionDb, txn: Transaction, place: bytes, number: int) -> SessionKey:
-    """Return the session at a place in an index; DataLossError where the place itself is damaged."""
+def _key_at(db: SessionDb, txn: Transaction, position: bytes, number: int) -> SessionKey:
+    """Return the session at a position in an index; DataLossError where the position itself is damaged."""
     if number != DAMAGED:
-        return SessionKey(number, session_id_of(place))
+        return SessionKey(number, session_id_of(position))
     with suppress(UnicodeDecodeError):
-        if found := db.headers.find(txn, session_id_of(place)):
+        if found := db.headers.find(txn, session_id_of(position)):
             return found
     raise DataLossError(
         "RECORD_DAMAGED",
@@ -231,8 +231,8 @@ def message_page(
     size = check_page_size(page_size, DEFAULT_MESSAGES)
     check_sequence(from_sequence, "from_sequence")
     query = b"messages" + bytes([newest_first]) + number_key(ref.number)
-    place = page_place(query, token)
-    at = int.from_bytes(place, "big") if place else _start(from_sequence, newest_first)
+    position = page_position(query, token)
+    at = int.from_bytes(position, "big") if position else _start(from_sequence, newest_first)
     messages: list[messages_pb2.Message] = []
     room = MAX_PAGE_BYTES
     with db.read(ref) as txn:
@@ -242,7 +242,7 @@ def message_page(
         for sequence, payload in scan:
             room -= len(payload)
             if len(messages) == size or (messages and room < 0):
-                # The place is exclusive backwards and inclusive forwards.
+                # The position is exclusive backwards and inclusive forwards.
                 rest = sequence + 1 if newest_first else sequence
                 return messages, page_token(query, number_key(rest))
             messages.append(db.message_table.message(txn, ref.number, sequence, payload))

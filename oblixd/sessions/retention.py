@@ -46,7 +46,7 @@ class _Due(NamedTuple):
 class _Rule(NamedTuple):
     """What is to become of which sessions."""
 
-    wanted: Range
+    range: Range
     action: Action
     spares_own: bool
     """True: sessions with a retention of their own are left to that."""
@@ -55,7 +55,7 @@ class _Rule(NamedTuple):
 class _Step(NamedTuple):
     """What one read found, and where the next goes on. None: there is nothing left."""
 
-    due: list[_Due]
+    due_sessions: list[_Due]
     rest: bytes | None
 
 
@@ -89,15 +89,15 @@ def _looks(
     now_us = db.clock()
     if request.days:
         _check_rule(request)
-        wanted = _range(now_us, request.days, action, labels)
-        yield partial(_by_rule, db, _Rule(wanted, action, spares_own=False))
+        range_ = _range(now_us, request.days, action, labels)
+        yield partial(_by_rule, db, _Rule(range_, action, spares_own=False))
         return
     if request.action or request.HasField("filter"):
         raise invalid_field("DAYS_MISSING", "days", "must be set where action or filter are.")
     yield partial(_sessions_by_own_rule, db, now_us)
     if keeping.retention_days:
-        wanted = _range(now_us, keeping.retention_days, keeping.retention_action)
-        yield partial(_by_rule, db, _Rule(wanted, keeping.retention_action, spares_own=True))
+        range_ = _range(now_us, keeping.retention_days, keeping.retention_action)
+        yield partial(_by_rule, db, _Rule(range_, keeping.retention_action, spares_own=True))
 
 
 def _check_rule(request: sessions_pb2.PruneSessionsRequest) -> None:
@@ -115,16 +115,16 @@ def _range(now_us: int, days: int, action: Action, labels: tuple[bytes, ...] = (
 
 
 async def _due_sessions(db: SessionDb, look: _Look) -> AsyncGenerator[list[_Due], None]:
-    place: bytes | None = b""
-    while place is not None:
+    position: bytes | None = b""
+    while position is not None:
         with db.store.read() as txn:
-            due, place = look(txn, place)
+            due, position = look(txn, position)
         yield due
         await asyncio.sleep(0)
 
 
-def _by_rule(db: SessionDb, rule: _Rule, txn: Transaction, place: bytes) -> _Step:
-    looked_at = list(islice(db.headers.partitions.walk(txn, rule.wanted, place), BATCH_SIZE))
+def _by_rule(db: SessionDb, rule: _Rule, txn: Transaction, position: bytes) -> _Step:
+    looked_at = list(islice(db.headers.partitions.walk(txn, rule.range, position), BATCH_SIZE))
     entries = _entries(db, txn, [number for _, number in looked_at if number])
     due = [
         _Due(entry, rule.action)
@@ -134,8 +134,8 @@ def _by_rule(db: SessionDb, rule: _Rule, txn: Transaction, place: bytes) -> _Ste
     return _Step(due, looked_at[-1][0] if len(looked_at) == BATCH_SIZE else None)
 
 
-def _sessions_by_own_rule(db: SessionDb, now_us: int, txn: Transaction, place: bytes) -> _Step:
-    keys = [key for key, _ in islice(db.tables.retentions.scan(txn, b"", place), BATCH_SIZE)]
+def _sessions_by_own_rule(db: SessionDb, now_us: int, txn: Transaction, position: bytes) -> _Step:
+    keys = [key for key, _ in islice(db.tables.retentions.scan(txn, b"", position), BATCH_SIZE)]
     due = []
     for entry in _entries(db, txn, [int.from_bytes(key, "big") for key in keys]):
         retention = entry.header.retention
@@ -203,7 +203,7 @@ async def keep_up(db: SessionDb, keeping: RetentionConfig) -> None:
 
     Turns that could not be ended, because the disk or the store was full, are tried again soon.
     """
-    room_is_needed = db.unended.changed
+    room_is_needed = db.unfinished_turns.change_event
     db.store.on_full(room_is_needed.set)
     while True:
         try:
@@ -213,7 +213,7 @@ async def keep_up(db: SessionDb, keeping: RetentionConfig) -> None:
             logger.warning("retention could not be applied: %s It is tried again later.", error.message)
         room_is_needed.clear()
         with suppress(TimeoutError):
-            async with asyncio.timeout(SOON_S if db.unended.requests else PAUSE_S):
+            async with asyncio.timeout(SOON_S if db.unfinished_turns.requests else PAUSE_S):
                 await room_is_needed.wait()
 
 

@@ -23,7 +23,7 @@ from oblixd.sessions.storage.schema import (
     NUMBER_BYTES,
     TABLE_NAMES,
     number_key,
-    place_key,
+    position_key,
     sequence_of,
     session_id_of,
     time_of,
@@ -56,11 +56,11 @@ DRAFT = "salvaging.mdb"
 class Salvage(NamedTuple):
     """What became of a damaged store."""
 
-    whole: int
+    whole_count: int
     """Sessions that are as they were, with the deleted ones that can be brought back."""
     problems: list[Problem]
     """What is damaged in the others, and which are lost."""
-    kept: Path
+    damaged_file: Path
     """Where the damaged file is now."""
 
 
@@ -115,7 +115,7 @@ class _Mender:
         """The same of deleted sessions."""
         self._times: dict[bytes, int] = {}
         """When sessions were changed last, as far as the index knows."""
-        self._running: dict[bytes, tuple[str, records.RequestRecord]] = {}
+        self._running_turns: dict[bytes, tuple[str, records.RequestRecord]] = {}
         """The requests whose turns run, by the session's number."""
 
     def mend(self) -> list[Problem]:
@@ -153,7 +153,7 @@ class _Mender:
         for request_id, payload in self._items("requests"):
             request = records.RequestRecord.FromString(payload)
             if request.status == records.STATUS_RECORD_STREAMING:
-                self._running[number_key(request.number)] = unpack(request_id), request
+                self._running_turns[number_key(request.number)] = unpack(request_id), request
 
     def _kept_sessions(self) -> Iterator[tuple[bytes, _Session]]:
         for number, payload in self._items("deleted"):
@@ -201,9 +201,9 @@ class _Mender:
 
     def _resume(self, number: bytes, progress: records.ProgressRecord, messages: dict[int, bytes]) -> None:
         """Put the turn that was running into a progress record that is made anew: the start ends it."""
-        if number not in self._running:
+        if number not in self._running_turns:
             return
-        request_id, request = self._running[number]
+        request_id, request = self._running_turns[number]
         answer = records.MessageRecord.FromString(messages.get(request.answer_sequence, b""))
         progress.running.request_id = request_id
         progress.running.answer_sequence = request.answer_sequence
@@ -239,7 +239,7 @@ class _Mender:
         self._table("garbage").delete(self._txn, number)
         if session.delete_us is not None:
             self._put("deleted_ids", header.id.encode(), number)
-            self._put("recency", DELETED + place_key(session.delete_us, header.id), number)
+            self._put("recency", DELETED + position_key(session.delete_us, header.id), number)
             return
         for name, key, value in entries_of(number, header, progress):
             self._put(name, key, value)

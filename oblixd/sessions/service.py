@@ -88,10 +88,10 @@ class Sessions:
         Their answers keep what was checkpointed, as INTERRUPTED. Returns how many there were.
         """
         sweep_leftovers(self._db)
-        await self._db.store.write(self._db.headers.history.make_store_id)
+        await self._db.store.write(self._db.headers.change_log.make_store_id)
         numbers = cut_off_turns(self._db)
         for number in numbers:
-            self._db.unended.add(number, "")
+            self._db.unfinished_turns.add(number, "")
         await interrupt(self._db)
         return len(numbers)
 
@@ -263,7 +263,7 @@ class Sessions:
         )
 
     def history(self, session_id: str, before_sequence: int) -> Iterator[Message]:
-        """Return the messages before a place, newest first, each in a read of its own.
+        """Return the messages before a sequence, newest first, each in a read of its own.
 
         NotFoundError also in the middle, where the session is deleted meanwhile.
         """
@@ -317,7 +317,7 @@ class Sessions:
         input: Sequence[Message],  # noqa: A002 - the contract's word
         fingerprint: bytes = b"",
     ) -> Turn:
-        """Record the question and keep the place after it for the answer, in one transaction.
+        """Record the question and reserve the sequence after it for the answer, in one transaction.
 
         FailedPreconditionError TURN_RUNNING where a turn of this session runs,
         AlreadyExistsError REQUEST_ID_REUSED where a session holds a turn of this request.

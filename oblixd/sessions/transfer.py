@@ -66,8 +66,8 @@ class _Import:
 
     def __init__(self, db: SessionDb) -> None:
         self._db = db
-        self._opened = 0
-        self._deleted: frozenset[str] | None = None
+        self._header_count = 0
+        self._deleted_sources: frozenset[str] | None = None
         self.incoming: _Incoming | None = None
         self.totals = sessions_pb2.ImportTotals()
 
@@ -82,10 +82,10 @@ class _Import:
 
     def open(self, header: sessions_pb2.ImportHeader) -> None:
         """Take the next session."""
-        if header.grow and self._deleted is None:
-            self._deleted = deleted_sources(self._db)
-        self.incoming = _Incoming(self._db, header, self._deleted or frozenset())
-        self._opened += 1
+        if header.grow and self._deleted_sources is None:
+            self._deleted_sources = deleted_sources(self._db)
+        self.incoming = _Incoming(self._db, header, self._deleted_sources or frozenset())
+        self._header_count += 1
 
     async def add(self, batch: sessions_pb2.MessageBatch) -> None:
         """Messages of the session that is open."""
@@ -97,7 +97,7 @@ class _Import:
         """Publish the session that is open, or say why not, and count it."""
         result = await incoming.close()
         self.incoming = None
-        result.index = self._opened - 1
+        result.index = self._header_count - 1
         if result.added_count:
             self.totals.grown_count += 1
             self.totals.message_count += result.added_count
@@ -118,7 +118,7 @@ class _Incoming:
         self._db = db
         self._growth = Growth(db, header.session.source_id)
         self._grow = header.grow and header.skip_existing
-        self._deleted = deleted
+        self._deleted_sources = deleted
         self._draft = SessionBuilder(db)
         self._unique = UniqueIds()
         self._hash = ContentHash(header.session)
@@ -173,7 +173,7 @@ class _Incoming:
             return sessions_pb2.ImportResult(session=await self._draft.publish(self._header, self._update_us))
         if self._grow and self._growth.former_entry is not None:
             return await self._publish_grown(self._growth.former_entry)
-        if self._grow and self._header.source_id in self._deleted:
+        if self._grow and self._header.source_id in self._deleted_sources:
             self._draft.drop()
             detail = "It was imported before and deleted here. Undelete it, or import it again."
             return sessions_pb2.ImportResult(reason=IMPORT_DELETED, detail=detail)

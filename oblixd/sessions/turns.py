@@ -22,7 +22,13 @@ from oblixd.sessions.storage.headers import Entry
 from oblixd.sessions.storage.keys import SessionKey, new_id, pack, timestamp, unpack
 from oblixd.sessions.storage.messages import new_records, recorded_messages
 from oblixd.sessions.storage.records import join_parts, message_from, message_record, part_records
-from oblixd.sessions.storage.request_table import NOTHING_KNOWN, Outcome, RecordedTurn, ending, outcome_of
+from oblixd.sessions.storage.request_table import (
+    UNKNOWN_COMPLETION,
+    RecordedTurn,
+    TurnCompletion,
+    completion_of,
+    completion_record,
+)
 from oblixd.sessions.storage.schema import number_key
 from oblixd.sessions.validation import (
     check_durations,
@@ -40,13 +46,13 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Beside(Protocol):
+class ExtraWrite(Protocol):
     """What is written together with the end of a turn."""
 
     def write(self, txn: Transaction) -> None:
         """Write it. May be called more than once, each time in a new transaction."""
 
-    def written(self) -> None:
+    def after_commit(self) -> None:
         """Hear that it is durable."""
 
 
@@ -63,17 +69,17 @@ class Turn:
     ) -> None:
         self._db = db
         self._ref = ref
-        self._running = running
+        self._record = running
         self._pieces = 0
         self.session = session
         """The header as of the begin."""
-        self._marked = [asked.sequence for asked in recorded if asked.HasField("exclusion")]
+        self._excluded_sequences = [asked.sequence for asked in recorded if asked.HasField("exclusion")]
         self.input = recorded
         """The question's messages as they were recorded."""
         self.answer_id = unpack(running.answer_id)
         """The id that the answer will have."""
         self.answer_sequence = running.answer_sequence
-        """The place that is kept for the answer."""
+        """The sequence that is reserved for the answer."""
 
     async def checkpoint(self, parts: Sequence[messages_pb2.Part]) -> None:
         """Add parts to the answer, durably. The first call makes the message, status STREAMING.
@@ -83,9 +89,9 @@ class Turn:
         """
         check_parts(parts, "parts")
         piece = records.PieceRecord(parts=part_records(parts))
-        place = self._pieces
+        index = self._pieces
         self._pieces += 1
-        begun = begun_record(self._running, self._db.clock(), records.STATUS_RECORD_STREAMING)
+        begun = begun_record(self._record, self._db.clock(), records.STATUS_RECORD_STREAMING)
 
         def write(txn: Transaction) -> None:
             message_table, number = self._db.message_table, self._ref.number
@@ -94,30 +100,30 @@ class Turn:
                 message_table.put(txn, number, self.answer_sequence, begun)
                 progress.message_count += 1
                 self._db.headers.put_progress(txn, self._ref, progress)
-            message_table.put_piece(txn, number, self.answer_sequence, place, piece)
+            message_table.put_piece(txn, number, self.answer_sequence, index, piece)
 
         reach("checkpoint.before")
         try:
             await self._db.write(self._ref, write)
         except OblixdError:
             # It was not written: the next one takes its place, for a gap is damage.
-            self._pieces = place
+            self._pieces = index
             raise
         reach("checkpoint.after")
 
     async def finish(
         self,
         message: messages_pb2.Message,
-        outcome: Outcome = NOTHING_KNOWN,
-        beside: Beside | None = None,
+        completion: TurnCompletion = UNKNOWN_COMPLETION,
+        extra_write: ExtraWrite | None = None,
     ) -> messages_pb2.Message:
         """Put the final record in place of the checkpoints and end the turn, in one transaction.
 
-        `beside` writes what else belongs to the answer, in the same transaction.
+        `extra_write` writes what else belongs to the answer, in the same transaction.
 
         parts, status (unset: COMPLETE), model, usage, timings and decision are taken;
         create_time where it is set, else that of the first checkpoint, else now. The rest
-        is the turn's. `outcome` is kept with its request. A question that was left out of contexts
+        is the turn's. `completion` is kept with its request. A question that was left out of contexts
         when the turn began is not any more, once it has a complete answer. A turn that answers anew and
         has nothing to show ends as by `abandon`. Returns the message as recorded.
         Errors as `checkpoint`.
@@ -126,12 +132,12 @@ class Turn:
         check_message(final, "message")
         check_durations(final, "message")
         record = message_record(final)
-        now_us, ended = self._db.clock(), ending(record.status, outcome)
+        now_us, request_record = self._db.clock(), completion_record(record.status, completion)
         # An old answer is replaced by something, not by the note that nothing came.
         replaces_nothing = (
-            self._running.version and not record.parts and record.status != records.STATUS_RECORD_COMPLETE
+            self._record.version and not record.parts and record.status != records.STATUS_RECORD_COMPLETE
         )
-        kept = None if replaces_nothing else record
+        new_record = None if replaces_nothing else record
 
         def write(txn: Transaction) -> None:
             progress = self._progress(txn)
@@ -139,17 +145,17 @@ class Turn:
                 begun = self._db.message_table.get(txn, self._ref.number, self.answer_sequence)
                 record.create_us = begun.create_us if begun else now_us
             if record.status == records.STATUS_RECORD_COMPLETE:
-                clear_marks(self._db, txn, (self._ref.number, progress), self._marked)
-            self._db.end_turn(txn, self._ref, progress, kept, ended)
-            if beside is not None:
-                beside.write(txn)
+                clear_marks(self._db, txn, (self._ref.number, progress), self._excluded_sequences)
+            self._db.end_turn(txn, self._ref, progress, new_record, request_record)
+            if extra_write is not None:
+                extra_write.write(txn)
 
         # What is recorded of the answer already gives its room back; the turn must be able to end.
         reach("finish.before")
         await self._end(write)
         reach("finish.after")
-        if beside is not None:
-            beside.written()
+        if extra_write is not None:
+            extra_write.after_commit()
         final.create_time.CopyFrom(timestamp(record.create_us))
         return final
 
@@ -167,32 +173,33 @@ class Turn:
 
     async def abandon(
         self,
-        outcome: Outcome = NOTHING_KNOWN,
-        beside: Beside | None = None,
+        completion: TurnCompletion = UNKNOWN_COMPLETION,
+        extra_write: ExtraWrite | None = None,
     ) -> None:
         """End the turn without an answer, where nothing of one came. Errors as `checkpoint`.
 
-        Its request has failed where `outcome` has an error, else it was cancelled. `beside`: as for `finish`.
+        Its request has failed where `completion` has an error, else it was cancelled.
+        `extra_write`: as for `finish`.
         """
-        failed = outcome.error is not None
+        failed = completion.error is not None
         status = records.STATUS_RECORD_FAILED if failed else records.STATUS_RECORD_CANCELLED
-        ended = ending(status, outcome)
+        request_record = completion_record(status, completion)
 
         def write(txn: Transaction) -> None:
-            self._db.end_turn(txn, self._ref, self._progress(txn), None, ended)
-            if beside is not None:
-                beside.write(txn)
+            self._db.end_turn(txn, self._ref, self._progress(txn), None, request_record)
+            if extra_write is not None:
+                extra_write.write(txn)
 
         await self._end(write)
-        if beside is not None:
-            beside.written()
+        if extra_write is not None:
+            extra_write.after_commit()
 
     async def _end(self, write: Callable[[Transaction], None]) -> None:
         try:
             await self._db.write(self._ref, write, frees=True)
         except ResourceExhaustedError:
             # The session takes no other turn until this one has an end.
-            self._db.unended.add(self._ref.number, self._running.request_id)
+            self._db.unfinished_turns.add(self._ref.number, self._record.request_id)
             raise
 
     def _final(self, message: messages_pb2.Message) -> messages_pb2.Message:
@@ -200,23 +207,23 @@ class Turn:
         final.CopyFrom(message)
         final.id, final.request_id, final.role = (
             self.answer_id,
-            self._running.request_id,
+            self._record.request_id,
             messages_pb2.ROLE_ASSISTANT,
         )
         final.status = message.status or messages_pb2.MESSAGE_STATUS_COMPLETE
-        final.sequence, final.version = self.answer_sequence, self._running.version
+        final.sequence, final.version = self.answer_sequence, self._record.version
         final.source_session_id = ""
         final.ClearField("exclusion")
         return final
 
     def _progress(self, txn: Transaction) -> records.ProgressRecord:
         progress = self._db.headers.progress(txn, self._ref)
-        if progress.running != self._running:
+        if progress.running != self._record:
             raise FailedPreconditionError(
                 "TURN_ENDED",
-                f"The turn of {self._running.request_id} has ended; nothing can be added to its answer.",
+                f"The turn of {self._record.request_id} has ended; nothing can be added to its answer.",
                 session_id=self._ref.id,
-                request_id=self._running.request_id,
+                request_id=self._record.request_id,
             )
         return progress
 
@@ -245,9 +252,9 @@ def cut_off(db: SessionDb, txn: Transaction, entry: Entry, status: records.Statu
         record = _checkpointed_record(db, txn, entry, status)
     except DataLossError as error:
         logger.error("an answer of session %s can't be kept: %s", entry.header.id, error.message)  # noqa: TRY400 - it says all
-        db.end_turn(txn, entry.ref, entry.progress, None, ending(status), is_lost=True)
+        db.end_turn(txn, entry.ref, entry.progress, None, completion_record(status), is_lost=True)
     else:
-        db.end_turn(txn, entry.ref, entry.progress, record, ending(status))
+        db.end_turn(txn, entry.ref, entry.progress, record, completion_record(status))
 
 
 def _checkpointed_record(
@@ -279,7 +286,7 @@ async def begin(
     question: Sequence[messages_pb2.Message],
     fingerprint: bytes,
 ) -> Turn:
-    """Record the question and keep a place for the answer. See `Sessions.begin_turn`."""
+    """Record the question and reserve a sequence for the answer. See `Sessions.begin_turn`."""
     check_messages(question, "input")
     now = db.clock()
     new = new_records(question, now, request_id)
@@ -319,13 +326,13 @@ async def write_beginning(
 
     with name_damage(session_id):
         try:
-            begun = await db.store.write(begin)
+            result = await db.store.write(begin)
         except asyncio.CancelledError:
             _give_up(db, session_id, running)
             raise
-        if isinstance(begun, OblixdError):
-            raise begun
-        return begun
+        if isinstance(result, OblixdError):
+            raise result
+        return result
 
 
 def _free_entry(db: SessionDb, txn: Transaction, session_id: str, request_id: str) -> Entry:
@@ -343,7 +350,7 @@ def cut_off_turns(db: SessionDb) -> list[int]:
 
 async def interrupt(db: SessionDb) -> None:
     """End the turns that nobody runs any more, but those for which there is no room now."""
-    for number, request_id in list(db.unended.requests.items()):
+    for number, request_id in list(db.unfinished_turns.requests.items()):
         reach("recovery")
         try:
             await db.store.write(partial(_interrupt, db, number, request_id), frees=True)
@@ -353,7 +360,7 @@ async def interrupt(db: SessionDb) -> None:
         except ResourceExhaustedError as error:
             logger.warning("the turn of session number %d can't be ended yet: %s", number, error.message)
             continue
-        db.unended.requests.pop(number, None)
+        db.unfinished_turns.requests.pop(number, None)
 
 
 def check_free(entry: Entry) -> None:
@@ -373,14 +380,14 @@ def _give_up(db: SessionDb, session_id: str, running: records.RunningTurn) -> No
 
     def write(txn: Transaction) -> None:
         ref = db.headers.find(txn, session_id)
-        found = db.tables.progress.get(txn, number_key(ref.number)) if ref else None
-        if ref is None or found is None:
+        payload = db.tables.progress.get(txn, number_key(ref.number)) if ref else None
+        if ref is None or payload is None:
             return
-        progress = records.ProgressRecord.FromString(found)
+        progress = records.ProgressRecord.FromString(payload)
         # Both ids tell this turn from any other; it did not begin where they are not there.
-        theirs = progress.running
-        if (theirs.request_id, theirs.answer_id) == (running.request_id, running.answer_id):
-            db.end_turn(txn, ref, progress, None, ending(records.STATUS_RECORD_CANCELLED))
+        current = progress.running
+        if (current.request_id, current.answer_id) == (running.request_id, running.answer_id):
+            db.end_turn(txn, ref, progress, None, completion_record(records.STATUS_RECORD_CANCELLED))
 
     db.store.write(write, frees=True)
 
@@ -410,7 +417,7 @@ def _turn(
         status=MessageStatus.ValueType(record.status),
         question=[message for message in question if message is not None],
         answer=_answer(db, txn, entry, record.answer_sequence, request),
-        outcome=outcome_of(record),
+        completion=completion_of(record),
     )
 
 

@@ -79,8 +79,8 @@ class Watches:
         with self._fan_out.group(labels) as group:
             is_behind = True
             while not self._is_closing:
-                news = None if is_behind else self._fan_out.news(group, revision)
-                if news is None:
+                events = None if is_behind else self._fan_out.events_after(group, revision)
+                if events is None:
                     async for event in self._missed_events(labels, revision):
                         yield event
                         if event.HasField("resync_required"):
@@ -89,12 +89,12 @@ class Watches:
                             revision = event.synced.revision
                     is_behind = False
                     continue
-                for _, _, response in news:
+                for _, _, response in events:
                     yield response
-                revision = news[-1].revision if news else revision
-                if len(news) >= PAGE:
+                revision = events[-1].revision if events else revision
+                if len(events) >= PAGE:
                     yield sessions_pb2.WatchSessionsResponse(synced=sessions_pb2.Synced(revision=revision))
-                await group.news(revision)
+                await group.wait_for_events(revision)
         raise UnavailableError("DAEMON_STOPPING", "oblixd is stopping: watch again in a moment.")
 
     async def _missed_events(self, labels: frozenset[bytes], revision: int) -> Events:

@@ -66,34 +66,34 @@ class Copies:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._making: dict[asyncio.Future[None], threading.Event] = {}
+        self._tasks: dict[asyncio.Future[None], threading.Event] = {}
 
     async def make(self, environment: lmdb.Environment, schema: int, size: int) -> Copy:
         """Write a copy of the environment. `size`: the bytes it may need, compared with the disk."""
         _check_room(self._directory, size)
         file, stop = tempfile.TemporaryFile(dir=self._directory), threading.Event()  # noqa: SIM115 - Copy does it
-        making = asyncio.ensure_future(asyncio.to_thread(_make, environment, file, schema, stop))
-        self._making[making] = stop
-        making.add_done_callback(self._ended)
+        task = asyncio.ensure_future(asyncio.to_thread(_make, environment, file, schema, stop))
+        self._tasks[task] = stop
+        task.add_done_callback(self._discard)
         try:
-            await asyncio.shield(making)
+            await asyncio.shield(task)
         except BaseException as error:
             stop.set()
-            await asyncio.wait([making])
+            await asyncio.wait([task])
             file.close()
             raise (translate(error) if isinstance(error, Exception) else error) from error
         return Copy(file)
 
     async def stop(self) -> None:
         """Give up what is being made; from then on the environment may be closed."""
-        for stop in self._making.values():
+        for stop in self._tasks.values():
             stop.set()
-        while self._making:
-            await asyncio.wait(self._making)
+        while self._tasks:
+            await asyncio.wait(self._tasks)
 
-    def _ended(self, making: asyncio.Future[None]) -> None:
-        del self._making[making]
-        making.exception()  # it is told to the caller of `make`, who may be gone
+    def _discard(self, task: asyncio.Future[None]) -> None:
+        del self._tasks[task]
+        task.exception()  # it is told to the caller of `make`, who may be gone
 
 
 def _make(environment: lmdb.Environment, file: BinaryIO, schema: int, stop: threading.Event) -> None:

@@ -14,7 +14,7 @@ from oblixd.store.files import sync_directory
 
 logger = logging.getLogger(__name__)
 
-CLAIM_FILE = "in-use"
+LOCK_FILE = "in-use"
 _MAX_LEFT_BYTES = 2**16
 _CRASH = b"Fatal Python error"
 """How the standard library's faulthandler begins."""
@@ -34,9 +34,9 @@ class DirectoryLock:
         self._descriptor = descriptor
         self._reports = False
         left = os.pread(descriptor, _MAX_LEFT_BYTES, 0)
-        self.unclean = bool(left)
+        self.is_unclean = bool(left)
         """True: the store was not closed the last time."""
-        self.crashed = _CRASH in left and _OF_THE_STORE in left
+        self.has_crashed = _CRASH in left and _OF_THE_STORE in left
         """True: its process died of a signal while it read or wrote the store (see `report_crashes`)."""
 
     @classmethod
@@ -44,7 +44,7 @@ class DirectoryLock:
         """Lock the directory, making it (0700) where it is missing."""
         try:
             _make(directory)
-            descriptor = os.open(directory / CLAIM_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise _unreachable(directory, error) from error
         _lock(descriptor, directory)
@@ -74,7 +74,7 @@ class DirectoryLock:
 
     def settle(self) -> None:
         """Note that the store is sound now, whatever the last process left."""
-        self.unclean = self.crashed = False
+        self.is_unclean = self.has_crashed = False
 
     def release(self) -> None:
         """Release the lock: the store is closed."""
@@ -86,7 +86,7 @@ class DirectoryLock:
 
     def give_up(self) -> None:
         """Release the lock and leave the text as it was: the store could not be opened."""
-        if self.unclean:
+        if self.is_unclean:
             os.close(self._descriptor)
         else:
             self.release()

@@ -17,15 +17,15 @@ class FileIdentity:
 
     def __init__(self, path: Path) -> None:
         self._path = os.fspath(path)
-        self._found: tuple[int, int] | None = None
+        self._identity: tuple[int, int] | None = None
 
     def remember(self) -> None:
         """Take the file that is there now for the one that belongs there."""
-        self._found = self._identify()
+        self._identity = self._identify()
 
     def is_there(self) -> bool:
         """Return whether that file is still there."""
-        return self._found is None or self._identify() == self._found
+        return self._identity is None or self._identify() == self._identity
 
     def check(self) -> None:
         """UnavailableError STORE_REMOVED where it is not."""

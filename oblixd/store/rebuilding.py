@@ -13,10 +13,10 @@ from oblixd.store.datafile import pages
 from oblixd.store.datafile.pages import Pages
 from oblixd.store.inspection import NO_STORE, damage_error
 from oblixd.store.offline import LIB_VERSION, MAX_TABLES, Damage
-from oblixd.store.table import CHECKSUM_BYTES, seal
+from oblixd.store.table import CHECKSUM_BYTES, add_checksum
 from oblixd.store.writer import translated_errors
 
-AT_ONCE = 5_000
+BATCH_SIZE = 5_000
 """Records that one transaction writes."""
 ROOM_BYTES = 2**26
 """How much larger than its source a new file may become: its pages are less full."""
@@ -85,14 +85,14 @@ def _copy(reader: Pages, environment: lmdb.Environment) -> Iterator[Damage]:
         damage: list[Damage] = []
         sound = _sound_records(name, reader.records(name, tree), damage)
         database = environment.open_db(name.encode())
-        while some := list(islice(sound, AT_ONCE)):
+        while some := list(islice(sound, BATCH_SIZE)):
             _write(environment, database, some)
         yield from damage
 
 
 def _sound_records(name: str, records: Iterable[Record], damage: list[Damage]) -> Iterator[Record]:
     for key, value in records:
-        if seal(key, value[CHECKSUM_BYTES:]) == value:
+        if add_checksum(key, value[CHECKSUM_BYTES:]) == value:
             yield key, value
         else:
             damage.append(Damage(name, key, f"its record {key.hex()} in {name} is damaged"))

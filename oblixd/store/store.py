@@ -32,21 +32,21 @@ class Store:
 
     def __init__(
         self,
-        claim: DirectoryLock,
+        lock: DirectoryLock,
         writer: Writer,
         environment: lmdb.Environment,
         *,
         quota: Quota,
-        place: FileIdentity,
+        file_identity: FileIdentity,
         tables: Mapping[str, Table],
     ) -> None:
-        self._claim = claim
+        self._lock = lock
         self._writer = writer
         self._environment: lmdb.Environment | None = environment
         self._quota = quota
-        self._place = place
+        self._file_identity = file_identity
         self._tables = tables
-        self._copies = Copies(claim.directory)
+        self._copies = Copies(lock.directory)
 
     @classmethod
     async def open(
@@ -66,21 +66,21 @@ class Store:
         ResourceExhaustedError where there is no room, UnavailableError where the
         directory can't be used.
         """
-        claim = DirectoryLock.take(directory)
+        lock = DirectoryLock.take(directory)
         try:
-            await inspection.inspect(directory, suspicious=claim.unclean, crashed=claim.crashed)
-            claim.mark()
+            await inspection.inspect(directory, suspicious=lock.is_unclean, crashed=lock.has_crashed)
+            lock.mark()
             handles: dict[str, Table] = {}
             quota = Quota(handles)
-            place = FileIdentity(directory / inspection.DATA_FILE)
+            file_identity = FileIdentity(directory / inspection.DATA_FILE)
             opening = partial(_open, directory, map_size, tables, handles, migrations)
-            writer = Writer(opening, quota, place.check)
+            writer = Writer(opening, quota, file_identity.check)
             environment = await writer.start()
-            place.remember()
+            file_identity.remember()
         except BaseException:
-            claim.give_up()
+            lock.give_up()
             raise
-        return cls(claim, writer, environment, quota=quota, place=place, tables=handles)
+        return cls(lock, writer, environment, quota=quota, file_identity=file_identity, tables=handles)
 
     def table(self, name: str) -> Table:
         """Return one of the tables that were named at the open."""
@@ -125,7 +125,7 @@ class Store:
 
     def is_there(self) -> bool:
         """Return whether the file is still where it was opened. When it is not, writes are refused."""
-        return self._place.is_there()
+        return self._file_identity.is_there()
 
     @property
     def failure(self) -> UnavailableError | None:
@@ -146,7 +146,7 @@ class Store:
 
     def report_crashes(self) -> None:
         """Have the next start told when liblmdb kills this process. For a process that is a daemon."""
-        self._claim.report_crashes()
+        self._lock.report_crashes()
 
     def on_commit(self, callback: Callable[[], None]) -> None:
         """Have something called on the loop after each group of writes that is durable."""
@@ -157,7 +157,7 @@ class Store:
         await self._copies.stop()
         await self._writer.stop()
         self._environment = None
-        self._claim.release()
+        self._lock.release()
 
 
 def _make(directory: Path, migrations: Sequence[Migration]) -> None:

@@ -22,7 +22,7 @@ DAMAGE = {
 """What can be wrong with a record, by the word in an error's metadata `damage`."""
 
 
-def seal(key: bytes, payload: bytes) -> bytes:
+def add_checksum(key: bytes, payload: bytes) -> bytes:
     """Return the value to store: a CRC-32 over key and payload, then the payload.
 
     The key is in it, so that a value that stands under another key is damage, too.
@@ -44,11 +44,11 @@ class Table:
 
     def put(self, txn: Transaction, key: bytes, payload: bytes) -> None:
         """Write a payload, over what is there."""
-        txn.put(key, seal(key, payload), db=self._database)
+        txn.put(key, add_checksum(key, payload), db=self._database)
 
     def put_all(self, txn: Transaction, items: Iterable[tuple[bytes, bytes]]) -> None:
         """Write many payloads, each over what is there."""
-        sealed = [(key, seal(key, payload)) for key, payload in items]
+        sealed = [(key, add_checksum(key, payload)) for key, payload in items]
         with txn.cursor(self._database) as cursor:
             cursor.putmulti(sealed)
 
@@ -57,7 +57,7 @@ class Table:
 
         The transaction may hold a part of them then: the caller lets it be aborted.
         """
-        sealed = [(key, seal(key, payload)) for key, payload in items]
+        sealed = [(key, add_checksum(key, payload)) for key, payload in items]
         with txn.cursor(self._database) as cursor:
             _, added = cursor.putmulti(sealed, overwrite=False)
         if added < len(sealed):
@@ -117,7 +117,10 @@ class Table:
             more = cursor.first()
             while more:
                 key, value = cursor.item()
-                yield key, seal(key, value[CHECKSUM_BYTES:]) == value == txn.get(key, db=self._database)
+                yield (
+                    key,
+                    add_checksum(key, value[CHECKSUM_BYTES:]) == value == txn.get(key, db=self._database),
+                )
                 more = cursor.next()
 
     def scan_back(

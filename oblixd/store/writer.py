@@ -73,14 +73,14 @@ class Writer:
         self._quota = quota
         self._check_file = check_file
         self._loop = asyncio.get_running_loop()
-        self._waiting: list[_Write] = []
+        self._pending: list[_Write] = []
         self._queue: queue.SimpleQueue[Sequence[_Write] | Operation | None] = queue.SimpleQueue()
         self._backlog: deque[_Write] = deque()
         self._idle: deque[Operation] = deque()
         self._group: list[_Write] = []
         self._refusal: UnavailableError | None = None
-        self._opened: asyncio.Future[lmdb.Environment] = self._loop.create_future()
-        self._closed: asyncio.Future[None] = self._loop.create_future()
+        self._open_result: asyncio.Future[lmdb.Environment] = self._loop.create_future()
+        self._close_result: asyncio.Future[None] = self._loop.create_future()
         # A daemon thread: a process that forgets to close must still be able to end.
         self._thread = threading.Thread(
             target=self._run, args=(open_environment,), name="store-writer", daemon=True
@@ -89,7 +89,7 @@ class Writer:
     async def start(self) -> lmdb.Environment:
         """Open the environment on the writer's thread, which alone may close it."""
         self._thread.start()
-        return await self._opened
+        return await self._open_result
 
     def submit(self, operation: Operation, frees: bool = False) -> asyncio.Future[Any]:
         """Queue an operation. The result is there once it is durable.
@@ -100,9 +100,9 @@ class Writer:
             raise self._refusal
         write = _Write(operation, self._loop.create_future(), frees)
         # What comes in one round of the loop is handed over together: one group, one sync.
-        if not self._waiting:
+        if not self._pending:
             self._loop.call_soon(self._hand_over)
-        self._waiting.append(write)
+        self._pending.append(write)
         return write.done
 
     def failure_by(self, error: lmdb.Error) -> UnavailableError | None:
@@ -122,21 +122,21 @@ class Writer:
         self.on_commit = lambda: None
         self._hand_over()
         self._queue.put(None)
-        await self._closed
+        await self._close_result
         self._thread.join()
 
     def _hand_over(self) -> None:
-        if self._waiting:
-            self._queue.put(self._waiting)
-            self._waiting = []
+        if self._pending:
+            self._queue.put(self._pending)
+            self._pending = []
 
     def _run(self, open_environment: Callable[[], lmdb.Environment]) -> None:
         try:
             environment = open_environment()
         except (OblixdError, lmdb.Error, OSError) as error:
-            self._loop.call_soon_threadsafe(_settle, self._opened, None, translate(error))
+            self._loop.call_soon_threadsafe(_settle, self._open_result, None, translate(error))
             return
-        self._loop.call_soon_threadsafe(_settle, self._opened, environment, None)
+        self._loop.call_soon_threadsafe(_settle, self._open_result, environment, None)
         try:
             while self._receive():
                 self._write_group(environment)
@@ -144,7 +144,7 @@ class Writer:
         except BaseException:
             logger.critical("the store's writer died: nothing more is written", exc_info=True)
             self._loop.call_soon_threadsafe(self._give_up)
-        self._loop.call_soon_threadsafe(_settle, self._closed, None, None)
+        self._loop.call_soon_threadsafe(_settle, self._close_result, None, None)
 
     def _give_up(self) -> None:
         """Tell everybody who waits, and whoever comes, that nothing is written any more."""
@@ -167,11 +167,11 @@ class Writer:
                     self._idle.clear()
                     self._queue.put(None)
                     return bool(self._backlog)
-                self._sort_in(item)
+                self._add_to_backlog(item)
         except queue.Empty:
             return True
 
-    def _sort_in(self, item: Sequence[_Write] | Operation) -> None:
+    def _add_to_backlog(self, item: Sequence[_Write] | Operation) -> None:
         if callable(item):
             self._idle.append(item)
         else:

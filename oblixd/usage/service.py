@@ -71,7 +71,7 @@ class Counting:
         self._is_new = False
 
     def write(self, txn: Transaction) -> None:
-        """Count it inside a transaction, which may be repeated. Call `written` once that is durable."""
+        """Count it inside a transaction, which may be repeated. Call `after_commit` once that is durable."""
         number, request = self._day.toordinal(), self._entry.request_id.encode()
         requests = self._store.table("usage_requests")
         near = range(number - COUNTED_DAYS, number + COUNTED_DAYS)
@@ -80,7 +80,7 @@ class Counting:
             requests.put(txn, day_key(number) + request, b"")
             self._add_to_views(txn, number)
 
-    def written(self) -> None:
+    def after_commit(self) -> None:
         """Take it off the budgets, too."""
         if self._is_new:
             self._budgets.spend(self._day, nano_of(self._entry))
@@ -88,7 +88,7 @@ class Counting:
     def settle(self, done: asyncio.Future[None]) -> None:
         """Hear how the write ended."""
         if not done.cancelled() and done.exception() is None:
-            self.written()
+            self.after_commit()
 
     def _add_to_views(self, txn: Transaction, day: int) -> None:
         table = self._store.table("usage")

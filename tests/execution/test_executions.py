@@ -260,7 +260,7 @@ async def test_a_defect_is_told_logged_and_recorded(
     assert "ZeroDivisionError" in caplog.text
     [execution] = harness.executions.list(session)
     assert execution.state == executions_pb2.EXECUTION_STATE_FAILED
-    assert harness.sessions.recorded_turn(execution.request_id).outcome.error.reason == "INTERNAL"
+    assert harness.sessions.recorded_turn(execution.request_id).completion.error.reason == "INTERNAL"
 
 
 async def test_explain_decides_and_does_nothing_else(harness: Harness, server: OllamaServer) -> None:

@@ -125,7 +125,7 @@ async def test_its_id_stays_taken_until_it_is_purged(tmp_path: Path) -> None:
 async def test_a_purge_takes_what_was_deleted_long_ago_and_leaves_nothing_of_it(tmp_path: Path) -> None:
     clock = Clock()
     async with sessions_in(tmp_path, clock) as sessions:
-        old = [await _rich(sessions) for _ in range(deletion.PURGED_AT_ONCE + 5)]
+        old = [await _rich(sessions) for _ in range(deletion.PURGE_BATCH + 5)]
         for session in old:
             await sessions.delete(session.id)
         clock.pass_days(29.5)

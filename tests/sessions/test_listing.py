@@ -115,7 +115,7 @@ async def test_a_foreign_token_is_refused(sessions: Sessions) -> None:
 RENAMES = """
 import sys
 import lmdb
-from oblixd.store.table import seal
+from oblixd.store.table import add_checksum
 from oblixd.store.v1.records_pb2 import SessionRecord
 
 with lmdb.open(sys.argv[1], max_dbs=64, map_size=1 << 30) as environment:
@@ -124,7 +124,7 @@ with lmdb.open(sys.argv[1], max_dbs=64, map_size=1 << 30) as environment:
         for key, value in [*txn.cursor(table)]:
             record = SessionRecord.FromString(value[4:])
             record.title = "told by another process"
-            txn.put(key, seal(key, record.SerializeToString()), db=table)
+            txn.put(key, add_checksum(key, record.SerializeToString()), db=table)
 """
 
 

@@ -106,7 +106,7 @@ async def test_what_is_named_is_gone_for_good(
 async def test_a_long_truncation_goes_in_steps_and_tells_the_last_of_it(
     sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mending, "DELETED_AT_ONCE", 3)
+    monkeypatch.setattr(mending, "DELETE_BATCH", 3)
     monkeypatch.setattr(mending, "MAX_MESSAGES", 4)
     session_id = await a_session(sessions, *map(str, range(10)))
     await delete(sessions, session_id, 6)
@@ -374,8 +374,8 @@ async def test_watchers_see_the_header(sessions: Sessions) -> None:
 async def test_a_session_that_is_emptied_again_and_again_holds_nothing_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mending, "DELETED_AT_ONCE", 3)
-    monkeypatch.setattr(storage, "DROPPED_AT_ONCE", 4)
+    monkeypatch.setattr(mending, "DELETE_BATCH", 3)
+    monkeypatch.setattr(storage, "DROP_BATCH", 4)
     async with sessions_in(tmp_path) as sessions:
         session_id = await a_session(sessions)
         for _ in range(3):

@@ -12,7 +12,7 @@ from support.drivers.conversations import all_messages, say, sessions_in, store_
 from support.drivers.sweeping import swept
 
 from oblixd.errors import AlreadyExistsError, DeadlineExceededError, InternalError, UnavailableError
-from oblixd.sessions import Outcome, RecordedTurn, RetentionConfig, Sessions, deletion
+from oblixd.sessions import RecordedTurn, RetentionConfig, Sessions, TurnCompletion, deletion
 from oblixd.sessions.fsck import problems
 from oblixd.store import Store, offline, schema
 from oblixd.store.inspection import DATA_FILE
@@ -53,10 +53,10 @@ async def test_a_turn_is_found_from_its_begin_to_its_end(sessions: Sessions) -> 
     part = _find_turn(sessions, "r").answer
     assert part is not None
     assert list(part.parts) == [messages_pb2.Part(text="an")]
-    outcome = Outcome(None, executions_pb2.FINISH_REASON_LENGTH, b"a report")
+    outcome = TurnCompletion(None, executions_pb2.FINISH_REASON_LENGTH, b"a report")
     recorded = await turn.finish(ANSWER, outcome)
     ended = _find_turn(sessions, "r")
-    assert (ended.question, ended.answer, ended.outcome) == (turn.input, recorded, outcome)
+    assert (ended.question, ended.answer, ended.completion) == (turn.input, recorded, outcome)
     assert ended.status == messages_pb2.MESSAGE_STATUS_COMPLETE
 
 
@@ -68,15 +68,15 @@ async def test_an_error_comes_back_word_for_word(tmp_path: Path, kind: type[Inte
             made = await sessions.create(Session())
             turn = await sessions.begin_turn(made.id, request_id, [say("question")])
             if request_id == "without":
-                await turn.abandon(Outcome(error))
+                await turn.abandon(TurnCompletion(error))
             else:
                 await turn.finish(
-                    messages_pb2.Message(status=messages_pb2.MESSAGE_STATUS_FAILED), Outcome(error)
+                    messages_pb2.Message(status=messages_pb2.MESSAGE_STATUS_FAILED), TurnCompletion(error)
                 )
     async with sessions_in(tmp_path) as sessions:
         for request_id in ("with a part", "without"):
             found = _find_turn(sessions, request_id)
-            told = found.outcome.error
+            told = found.completion.error
             assert type(told) is kind
             assert (told.reason, told.message, told.metadata) == (error.reason, error.message, error.metadata)
             assert str(told) == str(error)
@@ -89,17 +89,17 @@ async def test_an_error_of_a_class_of_its_own_comes_back_as_what_it_is(sessions:
 
     made = await sessions.create(Session())
     turn = await sessions.begin_turn(made.id, "r", [say("question")])
-    await turn.abandon(Outcome(SpecialError("GONE", "It is gone.")))
-    assert type(_find_turn(sessions, "r").outcome.error) is UnavailableError
+    await turn.abandon(TurnCompletion(SpecialError("GONE", "It is gone.")))
+    assert type(_find_turn(sessions, "r").completion.error) is UnavailableError
 
 
 async def test_a_turn_without_an_answer_was_cancelled(sessions: Sessions) -> None:
     made = await sessions.create(Session())
     turn = await sessions.begin_turn(made.id, "r", [say("question")])
-    await turn.abandon(Outcome(finish_reason=executions_pb2.FINISH_REASON_CANCELLED))
+    await turn.abandon(TurnCompletion(finish_reason=executions_pb2.FINISH_REASON_CANCELLED))
     found = _find_turn(sessions, "r")
     assert (found.status, found.answer) == (messages_pb2.MESSAGE_STATUS_CANCELLED, None)
-    assert found.outcome.finish_reason == executions_pb2.FINISH_REASON_CANCELLED
+    assert found.completion.finish_reason == executions_pb2.FINISH_REASON_CANCELLED
 
 
 async def test_an_id_is_taken_in_every_session(sessions: Sessions) -> None:
@@ -133,7 +133,7 @@ async def test_a_deleted_sessions_turns_come_back_with_it(sessions: Sessions) ->
 
 
 async def test_a_purged_sessions_ids_are_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deletion, "SWEPT_AT_ONCE", 2)
+    monkeypatch.setattr(deletion, "SWEEP_BATCH", 2)
     async with sessions_in(tmp_path, keeping=RetentionConfig(deleted_days=0)) as sessions:
         session_id, other = await _record_turn(sessions, "r0"), await _record_turn(sessions, "other")
         for number in range(1, 5):

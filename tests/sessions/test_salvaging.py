@@ -89,8 +89,8 @@ async def _whole_sessions(directory: Path, truth: Truth) -> set[str]:
 async def test_a_sound_store_is_the_same_afterwards(sound_store: tuple[bytes, Truth], tmp_path: Path) -> None:
     content, truth = sound_store
     result = _salvage(tmp_path, content)
-    assert (result.whole, result.problems) == (SESSIONS + 1, [])
-    assert (result.kept / DATA_FILE).read_bytes() == content
+    assert (result.whole_count, result.problems) == (SESSIONS + 1, [])
+    assert (result.damaged_file / DATA_FILE).read_bytes() == content
     assert await _whole_sessions(tmp_path, truth) == set(truth)
     async with sessions_in(tmp_path / "store") as sessions:
         assert len(all_sessions(sessions, even=True)) == SESSIONS // 2
@@ -117,7 +117,7 @@ async def test_a_session_without_its_header_is_refused_until_it_is_deleted(
     content, truth = sound_store
     result = _salvage(tmp_path, _without(content, tmp_path / "draft", _lose_all("sessions")))
     assert {problem.session_id for problem in result.problems} == set(truth)
-    assert result.whole == 1
+    assert result.whole_count == 1
     assert await _whole_sessions(tmp_path, truth) == set()
     async with sessions_in(tmp_path / "store") as sessions:
         for session_id in truth:

@@ -300,17 +300,17 @@ async def test_a_turn_that_may_not_begin_costs_those_who_write_beside_it_nothing
 
 async def test_what_is_written_beside_an_answer_is_there_with_it_or_not_at_all(sessions: Sessions) -> None:
     turn = await _begin(sessions)
-    beside = _Beside(sessions)
+    beside = _CountingWrite(sessions)
     await sessions.delete(turn.session.id)
     with pytest.raises(NotFoundError):
-        await turn.finish(messages_pb2.Message(parts=_parts("late")), beside=beside)
+        await turn.finish(messages_pb2.Message(parts=_parts("late")), extra_write=beside)
     assert (beside.count(), beside.heard) == (0, 0)
     turn = await _begin(sessions, request_id="next")
-    await turn.finish(messages_pb2.Message(parts=_parts("in time")), beside=beside)
+    await turn.finish(messages_pb2.Message(parts=_parts("in time")), extra_write=beside)
     assert (beside.count(), beside.heard) == (1, 1)
 
 
-class _Beside:
+class _CountingWrite:
     """Counts in the store how often it was written."""
 
     def __init__(self, sessions: Sessions) -> None:
@@ -321,7 +321,7 @@ class _Beside:
     def write(self, txn: Transaction) -> None:
         self._counters.put(txn, b"beside", bytes([self.count_in(txn) + 1]))
 
-    def written(self) -> None:
+    def after_commit(self) -> None:
         self.heard += 1
 
     def count(self) -> int:

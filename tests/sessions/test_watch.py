@@ -143,8 +143,8 @@ async def test_who_is_far_behind_is_told_once_he_caught_up(
 
 
 async def test_who_is_too_far_behind_begins_anew(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(changes, "KEPT", 5)
-    monkeypatch.setattr(changes, "TRIMMED_AT_ONCE", 5)
+    monkeypatch.setattr(changes, "MIN_CHANGES", 5)
+    monkeypatch.setattr(changes, "TRIM_BATCH", 5)
     behind = sessions.watch(Struct(), 0)
     assert await next_event(behind) == ("synced", "", 0)
     for _ in range(30):

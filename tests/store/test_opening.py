@@ -18,7 +18,7 @@ from support.drivers.conversations import store_in
 from oblixd.errors import DataLossError, FailedPreconditionError, ResourceExhaustedError, UnavailableError
 from oblixd.store import schema
 from oblixd.store.datafile import page_walk
-from oblixd.store.directory_lock import CLAIM_FILE, DirectoryLock
+from oblixd.store.directory_lock import LOCK_FILE, DirectoryLock
 from oblixd.store.inspection import DATA_FILE
 from oblixd.store.table import CHECKSUM_BYTES, Table
 from oblixd.store.v1 import records_pb2 as records
@@ -40,7 +40,7 @@ async def filled_store(tmp_path: Path) -> Path:
 
 def _not_closed(directory: Path) -> None:
     """Makes it look as if its daemon had died."""
-    (directory / CLAIM_FILE).write_text("1\n")
+    (directory / LOCK_FILE).write_text("1\n")
 
 
 async def _count(directory: Path) -> int:
@@ -50,7 +50,7 @@ async def _count(directory: Path) -> int:
 
 
 async def test_only_the_owner_can_read_it(filled_store: Path) -> None:
-    files = (DATA_FILE, "lock.mdb", CLAIM_FILE)
+    files = (DATA_FILE, "lock.mdb", LOCK_FILE)
     assert _modes(filled_store) == {"store": 0o700} | dict.fromkeys(files, 0o600)
 
 
@@ -209,7 +209,7 @@ def test_a_crash_inside_the_store_is_known_to_the_next_start(tmp_path: Path) -> 
         done = subprocess.run(words, check=False, capture_output=True)
         assert done.returncode == -signal.SIGSEGV
         claim = DirectoryLock.take(tmp_path / where)
-        assert (claim.unclean, claim.crashed) == (True, crashed)
+        assert (claim.is_unclean, claim.has_crashed) == (True, crashed)
         claim.give_up()
 
 

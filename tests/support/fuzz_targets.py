@@ -30,10 +30,10 @@ from oblixd.models.providers.completions import CompletionDecoder
 from oblixd.models.providers.ollama import OllamaDecoder, server_errors_of
 from oblixd.models.providers.responses import ResponseDecoder
 from oblixd.models.streaming import gather
-from oblixd.sessions.listing import page_place, page_token
+from oblixd.sessions.listing import page_position, page_token
 from oblixd.sessions.storage.records import join_parts, message_from, message_record
 from oblixd.sessions.validation import check_message
-from oblixd.store.table import seal
+from oblixd.store.table import add_checksum
 from oblixd.store.v1 import records_pb2 as records
 
 PEER = server_errors_of(spec_of("ollama", "fuzzed", endpoint="http://127.0.0.1:1"))
@@ -101,7 +101,7 @@ def page_tokens(data: bytes) -> None:
     """A page token that a client sends back. None but our own is taken."""
     query, _, token = data.partition(b"\n")
     with suppress(OblixdError):
-        place = page_place(query, text := token.decode("utf-8", "surrogateescape"))
+        place = page_position(query, text := token.decode("utf-8", "surrogateescape"))
         assert not text or page_token(query, place) == text
 
 
@@ -113,7 +113,7 @@ def configuration(data: bytes) -> None:
 
 def store_records(data: bytes) -> None:
     """A record out of the store whose checksum holds although its bytes are odd: reads name it as damage."""
-    seal(b"key", data)
+    add_checksum(b"key", data)
     with suppress(DecodeError, UnicodeDecodeError, OblixdError):
         record = records.MessageRecord.FromString(data)
         record.parts.extend(join_parts(record.parts))

@@ -96,7 +96,7 @@ def _check_there(
 
 
 def message_not_found(ref: SessionKey, sequence: int) -> NotFoundError:
-    """Return the error for a place where no message stands."""
+    """Return the error for a sequence without a message."""
     return NotFoundError(
         "MESSAGE_NOT_FOUND",
         f"Session {ref.id} has no message {sequence}. List its messages to see which there are.",

@@ -12,7 +12,7 @@ from oblix.v1 import messages_pb2, sessions_pb2
 from oblixd.errors import AbortedError, DataLossError, NotFoundError, invalid_field
 from oblixd.sessions.editing.exclusion import message_not_found
 from oblixd.sessions.editing.tool_pairs import call_ids, result_ids, with_counterparts
-from oblixd.sessions.listing import MAX_PAGE_BYTES, page_place, page_token
+from oblixd.sessions.listing import MAX_PAGE_BYTES, page_position, page_token
 from oblixd.sessions.storage.db import SessionDb
 from oblixd.sessions.storage.headers import Entry
 from oblixd.sessions.storage.keys import SessionKey
@@ -33,13 +33,13 @@ from oblixd.sessions.validation import (
 from oblixd.store import Transaction
 from oblixd.store.v1 import records_pb2 as records
 
-DELETED_AT_ONCE = 500
+DELETE_BATCH = 500
 """Messages that one transaction deletes where all from one on go: no writer waits long for it."""
 DEFAULT_VERSIONS = 100
 _NEWEST = 2**64 - 1
 
 Choose = Callable[[Transaction, Entry], list[int]]
-"""The places that a step deletes, beside those that belong to them."""
+"""The sequences that a step deletes, beside those that belong to them."""
 
 
 @dataclass(slots=True)
@@ -85,9 +85,9 @@ async def _delete_from(
     """Delete in steps from the end, each whole: what is left is a conversation at any moment."""
     end, least = entry.progress.next_sequence, max(request.from_sequence, first_of(entry.progress))
     while True:
-        start = max(least, end - DELETED_AT_ONCE)
-        places = list(range(start, end))
-        deleted.add(*await _delete(db, entry.ref, _always_choose(places), request.exact))
+        start = max(least, end - DELETE_BATCH)
+        sequences = list(range(start, end))
+        deleted.add(*await _delete(db, entry.ref, _always_choose(sequences), request.exact))
         end = start
         if end <= least:
             break
@@ -103,35 +103,35 @@ def _drop_leading(db: SessionDb, ref: SessionKey, txn: Transaction) -> bool:
     return is_more
 
 
-def _always_choose(places: list[int]) -> Choose:
-    return lambda _txn, _entry: places
+def _always_choose(sequences: list[int]) -> Choose:
+    return lambda _txn, _entry: sequences
 
 
 def _chooser(db: SessionDb, request: sessions_pb2.DeleteMessagesRequest) -> Choose:
     if request.last:
         check_count(request.last, "last")
-        return lambda txn, entry: _last_places(db, txn, entry, request.last)
+        return lambda txn, entry: _last_sequences(db, txn, entry, request.last)
     check_sequences(request.sequences)
-    return lambda txn, entry: _named_places(db, txn, entry, request.sequences)
+    return lambda txn, entry: _named_sequences(db, txn, entry, request.sequences)
 
 
-def _last_places(db: SessionDb, txn: Transaction, entry: Entry, count: int) -> list[int]:
-    """Return the places of the last messages, also of damaged ones."""
-    places: list[int] = []
+def _last_sequences(db: SessionDb, txn: Transaction, entry: Entry, count: int) -> list[int]:
+    """Return the sequences of the last messages, also of damaged ones."""
+    sequences: list[int] = []
     wanted, sequence = min(count, entry.progress.message_count), entry.progress.next_sequence
-    while len(places) < wanted and sequence > 1:
+    while len(sequences) < wanted and sequence > 1:
         sequence -= 1
         if _is_there(db, txn, entry, sequence):
-            places.append(sequence)
-    return places
+            sequences.append(sequence)
+    return sequences
 
 
-def _named_places(db: SessionDb, txn: Transaction, entry: Entry, sequences: Iterable[int]) -> list[int]:
-    places = list(sequences)
-    for sequence in places:
+def _named_sequences(db: SessionDb, txn: Transaction, entry: Entry, sequences: Iterable[int]) -> list[int]:
+    result = list(sequences)
+    for sequence in result:
         if not _is_there(db, txn, entry, sequence):
             raise message_not_found(entry.ref, sequence)
-    return places
+    return result
 
 
 def _is_there(db: SessionDb, txn: Transaction, entry: Entry, sequence: int) -> bool:
@@ -153,11 +153,11 @@ async def _delete(
     def write(txn: Transaction) -> tuple[list[messages_pb2.Message], int]:
         entry = db.headers.entry(txn, ref)
         check_free(entry)
-        places = choose(txn, entry)
+        sequences = choose(txn, entry)
         if not exact:
-            places = with_counterparts(db, txn, (ref.number, entry.progress), places)
-        messages = list(_read_messages(db, txn, ref.number, sorted(set(places), reverse=True)))
-        count = db.remove_messages(txn, ref, entry.progress, places)
+            sequences = with_counterparts(db, txn, (ref.number, entry.progress), sequences)
+        messages = list(_read_messages(db, txn, ref.number, sorted(set(sequences), reverse=True)))
+        count = db.remove_messages(txn, ref, entry.progress, sequences)
         if count:
             db.headers.touch(txn, ref, entry.progress, now_us)
         return messages, count
@@ -166,11 +166,11 @@ async def _delete(
 
 
 def _read_messages(
-    db: SessionDb, txn: Transaction, number: int, places: Iterable[int]
+    db: SessionDb, txn: Transaction, number: int, sequences: Iterable[int]
 ) -> Iterator[messages_pb2.Message]:
     """Messages as far as an answer has room for them."""
     room = MAX_PAGE_BYTES
-    for sequence in places:
+    for sequence in sequences:
         if room < 0:
             return
         with suppress(DataLossError):
@@ -295,8 +295,8 @@ def message_versions(
     check_sequences([request.sequence], "sequence")
     size = check_page_size(request.page_size, DEFAULT_VERSIONS)
     query = b"versions" + number_key(ref.number) + number_key(request.sequence)
-    place = page_place(query, request.page_token)
-    before = int.from_bytes(place, "big") if place else _NEWEST
+    position = page_position(query, request.page_token)
+    before = int.from_bytes(position, "big") if position else _NEWEST
     response = sessions_pb2.ListMessageVersionsResponse()
     with db.read(ref) as txn:
         entry = db.headers.entry(txn, ref)

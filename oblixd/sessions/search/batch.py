@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from itertools import islice, takewhile
 
 from oblixd.errors import DataLossError
-from oblixd.sessions.search.index import Batch, Index, Known, LostError
+from oblixd.sessions.search.index import Batch, Index, IndexedSession, LostError
 from oblixd.sessions.search.schema import TITLE, Standing, row_id, standing
 from oblixd.sessions.search.tokenizer import text_of, words
 from oblixd.sessions.storage.db import SessionDb
@@ -68,7 +68,7 @@ class Collector:
     def _take(self, number: int) -> None:
         """Take in what a session has to add, or as much of it as there is room for."""
         stored = self.batch.sessions.get(number) or self._index.progress(number)
-        known = stored or Known(number)
+        known = stored or IndexedSession(number)
         with self._db.store.read() as txn:
             header = self._header(txn, number)
             if header:
@@ -82,10 +82,10 @@ class Collector:
             self._take_title(known, title)
             self._take_messages(number, messages)
             last = messages[-1][0] + 1 if messages else known.next
-            self._put(known, Known(number, last, standing(header), title, revised, unused))
+            self._put(known, IndexedSession(number, last, standing(header), title, revised, unused))
             if stored:
                 # The rows of deleted messages stay, unseen.
-                self.batch.hidden += unused - stored.unused
+                self.batch.hidden_count += unused - stored.unused_count
         else:
             self._done.add(number)
             if stored:
@@ -96,7 +96,7 @@ class Collector:
         return None if payload is None else records.SessionRecord.FromString(payload)
 
     def _unseen(
-        self, txn: Transaction, known: Known, progress: records.ProgressRecord
+        self, txn: Transaction, known: IndexedSession, progress: records.ProgressRecord
     ) -> list[tuple[int, bytes]]:
         """Messages that are not indexed, up to the one that is being written. Done where these are all."""
         found: list[tuple[int, bytes]] = []
@@ -116,14 +116,14 @@ class Collector:
         self._done.add(known.number)
         return found
 
-    def _take_revised(self, txn: Transaction, known: Known, progress: records.ProgressRecord) -> int:
+    def _take_revised(self, txn: Transaction, known: IndexedSession, progress: records.ProgressRecord) -> int:
         """Bring the indexed messages that were edited or answered anew up to date.
 
         Return how many revisions are in the index then. Where some are left for a later batch the
         session is not done.
         """
-        if progress.revised == known.revised:
-            return known.revised
+        if progress.revised == known.revised_count:
+            return known.revised_count
         indexed = self._index.versions(known.number) | self.batch.versions
         for sequence, newest in self._replaced_versions(txn, known.number).items():
             row = row_id(known.number, sequence)
@@ -135,7 +135,7 @@ class Collector:
                 # One batch takes a row's old words away before it adds the new ones: once for each row.
                 self._room = 0
                 self._done.discard(known.number)
-                return known.revised
+                return known.revised_count
             self._replace(txn, known.number, sequence, indexed.get(row, 0))
         return progress.revised
 
@@ -159,24 +159,24 @@ class Collector:
             raise LostError(f"it has version {indexed} of message {sequence}, which is gone")
         self._room -= MESSAGE_BYTES + old.ByteSize() + new.ByteSize()
         if gone := words(text_of(old)):
-            self.batch.removed.append((row, " ".join(gone)))
+            self.batch.old_rows.append((row, " ".join(gone)))
         self._add(row, new)
 
     def _add(self, row: int, record: records.MessageRecord) -> None:
         if found := words(text_of(record)):
-            self.batch.added.append((row, " ".join(found)))
+            self.batch.new_rows.append((row, " ".join(found)))
         self._fresh.add(row)
         if record.version:
             self.batch.versions[row] = record.version
 
-    def _take_title(self, known: Known, title: str) -> None:
+    def _take_title(self, known: IndexedSession, title: str) -> None:
         if title == known.title:
             return
         row = row_id(known.number, TITLE)
         if known.title:
-            self.batch.removed.append((row, known.title))
+            self.batch.old_rows.append((row, known.title))
         if title:
-            self.batch.added.append((row, title))
+            self.batch.new_rows.append((row, title))
 
     def _take_messages(self, number: int, messages: Iterable[tuple[int, bytes]]) -> None:
         for sequence, payload in messages:
@@ -185,8 +185,8 @@ class Collector:
                 # The interpreter goes to who waits for it: the event loop, not the rest of this batch.
                 time.sleep(REST_S)
 
-    def _put(self, before: Known, known: Known) -> None:
+    def _put(self, before: IndexedSession, known: IndexedSession) -> None:
         """Keep how far a session is indexed now. What a deleted one has there counts as hidden."""
         gone = (known.standing is Standing.GONE) - (before.standing is Standing.GONE)
-        self.batch.hidden += gone * before.next
+        self.batch.hidden_count += gone * before.next
         self.batch.sessions[known.number] = known

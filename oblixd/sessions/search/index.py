@@ -27,7 +27,7 @@ class LostError(Exception):
     """The index is of no use, whatever is in it: another has to be made. Says why."""
 
 
-class Known(NamedTuple):
+class IndexedSession(NamedTuple):
     """How far a session is indexed."""
 
     number: int
@@ -36,31 +36,31 @@ class Known(NamedTuple):
     standing: Standing = Standing.OPEN
     title: str = ""
     """The words of the title."""
-    revised: int = 0
+    revised_count: int = 0
     """How many edits and answers anew of the session are in the index."""
-    unused: int = 0
-    """How many places without a message the session had: deleted messages, and turns without an answer."""
+    unused_count: int = 0
+    """How many sequences without a message the session had: deleted messages, and turns without an answer."""
 
 
 @dataclass(slots=True)
 class Batch:
     """What one transaction brings."""
 
-    added: list[tuple[int, str]] = field(default_factory=list)
+    new_rows: list[tuple[int, str]] = field(default_factory=list)
     """Rows and their words."""
-    removed: list[tuple[int, str]] = field(default_factory=list)
+    old_rows: list[tuple[int, str]] = field(default_factory=list)
     """Titles and messages as they were: rows and the words that they were indexed with."""
-    sessions: dict[int, Known] = field(default_factory=dict)
+    sessions: dict[int, IndexedSession] = field(default_factory=dict)
     versions: dict[int, int] = field(default_factory=dict)
     """By row: the version of a message that was revised."""
-    hidden: int = 0
+    hidden_count: int = 0
     """How many rows more are hidden now."""
 
 
 class Index:
     """One open file. Used on the thread that opened it, which alone writes it.
 
-    A batch is one transaction together with the place in the sessions' history that it
+    A batch is one transaction together with the revision in the sessions' history that it
     brings the index to: whatever ends the process, the index goes on from exactly there.
     """
 
@@ -71,7 +71,7 @@ class Index:
         state = connection.execute("SELECT revision, scanned, written, hidden FROM state").fetchone()
         self.revision: int = state[0]
         """The last change that is in it; while everything is gone through, the last before that began."""
-        self.scanned: int | None = state[1]
+        self.scanned_up_to: int | None = state[1]
         """Everything is being gone through, up to this session's number. None: no longer."""
         self._row_count: int = state[2]
         self._hidden_count: int = state[3]
@@ -103,10 +103,10 @@ class Index:
         if self._hidden_count > max(SPARED_ROWS, self._row_count // 2):
             raise LostError("most of it is of deleted sessions")
 
-    def progress(self, number: int) -> Known | None:
+    def progress(self, number: int) -> IndexedSession | None:
         """Return how far a session is indexed, or None where nothing of it is."""
         found = self._connection.execute("SELECT * FROM sessions WHERE number = ?", (number,)).fetchone()
-        return Known(found[0], found[1], Standing(found[2]), *found[3:]) if found else None
+        return IndexedSession(found[0], found[1], Standing(found[2]), *found[3:]) if found else None
 
     def versions(self, number: int) -> dict[int, int]:
         """Return the indexed version of a session's messages by row, if it is not the first."""
@@ -124,16 +124,16 @@ class Index:
         return [number for (number,) in found]
 
     def apply(self, batch: Batch, revision: int, scanned: int | None) -> None:
-        """Write a batch, and the place that it brings the index to."""
-        row_count = self._row_count + len(batch.added) - len(batch.removed)
-        hidden_count = self._hidden_count + batch.hidden
+        """Write a batch, and the revision that it brings the index to."""
+        row_count = self._row_count + len(batch.new_rows) - len(batch.old_rows)
+        hidden_count = self._hidden_count + batch.hidden_count
         connection = self._connection
         with _transaction(connection):
             connection.executemany(
-                "INSERT INTO words (words, rowid, text) VALUES ('delete', ?, ?)", sorted(batch.removed)
+                "INSERT INTO words (words, rowid, text) VALUES ('delete', ?, ?)", sorted(batch.old_rows)
             )
             # FTS5 keeps rows that come in order together, and begins a new piece for each that does not.
-            connection.executemany("INSERT INTO words (rowid, text) VALUES (?, ?)", sorted(batch.added))
+            connection.executemany("INSERT INTO words (rowid, text) VALUES (?, ?)", sorted(batch.new_rows))
             connection.executemany(
                 "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?)", batch.sessions.values()
             )
@@ -142,7 +142,7 @@ class Index:
                 "UPDATE state SET revision = ?, scanned = ?, written = ?, hidden = ?",
                 (revision, scanned, row_count, hidden_count),
             )
-        self.revision, self.scanned = revision, scanned
+        self.revision, self.scanned_up_to = revision, scanned
         self._row_count, self._hidden_count = row_count, hidden_count
 
 

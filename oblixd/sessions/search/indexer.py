@@ -18,11 +18,11 @@ from oblixd.sessions.storage.db import SessionDb
 
 logger = logging.getLogger(__name__)
 
-GATHERED_S = 0.5
+GATHER_S = 0.5
 """How long changes are gathered before they are indexed, unless somebody searches."""
-TRIED_AGAIN_S = 5.0
+RETRY_S = 5.0
 """The pause after an error that is not the index's own: a full disk, a directory that can't be written."""
-MADE_ANEW_S = 0.2
+REBUILD_S = 0.2
 """The pause before a damaged index is made anew, so that a disk that damages all of them has some rest."""
 BATCH_SIZE = 256
 """Sessions or changes that one batch looks at."""
@@ -42,11 +42,11 @@ class Indexer:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="search-indexer", daemon=True)
         self._stopping = threading.Event()
-        self._called = threading.Event()
-        self._hurried = threading.Event()
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._wake_event = threading.Event()
+        self._hurry_event = threading.Event()
+        self._waiters: deque[tuple[int, asyncio.Future[None]]] = deque()
         """Who waits until a revision is indexed."""
-        self._distrusted = False
+        self._must_check = False
         self._newest = 0
         """The last revision that is known to be the store's."""
         self._revision = -1
@@ -65,11 +65,11 @@ class Indexer:
 
     def wake(self) -> None:
         """Something changed."""
-        self._called.set()
+        self._wake_event.set()
 
     def distrust(self) -> None:
         """Make the file anew: it was seen to be damaged or missing."""
-        self._distrusted = True
+        self._must_check = True
         self._revision = -1
         self._hurry()
 
@@ -81,14 +81,14 @@ class Indexer:
         if self._revision >= newest:
             return True
         done = self._loop.create_future()
-        self._waiting.append((newest, done))
+        self._waiters.append((newest, done))
         self._hurry()
         await asyncio.wait([done], timeout=wait_s)
         return done.done()
 
     def _hurry(self) -> None:
-        self._hurried.set()
-        self._called.set()
+        self._hurry_event.set()
+        self._wake_event.set()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -110,35 +110,35 @@ class Indexer:
             self._revision = -1
             logger.warning("the search index is built anew: %s", error)
             remove(self._path)
-            self._stopping.wait(MADE_ANEW_S)
+            self._stopping.wait(REBUILD_S)
         else:
             self._pause(error)
 
     def _pause(self, error: Exception) -> None:
         self._revision = -1
         logger.warning("the search index can't be kept up: %s; trying again", error)
-        self._stopping.wait(TRIED_AGAIN_S)
+        self._stopping.wait(RETRY_S)
 
     def _tend(self) -> None:
         """Open the index and keep it up to date. Returns when told to stop."""
         with Index.open(self._path, self._changes.store_id(), self._newest, self._stopping.is_set) as index:
-            self._distrusted = False
+            self._must_check = False
             while not self._stopping.is_set():
                 is_busy = self._step(index)
                 self._check(index)
-                if index.scanned is None:
+                if index.scanned_up_to is None:
                     self._settle(index.revision)
                 if not is_busy:
                     self._rest()
 
     def _check(self, index: Index) -> None:
-        if self._distrusted:
+        if self._must_check:
             raise LostError("a search found it damaged or missing")
         index.check()
 
     def _step(self, index: Index) -> bool:
         """Index a little. False where there is nothing to do."""
-        return self._follow(index) if index.scanned is None else self._scan(index, index.scanned)
+        return self._follow(index) if index.scanned_up_to is None else self._scan(index, index.scanned_up_to)
 
     def _scan(self, index: Index, scanned: int) -> bool:
         """Goes through all sessions, in order of their numbers."""
@@ -174,15 +174,15 @@ class Indexer:
     def _settle(self, revision: int) -> None:
         """Everything up to a revision is indexed: tells those who wait for it."""
         self._revision = revision
-        while self._waiting and self._waiting[0][0] <= revision:
-            self._loop.call_soon_threadsafe(_done, self._waiting.popleft()[1])
+        while self._waiters and self._waiters[0][0] <= revision:
+            self._loop.call_soon_threadsafe(_done, self._waiters.popleft()[1])
 
     def _rest(self) -> None:
         """Wait for a change, then a while for more of them."""
-        self._called.wait()
-        self._hurried.wait(GATHERED_S)
-        self._called.clear()
-        self._hurried.clear()
+        self._wake_event.wait()
+        self._hurry_event.wait(GATHER_S)
+        self._wake_event.clear()
+        self._hurry_event.clear()
 
 
 def _done(future: asyncio.Future[None]) -> None:

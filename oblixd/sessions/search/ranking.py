@@ -47,7 +47,7 @@ class Scope:
     """Sessions that stand so: neighbours, where there are several."""
     number: int | None = None
     """Only this session."""
-    wanted: Callable[[int], bool] | None = None
+    is_wanted: Callable[[int], bool] | None = None
     """Only sessions whose number it says True of."""
 
 
@@ -60,11 +60,11 @@ def rank(path: Path, expression: str, scope: Scope) -> list[Ranked]:
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None)) as connection:
         until = time.monotonic() + MAX_SECONDS
         connection.set_progress_handler(lambda: time.monotonic() > until, _CALLED_EVERY)
-        if scope.wanted:
-            connection.create_function("wanted", 1, scope.wanted)
+        if scope.is_wanted:
+            connection.create_function("wanted", 1, scope.is_wanted)
         first, last = (0, MAX_ROW) if scope.number is None else rows_of(scope.number)
         values = (expression, first, last, min(scope.standings), max(scope.standings), MAX_RANKED)
-        found = list(_until_interrupted(connection, _WANTED if scope.wanted else _ALL, values))
+        found = list(_until_interrupted(connection, _WANTED if scope.is_wanted else _ALL, values))
     return sorted((Ranked(-score, row) for row, score in found), reverse=True)
 
 

@@ -13,9 +13,9 @@ from typing import NamedTuple
 from oblix.v1 import sessions_pb2
 
 from oblixd.errors import invalid_field
-from oblixd.sessions.listing import filter_labels, page_place, partitions_of
+from oblixd.sessions.listing import filter_labels, page_position, partitions_of
 from oblixd.sessions.search.schema import Standing
-from oblixd.sessions.search.tokenizer import Located, words
+from oblixd.sessions.search.tokenizer import WordSpan, words
 from oblixd.sessions.storage.db import SessionDb
 from oblixd.sessions.storage.index import ARCHIVED, OPEN
 from oblixd.sessions.storage.schema import number_key
@@ -27,7 +27,7 @@ MAX_PHRASE_WORDS = 32
 _UNIT = re.compile(r'"([^"]*)"(\*?)|([^\s"]+)')
 
 
-class Place(NamedTuple):
+class WordMatch(NamedTuple):
     """Where in a text a unit was found, in characters."""
 
     start: int
@@ -79,11 +79,11 @@ class Query:
         """The query in FTS5's language."""
         return " AND ".join(unit.expression for unit in self.units)
 
-    def places(self, text: Sequence[Located]) -> list[Place]:
+    def find_matches(self, text: Sequence[WordSpan]) -> list[WordMatch]:
         """Return where the units are in a text, by their start."""
         there = [found.word for found in text]
         return sorted(
-            Place(text[at].start, text[at + len(unit.words) - 1].end, number)
+            WordMatch(text[at].start, text[at + len(unit.words) - 1].end, number)
             for number, unit in enumerate(self.units)
             for at in unit.positions_in(there)
         )
@@ -120,7 +120,7 @@ class SearchRequest:
     """The one session that is searched. None: all."""
     identity: bytes
     """What a page token is bound to."""
-    place: bytes
+    position: bytes
     """Where the page before ended. Empty: this is the first."""
 
 
@@ -141,5 +141,7 @@ def search_request(db: SessionDb, request: sessions_pb2.SearchMessagesRequest) -
     identity = b"".join(
         [b"search", bytes(standings), number_key(number or 0), *labels, request.query.encode()]
     )
-    place = page_place(identity, request.page_token)
-    return SearchRequest(Query.of(request.query), size, standings, frozenset(labels), number, identity, place)
+    position = page_position(identity, request.page_token)
+    return SearchRequest(
+        Query.of(request.query), size, standings, frozenset(labels), number, identity, position
+    )

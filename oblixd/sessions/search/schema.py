@@ -66,7 +66,7 @@ def row_id(number: int, sequence: int) -> int:
     return number << _SEQUENCE_BITS | sequence
 
 
-def place_of(row: int) -> tuple[int, int]:
+def sequence_at(row: int) -> tuple[int, int]:
     """Return the session's number and the message's sequence."""
     return row >> _SEQUENCE_BITS, row & (1 << _SEQUENCE_BITS) - 1
 

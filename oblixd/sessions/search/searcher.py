@@ -18,7 +18,7 @@ from oblixd.sessions.listing import page_token
 from oblixd.sessions.search.indexer import Indexer
 from oblixd.sessions.search.ranking import Ranked, Scope, rank
 from oblixd.sessions.search.request import SearchRequest, search_request
-from oblixd.sessions.search.schema import FILE, TITLE, is_damage, is_missing, place_of, standing
+from oblixd.sessions.search.schema import FILE, TITLE, is_damage, is_missing, sequence_at, standing
 from oblixd.sessions.search.snippets import snippet
 from oblixd.sessions.search.tokenizer import text_of
 from oblixd.sessions.storage.db import SessionDb
@@ -31,7 +31,7 @@ from oblixd.store.v1 import records_pb2 as records
 
 logger = logging.getLogger(__name__)
 
-_PLACE_BYTES = 4
+_POSITION_BYTES = 4
 
 
 class Finder:
@@ -41,53 +41,56 @@ class Finder:
         self._db = db
         self._path = path
 
-    def find(self, asked: SearchRequest) -> sessions_pb2.SearchMessagesResponse:
+    def find(self, request: SearchRequest) -> sessions_pb2.SearchMessagesResponse:
         """Return the hits of one page. sqlite3.DatabaseError where the index is missing or damaged."""
         response = sessions_pb2.SearchMessagesResponse()
-        if not asked.query.units:
+        if not request.query.units:
             return response
-        shown = _Shown(self._db, asked)
-        wanted = shown.is_wanted if asked.labels else None
-        found = rank(self._path, asked.query.expression, Scope(asked.standings, asked.number, wanted))
-        for place in range(_next_position(found, asked.place), len(found)):
-            if len(response.hits) == asked.size:
-                response.next_page_token = page_token(asked.identity, _place(found, place - 1))
+        shown = _HitReader(self._db, request)
+        wanted = shown.is_wanted if request.labels else None
+        found = rank(self._path, request.query.expression, Scope(request.standings, request.number, wanted))
+        for position in range(_next_position(found, request.position), len(found)):
+            if len(response.hits) == request.size:
+                response.next_page_token = page_token(request.identity, _place(found, position - 1))
                 break
-            if hit := shown.hit(found[place]):
+            if hit := shown.hit(found[position]):
                 response.hits.append(hit)
         return response
 
 
 def _place(found: list[Ranked], at: int) -> bytes:
-    return at.to_bytes(_PLACE_BYTES, "big") + number_key(found[at].row)
+    return at.to_bytes(_POSITION_BYTES, "big") + number_key(found[at].row)
 
 
-def _next_position(found: list[Ranked], place: bytes) -> int:
+def _next_position(found: list[Ranked], position: bytes) -> int:
     """Return where the next page begins: behind the last row of the page before, wherever that is now."""
-    if not place:
+    if not position:
         return 0
-    at, row = int.from_bytes(place[:_PLACE_BYTES], "big"), int.from_bytes(place[_PLACE_BYTES:], "big")
+    at, row = (
+        int.from_bytes(position[:_POSITION_BYTES], "big"),
+        int.from_bytes(position[_POSITION_BYTES:], "big"),
+    )
     return next((now for now, hit in enumerate(found) if hit.row == row), at) + 1
 
 
-class _Shown:
+class _HitReader:
     """What one search may show. The index may be behind; what the store says counts."""
 
-    def __init__(self, db: SessionDb, asked: SearchRequest) -> None:
+    def __init__(self, db: SessionDb, request: SearchRequest) -> None:
         self._db = db
-        self._asked = asked
-        self._wanted: dict[int, bool] = {}
+        self._request = request
+        self._matches_filter: dict[int, bool] = {}
         self._entries: dict[int, Entry | None] = {}
 
     def is_wanted(self, number: int) -> bool:
         """Return whether a session passes the filter."""
-        if number not in self._wanted:
+        if number not in self._matches_filter:
             try:
-                self._wanted[number] = self._asked.labels.issubset(self._labels(number))
+                self._matches_filter[number] = self._request.labels.issubset(self._labels(number))
             except DataLossError as error:
                 logger.warning("a session is left out of a search: %s", error.message)
-                self._wanted[number] = False
-        return self._wanted[number]
+                self._matches_filter[number] = False
+        return self._matches_filter[number]
 
     def _labels(self, number: int) -> list[bytes]:
         with self._db.store.read() as txn:
@@ -96,7 +99,7 @@ class _Shown:
 
     def hit(self, found: Ranked) -> sessions_pb2.SearchHit | None:
         """Return the hit of a row, or None where there is nothing (any more) to be shown."""
-        number, sequence = place_of(found.row)
+        number, sequence = sequence_at(found.row)
         try:
             entry, record = self._find_row(number, sequence)
         except DataLossError as error:
@@ -125,13 +128,13 @@ class _Shown:
         if self._db.tables.sessions.get(txn, number_key(number)) is None:
             return None
         entry = self._db.headers.entry_numbered(txn, number)
-        is_asked_for = standing(entry.header) in self._asked.standings and self._asked.labels.issubset(
+        is_asked_for = standing(entry.header) in self._request.standings and self._request.labels.issubset(
             split(entry.progress.labels)
         )
         return entry if is_asked_for else None
 
     def _of_title(self, entry: Entry) -> sessions_pb2.SearchHit | None:
-        text, spans = snippet(entry.header.title, self._asked.query)
+        text, spans = snippet(entry.header.title, self._request.query)
         # It may have been changed since it was indexed.
         if not spans:
             return None
@@ -142,7 +145,7 @@ class _Shown:
     def _of_message(self, record: records.MessageRecord | None) -> sessions_pb2.SearchHit | None:
         if record is None:
             return None
-        text, spans = snippet(text_of(record), self._asked.query)
+        text, spans = snippet(text_of(record), self._request.query)
         # It may have been edited since it was indexed.
         if record.version and not spans:
             return None
@@ -193,16 +196,16 @@ class Search:
         the page size, token, filter or session id is not one; NotFoundError where the
         session is unknown; DeadlineExceededError where nothing was found in a second.
         """
-        asked = search_request(self._db, request)
+        checked = search_request(self._db, request)
         is_current = await self._indexer.wait_caught_up(WAIT_S)
-        response = await self._search(asked)
+        response = await self._search(checked)
         response.indexing |= not is_current
         return response
 
-    async def _search(self, asked: SearchRequest) -> sessions_pb2.SearchMessagesResponse:
+    async def _search(self, request: SearchRequest) -> sessions_pb2.SearchMessagesResponse:
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._searchers, self._finder.find, asked)
+            return await loop.run_in_executor(self._searchers, self._finder.find, request)
         except sqlite3.DatabaseError as error:
             return self._empty_answer(error)
 

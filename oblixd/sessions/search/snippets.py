@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 from oblix.v1.sessions_pb2 import SnippetSpan
 
-from oblixd.sessions.search.request import Place, Query
+from oblixd.sessions.search.request import Query, WordMatch
 from oblixd.sessions.search.tokenizer import compose, locate_words, pieces, words
 
 SNIPPET_CHARACTERS = 200
 """How long a snippet is, the marks at its cut ends aside."""
 PIECE_SIZE = 1000
-"""Characters of the part of a text in which the words' places are worked out."""
+"""Characters of the part of a text in which the words' matches are worked out."""
 _CUT = "…"
 
 
@@ -30,12 +30,12 @@ def snippet(text: str, query: Query) -> Snippet:
     """Return the piece that holds the most of the query; the beginning where none of it is found."""
     text = compose(text)
     block = _best_block(text, query)
-    places = [
-        Place(block.start + start, block.start + end, unit)
-        for start, end, unit in query.places(locate_words(text[block]))
+    matches = [
+        WordMatch(block.start + start, block.start + end, unit)
+        for start, end, unit in query.find_matches(locate_words(text[block]))
     ]
-    window = _widen(text, _densest(places))
-    return _cut_snippet(text, window, places)
+    window = _widen(text, _densest(matches))
+    return _cut_snippet(text, window, matches)
 
 
 def _best_block(text: str, query: Query) -> slice:
@@ -51,22 +51,22 @@ def _best_block(text: str, query: Query) -> slice:
     return best
 
 
-def _densest(places: Sequence[Place]) -> slice:
+def _densest(matches: Sequence[WordMatch]) -> slice:
     """Find where most units stand together within a snippet's length, the closest of these."""
-    units = len({place.unit for place in places})
-    candidates = [_together(places[number:], units) for number in range(len(places))]
+    units = len({match.unit for match in matches})
+    candidates = [_together(matches[number:], units) for number in range(len(matches))]
     best = max(candidates, key=lambda found: (found[0], found[1].start - found[1].stop), default=None)
     return best[1] if best else slice(0, 0)
 
 
-def _together(places: Sequence[Place], most: int) -> tuple[int, slice]:
-    """Count the different units that stand near the first place, at most `most`; return where they are."""
-    start, end = places[0].start, places[0].end
+def _together(matches: Sequence[WordMatch], most: int) -> tuple[int, slice]:
+    """Count the different units that stand near the first match, at most `most`; return where they are."""
+    start, end = matches[0].start, matches[0].end
     units: set[int] = set()
-    for place in takewhile(lambda place: place.end <= start + SNIPPET_CHARACTERS, places):
-        if place.unit not in units:
-            units.add(place.unit)
-            end = max(end, place.end)
+    for match in takewhile(lambda match: match.end <= start + SNIPPET_CHARACTERS, matches):
+        if match.unit not in units:
+            units.add(match.unit)
+            end = max(end, match.end)
             if len(units) == most:
                 break
     return len(units), slice(start, end)
@@ -85,19 +85,19 @@ def _widen(text: str, window: slice) -> slice:
     return slice(start, end)
 
 
-def _cut_snippet(text: str, window: slice, places: Sequence[Place]) -> Snippet:
+def _cut_snippet(text: str, window: slice, matches: Sequence[WordMatch]) -> Snippet:
     before = _CUT if window.start else ""
     after = _CUT if window.stop < len(text) else ""
     shown = before + re.sub(r"\s", " ", text[window]) + after
     shift = window.start - len(before)
-    return Snippet(shown, [_span(start - shift, end - shift) for start, end in _unite(places, window)])
+    return Snippet(shown, [_span(start - shift, end - shift) for start, end in _unite(matches, window)])
 
 
-def _unite(places: Sequence[Place], window: slice) -> list[tuple[int, int]]:
-    """Return what of the places lies in the window, in order, overlaps made one."""
+def _unite(matches: Sequence[WordMatch], window: slice) -> list[tuple[int, int]]:
+    """Return what of the matches lies in the window, in order, overlaps made one."""
     united: list[tuple[int, int]] = []
-    for place in places:
-        start, end = max(place.start, window.start), min(place.end, window.stop)
+    for match in matches:
+        start, end = max(match.start, window.start), min(match.end, window.stop)
         if start >= end:
             continue
         if united and start < united[-1][1]:

@@ -22,7 +22,7 @@ from oblixd.store.v1 import records_pb2 as records
 
 MAX_WORD_CHARACTERS = 64
 """Longer words are known by their beginning: they are keys and hashes, not words."""
-FOLDED_AT_ONCE = 64 * 1024
+FOLD_BATCH = 64 * 1024
 """Characters that are folded in one step: a long text must not keep all other threads waiting."""
 _REMEMBERED = 1 << 16
 
@@ -44,7 +44,7 @@ _SINGLE = (
 """Characters each of which is a word."""
 
 
-class Located(NamedTuple):
+class WordSpan(NamedTuple):
     """A word and the characters of the text that it stands for."""
 
     word: str
@@ -54,14 +54,14 @@ class Located(NamedTuple):
 
 def words(text: str) -> list[str]:
     """Return the words of a text, in order."""
-    return [word[:MAX_WORD_CHARACTERS] for piece in pieces(text, FOLDED_AT_ONCE) for word in _fold(piece)]
+    return [word[:MAX_WORD_CHARACTERS] for piece in pieces(text, FOLD_BATCH) for word in _fold(piece)]
 
 
-def locate_words(text: str) -> list[Located]:
+def locate_words(text: str) -> list[WordSpan]:
     """Return the words of a composed text (`composed`) with their places."""
     folded, origin = _fold_with_places(text)
     return [
-        Located(match[0][:MAX_WORD_CHARACTERS], origin[match.start()], origin[match.end() - 1] + 1)
+        WordSpan(match[0][:MAX_WORD_CHARACTERS], origin[match.start()], origin[match.end() - 1] + 1)
         for match in re.finditer(r"\S+", folded)
     ]
 

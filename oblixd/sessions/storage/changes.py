@@ -21,13 +21,13 @@ from oblixd.store.v1 import records_pb2 as records
 
 logger = logging.getLogger(__name__)
 
-KEPT = 100_000
+MIN_CHANGES = 100_000
 """How many changes are kept at least."""
-TRIMMED_AT_ONCE = 200
+TRIM_BATCH = 200
 """How many more there can be: the oldest are removed by the hundreds, which costs an append less."""
 STORE_ID = b"store_id"
 """The counter that holds the store's id. A restored copy must lose it: its revisions mean other changes."""
-LEAP = 10**9
+REVISION_LEAP = 10**9
 """How far a restored copy's revisions begin behind those of the backup."""
 _STORE_ID_BYTES = 16
 
@@ -42,7 +42,7 @@ class Change(NamedTuple):
     """What it was found by before, where that may have become less. None: it has not."""
 
 
-class History:
+class ChangeLog:
     """Writes the changes; every method is one step inside the caller's transaction."""
 
     def __init__(self, tables: Tables) -> None:
@@ -53,8 +53,8 @@ class History:
         changes, revision = self._tables.changes, self.revision(txn) + 1
         record = records.ChangeRecord(number=ref.number, session_id=ref.id, labels_before=labels_before)
         changes.put(txn, number_key(revision), record.SerializeToString())
-        if revision % TRIMMED_AT_ONCE == 0 and changes.count(txn) >= KEPT + TRIMMED_AT_ONCE:
-            changes.delete_all(txn, b"", TRIMMED_AT_ONCE)
+        if revision % TRIM_BATCH == 0 and changes.count(txn) >= MIN_CHANGES + TRIM_BATCH:
+            changes.delete_all(txn, b"", TRIM_BATCH)
 
     def revision(self, txn: Transaction) -> int:
         """Return the revision of the last change. 0: there was none."""
@@ -92,7 +92,7 @@ class History:
         if revision:
             last = changes.get(txn, number_key(revision)) or b""
             changes.delete_all(txn, b"")
-            changes.put(txn, number_key(revision + LEAP), last)
+            changes.put(txn, number_key(revision + REVISION_LEAP), last)
 
 
 def _change(key: bytes, payload: bytes) -> Change:
@@ -104,11 +104,11 @@ def _change(key: bytes, payload: bytes) -> Change:
 class Changes:
     """What the rest of the package follows. The reads are short and may be made on any thread."""
 
-    def __init__(self, store: Store, tables: Tables, history: History) -> None:
+    def __init__(self, store: Store, tables: Tables, log: ChangeLog) -> None:
         self._store = store
         self._counters = tables.counters
-        self._history = history
-        self.announced = self.newest()
+        self._log = log
+        self.announced_revision = self.newest()
         """The revision that the listeners were called for last."""
         self.listeners: list[Callable[[], None]] = []
         """Called on the loop after changes that are durable, once for each group of writes."""
@@ -122,22 +122,22 @@ class Changes:
     def newest(self) -> int:
         """Return the revision of the last change. 0: there was none."""
         with self._store.read() as txn:
-            return self._history.revision(txn)
+            return self._log.revision(txn)
 
     def oldest(self) -> int:
         """Return the least revision that can be gone on from."""
         with self._store.read() as txn:
-            return self._history.oldest(txn)
+            return self._log.oldest(txn)
 
     def after(self, revision: int, limit: int) -> list[Change] | None:
         """Return the next changes, oldest first. None: they are no longer known."""
         with self._store.read() as txn:
-            return self._history.after(txn, revision, limit)
+            return self._log.after(txn, revision, limit)
 
     def _announce(self) -> None:
         newest = self.newest()
-        if newest == self.announced:
+        if newest == self.announced_revision:
             return
-        self.announced = newest
+        self.announced_revision = newest
         for listener in self.listeners:
             listener()

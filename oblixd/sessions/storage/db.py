@@ -28,18 +28,18 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class UnendedTurns:
+class UnfinishedTurns:
     """Turns that nobody runs any more, and that the disk or the store had no room to end."""
 
     requests: dict[int, str] = field(default_factory=dict)
     """The numbers of their sessions, and their requests' ids. Empty: whichever turn the session has."""
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    change_event: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when one is added."""
 
     def add(self, number: int, request_id: str) -> None:
         """Have a turn ended as soon as there is room."""
         self.requests[number] = request_id
-        self.changed.set()
+        self.change_event.set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +55,14 @@ class SessionDb:
     changes: Changes
     clock: Callable[[], int]
     """The wall clock in microseconds since 1970. May step back."""
-    unended: UnendedTurns = field(default_factory=UnendedTurns)
+    unfinished_turns: UnfinishedTurns = field(default_factory=UnfinishedTurns)
 
     @classmethod
     def of(cls, store: Store, clock: Callable[[], int] = now_us) -> SessionDb:
         """Return the conversations in an open store."""
         tables = Tables.of(store)
         headers = Headers(tables)
-        changes = Changes(store, tables, headers.history)
+        changes = Changes(store, tables, headers.change_log)
         return cls(
             store,
             tables,
@@ -110,9 +110,9 @@ class SessionDb:
         running: records.RunningTurn,
         request: records.RequestRecord,
     ) -> None:
-        """Keep a place for the answer, and the request. The caller touches the session.
+        """Reserve a sequence for the answer, and write the request. The caller touches the session.
 
-        A version over 0 in `running`: the answer gets the place that stands there.
+        A version over 0 in `running`: the answer gets the sequence that stands there.
         """
         if not running.version:
             running.answer_sequence = progress.next_sequence
@@ -126,10 +126,10 @@ class SessionDb:
         self, txn: Transaction, ref: SessionKey, progress: records.ProgressRecord, sequences: Iterable[int]
     ) -> int:
         """Remove messages with their versions. Says how many there were. The caller touches the session."""
-        places = list(sequences)
-        for sequence in places:
+        sequences_to_remove = list(sequences)
+        for sequence in sequences_to_remove:
             self.versions.delete_all(txn, ref.number, sequence)
-        return self.message_table.remove(txn, ref.number, progress, places)
+        return self.message_table.remove(txn, ref.number, progress, sequences_to_remove)
 
     def end_turn(
         self,

@@ -12,7 +12,7 @@ from hashlib import blake2b
 from oblix.v1 import messages_pb2, sessions_pb2
 
 from oblixd.errors import AlreadyExistsError, DataLossError, NotFoundError
-from oblixd.sessions.storage.changes import History
+from oblixd.sessions.storage.changes import ChangeLog
 from oblixd.sessions.storage.index import SessionIndex, labels_of
 from oblixd.sessions.storage.keys import SessionKey, timestamp
 from oblixd.sessions.storage.schema import NUMBER_BYTES, Tables, number_key
@@ -148,7 +148,7 @@ class Headers:
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
         self.partitions = SessionIndex(tables)
-        self.history = History(tables)
+        self.change_log = ChangeLog(tables)
 
     def find(self, txn: Transaction, session_id: str) -> SessionKey | None:
         """Return the session of an id, or None."""
@@ -265,7 +265,7 @@ class Headers:
         self.partitions.put(txn, entry.ref, entry.progress)
         self._put_header(txn, entry)
         self.put_progress(txn, entry.ref, entry.progress)
-        self.history.note(txn, entry.ref)
+        self.change_log.note(txn, entry.ref)
 
     def hide(self, txn: Transaction, entry: Entry) -> None:
         """Let a session be found by nothing; its messages stay. The opposite of `show`."""
@@ -282,7 +282,7 @@ class Headers:
         """Move the session to its new place in the order, and write the progress record."""
         self.partitions.move(txn, ref, progress, update_us)
         self.put_progress(txn, ref, progress)
-        self.history.note(txn, ref)
+        self.change_log.note(txn, ref)
 
     def rewrite(self, txn: Transaction, entry: Entry, update_us: int) -> None:
         """Write a changed header, and the indexes anew."""
@@ -297,7 +297,7 @@ class Headers:
         self._put_header(txn, entry)
         self.put_progress(txn, ref, progress)
         hidden = not was_archived and (progress.archived or before != progress.labels)
-        self.history.note(txn, ref, before if hidden else None)
+        self.change_log.note(txn, ref, before if hidden else None)
 
     def remove(self, txn: Transaction, ref: SessionKey, progress: records.ProgressRecord) -> None:
         """Make a session unseen at once, also one whose header is damaged. What it was is not kept."""
@@ -306,7 +306,7 @@ class Headers:
         tables.ids.delete(txn, ref.id.encode())
         for table in (tables.sessions, tables.progress, tables.running, tables.retentions):
             table.delete(txn, key)
-        self.history.note(txn, ref, None if progress.archived else progress.labels)
+        self.change_log.note(txn, ref, None if progress.archived else progress.labels)
 
     def _put_header(self, txn: Transaction, entry: Entry) -> None:
         self.tables.sessions.put(txn, number_key(entry.number), entry.header.SerializeToString())

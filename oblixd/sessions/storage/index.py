@@ -24,7 +24,7 @@ from google.protobuf.struct_pb2 import Struct, Value
 
 from oblixd.errors import DataLossError
 from oblixd.sessions.storage.keys import SessionKey
-from oblixd.sessions.storage.schema import Tables, number_key, place_key
+from oblixd.sessions.storage.schema import Tables, number_key, position_key
 from oblixd.store import Transaction
 from oblixd.store.v1 import records_pb2 as records
 
@@ -108,22 +108,22 @@ class SessionIndex:
 
     def put(self, txn: Transaction, ref: SessionKey, progress: records.ProgressRecord) -> None:
         """Let a session be found at its place."""
-        partition, place, value = (
+        partition, position, value = (
             partition_of(progress),
-            place_key(progress.update_us, ref.id),
+            position_key(progress.update_us, ref.id),
             number_key(ref.number),
         )
-        self._tables.recency.put(txn, partition + place, value)
+        self._tables.recency.put(txn, partition + position, value)
         for label in split(progress.labels):
-            self._tables.labels.put(txn, partition + label + place, value)
+            self._tables.labels.put(txn, partition + label + position, value)
             self._count(txn, partition + label, 1)
 
     def take(self, txn: Transaction, ref: SessionKey, progress: records.ProgressRecord) -> None:
         """Let it no longer be found there."""
-        partition, place = partition_of(progress), place_key(progress.update_us, ref.id)
-        self._tables.recency.delete(txn, partition + place)
+        partition, position = partition_of(progress), position_key(progress.update_us, ref.id)
+        self._tables.recency.delete(txn, partition + position)
         for label in split(progress.labels):
-            self._tables.labels.delete(txn, partition + label + place)
+            self._tables.labels.delete(txn, partition + label + position)
             self._count(txn, partition + label, -1)
 
     def move(
@@ -131,7 +131,7 @@ class SessionIndex:
     ) -> None:
         """Move a session to its new place, and note that in its progress record."""
         partition, value = partition_of(progress), number_key(ref.number)
-        old, new = place_key(progress.update_us, ref.id), place_key(update_us, ref.id)
+        old, new = position_key(progress.update_us, ref.id), position_key(update_us, ref.id)
         self._tables.recency.delete(txn, partition + old)
         self._tables.recency.put(txn, partition + new, value)
         for label in split(progress.labels):
@@ -141,15 +141,17 @@ class SessionIndex:
 
     def put_deleted(self, txn: Transaction, ref: SessionKey, delete_us: int) -> None:
         """Let a deleted session be found by when it was deleted."""
-        self._tables.recency.put(txn, DELETED + place_key(delete_us, ref.id), number_key(ref.number))
+        self._tables.recency.put(txn, DELETED + position_key(delete_us, ref.id), number_key(ref.number))
 
     def take_deleted(self, txn: Transaction, ref: SessionKey, delete_us: int) -> None:
         """Let it no longer be found there."""
-        self._tables.recency.delete(txn, DELETED + place_key(delete_us, ref.id))
+        self._tables.recency.delete(txn, DELETED + position_key(delete_us, ref.id))
 
-    def walk(self, txn: Transaction, wanted: Range, place: bytes = b"") -> Iterator[Candidate]:
+    def walk(self, txn: Transaction, wanted: Range, position: bytes = b"") -> Iterator[Candidate]:
         """Return the candidates of a range, newest first, from behind `place`."""
-        walks = [self._walk(txn, partition, wanted, place or wanted.end) for partition in wanted.partitions]
+        walks = [
+            self._walk(txn, partition, wanted, position or wanted.end) for partition in wanted.partitions
+        ]
         if len(walks) == 1:
             return walks[0]
         return heapq.merge(*walks, key=itemgetter(0), reverse=True)
@@ -163,20 +165,25 @@ class SessionIndex:
         scan = table.scan_back_past_damage(txn, prefix, prefix + end if end else b"")
         found = ((key[len(prefix) :], value) for key, value in scan)
         within = takewhile(lambda item: item[0] >= wanted.first, found)
-        return (self._with_all_labels(txn, partition, place, value, others) for place, value in within)
+        return (self._with_all_labels(txn, partition, position, value, others) for position, value in within)
 
     def _with_all_labels(
-        self, txn: Transaction, partition: bytes, place: bytes, value: bytes | None, labels: Sequence[bytes]
+        self,
+        txn: Transaction,
+        partition: bytes,
+        position: bytes,
+        value: bytes | None,
+        labels: Sequence[bytes],
     ) -> Candidate:
         if value is None:
-            return place, DAMAGED
+            return position, DAMAGED
         try:
             there = all(
-                self._tables.labels.get(txn, partition + label + place) is not None for label in labels
+                self._tables.labels.get(txn, partition + label + position) is not None for label in labels
             )
         except DataLossError:
-            return place, DAMAGED
-        return place, int.from_bytes(value, "big") if there else None
+            return position, DAMAGED
+        return position, int.from_bytes(value, "big") if there else None
 
     def label_count(self, txn: Transaction, partition: bytes, label: bytes) -> int:
         """Count the sessions of a partition that have a label."""

@@ -49,13 +49,13 @@ class UniqueIds:
 
     def __init__(self) -> None:
         # Hashes take a fraction of the ids' room; two that meet by chance only cost a new id.
-        self._seen: set[int] = set()
+        self._hashes: set[int] = set()
 
     def claim(self, packed: bytes) -> bytes:
         """Return the id, or a new one where it is empty or was claimed before."""
-        if not packed or hash(packed) in self._seen:
+        if not packed or hash(packed) in self._hashes:
             packed = pack(new_id())
-        self._seen.add(hash(packed))
+        self._hashes.add(hash(packed))
         return packed
 
 

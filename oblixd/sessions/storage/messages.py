@@ -41,8 +41,8 @@ from oblixd.sessions.storage.schema import NUMBER_BYTES, Tables, message_key, nu
 from oblixd.store import Transaction
 from oblixd.store.v1 import records_pb2 as records
 
-_PLACE_BYTES = 4
-DROPPED_AT_ONCE = 2_000
+_INDEX_BYTES = 4
+DROP_BATCH = 2_000
 """Tombstones that one step drops, so that no writer waits long for it."""
 TOMBSTONE = b""
 """The payload of a number without a message. No MessageRecord is empty: each has an id."""
@@ -65,7 +65,7 @@ class MessageTable:
     ) -> int:
         """Write serialised records at the end, and count them. Return the first one's sequence."""
         first = progress.next_sequence
-        items = [(message_key(number, first + place), payload) for place, payload in enumerate(payloads)]
+        items = [(message_key(number, first + index), payload) for index, payload in enumerate(payloads)]
         # If something is there, `progress` is damaged: an acknowledged message is not overwritten.
         self._tables.messages.add_all(txn, items)
         progress.next_sequence += len(payloads)
@@ -84,7 +84,7 @@ class MessageTable:
         sequence: int,
         record: records.MessageRecord,
     ) -> None:
-        """Write a record over the message that stands at its place. The caller writes `progress`."""
+        """Write a record over the message of its sequence. The caller writes `progress`."""
         self.put(txn, number, sequence, record)
         progress.rewritten += 1
 
@@ -117,12 +117,12 @@ class MessageTable:
         again and again must not grow longer. True where there may be more. The caller writes `progress`.
         """
         first = first_of(progress)
-        until = min(first + DROPPED_AT_ONCE, progress.next_sequence)
+        until = min(first + DROP_BATCH, progress.next_sequence)
         while first < until and self._is_tombstone(txn, number, first):
             self._tables.messages.delete(txn, message_key(number, first))
             first += 1
         dropped, progress.first_sequence = first - first_of(progress), first
-        return dropped == DROPPED_AT_ONCE
+        return dropped == DROP_BATCH
 
     def _is_tombstone(self, txn: Transaction, number: int, sequence: int) -> bool:
         with suppress(DataLossError):
@@ -130,7 +130,7 @@ class MessageTable:
         return False
 
     def get(self, txn: Transaction, number: int, sequence: int) -> records.MessageRecord | None:
-        """Return the record at a place as it stands on disk; None for a tombstone, or for no record.
+        """Return the record of a sequence as it stands on disk; None for a tombstone, or for no record.
 
         Use `payload` where no record is damage.
         """
@@ -140,7 +140,7 @@ class MessageTable:
     def payload(
         self, txn: Transaction, number: int, progress: records.ProgressRecord, sequence: int
     ) -> bytes | None:
-        """Return the serialised record at a place below `next_sequence`.
+        """Return the serialised record of a sequence below `next_sequence`.
 
         None for a tombstone, before the first record, and for an answer that has not begun.
         DataLossError where the record is damaged or missing.
@@ -235,10 +235,10 @@ class MessageTable:
         return message_from(self.whole_record(txn, number, sequence, payload), sequence)
 
     def put_piece(
-        self, txn: Transaction, number: int, sequence: int, place: int, piece: records.PieceRecord
+        self, txn: Transaction, number: int, sequence: int, index: int, piece: records.PieceRecord
     ) -> None:
         """Write one checkpoint of an answer. Places are counted by the caller, from 0."""
-        key = message_key(number, sequence) + place.to_bytes(_PLACE_BYTES, "big")
+        key = message_key(number, sequence) + index.to_bytes(_INDEX_BYTES, "big")
         self._tables.pieces.put(txn, key, piece.SerializeToString())
 
     def delete(self, txn: Transaction, number: int, sequence: int) -> bool:
@@ -256,14 +256,14 @@ class MessageTable:
         DataLossError where a checkpoint is damaged, or missing before another one. The first one was written
         together with the answer's record. That the last one is missing can't be seen.
         """
-        prefix, place = message_key(number, sequence), 0
+        prefix, index = message_key(number, sequence), 0
         for key, payload in self._tables.pieces.scan(txn, prefix):
-            if key != (expected := prefix + place.to_bytes(_PLACE_BYTES, "big")):
+            if key != (expected := prefix + index.to_bytes(_INDEX_BYTES, "big")):
                 raise self._tables.pieces.missing_error(expected)
             yield from records.PieceRecord.FromString(payload).parts
-            place += 1
-        if not place:
-            raise self._tables.pieces.missing_error(prefix + place.to_bytes(_PLACE_BYTES, "big"))
+            index += 1
+        if not index:
+            raise self._tables.pieces.missing_error(prefix + index.to_bytes(_INDEX_BYTES, "big"))
 
 
 def new_records(
@@ -291,7 +291,7 @@ def _new_record(message: messages_pb2.Message, now_us: int, request_id: str) -> 
 
 def recorded_messages(written: Sequence[records.MessageRecord], first: int) -> list[messages_pb2.Message]:
     """Return the messages as they were recorded, the first at sequence `first`."""
-    return [message_from(record, first + place) for place, record in enumerate(written)]
+    return [message_from(record, first + index) for index, record in enumerate(written)]
 
 
 class Versions:

@@ -19,8 +19,8 @@ _KINDS = {kind.__name__: kind for kind in OblixdError.__subclasses__() if kind._
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a turn ended, beside its answer: what is told again to who sends the same request again."""
+class TurnCompletion:
+    """How a turn ended, beside its answer: a client that sends the same request again gets it once more."""
 
     error: OblixdError | None = None
     """What it failed with. It comes back with class, reason, message and metadata."""
@@ -30,7 +30,7 @@ class Outcome:
     """What else is told, in the words of who ran it; kept as it is."""
 
 
-NOTHING_KNOWN = Outcome()
+UNKNOWN_COMPLETION = TurnCompletion()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class RecordedTurn:
     """The question's messages as they were recorded."""
     answer: Message | None
     """The answer as far as it was recorded. None: nothing of one came."""
-    outcome: Outcome
+    completion: TurnCompletion
 
 
 class IdempotencyTable:
@@ -72,12 +72,12 @@ class IdempotencyTable:
         self._put(txn, request_id, record)
         self._tables.turns.put(txn, number_key(record.number) + pack(request_id), b"")
 
-    def end(self, txn: Transaction, request_id: str, ending: records.RequestRecord) -> None:
+    def end(self, txn: Transaction, request_id: str, completion_record: records.RequestRecord) -> None:
         """Note how a turn ended, as `ending` says it."""
         record = self.get(txn, request_id)
         if record is None:
             raise self._tables.requests.missing_error(pack(request_id))
-        record.MergeFrom(ending)
+        record.MergeFrom(completion_record)
         self._put(txn, request_id, record)
 
     def forget(self, txn: Transaction, number: int, limit: int) -> bool:
@@ -92,18 +92,22 @@ class IdempotencyTable:
         self._tables.requests.put(txn, pack(request_id), record.SerializeToString())
 
 
-def ending(status: records.StatusRecord.ValueType, outcome: Outcome = NOTHING_KNOWN) -> records.RequestRecord:
+def completion_record(
+    status: records.StatusRecord.ValueType, completion: TurnCompletion = UNKNOWN_COMPLETION
+) -> records.RequestRecord:
     """Return what an entry gets when its turn has ended."""
-    record = records.RequestRecord(status=status, finish_reason=outcome.finish_reason, report=outcome.report)
-    if outcome.error is not None:
-        record.failure.CopyFrom(_failure_record(outcome.error))
+    record = records.RequestRecord(
+        status=status, finish_reason=completion.finish_reason, report=completion.report
+    )
+    if completion.error is not None:
+        record.failure.CopyFrom(_failure_record(completion.error))
     return record
 
 
-def outcome_of(record: records.RequestRecord) -> Outcome:
+def completion_of(record: records.RequestRecord) -> TurnCompletion:
     """Return the outcome that an entry holds."""
     error = _error(record.failure) if record.HasField("failure") else None
-    return Outcome(error, FinishReason.ValueType(record.finish_reason), record.report)
+    return TurnCompletion(error, FinishReason.ValueType(record.finish_reason), record.report)
 
 
 def _failure_record(error: OblixdError) -> records.FailureRecord:

@@ -12,7 +12,7 @@ numbers big-endian, instants shifted so that those before 1970 sort first.
 | progress | number | ProgressRecord: what every message changes, small |
 | messages | number, sequence | MessageRecord, written once, an answer twice; a tombstone is empty |
 | versions | number, sequence, version | MessageRecord: what a message was before an edit or an answer anew |
-| pieces | number, sequence, place | PieceRecord: checkpoints of a running answer, gone when it ends |
+| pieces | number, sequence, index | PieceRecord: checkpoints of a running answer, gone when it ends |
 | recency | partition, time, session id | number |
 | labels | partition, label, time, session id | number |
 | label_counts | partition, label | how many sessions have it |
@@ -101,16 +101,16 @@ def time_key(us: int) -> bytes:
     return number_key(us + _TIME_SHIFT)
 
 
-def place_key(us: int, session_id: str) -> bytes:
-    """Return a session's place in the order (time, id)."""
+def position_key(us: int, session_id: str) -> bytes:
+    """Return a session's position in the order (time, id)."""
     return time_key(us) + session_id.encode()
 
 
-def time_of(place: bytes) -> int:
-    """Return the instant in a place."""
-    return int.from_bytes(place[:NUMBER_BYTES], "big") - _TIME_SHIFT
+def time_of(position: bytes) -> int:
+    """Return the instant in a position."""
+    return int.from_bytes(position[:NUMBER_BYTES], "big") - _TIME_SHIFT
 
 
-def session_id_of(place: bytes) -> str:
-    """Return the session's id in a place."""
-    return place[NUMBER_BYTES:].decode()
+def session_id_of(position: bytes) -> str:
+    """Return the session's id in a position."""
+    return position[NUMBER_BYTES:].decode()

@@ -3,7 +3,7 @@
 A message that stands on disk is changed by an edit, an import that goes on, an answer anew, a mark and a
 deletion, and by nothing else. Each of them counts up `ProgressRecord.rewritten` in the transaction that makes
 it. A read compares that count in the transaction in which it looks for newer messages, so what is kept is
-never out of date, whoever writes. What stands at or behind the place of a running answer is not kept.
+never out of date, whoever writes. What stands at or behind the sequence of a running answer is not kept.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Placed(Protocol):
 
     @property
     def sequence(self) -> int:
-        """The place of the message in its session."""
+        """The sequence of the message."""
 
 
 T = TypeVar("T", bound=Placed)
@@ -88,7 +88,7 @@ class Tails(Generic[T]):
         self._db = db
         self._form = form
         self._most = most_bytes
-        self._kept: OrderedDict[int, _Tail[T]] = OrderedDict()
+        self._tails: OrderedDict[int, _Tail[T]] = OrderedDict()
         self._size = 0
         self._expiry: asyncio.TimerHandle | None = None
 
@@ -126,7 +126,7 @@ class Tails(Generic[T]):
         self, txn: Transaction, ref: SessionKey, progress: records.ProgressRecord, end: int
     ) -> _Tail[T]:
         """Return what is kept of a session, with what has come since; else a new tail, with nothing in it."""
-        tail = self._kept.get(ref.number)
+        tail = self._tails.get(ref.number)
         if tail is not None and tail.rewritten == progress.rewritten and tail.end < end:
             tail = self._add_newer(tail, self._block(txn, ref, progress, tail.end, end), end)
         if tail is None or tail.rewritten != progress.rewritten:
@@ -143,7 +143,7 @@ class Tails(Generic[T]):
 
     def _add_older(self, ref: SessionKey, tail: _Tail[T], block: _Block[T], end: int) -> None:
         """Add what stands before a tail, if it is still the one that is kept and has room."""
-        is_current = self._kept.get(ref.number) is tail and tail.rewritten == block.rewritten
+        is_current = self._tails.get(ref.number) is tail and tail.rewritten == block.rewritten
         if not is_current or tail.start != end or tail.size + block.size > self._most:
             return
         tail.items, tail.start = [*reversed(block.items), *tail.items], block.start
@@ -180,28 +180,28 @@ class Tails(Generic[T]):
         return _Block(items, at, size, progress.rewritten)
 
     def _keep(self, number: int, tail: _Tail[T]) -> None:
-        before = self._kept.pop(number, None)
+        before = self._tails.pop(number, None)
         self._size += tail.size - (before.size if before is not None else 0)
-        self._kept[number] = tail
+        self._tails[number] = tail
         tail.used_s = time.monotonic()
         self._make_room()
         if self._expiry is None:
             self._expiry = asyncio.get_running_loop().call_later(IDLE_S, self._expire)
 
     def _make_room(self) -> None:
-        while self._size > self._most and len(self._kept) > 1:
+        while self._size > self._most and len(self._tails) > 1:
             self._drop_oldest()
 
     def _drop_oldest(self) -> None:
-        _, tail = self._kept.popitem(last=False)
+        _, tail = self._tails.popitem(last=False)
         self._size -= tail.size
 
     def _expire(self) -> None:
         """Drop what nobody used lately. A daemon at rest keeps nothing, and is not woken for it."""
         now_s, self._expiry = time.monotonic(), None
-        while self._kept and now_s - next(iter(self._kept.values())).used_s >= IDLE_S:
+        while self._tails and now_s - next(iter(self._tails.values())).used_s >= IDLE_S:
             self._drop_oldest()
-        if self._kept:
-            oldest_s = next(iter(self._kept.values())).used_s
+        if self._tails:
+            oldest_s = next(iter(self._tails.values())).used_s
             wait_s = oldest_s + IDLE_S - now_s
             self._expiry = asyncio.get_running_loop().call_later(wait_s, self._expire)

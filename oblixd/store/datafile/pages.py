@@ -98,7 +98,7 @@ class Pages:
         """Where pages are that stand in a wrong place, by their own number. None: not looked for yet."""
         self.is_newest = True
         """False: a meta page is damaged, so that newer transactions may have been made than is known."""
-        self.reached = bytearray()
+        self.reached_pages = bytearray()
         """By page number: 1 when a tree leads to it."""
         self.meta = self._newest_meta()
 
@@ -144,10 +144,10 @@ class Pages:
         """Check that no page in use is listed as free: it would be overwritten."""
         name = "the list of free pages"
         for page in self._free_pages():
-            if not META_PAGES <= page <= self.meta.last_page or self.reached[page]:
+            if not META_PAGES <= page <= self.meta.last_page or self.reached_pages[page]:
                 self._note(f"{name}: it has page {page}, which is in use")
                 return
-            self.reached[page] = 1
+            self.reached_pages[page] = 1
 
     def _free_pages(self) -> Iterator[int]:
         again = Pages(self._descriptor)
@@ -275,10 +275,10 @@ class Pages:
         """Note that a tree leads to a page. False when none may, or another one did already."""
         if not META_PAGES <= number <= self.meta.last_page:
             self._note(f"{name}: it points to page {number}, which is none")
-        elif self.reached[number]:
+        elif self.reached_pages[number]:
             self._note(f"{name}: page {number} is reached twice")
         else:
-            self.reached[number] = 1
+            self.reached_pages[number] = 1
             return True
         return False
 
@@ -319,7 +319,7 @@ class Pages:
             self.is_newest = False
             self._note("a meta page is damaged: the newest transactions may be missing")
         self._before = next((meta for meta in sound if meta is not newest), None)
-        self.reached = bytearray(newest.last_page + 1)
+        self.reached_pages = bytearray(newest.last_page + 1)
         return newest
 
     def _second_metas(self) -> list[Meta | None]:

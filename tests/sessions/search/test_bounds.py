@@ -65,8 +65,8 @@ async def test_what_was_deleted_while_nobody_followed_is_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(index, "SPARED_ROWS", 100)
-    monkeypatch.setattr(changes, "KEPT", 2)
-    monkeypatch.setattr(changes, "TRIMMED_AT_ONCE", 2)
+    monkeypatch.setattr(changes, "MIN_CHANGES", 2)
+    monkeypatch.setattr(changes, "TRIM_BATCH", 2)
     async with library_in(tmp_path) as library:
         large, small = await library.session(*["word"] * 300), await library.session("word")
         assert len(await library.find("word", page_size=200)) == 200
@@ -83,7 +83,7 @@ async def test_what_was_deleted_while_nobody_followed_is_counted(
 async def test_without_a_place_for_its_index_the_search_says_so_and_recovers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(indexer, "TRIED_AGAIN_S", 0.02)
+    monkeypatch.setattr(indexer, "RETRY_S", 0.02)
     blocked = tmp_path / "search"
     blocked.write_text("a file where the directory should be")
     async with library_in(tmp_path) as library:

@@ -97,8 +97,8 @@ async def test_an_index_that_is_too_far_behind_looks_at_every_session(
         deleted = await library.session("second needle")
         assert len(await library.find("needle")) == 3
         made = pin(library.index)
-    monkeypatch.setattr(changes, "KEPT", 2)
-    monkeypatch.setattr(changes, "TRIMMED_AT_ONCE", 2)
+    monkeypatch.setattr(changes, "MIN_CHANGES", 2)
+    monkeypatch.setattr(changes, "TRIM_BATCH", 2)
     async with sessions_in(tmp_path / "store") as sessions:
         await sessions.delete(deleted)
         await sessions.update(sessions_pb2.Session(id=session, title="new thread"), ["title"])

@@ -56,7 +56,7 @@ async def test_a_write_that_fails_takes_no_revision(sessions: Sessions) -> None:
 
 def _fail_after_a_change(sessions: Sessions, session_id: str, txn: object) -> None:
     headers = sessions.db.headers
-    headers.history.note(txn, headers.ref(txn, session_id))
+    headers.change_log.note(txn, headers.ref(txn, session_id))
     raise ValueError("after the change")
 
 
@@ -71,8 +71,8 @@ async def test_revisions_outlive_the_process(tmp_path: Path) -> None:
 
 
 async def test_only_the_newest_are_kept(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(changes, "KEPT", 20)
-    monkeypatch.setattr(changes, "TRIMMED_AT_ONCE", 5)
+    monkeypatch.setattr(changes, "MIN_CHANGES", 20)
+    monkeypatch.setattr(changes, "TRIM_BATCH", 5)
     made = await sessions.create(Session())
     for n in range(1, 60):
         await sessions.append(made.id, [say(f"{n}")])
