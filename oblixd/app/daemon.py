@@ -168,6 +168,7 @@ class Daemon:
             registry, sessions, monitor, usage, queue_length=length, policies=policies, memory=memory
         )
         sessions.on_deleted = executions.stop_session
+        sessions.on_removed(executions.forget_session)
         monitor.network.on_back = executions.cooldowns.clear_origin
         return _Components(
             store=store,

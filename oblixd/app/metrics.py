@@ -59,6 +59,11 @@ class Metrics:
         yield states
         held = self.executions.memory.held
         yield GaugeMetricFamily("oblix_client_memory_bytes", "Memory that is held for clients.", held)
+        history, about = (
+            self.executions.history_bytes,
+            "Memory that ends of sessions take, for their next prompts.",
+        )
+        yield GaugeMetricFamily("oblix_history_bytes", about, history)
         for name, count in self.counts.items():
             yield GaugeMetricFamily(f"oblix_{name}", f"The number of {name}.", count())
 

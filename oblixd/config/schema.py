@@ -159,7 +159,8 @@ class Daemon(Fields, frozen=True):
     """The lowest level that is logged. The log never contains prompts, answers or keys."""
     client_memory_mib: Annotated[int, number(48, 1 << 20)] = client_memory.DEFAULT_MIB
     """The maximum memory for all clients together, in MiB: prompts that wait or run, large requests, answers
-    that ended in the last minutes, unread responses. One client can use half of it."""
+    that ended in the last minutes, unread responses. One client can use half of it. The last messages of
+    sessions that were used in the last five minutes are kept beside it, in at most about 32 MiB."""
 
 
 class Store(Fields, frozen=True):

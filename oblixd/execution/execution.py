@@ -94,6 +94,8 @@ class Execution:
         """provider:name of the model that it waits for; empty: for its session's turn, or not at all."""
         self.has_begun = False
         """Whether its turn has begun: what fails before that leaves nothing behind."""
+        self.is_removed = False
+        """Whether its session, or messages of that, were deleted meanwhile: it is forgotten at its end."""
         self.origin = ""
         """Where the server that answered is, known after the end. Empty: none, or an embedded model."""
         self._final_model = ""

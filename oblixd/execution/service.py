@@ -121,6 +121,11 @@ class Executions:
         """Hears of each execution that ended, in the same step."""
 
     @property
+    def history_bytes(self) -> int:
+        """Return what the ends of sessions take that are kept for their next prompts."""
+        return self._services.histories.size
+
+    @property
     def waiting_count(self) -> int:
         """How many wait for their turn or for a model."""
         return sum(bool(self._by_id[request_id].position) for request_id in self._tasks)
@@ -239,6 +244,15 @@ class Executions:
             if request_id == running_request_id or execution.request.session_id == session_id:
                 execution.stop(StopReason.CANCELLED)
 
+    def forget_session(self, session_id: str) -> None:
+        """Drop what is kept of a session's executions: what was deleted is not told again from memory."""
+        for request_id in self._tasks:
+            execution = self._by_id[request_id]
+            execution.is_removed |= execution.request.session_id == session_id
+        for execution in [one for one in self._ended_executions if one.request.session_id == session_id]:
+            self._ended_executions.remove(execution)
+            self._drop_ended(execution)
+
     async def drain(self, grace_s: float) -> None:
         """Take no more; let what runs finish within the grace, then interrupt it and keep its part.
 
@@ -341,7 +355,8 @@ class Executions:
         request_id = execution.request.request_id
         del self._tasks[request_id]
         self.on_ended(execution)
-        if execution.log.error is not None and not execution.has_begun:
+        failed_early = execution.log.error is not None and not execution.has_begun
+        if failed_early or execution.is_removed:
             # It left nothing behind: the same request may be sent again, and is then tried anew.
             self._drop(execution)
             return
@@ -365,9 +380,11 @@ class Executions:
             self._drop_oldest()
 
     def _drop_oldest(self) -> None:
-        oldest = self._ended_executions.popleft()
-        self._ended_bytes -= oldest.share.size
-        self._drop(oldest)
+        self._drop_ended(self._ended_executions.popleft())
+
+    def _drop_ended(self, execution: Execution) -> None:
+        self._ended_bytes -= execution.share.size
+        self._drop(execution)
 
     def _drop(self, execution: Execution) -> None:
         del self._by_id[execution.request.request_id]

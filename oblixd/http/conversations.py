@@ -21,7 +21,7 @@ from typing import Any
 from google.protobuf.struct_pb2 import Struct
 from oblix.v1 import executions_pb2, messages_pb2, sessions_pb2
 
-from oblixd.errors import NotFoundError
+from oblixd.errors import NotFoundError, OblixdError
 from oblixd.execution import check
 from oblixd.http.prompt import Prompt
 from oblixd.http.side_requests import Shape, Side, quotes, side_of
@@ -101,6 +101,7 @@ class Conversations:
         self._recognises = recognises
         self._summaries: deque[_Summary] = deque(maxlen=MAX_SUMMARIES)
         """Newest last. They are not kept over a restart: the conversation then goes on as a new session."""
+        sessions.on_removed(self._drop_summaries)
 
     async def attach(self, prompt: Prompt, owner: str, session_name: str) -> None:
         """Bind a prompt to its session. `session_name` is an id, `new`, or empty; `owner` the token's name,
@@ -266,6 +267,17 @@ class Conversations:
         mine = [one for one in reversed(self._summaries) if one.owner == owner]
         texts = [_text(one) for one in (*messages.context, *messages.fresh)] if mine else []
         return next((one for one in mine if any(one.beginning in text for text in texts)), None)
+
+    def _drop_summaries(self, session_id: str) -> None:
+        """Drop what was said in a session that is gone: its conversation goes on as a new one."""
+        try:
+            self._sessions.get(session_id)
+        except NotFoundError:
+            for one in [one for one in self._summaries if one.session_id == session_id]:
+                self._summaries.remove(one)
+        except OblixdError:
+            # It is damaged, and still there.
+            return
 
     def _find_sessions(self, owner: str, key: str = "", value: str = "") -> Sequence[sessions_pb2.Session]:
         by = Struct()

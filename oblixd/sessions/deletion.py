@@ -64,6 +64,7 @@ PURGE_BATCH = 100
 async def delete(db: SessionDb, ref: SessionKey, keep: bool) -> str:
     """Delete a session; return the request that its turn runs for, or nothing. See `Sessions.delete`."""
     request_id = await db.write(ref, partial(delete_now, db, ref, keep), frees=True)
+    db.tell_removed(ref)
     sweep(db, ref.number)
     await make_room(db)
     return request_id
@@ -73,12 +74,13 @@ async def make_room(db: SessionDb) -> int:
     """While the store is full: let go of deleted sessions, the longest deleted first. Return of how many."""
     purged = 0
     while db.store.is_full:
-        numbers = await db.store.write(partial(_purge_some, db, LAST_US, BATCH_WHEN_FULL), frees=True)
-        for number in numbers:
-            while await db.store.write(partial(sweep_some, db, number), frees=True):
+        refs = await db.store.write(partial(_purge_some, db, LAST_US, BATCH_WHEN_FULL), frees=True)
+        for ref in refs:
+            db.tell_removed(ref)
+            while await db.store.write(partial(sweep_some, db, ref.number), frees=True):
                 pass
-        purged += len(numbers)
-        if not numbers:
+        purged += len(refs)
+        if not refs:
             break
     return purged
 
@@ -167,10 +169,11 @@ def deleted_session(db: SessionDb, txn: Transaction, number: int, days: int) -> 
 async def purge(db: SessionDb, days: int) -> int:
     """Lets go of the sessions that were deleted so many days ago, bit by bit. Says of how many."""
     until, purged = db.clock() - days * DAY_US, 0
-    while numbers := await db.store.write(partial(_purge_some, db, until, PURGE_BATCH), frees=True):
-        for number in numbers:
-            sweep(db, number)
-        purged += len(numbers)
+    while refs := await db.store.write(partial(_purge_some, db, until, PURGE_BATCH), frees=True):
+        for ref in refs:
+            db.tell_removed(ref)
+            sweep(db, ref.number)
+        purged += len(refs)
     return purged
 
 
@@ -178,31 +181,35 @@ async def purge_deleted(db: SessionDb, session_id: str) -> bool:
     """Lets go of one deleted session, and frees its id. False where no deleted session has it."""
     check_session_id(session_id)
 
-    def write(txn: Transaction) -> int | None:
+    def write(txn: Transaction) -> SessionKey | None:
         found = db.tables.deleted_ids.get(txn, session_id.encode())
         if found is None:
             return None
         ref = SessionKey(int.from_bytes(found, "big"), session_id)
         _forget(db, txn, ref, deleted_record(db, txn, ref.number).delete_us)
         db.tables.garbage.put(txn, found, b"")
-        return ref.number
+        return ref
 
-    number = await db.store.write(write, frees=True)
-    if number is not None:
-        sweep(db, number)
-    return number is not None
+    ref = await db.store.write(write, frees=True)
+    if ref is not None:
+        db.tell_removed(ref)
+        sweep(db, ref.number)
+    return ref is not None
 
 
-def _purge_some(db: SessionDb, until_us: int, limit: int, txn: Transaction) -> list[int]:
+def _purge_some(db: SessionDb, until_us: int, limit: int, txn: Transaction) -> list[SessionKey]:
     end = DELETED + time_key(until_us)
     scan = db.tables.recency.scan(txn, DELETED)
     due = list(islice(takewhile(lambda item: item[0] < end, scan), limit))
+    refs = []
     for key, number in due:
+        session_id = session_id_of(key[len(DELETED) :])
         db.tables.recency.delete(txn, key)
         db.tables.deleted.delete(txn, number)
-        db.tables.deleted_ids.delete(txn, session_id_of(key[len(DELETED) :]).encode())
+        db.tables.deleted_ids.delete(txn, session_id.encode())
         db.tables.garbage.put(txn, number, b"")
-    return [int.from_bytes(number, "big") for _, number in due]
+        refs.append(SessionKey(int.from_bytes(number, "big"), session_id))
+    return refs
 
 
 def _forget(db: SessionDb, txn: Transaction, ref: SessionKey, delete_us: int) -> None:

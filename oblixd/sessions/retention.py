@@ -172,8 +172,10 @@ async def _carry_out(db: SessionDb, keeping: RetentionConfig, some: list[_Due]) 
 
     done = await db.store.write(write, frees=True)
     for entry, action in done:
-        if action == sessions_pb2.RETENTION_ACTION_DELETE and not keeping.deleted_days:
-            sweep(db, entry.number)
+        if action == sessions_pb2.RETENTION_ACTION_DELETE:
+            db.tell_removed(entry.ref)
+            if not keeping.deleted_days:
+                sweep(db, entry.number)
     return done
 
 

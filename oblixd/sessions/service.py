@@ -77,6 +77,13 @@ class Sessions:
         self._watches = Watches(self._db)
         self.on_deleted = lambda _session_id, _request_id: None
 
+    def on_removed(self, drop: Callable[[str], None]) -> None:
+        """Have `drop` called with a session's id once it, or messages of it, were deleted.
+
+        What was deleted for good must not stay in memory.
+        """
+        self._db.on_removed.append(lambda ref: drop(ref.id))
+
     @property
     def db(self) -> SessionDb:
         """What they are kept in, for the search over them."""

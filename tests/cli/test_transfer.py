@@ -108,6 +108,16 @@ def test_sessions_are_exported_together_and_come_back(oblix, take, tmp_path: Pat
     assert oblix("sessions", "export", *ids, "-", "--format", "markdown").stdout.count("# Kept") == 2
 
 
+def test_a_file_that_exists_is_only_replaced_by_force(oblix, create, tmp_path: Path) -> None:
+    session_id, path = create("Kept"), tmp_path / "notes.md"
+    path.write_text("mine")
+    refused = oblix("sessions", "export", session_id, str(path), ok=False)
+    assert (refused.returncode, "--force" in refused.stderr) == (1, True)
+    assert path.read_text() == "mine"
+    oblix("sessions", "export", session_id, str(path), "--force")
+    assert path.read_text().startswith("# Kept")
+
+
 @pytest.mark.parametrize("words", [[], ["--all", "some-id"], ["--all", "--filter", "a=1"]])
 def test_what_to_export_is_said_in_one_way(oblix, tmp_path: Path, words: list[str]) -> None:
     done = oblix("sessions", "export", *words, str(tmp_path / "a.jsonl"), ok=False)

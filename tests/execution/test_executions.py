@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 from oblix.testing import Answer, Cut, OllamaServer, Refuse, Stall
@@ -210,6 +211,44 @@ async def test_deleting_the_session_cancels_its_turn(harness: Harness, server: O
         await until(stream, "completed")
     ).completed.finish_reason == executions_pb2.FINISH_REASON_CANCELLED
     assert await asyncio.to_thread(server.requests[0].abandoned.wait, 60)
+
+
+async def _purge(harness: Harness, session: str) -> None:
+    await harness.sessions.delete(session, purge=True)
+
+
+async def _delete_the_answer(harness: Harness, session: str) -> None:
+    await harness.sessions.delete_messages(sessions_pb2.DeleteMessagesRequest(session_id=session, last=1))
+
+
+@pytest.mark.parametrize(
+    ("remove", "reason"), [(_purge, "EXECUTION_NOT_FOUND"), (_delete_the_answer, "ANSWER_DELETED")]
+)
+async def test_what_was_deleted_is_not_told_again_from_memory(
+    harness: Harness, server: OllamaServer, remove: Callable[..., Awaitable[None]], reason: str
+) -> None:
+    session = await harness.session()
+    request = prompt("Secret", harness.hook(server), session_id=session, request_id="mine")
+    await all_of(harness.executions.execute(request))
+    await remove(harness, session)
+    assert (await error_of(harness.executions.attach("mine", 0), OblixdError)).reason == reason
+    assert harness.executions.list("") == []
+    assert harness.executions.memory.held == 0
+
+
+async def test_a_turn_whose_session_is_purged_is_told_to_who_listens_and_forgotten(
+    harness: Harness, server: OllamaServer
+) -> None:
+    session = await harness.session()
+    server.script(Answer("one two", fault=Stall(after=1)))
+    request = prompt("Count", harness.hook(server), session_id=session, request_id="mine")
+    stream = harness.executions.execute(request)
+    await until(stream, "delta")
+    await harness.sessions.delete(session, purge=True)
+    ended = (await until(stream, "completed")).completed
+    assert ended.finish_reason == executions_pb2.FINISH_REASON_CANCELLED
+    await error_of(harness.executions.attach("mine", 0), NotFoundError)
+    assert harness.executions.memory.held == 0
 
 
 async def test_a_local_only_session_refuses_the_cloud(harness: Harness, server: OllamaServer) -> None:

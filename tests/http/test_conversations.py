@@ -224,6 +224,20 @@ def test_a_conversation_goes_on_from_a_summary_of_it(auto: Served) -> None:
     ]
 
 
+@pytest.mark.parametrize("purge", [False, True])
+def test_a_conversation_goes_on_after_its_session_was_deleted(auto: Served, purge: bool) -> None:
+    tool = Tool(auto)
+    session_id = tool.say(f"What grows in shade, purged {purge}?", "Moss, as far as anybody has seen it.")
+    summary = f"Purged is {purge}. {SUMMARY}"
+    assert tool.say(COMPACT, summary) == ""
+    stub = sessions_pb2_grpc.SessionServiceStub(auto.daemon.channel)
+    stub.DeleteSession(sessions_pb2.DeleteSessionRequest(session_id=session_id, purge=purge))
+    tool.messages = [{"role": "user", "content": f"Summary of what was said:\n{summary}"}]
+    new_id = tool.say("And in sun?", "Thyme, which needs little water.")
+    assert new_id not in ("", session_id)
+    assert tool.say("And on walls?", "Ivy, if it is let.") == new_id
+
+
 def test_a_summary_may_be_made_of_a_quoted_conversation(auto: Served) -> None:
     tool = Tool(auto)
     session_id = tool.say("What grows where it is quoted?", "Moss, in most gardens that were looked at.")

@@ -24,7 +24,7 @@ from support.drivers.daemon import run_daemon
 from support.drivers.grpc_calls import Wire
 
 from oblixd.errors import InvalidArgumentError
-from oblixd.sessions import RetentionConfig, Sessions, retention
+from oblixd.sessions import RetentionConfig, Sessions, deletion, retention
 
 
 @pytest.fixture
@@ -228,3 +228,19 @@ async def test_a_prune_that_makes_no_sense_is_refused(
     with pytest.raises(InvalidArgumentError) as caught:
         await _prune(sessions, **request_)
     assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("deleted_days", [0, 10])
+async def test_what_is_pruned_and_what_is_purged_is_told(
+    tmp_path: Path, clock: Clock, deleted_days: int
+) -> None:
+    async with sessions_in(tmp_path, clock, RetentionConfig(deleted_days=deleted_days)) as sessions:
+        told: list[str] = []
+        sessions.on_removed(told.append)
+        old = await _make(sessions)
+        clock.pass_days(2)
+        await _prune(sessions, days=1, action=RETENTION_ACTION_DELETE)
+        assert told == [old]
+        clock.pass_days(11)
+        await deletion.purge(sessions.db, 10)
+        assert told == [old] * (2 if deleted_days else 1)

@@ -161,7 +161,7 @@ async def test_what_another_process_writes_is_seen_at_once(sessions: Sessions, t
 
 async def test_the_sessions_used_last_are_kept_as_far_as_there_is_room(sessions: Sessions) -> None:
     first, second, large = [await session_with(sessions, count) for count in (10, 10, 200)]
-    reader = Reader(sessions, most_bytes=25 * 1100)
+    reader = Reader(sessions, most_bytes=25 * 1700)
     for session_id in (first, second, first):
         reader.read(session_id)
     assert reader.read(first)[1] == reader.read(second)[1] == 0
@@ -176,3 +176,23 @@ async def test_a_deleted_session_is_not_served_from_memory(sessions: Sessions) -
     await sessions.delete(session_id, purge=True)
     with pytest.raises(NotFoundError):
         reader.read(session_id)
+
+
+async def _purge(sessions: Sessions, session_id: str) -> None:
+    await sessions.delete(session_id, purge=True)
+
+
+async def _delete_and_purge(sessions: Sessions, session_id: str) -> None:
+    await sessions.delete(session_id)
+    await sessions.delete(session_id, purge=True)
+
+
+@pytest.mark.parametrize("remove", [_purge, _delete_and_purge, _delete, _delete_last])
+async def test_nothing_that_was_deleted_stays_in_memory(sessions: Sessions, remove: Change) -> None:
+    session_id, other = await session_with(sessions, 3), await session_with(sessions, 1)
+    tails = sessions.tails(lambda message: message)
+    for each in (other, session_id):
+        kept_before = tails.size
+        list(tails.before(each, ALL))
+    await remove(sessions, session_id)
+    assert tails.size == kept_before

@@ -162,7 +162,9 @@ async def _delete(
             db.headers.touch(txn, ref, entry.progress, now_us)
         return messages, count
 
-    return await db.write(ref, write, frees=True)
+    done = await db.write(ref, write, frees=True)
+    db.tell_removed(ref)
+    return done
 
 
 def _read_messages(

@@ -56,6 +56,8 @@ class SessionDb:
     clock: Callable[[], int]
     """The wall clock in microseconds since 1970. May step back."""
     unfinished_turns: UnfinishedTurns = field(default_factory=UnfinishedTurns)
+    on_removed: list[Callable[[SessionKey], None]] = field(default_factory=list)
+    """Called once a session or messages of it were deleted: nothing of it is to stay in memory."""
 
     @classmethod
     def of(cls, store: Store, clock: Callable[[], int] = now_us) -> SessionDb:
@@ -86,6 +88,11 @@ class SessionDb:
         """Write to one session. Damage is named as that session's. `frees`: see `Store.write`."""
         with name_damage(ref.id):
             return await self.store.write(operation, frees=frees)
+
+    def tell_removed(self, ref: SessionKey) -> None:
+        """Have all that keep something of a session in memory drop it."""
+        for drop in self.on_removed:
+            drop(ref)
 
     def ref(self, session_id: str, field: str = "session_id") -> SessionKey:
         """Return the session of an id, in a read of its own.

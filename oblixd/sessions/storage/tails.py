@@ -30,10 +30,10 @@ from oblixd.store.v1 import records_pb2 as records
 
 BLOCK = 64
 """Messages that are read at a time."""
-MOST_BYTES = 16 * 2**20
+MOST_BYTES = 32 * 2**20
 """What is kept in all, of those sessions that were used last."""
-MESSAGE_BYTES = 1024
-"""What a message is reckoned to take beside its text."""
+COPIES, MESSAGE_BYTES = 2, 1536
+"""A message is reckoned to take its text twice, as it is read and as servers read it, and so much beside."""
 IDLE_S = 300.0
 """A session that nobody used for so long is not kept any more."""
 
@@ -91,6 +91,12 @@ class Tails(Generic[T]):
         self._tails: OrderedDict[int, _Tail[T]] = OrderedDict()
         self._size = 0
         self._expiry: asyncio.TimerHandle | None = None
+        db.on_removed.append(self._drop)
+
+    @property
+    def size(self) -> int:
+        """Bytes that are kept now, about."""
+        return self._size
 
     def before(self, session_id: str, sequence: int) -> Iterator[T]:
         """Yield what `form` makes of the messages before a sequence, newest first.
@@ -160,7 +166,7 @@ class Tails(Generic[T]):
         end: int,
     ) -> _Block[T]:
         """Read the newest messages before `end`, up to a block's bounds and none before `start`."""
-        size, table, items = 0, self._db.message_table, list[T]()
+        read_bytes, table, items = 0, self._db.message_table, list[T]()
         at = start
         try:
             for sequence, payload in table.scan_back(txn, ref.number, progress, end):
@@ -168,8 +174,8 @@ class Tails(Generic[T]):
                     break
                 record = table.whole_record(txn, ref.number, sequence, payload)
                 items.append(self._form(context_message(record, sequence)))
-                size += len(payload) + MESSAGE_BYTES
-                if size > BLOCK_BYTES or len(items) == BLOCK:
+                read_bytes += len(payload)
+                if read_bytes > BLOCK_BYTES or len(items) == BLOCK:
                     at = sequence
                     break
         except DataLossError:
@@ -177,6 +183,7 @@ class Tails(Generic[T]):
             if not items:
                 raise
             at = items[-1].sequence
+        size = COPIES * read_bytes + MESSAGE_BYTES * len(items)
         return _Block(items, at, size, progress.rewritten)
 
     def _keep(self, number: int, tail: _Tail[T]) -> None:
@@ -191,6 +198,11 @@ class Tails(Generic[T]):
     def _make_room(self) -> None:
         while self._size > self._most and len(self._tails) > 1:
             self._drop_oldest()
+
+    def _drop(self, ref: SessionKey) -> None:
+        """Drop what is kept of a session. A read that is under way goes on with what it holds."""
+        if (tail := self._kept.pop(ref.number, None)) is not None:
+            self._size -= tail.size
 
     def _drop_oldest(self) -> None:
         _, tail = self._tails.popitem(last=False)

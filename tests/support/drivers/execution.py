@@ -76,6 +76,7 @@ async def harness_in(
     usage = Usage(store, Prices(dict(map(parse_price, prices))), caps)
     executions = Executions(registry, sessions, Monitor(), usage)
     sessions.on_deleted = executions.stop_session
+    sessions.on_removed(executions.forget_session)
     yield Harness(sessions, registry, executions, usage)
     await executions.drain(0)
     await registry.close()

@@ -60,6 +60,7 @@ def configure(actions: Subcommands) -> None:
 def _configure_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("ids", nargs="*", metavar="ID", type=session_ids.SessionName, help=session_ids.HELP)
     parser.add_argument("file", metavar="FILE", help="- is standard output")
+    parser.add_argument("-f", "--force", action="store_true", help="replace FILE if it exists")
     parser.add_argument("--all", action="store_true", help="every session, also archived ones")
     parser.add_argument("--filter", **pairs("every session where the metadata has this value"))
     formats = f"{', '.join(catalog.WRITTEN)} (default: what FILE ends in, else json)"
@@ -90,6 +91,8 @@ def _export(arguments: argparse.Namespace) -> None:
         return
     if bool(arguments.ids) + bool(arguments.filter) + arguments.all != 1:
         raise CommandError("say which sessions: their ids, --filter or --all.")
+    if arguments.file != STANDARD and Path(arguments.file).is_file() and not arguments.force:
+        raise CommandError(f"{arguments.file} exists already: name another file, or replace it with --force.")
     format_ = arguments.format or catalog.SUFFIXES.get(Path(arguments.file).suffix.lower(), "json")
     with _target(arguments.file) as path:
         count = _write(arguments, path, format_)
