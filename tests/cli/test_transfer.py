@@ -108,8 +108,8 @@ def test_sessions_are_exported_together_and_come_back(oblix, take, tmp_path: Pat
     assert oblix("sessions", "export", *ids, "-", "--format", "markdown").stdout.count("# Kept") == 2
 
 
-def test_a_file_that_exists_is_only_replaced_by_force(oblix, create, tmp_path: Path) -> None:
-    session_id, path = create("Kept"), tmp_path / "notes.md"
+def test_a_file_that_exists_is_only_replaced_by_force(oblix, tmp_path: Path) -> None:
+    session_id, path = oblix("sessions", "create", "Kept").stdout.strip(), tmp_path / "notes.md"
     path.write_text("mine")
     refused = oblix("sessions", "export", session_id, str(path), ok=False)
     assert (refused.returncode, "--force" in refused.stderr) == (1, True)
