@@ -1,4 +1,4 @@
-"""Exports of chats whose form is known from public readers of them: Grok's and Chatbox's."""
+"""Exports of chats whose form is known from public readers of them, and calls of tools in some of them."""
 
 from __future__ import annotations
 
@@ -91,3 +91,76 @@ def test_chatbox_s_sessions_are_a_conversation_each(tmp_path: Path) -> None:
     for when in (first.session.create_time, first.session.update_time):
         assert when.ToJsonString() == "2026-01-02T03:04:05Z"
     assert [words for _, words in roles_and_texts(second)] == ["And in sun?"]
+
+
+def test_lm_studio_s_calls_of_tools(tmp_path: Path) -> None:
+    asked = {"name": "look", "parameters": {"q": "moss"}, "toolCallRequestId": "99", "callId": 1}
+    found = json.dumps([{"type": "text", "text": "It grows."}])
+    blocks: list[dict[str, Any]] = [
+        {"type": "toolCallRequest", "pluginIdentifier": "mcp/garden", **asked},
+        {"type": "toolCallResult", "content": found, "toolCallId": 1, "toolCallRequestId": "99"},
+        {"type": "text", "text": "Moss."},
+    ]
+    steps = [
+        {"type": "contentBlock", "content": [block], "style": {"type": "default", "title": "A step of it"}}
+        for block in blocks
+    ]
+    question = {"type": "singleStep", "role": "user", "content": [{"type": "text", "text": "What grows?"}]}
+    answer = {"type": "multiStep", "role": "assistant", "steps": steps}
+    messages = [{"versions": [each], "currentlySelected": 0} for each in (question, answer)]
+    (chat,) = read(tmp_path / "1.conversation.json", {"name": "Shade", "messages": messages})
+    call, result, text = chat.messages[1].parts
+    assert (call.tool_call.name, json.loads(call.tool_call.arguments_json)) == ("look", {"q": "moss"})
+    assert (result.tool_result.content, text.text) == ("It grows.", "Moss.")
+    assert call.tool_call.call_id == result.tool_result.call_id == "99"
+    assert not chat.notes
+
+
+def test_open_webui_s_calls_of_tools(tmp_path: Path) -> None:
+    escaped = '"{&quot;q&quot;: &quot;moss&quot;}"'.replace('"{', "&quot;{").replace('}"', "}&quot;")
+    arguments = escaped.replace("&quot;q&quot;", "\\&quot;q\\&quot;").replace(
+        "&quot;moss&quot;", "\\&quot;moss\\&quot;"
+    )
+    details = (
+        f'<details type="tool_calls" done="true" id="c1" name="look" arguments="{arguments}" '
+        'result="&quot;It grows.&quot;" files="">\n<summary>Tool Executed</summary>\n</details>\n'
+    )
+    said = f"Let me look.\n{details}Moss."
+    messages = {
+        "1": {"id": "1", "parentId": None, "role": "user", "content": "What grows?"},
+        "2": {"id": "2", "parentId": "1", "role": "assistant", "content": said},
+    }
+    history = {"messages": messages, "currentId": "2"}
+    (chat,) = read(tmp_path / "export.json", [{"id": "o1", "title": "Shade", "chat": {"history": history}}])
+    before, call, result, after = chat.messages[1].parts
+    assert (before.text, after.text) == ("Let me look.\n", "Moss.")
+    assert (call.tool_call.name, json.loads(call.tool_call.arguments_json)) == ("look", {"q": "moss"})
+    assert (result.tool_result.content, result.tool_result.call_id) == ("It grows.", "c1")
+    assert not chat.notes
+
+
+def test_claude_s_text_beside_the_contents_is_the_same_once_more(tmp_path: Path) -> None:
+    contents = [
+        {"type": "text", "text": "Let me look."},
+        {"type": "tool_use", "id": "t1", "name": "search", "input": {"q": "moss"}},
+        {"type": "tool_result", "tool_use_id": "t1", "content": [{"type": "text", "text": "It grows."}]},
+        {"type": "text", "text": "Moss."},
+    ]
+    placeholder = "\n```\nThis block is not supported on your current device yet.\n```\n"
+    said = [
+        {"uuid": "1", "sender": "human", "text": "What grows?", "content": []},
+        {
+            "uuid": "2",
+            "sender": "assistant",
+            "text": f"Let me look.{placeholder}Moss.",
+            "content": contents,
+        },
+    ]
+    (chat,) = read(tmp_path / "conversations.json", [{"uuid": "c1", "name": "Shade", "chat_messages": said}])
+    assert [part.WhichOneof("kind") for part in chat.messages[1].parts] == [
+        "text",
+        "tool_call",
+        "tool_result",
+        "text",
+    ]
+    assert not chat.notes

@@ -65,6 +65,9 @@ def _message(item: Any, model: str, conversation: Conversation) -> messages_pb2.
     if not any(part.text or part.HasField("tool_call") for part in message.parts):
         # Older exports have an empty list of contents beside the text.
         message.parts.extend(parts_of(given.get("text"), conversation))
+    elif isinstance(text := given.get("text"), str):
+        # The contents once more, with a word of the program's in place of each call.
+        conversation.rewritten.append(text)
     if message.role == messages_pb2.ROLE_ASSISTANT:
         message.model = message.model or model
         message.model = f"claude:{message.model}" if message.model else ""

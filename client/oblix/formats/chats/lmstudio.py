@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
 from oblix.formats.conversations import Conversation, fill_times, keys, mapping, object_of, objects, string
 from oblix.formats.moments import set_time
-from oblix.formats.parts import parts_of
+from oblix.formats.parts import call_part, parts_of, result_parts
 from oblix.formats.turns import ROLES, move_thoughts
 from oblix.v1 import messages_pb2, sessions_pb2
 
 KNOWN = keys(
     "genInfo perChatPredictionConfig clientInput clientInputFiles userFilesSizeBytes lastUsedModel "
     "plugins notes preprocessed defaultShouldIncludeInContext shouldIncludeInContext statusSteps "
-    "debugInfoBlock"
+    "debugInfoBlock style prefix suffix pluginIdentifier"
 )
 VERSION_NOTE = "other versions of messages left out"
 
@@ -71,10 +72,35 @@ def _step(step: Mapping[str, Any], conversation: Conversation) -> Iterator[messa
     kind = string(step, "type")
     style = string(object_of(step, "style"), "type")
     if kind == "contentBlock":
-        parts = parts_of(step.get("content"), conversation)
-        for part in parts:
-            yield messages_pb2.Part(reasoning=part.text) if style == "thinking" and part.text else part
+        for block in objects(step.get("content")):
+            yield from _block(block, style, conversation)
     elif kind in ("toolStatus", "debugInfoBlock"):
         conversation.pass_over(step)
     else:
         yield from parts_of(step, conversation)
+
+
+def _block(block: Mapping[str, Any], style: str, conversation: Conversation) -> Iterator[messages_pb2.Part]:
+    kind = string(block, "type")
+    call_id = string(block, "toolCallRequestId", "callId", "toolCallId")
+    if kind == "toolCallRequest":
+        yield call_part(call_id, string(block, "name"), block.get("parameters"))
+    elif kind == "toolCallResult":
+        yield from result_parts(call_id, _result(block.get("content"), conversation), conversation)
+    else:
+        for part in parts_of([block], conversation):
+            yield messages_pb2.Part(reasoning=part.text) if style == "thinking" and part.text else part
+
+
+def _result(content: object, conversation: Conversation) -> object:
+    """Return what a tool of MCP answered: a list of blocks, written as JSON. Another text stays as it is."""
+    if not isinstance(content, str) or not content.startswith("["):
+        return content
+    try:
+        blocks = json.loads(content)
+    except (ValueError, RecursionError):
+        return content
+    if not all(isinstance(block, dict) and "type" in block for block in blocks):
+        return content
+    conversation.rewritten.append(content)
+    return blocks

@@ -7,6 +7,7 @@ WebUI calls it, and what an answer consumed.
 from __future__ import annotations
 
 import html
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -22,7 +23,7 @@ from oblix.formats.conversations import (
     string,
 )
 from oblix.formats.moments import set_time
-from oblix.formats.parts import link, text_part
+from oblix.formats.parts import call_part, link, result_parts, text_part
 from oblix.formats.trees import Tree
 from oblix.formats.turns import message_of
 from oblix.v1 import messages_pb2, sessions_pb2
@@ -33,7 +34,12 @@ KNOWN = keys(
 )
 """`models` and `files` of a chat are settings; those of a message are read. `followUps` are proposals."""
 
-_THOUGHTS = re.compile(r'<details type="reasoning"[^>]*>\s*(?:<summary>[^<]*</summary>)?([^<]*)</details>\s*')
+_ASIDE = re.compile(
+    r'<details type="(?P<kind>reasoning|tool_calls)"(?P<told>[^>]*)>\s*(?:<summary>[^<]*</summary>)?'
+    r"(?P<said>[^<]*)</details>\s*"
+)
+_TOLD = re.compile(r'(\w+)="([^"]*)"')
+"""An attribute. Quotation marks in its value are escaped."""
 
 
 def matches(value: object) -> bool:
@@ -112,11 +118,34 @@ def _split_thoughts(message: messages_pb2.Message, conversation: Conversation) -
 
 def _split(part: messages_pb2.Part, conversation: Conversation) -> Iterator[messages_pb2.Part]:
     conversation.rewritten.append(part.text)
-    for thought in _THOUGHTS.findall(part.text):
-        lines = html.unescape(thought).strip().splitlines()
+    end = 0
+    for found in _ASIDE.finditer(part.text):
+        if before := part.text[end : found.start()]:
+            yield text_part(before)
+        end = found.end()
+        if found["kind"] == "tool_calls":
+            yield from _call(found["told"], conversation)
+            continue
+        lines = html.unescape(found["said"]).strip().splitlines()
         yield messages_pb2.Part(reasoning="\n".join(line.removeprefix("> ") for line in lines))
-    if rest := _THOUGHTS.sub("", part.text):
+    if rest := part.text[end:]:
         yield text_part(rest)
+
+
+def _call(attributes: str, conversation: Conversation) -> Iterator[messages_pb2.Part]:
+    """Yield a tool's call and what it gave, each of which is JSON in an attribute."""
+    told = {key: html.unescape(value) for key, value in _TOLD.findall(attributes)}
+    yield call_part(told.get("id"), told.get("name"), _unwrapped(told.get("arguments", "")))
+    if told.get("done") == "true":
+        yield from result_parts(told.get("id"), _unwrapped(told.get("result", "")), conversation)
+
+
+def _unwrapped(text: str) -> object:
+    """Return what a JSON text says; another one as it is."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def _sources(item: Mapping[str, Any]) -> Iterator[messages_pb2.Part]:

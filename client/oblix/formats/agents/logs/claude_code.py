@@ -1,12 +1,15 @@
 """Claude Code's transcripts: `~/.claude/projects/FOLDER/SESSION.jsonl`, lines that name their parents.
 
 An answer stands in several lines, one for each of its blocks. Lines of a side chain are a sub-agent's.
-What commands printed, reminders and summaries of compactions are no words of the person.
+What commands printed, reminders and summaries of compactions are no words of the person. A command that the
+model answers is: `/review the bed`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from oblix.formats.agents.origin import (
@@ -34,13 +37,20 @@ KNOWN = keys(
 SIDE_NOTE = "lines of sub-agents left out"
 
 _SAID = ("user", "assistant")
+_ASIDE = ("<system-reminder>", "<ide_")
+"""What stands in a block of its own beside a person's words."""
+_INTERRUPTED = "[Request interrupted by user"
+_NAME, _ARGUMENTS = (
+    re.compile(rf"<command-{part}>(.*?)</command-{part}>", re.DOTALL) for part in ("name", "args")
+)
 _COMMANDS = (
     "<command-name>",
     "<command-message>",
     "<local-command-stdout>",
     "<local-command-stderr>",
     "<bash-",
-    "<system-reminder>",
+    *_ASIDE,
+    _INTERRUPTED,
     "Caveat: The messages below",
 )
 _QUIET = keys(
@@ -77,11 +87,13 @@ def read(lines: Sequence[Any], origin: Origin) -> list[Conversation]:
     if about:
         set_time(conversation.session, "create_time", about.get("timestamp"), conversation)
     nodes = _nodes(lines, conversation)
+    _join_results(nodes)
+    answered = _answered_commands(nodes.values())
     leaf = next((name for name in reversed(nodes) if string(nodes[name], "type") in _SAID), None)
 
     def add(into: Conversation, line: Any) -> None:
         if string(line, "type") in _SAID:
-            into.add(line, f"line {line.get('uuid')}", lambda: _message(line, into))
+            into.add(line, f"line {line.get('uuid')}", lambda: _message(line, into, answered))
 
     Tree(nodes, conversation, parent="parentUuid").read(leaf, add)
     _note_fork(conversation, nodes, name)
@@ -122,15 +134,79 @@ def _nodes(lines: Sequence[Any], conversation: Conversation) -> dict[str, dict[s
     return nodes
 
 
-def _message(line: Line, conversation: Conversation) -> messages_pb2.Message | None:
+def _join_results(nodes: dict[str, dict[str, Any]]) -> None:
+    """Let the results of one answer's calls follow each other.
+
+    Each names the line of its call as its parent: of calls at the same time, all results but the last one
+    would be ends of branches.
+    """
+    answers: dict[str, list[str]] = {}
+    results: dict[str, list[str]] = {}
+    followers: dict[str, list[str]] = {}
+    for name, line in nodes.items():
+        followers.setdefault(string(line, "parentUuid"), []).append(name)
+        if answer := string(object_of(line, "message"), "id") if line.get("type") == "assistant" else "":
+            answers.setdefault(answer, []).append(name)
+        elif called := _result_ids(line):
+            for each in called:
+                results.setdefault(each, []).append(name)
+    for lines in answers.values():
+        calls = [each for name in lines for each in _call_ids(nodes[name])]
+        given = [results.get(each, []) for each in calls]
+        # Two results of one call are branches: something was tried again.
+        if len(given) > 1 and all(len(each) <= 1 for each in given):
+            # What followed any of them follows all of them.
+            members = [*lines, *dict.fromkeys(name for each in given for name in each)]
+            for name in members:
+                for follower in followers.get(name, ()):
+                    nodes[follower]["parentUuid"] = members[-1]
+            for before, name in pairwise(members):
+                nodes[name]["parentUuid"] = before
+
+
+def _call_ids(line: Line) -> list[str]:
+    blocks = objects(object_of(line, "message").get("content"))
+    return [string(block, "id") for block in blocks if block.get("type") == "tool_use"]
+
+
+def _result_ids(line: Line) -> list[str]:
+    blocks = objects(object_of(line, "message").get("content"))
+    return [string(block, "tool_use_id") for block in blocks if block.get("type") == "tool_result"]
+
+
+def _answered_commands(lines: Iterable[Line]) -> dict[str, str]:
+    """Return the commands that a prompt or an answer follows, as they were typed, by their lines' ids."""
+    typed = {string(line, "uuid"): _command(object_of(line, "message").get("content")) for line in lines}
+    followed = {
+        string(line, "parentUuid")
+        for line in lines
+        if line.get("type") == "assistant" or (line.get("type") == "user" and line.get("isMeta") is True)
+    }
+    return {uuid: command for uuid, command in typed.items() if command and uuid in followed}
+
+
+def _command(content: object) -> str:
+    text = content if isinstance(content, str) else ""
+    name, arguments = _NAME.search(text), _ARGUMENTS.search(text)
+    return " ".join(found.group(1).strip() for found in (name, arguments) if found).strip() if name else ""
+
+
+def _message(
+    line: Line, conversation: Conversation, answered: Mapping[str, str]
+) -> messages_pb2.Message | None:
     given = object_of(line, "message")
     if line.get("isCompactSummary") is True:
         conversation.leave_out(given, SUMMARY_NOTE)
         return None
     content = given.get("content")
+    if command := answered.get(string(line, "uuid")):
+        conversation.pass_over(given)
+        return _make_message(line, messages_pb2.ROLE_USER, parts_of(command, conversation), conversation)
     if line.get("isMeta") is True or (line.get("type") == "user" and _is_programs(content)):
         conversation.leave_out(given, PROGRAM_NOTE)
         return None
+    if line.get("type") == "user":
+        content = _without_asides(content, conversation)
     parts = parts_of(content, conversation)
     if line.get("type") == "assistant":
         return _answer(line, given, parts, conversation)
@@ -165,6 +241,19 @@ def _make_message(
     message = messages_pb2.Message(id=string(line, "uuid"), role=role, status=complete, parts=parts)
     set_time(message, "create_time", line.get("timestamp"), conversation)
     return message
+
+
+def _without_asides(content: object, conversation: Conversation) -> object:
+    """Return a person's message without the blocks that the program puts beside the words."""
+    if not isinstance(content, list):
+        return content
+    kept = []
+    for block in content:
+        if isinstance(block, dict) and string(block, "text").lstrip().startswith(_ASIDE):
+            conversation.leave_out(block, PROGRAM_NOTE)
+        else:
+            kept.append(block)
+    return kept
 
 
 def _is_programs(content: object) -> bool:
