@@ -201,7 +201,7 @@ class Tails(Generic[T]):
 
     def _drop(self, ref: SessionKey) -> None:
         """Drop what is kept of a session. A read that is under way goes on with what it holds."""
-        if (tail := self._kept.pop(ref.number, None)) is not None:
+        if (tail := self._tails.pop(ref.number, None)) is not None:
             self._size -= tail.size
 
     def _drop_oldest(self) -> None:
