@@ -135,12 +135,12 @@ def _split(part: messages_pb2.Part, conversation: Conversation) -> Iterator[mess
 def _call(attributes: str, conversation: Conversation) -> Iterator[messages_pb2.Part]:
     """Yield a tool's call and what it gave, each of which is JSON in an attribute."""
     told = {key: html.unescape(value) for key, value in _TOLD.findall(attributes)}
-    yield call_part(told.get("id"), told.get("name"), _unwrapped(told.get("arguments", "")))
+    yield call_part(told.get("id"), told.get("name"), _unwrap(told.get("arguments", "")))
     if told.get("done") == "true":
-        yield from result_parts(told.get("id"), _unwrapped(told.get("result", "")), conversation)
+        yield from result_parts(told.get("id"), _unwrap(told.get("result", "")), conversation)
 
 
-def _unwrapped(text: str) -> object:
+def _unwrap(text: str) -> object:
     """Return what a JSON text says; another one as it is."""
     try:
         return json.loads(text)
