@@ -1,7 +1,7 @@
 """Where things are, and that nobody else gets at them.
 
 `OBLIX_HOME` puts everything under one directory, which is then Oblix's alone.
-Without it the XDG directories hold. The client finds the same slots on its own
+Without it the XDG directories hold. The client finds the same paths on its own
 (`oblix._launcher.paths`); a test holds both equal.
 """
 
@@ -29,7 +29,7 @@ BY_A_CLIENT = frozenset({"launch.lock", "oblixd.log"})
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """The slots of one daemon. Absolute."""
+    """The paths of one daemon. Absolute."""
 
     data: Path
     """The directory of the conversations."""
@@ -46,7 +46,7 @@ class Paths:
 
     @classmethod
     def find(cls, environ: Mapping[str, str]) -> Paths:
-        """Return the slots that an environment asks for. Touches no file.
+        """Return the paths that an environment asks for. Touches no file.
 
         Raises InvalidArgumentError for an OBLIX_HOME that is not absolute, and where no home is known.
         """
