@@ -1,4 +1,4 @@
-"""What the calls of a client take: prompts, messages, and the options that an editor completes."""
+"""The arguments of a client's calls: prompts, messages, and the options that an editor completes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ToolCallInput(TypedDict, total=False):
     name: Required[str]
     arguments: Json
     arguments_json: str
-    """The same as JSON text, where it is kept as the model wrote it."""
+    """The arguments as JSON text, exactly as the model wrote them."""
 
 
 class MessageInput(TypedDict, total=False):
@@ -58,7 +58,7 @@ class MessageInput(TypedDict, total=False):
 
 
 class ToolResult(TypedDict, total=False):
-    """What a tool answered."""
+    """The result of a tool."""
 
     call_id: Required[str]
     content: Required[str]
@@ -81,7 +81,7 @@ Tool: TypeAlias = Callable[..., Any] | ToolDefinition | Json
 
 
 class WritingOptions(TypedDict, total=False):
-    """How the model is to write. What is left out is left to the model's server."""
+    """How the model writes. The model's server decides options that are left out."""
 
     temperature: float | None
     """0 to 2."""
@@ -93,7 +93,7 @@ class WritingOptions(TypedDict, total=False):
     stop: str | Sequence[str] | None
     """Texts that end the answer: at most 16, each 1 to 256 characters."""
     reasoning: Literal["off", "on", "low", "medium", "high", "max"] | None
-    """How much it thinks before it answers."""
+    """How much the model reasons before it answers."""
     response_schema: Json | None
     """The answer is JSON that this JSON Schema describes."""
     images: Sequence[ImageSource]
@@ -104,36 +104,37 @@ class RoutingOptions(TypedDict, total=False):
     """Where a prompt goes, and when."""
 
     model: str | None
-    """Pins one model, as `provider:name`."""
+    """One model, as `provider:name`, instead of routing."""
     local_only: bool
-    """True: no cloud model sees it. Default False."""
+    """True: no cloud model sees the prompt. Default False."""
     policy: str | None
     """`balanced`, `prefer-local`, `prefer-cloud`, `cheapest`, `fastest`, `private`, or one of the
     configuration."""
     max_cost: float | None
-    """The most that it may cost, in the configuration's currency."""
+    """The maximum cost, in the configuration's currency."""
     priority: Literal["interactive", "background"]
     """`background` goes behind all others that wait for the same model. Default `interactive`."""
     when_busy: Literal["wait", "fail"]
-    """What happens where the session's turn runs already. Default `wait`."""
+    """What happens if a turn of the session runs already. Default `wait`."""
     timeout: float | None
-    """Seconds, waiting included, at most a day. Default: no limit."""
+    """Seconds, including the time in queues, at most a day. Default: no limit."""
     on_disconnect: Literal["cancel", "continue"]
-    """What becomes of it when this program goes away. Default `cancel`."""
+    """What happens to the answer if this program disconnects. Default `cancel`."""
     on_break: Literal["keep", "restart"]
-    """What becomes of an answer that breaks off: its part is kept, or it starts anew on the next model.
+    """What happens if the model fails in the middle: the part is kept, or the next model starts again.
     Default `keep`."""
     context_policy: Literal["omit", "refuse", "longer"]
-    """What becomes of a history that does not fit. Default `omit`: its oldest turns."""
+    """What happens if the history does not fit: leave out its oldest turns, refuse the prompt, or prefer a
+    model with a longer context window. Default `omit`."""
     include_excluded: bool
-    """True: messages that are marked as left out of contexts are sent, too. Default False."""
+    """True: also send messages that are marked as left out of contexts. Default False."""
 
 
 class ExecuteOptions(WritingOptions, RoutingOptions, total=False):
-    """All that a prompt takes beside its words and its session."""
+    """All options of a prompt."""
 
     request_id: str | None
-    """1 to 128 printable ASCII characters. The same again gives the same answer, never a second one."""
+    """1 to 128 printable ASCII characters. The same id again returns the same answer, and asks nothing twice."""
     tools: Sequence[Tool]
     tool_choice: Literal["auto", "required", "none"] | None
     tool_results: Sequence[ToolResult]
@@ -141,43 +142,43 @@ class ExecuteOptions(WritingOptions, RoutingOptions, total=False):
 
 
 class EmbedOptions(TypedDict, total=False):
-    """What texts to embed take beside the texts."""
+    """The options of `embed`."""
 
     model: str | None
-    """Pins one model, as `provider:name`. Vectors of two models can't be compared."""
+    """One model, as `provider:name`. Vectors of two models can't be compared."""
     dimensions: int | None
-    """How many numbers a vector has, 1 to 65,536. Default: as many as the model makes."""
+    """The length of a vector, 1 to 65,536. Default: the model's own."""
     local_only: bool
     """True: no cloud model sees the texts. Default False."""
     policy: str | None
     """As for prompts."""
     max_cost: float | None
-    """The most that it may cost, in the configuration's currency."""
+    """The maximum cost, in the configuration's currency."""
     priority: Literal["interactive", "background"]
     """As for prompts. Default `interactive`."""
     timeout: float | None
-    """Seconds, waiting included, at most a day. Default: no limit."""
+    """Seconds, including the time in queues, at most a day. Default: no limit."""
 
 
 class ModelOptions(TypedDict, total=False):
-    """How the daemon speaks to a model: the options of a `[[models]]` table of the configuration."""
+    """The options of a model, as in a `[[models]]` table of the configuration (docs/reference/models.md)."""
 
     task: Literal["chat", "embedding"]
     """`embedding`: the model turns texts into vectors, and gets no prompts. Default `chat`."""
 
     num_ctx: int
-    """Ollama: the context window to load it with, in tokens."""
+    """Ollama and embedded: the context window to load the model with, in tokens."""
     keep_alive: str | int
-    """Ollama: how long it stays loaded."""
+    """Ollama: how long the model stays loaded after an answer."""
     context_window: int
-    """In tokens, where its server does not say."""
+    """In tokens, if the server does not report it."""
     max_running: int
-    """Prompts that it works on at once."""
+    """The number of prompts that the model gets at once."""
     headers: Mapping[str, str]
     query: Mapping[str, str]
     extra_body: Json
     omit: Sequence[str]
-    """Fields that its server does not take."""
+    """Fields of the body to leave out."""
     key_header: str
     connect_timeout_s: float
     first_token_timeout_s: float
@@ -187,7 +188,7 @@ class ModelOptions(TypedDict, total=False):
     aliases: Sequence[str]
     proxy: str
     ca_file: str
-    """A file with certificates; it is read here and sent."""
+    """A file with certificates; the client reads it and sends its content."""
     ca_dir: str
     ca_data: str
 

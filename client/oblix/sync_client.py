@@ -32,15 +32,14 @@ MOST_ROUNDS = 100
 
 
 class Client:
-    """A program's way to its models and conversations, without async.
+    """A client of the daemon for programs that use asyncio.
 
-    It holds no connection to a model and no conversation: `oblixd` does, and is started by the first
-    call where it does not run. One client may be used from any number of tasks, event loops and
-    threads, and after a fork. It has no thread and no connection until it is used, and prints nothing.
+    The daemon `oblixd` keeps the connections to models and the conversations; the first call starts it
+    if it does not run. A client can be used from any number of tasks, event loops and threads, and
+    after a fork. It has no thread and no connection until it is used, and prints nothing.
 
-    Every call may raise OblixError: InvalidArgumentError for arguments that are wrong,
-    UnavailableError where there is no daemon (DaemonStartError says why), and what its own
-    description names.
+    Every call can raise OblixError: InvalidArgumentError for wrong arguments, UnavailableError if
+    there is no daemon (DaemonStartError says why), and the errors that its own description names.
 
         with oblix.Client() as client:
             session = client.sessions.create(title="Trip")
@@ -56,12 +55,12 @@ class Client:
         token: str | None = None,
         agents: Sequence[BaseAgent] = (),
     ) -> None:
-        """Make a client. Nothing is connected yet.
+        """Make a client, without a connection.
 
-        Without `host` and `port`, or with localhost and 4321, it is this user's daemon, or that of
-        OBLIX_ADDRESS. Another address is TCP, with TLS beyond this machine, and wants a `token`, else
-        OBLIX_TOKEN (docs/how-to/listen-on-tcp.md). `agents`: asked before each prompt, and the
-        thresholds that prompts are routed by. Raises InvalidArgumentError.
+        Without `host` and `port`, or with localhost and 4321, it uses this user's daemon, or the one
+        of OBLIX_ADDRESS. Another address means TCP, with TLS for other machines, and needs a `token`
+        or OBLIX_TOKEN (docs/how-to/listen-on-tcp.md). `agents`: they check each prompt, and give
+        thresholds for routing. Raises InvalidArgumentError.
         """
         core = Core(Transport(address_of(host, port, token)))
         for agent in agents:
@@ -77,7 +76,7 @@ class Client:
 
     @cached_property
     def sessions(self) -> Sessions:
-        """The conversations: created, listed, searched, watched, imported; and their messages."""
+        """Create, list, search, watch and import conversations, and read and change their messages."""
         from oblix._sync.sessions import Sessions
 
         return Sessions(self._core)
@@ -91,14 +90,14 @@ class Client:
 
     @cached_property
     def executions(self) -> Executions:
-        """The prompts that wait or run, and why they went where they went."""
+        """The prompts that wait or run, and why each went to its model."""
         from oblix._sync.executions import Executions
 
         return Executions(self._core, self._prompts)
 
     @cached_property
     def usage(self) -> Usage:
-        """What was used, and what it cost."""
+        """The usage, and its cost."""
         from oblix._sync.daemon import Usage
 
         return Usage(self._core)
@@ -148,29 +147,30 @@ class Client:
         max_rounds: int = 8,
         **options: Unpack[ExecuteOptions],
     ) -> Answer | T:
-        """Ask, and return the answer once it is whole.
+        """Send a prompt, and return the complete answer.
 
-        `prompt`: a text, or several messages. `session`: the conversation to go on with; without one
+        `prompt`: a text, or several messages. `session`: the conversation to continue; without one
         nothing is recorded. The other options are those of `oblix.options.ExecuteOptions`.
 
-        `response_model`: a Pydantic model, a dataclass, a TypedDict or another type. The model is
-        asked for JSON of this form, and an instance is returned; what is none raises
+        `response_model`: a Pydantic model, a dataclass, a TypedDict or another type. The model gets
+        a JSON Schema of it, and the call returns an instance. If the answer does not fit, it raises
         InvalidAnswerError, which has the `answer`.
 
-        `tools`: functions, whose annotations and docstring become what the model reads, or JSON
-        Schemas. With `run_tools=True` the functions that the model calls are called, and it is told
-        what they gave or raised, until it answers, at most `max_rounds` times (1 to 100; then
-        InvalidAnswerError TOO_MANY_ROUNDS). Functions may be async. Without
-        `run_tools` the answer has `tool_calls`: answer them with `tool_results` in the same session.
+        `tools`: functions, whose annotations and docstrings describe them to the model, or JSON
+        Schemas. With `run_tools=True`, the client calls the functions that the model calls, and
+        sends their results or errors back until the model answers, at most `max_rounds` times (1 to
+        100; then InvalidAnswerError TOO_MANY_ROUNDS). Functions can be async; others run in a
+        thread. Without `run_tools`, the answer has `tool_calls`: send `tool_results` in the same
+        session.
 
-        A connection that drops in the middle is taken up again where it broke. An answer that is
-        cancelled on its way is kept in its session as far as it had come.
+        If the connection breaks, the client continues from the same byte. If the call is cancelled,
+        the session keeps the part of the answer that arrived.
 
         Raises InvalidArgumentError; AgentRefusedError; NotFoundError for an unknown session or image;
-        FailedPreconditionError where no model may answer; AbortedError where the session is busy;
-        DeadlineExceededError where the timeout is over; UnavailableError where no model can be
-        reached, or the daemon ended in the middle: the question, and the part that had come, are in
-        the session, and its metadata says how much.
+        FailedPreconditionError if no model may answer; AbortedError if the session is busy;
+        DeadlineExceededError if the timeout is over; UnavailableError if no model can be reached, or
+        the daemon ended in the middle: the session then has the question and the part that arrived,
+        and the error's metadata says how much.
         """
         asked = prompt_of(prompt, session, options)
         if response_model is not None:
@@ -182,11 +182,11 @@ class Client:
     def stream(
         self, prompt: Prompt = "", *, session: SessionRef | None = None, **options: Unpack[ExecuteOptions]
     ) -> Generator[Event, None, None]:
-        """Ask, and yield what happens: Queued, Started, Delta, Rerouted, and Completed at the end.
+        """Send a prompt, and yield events: Queued, Started, Delta, Rerouted, and Completed at the end.
 
         Takes what `execute` takes and raises what it raises. Closing the generator cancels the
-        answer, and the part that had come is kept; with `on_disconnect="continue"` it goes on, and
-        `executions.attach` comes back to it.
+        answer, and the part that arrived is kept; with `on_disconnect="continue"` the answer
+        continues, and `executions.attach` reads the rest.
         """
         with closing(self._prompts.stream(prompt_of(prompt, session, options))) as events:
             yield from events
@@ -194,9 +194,9 @@ class Client:
     def stream_text(
         self, prompt: Prompt = "", *, session: SessionRef | None = None, **options: Unpack[ExecuteOptions]
     ) -> Generator[str, None, None]:
-        """Ask, and yield the answer's text as it arrives. Takes what `execute` takes, as `stream` does.
+        """Send a prompt, and yield the answer's text as it arrives. Takes what `execute` takes.
 
-        An answer that would start anew on another model is refused: leave `on_break` at `keep`.
+        `on_break` must be `keep`, because the text can't show that an answer starts again.
         """
         if options.get("on_break", "keep") != "keep":
             raise invalid("on_break", "keep, where only the text is read", options["on_break"])
@@ -204,27 +204,27 @@ class Client:
             yield from texts
 
     def embed(self, texts: str | Sequence[str], **options: Unpack[EmbedOptions]) -> Embeddings:
-        """Turn texts into vectors, by a model that is made for it.
+        """Turn texts into vectors, with an embedding model.
 
-        `texts`: one, or 1 to 2,048. Routing, budgets and `local_only` hold as for prompts. The models
-        are those that this client hooked with `task="embedding"`, else those of the configuration.
-        Nothing is recorded but the usage.
+        `texts`: one text, or 1 to 2,048. Routing, budgets and `local_only` work as for prompts. The
+        models are those that this client hooked with `task="embedding"`, or those of the
+        configuration. Only the usage is recorded.
 
-        Raises InvalidArgumentError, with the reason CONTEXT_OVERFLOW for a text that is longer than the
-        model reads: no text is ever cut; FailedPreconditionError NO_EMBEDDING_MODEL where no model is
-        made for it; and what `execute` raises where no model can answer.
+        Raises InvalidArgumentError, with the reason CONTEXT_OVERFLOW for a text that is too long for
+        the model, because no text is cut; FailedPreconditionError NO_EMBEDDING_MODEL if there is no
+        embedding model; and what `execute` raises if no model can answer.
         """
         return self._prompts.embed(texts, options)
 
     def regenerate(
         self, session: SessionRef, message: MessageRef = -1, **options: Unpack[RoutingOptions]
     ) -> Answer:
-        """Answer a question of a session anew, and return the answer.
+        """Answer the last question of a session again, and return the answer.
 
-        `message`: the answer, or a message of its question; it must be the last of both. The new
-        answer takes the old one's place, which is kept as a version; where nothing of it comes, the
-        old one stays. Raises what `execute` raises; also NotFoundError, and FailedPreconditionError
-        MESSAGE_NOT_LAST where other messages follow.
+        `message`: the last answer, or a message of its question. The new answer replaces the old
+        one, which is kept as a version; if nothing of the new one arrives, the old one stays. Raises
+        what `execute` raises; also NotFoundError, and FailedPreconditionError MESSAGE_NOT_LAST if
+        other messages follow.
         """
         found = self.sessions.message(session, message)
         asked = prompt_of("", session, options)
@@ -233,9 +233,9 @@ class Client:
         )
 
     def close(self) -> None:
-        """Let go of what this client hooked, and close it. The daemon lives on. Harmless when done twice.
+        """Unhook the models of this client, and close it. The daemon continues. Can be called twice.
 
-        Prompts that go on without it keep their models until they have ended.
+        Prompts that continue without the client keep their models until they end.
         """
         if self._core.agents.has_any:
             run_async(self._core.agents.shutdown())

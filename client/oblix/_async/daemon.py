@@ -15,7 +15,7 @@ from oblix.v1 import daemon_pb2, monitor_pb2
 
 
 class AsyncUsage:
-    """What all programs of this user used, and what it cost."""
+    """The usage of all programs of this user, and its cost."""
 
     def __init__(self, core: Core) -> None:
         self._transport = core.transport
@@ -29,11 +29,11 @@ class AsyncUsage:
         session: SessionRef | None = None,
         model: str | None = None,
     ) -> UsageSummary:
-        """Sum up what was used by model, day, client (its program) or session.
+        """Sum up the usage by model, day, client (its program) or session.
 
-        Days are those of `[usage] time_zone`, else the system's, at most 400 of them: dates, or
-        texts as YYYY-MM-DD; without any, the last 30 and today. `session` and `model`
-        (`provider:name`): only this one's. Raises InvalidArgumentError.
+        Days are dates or texts as YYYY-MM-DD, in `[usage] time_zone` or the system's time zone, at
+        most 400 of them; by default today and the last 30. `session` and `model` (`provider:name`)
+        limit the report to one. Raises InvalidArgumentError.
         """
         request = usage_request(by, first_day, last_day, session, model)
         return usage_summary(
@@ -48,13 +48,13 @@ class AsyncMachine:
         self._transport = core.transport
 
     async def snapshot(self) -> Snapshot:
-        """Return what the daemon measured last. Measures nothing: it is there already."""
+        """Return the daemon's latest measurement, without a new one."""
         request = monitor_pb2.GetSnapshotRequest()
         answer = await self._transport.acall(lambda link: link.monitor.GetSnapshot, request, repeatable=True)
         return snapshot_of(answer.snapshot)
 
     async def watch(self) -> AsyncGenerator[Snapshot, None]:
-        """Yield snapshots as they are made, the latest one first. A slow reader misses some of them."""
+        """Yield the latest snapshot, then each new one. A slow reader misses some of them."""
         request = monitor_pb2.WatchSnapshotsRequest()
         answers = self._transport.stream(
             lambda link: link.monitor.WatchSnapshots(request, metadata=link.metadata), repeatable=True
@@ -64,7 +64,7 @@ class AsyncMachine:
                 yield snapshot_of(answer.snapshot)
 
     async def info(self) -> DaemonInfo:
-        """Return what runs here: the daemon's version, what it can do, and where things are."""
+        """Return the daemon's version, its capabilities, its paths and its limits."""
         request = daemon_pb2.GetInfoRequest()
         return info_of(
             await self._transport.acall(lambda link: link.daemon.GetInfo, request, repeatable=True)

@@ -27,7 +27,7 @@ ExecutionList: TypeAlias = list[Execution]
 
 
 class AsyncExecutions:
-    """The prompts that wait, run or ended lately, and why they went where they went."""
+    """The prompts that wait, run or ended lately, and why each went to its model."""
 
     def __init__(self, core: Core, prompts: AsyncPrompts) -> None:
         self._core = core
@@ -35,7 +35,7 @@ class AsyncExecutions:
         self._prompts = prompts
 
     async def list(self, session: SessionRef | None = None) -> ExecutionList:
-        """Return what waits, runs, or ended within the last ten minutes, for all programs; the oldest first.
+        """Return the prompts of all programs that wait, run, or ended within ten minutes, oldest first.
 
         `session`: only those of one session.
         """
@@ -46,18 +46,18 @@ class AsyncExecutions:
         return [execution_of(execution) for execution in answer.executions]
 
     async def attach(self, request_id: str, *, offset: int = 0) -> AsyncGenerator[Event, None]:
-        """Go on with an execution that runs, or that ended: yield what `stream` yields, from the start.
+        """Yield the events of a running or ended execution, as `stream` does, from the start.
 
-        `offset`: how many bytes of UTF-8 of deltas are here already, as
-        `delta.offset + len(delta.text.encode())` of the last one says; they are not sent again.
-        Any number of programs may attach to one execution. An execution of a session can be attached
-        to for the session's life, another one for ten minutes after its end.
+        `offset`: the number of bytes of UTF-8 that the program already has, which is
+        `delta.offset + len(delta.text.encode())` of its last delta; they are not sent again. Any
+        number of programs can attach to one execution. An execution of a session can be attached to
+        for the session's life, another one for ten minutes after its end.
 
-        Closing the generator lets it run on where it was started with `on_disconnect="continue"` or
-        somebody else reads it, else it cancels it. Raises NotFoundError where no such execution is
-        known, InvalidArgumentError for an offset past its end, and what ended it: UnavailableError
-        EXECUTION_INTERRUPTED where the daemon ended in the middle, with `session_id` and
-        `kept_bytes` in its metadata.
+        If the generator is closed, the execution continues if it was started with
+        `on_disconnect="continue"` or another program reads it; otherwise it is cancelled. Raises
+        NotFoundError for an unknown execution, InvalidArgumentError for an offset past its end, and
+        the error that ended it: UnavailableError EXECUTION_INTERRUPTED if the daemon ended in the
+        middle, with `session_id` and `kept_bytes` in its metadata.
         """
         following = ResumableStream(
             self._transport, _id(request_id), offset=whole_number(offset, "offset", 0, MAX_OFFSET)
@@ -69,10 +69,10 @@ class AsyncExecutions:
                     yield event
 
     async def cancel(self, request_id: str) -> Execution:
-        """Cancel an execution, and return it. What had come of its answer is kept.
+        """Cancel an execution, and return it. The part of the answer that arrived is kept.
 
-        One that has ended stays as it was. Raises NotFoundError where no such execution runs or
-        ended within the last ten minutes.
+        An execution that has ended does not change. Raises NotFoundError if none with this id runs
+        or ended within the last ten minutes.
         """
         request = executions_pb2.CancelExecutionRequest(request_id=_id(request_id))
         answer = await self._transport.acall(
@@ -83,7 +83,7 @@ class AsyncExecutions:
     async def explain(
         self, prompt: Prompt = "", *, session: SessionRef | None = None, **options: Unpack[ExecuteOptions]
     ) -> Decision:
-        """Say where a prompt would go now, and why. Nothing is sent to a model or recorded.
+        """Return where a prompt would go now, and why. Send nothing to a model, and record nothing.
 
         Takes what `execute` takes and raises what it raises before a model is asked.
         """
@@ -92,9 +92,9 @@ class AsyncExecutions:
     async def history(self, session: SessionRef, *, limit: int = MOST_TURNS) -> Sequence[Turn]:
         """Return a session's newest turns with their routing, oldest first. Raises NotFoundError.
 
-        `limit`: 1 to 1,000 turns. Left out are a turn that is running, and messages that were
-        imported or written without a model. A turn that failed without an answer has lost its
-        decision ten minutes later.
+        `limit`: 1 to 1,000 turns. The list leaves out a running turn, and messages that were
+        imported or written without a model. A turn that failed without an answer has its decision
+        for ten minutes only.
         """
         whole_number(limit, "limit", 1, LARGEST_PAGE)
         name = session_id_of(session)

@@ -41,7 +41,7 @@ class AsyncItems(Generic[T]):
             size = self._largest
 
     async def first(self) -> T | None:
-        """Return the first item, or None where there is none."""
+        """Return the first item, or None if there is none."""
         async for item in AsyncItems(self._page, 1):
             return item
         return None

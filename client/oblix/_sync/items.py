@@ -41,7 +41,7 @@ class Items(Generic[T]):
             size = self._largest
 
     def first(self) -> T | None:
-        """Return the first item, or None where there is none."""
+        """Return the first item, or None if there is none."""
         for item in Items(self._page, 1):
             return item
         return None

@@ -41,17 +41,18 @@ class Models:
     ) -> Model:
         """Add a model to those that this client's prompts may go to, and return it.
 
-        A model that can't be reached now is hooked, too; its `state_reason` says why.
-        One that this client hooked before is replaced: a key or an endpoint may change.
-        `endpoint`: an http or https URL where it is not the provider's own; else that of
-        OPENAI_BASE_URL, ANTHROPIC_BASE_URL or OLLAMA_HOST.
-        The key is `api_key`, else what is in `api_key_file` (which only its owner may read),
-        in OPENAI_API_KEY or ANTHROPIC_API_KEY, or in the system's keyring, where the package
-        `keyring` is installed. It stays in memory, here and in the daemon.
-        `location` says where the model runs, where that is not to be derived; ModelType.CUSTOM needs it.
+        A model that can't be reached now is also hooked; its `state_reason` says why.
+        If this client hooked the model before, the new key and endpoint replace the old ones.
+        `endpoint`: an http or https URL; by default OPENAI_BASE_URL, ANTHROPIC_BASE_URL or
+        OLLAMA_HOST, or the provider's own address.
+        The key is the first of `api_key`, the content of `api_key_file` (which only its owner can
+        read), OPENAI_API_KEY or ANTHROPIC_API_KEY, and the system's keyring, if the package
+        `keyring` is installed. It stays in memory, in the program and in the daemon.
+        `location`: where the model runs, by default derived from the endpoint; ModelType.CUSTOM
+        needs it for other machines.
 
         Raises InvalidArgumentError, and FailedPreconditionError for a key file that others
-        can read and a keyring that is locked.
+        can read and for a locked keyring.
         """
         from oblix._convert.api_keys import key_of
         from oblix._convert.environment import certificates, surroundings
@@ -69,7 +70,7 @@ class Models:
         return model_of(model)
 
     def unhook(self, model: str | Model) -> bool:
-        """Take away a model that this client hooked, by its `provider:name`. False where it hooked none."""
+        """Unhook a model of this client, by its `provider:name`. Return False if it hooked none."""
         from oblix.reports import Model
 
         hooked = self._core.hooked.pop(model.id if isinstance(model, Model) else text(model, "model"))
@@ -81,7 +82,7 @@ class Models:
     def list(self, *, all_clients: bool = False) -> ModelList:
         """Return the models that this client hooked and those of the daemon's configuration.
 
-        `all_clients`: also those that other programs hooked, without their handles.
+        `all_clients`: also the models that other programs hooked, without their handles.
         """
         from oblix._convert.models import model_of
 
@@ -102,15 +103,15 @@ class Models:
         return model_of(answer.model)
 
     def pull(self, model: str) -> Generator[PullProgress, None, None]:
-        """Have Ollama fetch a model, and yield how far it is until the model is there.
+        """Make Ollama fetch a model, and yield the progress until the model is there.
 
-        `model`: `ollama:NAME`. One that this client hooked is pulled where it was hooked, another
-        one at the endpoint of the daemon's configuration. Several clients that pull the same share
-        one pull. Leaving the loop stops it where nobody else waits for it; a later one goes on
-        where it stopped.
+        `model`: `ollama:NAME`. A model that this client hooked is pulled to its server, another one
+        to the endpoint of the daemon's configuration. Clients that pull the same model share one
+        pull. If you leave the loop and no other client waits, the pull stops; a later one continues
+        there.
 
         Raises InvalidArgumentError (PULL_UNSUPPORTED for another provider), FailedPreconditionError
-        where there is no such model, and UnavailableError where the server can't be reached or fails.
+        if there is no such model, and UnavailableError if the server can't be reached or fails.
         """
         from oblix._convert.models import pull_of
 
@@ -123,12 +124,12 @@ class Models:
                 yield pull_of(step)
 
     def renew(self) -> None:
-        """Register every model again at a daemon that has forgotten them. Prompts do so by themselves."""
+        """Register every model again at a restarted daemon. Prompts do so automatically."""
         for hooked in self._core.hooked.all():
             self._core.hooked.renew(hooked, self._hook(hooked.request))
 
     def release(self) -> None:
-        """Let go of all that this client hooked. Closing the client does so."""
+        """Unhook all models of this client. Closing the client does so."""
         if self._core.hooked.all() and self._core.transport.is_connected:
             self._core.hooked.clear()
             self._unhook("")

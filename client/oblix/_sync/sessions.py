@@ -24,10 +24,10 @@ from oblix.v1 import sessions_pb2
 
 
 class Sessions(Transfer):
-    """The conversations that the daemon keeps. What a call has acknowledged is on disk.
+    """The conversations that the daemon keeps. Changes are on disk before a call returns.
 
-    Everywhere a session is named by its id, or by what was returned of it. One that is not there is
-    NotFoundError SESSION_NOT_FOUND.
+    Every method takes a session or its id. For an unknown one it raises NotFoundError
+    SESSION_NOT_FOUND.
     """
 
     def create(
@@ -43,15 +43,15 @@ class Sessions(Transfer):
         """Make an empty session, and return it.
 
         `title`: at most 1,024 characters. `metadata`: labels to filter by. `context`: the program's
-        own data; models see none of it but the text under the key `system`, which is the system
-        message. Both: JSON values, 16 levels, 256 keys, 64 KiB; larger data belongs in the
-        `client_data` of a message. `local_only`: no cloud model ever sees the session; it can't be
-        taken back. `routing_policy`: the name of the one that its prompts are routed by where they
-        name none. `session_id`: a name of the program's own, 1 to 128 characters of A-Z a-z 0-9
-        . _ -; without one the daemon makes an id.
+        own data; models see only the text under the key `system`, which is the system message.
+        Both: JSON values, at most 16 levels, 256 keys, 64 KiB; larger data belongs in the
+        `client_data` of a message. `local_only`: no cloud model ever sees the session; this can't
+        be undone. `routing_policy`: the policy for prompts that name none. `session_id`: an id of
+        the program's own, 1 to 128 characters of A-Z a-z 0-9 . _ -; without one, the daemon makes
+        an id.
 
-        Raises InvalidArgumentError, and AlreadyExistsError: SESSION_EXISTS where a session has the
-        id, SESSION_DELETED where it is that of a deleted session that can be brought back.
+        Raises InvalidArgumentError, and AlreadyExistsError: SESSION_EXISTS if a session has the id,
+        SESSION_DELETED if a deleted session has it that can be undeleted.
         """
         request = requests.creation(
             session_id,
@@ -75,11 +75,11 @@ class Sessions(Transfer):
         local_only: bool = False,
         routing_policy: str = "",
     ) -> Session:
-        """Return the session of this id, and make it where there is none: one atomic step.
+        """Return the session of this id, or make it, in one atomic step.
 
-        The rest is for a new session, as in `create`, and changes nothing of one that is there,
-        except that `local_only=True` makes an open session local-only. Raises InvalidArgumentError,
-        and AlreadyExistsError SESSION_DELETED.
+        The other arguments are for a new session, as in `create`. They do not change an existing
+        one, except that `local_only=True` makes it local-only. Raises InvalidArgumentError, and
+        AlreadyExistsError SESSION_DELETED.
         """
         request = requests.creation(
             session_id,
@@ -114,11 +114,11 @@ class Sessions(Transfer):
         `metadata`: equalities that must all hold, at most 16; a key is a metadata key or a dotted
         path, a value is text, a number, a bool or None. `archived`: False for those that are not
         archived, True for those that are, None for both. `updated_from` and `updated_before`: a
-        datetime or ISO 8601 text, UTC without an offset; the first is included. `deleted=True`:
-        those that can still be brought back, the last deleted first, without a filter; the times
-        are then those of the deletion. `limit`: at most so many.
+        datetime or ISO 8601 text, in UTC if it has no offset; the first is included. `deleted=True`:
+        sessions that can be undeleted, the last deleted first, without a filter; the times are
+        then those of the deletion. `limit`: the maximum number.
 
-        A session whose records are damaged on disk has an `id` and says so in `damaged`.
+        A session with damaged records has an `id`, and `damaged` is true.
         """
         request = requests.listing(
             metadata,
@@ -142,13 +142,13 @@ class Sessions(Transfer):
         local_only: bool = False,
         etag: str | None = None,
     ) -> Session:
-        """Change what is given, leave the rest, and return the header.
+        """Change the given fields, and return the header.
 
-        `metadata` and `context` are merged key by key into what is there. `archived`: put away, or
-        not. `retention`: what becomes of it when nothing is added for long; "configured" for what
-        the daemon's configuration says. `routing_policy`: "" for none of its own. `local_only=True`:
-        no cloud model sees it from now on; it can't be taken back. `etag`: of the header that the
-        change was made on; where somebody changed it since, nothing is done.
+        `metadata` and `context` are merged key by key. `archived`: whether it is archived.
+        `retention`: when it is archived or deleted if nothing is added; "configured" for the
+        setting of the daemon. `routing_policy`: "" for none. `local_only=True`: no cloud model sees
+        it from now on; this can't be undone. `etag`: of the header that the program read; if the
+        header has changed since, nothing is done.
 
         Raises NotFoundError, InvalidArgumentError, and AbortedError ETAG_MISMATCH.
         """
@@ -169,19 +169,18 @@ class Sessions(Transfer):
     def delete(self, session: SessionRef, *, purge: bool = False) -> None:
         """Delete a session with its messages, and cancel its running answer.
 
-        `undelete` brings it back for as long as the daemon's configuration keeps deleted sessions:
-        thirty days, unless it says otherwise. Its id stays taken for as long. `purge=True`: it
-        can't be brought back, and its id is free at once; a session that was deleted before is
-        purged, too. Raises NotFoundError.
+        `undelete` restores it for as long as the daemon keeps deleted sessions, by default thirty
+        days. Its id stays taken for as long. `purge=True`: it can't be undeleted, and its id is
+        free at once; this also purges a session that was deleted before. Raises NotFoundError.
         """
         request = sessions_pb2.DeleteSessionRequest(session_id=session_id_of(session), purge=purge)
         self._transport.call(lambda link: link.sessions.DeleteSession, request)
 
     def undelete(self, session: SessionRef) -> Session:
-        """Bring a deleted session back as it was, and return it.
+        """Restore a deleted session as it was, and return it.
 
-        Raises NotFoundError where there is none, or it is gone for good, and
-        FailedPreconditionError SESSION_NOT_DELETED.
+        Raises NotFoundError if there is none or it is purged, and FailedPreconditionError
+        SESSION_NOT_DELETED.
         """
         request = sessions_pb2.UndeleteSessionRequest(session_id=session_id_of(session))
         answer = self._transport.call(lambda link: link.sessions.UndeleteSession, request)
@@ -193,8 +192,8 @@ class Sessions(Transfer):
         """Copy a session with its messages, metadata and context, and return the copy.
 
         `title`: by default the old one. `up_to`: the last message to copy, which makes it a fork.
-        The copy knows its `parent_id`. Raises NotFoundError, also for a message that is not there,
-        and InvalidArgumentError for a place past the end.
+        The copy has a `parent_id`. Raises NotFoundError, also for an unknown message, and
+        InvalidArgumentError for a place past the end.
         """
         request = sessions_pb2.CopySessionRequest(session_id=session_id_of(session))
         if isinstance(up_to, int) and not isinstance(up_to, bool):
@@ -209,10 +208,10 @@ class Sessions(Transfer):
         return session_of(answer.session)
 
     def merge(self, sessions: Sequence[SessionRef], *, title: str | None = None) -> Session:
-        """Make a new session of the messages of several, in order of time, and return it.
+        """Make a new session from the messages of several, in order of time, and return it.
 
-        1 to 1,000 sessions. Metadata and context are united; of two values for a key, that of the
-        session named first stays. Raises NotFoundError.
+        1 to 1,000 sessions. Metadata and context are merged; if two sessions have the same key, the
+        value of the first one is used. Raises NotFoundError.
         """
         request = requests.merging(sessions, title)
         answer = self._transport.call(lambda link: link.sessions.MergeSessions, request, timeout_s=None)
@@ -230,8 +229,8 @@ class Sessions(Transfer):
         """Return the messages and session titles that have these words, best first.
 
         `query`: words that must all be there, `"a phrase"`, `begin*`; 1 to 1,000 characters.
-        `metadata` and `archived`: as in `list`; `session`: only there. What was acknowledged before
-        is found, but for a moment after very much was written at once.
+        `metadata` and `archived`: as in `list`; `session`: only in this one. The search finds every
+        earlier write, unless very much was written just before.
 
         Reading raises InvalidArgumentError, NotFoundError, and DeadlineExceededError SEARCH_TOO_SLOW.
         """
@@ -246,15 +245,15 @@ class Sessions(Transfer):
     def watch(
         self, *, metadata: Mapping[str, Any] | None = None, from_revision: int | None = None
     ) -> Generator[Change[Session], None, None]:
-        """Yield the sessions that match as they are, `Synced`, then each change, whoever makes it.
+        """Yield the matching sessions, `Synced`, then each change by any program.
 
-        `metadata`: as in `list`; archived sessions are not watched. `from_revision`: only what
-        changed after that one, instead of all that match. A slow reader holds up nobody: it is told
-        several changes of a session as one. It goes on until it is closed, or `ResyncRequired`
-        came. What is being answered is not told word by word: the session has a
-        `running_request_id`, to attach to.
+        `metadata`: as in `list`; archived sessions are not watched. `from_revision`: only changes
+        after this one, instead of all matching sessions. A slow reader delays nobody: it gets
+        several changes of a session as one. The stream ends when it is closed, or with
+        `ResyncRequired`. It does not contain the text of answers: a session with a running answer
+        has a `running_request_id`, to attach to.
 
-        Raises UnavailableError where the daemon ends (go on from the last revision), and
+        Raises UnavailableError if the daemon ends (continue from the last revision), and
         InvalidArgumentError, also for a revision of the future.
         """
         request = requests.watching(metadata, from_revision, "metadata")
@@ -273,12 +272,12 @@ class Sessions(Transfer):
         metadata: Mapping[str, Any] | None = None,
         dry_run: bool = False,
     ) -> PruneResult:
-        """Archive or delete the sessions to which nothing was added for so many days.
+        """Archive or delete the sessions to which nothing was added for this number of days.
 
-        Without `days` the retention of each session, or of the daemon's configuration, is applied,
-        as the daemon does every hour by itself. `dry_run`: only say which it would be. A session
-        that is being answered in is left alone. `metadata` None: whatever their metadata; an empty
-        one is refused. Raises InvalidArgumentError.
+        Without `days`, it applies the retention of each session or of the daemon's configuration,
+        as the daemon does every hour. `dry_run`: only return which sessions it would be. Sessions
+        with a running answer stay. `metadata` None: with any metadata; an empty filter is refused.
+        Raises InvalidArgumentError.
         """
         request = requests.pruning(days, action, metadata, dry_run, "metadata")
         answer = self._transport.call(lambda link: link.sessions.PruneSessions, request, timeout_s=None)
