@@ -134,7 +134,7 @@ class ExecuteOptions(WritingOptions, RoutingOptions, total=False):
     """All options of a prompt."""
 
     request_id: str | None
-    """1 to 128 printable ASCII characters. The same id again returns the same answer, and asks nothing twice."""
+    """1 to 128 printable ASCII characters. The same id again returns the same answer."""
     tools: Sequence[Tool]
     tool_choice: Literal["auto", "required", "none"] | None
     tool_results: Sequence[ToolResult]

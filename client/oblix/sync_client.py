@@ -32,7 +32,7 @@ MOST_ROUNDS = 100
 
 
 class Client:
-    """A client of the daemon for programs that use asyncio.
+    """A client of the daemon for programs without asyncio.
 
     The daemon `oblixd` keeps the connections to models and the conversations; the first call starts it
     if it does not run. A client can be used from any number of tasks, event loops and threads, and
@@ -159,9 +159,9 @@ class Client:
         `tools`: functions, whose annotations and docstrings describe them to the model, or JSON
         Schemas. With `run_tools=True`, the client calls the functions that the model calls, and
         sends their results or errors back until the model answers, at most `max_rounds` times (1 to
-        100; then InvalidAnswerError TOO_MANY_ROUNDS). Functions can be async; others run in a
-        thread. Without `run_tools`, the answer has `tool_calls`: send `tool_results` in the same
-        session.
+        100; then InvalidAnswerError TOO_MANY_ROUNDS).
+        Functions can be async.
+        Without `run_tools`, the answer has `tool_calls`: send `tool_results` in the same session.
 
         If the connection breaks, the client continues from the same byte. If the call is cancelled,
         the session keeps the part of the answer that arrived.
