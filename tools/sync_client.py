@@ -39,7 +39,7 @@ WORDS = {
     "oblix._async": "oblix._sync",
     "starts_daemon": "starts_daemon",
     "Functions can be async; others run in a thread.": "Functions can be async.",
-    "A client of the daemon for programs that use asyncio.": "A client of the daemon for programs without asyncio.",
+    "daemon for programs that use asyncio.": "daemon for programs without asyncio.",
     "The client for programs that use asyncio.": "The client for programs that do not use asyncio.",
 }
 CLASS = re.compile(r"\bAsync(?=[A-Z])")
