@@ -169,8 +169,8 @@ async def test_a_reload_takes_over_what_can_change_and_names_the_rest(
                 + '[store]\nmap_size_gib = 9\n[routing]\npolicy = "prefer-local"\n'
             )
             said = run("reload").stdout
-            assert "took over routing.policy, models" in said
-            assert "After `oblix restart` counts store.map_size_gib" in said
+            assert "applied routing.policy, models" in said
+            assert "Run `oblix restart` to apply store.map_size_gib" in said
             assert plain.list_models() == {"custom": ["two"]}
             assert (await plain.execute("Hi", stream=False))["model_id"] == "custom:two"
             assert (await hooked.execute("Hi", stream=False))["model_id"] == "custom:one"
@@ -179,7 +179,7 @@ async def test_a_reload_takes_over_what_can_change_and_names_the_rest(
             assert shown["store.map_size_gib"]["value"] == 64
             assert shown["models"]["value"][0]["name"] == "two"
             assert "embedded.enabled" in run("config", "--changed").stdout
-            assert run("reload").stdout == "After `oblix restart` counts store.map_size_gib.\n"
+            assert run("reload").stdout == "Run `oblix restart` to apply store.map_size_gib.\n"
 
 
 async def test_a_broken_file_changes_nothing_and_is_told(
@@ -200,7 +200,7 @@ async def test_a_broken_file_changes_nothing_and_is_told(
             os.kill(daemon.process.pid, signal.SIGHUP)
             await eventually(lambda: client.list_models() == {"custom": ["two"]})
             said = run("config", "set", "execution.queue_length", "7").stdout
-            assert "took over execution.queue_length" in said
+            assert "applied execution.queue_length" in said
 
 
 def test_without_a_daemon_the_file_is_shown(run: Run, config: Path) -> None:

@@ -35,7 +35,7 @@ def test_a_model_is_tried_written_and_answers_at_once(
     words = ["models", "add", "groq:small", "--endpoint", model_server.url, "--alias", "fast"]
     done = oblix_alone(*words, GROQ_API_KEY=KEY)
     assert "custom:small answered 'You said: Reply with the single word OK.'" in done.stdout
-    assert "The daemon took over models." in done.stdout
+    assert "The daemon applied models." in done.stdout
     (table,) = models_in(home)
     assert (table["provider"], table["endpoint"], table["aliases"]) == ("custom", model_server.url, ["fast"])
     key_file = Path(table["key_file"])

@@ -69,8 +69,8 @@ def reload(*, as_json: bool = False) -> None:
     for notice in done.notices:
         print(f"Old form: {notice}")
     if done.applied:
-        print(f"The daemon took over {', '.join(done.applied)}.")
+        print(f"The daemon applied {', '.join(done.applied)}.")
     if done.needs_restart:
-        print(f"After `oblix restart` counts {', '.join(done.needs_restart)}.")
+        print(f"Run `oblix restart` to apply {', '.join(done.needs_restart)}.")
     if not (done.applied or done.needs_restart):
         print("Nothing has changed for the daemon that runs.")
