@@ -18,10 +18,10 @@ MessageList: TypeAlias = list[Message]
 
 
 class AsyncMessages:
-    """What a session's messages can be asked and told.
+    """Read and change the messages of a session.
 
-    Everywhere a message is named by what was returned of it, by its id, by its place in the session
-    (from 1; places stay when others are deleted), or from the end: -1 is the last one.
+    Every method takes a message, its id, its sequence number in the session (from 1; it stays when
+    other messages are deleted), or a number from the end: -1 is the last one.
     """
 
     def __init__(self, core: Core) -> None:
@@ -36,10 +36,10 @@ class AsyncMessages:
         from_sequence: int = 0,
         last: int | None = None,
     ) -> AsyncItems[Message]:
-        """Return a session's messages, in order. A running answer is there as far as it was checkpointed.
+        """Return a session's messages, in order, with a running answer as far as its last checkpoint.
 
-        `newest_first`: in the other order. `from_sequence`: from this place on, in the order asked
-        for. `last`: only so many from the end, in order. Reading raises NotFoundError.
+        `newest_first`: in reverse order. `from_sequence`: from this sequence number on, in the chosen
+        order. `last`: only this number from the end, in order. Reading raises NotFoundError.
         """
         if last is not None:
             return AsyncItems(lambda token, most: self._last(session, whole_number(last, "last", 0)))
@@ -55,10 +55,10 @@ class AsyncMessages:
         session: SessionRef,
         messages: str | Message | MessageInput | Sequence[str | Message | MessageInput],
     ) -> MessageList:
-        """Append messages that no model is asked to answer: all of them or none. Return them as recorded.
+        """Append all of the messages or none, without asking a model, and return them as recorded.
 
-        A text is a user's. At most 1,000 messages, 8 MiB each. A dict may have `client_data`, the
-        program's own data. While an answer is being written they come after it. Raises NotFoundError,
+        A text is a user's message. At most 1,000 messages, 8 MiB each. A dict can have `client_data`,
+        the program's own data. During a running answer, the messages come after it. Raises NotFoundError,
         InvalidArgumentError.
         """
         request = requests.appending(session, messages)
@@ -68,18 +68,17 @@ class AsyncMessages:
     async def delete_messages(
         self, session: SessionRef, messages: MessageRef | Sequence[MessageRef], *, exact: bool = False
     ) -> MessageList:
-        """Delete 1 to 1,000 messages for good, and return them.
+        """Delete 1 to 1,000 messages permanently, and return them.
 
-        A message that calls tools and the messages with the results go together, whichever is
-        named; with `exact` only what is named goes. Raises NotFoundError for a message that is not
-        there (then nothing is deleted), and FailedPreconditionError TURN_RUNNING while an answer is
-        being written.
+        This deletes a tool call together with its results, whichever is named; with `exact`, only
+        the named messages. Raises NotFoundError for an unknown message (then nothing is deleted),
+        and FailedPreconditionError TURN_RUNNING during a running answer.
         """
         sequences = await self._sequences(session, messages)
         return (await self._delete(session, exact, sequences=sequences))[0]
 
     async def truncate(self, session: SessionRef, from_message: MessageRef, *, exact: bool = False) -> int:
-        """Delete a message and all after it for good, and return how many that were.
+        """Delete a message and all after it permanently, and return their number.
 
         `truncate(session, 1)` empties the session. Otherwise as `delete_messages`.
         """
@@ -91,10 +90,10 @@ class AsyncMessages:
         return (await self._delete(session, exact, from_sequence=at))[1]
 
     async def pop(self, session: SessionRef, count: int = 1, *, exact: bool = False) -> MessageList:
-        """Delete the last messages for good, at most 1,000, and return them in order.
+        """Delete the last messages permanently, at most 1,000, and return them in order.
 
-        Fewer where the session has fewer. One atomic step: what others append meanwhile is either
-        popped or stays, never lost. Otherwise as `delete_messages`.
+        Returns fewer if the session has fewer. This is one atomic step: a message that another
+        program appends meanwhile is either returned or stays. Otherwise as `delete_messages`.
         """
         return (await self._delete(session, exact, last=whole_number(count, "count", 1)))[0]
 
@@ -107,14 +106,14 @@ class AsyncMessages:
         client_data: bytes | None = None,
         version: int | None = None,
     ) -> Message:
-        """Replace what a message says, and return it; the old version is kept.
+        """Replace the content of a message, and return it; the old version is kept.
 
-        `content`: a text, or a list of texts and images; of a tool's message, what the tool
-        answered. Tool calls and reasoning of the message stay. `client_data`: the program's own
-        data from now on; None: it stays. `version`: the one that the edit was made on; AbortedError
-        VERSION_MISMATCH where it is no longer the current one. The mark that keeps a message out
-        of contexts goes. Raises NotFoundError, and FailedPreconditionError TURN_RUNNING while an
-        answer is being written.
+        `content`: a text, or a list of texts and images; for a tool's message, its result. Tool
+        calls and reasoning of the message stay. `client_data`: the new data of the program; None
+        keeps the old data. `version`: the version that the program read; AbortedError
+        VERSION_MISMATCH if it is no longer the current one. The edit removes the mark that leaves
+        a message out of contexts. Raises NotFoundError, and FailedPreconditionError TURN_RUNNING
+        during a running answer.
         """
         old = await self._find(session, message)
         return await self._edit(requests.edit(session, old, content, client_data, version))
@@ -122,7 +121,7 @@ class AsyncMessages:
     async def restore_version(self, session: SessionRef, message: MessageRef, version: int) -> Message:
         """Make an older version of a message the current one, as a new version, and return it.
 
-        Raises NotFoundError where there is no such version. Otherwise as `edit`.
+        Raises NotFoundError for an unknown version. Otherwise as `edit`.
         """
         found = await self._find(session, message)
         request = sessions_pb2.EditMessageRequest(
@@ -133,9 +132,9 @@ class AsyncMessages:
         return await self._edit(request)
 
     def versions(self, session: SessionRef, message: MessageRef) -> AsyncItems[Message]:
-        """Return the versions of a message that were replaced, newest first, without the current one.
+        """Return the older versions of a message, newest first, without the current one.
 
-        A message that was never edited or answered anew has none. Reading raises NotFoundError.
+        A message without an edit or a new answer has none. Reading raises NotFoundError.
         """
         return AsyncItems(lambda token, most: self._versions(session, message, token, most))
 
@@ -147,7 +146,7 @@ class AsyncMessages:
         reason: str = "",
         detail: str = "",
     ) -> int:
-        """Leave messages out of the contexts that models are sent, and return how many are marked now.
+        """Mark messages as left out of contexts, and return how many were marked.
 
         The session keeps them. A tool call and its results are marked together. `reason`:
         UPPER_SNAKE, at most 128 characters; `detail`: for a person, at most 4,096. Raises NotFoundError.
@@ -162,7 +161,7 @@ class AsyncMessages:
         return len(answer.sequences)
 
     async def include(self, session: SessionRef, messages: MessageRef | Sequence[MessageRef]) -> int:
-        """Take that mark away, also one that the daemon set, and return from how many it was.
+        """Remove that mark, also one that the daemon set, and return from how many messages.
 
         Raises NotFoundError.
         """
