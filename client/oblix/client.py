@@ -21,18 +21,19 @@ from oblix.v1 import models_pb2
 
 
 class OblixClient(MessageCalls, ChatCalls, ExecutionCalls, TransferCalls, HousekeepingCalls):
-    """A program's way to its models and conversations, as the guide of the first Oblix has it.
+    """A client of the daemon with the calls of the session guide and of the first Oblix.
 
-    New programs use `oblix.AsyncClient` or `oblix.Client`; all three have one core, and return the same.
+    New programs use `oblix.AsyncClient` or `oblix.Client`; all three share one core,
+    and return the same.
 
-    It holds no connection to a model and no conversation: `oblixd` does, and is
-    started by the first call where it does not run. One client may be used from
-    any number of threads and event loops, and after a fork; calls that are not
-    `async` work inside a running event loop, and block it for as long as they take.
+    The daemon `oblixd` keeps the connections to models and the conversations; the first
+    call starts it if it does not run. A client can be used from any number of threads
+    and event loops, and after a fork. Calls that are not `async` work inside a running
+    event loop, and block it meanwhile.
 
-    Every call may raise OblixError: InvalidArgumentError for arguments that are
-    wrong, UnavailableError where there is no daemon (DaemonStartError says why),
-    and what its own description names.
+    Every call can raise OblixError: InvalidArgumentError for wrong arguments,
+    UnavailableError if there is no daemon (DaemonStartError says why), and the errors
+    that its own description names.
 
     `async with OblixClient() as client:` and `with OblixClient() as client:` call
     `shutdown` at the end.
@@ -67,19 +68,19 @@ class OblixClient(MessageCalls, ChatCalls, ExecutionCalls, TransferCalls, Housek
     ) -> bool:
         """Add a model to those that this client's prompts may go to, and return True.
 
-        Also a model that can't be reached now is hooked; prompts then say so. One
-        that this client hooked before is replaced: a key or an endpoint may change.
-        `endpoint`: an http or https URL where it is not the provider's own; else
-        that of OPENAI_BASE_URL, ANTHROPIC_BASE_URL or OLLAMA_HOST.
-        The key is `api_key`, else what is in `api_key_file` (which only its owner
-        may read), in OPENAI_API_KEY or ANTHROPIC_API_KEY, or in the system's
-        keyring, where the package `keyring` is installed; it stays in memory, here
-        and in the daemon. `location`: `local` or `cloud`, where it
-        is not to be derived (required for ModelType.CUSTOM). Further options are
-        those of a `[[models]]` table (docs/reference/configuration.md): `num_ctx`, `keep_alive`,
+        A model that can't be reached now is also hooked; prompts then say so. If this
+        client hooked the model before, the new key and endpoint replace the old ones.
+        `endpoint`: an http or https URL; by default OPENAI_BASE_URL, ANTHROPIC_BASE_URL
+        or OLLAMA_HOST, or the provider's own address. The key is the first of
+        `api_key`, the content of `api_key_file` (which only its owner can read),
+        OPENAI_API_KEY or ANTHROPIC_API_KEY, and the system's keyring, if the package
+        `keyring` is installed; it stays in memory, in the program and in the daemon.
+        `location`: `local` or `cloud`, by default derived from the endpoint
+        (ModelType.CUSTOM needs it for other machines). Further options are those of a
+        `[[models]]` table (docs/reference/models.md): `num_ctx`, `keep_alive`,
         `context_window`, `max_running`, `headers`, `proxy`, `ca_file` ... Raises
-        InvalidArgumentError, and FailedPreconditionError for a key file that others
-        can read and a keyring that is locked.
+        InvalidArgumentError, and FailedPreconditionError for a key file that others can
+        read and for a locked keyring.
         """
         await self._async.models.hook(
             model_type,
@@ -92,14 +93,15 @@ class OblixClient(MessageCalls, ChatCalls, ExecutionCalls, TransferCalls, Housek
         return True
 
     def hook_agent(self, agent: BaseAgent) -> bool:
-        """Add an agent, and return True. One of the same name is replaced. Raises InvalidArgumentError."""
+        """Add an agent, and return True. It replaces one of the same name. Raises InvalidArgumentError."""
         self._agents.add(agent)
         return True
 
     def list_models(self) -> dict[str, list[str]]:
         """Return the models that this client's prompts may go to, by provider: `{"ollama": ["llama2"]}`.
 
-        They are those it hooked, or the daemon's own where it hooked none.
+        They are those that it hooked, or those of the daemon's configuration if it
+        hooked none.
         """
         names: dict[str, list[str]] = {}
         for model_id in dict.fromkeys(model.id for model in self._models()):
@@ -108,36 +110,36 @@ class OblixClient(MessageCalls, ChatCalls, ExecutionCalls, TransferCalls, Housek
         return names
 
     def get_model(self, model_type: ModelType | str, model_name: str) -> dict[str, Any] | None:
-        """Return the configuration of one of `list_models`, or None. It never has the key."""
+        """Return the configuration of one of `list_models`, without the key, or None."""
         model_id = f"{type_of(model_type)}:{model_name}"
         return next((configuration_of(model) for model in self._models() if model.id == model_id), None)
 
     async def get_resource_metrics(self) -> dict[str, Any]:
-        """Return this machine's load as the daemon measured it last. What could not be measured is None.
+        """Return the latest measurement of this machine's load. Unknown values are None.
 
-        `cpu_percent`, `memory_percent` and `own_cpu_percent` (our local models):
-        0 to 100; `load_average` over one minute; `gpu`: whether one is
-        `available`, its `name`, `utilization` and `memory_utilization`, 0 to 1;
-        `state` under the default policy, `since` when, and `sampled_at`.
-        docs/reference/measurements.md has the rest, the fields of ResourceSample by name.
+        `cpu_percent`, `memory_percent` and `own_cpu_percent` (of the local models): 0
+        to 100; `load_average` over one minute; `gpu`: whether one is `available`, its
+        `name`, `utilization` and `memory_utilization`, 0 to 1; `state` under the
+        default policy, `since` when, and `sampled_at`. docs/reference/measurements.md
+        describes the other values, which have the names of ResourceSample.
         """
         return (await self._async.machine.snapshot()).resources
 
     async def get_connectivity_metrics(self) -> dict[str, Any]:
-        """Return the network to cloud models as it was measured last. What could not be measured is None.
+        """Return the latest measurement of the network to cloud models. Unknown values are None.
 
-        `latency` and `jitter` in milliseconds, `packet_loss` in percent,
-        `bandwidth` in megabits a second, `connection_type` (of the default route,
-        whichever way a model's server is reached); `state` under the default
-        policy, `since` when, `sampled_at`; and the same of each model server in
-        `endpoints`, with its `age` in seconds and the `reason` why it can't be reached.
+        `latency` and `jitter` in milliseconds, `packet_loss` in percent, `bandwidth` in
+        megabits a second, `connection_type` (of the default route); `state` under the
+        default policy, `since` when, `sampled_at`; and the same for each model server
+        in `endpoints`, with its `age` in seconds and the `reason` why it can't be
+        reached.
         """
         return (await self._async.machine.snapshot()).connectivity
 
     async def shutdown(self) -> None:
-        """Let go of what this client hooked, and close it. The daemon lives on. Harmless when done twice.
+        """Unhook the models of this client, and close it. The daemon continues. Can be called twice.
 
-        Prompts that go on without it keep their models until they have ended.
+        Prompts that continue without the client keep their models until they end.
         """
         await self._async.aclose()
 

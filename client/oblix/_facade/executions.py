@@ -19,57 +19,58 @@ if TYPE_CHECKING:
 
 
 class ExecutionCalls(FacadePart):
-    """Going on with executions, seeing them, ending them."""
+    """Attach to, list, cancel and explain executions."""
 
     async def attach(self, request_id: str, offset: int = 0) -> AsyncGenerator[Event, None]:
-        """Go on with an execution that runs, or that ended: yield what `stream` yields, from the start.
+        """Yield the events of a running or ended execution, as `stream` does, from the start.
 
-        `offset`: how many bytes of UTF-8 of deltas are here already, as
-        `delta.offset + len(delta.text.encode())` of the last one says; they are
-        not sent again. Any number of programs may attach to one execution. An
-        execution of a session can be attached to for the session's life, another
-        one for ten minutes after its end.
+        `offset`: the number of bytes of UTF-8 that the program already has, which is
+        `delta.offset + len(delta.text.encode())` of its last delta; they are not sent
+        again. Any number of programs can attach to one execution. An execution of a
+        session can be attached to for the session's life, another one for ten minutes
+        after its end.
 
-        Closing the generator lets it run on where it was started with
-        `on_disconnect="continue"` or somebody else reads it, else it cancels it.
-        Raises NotFoundError where no such execution is known, InvalidArgumentError
-        for an offset past its end, and what ended it: UnavailableError
-        EXECUTION_INTERRUPTED where the daemon ended in the middle, with
-        `session_id` and `kept_bytes` in its metadata.
+        If the generator is closed, the execution continues if it was started with
+        `on_disconnect="continue"` or another program reads it; otherwise it is
+        cancelled. Raises NotFoundError for an unknown execution, InvalidArgumentError
+        for an offset past its end, and the error that ended it: UnavailableError
+        EXECUTION_INTERRUPTED if the daemon ended in the middle, with `session_id` and
+        `kept_bytes` in its metadata.
         """
         async with aclosing(self._async.executions.attach(request_id, offset=offset)) as events:
             async for event in events:
                 yield event
 
     async def cancel(self, request_id: str) -> dict[str, Any]:
-        """Cancel an execution, and return it as `list_executions` shows it. What had come is kept.
+        """Cancel an execution, and return it as `list_executions` does. The part that arrived is kept.
 
-        One that has ended stays as it was. Raises NotFoundError where no such
-        execution runs or ended within the last ten minutes.
+        An execution that has ended does not change. Raises NotFoundError if none with
+        this id runs or ended within the last ten minutes.
         """
         return (await self._async.executions.cancel(request_id)).to_dict()
 
     def list_executions(self, session_id: str | None = None) -> list[dict[str, Any]]:
-        """Return what waits, runs, or ended within the last ten minutes, for all programs; the oldest first.
+        """Return the prompts of all programs that wait, run, or ended within ten minutes, oldest first.
 
         `session_id`: only those of one session. Each dict has `request_id`,
         `session_id`, `state` (`queued`, `running`, `completed`, `failed` or
         `cancelled`), `model_id`, `created_at`, `ended_at`, `delta_bytes`,
-        `attached_streams`, `place` (among those that wait, from 1), `waits_for`
-        (the model; None: its session's turn), `priority`, `client`, `error_reason`
-        and `prompt_excerpt` (at most 80 characters). What does not apply is None.
+        `attached_streams`, `place` (the position in the queue, from 1), `waits_for`
+        (the model; None: its session's turn), `priority`, `client`, `error_reason` and
+        `prompt_excerpt` (at most 80 characters). A value that does not apply is None.
         """
         return [execution.to_dict() for execution in self._sync.executions.list(session_id)]
 
     def explain_session(self, session_id: str, limit: int = MOST_TURNS) -> list[dict[str, Any]] | None:
-        """Return a session's newest turns with their routing, oldest first; None where there is no session.
+        """Return a session's newest turns with their routing, oldest first; None for an unknown session.
 
-        `limit`: 1 to 1,000 turns. A dict has `request_id`, `prompt` (the text before the
-        answer), `timestamp`, `model` (that answered; None: none did), `routing_decision`
-        as `execute` gives it, with those that failed first in `failed_attempts`, and `error`: None,
-        or a dict of the `reason` and `message` with which the turn failed. A turn that failed without an
-        answer has lost its decision ten minutes later: None. Left out are a turn that is running,
-        and messages that were imported or written without a model.
+        `limit`: 1 to 1,000 turns. A dict has `request_id`, `prompt` (the text before
+        the answer), `timestamp`, `model` (None: no model answered), `routing_decision`
+        as `execute` returns it, with the models that failed first in `failed_attempts`,
+        and `error`: None, or a dict of the `reason` and `message` with which the turn
+        failed. A turn that failed without an answer has its decision for ten minutes
+        only, then None. The list leaves out a running turn, and messages that were
+        imported or written without a model.
         """
         try:
             return [turn.to_dict() for turn in self._sync.executions.history(session_id, limit=limit)]
@@ -86,15 +87,14 @@ class ExecutionCalls(FacadePart):
         """Find messages and session titles by their words, best first: at most `limit`.
 
         `query`: words that must all be there, `"a phrase"`, `begin*`; 1 to 1,000
-        characters. `filter_metadata` as in `list_sessions`; `session_id`: only
-        there. Sessions that are put away are not searched. What was acknowledged
-        before is found, but for a moment after very much was written at once.
+        characters. `filter_metadata` as in `list_sessions`; `session_id`: only in this
+        one. Archived sessions are left out. The search finds every earlier write,
+        unless very much was written just before.
 
-        Each dict has `session_id`, `title`, `message_id`, `sequence` and `role`
-        (of a title None, 0 and None), `timestamp`, `snippet` with the `spans` in it
-        that the words take (`[start, length]` in characters), and `score`. Raises
-        InvalidArgumentError, NotFoundError, and DeadlineExceededError
-        SEARCH_TOO_SLOW.
+        Each dict has `session_id`, `title`, `message_id`, `sequence` and `role` (None,
+        0 and None for a title), `timestamp`, `snippet`, `spans` (the positions of the
+        words in the snippet, `[start, length]` in characters), and `score`. Raises
+        InvalidArgumentError, NotFoundError, and DeadlineExceededError SEARCH_TOO_SLOW.
         """
         hits = self._sync.sessions.search(
             query,
@@ -110,17 +110,17 @@ class ExecutionCalls(FacadePart):
         filter_metadata: Mapping[str, Any] | None = None,
         from_revision: int | None = None,
     ) -> AsyncGenerator[Change[dict[str, Any]], None]:
-        """Yield the sessions that match as they are, `Synced`, then each change, whoever makes it.
+        """Yield the matching sessions, `Synced`, then each change by any program.
 
-        `filter_metadata`: as in `list_sessions`; archived sessions are not
-        watched. `from_revision`: only what changed after that one, instead of
-        all that match. A slow reader holds up nobody: it is told several changes
-        of a session as one. It goes on until it is closed, or `ResyncRequired`
-        came. What is being answered is not told word by word: the session has a
-        `running_request_id`, to attach to.
+        `filter_metadata`: as in `list_sessions`; archived sessions are not watched.
+        `from_revision`: only changes after this one, instead of all matching sessions.
+        A slow reader delays nobody: it gets several changes of a session as one. The
+        stream ends when it is closed, or with `ResyncRequired`. It does not contain the
+        text of answers: a session with a running answer has a `running_request_id`, to
+        attach to.
 
-        Raises UnavailableError where the daemon ends (go on from the last
-        revision), and InvalidArgumentError, also for a revision of the future.
+        Raises UnavailableError if the daemon ends (continue from the last revision),
+        and InvalidArgumentError, also for a revision of the future.
         """
         async with aclosing(
             self._async.sessions.watch(metadata=self._filter(filter_metadata), from_revision=from_revision)
@@ -140,11 +140,12 @@ class ExecutionCalls(FacadePart):
         session_id: str | None = None,
         model: str | None = None,
     ) -> UsageReport:
-        """Return what all programs of this user used, by model, day, client (its program) or session.
+        """Return the usage of all programs of this user, by model, day, client (its program) or session.
 
-        Days are those of `[usage] time_zone`, else the system's, at most 400 of them: dates, or
-        texts as YYYY-MM-DD; without any, the last 30 and today. `session_id` and
-        `model` (`provider:name`): only this one's. Raises InvalidArgumentError.
+        Days are dates or texts as YYYY-MM-DD, in `[usage] time_zone` or the system's
+        time zone, at most 400 of them; by default today and the last 30. `session_id`
+        and `model` (`provider:name`) limit the report to one. Raises
+        InvalidArgumentError.
         """
         from oblix.reports import UsageReport
 
@@ -157,16 +158,16 @@ class ExecutionCalls(FacadePart):
         return UsageReport(rows, total, used.currency, budgets)
 
     async def pull_model(self, model: str) -> AsyncGenerator[PullProgress, None]:
-        """Have Ollama fetch a model, and yield how far it is until the model is there.
+        """Make Ollama fetch a model, and yield the progress until the model is there.
 
-        `model`: `ollama:NAME`. One that this client hooked is pulled where it was
-        hooked, another one at the endpoint of the daemon's configuration. Several
-        clients that pull the same share one pull. Leaving the loop stops it where
-        nobody else waits for it; a later one goes on where it stopped.
+        `model`: `ollama:NAME`. A model that this client hooked is pulled to its server,
+        another one to the endpoint of the daemon's configuration. Clients that pull the
+        same model share one pull. If you leave the loop and no other client waits, the
+        pull stops; a later one continues there.
 
         Raises InvalidArgumentError (PULL_UNSUPPORTED for another provider),
-        FailedPreconditionError where there is no such model, and UnavailableError
-        where the server can't be reached or fails.
+        FailedPreconditionError if there is no such model, and UnavailableError if the
+        server can't be reached or fails.
         """
         async with aclosing(self._async.models.pull(model)) as steps:
             async for step in steps:

@@ -15,10 +15,10 @@ Content = str | Sequence[Any]
 
 
 class MessageCalls(PromptCalls):
-    """What a person does to a conversation that went wrong.
+    """Read, change and delete the messages of a session.
 
-    Everywhere a message is named by its id, by its place in the session (from 1;
-    places stay when others are deleted), or from the end: -1 is the last one.
+    Every method names a message by its id, by its sequence number in the session (from
+    1; it stays when other messages are deleted), or from the end: -1 is the last one.
     """
 
     def get_message(self, session_id: str, message: MessageName) -> dict[str, Any]:
@@ -28,17 +28,17 @@ class MessageCalls(PromptCalls):
     def delete_messages(
         self, session_id: str, messages: MessageName | Sequence[MessageName], *, exact: bool = False
     ) -> list[dict[str, Any]]:
-        """Delete 1 to 1,000 messages for good, and return them.
+        """Delete 1 to 1,000 messages permanently, and return them.
 
-        A message that calls tools and the messages with the results go together,
-        whichever is named; with `exact` only what is named goes. Raises
-        NotFoundError for a message that is not there (then nothing is deleted), and
-        FailedPreconditionError TURN_RUNNING while an answer is being written.
+        This deletes a tool call together with its results, whichever is named; with
+        `exact`, only the named messages. Raises NotFoundError for an unknown message
+        (then nothing is deleted), and FailedPreconditionError TURN_RUNNING during a
+        running answer.
         """
         return _dicts(self._sync.sessions.delete_messages(session_id, messages, exact=exact))
 
     def truncate_session(self, session_id: str, from_message: MessageName, *, exact: bool = False) -> int:
-        """Delete a message and all after it for good, and return how many that were.
+        """Delete a message and all after it permanently, and return their number.
 
         `truncate_session(session_id, 1)` empties the session. Otherwise as
         `delete_messages`.
@@ -46,10 +46,11 @@ class MessageCalls(PromptCalls):
         return self._sync.sessions.truncate(session_id, from_message, exact=exact)
 
     def pop_messages(self, session_id: str, count: int = 1, *, exact: bool = False) -> list[dict[str, Any]]:
-        """Delete the last messages for good, at most 1,000, and return them in order.
+        """Delete the last messages permanently, at most 1,000, and return them in order.
 
-        Fewer where the session has fewer. One atomic step: what others append
-        meanwhile is either popped or stays, never lost. Otherwise as `delete_messages`.
+        Returns fewer if the session has fewer. This is one atomic step: a message that
+        another program appends meanwhile is either returned or stays. Otherwise as
+        `delete_messages`.
         """
         return _dicts(self._sync.sessions.pop(session_id, count, exact=exact))
 
@@ -62,15 +63,15 @@ class MessageCalls(PromptCalls):
         client_data: bytes | None = None,
         version: int | None = None,
     ) -> dict[str, Any]:
-        """Replace what a message says, and return it; the old version is kept.
+        """Replace the content of a message, and return it; the old version is kept.
 
-        `content`: a text, or a list of texts and images as in `execute`; of a tool's
-        message, what the tool answered. Tool calls and reasoning of the message stay.
-        `client_data`: the program's
-        own data from now on; None: it stays. `version`: the one that the edit was
-        made on; AbortedError VERSION_MISMATCH where it is no longer the current one.
-        The mark that keeps a message out of contexts goes. Raises NotFoundError, and
-        FailedPreconditionError TURN_RUNNING while an answer is being written.
+        `content`: a text, or a list of texts and images as in `execute`; for a tool's
+        message, its result. Tool calls and reasoning of the message stay.
+        `client_data`: the new data of the program; None keeps the old data. `version`:
+        the version that the program read; AbortedError VERSION_MISMATCH if it is no
+        longer the current one. The edit removes the mark that leaves a message out of
+        contexts. Raises NotFoundError, and FailedPreconditionError TURN_RUNNING during
+        a running answer.
         """
         edited = self._sync.sessions.edit(
             session_id, message, content, client_data=client_data, version=version
@@ -80,14 +81,14 @@ class MessageCalls(PromptCalls):
     def restore_message(self, session_id: str, message: MessageName, version: int) -> dict[str, Any]:
         """Make an older version of a message the current one, as a new version, and return it.
 
-        Raises NotFoundError where there is no such version. Otherwise as `edit_message`.
+        Raises NotFoundError for an unknown version. Otherwise as `edit_message`.
         """
         return self._sync.sessions.restore_version(session_id, message, version).to_dict()
 
     def list_message_versions(self, session_id: str, message: MessageName) -> list[dict[str, Any]]:
-        """Return the versions of a message that were replaced, newest first, without the current one.
+        """Return the older versions of a message, newest first, without the current one.
 
-        A message that was never edited or answered anew has none. Raises NotFoundError.
+        A message without an edit or a new answer has none. Raises NotFoundError.
         """
         return _dicts(self._sync.sessions.versions(session_id, message))
 
@@ -98,16 +99,16 @@ class MessageCalls(PromptCalls):
         reason: str = "",
         detail: str = "",
     ) -> int:
-        """Leave messages out of the contexts that models are sent, and return how many are marked now.
+        """Mark messages as left out of contexts, and return how many were marked.
 
         The session keeps them. A tool call and its results are marked together.
-        `reason`: UPPER_SNAKE, at most 128 characters; `detail`: for a person, at
-        most 4,096. Raises NotFoundError.
+        `reason`: UPPER_SNAKE, at most 128 characters; `detail`: for a person, at most
+        4,096. Raises NotFoundError.
         """
         return self._sync.sessions.exclude(session_id, messages, reason=reason, detail=detail)
 
     def include_messages(self, session_id: str, messages: MessageName | Sequence[MessageName]) -> int:
-        """Take that mark away, also one that the daemon set, and return from how many it was.
+        """Remove that mark, also one that the daemon set, and return from how many messages.
 
         Raises NotFoundError.
         """
@@ -121,14 +122,14 @@ class MessageCalls(PromptCalls):
         stream: bool = False,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        """Answer a question of a session anew, and return the response as `execute` does.
+        """Answer the last question of a session again, and return the response as `execute` does.
 
-        The session is `session_id`, else the current one. `message`: the answer, or a
-        message of its question; it must be the last of both. The new answer takes
-        the old one's place, which is kept as a version; where nothing of it comes, the
-        old one stays. `stream`: write it to standard output as it arrives. Takes the
-        further options of `execute`, and raises what that raises; also NotFoundError,
-        and FailedPreconditionError MESSAGE_NOT_LAST where other messages follow.
+        The session is `session_id`, or the current one. `message`: the last answer, or
+        a message of its question. The new answer replaces the old one, which is kept as
+        a version; if nothing of the new one arrives, the old one stays. `stream`: write
+        it to standard output as it arrives. Takes the further options of `execute`, and
+        raises what that raises; also NotFoundError, and FailedPreconditionError
+        MESSAGE_NOT_LAST if other messages follow.
         """
         chosen = session_id or self.current_session_id
         if chosen is None:

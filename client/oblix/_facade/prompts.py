@@ -21,7 +21,7 @@ Said = str | Sequence[Mapping[str, Any]]
 
 
 class PromptCalls(SessionCalls):
-    """Everything that asks a model."""
+    """The calls that ask a model."""
 
     async def execute(  # noqa: PLR0917 - the documented signature
         self,
@@ -35,66 +35,66 @@ class PromptCalls(SessionCalls):
         chat: bool = False,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        """Ask, and return the answer once it is whole.
+        """Send a prompt, and return the complete answer.
 
-        The session is `session_id`, else the current one; without either nothing
-        is recorded. `stream` writes the answer to standard output as it arrives
-        and, with `display_metrics`, a line about it; without `stream` nothing is
-        written. `chat` goes on as a conversation at the terminal until `exit`,
-        in a new session where there is none; the response is then the last one,
-        with `session_id`.
+        The session is `session_id`, or the current one; without either, nothing is
+        recorded. `stream` writes the answer to standard output as it arrives and, with
+        `display_metrics`, a line about it; without `stream` nothing is written. `chat`
+        continues as a conversation at the terminal until `exit`, in a new session if
+        there is none; the response is then the last one, with `session_id`.
 
         `temperature`: 0 to 2. `max_tokens`: 1 to 1,000,000. `request_id`: 1 to 128
-        printable ASCII characters; the same again gives the same answer. Further
+        printable ASCII characters; the same id again returns the same answer. Further
         options, each with its default first:
 
-        - how it is written: `top_p` (over 0 to 1), `seed`, `stop` (a text, or up to
-          16), `reasoning` (how much the model thinks before it answers: `off`, `on`,
-          `low`, `medium`, `high` or `max`); left out, the model's server decides;
-        - what is shown with it: `images`, paths or bytes of PNG, JPEG, GIF or WebP
+        - how the model writes: `top_p` (over 0 to 1), `seed`, `stop` (a text, or up to
+          16), `reasoning` (how much the model reasons before it answers: `off`, `on`,
+          `low`, `medium`, `high` or `max`); without them, the model's server decides;
+        - images with the prompt: `images`, paths or bytes of PNG, JPEG, GIF or WebP
           images of at most 8 MiB;
-        - where it goes: `model` pins `provider:name`; `local_only=True` lets no cloud
-          model see it; `policy` is one of `balanced`, `prefer-local`, `prefer-cloud`,
-          `cheapest`, `fastest`, `private` or of the daemon's configuration;
-          `max_cost` is the most that it may cost, in the configuration's currency;
-        - when: `priority` is `interactive`, or `background` to go behind all others
-          that wait for the same model; `when_busy` is `wait`, or `fail` at once where
-          the session's turn runs already; `timeout` in seconds, waiting included, at
-          most a day; None: no limit;
-        - what becomes of it: `on_disconnect` is `cancel`, or `continue` when this
-          program goes away; `on_break` is `keep` for what came of an answer that
-          breaks off, or `restart` on the next model; `context_policy` is `omit` for
-          the oldest turns of a history that does not fit, `refuse`, or `longer` to
-          prefer a model with a longer window; `include_excluded=True` sends also the
-          messages that are marked as left out of contexts;
-        - instead of a prompt: `regenerate_message_id` answers a question of the
-          session anew, see `regenerate`.
+        - where the prompt goes: `model` names one model as `provider:name`;
+          `local_only=True` lets no cloud model see it; `policy` is one of `balanced`,
+          `prefer-local`, `prefer-cloud`, `cheapest`, `fastest`, `private` or of the
+          daemon's configuration; `max_cost` is the maximum cost, in the configuration's
+          currency;
+        - when it runs: `priority` is `interactive`, or `background` to go behind all
+          others that wait for the same model; `when_busy` is `wait`, or `fail` if a
+          turn of the session runs already; `timeout` in seconds, including the time in
+          queues, at most a day; None: no limit;
+        - what happens on failures: `on_disconnect` is `cancel`, or `continue` if this
+          program disconnects; `on_break` is `keep` to keep the part of an answer that
+          breaks off, or `restart` on the next model; `context_policy` is `omit` to
+          leave out the oldest turns of a history that does not fit, `refuse`, or
+          `longer` to prefer a model with a longer window; `include_excluded=True` also
+          sends messages that are marked as left out of contexts;
+        - instead of a prompt: `regenerate_message_id` answers a question of the session
+          again, see `regenerate`.
 
-        Tools: `tools` is a list of dicts with `name`, `description` and `parameters`
-        (a JSON Schema), or OpenAI's around them; `tool_choice` is `auto`, `required`
-        or `none`. The response then may have `tool_calls`: dicts with `call_id`,
-        `name`, `arguments` (a dict; None where the model wrote something else) and
+        Tools: `tools` is a list of dicts with `name`, `description` and `parameters` (a
+        JSON Schema), also in OpenAI's form; `tool_choice` is `auto`, `required` or
+        `none`. The response can then have `tool_calls`: dicts with `call_id`, `name`,
+        `arguments` (a dict; None if the model wrote something else) and
         `arguments_json`. Answer them in the same session with `tool_results`, dicts
-        with `call_id`, `content` and `is_error`, and the tools again; the prompt may
-        be left out. `response_schema` (a JSON Schema) makes the answer JSON that fits
-        it. Instead of a text the prompt may be a list of messages: dicts with `role`
-        and `content`, `tool_calls` as in a response, or `call_id` of role `tool`. The
+        with `call_id`, `content` and `is_error`, and the tools again; the prompt can be
+        left out. `response_schema` (a JSON Schema) makes the answer JSON that fits it.
+        Instead of a text, the prompt can be a list of messages: dicts with `role` and
+        `content`, `tool_calls` as in a response, or `call_id` of role `tool`. The
         content is a text, or a list of dicts: `type` `text` with `text`; `image` with
         `path` or `data`; OpenAI's `image_url` with a `data:` URL.
 
-        A connection that drops in the middle is taken up again where it broke; with
-        `on_disconnect="continue"` the answer has gone on meanwhile.
+        If the connection breaks, the client continues from the same byte; with
+        `on_disconnect="continue"` the answer has continued meanwhile.
 
-        The response has `request_id`, `model_id`, `response` (the text),
-        `metrics` (in seconds and tokens; also what the context left out),
-        `routing_decision` and `agent_checks`.
+        The response has `request_id`, `model_id`, `response` (the text), `metrics` (in
+        seconds and tokens; also what the context left out), `routing_decision` and
+        `agent_checks`.
 
-        Raises InvalidArgumentError; AgentRefusedError; NotFoundError for an
-        unknown session or image; FailedPreconditionError where no model may
-        answer; AbortedError where the session is busy; DeadlineExceededError where
-        the timeout is over; UnavailableError where no model can be reached, or the
-        daemon ended in the middle: the question, and the part that had come, are in
-        the session, and its metadata says how much.
+        Raises InvalidArgumentError; AgentRefusedError; NotFoundError for an unknown
+        session or image; FailedPreconditionError if no model may answer; AbortedError
+        if the session is busy; DeadlineExceededError if the timeout is over;
+        UnavailableError if no model can be reached, or the daemon ended in the middle:
+        the session then has the question and the part that arrived, and the error's
+        metadata says how much.
         """
         session_id = session_id or self.current_session_id
         if chat and session_id is None:
@@ -123,12 +123,12 @@ class PromptCalls(SessionCalls):
         session_id: str | None = None,
         **kwargs: Any,
     ) -> AsyncGenerator[Event, None]:
-        """Ask, and yield what happens: Queued, Started, Delta, Rerouted, and Completed at the end.
+        """Send a prompt, and yield events: Queued, Started, Delta, Rerouted, and Completed at the end.
 
-        Takes what `execute` takes, raises what it raises, and writes nothing.
-        Closing the generator, or cancelling the task that reads it, cancels the
-        answer, and the part that had come is kept; with `on_disconnect="continue"`
-        it goes on, and `attach` comes back to it.
+        Takes what `execute` takes, raises what it raises, and writes nothing. Closing
+        the generator, or cancelling the task that reads it, cancels the answer, and the
+        part that arrived is kept; with `on_disconnect="continue"` the answer continues,
+        and `attach` reads the rest.
         """
         options = {"temperature": temperature, "max_tokens": max_tokens, "request_id": request_id, **kwargs}
         asked = _prompt_of(prompt, session_id or self.current_session_id, options)
@@ -141,15 +141,15 @@ class PromptCalls(SessionCalls):
     ) -> dict[str, dict[str, Any]]:
         """Return where a prompt would go now, and why: the `routing_decision` of `execute`.
 
-        Takes the further options of `execute` and raises what it raises before a
-        model is asked. Nothing is sent to a model or recorded.
+        Takes the further options of `execute` and raises what it raises before a model
+        is asked. Sends nothing to a model, and records nothing.
         """
         asked = _prompt_of(prompt, session_id or self.current_session_id, kwargs)
         return (await self._prompts.explain(asked)).to_dict()
 
 
 class ChatCalls(PromptCalls):
-    """Calls that older programs make. New ones say `execute`."""
+    """Calls of older programs. New programs use `execute`."""
 
     async def execute_streaming(
         self,
@@ -164,7 +164,7 @@ class ChatCalls(PromptCalls):
         return await self.execute(prompt, temperature, max_tokens, request_id, display_metrics, **kwargs)
 
     async def chat_once(self, prompt: str, session_id: str | None = None, **kwargs: Any) -> dict[str, Any]:
-        """Ask once in a session, or in a new one; writes nothing. The response has `session_id`, too.
+        """Ask once in a session, or in a new one, and write nothing. The response also has `session_id`.
 
         Takes the further options of `execute`.
         """

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class SessionCalls(FacadePart):
-    """Everything about sessions. What was acknowledged is on disk."""
+    """Create, find, read, change, export and delete sessions. Changes are on disk before a call returns."""
 
     async def create_session(
         self,
@@ -37,21 +37,19 @@ class SessionCalls(FacadePart):
         """Make an empty session and return its id.
 
         `title`: at most 1,024 characters. `metadata`: labels to filter by.
-        `initial_context`: the program's own data; models see none of it but the
-        text under the key `system`. Both: JSON values, 16 levels, 256 keys,
-        64 KiB. `local_only`: no cloud model ever sees the session; it can't be
-        taken back. `routing_policy`: the name of the one that its prompts are routed
-        by where they name none, at most 64 characters.
+        `initial_context`: the program's own data; models see only the text under the
+        key `system`. Both: JSON values, at most 16 levels, 256 keys, 64 KiB.
+        `local_only`: no cloud model ever sees the session; this can't be undone.
+        `routing_policy`: the policy for prompts that name none, at most 64 characters.
 
-        `session_id`: a name of the program's own, 1 to 128 characters of A-Z a-z 0-9
-        . _ -; without one the daemon makes an id. `get_or_create=True`: where a
-        session has that id already, it is used as it is, in one atomic step with
-        making it. Nothing of it changes, except that `local_only=True` makes an
-        open session local-only.
+        `session_id`: an id of the program's own, 1 to 128 characters of A-Z a-z 0-9 . _
+        -; without one, the daemon makes an id. `get_or_create=True`: if a session has
+        that id, it is returned unchanged, in one atomic step; only `local_only=True`
+        makes an existing session local-only.
 
-        Raises InvalidArgumentError, and AlreadyExistsError: SESSION_EXISTS where a
-        session has the id, unless `get_or_create` is set; SESSION_DELETED where it is
-        that of a deleted session that can be brought back.
+        Raises InvalidArgumentError, and AlreadyExistsError: SESSION_EXISTS if a session
+        has the id, unless `get_or_create` is set; SESSION_DELETED if a deleted session
+        has it that can be undeleted.
         """
         request = requests.creation(
             session_id,
@@ -92,7 +90,7 @@ class SessionCalls(FacadePart):
         return self._use(made, True)
 
     def use_session(self, session_id: str) -> bool:
-        """Make a session the current one. False, and nothing changes, where there is none of that id."""
+        """Make a session the current one. Return False, and change nothing, for an unknown id."""
         try:
             self._sync.sessions.get(session_id)
         except NotFoundError:
@@ -110,20 +108,20 @@ class SessionCalls(FacadePart):
         updated_before: datetime | str | None = None,
         deleted: bool = False,
     ) -> list[dict[str, Any]]:
-        """List sessions, the most recently changed first: at most `limit`, however many there are.
+        """Return sessions, the most recently changed first: at most `limit`.
 
         `filter_metadata`: equalities that must all hold, at most 16; a key is a
         metadata key or a dotted path, a value is text, a number, a bool or None.
-        `archived`: False for those that are not put away, True for those that
-        are, None for both. `updated_from` and `updated_before`: a datetime or ISO
-        8601 text, UTC without an offset; the first is included. `deleted=True`:
-        those that can still be brought back, the last deleted first, without a
-        filter; the times are then those of the deletion.
+        `archived`: False for those that are not archived, True for those that are, None
+        for both. `updated_from` and `updated_before`: a datetime or ISO 8601 text, in
+        UTC if it has no offset; the first is included. `deleted=True`: sessions that
+        can be undeleted, the last deleted first, without a filter; the times are then
+        those of the deletion.
 
-        Each dict has `id`, `title`, `created_at`, `updated_at`, `message_count`
-        and `metadata`, and where it applies `archived`, `running_request_id`,
-        `parent_id`, `deleted_at` and `purged_at`. A session whose records are damaged on
-        disk has `id` and `damaged`: what is wrong, and what to do. Raises InvalidArgumentError.
+        Each dict has `id`, `title`, `created_at`, `updated_at`, `message_count` and
+        `metadata`, and if they apply `archived`, `running_request_id`, `parent_id`,
+        `deleted_at` and `purged_at`. A session with damaged records has `id` and
+        `damaged`: what is wrong, and what to do. Raises InvalidArgumentError.
         """
         found = self._sync.sessions.list(
             metadata=self._filter(filter_metadata),
@@ -136,12 +134,12 @@ class SessionCalls(FacadePart):
         return [session.summary() for session in found]
 
     def load_session(self, session_id: str) -> dict[str, Any] | None:
-        """Read a whole session, or None where there is none of that id.
+        """Return a whole session, or None for an unknown id.
 
-        The dict has `id`, `title`, `created_at`, `updated_at`, `messages`,
-        `context` and `metadata`; a message has `id`, `role`, `content` and
-        `timestamp`, and where there is more to say `status`, `parts`, `model`
-        and `usage`. A running answer is there as far as it was checkpointed.
+        The dict has `id`, `title`, `created_at`, `updated_at`, `messages`, `context`
+        and `metadata`; a message has `id`, `role`, `content` and `timestamp`, and if
+        they apply `status`, `parts`, `model` and `usage`. A running answer is included
+        as far as its last checkpoint.
         """
         request = sessions_pb2.GetSessionRequest(session_id=text(session_id, "session_id"))
         try:
@@ -151,12 +149,12 @@ class SessionCalls(FacadePart):
             return None
 
     def delete_session(self, session_id: str, *, purge: bool = False) -> bool:
-        """Delete a session with its messages, and cancel its running answer. False where there is none.
+        """Delete a session with its messages, and cancel its running answer. False for an unknown id.
 
-        `undelete_session` brings it back for as long as the daemon's configuration
-        keeps deleted sessions: thirty days, unless it says otherwise. Its id stays
-        taken for as long. `purge=True`: it can't be brought back, and its id is
-        free at once; a session that was deleted before is purged, too.
+        `undelete_session` restores it for as long as the daemon keeps deleted sessions,
+        by default thirty days. Its id stays taken for as long. `purge=True`: it can't
+        be undeleted, and its id is free at once; this also purges a session that was
+        deleted before.
         """
         try:
             self._sync.sessions.delete(session_id, purge=purge)
@@ -167,7 +165,7 @@ class SessionCalls(FacadePart):
         return True
 
     def update_session_metadata(self, session_id: str, metadata: Mapping[str, Any]) -> bool:
-        """Merge keys into a session's metadata; the other keys stay. False where there is none of that id."""
+        """Merge keys into a session's metadata; the other keys stay. False for an unknown id."""
         session = sessions_pb2.Session(
             id=text(session_id, "session_id"), metadata=to_struct(metadata, "metadata")
         )
@@ -179,7 +177,7 @@ class SessionCalls(FacadePart):
         return True
 
     def get_session_metadata(self, session_id: str) -> dict[str, Any] | None:
-        """Return a session's metadata, or None where there is none of that id. Reads no messages."""
+        """Return a session's metadata, or None for an unknown id. Reads no messages."""
         try:
             return dict(self._sync.sessions.get(session_id).metadata)
         except NotFoundError:
@@ -194,9 +192,9 @@ class SessionCalls(FacadePart):
     ) -> bool:
         """Write a session to a JSON file, which only its owner can read, and return True.
 
-        The file is there whole or not at all; missing directories are made. `export_path` is
-        the first Oblix's name for `file_path`.
-        Raises NotFoundError, and InvalidArgumentError for a path that can't be written.
+        The file is written as a whole or not at all; missing directories are made.
+        `export_path` is the first Oblix's name for `file_path`. Raises NotFoundError,
+        and InvalidArgumentError for a path that can't be written.
         """
         path = one_of(file_path=file_path, export_path=export_path)
         await self._async.sessions.export_document(text(session_id, "session_id"), path)
@@ -210,12 +208,12 @@ class SessionCalls(FacadePart):
         *,
         import_path: str | PathLike[str] | None = None,
     ) -> str:
-        """Read a session from a JSON file, also one that the first Oblix wrote, and return its id.
+        """Import a session from a JSON file, also of the first Oblix, and return its id.
 
-        `import_path` is the first Oblix's name for `file_path`. `new_id=False` keeps the
-        file's id; one that exists is AlreadyExistsError.
-        Raises NotFoundError for a missing file, InvalidArgumentError with the
-        file and the problem for one that is no session or over 128 MiB.
+        `import_path` is the first Oblix's name for `file_path`. `new_id=False` keeps
+        the file's id; AlreadyExistsError if it exists. Raises NotFoundError for a
+        missing file, and InvalidArgumentError, with the file and the problem, for a
+        file that is not a session or is larger than 128 MiB.
         """
         path = one_of(file_path=file_path, import_path=import_path)
         imported = await self._async.sessions.import_document(path, new_id=new_id)
@@ -226,7 +224,7 @@ class SessionCalls(FacadePart):
     ) -> str:
         """Copy a session with its messages, metadata and context, and return the copy's id.
 
-        Without a new title it has the old one. Raises NotFoundError.
+        By default the copy has the old title. Raises NotFoundError.
         """
         copy = await self._async.sessions.copy(session_id, title=new_title)
         return self._use(copy.id, use_immediately)
@@ -239,10 +237,10 @@ class SessionCalls(FacadePart):
         *,
         source_ids: Sequence[str] | None = None,
     ) -> str:
-        """Make a new session of the messages of several, in order of time, and return its id.
+        """Make a new session from the messages of several, in order of time, and return its id.
 
-        1 to 1,000 sessions. Metadata and context are united; of two values for
-        a key, that of the session named first stays. `source_ids` is the first Oblix's
+        1 to 1,000 sessions. Metadata and context are merged; if two sessions have the
+        same key, the value of the first one is used. `source_ids` is the first Oblix's
         name for `session_ids`. Raises NotFoundError.
         """
         sources = one_of(session_ids=session_ids, source_ids=source_ids)
@@ -255,12 +253,12 @@ Retention = Mapping[str, Any]
 
 
 class HousekeepingCalls(FacadePart):
-    """What becomes of sessions."""
+    """Update, restore, fork and prune sessions."""
 
     def get_session(self, session_id: str) -> dict[str, Any] | None:
-        """Return all that a session has but its messages, or None where there is none of that id.
+        """Return a session without its messages, or None for an unknown id.
 
-        As in `list_sessions`, and `context`, `etag`, and where they are set
+        The dict has the keys of `list_sessions`, `context`, `etag`, and if they are set
         `local_only`, `routing_policy` and `retention`.
         """
         try:
@@ -280,14 +278,13 @@ class HousekeepingCalls(FacadePart):
         routing_policy: str | None = None,
         etag: str | None = None,
     ) -> dict[str, Any] | None:
-        """Change what is given, leave the rest, and return the header. None where there is none of that id.
+        """Change the given fields, and return the header; None for an unknown id.
 
-        `metadata` and `context` are merged key by key into what is there.
-        `archived`: put away, or not. `retention`: `{"days": 90, "action":
-        "archive"}` (or "delete"; 0 days: it stays for ever), or "configured" for
-        what the daemon's configuration says. `routing_policy`: as in
-        `create_session`, "" for none of its own. `etag`: of the header that the
-        change was made on; where somebody changed it since, nothing is done.
+        `metadata` and `context` are merged key by key. `archived`: whether it is
+        archived. `retention`: `{"days": 90, "action": "archive"}` (or "delete"; 0 days:
+        it stays forever), or "configured" for the setting of the daemon.
+        `routing_policy`: as in `create_session`, "" for none. `etag`: of the header
+        that the program read; if the header has changed since, nothing is done.
 
         Raises InvalidArgumentError, and AbortedError ETAG_MISMATCH.
         """
@@ -309,7 +306,7 @@ class HousekeepingCalls(FacadePart):
         return session_of(answer.session).to_dict()
 
     def undelete_session(self, session_id: str) -> bool:
-        """Bring a deleted session back as it was. False where there is none, or it is gone for good.
+        """Restore a deleted session as it was. False if there is none or it is purged.
 
         Raises FailedPreconditionError SESSION_NOT_DELETED.
         """
@@ -328,9 +325,9 @@ class HousekeepingCalls(FacadePart):
     ) -> str:
         """Copy a session up to a message, which is included, and return the copy's id.
 
-        `up_to_message`: a message's id, or its place in the session, from 1; None
-        for all. The copy knows its `parent_id`. Raises NotFoundError, also for a
-        message that is not there, and InvalidArgumentError for a place past the end.
+        `up_to_message`: a message's id, or its sequence number, from 1; None for all.
+        The copy has a `parent_id`. Raises NotFoundError, also for an unknown message,
+        and InvalidArgumentError for a place past the end.
         """
         fork = await self._async.sessions.copy(session_id, title=new_title, up_to=up_to_message)
         return self._use(fork.id, use_immediately)
@@ -343,13 +340,13 @@ class HousekeepingCalls(FacadePart):
         *,
         dry_run: bool = False,
     ) -> PruneReport:
-        """Archive or delete the sessions to which nothing was added for so many days.
+        """Archive or delete the sessions to which nothing was added for this number of days.
 
-        Without `days` the retention of each session, or of the daemon's
-        configuration, is applied, as the daemon does every hour by itself.
-        `dry_run`: only say which it would be. A session that is being answered
-        in is left alone. `filter_metadata` None: whatever their metadata; an empty
-        one is refused. Raises InvalidArgumentError.
+        Without `days`, it applies the retention of each session or of the daemon's
+        configuration, as the daemon does every hour. `dry_run`: only return which
+        sessions it would be. Sessions with a running answer stay. `filter_metadata`
+        None: with any metadata; an empty filter is refused. Raises
+        InvalidArgumentError.
         """
         from oblix.reports import PruneReport
 

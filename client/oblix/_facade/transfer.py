@@ -29,23 +29,24 @@ class TransferCalls(FacadePart):
         branches: bool = False,
         on_progress: Callable[[ImportReport], object] | None = None,
     ) -> ImportReport:
-        """Take in every conversation of files and directories, and say what became of each.
+        """Import every conversation of files and directories, and report the outcome of each.
 
-        Read are Oblix's own JSON, JSON Lines in OpenAI's style (`jsonl`), the exports of ChatGPT, Claude,
-        DeepSeek, LibreChat, LM Studio, big-AGI and Open WebUI, data sets, and any other object with a list
-        of messages, also inside gzip and zip files; and what tools keep (`find_conversations`). A file's
-        format is found by its content unless `format` names it. Each session is kept whole or not at all.
-        Every text of a file is in a session, or in its notes. What is here already, from the same source
-        and with the same content, is skipped, and what was said in it since is added, unless
-        `skip_existing` is False. `keep_ids` keeps the files' own ids, which must be free then. `branches`
-        takes also the other branches of conversations that are trees, each as a session; those of tools
-        are always taken.
+        It reads Oblix's own JSON, JSON Lines in OpenAI's style (`jsonl`), the exports
+        of ChatGPT, Claude, DeepSeek, LibreChat, LM Studio, big-AGI and Open WebUI, data
+        sets, and any other object with a list of messages, also inside gzip and zip
+        files, and the files of tools (`find_conversations`). The content of a file
+        decides its format, unless `format` names it. Each session is imported as a
+        whole or not at all. Every text of a file is in a session, or in its notes. A
+        conversation that was imported before is skipped, and its new messages are
+        added, unless `skip_existing` is False. `keep_ids` keeps the ids of the files,
+        which must be free. `branches` also imports the other branches of conversations
+        that are trees, each as a session; those of tools are always imported.
         `on_progress` is called with the report so far after each conversation.
 
-        One conversation may have 64 MiB as JSON; a file any size. What can't be
-        read is in the report, as refused, with its file, place and reason. Raises
-        NotFoundError where there is no such path, and InvalidArgumentError for a
-        directory with nothing to read and a format that is not known.
+        One conversation can have 64 MiB as JSON, and a file any size. The report has
+        conversations that can't be read as refused, with file, place and reason. Raises
+        NotFoundError for an unknown path, and InvalidArgumentError for a directory with
+        nothing to read and for an unknown format.
         """
         return await self._async.sessions.import_from(
             paths,
@@ -57,10 +58,11 @@ class TransferCalls(FacadePart):
         )
 
     def find_conversations(self, home: AnyPath | None = None) -> list[places.Findings]:
-        """Look for the conversations that tools keep on this machine: codex, opencode, aider and others.
+        """Find the conversations of tools on this machine: codex, opencode, aider and others.
 
-        `home`: the directory to look in, by default the user's own. Each entry has the tool, its files,
-        for `import_sessions`, and how many conversations there are. Nothing is imported or changed.
+        `home`: the directory to look in, by default the user's own. Each entry has the
+        tool, its files, for `import_sessions`, and the number of conversations. Nothing
+        is imported or changed.
         """
         return self._sync.sessions.find_conversations(home)
 
@@ -74,17 +76,17 @@ class TransferCalls(FacadePart):
     ) -> int:
         """Write sessions to a file, and return how many.
 
-        `sessions`: ids; or a filter as `list_sessions` takes it, with archived
-        sessions too; or None for all. `format`: `json` (a list of sessions),
-        `jsonl`, `markdown`, `html` (one page that needs nothing else), `openai` or
-        `sharegpt` (for training: sessions that no model answered give nothing), or
-        `codex`, `claude-code` or `opencode` (one session, for that tool to go on
-        with); by default what the file's suffix says. The file is
-        there whole or not at all, only its owner can read it, and missing
-        directories are made. `on_progress` is called with the number so far.
+        `sessions`: ids; or a filter as `list_sessions` takes it, including archived
+        sessions; or None for all. `format`: `json` (a list of sessions), `jsonl`,
+        `markdown`, `html` (one page that needs nothing else), `openai` or `sharegpt`
+        (for training, without sessions that no model answered), or `codex`,
+        `claude-code` or `opencode` (one session that this tool continues); by default
+        the suffix of the file decides. The file is written as a whole or not at all,
+        only its owner can read it, and missing directories are made. `on_progress` is
+        called with the number so far.
 
-        Raises NotFoundError for an unknown id, and InvalidArgumentError for a
-        path that can't be written or a format that is not known.
+        Raises NotFoundError for an unknown id, and InvalidArgumentError for a path that
+        can't be written or an unknown format.
         """
         return await self._async.sessions.export_to(path, sessions, format, on_progress=on_progress)
 
@@ -93,14 +95,13 @@ class TransferCalls(FacadePart):
     ) -> int:
         """Write all conversations, as they are at one moment, to a file, and return its size in bytes.
 
-        Other programs go on writing meanwhile. The file is there whole or not at
-        all, only its owner can read it, and missing directories are made.
-        `oblixd restore FILE` takes it back. `on_progress` is called with the
-        bytes so far and the bytes of the whole.
+        Other programs can write meanwhile. The file is written as a whole or not at
+        all, only its owner can read it, and missing directories are made. `oblixd
+        restore FILE` restores it. `on_progress` is called with the bytes so far and the
+        total.
 
         Raises InvalidArgumentError for a path that can't be written,
-        ResourceExhaustedError where the daemon's disk has no room for the copy
-        that a backup begins with, and DeadlineExceededError where this program
-        took nothing for a minute.
+        ResourceExhaustedError if the daemon's disk has no space for a copy of the
+        store, and DeadlineExceededError if this program read nothing for a minute.
         """
         return await self._async.sessions.backup(path, on_progress=on_progress)
