@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+from oblix.formats.agents.catalog import NOT_JSON
 from oblix.formats.conversations import Conversation, Fork
 from oblix.formats.reading import read_file
 from oblix.v1 import messages_pb2
@@ -164,3 +166,54 @@ def test_claude_s_text_beside_the_contents_is_the_same_once_more(tmp_path: Path)
         "text",
     ]
     assert not chat.notes
+
+
+def test_a_list_of_messages_with_times_is_no_log_of_gptme(tmp_path: Path) -> None:
+    said = [
+        {"role": "user", "content": "What grows?", "timestamp": "2026-11-28T10:00:00.123456"},
+        {
+            "role": "assistant",
+            "content": [{"type": "text", "text": "Moss."}],
+            "timestamp": "2026-11-28T10:00:01",
+        },
+    ]
+    (document,) = read(tmp_path / "one.json", said)
+    path = tmp_path / "lines.jsonl"
+    path.write_text("".join(json.dumps(each) + "\n" for each in said) + '{"role": "user", "con')
+    (lines,) = [each.conversation for each in read_file(path, None)]
+    assert lines is not None
+    for chat in (document, lines):
+        assert [text for _, text in roles_and_texts(chat)] == ["What grows?", "Moss."]
+    assert NOT_JSON not in document.notes
+    assert lines.notes[NOT_JSON] == 1
+
+
+def test_an_image_of_continue_s_is_an_image(tmp_path: Path) -> None:
+    pixel = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
+    image = {"type": "imageUrl", "imageUrl": {"url": f"data:image/png;base64,{pixel}"}}
+    content = [{"type": "text", "text": "What is it?"}, image]
+    (chat,) = read(tmp_path / "one.json", {"messages": [{"role": "user", "content": content}]})
+    text, picture = chat.messages[0].parts
+    assert (text.text, picture.image.media_type) == ("What is it?", "image/png")
+
+
+CALL = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+
+
+@pytest.mark.parametrize("is_array", [True, False])
+def test_a_list_of_messages_may_have_some_that_only_call_tools_or_are_empty(
+    tmp_path: Path, is_array: bool
+) -> None:
+    said = [
+        {"role": "user", "content": "What grows?"},
+        {"role": "assistant", "content": None, "tool_calls": [CALL]},
+        {"role": "tool", "tool_call_id": "c1", "content": "It grows."},
+        {"role": "assistant", "content": "Moss."},
+        {"role": "user", "content": ""},
+    ]
+    path = tmp_path / "said.json"
+    path.write_text(json.dumps(said) if is_array else "\n".join(map(json.dumps, said)))
+    (found,) = read_file(path, None)
+    assert found.conversation is not None
+    kinds = [[part.WhichOneof("kind") for part in each.parts] for each in found.conversation.messages]
+    assert kinds == [["text"], ["tool_call"], ["tool_result"], ["text"]]

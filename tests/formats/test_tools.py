@@ -68,6 +68,15 @@ def test_a_codex_fork_begins_with_its_parent_s_lines(home: Path, tmp_path: Path)
     assert "the beginning, up to the fork, is in a file that is not there" in without.notes
 
 
+def test_a_codex_thread_has_the_name_that_it_was_given_last(home: Path) -> None:
+    path = home / FILES["codex-exec.rollout.jsonl"]
+    named = [{"type": "thread_name_updated", "thread_name": name} for name in ("Beds", "Moss")]
+    lines = [json.dumps({"type": "event_msg", "payload": each}) for each in named]
+    path.write_text("\n".join([path.read_text().rstrip(), *lines, ""]))
+    (thread,) = read(path)
+    assert thread.session.title == "Moss"
+
+
 def test_a_compaction_is_nobody_s_answer(home: Path) -> None:
     (thread,) = read(home / FILES["codex-forked-from.rollout.jsonl"])
     assert short_form(thread) == [

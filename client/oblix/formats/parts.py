@@ -190,9 +190,8 @@ def _reasoning_part(block: Block, conversation: Conversation) -> Parts:
 
 
 def _image(block: Block, conversation: Conversation) -> Iterator[messages_pb2.Part | None]:
-    source = block.get("source") or block.get("image_url") or block.get("image") or block.get("inlineData")
-    if source is None:
-        source = block
+    keys = ("source", "image_url", "imageUrl", "image", "inlineData")
+    source = next((block[key] for key in keys if block.get(key)), block)
     if isinstance(source, str):
         yield images.part_of(source, conversation)
         return
@@ -282,7 +281,7 @@ _KINDS: dict[_Reader, str] = {
     _text: "text input_text output_text summary_text refusal Text markdown",
     _reasoning_part: "thinking reasoning thought think redacted_thinking reasoning_text "
     "reasoning.text reasoning.summary reasoning.encrypted",
-    _image: "image image_url input_image image_file localImage",
+    _image: "image image_url imageUrl input_image image_file localImage",
     _call: "tool_use tool_call toolCall function_call custom_tool_call server_tool_use function mcp_tool_use "
     "tool-call local_shell_call mcp_call web_search_call computer_call",
     _result: "tool_result toolResult function_call_output custom_tool_call_output tool-result "

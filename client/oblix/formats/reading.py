@@ -16,7 +16,7 @@ from oblix.formats.agents import catalog as tools
 from oblix.formats.agents.databases import tables
 from oblix.formats.catalog import Format
 from oblix.formats.conversations import Conversation, unreadable
-from oblix.formats.turns import is_message
+from oblix.formats.turns import is_message, is_turn
 from oblix.formats.values import Found, values
 
 MAX_LOG_BYTES = 128 * 1024 * 1024
@@ -118,13 +118,7 @@ def _text(source: str, stream: BufferedReader) -> Iterator[Read]:
 
 
 def logger(source: str, values: Iterator[Found], tool: tools.LogTool, file: IO[bytes]) -> Iterator[Read]:
-    lines, broken = [], 0
-    for each in values:
-        if file.tell() > MAX_LOG_BYTES:
-            raise _too_large(source)
-        broken += each.problem is not None
-        if each.problem is None:
-            lines.append(each.value)
+    lines, broken = _read_lines(source, values, file)
     has_any = False
     for conversation in tool.read(lines, Path(source)):
         has_any = True
@@ -138,17 +132,28 @@ def logger(source: str, values: Iterator[Found], tool: tools.LogTool, file: IO[b
 def _are_messages(first: list[Found]) -> bool:
     """Return whether each value is a message, and so all of them are one conversation."""
     values_ = [each.value for each in first if each.problem is None]
-    return bool(values_) and all(is_message(value) and catalog.detect(value) is None for value in values_)
+    are_turns = all(is_turn(value) and catalog.detect(value) is None for value in values_)
+    return are_turns and any(map(is_message, values_))
 
 
 def _messages(source: str, values: Iterator[Found], file: IO[bytes]) -> Read:
-    lines = []
+    lines, broken = _read_lines(source, values, file)
+    read = _document(source, "", {"messages": lines}, catalog.reader("plain"))
+    if broken and read.conversation is not None:
+        read.conversation.note(tools.NOT_JSON, broken)
+    return read
+
+
+def _read_lines(source: str, values: Iterator[Found], file: IO[bytes]) -> tuple[list[object], int]:
+    """Return the values of a log, and how many lines of it are none: the last one may be half written."""
+    lines, broken = list[object](), 0
     for each in values:
         if file.tell() > MAX_LOG_BYTES:
             raise _too_large(source)
+        broken += each.problem is not None
         if each.problem is None:
             lines.append(each.value)
-    return _document(source, "", {"messages": lines}, catalog.reader("plain"))
+    return lines, broken
 
 
 def _documents(source: str, values: Iterator[Found], format_: Format | None) -> Iterator[Read]:

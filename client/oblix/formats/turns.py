@@ -61,6 +61,12 @@ def is_message(item: object) -> bool:
     return isinstance(item, dict) and role_in(item) is not None and content_of(item) is not None
 
 
+def is_turn(item: object) -> bool:
+    """Return whether a value looks like a message, also an empty one, or one that only calls tools."""
+    keys = (*CONTENT_KEYS, "tool_calls", "function_call")
+    return isinstance(item, dict) and role_in(item) is not None and any(key in item for key in keys)
+
+
 def content_of(item: Item) -> object:
     """Return what was said, under whichever key it stands. None where there is nothing."""
     return next((item[key] for key in CONTENT_KEYS if item.get(key) not in (None, "", [], {})), None)

@@ -244,6 +244,8 @@ class _Thread:
         kind = string(item, "type")
         if kind == "thread_rolled_back" and isinstance(item.get("num_turns"), int):
             self._undo(item["num_turns"])
+        if kind == "thread_name_updated" and (title := string(item, "thread_name")):
+            self._conversation.session.title = title
         if not has_items and kind in ("user_message", "agent_message"):
             role = messages_pb2.ROLE_USER if kind == "user_message" else messages_pb2.ROLE_ASSISTANT
             message = messages_pb2.Message(role=role, parts=parts_of(item.get("message"), self._conversation))

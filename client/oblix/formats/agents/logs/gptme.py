@@ -34,6 +34,8 @@ Line = Mapping[str, Any]
 KNOWN = keys("metadata files file_hashes")
 
 _FIELDS = keys("role content timestamp hide pinned call_id metadata files file_hashes quiet")
+_LOCAL_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?")
+"""As Python writes a time without an offset."""
 _CALL = re.compile(r"^@([\w.-]{1,100})\(([^)\n]{1,100})\): ", re.MULTILINE)
 _PROGRAMS = re.compile(r"<system>.*</system>", re.DOTALL)
 """What gptme says in the person's place where it runs without one."""
@@ -43,9 +45,20 @@ _EVENTS_READ = 400
 
 
 def matches(lines: Sequence[Any]) -> bool:
-    """Return whether the first lines look like a log's: flat messages with local times."""
-    first = lines[0] if lines and isinstance(lines[0], dict) else {}
-    return {"role", "content", "timestamp"} <= first.keys() <= _FIELDS
+    """Return whether the first lines look like a log's: flat texts of three roles, with local times.
+
+    Another line among them, for example a tool's, makes it any program's list of messages.
+    """
+    return bool(lines) and all(isinstance(line, dict) and _is_line(line) for line in lines)
+
+
+def _is_line(line: Line) -> bool:
+    return (
+        {"role", "content", "timestamp"} <= line.keys() <= _FIELDS
+        and isinstance(line["content"], str)
+        and string(line, "role") in ("system", "user", "assistant")
+        and _LOCAL_TIME.fullmatch(string(line, "timestamp")) is not None
+    )
 
 
 def read(lines: Sequence[Any], origin: Origin) -> list[Conversation]:
