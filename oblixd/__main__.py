@@ -140,14 +140,14 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         title="commands, while no daemon runs", metavar="COMMAND", dest="command"
     )
-    commands.add_parser("check", help="read all conversations, and say what is damaged")
-    commands.add_parser("salvage", help="make a new store of all that is whole in a damaged one")
-    commands.add_parser("compact", help="write the store's file anew, without its free pages")
+    commands.add_parser("check", help="read all conversations, and list damaged records")
+    commands.add_parser("salvage", help="make a new store from the intact records of a damaged one")
+    commands.add_parser("compact", help="rewrite the store without free pages")
     commands.add_parser("engine", help="fetch the embedded model's engine and weights, also while one runs")
     _add_config(commands.add_parser("config", help="show, check and change the configuration file"))
-    restore = commands.add_parser("restore", help="put a backup in the place of the conversations")
-    restore.add_argument("file", metavar="FILE", help="what `oblix backup` wrote")
-    restore.add_argument("--force", action="store_true", help="also one that holds damaged records")
+    restore = commands.add_parser("restore", help="replace the conversations with those of a backup")
+    restore.add_argument("file", metavar="FILE", help="a file that `oblix backup` wrote")
+    restore.add_argument("--force", action="store_true", help="restore a backup with damaged records, too")
     return parser
 
 

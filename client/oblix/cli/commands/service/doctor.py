@@ -33,8 +33,8 @@ COLOURS = {"ok": "\x1b[32m", "note": "", "warning": "\x1b[33m", "fault": "\x1b[3
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--json", action="store_true", help="print what was found as JSON")
-    parser.add_argument("--quiet", action="store_true", help="leave out what is well")
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    parser.add_argument("--quiet", action="store_true", help="print only problems")
     parser.epilog = "It changes nothing and starts no daemon. The exit code is 1 if something does not work."
     parser.set_defaults(run=run)
 

@@ -31,9 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "Starts no daemon: if none runs, it says so and exits with 1."
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print everything as JSON")
-    form.add_argument(
-        "--socket", action="store_true", help="print the socket's path, also where no daemon runs"
-    )
+    form.add_argument("--socket", action="store_true", help="print the socket's path, also if no daemon runs")
     parser.set_defaults(run=run)
 
 

@@ -39,11 +39,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     install.set_defaults(run=_install)
     uninstall = actions.add_parser("uninstall", help="stop the service, and remove the unit")
     uninstall.set_defaults(run=_uninstall)
-    status = actions.add_parser("status", help="say whether the service is installed, and what it does")
+    status = actions.add_parser("status", help="say whether the service is installed, and its state")
     status.add_argument("--json", action="store_true", help="print it as JSON")
     status.set_defaults(run=_status)
     logs = actions.add_parser("logs", help="show the daemon's log")
-    logs.add_argument("-f", "--follow", action="store_true", help="go on as it is written")
+    logs.add_argument("-f", "--follow", action="store_true", help="follow the log")
     logs.add_argument(
         "-n", "--lines", type=int, default=JOURNAL_LINES, metavar="N", help="so many lines back"
     )

@@ -16,7 +16,7 @@ meanwhile. To restore it, run `oblix stop`, then `oblixd restore FILE`."""
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.epilog = ABOUT
-    parser.add_argument("file", metavar="FILE", help="replaced where it is there already")
+    parser.add_argument("file", metavar="FILE", help="the file to write; an existing one is replaced")
     parser.set_defaults(run=run)
 
 

@@ -37,7 +37,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tool", action="append", metavar="NAME", help="only this tool's; may be repeated")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument("--list", action="store_true", help="say what there is, and take in nothing")
-    parser.add_argument("--watch", action="store_true", help="go on, and take in what is said from now on")
+    parser.add_argument(
+        "--watch", action="store_true", help="continue, and import new messages as they are written"
+    )
     parser.add_argument(
         "--interval", type=float, default=5.0, metavar="SECONDS", help="of --watch (default: 5)"
     )

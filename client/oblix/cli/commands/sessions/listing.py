@@ -77,9 +77,7 @@ def _configure_one(actions: Any) -> None:
     create.add_argument(
         "--id", metavar="ID", help="its id: 1 to 128 of A-Z a-z 0-9 . _ - (default: a new one)"
     )
-    create.add_argument(
-        "--get", action="store_true", help="use the session that has --id, where there is one"
-    )
+    create.add_argument("--get", action="store_true", help="use an existing session with this --id")
     add_json(create, "print the session as JSON, and not its id alone", is_default=False)
     create.set_defaults(run=_create)
     delete = actions.add_parser("delete", help="delete sessions and their messages; `undelete` restores them")
@@ -87,9 +85,11 @@ def _configure_one(actions: Any) -> None:
     delete.add_argument(
         "--purge",
         action="store_true",
-        help="for good; also what was deleted before, and its id is free again",
+        help="delete permanently, also a session that was deleted before, and free its id",
     )
-    delete.add_argument("-y", "--yes", action="store_true", help="do not ask, as where nobody can be asked")
+    delete.add_argument(
+        "-y", "--yes", action="store_true", help="do not ask; without a terminal, it never asks"
+    )
     delete.set_defaults(run=_delete)
 
 

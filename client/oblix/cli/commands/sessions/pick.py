@@ -27,7 +27,7 @@ def configure(actions: Any) -> None:
     """Declare the subcommand."""
     help_ = "choose a session from a list, and print its id"
     pick = actions.add_parser("pick", help=help_, epilog=EXAMPLES)
-    pick.add_argument("letters", nargs="?", default="", metavar="LETTERS", help="what is typed already")
+    pick.add_argument("letters", nargs="?", default="", metavar="LETTERS", help="the letters to begin with")
     pick.set_defaults(run=_pick)
 
 

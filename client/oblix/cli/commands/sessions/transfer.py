@@ -79,7 +79,9 @@ def _configure_import(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="keep the ids that the files name; one that is taken is refused",
     )
-    parser.add_argument("--again", action="store_true", help="take also what was imported before, once more")
+    parser.add_argument(
+        "--again", action="store_true", help="import conversations again that were imported before"
+    )
     parser.add_argument("--branches", action="store_true", help="take the other branches of trees, too")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.set_defaults(run=_import)

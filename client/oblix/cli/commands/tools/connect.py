@@ -28,11 +28,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("tool", nargs="?", metavar="TOOL", help="the tool to connect, for example codex")
-    what.add_argument("--list", action="store_true", help="list the tokens that there are")
+    what.add_argument("--list", action="store_true", help="list the tokens")
     what.add_argument("--revoke", metavar="NAME", help="end a token: the tool is refused from now on")
     parser.add_argument("--model", default="auto", help="the model that the tool asks for (default auto)")
     parser.add_argument("--local-only", action="store_true", help="let its prompts reach local models only")
-    parser.add_argument("--session", metavar="ID", help="give the tool this conversation to go on with")
+    parser.add_argument(
+        "--session", metavar="ID", help="give the tool access to this conversation, to continue it"
+    )
     parser.add_argument("--write", action="store_true", help="write the settings into the tool's own file")
     parser.add_argument(
         "--json", action="store_true", help="print URL, token and model, or the list, as JSON"

@@ -37,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         type=_svg,
         default=DEFAULT_FILE,
-        help=f"{DEFAULT_FILE} if not given; replaced where it is there already; - is standard output",
+        help=f"{DEFAULT_FILE} by default; an existing file is replaced; - is standard output",
     )
     parser.set_defaults(run=run)
 

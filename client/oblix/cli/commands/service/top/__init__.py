@@ -18,9 +18,7 @@ KEYS = "q or Ctrl-C ends it. It starts no daemon, but waits for one."
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.epilog = KEYS
-    parser.add_argument(
-        "--once", action="store_true", help="print it once, as it does where nobody looks at a terminal"
-    )
+    parser.add_argument("--once", action="store_true", help="print it once, as in a pipe")
     parser.set_defaults(run=run)
 
 
