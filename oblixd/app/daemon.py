@@ -23,7 +23,7 @@ from oblixd.app.observation import Observer, RecentProblems
 from oblixd.app.paths import Paths
 from oblixd.app.reload import Parts, Reloader
 from oblixd.app.telemetry import open_providers
-from oblixd.client_memory import MIB, ClientMemory
+from oblixd.client_memory import MIB, ClientMemory, give_free_memory_back
 from oblixd.config.loader import Loaded
 from oblixd.config.schema import Config
 from oblixd.errors import DataLossError, FailedPreconditionError, OblixdError
@@ -149,9 +149,10 @@ class Daemon:
         self._reload_on_hangup(reloader)
         await self._add_servicers(server, parts, reloader, self._measure(parts, observer, reloader), cleanup)
         await self._open_doors(server, cleanup)
-        parts.registry.keep_warm()
         for name, work in self._work_beside(server, parts).items():
             self._keep(background.begin(work, name), cleanup)
+        # What the imports held is free in pieces, which a daemon at rest would keep for good.
+        asyncio.get_running_loop().run_in_executor(None, give_free_memory_back)
         return server, parts.executions, parts.sessions
 
     async def _build(self, cleanup: AsyncExitStack) -> _Components:
@@ -262,7 +263,7 @@ class Daemon:
             "the report to the service manager": systemd.keep_reporting(
                 lambda: _status_line(self._paths, parts.executions, server)
             ),
-            "the HTTP library's import": client.warm(),
+            "the way to the configured models": _open_ways(parts.callers, parts.registry),
             "the look at the embedded models": parts.embedded.examine(),
             "the retention of sessions": parts.sessions.keep_up(),
             "the sweeping of old usage": parts.usage.keep_up(),
@@ -508,6 +509,16 @@ class Daemon:
             await asyncio.gather(task, return_exceptions=True)
 
         cleanup.push_async_callback(drop)
+
+
+async def _open_ways(callers: Clients, registry: Registry) -> None:
+    """Import the HTTP library and connect to the configured models with the first call.
+
+    A prompt is likely to follow. Until then both are for nobody: 7 MB, and connections that wake the daemon.
+    """
+    await callers.first_call.wait()
+    registry.keep_warm()
+    await client.warm()
 
 
 def _status_line(paths: Paths, executions: Executions, server: Server) -> str:

@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-CHECK_INTERVAL_S = 2.0
-"""How often the socket and the store are looked for."""
+CHECK_INTERVAL_S = 5.0
+"""How often the socket and the store are looked for. Each look wakes a daemon at rest."""
 
 
 async def until_idle(
@@ -121,10 +121,13 @@ class Clients:
         self._last_s: dict[str, float] = {}
         self.last_s = time.monotonic()
         """When anybody called last, on the monotonic clock."""
+        self.first_call = asyncio.Event()
+        """Set once somebody has called."""
 
     def called(self, client: str) -> None:
         """Hear of a call."""
         self.last_s = time.monotonic()
+        self.first_call.set()
         # Moved to the end: the dict stays in order of the last call.
         self._last_s.pop(client, None)
         self._last_s[client] = self.last_s

@@ -105,6 +105,7 @@ class Call:
         """Yield each request of a stream; `Malformed` for one that can't be read."""
         while (request := await self._next_request()) is not None:
             yield request
+            self.end()
 
     def worked(self) -> None:
         """Let the next large request in: what follows depends on how fast the client reads."""
@@ -143,8 +144,6 @@ class Call:
         self.end()
 
     async def _next_request(self) -> Any:
-        self.worked()
-        self._share.release()
         raw = await self._receive()
         if not isinstance(raw, bytes):
             return None

@@ -21,7 +21,7 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
 from oblixd import errors
-from oblixd.access import ClientLimits, UnauthorizedError
+from oblixd.access import ClientLimits, Token, UnauthorizedError
 from oblixd.client_memory import ClientMemory
 from oblixd.errors import PermissionDeniedError, from_exception
 from oblixd.execution import ClientInfo
@@ -189,10 +189,12 @@ class Edge:
 
     def _let_in(self, name: str, handler: Handler, context: Context) -> Call:
         """See who calls, before anything of the request is read."""
-        if not PAGES.isdisjoint(dict(context.invocation_metadata() or ())):
+        metadata = _metadata_of(context)
+        if not PAGES.isdisjoint(metadata):
             raise PermissionDeniedError("ORIGIN_REFUSED", "oblixd takes no calls from web pages.")
-        self._on_call(client_of(context))
-        self._limits.count_call(limit_key(context))
+        token, client = CALLER_TOKEN.get(), _text(metadata, CLIENT_KEY)
+        self._on_call(_client(token, client))
+        self._limits.count_call(_limit_key(token, client))
         return self._admission.call(name, context.read, handler.request_deserializer)
 
 
@@ -206,26 +208,37 @@ def client_of(context: Context) -> str:
 
     Over TCP the token's name stands before it, so that no token's clients pass for another's.
     """
-    token, name = CALLER_TOKEN.get(), _metadata_value(context, CLIENT_KEY)
-    return f"{token.name}/{name}" if token else name
+    return _client(CALLER_TOKEN.get(), _text(_metadata_of(context), CLIENT_KEY))
 
 
 def limit_key(context: Context) -> str:
     """Return whose limits a call counts for: its token's, or over the socket its client's."""
-    token = CALLER_TOKEN.get()
-    return f"token {token.name}" if token else _metadata_value(context, CLIENT_KEY)
+    return _limit_key(CALLER_TOKEN.get(), _text(_metadata_of(context), CLIENT_KEY))
 
 
 def caller_of(context: Context) -> ClientInfo:
     """Return the same, and what it told in metadata: its program, and the span that it calls from."""
-    return ClientInfo(
-        client_of(context), _metadata_value(context, PROGRAM_KEY), _metadata_value(context, TRACE_KEY)
-    )
+    metadata = _metadata_of(context)
+    client = _client(CALLER_TOKEN.get(), _text(metadata, CLIENT_KEY))
+    return ClientInfo(client, _text(metadata, PROGRAM_KEY), _text(metadata, TRACE_KEY))
 
 
-def _metadata_value(context: Context, key: str) -> str:
-    """Return the last value of a key; empty where there is none that is a text."""
-    value = dict(context.invocation_metadata() or ()).get(key, "")
+def _client(token: Token | None, name: str) -> str:
+    return f"{token.name}/{name}" if token else name
+
+
+def _limit_key(token: Token | None, name: str) -> str:
+    return f"token {token.name}" if token else name
+
+
+def _metadata_of(context: Context) -> dict[str, str | bytes]:
+    """Return the last value of each key. Python's gRPC makes the whole of it anew for each question."""
+    return dict(context.invocation_metadata() or ())
+
+
+def _text(metadata: Mapping[str, str | bytes], key: str) -> str:
+    """Return the value of a key; empty where there is none that is a text."""
+    value = metadata.get(key, "")
     return value[:MAX_CLIENT] if isinstance(value, str) else ""
 
 

@@ -40,7 +40,11 @@ class Table:
     def get(self, txn: Transaction, key: bytes) -> bytes | None:
         """Return the payload under a key, or None. DataLossError where it is damaged."""
         value = txn.get(key, db=self._database)
-        return None if value is None else self._unseal(key, value)
+        return None if value is None else self.unseal(key, value)
+
+    def sealed_value(self, txn: Transaction, key: bytes) -> bytes | None:
+        """Return the value under a key as it is stored, or None. `unseal` checks it and gives the payload."""
+        return txn.get(key, db=self._database)
 
     def put(self, txn: Transaction, key: bytes, payload: bytes) -> None:
         """Write a payload, over what is there."""
@@ -100,7 +104,7 @@ class Table:
                 key, value = cursor.item()
                 if not key.startswith(prefix):
                     return
-                yield key, self._unseal(key, value)
+                yield key, self.unseal(key, value)
                 more = cursor.next()
 
     def keys(self, txn: Transaction, prefix: bytes, start: bytes = b"") -> Iterator[bytes]:
@@ -128,7 +132,7 @@ class Table:
     ) -> Iterator[tuple[bytes, bytes]]:
         """Keys and payloads under a prefix, last first, from before `before` (exclusive)."""
         for key, value in self._back(txn, prefix, before):
-            yield key, self._unseal(key, value)
+            yield key, self.unseal(key, value)
 
     def scan_back_past_damage(
         self, txn: Transaction, prefix: bytes, before: bytes = b""
@@ -136,7 +140,7 @@ class Table:
         """Scan as `scan_back`; a damaged record has None for its payload, and the scan goes on."""
         for key, value in self._back(txn, prefix, before):
             try:
-                yield key, self._unseal(key, value)
+                yield key, self.unseal(key, value)
             except DataLossError:
                 yield key, None
 
@@ -184,7 +188,8 @@ class Table:
             damage=damage,
         )
 
-    def _unseal(self, key: bytes, value: bytes) -> bytes:
+    def unseal(self, key: bytes, value: bytes) -> bytes:
+        """Return the payload of a stored value. DataLossError where it is damaged."""
         payload = value[CHECKSUM_BYTES:]
         if zlib.crc32(payload, zlib.crc32(key)).to_bytes(CHECKSUM_BYTES, "big") != value[:CHECKSUM_BYTES]:
             raise self.damaged_error(key)

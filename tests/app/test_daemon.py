@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import subprocess
 import sys
@@ -9,10 +10,12 @@ from pathlib import Path
 
 import grpc
 import pytest
-from oblix.testing import Answer, OllamaServer, Stall
+from oblix.testing import Answer, OllamaServer, OpenAIServer, Stall
 from oblix.v1 import executions_pb2, messages_pb2
 from support.drivers.daemon import WAIT_S, RunningDaemon, run_daemon
 from support.drivers.grpc_calls import Wire
+from support.drivers.waiting import eventually
+from support.proxies.tcp_proxy import door
 
 from oblixd.__main__ import EXIT_ALREADY_RUNNING, EXIT_CONFIG, EXIT_FAILED
 
@@ -145,3 +148,25 @@ def test_an_unknown_key_in_the_file_is_named(home: Path) -> None:
     refused = oblixd(home)
     assert refused.returncode == EXIT_CONFIG
     assert "config.toml, line 2: daemon.grace is not a setting" in refused.stderr
+
+
+async def test_a_daemon_that_nobody_calls_does_without_the_http_library(home: Path) -> None:
+    """It comes with the first call, whatever that asks, and opens the way to the configured models."""
+    with OpenAIServer() as server:
+        async with door(server.url.removesuffix("/v1")) as (watched, url):
+            (home / "config.toml").write_text(f'[openai]\nendpoint = "{url}/v1"\nmodels = ["gpt-4o"]\n')
+            (home / "openai-api-key").write_text("sk-x")
+            daemon = RunningDaemon(home, {"CREDENTIALS_DIRECTORY": str(home)})
+            try:
+                await asyncio.to_thread(daemon.wait_until_serving)
+                assert not _has_loaded(daemon, "aiohttp")
+                await asyncio.to_thread(Wire(daemon.channel).session)
+                await eventually(lambda: _has_loaded(daemon, "aiohttp") and watched.open == 1)
+            finally:
+                await asyncio.to_thread(daemon.end)
+        assert server.calls == []
+
+
+def _has_loaded(daemon: RunningDaemon, package: str) -> bool:
+    """Return whether the daemon has a compiled module of a package in its memory."""
+    return f"/{package}/" in Path(f"/proc/{daemon.process.pid}/maps").read_text()

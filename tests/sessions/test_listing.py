@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 from google.protobuf.struct_pb2 import Struct
-from oblix.v1.sessions_pb2 import Session
+from oblix.v1.sessions_pb2 import DamagedSession, Session
 from support.drivers.conversations import all_sessions, say, sessions_in, struct
 
 from oblixd.errors import InvalidArgumentError
 from oblixd.sessions import Sessions, listing
+from oblixd.sessions.storage.schema import number_key
 
 
 async def _make(sessions: Sessions, count: int, **metadata: Any) -> list[str]:
@@ -139,3 +140,30 @@ async def test_a_list_is_never_older_than_the_file_whoever_writes_it(
     subprocess.run([sys.executable, "-c", RENAMES, tmp_path / "store"], check=True, timeout=60)  # noqa: ASYNC221
     told = [(one.title, one.message_count) for one in all_sessions(sessions)]
     assert told == [("told by another process", 2)]
+
+
+async def test_a_record_that_is_damaged_after_it_was_listed_is_not_listed_again(sessions: Sessions) -> None:
+    """A list checks no checksum twice, as long as the bytes are those that it checked."""
+    hurt = await sessions.create(Session(title="hurt"))
+    well = await sessions.create(Session(title="well"))
+    assert len(all_sessions(sessions)) == 2
+    headers, store = sessions.db.tables.sessions, sessions.db.store
+    with store.read() as txn:
+        key = number_key(sessions.db.headers.ref(txn, hurt.id).number)
+        value = headers.sealed_value(txn, key)
+    assert value is not None
+    for harmed in (value.replace(b"hurt", b"hurz"), b"????" + value[4:]):
+        await store.write(lambda txn, value=harmed: txn.put(key, value, db=headers._database))
+        damaged: list[DamagedSession] = []
+        found, _ = sessions.list(page_size=0, page_token="", filter=struct(), damaged=damaged)
+        assert [one.id for one in found] == [well.id]
+        assert [(one.session_id, one.reason) for one in damaged] == [(hurt.id, "RECORD_DAMAGED")]
+
+
+async def test_nothing_of_a_removed_session_stays_in_what_lists_share(sessions: Sessions) -> None:
+    made = await sessions.create(Session(title="secret"))
+    assert len(all_sessions(sessions)) == 1
+    shared = sessions.db.headers._shared_session
+    assert shared.cache_info().currsize == 1
+    await sessions.delete(made.id, purge=True)
+    assert shared.cache_info().currsize == 0

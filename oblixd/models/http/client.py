@@ -2,7 +2,7 @@
 
 This side of the seam knows no HTTP library: `oblixd.models.http.transport` is the
 other side, and is imported when the first request is made (or by `warm`), so
-that the daemon serves before it has loaded.
+that the daemon serves before it has loaded, and a daemon that nobody calls does without.
 
 Keeps a connection open while nobody asks, so that the next prompt does not wait for one.
 """

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import random
-import statistics
 from collections import deque
 from collections.abc import Iterator
 
-from oblixd.monitor.network.metrics import FEWEST_CONNECTS, NetworkMetrics
+from oblixd.monitor.network.metrics import FEWEST_CONNECTS, NetworkMetrics, median
 from oblixd.monitor.network.reachability import Reachability
 from oblixd.monitor.network.routes import Route
 from oblixd.monitor.snapshot import Connectivity
@@ -147,7 +146,7 @@ class Endpoint:
         return self.route.kind if self.route else ""
 
     def _is_slow(self, first_byte_ms: float) -> bool:
-        usual_ms = statistics.median(self._waits) if self._waits else first_byte_ms
+        usual_ms = median(self._waits) if self._waits else first_byte_ms
         return first_byte_ms > max(usual_ms * SLOW_FACTOR, usual_ms + SLOW_MS)
 
     def _is_stale(self, now_s: float) -> bool:

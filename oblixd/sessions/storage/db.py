@@ -91,6 +91,7 @@ class SessionDb:
 
     def tell_removed(self, ref: SessionKey) -> None:
         """Have all that keep something of a session in memory drop it."""
+        self.headers.forget_shared()
         for drop in self.on_removed:
             drop(ref)
 

@@ -130,18 +130,6 @@ class Entry:
         return session
 
 
-def _session(number: int, header: bytes, progress: bytes) -> sessions_pb2.Session | None:
-    """Return a session from its records; None: its header was lost."""
-    read = records.SessionRecord.FromString(header)
-    if read.is_lost:
-        return None
-    return Entry(number, read, records.ProgressRecord.FromString(progress)).session()
-
-
-# Its key is all that a session is told from: what is found is never out of date, whoever writes.
-_shared_session = lru_cache(maxsize=SHARED_SESSIONS)(_session)
-
-
 class Headers:
     """What may be done to sessions; every method is one step inside the caller's transaction."""
 
@@ -149,6 +137,10 @@ class Headers:
         self.tables = tables
         self.partitions = SessionIndex(tables)
         self.change_log = ChangeLog(tables)
+        # What it is called with is all that a session is told from: its number, and both records as they are
+        # stored. So nothing that is found is out of date, whoever writes, and its checksums hold: they were
+        # checked over the same bytes.
+        self._shared_session = lru_cache(maxsize=SHARED_SESSIONS)(self._session)
 
     def find(self, txn: Transaction, session_id: str) -> SessionKey | None:
         """Return the session of an id, or None."""
@@ -168,12 +160,25 @@ class Headers:
 
     def session(self, txn: Transaction, ref: SessionKey) -> sessions_pb2.Session:
         """Return the session as the contract tells it, as `Entry.session`. It is shared: do not change it."""
-        progress, header = self._progress(txn, ref), self._header_payload(txn, ref.number)
+        key = number_key(ref.number)
+        progress = self.tables.progress.sealed_value(txn, key)
+        if progress is None:
+            raise self._why_gone(txn, ref)
+        header = self.tables.sessions.sealed_value(txn, key)
+        if header is None:
+            raise self.tables.sessions.missing_error(key)
         is_small = len(header) + len(progress) <= SHARED_BYTES
-        session = (_shared_session if is_small else _session)(ref.number, header, progress)
-        if session is None:
-            raise self.tables.sessions.missing_error(number_key(ref.number))
-        return session
+        return (self._shared_session if is_small else self._session)(ref.number, header, progress)
+
+    def forget_shared(self) -> None:
+        """Keep no session in memory: one was removed, and nothing of it is to stay."""
+        self._shared_session.cache_clear()
+
+    def _session(self, number: int, header: bytes, progress: bytes) -> sessions_pb2.Session:
+        """Return a session from its records as they are stored. DataLossError where they are damaged."""
+        key = number_key(number)
+        read = records.ProgressRecord.FromString(self.tables.progress.unseal(key, progress))
+        return Entry(number, self._whole_header(key, header), read).session()
 
     def _progress(self, txn: Transaction, ref: SessionKey) -> bytes:
         payload = self.tables.progress.get(txn, number_key(ref.number))
@@ -223,16 +228,17 @@ class Headers:
         self.touch(txn, entry.ref, entry.progress, update_us)
 
     def _header(self, txn: Transaction, number: int) -> records.SessionRecord:
-        header = records.SessionRecord.FromString(self._header_payload(txn, number))
-        if header.is_lost:
-            raise self.tables.sessions.missing_error(number_key(number))
-        return header
+        key = number_key(number)
+        sealed = self.tables.sessions.sealed_value(txn, key)
+        if sealed is None:
+            raise self.tables.sessions.missing_error(key)
+        return self._whole_header(key, sealed)
 
-    def _header_payload(self, txn: Transaction, number: int) -> bytes:
-        payload = self.tables.sessions.get(txn, number_key(number))
-        if payload is None:
-            raise self.tables.sessions.missing_error(number_key(number))
-        return payload
+    def _whole_header(self, key: bytes, sealed: bytes) -> records.SessionRecord:
+        header = records.SessionRecord.FromString(self.tables.sessions.unseal(key, sealed))
+        if header.is_lost:
+            raise self.tables.sessions.missing_error(key)
+        return header
 
     def new_number(self, txn: Transaction) -> int:
         """Return a number that no session ever had."""

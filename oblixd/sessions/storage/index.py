@@ -17,7 +17,6 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import takewhile
 from operator import itemgetter
 
 from google.protobuf.struct_pb2 import Struct, Value
@@ -162,28 +161,23 @@ class SessionIndex:
             rarest = min(wanted.labels, key=lambda label: self.label_count(txn, partition, label))
             table, prefix = self._tables.labels, partition + rarest
             others = tuple(label for label in wanted.labels if label != rarest)
-        scan = table.scan_back_past_damage(txn, prefix, prefix + end if end else b"")
-        found = ((key[len(prefix) :], value) for key, value in scan)
-        within = takewhile(lambda item: item[0] >= wanted.first, found)
-        return (self._with_all_labels(txn, partition, position, value, others) for position, value in within)
+        for key, value in table.scan_back_past_damage(txn, prefix, prefix + end if end else b""):
+            position = key[len(prefix) :]
+            if position < wanted.first:
+                return
+            number = DAMAGED if value is None else int.from_bytes(value, "big")
+            yield position, self._if_labelled(txn, partition, position, others, number) if others else number
 
-    def _with_all_labels(
-        self,
-        txn: Transaction,
-        partition: bytes,
-        position: bytes,
-        value: bytes | None,
-        labels: Sequence[bytes],
-    ) -> Candidate:
-        if value is None:
-            return position, DAMAGED
+    def _if_labelled(
+        self, txn: Transaction, partition: bytes, position: bytes, labels: Sequence[bytes], number: int
+    ) -> int | None:
+        """Return the number of a session that has all of the labels, else None."""
         try:
-            there = all(
-                self._tables.labels.get(txn, partition + label + position) is not None for label in labels
-            )
+            keys = (partition + label + position for label in labels)
+            has_all = all(self._tables.labels.get(txn, key) is not None for key in keys)
         except DataLossError:
-            return position, DAMAGED
-        return position, int.from_bytes(value, "big") if there else None
+            return DAMAGED
+        return number if has_all or number == DAMAGED else None
 
     def label_count(self, txn: Transaction, partition: bytes, label: bytes) -> int:
         """Count the sessions of a partition that have a label."""

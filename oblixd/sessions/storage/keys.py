@@ -29,13 +29,17 @@ def new_id() -> str:
 
 def pack(text: str) -> bytes:
     """`u` and 16 bytes for a UUID in its usual spelling, `t` and the text for others, nothing for nothing."""
+    if not text:
+        return b""
     if _UUID.fullmatch(text):
         return b"u" + bytes.fromhex(text.replace("-", ""))
-    return b"t" + text.encode() if text else b""
+    return b"t" + text.encode()
 
 
 def unpack(packed: bytes) -> str:
     """Return the id that was packed."""
+    if not packed:
+        return ""
     return _text(packed[1:]) if packed.startswith(b"u") else packed[1:].decode()
 
 
