@@ -60,7 +60,7 @@ Collector = Annotated[
 
 
 class PriceTable(Fields, frozen=True, kw_only=True):
-    """What a million tokens of a model cost."""
+    """The price of a million tokens of a model."""
 
     model: Annotated[
         str, text(r"[^\s:]+:\S{1,256}", "PROVIDER:NAME; a * at the end stands for the rest of the name")
@@ -354,21 +354,21 @@ class Limits(Fields, frozen=True):
 
 
 class Telemetry(Fields, frozen=True):
-    """What is sent to an OpenTelemetry collector: see [traces](../how-to/send-traces.md).
-    It needs the extra `otel`.
-    The standard variables `OTEL_*` of the daemon's environment go before these settings."""
+    """Traces and metrics for an OpenTelemetry collector: see [traces](../how-to/send-traces.md).
+    This needs the extra `otel`.
+    The standard variables `OTEL_*` of the daemon's environment override these settings."""
 
     enabled: Literal["auto", "yes", "no"] = "auto"
-    """Whether traces and metrics are sent. `auto`: where the daemon's environment names a collector, as
-    `OTEL_EXPORTER_OTLP_ENDPOINT` does."""
+    """Whether the daemon sends traces and metrics. `auto`: if the daemon's environment names a collector,
+    for example with `OTEL_EXPORTER_OTLP_ENDPOINT`."""
     endpoint: Collector = ""
-    """Where the collector takes OTLP. Empty: `http://localhost:4318`, or port 4317 for `grpc`."""
+    """The address of the collector. Empty: `http://localhost:4318`, or port 4317 for `grpc`."""
     protocol: Literal["http/protobuf", "grpc"] = "http/protobuf"
-    """How it takes it."""
+    """The protocol of the collector."""
     headers_file: KeyFile = ""
-    """A file with headers such as a key, as `NAME=VALUE` lines, which only its owner may read."""
+    """A file with headers such as a key, in lines `NAME=VALUE`. Only its owner may be able to read it."""
     content: bool = False
-    """Whether prompts and answers are sent, too. Those that must stay on this machine never are."""
+    """Whether the daemon also sends prompts and answers. It never sends those of local-only sessions."""
 
 
 class ListenTable(Fields, frozen=True, kw_only=True):

@@ -43,7 +43,7 @@ FieldName = Annotated[
     str, text(r"[A-Za-z0-9_.-]{1,64}", "a field's name of 1 to 64 letters, digits and underscores")
 ]
 Alias = Annotated[str, text(r"[^\s:]{1,64}", "a name of 1 to 64 characters without a space or a colon")]
-PROXY_FORM = "http://HOST:PORT, with USER:PASSWORD@ before the host where the proxy wants them, or none"
+PROXY_FORM = "http://HOST:PORT, with USER:PASSWORD@ before the host if the proxy needs them, or none"
 Proxy = Annotated[str, text(r"none|https?://([^\s/@]+@)?[^\s/@?#]+/?", PROXY_FORM, is_secret=True)]
 AbsolutePath = Annotated[str, text("/.*", "an absolute path")]
 KeepAlive = Annotated[
@@ -62,58 +62,58 @@ _UNIT_SECONDS = {"": 1.0, "ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.
 
 
 class ModelPrice(Fields, frozen=True):
-    """What a million tokens cost."""
+    """The price of a million tokens."""
 
     input: Price
-    """Of the context that the model reads."""
+    """For the context."""
     output: Price
-    """Of the answer that it writes."""
+    """For the answer."""
     cache_read: Price | None = None
-    """Of the context's part that the server had in its cache. Without it that costs as the rest does."""
+    """For tokens that the server read from its cache. Default: the price of the context."""
     cache_write: Price | None = None
-    """Of the context's part that the server put into its cache. Without it that costs as the rest does."""
+    """For tokens that the server wrote to its cache. Default: the price of the context."""
 
 
 class ModelOptions(Fields, frozen=True, omit_defaults=True):
-    """How one model is reached and what it is given. None leaves it to the provider's default."""
+    """How the daemon reaches a model, and what it sends. None: the provider's default."""
 
     task: Annotated[str, text("chat|embedding", "chat or embedding")] | None = None
-    """What the model is for: `chat` (the default) answers prompts, `embedding` turns texts into vectors."""
+    """The task of the model: `chat` (the default) answers prompts, `embedding` turns texts into vectors."""
     context_window: Tokens | None = None
-    """The context window in tokens, where the server does not tell it; never more than it really is."""
+    """The context window in tokens, if the server does not report it. Never larger than the real one."""
     num_ctx: Tokens | None = None
-    """The context window in tokens that Ollama or the embedded engine loads the model with."""
+    """The context window in tokens with which Ollama or the embedded engine loads the model."""
     keep_alive: KeepAlive | None = None
     """How long Ollama keeps the model loaded after an answer."""
     max_running: Annotated[int, number(1, MOST_STREAMS)] | None = None
-    """Prompts that the server is given at once. The others wait in the daemon, in order. Without it: what the
-    server tells, else 1,000."""
+    """The number of prompts that the server gets at once. The others wait in the daemon, in order. Default:
+    the number that the server reports, or 1,000."""
     api: Annotated[str, text("completions|responses", "completions or responses")] | None = None
-    """Which of OpenAI's calls the model speaks. Without it the server's own answer decides."""
+    """The API of OpenAI that the model uses. Default: the server's answer decides."""
     headers: dict[HeaderName, HeaderValue] = msgspec.field(default_factory=dict)
-    """Headers that every request carries. Their values are never shown."""
+    """Headers of every request. Their values are never shown."""
     query: dict[FieldName, Parameter] = msgspec.field(default_factory=dict)
     """Query parameters of every request, such as Azure's `api-version`."""
     extra_body: dict[str, Any] = msgspec.field(default_factory=dict)
-    """Fields that are added to the body of every prompt, in the provider's own words."""
+    """Fields that the daemon adds to the body of every prompt, in the provider's form."""
     omit: tuple[FieldName, ...] = ()
-    """Fields that are left out of the body of every prompt, because the server refuses them."""
+    """Fields that the daemon leaves out of the body of every prompt, because the server refuses them."""
     key_header: HeaderName | None = None
-    """The header that carries the key alone. Without it the key is sent as the provider wants it."""
+    """The header that carries only the key. Default: the provider's own form."""
     connect_timeout_s: Seconds | None = None
-    """Seconds for the connection, TLS included."""
+    """Seconds for the connection, including TLS."""
     first_token_timeout_s: Seconds | None = None
-    """Seconds from the request to the first content, whatever else comes. Default: 300 of silence."""
+    """Seconds from the request to the first content, also if pings arrive. Default: 300 of silence."""
     idle_timeout_s: Seconds | None = None
-    """Seconds of silence; pings break it. Default: 300 before the first content, 120 after it."""
+    """Seconds of silence; pings end it. Default: 300 before the first content, 120 after it."""
     price: ModelPrice | None = None
-    """What a million tokens of context and of answer cost. It goes before `[usage] prices`."""
+    """The price of a million tokens of context and of answer. It overrides `[usage] prices`."""
     aliases: tuple[Alias, ...] = ()
-    """Other names that a prompt may pin the model by."""
+    """Other names by which a prompt can name the model."""
     proxy: Proxy | None = None
-    """The proxy for this model; `none`: no proxy. Without it `[network] proxy` counts."""
+    """The proxy for this model; `none`: no proxy. Default: `[network] proxy`."""
     ca_file: AbsolutePath | None = None
-    """A PEM file with certificates that are trusted for this model, beside the system's."""
+    """A PEM file with certificates that the daemon trusts for this model, in addition to the system's."""
     ca_dir: AbsolutePath | None = None
     """A directory with such files."""
     ca_data: Annotated[str, text(r"(?s:-----BEGIN .*)", "certificates in PEM form")] | None = None
