@@ -24,9 +24,12 @@ _ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL")
 def is_schema(text: str) -> bool:
     """Return whether a text is a schema as far as models take one: a JSON object, or nothing."""
     try:
-        return not text or isinstance(json.loads(text), dict)
+        schema = json.loads(text) if text else {}
+        # Half of a surrogate pair can be written as JSON, and can't be sent as UTF-8.
+        json.dumps(schema, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         return False
+    return isinstance(schema, dict)
 
 
 async def violation(schema: str, answer: str) -> str:

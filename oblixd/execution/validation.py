@@ -27,6 +27,7 @@ MAX_DESCRIPTION = 65_536
 MAX_SCHEMA_BYTES = 64 << 10
 
 MAX_TIMEOUT_S = 86_400
+_SCHEMA = "a JSON Schema: a JSON object of whole characters (no \\ud800 to \\udfff alone), without NaN"
 EXCERPT = 80
 """Characters of the prompt that a list shows."""
 
@@ -234,7 +235,7 @@ def _check_schema(field: str, schema: str) -> None:
     """Check that a schema is JSON of an object; the model's server judges the rest."""
     _at_most(field, len(schema.encode()), MAX_SCHEMA_BYTES)
     if not is_schema(schema):
-        raise out_of_range("INVALID_REQUEST", field, "a JSON Schema: a JSON object", repr(schema[:80]))
+        raise out_of_range("INVALID_REQUEST", field, _SCHEMA, repr(schema[:80]))
 
 
 def _in_range(field: str, value: float | None, low: float, high: float) -> None:

@@ -63,6 +63,9 @@ _SO_FAR = re.compile(
 )
 _QUOTED = re.compile(r"^\W*task\b|<(?:chat_history|conversation|transcript)>", re.IGNORECASE)
 
+_WRITTEN = re.compile(r"([0-9a-f]{16}):([01]):([01]):([0-9]{1,10}):([01])")
+"""A shape as a session's metadata keep it. Any client of the user's can write there, too."""
+
 
 class Side(StrEnum):
     """What a tool wants for itself."""
@@ -96,11 +99,10 @@ class Shape:
 
     @classmethod
     def read(cls, text: str) -> Shape | None:
-        """Read what `str` wrote; None where nothing was."""
-        parts = text.split(":")
-        if len(parts) != 5:  # noqa: PLR2004 - as many fields as `__str__` writes
+        """Read what `str` wrote; None where it wrote nothing, or a client something else."""
+        if (parts := _WRITTEN.fullmatch(text)) is None:
             return None
-        system, tools, stream, limit, structured = parts
+        system, tools, stream, limit, structured = parts.groups()
         return cls(system, tools == "1", stream == "1", int(limit), structured == "1")
 
     def __str__(self) -> str:

@@ -18,7 +18,7 @@ from oblix.v1 import messages_pb2
 
 from oblixd.models.base import ChatMessage, ChatRequest, Tool, ToolChoice, UnableError
 from oblixd.models.http.server import ServerErrors
-from oblixd.models.providers.provider_state import is_own, load_state, merge
+from oblixd.models.providers.provider_state import is_own, load_object, load_state, merge
 
 NO_RESULT = "(This call was not answered.)"
 LONGEST_TOOL_NAME = 64
@@ -75,15 +75,9 @@ def in_base64(image: messages_pb2.ImagePart) -> str:
 
 def arguments_of(call: messages_pb2.ToolCallPart) -> dict[str, Any]:
     """Read a call's arguments, for formats that want an object and not its text."""
-    try:
-        arguments = json.loads(call.arguments_json or "{}")
-        if "\\u" in call.arguments_json:
-            # Half of a surrogate pair can be written as JSON, and can't be sent as UTF-8.
-            json.dumps(arguments, ensure_ascii=False).encode()
-    except (ValueError, RecursionError):
-        arguments = None
+    arguments = load_object(call.arguments_json)
     # A model can write broken JSON. The conversation goes on, and it sees what it wrote.
-    return arguments if isinstance(arguments, dict) else {"invalid_json": call.arguments_json}
+    return {"invalid_json": call.arguments_json} if arguments is None else arguments
 
 
 def tool_names(context: Sequence[ChatMessage]) -> dict[str, str]:

@@ -188,9 +188,20 @@ def _check_counts(options: ModelOptions, at: str) -> None:
             raise FieldError(
                 path, f"{path} takes {limit} entries, not {count}.", limit=limit, given=str(count)
             )
+    if not _is_finite(options.extra_body):
+        path = f"{at}.extra_body"
+        raise FieldError(path, f"{path} takes finite numbers, not NaN or infinity: JSON has neither.")
     if options.ca_data is not None and len(options.ca_data) > LARGEST_TRUST:
         path, limit = f"{at}.ca_data", f"at most {LARGEST_TRUST:,} bytes"
         raise FieldError(path, f"{path} takes {limit}.", limit=limit, given=str(len(options.ca_data)))
+
+
+def _is_finite(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _restore_integers(value: Any) -> Any:

@@ -349,4 +349,9 @@ class Registry:
 
 def _unknown(handle: str) -> FailedPreconditionError:
     message = "The daemon does not know this handle, perhaps because it was restarted: hook the model again."
+    if ":" in handle:
+        message = (
+            f"{handle[:100]!r} is the name of a model, not a handle. To pin a model, send its name as "
+            "`model` and no candidates; to choose among hooked models, send the handles of HookModel."
+        )
     return FailedPreconditionError("HANDLE_UNKNOWN", message, handle=handle)

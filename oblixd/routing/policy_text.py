@@ -89,6 +89,6 @@ def _number(text: str) -> object:
 def _scalar(text: str) -> str | float | bool | None:
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
     return value if value is None or isinstance(value, str | int | float | bool) else text

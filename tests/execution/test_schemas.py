@@ -87,7 +87,12 @@ async def test_a_schema_that_takes_for_ever_holds_nobody_up(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    ("text", "sound"), [("", True), ("{}", True), ("[]", False), ("x", False), ("[" * 100_000, False)]
+    ("text", "sound"),
+    [
+        *(("", True), ("{}", True), ("[]", False), ("x", False), ("[" * 100_000, False)),
+        *(('{"a": "\\ud83d\\ude00"}', True), ('{"a": "\\ud83d"}', False), ('{"\\ude00": 1}', False)),
+        *(('{"maximum": NaN}', False), ('{"maximum": 1e999}', False)),
+    ],
 )
 def test_what_is_taken_for_a_schema(text: str, sound: bool) -> None:
     assert is_schema(text) == sound

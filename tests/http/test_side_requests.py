@@ -6,7 +6,7 @@ import pytest
 from oblix.v1 import executions_pb2, messages_pb2
 
 from oblixd.http.prompt import text_message
-from oblixd.http.side_requests import Side, side_of
+from oblixd.http.side_requests import Shape, Side, side_of
 
 SYSTEM, USER, ANSWER = messages_pb2.ROLE_SYSTEM, messages_pb2.ROLE_USER, messages_pb2.ROLE_ASSISTANT
 RULES = "\n- Keep file names and numbers.\n- Name what was decided, and why.\n- Write nothing else." * 5
@@ -109,3 +109,16 @@ def test_a_person_s_words_are_a_prompt(user: str, tools: bool) -> None:
 )
 def test_an_agent_s_own_instructions_are_no_wish(system: str, tools: bool) -> None:
     assert side_of(request((SYSTEM, system), (USER, "What grows in shade?"), tools=tools)) is None
+
+
+def test_a_shape_is_read_as_it_was_written() -> None:
+    shape = Shape.of(request((SYSTEM, PLAIN), (USER, "Hello")), stream=True)
+    assert Shape.read(str(shape)) == shape
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "a:b:c:d:e", "0123456789abcdef:1:1:many:0", "0123456789abcdef:1:1:-1:0", "::::", "1:1:1"],
+)
+def test_what_a_client_wrote_in_its_place_is_no_shape(text: str) -> None:
+    assert Shape.read(text) is None

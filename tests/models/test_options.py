@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from oblix.testing import Answer, OllamaServer, OpenAIServer
 from oblix.testing.faults import Hang
 from support.drivers.model_requests import ask, question
 
+from oblixd.errors import InvalidArgumentError
 from oblixd.models.base import Location, ModelErrorKind
 from oblixd.models.hook_spec import spec_of
 from oblixd.models.providers.claude import ClaudeConnection
@@ -66,3 +68,11 @@ def test_the_key_stands_in_one_header_only():
     assert headers["X-Goog-Api-Key"] == "sk-1"
     assert "x-api-key" not in headers
     assert headers["anthropic-version"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_that_json_has_not_are_refused_in_a_body(value: float) -> None:
+    options = {"extra_body": {"guidance": [{"scale": value}]}}
+    with pytest.raises(InvalidArgumentError, match="extra_body takes finite numbers") as caught:
+        spec_of("openai", MODEL, options=options)
+    assert caught.value.metadata["field"] == "options.extra_body"

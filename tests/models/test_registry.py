@@ -87,6 +87,12 @@ async def test_an_unknown_handle_is_refused(registry: Registry) -> None:
         assert caught.value.reason == "HANDLE_UNKNOWN"
 
 
+async def test_a_name_in_place_of_a_handle_is_told_where_it_belongs(registry: Registry) -> None:
+    with pytest.raises(FailedPreconditionError, match="send its name as `model`") as caught:
+        registry.resolve(["ollama:llama2"])
+    assert caught.value.reason == "HANDLE_UNKNOWN"
+
+
 async def test_without_handles_the_configured_models_serve() -> None:
     registry = Registry(PROVIDERS, [LLAMA, MISTRAL])
     hooked = registry.hook("a", spec_of("openai", "gpt-4o", endpoint="http://127.0.0.1:1"))

@@ -214,5 +214,5 @@ def _arguments(text: str) -> Any:
     """Return what a model wrote as arguments: it may be no JSON."""
     try:
         return json.loads(text or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

@@ -110,11 +110,19 @@ def dump_state(state: object) -> str:
 
 def load_state(text: str) -> dict[str, Any]:
     """Read a state. What is none is empty: it may have come with an import."""
+    return load_object(text) or {}
+
+
+def load_object(text: str) -> dict[str, Any] | None:
+    """Read a JSON object that is to be sent on. None: it is none, or can't be sent."""
     try:
-        state = json.loads(text) if text else {}
+        value = json.loads(text) if text else {}
+        if "\\u" in text:
+            # Half of a surrogate pair can be written as JSON, and can't be sent as UTF-8.
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
-        state = {}
-    return state if isinstance(state, dict) else {}
+        return None
+    return value if isinstance(value, dict) else None
 
 
 class MessageState:

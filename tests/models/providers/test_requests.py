@@ -19,6 +19,7 @@ from oblixd.models.providers.claude import MAX_TOKENS, ClaudeConnection
 from oblixd.models.providers.custom import CustomConnection
 from oblixd.models.providers.ollama import OllamaConnection
 from oblixd.models.providers.openai import OpenAIConnection
+from oblixd.models.providers.provider_state import load_state
 
 SYSTEM, USER, ASSISTANT, TOOL = (
     messages_pb2.ROLE_SYSTEM,
@@ -231,3 +232,8 @@ async def test_an_endpoint_without_a_path_means_v1(path: str, posted: str) -> No
 
 def vars_of(options: Options) -> dict[str, object]:
     return {name: getattr(options, name) for name in options.__slots__}
+
+
+@pytest.mark.parametrize("state", ['{"thinks": tru', '{"thinks": true, "a": "\\ud83d"}', "[]"])
+def test_a_state_that_cannot_be_sent_is_left_out(state: str) -> None:
+    assert load_state(state) == {}
