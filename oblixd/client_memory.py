@@ -37,7 +37,7 @@ class ClientMemory:
         self.limit = limit
         """Bytes, in all."""
         self.client_limit = limit // 2
-        self.held = 0
+        self.total_bytes = 0
         """Bytes that are held now."""
         self.reclaim: Callable[[int], None] = lambda _bytes: None
         """Called with the bytes that are missing: let go of what is only kept in case that somebody asks."""
@@ -58,10 +58,10 @@ class ClientMemory:
         """Count some more. Raises ResourceExhaustedError MEMORY_FULL where there is no room."""
         self.check(client, size)
         reserve = _reserve(size)
-        if (missing := self.held + size - (self.limit - reserve)) > 0:
+        if (missing := self.total_bytes + size - (self.limit - reserve)) > 0:
             self.reclaim(missing)
-            if self.held + size > self.limit - reserve:
-                raise _full_error("all clients", self.limit, self.held, size)
+            if self.total_bytes + size > self.limit - reserve:
+                raise _full_error("all clients", self.limit, self.total_bytes, size)
         self.add(client, size)
 
     def check(self, client: str | None, size: int) -> None:
@@ -71,7 +71,7 @@ class ClientMemory:
 
     def add(self, client: str | None, size: int) -> None:
         """Count some more, or less, for a client (None: nobody's), whatever room there is."""
-        self.held += size
+        self.total_bytes += size
         if client is None:
             return
         left = self.held_bytes(client) + size
@@ -150,39 +150,39 @@ class Turns:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._taken = 0
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._taken_bytes = 0
+        self._waiters: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     async def enter(self, size: int = 1) -> Turn:
         """Wait for the turn. It is held until `leave` is called."""
         size = min(size, self._limit)
-        if self._waiting or self._taken + size > self._limit:
+        if self._waiters or self._taken_bytes + size > self._limit:
             await self._wait(size)
         else:
-            self._taken += size
+            self._taken_bytes += size
         return Turn(lambda: self._leave(size))
 
     async def _wait(self, size: int) -> None:
         waiter = (size, asyncio.get_running_loop().create_future())
-        self._waiting.append(waiter)
+        self._waiters.append(waiter)
         try:
             await waiter[1]
         except asyncio.CancelledError:
-            if waiter in self._waiting:
-                self._waiting.remove(waiter)
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
                 self._hand_out()
             else:
                 self._leave(size)
             raise
 
     def _leave(self, size: int) -> None:
-        self._taken -= size
+        self._taken_bytes -= size
         self._hand_out()
 
     def _hand_out(self) -> None:
-        while self._waiting and self._taken + self._waiting[0][0] <= self._limit:
-            size, waiter = self._waiting.popleft()
-            self._taken += size
+        while self._waiters and self._taken_bytes + self._waiters[0][0] <= self._limit:
+            size, waiter = self._waiters.popleft()
+            self._taken_bytes += size
             if not waiter.done():
                 waiter.set_result(None)
 

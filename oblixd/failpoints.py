@@ -48,15 +48,15 @@ class Failpoints:
     """Counts how often each point is reached, and acts where an entry says so."""
 
     def __init__(self, text: str) -> None:
-        self._planned = dict(_entry(one) for one in text.split(",") if one.strip())
-        self._reached: Counter[str] = Counter()
+        self._actions = dict(_entry(one) for one in text.split(",") if one.strip())
+        self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
 
     def reach(self, point: str) -> None:
         """Note that the process has come to a point. Raises OSError where the plan says `fail`."""
         with self._lock:
-            self._reached[point] += 1
-            action = self._planned.get((point, self._reached[point]))
+            self._counts[point] += 1
+            action = self._actions.get((point, self._counts[point]))
         if action is not None:
             action()
 

@@ -38,7 +38,7 @@ class FieldError(Exception):
         """Begins with the path."""
         self.limit = limit
         """What the field takes, for a person."""
-        self.given = given
+        self.given_value = given
 
 
 class UnknownFieldError(FieldError):
@@ -49,7 +49,7 @@ class UnknownFieldError(FieldError):
         close = difflib.get_close_matches(name, names, n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
         super().__init__(path, f"{path} is not a setting.{hint} There are: {', '.join(names)}.")
-        self.known = names
+        self.known_names = names
 
 
 def number(low: float, high: float) -> msgspec.Meta:

@@ -30,7 +30,7 @@ class Secrets:
     """The secrets of this process, and the texts that are rid of them."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[str, tuple[str, ...]] = OrderedDict()
+        self._forms: OrderedDict[str, tuple[str, ...]] = OrderedDict()
         self._pieces: dict[str, int] = {}
 
     def learn(self, *secrets: str) -> None:
@@ -38,17 +38,17 @@ class Secrets:
         for secret in secrets:
             if len(secret) < SHORTEST_SECRET:
                 continue
-            if secret not in self._known:
-                self._known[secret] = forms = tuple(dict.fromkeys(_forms(secret)))
+            if secret not in self._forms:
+                self._forms[secret] = forms = tuple(dict.fromkeys(_forms(secret)))
                 self._count(forms, 1)
-            self._known.move_to_end(secret)
-        while len(self._known) > MOST_SECRETS:
-            _, forms = self._known.popitem(last=False)
+            self._forms.move_to_end(secret)
+        while len(self._forms) > MOST_SECRETS:
+            _, forms = self._forms.popitem(last=False)
             self._count(forms, -1)
 
     def hide(self, text: str) -> str:
         """Return the text with `HIDDEN` in the place of each secret and each piece of one."""
-        for forms in self._known.values():
+        for forms in self._forms.values():
             for form in forms:
                 text = text.replace(form, HIDDEN) if form in text else text
         return self._without_pieces(text) if self._pieces else text

@@ -58,10 +58,10 @@ def test_nothing_is_left_once_all_gave_back(steps: list[tuple[str, int]]) -> Non
         shares.append(share.move(client) if size % 2 else share)
         if size % 3 == 0:
             shares[-1].keep(size // 2)
-    assert memory.held == sum(share.size for share in shares)
+    assert memory.total_bytes == sum(share.size for share in shares)
     for share in shares:
         share.release()
-    assert (memory.held, memory.held_bytes("a")) == (0, 0)
+    assert (memory.total_bytes, memory.held_bytes("a")) == (0, 0)
 
 
 async def test_turns_go_in_order_and_a_waiter_that_leaves_holds_up_nobody() -> None:
@@ -116,7 +116,7 @@ async def test_of_an_answered_photo_only_the_answer_is_kept(house: Harness, serv
     for number in range(3):
         fields = {"session_id": await house.session()} if number else {}
         await all_of(house.executions.execute(photo(handle, number, **fields)))
-    assert memory.held < 64 << 10
+    assert memory.total_bytes < 64 << 10
     asked = [one.messages for one in gc.get_objects() if isinstance(one, ChatRequest)]
     assert "What is this?" not in str(asked), "not held by any timer either"
     assert len(house.executions.list("")) == 3
@@ -129,7 +129,7 @@ async def test_a_photo_that_is_not_answered_is_let_go_of_too(house: Harness, ser
     server.script(Answer("one two", fault=Cut(after=1)))
     with pytest.raises(UnavailableError):
         await all_of(house.executions.execute(photo(house.hook(server), 0)))
-    assert house.executions.memory.held < 64 << 10
+    assert house.executions.memory.total_bytes < 64 << 10
 
 
 async def test_ended_answers_make_room_for_new_prompts(house: Harness, server: OllamaServer) -> None:
@@ -137,7 +137,7 @@ async def test_ended_answers_make_room_for_new_prompts(house: Harness, server: O
     server.default = lambda _: Answer(("w" * 9_999 + " ") * 100)
     for number in range(4):
         await all_of(house.executions.execute(prompt("Write", handle, request_id=f"long {number}")))
-    kept = memory.held
+    kept = memory.total_bytes
     assert kept > 4 * MIB
     everybody = memory.share("somebody")
     everybody.hold_only(memory.limit - RESERVE_BYTES - kept)
@@ -158,4 +158,4 @@ async def test_a_history_that_has_no_room_is_refused_before_it_is_read_whole(
         await all_of(house.executions.execute(prompt("And now?", handle, session_id=session)))
     assert refused.value.reason == "MEMORY_FULL"
     assert server.requests == []
-    await eventually(lambda: house.executions.memory.held < 64 << 10)
+    await eventually(lambda: house.executions.memory.total_bytes < 64 << 10)

@@ -73,7 +73,7 @@ class _Components:
     sessions: Sessions
     search: Search
     usage: Usage
-    embedded: EmbeddedModels
+    embedded_models: EmbeddedModels
     registry: Registry
     monitor: Monitor
     policies: Policies
@@ -102,10 +102,10 @@ class Daemon:
 
         `listen`: where to listen beside the socket.
         """
-        self._loaded = loaded
+        self._loaded_config = loaded
         self._config = loaded.config
         self._paths = paths
-        self._ignored = ignored
+        self._ignored_variables = ignored
         self._listen = listen
         self._recent = RecentProblems()
         self._tokens = TokenStore(paths.data / "tokens.json")
@@ -176,7 +176,7 @@ class Daemon:
             sessions=sessions,
             search=search,
             usage=usage,
-            embedded=embedded,
+            embedded_models=embedded,
             registry=registry,
             monitor=monitor,
             policies=policies,
@@ -199,12 +199,12 @@ class Daemon:
             pulls=parts.pulls,
             limits=parts.limits,
             endpoints=parts.endpoints,
-            embedded_names=parts.embedded.names,
-            factories=lambda fresh: self._factories(parts.embedded, parts.monitor, fresh),
+            embedded_names=parts.embedded_models.names,
+            factories=lambda fresh: self._factories(parts.embedded_models, parts.monitor, fresh),
             set_network=self._set_network,
             set_grace=self._set_grace,
         )
-        return Reloader(self._paths, os.environ, self._loaded, changing)
+        return Reloader(self._paths, os.environ, self._loaded_config, changing)
 
     def _measure(self, parts: _Components, observer: Observer, reloader: Reloader) -> Metrics:
         """Make the numbers that `/metrics` shows."""
@@ -218,7 +218,7 @@ class Daemon:
             parts.executions,
             parts.monitor,
             gauges,
-            lambda: reloader.loaded.config.usage.currency,
+            lambda: reloader.loaded_config.config.usage.currency,
             self._started_s,
         )
 
@@ -264,7 +264,7 @@ class Daemon:
                 lambda: _status_line(self._paths, parts.executions, server)
             ),
             "the way to the configured models": _open_ways(parts.callers, parts.registry),
-            "the look at the embedded models": parts.embedded.examine(),
+            "the look at the embedded models": parts.embedded_models.examine(),
             "the retention of sessions": parts.sessions.keep_up(),
             "the sweeping of old usage": parts.usage.keep_up(),
             "the watch for a daemon that nobody uses": self._end_when_idle(
@@ -348,7 +348,7 @@ class Daemon:
         made_by = self._factories(embedded, monitor, config)
         registry = Registry(made_by, wiring.models(config, embedded.names, os.environ))
         cleanup.push_async_callback(registry.close)
-        monitor.network.on_left = registry.break_off
+        monitor.network.on_route_lost = registry.break_off
         await monitor.start()
         cleanup.push_async_callback(monitor.close)
         return registry, monitor
@@ -380,7 +380,7 @@ class Daemon:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
 
     def _set_network(self, network: NetworkConfig) -> None:
-        self._network = replace(network, ignored=tuple(self._ignored))
+        self._network = replace(network, ignored_variables=tuple(self._ignored_variables))
 
     def _set_grace(self, seconds: float) -> None:
         self._grace_s = seconds

@@ -71,7 +71,7 @@ class StallWatch:
         """End it after `looks` looks without an answer of the loop, which take `limit_s` together."""
         self._loop = loop
         self._limit_s, self._looks = limit_s, looks
-        self._answered = False
+        self._has_answered = False
         self._stop = threading.Event()
         threading.Thread(target=self._run, name="stall-watch", daemon=True).start()
 
@@ -82,17 +82,17 @@ class StallWatch:
     def _run(self) -> None:
         missed = 0
         while not self._stop.wait(self._limit_s / self._looks):
-            missed = 0 if self._answered else missed + 1
+            missed = 0 if self._has_answered else missed + 1
             if missed > self._looks:
                 self._end()
-            self._answered = False
+            self._has_answered = False
             try:
                 self._loop.call_soon_threadsafe(self._answer)
             except (RuntimeError, MemoryError):  # it is closed; or there is no memory, so it is a miss
                 continue
 
     def _answer(self) -> None:
-        self._answered = True
+        self._has_answered = True
 
     def _end(self) -> None:
         # Not by `logging`, whose locks a thread that stands still may hold.

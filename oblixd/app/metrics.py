@@ -57,7 +57,7 @@ class Metrics:
         states.add_metric(["queued"], waiting)
         states.add_metric(["running"], self.executions.running_count - waiting)
         yield states
-        held = self.executions.memory.held
+        held = self.executions.memory.total_bytes
         yield GaugeMetricFamily("oblix_client_memory_bytes", "Memory that is held for clients.", held)
         history, about = (
             self.executions.history_bytes,

@@ -140,15 +140,15 @@ class RecentProblems(logging.Handler):
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         super().__init__(logging.WARNING)
         self.addFilter(add_request)
-        self._kept: deque[Problem] = deque(maxlen=KEPT_PROBLEMS)
+        self._problems: deque[Problem] = deque(maxlen=KEPT_PROBLEMS)
         self._clock = clock
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a record's message, without secrets and control characters."""
         text = " ".join(clean(record.getMessage()).split())
         about = str(record.__dict__["request_id"])
-        self._kept.append(Problem(self._clock(), record.levelname.lower(), text, about))
+        self._problems.append(Problem(self._clock(), record.levelname.lower(), text, about))
 
     def __iter__(self) -> Iterator[Problem]:
         """Newest first."""
-        return reversed(self._kept)
+        return reversed(self._problems)

@@ -28,12 +28,12 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Reloaded:
+class ReloadResult:
     """What became of reading the configuration again."""
 
-    applied: tuple[str, ...]
+    applied_keys: tuple[str, ...]
     """Settings that changed and count from now on."""
-    waiting: tuple[str, ...]
+    waiting_keys: tuple[str, ...]
     """Settings that changed in the file and count after a restart."""
     notices: tuple[str, ...]
     """Settings in an old form."""
@@ -63,33 +63,33 @@ class Reloader:
     """Knows the configuration that counts, and reads it anew. Belongs to one event loop."""
 
     def __init__(self, paths: Paths, environ: Mapping[str, str], loaded: Loaded, parts: Parts) -> None:
-        self.loaded = loaded
+        self.loaded_config = loaded
         """What counts now. Settings that wait for a restart stand in it as they were."""
         self._paths = paths
         self._environ = environ
         self._parts = parts
 
-    def reload(self) -> Reloaded:
+    def reload(self) -> ReloadResult:
         """Read file and environment again, and take over what can change live.
 
         Raises ConfigError for a file that is wrong, and FailedPreconditionError for a key that can't
         be read: then nothing has changed.
         """
         fresh = load(self._paths.config, self._environ)
-        changed = view.changes(self.loaded.config, fresh.config)
+        changed = view.changes(self.loaded_config.config, fresh.config)
         applied = [key for key in changed if key in view.LIVE]
         waiting = [key for key in changed if key not in view.LIVE]
-        if wiring.embedded_files(fresh.config) != wiring.embedded_files(self.loaded.config):
+        if wiring.embedded_files(fresh.config) != wiring.embedded_files(self.loaded_config.config):
             waiting.append("models (embedded)")
-        config = _without_pending(self.loaded.config, fresh.config, waiting)
+        config = _without_pending(self.loaded_config.config, fresh.config, waiting)
         self._apply(config)
-        self.loaded = Loaded(config, fresh.sources, fresh.notices)
+        self.loaded_config = Loaded(config, fresh.sources, fresh.notices)
         logger.info(
             "the configuration was read again: changed %s; after a restart %s",
             ", ".join(applied) or "nothing",
             ", ".join(waiting) or "nothing",
         )
-        return Reloaded(tuple(applied), tuple(waiting), fresh.notices)
+        return ReloadResult(tuple(applied), tuple(waiting), fresh.notices)
 
     def _apply(self, config: Config) -> None:
         parts = self._parts
@@ -104,10 +104,10 @@ class Reloader:
         parts.endpoints.clear()
         parts.endpoints.update(wiring.endpoints(config))
         parts.pulls.endpoint = config.ollama.endpoint
-        if wiring.network(config) != wiring.network(self.loaded.config):
+        if wiring.network(config) != wiring.network(self.loaded_config.config):
             parts.set_network(wiring.network(config))
             parts.monitor.network.begin_anew()
-        same_ollama = wiring.ollama(config) == wiring.ollama(self.loaded.config)
+        same_ollama = wiring.ollama(config) == wiring.ollama(self.loaded_config.config)
         parts.registry.configure(
             parts.factories(config), known, keep=lambda spec: same_ollama or spec.provider != "ollama"
         )

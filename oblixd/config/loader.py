@@ -107,13 +107,15 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     for variable in _variables(variables, sections()):
         if variable not in known:
             error = UnknownFieldError(variable, list(known))
-            raise ConfigError("CONFIG_UNKNOWN", error.message, field=variable, known=", ".join(error.known))
+            raise ConfigError(
+                "CONFIG_UNKNOWN", error.message, field=variable, known=", ".join(error.known_names)
+            )
         setting = known[variable]
         try:
             found[setting.key] = setting.parse(environ[variable])
         except FieldError as error:
             raise ConfigError(
-                "CONFIG_INVALID", error.message, field=setting.key, limit=error.limit, given=error.given
+                "CONFIG_INVALID", error.message, field=setting.key, limit=error.limit, given=error.given_value
             ) from None
     return found
 
@@ -137,7 +139,7 @@ def _config_error(error: FieldError, where: str) -> ConfigError:
         if "." not in error.path and "[" not in error.path:
             message = message.replace(section, f"[{section}]", 1)
         return ConfigError(
-            "CONFIG_UNKNOWN", f"{where}: {message}", field=error.path, known=", ".join(error.known)
+            "CONFIG_UNKNOWN", f"{where}: {message}", field=error.path, known=", ".join(error.known_names)
         )
     if error.path == section and section in sections():
         message = f"[{section}] must be a table: write [{section}], and settings under it."
@@ -147,7 +149,7 @@ def _config_error(error: FieldError, where: str) -> ConfigError:
         f"{where}: {error.message}",
         field=error.path,
         limit=error.limit,
-        given=error.given,
+        given=error.given_value,
     )
 
 

@@ -43,7 +43,7 @@ class Row:
     default: Any
     source: Source
     meaning: str
-    expected: str
+    accepted_values: str
     variable: str
     """The environment variable that overrides it. Empty: none can."""
 

@@ -145,7 +145,7 @@ async def build(
         inputs.tools,
         inputs.tool_choice,
         is_local_only=inputs.is_local_only,
-        plain=plain,
+        plain_messages=plain,
     )
     return BuiltContext(chat, report)
 

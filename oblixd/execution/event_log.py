@@ -257,7 +257,7 @@ def seal_event(seal: Seal, offset: int) -> executions_pb2.ExecuteResponse:
         kind=executions_pb2.DELTA_KIND_REASONING,
         offset=offset,
         signature=seal.signature,
-        redacted=seal.redacted,
+        redacted=seal.redacted_data,
     )
     return executions_pb2.ExecuteResponse(delta=delta)
 

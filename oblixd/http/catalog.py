@@ -23,7 +23,7 @@ class Catalog:
     def __init__(self, names: ModelNames, embedding_names: ModelNames) -> None:
         self._names = names
         self._embedding_names = embedding_names
-        self._created = int(time.time())
+        self._created_s = int(time.time())
 
     def openai(self) -> dict[str, Any]:
         """Return the body of `/v1/models`, in OpenAI's form and Anthropic's at once."""
@@ -44,8 +44,8 @@ class Catalog:
             "id": name,
             "object": "model",
             "type": "model",
-            "created": self._created,
-            "created_at": _time(self._created),
+            "created": self._created_s,
+            "created_at": _time(self._created_s),
             "display_name": name,
             "lifecycle": "active",
             "owned_by": hook.spec.provider if hook else "oblix",
@@ -100,7 +100,7 @@ class Catalog:
                 "oblix.context_length": self.window(hook),
             },
             "capabilities": _capabilities(hook),
-            "modified_at": _time(self._created),
+            "modified_at": _time(self._created_s),
         }
 
     def _all_names(self) -> list[str]:
@@ -117,7 +117,7 @@ class Catalog:
         return {
             "name": name,
             "model": name,
-            "modified_at": _time(self._created),
+            "modified_at": _time(self._created_s),
             "size": hook.connection.memory_bytes if hook else 0,
             "digest": hashlib.sha256(name.encode()).hexdigest(),
             "details": _details(hook),

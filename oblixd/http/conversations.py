@@ -138,7 +138,7 @@ class Conversations:
         if again := tail.regenerated_id(said):
             request.regenerate_message_id = again
         else:
-            request.input.extend(said.fresh[_common(said.fresh, tail.unanswered) :])
+            request.input.extend(said.fresh[_common(said.fresh, tail.unanswered_messages) :])
 
     async def answered(
         self, prompt: Prompt, completion: executions_pb2.ExecutionCompleted, owner: str
@@ -178,7 +178,7 @@ class Conversations:
         sent = "\n".join(_text(one) for one in messages.fresh)
         for session in self._find_sessions(owner)[:JUST_NOW]:
             tail = self._tail(session.id)
-            if not any(quotes(sent, _text(one)) for one in (*tail.question, *tail.unanswered)):
+            if not any(quotes(sent, _text(one)) for one in (*tail.question, *tail.unanswered_messages)):
                 continue
             quotes_answer = tail.answer is not None and quotes(sent, _text(tail.answer))
             if _is_aside(shape, session, quotes_answer=quotes_answer):
@@ -257,7 +257,7 @@ class Conversations:
         sent = "\n".join(_text(one) for one in messages.fresh)
         for session in self._find_sessions(owner):
             tail = self._tail(session.id)
-            asked = [_text(one).strip() for one in (*tail.question, *tail.unanswered)]
+            asked = [_text(one).strip() for one in (*tail.question, *tail.unanswered_messages)]
             if any(text and text in sent for text in asked):
                 return session.id
         return ""
@@ -324,7 +324,7 @@ class Conversations:
 class _Tail:
     """The end of a session."""
 
-    unanswered: Sequence[messages_pb2.Message]
+    unanswered_messages: Sequence[messages_pb2.Message]
     """Questions that got no whole answer yet, oldest first."""
     answer: messages_pb2.Message | None
     """The newest whole answer."""
@@ -333,9 +333,9 @@ class _Tail:
 
     def regenerated_id(self, messages: SessionMessages) -> str:
         """Return the id by which to answer anew, where the tool asks its newest question once more."""
-        if self.unanswered:
-            same = _common(messages.fresh, self.unanswered) == len(messages.fresh)
-            return self.unanswered[-1].id if same else ""
+        if self.unanswered_messages:
+            same = _common(messages.fresh, self.unanswered_messages) == len(messages.fresh)
+            return self.unanswered_messages[-1].id if same else ""
         if self.answer is None:
             return ""
         holds_answer = messages.last_answer is not None and digest(messages.last_answer) == digest(

@@ -223,7 +223,7 @@ class HttpEndpoint:
             "x-oblix-model": found.hook.id,
             "x-oblix-rule": found.decision.rule,
             "x-oblix-policy": found.decision.policy,
-            **left_out_header(texts.left_out),
+            **left_out_header(texts.ignored_fields),
         }
         # Millions of numbers take a moment: meanwhile others are answered.
         body = await asyncio.to_thread(lambda: msgspec.json.encode(dialect.answer(texts, found)))

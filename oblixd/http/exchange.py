@@ -81,7 +81,7 @@ class Streams:
         request = exchange.prompt.request
         request.request_id = request.request_id or str(uuid.uuid4())
         exchange.headers["x-oblix-request-id"] = request.request_id
-        exchange.headers.update(left_out_header(exchange.prompt.left_out))
+        exchange.headers.update(left_out_header(exchange.prompt.ignored_fields))
         reply = exchange.dialect.reply(exchange.prompt, request.request_id)
         events = self._run(request, exchange.caller)
         if exchange.prompt.stream:
@@ -147,7 +147,7 @@ class _Stream:
         self._loop = asyncio.get_running_loop()
         self._wrote_s = self._loop.time()
         self._writing = False
-        self._named = False
+        self._model_is_named = False
         self.response = web.StreamResponse(headers={"Content-Type": reply.content_type, **_NO_BUFFERING})
 
     @property
@@ -183,9 +183,9 @@ class _Stream:
 
     def _begin(self) -> bytes:
         """Name the model that answers, once it is certain: with the first content."""
-        if self._named:
+        if self._model_is_named:
             return b""
-        self._named = True
+        self._model_is_named = True
         model = self._model_of(self._exchange.prompt.request.request_id)
         self._exchange.headers["x-oblix-model"] = model
         return self._reply.begin(model)

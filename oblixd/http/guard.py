@@ -59,7 +59,7 @@ class Guard:
         self._tokens = tokens
         self._origins = frozenset(origins)
         self._open_paths = frozenset(open_paths)
-        self._running: dict[str, int] = {}
+        self._running_counts: dict[str, int] = {}
 
     def admit(self, request: web.Request) -> Visitor:
         """Check a request's host, origin and token, in constant time and before its body is read.
@@ -78,19 +78,19 @@ class Guard:
 
     def enter(self, visitor: Visitor) -> None:
         """Count a request in. Raises ResourceExhaustedError where the visitor has too many open."""
-        open_now = self._running.get(visitor.name, 0)
+        open_now = self._running_counts.get(visitor.name, 0)
         if open_now >= MAX_CONCURRENT:
             message = f"This token has {open_now} requests open, the most it may have: wait for one to end."
             raise ResourceExhaustedError("TOO_MANY_REQUESTS", message, limit=MAX_CONCURRENT)
-        self._running[visitor.name] = open_now + 1
+        self._running_counts[visitor.name] = open_now + 1
 
     def leave(self, visitor: Visitor) -> None:
         """Count it out."""
-        left = self._running[visitor.name] - 1
+        left = self._running_counts[visitor.name] - 1
         if left:
-            self._running[visitor.name] = left
+            self._running_counts[visitor.name] = left
         else:
-            del self._running[visitor.name]
+            del self._running_counts[visitor.name]
 
     @property
     def origins(self) -> Collection[str]:

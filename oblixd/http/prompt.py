@@ -25,7 +25,7 @@ class Prompt:
     stream: bool = False
     include_usage: bool = True
     """Whether a stream of chat completions ends with a chunk that tells the usage."""
-    left_out: list[str] = field(default_factory=list)
+    ignored_fields: list[str] = field(default_factory=list)
     """Fields and tools that can't be honoured and do not change what the answer means."""
     previous_response_id: str = ""
     """The answer that this prompt goes on from. Only in Responses."""

@@ -87,7 +87,7 @@ class Shape:
     tools: bool
     stream: bool
     max_tokens: int
-    structured: bool
+    is_structured: bool
 
     @classmethod
     def of(cls, request: executions_pb2.ExecuteRequest, *, stream: bool) -> Shape:
@@ -107,7 +107,7 @@ class Shape:
 
     def __str__(self) -> str:
         """Write it as a session's metadata keep it."""
-        return f"{self.system}:{self.tools:d}:{self.stream:d}:{self.max_tokens}:{self.structured:d}"
+        return f"{self.system}:{self.tools:d}:{self.stream:d}:{self.max_tokens}:{self.is_structured:d}"
 
     def is_aside_of(self, known: Shape, *, quotes_answer: bool) -> bool:
         """Tell whether a request of this shape about a conversation of that shape is the tool's own.
@@ -119,7 +119,7 @@ class Shape:
         other_form = (
             self.stream != known.stream
             or self.max_tokens != known.max_tokens
-            or (self.structured and not known.structured)
+            or (self.is_structured and not known.is_structured)
         )
         if quotes_answer:
             return other_system and not self.tools and (lost_tools or other_form)

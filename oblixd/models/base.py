@@ -128,7 +128,7 @@ class ChatRequest:
     """None leaves it to the model's server."""
     is_local_only: Callable[[], bool] = field(kw_only=True)
     """Whether it must stay on this machine, as things stand when it is called: see `models.egress`."""
-    plain: Sequence[ChatMessage | None] = field(default=(), kw_only=True)
+    plain_messages: Sequence[ChatMessage | None] = field(default=(), kw_only=True)
     """For each of the messages what `encoding.plain_message` gives. Empty: it was not asked."""
 
 
@@ -187,7 +187,7 @@ class Seal:
 
     signature: str = ""
     """Its signature of the reasoning before this."""
-    redacted: str = ""
+    redacted_data: str = ""
     """Reasoning that it encrypted as a whole and shows nobody."""
 
 

@@ -49,9 +49,9 @@ class Rule:
 
     key: str
     """No two rules have the same."""
-    asked_by: re.Pattern[str]
+    pattern: re.Pattern[str]
     """The sentences that ask for it, in lower case."""
-    written: Callable[[Body], Body]
+    rewrite: Callable[[Body], Body]
     """Gives a request with its conversation in that form."""
     note: str
     """What was done, for a person."""
@@ -65,7 +65,7 @@ def rules_for(words: str, body: Body) -> Iterator[Rule]:
         return
     text = words.lower()
     for rule in RULES:
-        if rule.asked_by.search(text) and rule.written(body) != body:
+        if rule.pattern.search(text) and rule.rewrite(body) != body:
             yield rule
 
 

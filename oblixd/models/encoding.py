@@ -308,7 +308,7 @@ def needs_features(request: ChatRequest) -> bool:
 
 def has_image(request: ChatRequest) -> bool:
     """Return whether a request holds an image."""
-    plain = request.plain or (None for _ in request.messages)
+    plain = request.plain_messages or (None for _ in request.messages)
     others = (message for message, known in zip(request.messages, plain, strict=True) if known is None)
     return any(part.HasField("image") for message in others for part in message.parts)
 

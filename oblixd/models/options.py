@@ -134,7 +134,7 @@ def options_of(values: Mapping[str, object], at: str = "options") -> ModelOption
         options = convert(_restore_integers(values), ModelOptions, at)
         _check_counts(options, at)
     except FieldError as error:
-        limit, shown = (error.limit, error.given) if error.limit else (None, None)
+        limit, shown = (error.limit, error.given_value) if error.limit else (None, None)
         raise invalid_argument(
             "INVALID_HOOK", error.message, field=error.path[:100], limit=limit, given=shown
         ) from None

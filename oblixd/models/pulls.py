@@ -51,7 +51,7 @@ class Pulls:
         """`endpoint`: where a model is pulled that nobody hooked."""
         self._network = network
         self.endpoint = endpoint
-        self._running: dict[tuple[str, str, str], _Pull] = {}
+        self._by_model: dict[tuple[str, str, str], _Pull] = {}
 
     def spec(self, name: str) -> HookSpec:
         """Describe a model that nobody hooked. Raises InvalidArgumentError."""
@@ -64,15 +64,15 @@ class Pulls:
         stops. Raises ModelError.
         """
         key = (spec.endpoint, spec.name, spec.api_key)
-        pull = self._running.get(key) or self._running.setdefault(key, _Pull(spec, self._network))
+        pull = self._by_model.get(key) or self._by_model.setdefault(key, _Pull(spec, self._network))
         pull.listeners += 1
         try:
             async for progress in pull.progress():
                 yield progress
         finally:
             pull.listeners -= 1
-            if not pull.listeners and self._running.get(key) is pull:
-                del self._running[key]
+            if not pull.listeners and self._by_model.get(key) is pull:
+                del self._by_model[key]
                 await pull.stop()
 
 

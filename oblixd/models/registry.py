@@ -28,27 +28,27 @@ class Leases:
 
     def __init__(self) -> None:
         # Ordered sets: ten thousand prompts may wait for one connection.
-        self._waiting: dict[Connection, dict[asyncio.Event, None]] = {}
+        self._waiters: dict[Connection, dict[asyncio.Event, None]] = {}
 
     def take(self, connections: Iterable[Connection]) -> Callable[[], None]:
         """Hold connections until what is returned is called."""
         taken, ended = list(dict.fromkeys(connections)), asyncio.Event()
         for connection in taken:
-            self._waiting.setdefault(connection, {})[ended] = None
+            self._waiters.setdefault(connection, {})[ended] = None
 
         def give_back() -> None:
             ended.set()
             for connection in taken:
-                self._waiting[connection].pop(ended, None)
-                if not self._waiting[connection]:
-                    del self._waiting[connection]
+                self._waiters[connection].pop(ended, None)
+                if not self._waiters[connection]:
+                    del self._waiters[connection]
 
         return give_back
 
     async def none(self, connection: Connection) -> None:
         """Return once nobody means to use it."""
-        while connection in self._waiting:
-            await next(iter(self._waiting[connection])).wait()
+        while connection in self._waiters:
+            await next(iter(self._waiters[connection])).wait()
 
 
 class IdleConnections:
@@ -161,7 +161,7 @@ class Registry:
     ) -> None:
         self._providers = providers
         self._clock = clock
-        self._configured = [Hook("", spec, providers[spec.provider](spec)) for spec in configured_specs]
+        self._configured_hooks = [Hook("", spec, providers[spec.provider](spec)) for spec in configured_specs]
         self._hooks: dict[str, Hook] = {}
         self._by_spec: dict[HookSpec, Hook] = {}
         self._clients: dict[str, _Client] = {}
@@ -196,7 +196,7 @@ class Registry:
 
     def keep_warm(self) -> None:
         """Keep the way to the models of the configuration open, as hooking does for those of clients."""
-        for hook in self._configured:
+        for hook in self._configured_hooks:
             hook.connection.keep_warm()
 
     def configure(
@@ -212,9 +212,11 @@ class Registry:
         their last stream has ended.
         """
         self._providers = providers
-        former = {hook.spec: hook for hook in self._configured if keep(hook.spec)}
-        gone = [hook for hook in self._configured if hook.spec not in set(configured_specs) & former.keys()]
-        self._configured = [
+        former = {hook.spec: hook for hook in self._configured_hooks if keep(hook.spec)}
+        gone = [
+            hook for hook in self._configured_hooks if hook.spec not in set(configured_specs) & former.keys()
+        ]
+        self._configured_hooks = [
             former.get(spec) or Hook("", spec, providers[spec.provider](spec)) for spec in configured_specs
         ]
         held = {id(hook.connection) for hook in self._hooks.values()}
@@ -268,7 +270,7 @@ class Registry:
 
     def _hooks_of(self, handles: Iterable[str]) -> list[Hook]:
         hooks = [self._hook_of(handle) for handle in dict.fromkeys(handles)]
-        return hooks or list(self._configured)
+        return hooks or list(self._configured_hooks)
 
     def lease(self, hooks: Iterable[Hook]) -> Callable[[], None]:
         """Keep these connections open, whoever lets go of them, until what is returned is called."""
@@ -277,7 +279,7 @@ class Registry:
     def hooks_of(self, client: str) -> list[Hook]:
         """List the models of the configuration, then those that the client holds, in the order of hooking."""
         held = self._clients[client].handles if client in self._clients else {}
-        return [*self._configured, *(self._hooks[handle] for handle in held)]
+        return [*self._configured_hooks, *(self._hooks[handle] for handle in held)]
 
     def everyone(self, client: str) -> list[Hook]:
         """List as `listed`, then what others hooked: each model once at its server, without its handle."""
@@ -289,7 +291,7 @@ class Registry:
 
     def origins(self, location: Location) -> list[str]:
         """List the servers of all models that run there, each once; the embedded model has none."""
-        hooks = [*self._configured, *self._hooks.values()]
+        hooks = [*self._configured_hooks, *self._hooks.values()]
         found = (hook.connection.origin for hook in hooks if hook.connection.location is location)
         return list(dict.fromkeys(origin for origin in found if origin))
 
@@ -314,12 +316,12 @@ class Registry:
 
     def _connections(self) -> list[Connection]:
         """List each connection that is not closed, once: hooks can share one."""
-        hooks = [*self._configured, *self._hooks.values()]
+        hooks = [*self._configured_hooks, *self._hooks.values()]
         everyone = [*(hook.connection for hook in hooks), *self._leaving.connections]
         return list({id(one): one for one in everyone}.values())
 
     def _make(self, spec: HookSpec) -> Hook:
-        ready = next((hook.connection for hook in self._configured if hook.spec == spec), None)
+        ready = next((hook.connection for hook in self._configured_hooks if hook.spec == spec), None)
         ready = ready or self._leaving.take_back(spec)
         hook = Hook(secrets.token_urlsafe(), spec, ready or self._providers[spec.provider](spec))
         self._hooks[hook.handle] = self._by_spec[spec] = hook
@@ -338,7 +340,7 @@ class Registry:
             self._see_off(hook, linger=linger)
 
     def _see_off(self, hook: Hook, *, linger: bool) -> None:
-        if any(hook.connection is one.connection for one in self._configured):
+        if any(hook.connection is one.connection for one in self._configured_hooks):
             return
         # The embedded model's process takes memory, and there is no way to it that takes time to open.
         if linger and hook.connection.origin:

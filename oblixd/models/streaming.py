@@ -151,7 +151,7 @@ class _InlineReasoning:
 
     def __init__(self, asks_for: Callable[[str], bool]) -> None:
         self._asks_for = asks_for
-        self._held = ""
+        self._buffer = ""
         """What may be the beginning of a tag."""
         self._end: str | None = None
         """The tag that ends the reasoning; empty: there is none, or it has ended. None: not known yet."""
@@ -159,9 +159,9 @@ class _InlineReasoning:
 
     def part(self, text: str) -> Iterator[tuple[ContentKind, str]]:
         """Take text of the answer, and give what is known of it."""
-        self._held += text
+        self._buffer += text
         if self._end is None:
-            start = self._held.lstrip()
+            start = self._buffer.lstrip()
             if any(f"<{tag}>".startswith(start) and f"<{tag}>" != start for tag in _THOUGHT_TAGS):
                 return
             tag = next((tag for tag in _THOUGHT_TAGS if start.startswith(f"<{tag}>")), "")
@@ -169,15 +169,15 @@ class _InlineReasoning:
                 tag = ""
             self._end = f"</{tag}>" if tag else ""
             if tag:
-                self.was_there, self._held = True, start.removeprefix(f"<{tag}>")
+                self.was_there, self._buffer = True, start.removeprefix(f"<{tag}>")
         if self._end:
-            thought, end, rest = self._held.partition(self._end)
+            thought, end, rest = self._buffer.partition(self._end)
             if not end:
                 keep = next((n for n in range(len(self._end), 0, -1) if thought.endswith(self._end[:n])), 0)
                 thought, rest = thought[: len(thought) - keep], thought[len(thought) - keep :]
             else:
                 self._end = ""
-            self._held = rest
+            self._buffer = rest
             if thought:
                 yield ContentKind.REASONING, thought
         if not self._end:
@@ -185,7 +185,7 @@ class _InlineReasoning:
 
     def rest(self) -> Iterator[tuple[ContentKind, str]]:
         """Give what is held, at the end of the answer or of its reasoning."""
-        held, self._held = self._held, ""
+        held, self._buffer = self._buffer, ""
         if held:
             yield (ContentKind.REASONING if self._end else ContentKind.TEXT), held
 
@@ -374,7 +374,7 @@ class _Call:
     name: str = ""
     text: str = ""
     """Its arguments so far."""
-    made: ToolCall | None = None
+    tool_call: ToolCall | None = None
     """None: it is not named yet, and its arguments wait."""
     extra: dict[str, Any] = field(default_factory=dict)
     """What else its server wrote about it."""
@@ -428,13 +428,13 @@ class ToolCallAssembler:
         call.call_id = call.call_id or call_id
         call.extra.update(extra or {})
         call.text += new
-        if call.made is not None:
+        if call.tool_call is not None:
             if new:
-                yield call.made, new
+                yield call.tool_call, new
         elif name:
             call.name = name
-            call.made = ToolCall(self._unique(call), name)
-            yield call.made, call.text
+            call.tool_call = ToolCall(self._unique(call), name)
+            yield call.tool_call, call.text
 
     def _new_text(self, call: _Call, call_id: str, name: str, text: str) -> str | None:
         """Give what a piece of arguments adds. None: it is no piece of a call."""
@@ -455,13 +455,13 @@ class ToolCallAssembler:
         """Give an empty object for calls that ended without arguments. `index`: only for this one."""
         for call in self._calls:
             ended = index is None or call.index == str(index)
-            if ended and call.made is not None and not call.text.strip():
+            if ended and call.tool_call is not None and not call.text.strip():
                 call.text = "{}"
-                yield call.made, call.text
+                yield call.tool_call, call.text
 
     def check(self) -> None:
         """Raise ModelError where the answer ended in a call that was never named, or in two that are one."""
-        if any(call.made is None for call in self._calls):
+        if any(call.tool_call is None for call in self._calls):
             raise self._server_errors.broken_stream("it calls a tool and does not say which")
         if any(_is_several(call.text) for call in self._calls):
             raise self._unclear("the arguments of two calls came as those of one")
@@ -477,7 +477,7 @@ class ToolCallAssembler:
 
     def extras(self) -> dict[str, dict[str, Any]]:
         """Give what else the server wrote about each call, by our id of it."""
-        return {call.made.call_id: call.extra for call in self._calls if call.made and call.extra}
+        return {call.tool_call.call_id: call.extra for call in self._calls if call.tool_call and call.extra}
 
     def _call_of(self, index: str | None, call_id: str, name: str, text: str) -> _Call:
         call = self._find_call(index, call_id)
@@ -499,7 +499,7 @@ class ToolCallAssembler:
         if call_id and call.call_id and call_id != call.call_id:
             # Some servers make up a new id for every piece of one call: then only its index tells.
             return bool(name) or index is None or call.is_whole
-        if call.made is None or not name or (name == call.name and not text.strip()):
+        if call.tool_call is None or not name or (name == call.name and not text.strip()):
             return self._goes_on(call, index, call_id, text)
         if name == call.name and (call_id or not call.is_whole):
             return self._goes_on(call, index, call_id, text)
@@ -521,7 +521,7 @@ class ToolCallAssembler:
         return self._server_errors.broken_stream(f"its tool calls can't be told apart: {why}")
 
     def _unique(self, call: _Call) -> str:
-        taken = {one.made.call_id for one in self._calls if one.made is not None}
+        taken = {one.tool_call.call_id for one in self._calls if one.tool_call is not None}
         if call.call_id and call.call_id not in taken:
             return call.call_id
         # Unlike any other: the conversation may go on at a server that wants its ids unique.

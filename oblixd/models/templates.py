@@ -26,15 +26,15 @@ _TOOLS = (Tool("a", "a"), Tool("b", "b"))
 class Template:
     """Tokens that a chat template writes beside texts."""
 
-    alone: int
+    user_alone: int
     """Once, where the conversation has no system message."""
     with_system: int
     """Once, where it has one: its own frame is part of it."""
-    asked: int
+    user_turn: int
     """Around a user's message."""
-    answered: int
+    assistant_turn: int
     """Around an assistant's message."""
-    called: int = 0
+    tool_result: int = 0
     """Around a tool call and its result, together."""
     tools: int = 0
     """Once, where there are tools."""
@@ -45,9 +45,9 @@ class Template:
         """Count what is written around the messages of a conversation, which are in OpenAI's form."""
         roles = [str(one.get("role")) for one in messages]
         systems = roles.count("system")
-        once = self.with_system + (systems - 1) * self.asked if systems else self.alone
-        turns = roles.count("user") * self.asked + roles.count("assistant") * self.answered
-        return once + turns + roles.count("tool") * self.called
+        once = self.with_system + (systems - 1) * self.user_turn if systems else self.user_alone
+        turns = roles.count("user") * self.user_turn + roles.count("assistant") * self.assistant_turn
+        return once + turns + roles.count("tool") * self.tool_result
 
     def around_tools(self, count: int) -> int:
         """Count what is written around the definitions of so many tools."""

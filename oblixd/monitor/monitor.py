@@ -30,19 +30,19 @@ class History:
     """Keeps one snapshot a second, for fifteen minutes."""
 
     def __init__(self) -> None:
-        self._kept: deque[Snapshot] = deque(maxlen=MOST)
+        self._snapshots: deque[Snapshot] = deque(maxlen=MOST)
 
     def add(self, snapshot: Snapshot) -> None:
         """Keep it, if the one before is a second old."""
-        if self._kept and snapshot.monotonic_s - self._kept[-1].monotonic_s < _APART_S:
+        if self._snapshots and snapshot.monotonic_s - self._snapshots[-1].monotonic_s < _APART_S:
             return
-        self._kept.append(snapshot)
-        while snapshot.monotonic_s - self._kept[0].monotonic_s > KEPT_S:
-            self._kept.popleft()
+        self._snapshots.append(snapshot)
+        while snapshot.monotonic_s - self._snapshots[0].monotonic_s > KEPT_S:
+            self._snapshots.popleft()
 
     def since(self, monotonic_s: float) -> list[Snapshot]:
         """Return the snapshots that were made then or later, oldest first."""
-        return [snapshot for snapshot in self._kept if snapshot.monotonic_s >= monotonic_s]
+        return [snapshot for snapshot in self._snapshots if snapshot.monotonic_s >= monotonic_s]
 
 
 FIRST_PAUSE_S = 0.1
@@ -89,8 +89,8 @@ class Monitor:
         self.network.on_change = self._network_changed
         self._history = History()
         self._snapshot = Snapshot(None, time.monotonic(), Resources(), Connectivity())
-        self._changed = asyncio.Event()
-        self._wanted = asyncio.Event()
+        self._change_event = asyncio.Event()
+        self._wake_event = asyncio.Event()
         # Nobody asked yet: a start alone is no use.
         self._wanted_s = time.monotonic() - IDLE_AFTER_S
         self._watchers = 0
@@ -119,7 +119,7 @@ class Monitor:
         try:
             while not self._closed:
                 self._want()
-                seen, changed = self._snapshot, self._changed
+                seen, changed = self._snapshot, self._change_event
                 yield seen
                 await changed.wait()
         finally:
@@ -128,7 +128,7 @@ class Monitor:
     async def close(self) -> None:
         """Stop sampling and end every watch."""
         self._closed = True
-        self._changed.set()
+        self._change_event.set()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -141,13 +141,13 @@ class Monitor:
             await self._pause()
 
     async def _pause(self) -> None:
-        self._wanted.clear()
+        self._wake_event.clear()
         if self._is_used():
             await asyncio.sleep(self._interval_s)
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._interval_s * IDLE_SLOWDOWN):
-                await self._wanted.wait()
+                await self._wake_event.wait()
         if (missing_s := self._snapshot.monotonic_s + FIRST_PAUSE_S - time.monotonic()) > 0:
             await asyncio.sleep(missing_s)
 
@@ -172,12 +172,12 @@ class Monitor:
 
     def _publish(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
-        changed, self._changed = self._changed, asyncio.Event()
+        changed, self._change_event = self._change_event, asyncio.Event()
         changed.set()
 
     def _want(self) -> None:
         self._wanted_s = time.monotonic()
-        self._wanted.set()
+        self._wake_event.set()
         self.network.want()
 
     def _is_used(self) -> bool:

@@ -50,16 +50,16 @@ class SafeReader:
     """Reads by name; whatever goes wrong in one reading leaves the others alone."""
 
     def __init__(self) -> None:
-        self._failed: set[str] = set()
+        self._failed_names: set[str] = set()
 
     def read(self, name: str, read: Callable[[], _T]) -> _T | None:
         """Return what `read` gives, or None where it raises: that is logged the first time."""
         try:
             return read()
         except Exception:  # whatever a driver or a container does to one counter, the others go on
-            level = logging.DEBUG if name in self._failed else logging.WARNING
+            level = logging.DEBUG if name in self._failed_names else logging.WARNING
             logger.log(level, "can't measure %s: it counts as unknown", name, exc_info=True)
-            self._failed.add(name)
+            self._failed_names.add(name)
             return None
 
 
@@ -78,7 +78,7 @@ class CachedReading(Generic[_T]):
         self._name = name
         self._read = read
         self._every_s = every_s
-        self._known = reader
+        self._reader = reader
         self._value: _T | None = None
         self._began_s = -float("inf")
         self._thread: threading.Thread | None = None
@@ -99,4 +99,4 @@ class CachedReading(Generic[_T]):
         self._thread.start()
 
     def _run(self) -> None:
-        self._value = self._known.read(self._name, self._read)
+        self._value = self._reader.read(self._name, self._read)

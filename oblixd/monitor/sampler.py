@@ -36,27 +36,31 @@ class Sampler:
     ) -> None:
         self._root = root
         self._own_pids = own_pids
-        self._known = SafeReader()
+        self._safe_reader = SafeReader()
         self._own = OwnUsage(root)
         self._cpu = host.Cpu(partial(host.core_times, root))
         self._swap = host.Swap(root)
         self._container = Container(root)
         self._pids: frozenset[int] = frozenset()
         gpus, power = Gpus(root, lambda: self._pids), Power(root)
-        self._gpus = CachedReading("graphics processors", gpus.sample, every_s=GPU_S, reader=self._known)
-        self._power = CachedReading("power", power.sample, every_s=SELDOM_S, reader=self._known)
-        self._disk = CachedReading("disk", partial(disk, data), every_s=SELDOM_S, reader=self._known)
+        self._gpus = CachedReading(
+            "graphics processors", gpus.sample, every_s=GPU_S, reader=self._safe_reader
+        )
+        self._power = CachedReading("power", power.sample, every_s=SELDOM_S, reader=self._safe_reader)
+        self._disk = CachedReading("disk", partial(disk, data), every_s=SELDOM_S, reader=self._safe_reader)
         servers = LocalServers(root, local_origins)
-        self._servers = CachedReading("model servers", servers.pids, every_s=SELDOM_S, reader=self._known)
+        self._servers = CachedReading(
+            "model servers", servers.pids, every_s=SELDOM_S, reader=self._safe_reader
+        )
 
     def sample(self) -> tuple[Resources, float | None]:
         """Measure now: the machine, and our own models' share of the load average.
 
         What fails is None, and is logged the first time. Keep 0.1 s between two samples.
         """
-        own = self._known.read("own models", self._own_use)
-        busy = self._known.read("cpu", self._cpu.sample)
-        machine = self._known.read("memory", partial(host.memory, self._root))
+        own = self._safe_reader.read("own models", self._own_use)
+        busy = self._safe_reader.read("cpu", self._cpu.sample)
+        machine = self._safe_reader.read("memory", partial(host.memory, self._root))
         within = self._container_use(machine)
         resources = self._cpu_and_load(busy, within)
         resources = self._memory(resources, machine, within)
@@ -76,7 +80,7 @@ class Sampler:
         if machine is None or self._cpu.core_count is None:
             return ContainerUse()
         read = partial(self._container.sample, self._cpu.core_count, machine.total)
-        return self._known.read("container", read) or ContainerUse()
+        return self._safe_reader.read("container", read) or ContainerUse()
 
     def _cpu_and_load(self, busy: host.CpuUse | None, within: ContainerUse) -> Resources:
         cores = self._cpu.core_count or os.cpu_count()
@@ -86,7 +90,7 @@ class Sampler:
             cpu_percent=busy.total_percent if busy else None,
             core_percents=busy.core_percents if busy else (),
             cpu_count=cores,
-            load_average=self._known.read("load average", lambda: os.getloadavg()[0]),
+            load_average=self._safe_reader.read("load average", lambda: os.getloadavg()[0]),
         )
 
     def _memory(
@@ -94,7 +98,7 @@ class Sampler:
     ) -> Resources:
         if machine is None:
             return resources
-        swapped = self._known.read("swap", partial(self._swap.sample, machine.has_swap))
+        swapped = self._safe_reader.read("swap", partial(self._swap.sample, machine.has_swap))
         here = machine.below(within.memory_limit_bytes, within.memory_used_bytes)
         return replace(
             resources,

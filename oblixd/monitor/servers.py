@@ -102,7 +102,7 @@ class LocalServers:
     def __init__(self, root: Path, origins: Callable[[], Iterable[str]]) -> None:
         self._root = root
         self._origins = origins
-        self._new: set[int] = set()
+        self._new_pids: set[int] = set()
         self._names: dict[int, bool] = {}
         """Of each process whether its name is a server's. One that was just begun may take another yet."""
 
@@ -128,8 +128,8 @@ class LocalServers:
     def _find_named(self) -> dict[int, bool]:
         with os.scandir(self._root / "proc") as entries:
             pids = {int(entry.name) for entry in entries if entry.name.isdigit()}
-        settled = self._names.keys() & pids - self._new
-        self._new = pids - self._names.keys()
+        settled = self._names.keys() & pids - self._new_pids
+        self._new_pids = pids - self._names.keys()
         self._names = {pid: self._names[pid] if pid in settled else self._is_named(pid) for pid in pids}
         return self._names
 

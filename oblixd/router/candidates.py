@@ -110,7 +110,7 @@ class CandidateBuilder:
             available=not why,
             unavailable_reason=why,
             network=network,
-            waiting=load.waiting_count,
+            waiting_count=load.waiting_count,
             waiting_limit=load.waiting_count if load.is_full else None,
             # Prompts that have to end before one that comes now could begin.
             ahead=max(0, load.running_count + load.waiting_count + 1 - hook.most_running),

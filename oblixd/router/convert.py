@@ -30,10 +30,10 @@ def to_wire(decision: Decision, hooks: Sequence[Hook]) -> routing_pb2.RoutingDec
     """Return the decision as the contract tells it."""
     handles = {hook.key: hook.handle for hook in hooks}
     # The candidates of one server share the readings of the network to it: each is converted once.
-    all_readings = chain(decision.readings, *(verdict.readings for verdict in decision.ranked))
+    all_readings = chain(decision.readings, *(verdict.readings for verdict in decision.verdicts))
     readings = {key: reading_to_wire(one) for key, one in {id(one): one for one in all_readings}.items()}
     return routing_pb2.RoutingDecision(
-        model=decision.ranked[0].model if decision.ranked and decision.ranked[0].rank else "",
+        model=decision.verdicts[0].model if decision.verdicts and decision.verdicts[0].rank else "",
         rule=decision.rule,
         reason=decision.reason,
         resource_state=RESOURCES[decision.machine.state],
@@ -41,7 +41,7 @@ def to_wire(decision: Decision, hooks: Sequence[Hook]) -> routing_pb2.RoutingDec
         connectivity_state=CONNECTIVITY[decision.network.state],
         connectivity_target=decision.connectivity_target,
         readings=[readings[id(reading)] for reading in decision.readings],
-        candidates=[_verdict(verdict, handles[verdict.key], readings) for verdict in decision.ranked],
+        candidates=[_verdict(verdict, handles[verdict.key], readings) for verdict in decision.verdicts],
         policy=decision.policy,
         policy_source=decision.policy_source,
     )

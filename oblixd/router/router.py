@@ -37,9 +37,9 @@ class RecentPrompts:
 
     def add(self, request: executions_pb2.ExecuteRequest, decision: Decision) -> None:
         """Note where a prompt goes."""
-        if not decision.ranked or not decision.ranked[0].rank:
+        if not decision.verdicts or not decision.verdicts[0].rank:
             return
-        first = decision.ranked[0]
+        first = decision.verdicts[0]
         prompt = monitor_pb2.RoutedPrompt(
             request_id=request.request_id,
             session_id=request.session_id,
@@ -97,7 +97,7 @@ def within_budget(budget: BudgetState, decision: Decision, frugal: Decision) -> 
 
 def _first_choice(decision: Decision) -> str:
     """Return who would be asked first; empty: nobody may."""
-    return decision.ranked[0].key if decision.ranked and decision.ranked[0].rank else ""
+    return decision.verdicts[0].key if decision.verdicts and decision.verdicts[0].rank else ""
 
 
 MAX_CANDIDATES_NAMED = 10
@@ -181,7 +181,7 @@ class Router:
         decision = decide(needs, candidates, situation, policy)
         if (budget := self._usage.reached_budget()) is None:
             return decision
-        frugal = decide(replace(needs, spent=budget_text(budget)), candidates, situation, policy)
+        frugal = decide(replace(needs, spent_budget=budget_text(budget)), candidates, situation, policy)
         return within_budget(budget, decision, frugal)
 
     def is_local_only(
@@ -220,11 +220,11 @@ class Router:
 def ranked_hooks(decision: Decision, hooks: Sequence[Hook]) -> list[Hook]:
     """Return the hooks to try, best first. Raises FailedPreconditionError NO_MODEL_ALLOWED for none."""
     by_key = {hook.key: hook for hook in hooks}
-    result = [by_key[verdict.key] for verdict in decision.ranked if verdict.rank]
+    result = [by_key[verdict.key] for verdict in decision.verdicts if verdict.rank]
     if result:
         return result
     message = f"No model may take this prompt. {_why_none(decision)}"
-    raise FailedPreconditionError("NO_MODEL_ALLOWED", message, candidates=len(decision.ranked))
+    raise FailedPreconditionError("NO_MODEL_ALLOWED", message, candidates=len(decision.verdicts))
 
 
 def _is_marked(request: executions_pb2.ExecuteRequest, session: sessions_pb2.Session | None) -> bool:
@@ -232,7 +232,7 @@ def _is_marked(request: executions_pb2.ExecuteRequest, session: sessions_pb2.Ses
 
 
 def _why_none(decision: Decision) -> str:
-    verdicts = decision.ranked
+    verdicts = decision.verdicts
     if not verdicts:
         return "No model is hooked or configured."
     if all(verdict.rule == "NOT_PINNED" for verdict in verdicts):

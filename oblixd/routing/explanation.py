@@ -51,7 +51,7 @@ class Explanation:
         self, question: RoutingContext, allowed_candidates: Sequence[RankedCandidate], network: NetworkState
     ) -> None:
         self._question = question
-        self._allowed = allowed_candidates
+        self._allowed_candidates = allowed_candidates
         self._network = network
         self._row = _NAMED.get(question.policy.order) or row(question.situation.machine, network)
         self._order = self._words(self._row, network)
@@ -73,23 +73,23 @@ class Explanation:
     def decision(self) -> tuple[str, str]:
         """Return the rule that put the first candidate first."""
         needs = self._question.needs
-        if not self._allowed:
+        if not self._allowed_candidates:
             return "NO_MODEL_ALLOWED", "Every model is excluded: see the reason of each."
         if needs.pin:
             return "PINNED", f"The request pins {needs.pin}, which goes before everything else."
         if self._question.is_local_only:
             return "LOCAL_ONLY", self._local_only()
-        first = self._allowed[0]
+        first = self._allowed_candidates[0]
         if not first.can_answer:
             told = f"No model can answer just now, so {first.candidate.model} is tried: {self._order}."
             return "LAST_RESORT", told
         return self._among_able(first)
 
     def _among_able(self, first: RankedCandidate) -> tuple[str, str]:
-        wanted = min(self._allowed, key=lambda standing: standing.order)
+        wanted = min(self._allowed_candidates, key=lambda standing: standing.order)
         if first.order > wanted.order and wanted.against is not None:
             return self._instead(first, wanted, wanted.against)
-        if not any(self._is_wanted(standing.candidate) for standing in self._allowed):
+        if not any(self._is_wanted(standing.candidate) for standing in self._allowed_candidates):
             return "ONLY_CHOICE", self._missing_location_text()
         return self._row.rule, f"{self._order[0].upper()}{self._order[1:]}."
 
@@ -142,9 +142,9 @@ def refusal(candidate: Candidate, rule: Rule, question: RoutingContext) -> Verdi
 def _readings(candidate: Candidate, question: RoutingContext) -> tuple[Reading, ...]:
     """List the candidate's own numbers, each with its limit. Unknown ones are left out."""
     found = list(candidate.network.readings) if candidate.location is Location.CLOUD else []
-    if candidate.waiting > 0:
+    if candidate.waiting_count > 0:
         found.append(
-            _reading("queue_waiting", candidate.waiting, value_or(candidate.waiting_limit, math.inf))
+            _reading("queue_waiting", candidate.waiting_count, value_or(candidate.waiting_limit, math.inf))
         )
     if candidate.fits is not None:
         found.append(_reading("context_window", value_or(candidate.context_window, 0.0), math.inf))

@@ -104,7 +104,7 @@ class Candidate:
     """For a person, where `available` is False."""
     network: NetworkState = NetworkState()
     """The way to its own server. Not looked at for a local model."""
-    waiting: int = 0
+    waiting_count: int = 0
     """Prompts that wait for a place at it."""
     waiting_limit: int | None = None
     """So many may wait at most. None: any number."""
@@ -142,7 +142,7 @@ class Needs:
     """Seconds that are left for the answer. None: any number."""
     max_cost: float | None = None
     """The most that it may cost. None: anything."""
-    spent: str = ""
+    spent_budget: str = ""
     """Which cap on spending is reached, for a person: what costs something is out then. Empty: none."""
     target: str = ""
     """What an agent of the client favours: local, cloud or a model as provider:name. Empty: nothing."""
@@ -171,7 +171,7 @@ class Verdict:
 class Decision:
     """Where the prompt goes, and why."""
 
-    ranked: tuple[Verdict, ...]
+    verdicts: tuple[Verdict, ...]
     """Every candidate: best first, the excluded ones (rank 0) last, in the order they were given."""
     rule: str
     """What decided: UPPER_SNAKE, stable. NO_MODEL_ALLOWED where every candidate is excluded."""

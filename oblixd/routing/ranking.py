@@ -42,7 +42,7 @@ def decide(needs: Needs, candidates: Sequence[Candidate], situation: Situation, 
     others = [refusal(candidate, rule, question) for candidate, rule in excluded if rule is not None]
     rule, reason = story.decision()
     return Decision(
-        ranked=(*ranked, *others),
+        verdicts=(*ranked, *others),
         rule=rule,
         reason=reason,
         machine=situation.machine,

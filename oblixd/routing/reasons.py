@@ -58,7 +58,7 @@ def too_expensive(candidate: Candidate, question: RoutingContext) -> str:
 
 def budget_spent(_: Candidate, question: RoutingContext) -> str:
     """BUDGET_SPENT."""
-    return f"It costs something, and {question.needs.spent}."
+    return f"It costs something, and {question.needs.spent_budget}."
 
 
 def offline(candidate: Candidate, _: RoutingContext) -> str:
@@ -80,7 +80,7 @@ def no_memory(candidate: Candidate, question: RoutingContext) -> str:
 
 def queue_full(candidate: Candidate, _: RoutingContext) -> str:
     """QUEUE_FULL."""
-    return f"{candidate.waiting} prompts wait for it, and no more may."
+    return f"{candidate.waiting_count} prompts wait for it, and no more may."
 
 
 def too_short(candidate: Candidate, _: RoutingContext) -> str:

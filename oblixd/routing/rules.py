@@ -66,7 +66,7 @@ def _costs_too_much(candidate: Candidate, question: RoutingContext) -> bool:
 
 
 def _is_not_free(candidate: Candidate, question: RoutingContext) -> bool:
-    return bool(question.needs.spent) and not candidate.is_free
+    return bool(question.needs.spent_budget) and not candidate.is_free
 
 
 EXCLUDES = (
@@ -99,7 +99,7 @@ def _has_no_memory(candidate: Candidate, question: RoutingContext) -> bool:
 
 def _is_full(candidate: Candidate, _: RoutingContext) -> bool:
     limit = candidate.waiting_limit
-    return limit is not None and candidate.ahead > 0 and candidate.waiting >= limit
+    return limit is not None and candidate.ahead > 0 and candidate.waiting_count >= limit
 
 
 LAST = (

@@ -18,13 +18,13 @@ _SOURCE = {
 }
 
 
-class Reloaded(Protocol):
+class ReloadResult(Protocol):
     """What became of reading the configuration again."""
 
     @property
-    def applied(self) -> Sequence[str]: ...
+    def applied_keys(self) -> Sequence[str]: ...
     @property
-    def waiting(self) -> Sequence[str]: ...
+    def waiting_keys(self) -> Sequence[str]: ...
     @property
     def notices(self) -> Sequence[str]: ...
 
@@ -32,9 +32,9 @@ class Reloaded(Protocol):
 class Reloads(Protocol):
     """Knows the configuration that counts, and reads it again."""
 
-    loaded: Loaded
+    loaded_config: Loaded
 
-    def reload(self) -> Reloaded:
+    def reload(self) -> ReloadResult:
         """Raise ConfigError, and nothing has changed."""
 
 
@@ -46,7 +46,7 @@ class ConfigCalls:
 
     def read(self, file: str) -> daemon_pb2.GetConfigResponse:
         """Give every setting as it counts now."""
-        loaded = self._reloads.loaded
+        loaded = self._reloads.loaded_config
         settings = [_setting(row) for row in view.rows(loaded)]
         return daemon_pb2.GetConfigResponse(file=file, settings=settings, notices=loaded.notices)
 
@@ -54,7 +54,7 @@ class ConfigCalls:
         """Read the configuration again. Raises OblixdError, and nothing has changed."""
         done = self._reloads.reload()
         return daemon_pb2.ReloadConfigResponse(
-            applied=done.applied, needs_restart=done.waiting, notices=done.notices
+            applied=done.applied_keys, needs_restart=done.waiting_keys, notices=done.notices
         )
 
 
@@ -65,7 +65,7 @@ def _setting(row: view.Row) -> daemon_pb2.ConfigSetting:
         default_json=json.dumps(row.default, ensure_ascii=False),
         source=_SOURCE[row.source],
         meaning=row.meaning,
-        expected=row.expected,
+        expected=row.accepted_values,
         variable=row.variable,
         live=row.is_live,
     )

@@ -93,19 +93,19 @@ class Writer:
 
     def __init__(self, write: Callable[[object], bytes]) -> None:
         self._write = write
-        self._written: OrderedDict[int, tuple[object, bytes]] = OrderedDict()
+        self._recent: OrderedDict[int, tuple[object, bytes]] = OrderedDict()
 
     def __call__(self, response: object) -> bytes:
         """Return the response's bytes."""
-        known = self._written.get(id(response))
+        known = self._recent.get(id(response))
         if known is not None:
             return known[1]
         data = self._write(response)
         if len(data) <= SHARED_BYTES:
             # The response is held, too, so that its id stays its own.
-            self._written[id(response)] = response, data
-            if len(self._written) > MOST_SHARED:
-                self._written.popitem(last=False)
+            self._recent[id(response)] = response, data
+            if len(self._recent) > MOST_SHARED:
+                self._recent.popitem(last=False)
         return data
 
 

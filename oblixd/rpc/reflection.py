@@ -83,22 +83,22 @@ class _Pool:
     """
 
     def __init__(self) -> None:
-        self._known = descriptor_pool.Default()
+        self._default = descriptor_pool.Default()
         self._v1 = descriptor_pool.DescriptorPool()
         self._v1.AddSerializedFile(_v1_file().SerializeToString())
 
     def __getattr__(self, name: str) -> object:
-        return getattr(self._known, name)
+        return getattr(self._default, name)
 
     def FindFileByName(self, name: str) -> FileDescriptor:
         """Return a file, or raise KeyError."""
         with suppress(KeyError):
-            return self._known.FindFileByName(name)
+            return self._default.FindFileByName(name)
         return self._v1.FindFileByName(name)
 
     def FindFileContainingSymbol(self, name: str) -> FileDescriptor:
         """Return the file of a service, a message, or a method or field of one. Raises KeyError."""
-        for pool in (self._known, self._v1):
+        for pool in (self._default, self._v1):
             for find in (pool.FindFileContainingSymbol, partial(_file_of_member, pool)):
                 with suppress(KeyError):
                     return find(name)

@@ -68,4 +68,6 @@ def _row(row: Row) -> daemon_pb2.UsageRow:
 
 
 def _budget(state: BudgetState) -> daemon_pb2.Budget:
-    return daemon_pb2.Budget(period=state.period, limit=state.limit, spent=state.spent, action=state.action)
+    return daemon_pb2.Budget(
+        period=state.period, limit=state.limit, spent=state.spent_amount, action=state.action
+    )

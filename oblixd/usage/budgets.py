@@ -33,7 +33,7 @@ class BudgetState:
 
     period: Literal["day", "month"]
     limit: float
-    spent: float
+    spent_amount: float
     action: Action
     currency: str
     resets: datetime
@@ -42,18 +42,18 @@ class BudgetState:
     @property
     def is_reached(self) -> bool:
         """Whether nothing more may be spent."""
-        return self.spent >= self.limit
+        return self.spent_amount >= self.limit
 
     def error(self) -> ResourceExhaustedError:
         """Return what refuses a prompt."""
         return ResourceExhaustedError(
             "BUDGET_SPENT",
-            f"{self.spent:.2f} of {self.limit:.2f} {self.currency} are spent this {self.period}. Wait until "
-            f"{self.resets:%Y-%m-%d %H:%M}, use a local model, or raise the cap in the [usage] section of "
+            f"{self.spent_amount:.2f} of {self.limit:.2f} {self.currency} are spent this {self.period}. "
+            f"Wait until {self.resets:%Y-%m-%d %H:%M}, use a local model, or raise the cap in the [usage] section of "
             "the configuration.",
             period=self.period,
             limit=self.limit,
-            spent=self.spent,
+            spent=self.spent_amount,
             currency=self.currency,
             resets=self.resets.isoformat(),
         )

@@ -35,13 +35,13 @@ class View:
     prefix: bytes
     read_by: Group | None
     """What one has to name to read in it. None: nothing but days."""
-    told_by: tuple[Group, ...]
+    groups: tuple[Group, ...]
     """What its rows tell apart."""
 
     def key(self, day: int, entry: UsageEntry) -> bytes:
         """Return where an entry is counted."""
         named = b"" if self.read_by is None else hash_texts(value_of(entry, self.read_by))
-        told = [value_of(entry, group) for group in self.told_by]
+        told = [value_of(entry, group) for group in self.groups]
         return day_key(day) + self.prefix + named + hash_texts(*told)
 
     def rows(self, day: int, name: str = "") -> bytes:
@@ -51,7 +51,7 @@ class View:
     def record(self, entry: UsageEntry) -> records.ConsumptionRecord:
         """Return an empty record with the names that the view tells."""
         record = records.ConsumptionRecord()
-        for group in self.told_by:
+        for group in self.groups:
             setattr(record, group.value, value_of(entry, group))
         return record
 

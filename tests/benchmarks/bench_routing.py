@@ -46,7 +46,7 @@ def _candidate(number: int, network: NetworkState) -> Candidate:
         f"openai:gpt-4o-{number}",
         location,
         network=network,
-        waiting=1,
+        waiting_count=1,
         ahead=1,
         cost=0.01,
         seconds=3.0,

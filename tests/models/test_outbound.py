@@ -92,10 +92,12 @@ def test_the_environment_decides_nothing_and_is_named() -> None:
     environ = {"HTTPS_PROXY": "http://spy:1", "SSL_CERT_FILE": "/spy.pem", "PATH": "/bin", "no_proxy": ""}
     assert clean(environ) == ("HTTPS_PROXY", "SSL_CERT_FILE")
     assert environ == {"PATH": "/bin"}
-    silent = outbound_route_of(FAR, ModelOptions(), NetworkConfig(ignored=("HTTPS_PROXY",)), is_local=False)
+    silent = outbound_route_of(
+        FAR, ModelOptions(), NetworkConfig(ignored_variables=("HTTPS_PROXY",)), is_local=False
+    )
     assert "oblix config import-environment" in silent.hint
     said = outbound_route_of(
-        FAR, ModelOptions(), NetworkConfig(PROXY, ignored=("HTTPS_PROXY",)), is_local=False
+        FAR, ModelOptions(), NetworkConfig(PROXY, ignored_variables=("HTTPS_PROXY",)), is_local=False
     )
     assert said.hint == ""
 

@@ -72,7 +72,7 @@ async def test_who_is_slow_hears_the_latest(server: OllamaServer, pulls: Pulls) 
     server.pull_pause_s = 0.01
     async with aclosing(pulls.pull(pulls.spec("gemma"))) as telling:
         first = await anext(telling)
-        await eventually(next(iter(pulls._running.values()))._task.done)
+        await eventually(next(iter(pulls._by_model.values()))._task.done)
         told = [first.status, *[one.status async for one in telling]]
     assert (told[-1], len(told) <= 2) == ("success", True), "what came meanwhile is told as one"
 

@@ -136,7 +136,9 @@ async def test_a_template_that_wants_strict_turns_is_measured_all_the_same() -> 
     async def count(texts: list[str]) -> list[int]:
         return [1 for _ in texts]
 
-    assert await measure(render, count) == Template(alone=11, with_system=14, asked=4, answered=5)
+    assert await measure(render, count) == Template(
+        user_alone=11, with_system=14, user_turn=4, assistant_turn=5
+    )
 
 
 async def test_nothing_is_known_of_a_server_that_shows_no_template() -> None:

@@ -53,8 +53,8 @@ def verdict_of(decision, candidate):
 def test_a_pin_of_nothing_that_is_there_leaves_nothing():
     decision = decide(Needs(pin="ollama:mistral"), ALL, Situation(), BALANCED)
     assert (decision.rule, keys(decision)) == ("NO_MODEL_ALLOWED", [])
-    assert [verdict.rank for verdict in decision.ranked] == [0, 0, 0]
-    assert all("ollama:mistral" in verdict.reason for verdict in decision.ranked)
+    assert [verdict.rank for verdict in decision.verdicts] == [0, 0, 0]
+    assert all("ollama:mistral" in verdict.reason for verdict in decision.verdicts)
 
 
 def test_an_overloaded_machine_with_nothing_but_local_models_uses_them():
@@ -74,7 +74,7 @@ def test_each_cloud_model_is_judged_by_the_way_to_its_own_server():
     gone = dataclasses.replace(GPT, key="h4", network=network(NO_NET))
     decision = decide(Needs(), [gone, far, LLAMA, near], situation(BUSY, GOOD_NET), BALANCED)
     assert keys(decision) == [near.key, LLAMA.key, far.key, gone.key]
-    assert [verdict.rule for verdict in decision.ranked] == [
+    assert [verdict.rule for verdict in decision.verdicts] == [
         "MACHINE_UNDER_LOAD",
         "MACHINE_UNDER_LOAD",
         "LIMITED_NETWORK",
@@ -99,7 +99,7 @@ def test_of_equals_the_one_that_need_not_wait_goes_first():
 
 def test_without_candidates_nothing_is_allowed():
     decision = decide(Needs(), [], Situation(), BALANCED)
-    assert (decision.rule, decision.ranked) == ("NO_MODEL_ALLOWED", ())
+    assert (decision.rule, decision.verdicts) == ("NO_MODEL_ALLOWED", ())
 
 
 def test_the_decision_says_its_numbers_and_their_age():
@@ -130,10 +130,10 @@ def test_a_critical_reading_names_the_critical_threshold():
 
 def test_a_candidate_tells_the_numbers_that_were_looked_at():
     candidate = dataclasses.replace(
-        GPT, network=network(GOOD_NET), waiting=3, ahead=1, cost=0.04, seconds=2.0, memory_bytes=5e9
+        GPT, network=network(GOOD_NET), waiting_count=3, ahead=1, cost=0.04, seconds=2.0, memory_bytes=5e9
     )
     needs = Needs(max_cost=0.02, deadline_s=30.0)
-    verdict = decide(needs, [candidate], Situation(), BALANCED).ranked[0]
+    verdict = decide(needs, [candidate], Situation(), BALANCED).verdicts[0]
     told = {reading.name: (reading.value, reading.threshold, reading.beyond) for reading in verdict.readings}
     assert told == {
         "queue_waiting": (3, None, False),
@@ -208,27 +208,27 @@ situations = st.builds(Situation, machines, networks)
 def test_for_every_input_there_is_one_sound_decision(needs, candidates, now, policy):
     decision = decide(needs, candidates, now, policy)
     assert repr(decision) == repr(decide(needs, candidates, now, policy))
-    assert sorted(v.key for v in decision.ranked) == sorted(c.key for c in candidates)
-    ranks = [verdict.rank for verdict in decision.ranked]
+    assert sorted(v.key for v in decision.verdicts) == sorted(c.key for c in candidates)
+    ranks = [verdict.rank for verdict in decision.verdicts]
     allowed = [rank for rank in ranks if rank]
     assert ranks == [*range(1, len(allowed) + 1), *[0] * (len(ranks) - len(allowed))]
     assert (decision.rule == "NO_MODEL_ALLOWED") == (not allowed)
     assert decision.reason
-    assert all(verdict.rule and verdict.reason for verdict in decision.ranked)
+    assert all(verdict.rule and verdict.reason for verdict in decision.verdicts)
 
 
 @given(needs, candidate_lists, situations, policies)
 def test_nothing_that_is_local_only_is_ever_sent_to_the_cloud(needs, candidates, now, policy):
     decision = decide(needs, candidates, now, policy)
     if needs.local_only or policy.local_only:
-        assert all(verdict.location is LOCAL for verdict in decision.ranked if verdict.rank)
+        assert all(verdict.location is LOCAL for verdict in decision.verdicts if verdict.rank)
     assert decision.local_only == (needs.local_only or policy.local_only)
 
 
 @given(needs, candidate_lists, situations, policies)
 def test_what_is_excluded_is_never_ranked(needs, candidates, now, policy):
     for candidate in candidates:
-        verdict = decide(needs, [candidate], now, policy).ranked[0]
+        verdict = decide(needs, [candidate], now, policy).verdicts[0]
         forbidden = [
             (needs.local_only or policy.local_only) and candidate.location is CLOUD,
             bool(needs.pin) and candidate.model != needs.pin,

@@ -29,14 +29,14 @@ def decide_scenario(scenario: Scenario) -> Decision:
 @pytest.mark.parametrize("scenario", NAMED_SCENARIOS)
 def test_where_the_prompt_goes(scenario: Scenario) -> None:
     decision = decide_scenario(scenario)
-    order = ", ".join(NAMES[verdict.key] for verdict in decision.ranked if verdict.rank)
+    order = ", ".join(NAMES[verdict.key] for verdict in decision.verdicts if verdict.rank)
     assert (decision.rule, order) == (scenario.rule, scenario.order), decision.reason
 
 
 @pytest.mark.parametrize("scenario", NAMED_SCENARIOS)
 def test_every_candidate_says_why(scenario: Scenario) -> None:
     decision = decide_scenario(scenario)
-    assert len(decision.ranked) == 3
-    assert all(verdict.rule and verdict.reason.endswith(".") for verdict in decision.ranked)
+    assert len(decision.verdicts) == 3
+    assert all(verdict.rule and verdict.reason.endswith(".") for verdict in decision.verdicts)
     assert decision.reason[0].isupper() or decision.reason.startswith(("ollama:", "openai:"))
     assert decision.reason.endswith(".")

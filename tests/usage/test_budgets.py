@@ -43,7 +43,7 @@ def _entry(request_id: str, cost: float | None) -> UsageEntry:
 
 
 async def _spent_amounts(usage: Usage) -> dict[str, float]:
-    return {state.period: state.spent for state in usage.budgets()}
+    return {state.period: state.spent_amount for state in usage.budgets()}
 
 
 async def test_a_cap_is_reached_when_all_of_it_is_spent(store: Store) -> None:

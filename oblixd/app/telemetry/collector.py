@@ -112,7 +112,7 @@ class _Exporters:
 
     def __init__(self, settings: schema.Telemetry, environ: Mapping[str, str]) -> None:
         """Raise FailedPreconditionError for a file of headers that can't be used."""
-        self._given = settings
+        self._settings = settings
         self._environ = environ
         self._headers = api_keys.headers(settings.headers_file) if settings.headers_file else None
 
@@ -124,7 +124,7 @@ class _Exporters:
         signal = f"{kind.upper()}S"
         if self._environ.get(f"OTEL_{signal}_EXPORTER", "otlp").strip().lower() == "none":
             return None
-        protocol = self._variable(signal, "PROTOCOL") or self._given.protocol
+        protocol = self._variable(signal, "PROTOCOL") or self._settings.protocol
         if protocol not in _LIBRARIES:
             message = f"OTEL_EXPORTER_OTLP_PROTOCOL is {protocol!r}: set it to {' or '.join(_LIBRARIES)}."
             raise FailedPreconditionError("CONFIG_INVALID", message)
@@ -135,9 +135,9 @@ class _Exporters:
     def _options(self, signal: str, protocol: str) -> dict[str, Any]:
         """Give what the settings say and no variable does."""
         options: dict[str, Any] = {}
-        if self._given.endpoint and not self._variable(signal, "ENDPOINT"):
+        if self._settings.endpoint and not self._variable(signal, "ENDPOINT"):
             path = "" if protocol == "grpc" else f"/v1/{signal.lower()}"
-            options["endpoint"] = self._given.endpoint.rstrip("/") + path
+            options["endpoint"] = self._settings.endpoint.rstrip("/") + path
         if self._headers and not self._variable(signal, "HEADERS"):
             options["headers"] = self._headers
         return options

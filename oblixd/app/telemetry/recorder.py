@@ -52,17 +52,17 @@ class Telemetry:
         self._tracer = providers.tracers.get_tracer(NAME, __version__)
         self._counters = _Counters(providers.meters.get_meter(NAME, __version__))
         self._is_local_only = is_local_only
-        self._asked: dict[str, _Request] = {}
+        self._requests: dict[str, _Request] = {}
 
     def started(self, execution: Execution) -> None:
         """Note how it was asked."""
         request = execution.request
         kept = request if self._providers.sends_content else None
-        self._asked[request.request_id] = _Request(genai.request_attributes(request), kept)
+        self._requests[request.request_id] = _Request(genai.request_attributes(request), kept)
 
     def ended(self, execution: Execution) -> None:
         """Send its spans, and count it."""
-        asked = self._asked.pop(execution.request.request_id, None)
+        asked = self._requests.pop(execution.request.request_id, None)
         if asked is None:
             return
         ended_s = time.time()

@@ -140,7 +140,7 @@ def _set_tools(body: Body, prompt: Prompt) -> None:
     for tool in body.objects("tools"):
         kind = tool.text("type", "function")
         if kind != "function":
-            prompt.left_out.append(f"tools:{kind}")
+            prompt.ignored_fields.append(f"tools:{kind}")
             continue
         _add_tool(prompt, tool.child("function"))
     for function in body.objects("functions"):
@@ -172,7 +172,7 @@ class Reply:
 
     def __init__(self, prompt: Prompt, request_id: str) -> None:
         self._id = f"chatcmpl-{request_id}"
-        self._created = int(time.time())
+        self._created_s = int(time.time())
         self._include_usage = prompt.include_usage
         self._model = prompt.model
         self._calls: list[str] = []
@@ -228,7 +228,7 @@ class Reply:
         return {**self._envelope("chat.completion"), "choices": [choice], "usage": _usage(completion)}
 
     def _envelope(self, kind: str) -> dict[str, Any]:
-        return {"id": self._id, "object": kind, "created": self._created, "model": self._model}
+        return {"id": self._id, "object": kind, "created": self._created_s, "model": self._model}
 
     def _chunk(self, delta: str, finish: str = "") -> bytes:
         reason = f'"{finish}"' if finish else "null"

@@ -27,7 +27,7 @@ class Texts:
     """What is executed. Model and policy are set by the endpoint."""
     in_base64: bool = False
     """Whether vectors are to be sent as base64 of floats of 32 bits, little end first."""
-    left_out: list[str] = field(default_factory=list)
+    ignored_fields: list[str] = field(default_factory=list)
     """Fields that can't be honoured and do not change what the vectors mean."""
     started_s: float = field(default_factory=time.monotonic)
 
@@ -70,7 +70,7 @@ class OllamaEmbed:
     def texts(self, body: Body) -> Texts:
         """Translate a request. What is too long is refused, whatever `truncate` says: nothing is cut."""
         left_out = [name for name in ("keep_alive", "options", "truncate") if body.has(name)]
-        return Texts(body.required_text("model"), _request(body), left_out=left_out)
+        return Texts(body.required_text("model"), _request(body), ignored_fields=left_out)
 
     def answer(self, texts: Texts, embedding: EmbeddedTexts) -> dict[str, Any]:
         """Return the answer's body."""
@@ -90,7 +90,7 @@ class OllamaEmbeddings(OllamaEmbed):
         """Translate a request."""
         request = embeddings_pb2.EmbedTextsRequest(texts=[body.text("prompt")])
         left_out = [name for name in ("keep_alive", "options") if body.has(name)]
-        return Texts(body.required_text("model"), request, left_out=left_out)
+        return Texts(body.required_text("model"), request, ignored_fields=left_out)
 
     def answer(self, texts: Texts, embedding: EmbeddedTexts) -> dict[str, Any]:
         """Return the answer's body."""

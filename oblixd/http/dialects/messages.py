@@ -73,7 +73,7 @@ class Messages:
         for message in body.objects("messages"):
             request.input.extend(_messages(message, result))
         if body.has("top_k"):
-            result.left_out.append("top_k")
+            result.ignored_fields.append("top_k")
         _set_options(body, request.options)
         _set_tools(body, result)
         return result
@@ -175,7 +175,7 @@ def _part(block: Body, prompt: Prompt) -> messages_pb2.Part | None:
         # Part of the provider's state, and nothing to read.
         return None
     # What a provider adds of its own (server tools' results) no other model can read.
-    prompt.left_out.append(f"content:{kind}")
+    prompt.ignored_fields.append(f"content:{kind}")
     return None
 
 
@@ -209,7 +209,7 @@ def _set_tools(body: Body, prompt: Prompt) -> None:
     for tool in body.objects("tools"):
         kind = tool.text("type", "custom")
         if kind != "custom":
-            prompt.left_out.append(f"tools:{kind}")
+            prompt.ignored_fields.append(f"tools:{kind}")
             continue
         prompt.request.tools.add(
             name=tool.required_text("name"),
@@ -236,7 +236,7 @@ class Reply:
     def __init__(self, prompt: Prompt, request_id: str) -> None:
         self._id = f"msg_{request_id}"
         self._model = prompt.model
-        self._begun = False
+        self._has_begun = False
         self._index = -1
         self._block: tuple[int, str] | None = None
         """Kind and tool call of the block that is open."""
@@ -244,9 +244,9 @@ class Reply:
     def begin(self, model: str) -> bytes:
         """Begin the message."""
         self._model = model
-        if self._begun:
+        if self._has_begun:
             return b""
-        self._begun = True
+        self._has_begun = True
         usage = {"input_tokens": 0, "output_tokens": 0}
         message = {**self._envelope(), "content": [], "stop_reason": None, "usage": usage}
         return _event("message_start", {"message": message})

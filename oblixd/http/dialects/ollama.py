@@ -109,8 +109,8 @@ def _prompt(body: Body) -> Prompt:
     elif form:
         raise invalid("format", '"json" or a JSON Schema', form)
     if body.has("keep_alive"):
-        result.left_out.append("keep_alive")
-    result.left_out.extend(f"options.{name}" for name in given.values if name not in _HONOURED)
+        result.ignored_fields.append("keep_alive")
+    result.ignored_fields.extend(f"options.{name}" for name in given.values if name not in _HONOURED)
     return result
 
 

@@ -111,7 +111,7 @@ def _item(item: Body, prompt: Prompt) -> messages_pb2.Message | None:
         return messages_pb2.Message(role=messages_pb2.ROLE_ASSISTANT, parts=parts) if text else None
     if kind == "item_reference":
         raise unsupported_error(item.field("type"), "send the item itself")
-    prompt.left_out.append(f"input:{kind}")
+    prompt.ignored_fields.append(f"input:{kind}")
     return None
 
 
@@ -151,7 +151,7 @@ def _set_tools(body: Body, prompt: Prompt) -> None:
             for function in tool.objects("tools"):
                 _add_tool(prompt, tool.required_text("name"), function)
         else:
-            prompt.left_out.append(f"tools:{kind}")
+            prompt.ignored_fields.append(f"tools:{kind}")
     choice = body.values.get("tool_choice")
     if isinstance(choice, dict):
         prompts.choose_tool(prompt.request, body.child("tool_choice").required_text("name"))
@@ -164,7 +164,7 @@ def _set_tools(body: Body, prompt: Prompt) -> None:
 
 def _add_tool(prompt: Prompt, namespace: str, tool: Body) -> None:
     if tool.text("type", "function") != "function":
-        prompt.left_out.append(f"tools:{tool.text('type')}")
+        prompt.ignored_fields.append(f"tools:{tool.text('type')}")
         return
     prompt.request.tools.add(
         name=_full_name(namespace, tool.required_text("name")),

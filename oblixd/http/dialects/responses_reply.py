@@ -86,27 +86,27 @@ class Reply:
     def __init__(self, prompt: Prompt, request_id: str) -> None:
         self._request_id = request_id
         self._model = prompt.model
-        self._created = int(time.time())
+        self._created_s = int(time.time())
         self._echo = {name: prompt.body.get(name) or value for name, value in _ECHOED.items()}
         tools = prompt.body.get("tools") or []
         self._namespaces = [tool.get("name", "") for tool in tools if tool.get("type") == "namespace"]
         self._items: list[_Item] = []
         self._sequence = -1
-        self._begun = False
+        self._has_begun = False
 
     @property
     def keep_alive(self) -> bytes:
         """An event: comment lines are no sign of life for every client of this API."""
-        if not self._begun:
+        if not self._has_begun:
             return self.begin(self._model)
         return self._event("response.in_progress", response=self._response())
 
     def begin(self, model: str) -> bytes:
         """Begin the response."""
         self._model = model
-        if self._begun:
+        if self._has_begun:
             return b""
-        self._begun = True
+        self._has_begun = True
         return self._event("response.created", response=self._response()) + self._event(
             "response.in_progress", response=self._response()
         )
@@ -247,7 +247,7 @@ class Reply:
         return {
             "id": f"resp_{self._request_id}",
             "object": "response",
-            "created_at": self._created,
+            "created_at": self._created_s,
             "status": status,
             "background": False,
             "error": None,

@@ -215,7 +215,7 @@ class EmbeddedConnection:
     @property
     def running(self) -> int:
         """See `Connection.running`."""
-        return self._streams.running
+        return self._streams.running_count
 
     def status(self) -> Status:
         """See `Connection.status`."""
@@ -288,7 +288,7 @@ class EmbeddedConnection:
             limited = replace(request.options, max_tokens=self._settings.max_tokens)
             request = replace(request, options=limited)
         # Small models were taught strict turns.
-        context = join_neighbours(chat_messages(request.messages, self.author, request.plain))
+        context = join_neighbours(chat_messages(request.messages, self.author, request.plain_messages))
         body = completion_body(self.name, request, context, limit="max_tokens")
         body["messages"] = alternate(body["messages"])
         return body | reasoning.for_template(request.options.reasoning)

@@ -93,10 +93,10 @@ class _Reader:
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file = file
         self.size = size
-        self._left = size
+        self._bytes_left = size
 
     def start(self) -> tuple[int, int]:
-        if self._left < len(b"GGUF") or self._take(4) != b"GGUF":
+        if self._bytes_left < len(b"GGUF") or self._take(4) != b"GGUF":
             raise BrokenFileError("is no GGUF file")
         version = self._number("I")
         if version not in {2, 3}:
@@ -119,7 +119,7 @@ class _Reader:
             dimensions = int(self._number("I"))
             self._skip(8 * min(dimensions, MOST_PAIRS) + 4)
             last = max(last, int(self._number("Q")))
-        if count and last >= self._left:
+        if count and last >= self._bytes_left:
             raise BrokenFileError("is cut short: its weights are not all there")
 
     def _scalar(self, kind: int) -> Value:
@@ -168,9 +168,9 @@ class _Reader:
         self._file.seek(count, 1)
 
     def _count(self, count: int) -> None:
-        if not 0 <= count <= self._left:
+        if not 0 <= count <= self._bytes_left:
             self._fail()
-        self._left -= count
+        self._bytes_left -= count
 
     def _fail(self) -> NoReturn:
         raise BrokenFileError("is damaged or cut short: its header can't be read")

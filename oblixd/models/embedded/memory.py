@@ -96,14 +96,14 @@ class Memory:
     def __init__(self, limit_bytes: int, *, wait_s: float = WAIT_S) -> None:
         self.limit_bytes = limit_bytes
         self._wait_s = wait_s
-        self._held: dict[Resident, int] = {}
+        self._held_bytes: dict[Resident, int] = {}
         self._turn = asyncio.Lock()
-        self._freed = asyncio.Event()
+        self._free_event = asyncio.Event()
         self._somebody_waits = False
 
     def held_bytes(self, resident: Resident) -> int:
         """Return what a model was given, in bytes. 0: it is not loaded."""
-        return self._held.get(resident, 0)
+        return self._held_bytes.get(resident, 0)
 
     async def take(self, resident: Resident, wanted_bytes: int) -> None:
         """Make room for a model, unloading idle ones, the longest idle first; who answers is waited for.
@@ -118,32 +118,32 @@ class Memory:
                     await self._room_for(wanted_bytes)
             except TimeoutError:
                 raise self._full_error(resident, wanted_bytes) from None
-            self._held[resident] = wanted_bytes
+            self._held_bytes[resident] = wanted_bytes
 
     def release(self, resident: Resident) -> None:
         """Hear that a model is no longer loaded."""
-        if self._held.pop(resident, None) is not None:
-            self._freed.set()
+        if self._held_bytes.pop(resident, None) is not None:
+            self._free_event.set()
 
     def rests(self, resident: Resident) -> None:
         """Hear that nobody uses a model any more: where another waits for room, it leaves at once."""
-        if self._somebody_waits and resident in self._held:
+        if self._somebody_waits and resident in self._held_bytes:
             resident.leave()
 
     async def _room_for(self, wanted_bytes: int) -> None:
         self._somebody_waits = True
         try:
-            while sum(self._held.values()) + wanted_bytes > self.limit_bytes:
-                self._freed.clear()
-                idle = [one for one in self._held if one.idle_since_s is not None]
+            while sum(self._held_bytes.values()) + wanted_bytes > self.limit_bytes:
+                self._free_event.clear()
+                idle = [one for one in self._held_bytes if one.idle_since_s is not None]
                 if idle:
                     min(idle, key=lambda one: one.idle_since_s or 0.0).leave()
-                await self._freed.wait()
+                await self._free_event.wait()
         finally:
             self._somebody_waits = False
 
     def _full_error(self, resident: Resident, wanted_bytes: int) -> ModelError:
-        busy = ", ".join(f"{one.title} ({_gib(held)})" for one, held in self._held.items())
+        busy = ", ".join(f"{one.title} ({_gib(held)})" for one, held in self._held_bytes.items())
         message = (
             f"There is no memory for {resident.title} now: it needs about {_gib(wanted_bytes)} of the "
             f"{_gib(self.limit_bytes)} that embedded models may take, and {busy} did not finish within "
@@ -152,7 +152,7 @@ class Memory:
         return ModelError(ModelErrorKind.NO_MEMORY, message, numbers=self._numbers(wanted_bytes))
 
     def _numbers(self, wanted_bytes: int) -> dict[str, int]:
-        held = sum(self._held.values())
+        held = sum(self._held_bytes.values())
         return {"needed_bytes": wanted_bytes, "limit_bytes": self.limit_bytes, "held_bytes": held}
 
 

@@ -111,14 +111,14 @@ class Adaptations:
 
     def __init__(self, most: int = MOST_MODELS) -> None:
         self._most = most
-        self._known: OrderedDict[tuple[str, str], Adaptation] = OrderedDict()
+        self._by_model: OrderedDict[tuple[str, str], Adaptation] = OrderedDict()
 
     def of(self, endpoint: str, model: str) -> Adaptation:
         """Give a model's adaptation, the same one each time."""
-        known = self._known.setdefault((endpoint, model), Adaptation())
-        self._known.move_to_end((endpoint, model))
-        if len(self._known) > self._most:
-            self._known.popitem(last=False)
+        known = self._by_model.setdefault((endpoint, model), Adaptation())
+        self._by_model.move_to_end((endpoint, model))
+        if len(self._by_model) > self._most:
+            self._by_model.popitem(last=False)
         return known
 
 
@@ -143,7 +143,7 @@ def _changes_for(refusal: Refusal, body: Body) -> Iterator[Change]:
 def _turns(words: str, body: Body) -> Iterator[Change]:
     """Yield the forms of the conversation that the refusal asks for."""
     for rule in rules_for(words, body):
-        yield Change(rule.key, rule.note, rule.written, rule.is_lasting)
+        yield Change(rule.key, rule.note, rule.rewrite, rule.is_lasting)
 
 
 def _names(words: str, refusal: Refusal, names: tuple[str, ...]) -> bool:

@@ -124,7 +124,7 @@ class HttpConnection(ABC):
     @property
     def running(self) -> int:
         """See `Connection.running`."""
-        return self._streams.running
+        return self._streams.running_count
 
     def status(self) -> Status:
         """See `Connection.status`."""
@@ -336,20 +336,20 @@ class Streams:
     """Counts the streams of a connection, so that it can go when none is left."""
 
     def __init__(self) -> None:
-        self.running = 0
+        self.running_count = 0
         self._none = asyncio.Event()
         self._none.set()
 
     @contextmanager
     def one(self) -> Iterator[None]:
         """Count one stream for as long as the block lasts."""
-        self.running += 1
+        self.running_count += 1
         self._none.clear()
         try:
             yield
         finally:
-            self.running -= 1
-            if not self.running:
+            self.running_count -= 1
+            if not self.running_count:
                 self._none.set()
 
     async def none(self) -> None:

@@ -48,14 +48,14 @@ class LineSplitter:
     """Cuts lines."""
 
     def __init__(self) -> None:
-        self._begun: list[bytes] = []
+        self._pieces: list[bytes] = []
         self._size = 0
         self._after_return = False
         self._is_first = True
 
     def expect_no_mark(self) -> None:
         """Know that the stream begins without a byte order mark, where it begins with the next read."""
-        if not self._begun:
+        if not self._pieces:
             self._is_first = False
 
     def feed(self, read: bytes) -> list[bytes]:
@@ -75,7 +75,7 @@ class LineSplitter:
     @property
     def is_between(self) -> bool:
         """Whether the next byte begins a line, which is not the first."""
-        return not (self._begun or self._is_first or self._after_return)
+        return not (self._pieces or self._is_first or self._after_return)
 
     def _with_line_feeds(self, read: bytes) -> bytes:
         """Write every line's end as one line feed. A CR and its LF can come in two reads."""
@@ -92,11 +92,11 @@ class LineSplitter:
         if self._size > LONGEST_LINE:
             raise TooLongError
         if piece:
-            self._begun.append(piece)
+            self._pieces.append(piece)
 
     def _end(self) -> bytes:
-        line = b"".join(self._begun)
-        self._begun.clear()
+        line = b"".join(self._pieces)
+        self._pieces.clear()
         self._size = 0
         if self._is_first:
             self._is_first = False

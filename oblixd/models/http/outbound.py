@@ -49,7 +49,7 @@ class NetworkConfig:
     no_proxy: tuple[str, ...] = ()
     ca_file: str = ""
     ca_dir: str = ""
-    ignored: tuple[str, ...] = ()
+    ignored_variables: tuple[str, ...] = ()
     """Variables of the daemon's own environment that other programs would go by, and the daemon does not."""
 
 
@@ -135,9 +135,9 @@ def _is_system_s(path: str) -> bool:
 
 
 def _hint(network: NetworkConfig) -> str:
-    if not network.ignored:
+    if not network.ignored_variables:
         return ""
-    names = " and ".join(network.ignored[:2])
+    names = " and ".join(network.ignored_variables[:2])
     return (
         f" The daemon was started with {names}, which it does not use: run `{TAKE_OVER}` to take that over."
     )

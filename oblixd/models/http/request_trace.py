@@ -76,12 +76,12 @@ class RequestTrace:
         "_since_s",
         "address",
         "failure",
-        "reused",
+        "is_reused",
     )
 
     def __init__(self) -> None:
         self.failure = Failure.NONE
-        self.reused = False
+        self.is_reused = False
         """A connection that was open already is used."""
         self.address = ""
         """The IP address that was reached, once that is known."""
@@ -93,11 +93,11 @@ class RequestTrace:
 
     def reusing(self) -> None:
         """Note that an open connection is reused."""
-        self.reused = True
+        self.is_reused = True
 
     def connecting(self) -> None:
         """Note that a connection is being opened."""
-        self.reused = False
+        self.is_reused = False
         self._since_s = time.monotonic()
 
     def connected(self) -> None:

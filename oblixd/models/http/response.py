@@ -182,13 +182,13 @@ class Response:
 
     def _late_error(self) -> ModelError:
         self.trace.failure = Failure.STALLED
-        if self.wait.begun:
+        if self.wait.has_begun:
             return self._server_errors.stalled_answer(self.wait.limit_s)
         return self._server_errors.silent(self.wait.limit_s)
 
     def _lost_error(self, error: Exception) -> ModelError:
         if not self._aborted:
             self.trace.failure = Failure.LOST
-        if self.wait.begun or isinstance(error, aiohttp.ClientPayloadError):
+        if self.wait.has_begun or isinstance(error, aiohttp.ClientPayloadError):
             return self._server_errors.broken_stream("the connection was lost in the middle")
         return self._server_errors.unreachable("the connection was lost before an answer came")

@@ -69,7 +69,7 @@ class ServerErrors:
     """Where it listens. Empty for the embedded model."""
     start: str = "check that its server runs and that the endpoint is right"
     """What to do where nothing listens."""
-    missing: str = "Check the model's name"
+    missing_model_advice: str = "Check the model's name"
     """What to do where it does not have the model."""
     api_key: str = field(default="", repr=False)
     """Taken out of everything that it says."""
@@ -187,7 +187,11 @@ class ServerErrors:
         return f" at {self.endpoint}" if self.endpoint else ""
 
     def _remedy(self, verdict: Verdict, wait_s: float | None) -> str:
-        own = self.missing if verdict.kind is ModelErrorKind.NOT_PULLED else _REMEDIES[verdict.kind]
+        own = (
+            self.missing_model_advice
+            if verdict.kind is ModelErrorKind.NOT_PULLED
+            else _REMEDIES[verdict.kind]
+        )
         if wait_s is not None and own == _WAIT and wait_s <= LONGEST_RETRY_AFTER_S:
             own = own.replace("a moment", f"{max(1, math.ceil(wait_s)):,} s, as it asks")
         return verdict.remedy or own

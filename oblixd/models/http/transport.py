@@ -350,7 +350,7 @@ class Transport:
         try:
             response = await self._head(sending, wait, trace)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-            if not trace.reused or sending.refusal:
+            if not trace.is_reused or sending.refusal:
                 raise self._failure(error, sending, wait, trace) from None
             # The server gave up an idle connection in the moment it was used: it has not read the request.
             response = await self._once_more(sending, wait, trace)
@@ -441,7 +441,7 @@ class _Sending:
     """Raises where it may not be sent."""
     refusal: Exception | None = None
     """What that raised."""
-    written: bytes | None = None
+    body_bytes: bytes | None = None
     """The body, until the server has answered: a connection that was lost at once is tried once more."""
 
     def check(self) -> None:
@@ -453,15 +453,15 @@ class _Sending:
 
     def forget(self) -> None:
         """Let go of the text: timers that began with the request hold on to what checked it, for minutes."""
-        self.written = None
+        self.body_bytes = None
         self.write = lambda: None
 
     def data(self) -> bytes | io.BytesIO | None:
-        if self.written is None:
+        if self.body_bytes is None:
             if (body := self.write()) is None:
                 return None
-            self.written = msgspec.json.encode(body)
-        data = self.written
+            self.body_bytes = msgspec.json.encode(body)
+        data = self.body_bytes
         # A large body goes out in pieces, so that the loop serves others in between.
         return data if len(data) < _IN_ONE_PIECE else _Pieces(data, self.check)
 

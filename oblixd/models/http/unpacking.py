@@ -29,7 +29,7 @@ class Unpacker:
     def __init__(self, encoding: str) -> None:
         """Unpack one body. `encoding`: one of `KNOWN`."""
         self._codec: _Codec = _Brotli() if encoding == "br" else _Zlib(encoding)
-        self._given = 0
+        self._total_bytes = 0
 
     def feed(self, data: bytes) -> None:
         """Take a read of the body. What it took before must have been given."""
@@ -38,8 +38,8 @@ class Unpacker:
     def next_step(self) -> bytes:
         """Give the next step; nothing where another read is needed. Raises UnpackError."""
         data = self._codec.step()
-        self._given += len(data)
-        if self._given > MOST_BYTES:
+        self._total_bytes += len(data)
+        if self._total_bytes > MOST_BYTES:
             raise UnpackError(f"unpacks to more than {MOST_BYTES:,} bytes")
         return data
 
@@ -64,26 +64,26 @@ class _Zlib:
     def __init__(self, encoding: str) -> None:
         self._is_gzip = encoding == "gzip"
         self._stream: Any = None
-        self._left = b""
+        self._unread = b""
 
     @property
     def is_whole(self) -> bool:
         return self._stream is None or self._stream.eof
 
     def feed(self, data: bytes) -> None:
-        self._left += data
-        if self._stream is None and self._left:
-            self._stream = zlib.decompressobj(self._window(self._left[0]))
+        self._unread += data
+        if self._stream is None and self._unread:
+            self._stream = zlib.decompressobj(self._window(self._unread[0]))
 
     def step(self) -> bytes:
         if self._stream is None or self._stream.eof:
-            self._left = b""
+            self._unread = b""
             return b""
         try:
-            data: bytes = self._stream.decompress(self._left, STEP_BYTES)
+            data: bytes = self._stream.decompress(self._unread, STEP_BYTES)
         except zlib.error as error:
             raise UnpackError("can't be unpacked") from error
-        self._left = self._stream.unconsumed_tail
+        self._unread = self._stream.unconsumed_tail
         return data
 
     def _window(self, first: int) -> int:
@@ -97,7 +97,7 @@ class _Brotli:
         # Nearly no server sends it unasked: it is loaded for the one that does.
         self._module = importlib.import_module("brotli")
         self._stream = self._module.Decompressor()
-        self._left = b""
+        self._unread = b""
         self._may_have_more = False
 
     @property
@@ -105,13 +105,13 @@ class _Brotli:
         return bool(self._stream.is_finished())
 
     def feed(self, data: bytes) -> None:
-        self._left += data
+        self._unread += data
         self._may_have_more = True
 
     def step(self) -> bytes:
         if self._stream.is_finished() or not self._may_have_more:
             return b""
-        data, self._left = self._left, b""
+        data, self._unread = self._unread, b""
         try:
             unpacked = bytes(self._stream.process(data, output_buffer_limit=STEP_BYTES))
         except self._module.error as error:

@@ -27,7 +27,7 @@ class Wait:
     """
 
     def __init__(self, server: Server, timeouts: Timeouts, origin: str) -> None:
-        self.begun = False
+        self.has_begun = False
         """Content came."""
         self.limit_s = timeouts.first_s
         """The limit that ran out last, for a person."""
@@ -49,7 +49,7 @@ class Wait:
 
     def content(self) -> None:
         """Content came: both clocks begin anew."""
-        self.begun = True
+        self.has_begun = True
         if not self._in_a_hurry:
             self._silence_s = self._timeouts.stall_s
             self._content_s = self._timeouts.content_s or math.inf
@@ -153,9 +153,9 @@ class Wait:
 
     @property
     def _full_s(self) -> float:
-        return self._timeouts.stall_s if self.begun else self._timeouts.first_s
+        return self._timeouts.stall_s if self.has_begun else self._timeouts.first_s
 
     @property
     def _longest_s(self) -> float:
-        first = None if self.begun else self._timeouts.first_token_s
+        first = None if self.has_begun else self._timeouts.first_token_s
         return first or self._timeouts.content_s or math.inf

@@ -67,7 +67,7 @@ class ClaudeConnection(HttpConnection):
         server_errors = ServerErrors(
             title="Claude",
             endpoint=spec.endpoint,
-            missing=f"Check the model's name: {spec.name} is not known there",
+            missing_model_advice=f"Check the model's name: {spec.name} is not known there",
             api_key=spec.api_key,
         )
         headers = {"anthropic-version": API_VERSION, "x-api-key": spec.api_key}
@@ -86,7 +86,7 @@ class ClaudeConnection(HttpConnection):
         if request.options.seed is not None:
             message = "Claude knows no seed: leave it out, or use another model."
             raise self._server_errors.unable(message)
-        context = chat_messages(request.messages, self.author, request.plain)
+        context = chat_messages(request.messages, self.author, request.plain_messages)
         system = "\n\n".join(one.text for one in context if one.role == "system")
         body = {
             "model": self.name,

@@ -132,7 +132,7 @@ class MessageDecoder:
             case "thinking" | "redacted_thinking":
                 self._state.begin(block)
                 if redacted := text_of(block, "data"):
-                    yield Seal(redacted=redacted), ""
+                    yield Seal(redacted_data=redacted), ""
                 if thinking := text_of(block, "thinking"):
                     yield ContentKind.REASONING, thinking
                 if signature := text_of(block, "signature"):

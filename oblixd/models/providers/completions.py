@@ -93,8 +93,8 @@ class CompletionDecoder:
         self._calls = ToolCallAssembler(server_errors)
         self._usage = UsageReader()
         self._state = CompletionState()
-        self._spoken = _Spoken()
-        self._refused = False
+        self._texts = _TextSoFar()
+        self._is_refused = False
         self._answer_index: int | None = None
         """The choice that is the answer. None: none came yet."""
 
@@ -111,7 +111,7 @@ class CompletionDecoder:
                 return
             if isinstance(data, str):
                 if self._is_answer(_PLAIN_INDEX):
-                    self._spoken.note(kind, data)
+                    self._texts.note(kind, data)
                     yield kind, data
             elif data.strip(b' \t"').upper() == b"[DONE]":
                 yield from self._calls.rest()
@@ -123,7 +123,7 @@ class CompletionDecoder:
         """See `Decoder.finish`."""
         self._calls.check()
         reason = self._calls.why(self._reasons.finish or Finish.STOP)
-        if self._refused and reason is Finish.STOP:
+        if self._is_refused and reason is Finish.STOP:
             reason = Finish.CONTENT_FILTER
         return Finished(reason, self._usage.counts(), self._state.to_json(self._calls.extras()))
 
@@ -147,7 +147,7 @@ class CompletionDecoder:
     def _is_answer(self, index: object) -> bool:
         """Return whether a choice is the answer: the first one, unless a lower one comes before text."""
         number = index if isinstance(index, int) else 0
-        if self._answer_index is None or (number < self._answer_index and not self._spoken):
+        if self._answer_index is None or (number < self._answer_index and not self._texts):
             self._answer_index = number
         return number == self._answer_index
 
@@ -176,7 +176,7 @@ class CompletionDecoder:
         self._usage.take(choice.get("usage"))
         delta, message = object_of(choice, "delta"), object_of(choice, "message")
         if delta:
-            yield from self._spoken.note_all(self._content(delta))
+            yield from self._texts.note_all(self._content(delta))
         if message:
             yield from self._message(message)
         elif not delta.get("content") and (text := text_of(choice, "text")):
@@ -203,14 +203,14 @@ class CompletionDecoder:
         for channel, text in self._content(message):
             if not isinstance(channel, ContentKind):
                 yield channel, text
-            elif new := self._spoken.new_text(channel, text):
+            elif new := self._texts.new_text(channel, text):
                 yield channel, new
 
     def _content(self, delta: Mapping[str, Any]) -> Iterator[Piece]:
         yield from self._reasoning(delta)
         yield from _blocks(delta.get("content"), ContentKind.TEXT)
         if refusal := text_of(delta, "refusal"):
-            self._refused = True
+            self._is_refused = True
             yield ContentKind.TEXT, refusal
         if transcript := text_of(object_of(delta, "audio"), "transcript"):
             yield ContentKind.TEXT, transcript
@@ -245,7 +245,7 @@ class CompletionDecoder:
             )
 
 
-class _Spoken:
+class _TextSoFar:
     """Tells what is new where a server sends `message` beside `delta`, or in its place.
 
     A message behind deltas repeats them. Without any, some send the pieces of an answer that way, others
@@ -253,11 +253,11 @@ class _Spoken:
     """
 
     def __init__(self) -> None:
-        self._said: dict[Channel, list[str]] = {}
+        self._pieces: dict[Channel, list[str]] = {}
         self._grows: bool | None = None
 
     def __bool__(self) -> bool:
-        return bool(self._said)
+        return bool(self._pieces)
 
     def note_all(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
         """Give the pieces of a delta, and remember them."""
@@ -268,17 +268,17 @@ class _Spoken:
     def note(self, channel: Channel, text: str) -> None:
         """Remember a piece of a delta."""
         self._grows = True
-        self._said.setdefault(channel, []).append(text)
+        self._pieces.setdefault(channel, []).append(text)
 
     def new_text(self, kind: ContentKind, text: str) -> str:
         """Give what a message says that was not said before."""
-        said = "".join(self._said.get(kind, ()))
+        said = "".join(self._pieces.get(kind, ()))
         if said and self._grows is None:
             self._grows = text.startswith(said)
         new = text
         if said and self._grows:
             new = text.removeprefix(said) if text.startswith(said) else ""
-        self._said[kind] = [said, new]
+        self._pieces[kind] = [said, new]
         return new
 
 

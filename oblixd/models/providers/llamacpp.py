@@ -46,7 +46,7 @@ class Tokeniser:
         """Connect. `counts` remembers token counts of the same model; None: only as long as this lives."""
         self._http = http
         self._counts = counts or TokenCountCache()
-        self._missing: set[str] = set()
+        self._missing_paths: set[str] = set()
         self._answers: set[str] = set()
         self.template: Template | None = None
         """What its chat template writes around texts; None while that is not known."""
@@ -88,7 +88,7 @@ class Tokeniser:
             return None
         await self.learn_template(egress)
         template = self.template
-        around = USUAL_OVERHEAD if template is None else max(template.asked, template.answered)
+        around = USUAL_OVERHEAD if template is None else max(template.user_turn, template.assistant_turn)
         return [count + around for count in counts]
 
     async def count_request(self, body: Mapping[str, Any], egress: Egress) -> RequestTokens | None:
@@ -125,7 +125,7 @@ class Tokeniser:
 
     async def _ask(self, path: str, body: Mapping[str, Any], egress: Egress) -> Mapping[str, Any]:
         """Give what the server answers; nothing where it does not."""
-        if path in self._missing:
+        if path in self._missing_paths:
             return {}
         try:
             async with await self._http.send(path, lambda: body, egress, PROBE_TIMEOUTS) as reply:
@@ -133,7 +133,7 @@ class Tokeniser:
                     self._answers.add(path)
                     return read_object(await reply.document(), self._http.server.errors)
                 if reply.status in _KNOWS_NO_SUCH_CALL and path not in self._answers:
-                    self._missing.add(path)
+                    self._missing_paths.add(path)
         except ModelError:
             # Whoever counts goes on with an estimate; the prompt itself shows what is wrong.
             pass

@@ -89,8 +89,8 @@ class OllamaConnection(HttpConnection):
         self._keep_alive = spec.options.keep_alive or settings.keep_alive
         self._residence = Residence(keep_alive_seconds(self._keep_alive))
         self._facts: Facts | None = None
-        self._asked = spec.count("num_ctx") or spec.count("context_window")
-        self._num_ctx = self._asked or settings.num_ctx
+        self._requested_ctx = spec.count("num_ctx") or spec.count("context_window")
+        self._num_ctx = self._requested_ctx or settings.num_ctx
         self.context_window = _minimum(spec.count("context_window"), self._num_ctx)
         self._parallel = settings.parallel
         self.max_running = spec.count("max_running") or self._parallel
@@ -136,7 +136,7 @@ class OllamaConnection(HttpConnection):
             raise self._server_errors.unable(message)
         body: dict[str, Any] = {
             "model": self.name,
-            "messages": _messages(chat_messages(request.messages, self.author, request.plain)),
+            "messages": _messages(chat_messages(request.messages, self.author, request.plain_messages)),
             "stream": True,
             "keep_alive": wire_keep_alive(self._keep_alive),
             # What does not fit is an error: left alone, the server drops the oldest without a word.
@@ -215,7 +215,7 @@ class OllamaConnection(HttpConnection):
 
     def _window(self, facts: Facts) -> int | None:
         # A hosted model has its whole context. Of one here it is what is sent, as far as the model goes.
-        used = self._asked if facts.is_hosted else self._num_ctx
+        used = self._requested_ctx if facts.is_hosted else self._num_ctx
         return _minimum(self._spec.count("context_window"), used, facts.context_length)
 
     def _options(self, request: ChatRequest) -> dict[str, Any]:
@@ -236,7 +236,9 @@ def server_errors_of(spec: HookSpec) -> ServerErrors:
         title="Ollama",
         endpoint=spec.endpoint,
         start="start it with `ollama serve`",
-        missing=f"The model is not pulled: run `ollama pull {spec.name}` or `oblix models pull {spec.id}`",
+        missing_model_advice=(
+            f"The model is not pulled: run `ollama pull {spec.name}` or `oblix models pull {spec.id}`"
+        ),
         api_key=spec.api_key,
     )
 

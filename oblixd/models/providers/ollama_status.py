@@ -85,7 +85,7 @@ class Residence:
         self._keep_s = keep_s
         self._clock = clock
         self._until = 0.0
-        self._waiting = 0
+        self._waiting_count = 0
         self._speaking = 0
 
     @property
@@ -93,22 +93,22 @@ class Residence:
         """READY, IDLE (not loaded), or LOADING (not loaded, and somebody waits for its first word)."""
         if self._speaking or self._clock() < self._until:
             return State.READY
-        return State.LOADING if self._waiting else State.IDLE
+        return State.LOADING if self._waiting_count else State.IDLE
 
     def asked(self) -> None:
         """Note that a request was sent."""
-        self._waiting += 1
+        self._waiting_count += 1
 
     def spoke(self) -> None:
         """Note the first content: the model is loaded, as this hook wants it."""
-        self._waiting -= 1
+        self._waiting_count -= 1
         self._speaking += 1
         self.note = ""
 
     def ended(self, *, spoke: bool) -> None:
         """Note that the request is over; from now on the server counts."""
         if not spoke:
-            self._waiting -= 1
+            self._waiting_count -= 1
             return
         self._speaking -= 1
         self._until = self._clock() + self._keep_s

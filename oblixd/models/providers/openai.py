@@ -60,7 +60,7 @@ class OpenAIConnection(HttpConnection):
         server_errors = ServerErrors(
             title=title,
             endpoint=spec.endpoint,
-            missing=f"Check the model's name: {spec.name} is not known there",
+            missing_model_advice=f"Check the model's name: {spec.name} is not known there",
             api_key=spec.api_key,
         )
         headers = {"Authorization": f"Bearer {spec.api_key}"} if spec.api_key else {}
@@ -145,7 +145,7 @@ class OpenAIConnection(HttpConnection):
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
         """Write the request in OpenAI's words."""
-        context = chat_messages(request.messages, self.author, request.plain)
+        context = chat_messages(request.messages, self.author, request.plain_messages)
         if self._speaks_responses:
             return response_body(self.name, request, context, self._server_errors)
         return completion_body(self.name, request, context, limit=self.limit) | self.thinking(request.options)

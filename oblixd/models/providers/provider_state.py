@@ -32,7 +32,7 @@ class CompletionState:
     reasoning_field: str = ""
     """What the server calls its reasoning. Empty: it gave none."""
     _details: list[dict[str, Any]] = field(default_factory=list)
-    _kept: dict[str, Any] = field(default_factory=dict)
+    _message: dict[str, Any] = field(default_factory=dict)
 
     def take(self, delta: Mapping[str, Any]) -> None:
         """Take what a delta holds of it."""
@@ -42,7 +42,7 @@ class CompletionState:
                 self._join(piece)
         for key in _KEPT_OF_ANSWER:
             if delta.get(key):
-                self._kept[key] = delta[key]
+                self._message[key] = delta[key]
 
     def extra_of(self, call: Mapping[str, Any]) -> dict[str, Any]:
         """Give what a server wrote about a call beside what everybody knows of it."""
@@ -55,7 +55,7 @@ class CompletionState:
         state = {
             "reasoning_field": self.reasoning_field,
             "reasoning_details": self._details,
-            "message": self._kept,
+            "message": self._message,
             "calls": calls,
         }
         return dump_state({key: value for key, value in state.items() if value})

@@ -47,11 +47,11 @@ class ResponseDecoder:
         self._events = EventSplitter()
         self._calls = ToolCallAssembler(server_errors)
         self._usage = UsageReader()
-        self._told: set[tuple[str, str]] = set()
+        self._seen_parts: set[tuple[str, str]] = set()
         """The kinds of content of each item of which something was given."""
         self._reasoning: list[dict[str, Any]] = []
         self._finish: Finish | None = None
-        self._refused = False
+        self._is_refused = False
 
     @property
     def is_stopped(self) -> bool:
@@ -70,7 +70,7 @@ class ResponseDecoder:
         """See `Decoder.finish`."""
         self._calls.check()
         reason = self._calls.why(self._finish or Finish.STOP)
-        if self._refused and reason is Finish.STOP:
+        if self._is_refused and reason is Finish.STOP:
             reason = Finish.CONTENT_FILTER
         state = dump_state({_STATE: self._reasoning} if self._reasoning else {})
         return Finished(reason, self._usage.counts(), state)
@@ -93,42 +93,46 @@ class ResponseDecoder:
         base, _, step = kind.rpartition(".")
         place = _place(event)
         text = text_of(event, "delta") if step == "delta" else text_of(event, "text", "refusal", "arguments")
-        if not text or step not in {"delta", "done"} or (step == "done" and (place, base) in self._told):
+        if (
+            not text
+            or step not in {"delta", "done"}
+            or (step == "done" and (place, base) in self._seen_parts)
+        ):
             return
         if base == _ARGUMENTS:
-            self._told.add((place, base))
+            self._seen_parts.add((place, base))
             yield from self._calls.take(place, "", text_of(event, "name"), text)
         elif base in _TEXTS:
-            self._refused = self._refused or base == "response.refusal"
+            self._is_refused = self._is_refused or base == "response.refusal"
             yield self._say(place, base, ContentKind.TEXT, text)
         elif base in _THOUGHTS:
             yield self._say(place, base, ContentKind.REASONING, text)
 
     def _say(self, key: str, base: str, kind: ContentKind, text: str) -> Piece:
-        self._told |= {(key, base), (key, kind.value)}
+        self._seen_parts |= {(key, base), (key, kind.value)}
         return kind, text
 
     def _item(self, key: str, item: Mapping[str, Any], *, is_whole: bool) -> Iterator[Piece]:
         match item.get("type"):
             case "function_call":
-                told = (key, _ARGUMENTS) in self._told
+                told = (key, _ARGUMENTS) in self._seen_parts
                 arguments = text_of(item, "arguments") if is_whole and not told else ""
                 if arguments:
-                    self._told.add((key, _ARGUMENTS))
+                    self._seen_parts.add((key, _ARGUMENTS))
                 yield from self._calls.take(key, text_of(item, "call_id"), text_of(item, "name"), arguments)
                 if is_whole:
                     yield from self._calls.rest(key)
-            case "message" if is_whole and (key, ContentKind.TEXT.value) not in self._told:
+            case "message" if is_whole and (key, ContentKind.TEXT.value) not in self._seen_parts:
                 yield from self._content(key, item.get("content"), ContentKind.TEXT)
             case "reasoning" if is_whole:
-                if (key, ContentKind.REASONING.value) not in self._told:
+                if (key, ContentKind.REASONING.value) not in self._seen_parts:
                     yield from self._content(key, item.get("summary"), ContentKind.REASONING)
                 self._keep(item)
 
     def _content(self, key: str, parts: object, kind: ContentKind) -> Iterator[Piece]:
         for part in parts if isinstance(parts, list) else []:
             if isinstance(part, dict) and (text := text_of(part, "text", "refusal")):
-                self._refused = self._refused or part.get("type") == "refusal"
+                self._is_refused = self._is_refused or part.get("type") == "refusal"
                 yield self._say(key, "", kind, text)
 
     def _keep(self, item: Mapping[str, Any]) -> None:
@@ -151,7 +155,7 @@ class ResponseDecoder:
     def _known_key(self, key: str, item: Mapping[str, Any]) -> str:
         """Give what an item of the whole response was told apart by before."""
         own = text_of(item, "id")
-        return own if any(own and told == own for told, _ in self._told) else key
+        return own if any(own and told == own for told, _ in self._seen_parts) else key
 
     def _reason(self, response: Mapping[str, Any]) -> Finish:
         status = text_of(response, "status")

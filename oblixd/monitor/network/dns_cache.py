@@ -27,7 +27,7 @@ class DnsCache:
     """
 
     def __init__(self) -> None:
-        self._found: dict[str, list[Address]] = {}
+        self._addresses: dict[str, list[Address]] = {}
         self._fresh_until_s: dict[str, float] = {}
         self._looking: dict[str, asyncio.Future[list[Address]]] = {}
 
@@ -35,12 +35,12 @@ class DnsCache:
         """Return the IP addresses that a host had when it was last looked up. An IP address is its own."""
         if _is_address(host):
             return [host]
-        return [str(where[0]) for *_, where in self._found.get(host, [])]
+        return [str(where[0]) for *_, where in self._addresses.get(host, [])]
 
     async def find(self, host: str, port: int) -> list[Address]:
         """Look a host up where its addresses are not fresh. Raises OSError, TimeoutError after `LOOKUP_S`."""
         if time.monotonic() < self._fresh_until_s.get(host, 0.0):
-            return self._found[host]
+            return self._addresses[host]
         if host not in self._looking:
             self._looking[host] = looking = _look_up(host, port)
             looking.add_done_callback(lambda done: self._looked(host, done))
@@ -53,14 +53,14 @@ class DnsCache:
 
     def keep(self, hosts: AbstractSet[str]) -> None:
         """Forget all other hosts."""
-        for host in self._found.keys() - hosts:
-            del self._found[host]
+        for host in self._addresses.keys() - hosts:
+            del self._addresses[host]
             self.doubt(host)
 
     def _looked(self, host: str, done: asyncio.Future[list[Address]]) -> None:
         del self._looking[host]
         if not done.exception():
-            self._found[host] = done.result()
+            self._addresses[host] = done.result()
             self._fresh_until_s[host] = time.monotonic() + FRESH_S
 
 

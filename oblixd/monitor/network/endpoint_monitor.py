@@ -73,7 +73,7 @@ class EndpointMonitor:
         self.endpoint = Endpoint(check_interval_s)
         self._prober = prober
         self._on_change = on_change
-        self._on_left = on_left
+        self._on_route_lost = on_left
         self._leaving: asyncio.Task[None] | None = None
         self._probing: asyncio.Task[None] | None = None
         self._proven: list[str] = []
@@ -157,7 +157,7 @@ class EndpointMonitor:
     async def _left(self, route: Route) -> None:
         await asyncio.sleep(LEFT_S)
         if self.endpoint.route != route:
-            await self._on_left(self)
+            await self._on_route_lost(self)
 
     async def _probe(self) -> None:
         if not self.check_route():

@@ -68,12 +68,12 @@ class Network:
     ) -> None:
         self.on_change: Callable[[], None] = _nothing
         self.on_back: Callable[[str], None] = _unheard
-        self.on_left: Callable[[str], Awaitable[None]] = _nowhere
+        self.on_route_lost: Callable[[str], Awaitable[None]] = _nowhere
         self._origins = origins
         self._target_of = target_of
         self._check_interval_s = check_interval_s
         self._prober = Prober(DnsCache())
-        self._watched: dict[str, EndpointMonitor] = {}
+        self._monitors: dict[str, EndpointMonitor] = {}
         self._letting_go: set[asyncio.Task[None]] = set()
         self._links = LinkEvents(self._network_changed)
         self._default_route: Route | None = None
@@ -94,12 +94,12 @@ class Network:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-        closing = [one.close() for one in self._watched.values()]
+        closing = [one.close() for one in self._monitors.values()]
         await asyncio.gather(*closing, *self._letting_go)
 
     def begin_anew(self) -> None:
         """Forget all: the configuration leads to the servers by another route."""
-        for origin in list(self._watched):
+        for origin in list(self._monitors):
             self._let_go(origin)
         self._follow()
 
@@ -110,14 +110,14 @@ class Network:
 
     def observe(self, origin: str, observation: Seen) -> None:
         """Take what a real request just experienced. Of an endpoint that nobody named it is ignored."""
-        if origin not in self._watched:
+        if origin not in self._monitors:
             self._follow()
-        if (one := self._watched.get(origin)) is not None:
+        if (one := self._monitors.get(origin)) is not None:
             one.observe(observation)
 
     def endpoints(self) -> Mapping[str, Connectivity]:
         """Return what is known of each endpoint now, by origin."""
-        return {origin: one.view() for origin, one in self._watched.items()}
+        return {origin: one.view() for origin, one in self._monitors.items()}
 
     def overall(self) -> Connectivity:
         """Return the best endpoint's values: while one cloud model is reached well, the network is well.
@@ -132,7 +132,7 @@ class Network:
     async def _run(self) -> None:
         while True:
             self._follow()
-            for one in self._watched.values():
+            for one in self._monitors.values():
                 one.probe_if_due()
             await self._pause()
 
@@ -142,7 +142,7 @@ class Network:
             await self._wake.wait()
             return
         before_s = clock_s()
-        due_s = min((one.endpoint.due_s() for one in self._watched.values()), default=math.inf)
+        due_s = min((one.endpoint.due_s() for one in self._monitors.values()), default=math.inf)
         pause_s = max(due_s - before_s, SHORTEST_PAUSE_S)
         if self._is_used(RECENT_S):
             await asyncio.sleep(min(pause_s, TICK_S))
@@ -152,7 +152,7 @@ class Network:
                     await self._wake.wait()
         if clock_s() - before_s > RARE_TICK_S + GAP_S:
             logger.info("the machine slept: the network is looked at anew")
-            for one in self._watched.values():
+            for one in self._monitors.values():
                 one.forget()
 
     def _is_used(self, within_s: float) -> bool:
@@ -161,17 +161,17 @@ class Network:
     def _follow(self) -> None:
         """Begin with the endpoints that are new, and let go of those that nobody holds any more."""
         wanted = list(dict.fromkeys(self._origins()))[:MOST_ENDPOINTS]
-        if wanted == list(self._watched):
+        if wanted == list(self._monitors):
             return
-        for origin in self._watched.keys() - set(wanted):
+        for origin in self._monitors.keys() - set(wanted):
             self._let_go(origin)
-        self._watched = {
-            origin: self._watched.get(origin) or self._make_endpoint(origin) for origin in wanted
+        self._monitors = {
+            origin: self._monitors.get(origin) or self._make_endpoint(origin) for origin in wanted
         }
-        self._prober.names.keep({one.target.host for one in self._watched.values()})
+        self._prober.names.keep({one.target.host for one in self._monitors.values()})
 
     def _let_go(self, origin: str) -> None:
-        task = asyncio.create_task(self._watched.pop(origin).close())
+        task = asyncio.create_task(self._monitors.pop(origin).close())
         self._letting_go.add(task)
         task.add_done_callback(self._letting_go.discard)
 
@@ -189,7 +189,7 @@ class Network:
 
     def _network_changed(self) -> None:
         self._default_route = route_to(ANYWHERE)
-        for one in self._watched.values():
+        for one in self._monitors.values():
             before = one.endpoint.route
             one.check_route()
             if self._is_used(USED_S) and one.endpoint.reachable is not True:
@@ -197,7 +197,7 @@ class Network:
 
     async def _left(self, one: EndpointMonitor) -> None:
         logger.info("%s: its connections are given up, their route is gone", one.origin)
-        await self.on_left(one.origin)
+        await self.on_route_lost(one.origin)
 
     def _changed(self, one: EndpointMonitor) -> None:
         match one.endpoint.reachable:
