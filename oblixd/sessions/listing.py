@@ -87,24 +87,24 @@ class Query:
     """Which sessions are wanted."""
 
     filter: Struct
-    updated_from: Timestamp | None = None
-    updated_before: Timestamp | None = None
-    archived: sessions_pb2.ArchivedFilter.ValueType = sessions_pb2.ARCHIVED_FILTER_UNSPECIFIED
-    deleted: bool = False
+    from_time: Timestamp | None = None
+    before_time: Timestamp | None = None
+    archived_filter: sessions_pb2.ArchivedFilter.ValueType = sessions_pb2.ARCHIVED_FILTER_UNSPECIFIED
+    is_deleted: bool = False
     """The deleted ones instead; the times are then those of the deletion."""
 
     def range(self) -> Range:
         """Return what is to be walked for it; InvalidArgumentError where it makes no sense."""
         labels = tuple(filter_labels(self.filter))
-        if self.deleted and labels:
+        if self.is_deleted and labels:
             raise invalid_field(
                 "FILTER_OF_DELETED", "filter", "must be empty where deleted sessions are listed."
             )
         return Range(
-            partitions=(DELETED,) if self.deleted else partitions_of(self.archived),
+            partitions=(DELETED,) if self.is_deleted else partitions_of(self.archived_filter),
             labels=labels,
-            first=_bound(self.updated_from, "updated_from"),
-            end=_bound(self.updated_before, "updated_before"),
+            first=_bound(self.from_time, "updated_from"),
+            end=_bound(self.before_time, "updated_before"),
         )
 
 
@@ -146,7 +146,7 @@ def session_page(
     identity = _identity(wanted)
     position = page_position(identity, token)
     sessions: list[sessions_pb2.Session] = []
-    room, days = MAX_PAGE_BYTES, deleted_days if query.deleted else None
+    room, days = MAX_PAGE_BYTES, deleted_days if query.is_deleted else None
     with db.store.read() as txn:
         for examined, (key, number) in enumerate(db.headers.partitions.walk(txn, wanted, position)):
             if len(sessions) == size or room < 0 or examined == MAX_EXAMINED:

@@ -49,8 +49,8 @@ class BudgetState:
         return ResourceExhaustedError(
             "BUDGET_SPENT",
             f"{self.spent_amount:.2f} of {self.limit:.2f} {self.currency} are spent this {self.period}. "
-            f"Wait until {self.resets:%Y-%m-%d %H:%M}, use a local model, or raise the cap in the [usage] section of "
-            "the configuration.",
+            f"Wait until {self.resets:%Y-%m-%d %H:%M}, use a local model, or raise the cap in the [usage] "
+            "section of the configuration.",
             period=self.period,
             limit=self.limit,
             spent=self.spent_amount,

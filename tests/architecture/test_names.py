@@ -1,4 +1,4 @@
-"""Names and docstrings: a function is named by a verb or a noun, and its docstring says what it does."""
+"""Names and docstrings: a function is named by a verb or a noun, a field by what it holds."""
 
 from __future__ import annotations
 
@@ -17,6 +17,13 @@ SHARED = files.sources("oblixd", "client", "tests/support", "tools")
 def _words(text: str) -> set[str]:
     return set(re.findall(r"\w+", text))
 
+
+FLAGS = _words("closed enabled")
+"""Participles that are the usual names of flags, as in Python's own `file.closed`."""
+OUTSIDE_BASES = _words("Fields Struct")
+"""What derives from these is written in a file or on a wire: its fields keep the names they have there."""
+OUTSIDE = {"Tables": "its fields are the names of the tables on disk"}
+"""Other classes whose fields have their names from outside, each with the reason."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 IRREGULAR = _words(
@@ -93,3 +100,61 @@ def test_docstrings_are_in_the_imperative_mood() -> None:
         if docstring.split()[0].strip(".,:`").lower() in CLOSED_WORDS
     }
     assert descriptions == set(), "begin each with a verb: `Return whether ...`, `Make the error ...`"
+
+
+def _is_outside(holder: ast.ClassDef) -> bool:
+    bases = {ast.unparse(base).rpartition(".")[2] for base in holder.bases}
+    return bool(bases & OUTSIDE_BASES) or holder.name in OUTSIDE
+
+
+def _fields(holder: ast.ClassDef) -> Iterator[tuple[int, str]]:
+    """Yield the fields of a class and the attributes that its methods set, with their lines."""
+    for statement in holder.body:
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            yield statement.lineno, statement.target.id
+    for node in ast.walk(holder):
+        is_set = isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+        if is_set and isinstance(node.value, ast.Name) and node.value.id == "self":
+            yield node.lineno, node.attr
+
+
+def _is_callback(name: str) -> bool:
+    """`on_deleted` is called when something is deleted."""
+    return name.lstrip("_").startswith("on_")
+
+
+def _bare_fields(path: Path) -> Iterator[str]:
+    for holder in ast.walk(ast.parse(path.read_text())):
+        if isinstance(holder, ast.ClassDef) and not _is_outside(holder):
+            for line, name in _fields(holder):
+                if _is_bare(name) and name.strip("_") not in FLAGS and not _is_callback(name):
+                    yield f"{path.relative_to(files.ROOT)}:{line} {holder.name}.{name}"
+
+
+BARE_AND_NAMED = """
+class Bare:
+    told: int
+    def __init__(self):
+        self._seen = {}
+
+class Named(NamedTuple):
+    told_position: int
+    is_told: bool
+    closed: bool
+    on_deleted: Callable[[], None]
+
+class Table(Fields):
+    enabled_by: str
+"""
+
+
+def test_bare_fields_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "ROOT", tmp_path)
+    source = tmp_path / "source.py"
+    source.write_text(BARE_AND_NAMED)
+    assert list(_bare_fields(source)) == ["source.py:3 Bare.told", "source.py:5 Bare._seen"]
+
+
+def test_a_field_has_a_noun_in_its_name() -> None:
+    bare = {field for path in files.sources("oblixd") for field in _bare_fields(path)}
+    assert bare == set(), "name each by what it holds: `last_position`, `is_told`, `waiting_count`"

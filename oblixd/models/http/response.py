@@ -54,7 +54,7 @@ class Response:
         self.wait = wait
         self.trace = trace
         self._on_end = on_end
-        self._aborted = False
+        self._is_aborted = False
         self._unpacker: Unpacker | None = None
         self._ahead = b""
         if response.status // 100 == _REDIRECTS:
@@ -137,7 +137,7 @@ class Response:
 
     def _buffered_data(self) -> bytes:
         """Give what came before the connection was lost: aiohttp raises first, and would drop it."""
-        return b"" if self._aborted else self._response.content._read_nowait(-1)
+        return b"" if self._is_aborted else self._response.content._read_nowait(-1)
 
     async def document(self, limit: int = LONGEST_DOCUMENT) -> bytes:
         """Read the body as one piece, of at most so many bytes. Raises ModelError."""
@@ -163,7 +163,7 @@ class Response:
 
     def abort(self) -> None:
         """Close the connection and wake who waits: closing the session alone does not always do that."""
-        self._aborted = True
+        self._is_aborted = True
         self._response.close()
 
     async def let_go(self) -> None:
@@ -187,7 +187,7 @@ class Response:
         return self._server_errors.silent(self.wait.limit_s)
 
     def _lost_error(self, error: Exception) -> ModelError:
-        if not self._aborted:
+        if not self._is_aborted:
             self.trace.failure = Failure.LOST
         if self.wait.has_begun or isinstance(error, aiohttp.ClientPayloadError):
             return self._server_errors.broken_stream("the connection was lost in the middle")

@@ -71,7 +71,7 @@ class Index:
         state = connection.execute("SELECT revision, scanned, written, hidden FROM state").fetchone()
         self.revision: int = state[0]
         """The last change that is in it; while everything is gone through, the last before that began."""
-        self.scanned_up_to: int | None = state[1]
+        self.scan_position: int | None = state[1]
         """Everything is being gone through, up to this session's number. None: no longer."""
         self._row_count: int = state[2]
         self._hidden_count: int = state[3]
@@ -142,7 +142,7 @@ class Index:
                 "UPDATE state SET revision = ?, scanned = ?, written = ?, hidden = ?",
                 (revision, scanned, row_count, hidden_count),
             )
-        self.revision, self.scanned_up_to = revision, scanned
+        self.revision, self.scan_position = revision, scanned
         self._row_count, self._hidden_count = row_count, hidden_count
 
 

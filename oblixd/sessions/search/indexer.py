@@ -126,7 +126,7 @@ class Indexer:
             while not self._stopping.is_set():
                 is_busy = self._step(index)
                 self._check(index)
-                if index.scanned_up_to is None:
+                if index.scan_position is None:
                     self._settle(index.revision)
                 if not is_busy:
                     self._rest()
@@ -138,7 +138,7 @@ class Indexer:
 
     def _step(self, index: Index) -> bool:
         """Index a little. False where there is nothing to do."""
-        return self._follow(index) if index.scanned_up_to is None else self._scan(index, index.scanned_up_to)
+        return self._follow(index) if index.scan_position is None else self._scan(index, index.scan_position)
 
     def _scan(self, index: Index, scanned: int) -> bool:
         """Goes through all sessions, in order of their numbers."""
